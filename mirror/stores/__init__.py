@@ -1,0 +1,93 @@
+"""Where bytes are: the contract of a store, and what it hands out.
+
+A store answers from memory, at once: `open` and `tag` never wait. What it serves is complete and verified. One contract
+suite (tests/contract) runs over all stores.
+"""
+
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Protocol, Self
+
+from ..digest import Digest
+from ..reference import Reference
+
+
+@dataclass(slots=True)
+class Held:
+    """Content that a store holds, opened: the descriptor stays good though the store drops the content meanwhile.
+
+    Args:
+        fd: open for reading; the content is the whole file. Whoever got it calls `close`, or uses `with`.
+        size: in bytes.
+        store: the store's name, for logs and metrics.
+    """
+
+    fd: int
+    size: int
+    store: str
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        os.close(self.fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """What a tag was last known to mean.
+
+    Args:
+        digest: of the manifest or index.
+        checked_at: Unix time, in seconds on this node's clock, when it was last known to be so.
+        authority: `upstream` if a registry said so, `runtime` if only a container runtime's own store does.
+    """
+
+    digest: Digest
+    checked_at: float
+    authority: Literal["upstream", "runtime"]
+
+
+class Listener(Protocol):
+    """Whoever wants to know what a store holds; the calls come on the event loop and must not wait."""
+
+    def appeared(self, keys: Collection[bytes]) -> None:
+        """These keys (`Digest.key`, `Reference.key`) can be served from now on; each is reported once per store."""
+        ...
+
+    def vanished(self, keys: Collection[bytes]) -> None:
+        """These keys can no longer be served."""
+        ...
+
+
+class Store(Protocol):
+    """A place that holds content."""
+
+    @property
+    def name(self) -> str:
+        """One word for logs, metrics and the status endpoint."""
+        ...
+
+    async def start(self, listener: Listener) -> None:
+        """Begin to serve; report what is there, and go on reporting changes until `close`."""
+        ...
+
+    async def close(self) -> None:
+        """Stop; release everything."""
+        ...
+
+    def open(self, digest: Digest) -> Held | None:
+        """Open content, or return None if it is not here."""
+        ...
+
+    def tag(self, reference: Reference) -> Tag | None:
+        """What the store knows of a tag, or None."""
+        ...
