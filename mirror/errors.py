@@ -58,7 +58,7 @@ class RangeUnsatisfiable(OciError):
     Source: RFC 9110 section 15.5.17.
     """
 
-    code, status = "BLOB_UPLOAD_INVALID", 416
+    code, status = "RANGE_INVALID", 416
 
     def __init__(self, size: int) -> None:
         super().__init__(f"the range begins at or beyond the end: the content has {size} bytes")
@@ -109,7 +109,7 @@ class SourceError(MirrorError):
 
 
 class PeerError(SourceError):
-    """Another node did not deliver. Reasons: refused, timeout, stalled, missing, busy, status, length, range, broken."""
+    """A node did not deliver. Reasons: refused, timeout, stalled, missing, busy, status, length, range, broken."""
 
 
 class UpstreamError(SourceError):
