@@ -8,6 +8,9 @@ from typing import Literal, Protocol
 from .digest import Digest
 from .reference import Repository
 
+HOP_HEADER = "Skvaller-Hop"
+"""Marks a request that a node makes for another: whoever gets one answers from what it holds and asks nobody."""
+
 
 @dataclass(frozen=True, slots=True)
 class Content:

@@ -2,6 +2,7 @@
 
     MirrorError
     ├── ConfigError            the operator's: refused at start, one line
+    ├── NoRoom                 the cache cannot take the content: it passes through without being kept
     ├── OciError               an answer to a client, from the distribution-spec's table of codes
     │   ├── NameInvalid  DigestInvalid  RangeInvalid  RangeUnsatisfiable  Unsupported
     │   ├── ManifestUnknown  BlobUnknown
@@ -25,6 +26,10 @@ class MirrorError(Exception):
 
 class ConfigError(MirrorError):
     """A setting is wrong; the message names the key, the value and what is allowed."""
+
+
+class NoRoom(MirrorError):
+    """The content does not fit the cache: it is larger than the bound, or the disk is full."""
 
 
 class OciError(MirrorError):
@@ -113,7 +118,7 @@ class PeerError(SourceError):
 
 
 class UpstreamError(SourceError):
-    """Upstream did not deliver. Reasons: connect, timeout, status, length, range, auth, broken, and the subclasses'."""
+    """Upstream did not deliver. Reasons: connect, timeout, stalled, status, length, range, auth, broken; the subclasses'."""
 
 
 class UpstreamUnknown(UpstreamError):

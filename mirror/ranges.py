@@ -99,6 +99,13 @@ class RangeSet:
             kept += [(x, y) for x, y in ((a, min(b, start)), (max(a, stop), b)) if x < y]
         self._ranges = kept
 
+    def __sub__(self, other: "RangeSet") -> "RangeSet":
+        difference = RangeSet()
+        difference._ranges = list(self._ranges)
+        for start, stop in other:
+            difference.remove(start, stop)
+        return difference
+
     def front(self, offset: int) -> int:
         """The end of the contiguous bytes from `offset` on; `offset` itself where that byte is not in the set."""
         for a, b in self._ranges:

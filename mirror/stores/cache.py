@@ -1,0 +1,312 @@
+"""The `cache` store: content-addressed files on our own disk, bounded, least recently used first out.
+
+    <folder>/blobs/sha256/ab/abcdef…   complete and verified; the modification time is when it was last used
+    <folder>/spool/abcdef…             arriving; whatever a start finds here is dropped
+    <folder>/tags/<hex>                what a tag was last known to mean, one JSON object a file
+    <folder>/running                   the boot in which an agent last had the folder open; gone after a clean stop
+
+A file enters `blobs` by one rename, after its sha256 was found right, so a process killed at any moment leaves nothing
+wrong behind. A machine that loses power can: a file's name may reach the disk before its bytes. So when `running` is
+found with another boot's id in it, every blob is read and verified once more before it is served.
+"""
+
+import asyncio
+import contextlib
+import errno
+import hashlib
+import logging
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from ..digest import Digest
+from ..errors import ConfigError, DigestInvalid, NameInvalid, NoRoom
+from ..reference import Reference
+from . import Held, Listener, Tag
+
+log = logging.getLogger(__name__)
+
+TAGS_MAX = 10_000
+_TOUCH_INTERVAL_S = 60.0
+_READ_BYTES = 1024 * 1024
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class _TagFile(msgspec.Struct, frozen=True):
+    """A tag on disk."""
+
+    reference: str
+    digest: str
+    checked_at: float
+
+
+class CacheStore:
+    """Our own copies.
+
+    Args:
+        folder: made where missing; must be writable and on one file system.
+        capacity_bytes: the bound on complete and arriving blobs together.
+    """
+
+    name = "cache"
+
+    def __init__(self, folder: Path, capacity_bytes: int) -> None:
+        self._folder = folder
+        self._capacity_bytes = capacity_bytes
+        self._sizes: OrderedDict[str, int] = OrderedDict()  # least recently used first
+        self._touched: dict[str, float] = {}
+        self._arriving: dict[str, int] = {}
+        self._complete_bytes = 0
+        self._tags: OrderedDict[str, Tag] = OrderedDict()  # least recently checked first
+        self._listener: Listener | None = None
+        self._verification: asyncio.Task[None] | None = None
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of complete and arriving blobs."""
+        return self._complete_bytes + sum(self._arriving.values())
+
+    async def start(self, listener: Listener) -> None:
+        """Take stock of the folder, drop what is half-written, and serve.
+
+        Raises:
+            ConfigError: the folder cannot be made or written to.
+        """
+        self._listener = listener
+        try:
+            trusted = await asyncio.to_thread(self._open_folder)
+            found = await asyncio.to_thread(lambda: sorted(self._scan()))
+            await asyncio.to_thread(self._load_tags)
+        except OSError as error:
+            raise ConfigError(
+                f"data-dir: cannot use {error.filename or self._folder}: {error.strerror}; name a folder to write to"
+            ) from error
+        listener.appeared([Reference.parse(reference).key for reference in self._tags])
+        if trusted:
+            self._admit([(name, size) for _, name, size in found])
+        else:
+            log.info("the machine went down without a clean stop: verifying %d cached blobs", len(found))
+            self._verification = asyncio.create_task(self._verify([(name, size) for _, name, size in found]))
+
+    async def close(self) -> None:
+        """Leave the folder in order: everything on disk, and marked so."""
+        if self._verification is not None:
+            self._verification.cancel()
+            await asyncio.gather(self._verification, return_exceptions=True)
+        await asyncio.to_thread(self._close_folder, self._verification is None or not self._verification.cancelled())
+
+    def open(self, digest: Digest) -> Held | None:
+        """Open a complete blob and count it as used."""
+        size = self._sizes.get(digest.hex)
+        if size is None:
+            return None
+        path = self._blob(digest.hex)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            log.warning("cached blob %s is gone from disk: %s", digest, error.strerror)
+            self._drop(digest.hex)
+            return None
+        self._touch(digest.hex)
+        return Held(fd, size, self.name)
+
+    def tag(self, reference: Reference) -> Tag | None:
+        """What upstream last said of a tag, as far as this node heard."""
+        return self._tags.get(str(reference))
+
+    async def put_tag(self, reference: Reference, tag: Tag) -> None:
+        """Remember what a tag means; the least recently checked of too many is forgotten."""
+        text = str(reference)
+        known = text in self._tags
+        self._tags[text] = tag
+        self._tags.move_to_end(text)
+        forgotten = self._tags.popitem(last=False)[0] if len(self._tags) > TAGS_MAX else None
+        assert self._listener is not None
+        if not known:
+            self._listener.appeared([reference.key])
+        if forgotten is not None:
+            self._listener.vanished([Reference.parse(forgotten).key])
+        try:
+            await asyncio.to_thread(self._write_tag, text, tag, forgotten)
+        except OSError as error:
+            log.warning("cannot write down what %s means: %s", text, error.strerror)
+
+    # A blob on its way in: `begin`, then writes to the descriptor by the spool, then `commit` or `abandon`.
+
+    async def begin(self, digest: Digest, size: int) -> int:
+        """Make room for a blob and reserve its bytes on disk.
+
+        Returns:
+            A descriptor, open for reading and writing, that the caller closes.
+
+        Raises:
+            NoRoom: it cannot be kept, however much were evicted.
+        """
+        self._arriving[digest.hex] = size
+        try:
+            if sum(self._arriving.values()) > self._capacity_bytes:
+                raise NoRoom(
+                    f"{size} bytes more, with what is arriving, would exceed cache-size {self._capacity_bytes}"
+                )
+            self._make_room()
+            while True:
+                try:
+                    return await asyncio.to_thread(self._allocate, digest.hex, size)
+                except OSError as error:
+                    if error.errno != errno.ENOSPC or not self._evict_one():
+                        raise NoRoom(f"cannot write to {self._folder}: {error.strerror}") from error
+        except BaseException:
+            self.abandon(digest)
+            raise
+
+    def commit(self, digest: Digest) -> None:
+        """Let a spool file, complete and found right, become a blob; it is advertised at once."""
+        path = self._blob(digest.hex)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(self._spool(digest.hex), path)
+        self._admit([(digest.hex, self._arriving.pop(digest.hex))])
+
+    def abandon(self, digest: Digest) -> None:
+        """Forget a blob that will not be complete."""
+        self._arriving.pop(digest.hex, None)
+        with contextlib.suppress(OSError):
+            self._spool(digest.hex).unlink(missing_ok=True)
+
+    def drop(self, digest: Digest) -> None:
+        """Give a copy up, because another store of this node has the content too."""
+        if digest.hex in self._sizes:
+            self._drop(digest.hex)
+
+    # Names of files. Each is made from a parsed digest or from a hash, never from a client's text.
+
+    def _blob(self, name: str) -> Path:
+        return self._folder / "blobs" / "sha256" / name[:2] / name
+
+    def _spool(self, name: str) -> Path:
+        return self._folder / "spool" / name
+
+    def _tag_file(self, reference: str) -> Path:
+        return self._folder / "tags" / hashlib.sha256(reference.encode()).hexdigest()
+
+    # Work on the disk; all but unlinking and renaming runs in a thread.
+
+    def _open_folder(self) -> bool:
+        """Make the folder's parts; tell whether its blobs can be trusted as they are."""
+        for part in (self._folder / "blobs" / "sha256", self._folder / "spool", self._folder / "tags"):
+            part.mkdir(parents=True, exist_ok=True)
+        for leftover in (self._folder / "spool").iterdir():
+            leftover.unlink()
+        marker = self._folder / "running"
+        boot = _BOOT_ID.read_text() if _BOOT_ID.exists() else "unknown"
+        trusted = not marker.exists() or marker.read_text() == boot
+        marker.write_text(boot)
+        return trusted
+
+    def _close_folder(self, verified: bool) -> None:
+        if verified:
+            os.sync()
+            (self._folder / "running").unlink(missing_ok=True)
+
+    def _scan(self) -> Iterator[tuple[float, str, int]]:
+        """Every blob file as (last used, hex, size)."""
+        for entry in (self._folder / "blobs" / "sha256").glob("??/*"):
+            try:
+                Digest.parse(f"sha256:{entry.name}")
+                status = entry.stat()
+            except (DigestInvalid, OSError):
+                log.warning("%s is no cached blob: ignored", entry)
+                continue
+            yield status.st_mtime, entry.name, status.st_size
+
+    def _allocate(self, name: str, size: int) -> int:
+        fd = os.open(self._spool(name), os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+        try:
+            if size:
+                os.posix_fallocate(fd, 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # those: no such call on this file system
+                os.close(fd)
+                raise
+        return fd
+
+    def _load_tags(self) -> None:
+        loaded = []
+        for entry in (self._folder / "tags").iterdir():
+            if entry.suffix:  # being written when the process was killed
+                entry.unlink()
+                continue
+            try:
+                stored = msgspec.json.decode(entry.read_bytes(), type=_TagFile)
+                reference = Reference.parse(stored.reference)
+                loaded.append((stored.checked_at, str(reference), Digest.parse(stored.digest)))
+            except (msgspec.MsgspecError, NameInvalid, DigestInvalid) as error:
+                log.warning("%s is no tag record (%s): removed", entry, error)
+                entry.unlink(missing_ok=True)
+        for checked_at, reference_text, digest in sorted(loaded, key=lambda row: row[0])[-TAGS_MAX:]:
+            self._tags[reference_text] = Tag(digest, checked_at, "upstream")
+
+    def _write_tag(self, reference: str, tag: Tag, forgotten: str | None) -> None:
+        path = self._tag_file(reference)
+        new = path.with_suffix(".new")
+        new.write_bytes(msgspec.json.encode(_TagFile(reference, str(tag.digest), tag.checked_at)))
+        new.replace(path)
+        if forgotten is not None:
+            self._tag_file(forgotten).unlink(missing_ok=True)
+
+    async def _verify(self, found: list[tuple[str, int]]) -> None:
+        """Read every blob once more; serve what is right, remove what is not."""
+        for name, size in found:
+            if await asyncio.to_thread(_sha256_of, self._blob(name)) == name:
+                self._admit([(name, size)])
+            else:
+                log.warning("cached blob sha256:%s was damaged when the machine went down: removed", name)
+                self._blob(name).unlink(missing_ok=True)
+        log.info("cached blobs verified")
+
+    # What is kept, and for how long.
+
+    def _admit(self, blobs: list[tuple[str, int]]) -> None:
+        self._sizes.update(blobs)
+        self._complete_bytes += sum(size for _, size in blobs)
+        self._make_room()
+        assert self._listener is not None
+        self._listener.appeared([bytes.fromhex(name) for name, _ in blobs if name in self._sizes])
+
+    def _make_room(self) -> None:
+        while self.used_bytes > self._capacity_bytes and self._evict_one():
+            pass
+
+    def _evict_one(self) -> bool:
+        """Drop the least recently used blob; tell whether there was one."""
+        name = next(iter(self._sizes), None)
+        if name is None:
+            return False
+        log.debug("evicting sha256:%s", name)
+        self._drop(name)
+        return True
+
+    def _drop(self, name: str) -> None:
+        self._complete_bytes -= self._sizes.pop(name)
+        self._touched.pop(name, None)
+        with contextlib.suppress(OSError):
+            self._blob(name).unlink(missing_ok=True)
+        assert self._listener is not None
+        self._listener.vanished([bytes.fromhex(name)])
+
+    def _touch(self, name: str) -> None:
+        """Count a use; on disk at most once a minute, for the order after a restart."""
+        self._sizes.move_to_end(name)
+        now = time.monotonic()
+        if now - self._touched.get(name, -_TOUCH_INTERVAL_S) >= _TOUCH_INTERVAL_S:
+            self._touched[name] = now
+            with contextlib.suppress(OSError):
+                os.utime(self._blob(name))
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb", buffering=0) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
