@@ -5,8 +5,8 @@
     ├── NoRoom                 the cache cannot take the content: it passes through without being kept
     ├── OciError               an answer to a client, from the distribution-spec's table of codes
     │   ├── NameInvalid  DigestInvalid  RangeInvalid  RangeUnsatisfiable  Unsupported
-    │   ├── ManifestUnknown  BlobUnknown
-    │   └── Denied  Unavailable
+    │   ├── ManifestUnknown  BlobUnknown  NotFound
+    │   └── Unauthorized  Denied  Unavailable
     └── SourceError            a peer or upstream did not deliver: ask another source
         ├── PeerError          names the failing in `reason`
         └── UpstreamError
@@ -76,6 +76,18 @@ class Unsupported(OciError):
     code, status = "UNSUPPORTED", 405
 
 
+class NotFound(OciError):
+    """No endpoint of this mirror."""
+
+    code, status = "UNSUPPORTED", 404
+
+
+class Unauthorized(OciError):
+    """The request does not prove that a member sent it."""
+
+    code, status = "UNAUTHORIZED", 401
+
+
 class Denied(OciError):
     """This mirror may not ask the registry that the request names."""
 
@@ -118,7 +130,7 @@ class PeerError(SourceError):
 
 
 class UpstreamError(SourceError):
-    """Upstream did not deliver. Reasons: connect, timeout, stalled, status, length, range, auth, broken; the subclasses'."""
+    """Upstream did not deliver. Reasons: connect, timeout, stalled, status, length, range, auth, broken."""
 
 
 class UpstreamUnknown(UpstreamError):

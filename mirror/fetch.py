@@ -11,7 +11,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -48,10 +47,9 @@ OPINIONS = 3
 
 _SHUN_S = {"refused": 10.0, "timeout": 30.0, "stalled": 30.0, "broken": 10.0, "range": 30.0, "length": 30.0}
 _SHUN_LIAR_S = 600.0
-_UPSTREAM_RETRIED = ("broken", "stalled", "timeout")
+_UPSTREAM_RETRIED = ("broken", "timeout")
 _BATCH_S = 0.02
 _RECORDS_MAX = 512
-_DISK_THREADS = 4
 
 
 @dataclass(slots=True)
@@ -103,7 +101,6 @@ class Fetcher:
         self.peers = peers
         self.upstream = upstream
         self.metrics = metrics
-        self.disk = ThreadPoolExecutor(_DISK_THREADS, "disk")
         self.records: deque[Record] = deque(maxlen=_RECORDS_MAX)
         self._fetches: dict[str, _Fetch] = {}
         self._shunned: dict[str, float] = {}
@@ -114,7 +111,6 @@ class Fetcher:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self.disk.shutdown(wait=True)
 
     @contextlib.contextmanager
     def reading(self, content: Content) -> Iterator[Spool]:
@@ -232,7 +228,7 @@ class _Fetch:
     def __init__(self, fetcher: Fetcher, content: Content) -> None:
         self.content = content
         self._fetcher = fetcher
-        self.spool = Spool(content, fetcher.disk)
+        self.spool = Spool(content)
         self._sources: dict[str, Source] = {UPSTREAM: fetcher.upstream}
         self._plan = Plan(self._locate())
         self._failures: list[SourceError] = []

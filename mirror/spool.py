@@ -9,20 +9,15 @@ readers, all on one event loop.
 """
 
 import asyncio
-import contextlib
 import hashlib
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import Executor, Future
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import AsyncIterator, Sequence
 
 from .content import Content
 from .errors import MirrorError, SourceError
+from .pagecache import in_thread
 from .plan import piece_size
 from .ranges import RangeSet
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 _HASH_BYTES = 4 * 1024 * 1024
 _BLOCK_BYTES = 1024 * 1024
@@ -33,10 +28,9 @@ class Spool:
 
     Args:
         content: what is arriving; its digest is what the bytes must hash to.
-        disk: threads for writing and hashing.
     """
 
-    def __init__(self, content: Content, disk: Executor) -> None:
+    def __init__(self, content: Content) -> None:
         self.content = content
         self.size: int | None = None
         self.complete = False
@@ -44,9 +38,6 @@ class Spool:
         self.idle = asyncio.Event()
         """Set while nobody reads."""
         self.idle.set()
-        self._disk = disk
-        self._working: set[Future[Any]] = set()
-        self._closing = False
         self._fd = -1
         self._failure: MirrorError | None = None
         self._present = RangeSet()
@@ -60,7 +51,7 @@ class Spool:
 
     async def write(self, offset: int, chunks: Sequence[bytes]) -> None:
         """Put bytes where they belong; on return readers can have them."""
-        await self._work(_write_all, self._fd, chunks, offset)
+        await in_thread(_write_all, self._fd, chunks, offset)
         self._present.add(offset, offset + sum(map(len, chunks)))
         self._change()
 
@@ -72,7 +63,7 @@ class Spool:
         while hashed < size:
             stop = min(self._present.front(hashed), hashed + _HASH_BYTES)
             if stop > hashed:
-                await self._work(_hash_range, sha256, self._fd, hashed, stop)
+                await in_thread(_hash_range, sha256, self._fd, hashed, stop)
                 hashed = stop
             else:
                 await self._turn.wait()
@@ -89,7 +80,7 @@ class Spool:
                 digests.append(sha256.digest())
             return digests
 
-        return await self._work(work)
+        return await in_thread(work)
 
     def doubt(self, start: int, stop: int) -> None:
         """Take bytes back that may be wrong: they are to be written once more."""
@@ -111,9 +102,10 @@ class Spool:
         self._change()
 
     def close(self) -> None:
-        """Give the file back, when the fetch has ended and nobody reads; a thread still at work on it ends first."""
-        self._closing = True
-        self._settle()
+        """Give the file back, when the fetch has ended and nobody reads."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
 
     def join(self) -> None:
         """Count a reader in, so that the fetch goes on and the file stays open."""
@@ -171,25 +163,6 @@ class Spool:
                 raise self._failure
             else:
                 await self._turn.wait()
-
-    async def _work(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run file work in a thread; cancelling the wait does not stop the thread, so the file is kept open for it."""
-        loop = asyncio.get_running_loop()
-        future = self._disk.submit(function, *args, **kwargs)
-        self._working.add(future)
-
-        def ended(future: Future[T]) -> None:
-            self._working.discard(future)
-            with contextlib.suppress(RuntimeError):  # the loop is closed: the process is ending
-                loop.call_soon_threadsafe(self._settle)
-
-        future.add_done_callback(ended)
-        return await asyncio.wrap_future(future)
-
-    def _settle(self) -> None:
-        if self._closing and not self._working and self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
 
     def _change(self) -> None:
         """Wake everybody who waits for something to be different."""

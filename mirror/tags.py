@@ -78,7 +78,7 @@ class Tags:
         resolution = self._resolutions.get(reference)
         if resolution is None:
             resolution = self._resolutions[reference] = asyncio.create_task(self._resolve(reference))
-            resolution.add_done_callback(lambda _: self._resolutions.pop(reference, None))
+            resolution.add_done_callback(lambda ended: self._ended(reference, ended))
         return await asyncio.shield(resolution)
 
     def local(self, reference: Reference) -> Tag | None:
@@ -97,6 +97,11 @@ class Tags:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _ended(self, reference: Reference, resolution: asyncio.Task[Answer]) -> None:
+        del self._resolutions[reference]
+        if not resolution.cancelled():
+            resolution.exception()  # whoever asked may have gone meanwhile: then nobody else looks at it
 
     async def _resolve(self, reference: Reference) -> Answer:
         try:

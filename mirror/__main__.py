@@ -1,0 +1,5 @@
+"""`python -m mirror`: the same as `skvaller`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,229 @@
+"""One node: everything put together, started in order and stopped in order."""
+
+import asyncio
+import contextlib
+import gc
+import ipaddress
+import logging
+import signal
+import socket
+import time
+from collections.abc import Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from .app import ClientEndpoint, PeerEndpoint, StatusEndpoint, client_app
+from .auth import PeerAuth
+from .config import Address, AgentConfig
+from .errors import ConfigError
+from .fetch import Fetcher
+from .holdings import Holdings
+from .manifests import Manifests
+from .metrics import Metrics
+from .peers import PeerClient
+from .routers.swim import SwimRouter, load_keys
+from .stores import Store
+from .stores.cache import CacheStore
+from .tags import Tags
+from .upstream import Upstream
+from .zerocopy import ZeroCopyProtocol
+
+log = logging.getLogger(__name__)
+
+DRAIN_S = 20
+"""Running transfers have so long to end when the agent stops; then they are cut short, and clients go on elsewhere."""
+
+_CONNECTIONS_MAX = 4096
+_LAG_PERIOD_S = 0.1
+_LAG_WINDOW_S = 10.0
+
+
+class Agent:
+    """A node.
+
+    Args:
+        config: its settings.
+
+    Raises:
+        ConfigError: the key file or an extra that the settings need is not in order.
+    """
+
+    def __init__(self, config: AgentConfig) -> None:
+        self._config = config
+        keys = load_keys(config.key_file) if config.key_file else ()
+        auth = PeerAuth(keys)
+        self._metrics = Metrics()
+        self._router = SwimRouter(
+            name=config.name,
+            bind=(config.gossip.host, config.gossip.port),
+            advertise=_advertised(config),
+            peer_port=config.peer.port,
+            seeds=config.join,
+            keys=keys,
+        )
+        cache = CacheStore(config.data_dir / "cache", config.cache_size)
+        self._peers = PeerClient(auth)
+        self._upstream = Upstream(config.upstream)
+        self._fetcher = Fetcher(cache, self._router, self._peers, self._upstream, self._metrics)
+        self._holdings = Holdings([cache, *_containerd(config)], self._router)
+        self._tags = Tags(self._holdings, self._fetcher)
+        manifests = Manifests(self._holdings, self._fetcher)
+        client = ClientEndpoint(self._holdings, self._fetcher, manifests, self._tags, self._metrics)
+        status = StatusEndpoint(
+            config.name, self._holdings, self._fetcher, self._tags, self._metrics, lambda: self._serving
+        )
+        self._servers = [
+            _Server(client_app(client, status), "listen", config.listen),
+            _Server(PeerEndpoint(self._holdings, manifests, self._tags, auth, self._metrics), "peer", config.peer),
+        ]
+        self._serving = False
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then leave the cluster and stop cleanly.
+
+        Raises:
+            ConfigError: an address is in use, or a folder cannot be written to.
+        """
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        async with contextlib.AsyncExitStack() as stack:
+            await self._start(stack)
+            log.info(
+                "agent %s serves clients on %s, members on %s, gossips on %s",
+                self._config.name, self._config.listen, self._config.peer, self._config.gossip,
+            )  # fmt: skip
+            lag = asyncio.create_task(self._watch_lag())
+            stack.callback(lag.cancel)
+            gc.collect()
+            gc.freeze()  # what is alive now stays: later collections need not look at it
+            await stop.wait()
+            log.info("stopping: leaving the cluster, then letting transfers end for %d s at most", DRAIN_S)
+            self._serving = False
+
+    async def _start(self, stack: contextlib.AsyncExitStack) -> None:
+        """Start the parts; on the way out they stop in the opposite order."""
+        for server in self._servers:
+            server.bind()
+            stack.callback(server.unbind)
+        await self._router.start()
+        stack.push_async_callback(self._router.close)
+        await self._peers.start()
+        stack.push_async_callback(self._peers.close)
+        await self._upstream.start()
+        stack.push_async_callback(self._upstream.close)
+        stack.push_async_callback(self._holdings.close)
+        await self._holdings.start()
+        stack.push_async_callback(self._fetcher.close)
+        stack.push_async_callback(self._tags.close)
+        for server in self._servers:
+            server.start()
+            stack.push_async_callback(server.stop)
+        stack.push_async_callback(self._router.leave)
+        self._serving = True
+
+    async def _watch_lag(self) -> None:
+        """Measure how long the event loop keeps a timer waiting."""
+        worst, window_ends = 0.0, time.monotonic() + _LAG_WINDOW_S
+        while True:
+            due = time.monotonic() + _LAG_PERIOD_S
+            await asyncio.sleep(_LAG_PERIOD_S)
+            now = time.monotonic()
+            worst = max(worst, now - due)
+            if now >= window_ends:
+                self._metrics.loop_lag.set(worst)
+                worst, window_ends = 0.0, now + _LAG_WINDOW_S
+
+
+class _Server(uvicorn.Server):
+    """One listener.
+
+    Args:
+        app: what it serves.
+        setting: the setting that names its address.
+        address: where it listens.
+    """
+
+    def __init__(self, app: ASGIApp, setting: str, address: Address) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=ZeroCopyProtocol,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                limit_concurrency=_CONNECTIONS_MAX,
+                timeout_keep_alive=60,
+                timeout_graceful_shutdown=DRAIN_S,
+            )
+        )
+        self._setting = setting
+        self._address = address
+        self._socket: socket.socket | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the agent."""
+        yield
+
+    def bind(self) -> None:
+        """Take the address; raise ConfigError where that is not possible."""
+        family = socket.AF_INET6 if ":" in self._address.host else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            self._socket.bind((self._address.host, self._address.port))
+            self._socket.listen(1024)
+        except OSError as error:
+            self.unbind()
+            raise ConfigError(
+                f"{self._setting}: cannot listen on {self._address}: {error.strerror}; "
+                f"stop what uses it, or choose another address with --{self._setting}"
+            ) from None
+
+    def unbind(self) -> None:
+        """Give the address back."""
+        if self._socket is not None:
+            self._socket.close()
+
+    def start(self) -> None:
+        """Serve in the background."""
+        assert self._socket is not None
+        self._task = asyncio.create_task(self.serve(sockets=[self._socket]), name=f"serve {self._setting}")
+
+    async def stop(self) -> None:
+        """Take no new connection, let transfers end for a while, and stop."""
+        self.should_exit = True
+        if self._task is not None:
+            await self._task
+
+
+def _advertised(config: AgentConfig) -> str:
+    """The address under which the others reach this node."""
+    if config.advertise:
+        return config.advertise
+    if not ipaddress.ip_address(config.peer.host).is_unspecified:
+        return config.peer.host
+    family, anywhere = (socket.AF_INET6, "2001:db8::1") if ":" in config.peer.host else (socket.AF_INET, "192.0.2.1")
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:  # connecting a UDP socket sends nothing
+        try:
+            probe.connect((anywhere, 9))
+        except OSError:
+            raise ConfigError("advertise: this machine has no main address; name the one the others reach") from None
+        return str(probe.getsockname()[0])
+
+
+def _containerd(config: AgentConfig) -> list[Store]:
+    """The containerd store, if the operator wants it; its libraries are an extra and cost 20 MiB."""
+    if config.containerd is None:
+        return []
+    from .stores.containerd import ContainerdStore
+
+    return [ContainerdStore(config.containerd, config.containerd_namespace)]

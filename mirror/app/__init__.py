@@ -1,0 +1,15 @@
+"""The HTTP endpoints: for this node's clients, for other nodes, and for people."""
+
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from .client import ClientEndpoint
+from .peer import PeerEndpoint
+from .status import StatusEndpoint
+
+__all__ = ["ClientEndpoint", "PeerEndpoint", "StatusEndpoint", "client_app"]
+
+
+def client_app(client: ClientEndpoint, status: StatusEndpoint) -> Starlette:
+    """The application of the client listener; `/v2` comes first, for it is asked most."""
+    return Starlette(routes=[Mount("/v2", client), *status.routes()])

@@ -1,0 +1,289 @@
+"""The settings of an agent: one table, read from flags, environment, a TOML file and defaults, in that order."""
+
+import ipaddress
+import re
+import socket
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import ConfigError
+from .registries import Registry
+
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]i?B?|B)?", re.IGNORECASE)
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_UNITS = {"": 1, "B": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12} | {
+    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A host and a TCP or UDP port to listen on or to reach."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+
+def parse_address(text: str) -> Address:
+    """Read `HOST:PORT`, with brackets around an IPv6 address."""
+    host, colon, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise ValueError("HOST:PORT, with an IPv6 address in brackets")
+    if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError("HOST:PORT with a port from 1 to 65535, e.g. 127.0.0.1:5000 or [::1]:5000")
+    return Address(host, int(port))
+
+
+def parse_bind(text: str) -> Address:
+    """Read an address to listen on: an IP address and a port."""
+    address = parse_address(text)
+    try:
+        ipaddress.ip_address(address.host)
+    except ValueError:
+        raise ValueError("IP:PORT, an address of this machine, e.g. 127.0.0.1:5000 or 0.0.0.0:5000") from None
+    return address
+
+
+def parse_seed(text: str) -> str:
+    """Read a node to join through: a host, with or without a port."""
+    if text.count(":") == 1 or "]:" in text:
+        return str(parse_address(text))
+    if not text or any(character in text for character in "/ @?#"):
+        raise ValueError("HOST or HOST:PORT of another agent's gossip address")
+    return text
+
+
+def parse_size(text: str) -> int:
+    """Read a number of bytes with a unit: 512MiB, 20GB, 1073741824."""
+    match = _SIZE.fullmatch(text.strip())
+    unit = (match[2] or "").removesuffix("B").removesuffix("b") if match else ""
+    scale = _UNITS.get(unit[:1].upper() + unit[1:].lower())
+    if match is None or scale is None:
+        raise ValueError("a size such as 512MiB or 20GB")
+    return int(float(match[1]) * scale)
+
+
+def _cache_size(text: str) -> int:
+    size = parse_size(text)
+    if size < 64 * 2**20:
+        raise ValueError("a size of at least 64MiB, such as 20GiB")
+    return size
+
+
+def _host(text: str) -> str:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise ValueError("an IP address under which the other nodes reach this one") from None
+    if address.is_unspecified or address.is_multicast:
+        raise ValueError("an IP address under which the other nodes reach this one")
+    return text
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise ValueError("1 to 63 letters, digits and . _ -, beginning and ending with a letter or digit")
+    return text
+
+
+def _log_level(text: str) -> str:
+    if text.lower() not in ("debug", "info", "warning", "error"):
+        raise ValueError("debug, info, warning or error")
+    return text.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting.
+
+    Args:
+        name: as in the TOML file and, with `--`, on the command line; the environment has SKVALLER_… of it.
+        metavar: stands for the value in the help.
+        parse: turns its text into a value; its ValueError says what is allowed.
+        default: its text where nobody sets it; None where that depends, as the help says.
+        help: what it is for.
+        many: whether it may be given several times (in the environment: separated by commas).
+    """
+
+    name: str
+    metavar: str
+    parse: Callable[[str], Any]
+    default: str | None
+    help: str
+    many: bool = False
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable."""
+        return "SKVALLER_" + self.name.upper().replace("-", "_")
+
+    @property
+    def attribute(self) -> str:
+        """Its name in Python."""
+        return self.name.replace("-", "_")
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("name", "NAME", _name, None, "This node's name, unique in the cluster. Default: the host name."),
+    Setting("data-dir", "DIR", Path, "/var/lib/skvaller", "Where the cache lives; made if missing."),
+    Setting("listen", "IP:PORT", parse_bind, "127.0.0.1:5000", "Client endpoint: where this node's runtime asks."),
+    Setting(
+        "peer", "IP:PORT", parse_bind, None,
+        "Peer endpoint: where other nodes ask. Default: 0.0.0.0:5001 with --key-file, else 127.0.0.1:5001.",
+    ),
+    Setting(
+        "gossip", "IP:PORT", parse_bind, None,
+        "Gossip, UDP and TCP. Default: 0.0.0.0:7946 with --key-file, else 127.0.0.1:7946.",
+    ),
+    Setting(
+        "advertise", "IP", _host, None,
+        "Address under which the others reach this node. Default: that of --peer, or the machine's main address.",
+    ),
+    Setting("join", "HOST[:PORT]", parse_seed, "", "Gossip address of any other node; may be repeated.", many=True),
+    Setting(
+        "upstream", "REGISTRY=URL", Registry.parse, "",
+        "Where a registry is fetched from, e.g. registry.example.com=http://10.0.0.5:5000, with user:password@ before "
+        "the host if it wants one; may be repeated. Well-known public registries need no entry.", many=True,
+    ),
+    Setting(
+        "containerd", "ADDRESS", str, None,
+        "Serve what this containerd holds, e.g. /run/containerd/containerd.sock. Default: do not.",
+    ),
+    Setting("containerd-namespace", "NAME", str, "k8s.io", "containerd's namespace; Kubernetes uses k8s.io."),
+    Setting("cache-size", "SIZE", _cache_size, "20GiB", "Bound on the cache; least recently used content goes first."),
+    Setting(
+        "key-file", "FILE", Path, None,
+        "The cluster's keys, 32 bytes each in base64 or hex, one a line; the first one seals. Default: no key.",
+    ),
+    Setting("log-level", "LEVEL", _log_level, "info", "debug, info, warning or error."),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class AgentConfig:
+    """An agent's settings, each as its `Setting` describes it."""
+
+    name: str
+    data_dir: Path
+    listen: Address
+    peer: Address
+    gossip: Address
+    advertise: str | None
+    join: tuple[str, ...]
+    upstream: tuple[Registry, ...]
+    containerd: str | None
+    containerd_namespace: str
+    cache_size: int
+    key_file: Path | None
+    log_level: str
+
+    @property
+    def exposed(self) -> list[str]:
+        """The settings that let other machines in."""
+        return [name for name, address in (("peer", self.peer), ("gossip", self.gossip)) if not address.loopback]
+
+
+def load(
+    flags: Mapping[str, str | Sequence[str] | None], environment: Mapping[str, str], file: Path | None
+) -> AgentConfig:
+    """Put an agent's settings together.
+
+    Args:
+        flags: by `Setting.name`, those given on the command line.
+        environment: the process's.
+        file: a TOML file, or None.
+
+    Raises:
+        ConfigError: names the setting, where it was set, the value, and what is allowed.
+    """
+    written = _read_file(file) if file is not None else {}
+    values: dict[str, Any] = {}
+    for setting in SETTINGS:
+        given: Any = setting.default
+        origin = "default"
+        for source, value in (
+            (f"--{setting.name}", flags.get(setting.name) or None),
+            (setting.variable, environment.get(setting.variable)),
+            (f"{setting.name} in {file}", written.get(setting.name)),
+        ):
+            if value is not None:
+                given, origin = value, source
+                break
+        values[setting.attribute] = _value(setting, given, origin)
+    everywhere = "0.0.0.0" if values["key_file"] else "127.0.0.1"
+    values["name"] = values["name"] or _name(socket.gethostname().partition(".")[0])
+    values["peer"] = values["peer"] or Address(everywhere, 5001)
+    values["gossip"] = values["gossip"] or Address(everywhere, 7946)
+    config = AgentConfig(**values)
+    _check(config)
+    return config
+
+
+def _check(config: AgentConfig) -> None:
+    """Relations between settings."""
+    used: dict[Address, str] = {}
+    for name, address in (("listen", config.listen), ("peer", config.peer), ("gossip", config.gossip)):
+        if address in used:
+            raise ConfigError(f"{name}: {address} is also --{used[address]}; give each a port of its own")
+        used[address] = name
+    if bool(config.peer.loopback) != bool(config.gossip.loopback):
+        raise ConfigError(
+            f"peer: {config.peer} and gossip: {config.gossip}; either both on loopback or both reachable by the others"
+        )
+
+
+def _value(setting: Setting, given: Any, origin: str) -> Any:
+    if setting.many:
+        if isinstance(given, str):
+            given = [part.strip() for part in given.split(",") if part.strip()]
+        return tuple(_parsed(setting, part, origin) for part in given)
+    return None if given is None else _parsed(setting, given, origin)
+
+
+def _parsed(setting: Setting, text: str, origin: str) -> Any:
+    try:
+        return setting.parse(text)
+    except ConfigError as error:
+        raise ConfigError(f"{origin}: {error}") from None
+    except ValueError as error:
+        raise ConfigError(f"{origin}: {text!r} is not allowed; give {error}") from None
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    """Read a TOML file whose keys are settings, as text, numbers or lists of texts."""
+    try:
+        written = tomllib.loads(file.read_text())
+    except OSError as error:
+        raise ConfigError(f"config: cannot read {file}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"config: {file} is not TOML: {error}") from None
+    known = {setting.name: setting for setting in SETTINGS}
+    for key, value in written.items():
+        if key not in known:
+            raise ConfigError(f"{key} in {file}: no such setting; there are {', '.join(known)}")
+        wanted = "a list of texts" if known[key].many else "a text"
+        if known[key].many and isinstance(value, str):
+            written[key] = [value]
+        elif known[key].many and not (isinstance(value, list) and all(isinstance(part, str) for part in value)):
+            raise ConfigError(f"{key} in {file}: {value!r} is not allowed; give {wanted}")
+        elif not known[key].many and isinstance(value, int) and not isinstance(value, bool):
+            written[key] = str(value)
+        elif not known[key].many and not isinstance(value, str):
+            raise ConfigError(f"{key} in {file}: {value!r} is not allowed; give {wanted}")
+    return written

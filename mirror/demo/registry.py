@@ -1,0 +1,99 @@
+"""The demo's upstream: a registry of one image that counts what it serves."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from ..ranges import content_range, parse_range
+from .image import Blob, Image
+
+_BLOCK_BYTES = 256 * 1024
+
+
+class CountingRegistry:
+    """Serves an image under any tag, on 127.0.0.1.
+
+    Args:
+        image: what there is.
+    """
+
+    def __init__(self, image: Image) -> None:
+        self.bytes_served: Counter[str] = Counter()
+        """By digest."""
+        self.requests: Counter[str] = Counter()
+        """GET requests for content, by digest."""
+        self._image = image
+        self._blobs = {str(blob.digest): blob for blob in image.everything}
+        app = Starlette(
+            routes=[
+                Route("/v2/", lambda _: PlainTextResponse("")),
+                Route("/v2/{name:path}/{kind:str}/{what:str}", self._serve, methods=["GET", "HEAD"]),
+            ]
+        )
+        config = uvicorn.Config(
+            app, host="127.0.0.1", port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=1
+        )
+        self._server = _Server(config)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> str:
+        """Serve; return the URL."""
+        self._task = asyncio.create_task(self._server.serve())
+        await self._server.listening.wait()
+        port = self._server.servers[0].sockets[0].getsockname()[1]
+        return f"http://127.0.0.1:{port}"
+
+    async def stop(self) -> None:
+        """Serve no more."""
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task
+            self._task = None
+
+    async def _serve(self, request: Request) -> Response:
+        what = request.path_params["what"]
+        blob = self._blobs.get(what) if what.startswith("sha256:") else self._image.manifest
+        if blob is None:
+            return PlainTextResponse("unknown", status_code=404)
+        headers = {
+            "Docker-Content-Digest": str(blob.digest),
+            "Content-Type": blob.media_type,
+            "Content-Length": str(blob.size),
+            "Accept-Ranges": "bytes",
+        }
+        if request.method == "HEAD":
+            return Response(headers=headers)
+        self.requests[str(blob.digest)] += 1
+        wanted = parse_range(request.headers.get("range"), blob.size)
+        start, stop = wanted or (0, blob.size)
+        if wanted:
+            headers |= {"Content-Length": str(stop - start), "Content-Range": content_range(start, stop, blob.size)}
+        return StreamingResponse(self._read(blob, start, stop), status_code=206 if wanted else 200, headers=headers)
+
+    async def _read(self, blob: Blob, start: int, stop: int) -> AsyncIterator[bytes]:
+        with blob.path.open("rb") as file:
+            file.seek(start)
+            while start < stop:
+                block = file.read(min(_BLOCK_BYTES, stop - start))
+                yield block
+                self.bytes_served[str(blob.digest)] += len(block)
+                start += len(block)
+
+
+class _Server(uvicorn.Server):
+    """A server that tells when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
+        """Open the listener."""
+        await super().startup()
+        self.listening.set()

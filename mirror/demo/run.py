@@ -1,0 +1,232 @@
+"""The demo's story: make an image, pull it through one node, through all others at once, and without its origin."""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import uvloop
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+from rich.table import Table
+
+from .cluster import Cluster, DemoError, Node
+from .image import Blob, Image, make_image
+from .registry import CountingRegistry
+
+IMAGE_NAME = "library/skvaller-demo"
+LAYERS = 4
+UPSTREAM = "upstream"
+OWN = "itself"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Where one node's copy of one blob came from in one pull: bytes by source."""
+
+    phase: str
+    node: str
+    blob: Blob
+    sources: dict[str, int]
+
+
+def run(nodes: int, size: int) -> int:
+    """Run the demo with so many agents and so many bytes of layers; return the exit status."""
+    console = Console()
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_Demo(console, nodes, size).run())
+    except DemoError as error:
+        console.print(f"[red]the demo failed:[/red] {error}")
+        return 1
+    except KeyboardInterrupt:
+        console.print("stopped; nothing is left behind")
+        return 130
+
+
+class _Demo:
+    """One run.
+
+    Args:
+        console: where people look.
+        nodes: how many agents.
+        size: bytes of all layers.
+    """
+
+    def __init__(self, console: Console, nodes: int, size: int) -> None:
+        self._console = console
+        self._count = nodes
+        self._size = size
+        self._rows: list[Row] = []
+
+    async def run(self) -> int:
+        """Tell the story; return the exit status."""
+        started = time.monotonic()
+        async with contextlib.AsyncExitStack() as stack:
+            folder = stack.enter_context(_temporary_folder())
+            image = await self._make(folder)
+            registry = CountingRegistry(image)
+            url = await registry.start()
+            stack.push_async_callback(registry.stop)
+            http = await stack.enter_async_context(_http())
+            cluster = Cluster(folder, url, http)
+            stack.push_async_callback(cluster.stop)
+            self._say(f"starting {self._count} agents, which find each other by gossip")
+            first, *others = await cluster.start(self._count)
+
+            await self._pull(
+                cluster, http, f"1. {first.name} pulls: nobody has it, so it comes from upstream", image, [first]
+            )
+            for node in others:
+                for blob in image.everything:
+                    await cluster.knows(node, str(blob.digest), first.name)
+            names = " and ".join(node.name for node in others) if len(others) < 3 else f"the {len(others)} others"
+            await self._pull(cluster, http, f"2. {names} pull at the same time", image, others)
+            first.kill()
+            await first.process.wait()
+            await registry.stop()
+            (newcomer,) = await cluster.start(1)
+            for blob in image.everything:
+                await cluster.knows(newcomer, str(blob.digest), others[0].name)
+            title = f"3. {first.name} is killed, upstream is stopped; {newcomer.name} is new and empty, and all pull"
+            await self._pull(cluster, http, title, image, [*others, newcomer])
+            await cluster.stop()
+        return self._report(image, registry, time.monotonic() - started)
+
+    async def _make(self, folder: Path) -> Image:
+        """Make the image; refuse where there is no room for its copies."""
+        needed = self._size * (self._count + 2)
+        if shutil.disk_usage(folder).free < needed:
+            raise DemoError(
+                f"{folder} has less than the {needed:,} bytes free that the copies take: give a smaller --size"
+            )
+        with _progress(self._console) as progress:
+            task = progress.add_task(f"making an image of {LAYERS} random layers", total=self._size)
+            return await asyncio.to_thread(make_image, folder, self._size, LAYERS, lambda n: progress.advance(task, n))
+
+    async def _pull(
+        self, cluster: Cluster, http: aiohttp.ClientSession, title: str, image: Image, nodes: list[Node]
+    ) -> None:
+        """Pull the image through some nodes at the same time, and note where the bytes came from."""
+        self._say(title)
+        before = {node.name: await cluster.fetches(node) for node in nodes}
+        with _progress(self._console) as progress:
+            tasks = {node.name: progress.add_task(f"   {node.name}", total=image.size) for node in nodes}
+            async with asyncio.TaskGroup() as pulls:
+                for node in nodes:
+                    pulls.create_task(_pull_image(http, node, image, progress, tasks[node.name]))
+        for node in nodes:
+            sources = await cluster.fetches(node)
+            for blob in image.everything:
+                digest = str(blob.digest)
+                fetched = sources.get(digest, {}) if digest not in before[node.name] else {}
+                self._rows.append(Row(title[:1], node.name, blob, fetched or {OWN: blob.size}))
+
+    def _report(self, image: Image, registry: CountingRegistry, seconds: float) -> int:
+        """Show where every byte came from; return 0 only if upstream served each once and nobody else went there."""
+        table = Table("pull", "node", *(blob.label for blob in image.everything), header_style="bold", box=None)
+        for key in dict.fromkeys((row.phase, row.node) for row in self._rows):
+            cells = [_cell(row.sources) for row in self._rows if (row.phase, row.node) == key]
+            table.add_row(*key, *cells)
+        self._console.print("\nwhere the bytes came from:\n")
+        self._console.print(table)
+        served = sum(registry.bytes_served.values())
+        nodes = len(dict.fromkeys(row.node for row in self._rows))
+        pulled = sum(blob.size for blob in (row.blob for row in self._rows))
+        self._console.print(
+            f"\nupstream served {served:,} bytes of an image of {image.size:,}: {served / image.size:.3f} x; "
+            f"{len({(row.phase, row.node) for row in self._rows})} pulls by {nodes} nodes delivered {pulled:,} bytes "
+            f"in {seconds:.1f} s"
+        )
+        failures = list(_failures(image, registry, self._rows))
+        for failure in failures:
+            self._console.print(f"[red]not as it should be:[/red] {failure}")
+        if not failures:
+            self._console.print("[green]each byte left upstream once, and every pull had the right digests[/green]")
+        return 1 if failures else 0
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, highlight=False)
+
+
+def _failures(image: Image, registry: CountingRegistry, rows: list[Row]) -> Iterator[str]:
+    """What did not hold of what the demo is to show."""
+    for blob in image.everything:
+        digest = str(blob.digest)
+        if registry.bytes_served[digest] != blob.size:
+            yield f"upstream served {registry.bytes_served[digest]:,} bytes of {blob.label}, which has {blob.size:,}"
+        if registry.requests[digest] != 1:
+            yield f"upstream was asked {registry.requests[digest]} times for {blob.label}"
+    for row in rows:
+        if row.phase != "1" and UPSTREAM in row.sources:
+            yield f"{row.node} took {row.blob.label} from upstream though a member had it"
+        if sum(row.sources.values()) != row.blob.size:
+            yield f"{row.node} received {sum(row.sources.values()):,} bytes of {row.blob.label}, not {row.blob.size:,}"
+
+
+async def _pull_image(http: aiohttp.ClientSession, node: Node, image: Image, progress: Progress, task: TaskID) -> None:
+    """Pull as a container runtime does: the tag, the manifest by digest, then configuration and layers at once."""
+    base = f"{node.url}/v2/{IMAGE_NAME}"
+    async with http.head(f"{base}/manifests/latest?ns=docker.io") as head:
+        if head.status != 200 or head.headers.get("Docker-Content-Digest") != str(image.manifest.digest):
+            raise DemoError(f"{node.name} answered {head.status} to the tag")
+    manifest = await _pull_blob(http, f"{base}/manifests/{image.manifest.digest}", image.manifest, progress, task)
+    document = json.loads(manifest)
+    wanted = {document["config"]["digest"], *(layer["digest"] for layer in document["layers"])}
+    async with asyncio.TaskGroup() as pulls:
+        for blob in image.blobs:
+            if str(blob.digest) in wanted:
+                pulls.create_task(_pull_blob(http, f"{base}/blobs/{blob.digest}", blob, progress, task))
+
+
+async def _pull_blob(http: aiohttp.ClientSession, url: str, blob: Blob, progress: Progress, task: TaskID) -> bytes:
+    """Download and verify; return the body of a small one."""
+    hashed, small = hashlib.sha256(), bytearray()
+    async with http.get(url, params={"ns": "docker.io"}) as answer:
+        if answer.status != 200:
+            raise DemoError(f"{url} answered {answer.status}: {(await answer.text())[:300]}")
+        try:
+            async for chunk in answer.content.iter_any():
+                hashed.update(chunk)
+                progress.advance(task, len(chunk))
+                if blob.size <= 65536:
+                    small += chunk
+        except aiohttp.ClientError as error:
+            raise DemoError(f"{url} broke off: {error}") from error
+    if hashed.hexdigest() != blob.digest.hex:
+        raise DemoError(f"{url} has another digest")
+    return bytes(small)
+
+
+def _cell(sources: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in sources.items())
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn(),
+        console=console,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="skvaller-demo-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.asynccontextmanager
+async def _http() -> AsyncIterator[aiohttp.ClientSession]:
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=30)
+    async with aiohttp.ClientSession(timeout=timeout, read_bufsize=256 * 1024, auto_decompress=False) as session:
+        yield session

@@ -1,0 +1,87 @@
+"""Manifests in memory: they are small, asked for by everybody, and their media type has to be read from their bytes."""
+
+import os
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from .content import Content
+from .digest import Digest
+from .errors import ManifestUnknown, NoRoom
+from .fetch import Fetcher
+from .holdings import Holdings
+from .manifest import MANIFEST_MAX_BYTES, media_type
+
+_MEMORY_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A manifest or index, with the media type that its bytes show."""
+
+    digest: Digest
+    media_type: str
+    body: bytes
+
+
+class Manifests:
+    """Gives manifests by digest; a bounded number stays in memory, least recently used first out.
+
+    Args:
+        holdings: what this node's stores hold.
+        fetcher: brings what they do not.
+    """
+
+    def __init__(self, holdings: Holdings, fetcher: Fetcher) -> None:
+        self._holdings = holdings
+        self._fetcher = fetcher
+        self._memory: OrderedDict[str, Manifest] = OrderedDict()
+        self._memory_bytes = 0
+
+    def held(self, digest: Digest) -> Manifest | None:
+        """A manifest that this node holds, or None.
+
+        Raises:
+            ManifestUnknown: it holds content of that digest, but it is no manifest.
+        """
+        manifest = self._memory.get(digest.hex)
+        if manifest is not None:
+            self._memory.move_to_end(digest.hex)
+            return manifest
+        held = self._holdings.open(digest)
+        if held is None:
+            return None
+        with held:
+            if held.size > MANIFEST_MAX_BYTES:
+                raise ManifestUnknown(f"{digest} has {held.size} bytes: it is no manifest")
+            return self._remember(digest, os.pread(held.fd, held.size, 0))
+
+    async def get(self, content: Content) -> tuple[Manifest, bool]:
+        """A manifest from wherever it is, and whether this node held it.
+
+        Raises:
+            MirrorError: nobody has it, or what has that digest is no manifest.
+        """
+        manifest = self.held(content.digest)
+        if manifest is not None:
+            return manifest, True
+        try:
+            with self._fetcher.reading(content) as spool:
+                await spool.completed()
+                assert spool.size is not None
+                body = os.pread(spool.fd, spool.size, 0)
+        except NoRoom:
+            size = await self._fetcher.size(content)
+            if size > MANIFEST_MAX_BYTES:
+                raise ManifestUnknown(f"{content.digest} has {size} bytes: it is no manifest") from None
+            body = b"".join([chunk async for chunk in self._fetcher.passing(content, size, 0, size)])
+        return self._remember(content.digest, body), False
+
+    def _remember(self, digest: Digest, body: bytes) -> Manifest:
+        kind = media_type(body)
+        if kind is None:
+            raise ManifestUnknown(f"{digest} is no manifest of a known type")
+        manifest = self._memory[digest.hex] = Manifest(digest, kind, body)
+        self._memory_bytes += len(body)
+        while self._memory_bytes > _MEMORY_BYTES:
+            self._memory_bytes -= len(self._memory.popitem(last=False)[1].body)
+        return manifest
