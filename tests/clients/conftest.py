@@ -4,6 +4,7 @@ Every daemon runs in a folder of the test's own, optionally inside a network nam
 test's end, or by the kernel should the test process itself be killed. Nothing of the machine's own containerd is used.
 """
 
+import asyncio
 import gzip
 import hashlib
 import itertools
@@ -18,7 +19,7 @@ import socket
 import subprocess
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -390,6 +391,41 @@ def free_port(host: str = "127.0.0.1") -> int:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.bind((host, 0))
         return int(probe.getsockname()[1])
+
+
+# What a store reports -----------------------------------------------------------------------------------------------
+
+
+class Recorder:
+    """A store's listener: the keys that can be served now, and a way to wait until they are as expected."""
+
+    def __init__(self) -> None:
+        self.keys: set[bytes] = set()
+        self.twice: list[bytes] = []
+        self._changed = asyncio.Event()
+
+    def appeared(self, keys: Collection[bytes]) -> None:
+        self.twice.extend(self.keys.intersection(keys))
+        self.keys.update(keys)
+        self._changed.set()
+
+    def vanished(self, keys: Collection[bytes]) -> None:
+        self.twice.extend(set(keys) - self.keys)
+        self.keys.difference_update(keys)
+        self._changed.set()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for reports until the condition holds."""
+        async with asyncio.timeout(WAIT_S):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    """A listener for a store."""
+    return Recorder()
 
 
 # Fixtures ----------------------------------------------------------------------------------------------------------

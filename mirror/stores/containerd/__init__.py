@@ -1,0 +1,22 @@
+"""The runtime's own content as a store: read-only, through containerd's gRPC API and its content directory.
+
+containerd is asked what it holds; the bytes are read straight from its files. Needs the optional extra
+`skvaller[containerd]`; without it, importing this package raises ConfigError.
+
+    store ──> client ──> messages
+      └─────> rhythm
+"""
+
+from ...errors import ConfigError
+
+try:
+    from .store import ContainerdStore
+except ModuleNotFoundError as missing:
+    if missing.name is None or missing.name.partition(".")[0] not in ("grpc", "google"):
+        raise
+    raise ConfigError(
+        f"reading containerd's store needs the Python package {missing.name}: "
+        "install skvaller with its extra, pip install 'skvaller[containerd]', or leave --containerd out"
+    ) from None
+
+__all__ = ["ContainerdStore"]

@@ -1,0 +1,120 @@
+"""The five questions that a reader of containerd's store asks, over gRPC on its unix socket.
+
+Every call names the namespace in its metadata and has a deadline, the stream of events excepted. Whatever goes wrong,
+in the transport, in containerd or in an answer, is a ContainerdError: the connection is given up and made anew. This is
+the only importer of gRPC.
+
+Source: containerd, api/services/*/v1; docs/namespaces.md for the metadata header.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import quote
+
+import grpc
+import grpc.aio
+
+from .messages import (
+    Blob,
+    Event,
+    Image,
+    decode_blobs,
+    decode_event,
+    decode_images,
+    decode_plugins,
+    encode_request,
+)
+
+CALL_TIMEOUT_S: Final = 20.0
+ANSWER_MAX_BYTES: Final = 16 * 1024 * 1024
+"""The largest message that containerd's own clients take; the list of images comes in one."""
+
+_SERVICES = "/containerd.services"
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", ANSWER_MAX_BYTES),
+    ("grpc.enable_retries", 0),
+    ("grpc.enable_http_proxy", 0),
+    # Subchannels that are shared through the whole process would bring their own back-off into ours.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+class ContainerdError(Exception):
+    """containerd cannot be reached, refused a call, or gave an answer that makes no sense; one line for the log."""
+
+
+class Client:
+    """A connection to containerd, which is made at the first call; use it with `async with`.
+
+    Args:
+        socket: absolute path of containerd's gRPC socket.
+        namespace: the one whose images and content are asked for.
+    """
+
+    def __init__(self, socket: Path, namespace: str) -> None:
+        self._channel = grpc.aio.insecure_channel(f"unix:{quote(str(socket))}", options=_OPTIONS)
+        self._metadata = (("containerd-namespace", namespace),)
+        self._namespace = namespace
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._channel.close()
+
+    async def content_root(self) -> Path:
+        """Ask in which folder the content store keeps its files."""
+        with _translated():
+            answer = await self._unary("introspection.v1.Introspection/Plugins", "type==io.containerd.content.v1")
+            roots = [plugin.exports["root"] for plugin in decode_plugins(answer) if "root" in plugin.exports]
+        if not roots:
+            raise ContainerdError("its content store names no root folder")
+        return Path(roots[0])
+
+    async def images(self) -> list[Image]:
+        """List the namespace's images."""
+        with _translated():
+            return decode_images(await self._unary("images.v1.Images/List"))
+
+    async def blobs(self) -> AsyncIterator[list[Blob]]:
+        """List the namespace's committed content, about a hundred at a time."""
+        call = self._channel.unary_stream(f"{_SERVICES}.content.v1.Content/List")
+        with _translated():
+            async for answer in call(encode_request(()), metadata=self._metadata, timeout=CALL_TIMEOUT_S):
+                yield decode_blobs(answer)
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Follow what happens to the namespace's images and content, until the connection breaks.
+
+        When the subscription is in place is not told: what happens around the first moment may be missed.
+        """
+        topics = f'namespace=={self._namespace},topic~="^/(images|content)/"'
+        call = self._channel.unary_stream(f"{_SERVICES}.events.v1.Events/Subscribe")
+        with _translated():
+            async for answer in call(encode_request((topics,)), metadata=self._metadata):
+                yield decode_event(answer)
+
+    async def _unary(self, method: str, *filters: str) -> bytes:
+        call = self._channel.unary_unary(f"{_SERVICES}.{method}")
+        answer: bytes = await call(encode_request(filters), metadata=self._metadata, timeout=CALL_TIMEOUT_S)
+        return answer
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn gRPC's and the decoder's errors into ours."""
+    try:
+        yield
+    except grpc.aio.AioRpcError as error:
+        raise ContainerdError(f"{error.code().name.lower()}: {_first_line(error.details())}") from None
+    except ValueError as error:
+        raise ContainerdError(str(error)) from None
+
+
+def _first_line(details: Any) -> str:
+    return str(details or "no details").partition("\n")[0][:300]

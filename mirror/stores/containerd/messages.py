@@ -1,0 +1,142 @@
+"""The dozen protobuf fields of containerd's API that a reader of its store needs, as plain values.
+
+Field numbers never change within containerd's v1 API, from 1.0 to 2.x, and fields that are not named here are skipped.
+The descriptors are built in a pool of their own, so that they meet no other package's copy of the same API. On the wire
+a map is a repeated message of a key (1) and a value (2), and it is written so below. This is the only importer of
+protobuf.
+
+Source: containerd, api/services/{images,content,events,introspection}/v1/*.proto, api/types/{descriptor,event}.proto.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
+
+_PACKAGE = "skvaller.containerd"
+_STRING = descriptor_pb2.FieldDescriptorProto.TYPE_STRING
+_INT32 = descriptor_pb2.FieldDescriptorProto.TYPE_INT32
+_INT64 = descriptor_pb2.FieldDescriptorProto.TYPE_INT64
+_MESSAGE = descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE
+_ONE = descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL
+_MANY = descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED
+
+# message -> field -> (number, label, type: a scalar's, or the name of a message)
+_FIELDS: Mapping[str, Mapping[str, tuple[int, int, int | str]]] = {
+    "Timestamp": {"seconds": (1, _ONE, _INT64), "nanos": (2, _ONE, _INT32)},
+    "Entry": {"key": (1, _ONE, _STRING), "value": (2, _ONE, _STRING)},
+    "Descriptor": {"media_type": (1, _ONE, _STRING), "digest": (2, _ONE, _STRING), "size": (3, _ONE, _INT64)},
+    "Image": {"name": (1, _ONE, _STRING), "target": (3, _ONE, "Descriptor"), "updated_at": (8, _ONE, "Timestamp")},
+    "Info": {"digest": (1, _ONE, _STRING), "size": (2, _ONE, _INT64)},
+    "Plugin": {"type": (1, _ONE, _STRING), "id": (2, _ONE, _STRING), "exports": (5, _MANY, "Entry")},
+    "Envelope": {"namespace": (2, _ONE, _STRING), "topic": (3, _ONE, _STRING)},
+    # Every request made here has this one shape.
+    "Request": {"filters": (1, _MANY, _STRING)},
+    "ListImagesResponse": {"images": (1, _MANY, "Image")},
+    "ListContentResponse": {"info": (1, _MANY, "Info")},
+    "PluginsResponse": {"plugins": (1, _MANY, "Plugin")},
+}
+
+
+def _message_classes() -> dict[str, Any]:
+    """Turn the table into protobuf's message classes, by name."""
+    file = descriptor_pb2.FileDescriptorProto(name="skvaller/containerd.proto", package=_PACKAGE, syntax="proto3")
+    for message, fields in _FIELDS.items():
+        declared = file.message_type.add(name=message)
+        for name, (number, label, kind) in fields.items():
+            field = declared.field.add(name=name, number=number, label=label)
+            if isinstance(kind, str):
+                field.type, field.type_name = _MESSAGE, f".{_PACKAGE}.{kind}"
+            else:
+                field.type = kind
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")) for name in _FIELDS}
+
+
+_CLASSES = _message_classes()
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A name that containerd knows, and what it stands for.
+
+    Args:
+        name: as containerd keeps it; not checked.
+        target: the digest of a manifest or index, as text; not checked.
+        updated_at: Unix time in seconds when the name got this meaning.
+    """
+
+    name: str
+    target: str
+    updated_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """Content that is committed: its digest as text, not checked, and its size in bytes."""
+
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened in containerd, such as `/images/create` in the namespace `k8s.io`."""
+
+    namespace: str
+    topic: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """A part of containerd, and the settings that it shows to clients, e.g. its `root` folder."""
+
+    type: str
+    id: str
+    exports: Mapping[str, str]
+
+
+def encode_request(filters: Sequence[str]) -> bytes:
+    """Write a request for what any one of the filters lets through; without filters, for everything.
+
+    Source: containerd, pkg/filters.
+    """
+    encoded: bytes = _CLASSES["Request"](filters=filters).SerializeToString()
+    return encoded
+
+
+def decode_images(payload: bytes) -> list[Image]:
+    """Read a ListImagesResponse; raise ValueError, as all of these do, for bytes that are none."""
+    return [
+        Image(image.name, image.target.digest, image.updated_at.seconds + image.updated_at.nanos / 1e9)
+        for image in _decode("ListImagesResponse", payload).images
+    ]
+
+
+def decode_blobs(payload: bytes) -> list[Blob]:
+    """Read a ListContentResponse, one of a stream."""
+    return [Blob(info.digest, info.size) for info in _decode("ListContentResponse", payload).info]
+
+
+def decode_plugins(payload: bytes) -> list[Plugin]:
+    """Read a PluginsResponse."""
+    return [
+        Plugin(plugin.type, plugin.id, {entry.key: entry.value for entry in plugin.exports})
+        for plugin in _decode("PluginsResponse", payload).plugins
+    ]
+
+
+def decode_event(payload: bytes) -> Event:
+    """Read an Envelope, one of a stream; what is in it stays unread."""
+    envelope = _decode("Envelope", payload)
+    return Event(envelope.namespace, envelope.topic)
+
+
+def _decode(message: str, payload: bytes) -> Any:
+    try:
+        return _CLASSES[message].FromString(payload)
+    except DecodeError as error:
+        raise ValueError(f"containerd's answer is no {message}: {error}") from None

@@ -1,0 +1,269 @@
+"""A store that follows containerd: what its namespace holds, known from its API, read from its files.
+
+Events only say that something changed; what is so is always taken from a full listing, compared with what was known.
+A missed event therefore costs time, never truth. Without containerd what is known is kept, for the files stay readable;
+after it is back everything is listed and checked anew.
+
+    connecting ──listed──> connected ──error──> disconnected ──listed──> connected
+         └──────error──────────────────────────────^
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import random
+import re
+from collections.abc import Mapping
+from enum import Enum, auto
+from pathlib import Path
+from typing import Final
+
+from ...digest import Digest
+from ...errors import ConfigError, DigestInvalid
+from ...reference import Reference
+from .. import Held, Listener, Tag
+from .client import Client, ContainerdError
+from .folder import ContentFolder
+from .rhythm import Rhythm
+from .tags import tags_of
+
+log = logging.getLogger(__name__)
+
+START_PATIENCE_S: Final = 2.0
+"""How long `start` waits for containerd's first answer, so that an agent begins with what is there."""
+BACKOFF_MIN_S: Final = 0.1
+BACKOFF_MAX_S: Final = 5.0
+SOCKET_PATH_MAX_BYTES: Final = 107
+"""unix(7): sun_path has 108 bytes with its terminator."""
+
+_NAMESPACE = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")
+_NAMESPACE_MAX_CHARACTERS = 76
+
+
+class _Connection(Enum):
+    CONNECTING = auto()
+    CONNECTED = auto()
+    DISCONNECTED = auto()
+
+
+class ContainerdStore:
+    """Serves what one namespace of a running containerd holds; read-only.
+
+    Args:
+        address: containerd's gRPC socket: an absolute path, or a URL `unix:///path`.
+        namespace: Kubernetes keeps its images in `k8s.io`, `ctr` in `default`, Docker in `moby`.
+
+    Raises:
+        ConfigError: either is malformed. That nobody answers at the address is no error: containerd may start later.
+    """
+
+    name: Final = "containerd"
+
+    def __init__(self, address: str | Path, namespace: str = "k8s.io") -> None:
+        self._socket = _socket_path(str(address))
+        if len(namespace) > _NAMESPACE_MAX_CHARACTERS or not _NAMESPACE.fullmatch(namespace):
+            raise ConfigError(
+                f"containerd-namespace {namespace[:100]!r} is not letters and digits, joined by . _ or -, "
+                f"{_NAMESPACE_MAX_CHARACTERS} characters at most"
+            )
+        self._namespace = namespace
+        self._folder = ContentFolder(Path())
+        self._sizes: dict[bytes, int] = {}
+        self._tags: dict[Reference, Tag] = {}
+        self._listener: Listener | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._tried = asyncio.Event()
+        self._connection = _Connection.CONNECTING
+        self._unreadable = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether containerd answers; if not, what is served is what was last known."""
+        return self._connection is _Connection.CONNECTED
+
+    @property
+    def blob_count(self) -> int:
+        """How many blobs can be served now."""
+        return len(self._sizes)
+
+    @property
+    def tag_count(self) -> int:
+        """How many tags are known now."""
+        return len(self._tags)
+
+    async def start(self, listener: Listener) -> None:
+        """Begin to follow containerd; where it answers, return only when what it holds has been reported."""
+        self._listener = listener
+        self._task = asyncio.create_task(self._run(), name=f"containerd {self._socket}")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(START_PATIENCE_S):
+                await self._tried.wait()
+
+    async def close(self) -> None:
+        """Stop; nothing is served any more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+        self._listener = None
+        self._connection = _Connection.CONNECTING
+        self._sizes, self._tags = {}, {}
+
+    def open(self, digest: Digest) -> Held | None:
+        """Open content in containerd's own folder; None, and no longer advertised, where the file has gone."""
+        key = digest.key
+        size = self._sizes.get(key)
+        if size is None:
+            return None
+        try:
+            return Held(self._folder.open(key, size), size, self.name)
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                self._drop(key, error)
+            return None
+
+    def tag(self, reference: Reference) -> Tag | None:
+        """What the runtime's own store says that a tag means."""
+        return self._tags.get(reference)
+
+    async def _run(self) -> None:
+        """Connect, follow, and connect again, until cancelled."""
+        backoff_s = BACKOFF_MIN_S
+        try:
+            while True:
+                try:
+                    async with Client(self._socket, self._namespace) as client:
+                        await self._follow(client)
+                except* ContainerdError as lost:
+                    if self.connected:
+                        backoff_s = BACKOFF_MIN_S
+                    self._become_disconnected(lost.exceptions[0])
+                await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))
+                backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
+        except Exception:
+            log.exception("containerd store stopped address=%s", self._socket)
+
+    async def _follow(self, client: Client) -> None:
+        """List once and then whenever it is due, until the connection fails; never returns."""
+        self._folder = ContentFolder(await client.content_root())
+        rhythm = Rhythm(asyncio.get_running_loop().time())
+        changed = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_watch(client, rhythm, changed))
+            tasks.create_task(self._keep_listing(client, rhythm, changed))
+
+    async def _keep_listing(self, client: Client, rhythm: Rhythm, changed: asyncio.Event) -> None:
+        now = asyncio.get_running_loop().time
+        checked: Mapping[bytes, int] = {}
+        while True:
+            rhythm.listing(now())
+            await self._list(client, checked)
+            self._become_connected()
+            checked = self._sizes
+            while (wait_s := rhythm.due - now()) > 0:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait_s):
+                        await changed.wait()
+                        changed.clear()
+
+    async def _list(self, client: Client, checked: Mapping[bytes, int]) -> None:
+        """Take over what containerd holds now.
+
+        Images are asked for before content: an image that is there has its content already.
+
+        Args:
+            client: the connection.
+            checked: blobs that need not be opened to see whether they can be.
+        """
+        images = await client.images()
+        listed: dict[bytes, int] = {}
+        async for blobs in client.blobs():
+            for blob in blobs:
+                with contextlib.suppress(DigestInvalid):
+                    listed[Digest.parse(blob.digest).key] = blob.size
+        sizes = {key: size for key, size in listed.items() if checked.get(key) == size}
+        fresh = {key: size for key, size in listed.items() if key not in sizes}
+        opened, error = await asyncio.to_thread(self._folder.openable, fresh)
+        sizes |= opened
+        self._note_readable(bool(sizes), error)
+        self._become(sizes, tags_of(images, listed))
+
+    def _drop(self, key: bytes, error: OSError) -> None:
+        """Hold a blob no longer that turned out not to open; the next listing looks at it again."""
+        log.debug("containerd content gone digest=sha256:%s error=%s", key.hex(), error)
+        del self._sizes[key]
+        if self._listener is not None:
+            self._listener.vanished({key})
+
+    def _become(self, sizes: dict[bytes, int], tags: dict[Reference, Tag]) -> None:
+        """Hold this from now on, and report the difference."""
+        before = self._sizes.keys() | {reference.key for reference in self._tags}
+        after = sizes.keys() | {reference.key for reference in tags}
+        self._sizes, self._tags = sizes, tags
+        if self._listener is None:
+            return
+        if vanished := before - after:
+            self._listener.vanished(vanished)
+        if appeared := after - before:
+            self._listener.appeared(appeared)
+
+    def _become_connected(self) -> None:
+        if self._connection is not _Connection.CONNECTED:
+            log.info(
+                "containerd connected address=%s namespace=%s blobs=%d tags=%d",
+                self._socket,
+                self._namespace,
+                self.blob_count,
+                self.tag_count,
+            )
+        self._connection = _Connection.CONNECTED
+        self._tried.set()
+
+    def _become_disconnected(self, error: Exception) -> None:
+        if self._connection is not _Connection.DISCONNECTED:
+            log.info(
+                "containerd not connected, trying on address=%s error=%r blobs=%d tags=%d",
+                self._socket,
+                str(error),
+                self.blob_count,
+                self.tag_count,
+            )
+        self._connection = _Connection.DISCONNECTED
+        self._tried.set()
+
+    def _note_readable(self, readable: bool, error: OSError | None) -> None:
+        """Say once that content cannot be read, and once that it can again."""
+        if readable and self._unreadable:
+            self._unreadable = False
+            log.info("containerd content readable again root=%s", self._folder.root)
+        elif not readable and error is not None and not self._unreadable and self._folder.closed_to_us(error):
+            self._unreadable = True
+            log.error(
+                "containerd content is not readable, only its tags are served: run with the right to read the folder, "
+                "or mount it at the same path root=%s error=%r",
+                self._folder.root,
+                str(error),
+            )
+
+
+async def _watch(client: Client, rhythm: Rhythm, changed: asyncio.Event) -> None:
+    """Let events bring the next listing forward; an end of the stream is an end of the connection."""
+    now = asyncio.get_running_loop().time
+    async for event in client.events():
+        log.debug("containerd event topic=%s", event.topic)
+        rhythm.changed(now())
+        changed.set()
+    raise ContainerdError("it closed the stream of events")
+
+
+def _socket_path(address: str) -> Path:
+    """Read a path or a unix:// URL; raise ConfigError for anything else."""
+    path = address.removeprefix("unix://")
+    if not path.startswith("/") or "\0" in path or len(os.fsencode(path)) > SOCKET_PATH_MAX_BYTES:
+        raise ConfigError(
+            f"containerd {address[:200]!r} is not the absolute path of a socket, or unix:// and such a path, "
+            f"{SOCKET_PATH_MAX_BYTES} bytes at most"
+        )
+    return Path(path)

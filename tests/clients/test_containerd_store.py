@@ -1,0 +1,349 @@
+"""The containerd store against a real containerd: what it reports, what it opens, and what it survives."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import uvloop
+
+from mirror.digest import Digest
+from mirror.reference import Reference
+from mirror.stores.containerd import ContainerdStore
+
+if TYPE_CHECKING:
+    from tests.clients.conftest import Containerd, Image, Recorder
+
+pytestmark = pytest.mark.clients
+
+MADE = "docker.io/library/made:1"
+
+
+def run(test: Coroutine[Any, Any, None]) -> None:
+    """Run a test's coroutine on the event loop that the agent uses."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(test)
+
+
+@asynccontextmanager
+async def following(
+    containerd: "Containerd", recorder: "Recorder", namespace: str = "k8s.io"
+) -> AsyncIterator[ContainerdStore]:
+    store = ContainerdStore(f"unix://{containerd.socket}", namespace)
+    await store.start(recorder)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+class Transitions(logging.Handler):
+    """The store's log lines on its connection, to wait for."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.seen: list[str] = []
+        self._changed = asyncio.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.seen.append(record.getMessage().split(" address=")[0])
+        self._changed.set()
+
+    async def until(self, *expected: str) -> None:
+        async with asyncio.timeout(20):
+            while self.seen != list(expected):
+                self._changed.clear()
+                await self._changed.wait()
+
+
+@pytest.fixture
+def transitions() -> Iterator[Transitions]:
+    """Hears what the store's logger says."""
+    logger, handler = logging.getLogger("mirror.stores.containerd.store"), Transitions()
+    logger.addHandler(handler)
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    yield handler
+    logger.setLevel(level)
+    logger.removeHandler(handler)
+
+
+def content_keys(image: "Image") -> set[bytes]:
+    return {Digest.parse(digest).key for digest in image.digests}
+
+
+def tag_key(name: str) -> bytes:
+    return Reference.parse(name).key
+
+
+@pytest.fixture
+def containerd(start_containerd: "Callable[..., Containerd]") -> "Containerd":
+    return start_containerd()
+
+
+def test_what_is_there_at_the_start_is_reported_when_start_returns(
+    containerd: "Containerd", recorder: "Recorder", make_image: "Callable[..., Image]"
+) -> None:
+    image = make_image(MADE, [100_000, 0])
+    containerd.import_image(image)
+
+    async def check() -> None:
+        async with following(containerd, recorder) as store:
+            assert store.connected
+            assert content_keys(image) | {tag_key(MADE)} <= recorder.keys
+            assert (store.tag_count, store.blob_count) == (1, len(recorder.keys) - 1)
+
+    run(check())
+
+
+def test_open_reads_the_bytes_from_the_content_folder(
+    containerd: "Containerd", recorder: "Recorder", make_image: "Callable[..., Image]"
+) -> None:
+    image = make_image(MADE, [3_000_000])
+    containerd.import_image(image)
+
+    async def check() -> None:
+        async with following(containerd, recorder) as store:
+            for digest in image.digests:
+                held = store.open(Digest.parse(digest))
+                assert held is not None
+                with held:
+                    assert (held.size, held.store) == (image.size(digest), "containerd")
+                    assert os.pread(held.fd, held.size + 1, 0) == image.read(digest)
+
+    run(check())
+
+
+def test_an_import_and_a_tag_by_hand_appear_while_running(
+    containerd: "Containerd", recorder: "Recorder", make_image: "Callable[..., Image]"
+) -> None:
+    image = make_image(MADE, [1000])
+    by_hand = "docker.io/library/nginx-not-exist:1.27.4"
+
+    async def check() -> None:
+        async with following(containerd, recorder) as store:
+            assert recorder.keys == set()
+            await asyncio.to_thread(containerd.import_image, image)
+            await recorder.until(lambda: content_keys(image) | {tag_key(MADE)} <= recorder.keys)
+            await asyncio.to_thread(containerd.tag_image, MADE, by_hand)
+            await recorder.until(lambda: tag_key(by_hand) in recorder.keys)
+            tag, first = store.tag(Reference.parse(by_hand)), store.tag(Reference.parse(MADE))
+            assert tag is not None
+            assert first is not None
+            assert (str(tag.digest), tag.authority) == (image.manifest, "runtime")
+            assert tag.checked_at > first.checked_at > 1_600_000_000
+
+    run(check())
+
+
+def test_a_tag_that_moves_means_the_new_digest(
+    containerd: "Containerd", recorder: "Recorder", make_image: "Callable[..., Image]"
+) -> None:
+    old, new = make_image(MADE, [1000]), make_image(MADE, [1001])
+    containerd.import_image(old)
+
+    async def check() -> None:
+        async with following(containerd, recorder) as store:
+            await asyncio.to_thread(containerd.import_image, new)
+            await recorder.until(lambda: content_keys(new) <= recorder.keys)
+            tag = store.tag(Reference.parse(MADE))
+            assert tag is not None
+            assert str(tag.digest) == new.manifest
+            assert recorder.twice == []
+
+    run(check())
+
+
+def test_a_removed_image_is_withdrawn_and_what_another_shares_with_it_stays(
+    containerd: "Containerd", recorder: "Recorder", make_image: "Callable[..., Image]"
+) -> None:
+    image = make_image(MADE, [1000, 2000])
+    # The same seed makes the same first layer.
+    other_name = "docker.io/library/other:1"
+    first, other = make_image(MADE, [5000, 6000], seed=7), make_image(other_name, [5000], seed=7)
+    assert first.layers[0] == other.layers[0]
+    containerd.import_image(first)
+    containerd.import_image(other)
+
+    async def check() -> None:
+        async with following(containerd, recorder) as store:
+            await asyncio.to_thread(containerd.remove_images, MADE)
+            await recorder.until(lambda: recorder.keys == content_keys(other) | {tag_key(other_name)})
+            assert store.open(Digest.parse(first.layers[1])) is None
+            assert store.tag(Reference.parse(MADE)) is None
+            shared = store.open(Digest.parse(other.layers[0]))
+            assert shared is not None
+            shared.close()
+            # And it can come back.
+            await asyncio.to_thread(containerd.import_image, image)
+            await recorder.until(lambda: content_keys(image) <= recorder.keys)
+            assert recorder.twice == []
+
+    run(check())
+
+
+def test_only_names_with_a_registry_and_a_tag_are_tags(
+    containerd: "Containerd", recorder: "Recorder", make_image: "Callable[..., Image]"
+) -> None:
+    image = make_image(MADE, [1000])
+    containerd.import_image(image)
+    for name in (f"docker.io/library/made@{image.manifest}", image.manifest, "made:2", "registry.test:5000/a/b:v1"):
+        containerd.tag_image(MADE, name)
+
+    async def check() -> None:
+        async with following(containerd, recorder) as store:
+            assert store.tag_count == 2
+            assert {tag_key(MADE), tag_key("registry.test:5000/a/b:v1")} <= recorder.keys
+
+    run(check())
+
+
+def test_other_namespaces_are_not_seen(
+    containerd: "Containerd", recorder: "Recorder", make_image: "Callable[..., Image]"
+) -> None:
+    theirs, ours = make_image("docker.io/library/theirs:1", [1000]), make_image(MADE, [2000])
+    containerd.import_image(theirs, namespace="moby")
+
+    async def check() -> None:
+        async with following(containerd, recorder) as store:
+            assert recorder.keys == set()
+            await asyncio.to_thread(containerd.import_image, ours)
+            await recorder.until(lambda: tag_key(MADE) in recorder.keys)
+            assert store.open(Digest.parse(theirs.manifest)) is None
+            assert store.tag(Reference.parse(theirs.name)) is None
+            assert not recorder.keys & content_keys(theirs)
+
+    run(check())
+
+
+def test_a_killed_containerd_is_found_again_with_what_changed_meanwhile(
+    containerd: "Containerd",
+    recorder: "Recorder",
+    make_image: "Callable[..., Image]",
+    transitions: Transitions,
+) -> None:
+    before, after = make_image(MADE, [1000]), make_image("docker.io/library/later:1", [2000])
+    containerd.import_image(before)
+    up, down = "containerd connected", "containerd not connected, trying on"
+
+    async def check() -> None:
+        async with following(containerd, recorder) as store:
+            known = set(recorder.keys)
+            containerd.kill()
+            await transitions.until(up, down)
+            assert not store.connected
+            assert recorder.keys == known
+            held = store.open(Digest.parse(before.layers[0]))
+            assert held is not None, "the files outlive the daemon"
+            held.close()
+
+            await asyncio.to_thread(change_behind_its_back)
+            await recorder.until(lambda: tag_key(after.name) in recorder.keys)
+            await recorder.until(lambda: tag_key(MADE) not in recorder.keys)
+            await transitions.until(up, down, up)
+            assert store.connected
+            assert store.open(Digest.parse(before.layers[0])) is None
+
+    def change_behind_its_back() -> None:
+        containerd.start()
+        containerd.import_image(after)
+        containerd.remove_images(MADE)
+
+    run(check())
+    assert transitions.seen == [up, down, up]
+
+
+def test_a_containerd_that_is_not_there_yet_is_waited_for(
+    containerd: "Containerd", recorder: "Recorder", make_image: "Callable[..., Image]"
+) -> None:
+    image = make_image(MADE, [1000])
+    containerd.import_image(image)
+    containerd.kill()
+    containerd.socket.unlink(missing_ok=True)
+
+    async def check() -> None:
+        async with following(containerd, recorder) as store:
+            assert not store.connected
+            await asyncio.to_thread(containerd.start)
+            await recorder.until(lambda: tag_key(MADE) in recorder.keys)
+            assert content_keys(image) <= recorder.keys
+
+    run(check())
+
+
+def test_a_stopped_containerd_holds_up_neither_start_nor_close(containerd: "Containerd", recorder: "Recorder") -> None:
+    containerd.daemon.send(signal.SIGSTOP)
+
+    async def check() -> None:
+        async with asyncio.timeout(10), following(containerd, recorder) as store:
+            assert not store.connected
+
+    run(check())
+
+
+def test_a_file_that_is_gone_is_no_longer_advertised(
+    containerd: "Containerd", recorder: "Recorder", make_image: "Callable[..., Image]"
+) -> None:
+    image = make_image(MADE, [1000])
+    containerd.import_image(image)
+    lost = Digest.parse(image.layers[0])
+
+    async def check() -> None:
+        async with following(containerd, recorder) as store:
+            containerd.blob_path(str(lost)).unlink()
+            assert lost.key in recorder.keys
+            assert store.open(lost) is None
+            assert lost.key not in recorder.keys
+            assert store.open(lost) is None
+            assert recorder.twice == []
+
+    run(check())
+
+
+def test_a_file_cut_short_is_never_advertised(
+    containerd: "Containerd", recorder: "Recorder", make_image: "Callable[..., Image]"
+) -> None:
+    """A power failure can leave files shorter than containerd's database says."""
+    image = make_image(MADE, [1000])
+    containerd.import_image(image)
+    os.truncate(containerd.blob_path(image.layers[0]), 0)
+
+    async def check() -> None:
+        async with following(containerd, recorder) as store:
+            assert store.open(Digest.parse(image.layers[0])) is None
+            assert recorder.keys & content_keys(image) == content_keys(image) - {Digest.parse(image.layers[0]).key}
+
+    run(check())
+
+
+def test_without_access_to_the_content_folder_only_tags_are_served(
+    containerd: "Containerd",
+    recorder: "Recorder",
+    make_image: "Callable[..., Image]",
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As in a container that has the socket mounted, but not the folder."""
+    image = make_image(MADE, [1000])
+    containerd.import_image(image)
+    blobs = containerd.content_root / "blobs"
+    blobs.rename(blobs.with_name("elsewhere"))
+
+    async def check() -> None:
+        async with following(containerd, recorder) as store:
+            assert recorder.keys == {tag_key(MADE)}
+            assert store.open(Digest.parse(image.manifest)) is None
+            await asyncio.to_thread(containerd.tag_image, MADE, "docker.io/library/made:2")
+            await recorder.until(lambda: tag_key("docker.io/library/made:2") in recorder.keys)
+            errors = [record for record in caplog.records if record.levelno == logging.ERROR]
+            assert len(errors) == 1
+            assert "only its tags are served" in errors[0].getMessage()
+            # Mounted after all: found at the next listing.
+            blobs.with_name("elsewhere").rename(blobs)
+            await asyncio.to_thread(containerd.tag_image, MADE, "docker.io/library/made:3")
+            await recorder.until(lambda: content_keys(image) <= recorder.keys)
+
+    run(check())
