@@ -1,0 +1,177 @@
+"""Answers whose body is long: a file's bytes, whole or as they become ready, and streams that are kept nowhere.
+
+The head goes before the first byte is waited for. When the client goes, the answer ends at once and quietly. When the
+rest will not come, it ends short of its Content-Length, with one line in the log: the server then closes the
+connection, and the client sees a short read, never a body that is complete but wrong.
+"""
+
+import asyncio
+import contextlib
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
+from typing import TypeVar
+
+from starlette.types import Message, Receive, Scope, Send
+
+from ..digest import Digest
+from ..errors import MirrorError
+from ..pagecache import read
+from ..ranges import content_range
+from ..zerocopy import EXTENSION, ClientGone
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Headers = list[tuple[bytes, bytes]]
+
+_COPIED_BYTES = 64 * 1024
+"""Up to here a copy, which leaves in one packet with the head, is cheaper than handing the connection over."""
+_CHUNK_BYTES = 1024 * 1024
+
+
+def blob_headers(digest: Digest, media_type: str, start: int, stop: int, size: int) -> tuple[int, Headers]:
+    """The status and headers for `[start, stop)` of some content.
+
+    Args:
+        digest: of the whole.
+        media_type: of the whole.
+        start: first byte.
+        stop: end of the range; `0, size` is the whole, which is answered with 200.
+        size: of the whole, in bytes.
+
+    Source: RFC 9110 sections 8.8.3, 14.3, 14.4 and 15.3.7; OCI distribution-spec, "Pulling blobs".
+    """
+    name = str(digest).encode()
+    headers = [
+        (b"content-type", media_type.encode()),
+        (b"content-length", b"%d" % (stop - start)),
+        (b"docker-content-digest", name),
+        (b"etag", b'"%b"' % name),
+        (b"accept-ranges", b"bytes"),
+    ]
+    if (start, stop) == (0, size):
+        return 200, headers
+    return 206, [*headers, (b"content-range", content_range(start, stop, size).encode())]
+
+
+class LongResponse(ABC):
+    """An ASGI application that gives one answer; what the body consists of is the subclass's.
+
+    Args:
+        status: of the answer.
+        headers: with lower-case names; a Content-Length among them.
+    """
+
+    def __init__(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        self.status = status
+        self.headers = headers
+        self.sent = 0
+        """Bytes of the body that were given to the server."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer; return when it has ended in whichever way, and the body's source is closed."""
+        async with asyncio.TaskGroup() as tasks:
+            sending = tasks.create_task(self._send(scope, send))
+            watching = tasks.create_task(_when_gone(receive, sending.cancel))
+            await asyncio.wait([sending])
+            watching.cancel()
+
+    async def _send(self, scope: Scope, send: Send) -> None:
+        async with contextlib.aclosing(self._parts(scope)) as parts:
+            try:
+                await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+                if scope["method"] != "HEAD":
+                    async for part, count in parts:
+                        await send(part)
+                        self.sent += count
+                await send({"type": "http.response.body", "body": b""})
+            except ClientGone:
+                log.debug("%s: the client has gone", scope["path"])
+            except (MirrorError, OSError) as error:
+                log.warning("%s: the answer ends after %d bytes: %s", scope["path"][:300], self.sent, error)
+
+    @abstractmethod
+    def _parts(self, scope: Scope) -> AsyncGenerator[tuple[Message, int], None]:
+        """The body as messages, none of them the last, with the number of bytes that each stands for."""
+
+
+class BlobResponse(LongResponse):
+    """A file's bytes, or ranges of them that become ready one after the other.
+
+    Args:
+        status: 200 or 206.
+        headers: with lower-case names; a Content-Length among them.
+        fd: the file; it stays the caller's, who keeps it open until the answer has ended.
+        extents: `(offset, count)` of the file, in the body's order, each ready when it is given. An exception of the
+            mirror's in between means that the rest will not come.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        headers: Sequence[tuple[bytes, bytes]],
+        fd: int,
+        extents: Iterable[tuple[int, int]] | AsyncIterable[tuple[int, int]],
+    ) -> None:
+        super().__init__(status, headers)
+        self._fd = fd
+        self._extents = extents
+
+    async def _parts(self, scope: Scope) -> AsyncGenerator[tuple[Message, int], None]:
+        zero_copy = EXTENSION in scope.get("extensions", {})
+        async with contextlib.aclosing(_each(self._extents)) as extents:
+            async for offset, count in extents:
+                if zero_copy and count > _COPIED_BYTES:
+                    place = {"file": self._fd, "offset": offset, "count": count}
+                    yield {"type": EXTENSION, **place, "more_body": True}, count
+                    continue
+                for start in range(offset, offset + count, _CHUNK_BYTES):
+                    body = await read(self._fd, start, min(_CHUNK_BYTES, offset + count - start))
+                    yield _body(body), len(body)
+
+
+class StreamResponse(LongResponse):
+    """Bytes that pass through.
+
+    Args:
+        status: of the answer.
+        headers: with lower-case names; a Content-Length among them.
+        chunks: the body. An exception of the mirror's in between means that the rest will not come.
+    """
+
+    def __init__(
+        self, status: int, headers: Sequence[tuple[bytes, bytes]], chunks: Iterable[bytes] | AsyncIterable[bytes]
+    ) -> None:
+        super().__init__(status, headers)
+        self._chunks = chunks
+
+    async def _parts(self, scope: Scope) -> AsyncGenerator[tuple[Message, int], None]:
+        async with contextlib.aclosing(_each(self._chunks)) as chunks:
+            async for chunk in chunks:
+                yield _body(chunk), len(chunk)
+
+
+def _body(content: bytes) -> Message:
+    return {"type": "http.response.body", "body": content, "more_body": True}
+
+
+async def _each(things: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:
+    """Give the things of either kind, and close them if they are a generator."""
+    if isinstance(things, AsyncIterable):
+        try:
+            async for thing in things:
+                yield thing
+        finally:
+            if isinstance(things, AsyncGenerator):
+                await things.aclose()
+    else:
+        for thing in things:
+            yield thing
+
+
+async def _when_gone(receive: Receive, call: Callable[[], object]) -> None:
+    """Wait until the client has closed the connection; what it still sends is of no interest."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    call()
