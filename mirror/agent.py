@@ -120,9 +120,12 @@ class Agent:
         stack.push_async_callback(self._tags.close)
         for server in self._servers:
             server.start()
-            stack.push_async_callback(server.stop)
+        stack.push_async_callback(self._drain)
         stack.push_async_callback(self._router.leave)
         self._serving = True
+
+    async def _drain(self) -> None:
+        await asyncio.gather(*(server.stop() for server in self._servers))
 
     async def _watch_lag(self) -> None:
         """Measure how long the event loop keeps a timer waiting."""

@@ -87,6 +87,7 @@ def agent(config: Path | None, **flags: Any) -> None:
         level=settings.log_level.upper(),
         format="%(asctime)s level=%(levelname)s logger=%(name)s %(message)s",
     )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     if settings.key_file is None:
         reach = f"anybody who reaches {' and '.join(settings.exposed)} is taken for a member" if settings.exposed else (
             "only this machine can reach it; give --key-file, or --peer and --gossip addresses, to share with others"

@@ -46,8 +46,9 @@ async def send_blob(scope: Scope, receive: Receive, send: Send, body: Body, serv
     if unmodified(scope, body.digest):
         await send_empty(send, 304, _not_modified(body.digest))
         return
-    start, stop = requested_range(scope, body.size)
-    status, headers = blob_headers(body.digest, OCTETS, start, stop, body.size)
+    wanted = requested_range(scope, body.size)
+    start, stop = wanted or (0, body.size)
+    status, headers = blob_headers(body.digest, OCTETS, body.size, wanted)
     response = BlobResponse(status, [_API_VERSION, *headers], body.fd, body.extents(start, stop))
     await response(scope, receive, send)
     served.inc(response.sent)
@@ -62,8 +63,9 @@ async def send_stream(
     chunks: Callable[[int, int], AsyncIterable[bytes]],
 ) -> int:
     """Send a blob that is kept nowhere, or a range of it, as `chunks(start, stop)` brings it; return the bytes sent."""
-    start, stop = requested_range(scope, size)
-    status, headers = blob_headers(digest, OCTETS, start, stop, size)
+    wanted = requested_range(scope, size)
+    start, stop = wanted or (0, size)
+    status, headers = blob_headers(digest, OCTETS, size, wanted)
     response = StreamResponse(status, [_API_VERSION, *headers], chunks(start, stop))
     await response(scope, receive, send)
     return response.sent
@@ -78,8 +80,9 @@ async def send_content(scope: Scope, send: Send, digest: Digest, media_type: str
     if unmodified(scope, digest):
         await send_empty(send, 304, [*_not_modified(digest), *extra])
         return
-    start, stop = requested_range(scope, len(body))
-    status, headers = blob_headers(digest, media_type, start, stop, len(body))
+    wanted = requested_range(scope, len(body))
+    start, stop = wanted or (0, len(body))
+    status, headers = blob_headers(digest, media_type, len(body), wanted)
     await send({"type": "http.response.start", "status": status, "headers": [_API_VERSION, *headers, *extra]})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body[start:stop]})
 
@@ -118,10 +121,9 @@ def unmodified(scope: Scope, digest: Digest) -> bool:
     return known is not None and (known.strip() == "*" or f'"{digest}"' in known)
 
 
-def requested_range(scope: Scope, size: int) -> tuple[int, int]:
-    """The bytes to send; a range on HEAD means nothing (RFC 9110 section 14.2)."""
-    wanted = parse_range(header(scope, b"range"), size) if scope["method"] == "GET" else None
-    return wanted or (0, size)
+def requested_range(scope: Scope, size: int) -> tuple[int, int] | None:
+    """The range asked for, None for the whole; a range on HEAD means nothing (RFC 9110 section 14.2)."""
+    return parse_range(header(scope, b"range"), size) if scope["method"] == "GET" else None
 
 
 def warning(text: str) -> tuple[bytes, bytes]:

@@ -30,18 +30,21 @@ _COPIED_BYTES = 64 * 1024
 _CHUNK_BYTES = 1024 * 1024
 
 
-def blob_headers(digest: Digest, media_type: str, start: int, stop: int, size: int) -> tuple[int, Headers]:
-    """The status and headers for `[start, stop)` of some content.
+def blob_headers(
+    digest: Digest, media_type: str, size: int, wanted: tuple[int, int] | None = None
+) -> tuple[int, Headers]:
+    """The status and headers for some content, or a range of it.
 
     Args:
         digest: of the whole.
         media_type: of the whole.
-        start: first byte.
-        stop: end of the range; `0, size` is the whole, which is answered with 200.
         size: of the whole, in bytes.
+        wanted: the range `(start, stop)` that was asked for: it is answered with 206, though it be the whole, for
+            clients conclude from a 200 that ranges are not served. None for the whole with 200.
 
     Source: RFC 9110 sections 8.8.3, 14.3, 14.4 and 15.3.7; OCI distribution-spec, "Pulling blobs".
     """
+    start, stop = wanted or (0, size)
     name = str(digest).encode()
     headers = [
         (b"content-type", media_type.encode()),
@@ -50,7 +53,7 @@ def blob_headers(digest: Digest, media_type: str, start: int, stop: int, size: i
         (b"etag", b'"%b"' % name),
         (b"accept-ranges", b"bytes"),
     ]
-    if (start, stop) == (0, size):
+    if wanted is None:
         return 200, headers
     return 206, [*headers, (b"content-range", content_range(start, stop, size).encode())]
 

@@ -107,7 +107,7 @@ class ClientEndpoint:
         elif scope["method"] == "HEAD":
             size = await self._fetcher.size(content)
             self._count("blobs", "fetched")
-            await send_empty(send, *blob_headers(content.digest, OCTETS, 0, size, size))
+            await send_empty(send, *blob_headers(content.digest, OCTETS, size))
         else:
             await self._fetch(scope, receive, send, content)
 
