@@ -20,7 +20,7 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -415,11 +415,13 @@ class Recorder:
         self._changed.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait for reports until the condition holds."""
+        """Wait for reports until the condition holds; look now and then besides, for a moved tag is not reported."""
         async with asyncio.timeout(WAIT_S):
             while not condition():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(0.05):
+                        await self._changed.wait()
                 self._changed.clear()
-                await self._changed.wait()
 
 
 @pytest.fixture

@@ -80,6 +80,11 @@ def tag_key(name: str) -> bytes:
     return Reference.parse(name).key
 
 
+def meaning(store: ContainerdStore, name: str) -> str | None:
+    tag = store.tag(Reference.parse(name))
+    return str(tag.digest) if tag else None
+
+
 @pytest.fixture
 def containerd(start_containerd: "Callable[..., Containerd]") -> "Containerd":
     return start_containerd()
@@ -150,9 +155,8 @@ def test_a_tag_that_moves_means_the_new_digest(
         async with following(containerd, recorder) as store:
             await asyncio.to_thread(containerd.import_image, new)
             await recorder.until(lambda: content_keys(new) <= recorder.keys)
-            tag = store.tag(Reference.parse(MADE))
-            assert tag is not None
-            assert str(tag.digest) == new.manifest
+            await recorder.until(lambda: meaning(store, MADE) == new.manifest)
+            assert tag_key(MADE) in recorder.keys
             assert recorder.twice == []
 
     run(check())

@@ -130,16 +130,18 @@ class ContainerdStore:
 
     async def _run(self) -> None:
         """Connect, follow, and connect again, until cancelled."""
+        now = asyncio.get_running_loop().time
         backoff_s = BACKOFF_MIN_S
         try:
             while True:
+                began = now()
                 try:
                     async with Client(self._socket, self._namespace) as client:
                         await self._follow(client)
                 except* ContainerdError as lost:
-                    if self.connected:
-                        backoff_s = BACKOFF_MIN_S
                     self._become_disconnected(lost.exceptions[0])
+                if now() - began > BACKOFF_MAX_S:
+                    backoff_s = BACKOFF_MIN_S
                 await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))
                 backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
         except Exception:
