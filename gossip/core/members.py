@@ -1,0 +1,187 @@
+"""Who is in the cluster, and which of two statements about a member holds.
+
+Statements about one member are totally ordered by `precedence`. A table keeps the greatest, so that merging is
+commutative, associative and idempotent: the order of arrival, duplicates and detours do not matter.
+
+    (epoch, has left, incarnation, rank of state)
+
+- epoch: one run of the process. A restart wins over everything said about the run before.
+- left is final within an epoch: no suspicion and no verdict can turn a goodbye into a failure.
+- incarnation: only the member itself raises it, to refute what is said about it, or to change its metadata.
+- at equal incarnation the worse state wins: suspect over alive, dead over suspect.
+
+Source: SWIM section 4.2, with the epoch put in front.
+"""
+
+import enum
+import ipaddress
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+from .errors import ConfigError
+
+NAME_MAX_BYTES = 128
+METADATA_MAX_BYTES = 512
+
+
+class Address(NamedTuple):
+    """Where a node's gossip listens: an IP address in its canonical text form, and a port for UDP and TCP."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@lru_cache(maxsize=16384)
+def pack_address(address: Address) -> bytes:
+    """4 or 16 bytes of IP address, then 2 of port, big-endian."""
+    return ipaddress.ip_address(address.host).packed + address.port.to_bytes(2, "big")
+
+
+@lru_cache(maxsize=16384)
+def unpack_address(packed: bytes) -> Address:
+    """The inverse of `pack_address`; `packed` has 6 or 18 bytes."""
+    return Address(str(ipaddress.ip_address(packed[:-2])), int.from_bytes(packed[-2:], "big"))
+
+
+class State(enum.IntEnum):
+    """What is believed of a member, in the order of precedence at equal incarnation."""
+
+    ALIVE = 0
+    SUSPECT = 1
+    DEAD = 2
+    LEFT = 3
+
+
+class Precedence(NamedTuple):
+    """Of two statements about one member the greater holds."""
+
+    epoch: int
+    left: bool
+    incarnation: int
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One node, as another sees it at some moment: a value that never changes under its reader.
+
+    Args:
+        name: unique in the cluster, 1 to 128 bytes of UTF-8.
+        address: of its gossip.
+        epoch: the run of the process, milliseconds of wall-clock time at its start or more.
+        incarnation: raised by the member itself within its epoch.
+        state: what is believed.
+        metadata: up to 512 bytes that the application attaches.
+        changed_at: monotonic time of the last change of state, s.
+    """
+
+    name: str
+    address: Address
+    epoch: int
+    incarnation: int
+    state: State
+    metadata: bytes
+    changed_at: float
+
+    @property
+    def precedence(self) -> Precedence:
+        """Where this statement stands in the order."""
+        return Precedence(self.epoch, self.state is State.LEFT, self.incarnation, self.state)
+
+    @property
+    def live(self) -> bool:
+        """Whether the member takes part: alive or suspect."""
+        return self.state <= State.SUSPECT
+
+
+def check_name(name: str) -> str:
+    """The name itself.
+
+    Raises:
+        ConfigError: it is empty, too long, or has control characters.
+    """
+    if not is_name(name):
+        raise ConfigError(f"name {name!r} must be 1 to {NAME_MAX_BYTES} bytes of UTF-8 without control characters")
+    return name
+
+
+def check_metadata(metadata: bytes) -> bytes:
+    """The metadata itself.
+
+    Raises:
+        ConfigError: it is too long.
+    """
+    if len(metadata) > METADATA_MAX_BYTES:
+        raise ConfigError(f"metadata has {len(metadata)} bytes, at most {METADATA_MAX_BYTES} are allowed")
+    return metadata
+
+
+def is_name(name: str) -> bool:
+    """Whether this can be a member's name."""
+    return name.isprintable() and 1 <= len(name.encode("utf-8", "replace")) <= NAME_MAX_BYTES
+
+
+class Members:
+    """The table of all known members but this node, the dead included; iteration is in order of arrival."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._members: dict[str, Member] = {}
+        self._ring: list[str] = []
+        self._next = 0
+        self.live_count = 0
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(self._members.values())
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def get(self, name: str) -> Member | None:
+        """The member of that name."""
+        return self._members.get(name)
+
+    def put(self, member: Member) -> None:
+        """Insert or replace. A new member enters the probe order at a random place.
+
+        Insertion at random keeps the expected time to the first probe independent of when a member joined.
+        Source: SWIM section 4.3.
+        """
+        known = self._members.get(member.name)
+        if known is None:
+            self._ring.insert(self._rng.randint(0, len(self._ring)), member.name)
+        self._members[member.name] = member
+        self.live_count += member.live - (known is not None and known.live)
+
+    def drop(self, name: str) -> None:
+        """Forget a member altogether."""
+        member = self._members.pop(name)
+        self._ring.remove(name)
+        self.live_count -= member.live
+
+    def live(self) -> list[Member]:
+        """All members that take part."""
+        return [member for member in self._members.values() if member.live]
+
+    def next_to_probe(self) -> Member | None:
+        """The next live member in a shuffled round robin: everyone is probed within 2n - 1 intervals."""
+        for _ in range(len(self._ring)):
+            if self._next >= len(self._ring):
+                self._rng.shuffle(self._ring)
+                self._next = 0
+            member = self._members[self._ring[self._next]]
+            self._next += 1
+            if member.live:
+                return member
+        return None
+
+    def sample(self, count: int, wanted: Callable[[Member], bool]) -> list[Member]:
+        """Up to `count` distinct members for which `wanted` is true, at random."""
+        candidates = [member for member in self._members.values() if wanted(member)]
+        return self._rng.sample(candidates, min(count, len(candidates)))

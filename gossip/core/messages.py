@@ -1,0 +1,244 @@
+"""What nodes say to each other. All values are frozen; how they look as bytes is `wire`'s business alone.
+
+A probe, when the direct answer does not come:
+
+    A ── Ping ──────────────✕ C          A ── ProbeRequest ──▶ B ── Ping ──▶ C
+                                         A ◀── Ack ─────────── B ◀── Ack ─── C     or Nack, if C does not answer B
+
+A repair, when the fingerprints in two packets differ:
+
+    A ── Buckets ──▶ B    A ◀── Entries of the differing buckets ── B      (Entries at once in small clusters)
+    A ── Pull of what A lacks; Alive, Ops, Offer of what B lacks ──▶ B
+"""
+
+from dataclasses import dataclass
+
+from .members import Address, State
+
+KEY_BYTES = 8
+BUCKETS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Are you there? Answered by `Ack` to where the packet came from, if `target` is the receiver's name."""
+
+    number: int
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """The answer to the probe of that number, direct or relayed."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeRequest:
+    """Probe `target` for me. The relay uses the address that it knows itself: nobody can aim it elsewhere."""
+
+    number: int
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Nack:
+    """I am here, but the target of your request did not answer me. Source: Lifeguard section IV-A."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """A member is there, with this address and metadata. Only the member itself starts this rumour."""
+
+    name: str
+    epoch: int
+    incarnation: int
+    address: Address
+    metadata: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """`accuser` could not reach a member."""
+
+    name: str
+    epoch: int
+    incarnation: int
+    accuser: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A suspect did not refute in time, says `accuser`."""
+
+    name: str
+    epoch: int
+    incarnation: int
+    accuser: str
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A member said goodbye. Final within its epoch."""
+
+    name: str
+    epoch: int
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Everything known of a member, for full exchanges over a stream."""
+
+    name: str
+    epoch: int
+    incarnation: int
+    state: State
+    address: Address
+    metadata: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """How much of a member one knows: its record's and its filter's version.
+
+    Args:
+        name: the member.
+        epoch: its run.
+        incarnation: of its record.
+        generation: of its filter.
+        sequence: how many keys the filter has in this generation.
+    """
+
+    name: str
+    epoch: int
+    incarnation: int
+    generation: int
+    sequence: int
+
+    @property
+    def filter_version(self) -> tuple[int, int, int]:
+        """(epoch, generation, sequence): of two filters of one member the greater is newer."""
+        return (self.epoch, self.generation, self.sequence)
+
+
+@dataclass(frozen=True, slots=True)
+class Ops:
+    """Keys that a member added to its filter.
+
+    Args:
+        name: the member.
+        epoch: its run.
+        generation: of its filter.
+        bits_log2: the filter has 2 ** bits_log2 bits.
+        start: the sequence before these keys; every generation starts empty at 0.
+        keys: 8 bytes each.
+    """
+
+    name: str
+    epoch: int
+    generation: int
+    bits_log2: int
+    start: int
+    keys: bytes
+
+    @property
+    def end(self) -> int:
+        """The sequence after these keys."""
+        return self.start + len(self.keys) // KEY_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The sender has this version of a filter, and gives it over a stream only."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """Fingerprints of the sender's view, 8 bytes for each of 32 buckets of names."""
+
+    fingerprints: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """A part of the sender's view.
+
+    Args:
+        complete: bit i is set if every live member of bucket i is listed.
+        entries: at most one per member.
+    """
+
+    complete: int
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """What the sender has of some members; it wants the rest. All zero: it does not know the member."""
+
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A part of a filter, on streams only.
+
+    Args:
+        entry: the filter's version.
+        bits_log2: the filter has 2 ** bits_log2 bits.
+        offset: of these bytes in the filter.
+        bits: at most 64 KiB.
+    """
+
+    entry: Entry
+    bits_log2: int
+    offset: int
+    bits: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The sender's turn on a stream is over."""
+
+
+Message = (
+    Ping
+    | Ack
+    | ProbeRequest
+    | Nack
+    | Alive
+    | Suspect
+    | Dead
+    | Left
+    | Record
+    | Ops
+    | Offer
+    | Buckets
+    | Entries
+    | Pull
+    | Chunk
+    | Done
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One datagram or stream frame.
+
+    Args:
+        sender: the sending member's name.
+        epoch: its run.
+        fingerprint: 8 bytes over the versions of everything that it knows.
+        messages: in order.
+    """
+
+    sender: str
+    epoch: int
+    fingerprint: bytes
+    messages: tuple[Message, ...]

@@ -1,0 +1,523 @@
+"""One node of the protocol: composes the parts, and is the only stateful object that a shell sees.
+
+    shell ── receive(datagram, source, now), tick(now), exchange.feed(bytes, now), intents ──▶ Node
+    shell ◀── datagrams(), dials(), events(), next_deadline() ── Node
+
+After any call the shell sends `datagrams()`, opens a stream for each of `dials()`, hands `events()` on, and calls
+`tick` at `next_deadline()`, having read its socket dry before. Calls never block, and never raise for what came from
+the network. `now` is monotonic, in seconds, of the same clock in all calls.
+"""
+
+import random
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from .awareness import Awareness
+from .config import GossipConfig
+from .context import Context, Timer
+from .directory import Directory
+from .errors import StateError, WireError
+from .events import (
+    Event,
+    MemberFailed,
+    MemberForgotten,
+    MemberJoined,
+    MemberLeft,
+    MemberRecovered,
+    MemberSuspected,
+    MemberUpdated,
+    Paused,
+    Rejected,
+)
+from .exchange import Exchange, Purpose
+from .members import Address, Member, Members, State, check_metadata, check_name
+from .membership import Membership, record_message
+from .messages import (
+    Ack,
+    Alive,
+    Buckets,
+    Dead,
+    Entries,
+    Entry,
+    Left,
+    Message,
+    Nack,
+    Offer,
+    Ops,
+    Packet,
+    Ping,
+    ProbeRequest,
+    Pull,
+    Record,
+    Suspect,
+)
+from .outbox import Datagram, Outbox, Stamp, room_bytes
+from .probe import Prober
+from .reconcile import Reconciler
+from .rumours import Rumours, retransmit_limit
+from .seal import Carrier, Seal
+from .sharing import Sharing
+from .wire import DATAGRAM_INFLATED_MAX_BYTES, decode_packet
+
+_PROBE: Final = (Timer.PROBE, "")
+_RELAY: Final = (Timer.RELAY, "")
+_GOSSIP: Final = (Timer.GOSSIP, "")
+_SYNC: Final = (Timer.SYNC, "")
+_HEAL: Final = (Timer.HEAL, "")
+_FAREWELL: Final = (Timer.FAREWELL, "")
+_ROUND_GAP_S: Final = 0.01  # rounds that fresh rumours bring forward are at least this far apart
+_FAREWELL_TO: Final = 8
+_REMIND_S: Final = 0.2  # somebody who takes part while believed dead is told so at most this often
+
+
+class Node:
+    """A member of one cluster.
+
+    Args:
+        config: settings.
+        me: this node's own record, alive, at incarnation 0 of its epoch.
+        seal: wraps and unwraps packets.
+        rng: all chance of the node; a run is a function of its seed and the calls.
+        now: monotonic time, s.
+
+    Raises:
+        ConfigError: the name or the metadata is not allowed.
+    """
+
+    def __init__(self, config: GossipConfig, me: Member, seal: Seal, rng: random.Random, now: float) -> None:
+        check_name(me.name)
+        check_metadata(me.metadata)
+        self._config = config
+        self._rng = rng
+        self._seal = seal
+        self._members = Members(rng)
+        room = room_bytes(config.datagram_max_bytes, seal, me.name)
+        self._rumours = Rumours(config.members_max, room)
+        self._outbox = Outbox(seal, self._rumours, stamp=self._stamp, limit=self._limit, room_bytes=room)
+        self._context = Context(
+            config, rng, self._members, self._rumours, self._outbox, Awareness(config.awareness_max)
+        )
+        self._deadlines = self._context.deadlines
+        self._membership = Membership(self._context, me, self._observe)
+        self._sharing = Sharing(self._context, self._membership, room, self._fetch)
+        self._prober = Prober(self._context, self._probe_by_stream, self._accuse)
+        self._seeds: tuple[Address, ...] = ()
+        self._dials: list[Exchange] = []
+        self._dialling: set[Address] = set()
+        self._farewell: dict[int, str] = {}
+        self._round_at = now - _ROUND_GAP_S
+        self._reminded: dict[str, float] = {}
+        self.name = me.name
+        self._due = self._agenda()
+        self._deadlines.set(_PROBE, now + rng.random() * config.probe_interval_s)
+        self._deadlines.set(_SYNC, now + config.sync_interval_s * (0.5 + rng.random() / 2))
+
+    # What the shell reads
+
+    @property
+    def me(self) -> Member:
+        """This node's own record."""
+        return self._membership.me
+
+    @property
+    def health(self) -> int:
+        """How much this node doubts itself; 0 is healthy."""
+        return self._context.awareness.score
+
+    @property
+    def directory(self) -> Directory:
+        """The filters of the other members."""
+        return self._sharing.directory
+
+    @property
+    def reconciler(self) -> Reconciler:
+        """What to say about differences of views; for exchanges."""
+        return self._sharing.reconciler
+
+    @property
+    def fingerprint(self) -> bytes:
+        """8 bytes over this node's view: equal on nodes that know the same."""
+        return self._sharing.versions.fingerprint
+
+    @property
+    def key_count(self) -> int:
+        """How many keys this node holds."""
+        return len(self._sharing.holdings)
+
+    def members(self) -> list[Member]:
+        """All other members, the dead and departed included until they are forgotten."""
+        return list(self._members)
+
+    def member(self, name: str) -> Member | None:
+        """Another member, or this one."""
+        return self.me if name == self.name else self._members.get(name)
+
+    def holders(self, key: bytes) -> list[Member]:
+        """Alive members, without this node, that may hold the key of at least 8 bytes; in no particular order."""
+        found = map(self._members.get, self.directory.holders(key))
+        return [member for member in found if member is not None]
+
+    def next_deadline(self) -> float | None:
+        """When to call `tick`, s."""
+        return self._deadlines.next()
+
+    def datagrams(self) -> list[Datagram]:
+        """Datagrams to send now; each is given once."""
+        return self._outbox.drain()
+
+    def dials(self) -> list[Exchange]:
+        """Conversations to open now; each is given once. Call `hang_up` at the end of each, however it ended."""
+        dials, self._dials = self._dials, []
+        return dials
+
+    def events(self) -> list[Event]:
+        """What happened since the last call."""
+        events, self._context.events = self._context.events, []
+        return events
+
+    @property
+    def farewell_heard(self) -> bool:
+        """Whether, after `leave`, all those who were told directly have confirmed it."""
+        return self.me.state is State.LEFT and not self._farewell
+
+    # Intents
+
+    def join(self, seeds: Iterable[Address], now: float) -> None:
+        """Reach the cluster through any of these addresses, now and whenever it is lost; replaces earlier seeds."""
+        self._seeds = tuple(dict.fromkeys(seed for seed in seeds if seed != self.me.address))
+        for seed in self._unreached_seeds():
+            self._dial(seed, Purpose.SYNC)
+        self._deadlines.bring_forward(_HEAL, now + self._config.join_retry_s)
+
+    def update(self, metadata: bytes, now: float) -> None:
+        """Change this node's metadata.
+
+        Raises:
+            ConfigError: it is longer than 512 bytes.
+            StateError: this node has left.
+        """
+        check_metadata(metadata)
+        self._membership.update(metadata)
+        self._sharing.note_own()
+        self._hasten_round(now)
+
+    def advertise(self, keys: Iterable[bytes], now: float) -> None:
+        """Tell all members that this node holds these keys, of at least 8 bytes each.
+
+        Raises:
+            StateError: this node has left.
+        """
+        self._check_present()
+        self._sharing.advertise(keys, now)
+
+    def withdraw(self, keys: Iterable[bytes], now: float) -> None:
+        """This node holds these keys no longer.
+
+        Raises:
+            StateError: this node has left.
+        """
+        self._check_present()
+        self._sharing.withdraw(keys, now)
+
+    def leave(self, now: float) -> None:
+        """Say goodbye; `farewell_heard` tells when enough have confirmed it. Keep running for that long."""
+        if self.me.state is State.LEFT:
+            return
+        self._membership.leave()
+        for timer in (_PROBE, _SYNC, _HEAL):
+            self._deadlines.cancel(timer)
+        told = self._members.sample(max(_FAREWELL_TO, self._config.direct_members_max), lambda member: member.live)
+        self._farewell = {self._rng.getrandbits(32): member.name for member in told}
+        self._say_farewell(now)
+        self._hasten_round(now)
+
+    # Inputs
+
+    def receive(self, payload: bytes, source: Address, now: float) -> None:
+        """Take a datagram. Whatever is wrong with it becomes a `Rejected` event."""
+        self._notice_pause(now)
+        try:
+            if len(payload) > self._config.datagram_max_bytes:
+                raise WireError("size", "the datagram is longer than any of ours")
+            packet = decode_packet(self._seal.unwrap(payload, Carrier.DATAGRAM), DATAGRAM_INFLATED_MAX_BYTES)
+            self._take(packet, source, now)
+        except WireError as error:
+            self._context.emit(Rejected(error.reason, source))
+        self._settle(now)
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        self._notice_pause(now)
+        while (due := self._deadlines.pop_due(now)) is not None:
+            timer, name = due
+            self._due[timer](name, now)
+        self._settle(now)
+
+    def answer(self, source: Address) -> Exchange:
+        """This node's half of a conversation that somebody opened."""
+        return Exchange(self, self._seal, source, purpose=None)
+
+    def hang_up(self, exchange: Exchange, now: float, error: WireError | None = None) -> None:
+        """A conversation of `dials` or `answer` ended, with the error that `feed` raised if it did."""
+        if exchange.dialled:
+            self._dialling.discard(exchange.remote)
+        if error is not None:
+            self._context.emit(Rejected(error.reason, exchange.remote))
+        self._settle(now)
+
+    # Exchanges call these
+
+    def records(self) -> Iterator[Message]:
+        """Records of everybody known, this node first."""
+        yield record_message(self.me)
+        yield from [record_message(member) for member in self._members]
+
+    def install(self, entry: Entry, bits_log2: int, bits: bytes, now: float) -> None:
+        """Take a complete filter that arrived over a stream."""
+        self._sharing.install(entry, bits_log2, bits, now)
+
+    def frame(self, messages: list[Message]) -> bytes:
+        """The payload of one stream frame."""
+        return self._outbox.frame(messages)
+
+    def hear(self, message: Message, packet: Packet, source: Address, now: float) -> None:
+        """Take one message; unlike on datagrams, the source of a stream tells no gossip address."""
+        match message:
+            case Ack():
+                self._hear_ack(message.number, packet.sender)
+            case Alive():
+                self._membership.hear_alive(message, now)
+            case Suspect():
+                self._membership.hear_suspect(message, now)
+            case Dead():
+                self._membership.hear_dead(message, now)
+            case Left():
+                self._membership.hear_left(message, now)
+            case Record():
+                self._membership.hear_record(message, now)
+            case Ops():
+                sender = self._members.get(packet.sender)
+                self._sharing.hear_ops(message, sender.address if sender else source, now)
+            case _:
+                raise WireError("order", "a message that does not belong here")
+
+    # Packets
+
+    def _take(self, packet: Packet, source: Address, now: float) -> None:
+        if packet.sender == self.name:
+            raise WireError("self", "a packet under this node's own name")
+        for message in packet.messages:
+            self._take_message(message, packet, source, now)
+        sender = self._members.get(packet.sender)
+        if sender is None:
+            return
+        if not sender.live and packet.epoch == sender.epoch:
+            self._remind(sender, now)
+        elif sender.live and self.me.state is not State.LEFT:
+            self._sharing.hear_fingerprint(packet.fingerprint, sender, now)
+
+    def _take_message(self, message: Message, packet: Packet, source: Address, now: float) -> None:
+        """Answers go to where the packet came from, or to a member's known address: nobody can aim them elsewhere."""
+        match message:
+            case Ping():
+                self._answer_ping(message, packet.sender, source)
+            case ProbeRequest():
+                nack_at = self._prober.relay(message, source, now)
+                if nack_at is not None:
+                    self._deadlines.bring_forward(_RELAY, nack_at)
+            case Nack():
+                self._prober.refuse(message.number, packet.sender)
+            case Buckets() | Entries() | Pull() | Offer():
+                self._compare(message, packet.sender, source, now)
+            case _:
+                self.hear(message, packet, source, now)
+
+    def _compare(self, message: Buckets | Entries | Pull | Offer, name: str, source: Address, now: float) -> None:
+        """Strangers are asked for their record at most: giving them more would make this node an amplifier."""
+        sender = self._members.get(name)
+        match message:
+            case Entries():
+                reply_to = source if sender is None else sender.address
+                self._sharing.hear_entries(message, reply_to, known=sender is not None)
+            case Buckets() if sender is not None:
+                self._sharing.hear_buckets(message, sender.address)
+            case Pull() if sender is not None:
+                self._sharing.hear_pull(message, sender.address)
+            case Offer() if sender is not None:
+                self._sharing.hear_offer(message, sender.address, now)
+
+    def _answer_ping(self, ping: Ping, name: str, source: Address) -> None:
+        if ping.target != self.name:
+            return
+        messages: list[Message] = [Ack(ping.number)]
+        sender = self._members.get(name)
+        if sender is not None and sender.state is State.SUSPECT:
+            messages.append(self._accuse(sender))
+        self._outbox.send(source, messages)
+
+    def _hear_ack(self, number: int, sender: str) -> None:
+        if self._farewell.pop(number, None) is None:
+            self._prober.acknowledge(number, sender)
+
+    def _remind(self, sender: Member, now: float) -> None:
+        """Tell a member that takes part while it is believed dead, so that it refutes."""
+        if now - self._reminded.get(sender.name, -_REMIND_S) >= _REMIND_S:
+            self._reminded[sender.name] = now
+            self._outbox.send(sender.address, [self._accuse(sender)])
+
+    # Time
+
+    def _agenda(self) -> dict[Timer, Callable[[str, float], None]]:
+        """What to do at which deadline."""
+        return {
+            Timer.PROBE: lambda _, now: self._probe(now),
+            Timer.RELAY: lambda _, now: self._nack(now),
+            Timer.GOSSIP: lambda _, now: self._gossip(now),
+            Timer.PUBLISH: lambda _, now: self._sharing.publish(now),
+            Timer.FETCH: lambda _, __: self._sharing.fetch_wanted(),
+            Timer.SYNC: lambda _, now: self._sync(now),
+            Timer.HEAL: lambda _, now: self._heal(now),
+            Timer.FAREWELL: lambda _, now: self._say_farewell(now),
+            Timer.SUSPICION: self._membership.expire_suspicion,
+            Timer.FORGET: self._membership.forget,
+        }
+
+    def _nack(self, now: float) -> None:
+        next_at = self._prober.nack_overdue(now)
+        if next_at is not None:
+            self._deadlines.set(_RELAY, next_at)
+
+    def _notice_pause(self, now: float) -> None:
+        """If this node was not run in time, nobody else is to be judged by that time."""
+        due = self._deadlines.next()
+        if due is None or now - due <= self._config.probe_timeout_s:
+            return
+        self._deadlines.set(_PROBE, self._prober.discard_round(now + self._config.probe_timeout_s))
+        self._membership.extend_suspicions(now - due)
+        self._context.awareness.add(1)
+        self._context.emit(Paused(now - due))
+
+    def _probe(self, now: float) -> None:
+        next_at, failed = self._prober.advance(now)
+        self._deadlines.set(_PROBE, next_at)
+        if failed is not None:
+            self._membership.suspect(failed, now)
+
+    def _gossip(self, now: float) -> None:
+        """One round: rumours to some members, those lately dead included, for they may want to refute."""
+        self._round_at = now
+        heard_until = now - self._config.gossip_to_dead_s
+        targets = self._members.sample(
+            self._config.gossip_fanout,
+            lambda member: member.live or (member.state is State.DEAD and member.changed_at >= heard_until),
+        )
+        for target in targets:
+            if not self._outbox.send_rumours(target.address):
+                break
+        if self._rumours and targets:
+            self._deadlines.set(_GOSSIP, now + self._config.gossip_interval_s)
+
+    def _sync(self, now: float) -> None:
+        """A full exchange with one member, rarer in large clusters. Source: memberlist, `pushPullScale`."""
+        for member in self._members.sample(1, lambda member: member.state is State.ALIVE):
+            self._dial(member.address, Purpose.SYNC)
+        scale = max(1, (self._membership.live_count - 1).bit_length() - 4)
+        self._deadlines.set(_SYNC, now + self._config.sync_interval_s * scale)
+
+    def _heal(self, now: float) -> None:
+        """Try one address that should be in the cluster and is not: so partitions heal, however long they lasted."""
+        lost = [member.address for member in self._members if member.state is State.DEAD]
+        candidates = [*lost, *self._unreached_seeds()]
+        if candidates:
+            self._dial(self._rng.choice(candidates), Purpose.SYNC)
+        alone = self._members.live_count == 0
+        pause_s = self._config.join_retry_s if alone else self._config.heal_interval_s
+        self._deadlines.set(_HEAL, now + pause_s * (0.75 + self._rng.random() / 2))
+
+    def _say_farewell(self, now: float) -> None:
+        """Tell goodbye to those who have not confirmed it; a ping along with it asks for that."""
+        goodbye = self._membership.statement(self.me, self.name)
+        for number, name in list(self._farewell.items()):
+            member = self._members.get(name)
+            if member is None or not member.live:
+                del self._farewell[number]
+            else:
+                self._outbox.send(member.address, [goodbye, Ping(number, name)])
+        if self._farewell:
+            self._deadlines.set(_FAREWELL, now + self._config.probe_timeout_s)
+
+    def _settle(self, now: float) -> None:
+        """After every input: fresh rumours bring the next round forward; intents of others reach the timers."""
+        if self._rumours.fresh:
+            self._rumours.fresh = False
+            self._hasten_round(now)
+        if not self._members.live_count and self._seeds and self.me.state is not State.LEFT:
+            self._deadlines.bring_forward(_HEAL, now + self._config.join_retry_s)
+        self._sharing.note_own()
+
+    def _hasten_round(self, now: float) -> None:
+        self._rumours.fresh = False
+        self._deadlines.bring_forward(_GOSSIP, max(now, self._round_at + _ROUND_GAP_S))
+
+    # Parts call these
+
+    def _observe(self, before: Member | None, after: Member | None, now: float) -> None:
+        self._sharing.note(before, after, now)
+        self._context.events += _changes(before, after)
+        if after is None and before is not None:
+            self._reminded.pop(before.name, None)
+        if after is not None and after.state is State.DEAD:
+            self._deadlines.bring_forward(_HEAL, now + self._config.heal_interval_s)
+
+    def _stamp(self) -> Stamp:
+        return Stamp(self.name, self.me.epoch, self.fingerprint)
+
+    def _limit(self) -> int:
+        return retransmit_limit(self._config.retransmit_mult, self._membership.live_count)
+
+    def _accuse(self, member: Member) -> Message:
+        return self._membership.statement(member, self.name)
+
+    def _fetch(self, address: Address, entries: list[Entry]) -> None:
+        self._dial(address, Purpose.FETCH, Pull(tuple(entries)))
+
+    def _probe_by_stream(self, target: Member, number: int) -> None:
+        self._dial(target.address, Purpose.PROBE, Ping(number, target.name))
+
+    def _dial(self, address: Address, purpose: Purpose, *opening: Message) -> None:
+        if len(self._dialling) < self._config.streams_max and address not in self._dialling:
+            self._dialling.add(address)
+            self._dials.append(Exchange(self, self._seal, address, purpose=purpose, opening=opening))
+
+    def _unreached_seeds(self) -> list[Address]:
+        reached = {member.address for member in self._members if member.live}
+        return [seed for seed in self._seeds if seed not in reached]
+
+    def _check_present(self) -> None:
+        if self.me.state is State.LEFT:
+            raise StateError("this node has left the cluster")
+
+
+def _changes(before: Member | None, after: Member | None) -> list[Event]:
+    """What an application is told of a change of another member."""
+    if after is None:
+        return [MemberForgotten(before)] if before is not None else []
+    was = State.DEAD if before is None else before.state
+    match after.state:
+        case State.ALIVE if was >= State.DEAD:
+            return [MemberJoined(after)]
+        case State.ALIVE:
+            changed = before is not None and _public(before) != _public(after)
+            recovered: list[Event] = [MemberRecovered(after)] if was is State.SUSPECT else []
+            return recovered + ([MemberUpdated(after)] if changed else [])
+        case State.SUSPECT if was is State.ALIVE:
+            return [MemberSuspected(after)]
+        case State.DEAD if was <= State.SUSPECT:
+            return [MemberFailed(after)]
+        case State.LEFT if was is not State.LEFT:
+            return [MemberLeft(after)]
+    return []
+
+
+def _public(member: Member) -> tuple[Address, int, bytes]:
+    return (member.address, member.epoch, member.metadata)

@@ -1,0 +1,96 @@
+"""Datagrams on their way out: messages and rumours packed to size, stamped and sealed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from .members import Address
+from .messages import Message
+from .rumours import Rumours
+from .seal import Carrier, Seal
+from .wire import encode_message, encode_packet, packet_overhead
+
+
+@dataclass(frozen=True, slots=True)
+class Datagram:
+    """To be sent as it is, at once; loss is expected."""
+
+    payload: bytes
+    destination: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """How a node signs its packets."""
+
+    sender: str
+    epoch: int
+    fingerprint: bytes
+
+
+class Outbox:
+    """Datagrams that wait for the shell.
+
+    Args:
+        seal: wraps packets.
+        rumours: ride along where there is room.
+        stamp: gives the stamp of this moment.
+        limit: gives how often a rumour is told.
+        room_bytes: for messages in one datagram.
+    """
+
+    def __init__(
+        self,
+        seal: Seal,
+        rumours: Rumours,
+        *,
+        stamp: Callable[[], Stamp],
+        limit: Callable[[], int],
+        room_bytes: int,
+    ) -> None:
+        self._seal = seal
+        self._rumours = rumours
+        self._stamp = stamp
+        self._limit = limit
+        self._room_bytes = room_bytes
+        self._waiting: list[Datagram] = []
+
+    def send(self, destination: Address, messages: Sequence[Message]) -> None:
+        """Send messages, in as many datagrams as they need; rumours fill the last one."""
+        parts: list[bytes] = []
+        room = self._room_bytes
+        for encoded in map(encode_message, messages):
+            if len(encoded) > room and parts:
+                self._pack(destination, parts)
+                parts, room = [], self._room_bytes
+            parts.append(encoded)
+            room -= len(encoded)
+        told = self._rumours.take(room, self._limit())
+        self._pack(destination, parts + [encoded for encoded in told if encoded not in parts])
+
+    def send_rumours(self, destination: Address) -> bool:
+        """Send a datagram of rumours. Returns whether there were any."""
+        told = self._rumours.take(self._room_bytes, self._limit())
+        if told:
+            self._pack(destination, told)
+        return bool(told)
+
+    def drain(self) -> list[Datagram]:
+        """All datagrams since the last call; the caller sends them."""
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+    def frame(self, messages: Sequence[Message]) -> bytes:
+        """The payload of one stream frame."""
+        stamp = self._stamp()
+        packet = encode_packet(stamp.sender, stamp.epoch, stamp.fingerprint, map(encode_message, messages))
+        return self._seal.wrap(packet, Carrier.STREAM)
+
+    def _pack(self, destination: Address, parts: list[bytes]) -> None:
+        stamp = self._stamp()
+        packet = encode_packet(stamp.sender, stamp.epoch, stamp.fingerprint, parts)
+        self._waiting.append(Datagram(self._seal.wrap(packet, Carrier.DATAGRAM), destination))
+
+
+def room_bytes(datagram_max_bytes: int, seal: Seal, sender: str) -> int:
+    """Bytes for messages in one datagram."""
+    return datagram_max_bytes - seal.overhead - packet_overhead(sender)

@@ -1,0 +1,1 @@
+"""asyncio shells around the core: sockets, the clock, and key files."""

@@ -1,0 +1,53 @@
+"""The cluster's keys, from a file that only its owner can read."""
+
+import base64
+import binascii
+import os
+import stat
+from pathlib import Path
+
+from ..core.errors import ConfigError
+from ..core.seal import KEY_BYTES
+
+_FILE_MAX_BYTES = 64 * 1024
+
+
+def load_keys(path: str | Path) -> list[bytes]:
+    """The keys in a file: one a line, 32 bytes in base64 or hex. Empty lines and lines with `#` first are skipped.
+
+    The first key seals, all of them open. No message ever shows a key, or a part of one.
+
+    Raises:
+        ConfigError: the file cannot be read, others than its owner can, or a line is no key.
+    """
+    try:
+        with open(path, "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            text = file.read(_FILE_MAX_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"key file {path}: {error.strerror}") from error
+    if not stat.S_ISREG(mode) or len(text) > _FILE_MAX_BYTES:
+        raise ConfigError(f"key file {path} must be a regular file of at most {_FILE_MAX_BYTES} bytes")
+    if mode & 0o077:
+        raise ConfigError(f"key file {path} can be read by others: run chmod 600 {path}")
+    lines = enumerate(text.splitlines(), start=1)
+    keys = [_key(line.strip(), f"{path}:{number}") for number, line in lines if _means_something(line)]
+    if not keys:
+        raise ConfigError(f"key file {path} has no key: write 32 bytes in base64 or hex on a line")
+    if len(set(keys)) != len(keys):
+        raise ConfigError(f"key file {path} has the same key twice")
+    return keys
+
+
+def _means_something(line: bytes) -> bool:
+    return bool(line.strip()) and not line.lstrip().startswith(b"#")
+
+
+def _key(text: bytes, where: str) -> bytes:
+    try:
+        key = bytes.fromhex(text.decode()) if len(text) == 2 * KEY_BYTES else base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise ConfigError(f"{where}: a key is 32 bytes in base64 (44 characters) or hex (64)")
+    return key

@@ -1,0 +1,1 @@
+"""A seeded network and cluster around the core, for tests and measurements."""

@@ -1,0 +1,1 @@
+"""Ways to find peers, behind the `Router` contract."""

@@ -1,0 +1,50 @@
+"""A fixed list of peers: for a single node, and for clusters that nobody ever changes.
+
+Nothing is known of who has what, so every peer may have everything; a wrong guess costs one fast 404.
+"""
+
+import random
+from collections.abc import Collection, Sequence
+
+from ..router import Peer, Standing
+
+
+class StaticRouter:
+    """Implements `Router` over peers that were named beforehand.
+
+    Args:
+        me: this node.
+        peers: the others.
+        rng: spreads the load: peers are equal, so each lookup has its own order.
+    """
+
+    def __init__(self, me: Peer, peers: Sequence[Peer] = (), rng: random.Random | None = None) -> None:
+        self._me = me
+        self._peers = tuple(peer for peer in peers if peer.name != me.name)
+        self._rng = rng or random.Random()
+        self._keys: set[bytes] = set()
+
+    def ready(self) -> bool:
+        """Always: there is nothing to wait for."""
+        return True
+
+    def locate(self, key: bytes) -> Sequence[Peer]:
+        """All peers, in random order."""
+        return self._rng.sample(self._peers, len(self._peers))
+
+    def advertise(self, keys: Collection[bytes]) -> None:
+        """Count the keys; nobody is told."""
+        self._keys.update(keys)
+
+    def withdraw(self, keys: Collection[bytes]) -> None:
+        """Count the keys no longer."""
+        self._keys.difference_update(keys)
+
+    def members(self) -> Sequence[Peer]:
+        """All peers."""
+        return self._peers
+
+    def standings(self) -> Sequence[Standing]:
+        """This node, and the peers, which are taken for alive."""
+        others = [Standing(peer, "alive", 0, itself=False) for peer in self._peers]
+        return [Standing(self._me, "alive", len(self._keys), itself=True), *others]

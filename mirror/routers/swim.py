@@ -1,0 +1,122 @@
+"""The `Router` on gossip: the only module of the mirror that knows there is such a thing.
+
+A member's metadata says where its peer endpoint is, as JSON: `{"port": 5001}`, with `"host"` where that differs from that
+of its gossip. Members whose metadata says nothing of the kind take part in the gossip and are never asked.
+"""
+
+import random
+from collections.abc import Collection, Sequence
+
+import msgspec
+
+from gossip import (
+    ConfigError,
+    Gossip,
+    GossipConfig,
+    GossipError,
+    Listen,
+    Member,
+    State,
+    fast,
+    lan,
+    load_keys,
+    local,
+    parse_address,
+)
+
+from ..router import Peer, Standing
+
+__all__ = [
+    "ConfigError",
+    "Gossip",
+    "GossipConfig",
+    "GossipError",
+    "Listen",
+    "SwimRouter",
+    "fast",
+    "lan",
+    "load_keys",
+    "local",
+    "parse_address",
+]
+
+
+class _Endpoint(msgspec.Struct, frozen=True, omit_defaults=True):
+    port: int
+    host: str | None = None
+
+
+class SwimRouter:
+    """Implements `Router` on a node of gossip.
+
+    Args:
+        gossip: not started yet; `start`, `leave` and `close` here are its own.
+        port: TCP port of this node's peer endpoint.
+        host: IP address of this node's peer endpoint, if it differs from that of its gossip.
+        rng: spreads the load over holders.
+    """
+
+    def __init__(self, gossip: Gossip, port: int, host: str | None = None, *, rng: random.Random | None = None) -> None:
+        self._gossip = gossip
+        self._rng = rng or random.Random()
+        gossip.update(msgspec.json.encode(_Endpoint(port, host)))
+
+    async def start(self) -> None:
+        """Bind and begin to join, in the background and for ever.
+
+        Raises:
+            ConfigError: the gossip address cannot be bound; the message names it.
+        """
+        await self._gossip.start()
+
+    async def leave(self, timeout: float = 2.0) -> None:
+        """Tell the others goodbye, at most `timeout` seconds long."""
+        await self._gossip.leave(timeout)
+
+    async def close(self) -> None:
+        """Stop at once."""
+        await self._gossip.close()
+
+    def ready(self) -> bool:
+        """Whether the first attempt to join is over; at once without seeds."""
+        return self._gossip.settled
+
+    def locate(self, key: bytes) -> Sequence[Peer]:
+        """Alive members whose filters have the key, in random order, for nothing makes one better than another here."""
+        holders = self._gossip.holders(key)
+        if len(holders) > 1:
+            self._rng.shuffle(holders)
+        return [peer for holder in holders if (peer := _peer(holder)) is not None]
+
+    def advertise(self, keys: Collection[bytes]) -> None:
+        """Tell all members, within milliseconds."""
+        self._gossip.advertise(keys)
+
+    def withdraw(self, keys: Collection[bytes]) -> None:
+        """Tell all members with the next rebuild of the filter; until then a wrong guess costs one fast 404."""
+        self._gossip.withdraw(keys)
+
+    def members(self) -> Sequence[Peer]:
+        """All others that are alive; a suspect is left out until it refutes."""
+        alive = (member for member in self._gossip.members() if member.state is State.ALIVE)
+        return [peer for member in alive if (peer := _peer(member)) is not None]
+
+    def standings(self) -> Sequence[Standing]:
+        """Everybody known, this node first."""
+        me = self._gossip.me
+        return [
+            Standing(peer, member.state.name.lower(), self._gossip.key_count(member.name), member is me)
+            for member in (me, *self._gossip.members())
+            if (peer := _peer(member)) is not None
+        ]
+
+
+def _peer(member: Member) -> Peer | None:
+    """A member's peer endpoint, if its metadata tells."""
+    try:
+        endpoint = msgspec.json.decode(member.metadata, type=_Endpoint)
+    except msgspec.DecodeError:
+        return None
+    if not 0 < endpoint.port < 65536:
+        return None
+    return Peer(member.name, endpoint.host or member.address.host, endpoint.port)
