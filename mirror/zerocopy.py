@@ -16,6 +16,7 @@ Source: ASGI specification, extensions, "Zero Copy Send"; sendfile(2).
 
 import asyncio
 import os
+from collections.abc import Awaitable
 from typing import Any, ClassVar, TypedDict, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -72,6 +73,13 @@ class ZeroCopyProtocol(HttpToolsProtocol):
         if self.scheme == "http":
             cast("dict[str, Any]", self.scope).setdefault("extensions", {})[EXTENSION] = {}
 
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no request; in the middle of a body that would be a lie, so there only the connection ends."""
+        if self.cycle is None or self.cycle.response_complete:
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
+
     async def _run(self, scope: Any, receive: Any, send: Any) -> None:
         """Run the application for one request: the root of uvicorn's task, as far as it is ours."""
         cycle: RequestResponseCycle = send.__self__
@@ -80,6 +88,8 @@ class ZeroCopyProtocol(HttpToolsProtocol):
             if message["type"] == EXTENSION:
                 await self._zero_copy(cycle, message)
             else:
+                if self.flow.write_paused:
+                    await self._drain()
                 await send(message)
 
         try:
@@ -118,7 +128,7 @@ class ZeroCopyProtocol(HttpToolsProtocol):
         try:
             await self._flush()
             await self._transfer(fd, offset, count)
-        except (ConnectionError, TimeoutError) as error:
+        except ConnectionError as error:
             raise ClientGone(str(error)) from error
         if cycle.chunked_encoding:
             self._write(b"\r\n")
@@ -131,16 +141,16 @@ class ZeroCopyProtocol(HttpToolsProtocol):
         """Wait until all that was written to the transport is with the kernel."""
         self._ensure_open()
         self.transport.set_write_buffer_limits(high=0)
-        async with asyncio.timeout(self.stall_timeout_s):
-            await self.flow.drain()
+        await self._drain()
         self._ensure_open()
         self.transport.set_write_buffer_limits()
 
+    async def _drain(self) -> None:
+        await self._progress(self.flow.drain())
+
     async def _transfer(self, fd: int, offset: int, count: int) -> None:
-        """Send past the transport. Reading rests meanwhile: the answer to a bad request must not land in the body."""
+        """Send past the transport."""
         peer = os.dup(self.transport.get_extra_info("socket").fileno())
-        reading = not self.flow.read_paused
-        self.flow.pause_reading()
         ZeroCopyProtocol._transfers += 1
         try:
             stop = offset + count
@@ -155,8 +165,6 @@ class ZeroCopyProtocol(HttpToolsProtocol):
         finally:
             ZeroCopyProtocol._transfers -= 1
             os.close(peer)
-            if reading and not self.transport.is_closing():
-                self.flow.resume_reading()
 
     async def _push(self, peer: int, fd: int, offset: int, count: int) -> tuple[int, bool]:
         """Send what the socket takes now of the next bytes; return how many went, and whether it is full."""
@@ -166,14 +174,21 @@ class ZeroCopyProtocol(HttpToolsProtocol):
         return await in_thread(_push, peer, fd, offset, min(count, _BURST_BYTES))
 
     async def _writable(self, peer: int) -> None:
-        """Wait until the socket takes bytes again; raise TimeoutError if it does not."""
+        """Wait until the socket takes bytes again."""
         writable = asyncio.Event()
         self.loop.add_writer(peer, writable.set)
         try:
-            async with asyncio.timeout(self.stall_timeout_s):
-                await writable.wait()
+            await self._progress(writable.wait())
         finally:
             self.loop.remove_writer(peer)
+
+    async def _progress(self, event: Awaitable[object]) -> None:
+        """Wait for the client to take something, but not for ever."""
+        try:
+            async with asyncio.timeout(self.stall_timeout_s):
+                await event
+        except TimeoutError:
+            raise ClientGone(f"the client has taken nothing for {self.stall_timeout_s} s") from None
 
     def _ensure_open(self) -> None:
         if self.transport.is_closing():
