@@ -94,6 +94,8 @@ class RangeSet:
 
     def remove(self, start: int, stop: int) -> None:
         """Take `[start, stop)` out."""
+        if start >= stop:
+            return
         kept = []
         for a, b in self._ranges:
             kept += [(x, y) for x, y in ((a, min(b, start)), (max(a, stop), b)) if x < y]
