@@ -54,7 +54,7 @@ class Agent:
         keys = load_keys(config.key_file) if config.key_file else ()
         auth = PeerAuth(keys)
         self._metrics = Metrics()
-        self._router = SwimRouter(
+        self._router = SwimRouter.of(
             name=config.name,
             bind=(config.gossip.host, config.gossip.port),
             advertise=_advertised(config),

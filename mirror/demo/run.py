@@ -13,7 +13,9 @@ from pathlib import Path
 
 import aiohttp
 import uvloop
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
@@ -131,7 +133,8 @@ class _Demo:
 
     def _report(self, image: Image, registry: CountingRegistry, seconds: float) -> int:
         """Show where every byte came from; return 0 only if upstream served each once and nobody else went there."""
-        table = Table("pull", "node", *(blob.label for blob in image.everything), header_style="bold", box=None)
+        heads = (f"{blob.label}\n{decimal(blob.size)}" for blob in image.everything)
+        table = Table("pull", "through", *heads, header_style="bold", box=SIMPLE_HEAD)
         for key in dict.fromkeys((row.phase, row.node) for row in self._rows):
             cells = [_cell(row.sources) for row in self._rows if (row.phase, row.node) == key]
             table.add_row(*key, *cells)
@@ -206,7 +209,11 @@ async def _pull_blob(http: aiohttp.ClientSession, url: str, blob: Blob, progress
 
 
 def _cell(sources: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in sources.items())
+    """The source; of several, each with its share."""
+    if len(sources) == 1:
+        return next(iter(sources))
+    total = sum(sources.values())
+    return "\n".join(f"{name} {count / total:.0%}" for name, count in sorted(sources.items()))
 
 
 def _progress(console: Console) -> Progress:

@@ -1,44 +1,21 @@
 """The `Router` on gossip: the only module of the mirror that knows there is such a thing.
 
-A member's metadata says where its peer endpoint is, as JSON: `{"port": 5001}`, with `"host"` where that differs from that
-of its gossip. Members whose metadata says nothing of the kind take part in the gossip and are never asked.
+A member's metadata says where its peer endpoint is, as JSON: `{"port": 5001}`, with `"host"` where that differs from
+that of its gossip. Members whose metadata says nothing of the kind take part in the gossip and are never asked.
 """
 
+import contextlib
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 
 import msgspec
 
-from gossip import (
-    ConfigError,
-    Gossip,
-    GossipConfig,
-    GossipError,
-    Listen,
-    Member,
-    State,
-    fast,
-    lan,
-    load_keys,
-    local,
-    parse_address,
-)
+import gossip
+from gossip import Gossip, Listen, Member, State
 
+from ..errors import ConfigError
 from ..router import Peer, Standing
-
-__all__ = [
-    "ConfigError",
-    "Gossip",
-    "GossipConfig",
-    "GossipError",
-    "Listen",
-    "SwimRouter",
-    "fast",
-    "lan",
-    "load_keys",
-    "local",
-    "parse_address",
-]
 
 
 class _Endpoint(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -61,13 +38,41 @@ class SwimRouter:
         self._rng = rng or random.Random()
         gossip.update(msgspec.json.encode(_Endpoint(port, host)))
 
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        bind: tuple[str, int],
+        advertise: str,
+        peer_port: int,
+        seeds: Sequence[str],
+        keys: Sequence[bytes],
+    ) -> "SwimRouter":
+        """Make a router and its node of gossip.
+
+        Args:
+            name: of this node.
+            bind: IP address and port of its gossip.
+            advertise: IP address under which others reach its gossip and its peer endpoint.
+            peer_port: TCP port of its peer endpoint.
+            seeds: gossip addresses of others.
+            keys: the cluster's.
+
+        Raises:
+            ConfigError: one of them is not allowed.
+        """
+        with _translated():
+            listen = Listen(*bind, advertise=(advertise, 0))
+            return cls(Gossip(name, gossip.lan(), listen=listen, seeds=seeds, keys=keys), peer_port)
+
     async def start(self) -> None:
         """Bind and begin to join, in the background and for ever.
 
         Raises:
             ConfigError: the gossip address cannot be bound; the message names it.
         """
-        await self._gossip.start()
+        with _translated():
+            await self._gossip.start()
 
     async def leave(self, timeout: float = 2.0) -> None:
         """Tell the others goodbye, at most `timeout` seconds long."""
@@ -109,6 +114,21 @@ class SwimRouter:
             for member in (me, *self._gossip.members())
             if (peer := _peer(member)) is not None
         ]
+
+
+def load_keys(path: Path) -> list[bytes]:
+    """Read the cluster's keys from a file; raise ConfigError where that is not in order."""
+    with _translated():
+        return gossip.load_keys(path)
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Turn what gossip says of a setting into the mirror's words."""
+    try:
+        yield
+    except gossip.ConfigError as error:
+        raise ConfigError(f"gossip: {error}") from None
 
 
 def _peer(member: Member) -> Peer | None:
