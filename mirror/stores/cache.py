@@ -90,8 +90,8 @@ class CacheStore:
             self._admit([(name, size) for _, name, size in found])
         else:
             log.info("the machine went down without a clean stop: verifying %d cached blobs", len(found))
-            verification = asyncio.create_task(self._verify([(name, size) for _, name, size in found]))
-            self._verification = verification
+            blobs = [(name, size) for _, name, size in found]
+            self._verification = asyncio.create_task(self._verify(blobs), name="verify the cache")
 
     async def close(self) -> None:
         """Leave the folder in order: everything on disk, and marked so."""
