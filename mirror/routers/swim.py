@@ -1,7 +1,7 @@
 """The `Router` on gossip: the only module of the mirror that knows there is such a thing.
 
-A member's metadata says where its peer endpoint is, as JSON: `{"port": 5001}`, with `"host"` where that differs from
-that of its gossip. Members whose metadata says nothing of the kind take part in the gossip and are never asked.
+A member's metadata says where its peer endpoint is, as JSON: `{"port": 5001}`, with `"host"` where that is another than
+its gossip's. Members whose metadata says nothing of the kind take part in the gossip and are never asked.
 """
 
 import contextlib
@@ -94,12 +94,14 @@ class SwimRouter:
         return [peer for holder in holders if (peer := _peer(holder)) is not None]
 
     def advertise(self, keys: Collection[bytes]) -> None:
-        """Tell all members, within milliseconds."""
-        self._gossip.advertise(keys)
+        """Tell all members, within milliseconds; nobody any more, once this node has left."""
+        with contextlib.suppress(gossip.StateError):
+            self._gossip.advertise(keys)
 
     def withdraw(self, keys: Collection[bytes]) -> None:
         """Tell all members with the next rebuild of the filter; until then a wrong guess costs one fast 404."""
-        self._gossip.withdraw(keys)
+        with contextlib.suppress(gossip.StateError):
+            self._gossip.withdraw(keys)
 
     def members(self) -> Sequence[Peer]:
         """All others that are alive; a suspect is left out until it refutes."""
