@@ -79,6 +79,8 @@ class Member:
         state: what is believed.
         metadata: up to 512 bytes that the application attaches.
         changed_at: monotonic time of the last change of state, s.
+        recorded: the incarnation that stated this address and metadata; below `incarnation` while only accusations
+            against a newer one were heard.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Member:
     state: State
     metadata: bytes
     changed_at: float
+    recorded: int = 0
 
     @property
     def precedence(self) -> Precedence:

@@ -77,7 +77,7 @@ class Membership:
         """
         if self.me.state is State.LEFT:
             raise StateError("this node has left the cluster")
-        self.me = replace(self.me, metadata=metadata, incarnation=self.me.incarnation + 1)
+        self._state_anew(self.me.epoch, self.me.incarnation + 1, metadata)
         self.announce()
 
     def leave(self) -> None:
@@ -91,14 +91,16 @@ class Membership:
             self._hear_of_me(heard, now)
             return
         known = self._members.get(heard.name)
-        member = Member(
-            heard.name, heard.address, heard.epoch, heard.incarnation, State.ALIVE, heard.metadata, changed_at=now
-        )
+        member = _member(heard, now)
         if known is None and not self._make_room(now):
             return
         if known is None or member.precedence > known.precedence:
             self._become(known, member, now)
             self._tell(heard)
+        elif heard.epoch == known.epoch and heard.incarnation > known.recorded:
+            # The accusation against this incarnation overtook its record: it still holds, but the record was missing.
+            late = replace(known, address=heard.address, metadata=heard.metadata, recorded=heard.incarnation)
+            self._become(known, late, now)
 
     def hear_suspect(self, heard: Suspect, now: float) -> None:
         """Somebody could not reach a member."""
@@ -210,7 +212,7 @@ class Membership:
         if heard.incarnation == U32_MAX:
             self._renew(heard.epoch, now)
             return
-        self.me = replace(me, incarnation=heard.incarnation + 1)
+        self._state_anew(me.epoch, heard.incarnation + 1, me.metadata)
         self._awareness.add(1)
         self._emit(Refuted(self.me.incarnation))
         self.announce()
@@ -220,8 +222,11 @@ class Membership:
         if now - self._renewed_at < self._config.probe_interval_s or epoch >= U64_MAX:
             return
         self._renewed_at = now
-        self.me = replace(self.me, epoch=epoch + 1, incarnation=0)
+        self._state_anew(epoch + 1, 0, self.me.metadata)
         self.announce()
+
+    def _state_anew(self, epoch: int, incarnation: int, metadata: bytes) -> None:
+        self.me = replace(self.me, epoch=epoch, incarnation=incarnation, recorded=incarnation, metadata=metadata)
 
     def _make_room(self, now: float) -> bool:
         if len(self._members) < self._config.members_max:
@@ -256,9 +261,22 @@ class Membership:
 
 def alive_message(member: Member) -> Alive:
     """A member's record as the rumour that it started itself."""
-    return Alive(member.name, member.epoch, member.incarnation, member.address, member.metadata)
+    return Alive(member.name, member.epoch, member.recorded, member.address, member.metadata)
 
 
 def record_message(member: Member) -> Record:
     """A member's record and state, for full exchanges."""
-    return Record(member.name, member.epoch, member.incarnation, member.state, member.address, member.metadata)
+    return Record(member.name, member.epoch, member.recorded, member.state, member.address, member.metadata)
+
+
+def _member(heard: Alive, now: float) -> Member:
+    return Member(
+        heard.name,
+        heard.address,
+        heard.epoch,
+        heard.incarnation,
+        State.ALIVE,
+        heard.metadata,
+        changed_at=now,
+        recorded=heard.incarnation,
+    )

@@ -108,7 +108,7 @@ class Entry:
     Args:
         name: the member.
         epoch: its run.
-        incarnation: of its record.
+        incarnation: in which it stated its record.
         generation: of its filter.
         sequence: how many keys the filter has in this generation.
     """

@@ -15,7 +15,7 @@ from typing import Final
 from .awareness import Awareness
 from .config import GossipConfig
 from .context import Context, Timer
-from .directory import Directory
+from .directory import Directory, Replica
 from .errors import StateError, WireError
 from .events import (
     Event,
@@ -106,6 +106,7 @@ class Node:
         self._dialling: set[Address] = set()
         self._farewell: dict[int, str] = {}
         self._round_at = now - _ROUND_GAP_S
+        self._ran_at = now
         self._reminded: dict[str, float] = {}
         self.name = me.name
         self._due = self._agenda()
@@ -138,6 +139,16 @@ class Node:
     def fingerprint(self) -> bytes:
         """8 bytes over this node's view: equal on nodes that know the same."""
         return self._sharing.versions.fingerprint
+
+    @property
+    def replica(self) -> Replica:
+        """This node's own filter, as published."""
+        return self._sharing.holdings.replica
+
+    @property
+    def waiting(self) -> int:
+        """Rumours that wait to be told."""
+        return len(self._rumours)
 
     @property
     def key_count(self) -> int:
@@ -390,12 +401,17 @@ class Node:
     def _notice_pause(self, now: float) -> None:
         """If this node was not run in time, nobody else is to be judged by that time."""
         due = self._deadlines.next()
-        if due is None or now - due <= self._config.probe_timeout_s:
+        if due is None:
             return
-        self._deadlines.set(_PROBE, self._prober.discard_round(now + self._config.probe_timeout_s))
-        self._membership.extend_suspicions(now - due)
+        pause_s = now - max(due, self._ran_at)
+        if pause_s <= self._config.probe_timeout_s:
+            return
+        self._ran_at = now
+        if self.me.state is not State.LEFT:
+            self._deadlines.set(_PROBE, self._prober.discard_round(now))
+        self._membership.extend_suspicions(pause_s)
         self._context.awareness.add(1)
-        self._context.emit(Paused(now - due))
+        self._context.emit(Paused(pause_s))
 
     def _probe(self, now: float) -> None:
         next_at, failed = self._prober.advance(now)

@@ -124,10 +124,10 @@ class Prober:
         return min((relay.nack_at for relay in self._relays.values()), default=None)
 
     def discard_round(self, now: float) -> float:
-        """Judge nobody by the running round. Returns when to begin the next, s."""
+        """Judge nobody by the running round. Returns when to begin the next, s: not before late answers were read."""
         self._round = None
         self.phase = Phase.IDLE
-        return now
+        return now + self._config.probe_timeout_s
 
     def _begin(self, now: float) -> float:
         self._ends_at = now + self._awareness.scale(self._config.probe_interval_s)

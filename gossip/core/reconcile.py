@@ -208,10 +208,10 @@ class Reconciler:
         member, replica = self._known(name), self._replica(name)
         if member is None or replica is None:
             return None
-        return Entry(name, member.epoch, member.incarnation, replica.generation, replica.sequence)
+        return Entry(name, member.epoch, member.recorded, replica.generation, replica.sequence)
 
     def _give_record(self, member: Member, theirs: Entry) -> list[Message]:
-        if (member.epoch, member.incarnation) > (theirs.epoch, theirs.incarnation) and member.live:
+        if (member.epoch, member.recorded) > (theirs.epoch, theirs.incarnation) and member.live:
             return [alive_message(member)]
         if member.live or theirs.epoch != member.epoch:
             return []
@@ -227,8 +227,10 @@ class Reconciler:
         keys = replica.since(theirs.sequence if same else 0)
         per_datagram = (self._room_bytes - _OPS_HEAD_BYTES) // KEY_BYTES
         if keys is None or (not same and len(keys) // KEY_BYTES > per_datagram):
-            return [Offer(replica.entry(member.name, member.incarnation))]
-        return list(self.ops(member.name, replica, keys))
+            return [Offer(replica.entry(member.name, member.recorded))]
+        if not keys:  # a generation without keys: that, too, is news
+            return [Ops(member.name, replica.epoch, replica.generation, replica.filter.bits_log2, 0, b"")]
+        return [*self.ops(member.name, replica, keys)]
 
     def _known(self, name: str) -> Member | None:
         return self._membership.me if name == self._membership.me.name else self._members.get(name)

@@ -120,17 +120,17 @@ class SwimRouter:
 
 def load_keys(path: Path) -> list[bytes]:
     """Read the cluster's keys from a file; raise ConfigError where that is not in order."""
-    with _translated():
+    with _translated("key-file"):
         return gossip.load_keys(path)
 
 
 @contextlib.contextmanager
-def _translated() -> Iterator[None]:
+def _translated(setting: str = "gossip") -> Iterator[None]:
     """Turn what gossip says of a setting into the mirror's words."""
     try:
         yield
     except gossip.ConfigError as error:
-        raise ConfigError(f"gossip: {error}") from None
+        raise ConfigError(f"{setting}: {error}") from None
 
 
 def _peer(member: Member) -> Peer | None:

@@ -1,0 +1,359 @@
+"""Nodes on a simulated network, and the faults that befall them.
+
+A run is a function of its seed, the same under every PYTHONHASHSEED. After every step the node that moved is held
+against the invariants. `trace` tells the story in lines for people; `digest` is a hash over every datagram sent.
+"""
+
+import hashlib
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from ..core.config import GossipConfig
+from ..core.errors import WireError
+from ..core.events import Event, FilterChanged, NameConflict, Paused, Refuted, Rejected
+from ..core.exchange import Exchange
+from ..core.members import Address, Member, State
+from ..core.node import Node
+from ..core.seal import NONCE_BYTES, Seal
+from .invariants import Checker, Observation
+from .network import ARRIVAL, CALM, TIMER, Network, Weather
+
+_TICKS_MAX = 10_000  # at one moment: more is a node that spins
+
+
+@dataclass(slots=True, eq=False)
+class Host:
+    """A machine: its node, if it runs, and what it holds, which survives restarts."""
+
+    name: str
+    address: Address
+    node: Node | None = None
+    run: int = 0
+    paused_until: float = 0.0
+    timer_at: float | None = None
+    keys: dict[bytes, None] | None = None
+
+
+class Cluster:
+    """A cluster under test.
+
+    Args:
+        seed: of all chance.
+        config: of all nodes.
+        weather: of the network.
+        keys: with which packets are sealed.
+    """
+
+    def __init__(self, seed: int, config: GossipConfig, weather: Weather = CALM, keys: tuple[bytes, ...] = ()) -> None:
+        self.rng = random.Random(seed)
+        self.config = config
+        self.network = Network(random.Random(self.rng.getrandbits(64)), weather)
+        self.checker = Checker()
+        self.hosts: dict[str, Host] = {}
+        self.trace: list[str] = []
+        self.happened: Counter[str] = Counter()
+        self._keys = keys
+        self._datagrams = hashlib.blake2b(digest_size=16)
+        self._ticks = (0.0, 0)
+        self._filters: dict[tuple[str, str], tuple[tuple[int, int, int], bytes]] = {}
+
+    @property
+    def digest(self) -> str:
+        """A hash over every datagram so far, in order."""
+        return self._datagrams.hexdigest()
+
+    @property
+    def running(self) -> list[Host]:
+        """Hosts whose node runs and has not said goodbye."""
+        return [host for host in self.hosts.values() if host.node is not None and host.node.me.state is State.ALIVE]
+
+    # What befalls nodes
+
+    def start(self, name: str, seeds: Iterable[str] = ()) -> Host:
+        """Start a node, or start it again; it remembers its keys."""
+        host = self.hosts.get(name)
+        if host is None:
+            number = len(self.hosts) + 1
+            host = self.hosts[name] = Host(name, Address(f"10.0.{number >> 8}.{number & 255}", 7946), keys={})
+        host.run += 1
+        now = self.network.now
+        rng = random.Random(self.rng.getrandbits(64))
+        seal = Seal(self.config.label, self._keys, lambda: rng.randbytes(NONCE_BYTES))
+        epoch = 1_700_000_000_000 + int(now * 1000) + host.run
+        me = Member(name, host.address, epoch, 0, State.ALIVE, b"", changed_at=now)
+        host.node = Node(self.config, me, seal, rng, now)
+        host.paused_until = 0.0
+        host.timer_at = None
+        self._say(host, f"starts run={host.run}")
+        self.checker.introduced.add(name)
+        host.node.join([self.hosts[seed].address for seed in seeds], now)
+        host.node.advertise(host.keys or (), now)
+        self._after(host)
+        return host
+
+    def crash(self, name: str) -> None:
+        """Stop a node without a word."""
+        host = self.hosts[name]
+        host.node = None
+        self._say(host, "crashes")
+
+    def leave(self, name: str) -> None:
+        """Let a node say goodbye; it stops when that was heard, or after 3 s."""
+        host = self.hosts[name]
+        if host.node is None:
+            return
+        self._say(host, "leaves")
+        self.checker.left(host.node.me)
+        host.node.leave(self.network.now)
+        self._after(host)
+        node, give_up_at = host.node, self.network.now + 3.0
+
+        def linger() -> None:
+            if host.node is not node:
+                return
+            if node.farewell_heard or self.network.now >= give_up_at:
+                host.node = None
+                self._say(host, "is gone")
+            else:
+                self.network.at(self.network.now + 0.2, TIMER, linger)
+
+        self.network.at(self.network.now + 0.2, TIMER, linger)
+
+    def pause(self, name: str, duration_s: float) -> None:
+        """Let a node's process stand still; what arrives waits in its socket."""
+        host = self.hosts[name]
+        host.paused_until = self.network.now + duration_s
+        self._say(host, f"pauses {duration_s:.1f} s")
+
+    def split(self, groups: Iterable[Iterable[str]]) -> None:
+        """Cut the network between groups, in both directions."""
+        sides = [[self.hosts[name].address for name in group] for group in groups]
+        for one in sides:
+            for other in sides:
+                if one is not other:
+                    for source in one:
+                        for target in other:
+                            self.network.cut(source, target)
+        self.trace.append(f"{self.network.now:9.3f} network splits")
+
+    def advertise(self, name: str, keys: Iterable[bytes]) -> None:
+        """Let a node hold keys."""
+        host = self.hosts[name]
+        assert host.keys is not None
+        assert host.node is not None
+        fresh = list(keys)
+        host.keys.update(dict.fromkeys(fresh))
+        host.node.advertise(fresh, self.network.now)
+        self._after(host)
+
+    def withdraw(self, name: str, keys: Iterable[bytes]) -> None:
+        """Let a node hold keys no longer."""
+        host = self.hosts[name]
+        assert host.keys is not None
+        assert host.node is not None
+        gone = list(keys)
+        for key in gone:
+            host.keys.pop(key, None)
+        host.node.withdraw(gone, self.network.now)
+        self._after(host)
+
+    def update(self, name: str, metadata: bytes) -> None:
+        """Let a node change its metadata."""
+        host = self.hosts[name]
+        assert host.node is not None
+        host.node.update(metadata, self.network.now)
+        self._after(host)
+
+    def inject(self, name: str, payload: bytes, source: Address) -> None:
+        """Let a datagram from anywhere arrive at a node."""
+        host = self.hosts[name]
+        if host.node is not None:
+            host.node.receive(payload, source, self.network.now)
+            self._after(host)
+
+    # Time
+
+    def run(self, duration_s: float) -> None:
+        """Let time pass."""
+        until = self.network.now + duration_s
+        while self.network.step(until):
+            pass
+
+    def run_until(self, condition: Callable[[], bool], within_s: float, every_s: float = 0.01) -> float | None:
+        """Let time pass until a condition holds. Returns how long that took, s; None if it never did."""
+        begun = self.network.now
+        while self.network.now - begun <= within_s:
+            if condition():
+                return self.network.now - begun
+            self.run(every_s)
+        return None
+
+    def converged(self) -> bool:
+        """Whether all running nodes agree on each other, on who is gone, and on all filters."""
+        running = self.running
+        names = {host.name for host in running}
+        nodes = [host.node for host in running if host.node is not None]
+        for node in nodes:
+            alive = {member.name for member in node.members() if member.state is State.ALIVE}
+            if alive != names - {node.name} or any(member.state is State.SUSPECT for member in node.members()):
+                return False
+        return len({node.fingerprint for node in nodes}) <= 1
+
+    def missing_keys(self) -> list[tuple[str, str, bytes]]:
+        """(observer, holder, key) for each key that a running node does not see at a running holder."""
+        return [
+            (observer.name, holder.name, key)
+            for observer in self.running
+            for holder in self.running
+            if observer is not holder and observer.node is not None
+            for key in holder.keys or ()
+            if holder.name not in {member.name for member in observer.node.holders(key)}
+        ]
+
+    # Carrying
+
+    def _after(self, host: Host) -> None:
+        """Do for a node what its shell would do after any call, and check it."""
+        node = host.node
+        if node is None:
+            return
+        for datagram in node.datagrams():
+            self._send(host, datagram.payload, datagram.destination)
+        for exchange in node.dials():
+            self._dial(host, node, exchange)
+        for event in node.events():
+            self.happened[type(event).__name__] += 1
+            if not isinstance(event, FilterChanged | Rejected):
+                self._say(host, _line(event))
+        self.checker.check(self._observe(host, node))
+        self._arm(host, node)
+
+    def _send(self, host: Host, payload: bytes, destination: Address) -> None:
+        assert len(payload) <= self.config.datagram_max_bytes
+        self._datagrams.update(payload)
+        self.happened["datagrams"] += 1
+        self.happened["bytes"] += len(payload)
+        target = next((other for other in self.hosts.values() if other.address == destination), None)
+        if target is not None:
+            self.network.datagram(
+                host.address, destination, lambda: self._deliver(target, payload, host.address, self.network.now)
+            )
+
+    def _deliver(self, host: Host, payload: bytes, source: Address, sent_at: float) -> None:
+        if self._stands_still(host, ARRIVAL, lambda: self._deliver(host, payload, source, sent_at)):
+            return
+        if host.node is not None:
+            host.node.receive(payload, source, self.network.now)
+            self._after(host)
+
+    def _arm(self, host: Host, node: Node) -> None:
+        deadline = node.next_deadline()
+        if deadline != host.timer_at:
+            host.timer_at = deadline
+            if deadline is not None:
+                self.network.at(deadline, TIMER, lambda: self._tick(host, node, deadline))
+
+    def _tick(self, host: Host, node: Node, deadline: float) -> None:
+        if host.node is not node or host.timer_at != deadline:
+            return
+        if self._stands_still(host, TIMER, lambda: self._tick(host, node, deadline)):
+            return
+        at, count = self._ticks
+        self._ticks = (self.network.now, count + 1 if at == self.network.now else 0)
+        assert self._ticks[1] < _TICKS_MAX, "a node spins"
+        host.timer_at = None
+        node.tick(self.network.now)
+        self._after(host)
+
+    def _stands_still(self, host: Host, kind: int, again: Callable[[], None]) -> bool:
+        if host.paused_until <= self.network.now:
+            return False
+        self.network.at(host.paused_until, kind, again)
+        return True
+
+    # Streams
+
+    def _dial(self, host: Host, node: Node, exchange: Exchange) -> None:
+        target = next((other for other in self.hosts.values() if other.address == exchange.remote), None)
+        remote = target.node if target is not None else None
+        if target is None or remote is None or not self.network.connected(host.address, exchange.remote):
+            delay_s = self.network.delay() if target is not None and remote is None else self.config.stream_timeout_s
+            self.network.at(self.network.now + delay_s, ARRIVAL, lambda: self._hang_up(host, node, exchange, None))
+            return
+        self.happened["streams"] += 1
+        answer = remote.answer(host.address)
+        ends = ((host, node, exchange), (target, remote, answer))
+        self.network.at(self.network.now + self.network.delay(), ARRIVAL, lambda: self._turn(ends, 0))
+
+    def _turn(self, ends: tuple[tuple[Host, Node, Exchange], tuple[Host, Node, Exchange]], speaker: int) -> None:
+        """Carry one turn of a conversation over."""
+        host, node, exchange = ends[speaker]
+        other, other_node, other_exchange = ends[1 - speaker]
+        slow = max(host.paused_until, other.paused_until)
+        if slow > self.network.now:
+            self.network.at(slow, ARRIVAL, lambda: self._turn(ends, speaker))
+            return
+        whole = host.node is node and other.node is other_node
+        error: WireError | None = None
+        if whole and self.network.connected(host.address, other.address):
+            try:
+                for frame in exchange.frames():
+                    other_exchange.feed(frame, self.network.now)
+            except WireError as failure:
+                error = failure
+            self._after(host)
+            self._after(other)
+            if error is None and other_exchange.my_turn:
+                self.network.at(self.network.now + self.network.delay(), ARRIVAL, lambda: self._turn(ends, 1 - speaker))
+                return
+        for end_host, end_node, end_exchange in ends:
+            self._hang_up(end_host, end_node, end_exchange, error)
+
+    def _hang_up(self, host: Host, node: Node, exchange: Exchange, error: WireError | None) -> None:
+        if host.node is node:
+            node.hang_up(exchange, self.network.now, error)
+            self._after(host)
+
+    # Watching
+
+    def _observe(self, host: Host, node: Node) -> Observation:
+        members = tuple(node.members())
+        filters = {}
+        for member in members:
+            replica = node.directory.replica(member.name)
+            assert replica is not None
+            filters[member.name] = self._hashed(host.name, member.name, replica.version, replica.filter.bits)
+        own = node.replica
+        return Observation(
+            me=node.me,
+            members=members,
+            filters=filters,
+            filter=self._hashed(host.name, host.name, own.version, own.filter.bits),
+            waiting=node.waiting,
+            next_deadline=node.next_deadline(),
+            now=self.network.now,
+        )
+
+    def _hashed(
+        self, observer: str, name: str, version: tuple[int, int, int], bits: bytearray
+    ) -> tuple[tuple[int, int, int], bytes]:
+        known = self._filters.get((observer, name))
+        if known is None or known[0] != version:
+            known = (version, hashlib.blake2b(bits, digest_size=8).digest())
+            self._filters[observer, name] = known
+        return known
+
+    def _say(self, host: Host, what: str) -> None:
+        self.trace.append(f"{self.network.now:9.3f} {host.name} {what}")
+
+
+def _line(event: Event) -> str:
+    """An event as people read it in a trace."""
+    match event:
+        case Paused() | Refuted() | NameConflict() | FilterChanged() | Rejected():
+            return str(event)
+        case _:
+            member = event.member
+            return f"{type(event).__name__} {member.name} epoch={member.epoch} incarnation={member.incarnation}"
