@@ -60,10 +60,12 @@ class CacheStore:
         self._sizes: OrderedDict[str, int] = OrderedDict()  # least recently used first
         self._touched: dict[str, float] = {}
         self._arriving: dict[str, int] = {}
+        self._discarded = 0
         self._complete_bytes = 0
         self._tags: OrderedDict[str, Tag] = OrderedDict()  # least recently checked first
         self._listener: Listener | None = None
         self._verification: asyncio.Task[None] | None = None
+        self._opened = False
 
     @property
     def used_bytes(self) -> int:
@@ -85,6 +87,7 @@ class CacheStore:
             raise ConfigError(
                 f"data-dir: cannot use {error.filename or self._folder}: {error.strerror}; name a folder to write to"
             ) from error
+        self._opened = True
         listener.appeared([Reference.parse(reference).key for reference in self._tags])
         if trusted:
             self._admit([(name, size) for _, name, size in found])
@@ -94,7 +97,9 @@ class CacheStore:
             self._verification = asyncio.create_task(self._verify(blobs), name="verify the cache")
 
     async def close(self) -> None:
-        """Leave the folder in order: everything on disk, and marked so."""
+        """Leave the folder in order: everything on disk, and marked so. Does nothing where `start` failed."""
+        if not self._opened:
+            return
         if self._verification is not None:
             self._verification.cancel()
             await asyncio.gather(self._verification, return_exceptions=True)
@@ -153,13 +158,14 @@ class CacheStore:
                 raise NoRoom(
                     f"{size} bytes more, with what is arriving, would exceed cache-size {self._capacity_bytes}"
                 )
-            self._make_room()
+            await asyncio.gather(*self._make_room())
             while True:
                 try:
                     return await asyncio.to_thread(self._allocate, digest.hex, size)
                 except OSError as error:
-                    if error.errno != errno.ENOSPC or not self._evict_one():
+                    if error.errno != errno.ENOSPC or not self._sizes:
                         raise NoRoom(f"cannot write to {self._folder}: {error.strerror}") from error
+                    await self._evict_one()
         except BaseException:
             self.abandon(digest)
             raise
@@ -173,9 +179,8 @@ class CacheStore:
 
     def abandon(self, digest: Digest) -> None:
         """Forget a blob that will not be complete."""
-        self._arriving.pop(digest.hex, None)
-        with contextlib.suppress(OSError):
-            self._spool(digest.hex).unlink(missing_ok=True)
+        if self._arriving.pop(digest.hex, None) is not None:
+            self._discard(self._spool(digest.hex))
 
     def drop(self, digest: Digest) -> None:
         """Give a copy up, because another store of this node has the content too."""
@@ -277,26 +282,33 @@ class CacheStore:
         assert self._listener is not None
         self._listener.appeared([bytes.fromhex(name) for name, _ in blobs if name in self._sizes])
 
-    def _make_room(self) -> None:
-        while self.used_bytes > self._capacity_bytes and self._evict_one():
-            pass
+    def _make_room(self) -> list[asyncio.Future[None]]:
+        """Drop blobs until the bound holds; the futures are done when their bytes are free."""
+        freed = []
+        while self._sizes and self.used_bytes > self._capacity_bytes:
+            freed.append(self._evict_one())
+        return freed
 
-    def _evict_one(self) -> bool:
-        """Drop the least recently used blob; tell whether there was one."""
-        name = next(iter(self._sizes), None)
-        if name is None:
-            return False
+    def _evict_one(self) -> asyncio.Future[None]:
+        """Drop the least recently used blob; the future is done when its bytes are free."""
+        name = next(iter(self._sizes))
         log.debug("evicting sha256:%s", name)
-        self._drop(name)
-        return True
+        return self._drop(name)
 
-    def _drop(self, name: str) -> None:
+    def _drop(self, name: str) -> asyncio.Future[None]:
         self._complete_bytes -= self._sizes.pop(name)
         self._touched.pop(name, None)
-        with contextlib.suppress(OSError):
-            self._blob(name).unlink(missing_ok=True)
         assert self._listener is not None
         self._listener.vanished([bytes.fromhex(name)])
+        return self._discard(self._blob(name))
+
+    def _discard(self, path: Path) -> asyncio.Future[None]:
+        """Delete a file: its name at once, so that it can be used anew, its bytes, which may take long, in a thread."""
+        self._discarded += 1
+        trash = self._folder / "spool" / f"discarded-{self._discarded}"
+        with contextlib.suppress(OSError):
+            path.replace(trash)
+        return asyncio.get_running_loop().run_in_executor(None, _unlink, trash)
 
     def _touch(self, name: str) -> None:
         """Count a use; on disk at most once a minute, for the order after a restart."""
@@ -306,6 +318,11 @@ class CacheStore:
             self._touched[name] = now
             with contextlib.suppress(OSError):
                 os.utime(self._blob(name))
+
+
+def _unlink(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def _sha256_of(path: Path) -> str:
