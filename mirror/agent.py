@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import fcntl
 import gc
 import ipaddress
 import logging
@@ -9,6 +10,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -83,7 +85,7 @@ class Agent:
         """Serve until SIGTERM or SIGINT, then leave the cluster and stop cleanly.
 
         Raises:
-            ConfigError: an address is in use, or a folder cannot be written to.
+            ConfigError: an address is in use, or the data folder is, or cannot be written to.
         """
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -95,6 +97,8 @@ class Agent:
                 "agent %s serves clients on %s, members on %s, gossips on %s",
                 self._config.name, self._config.listen, self._config.peer, self._config.gossip,
             )  # fmt: skip
+            if self._config.key_file is None:
+                log.warning("no cluster key: %s", _reach(self._config))
             lag = asyncio.create_task(self._watch_lag())
             stack.callback(lag.cancel)
             gc.collect()
@@ -104,7 +108,8 @@ class Agent:
             self._serving = False
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
-        """Start the parts; on the way out they stop in the opposite order."""
+        """Start the parts, gossip only when all is well here; on the way out they stop in the opposite order."""
+        stack.enter_context(_claimed(self._config.data_dir))
         for server in self._servers:
             server.bind()
             stack.callback(server.unbind)
@@ -206,6 +211,29 @@ class _Server(uvicorn.Server):
         self.should_exit = True
         if self._task is not None:
             await self._task
+
+
+@contextlib.contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """Make the data folder where missing, and keep other agents out of it: they would drop what is arriving there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+    except OSError as error:
+        raise ConfigError(f"data-dir: cannot write to {folder}: {error.strerror}; name a folder to write to") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigError(f"data-dir: another agent uses {folder}; give each agent a folder of its own") from None
+        yield
+
+
+def _reach(config: AgentConfig) -> str:
+    """Who can take part where there is no key."""
+    if config.exposed:
+        return f"anybody who reaches {' and '.join(config.exposed)} is taken for a member"
+    return "only this machine can reach it; give --key-file, or --peer and --gossip addresses, to share with others"
 
 
 def _advertised(config: AgentConfig) -> str:

@@ -88,11 +88,6 @@ def agent(config: Path | None, **flags: Any) -> None:
         format="%(asctime)s level=%(levelname)s logger=%(name)s %(message)s",
     )
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    if settings.key_file is None:
-        reach = f"anybody who reaches {' and '.join(settings.exposed)} is taken for a member" if settings.exposed else (
-            "only this machine can reach it; give --key-file, or --peer and --gossip addresses, to share with others"
-        )  # fmt: skip
-        logging.getLogger(__name__).warning("no cluster key: %s", reach)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(Agent(settings).run())
 
@@ -176,8 +171,9 @@ def _ask(url: str, path: str) -> Any:
     """Get JSON from an agent's status endpoint."""
     if not url.startswith(("http://", "https://")):
         raise ConfigError(f"--agent: {url!r} is not allowed; give a URL such as http://127.0.0.1:5000")
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # an agent is not behind the site's proxy
     try:
-        with urllib.request.urlopen(url.rstrip("/") + path, timeout=10) as answer:
+        with direct.open(url.rstrip("/") + path, timeout=10) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
         with error:

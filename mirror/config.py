@@ -12,7 +12,7 @@ from typing import Any
 from .errors import ConfigError
 from .registries import Registry
 
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([KMGT]i?B?|B)?", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([KMGT]i?B?|B)?", re.IGNORECASE)
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _UNITS = {"": 1, "B": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12} | {
     "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40,
@@ -227,12 +227,16 @@ def load(
                 break
         values[setting.attribute] = _value(setting, given, origin)
     everywhere = "0.0.0.0" if values["key_file"] else "127.0.0.1"
-    values["name"] = values["name"] or _name(socket.gethostname().partition(".")[0])
+    values["name"] = values["name"] or _parsed(SETTINGS[0], _host_name(), "the host name, for want of --name")
     values["peer"] = values["peer"] or Address(everywhere, 5001)
     values["gossip"] = values["gossip"] or Address(everywhere, 7946)
     config = AgentConfig(**values)
     _check(config)
     return config
+
+
+def _host_name() -> str:
+    return socket.gethostname().partition(".")[0]
 
 
 def _check(config: AgentConfig) -> None:
@@ -271,7 +275,7 @@ def _read_file(file: Path) -> dict[str, Any]:
         written = tomllib.loads(file.read_text())
     except OSError as error:
         raise ConfigError(f"config: cannot read {file}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # those of the syntax, of UTF-8, and of numbers without end
         raise ConfigError(f"config: {file} is not TOML: {error}") from None
     known = {setting.name: setting for setting in SETTINGS}
     for key, value in written.items():

@@ -1,10 +1,11 @@
-"""Real container tools for tests: containerd with ctr, docker-registry, skopeo, and images made on the spot.
+"""Real parts for tests: containerd with ctr, docker-registry, skopeo, agents, and images made on the spot.
 
 Every daemon runs in a folder of the test's own, optionally inside a network namespace, and is stopped by its pid at the
 test's end, or by the kernel should the test process itself be killed. Nothing of the machine's own containerd is used.
 """
 
 import asyncio
+import ctypes
 import gzip
 import hashlib
 import itertools
@@ -17,12 +18,18 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tarfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -90,24 +97,29 @@ class Daemon:
         """End it at once, as a crash would."""
         self._end(signal.SIGKILL)
 
-    def stop(self) -> None:
-        """End it in order; harmless if it has ended."""
-        self._end(signal.SIGTERM)
+    def stop(self) -> int | None:
+        """End it in order; harmless if it has ended. Returns its exit status."""
+        return self._end(signal.SIGTERM)
+
+    def wait(self) -> int:
+        """Wait until it has ended by itself; return its exit status."""
+        assert self._process is not None
+        return self._process.wait(WAIT_S)
 
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def _end(self, number: signal.Signals) -> None:
+    def _end(self, number: signal.Signals) -> int | None:
         if self._process is None:
-            return
+            return None
         process, self._process = self._process, None
         process.send_signal(signal.SIGCONT)
         process.send_signal(number)
         try:
-            process.wait(10)
+            return process.wait(10)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(10)
+            return process.wait(10)
 
 
 # Images ------------------------------------------------------------------------------------------------------------
@@ -393,6 +405,125 @@ def free_port(host: str = "127.0.0.1") -> int:
         return int(probe.getsockname()[1])
 
 
+# Agents ------------------------------------------------------------------------------------------------------------
+
+
+def get(url: str, netns: str | None = None) -> bytes:
+    """GET from this machine, or from inside a network namespace."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def work() -> bytes:
+        if netns is not None:
+            _enter(netns)
+        with direct.open(url, timeout=10) as answer:
+            return bytes(answer.read())
+
+    with ThreadPoolExecutor(1) as thread:  # a namespace is a property of the thread, which ends with this call
+        return thread.submit(work).result()
+
+
+def _enter(netns: str) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open(f"/run/netns/{netns}") as namespace:
+        if libc.setns(namespace.fileno(), 0):
+            raise OSError(ctypes.get_errno(), f"setns {netns}")
+
+
+def skvaller(*arguments: str, **environment: str) -> list[str]:
+    """The `skvaller` command of the project under test, with these variables, and no setting from those outside."""
+    unset = [word for name in os.environ if name.startswith("SKVALLER_") for word in ("-u", name)]
+    variables = [f"{name}={value}" for name, value in environment.items()]
+    return ["env", *unset, *variables, sys.executable, "-m", "mirror", *arguments]
+
+
+@dataclass
+class Agent:
+    """A `skvaller agent` as a process.
+
+    Args:
+        folder: for its data and log.
+        name: in the cluster.
+        host: IP address of its peer and gossip endpoints.
+        listen: host of its client endpoint.
+        flags: more of them.
+        netns: the network namespace that it runs in.
+    """
+
+    folder: Path
+    name: str
+    host: str
+    listen: str
+    flags: Sequence[str] = ()
+    netns: str | None = None
+    daemon: Daemon = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        addresses = ["--listen", f"{self.listen}:5000", "--peer", f"{self.host}:5001", "--gossip", self.gossip]
+        command = skvaller("agent", "--name", self.name, "--data-dir", str(self.folder), *addresses, *self.flags)
+        self.daemon = Daemon(command, self.folder / "agent.log", self.netns)
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.listen}:5000"
+
+    @property
+    def gossip(self) -> str:
+        return f"{self.host}:7946"
+
+    @property
+    def log(self) -> str:
+        return self.daemon.log.read_text(errors="replace")
+
+    def start(self) -> None:
+        """Start it, or start it again; return when it is ready."""
+        self.daemon.start()
+        wait_until(self._ready, f"agent {self.name}")
+
+    def get(self, path: str) -> bytes:
+        return get(self.url + path, self.netns)
+
+    def ask(self, path: str) -> Any:
+        """What it answers on a status endpoint."""
+        return json.loads(self.get(path))
+
+    def states(self) -> dict[str, str]:
+        """The state of every member it knows."""
+        return {row["name"]: row["state"] for row in self.ask("/api/v1/members")["members"]}
+
+    def sources(self, digest: str) -> dict[str, int]:
+        """Bytes by source of the last fetch of some content, so far; empty if it never fetched any."""
+        fetches = self.ask("/api/v1/fetches")["fetches"]
+        return next((dict(row["sources"]) for row in fetches if row["digest"] == digest), {})
+
+    def until_found(self, what: str, *holders: str) -> None:
+        """Wait until it finds these members, and perhaps others, as holders of a digest or image name."""
+        wait_until(lambda: set(holders) <= self._holders(what), f"{self.name} to find {what} on {', '.join(holders)}")
+
+    def until_received(self, digest: str, source: str, count: int) -> None:
+        """Wait until it has got so many bytes of some content from a member or upstream."""
+        wait_until(
+            lambda: self.sources(digest).get(source, 0) >= count, f"{self.name} to get {count} bytes from {source}"
+        )
+
+    def until_state(self, member: str, state: str) -> None:
+        """Wait until it sees a member in a state."""
+        wait_until(lambda: self.states().get(member) == state, f"{self.name} to see {member} {state}")
+
+    def _holders(self, what: str) -> set[str]:
+        found = self.ask(f"/api/v1/find?q={quote(what)}")
+        has = {row["member"] for rows in found["holders"].values() for row in rows if row["has"]}
+        return has & {row["member"] for row in found["tags"]} if "tags" in found else has
+
+    def _ready(self) -> bool:
+        if not self.daemon.running():
+            pytest.fail(f"agent {self.name} ended: {self.log[-2000:]}")
+        try:
+            return self.get("/readyz") == b"ready\n"
+        except (urllib.error.URLError, ConnectionError):
+            return False
+
+
 # What a store reports -----------------------------------------------------------------------------------------------
 
 
@@ -483,5 +614,29 @@ def start_registry(tmp_path: Path) -> Iterator[Callable[..., Registry]]:
             stack.callback(registry.stop)
             registry.start()
             return registry
+
+        yield start
+
+
+@pytest.fixture
+def loopback() -> Callable[[], str]:
+    """Give an address of 127.0.0.0/8 that nobody else uses, with all its ports: unlike for these, there is no race."""
+    pid, count = os.getpid(), itertools.count(1)
+    return lambda: f"127.{pid // 250 % 250 + 1}.{pid % 250 + 1}.{next(count)}"
+
+
+@pytest.fixture
+def start_agent(tmp_path: Path) -> Iterator[Callable[..., Agent]]:
+    """Start an agent: `start_agent(name, host, *flags, listen=host, netns=None)`; stopped and removed at the end."""
+    if shutil.which("setpriv") is None:
+        pytest.skip("not installed: setpriv")
+    with ExitStack() as stack:
+
+        def start(name: str, host: str, *flags: str, listen: str | None = None, netns: str | None = None) -> Agent:
+            agent = Agent(tmp_path / f"agent-{name}", name, host, listen or host, flags, netns)
+            stack.callback(_remove, agent.folder)
+            stack.callback(agent.daemon.kill)
+            agent.start()
+            return agent
 
         yield start

@@ -1,0 +1,54 @@
+"""`skvaller demo`, as somebody runs it who has just cloned the project."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.clients.conftest import skvaller, wait_until
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def agents_below(folder: Path) -> list[str]:
+    """The agents on this machine whose data is in a folder."""
+    commands = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            commands.append(process.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        except OSError:
+            continue
+    return [command for command in commands if " agent " in command and str(folder) in command]
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> list[str]:
+    """The command, with a folder of its own for temporary folders."""
+    return skvaller("demo", "--size", "8MiB", TMPDIR=str(tmp_path), COLUMNS="200")
+
+
+def test_every_byte_leaves_upstream_once_and_nothing_is_left(demo: list[str], tmp_path: Path) -> None:
+    ended = subprocess.run(demo, capture_output=True, text=True, timeout=100, check=False)
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stderr == ""
+    assert "1.000 x" in ended.stdout
+    assert not agents_below(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupt_leaves_nothing_either(demo: list[str], tmp_path: Path) -> None:
+    running = subprocess.Popen(demo, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        wait_until(lambda: len(agents_below(tmp_path)) > 1, "the demo to start agents")
+        os.kill(running.pid, signal.SIGINT)
+        output, _ = running.communicate(timeout=60)
+    finally:
+        running.kill()
+        running.wait()
+
+    assert running.returncode == 130, output.decode()
+    assert not agents_below(tmp_path)
+    assert not list(tmp_path.iterdir())
