@@ -1,0 +1,248 @@
+"""An agent's settings: what may be written where, what wins, and what an operator is told otherwise."""
+
+import contextlib
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from mirror.config import SETTINGS, Address, AgentConfig, load, parse_address, parse_bind, parse_seed, parse_size
+from mirror.errors import ConfigError
+from mirror.registries import Registry
+
+NOTHING: dict[str, str] = {}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "agent.toml"
+
+
+def test_an_agent_runs_without_any_setting_and_then_lets_nobody_in() -> None:
+    config = load({}, NOTHING, None)
+    assert config.name == socket.gethostname().partition(".")[0]
+    assert (config.listen, config.peer, config.gossip) == (
+        Address("127.0.0.1", 5000),
+        Address("127.0.0.1", 5001),
+        Address("127.0.0.1", 7946),
+    )
+    assert config.exposed == []
+    assert (config.join, config.upstream, config.containerd) == ((), (), None)
+    assert config.cache_size == 20 * 2**30
+
+
+def test_with_a_key_members_are_let_in(tmp_path: Path) -> None:
+    config = load({"key-file": str(tmp_path / "keys")}, NOTHING, None)
+    assert (config.peer, config.gossip) == (Address("0.0.0.0", 5001), Address("0.0.0.0", 7946))
+    assert config.exposed == ["peer", "gossip"]
+    assert config.listen.loopback
+
+
+def test_flags_win_over_the_environment_and_that_over_the_file(file: Path) -> None:
+    file.write_text('name = "from-file"\nlisten = "127.0.0.1:1"\npeer = "127.0.0.1:2"\n')
+    environment = {"SKVALLER_NAME": "from-environment", "SKVALLER_LISTEN": "127.0.0.1:3"}
+    config = load({"name": "from-flag"}, environment, file)
+    assert config.name == "from-flag"
+    assert config.listen == Address("127.0.0.1", 3)
+    assert config.peer == Address("127.0.0.1", 2)
+
+
+@pytest.mark.parametrize("where", ["flags", "environment", "file", "file as one text"])
+def test_what_may_be_repeated_can_be_written_everywhere(where: str, file: Path) -> None:
+    file.write_text('join = ["a:7946", "b"]\n' if where == "file" else 'join = "a:7946"\n')
+    config = {
+        "flags": lambda: load({"join": ["a:7946", "b"]}, NOTHING, None),
+        "environment": lambda: load({}, {"SKVALLER_JOIN": "a:7946, b,"}, None),
+        "file": lambda: load({}, NOTHING, file),
+        "file as one text": lambda: load({}, NOTHING, file),
+    }[where]()
+    assert config.join == (("a:7946",) if where == "file as one text" else ("a:7946", "b"))
+
+
+def test_a_full_file_is_read(file: Path) -> None:
+    file.write_text(
+        """
+        name = "node-1"
+        data-dir = "/srv/skvaller"
+        listen = "[::1]:5000"
+        peer = "10.0.0.1:5001"
+        gossip = "10.0.0.1:7946"
+        advertise = "10.0.0.1"
+        upstream = ["lab=http://10.0.0.9:5000", "docker.io=https://user:secret@hub.example"]
+        containerd = "/run/containerd/containerd.sock"
+        containerd-namespace = "default"
+        cache-size = 107374182400
+        key-file = "/etc/skvaller/keys"
+        log-level = "DEBUG"
+        """
+    )
+    assert load({}, NOTHING, file) == AgentConfig(
+        name="node-1",
+        data_dir=Path("/srv/skvaller"),
+        listen=Address("::1", 5000),
+        peer=Address("10.0.0.1", 5001),
+        gossip=Address("10.0.0.1", 7946),
+        advertise="10.0.0.1",
+        join=(),
+        upstream=(
+            Registry("lab", "http://10.0.0.9:5000"),
+            Registry("docker.io", "https://hub.example", "user", "secret"),
+        ),
+        containerd="/run/containerd/containerd.sock",
+        containerd_namespace="default",
+        cache_size=100 * 2**30,
+        key_file=Path("/etc/skvaller/keys"),
+        log_level="debug",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("name", "-node"),
+        ("name", "a" * 64),
+        ("name", "no de"),
+        ("listen", "5000"),
+        ("listen", ":5000"),
+        ("listen", "localhost:5000"),
+        ("listen", "127.0.0.1:0"),
+        ("listen", "127.0.0.1:65536"),
+        ("listen", "127.0.0.1:http"),
+        ("listen", "::1:5000"),
+        ("listen", "[127.0.0.1]x:5000"),
+        ("advertise", "node-1.example"),
+        ("advertise", "0.0.0.0"),
+        ("advertise", "224.0.0.1"),
+        ("join", "http://10.0.0.1"),
+        ("join", "10.0.0.1:0"),
+        ("upstream", "docker.io"),
+        ("upstream", "docker.io=ftp://hub.example"),
+        ("cache-size", "20"),
+        ("cache-size", "63MiB"),
+        ("cache-size", "-1GiB"),
+        ("cache-size", "lots"),
+        ("cache-size", "1XiB"),
+        ("cache-size", "9" * 400),
+        ("log-level", "loud"),
+    ],
+)
+@pytest.mark.parametrize("where", ["flag", "environment", "file"])
+def test_a_wrong_value_is_refused_in_one_line_that_names_it(name: str, text: str, where: str, file: Path) -> None:
+    file.write_text(f"{name} = {json.dumps(text)}\n" if where == "file" else "")
+    variable = "SKVALLER_" + name.upper().replace("-", "_")
+    with pytest.raises(ConfigError) as caught:
+        load({name: text} if where == "flag" else {}, {variable: text} if where == "environment" else {}, file)
+    said = str(caught.value)
+    assert {"flag": f"--{name}", "environment": variable, "file": f"{name} in {file}"}[where] in said
+    assert "\n" not in said
+    assert text[:80] in said
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("nmae = 'x'", "nmae"),
+        ("[agent]\nname = 'x'", "agent"),
+        ("name = ['x']", "name"),
+        ("name = 1.5", "name"),
+        ("name = true", "name"),
+        ("join = 7", "join"),
+        ("join = [7]", "join"),
+        ("join = {a = 1}", "join"),
+        ("name = ", "not TOML"),
+        ("name = 'x'\nname = 'y'", "not TOML"),
+        ("cache-size = " + "9" * 5000, "not TOML"),
+        ("join = " + "[" * 5000, "not TOML"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_what_is_wrong(text: str, complaint: str, file: Path) -> None:
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=complaint) as caught:
+        load({}, NOTHING, file)
+    assert str(file) in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    for path in (tmp_path, tmp_path / "missing", tmp_path / "binary" / "x", tmp_path / "binary"):
+        with pytest.raises(ConfigError, match=str(path)):
+            load({}, NOTHING, path)
+
+
+def test_a_password_is_not_shown() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load({"upstream": ["docker.io=ftp://user:secret@hub.example"]}, NOTHING, None)
+    assert "secret" not in str(caught.value)
+    assert "secret" not in repr(load({"upstream": ["a=http://user:secret@hub.example"]}, NOTHING, None))
+
+
+def test_each_listener_has_an_address_of_its_own() -> None:
+    with pytest.raises(ConfigError, match=r"gossip: 127\.0\.0\.1:5001 is also --peer"):
+        load({"gossip": "127.0.0.1:5001"}, NOTHING, None)
+
+
+@pytest.mark.parametrize("outside", ["peer", "gossip"])
+def test_members_reach_both_or_neither(outside: str) -> None:
+    with pytest.raises(ConfigError, match="both"):
+        load({outside: "10.0.0.1:9999"}, NOTHING, None)
+
+
+def test_a_host_name_that_cannot_name_a_node_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "(none)")
+    with pytest.raises(ConfigError, match="--name"):
+        load({}, NOTHING, None)
+    assert load({"name": "node-1"}, NOTHING, None).name == "node-1"
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("0", 0),
+        ("1024", 1024),
+        ("10B", 10),
+        ("1KB", 1000),
+        ("1KiB", 1024),
+        ("512MiB", 512 * 2**20),
+        ("512 mib", 512 * 2**20),
+        ("1.5G", 1_500_000_000),
+        ("2Ti", 2 * 2**40),
+    ],
+)
+def test_sizes_have_units(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+ADDRESSLIKE = st.text(alphabet="a0159.:[]-@/ \x00é", max_size=25)
+
+
+@given(ADDRESSLIKE | st.text(max_size=30) | st.ip_addresses().map(str))
+@example("[::1]:5000")
+@example("[]:5000")
+@example("1.2.3.4:\u0661")
+def test_an_address_that_is_taken_reads_back(text: str) -> None:
+    with contextlib.suppress(ValueError):
+        address = parse_address(text)
+        assert parse_address(str(address)) == address
+    with contextlib.suppress(ValueError):
+        parse_bind(text)
+    with contextlib.suppress(ValueError):
+        parse_seed(text)
+
+
+SCALARS = st.text(max_size=20) | ADDRESSLIKE | st.integers() | st.booleans() | st.floats(allow_nan=False)
+
+
+@given(
+    st.dictionaries(st.sampled_from([setting.name for setting in SETTINGS]), SCALARS | st.lists(SCALARS, max_size=2))
+)
+def test_junk_in_a_file_is_settings_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, written: dict[str, Any]
+) -> None:
+    file = tmp_path_factory.getbasetemp() / "junk.toml"
+    file.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in written.items()))
+    with contextlib.suppress(ConfigError):
+        load({}, NOTHING, file)
