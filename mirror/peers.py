@@ -142,7 +142,7 @@ class PeerSource:
 
     async def _chunks(self, answer: aiohttp.ClientResponse, length: int) -> AsyncIterator[bytes]:
         with _translated(self._peer):
-            async for chunk in answer.content.iter_any():
+            async for chunk, _ in answer.content.iter_chunks():  # as they came: iter_any would join them
                 length -= len(chunk)
                 if length < 0:
                     raise PeerError("length", f"{self.name} sent more than it announced")

@@ -1,0 +1,1 @@
+"""Measurements of Skvaller beside others, in one run on one machine: read the ratios, not the absolute figures."""

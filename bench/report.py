@@ -1,0 +1,189 @@
+"""What a bench found: samples with their spread, tables, and what was to be reached."""
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+GIB = 1024**3
+MIB = 1024**2
+OURS = "skvaller"
+
+
+class BenchError(Exception):
+    """The bench cannot go on; the message says why, in one line."""
+
+
+@dataclass(slots=True)
+class Samples:
+    """Repeated measurements of one thing, in the order in which they were taken."""
+
+    values: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        """The middle one."""
+        return statistics.median(self.values)
+
+    def __truediv__(self, other: "Samples") -> "Samples":
+        """The ratios round by round: interleaved rounds share the machine's mood, which thereby drops out."""
+        return Samples([mine / theirs for mine, theirs in zip(self.values, other.values, strict=True)])
+
+    def __format__(self, spec: str) -> str:
+        """Median and range, the numbers formatted as `spec` says."""
+        low, high = min(self.values), max(self.values)
+        return f"{self.median:{spec}}  [dim]{low:{spec}} to {high:{spec}}[/dim]"
+
+
+Cell = Samples | float | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of figures.
+
+    Args:
+        title: what the figures are, and of how many rounds.
+        columns: heading by key, in order.
+        formats: format specification by key, for numbers and samples.
+        rows: cells by key; None shows as a hyphen.
+    """
+
+    title: str
+    columns: Mapping[str, str]
+    formats: Mapping[str, str]
+    rows: Sequence[Mapping[str, Cell]]
+
+    def render(self) -> RichTable:
+        """For a terminal."""
+        table = RichTable(title=self.title, title_justify="left", title_style="bold")
+        for key, heading in self.columns.items():
+            table.add_column(heading, justify="right" if key in self.formats else "left", no_wrap=True)
+        for row in self.rows:
+            table.add_row(*(self._text(key, row.get(key)) for key in self.columns))
+        return table
+
+    def _text(self, key: str, cell: Cell) -> str:
+        if cell is None:
+            return "-"
+        return cell if isinstance(cell, str) else format(cell, self.formats[key])
+
+
+class Comparison:
+    """Ours beside others under some loads: how fast each is and what it costs, in rounds that take their turns."""
+
+    def __init__(self) -> None:
+        self._rates: dict[tuple[str, str], Samples] = {}
+        self._costs: dict[tuple[str, str], Samples] = {}
+
+    def add(self, load: str, server: str, rate: float, cost: float) -> None:
+        """Take one more measurement."""
+        self._rates.setdefault((load, server), Samples()).values.append(rate)
+        self._costs.setdefault((load, server), Samples()).values.append(cost)
+
+    @property
+    def loads(self) -> list[str]:
+        """The loads, in the order in which they came."""
+        return list(dict.fromkeys(load for load, _ in self._rates))
+
+    def ratio(self, load: str, server: str) -> float:
+        """How many times as fast as another server ours is; the median over the rounds."""
+        return (self._rates[load, OURS] / self._rates[load, server]).median
+
+    def table(self, title: str, rate: tuple[str, str], cost: tuple[str, str]) -> Table:
+        """All of it, with headings and formats of rates and costs as given."""
+        taken = len(next(iter(self._rates.values())).values)
+        rows = [
+            {
+                "load": load,
+                "server": server,
+                "rate": rates,
+                "cost": self._costs[load, server],
+                "ratio": None if server == OURS else self._rates[load, OURS] / rates,
+            }
+            for (load, server), rates in sorted(self._rates.items(), key=self._place)
+        ]
+        columns = {"load": "load", "server": "server", "rate": rate[0], "cost": cost[0], "ratio": f"{OURS} is"}
+        formats = {"rate": rate[1], "cost": cost[1], "ratio": ".2f"}
+        return Table(f"{title}, {taken} rounds: median and range", columns, formats, rows)
+
+    def _place(self, item: tuple[tuple[str, str], Samples]) -> tuple[int, bool, str]:
+        (load, server), _ = item
+        return self.loads.index(load), server != OURS, server
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """Something to be reached.
+
+    Args:
+        what: in words.
+        limit: the number to reach.
+        found: the number found.
+        most: whether the limit is the most that is allowed, rather than the least.
+    """
+
+    what: str
+    limit: float
+    found: float
+    most: bool = False
+
+    @property
+    def reached(self) -> bool:
+        """Whether it is so."""
+        return self.found <= self.limit if self.most else self.found >= self.limit
+
+    def __str__(self) -> str:
+        sign, mark = "≤" if self.most else "≥", "[green]reached[/green]" if self.reached else "[red]missed[/red]"
+        return f"{mark}  {self.what}: {self.found:.2f} (goal {sign} {self.limit:g})"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that one bench found."""
+
+    bench: str
+    tables: Sequence[Table]
+    goals: Sequence[Goal]
+
+    def show(self, console: Console) -> None:
+        """Print it."""
+        for table in self.tables:
+            console.print(table.render())
+        for goal in self.goals:
+            console.print(str(goal), highlight=False)
+
+    def write(self, target: Path) -> None:
+        """Write it as JSON."""
+        machine = {"cpus": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()}
+        found = {
+            "bench": self.bench,
+            "machine": machine,
+            "tables": [{"title": table.title, "rows": [_plain(row) for row in table.rows]} for table in self.tables],
+            "goals": [{**asdict(goal), "reached": goal.reached} for goal in self.goals],
+        }
+        target.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+
+
+def rounds(budget_s: float, least: int, most: int) -> Iterator[int]:
+    """Number rounds of measuring, starting no more of them once the time is used up."""
+    began = time.monotonic()
+    for number in range(most):
+        if number >= least and time.monotonic() - began > budget_s:
+            return
+        yield number
+
+
+def _plain(row: Mapping[str, Cell]) -> dict[str, Any]:
+    return {
+        key: {"median": cell.median, "samples": cell.values} if isinstance(cell, Samples) else cell
+        for key, cell in row.items()
+    }

@@ -1,0 +1,106 @@
+"""`python -m bench serve`: what is cached, served by the agent, by nginx with sendfile, and by docker-registry."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from rich.console import Console
+
+from .content import MANIFEST_TYPE, Content, make_blob, make_manifest
+from .load import Download, download, requests_per_s
+from .processes import Server, Usage, need, workplace
+from .report import GIB, MIB, Cell, Comparison, Goal, Report, Table, rounds
+from .servers import Agent, NginxFiles, Registry
+
+BLOBS_BUDGET_S = 55.0
+BLOBS_ROUNDS = (3, 9)
+MANIFESTS_ROUNDS = 3
+MANIFESTS_S = 2
+MANIFESTS_CONNECTIONS = 16
+
+
+def measure(console: Console, size: int, folder: Path | None) -> Report:
+    """Run it all: about a minute and a half."""
+    need(nginx="nginx", docker_registry="docker-registry", wrk="wrk")
+    with workplace(folder, size + GIB // 4) as place, ExitStack() as stack, console.status("making content") as status:
+        blob, manifest = make_blob(place / "blob", size), make_manifest(place / "manifest")
+        content = [blob, manifest]
+        servers: list[Server] = [
+            Agent(place / "agent", content),
+            NginxFiles(place / "nginx", content),
+            Registry(place / "registry", content),
+        ]
+        for server in servers:
+            stack.enter_context(server)
+        idle = [server.usage() for server in servers]
+        status.update(f"downloading a blob of {size / MIB:.0f} MiB again and again")
+        blobs = _blobs(servers, blob)
+        status.update("asking for a manifest again and again")
+        manifests = _manifests(servers, manifest)
+        memory = _memory(servers, idle)
+    goals = [
+        *(Goal(f"x nginx, {load}", 1.0, blobs.ratio(load, "nginx")) for load in blobs.loads[:3]),
+        *(Goal(f"x docker-registry, {load}", 1.5, blobs.ratio(load, "docker-registry")) for load in blobs.loads[:3]),
+        *(
+            Goal(f"x docker-registry, {load}", 8.0, manifests.ratio(load, "docker-registry"))
+            for load in manifests.loads
+        ),
+    ]
+    title = f"A cached blob of {size / MIB:.0f} MiB"
+    tables = [
+        blobs.table(title, rate=("MB/s", ".0f"), cost=("CPU s/GiB", ".2f")),
+        manifests.table("A manifest", rate=("requests/s", ".0f"), cost=("CPU µs/request", ".0f")),
+        memory,
+    ]
+    return Report("serve", tables, goals)
+
+
+def loads(size: int) -> list[Download]:
+    """The ways in which the blob is asked for."""
+    return [
+        Download("1 client", 1, size),
+        Download("8 clients", 8, 2 * size),
+        Download("64 clients", 64, 2 * size),
+        Download("8 clients, 8 MiB ranges", 8, 2 * size, 8 * MIB),
+    ]
+
+
+def _blobs(servers: Sequence[Server], blob: Content) -> Comparison:
+    """Megabytes per second, and CPU seconds per GiB."""
+    comparison = Comparison()
+    for number in rounds(BLOBS_BUDGET_S, *BLOBS_ROUNDS):
+        for load in loads(blob.size):
+            for server in _turned(servers, number):
+                before = server.usage()
+                rate = download(server, blob.path, blob.size, load)
+                cpu_s = server.usage().cpu_s - before.cpu_s
+                comparison.add(load.name, server.name, rate / 1e6, cpu_s / (load.total_bytes / GIB))
+    return comparison
+
+
+def _manifests(servers: Sequence[Server], manifest: Content) -> Comparison:
+    """Requests per second, and CPU microseconds per request."""
+    comparison = Comparison()
+    load = f"{manifest.size / 1000:.0f} kB, {MANIFESTS_CONNECTIONS} connections"
+    for number in range(MANIFESTS_ROUNDS):
+        for server in _turned(servers, number):
+            before = server.usage()
+            rate = requests_per_s(server, manifest.path, MANIFEST_TYPE, MANIFESTS_CONNECTIONS, MANIFESTS_S)
+            cpu_s = server.usage().cpu_s - before.cpu_s
+            comparison.add(load, server.name, rate, cpu_s * 1e6 / (rate * MANIFESTS_S))
+    return comparison
+
+
+def _memory(servers: Sequence[Server], idle: Sequence[Usage]) -> Table:
+    rows: list[dict[str, Cell]] = [
+        {"server": server.name, "idle": before.rss_bytes / MIB, "peak": server.usage().peak_bytes / MIB}
+        for server, before in zip(servers, idle, strict=True)
+    ]
+    columns = {"server": "server", "idle": "RSS MiB, idle", "peak": "RSS MiB, peak"}
+    return Table("Memory", columns, {"idle": ".0f", "peak": ".0f"}, rows)
+
+
+def _turned(servers: Sequence[Server], number: int) -> list[Server]:
+    """The servers, with another one first in each round, so that none profits from its place."""
+    first = number % len(servers)
+    return [*servers[first:], *servers[:first]]
