@@ -7,7 +7,8 @@ not count.
 """
 
 import enum
-from typing import Final
+import sys
+from typing import Final, Literal
 
 from .bloom import POSITIONS, Filter, split_keys
 from .messages import KEY_BYTES, Entry, Ops
@@ -70,14 +71,16 @@ class Replica:
 class Rows:
     """The filters of one size, bit-sliced: row i is the bitmap of the members whose filter has bit i.
 
-    All rows stand in one bytearray, `stride` bytes each. A member is a slot, a bit in every row; slots of members
-    that went are used again, and the stride doubles when all are taken.
+    All rows stand in one bytearray, each an integer of `width` bytes in the machine's order: up to 64 members a row is
+    read by one index into a view, which is twice as fast as a slice. A member is a slot, a bit in every row; slots of
+    members that went are used again, and the width doubles when all are taken.
     """
 
     def __init__(self, bits_log2: int) -> None:
         self._rows = 1 << bits_log2
-        self._stride = 1
+        self._width = 1
         self._flat = bytearray(self._rows)
+        self._view: memoryview | None = memoryview(self._flat)
         self._slots: dict[str, int] = {}
         self._names: list[str | None] = [None] * 8
         self._counted = 0
@@ -90,26 +93,26 @@ class Rows:
         slot = self._slots.get(name)
         if slot is None:
             slot = self._take_slot(name)
-        column, bit = slot >> 3, 1 << (slot & 7)
-        others = self._flat[column :: self._stride].translate(_CLEAR[bit])
+        column, bit = self._column(slot), 1 << (slot & 7)
+        others = self._flat[column :: self._width].translate(_CLEAR[bit])
         ours = b"".join(map(_SPREAD[bit].__getitem__, bits))
         merged = int.from_bytes(others, "little") | int.from_bytes(ours, "little")
-        self._flat[column :: self._stride] = merged.to_bytes(self._rows, "little")
+        self._flat[column :: self._width] = merged.to_bytes(self._rows, "little")
 
     def set(self, name: str, positions: list[int]) -> None:
         """Set some bits of a member that has a slot."""
         slot = self._slots[name]
-        flat, stride, column, bit = self._flat, self._stride, slot >> 3, 1 << (slot & 7)
+        flat, width, column, bit = self._flat, self._width, self._column(slot), 1 << (slot & 7)
         for position in positions:
-            flat[position * stride + column] |= bit
+            flat[position * width + column] |= bit
 
     def drop(self, name: str) -> None:
         """Free a member's slot."""
         slot = self._slots.pop(name)
         self._names[slot] = None
         self._counted &= ~(1 << slot)
-        column = slot >> 3
-        self._flat[column :: self._stride] = self._flat[column :: self._stride].translate(_CLEAR[1 << (slot & 7)])
+        column = self._column(slot)
+        self._flat[column :: self._width] = self._flat[column :: self._width].translate(_CLEAR[1 << (slot & 7)])
 
     def count(self, name: str, counted: bool) -> None:
         """Let a member's filter count in lookups, or not."""
@@ -118,12 +121,24 @@ class Rows:
 
     def lookup(self, position: int, step: int) -> list[str]:
         """The counted members whose filters have all positions of the hash (`position`, `step`)."""
-        found, flat, stride, mask = self._counted, self._flat, self._stride, self._rows - 1
+        view, mask, found = self._view, self._rows - 1, self._counted
+        if view is None:
+            return self._lookup_wide(position, step)
         for i in range(1, POSITIONS + 1):
+            found &= view[position & mask]
             if not found:
                 return []
-            start = (position & mask) * stride
-            found &= flat[start] if stride == 1 else int.from_bytes(flat[start : start + stride], "little")
+            position = (position + step) & _U32
+            step += i
+        return self._members(found)
+
+    def _lookup_wide(self, position: int, step: int) -> list[str]:
+        flat, width, mask, found = self._flat, self._width, self._rows - 1, self._counted
+        for i in range(1, POSITIONS + 1):
+            start = (position & mask) * width
+            found &= int.from_bytes(flat[start : start + width], sys.byteorder)
+            if not found:
+                return []
             position = (position + step) & _U32
             step += i
         return self._members(found)
@@ -138,6 +153,10 @@ class Rows:
             bitmap ^= low
         return names
 
+    def _column(self, slot: int) -> int:
+        """The byte of a row in which a slot's bit is."""
+        return slot >> 3 if sys.byteorder == "little" else self._width - 1 - (slot >> 3)
+
     def _take_slot(self, name: str) -> int:
         if None not in self._names:
             self._widen()
@@ -148,14 +167,17 @@ class Rows:
         return slot
 
     def _widen(self) -> None:
-        wide = bytearray(self._rows * self._stride * 2)
-        for column in range(self._stride):
-            wide[column :: self._stride * 2] = self._flat[column :: self._stride]
-        self._flat = wide
-        self._stride *= 2
+        narrow, width = self._flat, self._width
+        self._width = 2 * width
+        self._flat = bytearray(self._rows * self._width)
+        shift = 0 if sys.byteorder == "little" else width
+        for byte in range(width):
+            self._flat[byte + shift :: self._width] = narrow[byte::width]
         self._names += [None] * len(self._names)
+        self._view = memoryview(self._flat).cast(_FORMATS[self._width]) if self._width in _FORMATS else None
 
 
+_FORMATS: Final[dict[int, Literal["B", "H", "I", "Q"]]] = {1: "B", 2: "H", 4: "I", 8: "Q"}
 # For each bit of a byte: a table that clears it, and one that spreads a filter's byte over eight rows.
 _CLEAR: Final = {1 << b: bytes(value & ~(1 << b) for value in range(256)) for b in range(8)}
 _SPREAD: Final = {1 << b: [bytes((value >> i & 1) << b for i in range(8)) for value in range(256)] for b in range(8)}

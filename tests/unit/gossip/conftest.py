@@ -1,0 +1,66 @@
+import random
+from collections.abc import Callable
+
+import pytest
+
+from gossip.core.config import GossipConfig
+from gossip.core.members import Address, Member, State
+from gossip.core.messages import Message, Packet
+from gossip.core.node import Node
+from gossip.core.outbox import Datagram
+from gossip.core.seal import Carrier, Seal
+from gossip.core.wire import decode_packet, encode_message, encode_packet
+
+START = 100.0
+
+
+def no_nonces() -> bytes:
+    raise AssertionError("nothing is sealed here")
+
+
+PLAIN = Seal("", (), no_nonces)
+
+
+class Peer:
+    """A node under test, and hands to play its peers."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.now = START
+
+    @staticmethod
+    def address(name: str) -> Address:
+        return Address(f"10.9.0.{int(name[1:]) + 1}", 7946)
+
+    def hear(self, name: str, *messages: Message, epoch: int = 1, fingerprint: bytes | None = None) -> None:
+        """Let a packet of another member arrive from its address."""
+        view = self.node.fingerprint if fingerprint is None else fingerprint
+        packet = encode_packet(name, epoch, view, map(encode_message, messages))
+        self.node.receive(PLAIN.wrap(packet, Carrier.DATAGRAM), self.address(name), self.now)
+
+    def said(self) -> list[tuple[Address, Message]]:
+        """Everything sent since the last call, with its destination."""
+        return [(sent.destination, message) for sent in self.node.datagrams() for message in opened(sent).messages]
+
+    def pass_time(self, until: float) -> None:
+        """Tick at every deadline up to a time."""
+        while (deadline := self.node.next_deadline()) is not None and deadline <= until:
+            self.now = max(self.now, deadline)
+            self.node.tick(self.now)
+        self.now = until
+
+
+def opened(datagram: Datagram) -> Packet:
+    return decode_packet(PLAIN.unwrap(datagram.payload, Carrier.DATAGRAM), 65536)
+
+
+@pytest.fixture
+def peer() -> Callable[..., Peer]:
+    """Makes a node `n0` that has heard of no one, on settings that suit small sums."""
+
+    def make(**settings: float) -> Peer:
+        config = GossipConfig(**settings)  # type: ignore[arg-type]
+        me = Member("n0", Peer.address("n0"), 1, 0, State.ALIVE, b"", changed_at=START)
+        return Peer(Node(config, me, PLAIN, random.Random(7), START))
+
+    return make

@@ -1,0 +1,45 @@
+import pytest
+
+from gossip.core.awareness import Awareness
+from gossip.core.config import GossipConfig
+from gossip.core.suspicion import Suspicion, suspect
+
+
+@pytest.mark.parametrize(("confirmers", "left_s"), [(0, 30.0), (1, 16.0), (2, 7.81), (3, 2.0)])
+def test_each_confirmation_shortens_the_time(confirmers: int, left_s: float) -> None:
+    """The table of memberlist's suspicion tests: 2 s to 30 s with 3 wanted."""
+    suspicion = Suspicion(0.0, 2.0, 30.0, 3, "accuser")
+    for i in range(confirmers):
+        assert suspicion.confirm(f"c{i}")
+    assert suspicion.deadline == pytest.approx(left_s, abs=0.01)
+
+
+def test_accuser_duplicates_and_surplus_do_not_confirm() -> None:
+    suspicion = Suspicion(0.0, 2.0, 30.0, 1, "accuser")
+    assert not suspicion.confirm("accuser")
+    assert suspicion.confirm("b")
+    assert not suspicion.confirm("b")
+    assert not suspicion.confirm("c")
+
+
+@pytest.mark.parametrize(
+    ("members", "minimum_s", "wanted"),
+    [(2, 4.0, 0), (3, 4.0, 0), (4, 4.0, 2), (10, 4.0, 2), (100, 8.0, 2), (1000, 12.0, 2)],
+)
+def test_time_grows_with_the_logarithm_of_live_members(members: int, minimum_s: float, wanted: int) -> None:
+    suspicion = suspect(GossipConfig(), members, "a", 0.0)
+    assert suspicion.minimum_s == pytest.approx(minimum_s)
+    assert suspicion.maximum_s == pytest.approx(6 * minimum_s)
+    assert suspicion.wanted == wanted
+
+
+def test_without_possible_confirmers_the_time_is_the_minimum() -> None:
+    assert suspect(GossipConfig(), 3, "a", 5.0).deadline == pytest.approx(9.0)
+
+
+def test_awareness_stays_within_its_bounds_and_scales() -> None:
+    awareness = Awareness(8)
+    awareness.add(-1)
+    assert (awareness.score, awareness.scale(0.5)) == (0, 0.5)
+    awareness.add(100)
+    assert (awareness.score, awareness.scale(0.5)) == (7, 4.0)
