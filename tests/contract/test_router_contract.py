@@ -1,0 +1,112 @@
+"""What the mirror relies on in any router."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import pytest
+
+from gossip import Gossip, local
+from mirror.router import Peer, Router
+from mirror.routers.static import StaticRouter
+from mirror.routers.swim import SwimRouter
+
+WITHIN_S = 15.0
+KEYS = [hashlib.sha256(b"%d" % number).digest() for number in range(50)]
+Pair = Callable[[], AbstractAsyncContextManager[tuple[Router, Router]]]
+
+
+@asynccontextmanager
+async def static_pair() -> AsyncIterator[tuple[Router, Router]]:
+    a, b = Peer("a", "127.0.0.1", 1001), Peer("b", "127.0.0.1", 1002)
+    yield StaticRouter(a, [a, b]), StaticRouter(b, [a, b])
+
+
+@asynccontextmanager
+async def swim_pair() -> AsyncIterator[tuple[Router, Router]]:
+    one = Gossip("a", local())
+    a = SwimRouter(one, 1001)
+    await a.start()
+    b = SwimRouter(Gossip("b", local(), seeds=[str(one.address)]), 1002)
+    await b.start()
+    try:
+        yield a, b
+    finally:
+        await b.close()
+        await a.close()
+
+
+@pytest.fixture(params=[static_pair, swim_pair], ids=["static", "swim"])
+def pair(request: pytest.FixtureRequest) -> Pair:
+    made: Pair = request.param
+    return made
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WITHIN_S):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def test_two_nodes_become_ready_and_see_each_other(pair: Pair) -> None:
+    async def story() -> None:
+        async with pair() as (a, b):
+            await until(lambda: a.ready() and b.ready() and bool(a.members()) and bool(b.members()))
+            assert list(a.members()) == [Peer("b", "127.0.0.1", 1002)]
+            assert list(b.members()) == [Peer("a", "127.0.0.1", 1001)]
+
+    asyncio.run(story())
+
+
+def test_what_one_advertises_is_located_by_the_other_and_not_by_itself(pair: Pair) -> None:
+    async def story() -> None:
+        async with pair() as (a, b):
+            await until(lambda: bool(a.members()) and bool(b.members()))
+            a.advertise(KEYS)
+            await until(lambda: all([peer.name for peer in b.locate(key)] == ["a"] for key in KEYS))
+            assert all("a" not in {peer.name for peer in a.locate(key)} for key in KEYS)
+
+    asyncio.run(story())
+
+
+def test_changes_may_be_told_twice_and_for_what_was_never_told(pair: Pair) -> None:
+    async def story() -> None:
+        async with pair() as (a, b):
+            await until(lambda: bool(b.members()))
+            a.withdraw(KEYS[:2])
+            a.advertise(KEYS[:5])
+            a.advertise(KEYS[3:8])
+            a.advertise([])
+            await until(lambda: all(b.locate(key) for key in KEYS[:8]))
+            a.withdraw(KEYS[:2])
+            a.withdraw(KEYS[:2])
+            assert all(b.locate(key) for key in KEYS[2:8])
+            assert [standing.keys for standing in a.standings() if standing.itself] == [6]
+
+    asyncio.run(story())
+
+
+def test_standings_show_everybody_and_which_is_this_node(pair: Pair) -> None:
+    async def story() -> None:
+        async with pair() as (a, b):
+            await until(lambda: bool(a.members()) and bool(b.members()))
+            assert {(row.peer.name, row.state, row.itself) for row in b.standings()} == {
+                ("a", "alive", False),
+                ("b", "alive", True),
+            }
+
+    asyncio.run(story())
+
+
+def test_a_swim_node_that_left_takes_changes_in_silence() -> None:
+    async def story() -> None:
+        async with swim_pair() as (a, b):
+            assert isinstance(b, SwimRouter)
+            await until(lambda: bool(a.members()) and bool(b.members()))
+            await b.leave()
+            b.advertise(KEYS)
+            b.withdraw(KEYS)
+            await until(lambda: not a.members())
+
+    asyncio.run(story())

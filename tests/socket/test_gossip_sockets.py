@@ -1,0 +1,188 @@
+"""Nodes of gossip on real sockets on loopback."""
+
+import asyncio
+import hashlib
+import os
+import socket
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gossip import ConfigError, Gossip, Listen, State, load_keys, local
+
+KEY, OTHER_KEY = bytes(range(32)), bytes(32)
+WITHIN_S = 15.0
+SOMETHING = hashlib.sha256(b"something").digest()
+
+
+def run(story: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(story, debug=True)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop run until something holds, for a bounded time."""
+    async with asyncio.timeout(WITHIN_S):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def states(node: Gossip) -> dict[str, State]:
+    return {member.name: member.state for member in node.members()}
+
+
+async def cluster(stack: AsyncExitStack, count: int, keys: tuple[bytes, ...] = ()) -> list[Gossip]:
+    """So many nodes that all see each other."""
+    nodes: list[Gossip] = []
+    for number in range(count):
+        seeds = [str(nodes[0].address)] if nodes else []
+        nodes.append(await stack.enter_async_context(Gossip(f"n{number}", local(), seeds=seeds, keys=keys)))
+    await until(lambda: all(list(states(node).values()) == [State.ALIVE] * (count - 1) for node in nodes))
+    return nodes
+
+
+@pytest.mark.parametrize("keys", [(), (KEY,)])
+def test_five_nodes_see_each_other_and_each_others_keys(keys: tuple[bytes, ...]) -> None:
+    async def story() -> None:
+        async with AsyncExitStack() as stack:
+            nodes = await cluster(stack, 5, keys)
+            nodes[3].advertise([SOMETHING])
+            others = [node for node in nodes if node is not nodes[3]]
+            await until(lambda: all([m.name for m in node.holders(SOMETHING)] == ["n3"] for node in others))
+            assert nodes[3].holders(SOMETHING) == []
+
+    run(story())
+
+
+def test_thousands_of_keys_arrive() -> None:
+    async def story() -> None:
+        async with AsyncExitStack() as stack:
+            one, other = await cluster(stack, 2)
+            keys = [hashlib.sha256(b"%d" % number).digest() for number in range(5000)]
+            one.advertise(keys)
+            await until(lambda: all(other.holders(key) for key in keys))
+
+    run(story())
+
+
+def test_one_that_stops_answering_is_found_dead_and_its_keys_stop_counting() -> None:
+    async def story() -> None:
+        async with AsyncExitStack() as stack:
+            nodes = await cluster(stack, 3)
+            nodes[2].advertise([SOMETHING])
+            await until(lambda: bool(nodes[0].holders(SOMETHING)))
+            await nodes[2].close()
+            await until(lambda: all(states(node)["n2"] is State.DEAD for node in nodes[:2]))
+            assert nodes[0].holders(SOMETHING) == []
+
+    run(story())
+
+
+def test_one_that_leaves_is_seen_to_have_left() -> None:
+    async def story() -> None:
+        async with AsyncExitStack() as stack:
+            nodes = await cluster(stack, 3)
+            await nodes[2].leave()
+            await nodes[2].close()
+            await until(lambda: all(states(node)["n2"] is State.LEFT for node in nodes[:2]))
+
+    run(story())
+
+
+def test_one_that_crashed_comes_back_under_its_name_on_another_port() -> None:
+    async def story() -> None:
+        async with AsyncExitStack() as stack:
+            nodes = await cluster(stack, 3)
+            await nodes[2].close()
+            again = await stack.enter_async_context(Gossip("n2", local(), seeds=[str(nodes[0].address)]))
+            again.advertise([SOMETHING])
+            await until(lambda: [member.address for member in nodes[1].holders(SOMETHING)] == [again.address])
+
+    run(story())
+
+
+@pytest.mark.parametrize("keys", [(), (OTHER_KEY,)])
+def test_a_stranger_without_the_key_is_neither_heard_nor_answered(keys: tuple[bytes, ...]) -> None:
+    async def story() -> None:
+        async with AsyncExitStack() as stack:
+            nodes = await cluster(stack, 2, (KEY,))
+            stranger = Gossip("stranger", local(), seeds=[str(nodes[0].address)], keys=keys)
+            await stack.enter_async_context(stranger)
+            await until(lambda: any(name.startswith("rejected") for name in nodes[0].counters))
+            assert "stranger" not in states(nodes[0])
+            assert stranger.members() == []
+
+    run(story())
+
+
+def test_a_second_key_opens_what_the_first_no_longer_seals() -> None:
+    async def story() -> None:
+        async with AsyncExitStack() as stack:
+            old = await stack.enter_async_context(Gossip("old", local(), keys=[KEY, OTHER_KEY]))
+            seeds = [str(old.address)]
+            new = await stack.enter_async_context(Gossip("new", local(), seeds=seeds, keys=[OTHER_KEY, KEY]))
+            await until(lambda: states(old) == {"new": State.ALIVE} and states(new) == {"old": State.ALIVE})
+
+    run(story())
+
+
+def test_junk_is_counted_and_changes_nothing() -> None:
+    async def story() -> None:
+        async with AsyncExitStack() as stack:
+            one, other = await cluster(stack, 2)
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                for junk in (b"", b"\x00", b"\xff" * 1400, os.urandom(700), b"\x82" * 40, b"\x9f\x01", bytes(1400)):
+                    sender.sendto(junk, (one.address.host, one.address.port))
+            for junk in (b"\x00\x00", b"\xff" * 100, bytes(65536), b"GET / HTTP/1.1\r\n\r\n"):
+                reader, writer = await asyncio.open_connection(one.address.host, one.address.port)
+                writer.write(junk)
+                writer.write_eof()
+                try:
+                    async with asyncio.timeout(WITHIN_S):
+                        assert await reader.read(1) == b""
+                except ConnectionError:
+                    pass
+                writer.close()
+            await until(lambda: sum(n for name, n in one.counters.items() if name.startswith("rejected")) >= 7)
+            assert states(one) == {"n1": State.ALIVE}
+            other.advertise([SOMETHING])
+            await until(lambda: bool(one.holders(SOMETHING)))
+
+    run(story())
+
+
+def test_an_address_in_use_is_named() -> None:
+    async def story() -> None:
+        async with Gossip("a", local()) as one:
+            taken = Gossip("b", local(), listen=Listen(one.address.host, one.address.port))
+            with pytest.raises(ConfigError, match=str(one.address.port)):
+                await taken.start()
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "complaint"),
+    [
+        (KEY.hex(), 0o644, "chmod 600"),
+        ("too short", 0o600, "a key is 32 bytes"),
+        ("# nothing\n", 0o600, "no key"),
+        (f"{KEY.hex()}\n{KEY.hex()}\n", 0o600, "twice"),
+    ],
+)
+def test_a_key_file_that_is_not_in_order_is_refused(tmp_path: Path, text: str, mode: int, complaint: str) -> None:
+    file = tmp_path / "key"
+    file.write_text(text)
+    file.chmod(mode)
+    with pytest.raises(ConfigError, match=complaint) as refusal:
+        load_keys(file)
+    assert KEY.hex() not in str(refusal.value)
+
+
+def test_a_key_file_may_have_several_keys_in_either_form(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text(f"# the cluster's\n{KEY.hex()}\n\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n")
+    file.chmod(0o600)
+    assert load_keys(file) == [KEY, OTHER_KEY]
