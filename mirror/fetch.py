@@ -238,6 +238,7 @@ class _Fetch:
         self._progress = asyncio.Event()
         self._record = Record(str(content.digest), str(content.repository), time.time())
         self.task = asyncio.create_task(self._run(), name=f"fetch {content.digest}")
+        self.task.add_done_callback(lambda _: self._never_ran())
 
     async def _run(self) -> None:
         """Fetch, verify, commit; whatever happens the readers learn of it."""
@@ -262,6 +263,12 @@ class _Fetch:
             fetcher.ended(self)
             fetcher.metrics.fetches.labels(self._record.outcome).inc()
             log.info("fetch %s", self._record)
+
+    def _never_ran(self) -> None:
+        """Do what `_run` would have done, had its task not been cancelled before it began."""
+        if self._record.outcome == "running":
+            self._fail("abandoned", Unavailable(f"the fetch of {self.content.digest} was given up"))
+            self._fetcher.ended(self)
 
     def _fail(self, outcome: Literal["failed", "abandoned"], error: MirrorError) -> None:
         if self._size_disputed and self._sized_by != UPSTREAM:  # with its size, nobody else's bytes were taken

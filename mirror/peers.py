@@ -1,7 +1,7 @@
 """Other nodes as sources: what is asked of their peer endpoint, and what of their answers is believed.
 
 A peer's word about ranges and lengths is checked here; whether its bytes are right shows when the digest is computed.
-A peer that sends no byte for two seconds has failed: somebody else will have to bring the rest.
+A peer that sends no byte for a while has failed: somebody else will have to bring the rest.
 """
 
 import contextlib
@@ -37,17 +37,19 @@ class PeerClient:
 
     Args:
         auth: signs the requests, where the cluster has a key.
+        stall_s: a peer that sends no byte for so long has failed.
     """
 
-    def __init__(self, auth: PeerAuth) -> None:
+    def __init__(self, auth: PeerAuth, stall_s: float = STALL_S) -> None:
         self._auth = auth
+        self._stall_s = stall_s
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
         """Be ready to ask."""
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=_CONNECTIONS_MAX, keepalive_timeout=30),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=STALL_S),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=self._stall_s),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": f"skvaller/{__version__}", "Accept-Encoding": "identity", HOP_HEADER: "1"},
             auto_decompress=False,
@@ -161,6 +163,6 @@ def _translated(peer: Peer) -> Iterator[None]:
     except aiohttp.ConnectionTimeoutError as error:
         raise PeerError("timeout", f"{peer.name} at {peer.url} cannot be reached within {_CONNECT_S:g} s") from error
     except (TimeoutError, aiohttp.SocketTimeoutError) as error:
-        raise PeerError("stalled", f"{peer.name} sent nothing for {STALL_S:g} s") from error
+        raise PeerError("stalled", f"{peer.name} sent nothing for too long") from error
     except (aiohttp.ClientError, OSError) as error:
         raise PeerError("broken", f"{peer.name} broke off: {error or type(error).__name__}") from error

@@ -1,0 +1,539 @@
+"""Fetching from real servers on loopback that do what a test tells them to, good or bad."""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import random
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from mirror import fetch
+from mirror.auth import PeerAuth
+from mirror.content import Content
+from mirror.digest import Digest
+from mirror.errors import BlobUnknown, Denied, MirrorError, NoRoom, SourceError, Unavailable
+from mirror.fetch import Fetcher, Record
+from mirror.metrics import Metrics
+from mirror.peers import PeerClient
+from mirror.reference import Repository
+from mirror.registries import Registry
+from mirror.router import Peer, Standing
+from mirror.spool import Spool
+from mirror.stores.cache import CacheStore
+from mirror.upstream import Upstream
+
+MIB = 1024 * 1024
+LARGE = random.Random(1).randbytes(12 * MIB + 345)
+SMALL = LARGE[: 3 * MIB]
+WITHIN_S = 30.0
+CLOSE = b"<close>"
+NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+
+Script = Callable[[int, int | None], Awaitable[Sequence[bytes]]]
+"""Given the range asked for, what to send; CLOSE ends the connection."""
+
+
+def content_of(body: bytes, repository: str = "library/x") -> Content:
+    return Content(Repository.parse(repository), "blobs", Digest.of(body))
+
+
+def part(body: bytes, start: int, stop: int | None, **lies: Any) -> list[bytes]:
+    """A 206 answer, honest but for the lies."""
+    end = min(stop or len(body), len(body))
+    said = lies.get("content_range", f"bytes {start}-{end - 1}/{lies.get('size', len(body))}")
+    sent = lies.get("sent", body[start:end])
+    length = lies.get("length", end - start)
+    head = f"HTTP/1.1 206 Partial Content\r\nContent-Range: {said}\r\nContent-Length: {length}\r\n\r\n"
+    return [head.encode(), sent]
+
+
+def honest(body: bytes) -> Script:
+    async def script(start: int, stop: int | None) -> Sequence[bytes]:
+        return part(body, start, stop)
+
+    return script
+
+
+def always(*answer: bytes) -> Script:
+    async def script(start: int, stop: int | None) -> Sequence[bytes]:
+        return answer
+
+    return script
+
+
+@dataclass
+class Server:
+    """An HTTP server that follows a script.
+
+    Args:
+        script: says what to answer to a range.
+    """
+
+    script: Script
+    asked: list[tuple[int, int | None]] = field(default_factory=list)
+    port: int = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                wanted = re.search(r"(?i)\r\nrange: bytes=(\d+)-(\d*)", head)
+                start = int(wanted[1]) if wanted else 0
+                stop = int(wanted[2]) + 1 if wanted and wanted[2] else None
+                self.asked.append((start, stop))
+                answer = await self.script(start, stop)
+                if wanted is None and answer and answer[0].startswith(b"HTTP/1.1 206"):
+                    answer = [answer[0].replace(b"206 Partial Content", b"200 OK"), *answer[1:]]
+                if head.startswith("HEAD"):
+                    answer = answer[:1]
+                for data in answer:
+                    if data is CLOSE:
+                        return
+                    writer.write(data)
+                    await writer.drain()
+        writer.close()
+
+
+class Chart:
+    """A router of which a test says who is thought to hold everything."""
+
+    def __init__(self) -> None:
+        self.holders: list[Peer] = []
+        self.advertised: set[bytes] = set()
+
+    def ready(self) -> bool:
+        return True
+
+    def locate(self, key: bytes) -> Sequence[Peer]:
+        return list(self.holders)
+
+    def advertise(self, keys: Collection[bytes]) -> None:
+        self.advertised.update(keys)
+
+    def withdraw(self, keys: Collection[bytes]) -> None:
+        self.advertised.difference_update(keys)
+
+    def members(self) -> Sequence[Peer]:
+        return self.holders
+
+    def standings(self) -> Sequence[Standing]:
+        return []
+
+    appeared = advertise
+    vanished = withdraw
+
+
+class Lab:
+    """A fetcher with its real parts, among servers that follow scripts."""
+
+    def __init__(self, folder: Path, capacity: int) -> None:
+        self.folder = folder
+        self.router = Chart()
+        self.cache = CacheStore(folder, capacity)
+        self.servers: list[asyncio.Server] = []
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.metrics = Metrics()
+
+    async def start(self, upstream: Script) -> None:
+        self.registry = await self.serve(upstream)
+        self.peers = PeerClient(PeerAuth(), stall_s=0.3)
+        self.upstream = Upstream([Registry("docker.io", f"http://127.0.0.1:{self.registry.port}")])
+        await self.cache.start(self.router)
+        await self.peers.start()
+        await self.upstream.start()
+        self.fetcher = Fetcher(self.cache, self.router, self.peers, self.upstream, self.metrics)
+
+    async def close(self) -> None:
+        await self.fetcher.close()
+        await self.peers.close()
+        await self.upstream.close()
+        await self.cache.close()
+        for server in self.servers:
+            server.close()
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    async def serve(self, script: Script) -> Server:
+        scripted = Server(script)
+
+        async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            self.tasks.add(task)
+            try:
+                await scripted.serve(reader, writer)
+            except asyncio.CancelledError:
+                pass  # the end of the test
+            finally:
+                self.tasks.discard(task)
+                writer.close()
+
+        server = await asyncio.start_server(connection, "127.0.0.1", 0)
+        self.servers.append(server)
+        scripted.port = server.sockets[0].getsockname()[1]
+        return scripted
+
+    async def holder(self, script: Script) -> Server:
+        """A member that is thought to hold everything."""
+        server = await self.serve(script)
+        self.router.holders.append(Peer(f"m{len(self.router.holders) + 1}", "127.0.0.1", server.port))
+        return server
+
+    async def read(self, content: Content, start: int = 0, stop: int | None = None) -> bytes:
+        """Read as a client does."""
+        with self.fetcher.reading(content) as spool:
+            size = await spool.known_size()
+            return await collect(spool, start, size if stop is None else stop)
+
+    @property
+    def record(self) -> Record:
+        return self.fetcher.records[-1]
+
+    def held(self, content: Content) -> bool:
+        held = self.cache.open(content.digest)
+        if held is None:
+            return False
+        with held:
+            return hashlib.sha256(os.pread(held.fd, held.size, 0)).hexdigest() == content.digest.hex
+
+    def leftovers(self) -> list[str]:
+        return [name for name in os.listdir(self.folder / "spool") if not name.startswith("discarded")]
+
+    def lies(self) -> float:
+        return self.metrics.registry.get_sample_value("mirror_lies_total") or 0.0
+
+
+async def collect(spool: Spool, start: int, stop: int, into: bytearray | None = None) -> bytes:
+    got = bytearray() if into is None else into
+    async for offset, count in spool.extents(start, stop):
+        got += os.pread(spool.fd, count, offset)
+    return bytes(got)
+
+
+async def drain(chunks: AsyncIterator[bytes], into: bytearray) -> None:
+    async for chunk in chunks:
+        into += chunk
+
+
+@contextlib.asynccontextmanager
+async def lab(folder: Path, upstream: Script, capacity: int = 1 << 30) -> AsyncIterator[Lab]:
+    made = Lab(folder, capacity)
+    await made.start(upstream)
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+def run(story: Coroutine[Any, Any, None]) -> None:
+    """Run a story within bounds; no descriptor may be left open."""
+    uvloop.new_event_loop().close()
+    before = len(os.listdir("/proc/self/fd"))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(asyncio.wait_for(story, WITHIN_S))
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_pieces_come_from_all_holders_at_once_and_upstream_is_left_alone(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, honest(LARGE)) as it:
+            both = asyncio.Barrier(2)
+
+            def waiting() -> Script:
+                async def script(start: int, stop: int | None) -> Sequence[bytes]:
+                    if start >= MIB:  # neither gets further unless both are asked at the same time
+                        await both.wait()
+                    return part(LARGE, start, stop)
+
+                return script
+
+            servers = [await it.holder(waiting()) for _ in range(2)]
+            assert await it.read(content_of(LARGE)) == LARGE
+            assert it.record.sources.keys() == {"m1", "m2"}
+            assert sum(it.record.sources.values()) == len(LARGE)
+            assert all(stop is not None and stop - start <= MIB for s in servers for start, stop in s.asked)
+            assert it.registry.asked == []
+            assert it.held(content_of(LARGE))
+            assert content_of(LARGE).digest.key in it.router.advertised
+
+    run(story())
+
+
+def test_many_readers_share_one_download(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, honest(LARGE)) as it:
+            content = content_of(LARGE)
+            ranges = [(0, None), (0, None), (5 * MIB, None), (7, 4 * MIB), (len(LARGE) - 10, None)]
+            bodies = await asyncio.gather(*(it.read(content, *wanted) for wanted in ranges))
+            assert bodies == [LARGE[start:stop] for start, stop in ranges]
+            assert it.registry.asked == [(0, None)]
+
+    run(story())
+
+
+def test_the_last_piece_waits_for_the_digest(tmp_path: Path) -> None:
+    async def story() -> None:
+        promised = content_of(LARGE[:-1] + b"!")
+        async with lab(tmp_path, honest(LARGE)) as it:
+            got = bytearray()
+            with it.fetcher.reading(promised) as spool:
+                size = await spool.known_size()
+                with pytest.raises(SourceError, match="digest"):
+                    await collect(spool, 0, size, got)
+            assert 0 < len(got) <= 12 * MIB
+            assert not it.held(promised)
+            assert it.leftovers() == []
+
+    run(story())
+
+
+async def stalls(start: int, stop: int | None) -> Sequence[bytes]:
+    await asyncio.Event().wait()
+    return []
+
+
+async def breaks_off(start: int, stop: int | None) -> Sequence[bytes]:
+    head, body = part(LARGE, start, stop)
+    return [head, body[: len(body) // 2], CLOSE]
+
+
+def lying(**lies: Any) -> Script:
+    async def script(start: int, stop: int | None) -> Sequence[bytes]:
+        return part(LARGE, start, stop, **lies)
+
+    return script
+
+
+async def chunked(start: int, stop: int | None) -> Sequence[bytes]:
+    head = f"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {start}-{(stop or 0) - 1}/{len(LARGE)}\r\n"
+    return [head.encode() + b"Transfer-Encoding: chunked\r\n\r\n", b"zz\r\n"]
+
+
+BAD: dict[str, Script] = {
+    "stalls": stalls,
+    "breaks off": breaks_off,
+    "503": always(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"),
+    "500": always(b"HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\noops"),
+    "404": always(NOT_FOUND),
+    "200": always(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"),
+    "no HTTP": always(b"SSH-2.0-OpenSSH_9.2\r\n", CLOSE),
+    "closes": always(CLOSE),
+    "wrong range": lying(content_range=f"bytes 7-99/{len(LARGE)}"),
+    "range that makes no sense": lying(content_range="bytes 9-3/2"),
+    "wrong length": lying(length=3, sent=b"abc"),
+    "chunked": chunked,
+}
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
+def test_a_bad_holder_is_replaced_by_a_good_one(tmp_path: Path, bad: Script) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, honest(LARGE)) as it:
+            await it.holder(bad)
+            await it.holder(honest(LARGE))
+            assert await it.read(content_of(LARGE)) == LARGE
+            assert it.registry.asked == []
+            assert it.record.sources["m2"] >= len(LARGE) // 2
+
+    run(story())
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
+def test_without_a_good_holder_upstream_goes_on_where_the_bad_one_stopped(tmp_path: Path, bad: Script) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, honest(LARGE)) as it:
+            await it.holder(bad)
+            assert await it.read(content_of(LARGE)) == LARGE
+            brought = it.record.sources.get("m1", 0)
+            assert it.record.sources["upstream"] == len(LARGE) - brought
+            assert brought == 0 or min(start for start, _ in it.registry.asked) > 0
+
+    run(story())
+
+
+def corrupt(body: bytes, at: int) -> bytes:
+    return body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
+
+
+def test_wrong_bytes_of_a_small_blob_are_replaced_before_anybody_sees_them(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, honest(SMALL)) as it:
+            await it.holder(honest(corrupt(SMALL, 2 * MIB)))
+            assert await it.read(content_of(SMALL)) == SMALL
+            assert it.lies() == 1
+            assert any("m1 sent wrong bytes" in failure for failure in it.record.failures)
+            assert it.held(content_of(SMALL))
+
+    run(story())
+
+
+def test_among_several_the_liar_is_found_and_shunned(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, honest(LARGE)) as it:
+            wrong = bytes(byte ^ 1 for byte in LARGE)
+            liar = await it.holder(honest(wrong))
+            await it.holder(honest(LARGE))
+            content = content_of(LARGE)
+            with contextlib.suppress(MirrorError):  # it may have got wrong bytes, then it is let go
+                assert await it.read(content) == LARGE
+            with it.fetcher.reading(content) if not it.held(content) else contextlib.nullcontext() as spool:
+                if spool is not None:
+                    await spool.completed()
+            assert it.held(content)
+            assert it.lies() == 1
+            asked = len(liar.asked)
+            other = content_of(SMALL)
+            with contextlib.suppress(MirrorError):
+                await it.read(other)
+            assert len(liar.asked) == asked
+
+    run(story())
+
+
+def test_a_reader_of_bytes_that_turned_out_wrong_never_gets_a_complete_blob(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, honest(LARGE)) as it:
+            await it.holder(honest(corrupt(LARGE, 10)))
+            content = content_of(LARGE)
+            with pytest.raises(SourceError, match="already sent were wrong"):
+                await it.read(content)
+            with contextlib.suppress(KeyError):
+                await asyncio.wait_for(it.fetcher._fetches[content.digest.hex].task, WITHIN_S)
+            assert it.held(content)
+            assert it.lies() == 1
+
+    run(story())
+
+
+def test_a_lie_about_the_size_spoils_one_try_at_most(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, honest(LARGE)) as it:
+            await it.holder(honest(LARGE + b"more"))
+            content = content_of(LARGE)
+            with contextlib.suppress(MirrorError):
+                await it.read(content)
+            assert it.held(content) or await it.read(content) == LARGE
+
+    run(story())
+
+
+def test_what_upstream_breaks_off_is_resumed(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, breaks_off) as it:
+            asked = it.registry.asked
+
+            async def script(start: int, stop: int | None) -> Sequence[bytes]:
+                return await (breaks_off if len(asked) <= 4 else honest(LARGE))(start, stop)
+
+            it.registry.script = script
+            assert await it.read(content_of(LARGE)) == LARGE
+            assert len(asked) == 5
+            assert [start for start, _ in asked] == sorted({start for start, _ in asked})
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    ("upstream", "repository", "refusal"),
+    [
+        (always(NOT_FOUND), "library/x", BlobUnknown),
+        (always(NOT_FOUND), "registry.invalid/x", Denied),
+        (always(b"HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n"), "library/x", Unavailable),
+        (always(b"HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n"), "library/x", Unavailable),
+    ],
+)
+def test_when_everybody_fails_the_client_learns_why(
+    tmp_path: Path, upstream: Script, repository: str, refusal: type[MirrorError]
+) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, upstream) as it:
+            await it.holder(always(NOT_FOUND))
+            with pytest.raises(refusal):
+                await it.read(content_of(LARGE, repository))
+            assert it.leftovers() == []
+
+    run(story())
+
+
+def test_what_does_not_fit_passes_through_verified(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, honest(LARGE), capacity=MIB) as it:
+            content = content_of(LARGE)
+            with pytest.raises(NoRoom):
+                await it.read(content)
+            size = await it.fetcher.size(content)
+            assert size == len(LARGE)
+            passed = [chunk async for chunk in it.fetcher.passing(content, size, 0, size)]
+            assert b"".join(passed) == LARGE
+            assert b"".join([c async for c in it.fetcher.passing(content, size, 5, MIB)]) == LARGE[5:MIB]
+            wrong = content_of(LARGE[:-1] + b"!")
+            got = bytearray()
+            with pytest.raises(SourceError, match="wrong"):
+                await drain(it.fetcher.passing(wrong, size, 0, size), got)
+            assert len(got) < size
+            assert it.leftovers() == []
+
+    run(story())
+
+
+def test_a_fetch_that_nobody_reads_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "IDLE_S", 0.05)
+
+    async def story() -> None:
+        async with lab(tmp_path, stalls) as it:
+            head, body = part(LARGE, 0, None)
+
+            async def drips(start: int, stop: int | None) -> Sequence[bytes]:
+                return [head, body[: 2 * MIB], *await stalls(start, stop)]
+
+            it.registry.script = drips
+            content = content_of(LARGE)
+            with it.fetcher.reading(content):
+                task = it.fetcher._fetches[content.digest.hex].task
+            await asyncio.wait_for(task, WITHIN_S)
+            assert it.record.outcome == "abandoned"
+            assert it.leftovers() == []
+
+    run(story())
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_readers_that_go_at_any_moment_leave_nothing_behind(tmp_path: Path, seed: int) -> None:
+    async def story() -> None:
+        rng = random.Random(seed)
+        async with lab(tmp_path, honest(LARGE)) as it:
+            for number in range(3):
+                await it.holder(honest(LARGE) if number else breaks_off)
+            content = content_of(LARGE)
+            readers = [asyncio.create_task(it.read(content, rng.randrange(len(LARGE)))) for _ in range(4)]
+            for _ in range(rng.randrange(40)):
+                await asyncio.sleep(0)
+            for reader in readers[1:]:
+                reader.cancel()
+            await asyncio.gather(*readers, return_exceptions=True)
+            assert LARGE.endswith(readers[0].result())
+        assert it.leftovers() == []
+
+    run(story())
+
+
+def test_closing_in_the_middle_leaves_nothing_behind(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, honest(LARGE)) as it:
+            await it.holder(stalls)
+            reader = asyncio.create_task(it.read(content_of(LARGE)))
+            await asyncio.sleep(0)
+            await it.fetcher.close()
+            with pytest.raises(Unavailable):
+                await reader
+        assert it.leftovers() == []
+
+    run(story())
