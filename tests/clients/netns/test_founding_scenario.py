@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from mirror.plan import LANES
 from tests.clients.conftest import Image, Registry
 from tests.clients.netns.conftest import Node
 
@@ -102,8 +103,9 @@ def test_a_holder_that_is_lost_in_the_middle_is_replaced_by_upstream(
     assert b.has(image)
     sources = b.agent.sources(layer)
     assert 20 * MEGABYTE <= sources["a"] < image.size(layer)
-    assert sources["upstream"] >= image.size(layer) - sources["a"]
-    assert len(upstream.accesses("GET", layer)) == 1
+    assert sources["upstream"] == image.size(layer) - sources["a"]
+    # One run for what was never begun, and what each of the holder's two lanes left when it gave up in its own time.
+    assert 1 <= len(upstream.accesses("GET", layer)) <= 1 + LANES
 
 
 def test_what_containerd_holds_is_served_after_it_was_restarted(
