@@ -135,6 +135,7 @@ class _Demo:
         """Show where every byte came from; return 0 only if upstream served each once and nobody else went there."""
         heads = (f"{blob.label}\n{decimal(blob.size)}" for blob in image.everything)
         table = Table("pull", "through", *heads, header_style="bold", box=SIMPLE_HEAD)
+        table.pad_edge, table.collapse_padding = False, True  # eight columns, for a terminal of eighty
         for key in dict.fromkeys((row.phase, row.node) for row in self._rows):
             cells = [_cell(row.sources) for row in self._rows if (row.phase, row.node) == key]
             table.add_row(*key, *cells)
