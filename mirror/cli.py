@@ -45,7 +45,7 @@ def main() -> None:
     """Share container images inside a small cluster.
 
     One agent per node answers the container runtime as a registry mirror. What any node holds, every node can pull at
-    LAN speed; what none holds comes from upstream once.
+    LAN speed; only what none holds comes from upstream.
     """
 
 

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 _READ_BYTES: Final = 65536
 _READS_MAX: Final = 512  # datagrams per turn of the loop, so that a flood cannot keep others from running
 _TIMER_MIN_S: Final = 0.001
+_COMPLAINT_S: Final = 60.0
 _RESOLVE_ALONE_S: Final = 5.0
 _RESOLVE_S: Final = 60.0
 _ROOT_ERRORS: Final = (OSError, TimeoutError, asyncio.IncompleteReadError)
@@ -94,6 +95,7 @@ class Gossip:
         self._tasks: set[asyncio.Task[None]] = set()
         self._subscriptions: list[Subscription] = []
         self._served = 0
+        self._complain_at = 0.0
         self._farewell = asyncio.Event()
         self._server: asyncio.Server | None = None
 
@@ -295,11 +297,22 @@ class Gossip:
     def _announce(self, event: Event) -> None:
         if isinstance(event, Rejected):
             self.counters[f"rejected_{event.reason}"] += 1
+            self._complain(event)
         elif not isinstance(event, FilterChanged):
-            log.info("gossip event=%s", event)
+            member = getattr(event, "member", None)
+            what = f"member={member.name} address={member.address}" if isinstance(member, Member) else repr(event)
+            log.info("gossip event=%s %s", type(event).__name__, what)
         self._subscriptions = [listener for listener in self._subscriptions if not listener.closed]
         for subscription in self._subscriptions:
             subscription.put(event)
+
+    def _complain(self, event: Rejected) -> None:
+        """Log what was dropped, once in a while: junk on a port is weather, but a wrong key somebody has to mend."""
+        now = time.monotonic()
+        if now >= self._complain_at:
+            self._complain_at = now + _COMPLAINT_S
+            counts = {name: count for name, count in self.counters.items() if name.startswith("rejected")}
+            log.warning("gossip dropped a packet reason=%s source=%s so_far=%s", event.reason, event.source, counts)
 
     # Streams
 
