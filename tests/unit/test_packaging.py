@@ -1,0 +1,10 @@
+"""The import packages have namesakes on PyPI, and pip mixes two distributions of one package without a word."""
+
+from importlib.metadata import packages_distributions
+
+import pytest
+
+
+@pytest.mark.parametrize("package", ["gossip", "mirror"])
+def test_a_package_comes_from_this_distribution_alone(package: str) -> None:
+    assert set(packages_distributions()[package]) == {"skvaller"}
