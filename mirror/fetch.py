@@ -257,6 +257,9 @@ class _Fetch:
             self._fail("failed", NoRoom(f"the cache's disk failed: {error.strerror}"))
         except asyncio.CancelledError:
             self._fail("abandoned", Unavailable(f"the fetch of {self.content.digest} was given up"))
+        except Exception:  # the root of a task: a bug here must not leave readers waiting for ever
+            log.exception("the fetch of %s failed in a way that it should not", self.content.digest)
+            self._fail("failed", Unavailable(f"the fetch of {self.content.digest} failed; the log says why"))
         finally:
             abandonment.cancel()
             self._record.seconds = time.monotonic() - started

@@ -525,6 +525,21 @@ def test_readers_that_go_at_any_moment_leave_nothing_behind(tmp_path: Path, seed
     run(story())
 
 
+def test_a_bug_in_the_middle_keeps_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, honest(LARGE)) as it:
+
+            def stumble(source: str, count: int) -> None:
+                raise RuntimeError("a bug")
+
+            monkeypatch.setattr(it.fetcher, "received", stumble)
+            with pytest.raises(Unavailable, match="the log says why"):
+                await it.read(content_of(LARGE))
+            assert it.leftovers() == []
+
+    run(story())
+
+
 def test_closing_in_the_middle_leaves_nothing_behind(tmp_path: Path) -> None:
     async def story() -> None:
         async with lab(tmp_path, honest(LARGE)) as it:
