@@ -227,16 +227,13 @@ def load(
                 break
         values[setting.attribute] = _value(setting, given, origin)
     everywhere = "0.0.0.0" if values["key_file"] else "127.0.0.1"
-    values["name"] = values["name"] or _parsed(SETTINGS[0], _host_name(), "the host name, for want of --name")
+    host_name = socket.gethostname().partition(".")[0]
+    values["name"] = values["name"] or _parsed(SETTINGS[0], host_name, "the host name, for want of --name")
     values["peer"] = values["peer"] or Address(everywhere, 5001)
     values["gossip"] = values["gossip"] or Address(everywhere, 7946)
     config = AgentConfig(**values)
     _check(config)
     return config
-
-
-def _host_name() -> str:
-    return socket.gethostname().partition(".")[0]
 
 
 def _check(config: AgentConfig) -> None:
