@@ -1,0 +1,134 @@
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gossip.core.bloom import Filter, split_keys
+from gossip.core.directory import Applied, Directory, Rows
+from gossip.core.messages import Entry, Ops
+
+EPOCH = 7
+FIRST = Ops("a", EPOCH, 0, 14, 0, bytes(range(16)))
+SECOND = Ops("a", EPOCH, 0, 14, 2, bytes(range(100, 108)))
+
+
+def directory() -> Directory:
+    made = Directory(log_keys=4)
+    made.begin("a", EPOCH)
+    return made
+
+
+def sees(seen: Directory, ops: Ops) -> bool:
+    return all("a" in seen.holders(key) for key in split_keys(ops.keys))
+
+
+def test_ops_in_order_are_new_once() -> None:
+    seen = directory()
+    assert [seen.apply(ops) for ops in (FIRST, SECOND, SECOND, FIRST)] == [
+        Applied.NEW,
+        Applied.NEW,
+        Applied.KNOWN,
+        Applied.KNOWN,
+    ]
+    assert sees(seen, FIRST)
+    assert sees(seen, SECOND)
+    replica = seen.replica("a")
+    assert replica is not None
+    assert replica.version == (EPOCH, 0, 3)
+
+
+def test_an_op_after_a_gap_waits_for_what_is_missing() -> None:
+    seen = directory()
+    seen.apply(FIRST)
+    assert seen.apply(replace(SECOND, start=3)) is Applied.GAP
+    assert not sees(seen, SECOND)
+
+
+def test_of_an_op_that_overlaps_the_rest_is_taken() -> None:
+    seen = directory()
+    seen.apply(FIRST)
+    both = replace(FIRST, keys=FIRST.keys + SECOND.keys)
+    assert seen.apply(both) is Applied.NEW
+    assert sees(seen, SECOND)
+
+
+@pytest.mark.parametrize(
+    ("ops", "applied"),
+    [
+        (replace(FIRST, epoch=EPOCH - 1), Applied.KNOWN),
+        (replace(FIRST, epoch=EPOCH + 1), Applied.GAP),
+        (replace(FIRST, name="stranger"), Applied.GAP),
+        (replace(FIRST, generation=1), Applied.NEW),
+        (replace(FIRST, generation=1, start=2), Applied.GAP),
+    ],
+)
+def test_ops_of_other_runs_members_and_generations(ops: Ops, applied: Applied) -> None:
+    assert directory().apply(ops) is applied
+
+
+def test_a_new_generation_forgets_the_old_keys() -> None:
+    seen = directory()
+    seen.apply(FIRST)
+    seen.apply(replace(SECOND, generation=1, bits_log2=15, start=0))
+    assert sees(seen, SECOND)
+    assert not any(seen.holders(key) for key in split_keys(FIRST.keys))
+    assert seen.apply(FIRST) is Applied.KNOWN
+
+
+def test_a_snapshot_replaces_what_is_older_and_nothing_else() -> None:
+    seen = directory()
+    seen.apply(FIRST)
+    filled = Filter(15)
+    filled.add(SECOND.keys)
+    assert seen.install(Entry("a", EPOCH, 0, 2, 5), 15, bytes(filled.bits)) is Applied.NEW
+    assert seen.install(Entry("a", EPOCH, 0, 2, 4), 15, bytes(4096)) is Applied.KNOWN
+    assert seen.install(Entry("a", EPOCH + 1, 0, 0, 9), 14, bytes(2048)) is Applied.GAP
+    assert sees(seen, SECOND)
+
+
+def test_one_that_does_not_count_is_not_found_until_it_counts_again() -> None:
+    seen = directory()
+    seen.apply(FIRST)
+    seen.count("a", False)
+    assert not sees(seen, FIRST)
+    seen.apply(SECOND)
+    assert not sees(seen, SECOND)
+    seen.count("a", True)
+    assert sees(seen, FIRST)
+    assert sees(seen, SECOND)
+
+
+def test_a_repair_is_given_as_far_back_as_the_log_goes() -> None:
+    seen = directory()
+    seen.apply(FIRST)
+    seen.apply(SECOND)
+    replica = seen.replica("a")
+    assert replica is not None
+    assert replica.since(2) == SECOND.keys
+    assert replica.since(0) == FIRST.keys + SECOND.keys
+    seen.apply(Ops("a", EPOCH, 0, 14, 3, bytes(24)))
+    assert replica.since(0) is None
+
+
+@settings(deadline=None)
+@given(st.integers(1, 140), st.randoms(use_true_random=False))
+def test_rows_are_the_filters_seen_from_the_side(members: int, rng: random.Random) -> None:
+    """Against one filter per member, while members come and go, beyond the widths of a byte, a word and eight."""
+    rows, filters = Rows(14), dict[str, Filter]()
+    for number in range(members):
+        filled = filters[f"m{number}"] = Filter(14)
+        for _ in range(rng.randrange(3)):
+            filled.add(rng.randbytes(8))
+        rows.replace(f"m{number}", filled.bits)
+        if number % 7 == 3:
+            gone = rng.choice(list(filters))
+            del filters[gone]
+            rows.drop(gone)
+    shared = rng.randbytes(8)
+    for name in rng.sample(list(filters), len(filters) // 2):
+        rows.set(name, filters[name].add(shared))
+    for key in (shared, rng.randbytes(8)):
+        position, step = int.from_bytes(key[:4], "little"), int.from_bytes(key[4:8], "little")
+        assert sorted(rows.lookup(position, step)) == sorted(name for name in filters if key in filters[name])
