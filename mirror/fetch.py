@@ -32,6 +32,7 @@ from .manifest import MANIFEST_MAX_BYTES
 from .metrics import Metrics
 from .peers import PeerClient
 from .plan import MEBIBYTE, UPSTREAM, Flight, Plan
+from .ranges import RangeSet
 from .router import Peer, Router
 from .spool import Spool
 from .stores.cache import CacheStore
@@ -285,20 +286,24 @@ class _Fetch:
         """Bring all bytes, and bring again what may be wrong, until the digest is right."""
         digest = await self._bring_and_hash()
         accused: list[tuple[tuple[int, int, str], bytes]] = []
+        suspects = [row for row in self._plan.provenance if row[2] != UPSTREAM] or list(self._plan.provenance)
         for _ in range(OPINIONS):
-            if digest == self.content.digest.hex:
+            if digest == self.content.digest.hex or not suspects:
                 break
-            suspects = [row for row in self._plan.provenance if row[2] != UPSTREAM] or list(self._plan.provenance)
             log.warning("%s: wrong digest; bringing it again from others than %s", self.content.digest, self._names())
-            accused += zip(suspects, await self._hashes(suspects), strict=True)
+            sent = list(zip(suspects, await self._hashes(suspects), strict=True))
+            accused += sent
             self._plan.again(suspects)
             for start, stop, _source in suspects:
                 self.spool.doubt(start, stop)
             digest = await self._bring_and_hash()
-            changed = zip(accused, await self._hashes([row for row, _ in accused]), strict=True)
-            for ((start, stop, _source), before), after in changed:
+            # Where two sources agree nobody lied; where they do not, a third is to say who did.
+            doubtful = RangeSet()
+            for ((start, stop, _source), before), after in zip(sent, await self._hashes(suspects), strict=True):
                 if before != after:
                     self.spool.replaced(start, stop)
+                    doubtful.add(start, stop)
+            suspects = [row for row in self._plan.provenance if any(a < row[1] and row[0] < b for a, b in doubtful)]
         if digest != self.content.digest.hex:
             raise SourceError("wrong", f"{self.content.digest}: what {self._names()} sent has another digest")
         await self._name_liars(accused)
@@ -331,7 +336,9 @@ class _Fetch:
             while not self._plan.complete:
                 for flight in self._plan.launch():
                     flights.create_task(self._fly(flight))
-                if not self._plan.flying and not self._plan.add_holders(self._locate()):
+                if not self._plan.flying:
+                    if self._plan.add_holders(self._locate()):
+                        continue
                     break
                 await self._progress.wait()
                 self._progress.clear()

@@ -266,7 +266,14 @@ class CacheStore:
     async def _verify(self, found: list[tuple[str, int]]) -> None:
         """Read every blob once more; serve what is right, remove what is not."""
         for name, size in found:
-            if await asyncio.to_thread(_sha256_of, self._blob(name)) == name:
+            try:
+                right = await asyncio.to_thread(_sha256_of, self._blob(name)) == name
+            except OSError as error:
+                log.warning("cached blob sha256:%s cannot be read: %s", name, error.strerror)
+                continue
+            if name in self._sizes:  # fetched anew meanwhile
+                continue
+            if right:
                 self._admit([(name, size)])
             else:
                 log.warning("cached blob sha256:%s was damaged when the machine went down: removed", name)

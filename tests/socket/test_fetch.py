@@ -398,6 +398,23 @@ def test_among_several_the_liar_is_found_and_shunned(tmp_path: Path) -> None:
     run(story())
 
 
+@pytest.mark.parametrize("holders", [3, 5, 8])
+def test_one_liar_among_many_is_found_without_upstream(tmp_path: Path, holders: int) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, always(NOT_FOUND)) as it:
+            wrong = bytes(byte ^ 1 for byte in LARGE)
+            for number in range(holders):
+                await it.holder(honest(wrong if number == 2 else LARGE))
+            content = content_of(LARGE)
+            with it.fetcher.reading(content) as spool:
+                await spool.completed()
+            assert it.held(content)
+            assert [failure for failure in it.record.failures if "wrong" in failure] == ["m3 sent wrong bytes"]
+            assert it.lies() == 1
+
+    run(story())
+
+
 def test_a_reader_of_bytes_that_turned_out_wrong_never_gets_a_complete_blob(tmp_path: Path) -> None:
     async def story() -> None:
         async with lab(tmp_path, honest(LARGE)) as it:
@@ -421,6 +438,22 @@ def test_a_lie_about_the_size_spoils_one_try_at_most(tmp_path: Path) -> None:
             with contextlib.suppress(MirrorError):
                 await it.read(content)
             assert it.held(content) or await it.read(content) == LARGE
+
+    run(story())
+
+
+def test_a_holder_that_turns_up_when_all_others_have_failed_is_asked(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, always(NOT_FOUND)) as it:
+            late = await it.serve(honest(LARGE))
+
+            async def gains_a_holder(start: int, stop: int | None) -> Sequence[bytes]:
+                it.router.holders = [Peer("late", "127.0.0.1", late.port)]
+                return [NOT_FOUND]
+
+            it.registry.script = gains_a_holder
+            assert await it.read(content_of(LARGE)) == LARGE
+            assert it.record.sources == {"late": len(LARGE)}
 
     run(story())
 
@@ -480,6 +513,18 @@ def test_what_does_not_fit_passes_through_verified(tmp_path: Path) -> None:
                 await drain(it.fetcher.passing(wrong, size, 0, size), got)
             assert len(got) < size
             assert it.leftovers() == []
+
+    run(story())
+
+
+@pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
+def test_what_passes_through_goes_on_where_a_bad_holder_stopped(tmp_path: Path, bad: Script) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, honest(LARGE), capacity=MIB) as it:
+            await it.holder(bad)
+            got = bytearray()
+            await drain(it.fetcher.passing(content_of(LARGE), len(LARGE), 0, len(LARGE)), got)
+            assert got == LARGE
 
     run(story())
 
