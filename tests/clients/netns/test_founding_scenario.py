@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from mirror.plan import LANES
 from tests.clients.conftest import Image, Registry
 from tests.clients.netns.conftest import Node
 
@@ -103,7 +104,10 @@ def test_a_holder_that_is_lost_in_the_middle_is_replaced_by_upstream(
     sources = b.agent.sources(layer)
     assert 20 * MEGABYTE <= sources["a"] < image.size(layer)
     missing = image.size(layer) - sources["a"]
-    assert sources["upstream"] == missing == sum(access.size for access in upstream.accesses("GET", layer))
+    asked = upstream.accesses("GET", layer)
+    assert sources["upstream"] == missing == sum(access.size for access in asked)
+    # One run for what was never begun, and what each of the holder's two lanes left when it gave up in its own time.
+    assert 1 <= len(asked) <= 1 + LANES
 
 
 def test_what_containerd_holds_is_served_after_it_was_restarted(
