@@ -8,8 +8,10 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
+from urllib.parse import quote
 
 import aiohttp
+from yarl import URL
 
 from . import __version__
 from .auth import PeerAuth
@@ -17,7 +19,7 @@ from .content import HOP_HEADER, Content, Delivery
 from .digest import Digest
 from .errors import DigestInvalid, PeerError
 from .ranges import parse_content_range
-from .reference import Reference
+from .reference import Reference, Repository
 from .router import Peer
 from .stores import Tag
 
@@ -74,7 +76,7 @@ class PeerClient:
         Raises:
             PeerError: it did not answer, or not sensibly.
         """
-        path = f"/v2/{reference.repository.path}/manifests/{reference.tag}?ns={reference.repository.registry}"
+        path = f"/v2/{reference.repository.path}/manifests/{reference.tag}?ns={_quoted(reference.repository)}"
         with _translated(peer):
             async with self.request("HEAD", peer, path) as answer:
                 if answer.status == 404:
@@ -95,7 +97,8 @@ class PeerClient:
         """Send a signed request to a peer; `path` begins with a slash and may have a query."""
         assert self._session is not None, "start() comes first"
         signed = {**(headers or {}), **self._auth.sign(method, path)}
-        return self._session.request(method, peer.url + path, headers=signed, allow_redirects=False)
+        url = URL(peer.url + path, encoded=True)  # sent as it was signed
+        return self._session.request(method, url, headers=signed, allow_redirects=False)
 
 
 class PeerSource:
@@ -113,7 +116,7 @@ class PeerSource:
     @contextlib.asynccontextmanager
     async def open(self, content: Content, start: int, stop: int | None) -> AsyncIterator[Delivery]:
         """Ask for `[start, stop)`; see `Source.open`. Raises PeerError."""
-        path = f"/v2/{content.path}?ns={content.repository.registry}"
+        path = f"/v2/{content.path}?ns={_quoted(content.repository)}"
         ranged = {"Range": f"bytes={start}-{'' if stop is None else stop - 1}"}
         async with contextlib.AsyncExitStack() as stack:
             with _translated(self._peer):
@@ -151,6 +154,11 @@ class PeerSource:
                 yield chunk
         if length:
             raise PeerError("broken", f"{self.name} stopped {length} bytes short")
+
+
+def _quoted(repository: Repository) -> str:
+    """A registry as it stands in a query: an IPv6 address has brackets."""
+    return quote(repository.registry, safe=":")
 
 
 @contextlib.contextmanager

@@ -47,7 +47,10 @@ def parse(scope: Scope) -> Asked | None:
     """
     if scope["method"] not in ("GET", "HEAD"):
         raise Unsupported(f"{scope['method']} is not supported: this mirror is read-only, push to the registry itself")
-    path: str = scope["path"].removeprefix("/v2").removeprefix("/")
+    path: str = scope["path"]
+    if path != "/v2" and not path.startswith("/v2/"):
+        raise NotFound(f"{path[:200]} is no endpoint here: the distribution API begins with /v2/")
+    path = path.removeprefix("/v2").removeprefix("/")
     if not path:
         return None
     name, _, what = path.rpartition("/")

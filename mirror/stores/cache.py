@@ -16,6 +16,7 @@ import errno
 import hashlib
 import logging
 import os
+import stat
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -223,7 +224,10 @@ class CacheStore:
             try:
                 Digest.parse(f"sha256:{entry.name}")
                 status = entry.stat()
+                regular = stat.S_ISREG(status.st_mode)
             except (DigestInvalid, OSError):
+                regular = False
+            if not regular:
                 log.warning("%s is no cached blob: ignored", entry)
                 continue
             yield status.st_mtime, entry.name, status.st_size
@@ -283,6 +287,7 @@ class CacheStore:
     # What is kept, and for how long.
 
     def _admit(self, blobs: list[tuple[str, int]]) -> None:
+        blobs = [(name, size) for name, size in blobs if name not in self._sizes]
         self._sizes.update(blobs)
         self._complete_bytes += sum(size for _, size in blobs)
         self._make_room()
