@@ -127,13 +127,17 @@ def test_what_was_arriving_is_dropped_at_the_start(tmp_path: Path) -> None:
     run(story())
 
 
+def after_a_power_failure(folder: Path) -> None:
+    (folder / "running").write_text("another boot")
+
+
 def test_damage_by_a_power_failure_is_found_before_it_is_served(tmp_path: Path) -> None:
     async def story() -> None:
         cache, _ = await opened(tmp_path)
         good, torn = await put(cache, body(1)), await put(cache, body(2))
         path = tmp_path / "blobs/sha256" / torn.hex[:2] / torn.hex
         path.write_bytes(bytes(MIB))
-        (tmp_path / "running").write_text("another boot")
+        after_a_power_failure(tmp_path)
 
         again, told = await opened(tmp_path)
         assert read(again, torn) is None
@@ -144,6 +148,51 @@ def test_damage_by_a_power_failure_is_found_before_it_is_served(tmp_path: Path) 
         assert not path.exists()
         await again.close()
         assert not (tmp_path / "running").exists()
+
+    run(story())
+
+
+def test_what_is_fetched_before_its_old_copy_was_verified_counts_once(tmp_path: Path) -> None:
+    async def story() -> None:
+        cache, _ = await opened(tmp_path)
+        good, torn = await put(cache, body(1)), await put(cache, body(2))
+        (tmp_path / "blobs/sha256" / torn.hex[:2] / torn.hex).write_bytes(bytes(MIB))
+        after_a_power_failure(tmp_path)
+
+        again, told = await opened(tmp_path)
+        for number in (1, 2):
+            await put(again, body(number))
+        assert again._verification is not None
+        await again._verification
+        assert told.keys == {good.key, torn.key}
+        assert (read(again, good), read(again, torn)) == (body(1), body(2))
+        assert again.used_bytes == 2 * MIB
+        await again.close()
+
+    run(story())
+
+
+def test_what_cannot_be_read_is_left_out_and_does_not_hold_up_the_rest(tmp_path: Path) -> None:
+    async def story() -> None:
+        cache, _ = await opened(tmp_path)
+        good = [await put(cache, body(number)) for number in range(3)]
+        (tmp_path / "blobs/sha256/00" / ("0" * 64)).mkdir(parents=True)
+        gone = await put(cache, body(3))
+        path = tmp_path / "blobs/sha256" / gone.hex[:2] / gone.hex
+        os.utime(path, (0, 0))  # the first to be looked at
+        after_a_power_failure(tmp_path)
+
+        again, told = await opened(tmp_path)
+        path.unlink()
+        assert again._verification is not None
+        await again._verification
+        assert told.keys == {digest.key for digest in good}
+        await again.close()
+
+        trusted, told = await opened(tmp_path)
+        assert told.keys == {digest.key for digest in good}
+        assert trusted.open(Digest("0" * 64)) is None
+        await trusted.close()
 
     run(story())
 
@@ -266,5 +315,16 @@ def test_a_full_disk_evicts_then_refuses_and_keeps_what_is_right(small_disk: Pat
             await cache.begin(Digest.of(b"large"), 9 * MIB)
         assert told.keys == {key.key for key in digests if read(cache, key) is not None}
         await cache.close()
+
+    run(story())
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(small_disk: Path) -> None:
+    async def story() -> None:
+        cache, _ = await opened(small_disk)
+        await cache.close()
+        await asyncio.to_thread(subprocess.run, ["mount", "-o", "remount,ro", str(small_disk)], check=True)
+        with pytest.raises(ConfigError, match=r"data-dir: cannot use .*disk.*Read-only.*name a folder"):
+            await opened(small_disk)
 
     run(story())

@@ -17,7 +17,7 @@ from yarl import URL
 
 from mirror.app import ClientEndpoint, PeerEndpoint, StatusEndpoint, client_app
 from mirror.auth import PeerAuth
-from mirror.content import HOP_HEADER
+from mirror.content import HOP_HEADER, Content
 from mirror.digest import Digest
 from mirror.fetch import Fetcher
 from mirror.holdings import Holdings
@@ -25,7 +25,7 @@ from mirror.manifest import DOCKER_LIST, OCI_INDEX, OCI_MANIFEST
 from mirror.manifests import Manifests
 from mirror.metrics import Metrics
 from mirror.peers import TAG_AGE_HEADER, TAG_AUTHORITY_HEADER, PeerClient
-from mirror.reference import Reference
+from mirror.reference import Reference, Repository
 from mirror.registries import Registry
 from mirror.router import Peer
 from mirror.routers.static import StaticRouter
@@ -133,7 +133,7 @@ class Node:
         self.fetcher = Fetcher(self.cache, self.router, self.peers, self.upstream, self.metrics)
         self.holdings = Holdings([self.cache, self.runtime], self.router)
         self.tags = Tags(self.holdings, self.fetcher)
-        manifests = Manifests(self.holdings, self.fetcher)
+        manifests = self.manifests = Manifests(self.holdings, self.fetcher)
         client = ClientEndpoint(self.holdings, self.fetcher, manifests, self.tags, self.metrics)
         status = StatusEndpoint("me", self.holdings, self.fetcher, self.tags, self.metrics, lambda: True)
         self.client = client_app(client, status)
@@ -405,6 +405,27 @@ def test_with_a_key_only_members_are_served(play: Callable[[Story], None]) -> No
     play(story)
 
 
+@pytest.mark.parametrize("registry", ["docker.io", "localhost:5000", "[fd00::1]:5000"])
+def test_members_recognise_each_other_whatever_the_registry(play: Callable[[Story], None], registry: str) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        node, holder = await world.node(keys=(KEY,)), await world.node(BLOB, MANIFEST, keys=(KEY,))
+        node.knows(holder)
+        holder.runtime.known[f"{registry}/org/x:1"] = Tag(Digest.of(MANIFEST), time.time(), "runtime")
+        assert (await node.ask(f"/v2/org/x/blobs/{name(BLOB)}?ns={registry}")).body == BLOB
+        assert (await node.ask(f"/v2/org/x/manifests/1?ns={registry}")).body == MANIFEST
+
+    play(story)
+
+
+@pytest.mark.parametrize("path", [f"/library/x/blobs/{name(BLOB)}", f"/v1/library/x/blobs/{name(BLOB)}", "/", "/v2x"])
+def test_nothing_is_outside_of_v2(play: Callable[[Story], None], path: str) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        node = await world.node(BLOB)
+        assert (await node.ask(path, peer=True)).status == 404
+
+    play(story)
+
+
 @contextlib.contextmanager
 def unused_port() -> Any:
     with socket.socket() as probe:  # bound and not listening: connections are refused
@@ -441,6 +462,42 @@ def test_what_upstream_does_not_know_is_what_a_runtime_has_under_the_name(play: 
         said = await by_hand.ask("/v2/library/nginx/manifests/1?ns=docker.io", "HEAD", peer=True)
         assert said.headers[TAG_AUTHORITY_HEADER] == "runtime"
         assert 99 <= float(said.headers[TAG_AGE_HEADER]) < 99 + WITHIN_S
+
+    play(story)
+
+
+@pytest.mark.parametrize("age", ["inf", "nan", "-inf", "1e999", "soon", ""])
+def test_a_member_that_says_nonsense_of_a_tag_is_not_believed(play: Callable[[Story], None], age: str) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        async def talker(scope: Any, receive: Any, send: Any) -> None:
+            said = {"docker-content-digest": name(INDEX), TAG_AGE_HEADER: age, TAG_AUTHORITY_HEADER: "runtime"}
+            raw = [(key.lower().encode(), value.encode()) for key, value in said.items()]
+            await send({"type": "http.response.start", "status": 200, "headers": raw})
+            await send({"type": "http.response.body", "body": b""})
+
+        node = await world.node(INDEX)
+        async with serving(talker) as port:
+            node.router._peers = (Peer("talker", "127.0.0.1", port),)
+            assert (await node.ask("/v2/nginx/manifests/1")).code == "MANIFEST_UNKNOWN"
+
+    play(story)
+
+
+def test_manifests_that_many_ask_for_at_once_count_once_in_memory(
+    play: Callable[[Story], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mirror.manifests._MEMORY_BYTES", 3 * len(LIST))
+
+    async def story(world: World, registries: Registries) -> None:
+        node = await world.node()
+        for body in (MANIFEST, INDEX, LIST):
+            registries.has(f"/v2/library/x/manifests/{name(body)}", body)
+            content = Content(Repository("docker.io", "library/x"), "manifests", Digest.of(body))
+            manifests = await asyncio.gather(*(node.manifests.get(content) for _ in range(8)))
+            assert {(manifest.body, held) for manifest, held in manifests} == {(body, False)}
+        assert len(registries.asked) == 3
+        kept = [await node.manifests.get(content) for _ in range(2)]
+        assert kept[0][0] is kept[1][0]
 
     play(story)
 

@@ -415,6 +415,21 @@ def test_one_liar_among_many_is_found_without_upstream(tmp_path: Path, holders: 
     run(story())
 
 
+def test_when_members_agree_on_what_is_wrong_upstream_is_asked(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, honest(LARGE)) as it:
+            same_wrong = corrupt(LARGE, 7 * MIB)
+            for _ in range(2):
+                await it.holder(honest(same_wrong))
+            content = content_of(LARGE)
+            with it.fetcher.reading(content) as spool:
+                await spool.completed()
+            assert it.held(content)
+            assert it.lies() == 2
+
+    run(story())
+
+
 def test_a_reader_of_bytes_that_turned_out_wrong_never_gets_a_complete_blob(tmp_path: Path) -> None:
     async def story() -> None:
         async with lab(tmp_path, honest(LARGE)) as it:

@@ -59,6 +59,10 @@ def test_manifests_and_blobs_are_asked_for_by_name(path: str, query: bytes, want
 @pytest.mark.parametrize(
     ("path", "query", "error"),
     [
+        ("/", b"", NotFound),
+        ("/v2x", b"", NotFound),
+        ("/v1/nginx/manifests/1", b"", NotFound),
+        ("/nginx/manifests/1", b"", NotFound),
         ("/v2/_catalog", b"", NotFound),
         ("/v2/nginx", b"", NotFound),
         ("/v2/nginx/tags/list", b"", NotFound),
