@@ -286,10 +286,11 @@ class _Fetch:
         """Bring all bytes, and bring again what may be wrong, until the digest is right."""
         digest = await self._bring_and_hash()
         accused: list[tuple[tuple[int, int, str], bytes]] = []
-        suspects = [row for row in self._plan.provenance if row[2] != UPSTREAM] or list(self._plan.provenance)
+        doubtful = RangeSet()
         for _ in range(OPINIONS):
-            if digest == self.content.digest.hex or not suspects:
+            if digest == self.content.digest.hex:
                 break
+            suspects = self._suspects(doubtful)
             log.warning("%s: wrong digest; bringing it again from others than %s", self.content.digest, self._names())
             sent = list(zip(suspects, await self._hashes(suspects), strict=True))
             accused += sent
@@ -303,10 +304,15 @@ class _Fetch:
                 if before != after:
                     self.spool.replaced(start, stop)
                     doubtful.add(start, stop)
-            suspects = [row for row in self._plan.provenance if any(a < row[1] and row[0] < b for a, b in doubtful)]
         if digest != self.content.digest.hex:
             raise SourceError("wrong", f"{self.content.digest}: what {self._names()} sent has another digest")
         await self._name_liars(accused)
+
+    def _suspects(self, doubtful: RangeSet) -> list[tuple[int, int, str]]:
+        """The rows to bring again: where two sources did not agree, else what members sent, else everything."""
+        rows = list(self._plan.provenance)
+        differing = [row for row in rows if any(a < row[1] and row[0] < b for a, b in doubtful)]
+        return differing or [row for row in rows if row[2] != UPSTREAM] or rows
 
     async def _name_liars(self, accused: list[tuple[tuple[int, int, str], bytes]]) -> None:
         """Now that the right bytes are known, shun whoever sent others."""
@@ -337,7 +343,7 @@ class _Fetch:
                 for flight in self._plan.launch():
                     flights.create_task(self._fly(flight))
                 if not self._plan.flying:
-                    if self._plan.add_holders(self._locate()):
+                    if self._no_room is None and self._plan.add_holders(self._locate()):
                         continue
                     break
                 await self._progress.wait()

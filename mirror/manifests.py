@@ -77,6 +77,8 @@ class Manifests:
         return self._remember(content.digest, body), False
 
     def _remember(self, digest: Digest, body: bytes) -> Manifest:
+        if (known := self._memory.get(digest.hex)) is not None:  # others asked for it at the same time
+            return known
         kind = media_type(body)
         if kind is None:
             raise ManifestUnknown(f"{digest} is no manifest of a known type")

@@ -5,6 +5,7 @@ A peer that sends no byte for a while has failed: somebody else will have to bri
 """
 
 import contextlib
+import math
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -85,11 +86,13 @@ class PeerClient:
                     raise PeerError("status", f"{peer.name} answered {answer.status} to a tag")
                 try:
                     digest = Digest.parse(answer.headers.get("Docker-Content-Digest", ""))
-                    age_s = max(0.0, float(answer.headers[TAG_AGE_HEADER]))
+                    age_s = float(answer.headers[TAG_AGE_HEADER])
+                    if not math.isfinite(age_s):
+                        raise ValueError(f"an age of {age_s} s")
                 except (DigestInvalid, KeyError, ValueError) as error:
                     raise PeerError("broken", f"{peer.name} answered a tag without digest or age: {error}") from None
                 runtime = answer.headers.get(TAG_AUTHORITY_HEADER) == "runtime"
-                return Tag(digest, time.time() - age_s, "runtime" if runtime else "upstream")
+                return Tag(digest, time.time() - max(0.0, age_s), "runtime" if runtime else "upstream")
 
     def request(
         self, method: str, peer: Peer, path: str, headers: dict[str, str] | None = None
