@@ -101,16 +101,27 @@ class Registries:
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 
+class Prompt(uvicorn.Server):
+    """A server that stops when it is told to; uvicorn's own looks ten times a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.stop = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        await self.stop.wait()
+
+
 @contextlib.asynccontextmanager
 async def serving(app: ASGIApp) -> AsyncIterator[int]:
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(app, http=ZeroCopyProtocol, ws="none", lifespan="off", log_config=None, access_log=False)
-    server = uvicorn.Server(config)
+    server = Prompt(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield listener.getsockname()[1]
     finally:
-        server.should_exit = True
+        server.stop.set()
         await task
 
 
