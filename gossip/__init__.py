@@ -18,57 +18,84 @@ Usable on its own; this runs:
 Everything below is public; nothing else is to be imported from outside.
 """
 
-from .core.config import GossipConfig, fast, lan, local
-from .core.errors import ConfigError, GossipError, StateError
+from .core.config import GossipConfig, fast, lan, local, wan
+from .core.delegate import Delegate
+from .core.errors import ConfigError, DeliveryError, GossipError, StateError
 from .core.events import (
+    Answered,
+    BroadcastReceived,
     Event,
     FilterChanged,
+    KeysChanged,
     MemberFailed,
+    MemberFlapping,
     MemberForgotten,
     MemberJoined,
     MemberLeft,
     MemberRecovered,
+    MemberSteady,
     MemberSuspected,
     MemberUpdated,
+    MessageReceived,
     NameConflict,
     Paused,
     Refuted,
     Rejected,
+    StateReceived,
 )
-from .core.members import Address, Member, State
-from .net.keys import load_keys
+from .core.keyring import key_id
+from .core.members import Address, Member, Span, State
+from .core.seal import Sealing
+from .net.cluster_keys import ClusterKeys, KeyOutcome
+from .net.keys import load_keys, save_keys
 from .net.shell import Gossip, Listen
 from .net.sockets import parse_address
 from .net.subscriptions import EventsLost, Subscription
 
 __all__ = [
     "Address",
+    "Answered",
+    "BroadcastReceived",
+    "ClusterKeys",
     "ConfigError",
+    "Delegate",
+    "DeliveryError",
     "Event",
     "EventsLost",
     "FilterChanged",
     "Gossip",
     "GossipConfig",
     "GossipError",
+    "KeyOutcome",
+    "KeysChanged",
     "Listen",
     "Member",
     "MemberFailed",
+    "MemberFlapping",
     "MemberForgotten",
     "MemberJoined",
     "MemberLeft",
     "MemberRecovered",
+    "MemberSteady",
     "MemberSuspected",
     "MemberUpdated",
+    "MessageReceived",
     "NameConflict",
     "Paused",
     "Refuted",
     "Rejected",
+    "Sealing",
+    "Span",
     "State",
     "StateError",
+    "StateReceived",
     "Subscription",
     "fast",
+    "key_id",
     "lan",
     "load_keys",
     "local",
     "parse_address",
+    "save_keys",
+    "wan",
 ]

@@ -7,7 +7,9 @@ node and of the shell. Nodes with different timings interoperate; `label` must b
 from dataclasses import dataclass, fields
 from typing import Final
 
+from .allow import AllowList
 from .errors import ConfigError
+from .members import PROTOCOL, Span
 
 _BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "probe_interval_s": (0.01, 60),
@@ -25,6 +27,10 @@ _BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "join_retry_s": (0.05, 60),
     "forget_after_s": (1, 7 * 86400),
     "members_max": (2, 65536),
+    "gone_max": (1, 65536),
+    "flaps_max": (1, 100),
+    "flap_within_s": (0, 3600),
+    "flap_window_s": (1, 86400),
     "datagram_max_bytes": (512, 8192),
     "batch_s": (0, 1),
     "direct_members_max": (0, 256),
@@ -46,6 +52,9 @@ class GossipConfig:
 
     Args:
         label: name of the cluster, at most 255 bytes of UTF-8; packets of other labels are dropped.
+        allow: networks, such as `10.0.0.0/8`, from which packets and streams are accepted, and in which members'
+            addresses must be; None for all.
+        protocol: versions of the protocol spoken; the highest one is used that all live members understand.
         probe_interval_s: one member is probed per interval; the unit of all detection times. Source: SWIM section 3.1,
             memberlist.
         probe_timeout_s: how long a direct answer may take before others are asked; below the interval. Choose it
@@ -63,6 +72,10 @@ class GossipConfig:
         join_retry_s: the same while no other member is known.
         forget_after_s: how long a dead member's address and filter are kept.
         members_max: bound of the member table, the dead included.
+        gone_max: at most so many dead and departed members are kept, or as many as are live, if those are more.
+        flaps_max: a member that returned so often from the dead is left out of lookups until that is long ago.
+        flap_within_s: a return counts if it comes that soon after the failure. Source: serf, flap timeout.
+        flap_window_s: how long a return counts.
         datagram_max_bytes: largest datagram sent or accepted; 1400 passes every Ethernet tunnel in use.
         batch_s: after an addition, others within this time share one op.
         direct_members_max: up to this many members an op goes straight to everybody.
@@ -81,6 +94,8 @@ class GossipConfig:
     """
 
     label: str = ""
+    allow: tuple[str, ...] | None = None
+    protocol: Span = PROTOCOL
     probe_interval_s: float = 1.0
     probe_timeout_s: float = 0.5
     indirect_probes: int = 3
@@ -96,6 +111,10 @@ class GossipConfig:
     join_retry_s: float = 1.0
     forget_after_s: float = 86400.0
     members_max: int = 8192
+    gone_max: int = 1024
+    flaps_max: int = 3
+    flap_within_s: float = 60.0
+    flap_window_s: float = 600.0
     datagram_max_bytes: int = 1400
     batch_s: float = 0.02
     direct_members_max: int = 32
@@ -113,6 +132,9 @@ class GossipConfig:
         for field in fields(self):
             if field.name in _BOUNDS:
                 self._check_bounds(field.name, whole=field.type is int)
+        AllowList(self.allow)
+        if not 1 <= self.protocol.low <= self.protocol.high <= 15:
+            raise ConfigError(f"protocol = {self.protocol} must be a span of versions within 1 to 15")
         if len(self.label.encode()) > 255:
             raise ConfigError("label must be at most 255 bytes of UTF-8")
         if self.probe_timeout_s >= self.probe_interval_s:
@@ -134,6 +156,22 @@ class GossipConfig:
 def lan(*, label: str = "") -> GossipConfig:
     """For machines within some milliseconds of each other."""
     return GossipConfig(label=label)
+
+
+def wan(*, label: str = "") -> GossipConfig:
+    """For machines far from each other: rarer and more patient. Source: memberlist, `DefaultWANConfig`."""
+    return GossipConfig(
+        label=label,
+        probe_interval_s=5.0,
+        probe_timeout_s=3.0,
+        suspicion_mult=6,
+        gossip_interval_s=0.5,
+        gossip_to_dead_s=60.0,
+        sync_interval_s=60.0,
+        heal_interval_s=30.0,
+        reconcile_interval_s=1.0,
+        stream_timeout_s=30.0,
+    )
 
 
 def fast(*, label: str = "") -> GossipConfig:

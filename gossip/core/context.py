@@ -4,9 +4,11 @@ import enum
 import random
 from dataclasses import dataclass, field
 
+from .allow import AllowList
 from .awareness import Awareness
 from .config import GossipConfig
 from .deadlines import Deadlines
+from .delegate import Delegate
 from .events import Event
 from .members import Members
 from .outbox import Outbox
@@ -14,7 +16,7 @@ from .rumours import Rumours
 
 
 class Timer(enum.Enum):
-    """What a deadline is for; SUSPICION and FORGET are per member."""
+    """What a deadline is for; SUSPICION, FORGET and STEADY are per member."""
 
     PROBE = "probe"
     RELAY = "relay"
@@ -26,6 +28,7 @@ class Timer(enum.Enum):
     FAREWELL = "farewell"
     SUSPICION = "suspicion"
     FORGET = "forget"
+    STEADY = "steady"
 
 
 TimerName = tuple[Timer, str]
@@ -42,6 +45,8 @@ class Context:
         rumours: news that rides on packets.
         outbox: datagrams to send.
         awareness: how much the node doubts itself.
+        delegate: the application.
+        allowed: which addresses may take part.
         deadlines: everything that happens by time.
         events: for the application.
     """
@@ -52,6 +57,8 @@ class Context:
     rumours: Rumours
     outbox: Outbox
     awareness: Awareness
+    delegate: Delegate
+    allowed: AllowList
     deadlines: Deadlines[TimerName] = field(default_factory=Deadlines)
     events: list[Event] = field(default_factory=list)
 

@@ -79,14 +79,83 @@ class Paused:
 
 @dataclass(frozen=True, slots=True)
 class NameConflict:
-    """Another node at this address uses this node's name."""
+    """Another node at this address uses this node's name.
+
+    Args:
+        address: of the other.
+        gives_way: whether this node is the one that has to go: it started later, and takes part no longer.
+    """
 
     address: Address
+    gives_way: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MemberFlapping:
+    """A member died and came back too often: lookups leave it out until `until`, monotonic time, s."""
+
+    member: Member
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class MemberSteady:
+    """A member that had flapped did not do so for long: lookups count it again."""
+
+    member: Member
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A member answered a ping of this node directly.
+
+    Args:
+        member: who answered.
+        number: of the ping, as `Node.ping` gave it; others are the failure detector's own.
+        rtt_s: time from the ping to the answer.
+        payload: what the other application attached.
+    """
+
+    member: Member
+    number: int
+    rtt_s: float
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReceived:
+    """The application of another member sent this to this node."""
+
+    sender: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BroadcastReceived:
+    """The application of another member sent this to all; each is received once."""
+
+    sender: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StateReceived:
+    """The state of another member's application, in a full exchange."""
+
+    sender: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeysChanged:
+    """The keyring changed by order of another member; `ids` are 4 bytes each, the one that seals first."""
+
+    ids: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Something received was dropped. Reasons: those of `WireError`, and unknown, self, stray."""
+    """Something received was dropped; the reasons are those of `WireError`."""
 
     reason: str
     source: Address
@@ -104,5 +173,12 @@ Event = (
     | Refuted
     | Paused
     | NameConflict
+    | MemberFlapping
+    | MemberSteady
+    | Answered
+    | MessageReceived
+    | BroadcastReceived
+    | StateReceived
+    | KeysChanged
     | Rejected
 )

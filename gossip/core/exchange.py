@@ -4,8 +4,10 @@
 
 The halves take turns; a turn is any number of frames, and its last message is `Done`.
 
-    1. the initiator says what it is about: its records and entries (SYNC), what it wants (FETCH), or a `Ping` (PROBE);
-    2. the responder gives what the initiator lacks, pulls what itself lacks, or says `Ack`; a PROBE ends here;
+    0. each half greets with 17 bytes, the responder first: the versions it understands, and 16 of chance for the seal;
+    1. the initiator says what it is about: its records and entries (SYNC), what it wants (FETCH), or it asks something
+       short: a `Ping` (PROBE), a message of its application (TELL), an order about keys (KEYS);
+    2. the responder gives what the initiator lacks and pulls what itself lacks; or it answers, and that was all;
     3. the initiator gives what was pulled, and its own record anew, in case it had to refute something.
 
 Frames are made one at a time, as the shell sends them, and a half assembles one filter at a time: memory stays bounded
@@ -19,9 +21,24 @@ from typing import Final, Protocol
 
 from .errors import WireError
 from .members import Address
-from .messages import Ack, Chunk, Done, Entries, Entry, Message, Packet, Ping, Pull, Record
+from .messages import (
+    Ack,
+    Chunk,
+    Done,
+    Entries,
+    Entry,
+    KeyOrder,
+    KeyReport,
+    Message,
+    Packet,
+    Ping,
+    Pull,
+    Record,
+    UserMessage,
+    UserState,
+)
 from .reconcile import Reconciler
-from .seal import Carrier, Seal
+from .seal import GREETING_BYTES, Channel
 from .wire import decode_packet, encode_message
 
 FRAME_MAX_BYTES: Final = 4 * 1024 * 1024
@@ -36,9 +53,13 @@ class Purpose(enum.Enum):
     SYNC = "sync"
     FETCH = "fetch"
     PROBE = "probe"
+    TELL = "tell"
+    KEYS = "keys"
 
 
 class _Turn(enum.Enum):
+    GREET = "greet"
+    AWAIT = "await a greeting"
     SPEAK = "speak"
     HEAR = "hear"
 
@@ -47,6 +68,7 @@ class Side(Protocol):
     """What one half needs of its node."""
 
     name: str
+    records_max: int
 
     @property
     def reconciler(self) -> Reconciler:
@@ -57,16 +79,28 @@ class Side(Protocol):
         """Records of everybody known, this node first."""
         ...
 
+    def state(self) -> bytes:
+        """The application's state."""
+        ...
+
     def hear(self, message: Message, packet: Packet, source: Address, now: float) -> None:
         """Take a message that concerns the node, not the conversation."""
+        ...
+
+    def merge(self, records: list[Record], packet: Packet, now: float) -> None:
+        """Take what the other side knows of members, all of it or, by an error, nothing."""
+        ...
+
+    def obey(self, order: KeyOrder) -> KeyReport:
+        """Carry out an order about keys."""
         ...
 
     def install(self, entry: Entry, bits_log2: int, bits: bytes, now: float) -> None:
         """Take a complete filter."""
         ...
 
-    def frame(self, messages: list[Message]) -> bytes:
-        """The payload of a frame."""
+    def packet(self, messages: list[Message]) -> bytes:
+        """These messages as a packet."""
         ...
 
 
@@ -84,25 +118,36 @@ class Exchange:
 
     Args:
         side: the node.
-        seal: opens frames.
+        channel: the seal of this stream.
         remote: whom to dial, or who dialled.
         purpose: of an initiator; None for a responder, who learns it.
-        opening: what an initiator says in a FETCH or PROBE.
+        opening: what an initiator says, besides what belongs to a SYNC.
+
+    `answers` are the messages that answered a TELL or KEYS.
     """
 
     def __init__(
-        self, side: Side, seal: Seal, remote: Address, *, purpose: Purpose | None, opening: tuple[Message, ...] = ()
+        self,
+        side: Side,
+        channel: Channel,
+        remote: Address,
+        *,
+        purpose: Purpose | None,
+        opening: tuple[Message, ...] = (),
     ) -> None:
         self.remote = remote
         self.dialled = purpose is not None
         self.purpose = purpose
         self.peer: str | None = None
+        self.answers: list[Message] = []
         self._side = side
-        self._seal = seal
+        self._channel = channel
         self._opening = opening
         self._turns = list(_SCRIPT[purpose])
-        self._ping: Ping | None = None
-        self._heard_records = False
+        self._greeted = self._opened = False
+        self._replies: list[Message] = []
+        self._records: list[Record] = []
+        self._syncs = purpose is Purpose.SYNC
         self._give: list[Entry] = []
         self._pull: list[Entry] = []
         self._arriving: _Arriving | None = None
@@ -112,7 +157,7 @@ class Exchange:
     @property
     def my_turn(self) -> bool:
         """Whether `frames` is to be sent now."""
-        return bool(self._turns) and self._turns[0] is _Turn.SPEAK
+        return bool(self._turns) and self._turns[0] in (_Turn.GREET, _Turn.SPEAK)
 
     @property
     def finished(self) -> bool:
@@ -120,7 +165,13 @@ class Exchange:
         return not self._turns
 
     def frames(self) -> Iterator[bytes]:
-        """This half's turn, frame by frame. Send each before asking for the next."""
+        """This half's turn, piece by piece. Send each before asking for the next."""
+        if self._turns[0] is _Turn.GREET:
+            yield self._channel.greeting
+            del self._turns[0]
+            return
+        if self.dialled and not self._opened:
+            yield self._channel.greeting
         gathered: list[Message] = []
         size = 0
         for message in self._speak():
@@ -142,10 +193,22 @@ class Exchange:
         if self._received_bytes > _RECEIVED_MAX_BYTES:
             raise WireError("size", "the conversation is longer than any cluster needs")
         self._buffer += received
+        if not self._greeted and not self._take_greeting():
+            return
         while (payload := self._next_payload()) is not None:
             if self.my_turn or self.finished:
                 raise WireError("order", "the other half spoke out of turn")
-            self._hear(decode_packet(self._seal.unwrap(payload, Carrier.STREAM), FRAME_MAX_BYTES), now)
+            self._hear(decode_packet(self._channel.unwrap(payload), FRAME_MAX_BYTES), now)
+
+    def _take_greeting(self) -> bool:
+        if len(self._buffer) < GREETING_BYTES:
+            return False
+        self._channel.greet(bytes(self._buffer[:GREETING_BYTES]))
+        del self._buffer[:GREETING_BYTES]
+        self._greeted = True
+        if self.dialled:
+            del self._turns[0]
+        return True
 
     def _next_payload(self) -> bytes | None:
         if len(self._buffer) < LENGTH_BYTES:
@@ -166,43 +229,72 @@ class Exchange:
             raise WireError("order", "the sender changed")
         self.peer = packet.sender
         for message in packet.messages:
-            match message:
-                case Done():
-                    self._end_turn()
-                case Pull():
-                    self._give += message.entries
-                case Entries():
-                    self._give += self._side.reconciler.surplus(message)
-                    self._pull += self._side.reconciler.lacking(message)
-                case Chunk():
-                    self._assemble(message, now)
-                case Ping() if self.purpose is None:
-                    self._ping = message
-                case _:
-                    self._heard_records |= isinstance(message, Record)
-                    self._side.hear(message, packet, self.remote, now)
+            self._hear_message(message, packet, now)
 
-    def _end_turn(self) -> None:
+    def _hear_message(self, message: Message, packet: Packet, now: float) -> None:
+        match message:
+            case Done():
+                self._end_turn(packet, now)
+            case Record():
+                self._note(message)
+            case Pull():
+                self._give += message.entries
+            case Entries():
+                self._give += self._side.reconciler.surplus(message)
+                self._pull += self._side.reconciler.lacking(message)
+            case Chunk():
+                self._assemble(message, now)
+            case Ping() | UserMessage() | KeyOrder() if self.purpose is None:
+                self._replies += self._reply(message, packet, now)
+            case Ack() | KeyReport() if self.purpose in (Purpose.TELL, Purpose.KEYS):
+                self.answers.append(message)
+            case _:
+                self._side.hear(message, packet, self.remote, now)
+
+    def _note(self, record: Record) -> None:
+        if len(self._records) > self._side.records_max:
+            raise WireError("size", "more records than any cluster needs")
+        self._records.append(record)
+
+    def _reply(self, question: Ping | UserMessage | KeyOrder, packet: Packet, now: float) -> list[Message]:
+        match question:
+            case Ping():
+                return [Ack(question.number)] if question.target == self._side.name else []
+            case UserMessage():
+                self._side.hear(question, packet, self.remote, now)
+                return [Ack(0)]
+            case KeyOrder():
+                if not self._channel.sealed:
+                    raise WireError("seal", "keys are spoken of over sealed streams only")
+                return [self._side.obey(question)]
+
+    def _end_turn(self, packet: Packet, now: float) -> None:
         del self._turns[0]
-        if self.purpose is None and self._ping is not None:
+        if self._records:
+            self._syncs = True
+            self._side.merge(self._records, packet, now)
+            self._records = []
+        if self._replies:
             del self._turns[1:]
 
     def _speak(self) -> Iterator[Message]:
         if self.purpose is None:
             return self._answer()
-        return self._open() if len(self._turns) == len(_SCRIPT[self.purpose]) else self._close()
+        return self._close() if self._opened else self._open()
 
     def _open(self) -> Iterator[Message]:
+        self._opened = True
         yield from self._opening
-        if self.purpose is Purpose.SYNC:
+        if self._syncs:
             yield from self._side.records()
+            yield from self._state()
             yield self._side.reconciler.everything()
 
     def _answer(self) -> Iterator[Message]:
-        if self._ping is not None and self._ping.target == self._side.name:
-            yield Ack(self._ping.number)
-        if self._heard_records:
+        yield from self._replies
+        if self._syncs:
             yield from self._side.records()
+            yield from self._state()
         yield from self._owed()
         if self._pull:
             yield Pull(tuple(self._pull))
@@ -210,6 +302,10 @@ class Exchange:
     def _close(self) -> Iterator[Message]:
         yield next(self._side.records())
         yield from self._owed()
+
+    def _state(self) -> Iterator[Message]:
+        if state := self._side.state():
+            yield UserState(state)
 
     def _owed(self) -> Iterator[Message]:
         for entry in self._give:
@@ -231,13 +327,15 @@ class Exchange:
             self._side.install(arriving.entry, arriving.bits_log2, bytes(arriving.bits), now)
 
     def _framed(self, messages: list[Message]) -> bytes:
-        payload = self._side.frame(messages)
+        payload = self._channel.wrap(self._side.packet(messages))
         return len(payload).to_bytes(LENGTH_BYTES, "big") + payload
 
 
 _SCRIPT: Final = {
-    Purpose.SYNC: (_Turn.SPEAK, _Turn.HEAR, _Turn.SPEAK),
-    Purpose.FETCH: (_Turn.SPEAK, _Turn.HEAR, _Turn.SPEAK),
-    Purpose.PROBE: (_Turn.SPEAK, _Turn.HEAR),
-    None: (_Turn.HEAR, _Turn.SPEAK, _Turn.HEAR),
+    Purpose.SYNC: (_Turn.AWAIT, _Turn.SPEAK, _Turn.HEAR, _Turn.SPEAK),
+    Purpose.FETCH: (_Turn.AWAIT, _Turn.SPEAK, _Turn.HEAR, _Turn.SPEAK),
+    Purpose.PROBE: (_Turn.AWAIT, _Turn.SPEAK, _Turn.HEAR),
+    Purpose.TELL: (_Turn.AWAIT, _Turn.SPEAK, _Turn.HEAR),
+    Purpose.KEYS: (_Turn.AWAIT, _Turn.SPEAK, _Turn.HEAR),
+    None: (_Turn.GREET, _Turn.HEAR, _Turn.SPEAK, _Turn.HEAR),
 }

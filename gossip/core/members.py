@@ -16,6 +16,7 @@ Source: SWIM section 4.2, with the epoch put in front.
 import enum
 import ipaddress
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -35,6 +36,26 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Span(NamedTuple):
+    """Versions of the protocol, 1 to 15, from `low` to `high`, both included."""
+
+    low: int
+    high: int
+
+    def __str__(self) -> str:
+        return str(self.low) if self.low == self.high else f"{self.low} to {self.high}"
+
+    def __contains__(self, version: object) -> bool:
+        return isinstance(version, int) and self.low <= version <= self.high
+
+    def __and__(self, other: "Span") -> "Span":
+        """What both have; empty (`low` above `high`) if they have nothing in common."""
+        return Span(max(self.low, other.low), min(self.high, other.high))
+
+
+PROTOCOL = Span(1, 1)
 
 
 @lru_cache(maxsize=16384)
@@ -81,6 +102,7 @@ class Member:
         changed_at: monotonic time of the last change of state, s.
         recorded: the incarnation that stated this address and metadata; below `incarnation` while only accusations
             against a newer one were heard.
+        protocol: versions of the protocol that it understands.
     """
 
     name: str
@@ -91,6 +113,7 @@ class Member:
     metadata: bytes
     changed_at: float
     recorded: int = 0
+    protocol: Span = PROTOCOL
 
     @property
     def precedence(self) -> Precedence:
@@ -138,6 +161,7 @@ class Members:
         self._members: dict[str, Member] = {}
         self._ring: list[str] = []
         self._next = 0
+        self._spans: Counter[Span] = Counter()
         self.live_count = 0
 
     def __iter__(self) -> Iterator[Member]:
@@ -160,17 +184,24 @@ class Members:
         if known is None:
             self._ring.insert(self._rng.randint(0, len(self._ring)), member.name)
         self._members[member.name] = member
-        self.live_count += member.live - (known is not None and known.live)
+        self._count(known, -1)
+        self._count(member, 1)
 
     def drop(self, name: str) -> None:
         """Forget a member altogether."""
         member = self._members.pop(name)
         self._ring.remove(name)
-        self.live_count -= member.live
+        self._count(member, -1)
 
     def live(self) -> list[Member]:
         """All members that take part."""
         return [member for member in self._members.values() if member.live]
+
+    def common(self, ours: Span) -> Span:
+        """The versions of the protocol that all live members and this node understand."""
+        for theirs in self._spans:
+            ours &= theirs
+        return ours
 
     def next_to_probe(self) -> Member | None:
         """The next live member in a shuffled round robin: everyone is probed within 2n - 1 intervals."""
@@ -188,3 +219,10 @@ class Members:
         """Up to `count` distinct members for which `wanted` is true, at random."""
         candidates = [member for member in self._members.values() if wanted(member)]
         return self._rng.sample(candidates, min(count, len(candidates)))
+
+    def _count(self, member: Member | None, by: int) -> None:
+        if member is not None and member.live:
+            self.live_count += by
+            self._spans[member.protocol] += by
+            if not self._spans[member.protocol]:
+                del self._spans[member.protocol]

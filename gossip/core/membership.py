@@ -17,8 +17,8 @@ from dataclasses import replace
 
 from .context import Context, Timer
 from .errors import StateError
-from .events import NameConflict, Refuted
-from .members import Member, State
+from .events import Refuted, Rejected
+from .members import Address, Member, State
 from .messages import Alive, Dead, Left, Message, Record, Suspect
 from .rumours import Topic
 from .suspicion import Suspicion, suspect
@@ -34,10 +34,15 @@ class Membership:
         context: the node's parts; suspicions and forgetting are deadlines there.
         me: this node's record.
         observe: called with (before, after, now) for each change of another member.
+        namesake: called with an address at which somebody else uses this node's name.
     """
 
-    def __init__(self, context: Context, me: Member, observe: Observer) -> None:
+    def __init__(
+        self, context: Context, me: Member, observe: Observer, namesake: Callable[[Address, float], None]
+    ) -> None:
         self._config = context.config
+        self._context = context
+        self._namesake = namesake
         self._members = context.members
         self._rumours = context.rumours
         self._awareness = context.awareness
@@ -92,14 +97,14 @@ class Membership:
             return
         known = self._members.get(heard.name)
         member = _member(heard, now)
-        if known is None and not self._make_room(now):
-            return
         if known is None or member.precedence > known.precedence:
+            if not self._admits(member) or (known is None and not self._make_room(now)):
+                return
             self._become(known, member, now)
             self._tell(heard)
-        elif heard.epoch == known.epoch and heard.incarnation > known.recorded:
+        elif heard.epoch == known.epoch and heard.incarnation > known.recorded and self._admits(member):
             # The accusation against this incarnation overtook its record: it still holds, but the record was missing.
-            late = replace(known, address=heard.address, metadata=heard.metadata, recorded=heard.incarnation)
+            late = replace(_member(heard, now), incarnation=known.incarnation, state=known.state)
             self._become(known, late, now)
 
     def hear_suspect(self, heard: Suspect, now: float) -> None:
@@ -143,7 +148,8 @@ class Membership:
         of those must have its chance to refute. Tombstones of strangers are of no use and ignored.
         """
         if heard.state <= State.SUSPECT or heard.name == self.me.name:
-            self.hear_alive(Alive(heard.name, heard.epoch, heard.incarnation, heard.address, heard.metadata), now)
+            said = (heard.name, heard.epoch, heard.incarnation, heard.address, heard.metadata, heard.protocol)
+            self.hear_alive(Alive(*said), now)
         if heard.state is State.LEFT:
             self.hear_left(Left(heard.name, heard.epoch, heard.incarnation), now)
         elif heard.state is not State.ALIVE:
@@ -199,7 +205,7 @@ class Membership:
         """Refute what others say of this node; a run that they hold for newer is overtaken."""
         me = self.me
         if isinstance(heard, Alive) and heard.epoch >= me.epoch and heard.address != me.address:
-            self._emit(NameConflict(heard.address))
+            self._namesake(heard.address, now)
         if me.state is State.LEFT or heard.epoch < me.epoch:
             return
         if heard.epoch > me.epoch or isinstance(heard, Left):
@@ -228,10 +234,23 @@ class Membership:
     def _state_anew(self, epoch: int, incarnation: int, metadata: bytes) -> None:
         self.me = replace(self.me, epoch=epoch, incarnation=incarnation, recorded=incarnation, metadata=metadata)
 
+    def _admits(self, member: Member) -> bool:
+        """Whether a record may be believed, by its address, its versions of the protocol, and the application."""
+        reason = None
+        if not self._context.allowed.allows(member.address.host):
+            reason = "allow"
+        elif (common := self._members.common(self._config.protocol) & member.protocol).low > common.high:
+            reason = "version"
+        elif not self._context.delegate.admit(member):
+            reason = "veto"
+        if reason is not None:
+            self._emit(Rejected(reason, member.address))
+        return reason is None
+
     def _make_room(self, now: float) -> bool:
         if len(self._members) < self._config.members_max:
             return True
-        gone = [member for member in self._members if not member.live]
+        gone = self._gone()
         if not gone:
             return False
         self.forget(min(gone, key=lambda member: member.changed_at).name, now)
@@ -253,6 +272,17 @@ class Membership:
             self._deadlines.set((Timer.FORGET, name), now + self._config.forget_after_s)
         self._members.put(member)
         self._observe(known, member, now)
+        if not member.live:
+            self._bury(now)
+
+    def _bury(self, now: float) -> None:
+        """Keep no more of the gone than fits: the oldest goes, unless there are as many live."""
+        gone = len(self._members) - self._members.live_count
+        if gone > max(self._config.gone_max, self._members.live_count):
+            self.forget(min(self._gone(), key=lambda member: member.changed_at).name, now)
+
+    def _gone(self) -> list[Member]:
+        return [member for member in self._members if not member.live]
 
     def _tell(self, message: Message) -> None:
         assert isinstance(message, Alive | Suspect | Dead | Left)
@@ -261,12 +291,13 @@ class Membership:
 
 def alive_message(member: Member) -> Alive:
     """A member's record as the rumour that it started itself."""
-    return Alive(member.name, member.epoch, member.recorded, member.address, member.metadata)
+    return Alive(member.name, member.epoch, member.recorded, member.address, member.metadata, member.protocol)
 
 
 def record_message(member: Member) -> Record:
     """A member's record and state, for full exchanges."""
-    return Record(member.name, member.epoch, member.recorded, member.state, member.address, member.metadata)
+    said = (member.name, member.epoch, member.recorded, member.state, member.address, member.metadata)
+    return Record(*said, member.protocol)
 
 
 def _member(heard: Alive, now: float) -> Member:
@@ -279,4 +310,5 @@ def _member(heard: Alive, now: float) -> Member:
         heard.metadata,
         changed_at=now,
         recorded=heard.incarnation,
+        protocol=heard.protocol,
     )

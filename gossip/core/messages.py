@@ -11,9 +11,10 @@ A repair, when the fingerprints in two packets differ:
     A ── Pull of what A lacks; Alive, Ops, Offer of what B lacks ──▶ B
 """
 
+import enum
 from dataclasses import dataclass
 
-from .members import Address, State
+from .members import Address, Span, State
 
 KEY_BYTES = 8
 BUCKETS = 32
@@ -29,9 +30,10 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """The answer to the probe of that number, direct or relayed."""
+    """The answer to the probe of that number, direct or relayed, with up to 64 bytes of the application's."""
 
     number: int
+    payload: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Alive:
     incarnation: int
     address: Address
     metadata: bytes
+    protocol: Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ class Record:
     state: State
     address: Address
     metadata: bytes
+    protocol: Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +211,90 @@ class Done:
     """The sender's turn on a stream is over."""
 
 
+@dataclass(frozen=True, slots=True)
+class Namesake:
+    """Another run under the sender's, and the receiver's, own name.
+
+    Args:
+        started: the epoch with which the sender started; the one that started later gives way.
+        token: of chance, so that a node knows its own voice, whatever address that seems to come from.
+    """
+
+    started: int
+    token: int
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Of two namesakes the greater gives way."""
+        return (self.started, self.token)
+
+
+@dataclass(frozen=True, slots=True)
+class UserMessage:
+    """From one application to another: in a datagram, or up to 1 MiB over a stream."""
+
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """From one application to all, as a rumour.
+
+    Args:
+        origin: the member that sent it.
+        epoch: its run.
+        number: counts its broadcasts in this run, so that each is delivered once.
+        payload: up to 512 bytes.
+    """
+
+    origin: str
+    epoch: int
+    number: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class UserState:
+    """The application's state in a full exchange, up to 1 MiB."""
+
+    payload: bytes
+
+
+class KeyAction(enum.IntEnum):
+    """What to do with a key of the cluster."""
+
+    LIST = 0
+    INSTALL = 1
+    USE = 2
+    REMOVE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOrder:
+    """Change the keyring, over sealed streams only.
+
+    Args:
+        action: what to do.
+        key: 32 bytes to install; the id, 4 bytes, to use or remove; nothing to list.
+    """
+
+    action: KeyAction
+    key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeyReport:
+    """The keyring after an order.
+
+    Args:
+        ids: 4 bytes each, the one that seals first.
+        refusal: why the order was not carried out; empty if it was.
+    """
+
+    ids: bytes
+    refusal: str
+
+
 Message = (
     Ping
     | Ack
@@ -224,6 +312,12 @@ Message = (
     | Pull
     | Chunk
     | Done
+    | Namesake
+    | UserMessage
+    | Broadcast
+    | UserState
+    | KeyOrder
+    | KeyReport
 )
 
 

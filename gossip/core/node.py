@@ -10,38 +10,54 @@ the network. `now` is monotonic, in seconds, of the same clock in all calls.
 
 import random
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from dataclasses import replace
+from typing import Final, TypeGuard
 
+from .allow import AllowList
 from .awareness import Awareness
 from .config import GossipConfig
 from .context import Context, Timer
+from .delegate import Delegate
 from .directory import Directory, Replica
-from .errors import StateError, WireError
+from .errors import ConfigError, StateError, WireError
 from .events import (
     Event,
+    KeysChanged,
     MemberFailed,
+    MemberFlapping,
     MemberForgotten,
     MemberJoined,
     MemberLeft,
     MemberRecovered,
+    MemberSteady,
     MemberSuspected,
     MemberUpdated,
+    MessageReceived,
+    NameConflict,
     Paused,
     Rejected,
+    StateReceived,
 )
 from .exchange import Exchange, Purpose
+from .flaps import Flaps
+from .keyring import Keyring
 from .members import Address, Member, Members, State, check_metadata, check_name
 from .membership import Membership, record_message
 from .messages import (
     Ack,
     Alive,
+    Broadcast,
     Buckets,
     Dead,
     Entries,
     Entry,
+    KeyAction,
+    KeyOrder,
+    KeyReport,
     Left,
     Message,
     Nack,
+    Namesake,
     Offer,
     Ops,
     Packet,
@@ -50,14 +66,24 @@ from .messages import (
     Pull,
     Record,
     Suspect,
+    UserMessage,
+    UserState,
 )
 from .outbox import Datagram, Outbox, Stamp, room_bytes
+from .post import Post
 from .probe import Prober
 from .reconcile import Reconciler
+from .replay import Held, ReplayGuard
 from .rumours import Rumours, retransmit_limit
-from .seal import Carrier, Seal
+from .seal import Seal
 from .sharing import Sharing
-from .wire import DATAGRAM_INFLATED_MAX_BYTES, decode_packet
+from .wire import (
+    ACK_PAYLOAD_MAX_BYTES,
+    DATAGRAM_INFLATED_MAX_BYTES,
+    USER_MAX_BYTES,
+    decode_packet,
+    encode_message,
+)
 
 _PROBE: Final = (Timer.PROBE, "")
 _RELAY: Final = (Timer.RELAY, "")
@@ -68,6 +94,7 @@ _FAREWELL: Final = (Timer.FAREWELL, "")
 _ROUND_GAP_S: Final = 0.01  # rounds that fresh rumours bring forward are at least this far apart
 _FAREWELL_TO: Final = 8
 _REMIND_S: Final = 0.2  # somebody who takes part while believed dead is told so at most this often
+_NAMESAKE_S: Final = 1.0  # the same for somebody with this node's name
 
 
 class Node:
@@ -79,36 +106,61 @@ class Node:
         seal: wraps and unwraps packets.
         rng: all chance of the node; a run is a function of its seed and the calls.
         now: monotonic time, s.
+        delegate: the application, where it wants to be asked.
 
     Raises:
         ConfigError: the name or the metadata is not allowed.
     """
 
-    def __init__(self, config: GossipConfig, me: Member, seal: Seal, rng: random.Random, now: float) -> None:
+    def __init__(
+        self,
+        config: GossipConfig,
+        me: Member,
+        seal: Seal,
+        rng: random.Random,
+        now: float,
+        delegate: Delegate | None = None,
+    ) -> None:
         check_name(me.name)
         check_metadata(me.metadata)
         self._config = config
         self._rng = rng
         self._seal = seal
+        self._delegate = delegate or Delegate()
+        self._identity = Namesake(me.epoch, rng.getrandbits(64))
         self._members = Members(rng)
         room = room_bytes(config.datagram_max_bytes, seal, me.name)
         self._rumours = Rumours(config.members_max, room)
         self._outbox = Outbox(seal, self._rumours, stamp=self._stamp, limit=self._limit, room_bytes=room)
+        self._room_bytes = room
         self._context = Context(
-            config, rng, self._members, self._rumours, self._outbox, Awareness(config.awareness_max)
+            config,
+            rng,
+            self._members,
+            self._rumours,
+            self._outbox,
+            Awareness(config.awareness_max),
+            self._delegate,
+            AllowList(config.allow),
         )
         self._deadlines = self._context.deadlines
-        self._membership = Membership(self._context, me, self._observe)
+        self._membership = Membership(self._context, me, self._observe, self._address_namesake)
         self._sharing = Sharing(self._context, self._membership, room, self._fetch)
         self._prober = Prober(self._context, self._probe_by_stream, self._accuse)
+        self._guard = ReplayGuard(lambda: rng.getrandbits(32), lambda: 64 + 2 * len(self._members))
+        self._flaps = Flaps(config)
+        self._post = Post(self._context, me.name)
         self._seeds: tuple[Address, ...] = ()
         self._dials: list[Exchange] = []
-        self._dialling: set[Address] = set()
+        self._dialling: dict[tuple[Address, Purpose], Exchange] = {}
         self._farewell: dict[int, str] = {}
         self._round_at = now - _ROUND_GAP_S
         self._ran_at = now
         self._reminded: dict[str, float] = {}
+        self._namesake_at = now - _NAMESAKE_S
+        self.gave_way = False
         self.name = me.name
+        self.records_max = config.members_max + 1
         self._due = self._agenda()
         self._deadlines.set(_PROBE, now + rng.random() * config.probe_interval_s)
         self._deadlines.set(_SYNC, now + config.sync_interval_s * (0.5 + rng.random() / 2))
@@ -124,6 +176,16 @@ class Node:
     def health(self) -> int:
         """How much this node doubts itself; 0 is healthy."""
         return self._context.awareness.score
+
+    @property
+    def protocol(self) -> int:
+        """The version of the protocol that this node speaks: the highest one that all live members understand."""
+        return self._seal.version
+
+    @property
+    def keyring(self) -> Keyring:
+        """The cluster's keys, as this node knows them."""
+        return self._seal.keyring
 
     @property
     def directory(self) -> Directory:
@@ -168,9 +230,17 @@ class Node:
         found = map(self._members.get, self.directory.holders(key))
         return [member for member in found if member is not None]
 
+    def is_left_out(self, name: str, now: float) -> bool:
+        """Whether lookups leave a member out because it flapped."""
+        return self._flaps.out_until(name, now) is not None
+
+    def rtt_s(self, name: str) -> float | None:
+        """The smoothed round-trip time to a member, s, if it was ever measured."""
+        return self._prober.rtt_s(name)
+
     def next_deadline(self) -> float | None:
-        """When to call `tick`, s."""
-        return self._deadlines.next()
+        """When to call `tick`, s; never again if this node gave way to a namesake."""
+        return None if self.gave_way else self._deadlines.next()
 
     def datagrams(self) -> list[Datagram]:
         """Datagrams to send now; each is given once."""
@@ -230,6 +300,86 @@ class Node:
         self._check_present()
         self._sharing.withdraw(keys, now)
 
+    def ping(self, name: str, now: float) -> int:
+        """Ask a member for an answer. Returns the number that the `Answered` event will bear, if there is one.
+
+        Raises:
+            StateError: there is no such member.
+        """
+        return self._prober.ping(self._known(name), now)
+
+    def send(self, name: str, payload: bytes) -> None:
+        """Send a message to another application in one datagram, which may be lost.
+
+        Raises:
+            ConfigError: it does not fit a datagram; the message says what does.
+            StateError: there is no such member, or this node has left.
+        """
+        self._check_present()
+        target = self._known(name)
+        message = UserMessage(payload)
+        room = self._room_bytes - len(encode_message(UserMessage(b""))) - 2
+        if len(payload) > room:
+            raise ConfigError(f"a message of {len(payload)} bytes does not fit a datagram, {room} do; send it reliably")
+        self._outbox.send(target.address, [message])
+
+    def tell(self, name: str, payload: bytes) -> Exchange:
+        """A conversation that delivers a message to another application; its `answers` are not empty if it did.
+
+        Raises:
+            ConfigError: the message is longer than 1 MiB.
+            StateError: there is no such member, or this node has left.
+        """
+        self._check_present()
+        if len(payload) > USER_MAX_BYTES:
+            raise ConfigError(f"a message has at most {USER_MAX_BYTES} bytes, not {len(payload)}")
+        return self._conversation(self._known(name).address, Purpose.TELL, UserMessage(payload))
+
+    def broadcast(self, payload: bytes, now: float) -> None:
+        """Send a message to all other applications, as a rumour: most likely everybody gets it, and nobody twice.
+
+        Raises:
+            ConfigError: it is longer than 512 bytes, or than what fits a datagram.
+            StateError: this node has left.
+        """
+        self._check_present()
+        self._post.broadcast(payload, self.me.epoch, self._room_bytes)
+        self._settle(now)
+
+    def order(self, name: str, action: KeyAction, key: bytes = b"") -> Exchange:
+        """A conversation that has another member change its keyring; its `answers` are one `KeyReport`.
+
+        Raises:
+            ConfigError: this node seals nothing.
+            StateError: there is no such member, or this node has left.
+        """
+        self._check_present()
+        if not self._seal.speaks_sealed:
+            raise ConfigError("keys are changed through the cluster only where packets are sealed; use a key file")
+        return self._conversation(self._known(name).address, Purpose.KEYS, KeyOrder(action, key))
+
+    def change_keys(self, action: KeyAction, key: bytes = b"") -> None:
+        """Change this node's own keyring.
+
+        Args:
+            action: what to do.
+            key: 32 bytes to install; the id, 4 bytes, to use or remove.
+
+        Raises:
+            ConfigError: the keyring refuses; the message says why.
+        """
+        ring = self._seal.keyring
+        match action:
+            case KeyAction.LIST:
+                return
+            case KeyAction.INSTALL:
+                ring.install(key)
+            case KeyAction.USE:
+                ring.use(key)
+            case KeyAction.REMOVE:
+                ring.remove(key)
+                self._seal.forget(key)
+
     def leave(self, now: float) -> None:
         """Say goodbye; `farewell_heard` tells when enough have confirmed it. Keep running for that long."""
         if self.me.state is State.LEFT:
@@ -246,18 +396,25 @@ class Node:
 
     def receive(self, payload: bytes, source: Address, now: float) -> None:
         """Take a datagram. Whatever is wrong with it becomes a `Rejected` event."""
+        if self.gave_way:
+            return
         self._notice_pause(now)
         try:
             if len(payload) > self._config.datagram_max_bytes:
                 raise WireError("size", "the datagram is longer than any of ours")
-            packet = decode_packet(self._seal.unwrap(payload, Carrier.DATAGRAM), DATAGRAM_INFLATED_MAX_BYTES)
-            self._take(packet, source, now)
+            self._check_source(source)
+            opened = self._seal.unwrap(payload)
+            packet = decode_packet(opened.packet, DATAGRAM_INFLATED_MAX_BYTES)
+            if opened.run is None or self._is_fresh(opened.run, Held(packet, source, opened.counter), now):
+                self._take(packet, source, now)
         except WireError as error:
             self._context.emit(Rejected(error.reason, source))
         self._settle(now)
 
     def tick(self, now: float) -> None:
         """Do what is due."""
+        if self.gave_way:
+            return
         self._notice_pause(now)
         while (due := self._deadlines.pop_due(now)) is not None:
             timer, name = due
@@ -265,16 +422,27 @@ class Node:
         self._settle(now)
 
     def answer(self, source: Address) -> Exchange:
-        """This node's half of a conversation that somebody opened."""
-        return Exchange(self, self._seal, source, purpose=None)
+        """This node's half of a conversation that somebody opened.
+
+        Raises:
+            WireError: nobody may from there.
+        """
+        self._check_source(source)
+        return Exchange(self, self._seal.channel(dialled=False), source, purpose=None)
 
     def hang_up(self, exchange: Exchange, now: float, error: WireError | None = None) -> None:
-        """A conversation of `dials` or `answer` ended, with the error that `feed` raised if it did."""
-        if exchange.dialled:
-            self._dialling.discard(exchange.remote)
+        """A conversation ended, with the error that `feed` raised if it did."""
+        if exchange.purpose is not None and self._dialling.get((exchange.remote, exchange.purpose)) is exchange:
+            del self._dialling[exchange.remote, exchange.purpose]
         if error is not None:
             self._context.emit(Rejected(error.reason, exchange.remote))
+            if error.reason == "self" and exchange.dialled:
+                self._address_namesake(exchange.remote, now)
         self._settle(now)
+
+    def doubt(self) -> None:
+        """The shell noticed that this process runs late: it is to judge others more slowly."""
+        self._context.awareness.add(1)
 
     # Exchanges call these
 
@@ -287,15 +455,48 @@ class Node:
         """Take a complete filter that arrived over a stream."""
         self._sharing.install(entry, bits_log2, bits, now)
 
-    def frame(self, messages: list[Message]) -> bytes:
-        """The payload of one stream frame."""
-        return self._outbox.frame(messages)
+    def packet(self, messages: list[Message]) -> bytes:
+        """These messages as a packet, for a stream."""
+        return self._outbox.packet(map(encode_message, messages))
+
+    def state(self) -> bytes:
+        """The application's state, for a full exchange."""
+        return self._delegate.state(joining=not self._members.live_count)
+
+    def merge(self, records: list[Record], packet: Packet, now: float) -> None:
+        """Take what another node knows of members; the application may refuse what a stranger brings.
+
+        Raises:
+            WireError: the application refused.
+        """
+        sender = self._members.get(packet.sender)
+        if (sender is None or not sender.live) and not self._delegate.merge([_stated(it, now) for it in records]):
+            raise WireError("veto", "the application does not want these members")
+        for record in records:
+            self._membership.hear_record(record, now)
+
+    def obey(self, order: KeyOrder) -> KeyReport:
+        """Carry out another member's order about keys."""
+        refusal = ""
+        try:
+            self.change_keys(order.action, order.key)
+        except ConfigError as error:
+            refusal = str(error)
+        if order.action is not KeyAction.LIST and not refusal:
+            self._context.emit(KeysChanged(self.keyring.ids))
+        return KeyReport(b"".join(self.keyring.ids), refusal)
 
     def hear(self, message: Message, packet: Packet, source: Address, now: float) -> None:
         """Take one message; unlike on datagrams, the source of a stream tells no gossip address."""
         match message:
             case Ack():
-                self._hear_ack(message.number, packet.sender)
+                self._hear_ack(message, packet.sender, now)
+            case UserMessage():
+                self._context.emit(MessageReceived(packet.sender, message.payload))
+            case UserState():
+                self._context.emit(StateReceived(packet.sender, message.payload))
+            case Broadcast():
+                self._post.hear(message)
             case Alive():
                 self._membership.hear_alive(message, now)
             case Suspect():
@@ -304,8 +505,6 @@ class Node:
                 self._membership.hear_dead(message, now)
             case Left():
                 self._membership.hear_left(message, now)
-            case Record():
-                self._membership.hear_record(message, now)
             case Ops():
                 sender = self._members.get(packet.sender)
                 self._sharing.hear_ops(message, sender.address if sender else source, now)
@@ -316,7 +515,8 @@ class Node:
 
     def _take(self, packet: Packet, source: Address, now: float) -> None:
         if packet.sender == self.name:
-            raise WireError("self", "a packet under this node's own name")
+            self._meet_namesake(packet, source, now)
+            return
         for message in packet.messages:
             self._take_message(message, packet, source, now)
         sender = self._members.get(packet.sender)
@@ -326,6 +526,33 @@ class Node:
             self._remind(sender, now)
         elif sender.live and self.me.state is not State.LEFT:
             self._sharing.hear_fingerprint(packet.fingerprint, sender, now)
+
+    def _check_source(self, source: Address) -> None:
+        if not self._context.allowed.allows(source.host):
+            raise WireError("allow", "from outside of the networks that are allowed")
+
+    def _is_fresh(self, run: bytes, held: Held, now: float) -> bool:
+        """Whether a sealed packet may be taken: it is no replay, and of a run that has proven to be alive.
+
+        A stranger's packet waits. Its pings are answered, for it has to prove this node's run too.
+        """
+        if not self._guard.admit(run, held.counter):
+            raise WireError("replay", "a packet that was here before")
+        if self._guard.believes(run):
+            return True
+        packet, asked = held.packet, self._guard.asked(run)
+        acks = [message for message in packet.messages if isinstance(message, Ack)]
+        if any(ack.number == asked or self._hear_ack(ack, packet.sender, now) for ack in acks):
+            for waiting in self._guard.believe(run):
+                self._take(waiting.packet, waiting.source, now)
+            return True
+        answers: list[Message] = [self._ack(it) for it in packet.messages if self._is_for_me(it)]
+        rest = tuple(message for message in packet.messages if not isinstance(message, Ping | Ack))
+        if self._guard.hold(run, replace(held, packet=replace(packet, messages=rest)), now):
+            answers.append(Ping(asked, packet.sender))
+        if answers:
+            self._outbox.send_bare(held.source, answers[:2])
+        return False
 
     def _take_message(self, message: Message, packet: Packet, source: Address, now: float) -> None:
         """Answers go to where the packet came from, or to a member's known address: nobody can aim them elsewhere."""
@@ -358,17 +585,48 @@ class Node:
                 self._sharing.hear_offer(message, sender.address, now)
 
     def _answer_ping(self, ping: Ping, name: str, source: Address) -> None:
-        if ping.target != self.name:
+        if not self._is_for_me(ping):
             return
-        messages: list[Message] = [Ack(ping.number)]
         sender = self._members.get(name)
-        if sender is not None and sender.state is State.SUSPECT:
+        if sender is None:
+            self._outbox.send_bare(source, [self._ack(ping)])
+            return
+        messages: list[Message] = [self._ack(ping)]
+        if sender.state is State.SUSPECT:
             messages.append(self._accuse(sender))
         self._outbox.send(source, messages)
 
-    def _hear_ack(self, number: int, sender: str) -> None:
-        if self._farewell.pop(number, None) is None:
-            self._prober.acknowledge(number, sender)
+    def _is_for_me(self, message: Message) -> TypeGuard[Ping]:
+        return isinstance(message, Ping) and message.target == self.name
+
+    def _ack(self, ping: Ping) -> Ack:
+        return Ack(ping.number, self._delegate.acknowledge()[:ACK_PAYLOAD_MAX_BYTES])
+
+    def _hear_ack(self, ack: Ack, sender: str, now: float) -> bool:
+        """Take an answer. Returns whether anybody waited for it."""
+        if self._farewell.get(ack.number) == sender:
+            del self._farewell[ack.number]
+            return True
+        return self._prober.acknowledge(ack, sender, now)
+
+    def _address_namesake(self, address: Address, now: float) -> None:
+        """Somebody at this address may have this node's name: let the two find out who gives way."""
+        if address != self.me.address and now - self._namesake_at >= _NAMESAKE_S:
+            self._namesake_at = now
+            self._outbox.send_bare(address, [self._identity])
+
+    def _meet_namesake(self, packet: Packet, source: Address, now: float) -> None:
+        """A packet under this node's own name: of the two, the one that started later gives way, and says no more."""
+        if source == self.me.address or self.me.state is State.LEFT:
+            raise WireError("self", "a packet under this node's own name")
+        for message in packet.messages:
+            if isinstance(message, Namesake):
+                if message.token != self._identity.token:
+                    self._address_namesake(source, now)
+                    self.gave_way = self._identity.order > message.order
+                    self._context.emit(NameConflict(source, gives_way=self.gave_way))
+                return
+        self._address_namesake(source, now)
 
     def _remind(self, sender: Member, now: float) -> None:
         """Tell a member that takes part while it is believed dead, so that it refutes."""
@@ -391,6 +649,7 @@ class Node:
             Timer.FAREWELL: lambda _, now: self._say_farewell(now),
             Timer.SUSPICION: self._membership.expire_suspicion,
             Timer.FORGET: self._membership.forget,
+            Timer.STEADY: self._check_steady,
         }
 
     def _nack(self, now: float) -> None:
@@ -480,10 +739,40 @@ class Node:
     def _observe(self, before: Member | None, after: Member | None, now: float) -> None:
         self._sharing.note(before, after, now)
         self._context.events += _changes(before, after)
+        self._seal.version = self._members.common(self._config.protocol).high
+        self._note_flap(before, after, now)
         if after is None and before is not None:
             self._reminded.pop(before.name, None)
+            self._prober.forget(before.name)
+            self._post.forget(before.name)
+            self._flaps.forget(before.name)
         if after is not None and after.state is State.DEAD:
             self._deadlines.bring_forward(_HEAL, now + self._config.heal_interval_s)
+
+    def _note_flap(self, before: Member | None, after: Member | None, now: float) -> None:
+        if after is None:
+            return
+        if after.state is State.DEAD and (before is None or before.live):
+            self._flaps.failed(after.name, now)
+        if after.state is not State.ALIVE:
+            return
+        returned = before is not None and before.state is State.DEAD
+        until = self._flaps.returned(after.name, now) if returned else self._flaps.out_until(after.name, now)
+        if until is not None:
+            self.directory.count(after.name, counted=False)
+            self._deadlines.set((Timer.STEADY, after.name), until)
+            if returned:
+                self._context.emit(MemberFlapping(after, until))
+
+    def _check_steady(self, name: str, now: float) -> None:
+        """A member that flapped may have been steady for long enough."""
+        member = self._members.get(name)
+        until = self._flaps.out_until(name, now)
+        if until is not None:
+            self._deadlines.set((Timer.STEADY, name), until)
+        elif member is not None and member.state is State.ALIVE:
+            self.directory.count(name, counted=True)
+            self._context.emit(MemberSteady(member))
 
     def _stamp(self) -> Stamp:
         return Stamp(self.name, self.me.epoch, self.fingerprint)
@@ -501,9 +790,19 @@ class Node:
         self._dial(target.address, Purpose.PROBE, Ping(number, target.name))
 
     def _dial(self, address: Address, purpose: Purpose, *opening: Message) -> None:
-        if len(self._dialling) < self._config.streams_max and address not in self._dialling:
-            self._dialling.add(address)
-            self._dials.append(Exchange(self, self._seal, address, purpose=purpose, opening=opening))
+        name = (address, purpose)
+        if len(self._dialling) < self._config.streams_max and name not in self._dialling:
+            self._dialling[name] = self._conversation(address, purpose, *opening)
+            self._dials.append(self._dialling[name])
+
+    def _conversation(self, address: Address, purpose: Purpose, *opening: Message) -> Exchange:
+        return Exchange(self, self._seal.channel(dialled=True), address, purpose=purpose, opening=opening)
+
+    def _known(self, name: str) -> Member:
+        member = self._members.get(name)
+        if member is None:
+            raise StateError(f"there is no member {name!r}")
+        return member
 
     def _unreached_seeds(self) -> list[Address]:
         reached = {member.address for member in self._members if member.live}
@@ -533,6 +832,12 @@ def _changes(before: Member | None, after: Member | None) -> list[Event]:
         case State.LEFT if was is not State.LEFT:
             return [MemberLeft(after)]
     return []
+
+
+def _stated(record: Record, now: float) -> Member:
+    """A member as a record states it."""
+    said = (record.name, record.address, record.epoch, record.incarnation, record.state, record.metadata)
+    return Member(*said, changed_at=now, recorded=record.incarnation, protocol=record.protocol)
 
 
 def _public(member: Member) -> tuple[Address, int, bytes]:

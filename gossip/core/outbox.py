@@ -1,12 +1,12 @@
 """Datagrams on their way out: messages and rumours packed to size, stamped and sealed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from .members import Address
 from .messages import Message
 from .rumours import Rumours
-from .seal import Carrier, Seal
+from .seal import Seal
 from .wire import encode_message, encode_packet, packet_overhead
 
 
@@ -67,6 +67,10 @@ class Outbox:
         told = self._rumours.take(room, self._limit())
         self._pack(destination, parts + [encoded for encoded in told if encoded not in parts])
 
+    def send_bare(self, destination: Address, messages: Sequence[Message]) -> None:
+        """Send a few short messages and nothing else: a stranger gets no more than it sent."""
+        self._pack(destination, [encode_message(message) for message in messages])
+
     def send_rumours(self, destination: Address) -> bool:
         """Send a datagram of rumours. Returns whether there were any."""
         told = self._rumours.take(self._room_bytes, self._limit())
@@ -79,16 +83,13 @@ class Outbox:
         waiting, self._waiting = self._waiting, []
         return waiting
 
-    def frame(self, messages: Sequence[Message]) -> bytes:
-        """The payload of one stream frame."""
+    def packet(self, messages: Iterable[bytes]) -> bytes:
+        """Encoded messages as a packet that bears this node's stamp of now."""
         stamp = self._stamp()
-        packet = encode_packet(stamp.sender, stamp.epoch, stamp.fingerprint, map(encode_message, messages))
-        return self._seal.wrap(packet, Carrier.STREAM)
+        return encode_packet(stamp.sender, stamp.epoch, stamp.fingerprint, messages)
 
     def _pack(self, destination: Address, parts: list[bytes]) -> None:
-        stamp = self._stamp()
-        packet = encode_packet(stamp.sender, stamp.epoch, stamp.fingerprint, parts)
-        self._waiting.append(Datagram(self._seal.wrap(packet, Carrier.DATAGRAM), destination))
+        self._waiting.append(Datagram(self._seal.wrap(self.packet(parts)), destination))
 
 
 def room_bytes(datagram_max_bytes: int, seal: Seal, sender: str) -> int:

@@ -16,11 +16,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from .context import Context
+from .events import Answered
 from .members import Address, Member, State
 from .messages import Ack, Message, Nack, Ping, ProbeRequest
 from .wire import U32_MAX
 
 _RELAYS_MAX: Final = 256
+_ASKED_MAX: Final = 256
+_RTT_MEMORY: Final = 7 / 8
 _RELAY_SHARE: Final = 0.8  # of the probe timeout, then a nack; it must arrive before the asker's interval ends
 
 
@@ -36,6 +39,7 @@ class Phase(enum.Enum):
 class _Round:
     target: str
     number: int
+    sent_at: float
     relays: set[str] = field(default_factory=set)
     nacked: set[str] = field(default_factory=set)
 
@@ -63,12 +67,15 @@ class Prober:
         self._members = context.members
         self._awareness = context.awareness
         self._send = context.outbox.send
+        self._emit = context.emit
         self._dial = dial
         self._accuse = accuse
         self._number = context.rng.randint(0, U32_MAX)
         self._round: _Round | None = None
         self._ends_at = 0.0
         self._relays: dict[int, _Relay] = {}
+        self._asked: dict[int, tuple[str, float]] = {}
+        self._rtts_s: dict[str, float] = {}
         self.phase = Phase.IDLE
 
     def advance(self, now: float) -> tuple[float, str | None]:
@@ -86,18 +93,49 @@ class Prober:
                 failed = self._fail()
                 return self._begin(now), failed
 
-    def acknowledge(self, number: int, sender: str) -> bool:
+    def ping(self, target: Member, now: float) -> int:
+        """Ask a member for an answer, out of turn. Returns the number of the ping."""
+        number = self._next_number()
+        if len(self._asked) >= _ASKED_MAX:
+            del self._asked[next(iter(self._asked))]
+        self._asked[number] = (target.name, now)
+        self._send(target.address, [Ping(number, target.name)])
+        return number
+
+    def rtt_s(self, name: str) -> float | None:
+        """The smoothed round-trip time to a member, s, if it was ever measured."""
+        return self._rtts_s.get(name)
+
+    def forget(self, name: str) -> None:
+        """The member is no more."""
+        self._rtts_s.pop(name, None)
+
+    def acknowledge(self, ack: Ack, sender: str, now: float) -> bool:
         """An answer arrived. Returns whether anybody waited for it."""
-        relay = self._relays.pop(number, None)
+        relay = self._relays.pop(ack.number, None)
         if relay is not None:
             self._send(relay.asker, [Ack(relay.number)])
             return True
+        asked = self._asked.get(ack.number)
+        if asked is not None and asked[0] == sender:
+            del self._asked[ack.number]
+            self._measured(ack, sender, now - asked[1])
+            return True
         waiting = self._round
-        if waiting is None or waiting.number != number or sender not in (waiting.target, *waiting.relays):
+        if waiting is None or waiting.number != ack.number or sender not in (waiting.target, *waiting.relays):
             return False
+        if sender == waiting.target:
+            self._measured(ack, sender, now - waiting.sent_at)
         self._awareness.add(-1)
         self._round = None
         return True
+
+    def _measured(self, ack: Ack, name: str, rtt_s: float) -> None:
+        """Note a round trip. Source: RFC 6298 section 2 for the smoothing."""
+        member = self._members.get(name)
+        if member is not None:
+            self._rtts_s[name] = rtt_s + _RTT_MEMORY * (self._rtts_s.get(name, rtt_s) - rtt_s)
+            self._emit(Answered(member, ack.number, rtt_s, ack.payload))
 
     def refuse(self, number: int, sender: str) -> None:
         """A relay says that it is there but the target is silent: this node's own link is good."""
@@ -136,7 +174,7 @@ class Prober:
         if target is None:
             return self._ends_at
         self.phase = Phase.DIRECT
-        self._round = _Round(target.name, self._next_number())
+        self._round = _Round(target.name, self._next_number(), now)
         messages: list[Message] = [Ping(self._round.number, target.name)]
         if target.state is State.SUSPECT:
             messages.append(self._accuse(target))

@@ -2,8 +2,9 @@
 
 A rumour has a class and a slot within it; a newer one in the same slot replaces the older. That bounds the queue by
 the number of slots, and makes an outdated rumour vanish as soon as a better one is heard. A packet takes rumours that
-were told least first, the newest of those first. Both classes have half of a packet reserved; what one leaves unused
-is the other's: a storm of membership news cannot starve the directory, nor the other way round.
+were told least first, the newest of those first. The classes take turns in leading: the leader may fill the whole
+packet, the others get what it leaves. So each class has every third packet to itself if it needs it, and a storm of
+membership news cannot starve the directory or the application, nor a long rumour wait behind short ones for ever.
 
 A rumour that could never fit a packet is refused when it is added, not stuck in the queue.
 
@@ -12,8 +13,10 @@ Source: SWIM section 4.1; memberlist queue.go.
 
 import enum
 import math
-from collections.abc import Collection, Hashable
-from dataclasses import dataclass
+from collections.abc import Hashable
+from typing import Final
+
+_SMALLEST_BYTES: Final = 16  # no rumour is shorter: with less room than this the rest need not be looked at
 
 
 class Topic(enum.Enum):
@@ -21,14 +24,52 @@ class Topic(enum.Enum):
 
     MEMBERSHIP = 0
     DIRECTORY = 1
+    USER = 2
 
 
-@dataclass(slots=True, eq=False)
-class _Rumour:
-    slot: Hashable
-    encoded: bytes
-    told: int
-    order: int
+_TOPICS: Final = tuple(Topic)
+
+
+class _Queue:
+    """The rumours of one class, in tiers: those of tier i were told i times, the newest last."""
+
+    def __init__(self) -> None:
+        self._tiers: list[dict[Hashable, bytes]] = []
+        self._tier_of: dict[Hashable, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._tier_of)
+
+    def put(self, slot: Hashable, encoded: bytes, tier: int) -> None:
+        self.drop(slot)
+        while len(self._tiers) <= tier:
+            self._tiers.append({})
+        self._tiers[tier][slot] = encoded
+        self._tier_of[slot] = tier
+
+    def drop(self, slot: Hashable) -> None:
+        tier = self._tier_of.pop(slot, None)
+        if tier is not None:
+            del self._tiers[tier][slot]
+
+    def drop_most_told(self) -> None:
+        self.drop(next(slot for tier in reversed(self._tiers) for slot in tier))
+
+    def take(self, room: int, limit: int) -> list[bytes]:
+        picked = []
+        for tier, rumours in enumerate(self._tiers):
+            for slot, encoded in reversed(rumours.items()):
+                if room < _SMALLEST_BYTES:
+                    break
+                if len(encoded) <= room:
+                    room -= len(encoded)
+                    picked.append((slot, encoded, tier))
+        for slot, encoded, tier in reversed(picked):
+            if tier + 1 >= limit:
+                self.drop(slot)
+            else:
+                self.put(slot, encoded, tier + 1)
+        return [encoded for _, encoded, _ in picked]
 
 
 class Rumours:
@@ -44,59 +85,37 @@ class Rumours:
     def __init__(self, slots_max: int, packet_max_bytes: int) -> None:
         self._slots_max = slots_max
         self._packet_max_bytes = packet_max_bytes
-        self._queues: dict[Topic, dict[Hashable, _Rumour]] = {topic: {} for topic in Topic}
-        self._order = 0
+        self._queues = {topic: _Queue() for topic in _TOPICS}
+        self._leader = 0
         self.fresh = False
 
     def __len__(self) -> int:
-        return sum(len(queue) for queue in self._queues.values())
-
-    def __bool__(self) -> bool:
-        return any(self._queues.values())
+        return sum(map(len, self._queues.values()))
 
     def add(self, topic: Topic, slot: Hashable, encoded: bytes, *, told: int = 0) -> None:
         """Queue a rumour; `told` counts the times it was sent already."""
         if len(encoded) > self._packet_max_bytes:
             raise ValueError(f"a rumour of {len(encoded)} bytes does not fit a packet")
-        self._order += 1
         self.fresh = True
         queue = self._queues[topic]
-        queue[slot] = _Rumour(slot, encoded, told, self._order)
+        queue.put(slot, encoded, told)
         if len(queue) > self._slots_max:
-            del queue[max(queue.values(), key=lambda rumour: (rumour.told, -rumour.order)).slot]
+            queue.drop_most_told()
 
     def drop(self, topic: Topic, slot: Hashable) -> None:
         """Forget a rumour; unknown slots are fine."""
-        self._queues[topic].pop(slot, None)
+        self._queues[topic].drop(slot)
 
     def take(self, budget_bytes: int, limit: int) -> list[bytes]:
         """Rumours for one packet, at most `budget_bytes` together; told `limit` times, they leave the queue."""
-        if not self:
-            return []
-        directory = self._pick(Topic.DIRECTORY, budget_bytes // 2, ())
-        membership = self._pick(Topic.MEMBERSHIP, budget_bytes - _size(directory), ())
-        directory += self._pick(Topic.DIRECTORY, budget_bytes - _size(directory) - _size(membership), directory)
-        for topic, picked in ((Topic.DIRECTORY, directory), (Topic.MEMBERSHIP, membership)):
-            self._tell(topic, picked, limit)
-        return [rumour.encoded for rumour in (*directory, *membership)]
-
-    def _pick(self, topic: Topic, room: int, besides: Collection[_Rumour]) -> list[_Rumour]:
-        picked: list[_Rumour] = []
-        for rumour in sorted(self._queues[topic].values(), key=lambda rumour: (rumour.told, -rumour.order)):
-            if len(rumour.encoded) <= room and rumour not in besides:
-                room -= len(rumour.encoded)
-                picked.append(rumour)
-        return picked
-
-    def _tell(self, topic: Topic, picked: list[_Rumour], limit: int) -> None:
-        for rumour in picked:
-            rumour.told += 1
-            if rumour.told >= limit:
-                del self._queues[topic][rumour.slot]
-
-
-def _size(picked: list[_Rumour]) -> int:
-    return sum(len(rumour.encoded) for rumour in picked)
+        self._leader = (self._leader + 1) % len(_TOPICS)
+        taken: list[bytes] = []
+        for topic in (*_TOPICS[self._leader :], *_TOPICS[: self._leader]):
+            if self._queues[topic]:
+                picked = self._queues[topic].take(budget_bytes, limit)
+                budget_bytes -= sum(map(len, picked))
+                taken += picked
+        return taken
 
 
 def retransmit_limit(mult: int, live_count: int) -> int:

@@ -1,107 +1,270 @@
-"""The outermost layer of every datagram and stream frame: which cluster, and whether it is sealed.
+"""The outermost layer of every datagram and stream frame: which protocol, which cluster, and whether it is sealed.
 
-    plain    = 0x10, 4 bytes of sha256(label), packet
-    sealed   = 0x11, 4 bytes of key id, 12 bytes of nonce, AES-256-GCM(packet) with its 16-byte tag
+    first byte          = version of the protocol << 4 | 1 if sealed
+    plain               = first byte, 4 bytes of sha256(label), packet
+    sealed datagram     = first byte, key id (4), run (12), counter (8), AES-256-GCM(packet) with its tag (16)
+    sealed frame        = first byte, key id (4), AES-256-GCM(packet) with its tag (16)
 
-The associated data of a seal is the header, the carrier (datagram or stream) and the label: a packet cannot be carried
-over from another cluster, or from one carrier to the other. The key id picks the one key to try. With keys, plain
-packets are dropped unread; without, sealed ones are. Nonces are injected, for they must be unique and this is the core.
+Every process draws a run of 12 random bytes when it starts, and seals under a key of its own, HKDF-SHA256(cluster key,
+run), with a counter as the nonce: no nonce can ever be used twice under one key, whatever the number of nodes. The
+counter lets the receiver drop what it has seen before (module `replay`). A stream has its own keys, derived from
+random bytes of both ends: no frame fits another stream, another place in its own, or the other direction.
+
+The associated data are everything before the ciphertext, and the label. The key id picks the one key to try.
+
+Source: NIST SP 800-38D section 8.2.1 (deterministic nonces); RFC 5869 (HKDF).
 """
 
 import enum
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from .errors import ConfigError, WireError
+from .errors import WireError
+from .keyring import ID_BYTES, KEY_BYTES, Keyring
+from .members import Span
 
-PLAIN: Final = 0x10  # version 1 in the upper half
-SEALED: Final = 0x11
-KEY_BYTES: Final = 32
-NONCE_BYTES: Final = 12
-TAG_BYTES: Final = 16
-ID_BYTES: Final = 4
+RUN_BYTES: Final = 12
+GREETING_BYTES: Final = 17
+_COUNTER_BYTES: Final = 8
+_NONCE_BYTES: Final = 12
+_TAG_BYTES: Final = 16
+_HEAD_BYTES: Final = 1 + ID_BYTES
+_CIPHERS_MAX: Final = 16384
 
 
-class Carrier(enum.Enum):
-    """What carries a packet; part of the associated data."""
+class Sealing(enum.Enum):
+    """What a node with keys says and accepts: the steps from a plain cluster to a sealed one, each on all nodes."""
 
-    DATAGRAM = b"D"
-    STREAM = b"S"
+    ALLOW = "allow"  # says plain packets, accepts both
+    PREFER = "prefer"  # says sealed packets, accepts both
+    REQUIRE = "require"  # says and accepts sealed packets only
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A datagram without its seal.
+
+    Args:
+        packet: what was inside.
+        run: of the process that sealed it; None if it came plain.
+        counter: of the packet within the run.
+    """
+
+    packet: bytes
+    run: bytes | None = None
+    counter: int = 0
 
 
 class Seal:
-    """Wraps and unwraps packets.
+    """Wraps and unwraps the packets of one process.
 
     Args:
         label: the cluster's name.
-        keys: 32 bytes each; the first one seals, all of them open. None: plain packets.
-        nonces: gives 12 bytes, never the same ones twice under one key; not called without keys.
-
-    Raises:
-        ConfigError: a key has another length, or two of them are equal.
+        keyring: empty: plain packets only.
+        protocol: the versions that this node understands.
+        entropy: gives that many unpredictable bytes, never the same ones twice.
+        sealing: what is said and accepted, with keys.
     """
 
-    def __init__(self, label: str, keys: Sequence[bytes], nonces: Callable[[], bytes]) -> None:
-        if any(len(key) != KEY_BYTES for key in keys):
-            raise ConfigError(f"a cluster key has {KEY_BYTES} bytes")
+    def __init__(
+        self,
+        label: str,
+        keyring: Keyring,
+        protocol: Span,
+        entropy: Callable[[int], bytes],
+        sealing: Sealing = Sealing.REQUIRE,
+    ) -> None:
+        self.keyring = keyring
+        self.version = protocol.high
         self._label = label.encode()
-        self._nonces = nonces
-        self._ciphers = {key_id(key): AESGCM(key) for key in keys}
-        if len(self._ciphers) != len(keys):
-            raise ConfigError("a cluster key is given twice")
-        self._primary = key_id(keys[0]) if keys else None
-        self._plain_head = bytes((PLAIN,)) + hashlib.sha256(self._label).digest()[:ID_BYTES]
+        self._label_hash = hashlib.sha256(self._label).digest()[:ID_BYTES]
+        self.protocol = protocol
+        self._entropy = entropy
+        self._plain_is_fine = not keyring or sealing is not Sealing.REQUIRE
+        self.speaks_sealed = bool(keyring) and sealing is not Sealing.ALLOW
+        self._run = entropy(RUN_BYTES) if keyring else b""
+        self._counter = 0
+        self._ciphers: dict[bytes, AESGCM] = {}
 
     @property
     def overhead(self) -> int:
-        """Bytes that wrapping adds."""
-        return 1 + ID_BYTES + (NONCE_BYTES + TAG_BYTES if self._primary else 0)
+        """Bytes that wrapping a datagram adds, at most."""
+        return _HEAD_BYTES + (RUN_BYTES + _COUNTER_BYTES + _TAG_BYTES if self.keyring else 0)
 
-    def wrap(self, packet: bytes, carrier: Carrier) -> bytes:
-        """The bytes to send."""
-        if self._primary is None:
-            return self._plain_head + packet
-        head = bytes((SEALED,)) + self._primary
-        nonce = self._nonces()
-        return head + nonce + self._ciphers[self._primary].encrypt(nonce, packet, self._associated(head, carrier))
+    def wrap(self, packet: bytes) -> bytes:
+        """The datagram to send."""
+        if not self.speaks_sealed:
+            return self._plain(packet, self.version)
+        counter = self._counter.to_bytes(_COUNTER_BYTES, "big")
+        self._counter += 1
+        identity = self.keyring.primary
+        head = _first_byte(self.version, sealed=True) + identity + self._run + counter
+        cipher = self._ciphers.get(identity + self._run)
+        if cipher is None:
+            cipher = self._derive(identity, self._run)
+            self._keep(identity + self._run, cipher)
+        return head + cipher.encrypt(_nonce(counter), packet, head + self._label)
 
-    def unwrap(self, payload: bytes, carrier: Carrier) -> bytes:
+    def unwrap(self, datagram: bytes) -> Opened:
         """The packet inside.
 
         Raises:
             WireError: it is not of this cluster; the reason is size, version, cluster, key or seal.
         """
-        head = payload[: 1 + ID_BYTES]
-        if len(payload) <= self.overhead:
+        if not self._is_sealed(datagram):
+            return Opened(self._unwrap_plain(datagram))
+        end = _HEAD_BYTES + RUN_BYTES + _COUNTER_BYTES
+        if len(datagram) <= end + _TAG_BYTES:
             raise WireError("size", "shorter than a header")
-        if head[0] not in (PLAIN, SEALED):
-            raise WireError("version", "another version of the protocol")
-        if (head[0] == SEALED) is (self._primary is None):
-            raise WireError("seal", "sealed where plain packets are spoken, or plain where sealed ones are")
-        if self._primary is None:
-            return self._unwrap_plain(head, payload)
-        cipher = self._ciphers.get(head[1:])
-        if cipher is None:
-            raise WireError("key", "sealed with a key that this node does not have")
-        nonce, sealed = payload[len(head) : len(head) + NONCE_BYTES], payload[len(head) + NONCE_BYTES :]
-        try:
-            return cipher.decrypt(nonce, sealed, self._associated(head, carrier))
-        except InvalidTag as error:
-            raise WireError("seal", "the seal is broken, or of another cluster") from error
+        identity, run = datagram[1:_HEAD_BYTES], datagram[_HEAD_BYTES : _HEAD_BYTES + RUN_BYTES]
+        counter = datagram[end - _COUNTER_BYTES : end]
+        known = self._ciphers.get(identity + run)
+        cipher = known or self._derive(identity, run)
+        packet = _open(cipher, _nonce(counter), datagram[end:], datagram[:end] + self._label)
+        if known is None:
+            self._keep(identity + run, cipher)
+        return Opened(packet, run, int.from_bytes(counter, "big"))
 
-    def _unwrap_plain(self, head: bytes, payload: bytes) -> bytes:
-        if head != self._plain_head:
+    def forget(self, identity: bytes) -> None:
+        """A key is gone: what was derived from it goes too."""
+        self._ciphers = {name: cipher for name, cipher in self._ciphers.items() if not name.startswith(identity)}
+
+    def channel(self, *, dialled: bool) -> "Channel":
+        """The seal of a new stream."""
+        span = bytes((self.protocol.low << 4 | self.protocol.high,))
+        return Channel(self, span + self._entropy(GREETING_BYTES - 1), dialled=dialled)
+
+    def _plain(self, packet: bytes, version: int) -> bytes:
+        return _first_byte(version, sealed=False) + self._label_hash + packet
+
+    def _is_sealed(self, payload: bytes) -> bool:
+        """Whether these bytes are sealed, if they are acceptable at all."""
+        if len(payload) <= _HEAD_BYTES:
+            raise WireError("size", "shorter than a header")
+        version, kind = payload[0] >> 4, payload[0] & 15
+        if version not in self.protocol or kind > 1:
+            raise WireError("version", f"version {version} of the protocol, this node speaks {self.protocol}")
+        if kind and not self.keyring:
+            raise WireError("seal", "sealed where plain packets are spoken")
+        if not kind and not self._plain_is_fine:
+            raise WireError("seal", "plain where sealed packets are spoken")
+        return bool(kind)
+
+    def _unwrap_plain(self, payload: bytes) -> bytes:
+        if payload[1:_HEAD_BYTES] != self._label_hash:
             raise WireError("cluster", "of a cluster with another label")
-        return payload[len(head) :]
+        return payload[_HEAD_BYTES:]
 
-    def _associated(self, head: bytes, carrier: Carrier) -> bytes:
-        return head + carrier.value + self._label
+    def _derive(self, identity: bytes, salt: bytes, info: bytes = b"datagrams") -> AESGCM:
+        key = self.keyring.get(identity)
+        if key is None:
+            raise WireError("key", f"sealed with the key {identity.hex()}, which this node does not have")
+        return AESGCM(HKDF(SHA256(), KEY_BYTES, salt, b"skvaller gossip " + info).derive(key))
+
+    def _keep(self, name: bytes, cipher: AESGCM) -> None:
+        if len(self._ciphers) >= _CIPHERS_MAX:
+            del self._ciphers[next(iter(self._ciphers))]
+        self._ciphers[name] = cipher
 
 
-def key_id(key: bytes) -> bytes:
-    """The 4 bytes by which packets name a key; they tell nothing else about it."""
-    return hashlib.sha256(b"skvaller gossip key id" + key).digest()[:ID_BYTES]
+class Channel:
+    """The seal of one stream, on one of its ends.
+
+    Both ends begin with a greeting, the acceptor first: a byte with the versions of the protocol that it understands
+    (lowest << 4 | highest), and 16 random bytes. The dialler speaks the highest that both understand. The acceptor
+    answers as it is spoken to: plain or sealed, and with the same key.
+
+    Args:
+        seal: of this process.
+        greeting: this end's.
+        dialled: whether this end opened the stream.
+    """
+
+    def __init__(self, seal: Seal, greeting: bytes, *, dialled: bool) -> None:
+        self.greeting = greeting
+        self._seal = seal
+        self._dialled = dialled
+        self._sealed = seal.speaks_sealed
+        self._identity = seal.keyring.primary
+        self._theirs = b""
+        self._version = seal.version
+        self._said = self._heard = 0
+        self._ciphers: dict[tuple[bytes, bool], AESGCM] = {}
+
+    @property
+    def sealed(self) -> bool:
+        """Whether what is said here is sealed."""
+        return self._sealed
+
+    def greet(self, theirs: bytes) -> None:
+        """Take the other end's greeting.
+
+        Raises:
+            WireError: the two ends have no version of the protocol in common.
+        """
+        self._theirs = theirs
+        span = Span(theirs[0] >> 4, theirs[0] & 15)
+        self._version = (self._seal.protocol & span).high
+        if self._version not in self._seal.protocol or self._version not in span:
+            raise WireError("version", f"the other end speaks {span} of the protocol, this node {self._seal.protocol}")
+
+    def wrap(self, packet: bytes) -> bytes:
+        """The payload of the next frame."""
+        if not self._sealed:
+            return self._seal._plain(packet, self._version)
+        head = _first_byte(self._version, sealed=True) + self._identity
+        nonce = _nonce(self._said.to_bytes(_COUNTER_BYTES, "big"))
+        self._said += 1
+        return head + self._cipher(self._identity, ours=True).encrypt(nonce, packet, head + self._seal._label)
+
+    def unwrap(self, payload: bytes) -> bytes:
+        """The packet in the payload of the next frame from the other end.
+
+        Raises:
+            WireError: it is none; the reason is size, version, cluster, key or seal.
+        """
+        sealed = self._seal._is_sealed(payload)
+        if self._dialled and sealed is not self._sealed:
+            raise WireError("seal", "the answer is not sealed as the question was")
+        self._sealed = sealed
+        if not sealed:
+            return self._seal._unwrap_plain(payload)
+        if len(payload) <= _HEAD_BYTES + _TAG_BYTES:
+            raise WireError("size", "shorter than a header")
+        head = payload[:_HEAD_BYTES]
+        self._identity = head[1:]
+        nonce = _nonce(self._heard.to_bytes(_COUNTER_BYTES, "big"))
+        self._heard += 1
+        cipher = self._cipher(self._identity, ours=False)
+        return _open(cipher, nonce, payload[_HEAD_BYTES:], head + self._seal._label)
+
+    def _cipher(self, identity: bytes, *, ours: bool) -> AESGCM:
+        cipher = self._ciphers.get((identity, ours))
+        if cipher is None:
+            by_dialler = ours is self._dialled
+            greetings = (self._theirs, self.greeting) if self._dialled else (self.greeting, self._theirs)
+            info = b"stream of its dialler" if by_dialler else b"stream of its acceptor"
+            cipher = self._ciphers[identity, ours] = self._seal._derive(identity, b"".join(greetings), info)
+        return cipher
+
+
+def _first_byte(version: int, *, sealed: bool) -> bytes:
+    return bytes((version << 4 | sealed,))
+
+
+def _nonce(counter: bytes) -> bytes:
+    return counter.rjust(_NONCE_BYTES, b"\0")
+
+
+def _open(cipher: AESGCM, nonce: bytes, sealed: bytes, associated: bytes) -> bytes:
+    try:
+        return cipher.decrypt(nonce, sealed, associated)
+    except InvalidTag as error:
+        raise WireError("seal", "the seal is broken, of another cluster, or of another stream") from error

@@ -17,21 +17,28 @@ import cbor2
 import zstandard
 
 from .errors import WireError
-from .members import METADATA_MAX_BYTES, State, is_name, pack_address, unpack_address
+from .keyring import ID_BYTES, KEYS_MAX
+from .keyring import KEY_BYTES as SECRET_BYTES
+from .members import METADATA_MAX_BYTES, Span, State, is_name, pack_address, unpack_address
 from .messages import (
     BUCKETS,
     KEY_BYTES,
     Ack,
     Alive,
+    Broadcast,
     Buckets,
     Chunk,
     Dead,
     Done,
     Entries,
     Entry,
+    KeyAction,
+    KeyOrder,
+    KeyReport,
     Left,
     Message,
     Nack,
+    Namesake,
     Offer,
     Ops,
     Packet,
@@ -40,6 +47,8 @@ from .messages import (
     Pull,
     Record,
     Suspect,
+    UserMessage,
+    UserState,
 )
 
 FINGERPRINT_BYTES: Final = 8
@@ -47,6 +56,10 @@ BITS_LOG2_MIN: Final = 14
 BITS_LOG2_MAX: Final = 26
 CHUNK_MAX_BYTES: Final = 64 * 1024
 DATAGRAM_INFLATED_MAX_BYTES: Final = 16 * 1024
+ACK_PAYLOAD_MAX_BYTES: Final = 64
+BROADCAST_MAX_BYTES: Final = 512
+USER_MAX_BYTES: Final = 1024 * 1024
+_REFUSAL_MAX_CHARACTERS: Final = 256
 U32_MAX: Final = 2**32 - 1
 U64_MAX: Final = 2**64 - 1
 
@@ -105,6 +118,24 @@ def _state(value: Any) -> State:
     return State(value)
 
 
+def _span(value: Any) -> Span:
+    if type(value) is not int or not 0x11 <= value <= 0xFF or not 1 <= value >> 4 <= value & 15:
+        raise WireError("schema", "a span of versions is expected")
+    return Span(value >> 4, value & 15)
+
+
+def _action(value: Any) -> KeyAction:
+    if type(value) is not int or not KeyAction.LIST <= value <= KeyAction.REMOVE:
+        raise WireError("schema", "an order about keys is expected")
+    return KeyAction(value)
+
+
+def _words(value: Any) -> str:
+    if type(value) is not str or len(value) > _REFUSAL_MAX_CHARACTERS or not (value.isprintable() or not value):
+        raise WireError("schema", "a line of text is expected")
+    return value
+
+
 def _bits_log2(value: Any) -> int:
     if type(value) is not int or not BITS_LOG2_MIN <= value <= BITS_LOG2_MAX:
         raise WireError("schema", "a filter size is expected")
@@ -140,14 +171,14 @@ _metadata = _octets(0, METADATA_MAX_BYTES)
 # A message's kind on the wire is its place in this table: append only.
 _SCHEMA: Final[tuple[tuple[type, tuple[Check, ...]], ...]] = (
     (Ping, (_u32, _name)),
-    (Ack, (_u32,)),
+    (Ack, (_u32, _octets(0, ACK_PAYLOAD_MAX_BYTES))),
     (ProbeRequest, (_u32, _name)),
     (Nack, (_u32,)),
-    (Alive, (_name, _u64, _u32, _address, _metadata)),
+    (Alive, (_name, _u64, _u32, _address, _metadata, _span)),
     (Suspect, (_name, _u64, _u32, _name)),
     (Dead, (_name, _u64, _u32, _name)),
     (Left, (_name, _u64, _u32)),
-    (Record, (_name, _u64, _u32, _state, _address, _metadata)),
+    (Record, (_name, _u64, _u32, _state, _address, _metadata, _span)),
     (Ops, (_name, _u64, _u32, _bits_log2, _u32, _keys)),
     (Offer, (_entry,)),
     (Buckets, (_octets(BUCKETS * FINGERPRINT_BYTES, BUCKETS * FINGERPRINT_BYTES),)),
@@ -155,6 +186,12 @@ _SCHEMA: Final[tuple[tuple[type, tuple[Check, ...]], ...]] = (
     (Pull, (_entries,)),
     (Chunk, (_entry, _bits_log2, _u32, _octets(1, CHUNK_MAX_BYTES))),
     (Done, ()),
+    (Namesake, (_u64, _u64)),
+    (UserMessage, (_octets(0, USER_MAX_BYTES),)),
+    (Broadcast, (_name, _u64, _u32, _octets(0, BROADCAST_MAX_BYTES))),
+    (UserState, (_octets(0, USER_MAX_BYTES),)),
+    (KeyOrder, (_action, _octets(0, SECRET_BYTES, step=ID_BYTES))),
+    (KeyReport, (_octets(0, ID_BYTES * KEYS_MAX, step=ID_BYTES), _words)),
 )
 _KIND: Final = {cls: kind for kind, (cls, _) in enumerate(_SCHEMA)}
 
@@ -166,9 +203,11 @@ def _plain(value: Any) -> Any:
             return [value.name, value.epoch, value.incarnation, value.generation, value.sequence]
         case (str(), int()):
             return pack_address(cast("Any", value))
+        case Span():
+            return value.low << 4 | value.high
         case tuple():
             return [_plain(item) for item in value]
-        case State():
+        case State() | KeyAction():
             return int(value)
         case _:
             return value

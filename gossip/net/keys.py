@@ -1,13 +1,15 @@
-"""The cluster's keys, from a file that only its owner can read."""
+"""The cluster's keys, in a file that only its owner can read."""
 
 import base64
 import binascii
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..core.errors import ConfigError
-from ..core.seal import KEY_BYTES
+from ..core.keyring import KEY_BYTES
+from .files import replace_file
 
 _FILE_MAX_BYTES = 64 * 1024
 
@@ -37,6 +39,20 @@ def load_keys(path: str | Path) -> list[bytes]:
     if len(set(keys)) != len(keys):
         raise ConfigError(f"key file {path} has the same key twice")
     return keys
+
+
+def save_keys(path: str | Path, keys: Iterable[bytes]) -> None:
+    """Replace the file by these keys, the one that seals first, so that after a crash it is the old or the new one.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    text = b"# the first key seals, all of them open\n"
+    text += b"".join(base64.b64encode(key) + b"\n" for key in keys)
+    try:
+        replace_file(Path(path), text)
+    except OSError as error:
+        raise ConfigError(f"key file {path} cannot be written: {error.strerror}") from error
 
 
 def _means_something(line: bytes) -> bool:

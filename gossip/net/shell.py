@@ -17,16 +17,35 @@ import time
 from collections import Counter
 from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from ..core.config import GossipConfig
-from ..core.errors import ConfigError, StateError, WireError
-from ..core.events import Event, FilterChanged, Rejected
+from ..core.delegate import Delegate
+from ..core.errors import ConfigError, DeliveryError, StateError, WireError
+from ..core.events import (
+    Answered,
+    BroadcastReceived,
+    Event,
+    FilterChanged,
+    KeysChanged,
+    MessageReceived,
+    NameConflict,
+    Rejected,
+    StateReceived,
+)
 from ..core.exchange import Exchange
+from ..core.keyring import ID_BYTES, Keyring
 from ..core.members import Address, Member, State, check_metadata, check_name
+from ..core.messages import KeyAction, KeyReport
 from ..core.node import Node
-from ..core.seal import NONCE_BYTES, Seal
+from ..core.seal import Seal, Sealing
+from ..core.wire import ACK_PAYLOAD_MAX_BYTES, USER_MAX_BYTES
+from .cluster_keys import ClusterKeys, KeyOutcome
+from .keys import save_keys
+from .snapshot import Snapshot, load_snapshot, save_snapshot
 from .sockets import bind, destination, outward_host, parse_address, source_address
+from .stalls import StallMonitor
 from .subscriptions import Subscription
 
 log = logging.getLogger(__name__)
@@ -37,7 +56,9 @@ _TIMER_MIN_S: Final = 0.001
 _COMPLAINT_S: Final = 60.0
 _RESOLVE_ALONE_S: Final = 5.0
 _RESOLVE_S: Final = 60.0
+_SNAPSHOT_S: Final = 5.0
 _ROOT_ERRORS: Final = (OSError, TimeoutError, asyncio.IncompleteReadError)
+_QUIET: Final = (FilterChanged, Answered, MessageReceived, BroadcastReceived, StateReceived)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +85,17 @@ class Gossip:
         listen: where, and what to tell others about it.
         seeds: members to join through, as `host:port`; names are resolved again and again.
         keys: 32 bytes each; the first seals, all open. Empty: nothing is sealed.
+        sealing: with keys, what is said and accepted; the steps from a plain cluster to a sealed one.
+        key_file: where the keys are kept when they change through the cluster; else they are forgotten at the end.
+        snapshot: a file in which this node remembers whom it knew, to find them again after a restart.
+        delegate: the application, where it wants to be asked.
         rng_seed: makes chance repeatable, for tests; sealing is never repeatable.
 
     Raises:
         ConfigError: an argument is not allowed; the message says what is.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the first two are keyword-only options
         self,
         name: str,
         config: GossipConfig | None = None,
@@ -78,21 +103,32 @@ class Gossip:
         listen: Listen | None = None,
         seeds: Sequence[str] = (),
         keys: Sequence[bytes] = (),
+        sealing: Sealing = Sealing.REQUIRE,
+        key_file: Path | None = None,
+        snapshot: Path | None = None,
+        delegate: Delegate | None = None,
         rng_seed: int | None = None,
     ) -> None:
         self.name = check_name(name)
         self.config = config or GossipConfig()
         self.counters: Counter[str] = Counter()
-        self.settled = not seeds
+        self.settled = False
         self._listen = listen or Listen()
         self._metadata = b""
         self._seeds = [parse_address(seed) for seed in seeds]
-        self._seal = Seal(self.config.label, keys, lambda: os.urandom(NONCE_BYTES))
+        self._seal = Seal(self.config.label, Keyring(keys), self.config.protocol, os.urandom, sealing)
+        self._key_file = key_file
+        self._snapshot = snapshot
+        self._remembered = Snapshot()
+        self._delegate = _Guarded(delegate or Delegate())
+        self._pings: dict[int, asyncio.Future[float]] = {}
+        self._stalls = StallMonitor(self._stalled)
+        self.keys = ClusterKeys(name, self._alive_others, self._change_own_keys, self._order_keys)
         self._rng_seed = secrets.randbits(64) if rng_seed is None else rng_seed
         self._node: Node | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._subscriptions: list[Subscription] = []
         self._served = 0
         self._complain_at = 0.0
@@ -115,6 +151,7 @@ class Gossip:
             ConfigError: the address cannot be bound, or no address to advertise can be found.
         """
         self._loop = asyncio.get_running_loop()
+        self._remember()
         self._datagrams, streams = bind(self._listen.host, self._listen.port)
         try:
             self._node = self._make_node(self._datagrams.getsockname())
@@ -124,9 +161,13 @@ class Gossip:
             streams.close()
             raise
         self._loop.add_reader(self._datagrams, self._readable)
+        self._stalls.start()
+        self.settled = not self._seeds and not self._remembered.addresses
         self._after()
-        if self._seeds:
+        if not self.settled:
             self._spawn(self._keep_joining())
+        if self._snapshot is not None:
+            self._spawn(self._keep_snapshot(self._snapshot))
         log.info("gossip started name=%s address=%s seed=%d", self.name, self.address, self._rng_seed)
 
     async def leave(self, timeout: float = 2.0) -> None:
@@ -146,7 +187,10 @@ class Gossip:
         """Stop at once, without a word; call `leave` before, unless this is to look like a crash."""
         if self._node is None or self._server is None:
             return
+        if self._snapshot is not None:
+            self._save_snapshot(self._snapshot)
         self._node = None
+        self._stalls.stop()
         self._loop.remove_reader(self._datagrams)
         if self._timer is not None:
             self._timer.cancel()
@@ -193,6 +237,29 @@ class Gossip:
         """8 bytes, equal on members that know the same."""
         return self._running.fingerprint
 
+    def rtt_s(self, name: str) -> float | None:
+        """The smoothed round-trip time to a member, s, as far as the failure detector has measured it."""
+        return self._running.rtt_s(name)
+
+    @property
+    def gave_way(self) -> bool:
+        """Whether another node has this node's name and started earlier: then this one takes part no longer."""
+        return self._running.gave_way
+
+    @property
+    def protocol(self) -> int:
+        """The version of the protocol that this node speaks now."""
+        return self._running.protocol
+
+    def lag_s(self, quantile: float) -> float:
+        """How late this node's event loop ran in the last minute, s; 0.99 is what one wake-up in a hundred exceeds."""
+        return self._stalls.lag_s(quantile)
+
+    @property
+    def waiting(self) -> int:
+        """Rumours that wait to be told."""
+        return self._running.waiting
+
     def events(self) -> Subscription:
         """A new listener; it hears what happens from now on."""
         subscription = Subscription()
@@ -231,6 +298,98 @@ class Gossip:
             return
         self._running.update(metadata, time.monotonic())
         self._after()
+
+    # Messages of the application
+
+    async def ping(self, name: str, timeout: float | None = None) -> float:
+        """The round-trip time to a member, s.
+
+        Args:
+            name: of the member.
+            timeout: s; by default that of the failure detector.
+
+        Raises:
+            DeliveryError: it did not answer in time.
+            StateError: there is no such member.
+        """
+        timeout_s = timeout or self.config.probe_timeout_s
+        number = self._running.ping(name, time.monotonic())
+        answer = self._pings[number] = self._loop.create_future()
+        self._after()
+        try:
+            async with asyncio.timeout(timeout_s):
+                rtt_s: float = await answer
+                return rtt_s
+        except TimeoutError:
+            raise DeliveryError(f"{name} did not answer within {timeout_s:g} s") from None
+        finally:
+            self._pings.pop(number, None)
+
+    def send(self, name: str, payload: bytes) -> None:
+        """Send a message to a member's application in one datagram, which may be lost.
+
+        Raises:
+            ConfigError: it does not fit a datagram; the message says what does.
+            StateError: there is no such member, or this node has left.
+        """
+        self._running.send(name, payload)
+        self._after()
+
+    async def send_reliably(self, name: str, payload: bytes) -> None:
+        """Send up to 1 MiB to a member's application, over a stream, and wait until it is there.
+
+        Raises:
+            ConfigError: it is too long.
+            DeliveryError: it may not have arrived; the message says why.
+            StateError: there is no such member, or this node has left.
+        """
+        exchange = self._running.tell(name, payload)
+        problem = await self._dial(exchange)
+        if not exchange.answers:
+            raise DeliveryError(f"the message did not reach {name}: {problem or 'it was not confirmed'}")
+
+    def broadcast(self, payload: bytes) -> None:
+        """Send up to 512 bytes to the applications of all members, as a rumour: nobody gets it twice, most get it once.
+
+        Raises:
+            ConfigError: it is too long.
+            StateError: this node has left.
+        """
+        self._running.broadcast(payload, time.monotonic())
+        self._after()
+
+    # Keys
+
+    def _alive_others(self) -> list[str]:
+        return [member.name for member in self.members() if member.state is State.ALIVE]
+
+    async def _change_own_keys(self, action: KeyAction, key: bytes) -> tuple[bytes, ...]:
+        node = self._running
+        node.change_keys(action, key)
+        if action is not KeyAction.LIST:
+            self._keep_keys()
+        return node.keyring.ids
+
+    async def _order_keys(self, name: str, action: KeyAction, key: bytes) -> KeyOutcome:
+        try:
+            exchange = self._running.order(name, action, key)
+        except StateError as error:
+            return KeyOutcome((), str(error))
+        problem = await self._dial(exchange)
+        for answer in exchange.answers:
+            if isinstance(answer, KeyReport):
+                ids = answer.ids
+                return KeyOutcome(tuple(ids[i : i + ID_BYTES] for i in range(0, len(ids), ID_BYTES)), answer.refusal)
+        return KeyOutcome((), problem or "it did not answer")
+
+    def _keep_keys(self) -> None:
+        if self._key_file is None:
+            return
+        try:
+            save_keys(self._key_file, self._running.keyring)
+        except ConfigError as error:
+            self.counters["key_file_errors"] += 1
+            log.error("gossip keys changed and were not kept: %s", error)
 
     # Datagrams and time
 
@@ -295,10 +454,19 @@ class Gossip:
         self.counters["bytes_sent"] += len(payload)
 
     def _announce(self, event: Event) -> None:
+        self.counters[f"event_{type(event).__name__}"] += 1
         if isinstance(event, Rejected):
             self.counters[f"rejected_{event.reason}"] += 1
             self._complain(event)
-        elif not isinstance(event, FilterChanged):
+        elif isinstance(event, Answered) and event.number in self._pings:
+            self._pings.pop(event.number).set_result(event.rtt_s)
+        elif isinstance(event, KeysChanged):
+            self._keep_keys()
+            log.info("gossip keys changed ids=%s", ",".join(identity.hex() for identity in event.ids))
+        elif isinstance(event, NameConflict):
+            gives_way = "this node gives way: give it another name" if event.gives_way else "the other has to give way"
+            log.error("gossip name conflict name=%s address=%s %s", self.name, event.address, gives_way)
+        elif not isinstance(event, _QUIET):
             member = getattr(event, "member", None)
             what = f"member={member.name} address={member.address}" if isinstance(member, Member) else repr(event)
             log.info("gossip event=%s %s", type(event).__name__, what)
@@ -316,8 +484,10 @@ class Gossip:
 
     # Streams
 
-    async def _dial(self, exchange: Exchange) -> None:
+    async def _dial(self, exchange: Exchange) -> str:
+        """Carry out a conversation that this node opens. Returns what went wrong, or nothing."""
         error: WireError | None = None
+        problem = ""
         writer: asyncio.StreamWriter | None = None
         try:
             async with asyncio.timeout(self.config.stream_timeout_s):
@@ -325,12 +495,15 @@ class Gossip:
                 await self._converse(exchange, reader, writer)
         except WireError as failure:
             error = failure
+            problem = str(failure)
         except _ROOT_ERRORS as failure:
             self.counters["dial_errors"] += 1
+            problem = (failure.strerror if isinstance(failure, OSError) else None) or "it did not answer in time"
             log.debug("gossip stream failed remote=%s error=%r", exchange.remote, failure)
         finally:
             self._hang_up(exchange, writer, error)
             self.settled = True
+        return problem
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._node is None or self._served >= self.config.streams_max:
@@ -343,17 +516,23 @@ class Gossip:
         task.add_done_callback(self._tasks.discard)
         self._served += 1
         error: WireError | None = None
-        exchange = self._node.answer(source_address(writer.get_extra_info("peername")))
+        source = source_address(writer.get_extra_info("peername"))
+        exchange: Exchange | None = None
         try:
+            exchange = self._node.answer(source)
             async with asyncio.timeout(self.config.stream_timeout_s):
                 await self._converse(exchange, reader, writer)
         except WireError as failure:
             error = failure
         except _ROOT_ERRORS as failure:
-            log.debug("gossip stream failed remote=%s error=%r", exchange.remote, failure)
+            log.debug("gossip stream failed remote=%s error=%r", source, failure)
         finally:
             self._served -= 1
-            self._hang_up(exchange, writer, error)
+            if exchange is not None:
+                self._hang_up(exchange, writer, error)
+            else:
+                writer.close()
+                self._announce(Rejected("allow", source))
 
     async def _converse(self, exchange: Exchange, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.counters["streams"] += 1
@@ -382,6 +561,7 @@ class Gossip:
         """Resolve the seeds and hand them to the core, which tries them until they are reached."""
         while True:
             addresses = [address for host, port in self._seeds for address in await self._resolve(host, port)]
+            addresses += self._remembered.addresses
             if addresses:
                 self._running.join(addresses, time.monotonic())
             else:
@@ -398,6 +578,41 @@ class Gossip:
             return []
         return [source_address(name) for *_, name in found]
 
+    # Memory
+
+    def _remember(self) -> None:
+        """Read the snapshot; one that is damaged is no reason not to start."""
+        if self._snapshot is None:
+            return
+        try:
+            self._remembered = load_snapshot(self._snapshot)
+        except ConfigError as error:
+            log.warning("gossip starts without its memory: %s", error)
+
+    async def _keep_snapshot(self, path: Path) -> None:
+        saved: tuple[int, list[Address]] | None = None
+        while True:
+            current = self._memory()
+            if current != saved and current[1]:
+                saved = current
+                await asyncio.to_thread(self._write_snapshot, path, *current)
+            await asyncio.sleep(_SNAPSHOT_S)
+
+    def _save_snapshot(self, path: Path) -> None:
+        epoch, addresses = self._memory()
+        self._write_snapshot(path, epoch, addresses or list(self._remembered.addresses))
+
+    def _memory(self) -> tuple[int, list[Address]]:
+        members = sorted(self._running.members(), key=lambda member: (not member.live, -member.changed_at))
+        return self.me.epoch, [member.address for member in members if member.state is not State.LEFT]
+
+    def _write_snapshot(self, path: Path, epoch: int, addresses: list[Address]) -> None:
+        try:
+            save_snapshot(path, epoch, addresses)
+        except OSError as error:
+            self.counters["snapshot_errors"] += 1
+            log.warning("gossip snapshot not written path=%s error=%s", path, error.strerror)
+
     # Parts
 
     def _make_node(self, bound: tuple[Any, ...]) -> Node:
@@ -406,10 +621,24 @@ class Gossip:
             address = Address(str(ipaddress.ip_address(host)), port or bound[1])
         except ValueError as error:
             raise ConfigError(f"advertised address {host!r} must be an IP address") from error
-        epoch = time.time_ns() // 1_000_000
+        epoch = max(time.time_ns() // 1_000_000, self._remembered.epoch + 1)
         now = time.monotonic()
-        me = Member(self.name, address, epoch, 0, State.ALIVE, self._metadata, changed_at=now)
-        return Node(self.config, me, self._seal, random.Random(self._rng_seed), now)
+        me = Member(
+            self.name,
+            address,
+            epoch,
+            0,
+            State.ALIVE,
+            self._metadata,
+            changed_at=now,
+            protocol=self.config.protocol,
+        )
+        return Node(self.config, me, self._seal, random.Random(self._rng_seed), now, self._delegate)
+
+    def _stalled(self, lag_s: float) -> None:
+        self.counters["stalls"] += 1
+        log.warning("gossip event loop stalled lag_s=%.3f", lag_s)
+        self._running.doubt()
 
     @property
     def _running(self) -> Node:
@@ -417,12 +646,47 @@ class Gossip:
             raise StateError("gossip is not running")
         return self._node
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("gossip task failed", exc_info=task.exception())
+
+
+class _Guarded(Delegate):
+    """The application, whose mistakes must not stop the protocol: they are logged, and the answer is no, or nothing."""
+
+    def __init__(self, application: Delegate) -> None:
+        self._application = application
+
+    def admit(self, member: Member) -> bool:
+        try:
+            return self._application.admit(member)
+        except Exception:
+            log.exception("gossip delegate failed in admit")
+            return False
+
+    def merge(self, members: Sequence[Member]) -> bool:
+        try:
+            return self._application.merge(members)
+        except Exception:
+            log.exception("gossip delegate failed in merge")
+            return False
+
+    def state(self, *, joining: bool) -> bytes:
+        try:
+            return self._application.state(joining=joining)[:USER_MAX_BYTES]
+        except Exception:
+            log.exception("gossip delegate failed in state")
+            return b""
+
+    def acknowledge(self) -> bytes:
+        try:
+            return self._application.acknowledge()[:ACK_PAYLOAD_MAX_BYTES]
+        except Exception:
+            log.exception("gossip delegate failed in acknowledge")
+            return b""

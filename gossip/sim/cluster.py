@@ -12,11 +12,24 @@ from dataclasses import dataclass
 
 from ..core.config import GossipConfig
 from ..core.errors import WireError
-from ..core.events import Event, FilterChanged, NameConflict, Paused, Refuted, Rejected
+from ..core.events import (
+    Answered,
+    BroadcastReceived,
+    Event,
+    FilterChanged,
+    KeysChanged,
+    MessageReceived,
+    NameConflict,
+    Paused,
+    Refuted,
+    Rejected,
+    StateReceived,
+)
 from ..core.exchange import Exchange
+from ..core.keyring import Keyring
 from ..core.members import Address, Member, State
 from ..core.node import Node
-from ..core.seal import NONCE_BYTES, Seal
+from ..core.seal import Seal
 from .invariants import Checker, Observation
 from .network import ARRIVAL, CALM, TIMER, Network, Weather
 
@@ -80,7 +93,7 @@ class Cluster:
         host.run += 1
         now = self.network.now
         rng = random.Random(self.rng.getrandbits(64))
-        seal = Seal(self.config.label, self._keys, lambda: rng.randbytes(NONCE_BYTES))
+        seal = Seal(self.config.label, Keyring(self._keys), self.config.protocol, rng.randbytes)
         epoch = 1_700_000_000_000 + int(now * 1000) + host.run
         me = Member(name, host.address, epoch, 0, State.ALIVE, b"", changed_at=now)
         host.node = Node(self.config, me, seal, rng, now)
@@ -208,6 +221,7 @@ class Cluster:
             for observer in self.running
             for holder in self.running
             if observer is not holder and observer.node is not None
+            if not observer.node.is_left_out(holder.name, self.network.now)
             for key in holder.keys or ()
             if holder.name not in {member.name for member in observer.node.holders(key)}
         ]
@@ -225,7 +239,7 @@ class Cluster:
             self._dial(host, node, exchange)
         for event in node.events():
             self.happened[type(event).__name__] += 1
-            if not isinstance(event, FilterChanged | Rejected):
+            if not isinstance(event, FilterChanged | Rejected | Answered):
                 self._say(host, _line(event))
         self.checker.check(self._observe(host, node))
         self._arm(host, node)
@@ -285,7 +299,7 @@ class Cluster:
         self.happened["streams"] += 1
         answer = remote.answer(host.address)
         ends = ((host, node, exchange), (target, remote, answer))
-        self.network.at(self.network.now + self.network.delay(), ARRIVAL, lambda: self._turn(ends, 0))
+        self.network.at(self.network.now + self.network.delay(), ARRIVAL, lambda: self._turn(ends, 1))
 
     def _turn(self, ends: tuple[tuple[Host, Node, Exchange], tuple[Host, Node, Exchange]], speaker: int) -> None:
         """Carry one turn of a conversation over."""
@@ -354,6 +368,10 @@ def _line(event: Event) -> str:
     match event:
         case Paused() | Refuted() | NameConflict() | FilterChanged() | Rejected():
             return str(event)
+        case MessageReceived() | BroadcastReceived() | StateReceived():
+            return f"{type(event).__name__} from {event.sender}, {len(event.payload)} bytes"
+        case KeysChanged():
+            return f"KeysChanged {' '.join(identity.hex() for identity in event.ids)}"
         case _:
             member = event.member
             return f"{type(event).__name__} {member.name} epoch={member.epoch} incarnation={member.incarnation}"

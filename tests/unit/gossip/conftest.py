@@ -4,21 +4,19 @@ from collections.abc import Callable
 import pytest
 
 from gossip.core.config import GossipConfig
-from gossip.core.members import Address, Member, State
+from gossip.core.keyring import Keyring
+from gossip.core.members import PROTOCOL, Address, Member, State
 from gossip.core.messages import Message, Packet
 from gossip.core.node import Node
 from gossip.core.outbox import Datagram
-from gossip.core.seal import Carrier, Seal
+from gossip.core.seal import Seal
 from gossip.core.wire import decode_packet, encode_message, encode_packet
 
 START = 100.0
 
 
-def no_nonces() -> bytes:
-    raise AssertionError("nothing is sealed here")
-
-
-PLAIN = Seal("", (), no_nonces)
+def plain() -> Seal:
+    return Seal("", Keyring(), PROTOCOL, random.Random(3).randbytes)
 
 
 class Peer:
@@ -36,7 +34,7 @@ class Peer:
         """Let a packet of another member arrive from its address."""
         view = self.node.fingerprint if fingerprint is None else fingerprint
         packet = encode_packet(name, epoch, view, map(encode_message, messages))
-        self.node.receive(PLAIN.wrap(packet, Carrier.DATAGRAM), self.address(name), self.now)
+        self.node.receive(plain().wrap(packet), self.address(name), self.now)
 
     def said(self) -> list[tuple[Address, Message]]:
         """Everything sent since the last call, with its destination."""
@@ -51,7 +49,7 @@ class Peer:
 
 
 def opened(datagram: Datagram) -> Packet:
-    return decode_packet(PLAIN.unwrap(datagram.payload, Carrier.DATAGRAM), 65536)
+    return decode_packet(plain().unwrap(datagram.payload).packet, 65536)
 
 
 @pytest.fixture
@@ -61,6 +59,6 @@ def peer() -> Callable[..., Peer]:
     def make(**settings: float) -> Peer:
         config = GossipConfig(**settings)  # type: ignore[arg-type]
         me = Member("n0", Peer.address("n0"), 1, 0, State.ALIVE, b"", changed_at=START)
-        return Peer(Node(config, me, PLAIN, random.Random(7), START))
+        return Peer(Node(config, me, plain(), random.Random(7), START))
 
     return make

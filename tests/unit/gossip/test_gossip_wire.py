@@ -5,20 +5,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossip.core.errors import WireError
-from gossip.core.members import Address, State
+from gossip.core.members import Address, Span, State
 from gossip.core.messages import (
     BUCKETS,
     Ack,
     Alive,
+    Broadcast,
     Buckets,
     Chunk,
     Dead,
     Done,
     Entries,
     Entry,
+    KeyAction,
+    KeyOrder,
+    KeyReport,
     Left,
     Message,
     Nack,
+    Namesake,
     Offer,
     Ops,
     Packet,
@@ -27,6 +32,8 @@ from gossip.core.messages import (
     Pull,
     Record,
     Suspect,
+    UserMessage,
+    UserState,
 )
 from gossip.core.wire import decode_packet, encode_message, encode_packet, packet_overhead
 
@@ -40,16 +47,18 @@ many_entries = st.lists(entries, max_size=5).map(tuple)
 bits = st.integers(14, 26)
 keys = st.lists(st.binary(min_size=8, max_size=8), max_size=20).map(b"".join)
 metadata = st.binary(max_size=512)
+spans = st.integers(1, 15).flatmap(lambda low: st.builds(Span, st.just(low), st.integers(low, 15)))
+words = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=256)
 messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Ping, u32, names),
-    st.builds(Ack, u32),
+    st.builds(Ack, u32, st.binary(max_size=64)),
     st.builds(ProbeRequest, u32, names),
     st.builds(Nack, u32),
-    st.builds(Alive, names, u64, u32, addresses, metadata),
+    st.builds(Alive, names, u64, u32, addresses, metadata, spans),
     st.builds(Suspect, names, u64, u32, names),
     st.builds(Dead, names, u64, u32, names),
     st.builds(Left, names, u64, u32),
-    st.builds(Record, names, u64, u32, st.sampled_from(State), addresses, metadata),
+    st.builds(Record, names, u64, u32, st.sampled_from(State), addresses, metadata, spans),
     st.builds(Ops, names, u64, u32, bits, u32, keys),
     st.builds(Offer, entries),
     st.builds(Buckets, st.binary(min_size=8 * BUCKETS, max_size=8 * BUCKETS)),
@@ -57,6 +66,12 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Pull, many_entries),
     st.builds(Chunk, entries, bits, u32, st.binary(min_size=1, max_size=100)),
     st.just(Done()),
+    st.builds(Namesake, u64, u64),
+    st.builds(UserMessage, st.binary(max_size=100)),
+    st.builds(Broadcast, names, u64, u32, st.binary(max_size=512)),
+    st.builds(UserState, st.binary(max_size=100)),
+    st.builds(KeyOrder, st.sampled_from(KeyAction), st.sampled_from([b"", bytes(4), bytes(32)])),
+    st.builds(KeyReport, st.integers(0, 16).map(lambda count: bytes(4 * count)), words),
 )
 packets = st.builds(Packet, names, u64, st.binary(min_size=8, max_size=8), st.lists(messages, max_size=30).map(tuple))
 LIMIT = 1 << 20
@@ -192,10 +207,10 @@ def test_broken_outside(payload: bytes) -> None:
 
 def test_wire_vectors() -> None:
     """Bytes that other versions will see: changing them is a new version of the protocol."""
-    alive = Alive("n1", 1700000000000, 2, Address("10.0.0.1", 7946), b"m")
+    alive = Alive("n1", 1700000000000, 2, Address("10.0.0.1", 7946), b"m", Span(1, 1))
     packet = encode_packet("n0", 5, b"\0" * 8, [encode_message(Ping(7, "n1")), encode_message(alive)])
     assert packet.hex() == (
         "0085626e3005480000000000000000"  # plain, 5 items: "n0", 5, fingerprint
         "830007626e31"  # ping 7 n1
-        "8604626e311b0000018bcfe5680002460a0000011f0a416d"  # alive n1
+        "8704626e311b0000018bcfe5680002460a0000011f0a416d11"  # alive n1
     )

@@ -1,0 +1,107 @@
+"""Changing the keys of a whole cluster from one of its members.
+
+    install the new key  ──▶  use it  ──▶  remove the old one          each on all alive members, over sealed streams
+
+Each step says what became of it on each member, so that it can be repeated. Nobody is to use a key that somebody lacks,
+and nobody is to lack a key that somebody uses: a step that would break that is refused before it changes anything.
+Who is away meanwhile keeps the old key alone, and needs the new one by hand.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from ..core.errors import DeliveryError
+from ..core.messages import KeyAction
+
+_AT_ONCE: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class KeyOutcome:
+    """The keyring of one member after a step.
+
+    Args:
+        ids: 4 bytes each, the one that seals first; empty if the member did not answer.
+        problem: why the step was not taken, as a line of text; empty if it was.
+    """
+
+    ids: tuple[bytes, ...]
+    problem: str = ""
+
+
+class ClusterKeys:
+    """The keyrings of all alive members.
+
+    Args:
+        name: of this node.
+        others: gives the names of all other alive members.
+        change_own: changes this node's keyring and returns the ids after that.
+        order: has another member change its own.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        others: Callable[[], list[str]],
+        change_own: Callable[[KeyAction, bytes], Awaitable[tuple[bytes, ...]]],
+        order: Callable[[str, KeyAction, bytes], Awaitable[KeyOutcome]],
+    ) -> None:
+        self._name = name
+        self._others = others
+        self._change_own = change_own
+        self._order = order
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def list(self) -> Mapping[str, KeyOutcome]:
+        """Who has which keys, by the name of the member; this node is one of them."""
+        return await self._on_all(KeyAction.LIST, b"")
+
+    async def install(self, key: bytes) -> Mapping[str, KeyOutcome]:
+        """Add a key of 32 bytes, which opens, on all alive members.
+
+        Raises:
+            ConfigError: this node's own keyring refuses, or nothing is sealed here.
+        """
+        return await self._on_all(KeyAction.INSTALL, key)
+
+    async def use(self, identity: bytes) -> Mapping[str, KeyOutcome]:
+        """Seal with the installed key of that id, on all alive members.
+
+        Raises:
+            ConfigError: as for `install`.
+            DeliveryError: a member lacks the key, or did not answer; nothing was changed.
+        """
+        rings = await self.list()
+        lacking = [name for name, ring in rings.items() if identity not in ring.ids]
+        if lacking:
+            raise DeliveryError(
+                f"key {identity.hex()} is not known to be on {', '.join(lacking)}; install it there first"
+            )
+        return await self._on_all(KeyAction.USE, identity)
+
+    async def remove(self, identity: bytes) -> Mapping[str, KeyOutcome]:
+        """Drop the key of that id, on all alive members.
+
+        Raises:
+            ConfigError: as for `install`.
+            DeliveryError: a member seals with the key, or did not answer; nothing was changed.
+        """
+        rings = await self.list()
+        behind = [name for name, ring in rings.items() if not ring.ids or ring.ids[0] == identity]
+        if behind:
+            raise DeliveryError(
+                f"key {identity.hex()} may still seal on {', '.join(behind)}; use another one there first"
+            )
+        return await self._on_all(KeyAction.REMOVE, identity)
+
+    async def _on_all(self, action: KeyAction, key: bytes) -> dict[str, KeyOutcome]:
+        own = KeyOutcome(await self._change_own(action, key))
+        others = self._others()
+        outcomes = await asyncio.gather(*(self._on(name, action, key) for name in others))
+        return {self._name: own, **dict(zip(others, outcomes, strict=True))}
+
+    async def _on(self, name: str, action: KeyAction, key: bytes) -> KeyOutcome:
+        async with self._slots:
+            return await self._order(name, action, key)
