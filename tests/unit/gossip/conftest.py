@@ -1,11 +1,13 @@
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from gossip.core.config import GossipConfig
+from gossip.core.delegate import Delegate
 from gossip.core.keyring import Keyring
-from gossip.core.members import PROTOCOL, Address, Member, State
+from gossip.core.members import Address, Member, Span, State
 from gossip.core.messages import Message, Packet
 from gossip.core.node import Node
 from gossip.core.outbox import Datagram
@@ -15,8 +17,11 @@ from gossip.core.wire import decode_packet, encode_message, encode_packet
 START = 100.0
 
 
-def plain() -> Seal:
-    return Seal("", Keyring(), PROTOCOL, random.Random(3).randbytes)
+ANY = Span(1, 15)
+
+
+def plain(protocol: Span = ANY) -> Seal:
+    return Seal("", Keyring(), protocol, random.Random(3).randbytes)
 
 
 class Peer:
@@ -34,7 +39,7 @@ class Peer:
         """Let a packet of another member arrive from its address."""
         view = self.node.fingerprint if fingerprint is None else fingerprint
         packet = encode_packet(name, epoch, view, map(encode_message, messages))
-        self.node.receive(plain().wrap(packet), self.address(name), self.now)
+        self.node.receive(plain(Span(1, self.node.protocol)).wrap(packet), self.address(name), self.now)
 
     def said(self) -> list[tuple[Address, Message]]:
         """Everything sent since the last call, with its destination."""
@@ -56,9 +61,9 @@ def opened(datagram: Datagram) -> Packet:
 def peer() -> Callable[..., Peer]:
     """Makes a node `n0` that has heard of no one, on settings that suit small sums."""
 
-    def make(**settings: float) -> Peer:
-        config = GossipConfig(**settings)  # type: ignore[arg-type]
-        me = Member("n0", Peer.address("n0"), 1, 0, State.ALIVE, b"", changed_at=START)
-        return Peer(Node(config, me, plain(), random.Random(7), START))
+    def make(*, delegate: Delegate | None = None, **settings: Any) -> Peer:
+        config = GossipConfig(**settings)
+        me = Member("n0", Peer.address("n0"), 1, 0, State.ALIVE, b"", changed_at=START, protocol=config.protocol)
+        return Peer(Node(config, me, plain(config.protocol), random.Random(7), START, delegate))
 
     return make
