@@ -16,7 +16,10 @@ class Delegate:
         return True
 
     def merge(self, members: Sequence[Member]) -> bool:
-        """Whether to take in what somebody not known to be alive brings in a full exchange: perhaps a whole cluster."""
+        """Whether to take in what somebody not known to be alive brings in a full exchange: perhaps a whole cluster.
+
+        Members that are heard of otherwise are not asked about here; `admit` is asked about each.
+        """
         return True
 
     def state(self, *, joining: bool) -> bytes:

@@ -87,8 +87,12 @@ class Side(Protocol):
         """Take a message that concerns the node, not the conversation."""
         ...
 
-    def merge(self, records: list[Record], packet: Packet, now: float) -> None:
-        """Take what the other side knows of members, all of it or, by an error, nothing."""
+    def is_stranger(self, who: Address | str) -> bool:
+        """Whether nobody alive is known at that address, or of that name."""
+        ...
+
+    def merge(self, records: list[Record], now: float, *, stranger: bool) -> None:
+        """Take what the other side, perhaps a stranger, knows of members: all of it or, by an error, nothing."""
         ...
 
     def obey(self, order: KeyOrder) -> KeyReport:
@@ -148,6 +152,7 @@ class Exchange:
         self._replies: list[Message] = []
         self._records: list[Record] = []
         self._syncs = purpose is Purpose.SYNC
+        self._with_stranger = self.dialled and side.is_stranger(remote)
         self._give: list[Entry] = []
         self._pull: list[Entry] = []
         self._arriving: _Arriving | None = None
@@ -272,7 +277,8 @@ class Exchange:
         del self._turns[0]
         if self._records:
             self._syncs = True
-            self._side.merge(self._records, packet, now)
+            stranger = self._with_stranger if self.dialled else self._side.is_stranger(packet.sender)
+            self._side.merge(self._records, now, stranger=stranger)
             self._records = []
         if self._replies:
             del self._turns[1:]

@@ -463,14 +463,17 @@ class Node:
         """The application's state, for a full exchange."""
         return self._delegate.state(joining=not self._members.live_count)
 
-    def merge(self, records: list[Record], packet: Packet, now: float) -> None:
+    def is_stranger(self, who: Address | str) -> bool:
+        """Whether nobody alive is known at that address, or of that name."""
+        return not any(member.live and who in (member.address, member.name) for member in self._members)
+
+    def merge(self, records: list[Record], now: float, *, stranger: bool) -> None:
         """Take what another node knows of members; the application may refuse what a stranger brings.
 
         Raises:
             WireError: the application refused.
         """
-        sender = self._members.get(packet.sender)
-        if (sender is None or not sender.live) and not self._delegate.merge([_stated(it, now) for it in records]):
+        if stranger and not self._delegate.merge([_stated(record, now) for record in records]):
             raise WireError("veto", "the application does not want these members")
         for record in records:
             self._membership.hear_record(record, now)

@@ -12,7 +12,7 @@ from gossip.core.delegate import Delegate
 from gossip.core.errors import ConfigError, StateError, WireError
 from gossip.core.events import Answered, BroadcastReceived, MemberFlapping, MemberSteady, MessageReceived, Rejected
 from gossip.core.members import PROTOCOL, Address, Member, Span, State
-from gossip.core.messages import Ack, Alive, Broadcast, Dead, Ops, Packet, Ping, Record, UserMessage
+from gossip.core.messages import Ack, Alive, Broadcast, Dead, Ops, Ping, Record, UserMessage
 
 Peer = Any
 
@@ -164,10 +164,11 @@ def test_application_refuses_a_whole_cluster_and_nothing_of_it_is_taken(peer: Ca
     node = peer(delegate=Application(merge=lambda members: len(members) < 3))
     records = [Record(f"n{i}", 1, 0, State.ALIVE, node.address(f"n{i}"), b"", PROTOCOL) for i in range(1, 5)]
     with pytest.raises(WireError, match="does not want"):
-        node.node.merge(records, Packet("n1", 1, bytes(8), ()), node.now)
+        node.node.merge(records, node.now, stranger=True)
     assert node.node.members() == []
-    node.node.merge(records[:2], Packet("n1", 1, bytes(8), ()), node.now)
-    node.node.merge(records, Packet("n1", 1, bytes(8), ()), node.now)  # n1 is known now: this is no merge
+    node.node.merge(records[:2], node.now, stranger=True)
+    assert not node.node.is_stranger("n1")
+    node.node.merge(records, node.now, stranger=False)
     assert len(node.node.members()) == 4
 
 
