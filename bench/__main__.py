@@ -33,6 +33,23 @@ class _Size(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
+class _Counts(click.ParamType[list[int]]):
+    """Numbers of nodes, such as `10,20`."""
+
+    name = "counts"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[int]:
+        if isinstance(value, list):
+            return value
+        try:
+            counts = [int(word) for word in value.split(",")]
+        except ValueError:
+            counts = []
+        if not counts or not all(3 <= count <= 200 for count in counts):
+            self.fail(f"{value!r} must be numbers from 3 to 200, with commas between them", param, ctx)
+        return counts
+
+
 def _options(command: Callable[..., None]) -> Callable[..., None]:
     """The options that every bench has."""
     for option in (
@@ -67,6 +84,27 @@ def relay(target: Path | None, size: int, folder: Path | None) -> None:
     from .relay import measure
 
     _run(lambda console: measure(console, size, folder), target)
+
+
+@main.command()
+@click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
+@click.option("--nodes", type=_Counts(), default="10,20,30", metavar="N,N,...", help="Sizes.  [default: 10,20,30]")
+@click.option("--repeats", type=click.IntRange(1), default=3, help="Clusters of each kind and size.  [default: 3]")
+@click.option("--leaves", type=click.IntRange(1), default=3, help="Graceful leaves in each cluster.  [default: 3]")
+@click.option("--keys", type=click.IntRange(1), default=20, help="Keys advertised in each of ours.  [default: 20]")
+@click.option("--quick", is_flag=True, help="Nobody is stopped for a while, and idling takes 5 s.")
+def gossip(target: Path | None, nodes: list[int], repeats: int, leaves: int, keys: int, quick: bool) -> None:
+    """Who knows what how soon: our gossip beside serf, as real processes. Needs root.
+
+    Five clusters of each size are started, one after the other: serf, ours with the same settings, ours with its `fast`
+    preset, and both sealed, which are only watched idling. In each a node joins, leaves, is killed, and is stopped for
+    2, 5 and 15 s; in ours keys are advertised, too, also with 10 % of all datagrams lost. A repeat takes about 6 min
+    for each size, 3 with --quick.
+    """
+    from .gossip.beside_serf import Amount, measure
+
+    amount = Amount(repeats, leaves, keys, idle_s=5.0 if quick else 15.0, stops=not quick)
+    _run(lambda console: measure(console, nodes, amount), target)
 
 
 def _run(measure: Callable[[Console], Report], target: Path | None) -> None:
