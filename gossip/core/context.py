@@ -23,6 +23,7 @@ class Timer(enum.Enum):
     GOSSIP = "gossip"
     PUBLISH = "publish"
     FETCH = "fetch"
+    MURMUR = "murmur"
     SYNC = "sync"
     HEAL = "heal"
     FAREWELL = "farewell"

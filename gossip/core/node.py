@@ -647,6 +647,7 @@ class Node:
             Timer.GOSSIP: lambda _, now: self._gossip(now),
             Timer.PUBLISH: lambda _, now: self._sharing.publish(now),
             Timer.FETCH: lambda _, __: self._sharing.fetch_wanted(),
+            Timer.MURMUR: lambda _, now: self._sharing.murmur(now),
             Timer.SYNC: lambda _, now: self._sync(now),
             Timer.HEAL: lambda _, now: self._heal(now),
             Timer.FAREWELL: lambda _, now: self._say_farewell(now),

@@ -4,6 +4,8 @@
 - An op that brings something new is passed on at once; a gap before it is pulled from whoever sent it.
 - A fingerprint that differs from this node's begins a comparison, at most one per `reconcile_interval_s`, and not while
   news is still on its way, unless that lasts.
+- While its view changes, and two seconds longer, a node murmurs: it sends its fingerprint to a member at random, five
+  times a second. Who missed a rumour that all others have stopped telling finds out by that, not by the next ping.
 - A filter that is only offered is fetched over a stream, after a moment of chance, so that not all ask at once.
 """
 
@@ -26,8 +28,11 @@ _SETTLE_S: Final = 0.05  # a packet's fingerprint may be older than news that ju
 _PATIENCE_S: Final = 1.0
 _FETCHES_MAX: Final = 64
 _GIVEN_MAX: Final = 24  # messages in answer to one comparison or pull; the rest is for the next one
+_MURMUR_S: Final = 0.2
+_MURMUR_FOR_S: Final = 2.0
 _PUBLISH: Final = (Timer.PUBLISH, "")
 _FETCH: Final = (Timer.FETCH, "")
+_MURMUR: Final = (Timer.MURMUR, "")
 
 
 class Sharing:
@@ -78,7 +83,7 @@ class Sharing:
 
     def note(self, before: Member | None, after: Member | None, now: float) -> None:
         """What is believed of another member changed."""
-        self._changed_at = now
+        self._note_change(now)
         if after is None:
             assert before is not None
             self.directory.forget(before.name)
@@ -99,7 +104,7 @@ class Sharing:
             )
         else:
             news = list(self.reconciler.ops(name, replica, keys))
-        self._changed_at = now
+        self._note_change(now)
         self._spread(news, now)
         self._schedule(now)
 
@@ -132,6 +137,13 @@ class Sharing:
         wanted, self._wanted = self._wanted, {}
         for address, entries in wanted.items():
             self._fetch(address, [self.reconciler.entry(name) or entry for name, entry in entries.items()])
+
+    def murmur(self, now: float) -> None:
+        """Let somebody see this node's fingerprint; go on with that while there was a change lately."""
+        for member in self._context.members.sample(1, lambda member: member.live):
+            self._context.outbox.send(member.address, [])
+        if now - self._changed_at < _MURMUR_FOR_S:
+            self._context.deadlines.set(_MURMUR, now + _MURMUR_S)
 
     def hear_fingerprint(self, fingerprint: bytes, member: Member, now: float) -> None:
         """A packet of a member says what its view is."""
@@ -180,8 +192,12 @@ class Sharing:
                 break
         return gifts[:_GIVEN_MAX]
 
-    def _changed(self, name: str, now: float) -> None:
+    def _note_change(self, now: float) -> None:
         self._changed_at = now
+        self._context.deadlines.bring_forward(_MURMUR, now + _MURMUR_S)
+
+    def _changed(self, name: str, now: float) -> None:
+        self._note_change(now)
         member, replica = self._context.members.get(name), self.directory.replica(name)
         if member is None or replica is None:
             return
