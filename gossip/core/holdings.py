@@ -43,6 +43,11 @@ class Holdings:
     def __contains__(self, key: bytes) -> bool:
         return key[:KEY_BYTES] in self._held
 
+    @property
+    def unpublished(self) -> int:
+        """How many keys the published filter does not show yet."""
+        return len(self._pending) + (len(self._held) if self._next is not None else 0)
+
     def advertise(self, keys: Iterable[bytes]) -> None:
         """Hold these keys; those that the filter already shows need no telling."""
         for key in _heads(keys):

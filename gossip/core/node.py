@@ -10,8 +10,7 @@ the network. `now` is monotonic, in seconds, of the same clock in all calls.
 
 import random
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
-from typing import Final, TypeGuard
+from typing import Final
 
 from .allow import AllowList
 from .awareness import Awareness
@@ -24,22 +23,20 @@ from .events import (
     Event,
     KeysChanged,
     MemberFailed,
-    MemberFlapping,
     MemberForgotten,
     MemberJoined,
     MemberLeft,
     MemberRecovered,
-    MemberSteady,
     MemberSuspected,
     MemberUpdated,
     MessageReceived,
-    NameConflict,
     Paused,
     Rejected,
     StateReceived,
 )
 from .exchange import Exchange, Purpose
 from .flaps import Flaps
+from .gate import Gate
 from .keyring import Keyring
 from .members import Address, Member, Members, State, check_metadata, check_name
 from .membership import Membership, record_message
@@ -57,7 +54,6 @@ from .messages import (
     Left,
     Message,
     Nack,
-    Namesake,
     Offer,
     Ops,
     Packet,
@@ -69,19 +65,17 @@ from .messages import (
     UserMessage,
     UserState,
 )
+from .namesake import Namesakes
 from .outbox import Datagram, Outbox, Stamp, room_bytes
 from .post import Post
 from .probe import Prober
 from .reconcile import Reconciler
-from .replay import Held, ReplayGuard
 from .rumours import Rumours, retransmit_limit
 from .seal import Seal
 from .sharing import Sharing
 from .wire import (
     ACK_PAYLOAD_MAX_BYTES,
-    DATAGRAM_INFLATED_MAX_BYTES,
     USER_MAX_BYTES,
-    decode_packet,
     encode_message,
 )
 
@@ -94,7 +88,6 @@ _FAREWELL: Final = (Timer.FAREWELL, "")
 _ROUND_GAP_S: Final = 0.01  # rounds that fresh rumours bring forward are at least this far apart
 _FAREWELL_TO: Final = 8
 _REMIND_S: Final = 0.2  # somebody who takes part while believed dead is told so at most this often
-_NAMESAKE_S: Final = 1.0  # the same for somebody with this node's name
 
 
 class Node:
@@ -127,12 +120,10 @@ class Node:
         self._rng = rng
         self._seal = seal
         self._delegate = delegate or Delegate()
-        self._identity = Namesake(me.epoch, rng.getrandbits(64))
         self._members = Members(rng)
         room = room_bytes(config.datagram_max_bytes, seal, me.name)
         self._rumours = Rumours(config.members_max, room)
         self._outbox = Outbox(seal, self._rumours, stamp=self._stamp, limit=self._limit, room_bytes=room)
-        self._room_bytes = room
         self._context = Context(
             config,
             rng,
@@ -144,12 +135,13 @@ class Node:
             AllowList(config.allow),
         )
         self._deadlines = self._context.deadlines
-        self._membership = Membership(self._context, me, self._observe, self._address_namesake)
+        self._membership = Membership(self._context, me, self._observe, self._note_namesake)
+        self._namesakes = Namesakes(self._context, lambda: self.me)
         self._sharing = Sharing(self._context, self._membership, room, self._fetch)
         self._prober = Prober(self._context, self._probe_by_stream, self._accuse)
-        self._guard = ReplayGuard(lambda: rng.getrandbits(32), lambda: 64 + 2 * len(self._members))
-        self._flaps = Flaps(config)
-        self._post = Post(self._context, me.name)
+        self._gate = Gate(self._context, seal, self._ack, self._hear_ack)
+        self._flaps = Flaps(self._context, self.directory.count)
+        self._post = Post(self._context, me.name, room)
         self._seeds: tuple[Address, ...] = ()
         self._dials: list[Exchange] = []
         self._dialling: dict[tuple[Address, Purpose], Exchange] = {}
@@ -157,8 +149,6 @@ class Node:
         self._round_at = now - _ROUND_GAP_S
         self._ran_at = now
         self._reminded: dict[str, float] = {}
-        self._namesake_at = now - _NAMESAKE_S
-        self.gave_way = False
         self.name = me.name
         self.records_max = config.members_max + 1
         self._due = self._agenda()
@@ -181,6 +171,11 @@ class Node:
     def protocol(self) -> int:
         """The version of the protocol that this node speaks: the highest one that all live members understand."""
         return self._seal.version
+
+    @property
+    def gave_way(self) -> bool:
+        """Whether another node has this node's name and started earlier: then this one takes part no longer."""
+        return self._namesakes.gave_way
 
     @property
     def keyring(self) -> Keyring:
@@ -211,6 +206,11 @@ class Node:
     def waiting(self) -> int:
         """Rumours that wait to be told."""
         return len(self._rumours)
+
+    @property
+    def unpublished(self) -> int:
+        """How many of this node's keys its filter does not show yet."""
+        return self._sharing.holdings.unpublished
 
     @property
     def key_count(self) -> int:
@@ -316,12 +316,7 @@ class Node:
             StateError: there is no such member, or this node has left.
         """
         self._check_present()
-        target = self._known(name)
-        message = UserMessage(payload)
-        room = self._room_bytes - len(encode_message(UserMessage(b""))) - 2
-        if len(payload) > room:
-            raise ConfigError(f"a message of {len(payload)} bytes does not fit a datagram, {room} do; send it reliably")
-        self._outbox.send(target.address, [message])
+        self._post.send(self._known(name), payload)
 
     def tell(self, name: str, payload: bytes) -> Exchange:
         """A conversation that delivers a message to another application; its `answers` are not empty if it did.
@@ -343,7 +338,7 @@ class Node:
             StateError: this node has left.
         """
         self._check_present()
-        self._post.broadcast(payload, self.me.epoch, self._room_bytes)
+        self._post.broadcast(payload, self.me.epoch)
         self._settle(now)
 
     def order(self, name: str, action: KeyAction, key: bytes = b"") -> Exchange:
@@ -368,17 +363,7 @@ class Node:
         Raises:
             ConfigError: the keyring refuses; the message says why.
         """
-        ring = self._seal.keyring
-        match action:
-            case KeyAction.LIST:
-                return
-            case KeyAction.INSTALL:
-                ring.install(key)
-            case KeyAction.USE:
-                ring.use(key)
-            case KeyAction.REMOVE:
-                ring.remove(key)
-                self._seal.forget(key)
+        self._seal.change_keys(action, key)
 
     def leave(self, now: float) -> None:
         """Say goodbye; `farewell_heard` tells when enough have confirmed it. Keep running for that long."""
@@ -400,13 +385,8 @@ class Node:
             return
         self._notice_pause(now)
         try:
-            if len(payload) > self._config.datagram_max_bytes:
-                raise WireError("size", "the datagram is longer than any of ours")
-            self._check_source(source)
-            opened = self._seal.unwrap(payload)
-            packet = decode_packet(opened.packet, DATAGRAM_INFLATED_MAX_BYTES)
-            if opened.run is None or self._is_fresh(opened.run, Held(packet, source, opened.counter), now):
-                self._take(packet, source, now)
+            for packet, whence in self._gate.admit(payload, source, now):
+                self._take(packet, whence, now)
         except WireError as error:
             self._context.emit(Rejected(error.reason, source))
         self._settle(now)
@@ -427,7 +407,7 @@ class Node:
         Raises:
             WireError: nobody may from there.
         """
-        self._check_source(source)
+        self._gate.check_source(source)
         return Exchange(self, self._seal.channel(dialled=False), source, purpose=None)
 
     def hang_up(self, exchange: Exchange, now: float, error: WireError | None = None) -> None:
@@ -437,7 +417,7 @@ class Node:
         if error is not None:
             self._context.emit(Rejected(error.reason, exchange.remote))
             if error.reason == "self" and exchange.dialled:
-                self._address_namesake(exchange.remote, now)
+                self._namesakes.address(exchange.remote, now)
         self._settle(now)
 
     def doubt(self) -> None:
@@ -477,6 +457,7 @@ class Node:
             raise WireError("veto", "the application does not want these members")
         for record in records:
             self._membership.hear_record(record, now)
+        self._settle(now)
 
     def obey(self, order: KeyOrder) -> KeyReport:
         """Carry out another member's order about keys."""
@@ -518,7 +499,7 @@ class Node:
 
     def _take(self, packet: Packet, source: Address, now: float) -> None:
         if packet.sender == self.name:
-            self._meet_namesake(packet, source, now)
+            self._namesakes.meet(packet, source, now)
             return
         for message in packet.messages:
             self._take_message(message, packet, source, now)
@@ -529,33 +510,6 @@ class Node:
             self._remind(sender, now)
         elif sender.live and self.me.state is not State.LEFT:
             self._sharing.hear_fingerprint(packet.fingerprint, sender, now)
-
-    def _check_source(self, source: Address) -> None:
-        if not self._context.allowed.allows(source.host):
-            raise WireError("allow", "from outside of the networks that are allowed")
-
-    def _is_fresh(self, run: bytes, held: Held, now: float) -> bool:
-        """Whether a sealed packet may be taken: it is no replay, and of a run that has proven to be alive.
-
-        A stranger's packet waits. Its pings are answered, for it has to prove this node's run too.
-        """
-        if not self._guard.admit(run, held.counter):
-            raise WireError("replay", "a packet that was here before")
-        if self._guard.believes(run):
-            return True
-        packet, asked = held.packet, self._guard.asked(run)
-        acks = [message for message in packet.messages if isinstance(message, Ack)]
-        if any(ack.number == asked or self._hear_ack(ack, packet.sender, now) for ack in acks):
-            for waiting in self._guard.believe(run):
-                self._take(waiting.packet, waiting.source, now)
-            return True
-        answers: list[Message] = [self._ack(it) for it in packet.messages if self._is_for_me(it)]
-        rest = tuple(message for message in packet.messages if not isinstance(message, Ping | Ack))
-        if self._guard.hold(run, replace(held, packet=replace(packet, messages=rest)), now):
-            answers.append(Ping(asked, packet.sender))
-        if answers:
-            self._outbox.send_bare(held.source, answers[:2])
-        return False
 
     def _take_message(self, message: Message, packet: Packet, source: Address, now: float) -> None:
         """Answers go to where the packet came from, or to a member's known address: nobody can aim them elsewhere."""
@@ -588,22 +542,22 @@ class Node:
                 self._sharing.hear_offer(message, sender.address, now)
 
     def _answer_ping(self, ping: Ping, name: str, source: Address) -> None:
-        if not self._is_for_me(ping):
+        ack, sender = self._ack(ping), self._members.get(name)
+        if ack is None:
             return
-        sender = self._members.get(name)
         if sender is None:
-            self._outbox.send_bare(source, [self._ack(ping)])
+            self._outbox.send_bare(source, [ack])
             return
-        messages: list[Message] = [self._ack(ping)]
+        messages: list[Message] = [ack]
         if sender.state is State.SUSPECT:
             messages.append(self._accuse(sender))
         self._outbox.send(source, messages)
 
-    def _is_for_me(self, message: Message) -> TypeGuard[Ping]:
-        return isinstance(message, Ping) and message.target == self.name
-
-    def _ack(self, ping: Ping) -> Ack:
-        return Ack(ping.number, self._delegate.acknowledge()[:ACK_PAYLOAD_MAX_BYTES])
+    def _ack(self, ping: Ping) -> Ack | None:
+        """The answer to a ping, if it is for this node."""
+        return (
+            Ack(ping.number, self._delegate.acknowledge()[:ACK_PAYLOAD_MAX_BYTES]) if ping.target == self.name else None
+        )
 
     def _hear_ack(self, ack: Ack, sender: str, now: float) -> bool:
         """Take an answer. Returns whether anybody waited for it."""
@@ -611,25 +565,6 @@ class Node:
             del self._farewell[ack.number]
             return True
         return self._prober.acknowledge(ack, sender, now)
-
-    def _address_namesake(self, address: Address, now: float) -> None:
-        """Somebody at this address may have this node's name: let the two find out who gives way."""
-        if address != self.me.address and now - self._namesake_at >= _NAMESAKE_S:
-            self._namesake_at = now
-            self._outbox.send_bare(address, [self._identity])
-
-    def _meet_namesake(self, packet: Packet, source: Address, now: float) -> None:
-        """A packet under this node's own name: of the two, the one that started later gives way, and says no more."""
-        if source == self.me.address or self.me.state is State.LEFT:
-            raise WireError("self", "a packet under this node's own name")
-        for message in packet.messages:
-            if isinstance(message, Namesake):
-                if message.token != self._identity.token:
-                    self._address_namesake(source, now)
-                    self.gave_way = self._identity.order > message.order
-                    self._context.emit(NameConflict(source, gives_way=self.gave_way))
-                return
-        self._address_namesake(source, now)
 
     def _remind(self, sender: Member, now: float) -> None:
         """Tell a member that takes part while it is believed dead, so that it refutes."""
@@ -653,7 +588,7 @@ class Node:
             Timer.FAREWELL: lambda _, now: self._say_farewell(now),
             Timer.SUSPICION: self._membership.expire_suspicion,
             Timer.FORGET: self._membership.forget,
-            Timer.STEADY: self._check_steady,
+            Timer.STEADY: self._flaps.check,
         }
 
     def _nack(self, now: float) -> None:
@@ -744,39 +679,16 @@ class Node:
         self._sharing.note(before, after, now)
         self._context.events += _changes(before, after)
         self._seal.version = self._members.common(self._config.protocol).high
-        self._note_flap(before, after, now)
+        self._flaps.observe(before, after, now)
         if after is None and before is not None:
             self._reminded.pop(before.name, None)
             self._prober.forget(before.name)
             self._post.forget(before.name)
-            self._flaps.forget(before.name)
         if after is not None and after.state is State.DEAD:
             self._deadlines.bring_forward(_HEAL, now + self._config.heal_interval_s)
 
-    def _note_flap(self, before: Member | None, after: Member | None, now: float) -> None:
-        if after is None:
-            return
-        if after.state is State.DEAD and (before is None or before.live):
-            self._flaps.failed(after.name, now)
-        if after.state is not State.ALIVE:
-            return
-        returned = before is not None and before.state is State.DEAD
-        until = self._flaps.returned(after.name, now) if returned else self._flaps.out_until(after.name, now)
-        if until is not None:
-            self.directory.count(after.name, counted=False)
-            self._deadlines.set((Timer.STEADY, after.name), until)
-            if returned:
-                self._context.emit(MemberFlapping(after, until))
-
-    def _check_steady(self, name: str, now: float) -> None:
-        """A member that flapped may have been steady for long enough."""
-        member = self._members.get(name)
-        until = self._flaps.out_until(name, now)
-        if until is not None:
-            self._deadlines.set((Timer.STEADY, name), until)
-        elif member is not None and member.state is State.ALIVE:
-            self.directory.count(name, counted=True)
-            self._context.emit(MemberSteady(member))
+    def _note_namesake(self, address: Address, now: float) -> None:
+        self._namesakes.address(address, now)
 
     def _stamp(self) -> Stamp:
         return Stamp(self.name, self.me.epoch, self.fingerprint)

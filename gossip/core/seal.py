@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from .errors import WireError
 from .keyring import ID_BYTES, KEY_BYTES, Keyring
 from .members import Span
+from .messages import KeyAction
 
 RUN_BYTES: Final = 12
 GREETING_BYTES: Final = 17
@@ -132,9 +133,26 @@ class Seal:
             self._keep(identity + run, cipher)
         return Opened(packet, run, int.from_bytes(counter, "big"))
 
-    def forget(self, identity: bytes) -> None:
-        """A key is gone: what was derived from it goes too."""
-        self._ciphers = {name: cipher for name, cipher in self._ciphers.items() if not name.startswith(identity)}
+    def change_keys(self, action: KeyAction, key: bytes) -> None:
+        """Change the keyring, and forget what was derived from a key that is gone.
+
+        Args:
+            action: what to do.
+            key: 32 bytes to install; the id, 4 bytes, to use or remove.
+
+        Raises:
+            ConfigError: the keyring refuses; the message says why.
+        """
+        match action:
+            case KeyAction.LIST:
+                pass
+            case KeyAction.INSTALL:
+                self.keyring.install(key)
+            case KeyAction.USE:
+                self.keyring.use(key)
+            case KeyAction.REMOVE:
+                self.keyring.remove(key)
+                self._ciphers = {name: it for name, it in self._ciphers.items() if not name.startswith(key)}
 
     def channel(self, *, dialled: bool) -> "Channel":
         """The seal of a new stream."""

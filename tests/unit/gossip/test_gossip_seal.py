@@ -5,6 +5,7 @@ import pytest
 from gossip.core.errors import WireError
 from gossip.core.keyring import Keyring, key_id
 from gossip.core.members import PROTOCOL, Span
+from gossip.core.messages import KeyAction
 from gossip.core.seal import Channel, Seal, Sealing
 
 ONE, TWO = bytes(range(32)), bytes(range(1, 33))
@@ -61,12 +62,12 @@ def test_keys_change_step_by_step_without_a_packet_lost() -> None:
             assert all(receiver.unwrap(packet).packet == b"packet" for receiver in nodes)
 
     for change in (
-        lambda node: node.keyring.install(TWO),
-        lambda node: node.keyring.use(key_id(TWO)),
-        lambda node: (node.keyring.remove(key_id(ONE)), node.forget(key_id(ONE))),
+        (KeyAction.INSTALL, TWO),
+        (KeyAction.USE, key_id(TWO)),
+        (KeyAction.REMOVE, key_id(ONE)),
     ):
         for node in nodes:
-            change(node)
+            node.change_keys(*change)
             all_hear_each_other()
     with pytest.raises(WireError, match="does not have"):
         nodes[0].unwrap(seal("c", ONE, seed=9).wrap(b"packet"))

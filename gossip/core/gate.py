@@ -1,0 +1,93 @@
+"""From bytes to packets that may be believed: of an allowed source, opened, decoded, and no replay.
+
+A stranger's sealed packet waits until the stranger has proven that it is alive (module `replay`). Its pings are
+answered all the same, for it has to prove this node's run too: one short datagram for each of its own.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from .context import Context
+from .errors import WireError
+from .members import Address
+from .messages import Ack, Message, Packet, Ping
+from .replay import Held, ReplayGuard
+from .seal import Seal
+from .wire import DATAGRAM_INFLATED_MAX_BYTES, decode_packet
+
+_RUNS_MIN: Final = 64
+
+
+class Gate:
+    """What stands between a node's socket and its parts.
+
+    Args:
+        context: the node's parts.
+        seal: opens datagrams.
+        answer: the answer to a ping, if it is for this node.
+        heard: takes an answer from a sender; returns whether anybody waited for it.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        seal: Seal,
+        answer: Callable[[Ping], Ack | None],
+        heard: Callable[[Ack, str, float], bool],
+    ) -> None:
+        self._context = context
+        self._seal = seal
+        self._answer = answer
+        self._heard = heard
+        members = context.members
+        self._guard = ReplayGuard(lambda: context.rng.getrandbits(32), lambda: _RUNS_MIN + 2 * len(members))
+
+    def check_source(self, source: Address) -> None:
+        """Raise unless somebody may speak from there.
+
+        Raises:
+            WireError: nobody may.
+        """
+        if not self._context.allowed.allows(source.host):
+            raise WireError("allow", "from outside of the networks that are allowed")
+
+    def admit(self, payload: bytes, source: Address, now: float) -> list[tuple[Packet, Address]]:
+        """The packets that may be taken now, each with its source: this one, and those that waited for its proof.
+
+        Raises:
+            WireError: it is not to be believed, ever.
+        """
+        if len(payload) > self._context.config.datagram_max_bytes:
+            raise WireError("size", "the datagram is longer than any of ours")
+        self.check_source(source)
+        opened = self._seal.unwrap(payload)
+        packet = decode_packet(opened.packet, DATAGRAM_INFLATED_MAX_BYTES)
+        if opened.run is None:
+            return [(packet, source)]
+        if not self._guard.admit(opened.run, opened.counter):
+            raise WireError("replay", "a packet that was here before")
+        if self._guard.believes(opened.run):
+            return [(packet, source)]
+        held = Held(packet, source, opened.counter)
+        if self._proves(opened.run, packet, now):
+            return [*((waited.packet, waited.source) for waited in self._guard.believe(opened.run)), (packet, source)]
+        self._meet(opened.run, held, now)
+        return []
+
+    def _proves(self, run: bytes, packet: Packet, now: float) -> bool:
+        """Whether a stranger's packet answers what this node has asked."""
+        asked = self._guard.asked(run)
+        acks = [message for message in packet.messages if isinstance(message, Ack)]
+        return any(ack.number == asked or self._heard(ack, packet.sender, now) for ack in acks)
+
+    def _meet(self, run: bytes, held: Held, now: float) -> None:
+        """Let a stranger's packet wait; answer it, and ask it for its proof."""
+        packet = held.packet
+        rest = tuple(message for message in packet.messages if not isinstance(message, Ping | Ack))
+        answers = (self._answer(message) for message in packet.messages if isinstance(message, Ping))
+        reply: list[Message] = [answer for answer in answers if answer is not None][:1]
+        if self._guard.hold(run, replace(held, packet=replace(packet, messages=rest)), now):
+            reply.append(Ping(self._guard.asked(run), packet.sender))
+        if reply:
+            self._context.outbox.send_bare(held.source, reply)
