@@ -7,6 +7,8 @@ not count.
 """
 
 import enum
+import heapq
+import struct
 import sys
 from typing import Final, Literal
 
@@ -14,7 +16,11 @@ from .bloom import POSITIONS, Filter, split_keys
 from .messages import KEY_BYTES, Entry, Ops
 from .wire import BITS_LOG2_MIN
 
-_U32: Final = 0xFFFFFFFF
+_HALVES: Final = struct.Struct("<II")
+_STEPS: Final = tuple(range(1, POSITIONS + 1))
+_WORD_BYTES: Final = 8
+_WORD_BITS: Final = 64
+_WORD: Final = (1 << _WORD_BITS) - 1
 
 
 class Replica:
@@ -83,6 +89,7 @@ class Rows:
         self._view: memoryview | None = memoryview(self._flat)
         self._slots: dict[str, int] = {}
         self._names: list[str | None] = [None] * 8
+        self._free = list(range(8))
         self._counted = 0
 
     def __len__(self) -> int:
@@ -93,6 +100,8 @@ class Rows:
         slot = self._slots.get(name)
         if slot is None:
             slot = self._take_slot(name)
+            if not any(bits):  # the column of a free slot is empty already
+                return
         column, bit = self._column(slot), 1 << (slot & 7)
         others = self._flat[column :: self._width].translate(_CLEAR[bit])
         ours = b"".join(map(_SPREAD[bit].__getitem__, bits))
@@ -110,6 +119,7 @@ class Rows:
         """Free a member's slot."""
         slot = self._slots.pop(name)
         self._names[slot] = None
+        heapq.heappush(self._free, slot)
         self._counted &= ~(1 << slot)
         column = self._column(slot)
         self._flat[column :: self._width] = self._flat[column :: self._width].translate(_CLEAR[1 << (slot & 7)])
@@ -120,26 +130,51 @@ class Rows:
         self._counted = self._counted | bit if counted else self._counted & ~bit
 
     def lookup(self, position: int, step: int) -> list[str]:
-        """The counted members whose filters have all positions of the hash (`position`, `step`)."""
-        view, mask, found = self._view, self._rows - 1, self._counted
-        if view is None:
+        """The counted members whose filters have all positions of the hash (`position`, `step`).
+
+        The hash is computed modulo 2**32, of which every filter size is a divisor: nothing needs to be cut off here.
+        """
+        if self._view is None:
             return self._lookup_wide(position, step)
-        for i in range(1, POSITIONS + 1):
+        if self._width > _WORD_BYTES:
+            return self._lookup_two_words(position, step)
+        view, mask, found = self._view, self._rows - 1, self._counted
+        for i in _STEPS:
             found &= view[position & mask]
             if not found:
                 return []
-            position = (position + step) & _U32
+            position += step
             step += i
         return self._members(found)
 
+    def _lookup_two_words(self, position: int, step: int) -> list[str]:
+        """The same for rows of two words, whichever of them the machine puts first."""
+        view, mask, counted = self._view, 2 * self._rows - 2, self._counted
+        assert view is not None
+        first, second = counted & _WORD, counted >> _WORD_BITS
+        if sys.byteorder == "big":
+            first, second = second, first
+        position, step = 2 * position, 2 * step
+        for i in _STEPS:
+            row = position & mask
+            first &= view[row]
+            second &= view[row + 1]
+            if not first and not second:
+                return []
+            position += step
+            step += 2 * i
+        if sys.byteorder == "big":
+            first, second = second, first
+        return self._members(second << _WORD_BITS | first)
+
     def _lookup_wide(self, position: int, step: int) -> list[str]:
         flat, width, mask, found = self._flat, self._width, self._rows - 1, self._counted
-        for i in range(1, POSITIONS + 1):
+        for i in _STEPS:
             start = (position & mask) * width
             found &= int.from_bytes(flat[start : start + width], sys.byteorder)
             if not found:
                 return []
-            position = (position + step) & _U32
+            position += step
             step += i
         return self._members(found)
 
@@ -158,9 +193,9 @@ class Rows:
         return slot >> 3 if sys.byteorder == "little" else self._width - 1 - (slot >> 3)
 
     def _take_slot(self, name: str) -> int:
-        if None not in self._names:
+        if not self._free:
             self._widen()
-        slot = self._names.index(None)
+        slot = heapq.heappop(self._free)
         self._names[slot] = name
         self._slots[name] = slot
         self._counted |= 1 << slot
@@ -173,11 +208,12 @@ class Rows:
         shift = 0 if sys.byteorder == "little" else width
         for byte in range(width):
             self._flat[byte + shift :: self._width] = narrow[byte::width]
+        self._free += range(len(self._names), 2 * len(self._names))
         self._names += [None] * len(self._names)
         self._view = memoryview(self._flat).cast(_FORMATS[self._width]) if self._width in _FORMATS else None
 
 
-_FORMATS: Final[dict[int, Literal["B", "H", "I", "Q"]]] = {1: "B", 2: "H", 4: "I", 8: "Q"}
+_FORMATS: Final[dict[int, Literal["B", "H", "I", "Q"]]] = {1: "B", 2: "H", 4: "I", 8: "Q", 16: "Q"}
 # For each bit of a byte: a table that clears it, and one that spreads a filter's byte over eight rows.
 _CLEAR: Final = {1 << b: bytes(value & ~(1 << b) for value in range(256)) for b in range(8)}
 _SPREAD: Final = {1 << b: [bytes((value >> i & 1) << b for i in range(8)) for value in range(256)] for b in range(8)}
@@ -257,7 +293,7 @@ class Directory:
 
     def holders(self, key: bytes) -> list[str]:
         """The names of counted members that may hold the key of at least 8 bytes. Microseconds of local memory."""
-        position, step = int.from_bytes(key[:4], "little"), int.from_bytes(key[4:8], "little")
+        position, step = _HALVES.unpack_from(key)
         found: list[str] = []
         for rows in self._rows.values():
             found += rows.lookup(position, step)

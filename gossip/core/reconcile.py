@@ -29,6 +29,7 @@ class Versions:
         self._entries: dict[str, Entry] = {}
         self._hashes: dict[str, int] = {}
         self._buckets = [0] * BUCKETS
+        self._total = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -47,23 +48,24 @@ class Versions:
         self.drop(entry.name)
         self._entries[entry.name] = entry
         self._hashes[entry.name] = _hash(entry)
-        self._buckets[bucket_of(entry.name)] ^= self._hashes[entry.name]
+        self._toggle(entry.name, self._hashes[entry.name])
         return True
 
     def drop(self, name: str) -> bool:
         """Remove an entry. Returns whether there was one."""
         if self._entries.pop(name, None) is None:
             return False
-        self._buckets[bucket_of(name)] ^= self._hashes.pop(name)
+        self._toggle(name, self._hashes.pop(name))
         return True
+
+    def _toggle(self, name: str, value: int) -> None:
+        self._buckets[bucket_of(name)] ^= value
+        self._total ^= value
 
     @property
     def fingerprint(self) -> bytes:
         """8 bytes over everything."""
-        total = 0
-        for bucket in self._buckets:
-            total ^= bucket
-        return total.to_bytes(FINGERPRINT_BYTES, "big")
+        return self._total.to_bytes(FINGERPRINT_BYTES, "big")
 
     def buckets(self) -> Buckets:
         """The fingerprint of each bucket."""
