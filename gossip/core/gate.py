@@ -85,8 +85,9 @@ class Gate:
         """Let a stranger's packet wait; answer it, and ask it for its proof."""
         packet = held.packet
         rest = tuple(message for message in packet.messages if not isinstance(message, Ping | Ack))
-        answers = (self._answer(message) for message in packet.messages if isinstance(message, Ping))
-        reply: list[Message] = [answer for answer in answers if answer is not None][:1]
+        pings = (message for message in packet.messages if isinstance(message, Ping))
+        answer = next(filter(None, map(self._answer, pings)), None)
+        reply: list[Message] = [] if answer is None else [answer]
         if self._guard.hold(run, replace(held, packet=replace(packet, messages=rest)), now):
             reply.append(Ping(self._guard.asked(run), packet.sender))
         if reply:
