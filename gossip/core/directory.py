@@ -1,26 +1,21 @@
 """Everybody's filters, and the answer to "who may hold this key".
 
 A `Replica` is one member's filter with its version and its newest keys. `Rows` hold the filters of one size turned by
-90 degrees: for each position one bitmap of members, so that a lookup over all of them is 11 short ANDs, and usually
-two, for it stops at zero. There is one `Rows` per filter size in use. Members that are not alive keep their bits but do
-not count.
+90 degrees: for each position one bitmap of members, so that a lookup over all of them is 8 short ANDs, and usually
+fewer, for it stops at zero. There is one `Rows` per filter size in use. Members that are not alive keep their bits but
+do not count.
 """
 
 import enum
 import heapq
-import struct
-import sys
-from typing import Final, Literal
+from typing import Final
 
-from .bloom import POSITIONS, Filter, split_keys
+from .bloom import HALVES, STEPS, Filter, split_keys
 from .messages import KEY_BYTES, Entry, Ops
 from .wire import BITS_LOG2_MIN
 
-_HALVES: Final = struct.Struct("<II")
-_STEPS: Final = tuple(range(1, POSITIONS + 1))
-_WORD_BYTES: Final = 8
-_WORD_BITS: Final = 64
-_WORD: Final = (1 << _WORD_BITS) - 1
+# For each value of a byte: which of its bits are set.
+_ONES: Final = [tuple(bit for bit in range(8) if value >> bit & 1) for value in range(256)]
 
 
 class Replica:
@@ -77,52 +72,52 @@ class Replica:
 class Rows:
     """The filters of one size, bit-sliced: row i is the bitmap of the members whose filter has bit i.
 
-    All rows stand in one bytearray, each an integer of `width` bytes in the machine's order: up to 64 members a row is
-    read by one index into a view, which is twice as fast as a slice. A member is a slot, a bit in every row; slots of
-    members that went are used again, and the width doubles when all are taken.
+    A member is a slot, a bit in every row; slots of members that went are used again. Rows are Python's integers: at
+    100 members one takes 56 bytes where 13 would do, but is at hand by one index, three times as fast as out of a flat
+    array.
     """
 
     def __init__(self, bits_log2: int) -> None:
-        self._rows = 1 << bits_log2
-        self._width = 1
-        self._flat = bytearray(self._rows)
-        self._view: memoryview | None = memoryview(self._flat)
+        self._mask = (1 << bits_log2) - 1
+        self._rows = [0] * (1 << bits_log2)
         self._slots: dict[str, int] = {}
-        self._names: list[str | None] = [None] * 8
-        self._free = list(range(8))
+        self._names: list[str] = []
+        self._free: list[int] = []
         self._counted = 0
 
     def __len__(self) -> int:
         return len(self._slots)
 
-    def replace(self, name: str, bits: bytes | bytearray) -> None:
-        """Set a member's whole column; a new member gets a slot, and counts."""
-        slot = self._slots.get(name)
-        if slot is None:
-            slot = self._take_slot(name)
-            if not any(bits):  # the column of a free slot is empty already
-                return
-        column, bit = self._column(slot), 1 << (slot & 7)
-        others = self._flat[column :: self._width].translate(_CLEAR[bit])
-        ours = b"".join(map(_SPREAD[bit].__getitem__, bits))
-        merged = int.from_bytes(others, "little") | int.from_bytes(ours, "little")
-        self._flat[column :: self._width] = merged.to_bytes(self._rows, "little")
+    def add(self, name: str, bits: bytes | bytearray) -> None:
+        """Give a new member a slot, with its filter's bits; it counts."""
+        if not self._free:
+            self._free.append(len(self._names))
+            self._names.append("")
+        slot = heapq.heappop(self._free)
+        self._names[slot] = name
+        self._slots[name] = slot
+        self._counted |= 1 << slot
+        self.flip(name, bits)
+
+    def flip(self, name: str, bits: bytes | bytearray) -> None:
+        """Turn a member's bits over wherever there is one in `bits`; takes about 0.1 us for each of those."""
+        rows, bit = self._rows, 1 << self._slots[name]
+        for index, byte in enumerate(bits):
+            if byte:
+                for offset in _ONES[byte]:
+                    rows[8 * index + offset] ^= bit
 
     def set(self, name: str, positions: list[int]) -> None:
-        """Set some bits of a member that has a slot."""
-        slot = self._slots[name]
-        flat, width, column, bit = self._flat, self._width, self._column(slot), 1 << (slot & 7)
+        """Set some bits of a member."""
+        rows, bit = self._rows, 1 << self._slots[name]
         for position in positions:
-            flat[position * width + column] |= bit
+            rows[position] |= bit
 
-    def drop(self, name: str) -> None:
-        """Free a member's slot."""
-        slot = self._slots.pop(name)
-        self._names[slot] = None
-        heapq.heappush(self._free, slot)
-        self._counted &= ~(1 << slot)
-        column = self._column(slot)
-        self._flat[column :: self._width] = self._flat[column :: self._width].translate(_CLEAR[1 << (slot & 7)])
+    def drop(self, name: str, bits: bytes | bytearray) -> None:
+        """Free the slot of a member whose filter has these bits."""
+        self.count(name, False)
+        self.flip(name, bits)
+        heapq.heappush(self._free, self._slots.pop(name))
 
     def count(self, name: str, counted: bool) -> None:
         """Let a member's filter count in lookups, or not."""
@@ -130,48 +125,10 @@ class Rows:
         self._counted = self._counted | bit if counted else self._counted & ~bit
 
     def lookup(self, position: int, step: int) -> list[str]:
-        """The counted members whose filters have all positions of the hash (`position`, `step`).
-
-        The hash is computed modulo 2**32, of which every filter size is a divisor: nothing needs to be cut off here.
-        """
-        if self._view is None:
-            return self._lookup_wide(position, step)
-        if self._width > _WORD_BYTES:
-            return self._lookup_two_words(position, step)
-        view, mask, found = self._view, self._rows - 1, self._counted
-        for i in _STEPS:
-            found &= view[position & mask]
-            if not found:
-                return []
-            position += step
-            step += i
-        return self._members(found)
-
-    def _lookup_two_words(self, position: int, step: int) -> list[str]:
-        """The same for rows of two words, whichever of them the machine puts first."""
-        view, mask, counted = self._view, 2 * self._rows - 2, self._counted
-        assert view is not None
-        first, second = counted & _WORD, counted >> _WORD_BITS
-        if sys.byteorder == "big":
-            first, second = second, first
-        position, step = 2 * position, 2 * step
-        for i in _STEPS:
-            row = position & mask
-            first &= view[row]
-            second &= view[row + 1]
-            if not first and not second:
-                return []
-            position += step
-            step += 2 * i
-        if sys.byteorder == "big":
-            first, second = second, first
-        return self._members(second << _WORD_BITS | first)
-
-    def _lookup_wide(self, position: int, step: int) -> list[str]:
-        flat, width, mask, found = self._flat, self._width, self._rows - 1, self._counted
-        for i in _STEPS:
-            start = (position & mask) * width
-            found &= int.from_bytes(flat[start : start + width], sys.byteorder)
+        """The counted members whose filters have all positions of the key with these halves."""
+        rows, mask, found = self._rows, self._mask, self._counted
+        for i in STEPS:
+            found &= rows[position & mask]
             if not found:
                 return []
             position += step
@@ -181,42 +138,10 @@ class Rows:
     def _members(self, bitmap: int) -> list[str]:
         names = []
         while bitmap:
-            low = bitmap & -bitmap
-            name = self._names[low.bit_length() - 1]
-            assert name is not None
-            names.append(name)
-            bitmap ^= low
+            slot = bitmap.bit_length() - 1
+            names.append(self._names[slot])
+            bitmap ^= 1 << slot
         return names
-
-    def _column(self, slot: int) -> int:
-        """The byte of a row in which a slot's bit is."""
-        return slot >> 3 if sys.byteorder == "little" else self._width - 1 - (slot >> 3)
-
-    def _take_slot(self, name: str) -> int:
-        if not self._free:
-            self._widen()
-        slot = heapq.heappop(self._free)
-        self._names[slot] = name
-        self._slots[name] = slot
-        self._counted |= 1 << slot
-        return slot
-
-    def _widen(self) -> None:
-        narrow, width = self._flat, self._width
-        self._width = 2 * width
-        self._flat = bytearray(self._rows * self._width)
-        shift = 0 if sys.byteorder == "little" else width
-        for byte in range(width):
-            self._flat[byte + shift :: self._width] = narrow[byte::width]
-        self._free += range(len(self._names), 2 * len(self._names))
-        self._names += [None] * len(self._names)
-        self._view = memoryview(self._flat).cast(_FORMATS[self._width]) if self._width in _FORMATS else None
-
-
-_FORMATS: Final[dict[int, Literal["B", "H", "I", "Q"]]] = {1: "B", 2: "H", 4: "I", 8: "Q", 16: "Q"}
-# For each bit of a byte: a table that clears it, and one that spreads a filter's byte over eight rows.
-_CLEAR: Final = {1 << b: bytes(value & ~(1 << b) for value in range(256)) for b in range(8)}
-_SPREAD: Final = {1 << b: [bytes((value >> i & 1) << b for i in range(8)) for value in range(256)] for b in range(8)}
 
 
 class Applied(enum.Enum):
@@ -293,7 +218,7 @@ class Directory:
 
     def holders(self, key: bytes) -> list[str]:
         """The names of counted members that may hold the key of at least 8 bytes. Microseconds of local memory."""
-        position, step = _HALVES.unpack_from(key)
+        position, step = HALVES.unpack_from(key)
         found: list[str] = []
         for rows in self._rows.values():
             found += rows.lookup(position, step)
@@ -308,18 +233,25 @@ class Directory:
         return Applied.NEW
 
     def _put(self, name: str, replica: Replica) -> None:
-        known = self._replicas.get(name)
-        if known is not None and known.filter.bits_log2 != replica.filter.bits_log2:
-            self._drop_row(name, known)
+        known, size = self._replicas.get(name), replica.filter.bits_log2
+        if known is not None and known.filter.bits_log2 == size:
+            self._rows[size].flip(name, _difference(known.filter.bits, replica.filter.bits))
+        else:
+            if known is not None:
+                self._drop_row(name, known)
+            if size not in self._rows:
+                self._rows[size] = Rows(size)
+            self._rows[size].add(name, replica.filter.bits)
         self._replicas[name] = replica
-        size = replica.filter.bits_log2
-        if size not in self._rows:
-            self._rows[size] = Rows(size)
-        self._rows[size].replace(name, replica.filter.bits)
         self._rows[size].count(name, name not in self._hidden)
 
     def _drop_row(self, name: str, replica: Replica) -> None:
         size = replica.filter.bits_log2
-        self._rows[size].drop(name)
+        self._rows[size].drop(name, replica.filter.bits)
         if not self._rows[size]:
             del self._rows[size]
+
+
+def _difference(one: bytes | bytearray, other: bytes | bytearray) -> bytes:
+    """The bits that are set in one of two filters of the same size only."""
+    return (int.from_bytes(one, "little") ^ int.from_bytes(other, "little")).to_bytes(len(one), "little")

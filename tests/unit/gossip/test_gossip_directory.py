@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gossip.core.bloom import Filter, split_keys
+from gossip.core.bloom import HALVES, Filter, split_keys
 from gossip.core.directory import Applied, Directory, Rows
 from gossip.core.messages import Entry, Ops
 
@@ -115,20 +115,45 @@ def test_a_repair_is_given_as_far_back_as_the_log_goes() -> None:
 @settings(deadline=None)
 @given(st.integers(1, 140), st.randoms(use_true_random=False))
 def test_rows_are_the_filters_seen_from_the_side(members: int, rng: random.Random) -> None:
-    """Against one filter per member, while members come and go, beyond the widths of a byte, a word and eight."""
+    """Against one filter per member, while members come and go and filters change altogether."""
     rows, filters = Rows(14), dict[str, Filter]()
     for number in range(members):
-        filled = filters[f"m{number}"] = Filter(14)
-        for _ in range(rng.randrange(3)):
-            filled.add(rng.randbytes(8))
-        rows.replace(f"m{number}", filled.bits)
+        filled = filters[f"m{number}"] = _some_filter(rng)
+        rows.add(f"m{number}", filled.bits)
         if number % 7 == 3:
             gone = rng.choice(list(filters))
-            del filters[gone]
-            rows.drop(gone)
+            rows.drop(gone, filters.pop(gone).bits)
+        if filters and number % 5 == 3:
+            changed, bits = rng.choice(list(filters)), _some_filter(rng).bits
+            rows.flip(changed, bytes(a ^ b for a, b in zip(bits, filters[changed].bits, strict=True)))
+            filters[changed] = Filter(14, bytes(bits))
     shared = rng.randbytes(8)
     for name in rng.sample(list(filters), len(filters) // 2):
         rows.set(name, filters[name].add(shared))
     for key in (shared, rng.randbytes(8)):
-        position, step = int.from_bytes(key[:4], "little"), int.from_bytes(key[4:8], "little")
-        assert sorted(rows.lookup(position, step)) == sorted(name for name in filters if key in filters[name])
+        assert sorted(rows.lookup(*HALVES.unpack(key))) == sorted(name for name in filters if key in filters[name])
+
+
+def _some_filter(rng: random.Random) -> Filter:
+    filled = Filter(14)
+    for _ in range(rng.randrange(3)):
+        filled.add(rng.randbytes(8))
+    return filled
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from((14, 15)), st.integers(0, 9)), max_size=20))
+def test_lookups_agree_with_the_filters_whatever_was_installed(installed: list[tuple[str, int, int]]) -> None:
+    """Generations of the same and of another size replace each other, and members are forgotten."""
+    seen = Directory(log_keys=4)
+    keys = [bytes((number,)) * 8 for number in range(10)]
+    for generation, (name, bits_log2, number) in enumerate(installed, 1):
+        if number == 0:
+            seen.forget(name)
+        seen.begin(name, EPOCH)
+        filled = Filter(bits_log2)
+        filled.add(keys[number])
+        assert seen.install(Entry(name, EPOCH, 0, generation, 1), bits_log2, bytes(filled.bits)) is Applied.NEW
+    for key in keys:
+        replicas = {name: seen.replica(name) for name in "abc"}
+        assert sorted(seen.holders(key)) == [name for name, it in replicas.items() if it and key in it.filter]
