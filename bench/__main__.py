@@ -17,6 +17,7 @@ from .report import BenchError, Report
 
 GIB = 1024**3
 _FILE_COLUMNS = 110
+_PROCESSES_MAX = 200
 
 
 class _Size(click.ParamType[int]):
@@ -45,8 +46,8 @@ class _Counts(click.ParamType[list[int]]):
             counts = [int(word) for word in value.split(",")]
         except ValueError:
             counts = []
-        if not counts or not all(3 <= count <= 200 for count in counts):
-            self.fail(f"{value!r} must be numbers from 3 to 200, with commas between them", param, ctx)
+        if not counts or not all(3 <= count <= 100_000 for count in counts):
+            self.fail(f"{value!r} must be numbers from 3 to 100000, with commas between them", param, ctx)
         return counts
 
 
@@ -88,23 +89,36 @@ def relay(target: Path | None, size: int, folder: Path | None) -> None:
 
 @main.command()
 @click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
-@click.option("--nodes", type=_Counts(), default="10,20,30", metavar="N,N,...", help="Sizes.  [default: 10,20,30]")
+@click.option("--nodes", type=_Counts(), metavar="N,N,...", help="Sizes.  [default: 10,20,30; with --sim 10,100,1000]")
 @click.option("--repeats", type=click.IntRange(1), default=3, help="Clusters of each kind and size.  [default: 3]")
 @click.option("--leaves", type=click.IntRange(1), default=3, help="Graceful leaves in each cluster.  [default: 3]")
+@click.option("--kills", type=click.IntRange(1), default=3, help="Nodes killed in each cluster.  [default: 3]")
 @click.option("--keys", type=click.IntRange(1), default=20, help="Keys advertised in each of ours.  [default: 20]")
 @click.option("--quick", is_flag=True, help="Nobody is stopped for a while, and idling takes 5 s.")
-def gossip(target: Path | None, nodes: list[int], repeats: int, leaves: int, keys: int, quick: bool) -> None:
-    """Who knows what how soon: our gossip beside serf, as real processes. Needs root.
+@click.option("--sim", is_flag=True, help="Simulate ours instead, which goes up to 2,000 nodes, and by a model beyond.")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="With --sim: draw it (.svg, .png, .pdf).")
+def gossip(target: Path | None, nodes: list[int] | None, sim: bool, plot: Path | None, **amounts: Any) -> None:
+    """Who knows what how soon: our gossip beside serf, as real processes (needs root), or simulated.
 
     Five clusters of each size are started, one after the other: serf, ours with the same settings, ours with its `fast`
     preset, and both sealed, which are only watched idling. In each a node joins, leaves, is killed, and is stopped for
     2, 5 and 15 s; in ours keys are advertised, too, also with 10 % of all datagrams lost. A repeat takes about 6 min
     for each size, 3 with --quick.
+
+    With --sim, detection, dissemination, false verdicts, bytes, CPU and memory are shown against the number of nodes.
     """
+    if sim:
+        from .gossip import simulated
+
+        _run(lambda console: simulated.measure(console, nodes or [10, 100, 1000], plot), target)
+        return
+    if max(nodes or [0]) > _PROCESSES_MAX:
+        raise click.UsageError(f"more than {_PROCESSES_MAX} processes do not fit a machine: add --sim")
     from .gossip.beside_serf import Amount, measure
 
-    amount = Amount(repeats, leaves, keys, idle_s=5.0 if quick else 15.0, stops=not quick)
-    _run(lambda console: measure(console, nodes, amount), target)
+    quick = amounts.pop("quick")
+    amount = Amount(**amounts, idle_s=5.0 if quick else 15.0, stops=not quick)
+    _run(lambda console: measure(console, nodes or [10, 20, 30], amount), target)
 
 
 def _run(measure: Callable[[Console], Report], target: Path | None) -> None:

@@ -4,6 +4,7 @@ All clusters live on one machine, in one network namespace, one after the other,
 kinds say what they see in lines, which are timed as they arrive, so that they are measured the same way.
 """
 
+import random
 import secrets
 import signal
 import statistics
@@ -37,6 +38,7 @@ class Amount:
     Args:
         repeats: clusters of each kind and size.
         leaves: graceful leaves in each of those.
+        kills: nodes killed in each of those, one after the other.
         keys: keys advertised in each of ours, with and without loss.
         idle_s: for how long idle clusters are watched.
         stops: whether nodes are stopped for a while, too, which takes most of the time.
@@ -44,6 +46,7 @@ class Amount:
 
     repeats: int = 3
     leaves: int = 3
+    kills: int = 3
     keys: int = 20
     idle_s: float = 15.0
     stops: bool = True
@@ -124,7 +127,8 @@ class Trial:
         for number in range(amount.leaves):
             self._join_and_leave(first=number == 0)
         self.say("killing")
-        self._kill()
+        for number in range(amount.kills):
+            self._kill(f"n{self.size - number % (self.size - 1)}")
         if self.cluster.kind.name.startswith(OURS):
             self.say("advertising keys")
             self._keys("key", amount.keys, 0)
@@ -175,8 +179,8 @@ class Trial:
         self._add("misread", sum(other.since(at, "failed", name) is not None for other in others))
         del self.cluster.agents[name]
 
-    def _kill(self) -> None:
-        victim = f"n{self.size}"
+    def _kill(self, victim: str) -> None:
+        time.sleep(_CALM_S * random.random())
         others = self.cluster.others(victim)
         at = self.cluster.kill(victim)
         self.cluster.until(lambda: all(other.view.get(victim) == "failed" for other in others), _DEAD_S, "it is dead")
