@@ -26,6 +26,7 @@ from .errors import ConfigError
 
 NAME_MAX_BYTES = 128
 METADATA_MAX_BYTES = 512
+_DRAWS = 4
 
 
 class Address(NamedTuple):
@@ -216,7 +217,18 @@ class Members:
         return None
 
     def sample(self, count: int, wanted: Callable[[Member], bool]) -> list[Member]:
-        """Up to `count` distinct members for which `wanted` is true, at random."""
+        """Up to `count` distinct members for which `wanted` is true, at random.
+
+        In a large table members are drawn until enough fit; only where few do, all are looked at.
+        """
+        if len(self._ring) > _DRAWS * count:
+            drawn: dict[str, Member] = {}
+            for _ in range(_DRAWS * count):
+                member = self._members[self._rng.choice(self._ring)]
+                if wanted(member):
+                    drawn[member.name] = member
+                    if len(drawn) == count:
+                        return list(drawn.values())
         candidates = [member for member in self._members.values() if wanted(member)]
         return self._rng.sample(candidates, min(count, len(candidates)))
 

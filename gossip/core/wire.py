@@ -19,7 +19,7 @@ import zstandard
 from .errors import WireError
 from .keyring import ID_BYTES, KEYS_MAX
 from .keyring import KEY_BYTES as SECRET_BYTES
-from .members import METADATA_MAX_BYTES, Span, State, is_name, pack_address, unpack_address
+from .members import METADATA_MAX_BYTES, Address, Span, State, is_name, pack_address, unpack_address
 from .messages import (
     BUCKETS,
     KEY_BYTES,
@@ -196,21 +196,28 @@ _SCHEMA: Final[tuple[tuple[type, tuple[Check, ...]], ...]] = (
 _KIND: Final = {cls: kind for kind, (cls, _) in enumerate(_SCHEMA)}
 
 
+def _entry_plain(entry: Entry) -> list[Any]:
+    return [entry.name, entry.epoch, entry.incarnation, entry.generation, entry.sequence]
+
+
+def _entries_plain(entries: tuple[Entry, ...]) -> list[Any]:
+    return list(map(_entry_plain, entries))
+
+
+# How fields look to cbor2, by their type; those of other types go as they are.
+_PLAIN_FIELD: Final[dict[type, Callable[[Any], Any]]] = {
+    Entry: _entry_plain,
+    tuple: _entries_plain,
+    Address: pack_address,
+    Span: lambda span: span.low << 4 | span.high,
+    State: int,
+    KeyAction: int,
+}
+
+
 def _plain(value: Any) -> Any:
-    """One field as cbor2 shall see it."""
-    match value:
-        case Entry():
-            return [value.name, value.epoch, value.incarnation, value.generation, value.sequence]
-        case (str(), int()):
-            return pack_address(cast("Any", value))
-        case Span():
-            return value.low << 4 | value.high
-        case tuple():
-            return [_plain(item) for item in value]
-        case State() | KeyAction():
-            return int(value)
-        case _:
-            return value
+    convert = _PLAIN_FIELD.get(type(value))
+    return value if convert is None else convert(value)
 
 
 def encode_message(message: Message) -> bytes:
