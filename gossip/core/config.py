@@ -11,6 +11,7 @@ from .allow import AllowList
 from .errors import ConfigError
 from .members import PROTOCOL, Span
 
+FILTER_BITS_PER_KEY_MAX: Final = 64
 _BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "probe_interval_s": (0.01, 60),
     "probe_timeout_s": (0.005, 30),
@@ -31,13 +32,13 @@ _BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "flaps_max": (1, 100),
     "flap_within_s": (0, 3600),
     "flap_window_s": (1, 86400),
-    "datagram_max_bytes": (512, 8192),
+    "datagram_max_bytes": (1024, 8192),
     "batch_s": (0, 1),
     "direct_members_max": (0, 256),
     "log_keys": (0, 1 << 20),
     "snapshot_over_keys": (1, 1 << 20),
     "reconcile_interval_s": (0.01, 10),
-    "filter_bits_per_key": (8, 64),
+    "filter_bits_per_key": (8, FILTER_BITS_PER_KEY_MAX),
     "rebuild_share": (0.001, 1),
     "rebuild_quiet_s": (0.1, 86400),
     "rebuild_pause_s": (0, 3600),
@@ -76,7 +77,8 @@ class GossipConfig:
         flaps_max: a member that returned so often from the dead is left out of lookups until that is long ago.
         flap_within_s: a return counts if it comes that soon after the failure. Source: serf, flap timeout.
         flap_window_s: how long a return counts.
-        datagram_max_bytes: largest datagram sent or accepted; 1400 passes every Ethernet tunnel in use.
+        datagram_max_bytes: largest datagram sent or accepted; 1400 passes every Ethernet tunnel in use, and with 1024
+            the longest name and metadata still fit.
         batch_s: after an addition, others within this time share one op.
         direct_members_max: up to this many members an op goes straight to everybody.
         log_keys: newest keys kept per member, to repair others without a snapshot; 8 bytes each.

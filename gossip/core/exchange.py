@@ -15,7 +15,7 @@ however much there is to give. What is out of turn, or from somebody else than b
 """
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -83,7 +83,7 @@ class Side(Protocol):
         """The application's state."""
         ...
 
-    def hear(self, message: Message, packet: Packet, source: Address, now: float) -> None:
+    def hear(self, message: Message, packet: Packet, now: float) -> None:
         """Take a message that concerns the node, not the conversation."""
         ...
 
@@ -234,6 +234,8 @@ class Exchange:
             raise WireError("order", "the sender changed")
         self.peer = packet.sender
         for message in packet.messages:
+            if self.my_turn or self.finished:
+                raise WireError("order", "something was said after the end of a turn")
             self._hear_message(message, packet, now)
 
     def _hear_message(self, message: Message, packet: Packet, now: float) -> None:
@@ -243,30 +245,45 @@ class Exchange:
             case Record():
                 self._note(message)
             case Pull():
-                self._give += message.entries
+                self._note_differences(message.entries, ())
             case Entries():
-                self._give += self._side.reconciler.surplus(message)
-                self._pull += self._side.reconciler.lacking(message)
+                reconciler = self._side.reconciler
+                self._note_differences(reconciler.surplus(message), reconciler.lacking(message))
             case Chunk():
                 self._assemble(message, now)
             case Ping() | UserMessage() | KeyOrder() if self.purpose is None:
+                self._check_alone(self._replies)
                 self._replies += self._reply(message, packet, now)
             case Ack() | KeyReport() if self.purpose in (Purpose.TELL, Purpose.KEYS):
+                self._check_alone(self.answers)
                 self.answers.append(message)
             case _:
-                self._side.hear(message, packet, self.remote, now)
+                self._side.hear(message, packet, now)
 
     def _note(self, record: Record) -> None:
-        if len(self._records) > self._side.records_max:
-            raise WireError("size", "more records than any cluster needs")
         self._records.append(record)
+        self._check_count(self._records)
+
+    def _note_differences(self, give: Sequence[Entry], pull: Sequence[Entry]) -> None:
+        self._give += give
+        self._pull += pull
+        self._check_count(self._give)
+        self._check_count(self._pull)
+
+    def _check_count(self, noted: Sequence[Record | Entry]) -> None:
+        if len(noted) > self._side.records_max:
+            raise WireError("size", "more members than any cluster has")
+
+    def _check_alone(self, before: Sequence[Message]) -> None:
+        if before:
+            raise WireError("order", "one question and one answer are all of a conversation")
 
     def _reply(self, question: Ping | UserMessage | KeyOrder, packet: Packet, now: float) -> list[Message]:
         match question:
             case Ping():
                 return [Ack(question.number)] if question.target == self._side.name else []
             case UserMessage():
-                self._side.hear(question, packet, self.remote, now)
+                self._side.hear(question, packet, now)
                 return [Ack(0)]
             case KeyOrder():
                 if not self._channel.sealed:

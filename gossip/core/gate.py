@@ -86,9 +86,9 @@ class Gate:
         packet = held.packet
         rest = tuple(message for message in packet.messages if not isinstance(message, Ping | Ack))
         pings = (message for message in packet.messages if isinstance(message, Ping))
-        answer = next(filter(None, map(self._answer, pings)), None)
-        reply: list[Message] = [] if answer is None else [answer]
+        ack = next(filter(None, map(self._answer, pings)), None)
+        choices: list[list[Message]] = [] if ack is None else [[ack], [Ack(ack.number)]]
         if self._guard.hold(run, replace(held, packet=replace(packet, messages=rest)), now):
-            reply.append(Ping(self._guard.asked(run), packet.sender))
-        if reply:
-            self._context.outbox.send_bare(held.source, reply)
+            question = Ping(self._guard.asked(run), packet.sender)
+            choices.insert(0, [question] if ack is None else [ack, question])
+        self._context.outbox.answer(held.source, *choices)

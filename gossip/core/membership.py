@@ -82,7 +82,10 @@ class Membership:
         """
         if self.me.state is State.LEFT:
             raise StateError("this node has left the cluster")
-        self._state_anew(self.me.epoch, self.me.incarnation + 1, metadata)
+        if self.me.incarnation < U32_MAX:
+            self._state_anew(self.me.epoch, self.me.incarnation + 1, metadata)
+        else:
+            self._state_anew(self.me.epoch + 1, 0, metadata)
         self.announce()
 
     def leave(self) -> None:
@@ -277,8 +280,7 @@ class Membership:
 
     def _bury(self, now: float) -> None:
         """Keep no more of the gone than fits: the oldest goes, unless there are as many live."""
-        gone = len(self._members) - self._members.live_count
-        if gone > max(self._config.gone_max, self._members.live_count):
+        while len(self._members) - self._members.live_count > max(self._config.gone_max, self._members.live_count):
             self.forget(min(self._gone(), key=lambda member: member.changed_at).name, now)
 
     def _gone(self) -> list[Member]:

@@ -87,6 +87,7 @@ _HEAL: Final = (Timer.HEAL, "")
 _FAREWELL: Final = (Timer.FAREWELL, "")
 _ROUND_GAP_S: Final = 0.01  # rounds that fresh rumours bring forward are at least this far apart
 _FAREWELL_TO: Final = 8
+_QUESTIONS: Final = (Ping, ProbeRequest, Buckets, Entries, Pull)  # of each the first in a packet is answered
 _REMIND_S: Final = 0.2  # somebody who takes part while believed dead is told so at most this often
 
 
@@ -384,6 +385,7 @@ class Node:
         if self.gave_way:
             return
         self._notice_pause(now)
+        self._outbox.credit_bytes = len(payload)
         try:
             for packet, whence in self._gate.admit(payload, source, now):
                 self._take(packet, whence, now)
@@ -470,8 +472,8 @@ class Node:
             self._context.emit(KeysChanged(self.keyring.ids))
         return KeyReport(b"".join(self.keyring.ids), refusal)
 
-    def hear(self, message: Message, packet: Packet, source: Address, now: float) -> None:
-        """Take one message; unlike on datagrams, the source of a stream tells no gossip address."""
+    def hear(self, message: Message, packet: Packet, now: float) -> None:
+        """Take one message that asks for no answer."""
         match message:
             case Ack():
                 self._hear_ack(message, packet.sender, now)
@@ -490,8 +492,7 @@ class Node:
             case Left():
                 self._membership.hear_left(message, now)
             case Ops():
-                sender = self._members.get(packet.sender)
-                self._sharing.hear_ops(message, sender.address if sender else source, now)
+                self._sharing.hear_ops(message, now)
             case _:
                 raise WireError("order", "a message that does not belong here")
 
@@ -501,52 +502,59 @@ class Node:
         if packet.sender == self.name:
             self._namesakes.meet(packet, source, now)
             return
+        asked: set[type[Message]] = set()
         for message in packet.messages:
-            self._take_message(message, packet, source, now)
+            if type(message) not in asked:
+                self._take_message(message, packet, source, now)
+            if isinstance(message, _QUESTIONS):
+                asked.add(type(message))
         sender = self._members.get(packet.sender)
         if sender is None:
             return
+        self._sharing.close_gaps(sender.address)
         if not sender.live and packet.epoch == sender.epoch:
             self._remind(sender, now)
         elif sender.live and self.me.state is not State.LEFT:
             self._sharing.hear_fingerprint(packet.fingerprint, sender, now)
 
     def _take_message(self, message: Message, packet: Packet, source: Address, now: float) -> None:
-        """Answers go to where the packet came from, or to a member's known address: nobody can aim them elsewhere."""
+        """Answers go to a member's known address, or a short one to where the packet came from: none can be aimed."""
+        sender = self._members.get(packet.sender)
         match message:
             case Ping():
-                self._answer_ping(message, packet.sender, source)
-            case ProbeRequest():
-                nack_at = self._prober.relay(message, source, now)
-                if nack_at is not None:
-                    self._deadlines.bring_forward(_RELAY, nack_at)
+                self._answer_ping(message, packet, source)
             case Nack():
                 self._prober.refuse(message.number, packet.sender)
-            case Buckets() | Entries() | Pull() | Offer():
-                self._compare(message, packet.sender, source, now)
+            case ProbeRequest() | Buckets() | Entries() | Pull() | Offer():
+                if sender is not None:
+                    self._serve(message, sender.address, now)
+                elif isinstance(message, Entries):
+                    self._outbox.answer(source, [Pull((Entry(packet.sender, 0, 0, 0, 0),))])
             case _:
-                self.hear(message, packet, source, now)
+                self.hear(message, packet, now)
 
-    def _compare(self, message: Buckets | Entries | Pull | Offer, name: str, source: Address, now: float) -> None:
-        """Strangers are asked for their record at most: giving them more would make this node an amplifier."""
-        sender = self._members.get(name)
+    def _serve(self, message: ProbeRequest | Buckets | Entries | Pull | Offer, address: Address, now: float) -> None:
+        """Do what a member asks for, and answer to its address."""
         match message:
+            case ProbeRequest():
+                nack_at = self._prober.relay(message, address, now)
+                if nack_at is not None:
+                    self._deadlines.bring_forward(_RELAY, nack_at)
             case Entries():
-                reply_to = source if sender is None else sender.address
-                self._sharing.hear_entries(message, reply_to, known=sender is not None)
-            case Buckets() if sender is not None:
-                self._sharing.hear_buckets(message, sender.address)
-            case Pull() if sender is not None:
-                self._sharing.hear_pull(message, sender.address)
-            case Offer() if sender is not None:
-                self._sharing.hear_offer(message, sender.address, now)
+                self._sharing.hear_entries(message, address)
+            case Buckets():
+                self._sharing.hear_buckets(message, address)
+            case Pull():
+                self._sharing.hear_pull(message, address)
+            case Offer():
+                self._sharing.hear_offer(message, address, now)
 
-    def _answer_ping(self, ping: Ping, name: str, source: Address) -> None:
-        ack, sender = self._ack(ping), self._members.get(name)
+    def _answer_ping(self, ping: Ping, packet: Packet, source: Address) -> None:
+        ack, sender = self._ack(ping), self._members.get(packet.sender)
         if ack is None:
             return
-        if sender is None:
-            self._outbox.send_bare(source, [ack])
+        if sender is None or sender.address != source:
+            self._outbox.answer(source, [ack], [Ack(ping.number)])
             return
         messages: list[Message] = [ack]
         if sender.state is State.SUSPECT:

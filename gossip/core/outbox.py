@@ -36,6 +36,8 @@ class Outbox:
         stamp: gives the stamp of this moment.
         limit: gives how often a rumour is told.
         room_bytes: for messages in one datagram.
+
+    `credit_bytes` is what an unknown source may still be sent in answer to the datagram that it sent last.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Outbox:
         self._limit = limit
         self._room_bytes = room_bytes
         self._waiting: list[Datagram] = []
+        self.credit_bytes = 0
 
     def send(self, destination: Address, messages: Sequence[Message]) -> None:
         """Send messages, in as many datagrams as they need; rumours fill the last one."""
@@ -68,8 +71,17 @@ class Outbox:
         self._pack(destination, parts + [encoded for encoded in told if encoded not in parts])
 
     def send_bare(self, destination: Address, messages: Sequence[Message]) -> None:
-        """Send a few short messages and nothing else: a stranger gets no more than it sent."""
+        """Send a few short messages and nothing else."""
         self._pack(destination, [encode_message(message) for message in messages])
+
+    def answer(self, source: Address, *choices: Sequence[Message]) -> None:
+        """Send an unknown source the first of these that is no longer than what it sent, if any is."""
+        for messages in choices:
+            wrapped_bytes = len(self.packet(map(encode_message, messages))) + self._seal.overhead
+            if wrapped_bytes <= self.credit_bytes:
+                self.credit_bytes -= wrapped_bytes
+                self.send_bare(source, messages)
+                return
 
     def send_rumours(self, destination: Address) -> bool:
         """Send a datagram of rumours. Returns whether there were any."""

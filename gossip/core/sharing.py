@@ -13,8 +13,11 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from .bloom import bits_log2_for
+from .config import FILTER_BITS_PER_KEY_MAX
 from .context import Context, Timer
 from .directory import Applied, Directory
+from .errors import WireError
 from .events import FilterChanged
 from .holdings import Holdings
 from .members import Address, Member
@@ -22,7 +25,7 @@ from .membership import Membership
 from .messages import Buckets, Entries, Entry, Message, Offer, Ops, Pull
 from .reconcile import Reconciler, Versions
 from .rumours import Topic, retransmit_limit
-from .wire import encode_message
+from .wire import U32_MAX, encode_message
 
 _SETTLE_S: Final = 0.05  # a packet's fingerprint may be older than news that just arrived by another way
 _PATIENCE_S: Final = 1.0
@@ -57,6 +60,8 @@ class Sharing:
         self._membership = membership
         self._fetch = fetch
         self._wanted: dict[Address, dict[str, Entry]] = {}
+        self._gaps: dict[str, None] = {}
+        self._room_bytes = room_bytes
         self._compared_at = self._changed_at = -math.inf
         self.holdings = Holdings(context.config, membership.me.epoch)
         self.directory = Directory(context.config.log_keys)
@@ -108,8 +113,13 @@ class Sharing:
         self._spread(news, now)
         self._schedule(now)
 
-    def hear_ops(self, ops: Ops, sender: Address, now: float) -> None:
-        """A member added keys."""
+    def hear_ops(self, ops: Ops, now: float) -> None:
+        """A member added keys.
+
+        Raises:
+            WireError: no node could have so many keys, or so large a filter for so few.
+        """
+        _check_filter(ops.bits_log2, ops.end)
         applied = self.directory.apply(ops)
         if applied is Applied.NEW:
             self._changed(ops.name, now)
@@ -117,7 +127,14 @@ class Sharing:
         elif applied is Applied.GAP:
             entry = self.reconciler.entry(ops.name)
             if entry is not None and entry.epoch >= ops.epoch:
-                self._context.outbox.send(sender, [Pull((entry,))])
+                self._gaps[ops.name] = None
+
+    def close_gaps(self, sender: Address) -> None:
+        """Pull what was missing before additions that were heard of, from the member that spoke of them."""
+        gaps, self._gaps = self._gaps, {}
+        entries = [entry for name in gaps if (entry := self.reconciler.entry(name)) is not None]
+        if entries:
+            self._context.outbox.send(sender, [self.reconciler.pull(entries)])
 
     def hear_offer(self, offer: Offer, sender: Address, now: float) -> None:
         """Somebody has a filter that only a stream can carry."""
@@ -162,14 +179,11 @@ class Sharing:
         if answer is not None:
             self._context.outbox.send(sender, [answer])
 
-    def hear_entries(self, entries: Entries, sender: Address, *, known: bool) -> None:
-        """A member's view, in part. A stranger is asked, but not given anything."""
-        answer: list[Message] = []
+    def hear_entries(self, entries: Entries, sender: Address) -> None:
+        """A member's view, in part."""
         lacking = self.reconciler.lacking(entries)
-        if lacking:
-            answer.append(self.reconciler.pull(lacking))
-        if known:
-            answer += self._gifts(self.reconciler.surplus(entries))
+        answer: list[Message] = [self.reconciler.pull(lacking)] if lacking else []
+        answer += self._gifts(self.reconciler.surplus(entries))
         if answer:
             self._context.outbox.send(sender, answer)
 
@@ -180,7 +194,12 @@ class Sharing:
             self._context.outbox.send(sender, answer)
 
     def install(self, entry: Entry, bits_log2: int, bits: bytes, now: float) -> None:
-        """A complete filter arrived over a stream."""
+        """A complete filter arrived over a stream.
+
+        Raises:
+            WireError: no node could have so large a filter for so few keys.
+        """
+        _check_filter(bits_log2, entry.sequence)
         if self.directory.install(entry, bits_log2, bits) is Applied.NEW:
             self._changed(entry.name, now)
 
@@ -236,4 +255,12 @@ class Sharing:
         """Pass on what was new; in a small cluster most have it already, and one copy does."""
         direct = self._membership.live_count <= self._config.direct_members_max
         limit = retransmit_limit(self._config.retransmit_mult, self._membership.live_count)
-        self._context.rumours.add(Topic.DIRECTORY, ops, encode_message(ops), told=limit - 1 if direct else 0)
+        encoded = encode_message(ops)
+        if len(encoded) <= self._room_bytes:  # of longer ones, made for streams, fingerprints will tell
+            self._context.rumours.add(Topic.DIRECTORY, ops, encoded, told=limit - 1 if direct else 0)
+
+
+def _check_filter(bits_log2: int, sequence: int) -> None:
+    """Refuse what would take memory that its keys do not need, or be too long to count."""
+    if sequence > U32_MAX or bits_log2 > bits_log2_for(sequence, FILTER_BITS_PER_KEY_MAX):
+        raise WireError("size", f"a filter of 2**{bits_log2} bits for {sequence} keys")

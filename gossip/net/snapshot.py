@@ -54,9 +54,9 @@ def load_snapshot(path: Path) -> Snapshot:
             raise ValueError
         document = json.loads(text)
         epoch, members = document["epoch"], document["members"]
-        addresses = tuple(_address(member) for member in members[:_ADDRESSES_MAX])
         if type(epoch) is not int or not 0 <= epoch < U64_MAX or type(members) is not list:
             raise ValueError
+        addresses = tuple(_address(member) for member in members[:_ADDRESSES_MAX])
     except (ValueError, TypeError, KeyError, RecursionError, ConfigError) as error:
         raise ConfigError(
             f"snapshot {path} is damaged; it may be deleted, seeds are enough to find the others"
@@ -74,6 +74,8 @@ def save_snapshot(path: Path, epoch: int, addresses: Iterable[Address]) -> None:
     replace_file(path, json.dumps({"epoch": epoch, "members": members}, indent=1).encode())
 
 
-def _address(text: str) -> Address:
+def _address(text: object) -> Address:
+    if not isinstance(text, str):
+        raise TypeError("an address is text")
     host, port = parse_address(text)
     return Address(str(ipaddress.ip_address(host)), port)

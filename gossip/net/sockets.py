@@ -2,6 +2,7 @@
 
 import errno
 import ipaddress
+import re
 import socket
 from typing import Any, Final
 
@@ -11,6 +12,8 @@ from ..core.members import Address
 DEFAULT_PORT: Final = 7946
 _RECEIVE_BUFFER_BYTES: Final = 2 * 1024 * 1024
 _TRIES: Final = 16
+_SHOWN: Final = 80  # characters of what is wrong, in an error
+_PORT: Final = re.compile("[0-9]{1,5}")
 
 
 def parse_address(text: str, default_port: int = DEFAULT_PORT) -> tuple[str, int]:
@@ -28,8 +31,8 @@ def parse_address(text: str, default_port: int = DEFAULT_PORT) -> tuple[str, int
         rest_is_port = True
         if text.count(":") == 1:
             host, _, port = text.partition(":")
-    if not host or not rest_is_port or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ConfigError(f"address {text!r} must be host, host:port or [IPv6]:port")
+    if not host or not rest_is_port or not _PORT.fullmatch(port) or not 0 < int(port) < 65536:
+        raise ConfigError(f"address {text[:_SHOWN]!r} must be host, host:port or [IPv6]:port")
     return host, int(port)
 
 

@@ -62,7 +62,7 @@ def test_own_broadcast_does_not_come_back(peer: Callable[..., Peer]) -> None:
     assert events(node, BroadcastReceived) == []
 
 
-@pytest.mark.parametrize("datagram_max_bytes", [1400, 512])
+@pytest.mark.parametrize("datagram_max_bytes", [1400, 1024])
 def test_too_long_messages_are_refused_with_what_would_fit(peer: Callable[..., Peer], datagram_max_bytes: int) -> None:
     node = peer(datagram_max_bytes=datagram_max_bytes)
     node.hear("n1", alive(node, "n1"))
@@ -142,6 +142,7 @@ class Application(Delegate):
 
 def test_answer_to_a_ping_carries_what_the_application_attaches(peer: Callable[..., Peer]) -> None:
     node = peer(delegate=Application(acknowledge=b"coordinates"))
+    node.hear("n1", alive(node, "n1"))
     node.hear("n1", Ping(7, "n0"))
     assert (peer().address("n1"), Ack(7, b"coordinates")) in node.said()
 

@@ -142,7 +142,7 @@ def test_stranger_gets_no_more_than_it_sent_and_only_where_it_sent_from(sealed: 
 
 def test_own_question_answered_proves_a_stranger_too(sealed: Sealed) -> None:
     """A member known from others is probed; its answer is the first that is heard of its run."""
-    sealed.node.hear(HELLO, Packet("n2", 1, bytes(8), ()), ELSEWHERE, NOW)
+    sealed.node.hear(HELLO, Packet("n2", 1, bytes(8), ()), NOW)
     number = sealed.node.ping("n1", NOW)
     sealed.node.datagrams()
     sealed.hear(sealed.packet(Ack(number), HELLO))
@@ -155,7 +155,7 @@ def test_two_sealed_nodes_that_are_strangers_come_to_believe_each_other() -> Non
         seal = Seal("", Keyring([KEY]), PROTOCOL, random.Random(name).randbytes)
         me = Member(name, address, 1, 0, State.ALIVE, b"", changed_at=NOW)
         nodes[address] = Node(GossipConfig(), me, seal, random.Random(name), NOW)
-    nodes[HERE].hear(HELLO, Packet("n2", 1, bytes(8), ()), ELSEWHERE, NOW)
+    nodes[HERE].hear(HELLO, Packet("n2", 1, bytes(8), ()), NOW)
     nodes[HERE].broadcast(b"hello", NOW)
     now = NOW
     for _ in range(200):
