@@ -118,7 +118,8 @@ class Membership:
         suspicion = self._suspicions.get(heard.name)
         if suspicion is not None:
             if suspicion.confirm(heard.accuser):
-                self._deadlines.set((Timer.SUSPICION, heard.name), suspicion.deadline)
+                # Not in the past, or it would look as if this node had not been run since then.
+                self._deadlines.set((Timer.SUSPICION, heard.name), max(now, suspicion.deadline))
                 self._tell(heard)
         elif known.state is not State.SUSPECT or heard.incarnation > known.incarnation:
             self._suspicions[heard.name] = suspicion = suspect(self._config, self.live_count, heard.accuser, now)

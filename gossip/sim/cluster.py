@@ -8,7 +8,7 @@ import hashlib
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..core.config import GossipConfig
 from ..core.directory import Replica
@@ -19,6 +19,7 @@ from ..core.events import (
     Event,
     FilterChanged,
     KeysChanged,
+    MemberFailed,
     MessageReceived,
     NameConflict,
     Paused,
@@ -27,14 +28,15 @@ from ..core.events import (
     StateReceived,
 )
 from ..core.exchange import Exchange
-from ..core.keyring import Keyring
+from ..core.keyring import KEY_BYTES, Keyring, key_id
 from ..core.members import Address, Member, State
+from ..core.messages import KeyAction
 from ..core.node import Node
 from ..core.seal import Seal
 from .invariants import Checker, Observation
 from .network import ARRIVAL, CALM, TIMER, Network, Weather
 
-_TICKS_MAX = 10_000  # at one moment: more is a node that spins
+_EPOCH_MS = 1_700_000_000_000
 
 
 @dataclass(slots=True, eq=False)
@@ -47,7 +49,17 @@ class Host:
     run: int = 0
     paused_until: float = 0.0
     timer_at: float | None = None
-    keys: dict[bytes, None] | None = None
+    epoch: int = 0
+    clock_ahead_s: float = 0.0
+    keys: dict[bytes, None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Talk:
+    """A stream: its two ends, the one that dialled first, and when it is cut, s."""
+
+    ends: tuple[tuple[Host, Node, Exchange], tuple[Host, Node, Exchange]]
+    until: float
 
 
 class Cluster:
@@ -77,11 +89,14 @@ class Cluster:
         self.hosts: dict[str, Host] = {}
         self.trace: list[str] = []
         self.happened: Counter[str] = Counter()
+        self.failures: list[tuple[str, str]] = []
         self._keys = keys
+        self._using_new = False
         self._checked = checked
         self._at: dict[Address, Host] = {}
+        self._addresses = 0
         self._datagrams = hashlib.blake2b(digest_size=16)
-        self._ticks = (0.0, 0)
+        self._hidden: dict[str, int] = {}
         self._filters: dict[tuple[str, str], tuple[tuple[int, int, int], bytes]] = {}
 
     @property
@@ -94,28 +109,33 @@ class Cluster:
         """Hosts whose node runs and has not said goodbye."""
         return [host for host in self.hosts.values() if host.node is not None and host.node.me.state is State.ALIVE]
 
+    @property
+    def nodes(self) -> list[Node]:
+        """The nodes of those hosts."""
+        return [host.node for host in self.running if host.node is not None]
+
     # What befalls nodes
 
     def start(self, name: str, seeds: Iterable[str] = ()) -> Host:
         """Start a node, or start it again; it remembers its keys."""
         host = self.hosts.get(name)
         if host is None:
-            number = len(self.hosts) + 1
-            host = self.hosts[name] = Host(name, Address(f"10.0.{number >> 8}.{number & 255}", 7946), keys={})
+            host = self.hosts[name] = Host(name, self._new_address())
             self._at[host.address] = host
         host.run += 1
         now = self.network.now
         rng = random.Random(self.rng.getrandbits(64))
-        seal = Seal(self.config.label, Keyring(self._keys), self.config.protocol, rng.randbytes)
-        epoch = 1_700_000_000_000 + int(now * 1000) + host.run
-        me = Member(name, host.address, epoch, 0, State.ALIVE, b"", changed_at=now)
+        ring = Keyring(self._keys[::-1] if self._using_new else self._keys)
+        seal = Seal(self.config.label, ring, self.config.protocol, rng.randbytes)
+        host.epoch = _EPOCH_MS + int((now + host.clock_ahead_s) * 1000) + host.run
+        me = Member(name, host.address, host.epoch, 0, State.ALIVE, b"", changed_at=now)
         host.node = Node(self.config, me, seal, rng, now)
         host.paused_until = 0.0
         host.timer_at = None
         self._say(host, f"starts run={host.run}")
         self.checker.introduced.add(name)
         host.node.join([self.hosts[seed].address for seed in seeds], now)
-        host.node.advertise(host.keys or (), now)
+        host.node.advertise(host.keys, now)
         self._after(host)
         return host
 
@@ -155,19 +175,29 @@ class Cluster:
 
     def split(self, groups: Iterable[Iterable[str]]) -> None:
         """Cut the network between groups, in both directions."""
-        sides = [[self.hosts[name].address for name in group] for group in groups]
+        named = [list(group) for group in groups]
+        sides = [[self.hosts[name].address for name in group] for group in named]
         for one in sides:
             for other in sides:
                 if one is not other:
                     for source in one:
                         for target in other:
                             self.network.cut(source, target)
-        self.trace.append(f"{self.network.now:9.3f} network splits")
+        self.remark("splits: " + " | ".join(" ".join(group) for group in named))
+
+    def cut(self, source: str, target: str) -> None:
+        """Cut the network from one host to another, in this one direction."""
+        self.network.cut(self.hosts[source].address, self.hosts[target].address)
+        self.remark(f"cut from {source} to {target}")
+
+    def mend(self) -> None:
+        """End all cuts."""
+        self.network.mend()
+        self.remark("mended")
 
     def advertise(self, name: str, keys: Iterable[bytes]) -> None:
         """Let a node hold keys."""
         host = self.hosts[name]
-        assert host.keys is not None
         assert host.node is not None
         fresh = list(keys)
         host.keys.update(dict.fromkeys(fresh))
@@ -177,13 +207,47 @@ class Cluster:
     def withdraw(self, name: str, keys: Iterable[bytes]) -> None:
         """Let a node hold keys no longer."""
         host = self.hosts[name]
-        assert host.keys is not None
         assert host.node is not None
         gone = list(keys)
         for key in gone:
             host.keys.pop(key, None)
         host.node.withdraw(gone, self.network.now)
         self._after(host)
+
+    def move(self, name: str) -> None:
+        """Give a host another address, where its node will run the next time."""
+        host = self.hosts[name]
+        del self._at[host.address]
+        host.address = self._new_address()
+        self._at[host.address] = host
+        self._say(host, f"moves to {host.address}")
+
+    def broadcast(self, name: str, payload: bytes) -> None:
+        """Let a node's application send something to all."""
+        host = self.hosts[name]
+        assert host.node is not None
+        host.node.broadcast(payload, self.network.now)
+        self._after(host)
+
+    def rotate_keys(self) -> bool:
+        """Do the next step of changing the keys on all hosts: install a new one, use it, remove the old one."""
+        if not self._keys:
+            return False
+        old, *new = self._keys
+        if not new:
+            action, argument = KeyAction.INSTALL, self.rng.randbytes(KEY_BYTES)
+            self._keys = (old, argument)
+        elif not self._using_new:
+            action, argument = KeyAction.USE, key_id(new[0])
+            self._using_new = True
+        else:
+            action, argument = KeyAction.REMOVE, key_id(old)
+            self._keys, self._using_new = (new[0],), False
+        for host in self.hosts.values():
+            if host.node is not None:
+                host.node.change_keys(action, argument)
+        self.remark(f"keys: {action.name.lower()}")
+        return True
 
     def update(self, name: str, metadata: bytes) -> None:
         """Let a node change its metadata."""
@@ -218,35 +282,42 @@ class Cluster:
 
     def converged(self) -> bool:
         """Whether all running nodes agree on each other, on who is gone, and on all filters."""
-        running = self.running
-        names = {host.name for host in running}
-        nodes = [host.node for host in running if host.node is not None]
+        nodes = self.nodes
+        names = {node.name for node in nodes}
         for node in nodes:
             alive = {member.name for member in node.members() if member.state is State.ALIVE}
             if alive != names - {node.name} or any(member.state is State.SUSPECT for member in node.members()):
                 return False
         return len({node.fingerprint for node in nodes}) <= 1
 
+    def separated(self) -> list[tuple[str, str]]:
+        """(observer, other) for each running node that does not believe in another one: never met, dead, or gone."""
+        return [
+            (observer.name, other.name)
+            for observer in self.nodes
+            for other in self.nodes
+            if observer is not other
+            if (member := observer.member(other.name)) is None or not member.live
+        ]
+
     def stale_filters(self) -> list[tuple[str, str]]:
         """(observer, holder) for each running node whose copy of a running node's filter is not that node's own."""
         return [
             (observer.name, holder.name)
-            for observer in self.running
-            for holder in self.running
-            if observer is not holder and observer.node is not None and holder.node is not None
-            if not _same(observer.node.directory.replica(holder.name), holder.node.replica)
+            for observer in self.nodes
+            for holder in self.nodes
+            if observer is not holder and not _same(observer.directory.replica(holder.name), holder.replica)
         ]
 
     def missing_keys(self) -> list[tuple[str, str, bytes]]:
         """(observer, holder, key) for each key that a running node does not see at a running holder."""
         return [
             (observer.name, holder.name, key)
-            for observer in self.running
+            for observer in self.nodes
             for holder in self.running
-            if observer is not holder and observer.node is not None
-            if not observer.node.is_left_out(holder.name, self.network.now)
-            for key in holder.keys or ()
-            if holder.name not in {member.name for member in observer.node.holders(key)}
+            if observer.name != holder.name and not observer.is_left_out(holder.name, self.network.now)
+            for key in holder.keys
+            if holder.name not in {member.name for member in observer.holders(key)}
         ]
 
     # Carrying
@@ -261,29 +332,48 @@ class Cluster:
         for exchange in node.dials():
             self._dial(host, node, exchange)
         for event in node.events():
-            self.happened[type(event).__name__] += 1
-            if not isinstance(event, FilterChanged | Rejected | Answered):
-                self._say(host, _line(event))
+            self._note(host, event)
+        if node.me.epoch != host.epoch:
+            host.epoch = node.me.epoch
+            self.happened["epoch raised"] += 1
+            self._say(host, f"goes on as epoch={host.epoch}")
         if self._checked:
             self.checker.check(self._observe(host, node))
         self._arm(host, node)
 
+    def _note(self, host: Host, event: Event) -> None:
+        self.happened[type(event).__name__] += 1
+        match event:
+            case FilterChanged():
+                self.happened["new generation"] += event.generation > 0
+            case Rejected():
+                self.happened[f"rejected: {event.reason}"] += 1
+            case Answered():
+                pass
+            case _:
+                self._say(host, _line(event))
+        if isinstance(event, MemberFailed):
+            self.failures.append((host.name, event.member.name))
+
     def _send(self, host: Host, payload: bytes, destination: Address) -> None:
-        assert len(payload) <= self.config.datagram_max_bytes
+        self.checker.sends(host.name, len(payload), self.config.datagram_max_bytes)
         self._datagrams.update(payload)
         self.happened["datagrams"] += 1
         self.happened["bytes"] += len(payload)
-        target = self._at.get(destination)
-        if target is not None:
-            self.network.datagram(
-                host.address, destination, lambda: self._deliver(target, payload, host.address, self.network.now)
-            )
+        source = host.address
+        self.network.datagram(source, destination, lambda: self._deliver(destination, payload, source))
 
-    def _deliver(self, host: Host, payload: bytes, source: Address, sent_at: float) -> None:
-        if self._stands_still(host, ARRIVAL, lambda: self._deliver(host, payload, source, sent_at)):
+    def _deliver(self, destination: Address, payload: bytes, source: Address) -> None:
+        host = self._at.get(destination)
+        if host is not None and host.node is not None:
+            self._receive(host, host.node, payload, source)
+
+    def _receive(self, host: Host, node: Node, payload: bytes, source: Address) -> None:
+        """Hand a datagram over; what waits in the socket of a process that stands still dies with it."""
+        if host.node is not node:
             return
-        if host.node is not None:
-            host.node.receive(payload, source, self.network.now)
+        if not self._stands_still(host, ARRIVAL, lambda: self._receive(host, node, payload, source)):
+            node.receive(payload, source, self.network.now)
             self._after(host)
 
     def _arm(self, host: Host, node: Node) -> None:
@@ -298,9 +388,7 @@ class Cluster:
             return
         if self._stands_still(host, TIMER, lambda: self._tick(host, node, deadline)):
             return
-        at, count = self._ticks
-        self._ticks = (self.network.now, count + 1 if at == self.network.now else 0)
-        assert self._ticks[1] < _TICKS_MAX, "a node spins"
+        self.checker.ticks(host.name, self.network.now)
         host.timer_at = None
         node.tick(self.network.now)
         self._after(host)
@@ -321,32 +409,37 @@ class Cluster:
             self.network.at(self.network.now + delay_s, ARRIVAL, lambda: self._hang_up(host, node, exchange, None))
             return
         self.happened["streams"] += 1
+        if exchange.purpose is not None:
+            self.happened[f"stream: {exchange.purpose.value}"] += 1
         answer = remote.answer(host.address)
-        ends = ((host, node, exchange), (target, remote, answer))
-        self.network.at(self.network.now + self.network.delay(), ARRIVAL, lambda: self._turn(ends, 1))
+        until = self.network.now + self.config.stream_timeout_s
+        talk = _Talk(((host, node, exchange), (target, remote, answer)), until)
+        self.network.at(self.network.now + self.network.turn_delay(), ARRIVAL, lambda: self._turn(talk, 1))
 
-    def _turn(self, ends: tuple[tuple[Host, Node, Exchange], tuple[Host, Node, Exchange]], speaker: int) -> None:
+    def _turn(self, talk: _Talk, speaker: int) -> None:
         """Carry one turn of a conversation over."""
-        host, node, exchange = ends[speaker]
-        other, other_node, other_exchange = ends[1 - speaker]
-        slow = max(host.paused_until, other.paused_until)
-        if slow > self.network.now:
-            self.network.at(slow, ARRIVAL, lambda: self._turn(ends, speaker))
+        host, node, exchange = talk.ends[speaker]
+        other, other_node, other_exchange = talk.ends[1 - speaker]
+        go_on_at = min(max(host.paused_until, other.paused_until), talk.until)
+        if self.network.now < go_on_at:
+            self.network.at(go_on_at, ARRIVAL, lambda: self._turn(talk, speaker))
             return
-        whole = host.node is node and other.node is other_node
+        whole = host.node is node and other.node is other_node and self.network.now < talk.until
         error: WireError | None = None
         if whole and self.network.connected(host.address, other.address):
             try:
                 for frame in exchange.frames():
+                    self.happened["stream bytes"] += len(frame)
                     other_exchange.feed(frame, self.network.now)
             except WireError as failure:
                 error = failure
             self._after(host)
             self._after(other)
             if error is None and other_exchange.my_turn:
-                self.network.at(self.network.now + self.network.delay(), ARRIVAL, lambda: self._turn(ends, 1 - speaker))
+                next_at = self.network.now + self.network.turn_delay()
+                self.network.at(next_at, ARRIVAL, lambda: self._turn(talk, 1 - speaker))
                 return
-        for end_host, end_node, end_exchange in ends:
+        for end_host, end_node, end_exchange in talk.ends:
             self._hang_up(end_host, end_node, end_exchange, error)
 
     def _hang_up(self, host: Host, node: Node, exchange: Exchange, error: WireError | None) -> None:
@@ -356,6 +449,10 @@ class Cluster:
 
     # Watching
 
+    def _new_address(self) -> Address:
+        self._addresses += 1
+        return Address(f"10.{self._addresses >> 16}.{self._addresses >> 8 & 255}.{self._addresses & 255}", 7946)
+
     def _observe(self, host: Host, node: Node) -> Observation:
         members = tuple(node.members())
         filters = {}
@@ -364,11 +461,17 @@ class Cluster:
             assert replica is not None
             filters[member.name] = self._hashed(host.name, member.name, replica.version, replica.filter.bits)
         own = node.replica
+        known = self._filters.get((host.name, host.name))
+        if known is None or known[0] != own.version:
+            shown = sum(key in own.filter for key in host.keys)
+            self._hidden[host.name] = len(host.keys) - shown - node.unpublished
         return Observation(
             me=node.me,
+            run=host.run,
             members=members,
             filters=filters,
             filter=self._hashed(host.name, host.name, own.version, own.filter.bits),
+            hidden=self._hidden[host.name],
             waiting=node.waiting,
             next_deadline=node.next_deadline(),
             now=self.network.now,
@@ -382,6 +485,10 @@ class Cluster:
             known = (version, hashlib.blake2b(bits, digest_size=8).digest())
             self._filters[observer, name] = known
         return known
+
+    def remark(self, what: str) -> None:
+        """Note in the trace what concerns no single node."""
+        self.trace.append(f"{self.network.now:9.3f} -- {what}")
 
     def _say(self, host: Host, what: str) -> None:
         self.trace.append(f"{self.network.now:9.3f} {host.name} {what}")
@@ -403,3 +510,8 @@ def _line(event: Event) -> str:
         case _:
             member = event.member
             return f"{type(event).__name__} {member.name} epoch={member.epoch} incarnation={member.incarnation}"
+
+
+def keys_of(seed: int, first: int, count: int) -> list[bytes]:
+    """Some keys of 32 bytes."""
+    return [hashlib.sha256(f"{seed}/{first + i}".encode()).digest() for i in range(count)]

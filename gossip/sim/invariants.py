@@ -8,10 +8,12 @@ Source: the rules for members follow al8n/memberlist's simulation; those for fil
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
-from ..core.members import Member, Precedence, State
+from ..core.members import Member, State
 
 Version = tuple[int, int, int]
+_TICKS_MAX: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,18 +22,22 @@ class Observation:
 
     Args:
         me: its own record.
+        run: counts the starts of this node.
         members: its table.
         filters: for each member (version, hash of the filter's bits).
         filter: its own, the same.
+        hidden: keys that it holds and advertised, and that its published filter does not show.
         waiting: rumours queued.
         next_deadline: when it wants to be called, s.
         now: the moment, s.
     """
 
     me: Member
+    run: int
     members: tuple[Member, ...]
     filters: Mapping[str, tuple[Version, bytes]]
     filter: tuple[Version, bytes]
+    hidden: int
     waiting: int
     next_deadline: float | None
     now: float
@@ -45,17 +51,41 @@ class Checker:
     """Holds observations against the rules; `left` is told of each goodbye on purpose."""
 
     def __init__(self) -> None:
-        self._believed: dict[tuple[str, int], dict[str, Precedence]] = {}
+        self._believed: dict[tuple[str, int], dict[str, Member]] = {}
+        self._copies: dict[tuple[str, str], tuple[Version, bytes]] = {}
+        self._own_run: dict[tuple[str, int], tuple[int, int]] = {}
         self._records: dict[tuple[str, int, int], tuple[object, bytes]] = {}
         self._own: dict[str, tuple[int, int]] = {}
         self._filters: dict[tuple[str, Version], bytes] = {}
         self._latest: dict[str, Version] = {}
+        self._latest_run: dict[tuple[str, int], Version] = {}
         self._goodbyes: set[tuple[str, int]] = set()
+        self._ticks = (0.0, 0)
         self.introduced: set[str] = set()
 
     def left(self, me: Member) -> None:
         """A node says goodbye on purpose."""
         self._goodbyes.add((me.name, me.epoch))
+
+    def sends(self, name: str, size: int, limit: int) -> None:
+        """A node sends a datagram of that many bytes.
+
+        Raises:
+            InvariantError: it is longer than a datagram may be.
+        """
+        if size > limit:
+            raise InvariantError(f"{name} sends {size} bytes in one datagram, where {limit} are allowed")
+
+    def ticks(self, name: str, now: float) -> None:
+        """A timer of a node fires.
+
+        Raises:
+            InvariantError: that happens without end at one moment.
+        """
+        at, count = self._ticks
+        self._ticks = (now, count + 1 if at == now else 0)
+        if count >= _TICKS_MAX:
+            raise InvariantError(f"at {now:.3f} s {name}: it spins")
 
     def check(self, seen: Observation) -> None:
         """Raise unless all rules hold.
@@ -71,27 +101,35 @@ class Checker:
     def _check_self(self, seen: Observation) -> None:
         me = seen.me
         self.introduced.add(me.name)
-        said = (me.epoch, me.incarnation)
-        _hold(said >= self._own.get(me.name, said), seen, "its own epoch or incarnation went back")
-        self._own[me.name] = said
+        said, run = (me.epoch, me.incarnation), (me.name, seen.run)
+        _hold(said >= self._own_run.get(run, said), seen, "its own epoch or incarnation went back")
+        self._own_run[run] = said
+        self._own[me.name] = max(said, self._own.get(me.name, said))
         goodbye = (me.name, me.epoch) in self._goodbyes
         _hold(me.state is (State.LEFT if goodbye else State.ALIVE), seen, f"it believes itself to be {me.state.name}")
         self._check_record(seen, me)
 
     def _check_members(self, seen: Observation) -> None:
-        believed = self._believed.setdefault((seen.me.name, seen.me.epoch), {})
-        now_believed: dict[str, Precedence] = {}
+        """Members are values: one that is the same object as at the last step was held against the rules then."""
+        believed = self._believed.setdefault((seen.me.name, seen.run), {})
         for member in seen.members:
             known = believed.get(member.name)
-            _hold(known is None or member.precedence >= known, seen, f"it went back on {member.name}")
-            _hold(member.name in self.introduced, seen, f"it knows {member.name}, which never was")
-            owner = self._own.get(member.name, (0, 0))
-            _hold((member.epoch, member.incarnation) <= owner, seen, f"it is ahead of {member.name} itself")
-            goodbye = (member.name, member.epoch) in self._goodbyes
-            _hold(member.state is not State.LEFT or goodbye, seen, f"it invented the goodbye of {member.name}")
-            self._check_record(seen, member)
-            now_believed[member.name] = member.precedence
-        self._believed[seen.me.name, seen.me.epoch] = now_believed
+            if known is not member:
+                self._check_member(seen, member, known)
+                believed[member.name] = member
+        if len(believed) > len(seen.members):
+            kept = {member.name for member in seen.members}
+            self._believed[seen.me.name, seen.run] = {name: it for name, it in believed.items() if name in kept}
+
+    def _check_member(self, seen: Observation, member: Member, known: Member | None) -> None:
+        name = member.name
+        _hold(known is None or member.precedence >= known.precedence, seen, f"it went back on {name}")
+        _hold(name in self.introduced, seen, f"it knows {name}, which never was")
+        owner = self._own.get(name, (0, 0))
+        _hold((member.epoch, member.incarnation) <= owner, seen, f"it is ahead of {name} itself")
+        goodbye = (name, member.epoch) in self._goodbyes
+        _hold(member.state is not State.LEFT or goodbye, seen, f"it invented the goodbye of {name}")
+        self._check_record(seen, member)
 
     def _check_record(self, seen: Observation, member: Member) -> None:
         said = (member.address, member.metadata)
@@ -100,12 +138,18 @@ class Checker:
 
     def _check_filters(self, seen: Observation) -> None:
         version, bits = seen.filter
-        _hold(version >= self._latest.get(seen.me.name, version), seen, "its own filter's version went back")
-        self._latest[seen.me.name] = version
+        run = (seen.me.name, seen.run)
+        _hold(version >= self._latest_run.get(run, version), seen, "its own filter's version went back")
+        self._latest_run[run] = version
+        self._latest[seen.me.name] = max(version, self._latest.get(seen.me.name, version))
         self._check_filter(seen, seen.me.name, version, bits)
-        for name, (version, bits) in seen.filters.items():
-            _hold(version <= self._latest.get(name, version), seen, f"its filter of {name} is newer than {name}'s own")
-            self._check_filter(seen, name, version, bits)
+        _hold(seen.hidden <= 0, seen, f"its own filter says no to {seen.hidden} keys that it holds")
+        for name, copy in seen.filters.items():
+            if self._copies.get((seen.me.name, name)) is not copy:
+                self._copies[seen.me.name, name] = copy
+                latest = self._latest.get(name, copy[0])
+                _hold(copy[0] <= latest, seen, f"its filter of {name} is newer than {name}'s own")
+                self._check_filter(seen, name, *copy)
 
     def _check_filter(self, seen: Observation, name: str, version: Version, bits: bytes) -> None:
         if version[1:] != (0, 0):

@@ -1,0 +1,44 @@
+"""Random faults of every kind, then calm, then everybody agrees."""
+
+from typing import Final
+
+from .cluster import Cluster
+from .faults import FAULTS, any_weather, befall
+from .steps import Figures, calm, form, within
+
+_FAULTS_FOR_S: Final = 30.0
+_EQUAL_S: Final = 2.0
+_AGREE_S: Final = 60.0  # who crashed just before the calm is yet to be found dead by nodes that doubt themselves
+
+MUST_HAPPEN: Final = (
+    *(name for name, _, _ in FAULTS),
+    *("lost", "duplicated", "overtaken", "cut", "split in three"),
+    *("MemberJoined", "MemberUpdated", "MemberSuspected", "MemberRecovered", "MemberFailed", "MemberLeft", "Refuted"),
+    *("Paused", "BroadcastReceived", "new generation", "rejected: replay", "epoch raised"),
+    *("stream: sync", "stream: fetch", "stream: probe"),
+)
+"""Faults, and what should come of them: over many seeds each has to happen, or the storms prove nothing."""
+
+
+def storm(cluster: Cluster) -> Figures:
+    """Random faults of every kind for 30 s; when the network calms, all views become equal.
+
+    Two seconds later every node's copy of the filter of every node that it does not hold for dead is that node's own.
+    Those that a partition made each other hold for dead have to find each other first, which may take 15 s more.
+    """
+    rng = cluster.rng
+    cluster.network.weather = any_weather(rng)
+    form(cluster, rng.randint(3, 8), apart_s=0.2)
+    until = cluster.network.now + _FAULTS_FOR_S
+    while cluster.network.now < until:
+        befall(cluster)
+        cluster.run(rng.expovariate(1.0))
+    calm(cluster)
+    equal_s = within(cluster, lambda: _filters_equal(cluster), _EQUAL_S, "filters are equal where nodes hold together")
+    agree_s = equal_s + within(cluster, cluster.converged, _AGREE_S, "all agree")
+    within(cluster, lambda: not cluster.missing_keys(), _EQUAL_S, "every key is seen")
+    return {"filters equal, s": [equal_s], "all agree, s": [agree_s]}
+
+
+def _filters_equal(cluster: Cluster) -> bool:
+    return set(cluster.stale_filters()) <= set(cluster.separated())
