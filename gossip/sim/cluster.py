@@ -139,6 +139,13 @@ class Cluster:
         self._after(host)
         return host
 
+    def rejoin(self, name: str, seeds: Iterable[str]) -> None:
+        """Give a running node other addresses to try."""
+        host = self.hosts[name]
+        assert host.node is not None
+        host.node.join([self.hosts[seed].address for seed in seeds], self.network.now)
+        self._after(host)
+
     def crash(self, name: str) -> None:
         """Stop a node without a word."""
         host = self.hosts[name]

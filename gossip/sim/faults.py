@@ -28,8 +28,9 @@ def awake(cluster: Cluster) -> str | None:
 
 
 def seeds_for(cluster: Cluster, name: str) -> list[str]:
-    """Two running nodes through which another can join."""
-    return [host.name for host in cluster.running if host.name != name][:2]
+    """Three hosts through which a node may join, running ones if there are any."""
+    others = sorted(cluster.hosts.values(), key=lambda host: host.node is None)
+    return [host.name for host in others if host.name != name][:3]
 
 
 def _crash(cluster: Cluster) -> bool:
@@ -90,7 +91,7 @@ def _power_cut(cluster: Cluster) -> bool:
         cluster.crash(name)
     for name in names:
         cluster.run(cluster.rng.random() * 0.3)
-        cluster.start(name, [other for other in cluster.hosts if other != name][:2])
+        cluster.start(name, [other for other in names if other != name][:2] + seeds_for(cluster, name))
     return bool(names)
 
 
