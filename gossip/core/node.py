@@ -385,7 +385,7 @@ class Node:
         if self.gave_way:
             return
         self._notice_pause(now)
-        self._outbox.credit_bytes = len(payload)
+        self._outbox.credit(source, len(payload))
         try:
             for packet, whence in self._gate.admit(payload, source, now):
                 self._take(packet, whence, now)

@@ -36,8 +36,6 @@ class Outbox:
         stamp: gives the stamp of this moment.
         limit: gives how often a rumour is told.
         room_bytes: for messages in one datagram.
-
-    `credit_bytes` is what an unknown source may still be sent in answer to the datagram that it sent last.
     """
 
     def __init__(
@@ -55,7 +53,8 @@ class Outbox:
         self._limit = limit
         self._room_bytes = room_bytes
         self._waiting: list[Datagram] = []
-        self.credit_bytes = 0
+        self._creditor: Address | None = None
+        self._credit_bytes = 0
 
     def send(self, destination: Address, messages: Sequence[Message]) -> None:
         """Send messages, in as many datagrams as they need; rumours fill the last one."""
@@ -74,12 +73,18 @@ class Outbox:
         """Send a few short messages and nothing else."""
         self._pack(destination, [encode_message(message) for message in messages])
 
+    def credit(self, source: Address, received_bytes: int) -> None:
+        """A datagram came from there: that much may be sent in answer."""
+        self._creditor, self._credit_bytes = source, received_bytes
+
     def answer(self, source: Address, *choices: Sequence[Message]) -> None:
-        """Send an unknown source the first of these that is no longer than what it sent, if any is."""
+        """Send an unknown source the first of these that is no longer than the datagram that just came from there."""
+        if source != self._creditor:
+            return
         for messages in choices:
             wrapped_bytes = len(self.packet(map(encode_message, messages))) + self._seal.overhead
-            if wrapped_bytes <= self.credit_bytes:
-                self.credit_bytes -= wrapped_bytes
+            if wrapped_bytes <= self._credit_bytes:
+                self._credit_bytes -= wrapped_bytes
                 self.send_bare(source, messages)
                 return
 

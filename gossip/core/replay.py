@@ -41,10 +41,9 @@ class Window:
             self.seen = (self.seen << ahead | 1) & _MASK if ahead < _WINDOW else 1
             self.top = number
             return True
-        bit = 1 << -ahead
-        if ahead <= -_WINDOW or self.seen & bit:
+        if ahead <= -_WINDOW or self.seen >> -ahead & 1:
             return False
-        self.seen |= bit
+        self.seen |= 1 << -ahead
         return True
 
 

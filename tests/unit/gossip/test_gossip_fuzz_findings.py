@@ -31,6 +31,7 @@ from gossip.core.messages import (
     Record,
     Suspect,
 )
+from gossip.core.replay import Window
 from gossip.core.seal import Seal
 from gossip.core.wire import U32_MAX, encode_message, encode_packet
 from gossip.net.snapshot import load_snapshot
@@ -179,6 +180,13 @@ def test_graves_are_bounded_however_many_die_at_once(peer: Callable[..., Peer]) 
     for name in names:
         node.hear("n1", Left(name, 1, 0) if name > "n5" else Dead(name, 1, 0, "n1"))
     assert len(node.node.members()) == 2
+
+
+def test_number_far_behind_costs_nothing() -> None:
+    """Half a gigabyte for a broadcast, and an exception for a sealed packet, before they were found to be too old."""
+    window = Window()
+    assert window.admit(2**64 - 1)
+    assert not window.admit(0)
 
 
 # Streams
