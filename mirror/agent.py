@@ -8,14 +8,13 @@ import ipaddress
 import logging
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from .app import ClientEndpoint, PeerEndpoint, StatusEndpoint, client_app
+from .app import ClientEndpoint, KeysEndpoint, PeerEndpoint, StatusEndpoint, client_app
 from .auth import PeerAuth
 from .config import Address, AgentConfig
 from .errors import ConfigError
@@ -24,7 +23,7 @@ from .holdings import Holdings
 from .manifests import Manifests
 from .metrics import Metrics
 from .peers import PeerClient
-from .routers.swim import SwimRouter, load_keys
+from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id
 from .stores import Store
 from .stores.cache import CacheStore
 from .tags import Tags
@@ -37,8 +36,6 @@ DRAIN_S = 20
 """Running transfers have so long to end when the agent stops; then they are cut short, and clients go on elsewhere."""
 
 _CONNECTIONS_MAX = 4096
-_LAG_PERIOD_S = 0.1
-_LAG_WINDOW_S = 10.0
 
 
 class Agent:
@@ -53,17 +50,10 @@ class Agent:
 
     def __init__(self, config: AgentConfig) -> None:
         self._config = config
-        keys = load_keys(config.key_file) if config.key_file else ()
-        auth = PeerAuth(keys)
         self._metrics = Metrics()
-        self._router = SwimRouter.of(
-            name=config.name,
-            bind=(config.gossip.host, config.gossip.port),
-            advertise=_advertised(config),
-            peer_port=config.peer.port,
-            seeds=config.join,
-            keys=keys,
-        )
+        self._router = SwimRouter.of(_membership(config))
+        self._metrics.watch_gossip(self._router.figures)
+        self._auth = auth = PeerAuth(self._router.keys(), required=config.sealing == "require")
         cache = CacheStore(config.data_dir / "cache", config.cache_size)
         self._peers = PeerClient(auth)
         self._upstream = Upstream(config.upstream)
@@ -75,8 +65,9 @@ class Agent:
         status = StatusEndpoint(
             config.name, self._holdings, self._fetcher, self._tags, self._metrics, lambda: self._serving
         )
+        keys = KeysEndpoint(self._router.keyrings, key_id, KeyRefusal)
         self._servers = [
-            _Server(client_app(client, status), "listen", config.listen),
+            _Server(client_app(client, status, keys), "listen", config.listen),
             _Server(PeerEndpoint(self._holdings, manifests, self._tags, auth, self._metrics), "peer", config.peer),
         ]
         self._serving = False
@@ -99,11 +90,11 @@ class Agent:
             )  # fmt: skip
             if self._config.key_file is None:
                 log.warning("no cluster key: %s", _reach(self._config))
-            lag = asyncio.create_task(self._watch_lag())
-            stack.callback(lag.cancel)
+            keys = asyncio.create_task(self._router.follow_keys(self._auth.use))
+            stack.callback(keys.cancel)
             gc.collect()
             gc.freeze()  # what is alive now stays: later collections need not look at it
-            await stop.wait()
+            await self._until(stop)
             log.info("stopping: leaving the cluster, then letting transfers end for %d s at most", DRAIN_S)
             self._serving = False
 
@@ -132,17 +123,20 @@ class Agent:
     async def _drain(self) -> None:
         await asyncio.gather(*(server.stop() for server in self._servers))
 
-    async def _watch_lag(self) -> None:
-        """Measure how long the event loop keeps a timer waiting."""
-        worst, window_ends = 0.0, time.monotonic() + _LAG_WINDOW_S
-        while True:
-            due = time.monotonic() + _LAG_PERIOD_S
-            await asyncio.sleep(_LAG_PERIOD_S)
-            now = time.monotonic()
-            worst = max(worst, now - due)
-            if now >= window_ends:
-                self._metrics.loop_lag.set(worst)
-                worst, window_ends = 0.0, now + _LAG_WINDOW_S
+    async def _until(self, stop: asyncio.Event) -> None:
+        """Wait for the end: somebody wants it, or another node has this node's name and more right to it."""
+        stopped = asyncio.create_task(stop.wait())
+        superseded = asyncio.create_task(self._router.superseded())
+        try:
+            await asyncio.wait((stopped, superseded), return_when=asyncio.FIRST_COMPLETED)
+            if not stop.is_set():
+                raise ConfigError(
+                    f"name: {self._config.name} is also the name of the node at {superseded.result()}, which started "
+                    "earlier; give each node a name of its own with --name"
+                )
+        finally:
+            stopped.cancel()
+            superseded.cancel()
 
 
 class _Server(uvicorn.Server):
@@ -234,6 +228,23 @@ def _reach(config: AgentConfig) -> str:
     if config.exposed:
         return f"anybody who reaches {' and '.join(config.exposed)} is taken for a member"
     return "only this machine can reach it; give --key-file, or --peer and --gossip addresses, to share with others"
+
+
+def _membership(config: AgentConfig) -> SwimSettings:
+    """How the node takes part in the gossip."""
+    return SwimSettings(
+        name=config.name,
+        bind=(config.gossip.host, config.gossip.port),
+        advertise=_advertised(config),
+        peer_port=config.peer.port,
+        seeds=config.join,
+        key_file=config.key_file,
+        sealing=config.sealing,
+        cluster=config.cluster,
+        profile=config.gossip_profile,
+        allow=config.gossip_allow,
+        snapshot=config.data_dir / "members.json",
+    )
 
 
 def _advertised(config: AgentConfig) -> str:

@@ -7,7 +7,7 @@ it could overhear as well; it can make no other request.
 
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 AUTH_HEADER = "Skvaller-Auth"
 
@@ -18,9 +18,15 @@ class PeerAuth:
     Args:
         keys: the cluster's keys, 32 bytes each, the first for signing; empty if the cluster has none, then nothing is
             signed and everything accepted.
+        required: whether unsigned requests are refused; not while a cluster is on its way to having keys.
     """
 
-    def __init__(self, keys: Sequence[bytes] = ()) -> None:
+    def __init__(self, keys: Iterable[bytes] = (), *, required: bool = True) -> None:
+        self._required = required
+        self.use(keys)
+
+    def use(self, keys: Iterable[bytes]) -> None:
+        """Go on with these keys instead."""
         self._keys = [hmac.digest(key, b"skvaller peer requests", "sha256") for key in keys]
 
     def sign(self, method: str, target: str) -> dict[str, str]:
@@ -29,7 +35,7 @@ class PeerAuth:
 
     def accepts(self, method: str, target: str, headers: Mapping[str, str]) -> bool:
         """Whether a request comes from a member; `headers` is to be case-insensitive."""
-        if not self._keys:
+        if not self._keys or (not self._required and AUTH_HEADER not in headers):
             return True
         given = headers.get(AUTH_HEADER, "").encode()
         return any(hmac.compare_digest(_mac(key, method, target).encode(), given) for key in self._keys)

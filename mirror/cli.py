@@ -135,10 +135,16 @@ def members(url: str, as_json: bool) -> None:
         click.echo(json.dumps(answer, indent=2))
         return
     rows = [
-        (row["name"] + (" (this node)" if row["itself"] else ""), row["state"], row["peer"], str(row["keys"]))
+        (
+            row["name"] + (" (this node)" if row["itself"] else ""),
+            row["state"],
+            row["peer"],
+            str(row["keys"]),
+            "-" if row["rtt_ms"] is None else f"{row['rtt_ms']:.1f} ms",
+        )
         for row in answer["members"]
     ]
-    _table(("member", "state", "peer endpoint", "keys held"), rows)
+    _table(("member", "state", "peer endpoint", "keys held", "round trip"), rows)
 
 
 @main.command()
@@ -167,13 +173,75 @@ def find(what: str, url: str, as_json: bool) -> None:
         sys.exit(1)
 
 
-def _ask(url: str, path: str) -> Any:
-    """Get JSON from an agent's status endpoint."""
+@main.group()
+def keys() -> None:
+    r"""Show and change the cluster's keys, on all its members, while it runs.
+
+    \b
+    skvaller keys install          a new key, which opens from now on; its id is printed
+    skvaller keys use ID           seal with it
+    skvaller keys remove OLD-ID    forget the old one
+
+    Each step names the members that did not take it: repeat it for them before you go on. The agents write the keys
+    into their key files.
+    """
+
+
+@keys.command("list")
+@_asks_agent
+def keys_list(url: str, as_json: bool) -> None:
+    """Show which member has which keys, by their ids; the first one seals."""
+    _show_keys(_ask(url, "/api/v1/keys"), as_json)
+
+
+@keys.command("install")
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_asks_agent
+def keys_install(file: Path | None, url: str, as_json: bool) -> None:
+    """Add a key that opens: the one in FILE, 32 bytes in base64, or a new one."""
+    what = {"key": file.read_text().strip()} if file else {}
+    _show_keys(_ask(url, "/api/v1/keys/install", what), as_json)
+
+
+@keys.command("use")
+@click.argument("identity", metavar="ID")
+@_asks_agent
+def keys_use(identity: str, url: str, as_json: bool) -> None:
+    """Seal with the installed key of that id."""
+    _show_keys(_ask(url, "/api/v1/keys/use", {"id": identity}), as_json)
+
+
+@keys.command("remove")
+@click.argument("identity", metavar="ID")
+@_asks_agent
+def keys_remove(identity: str, url: str, as_json: bool) -> None:
+    """Drop the key of that id, which no member may seal with any more."""
+    _show_keys(_ask(url, "/api/v1/keys/remove", {"id": identity}), as_json)
+
+
+def _show_keys(answer: Any, as_json: bool) -> None:
+    """Print the keyrings; exit status 1 if a member did not take the step."""
+    if as_json:
+        click.echo(json.dumps(answer, indent=2))
+    else:
+        if "key" in answer:
+            click.echo(f"key {answer['key']}")
+        rows = [(row["member"], " ".join(row["keys"]) or "-", row["problem"] or "-") for row in answer["members"]]
+        _table(("member", "keys, the one that seals first", "problem"), rows)
+    if any(row["problem"] for row in answer["members"]):
+        sys.exit(1)
+
+
+def _ask(url: str, path: str, what: Any = None) -> Any:
+    """Get JSON from an agent's status endpoint, or send it an order."""
     if not url.startswith(("http://", "https://")):
         raise ConfigError(f"--agent: {url!r} is not allowed; give a URL such as http://127.0.0.1:5000")
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # an agent is not behind the site's proxy
     try:
-        with direct.open(url.rstrip("/") + path, timeout=10) as answer:
+        headers = {"Skvaller-Order": "1", "Content-Type": "application/json"}
+        body = None if what is None else json.dumps(what).encode()
+        request = urllib.request.Request(url.rstrip("/") + path, body, headers if body is not None else {})
+        with direct.open(request, timeout=30) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
         with error:

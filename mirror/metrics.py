@@ -1,6 +1,11 @@
-"""Every metric of the mirror, declared once. Labels come from closed sets: no digest, repository or member."""
+"""Every metric, declared once. Labels come from closed sets: no digest, repository or member."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 _SECONDS = (0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300)
 
@@ -44,9 +49,77 @@ class Metrics:
         )
         self.holdings = Gauge("mirror_holdings", "Keys that this node can serve.", registry=self.registry)
         self.members = Gauge("gossip_members", "Members known, by state.", ["state"], registry=self.registry)
-        self.loop_lag = Gauge(
-            "mirror_loop_lag_seconds",
-            "The longest stall of the event loop in the last ten seconds.",
-            registry=self.registry,
-        )
         ProcessCollector(registry=self.registry)
+
+    def watch_gossip(self, figures: "Callable[[], Figures]") -> None:
+        """Show what gossip counts, too."""
+        self.registry.register(_GossipCollector(figures))
+
+
+class Figures(Protocol):
+    """What gossip counts, and what is so with it now."""
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """Totals by name."""
+        ...
+
+    @property
+    def health(self) -> int:
+        """How much the node doubts itself."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """Rumours that wait to be told."""
+        ...
+
+    @property
+    def lag_s(self) -> Mapping[float, float]:
+        """How late the event loop ran, by quantile."""
+        ...
+
+
+_GOSSIP_COUNTERS: Final = (
+    ("gossip_datagrams", "Datagrams, by direction (sent, received).", "direction", "datagrams_"),
+    ("gossip_bytes", "Bytes of datagrams, by direction (sent, received).", "direction", "bytes_"),
+    ("gossip_rejected", "What was received and dropped, by reason.", "reason", "rejected_"),
+    ("gossip_events", "What happened to members and to this node, by event.", "event", "event_"),
+)
+_GOSSIP_TOTALS: Final = (
+    ("gossip_streams", "Conversations over TCP.", "streams"),
+    ("gossip_stalls", "Times that the event loop ran late by 0.25 s or more.", "stalls"),
+)
+_GOSSIP_ERRORS: Final = (
+    "send_errors", "receive_errors", "dial_errors", "streams_refused", "key_file_errors", "snapshot_errors",
+)  # fmt: skip
+
+
+class _GossipCollector(Collector):
+    """Turns gossip's own counters into metrics when somebody asks for them."""
+
+    def __init__(self, figures: Callable[[], Figures]) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterator[Metric]:
+        figures = self._figures()
+        for name, text, label, prefix in _GOSSIP_COUNTERS:
+            family = CounterMetricFamily(name, text, labels=[label])
+            for counter, total in figures.counters.items():
+                if counter.startswith(prefix) and counter not in _GOSSIP_ERRORS:
+                    family.add_metric([counter.removeprefix(prefix)], total)
+            yield family
+        errors = CounterMetricFamily("gossip_errors", "What went wrong on this node, by kind.", labels=["kind"])
+        for counter in _GOSSIP_ERRORS:
+            errors.add_metric([counter.removesuffix("_errors")], figures.counters.get(counter, 0))
+        yield errors
+        for name, text, counter in _GOSSIP_TOTALS:
+            yield CounterMetricFamily(name, text, value=figures.counters.get(counter, 0))
+        yield GaugeMetricFamily("gossip_health", "How much this node doubts itself; 0: healthy.", value=figures.health)
+        yield GaugeMetricFamily("gossip_rumours", "Rumours that wait to be told.", value=figures.waiting)
+        lag = GaugeMetricFamily(
+            "gossip_loop_lag_seconds", "How late the event loop ran in the last minute.", labels=["quantile"]
+        )
+        for quantile, late_s in figures.lag_s.items():
+            lag.add_metric([f"{quantile:g}"], late_s)
+        yield lag

@@ -38,12 +38,14 @@ class Standing:
         state: alive, suspect, dead or left.
         keys: how many keys it says that it holds.
         itself: whether it is this node.
+        rtt_s: how long a packet takes there and back, s, where that is known.
     """
 
     peer: Peer
     state: str
     keys: int
     itself: bool
+    rtt_s: float | None = None
 
 
 class Router(Protocol):

@@ -148,7 +148,7 @@ class StateReceived:
 
 @dataclass(frozen=True, slots=True)
 class KeysChanged:
-    """The keyring changed by order of another member; `ids` are 4 bytes each, the one that seals first."""
+    """The keyring changed; `ids` are 4 bytes each, the one that seals first."""
 
     ids: tuple[bytes, ...]
 

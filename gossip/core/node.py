@@ -364,7 +364,10 @@ class Node:
         Raises:
             ConfigError: the keyring refuses; the message says why.
         """
+        before = tuple(self.keyring)
         self._seal.change_keys(action, key)
+        if tuple(self.keyring) != before:
+            self._context.emit(KeysChanged(self.keyring.ids))
 
     def leave(self, now: float) -> None:
         """Say goodbye; `farewell_heard` tells when enough have confirmed it. Keep running for that long."""
@@ -468,8 +471,6 @@ class Node:
             self.change_keys(order.action, order.key)
         except ConfigError as error:
             refusal = str(error)
-        if order.action is not KeyAction.LIST and not refusal:
-            self._context.emit(KeysChanged(self.keyring.ids))
         return KeyReport(b"".join(self.keyring.ids), refusal)
 
     def hear(self, message: Message, packet: Packet, now: float) -> None:

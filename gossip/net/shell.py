@@ -260,6 +260,11 @@ class Gossip:
         """Rumours that wait to be told."""
         return self._running.waiting
 
+    @property
+    def keyring(self) -> tuple[bytes, ...]:
+        """The cluster's keys themselves, the one that seals first, as this node knows them now."""
+        return tuple(self._seal.keyring)
+
     def events(self) -> Subscription:
         """A new listener; it hears what happens from now on."""
         subscription = Subscription()
@@ -366,8 +371,7 @@ class Gossip:
     async def _change_own_keys(self, action: KeyAction, key: bytes) -> tuple[bytes, ...]:
         node = self._running
         node.change_keys(action, key)
-        if action is not KeyAction.LIST:
-            self._keep_keys()
+        self._after()
         return node.keyring.ids
 
     async def _order_keys(self, name: str, action: KeyAction, key: bytes) -> KeyOutcome:

@@ -4,12 +4,13 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from .client import ClientEndpoint
+from .keys import KeysEndpoint
 from .peer import PeerEndpoint
 from .status import StatusEndpoint
 
-__all__ = ["ClientEndpoint", "PeerEndpoint", "StatusEndpoint", "client_app"]
+__all__ = ["ClientEndpoint", "KeysEndpoint", "PeerEndpoint", "StatusEndpoint", "client_app"]
 
 
-def client_app(client: ClientEndpoint, status: StatusEndpoint) -> Starlette:
+def client_app(client: ClientEndpoint, status: StatusEndpoint, keys: KeysEndpoint | None = None) -> Starlette:
     """The application of the client listener; `/v2` comes first, for it is asked most."""
-    return Starlette(routes=[Mount("/v2", client), *status.routes()])
+    return Starlette(routes=[Mount("/v2", client), *status.routes(), *(keys.routes() if keys else ())])

@@ -4,10 +4,13 @@ A member's metadata says where its peer endpoint is, as JSON: `{"port": 5001}`, 
 its gossip's. Members whose metadata says nothing of the kind take part in the gossip and are never asked.
 """
 
+import asyncio
 import contextlib
 import random
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -17,10 +20,62 @@ from gossip import Gossip, Listen, Member, State
 from ..errors import ConfigError
 from ..router import Peer, Standing
 
+key_id = gossip.key_id
+KeyRefusal = gossip.GossipError
+PROFILES: Final = {"lan": gossip.lan, "wan": gossip.wan, "fast": gossip.fast, "local": gossip.local}
+
 
 class _Endpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     port: int
     host: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SwimSettings:
+    """How a node takes part.
+
+    Args:
+        name: of this node.
+        bind: IP address and port of its gossip.
+        advertise: IP address under which others reach its gossip and its peer endpoint.
+        peer_port: TCP port of its peer endpoint.
+        seeds: gossip addresses of others.
+        key_file: the cluster's keys, or None.
+        sealing: with keys: allow, prefer or require.
+        cluster: its name.
+        profile: lan, wan, fast or local.
+        allow: networks of which nodes are heard; empty for all.
+        snapshot: where this node remembers whom it knew.
+    """
+
+    name: str
+    bind: tuple[str, int]
+    advertise: str
+    peer_port: int
+    seeds: Sequence[str]
+    key_file: Path | None
+    sealing: str
+    cluster: str
+    profile: str
+    allow: tuple[str, ...]
+    snapshot: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What gossip counts, for metrics: totals by name, and what is so now.
+
+    Args:
+        counters: totals, as gossip names them.
+        health: how much the node doubts itself; 0 is healthy.
+        waiting: rumours that wait to be told.
+        lag_s: how late its event loop ran in the last minute, by quantile.
+    """
+
+    counters: Mapping[str, int]
+    health: int
+    waiting: int
+    lag_s: Mapping[float, float]
 
 
 class SwimRouter:
@@ -39,31 +94,27 @@ class SwimRouter:
         gossip.update(msgspec.json.encode(_Endpoint(port, host)))
 
     @classmethod
-    def of(
-        cls,
-        name: str,
-        bind: tuple[str, int],
-        advertise: str,
-        peer_port: int,
-        seeds: Sequence[str],
-        keys: Sequence[bytes],
-    ) -> "SwimRouter":
+    def of(cls, settings: SwimSettings) -> "SwimRouter":
         """Make a router and its node of gossip.
 
-        Args:
-            name: of this node.
-            bind: IP address and port of its gossip.
-            advertise: IP address under which others reach its gossip and its peer endpoint.
-            peer_port: TCP port of its peer endpoint.
-            seeds: gossip addresses of others.
-            keys: the cluster's.
-
         Raises:
-            ConfigError: one of them is not allowed.
+            ConfigError: one of the settings is not allowed.
         """
+        with _translated("key-file"):
+            keys = gossip.load_keys(settings.key_file) if settings.key_file else ()
         with _translated():
-            listen = Listen(*bind, advertise=(advertise, 0))
-            return cls(Gossip(name, gossip.lan(), listen=listen, seeds=seeds, keys=keys), peer_port)
+            config = replace(PROFILES[settings.profile](label=settings.cluster), allow=settings.allow or None)
+            node = Gossip(
+                settings.name,
+                config,
+                listen=Listen(*settings.bind, advertise=(settings.advertise, 0)),
+                seeds=settings.seeds,
+                keys=keys,
+                sealing=gossip.Sealing(settings.sealing),
+                key_file=settings.key_file,
+                snapshot=settings.snapshot,
+            )
+            return cls(node, settings.peer_port)
 
     async def start(self) -> None:
         """Bind and begin to join, in the background and for ever.
@@ -108,20 +159,49 @@ class SwimRouter:
         alive = (member for member in self._gossip.members() if member.state is State.ALIVE)
         return [peer for member in alive if (peer := _peer(member)) is not None]
 
+    @property
+    def keyrings(self) -> gossip.ClusterKeys:
+        """The keys of all members, for an operator to change."""
+        return self._gossip.keys
+
+    def keys(self) -> tuple[bytes, ...]:
+        """The cluster's keys as this node knows them now, the one that seals first."""
+        return self._gossip.keyring
+
+    async def follow_keys(self, use: Callable[[tuple[bytes, ...]], None]) -> None:
+        """Hand the keys over whenever they changed, for ever."""
+        known = self.keys()
+        async for event in self._gossip.events():
+            if isinstance(event, gossip.KeysChanged | gossip.EventsLost) and self.keys() != known:
+                known = self.keys()
+                use(known)
+
+    async def superseded(self) -> str:
+        """Wait until another node turns out to have this node's name, and more right to it. Returns its address."""
+        async for event in self._gossip.events():
+            if isinstance(event, gossip.NameConflict) and event.gives_way:
+                return str(event.address)
+        raise asyncio.CancelledError  # gossip ended
+
+    def figures(self) -> Figures:
+        """What gossip counts."""
+        node = self._gossip
+        return Figures(node.counters, node.health, node.waiting, {q: node.lag_s(q) for q in (0.5, 0.99, 1.0)})
+
     def standings(self) -> Sequence[Standing]:
         """Everybody known, this node first."""
         me = self._gossip.me
         return [
-            Standing(peer, member.state.name.lower(), self._gossip.key_count(member.name), member is me)
+            Standing(
+                peer,
+                member.state.name.lower(),
+                self._gossip.key_count(member.name),
+                member is me,
+                self._gossip.rtt_s(member.name),
+            )
             for member in (me, *self._gossip.members())
             if (peer := _peer(member)) is not None
         ]
-
-
-def load_keys(path: Path) -> list[bytes]:
-    """Read the cluster's keys from a file; raise ConfigError where that is not in order."""
-    with _translated("key-file"):
-        return gossip.load_keys(path)
 
 
 @contextlib.contextmanager

@@ -43,3 +43,18 @@ def test_another_cluster_is_not_accepted_and_no_signature_shows_the_key() -> Non
     signed = PeerAuth([FOREIGN]).sign("GET", TARGET)
     assert not PeerAuth([NEW, OLD]).accepts("GET", TARGET, signed)
     assert FOREIGN.hex() not in signed[AUTH_HEADER]
+
+
+def test_keys_that_change_are_followed() -> None:
+    auth, member = PeerAuth([OLD]), PeerAuth([OLD])
+    auth.use([NEW, OLD])
+    assert auth.accepts("GET", TARGET, member.sign("GET", TARGET))
+    auth.use([NEW])
+    assert not auth.accepts("GET", TARGET, member.sign("GET", TARGET))
+
+
+def test_on_the_way_to_keys_unsigned_requests_are_taken_and_wrong_ones_are_not() -> None:
+    auth = PeerAuth([NEW], required=False)
+    assert auth.accepts("GET", TARGET, {})
+    assert not auth.accepts("GET", TARGET, PeerAuth([FOREIGN]).sign("GET", TARGET))
+    assert auth.sign("GET", TARGET)

@@ -77,6 +77,10 @@ def test_a_full_file_is_read(file: Path) -> None:
         containerd-namespace = "default"
         cache-size = 107374182400
         key-file = "/etc/skvaller/keys"
+        sealing = "prefer"
+        cluster = "lab"
+        gossip-profile = "fast"
+        gossip-allow = ["10.0.0.0/8", "fd00::/8"]
         log-level = "DEBUG"
         """
     )
@@ -96,6 +100,10 @@ def test_a_full_file_is_read(file: Path) -> None:
         containerd_namespace="default",
         cache_size=100 * 2**30,
         key_file=Path("/etc/skvaller/keys"),
+        sealing="prefer",
+        cluster="lab",
+        gossip_profile="fast",
+        gossip_allow=("10.0.0.0/8", "fd00::/8"),
         log_level="debug",
     )
 
