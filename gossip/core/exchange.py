@@ -229,7 +229,8 @@ class Exchange:
 
     def _hear(self, packet: Packet, now: float) -> None:
         if packet.sender == self._side.name:
-            raise WireError("self", "this node dialled itself, or another has its name")
+            self._meet_namesake()
+            return
         if self.peer not in (None, packet.sender):
             raise WireError("order", "the sender changed")
         self.peer = packet.sender
@@ -237,6 +238,13 @@ class Exchange:
             if self.my_turn or self.finished:
                 raise WireError("order", "something was said after the end of a turn")
             self._hear_message(message, packet, now)
+
+    def _meet_namesake(self) -> None:
+        """The other half has this node's name. Who dialled ends the conversation, and so has to hear a word first."""
+        if self.dialled:
+            raise WireError("self", "this node dialled itself, or another has its name")
+        self._buffer.clear()
+        self._turns = [_Turn.SPEAK]
 
     def _hear_message(self, message: Message, packet: Packet, now: float) -> None:
         match message:

@@ -30,7 +30,7 @@ class Namesakes:
         self._me = me
         self._identity = Namesake(me().epoch, context.rng.getrandbits(64))
         self._said_at = float("-inf")
-        self.gave_way = False
+        self.gave_way_to: Address | None = None
 
     def address(self, address: Address, now: float) -> None:
         """Somebody at this address may have this node's name: tell it who is here, at most once a second."""
@@ -50,5 +50,6 @@ class Namesakes:
         self.address(source, now)
         for message in packet.messages:
             if isinstance(message, Namesake) and message.token != self._identity.token:
-                self.gave_way = self._identity.order > message.order
-                self._context.emit(NameConflict(source, gives_way=self.gave_way))
+                gives_way = self._identity.order > message.order
+                self.gave_way_to = source if gives_way else None
+                self._context.emit(NameConflict(source, gives_way))

@@ -174,9 +174,9 @@ class Node:
         return self._seal.version
 
     @property
-    def gave_way(self) -> bool:
-        """Whether another node has this node's name and started earlier: then this one takes part no longer."""
-        return self._namesakes.gave_way
+    def gave_way_to(self) -> Address | None:
+        """Where another node has this node's name and started earlier, so that this one takes part no longer."""
+        return self._namesakes.gave_way_to
 
     @property
     def keyring(self) -> Keyring:
@@ -241,7 +241,7 @@ class Node:
 
     def next_deadline(self) -> float | None:
         """When to call `tick`, s; never again if this node gave way to a namesake."""
-        return None if self.gave_way else self._deadlines.next()
+        return None if self.gave_way_to else self._deadlines.next()
 
     def datagrams(self) -> list[Datagram]:
         """Datagrams to send now; each is given once."""
@@ -385,7 +385,7 @@ class Node:
 
     def receive(self, payload: bytes, source: Address, now: float) -> None:
         """Take a datagram. Whatever is wrong with it becomes a `Rejected` event."""
-        if self.gave_way:
+        if self.gave_way_to:
             return
         self._notice_pause(now)
         self._outbox.credit(source, len(payload))
@@ -398,7 +398,7 @@ class Node:
 
     def tick(self, now: float) -> None:
         """Do what is due."""
-        if self.gave_way:
+        if self.gave_way_to:
             return
         self._notice_pause(now)
         while (due := self._deadlines.pop_due(now)) is not None:

@@ -242,9 +242,9 @@ class Gossip:
         return self._running.rtt_s(name)
 
     @property
-    def gave_way(self) -> bool:
-        """Whether another node has this node's name and started earlier: then this one takes part no longer."""
-        return self._running.gave_way
+    def gave_way_to(self) -> Address | None:
+        """Where another node has this node's name and started earlier, so that this one takes part no longer."""
+        return self._running.gave_way_to
 
     @property
     def protocol(self) -> int:

@@ -4,7 +4,6 @@ A member's metadata says where its peer endpoint is, as JSON: `{"port": 5001}`, 
 its gossip's. Members whose metadata says nothing of the kind take part in the gossip and are never asked.
 """
 
-import asyncio
 import contextlib
 import random
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -178,10 +177,10 @@ class SwimRouter:
 
     async def superseded(self) -> str:
         """Wait until another node turns out to have this node's name, and more right to it. Returns its address."""
-        async for event in self._gossip.events():
-            if isinstance(event, gossip.NameConflict) and event.gives_way:
-                return str(event.address)
-        raise asyncio.CancelledError  # gossip ended
+        events = self._gossip.events()
+        while self._gossip.gave_way_to is None:
+            await anext(events)
+        return str(self._gossip.gave_way_to)
 
     def figures(self) -> Figures:
         """What gossip counts."""

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gossip import (
+    Address,
     BroadcastReceived,
     ConfigError,
     Delegate,
@@ -297,9 +298,12 @@ def test_of_two_nodes_with_one_name_the_later_gives_way() -> None:
             await asyncio.sleep(0)
             namesake = Gossip("n1", local(), seeds=[str(two.address), str(three_.address)])
             await stack.enter_async_context(namesake)
-            await until(lambda: namesake.gave_way)
+            await until(lambda: namesake.gave_way_to == one.address)
             assert not (await conflict).gives_way
-            addresses = lambda: {m.address for node in (two, three_) for m in node.members() if m.name == "n1"}  # noqa: E731
+
+            def addresses() -> set[Address]:
+                return {m.address for node in (two, three_) for m in node.members() if m.name == "n1"}
+
             await until(lambda: addresses() == {one.address} and alive(two) == {"n1", "n3"})
 
     run(story())
@@ -317,7 +321,7 @@ def test_node_restarted_at_another_address_takes_its_name_over() -> None:
                     for node in (one, two)
                 )
             )
-            assert not again.gave_way
+            assert again.gave_way_to is None
 
     run(story())
 
