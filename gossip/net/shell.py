@@ -40,24 +40,22 @@ from ..core.members import Address, Member, State, check_metadata, check_name
 from ..core.messages import KeyAction, KeyReport
 from ..core.node import Node
 from ..core.seal import Seal, Sealing
-from ..core.wire import ACK_PAYLOAD_MAX_BYTES, USER_MAX_BYTES
 from .cluster_keys import ClusterKeys, KeyOutcome
+from .guarded import Guarded
 from .keys import save_keys
-from .snapshot import Snapshot, load_snapshot, save_snapshot
+from .snapshot import Memory
 from .sockets import bind, destination, outward_host, parse_address, source_address
 from .stalls import StallMonitor
+from .streams import READ_BYTES, converse, dial
 from .subscriptions import Subscription
 
 log = logging.getLogger(__name__)
 
-_READ_BYTES: Final = 65536
 _READS_MAX: Final = 512  # datagrams per turn of the loop, so that a flood cannot keep others from running
 _TIMER_MIN_S: Final = 0.001
 _COMPLAINT_S: Final = 60.0
 _RESOLVE_ALONE_S: Final = 5.0
 _RESOLVE_S: Final = 60.0
-_SNAPSHOT_S: Final = 5.0
-_ROOT_ERRORS: Final = (OSError, TimeoutError, asyncio.IncompleteReadError)
 _QUIET: Final = (FilterChanged, Answered, MessageReceived, BroadcastReceived, StateReceived)
 
 
@@ -118,9 +116,8 @@ class Gossip:
         self._seeds = [parse_address(seed) for seed in seeds]
         self._seal = Seal(self.config.label, Keyring(keys), self.config.protocol, os.urandom, sealing)
         self._key_file = key_file
-        self._snapshot = snapshot
-        self._remembered = Snapshot()
-        self._delegate = _Guarded(delegate or Delegate())
+        self._memory = Memory(snapshot, self.counters) if snapshot is not None else None
+        self._delegate = Guarded(delegate or Delegate())
         self._pings: dict[int, asyncio.Future[float]] = {}
         self._stalls = StallMonitor(self._stalled)
         self.keys = ClusterKeys(name, self._alive_others, self._change_own_keys, self._order_keys)
@@ -151,23 +148,24 @@ class Gossip:
             ConfigError: the address cannot be bound, or no address to advertise can be found.
         """
         self._loop = asyncio.get_running_loop()
-        self._remember()
+        if self._memory is not None:
+            self._memory.load()
         self._datagrams, streams = bind(self._listen.host, self._listen.port)
         try:
             self._node = self._make_node(self._datagrams.getsockname())
-            self._server = await asyncio.start_server(self._serve, sock=streams, limit=_READ_BYTES)
+            self._server = await asyncio.start_server(self._serve, sock=streams, limit=READ_BYTES)
         except BaseException:
             self._datagrams.close()
             streams.close()
             raise
         self._loop.add_reader(self._datagrams, self._readable)
         self._stalls.start()
-        self.settled = not self._seeds and not self._remembered.addresses
+        self.settled = not self._seeds and not self._remembered
         self._after()
         if not self.settled:
             self._spawn(self._keep_joining())
-        if self._snapshot is not None:
-            self._spawn(self._keep_snapshot(self._snapshot))
+        if self._memory is not None:
+            self._spawn(self._memory.keep(lambda: self._running))
         log.info("gossip started name=%s address=%s seed=%d", self.name, self.address, self._rng_seed)
 
     async def leave(self, timeout: float = 2.0) -> None:
@@ -187,8 +185,8 @@ class Gossip:
         """Stop at once, without a word; call `leave` before, unless this is to look like a crash."""
         if self._node is None or self._server is None:
             return
-        if self._snapshot is not None:
-            self._save_snapshot(self._snapshot)
+        if self._memory is not None:
+            self._memory.save(self._node)
         self._node = None
         self._stalls.stop()
         self._loop.remove_reader(self._datagrams)
@@ -406,7 +404,7 @@ class Gossip:
         node = self._running
         for _ in range(_READS_MAX):
             try:
-                payload, name = self._datagrams.recvfrom(_READ_BYTES)
+                payload, name = self._datagrams.recvfrom(READ_BYTES)
             except BlockingIOError:
                 return True
             except OSError:  # an ICMP error about an earlier datagram: loss, like any other
@@ -490,71 +488,45 @@ class Gossip:
 
     async def _dial(self, exchange: Exchange) -> str:
         """Carry out a conversation that this node opens. Returns what went wrong, or nothing."""
-        error: WireError | None = None
-        problem = ""
-        writer: asyncio.StreamWriter | None = None
         try:
-            async with asyncio.timeout(self.config.stream_timeout_s):
-                reader, writer = await asyncio.open_connection(exchange.remote.host, exchange.remote.port)
-                await self._converse(exchange, reader, writer)
-        except WireError as failure:
-            error = failure
-            problem = str(failure)
-        except _ROOT_ERRORS as failure:
-            self.counters["dial_errors"] += 1
-            problem = (failure.strerror if isinstance(failure, OSError) else None) or "it did not answer in time"
-            log.debug("gossip stream failed remote=%s error=%r", exchange.remote, failure)
+            problem, error = await dial(exchange, self._progress, self.config.stream_timeout_s)
         finally:
-            self._hang_up(exchange, writer, error)
             self.settled = True
+        self.counters["streams"] += 1
+        if problem and error is None:
+            self.counters["dial_errors"] += 1
+        self._hang_up(exchange, error)
         return problem
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._node is None or self._served >= self.config.streams_max:
+        node, task = self._node, asyncio.current_task()
+        if node is None or task is None or self._served >= self.config.streams_max:
             self.counters["streams_refused"] += 1
             writer.close()
             return
-        task = asyncio.current_task()
-        assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        self._served += 1
-        error: WireError | None = None
         source = source_address(writer.get_extra_info("peername"))
-        exchange: Exchange | None = None
         try:
-            exchange = self._node.answer(source)
-            async with asyncio.timeout(self.config.stream_timeout_s):
-                await self._converse(exchange, reader, writer)
-        except WireError as failure:
-            error = failure
-        except _ROOT_ERRORS as failure:
-            log.debug("gossip stream failed remote=%s error=%r", source, failure)
+            exchange = node.answer(source)
+        except WireError as refusal:
+            writer.close()
+            self._announce(Rejected(refusal.reason, source))
+            return
+        self._served += 1
+        self.counters["streams"] += 1
+        try:
+            _, error = await converse(exchange, reader, writer, self._progress, self.config.stream_timeout_s)
         finally:
             self._served -= 1
-            if exchange is not None:
-                self._hang_up(exchange, writer, error)
-            else:
-                writer.close()
-                self._announce(Rejected("allow", source))
+        self._hang_up(exchange, error)
 
-    async def _converse(self, exchange: Exchange, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.counters["streams"] += 1
-        while not exchange.finished:
-            if exchange.my_turn:
-                for frame in exchange.frames():
-                    writer.write(frame)
-                    await writer.drain()
-                continue
-            received = await reader.read(_READ_BYTES)
-            if not received:
-                raise asyncio.IncompleteReadError(b"", None)
-            exchange.feed(received, time.monotonic())
-            self._after()
+    def _progress(self, exchange: Exchange, received: bytes) -> None:
+        """Hand a stream's bytes to the core, and do what it wants then."""
+        exchange.feed(received, time.monotonic())
+        self._after()
 
-    def _hang_up(self, exchange: Exchange, writer: asyncio.StreamWriter | None, error: WireError | None) -> None:
-        if writer is not None:
-            writer.close()
+    def _hang_up(self, exchange: Exchange, error: WireError | None) -> None:
         if self._node is not None:
             self._node.hang_up(exchange, time.monotonic(), error)
             self._after()
@@ -565,7 +537,8 @@ class Gossip:
         """Resolve the seeds and hand them to the core, which tries them until they are reached."""
         while True:
             addresses = [address for host, port in self._seeds for address in await self._resolve(host, port)]
-            addresses += self._remembered.addresses
+            if not any(member.live for member in self.members()):
+                addresses += self._remembered
             if addresses:
                 self._running.join(addresses, time.monotonic())
             else:
@@ -578,44 +551,9 @@ class Gossip:
         try:
             found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
         except OSError as error:
-            log.warning("gossip seed not resolved host=%s error=%s", host, error.strerror)
+            log.warning("gossip seed not resolved host=%s error=%s", host, error)
             return []
         return [source_address(name) for *_, name in found]
-
-    # Memory
-
-    def _remember(self) -> None:
-        """Read the snapshot; one that is damaged is no reason not to start."""
-        if self._snapshot is None:
-            return
-        try:
-            self._remembered = load_snapshot(self._snapshot)
-        except ConfigError as error:
-            log.warning("gossip starts without its memory: %s", error)
-
-    async def _keep_snapshot(self, path: Path) -> None:
-        saved: tuple[int, list[Address]] | None = None
-        while True:
-            current = self._memory()
-            if current != saved and current[1]:
-                saved = current
-                await asyncio.to_thread(self._write_snapshot, path, *current)
-            await asyncio.sleep(_SNAPSHOT_S)
-
-    def _save_snapshot(self, path: Path) -> None:
-        epoch, addresses = self._memory()
-        self._write_snapshot(path, epoch, addresses or list(self._remembered.addresses))
-
-    def _memory(self) -> tuple[int, list[Address]]:
-        members = sorted(self._running.members(), key=lambda member: (not member.live, -member.changed_at))
-        return self.me.epoch, [member.address for member in members if member.state is not State.LEFT]
-
-    def _write_snapshot(self, path: Path, epoch: int, addresses: list[Address]) -> None:
-        try:
-            save_snapshot(path, epoch, addresses)
-        except OSError as error:
-            self.counters["snapshot_errors"] += 1
-            log.warning("gossip snapshot not written path=%s error=%s", path, error.strerror)
 
     # Parts
 
@@ -625,7 +563,9 @@ class Gossip:
             address = Address(str(ipaddress.ip_address(host)), port or bound[1])
         except ValueError as error:
             raise ConfigError(f"advertised address {host!r} must be an IP address") from error
-        epoch = max(time.time_ns() // 1_000_000, self._remembered.epoch + 1)
+        epoch = time.time_ns() // 1_000_000
+        if self._memory is not None:
+            epoch = max(epoch, self._memory.epoch + 1)
         now = time.monotonic()
         me = Member(
             self.name,
@@ -638,6 +578,10 @@ class Gossip:
             protocol=self.config.protocol,
         )
         return Node(self.config, me, self._seal, random.Random(self._rng_seed), now, self._delegate)
+
+    @property
+    def _remembered(self) -> tuple[Address, ...]:
+        return self._memory.addresses if self._memory is not None else ()
 
     def _stalled(self, lag_s: float) -> None:
         self.counters["stalls"] += 1
@@ -659,38 +603,3 @@ class Gossip:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("gossip task failed", exc_info=task.exception())
-
-
-class _Guarded(Delegate):
-    """The application, whose mistakes must not stop the protocol: they are logged, and the answer is no, or nothing."""
-
-    def __init__(self, application: Delegate) -> None:
-        self._application = application
-
-    def admit(self, member: Member) -> bool:
-        try:
-            return self._application.admit(member)
-        except Exception:
-            log.exception("gossip delegate failed in admit")
-            return False
-
-    def merge(self, members: Sequence[Member]) -> bool:
-        try:
-            return self._application.merge(members)
-        except Exception:
-            log.exception("gossip delegate failed in merge")
-            return False
-
-    def state(self, *, joining: bool) -> bytes:
-        try:
-            return self._application.state(joining=joining)[:USER_MAX_BYTES]
-        except Exception:
-            log.exception("gossip delegate failed in state")
-            return b""
-
-    def acknowledge(self) -> bytes:
-        try:
-            return self._application.acknowledge()[:ACK_PAYLOAD_MAX_BYTES]
-        except Exception:
-            log.exception("gossip delegate failed in acknowledge")
-            return b""

@@ -6,19 +6,26 @@ run before, though the wall clock may have been set back.
     {"epoch": 1700000000000, "members": ["10.0.0.1:7946", "[fd00::2]:7946"]}
 """
 
+import asyncio
 import ipaddress
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from ..core.errors import ConfigError
-from ..core.members import Address
+from ..core.members import Address, State
+from ..core.node import Node
 from ..core.wire import U64_MAX
 from .files import replace_file
 from .sockets import parse_address
 
+log = logging.getLogger(__name__)
+
+_EVERY_S: Final = 5.0
 _FILE_MAX_BYTES: Final = 1024 * 1024
 _ADDRESSES_MAX: Final = 1024
 
@@ -72,6 +79,66 @@ def save_snapshot(path: Path, epoch: int, addresses: Iterable[Address]) -> None:
     """
     members = [str(address) for address in addresses][:_ADDRESSES_MAX]
     replace_file(path, json.dumps({"epoch": epoch, "members": members}, indent=1).encode())
+
+
+class Memory:
+    """The snapshot of a running node: read at its start, written when it changed, and at its end.
+
+    Args:
+        path: of the file.
+        counters: errors are counted there.
+    """
+
+    def __init__(self, path: Path, counters: Counter[str]) -> None:
+        self._path = path
+        self._counters = counters
+        self._loaded = Snapshot()
+
+    @property
+    def epoch(self) -> int:
+        """Of the run before, or 0."""
+        return self._loaded.epoch
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Whom the run before knew."""
+        return self._loaded.addresses
+
+    def load(self) -> None:
+        """Read the file; a damaged one is no reason not to start."""
+        try:
+            self._loaded = load_snapshot(self._path)
+        except ConfigError as error:
+            self._counters["snapshot_errors"] += 1
+            log.warning("gossip starts without its memory: %s", error)
+
+    async def keep(self, node: Callable[[], Node]) -> None:
+        """Write what the node knows whenever that changed, for ever; a lone node does not forget the run before."""
+        written = Snapshot()
+        while True:
+            known = _known(node())
+            if known != written and known.addresses:
+                written = known
+                await asyncio.to_thread(self._write, known)
+            await asyncio.sleep(_EVERY_S)
+
+    def save(self, node: Node) -> None:
+        """Write what the node knows now."""
+        known = _known(node)
+        self._write(known if known.addresses else replace(known, addresses=self.addresses))
+
+    def _write(self, known: Snapshot) -> None:
+        try:
+            save_snapshot(self._path, known.epoch, known.addresses)
+        except OSError as error:
+            self._counters["snapshot_errors"] += 1
+            log.warning("gossip snapshot not written path=%s error=%s", self._path, error.strerror)
+
+
+def _known(node: Node) -> Snapshot:
+    """Whom a node knows, the live ones and the latest of the dead first; not those that left."""
+    members = sorted(node.members(), key=lambda member: (not member.live, -member.changed_at))
+    return Snapshot(node.me.epoch, tuple(member.address for member in members if member.state is not State.LEFT))
 
 
 def _address(text: object) -> Address:

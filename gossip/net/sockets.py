@@ -13,6 +13,7 @@ DEFAULT_PORT: Final = 7946
 _RECEIVE_BUFFER_BYTES: Final = 2 * 1024 * 1024
 _TRIES: Final = 16
 _SHOWN: Final = 80  # characters of what is wrong, in an error
+_HOST: Final = re.compile(r"[\w-]{1,63}(\.[\w-]{1,63}){0,127}\.?")
 _PORT: Final = re.compile("[0-9]{1,5}")
 
 
@@ -26,14 +27,24 @@ def parse_address(text: str, default_port: int = DEFAULT_PORT) -> tuple[str, int
     if text.startswith("["):
         host, _, rest = text[1:].partition("]")
         port = rest.removeprefix(":") if rest else port
-        rest_is_port = not rest or rest.startswith(":")
+        well_formed = ":" in host and (not rest or rest.startswith(":"))
     else:
-        rest_is_port = True
+        well_formed = True
         if text.count(":") == 1:
             host, _, port = text.partition(":")
-    if not host or not rest_is_port or not _PORT.fullmatch(port) or not 0 < int(port) < 65536:
+    if not well_formed or not _is_host(host) or not _PORT.fullmatch(port) or not 0 < int(port) < 65536:
         raise ConfigError(f"address {text[:_SHOWN]!r} must be host, host:port or [IPv6]:port")
     return host, int(port)
+
+
+def _is_host(host: str) -> bool:
+    """Whether this may be a name, or is an address; only IPv6 addresses have colons."""
+    if ":" not in host:
+        return bool(_HOST.fullmatch(host))
+    try:
+        return ipaddress.ip_address(host).version == 6
+    except ValueError:
+        return False
 
 
 def bind(host: str, port: int) -> tuple[socket.socket, socket.socket]:
