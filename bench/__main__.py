@@ -3,6 +3,7 @@
 import signal
 import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -96,8 +97,13 @@ def relay(target: Path | None, size: int, folder: Path | None) -> None:
 @click.option("--keys", type=click.IntRange(1), default=20, help="Keys advertised in each of ours.  [default: 20]")
 @click.option("--quick", is_flag=True, help="Nobody is stopped for a while, and idling takes 5 s.")
 @click.option("--sim", is_flag=True, help="Simulate ours instead, which goes up to 2,000 nodes, and by a model beyond.")
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="With --sim: draw it (.svg, .png, .pdf).")
-def gossip(target: Path | None, nodes: list[int] | None, sim: bool, plot: Path | None, **amounts: Any) -> None:
+@click.option(
+    "--plot", type=click.Path(dir_okay=False, path_type=Path), help="With --sim: draw it here, not beside JSON."
+)
+@click.option("--lookup", is_flag=True, help="Only measure the directory: lookups and memory, 20 to 1,000 members.")
+def gossip(
+    target: Path | None, nodes: list[int] | None, sim: bool, plot: Path | None, lookup: bool, **amounts: Any
+) -> None:
     """Who knows what how soon: our gossip beside serf, as real processes (needs root), or simulated.
 
     Five clusters of each size are started, one after the other: serf, ours with the same settings, ours with its `fast`
@@ -107,9 +113,16 @@ def gossip(target: Path | None, nodes: list[int] | None, sim: bool, plot: Path |
 
     With --sim, detection, dissemination, false verdicts, bytes, CPU and memory are shown against the number of nodes.
     """
+    if lookup:
+        from .gossip import footprint
+
+        _run(lambda _: footprint.measure(), target)
+        return
     if sim:
         from .gossip import simulated
 
+        if plot is None and target is not None and find_spec("matplotlib") is not None:
+            plot = target.with_suffix(".svg")
         _run(lambda console: simulated.measure(console, nodes or [10, 100, 1000], plot), target)
         return
     if max(nodes or [0]) > _PROCESSES_MAX:

@@ -1,59 +1,192 @@
-"""A small model of dissemination and detection, for clusters of which no machine holds all tables.
+"""A reduced model of dissemination and detection, for clusters of which no machine holds all tables.
 
-It uses the product's own numbers and its own suspicion timer, and leaves out: the wire and its packet sizes, other
-traffic and its queues, rumours that ride on probes, repair by comparison of fingerprints, direct telling in small
-clusters, acknowledgements and their loss, awareness. Spread is thus slower than the product's, and exact in neither.
+Every node of it has the product's own queue of rumours, told as often and in such rounds as the product does; the
+product's own suspicion of one victim; and probes that carry rumours, too. Time and delays are those of the simulated
+network. A probe of the victim fails at the end of its interval, and is due at a random place in a round over all.
+
+Left out, compared with the product: tables (everybody knows everybody, and nothing else happens), packets as bytes
+with their seals and proofs, indirect probes, streams, awareness, refutation, telling everybody directly in clusters of
+up to 32, and all repair by comparison of fingerprints: whoever no rumour reaches never knows. The bench runs the model
+beside the product's own nodes wherever those fit, to show how far it can be believed.
 """
 
-import heapq
-import math
 import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
 from gossip.core.config import GossipConfig
-from gossip.core.rumours import retransmit_limit
-from gossip.core.suspicion import suspect
+from gossip.core.members import Address
+from gossip.core.messages import Dead, Message, Ops, Suspect
+from gossip.core.rumours import Rumours, Topic, retransmit_limit
+from gossip.core.suspicion import Suspicion, suspect
+from gossip.core.wire import encode_message
+from gossip.sim.network import CALM, TIMER, Network, Weather
 
-_LINK_S = 0.0007  # mean of a link and the processing of a packet, as in the simulated network
+_HEAD_BYTES: Final = 100  # of a datagram and of a probe in it: more than either needs
+_ROUND_GAP_S: Final = 0.01  # as in the product's node
+_VICTIM: Final = "victim"
+_WITHIN_S: Final = 120.0
+_STEP_S: Final = 0.05
 
 
-def spread(config: GossipConfig, size: int, rng: random.Random) -> list[float]:
-    """When each of the other members first hears a rumour that one of `size` members starts at 0, s.
+@dataclass(slots=True)
+class _Node:
+    rumours: Rumours
+    address: Address
+    round_at: float = -1.0
+    due_at: float | None = None
+    heard_at: dict[bytes, float] = field(default_factory=dict)
+    suspicion: Suspicion | None = None
+    dead_at: float | None = None
 
-    Every node tells it at once to `gossip_fanout` others, and then so many each `gossip_interval_s`, until it has told
-    it as often as `retransmit_limit` says. Those whom it never reaches are left out: repair is not part of the model.
+
+class Model:
+    """So many reduced nodes.
+
+    Args:
+        config: of all nodes.
+        size: how many.
+        seed: of all chance.
+        weather: of the network.
     """
-    limit = retransmit_limit(config.retransmit_mult, size)
-    heard = {0: 0.0}
-    turns = [(0.0, 0, limit)]
-    while turns:
-        at, node, left = heapq.heappop(turns)
-        copies = min(left, config.gossip_fanout)
-        for _ in range(copies):
-            other = rng.randrange(size)
-            arrives = at + rng.expovariate(1 / _LINK_S)
-            if other not in heard or arrives < heard[other]:
-                if other not in heard:
-                    heapq.heappush(turns, (arrives, other, limit))
-                heard[other] = arrives
-        if left > copies:
-            heapq.heappush(turns, (at + config.gossip_interval_s, node, left - copies))
-    del heard[0]
-    return list(heard.values())
 
+    def __init__(self, config: GossipConfig, size: int, seed: int, weather: Weather = CALM) -> None:
+        self._config = config
+        self._size = size
+        self._rng = random.Random(seed)
+        self._network = Network(random.Random(self._rng.getrandbits(64)), weather)
+        self._room_bytes = config.datagram_max_bytes - _HEAD_BYTES
+        self._limit = retransmit_limit(config.retransmit_mult, size)
+        self._nodes = [_Node(Rumours(size, self._room_bytes), Address(str(number), 1)) for number in range(size)]
+        self._said: dict[bytes, Message] = {}
+        self._victim: _Node | None = None
+        self._believers = 0
+        for node in self._nodes:
+            self._later(self._rng.random() * config.probe_interval_s, self._probing(node))
 
-def detect(config: GossipConfig, size: int, rng: random.Random) -> float:
-    """How long after its death all others know that a member is dead, s.
+    def spread(self, number: int) -> list[float]:
+        """How long it takes each of the others to hear of a key, s; those whom no rumour reaches are left out."""
+        ops = Ops("n", 1, 0, 14, number, bytes(8))
+        encoded, begun = encode_message(ops), self._network.now
+        origin = self._rng.choice(self._nodes)
+        self._hear(origin, self._say(ops))
+        self._run_until(lambda: not any(node.rumours for node in self._nodes))
+        heard = [node.heard_at[encoded] for node in self._nodes if encoded in node.heard_at]
+        return [at - begun for at in heard if at > begun]
 
-    Each of the others reaches it in its own shuffled round, at a time that is even over the round; a probe fails at the
-    end of its interval, and counts as a confirmation everywhere as soon as a rumour is through.
-    """
-    others = size - 1
-    interval = config.probe_interval_s
-    probes = sorted(rng.random() * others * interval + interval for _ in range(others))
-    through_s = _LINK_S * 2 + math.log(max(2, size)) / math.log(config.gossip_fanout + 1) * _LINK_S * 2
-    suspicion = suspect(config, size, "0", probes[0])
-    for number, failed_at in enumerate(probes[1:], start=1):
-        if failed_at + through_s >= suspicion.deadline:
-            break
-        suspicion.confirm(str(number))
-    return suspicion.deadline + through_s
+    def detect(self) -> float | None:
+        """How long after a node's death all others believe it dead, s; None if somebody is never told."""
+        begun, others = self._network.now, self._size - 1
+        self._victim = self._rng.choice(self._nodes)
+        for number, node in enumerate(self._nodes):
+            if node is not self._victim:
+                intervals = self._rng.random() * others + 1
+                self._later(intervals * self._config.probe_interval_s, self._accusing(node, str(number)))
+        self._run_until(lambda: self._believers == others)
+        if self._believers < others:
+            return None
+        return max(node.dead_at for node in self._nodes if node.dead_at is not None) - begun
+
+    # What nodes do
+
+    def _round(self, node: _Node) -> None:
+        """Tell rumours to some others."""
+        node.round_at, node.due_at = self._network.now, None
+        for _ in range(self._config.gossip_fanout):
+            told = node.rumours.take(self._room_bytes, self._limit)
+            if not told:
+                return
+            self._send(node, self._another(node), told)
+        if node.rumours:
+            self._call_round(node, self._network.now + self._config.gossip_interval_s)
+
+    def _call_round(self, node: _Node, at: float) -> None:
+        if node.due_at is None or at < node.due_at:
+            node.due_at = at
+
+            def due() -> None:
+                if node.due_at == at:
+                    self._round(node)
+
+            self._network.at(at, TIMER, due)
+
+    def _probing(self, node: _Node) -> Callable[[], None]:
+        def probe() -> None:
+            target = self._another(node)
+            if node is not self._victim and target is not self._victim:
+                self._send(node, target, self._told_along(node))
+                self._send(target, node, self._told_along(target))
+            self._later(self._config.probe_interval_s, probe)
+
+        return probe
+
+    def _told_along(self, node: _Node) -> Sequence[bytes]:
+        return node.rumours.take(self._room_bytes, self._limit) if node.rumours else ()
+
+    def _accusing(self, node: _Node, name: str) -> Callable[[], None]:
+        return lambda: self._hear(node, self._say(Suspect(_VICTIM, 1, 0, name)))
+
+    def _expiring(self, node: _Node, deadline: float) -> Callable[[], None]:
+        def expire() -> None:
+            if node.suspicion is not None and node.suspicion.deadline <= deadline:
+                self._hear(node, self._say(Dead(_VICTIM, 1, 0, node.address.host)))
+
+        return expire
+
+    # What nodes hear
+
+    def _hear(self, node: _Node, encoded: bytes) -> None:
+        match self._said[encoded]:
+            case Ops() if encoded not in node.heard_at:
+                node.heard_at[encoded] = self._network.now
+                self._tell(node, Topic.DIRECTORY, encoded, encoded)
+            case Suspect() as heard if node.dead_at is None:
+                self._hear_suspect(node, heard, encoded)
+            case Dead() if node.dead_at is None:
+                node.dead_at, node.suspicion = self._network.now, None
+                self._believers += 1
+                self._tell(node, Topic.MEMBERSHIP, _VICTIM, encoded)
+
+    def _hear_suspect(self, node: _Node, heard: Suspect, encoded: bytes) -> None:
+        if node.suspicion is None:
+            node.suspicion = suspect(self._config, self._size, heard.accuser, self._network.now)
+        elif not node.suspicion.confirm(heard.accuser):
+            return
+        deadline = node.suspicion.deadline
+        self._network.at(deadline, TIMER, self._expiring(node, deadline))
+        self._tell(node, Topic.MEMBERSHIP, _VICTIM, encoded)
+
+    def _say(self, message: Message) -> bytes:
+        encoded = encode_message(message)
+        self._said[encoded] = message
+        return encoded
+
+    def _tell(self, node: _Node, topic: Topic, slot: str | bytes, encoded: bytes) -> None:
+        node.rumours.add(topic, slot, encoded)
+        self._call_round(node, max(self._network.now, node.round_at + _ROUND_GAP_S))
+
+    # Carrying
+
+    def _send(self, source: _Node, target: _Node, told: Sequence[bytes]) -> None:
+        if told and target is not self._victim:
+            self._network.datagram(source.address, target.address, lambda: self._deliver(target, told))
+
+    def _deliver(self, target: _Node, told: Sequence[bytes]) -> None:
+        for encoded in told:
+            self._hear(target, encoded)
+
+    def _another(self, node: _Node) -> _Node:
+        while (other := self._rng.choice(self._nodes)) is node:
+            pass
+        return other
+
+    def _later(self, by_s: float, action: Callable[[], None]) -> None:
+        self._network.at(self._network.now + by_s, TIMER, action)
+
+    def _run_until(self, done: Callable[[], bool]) -> None:
+        give_up_at = self._network.now + _WITHIN_S
+        while not done() and self._network.now < give_up_at:
+            until = self._network.now + _STEP_S
+            while self._network.step(until):
+                pass

@@ -1,378 +1,343 @@
 """`python -m bench gossip --sim`: how gossip grows with the cluster, by simulation.
 
-Up to some thousand nodes the product's own nodes run on a simulated network, each with its whole table. They are made
-acquainted at once instead of joining one by one, which would take longer than what is to be measured. Beyond, a table
-each does not fit this machine, and a model takes over (module `model`); it runs at the smaller sizes too, beside the
-real nodes, so that one can see how far to believe it.
+Up to 2,000 nodes the product's own nodes run on a simulated network, each with its whole table (module `crowd`). Beyond
+that tables do not fit a machine, and a model takes over for detection and dissemination (module `model`); it runs at
+smaller sizes too, beside the real nodes. What a node of such a cluster costs is extrapolated, and the arithmetic shown.
 """
 
 import importlib.util
-import random
-import resource
+import math
+import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console
 
 from gossip.core.config import GossipConfig, fast, lan
-from gossip.core.members import State
-from gossip.core.membership import record_message
-from gossip.sim.cluster import Cluster, keys_of
-from gossip.sim.network import CALM, Weather
+from gossip.sim.network import Weather
 
 from ..report import BenchError, Cell, Goal, Report, Samples, Table
-from . import model
+from . import crowd
+from .footprint import deep_bytes
+from .model import Model
 
 FULL_MAX: Final = 2000
-_HEADER_BYTES: Final = 28  # IPv4 and UDP, so that the figures are those of the IP layer
-_IDLE_S: Final = 30.0
-_STEP_S: Final = 0.005
-_POLL_S: Final = 0.05
-_WITHIN_S: Final = 120.0
-_WAVE_S, _WAVE_NODE_S, _WAVE_PER_S = 60.0, 6000, 12 / 60  # a minute, or so many seconds of nodes, if that is shorter
-_STALL_S, _STALL_ROUNDS = 5.0, 6
-_KEY: Final = bytes(range(32))
+_MODELLED_MIN: Final = 33  # below, keys are told to everybody directly, which the model leaves out
+_PRESETS: Final[tuple[tuple[str, Callable[..., GossipConfig]], ...]] = (("lan", lan), ("fast", fast))
+_KEYS, _JOINS, _KILLS = 30, 5, 10
+_LOSSY: Final = Weather(loss=0.1)
+_FAST_GOALS: Final = {10: 2.8, 100: 4.5}
 
 
-@dataclass(slots=True)
-class Curve:
-    """What was found at one size; times in s, rates per node and second."""
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How long it took others to see keys, s: a list for each key."""
+
+    delays: Sequence[Sequence[float]]
+
+    @property
+    def everywhere(self) -> Samples:
+        """For each key, until all had it."""
+        return Samples([max(times) for times in self.delays])
+
+    def quantile(self, share: float) -> float:
+        """Within what time that share of all others had a key."""
+        return _quantile([at for times in self.delays for at in times], share)
+
+
+@dataclass(frozen=True, slots=True)
+class Modelled:
+    """What the model says of one size; times in s."""
 
     size: int
-    modelled: bool = False
-    bytes_idle: float | None = None
-    packets_idle: float | None = None
-    bytes_wave: float | None = None
-    detected: dict[str, Samples] = field(default_factory=dict)
-    key: list[float] = field(default_factory=list)
-    key_all: Samples = field(default_factory=Samples)
-    join: Samples = field(default_factory=Samples)
-    healthy_dead: float | None = None
-    stalled_dead: float | None = None
-    cpu_us: float | None = None
-    table_bytes: float | None = None
+    keys: Spread
+    missed: int
+    killed: dict[str, Samples]
 
-    def key_quantile(self, share: float) -> float | None:
-        """Within what time that share of all members saw a key."""
-        times = sorted(self.key)
-        return times[min(len(times) - 1, int(share * len(times)))] if times else None
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """What was found with the product's own nodes at one size; times in s, rates per node and second."""
+
+    size: int
+    idle: crowd.Traffic
+    cpu_share: float
+    node_bytes: int
+    keys: Spread
+    lossy: Spread
+    joined: Samples
+    wave: crowd.Traffic
+    verdicts: crowd.Verdicts
+    killed: dict[str, Samples]
+
+
+@dataclass(frozen=True, slots=True)
+class Extrapolated:
+    """What a node of a cluster that was not simulated whole is to cost."""
+
+    size: int
+    node_bytes: float
+    idle_bytes: float
+    cpu_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """All of it."""
+
+    grown: list[Grown]
+    modelled: list[Modelled]
+    extrapolated: list[Extrapolated]
+    arithmetic: str
 
 
 def measure(console: Console, sizes: Sequence[int], plot: Path | None) -> Report:
-    """Run it all; some minutes for 1,000 nodes.
+    """Run it all: about 8 minutes for 1,000 nodes on an idle machine, and as long for 10,000.
 
     Raises:
-        BenchError: a plot is wanted, and matplotlib is not there.
+        BenchError: a plot is wanted, and matplotlib is not there; or a simulated cluster does not do what it should.
     """
     if plot is not None and importlib.util.find_spec("matplotlib") is None:
-        raise BenchError("--plot needs matplotlib: pip install 'skvaller[bench]'")
-    curves: list[Curve] = []
-    with console.status("simulating") as status:
-        for size in sizes:
-            tell = _teller(status.update, f"{size} nodes")
-            if size <= FULL_MAX:
-                curves.append(_full(size, tell))
-            tell("by the model")
-            curves.append(_modelled(size))
+        raise BenchError("a plot needs matplotlib: pip install 'skvaller[bench]'")
+    began = time.monotonic()
+
+    def tell(what: str) -> None:
+        console.print(f"[dim]{time.monotonic() - began:4.0f} s  {what}[/dim]", highlight=False)
+
+    grown, modelled = [], []
+    for size in sorted(set(sizes)):
+        if size <= FULL_MAX:
+            grown.append(_grow(size, tell))
+        if size >= _MODELLED_MIN:
+            modelled.append(_model(size, tell))
+    found = Found(grown, modelled, *_extrapolate(grown, [size for size in sizes if size > FULL_MAX]))
     if plot is not None:
-        _draw(curves, plot)
-    return Report("gossip-sim", _tables(curves), list(_goals(curves)))
+        from .plots import draw
+
+        draw(found, plot)
+    return Report("gossip-sim", list(_tables(found)), list(_goals(found)))
 
 
-def _teller(update: Callable[[str], None], prefix: str) -> Callable[[str], None]:
-    return lambda what: update(f"{prefix}: {what}")
+def _grow(size: int, tell: Callable[[str], None]) -> Grown:
+    tell(f"{size} nodes: getting acquainted")
+    cluster = crowd.acquainted(size, lan(label="sim"), seed=1)
+    tell(f"{size} nodes: idle")
+    idle_s = 30.0 if size <= 200 else 20.0
+    began = time.process_time()
+    idle = crowd.traffic(cluster, idle_s)
+    cpu_share = (time.process_time() - began) / (idle_s * size)
+    node_bytes = deep_bytes(cluster.nodes[0])
+    tell(f"{size} nodes: keys")
+    keys = Spread(crowd.keys(cluster, _KEYS, _at_once(size, 100)))
+    tell(f"{size} nodes: keys, with a tenth lost")
+    lossy = Spread(crowd.keys(cluster, _KEYS // 3, _at_once(size, 100), _LOSSY))
+    tell(f"{size} nodes: joins")
+    joined = Samples(crowd.joins(cluster, _JOINS, _at_once(size, 100)))
+    tell(f"{size} nodes: a wave of pulls")
+    wave = crowd.wave(cluster, warm_s=1.5, duration_s=max(1.0, min(20.0, 1000 / size)))
+    killed = {}
+    for name, preset in _PRESETS:
+        if name != "lan":
+            tell(f"{size} nodes: getting acquainted anew, with the {name} preset")
+            cluster = crowd.acquainted(size, preset(label="sim"), seed=2)
+        tell(f"{size} nodes: kills, {name}")
+        killed[name] = Samples(crowd.kills(cluster, _KILLS, _at_once(size, 50)))
+        if name == "lan":
+            tell(f"{size} nodes: stalls, with a tenth lost")
+            verdicts = crowd.stalls(cluster, max(1, 600 // size))
+    return Grown(size, idle, cpu_share, node_bytes, keys, lossy, joined, wave, verdicts, killed)
 
 
-# The product's own nodes
+def _at_once(size: int, per: int) -> int:
+    """How many independent things may happen together in a cluster without being in each other's way."""
+    return max(1, size // per)
 
 
-def _full(size: int, tell: Callable[[str], None]) -> Curve:
-    curve = Curve(size)
-    repeats = max(3, min(10, 1000 // size))
-    tell("getting acquainted")
-    before = _rss_bytes()
-    cluster = acquainted(size, lan(label="sim"), seed=1)
-    curve.table_bytes = (_rss_bytes() - before) / size
-    tell("idle")
-    began, datagrams = time.process_time(), cluster.happened["datagrams"]
-    curve.bytes_idle, curve.packets_idle = _traffic(cluster, _IDLE_S)
-    curve.cpu_us = 1e6 * (time.process_time() - began) / max(1, cluster.happened["datagrams"] - datagrams)
-    tell("keys")
-    for number in range(repeats):
-        _advertise(cluster, number, curve)
-    tell("a wave of pulls")
-    curve.bytes_wave = _wave(cluster)
-    tell("joins")
-    for number in range(repeats):
-        curve.join.values.append(_join(cluster, f"j{number}"))
-    tell("stalls")
-    curve.healthy_dead, curve.stalled_dead = _stalls(cluster)
-    for name, preset in (("lan", lan), ("fast", fast)):
-        tell(f"kills, {name}")
-        if name == "fast":
-            cluster = acquainted(size, preset(label="sim"), seed=2)
-            cluster.run(5.0)
-        curve.detected[name] = Samples([_kill(cluster, f"n{number % (size - 1) + 1}") for number in range(repeats)])
-    return curve
+def _model(size: int, tell: Callable[[str], None]) -> Modelled:
+    tell(f"{size} nodes, by the model: keys")
+    model = Model(lan(), size, seed=1)
+    keys = Spread([model.spread(number) for number in range(max(5, min(_KEYS, 50_000 // size)))])
+    missed = sum(size - 1 - len(times) for times in keys.delays)
+    killed = {}
+    for name, preset in _PRESETS:
+        tell(f"{size} nodes, by the model: kills, {name}")
+        times = [Model(preset(), size, seed).detect() for seed in range(max(5, min(_KEYS, 20_000 // size)))]
+        killed[name] = Samples([at for at in times if at is not None])
+    return Modelled(size, keys, missed, killed)
 
 
-def acquainted(size: int, config: GossipConfig, seed: int) -> Cluster:
-    """A sealed cluster in which everybody has just heard of everybody, and nobody has anything to tell."""
-    cluster = Cluster(seed, config, keys=(_KEY,), checked=False)
-    for number in range(size):
-        cluster.start(f"n{number}")
-    records = [record_message(node.me) for node in cluster.nodes]
-    for node in cluster.nodes:
-        node.merge([record for record in records if record.name != node.name], cluster.network.now, stranger=False)
-        node._rumours.clear()
-        node.events()
-    cluster.run(10.0)
-    return cluster
+def _extrapolate(grown: Sequence[Grown], sizes: Sequence[int]) -> tuple[list[Extrapolated], str]:
+    """Straight lines through the smallest and the largest cluster that were simulated whole.
+
+    Memory grows with the number of members. Bytes and CPU have a constant part, probing, and one that grows with the
+    records that full exchanges carry in a second: members, twice, over the time between two that a node begins.
+    """
+    if len(grown) < 2:
+        return [], "to extrapolate, two sizes are needed that are simulated whole"
+    first, last = grown[0], grown[-1]
+    memory = _line((first.size, first.node_bytes), (last.size, last.node_bytes))
+    traffic = _line((_records(first.size), first.idle.bytes), (_records(last.size), last.idle.bytes))
+    cpu = _line((_records(first.size), first.cpu_share), (_records(last.size), last.cpu_share))
+    arithmetic = (
+        f"memory = {memory[0] / 1024:.0f} KiB + {memory[1] / 1024:.2f} KiB x members\n"
+        "r = records per second in full exchanges = 2 x members / (30 s x max(1, log2(members) - 4))\n"
+        f"B/s = {traffic[0]:.0f} + {traffic[1]:.1f} x r; CPU % = {100 * cpu[0]:.3f} + {100 * cpu[1]:.4f} x r, and what "
+        "sockets take for two packets a second"
+    )
+    return [
+        Extrapolated(size, _at(memory, size), _at(traffic, _records(size)), _at(cpu, _records(size))) for size in sizes
+    ], arithmetic
 
 
-def _traffic(cluster: Cluster, duration_s: float) -> tuple[float, float]:
-    """Bytes and packets per node and second."""
-    before = cluster.happened.copy()
-    cluster.run(duration_s)
-    packets = cluster.happened["datagrams"] - before["datagrams"]
-    sent = cluster.happened["bytes"] - before["bytes"] + cluster.happened["stream bytes"] - before["stream bytes"]
-    share = duration_s * len(cluster.running)
-    return (sent + packets * _HEADER_BYTES) / share, packets / share
+def _records(size: int) -> float:
+    return 2 * size / crowd.sync_pause_s(lan(), size)
 
 
-def _advertise(cluster: Cluster, number: int, curve: Curve) -> None:
-    (key,) = keys_of(number, 0, 1)
-    nodes = cluster.nodes
-    holder = nodes[number * 7 % len(nodes)]
-    unseen = [node for node in nodes if node is not holder]
-    at = cluster.network.now
-    cluster.advertise(holder.name, [key])
-    while unseen and cluster.network.now - at < _WITHIN_S:
-        cluster.run(_STEP_S)
-        still = [node for node in unseen if not node.holders(key)]
-        curve.key += [cluster.network.now - at] * (len(unseen) - len(still))
-        unseen = still
-    curve.key_all.values.append(cluster.network.now - at)
-    cluster.run(3.0)
+def _line(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    """(value at 0, slope) of the straight line through two points."""
+    slope = (other[1] - one[1]) / (other[0] - one[0])
+    return one[1] - slope * one[0], slope
 
 
-def _wave(cluster: Cluster) -> float:
-    """All nodes pull images: each has a new blob every five seconds, on average. Returns bytes per node and second."""
-    rng, size = random.Random(5), len(cluster.running)
-    lasts_s = min(_WAVE_S, _WAVE_NODE_S / size)
-    names = [rng.choice(cluster.running).name for _ in range(round(lasts_s * size * _WAVE_PER_S))]
-    before, at = cluster.happened.copy(), cluster.network.now
-    for number, name in enumerate(names):
-        cluster.run(max(0.0, at + lasts_s * number / len(names) - cluster.network.now))
-        cluster.advertise(name, keys_of(_number_of(name), number, 1))
-    cluster.run(max(0.0, at + lasts_s - cluster.network.now))
-    packets = cluster.happened["datagrams"] - before["datagrams"]
-    sent = cluster.happened["bytes"] - before["bytes"] + cluster.happened["stream bytes"] - before["stream bytes"]
-    return (sent + packets * _HEADER_BYTES) / lasts_s / size
+def _at(line: tuple[float, float], x: float) -> float:
+    return line[0] + line[1] * x
 
 
-def _number_of(name: str) -> int:
-    return int.from_bytes(name.encode(), "big") & 0xFFFFFFFF
-
-
-def _join(cluster: Cluster, name: str) -> float:
-    others = cluster.nodes
-    at = cluster.network.now
-    cluster.start(name, [others[1].name])
-    took_s = cluster.run_until(lambda: all(_state(node, name) is State.ALIVE for node in others), _WITHIN_S, _STEP_S)
-    cluster.run(3.0)
-    cluster.crash(name)
-    del cluster.hosts[name]
-    cluster.run(0.1)
-    assert took_s is not None, f"{name} is not known to all after {cluster.network.now - at} s"
-    return took_s
-
-
-def _stalls(cluster: Cluster) -> tuple[float, float]:
-    """A quarter of the nodes stand still for 5 s in turn, with a tenth lost: verdicts on the others, and on those."""
-    cluster.run(60.0)
-    cluster.network.weather = Weather(loss=0.1)
-    names = [node.name for node in cluster.nodes]
-    healthy = stalled = 0
-    for _ in range(max(1, min(_STALL_ROUNDS, 600 // len(names)))):
-        chosen = set(cluster.rng.sample(names, max(1, len(names) // 4)))
-        for name in chosen:
-            cluster.pause(name, _STALL_S)
-        before = len(cluster.failures)
-        cluster.run(_STALL_S + 1.0)
-        found = {name for _, name in cluster.failures[before:] if name in names}
-        healthy += len(found - chosen)
-        stalled += len(found & chosen)
-    cluster.network.weather = CALM
-    cluster.run(60.0)
-    return healthy, stalled
-
-
-def _kill(cluster: Cluster, name: str) -> float:
-    cluster.run(2.0 + cluster.rng.random())
-    cluster.crash(name)
-    nodes = cluster.nodes
-    took_s = cluster.run_until(lambda: all(_state(node, name) is State.DEAD for node in nodes), _WITHIN_S, _POLL_S)
-    assert took_s is not None, f"{name} is not known dead"
-    cluster.start(name, [nodes[0].name])
-    cluster.run(3.0)
-    return took_s
-
-
-def _state(node: Any, name: str) -> State | None:
-    member = node.member(name)
-    return member.state if member is not None else None
-
-
-def _rss_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-# The model
-
-
-def _modelled(size: int) -> Curve:
-    curve = Curve(size, modelled=True)
-    runs = max(5, min(200, 200_000 // size))
-    rng = random.Random(size)
-    for _ in range(runs):
-        times = model.spread(lan(), size, rng)
-        curve.key += times
-        curve.key_all.values.append(max(times))
-    curve.detected = {
-        name: Samples([model.detect(preset(), size, rng) for _ in range(200)])
-        for name, preset in (("lan", lan), ("fast", fast))
-    }
-    return curve
+def _quantile(values: Sequence[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
 # What is shown
 
 
-def _tables(curves: list[Curve]) -> list[Table]:
-    rows: list[dict[str, Cell]] = [
-        {
-            "size": float(curve.size),
-            "by": "model" if curve.modelled else "nodes",
-            "lan": curve.detected["lan"],
-            "fast": curve.detected["fast"],
-            "p50": curve.key_quantile(0.5),
-            "p99": curve.key_quantile(0.99),
-            "all": curve.key_all,
-            "join": curve.join if curve.join.values else None,
-        }
-        for curve in curves
-    ]
-    known = Table(
-        "How soon everybody knows, s: median and range",
+def _tables(found: Found) -> Iterator[Table]:
+    by_size: list[Grown | Modelled] = [*found.grown, *found.modelled]
+    by_size.sort(key=lambda it: it.size)
+    yield Table(
+        f"A killed node, until all others believe it dead, s; up to {_KILLS} kills: median and range",
+        {"size": "nodes", "by": "by", "lan": "lan", "fast": "fast"},
+        {"size": ".0f", "lan": ".2f", "fast": ".2f"},
+        [{"size": float(it.size), "by": _by(it), **it.killed} for it in by_size],
+    )
+    yield Table(
+        f"A key or a join, until others see it, s; up to {_KEYS} keys: p50 and p99 over all others and keys, or, until all\n"
+        "see it, median and range; the model has no repair, and counts whom no rumour reached",
         {
             "size": "nodes",
             "by": "by",
-            "lan": "killed, lan",
-            "fast": "killed, fast",
-            "p50": "key p50",
-            "p99": "key p99",
-            "all": "key, all",
-            "join": "join",
+            "p50": "p50",
+            "p99": "p99",
+            "all": "all",
+            "lossy": "all, 10 % lost",
+            "join": "join, all",
+            "missed": "missed",
         },
-        {"size": ".0f", "lan": ".1f", "fast": ".1f", "p50": ".3f", "p99": ".3f", "all": ".2f", "join": ".2f"},
-        rows,
+        {"size": ".0f", "p50": ".3f", "p99": ".3f", "all": ".3f", "lossy": ".2f", "join": ".3f", "missed": ".0f"},
+        [_spread_row(it) for it in by_size],
     )
-    full = [curve for curve in curves if not curve.modelled]
-    costs: list[dict[str, Cell]] = [
-        {
-            "size": float(curve.size),
-            "bytes": curve.bytes_idle,
-            "packets": curve.packets_idle,
-            "wave": curve.bytes_wave,
-            "healthy": curve.healthy_dead,
-            "stalled": curve.stalled_dead,
-            "cpu": (curve.cpu_us or 0) * 2 * (curve.packets_idle or 0) / 1e4,
-            "memory": (curve.table_bytes or 0) / 2**20,
-        }
-        for curve in full
-    ]
-    price = Table(
-        "What it costs a node, sealed. CPU % of a core = packets/s sent and received x measured µs a packet;\n"
-        "deaths: verdicts with 10 % loss and a quarter of the nodes standing still for 5 s in turn",
+    yield Table(
+        "What a node sends, sealed; B/s with the headers of IP for datagrams, and without for streams.\n"
+        "The wave: every node pulls an image of 12 blobs in a minute, and tells of each when it is complete",
         {
             "size": "nodes",
             "bytes": "idle B/s",
+            "streams": "of it, streams",
             "packets": "packets/s",
-            "wave": "B/s, 12 blobs a node and min",
-            "healthy": "deaths of healthy",
-            "stalled": "of stalled",
-            "cpu": "CPU %",
-            "memory": "MiB of tables",
+            "wave": "wave B/s",
+            "wave packets": "packets/s",
         },
         {
             "size": ".0f",
             "bytes": ".0f",
+            "streams": ".0f",
             "packets": ".2f",
             "wave": ".0f",
-            "healthy": ".0f",
-            "stalled": ".0f",
-            "cpu": ".2f",
-            "memory": ".2f",
+            "wave packets": ".0f",
         },
+        [
+            {
+                "size": float(it.size),
+                "bytes": it.idle.bytes,
+                "streams": it.idle.stream_bytes,
+                "packets": it.idle.packets,
+                "wave": it.wave.bytes,
+                "wave packets": it.wave.packets,
+            }
+            for it in found.grown
+        ],
+    )
+    yield Table(
+        "Declared dead by anybody, with 10 % loss, while a quarter of all nodes stands still for 5 s in turn (lan)",
+        {
+            "size": "nodes",
+            "hours": "healthy node-hours",
+            "healthy": "healthy dead",
+            "stalls": "stalls",
+            "stalled": "stalled dead",
+        },
+        {"size": ".0f", "hours": ".2f", "healthy": ".0f", "stalls": ".0f", "stalled": ".0f"},
+        [
+            {
+                "size": float(it.size),
+                "hours": it.verdicts.hours,
+                "healthy": float(it.verdicts.healthy),
+                "stalls": float(it.verdicts.stalls),
+                "stalled": float(it.verdicts.stalled),
+            }
+            for it in found.grown
+        ],
+    )
+    costs: list[dict[str, Cell]] = [
+        _cost(it.size, "counted", it.node_bytes, it.idle.bytes, it.cpu_share) for it in found.grown
+    ]
+    costs += [_cost(it.size, "extrapolated", it.node_bytes, it.idle_bytes, it.cpu_share) for it in found.extrapolated]
+    yield Table(
+        f"An idle node with empty filters:\n{found.arithmetic}",
+        {"size": "nodes", "by": "by", "memory": "MiB of tables", "bytes": "B/s", "cpu": "CPU % of a core"},
+        {"size": ".0f", "memory": ".2f", "bytes": ".0f", "cpu": ".3f"},
         costs,
     )
-    return [known, price]
 
 
-def _goals(curves: list[Curve]) -> Iterator[Goal]:
-    for curve in curves:
-        if curve.modelled:
-            continue
-        at = f"N = {curve.size}"
-        if curve.bytes_idle is not None:
-            yield Goal(f"idle bytes per second, sealed, {at}", 400, curve.bytes_idle, most=True)
-        if (late := curve.key_quantile(0.99)) is not None and curve.size == 1000:
-            yield Goal(f"key visible, p99, {at}, s", 0.3, late, most=True)
-        if curve.size in _FAST_GOALS:
-            goal = _FAST_GOALS[curve.size]
-            yield Goal(f"killed to dead everywhere, fast, {at}, s", goal, curve.detected["fast"].median, most=True)
-        if curve.healthy_dead is not None:
-            yield Goal(f"healthy nodes declared dead, {at}", 0, curve.healthy_dead, most=True)
+def _by(it: Grown | Modelled) -> str:
+    return "model" if isinstance(it, Modelled) else "nodes"
 
 
-_FAST_GOALS: Final = {10: 2.8, 100: 4.5}
+def _spread_row(it: Grown | Modelled) -> dict[str, Cell]:
+    row: dict[str, Cell] = {
+        "size": float(it.size),
+        "by": _by(it),
+        "p50": it.keys.quantile(0.5),
+        "p99": it.keys.quantile(0.99),
+        "all": it.keys.everywhere,
+    }
+    if isinstance(it, Modelled):
+        return row | {"missed": float(it.missed)}
+    return row | {"lossy": it.lossy.everywhere, "join": it.joined}
 
 
-def _draw(curves: list[Curve], target: Path) -> None:
-    """Four pictures against the number of nodes; the model dashed."""
-    import matplotlib
+def _cost(size: int, by: str, node_bytes: float, idle_bytes: float, cpu_share: float) -> dict[str, Cell]:
+    return {
+        "size": float(size),
+        "by": by,
+        "memory": node_bytes / 2**20,
+        "bytes": idle_bytes,
+        "cpu": 100 * cpu_share,
+    }
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
 
-    full, modelled = [c for c in curves if not c.modelled], [c for c in curves if c.modelled]
-    figure, ((killed, key), (cost, dead)) = pyplot.subplots(2, 2, figsize=(11, 8), layout="constrained")
-    for found, style in ((full, "o-"), (modelled, "x--")):
-        sizes, by = [curve.size for curve in found], " (model)" if found is modelled else ""
-        for preset in ("lan", "fast"):
-            medians = [curve.detected[preset].median for curve in found]
-            killed.plot(sizes, medians, style, label=f"{preset}{by}")
-        for share in (0.5, 0.99):
-            times = [curve.key_quantile(share) for curve in found]
-            key.plot(sizes, times, style, label=f"{share:.0%} of members{by}")
-    sizes = [curve.size for curve in full]
-    cost.plot(sizes, [curve.bytes_idle for curve in full], "o-", label="idle, sealed")
-    cost.plot(sizes, [curve.bytes_wave for curve in full], "o-", label="12 blobs a node and minute")
-    dead.plot(sizes, [curve.healthy_dead for curve in full], "o-", label="healthy nodes")
-    dead.plot(sizes, [curve.stalled_dead for curve in full], "o-", label="nodes stalled for 5 s")
-    for axes, title in (
-        (killed, "killed, until all know: s"),
-        (key, "a key, until members see it: s"),
-        (cost, "bytes per second and node"),
-        (dead, "declared dead: 10 % loss, a quarter stalls"),
-    ):
-        axes.set(title=title, xlabel="nodes", xscale="log")
-        axes.set_ylim(bottom=0)
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize="small")
-    figure.savefig(target)
-    pyplot.close(figure)
+def _goals(found: Found) -> Iterator[Goal]:
+    for it in found.grown:
+        at = f"N = {it.size}"
+        yield Goal(f"idle bytes per second, sealed, {at}", 400, it.idle.bytes, most=True)
+        yield Goal(f"healthy nodes declared dead, {at}", 0, it.verdicts.healthy, most=True)
+        if it.size == 1000:
+            slowest = _quantile(it.keys.everywhere.values, 0.99)
+            yield Goal(f"key visible everywhere, p99 of {len(it.keys.delays)} keys, {at}, s", 0.3, slowest, most=True)
+        if it.size in _FAST_GOALS:
+            median = statistics.median(it.killed["fast"].values)
+            yield Goal(f"killed to dead everywhere, fast, {at}, s", _FAST_GOALS[it.size], median, most=True)

@@ -1,0 +1,270 @@
+"""Large simulated clusters of the product's own nodes, and what is measured on them.
+
+Thousands of nodes that join one by one would take longer than all that is to be measured. They are made acquainted at
+once instead: each is given everybody's record as if it had heard it, has believed everybody's run, and the times of
+their full exchanges are spread evenly, as in a cluster that has been up for long.
+"""
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from gossip.core.config import GossipConfig
+from gossip.core.context import Timer
+from gossip.core.members import State
+from gossip.core.membership import record_message
+from gossip.core.node import Node
+from gossip.sim.cluster import Cluster, keys_of
+from gossip.sim.network import CALM, Weather
+
+from ..report import BenchError
+
+IP_BYTES: Final = 28  # of IPv4 and UDP, so that rates are those of the IP layer, as in the bench beside serf
+_SETTLE_S: Final = 3.0
+_STEP_S: Final = 0.002
+_POLL_S: Final = 0.02
+_WITHIN_S: Final = 120.0
+_APART_S: Final = 0.3
+_KILLS_APART_S: Final = 0.7
+_BLOBS: Final = 12
+_WAVE_S: Final = 60.0
+_STALL_S: Final = 5.0
+_LOSS: Final = 0.1
+_KEY: Final = bytes(range(32))
+
+
+def acquainted(size: int, config: GossipConfig, seed: int) -> Cluster:
+    """A sealed cluster in which everybody knows everybody, and nobody has anything to tell."""
+    with _without_garbage_collection():
+        cluster = Cluster(seed, config, keys=(_KEY,), checked=False)
+        for number in range(size):
+            cluster.start(f"n{number}")
+        nodes, ciphers = cluster.nodes, dict[bytes, AESGCM]()
+        records = [record_message(node.me) for node in nodes]
+        for node in nodes:
+            node.merge([record for record in records if record.name != node.name], 0.0, stranger=False)
+            _settle(node, nodes, ciphers)
+            node._deadlines.set((Timer.SYNC, ""), cluster.rng.random() * sync_pause_s(config, size))
+    cluster.run(_SETTLE_S)
+    return cluster
+
+
+def sync_pause_s(config: GossipConfig, size: int) -> float:
+    """Time between two full exchanges that one node of so many begins, s."""
+    return config.sync_interval_s * max(1, (size - 1).bit_length() - 4)
+
+
+def _settle(node: Node, nodes: Sequence[Node], ciphers: dict[bytes, AESGCM]) -> None:
+    """Let a node have been there for long. No node has a door for that: this reaches into its parts."""
+    node._rumours.clear()
+    node.events()
+    node._seal._ciphers = ciphers  # what each would derive for itself, kept once for all
+    guard = node._gate._guard
+    for other in nodes:
+        if other is not node:
+            guard.asked(other._seal._run)
+            guard.believe(other._seal._run)
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """What lives through this is not looked at by later collections, which would take seconds each."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+# Who knows, and when
+
+
+@dataclass(slots=True)
+class Watch:
+    """How long it takes others to see something.
+
+    Args:
+        at: when it happened, s.
+        unseen: those that do not see it yet.
+        sees: whether one does.
+        times: how long it took each of those that do, s.
+    """
+
+    at: float
+    unseen: list[Node]
+    sees: Callable[[Node], bool]
+    times: list[float] = field(default_factory=list)
+
+    def look(self, now: float) -> None:
+        """Note who sees it by now."""
+        still = [node for node in self.unseen if not self.sees(node)]
+        self.times += [now - self.at] * (len(self.unseen) - len(still))
+        self.unseen = still
+
+
+def _follow(cluster: Cluster, begin: Callable[[int], Watch], count: int, apart_s: float, step_s: float) -> list[Watch]:
+    """Let things happen, some time apart, and watch each until everybody sees it.
+
+    Raises:
+        BenchError: somebody does not within 120 s.
+    """
+    watches = [begin(0)]
+    next_at, give_up_at = cluster.network.now + apart_s, cluster.network.now + count * apart_s + _WITHIN_S
+    while len(watches) < count or any(watch.unseen for watch in watches):
+        if len(watches) < count and cluster.network.now >= next_at:
+            watches.append(begin(len(watches)))
+            next_at += apart_s
+        cluster.run(step_s)
+        for watch in watches:
+            watch.look(cluster.network.now)
+        if cluster.network.now > give_up_at:
+            raise BenchError(f"somebody has not seen what happened {_WITHIN_S:.0f} s ago")
+    cluster.run(_SETTLE_S)
+    return watches
+
+
+def keys(cluster: Cluster, count: int, at_once: int, weather: Weather = CALM) -> list[list[float]]:
+    """How long it takes each of the others to see a key, s, for each of some keys."""
+    cluster.network.weather = weather
+    found: list[Watch] = []
+    nodes = cluster.nodes
+
+    def advertise(_: int) -> Watch:
+        holder = cluster.rng.choice(nodes)
+        (key,) = keys_of(cluster.rng.getrandbits(32), 0, 1)
+        watch = Watch(
+            cluster.network.now, [node for node in nodes if node is not holder], lambda node: bool(node.holders(key))
+        )
+        cluster.advertise(holder.name, [key])
+        return watch
+
+    for flight in _flights(count, at_once):
+        found += _follow(cluster, advertise, flight, _APART_S, _STEP_S)
+    cluster.network.weather = CALM
+    return [watch.times for watch in found]
+
+
+def joins(cluster: Cluster, count: int, at_once: int) -> list[float]:
+    """How long it takes until all others see that a node has joined, s, for each of some nodes."""
+    names = (f"j{number}" for number in range(count))
+    found: list[Watch] = []
+
+    def start(_: int) -> Watch:
+        name, nodes = next(names), cluster.nodes
+        watch = Watch(cluster.network.now, nodes, lambda node: _state(node, name) is State.ALIVE)
+        cluster.start(name, [cluster.rng.choice(nodes).name])
+        return watch
+
+    for flight in _flights(count, at_once):
+        found += _follow(cluster, start, flight, _APART_S, _STEP_S)
+    return [max(watch.times) for watch in found]
+
+
+def kills(cluster: Cluster, count: int, at_once: int) -> list[float]:
+    """How long it takes until all others believe a killed node dead, s, for each of some nodes."""
+    found: list[Watch] = []
+    for flight in _flights(count, at_once):
+        victims = cluster.rng.sample([node.name for node in cluster.nodes], flight)
+        survivors = [node for node in cluster.nodes if node.name not in victims]
+        found += _follow(cluster, partial(_kill, cluster, victims, survivors), flight, _KILLS_APART_S, _POLL_S)
+        for victim in victims:
+            cluster.start(victim, [survivors[0].name])
+        cluster.run(_SETTLE_S)
+    return [max(watch.times) for watch in found]
+
+
+def _kill(cluster: Cluster, victims: list[str], survivors: list[Node], number: int) -> Watch:
+    name = victims[number]
+    watch = Watch(cluster.network.now, survivors, lambda node: _state(node, name) is State.DEAD)
+    cluster.crash(name)
+    return watch
+
+
+def _flights(count: int, at_once: int) -> Iterator[int]:
+    for begun in range(0, count, at_once):
+        yield min(at_once, count - begun)
+
+
+def _state(node: Node, name: str) -> State | None:
+    member = node.member(name)
+    return member.state if member is not None else None
+
+
+# What it costs
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What a node sends, per second: bytes of datagrams with IP headers and of streams without, and datagrams."""
+
+    bytes: float
+    stream_bytes: float
+    packets: float
+
+
+def traffic(cluster: Cluster, duration_s: float) -> Traffic:
+    """What is sent within some time, per node."""
+    before, share = cluster.happened.copy(), duration_s * len(cluster.running)
+    cluster.run(duration_s)
+    packets, sent, streamed = (cluster.happened[what] - before[what] for what in ("datagrams", "bytes", "stream bytes"))
+    return Traffic((sent + packets * IP_BYTES + streamed) / share, streamed / share, packets / share)
+
+
+def wave(cluster: Cluster, warm_s: float, duration_s: float) -> Traffic:
+    """The same while all pull an image: 12 blobs a node and minute, each told when it is complete."""
+    names, rng = [node.name for node in cluster.nodes], cluster.rng
+    rate = len(names) * _BLOBS / _WAVE_S
+    ends_at = cluster.network.now + warm_s + duration_s
+
+    def pull() -> None:
+        if cluster.network.now < ends_at:
+            cluster.advertise(rng.choice(names), keys_of(rng.getrandbits(32), 0, 1))
+            cluster.network.at(cluster.network.now + rng.expovariate(rate), 1, pull)
+
+    pull()
+    cluster.run(warm_s)
+    found = traffic(cluster, duration_s)
+    cluster.run(_SETTLE_S)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """Nodes that were declared dead by somebody, of those that were well and of those that stood still.
+
+    Args:
+        healthy: of those that were well.
+        stalled: of those that stood still for 5 s.
+        stalls: how often one stood still.
+        hours: of nodes that were well, together.
+    """
+
+    healthy: int
+    stalled: int
+    stalls: int
+    hours: float
+
+
+def stalls(cluster: Cluster, rounds: int) -> Verdicts:
+    """A quarter of the nodes stand still for 5 s in turn, and a tenth of all datagrams is lost."""
+    names = [node.name for node in cluster.nodes]
+    cluster.network.weather = Weather(loss=_LOSS)
+    healthy = stalled = 0
+    count = max(1, len(names) // 4)
+    for _ in range(rounds):
+        chosen = set(cluster.rng.sample(names, count))
+        for name in sorted(chosen):
+            cluster.pause(name, _STALL_S)
+        before = len(cluster.failures)
+        cluster.run(_STALL_S + 1.0)
+        dead = {name for _, name in cluster.failures[before:]}
+        healthy += len(dead - chosen)
+        stalled += len(dead & chosen)
+    cluster.network.weather = CALM
+    return Verdicts(healthy, stalled, count * rounds, (len(names) - count) * rounds * (_STALL_S + 1.0) / 3600)

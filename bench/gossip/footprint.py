@@ -1,0 +1,147 @@
+"""What the directory of one node takes: microseconds for a lookup, and bytes in memory.
+
+Filters are given to the directory as snapshots are, with as many bits set as the keys would set, at random, and with a
+few real keys among them. A lookup is measured where its rows are warm, as while the blobs of one image are asked for,
+and over more keys than caches hold. Memory is counted object by object.
+"""
+
+import gc
+import random
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import FunctionType, ModuleType
+from typing import Any, Final
+
+from gossip.core.bloom import POSITIONS, Filter, bits_log2_for
+from gossip.core.config import lan
+from gossip.core.directory import Directory
+from gossip.core.messages import Entry
+
+from ..report import Goal, Report, Samples, Table
+
+_SHAPES: Final = ((20, 10_000), (100, 1_000), (100, 10_000), (1_000, 1_000), (1_000, 10_000))
+_WARM, _COLD = 100, 20_000
+_ROUNDS: Final = 60
+_GOALS: Final = {(100, 10_000): 1.5, (1_000, 10_000): 5.0}
+_LOOKED_UP: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What was found for so many members with so many digests each: times in us, sizes in bytes."""
+
+    members: int
+    digests: int
+    lookups: dict[str, Samples]
+    install_us: float
+    rows_bytes: int
+    total_bytes: int
+
+
+def measure() -> Report:
+    """Build directories and measure them, within a minute or two."""
+    return _report([_footprint(members, digests) for members, digests in _SHAPES])
+
+
+def _footprint(members: int, digests: int) -> Footprint:
+    directory, held, install_us = _filled(members, digests)
+    rng = random.Random(2)
+    strange = [rng.randbytes(32) for _ in range(_COLD)]
+    kinds = {"hit": held[:_WARM], "miss": strange[:_WARM], "hit, cold": held[:_COLD], "miss, cold": strange}
+    lookups = {kind: Samples() for kind in kinds}
+    for number in range(_ROUNDS):
+        for kind, keys in kinds.items():
+            if len(keys) == _WARM or number < _ROUNDS // 10:
+                lookups[kind].values.append(_lookup_us(directory, keys))
+    return Footprint(members, digests, lookups, install_us, deep_bytes(directory._rows), deep_bytes(directory))
+
+
+def _filled(members: int, digests: int) -> tuple[Directory, list[bytes], float]:
+    """A directory, keys of 32 bytes that members hold, in any order, and how long one snapshot took, us."""
+    rng, bits_log2 = random.Random(1), bits_log2_for(digests, lan().filter_bits_per_key)
+    directory, held, spent_s = Directory(lan().log_keys), list[bytes](), 0.0
+    for number in range(members):
+        name, filled = f"n{number}", Filter(bits_log2)
+        keys = [rng.randbytes(32) for _ in range(max(1, min(digests, _LOOKED_UP // members)))]
+        for key in keys:
+            filled.add(key[:8])
+        for _ in range((digests - len(keys)) * POSITIONS):
+            position = rng.getrandbits(bits_log2)
+            filled.bits[position >> 3] |= 1 << (position & 7)
+        held += keys
+        directory.begin(name, 1)
+        began = time.thread_time()
+        directory.install(Entry(name, 1, 0, 1, digests), bits_log2, bytes(filled.bits))
+        spent_s += time.thread_time() - began
+        directory.count(name, counted=True)
+    rng.shuffle(held)
+    return directory, held, 1e6 * spent_s / members
+
+
+def _lookup_us(directory: Directory, keys: Sequence[bytes]) -> float:
+    holders = directory.holders
+    began = time.thread_time()
+    for key in keys:
+        holders(key)
+    return 1e6 * (time.thread_time() - began) / len(keys)
+
+
+def deep_bytes(root: Any) -> int:
+    """What an object and everything that only data can reach from it take in memory, each counted once."""
+    seen, waiting, total = {id(root)}, [root], 0
+    while waiting:
+        item = waiting.pop()
+        total += sys.getsizeof(item)
+        for other in gc.get_referents(item):
+            if id(other) not in seen and not isinstance(other, type | ModuleType | FunctionType):
+                seen.add(id(other))
+                waiting.append(other)
+    return total
+
+
+def _report(found: list[Footprint]) -> Report:
+    lookups = Table(
+        f"A lookup, us: median and range; warm over {_WARM} keys, cold over {_COLD}; CPU time",
+        {
+            "members": "members",
+            "digests": "digests each",
+            "hit": "hit",
+            "miss": "miss",
+            "hit, cold": "hit, cold",
+            "miss, cold": "miss, cold",
+        },
+        {"members": ".0f", "digests": ".0f", "hit": ".2f", "miss": ".2f", "hit, cold": ".2f", "miss, cold": ".2f"},
+        [{"members": float(it.members), "digests": float(it.digests), **it.lookups} for it in found],
+    )
+    memory = Table(
+        "Memory of the directory of one node, counted; and the CPU time that a snapshot takes",
+        {
+            "members": "members",
+            "digests": "digests each",
+            "rows": "rows, MiB",
+            "total": "all, MiB",
+            "each": "KiB a member",
+            "install": "snapshot, ms",
+        },
+        {"members": ".0f", "digests": ".0f", "rows": ".1f", "total": ".1f", "each": ".1f", "install": ".2f"},
+        [
+            {
+                "members": float(it.members),
+                "digests": float(it.digests),
+                "rows": it.rows_bytes / 2**20,
+                "total": it.total_bytes / 2**20,
+                "each": it.total_bytes / 2**10 / it.members,
+                "install": it.install_us / 1e3,
+            }
+            for it in found
+        ],
+    )
+    goals = [
+        Goal(f"lookup, {kind}, N = {it.members}, us", goal, it.lookups[kind].median, most=True)
+        for it in found
+        if (goal := _GOALS.get((it.members, it.digests))) is not None
+        for kind in ("hit", "miss")
+    ]
+    return Report("gossip-lookup", [lookups, memory], goals)
