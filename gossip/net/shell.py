@@ -550,7 +550,7 @@ class Gossip:
     async def _resolve(self, host: str, port: int) -> list[Address]:
         try:
             found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: a name that no resolver can be asked for
             log.warning("gossip seed not resolved host=%s error=%s", host, error)
             return []
         return [source_address(name) for *_, name in found]

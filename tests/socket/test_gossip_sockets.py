@@ -187,3 +187,13 @@ def test_a_key_file_may_have_several_keys_in_either_form(tmp_path: Path) -> None
     file.write_text(f"# the cluster's\n{KEY.hex()}\n\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n")
     file.chmod(0o600)
     assert load_keys(file) == [KEY, OTHER_KEY]
+
+
+def test_seed_that_no_resolver_can_be_asked_for_does_not_end_the_node() -> None:
+    async def story() -> None:
+        async with AsyncExitStack() as stack:
+            (first,) = await cluster(stack, 1)
+            second = await stack.enter_async_context(Gossip("b", local(), seeds=["ä" * 60, str(first.address)]))
+            await until(lambda: states(second) == {"n0": State.ALIVE})
+
+    run(story())

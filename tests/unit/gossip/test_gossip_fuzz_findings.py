@@ -11,7 +11,7 @@ from gossip.core.config import GossipConfig
 from gossip.core.errors import ConfigError, WireError
 from gossip.core.events import Rejected
 from gossip.core.keyring import Keyring
-from gossip.core.members import PROTOCOL, Address, Span, State
+from gossip.core.members import PROTOCOL, Address, Member, Span, State
 from gossip.core.messages import (
     KEY_BYTES,
     Ack,
@@ -30,14 +30,17 @@ from gossip.core.messages import (
     Pull,
     Record,
     Suspect,
+    UserMessage,
 )
+from gossip.core.node import Node
 from gossip.core.replay import Window
 from gossip.core.seal import Seal
-from gossip.core.wire import U32_MAX, encode_message, encode_packet
+from gossip.core.wire import U32_MAX, decode_packet, encode_message, encode_packet
 from gossip.net.snapshot import load_snapshot
 from gossip.net.sockets import parse_address
 
 Peer = Any
+KEY = bytes(range(32))
 ELSEWHERE = Address("192.0.2.1", 9)
 
 
@@ -182,6 +185,28 @@ def test_graves_are_bounded_however_many_die_at_once(peer: Callable[..., Peer]) 
     assert len(node.node.members()) == 2
 
 
+def test_what_waited_for_a_proof_is_answered_on_no_account_but_its_own() -> None:
+    """The credit of the datagram that proves a run is not spent on another source."""
+    speaker = Seal("", Keyring([KEY]), PROTOCOL, random.Random(5).randbytes)
+    seal = Seal("", Keyring([KEY]), PROTOCOL, random.Random(6).randbytes)
+    me = Member("n0", Address("10.9.0.1", 7946), 1, 0, State.ALIVE, b"", changed_at=0.0)
+    node, elsewhere = Node(GossipConfig(), me, seal, random.Random(7), 0.0), Address("192.0.2.2", 9)
+
+    def hear(source: Address, *messages: Message) -> list[Address]:
+        packet = encode_packet("x", 1, bytes(8), map(encode_message, messages))
+        node.receive(speaker.wrap(packet), source, 0.0)
+        sent = node.datagrams()
+        for datagram in sent:
+            opened = decode_packet(speaker.unwrap(datagram.payload).packet, 65536)
+            asked.extend(message.number for message in opened.messages if isinstance(message, Ping))
+        return [datagram.destination for datagram in sent]
+
+    asked: list[int] = []
+    assert hear(ELSEWHERE, Entries(0, (Entry("x", 9, 9, 9, 9),) * 4)) == [ELSEWHERE]
+    assert elsewhere not in hear(ELSEWHERE, Entries(0, (Entry("x", 9, 9, 9, 9),)))
+    assert hear(elsewhere, Ack(asked[0]), UserMessage(bytes(100))) == []
+
+
 def test_number_far_behind_costs_nothing() -> None:
     """Half a gigabyte for a broadcast, and an exception for a sealed packet, before they were found to be too old."""
     window = Window()
@@ -250,3 +275,25 @@ def test_impossible_port_is_one_short_line(text: str) -> None:
     with pytest.raises(ConfigError, match="must be host") as refused:
         parse_address(text)
     assert len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize(
+    "text", ["a..b", ".a", "a b", "a\0", "x" * 64, "[a]:1", "[10.0.0.1]:1", "a:b:c", "[", "[::1]x"]
+)
+def test_impossible_host_is_refused_before_anybody_resolves_it(text: str) -> None:
+    with pytest.raises(ConfigError, match="must be host"):
+        parse_address(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("node_1.example-x.", ("node_1.example-x.", 7946)),
+        ("10.0.0.1:80", ("10.0.0.1", 80)),
+        ("::1", ("::1", 7946)),
+        ("[fe80::1%eth0]:5", ("fe80::1%eth0", 5)),
+        ("[::1]", ("::1", 7946)),
+    ],
+)
+def test_possible_addresses_are_taken(text: str, address: tuple[str, int]) -> None:
+    assert parse_address(text) == address
