@@ -224,8 +224,8 @@ def _tables(found: Found) -> Iterator[Table]:
         [{"size": float(it.size), "by": _by(it), **it.killed} for it in by_size],
     )
     yield Table(
-        f"A key or a join, until others see it, s; of up to {_KEYS} keys p50 and p99 over all others, or until all see\n"
-        "it, median and range; the model has no repair, and counts whom no rumour reached",
+        f"A key or a join, until others see it, s; of up to {_KEYS} keys p50 and p99 over all others, or until all\n"
+        "see it, median and range; the model has no repair, and counts whom no rumour reached",
         {
             "size": "nodes",
             "by": "by",
