@@ -6,6 +6,7 @@ Where several serve the same content, its files are links to one file: all read 
 import hashlib
 import os
 import sys
+import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -95,6 +96,13 @@ class Agent(Server):
     def stored(self, content: Content) -> bool:
         """Whether content is in its cache, complete and verified."""
         return self._blob(content).exists()
+
+    def loop_lag_s(self, quantile: str) -> float:
+        """How late its event loop, gossip's too, ran in the last minute, s."""
+        with urllib.request.urlopen(f"http://{self.address}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        name = f'gossip_loop_lag_seconds{{quantile="{quantile}"}} '
+        return next(float(line.removeprefix(name)) for line in lines if line.startswith(name))
 
     def _blob(self, content: Content) -> Path:
         return self._folder / "cache/blobs/sha256" / content.hex[:2] / content.hex
