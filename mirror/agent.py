@@ -6,6 +6,7 @@ import fcntl
 import gc
 import ipaddress
 import logging
+import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -65,7 +66,7 @@ class Agent:
         status = StatusEndpoint(
             config.name, self._holdings, self._fetcher, self._tags, self._metrics, lambda: self._serving
         )
-        keys = KeysEndpoint(self._router.keyrings, key_id, KeyRefusal)
+        keys = KeysEndpoint(self._router.keyrings, auth, config.key_file, key_id, KeyRefusal)
         self._servers = [
             _Server(client_app(client, status, keys), "listen", config.listen),
             _Server(PeerEndpoint(self._holdings, manifests, self._tags, auth, self._metrics), "peer", config.peer),
@@ -88,8 +89,8 @@ class Agent:
                 "agent %s serves clients on %s, members on %s, gossips on %s",
                 self._config.name, self._config.listen, self._config.peer, self._config.gossip,
             )  # fmt: skip
-            if self._config.key_file is None:
-                log.warning("no cluster key: %s", _reach(self._config))
+            for warning in _warnings(self._config):
+                log.warning("%s", warning)
             keys = asyncio.create_task(self._router.follow_keys(self._auth.use))
             stack.callback(keys.cancel)
             gc.collect()
@@ -221,6 +222,20 @@ def _claimed(folder: Path) -> Iterator[None]:
         except OSError:
             raise ConfigError(f"data-dir: another agent uses {folder}; give each agent a folder of its own") from None
         yield
+
+
+def _warnings(config: AgentConfig) -> Iterator[str]:
+    """What the operator should know about who can take part, now and later."""
+    if config.key_file is None:
+        yield f"no cluster key: {_reach(config)}"
+        return
+    if config.sealing != "require":
+        yield f"sealing is {config.sealing}: anybody who reaches peer and gossip is taken for a member"
+    if not os.access(config.key_file.parent, os.W_OK):
+        yield (
+            f"{config.key_file} cannot be replaced, for its folder is read-only: after `skvaller keys` has changed the "
+            "cluster's keys, change them there by hand before the agent is started again"
+        )
 
 
 def _reach(config: AgentConfig) -> str:

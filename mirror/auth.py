@@ -1,6 +1,7 @@
 """How members prove to each other that they hold the cluster key.
 
-A request to a peer endpoint carries an HMAC of its method and target under a key that is derived from the cluster key.
+A request to a peer endpoint carries an HMAC of its method and target under a key that is derived from the cluster key;
+one that changes the cluster's keys carries that of its body too.
 No clock and no round trip is needed. Whoever overhears a request can send the same one again, and gets the bytes that
 it could overhear as well; it can make no other request.
 """
@@ -29,17 +30,22 @@ class PeerAuth:
         """Go on with these keys instead."""
         self._keys = [hmac.digest(key, b"skvaller peer requests", "sha256") for key in keys]
 
-    def sign(self, method: str, target: str) -> dict[str, str]:
-        """The headers that prove membership, for a request's method and target (path and query)."""
-        return {AUTH_HEADER: _mac(self._keys[0], method, target)} if self._keys else {}
+    def sign(self, method: str, target: str, body: bytes = b"") -> dict[str, str]:
+        """The headers that prove membership, for a request's method, target (path and query) and body."""
+        return {AUTH_HEADER: _mac(self._keys[0], method, target, body)} if self._keys else {}
 
     def accepts(self, method: str, target: str, headers: Mapping[str, str]) -> bool:
-        """Whether a request comes from a member; `headers` is to be case-insensitive."""
+        """Whether a request may be answered; `headers` is to be case-insensitive."""
         if not self._keys or (not self._required and AUTH_HEADER not in headers):
             return True
+        return self.proves(method, target, headers)
+
+    def proves(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> bool:
+        """Whether who sent the request has one of the keys; nobody has, where there are none."""
         given = headers.get(AUTH_HEADER, "").encode()
-        return any(hmac.compare_digest(_mac(key, method, target).encode(), given) for key in self._keys)
+        return any(hmac.compare_digest(_mac(key, method, target, body).encode(), given) for key in self._keys)
 
 
-def _mac(key: bytes, method: str, target: str) -> str:
-    return hmac.new(key, f"{method} {target}".encode(), hashlib.sha256).hexdigest()
+def _mac(key: bytes, method: str, target: str, body: bytes) -> str:
+    request = f"{method} {target}".encode() + (b"\n" + body if body else b"")  # no target has a line end
+    return hmac.new(key, request, hashlib.sha256).hexdigest()

@@ -1,20 +1,24 @@
 """The command line. Every error is one line that says what to do next; libraries load when a command needs them."""
 
+import base64
 import json
 import logging
 import sys
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from . import __version__
-from .config import SETTINGS, parse_size
+from .config import SETTINGS, Address, parse_size
 from .errors import ConfigError
+
+_JSON = {"Content-Type": "application/json"}
+_ANSWER_S = 90  # to change keys the agent asks members twice, which each may take its time to answer
 
 _EPILOG = """\b
 A first cluster of three nodes:
@@ -137,7 +141,7 @@ def members(url: str, as_json: bool) -> None:
     rows = [
         (
             row["name"] + (" (this node)" if row["itself"] else ""),
-            row["state"],
+            row["state"] + (" (flapping)" if row["flapping"] else ""),
             row["peer"],
             str(row["keys"]),
             "-" if row["rtt_ms"] is None else f"{row['rtt_ms']:.1f} ms",
@@ -183,8 +187,16 @@ def keys() -> None:
     skvaller keys remove OLD-ID    forget the old one
 
     Each step names the members that did not take it: repeat it for them before you go on. The agents write the keys
-    into their key files.
+    into their key files. Orders are signed with the node's own key, so give them as somebody who may read its key file.
     """
+
+
+def _orders_agent(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the flags of those that change keys."""
+    command = click.option(
+        "--key-file", type=click.Path(path_type=Path), help="Sign with a key of this file.  [default: the agent's own]"
+    )(command)
+    return _asks_agent(command)
 
 
 @keys.command("list")
@@ -195,28 +207,50 @@ def keys_list(url: str, as_json: bool) -> None:
 
 
 @keys.command("install")
-@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@_asks_agent
-def keys_install(file: Path | None, url: str, as_json: bool) -> None:
-    """Add a key that opens: the one in FILE, 32 bytes in base64, or a new one."""
-    what = {"key": file.read_text().strip()} if file else {}
-    _show_keys(_ask(url, "/api/v1/keys/install", what), as_json)
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@_orders_agent
+def keys_install(file: Path | None, url: str, as_json: bool, key_file: Path | None) -> None:
+    """Add a key that opens: the one in FILE, which looks like a key file, or a new one that the agent makes."""
+    what = {}
+    if file is not None:
+        from .routers.swim import load_keys
+
+        key, *more = load_keys(file)
+        if more:
+            raise ConfigError(f"{file} has {len(more) + 1} keys; give a file with the one to install")
+        what["key"] = base64.b64encode(key).decode()
+    _show_keys(_order(url, "install", what, key_file), as_json)
 
 
 @keys.command("use")
 @click.argument("identity", metavar="ID")
-@_asks_agent
-def keys_use(identity: str, url: str, as_json: bool) -> None:
+@_orders_agent
+def keys_use(identity: str, url: str, as_json: bool, key_file: Path | None) -> None:
     """Seal with the installed key of that id."""
-    _show_keys(_ask(url, "/api/v1/keys/use", {"id": identity}), as_json)
+    _show_keys(_order(url, "use", {"id": identity}, key_file), as_json)
 
 
 @keys.command("remove")
 @click.argument("identity", metavar="ID")
-@_asks_agent
-def keys_remove(identity: str, url: str, as_json: bool) -> None:
+@_orders_agent
+def keys_remove(identity: str, url: str, as_json: bool, key_file: Path | None) -> None:
     """Drop the key of that id, which no member may seal with any more."""
-    _show_keys(_ask(url, "/api/v1/keys/remove", {"id": identity}), as_json)
+    _show_keys(_order(url, "remove", {"id": identity}, key_file), as_json)
+
+
+def _order(url: str, step: str, what: dict[str, str], key_file: Path | None) -> Any:
+    """Have an agent on this machine change the keys, and show it that one may."""
+    from .auth import PeerAuth
+    from .routers.swim import load_keys
+
+    own = _ask(url, "/api/v1/keys")["key_file"]
+    if not Address(urllib.parse.urlsplit(url).hostname or "", 0).loopback:
+        raise ConfigError(f"--agent: {url!r} is not allowed; keys are changed on the node itself: give a loopback URL")
+    if own is None:
+        raise ConfigError("this node has no cluster key: give every node the same one with --key-file first")
+    path, body = f"/api/v1/keys/{step}", json.dumps(what).encode()
+    signed = PeerAuth(load_keys(key_file or Path(own))).sign("POST", path, body)
+    return _ask(url, path, body, signed)
 
 
 def _show_keys(answer: Any, as_json: bool) -> None:
@@ -232,16 +266,14 @@ def _show_keys(answer: Any, as_json: bool) -> None:
         sys.exit(1)
 
 
-def _ask(url: str, path: str, what: Any = None) -> Any:
-    """Get JSON from an agent's status endpoint, or send it an order."""
+def _ask(url: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Any:
+    """Get JSON from an agent's status endpoint, or post some to it and get an answer."""
     if not url.startswith(("http://", "https://")):
         raise ConfigError(f"--agent: {url!r} is not allowed; give a URL such as http://127.0.0.1:5000")
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # an agent is not behind the site's proxy
     try:
-        headers = {"Skvaller-Order": "1", "Content-Type": "application/json"}
-        body = None if what is None else json.dumps(what).encode()
-        request = urllib.request.Request(url.rstrip("/") + path, body, headers if body is not None else {})
-        with direct.open(request, timeout=30) as answer:
+        request = urllib.request.Request(url.rstrip("/") + path, body, {**_JSON, **(headers or {})})
+        with direct.open(request, timeout=_ANSWER_S) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
         with error:

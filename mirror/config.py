@@ -271,6 +271,8 @@ def load(
 
 def _check(config: AgentConfig) -> None:
     """Relations between settings."""
+    if config.key_file is None and config.sealing != "require":
+        raise ConfigError(f"sealing: {config.sealing} means nothing without a key; give --key-file too")
     used: dict[Address, str] = {}
     for name, address in (("listen", config.listen), ("peer", config.peer), ("gossip", config.gossip)):
         if address in used:

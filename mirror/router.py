@@ -39,6 +39,7 @@ class Standing:
         keys: how many keys it says that it holds.
         itself: whether it is this node.
         rtt_s: how long a packet takes there and back, s, where that is known.
+        flapping: whether it died and came back so often that lookups leave it out for now.
     """
 
     peer: Peer
@@ -46,6 +47,7 @@ class Standing:
     keys: int
     itself: bool
     rtt_s: float | None = None
+    flapping: bool = False
 
 
 class Router(Protocol):

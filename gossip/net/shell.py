@@ -253,6 +253,10 @@ class Gossip:
         """How late this node's event loop ran in the last minute, s; 0.99 is what one wake-up in a hundred exceeds."""
         return self._stalls.lag_s(quantile)
 
+    def is_left_out(self, name: str) -> bool:
+        """Whether lookups leave a member out because it died and came back too often."""
+        return self._running.is_left_out(name, time.monotonic())
+
     @property
     def waiting(self) -> int:
         """Rumours that wait to be told."""

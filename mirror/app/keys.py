@@ -1,7 +1,8 @@
 """The cluster's keys, for the operator of this node: which member has which, and the steps of changing them.
 
-Only clients on this machine are answered, and orders need a header that no page in a browser can send across sites.
-Keys go in, never out: answers name them by their ids.
+Only clients on this machine are answered. An order is signed with one of the keys that the cluster has: to reach this
+endpoint is not enough, for any process on the machine can, and so can a page in a browser. Keys go in, never out:
+answers name them by their ids.
 """
 
 import base64
@@ -9,13 +10,16 @@ import ipaddress
 import json
 import secrets
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-ORDER_HEADER: Final = "Skvaller-Order"
+from ..auth import AUTH_HEADER, PeerAuth
+from .request import target
+
 _BODY_MAX_BYTES: Final = 4096
 _KEY_BYTES: Final = 32
 
@@ -59,12 +63,23 @@ class KeysEndpoint:
 
     Args:
         keyrings: of all members.
+        auth: tells those who have a key from others.
+        key_file: where this node's keys are, for those who may read it to sign with.
         key_id: the id of a key.
         refusal: what `keyrings` raise, with a message for people.
     """
 
-    def __init__(self, keyrings: Keyrings, key_id: Callable[[bytes], bytes], refusal: type[Exception]) -> None:
+    def __init__(
+        self,
+        keyrings: Keyrings,
+        auth: PeerAuth,
+        key_file: Path | None,
+        key_id: Callable[[bytes], bytes],
+        refusal: type[Exception],
+    ) -> None:
         self._keyrings = keyrings
+        self._auth = auth
+        self._key_file = key_file
         self._key_id = key_id
         self._refusal = refusal
 
@@ -80,41 +95,62 @@ class KeysEndpoint:
         if not _is_local(request):
             return _refused(403, "keys are shown on the node itself only")
         try:
-            return _shown(await self._keyrings.list())
+            return self._shown(await self._keyrings.list())
         except self._refusal as error:
             return _refused(409, str(error))
 
     async def order(self, request: Request) -> Response:
         """A step on all members: install `{"key": base64}`, or `{}` for a new one; use, remove `{"id": hex}`."""
-        if not _is_local(request) or ORDER_HEADER not in request.headers:
-            return _refused(403, f"keys are changed on the node itself only, with the header {ORDER_HEADER}")
+        if not _is_local(request):
+            return _refused(403, "keys are changed on the node itself only")
+        if self._key_file is None:
+            return _refused(409, "this node has no cluster key: give every node the same one with --key-file first")
         step = request.path_params["step"]
         try:
-            what = await _body(request)
+            body = await _body(request)
+            if not self._auth.proves("POST", target(request.scope), request.headers, body):
+                return _refused(401, f"{AUTH_HEADER} must be signed with a key of the cluster, as {self._key_file} has")
+            what = _object(body)
             if step == "install":
                 key = _key(what)
-                return _shown(await self._keyrings.install(key), self._key_id(key).hex())
+                await self._keyrings.list()  # refuses where keys cannot be sent, before this node's own ring changes
+                return self._shown(await self._keyrings.install(key), self._key_id(key).hex())
             if step not in ("use", "remove"):
                 return _refused(404, "the steps are install, use and remove")
             identity = _identity(what)
             outcomes = await (self._keyrings.use if step == "use" else self._keyrings.remove)(identity)
-            return _shown(outcomes, identity.hex())
+            return self._shown(outcomes, identity.hex())
         except ValueError as error:
             return _refused(400, str(error))
         except self._refusal as error:
             return _refused(409, str(error))
 
+    def _shown(self, outcomes: Mapping[str, Outcome], key: str | None = None) -> Response:
+        rows = [
+            {"member": name, "keys": [identity.hex() for identity in outcome.ids], "problem": outcome.problem}
+            for name, outcome in sorted(outcomes.items())
+        ]
+        answer = {"key_file": str(self._key_file) if self._key_file else None, "members": rows}
+        return JSONResponse({"key": key, **answer} if key else answer)
+
 
 def _is_local(request: Request) -> bool:
-    return request.client is not None and ipaddress.ip_address(request.client.host).is_loopback
+    if request.client is None:
+        return False
+    address = ipaddress.ip_address(request.client.host)
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback  # mapped where `listen` is [::]
 
 
-async def _body(request: Request) -> dict[str, Any]:
+async def _body(request: Request) -> bytes:
     body = b""
     async for part in request.stream():
         body += part
         if len(body) > _BODY_MAX_BYTES:
             raise ValueError(f"the body is longer than {_BODY_MAX_BYTES} bytes")
+    return body
+
+
+def _object(body: bytes) -> dict[str, Any]:
     try:
         what = json.loads(body or b"{}")
     except (ValueError, RecursionError):
@@ -144,14 +180,6 @@ def _identity(what: dict[str, Any]) -> bytes:
     if len(identity) != 4:
         raise ValueError("id must be 8 hex digits, as `skvaller keys list` shows them")
     return identity
-
-
-def _shown(outcomes: Mapping[str, Outcome], key: str | None = None) -> Response:
-    rows = [
-        {"member": name, "keys": [identity.hex() for identity in outcome.ids], "problem": outcome.problem}
-        for name, outcome in sorted(outcomes.items())
-    ]
-    return JSONResponse({"key": key, "members": rows} if key else {"members": rows})
 
 
 def _refused(status: int, why: str) -> Response:

@@ -96,6 +96,7 @@ class StatusEndpoint:
                 "peer": standing.peer.url,
                 "keys": standing.keys,
                 "itself": standing.itself,
+                "flapping": standing.flapping,
                 "rtt_ms": None if standing.rtt_s is None else round(1000 * standing.rtt_s, 2),
             }
             for standing in self._fetcher.router.standings()

@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import msgspec
 
@@ -21,7 +21,20 @@ from ..router import Peer, Standing
 
 key_id = gossip.key_id
 KeyRefusal = gossip.GossipError
+REASONS: Final = (
+    "size", "version", "cluster", "key", "seal", "replay", "allow", "veto", "self", "zstd", "cbor", "schema", "order",
+)  # fmt: skip
 PROFILES: Final = {"lan": gossip.lan, "wan": gossip.wan, "fast": gossip.fast, "local": gossip.local}
+
+
+_NOTHING_YET: Final = dict.fromkeys(
+    [
+        *(f"{what}_{direction}" for what in ("datagrams", "bytes") for direction in ("sent", "received")),
+        *(f"event_{event.__name__}" for event in get_args(gossip.Event)),
+        *(f"rejected_{reason}" for reason in REASONS),
+    ],
+    0,
+)  # a counter that is not there before the first time hides that time from who watches its growth
 
 
 class _Endpoint(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -65,7 +78,7 @@ class Figures:
     """What gossip counts, for metrics: totals by name, and what is so now.
 
     Args:
-        counters: totals, as gossip names them.
+        counters: totals, as gossip names them; 0 for what has not happened.
         health: how much the node doubts itself; 0 is healthy.
         waiting: rumours that wait to be told.
         lag_s: how late its event loop ran in the last minute, by quantile.
@@ -99,8 +112,7 @@ class SwimRouter:
         Raises:
             ConfigError: one of the settings is not allowed.
         """
-        with _translated("key-file"):
-            keys = gossip.load_keys(settings.key_file) if settings.key_file else ()
+        keys = load_keys(settings.key_file) if settings.key_file else ()
         with _translated():
             config = replace(PROFILES[settings.profile](label=settings.cluster), allow=settings.allow or None)
             node = Gossip(
@@ -168,12 +180,12 @@ class SwimRouter:
         return self._gossip.keyring
 
     async def follow_keys(self, use: Callable[[tuple[bytes, ...]], None]) -> None:
-        """Hand the keys over whenever they changed, for ever."""
-        known = self.keys()
-        async for event in self._gossip.events():
-            if isinstance(event, gossip.KeysChanged | gossip.EventsLost) and self.keys() != known:
-                known = self.keys()
-                use(known)
+        """Hand the keys over, and again whenever they changed, for ever."""
+        events = self._gossip.events()
+        use(self.keys())
+        async for event in events:
+            if isinstance(event, gossip.KeysChanged | gossip.EventsLost):
+                use(self.keys())
 
     async def superseded(self) -> str:
         """Wait until another node turns out to have this node's name, and more right to it. Returns its address."""
@@ -185,7 +197,8 @@ class SwimRouter:
     def figures(self) -> Figures:
         """What gossip counts."""
         node = self._gossip
-        return Figures(node.counters, node.health, node.waiting, {q: node.lag_s(q) for q in (0.5, 0.99, 1.0)})
+        lag_s = {quantile: node.lag_s(quantile) for quantile in (0.5, 0.99, 1.0)}
+        return Figures(_NOTHING_YET | node.counters, node.health, node.waiting, lag_s)
 
     def standings(self) -> Sequence[Standing]:
         """Everybody known, this node first."""
@@ -197,10 +210,17 @@ class SwimRouter:
                 self._gossip.key_count(member.name),
                 member is me,
                 self._gossip.rtt_s(member.name),
+                self._gossip.is_left_out(member.name),
             )
             for member in (me, *self._gossip.members())
             if (peer := _peer(member)) is not None
         ]
+
+
+def load_keys(path: Path) -> list[bytes]:
+    """Read the cluster's keys from a file; raise ConfigError where that is not in order."""
+    with _translated("key-file"):
+        return gossip.load_keys(path)
 
 
 @contextlib.contextmanager

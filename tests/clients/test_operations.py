@@ -16,7 +16,7 @@ import pytest
 from mirror.auth import PeerAuth
 from tests.clients.conftest import WAIT_S, Agent, skvaller
 
-KEY = bytes(range(32))
+KEY, OTHER_KEY = bytes(range(32)), bytes(range(32, 64))
 StartAgent = Callable[..., Agent]
 
 
@@ -44,6 +44,11 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.05)
+
+
+def shows(agent: Agent, pattern: str) -> bool:
+    """Whether a line of the agent's metrics is like this."""
+    return re.search(pattern, agent.get("/metrics").decode(), re.MULTILINE) is not None
 
 
 def rings(answer: Any) -> dict[str, list[str]]:
@@ -80,34 +85,75 @@ def test_keys_of_a_running_cluster_are_changed_from_the_command_line(
         assert refusal.value.code == answer
 
 
-def test_keys_are_not_for_other_sites_nor_for_nonsense(
+def test_keys_are_not_for_those_without_one_nor_for_nonsense(
     start_agent: StartAgent, loopback: Callable[[], str], tmp_path: Path
 ) -> None:
     agent = start_agent("a", loopback(), "--key-file", str(key_file(tmp_path, "a", KEY)))
-    order = {"Skvaller-Order": "1"}
-    for path, body, headers, status in (
-        ("install", b"{}", {}, 403),
-        ("install", b"[]", order, 400),
-        ("install", b"{" * 5000, order, 400),
-        ("install", b'{"key": "short"}', order, 400),
-        ("use", b'{"id": "xyz"}', order, 400),
-        ("use", b'{"id": "00000000"}', order, 409),
-        ("rotate", b"{}", order, 404),
+    for step, body, key, status in (
+        ("install", b"{}", None, 401),
+        ("install", b"{}", OTHER_KEY, 401),
+        ("install", b"[]", KEY, 400),
+        ("install", b"{" * 5000, KEY, 400),
+        ("install", b'{"key": "short"}', KEY, 400),
+        ("use", b'{"id": "xyz"}', KEY, 400),
+        ("use", b'{"id": "00000000"}', KEY, 409),
+        ("rotate", b"{}", KEY, 404),
     ):
-        request = urllib.request.Request(f"{agent.url}/api/v1/keys/{path}", body, headers)
+        path = f"/api/v1/keys/{step}"
+        signed = PeerAuth([key] if key else []).sign("POST", path, body)
+        request = urllib.request.Request(agent.url + path, body, signed)
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(request, timeout=WAIT_S)
         with refused.value as answer:
             assert (answer.code, list(json.load(answer))) == (status, ["error"])
-    file = tmp_path / "short"
-    file.write_text("short")
-    assert ask(agent, "keys", "install", str(file)) == (1, f"Error: {agent.url}: key must be 32 bytes in base64\n")
+
+
+def test_a_key_from_a_file_is_checked_before_it_is_sent(
+    start_agent: StartAgent, loopback: Callable[[], str], tmp_path: Path
+) -> None:
+    agent = start_agent("a", loopback(), "--key-file", str(key_file(tmp_path, "a", KEY)))
+    short, other = key_file(tmp_path, "short", b"short"), key_file(tmp_path, "other", OTHER_KEY)
+    several, absent = key_file(tmp_path, "several", KEY, OTHER_KEY), tmp_path / "absent"
+    for file, complaint in ((short, "a key is 32 bytes"), (several, "2 keys"), (absent, "No such file")):
+        status, error = ask(agent, "keys", "install", str(file))
+        assert (status, error.count("\n")) == (1, 1)
+        assert complaint in error
+    status, error = ask(agent, "keys", "install", str(other), "--key-file", str(other))
+    assert status == 1
+    assert "must be signed with a key of the cluster" in error
+    status, installed = ask(agent, "keys", "install", str(other))
+    assert (status, len(rings(installed)["a"])) == (0, 2)
+    assert ask(agent, "keys", "use", installed["key"])[0] == 0
+    assert (tmp_path / "a.key").read_bytes().splitlines()[1] == base64.b64encode(OTHER_KEY)
+
+
+def test_keys_are_not_sent_where_packets_are_plain_and_nothing_changes(
+    start_agent: StartAgent, loopback: Callable[[], str], tmp_path: Path
+) -> None:
+    host, file = loopback(), key_file(tmp_path, "k", KEY)
+    sealing = ["--key-file", str(file), "--sealing", "allow"]
+    a, b = start_agent("a", host, *sealing), start_agent("b", loopback(), "--join", host, *sealing)
+    until(lambda: alive(a) == alive(b) == {"a", "b"})
+    status, error = ask(a, "keys", "install")
+    assert status == 1
+    assert "only where packets are sealed" in error
+    assert file.read_bytes() == base64.b64encode(KEY) + b"\n"
+
+
+def test_agents_say_at_the_start_who_may_take_part(
+    start_agent: StartAgent, loopback: Callable[[], str], tmp_path: Path
+) -> None:
+    file = key_file(tmp_path, "k", KEY)
+    sealed = start_agent("sealed", loopback(), "--key-file", str(file))
+    half = start_agent("half", loopback(), "--key-file", str(file), "--sealing", "prefer")
+    assert "level=WARNING" not in sealed.log
+    assert "sealing is prefer: anybody who reaches peer and gossip is taken for a member" in half.log
 
 
 def test_agents_without_a_key_refuse_to_change_keys(start_agent: StartAgent, loopback: Callable[[], str]) -> None:
     status, error = ask(start_agent("a", loopback()), "keys", "install")
     assert status == 1
-    assert "give it a key file" in error
+    assert "give every node the same one with --key-file" in error
 
 
 def test_an_agent_whose_name_is_taken_says_so_and_ends(
@@ -145,6 +191,11 @@ def test_each_step_from_plain_to_sealed_understands_the_one_before(
     a = start_agent("a", host, *before)
     b = start_agent("b", loopback(), "--join", host, "--key-file", str(file), "--sealing", mine)
     until(lambda: alive(a) == alive(b) == {"a", "b"})
+    missing = f"/v2/library/none/blobs/sha256:{'0' * 64}?ns=docker.io"
+    with pytest.raises(urllib.error.HTTPError) as refusal, urllib.request.urlopen(f"http://{b.host}:5001{missing}"):
+        pass
+    with refusal.value:
+        assert refusal.value.code == (401 if mine == "require" else 404)
 
 
 def test_another_cluster_and_another_network_are_not_heard(
@@ -154,8 +205,8 @@ def test_another_cluster_and_another_network_are_not_heard(
     a = start_agent("a", host, "--gossip-allow", f"{host}/32")
     other = start_agent("b", loopback(), "--join", host)
     stranger = start_agent("c", loopback(), "--join", other.host, "--cluster", "elsewhere")
-    until(lambda: 'gossip_rejected_total{reason="allow"}' in a.get("/metrics").decode())
-    until(lambda: 'gossip_rejected_total{reason="cluster"}' in other.get("/metrics").decode())
+    until(lambda: shows(a, r'^gossip_rejected_total\{reason="allow"\} [1-9]'))
+    until(lambda: shows(other, r'^gossip_rejected_total\{reason="cluster"\} [1-9]'))
     assert [alive(agent) for agent in (a, other, stranger)] == [{"a"}, {"b"}, {"c"}]
 
 
@@ -164,10 +215,6 @@ def test_metrics_show_what_gossip_does(start_agent: StartAgent, loopback: Callab
     a = start_agent("a", host)
     start_agent("b", loopback(), "--join", host)
     until(lambda: alive(a) == {"a", "b"})
-
-    def shows(pattern: str) -> bool:
-        return re.search(pattern, a.get("/metrics").decode(), re.MULTILINE) is not None
-
     patterns = (
         r'^gossip_datagrams_total\{direction="sent"\} [1-9]',
         r'^gossip_bytes_total\{direction="received"\} [1-9]',
@@ -176,5 +223,7 @@ def test_metrics_show_what_gossip_does(start_agent: StartAgent, loopback: Callab
         r"^gossip_health 0\.0$",
         r'^gossip_loop_lag_seconds\{quantile="0\.99"\} 0\.\d',
         r'^gossip_errors_total\{kind="snapshot"\} 0\.0$',
+        r'^gossip_events_total\{event="MemberFailed"\} 0\.0$',
+        r'^gossip_rejected_total\{reason="replay"\} 0\.0$',
     )
-    until(lambda: all(map(shows, patterns)))
+    until(lambda: all(shows(a, pattern) for pattern in patterns))

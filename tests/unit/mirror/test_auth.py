@@ -45,6 +45,17 @@ def test_another_cluster_is_not_accepted_and_no_signature_shows_the_key() -> Non
     assert FOREIGN.hex() not in signed[AUTH_HEADER]
 
 
+def test_an_order_is_signed_with_its_body_and_a_member_alone_can() -> None:
+    order = ("POST", "/api/v1/keys/use")
+    signed = PeerAuth([OLD]).sign(*order, b'{"id": "1"}')
+    auth = PeerAuth([NEW, OLD], required=False)
+    assert auth.proves(*order, signed, b'{"id": "1"}')
+    assert not auth.proves(*order, signed, b'{"id": "2"}')
+    assert not auth.proves(*order, signed)
+    assert not auth.proves(*order, {}, b'{"id": "1"}')
+    assert not PeerAuth().proves(*order, signed, b'{"id": "1"}')
+
+
 def test_keys_that_change_are_followed() -> None:
     auth, member = PeerAuth([OLD]), PeerAuth([OLD])
     auth.use([NEW, OLD])

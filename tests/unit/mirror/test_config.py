@@ -188,6 +188,13 @@ def test_a_password_is_not_shown() -> None:
     assert "secret" not in repr(load({"upstream": ["a=http://user:secret@hub.example"]}, NOTHING, None))
 
 
+@pytest.mark.parametrize("step", ["allow", "prefer"])
+def test_a_step_to_a_sealed_cluster_needs_a_key(step: str) -> None:
+    with pytest.raises(ConfigError, match=f"sealing: {step} .* --key-file"):
+        load({"sealing": step}, NOTHING, None)
+    assert load({"sealing": step, "key-file": "keys"}, NOTHING, None).sealing == step
+
+
 def test_each_listener_has_an_address_of_its_own() -> None:
     with pytest.raises(ConfigError, match=r"gossip: 127\.0\.0\.1:5001 is also --peer"):
         load({"gossip": "127.0.0.1:5001"}, NOTHING, None)
