@@ -6,7 +6,6 @@ import fcntl
 import gc
 import ipaddress
 import logging
-import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from .app import ClientEndpoint, KeysEndpoint, PeerEndpoint, StatusEndpoint, client_app
+from .app.keys import keeps_keys
 from .auth import PeerAuth
 from .config import Address, AgentConfig
 from .errors import ConfigError
@@ -231,10 +231,10 @@ def _warnings(config: AgentConfig) -> Iterator[str]:
         return
     if config.sealing != "require":
         yield f"sealing is {config.sealing}: anybody who reaches peer and gossip is taken for a member"
-    if not os.access(config.key_file.parent, os.W_OK):
+    if not keeps_keys(config.key_file):
         yield (
-            f"{config.key_file} cannot be replaced, for its folder is read-only: after `skvaller keys` has changed the "
-            "cluster's keys, change them there by hand before the agent is started again"
+            f"{config.key_file} cannot be replaced, for its folder is read-only: when the cluster's keys have changed, "
+            "change them there by hand before the agent is started again"
         )
 
 

@@ -8,6 +8,7 @@ answers name them by their ids.
 import base64
 import ipaddress
 import json
+import os
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -105,25 +106,30 @@ class KeysEndpoint:
             return _refused(403, "keys are changed on the node itself only")
         if self._key_file is None:
             return _refused(409, "this node has no cluster key: give every node the same one with --key-file first")
-        step = request.path_params["step"]
         try:
             body = await _body(request)
             if not self._auth.proves("POST", target(request.scope), request.headers, body):
                 return _refused(401, f"{AUTH_HEADER} must be signed with a key of the cluster, as {self._key_file} has")
             what = _object(body)
-            if step == "install":
-                key = _key(what)
-                await self._keyrings.list()  # refuses where keys cannot be sent, before this node's own ring changes
-                return self._shown(await self._keyrings.install(key), self._key_id(key).hex())
-            if step not in ("use", "remove"):
-                return _refused(404, "the steps are install, use and remove")
-            identity = _identity(what)
-            outcomes = await (self._keyrings.use if step == "use" else self._keyrings.remove)(identity)
-            return self._shown(outcomes, identity.hex())
+            match request.path_params["step"]:
+                case "install":
+                    return await self._install(what, self._key_file)
+                case "use":
+                    return self._shown(await self._keyrings.use(_identity(what)), what["id"])
+                case "remove":
+                    return self._shown(await self._keyrings.remove(_identity(what)), what["id"])
+            return _refused(404, "the steps are install, use and remove")
         except ValueError as error:
             return _refused(400, str(error))
         except self._refusal as error:
             return _refused(409, str(error))
+
+    async def _install(self, what: dict[str, Any], key_file: Path) -> Response:
+        if "key" not in what and not keeps_keys(key_file):
+            return _refused(409, f"{key_file} cannot be replaced: install a key of which you have a file")
+        key = _key(what)
+        await self._keyrings.list()  # refuses where keys cannot be sent, before this node's own ring changes
+        return self._shown(await self._keyrings.install(key), self._key_id(key).hex())
 
     def _shown(self, outcomes: Mapping[str, Outcome], key: str | None = None) -> Response:
         rows = [
@@ -132,6 +138,11 @@ class KeysEndpoint:
         ]
         answer = {"key_file": str(self._key_file) if self._key_file else None, "members": rows}
         return JSONResponse({"key": key, **answer} if key else answer)
+
+
+def keeps_keys(key_file: Path) -> bool:
+    """Whether a key file can be replaced: what cannot be written down is lost at the next start."""
+    return os.access(key_file.parent, os.W_OK)
 
 
 def _is_local(request: Request) -> bool:

@@ -1,6 +1,7 @@
 """Who may ask an agent about keys and change them; what is done then is the gossip's, and tested there."""
 
 import asyncio
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,10 +54,17 @@ class Rings:
 
 
 def ask(
-    rings: Rings, method: str, path: str, body: bytes = b"", *, key: bytes | None = None, client: str = "127.0.0.1"
+    rings: Rings,
+    method: str,
+    path: str,
+    body: bytes = b"",
+    *,
+    key: bytes | None = None,
+    client: str = "127.0.0.1",
+    file: Path = Path("/keys"),
 ) -> tuple[int, Any]:
     """Ask an endpoint from some address, signed with some key. Returns the status and the answer."""
-    endpoint = KeysEndpoint(rings, PeerAuth([KEY]), Path("/etc/keys"), lambda key: key[:4], Refusal)
+    endpoint = KeysEndpoint(rings, PeerAuth([KEY]), file, lambda key: key[:4], Refusal)
     headers = PeerAuth([key]).sign(method, path, body) if key else {}
     scope = {
         "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"",
@@ -79,7 +87,7 @@ def test_who_is_on_this_machine_sees_ids_and_with_a_key_changes_them(client: str
     rings = Rings()
     assert ask(rings, "GET", "/api/v1/keys", client=client) == (
         200,
-        {"key_file": "/etc/keys", "members": [{"member": "me", "keys": ["31323334"], "problem": ""}]},
+        {"key_file": "/keys", "members": [{"member": "me", "keys": ["31323334"], "problem": ""}]},
     )
     status, answer = ask(rings, "POST", "/api/v1/keys/use", b'{"id": "31323334"}', key=KEY, client=client)
     assert (status, answer["key"], rings.told) == (200, "31323334", [("use", b"1234")])
@@ -100,18 +108,29 @@ def test_who_has_no_key_of_the_cluster_changes_none(key: bytes | None) -> None:
     assert rings.told == []
 
 
-def test_a_new_key_is_made_here_and_never_shown() -> None:
-    rings = Rings()
-    status, answer = ask(rings, "POST", "/api/v1/keys/install", b"{}", key=KEY)
+def test_no_key_is_made_that_would_be_lost(tmp_path: Path) -> None:
+    rings, file = Rings(), tmp_path / "none" / "keys"
+    status, answer = ask(rings, "POST", "/api/v1/keys/install", b"{}", key=KEY, file=file)
+    assert (status, rings.told) == (409, [])
+    assert str(file) in answer["error"]
+    given = json.dumps({"key": base64.b64encode(NEW).decode()}).encode()
+    assert ask(rings, "POST", "/api/v1/keys/install", given, key=KEY, file=file)[0] == 200
+    assert rings.told == [("install", NEW)]
+
+
+def test_a_new_key_is_made_here_and_never_shown(tmp_path: Path) -> None:
+    rings, file = Rings(), tmp_path / "keys"
+    status, answer = ask(rings, "POST", "/api/v1/keys/install", b"{}", key=KEY, file=file)
     ((step, made),) = rings.told
     assert (status, step, len(made), answer["key"]) == (200, "install", 32, made[:4].hex())
     assert made.hex() not in json.dumps(answer)
-    ask(rings, "POST", "/api/v1/keys/install", b"{}", key=KEY)
+    ask(rings, "POST", "/api/v1/keys/install", b"{}", key=KEY, file=file)
     assert rings.told[1][1] != made
 
 
-def test_where_keys_cannot_be_sent_none_is_installed() -> None:
-    rings = Rings()
+def test_where_keys_cannot_be_sent_none_is_installed(tmp_path: Path) -> None:
+    rings, file = Rings(), tmp_path / "keys"
     rings.refusal = "nothing is sealed here"
-    assert ask(rings, "POST", "/api/v1/keys/install", b"{}", key=KEY) == (409, {"error": "nothing is sealed here"})
+    answer = ask(rings, "POST", "/api/v1/keys/install", b"{}", key=KEY, file=file)
+    assert answer == (409, {"error": "nothing is sealed here"})
     assert rings.told == []

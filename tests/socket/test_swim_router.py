@@ -1,0 +1,148 @@
+"""The mirror's view of gossip, on real sockets: keys that members prove themselves by, names, flapping, counts."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from gossip import Gossip, GossipConfig, Listen, key_id, local
+from mirror.auth import PeerAuth
+from mirror.router import Standing
+from mirror.routers.swim import SwimRouter
+
+WITHIN_S = 20.0
+OLD, NEW = bytes(range(32)), bytes(range(32, 64))
+REQUEST = ("GET", "/v2/library/nginx/manifests/1.27?ns=docker.io")
+HASTY = replace(
+    local(), probe_interval_s=0.1, probe_timeout_s=0.05, suspicion_mult=1, suspicion_max_mult=1, flaps_max=1
+)
+
+
+def run(story: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(story, WITHIN_S))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def running(gossip: Gossip) -> AsyncIterator[SwimRouter]:
+    router = SwimRouter(gossip, 5001)
+    await router.start()
+    try:
+        yield router
+    finally:
+        await router.close()
+
+
+@asynccontextmanager
+async def pair(config: GossipConfig | None = None, **options: Any) -> AsyncIterator[tuple[SwimRouter, SwimRouter]]:
+    """Two nodes, a and b, that see each other."""
+    config = config or local()
+    first = Gossip("a", config, **options)
+    async with running(first) as a, running(Gossip("b", config, seeds=[str(first.address)], **options)) as b:
+        await until(lambda: bool(a.members()) and bool(b.members()))
+        yield a, b
+
+
+def standing(router: SwimRouter, name: str) -> Standing:
+    (row,) = [row for row in router.standings() if row.peer.name == name]
+    return row
+
+
+def test_members_accept_each_other_at_every_moment_of_a_change_of_keys() -> None:
+    async def story() -> None:
+        async with pair(keys=[OLD]) as (a, b), asyncio.TaskGroup() as tasks:
+            auths = [PeerAuth(router.keys()) for router in (a, b)]
+            following = [
+                tasks.create_task(router.follow_keys(auth.use)) for router, auth in zip((a, b), auths, strict=True)
+            ]
+
+            def all_accept(all_keys: bool = True) -> bool:
+                members = [PeerAuth([OLD]), PeerAuth([NEW])] if all_keys else []
+                return all(auth.accepts(*REQUEST, by.sign(*REQUEST)) for auth in auths for by in [*auths, *members])
+
+            await a.keyrings.install(NEW)
+            await until(all_accept)
+            await b.keyrings.use(key_id(NEW))
+            assert all_accept()
+            await until(lambda: all(PeerAuth([NEW]).accepts(*REQUEST, auth.sign(*REQUEST)) for auth in auths))
+            await a.keyrings.remove(key_id(OLD))
+            old = PeerAuth([OLD]).sign(*REQUEST)
+            await until(lambda: not any(auth.accepts(*REQUEST, old) for auth in auths))
+            assert all_accept(all_keys=False)
+            for task in following:
+                task.cancel()
+
+    run(story())
+
+
+def test_keys_that_changed_before_anybody_followed_them_are_handed_over_too() -> None:
+    async def story() -> None:
+        async with pair(keys=[OLD]) as (a, b):
+            auth = PeerAuth(b.keys())
+            await a.keyrings.install(NEW)
+            following = asyncio.create_task(b.follow_keys(auth.use))
+            await until(lambda: auth.accepts(*REQUEST, PeerAuth([NEW]).sign(*REQUEST)))
+            following.cancel()
+
+    run(story())
+
+
+def test_a_newcomer_with_a_taken_name_is_told_who_has_it_and_the_other_stays() -> None:
+    async def story() -> None:
+        async with pair() as (a, b):
+            first = b.standings()[1].peer
+            newcomer = Gossip("a", local(), seeds=[str(a._gossip.address)], listen=Listen("127.0.0.2"))
+            staying = asyncio.create_task(a.superseded())
+            async with running(newcomer) as late:
+                assert await late.superseded() == str(a._gossip.address)
+                assert await late.superseded() == str(a._gossip.address)  # whenever one asks
+            assert not staying.done()
+            staying.cancel()
+            assert (first.name, standing(b, "a").peer.host) == ("a", "127.0.0.1")
+
+    run(story())
+
+
+def test_who_comes_back_from_the_dead_too_often_shows_as_flapping_and_is_not_looked_up() -> None:
+    async def story() -> None:
+        key = NEW
+        async with AsyncExitStack() as stack:
+            first = Gossip("a", HASTY)
+            a = await stack.enter_async_context(running(first))
+            for count in range(2):
+                async with running(Gossip("b", HASTY, seeds=[str(first.address)])) as b:
+                    b.advertise([key])
+                    await until(lambda: standing_state(a) == "alive")
+                    if count:
+                        await until(lambda: standing(a, "b").keys == 1)
+                    assert standing(a, "b").flapping is bool(count)
+                    assert not (count and a.locate(key))
+                await until(lambda: standing_state(a) == "dead")
+            assert not standing(a, "a").flapping
+
+    def standing_state(router: SwimRouter) -> str:
+        return next((row.state for row in router.standings() if row.peer.name == "b"), "unknown")
+
+    run(story())
+
+
+def test_round_trips_and_counts_are_shown_and_nothing_is_missing_that_has_not_happened() -> None:
+    async def story() -> None:
+        async with pair(HASTY) as (a, _):
+            await until(lambda: standing(a, "b").rtt_s is not None)
+            rtt_s = standing(a, "b").rtt_s
+            assert rtt_s is not None
+            assert 0 < rtt_s < WITHIN_S
+            assert standing(a, "a").rtt_s is None
+            figures = a.figures()
+            assert figures.counters["event_MemberJoined"] == 1
+            assert figures.counters["datagrams_sent"] > 0
+            assert (figures.counters["event_MemberFailed"], figures.counters["rejected_replay"]) == (0, 0)
+            assert 0 <= figures.lag_s[0.5] <= figures.lag_s[0.99] <= figures.lag_s[1.0]
+
+    run(story())
