@@ -27,7 +27,7 @@ from .model import Model
 FULL_MAX: Final = 2000
 _MODELLED_MIN: Final = 33  # below, keys are told to everybody directly, which the model leaves out
 _PRESETS: Final[tuple[tuple[str, Callable[..., GossipConfig]], ...]] = (("lan", lan), ("fast", fast))
-_KEYS, _JOINS, _KILLS = 30, 5, 10
+_KEYS, _JOINS, _KILLS = 20, 5, 10
 _LOSSY: Final = Weather(loss=0.1)
 _FAST_GOALS: Final = {10: 2.8, 100: 4.5}
 
@@ -133,11 +133,11 @@ def _grow(size: int, tell: Callable[[str], None]) -> Grown:
     tell(f"{size} nodes: keys")
     keys = Spread(crowd.keys(cluster, _KEYS, _at_once(size, 100)))
     tell(f"{size} nodes: keys, with a tenth lost")
-    lossy = Spread(crowd.keys(cluster, _KEYS // 3, _at_once(size, 100), _LOSSY))
+    lossy = Spread(crowd.keys(cluster, _KEYS // 2, _at_once(size, 100), _LOSSY))
     tell(f"{size} nodes: joins")
     joined = Samples(crowd.joins(cluster, _JOINS, _at_once(size, 100)))
     tell(f"{size} nodes: a wave of pulls")
-    wave = crowd.wave(cluster, warm_s=1.5, duration_s=max(1.0, min(20.0, 1000 / size)))
+    wave = crowd.wave(cluster, warm_s=0.5, duration_s=max(0.5, min(20.0, 500 / size)))
     killed = {}
     for name, preset in _PRESETS:
         if name != "lan":

@@ -106,6 +106,10 @@ class Rumours:
         """Forget a rumour; unknown slots are fine."""
         self._queues[topic].drop(slot)
 
+    def clear(self) -> None:
+        """Forget them all."""
+        self._queues = {topic: _Queue() for topic in _TOPICS}
+
     def take(self, budget_bytes: int, limit: int) -> list[bytes]:
         """Rumours for one packet, at most `budget_bytes` together; told `limit` times, they leave the queue."""
         self._leader = (self._leader + 1) % len(_TOPICS)

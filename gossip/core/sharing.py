@@ -243,10 +243,8 @@ class Sharing:
             return
         direct = self._membership.live_count <= self._config.direct_members_max
         limit = retransmit_limit(self._config.retransmit_mult, self._membership.live_count)
-        for message in news:
-            self._context.rumours.add(
-                Topic.DIRECTORY, message, encode_message(message), told=limit // 2 if direct else 0
-            )
+        for encoded in map(encode_message, news):
+            self._context.rumours.add(Topic.DIRECTORY, encoded, encoded, told=limit // 2 if direct else 0)
         if direct:
             for member in self._context.members.live():
                 self._context.outbox.send(member.address, news)
@@ -257,7 +255,7 @@ class Sharing:
         limit = retransmit_limit(self._config.retransmit_mult, self._membership.live_count)
         encoded = encode_message(ops)
         if len(encoded) <= self._room_bytes:  # of longer ones, made for streams, fingerprints will tell
-            self._context.rumours.add(Topic.DIRECTORY, ops, encoded, told=limit - 1 if direct else 0)
+            self._context.rumours.add(Topic.DIRECTORY, encoded, encoded, told=limit - 1 if direct else 0)
 
 
 def _check_filter(bits_log2: int, sequence: int) -> None:
