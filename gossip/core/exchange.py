@@ -247,9 +247,11 @@ class Exchange:
         self._turns = [_Turn.SPEAK]
 
     def _hear_message(self, message: Message, packet: Packet, now: float) -> None:
+        if self._records and not isinstance(message, Record):
+            self._merge(packet.sender, now)
         match message:
             case Done():
-                self._end_turn(packet, now)
+                self._end_turn()
             case Record():
                 self._note(message)
             case Pull():
@@ -298,13 +300,15 @@ class Exchange:
                     raise WireError("seal", "keys are spoken of over sealed streams only")
                 return [self._side.obey(question)]
 
-    def _end_turn(self, packet: Packet, now: float) -> None:
+    def _merge(self, sender: str, now: float) -> None:
+        """All records are there: the application may refuse them, before anything else of a stranger is taken."""
+        self._syncs = True
+        stranger = self._with_stranger if self.dialled else self._side.is_stranger(sender)
+        self._side.merge(self._records, now, stranger=stranger)
+        self._records = []
+
+    def _end_turn(self) -> None:
         del self._turns[0]
-        if self._records:
-            self._syncs = True
-            stranger = self._with_stranger if self.dialled else self._side.is_stranger(packet.sender)
-            self._side.merge(self._records, now, stranger=stranger)
-            self._records = []
         if self._replies:
             del self._turns[1:]
 
