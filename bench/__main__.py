@@ -96,7 +96,7 @@ def relay(target: Path | None, size: int, folder: Path | None) -> None:
 @click.option("--kills", type=click.IntRange(1), default=3, help="Nodes killed in each cluster.  [default: 3]")
 @click.option("--keys", type=click.IntRange(1), default=20, help="Keys advertised in each of ours.  [default: 20]")
 @click.option("--quick", is_flag=True, help="Nobody is stopped for a while, and idling takes 5 s.")
-@click.option("--sim", is_flag=True, help="Simulate ours instead, which goes up to 2,000 nodes, and by a model beyond.")
+@click.option("--sim", is_flag=True, help="Simulate ours instead, which goes up to 1,500 nodes, and by a model beyond.")
 @click.option(
     "--plot", type=click.Path(dir_okay=False, path_type=Path), help="With --sim: draw it here, not beside JSON."
 )

@@ -7,7 +7,7 @@ import matplotlib as mpl
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
-from .simulated import Extrapolated, Found, Grown, Modelled
+from .simulated import Calm, Extrapolated, Found, Grown, Modelled
 
 mpl.use("Agg")
 
@@ -23,13 +23,13 @@ def draw(found: Found, target: Path) -> None:
     _both(key, found, "all, median", lambda it: it.keys.everywhere.median)
     whole = found.grown
     sizes = [it.size for it in whole]
-    key.plot(sizes, [it.joined.median for it in whole], "s-", label="a join, all")
+    key.plot(sizes, [it.calm.joined.median for it in whole], "s-", label="a join, all")
     dead.plot(sizes, [it.verdicts.healthy / it.verdicts.hours for it in whole], "o-", label="healthy, a node-hour")
     dead.plot(sizes, [it.verdicts.stalled / it.verdicts.stalls for it in whole], "o-", label="stalled, a stall")
-    sent.plot(sizes, [it.wave.bytes for it in whole], "o-", label="a wave of pulls, B/s")
-    sent.plot(sizes, [it.idle.bytes for it in whole], "o-", label="idle, B/s")
-    sent.plot(sizes, [it.wave.packets for it in whole], "s-", label="a wave of pulls, packets/s")
-    sent.plot(sizes, [it.idle.packets for it in whole], "s-", label="idle, packets/s")
+    sent.plot(sizes, [it.calm.wave.bytes for it in whole], "o-", label="a wave of pulls, B/s")
+    sent.plot(sizes, [it.calm.idle.bytes for it in whole], "o-", label="idle, B/s")
+    sent.plot(sizes, [it.calm.wave.packets for it in whole], "s-", label="a wave of pulls, packets/s")
+    sent.plot(sizes, [it.calm.idle.packets for it in whole], "s-", label="idle, packets/s")
     sent.set_yscale("log")
     _extended(memory, found, lambda it: it.node_bytes / 2**20)
     _extended(cpu, found, lambda it: 100 * it.cpu_share)
@@ -62,15 +62,10 @@ def _both(axes: Axes, found: Found, label: str, value: Callable[[Grown | Modelle
     )
 
 
-def _extended(axes: Axes, found: Found, value: Callable[[Grown | Extrapolated], float]) -> None:
+def _extended(axes: Axes, found: Found, value: Callable[[Calm | Extrapolated], float]) -> None:
     """What was counted, and what follows from it."""
-    (line,) = axes.plot([it.size for it in found.grown], [value(it) for it in found.grown], "o-", label="counted")
-    beyond: list[Grown | Extrapolated] = [*found.grown[-1:], *found.extrapolated]
+    counted = [(it.size, value(it.calm)) for it in found.grown]
+    (line,) = axes.plot(*zip(*counted, strict=True), "o-", label="counted")
+    beyond = [*counted[-1:], *((it.size, value(it)) for it in found.extrapolated)]
     if found.extrapolated:
-        axes.plot(
-            [it.size for it in beyond],
-            [value(it) for it in beyond],
-            "x--",
-            color=line.get_color(),
-            label="extrapolated",
-        )
+        axes.plot(*zip(*beyond, strict=True), "x--", color=line.get_color(), label="extrapolated")

@@ -1,22 +1,23 @@
 """`python -m bench gossip --sim`: how gossip grows with the cluster, by simulation.
 
-Up to 2,000 nodes the product's own nodes run on a simulated network, each with its whole table (module `crowd`). Beyond
+Up to 1,500 nodes the product's own nodes run on a simulated network, each with its whole table (module `crowd`). Beyond
 that tables do not fit a machine, and a model takes over for detection and dissemination (module `model`); it runs at
 smaller sizes too, beside the real nodes. What a node of such a cluster costs is extrapolated, and the arithmetic shown.
 """
 
 import importlib.util
 import math
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
 
-from gossip.core.config import GossipConfig, fast, lan
+from gossip.core.config import fast, lan
 from gossip.sim.network import Weather
 
 from ..report import BenchError, Cell, Goal, Report, Samples, Table
@@ -24,9 +25,8 @@ from . import crowd
 from .footprint import deep_bytes
 from .model import Model
 
-FULL_MAX: Final = 2000
+FULL_MAX: Final = 1500
 _MODELLED_MIN: Final = 33  # below, keys are told to everybody directly, which the model leaves out
-_PRESETS: Final[tuple[tuple[str, Callable[..., GossipConfig]], ...]] = (("lan", lan), ("fast", fast))
 _KEYS, _JOINS, _KILLS = 20, 5, 10
 _LOSSY: Final = Weather(loss=0.1)
 _FAST_GOALS: Final = {10: 2.8, 100: 4.5}
@@ -59,10 +59,9 @@ class Modelled:
 
 
 @dataclass(frozen=True, slots=True)
-class Grown:
-    """What was found with the product's own nodes at one size; times in s, rates per node and second."""
+class Calm:
+    """What was found while nothing worse happened than single nodes killed; times in s, rates per node and second."""
 
-    size: int
     idle: crowd.Traffic
     cpu_share: float
     node_bytes: int
@@ -70,8 +69,27 @@ class Grown:
     lossy: Spread
     joined: Samples
     wave: crowd.Traffic
+    killed: Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """What was found with the product's own nodes at one size."""
+
+    size: int
+    calm: Calm
     verdicts: crowd.Verdicts
-    killed: dict[str, Samples]
+    killed_fast: Samples
+
+    @property
+    def keys(self) -> Spread:
+        """How keys spread."""
+        return self.calm.keys
+
+    @property
+    def killed(self) -> dict[str, Samples]:
+        """How long it took to find killed nodes dead, by preset."""
+        return {"lan": self.calm.killed, "fast": self.killed_fast}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,24 +113,24 @@ class Found:
 
 
 def measure(console: Console, sizes: Sequence[int], plot: Path | None) -> Report:
-    """Run it all: about 8 minutes for 1,000 nodes on an idle machine, and as long for 10,000.
+    """Run it all, in two processes: some ten minutes for 1,000 nodes and as long for 10,000, on an idle machine.
 
     Raises:
         BenchError: a plot is wanted, and matplotlib is not there; or a simulated cluster does not do what it should.
     """
     if plot is not None and importlib.util.find_spec("matplotlib") is None:
         raise BenchError("a plot needs matplotlib: pip install 'skvaller[bench]'")
-    began = time.monotonic()
-
-    def tell(what: str) -> None:
-        console.print(f"[dim]{time.monotonic() - began:4.0f} s  {what}[/dim]", highlight=False)
-
-    grown, modelled = [], []
-    for size in sorted(set(sizes)):
-        if size <= FULL_MAX:
-            grown.append(_grow(size, tell))
-        if size >= _MODELLED_MIN:
-            modelled.append(_model(size, tell))
+    jobs = [(part, size) for size in sorted(set(sizes), reverse=True) for part in _PARTS if _is_for(part, size)]
+    console.print(f"[dim]{len(jobs)} simulations, two at a time[/dim]")
+    results, began = dict[tuple[str, int], Any](), time.monotonic()
+    with multiprocessing.get_context("spawn").Pool(2, maxtasksperchild=1) as pool:
+        for job, result in pool.imap_unordered(_simulate, jobs):
+            results[job] = result
+            part, size = job
+            console.print(f"[dim]{time.monotonic() - began:4.0f} s  {size} nodes: {part}[/dim]", highlight=False)
+    whole = sorted(size for part, size in results if part == "calm")
+    grown = [Grown(size, results["calm", size], results["stalls", size], results["fast", size]) for size in whole]
+    modelled = [results[job] for job in sorted(results) if job[0] == "model"]
     found = Found(grown, modelled, *_extrapolate(grown, [size for size in sizes if size > FULL_MAX]))
     if plot is not None:
         from .plots import draw
@@ -121,34 +139,39 @@ def measure(console: Console, sizes: Sequence[int], plot: Path | None) -> Report
     return Report("gossip-sim", list(_tables(found)), list(_goals(found)))
 
 
-def _grow(size: int, tell: Callable[[str], None]) -> Grown:
-    tell(f"{size} nodes: getting acquainted")
+def _is_for(part: str, size: int) -> bool:
+    return size >= _MODELLED_MIN if part == "model" else size <= FULL_MAX
+
+
+def _simulate(job: tuple[str, int]) -> tuple[tuple[str, int], Any]:
+    part, size = job
+    return job, _PARTS[part](size)
+
+
+def _calm(size: int) -> Calm:
     cluster = crowd.acquainted(size, lan(label="sim"), seed=1)
-    tell(f"{size} nodes: idle")
     idle_s = 30.0 if size <= 200 else 20.0
     began = time.process_time()
     idle = crowd.traffic(cluster, idle_s)
     cpu_share = (time.process_time() - began) / (idle_s * size)
-    node_bytes = deep_bytes(cluster.nodes[0])
-    tell(f"{size} nodes: keys")
-    keys = Spread(crowd.keys(cluster, _KEYS, _at_once(size, 100)))
-    tell(f"{size} nodes: keys, with a tenth lost")
-    lossy = Spread(crowd.keys(cluster, _KEYS // 2, _at_once(size, 100), _LOSSY))
-    tell(f"{size} nodes: joins")
-    joined = Samples(crowd.joins(cluster, _JOINS, _at_once(size, 100)))
-    tell(f"{size} nodes: a wave of pulls")
-    wave = crowd.wave(cluster, warm_s=0.5, duration_s=max(0.5, min(20.0, 500 / size)))
-    killed = {}
-    for name, preset in _PRESETS:
-        if name != "lan":
-            tell(f"{size} nodes: getting acquainted anew, with the {name} preset")
-            cluster = crowd.acquainted(size, preset(label="sim"), seed=2)
-        tell(f"{size} nodes: kills, {name}")
-        killed[name] = Samples(crowd.kills(cluster, _KILLS, _at_once(size, 50)))
-        if name == "lan":
-            tell(f"{size} nodes: stalls, with a tenth lost")
-            verdicts = crowd.stalls(cluster, max(1, 600 // size))
-    return Grown(size, idle, cpu_share, node_bytes, keys, lossy, joined, wave, verdicts, killed)
+    return Calm(
+        idle,
+        cpu_share,
+        deep_bytes(cluster.nodes[0]),
+        keys=Spread(crowd.keys(cluster, _KEYS, _at_once(size, 100))),
+        lossy=Spread(crowd.keys(cluster, _KEYS // 2, _at_once(size, 100), _LOSSY)),
+        joined=Samples(crowd.joins(cluster, _JOINS, _at_once(size, 100))),
+        wave=crowd.wave(cluster, warm_s=0.5, duration_s=max(0.5, min(20.0, 500 / size))),
+        killed=Samples(crowd.kills(cluster, _KILLS, _at_once(size, 50))),
+    )
+
+
+def _stalls(size: int) -> crowd.Verdicts:
+    return crowd.stalls(crowd.acquainted(size, lan(label="sim"), seed=3), max(1, 600 // size))
+
+
+def _killed_fast(size: int) -> Samples:
+    return Samples(crowd.kills(crowd.acquainted(size, fast(label="sim"), seed=2), _KILLS, _at_once(size, 50)))
 
 
 def _at_once(size: int, per: int) -> int:
@@ -156,17 +179,23 @@ def _at_once(size: int, per: int) -> int:
     return max(1, size // per)
 
 
-def _model(size: int, tell: Callable[[str], None]) -> Modelled:
-    tell(f"{size} nodes, by the model: keys")
+def _model(size: int) -> Modelled:
     model = Model(lan(), size, seed=1)
     keys = Spread([model.spread(number) for number in range(max(5, min(_KEYS, 50_000 // size)))])
     missed = sum(size - 1 - len(times) for times in keys.delays)
     killed = {}
-    for name, preset in _PRESETS:
-        tell(f"{size} nodes, by the model: kills, {name}")
-        times = [Model(preset(), size, seed).detect() for seed in range(max(5, min(_KEYS, 20_000 // size)))]
+    for name, preset in (("lan", lan), ("fast", fast)):
+        times = [Model(preset(), size, seed).detect() for seed in range(max(5, min(30, 20_000 // size)))]
         killed[name] = Samples([at for at in times if at is not None])
     return Modelled(size, keys, missed, killed)
+
+
+_PARTS: Final[dict[str, Callable[[int], Any]]] = {
+    "calm": _calm,
+    "stalls": _stalls,
+    "fast": _killed_fast,
+    "model": _model,
+}
 
 
 def _extrapolate(grown: Sequence[Grown], sizes: Sequence[int]) -> tuple[list[Extrapolated], str]:
@@ -178,9 +207,9 @@ def _extrapolate(grown: Sequence[Grown], sizes: Sequence[int]) -> tuple[list[Ext
     if len(grown) < 2:
         return [], "to extrapolate, two sizes are needed that are simulated whole"
     first, last = grown[0], grown[-1]
-    memory = _line((first.size, first.node_bytes), (last.size, last.node_bytes))
-    traffic = _line((_records(first.size), first.idle.bytes), (_records(last.size), last.idle.bytes))
-    cpu = _line((_records(first.size), first.cpu_share), (_records(last.size), last.cpu_share))
+    memory = _line((first.size, first.calm.node_bytes), (last.size, last.calm.node_bytes))
+    traffic = _line((_records(first.size), first.calm.idle.bytes), (_records(last.size), last.calm.idle.bytes))
+    cpu = _line((_records(first.size), first.calm.cpu_share), (_records(last.size), last.calm.cpu_share))
     arithmetic = (
         f"memory = {memory[0] / 1024:.0f} KiB + {memory[1] / 1024:.2f} KiB x members\n"
         "r = records per second in full exchanges = 2 x members / (30 s x max(1, log2(members) - 4))\n"
@@ -261,11 +290,11 @@ def _tables(found: Found) -> Iterator[Table]:
         [
             {
                 "size": float(it.size),
-                "bytes": it.idle.bytes,
-                "streams": it.idle.stream_bytes,
-                "packets": it.idle.packets,
-                "wave": it.wave.bytes,
-                "wave packets": it.wave.packets,
+                "bytes": it.calm.idle.bytes,
+                "streams": it.calm.idle.stream_bytes,
+                "packets": it.calm.idle.packets,
+                "wave": it.calm.wave.bytes,
+                "wave packets": it.calm.wave.packets,
             }
             for it in found.grown
         ],
@@ -292,7 +321,7 @@ def _tables(found: Found) -> Iterator[Table]:
         ],
     )
     costs: list[dict[str, Cell]] = [
-        _cost(it.size, "counted", it.node_bytes, it.idle.bytes, it.cpu_share) for it in found.grown
+        _cost(it.size, "counted", it.calm.node_bytes, it.calm.idle.bytes, it.calm.cpu_share) for it in found.grown
     ]
     costs += [_cost(it.size, "extrapolated", it.node_bytes, it.idle_bytes, it.cpu_share) for it in found.extrapolated]
     yield Table(
@@ -317,7 +346,7 @@ def _spread_row(it: Grown | Modelled) -> dict[str, Cell]:
     }
     if isinstance(it, Modelled):
         return row | {"missed": float(it.missed)}
-    return row | {"lossy": it.lossy.everywhere, "join": it.joined}
+    return row | {"lossy": it.calm.lossy.everywhere, "join": it.calm.joined}
 
 
 def _cost(size: int, by: str, node_bytes: float, idle_bytes: float, cpu_share: float) -> dict[str, Cell]:
@@ -333,7 +362,7 @@ def _cost(size: int, by: str, node_bytes: float, idle_bytes: float, cpu_share: f
 def _goals(found: Found) -> Iterator[Goal]:
     for it in found.grown:
         at = f"N = {it.size}"
-        yield Goal(f"idle bytes per second, sealed, {at}", 400, it.idle.bytes, most=True)
+        yield Goal(f"idle bytes per second, sealed, {at}", 400, it.calm.idle.bytes, most=True)
         yield Goal(f"healthy nodes declared dead, {at}", 0, it.verdicts.healthy, most=True)
         if it.size == 1000:
             slowest = _quantile(it.keys.everywhere.values, 0.99)
