@@ -88,7 +88,8 @@ class Gate:
         pings = (message for message in packet.messages if isinstance(message, Ping))
         ack = next(filter(None, map(self._answer, pings)), None)
         choices: list[list[Message]] = [] if ack is None else [[ack], [Ack(ack.number)]]
+        question = Ping(self._guard.asked(run), packet.sender)
         if self._guard.hold(run, replace(held, packet=replace(packet, messages=rest)), now):
-            question = Ping(self._guard.asked(run), packet.sender)
             choices.insert(0, [question] if ack is None else [ack, question])
-        self._context.outbox.answer(held.source, *choices)
+        if question in self._context.outbox.answer(held.source, *choices):
+            self._guard.ask(run, now)

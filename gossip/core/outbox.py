@@ -77,16 +77,21 @@ class Outbox:
         """A datagram came from there: that much may be sent in answer."""
         self._creditor, self._credit_bytes = source, received_bytes
 
-    def answer(self, source: Address, *choices: Sequence[Message]) -> None:
-        """Send an unknown source the first of these that is no longer than the datagram that just came from there."""
+    def answer(self, source: Address, *choices: Sequence[Message]) -> Sequence[Message]:
+        """Send an unknown source the first of these that is no longer than the datagram that just came from there.
+
+        Returns:
+            What was sent; nothing if all are longer.
+        """
         if source != self._creditor:
-            return
+            return ()
         for messages in choices:
             wrapped_bytes = len(self.packet(map(encode_message, messages))) + self._seal.overhead
             if wrapped_bytes <= self._credit_bytes:
                 self._credit_bytes -= wrapped_bytes
                 self.send_bare(source, messages)
-                return
+                return messages
+        return ()
 
     def send_rumours(self, destination: Address) -> bool:
         """Send a datagram of rumours. Returns whether there were any."""

@@ -100,10 +100,11 @@ class ReplayGuard:
         """Keep a stranger's packet for later. Returns whether the stranger is to be asked now."""
         stranger = self._stranger(run)
         stranger.held = [*stranger.held, held][-_HELD_MAX:]
-        if now - stranger.asked_at < _ASK_AGAIN_S:
-            return False
-        stranger.asked_at = now
-        return True
+        return now - stranger.asked_at >= _ASK_AGAIN_S
+
+    def ask(self, run: bytes, now: float) -> None:
+        """The stranger was asked, and is not again for a moment: its packet had room for a question in answer."""
+        self._stranger(run).asked_at = now
 
     def believe(self, run: bytes) -> list[Held]:
         """A run has proven itself. Returns its packets that waited, as far as they are recent."""

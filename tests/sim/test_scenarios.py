@@ -6,19 +6,21 @@ import sys
 
 import pytest
 
-from gossip.sim.scenario import SCENARIOS, Tally, run
+from gossip.sim.scenario import SCENARIOS, Tally, run, runs
 
+JOBS = 2
+PORTION = 20
 SEEDS = {
     "storm": 100,
-    "filters": 20,
+    "filters": 10,
     "partition": 2,
-    "day": 1,
-    "restart": 20,
-    "leaves": 20,
+    "day": 2,
+    "restart": 10,
+    "leaves": 10,
     "stalls": 1,
     "detection": 10,
     "detection-fast": 10,
-    "keys": 5,
+    "keys": 4,
 }
 """How many seeds CI runs of each; a night runs more: see `python -m gossip.sim --help`."""
 
@@ -32,16 +34,22 @@ def tallies() -> dict[str, Tally]:
 def portions() -> list[tuple[str, range]]:
     """The seeds in portions that each end well within a test's time."""
     return [
-        (name, range(first, min(first + 10, count))) for name, count in SEEDS.items() for first in range(0, count, 10)
+        (name, range(first, min(first + PORTION, count)))
+        for name, count in SEEDS.items()
+        for first in range(0, count, PORTION)
     ]
 
 
-@pytest.mark.parametrize(
-    ("name", "seeds"), portions(), ids=lambda it: it if isinstance(it, str) else f"{it[0]}-{it[-1]}"
-)
+def named(value: str | range) -> str:
+    """A test's name for its scenario and its seeds."""
+    return value if isinstance(value, str) else f"{value[0]}-{value[-1]}"
+
+
+@pytest.mark.timeout(150)
+@pytest.mark.parametrize(("name", "seeds"), portions(), ids=named)
 def test_no_rule_is_broken_and_all_is_in_time(name: str, seeds: range, tallies: dict[str, Tally]) -> None:
-    for seed in seeds:
-        tallies[name].add(run(name, seed))
+    for report in runs(name, seeds, min(JOBS, len(seeds))):
+        tallies[name].add(report)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
