@@ -180,10 +180,11 @@ class Membership:
         self._deadlines.cancel((Timer.FORGET, name))
         self._observe(known, None, now)
 
-    def extend_suspicions(self, by_s: float) -> None:
-        """Give every suspect the time back in which this node did not run."""
+    def extend_suspicions(self, by_s: float, now: float) -> None:
+        """Give every suspect the time back in which this node did not run, and some more to be heard."""
         for name, suspicion in self._suspicions.items():
             suspicion.started_at += by_s
+            suspicion.not_before = now + 2 * self._config.probe_interval_s
             self._deadlines.set((Timer.SUSPICION, name), suspicion.deadline)
 
     def _accusable(self, heard: Suspect | Dead, now: float) -> Member | None:

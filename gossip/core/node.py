@@ -616,7 +616,7 @@ class Node:
         self._ran_at = now
         if self.me.state is not State.LEFT:
             self._deadlines.set(_PROBE, self._prober.discard_round(now))
-        self._membership.extend_suspicions(pause_s)
+        self._membership.extend_suspicions(pause_s, now)
         self._context.awareness.add(1)
         self._context.emit(Paused(pause_s))
 

@@ -26,6 +26,8 @@ class Suspicion:
         maximum_s: time when none did.
         wanted: confirmations, the accuser not counted, that bring it down to the minimum.
         accuser: who began it.
+        not_before: the deadline is never earlier, whoever confirms. A node that stood still reads the accusations of
+            that time first, and what the suspect said to them perhaps after those.
     """
 
     started_at: float
@@ -33,6 +35,7 @@ class Suspicion:
     maximum_s: float
     wanted: int
     accuser: str
+    not_before: float = -math.inf
     confirmers: set[str] = field(default_factory=set)
 
     def confirm(self, accuser: str) -> bool:
@@ -45,10 +48,14 @@ class Suspicion:
     @property
     def deadline(self) -> float:
         """When the suspect is declared dead unless it refutes, s."""
+        return max(self.not_before, self.started_at + self._timeout_s)
+
+    @property
+    def _timeout_s(self) -> float:
         if self.wanted == 0:
-            return self.started_at + self.minimum_s
+            return self.minimum_s
         share = math.log(len(self.confirmers) + 1) / math.log(self.wanted + 1)
-        return self.started_at + max(self.minimum_s, self.maximum_s - share * (self.maximum_s - self.minimum_s))
+        return max(self.minimum_s, self.maximum_s - share * (self.maximum_s - self.minimum_s))
 
 
 def suspect(config: GossipConfig, live_count: int, accuser: str, now: float) -> Suspicion:

@@ -43,3 +43,10 @@ def test_awareness_stays_within_its_bounds_and_scales() -> None:
     assert (awareness.score, awareness.scale(0.5)) == (0, 0.5)
     awareness.add(100)
     assert (awareness.score, awareness.scale(0.5)) == (7, 4.0)
+
+
+def test_confirmations_do_not_bring_the_deadline_before_the_moment_that_a_pause_allows() -> None:
+    suspicion = Suspicion(0.0, 2.0, 30.0, 1, "accuser")
+    suspicion.not_before = 12.0
+    assert suspicion.confirm("another")
+    assert suspicion.deadline == 12.0
