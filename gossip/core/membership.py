@@ -14,6 +14,7 @@ Source: SWIM section 4.2; Lifeguard section IV-B for confirmations.
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Final
 
 from .context import Context, Timer
 from .errors import StateError
@@ -23,6 +24,8 @@ from .messages import Alive, Dead, Left, Message, Record, Suspect
 from .rumours import Topic
 from .suspicion import Suspicion, suspect
 from .wire import U32_MAX, U64_MAX, encode_message
+
+_RENEWAL_BITS: Final = 16  # a step of up to 65 s of the clock that epochs come from
 
 Observer = Callable[[Member | None, Member | None, float], None]
 
@@ -233,7 +236,9 @@ class Membership:
         if now - self._renewed_at < self._config.probe_interval_s or epoch >= U64_MAX:
             return
         self._renewed_at = now
-        self._state_anew(epoch + 1, 0, self.me.metadata)
+        # By a step of chance: another run of this node, cut off, may have heard of the same epoch and gone on from it.
+        step = 1 + self._context.rng.getrandbits(_RENEWAL_BITS)
+        self._state_anew(min(epoch + step, U64_MAX), 0, self.me.metadata)
         self.announce()
 
     def _state_anew(self, epoch: int, incarnation: int, metadata: bytes) -> None:

@@ -66,10 +66,10 @@ def opened(datagram: Datagram) -> Packet:
 def peer() -> Callable[..., Peer]:
     """Makes a node `n0` that has heard of no one, on settings that suit small sums."""
 
-    def make(*, delegate: Delegate | None = None, **settings: Any) -> Peer:
+    def make(*, delegate: Delegate | None = None, seed: int = 7, **settings: Any) -> Peer:
         config = GossipConfig(**settings)
         me = Member("n0", Peer.address("n0"), 1, 0, State.ALIVE, b"", changed_at=START, protocol=config.protocol)
-        return Peer(Node(config, me, plain(config.protocol), random.Random(7), START, delegate))
+        return Peer(Node(config, me, plain(config.protocol), random.Random(seed), START, delegate))
 
     return make
 
