@@ -1,4 +1,5 @@
 import random
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -94,3 +95,21 @@ def test_sample_is_distinct_filtered_and_exhaustive() -> None:
         members.put(member(f"n{i}", State.DEAD if i == 0 else State.ALIVE))
     picked = members.sample(10, lambda candidate: candidate.live)
     assert sorted(one.name for one in picked) == ["n1", "n2", "n3"]
+
+
+def test_a_sample_of_a_large_table_is_as_even_as_chance_allows() -> None:
+    members = Members(random.Random(0))
+    for i in range(40):
+        members.put(member(f"n{i}", State.DEAD if i % 2 else State.ALIVE))
+    picked = Counter(one.name for _ in range(2000) for one in members.sample(3, lambda candidate: candidate.live))
+    assert set(picked) == {f"n{i}" for i in range(0, 40, 2)}
+    assert sum(picked.values()) == 6000
+    assert all(230 <= times <= 370 for times in picked.values())  # 300 and four standard deviations
+
+
+def test_a_sample_finds_the_few_that_fit_in_a_large_table() -> None:
+    members = Members(random.Random(0))
+    for i in range(200):
+        members.put(member(f"n{i}", State.ALIVE if i in (7, 99) else State.DEAD))
+    for _ in range(20):
+        assert sorted(one.name for one in members.sample(3, lambda candidate: candidate.live)) == ["n7", "n99"]
