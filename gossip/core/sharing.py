@@ -124,7 +124,7 @@ class Sharing:
         if applied is Applied.NEW:
             self._changed(ops.name, now)
             self._relay(ops, now)
-        elif applied is Applied.GAP:
+        elif applied is Applied.GAP and ops.name != self._membership.me.name:
             entry = self.reconciler.entry(ops.name)
             if entry is not None and entry.epoch >= ops.epoch:
                 self._gaps[ops.name] = None

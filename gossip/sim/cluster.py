@@ -71,6 +71,8 @@ class Cluster:
         weather: of the network.
         keys: with which packets are sealed.
         checked: whether every step is held against the invariants; without that large clusters run many times faster.
+
+    `failures` has (observer, member) for each member that was declared dead; `listener` is told of each datagram sent.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Cluster:
         self.trace: list[str] = []
         self.happened: Counter[str] = Counter()
         self.failures: list[tuple[str, str]] = []
+        self.listener: Callable[[Host, Address, bytes], None] | None = None
         self._keys = keys
         self._using_new = False
         self._checked = checked
@@ -368,6 +371,8 @@ class Cluster:
         self.happened["datagrams"] += 1
         self.happened["bytes"] += len(payload)
         source = host.address
+        if self.listener is not None:
+            self.listener(host, destination, payload)
         self.network.datagram(source, destination, lambda: self._deliver(destination, payload, source))
 
     def _deliver(self, destination: Address, payload: bytes, source: Address) -> None:

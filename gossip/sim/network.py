@@ -123,6 +123,10 @@ class Network:
             delay_s, again_s = delay_s + again_s, 2 * again_s
         return delay_s
 
+    def is_cut(self, source: Address, target: Address) -> bool:
+        """Whether nothing gets through in this direction."""
+        return (source, target) in self._cuts
+
     def connected(self, one: Address, other: Address) -> bool:
         """Whether a stream can run: it needs both ways."""
         return (one, other) not in self._cuts and (other, one) not in self._cuts

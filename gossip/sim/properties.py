@@ -151,7 +151,7 @@ def stalls(cluster: Cluster) -> Figures:
 
     Who woke less than a second ago is not counted as healthy: its refutation is under way.
     """
-    formed(cluster, 12)
+    formed(cluster, 8)
     cluster.network.weather = Weather(loss=0.1, jitter_s=0.002)
     names = list(cluster.hosts)
     cluster.rng.shuffle(names)
@@ -169,7 +169,7 @@ def stalls(cluster: Cluster) -> Figures:
             require(dead <= excused, f"healthy nodes were declared dead: {sorted(dead - excused)}")
             deaths_of_stalled += len(dead)
         woke = set(stalled)
-    return {"stalled nodes declared dead, of 2160 stalls": [float(deaths_of_stalled)]}
+    return {"stalled nodes declared dead, of 1440 stalls": [float(deaths_of_stalled)]}
 
 
 def detection(cluster: Cluster) -> Figures:
