@@ -33,7 +33,9 @@ def main() -> int:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--scenario", choices=SCENARIOS, default="storm", help="what happens (default: storm)")
+    parser.add_argument(
+        "--scenario", choices=SCENARIOS, metavar="NAME", default="storm", help="one of these (default: storm)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the first run (default: 0)")
     parser.add_argument("--seeds", type=int, default=1, help="how many runs, one seed after the other (default: 1)")
     parser.add_argument("-q", "--quiet", action="store_true", help="only what all runs came to")

@@ -160,11 +160,13 @@ class Tally:
         """What never happened, and which goals were missed; nothing if the runs were too few to say."""
         if self.runs < self._scenario.enough:
             return []
+        goals = self._scenario.goals
         never = [f"never happened: {name}" for name in self._scenario.must_happen if not self.happened[name]]
+        never += [f"never measured: {name}" for name in goals if name not in self.figures]
         return never + [
             f"{name}: {quantile(self.figures[name], goal.quantile):.3f}, the goal is {goal.limit:g}"
-            for name, goal in self._scenario.goals.items()
-            if quantile(self.figures[name], goal.quantile) > goal.limit
+            for name, goal in goals.items()
+            if name in self.figures and quantile(self.figures[name], goal.quantile) > goal.limit
         ]
 
     def lines(self) -> list[str]:
