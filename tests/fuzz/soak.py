@@ -125,14 +125,14 @@ def soak(packets: int, seed: int) -> int:
     _report(done, packets, begun, failures)
     while done < packets:
         reports = done * _REPORTS // packets
-        done += _live(life, min(_LIFE_PACKETS, packets - done), storms, failures)
+        done += live(life, min(_LIFE_PACKETS, packets - done), storms, failures)
         life += 1
         if done * _REPORTS // packets > reports:
             _report(done, packets, begun, failures)
     return 1 if failures else 0
 
 
-def _live(seed: int, packets: int, storms: Sequence[Sequence[Heard]], failures: Counter[str]) -> int:
+def live(seed: int, packets: int, storms: Sequence[Sequence[Heard]], failures: Counter[str]) -> int:
     """One node's life. Returns how many packets it heard; one that gave way, or broke a rule, is at its end."""
     traffic = Traffic(seed, storms)
     for done in range(1, packets + 1):

@@ -14,7 +14,23 @@ from gossip.core.events import KeysChanged, MessageReceived, Rejected, StateRece
 from gossip.core.exchange import FRAME_MAX_BYTES, Exchange, Purpose
 from gossip.core.keyring import Keyring, key_id
 from gossip.core.members import PROTOCOL, Address, Member, Span, State
-from gossip.core.messages import Ack, Alive, Chunk, Done, Entry, KeyAction, KeyReport, Message, Offer, Ping, Record
+from gossip.core.messages import (
+    Ack,
+    Alive,
+    Buckets,
+    Chunk,
+    Done,
+    Entry,
+    KeyAction,
+    KeyOrder,
+    KeyReport,
+    Message,
+    Nack,
+    Namesake,
+    Offer,
+    Ping,
+    Record,
+)
 from gossip.core.node import Node
 from gossip.core.seal import Channel, Seal
 from gossip.core.wire import CHUNK_MAX_BYTES, encode_message, encode_packet
@@ -227,14 +243,8 @@ def test_nobody_speaks_of_keys_in_the_open() -> None:
         one.order("n1", KeyAction.LIST)
     half = Hand(other)
     with pytest.raises(WireError) as refused:
-        half.say(key_order())
+        half.say(KeyOrder(KeyAction.INSTALL, NEW_KEY))
     assert refused.value.reason == "seal"
-
-
-def key_order() -> Message:
-    from gossip.core.messages import KeyOrder
-
-    return KeyOrder(KeyAction.INSTALL, NEW_KEY)
 
 
 # What is against the rules
@@ -274,12 +284,13 @@ def refused(reason: str) -> Iterator[Any]:
     assert ended.value.reason == reason
 
 
-def test_what_is_said_out_of_turn_ends_the_conversation() -> None:
+@pytest.mark.parametrize("messages", [[Ping(1, "n0")], [Done()], []], ids=str)
+def test_what_is_said_out_of_turn_ends_the_conversation(messages: list[Message]) -> None:
     hand = Hand(node(0))
     hand.say(Ping(1, "n0"), Done())
     assert hand.half.my_turn
     with refused("order"):
-        hand.say(Ping(1, "n0"))
+        hand.say(*messages)
 
 
 def test_what_is_said_after_the_end_ends_the_conversation() -> None:
@@ -310,13 +321,9 @@ def test_namesake_hears_a_word_and_nothing_of_it_is_taken() -> None:
 
 
 def test_messages_of_datagrams_do_not_belong_into_streams() -> None:
-    for message in (Offer(Entry("x", 1, 0, 0, 0)), Ack(1)):
-        hand = Hand(node(0))
-        if isinstance(message, Ack):
-            hand.say(message)  # nobody waited for it: no harm
-        else:
-            with refused("order"):
-                hand.say(message)
+    for message in (Offer(Entry("x", 1, 0, 0, 0)), Buckets(bytes(256)), Nack(1), Namesake(1, 1)):
+        with refused("order"):
+            Hand(node(0)).say(message)
 
 
 ENTRY = Entry("x", 1, 0, 1, 1000)

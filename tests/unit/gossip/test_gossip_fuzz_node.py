@@ -1,8 +1,10 @@
 """A node that hears anything, in any order, for any time, is held to what must be true of any node."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -78,9 +80,19 @@ class Anything(RuleBasedStateMachine):
 
 
 def test_node_stays_sound_whatever_it_hears(fuzz: Callable[[str], Any]) -> None:
-    thorough = settings(max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
+    thorough = settings(max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
     Anything.targets, Anything.worlds = fuzz("targets"), fuzz("world")
     run_state_machine_as_test(Anything, settings=thorough)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_node_stays_sound_through_thousands_of_packets(fuzz: Callable[[str], Any], seed: int) -> None:
+    """Long enough for tables to fill and members to come and go; what nodes say in a storm is among it."""
+    soak, worlds = fuzz("soak"), fuzz("world")
+    storm = fuzz("recorded").record(seed, worlds.small_config(), duration_s=3.0)
+    failures: Counter[str] = Counter()
+    soak.live(seed, 2000, [storm], failures)
+    assert not failures
 
 
 @settings(max_examples=500, deadline=None)

@@ -289,16 +289,24 @@ def test_comparisons_close_all_differences(peer: Callable[..., Peer], members: i
     assert views[0] == views[1]
 
 
-@pytest.mark.parametrize(("since_s", "begins"), [(0.0, False), (0.3, True)])
-def test_comparison_begins_once_the_news_have_settled(peer: Callable[..., Peer], since_s: float, begins: bool) -> None:
+def test_comparison_begins_once_the_news_have_settled_and_not_again_at_once(peer: Callable[..., Peer]) -> None:
     node = peer()
     introduce(node, "n1")
     node.said()
-    node.now += since_s
-    for _ in range(3):
+
+    def begins(after_s: float) -> bool:
+        node.now += after_s
         node.hear("n1", fingerprint=b"somebody")
-    openings = [message for _, message in node.said() if isinstance(message, Entries)]
-    assert len(openings) == begins, "and not again at once"
+        return any(isinstance(message, Entries) for _, message in node.said())
+
+    assert not begins(0.15), "the first packet of n1 began one"
+    node.now += 0.1
+    introduce(node, "n2")
+    node.said()
+    assert not begins(0.04), "who sent this may have been told meanwhile"
+    assert begins(0.02)
+    assert not begins(0.0)
+    assert begins(0.25)
 
 
 def test_equal_views_are_not_compared(peer: Callable[..., Peer]) -> None:
@@ -312,10 +320,10 @@ def test_equal_views_are_not_compared(peer: Callable[..., Peer]) -> None:
 
 def test_offers_become_one_fetch_of_what_is_still_lacking(peer: Callable[..., Peer]) -> None:
     node = peer()
-    introduce(node, "n1", "n2", "n3")
+    introduce(node, "n1", "n2", "n3", "n4")
     node.node.dials()
     node.hear("n1", Offer(Entry("n2", 1, 0, 1, 500)), Offer(Entry("n3", 1, 0, 1, 500)))
-    node.hear("n1", Offer(Entry("n2", 9, 0, 1, 500)), Offer(Entry("n9", 1, 0, 1, 500)))
+    node.hear("n1", Offer(Entry("n4", 9, 0, 1, 500)), Offer(Entry("n9", 1, 0, 1, 500)))
     share(node, "n3", keys(1, 3))
     node.pass_time(node.now + 0.2)
     (dial,) = [dial for dial in node.node.dials() if dial.purpose is not None and dial.purpose.value == "fetch"]
