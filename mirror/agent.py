@@ -8,6 +8,7 @@ import ipaddress
 import logging
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from .fetch import Fetcher
 from .holdings import Holdings
 from .manifests import Manifests
 from .metrics import Metrics
+from .pace import Reports
 from .peers import PeerClient
 from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id
 from .stores import Store
@@ -36,6 +38,10 @@ log = logging.getLogger(__name__)
 DRAIN_S = 20
 """Running transfers have so long to end when the agent stops; then they are cut short, and clients go on elsewhere."""
 
+SLOW_S = 300.0
+"""A node that the others found slow serves as a home again after so long, to see whether it still is."""
+
+_LOOK_S = 0.25
 _CONNECTIONS_MAX = 4096
 
 
@@ -56,9 +62,9 @@ class Agent:
         self._metrics.watch_gossip(self._router.figures)
         self._auth = auth = PeerAuth(self._router.keys(), required=config.sealing == "require")
         cache = CacheStore(config.data_dir / "cache", config.cache_size)
-        self._peers = PeerClient(auth)
+        self._peers = PeerClient(config.name, auth)
         self._upstream = Upstream(config.upstream)
-        self._fetcher = Fetcher(cache, self._router, self._peers, self._upstream, self._metrics)
+        self._fetcher = Fetcher(config.name, cache, self._router, self._peers, self._upstream, self._metrics)
         self._holdings = Holdings([cache, *_containerd(config)], self._router)
         self._tags = Tags(self._holdings, self._fetcher)
         manifests = Manifests(self._holdings, self._fetcher)
@@ -67,9 +73,11 @@ class Agent:
             config.name, self._holdings, self._fetcher, self._tags, self._metrics, lambda: self._serving
         )
         keys = KeysEndpoint(self._router.keyrings, auth, config.key_file, key_id, KeyRefusal)
+        self._reports = Reports()
+        peer = PeerEndpoint(self._holdings, self._fetcher, manifests, self._tags, self._reports, auth, self._metrics)
         self._servers = [
             _Server(client_app(client, status, keys), "listen", config.listen),
-            _Server(PeerEndpoint(self._holdings, manifests, self._tags, auth, self._metrics), "peer", config.peer),
+            _Server(peer, "peer", config.peer),
         ]
         self._serving = False
 
@@ -93,6 +101,8 @@ class Agent:
                 log.warning("%s", warning)
             keys = asyncio.create_task(self._router.follow_keys(self._auth.use))
             stack.callback(keys.cancel)
+            serving = asyncio.create_task(self._serve_as_home())
+            stack.callback(serving.cancel)
             gc.collect()
             gc.freeze()  # what is alive now stays: later collections need not look at it
             await self._until(stop)
@@ -120,6 +130,20 @@ class Agent:
         stack.push_async_callback(self._drain)
         stack.push_async_callback(self._router.leave)
         self._serving = True
+
+    async def _serve_as_home(self) -> None:
+        """Serve as a home as the operator wants it, or unless the others find this node slow; then try again later."""
+        if self._config.home != "auto":
+            self._router.volunteer(self._config.home == "always")
+            return
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            if self._reports.slow(time.monotonic()):
+                log.warning("others find this node slow: it is no home for %g s", SLOW_S)
+                self._router.volunteer(False)
+                await asyncio.sleep(SLOW_S)
+                self._reports.clear()
+                self._router.volunteer(True)
 
     async def _drain(self) -> None:
         await asyncio.gather(*(server.stop() for server in self._servers))

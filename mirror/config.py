@@ -81,8 +81,8 @@ def parse_size(text: str) -> int:
 
 def _cache_size(text: str) -> int:
     size = parse_size(text)
-    if size < 64 * 2**20:
-        raise ValueError("a size of at least 64MiB, such as 20GiB")
+    if 0 < size < 64 * 2**20:
+        raise ValueError("a size of at least 64MiB, such as 20GiB, or 0 to keep nothing")
     return size
 
 
@@ -178,7 +178,11 @@ SETTINGS: tuple[Setting, ...] = (
         "Serve what this containerd holds, e.g. /run/containerd/containerd.sock. Default: do not.",
     ),
     Setting("containerd-namespace", "NAME", str, "k8s.io", "containerd's namespace; Kubernetes uses k8s.io."),
-    Setting("cache-size", "SIZE", _cache_size, "20GiB", "Bound on the cache; least recently used content goes first."),
+    Setting(
+        "cache-size", "SIZE", _cache_size, "20GiB",
+        "Bound on the cache; least recently used content goes first. 0 keeps nothing: content passes through memory, for "
+        "nodes with SD cards.",
+    ),
     Setting(
         "key-file", "FILE", Path, None,
         "The cluster's keys, 32 bytes each in base64 or hex, one a line; the first one seals. Default: no key.",
@@ -197,6 +201,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "gossip-allow", "NETWORK", _network, "",
         "Hear only nodes of this network, e.g. 10.0.0.0/8; may be repeated. Default: of all.", many=True,
+    ),
+    Setting(
+        "home", "WHEN", _one_of("auto", "always", "never"), "auto",
+        "Whether this node brings pieces into the cluster for others: auto does unless they find it much slower than "
+        "others are; never suits a slow or metered link.",
     ),
     Setting(
         "log-level", "LEVEL", _one_of("debug", "info", "warning", "error"), "info", "debug, info, warning or error."
@@ -224,6 +233,7 @@ class AgentConfig:
     cluster: str
     gossip_profile: str
     gossip_allow: tuple[str, ...]
+    home: str
     log_level: str
 
     @property

@@ -1,7 +1,5 @@
 """What is asked of a source of content, and what it delivers: the terms that fetch shares with peers and upstream."""
 
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -30,33 +28,76 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """The bytes `[start, stop)` of some content, on their way.
+class Ask:
+    """What is asked of a source.
 
     Args:
-        start: first byte, as asked for.
+        start: first byte.
+        stop: end, or None for all there is.
+        home: whether a member is asked as a home: it is to bring what it has not.
+        for_others: whether this node asks as a home: a holder gives it though it is busy.
+        avoid: members that it is not to have the bytes from.
+        share: what this node finds of the member's pace, as a share of what others deliver; None if it cannot tell.
+    """
+
+    start: int
+    stop: int | None
+    home: bool = False
+    for_others: bool = False
+    avoid: tuple[str, ...] = ()
+    share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What the head of an answer says.
+
+    Args:
+        start: first byte that will come, as asked for.
         stop: end of what will come; at most what was asked for.
         size: of the whole content, in bytes.
-        chunks: gives exactly `stop - start` bytes in pieces of any size, or raises SourceError.
+        origin: the member that the source has it from, or `upstream`; None where it is the source's own.
+        ranged: whether the source serves ranges.
     """
 
     start: int
     stop: int
     size: int
-    chunks: AsyncIterator[bytes]
+    origin: str | None = None
+    ranged: bool = True
+
+
+class Sink(Protocol):
+    """Where a source puts what it brings."""
+
+    async def begin(self, promise: Promise) -> int:
+        """Hear what will come; return the file that it is to be written to, each byte where it belongs.
+
+        Raises:
+            SourceError: the promise contradicts what is known.
+            NoRoom: there is nowhere to put it.
+        """
+        ...
+
+    def arrived(self, position: int) -> None:
+        """Hear that everything before `position` is in the file. May be called from any thread."""
+        ...
 
 
 class Source(Protocol):
-    """A peer or upstream, for one piece of content."""
+    """A peer or upstream."""
 
     @property
     def name(self) -> str:
         """The member's name, or `upstream`: for logs and for the record of where bytes came from."""
         ...
 
-    def open(self, content: Content, start: int, stop: int | None) -> AbstractAsyncContextManager[Delivery]:
-        """Ask for `[start, stop)`, to the end where stop is None or beyond it; raise SourceError if it does not come.
+    async def bring(self, content: Content, ask: Ask, sink: Sink) -> None:
+        """Bring `[ask.start, ask.stop)`, or to the end where that comes before.
 
-        Entering waits for the head of the answer and checks it. Leaving early drops the connection.
+        Raises:
+            SourceError: it does not come, or not all of it.
+            NoRoom: the sink's.
+            OSError: the file cannot be written to.
         """
         ...

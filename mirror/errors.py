@@ -6,7 +6,8 @@
     ├── OciError               an answer to a client, from the distribution-spec's table of codes
     │   ├── NameInvalid  DigestInvalid  RangeInvalid  RangeUnsatisfiable  Unsupported
     │   ├── ManifestUnknown  BlobUnknown  NotFound
-    │   └── Unauthorized  Denied  Unavailable
+    │   ├── Unauthorized  Denied  Unavailable
+    │   └── Refusal            to another member, with the reason; UnknownUpstream
     └── SourceError            a peer or upstream did not deliver: ask another source
         ├── PeerError          names the failing in `reason`
         └── UpstreamError
@@ -112,6 +113,30 @@ class Unavailable(OciError):
     code, status = "UNAVAILABLE", 503
 
 
+class Refusal(OciError):
+    """What another member is told when this node does not give what it was asked for, with a word for why.
+
+    Args:
+        reason: as in `PeerError`.
+        message: one sentence for people.
+    """
+
+    code, status = "UNAVAILABLE", 503
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class UnknownUpstream(Refusal):
+    """A home's word that upstream has no such thing."""
+
+    code, status = "BLOB_UNKNOWN", 404
+
+    def __init__(self, message: str) -> None:
+        super().__init__("unknown", message)
+
+
 class SourceError(MirrorError):
     """A source of content did not deliver.
 
@@ -126,7 +151,12 @@ class SourceError(MirrorError):
 
 
 class PeerError(SourceError):
-    """A node did not deliver. Reasons: refused, timeout, stalled, missing, busy, status, length, range, broken."""
+    """A node did not deliver.
+
+    Reasons: refused, timeout, stalled, missing, busy, status, length, range, broken; and of a home: unknown (upstream has
+    no such thing), unable (it cannot bring it now), limited (upstream answers 429), whole (upstream has no ranges: another
+    is the home of the whole).
+    """
 
 
 class UpstreamError(SourceError):

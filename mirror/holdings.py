@@ -51,6 +51,10 @@ class Holdings:
         """A store can serve these keys from now on (`Listener`)."""
         new = [key for key in keys if not self._count[key]]
         self._count.update(keys)
+        twice = [key for key in keys if self._count[key] > 1]
+        if twice:
+            for store in self._stores:
+                store.spare(twice)
         if new:
             self._router.advertise(new)
 

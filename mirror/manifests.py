@@ -1,15 +1,17 @@
 """Manifests in memory: they are small, asked for by everybody, and their media type has to be read from their bytes."""
 
+import contextlib
 import os
 from collections import OrderedDict
 from dataclasses import dataclass
 
 from .content import Content
 from .digest import Digest
-from .errors import ManifestUnknown, NoRoom
+from .errors import ManifestUnknown
 from .fetch import Fetcher
 from .holdings import Holdings
 from .manifest import MANIFEST_MAX_BYTES, media_type
+from .spool import Spool
 
 _MEMORY_BYTES = 8 * 1024 * 1024
 
@@ -55,8 +57,12 @@ class Manifests:
                 raise ManifestUnknown(f"{digest} has {held.size} bytes: it is no manifest")
             return self._remember(digest, os.pread(held.fd, held.size, 0))
 
-    async def get(self, content: Content) -> tuple[Manifest, bool]:
+    async def get(self, content: Content, *, relayed: bool = False) -> tuple[Manifest, bool]:
         """A manifest from wherever it is, and whether this node held it.
+
+        Args:
+            content: which.
+            relayed: whether another member asks, as of its home.
 
         Raises:
             MirrorError: nobody has it, or what has that digest is no manifest.
@@ -64,17 +70,24 @@ class Manifests:
         manifest = self.held(content.digest)
         if manifest is not None:
             return manifest, True
-        try:
+        if relayed:
+            with self._fetcher.relaying(content) as fetch:
+                body = await self._whole(fetch.spool, relayed=True)
+        else:
             with self._fetcher.reading(content) as spool:
-                await spool.completed()
-                assert spool.size is not None
-                body = os.pread(spool.fd, spool.size, 0)
-        except NoRoom:
-            size = await self._fetcher.size(content)
-            if size > MANIFEST_MAX_BYTES:
-                raise ManifestUnknown(f"{content.digest} has {size} bytes: it is no manifest") from None
-            body = b"".join([chunk async for chunk in self._fetcher.passing(content, size, 0, size)])
+                body = await self._whole(spool)
         return self._remember(content.digest, body), False
+
+    @staticmethod
+    async def _whole(spool: Spool, *, relayed: bool = False) -> bytes:
+        """Read all of it once it is complete and right."""
+        size = await spool.known_size()
+        reading = spool.extents(0, size, relayed=relayed)
+        async with contextlib.aclosing(reading):
+            async for _ in reading:
+                pass
+        await spool.completed()
+        return os.pread(spool.fd, size, 0)
 
     def _remember(self, digest: Digest, body: bytes) -> Manifest:
         if (known := self._memory.get(digest.hex)) is not None:  # others asked for it at the same time

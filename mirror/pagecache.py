@@ -1,4 +1,4 @@
-"""Reading files from an event loop without stalling it on a cold disk.
+"""Files beside an event loop: reading without stalling it on a cold disk, and writing in threads.
 
 What the kernel has in its page cache is read at memory speed, faster than a thread could be asked to do it; what it
 has not may take a disk's whole seek, or a sick disk's seconds. Linux says which it is: `preadv2` with RWF_NOWAIT
@@ -8,7 +8,7 @@ refuses where it would have to wait. So warm bytes are read where we stand, and 
 import asyncio
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -49,6 +49,16 @@ async def read(fd: int, offset: int, count: int) -> bytes:
     if len(content) < count:
         raise ended_early(offset + len(content), offset + count)
     return content
+
+
+def write_all(fd: int, chunks: Sequence[bytes], offset: int) -> None:
+    """Write all of some chunks, one after the other, to a file."""
+    written = os.pwritev(fd, chunks, offset)
+    if written < sum(map(len, chunks)):  # a signal, or the disk is nearly full: the plain way tells
+        rest = b"".join(chunks)[written:]
+        while rest:
+            count = os.pwrite(fd, rest, offset + written)
+            rest, written = rest[count:], written + count
 
 
 def ended_early(end: int, stop: int) -> OSError:

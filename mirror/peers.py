@@ -1,14 +1,20 @@
 """Other nodes as sources: what is asked of their peer endpoint, and what of their answers is believed.
 
 A peer's word about ranges and lengths is checked here; whether its bytes are right shows when the digest is computed.
-A peer that sends no byte for a while has failed: somebody else will have to bring the rest.
+
+A peer that sends nothing may be gone, or may wait for upstream as we wait for it. So after a moment of silence it is
+asked for a sign of life; if none comes, everything that it was to send has failed, and somebody else brings the rest.
 """
 
+import asyncio
 import contextlib
+import errno
+import http.client
 import math
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from urllib.parse import quote
 
 import aiohttp
@@ -16,22 +22,45 @@ from yarl import URL
 
 from . import __version__
 from .auth import PeerAuth
-from .content import HOP_HEADER, Content, Delivery
+from .content import HOP_HEADER, Ask, Content, Promise, Sink
 from .digest import Digest
 from .errors import DigestInvalid, PeerError
 from .ranges import parse_content_range
 from .reference import Reference, Repository
 from .router import Peer
 from .stores import Tag
+from .transfer import CONNECT_S, Line, Lines
 
 TAG_AGE_HEADER = "Skvaller-Tag-Age"
 """Seconds since a tag was last known to mean what the answer says: a duration, for the nodes' clocks may differ."""
 TAG_AUTHORITY_HEADER = "Skvaller-Tag-Authority"
 """Who says so: `upstream` or `runtime`."""
 
-STALL_S = 2.0
-_CONNECT_S = 2.0
-_BUFFER_BYTES = 256 * 1024
+NODE_HEADER = "Skvaller-Node"
+"""The name of the node that asks."""
+HOME_HEADER = "Skvaller-Home"
+"""How a home is involved: `bring` asks a member as a home, `for-others` is said by a home that asks a holder."""
+AVOID_HEADER = "Skvaller-Avoid"
+"""Members that the bytes are not to come from, with commas between them."""
+SHARE_HEADER = "Skvaller-Share"
+"""What the asking node finds of this member's pace, as a share of what others deliver to it."""
+ORIGIN_HEADER = "Skvaller-Origin"
+"""Of what a home relays: the member that it has it from, or `upstream`."""
+REASON_HEADER = "Skvaller-Reason"
+"""Why a member does not give what it was asked for, as in `PeerError`."""
+_REASONS = {404: ("missing", "unknown"), 503: ("busy", "unable", "limited", "whole")}
+
+SILENT_S = 0.8
+"""A peer that has sent nothing for so long is asked for a sign of life,"""
+SIGN_S = 1.0
+"""which it has to give within this time."""
+STALL_S = 30.0
+"""A request without a byte for so long has failed, whatever signs of life its peer gives."""
+
+_LOOK_S = 0.2
+_UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL)
+_HEAD_S = 10.0
+_ERROR_MAX_BYTES = 16 * 1024
 _CONNECTIONS_MAX = 512
 
 
@@ -39,28 +68,34 @@ class PeerClient:
     """Asks other nodes.
 
     Args:
+        name: of this node.
         auth: signs the requests, where the cluster has a key.
-        stall_s: a peer that sends no byte for so long has failed.
     """
 
-    def __init__(self, auth: PeerAuth, stall_s: float = STALL_S) -> None:
+    def __init__(self, name: str, auth: PeerAuth) -> None:
+        self._name = name
         self._auth = auth
-        self._stall_s = stall_s
         self._session: aiohttp.ClientSession | None = None
+        self._lines = Lines()
+        self._transfers: set[_Transfer] = set()
+        self._watcher: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Be ready to ask."""
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=_CONNECTIONS_MAX, keepalive_timeout=30),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_S, sock_read=self._stall_s),
+            timeout=aiohttp.ClientTimeout(total=_HEAD_S, sock_connect=CONNECT_S),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": f"skvaller/{__version__}", "Accept-Encoding": "identity", HOP_HEADER: "1"},
+            headers={**self._said(), "Accept-Encoding": "identity"},
             auto_decompress=False,
-            read_bufsize=_BUFFER_BYTES,
         )
 
     async def close(self) -> None:
         """Drop all connections."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.gather(self._watcher, return_exceptions=True)
+        self._lines.close()
         if self._session is not None:
             await self._session.close()
 
@@ -68,22 +103,34 @@ class PeerClient:
         """The peer as a source of content."""
         return PeerSource(self, peer)
 
-    async def tag(self, peer: Peer, reference: Reference) -> Tag | None:
-        """Ask what a peer knows of a tag.
-
-        Returns:
-            Its answer, with the age turned into a time on this node's clock; None if it knows nothing.
+    async def size(self, peer: Peer, content: Content, *, home: bool = False) -> int:
+        """Ask how many bytes some content has that a peer holds or, as a home, can ask upstream about.
 
         Raises:
-            PeerError: it did not answer, or not sensibly.
+            PeerError: it does not have it, or did not answer sensibly.
+        """
+        asked = {HOME_HEADER: "bring"} if home else {}
+        with _translated(peer):
+            async with self.request("HEAD", peer, _path(content), asked) as answer:
+                _refuse(peer, answer.status, answer.headers, (200,))
+                if answer.content_length is None:
+                    raise PeerError("length", f"{peer.name} does not say how long {content.digest} is")
+                return answer.content_length
+
+    async def tag(self, peer: Peer, reference: Reference, *, home: bool = False) -> Tag:
+        """Ask what a peer knows of a tag or, as a home, what upstream says of it now.
+
+        Returns:
+            Its answer, with the age turned into a time on this node's clock.
+
+        Raises:
+            PeerError: it knows nothing, or did not answer sensibly.
         """
         path = f"/v2/{reference.repository.path}/manifests/{reference.tag}?ns={_quoted(reference.repository)}"
+        asked = {HOME_HEADER: "bring"} if home else {}
         with _translated(peer):
-            async with self.request("HEAD", peer, path) as answer:
-                if answer.status == 404:
-                    return None
-                if answer.status != 200:
-                    raise PeerError("status", f"{peer.name} answered {answer.status} to a tag")
+            async with self.request("HEAD", peer, path, asked) as answer:
+                _refuse(peer, answer.status, answer.headers, (200,))
                 try:
                     digest = Digest.parse(answer.headers.get("Docker-Content-Digest", ""))
                     age_s = float(answer.headers[TAG_AGE_HEADER])
@@ -95,13 +142,90 @@ class PeerClient:
                 return Tag(digest, time.time() - max(0.0, age_s), "runtime" if runtime else "upstream")
 
     def request(
-        self, method: str, peer: Peer, path: str, headers: dict[str, str] | None = None
+        self, method: str, peer: Peer, path: str, headers: Mapping[str, str] | None = None
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        """Send a signed request to a peer; `path` begins with a slash and may have a query."""
+        """Send a signed request for something small to a peer; `path` begins with a slash and may have a query."""
         assert self._session is not None, "start() comes first"
         signed = {**(headers or {}), **self._auth.sign(method, path)}
         url = URL(peer.url + path, encoded=True)  # sent as it was signed
         return self._session.request(method, url, headers=signed, allow_redirects=False)
+
+    async def receive(self, peer: Peer, content: Content, ask: Ask, sink: Sink) -> None:
+        """Have a peer send what it is asked for; see `Source.bring`. Raises PeerError."""
+        path = _path(content)
+        headers = {**self._said(), **_asking(ask), **self._auth.sign("GET", path), "Host": f"{peer.host}:{peer.port}"}
+        with self._lines.line(peer.host, peer.port) as line, self._watched(peer, line) as transfer:
+            try:
+                answer = await self._lines.run(line, partial(_head, line, path, headers))
+                promise = _check(peer, answer, ask)
+                fd = await sink.begin(promise)
+
+                def arrived(position: int) -> None:
+                    transfer.heard_at = time.monotonic()
+                    sink.arrived(position)
+
+                transfer.heard_at = time.monotonic()
+                count = promise.stop - promise.start
+                came = count and await self._lines.run(line, partial(line.pour, fd, promise.start, count, arrived))
+            except (http.client.HTTPException, OSError) as error:
+                raise _meaning(peer, transfer, error) from error
+        if came < count:
+            raise _meaning(peer, transfer, EOFError(f"{count - came} bytes short"))
+
+    def _said(self) -> dict[str, str]:
+        """The headers of every request."""
+        return {"User-Agent": f"skvaller/{__version__}", HOP_HEADER: "1", NODE_HEADER: self._name}
+
+    @contextlib.contextmanager
+    def _watched(self, peer: Peer, line: Line) -> Iterator["_Transfer"]:
+        transfer = _Transfer(peer, line)
+        self._transfers.add(transfer)
+        if self._watcher is None:
+            self._watcher = asyncio.create_task(self._watch(), name="watch transfers")
+        try:
+            yield transfer
+        finally:
+            self._transfers.discard(transfer)
+
+    async def _watch(self) -> None:
+        """End transfers of peers that are silent and give no sign of life."""
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            now = time.monotonic()
+            for transfer in list(self._transfers):
+                if now - transfer.heard_at > STALL_S:
+                    transfer.give_up()
+            silent = {t.peer for t in self._transfers if now - max(t.heard_at, t.alive_at) > SILENT_S}
+            if silent:
+                await asyncio.gather(*(self._listen(peer) for peer in silent))
+
+    async def _listen(self, peer: Peer) -> None:
+        """Ask a peer for a sign of life; without one its silent transfers have failed."""
+        asked_at = time.monotonic()
+        alive = False
+        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+            async with asyncio.timeout(SIGN_S), self.request("GET", peer, "/v2/") as answer:
+                await answer.read()
+                alive = True
+        for transfer in list(self._transfers):
+            if transfer.peer == peer and alive:
+                transfer.alive_at = time.monotonic()
+            elif transfer.peer == peer and transfer.heard_at < asked_at:
+                transfer.give_up()
+
+
+class _Transfer:
+    """One request for content, as the watcher sees it."""
+
+    def __init__(self, peer: Peer, line: Line) -> None:
+        self.peer = peer
+        self.heard_at = self.alive_at = time.monotonic()
+        self.silent = False
+        self._line = line
+
+    def give_up(self) -> None:
+        self.silent = True
+        self._line.hang_up()
 
 
 class PeerSource:
@@ -109,59 +233,86 @@ class PeerSource:
 
     def __init__(self, client: PeerClient, peer: Peer) -> None:
         self._client = client
-        self._peer = peer
+        self.peer = peer
 
     @property
     def name(self) -> str:
         """The member's name."""
-        return self._peer.name
+        return self.peer.name
 
-    @contextlib.asynccontextmanager
-    async def open(self, content: Content, start: int, stop: int | None) -> AsyncIterator[Delivery]:
-        """Ask for `[start, stop)`; see `Source.open`. Raises PeerError."""
-        path = f"/v2/{content.path}?ns={_quoted(content.repository)}"
-        ranged = {"Range": f"bytes={start}-{'' if stop is None else stop - 1}"}
-        async with contextlib.AsyncExitStack() as stack:
-            with _translated(self._peer):
-                answer = await stack.enter_async_context(self._client.request("GET", self._peer, path, ranged))
-                first, end, size = self._check(answer, start, stop)
-            yield Delivery(first, end, size, self._chunks(answer, end - first))
+    async def bring(self, content: Content, ask: Ask, sink: Sink) -> None:
+        """Have the peer send it; see `Source.bring`. Raises PeerError."""
+        await self._client.receive(self.peer, content, ask, sink)
 
-    def _check(self, answer: aiohttp.ClientResponse, start: int, stop: int | None) -> tuple[int, int, int]:
-        """The range and size that an answer promises, if it is one to what was asked."""
-        if answer.status == 404:
-            raise PeerError("missing", f"{self.name} does not have it")
-        if answer.status == 503:
-            raise PeerError("busy", f"{self.name} is busy")
-        if answer.status == 416 and start == 0 and answer.headers.get("Content-Range") == "bytes */0":
-            return 0, 0, 0
-        if answer.status != 206:
-            raise PeerError("status", f"{self.name} answered {answer.status} to a range")
-        promised = parse_content_range(answer.headers.get("Content-Range"))
-        if promised is None:
-            raise PeerError("range", f"{self.name} answered without a Content-Range that makes sense")
-        first, end, size = promised
-        if first != start or end != min(size if stop is None else stop, size):
-            raise PeerError("range", f"{self.name} answered {first}-{end} of {size} when asked for {start}-{stop}")
-        # No chunked bodies: aiohttp's parser, given a bad chunk header, leaves the reader waiting for ever.
-        if answer.content_length != end - first:
-            raise PeerError("length", f"{self.name} announced {answer.content_length} bytes for {end - first}")
-        return promised
 
-    async def _chunks(self, answer: aiohttp.ClientResponse, length: int) -> AsyncIterator[bytes]:
-        with _translated(self._peer):
-            async for chunk, _ in answer.content.iter_chunks():  # as they came: iter_any would join them
-                length -= len(chunk)
-                if length < 0:
-                    raise PeerError("length", f"{self.name} sent more than it announced")
-                yield chunk
-        if length:
-            raise PeerError("broken", f"{self.name} stopped {length} bytes short")
+def _head(line: Line, path: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
+    """Send a request and read the head of the answer, of a refusal the whole; blocks."""
+    answer = line.ask(path, headers)
+    if answer.status not in (200, 206):
+        answer.read1(_ERROR_MAX_BYTES)
+        line.done()
+    return answer
+
+
+def _check(peer: Peer, answer: http.client.HTTPResponse, ask: Ask) -> Promise:
+    """What an answer promises, if it is one to what was asked."""
+    given = answer.getheader("Content-Range")
+    if answer.status == 416 and ask.start == 0 and given == "bytes */0":
+        return Promise(0, 0, 0)
+    _refuse(peer, answer.status, dict(answer.headers.items()), (206,))
+    promised = parse_content_range(given)
+    if promised is None:
+        raise PeerError("range", f"{peer.name} answered without a Content-Range that makes sense")
+    start, stop, size = promised
+    if start != ask.start or stop != min(size if ask.stop is None else ask.stop, size):
+        raise PeerError("range", f"{peer.name} answered {start}-{stop} of {size} when asked for {ask.start}-{ask.stop}")
+    if answer.getheader("Content-Length") != str(stop - start):
+        announced = answer.getheader("Content-Length")
+        raise PeerError("length", f"{peer.name} announced {announced} bytes for {stop - start}")
+    return Promise(start, stop, size, answer.getheader(ORIGIN_HEADER))
+
+
+def _refuse(peer: Peer, status: int, headers: Mapping[str, str], good: tuple[int, ...]) -> None:
+    """Raise what a status means that is not one of the good."""
+    if status in good:
+        return
+    reason = headers.get(REASON_HEADER) or headers.get(REASON_HEADER.lower(), "")
+    if status in _REASONS:
+        reasons = _REASONS[status]
+        raise PeerError(reason if reason in reasons else reasons[0], f"{peer.name}: {reason or 'not there, or busy'}")
+    raise PeerError("status", f"{peer.name} answered {status}")
+
+
+def _asking(ask: Ask) -> dict[str, str]:
+    """The headers of a request for content."""
+    headers = {"Range": f"bytes={ask.start}-{'' if ask.stop is None else ask.stop - 1}"}
+    if ask.home or ask.for_others:
+        headers[HOME_HEADER] = "bring" if ask.home else "for-others"
+    if ask.avoid:
+        headers[AVOID_HEADER] = ",".join(ask.avoid)
+    if ask.share is not None:
+        headers[SHARE_HEADER] = f"{ask.share:.3f}"
+    return headers
+
+
+def _path(content: Content) -> str:
+    return f"/v2/{content.path}?ns={_quoted(content.repository)}"
 
 
 def _quoted(repository: Repository) -> str:
     """A registry as it stands in a query: an IPv6 address has brackets."""
     return quote(repository.registry, safe=":")
+
+
+def _meaning(peer: Peer, transfer: _Transfer, error: Exception) -> PeerError:
+    """What it means that a transfer ended early."""
+    if transfer.silent or (isinstance(error, TimeoutError) and transfer.heard_at != transfer.alive_at):
+        return PeerError("stalled", f"{peer.name} gave no sign of life")
+    if isinstance(error, TimeoutError):
+        return PeerError("timeout", f"{peer.name} at {peer.url} cannot be reached within {CONNECT_S:g} s")
+    if isinstance(error, ConnectionRefusedError) or getattr(error, "errno", None) in _UNREACHABLE:
+        return PeerError("refused", f"{peer.name} at {peer.url} cannot be reached: {error}")
+    return PeerError("broken", f"{peer.name} broke off: {error or type(error).__name__}")
 
 
 @contextlib.contextmanager
@@ -172,7 +323,7 @@ def _translated(peer: Peer) -> Iterator[None]:
     except aiohttp.ClientConnectorError as error:
         raise PeerError("refused", f"{peer.name} at {peer.url} cannot be reached: {error.strerror}") from error
     except aiohttp.ConnectionTimeoutError as error:
-        raise PeerError("timeout", f"{peer.name} at {peer.url} cannot be reached within {_CONNECT_S:g} s") from error
+        raise PeerError("timeout", f"{peer.name} at {peer.url} cannot be reached within {CONNECT_S:g} s") from error
     except (TimeoutError, aiohttp.SocketTimeoutError) as error:
         raise PeerError("stalled", f"{peer.name} sent nothing for too long") from error
     except (aiohttp.ClientError, OSError) as error:

@@ -1,39 +1,74 @@
-"""The plan of one fetch: which source brings which bytes next. Pure: told outcomes, asked for flights.
+"""The plan of one fetch: which source brings which bytes next. Pure: told outcomes and the time, asked for flights.
 
-Holders bring pieces side by side, each the next one in order as soon as it has a lane free, so that a fast holder
-brings more of them. Upstream brings one run, from the first byte that is missing to the next that is not, so that a
-registry sees one request a blob. A source that fails is out of this plan; what it did not bring goes back to be taken
-by another.
+Wanted bytes are brought piece by piece, in order, so many at once as the window allows:
 
-Sizes: the unit of transfer follows from the blob's size alone, so that all nodes agree on it.
+- A holder brings them, the one that promises to be done first, as long as it is free. A holder that already serves
+  somebody says that it is busy; then, and where nobody holds the content, each piece is asked of its home.
+- This node's own pieces, and those that others ask of it as their home, it takes from a holder or from upstream. Such a
+  request never waits for another node's flight, so that no two nodes wait for each other.
+- A piece that is late, beside what the others take, is asked of one source more; who is first wins. A home that fails
+  is followed by the next one of the ring, and all of them by upstream itself.
+
+Where this node is the only home, upstream brings one run from the first byte that is missing to the next that is not,
+so that a registry sees one request a blob.
 """
 
-from collections.abc import Iterable, Sequence
+import enum
+import math
+import statistics
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from .homes import MEBIBYTE, Ring, piece_size
+from .pace import SLOW, Pace
 from .ranges import RangeSet
 
-MEBIBYTE = 1024 * 1024
 UPSTREAM = "upstream"
 
 LANES = 2
 """Requests under way at once to one holder: one arrives while the next is being asked for."""
 
-FLIGHTS_MAX = 32
-"""Requests under way at once for one blob."""
+HOME_LANES = 4
+"""Requests under way at once to one home; the ring gives each of them about one in a window."""
+
+UPSTREAM_LANES = 8
+"""Requests under way at once to upstream for one blob, on behalf of others most of all."""
+
+WINDOW_MIN, WINDOW_MAX = 4, 32
+FLIGHTS_MAX = 64
 
 UPSTREAM_TRIES = 3
 """Failures of upstream in a row, without a byte between them, after which it is out."""
 
+BUSY_S = 2.0
+"""A holder that said it is busy is not asked again for so long, except on behalf of others."""
 
-def piece_size(size: int) -> int:
-    """The bytes of a piece of a blob of `size` bytes; its last piece may be shorter.
+UNABLE_S = 5.0
+"""A home that could not bring a piece is passed over for so long."""
 
-    A 256th of the blob, rounded down to a power of two, 1 to 16 MiB; a blob up to 4 MiB is one piece.
-    """
-    if size <= 4 * MEBIBYTE:
-        return 4 * MEBIBYTE
-    return min(max(1 << (size // 256).bit_length() - 1, MEBIBYTE), 16 * MEBIBYTE)
+UNABLE_MAX = 2
+"""Where so many homes could not bring a piece, this node asks upstream itself rather than one home after the other."""
+
+FULL_S = 0.25
+"""A holder that has no room for homes either is asked again after so long."""
+
+FAILED_S = 30.0
+"""A member that failed is asked no more for so long."""
+
+LATE_S = 1.0
+"""No piece is late before; then it is if it comes at a third of its like's rate, or half of it when none is left to ask."""
+
+_LATE, _LATE_AT_THE_END = 3.0, 2.0
+_PAST = 16
+
+
+class Via(enum.Enum):
+    """By which way bytes come."""
+
+    HOLDER = "holder"
+    HOME = "home"
+    UPSTREAM = "upstream"
 
 
 @dataclass(slots=True, eq=False)
@@ -42,159 +77,406 @@ class Flight:
 
     Args:
         source: a member's name, or `upstream`.
+        via: as what it is asked.
         start: first byte asked for.
         stop: end of what is asked for; None for all there is, while the size is not known.
+        began_at: monotonic seconds.
+        own: whether it counts in this node's own window, rather than being flown for others alone.
+        for_others: whether it is taken as a home: a busy holder gives it all the same.
+        avoid: members whose word on these bytes is in doubt.
         position: end of what has arrived; whoever carries the flight out moves it.
+        first_at: when its first byte came, monotonic seconds.
+        origin: who brought it to the source, where that is known and another.
     """
 
     source: str
+    via: Via
     start: int
     stop: int | None
+    began_at: float
+    own: bool = True
+    for_others: bool = False
+    avoid: tuple[str, ...] = ()
     position: int = field(init=False)
+    first_at: float | None = None
+    origin: str | None = None
 
     def __post_init__(self) -> None:
         self.position = self.start
+
+    def rate(self, now: float) -> float:
+        """Bytes per second since it was asked for."""
+        return (self.position - self.start) / max(now - self.began_at, 1e-4)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Who brought `[start, stop)`: a row for every flight that has ended.
+
+    Args:
+        start: first byte.
+        stop: end.
+        source: who sent it to this node.
+        maker: whose word it is: the member that the source has it from, or the source.
+    """
+
+    start: int
+    stop: int
+    source: str
+    maker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """What is to be brought, and what is here.
+
+    Args:
+        own: for readers on this node.
+        relayed: as a home, for others.
+        present: has arrived.
+        heads: where readers wait now; what is there is asked for first.
+    """
+
+    own: RangeSet
+    relayed: RangeSet
+    present: RangeSet
+    heads: Sequence[int] = ()
 
 
 class Plan:
     """Brings one blob.
 
     Args:
+        me: this node's name.
+        ring: the homes of its pieces.
+        pace: what members deliver.
         holders: names of members that may have it, best first.
         upstream: whether upstream may be asked.
-        size: in bytes, if known beforehand.
+        at_once: whether it is to come in one request, as manifests do.
     """
 
-    def __init__(self, holders: Iterable[str], *, upstream: bool = True, size: int | None = None) -> None:
-        self._sources = list(dict.fromkeys(holders))
-        self._tried = set(self._sources)
+    def __init__(
+        self, me: str, ring: Ring, pace: Pace, holders: Iterable[str] = (), *, upstream: bool = True, at_once: bool = False
+    ) -> None:
+        self.ring = ring
+        self.size: int | None = None
+        self.without_ranges = False
+        """Upstream does not serve ranges: the first member of the ring is home of the whole."""
+        self.flights: list[Flight] = []
+        self.provenance: list[Row] = []
+        self._me = me
+        self._pace = pace
+        self._at_once = at_once
+        self._holders = list(dict.fromkeys(holders))
+        self._tried = set(self._holders)
+        self._busy: dict[str, float] = {}
+        self._out: dict[str, float] = {}
+        self._unable: dict[str, float] = {}
+        self._avoid: dict[str, RangeSet] = {}
         self._upstream = upstream
         self._upstream_tries = UPSTREAM_TRIES if upstream else 0
-        self._flights: list[Flight] = []
-        self._missing = RangeSet()
-        self._avoid: dict[str, RangeSet] = {}
-        self.provenance: list[tuple[int, int, str]] = []
-        """Who brought what, as (start, stop, source): a row for every flight that has ended."""
-        self.size: int | None = None
-        if size is not None:
-            self.sized(size)
+        self._past: dict[Via, deque[float]] = {via: deque(maxlen=_PAST) for via in Via}
+        self._up: Collection[str] = ring.members
+        self._serving: Collection[str] = ring.members
+        self._gaps = RangeSet()
 
-    @property
-    def complete(self) -> bool:
-        """Whether every byte has arrived."""
-        return self.size is not None and not self._missing and not self._flights
-
-    @property
-    def flying(self) -> bool:
-        """Whether anything is on its way. If not, after `launch`, nobody is left to ask."""
-        return bool(self._flights)
+    # What happened.
 
     def add_holders(self, names: Iterable[str]) -> bool:
         """Take in members that turned up later; tell whether any is new to this plan."""
         new = [name for name in names if name not in self._tried]
         self._tried.update(new)
-        self._sources += new
+        self._holders += new
         return bool(new)
 
     def sized(self, size: int) -> None:
         """Learn the blob's size: from then on all sources are asked at once."""
         self.size = size
-        self._missing = RangeSet((0, size))
-        for flight in self._flights:
+        for flight in self.flights:
             flight.stop = size if flight.stop is None else min(flight.stop, size)
-            self._missing.remove(flight.start, flight.stop)
 
-    def again(self, suspects: Sequence[tuple[int, int, str]]) -> None:
-        """Have rows of `provenance` brought once more, each by another holder than before, or by upstream."""
-        self._upstream_tries = max(self._upstream_tries, self._upstream)
-        for start, stop, source in suspects:
-            self._missing.add(start, stop)
-            self._avoid.setdefault(source, RangeSet()).add(start, stop)
-        self.provenance = [row for row in self.provenance if row not in suspects]
-
-    def launch(self) -> list[Flight]:
-        """The requests to make now."""
-        launched = []
-        while len(self._flights) < FLIGHTS_MAX and (flight := self._next()) is not None:
-            self._flights.append(flight)
-            launched.append(flight)
-        return launched
-
-    def landed(self, flight: Flight) -> None:
+    def landed(self, flight: Flight, now: float) -> None:
         """Note that a flight has brought all it was to bring."""
-        self._end(flight)
+        self._end(flight, now)
+        self._past[flight.via].append(flight.rate(now))
         if flight.source == UPSTREAM:
             self._upstream_tries = UPSTREAM_TRIES
 
-    def failed(self, flight: Flight, *, final: bool = True) -> None:
+    def needless(self, flight: Flight, now: float) -> None:
+        """Note that a flight was given up because somebody else was faster."""
+        self._end(flight, now)
+
+    def failed(self, flight: Flight, reason: str, now: float, *, final: bool = True) -> None:
         """Note that a flight ended early; what it did not bring is free for others.
 
         Args:
             flight: which.
-            final: whether the source is out for good. A failure of upstream that is not leaves it some more tries.
+            reason: of `SourceError`; it says for how long the source is out.
+            now: monotonic seconds.
+            final: of upstream: whether it is out for good. If not, it has some more tries.
         """
-        self._end(flight)
-        if self.size is not None:
-            assert flight.stop is not None
-            self._missing.add(flight.position, flight.stop)
+        self._end(flight, now)
         if flight.source == UPSTREAM:
             fresh = UPSTREAM_TRIES if flight.position > flight.start else self._upstream_tries
             self._upstream_tries = 0 if final else fresh - 1
+        elif reason == "whole":
+            self.without_ranges = True
+        elif flight.via is Via.HOLDER and reason == "missing":
+            self._holders = [name for name in self._holders if name != flight.source]
+        elif reason == "busy" and not flight.for_others:
+            self._busy[flight.source] = now + BUSY_S
         else:
-            self.drop(flight.source)
+            if reason in ("unable", "limited"):
+                self._unable[flight.source] = now + UNABLE_S
+            passing = {"busy": FULL_S, "unable": UNABLE_S, "limited": UNABLE_S, "unknown": math.inf, "missing": math.inf}
+            self._out[flight.source] = now + passing.get(reason, FAILED_S)
 
-    def drop(self, source: str) -> None:
-        """Ask a holder no more; what it has on its way may still land."""
-        if source in self._sources:
-            self._sources.remove(source)
+    def again(self, rows: Iterable[Row]) -> None:
+        """Have bytes brought once more, without those whose word they were."""
+        self._upstream_tries = max(self._upstream_tries, self._upstream)
+        for row in rows:
+            if row.maker != UPSTREAM:
+                self._avoid.setdefault(row.maker, RangeSet()).add(row.start, row.stop)
+            if row in self.provenance:
+                self.provenance.remove(row)
 
     def halt(self) -> None:
         """Ask nobody more; what is on its way may still land."""
-        self._sources.clear()
+        self._holders.clear()
         self._upstream_tries = 0
+        self._out.update(dict.fromkeys(self.ring.members, math.inf))
 
-    def _end(self, flight: Flight) -> None:
-        self._flights.remove(flight)
-        if flight.position > flight.start:
-            self.provenance.append((flight.start, flight.position, flight.source))
+    # What to do.
 
-    def _usable(self) -> list[str]:
-        return [*self._sources, *([UPSTREAM] if self._upstream_tries > 0 else [])]
+    def next(self, wants: Wants, up: Collection[str], serving: Collection[str], now: float) -> list[Flight]:
+        """The requests to make now.
 
-    def _next(self) -> Flight | None:
-        if self.size is None:
-            # One request tells the size: the first mebibyte from a holder, or all there is from upstream.
-            if self._flights or not self._usable():
-                return None
-            source = self._usable()[0]
-            return Flight(source, 0, None if source == UPSTREAM else MEBIBYTE)
-        busy = [flight.source for flight in self._flights]
-        for source in sorted(self._sources, key=busy.count):
-            if busy.count(source) < LANES and (flight := self._take(source)) is not None:
-                return flight
-        if self._upstream_tries > 0 and UPSTREAM not in busy:
-            return self._take(UPSTREAM)
-        return None
-
-    def _take(self, source: str) -> Flight | None:
-        """Cut the next bytes that a source is to bring out of what is missing."""
-        for start, stop in self._allowed(source):
-            if source != UPSTREAM:
-                assert self.size is not None
-                unit = piece_size(self.size)
-                stop = min(stop, (start // unit + 1) * unit)
-            self._missing.remove(start, stop)
-            return Flight(source, start, stop)
-        return None
-
-    def _allowed(self, source: str) -> RangeSet:
-        """The missing bytes that are a source's to bring.
-
-        A holder may bring all but those it may have lied about; upstream brings what no holder is left for.
+        Args:
+            wants: what is to be brought.
+            up: names of members that are believed to be up, this node included.
+            serving: those of them that do not decline to serve as homes.
+            now: monotonic seconds.
         """
-        if source != UPSTREAM:
-            return self._missing - self._avoid.get(source, RangeSet())
-        left = self._missing
-        for holder in self._sources:
-            left = left - self._allowed(holder)
-        return left
+        self._up, self._serving = up, serving
+        launched: list[Flight] = []
+        if self.size is None:
+            first = self._first(wants, now)
+            return [self._launch(first)] if first is not None else []
+        here = wants.present | self._flying(direct=True)
+        self._gaps = wants.relayed - here
+        for start, stop in self._pieces(self._gaps):
+            if not here.covers(start, stop) and (flight := self._direct(start, stop, now, own=False)) is not None:
+                launched.append(self._launch(flight))
+                here.add(flight.start, flight.stop or self.size)
+        here = wants.present | self._flying()
+        self._gaps = wants.own - here
+        for start, stop in self._in_order(wants.heads):
+            if sum(flight.own for flight in self.flights) >= self.window:
+                break
+            if not here.covers(start, stop) and (flight := self._choose(start, stop, now)) is not None:
+                launched.append(self._launch(flight))
+                here.add(flight.start, flight.stop or self.size)
+        if (late := self._late(now, at_the_end=not launched)) is not None:
+            launched.append(self._launch(late))
+        return launched
+
+    @property
+    def window(self) -> int:
+        """How many pieces are asked for at once for this node itself."""
+        return min(max(len(self.ring), LANES * len(self._holders), WINDOW_MIN), WINDOW_MAX)
+
+    def again_at(self) -> float | None:
+        """When a holder that is busy now may be asked again; None if there is none."""
+        return min((self._out[name] for name in self._holders if self._out.get(name, math.inf) < math.inf), default=None)
+
+    def superfluous(self, present: RangeSet) -> list[Flight]:
+        """Flights of which all has arrived otherwise."""
+        return [f for f in self.flights if f.stop is not None and f.position < f.stop and present.covers(f.position, f.stop)]
+
+    def elsewhere(self) -> bool:
+        """Whether what others ask of this node as a home is another's to bring: upstream has no ranges."""
+        return self.without_ranges and next((name for name in self.ring.members if name in self._serving), self._me) != self._me
+
+    def makers(self, start: int, stop: int) -> list[Row]:
+        """The rows that have bytes of a range."""
+        return [row for row in self.provenance if row.start < stop and start < row.stop]
+
+    # Which source.
+
+    def _first(self, wants: Wants, now: float) -> Flight | None:
+        """One request tells the size. What others ask for does not wait for another node's answer."""
+        direct = any(flight.via is not Via.HOME for flight in self.flights)
+        if wants.relayed and not direct:
+            (start, stop), *_ = wants.relayed
+            return self._direct(start, None if self._at_once else stop, now, own=False)
+        if wants.own and not self.flights:
+            return self._choose(0, None if self._at_once else MEBIBYTE, now)
+        return None
+
+    def _choose(self, start: int, stop: int | None, now: float) -> Flight | None:
+        """A flight for this node's own readers, or None if all who can bring it have enough to do."""
+        holders = self._able(self._holders, start, now)
+        free = [name for name in holders if self._busy.get(name, 0.0) <= now]
+        if free:
+            best = self._least_loaded(free, LANES)
+            return Flight(best, Via.HOLDER, start, stop, now, avoid=self._avoided(start)) if best is not None else None
+        for home in self._homes(self._piece(start), now):
+            if home == self._me or sum(until > now for until in self._unable.values()) >= UNABLE_MAX:
+                break
+            if self._able([home], start, now):
+                if self._count(home) >= HOME_LANES:
+                    return None
+                return Flight(home, Via.HOME, start, stop, now, avoid=self._avoided(start))
+        return self._direct(start, stop, now)
+
+    def _direct(self, start: int, stop: int | None, now: float, *, own: bool = True) -> Flight | None:
+        """A flight that waits for no other node's: from a holder or from upstream."""
+        holders = self._able(self._holders, start, now)
+        if holders:
+            best = self._least_loaded(holders, LANES if own else HOME_LANES)
+            if best is None:
+                return None
+            return Flight(best, Via.HOLDER, start, stop, now, own, for_others=True, avoid=self._avoided(start))
+        if self._upstream_tries <= 0 or self._count(UPSTREAM) >= (1 if self.without_ranges else UPSTREAM_LANES):
+            return None
+        if self._alone(now):
+            stop = self._end_of_gap(start, stop)
+        return Flight(UPSTREAM, Via.UPSTREAM, start, stop, now, own)
+
+    def _homes(self, piece: int, now: float) -> Iterator[str]:
+        """The homes of a piece that serve, in order; slow ones, as far as this node has measured, come last."""
+        order = [name for name in (self.ring.members if self.without_ranges else self.ring.homes(piece))]
+        order = [name for name in order if name in self._serving]
+        slow = [name for name in order if name != self._me and self._is_slow(name, now)]
+        yield from (name for name in order if name not in slow)
+        yield from slow
+
+    def _is_slow(self, name: str, now: float) -> bool:
+        share = self._pace.share(name, self.ring.members, now)
+        return share is not None and share < SLOW
+
+    def _alone(self, now: float) -> bool:
+        """Whether no other home is left, so that what is missing need not be cut into pieces."""
+        return self.without_ranges or not any(
+            name != self._me and name in self._serving and self._out.get(name, 0.0) <= now for name in self.ring.members
+        )
+
+    def _able(self, names: Iterable[str], start: int, now: float) -> list[str]:
+        """Those of some members that may be asked for what begins at `start`."""
+        return [
+            name
+            for name in names
+            if name in self._up
+            and self._out.get(name, 0.0) <= now
+            and not (name in self._avoid and self._avoid[name].front(start) > start)
+        ]
+
+    def _avoided(self, start: int) -> tuple[str, ...]:
+        return tuple(name for name, ranges in self._avoid.items() if ranges.front(start) > start)
+
+    def _least_loaded(self, names: Sequence[str], lanes: int) -> str | None:
+        """The member that promises to be done first with one piece more, if any has a lane free."""
+        free = [name for name in names if self._count(name) < lanes]
+        count = piece_size(self.size or MEBIBYTE)
+        return min(free, key=lambda name: self._pace.expected_s(name, (self._count(name) + 1) * count), default=None)
+
+    def _late(self, now: float, *, at_the_end: bool) -> Flight | None:
+        """A second request for the piece that is latest, if one is."""
+        factor = _LATE_AT_THE_END if at_the_end else _LATE
+        latest: tuple[float, Flight] | None = None
+        for flight in self.flights:
+            assert flight.stop is not None
+            if now - flight.began_at < LATE_S or flight.position >= flight.stop or self._has_twin(flight):
+                continue
+            rate = max(flight.rate(now), 1.0)
+            remaining_s = (flight.stop - flight.position) / rate
+            typical = self._typical(flight, now)
+            if typical is None or rate * factor > typical or remaining_s < LATE_S / 2:
+                continue
+            if latest is None or remaining_s > latest[0]:
+                latest = remaining_s, flight
+        return self._second(latest[1], now) if latest is not None else None
+
+    def _typical(self, flight: Flight, now: float) -> float | None:
+        """What a flight by the same way brings, in bytes per second."""
+        others = [f.rate(now) for f in self.flights if f is not flight and f.via is flight.via and now - f.began_at > LATE_S / 2]
+        rates = [*self._past[flight.via], *others]
+        return statistics.median(rates) if len(rates) > 1 else None
+
+    def _second(self, flight: Flight, now: float) -> Flight | None:
+        """The same bytes from another source. For what upstream sends only holders are an alternative."""
+        assert flight.stop is not None
+        start, stop = flight.position, flight.stop
+        holders = [name for name in self._able(self._holders, start, now) if name != flight.source]
+        if (holder := self._least_loaded(holders, HOME_LANES)) is not None:
+            return Flight(holder, Via.HOLDER, start, stop, now, flight.own, True, flight.avoid)
+        if flight.via is not Via.HOME:
+            return None
+        for home in self._homes(self._piece(start), now):
+            if home == self._me:
+                return self._direct(start, stop, now)
+            if home != flight.source and self._able([home], start, now) and self._count(home) < HOME_LANES:
+                return Flight(home, Via.HOME, start, stop, now, avoid=flight.avoid)
+        return None
+
+    def _has_twin(self, flight: Flight) -> bool:
+        assert flight.stop is not None
+        return any(
+            other is not flight and other.stop is not None and other.start < flight.stop and flight.start < other.stop
+            for other in self.flights
+        )
+
+    # Arithmetic.
+
+    def _count(self, source: str) -> int:
+        return sum(flight.source == source for flight in self.flights)
+
+    def _piece(self, start: int) -> int:
+        return start // piece_size(self.size) if self.size is not None else 0
+
+    def _flying(self, *, direct: bool = False) -> RangeSet:
+        """What is on its way; `direct`: without waiting for another node's flight."""
+        flights = (f for f in self.flights if f.stop is not None and not (direct and f.via is Via.HOME))
+        return RangeSet(*((f.position, f.stop) for f in flights if f.stop is not None))
+
+    def _pieces(self, gaps: RangeSet, start: int = 0) -> Iterator[tuple[int, int]]:
+        """Cut what is missing from `start` on at the pieces' bounds."""
+        assert self.size is not None
+        unit = piece_size(self.size)
+        for gap, stop in gaps:
+            at = max(gap, start)
+            while at < stop:
+                end = min(stop, (at // unit + 1) * unit)
+                yield at, end
+                at = end
+
+    def _in_order(self, heads: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """First what each waiting reader waits for, then all the rest."""
+        for head in heads:
+            yield from (piece for piece in self._pieces(self._gaps, head) if piece[0] <= head < piece[1])
+        if heads:
+            yield from self._pieces(self._gaps, min(heads))
+        yield from self._pieces(self._gaps)
+
+    def _end_of_gap(self, start: int, stop: int | None) -> int | None:
+        """How far a run from `start` may go: to the next bytes that are here or on their way."""
+        if self.size is None or stop is None:
+            return None
+        return max(stop, self._gaps.front(start))
+
+    def _launch(self, flight: Flight) -> Flight:
+        self.flights.append(flight)
+        return flight
+
+    def _end(self, flight: Flight, now: float) -> None:
+        self.flights.remove(flight)
+        count = flight.position - flight.start
+        if count:
+            maker = flight.origin if flight.origin not in (None, UPSTREAM) else flight.source
+            assert maker is not None
+            self.provenance.append(Row(flight.start, flight.position, flight.source, maker))
+        if flight.source != UPSTREAM and (count or now - flight.began_at > LATE_S):
+            latency_s = (flight.first_at or now) - flight.began_at
+            self._pace.landed(
+                flight.source, count, now - flight.began_at, latency_s, now, home=flight.via is Via.HOME
+            )

@@ -108,6 +108,20 @@ class RangeSet:
             difference.remove(start, stop)
         return difference
 
+    def __or__(self, other: "RangeSet") -> "RangeSet":
+        union = RangeSet()
+        union._ranges = list(self._ranges)
+        for start, stop in other:
+            union.add(start, stop)
+        return union
+
+    def __and__(self, other: "RangeSet") -> "RangeSet":
+        return self - (self - other)
+
+    def covers(self, start: int, stop: int) -> bool:
+        """Whether all of `[start, stop)` is in the set."""
+        return start >= stop or self.front(start) >= stop
+
     def front(self, offset: int) -> int:
         """The end of the contiguous bytes from `offset` on; `offset` itself where that byte is not in the set."""
         for a, b in self._ranges:

@@ -50,6 +50,21 @@ class Standing:
     flapping: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A member's place among the homes.
+
+    Args:
+        peer: who.
+        home: whether it has a place on rings that are made now.
+        declines: whether it says itself that it does not serve as a home, so that it is not asked on older rings either.
+    """
+
+    peer: Peer
+    home: bool
+    declines: bool = False
+
+
 class Router(Protocol):
     """Finds members that may hold a key, and tells them what this node holds."""
 
@@ -75,6 +90,14 @@ class Router(Protocol):
 
     def members(self) -> Sequence[Peer]:
         """All other nodes that are believed to be up."""
+        ...
+
+    def seats(self) -> Sequence[Seat]:
+        """This node, all members that are believed to be up, and those that failed lately, which keep their places."""
+        ...
+
+    def volunteer(self, willing: bool) -> None:
+        """Say whether this node serves as a home; the others learn of it within a moment."""
         ...
 
     def standings(self) -> Sequence[Standing]:

@@ -1,26 +1,52 @@
 """The spool: a blob that is still arriving, and everybody who reads it meanwhile.
 
 Bytes are written where they belong, in any order. Readers follow the contiguous bytes from where they are, however many
-they are and whenever they came. sha256 runs along the front, in a thread. The last piece is given to nobody before the
-digest is right: a reader sees a short read, never a complete corrupt blob.
+they are and whenever they came. sha256 runs along the front, in a thread. A client gets the last piece only when the
+digest is right: it sees a short read, never a complete corrupt blob. Other members get every byte as it comes, for they
+check the whole themselves.
 
-A spool is told (`begin`, `write`, `doubt`, `finish`, `fail`) by one fetch, and asked (`known_size`, `extents`) by many
+The file is the cache's, or, where that has no room, one in memory that holds a bounded part: what nobody needs any more
+is let go, and brought again should somebody come back to it.
+
+A spool is told (`begin`, `arrived`, `doubt`, `finish`, `fail`) by one fetch, and asked (`known_size`, `extents`) by many
 readers, all on one event loop.
 """
 
 import asyncio
 import hashlib
+import mmap
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass
 
 from .content import Content
 from .errors import MirrorError, SourceError
+from .homes import piece_size
 from .pagecache import in_thread
-from .plan import piece_size
 from .ranges import RangeSet
 
 _HASH_BYTES = 4 * 1024 * 1024
 _BLOCK_BYTES = 1024 * 1024
+_WINDOW_PIECES = 8
+WINDOW_BYTES = 32 * 1024 * 1024
+"""What a spool in memory holds, or eight pieces where that is more."""
+
+
+@dataclass(slots=True, eq=False)
+class Reader:
+    """Somebody who follows a part of the blob.
+
+    Args:
+        position: what comes next.
+        stop: end of what is wanted.
+        relayed: whether it is another member, which asks this node as a home.
+        waiting: whether it waits for what comes next.
+    """
+
+    position: int
+    stop: int
+    relayed: bool
+    waiting: bool = False
 
 
 class Spool:
@@ -34,37 +60,98 @@ class Spool:
         self.content = content
         self.size: int | None = None
         self.complete = False
-        self.readers = 0
+        self.own, self.relayed = 0, 0
+        """How many have joined: on this node, and on others."""
+        self.wanted = False
+        """Whether anybody on this node ever joined, so that all of it is to come."""
+        self.hint = (0, 1)
+        """What other members are going to ask for, while the size is not known."""
         self.idle = asyncio.Event()
         """Set while nobody reads."""
         self.idle.set()
+        self.present = RangeSet()
+        self.trimmed = False
+        """Whether something was let go, so that who begins anew cannot be told by this spool's hash what is right."""
         self._fd = -1
         self._failure: MirrorError | None = None
-        self._present = RangeSet()
         self._replaced = RangeSet()
         self._turn = asyncio.Event()
+        self._readers: set[Reader] = set()
+        self._hashed = 0
+        self._hashing = RangeSet()
+        self._prefix: tuple[int, hashlib._Hash] | None = None
+        self._memory: mmap.mmap | None = None
+        self._on_change: Callable[[], None] = lambda: None
 
-    def begin(self, fd: int, size: int) -> None:
-        """Take the file that the bytes go to, open for reading and writing; the spool closes it."""
+    def watch(self, on_change: Callable[[], None]) -> None:
+        """Have the fetch called whenever readers come, go or move on."""
+        self._on_change = on_change
+
+    def begin(self, fd: int, size: int, *, bounded: bool = False) -> None:
+        """Take the file that the bytes go to, open for reading and writing; the spool closes it.
+
+        Args:
+            fd: the file.
+            size: of the blob, in bytes.
+            bounded: whether it is one in memory of which only a part may be filled.
+        """
         self._fd, self.size = fd, size
+        if bounded and size:
+            self._memory = mmap.mmap(fd, size)
         self._change()
 
-    async def write(self, offset: int, chunks: Sequence[bytes]) -> None:
-        """Put bytes where they belong; on return readers can have them."""
-        await in_thread(_write_all, self._fd, chunks, offset)
-        self._present.add(offset, offset + sum(map(len, chunks)))
+    def arrived(self, start: int, stop: int) -> None:
+        """Note that bytes are in the file: readers can have them."""
+        self.present.add(start, stop)
+        self._trim()
         self._change()
 
-    async def hash(self) -> str:
-        """Follow the front to the end; return the hexadecimal sha256 of the whole."""
+    async def resume(self, prefixes: Sequence[bytes]) -> int:
+        """Take over what an earlier fetch left in the file, as far as it can be shown to be what that had written.
+
+        Args:
+            prefixes: for each piece, in order, the sha256 of everything up to its end.
+
+        Returns:
+            The end of what is good.
+        """
+        assert self.size is not None
+        unit, sha256, good = piece_size(self.size), hashlib.sha256(), 0
+        for number, expected in enumerate(prefixes):
+            stop = min((number + 1) * unit, self.size)
+            further = sha256.copy()
+            await in_thread(_hash_range, further, self._fd, good, stop)
+            if further.digest() != expected:
+                break
+            sha256, good = further, stop
+        self._prefix = good, sha256
+        if good:
+            self.arrived(0, good)
+        return good
+
+    async def hash(self, passed: Callable[[bytes], None] | None = None) -> str:
+        """Follow the front to the end; return the hexadecimal sha256 of the whole.
+
+        Args:
+            passed: is told the sha256 of everything up to the end of each piece, in order, those that `resume` took
+                over left out.
+        """
         size = await self.known_size()
-        sha256 = hashlib.sha256()
-        hashed = 0
-        while hashed < size:
-            stop = min(self._present.front(hashed), hashed + _HASH_BYTES)
-            if stop > hashed:
-                await in_thread(_hash_range, sha256, self._fd, hashed, stop)
-                hashed = stop
+        unit = piece_size(size)
+        self._hashed, sha256 = self._prefix or (0, hashlib.sha256())
+        self._prefix = None
+        while self._hashed < size:
+            stop = min(self.present.front(self._hashed), self._hashed + _HASH_BYTES)
+            if stop > self._hashed:
+                self._hashing = RangeSet((self._hashed, stop))
+                prefixes = await in_thread(_hash_pieces, sha256, self._fd, self._hashed, stop, unit)
+                self._hashed = stop
+                if passed is not None:
+                    for prefix in prefixes:
+                        passed(prefix)
+                if self.bounded:
+                    self._trim()
+                    self._on_change()
             else:
                 await self._turn.wait()
         return sha256.hexdigest()
@@ -84,7 +171,7 @@ class Spool:
 
     def doubt(self, start: int, stop: int) -> None:
         """Take bytes back that may be wrong: they are to be written once more."""
-        self._present.remove(start, stop)
+        self.present.remove(start, stop)
 
     def replaced(self, start: int, stop: int) -> None:
         """Bytes turned out wrong and were replaced: whoever has already read them is let go with a short read."""
@@ -103,25 +190,75 @@ class Spool:
 
     def close(self) -> None:
         """Give the file back, when the fetch has ended and nobody reads."""
+        if self._memory is not None:
+            self._memory.close()
+            self._memory = None
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
-    def join(self) -> None:
+    def join(self, *, relayed: bool = False) -> None:
         """Count a reader in, so that the fetch goes on and the file stays open."""
-        self.readers += 1
+        if relayed:
+            self.relayed += 1
+        else:
+            self.own += 1
+            self.wanted = True
         self.idle.clear()
+        self._on_change()
 
-    def leave(self) -> None:
+    def leave(self, *, relayed: bool = False) -> None:
         """Count a reader out."""
-        self.readers -= 1
+        if relayed:
+            self.relayed -= 1
+        else:
+            self.own -= 1
         if not self.readers:
             self.idle.set()
+        self._on_change()
+
+    @property
+    def readers(self) -> int:
+        """How many have joined."""
+        return self.own + self.relayed
+
+    @property
+    def bounded(self) -> bool:
+        """Whether only a part of it is held, in memory."""
+        return self._memory is not None
 
     @property
     def fd(self) -> int:
         """The file, for a reader that has joined."""
         return self._fd
+
+    # What is to be brought.
+
+    def own_wants(self) -> RangeSet:
+        """What readers on this node need: all of it, or where little can be held, what is next."""
+        if self.size is None:
+            return RangeSet((0, 1)) if self.own else RangeSet()
+        if not self.bounded:
+            return RangeSet((0, self.size)) if self.wanted else RangeSet()
+        own = [reader for reader in self._readers if not reader.relayed]
+        needed = [(reader.position, reader.stop) for reader in own]
+        if any(reader.stop > self._withheld() for reader in own):
+            needed.append((self._hashed, self.size))
+        unit = piece_size(self.size)
+        ahead = max(unit, self._window() // (2 * max(len(needed), 1)))
+        return RangeSet(*((start, min(stop, (start + ahead) // unit * unit + unit)) for start, stop in needed))
+
+    def relayed_wants(self) -> RangeSet:
+        """What other members wait for."""
+        if self.size is None:
+            return RangeSet(self.hint) if self.relayed else RangeSet()
+        return RangeSet(*((reader.position, reader.stop) for reader in self._readers if reader.relayed))
+
+    def heads(self) -> list[int]:
+        """Where readers of this node wait."""
+        return sorted({reader.position for reader in self._readers if reader.waiting and not reader.relayed})
+
+    # For readers.
 
     async def known_size(self) -> int:
         """Wait until the size is known; raise the failure if it never will be."""
@@ -138,7 +275,7 @@ class Spool:
                 raise self._failure
             await self._turn.wait()
 
-    async def extents(self, start: int, stop: int) -> AsyncIterator[tuple[int, int]]:
+    async def extents(self, start: int, stop: int, *, relayed: bool = False) -> AsyncGenerator[tuple[int, int], None]:
         """Follow `[start, stop)` as it arrives.
 
         Yields:
@@ -148,21 +285,62 @@ class Spool:
             MirrorError: the rest will not come, or what this reader has got turned out wrong.
         """
         assert self.size is not None
-        withheld = (max(self.size - 1, 0) // (unit := piece_size(self.size))) * unit
-        position = start
-        while position < stop:
-            if any(a < position and start < b for a, b in self._replaced):
-                raise SourceError("wrong", f"{self.content.digest}: bytes already sent were wrong")
-            front = min(self._present.front(position), stop)
-            if not self.complete:
-                front = min(front, withheld)
-            if front > position:
-                yield position, front - position
-                position = front
-            elif self._failure is not None:
-                raise self._failure
-            else:
-                await self._turn.wait()
+        unit = piece_size(self.size)
+        reader = Reader(start, stop, relayed, waiting=self.present.front(start) == start)
+        self._readers.add(reader)
+        self._on_change()
+        try:
+            while reader.position < stop:
+                if any(a < reader.position and start < b for a, b in self._replaced):
+                    raise SourceError("wrong", f"{self.content.digest}: bytes already sent were wrong")
+                front = min(self.present.front(reader.position), stop)
+                if not self.complete and not relayed:
+                    front = min(front, self._withheld())
+                if self.bounded:  # no further than what is surely kept until it has been read
+                    front = min(front, (reader.position // unit + 1) * unit)
+                if front > reader.position:
+                    yield reader.position, front - reader.position
+                    reader.position = front
+                    if self.bounded:
+                        self._on_change()
+                elif self._failure is not None:
+                    raise self._failure
+                else:
+                    reader.waiting = True
+                    await self._turn.wait()
+                    reader.waiting = False
+        finally:
+            self._readers.discard(reader)
+            self._on_change()
+
+    def _withheld(self) -> int:
+        """Where the last piece begins."""
+        assert self.size is not None
+        return (max(self.size - 1, 0) // (unit := piece_size(self.size))) * unit
+
+    # The bound of what is in memory.
+
+    def _window(self) -> int:
+        assert self.size is not None
+        return max(WINDOW_BYTES, _WINDOW_PIECES * piece_size(self.size))
+
+    def _trim(self) -> None:
+        """Let go of what nobody needs, lowest first, until the bound holds; what is needed is bounded by itself."""
+        if self._memory is None or self.size is None:
+            return
+        excess = len(self.present) - self._window()
+        if excess <= 0:
+            return
+        needed = self.own_wants() | self.relayed_wants() | self._hashing
+        unit = piece_size(self.size)
+        for start, stop in list(self.present - needed):
+            first, last = -(-start // unit) * unit, stop if stop == self.size else stop // unit * unit
+            last = min(last, first + -(-excess // unit) * unit)
+            if first < last and excess > 0:
+                self._memory.madvise(mmap.MADV_REMOVE, first, last - first)
+                self.present.remove(first, last)
+                self.trimmed = True
+                excess -= last - first
 
     def _change(self) -> None:
         """Wake everybody who waits for something to be different."""
@@ -170,13 +348,16 @@ class Spool:
         self._turn = asyncio.Event()
 
 
-def _write_all(fd: int, chunks: Sequence[bytes], offset: int) -> None:
-    written = os.pwritev(fd, chunks, offset)
-    if written < sum(map(len, chunks)):  # a signal, or the disk is nearly full: the plain way tells
-        rest = b"".join(chunks)[written:]
-        while rest:
-            count = os.pwrite(fd, rest, offset + written)
-            rest, written = rest[count:], written + count
+def _hash_pieces(sha256: "hashlib._Hash", fd: int, start: int, stop: int, unit: int) -> list[bytes]:
+    """Hash a range; return the sha256 of everything so far at each end of a piece in it."""
+    prefixes = []
+    while start < stop:
+        end = min((start // unit + 1) * unit, stop)
+        _hash_range(sha256, fd, start, end)
+        if end % unit == 0:
+            prefixes.append(sha256.digest())
+        start = end
+    return prefixes
 
 
 def _hash_range(sha256: "hashlib._Hash", fd: int, start: int, stop: int) -> None:

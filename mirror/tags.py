@@ -1,15 +1,16 @@
 """What a tag means now. A digest never changes, a tag does.
 
-Upstream says, by HEAD, which Docker Hub does not count as a pull, and at most once per freshness time. Where upstream
-cannot be reached, the newest answer that any member knows is good enough; where it knows no such tag, an image that was
+Upstream says, by HEAD, which Docker Hub does not count as a pull, and at most once per freshness time for the whole
+cluster: it is asked by the tag's home, and all others ask that, or the next should it fail. Where upstream cannot be reached, the newest answer that any member knows is good enough; where it knows no such tag, an image that was
 tagged or imported by hand in some member's runtime is.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from .digest import Digest
 from .errors import (
@@ -30,12 +31,15 @@ from .stores import Tag
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 FRESH_S = 60.0
 """For so long an answer of upstream is believed without asking again."""
 
 _DOWN_S = 15.0
 """For so long a registry that could not be reached is not asked again: its timeout is paid once, not by every pull."""
 _PEERS_MAX = 8
+_HOMES_MAX = 3
 _UNREACHABLE = ("connect", "timeout", "stalled")
 
 
@@ -64,6 +68,7 @@ class Tags:
         self._holdings = holdings
         self._fetcher = fetcher
         self._resolutions: dict[Reference, asyncio.Task[Answer]] = {}
+        self._checks: dict[Reference, asyncio.Task[Tag]] = {}
         self._down: dict[str, tuple[float, UpstreamError]] = {}
 
     async def resolve(self, reference: Reference) -> Answer:
@@ -72,14 +77,26 @@ class Tags:
         Raises:
             OciError: nobody knows it, or nobody who may know can be asked.
         """
-        known = self._fetcher.cache.tag(reference)
-        if known is not None and 0 <= time.time() - known.checked_at < FRESH_S:
+        known = self._fresh(reference)
+        if known is not None:
             return Answer(known)
-        resolution = self._resolutions.get(reference)
-        if resolution is None:
-            resolution = self._resolutions[reference] = asyncio.create_task(self._resolve(reference))
-            resolution.add_done_callback(lambda ended: self._ended(reference, ended))
-        return await asyncio.shield(resolution)
+        return await self._once(self._resolutions, reference, self._resolve)
+
+    async def check(self, reference: Reference) -> Tag:
+        """What upstream says of a tag, asked for another member, which takes this node for the tag's home.
+
+        Raises:
+            UpstreamError: upstream does not say, or says that there is no such tag.
+        """
+        known = self._fresh(reference)
+        if known is not None:
+            return known
+        return await self._once(self._checks, reference, self._check_upstream)
+
+    def _fresh(self, reference: Reference) -> Tag | None:
+        """What upstream said just now, to this node or another."""
+        known = self._fetcher.cache.tag(reference)
+        return known if known is not None and 0 <= time.time() - known.checked_at < FRESH_S else None
 
     def local(self, reference: Reference) -> Tag | None:
         """What this node knows by itself."""
@@ -88,28 +105,63 @@ class Tags:
     async def members(self, reference: Reference) -> list[tuple[Peer, Tag]]:
         """Ask the members that may know a tag what they know."""
         peers = self._fetcher.usable(self._fetcher.router.locate(reference.key))[:_PEERS_MAX]
-        answers = await asyncio.gather(*(self._ask(peer, reference) for peer in peers))
+        answers = await asyncio.gather(*(self._ask_member(peer, reference) for peer in peers))
         return [(peer, tag) for peer, tag in zip(peers, answers, strict=True) if tag is not None]
 
     async def close(self) -> None:
         """Give up what is under way."""
-        tasks = list(self._resolutions.values())
+        tasks = [*self._resolutions.values(), *self._checks.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _ended(self, reference: Reference, resolution: asyncio.Task[Answer]) -> None:
-        del self._resolutions[reference]
-        if not resolution.cancelled():
-            resolution.exception()  # whoever asked may have gone meanwhile: then nobody else looks at it
+    async def _once(
+        self,
+        running: dict[Reference, asyncio.Task[T]],
+        reference: Reference,
+        work: Callable[[Reference], Coroutine[Any, Any, T]],
+    ) -> T:
+        """Do something for a reference, or wait for it where it is being done."""
+        task = running.get(reference)
+        if task is None:
+            task = running[reference] = asyncio.create_task(work(reference))
+            task.add_done_callback(lambda ended: _ended(running, reference, ended))
+        return await asyncio.shield(task)
 
     async def _resolve(self, reference: Reference) -> Answer:
         try:
-            tag = Tag(await self._ask_upstream(reference), time.time(), "upstream")
+            tag = await self._ask_homes(reference)
+            if tag is None:
+                return Answer(await self._once(self._checks, reference, self._check_upstream))
         except UpstreamError as error:
             return await self._resolve_without_upstream(reference, error)
         await self._fetcher.cache.put_tag(reference, tag)
         return Answer(tag)
+
+    async def _ask_homes(self, reference: Reference) -> Tag | None:
+        """Ask the tag's homes, one after the other, as far as they come before this node.
+
+        Raises:
+            UpstreamUnknown: a home says that upstream has no such tag.
+        """
+        for peer in self._fetcher.homes(reference.key)[:_HOMES_MAX]:
+            try:
+                tag = await self._fetcher.peers.tag(peer, reference, home=True)
+            except PeerError as error:
+                self._fetcher.failed(peer.name, error)
+                if error.reason == "unknown" and not self._fetcher.upstream.has_password(reference.repository):
+                    raise UpstreamUnknown(f"{reference.repository.registry} has no such tag, says {peer.name}") from error
+                if error.reason == "unable":  # it waited for upstream in vain: this node tries once, not all after another
+                    return None
+                continue
+            if tag.authority == "upstream":
+                return tag
+        return None
+
+    async def _check_upstream(self, reference: Reference) -> Tag:
+        tag = Tag(await self._ask_upstream(reference), time.time(), "upstream")
+        await self._fetcher.cache.put_tag(reference, tag)
+        return tag
 
     async def _ask_upstream(self, reference: Reference) -> Digest:
         registry = reference.repository.registry
@@ -135,12 +187,19 @@ class Tags:
         log.info("tag %s: %s by %s, for upstream: %s", reference, newest.digest, newest.authority, error)
         return Answer(newest, f"{_age(time.time() - newest.checked_at)} old answer of a member: {error}")
 
-    async def _ask(self, peer: Peer, reference: Reference) -> Tag | None:
+    async def _ask_member(self, peer: Peer, reference: Reference) -> Tag | None:
         try:
             return await self._fetcher.peers.tag(peer, reference)
         except PeerError as error:
-            self._fetcher.failed(peer.name, error)
+            if error.reason != "missing":
+                self._fetcher.failed(peer.name, error)
             return None
+
+
+def _ended(running: dict[Reference, asyncio.Task[T]], reference: Reference, task: asyncio.Task[T]) -> None:
+    del running[reference]
+    if not task.cancelled():
+        task.exception()  # whoever asked may have gone meanwhile: then nobody else looks at it
 
 
 def _newest(tags: Iterable[Tag]) -> Tag | None:

@@ -8,15 +8,16 @@ from prometheus_client import Counter
 from starlette.types import Receive, Scope, Send
 
 from ..digest import Digest
-from ..errors import OciError, RangeUnsatisfiable
+from ..errors import OciError, RangeUnsatisfiable, Refusal
+from ..peers import REASON_HEADER
 from ..ranges import parse_range
 from ..stores import Held
-from .blob import BlobResponse, Headers, StreamResponse, blob_headers
+from .blob import BlobResponse, Headers, blob_headers
 from .request import header
 
 OCTETS = "application/octet-stream"
 
-_API_VERSION = (b"docker-distribution-api-version", b"registry/2.0")
+API_VERSION = (b"docker-distribution-api-version", b"registry/2.0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,26 +50,9 @@ async def send_blob(scope: Scope, receive: Receive, send: Send, body: Body, serv
     wanted = requested_range(scope, body.size)
     start, stop = wanted or (0, body.size)
     status, headers = blob_headers(body.digest, OCTETS, body.size, wanted)
-    response = BlobResponse(status, [_API_VERSION, *headers], body.fd, body.extents(start, stop))
+    response = BlobResponse(status, [API_VERSION, *headers], body.fd, body.extents(start, stop))
     await response(scope, receive, send)
     served.inc(response.sent)
-
-
-async def send_stream(
-    scope: Scope,
-    receive: Receive,
-    send: Send,
-    digest: Digest,
-    size: int,
-    chunks: Callable[[int, int], AsyncIterable[bytes]],
-) -> int:
-    """Send a blob that is kept nowhere, or a range of it, as `chunks(start, stop)` brings it; return the bytes sent."""
-    wanted = requested_range(scope, size)
-    start, stop = wanted or (0, size)
-    status, headers = blob_headers(digest, OCTETS, size, wanted)
-    response = StreamResponse(status, [_API_VERSION, *headers], chunks(start, stop))
-    await response(scope, receive, send)
-    return response.sent
 
 
 async def send_content(scope: Scope, send: Send, digest: Digest, media_type: str, body: bytes, extra: Headers) -> None:
@@ -83,13 +67,13 @@ async def send_content(scope: Scope, send: Send, digest: Digest, media_type: str
     wanted = requested_range(scope, len(body))
     start, stop = wanted or (0, len(body))
     status, headers = blob_headers(digest, media_type, len(body), wanted)
-    await send({"type": "http.response.start", "status": status, "headers": [_API_VERSION, *headers, *extra]})
+    await send({"type": "http.response.start", "status": status, "headers": [API_VERSION, *headers, *extra]})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body[start:stop]})
 
 
 async def send_empty(send: Send, status: int, headers: Headers) -> None:
     """Send an answer without a body, as HEAD and 304 want it."""
-    await send({"type": "http.response.start", "status": status, "headers": [_API_VERSION, *headers]})
+    await send({"type": "http.response.start", "status": status, "headers": [API_VERSION, *headers]})
     await send({"type": "http.response.body", "body": b""})
 
 
@@ -97,7 +81,7 @@ async def send_json(scope: Scope, send: Send, status: int, document: object, ext
     """Send a small document; HEAD gets its headers alone."""
     body = json.dumps(document).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *(extra or ())]
-    await send({"type": "http.response.start", "status": status, "headers": [_API_VERSION, *headers]})
+    await send({"type": "http.response.start", "status": status, "headers": [API_VERSION, *headers]})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 
@@ -111,6 +95,8 @@ async def send_error(scope: Scope, send: Send, error: OciError) -> None:
         extra.append((b"content-range", b"bytes */%d" % error.size))
     if error.status == 405:
         extra.append((b"allow", b"GET, HEAD"))
+    if isinstance(error, Refusal):
+        extra.append((REASON_HEADER.lower().encode(), error.reason.encode()))
     document = {"errors": [{"code": error.code, "message": str(error), "detail": None}]}
     await send_json(scope, send, error.status, document, extra)
 

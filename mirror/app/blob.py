@@ -1,4 +1,4 @@
-"""Answers whose body is long: a file's bytes, whole or as they become ready, and streams that are kept nowhere.
+"""Answers whose body is long: a file's bytes, whole or as they become ready.
 
 The head goes before the first byte is waited for. When the client goes, the answer ends at once and quietly. When the
 rest will not come, it ends short of its Content-Length, with one line in the log: the server then closes the
@@ -132,27 +132,6 @@ class BlobResponse(LongResponse):
                 for start in range(offset, offset + count, _CHUNK_BYTES):
                     body = await read(self._fd, start, min(_CHUNK_BYTES, offset + count - start))
                     yield _body(body), len(body)
-
-
-class StreamResponse(LongResponse):
-    """Bytes that pass through.
-
-    Args:
-        status: of the answer.
-        headers: with lower-case names; a Content-Length among them.
-        chunks: the body. An exception of the mirror's in between means that the rest will not come.
-    """
-
-    def __init__(
-        self, status: int, headers: Sequence[tuple[bytes, bytes]], chunks: Iterable[bytes] | AsyncIterable[bytes]
-    ) -> None:
-        super().__init__(status, headers)
-        self._chunks = chunks
-
-    async def _parts(self, scope: Scope) -> AsyncGenerator[tuple[Message, int], None]:
-        async with contextlib.aclosing(_each(self._chunks)) as chunks:
-            async for chunk in chunks:
-                yield _body(chunk), len(chunk)
 
 
 def _body(content: bytes) -> Message:

@@ -6,22 +6,21 @@ alone, so that two nodes never send each other round in circles.
 """
 
 import logging
-from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
 from ..content import Content
 from ..digest import Digest
-from ..errors import BlobUnknown, ManifestUnknown, MirrorError, NoRoom, OciError, Unavailable
+from ..errors import BlobUnknown, ManifestUnknown, MirrorError, OciError, Unavailable
 from ..fetch import Fetcher
 from ..holdings import Holdings
 from ..manifests import Manifests
 from ..metrics import Metrics
 from ..reference import Reference
 from ..tags import Tags
-from .answers import OCTETS, Body, send_blob, send_content, send_empty, send_error, send_json, send_stream, warning
+from .answers import OCTETS, Body, send_blob, send_content, send_empty, send_error, send_json, warning
 from .blob import Headers, blob_headers
-from .request import Asked, hopped, parse
+from .request import Asked, header, hopped, parse
 
 log = logging.getLogger(__name__)
 
@@ -113,18 +112,12 @@ class ClientEndpoint:
 
     async def _fetch(self, scope: Scope, receive: Receive, send: Send, content: Content) -> None:
         """Send a blob that this node does not hold, while it arrives."""
-        try:
-            with self._fetcher.reading(content) as spool:
-                size = await spool.known_size()
-                self._count("blobs", "fetched")
-                body = Body(content.digest, size, spool.fd, spool.extents)
-                await send_blob(scope, receive, send, body, self._served)
-        except NoRoom as error:
-            log.warning("%s passes through without being kept: %s", content.digest, error)
-            size = await self._fetcher.size(content)
-            self._count("blobs", "passed")
-            chunks = partial(self._fetcher.passing, content, size)
-            self._served.inc(await send_stream(scope, receive, send, content.digest, size, chunks))
+        asked = header(scope, b"range")
+        with self._fetcher.reading(content, anew=asked is None or asked.startswith("bytes=0-")) as spool:
+            size = await spool.known_size()
+            self._count("blobs", "passed" if spool.bounded else "fetched")
+            body = Body(content.digest, size, spool.fd, spool.extents)
+            await send_blob(scope, receive, send, body, self._served)
 
     def _count(self, kind: str, outcome: str) -> None:
         self._metrics.requests.labels("client", kind, outcome).inc()

@@ -1,25 +1,54 @@
-"""The peer endpoint: what this node holds, for other nodes. Nothing is passed on, so no request goes in circles."""
+"""The peer endpoint: for other nodes, what this node holds, and what it is to bring as their home of it.
 
+What a member asks of it as a home is brought from a holder or from upstream, and streamed on while it arrives. Nothing
+is asked of another home on the way, so no request goes in circles.
+"""
+
+import contextlib
 import time
-from typing import TYPE_CHECKING
+from collections.abc import AsyncGenerator, AsyncIterable
 
 from starlette.datastructures import Headers as RequestHeaders
 from starlette.types import Receive, Scope, Send
 
 from ..auth import PeerAuth
 from ..digest import Digest
-from ..errors import BlobUnknown, ManifestUnknown, OciError, Unauthorized
+from ..errors import (
+    BlobUnknown,
+    ManifestUnknown,
+    MirrorError,
+    OciError,
+    Refusal,
+    Unauthorized,
+    UnknownUpstream,
+    UpstreamRateLimited,
+    UpstreamUnknown,
+)
+from ..fetch import Fetch, Fetcher
 from ..holdings import Holdings
+from ..homes import MEBIBYTE
 from ..manifests import Manifests
 from ..metrics import Metrics
-from ..peers import TAG_AGE_HEADER, TAG_AUTHORITY_HEADER
+from ..pace import Reports
+from ..peers import (
+    AVOID_HEADER,
+    HOME_HEADER,
+    NODE_HEADER,
+    ORIGIN_HEADER,
+    SHARE_HEADER,
+    TAG_AGE_HEADER,
+    TAG_AUTHORITY_HEADER,
+)
 from ..reference import Reference
+from ..stores import Held, Tag
 from ..tags import Tags
-from .answers import Body, send_blob, send_content, send_empty, send_error, send_json
+from .admission import Admission
+from .answers import API_VERSION, OCTETS, Body, requested_range, send_blob, send_content, send_empty, send_error, send_json
+from .blob import BlobResponse, Headers, blob_headers
 from .request import Asked, parse, target
 
-if TYPE_CHECKING:
-    from .blob import Headers
+_NAME_MAX = 128
+_ANY_SIZE = 1 << 62
 
 
 class PeerEndpoint:
@@ -27,32 +56,48 @@ class PeerEndpoint:
 
     Args:
         holdings: what this node's stores hold.
+        fetcher: brings what others ask of this node as a home.
         manifests: gives manifests by digest.
         tags: what this node knows of tags.
+        reports: hears what others find of this node's pace.
         auth: tells members from others, where the cluster has a key.
         metrics: counts.
     """
 
-    def __init__(self, holdings: Holdings, manifests: Manifests, tags: Tags, auth: PeerAuth, metrics: Metrics) -> None:
+    def __init__(  # noqa: PLR0913 - the parts of a node that other nodes see
+        self,
+        holdings: Holdings,
+        fetcher: Fetcher,
+        manifests: Manifests,
+        tags: Tags,
+        reports: Reports,
+        auth: PeerAuth,
+        metrics: Metrics,
+    ) -> None:
         self._holdings = holdings
+        self._fetcher = fetcher
         self._manifests = manifests
         self._tags = tags
+        self._reports = reports
         self._auth = auth
         self._metrics = metrics
         self._served = metrics.served_bytes.labels("peer")
+        self._admission = Admission()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; an error becomes an answer in the specification's form."""
         kind = "other"
+        headers = RequestHeaders(scope=scope)
         try:
-            if not self._auth.accepts(scope["method"], target(scope), RequestHeaders(scope=scope)):
+            if not self._auth.accepts(scope["method"], target(scope), headers):
                 raise Unauthorized("only members of the cluster may ask here: the request is not signed with its key")
+            self._hear(headers)
             asked = parse(scope)
             if asked is None:
                 await send_json(scope, send, 200, {})
             elif isinstance(asked.what, Reference):
                 kind = "tags"
-                await self._tag(scope, send, asked.what)
+                await self._tag(scope, send, asked.what, as_home=headers.get(HOME_HEADER) == "bring")
             else:
                 kind = asked.kind
                 await self._content(scope, receive, send, asked, asked.what)
@@ -60,9 +105,19 @@ class PeerEndpoint:
             self._count(kind, "missing" if error.status == 404 else "refused")
             await send_error(scope, send, error)
 
-    async def _tag(self, scope: Scope, send: Send, reference: Reference) -> None:
-        """Tell what this node knows of a tag; with the manifest, if it holds that."""
-        tag = self._tags.local(reference)
+    def _hear(self, headers: RequestHeaders) -> None:
+        """Take note of what the asking node finds of this one's pace."""
+        node, share = headers.get(NODE_HEADER, ""), headers.get(SHARE_HEADER)
+        if share is None or not 0 < len(node) <= _NAME_MAX:
+            return
+        try:
+            self._reports.heard(node, float(share), time.monotonic())
+        except ValueError:
+            return
+
+    async def _tag(self, scope: Scope, send: Send, reference: Reference, *, as_home: bool) -> None:
+        """Tell what this node knows of a tag; as a home what upstream says of it; with the manifest, if it holds that."""
+        tag = await self._checked(reference) if as_home else self._tags.local(reference)
         if tag is None:
             raise ManifestUnknown(f"this node does not know {reference}")
         self._count("tags", "held")
@@ -78,20 +133,128 @@ class PeerEndpoint:
             raise ManifestUnknown(f"this node does not hold {tag.digest}, which {reference} means")
         await send_content(scope, send, tag.digest, manifest.media_type, manifest.body, said)
 
+    async def _checked(self, reference: Reference) -> Tag:
+        try:
+            return await self._tags.check(reference)
+        except MirrorError as error:
+            raise _as_home(error) from error
+
     async def _content(self, scope: Scope, receive: Receive, send: Send, asked: Asked, digest: Digest) -> None:
+        headers = RequestHeaders(scope=scope)
+        as_home = headers.get(HOME_HEADER) == "bring"
         if asked.kind == "manifests":
-            manifest = self._manifests.held(digest)
-            if manifest is None:
-                raise ManifestUnknown(f"this node does not hold {digest}")
-            self._count("manifests", "held")
-            await send_content(scope, send, digest, manifest.media_type, manifest.body, [])
+            await self._manifest(scope, send, asked, digest, as_home=as_home)
             return
         held = self._holdings.open(digest)
-        if held is None:
+        if held is not None:
+            with held:
+                self._admit(digest, held, headers)
+                self._count("blobs", "held")
+                self._admission.transfers += 1
+                try:
+                    await send_blob(scope, receive, send, Body.held(digest, held), self._served)
+                finally:
+                    self._admission.transfers -= 1
+            return
+        if not as_home:
             raise BlobUnknown(f"this node does not hold {digest}")
-        self._count("blobs", "held")
-        with held:
-            await send_blob(scope, receive, send, Body.held(digest, held), self._served)
+        try:
+            await self._relay(scope, receive, send, asked, digest)
+        except OciError as error:
+            raise error if error.status == 416 else _as_home(error) from error
+        except MirrorError as error:
+            raise _as_home(error) from error
+
+    def _admit(self, digest: Digest, held: Held, headers: RequestHeaders) -> None:
+        """Let a request for a held blob pass, or send it to the homes."""
+        asker, now = headers.get(NODE_HEADER, "")[:_NAME_MAX], time.monotonic()
+        for_others = HOME_HEADER in headers
+        if not self._admission.admits(digest.hex, held.size, asker, now, for_others=for_others):
+            raise Refusal("busy", f"this node serves others with {digest}: ask the homes of its pieces")
+
+    async def _manifest(self, scope: Scope, send: Send, asked: Asked, digest: Digest, *, as_home: bool) -> None:
+        manifest = self._manifests.held(digest)
+        if manifest is None and as_home:
+            try:
+                manifest, _ = await self._manifests.get(asked.content(digest), relayed=True)
+            except MirrorError as error:
+                raise _as_home(error) from error
+        if manifest is None:
+            raise ManifestUnknown(f"this node does not hold {digest}")
+        self._count("manifests", "held")
+        await send_content(scope, send, digest, manifest.media_type, manifest.body, [])
+
+    async def _relay(self, scope: Scope, receive: Receive, send: Send, asked: Asked, digest: Digest) -> None:
+        """Send on what this node is a home of, while it arrives."""
+        content = asked.content(digest)
+        if scope["method"] == "HEAD":
+            size = await self._fetcher.size(content, relayed=True)
+            await send_empty(send, *blob_headers(digest, OCTETS, size))
+            return
+        with self._fetcher.relaying(content, requested_range(scope, _ANY_SIZE) or (0, MEBIBYTE)) as fetch:
+            size = await fetch.spool.known_size()
+            if fetch.elsewhere:
+                raise Refusal("whole", f"upstream has no ranges, and another member is the home of all of {digest}")
+            wanted = requested_range(scope, size)
+            start, stop = wanted or (0, size)
+            await fetch.distrust(RequestHeaders(scope=scope).get(AVOID_HEADER, "").split(","), start, stop)
+            response = _Relay(fetch, digest, size, wanted)
+            await response(scope, receive, send)
+            self._served.inc(response.sent)
+            if response.refused is not None:
+                raise response.refused
+        self._count("blobs", "relayed")
 
     def _count(self, kind: str, outcome: str) -> None:
         self._metrics.requests.labels("peer", kind, outcome).inc()
+
+
+class _Relay(BlobResponse):
+    """What arrives, sent on. The head waits for the first byte, so that it can say whose word that is.
+
+    Args:
+        fetch: of the blob.
+        digest: its digest.
+        size: its size, in bytes.
+        wanted: the range that was asked for; None for all of it.
+    """
+
+    def __init__(self, fetch: Fetch, digest: Digest, size: int, wanted: tuple[int, int] | None) -> None:
+        status, headers = blob_headers(digest, OCTETS, size, wanted)
+        self._start, stop = wanted or (0, size)
+        self._arriving = fetch.spool.extents(self._start, stop, relayed=True)
+        super().__init__(status, [API_VERSION, *headers], fetch.spool.fd, self._arriving)
+        self._fetch = fetch
+        self.refused: MirrorError | None = None
+        """Why nothing was answered at all."""
+
+    async def _send(self, scope: Scope, send: Send) -> None:
+        async with contextlib.aclosing(self._arriving):
+            try:
+                first = await anext(self._arriving, None)
+            except MirrorError as error:
+                self.refused = error
+                return
+            origin = self._fetch.origin(self._start)
+            if origin is not None:
+                self.headers = [*self.headers, (ORIGIN_HEADER.lower().encode(), origin.encode())]
+            self._extents = _chained(first, self._arriving)
+            await super()._send(scope, send)
+
+
+async def _chained(
+    first: tuple[int, int] | None, rest: AsyncIterable[tuple[int, int]]
+) -> AsyncGenerator[tuple[int, int], None]:
+    if first is not None:
+        yield first
+    async for extent in rest:
+        yield extent
+
+
+def _as_home(error: MirrorError) -> OciError:
+    """What a member is told when this node, as its home of something, cannot bring it."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, UpstreamUnknown) or (isinstance(error, OciError) and error.status == 404):
+        return UnknownUpstream(str(error))
+    return Refusal("limited" if isinstance(error, UpstreamRateLimited) else "unable", str(error))

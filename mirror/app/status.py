@@ -13,11 +13,12 @@ from starlette.routing import Route
 
 from ..content import Content
 from ..digest import Digest
-from ..errors import DigestInvalid, NameInvalid, SourceError
+from ..errors import DigestInvalid, NameInvalid, PeerError
 from ..fetch import Fetcher, Record
 from ..holdings import Holdings
 from ..metrics import Metrics
 from ..reference import Reference, Repository, parse_image
+from ..router import Peer
 from ..tags import Tags
 
 if TYPE_CHECKING:
@@ -151,15 +152,13 @@ class StatusEndpoint:
             with held:
                 rows.append({"member": self._name, "has": True, "bytes": held.size, "store": held.store})
 
-        async def ask(name: str, source: Any) -> dict[str, Any]:
+        async def ask(peer: Peer) -> dict[str, Any]:
             try:
-                async with source.open(content, 0, 1) as delivery:
-                    return {"member": name, "has": True, "bytes": delivery.size}
-            except SourceError as error:
-                return {"member": name, "has": False, "reason": error.reason}
+                return {"member": peer.name, "has": True, "bytes": await self._fetcher.peers.size(peer, content)}
+            except PeerError as error:
+                return {"member": peer.name, "has": False, "reason": error.reason}
 
-        sources = self._fetcher.holders(content)
-        return rows + list(await asyncio.gather(*(ask(source.name, source) for source in sources)))
+        return rows + list(await asyncio.gather(*map(ask, self._fetcher.holders(content))))
 
 
 def _row(record: Record) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Nothing is known of who has what, so every peer may have everything; a wrong gue
 import random
 from collections.abc import Collection, Sequence
 
-from ..router import Peer, Standing
+from ..router import Peer, Seat, Standing
 
 
 class StaticRouter:
@@ -23,6 +23,7 @@ class StaticRouter:
         self._peers = tuple(peer for peer in peers if peer.name != me.name)
         self._rng = rng or random.Random()
         self._keys: set[bytes] = set()
+        self._willing = True
 
     def ready(self) -> bool:
         """Always: there is nothing to wait for."""
@@ -43,6 +44,15 @@ class StaticRouter:
     def members(self) -> Sequence[Peer]:
         """All peers."""
         return self._peers
+
+    def seats(self) -> Sequence[Seat]:
+        """This node and all peers."""
+        others = [Seat(peer, home=True) for peer in self._peers]
+        return [Seat(self._me, home=self._willing, declines=not self._willing), *others]
+
+    def volunteer(self, willing: bool) -> None:
+        """Keep it in mind; nobody is told."""
+        self._willing = willing
 
     def standings(self) -> Sequence[Standing]:
         """This node, and the peers, which are taken for alive."""

@@ -2,14 +2,20 @@
 
 A member's metadata says where its peer endpoint is, as JSON: `{"port": 5001}`, with `"host"` where that is another than
 its gossip's. Members whose metadata says nothing of the kind take part in the gossip and are never asked.
+
+`"home"` says whether it serves as a home: `new` until it has been up for a while, `yes`, or `no`. As every member says it
+of itself, all others see it change at the same moment, and agree about the rings.
 """
 
+import asyncio
 import contextlib
 import random
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final, Literal, get_args
 
 import msgspec
 
@@ -17,7 +23,7 @@ import gossip
 from gossip import Gossip, Listen, Member, State
 
 from ..errors import ConfigError
-from ..router import Peer, Standing
+from ..router import Peer, Seat, Standing
 
 key_id = gossip.key_id
 KeyRefusal = gossip.GossipError
@@ -37,9 +43,17 @@ _NOTHING_YET: Final = dict.fromkeys(
 )  # a counter that is not there before the first time hides that time from who watches its growth
 
 
+SETTLED_S = 30.0
+"""A member that has been up for so long serves as a home, if it is willing."""
+
+PLACE_KEPT_S = 60.0
+"""A member that failed keeps its place on rings for so long."""
+
+
 class _Endpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     port: int
     host: str | None = None
+    home: Literal["new", "yes", "no"] = "yes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +117,10 @@ class SwimRouter:
     def __init__(self, gossip: Gossip, port: int, host: str | None = None, *, rng: random.Random | None = None) -> None:
         self._gossip = gossip
         self._rng = rng or random.Random()
-        gossip.update(msgspec.json.encode(_Endpoint(port, host)))
+        self._endpoint = _Endpoint(port, host, "new")
+        self._willing, self._settled = True, False
+        self._settling: asyncio.TimerHandle | None = None
+        gossip.update(msgspec.json.encode(self._endpoint))
 
     @classmethod
     def of(cls, settings: SwimSettings) -> "SwimRouter":
@@ -135,6 +152,7 @@ class SwimRouter:
         """
         with _translated():
             await self._gossip.start()
+        self._settling = asyncio.get_running_loop().call_later(SETTLED_S, self._settle)
 
     async def leave(self, timeout: float = 2.0) -> None:
         """Tell the others goodbye, at most `timeout` seconds long."""
@@ -142,6 +160,8 @@ class SwimRouter:
 
     async def close(self) -> None:
         """Stop at once."""
+        if self._settling is not None:
+            self._settling.cancel()
         await self._gossip.close()
 
     def ready(self) -> bool:
@@ -169,6 +189,37 @@ class SwimRouter:
         """All others that are alive; a suspect is left out until it refutes."""
         alive = (member for member in self._gossip.members() if member.state is State.ALIVE)
         return [peer for member in alive if (peer := _peer(member)) is not None]
+
+    def seats(self) -> Sequence[Seat]:
+        """This node, everybody who is up or failed lately, and who of them are homes.
+
+        Where most members are new, as in a cluster that has just been started, they are homes too.
+        """
+        now = time.monotonic()
+        members = [self._gossip.me, *(member for member in self._gossip.members() if _has_place(member, now))]
+        seats = [(endpoint, member) for member in members if (endpoint := _endpoint(member.metadata)) is not None]
+        settled = sum(endpoint.home == "yes" for endpoint, _ in seats)
+        new = sum(endpoint.home == "new" for endpoint, _ in seats)
+        homes = ("yes", "new") if new > settled else ("yes",)
+        return [
+            Seat(_at(member, endpoint), endpoint.home in homes, endpoint.home == "no") for endpoint, member in seats
+        ]
+
+    def volunteer(self, willing: bool) -> None:
+        """Say whether this node serves as a home; it does not before it has been up for a while."""
+        self._willing = willing
+        self._say()
+
+    def _settle(self) -> None:
+        self._settled = True
+        self._say()
+
+    def _say(self) -> None:
+        home: Literal["new", "yes", "no"] = "no" if not self._willing else "yes" if self._settled else "new"
+        if home != self._endpoint.home:
+            self._endpoint = _Endpoint(self._endpoint.port, self._endpoint.host, home)
+            with contextlib.suppress(gossip.StateError):
+                self._gossip.update(msgspec.json.encode(self._endpoint))
 
     @property
     def keyrings(self) -> gossip.ClusterKeys:
@@ -234,10 +285,23 @@ def _translated(setting: str = "gossip") -> Iterator[None]:
 
 def _peer(member: Member) -> Peer | None:
     """A member's peer endpoint, if its metadata tells."""
+    endpoint = _endpoint(member.metadata)
+    return None if endpoint is None else _at(member, endpoint)
+
+
+def _at(member: Member, endpoint: _Endpoint) -> Peer:
+    return Peer(member.name, endpoint.host or member.address.host, endpoint.port)
+
+
+@lru_cache(maxsize=1024)
+def _endpoint(metadata: bytes) -> _Endpoint | None:
+    """What a member's metadata says, if it makes sense."""
     try:
-        endpoint = msgspec.json.decode(member.metadata, type=_Endpoint)
+        endpoint = msgspec.json.decode(metadata, type=_Endpoint)
     except msgspec.DecodeError:
         return None
-    if not 0 < endpoint.port < 65536:
-        return None
-    return Peer(member.name, endpoint.host or member.address.host, endpoint.port)
+    return endpoint if 0 < endpoint.port < 65536 else None
+
+
+def _has_place(member: Member, now: float) -> bool:
+    return member.live or (member.state is State.DEAD and now - member.changed_at < PLACE_KEPT_S)

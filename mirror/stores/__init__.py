@@ -91,3 +91,7 @@ class Store(Protocol):
     def tag(self, reference: Reference) -> Tag | None:
         """What the store knows of a tag, or None."""
         ...
+
+    def spare(self, keys: Collection[bytes]) -> None:
+        """Hear that another store of this node has these too: where they are only copies, they go first."""
+        ...

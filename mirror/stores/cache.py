@@ -1,13 +1,18 @@
 """The `cache` store: content-addressed files on our own disk, bounded, least recently used first out.
 
     <folder>/blobs/sha256/ab/abcdef…   complete and verified; the modification time is when it was last used
-    <folder>/spool/abcdef…             arriving; whatever a start finds here is dropped
+    <folder>/spool/abcdef…             arriving, or left half by a fetch that ended
+    <folder>/spool/abcdef….pieces      its journal: the size, then the sha256 of everything up to the end of each piece
     <folder>/tags/<hex>                what a tag was last known to mean, one JSON object a file
     <folder>/running                   the boot in which an agent last had the folder open; gone after a clean stop
 
 A file enters `blobs` by one rename, after its sha256 was found right, so a process killed at any moment leaves nothing
 wrong behind. A machine that loses power can: a file's name may reach the disk before its bytes. So when `running` is
-found with another boot's id in it, every blob is read and verified once more before it is served.
+found with another boot's id in it, every blob is read and verified once more before it is served, and what is half is
+dropped.
+
+What a fetch leaves half is taken over by the next one for the same blob, as far as hashing it anew gives what the journal
+says; it is the first to go when room is needed.
 """
 
 import asyncio
@@ -19,7 +24,8 @@ import os
 import stat
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -34,6 +40,7 @@ log = logging.getLogger(__name__)
 TAGS_MAX = 10_000
 _TOUCH_INTERVAL_S = 60.0
 _READ_BYTES = 1024 * 1024
+_HEADER_BYTES, _PREFIX_BYTES = 8, 32
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -45,12 +52,41 @@ class _TagFile(msgspec.Struct, frozen=True):
     checked_at: float
 
 
+@dataclass(slots=True)
+class Room:
+    """A file for a blob that is to arrive.
+
+    Args:
+        fd: open for reading and writing; whoever got it closes it.
+        prefixes: the journal of an earlier fetch: of each piece, in order, the sha256 of everything up to its end.
+        journal: open for appending.
+    """
+
+    fd: int
+    prefixes: list[bytes]
+    journal: int
+
+    def passed(self, prefix: bytes) -> None:
+        """Note that the next piece is in the file, and the sha256 of everything up to its end."""
+        with contextlib.suppress(OSError):  # a disk that is full: then this piece will be brought once more
+            os.write(self.journal, prefix)
+
+    def keep(self, count: int) -> None:
+        """Strike all but the first entries from the journal: the rest is not so."""
+        with contextlib.suppress(OSError):
+            os.ftruncate(self.journal, _HEADER_BYTES + count * _PREFIX_BYTES)
+
+    def close(self) -> None:
+        """Close the journal; the file is the spool's."""
+        os.close(self.journal)
+
+
 class CacheStore:
     """Our own copies.
 
     Args:
         folder: made where missing; must be writable and on one file system.
-        capacity_bytes: the bound on complete and arriving blobs together.
+        capacity_bytes: the bound on complete and arriving blobs together; 0 keeps nothing, and writes nothing but tags.
     """
 
     name = "cache"
@@ -61,6 +97,7 @@ class CacheStore:
         self._sizes: OrderedDict[str, int] = OrderedDict()  # least recently used first
         self._touched: dict[str, float] = {}
         self._arriving: dict[str, int] = {}
+        self._half: OrderedDict[str, int] = OrderedDict()  # left first, first
         self._discarded = 0
         self._complete_bytes = 0
         self._tags: OrderedDict[str, Tag] = OrderedDict()  # least recently checked first
@@ -70,8 +107,8 @@ class CacheStore:
 
     @property
     def used_bytes(self) -> int:
-        """Bytes of complete and arriving blobs."""
-        return self._complete_bytes + sum(self._arriving.values())
+        """Bytes of complete, arriving and half blobs."""
+        return self._complete_bytes + sum(self._arriving.values()) + sum(self._half.values())
 
     async def start(self, listener: Listener) -> None:
         """Take stock of the folder, drop what is half-written, and serve.
@@ -142,17 +179,15 @@ class CacheStore:
         except OSError as error:
             log.warning("cannot write down what %s means: %s", text, error.strerror)
 
-    # A blob on its way in: `begin`, then writes to the descriptor by the spool, then `commit` or `abandon`.
+    # A blob on its way in: `begin`, then writes to the file by a spool, then `commit`, `leave` or `abandon`.
 
-    async def begin(self, digest: Digest, size: int) -> int:
-        """Make room for a blob and reserve its bytes on disk.
-
-        Returns:
-            A descriptor, open for reading and writing, that the caller closes.
+    async def begin(self, digest: Digest, size: int) -> Room:
+        """Make room for a blob, reserve its bytes on disk, and find what an earlier fetch left of it.
 
         Raises:
             NoRoom: it cannot be kept, however much were evicted.
         """
+        found = self._half.pop(digest.hex, None) == size
         self._arriving[digest.hex] = size
         try:
             if sum(self._arriving.values()) > self._capacity_bytes:
@@ -162,9 +197,9 @@ class CacheStore:
             await asyncio.gather(*self._make_room())
             while True:
                 try:
-                    return await asyncio.to_thread(self._allocate, digest.hex, size)
+                    return await asyncio.to_thread(self._allocate, digest.hex, size, found)
                 except OSError as error:
-                    if error.errno != errno.ENOSPC or not self._sizes:
+                    if error.errno != errno.ENOSPC or not (self._sizes or self._half):
                         raise NoRoom(f"cannot write to {self._folder}: {error.strerror}") from error
                     await self._evict_one()
         except BaseException:
@@ -176,17 +211,33 @@ class CacheStore:
         path = self._blob(digest.hex)
         path.parent.mkdir(parents=True, exist_ok=True)
         os.replace(self._spool(digest.hex), path)
+        self._journal(digest.hex).unlink(missing_ok=True)
         self._admit([(digest.hex, self._arriving.pop(digest.hex))])
 
+    def leave(self, digest: Digest) -> None:
+        """Leave a blob half, for the next fetch to go on with."""
+        size = self._arriving.pop(digest.hex, None)
+        if size is None:
+            return
+        self._half[digest.hex] = size
+        try:
+            begun = self._journal(digest.hex).stat().st_size >= _HEADER_BYTES + _PREFIX_BYTES
+        except OSError:
+            begun = False
+        if not begun:
+            self._drop_half(digest.hex)
+
     def abandon(self, digest: Digest) -> None:
-        """Forget a blob that will not be complete."""
+        """Forget a blob that will not be complete, and what is here of it."""
         if self._arriving.pop(digest.hex, None) is not None:
+            self._journal(digest.hex).unlink(missing_ok=True)
             self._discard(self._spool(digest.hex))
 
-    def drop(self, digest: Digest) -> None:
-        """Give a copy up, because another store of this node has the content too."""
-        if digest.hex in self._sizes:
-            self._drop(digest.hex)
+    def spare(self, keys: Collection[bytes]) -> None:
+        """Let copies go first, because another store of this node has the content too."""
+        for name in map(bytes.hex, keys):
+            if name in self._sizes:
+                self._sizes.move_to_end(name, last=False)
 
     # Names of files. Each is made from a parsed digest or from a hash, never from a client's text.
 
@@ -195,6 +246,9 @@ class CacheStore:
 
     def _spool(self, name: str) -> Path:
         return self._folder / "spool" / name
+
+    def _journal(self, name: str) -> Path:
+        return self._folder / "spool" / f"{name}.pieces"
 
     def _tag_file(self, reference: str) -> Path:
         return self._folder / "tags" / hashlib.sha256(reference.encode()).hexdigest()
@@ -205,13 +259,27 @@ class CacheStore:
         """Make the folder's parts; tell whether its blobs can be trusted as they are."""
         for part in (self._folder / "blobs" / "sha256", self._folder / "spool", self._folder / "tags"):
             part.mkdir(parents=True, exist_ok=True)
-        for leftover in (self._folder / "spool").iterdir():
-            leftover.unlink()
         marker = self._folder / "running"
         boot = _BOOT_ID.read_text() if _BOOT_ID.exists() else "unknown"
         trusted = not marker.exists() or marker.read_text() == boot
         marker.write_text(boot)
+        half = self._read_journals() if trusted else {}
+        for leftover in (self._folder / "spool").iterdir():
+            if leftover.name.removesuffix(".pieces") not in half:
+                leftover.unlink()
+        self._half.update(half)
         return trusted
+
+    def _read_journals(self) -> dict[str, int]:
+        """The half blobs that can be gone on with, with their sizes."""
+        half = {}
+        for journal in sorted((self._folder / "spool").glob("*.pieces")):
+            name = journal.name.removesuffix(".pieces")
+            size = int.from_bytes(journal.read_bytes()[:_HEADER_BYTES], "big")
+            file = self._spool(name)
+            if self._capacity_bytes and file.is_file() and file.stat().st_size == size:
+                half[name] = size
+        return half
 
     def _close_folder(self, verified: bool) -> None:
         if verified:
@@ -232,16 +300,45 @@ class CacheStore:
                 continue
             yield status.st_mtime, entry.name, status.st_size
 
-    def _allocate(self, name: str, size: int) -> int:
-        fd = os.open(self._spool(name), os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+    def _allocate(self, name: str, size: int, found: bool) -> Room:
+        """Open the file and its journal, new ones unless an earlier fetch left them."""
+        anew = 0 if found else os.O_TRUNC
+        fd = os.open(self._spool(name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | anew, 0o640)
         try:
             if size:
-                os.posix_fallocate(fd, 0, size)
+                self._reserve(fd, size)
+            journal = os.open(self._journal(name), os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | anew, 0o640)
+        except OSError:
+            os.close(fd)
+            raise
+        try:
+            prefixes = self._open_journal(journal, size)
+        except OSError:
+            os.close(fd)
+            os.close(journal)
+            raise
+        return Room(fd, prefixes, journal)
+
+    @staticmethod
+    def _reserve(fd: int, size: int) -> None:
+        try:
+            os.posix_fallocate(fd, 0, size)
         except OSError as error:
             if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # those: no such call on this file system
-                os.close(fd)
                 raise
-        return fd
+
+    @staticmethod
+    def _open_journal(journal: int, size: int) -> list[bytes]:
+        """Read what a journal says, and leave it without a last record that is not whole."""
+        text = os.pread(journal, os.fstat(journal).st_size, 0)
+        if text[:_HEADER_BYTES] != size.to_bytes(_HEADER_BYTES, "big"):
+            os.ftruncate(journal, 0)
+            os.write(journal, size.to_bytes(_HEADER_BYTES, "big"))
+            return []
+        count = (len(text) - _HEADER_BYTES) // _PREFIX_BYTES
+        os.ftruncate(journal, _HEADER_BYTES + count * _PREFIX_BYTES)
+        records = text[_HEADER_BYTES:]
+        return [records[i * _PREFIX_BYTES : (i + 1) * _PREFIX_BYTES] for i in range(count)]
 
     def _load_tags(self) -> None:
         loaded = []
@@ -297,12 +394,14 @@ class CacheStore:
     def _make_room(self) -> list[asyncio.Future[None]]:
         """Drop blobs until the bound holds; the futures are done when their bytes are free."""
         freed = []
-        while self._sizes and self.used_bytes > self._capacity_bytes:
+        while (self._sizes or self._half) and self.used_bytes > self._capacity_bytes:
             freed.append(self._evict_one())
         return freed
 
     def _evict_one(self) -> asyncio.Future[None]:
-        """Drop the least recently used blob; the future is done when its bytes are free."""
+        """Drop a half blob or, without one, the least recently used; the future is done when its bytes are free."""
+        if self._half:
+            return self._drop_half(next(iter(self._half)))
         name = next(iter(self._sizes))
         log.debug("evicting sha256:%s", name)
         return self._drop(name)
@@ -313,6 +412,11 @@ class CacheStore:
         assert self._listener is not None
         self._listener.vanished([bytes.fromhex(name)])
         return self._discard(self._blob(name))
+
+    def _drop_half(self, name: str) -> asyncio.Future[None]:
+        del self._half[name]
+        self._journal(name).unlink(missing_ok=True)
+        return self._discard(self._spool(name))
 
     def _discard(self, path: Path) -> asyncio.Future[None]:
         """Delete a file: its name at once, so that it can be used anew, its bytes, which may take long, in a thread."""

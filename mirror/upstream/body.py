@@ -1,12 +1,36 @@
 """What an answer's head promises, and holding its body to that."""
 
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 import aiohttp
 
 from ..errors import UpstreamError
 from ..ranges import parse_content_range
+
+
+_BATCH_BYTES = 1024 * 1024
+_BATCH_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """The bytes `[start, stop)` of some content, on their way.
+
+    Args:
+        start: first byte, as asked for.
+        stop: end of what will come.
+        size: of the whole content, in bytes.
+        chunks: gives exactly `stop - start` bytes in pieces of any size, or raises UpstreamError.
+        ranged: whether the registry serves ranges, as far as the answer tells.
+    """
+
+    start: int
+    stop: int
+    size: int
+    chunks: AsyncIterator[bytes]
+    ranged: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +109,17 @@ class Body:
             if self._position > self._span.start:
                 return chunk[max(0, self._span.start - begin) : self._span.stop - begin]
         raise StopAsyncIteration
+
+
+async def batches(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
+    """Gather chunks, so that a fast source costs one write a mebibyte, and a slow one is passed on without delay."""
+    batch: list[bytes] = []
+    size, since = 0, time.monotonic()
+    async for chunk in chunks:
+        batch.append(chunk)
+        size += len(chunk)
+        if size >= _BATCH_BYTES or time.monotonic() - since > _BATCH_S:
+            yield batch
+            batch, size, since = [], 0, time.monotonic()
+    if batch:
+        yield batch

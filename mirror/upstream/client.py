@@ -19,13 +19,14 @@ from datetime import UTC, datetime
 import aiohttp
 from yarl import URL
 
-from ..content import Content, Delivery
+from ..content import Ask, Content, Promise, Sink
 from ..digest import Digest
 from ..errors import DigestInvalid, UpstreamError, UpstreamRefused, UpstreamUnknown
 from ..manifest import MANIFEST_MAX_BYTES, MEDIA_TYPES, media_type
+from ..pagecache import in_thread, write_all
 from ..reference import Reference, Repository
 from ..registries import Registry, known_registries
-from .body import Body, promised
+from .body import Body, Delivery, batches, promised
 from .challenge import Bearer, Challenge, basic_authorization, parse_challenges, parse_token, token_url
 from .ratelimit import RateLimits, parse_retry_after
 from .tokens import MARGIN_S, Authorizations
@@ -99,6 +100,11 @@ class Upstream:
             raise UpstreamError("broken", f"{repository.registry} answered with no manifest to {reference}")
         return Resolved(Digest.of(body), kind, len(body))
 
+    def has_password(self, repository: Repository) -> bool:
+        """Whether this node was given a password for a registry, so that it may see more there than others."""
+        registry = self._registries.get(repository.registry)
+        return registry is not None and registry.password is not None
+
     async def size(self, content: Content) -> int:
         """Ask how many bytes some content has, by HEAD; raise UpstreamError, see the module's head."""
         async with self._ask("HEAD", content.repository, content.path, _ACCEPT[content.kind], (200, 405)) as answer:
@@ -107,11 +113,26 @@ class Upstream:
         async with self.open(content, 0, 1) as delivery:
             return delivery.size
 
+    async def bring(self, content: Content, ask: Ask, sink: Sink) -> None:
+        """Bring content; see `Source.bring`. Raises UpstreamError, see the module's head.
+
+        A registry that does not know ranges is let send everything from the first byte asked for on.
+        """
+        async with self.open(content, ask.start, ask.stop) as delivery:
+            position = delivery.start
+            promise = Promise(position, delivery.stop, delivery.size, ranged=delivery.ranged)
+            fd = await sink.begin(promise)
+            async for chunks in batches(delivery.chunks):
+                await in_thread(write_all, fd, chunks, position)
+                position += sum(map(len, chunks))
+                sink.arrived(position)
+
     @asynccontextmanager
     async def open(self, content: Content, start: int, stop: int | None) -> AsyncIterator[Delivery]:
-        """Ask for `[start, stop)`; see `Source.open`. Raises UpstreamError, see the module's head.
+        """Ask for `[start, stop)`, to the end where stop is None or beyond it. Raises UpstreamError, see the module's head.
 
-        A registry that does not know ranges sends everything, and the bytes before `start` are read and dropped.
+        Entering waits for the head of the answer and checks it; leaving early drops the connection. A registry that does
+        not know ranges sends everything: the bytes before `start` are read and dropped, and it comes to the end.
         """
         headers = dict(_ACCEPT[content.kind])
         if start > 0 or stop is not None:
@@ -124,10 +145,11 @@ class Upstream:
                 if answer.status == 200 and length is None:
                     whole = await self._transport.read_whole(answer, MANIFEST_MAX_BYTES)
                     length, read = len(whole), _reader(whole)
-            span = promised(answer, length, start, stop)
+            ranged = answer.status != 200 or "Range" not in headers
+            span = promised(answer, length, start, stop if ranged else None)
             if content.kind == "manifests" and span.size > MANIFEST_MAX_BYTES:
                 raise UpstreamError("length", f"{answer.url.origin()} has a manifest of {span.size} bytes: too large")
-            yield Delivery(span.start, span.stop, span.size, Body(span, read))
+            yield Delivery(span.start, span.stop, span.size, Body(span, read), ranged)
 
     @asynccontextmanager
     async def _ask(

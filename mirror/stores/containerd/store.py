@@ -15,7 +15,7 @@ import logging
 import os
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import Enum, auto
 from pathlib import Path
 from typing import Final
@@ -127,6 +127,9 @@ class ContainerdStore:
     def tag(self, reference: Reference) -> Tag | None:
         """What the runtime's own store says that a tag means."""
         return self._tags.get(reference)
+
+    def spare(self, keys: Collection[bytes]) -> None:
+        """Do nothing: what is here is the runtime's own."""
 
     async def _run(self) -> None:
         """Connect, follow, and connect again, until cancelled."""

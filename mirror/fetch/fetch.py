@@ -1,0 +1,433 @@
+"""One fetch: a spool, its plan, and the task that carries it out."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..content import Ask, Content, Promise, Source
+from ..errors import MirrorError, NoRoom, SourceError, Unavailable
+from ..homes import piece_size
+from ..manifest import MANIFEST_MAX_BYTES
+from ..plan import UPSTREAM, Flight, Plan, Row, Via, Wants
+from ..ranges import RangeSet
+from ..spool import Spool
+from ..stores.cache import Room
+from .record import Outcome, Record
+from .verdict import verdict
+
+if TYPE_CHECKING:
+    from .fetcher import Fetcher
+
+log = logging.getLogger(__name__)
+
+IDLE_S = 30.0
+"""A fetch that nobody reads any more goes on for so long: a client that lost its connection comes back."""
+
+IN_MEMORY_MAX = 32
+"""Fetches at once whose spools are in memory, for want of room in the cache."""
+
+_LOOK_S = 0.25
+_NOTICE_S = 0.004
+"""Bytes that arrived are noticed so often at most: a reader is woken for each time."""
+_PATIENCE_S = 20.0
+_UPSTREAM_RETRIED = ("broken", "timeout")
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """Bytes that are brought once more, and the sha256 of what was there before."""
+
+    row: Row
+    sent: bytes
+
+
+class Fetch:
+    """Brings one blob, or the parts of it that others ask of this node as their home.
+
+    Args:
+        fetcher: knows the members and what else this node has.
+        content: what is to come.
+    """
+
+    def __init__(self, fetcher: "Fetcher", content: Content) -> None:
+        self.content = content
+        self.spool = Spool(content)
+        self._fetcher = fetcher
+        self._sources: dict[str, Source] = {}
+        holders = self._locate()
+        ring = fetcher.ring(content.digest.key, without=set(holders))
+        at_once = content.kind == "manifests"
+        self._plan = Plan(fetcher.name, ring, fetcher.pace, holders, at_once=at_once)
+        self._tasks: dict[Flight, asyncio.Task[None]] = {}
+        self._failures: list[SourceError] = []
+        self._no_room: NoRoom | None = None
+        self._room: Room | None = None
+        self._sized_by = UPSTREAM
+        self._size_disputed = False
+        self._sizing = asyncio.Lock()
+        self._doubts: list[_Doubt] = []
+        self._liars: set[str] = set()
+        self._changed = asyncio.Event()
+        self.spool.watch(self._changed.set)
+        self._record = Record(str(content.digest), str(content.repository), time.time())
+        self.task = asyncio.create_task(self._run(), name=f"fetch {content.digest}")
+        self.task.add_done_callback(lambda _: self._never_ran())
+
+    # For other members.
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether another member is the home of all of it, since upstream has no ranges."""
+        return self._plan.elsewhere()
+
+    def origin(self, offset: int) -> str | None:
+        """Whose word the byte at an offset is: a member's name, or `upstream`; None for this node's own."""
+        for row in self._plan.makers(offset, offset + 1):
+            return row.maker
+        for flight in self._plan.flights:
+            if flight.start <= offset < (flight.position if flight.stop is None else flight.stop):
+                return flight.origin or flight.source
+        return None
+
+    async def distrust(self, names: Iterable[str], start: int, stop: int) -> None:
+        """Have bytes that came from some members brought once more, from elsewhere."""
+        avoided = set(names)
+        rows = [row for row in self._plan.makers(start, stop) if row.maker in avoided or row.source in avoided]
+        if rows and not self.spool.complete:
+            await self._doubt(rows)
+            self._changed.set()
+
+    # Its own task.
+
+    async def _run(self) -> None:
+        """Fetch, verify, commit; whatever happens the readers learn of it."""
+        fetcher, started = self._fetcher, time.monotonic()
+        fetcher.records.append(self._record)
+        abandonment = asyncio.create_task(self._abandon_when_idle())
+        try:
+            await self._fetch()
+            if self._room is not None:
+                fetcher.cache.commit(self.content.digest)
+            self.spool.finish()
+            self._record.outcome = "complete"
+            fetcher.metrics.fetch_seconds.observe(time.monotonic() - started)
+        except MirrorError as error:
+            self._fail("failed", error)
+        except OSError as error:
+            self._fail("failed", NoRoom(f"the cache's disk failed: {error.strerror}"))
+        except asyncio.CancelledError:
+            outcome: Outcome = "abandoned" if self.spool.wanted else "relayed"
+            self._fail(outcome, Unavailable(f"the fetch of {self.content.digest} was given up"))
+        except Exception:  # the root of a task: a bug here must not leave readers waiting for ever
+            log.exception("the fetch of %s failed in a way that it should not", self.content.digest)
+            self._fail("failed", Unavailable(f"the fetch of {self.content.digest} failed; the log says why"))
+        finally:
+            abandonment.cancel()
+            if self._room is not None:
+                self._room.close()
+            self._record.seconds = time.monotonic() - started
+            fetcher.ended(self)
+            fetcher.metrics.fetches.labels(self._record.outcome).inc()
+            log.info("fetch %s", self._record)
+
+    def _never_ran(self) -> None:
+        """Do what `_run` would have done, had its task not been cancelled before it began."""
+        if self._record.outcome == "running":
+            self._fail("abandoned", Unavailable(f"the fetch of {self.content.digest} was given up"))
+            self._fetcher.ended(self)
+
+    def _fail(self, outcome: Outcome, error: MirrorError) -> None:
+        if self._size_disputed and self._sized_by != UPSTREAM:  # with its size, nobody else's bytes were taken
+            self._fetcher.lied(self._sized_by, self.content)
+        self._record.outcome = outcome
+        if outcome != "relayed":
+            self._record.failures.append(str(error))
+        if self._room is not None:
+            if self._doubts or self._size_disputed:
+                self._fetcher.cache.abandon(self.content.digest)
+            else:
+                self._fetcher.cache.leave(self.content.digest)
+        self.spool.fail(error)
+
+    async def _fetch(self) -> None:
+        """Bring all bytes, and bring again what may be wrong, until the digest is right."""
+        rounds = [self._samples, self._of_liars, self._of_members, self._everything]
+        digest = await self._bring_and_hash()
+        while digest != self.content.digest.hex and rounds:
+            rows = rounds.pop(0)()
+            if rows or self._doubts:
+                names = ", ".join(sorted({row.maker for row in rows}))
+                log.warning("%s: wrong digest; bringing %d parts again, not from %s", self.content.digest, len(rows), names)
+                await self._doubt(rows)
+                digest = await self._bring_and_hash()
+                await self._compare()
+        if digest != self.content.digest.hex:
+            names = ", ".join(sorted({row.maker for row in self._plan.provenance}))
+            raise SourceError("wrong", f"{self.content.digest}: what {names} sent has another digest")
+        for name in sorted(await self._compare() - {UPSTREAM}):
+            self._record.failures.append(f"{name} sent wrong bytes")
+            self._fetcher.lied(name, self.content)
+
+    # When the digest is wrong: first a piece of everybody's, then all of those who turn out wrong, then more.
+
+    def _samples(self) -> list[Row]:
+        """Of each member the first that it sent."""
+        first: dict[str, Row] = {}
+        for row in sorted(self._plan.provenance, key=lambda row: row.start):
+            if row.maker != UPSTREAM:
+                first.setdefault(row.maker, row)
+        return list(first.values())
+
+    def _of_liars(self) -> list[Row]:
+        return [row for row in self._plan.provenance if row.maker in self._liars]
+
+    def _of_members(self) -> list[Row]:
+        again = RangeSet(*((doubt.row.start, doubt.row.stop) for doubt in self._doubts))
+        return [row for row in self._plan.provenance if row.maker != UPSTREAM and not again.covers(row.start, row.stop)]
+
+    def _everything(self) -> list[Row]:
+        return list(self._plan.provenance)
+
+    async def _doubt(self, rows: list[Row]) -> None:
+        """Take bytes back, and remember what they were."""
+        sent = await self.spool.hash_ranges([(row.start, row.stop) for row in rows])
+        self._doubts += [_Doubt(row, before) for row, before in zip(rows, sent, strict=True)]
+        self._plan.again(rows)
+        for row in rows:
+            self.spool.doubt(row.start, row.stop)
+        if self._room is not None:
+            self._room.keep(0)
+
+    async def _compare(self) -> set[str]:
+        """See which doubts were right: name whose word was wrong, and let go of who has read it."""
+        now = await self.spool.hash_ranges([(doubt.row.start, doubt.row.stop) for doubt in self._doubts])
+        wrong = [doubt for doubt, after in zip(self._doubts, now, strict=True) if doubt.sent != after]
+        for doubt in wrong:
+            self.spool.replaced(doubt.row.start, doubt.row.stop)
+        self._liars = {doubt.row.maker for doubt in wrong}
+        return self._liars
+
+    # Bringing.
+
+    async def _bring_and_hash(self) -> str:
+        """Carry the plan out, hashing along; return the hexadecimal sha256."""
+        hashing = asyncio.create_task(self._hash())
+        hashing.add_done_callback(lambda _: self._changed.set())
+        try:
+            await self._bring(hashing)
+            return await hashing
+        finally:
+            hashing.cancel()
+            await asyncio.gather(hashing, return_exceptions=True)
+
+    async def _hash(self) -> str:
+        await self.spool.known_size()
+        return await self.spool.hash(self._room.passed if self._room is not None else None)
+
+    async def _bring(self, hashing: asyncio.Task[str]) -> None:
+        """Carry the plan out until every byte has been hashed.
+
+        Raises:
+            MirrorError: nobody is left to ask, or there is nowhere to put it.
+        """
+        heard_at = time.monotonic()
+        async with asyncio.TaskGroup() as flights:
+            while not hashing.done():
+                self._changed.clear()
+                now = time.monotonic()
+                self._end_needless()
+                wants = Wants(self.spool.own_wants(), self.spool.relayed_wants(), self.spool.present, self.spool.heads())
+                fetcher = self._fetcher
+                for flight in self._plan.next(wants, fetcher.up(), fetcher.serving(), now):
+                    self._tasks[flight] = flights.create_task(self._fly(flight))
+                if self._plan.flights:
+                    heard_at = now
+                elif self._lacks(wants):
+                    if self._no_room is None and self._plan.add_holders(self._locate()):
+                        continue
+                    again_at = self._plan.again_at()
+                    if self._no_room is not None or again_at is None or now - heard_at > _PATIENCE_S:
+                        break
+                await self._change(bool(self._plan.flights) or self._lacks(wants))
+            for task in self._tasks.values():
+                task.cancel()
+        if self._no_room is not None:
+            raise self._no_room
+        if not hashing.done():
+            raise verdict(self.content, self._failures)
+
+    def _lacks(self, wants: Wants) -> bool:
+        """Whether anything is to be brought that is not here."""
+        if self._plan.size is None:
+            return bool(wants.own or wants.relayed)
+        return bool((wants.own | wants.relayed) - wants.present)
+
+    async def _change(self, looking: bool) -> None:
+        """Wait until something is different; while flights are on their way or awaited, look after them besides."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_S if looking else None):
+                await self._changed.wait()
+
+    def _end_needless(self) -> None:
+        for flight in self._plan.superfluous(self.spool.present):
+            self._plan.needless(flight, time.monotonic())
+            self._tasks[flight].cancel()
+
+    async def _fly(self, flight: Flight) -> None:
+        """Carry one flight out; what it did not bring goes back to the plan."""
+        landing = _Landing(self, flight)
+        try:
+            source = self._sources.get(flight.source) or self._find(flight.source)
+            await source.bring(self.content, self._ask(flight), landing)
+            landing.settle()
+            if flight in self._plan.flights:
+                self._plan.landed(flight, time.monotonic())
+        except SourceError as error:
+            landing.settle()
+            if flight in self._plan.flights:
+                self._failed(flight, error)
+        except (NoRoom, OSError) as error:
+            landing.settle()
+            self._no_room = NoRoom(str(error))
+            if flight in self._plan.flights:
+                self._plan.failed(flight, "disk", time.monotonic())
+            self._plan.halt()
+        except asyncio.CancelledError:
+            landing.settle()
+            if flight in self._plan.flights:  # not for being needless: the fetch has ended, or all has come
+                self._plan.needless(flight, time.monotonic())
+                raise
+        finally:
+            del self._tasks[flight]
+            self._changed.set()
+
+    def _failed(self, flight: Flight, error: SourceError) -> None:
+        if error.reason not in ("busy", "whole"):
+            self._fetcher.failed(flight.source, error)
+            self._record.failures.append(str(error))
+            self._failures.append(error)
+        final = error.reason not in _UPSTREAM_RETRIED
+        self._plan.failed(flight, error.reason, time.monotonic(), final=final)
+
+    def _ask(self, flight: Flight) -> Ask:
+        to_the_end = flight.stop is None or (flight.source == UPSTREAM and flight.stop == self._plan.size)
+        return Ask(
+            flight.start,
+            None if to_the_end else flight.stop,
+            home=flight.via is Via.HOME,
+            for_others=flight.for_others,
+            avoid=flight.avoid,
+            share=self._fetcher.pace.share(flight.source, self._plan.ring.members, time.monotonic()),
+        )
+
+    async def begin(self, flight: Flight, promise: Promise) -> int:
+        """Learn the size, or hold a source's word about it against what is known; give the file."""
+        source = flight.source
+        async with self._sizing:
+            if self._plan.size is None:
+                if self.content.kind == "manifests" and promise.size > MANIFEST_MAX_BYTES:
+                    raise SourceError("length", f"a manifest of {promise.size} bytes: at most {MANIFEST_MAX_BYTES} are taken")
+                await self._make_room(promise.size)
+                self._plan.sized(promise.size)
+                self._sized_by = source
+                self._record.size = promise.size
+            elif promise.size != self._plan.size:
+                self._size_disputed = True
+                raise SourceError("length", f"{source} says {promise.size} bytes, {self._sized_by} said {self._plan.size}")
+        flight.origin = promise.origin
+        flight.stop = promise.stop
+        if not promise.ranged:
+            self._plan.without_ranges = True
+            if self._plan.elsewhere():
+                raise SourceError("whole", f"{source} has no ranges, and another member is the home of the whole")
+        self._changed.set()
+        return self.spool.fd
+
+    async def _make_room(self, size: int) -> None:
+        """Have a file in the cache, with what an earlier fetch left in it; or one in memory, where the cache has no room."""
+        try:
+            self._room = await self._fetcher.cache.begin(self.content.digest, size)
+        except NoRoom as error:
+            if self._fetcher.in_memory >= IN_MEMORY_MAX:
+                raise Unavailable(f"{IN_MEMORY_MAX} blobs pass through memory already, and {error}") from error
+            log.info("%s passes through memory without being kept: %s", self.content.digest, error)
+            fd = os.memfd_create("spool", os.MFD_CLOEXEC)
+            os.ftruncate(fd, size)
+            self.spool.begin(fd, size, bounded=True)
+            return
+        self.spool.begin(self._room.fd, size)
+        if self._room.prefixes:
+            self._record.resumed = await self.spool.resume(self._room.prefixes)
+            self._room.keep(self._record.resumed // piece_size(size))
+
+    def count(self, flight: Flight, position: int) -> None:
+        """Take note of bytes that have arrived."""
+        start, flight.position = flight.position, position
+        if flight.first_at is None:
+            flight.first_at = time.monotonic()
+        self._record.sources[flight.source] = self._record.sources.get(flight.source, 0) + position - start
+        self._fetcher.received(flight.source, position - start)
+        self.spool.arrived(start, position)
+
+    def _locate(self) -> list[str]:
+        """Ask the directory who may hold the content now."""
+        holders = self._fetcher.holders(self.content)
+        self._sources |= {peer.name: self._fetcher.peers.source(peer) for peer in holders}
+        return [peer.name for peer in holders]
+
+    def _find(self, name: str) -> Source:
+        self._sources |= self._fetcher.sources()
+        source = self._sources.get(name)
+        if source is None:
+            raise SourceError("refused", f"{name} is no member any more")
+        return source
+
+    async def _abandon_when_idle(self) -> None:
+        """Stop a fetch that nobody has read for a while."""
+        while True:
+            await self.spool.idle.wait()
+            await asyncio.sleep(IDLE_S)
+            if self.spool.idle.is_set():
+                self.task.cancel()
+
+
+class _Landing:
+    """Where a flight's bytes come down: a `Sink`, told of them in a thread, telling the fetch on the event loop."""
+
+    def __init__(self, fetch: Fetch, flight: Flight) -> None:
+        self._fetch = fetch
+        self._flight = flight
+        self._loop = asyncio.get_running_loop()
+        self._position = flight.start
+        self._called = False
+        self._noticed_at = 0.0
+
+    async def begin(self, promise: Promise) -> int:
+        """Hear what will come; see `Sink.begin`."""
+        return await self._fetch.begin(self._flight, promise)
+
+    def arrived(self, position: int) -> None:
+        """Hear of bytes, in any thread. The loop is called once for all that come until it has looked."""
+        self._position = position
+        if not self._called:
+            self._called = True
+            self._loop.call_soon_threadsafe(self._look_soon)
+
+    def settle(self) -> None:
+        """Take note of what has arrived so far."""
+        self._called = False  # before the position is read: what comes after calls again
+        if self._position > self._flight.position:
+            self._noticed_at = time.monotonic()
+            self._fetch.count(self._flight, self._position)
+
+    def _look_soon(self) -> None:
+        wait_s = self._noticed_at + _NOTICE_S - time.monotonic()
+        if wait_s > 0:
+            self._loop.call_later(wait_s, self.settle)
+        else:
+            self.settle()

@@ -1,0 +1,212 @@
+"""All fetches of a node, and what they have in common: who may be asked, who is shunned, who is slow."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+
+from ..content import Content, Source
+from ..errors import PeerError, SourceError, UpstreamError
+from ..homes import MEBIBYTE, Ring
+from ..metrics import Metrics
+from ..pace import Pace
+from ..peers import PeerClient
+from ..plan import UPSTREAM
+from ..router import Peer, Router
+from ..spool import Spool
+from ..stores.cache import CacheStore
+from ..upstream import Upstream
+from .fetch import Fetch
+from .record import Record
+from .verdict import verdict
+
+log = logging.getLogger(__name__)
+
+_SHUN_S = {"refused": 10.0, "timeout": 30.0, "stalled": 30.0, "broken": 5.0, "range": 30.0, "length": 30.0}
+_SHUN_LIAR_S = 600.0
+_RECORDS_MAX = 512
+
+
+class Fetcher:
+    """Brings what this node does not hold.
+
+    Args:
+        name: of this node.
+        cache: where it is kept.
+        router: who may hold it.
+        peers: asks members.
+        upstream: asks the registry that a request names.
+        metrics: counts.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts of a node that fetching is made of
+        self, name: str, cache: CacheStore, router: Router, peers: PeerClient, upstream: Upstream, metrics: Metrics
+    ) -> None:
+        self.name = name
+        self.cache = cache
+        self.router = router
+        self.peers = peers
+        self.upstream = upstream
+        self.metrics = metrics
+        self.pace = Pace()
+        self.records: deque[Record] = deque(maxlen=_RECORDS_MAX)
+        self._fetches: dict[str, Fetch] = {}
+        self._all: set[Fetch] = set()
+        self._shunned: dict[str, float] = {}
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        tasks = [fetch.task for fetch in self._all]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    @contextlib.contextmanager
+    def reading(self, content: Content, *, anew: bool = True) -> Iterator[Spool]:
+        """Join the fetch of some content for a reader on this node, beginning it if need be.
+
+        Args:
+            content: what is wanted.
+            anew: whether its beginning is: a spool in memory that has let go of that cannot tell whether it is right.
+        """
+        with self._joined(content, anew=anew, relayed=False) as fetch:
+            yield fetch.spool
+
+    @contextlib.contextmanager
+    def relaying(self, content: Content, hint: tuple[int, int] = (0, MEBIBYTE)) -> Iterator[Fetch]:
+        """Join the fetch of some content for another member, which takes this node for a home of it.
+
+        Args:
+            content: which.
+            hint: the bytes that the member wants: where the size is not known yet, asking for these tells it.
+        """
+        with self._joined(content, anew=False, relayed=True, hint=hint) as fetch:
+            yield fetch
+
+    @contextlib.contextmanager
+    def _joined(
+        self, content: Content, *, anew: bool, relayed: bool, hint: tuple[int, int] = (0, MEBIBYTE)
+    ) -> Iterator[Fetch]:
+        fetch = self._fetches.get(content.digest.hex)
+        if fetch is None or (anew and fetch.spool.trimmed):
+            fetch = self._fetches[content.digest.hex] = Fetch(self, content)
+            self._all.add(fetch)
+        if relayed and not fetch.spool.relayed:
+            fetch.spool.hint = hint
+        fetch.spool.join(relayed=relayed)
+        try:
+            yield fetch
+        finally:
+            fetch.spool.leave(relayed=relayed)
+            self._close_if_unused(fetch)
+
+    async def size(self, content: Content, *, relayed: bool = False) -> int:
+        """Find out how large some content is, without fetching it.
+
+        Args:
+            content: which.
+            relayed: whether another member asks, as of a home: then no other home is asked.
+
+        Raises:
+            OciError: nobody has it, or nobody who may have it can be asked.
+        """
+        fetch = self._fetches.get(content.digest.hex)
+        if fetch is not None and fetch.spool.size is not None:
+            return fetch.spool.size
+        failures: list[SourceError] = []
+        asked = [(peer, False) for peer in self.usable(self.router.locate(content.digest.key))]
+        if not relayed:
+            asked += [(peer, True) for peer in self.homes(content.digest.key)]
+        for peer, home in asked:
+            try:
+                return await self.peers.size(peer, content, home=home)
+            except PeerError as error:
+                self.failed(peer.name, error)
+                failures.append(error)
+        try:
+            return await self.upstream.size(content)
+        except UpstreamError as error:
+            raise verdict(content, [*failures, error]) from error
+
+    # Who may be asked.
+
+    def usable(self, peers: Sequence[Peer]) -> list[Peer]:
+        """Leave out members that failed lately."""
+        shunned = self.shunned()
+        return [peer for peer in peers if peer.name not in shunned]
+
+    def shunned(self) -> set[str]:
+        """Names of members that failed lately, or lied."""
+        now = time.monotonic()
+        self._shunned = {name: until for name, until in self._shunned.items() if until > now}
+        return set(self._shunned)
+
+    def holders(self, content: Content) -> list[Peer]:
+        """Members that may hold some content."""
+        return self.usable(self.router.locate(content.digest.key))
+
+    def ring(self, key: bytes, without: Collection[str] = ()) -> Ring:
+        """The homes of some content as of now; holders are none of what they hold. Never empty."""
+        names = [seat.peer.name for seat in self.router.seats() if seat.home]
+        return Ring.of(key, [name for name in names if name not in without] or [self.name])
+
+    def homes(self, key: bytes) -> list[Peer]:
+        """The homes to ask for what comes in one piece, in order, up to this node itself; none where it is the first."""
+        serving = self.serving()
+        peers = {seat.peer.name: seat.peer for seat in self.router.seats()}
+        order = [name for name in self.ring(key).homes(0) if name in serving]
+        if self.name in order:
+            order = order[: order.index(self.name)]
+        return [peers[name] for name in order]
+
+    def up(self) -> set[str]:
+        """Names of members that are believed to be up, this node included."""
+        names = {peer.name for peer in self.router.members()}
+        return (names - self.shunned()) | {self.name}
+
+    def serving(self) -> set[str]:
+        """Those of them that do not decline to serve as homes."""
+        return self.up() - {seat.peer.name for seat in self.router.seats() if seat.declines}
+
+    def sources(self) -> dict[str, Source]:
+        """Everybody who may bring something, by name."""
+        members = {peer.name: peer for peer in self.router.members()}
+        named: dict[str, Source] = {name: self.peers.source(peer) for name, peer in members.items()}
+        return {**named, UPSTREAM: self.upstream}
+
+    # What is learnt of them.
+
+    def received(self, source: str, count: int) -> None:
+        """Count bytes by source."""
+        self.metrics.received_bytes.labels("upstream" if source == UPSTREAM else "peer").inc(count)
+
+    def failed(self, source: str, error: SourceError) -> None:
+        """Count a failure; leave a member that is down or slow alone for a while."""
+        log.info("source=%s reason=%s %s", source, error.reason, error)
+        self.metrics.source_failures.labels("upstream" if source == UPSTREAM else "peer", error.reason).inc()
+        if source != UPSTREAM and error.reason in _SHUN_S:
+            self._shunned[source] = max(time.monotonic() + _SHUN_S[error.reason], self._shunned.get(source, 0.0))
+
+    def lied(self, source: str, content: Content) -> None:
+        """Name a member that said what is not so, and shun it."""
+        log.error("member=%s lied about %s: shunned for %g s", source, content.digest, _SHUN_LIAR_S)
+        self.metrics.lies.inc()
+        self._shunned[source] = time.monotonic() + _SHUN_LIAR_S
+
+    @property
+    def in_memory(self) -> int:
+        """How many spools are in memory now."""
+        return sum(fetch.spool.bounded for fetch in self._all)
+
+    def ended(self, fetch: Fetch) -> None:
+        """Let go of a fetch: who asks for its content from now on finds it in the cache, or begins anew."""
+        self._all.discard(fetch)
+        if self._fetches.get(fetch.content.digest.hex) is fetch:
+            del self._fetches[fetch.content.digest.hex]
+        self._close_if_unused(fetch)
+
+    def _close_if_unused(self, fetch: Fetch) -> None:
+        if not fetch.spool.readers and fetch not in self._all:
+            fetch.spool.close()

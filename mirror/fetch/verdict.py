@@ -1,0 +1,27 @@
+"""What a client is told when nobody delivered."""
+
+from ..content import Content
+from ..errors import (
+    BlobUnknown,
+    Denied,
+    ManifestUnknown,
+    MirrorError,
+    PeerError,
+    SourceError,
+    Unavailable,
+    UpstreamError,
+    UpstreamRefused,
+    UpstreamUnknown,
+)
+
+
+def verdict(content: Content, failures: list[SourceError]) -> MirrorError:
+    """The error that a client gets, from all that went wrong; what upstream said last counts most."""
+    upstream = next((error for error in reversed(failures) if isinstance(error, UpstreamError)), None)
+    if isinstance(upstream, UpstreamUnknown):
+        unknown = ManifestUnknown if content.kind == "manifests" else BlobUnknown
+        return unknown(f"no member has {content.digest}, and upstream: {upstream}")
+    if isinstance(upstream, UpstreamRefused):
+        return Denied(f"no member has {content.digest}, and upstream may not be asked: {upstream}")
+    last = failures[-1] if failures else PeerError("missing", "there is nobody to ask")
+    return Unavailable(f"{content.digest} cannot be brought now: {upstream or last}")
