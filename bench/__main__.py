@@ -1,5 +1,6 @@
 """The benches' command line: `python -m bench NAME`, from the repository's root."""
 
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -14,11 +15,17 @@ from rich.console import Console
 from mirror.config import parse_size
 from mirror.errors import ConfigError
 
+from .lab.measure import MODES
+from .lab.scenarios import SCENARIOS
 from .report import BenchError, Report
 
 GIB = 1024**3
-_FILE_COLUMNS = 110
+MIB = 1024**2
+_FILE_COLUMNS = 120
 _PROCESSES_MAX = 200
+_BITS = {"kbit": 1_000, "mbit": 1_000_000, "gbit": 1_000_000_000}
+_RATE_LEAST_BITS = 1_000_000
+_RATE_MOST_BITS = 100_000_000_000
 
 
 class _Size(click.ParamType[int]):
@@ -33,6 +40,21 @@ class _Size(click.ParamType[int]):
             return parse_size(value)
         except (ConfigError, ValueError) as error:
             self.fail(str(error), param, ctx)
+
+
+class _Rate(click.ParamType[int]):
+    """Bits per second, such as `200mbit`."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)(kbit|mbit|gbit)", value.lower())
+        rate = float(found[1]) * _BITS[found[2]] if found else 0.0
+        if not _RATE_LEAST_BITS <= rate <= _RATE_MOST_BITS:
+            self.fail(f"{value!r} must be from 1mbit to 100gbit", param, ctx)
+        return round(rate)
 
 
 class _Counts(click.ParamType[list[int]]):
@@ -132,6 +154,74 @@ def gossip(
     quick = amounts.pop("quick")
     amount = Amount(**amounts, idle_s=5.0 if quick else 15.0, stops=not quick)
     _run(lambda console: measure(console, nodes or [10, 20, 30], amount), target)
+
+
+@main.command()
+@click.argument("scenario", type=click.Choice(list(SCENARIOS)))
+@click.option("--nodes", type=click.IntRange(2, 100), default=8, help="Hosts with a client.  [default: 8]")
+@click.option(
+    "--image", type=_Size(), default=200 * MIB, metavar="SIZE", help="Of all layers together.  [default: 200MiB]"
+)
+@click.option("--layers", type=click.IntRange(1, 100), default=4, help="Of the image.  [default: 4]")
+@click.option(
+    "--link", type=_Rate(), default="200mbit", metavar="RATE", help="Of each host, either way.  [default: 200mbit]"
+)
+@click.option(
+    "--upstream", type=_Rate(), default="200mbit", metavar="RATE", help="Of the registry.  [default: 200mbit]"
+)
+@click.option(
+    "--mode",
+    "modes",
+    type=click.Choice(MODES),
+    multiple=True,
+    default=["skvaller"],
+    help="Whom the clients ask: their agents, the registry, or one docker-registry proxy; may be repeated: they take "
+    "turns.  [default: skvaller]",
+)
+@click.option("--repeats", type=click.IntRange(1), default=3, help="Runs of each mode.  [default: 3]")
+@click.option(
+    "--client",
+    type=click.Choice(["http", "ctr"]),
+    default="http",
+    help="A small client that keeps nothing, or a containerd per host.  [default: http]",
+)
+@click.option(
+    "--parallel", type=click.IntRange(1, 32), default=3, help="Blobs a client asks for at once.  [default: 3]"
+)
+@click.option(
+    "--settle",
+    type=click.FloatRange(0),
+    default=0.0,
+    metavar="S",
+    help="Seconds between the agents' having met and the pull.  [default: 0]",
+)
+@click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw where the bytes came from here, not beside the JSON.",
+)
+@click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For its files.")
+@click.option("--keep-logs", type=click.Path(file_okay=False, path_type=Path), help="Keep all logs of all runs here.")
+def lab(target: Path | None, plot: Path | None, **settings: Any) -> None:
+    """A cluster on limited links, in network namespaces (needs root): who has an image how soon, at what price.
+
+    fanout: all at once. rolling: 20 % of the nodes, and the next ones when these have ended. late: half of the nodes,
+    and the others when these are half-way. kill: all at once, and the agent that has moved most bytes is killed at half
+    time. slow: all at once, and one node sends with a tenth of its link. lonely: one node has it all, upstream is gone,
+    and the others pull.
+
+    A run starts everything anew, with an image that nobody has seen. It takes seconds to start, and the pull as long as
+    the links say: 8 s for 200 MiB at 200mbit, and that times the nodes where all ask the registry.
+    """
+    from .lab.run import Settings, measure
+
+    drawable = find_spec("matplotlib") is not None
+    if plot is not None and not drawable:
+        raise click.UsageError("--plot needs matplotlib: pip install '.[bench]'")
+    if plot is None and target is not None and drawable:
+        plot = target.with_suffix(".svg")
+    _run(lambda console: measure(console, Settings(**settings), plot), target)
 
 
 def _run(measure: Callable[[Console], Report], target: Path | None) -> None:

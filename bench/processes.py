@@ -85,10 +85,10 @@ class Server:
     def usage(self) -> Usage:
         """What it and its children have used so far."""
         assert self._process is not None
-        uses = [use for pid in _tree(self._process.pid) if (use := _usage(pid)) is not None]
-        if not uses:
+        used = usage(self._process.pid)
+        if used is None:
             raise self._ended()
-        return Usage(sum(u.cpu_s for u in uses), sum(u.rss_bytes for u in uses), sum(u.peak_bytes for u in uses))
+        return used
 
     def _await_listening(self) -> None:
         assert self._process is not None
@@ -114,6 +114,14 @@ class Server:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def usage(pid: int) -> Usage | None:
+    """What a process and its children have used so far; None if they have ended."""
+    uses = [use for each in _tree(pid) if (use := _usage(each)) is not None]
+    if not uses:
+        return None
+    return Usage(sum(u.cpu_s for u in uses), sum(u.rss_bytes for u in uses), sum(u.peak_bytes for u in uses))
 
 
 def need(**packages: str) -> None:

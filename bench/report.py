@@ -38,9 +38,9 @@ class Samples:
         return Samples([mine / theirs for mine, theirs in zip(self.values, other.values, strict=True)])
 
     def __format__(self, spec: str) -> str:
-        """Median and range, the numbers formatted as `spec` says."""
-        low, high = min(self.values), max(self.values)
-        return f"{self.median:{spec}}  [dim]{low:{spec}} to {high:{spec}}[/dim]"
+        """Median and range, the numbers formatted as `spec` says; the range is left out where all look the same."""
+        median, low, high = (f"{value:{spec}}" for value in (self.median, min(self.values), max(self.values)))
+        return median if low == high else f"{median}  [dim]{low} to {high}[/dim]"
 
 
 Cell = Samples | float | str | None
@@ -64,7 +64,7 @@ class Table:
 
     def render(self) -> RichTable:
         """For a terminal."""
-        table = RichTable(title=self.title, title_justify="left", title_style="bold")
+        table = RichTable()
         for key, heading in self.columns.items():
             table.add_column(heading, justify="right" if key in self.formats else "left", no_wrap=True)
         for row in self.rows:
@@ -148,15 +148,24 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that one bench found."""
+    """All that one bench found.
+
+    Args:
+        bench: its name.
+        tables: to be shown.
+        goals: what was to be reached.
+        details: more of it, for the JSON alone.
+    """
 
     bench: str
     tables: Sequence[Table]
     goals: Sequence[Goal]
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     def show(self, console: Console) -> None:
         """Print it."""
         for table in self.tables:
+            console.print(table.title, style="bold", markup=False, highlight=False)
             console.print(table.render())
         for goal in self.goals:
             console.print(str(goal), highlight=False)
@@ -169,6 +178,7 @@ class Report:
             "machine": machine,
             "tables": [{"title": table.title, "rows": [_plain(row) for row in table.rows]} for table in self.tables],
             "goals": [{**asdict(goal), "reached": goal.reached} for goal in self.goals],
+            **self.details,
         }
         target.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
 

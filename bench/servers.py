@@ -63,6 +63,8 @@ http: {{ addr: "{address}", secret: bench }}
 {extra}
 """
 
+_REGISTRY_TREE = "docker/registry/v2"
+
 
 class Agent(Server):
     """An agent of ours.
@@ -140,9 +142,9 @@ class Registry(Server):
 
     def __init__(self, folder: Path, content: Sequence[Content] = (), upstream: Address | None = None) -> None:
         folder.mkdir()
-        self._store = folder / "store/docker/registry/v2"
+        self._store = folder / "store"
         for item in content:
-            self._put(item)
+            put(self._store, item)
         address = free_address()
         extra = f"proxy: {{ remoteurl: http://{upstream} }}" if upstream else ""
         settings = folder / "config.yml"
@@ -152,17 +154,26 @@ class Registry(Server):
 
     def stored(self, content: Content) -> bool:
         """Whether content is in its store."""
-        return self._blob(content).exists()
+        return stored_at(self._store, content).exists()
 
-    def _blob(self, content: Content) -> Path:
-        return self._store / "blobs/sha256" / content.hex[:2] / content.hex / "data"
 
-    def _put(self, content: Content) -> None:
-        _link(content.file, self._blob(content))
-        within = "_layers" if content.kind == "blobs" else "_manifests/revisions"
-        link = self._store / "repositories" / REPOSITORY / within / "sha256" / content.hex / "link"
+def put(store: Path, content: Content, tag: str | None = None) -> None:
+    """Put content where a docker-registry over this folder has it, under a tag if it is a manifest that has one."""
+    _link(content.file, stored_at(store, content))
+    repository = store / _REGISTRY_TREE / "repositories" / REPOSITORY
+    within = "_layers" if content.kind == "blobs" else "_manifests/revisions"
+    links = [repository / within / "sha256" / content.hex / "link"]
+    if tag is not None:
+        tagged = repository / "_manifests/tags" / tag
+        links += [tagged / "current/link", tagged / "index/sha256" / content.hex / "link"]
+    for link in links:
         link.parent.mkdir(parents=True)
         link.write_text(f"sha256:{content.hex}")
+
+
+def stored_at(store: Path, content: Content) -> Path:
+    """Where a docker-registry over this folder keeps content."""
+    return store / _REGISTRY_TREE / "blobs/sha256" / content.hex[:2] / content.hex / "data"
 
 
 def _nginx(folder: Path, address: Address, extra: str, location: str) -> list[str]:

@@ -183,6 +183,7 @@ class _Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                proxy_headers=False,
                 limit_concurrency=_CONNECTIONS_MAX,
                 timeout_keep_alive=60,
                 timeout_graceful_shutdown=DRAIN_S,

@@ -35,6 +35,7 @@ class Ask:
         start: first byte.
         stop: end, or None for all there is.
         home: whether a member is asked as a home: it is to bring what it has not.
+        kept: whether it is asked for what it may have got, and is not to bring it.
         for_others: whether this node asks as a home: a holder gives it though it is busy.
         avoid: members that it is not to have the bytes from.
         share: what this node finds of the member's pace, as a share of what others deliver; None if it cannot tell.
@@ -43,6 +44,7 @@ class Ask:
     start: int
     stop: int | None
     home: bool = False
+    kept: bool = False
     for_others: bool = False
     avoid: tuple[str, ...] = ()
     share: float | None = None

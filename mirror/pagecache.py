@@ -36,16 +36,23 @@ def resident(fd: int, offset: int, count: int) -> bool:
     return True
 
 
-async def read(fd: int, offset: int, count: int) -> bytes:
+async def read(fd: int, offset: int, count: int) -> bytearray:
     """Read exactly these bytes, in a thread if the disk has to be waited for.
 
     Raises:
         OSError: the disk fails, or the file ends before.
     """
-    if resident(fd, offset, count):
-        content = os.pread(fd, count, offset)
-    else:
-        content = await in_thread(os.pread, fd, count, offset)
+    content = bytearray(count)
+    try:
+        got = os.preadv(fd, [content], offset, os.RWF_NOWAIT)
+    except OSError as error:
+        if error.errno not in (errno.EAGAIN, *_UNSUPPORTED):
+            raise
+        got = 0
+    if got == count:
+        return content
+    rest = await in_thread(os.pread, fd, count - got, offset + got)
+    content[got:] = rest
     if len(content) < count:
         raise ended_early(offset + len(content), offset + count)
     return content

@@ -39,7 +39,8 @@ TAG_AUTHORITY_HEADER = "Skvaller-Tag-Authority"
 NODE_HEADER = "Skvaller-Node"
 """The name of the node that asks."""
 HOME_HEADER = "Skvaller-Home"
-"""How a home is involved: `bring` asks a member as a home, `for-others` is said by a home that asks a holder."""
+"""How homes are involved: `bring` asks a member as a home, `kept` for what it has got though it is not complete yet;
+`for-others` is said by a home that asks a holder."""
 AVOID_HEADER = "Skvaller-Avoid"
 """Members that the bytes are not to come from, with commas between them."""
 SHARE_HEADER = "Skvaller-Share"
@@ -140,6 +141,12 @@ class PeerClient:
                     raise PeerError("broken", f"{peer.name} answered a tag without digest or age: {error}") from None
                 runtime = answer.headers.get(TAG_AUTHORITY_HEADER) == "runtime"
                 return Tag(digest, time.time() - max(0.0, age_s), "runtime" if runtime else "upstream")
+
+    async def tell(self, peer: Peer, share: float) -> None:
+        """Tell a peer what this node finds of its pace; it does not matter whether that arrives."""
+        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+            async with self.request("GET", peer, "/v2/", {SHARE_HEADER: f"{share:.3f}"}) as answer:
+                await answer.read()
 
     def request(
         self, method: str, peer: Peer, path: str, headers: Mapping[str, str] | None = None
@@ -286,8 +293,8 @@ def _refuse(peer: Peer, status: int, headers: Mapping[str, str], good: tuple[int
 def _asking(ask: Ask) -> dict[str, str]:
     """The headers of a request for content."""
     headers = {"Range": f"bytes={ask.start}-{'' if ask.stop is None else ask.stop - 1}"}
-    if ask.home or ask.for_others:
-        headers[HOME_HEADER] = "bring" if ask.home else "for-others"
+    if ask.home or ask.kept or ask.for_others:
+        headers[HOME_HEADER] = "bring" if ask.home else "kept" if ask.kept else "for-others"
     if ask.avoid:
         headers[AVOID_HEADER] = ",".join(ask.avoid)
     if ask.share is not None:

@@ -56,10 +56,15 @@ FULL_S = 0.25
 FAILED_S = 30.0
 """A member that failed is asked no more for so long."""
 
-LATE_S = 1.0
-"""No piece is late before; then it is if it comes at a third of its like's rate, or half of it when none is left to ask."""
+KEPT_TRIES = 3
+"""So many members are asked whether they have a late piece already, before another home is to bring it."""
 
-_LATE, _LATE_AT_THE_END = 3.0, 2.0
+LATE_S = 1.0
+"""No piece is late before, nor before it has had one and a half times the time that its like take; then it is if it comes
+at a third of their rate, or at half of it when no other is left to ask for."""
+
+_LATE, _LATE_AT_THE_END, _GRACE = 3.0, 2.0, 1.5
+_LOOK_S = 0.2
 _PAST = 16
 
 
@@ -68,7 +73,12 @@ class Via(enum.Enum):
 
     HOLDER = "holder"
     HOME = "home"
+    KEPT = "kept"
+    """From a member that may have got it already, and is not to bring it."""
     UPSTREAM = "upstream"
+
+
+_INDIRECT = (Via.HOME, Via.KEPT)
 
 
 @dataclass(slots=True, eq=False)
@@ -87,6 +97,7 @@ class Flight:
         position: end of what has arrived; whoever carries the flight out moves it.
         first_at: when its first byte came, monotonic seconds.
         origin: who brought it to the source, where that is known and another.
+        sampled: whether its pace was noted on the way.
     """
 
     source: str
@@ -100,9 +111,13 @@ class Flight:
     position: int = field(init=False)
     first_at: float | None = None
     origin: str | None = None
+    sampled: bool = False
 
     def __post_init__(self) -> None:
         self.position = self.start
+
+    def __str__(self) -> str:
+        return f"{self.start}-{self.stop} at {self.position} via={self.via.value} source={self.source}"
 
     def rate(self, now: float) -> float:
         """Bytes per second since it was asked for."""
@@ -172,6 +187,7 @@ class Plan:
         self._busy: dict[str, float] = {}
         self._out: dict[str, float] = {}
         self._unable: dict[str, float] = {}
+        self._lacking: dict[int, set[str]] = {}
         self._avoid: dict[str, RangeSet] = {}
         self._upstream = upstream
         self._upstream_tries = UPSTREAM_TRIES if upstream else 0
@@ -179,6 +195,7 @@ class Plan:
         self._up: Collection[str] = ring.members
         self._serving: Collection[str] = ring.members
         self._gaps = RangeSet()
+        self._looked_at = -_LOOK_S
 
     # What happened.
 
@@ -219,6 +236,8 @@ class Plan:
         if flight.source == UPSTREAM:
             fresh = UPSTREAM_TRIES if flight.position > flight.start else self._upstream_tries
             self._upstream_tries = 0 if final else fresh - 1
+        elif flight.via is Via.KEPT and reason in ("missing", "busy"):
+            self._lacking.setdefault(self._piece(flight.start), set()).add(flight.source)
         elif reason == "whole":
             self.without_ranges = True
         elif flight.via is Via.HOLDER and reason == "missing":
@@ -239,6 +258,13 @@ class Plan:
                 self._avoid.setdefault(row.maker, RangeSet()).add(row.start, row.stop)
             if row in self.provenance:
                 self.provenance.remove(row)
+
+    def avoid(self, names: Iterable[str], start: int = 0, stop: int | None = None) -> None:
+        """Take nothing more of a range, or of the whole, whose word is that of these members: it may be wrong."""
+        end = (self.size or start) if stop is None else stop
+        for name in names:
+            if name in self._tried or name in self.ring.members:
+                self._avoid.setdefault(name, RangeSet()).add(start, end)
 
     def halt(self) -> None:
         """Ask nobody more; what is on its way may still land."""
@@ -268,6 +294,7 @@ class Plan:
             if not here.covers(start, stop) and (flight := self._direct(start, stop, now, own=False)) is not None:
                 launched.append(self._launch(flight))
                 here.add(flight.start, flight.stop or self.size)
+                self._gaps.remove(flight.start, flight.stop or self.size)
         here = wants.present | self._flying()
         self._gaps = wants.own - here
         for start, stop in self._in_order(wants.heads):
@@ -276,8 +303,13 @@ class Plan:
             if not here.covers(start, stop) and (flight := self._choose(start, stop, now)) is not None:
                 launched.append(self._launch(flight))
                 here.add(flight.start, flight.stop or self.size)
-        if (late := self._late(now, at_the_end=not launched)) is not None:
-            launched.append(self._launch(late))
+                self._gaps.remove(flight.start, flight.stop or self.size)
+        if now >= self._looked_at + _LOOK_S:
+            self._looked_at = now
+            self._sample(now)
+            factor = _LATE_AT_THE_END if here.covers(0, self.size) else _LATE
+            if (late := self._late(now, factor)) is not None:
+                launched.append(self._launch(late))
         return launched
 
     @property
@@ -285,9 +317,10 @@ class Plan:
         """How many pieces are asked for at once for this node itself."""
         return min(max(len(self.ring), LANES * len(self._holders), WINDOW_MIN), WINDOW_MAX)
 
-    def again_at(self) -> float | None:
-        """When a holder that is busy now may be asked again; None if there is none."""
-        return min((self._out[name] for name in self._holders if self._out.get(name, math.inf) < math.inf), default=None)
+    def again_at(self, now: float) -> float | None:
+        """When a holder that is not asked now may be asked again; None if there is none."""
+        times = (self._out.get(name, math.inf) for name in self._holders)
+        return min((until for until in times if now < until < math.inf), default=None)
 
     def superfluous(self, present: RangeSet) -> list[Flight]:
         """Flights of which all has arrived otherwise."""
@@ -305,7 +338,7 @@ class Plan:
 
     def _first(self, wants: Wants, now: float) -> Flight | None:
         """One request tells the size. What others ask for does not wait for another node's answer."""
-        direct = any(flight.via is not Via.HOME for flight in self.flights)
+        direct = any(flight.via not in _INDIRECT for flight in self.flights)
         if wants.relayed and not direct:
             (start, stop), *_ = wants.relayed
             return self._direct(start, None if self._at_once else stop, now, own=False)
@@ -380,9 +413,23 @@ class Plan:
         count = piece_size(self.size or MEBIBYTE)
         return min(free, key=lambda name: self._pace.expected_s(name, (self._count(name) + 1) * count), default=None)
 
-    def _late(self, now: float, *, at_the_end: bool) -> Flight | None:
-        """A second request for the piece that is latest, if one is."""
-        factor = _LATE_AT_THE_END if at_the_end else _LATE
+    def _sample(self, now: float) -> None:
+        """Take note of each home's pace in the middle of a piece: a slow one is known before its first piece is there."""
+        for flight in self.flights:
+            if flight.via is Via.HOME and not flight.sampled and now - flight.began_at > LATE_S:
+                assert flight.stop is not None
+                typical = self._typical(flight, now)
+                if typical is not None and (now - flight.began_at) * typical > (flight.stop - flight.start) / 2:
+                    flight.sampled = True
+                    self._note_pace(flight, now)
+
+    def _note_pace(self, flight: Flight, now: float) -> None:
+        count, seconds = flight.position - flight.start, now - flight.began_at
+        latency_s = (flight.first_at or now) - flight.began_at
+        self._pace.landed(flight.source, count, seconds, latency_s, now, home=flight.via is Via.HOME)
+
+    def _late(self, now: float, factor: float) -> Flight | None:
+        """A second request for the piece that is latest, if one is: it takes `factor` times as long as its like do."""
         latest: tuple[float, Flight] | None = None
         for flight in self.flights:
             assert flight.stop is not None
@@ -392,6 +439,8 @@ class Plan:
             remaining_s = (flight.stop - flight.position) / rate
             typical = self._typical(flight, now)
             if typical is None or rate * factor > typical or remaining_s < LATE_S / 2:
+                continue
+            if (now - flight.began_at) * typical < _GRACE * (flight.stop - flight.start):
                 continue
             if latest is None or remaining_s > latest[0]:
                 latest = remaining_s, flight
@@ -404,7 +453,10 @@ class Plan:
         return statistics.median(rates) if len(rates) > 1 else None
 
     def _second(self, flight: Flight, now: float) -> Flight | None:
-        """The same bytes from another source. For what upstream sends only holders are an alternative."""
+        """The same bytes from another source. For what upstream sends only holders are an alternative.
+
+        What a home is slow to send, others may have from it already; only if some of them have not, another is to bring it.
+        """
         assert flight.stop is not None
         start, stop = flight.position, flight.stop
         holders = [name for name in self._able(self._holders, start, now) if name != flight.source]
@@ -412,12 +464,14 @@ class Plan:
             return Flight(holder, Via.HOLDER, start, stop, now, flight.own, True, flight.avoid)
         if flight.via is not Via.HOME:
             return None
-        for home in self._homes(self._piece(start), now):
-            if home == self._me:
-                return self._direct(start, stop, now)
-            if home != flight.source and self._able([home], start, now) and self._count(home) < HOME_LANES:
-                return Flight(home, Via.HOME, start, stop, now, avoid=flight.avoid)
-        return None
+        others = [home for home in self._homes(self._piece(start), now) if home not in (flight.source, self._me)]
+        able = [home for home in self._able(others, start, now) if self._count(home) < HOME_LANES]
+        lacking = self._lacking.setdefault(self._piece(start), set())
+        if len(lacking) < KEPT_TRIES and (kept := next((home for home in able if home not in lacking), None)) is not None:
+            return Flight(kept, Via.KEPT, start, stop, now, avoid=flight.avoid)
+        if able:
+            return Flight(able[0], Via.HOME, start, stop, now, avoid=flight.avoid)
+        return self._direct(start, stop, now)
 
     def _has_twin(self, flight: Flight) -> bool:
         assert flight.stop is not None
@@ -436,7 +490,7 @@ class Plan:
 
     def _flying(self, *, direct: bool = False) -> RangeSet:
         """What is on its way; `direct`: without waiting for another node's flight."""
-        flights = (f for f in self.flights if f.stop is not None and not (direct and f.via is Via.HOME))
+        flights = (f for f in self.flights if f.stop is not None and not (direct and f.via in _INDIRECT))
         return RangeSet(*((f.position, f.stop) for f in flights if f.stop is not None))
 
     def _pieces(self, gaps: RangeSet, start: int = 0) -> Iterator[tuple[int, int]]:
@@ -475,8 +529,5 @@ class Plan:
             maker = flight.origin if flight.origin not in (None, UPSTREAM) else flight.source
             assert maker is not None
             self.provenance.append(Row(flight.start, flight.position, flight.source, maker))
-        if flight.source != UPSTREAM and (count or now - flight.began_at > LATE_S):
-            latency_s = (flight.first_at or now) - flight.began_at
-            self._pace.landed(
-                flight.source, count, now - flight.began_at, latency_s, now, home=flight.via is Via.HOME
-            )
+        if flight.via in (Via.HOLDER, Via.HOME) and (count or now - flight.began_at > LATE_S):
+            self._note_pace(flight, now)

@@ -17,7 +17,7 @@ import hashlib
 import mmap
 import os
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .content import Content
 from .errors import MirrorError, SourceError
@@ -41,12 +41,14 @@ class Reader:
         stop: end of what is wanted.
         relayed: whether it is another member, which asks this node as a home.
         waiting: whether it waits for what comes next.
+        turn: set when that is there, or nothing will come.
     """
 
     position: int
     stop: int
     relayed: bool
     waiting: bool = False
+    turn: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Spool:
@@ -75,10 +77,12 @@ class Spool:
         self._fd = -1
         self._failure: MirrorError | None = None
         self._replaced = RangeSet()
+        self._news = asyncio.Event()
         self._turn = asyncio.Event()
         self._readers: set[Reader] = set()
         self._hashed = 0
         self._hashing = RangeSet()
+        self._hash_anew = False
         self._prefix: tuple[int, hashlib._Hash] | None = None
         self._memory: mmap.mmap | None = None
         self._on_change: Callable[[], None] = lambda: None
@@ -104,7 +108,11 @@ class Spool:
         """Note that bytes are in the file: readers can have them."""
         self.present.add(start, stop)
         self._trim()
-        self._change()
+        for reader in self._readers:
+            if start <= reader.position < stop:
+                reader.turn.set()
+        if start < self._hashed + _BLOCK_BYTES and self._hashed < stop:
+            self._turn.set()
 
     async def resume(self, prefixes: Sequence[bytes]) -> int:
         """Take over what an earlier fetch left in the file, as far as it can be shown to be what that had written.
@@ -139,20 +147,26 @@ class Spool:
         size = await self.known_size()
         unit = piece_size(size)
         self._hashed, sha256 = self._prefix or (0, hashlib.sha256())
-        self._prefix = None
-        while self._hashed < size:
-            stop = min(self.present.front(self._hashed), self._hashed + _HASH_BYTES)
-            if stop > self._hashed:
+        self._prefix, self._hash_anew = None, False
+        while self._hash_anew or self._hashed < size:
+            if self._hash_anew:
+                self._hash_anew, self._hashed, sha256 = False, 0, hashlib.sha256()
+                self._on_change()
+            stop = self._hash_stop()
+            if stop >= min(self._hashed + _BLOCK_BYTES, size):  # a thread is not worth less
                 self._hashing = RangeSet((self._hashed, stop))
                 prefixes = await in_thread(_hash_pieces, sha256, self._fd, self._hashed, stop, unit)
                 self._hashed = stop
-                if passed is not None:
+                if passed is not None and not self._hash_anew:
                     for prefix in prefixes:
                         passed(prefix)
                 if self.bounded:
                     self._trim()
                     self._on_change()
+                    for reader in self._readers:
+                        reader.turn.set()
             else:
+                self._turn.clear()
                 await self._turn.wait()
         return sha256.hexdigest()
 
@@ -170,8 +184,12 @@ class Spool:
         return await in_thread(work)
 
     def doubt(self, start: int, stop: int) -> None:
-        """Take bytes back that may be wrong: they are to be written once more."""
+        """Take bytes back that may be wrong: they are to be written once more, and hashed again if they were."""
         self.present.remove(start, stop)
+        self._prefix = None
+        if start < self._hashed or self._hashing & RangeSet((start, stop)):
+            self._hash_anew = True
+            self._turn.set()
 
     def replaced(self, start: int, stop: int) -> None:
         """Bytes turned out wrong and were replaced: whoever has already read them is let go with a short read."""
@@ -179,8 +197,10 @@ class Spool:
         self._change()
 
     def finish(self) -> None:
-        """The digest is right: the last piece may go too."""
+        """The digest is right: the last piece may go too, and what came into doubt too late."""
         self.complete = True
+        if self.size and not self.bounded:
+            self.present.add(0, self.size)
         self._change()
 
     def fail(self, failure: MirrorError) -> None:
@@ -244,8 +264,7 @@ class Spool:
         needed = [(reader.position, reader.stop) for reader in own]
         if any(reader.stop > self._withheld() for reader in own):
             needed.append((self._hashed, self.size))
-        unit = piece_size(self.size)
-        ahead = max(unit, self._window() // (2 * max(len(needed), 1)))
+        unit, ahead = piece_size(self.size), self._ahead()
         return RangeSet(*((start, min(stop, (start + ahead) // unit * unit + unit)) for start, stop in needed))
 
     def relayed_wants(self) -> RangeSet:
@@ -265,7 +284,7 @@ class Spool:
         while self.size is None:
             if self._failure is not None:
                 raise self._failure
-            await self._turn.wait()
+            await self._news.wait()
         return self.size
 
     async def completed(self) -> None:
@@ -273,7 +292,7 @@ class Spool:
         while not self.complete:
             if self._failure is not None:
                 raise self._failure
-            await self._turn.wait()
+            await self._news.wait()
 
     async def extents(self, start: int, stop: int, *, relayed: bool = False) -> AsyncGenerator[tuple[int, int], None]:
         """Follow `[start, stop)` as it arrives.
@@ -296,21 +315,28 @@ class Spool:
                 front = min(self.present.front(reader.position), stop)
                 if not self.complete and not relayed:
                     front = min(front, self._withheld())
-                if self.bounded:  # no further than what is surely kept until it has been read
+                if self.bounded:  # no further than what is surely kept until it has been read, and hashed
                     front = min(front, (reader.position // unit + 1) * unit)
+                    if start == 0 and not relayed:
+                        front = min(front, self._hashed + self._ahead())
                 if front > reader.position:
                     yield reader.position, front - reader.position
                     reader.position = front
                     if self.bounded:
+                        self._turn.set()
                         self._on_change()
                 elif self._failure is not None:
                     raise self._failure
+                elif self.complete:
+                    raise SourceError("broken", f"{self.content.digest}: what comes next was let go, and all is over")
                 else:
                     reader.waiting = True
-                    await self._turn.wait()
+                    reader.turn.clear()
+                    await reader.turn.wait()
                     reader.waiting = False
         finally:
             self._readers.discard(reader)
+            self._turn.set()
             self._on_change()
 
     def _withheld(self) -> int:
@@ -318,7 +344,21 @@ class Spool:
         assert self.size is not None
         return (max(self.size - 1, 0) // (unit := piece_size(self.size))) * unit
 
-    # The bound of what is in memory.
+    # The bound of what is in memory. What is hashed and what readers get has to be the same: so neither is further ahead
+    # of the other than what is kept for it.
+
+    def _hash_stop(self) -> int:
+        """How far the hash can go now."""
+        stop = min(self.present.front(self._hashed), self._hashed + _HASH_BYTES)
+        if not self.bounded:
+            return stop
+        return min([stop, *(reader.position + self._ahead() for reader in self._readers if not reader.relayed)])
+
+    def _ahead(self) -> int:
+        """How much is kept before each reader of this node, and before the hash."""
+        assert self.size is not None
+        own = sum(not reader.relayed for reader in self._readers)
+        return max(piece_size(self.size), self._window() // (2 * (own + 1)))
 
     def _window(self) -> int:
         assert self.size is not None
@@ -344,8 +384,11 @@ class Spool:
 
     def _change(self) -> None:
         """Wake everybody who waits for something to be different."""
+        self._news.set()
+        self._news = asyncio.Event()
         self._turn.set()
-        self._turn = asyncio.Event()
+        for reader in self._readers:
+            reader.turn.set()
 
 
 def _hash_pieces(sha256: "hashlib._Hash", fd: int, start: int, stop: int, unit: int) -> list[bytes]:

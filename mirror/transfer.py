@@ -22,6 +22,9 @@ from .pagecache import write_all
 T = TypeVar("T")
 
 READ_BYTES = 256 * 1024
+GATHER_S = 0.1
+"""A slow transfer is read so often, not for every packet: a thread is woken, a file written and readers told each time."""
+
 CONNECT_S = 2.0
 SILENCE_S = 60.0
 """The last resort: whoever watches a transfer ends a silent one much sooner."""
@@ -99,8 +102,8 @@ class Line:
             self._http.connect()  # which turns Nagle's algorithm off
         if self._hung_up:
             raise ConnectionAbortedError("given up")
-        sock: socket.socket = self._http.sock
-        sock.settimeout(SILENCE_S)
+        self._await_bytes(1)
+        self._http.sock.settimeout(SILENCE_S)
         self._http.putrequest("GET", target, skip_accept_encoding=True)
         for name, value in headers.items():
             self._http.putheader(name, value)
@@ -118,14 +121,25 @@ class Line:
             arrived: is told the end of what has been written, after each write.
         """
         assert self._answer is not None
-        stop = offset + count
-        while offset < stop and (part := self._answer.read1(min(READ_BYTES, stop - offset))):
+        stop, enough, began_at = offset + count, 1, time.monotonic()
+        while offset < stop:
+            self._await_bytes(min(enough, stop - offset))
+            part = self._answer.read1(min(READ_BYTES, stop - offset))
+            if not part:
+                break
             _write(fd, part, offset)
             offset += len(part)
             arrived(offset)
+            now = time.monotonic()
+            enough = max(1, min(READ_BYTES // 2, int(len(part) / max(now - began_at, 1e-6) * GATHER_S)))
+            began_at = now
         if offset == stop:
             self.done()
         return count - (stop - offset)
+
+    def _await_bytes(self, count: int) -> None:
+        """Have the next read wait for so many bytes, as far as so many are to come. Source: socket(7), SO_RCVLOWAT."""
+        self._http.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
 
     def done(self) -> None:
         """The answer has no more that matters: the connection can be used again if it was read to its end."""

@@ -141,7 +141,8 @@ class ZeroCopyProtocol(HttpToolsProtocol):
         """Wait until all that was written to the transport is with the kernel."""
         self._ensure_open()
         self.transport.set_write_buffer_limits(high=0)
-        await self._drain()
+        if self.flow.write_paused:
+            await self._drain()
         self._ensure_open()
         self.transport.set_write_buffer_limits()
 

@@ -12,6 +12,7 @@ from starlette.datastructures import Headers as RequestHeaders
 from starlette.types import Receive, Scope, Send
 
 from ..auth import PeerAuth
+from ..content import Content
 from ..digest import Digest
 from ..errors import (
     BlobUnknown,
@@ -156,7 +157,7 @@ class PeerEndpoint:
                 finally:
                     self._admission.transfers -= 1
             return
-        if not as_home:
+        if not as_home and not self._has_got(scope, headers, asked.content(digest)):
             raise BlobUnknown(f"this node does not hold {digest}")
         try:
             await self._relay(scope, receive, send, asked, digest)
@@ -164,6 +165,11 @@ class PeerEndpoint:
             raise error if error.status == 416 else _as_home(error) from error
         except MirrorError as error:
             raise _as_home(error) from error
+
+    def _has_got(self, scope: Scope, headers: RequestHeaders, content: Content) -> bool:
+        """Whether a member asks for what this node has got of a blob, and it has."""
+        asked = requested_range(scope, _ANY_SIZE) if headers.get(HOME_HEADER) == "kept" else None
+        return asked is not None and self._fetcher.has(content, *asked)
 
     def _admit(self, digest: Digest, held: Held, headers: RequestHeaders) -> None:
         """Let a request for a held blob pass, or send it to the homes."""

@@ -17,6 +17,7 @@ from ..plan import UPSTREAM, Flight, Plan, Row, Via, Wants
 from ..ranges import RangeSet
 from ..spool import Spool
 from ..stores.cache import Room
+from .accusation import accused
 from .record import Outcome, Record
 from .verdict import verdict
 
@@ -69,6 +70,7 @@ class Fetch:
         self._room: Room | None = None
         self._sized_by = UPSTREAM
         self._size_disputed = False
+        self._overwritten = False
         self._sizing = asyncio.Lock()
         self._doubts: list[_Doubt] = []
         self._liars: set[str] = set()
@@ -95,10 +97,11 @@ class Fetch:
         return None
 
     async def distrust(self, names: Iterable[str], start: int, stop: int) -> None:
-        """Have bytes that came from some members brought once more, from elsewhere."""
+        """Have bytes that came from some members brought once more, and all of a range from elsewhere."""
         avoided = set(names)
+        self._plan.avoid(avoided, start, stop)
         rows = [row for row in self._plan.makers(start, stop) if row.maker in avoided or row.source in avoided]
-        if rows and not self.spool.complete:
+        if rows and not self.spool.complete and not self.spool.trimmed:
             await self._doubt(rows)
             self._changed.set()
 
@@ -158,7 +161,7 @@ class Fetch:
         """Bring all bytes, and bring again what may be wrong, until the digest is right."""
         rounds = [self._samples, self._of_liars, self._of_members, self._everything]
         digest = await self._bring_and_hash()
-        while digest != self.content.digest.hex and rounds:
+        while digest != self.content.digest.hex and rounds and not self.spool.trimmed:  # what was let go tells nothing
             rows = rounds.pop(0)()
             if rows or self._doubts:
                 names = ", ".join(sorted({row.maker for row in rows}))
@@ -204,13 +207,19 @@ class Fetch:
             self._room.keep(0)
 
     async def _compare(self) -> set[str]:
-        """See which doubts were right: name whose word was wrong, and let go of who has read it."""
+        """See which doubts were right: name whose word was another, and let go of who has read it."""
         now = await self.spool.hash_ranges([(doubt.row.start, doubt.row.stop) for doubt in self._doubts])
         wrong = [doubt for doubt, after in zip(self._doubts, now, strict=True) if doubt.sent != after]
         for doubt in wrong:
             self.spool.replaced(doubt.row.start, doubt.row.stop)
-        self._liars = {doubt.row.maker for doubt in wrong}
-        return self._liars
+        contradictions, agreements = [], []
+        for doubt, after in zip(self._doubts, now, strict=True):
+            makers = {row.maker for row in self._plan.makers(doubt.row.start, doubt.row.stop)} - {doubt.row.maker}
+            pairs = agreements if doubt.sent == after else contradictions
+            pairs += [(doubt.row.maker, maker) for maker in sorted(makers)]
+        self._liars = accused(contradictions, agreements)
+        self._plan.avoid(self._liars)
+        return {doubt.row.maker for doubt in wrong}
 
     # Bringing.
 
@@ -220,7 +229,13 @@ class Fetch:
         hashing.add_done_callback(lambda _: self._changed.set())
         try:
             await self._bring(hashing)
-            return await hashing
+            digest = await hashing
+            if self._overwritten and not self.spool.bounded:  # by a second source, maybe after it had been hashed
+                self._overwritten = False
+                if self._room is not None:
+                    self._room.keep(0)
+                digest = await self._hash()
+            return digest
         finally:
             hashing.cancel()
             await asyncio.gather(hashing, return_exceptions=True)
@@ -250,9 +265,10 @@ class Fetch:
                 elif self._lacks(wants):
                     if self._no_room is None and self._plan.add_holders(self._locate()):
                         continue
-                    again_at = self._plan.again_at()
-                    if self._no_room is not None or again_at is None or now - heard_at > _PATIENCE_S:
+                    again_at = self._plan.again_at(now)
+                    if self._no_room is not None or again_at is None or again_at - heard_at > _PATIENCE_S:
                         break
+                fetcher.tell_slow(self._plan.ring.members)
                 await self._change(bool(self._plan.flights) or self._lacks(wants))
             for task in self._tasks.values():
                 task.cancel()
@@ -275,6 +291,7 @@ class Fetch:
 
     def _end_needless(self) -> None:
         for flight in self._plan.superfluous(self.spool.present):
+            log.debug("needless %s", flight)
             self._plan.needless(flight, time.monotonic())
             self._tasks[flight].cancel()
 
@@ -286,6 +303,7 @@ class Fetch:
             await source.bring(self.content, self._ask(flight), landing)
             landing.settle()
             if flight in self._plan.flights:
+                log.debug("landed %s", flight)
                 self._plan.landed(flight, time.monotonic())
         except SourceError as error:
             landing.settle()
@@ -307,7 +325,7 @@ class Fetch:
             self._changed.set()
 
     def _failed(self, flight: Flight, error: SourceError) -> None:
-        if error.reason not in ("busy", "whole"):
+        if error.reason not in ("busy", "whole") and flight.via is not Via.KEPT:
             self._fetcher.failed(flight.source, error)
             self._record.failures.append(str(error))
             self._failures.append(error)
@@ -320,6 +338,7 @@ class Fetch:
             flight.start,
             None if to_the_end else flight.stop,
             home=flight.via is Via.HOME,
+            kept=flight.via is Via.KEPT,
             for_others=flight.for_others,
             avoid=flight.avoid,
             share=self._fetcher.pace.share(flight.source, self._plan.ring.members, time.monotonic()),
@@ -370,6 +389,7 @@ class Fetch:
         start, flight.position = flight.position, position
         if flight.first_at is None:
             flight.first_at = time.monotonic()
+        self._overwritten |= bool(self.spool.present & RangeSet((start, position)))
         self._record.sources[flight.source] = self._record.sources.get(flight.source, 0) + position - start
         self._fetcher.received(flight.source, position - start)
         self.spool.arrived(start, position)

@@ -5,13 +5,14 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence, Set
+from functools import partial
 
 from ..content import Content, Source
 from ..errors import PeerError, SourceError, UpstreamError
 from ..homes import MEBIBYTE, Ring
 from ..metrics import Metrics
-from ..pace import Pace
+from ..pace import SLOW, Pace
 from ..peers import PeerClient
 from ..plan import UPSTREAM
 from ..router import Peer, Router
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 _SHUN_S = {"refused": 10.0, "timeout": 30.0, "stalled": 30.0, "broken": 5.0, "range": 30.0, "length": 30.0}
 _SHUN_LIAR_S = 600.0
 _RECORDS_MAX = 512
+_TELL_S = 0.5
+_VIEW_S = 0.05
+"""For so long members are not counted anew: every step of every fetch wants to know who is up."""
 
 
 class Fetcher:
@@ -51,14 +55,20 @@ class Fetcher:
         self.upstream = upstream
         self.metrics = metrics
         self.pace = Pace()
+        self._from_upstream = metrics.received_bytes.labels("upstream")
+        self._from_peers = metrics.received_bytes.labels("peer")
         self.records: deque[Record] = deque(maxlen=_RECORDS_MAX)
         self._fetches: dict[str, Fetch] = {}
         self._all: set[Fetch] = set()
         self._shunned: dict[str, float] = {}
+        self._views: tuple[Set[str], Set[str]] = set(), set()
+        self._viewed_at = -_VIEW_S
+        self._told_at = -_TELL_S
+        self._telling: dict[str, asyncio.Task[None]] = {}
 
     async def close(self) -> None:
         """Give up what is under way."""
-        tasks = [fetch.task for fetch in self._all]
+        tasks = [*(fetch.task for fetch in self._all), *self._telling.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -84,6 +94,11 @@ class Fetcher:
         """
         with self._joined(content, anew=False, relayed=True, hint=hint) as fetch:
             yield fetch
+
+    def has(self, content: Content, start: int, stop: int) -> bool:
+        """Whether some bytes of a blob that is still arriving are here."""
+        fetch = self._fetches.get(content.digest.hex)
+        return fetch is not None and fetch.spool.size is not None and fetch.spool.present.covers(start, stop)
 
     @contextlib.contextmanager
     def _joined(
@@ -161,14 +176,21 @@ class Fetcher:
             order = order[: order.index(self.name)]
         return [peers[name] for name in order]
 
-    def up(self) -> set[str]:
-        """Names of members that are believed to be up, this node included."""
-        names = {peer.name for peer in self.router.members()}
-        return (names - self.shunned()) | {self.name}
+    def up(self) -> Set[str]:
+        """Names of members that are believed to be up, this node included, as of now or a moment ago."""
+        return self._view()[0]
 
-    def serving(self) -> set[str]:
+    def serving(self) -> Set[str]:
         """Those of them that do not decline to serve as homes."""
-        return self.up() - {seat.peer.name for seat in self.router.seats() if seat.declines}
+        return self._view()[1]
+
+    def _view(self) -> tuple[Set[str], Set[str]]:
+        now = time.monotonic()
+        if now - self._viewed_at > _VIEW_S:
+            self._viewed_at = now
+            up = ({peer.name for peer in self.router.members()} - self.shunned()) | {self.name}
+            self._views = up, up - {seat.peer.name for seat in self.router.seats() if seat.declines}
+        return self._views
 
     def sources(self) -> dict[str, Source]:
         """Everybody who may bring something, by name."""
@@ -180,20 +202,38 @@ class Fetcher:
 
     def received(self, source: str, count: int) -> None:
         """Count bytes by source."""
-        self.metrics.received_bytes.labels("upstream" if source == UPSTREAM else "peer").inc(count)
+        (self._from_upstream if source == UPSTREAM else self._from_peers).inc(count)
 
     def failed(self, source: str, error: SourceError) -> None:
         """Count a failure; leave a member that is down or slow alone for a while."""
         log.info("source=%s reason=%s %s", source, error.reason, error)
         self.metrics.source_failures.labels("upstream" if source == UPSTREAM else "peer", error.reason).inc()
         if source != UPSTREAM and error.reason in _SHUN_S:
+            self._viewed_at = -_VIEW_S
             self._shunned[source] = max(time.monotonic() + _SHUN_S[error.reason], self._shunned.get(source, 0.0))
 
     def lied(self, source: str, content: Content) -> None:
         """Name a member that said what is not so, and shun it."""
         log.error("member=%s lied about %s: shunned for %g s", source, content.digest, _SHUN_LIAR_S)
         self.metrics.lies.inc()
+        self._viewed_at = -_VIEW_S
         self._shunned[source] = time.monotonic() + _SHUN_LIAR_S
+
+    def tell_slow(self, homes: Collection[str]) -> None:
+        """Tell homes that are slow so: those that nobody asks any more learn it in no other way."""
+        now = time.monotonic()
+        if now < self._told_at + _TELL_S:
+            return
+        self._told_at = now
+        for seat in self.router.seats():
+            name = seat.peer.name
+            share = self.pace.share(name, homes, now) if name in homes and not seat.declines else None
+            if share is not None and share < SLOW and name not in self._telling:
+                task = self._telling[name] = asyncio.create_task(self.peers.tell(seat.peer, share))
+                task.add_done_callback(partial(self._told, name))
+
+    def _told(self, name: str, task: asyncio.Task[None]) -> None:
+        del self._telling[name]
 
     @property
     def in_memory(self) -> int:

@@ -1,6 +1,6 @@
 """What an answer's head promises, and holding its body to that."""
 
-import time
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
@@ -10,8 +10,8 @@ from ..errors import UpstreamError
 from ..ranges import parse_content_range
 
 
-_BATCH_BYTES = 1024 * 1024
-_BATCH_S = 0.02
+_SLOW_BYTES = 64 * 1024
+_GATHER_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +111,9 @@ class Body:
         raise StopAsyncIteration
 
 
-async def batches(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
-    """Gather chunks, so that a fast source costs one write a mebibyte, and a slow one is passed on without delay."""
-    batch: list[bytes] = []
-    size, since = 0, time.monotonic()
+async def gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Let what comes slowly gather for a moment, so that a write and a turn of all readers are not spent on every packet."""
     async for chunk in chunks:
-        batch.append(chunk)
-        size += len(chunk)
-        if size >= _BATCH_BYTES or time.monotonic() - since > _BATCH_S:
-            yield batch
-            batch, size, since = [], 0, time.monotonic()
-    if batch:
-        yield batch
+        yield chunk
+        if len(chunk) < _SLOW_BYTES:
+            await asyncio.sleep(_GATHER_S)

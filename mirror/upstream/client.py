@@ -26,7 +26,7 @@ from ..manifest import MANIFEST_MAX_BYTES, MEDIA_TYPES, media_type
 from ..pagecache import in_thread, write_all
 from ..reference import Reference, Repository
 from ..registries import Registry, known_registries
-from .body import Body, Delivery, batches, promised
+from .body import Body, Delivery, gathered, promised
 from .challenge import Bearer, Challenge, basic_authorization, parse_challenges, parse_token, token_url
 from .ratelimit import RateLimits, parse_retry_after
 from .tokens import MARGIN_S, Authorizations
@@ -122,9 +122,9 @@ class Upstream:
             position = delivery.start
             promise = Promise(position, delivery.stop, delivery.size, ranged=delivery.ranged)
             fd = await sink.begin(promise)
-            async for chunks in batches(delivery.chunks):
-                await in_thread(write_all, fd, chunks, position)
-                position += sum(map(len, chunks))
+            async for chunk in gathered(delivery.chunks):
+                await in_thread(write_all, fd, [chunk], position)
+                position += len(chunk)
                 sink.arrived(position)
 
     @asynccontextmanager

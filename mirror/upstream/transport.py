@@ -130,10 +130,7 @@ class Transport:
         """
         with _translated(answer.url, "stalled", self._settings.stall_s):
             async with asyncio.timeout(self._settings.stall_s):
-                while True:
-                    content, chunk_ended = await answer.content.readchunk()  # as it came: readany would join
-                    if content or not chunk_ended:  # nothing, and no end of an HTTP chunk: the end of the body
-                        return content
+                return await answer.content.readany()
 
     async def read_whole(self, answer: aiohttp.ClientResponse, max_bytes: int) -> bytes:
         """Read all of a body into memory.

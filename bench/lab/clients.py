@@ -1,0 +1,279 @@
+"""The clients, one per host: started, waiting for the word, watched while they pull."""
+
+import json
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Final, Self
+
+from ..content import REPOSITORY
+from ..processes import START_S
+from ..report import BenchError
+from .hosts import Containerd
+from .image import Image
+from .network import Host
+
+_NEVER_SAID: Final = "ended without a word"
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """How a pull went.
+
+    Args:
+        began: monotonic time at which the client was told to, s.
+        ended: when it had everything, or gave up, s.
+        received_bytes: of content.
+        errors: what it complained about; none if all went well.
+    """
+
+    began: float
+    ended: float
+    received_bytes: int
+    errors: Sequence[str]
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.ended - self.began
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a client is to pull.
+
+    Args:
+        image: what.
+        address: HOST:PORT to ask.
+        parallel: how many blobs at a time.
+    """
+
+    image: Image
+    address: str
+    parallel: int
+
+
+class Client(ABC):
+    """A client on a host, from `with` on until its end. It waits for `go`.
+
+    Args:
+        host: where.
+        folder: for its files.
+        order: what to pull.
+    """
+
+    def __init__(self, host: Host, folder: Path, order: Order) -> None:
+        folder.mkdir(exist_ok=True)
+        self.host = host
+        self.order = order
+        self.pull: Pull | None = None
+        self._log = folder / "client.log"
+        self._began = 0.0
+        self._ready = threading.Event()
+        self._ended = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.host.command(*self._command()),
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        self._watcher.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._watcher.join()
+            for pipe in (self._process.stdin, self._process.stdout):
+                assert pipe is not None
+                with suppress(BrokenPipeError):
+                    pipe.close()
+
+    @property
+    def started(self) -> bool:
+        """Whether it has been started, and perhaps has ended."""
+        return self._process is not None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended, well or not."""
+        return self._ended.is_set()
+
+    @property
+    @abstractmethod
+    def progress_bytes(self) -> int:
+        """How much it has received so far."""
+
+    def until_ready(self) -> None:
+        """Wait until nothing but the word is missing."""
+        if not self._ready.wait(START_S):
+            raise BenchError(f"the client on {self.host.name} is not ready after {START_S:g} s: {self._last_words()}")
+
+    def go(self) -> None:
+        """Give the word."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._began = time.monotonic()
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(b"go\n")
+            self._process.stdin.flush()
+
+    def give_up(self, after_s: float) -> None:
+        """End a client that takes too long."""
+        assert self._process is not None
+        self._process.kill()
+        self._ended.wait()
+        self.pull = Pull(self._began, time.monotonic(), self.progress_bytes, [f"not ended after {after_s:.0f} s"])
+
+    @abstractmethod
+    def _command(self) -> Sequence[str]: ...
+
+    @abstractmethod
+    def _follow(self, output: IO[bytes]) -> None:
+        """Read what it says until it ends, and set `pull`."""
+
+    def _watch(self) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        try:
+            self._follow(self._process.stdout)
+        finally:
+            if self.pull is None:
+                self.pull = Pull(self._began, time.monotonic(), 0, [self._last_words()])
+            self._ready.set()
+            self._ended.set()
+
+    def _last_words(self) -> str:
+        lines = self._log.read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else _NEVER_SAID
+
+
+class HttpClient(Client):
+    """`bench.lab.puller`: what a runtime asks for, without keeping it."""
+
+    def __init__(self, host: Host, folder: Path, order: Order) -> None:
+        super().__init__(host, folder, order)
+        self._received = 0
+
+    @property
+    def progress_bytes(self) -> int:
+        """How much it has received so far."""
+        return self._received
+
+    def _command(self) -> Sequence[str]:
+        order = self.order
+        words = [order.address, REPOSITORY, order.image.tag, "--parallel", str(order.parallel)]
+        return [sys.executable, "-m", "bench.lab.puller", *words]
+
+    def _follow(self, output: IO[bytes]) -> None:
+        for line in output:
+            said = json.loads(line)
+            if said["event"] == "ready":
+                self._ready.set()
+                continue
+            self._received = said["bytes"]
+            if said["event"] == "ended":
+                errors = said["errors"]
+                if not errors and self._received != self.order.image.size:
+                    errors = [f"{self._received} bytes instead of {self.order.image.size}"]
+                self.pull = Pull(said["began"], said["ended"], self._received, errors)
+
+
+class CtrClient(Client):
+    """`ctr images pull` into a containerd of the host's own; its time includes the start of `ctr`, and unpacking."""
+
+    def __init__(self, host: Host, folder: Path, order: Order) -> None:
+        super().__init__(host, folder, order)
+        self._containerd = Containerd(host, folder / "c", order.address)
+
+    def __enter__(self) -> Self:
+        self._containerd.__enter__()
+        try:
+            return super().__enter__()
+        except BaseException:
+            self._containerd.kill()
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, traceback)
+        self._containerd.kill()
+
+    @property
+    def progress_bytes(self) -> int:
+        """How much it has received so far."""
+        return self._containerd.content_bytes()
+
+    def _command(self) -> Sequence[str]:
+        options = ["--hosts-dir", str(self._containerd.hosts_dir)]
+        options += ["--max-concurrent-downloads", str(self.order.parallel)]
+        pull = self._containerd.ctr("images", "pull", *options, f"docker.io/{REPOSITORY}:{self.order.image.tag}")
+        return ["sh", "-c", 'echo ready && read -r word && exec "$@" >&2', "sh", *pull]
+
+    def _follow(self, output: IO[bytes]) -> None:
+        assert self._process is not None
+        if output.readline():
+            self._ready.set()
+        output.read()
+        status = self._process.wait()
+        errors = [f"status {status}: {self._last_words()}"] if status else []
+        self.pull = Pull(self._began, time.monotonic(), self.progress_bytes, errors)
+
+
+@dataclass(slots=True)
+class Crowd:
+    """All clients of a run, and how long one is waited for.
+
+    Args:
+        clients: one per host.
+        limit_s: who has not ended after so long is given up.
+    """
+
+    clients: Sequence[Client]
+    limit_s: float
+
+    def of(self, name: str) -> Client:
+        """The one on a host."""
+        return next(client for client in self.clients if client.host.name == name)
+
+    def go(self, clients: Sequence[Client]) -> None:
+        """Let some of them pull."""
+        for client in clients:
+            client.go()
+
+    def until_half(self, clients: Sequence[Client]) -> None:
+        """Wait until the one in the middle has half of the image."""
+        half = clients[0].order.image.size / 2
+        self._until(
+            lambda: (
+                all(client.ended for client in clients)
+                or statistics.median(client.progress_bytes for client in clients) >= half
+            )
+        )
+
+    def until_ended(self, clients: Sequence[Client]) -> None:
+        """Wait until they have ended; give up those that do not."""
+        self._until(lambda: all(client.ended for client in clients))
+        for client in clients:
+            if not client.ended:
+                client.give_up(self.limit_s)
+
+    def _until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + self.limit_s
+        while not condition() and time.monotonic() < deadline:
+            time.sleep(0.02)

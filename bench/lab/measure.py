@@ -1,0 +1,340 @@
+"""What is read before, during and after a pull, from the kernel and from the agents, and what follows from it."""
+
+import os
+import statistics
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from ..processes import Usage
+from ..report import GIB, MIB
+from .clients import Client, Pull
+from .hosts import UPSTREAM, Accesses, Agent, Daemon, Registry
+from .network import Host, Network, Traffic
+
+MODES: Final = ("skvaller", "direct", "pullthrough")
+PROXY: Final = "proxy"
+MEMBERS: Final = "members"
+
+_SAMPLE_S: Final = 0.5
+_QUIET_BYTES: Final = 50_000
+_QUIET_WITHIN: Final = 5
+_TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+_SUSPECTED: Final = 'gossip_events_total{event="MemberSuspected"}'
+_LAG: Final = 'gossip_loop_lag_seconds{quantile="0.99"}'
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """All that takes part in one run.
+
+    Args:
+        mode: who is asked: skvaller, direct or pullthrough.
+        network: where.
+        link_bits: what the nodes' links carry, bits per second.
+        nodes: the hosts with a client.
+        upstream: the registry.
+        agents: by name of their host; none in the other modes.
+        proxy: the pull-through cache, in that mode.
+        clients: one per node.
+        image_bytes: size of what they pull.
+    """
+
+    mode: str
+    network: Network
+    link_bits: int
+    nodes: Sequence[Host]
+    upstream: Registry
+    agents: Mapping[str, Agent]
+    proxy: Registry | None
+    clients: Sequence[Client]
+    image_bytes: int
+
+    @property
+    def servers(self) -> Mapping[str, Daemon]:
+        """What stands between the clients and upstream, by host."""
+        return self.agents or ({PROXY: self.proxy} if self.proxy else {})
+
+    def sources(self) -> Mapping[str, Mapping[str, int]]:
+        """Bytes that every agent that answers has received, by source."""
+        asked = ((name, agent.sources()) for name, agent in self.agents.items())
+        return {name: sources for name, sources in asked if sources is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What had come when: bytes for each node, by the kind of source.
+
+    Args:
+        at: seconds since the sampler's start.
+        received: by source, one number per node; of pull-through's upstream, one for all, by the number of nodes.
+    """
+
+    at: float
+    received: Mapping[str, Sequence[float]]
+
+
+class Sampler:
+    """Looks twice a second at what has come from where, from `with` on until its end.
+
+    Agents are asked for their fetches. Without agents the interfaces tell it, headers and all.
+    """
+
+    def __init__(self, scene: Scene) -> None:
+        self.samples: list[Sample] = []
+        self._scene = scene
+        self._before = scene.network.traffic()
+        self._latest: dict[str, Mapping[str, int]] = dict(scene.sources())
+        self._own = dict(self._latest)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._began = time.monotonic()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        last = False
+        while not last:
+            last = self._stopped.is_set()
+            at = time.monotonic() - self._began
+            self.samples.append(Sample(at, self._by_agents() if self._scene.agents else self._by_interfaces()))
+            self._stopped.wait(_SAMPLE_S)
+
+    def _by_agents(self) -> Mapping[str, Sequence[float]]:
+        """A killed one keeps what it had."""
+        self._latest |= self._scene.sources()
+        received = [self._since(name) for name in self._scene.agents]
+        return {UPSTREAM: [row[0] for row in received], MEMBERS: [row[1] for row in received]}
+
+    def _since(self, name: str) -> tuple[int, int]:
+        before, after = self._own.get(name, {}), self._latest.get(name, {})
+        came = {source: count - before.get(source, 0) for source, count in after.items()}
+        upstream = came.pop(UPSTREAM, 0)
+        return upstream, sum(came.values())
+
+    def _by_interfaces(self) -> Mapping[str, Sequence[float]]:
+        now = self._scene.network.traffic()
+        nodes = self._scene.nodes
+        received = [(now[node.name] - self._before[node.name]).received for node in nodes]
+        if self._scene.proxy is None:
+            return {UPSTREAM: received}
+        brought = (now[PROXY] - self._before[PROXY]).received
+        return {PROXY: received, UPSTREAM: [brought / len(nodes)]}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Counters at one moment.
+
+    Args:
+        at: monotonic time, s.
+        traffic: of every host, by name.
+        accesses: of the upstream registry.
+        cpu_s: used by each agent, or by the pull-through cache.
+        suspicions: that each agent that answers had.
+        busy_s: CPU time of the whole machine that was not idle.
+    """
+
+    at: float
+    traffic: Mapping[str, Traffic]
+    accesses: Accesses
+    cpu_s: Mapping[str, float]
+    suspicions: Mapping[str, float]
+    busy_s: float
+
+    @classmethod
+    def of(cls, scene: Scene) -> "Reading":
+        """Read them now."""
+        used = {name: server.usage() for name, server in scene.servers.items()}
+        return cls(
+            at=time.monotonic(),
+            traffic=scene.network.traffic(),
+            accesses=scene.upstream.accesses(),
+            cpu_s={name: usage.cpu_s for name, usage in used.items() if usage is not None},
+            suspicions={
+                name: metrics[_SUSPECTED] for name, agent in scene.agents.items() if (metrics := agent.metrics())
+            },
+            busy_s=_busy_s(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Who did what in a scenario.
+
+    Args:
+        counted: the clients whose times and errors count.
+        late: those of them that joined later.
+        apart: those that are shown, and do not count.
+        batches: the counted ones, by the order in which they went, where that was one batch after the other.
+        killed: host of the agent that was killed.
+        lost: what that one had used.
+    """
+
+    counted: Sequence[Client]
+    late: Sequence[Client] = ()
+    apart: Sequence[Client] = ()
+    batches: Sequence[Sequence[Client]] = ()
+    killed: str | None = None
+    lost: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one run showed.
+
+    Args:
+        mode: who was asked.
+        repeat: which time, from 0 on.
+        figures: by name; those that make no sense in a mode or scenario are missing.
+        pulls: of all clients, by host.
+        samples: what had come when.
+    """
+
+    mode: str
+    repeat: int
+    figures: Mapping[str, float]
+    pulls: Mapping[str, Pull]
+    samples: Sequence[Sample]
+
+    def details(self) -> Mapping[str, Any]:
+        """For the JSON."""
+        return {
+            "mode": self.mode,
+            "repeat": self.repeat,
+            "figures": self.figures,
+            "pulls": {name: {**asdict(pull), "seconds": pull.seconds} for name, pull in self.pulls.items()},
+            "samples": [asdict(sample) for sample in self.samples],
+        }
+
+
+def play(scene: Scene, action: Callable[[], Outcome], ideal_s: float) -> Mapping[str, float]:
+    """Let something happen, and turn what the counters say of it into figures.
+
+    Bytes are in images, ratios in ideal times. What upstream still sends when the last client has everything counts.
+    """
+    before = Reading.of(scene)
+    outcome = action()
+    ended = Reading.of(scene)
+    _until_quiet(scene, _QUIET_WITHIN * ideal_s)
+    after = Reading.of(scene)
+    figures = {
+        "ideal_s": ideal_s,
+        "client_errors": float(sum(len(_pull(client).errors) for client in outcome.counted)),
+        "cores_busy": (ended.busy_s - before.busy_s) / (ended.at - before.at),
+    }
+    figures |= _times(outcome, ideal_s)
+    figures |= _upstream(scene, before, after)
+    figures |= _nodes(scene, before, after)
+    figures |= _costs(scene, outcome, before, after)
+    if scene.agents:
+        figures |= _gossip(scene, outcome, before, after)
+    return figures
+
+
+def _until_quiet(scene: Scene, within_s: float) -> None:
+    """Wait until upstream sends no more, and has logged what it sent."""
+    deadline = time.monotonic() + within_s
+    last = -_QUIET_BYTES
+    while (sent := scene.network.traffic()[UPSTREAM].sent) - last >= _QUIET_BYTES and time.monotonic() < deadline:
+        last = sent
+        time.sleep(_SAMPLE_S)
+
+
+def _times(outcome: Outcome, ideal_s: float) -> Mapping[str, float]:
+    """Each client's time is its own, from its own start."""
+    taken = _seconds(outcome.counted)
+    if not taken:
+        return {}
+    times = {"first_s": taken[0], "median_s": statistics.median(taken), "last_s": taken[-1]}
+    times["ratio"] = taken[-1] / ideal_s
+    if outcome.batches:
+        spans = [_span_s(batch) for batch in outcome.batches]
+        times |= {"all_s": sum(spans), "ratio": sum(spans) / len(spans) / ideal_s}
+    if late := _seconds(outcome.late):
+        times |= {"late_s": late[-1], "late_ratio": late[-1] / ideal_s}
+    if apart := _seconds(outcome.apart):
+        times["apart_s"] = apart[-1]
+    return times
+
+
+def _upstream(scene: Scene, before: Reading, after: Reading) -> Mapping[str, float]:
+    accesses = after.accesses - before.accesses
+    sent = after.traffic[UPSTREAM] - before.traffic[UPSTREAM]
+    return {
+        "upstream": accesses.sent_bytes / scene.image_bytes,
+        "upstream_wire": sent.sent / scene.image_bytes,
+        "manifest_gets": float(accesses.manifest_gets),
+        "blob_gets": float(accesses.blob_gets),
+        "heads": float(accesses.heads),
+    }
+
+
+def _nodes(scene: Scene, before: Reading, after: Reading) -> Mapping[str, float]:
+    carried = [after.traffic[node.name] - before.traffic[node.name] for node in scene.nodes]
+    received = [each.received / scene.image_bytes for each in carried]
+    sent = [each.sent / scene.image_bytes for each in carried]
+    return {
+        "received_median": statistics.median(received),
+        "received_most": max(received),
+        "sent_median": statistics.median(sent),
+        "sent_most": max(sent),
+    }
+
+
+def _costs(scene: Scene, outcome: Outcome, before: Reading, after: Reading) -> Mapping[str, float]:
+    """Of what stands between clients and upstream."""
+    used = [usage for server in scene.servers.values() if (usage := server.usage()) is not None]
+    used += [outcome.lost] if outcome.lost else []
+    pulls = [client.pull for client in scene.clients if client.pull is not None]
+    delivered = sum(pull.received_bytes for pull in pulls if pull.began >= before.at)
+    if not used or not delivered:
+        return {}
+    ended = dict(after.cpu_s)
+    if outcome.killed is not None and outcome.lost is not None:
+        ended[outcome.killed] = outcome.lost.cpu_s
+    cpu_s = sum(ended[name] - began for name, began in before.cpu_s.items() if name in ended)
+    return {"cpu_s_per_gib": cpu_s / (delivered / GIB), "peak_mib": max(use.peak_bytes for use in used) / MIB}
+
+
+def _gossip(scene: Scene, outcome: Outcome, before: Reading, after: Reading) -> Mapping[str, float]:
+    """Suspicions of members that were there all the time: who was killed is suspected with good reason."""
+    agents = {name: scene.agents[name] for name in after.suspicions}
+    suspicions = sum(after.suspicions[name] - before.suspicions.get(name, 0.0) for name in agents)
+    if outcome.killed is not None:
+        suspicions -= sum(agent.suspicions_of(outcome.killed) for agent in agents.values())
+    lags = [metrics[_LAG] for agent in agents.values() if (metrics := agent.metrics())]
+    return {"suspicions": suspicions, "lag_ms": 1000 * max(lags)} if lags else {}
+
+
+def _seconds(clients: Sequence[Client]) -> list[float]:
+    """Times of the pulls that went well, the shortest first."""
+    return sorted(_pull(client).seconds for client in clients if not _pull(client).errors)
+
+
+def _span_s(clients: Sequence[Client]) -> float:
+    """From the start of the first to the end of the last."""
+    return max(_pull(client).ended for client in clients) - min(_pull(client).began for client in clients)
+
+
+def _pull(client: Client) -> Pull:
+    assert client.pull is not None, f"{client.host.name} was never told to pull"
+    return client.pull
+
+
+def _busy_s() -> float:
+    """Source: proc_stat(5)."""
+    user, nice, system, _idle, _iowait, irq, softirq = Path("/proc/stat").read_text().split(maxsplit=8)[1:8]
+    return sum(map(int, (user, nice, system, irq, softirq))) / _TICKS_PER_S
