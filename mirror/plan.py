@@ -242,7 +242,7 @@ class Plan:
             self.without_ranges = True
         elif flight.via is Via.HOLDER and reason == "missing":
             self._holders = [name for name in self._holders if name != flight.source]
-        elif reason == "busy" and not flight.for_others:
+        elif flight.via is Via.HOLDER and reason == "busy" and not flight.for_others:
             self._busy[flight.source] = now + BUSY_S
         else:
             if reason in ("unable", "limited"):

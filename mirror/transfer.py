@@ -22,8 +22,11 @@ from .pagecache import write_all
 T = TypeVar("T")
 
 READ_BYTES = 256 * 1024
-GATHER_S = 0.1
-"""A slow transfer is read so often, not for every packet: a thread is woken, a file written and readers told each time."""
+GATHER_S, GATHER_MAX_S = 0.05, 0.5
+"""A slow transfer is read so often at most, and some 16 times in all, not for every packet: each time a thread is woken,
+a file written and readers told. No byte waits for longer than the second."""
+
+_READS = 16
 
 CONNECT_S = 2.0
 SILENCE_S = 60.0
@@ -61,6 +64,7 @@ class Lines:
         try:
             yield line
         finally:
+            kept = self._kept.setdefault((host, port), [])  # others may have dropped the list meanwhile
             if line.idle and len(kept) < _KEPT:
                 kept.append((time.monotonic(), line))
             else:
@@ -131,7 +135,8 @@ class Line:
             offset += len(part)
             arrived(offset)
             now = time.monotonic()
-            enough = max(1, min(READ_BYTES // 2, int(len(part) / max(now - began_at, 1e-6) * GATHER_S)))
+            rate = len(part) / max(now - began_at, 1e-6)
+            enough = int(min(READ_BYTES / 2, max(1, rate * GATHER_S, min(count / _READS, rate * GATHER_MAX_S))))
             began_at = now
         if offset == stop:
             self.done()

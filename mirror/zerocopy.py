@@ -104,6 +104,8 @@ class ZeroCopyProtocol(HttpToolsProtocol):
             cycle.disconnected = True
 
     async def _zero_copy(self, cycle: RequestResponseCycle, message: ZeroCopySend) -> None:
+        if cycle.disconnected:
+            raise ClientGone("the connection is closed")  # maybe before the head, which is dropped then
         if not cycle.response_started or cycle.response_complete:
             raise RuntimeError(f"{EXTENSION} belongs between a response's start and its end")
         fd = message["file"] if isinstance(message["file"], int) else message["file"].fileno()

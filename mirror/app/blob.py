@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Headers = list[tuple[bytes, bytes]]
 
-_COPIED_BYTES = 64 * 1024
+_COPIED_BYTES = 128 * 1024
 """Up to here a copy, which leaves in one packet with the head, is cheaper than handing the connection over."""
 _CHUNK_BYTES = 1024 * 1024
 

@@ -263,4 +263,5 @@ def _as_home(error: MirrorError) -> OciError:
         return error
     if isinstance(error, UpstreamUnknown) or (isinstance(error, OciError) and error.status == 404):
         return UnknownUpstream(str(error))
-    return Refusal("limited" if isinstance(error, UpstreamRateLimited) else "unable", str(error))
+    limited = isinstance(error, UpstreamRateLimited) or isinstance(error.__cause__, UpstreamRateLimited)
+    return Refusal("limited" if limited else "unable", str(error))

@@ -73,6 +73,7 @@ class Fetch:
         self._overwritten = False
         self._sizing = asyncio.Lock()
         self._doubts: list[_Doubt] = []
+        self._doubting = asyncio.Lock()
         self._liars: set[str] = set()
         self._changed = asyncio.Event()
         self.spool.watch(self._changed.set)
@@ -198,22 +199,25 @@ class Fetch:
 
     async def _doubt(self, rows: list[Row]) -> None:
         """Take bytes back, and remember what they were."""
-        sent = await self.spool.hash_ranges([(row.start, row.stop) for row in rows])
-        self._doubts += [_Doubt(row, before) for row, before in zip(rows, sent, strict=True)]
-        self._plan.again(rows)
-        for row in rows:
-            self.spool.doubt(row.start, row.stop)
+        async with self._doubting:
+            rows = [row for row in rows if row in self._plan.provenance]  # without what somebody else doubted meanwhile
+            sent = await self.spool.hash_ranges([(row.start, row.stop) for row in rows])
+            self._doubts += [_Doubt(row, before) for row, before in zip(rows, sent, strict=True)]
+            self._plan.again(rows)
+            for row in rows:
+                self.spool.doubt(row.start, row.stop)
         if self._room is not None:
             self._room.keep(0)
 
     async def _compare(self) -> set[str]:
         """See which doubts were right: name whose word was another, and let go of who has read it."""
-        now = await self.spool.hash_ranges([(doubt.row.start, doubt.row.stop) for doubt in self._doubts])
-        wrong = [doubt for doubt, after in zip(self._doubts, now, strict=True) if doubt.sent != after]
+        doubts = list(self._doubts)  # others may add to them meanwhile
+        now = await self.spool.hash_ranges([(doubt.row.start, doubt.row.stop) for doubt in doubts])
+        wrong = [doubt for doubt, after in zip(doubts, now, strict=True) if doubt.sent != after]
         for doubt in wrong:
             self.spool.replaced(doubt.row.start, doubt.row.stop)
         contradictions, agreements = [], []
-        for doubt, after in zip(self._doubts, now, strict=True):
+        for doubt, after in zip(doubts, now, strict=True):
             makers = {row.maker for row in self._plan.makers(doubt.row.start, doubt.row.stop)} - {doubt.row.maker}
             pairs = agreements if doubt.sent == after else contradictions
             pairs += [(doubt.row.maker, maker) for maker in sorted(makers)]
@@ -258,6 +262,8 @@ class Fetch:
                 self._end_needless()
                 wants = Wants(self.spool.own_wants(), self.spool.relayed_wants(), self.spool.present, self.spool.heads())
                 fetcher = self._fetcher
+                if now - self._located_at > _LOOK_S:
+                    self._plan.add_holders(self._locate())
                 for flight in self._plan.next(wants, fetcher.up(), fetcher.serving(), now):
                     self._tasks[flight] = flights.create_task(self._fly(flight))
                 if self._plan.flights:
@@ -396,6 +402,7 @@ class Fetch:
 
     def _locate(self) -> list[str]:
         """Ask the directory who may hold the content now."""
+        self._located_at = time.monotonic()
         holders = self._fetcher.holders(self.content)
         self._sources |= {peer.name: self._fetcher.peers.source(peer) for peer in holders}
         return [peer.name for peer in holders]

@@ -24,4 +24,6 @@ def verdict(content: Content, failures: list[SourceError]) -> MirrorError:
     if isinstance(upstream, UpstreamRefused):
         return Denied(f"no member has {content.digest}, and upstream may not be asked: {upstream}")
     last = failures[-1] if failures else PeerError("missing", "there is nobody to ask")
-    return Unavailable(f"{content.digest} cannot be brought now: {upstream or last}")
+    unavailable = Unavailable(f"{content.digest} cannot be brought now: {upstream or last}")
+    unavailable.__cause__ = upstream or last
+    return unavailable

@@ -1,6 +1,7 @@
 """What an answer's head promises, and holding its body to that."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
@@ -10,8 +11,8 @@ from ..errors import UpstreamError
 from ..ranges import parse_content_range
 
 
-_SLOW_BYTES = 64 * 1024
-_GATHER_S = 0.05
+_ENOUGH_BYTES = 64 * 1024
+_GATHER_S, _GATHER_MAX_S = 0.02, 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,11 @@ class Body:
 
 async def gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Let what comes slowly gather for a moment, so that a write and a turn of all readers are not spent on every packet."""
+    began_at = time.monotonic()
     async for chunk in chunks:
         yield chunk
-        if len(chunk) < _SLOW_BYTES:
-            await asyncio.sleep(_GATHER_S)
+        now = time.monotonic()
+        if len(chunk) < _ENOUGH_BYTES:
+            wait_s = (now - began_at) * _ENOUGH_BYTES / len(chunk)
+            await asyncio.sleep(min(max(wait_s, _GATHER_S), _GATHER_MAX_S))
+        began_at = now
