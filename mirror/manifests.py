@@ -81,7 +81,7 @@ class Manifests:
     @staticmethod
     async def _whole(spool: Spool, *, relayed: bool = False) -> bytes:
         """Read all of it once it is complete and right."""
-        size = await spool.known_size()
+        size = await spool.known_size(relayed=relayed)
         reading = spool.extents(0, size, relayed=relayed)
         async with contextlib.aclosing(reading):
             async for _ in reading:

@@ -179,6 +179,8 @@ class Plan:
         """Upstream does not serve ranges: the first member of the ring is home of the whole."""
         self.flights: list[Flight] = []
         self.provenance: list[Row] = []
+        self.stuck = RangeSet()
+        """What others ask of this node as a home, and it cannot bring now."""
         self._me = me
         self._pace = pace
         self._at_once = at_once
@@ -285,8 +287,11 @@ class Plan:
         """
         self._up, self._serving = up, serving
         launched: list[Flight] = []
+        self.stuck = RangeSet()
         if self.size is None:
             first = self._first(wants, now)
+            if first is None and not self._hope(0, now):
+                self.stuck = wants.relayed
             return [self._launch(first)] if first is not None else []
         here = wants.present | self._flying(direct=True)
         self._gaps = wants.relayed - here
@@ -295,15 +300,22 @@ class Plan:
                 launched.append(self._launch(flight))
                 here.add(flight.start, flight.stop or self.size)
                 self._gaps.remove(flight.start, flight.stop or self.size)
+            elif not self._hope(start, now):
+                self.stuck.add(start, stop)
         here = wants.present | self._flying()
         self._gaps = wants.own - here
+        patience = window = self.window
         for start, stop in self._in_order(wants.heads):
-            if sum(flight.own for flight in self.flights) >= self.window:
+            if not patience or sum(flight.own for flight in self.flights) >= window:
                 break
-            if not here.covers(start, stop) and (flight := self._choose(start, stop, now)) is not None:
+            if here.covers(start, stop):
+                continue
+            if (flight := self._choose(start, stop, now)) is not None:
                 launched.append(self._launch(flight))
                 here.add(flight.start, flight.stop or self.size)
                 self._gaps.remove(flight.start, flight.stop or self.size)
+            else:
+                patience = 0 if self._holders_are_full(now) else patience - 1
         if now >= self._looked_at + _LOOK_S:
             self._looked_at = now
             self._sample(now)
@@ -354,13 +366,23 @@ class Plan:
             best = self._least_loaded(free, LANES)
             return Flight(best, Via.HOLDER, start, stop, now, avoid=self._avoided(start)) if best is not None else None
         for home in self._homes(self._piece(start), now):
-            if home == self._me or sum(until > now for until in self._unable.values()) >= UNABLE_MAX:
+            enough = home == self._me or sum(until > now for until in self._unable.values()) >= UNABLE_MAX
+            if enough and self._upstream_tries > 0:
                 break
-            if self._able([home], start, now):
+            if home != self._me and self._able([home], start, now):
                 if self._count(home) >= HOME_LANES:
                     return None
                 return Flight(home, Via.HOME, start, stop, now, avoid=self._avoided(start))
         return self._direct(start, stop, now)
+
+    def _hope(self, start: int, now: float) -> bool:
+        """Whether what begins at `start` can be brought without waiting for another node's flight."""
+        return self._upstream_tries > 0 or bool(self._able(self._holders, start, now))
+
+    def _holders_are_full(self, now: float) -> bool:
+        """Whether no piece can be asked for, since holders that are not busy bring them all, and have enough to do."""
+        free = [name for name in self._able(self._holders, 0, now) if self._busy.get(name, 0.0) <= now]
+        return bool(free) and not self._avoid and all(self._count(name) >= LANES for name in free)
 
     def _direct(self, start: int, stop: int | None, now: float, *, own: bool = True) -> Flight | None:
         """A flight that waits for no other node's: from a holder or from upstream."""

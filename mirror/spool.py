@@ -42,6 +42,7 @@ class Reader:
         relayed: whether it is another member, which asks this node as a home.
         waiting: whether it waits for what comes next.
         turn: set when that is there, or nothing will come.
+        refusal: why what comes next will not come to it, but may to others.
     """
 
     position: int
@@ -49,6 +50,7 @@ class Reader:
     relayed: bool
     waiting: bool = False
     turn: asyncio.Event = field(default_factory=asyncio.Event)
+    refusal: MirrorError | None = None
 
 
 class Spool:
@@ -76,6 +78,7 @@ class Spool:
         """Whether something was let go, so that who begins anew cannot be told by this spool's hash what is right."""
         self._fd = -1
         self._failure: MirrorError | None = None
+        self._refusal: MirrorError | None = None
         self._replaced = RangeSet()
         self._news = asyncio.Event()
         self._turn = asyncio.Event()
@@ -111,7 +114,7 @@ class Spool:
         for reader in self._readers:
             if start <= reader.position < stop:
                 reader.turn.set()
-        if start < self._hashed + _BLOCK_BYTES and self._hashed < stop:
+        if start < self._hashed + _HASH_BYTES and self._hashed < stop:
             self._turn.set()
 
     async def resume(self, prefixes: Sequence[bytes]) -> int:
@@ -153,7 +156,8 @@ class Spool:
                 self._hash_anew, self._hashed, sha256 = False, 0, hashlib.sha256()
                 self._on_change()
             stop = self._hash_stop()
-            if stop >= min(self._hashed + _BLOCK_BYTES, size):  # a thread is not worth less
+            least = _BLOCK_BYTES if self.bounded else _HASH_BYTES  # a thread is not worth less; readers may have to wait
+            if stop >= min(self._hashed + least, size):
                 self._hashing = RangeSet((self._hashed, stop))
                 prefixes = await in_thread(_hash_pieces, sha256, self._fd, self._hashed, stop, unit)
                 self._hashed = stop
@@ -201,6 +205,18 @@ class Spool:
         self.complete = True
         if self.size and not self.bounded:
             self.present.add(0, self.size)
+        self._change()
+
+    def turn_away(self, ranges: RangeSet, refusal: MirrorError) -> None:
+        """Other members that wait for some bytes get a failure: they are to ask elsewhere, for this node cannot bring them.
+
+        Were they let wait while this node asks others for its own readers, those might be waiting for it in turn.
+        """
+        if self.size is None:
+            self._refusal = refusal
+        for reader in self._readers:
+            if reader.relayed and ranges.covers(reader.position, reader.position + 1):
+                reader.refusal = refusal
         self._change()
 
     def fail(self, failure: MirrorError) -> None:
@@ -279,11 +295,13 @@ class Spool:
 
     # For readers.
 
-    async def known_size(self) -> int:
-        """Wait until the size is known; raise the failure if it never will be."""
+    async def known_size(self, *, relayed: bool = False) -> int:
+        """Wait until the size is known; raise the failure if it never will be, to other members also if it may yet."""
         while self.size is None:
             if self._failure is not None:
                 raise self._failure
+            if relayed and self._refusal is not None:
+                raise self._refusal
             await self._news.wait()
         return self.size
 
@@ -327,6 +345,8 @@ class Spool:
                         self._on_change()
                 elif self._failure is not None:
                     raise self._failure
+                elif reader.refusal is not None:
+                    raise reader.refusal
                 elif self.complete:
                     raise SourceError("broken", f"{self.content.digest}: what comes next was let go, and all is over")
                 else:
@@ -349,7 +369,7 @@ class Spool:
 
     def _hash_stop(self) -> int:
         """How far the hash can go now."""
-        stop = min(self.present.front(self._hashed), self._hashed + _HASH_BYTES)
+        stop = min(self.present.front(self._hashed), self._hashed + 2 * _HASH_BYTES)
         if not self.bounded:
             return stop
         return min([stop, *(reader.position + self._ahead() for reader in self._readers if not reader.relayed)])

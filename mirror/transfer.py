@@ -21,7 +21,7 @@ from .pagecache import write_all
 
 T = TypeVar("T")
 
-READ_BYTES = 256 * 1024
+READ_BYTES = 1024 * 1024
 GATHER_S, GATHER_MAX_S = 0.05, 0.5
 """A slow transfer is read so often at most, and some 16 times in all, not for every packet: each time a thread is woken,
 a file written and readers told. No byte waits for longer than the second."""

@@ -198,7 +198,7 @@ class PeerEndpoint:
             await send_empty(send, *blob_headers(digest, OCTETS, size))
             return
         with self._fetcher.relaying(content, requested_range(scope, _ANY_SIZE) or (0, MEBIBYTE)) as fetch:
-            size = await fetch.spool.known_size()
+            size = await fetch.spool.known_size(relayed=True)
             if fetch.elsewhere:
                 raise Refusal("whole", f"upstream has no ranges, and another member is the home of all of {digest}")
             wanted = requested_range(scope, size)

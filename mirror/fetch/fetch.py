@@ -266,6 +266,8 @@ class Fetch:
                     self._plan.add_holders(self._locate())
                 for flight in self._plan.next(wants, fetcher.up(), fetcher.serving(), now):
                     self._tasks[flight] = flights.create_task(self._fly(flight))
+                if self._plan.stuck:
+                    self.spool.turn_away(self._plan.stuck, verdict(self.content, self._failures))
                 if self._plan.flights:
                     heard_at = now
                 elif self._lacks(wants):
