@@ -1,7 +1,7 @@
 """`python -m bench relay`: a blob that is passed on while it arrives, verified and kept, by the agent and by others.
 
 nginx proxy_cache and docker-registry's proxy take it from an upstream; the agent takes it from that upstream, and from
-one and from two other agents. nginx verifies nothing. Every round has relays that start empty.
+one, two and four other agents. nginx verifies nothing. Every round has relays that start empty.
 """
 
 import json
@@ -11,19 +11,22 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from .content import Content, make_blob
 from .load import Download, download
-from .processes import need, workplace
+from .processes import Address, need, workplace
 from .report import GIB, MIB, OURS, BenchError, Cell, Comparison, Goal, Report, Samples, Table, rounds
 from .servers import Agent, NginxCache, NginxFiles, Registry
 
-BUDGET_S = 60.0
-ROUNDS = (3, 5)
-HOLDERS = 2
+BUDGET_S = 75.0
+ROUNDS = (3, 7)
+HOLDERS = (1, 2, 4)
+CPU_SHARE = 1.3
+PEAK_MIB = 96
 _WAIT_S = 30.0
 _COPIES = 5
 
@@ -52,15 +55,14 @@ def measure(console: Console, size: int, folder: Path | None) -> Report:
     ):
         blob, large = make_blob(place / "blob", size), make_blob(place / "large", 2 * size)
         upstream = stack.enter_context(NginxFiles(place / "upstream", [blob, large]))
-        holders = [stack.enter_context(Agent(place / f"holder{number}", [blob])) for number in range(HOLDERS)]
+        holders = [stack.enter_context(Agent(place / f"holder{number}", [blob])) for number in range(max(HOLDERS))]
         seeds = [holder.gossip for holder in holders]
         comparison, memory = Comparison(), _Memory()
         for number in rounds(BUDGET_S, *ROUNDS):
             status.update(f"passing a blob of {size / MIB:.0f} MiB on, round {number + 1}")
             ways: list[Way] = [
                 ("upstream", OURS, lambda at: Agent(at, upstream=upstream.address)),
-                ("1 holder", OURS, lambda at: Agent(at, join=seeds[:1])),
-                ("2 holders", OURS, lambda at: Agent(at, join=seeds)),
+                *((_held_by(count), OURS, partial(_joined, seeds[:count])) for count in HOLDERS),
                 ("upstream", "nginx proxy_cache", lambda at: NginxCache(at, upstream.address)),
                 ("upstream", "docker-registry proxy", lambda at: Registry(at, upstream=upstream.address)),
             ]
@@ -69,8 +71,8 @@ def measure(console: Console, size: int, folder: Path | None) -> Report:
                 passage = _pass(make(place / "relay"), blob, int(source[0]) if source != "upstream" else 0, place)
                 passages[source, name] = passage
                 memory.add(name, blob, passage)
-            for source in ("upstream", "1 holder", "2 holders"):
-                for _, name, _ in ways[3:]:
+            for source in ("upstream", *map(_held_by, HOLDERS)):
+                for _, name, _ in ways[-2:]:
                     _add(comparison, source, name, passages["upstream", name])
                 _add(comparison, source, OURS, passages[source, OURS])
         status.update(f"passing a blob of {2 * size / MIB:.0f} MiB on")
@@ -84,9 +86,15 @@ def measure(console: Console, size: int, folder: Path | None) -> Report:
         *(
             Goal(f"x {name}, {source}", 1.0, comparison.ratio(source, name))
             for source in comparison.loads
-            for _, name, _ in ways[3:]
+            for _, name, _ in ways[-2:]
         ),
-        Goal(f"peak MiB with {large.size / GIB:g} GiB", 128, memory.peak(OURS, large) / MIB, most=True),
+        *(
+            Goal(f"x the CPU of {name}, {source}", CPU_SHARE, 1 / comparison.cost_ratio(source, name), most=True)
+            for source in comparison.loads
+            for _, name, _ in ways[-2:]
+        ),
+        Goal(f"peak MiB with {blob.size / GIB:g} GiB", PEAK_MIB, memory.peak(OURS, blob) / MIB, most=True),
+        Goal(f"peak MiB with {large.size / GIB:g} GiB", PEAK_MIB, memory.peak(OURS, large) / MIB, most=True),
         Goal("idle MiB", 80, memory.idle(OURS) / MIB, most=True),
     ]
     return Report("relay", [table, memory.table()], goals)
@@ -119,6 +127,14 @@ class _Memory:
         ]
         columns = {"server": "server", "blob": "blob MiB", "idle": "RSS MiB, idle", "peak": "RSS MiB, peak"}
         return Table("Memory: median and range", columns, {"blob": ".0f", "idle": ".0f", "peak": ".0f"}, rows)
+
+
+def _held_by(count: int) -> str:
+    return f"{count} holder{'s' if count > 1 else ''}"
+
+
+def _joined(seeds: Sequence[Address], at: Path) -> Agent:
+    return Agent(at, join=seeds)
 
 
 def _pass(relay: Relay, blob: Content, holders: int, place: Path) -> Passage:

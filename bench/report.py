@@ -98,6 +98,10 @@ class Comparison:
         """How many times as fast as another server ours is; the median over the rounds."""
         return (self._rates[load, OURS] / self._rates[load, server]).median
 
+    def cost_ratio(self, load: str, server: str) -> float:
+        """How many times as much as ours another server costs; the median over the rounds."""
+        return (self._costs[load, server] / self._costs[load, OURS]).median
+
     def table(self, title: str, rate: tuple[str, str], cost: tuple[str, str]) -> Table:
         """All of it, with headings and formats of rates and costs as given."""
         taken = len(next(iter(self._rates.values())).values)

@@ -290,7 +290,7 @@ class Plan:
         self.stuck = RangeSet()
         if self.size is None:
             first = self._first(wants, now)
-            if first is None and not self._hope(0, now):
+            if not self._hope(0, now):
                 self.stuck = wants.relayed
             return [self._launch(first)] if first is not None else []
         here = wants.present | self._flying(direct=True)
@@ -353,7 +353,9 @@ class Plan:
         direct = any(flight.via not in _INDIRECT for flight in self.flights)
         if wants.relayed and not direct:
             (start, stop), *_ = wants.relayed
-            return self._direct(start, None if self._at_once else stop, now, own=False)
+            flight = self._direct(start, None if self._at_once else stop, now, own=False)
+            if flight is not None:
+                return flight
         if wants.own and not self.flights:
             return self._choose(0, None if self._at_once else MEBIBYTE, now)
         return None
@@ -367,7 +369,7 @@ class Plan:
             return Flight(best, Via.HOLDER, start, stop, now, avoid=self._avoided(start)) if best is not None else None
         for home in self._homes(self._piece(start), now):
             enough = home == self._me or sum(until > now for until in self._unable.values()) >= UNABLE_MAX
-            if enough and self._upstream_tries > 0:
+            if enough and self._hope(start, now):
                 break
             if home != self._me and self._able([home], start, now):
                 if self._count(home) >= HOME_LANES:

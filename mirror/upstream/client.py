@@ -28,6 +28,7 @@ from ..reference import Reference, Repository
 from ..registries import Registry, known_registries
 from .body import Body, Delivery, gathered, promised
 from .challenge import Bearer, Challenge, basic_authorization, parse_challenges, parse_token, token_url
+from .places import Places
 from .ratelimit import RateLimits, parse_retry_after
 from .tokens import MARGIN_S, Authorizations
 from .transport import Settings, Transport, same_origin
@@ -64,6 +65,7 @@ class Upstream:
         self._settings = settings or Settings()
         self._authorizations = Authorizations()
         self._rate_limits = RateLimits()
+        self._places = Places()
         self._running: Transport | None = None
 
     async def start(self) -> None:
@@ -163,13 +165,36 @@ class Upstream:
                 f"to allow it, add --upstream {repository.registry}=https://{repository.registry}"
             )
         self._rate_limits.check(registry.name, _now())
-        answer = await self._send(method, registry, repository, path, headers)
+        answer = await self._send_to_place(method, registry, path, headers, passing)
+        if answer is None:
+            answer = await self._send(method, registry, repository, path, headers)
+            if method == "GET" and not same_origin(answer.url, URL(registry.api)):
+                self._places.keep((registry.name, path), answer.url, _now())
         try:
             if answer.status not in passing:
                 raise self._failure(registry, answer, f"{method} of {repository.registry}/{path}")
             yield answer
         finally:
             answer.release()
+
+    async def _send_to_place(
+        self, method: str, registry: Registry, path: str, headers: Mapping[str, str], passing: Collection[int]
+    ) -> aiohttp.ClientResponse | None:
+        """Ask again where the registry sent us a moment ago; None if that is nowhere, or no good any more."""
+        key = registry.name, path
+        place = self._places.get(key, _now())
+        if place is None or method != "GET":
+            return None
+        try:
+            answer = await self._transport.send(method, place, headers, sent_by=registry.name)
+        except UpstreamError:
+            self._places.forget(key)
+            return None
+        if answer.status in passing:
+            return answer
+        answer.release()
+        self._places.forget(key)
+        return None
 
     async def _send(
         self, method: str, registry: Registry, repository: Repository, path: str, headers: Mapping[str, str]
