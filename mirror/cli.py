@@ -102,9 +102,9 @@ def agent(config: Path | None, **flags: Any) -> None:
 def demo(nodes: int, size: str) -> None:
     """Watch a cluster on this machine share an image.
 
-    Starts agents and a small registry on 127.0.0.x, pulls an image through one agent, then through all the others at
-    the same time, kills the first, stops the registry and pulls again. Shows where every byte came from. Exit status 0
-    only if the registry served each byte once. Leaves nothing behind.
+    Starts agents and a small registry on 127.0.0.x and pulls an image through all agents at the same moment; then kills
+    one, stops the registry, adds an agent that is new and empty, and pulls again. Shows where every byte came from. Exit
+    status 0 only if the registry served each byte once, for all. Leaves nothing behind.
     """
     try:
         size_bytes = parse_size(size)
@@ -144,11 +144,12 @@ def members(url: str, as_json: bool) -> None:
             row["state"] + (" (flapping)" if row["flapping"] else ""),
             row["peer"],
             str(row["keys"]),
+            row["home"],
             "-" if row["rtt_ms"] is None else f"{row['rtt_ms']:.1f} ms",
         )
         for row in answer["members"]
     ]
-    _table(("member", "state", "peer endpoint", "keys held", "round trip"), rows)
+    _table(("member", "state", "peer endpoint", "keys held", "home", "round trip"), rows)
 
 
 @main.command()

@@ -81,6 +81,14 @@ class Sink(Protocol):
         """
         ...
 
+    async def room(self, position: int) -> None:
+        """Wait until what comes from `position` on can be kept until it has been read."""
+        ...
+
+    def begin_at_once(self, promise: Promise) -> int | None:
+        """What `begin` would give, or None where that has to be called; may be called from any thread."""
+        ...
+
     def arrived(self, position: int) -> None:
         """Hear that everything before `position` is in the file. May be called from any thread."""
         ...

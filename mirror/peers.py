@@ -9,7 +9,6 @@ asked for a sign of life; if none comes, everything that it was to send has fail
 import asyncio
 import contextlib
 import errno
-import http.client
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -29,7 +28,7 @@ from .ranges import parse_content_range
 from .reference import Reference, Repository
 from .router import Peer
 from .stores import Tag
-from .transfer import CONNECT_S, Line, Lines
+from .transfer import CONNECT_S, BadAnswer, Head, Line, Lines
 
 TAG_AGE_HEADER = "Skvaller-Tag-Age"
 """Seconds since a tag was last known to mean what the answer says: a duration, for the nodes' clocks may differ."""
@@ -61,7 +60,6 @@ STALL_S = 30.0
 _LOOK_S = 0.2
 _UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL)
 _HEAD_S = 10.0
-_ERROR_MAX_BYTES = 16 * 1024
 _CONNECTIONS_MAX = 512
 
 
@@ -163,18 +161,14 @@ class PeerClient:
         headers = {**self._said(), **_asking(ask), **self._auth.sign("GET", path), "Host": f"{peer.host}:{peer.port}"}
         with self._lines.line(peer.host, peer.port) as line, self._watched(peer, line) as transfer:
             try:
-                answer = await self._lines.run(line, partial(_head, line, path, headers))
-                promise = _check(peer, answer, ask)
-                fd = await sink.begin(promise)
-
-                def arrived(position: int) -> None:
+                began = await self._lines.run(line, partial(_begin, line, peer, path, headers, ask, sink, transfer))
+                if isinstance(began, Promise):
+                    fd = await sink.begin(began)
                     transfer.heard_at = time.monotonic()
-                    sink.arrived(position)
-
-                transfer.heard_at = time.monotonic()
-                count = promise.stop - promise.start
-                came = count and await self._lines.run(line, partial(line.pour, fd, promise.start, count, arrived))
-            except (http.client.HTTPException, OSError) as error:
+                    came, count = await self._lines.run(line, partial(_pour, line, fd, began, sink, transfer))
+                else:
+                    came, count = began
+            except (BadAnswer, OSError) as error:
                 raise _meaning(peer, transfer, error) from error
         if came < count:
             raise _meaning(peer, transfer, EOFError(f"{count - came} bytes short"))
@@ -252,31 +246,45 @@ class PeerSource:
         await self._client.receive(self.peer, content, ask, sink)
 
 
-def _head(line: Line, path: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
-    """Send a request and read the head of the answer, of a refusal the whole; blocks."""
-    answer = line.ask(path, headers)
-    if answer.status not in (200, 206):
-        answer.read1(_ERROR_MAX_BYTES)
-        line.done()
-    return answer
+def _begin(  # noqa: PLR0913 - one transfer, in a thread
+    line: Line, peer: Peer, path: str, headers: Mapping[str, str], ask: Ask, sink: Sink, transfer: _Transfer
+) -> Promise | tuple[int, int]:
+    """Send a request, and pour the answer where the sink takes it at once; give the promise where it is to be asked."""
+    head = line.ask(path, headers)
+    if head.status != 206:
+        line.drain()
+    promise = _check(peer, head, ask)
+    transfer.heard_at = time.monotonic()
+    fd = sink.begin_at_once(promise)
+    return promise if fd is None else _pour(line, fd, promise, sink, transfer)
 
 
-def _check(peer: Peer, answer: http.client.HTTPResponse, ask: Ask) -> Promise:
+def _pour(line: Line, fd: int, promise: Promise, sink: Sink, transfer: _Transfer) -> tuple[int, int]:
+    """Write an answer to a file; give how much of it came, and how much was to come."""
+
+    def arrived(position: int) -> None:
+        transfer.heard_at = time.monotonic()
+        sink.arrived(position)
+
+    count = promise.stop - promise.start
+    return line.pour(fd, promise.start, count, arrived), count
+
+
+def _check(peer: Peer, answer: Head, ask: Ask) -> Promise:
     """What an answer promises, if it is one to what was asked."""
-    given = answer.getheader("Content-Range")
+    given = answer.headers.get("content-range")
     if answer.status == 416 and ask.start == 0 and given == "bytes */0":
         return Promise(0, 0, 0)
-    _refuse(peer, answer.status, dict(answer.headers.items()), (206,))
+    _refuse(peer, answer.status, answer.headers, (206,))
     promised = parse_content_range(given)
     if promised is None:
         raise PeerError("range", f"{peer.name} answered without a Content-Range that makes sense")
     start, stop, size = promised
     if start != ask.start or stop != min(size if ask.stop is None else ask.stop, size):
         raise PeerError("range", f"{peer.name} answered {start}-{stop} of {size} when asked for {ask.start}-{ask.stop}")
-    if answer.getheader("Content-Length") != str(stop - start):
-        announced = answer.getheader("Content-Length")
-        raise PeerError("length", f"{peer.name} announced {announced} bytes for {stop - start}")
-    return Promise(start, stop, size, answer.getheader(ORIGIN_HEADER))
+    if answer.length != stop - start:
+        raise PeerError("length", f"{peer.name} announced {answer.length} bytes for {stop - start}")
+    return Promise(start, stop, size, answer.headers.get(ORIGIN_HEADER.lower()))
 
 
 def _refuse(peer: Peer, status: int, headers: Mapping[str, str], good: tuple[int, ...]) -> None:

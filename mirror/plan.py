@@ -175,6 +175,8 @@ class Plan:
     ) -> None:
         self.ring = ring
         self.size: int | None = None
+        self.begun = False
+        """An earlier fetch left some of it: then not all of it is asked for while the size is not known."""
         self.without_ranges = False
         """Upstream does not serve ranges: the first member of the ring is home of the whole."""
         self.flights: list[Flight] = []
@@ -538,8 +540,8 @@ class Plan:
 
     def _end_of_gap(self, start: int, stop: int | None) -> int | None:
         """How far a run from `start` may go: to the next bytes that are here or on their way."""
-        if self.size is None or stop is None:
-            return None
+        if stop is None or self.size is None:
+            return stop if self.begun else None
         return max(stop, self._gaps.front(start))
 
     def _launch(self, flight: Flight) -> Flight:

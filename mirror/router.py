@@ -6,7 +6,7 @@ The contract belongs to its consumer. Gossip, a static list and the DHT of the b
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Standing:
         itself: whether it is this node.
         rtt_s: how long a packet takes there and back, s, where that is known.
         flapping: whether it died and came back so often that lookups leave it out for now.
+        home: whether it serves as a home: yes, new (it has not been up for long), or no.
     """
 
     peer: Peer
@@ -48,6 +49,7 @@ class Standing:
     itself: bool
     rtt_s: float | None = None
     flapping: bool = False
+    home: Literal["yes", "new", "no"] = "yes"
 
 
 @dataclass(frozen=True, slots=True)

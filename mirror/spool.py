@@ -88,11 +88,12 @@ class Spool:
         self._hash_anew = False
         self._prefix: tuple[int, hashlib._Hash] | None = None
         self._memory: mmap.mmap | None = None
-        self._on_change: Callable[[], None] = lambda: None
+        self._moved = asyncio.Event()
+        self._watcher: Callable[[], None] = lambda: None
 
     def watch(self, on_change: Callable[[], None]) -> None:
         """Have the fetch called whenever readers come, go or move on."""
-        self._on_change = on_change
+        self._watcher = on_change
 
     def begin(self, fd: int, size: int, *, bounded: bool = False) -> None:
         """Take the file that the bytes go to, open for reading and writing; the spool closes it.
@@ -116,6 +117,15 @@ class Spool:
                 reader.turn.set()
         if start < self._hashed + _HASH_BYTES and self._hashed < stop:
             self._turn.set()
+
+    async def room(self, position: int) -> None:
+        """Wait, where only a part can be held, until what begins at `position` is part of what readers need next.
+
+        Upstream may send more than was wanted of it. It is held up here, rather than asked for the same once more.
+        """
+        while self.bounded and not any(position < stop for _, stop in self.own_wants() | self.relayed_wants()):
+            self._moved.clear()
+            await self._moved.wait()
 
     async def resume(self, prefixes: Sequence[bytes]) -> int:
         """Take over what an earlier fetch left in the file, as far as it can be shown to be what that had written.
@@ -251,7 +261,6 @@ class Spool:
             self.own -= 1
         if not self.readers:
             self.idle.set()
-        self._on_change()
 
     @property
     def readers(self) -> int:
@@ -401,6 +410,11 @@ class Spool:
                 self.present.remove(first, last)
                 self.trimmed = True
                 excess -= last - first
+
+    def _on_change(self) -> None:
+        """Tell the fetch, and who waits for room, that readers or the hash have moved on."""
+        self._moved.set()
+        self._watcher()
 
     def _change(self) -> None:
         """Wake everybody who waits for something to be different."""

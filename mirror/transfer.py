@@ -9,11 +9,12 @@ Connections are kept and used again. A transfer is ended from outside by shuttin
 
 import asyncio
 import contextlib
-import http.client
+import re
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TypeVar
 
 from .errors import NoRoom
@@ -23,10 +24,10 @@ T = TypeVar("T")
 
 READ_BYTES = 1024 * 1024
 GATHER_S, GATHER_MAX_S = 0.05, 0.5
-"""A slow transfer is read so often at most, and some 16 times in all, not for every packet: each time a thread is woken,
-a file written and readers told. No byte waits for longer than the second."""
+"""A slow transfer is read so often at most, and some eight times in all, not for every packet: each time a thread is woken,
+a file written, and readers are told. No byte waits for longer than the second."""
 
-_READS = 16
+_READS = 8
 
 CONNECT_S = 2.0
 SILENCE_S = 60.0
@@ -35,7 +36,10 @@ SILENCE_S = 60.0
 _THREADS = 128
 _KEPT = 16
 _KEPT_S = 20.0
-_RECEIVE_BUFFER = 1024 * 1024
+_READ_MIN_BYTES = 64 * 1024
+_HEAD_BYTES = 16 * 1024
+_DRAINED_BYTES = 16 * 1024
+_STATUS_LINE = re.compile(r"HTTP/1\.1 ([1-5][0-9]{2})(?: .*)?")
 
 
 class Lines:
@@ -81,39 +85,96 @@ class Lines:
         return await _to_its_end(future, line.hang_up)
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head of an answer.
+
+    Args:
+        status: as in HTTP.
+        headers: by lower-case name; of several by one name the last.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+
+    @classmethod
+    def parse(cls, text: bytes) -> "Head":
+        """Read a status line and headers, without the empty line; raise BadAnswer where they are none."""
+        first, *lines = text.decode("latin-1").split("\r\n")
+        match = _STATUS_LINE.fullmatch(first)
+        if match is None:
+            raise BadAnswer(f"an answer that begins with {first[:60]!r}")
+        fields = (line.partition(":") for line in lines)
+        return cls(int(match[1]), {name.strip().lower(): value.strip() for name, _, value in fields})
+
+    @property
+    def length(self) -> int | None:
+        """The length of the body; None where it has none that is told, as one in chunks."""
+        text = self.headers.get("content-length", "")
+        return int(text) if text.isascii() and text.isdigit() and "transfer-encoding" not in self.headers else None
+
+
+class BadAnswer(Exception):
+    """What came is no answer by HTTP/1.1 (RFC 9112)."""
+
+
 class Line:
-    """One connection, used by one transfer at a time. All but `hang_up` and `idle` block."""
+    """One connection, used by one transfer at a time. All but `hang_up`, `idle` and `close` block."""
 
     def __init__(self, host: str, port: int) -> None:
-        self._http = http.client.HTTPConnection(host, port, CONNECT_S)
-        self._answer: http.client.HTTPResponse | None = None
+        self._address = (host, port)
+        self._sock: socket.socket | None = None
+        self._begun = b""
+        """What came of the body together with the head."""
+        self._left: int | None = 0
+        """Bytes of the body that have not been read; None where that is not known, so that no other answer can follow."""
         self._hung_up = False
-        self.used = False
 
-    def ask(self, target: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
-        """Send a GET request, and wait for the head of the answer; a kept connection that was closed is opened anew."""
-        reused = self._http.sock is not None
+    def ask(self, target: str, headers: Mapping[str, str]) -> Head:
+        """Send a GET request, and wait for the head of the answer; a kept connection that was closed is opened anew.
+
+        Raises:
+            OSError: no connection, or no answer.
+            BadAnswer: it is none.
+        """
+        lines = [f"GET {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+        request = "\r\n".join(lines).encode("latin-1")
+        if self._sock is not None:
+            with contextlib.suppress(ConnectionError):
+                return self._ask(self._sock, request)
+            self._sock.close()
+            self._sock = None
+        return self._ask(self._connect(), request)
+
+    def _connect(self) -> socket.socket:
+        sock = socket.create_connection(self._address, CONNECT_S)
         try:
-            return self._ask(target, headers)
-        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
-            if not reused or self._hung_up:
-                raise
-        self._http.close()
-        return self._ask(target, headers)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.settimeout(SILENCE_S)  # that it polls before it reads matters, too: see _read
+        except BaseException:
+            sock.close()
+            raise
+        self._sock = sock
+        return sock
 
-    def _ask(self, target: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
-        if self._http.sock is None:
-            self._http.connect()  # which turns Nagle's algorithm off
+    def _ask(self, sock: socket.socket, request: bytes) -> Head:
         if self._hung_up:
             raise ConnectionAbortedError("given up")
-        self._await_bytes(1)
-        self._http.sock.settimeout(SILENCE_S)
-        self._http.putrequest("GET", target, skip_accept_encoding=True)
-        for name, value in headers.items():
-            self._http.putheader(name, value)
-        self._http.endheaders()
-        self._answer = self._http.getresponse()
-        return self._answer
+        self._left = None
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+        sock.sendall(request)
+        text = b""
+        while (end := text.find(b"\r\n\r\n")) < 0:
+            part = sock.recv(_HEAD_BYTES)
+            text += part
+            if not part:
+                raise ConnectionResetError("closed before an answer")
+            if len(text) > _HEAD_BYTES:
+                raise BadAnswer(f"an answer whose head has more than {_HEAD_BYTES} bytes")
+        head = Head.parse(text[:end])
+        self._begun = text[end + 4 :]
+        self._left = None if head.length is None else head.length
+        return head
 
     def pour(self, fd: int, offset: int, count: int, arrived: Callable[[int], None]) -> int:
         """Write the body to a file; return how much of `count` came.
@@ -123,14 +184,13 @@ class Line:
             offset: where the body belongs.
             count: how long it is.
             arrived: is told the end of what has been written, after each write.
+
+        Raises:
+            NoRoom: the file takes no more.
+            OSError: the connection failed.
         """
-        assert self._answer is not None
         stop, enough, began_at = offset + count, 1, time.monotonic()
-        while offset < stop:
-            self._await_bytes(min(enough, stop - offset))
-            part = self._answer.read1(min(READ_BYTES, stop - offset))
-            if not part:
-                break
+        while offset < stop and (part := self._read(min(enough, stop - offset), stop - offset)):
             _write(fd, part, offset)
             offset += len(part)
             arrived(offset)
@@ -138,39 +198,60 @@ class Line:
             rate = len(part) / max(now - began_at, 1e-6)
             enough = int(min(READ_BYTES / 2, max(1, rate * GATHER_S, min(count / _READS, rate * GATHER_MAX_S))))
             began_at = now
-        if offset == stop:
-            self.done()
         return count - (stop - offset)
 
-    def _await_bytes(self, count: int) -> None:
-        """Have the next read wait for so many bytes, as far as so many are to come. Source: socket(7), SO_RCVLOWAT."""
-        self._http.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
+    def drain(self) -> None:
+        """Read the rest of a short body, so that the connection can be used again."""
+        while self._left and self._left <= _DRAINED_BYTES and self._read(1, self._left):
+            pass
 
-    def done(self) -> None:
-        """The answer has no more that matters: the connection can be used again if it was read to its end."""
-        answer, self._answer = self._answer, None
-        if answer is not None:
-            if not answer.isclosed() and answer.length:
-                self._hung_up = True
-            answer.close()
+    def _read(self, enough: int, most: int) -> bytes:
+        """The next bytes of the body: some, and at least `enough` of them unless it ends before; none at its end.
+
+        Polling waits for so many bytes. Reading alone would take some and then wait for as many once more.
+        Source: socket(7), SO_RCVLOWAT.
+        """
+        assert self._sock is not None
+        if self._begun:
+            part, self._begun = self._begun[:most], self._begun[most:]
+        else:
+            part = self._receive(self._sock, enough, min(most, max(2 * enough, _READ_MIN_BYTES)))
+        if self._left is not None:
+            self._left = self._left - len(part) if part else None
+        return part
+
+    @staticmethod
+    def _receive(sock: socket.socket, enough: int, most: int) -> bytes:
+        """Wait for so many bytes, but not long where fewer are here: whoever sends them may wait for the rest itself."""
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, enough)
+        if enough > 1:
+            sock.settimeout(GATHER_MAX_S)
+            try:
+                return sock.recv(most)
+            except TimeoutError:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+            finally:
+                sock.settimeout(SILENCE_S)
+        return sock.recv(most)
 
     @property
     def idle(self) -> bool:
         """Whether it can take another request."""
-        return self._answer is None and not self._hung_up and self._http.sock is not None
+        return self._left == 0 and not self._hung_up and self._sock is not None
 
     def hang_up(self) -> None:
         """End a transfer from outside: the thread that waits for it wakes up."""
         self._hung_up = True
-        sock = self._http.sock
-        if sock is not None:
+        if self._sock is not None:
             with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+                self._sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection."""
         self._hung_up = True
-        self._http.close()
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
 
 
 def _write(fd: int, part: bytes, offset: int) -> None:

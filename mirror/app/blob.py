@@ -134,7 +134,7 @@ class BlobResponse(LongResponse):
                     yield _body(body), len(body)
 
 
-def _body(content: bytes) -> Message:
+def _body(content: bytes | bytearray) -> Message:
     return {"type": "http.response.body", "body": content, "more_body": True}
 
 

@@ -98,6 +98,7 @@ class StatusEndpoint:
                 "keys": standing.keys,
                 "itself": standing.itself,
                 "flapping": standing.flapping,
+                "home": standing.home,
                 "rtt_ms": None if standing.rtt_s is None else round(1000 * standing.rtt_s, 2),
             }
             for standing in self._fetcher.router.standings()

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from ..ranges import content_range, parse_range
 from .image import Blob, Image
 
+GET, HEAD = "GET", "HEAD"
 _BLOCK_BYTES = 256 * 1024
 
 
@@ -26,14 +27,14 @@ class CountingRegistry:
     def __init__(self, image: Image) -> None:
         self.bytes_served: Counter[str] = Counter()
         """By digest."""
-        self.requests: Counter[str] = Counter()
-        """GET requests for content, by digest."""
+        self.requests: Counter[tuple[str, str]] = Counter()
+        """By method, and the digest or tag."""
         self._image = image
         self._blobs = {str(blob.digest): blob for blob in image.everything}
         app = Starlette(
             routes=[
                 Route("/v2/", lambda _: PlainTextResponse("")),
-                Route("/v2/{name:path}/{kind:str}/{what:str}", self._serve, methods=["GET", "HEAD"]),
+                Route("/v2/{name:path}/{kind:str}/{what:str}", self._serve, methods=[GET, HEAD]),
             ]
         )
         config = uvicorn.Config(
@@ -67,9 +68,9 @@ class CountingRegistry:
             "Content-Length": str(blob.size),
             "Accept-Ranges": "bytes",
         }
-        if request.method == "HEAD":
+        self.requests[request.method, what] += 1
+        if request.method == HEAD:
             return Response(headers=headers)
-        self.requests[str(blob.digest)] += 1
         wanted = parse_range(request.headers.get("range"), blob.size)
         start, stop = wanted or (0, blob.size)
         if wanted:

@@ -1,4 +1,4 @@
-"""The demo's story: make an image, pull it through one node, through all others at once, and without its origin."""
+"""The demo's story: an image that nobody has is pulled through all nodes at once; then again, without its origin."""
 
 import asyncio
 import contextlib
@@ -7,6 +7,7 @@ import json
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +18,16 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from .cluster import Cluster, DemoError, Node
 from .image import Blob, Image, make_image
-from .registry import CountingRegistry
+from .registry import GET, HEAD, CountingRegistry
 
 IMAGE_NAME = "library/skvaller-demo"
 LAYERS = 4
-UPSTREAM = "upstream"
-OWN = "itself"
+TAG = "latest"
+UPSTREAM, MEMBERS, OWN = KINDS = "upstream", "members", "itself"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,23 +82,17 @@ class _Demo:
             cluster = Cluster(folder, url, http)
             stack.push_async_callback(cluster.stop)
             self._say(f"starting {self._count} agents, which find each other by gossip")
-            first, *others = await cluster.start(self._count)
+            first, *others = nodes = await cluster.start(self._count)
 
-            await self._pull(
-                cluster, http, f"1. {first.name} pulls: nobody has it, so it comes from upstream", image, [first]
-            )
-            for node in others:
-                for blob in image.everything:
-                    await cluster.knows(node, str(blob.digest), first.name)
-            names = " and ".join(node.name for node in others) if len(others) < 3 else f"the {len(others)} others"
-            await self._pull(cluster, http, f"2. {names} pull at the same time", image, others)
+            title = "1. all pull at the same moment what nobody has: upstream serves it once, for all"
+            await self._pull(cluster, http, title, image, nodes)
             first.kill()
             await first.process.wait()
             await registry.stop()
             (newcomer,) = await cluster.start(1)
             for blob in image.everything:
                 await cluster.knows(newcomer, str(blob.digest), others[0].name)
-            title = f"3. {first.name} is killed, upstream is stopped; {newcomer.name} is new and empty, and all pull"
+            title = f"2. {first.name} is killed, upstream is stopped; {newcomer.name} is new and empty, and all pull"
             await self._pull(cluster, http, title, image, [*others, newcomer])
             await cluster.stop()
         return self._report(image, registry, time.monotonic() - started)
@@ -132,26 +127,21 @@ class _Demo:
                 self._rows.append(Row(title[:1], node.name, blob, fetched or {OWN: blob.size}))
 
     def _report(self, image: Image, registry: CountingRegistry, seconds: float) -> int:
-        """Show where every byte came from; return 0 only if upstream served each once and nobody else went there."""
-        heads = (f"{blob.label}\n{decimal(blob.size)}" for blob in image.everything)
-        table = Table("pull", "through", *heads, header_style="bold", box=SIMPLE_HEAD)
-        table.pad_edge, table.collapse_padding = False, True  # eight columns, for a terminal of eighty
-        for key in dict.fromkeys((row.phase, row.node) for row in self._rows):
-            cells = [_cell(row.sources) for row in self._rows if (row.phase, row.node) == key]
-            table.add_row(*key, *cells)
-        self._console.print("\nwhere the bytes came from:\n")
+        """Show where every byte came from; return 0 only if upstream served each once, for all."""
+        table = Table("pull", "through", *(Column(kind, justify="right") for kind in KINDS), box=SIMPLE_HEAD)
+        for phase, node in dict.fromkeys((row.phase, row.node) for row in self._rows):
+            table.add_row(phase, node, *_cells([row for row in self._rows if (row.phase, row.node) == (phase, node)]))
+        self._console.print("\nwhere the bytes came from:")
         self._console.print(table)
         served = sum(registry.bytes_served.values())
-        nodes = len(dict.fromkeys(row.node for row in self._rows))
-        pulled = sum(blob.size for blob in (row.blob for row in self._rows))
-        self._console.print(
-            f"\nupstream served {served:,} bytes of an image of {image.size:,}: {served / image.size:.3f} x; "
-            f"{len({(row.phase, row.node) for row in self._rows})} pulls by {nodes} nodes delivered {pulled:,} bytes "
-            f"in {seconds:.1f} s"
+        pulls = len({(row.phase, row.node) for row in self._rows})
+        self._say(
+            f"upstream served {served:,} bytes of an image of {image.size:,}: {served / image.size:.3f} x\n"
+            f"{pulls} pulls delivered {sum(row.blob.size for row in self._rows):,}, in {seconds:.1f} s"
         )
         failures = list(_failures(image, registry, self._rows))
         for failure in failures:
-            self._console.print(f"[red]not as it should be:[/red] {failure}")
+            self._console.print(f"[red]not as it should be:[/red] {failure}", highlight=False)
         if not failures:
             self._console.print("[green]each byte left upstream once, and every pull had the right digests[/green]")
         return 1 if failures else 0
@@ -165,20 +155,21 @@ def _failures(image: Image, registry: CountingRegistry, rows: list[Row]) -> Iter
     for blob in image.everything:
         digest = str(blob.digest)
         if registry.bytes_served[digest] != blob.size:
-            yield f"upstream served {registry.bytes_served[digest]:,} bytes of {blob.label}, which has {blob.size:,}"
-        if registry.requests[digest] != 1:
-            yield f"upstream was asked {registry.requests[digest]} times for {blob.label}"
+            yield f"upstream served {registry.bytes_served[digest]:,} bytes of the {blob.size:,} of {blob.label}"
+    for method, what in ((GET, str(image.manifest.digest)), (HEAD, TAG)):
+        if registry.requests[method, what] != 1:
+            yield f"upstream was asked {registry.requests[method, what]} times for {what} by {method}"
     for row in rows:
         if row.phase != "1" and UPSTREAM in row.sources:
-            yield f"{row.node} took {row.blob.label} from upstream though a member had it"
-        if sum(row.sources.values()) != row.blob.size:
+            yield f"{row.node} took {row.blob.label} from upstream, which was stopped"
+        if sum(row.sources.values()) < row.blob.size:
             yield f"{row.node} received {sum(row.sources.values()):,} bytes of {row.blob.label}, not {row.blob.size:,}"
 
 
 async def _pull_image(http: aiohttp.ClientSession, node: Node, image: Image, progress: Progress, task: TaskID) -> None:
     """Pull as a container runtime does: the tag, the manifest by digest, then configuration and layers at once."""
     base = f"{node.url}/v2/{IMAGE_NAME}"
-    async with http.head(f"{base}/manifests/latest?ns=docker.io") as head:
+    async with http.head(f"{base}/manifests/{TAG}?ns=docker.io") as head:
         if head.status != 200 or head.headers.get("Docker-Content-Digest") != str(image.manifest.digest):
             raise DemoError(f"{node.name} answered {head.status} to the tag")
     manifest = await _pull_blob(http, f"{base}/manifests/{image.manifest.digest}", image.manifest, progress, task)
@@ -209,12 +200,14 @@ async def _pull_blob(http: aiohttp.ClientSession, url: str, blob: Blob, progress
     return bytes(small)
 
 
-def _cell(sources: dict[str, int]) -> str:
-    """The source; of several, each with its share."""
-    if len(sources) == 1:
-        return next(iter(sources))
-    total = sum(sources.values())
-    return "\n".join(f"{name} {count / total:.0%}" for name, count in sorted(sources.items()))
+def _cells(rows: list[Row]) -> Iterator[str]:
+    """Bytes, and their share, of each kind of source."""
+    counts: Counter[str] = Counter()
+    for row in rows:
+        for name, count in row.sources.items():
+            counts[name if name in KINDS else MEMBERS] += count
+    for kind in KINDS:
+        yield f"{decimal(counts[kind])} {counts[kind] / counts.total():4.0%}" if counts[kind] else ""
 
 
 def _progress(console: Console) -> Progress:

@@ -1,7 +1,6 @@
 """One fetch: a spool, its plan, and the task that carries it out."""
 
 import asyncio
-import contextlib
 import logging
 import os
 import time
@@ -17,7 +16,7 @@ from ..plan import UPSTREAM, Flight, Plan, Row, Via, Wants
 from ..ranges import RangeSet
 from ..spool import Spool
 from ..stores.cache import Room
-from .accusation import accused
+from .accusation import Pair, accused
 from .record import Outcome, Record
 from .verdict import verdict
 
@@ -64,6 +63,7 @@ class Fetch:
         ring = fetcher.ring(content.digest.key, without=set(holders))
         at_once = content.kind == "manifests"
         self._plan = Plan(fetcher.name, ring, fetcher.pace, holders, at_once=at_once)
+        self._plan.begun = fetcher.cache.has_half(content.digest)
         self._tasks: dict[Flight, asyncio.Task[None]] = {}
         self._failures: list[SourceError] = []
         self._no_room: NoRoom | None = None
@@ -216,7 +216,8 @@ class Fetch:
         wrong = [doubt for doubt, after in zip(doubts, now, strict=True) if doubt.sent != after]
         for doubt in wrong:
             self.spool.replaced(doubt.row.start, doubt.row.stop)
-        contradictions, agreements = [], []
+        contradictions: list[Pair] = []
+        agreements: list[Pair] = []
         for doubt, after in zip(doubts, now, strict=True):
             makers = {row.maker for row in self._plan.makers(doubt.row.start, doubt.row.stop)} - {doubt.row.maker}
             pairs = agreements if doubt.sent == after else contradictions
@@ -266,7 +267,7 @@ class Fetch:
                     self._plan.add_holders(self._locate())
                 for flight in self._plan.next(wants, fetcher.up(), fetcher.serving(), now):
                     self._tasks[flight] = flights.create_task(self._fly(flight))
-                if self._plan.stuck:
+                if self._plan.stuck and self._plan.flights:  # without any it waits, or ends, for everybody
                     self.spool.turn_away(self._plan.stuck, verdict(self.content, self._failures))
                 if self._plan.flights:
                     heard_at = now
@@ -293,9 +294,12 @@ class Fetch:
 
     async def _change(self, looking: bool) -> None:
         """Wait until something is different; while flights are on their way or awaited, look after them besides."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LOOK_S if looking else None):
-                await self._changed.wait()
+        look = asyncio.get_running_loop().call_later(_LOOK_S, self._changed.set) if looking else None
+        try:
+            await self._changed.wait()
+        finally:
+            if look is not None:
+                look.cancel()
 
     def _end_needless(self) -> None:
         for flight in self._plan.superfluous(self.spool.present):
@@ -363,6 +367,7 @@ class Fetch:
                 self._plan.sized(promise.size)
                 self._sized_by = source
                 self._record.size = promise.size
+                self._changed.set()
             elif promise.size != self._plan.size:
                 self._size_disputed = True
                 raise SourceError("length", f"{source} says {promise.size} bytes, {self._sized_by} said {self._plan.size}")
@@ -372,7 +377,13 @@ class Fetch:
             self._plan.without_ranges = True
             if self._plan.elsewhere():
                 raise SourceError("whole", f"{source} has no ranges, and another member is the home of the whole")
-        self._changed.set()
+        return self.spool.fd
+
+    def begin_at_once(self, flight: Flight, promise: Promise) -> int | None:
+        """What `begin` would give where the size is known and right. In any thread: it only reads, and tells the flight."""
+        if promise.size != self._plan.size or not promise.ranged or self.spool.fd < 0:
+            return None
+        flight.origin, flight.stop = promise.origin, promise.stop
         return self.spool.fd
 
     async def _make_room(self, size: int) -> None:
@@ -439,6 +450,14 @@ class _Landing:
     async def begin(self, promise: Promise) -> int:
         """Hear what will come; see `Sink.begin`."""
         return await self._fetch.begin(self._flight, promise)
+
+    async def room(self, position: int) -> None:
+        """Wait until what follows can be kept; see `Sink.room`."""
+        await self._fetch.spool.room(position)
+
+    def begin_at_once(self, promise: Promise) -> int | None:
+        """Hear what will come, where there is nothing to decide; see `Sink.begin_at_once`."""
+        return self._fetch.begin_at_once(self._flight, promise)
 
     def arrived(self, position: int) -> None:
         """Hear of bytes, in any thread. The loop is called once for all that come until it has looked."""

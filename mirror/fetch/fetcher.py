@@ -160,7 +160,10 @@ class Fetcher:
 
     def holders(self, content: Content) -> list[Peer]:
         """Members that may hold some content."""
-        return self.usable(self.router.locate(content.digest.key))
+        found = self.usable(self.router.locate(content.digest.key))
+        if any(peer.name not in self._views[0] for peer in found):
+            self._viewed_at = -_VIEW_S  # somebody new
+        return found
 
     def ring(self, key: bytes, without: Collection[str] = ()) -> Ring:
         """The homes of some content as of now; holders are none of what they hold. Never empty."""

@@ -256,15 +256,16 @@ class SwimRouter:
         me = self._gossip.me
         return [
             Standing(
-                peer,
+                _at(member, endpoint),
                 member.state.name.lower(),
                 self._gossip.key_count(member.name),
                 member is me,
                 self._gossip.rtt_s(member.name),
                 self._gossip.is_left_out(member.name),
+                endpoint.home,
             )
             for member in (me, *self._gossip.members())
-            if (peer := _peer(member)) is not None
+            if (endpoint := _endpoint(member.metadata)) is not None
         ]
 
 

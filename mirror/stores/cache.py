@@ -206,6 +206,10 @@ class CacheStore:
             self.abandon(digest)
             raise
 
+    def has_half(self, digest: Digest) -> bool:
+        """Whether an earlier fetch left something of a blob."""
+        return digest.hex in self._half
+
     def commit(self, digest: Digest) -> None:
         """Let a spool file, complete and found right, become a blob; it is advertised at once."""
         path = self._blob(digest.hex)

@@ -11,7 +11,7 @@ from ..errors import UpstreamError
 from ..ranges import parse_content_range
 
 
-_ENOUGH_BYTES = 64 * 1024
+_ENOUGH_BYTES = 128 * 1024
 _GATHER_S, _GATHER_MAX_S = 0.02, 0.3
 
 

@@ -125,6 +125,7 @@ class Upstream:
             promise = Promise(position, delivery.stop, delivery.size, ranged=delivery.ranged)
             fd = await sink.begin(promise)
             async for chunk in gathered(delivery.chunks):
+                await sink.room(position)
                 await in_thread(write_all, fd, [chunk], position)
                 position += len(chunk)
                 sink.arrived(position)

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 
 from gossip import Gossip, local
-from mirror.router import Peer, Router
+from mirror.router import Peer, Router, Seat
 from mirror.routers.static import StaticRouter
 from mirror.routers.swim import SwimRouter
 
@@ -108,5 +108,79 @@ def test_a_swim_node_that_left_takes_changes_in_silence() -> None:
             b.advertise(KEYS)
             b.withdraw(KEYS)
             await until(lambda: not a.members())
+
+    asyncio.run(story())
+
+
+A, B = Peer("a", "127.0.0.1", 1001), Peer("b", "127.0.0.1", 1002)
+
+
+def named(router: Router) -> dict[str, Seat]:
+    seats = {seat.peer.name: seat for seat in router.seats()}
+    assert len(seats) == len(router.seats())
+    return seats
+
+
+def test_a_lone_node_has_a_seat_for_itself(pair: Pair) -> None:
+    async def story() -> None:
+        async with pair() as (a, _):
+            assert named(a)["a"].peer == A
+
+    asyncio.run(story())
+
+
+def test_both_see_the_same_seats_themselves_included_and_both_are_homes(pair: Pair) -> None:
+    async def story() -> None:
+        async with pair() as (a, b):
+            await until(lambda: bool(a.members()) and bool(b.members()))
+            expected = {"a": Seat(A, home=True), "b": Seat(B, home=True)}
+            await until(lambda: named(a) == named(b) == expected)
+
+    asyncio.run(story())
+
+
+def test_a_node_that_declines_says_so_at_once_and_may_change_its_mind(pair: Pair) -> None:
+    async def story() -> None:
+        async with pair() as (a, b):
+            await until(lambda: bool(a.members()) and bool(b.members()))
+            for _ in range(2):
+                a.volunteer(False)
+                a.volunteer(False)
+                assert named(a)["a"] == Seat(A, home=False, declines=True)
+                assert named(a)["b"] == Seat(B, home=True)
+                a.volunteer(True)
+                assert named(a)["a"] == Seat(A, home=True)
+
+    asyncio.run(story())
+
+
+def test_the_others_see_that_a_swim_node_declines_and_that_it_serves_again() -> None:
+    async def story() -> None:
+        async with swim_pair() as (a, b):
+            await until(lambda: bool(a.members()) and bool(b.members()))
+            a.volunteer(False)
+            await until(lambda: named(b)["a"].declines)
+            assert named(b) == {"a": Seat(A, home=False, declines=True), "b": Seat(B, home=True)}
+            assert list(b.members()) == [A], "it is up nevertheless"
+            a.volunteer(True)
+            await until(lambda: named(b)["a"] == Seat(A, home=True))
+
+    asyncio.run(story())
+
+
+def test_a_swim_node_that_left_has_no_seat_and_one_that_failed_keeps_its() -> None:
+    async def story() -> None:
+        async with swim_pair() as (a, b):
+            assert isinstance(b, SwimRouter)
+            await until(lambda: bool(a.members()) and bool(b.members()))
+            await b.close()
+            await until(lambda: not a.members())
+            assert named(a)["b"] == Seat(B, home=True)
+        async with swim_pair() as (a, b):
+            assert isinstance(b, SwimRouter)
+            await until(lambda: bool(a.members()) and bool(b.members()))
+            await b.leave()
+            await until(lambda: not a.members())
+            assert "b" not in named(a)
 
     asyncio.run(story())

@@ -67,16 +67,19 @@ class CacheGround:
         assert self._store is not None
         content = f"content {next(self._serial)}".encode()
         digest = Digest.of(content)
-        fd = await self._store.begin(digest, len(content))
-        os.write(fd, content)
-        os.close(fd)
+        room = await self._store.begin(digest, len(content))
+        os.write(room.fd, content)
+        os.close(room.fd)
+        room.close()
         self._store.commit(digest)
         await self._store.put_tag(Reference.parse(name), Tag(digest, time.time(), "upstream"))
         return content
 
     async def remove(self, name: str, content: bytes) -> None:
         assert self._store is not None
-        self._store.drop(Digest.of(content))
+        digest = Digest.of(content)
+        (self._folder / "blobs" / "sha256" / digest.hex[:2] / digest.hex).unlink()
+        assert self._store.open(digest) is None  # which notices
 
 
 class ContainerdGround:
@@ -221,6 +224,22 @@ def test_what_goes_is_withdrawn_and_what_is_open_stays_good(ground: Ground) -> N
             still = store.open(kept)
             assert still is not None
             still.close()
+
+    run(check())
+
+
+def test_to_hear_that_another_store_has_it_too_changes_nothing_of_what_is_held(ground: Ground) -> None:
+    async def check() -> None:
+        async with started(ground) as (store, listener):
+            content = await ground.put(MADE)
+            digest = Digest.of(content)
+            await listener.until(lambda: listener.keys >= {digest.key, KEY})
+            store.spare([digest.key, KEY, Digest.of(b"unknown").key])
+            store.spare([])
+            assert digest.key in listener.keys
+            held = store.open(digest)
+            assert held is not None
+            held.close()
 
     run(check())
 

@@ -63,6 +63,17 @@ def test_what_may_be_repeated_can_be_written_everywhere(where: str, file: Path) 
     assert config.join == (("a:7946",) if where == "file as one text" else ("a:7946", "b"))
 
 
+@pytest.mark.parametrize(("text", "size"), [("0", 0), ("0GiB", 0), ("64MiB", 64 * 2**20)])
+def test_a_cache_may_be_small_or_keep_nothing(text: str, size: int) -> None:
+    assert load({"cache-size": text}, NOTHING, None).cache_size == size
+
+
+@pytest.mark.parametrize("when", ["auto", "always", "never"])
+def test_a_node_serves_as_a_home_when_it_is_told_to(when: str) -> None:
+    assert load({"home": when}, NOTHING, None).home == when
+    assert load({}, NOTHING, None).home == "auto"
+
+
 def test_a_full_file_is_read(file: Path) -> None:
     file.write_text(
         """
@@ -81,6 +92,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         cluster = "lab"
         gossip-profile = "fast"
         gossip-allow = ["10.0.0.0/8", "fd00::/8"]
+        home = "Never"
         log-level = "DEBUG"
         """
     )
@@ -104,6 +116,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         cluster="lab",
         gossip_profile="fast",
         gossip_allow=("10.0.0.0/8", "fd00::/8"),
+        home="never",
         log_level="debug",
     )
 
@@ -131,8 +144,10 @@ def test_a_full_file_is_read(file: Path) -> None:
         ("upstream", "docker.io=ftp://hub.example"),
         ("cache-size", "20"),
         ("cache-size", "63MiB"),
+        ("cache-size", "1"),
         ("cache-size", "-1GiB"),
         ("cache-size", "lots"),
+        ("home", "yes"),
         ("cache-size", "1XiB"),
         ("cache-size", "9" * 400),
         ("log-level", "loud"),

@@ -43,6 +43,7 @@ class Shelf:
         self.name = name
         self.tags: dict[Reference, Tag] = {}
         self.running = False
+        self.spared: list[bytes] = []
         self._folder = folder
         folder.mkdir()
 
@@ -66,6 +67,9 @@ class Shelf:
 
     def tag(self, reference: Reference) -> Tag | None:
         return self.tags.get(reference)
+
+    def spare(self, keys: Collection[bytes]) -> None:
+        self.spared += keys
 
 
 @pytest.fixture
@@ -140,3 +144,14 @@ def test_every_store_says_what_it_knows_of_a_tag(holdings: Holdings, shelves: li
     assert holdings.tags(NGINX) == [Tag(B, 2.0, "runtime")]
     shelves[0].tags[NGINX] = Tag(A, 1.0, "upstream")
     assert holdings.tags(NGINX) == [Tag(A, 1.0, "upstream"), Tag(B, 2.0, "runtime")]
+
+
+def test_the_stores_hear_of_what_two_of_them_have(holdings: Holdings, shelves: list[Shelf]) -> None:
+    holdings.appeared([A.key, B.key])
+    assert [shelf.spared for shelf in shelves] == [[], []]
+    holdings.appeared([B.key])
+    assert [shelf.spared for shelf in shelves] == [[B.key], [B.key]]
+    holdings.vanished([B.key])
+    holdings.vanished([B.key])
+    holdings.appeared([B.key])
+    assert [shelf.spared for shelf in shelves] == [[B.key], [B.key]]

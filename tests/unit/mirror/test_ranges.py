@@ -162,3 +162,34 @@ def test_front_is_the_first_byte_that_is_not_there(steps: list[tuple[str, tuple[
     front = ranges.front(offset)
     assert front not in model
     assert set(range(offset, front)) <= model
+
+
+@given(STEPS, STEPS)
+def test_union_and_intersection_leave_both_as_they_were(
+    steps: list[tuple[str, tuple[int, int]]], others: list[tuple[str, tuple[int, int]]]
+) -> None:
+    (one, model), (other, other_model) = filled(steps), filled(others)
+    assert members(one | other) == model | other_model
+    assert members(one & other) == model & other_model
+    assert (one | other) == (other | one)
+    assert (one & other) == (other & one)
+    assert (members(one), members(other)) == (model, other_model)
+
+
+@given(STEPS, BOUNDS)
+def test_a_union_is_no_part_of_what_it_was_made_of(
+    steps: list[tuple[str, tuple[int, int]]], bounds: tuple[int, int]
+) -> None:
+    ranges, model = filled(steps)
+    for copy in (ranges | RangeSet(), ranges & ranges, ranges - RangeSet()):
+        copy.add(*bounds)
+        copy.remove(*bounds)
+        assert members(ranges) == model
+
+
+@given(STEPS, BOUNDS)
+def test_a_range_is_covered_if_all_of_it_is_there(
+    steps: list[tuple[str, tuple[int, int]]], bounds: tuple[int, int]
+) -> None:
+    ranges, model = filled(steps)
+    assert ranges.covers(*bounds) == (set(range(*bounds)) <= model)

@@ -1,0 +1,77 @@
+"""Admission: a holder serves one member for itself, and everybody who asks as a home."""
+
+import pytest
+
+from mirror.app.admission import LINGER_S, SMALL_BYTES, TRANSFERS_MAX, Admission
+
+LARGE = SMALL_BYTES + 1
+
+
+def asks(
+    admission: Admission, asker: str, now: float, *, blob: str = "blob", size: int = LARGE, for_others: bool = False
+) -> bool:
+    return admission.admits(blob, size, asker, now, for_others=for_others)
+
+
+def test_one_member_gets_all_of_it_as_often_as_it_asks() -> None:
+    admission = Admission()
+    assert all(asks(admission, "a", at / 10) for at in range(100))
+
+
+def test_as_soon_as_two_want_it_neither_gets_it_but_as_a_home() -> None:
+    admission = Admission()
+    assert asks(admission, "a", 0.0)
+    assert not asks(admission, "b", 0.1)
+    assert not asks(admission, "a", 0.2)
+    assert asks(admission, "a", 0.3, for_others=True)
+    assert asks(admission, "b", 0.3, for_others=True)
+
+
+def test_who_asks_as_a_home_counts_as_somebody_who_wants_it() -> None:
+    admission = Admission()
+    assert asks(admission, "a", 0.0, for_others=True)
+    assert not asks(admission, "b", 0.1)
+
+
+def test_who_has_not_asked_for_a_while_is_out_of_the_way() -> None:
+    admission = Admission()
+    assert asks(admission, "a", 0.0)
+    assert not asks(admission, "b", LINGER_S)
+    assert asks(admission, "b", 2.5 * LINGER_S)
+
+
+def test_a_refused_member_that_keeps_asking_keeps_the_others_on_the_homes() -> None:
+    admission = Admission()
+    for step in range(20):
+        served = [asks(admission, name, step * LINGER_S / 4) for name in ("a", "b")]
+        assert served == [step == 0, False]
+
+
+def test_small_blobs_are_given_to_everybody() -> None:
+    admission = Admission()
+    assert all(asks(admission, name, 0.0, size=SMALL_BYTES) for name in "abcdefgh")
+
+
+def test_blobs_are_counted_apart() -> None:
+    admission = Admission()
+    assert asks(admission, "a", 0.0, blob="one")
+    assert asks(admission, "b", 0.0, blob="two")
+    assert not asks(admission, "a", 0.0, blob="two")
+
+
+@pytest.mark.parametrize("for_others", [False, True])
+@pytest.mark.parametrize("size", [1, LARGE])
+def test_there_is_a_bound_on_transfers_whoever_asks(size: int, *, for_others: bool) -> None:
+    admission = Admission()
+    admission.transfers = TRANSFERS_MAX - 1
+    assert asks(admission, "a", 0.0, size=size, for_others=for_others)
+    admission.transfers = TRANSFERS_MAX
+    assert not asks(admission, "a", 0.0, size=size, for_others=for_others)
+
+
+def test_of_many_blobs_the_ones_last_asked_for_are_remembered() -> None:
+    admission = Admission()
+    for number in range(5000):
+        assert asks(admission, "a", 0.0, blob=f"blob-{number}")
+    assert not asks(admission, "b", 0.0, blob="blob-4999")
+    assert asks(admission, "b", 0.0, blob="blob-0")
