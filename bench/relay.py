@@ -6,6 +6,7 @@ one, two and four other agents. nginx verifies nothing. Every round has relays t
 
 import json
 import shutil
+import statistics
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -37,12 +38,13 @@ Way = tuple[str, str, Callable[[Path], Relay]]
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """One blob's way through a relay: bytes per second for the client, CPU seconds per GiB, and memory."""
+    """One blob's way through a relay: bytes per second for the client, CPU seconds per GiB, memory, and our loop's lag."""
 
     rate: float
     cpu_s_per_gib: float
     idle_bytes: int
     peak_bytes: int
+    lag_s: float | None
 
 
 def measure(console: Console, size: int, folder: Path | None) -> Report:
@@ -95,6 +97,7 @@ def measure(console: Console, size: int, folder: Path | None) -> Report:
         ),
         Goal(f"peak MiB with {blob.size / GIB:g} GiB", PEAK_MIB, memory.peak(OURS, blob) / MIB, most=True),
         Goal(f"peak MiB with {large.size / GIB:g} GiB", PEAK_MIB, memory.peak(OURS, large) / MIB, most=True),
+        Goal("p99 of the loop's lag while it relays, ms, median of the runs", 20, memory.lag_ms(), most=True),
         Goal("idle MiB", 80, memory.idle(OURS) / MIB, most=True),
     ]
     return Report("relay", [table, memory.table()], goals)
@@ -114,6 +117,11 @@ class _Memory:
 
     def idle(self, name: str) -> float:
         return max(p.idle_bytes for (server, _), passages in self._passages.items() if server == name for p in passages)
+
+    def lag_ms(self) -> float:
+        """How late one turn in a hundred of our loop was in the minute in which it relayed; the median of all runs."""
+        lags = [p.lag_s for passages in self._passages.values() for p in passages if p.lag_s is not None]
+        return 1000 * statistics.median(lags)
 
     def table(self) -> Table:
         rows: list[dict[str, Cell]] = [
@@ -146,9 +154,10 @@ def _pass(relay: Relay, blob: Content, holders: int, place: Path) -> Passage:
         rate = download(relay, blob.path, blob.size, Download("1 client", 1, blob.size))
         _until(lambda: relay.stored(blob), f"{relay.name} has kept the blob")
         after = relay.usage()
+        lag_s = relay.loop_lag_s("0.99") if isinstance(relay, Agent) else None
     shutil.rmtree(place / "relay")
     cpu_s = (after.cpu_s - before.cpu_s) / (blob.size / GIB)
-    return Passage(rate, cpu_s, before.rss_bytes, after.peak_bytes)
+    return Passage(rate, cpu_s, before.rss_bytes, after.peak_bytes, lag_s)
 
 
 def _add(comparison: Comparison, source: str, name: str, passage: Passage) -> None:

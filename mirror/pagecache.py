@@ -78,15 +78,20 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
 
     The caller's descriptors are thereby never closed, and their numbers never given to another file, under the thread.
     """
-    loop = asyncio.get_running_loop()
-    work = loop.run_in_executor(None, lambda: function(*args, **kwargs))
+    return await to_its_end(asyncio.get_running_loop().run_in_executor(None, lambda: function(*args, **kwargs)))
+
+
+async def to_its_end(work: "asyncio.Future[T]", stop: Callable[[], object] = lambda: None) -> T:
+    """Wait for work in a thread, which cannot be cancelled: when this is, call `stop`, and wait all the same."""
     cancelled = None
     while not work.done():
         try:
             await asyncio.wait([work])
         except asyncio.CancelledError as error:
             cancelled = error
+            stop()
     if cancelled is not None:
-        work.exception()  # nobody is left to hear of it
+        if not work.cancelled():
+            work.exception()  # nobody is left to hear of it
         raise cancelled
     return work.result()

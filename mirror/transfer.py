@@ -12,13 +12,13 @@ import contextlib
 import re
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
 from .errors import NoRoom
-from .pagecache import write_all
+from .pagecache import to_its_end, write_all
 
 T = TypeVar("T")
 
@@ -81,8 +81,7 @@ class Lines:
 
         The file that it writes to is thereby never closed under it.
         """
-        future = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        return await _to_its_end(future, line.hang_up)
+        return await to_its_end(asyncio.get_running_loop().run_in_executor(self._threads, work), line.hang_up)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,20 +259,3 @@ def _write(fd: int, part: bytes, offset: int) -> None:
         write_all(fd, [part], offset)
     except OSError as error:
         raise NoRoom(f"the cache's disk failed: {error.strerror}") from error
-
-
-async def _to_its_end(work: Awaitable[T], stop: Callable[[], None]) -> T:
-    """Wait for work whose thread cannot be cancelled; when this is, have it stopped, and wait all the same."""
-    future = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not future.done():
-        try:
-            await asyncio.wait([future])
-        except asyncio.CancelledError as error:
-            cancelled = error
-            stop()
-    if cancelled is not None:
-        if not future.cancelled():
-            future.exception()  # nobody is left to hear of it
-        raise cancelled
-    return future.result()
