@@ -171,7 +171,14 @@ class Plan:
     """
 
     def __init__(
-        self, me: str, ring: Ring, pace: Pace, holders: Iterable[str] = (), *, upstream: bool = True, at_once: bool = False
+        self,
+        me: str,
+        ring: Ring,
+        pace: Pace,
+        holders: Iterable[str] = (),
+        *,
+        upstream: bool = True,
+        at_once: bool = False,
     ) -> None:
         self.ring = ring
         self.size: int | None = None
@@ -251,7 +258,13 @@ class Plan:
         else:
             if reason in ("unable", "limited"):
                 self._unable[flight.source] = now + UNABLE_S
-            passing = {"busy": FULL_S, "unable": UNABLE_S, "limited": UNABLE_S, "unknown": math.inf, "missing": math.inf}
+            passing = {
+                "busy": FULL_S,
+                "unable": UNABLE_S,
+                "limited": UNABLE_S,
+                "unknown": math.inf,
+                "missing": math.inf,
+            }
             self._out[flight.source] = now + passing.get(reason, FAILED_S)
 
     def again(self, rows: Iterable[Row]) -> None:
@@ -338,11 +351,16 @@ class Plan:
 
     def superfluous(self, present: RangeSet) -> list[Flight]:
         """Flights of which all has arrived otherwise."""
-        return [f for f in self.flights if f.stop is not None and f.position < f.stop and present.covers(f.position, f.stop)]
+        return [
+            f for f in self.flights if f.stop is not None and f.position < f.stop and present.covers(f.position, f.stop)
+        ]
 
     def elsewhere(self) -> bool:
         """Whether what others ask of this node as a home is another's to bring: upstream has no ranges."""
-        return self.without_ranges and next((name for name in self.ring.members if name in self._serving), self._me) != self._me
+        return (
+            self.without_ranges
+            and next((name for name in self.ring.members if name in self._serving), self._me) != self._me
+        )
 
     def makers(self, start: int, stop: int) -> list[Row]:
         """The rows that have bytes of a range."""
@@ -474,7 +492,11 @@ class Plan:
 
     def _typical(self, flight: Flight, now: float) -> float | None:
         """What a flight by the same way brings, in bytes per second."""
-        others = [f.rate(now) for f in self.flights if f is not flight and f.via is flight.via and now - f.began_at > LATE_S / 2]
+        others = [
+            f.rate(now)
+            for f in self.flights
+            if f is not flight and f.via is flight.via and now - f.began_at > LATE_S / 2
+        ]
         rates = [*self._past[flight.via], *others]
         return statistics.median(rates) if len(rates) > 1 else None
 
@@ -493,7 +515,10 @@ class Plan:
         others = [home for home in self._homes(self._piece(start), now) if home not in (flight.source, self._me)]
         able = [home for home in self._able(others, start, now) if self._count(home) < HOME_LANES]
         lacking = self._lacking.setdefault(self._piece(start), set())
-        if len(lacking) < KEPT_TRIES and (kept := next((home for home in able if home not in lacking), None)) is not None:
+        if (
+            len(lacking) < KEPT_TRIES
+            and (kept := next((home for home in able if home not in lacking), None)) is not None
+        ):
             return Flight(kept, Via.KEPT, start, stop, now, avoid=flight.avoid)
         if able:
             return Flight(able[0], Via.HOME, start, stop, now, avoid=flight.avoid)

@@ -166,7 +166,9 @@ class Spool:
                 self._hash_anew, self._hashed, sha256 = False, 0, hashlib.sha256()
                 self._on_change()
             stop = self._hash_stop()
-            least = _BLOCK_BYTES if self.bounded else _HASH_BYTES  # a thread is not worth less; readers may have to wait
+            least = (
+                _BLOCK_BYTES if self.bounded else _HASH_BYTES
+            )  # a thread is not worth less; readers may have to wait
             if stop >= min(self._hashed + least, size):
                 self._hashing = RangeSet((self._hashed, stop))
                 prefixes = await in_thread(_hash_pieces, sha256, self._fd, self._hashed, stop, unit)
@@ -352,10 +354,8 @@ class Spool:
                     if self.bounded:
                         self._turn.set()
                         self._on_change()
-                elif self._failure is not None:
-                    raise self._failure
-                elif reader.refusal is not None:
-                    raise reader.refusal
+                elif (failure := self._failure or reader.refusal) is not None:
+                    raise failure
                 elif self.complete:
                     raise SourceError("broken", f"{self.content.digest}: what comes next was let go, and all is over")
                 else:

@@ -150,8 +150,12 @@ class Tags:
             except PeerError as error:
                 self._fetcher.failed(peer.name, error)
                 if error.reason == "unknown" and not self._fetcher.upstream.has_password(reference.repository):
-                    raise UpstreamUnknown(f"{reference.repository.registry} has no such tag, says {peer.name}") from error
-                if error.reason == "unable":  # it waited for upstream in vain: this node tries once, not all after another
+                    raise UpstreamUnknown(
+                        f"{reference.repository.registry} has no such tag, says {peer.name}"
+                    ) from error
+                if (
+                    error.reason == "unable"
+                ):  # it waited for upstream in vain: this node tries once, not all after another
                     return None
                 continue
             if tag.authority == "upstream":

@@ -44,7 +44,17 @@ from ..reference import Reference
 from ..stores import Held, Tag
 from ..tags import Tags
 from .admission import Admission
-from .answers import API_VERSION, OCTETS, Body, requested_range, send_blob, send_content, send_empty, send_error, send_json
+from .answers import (
+    API_VERSION,
+    OCTETS,
+    Body,
+    requested_range,
+    send_blob,
+    send_content,
+    send_empty,
+    send_error,
+    send_json,
+)
 from .blob import BlobResponse, Headers, blob_headers
 from .request import Asked, parse, target
 

@@ -15,12 +15,12 @@ from ..manifest import MANIFEST_MAX_BYTES
 from ..plan import UPSTREAM, Flight, Plan, Row, Via, Wants
 from ..ranges import RangeSet
 from ..spool import Spool
-from ..stores.cache import Room
 from .accusation import Pair, accused
 from .record import Outcome, Record
 from .verdict import verdict
 
 if TYPE_CHECKING:
+    from ..stores.cache import Room
     from .fetcher import Fetcher
 
 log = logging.getLogger(__name__)
@@ -166,7 +166,9 @@ class Fetch:
             rows = rounds.pop(0)()
             if rows or self._doubts:
                 names = ", ".join(sorted({row.maker for row in rows}))
-                log.warning("%s: wrong digest; bringing %d parts again, not from %s", self.content.digest, len(rows), names)
+                log.warning(
+                    "%s: wrong digest; bringing %d parts again, not from %s", self.content.digest, len(rows), names
+                )
                 await self._doubt(rows)
                 digest = await self._bring_and_hash()
                 await self._compare()
@@ -261,7 +263,9 @@ class Fetch:
                 self._changed.clear()
                 now = time.monotonic()
                 self._end_needless()
-                wants = Wants(self.spool.own_wants(), self.spool.relayed_wants(), self.spool.present, self.spool.heads())
+                wants = Wants(
+                    self.spool.own_wants(), self.spool.relayed_wants(), self.spool.present, self.spool.heads()
+                )
                 fetcher = self._fetcher
                 if now - self._located_at > _LOOK_S:
                     self._plan.add_holders(self._locate())
@@ -362,7 +366,9 @@ class Fetch:
         async with self._sizing:
             if self._plan.size is None:
                 if self.content.kind == "manifests" and promise.size > MANIFEST_MAX_BYTES:
-                    raise SourceError("length", f"a manifest of {promise.size} bytes: at most {MANIFEST_MAX_BYTES} are taken")
+                    raise SourceError(
+                        "length", f"a manifest of {promise.size} bytes: at most {MANIFEST_MAX_BYTES} are taken"
+                    )
                 await self._make_room(promise.size)
                 self._plan.sized(promise.size)
                 self._sized_by = source
@@ -370,7 +376,9 @@ class Fetch:
                 self._changed.set()
             elif promise.size != self._plan.size:
                 self._size_disputed = True
-                raise SourceError("length", f"{source} says {promise.size} bytes, {self._sized_by} said {self._plan.size}")
+                raise SourceError(
+                    "length", f"{source} says {promise.size} bytes, {self._sized_by} said {self._plan.size}"
+                )
         flight.origin = promise.origin
         flight.stop = promise.stop
         if not promise.ranged:

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence, Set
 from functools import partial
+from typing import TYPE_CHECKING
 
 from ..content import Content, Source
 from ..errors import PeerError, SourceError, UpstreamError
@@ -20,8 +21,10 @@ from ..spool import Spool
 from ..stores.cache import CacheStore
 from ..upstream import Upstream
 from .fetch import Fetch
-from .record import Record
 from .verdict import verdict
+
+if TYPE_CHECKING:
+    from .record import Record
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +48,7 @@ class Fetcher:
         metrics: counts.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts of a node that fetching is made of
+    def __init__(
         self, name: str, cache: CacheStore, router: Router, peers: PeerClient, upstream: Upstream, metrics: Metrics
     ) -> None:
         self.name = name

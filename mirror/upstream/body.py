@@ -10,7 +10,6 @@ import aiohttp
 from ..errors import UpstreamError
 from ..ranges import parse_content_range
 
-
 _ENOUGH_BYTES = 128 * 1024
 _GATHER_S, _GATHER_MAX_S = 0.02, 0.3
 

@@ -17,9 +17,10 @@ import pytest
 
 from mirror.digest import Digest
 from mirror.errors import ConfigError, NoRoom
+from mirror.homes import piece_size
 from mirror.reference import Reference
 from mirror.stores import Tag
-from mirror.stores.cache import CacheStore
+from mirror.stores.cache import CacheStore, Room
 
 MIB = 1024 * 1024
 WITHIN_S = 30.0
@@ -47,13 +48,40 @@ def body(number: int, size: int = MIB) -> bytes:
 async def put(cache: CacheStore, content: bytes) -> Digest:
     """Bring content in as a fetch does."""
     digest = Digest.of(content)
-    fd = await cache.begin(digest, len(content))
+    room = await cache.begin(digest, len(content))
     try:
-        os.pwrite(fd, content, 0)
+        os.pwrite(room.fd, content, 0)
     finally:
-        os.close(fd)
+        close(room)
     cache.commit(digest)
     return digest
+
+
+def close(room: Room) -> None:
+    os.close(room.fd)
+    room.close()
+
+
+async def leave(cache: CacheStore, content: bytes, pieces: int) -> Digest:
+    """Bring so many pieces of content in, and leave it half."""
+    digest, unit = Digest.of(content), piece_size(len(content))
+    room = await cache.begin(digest, len(content))
+    for number in range(pieces):
+        stop = (number + 1) * unit
+        os.pwrite(room.fd, content[number * unit : stop], number * unit)
+        room.passed(hashlib.sha256(content[:stop]).digest())
+    close(room)
+    cache.leave(digest)
+    return digest
+
+
+async def found(cache: CacheStore, content: bytes) -> list[bytes]:
+    """What the journal of a blob says that is begun anew; it is left as it was."""
+    digest = Digest.of(content)
+    room = await cache.begin(digest, len(content))
+    close(room)
+    cache.leave(digest)
+    return room.prefixes
 
 
 def read(cache: CacheStore, digest: Digest) -> bytes | None:
@@ -101,11 +129,11 @@ def test_more_than_the_bound_is_refused_and_evicts_nothing(tmp_path: Path) -> No
         kept = await put(cache, body(1))
         with pytest.raises(NoRoom, match="cache-size"):
             await cache.begin(Digest.of(b"x"), 5 * MIB)
-        fds = [await cache.begin(Digest.of(b"%d" % number), 2 * MIB - 1) for number in range(2)]
+        rooms = [await cache.begin(Digest.of(b"%d" % number), 2 * MIB - 1) for number in range(2)]
         with pytest.raises(NoRoom):
             await cache.begin(Digest.of(b"y"), MIB)
-        for number, fd in enumerate(fds):
-            os.close(fd)
+        for number, room in enumerate(rooms):
+            close(room)
             cache.abandon(Digest.of(b"%d" % number))
         assert read(cache, kept) is None  # it made room for the two that were arriving
         assert cache.used_bytes == 0
@@ -114,13 +142,117 @@ def test_more_than_the_bound_is_refused_and_evicts_nothing(tmp_path: Path) -> No
     run(story())
 
 
-def test_what_was_arriving_is_dropped_at_the_start(tmp_path: Path) -> None:
+def prefixes_of(content: bytes, pieces: int) -> list[bytes]:
+    unit = piece_size(len(content))
+    return [hashlib.sha256(content[: (number + 1) * unit]).digest() for number in range(pieces)]
+
+
+HALF = body(9, 5 * MIB)
+
+
+def test_what_is_left_half_is_gone_on_with_also_after_a_restart(tmp_path: Path) -> None:
     async def story() -> None:
         cache, _ = await opened(tmp_path)
-        os.close(await cache.begin(Digest.of(b"half"), 5000))
-        assert len(os.listdir(tmp_path / "spool")) == 1
+        digest = await leave(cache, HALF, 2)
+        assert await found(cache, HALF) == prefixes_of(HALF, 2)
+        assert cache.used_bytes == len(HALF)
+        await cache.close()
+
         again, told = await opened(tmp_path)
+        assert again.used_bytes == len(HALF)
+        assert told.keys == set()
+        assert read(again, digest) is None
+        room = await again.begin(digest, len(HALF))
+        assert room.prefixes == prefixes_of(HALF, 2)
+        assert os.pread(room.fd, 2 * MIB, 0) == HALF[: 2 * MIB]
+        os.pwrite(room.fd, HALF[2 * MIB :], 2 * MIB)
+        close(room)
+        again.commit(digest)
+        assert read(again, digest) == HALF
         assert os.listdir(tmp_path / "spool") == []
+        await again.close()
+
+    run(story())
+
+
+def test_of_a_journal_what_was_struck_or_not_written_to_its_end_is_gone(tmp_path: Path) -> None:
+    async def story() -> None:
+        cache, _ = await opened(tmp_path)
+        digest = await leave(cache, HALF, 3)
+        journal = tmp_path / "spool" / f"{digest.hex}.pieces"
+        with journal.open("ab") as file:
+            file.write(b"torn")
+        assert await found(cache, HALF) == prefixes_of(HALF, 3)
+        room = await cache.begin(digest, len(HALF))
+        room.keep(1)
+        close(room)
+        cache.leave(digest)
+        assert await found(cache, HALF) == prefixes_of(HALF, 1)
+        await cache.close()
+
+    run(story())
+
+
+def test_nothing_half_is_kept_of_which_no_piece_is_known_to_be_whole(tmp_path: Path) -> None:
+    async def story() -> None:
+        cache, _ = await opened(tmp_path)
+        await leave(cache, HALF, 0)
+        assert cache.used_bytes == 0
+        await cache.close()
+        assert os.listdir(tmp_path / "spool") == []
+
+    run(story())
+
+
+def test_what_is_half_of_another_size_begins_anew(tmp_path: Path) -> None:
+    async def story() -> None:
+        cache, _ = await opened(tmp_path)
+        digest = await leave(cache, HALF, 2)
+        room = await cache.begin(digest, len(HALF) + 1)
+        assert (room.prefixes, os.fstat(room.fd).st_size) == ([], len(HALF) + 1)
+        assert not any(os.pread(room.fd, MIB, 0))
+        close(room)
+        cache.abandon(digest)
+        assert cache.used_bytes == 0
+        await cache.close()
+
+    run(story())
+
+
+def test_what_is_half_goes_before_what_is_whole(tmp_path: Path) -> None:
+    async def story() -> None:
+        cache, _ = await opened(tmp_path, 8 * MIB)
+        whole = await put(cache, body(1))
+        await leave(cache, HALF, 2)
+        last = await put(cache, body(2, 3 * MIB))
+        assert (read(cache, whole), read(cache, last)) == (body(1), body(2, 3 * MIB))
+        assert cache.used_bytes == 4 * MIB
+        assert await found(cache, HALF) == []
+        await cache.close()
+
+    run(story())
+
+
+@pytest.mark.parametrize("harm", ["power failure", "no journal", "no file", "other size", "junk journal", "no cache"])
+def test_half_blobs_that_cannot_be_gone_on_with_are_dropped_at_the_start(tmp_path: Path, harm: str) -> None:
+    async def story() -> None:
+        cache, _ = await opened(tmp_path)
+        digest = await leave(cache, HALF, 2)
+        file, journal = tmp_path / "spool" / digest.hex, tmp_path / "spool" / f"{digest.hex}.pieces"
+        match harm:
+            case "power failure":
+                after_a_power_failure(tmp_path)
+            case "no journal":
+                journal.unlink()
+            case "no file":
+                file.unlink()
+            case "other size":
+                os.truncate(file, MIB)
+            case "junk journal":
+                journal.write_bytes(b"")
+        again, told = await opened(tmp_path, 0 if harm == "no cache" else 100 * MIB)
+        assert os.listdir(tmp_path / "spool") == []
+        assert again.used_bytes == 0
         assert told.keys == set()
         await again.close()
 
@@ -256,9 +388,10 @@ KILLED = """
         while True:
             content = random.Random(number).randbytes(300_000)
             digest = Digest.of(content)
-            fd = await cache.begin(digest, len(content))
-            os.pwrite(fd, content, 0)
-            os.close(fd)
+            room = await cache.begin(digest, len(content))
+            os.pwrite(room.fd, content, 0)
+            os.close(room.fd)
+            room.close()
             cache.commit(digest)
             number += 1
             print(number, flush=True)

@@ -5,14 +5,12 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
 import pytest
-import uvicorn
-from starlette.types import ASGIApp
 from yarl import URL
 
 from mirror.app import ClientEndpoint, PeerEndpoint, StatusEndpoint, client_app
@@ -24,6 +22,7 @@ from mirror.holdings import Holdings
 from mirror.manifest import DOCKER_LIST, OCI_INDEX, OCI_MANIFEST
 from mirror.manifests import Manifests
 from mirror.metrics import Metrics
+from mirror.pace import Reports
 from mirror.peers import TAG_AGE_HEADER, TAG_AUTHORITY_HEADER, PeerClient
 from mirror.reference import Reference, Repository
 from mirror.registries import Registry
@@ -33,7 +32,7 @@ from mirror.stores import Held, Listener, Tag
 from mirror.stores.cache import CacheStore
 from mirror.tags import Tags
 from mirror.upstream import Upstream
-from mirror.zerocopy import ZeroCopyProtocol
+from tests.socket.conftest import serving
 
 WITHIN_S = 30.0
 BLOB = bytes(range(256)) * 4000
@@ -80,6 +79,9 @@ class Runtime:
     def tag(self, reference: Reference) -> Tag | None:
         return self.known.get(str(reference))
 
+    def spare(self, keys: Collection[bytes]) -> None:
+        pass
+
 
 class Registries:
     """An upstream: answers by method and path, or does not answer at all."""
@@ -101,30 +103,6 @@ class Registries:
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 
-class Prompt(uvicorn.Server):
-    """A server that stops when it is told to; uvicorn's own looks ten times a second."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.stop = asyncio.Event()
-
-    async def main_loop(self) -> None:
-        await self.stop.wait()
-
-
-@contextlib.asynccontextmanager
-async def serving(app: ASGIApp) -> AsyncIterator[int]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, http=ZeroCopyProtocol, ws="none", lifespan="off", log_config=None, access_log=False)
-    server = Prompt(config)
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        server.stop.set()
-        await task
-
-
 class Node:
     """One node: its endpoints, and what they stand on."""
 
@@ -139,16 +117,16 @@ class Node:
         self.cache = CacheStore(folder, 1 << 30)
         self.runtime = Runtime()
         self.upstream = Upstream([Registry("docker.io", f"http://127.0.0.1:{upstream_port}")])
-        self.peers = PeerClient(self.auth)
+        self.peers = PeerClient("me", self.auth)
         self.metrics = Metrics()
-        self.fetcher = Fetcher(self.cache, self.router, self.peers, self.upstream, self.metrics)
+        self.fetcher = Fetcher("me", self.cache, self.router, self.peers, self.upstream, self.metrics)
         self.holdings = Holdings([self.cache, self.runtime], self.router)
         self.tags = Tags(self.holdings, self.fetcher)
         manifests = self.manifests = Manifests(self.holdings, self.fetcher)
         client = ClientEndpoint(self.holdings, self.fetcher, manifests, self.tags, self.metrics)
         status = StatusEndpoint("me", self.holdings, self.fetcher, self.tags, self.metrics, lambda: True)
         self.client = client_app(client, status)
-        self.peer = PeerEndpoint(self.holdings, manifests, self.tags, self.auth, self.metrics)
+        self.peer = PeerEndpoint(self.holdings, self.fetcher, manifests, self.tags, Reports(), self.auth, self.metrics)
 
     async def start(self, stack: contextlib.AsyncExitStack, http: aiohttp.ClientSession) -> None:
         await self.peers.start()
@@ -447,7 +425,7 @@ def unused_port() -> Any:
 def test_without_upstream_the_newest_answer_that_a_member_knows_counts(play: Callable[[Story], None]) -> None:
     async def story(world: World, registries: Registries) -> None:
         with unused_port() as nowhere:
-            node, old, new = [await world.node(upstream=nowhere), await world.node(MANIFEST), await world.node(INDEX)]
+            node, old, new = [await world.node(*held, upstream=nowhere) for held in ((), (MANIFEST,), (INDEX,))]
             node.knows(old, new)
             reference, now = Reference.parse("nginx:1"), time.time()
             old.runtime.known[str(reference)] = Tag(Digest.of(MANIFEST), now - 7200, "runtime")

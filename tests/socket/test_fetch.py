@@ -2,244 +2,37 @@
 
 import asyncio
 import contextlib
-import hashlib
-import os
 import random
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 
-from mirror import fetch
-from mirror.auth import PeerAuth
-from mirror.content import Content
-from mirror.digest import Digest
-from mirror.errors import BlobUnknown, Denied, MirrorError, NoRoom, SourceError, Unavailable
-from mirror.fetch import Fetcher, Record
-from mirror.metrics import Metrics
-from mirror.peers import PeerClient
-from mirror.reference import Repository
-from mirror.registries import Registry
-from mirror.router import Peer, Standing
-from mirror.spool import Spool
-from mirror.stores.cache import CacheStore
-from mirror.upstream import Upstream
-
-MIB = 1024 * 1024
-LARGE = random.Random(1).randbytes(12 * MIB + 345)
-SMALL = LARGE[: 3 * MIB]
-WITHIN_S = 30.0
-CLOSE = b"<close>"
-NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
-
-Script = Callable[[int, int | None], Awaitable[Sequence[bytes]]]
-"""Given the range asked for, what to send; CLOSE ends the connection."""
-
-
-def content_of(body: bytes, repository: str = "library/x") -> Content:
-    return Content(Repository.parse(repository), "blobs", Digest.of(body))
-
-
-def part(body: bytes, start: int, stop: int | None, **lies: Any) -> list[bytes]:
-    """A 206 answer, honest but for the lies."""
-    end = min(stop or len(body), len(body))
-    said = lies.get("content_range", f"bytes {start}-{end - 1}/{lies.get('size', len(body))}")
-    sent = lies.get("sent", body[start:end])
-    length = lies.get("length", end - start)
-    head = f"HTTP/1.1 206 Partial Content\r\nContent-Range: {said}\r\nContent-Length: {length}\r\n\r\n"
-    return [head.encode(), sent]
-
-
-def honest(body: bytes) -> Script:
-    async def script(start: int, stop: int | None) -> Sequence[bytes]:
-        return part(body, start, stop)
-
-    return script
-
-
-def always(*answer: bytes) -> Script:
-    async def script(start: int, stop: int | None) -> Sequence[bytes]:
-        return answer
-
-    return script
-
-
-@dataclass
-class Server:
-    """An HTTP server that follows a script.
-
-    Args:
-        script: says what to answer to a range.
-    """
-
-    script: Script
-    asked: list[tuple[int, int | None]] = field(default_factory=list)
-    port: int = 0
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode()
-                wanted = re.search(r"(?i)\r\nrange: bytes=(\d+)-(\d*)", head)
-                start = int(wanted[1]) if wanted else 0
-                stop = int(wanted[2]) + 1 if wanted and wanted[2] else None
-                self.asked.append((start, stop))
-                answer = await self.script(start, stop)
-                if wanted is None and answer and answer[0].startswith(b"HTTP/1.1 206"):
-                    answer = [answer[0].replace(b"206 Partial Content", b"200 OK"), *answer[1:]]
-                if head.startswith("HEAD"):
-                    answer = answer[:1]
-                for data in answer:
-                    if data is CLOSE:
-                        return
-                    writer.write(data)
-                    await writer.drain()
-        writer.close()
-
-
-class Chart:
-    """A router of which a test says who is thought to hold everything."""
-
-    def __init__(self) -> None:
-        self.holders: list[Peer] = []
-        self.advertised: set[bytes] = set()
-
-    def ready(self) -> bool:
-        return True
-
-    def locate(self, key: bytes) -> Sequence[Peer]:
-        return list(self.holders)
-
-    def advertise(self, keys: Collection[bytes]) -> None:
-        self.advertised.update(keys)
-
-    def withdraw(self, keys: Collection[bytes]) -> None:
-        self.advertised.difference_update(keys)
-
-    def members(self) -> Sequence[Peer]:
-        return self.holders
-
-    def standings(self) -> Sequence[Standing]:
-        return []
-
-    appeared = advertise
-    vanished = withdraw
-
-
-class Lab:
-    """A fetcher with its real parts, among servers that follow scripts."""
-
-    def __init__(self, folder: Path, capacity: int) -> None:
-        self.folder = folder
-        self.router = Chart()
-        self.cache = CacheStore(folder, capacity)
-        self.servers: list[asyncio.Server] = []
-        self.tasks: set[asyncio.Task[None]] = set()
-        self.metrics = Metrics()
-
-    async def start(self, upstream: Script) -> None:
-        self.registry = await self.serve(upstream)
-        self.peers = PeerClient(PeerAuth(), stall_s=0.3)
-        self.upstream = Upstream([Registry("docker.io", f"http://127.0.0.1:{self.registry.port}")])
-        await self.cache.start(self.router)
-        await self.peers.start()
-        await self.upstream.start()
-        self.fetcher = Fetcher(self.cache, self.router, self.peers, self.upstream, self.metrics)
-
-    async def close(self) -> None:
-        await self.fetcher.close()
-        await self.peers.close()
-        await self.upstream.close()
-        await self.cache.close()
-        for server in self.servers:
-            server.close()
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-
-    async def serve(self, script: Script) -> Server:
-        scripted = Server(script)
-
-        async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None
-            self.tasks.add(task)
-            try:
-                await scripted.serve(reader, writer)
-            except asyncio.CancelledError:
-                pass  # the end of the test
-            finally:
-                self.tasks.discard(task)
-                writer.close()
-
-        server = await asyncio.start_server(connection, "127.0.0.1", 0)
-        self.servers.append(server)
-        scripted.port = server.sockets[0].getsockname()[1]
-        return scripted
-
-    async def holder(self, script: Script) -> Server:
-        """A member that is thought to hold everything."""
-        server = await self.serve(script)
-        self.router.holders.append(Peer(f"m{len(self.router.holders) + 1}", "127.0.0.1", server.port))
-        return server
-
-    async def read(self, content: Content, start: int = 0, stop: int | None = None) -> bytes:
-        """Read as a client does."""
-        with self.fetcher.reading(content) as spool:
-            size = await spool.known_size()
-            return await collect(spool, start, size if stop is None else stop)
-
-    @property
-    def record(self) -> Record:
-        return self.fetcher.records[-1]
-
-    def held(self, content: Content) -> bool:
-        held = self.cache.open(content.digest)
-        if held is None:
-            return False
-        with held:
-            return hashlib.sha256(os.pread(held.fd, held.size, 0)).hexdigest() == content.digest.hex
-
-    def leftovers(self) -> list[str]:
-        return [name for name in os.listdir(self.folder / "spool") if not name.startswith("discarded")]
-
-    def lies(self) -> float:
-        return self.metrics.registry.get_sample_value("mirror_lies_total") or 0.0
-
-
-async def collect(spool: Spool, start: int, stop: int, into: bytearray | None = None) -> bytes:
-    got = bytearray() if into is None else into
-    async for offset, count in spool.extents(start, stop):
-        got += os.pread(spool.fd, count, offset)
-    return bytes(got)
-
-
-async def drain(chunks: AsyncIterator[bytes], into: bytearray) -> None:
-    async for chunk in chunks:
-        into += chunk
-
-
-@contextlib.asynccontextmanager
-async def lab(folder: Path, upstream: Script, capacity: int = 1 << 30) -> AsyncIterator[Lab]:
-    made = Lab(folder, capacity)
-    await made.start(upstream)
-    try:
-        yield made
-    finally:
-        await made.close()
-
-
-def run(story: Coroutine[Any, Any, None]) -> None:
-    """Run a story within bounds; no descriptor may be left open."""
-    uvloop.new_event_loop().close()
-    before = len(os.listdir("/proc/self/fd"))
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(asyncio.wait_for(story, WITHIN_S))
-    assert len(os.listdir("/proc/self/fd")) <= before
+from mirror.errors import BlobUnknown, Denied, MirrorError, SourceError, Unavailable
+from mirror.fetch import fetch
+from mirror.router import Peer
+from tests.socket.conftest import (
+    CLOSE,
+    LARGE,
+    MIB,
+    NOT_FOUND,
+    SMALL,
+    WITHIN_S,
+    Part,
+    Script,
+    always,
+    breaks_off,
+    collect,
+    content_of,
+    corrupt,
+    honest,
+    inverted,
+    lab,
+    part,
+    run,
+    stalls,
+)
 
 
 def test_pieces_come_from_all_holders_at_once_and_upstream_is_left_alone(tmp_path: Path) -> None:
@@ -248,7 +41,7 @@ def test_pieces_come_from_all_holders_at_once_and_upstream_is_left_alone(tmp_pat
             both = asyncio.Barrier(2)
 
             def waiting() -> Script:
-                async def script(start: int, stop: int | None) -> Sequence[bytes]:
+                async def script(start: int, stop: int | None) -> Sequence[Part]:
                     if start >= MIB:  # neither gets further unless both are asked at the same time
                         await both.wait()
                     return part(LARGE, start, stop)
@@ -295,24 +88,14 @@ def test_the_last_piece_waits_for_the_digest(tmp_path: Path) -> None:
     run(story())
 
 
-async def stalls(start: int, stop: int | None) -> Sequence[bytes]:
-    await asyncio.Event().wait()
-    return []
-
-
-async def breaks_off(start: int, stop: int | None) -> Sequence[bytes]:
-    head, body = part(LARGE, start, stop)
-    return [head, body[: len(body) // 2], CLOSE]
-
-
 def lying(**lies: Any) -> Script:
-    async def script(start: int, stop: int | None) -> Sequence[bytes]:
+    async def script(start: int, stop: int | None) -> Sequence[Part]:
         return part(LARGE, start, stop, **lies)
 
     return script
 
 
-async def chunked(start: int, stop: int | None) -> Sequence[bytes]:
+async def chunked(start: int, stop: int | None) -> Sequence[Part]:
     head = f"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {start}-{(stop or 0) - 1}/{len(LARGE)}\r\n"
     return [head.encode() + b"Transfer-Encoding: chunked\r\n\r\n", b"zz\r\n"]
 
@@ -359,10 +142,6 @@ def test_without_a_good_holder_upstream_goes_on_where_the_bad_one_stopped(tmp_pa
     run(story())
 
 
-def corrupt(body: bytes, at: int) -> bytes:
-    return body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
-
-
 def test_wrong_bytes_of_a_small_blob_are_replaced_before_anybody_sees_them(tmp_path: Path) -> None:
     async def story() -> None:
         async with lab(tmp_path, honest(SMALL)) as it:
@@ -378,7 +157,7 @@ def test_wrong_bytes_of_a_small_blob_are_replaced_before_anybody_sees_them(tmp_p
 def test_among_several_the_liar_is_found_and_shunned(tmp_path: Path) -> None:
     async def story() -> None:
         async with lab(tmp_path, honest(LARGE)) as it:
-            wrong = bytes(byte ^ 1 for byte in LARGE)
+            wrong = inverted(LARGE)
             liar = await it.holder(honest(wrong))
             await it.holder(honest(LARGE))
             content = content_of(LARGE)
@@ -402,7 +181,7 @@ def test_among_several_the_liar_is_found_and_shunned(tmp_path: Path) -> None:
 def test_one_liar_among_many_is_found_without_upstream(tmp_path: Path, holders: int) -> None:
     async def story() -> None:
         async with lab(tmp_path, always(NOT_FOUND)) as it:
-            wrong = bytes(byte ^ 1 for byte in LARGE)
+            wrong = inverted(LARGE)
             for number in range(holders):
                 await it.holder(honest(wrong if number == 2 else LARGE))
             content = content_of(LARGE)
@@ -462,7 +241,7 @@ def test_a_holder_that_turns_up_when_all_others_have_failed_is_asked(tmp_path: P
         async with lab(tmp_path, always(NOT_FOUND)) as it:
             late = await it.serve(honest(LARGE))
 
-            async def gains_a_holder(start: int, stop: int | None) -> Sequence[bytes]:
+            async def gains_a_holder(start: int, stop: int | None) -> Sequence[Part]:
                 it.router.holders = [Peer("late", "127.0.0.1", late.port)]
                 return [NOT_FOUND]
 
@@ -478,7 +257,7 @@ def test_what_upstream_breaks_off_is_resumed(tmp_path: Path) -> None:
         async with lab(tmp_path, breaks_off) as it:
             asked = it.registry.asked
 
-            async def script(start: int, stop: int | None) -> Sequence[bytes]:
+            async def script(start: int, stop: int | None) -> Sequence[Part]:
                 return await (breaks_off if len(asked) <= 4 else honest(LARGE))(start, stop)
 
             it.registry.script = script
@@ -511,39 +290,6 @@ def test_when_everybody_fails_the_client_learns_why(
     run(story())
 
 
-def test_what_does_not_fit_passes_through_verified(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with lab(tmp_path, honest(LARGE), capacity=MIB) as it:
-            content = content_of(LARGE)
-            with pytest.raises(NoRoom):
-                await it.read(content)
-            size = await it.fetcher.size(content)
-            assert size == len(LARGE)
-            passed = [chunk async for chunk in it.fetcher.passing(content, size, 0, size)]
-            assert b"".join(passed) == LARGE
-            assert b"".join([c async for c in it.fetcher.passing(content, size, 5, MIB)]) == LARGE[5:MIB]
-            wrong = content_of(LARGE[:-1] + b"!")
-            got = bytearray()
-            with pytest.raises(SourceError, match="wrong"):
-                await drain(it.fetcher.passing(wrong, size, 0, size), got)
-            assert len(got) < size
-            assert it.leftovers() == []
-
-    run(story())
-
-
-@pytest.mark.parametrize("bad", BAD.values(), ids=BAD.keys())
-def test_what_passes_through_goes_on_where_a_bad_holder_stopped(tmp_path: Path, bad: Script) -> None:
-    async def story() -> None:
-        async with lab(tmp_path, honest(LARGE), capacity=MIB) as it:
-            await it.holder(bad)
-            got = bytearray()
-            await drain(it.fetcher.passing(content_of(LARGE), len(LARGE), 0, len(LARGE)), got)
-            assert got == LARGE
-
-    run(story())
-
-
 def test_a_fetch_that_nobody_reads_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "IDLE_S", 0.05)
 
@@ -551,7 +297,7 @@ def test_a_fetch_that_nobody_reads_is_given_up(tmp_path: Path, monkeypatch: pyte
         async with lab(tmp_path, stalls) as it:
             head, body = part(LARGE, 0, None)
 
-            async def drips(start: int, stop: int | None) -> Sequence[bytes]:
+            async def drips(start: int, stop: int | None) -> Sequence[Part]:
                 return [head, body[: 2 * MIB], *await stalls(start, stop)]
 
             it.registry.script = drips

@@ -6,9 +6,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from gossip import Gossip, GossipConfig, Listen, key_id, local
 from mirror.auth import PeerAuth
 from mirror.router import Standing
+from mirror.routers import swim
 from mirror.routers.swim import SwimRouter
 
 WITHIN_S = 20.0
@@ -127,6 +130,62 @@ def test_who_comes_back_from_the_dead_too_often_shows_as_flapping_and_is_not_loo
 
     def standing_state(router: SwimRouter) -> str:
         return next((row.state for row in router.standings() if row.peer.name == "b"), "unknown")
+
+    run(story())
+
+
+def homes(router: SwimRouter) -> dict[str, tuple[bool, bool]]:
+    """Of each seat, whether it is a home, and whether it declines to be one."""
+    return {seat.peer.name: (seat.home, seat.declines) for seat in router.seats()}
+
+
+def test_in_a_new_cluster_all_are_homes_and_who_declines_is_none_for_anybody() -> None:
+    async def story() -> None:
+        async with pair() as (a, b):
+            await until(lambda: homes(a) == homes(b) == {"a": (True, False), "b": (True, False)})
+            b.volunteer(False)
+            await until(lambda: homes(a) == homes(b) == {"a": (True, False), "b": (False, True)})
+            b.volunteer(True)
+            await until(lambda: homes(a) == homes(b) == {"a": (True, False), "b": (True, False)})
+
+    run(story())
+
+
+def test_where_some_are_settled_a_newcomer_is_no_home_yet_and_declines_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story() -> None:
+        async with AsyncExitStack() as stack:
+            monkeypatch.setattr(swim, "SETTLED_S", 0.01)
+            first = Gossip("a", local())
+            a = await stack.enter_async_context(running(first))
+            await stack.enter_async_context(running(Gossip("b", local(), seeds=[str(first.address)])))
+            monkeypatch.setattr(swim, "SETTLED_S", 1000.0)
+            newcomer = await stack.enter_async_context(running(Gossip("c", local(), seeds=[str(first.address)])))
+            settled = {"a": (True, False), "b": (True, False), "c": (False, False)}
+            await until(lambda: homes(a) == homes(newcomer) == settled)
+
+    run(story())
+
+
+def test_who_failed_keeps_its_seat_for_a_while_and_who_left_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with AsyncExitStack() as stack:
+            first = Gossip("a", HASTY)
+            a = await stack.enter_async_context(running(first))
+            async with running(Gossip("b", HASTY, seeds=[str(first.address)])):
+                await until(lambda: "b" in homes(a))
+            await until(lambda: standing(a, "b").state == "dead")
+            assert [peer.name for peer in a.members()] == []
+            assert homes(a)["b"] == (True, False)
+            monkeypatch.setattr(swim, "PLACE_KEPT_S", 0.0)
+            assert "b" not in homes(a)
+            monkeypatch.setattr(swim, "PLACE_KEPT_S", 60.0)
+
+            async with running(Gossip("c", HASTY, seeds=[str(first.address)])) as leaving:
+                await until(lambda: "c" in homes(a))
+                await leaving.leave()
+                await until(lambda: "c" not in homes(a))
 
     run(story())
 
