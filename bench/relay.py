@@ -38,7 +38,7 @@ Way = tuple[str, str, Callable[[Path], Relay]]
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """One blob's way through a relay: bytes per second for the client, CPU seconds per GiB, memory, and our loop's lag."""
+    """One blob's way through a relay: bytes per second for the client, CPU seconds per GiB, memory, our loop's lag."""
 
     rate: float
     cpu_s_per_gib: float

@@ -74,7 +74,10 @@ class Agent:
         )
         keys = KeysEndpoint(self._router.keyrings, auth, config.key_file, key_id, KeyRefusal)
         self._reports = Reports()
-        peer = PeerEndpoint(self._holdings, self._fetcher, manifests, self._tags, self._reports, auth, self._metrics)
+        peer = PeerEndpoint(
+            self._holdings, self._fetcher, manifests, self._tags,
+            reports=self._reports, auth=auth, metrics=self._metrics,
+        )  # fmt: skip
         self._servers = [
             _Server(client_app(client, status, keys), "listen", config.listen),
             _Server(peer, "peer", config.peer),

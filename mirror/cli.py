@@ -102,9 +102,9 @@ def agent(config: Path | None, **flags: Any) -> None:
 def demo(nodes: int, size: str) -> None:
     """Watch a cluster on this machine share an image.
 
-    Starts agents and a small registry on 127.0.0.x and pulls an image through all agents at the same moment; then kills
-    one, stops the registry, adds an agent that is new and empty, and pulls again. Shows where every byte came from. Exit
-    status 0 only if the registry served each byte once, for all. Leaves nothing behind.
+    Starts agents and a small registry on 127.0.0.x and pulls an image through all agents at the same moment; then
+    kills one, stops the registry, adds an agent that is new and empty, and pulls again. Shows where every byte came
+    from. Exit status 0 only if the registry served each byte once, for all. Leaves nothing behind.
     """
     try:
         size_bytes = parse_size(size)

@@ -180,8 +180,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("containerd-namespace", "NAME", str, "k8s.io", "containerd's namespace; Kubernetes uses k8s.io."),
     Setting(
         "cache-size", "SIZE", _cache_size, "20GiB",
-        "Bound on the cache; least recently used content goes first. 0 keeps nothing: content passes through memory, for "
-        "nodes with SD cards.",
+        "Bound on the cache; least recently used content goes first. 0 keeps nothing: content passes through memory, "
+        "for nodes with SD cards.",
     ),
     Setting(
         "key-file", "FILE", Path, None,

@@ -153,9 +153,9 @@ class SourceError(MirrorError):
 class PeerError(SourceError):
     """A node did not deliver.
 
-    Reasons: refused, timeout, stalled, missing, busy, status, length, range, broken; and of a home: unknown (upstream has
-    no such thing), unable (it cannot bring it now), limited (upstream answers 429), whole (upstream has no ranges: another
-    is the home of the whole).
+    Reasons: refused, timeout, stalled, missing, busy, status, length, range, broken; and of a home: unknown (upstream
+    has no such thing), unable (it cannot bring it now), limited (upstream answers 429), whole (upstream has no ranges:
+    another is the home of the whole).
     """
 
 

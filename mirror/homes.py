@@ -1,9 +1,9 @@
-"""Homes: which member is to bring which piece into the cluster. Pure arithmetic, so that all who see the same members agree.
+"""Homes: which member is to bring which piece into the cluster. Pure arithmetic: all who see the same members agree.
 
-Members, ordered by sha256(key of the content, name), form the content's ring. Piece i's home is member i mod n of it. Any
-n pieces in a row thereby have n different homes, and nobody has to be asked who has what.
+Members, ordered by sha256(key of the content, name), form the content's ring. Piece i's home is member i mod n of it.
+Any n pieces in a row thereby have n different homes, and nobody has to be asked who has what.
 
-A member that cannot be asked keeps its place, so that its failure moves its own pieces only. They go round: of the piece's
+A member that cannot be asked keeps its place, so that its failure moves its own pieces only. They go round: of the
 other members the one first asked is another for every n pieces, so that no single neighbour takes the whole load over.
 """
 

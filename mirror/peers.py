@@ -159,15 +159,16 @@ class PeerClient:
         """Have a peer send what it is asked for; see `Source.bring`. Raises PeerError."""
         path = _path(content)
         headers = {**self._said(), **_asking(ask), **self._auth.sign("GET", path), "Host": f"{peer.host}:{peer.port}"}
-        with self._lines.line(peer.host, peer.port) as line, self._watched(peer, line) as transfer:
+        with (
+            self._lines.line(peer.host, peer.port) as line,
+            self._watched(_Transfer(peer, line, ask, sink)) as transfer,
+        ):
             try:
-                began = await self._lines.run(line, partial(_begin, line, peer, path, headers, ask, sink, transfer))
+                began = await self._lines.run(line, partial(transfer.begin, path, headers))
                 if isinstance(began, Promise):
                     fd = await sink.begin(began)
-                    transfer.heard_at = time.monotonic()
-                    came, count = await self._lines.run(line, partial(_pour, line, fd, began, sink, transfer))
-                else:
-                    came, count = began
+                    began = await self._lines.run(line, partial(transfer.pour, fd, began))
+                came, count = began
             except (BadAnswer, OSError) as error:
                 raise _meaning(peer, transfer, error) from error
         if came < count:
@@ -178,8 +179,7 @@ class PeerClient:
         return {"User-Agent": f"skvaller/{__version__}", HOP_HEADER: "1", NODE_HEADER: self._name}
 
     @contextlib.contextmanager
-    def _watched(self, peer: Peer, line: Line) -> Iterator["_Transfer"]:
-        transfer = _Transfer(peer, line)
+    def _watched(self, transfer: "_Transfer") -> Iterator["_Transfer"]:
         self._transfers.add(transfer)
         if self._watcher is None:
             self._watcher = asyncio.create_task(self._watch(), name="watch transfers")
@@ -216,15 +216,38 @@ class PeerClient:
 
 
 class _Transfer:
-    """One request for content, as the watcher sees it."""
+    """One request for content, carried out in a thread, under the eyes of the watcher."""
 
-    def __init__(self, peer: Peer, line: Line) -> None:
+    def __init__(self, peer: Peer, line: Line, ask: Ask, sink: Sink) -> None:
         self.peer = peer
         self.heard_at = self.alive_at = time.monotonic()
         self.silent = False
         self._line = line
+        self._ask = ask
+        self._sink = sink
+
+    def begin(self, path: str, headers: Mapping[str, str]) -> Promise | tuple[int, int]:
+        """Send the request; pour the answer if the sink takes it at once, else give what it promises. Blocks."""
+        head = self._line.ask(path, headers)
+        if head.status != 206:
+            self._line.drain()
+        promise = _check(self.peer, head, self._ask)
+        self.heard_at = time.monotonic()
+        fd = self._sink.begin_at_once(promise)
+        return promise if fd is None else self.pour(fd, promise)
+
+    def pour(self, fd: int, promise: Promise) -> tuple[int, int]:
+        """Write the answer to a file; give how much of it came, and how much was to come. Blocks."""
+        self.heard_at = time.monotonic()
+        count = promise.stop - promise.start
+        return self._line.pour(fd, promise.start, count, self._arrived), count
+
+    def _arrived(self, position: int) -> None:
+        self.heard_at = time.monotonic()
+        self._sink.arrived(position)
 
     def give_up(self) -> None:
+        """End it from outside."""
         self.silent = True
         self._line.hang_up()
 
@@ -244,30 +267,6 @@ class PeerSource:
     async def bring(self, content: Content, ask: Ask, sink: Sink) -> None:
         """Have the peer send it; see `Source.bring`. Raises PeerError."""
         await self._client.receive(self.peer, content, ask, sink)
-
-
-def _begin(  # noqa: PLR0913 - one transfer, in a thread
-    line: Line, peer: Peer, path: str, headers: Mapping[str, str], ask: Ask, sink: Sink, transfer: _Transfer
-) -> Promise | tuple[int, int]:
-    """Send a request, and pour the answer where the sink takes it at once; give the promise where it is to be asked."""
-    head = line.ask(path, headers)
-    if head.status != 206:
-        line.drain()
-    promise = _check(peer, head, ask)
-    transfer.heard_at = time.monotonic()
-    fd = sink.begin_at_once(promise)
-    return promise if fd is None else _pour(line, fd, promise, sink, transfer)
-
-
-def _pour(line: Line, fd: int, promise: Promise, sink: Sink, transfer: _Transfer) -> tuple[int, int]:
-    """Write an answer to a file; give how much of it came, and how much was to come."""
-
-    def arrived(position: int) -> None:
-        transfer.heard_at = time.monotonic()
-        sink.arrived(position)
-
-    count = promise.stop - promise.start
-    return line.pour(fd, promise.start, count, arrived), count
 
 
 def _check(peer: Peer, answer: Head, ask: Ask) -> Promise:

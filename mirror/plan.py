@@ -48,7 +48,8 @@ UNABLE_S = 5.0
 """A home that could not bring a piece is passed over for so long."""
 
 UNABLE_MAX = 2
-"""Where so many homes could not bring a piece, this node asks upstream itself rather than one home after the other."""
+"""Where so many homes could not bring a piece, and none brought any lately, this node asks upstream itself rather than
+one home after the other."""
 
 FULL_S = 0.25
 """A holder that has no room for homes either is asked again after so long."""
@@ -60,8 +61,8 @@ KEPT_TRIES = 3
 """So many members are asked whether they have a late piece already, before another home is to bring it."""
 
 LATE_S = 1.0
-"""No piece is late before, nor before it has had one and a half times the time that its like take; then it is if it comes
-at a third of their rate, or at half of it when no other is left to ask for."""
+"""No piece is late before, nor before it has had one and a half times the time that its like take; then it is if it
+comes at a third of their rate, or at half of it when no other is left to ask for."""
 
 _LATE, _LATE_AT_THE_END, _GRACE = 3.0, 2.0, 1.5
 _LOOK_S = 0.2
@@ -207,6 +208,7 @@ class Plan:
         self._serving: Collection[str] = ring.members
         self._gaps = RangeSet()
         self._looked_at = -_LOOK_S
+        self._delivered_at = -math.inf
 
     # What happened.
 
@@ -227,6 +229,8 @@ class Plan:
         """Note that a flight has brought all it was to bring."""
         self._end(flight, now)
         self._past[flight.via].append(flight.rate(now))
+        if flight.via is Via.HOME:
+            self._delivered_at = now
         if flight.source == UPSTREAM:
             self._upstream_tries = UPSTREAM_TRIES
 
@@ -301,22 +305,33 @@ class Plan:
             now: monotonic seconds.
         """
         self._up, self._serving = up, serving
-        launched: list[Flight] = []
         self.stuck = RangeSet()
         if self.size is None:
-            first = self._first(wants, now)
             if not self._hope(0, now):
                 self.stuck = wants.relayed
+            first = self._first(wants, now)
             return [self._launch(first)] if first is not None else []
+        launched = [*self._for_others(wants, now), *self._for_own(wants, now)]
+        if now >= self._looked_at + _LOOK_S:
+            self._looked_at = now
+            self._sample(now)
+            at_the_end = (wants.present | self._flying()).covers(0, self.size)
+            if (late := self._late(now, _LATE_AT_THE_END if at_the_end else _LATE)) is not None:
+                launched.append(self._launch(late))
+        return launched
+
+    def _for_others(self, wants: Wants, now: float) -> Iterator[Flight]:
+        """Requests for what others wait for, none of which waits for another node's flight."""
         here = wants.present | self._flying(direct=True)
         self._gaps = wants.relayed - here
         for start, stop in self._pieces(self._gaps):
             if not here.covers(start, stop) and (flight := self._direct(start, stop, now, own=False)) is not None:
-                launched.append(self._launch(flight))
-                here.add(flight.start, flight.stop or self.size)
-                self._gaps.remove(flight.start, flight.stop or self.size)
+                yield self._launch(flight, here)
             elif not self._hope(start, now):
                 self.stuck.add(start, stop)
+
+    def _for_own(self, wants: Wants, now: float) -> Iterator[Flight]:
+        """Requests for this node's own readers, as many as the window has room for."""
         here = wants.present | self._flying()
         self._gaps = wants.own - here
         patience = window = self.window
@@ -326,18 +341,9 @@ class Plan:
             if here.covers(start, stop):
                 continue
             if (flight := self._choose(start, stop, now)) is not None:
-                launched.append(self._launch(flight))
-                here.add(flight.start, flight.stop or self.size)
-                self._gaps.remove(flight.start, flight.stop or self.size)
+                yield self._launch(flight, here)
             else:
                 patience = 0 if self._holders_are_full(now) else patience - 1
-        if now >= self._looked_at + _LOOK_S:
-            self._looked_at = now
-            self._sample(now)
-            factor = _LATE_AT_THE_END if here.covers(0, self.size) else _LATE
-            if (late := self._late(now, factor)) is not None:
-                launched.append(self._launch(late))
-        return launched
 
     @property
     def window(self) -> int:
@@ -388,14 +394,18 @@ class Plan:
             best = self._least_loaded(free, LANES)
             return Flight(best, Via.HOLDER, start, stop, now, avoid=self._avoided(start)) if best is not None else None
         for home in self._homes(self._piece(start), now):
-            enough = home == self._me or sum(until > now for until in self._unable.values()) >= UNABLE_MAX
-            if enough and self._hope(start, now):
+            if (home == self._me or self._homes_are_unable(now)) and self._hope(start, now):
                 break
             if home != self._me and self._able([home], start, now):
                 if self._count(home) >= HOME_LANES:
                     return None
                 return Flight(home, Via.HOME, start, stop, now, avoid=self._avoided(start))
         return self._direct(start, stop, now)
+
+    def _homes_are_unable(self, now: float) -> bool:
+        """Whether homes fail one after the other to bring anything, so that it takes too long to ask them all."""
+        unable = sum(until > now for until in self._unable.values())
+        return unable >= UNABLE_MAX and now - self._delivered_at > UNABLE_S
 
     def _hope(self, start: int, now: float) -> bool:
         """Whether what begins at `start` can be brought without waiting for another node's flight."""
@@ -422,8 +432,8 @@ class Plan:
 
     def _homes(self, piece: int, now: float) -> Iterator[str]:
         """The homes of a piece that serve, in order; slow ones, as far as this node has measured, come last."""
-        order = [name for name in (self.ring.members if self.without_ranges else self.ring.homes(piece))]
-        order = [name for name in order if name in self._serving]
+        ring = self.ring.members if self.without_ranges else self.ring.homes(piece)
+        order = [name for name in ring if name in self._serving]
         slow = [name for name in order if name != self._me and self._is_slow(name, now)]
         yield from (name for name in order if name not in slow)
         yield from slow
@@ -458,7 +468,7 @@ class Plan:
         return min(free, key=lambda name: self._pace.expected_s(name, (self._count(name) + 1) * count), default=None)
 
     def _sample(self, now: float) -> None:
-        """Take note of each home's pace in the middle of a piece: a slow one is known before its first piece is there."""
+        """Note each home's pace in the middle of a piece: a slow one is known before its first piece is there."""
         for flight in self.flights:
             if flight.via is Via.HOME and not flight.sampled and now - flight.began_at > LATE_S:
                 assert flight.stop is not None
@@ -503,7 +513,7 @@ class Plan:
     def _second(self, flight: Flight, now: float) -> Flight | None:
         """The same bytes from another source. For what upstream sends only holders are an alternative.
 
-        What a home is slow to send, others may have from it already; only if some of them have not, another is to bring it.
+        What a home is slow to send, others may have from it already; only if some have not, another is to bring it.
         """
         assert flight.stop is not None
         start, stop = flight.position, flight.stop
@@ -569,8 +579,12 @@ class Plan:
             return stop if self.begun else None
         return max(stop, self._gaps.front(start))
 
-    def _launch(self, flight: Flight) -> Flight:
+    def _launch(self, flight: Flight, here: RangeSet | None = None) -> Flight:
+        """Take a flight into account, and what it brings into what is here or on its way."""
         self.flights.append(flight)
+        if here is not None and flight.stop is not None:
+            here.add(flight.start, flight.stop)
+            self._gaps.remove(flight.start, flight.stop)
         return flight
 
     def _end(self, flight: Flight, now: float) -> None:

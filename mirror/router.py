@@ -59,7 +59,7 @@ class Seat:
     Args:
         peer: who.
         home: whether it has a place on rings that are made now.
-        declines: whether it says itself that it does not serve as a home, so that it is not asked on older rings either.
+        declines: whether it says itself that it does not serve as a home: it is not asked on older rings either.
     """
 
     peer: Peer

@@ -8,8 +8,8 @@ check the whole themselves.
 The file is the cache's, or, where that has no room, one in memory that holds a bounded part: what nobody needs any more
 is let go, and brought again should somebody come back to it.
 
-A spool is told (`begin`, `arrived`, `doubt`, `finish`, `fail`) by one fetch, and asked (`known_size`, `extents`) by many
-readers, all on one event loop.
+A spool is told (`begin`, `arrived`, `doubt`, `finish`, `fail`) by one fetch, and asked (`known_size`, `extents`) by
+many readers, all on one event loop.
 """
 
 import asyncio
@@ -43,6 +43,9 @@ class Reader:
         waiting: whether it waits for what comes next.
         turn: set when that is there, or nothing will come.
         refusal: why what comes next will not come to it, but may to others.
+        start: where it began.
+        reached: end of what it was given last, and may be reading still.
+        misled: whether something that it was given turned out wrong.
     """
 
     position: int
@@ -51,6 +54,12 @@ class Reader:
     waiting: bool = False
     turn: asyncio.Event = field(default_factory=asyncio.Event)
     refusal: MirrorError | None = None
+    start: int = field(init=False)
+    reached: int = field(init=False)
+    misled: bool = False
+
+    def __post_init__(self) -> None:
+        self.start = self.reached = self.position
 
 
 class Spool:
@@ -79,7 +88,6 @@ class Spool:
         self._fd = -1
         self._failure: MirrorError | None = None
         self._refusal: MirrorError | None = None
-        self._replaced = RangeSet()
         self._news = asyncio.Event()
         self._turn = asyncio.Event()
         self._readers: set[Reader] = set()
@@ -209,7 +217,8 @@ class Spool:
 
     def replaced(self, start: int, stop: int) -> None:
         """Bytes turned out wrong and were replaced: whoever has already read them is let go with a short read."""
-        self._replaced.add(start, stop)
+        for reader in self._readers:
+            reader.misled |= start < reader.reached and reader.start < stop
         self._change()
 
     def finish(self) -> None:
@@ -220,7 +229,7 @@ class Spool:
         self._change()
 
     def turn_away(self, ranges: RangeSet, refusal: MirrorError) -> None:
-        """Other members that wait for some bytes get a failure: they are to ask elsewhere, for this node cannot bring them.
+        """Other members that wait for some bytes get a failure: they are to ask elsewhere, for they do not come here.
 
         Were they let wait while this node asks others for its own readers, those might be waiting for it in turn.
         """
@@ -339,7 +348,7 @@ class Spool:
         self._on_change()
         try:
             while reader.position < stop:
-                if any(a < reader.position and start < b for a, b in self._replaced):
+                if reader.misled:
                     raise SourceError("wrong", f"{self.content.digest}: bytes already sent were wrong")
                 front = min(self.present.front(reader.position), stop)
                 if not self.complete and not relayed:
@@ -349,6 +358,7 @@ class Spool:
                     if start == 0 and not relayed:
                         front = min(front, self._hashed + self._ahead())
                 if front > reader.position:
+                    reader.reached = front
                     yield reader.position, front - reader.position
                     reader.position = front
                     if self.bounded:
@@ -373,8 +383,8 @@ class Spool:
         assert self.size is not None
         return (max(self.size - 1, 0) // (unit := piece_size(self.size))) * unit
 
-    # The bound of what is in memory. What is hashed and what readers get has to be the same: so neither is further ahead
-    # of the other than what is kept for it.
+    # The bound of what is in memory. What is hashed and what readers get has to be the same: so neither is further
+    # ahead of the other than what is kept for it.
 
     def _hash_stop(self) -> int:
         """How far the hash can go now."""

@@ -1,8 +1,9 @@
 """What a tag means now. A digest never changes, a tag does.
 
 Upstream says, by HEAD, which Docker Hub does not count as a pull, and at most once per freshness time for the whole
-cluster: it is asked by the tag's home, and all others ask that, or the next should it fail. Where upstream cannot be reached, the newest answer that any member knows is good enough; where it knows no such tag, an image that was
-tagged or imported by hand in some member's runtime is.
+cluster: it is asked by the tag's home, and all others ask that, or the next should it fail. Where upstream cannot be
+reached, the newest answer that any member knows is good enough; where it knows no such tag, an image that was tagged or
+imported by hand in some member's runtime is.
 """
 
 import asyncio

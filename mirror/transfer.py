@@ -1,8 +1,8 @@
 """Receiving content from members, each transfer in a thread of its own, from the socket into the file.
 
 Half of what receiving through an event loop costs is the loop: buffers that are joined and cut, and a turn for every
-64 KiB. A thread that reads a socket into memory and writes that to the file lets go of the interpreter in both calls, so
-that the loop keeps its time for gossip, and the hash runs beside it.
+64 KiB. A thread that reads a socket into memory and writes that to the file lets go of the interpreter in both calls,
+so that the loop keeps its time for gossip, and the hash runs beside it.
 
 Connections are kept and used again. A transfer is ended from outside by shutting its socket down.
 """
@@ -24,8 +24,8 @@ T = TypeVar("T")
 
 READ_BYTES = 1024 * 1024
 GATHER_S, GATHER_MAX_S = 0.05, 0.5
-"""A slow transfer is read so often at most, and some eight times in all, not for every packet: each time a thread is woken,
-a file written, and readers are told. No byte waits for longer than the second."""
+"""A slow transfer is read so often at most, and some eight times in all, not for every packet: each time a thread is
+woken, a file written, and readers are told. No byte waits for longer than the second."""
 
 _READS = 8
 
@@ -126,7 +126,7 @@ class Line:
         self._begun = b""
         """What came of the body together with the head."""
         self._left: int | None = 0
-        """Bytes of the body that have not been read; None where that is not known, so that no other answer can follow."""
+        """Bytes of the body that have not been read; None where that is not known, and no other answer can follow."""
         self._hung_up = False
 
     def ask(self, target: str, headers: Mapping[str, str]) -> Head:
@@ -221,7 +221,7 @@ class Line:
 
     @staticmethod
     def _receive(sock: socket.socket, enough: int, most: int) -> bytes:
-        """Wait for so many bytes, but not long where fewer are here: whoever sends them may wait for the rest itself."""
+        """Wait for so many bytes, but not long where fewer are here: who sends them may wait for the rest itself."""
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, enough)
         if enough > 1:
             sock.settimeout(GATHER_MAX_S)

@@ -29,8 +29,8 @@ from .pagecache import ended_early, in_thread, resident, to_its_end
 EXTENSION = "http.response.zerocopysend"
 
 _INLINE_BYTES = 1024 * 1024
-"""Up to here a file's bytes are sent where we stand, if they are in memory; more has a thread of its own, which polls and
-sends without a turn of the event loop for every mebibyte: faster for one client, and on several cores for many."""
+"""Up to here a file's bytes are sent where we stand, if they are in memory; more has a thread of its own, which polls
+and sends without a turn of the event loop for every mebibyte: faster for one client, and on several cores for many."""
 
 _BURST_BYTES = 4 * 1024 * 1024
 _THREADS = 64

@@ -81,6 +81,7 @@ class PeerEndpoint:
         fetcher: Fetcher,
         manifests: Manifests,
         tags: Tags,
+        *,
         reports: Reports,
         auth: PeerAuth,
         metrics: Metrics,
@@ -127,7 +128,7 @@ class PeerEndpoint:
             return
 
     async def _tag(self, scope: Scope, send: Send, reference: Reference, *, as_home: bool) -> None:
-        """Tell what this node knows of a tag; as a home what upstream says of it; with the manifest, if it holds that."""
+        """Tell what this node knows of a tag, or as a home what upstream says; with the manifest, if it is here."""
         tag = await self._checked(reference) if as_home else self._tags.local(reference)
         if tag is None:
             raise ManifestUnknown(f"this node does not know {reference}")

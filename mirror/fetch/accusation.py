@@ -1,7 +1,7 @@
 """Who lied, from who contradicts whom. Pure.
 
-Bytes that one member sent and another sent otherwise say that one of the two lies, not which. But a liar is contradicted
-by everybody, and an honest member by liars alone.
+Bytes that one member sent and another sent otherwise say that one of the two lies, not which. But a liar is
+contradicted by everybody, and an honest member by liars alone.
 """
 
 from collections import Counter

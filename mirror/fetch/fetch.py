@@ -75,6 +75,7 @@ class Fetch:
         self._doubts: list[_Doubt] = []
         self._doubting = asyncio.Lock()
         self._liars: set[str] = set()
+        self._heard_at = time.monotonic()
         self._changed = asyncio.Event()
         self.spool.watch(self._changed.set)
         self._record = Record(str(content.digest), str(content.repository), time.time())
@@ -257,38 +258,48 @@ class Fetch:
         Raises:
             MirrorError: nobody is left to ask, or there is nowhere to put it.
         """
-        heard_at = time.monotonic()
+        self._heard_at = time.monotonic()
         async with asyncio.TaskGroup() as flights:
             while not hashing.done():
                 self._changed.clear()
-                now = time.monotonic()
-                self._end_needless()
-                wants = Wants(
-                    self.spool.own_wants(), self.spool.relayed_wants(), self.spool.present, self.spool.heads()
-                )
-                fetcher = self._fetcher
-                if now - self._located_at > _LOOK_S:
-                    self._plan.add_holders(self._locate())
-                for flight in self._plan.next(wants, fetcher.up(), fetcher.serving(), now):
-                    self._tasks[flight] = flights.create_task(self._fly(flight))
-                if self._plan.stuck and self._plan.flights:  # without any it waits, or ends, for everybody
-                    self.spool.turn_away(self._plan.stuck, verdict(self.content, self._failures))
-                if self._plan.flights:
-                    heard_at = now
-                elif self._lacks(wants):
+                wants = self._launch(flights)
+                lacking = self._lacks(wants)
+                if lacking and not self._plan.flights:
                     if self._no_room is None and self._plan.add_holders(self._locate()):
                         continue
-                    again_at = self._plan.again_at(now)
-                    if self._no_room is not None or again_at is None or again_at - heard_at > _PATIENCE_S:
+                    if not self._is_worth_waiting():
                         break
-                fetcher.tell_slow(self._plan.ring.members)
-                await self._change(bool(self._plan.flights) or self._lacks(wants))
+                self._fetcher.tell_slow(self._plan.ring.members)
+                await self._change(lacking or bool(self._plan.flights))
             for task in self._tasks.values():
                 task.cancel()
         if self._no_room is not None:
             raise self._no_room
         if not hashing.done():
             raise verdict(self.content, self._failures)
+
+    def _launch(self, flights: asyncio.TaskGroup) -> Wants:
+        """Do what the plan says now; tell what is wanted."""
+        now = time.monotonic()
+        for flight in self._plan.superfluous(self.spool.present):
+            log.debug("needless %s", flight)
+            self._plan.needless(flight, now)
+            self._tasks[flight].cancel()
+        if now - self._located_at > _LOOK_S:
+            self._plan.add_holders(self._locate())
+        wants = Wants(self.spool.own_wants(), self.spool.relayed_wants(), self.spool.present, self.spool.heads())
+        for flight in self._plan.next(wants, self._fetcher.up(), self._fetcher.serving(), now):
+            self._tasks[flight] = flights.create_task(self._fly(flight))
+        if self._plan.flights:
+            self._heard_at = now
+            if self._plan.stuck:  # without any flight it waits, or ends, for everybody
+                self.spool.turn_away(self._plan.stuck, verdict(self.content, self._failures))
+        return wants
+
+    def _is_worth_waiting(self) -> bool:
+        """Whether somebody who cannot be asked now may be asked soon."""
+        again_at = self._plan.again_at(time.monotonic())
+        return self._no_room is None and again_at is not None and again_at - self._heard_at <= _PATIENCE_S
 
     def _lacks(self, wants: Wants) -> bool:
         """Whether anything is to be brought that is not here."""
@@ -304,12 +315,6 @@ class Fetch:
         finally:
             if look is not None:
                 look.cancel()
-
-    def _end_needless(self) -> None:
-        for flight in self._plan.superfluous(self.spool.present):
-            log.debug("needless %s", flight)
-            self._plan.needless(flight, time.monotonic())
-            self._tasks[flight].cancel()
 
     async def _fly(self, flight: Flight) -> None:
         """Carry one flight out; what it did not bring goes back to the plan."""
@@ -388,14 +393,14 @@ class Fetch:
         return self.spool.fd
 
     def begin_at_once(self, flight: Flight, promise: Promise) -> int | None:
-        """What `begin` would give where the size is known and right. In any thread: it only reads, and tells the flight."""
+        """What `begin` would give where the size is known and right; reads only, but for the flight, in any thread."""
         if promise.size != self._plan.size or not promise.ranged or self.spool.fd < 0:
             return None
         flight.origin, flight.stop = promise.origin, promise.stop
         return self.spool.fd
 
     async def _make_room(self, size: int) -> None:
-        """Have a file in the cache, with what an earlier fetch left in it; or one in memory, where the cache has no room."""
+        """Have a file in the cache, with what an earlier fetch left there, or in memory where the cache has no room."""
         try:
             self._room = await self._fetcher.cache.begin(self.content.digest, size)
         except NoRoom as error:

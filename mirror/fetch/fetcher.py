@@ -174,7 +174,7 @@ class Fetcher:
         return Ring.of(key, [name for name in names if name not in without] or [self.name])
 
     def homes(self, key: bytes) -> list[Peer]:
-        """The homes to ask for what comes in one piece, in order, up to this node itself; none where it is the first."""
+        """The homes to ask for what comes in one piece, in order, up to this node; none where that is the first."""
         serving = self.serving()
         peers = {seat.peer.name: seat.peer for seat in self.router.seats()}
         order = [name for name in self.ring(key).homes(0) if name in serving]

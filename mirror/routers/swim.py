@@ -3,8 +3,8 @@
 A member's metadata says where its peer endpoint is, as JSON: `{"port": 5001}`, with `"host"` where that is another than
 its gossip's. Members whose metadata says nothing of the kind take part in the gossip and are never asked.
 
-`"home"` says whether it serves as a home: `new` until it has been up for a while, `yes`, or `no`. As every member says it
-of itself, all others see it change at the same moment, and agree about the rings.
+`"home"` says whether it serves as a home: `new` until it has been up for a while, `yes`, or `no`. As every member says
+it of itself, all others see it change at the same moment, and agree about the rings.
 """
 
 import asyncio

@@ -11,8 +11,8 @@ wrong behind. A machine that loses power can: a file's name may reach the disk b
 found with another boot's id in it, every blob is read and verified once more before it is served, and what is half is
 dropped.
 
-What a fetch leaves half is taken over by the next one for the same blob, as far as hashing it anew gives what the journal
-says; it is the first to go when room is needed.
+What a fetch leaves half is taken over by the next one for the same blob, as far as hashing it anew gives what the
+journal says; it is the first to go when room is needed.
 """
 
 import asyncio

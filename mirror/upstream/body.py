@@ -112,7 +112,7 @@ class Body:
 
 
 async def gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Let what comes slowly gather for a moment, so that a write and a turn of all readers are not spent on every packet."""
+    """Let what comes slowly gather for a moment: a write and a turn of all readers are not spent on every packet."""
     began_at = time.monotonic()
     async for chunk in chunks:
         yield chunk

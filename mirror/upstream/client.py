@@ -132,10 +132,13 @@ class Upstream:
 
     @asynccontextmanager
     async def open(self, content: Content, start: int, stop: int | None) -> AsyncIterator[Delivery]:
-        """Ask for `[start, stop)`, to the end where stop is None or beyond it. Raises UpstreamError, see the module's head.
+        """Ask for `[start, stop)`, to the end where stop is None or beyond it.
 
-        Entering waits for the head of the answer and checks it; leaving early drops the connection. A registry that does
-        not know ranges sends everything: the bytes before `start` are read and dropped, and it comes to the end.
+        Entering waits for the head of the answer and checks it; leaving early drops the connection. A registry that
+        does not know ranges sends everything: the bytes before `start` are read and dropped, and it comes to the end.
+
+        Raises:
+            UpstreamError: see the module's head.
         """
         headers = dict(_ACCEPT[content.kind])
         if start > 0 or stop is not None:

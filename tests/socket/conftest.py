@@ -596,8 +596,9 @@ class Node:
         self.reports = Reports()
         client = ClientEndpoint(self.holdings, self.fetcher, self.manifests, self.tags, self.metrics)
         self.endpoint = PeerEndpoint(
-            self.holdings, self.fetcher, self.manifests, self.tags, self.reports, self.auth, self.metrics
-        )
+            self.holdings, self.fetcher, self.manifests, self.tags,
+            reports=self.reports, auth=self.auth, metrics=self.metrics,
+        )  # fmt: skip
         for part_of_it in (self.peers, self.upstream, self.holdings):
             await part_of_it.start()
             self._stack.push_async_callback(part_of_it.close)

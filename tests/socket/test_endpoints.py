@@ -126,7 +126,10 @@ class Node:
         client = ClientEndpoint(self.holdings, self.fetcher, manifests, self.tags, self.metrics)
         status = StatusEndpoint("me", self.holdings, self.fetcher, self.tags, self.metrics, lambda: True)
         self.client = client_app(client, status)
-        self.peer = PeerEndpoint(self.holdings, self.fetcher, manifests, self.tags, Reports(), self.auth, self.metrics)
+        self.peer = PeerEndpoint(
+            self.holdings, self.fetcher, manifests, self.tags,
+            reports=Reports(), auth=self.auth, metrics=self.metrics,
+        )  # fmt: skip
 
     async def start(self, stack: contextlib.AsyncExitStack, http: aiohttp.ClientSession) -> None:
         await self.peers.start()
