@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .content import is_name
 from .errors import ConfigError
+from .plan import UPSTREAM
 from .registries import Registry
 
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([KMGT]i?B?|B)?", re.IGNORECASE)
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _UNITS = {"": 1, "B": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12} | {
     "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40,
 }  # fmt: skip
@@ -97,9 +98,15 @@ def _host(text: str) -> str:
 
 
 def _name(text: str) -> str:
-    if not _NAME.fullmatch(text):
+    if not is_name(text):
         raise ValueError("1 to 63 letters, digits and . _ -, beginning and ending with a letter or digit")
     return text
+
+
+def _node_name(text: str) -> str:
+    if text == UPSTREAM:
+        raise ValueError("another name: this one stands for the registries, in logs and between members")
+    return _name(text)
 
 
 def _network(text: str) -> str:
@@ -152,7 +159,7 @@ class Setting:
 
 
 SETTINGS: tuple[Setting, ...] = (
-    Setting("name", "NAME", _name, None, "This node's name, unique in the cluster. Default: the host name."),
+    Setting("name", "NAME", _node_name, None, "This node's name, unique in the cluster. Default: the host name."),
     Setting("data-dir", "DIR", Path, "/var/lib/skvaller", "Where the cache lives; made if missing."),
     Setting("listen", "IP:PORT", parse_bind, "127.0.0.1:5000", "Client endpoint: where this node's runtime asks."),
     Setting(

@@ -1,5 +1,6 @@
 """What is asked of a source of content, and what it delivers: the terms that fetch shares with peers and upstream."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -7,7 +8,15 @@ from .digest import Digest
 from .reference import Repository
 
 HOP_HEADER = "Skvaller-Hop"
-"""Marks a request that a node makes for another: whoever gets one answers from what it holds and asks nobody."""
+"""Marks a request that a node makes for another. Whoever gets one answers from what it holds; a home asks holders and
+upstream besides, and never another home."""
+
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+
+
+def is_name(text: str) -> bool:
+    """Whether a text can be a member's name: then it can stand in a header, between commas, and in a log."""
+    return _NAME.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +81,8 @@ class Promise:
 class Sink(Protocol):
     """Where a source puts what it brings."""
 
-    async def begin(self, promise: Promise) -> int:
-        """Hear what will come; return the file that it is to be written to, each byte where it belongs.
+    async def begin(self, promise: Promise) -> None:
+        """Hear what will come, before any of it is put.
 
         Raises:
             SourceError: the promise contradicts what is known.
@@ -81,16 +90,20 @@ class Sink(Protocol):
         """
         ...
 
+    def begin_at_once(self, promise: Promise) -> bool:
+        """Do what `begin` does where nothing has to be waited for; tell whether so. In any thread."""
+        ...
+
     async def room(self, position: int) -> None:
         """Wait until what comes from `position` on can be kept until it has been read."""
         ...
 
-    def begin_at_once(self, promise: Promise) -> int | None:
-        """What `begin` would give, or None where that has to be called; may be called from any thread."""
-        ...
+    def put(self, position: int, part: bytes) -> None:
+        """Write what came to its place, in order. Blocks; in any thread.
 
-    def arrived(self, position: int) -> None:
-        """Hear that everything before `position` is in the file. May be called from any thread."""
+        Raises:
+            NoRoom: the disk does not take it.
+        """
         ...
 
 

@@ -153,14 +153,19 @@ class SourceError(MirrorError):
 class PeerError(SourceError):
     """A node did not deliver.
 
-    Reasons: refused, timeout, stalled, missing, busy, status, length, range, broken; and of a home: unknown (upstream
-    has no such thing), unable (it cannot bring it now), limited (upstream answers 429), whole (upstream has no ranges:
-    another is the home of the whole).
+    Reasons: refused, timeout (no connection), stalled (no sign of life), missing, busy, status, length, range, broken
+    (it broke off, or what it says is no answer, or it cannot be asked at all); and of a home: unknown (upstream has no
+    such thing), unable (it lives, and cannot bring it now), limited (upstream answers 429), whole (upstream has no
+    ranges: another is the home of the whole).
     """
 
 
 class UpstreamError(SourceError):
-    """Upstream did not deliver. Reasons: connect, timeout, stalled, status, length, range, auth, broken."""
+    """Upstream did not deliver.
+
+    Reasons: connect, timeout, stalled, status, length, range, auth, broken; and of the classes below: unknown, refused,
+    rate_limited.
+    """
 
 
 class UpstreamUnknown(UpstreamError):

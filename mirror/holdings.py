@@ -36,8 +36,11 @@ class Holdings:
         return len(self._count)
 
     def open(self, digest: Digest) -> Held | None:
-        """Open content that any store holds, or return None."""
-        for store in self._stores:
+        """Open content that any store holds, or return None.
+
+        What several hold is read in the last of them, the runtime's: a use of the cache's copy would keep that longer.
+        """
+        for store in self._stores if self._count[digest.key] < 2 else reversed(self._stores):
             held = store.open(digest)
             if held is not None:
                 return held

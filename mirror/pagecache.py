@@ -58,7 +58,7 @@ async def read(fd: int, offset: int, count: int) -> bytearray:
     return content
 
 
-def write_all(fd: int, chunks: Sequence[bytes], offset: int) -> None:
+def write_all(fd: int, chunks: Sequence[bytes | memoryview], offset: int) -> None:
     """Write all of some chunks, one after the other, to a file."""
     written = os.pwritev(fd, chunks, offset)
     if written < sum(map(len, chunks)):  # a signal, or the disk is nearly full: the plain way tells

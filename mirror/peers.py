@@ -9,9 +9,10 @@ asked for a sign of life; if none comes, everything that it was to send has fail
 import asyncio
 import contextlib
 import errno
+import logging
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from urllib.parse import quote
@@ -21,7 +22,7 @@ from yarl import URL
 
 from . import __version__
 from .auth import PeerAuth
-from .content import HOP_HEADER, Ask, Content, Promise, Sink
+from .content import HOP_HEADER, Ask, Content, Promise, Sink, is_name
 from .digest import Digest
 from .errors import DigestInvalid, PeerError
 from .ranges import parse_content_range
@@ -29,6 +30,8 @@ from .reference import Reference, Repository
 from .router import Peer
 from .stores import Tag
 from .transfer import CONNECT_S, BadAnswer, Head, Line, Lines
+
+log = logging.getLogger(__name__)
 
 TAG_AGE_HEADER = "Skvaller-Tag-Age"
 """Seconds since a tag was last known to mean what the answer says: a duration, for the nodes' clocks may differ."""
@@ -61,6 +64,7 @@ _LOOK_S = 0.2
 _UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL)
 _HEAD_S = 10.0
 _CONNECTIONS_MAX = 512
+_SIZE_MAX = 1 << 50
 
 
 class PeerClient:
@@ -78,6 +82,7 @@ class PeerClient:
         self._lines = Lines()
         self._transfers: set[_Transfer] = set()
         self._watcher: asyncio.Task[None] | None = None
+        self._watched_ill = False
 
     async def start(self) -> None:
         """Be ready to ask."""
@@ -108,13 +113,10 @@ class PeerClient:
         Raises:
             PeerError: it does not have it, or did not answer sensibly.
         """
-        asked = {HOME_HEADER: "bring"} if home else {}
-        with _translated(peer):
-            async with self.request("HEAD", peer, _path(content), asked) as answer:
-                _refuse(peer, answer.status, answer.headers, (200,))
-                if answer.content_length is None:
-                    raise PeerError("length", f"{peer.name} does not say how long {content.digest} is")
-                return answer.content_length
+        async with self._told(peer, _path(content), home=home) as answer:
+            if answer.content_length is None:
+                raise PeerError("length", f"{peer.name} does not say how long {content.digest} is")
+            return _credible(peer, answer.content_length)
 
     async def tag(self, peer: Peer, reference: Reference, *, home: bool = False) -> Tag:
         """Ask what a peer knows of a tag or, as a home, what upstream says of it now.
@@ -126,25 +128,35 @@ class PeerClient:
             PeerError: it knows nothing, or did not answer sensibly.
         """
         path = f"/v2/{reference.repository.path}/manifests/{reference.tag}?ns={_quoted(reference.repository)}"
-        asked = {HOME_HEADER: "bring"} if home else {}
-        with _translated(peer):
-            async with self.request("HEAD", peer, path, asked) as answer:
-                _refuse(peer, answer.status, answer.headers, (200,))
-                try:
-                    digest = Digest.parse(answer.headers.get("Docker-Content-Digest", ""))
-                    age_s = float(answer.headers[TAG_AGE_HEADER])
-                    if not math.isfinite(age_s):
-                        raise ValueError(f"an age of {age_s} s")
-                except (DigestInvalid, KeyError, ValueError) as error:
-                    raise PeerError("broken", f"{peer.name} answered a tag without digest or age: {error}") from None
-                runtime = answer.headers.get(TAG_AUTHORITY_HEADER) == "runtime"
-                return Tag(digest, time.time() - max(0.0, age_s), "runtime" if runtime else "upstream")
+        async with self._told(peer, path, home=home) as answer:
+            try:
+                digest = Digest.parse(answer.headers.get("Docker-Content-Digest", ""))
+                age_s = float(answer.headers[TAG_AGE_HEADER])
+                if not math.isfinite(age_s):
+                    raise ValueError(f"an age of {age_s} s")
+            except (DigestInvalid, KeyError, ValueError) as error:
+                raise PeerError("broken", f"{peer.name} answered a tag without digest or age: {error}") from None
+            runtime = answer.headers.get(TAG_AUTHORITY_HEADER) == "runtime"
+            return Tag(digest, time.time() - max(0.0, age_s), "runtime" if runtime else "upstream")
 
     async def tell(self, peer: Peer, share: float) -> None:
         """Tell a peer what this node finds of its pace; it does not matter whether that arrives."""
-        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
+        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError):
             async with self.request("GET", peer, "/v2/", {SHARE_HEADER: f"{share:.3f}"}) as answer:
                 await answer.read()
+
+    @contextlib.asynccontextmanager
+    async def _told(self, peer: Peer, path: str, *, home: bool) -> AsyncIterator[aiohttp.ClientResponse]:
+        """What a peer answers to a HEAD request, if it is 200. A home that is late but lives may wait for upstream."""
+        try:
+            with _translated(peer):
+                async with self.request("HEAD", peer, path, {HOME_HEADER: "bring"} if home else {}) as answer:
+                    _refuse(peer, answer.status, answer.headers, (200,))
+                    yield answer
+        except PeerError as error:
+            if home and error.reason == "stalled" and await self._lives(peer):
+                raise PeerError("unable", f"{peer.name} has not answered within {_HEAD_S:g} s, but lives") from error
+            raise
 
     def request(
         self, method: str, peer: Peer, path: str, headers: Mapping[str, str] | None = None
@@ -157,20 +169,19 @@ class PeerClient:
 
     async def receive(self, peer: Peer, content: Content, ask: Ask, sink: Sink) -> None:
         """Have a peer send what it is asked for; see `Source.bring`. Raises PeerError."""
-        path = _path(content)
+        path, run = _path(content), partial(self._lines.run, waiting=ask.home or ask.kept)
         headers = {**self._said(), **_asking(ask), **self._auth.sign("GET", path), "Host": f"{peer.host}:{peer.port}"}
         with (
             self._lines.line(peer.host, peer.port) as line,
             self._watched(_Transfer(peer, line, ask, sink)) as transfer,
         ):
-            try:
-                began = await self._lines.run(line, partial(transfer.begin, path, headers))
-                if isinstance(began, Promise):
-                    fd = await sink.begin(began)
-                    began = await self._lines.run(line, partial(transfer.pour, fd, began))
-                came, count = began
-            except (BadAnswer, OSError) as error:
-                raise _meaning(peer, transfer, error) from error
+            with _blamed(peer, transfer):
+                began = await run(line, partial(transfer.begin, path, headers))
+            if isinstance(began, Promise):
+                await sink.begin(began)
+                with _blamed(peer, transfer):
+                    began = await run(line, partial(transfer.pour, began))
+            came, count = began
         if came < count:
             raise _meaning(peer, transfer, EOFError(f"{count - came} bytes short"))
 
@@ -192,35 +203,50 @@ class PeerClient:
         """End transfers of peers that are silent and give no sign of life."""
         while True:
             await asyncio.sleep(_LOOK_S)
-            now = time.monotonic()
-            for transfer in list(self._transfers):
-                if now - transfer.heard_at > STALL_S:
-                    transfer.give_up()
-            silent = {t.peer for t in self._transfers if now - max(t.heard_at, t.alive_at) > SILENT_S}
-            if silent:
-                await asyncio.gather(*(self._listen(peer) for peer in silent))
+            try:
+                await self._look()
+            except Exception:  # the root of a task: without it, transfers would wait for the silent for ever
+                if not self._watched_ill:
+                    log.exception("looking after transfers failed in a way that it should not; said once")
+                self._watched_ill = True
+
+    async def _look(self) -> None:
+        now = time.monotonic()
+        for transfer in list(self._transfers):
+            if now - transfer.heard_at > STALL_S:
+                transfer.give_up()
+        silent = {t.peer for t in self._transfers if now - max(t.heard_at, t.alive_at) > SILENT_S}
+        if silent:
+            await asyncio.gather(*(self._listen(peer) for peer in silent))
 
     async def _listen(self, peer: Peer) -> None:
         """Ask a peer for a sign of life; without one its silent transfers have failed."""
         asked_at = time.monotonic()
-        alive = False
-        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):
-            async with asyncio.timeout(SIGN_S), self.request("GET", peer, "/v2/") as answer:
-                await answer.read()
-                alive = True
+        alive = await self._lives(peer)
         for transfer in list(self._transfers):
             if transfer.peer == peer and alive:
                 transfer.alive_at = time.monotonic()
             elif transfer.peer == peer and transfer.heard_at < asked_at:
                 transfer.give_up()
 
+    async def _lives(self, peer: Peer) -> bool:
+        """Whether a peer gives a sign of life."""
+        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError):
+            async with asyncio.timeout(SIGN_S), self.request("GET", peer, "/v2/") as answer:
+                await answer.read()
+                return True
+        return False
+
 
 class _Transfer:
-    """One request for content, carried out in a thread, under the eyes of the watcher."""
+    """One request for content, carried out in a thread, under the eyes of the watcher.
+
+    While it waits for a thread, or for its sink, the peer is not to blame: it counts as heard from for ever.
+    """
 
     def __init__(self, peer: Peer, line: Line, ask: Ask, sink: Sink) -> None:
         self.peer = peer
-        self.heard_at = self.alive_at = time.monotonic()
+        self.heard_at = self.alive_at = math.inf
         self.silent = False
         self._line = line
         self._ask = ask
@@ -228,23 +254,26 @@ class _Transfer:
 
     def begin(self, path: str, headers: Mapping[str, str]) -> Promise | tuple[int, int]:
         """Send the request; pour the answer if the sink takes it at once, else give what it promises. Blocks."""
+        self.heard_at = self.alive_at = time.monotonic()
         head = self._line.ask(path, headers)
         if head.status != 206:
             self._line.drain()
         promise = _check(self.peer, head, self._ask)
         self.heard_at = time.monotonic()
-        fd = self._sink.begin_at_once(promise)
-        return promise if fd is None else self.pour(fd, promise)
+        if self._sink.begin_at_once(promise):
+            return self.pour(promise)
+        self.heard_at = math.inf
+        return promise
 
-    def pour(self, fd: int, promise: Promise) -> tuple[int, int]:
-        """Write the answer to a file; give how much of it came, and how much was to come. Blocks."""
+    def pour(self, promise: Promise) -> tuple[int, int]:
+        """Put the answer where it belongs; give how much of it came, and how much was to come. Blocks."""
         self.heard_at = time.monotonic()
         count = promise.stop - promise.start
-        return self._line.pour(fd, promise.start, count, self._arrived), count
+        return self._line.pour(self._put, promise.start, count), count
 
-    def _arrived(self, position: int) -> None:
+    def _put(self, position: int, part: bytes) -> None:
         self.heard_at = time.monotonic()
-        self._sink.arrived(position)
+        self._sink.put(position, part)
 
     def give_up(self) -> None:
         """End it from outside."""
@@ -279,11 +308,20 @@ def _check(peer: Peer, answer: Head, ask: Ask) -> Promise:
     if promised is None:
         raise PeerError("range", f"{peer.name} answered without a Content-Range that makes sense")
     start, stop, size = promised
+    _credible(peer, size)
     if start != ask.start or stop != min(size if ask.stop is None else ask.stop, size):
         raise PeerError("range", f"{peer.name} answered {start}-{stop} of {size} when asked for {ask.start}-{ask.stop}")
     if answer.length != stop - start:
         raise PeerError("length", f"{peer.name} announced {answer.length} bytes for {stop - start}")
-    return Promise(start, stop, size, answer.headers.get(ORIGIN_HEADER.lower()))
+    origin = answer.headers.get(ORIGIN_HEADER.lower(), "")
+    return Promise(start, stop, size, origin if is_name(origin) else None)
+
+
+def _credible(peer: Peer, size: int) -> int:
+    """A size as a peer says it, if files can have it."""
+    if size > _SIZE_MAX:
+        raise PeerError("range", f"{peer.name} says {size} bytes: no content has so many")
+    return size
 
 
 def _refuse(peer: Peer, status: int, headers: Mapping[str, str], good: tuple[int, ...]) -> None:
@@ -330,6 +368,15 @@ def _meaning(peer: Peer, transfer: _Transfer, error: Exception) -> PeerError:
 
 
 @contextlib.contextmanager
+def _blamed(peer: Peer, transfer: _Transfer) -> Iterator[None]:
+    """Turn what ends a transfer early into PeerError."""
+    try:
+        yield
+    except (BadAnswer, OSError) as error:
+        raise _meaning(peer, transfer, error) from error
+
+
+@contextlib.contextmanager
 def _translated(peer: Peer) -> Iterator[None]:
     """Turn the client library's exceptions into PeerError."""
     try:
@@ -340,5 +387,5 @@ def _translated(peer: Peer) -> Iterator[None]:
         raise PeerError("timeout", f"{peer.name} at {peer.url} cannot be reached within {CONNECT_S:g} s") from error
     except (TimeoutError, aiohttp.SocketTimeoutError) as error:
         raise PeerError("stalled", f"{peer.name} sent nothing for too long") from error
-    except (aiohttp.ClientError, OSError) as error:
+    except (aiohttp.ClientError, OSError, ValueError) as error:  # the last for a host or a header that makes no sense
         raise PeerError("broken", f"{peer.name} broke off: {error or type(error).__name__}") from error

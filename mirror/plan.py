@@ -21,10 +21,12 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from .homes import MEBIBYTE, Ring, piece_size
-from .pace import SLOW, Pace
+from .pace import Pace
 from .ranges import RangeSet
 
 UPSTREAM = "upstream"
+EARLIER = "(an earlier fetch)"
+"""The maker of what was here from the start; no member can have this name."""
 
 LANES = 2
 """Requests under way at once to one holder: one arrives while the next is being asked for."""
@@ -36,7 +38,6 @@ UPSTREAM_LANES = 8
 """Requests under way at once to upstream for one blob, on behalf of others most of all."""
 
 WINDOW_MIN, WINDOW_MAX = 4, 32
-FLIGHTS_MAX = 64
 
 UPSTREAM_TRIES = 3
 """Failures of upstream in a row, without a byte between them, after which it is out."""
@@ -99,6 +100,7 @@ class Flight:
         first_at: when its first byte came, monotonic seconds.
         origin: who brought it to the source, where that is known and another.
         sampled: whether its pace was noted on the way.
+        written: what of that was not here before; whoever carries the flight out notes it. None: all of it.
     """
 
     source: str
@@ -113,6 +115,7 @@ class Flight:
     first_at: float | None = None
     origin: str | None = None
     sampled: bool = False
+    written: RangeSet | None = None
 
     def __post_init__(self) -> None:
         self.position = self.start
@@ -209,6 +212,10 @@ class Plan:
         self._gaps = RangeSet()
         self._looked_at = -_LOOK_S
         self._delivered_at = -math.inf
+        self._now = 0.0
+        self._doubtful, self._nowhere = False, False
+        """Upstream has no such thing, says a home: then this node asks it itself, before it sends others to ask; or says
+        upstream: then it sends nobody."""
 
     # What happened.
 
@@ -225,6 +232,11 @@ class Plan:
         for flight in self.flights:
             flight.stop = size if flight.stop is None else min(flight.stop, size)
 
+    def found(self, stop: int) -> None:
+        """Learn that an earlier fetch left everything before `stop`."""
+        if stop:
+            self.provenance.append(Row(0, stop, EARLIER, EARLIER))
+
     def landed(self, flight: Flight, now: float) -> None:
         """Note that a flight has brought all it was to bring."""
         self._end(flight, now)
@@ -233,6 +245,7 @@ class Plan:
             self._delivered_at = now
         if flight.source == UPSTREAM:
             self._upstream_tries = UPSTREAM_TRIES
+            self._doubtful = False
 
     def needless(self, flight: Flight, now: float) -> None:
         """Note that a flight was given up because somebody else was faster."""
@@ -248,12 +261,14 @@ class Plan:
             final: of upstream: whether it is out for good. If not, it has some more tries.
         """
         self._end(flight, now)
+        if reason == "unknown" and flight.via in (Via.HOME, Via.UPSTREAM):
+            self._doubtful, self._nowhere = flight.via is Via.HOME, flight.via is Via.UPSTREAM
         if flight.source == UPSTREAM:
             fresh = UPSTREAM_TRIES if flight.position > flight.start else self._upstream_tries
-            self._upstream_tries = 0 if final else fresh - 1
+            self._upstream_tries = 0 if final else fresh - (reason != "whole")
         elif flight.via is Via.KEPT and reason in ("missing", "busy"):
             self._lacking.setdefault(self._piece(flight.start), set()).add(flight.source)
-        elif reason == "whole":
+        elif reason == "whole" and not self.without_ranges:
             self.without_ranges = True
         elif flight.via is Via.HOLDER and reason == "missing":
             self._holders = [name for name in self._holders if name != flight.source]
@@ -264,6 +279,7 @@ class Plan:
                 self._unable[flight.source] = now + UNABLE_S
             passing = {
                 "busy": FULL_S,
+                "whole": UNABLE_S,
                 "unable": UNABLE_S,
                 "limited": UNABLE_S,
                 "unknown": math.inf,
@@ -275,7 +291,7 @@ class Plan:
         """Have bytes brought once more, without those whose word they were."""
         self._upstream_tries = max(self._upstream_tries, self._upstream)
         for row in rows:
-            if row.maker != UPSTREAM:
+            if row.maker not in (UPSTREAM, EARLIER):
                 self._avoid.setdefault(row.maker, RangeSet()).add(row.start, row.stop)
             if row in self.provenance:
                 self.provenance.remove(row)
@@ -304,7 +320,8 @@ class Plan:
             serving: those of them that do not decline to serve as homes.
             now: monotonic seconds.
         """
-        self._up, self._serving = up, serving
+        self._up, self._serving, self._now = up, serving, now
+        self._slow: frozenset[str] | None = None
         self.stuck = RangeSet()
         if self.size is None:
             if not self._hope(0, now):
@@ -325,9 +342,13 @@ class Plan:
         here = wants.present | self._flying(direct=True)
         self._gaps = wants.relayed - here
         for start, stop in self._pieces(self._gaps):
-            if not here.covers(start, stop) and (flight := self._direct(start, stop, now, own=False)) is not None:
+            if here.covers(start, stop):
+                continue
+            if (flight := self._direct(start, stop, now, own=False)) is not None:
                 yield self._launch(flight, here)
-            elif not self._hope(start, now):
+            elif self._hope(start, now):
+                break  # all who could bring it have enough to do
+            else:
                 self.stuck.add(start, stop)
 
     def _for_own(self, wants: Wants, now: float) -> Iterator[Flight]:
@@ -363,10 +384,8 @@ class Plan:
 
     def elsewhere(self) -> bool:
         """Whether what others ask of this node as a home is another's to bring: upstream has no ranges."""
-        return (
-            self.without_ranges
-            and next((name for name in self.ring.members if name in self._serving), self._me) != self._me
-        )
+        able = (name for name in self.ring.members if name in self._serving and self._out.get(name, 0.0) <= self._now)
+        return self.without_ranges and next(able, self._me) != self._me
 
     def makers(self, start: int, stop: int) -> list[Row]:
         """The rows that have bytes of a range."""
@@ -393,7 +412,8 @@ class Plan:
         if free:
             best = self._least_loaded(free, LANES)
             return Flight(best, Via.HOLDER, start, stop, now, avoid=self._avoided(start)) if best is not None else None
-        for home in self._homes(self._piece(start), now):
+        alone = self._nowhere or (self._doubtful and not self._count(UPSTREAM) and self._upstream_tries > 0)
+        for home in () if alone else self._homes(self._piece(start), now):
             if (home == self._me or self._homes_are_unable(now)) and self._hope(start, now):
                 break
             if home != self._me and self._able([home], start, now):
@@ -434,13 +454,11 @@ class Plan:
         """The homes of a piece that serve, in order; slow ones, as far as this node has measured, come last."""
         ring = self.ring.members if self.without_ranges else self.ring.homes(piece)
         order = [name for name in ring if name in self._serving]
-        slow = [name for name in order if name != self._me and self._is_slow(name, now)]
+        if self._slow is None:
+            self._slow = self._pace.slow(self.ring.members, now) - {self._me}
+        slow = [name for name in order if name in self._slow]
         yield from (name for name in order if name not in slow)
         yield from slow
-
-    def _is_slow(self, name: str, now: float) -> bool:
-        share = self._pace.share(name, self.ring.members, now)
-        return share is not None and share < SLOW
 
     def _alone(self, now: float) -> bool:
         """Whether no other home is left, so that what is missing need not be cut into pieces."""
@@ -593,6 +611,7 @@ class Plan:
         if count:
             maker = flight.origin if flight.origin not in (None, UPSTREAM) else flight.source
             assert maker is not None
-            self.provenance.append(Row(flight.start, flight.position, flight.source, maker))
+            written = RangeSet((flight.start, flight.position)) if flight.written is None else flight.written
+            self.provenance += [Row(start, stop, flight.source, maker) for start, stop in written]
         if flight.via in (Via.HOLDER, Via.HOME) and (count or now - flight.began_at > LATE_S):
             self._note_pace(flight, now)

@@ -16,13 +16,14 @@ import asyncio
 import hashlib
 import mmap
 import os
+import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from .content import Content
-from .errors import MirrorError, SourceError
+from .errors import MirrorError, NoRoom, SourceError
 from .homes import piece_size
-from .pagecache import in_thread
+from .pagecache import in_thread, write_all
 from .ranges import RangeSet
 
 _HASH_BYTES = 4 * 1024 * 1024
@@ -83,6 +84,8 @@ class Spool:
         """Set while nobody reads."""
         self.idle.set()
         self.present = RangeSet()
+        self._claimed = RangeSet()
+        self._claiming = threading.Lock()
         self.trimmed = False
         """Whether something was let go, so that who begins anew cannot be told by this spool's hash what is right."""
         self._fd = -1
@@ -115,6 +118,29 @@ class Spool:
         if bounded and size:
             self._memory = mmap.mmap(fd, size)
         self._change()
+
+    def put(self, offset: int, part: bytes) -> list[tuple[int, int]]:
+        """Write what is not here, nor being written already, to its place. Blocks; in any thread.
+
+        No byte is written twice, unless it has been taken back in between: what was hashed, or given to a reader, stays
+        as it is, whoever else brings the same once more.
+
+        Returns:
+            The ranges that were written; `arrived` is to be told of them.
+
+        Raises:
+            NoRoom: the disk does not take it.
+        """
+        with self._claiming:
+            fresh = list(RangeSet((offset, offset + len(part))) - self._claimed)
+            self._claimed.add(offset, offset + len(part))
+        view = memoryview(part)
+        try:
+            for start, stop in fresh:
+                write_all(self._fd, [view[start - offset : stop - offset]], start)
+        except OSError as error:
+            raise NoRoom(f"the cache's disk failed: {error.strerror}") from error
+        return fresh
 
     def arrived(self, start: int, stop: int) -> None:
         """Note that bytes are in the file: readers can have them."""
@@ -155,6 +181,7 @@ class Spool:
             sha256, good = further, stop
         self._prefix = good, sha256
         if good:
+            self._claimed.add(0, good)
             self.arrived(0, good)
         return good
 
@@ -174,9 +201,7 @@ class Spool:
                 self._hash_anew, self._hashed, sha256 = False, 0, hashlib.sha256()
                 self._on_change()
             stop = self._hash_stop()
-            least = (
-                _BLOCK_BYTES if self.bounded else _HASH_BYTES
-            )  # a thread is not worth less; readers may have to wait
+            least = _BLOCK_BYTES if self.bounded else _HASH_BYTES  # a thread is worth no less; readers may have to wait
             if stop >= min(self._hashed + least, size):
                 self._hashing = RangeSet((self._hashed, stop))
                 prefixes = await in_thread(_hash_pieces, sha256, self._fd, self._hashed, stop, unit)
@@ -209,7 +234,7 @@ class Spool:
 
     def doubt(self, start: int, stop: int) -> None:
         """Take bytes back that may be wrong: they are to be written once more, and hashed again if they were."""
-        self.present.remove(start, stop)
+        self._release(start, stop)
         self._prefix = None
         if start < self._hashed or self._hashing & RangeSet((start, stop)):
             self._hash_anew = True
@@ -307,7 +332,10 @@ class Spool:
         """What other members wait for."""
         if self.size is None:
             return RangeSet(self.hint) if self.relayed else RangeSet()
-        return RangeSet(*((reader.position, reader.stop) for reader in self._readers if reader.relayed))
+        unit = piece_size(self.size)
+        ahead = self._ahead() // unit * unit + unit if self.bounded else self.size
+        relayed = (reader for reader in self._readers if reader.relayed)
+        return RangeSet(*((reader.position, min(reader.stop, reader.position + ahead)) for reader in relayed))
 
     def heads(self) -> list[int]:
         """Where readers of this node wait."""
@@ -417,9 +445,15 @@ class Spool:
             last = min(last, first + -(-excess // unit) * unit)
             if first < last and excess > 0:
                 self._memory.madvise(mmap.MADV_REMOVE, first, last - first)
-                self.present.remove(first, last)
+                self._release(first, last)
                 self.trimmed = True
                 excess -= last - first
+
+    def _release(self, start: int, stop: int) -> None:
+        """Let bytes go: they can be written once more."""
+        self.present.remove(start, stop)
+        with self._claiming:
+            self._claimed.remove(start, stop)
 
     def _on_change(self) -> None:
         """Tell the fetch, and who waits for room, that readers or the hash have moved on."""

@@ -21,6 +21,7 @@ from .errors import (
     PeerError,
     Unavailable,
     UpstreamError,
+    UpstreamRateLimited,
     UpstreamRefused,
     UpstreamUnknown,
 )
@@ -133,19 +134,30 @@ class Tags:
         try:
             tag = await self._ask_homes(reference)
             if tag is None:
-                return Answer(await self._once(self._checks, reference, self._check_upstream))
+                return Answer(await self._check_or_ask_on(reference))
         except UpstreamError as error:
             return await self._resolve_without_upstream(reference, error)
         await self._fetcher.cache.put_tag(reference, tag)
         return Answer(tag)
 
-    async def _ask_homes(self, reference: Reference) -> Tag | None:
-        """Ask the tag's homes, one after the other, as far as they come before this node.
+    async def _check_or_ask_on(self, reference: Reference) -> Tag:
+        """Ask upstream; where it limits this node's rate, the homes that come after it, whose rate it may not limit."""
+        try:
+            return await self._once(self._checks, reference, self._check_upstream)
+        except UpstreamRateLimited:
+            tag = await self._ask_homes(reference, after=True)
+            if tag is None:
+                raise
+        await self._fetcher.cache.put_tag(reference, tag)
+        return tag
+
+    async def _ask_homes(self, reference: Reference, *, after: bool = False) -> Tag | None:
+        """Ask the tag's homes, one after the other, as far as they come before this node, or those that come after it.
 
         Raises:
             UpstreamUnknown: a home says that upstream has no such tag.
         """
-        for peer in self._fetcher.homes(reference.key)[:_HOMES_MAX]:
+        for peer in self._fetcher.homes(reference.key, after=after)[:_HOMES_MAX]:
             try:
                 tag = await self._fetcher.peers.tag(peer, reference, home=True)
             except PeerError as error:

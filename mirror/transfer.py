@@ -17,8 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
-from .errors import NoRoom
-from .pagecache import to_its_end, write_all
+from .pagecache import to_its_end
 
 T = TypeVar("T")
 
@@ -33,12 +32,17 @@ CONNECT_S = 2.0
 SILENCE_S = 60.0
 """The last resort: whoever watches a transfer ends a silent one much sooner."""
 
-_THREADS = 128
+_DIRECT_THREADS, _WAITING_THREADS = 64, 96
+"""What may wait for another node's flight has threads of its own, and leaves some for what others wait for here: else
+nodes could wait for each other in a circle."""
+
 _KEPT = 16
 _KEPT_S = 20.0
 _READ_MIN_BYTES = 64 * 1024
 _HEAD_BYTES = 16 * 1024
 _DRAINED_BYTES = 16 * 1024
+_LENGTH = re.compile(r"[0-9]{1,19}")
+_FORBIDDEN = re.compile(r"[\r\n\0]")
 _STATUS_LINE = re.compile(r"HTTP/1\.1 ([1-5][0-9]{2})(?: .*)?")
 
 
@@ -46,12 +50,14 @@ class Lines:
     """Connections to members, and the threads that read them."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="receive")
+        self._direct = ThreadPoolExecutor(_DIRECT_THREADS, thread_name_prefix="receive")
+        self._waiting = ThreadPoolExecutor(_WAITING_THREADS, thread_name_prefix="receive from homes")
         self._kept: dict[tuple[str, int], list[tuple[float, Line]]] = {}
 
     def close(self) -> None:
         """Drop all connections; transfers end."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._direct, self._waiting):
+            threads.shutdown(wait=False, cancel_futures=True)
         for lines in self._kept.values():
             for _, line in lines:
                 line.close()
@@ -76,12 +82,23 @@ class Lines:
             if not kept:
                 self._kept.pop((host, port), None)
 
-    async def run(self, line: "Line", work: Callable[[], T]) -> T:
+    async def run(self, line: "Line", work: Callable[[], T], *, waiting: bool = False) -> T:
         """Run blocking work on a connection in a thread; return when the thread is done, also when cancelled.
 
-        The file that it writes to is thereby never closed under it.
+        The file that it writes to is thereby never closed under it. Work that no thread has begun is dropped.
+
+        Args:
+            line: the connection.
+            work: what to do.
+            waiting: whether it may wait for another node's flight.
         """
-        return await to_its_end(asyncio.get_running_loop().run_in_executor(self._threads, work), line.hang_up)
+        begun = (self._waiting if waiting else self._direct).submit(work)
+
+        def stop() -> None:
+            line.hang_up()
+            begun.cancel()
+
+        return await to_its_end(asyncio.wrap_future(begun), stop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +120,9 @@ class Head:
         match = _STATUS_LINE.fullmatch(first)
         if match is None:
             raise BadAnswer(f"an answer that begins with {first[:60]!r}")
+        odd = next(filter(_FORBIDDEN.search, (first, *lines)), None)
+        if odd is not None:
+            raise BadAnswer(f"an answer with control characters in its head: {odd[:60]!r}")
         fields = (line.partition(":") for line in lines)
         return cls(int(match[1]), {name.strip().lower(): value.strip() for name, _, value in fields})
 
@@ -110,11 +130,11 @@ class Head:
     def length(self) -> int | None:
         """The length of the body; None where it has none that is told, as one in chunks."""
         text = self.headers.get("content-length", "")
-        return int(text) if text.isascii() and text.isdigit() and "transfer-encoding" not in self.headers else None
+        return int(text) if _LENGTH.fullmatch(text) and "transfer-encoding" not in self.headers else None
 
 
 class BadAnswer(Exception):
-    """What came is no answer by HTTP/1.1 (RFC 9112)."""
+    """What came is no answer by HTTP/1.1 (RFC 9112), or what is to be asked is no request."""
 
 
 class Line:
@@ -134,16 +154,18 @@ class Line:
 
         Raises:
             OSError: no connection, or no answer.
-            BadAnswer: it is none.
+            BadAnswer: it is none, or the host, the target or a header is none that can be sent.
         """
-        lines = [f"GET {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
-        request = "\r\n".join(lines).encode("latin-1")
-        if self._sock is not None:
-            with contextlib.suppress(ConnectionError):
-                return self._ask(self._sock, request)
-            self._sock.close()
-            self._sock = None
-        return self._ask(self._connect(), request)
+        try:
+            request = _request(target, headers)
+            if self._sock is not None:
+                with contextlib.suppress(ConnectionError):
+                    return self._ask(self._sock, request)
+                self._sock.close()
+                self._sock = None
+            return self._ask(self._connect(), request)
+        except (ValueError, OverflowError) as error:  # of encoding it, or of the host's name or the port
+            raise BadAnswer(f"cannot be asked: {error}") from error
 
     def _connect(self) -> socket.socket:
         sock = socket.create_connection(self._address, CONNECT_S)
@@ -175,24 +197,21 @@ class Line:
         self._left = None if head.length is None else head.length
         return head
 
-    def pour(self, fd: int, offset: int, count: int, arrived: Callable[[int], None]) -> int:
-        """Write the body to a file; return how much of `count` came.
+    def pour(self, put: Callable[[int, bytes], None], offset: int, count: int) -> int:
+        """Read the body, and put it where it belongs; return how much of `count` came.
 
         Args:
-            fd: of the file.
-            offset: where the body belongs.
+            put: takes what came, and where it belongs.
+            offset: where the body begins.
             count: how long it is.
-            arrived: is told the end of what has been written, after each write.
 
         Raises:
-            NoRoom: the file takes no more.
             OSError: the connection failed.
         """
         stop, enough, began_at = offset + count, 1, time.monotonic()
         while offset < stop and (part := self._read(min(enough, stop - offset), stop - offset)):
-            _write(fd, part, offset)
+            put(offset, part)
             offset += len(part)
-            arrived(offset)
             now = time.monotonic()
             rate = len(part) / max(now - began_at, 1e-6)
             enough = int(min(READ_BYTES / 2, max(1, rate * GATHER_S, min(count / _READS, rate * GATHER_MAX_S))))
@@ -241,9 +260,10 @@ class Line:
     def hang_up(self) -> None:
         """End a transfer from outside: the thread that waits for it wakes up."""
         self._hung_up = True
-        if self._sock is not None:
+        sock = self._sock  # the thread may let go of it meanwhile
+        if sock is not None:
             with contextlib.suppress(OSError):
-                self._sock.shutdown(socket.SHUT_RDWR)
+                sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection."""
@@ -253,9 +273,9 @@ class Line:
             self._sock = None
 
 
-def _write(fd: int, part: bytes, offset: int) -> None:
-    """Write all of it; raise NoRoom where the disk does not take it."""
-    try:
-        write_all(fd, [part], offset)
-    except OSError as error:
-        raise NoRoom(f"the cache's disk failed: {error.strerror}") from error
+def _request(target: str, headers: Mapping[str, str]) -> bytes:
+    """The head of a request; raise ValueError where something would not be one line of it."""
+    lines = [f"GET {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    if any(map(_FORBIDDEN.search, lines)):
+        raise ValueError("a request with control characters in its head")
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")

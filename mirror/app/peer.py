@@ -6,13 +6,13 @@ is asked of another home on the way, so no request goes in circles.
 
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator
 
 from starlette.datastructures import Headers as RequestHeaders
 from starlette.types import Receive, Scope, Send
 
 from ..auth import PeerAuth
-from ..content import Content
+from ..content import Content, is_name
 from ..digest import Digest
 from ..errors import (
     BlobUnknown,
@@ -58,7 +58,7 @@ from .answers import (
 from .blob import BlobResponse, Headers, blob_headers
 from .request import Asked, parse, target
 
-_NAME_MAX = 128
+_AVOIDED_MAX = 16
 _ANY_SIZE = 1 << 62
 
 
@@ -118,9 +118,9 @@ class PeerEndpoint:
             await send_error(scope, send, error)
 
     def _hear(self, headers: RequestHeaders) -> None:
-        """Take note of what the asking node finds of this one's pace."""
-        node, share = headers.get(NODE_HEADER, ""), headers.get(SHARE_HEADER)
-        if share is None or not 0 < len(node) <= _NAME_MAX:
+        """Take note of what the asking node finds of this one's pace, if it is a member that is up."""
+        node, share = _node(headers), headers.get(SHARE_HEADER)
+        if share is None or node is None or node == self._fetcher.name or node not in self._fetcher.up():
             return
         try:
             self._reports.heard(node, float(share), time.monotonic())
@@ -159,14 +159,9 @@ class PeerEndpoint:
             return
         held = self._holdings.open(digest)
         if held is not None:
-            with held:
-                self._admit(digest, held, headers)
+            with held, self._admitted(scope, digest, held, headers):
                 self._count("blobs", "held")
-                self._admission.transfers += 1
-                try:
-                    await send_blob(scope, receive, send, Body.held(digest, held), self._served)
-                finally:
-                    self._admission.transfers -= 1
+                await send_blob(scope, receive, send, Body.held(digest, held), self._served)
             return
         if not as_home and not self._has_got(scope, headers, asked.content(digest)):
             raise BlobUnknown(f"this node does not hold {digest}")
@@ -182,12 +177,20 @@ class PeerEndpoint:
         asked = requested_range(scope, _ANY_SIZE) if headers.get(HOME_HEADER) == "kept" else None
         return asked is not None and self._fetcher.has(content, *asked)
 
-    def _admit(self, digest: Digest, held: Held, headers: RequestHeaders) -> None:
-        """Let a request for a held blob pass, or send it to the homes."""
-        asker, now = headers.get(NODE_HEADER, "")[:_NAME_MAX], time.monotonic()
-        for_others = HOME_HEADER in headers
+    @contextlib.contextmanager
+    def _admitted(self, scope: Scope, digest: Digest, held: Held, headers: RequestHeaders) -> Iterator[None]:
+        """Let a request for a held blob pass, or send it to the homes; who asks for the head alone costs nothing."""
+        if scope["method"] == "HEAD":
+            yield
+            return
+        asker, now, for_others = _node(headers) or "", time.monotonic(), HOME_HEADER in headers
         if not self._admission.admits(digest.hex, held.size, asker, now, for_others=for_others):
             raise Refusal("busy", f"this node serves others with {digest}: ask the homes of its pieces")
+        self._admission.transfers += 1
+        try:
+            yield
+        finally:
+            self._admission.transfers -= 1
 
     async def _manifest(self, scope: Scope, send: Send, asked: Asked, digest: Digest, *, as_home: bool) -> None:
         manifest = self._manifests.held(digest)
@@ -214,13 +217,19 @@ class PeerEndpoint:
                 raise Refusal("whole", f"upstream has no ranges, and another member is the home of all of {digest}")
             wanted = requested_range(scope, size)
             start, stop = wanted or (0, size)
-            await fetch.distrust(RequestHeaders(scope=scope).get(AVOID_HEADER, "").split(","), start, stop)
+            await fetch.distrust(self._avoided(RequestHeaders(scope=scope)), start, stop)
             response = _Relay(fetch, digest, size, wanted)
             await response(scope, receive, send)
             self._served.inc(response.sent)
             if response.refused is not None:
                 raise response.refused
         self._count("blobs", "relayed")
+
+    def _avoided(self, headers: RequestHeaders) -> list[str]:
+        """Members that the bytes are not to come from: with those that failed meanwhile, whose bytes may be here."""
+        members = self._fetcher.up() | {seat.peer.name for seat in self._fetcher.router.seats()}
+        named = dict.fromkeys(headers.get(AVOID_HEADER, "").split(","))
+        return [name for name in named if name in members and name != self._fetcher.name][:_AVOIDED_MAX]
 
     def _count(self, kind: str, outcome: str) -> None:
         self._metrics.requests.labels("peer", kind, outcome).inc()
@@ -266,6 +275,12 @@ async def _chained(
         yield first
     async for extent in rest:
         yield extent
+
+
+def _node(headers: RequestHeaders) -> str | None:
+    """Who asks, as it says; None where that can be nobody's name."""
+    name = headers.get(NODE_HEADER, "")
+    return name if is_name(name) else None
 
 
 def _as_home(error: MirrorError) -> OciError:

@@ -4,18 +4,20 @@ import asyncio
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..content import Ask, Content, Promise, Source
 from ..errors import MirrorError, NoRoom, SourceError, Unavailable
-from ..homes import piece_size
+from ..homes import MEBIBYTE, piece_size
 from ..manifest import MANIFEST_MAX_BYTES
-from ..plan import UPSTREAM, Flight, Plan, Row, Via, Wants
+from ..plan import EARLIER, UPSTREAM, Flight, Plan, Row, Via, Wants
 from ..ranges import RangeSet
 from ..spool import Spool
 from .accusation import Pair, accused
+from .landing import Landing
 from .record import Outcome, Record
 from .verdict import verdict
 
@@ -31,11 +33,12 @@ IDLE_S = 30.0
 IN_MEMORY_MAX = 32
 """Fetches at once whose spools are in memory, for want of room in the cache."""
 
+SIZE_MAX_BYTES = 1 << 44
+"""No blob is larger: who says so is mistaken."""
+
 _LOOK_S = 0.25
-_NOTICE_S = 0.004
-"""Bytes that arrived are noticed so often at most: a reader is woken for each time."""
 _PATIENCE_S = 20.0
-_UPSTREAM_RETRIED = ("broken", "timeout")
+_UPSTREAM_RETRIED = ("broken", "timeout", "stalled", "status", "whole")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,7 @@ class Fetch:
         self._no_room: NoRoom | None = None
         self._room: Room | None = None
         self._sized_by = UPSTREAM
-        self._size_disputed = False
-        self._overwritten = False
+        self._disputed_by: set[str] = set()
         self._sizing = asyncio.Lock()
         self._doubts: list[_Doubt] = []
         self._doubting = asyncio.Lock()
@@ -81,6 +83,11 @@ class Fetch:
         self._record = Record(str(content.digest), str(content.repository), time.time())
         self.task = asyncio.create_task(self._run(), name=f"fetch {content.digest}")
         self.task.add_done_callback(lambda _: self._never_ran())
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it writes to the cache."""
+        return self._room is not None
 
     # For other members.
 
@@ -147,17 +154,22 @@ class Fetch:
             self._fetcher.ended(self)
 
     def _fail(self, outcome: Outcome, error: MirrorError) -> None:
-        if self._size_disputed and self._sized_by != UPSTREAM:  # with its size, nobody else's bytes were taken
+        if outcome == "failed" and self._sized_by != UPSTREAM and self._is_contradicted():
             self._fetcher.lied(self._sized_by, self.content)
         self._record.outcome = outcome
         if outcome != "relayed":
             self._record.failures.append(str(error))
         if self._room is not None:
-            if self._doubts or self._size_disputed:
+            wrong = isinstance(error, SourceError) and error.reason == "wrong"
+            if self._doubts or self._disputed_by or wrong:
                 self._fetcher.cache.abandon(self.content.digest)
             else:
                 self._fetcher.cache.leave(self.content.digest)
         self.spool.fail(error)
+
+    def _is_contradicted(self) -> bool:
+        """Whether the size that was believed was wrong, with which nobody else's bytes were taken."""
+        return UPSTREAM in self._disputed_by or len(self._disputed_by) > 1
 
     async def _fetch(self) -> None:
         """Bring all bytes, and bring again what may be wrong, until the digest is right."""
@@ -176,7 +188,7 @@ class Fetch:
         if digest != self.content.digest.hex:
             names = ", ".join(sorted({row.maker for row in self._plan.provenance}))
             raise SourceError("wrong", f"{self.content.digest}: what {names} sent has another digest")
-        for name in sorted(await self._compare() - {UPSTREAM}):
+        for name in sorted(await self._compare() - {UPSTREAM, EARLIER}):
             self._record.failures.append(f"{name} sent wrong bytes")
             self._fetcher.lied(name, self.content)
 
@@ -205,15 +217,21 @@ class Fetch:
         async with self._doubting:
             rows = [row for row in rows if row in self._plan.provenance]  # without what somebody else doubted meanwhile
             sent = await self.spool.hash_ranges([(row.start, row.stop) for row in rows])
+            if self.spool.complete or self.task.done():  # meanwhile: all is right, or all is over
+                return
             self._doubts += [_Doubt(row, before) for row, before in zip(rows, sent, strict=True)]
             self._plan.again(rows)
             for row in rows:
                 self.spool.doubt(row.start, row.stop)
-        if self._room is not None:
-            self._room.keep(0)
+            if self._room is not None:
+                self._room.keep(0)
 
     async def _compare(self) -> set[str]:
-        """See which doubts were right: name whose word was another, and let go of who has read it."""
+        """See which doubts were right: name whose word was another, and let go of who has read it.
+
+        A member that passed on what another lied to it is wrong now and then: where somebody is wrong most of the time,
+        it is not named.
+        """
         doubts = list(self._doubts)  # others may add to them meanwhile
         now = await self.spool.hash_ranges([(doubt.row.start, doubt.row.stop) for doubt in doubts])
         wrong = [doubt for doubt, after in zip(doubts, now, strict=True) if doubt.sent != after]
@@ -227,7 +245,8 @@ class Fetch:
             pairs += [(doubt.row.maker, maker) for maker in sorted(makers)]
         self._liars = accused(contradictions, agreements)
         self._plan.avoid(self._liars)
-        return {doubt.row.maker for doubt in wrong}
+        often, compared = (Counter(doubt.row.maker for doubt in some) for some in (wrong, doubts))
+        return {name for name in often if 2 * often[name] > compared[name]} or set(often)
 
     # Bringing.
 
@@ -237,20 +256,16 @@ class Fetch:
         hashing.add_done_callback(lambda _: self._changed.set())
         try:
             await self._bring(hashing)
-            digest = await hashing
-            if self._overwritten and not self.spool.bounded:  # by a second source, maybe after it had been hashed
-                self._overwritten = False
-                if self._room is not None:
-                    self._room.keep(0)
-                digest = await self._hash()
-            return digest
+            return await hashing
         finally:
             hashing.cancel()
             await asyncio.gather(hashing, return_exceptions=True)
 
     async def _hash(self) -> str:
         await self.spool.known_size()
-        return await self.spool.hash(self._room.passed if self._room is not None else None)
+        async with self._sizing:  # until what an earlier fetch left has been looked at
+            room = self._room
+        return await self.spool.hash(room.passed if room is not None else None)
 
     async def _bring(self, hashing: asyncio.Task[str]) -> None:
         """Carry the plan out until every byte has been hashed.
@@ -268,6 +283,8 @@ class Fetch:
                     if self._no_room is None and self._plan.add_holders(self._locate()):
                         continue
                     if not self._is_worth_waiting():
+                        if self._plan.size is None:  # what failed for another member may not fail for who asks next
+                            self._fetcher.ends(self)
                         break
                 self._fetcher.tell_slow(self._plan.ring.members)
                 await self._change(lacking or bool(self._plan.flights))
@@ -318,7 +335,7 @@ class Fetch:
 
     async def _fly(self, flight: Flight) -> None:
         """Carry one flight out; what it did not bring goes back to the plan."""
-        landing = _Landing(self, flight)
+        landing = Landing(self, flight)
         try:
             source = self._sources.get(flight.source) or self._find(flight.source)
             await source.bring(self.content, self._ask(flight), landing)
@@ -350,6 +367,9 @@ class Fetch:
             self._fetcher.failed(flight.source, error)
             self._record.failures.append(str(error))
             self._failures.append(error)
+        if flight.source == UPSTREAM and error.reason == "range" and self._plan.size is None and flight.start:
+            self.spool.hint = (0, MEBIBYTE)  # another member asked for what there is not: this tells the size
+            error = SourceError("broken", str(error))
         final = error.reason not in _UPSTREAM_RETRIED
         self._plan.failed(flight, error.reason, time.monotonic(), final=final)
 
@@ -365,22 +385,18 @@ class Fetch:
             share=self._fetcher.pace.share(flight.source, self._plan.ring.members, time.monotonic()),
         )
 
-    async def begin(self, flight: Flight, promise: Promise) -> int:
-        """Learn the size, or hold a source's word about it against what is known; give the file."""
+    async def begin(self, flight: Flight, promise: Promise) -> None:
+        """Learn the size, or hold a source's word about it against what is known."""
         source = flight.source
         async with self._sizing:
             if self._plan.size is None:
-                if self.content.kind == "manifests" and promise.size > MANIFEST_MAX_BYTES:
-                    raise SourceError(
-                        "length", f"a manifest of {promise.size} bytes: at most {MANIFEST_MAX_BYTES} are taken"
-                    )
-                await self._make_room(promise.size)
+                await self._make_room(_checked(promise.size, source, self.content))
                 self._plan.sized(promise.size)
                 self._sized_by = source
                 self._record.size = promise.size
                 self._changed.set()
             elif promise.size != self._plan.size:
-                self._size_disputed = True
+                self._disputed_by.add(source)
                 raise SourceError(
                     "length", f"{source} says {promise.size} bytes, {self._sized_by} said {self._plan.size}"
                 )
@@ -390,41 +406,48 @@ class Fetch:
             self._plan.without_ranges = True
             if self._plan.elsewhere():
                 raise SourceError("whole", f"{source} has no ranges, and another member is the home of the whole")
-        return self.spool.fd
 
-    def begin_at_once(self, flight: Flight, promise: Promise) -> int | None:
-        """What `begin` would give where the size is known and right; reads only, but for the flight, in any thread."""
-        if promise.size != self._plan.size or not promise.ranged or self.spool.fd < 0:
-            return None
+    def begin_at_once(self, flight: Flight, promise: Promise) -> bool:
+        """Do what `begin` does where the size is known and right; in any thread: reads only, but for the flight."""
+        if promise.size != self._plan.size or not promise.ranged:
+            return False
         flight.origin, flight.stop = promise.origin, promise.stop
-        return self.spool.fd
+        return True
 
     async def _make_room(self, size: int) -> None:
         """Have a file in the cache, with what an earlier fetch left there, or in memory where the cache has no room."""
+        await self._fetcher.parted(self)
         try:
             self._room = await self._fetcher.cache.begin(self.content.digest, size)
         except NoRoom as error:
             if self._fetcher.in_memory >= IN_MEMORY_MAX:
-                raise Unavailable(f"{IN_MEMORY_MAX} blobs pass through memory already, and {error}") from error
+                raise NoRoom(f"{IN_MEMORY_MAX} blobs pass through memory already, and {error}") from error
             log.info("%s passes through memory without being kept: %s", self.content.digest, error)
-            fd = os.memfd_create("spool", os.MFD_CLOEXEC)
-            os.ftruncate(fd, size)
-            self.spool.begin(fd, size, bounded=True)
+            self.spool.begin(_in_memory(size), size, bounded=True)
             return
         self.spool.begin(self._room.fd, size)
         if self._room.prefixes:
             self._record.resumed = await self.spool.resume(self._room.prefixes)
             self._room.keep(self._record.resumed // piece_size(size))
+            self._plan.found(self._record.resumed)
 
-    def count(self, flight: Flight, position: int) -> None:
-        """Take note of bytes that have arrived."""
-        start, flight.position = flight.position, position
+    def count(self, flight: Flight, position: int, written: list[tuple[int, int]]) -> None:
+        """Take note of what a flight has brought.
+
+        Args:
+            flight: which.
+            position: the end of what came.
+            written: what of it was written, since it was not here yet.
+        """
+        self._fetcher.received(flight.source, position - flight.position)
+        flight.position = position
         if flight.first_at is None:
             flight.first_at = time.monotonic()
-        self._overwritten |= bool(self.spool.present & RangeSet((start, position)))
-        self._record.sources[flight.source] = self._record.sources.get(flight.source, 0) + position - start
-        self._fetcher.received(flight.source, position - start)
-        self.spool.arrived(start, position)
+        flight.written = flight.written or RangeSet()
+        for start, stop in written:
+            flight.written.add(start, stop)
+            self._record.sources[flight.source] = self._record.sources.get(flight.source, 0) + stop - start
+            self.spool.arrived(start, stop)
 
     def _locate(self) -> list[str]:
         """Ask the directory who may hold the content now."""
@@ -446,49 +469,24 @@ class Fetch:
             await self.spool.idle.wait()
             await asyncio.sleep(IDLE_S)
             if self.spool.idle.is_set():
+                self._fetcher.ends(self)  # who comes now begins anew, and is not let down with this one
                 self.task.cancel()
 
 
-class _Landing:
-    """Where a flight's bytes come down: a `Sink`, told of them in a thread, telling the fetch on the event loop."""
+def _checked(size: int, source: str, content: Content) -> int:
+    """The size itself, if anything can be so large."""
+    most = MANIFEST_MAX_BYTES if content.kind == "manifests" else SIZE_MAX_BYTES
+    if size > most:
+        raise SourceError("length", f"{source} says {size} bytes: of {content.kind} at most {most} are taken")
+    return size
 
-    def __init__(self, fetch: Fetch, flight: Flight) -> None:
-        self._fetch = fetch
-        self._flight = flight
-        self._loop = asyncio.get_running_loop()
-        self._position = flight.start
-        self._called = False
-        self._noticed_at = 0.0
 
-    async def begin(self, promise: Promise) -> int:
-        """Hear what will come; see `Sink.begin`."""
-        return await self._fetch.begin(self._flight, promise)
-
-    async def room(self, position: int) -> None:
-        """Wait until what follows can be kept; see `Sink.room`."""
-        await self._fetch.spool.room(position)
-
-    def begin_at_once(self, promise: Promise) -> int | None:
-        """Hear what will come, where there is nothing to decide; see `Sink.begin_at_once`."""
-        return self._fetch.begin_at_once(self._flight, promise)
-
-    def arrived(self, position: int) -> None:
-        """Hear of bytes, in any thread. The loop is called once for all that come until it has looked."""
-        self._position = position
-        if not self._called:
-            self._called = True
-            self._loop.call_soon_threadsafe(self._look_soon)
-
-    def settle(self) -> None:
-        """Take note of what has arrived so far."""
-        self._called = False  # before the position is read: what comes after calls again
-        if self._position > self._flight.position:
-            self._noticed_at = time.monotonic()
-            self._fetch.count(self._flight, self._position)
-
-    def _look_soon(self) -> None:
-        wait_s = self._noticed_at + _NOTICE_S - time.monotonic()
-        if wait_s > 0:
-            self._loop.call_later(wait_s, self.settle)
-        else:
-            self.settle()
+def _in_memory(size: int) -> int:
+    """A file in memory, as yet without a byte."""
+    fd = os.memfd_create("spool", os.MFD_CLOEXEC)
+    try:
+        os.ftruncate(fd, size)
+    except OSError as error:
+        os.close(fd)
+        raise NoRoom(f"{size} bytes do not pass through memory: {error.strerror}") from error
+    return fd

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SHUN_S = {"refused": 10.0, "timeout": 30.0, "stalled": 30.0, "broken": 5.0, "range": 30.0, "length": 30.0}
+_SHUN_S = {"refused": 10.0, "timeout": 30.0, "stalled": 30.0, "broken": 5.0, "range": 30.0}
 _SHUN_LIAR_S = 600.0
 _RECORDS_MAX = 512
 _TELL_S = 0.5
@@ -143,6 +143,8 @@ class Fetcher:
             except PeerError as error:
                 self.failed(peer.name, error)
                 failures.append(error)
+                if home and error.reason == "unknown":
+                    break
         try:
             return await self.upstream.size(content)
         except UpstreamError as error:
@@ -173,13 +175,19 @@ class Fetcher:
         names = [seat.peer.name for seat in self.router.seats() if seat.home]
         return Ring.of(key, [name for name in names if name not in without] or [self.name])
 
-    def homes(self, key: bytes) -> list[Peer]:
-        """The homes to ask for what comes in one piece, in order, up to this node; none where that is the first."""
+    def homes(self, key: bytes, *, after: bool = False) -> list[Peer]:
+        """The homes to ask for what comes in one piece, in order, up to this node; none where that is the first.
+
+        Args:
+            key: of the content.
+            after: give those that come after this node instead.
+        """
         serving = self.serving()
         peers = {seat.peer.name: seat.peer for seat in self.router.seats()}
         order = [name for name in self.ring(key).homes(0) if name in serving]
         if self.name in order:
-            order = order[: order.index(self.name)]
+            mine = order.index(self.name)
+            order = order[mine + 1 :] if after else order[:mine]
         return [peers[name] for name in order]
 
     def up(self) -> Set[str]:
@@ -245,6 +253,21 @@ class Fetcher:
     def in_memory(self) -> int:
         """How many spools are in memory now."""
         return sum(fetch.spool.bounded for fetch in self._all)
+
+    def ends(self, fetch: Fetch) -> None:
+        """Have who asks for its content from now on begin anew."""
+        if self._fetches.get(fetch.content.digest.hex) is fetch:
+            del self._fetches[fetch.content.digest.hex]
+
+    async def parted(self, fetch: Fetch) -> None:
+        """Wait until no earlier fetch of the same content, which is ending, writes to the cache any more."""
+        earlier = [
+            other.task
+            for other in self._all
+            if other is not fetch and other.content.digest == fetch.content.digest and other.is_kept
+        ]
+        if earlier:
+            await asyncio.wait(earlier)
 
     def ended(self, fetch: Fetch) -> None:
         """Let go of a fetch: who asks for its content from now on finds it in the cache, or begins anew."""

@@ -1,7 +1,8 @@
 """The `Router` on gossip: the only module of the mirror that knows there is such a thing.
 
 A member's metadata says where its peer endpoint is, as JSON: `{"port": 5001}`, with `"host"` where that is another than
-its gossip's. Members whose metadata says nothing of the kind take part in the gossip and are never asked.
+its gossip's. Members whose metadata says nothing of the kind, or whose name no agent has, take part in the gossip and
+are never asked.
 
 `"home"` says whether it serves as a home: `new` until it has been up for a while, `yes`, or `no`. As every member says
 it of itself, all others see it change at the same moment, and agree about the rings.
@@ -9,6 +10,7 @@ it of itself, all others see it change at the same moment, and agree about the r
 
 import asyncio
 import contextlib
+import ipaddress
 import random
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -22,7 +24,9 @@ import msgspec
 import gossip
 from gossip import Gossip, Listen, Member, State
 
+from ..content import is_name
 from ..errors import ConfigError
+from ..plan import UPSTREAM
 from ..router import Peer, Seat, Standing
 
 key_id = gossip.key_id
@@ -197,7 +201,7 @@ class SwimRouter:
         """
         now = time.monotonic()
         members = [self._gossip.me, *(member for member in self._gossip.members() if _has_place(member, now))]
-        seats = [(endpoint, member) for member in members if (endpoint := _endpoint(member.metadata)) is not None]
+        seats = [(endpoint, member) for member in members if (endpoint := _endpoint_of(member)) is not None]
         settled = sum(endpoint.home == "yes" for endpoint, _ in seats)
         new = sum(endpoint.home == "new" for endpoint, _ in seats)
         homes = ("yes", "new") if new > settled else ("yes",)
@@ -265,7 +269,7 @@ class SwimRouter:
                 endpoint.home,
             )
             for member in (me, *self._gossip.members())
-            if (endpoint := _endpoint(member.metadata)) is not None
+            if (endpoint := _endpoint_of(member)) is not None
         ]
 
 
@@ -286,12 +290,17 @@ def _translated(setting: str = "gossip") -> Iterator[None]:
 
 def _peer(member: Member) -> Peer | None:
     """A member's peer endpoint, if its metadata tells."""
-    endpoint = _endpoint(member.metadata)
+    endpoint = _endpoint_of(member)
     return None if endpoint is None else _at(member, endpoint)
 
 
 def _at(member: Member, endpoint: _Endpoint) -> Peer:
     return Peer(member.name, endpoint.host or member.address.host, endpoint.port)
+
+
+def _endpoint_of(member: Member) -> _Endpoint | None:
+    """What a member's metadata says, if its name is one that an agent may have."""
+    return _endpoint(member.metadata) if is_name(member.name) and member.name != UPSTREAM else None
 
 
 @lru_cache(maxsize=1024)
@@ -301,7 +310,15 @@ def _endpoint(metadata: bytes) -> _Endpoint | None:
         endpoint = msgspec.json.decode(metadata, type=_Endpoint)
     except msgspec.DecodeError:
         return None
-    return endpoint if 0 < endpoint.port < 65536 else None
+    return endpoint if 0 < endpoint.port < 65536 and (endpoint.host is None or _is_address(endpoint.host)) else None
+
+
+def _is_address(text: str) -> bool:
+    """Whether it is an IP address that means the same on all hosts: one with a zone does not."""
+    try:
+        return bool(ipaddress.ip_address(text)) and "%" not in text
+    except ValueError:
+        return False
 
 
 def _has_place(member: Member, now: float) -> bool:

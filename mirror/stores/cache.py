@@ -32,6 +32,7 @@ import msgspec
 
 from ..digest import Digest
 from ..errors import ConfigError, DigestInvalid, NameInvalid, NoRoom
+from ..pagecache import in_thread
 from ..reference import Reference
 from . import Held, Listener, Tag
 
@@ -68,17 +69,20 @@ class Room:
 
     def passed(self, prefix: bytes) -> None:
         """Note that the next piece is in the file, and the sha256 of everything up to its end."""
-        with contextlib.suppress(OSError):  # a disk that is full: then this piece will be brought once more
-            os.write(self.journal, prefix)
+        if self.journal >= 0:
+            with contextlib.suppress(OSError):  # a disk that is full: then this piece will be brought once more
+                os.write(self.journal, prefix)
 
     def keep(self, count: int) -> None:
         """Strike all but the first entries from the journal: the rest is not so."""
-        with contextlib.suppress(OSError):
-            os.ftruncate(self.journal, _HEADER_BYTES + count * _PREFIX_BYTES)
+        if self.journal >= 0:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self.journal, _HEADER_BYTES + count * _PREFIX_BYTES)
 
     def close(self) -> None:
-        """Close the journal; the file is the spool's."""
-        os.close(self.journal)
+        """Close the journal, of which nothing can be noted any more; the file is the spool's."""
+        journal, self.journal = self.journal, -1
+        os.close(journal)
 
 
 class CacheStore:
@@ -197,7 +201,7 @@ class CacheStore:
             await asyncio.gather(*self._make_room())
             while True:
                 try:
-                    return await asyncio.to_thread(self._allocate, digest.hex, size, found)
+                    return await self._allocated(digest.hex, size, found)
                 except OSError as error:
                     if error.errno != errno.ENOSPC or not (self._sizes or self._half):
                         raise NoRoom(f"cannot write to {self._folder}: {error.strerror}") from error
@@ -303,6 +307,18 @@ class CacheStore:
                 log.warning("%s is no cached blob: ignored", entry)
                 continue
             yield status.st_mtime, entry.name, status.st_size
+
+    async def _allocated(self, name: str, size: int, found: bool) -> Room:
+        """Open a file in a thread; whoever is cancelled meanwhile leaves none open."""
+        rooms: list[Room] = []
+        try:
+            await in_thread(lambda: rooms.append(self._allocate(name, size, found)))
+        except asyncio.CancelledError:
+            for room in rooms:
+                os.close(room.fd)
+                room.close()
+            raise
+        return rooms[0]
 
     def _allocate(self, name: str, size: int, found: bool) -> Room:
         """Open the file and its journal, new ones unless an earlier fetch left them."""

@@ -23,7 +23,7 @@ from ..content import Ask, Content, Promise, Sink
 from ..digest import Digest
 from ..errors import DigestInvalid, UpstreamError, UpstreamRefused, UpstreamUnknown
 from ..manifest import MANIFEST_MAX_BYTES, MEDIA_TYPES, media_type
-from ..pagecache import in_thread, write_all
+from ..pagecache import in_thread
 from ..reference import Reference, Repository
 from ..registries import Registry, known_registries
 from .body import Body, Delivery, gathered, promised
@@ -123,12 +123,11 @@ class Upstream:
         async with self.open(content, ask.start, ask.stop) as delivery:
             position = delivery.start
             promise = Promise(position, delivery.stop, delivery.size, ranged=delivery.ranged)
-            fd = await sink.begin(promise)
+            await sink.begin(promise)
             async for chunk in gathered(delivery.chunks):
                 await sink.room(position)
-                await in_thread(write_all, fd, [chunk], position)
+                await in_thread(sink.put, position, chunk)
                 position += len(chunk)
-                sink.arrived(position)
 
     @asynccontextmanager
     async def open(self, content: Content, start: int, stop: int | None) -> AsyncIterator[Delivery]:

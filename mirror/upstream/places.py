@@ -28,6 +28,7 @@ class Places:
     def keep(self, key: Key, url: URL, now: float) -> None:
         """Remember where a registry sent us."""
         self._kept[key] = url, now + GOOD_FOR_S
+        self._kept.move_to_end(key)
         while len(self._kept) > _KEPT_MAX:
             self._kept.popitem(last=False)
 

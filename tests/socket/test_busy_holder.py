@@ -56,6 +56,22 @@ def test_the_second_asker_is_told_to_ask_the_homes_and_a_home_gets_it_all_the_sa
     run(story())
 
 
+def test_who_asks_for_the_head_alone_takes_nobodys_place(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with cluster(tmp_path, 1) as it:
+            (holder,) = it.nodes
+            content = await it.give(holder, LARGE)
+
+            async def asked_by(name: str, method: str) -> int:
+                headers = {NODE_HEADER: name}
+                return (await holder.ask(f"/v2/{content.path}", peer=True, method=method, headers=headers)).status
+
+            asked = [("a", "HEAD"), ("b", "GET"), ("c", "HEAD"), ("b", "GET"), ("c", "GET"), ("c", "HEAD")]
+            assert [await asked_by(name, method) for name, method in asked] == [200, 200, 200, 200, 503, 200]
+
+    run(story())
+
+
 def test_small_blobs_are_given_to_everybody(tmp_path: Path) -> None:
     async def story() -> None:
         async with cluster(tmp_path, 5) as it:
@@ -111,12 +127,13 @@ def test_a_holder_that_dies_while_many_pull_is_replaced_by_upstream(tmp_path: Pa
 
 def test_what_others_find_of_a_nodes_pace_reaches_it(tmp_path: Path) -> None:
     async def story() -> None:
-        async with cluster(tmp_path, 1) as it:
-            (node,) = it.nodes
-            for name, share in (("a", "0.1"), ("b", "0.2"), ("", "0.1"), ("c", "junk")):
+        async with cluster(tmp_path, 4) as it:
+            node = it.nodes[0]
+            said = [("n1", "0.1"), ("n2", "0.2"), ("n3", "junk"), ("", "0.1"), ("nobody", "0.1"), ("n0", "0.1")]
+            for name, share in said:
                 headers = {NODE_HEADER: name, SHARE_HEADER: share}
                 assert (await node.ask("/v2/", peer=True, headers=headers)).status == 200
-            assert set(node.reports._shares) == {"a", "b"}
+            assert set(node.reports._shares) == {"n1", "n2"}
 
     run(story())
 

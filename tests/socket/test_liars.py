@@ -1,13 +1,14 @@
 """Members that send wrong bytes: all get what is right in the end, and the liar is named, nobody else."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mirror.content import Content
+from mirror.fetch import Fetch
 from mirror.peers import AVOID_HEADER, HOME_HEADER, ORIGIN_HEADER
 from tests.socket.conftest import (
     LARGE,
@@ -141,6 +142,27 @@ def test_a_home_that_is_told_to_avoid_a_holder_does_not_take_it_from_there(tmp_p
                 right = await home.ask(f"/v2/{content.path}", peer=True, headers=asked)
                 assert right.body == LARGE[start * MIB : (start + 1) * MIB]
                 assert right.headers[ORIGIN_HEADER] == "upstream"
+
+    run(story())
+
+
+def test_only_members_can_be_avoided_and_not_all_there_are(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with cluster(tmp_path, 20) as it:
+            content, home = it.origin.has(LARGE), it.nodes[0]
+            avoided: list[set[str]] = []
+
+            async def distrust(self: Fetch, names: Iterable[str], start: int, stop: int) -> None:
+                avoided.append(set(names))
+
+            home.router.down.add("n3")
+            others = [node.name for node in it.nodes[1:]]
+            for said in ("upstream,n0,n1,nobody,,n1,n3", ",".join(others)):
+                asked = {HOME_HEADER: "bring", AVOID_HEADER: said, "Range": "bytes=0-99"}
+                with pytest.MonkeyPatch.context() as patch:
+                    patch.setattr(Fetch, "distrust", distrust)
+                    assert (await home.ask(f"/v2/{content.path}", peer=True, headers=asked)).status == 206
+            assert avoided == [{"n1", "n3"}, set(others[:16])]
 
     run(story())
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mirror import transfer
+from mirror import spool
 from mirror.errors import NoRoom
 from mirror.transfer import BadAnswer, Line, Lines
 from tests.socket.conftest import CLOSE, MIB, Listeners, Part, Script, Server, content_of, honest, lab, part, run
@@ -48,9 +48,16 @@ async def target(folder: Path) -> AsyncIterator[int]:
         os.close(fd)
 
 
-class Positions(list[int]):
-    def __call__(self, position: int) -> None:
-        self.append(position)
+class Writing(list[int]):
+    """Writes what comes to a file, and keeps the ends of it all."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__()
+        self._fd = fd
+
+    def __call__(self, position: int, part: bytes) -> None:
+        os.pwrite(self._fd, part, position)
+        self.append(position + len(part))
 
 
 async def receive(many: Lines, server: Server, fd: int, stop: int = MIB) -> int:
@@ -58,7 +65,7 @@ async def receive(many: Lines, server: Server, fd: int, stop: int = MIB) -> int:
     with many.line("127.0.0.1", server.port) as line:
         answer = await many.run(line, partial(line.ask, "/x", {"Host": "x", "Range": f"bytes=0-{stop - 1}"}))
         assert answer.status == 206
-        return await many.run(line, partial(line.pour, fd, 0, stop, Positions()))
+        return await many.run(line, partial(line.pour, Writing(fd), 0, stop))
 
 
 def test_a_connection_is_used_again(tmp_path: Path) -> None:
@@ -164,8 +171,8 @@ def test_positions_are_told_as_the_bytes_come_and_end_with_the_last(tmp_path: Pa
         async with serving(honest(BODY)) as server, lines() as many, target(tmp_path) as fd:
             with many.line("127.0.0.1", server.port) as line:
                 await many.run(line, partial(line.ask, "/x", {"Host": "x", "Range": f"bytes=100-{MIB - 1}"}))
-                positions = Positions()
-                assert await many.run(line, partial(line.pour, fd, 100, MIB - 100, positions)) == MIB - 100
+                positions = Writing(fd)
+                assert await many.run(line, partial(line.pour, positions, 100, MIB - 100)) == MIB - 100
             assert positions == sorted(set(positions))
             assert positions[-1] == MIB
             assert os.pread(fd, MIB, 100) == BODY[100:]
@@ -194,14 +201,14 @@ def test_bytes_that_have_come_are_not_held_back_for_those_that_have_not(tmp_path
             head, body = part(BODY, start, stop)
             return [head, body[: MIB // 2], rest, body[MIB // 2 :]]
 
-        def arrived(position: int) -> None:
-            if position >= MIB // 2:
+        def arrived(position: int, part: bytes) -> None:
+            if position + len(part) >= MIB // 2:
                 loop.call_soon_threadsafe(told.set)
 
-        async with serving(in_two) as server, lines() as many, target(tmp_path) as fd:
+        async with serving(in_two) as server, lines() as many:
             with many.line("127.0.0.1", server.port) as line:
                 await many.run(line, partial(line.ask, "/x", {"Host": "x", "Range": f"bytes=0-{MIB - 1}"}))
-                pouring = asyncio.create_task(many.run(line, partial(line.pour, fd, 0, MIB, arrived)))
+                pouring = asyncio.create_task(many.run(line, partial(line.pour, arrived, 0, MIB)))
                 await told.wait()
                 rest.set()
                 assert await pouring == MIB
@@ -233,24 +240,6 @@ def test_what_is_no_answer_is_told_and_its_connection_closed(junk: bytes) -> Non
     run(story())
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
-def test_a_disk_that_takes_no_more_is_no_fault_of_the_peers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    async def story() -> None:
-        def full(*_: object) -> None:
-            raise OSError(number, os.strerror(number))
-
-        async with serving(honest(BODY)) as server, lines() as many, target(tmp_path) as fd:
-            with monkeypatch.context() as patch:
-                patch.setattr(transfer, "write_all", full)
-                with pytest.raises(NoRoom, match=os.strerror(number)):
-                    await receive(many, server, fd)
-            assert await receive(many, server, fd) == MIB
-
-    run(story())
-
-
 def test_a_fetch_whose_disk_takes_no_more_tells_so_and_shuns_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,7 +250,7 @@ def test_a_fetch_whose_disk_takes_no_more_tells_so_and_shuns_nobody(
         async with lab(tmp_path, honest(BODY)) as it:
             await it.holder(honest(BODY))
             with monkeypatch.context() as patch:
-                patch.setattr(transfer, "write_all", full)
+                patch.setattr(spool, "write_all", full)
                 with pytest.raises(NoRoom, match="No space left"):
                     await it.read(content_of(BODY))
             assert it.fetcher.shunned() == set()

@@ -10,7 +10,7 @@ import pytest
 
 from gossip import Gossip, GossipConfig, Listen, key_id, local
 from mirror.auth import PeerAuth
-from mirror.router import Standing
+from mirror.router import Peer, Standing
 from mirror.routers import swim
 from mirror.routers.swim import SwimRouter
 
@@ -137,6 +137,41 @@ def test_who_comes_back_from_the_dead_too_often_shows_as_flapping_and_is_not_loo
 def homes(router: SwimRouter) -> dict[str, tuple[bool, bool]]:
     """Of each seat, whether it is a home, and whether it declines to be one."""
     return {seat.peer.name: (seat.home, seat.declines) for seat in router.seats()}
+
+
+ODD_NAMES, ODD_HOSTS = ("upstream", "a,b", "b c"), ("[", "", "x.example", "::1%[", "1\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "host"), [*((name, None) for name in ODD_NAMES), *(("b", host) for host in ODD_HOSTS)]
+)
+def test_who_has_no_proper_name_or_address_is_no_member(name: str, host: str | None) -> None:
+    async def story() -> None:
+        first = Gossip("a", local())
+        async with running(first) as a, AsyncExitStack() as stack:
+            router = SwimRouter(Gossip(name, local(), seeds=[str(first.address)]), 5001, host)
+            await router.start()
+            stack.push_async_callback(router.close)
+            key = bytes(32)
+            router.advertise([key])
+            await until(lambda: bool(first.holders(key)))
+            assert [*a.members(), *a.locate(key)] == []
+            assert homes(a).keys() == {"a"}
+            assert [row.peer.name for row in a.standings()] == ["a"]
+
+    run(story())
+
+
+def test_an_address_beside_that_of_its_gossip_is_where_a_member_is_asked() -> None:
+    async def story() -> None:
+        first = Gossip("a", local())
+        async with running(first) as a, AsyncExitStack() as stack:
+            router = SwimRouter(Gossip("b", local(), seeds=[str(first.address)]), 5001, "fd00::7")
+            await router.start()
+            stack.push_async_callback(router.close)
+            await until(lambda: list(a.members()) == [Peer("b", "fd00::7", 5001)])
+
+    run(story())
 
 
 def test_in_a_new_cluster_all_are_homes_and_who_declines_is_none_for_anybody() -> None:

@@ -127,6 +127,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         ("name", "-node"),
         ("name", "a" * 64),
         ("name", "no de"),
+        ("name", "upstream"),
         ("listen", "5000"),
         ("listen", ":5000"),
         ("listen", "localhost:5000"),

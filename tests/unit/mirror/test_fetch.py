@@ -61,11 +61,10 @@ class Honest:
 
     async def bring(self, content: Content, ask: Ask, sink: Sink) -> None:
         stop = min(ask.stop or len(self.blob), len(self.blob))
-        fd = await sink.begin(Promise(ask.start, stop, len(self.blob)))
+        await sink.begin(Promise(ask.start, stop, len(self.blob)))
         self.began.set()
         await self.other_began.wait()
-        os.pwrite(fd, self.blob[ask.start : stop], ask.start)
-        sink.arrived(stop)
+        sink.put(ask.start, self.blob[ask.start : stop])
 
 
 class Liar:
@@ -85,18 +84,16 @@ class Liar:
         assert ask.stop is not None
         self.asked.set()
         await self.upstream.began.wait()
-        fd = await sink.begin(Promise(ask.start, ask.stop, len(blob), UPSTREAM))
+        await sink.begin(Promise(ask.start, ask.stop, len(blob), UPSTREAM))
         if not self.lied.is_set() and ask.start == 0:
             self.upstream.other_began.set()
             try:
                 await asyncio.Event().wait()
             finally:
-                os.pwrite(fd, bytes(MEBIBYTE), 0)  # as a thread does that does not know yet
-                sink.arrived(MEBIBYTE)
+                sink.put(0, bytes(MEBIBYTE))  # as a thread does that does not know yet
                 self.lied.set()
         await self.lied.wait()
-        os.pwrite(fd, blob[ask.start : ask.stop], ask.start)
-        sink.arrived(ask.stop)
+        sink.put(ask.start, blob[ask.start : ask.stop])
 
 
 def test_what_a_second_source_writes_over_what_was_hashed_is_not_taken_for_right(tmp_path: Path) -> None:

@@ -439,7 +439,25 @@ def follow(at: Desk, reason: str) -> list[str]:
     return asked
 
 
-@pytest.mark.parametrize("reason", ["refused", "stalled", "timeout", "broken", "status", "unknown"])
+def test_who_is_told_by_a_home_that_upstream_has_no_such_thing_asks_that_itself_and_sends_nobody_else() -> None:
+    at = desk(("a", "b", "c", "d", "e"))
+    assert follow(at, "unknown") == [next(at.plan.ring.homes(0)), UPSTREAM]
+
+
+def test_where_upstream_has_it_all_the_same_the_other_homes_are_relied_on_again() -> None:
+    at = desk(("a", "b", "c", "d", "e"))
+    at.own = RangeSet(of(0))
+    (first,) = at.next()
+    at.fail(first, "unknown")
+    (second,) = at.next()
+    assert (first.source, second.source) == (next(at.plan.ring.homes(0)), UPSTREAM)
+    at.land(second)
+    at.own = RangeSet(of(0), of(1))
+    (third,) = at.next()
+    assert third.via is Via.HOME
+
+
+@pytest.mark.parametrize("reason", ["refused", "stalled", "timeout", "broken", "status"])
 def test_a_home_that_fails_is_followed_by_the_next_and_all_of_them_by_upstream(reason: str) -> None:
     at = desk(("a", "b", "c", "d", "e"))
     order = list(at.plan.ring.homes(0))
