@@ -141,7 +141,7 @@ class Agent:
             return
         while True:
             await asyncio.sleep(_LOOK_S)
-            if self._reports.slow(time.monotonic()):
+            if self._reports.slow(len(self._router.members()), time.monotonic()):
                 log.warning("others find this node slow: it is no home for %g s", SLOW_S)
                 self._router.volunteer(False)
                 await asyncio.sleep(SLOW_S)

@@ -15,7 +15,7 @@ SLOW = 0.25
 
 _WEIGHT = 0.3
 _MEMBERS_MAX = 1024
-_SAMPLES_MIN = 2
+_SAMPLES_MIN = 3
 _RECENT_S = 30.0
 _OTHERS_MIN = 2
 
@@ -100,10 +100,15 @@ class Reports:
         while len(self._shares) > _MEMBERS_MAX:
             del self._shares[next(iter(self._shares))]
 
-    def slow(self, now: float) -> bool:
-        """Whether several members find this node slow, and most of those who said anything lately."""
+    def slow(self, others: int, now: float) -> bool:
+        """Whether several members find this node slow: most of those who said anything lately, and half of all.
+
+        Args:
+            others: how many other members are up.
+            now: monotonic seconds.
+        """
         recent = [share for share, at in self._shares.values() if now - at < _RECENT_S]
-        return len(recent) >= _OTHERS_MIN and statistics.median(recent) < SLOW
+        return len(recent) >= max(_OTHERS_MIN, others / 2) and statistics.median(recent) < SLOW
 
     def clear(self) -> None:
         """Forget it all, for a new try."""

@@ -170,7 +170,12 @@ class PeerClient:
     async def receive(self, peer: Peer, content: Content, ask: Ask, sink: Sink) -> None:
         """Have a peer send what it is asked for; see `Source.bring`. Raises PeerError."""
         path, run = _path(content), partial(self._lines.run, waiting=ask.home or ask.kept)
-        headers = {**self._said(), **_asking(ask), **self._auth.sign("GET", path), "Host": f"{peer.host}:{peer.port}"}
+        headers = {
+            **self._said(),
+            **_asking(ask),
+            **self._auth.sign("GET", path),
+            "Host": peer.url.removeprefix("http://"),
+        }
         with (
             self._lines.line(peer.host, peer.port) as line,
             self._watched(_Transfer(peer, line, ask, sink)) as transfer,

@@ -61,11 +61,16 @@ FAILED_S = 30.0
 KEPT_TRIES = 3
 """So many members are asked whether they have a late piece already, before another home is to bring it."""
 
+PACE_BYTES = 256 * 1024
+"""What is smaller says nothing of a member's pace: asking takes longer than sending."""
+
 LATE_S = 1.0
 """No piece is late before, nor before it has had one and a half times the time that its like take; then it is if it
 comes at a third of their rate, or at half of it when no other is left to ask for."""
 
 _LATE, _LATE_AT_THE_END, _GRACE = 3.0, 2.0, 1.5
+_VERY = 2.0
+"""A piece that is late by so many times as much is brought by another home, though that costs its bytes once more."""
 _LOOK_S = 0.2
 _PAST = 16
 
@@ -429,7 +434,7 @@ class Plan:
 
     def _hope(self, start: int, now: float) -> bool:
         """Whether what begins at `start` can be brought without waiting for another node's flight."""
-        return self._upstream_tries > 0 or bool(self._able(self._holders, start, now))
+        return (self._upstream_tries > 0 and not self.elsewhere()) or bool(self._able(self._holders, start, now))
 
     def _holders_are_full(self, now: float) -> bool:
         """Whether no piece can be asked for, since holders that are not busy bring them all, and have enough to do."""
@@ -444,7 +449,8 @@ class Plan:
             if best is None:
                 return None
             return Flight(best, Via.HOLDER, start, stop, now, own, for_others=True, avoid=self._avoided(start))
-        if self._upstream_tries <= 0 or self._count(UPSTREAM) >= (1 if self.without_ranges else UPSTREAM_LANES):
+        lanes = 1 if self.without_ranges else UPSTREAM_LANES
+        if self._upstream_tries <= 0 or self.elsewhere() or self._count(UPSTREAM) >= lanes:
             return None
         if self._alone(now):
             stop = self._end_of_gap(start, stop)
@@ -496,6 +502,8 @@ class Plan:
                     self._note_pace(flight, now)
 
     def _note_pace(self, flight: Flight, now: float) -> None:
+        if flight.stop is None or flight.stop - flight.start < PACE_BYTES:
+            return
         count, seconds = flight.position - flight.start, now - flight.began_at
         latency_s = (flight.first_at or now) - flight.began_at
         self._pace.landed(flight.source, count, seconds, latency_s, now, home=flight.via is Via.HOME)
@@ -516,7 +524,7 @@ class Plan:
                 continue
             if latest is None or remaining_s > latest[0]:
                 latest = remaining_s, flight
-        return self._second(latest[1], now) if latest is not None else None
+        return self._second(latest[1], now, _VERY * factor) if latest is not None else None
 
     def _typical(self, flight: Flight, now: float) -> float | None:
         """What a flight by the same way brings, in bytes per second."""
@@ -528,10 +536,11 @@ class Plan:
         rates = [*self._past[flight.via], *others]
         return statistics.median(rates) if len(rates) > 1 else None
 
-    def _second(self, flight: Flight, now: float) -> Flight | None:
+    def _second(self, flight: Flight, now: float, very: float) -> Flight | None:
         """The same bytes from another source. For what upstream sends only holders are an alternative.
 
-        What a home is slow to send, others may have from it already; only if some have not, another is to bring it.
+        What a home is slow to send, others may have from it already: they are asked first, and again. Only what takes
+        `very` many times as long as its like is to be brought by another home.
         """
         assert flight.stop is not None
         start, stop = flight.position, flight.stop
@@ -543,14 +552,15 @@ class Plan:
         others = [home for home in self._homes(self._piece(start), now) if home not in (flight.source, self._me)]
         able = [home for home in self._able(others, start, now) if self._count(home) < HOME_LANES]
         lacking = self._lacking.setdefault(self._piece(start), set())
-        if (
-            len(lacking) < KEPT_TRIES
-            and (kept := next((home for home in able if home not in lacking), None)) is not None
-        ):
+        kept = next((home for home in able if home not in lacking), None)
+        if kept is not None and len(lacking) < KEPT_TRIES:
             return Flight(kept, Via.KEPT, start, stop, now, avoid=flight.avoid)
-        if able:
-            return Flight(able[0], Via.HOME, start, stop, now, avoid=flight.avoid)
-        return self._direct(start, stop, now)
+        lacking.clear()
+        if max(flight.rate(now), 1.0) * very > (self._typical(flight, now) or 0.0):
+            return None
+        return (
+            Flight(able[0], Via.HOME, start, stop, now, avoid=flight.avoid) if able else self._direct(start, stop, now)
+        )
 
     def _has_twin(self, flight: Flight) -> bool:
         assert flight.stop is not None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..content import Ask, Content, Promise, Source
-from ..errors import MirrorError, NoRoom, SourceError, Unavailable
+from ..errors import MirrorError, NoRoom, Refusal, SourceError, Unavailable
 from ..homes import MEBIBYTE, piece_size
 from ..manifest import MANIFEST_MAX_BYTES
 from ..plan import EARLIER, UPSTREAM, Flight, Plan, Row, Via, Wants
@@ -99,7 +99,7 @@ class Fetch:
     def origin(self, offset: int) -> str | None:
         """Whose word the byte at an offset is: a member's name, or `upstream`; None for this node's own."""
         for row in self._plan.makers(offset, offset + 1):
-            return row.maker
+            return row.maker if row.maker != EARLIER else None
         for flight in self._plan.flights:
             if flight.start <= offset < (flight.position if flight.stop is None else flight.stop):
                 return flight.origin or flight.source
@@ -310,8 +310,16 @@ class Fetch:
         if self._plan.flights:
             self._heard_at = now
             if self._plan.stuck:  # without any flight it waits, or ends, for everybody
-                self.spool.turn_away(self._plan.stuck, verdict(self.content, self._failures))
+                self.spool.turn_away(self._plan.stuck, self._refusal())
         return wants
+
+    def _refusal(self) -> MirrorError:
+        """What members are told that take this node for a home of what it cannot bring."""
+        if self._plan.elsewhere():
+            return Refusal(
+                "whole", f"upstream has no ranges, and another member is the home of all {self.content.digest}"
+            )
+        return verdict(self.content, self._failures)
 
     def _is_worth_waiting(self) -> bool:
         """Whether somebody who cannot be asked now may be asked soon."""

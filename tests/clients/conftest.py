@@ -154,6 +154,11 @@ class Image:
     def size(self, digest: str) -> int:
         return self._blob(digest).stat().st_size
 
+    @property
+    def total(self) -> int:
+        """Bytes of everything, manifest included."""
+        return sum(map(self.size, self.digests))
+
     def archive(self) -> Path:
         """The layout as one tar file beside it, for `ctr images import`; made at the first call."""
         path = self.layout.with_suffix(".tar")
@@ -393,6 +398,21 @@ http: {{addr: "{self.address}"}}
         accesses = (Access(m["method"], m["path"], int(m["status"]), int(m["size"])) for m in found if m)
         return [access for access in accesses if access.method == method and containing in access.path]
 
+    def served(self, *digests: str, least: int | None = None) -> int:
+        """Bytes that it has sent of some contents, in however many requests.
+
+        Args:
+            digests: of the contents.
+            least: wait until it is so many: a request enters the log only after its last byte has gone.
+        """
+
+        def count() -> int:
+            return sum(access.size for digest in digests for access in self.accesses("GET", digest))
+
+        if least is not None:
+            wait_until(lambda: count() >= least, f"{least} bytes in the registry's log")
+        return count()
+
     def forget_accesses(self) -> None:
         """Begin the access log anew, e.g. after pushing."""
         os.truncate(self.daemon.log, 0)
@@ -414,7 +434,7 @@ def get(url: str, netns: str | None = None) -> bytes:
 
     def work() -> bytes:
         if netns is not None:
-            _enter(netns)
+            enter(netns)
         with direct.open(url, timeout=10) as answer:
             return bytes(answer.read())
 
@@ -422,7 +442,8 @@ def get(url: str, netns: str | None = None) -> bytes:
         return thread.submit(work).result()
 
 
-def _enter(netns: str) -> None:
+def enter(netns: str) -> None:
+    """Move the calling thread into a network namespace, for good."""
     libc = ctypes.CDLL(None, use_errno=True)
     with open(f"/run/netns/{netns}") as namespace:
         if libc.setns(namespace.fileno(), 0):
@@ -447,6 +468,7 @@ class Agent:
         listen: host of its client endpoint.
         flags: more of them.
         netns: the network namespace that it runs in.
+        odd: what is odd about it, as in `odd_agent.py`; empty for an ordinary one.
     """
 
     folder: Path
@@ -455,12 +477,16 @@ class Agent:
     listen: str
     flags: Sequence[str] = ()
     netns: str | None = None
+    odd: str = ""
     daemon: Daemon = field(init=False)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         addresses = ["--listen", f"{self.listen}:5000", "--peer", f"{self.host}:5001", "--gossip", self.gossip]
         command = skvaller("agent", "--name", self.name, "--data-dir", str(self.folder), *addresses, *self.flags)
+        if self.odd:
+            at = command.index("-m")
+            command[at : at + 2] = [str(Path(__file__).with_name("odd_agent.py")), self.odd]
         self.daemon = Daemon(command, self.folder / "agent.log", self.netns)
 
     @property
@@ -491,10 +517,23 @@ class Agent:
         """The state of every member it knows."""
         return {row["name"]: row["state"] for row in self.ask("/api/v1/members")["members"]}
 
+    def homes(self) -> set[str]:
+        """The members that it sees serve as homes of a settled cluster."""
+        return {row["name"] for row in self.ask("/api/v1/members")["members"] if row["home"] == "yes"}
+
+    def fetch(self, digest: str) -> dict[str, Any]:
+        """Its record of the last fetch of some content; empty if it never fetched any."""
+        fetches = self.ask("/api/v1/fetches")["fetches"]
+        return next((dict(row) for row in fetches if row["digest"] == digest), {})
+
     def sources(self, digest: str) -> dict[str, int]:
         """Bytes by source of the last fetch of some content, so far; empty if it never fetched any."""
-        fetches = self.ask("/api/v1/fetches")["fetches"]
-        return next((dict(row["sources"]) for row in fetches if row["digest"] == digest), {})
+        return dict(self.fetch(digest).get("sources", {}))
+
+    def metric(self, name: str) -> float:
+        """The value of a metric without labels."""
+        lines = (line.split() for line in self.get("/metrics").decode().splitlines())
+        return next(float(words[1]) for words in lines if words[0] == name)
 
     def until_found(self, what: str, *holders: str) -> None:
         """Wait until it finds these members, and perhaps others, as holders of a digest or image name."""
@@ -627,13 +666,20 @@ def loopback() -> Callable[[], str]:
 
 @pytest.fixture
 def start_agent(tmp_path: Path) -> Iterator[Callable[..., Agent]]:
-    """Start an agent: `start_agent(name, host, *flags, listen=host, netns=None)`; stopped and removed at the end."""
+    """Start an agent: `start_agent(name, host, *flags, listen=host, netns=None, odd="")`; removed at the end."""
     if shutil.which("setpriv") is None:
         pytest.skip("not installed: setpriv")
     with ExitStack() as stack:
 
-        def start(name: str, host: str, *flags: str, listen: str | None = None, netns: str | None = None) -> Agent:
-            agent = Agent(tmp_path / f"agent-{name}", name, host, listen or host, flags, netns)
+        def start(
+            name: str,
+            host: str,
+            *flags: str,
+            listen: str | None = None,
+            netns: str | None = None,
+            odd: str = "",
+        ) -> Agent:
+            agent = Agent(tmp_path / f"agent-{name}", name, host, listen or host, flags, netns, odd)
             stack.callback(_remove, agent.folder)
             stack.callback(agent.daemon.kill)
             agent.start()

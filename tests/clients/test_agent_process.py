@@ -228,7 +228,7 @@ def stopping_registry() -> Iterator[StoppingRegistry]:
     registry.server_close()
 
 
-def test_what_was_arriving_at_a_crash_is_fetched_anew(
+def test_what_was_arriving_at_a_crash_is_not_served_but_gone_on_with(
     start_agent: Callable[..., Agent], stopping_registry: StoppingRegistry, loopback: Callable[[], str]
 ) -> None:
     digest = f"sha256:{hashlib.sha256(stopping_registry.blob).hexdigest()}"
@@ -244,9 +244,11 @@ def test_what_was_arriving_at_a_crash_is_fetched_anew(
     agent.start()
 
     assert agent.ask(f"/api/v1/find?q={digest}")["holders"] == {digest: []}
-    assert not list(agent.folder.glob("cache/spool/*"))
+    assert not list(agent.folder.glob("cache/blobs/sha256/*/*"))
     stopping_registry.go_on.set()
     assert agent.get(path) == stopping_registry.blob
+    assert agent.fetch(digest)["resumed"] > 0
+    assert not list(agent.folder.glob("cache/spool/*"))
 
 
 # Asking it ---------------------------------------------------------------------------------------------------------
@@ -272,9 +274,9 @@ def test_members_shows_the_cluster(pair: tuple[Agent, Agent, Registry]) -> None:
     shown = ended("members", "--agent", a.url)
     assert (shown.returncode, shown.stderr) == (0, "")
     rows = [line.split() for line in shown.stdout.splitlines()]
-    assert ["a", "(this", "node)", "alive", f"http://{a.host}:5001", "0", "-"] in rows
-    assert ["b", "alive", f"http://{b.host}:5001", "0"] in [
-        row[:4] for row in rows
+    assert ["a", "(this", "node)", "alive", f"http://{a.host}:5001", "0", "new", "-"] in rows
+    assert ["b", "alive", f"http://{b.host}:5001", "0", "new"] in [
+        row[:5] for row in rows
     ]  # then the round trip, if it is known
 
     raw = json.loads(ended("members", "--json", "--agent", b.url).stdout)

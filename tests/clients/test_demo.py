@@ -26,15 +26,19 @@ def agents_below(folder: Path) -> list[str]:
 @pytest.fixture
 def demo(tmp_path: Path) -> list[str]:
     """The command, with a folder of its own for temporary folders."""
-    return skvaller("demo", "--size", "8MiB", TMPDIR=str(tmp_path), COLUMNS="200")
+    return skvaller("demo", "--size", "8MiB", TMPDIR=str(tmp_path), COLUMNS="80")
 
 
-def test_every_byte_leaves_upstream_once_and_nothing_is_left(demo: list[str], tmp_path: Path) -> None:
+def test_every_byte_leaves_upstream_once_for_all_and_nothing_is_left(demo: list[str], tmp_path: Path) -> None:
     ended = subprocess.run(demo, capture_output=True, text=True, timeout=100, check=False)
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stderr == ""
     assert "1.000 x" in ended.stdout
+    assert all(len(line) <= 80 for line in ended.stdout.splitlines())
+    rows = [line.split() for line in ended.stdout.splitlines()]
+    pulls = [(row[0], row[1]) for row in rows if row and row[0] in ("1", "2")]
+    assert pulls == [("1", "node1"), ("1", "node2"), ("1", "node3"), ("2", "node2"), ("2", "node3"), ("2", "node4")]
     assert not agents_below(tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -159,7 +159,7 @@ class Cluster:
             share = node.pace.share(name, node.plan.ring.members, self.now)
             if share is not None and share < SLOW:
                 self.nodes[name].reports.heard(node.name, share, self.now)
-        node.declines = node.declines or node.reports.slow(self.now)
+        node.declines = node.declines or node.reports.slow(len(self.nodes) - 1, self.now)
 
     def answer(self, transfer: Transfer) -> None:
         """The head of an answer, or a refusal, or neither from who is dead."""

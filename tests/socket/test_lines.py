@@ -12,7 +12,7 @@ import pytest
 
 from mirror import spool
 from mirror.errors import NoRoom
-from mirror.transfer import BadAnswer, Line, Lines
+from mirror.transfer import BadAnswer, Head, Line, Lines
 from tests.socket.conftest import CLOSE, MIB, Listeners, Part, Script, Server, content_of, honest, lab, part, run
 
 BODY = bytes(range(256)) * 4096
@@ -256,6 +256,28 @@ def test_a_fetch_whose_disk_takes_no_more_tells_so_and_shuns_nobody(
             assert it.fetcher.shunned() == set()
             assert it.leftovers() == []
             assert await it.read(content_of(BODY)) == BODY
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    ("said", "length"),
+    [("0", 0), ("12", 12), ("9" * 19, 10**19 - 1), ("9" * 20, None), ("9" * 5000, None), ("-1", None), ("\xb2", None)],
+)
+def test_a_length_is_read_where_it_is_one(said: str, length: int | None) -> None:
+    head = Head.parse(f"HTTP/1.1 200 OK\r\nContent-Length: {said}".encode("latin-1"))
+    assert head.length == length
+
+
+@pytest.mark.parametrize("odd", ["a\r\nb: c", "a\nb", "a\0b", "\u0107"])
+@pytest.mark.parametrize("where", ["target", "header"])
+def test_what_would_be_more_than_one_line_of_a_request_is_not_sent(odd: str, where: str) -> None:
+    async def story() -> None:
+        target, value = (odd, "x") if where == "target" else ("/x", odd)
+        async with serving(honest(BODY)) as server, lines() as many:
+            with many.line("127.0.0.1", server.port) as line, pytest.raises(BadAnswer, match="cannot be asked"):
+                await many.run(line, partial(line.ask, target, {"Host": value}))
+            assert server.connections == 0
 
     run(story())
 

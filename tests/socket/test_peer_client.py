@@ -206,15 +206,18 @@ def test_who_waits_for_a_thread_is_not_blamed_for_it(monkeypatch: pytest.MonkeyP
 def test_what_waits_for_other_nodes_leaves_threads_for_what_they_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         monkeypatch.setattr(transfer, "_WAITING_THREADS", 2)
-        gate = asyncio.Event()
+        monkeypatch.setattr(transfer, "_DIRECT_THREADS", 1)
+        gate, asked = asyncio.Event(), asyncio.Event()
 
         async def held_back(start: int, stop: int | None) -> Sequence[Part]:
+            asked.set()
             return [gate, *part(BODY, start, stop)]
 
         async with members() as it:
             home, _ = await it.member("n0", held_back)
             holder, _ = await it.member("n1", honest(BODY))
             waiting = [asyncio.create_task(it.receive(home, kept=True)) for _ in range(5)]
+            await asked.wait()
             assert bytes((await it.receive(holder)).body) == BODY
             waiting[-1].cancel()  # it has no thread yet, and does not wait for one to end
             await asyncio.wait([waiting[-1]])

@@ -6,7 +6,7 @@ A test process that was killed leaves namespaces without a process in them; the 
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,22 +44,44 @@ class Host:
         """Take it off the network: from now on its packets go nowhere, and nobody is told."""
         run(["ip", "-n", self.netns, "link", "set", "eth0", "down"])
 
+    def rejoin(self) -> None:
+        """Undo `cut`."""
+        run(["ip", "-n", self.netns, "link", "set", "eth0", "up"])
+
+    def drop(self, port: int, *others: "Host") -> None:
+        """Lose what goes to a TCP and UDP port of others from now on, and what comes from or for it."""
+        addresses = ", ".join(other.address for other in others)
+        rules = [
+            f"{way} {{ {addresses} }} meta l4proto {{ tcp, udp }} th {end} {port} drop"
+            for way in ("ip saddr", "ip daddr")
+            for end in ("sport", "dport")
+        ]
+        commands = ["add table inet lost"]
+        for chain in ("input", "output"):
+            commands.append(f"add chain inet lost {chain} {{ type filter hook {chain} priority 0; }}")
+            commands += [f"add rule inet lost {chain} {rule}" for rule in rules]
+        self.run("nft", "; ".join(commands))
+
+    def drop_nothing(self) -> None:
+        """Undo `drop`."""
+        self.run("nft", "delete table inet lost")
+
 
 class Network:
     """A bridge, and the hosts on it."""
 
     def __init__(self, stack: ExitStack) -> None:
+        self.hosts: dict[str, Host] = {}
         self._stack = stack
-        self._hosts = 0
         self._switch = self._namespace("switch")
         run(["ip", "-n", self._switch, "link", "add", "bridge", "type", "bridge"])
         run(["ip", "-n", self._switch, "link", "set", "bridge", "up"])
 
     def host(self, name: str) -> Host:
         """Add a host."""
-        self._hosts += 1
-        host = Host(self._namespace(name), f"10.77.0.{self._hosts}")
-        port = f"port{self._hosts}"
+        number = len(self.hosts) + 1
+        host = self.hosts[name] = Host(self._namespace(name), f"10.77.0.{number}")
+        port = f"port{number}"
         peer = ["peer", "name", "eth0", "netns", host.netns]
         for switch in (
             ["link", "add", port, "type", "veth", *peer],
@@ -173,12 +195,12 @@ def start_node(
     start_agent: Callable[..., Agent],
     tmp_path: Path,
 ) -> Callable[..., Node]:
-    """Start a host with containerd and agent: `start_node(name, *others_to_join)`; it has joined when this returns."""
+    """Start a host with containerd and agent: `start_node(name, *others_to_join, flags=())`; it has joined then."""
 
-    def start(name: str, *others: Node) -> Node:
+    def start(name: str, *others: Node, flags: Sequence[str] = ()) -> Node:
         host = network.host(name)
         containerd = start_containerd(f"c-{name}", host.netns)
-        flags = ["--containerd", str(containerd.socket), "--containerd-namespace", "default"]
+        flags = [*flags, "--containerd", str(containerd.socket), "--containerd-namespace", "default"]
         flags += ["--upstream", f"docker.io=http://{upstream.address}"]
         for other in others:
             flags += ["--join", other.agent.gossip]
@@ -187,6 +209,54 @@ def start_node(
             agent.until_state(other.agent.name, "alive")
             other.agent.until_state(name, "alive")
         return Node(host, containerd, agent, _write_hosts(tmp_path / f"hosts-{name}"))
+
+    return start
+
+
+@pytest.fixture
+def start_member(
+    network: Network, upstream: Registry, start_agent: Callable[..., Agent]
+) -> Callable[..., tuple[Host, Agent]]:
+    """Start a host with an agent alone: `start_member(name, *others_to_join, flags=(), odd="")`."""
+
+    def start(name: str, *others: Agent, flags: Sequence[str] = (), odd: str = "") -> tuple[Host, Agent]:
+        host = network.host(name)
+        flags = [*flags, "--upstream", f"docker.io=http://{upstream.address}"]
+        for other in others:
+            flags += ["--join", other.gossip]
+        return host, start_agent(name, host.address, *flags, listen="127.0.0.1", netns=host.netns, odd=odd)
+
+    return start
+
+
+@dataclass
+class Cluster:
+    """Hosts with agents that all see each other, by name."""
+
+    hosts: dict[str, Host]
+    agents: dict[str, Agent]
+
+    def until_all(self, state: str = "alive") -> None:
+        """Wait until everybody sees everybody in a state."""
+        for agent in self.agents.values():
+            for name in self.agents.keys() - {agent.name}:
+                agent.until_state(name, state)
+
+
+@pytest.fixture
+def start_cluster(start_member: Callable[..., tuple[Host, Agent]]) -> Callable[..., Cluster]:
+    """Start agents that join the first: `start_cluster("abcd", flags={name: …}, odd={name: …})`; it is complete."""
+
+    def start(
+        names: str, *, flags: Mapping[str, Sequence[str]] | None = None, odd: Mapping[str, str] | None = None
+    ) -> Cluster:
+        cluster = Cluster({}, {})
+        for name in names:
+            first = list(cluster.agents.values())[:1]
+            host, agent = start_member(name, *first, flags=(flags or {}).get(name, ()), odd=(odd or {}).get(name, ""))
+            cluster.hosts[name], cluster.agents[name] = host, agent
+        cluster.until_all()
+        return cluster
 
     return start
 

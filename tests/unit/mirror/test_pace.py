@@ -128,48 +128,48 @@ def test_one_member_alone_cannot_talk_a_node_out_of_serving() -> None:
     reports = heard({"a": 0.01})
     for _ in range(10):
         reports.heard("a", 0.01, 0.0)
-    assert not reports.slow(0.0)
+    assert not reports.slow(4, 0.0)
     reports.heard("b", 0.01, 0.0)
-    assert reports.slow(0.0)
+    assert reports.slow(4, 0.0)
 
 
 def test_most_of_those_who_say_anything_have_to_find_it_slow() -> None:
-    assert heard({"a": 0.1, "b": 0.1, "c": 0.9}).slow(0.0)
-    assert not heard({"a": 0.1, "b": 0.9, "c": 0.9}).slow(0.0)
-    assert not heard({"a": 1.0, "b": 1.0}).slow(0.0)
+    assert heard({"a": 0.1, "b": 0.1, "c": 0.9}).slow(4, 0.0)
+    assert not heard({"a": 0.1, "b": 0.9, "c": 0.9}).slow(4, 0.0)
+    assert not heard({"a": 1.0, "b": 1.0}).slow(4, 0.0)
 
 
 def test_nobody_says_anything_of_a_node_that_is_fine() -> None:
-    assert not Reports().slow(0.0)
+    assert not Reports().slow(4, 0.0)
 
 
 def test_a_report_is_replaced_by_the_next_and_expires() -> None:
     reports = heard({"a": 0.1, "b": 0.1}, at=100.0)
-    assert reports.slow(129.0)
-    assert not reports.slow(131.0)
+    assert reports.slow(4, 129.0)
+    assert not reports.slow(4, 131.0)
     reports.heard("a", 0.1, 120.0)
     reports.heard("b", 1.0, 120.0)
-    assert not reports.slow(121.0)
+    assert not reports.slow(4, 121.0)
 
 
 def test_reports_are_forgotten_for_a_new_try() -> None:
     reports = heard({"a": 0.1, "b": 0.1})
     reports.clear()
-    assert not reports.slow(0.0)
+    assert not reports.slow(4, 0.0)
 
 
 @pytest.mark.parametrize("junk", [math.nan, math.inf, -math.inf, -0.001, -1e300])
 def test_junk_is_not_heard(junk: float) -> None:
     reports = heard({"a": 0.1, "b": junk})
-    assert not reports.slow(0.0)
+    assert not reports.slow(4, 0.0)
     reports = heard({"a": 1.0, "b": 1.0})
     for name in ("c", "d", "e"):
         reports.heard(name, junk, 0.0)
-    assert not reports.slow(0.0)
+    assert not reports.slow(4, 0.0)
 
 
 def test_reports_are_kept_of_a_bounded_number_the_latest() -> None:
     reports = Reports()
     for number in range(5000):
         reports.heard(f"node-{number}", 0.01 if number < 3900 else 1.0, 0.0)
-    assert not reports.slow(0.0)
+    assert not reports.slow(4, 0.0)

@@ -1,0 +1,132 @@
+"""A proxy in front of a registry that does what bad days bring; it counts what it lets pass."""
+
+import asyncio
+import contextlib
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import aiohttp
+from aiohttp import web
+
+_PASSED_ON = ("Content-Type", "Content-Length", "Content-Range", "Docker-Content-Digest")
+_CHUNK_BYTES = 64 * 1024
+_LIMITED = '{"errors":[{"code":"TOOMANYREQUESTS","message":"pull rate limit reached"}]}'
+
+
+class FaultyUpstream:
+    """The proxy, with an address for each node, so that it knows who asks. What it does wrong is set while it runs.
+
+    Args:
+        registry: `host:port` of the registry behind it.
+        nodes: names of those that ask.
+    """
+
+    def __init__(self, registry: str, nodes: Sequence[str]) -> None:
+        self.served: Counter[str] = Counter()
+        """Bytes of content, by digest."""
+        self.refused: Counter[str] = Counter()
+        """Answers 429, by node."""
+        self.dropped = 0
+        self.drop_every, self.drop_after = 0, 0
+        """Every so many answers with a blob end after so many bytes; 0: none does."""
+        self.ranges = True
+        """Whether it knows ranges; if not, it answers 200 with everything."""
+        self.limited: set[str] = set()
+        """Nodes that are told to come back later."""
+        self.meanings: list[str] = []
+        """What each tag means, one time after the other, the last for ever; empty: what it does."""
+        self.hold_after: int | None = None
+        """After so many bytes of blobs nothing more comes, until `go_on`."""
+        self.urls: dict[str, str] = {}
+        self._registry = registry
+        self._nodes = nodes
+        self._blobs = 0
+        self._going = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ready = threading.Event()
+
+    @contextmanager
+    def running(self) -> Iterator["FaultyUpstream"]:
+        """Run it in a thread."""
+        thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+        thread.start()
+        assert self._ready.wait(10)
+        assert self._loop is not None
+        try:
+            yield self
+        finally:
+            self.go_on()
+            self._loop.call_soon_threadsafe(self._stopping.set)
+            thread.join(10)
+
+    def go_on(self) -> None:
+        """Hold nothing back any more."""
+        assert self._loop is not None
+        self.hold_after = None
+        self._loop.call_soon_threadsafe(self._going.set)
+
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        async with contextlib.AsyncExitStack() as stack:
+            session = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
+            for node in self._nodes:
+                runner = web.ServerRunner(web.Server(self._handler(session, node)), shutdown_timeout=1)
+                await runner.setup()
+                stack.push_async_callback(runner.cleanup)
+                site = web.TCPSite(runner, "127.0.0.1", 0)
+                await site.start()
+                self.urls[node] = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            self._ready.set()
+            await self._stopping.wait()
+
+    def _handler(
+        self, session: aiohttp.ClientSession, node: str
+    ) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            if node in self.limited:
+                self.refused[node] += 1
+                return web.Response(status=429, headers={"Retry-After": "2"}, text=_LIMITED)
+            return await self._pass(session, request)
+
+        return handle
+
+    async def _pass(self, session: aiohttp.ClientSession, request: web.BaseRequest) -> web.StreamResponse:
+        folder, _, what = request.path.rpartition("/")
+        if self.meanings and folder.endswith("/manifests") and ":" not in what:
+            what = self.meanings.pop(0) if len(self.meanings) > 1 else self.meanings[0]
+        passed = ("Accept", "Range") if self.ranges else ("Accept",)
+        headers = {name: request.headers[name] for name in passed if name in request.headers}
+        url = f"http://{self._registry}{folder}/{what}"
+        async with session.request(request.method, url, headers=headers) as answer:
+            given = {name: answer.headers[name] for name in _PASSED_ON if name in answer.headers}
+            reply = web.StreamResponse(status=answer.status, headers=given)
+            with contextlib.suppress(ConnectionError):  # whoever asked has gone: so be it
+                await reply.prepare(request)
+                if request.method == "GET":
+                    await self._pour(answer, reply, what, request)
+        return reply
+
+    async def _pour(
+        self, answer: aiohttp.ClientResponse, reply: web.StreamResponse, what: str, request: web.BaseRequest
+    ) -> None:
+        left = self._limit() if "/blobs/" in request.path else None
+        async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
+            while self.hold_after is not None and self.served.total() >= self.hold_after:
+                await self._going.wait()
+            part = chunk if left is None else chunk[:left]
+            await reply.write(part)
+            self.served[what] += len(part)
+            if left is not None and (left := left - len(part)) == 0:
+                self.dropped += 1
+                assert request.transport is not None
+                request.transport.close()
+                return
+        await reply.write_eof()
+
+    def _limit(self) -> int | None:
+        """After how many bytes the next answer with a blob ends; None: at its end."""
+        self._blobs += 1
+        return self.drop_after if self.drop_every and self._blobs % self.drop_every == 0 else None

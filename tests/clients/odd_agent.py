@@ -1,0 +1,39 @@
+"""`python odd_agent.py lying agent …`, `… settled agent …`: an agent that is as it should be but for one thing.
+
+- `lying`: what it sends of blobs to other members has a wrong bit in every part. What it holds, and gives to its own
+  clients, is right, so only its peer endpoint lies.
+- `settled`: it serves as a home of a settled cluster after a second instead of half a minute.
+"""
+
+import sys
+from typing import Any
+
+import mirror.agent
+import mirror.routers.swim
+from mirror.app import PeerEndpoint
+from mirror.cli import main
+
+
+class LyingEndpoint(PeerEndpoint):
+    """Turns the last bit of every part of a blob over."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        async def lie(message: Any) -> None:
+            if message["type"] == "http.response.body" and (body := message.get("body")):
+                message = {**message, "body": bytes(body[:-1]) + bytes([body[-1] ^ 1])}
+            await send(message)
+
+        if "/blobs/" in scope["path"]:
+            without_sendfile = {**scope, "extensions": {}}  # which it could not change
+            await super().__call__(without_sendfile, receive, lie)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+if __name__ == "__main__":
+    match sys.argv.pop(1):
+        case "lying":
+            setattr(mirror.agent, "PeerEndpoint", LyingEndpoint)  # noqa: B010 - it is imported there, not exported
+        case "settled":
+            mirror.routers.swim.SETTLED_S = 1.0
+    main()
