@@ -314,7 +314,8 @@ def _check(peer: Peer, answer: Head, ask: Ask) -> Promise:
         raise PeerError("range", f"{peer.name} answered without a Content-Range that makes sense")
     start, stop, size = promised
     _credible(peer, size)
-    if start != ask.start or stop != min(size if ask.stop is None else ask.stop, size):
+    most = min(size if ask.stop is None else ask.stop, size)
+    if start != ask.start or stop > most or (stop < most and not (ask.home or ask.kept)):  # a home may send less
         raise PeerError("range", f"{peer.name} answered {start}-{stop} of {size} when asked for {ask.start}-{ask.stop}")
     if answer.length != stop - start:
         raise PeerError("length", f"{peer.name} announced {answer.length} bytes for {stop - start}")

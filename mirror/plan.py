@@ -219,8 +219,8 @@ class Plan:
         self._delivered_at = -math.inf
         self._now = 0.0
         self._doubtful, self._nowhere = False, False
-        """Upstream has no such thing, says a home: then this node asks it itself, before it sends others to ask; or says
-        upstream: then it sends nobody."""
+        """Upstream has no such thing, says a home: then this node asks it itself, before it sends others to ask; or
+        says upstream: then it sends nobody."""
 
     # What happened.
 
@@ -387,10 +387,11 @@ class Plan:
             f for f in self.flights if f.stop is not None and f.position < f.stop and present.covers(f.position, f.stop)
         ]
 
-    def elsewhere(self) -> bool:
+    def elsewhere(self, start: int = 0) -> bool:
         """Whether what others ask of this node as a home is another's to bring: upstream has no ranges."""
-        able = (name for name in self.ring.members if name in self._serving and self._out.get(name, 0.0) <= self._now)
-        return self.without_ranges and next(able, self._me) != self._me
+        serving = (name for name in self.ring.members if name in self._serving)
+        first = next((name for name in serving if name == self._me or self._able([name], start, self._now)), self._me)
+        return self.without_ranges and first != self._me
 
     def makers(self, start: int, stop: int) -> list[Row]:
         """The rows that have bytes of a range."""
@@ -417,7 +418,8 @@ class Plan:
         if free:
             best = self._least_loaded(free, LANES)
             return Flight(best, Via.HOLDER, start, stop, now, avoid=self._avoided(start)) if best is not None else None
-        alone = self._nowhere or (self._doubtful and not self._count(UPSTREAM) and self._upstream_tries > 0)
+        doubtful = self._doubtful and not self._count(UPSTREAM) and self._upstream_tries > 0
+        alone = self._nowhere or (doubtful and not self.elsewhere(start))
         for home in () if alone else self._homes(self._piece(start), now):
             if (home == self._me or self._homes_are_unable(now)) and self._hope(start, now):
                 break
@@ -434,7 +436,7 @@ class Plan:
 
     def _hope(self, start: int, now: float) -> bool:
         """Whether what begins at `start` can be brought without waiting for another node's flight."""
-        return (self._upstream_tries > 0 and not self.elsewhere()) or bool(self._able(self._holders, start, now))
+        return (self._upstream_tries > 0 and not self.elsewhere(start)) or bool(self._able(self._holders, start, now))
 
     def _holders_are_full(self, now: float) -> bool:
         """Whether no piece can be asked for, since holders that are not busy bring them all, and have enough to do."""
@@ -450,7 +452,7 @@ class Plan:
                 return None
             return Flight(best, Via.HOLDER, start, stop, now, own, for_others=True, avoid=self._avoided(start))
         lanes = 1 if self.without_ranges else UPSTREAM_LANES
-        if self._upstream_tries <= 0 or self.elsewhere() or self._count(UPSTREAM) >= lanes:
+        if self._upstream_tries <= 0 or self.elsewhere(start) or self._count(UPSTREAM) >= lanes:
             return None
         if self._alone(now):
             stop = self._end_of_gap(start, stop)

@@ -238,6 +238,9 @@ class PeerEndpoint:
 class _Relay(BlobResponse):
     """What arrives, sent on. The head waits for the first byte, so that it can say whose word that is.
 
+    Where the range that was asked for is two members' word, only the first one's part is sent (RFC 9110 section 14.2
+    allows that): so nobody is blamed for what another said.
+
     Args:
         fetch: of the blob.
         digest: its digest.
@@ -246,11 +249,13 @@ class _Relay(BlobResponse):
     """
 
     def __init__(self, fetch: Fetch, digest: Digest, size: int, wanted: tuple[int, int] | None) -> None:
-        status, headers = blob_headers(digest, OCTETS, size, wanted)
-        self._start, stop = wanted or (0, size)
-        self._arriving = fetch.spool.extents(self._start, stop, relayed=True)
-        super().__init__(status, [API_VERSION, *headers], fetch.spool.fd, self._arriving)
+        self._start, self._stop = wanted or (0, size)
+        self._arriving = fetch.spool.extents(self._start, self._stop, relayed=True)
+        super().__init__(200, [], fetch.spool.fd, self._arriving)
         self._fetch = fetch
+        self._digest = digest
+        self._size = size
+        self._wanted = wanted
         self.refused: MirrorError | None = None
         """Why nothing was answered at all."""
 
@@ -261,20 +266,28 @@ class _Relay(BlobResponse):
             except MirrorError as error:
                 self.refused = error
                 return
-            origin = self._fetch.origin(self._start)
-            if origin is not None:
-                self.headers = [*self.headers, (ORIGIN_HEADER.lower().encode(), origin.encode())]
-            self._extents = _chained(first, self._arriving)
+            origin, end = self._fetch.origin(self._start, self._stop)
+            end = end if self._wanted else self._size
+            wanted = self._wanted and (self._start, end)
+            self.status, headers = blob_headers(self._digest, OCTETS, self._size, wanted)
+            said = [] if origin is None else [(ORIGIN_HEADER.lower().encode(), origin.encode())]
+            self.headers = [API_VERSION, *headers, *said]
+            self._extents = _up_to(end, first, self._arriving)
             await super()._send(scope, send)
 
 
-async def _chained(
-    first: tuple[int, int] | None, rest: AsyncIterable[tuple[int, int]]
+async def _up_to(
+    end: int, first: tuple[int, int] | None, rest: AsyncIterable[tuple[int, int]]
 ) -> AsyncGenerator[tuple[int, int], None]:
+    """The first extent and the rest, as far as `end`."""
     if first is not None:
-        yield first
-    async for extent in rest:
-        yield extent
+        yield first[0], min(first[1], end - first[0])
+        if sum(first) >= end:
+            return
+    async for offset, count in rest:
+        yield offset, min(count, end - offset)
+        if offset + count >= end:
+            return
 
 
 def _node(headers: RequestHeaders) -> str | None:

@@ -96,13 +96,30 @@ class Fetch:
         """Whether another member is the home of all of it, since upstream has no ranges."""
         return self._plan.elsewhere()
 
-    def origin(self, offset: int) -> str | None:
-        """Whose word the byte at an offset is: a member's name, or `upstream`; None for this node's own."""
+    def origin(self, start: int, stop: int) -> tuple[str | None, int]:
+        """Whose word the bytes from `start` on are, and up to where.
+
+        Returns:
+            A member's name, or `upstream`, or None for this node's own; and the end of what is of that origin, as far
+            as can be told before it has all come; at most `stop`.
+        """
+        origin, end = self._part(start) or (None, stop)
+        while end < stop:
+            part = self._part(end)
+            if part is None:  # it is still to come, from whoever brings it
+                return origin, stop
+            if part[0] != origin:
+                break
+            end = part[1]
+        return origin, min(end, stop)
+
+    def _part(self, offset: int) -> tuple[str | None, int] | None:
+        """The origin of a byte, and the end of what came, or is coming, together with it; None where it is not."""
         for row in self._plan.makers(offset, offset + 1):
-            return row.maker if row.maker != EARLIER else None
+            return (row.maker if row.maker != EARLIER else None), row.stop
         for flight in self._plan.flights:
-            if flight.start <= offset < (flight.position if flight.stop is None else flight.stop):
-                return flight.origin or flight.source
+            if flight.stop is not None and flight.start <= offset < flight.stop:
+                return flight.origin or flight.source, flight.stop
         return None
 
     async def distrust(self, names: Iterable[str], start: int, stop: int) -> None:

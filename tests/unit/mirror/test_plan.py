@@ -933,7 +933,7 @@ def worlds(draw: st.DrawFn, *, hurried: bool | None = None) -> World:
 def check_end(world: World) -> None:
     """Everything has come, or nobody is left who certainly brings it; and each row says what came."""
     if not world.reliable.isdisjoint([*world.holders, UPSTREAM]):
-        assert not world.lacking()
+        assert not world.lacking() - world.plan.stuck  # who waits for that is to ask elsewhere
     elif world.reliable:
         assert world.present.covers(0, world.size)
     brought = RangeSet(*((row.start, row.stop) for row in world.plan.provenance))
