@@ -18,7 +18,8 @@ class Metrics:
         self.requests = Counter(
             "mirror_requests",
             "Requests for manifests and blobs, by endpoint (client, peer), kind (manifests, blobs, tags) and outcome "
-            "(held: from this node; fetched; passed: streamed without being kept; missing; refused; failed).",
+            "(held: from this node; fetched; passed: through memory, without being kept; relayed: brought for another "
+            "member, as its home; missing; refused; failed).",
             ["endpoint", "kind", "outcome"],
             registry=self.registry,
         )
@@ -30,7 +31,7 @@ class Metrics:
         )
         self.fetches = Counter(
             "mirror_fetches",
-            "Fetches ended, by outcome (complete, failed, abandoned).",
+            "Fetches ended, by outcome (complete; relayed: only other members asked for parts of it; failed; abandoned).",
             ["outcome"],
             registry=self.registry,
         )
