@@ -31,7 +31,7 @@ class Metrics:
         )
         self.fetches = Counter(
             "mirror_fetches",
-            "Fetches ended, by outcome (complete; relayed: only other members asked for parts of it; failed; abandoned).",
+            "Fetches ended, by outcome (complete; relayed: only other members asked for parts; failed; abandoned).",
             ["outcome"],
             registry=self.registry,
         )
