@@ -33,8 +33,9 @@ _INLINE_BYTES = 1024 * 1024
 and sends without a turn of the event loop for every mebibyte: faster for one client, and on several cores for many."""
 
 _BURST_BYTES = 4 * 1024 * 1024
-_THREADS = 64
-"""Threads that send; transfers that find none free take turns on the event loop."""
+_THREADS = 8
+"""Transfers that have a thread of their own. With more of them, all take turns in bursts: dozens of threads would keep
+the event loop, and so gossip, from the interpreter (64 of them for 38 ms one time in a hundred, 8 for 11)."""
 
 _POLL_MS = 250
 _senders = ThreadPoolExecutor(_THREADS, thread_name_prefix="send")
@@ -185,7 +186,7 @@ class ZeroCopyProtocol(HttpToolsProtocol):
     async def _push(self, peer: int, fd: int, offset: int, count: int) -> tuple[int, bool]:
         """Send what the socket takes now of the next bytes; return how many went, and whether it is full."""
         near = min(count, _INLINE_BYTES)
-        if resident(fd, offset, near):
+        if ZeroCopyProtocol._transfers <= _THREADS and resident(fd, offset, near):
             return _push(peer, fd, offset, near)
         return await in_thread(_push, peer, fd, offset, min(count, _BURST_BYTES))
 
