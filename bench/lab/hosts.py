@@ -199,7 +199,7 @@ class Agent(Daemon):
         flags += ["--listen", f"127.0.0.1:{CLIENT_PORT}", "--peer", "0.0.0.0:5001", "--gossip", "0.0.0.0:7946"]
         flags += ["--advertise", host.address, "--upstream", f"docker.io=http://{upstream.address}:{REGISTRY_PORT}"]
         flags += ["--join", seed.address] if seed != host else []
-        command = [sys.executable, "-m", "mirror", "agent", *flags, "--log-level", os.environ.get("LAB_LOG", "info")]
+        command = [sys.executable, "-m", "mirror", "agent", *flags, "--log-level", "info"]
         super().__init__(host, folder / "agent.log", command)
 
     def sees(self) -> set[str]:
