@@ -8,7 +8,7 @@ refuses where it would have to wait. So warm bytes are read where we stand, and 
 import asyncio
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -58,14 +58,12 @@ async def read(fd: int, offset: int, count: int) -> bytearray:
     return content
 
 
-def write_all(fd: int, chunks: Sequence[bytes | memoryview], offset: int) -> None:
-    """Write all of some chunks, one after the other, to a file."""
-    written = os.pwritev(fd, chunks, offset)
-    if written < sum(map(len, chunks)):  # a signal, or the disk is nearly full: the plain way tells
-        rest = b"".join(chunks)[written:]
-        while rest:
-            count = os.pwrite(fd, rest, offset + written)
-            rest, written = rest[count:], written + count
+def write_all(fd: int, content: bytes | memoryview, offset: int) -> None:
+    """Write all of some content to its place in a file; a signal, or a disk that is nearly full, may cut one short."""
+    view = memoryview(content)
+    while view:
+        written = os.pwrite(fd, view, offset)
+        view, offset = view[written:], offset + written
 
 
 def ended_early(end: int, stop: int) -> OSError:

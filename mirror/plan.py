@@ -214,6 +214,8 @@ class Plan:
         self._past: dict[Via, deque[float]] = {via: deque(maxlen=_PAST) for via in Via}
         self._up: Collection[str] = ring.members
         self._serving: Collection[str] = ring.members
+        self._slow: frozenset[str] | None = None
+        """Homes that are slow; None until this turn has looked."""
         self._gaps = RangeSet()
         self._looked_at = -_LOOK_S
         self._delivered_at = -math.inf
@@ -326,7 +328,7 @@ class Plan:
             now: monotonic seconds.
         """
         self._up, self._serving, self._now = up, serving, now
-        self._slow: frozenset[str] | None = None
+        self._slow = None
         self.stuck = RangeSet()
         if self.size is None:
             if not self._hope(0, now):

@@ -9,7 +9,7 @@ The file is the cache's, or, where that has no room, one in memory that holds a 
 is let go, and brought again should somebody come back to it.
 
 A spool is told (`begin`, `arrived`, `doubt`, `finish`, `fail`) by one fetch, and asked (`known_size`, `extents`) by
-many readers, all on one event loop.
+many readers, all on one event loop. Only `put` is called in threads.
 """
 
 import asyncio
@@ -137,7 +137,7 @@ class Spool:
         view = memoryview(part)
         try:
             for start, stop in fresh:
-                write_all(self._fd, [view[start - offset : stop - offset]], start)
+                write_all(self._fd, view[start - offset : stop - offset], start)
         except OSError as error:
             raise NoRoom(f"the cache's disk failed: {error.strerror}") from error
         return fresh

@@ -168,14 +168,9 @@ class Line:
             raise BadAnswer(f"cannot be asked: {error}") from error
 
     def _connect(self) -> socket.socket:
-        sock = socket.create_connection(self._address, CONNECT_S)
-        try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.settimeout(SILENCE_S)  # that it polls before it reads matters, too: see _read
-        except BaseException:
-            sock.close()
-            raise
-        self._sock = sock
+        sock = self._sock = socket.create_connection(self._address, CONNECT_S)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.settimeout(SILENCE_S)  # that it polls before it reads matters, too: see _read
         return sock
 
     def _ask(self, sock: socket.socket, request: bytes) -> Head:
@@ -194,7 +189,7 @@ class Line:
                 raise BadAnswer(f"an answer whose head has more than {_HEAD_BYTES} bytes")
         head = Head.parse(text[:end])
         self._begun = text[end + 4 :]
-        self._left = None if head.length is None else head.length
+        self._left = head.length
         return head
 
     def pour(self, put: Callable[[int, bytes], None], offset: int, count: int) -> int:

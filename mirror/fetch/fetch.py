@@ -246,8 +246,8 @@ class Fetch:
     async def _compare(self) -> set[str]:
         """See which doubts were right: name whose word was another, and let go of who has read it.
 
-        A member that passed on what another lied to it is wrong now and then: where somebody is wrong most of the time,
-        it is not named.
+        A member that passed on what another lied to it is wrong now and then, a liar most of the time: where there is
+        one of the latter, none of the former is named.
         """
         doubts = list(self._doubts)  # others may add to them meanwhile
         now = await self.spool.hash_ranges([(doubt.row.start, doubt.row.stop) for doubt in doubts])

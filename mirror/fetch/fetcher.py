@@ -134,7 +134,7 @@ class Fetcher:
         if fetch is not None and fetch.spool.size is not None:
             return fetch.spool.size
         failures: list[SourceError] = []
-        asked = [(peer, False) for peer in self.usable(self.router.locate(content.digest.key))]
+        asked = [(peer, False) for peer in self.holders(content)]
         if not relayed:
             asked += [(peer, True) for peer in self.homes(content.digest.key)]
         for peer, home in asked:

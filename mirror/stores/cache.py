@@ -40,7 +40,6 @@ log = logging.getLogger(__name__)
 
 TAGS_MAX = 10_000
 _TOUCH_INTERVAL_S = 60.0
-_READ_BYTES = 1024 * 1024
 _HEADER_BYTES, _PREFIX_BYTES = 8, 32
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
