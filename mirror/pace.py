@@ -1,7 +1,7 @@
 """Pace: what members deliver. Pure: told what arrived when.
 
 `Pace` is what this node sees of the others: moving averages of rate and latency, by which a plan weighs its sources and
-knows a slow one. `Reports` is what the others say they see of this node: a member whose uplink is slow cannot know that
+slow homes are told so. `Reports` is what the others say they see of this node: a member whose uplink is slow cannot know that
 by itself, and a ring that it is part of is as slow as it is.
 """
 
@@ -60,29 +60,17 @@ class Pace:
 
     def share(self, member: str, among: Collection[str], now: float) -> float | None:
         """A home's rate as a share of what the median of the others brings; None where too little is known."""
-        recent = self._recent(among, now)
-        own = recent.pop(member, None)
-        if own is None or len(recent) < _OTHERS_MIN:
-            return None
-        return own / max(statistics.median(recent.values()), 1.0)
-
-    def slow(self, among: Collection[str], now: float) -> frozenset[str]:
-        """The homes that bring less than `SLOW` of what the median of all brings; none where too little is known."""
-        recent = self._recent(among, now)
-        if len(recent) <= _OTHERS_MIN:
-            return frozenset()
-        bar = SLOW * statistics.median(recent.values())
-        return frozenset(name for name, rate in recent.items() if rate < bar)
-
-    def _recent(self, among: Collection[str], now: float) -> dict[str, float]:
-        """The rates of homes that delivered often enough, and lately."""
-        return {
+        recent = {
             name: average.rate
             for name in among
             if (average := self._averages.get((name, True))) is not None
             and average.samples >= _SAMPLES_MIN
             and now - average.at < _RECENT_S
         }
+        own = recent.pop(member, None)
+        if own is None or len(recent) < _OTHERS_MIN:
+            return None
+        return own / max(statistics.median(recent.values()), 1.0)
 
 
 class Reports:

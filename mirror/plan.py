@@ -214,8 +214,6 @@ class Plan:
         self._past: dict[Via, deque[float]] = {via: deque(maxlen=_PAST) for via in Via}
         self._up: Collection[str] = ring.members
         self._serving: Collection[str] = ring.members
-        self._slow: frozenset[str] | None = None
-        """Homes that are slow; None until this turn has looked."""
         self._gaps = RangeSet()
         self._looked_at = -_LOOK_S
         self._delivered_at = -math.inf
@@ -328,7 +326,6 @@ class Plan:
             now: monotonic seconds.
         """
         self._up, self._serving, self._now = up, serving, now
-        self._slow = None
         self.stuck = RangeSet()
         if self.size is None:
             if not self._hope(0, now):
@@ -422,7 +419,7 @@ class Plan:
             return Flight(best, Via.HOLDER, start, stop, now, avoid=self._avoided(start)) if best is not None else None
         doubtful = self._doubtful and not self._count(UPSTREAM) and self._upstream_tries > 0
         alone = self._nowhere or (doubtful and not self.elsewhere(start))
-        for home in () if alone else self._homes(self._piece(start), now):
+        for home in () if alone else self._homes(self._piece(start)):
             if (home == self._me or self._homes_are_unable(now)) and self._hope(start, now):
                 break
             if home != self._me and self._able([home], start, now):
@@ -460,15 +457,10 @@ class Plan:
             stop = self._end_of_gap(start, stop)
         return Flight(UPSTREAM, Via.UPSTREAM, start, stop, now, own)
 
-    def _homes(self, piece: int, now: float) -> Iterator[str]:
-        """The homes of a piece that serve, in order; slow ones, as far as this node has measured, come last."""
+    def _homes(self, piece: int) -> Iterator[str]:
+        """The homes of a piece that serve, in order."""
         ring = self.ring.members if self.without_ranges else self.ring.homes(piece)
-        order = [name for name in ring if name in self._serving]
-        if self._slow is None:
-            self._slow = self._pace.slow(self.ring.members, now) - {self._me}
-        slow = [name for name in order if name in self._slow]
-        yield from (name for name in order if name not in slow)
-        yield from slow
+        return (name for name in ring if name in self._serving)
 
     def _alone(self, now: float) -> bool:
         """Whether no other home is left, so that what is missing need not be cut into pieces."""
@@ -553,7 +545,7 @@ class Plan:
             return Flight(holder, Via.HOLDER, start, stop, now, flight.own, True, flight.avoid)
         if flight.via is not Via.HOME:
             return None
-        others = [home for home in self._homes(self._piece(start), now) if home not in (flight.source, self._me)]
+        others = [home for home in self._homes(self._piece(start)) if home not in (flight.source, self._me)]
         able = [home for home in self._able(others, start, now) if self._count(home) < HOME_LANES]
         lacking = self._lacking.setdefault(self._piece(start), set())
         kept = next((home for home in able if home not in lacking), None)

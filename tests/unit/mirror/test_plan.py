@@ -559,12 +559,11 @@ def slow_pace(*slow: str, now: float = 0.0) -> Pace:
     return pace
 
 
-def test_a_slow_home_is_asked_last() -> None:
-    at = desk(pace=slow_pace("a"))
-    order = [name for name in at.plan.ring.homes(0) if name != "a"]
-    assert follow(at, "refused")[:2] == [*order[: order.index("me")], UPSTREAM][:2]
-    at = desk(("a", "b", "c"), pace=slow_pace("a"))
-    assert follow(at, "refused") == [name for name in at.plan.ring.homes(0) if name != "a"] + ["a", UPSTREAM]
+@pytest.mark.parametrize("ring", [RING, ("a", "b", "c")])
+def test_a_slow_home_keeps_its_place_until_it_declines_itself_so_that_all_nodes_ask_the_same(
+    ring: Sequence[str],
+) -> None:
+    assert follow(desk(ring, pace=slow_pace("a")), "refused") == follow(desk(ring), "refused")
 
 
 def flying_late(at: Desk, *, others_s: float, now: float) -> Flight:
