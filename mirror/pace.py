@@ -1,8 +1,8 @@
 """Pace: what members deliver. Pure: told what arrived when.
 
-`Pace` is what this node sees of the others: moving averages of rate and latency, by which a plan weighs its sources and
-slow homes are told so. `Reports` is what the others say they see of this node: a member whose uplink is slow cannot know that
-by itself, and a ring that it is part of is as slow as it is.
+`Pace` is what this node sees of the others: moving averages of rate and latency, by which a plan weighs its holders and
+slow homes are told so. `Reports` is what the others say they see of this node: a member whose uplink is slow cannot
+know that by itself, and a ring that it is part of is as slow as it is.
 """
 
 import math
