@@ -154,7 +154,7 @@ class PeerClient:
                     _refuse(peer, answer.status, answer.headers, (200,))
                     yield answer
         except PeerError as error:
-            if home and error.reason == "stalled" and await self._lives(peer):
+            if home and error.reason == "stalled" and await self.lives(peer):
                 raise PeerError("unable", f"{peer.name} has not answered within {_HEAD_S:g} s, but lives") from error
             raise
 
@@ -219,7 +219,7 @@ class PeerClient:
         now = time.monotonic()
         for transfer in list(self._transfers):
             if now - transfer.heard_at > STALL_S:
-                transfer.give_up()
+                transfer.give_up("unable", f"has sent nothing for {STALL_S:g} s, but lives")
         silent = {t.peer for t in self._transfers if now - max(t.heard_at, t.alive_at) > SILENT_S}
         if silent:
             await asyncio.gather(*(self._listen(peer) for peer in silent))
@@ -227,15 +227,15 @@ class PeerClient:
     async def _listen(self, peer: Peer) -> None:
         """Ask a peer for a sign of life; without one its silent transfers have failed."""
         asked_at = time.monotonic()
-        alive = await self._lives(peer)
+        alive = await self.lives(peer)
         for transfer in list(self._transfers):
             if transfer.peer == peer and alive:
                 transfer.alive_at = time.monotonic()
             elif transfer.peer == peer and transfer.heard_at < asked_at:
-                transfer.give_up()
+                transfer.give_up("stalled", "gave no sign of life")
 
-    async def _lives(self, peer: Peer) -> bool:
-        """Whether a peer gives a sign of life."""
+    async def lives(self, peer: Peer) -> bool:
+        """Whether a peer gives a sign of life when asked for one, within `SIGN_S`."""
         with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError):
             async with asyncio.timeout(SIGN_S), self.request("GET", peer, "/v2/") as answer:
                 await answer.read()
@@ -252,7 +252,7 @@ class _Transfer:
     def __init__(self, peer: Peer, line: Line, ask: Ask, sink: Sink) -> None:
         self.peer = peer
         self.heard_at = self.alive_at = math.inf
-        self.silent = False
+        self.given_up: PeerError | None = None
         self._line = line
         self._ask = ask
         self._sink = sink
@@ -280,9 +280,9 @@ class _Transfer:
         self.heard_at = time.monotonic()
         self._sink.put(position, part)
 
-    def give_up(self) -> None:
+    def give_up(self, reason: str, why: str) -> None:
         """End it from outside."""
-        self.silent = True
+        self.given_up = PeerError(reason, f"{self.peer.name} {why}")
         self._line.hang_up()
 
 
@@ -364,7 +364,9 @@ def _quoted(repository: Repository) -> str:
 
 def _meaning(peer: Peer, transfer: _Transfer, error: Exception) -> PeerError:
     """What it means that a transfer ended early."""
-    if transfer.silent or (isinstance(error, TimeoutError) and transfer.heard_at != transfer.alive_at):
+    if transfer.given_up is not None:
+        return transfer.given_up
+    if isinstance(error, TimeoutError) and transfer.heard_at != transfer.alive_at:
         return PeerError("stalled", f"{peer.name} gave no sign of life")
     if isinstance(error, TimeoutError):
         return PeerError("timeout", f"{peer.name} at {peer.url} cannot be reached within {CONNECT_S:g} s")

@@ -326,6 +326,7 @@ class Plan:
             now: monotonic seconds.
         """
         self._up, self._serving, self._now = up, serving, now
+        self._out = {name: until for name, until in self._out.items() if name in up or until == math.inf}
         self.stuck = RangeSet()
         if self.size is None:
             if not self._hope(0, now):
@@ -453,7 +454,7 @@ class Plan:
         lanes = 1 if self.without_ranges else UPSTREAM_LANES
         if self._upstream_tries <= 0 or self.elsewhere(start) or self._count(UPSTREAM) >= lanes:
             return None
-        if self._alone(now):
+        if self._alone():
             stop = self._end_of_gap(start, stop)
         return Flight(UPSTREAM, Via.UPSTREAM, start, stop, now, own)
 
@@ -462,11 +463,14 @@ class Plan:
         ring = self.ring.members if self.without_ranges else self.ring.homes(piece)
         return (name for name in ring if name in self._serving)
 
-    def _alone(self, now: float) -> bool:
-        """Whether no other home is left, so that what is missing need not be cut into pieces."""
-        return self.without_ranges or not any(
-            name != self._me and name in self._serving and self._out.get(name, 0.0) <= now for name in self.ring.members
-        )
+    def _alone(self) -> bool:
+        """Whether there is no other home, so that what is missing need not be cut into pieces.
+
+        A home that is down or out of reach is one: it may be back before a piece is here, and then brings the next. One
+        that declines is none.
+        """
+        others = (name for name in self.ring.members if name != self._me)
+        return self.without_ranges or not any(name in self._serving or name not in self._up for name in others)
 
     def _able(self, names: Iterable[str], start: int, now: float) -> list[str]:
         """Those of some members that may be asked for what begins at `start`."""

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SHUN_S = {"refused": 10.0, "timeout": 30.0, "stalled": 30.0, "broken": 5.0, "range": 30.0}
+_OUT_OF_REACH = ("refused", "timeout", "stalled")
+_LISTEN_S, _LISTEN_MAX_S = 0.5, 30.0
+"""A member that is out of reach is asked for a sign of life so often, and shunned no longer than the latter."""
+_SHUN_S = {"broken": 5.0, "range": 30.0}
 _SHUN_LIAR_S = 600.0
 _RECORDS_MAX = 512
 _TELL_S = 0.5
@@ -68,10 +71,11 @@ class Fetcher:
         self._viewed_at = -_VIEW_S
         self._told_at = -_TELL_S
         self._telling: dict[str, asyncio.Task[None]] = {}
+        self._listening: dict[str, asyncio.Task[None]] = {}
 
     async def close(self) -> None:
         """Give up what is under way."""
-        tasks = [*(fetch.task for fetch in self._all), *self._telling.values()]
+        tasks = [*(fetch.task for fetch in self._all), *self._telling.values(), *self._listening.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -158,10 +162,10 @@ class Fetcher:
         return [peer for peer in peers if peer.name not in shunned]
 
     def shunned(self) -> set[str]:
-        """Names of members that failed lately, or lied."""
+        """Names of members that are out of reach, failed lately, or lied."""
         now = time.monotonic()
         self._shunned = {name: until for name, until in self._shunned.items() if until > now}
-        return set(self._shunned)
+        return {*self._shunned, *self._listening}
 
     def holders(self, content: Content) -> list[Peer]:
         """Members that may hold some content."""
@@ -222,9 +226,34 @@ class Fetcher:
         """Count a failure; leave a member that is down or slow alone for a while."""
         log.info("source=%s reason=%s %s", source, error.reason, error)
         self.metrics.source_failures.labels("upstream" if source == UPSTREAM else "peer", error.reason).inc()
-        if source != UPSTREAM and error.reason in _SHUN_S:
+        if source == UPSTREAM:
+            return
+        if error.reason in _OUT_OF_REACH:
+            self._viewed_at = -_VIEW_S
+            if source not in self._listening:
+                self._listening[source] = asyncio.create_task(self._listen(source), name=f"listen for {source}")
+        elif error.reason in _SHUN_S:
             self._viewed_at = -_VIEW_S
             self._shunned[source] = max(time.monotonic() + _SHUN_S[error.reason], self._shunned.get(source, 0.0))
+
+    async def _listen(self, name: str) -> None:
+        """Shun a member that is out of reach, until it gives a sign of life or gossip says what became of it.
+
+        Where a link was down for a moment, each member behind it failed: who went on shunning them all would have
+        upstream bring what they hold.
+        """
+        try:
+            async with asyncio.timeout(_LISTEN_MAX_S):
+                while True:
+                    await asyncio.sleep(_LISTEN_S)
+                    peer = next((peer for peer in self.router.members() if peer.name == name), None)
+                    if peer is None or await self.peers.lives(peer):
+                        break
+        except TimeoutError:
+            pass  # it is tried as all others are
+        finally:
+            del self._listening[name]
+            self._viewed_at = -_VIEW_S
 
     def lied(self, source: str, content: Content) -> None:
         """Name a member that said what is not so, and shun it."""

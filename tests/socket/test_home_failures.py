@@ -95,6 +95,27 @@ def test_a_home_that_cannot_be_reached_is_passed_over(tmp_path: Path) -> None:
     run(story())
 
 
+def test_a_home_that_was_out_of_reach_is_asked_again_once_it_gives_a_sign_of_life(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, honest(LARGE)) as it:
+            (home,) = before_me(CONTENT, 1)
+            server = await it.home(home, stalls)
+            server.alive = False
+            assert await it.read(CONTENT) == LARGE
+            assert it.record.sources == {"upstream": len(LARGE)}
+            assert home in it.fetcher.shunned()
+
+            other = bytes(reversed(LARGE))
+            server.script, server.alive = honest(other), True
+            it.registry.script = honest(other)
+            await asyncio.wait(it.fetcher._listening.values())
+            assert home not in it.fetcher.shunned()
+            assert await it.read(content_of(other)) == other
+            assert it.record.sources[home] > 0
+
+    run(story())
+
+
 def test_a_home_that_waits_for_upstream_itself_is_waited_for(tmp_path: Path) -> None:
     async def story() -> None:
         async with lab(tmp_path, honest(LARGE)) as it:

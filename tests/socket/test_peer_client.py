@@ -253,10 +253,20 @@ def test_the_watch_over_transfers_goes_on_whatever_happens(
     run(story())
 
 
+def test_a_peer_that_lives_and_sends_nothing_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        monkeypatch.setattr(peers, "STALL_S", 0.3)
+        async with members() as it:
+            lives, _ = await it.member("n0", stalls)
+            assert await reason_of(asyncio.create_task(it.receive(lives))) == "unable"
+
+    run(story())
+
+
 def test_a_peer_at_an_odd_host_is_silent_and_does_not_end_the_watch_over_others() -> None:
     async def story() -> None:
         async with members() as it:
-            assert not await it.client._lives(Peer("odd", "[", 1))
+            assert not await it.client.lives(Peer("odd", "[", 1))
 
     run(story())
 

@@ -268,6 +268,29 @@ def test_who_is_not_up_is_not_asked() -> None:
     assert {flight.source for flight in at.next()} == {"a", UPSTREAM}
 
 
+def test_homes_that_are_back_bring_what_is_not_on_its_way_yet() -> None:
+    at = desk()
+    at.up = {"me"}
+    alone = at.next()
+    assert shown(alone) == [(UPSTREAM, "upstream", number) for number in range(WINDOW_MIN)]
+    assert all(flight.stop - flight.start == MEBIBYTE for flight in alone if flight.stop is not None)
+    at.up = None
+    at.land(*alone)
+    assert {flight.source for flight in at.next()} == {"a", "b", "c", UPSTREAM}
+
+
+def test_a_home_that_failed_and_was_down_meanwhile_is_asked_as_soon_as_it_is_back() -> None:
+    at = desk()
+    at.own = RangeSet(of(0))
+    (flight,) = at.next()
+    at.fail(flight, "stalled")
+    at.up = {"b", "c", "me"}
+    at.next()
+    at.up = None
+    at.own = RangeSet(of(4))
+    assert [flight.source for flight in at.next()] == [flight.source] == ["a"]
+
+
 def test_who_declines_is_no_home_but_may_be_a_holder() -> None:
     at = desk(holders=["h"])
     at.serving = {"me", "b"}
