@@ -26,10 +26,14 @@ class Host:
     Args:
         netns: the namespace's name.
         address: its IP address.
+        switch: the namespace of the bridge that it hangs on.
+        port: its port of the bridge.
     """
 
     netns: str
     address: str
+    switch: str
+    port: str
 
     def run(self, *command: str) -> str:
         """Run a tool on it, to its end; return its output, or fail with what it said."""
@@ -41,12 +45,18 @@ class Host:
         run(["tc", "-n", self.netns, "qdisc", "replace", "dev", "eth0", "root", *bucket])
 
     def cut(self) -> None:
-        """Take it off the network: from now on its packets go nowhere, and nobody is told."""
-        run(["ip", "-n", self.netns, "link", "set", "eth0", "down"])
+        """Take it off the network: from now on the bridge loses what comes from it or is for it, and nobody is told."""
+        table = f"bridge cut-{self.port}"
+        rules = [f"add rule {table} forward {way} {self.port} drop" for way in ("iifname", "oifname")]
+        chain = f"add chain {table} forward {{ type filter hook forward priority 0; }}"
+        self._on_switch("; ".join([f"add table {table}", chain, *rules]))
 
     def rejoin(self) -> None:
         """Undo `cut`."""
-        run(["ip", "-n", self.netns, "link", "set", "eth0", "up"])
+        self._on_switch(f"delete table bridge cut-{self.port}")
+
+    def _on_switch(self, commands: str) -> None:
+        run(["nft", commands], netns=self.switch)
 
     def drop(self, port: int, *others: "Host") -> None:
         """Lose what goes to a TCP and UDP port of others from now on, and what comes from or for it."""
@@ -80,8 +90,8 @@ class Network:
     def host(self, name: str) -> Host:
         """Add a host."""
         number = len(self.hosts) + 1
-        host = self.hosts[name] = Host(self._namespace(name), f"10.77.0.{number}")
         port = f"port{number}"
+        host = self.hosts[name] = Host(self._namespace(name), f"10.77.0.{number}", self._switch, port)
         peer = ["peer", "name", "eth0", "netns", host.netns]
         for switch in (
             ["link", "add", port, "type", "veth", *peer],
@@ -174,7 +184,7 @@ def _write_hosts(folder: Path) -> Path:
 @pytest.fixture
 def network() -> Iterator[Network]:
     """A network without hosts: `network.host(name)` adds one."""
-    need("ip", "tc")
+    need("ip", "tc", "nft")
     _remove_orphans()
     with ExitStack() as stack:
         yield Network(stack)
