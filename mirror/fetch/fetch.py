@@ -94,7 +94,7 @@ class Fetch:
     @property
     def elsewhere(self) -> bool:
         """Whether another member is the home of all of it, since upstream has no ranges."""
-        return self._plan.elsewhere()
+        return self._plan.sources.elsewhere()
 
     def origin(self, start: int, stop: int) -> tuple[str | None, int]:
         """Whose word the bytes from `start` on are, and up to where.
@@ -297,13 +297,13 @@ class Fetch:
                 wants = self._launch(flights)
                 lacking = self._lacks(wants)
                 if lacking and not self._plan.flights:
-                    if self._no_room is None and self._plan.add_holders(self._locate()):
+                    if self._no_room is None and self._plan.sources.add_holders(self._locate()):
                         continue
                     if not self._is_worth_waiting():
                         if self._plan.size is None:  # what failed for another member may not fail for who asks next
                             self._fetcher.ends(self)
                         break
-                self._fetcher.tell_slow(self._plan.ring.members)
+                self._fetcher.tell_slow(self._plan.sources.ring.members)
                 await self._change(lacking or bool(self._plan.flights))
             for task in self._tasks.values():
                 task.cancel()
@@ -320,7 +320,7 @@ class Fetch:
             self._plan.needless(flight, now)
             self._tasks[flight].cancel()
         if now - self._located_at > _LOOK_S:
-            self._plan.add_holders(self._locate())
+            self._plan.sources.add_holders(self._locate())
         wants = Wants(self.spool.own_wants(), self.spool.relayed_wants(), self.spool.present, self.spool.heads())
         for flight in self._plan.next(wants, self._fetcher.up(), self._fetcher.serving(), now):
             self._tasks[flight] = flights.create_task(self._fly(flight))
@@ -332,7 +332,7 @@ class Fetch:
 
     def _refusal(self) -> MirrorError:
         """What members are told that take this node for a home of what it cannot bring."""
-        if self._plan.elsewhere():
+        if self._plan.sources.elsewhere():
             return Refusal(
                 "whole", f"upstream has no ranges, and another member is the home of all {self.content.digest}"
             )
@@ -340,7 +340,7 @@ class Fetch:
 
     def _is_worth_waiting(self) -> bool:
         """Whether somebody who cannot be asked now may be asked soon."""
-        again_at = self._plan.again_at(time.monotonic())
+        again_at = self._plan.sources.again_at(time.monotonic())
         return self._no_room is None and again_at is not None and again_at - self._heard_at <= _PATIENCE_S
 
     def _lacks(self, wants: Wants) -> bool:
@@ -377,7 +377,7 @@ class Fetch:
             self._no_room = NoRoom(str(error))
             if flight in self._plan.flights:
                 self._plan.failed(flight, "disk", time.monotonic())
-            self._plan.halt()
+            self._plan.sources.halt()
         except asyncio.CancelledError:
             landing.settle()
             if flight in self._plan.flights:  # not for being needless: the fetch has ended, or all has come
@@ -407,7 +407,7 @@ class Fetch:
             kept=flight.via is Via.KEPT,
             for_others=flight.for_others,
             avoid=flight.avoid,
-            share=self._fetcher.pace.share(flight.source, self._plan.ring.members, time.monotonic()),
+            share=self._fetcher.pace.share(flight.source, self._plan.sources.ring.members, time.monotonic()),
         )
 
     async def begin(self, flight: Flight, promise: Promise) -> None:
@@ -428,8 +428,8 @@ class Fetch:
         flight.origin = promise.origin
         flight.stop = promise.stop
         if not promise.ranged:
-            self._plan.without_ranges = True
-            if self._plan.elsewhere():
+            self._plan.sources.without_ranges = True
+            if self._plan.sources.elsewhere():
                 raise SourceError("whole", f"{source} has no ranges, and another member is the home of the whole")
 
     def begin_at_once(self, flight: Flight, promise: Promise) -> bool:

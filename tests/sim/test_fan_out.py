@@ -134,7 +134,7 @@ class Cluster:
         serving = up - {other.name for other in self.nodes.values() if other.declines}
         if self.now >= node.located_at + LOCATE_S:
             node.located_at = self.now
-            plan.add_holders(other.name for other in self.living() if other.complete and other is not node)
+            plan.sources.add_holders(other.name for other in self.living() if other.complete and other is not node)
         flights = plan.next(wants, up, serving, self.now)
         self.transfers += [Transfer(node, flight, heard_at=self.now) for flight in flights]
         for transfer in [t for t in self.transfers if t.flight.source == node.name and t.flight.via is Via.HOME]:
@@ -155,8 +155,8 @@ class Cluster:
         if self.now < node.told_at + TELL_S:
             return
         node.told_at = self.now
-        for name in node.plan.ring.members:
-            share = node.pace.share(name, node.plan.ring.members, self.now)
+        for name in node.plan.sources.ring.members:
+            share = node.pace.share(name, node.plan.sources.ring.members, self.now)
             if share is not None and share < SLOW:
                 self.nodes[name].reports.heard(node.name, share, self.now)
         node.declines = node.declines or node.reports.slow(len(self.nodes) - 1, self.now)
@@ -370,7 +370,7 @@ def test_members_that_cannot_reach_upstream_get_it_through_those_that_can(
     cluster = Cluster.of(8, seed)
     for name in Random(seed).sample(sorted(cluster.nodes), cut_off):
         node = cluster.nodes[name]
-        node.plan = Plan(name, node.plan.ring, node.pace, upstream=False)
+        node.plan = Plan(name, node.plan.sources.ring, node.pace, upstream=False)
     cluster.run()
     assert cluster.brought() <= min(times, 8 - cut_off)
     assert cluster.slowest() <= times

@@ -26,7 +26,7 @@ import uvloop
 from starlette.types import ASGIApp
 from yarl import URL
 
-from mirror import peers, plan
+from mirror import peers
 from mirror.app import ClientEndpoint, PeerEndpoint
 from mirror.auth import PeerAuth
 from mirror.content import Content
@@ -38,6 +38,7 @@ from mirror.manifests import Manifests
 from mirror.metrics import Metrics
 from mirror.pace import Reports
 from mirror.peers import PeerClient
+from mirror.plan import progress
 from mirror.reference import Reference, Repository
 from mirror.registries import Registry
 from mirror.router import Peer, Seat, Standing
@@ -383,7 +384,7 @@ def steady() -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(peers, "SILENT_S", 0.1)
         patch.setattr(peers, "_LOOK_S", 0.02)
-        patch.setattr(plan, "LATE_S", math.inf)
+        patch.setattr(progress, "LATE_S", math.inf)
         yield
 
 

@@ -11,26 +11,10 @@ from hypothesis import strategies as st
 
 from mirror.homes import MEBIBYTE, Ring, piece_size
 from mirror.pace import Pace
-from mirror.plan import (
-    BUSY_S,
-    FAILED_S,
-    FULL_S,
-    HOME_LANES,
-    KEPT_TRIES,
-    LANES,
-    LATE_S,
-    UNABLE_S,
-    UPSTREAM,
-    UPSTREAM_LANES,
-    UPSTREAM_TRIES,
-    WINDOW_MAX,
-    WINDOW_MIN,
-    Flight,
-    Plan,
-    Row,
-    Via,
-    Wants,
-)
+from mirror.plan import UPSTREAM, Flight, Plan, Row, Via, Wants
+from mirror.plan.plan import HOME_LANES, KEPT_TRIES, LANES, UPSTREAM_LANES, WINDOW_MAX, WINDOW_MIN
+from mirror.plan.progress import LATE_S
+from mirror.plan.sources import BUSY_S, FAILED_S, FULL_S, UNABLE_S, UPSTREAM_TRIES
 from mirror.ranges import RangeSet
 
 SIZE = 16 * MEBIBYTE
@@ -61,7 +45,7 @@ class Desk:
     serving: Collection[str] | None = None
 
     def next(self) -> list[Flight]:
-        everybody = {*self.plan.ring.members, "h", "g", "me"}
+        everybody = {*self.plan.sources.ring.members, "h", "g", "me"}
         up = everybody if self.up is None else self.up
         serving = up if self.serving is None else self.serving
         return self.plan.next(Wants(self.own, self.relayed, self.present, self.heads), up, serving, self.now)
@@ -237,7 +221,7 @@ def test_a_holder_without_room_even_for_homes_is_left_alone_for_a_moment() -> No
     assert flight.for_others
     at.fail(flight, "busy")
     assert at.next() == []
-    assert at.plan.again_at(at.now) == pytest.approx(FULL_S)
+    assert at.plan.sources.again_at(at.now) == pytest.approx(FULL_S)
     at.now = FULL_S
     assert shown(at.next()) == [("h", "holder", 0)]
 
@@ -246,7 +230,7 @@ def test_a_holder_that_has_it_not_is_asked_no_more_and_that_is_no_failure() -> N
     at = desk(holders=["h", "g"])
     missing = next(flight for flight in at.next() if flight.source == "h")
     at.fail(missing, "missing")
-    assert {flight.source for flight in at.next()} == {"g"} or at.plan.again_at(at.now) is None
+    assert {flight.source for flight in at.next()} == {"g"} or at.plan.sources.again_at(at.now) is None
     at.now = 1000.0
     assert "h" not in {flight.source for flight in at.next()}
 
@@ -255,10 +239,10 @@ def test_members_that_turn_up_later_are_taken_in_once() -> None:
     at = desk(("me",), ["h"], upstream=False)
     for flight in at.next():
         at.fail(flight, "missing")
-    assert not at.plan.add_holders(["h"])
+    assert not at.plan.sources.add_holders(["h"])
     assert at.next() == []
-    assert at.plan.add_holders(["h", "g"])
-    assert not at.plan.add_holders(["g"])
+    assert at.plan.sources.add_holders(["h", "g"])
+    assert not at.plan.sources.add_holders(["g"])
     assert {flight.source for flight in at.next()} == {"g"}
 
 
@@ -464,7 +448,7 @@ def follow(at: Desk, reason: str) -> list[str]:
 
 def test_who_is_told_by_a_home_that_upstream_has_no_such_thing_asks_that_itself_and_sends_nobody_else() -> None:
     at = desk(("a", "b", "c", "d", "e"))
-    assert follow(at, "unknown") == [next(at.plan.ring.homes(0)), UPSTREAM]
+    assert follow(at, "unknown") == [next(at.plan.sources.ring.homes(0)), UPSTREAM]
 
 
 def test_where_upstream_has_it_all_the_same_the_other_homes_are_relied_on_again() -> None:
@@ -473,7 +457,7 @@ def test_where_upstream_has_it_all_the_same_the_other_homes_are_relied_on_again(
     (first,) = at.next()
     at.fail(first, "unknown")
     (second,) = at.next()
-    assert (first.source, second.source) == (next(at.plan.ring.homes(0)), UPSTREAM)
+    assert (first.source, second.source) == (next(at.plan.sources.ring.homes(0)), UPSTREAM)
     at.land(second)
     at.own = RangeSet(of(0), of(1))
     (third,) = at.next()
@@ -483,20 +467,20 @@ def test_where_upstream_has_it_all_the_same_the_other_homes_are_relied_on_again(
 @pytest.mark.parametrize("reason", ["refused", "stalled", "timeout", "broken", "status"])
 def test_a_home_that_fails_is_followed_by_the_next_and_all_of_them_by_upstream(reason: str) -> None:
     at = desk(("a", "b", "c", "d", "e"))
-    order = list(at.plan.ring.homes(0))
+    order = list(at.plan.sources.ring.homes(0))
     assert follow(at, reason) == [*order, UPSTREAM]
 
 
 def test_this_node_takes_its_turn_in_the_order_by_asking_upstream_itself() -> None:
     at = desk()
-    order = list(at.plan.ring.homes(0))
+    order = list(at.plan.sources.ring.homes(0))
     assert follow(at, "refused") == [*order[: order.index("me")], UPSTREAM, *order[order.index("me") + 1 :]]
 
 
 @pytest.mark.parametrize("reason", ["unable", "limited"])
 def test_after_two_homes_that_cannot_this_node_asks_upstream_itself(reason: str) -> None:
     at = desk(("a", "b", "c", "d", "e"))
-    order = list(at.plan.ring.homes(0))
+    order = list(at.plan.sources.ring.homes(0))
     assert follow(at, reason) == [*order[:2], UPSTREAM, *order[2:]], "and then the others, before it gives up"
 
 
@@ -549,7 +533,7 @@ def test_upstream_is_tried_some_times_and_any_byte_earns_it_new_ones() -> None:
         assert flight.start == 10
         at.fail(flight, "broken", final=False)
     assert at.next() == []
-    assert at.plan.again_at(at.now) is None
+    assert at.plan.sources.again_at(at.now) is None
 
 
 def test_a_final_failure_of_upstream_is_final() -> None:
@@ -561,13 +545,13 @@ def test_a_final_failure_of_upstream_is_final() -> None:
 def test_after_a_halt_nobody_is_asked() -> None:
     at = desk(holders=["h"])
     at.next()
-    at.plan.halt()
+    at.plan.sources.halt()
     at.relayed = RangeSet(of(9))
     assert at.next() == []
     at.now = 1e6
     assert at.next() == []
     assert at.plan.flights
-    assert at.plan.again_at(at.now) is None
+    assert at.plan.sources.again_at(at.now) is None
 
 
 # Slow members, and late pieces.
@@ -682,7 +666,7 @@ def test_what_upstream_is_late_with_only_a_holder_can_bring() -> None:
     late = flying_late(at, others_s=0.1, now=2.0)
     assert late.source == UPSTREAM
     assert at.next() == []
-    at.plan.add_holders(["h"])
+    at.plan.sources.add_holders(["h"])
     at.now = 3.0
     (second,) = at.next()
     assert (second.source, second.for_others) == ("h", True)
@@ -693,21 +677,21 @@ def test_what_upstream_is_late_with_only_a_holder_can_bring() -> None:
 
 def test_without_ranges_the_first_of_the_ring_is_the_home_of_all() -> None:
     at = desk(("b", "me", "a"))
-    at.plan.without_ranges = True
+    at.plan.sources.without_ranges = True
     flights = at.next()
     assert {flight.source for flight in flights} == {"b"}
     assert len(flights) <= HOME_LANES
-    assert at.plan.elsewhere()
+    assert at.plan.sources.elsewhere()
 
 
 def test_without_ranges_the_home_of_all_asks_upstream_once() -> None:
     at = desk(("me", "b", "a"))
-    at.plan.without_ranges = True
+    at.plan.sources.without_ranges = True
     (flight,) = at.next()
     assert (flight.source, flight.start, flight.stop) == (UPSTREAM, 0, SIZE)
     at.relayed = RangeSet(of(9))
     assert at.next() == []
-    assert not at.plan.elsewhere()
+    assert not at.plan.sources.elsewhere()
 
 
 def test_a_home_that_says_so_sends_this_node_to_the_home_of_all() -> None:
@@ -719,7 +703,7 @@ def test_a_home_that_says_so_sends_this_node_to_the_home_of_all() -> None:
 
 def test_without_ranges_the_next_follows_a_home_that_fails() -> None:
     at = desk(("b", "a", "me"))
-    at.plan.without_ranges = True
+    at.plan.sources.without_ranges = True
     for name in ("b", "a"):
         flights = at.next()
         assert {flight.source for flight in flights} == {name}
@@ -728,7 +712,7 @@ def test_without_ranges_the_next_follows_a_home_that_fails() -> None:
     at.serving = {"me"}
     (flight,) = at.next()
     assert (flight.source, flight.stop) == (UPSTREAM, SIZE)
-    assert not at.plan.elsewhere()
+    assert not at.plan.sources.elsewhere()
 
 
 # Again.
@@ -824,7 +808,7 @@ class World:
     def __post_init__(self) -> None:
         upstream = self.chance.random() < 0.8 or UPSTREAM in self.reliable
         self.plan = Plan("me", Ring(tuple(self.ring)), Pace(), self.holders, upstream=upstream)
-        self.plan.without_ranges = self.whole
+        self.plan.sources.without_ranges = self.whole
         self.down = {name for name in self.ring if self.chance.random() < 0.1} - {"me", *self.reliable}
         self.declining = {name for name in self.ring if self.chance.random() < 0.1} - self.reliable
         if self.chance.random() < 0.4:
@@ -843,7 +827,7 @@ class World:
                 heard_at = self.now
                 self.advance(self.chance.choice(self.plan.flights))
             else:
-                again_at = self.plan.again_at(self.now) if self.lacking() else None
+                again_at = self.plan.sources.again_at(self.now) if self.lacking() else None
                 if again_at is None or again_at - heard_at > PATIENCE_S:
                     return
                 self.now = again_at
