@@ -270,6 +270,11 @@ class Spool:
         self._failure = failure
         self._change()
 
+    @property
+    def over(self) -> bool:
+        """Whether it is complete, or never will be."""
+        return self.complete or self._failure is not None
+
     def close(self) -> None:
         """Give the file back, when the fetch has ended and nobody reads."""
         if self._memory is not None:

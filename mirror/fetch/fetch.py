@@ -4,9 +4,7 @@ import asyncio
 import logging
 import os
 import time
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..content import Ask, Content, Promise, Source
@@ -16,7 +14,7 @@ from ..manifest import MANIFEST_MAX_BYTES
 from ..plan import EARLIER, UPSTREAM, Flight, Plan, Row, Via, Wants
 from ..ranges import RangeSet
 from ..spool import Spool
-from .accusation import Pair, accused
+from .inquiry import Inquiry
 from .landing import Landing
 from .record import Outcome, Record
 from .verdict import verdict
@@ -39,14 +37,6 @@ SIZE_MAX_BYTES = 1 << 44
 _LOOK_S = 0.25
 _PATIENCE_S = 20.0
 _UPSTREAM_RETRIED = ("broken", "timeout", "stalled", "status", "whole")
-
-
-@dataclass(frozen=True, slots=True)
-class _Doubt:
-    """Bytes that are brought once more, and the sha256 of what was there before."""
-
-    row: Row
-    sent: bytes
 
 
 class Fetch:
@@ -74,9 +64,7 @@ class Fetch:
         self._sized_by = UPSTREAM
         self._disputed_by: set[str] = set()
         self._sizing = asyncio.Lock()
-        self._doubts: list[_Doubt] = []
-        self._doubting = asyncio.Lock()
-        self._liars: set[str] = set()
+        self._inquiry = Inquiry(self.spool, self._plan)
         self._heard_at = time.monotonic()
         self._changed = asyncio.Event()
         self.spool.watch(self._changed.set)
@@ -128,7 +116,7 @@ class Fetch:
         self._plan.avoid(avoided, start, stop)
         rows = [row for row in self._plan.makers(start, stop) if row.maker in avoided or row.source in avoided]
         if rows and not self.spool.complete and not self.spool.trimmed:
-            await self._doubt(rows)
+            await self._take_back(rows)
             self._changed.set()
 
     # Its own task.
@@ -178,7 +166,7 @@ class Fetch:
             self._record.failures.append(str(error))
         if self._room is not None:
             wrong = isinstance(error, SourceError) and error.reason == "wrong"
-            if self._doubts or self._disputed_by or wrong:
+            if self._inquiry.begun or self._disputed_by or wrong:
                 self._fetcher.cache.abandon(self.content.digest)
             else:
                 self._fetcher.cache.leave(self.content.digest)
@@ -190,80 +178,31 @@ class Fetch:
 
     async def _fetch(self) -> None:
         """Bring all bytes, and bring again what may be wrong, until the digest is right."""
-        rounds = [self._samples, self._of_liars, self._of_members, self._everything]
+        inquiry, rounds = self._inquiry, self._inquiry.rounds()
         digest = await self._bring_and_hash()
-        while digest != self.content.digest.hex and rounds and not self.spool.trimmed:  # what was let go tells nothing
-            rows = rounds.pop(0)()
-            if rows or self._doubts:
+        while digest != self.content.digest.hex and not self.spool.trimmed:  # what was let go tells nothing
+            rows = next(rounds, None)
+            if rows is None:
+                break
+            if rows or inquiry.begun:
                 names = ", ".join(sorted({row.maker for row in rows}))
                 log.warning(
                     "%s: wrong digest; bringing %d parts again, not from %s", self.content.digest, len(rows), names
                 )
-                await self._doubt(rows)
+                await self._take_back(rows)
                 digest = await self._bring_and_hash()
-                await self._compare()
+                await inquiry.compare()
         if digest != self.content.digest.hex:
             names = ", ".join(sorted({row.maker for row in self._plan.provenance}))
             raise SourceError("wrong", f"{self.content.digest}: what {names} sent has another digest")
-        for name in sorted(await self._compare() - {UPSTREAM, EARLIER}):
+        for name in sorted(await inquiry.compare() - {UPSTREAM, EARLIER}):
             self._record.failures.append(f"{name} sent wrong bytes")
             self._fetcher.lied(name, self.content)
 
-    # When the digest is wrong: first a piece of everybody's, then all of those who turn out wrong, then more.
-
-    def _samples(self) -> list[Row]:
-        """Of each member the first that it sent."""
-        first: dict[str, Row] = {}
-        for row in sorted(self._plan.provenance, key=lambda row: row.start):
-            if row.maker != UPSTREAM:
-                first.setdefault(row.maker, row)
-        return list(first.values())
-
-    def _of_liars(self) -> list[Row]:
-        return [row for row in self._plan.provenance if row.maker in self._liars]
-
-    def _of_members(self) -> list[Row]:
-        again = RangeSet(*((doubt.row.start, doubt.row.stop) for doubt in self._doubts))
-        return [row for row in self._plan.provenance if row.maker != UPSTREAM and not again.covers(row.start, row.stop)]
-
-    def _everything(self) -> list[Row]:
-        return list(self._plan.provenance)
-
-    async def _doubt(self, rows: list[Row]) -> None:
-        """Take bytes back, and remember what they were."""
-        async with self._doubting:
-            rows = [row for row in rows if row in self._plan.provenance]  # without what somebody else doubted meanwhile
-            sent = await self.spool.hash_ranges([(row.start, row.stop) for row in rows])
-            if self.spool.complete or self.task.done():  # meanwhile: all is right, or all is over
-                return
-            self._doubts += [_Doubt(row, before) for row, before in zip(rows, sent, strict=True)]
-            self._plan.again(rows)
-            for row in rows:
-                self.spool.doubt(row.start, row.stop)
-            if self._room is not None:
-                self._room.keep(0)
-
-    async def _compare(self) -> set[str]:
-        """See which doubts were right: name whose word was another, and let go of who has read it.
-
-        A member that passed on what another lied to it is wrong now and then, a liar most of the time: where there is
-        one of the latter, none of the former is named.
-        """
-        doubts = list(self._doubts)  # others may add to them meanwhile
-        now = await self.spool.hash_ranges([(doubt.row.start, doubt.row.stop) for doubt in doubts])
-        wrong = [doubt for doubt, after in zip(doubts, now, strict=True) if doubt.sent != after]
-        for doubt in wrong:
-            self.spool.replaced(doubt.row.start, doubt.row.stop)
-        contradictions: list[Pair] = []
-        agreements: list[Pair] = []
-        for doubt, after in zip(doubts, now, strict=True):
-            makers = {row.maker for row in self._plan.makers(doubt.row.start, doubt.row.stop)} - {doubt.row.maker}
-            pairs = agreements if doubt.sent == after else contradictions
-            pairs += [(doubt.row.maker, maker) for maker in sorted(makers)]
-        self._liars = accused(contradictions, agreements)
-        self._plan.avoid(self._liars)
-        often, compared = (Counter(doubt.row.maker for doubt in some) for some in (wrong, doubts))
-        return {name for name in often if 2 * often[name] > compared[name]} or set(often)
+    async def _take_back(self, rows: list[Row]) -> None:
+        """Have bytes brought once more; what is on disk of them is not to be resumed."""
+        if await self._inquiry.take_back(rows) and self._room is not None:
+            self._room.keep(0)
 
     # Bringing.
 
