@@ -150,6 +150,10 @@ class SourceError(MirrorError):
         self.reason = reason
 
 
+OUT_OF_REACH = ("refused", "timeout", "stalled")
+"""Reasons of `PeerError` by which a member is left alone until it gives a sign of life."""
+
+
 class PeerError(SourceError):
     """A node did not deliver.
 

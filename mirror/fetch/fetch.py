@@ -34,6 +34,9 @@ IN_MEMORY_MAX = 32
 SIZE_MAX_BYTES = 1 << 44
 """No blob is larger: who says so is mistaken."""
 
+_SHORT_MAX = 8
+"""A home sends less than it was asked for where the rest is another's word; but not so often in a row."""
+
 _LOOK_S = 0.25
 _PATIENCE_S = 20.0
 _UPSTREAM_RETRIED = ("broken", "timeout", "stalled", "status", "whole")
@@ -52,6 +55,8 @@ class Fetch:
         self.spool = Spool(content)
         self._fetcher = fetcher
         self._sources: dict[str, Source] = {}
+        self._short: dict[str, int] = {}
+        self._known = {UPSTREAM}
         holders = self._locate()
         ring = fetcher.ring(content.digest.key, without=set(holders))
         at_once = content.kind == "manifests"
@@ -261,7 +266,9 @@ class Fetch:
         if now - self._located_at > _LOOK_S:
             self._plan.sources.add_holders(self._locate())
         wants = Wants(self.spool.own_wants(), self.spool.relayed_wants(), self.spool.present, self.spool.heads())
-        for flight in self._plan.next(wants, self._fetcher.up(), self._fetcher.serving(), now):
+        up = self._fetcher.up()
+        self._known.update(up, self._plan.sources.ring.members)
+        for flight in self._plan.next(wants, up, self._fetcher.serving(), now):
             self._tasks[flight] = flights.create_task(self._fly(flight))
         if self._plan.flights:
             self._heard_at = now
@@ -279,8 +286,13 @@ class Fetch:
 
     def _is_worth_waiting(self) -> bool:
         """Whether somebody who cannot be asked now may be asked soon."""
-        again_at = self._plan.sources.again_at(time.monotonic())
-        return self._no_room is None and again_at is not None and again_at - self._heard_at <= _PATIENCE_S
+        if self._no_room is not None:
+            return False
+        now = time.monotonic()
+        if self._fetcher.awaits(self._plan.sources.holders):
+            return now - self._heard_at <= _PATIENCE_S
+        again_at = self._plan.sources.again_at(now)
+        return again_at is not None and again_at - self._heard_at <= _PATIENCE_S
 
     def _lacks(self, wants: Wants) -> bool:
         """Whether anything is to be brought that is not here."""
@@ -329,6 +341,7 @@ class Fetch:
     def _failed(self, flight: Flight, error: SourceError) -> None:
         if error.reason not in ("busy", "whole") and flight.via is not Via.KEPT:
             self._fetcher.failed(flight.source, error)
+            self._sources.pop(flight.source, None)  # it may be back at another address
             self._record.failures.append(str(error))
             self._failures.append(error)
         if flight.source == UPSTREAM and error.reason == "range" and self._plan.size is None and flight.start:
@@ -364,8 +377,7 @@ class Fetch:
                 raise SourceError(
                     "length", f"{source} says {promise.size} bytes, {self._sized_by} said {self._plan.size}"
                 )
-        flight.origin = promise.origin
-        flight.stop = promise.stop
+        self._expect(flight, promise)
         if not promise.ranged:
             self._plan.sources.without_ranges = True
             if self._plan.sources.elsewhere():
@@ -373,10 +385,23 @@ class Fetch:
 
     def begin_at_once(self, flight: Flight, promise: Promise) -> bool:
         """Do what `begin` does where the size is known and right; in any thread: reads only, but for the flight."""
-        if promise.size != self._plan.size or not promise.ranged:
+        if promise.size != self._plan.size or not promise.ranged or promise.stop != flight.stop:
             return False
-        flight.origin, flight.stop = promise.origin, promise.stop
+        self._expect(flight, promise)
         return True
+
+    def _expect(self, flight: Flight, promise: Promise) -> None:
+        """Take in what will come, and whose word it is: the source's, where that is nobody whom this node knows.
+
+        Raises:
+            SourceError: the source sends some bytes at a time.
+        """
+        short = flight.stop is not None and promise.stop < flight.stop
+        self._short[flight.source] = self._short.get(flight.source, 0) + 1 if short else 0
+        if self._short[flight.source] > _SHORT_MAX:
+            raise SourceError("range", f"{flight.source} goes on sending less than it was asked for")
+        flight.origin = promise.origin if promise.origin in self._known else None
+        flight.stop = promise.stop
 
     async def _make_room(self, size: int) -> None:
         """Have a file in the cache, with what an earlier fetch left there, or in memory where the cache has no room."""

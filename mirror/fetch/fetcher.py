@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..content import Content, Source
-from ..errors import PeerError, SourceError, UpstreamError
+from ..errors import OUT_OF_REACH, PeerError, SourceError, UpstreamError
 from ..homes import MEBIBYTE, Ring
 from ..metrics import Metrics
 from ..pace import SLOW, Pace
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_OUT_OF_REACH = ("refused", "timeout", "stalled")
 _LISTEN_S, _LISTEN_MAX_S = 0.5, 30.0
 """A member that is out of reach is asked for a sign of life so often, and shunned no longer than the latter."""
 _SHUN_S = {"broken": 5.0, "range": 30.0}
@@ -167,6 +166,10 @@ class Fetcher:
         self._shunned = {name: until for name, until in self._shunned.items() if until > now}
         return {*self._shunned, *self._listening}
 
+    def awaits(self, names: Collection[str]) -> bool:
+        """Whether one of some members is out of reach, and may give a sign of life any moment."""
+        return any(name in self._listening for name in names)
+
     def holders(self, content: Content) -> list[Peer]:
         """Members that may hold some content."""
         found = self.usable(self.router.locate(content.digest.key))
@@ -228,7 +231,7 @@ class Fetcher:
         self.metrics.source_failures.labels("upstream" if source == UPSTREAM else "peer", error.reason).inc()
         if source == UPSTREAM:
             return
-        if error.reason in _OUT_OF_REACH:
+        if error.reason in OUT_OF_REACH:
             self._viewed_at = -_VIEW_S
             if source not in self._listening:
                 self._listening[source] = asyncio.create_task(self._listen(source), name=f"listen for {source}")

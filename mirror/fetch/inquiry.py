@@ -2,10 +2,10 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ..plan import UPSTREAM, Plan, Row
+from ..plan import EARLIER, UPSTREAM, Plan, Row
 from ..ranges import RangeSet
 from ..spool import Spool
 from .accusation import Pair, accused
@@ -33,6 +33,7 @@ class Inquiry:
         self._doubts: list[_Doubt] = []
         self._doubting = asyncio.Lock()
         self._liars: set[str] = set()
+        self._from_others = False
 
     @property
     def begun(self) -> bool:
@@ -43,15 +44,19 @@ class Inquiry:
         """What to take back, as long as the digest is wrong.
 
         Of each member the first that it sent, then all of those who turned out wrong, then the rest of what members
-        sent, then everything.
+        sent, then everything; and once more everything, from upstream alone.
         """
         first: dict[str, Row] = {}
         for row in sorted(self._of_members(), key=lambda row: row.start):
             first.setdefault(row.maker, row)
         yield list(first.values())
+        self._from_others = True  # who sent it may have lied about whose word it is
         yield [row for row in self._plan.provenance if row.maker in self._liars]
         again = RangeSet(*((doubt.row.start, doubt.row.stop) for doubt in self._doubts))
         yield [row for row in self._of_members() if not again.covers(row.start, row.stop)]
+        yield list(self._plan.provenance)
+        sources = self._plan.sources
+        self._plan.avoid([*sources.holders, *sources.ring.members])
         yield list(self._plan.provenance)
 
     def _of_members(self) -> list[Row]:
@@ -65,18 +70,19 @@ class Inquiry:
             if self._spool.over:  # meanwhile
                 return False
             self._doubts += [_Doubt(row, before) for row, before in zip(rows, sent, strict=True)]
-            self._plan.again(rows)
+            self._plan.again(rows, from_others=self._from_others)
             for row in rows:
                 self._spool.doubt(row.start, row.stop)
             return True
 
     async def compare(self) -> set[str]:
-        """See which doubts were right: name whose word was another, and let go of who has read it.
+        """See which doubts were right: name who sent wrong bytes, and let go of who has read them.
 
         A member that passed on what another lied to it is wrong now and then, a liar most of the time: where there is
         one of the latter, none of the former is named.
         """
-        doubts = list(self._doubts)  # others may add to them meanwhile
+        present = self._spool.present  # what a bounded spool has let go tells nothing
+        doubts = [doubt for doubt in self._doubts if present.covers(doubt.row.start, doubt.row.stop)]
         now = await self._spool.hash_ranges([(doubt.row.start, doubt.row.stop) for doubt in doubts])
         wrong = [doubt for doubt, after in zip(doubts, now, strict=True) if doubt.sent != after]
         for doubt in wrong:
@@ -89,5 +95,20 @@ class Inquiry:
             pairs += [(doubt.row.maker, maker) for maker in sorted(makers)]
         self._liars = accused(contradictions, agreements)
         self._plan.avoid(self._liars)
-        often, compared = (Counter(doubt.row.maker for doubt in some) for some in (wrong, doubts))
+        rows = [doubt.row for doubt in wrong]
+        often, compared = (Counter(answerable(row, rows) for row in some) for some in (rows, (d.row for d in doubts)))
         return {name for name in often if 2 * often[name] > compared[name]} or set(often)
+
+
+def answerable(row: Row, wrong: Sequence[Row]) -> str:
+    """Who answers for bytes: whose word they are, says who sent them; but one member's word against another is nothing.
+
+    Args:
+        row: of the bytes.
+        wrong: the rows that turned out wrong. A maker is believed to be one that sent wrong bytes itself, or of whom
+            two others say so.
+    """
+    if row.maker in (row.source, EARLIER):
+        return row.maker
+    sources = {other.source for other in wrong if other.maker == row.maker}
+    return row.maker if row.maker in sources or len(sources) > 1 else row.source

@@ -108,12 +108,13 @@ class Plan:
         self.provenance += flight.rows()
         self._progress.ended(flight, now)
 
-    def again(self, rows: Iterable[Row]) -> None:
-        """Have bytes brought once more, without those whose word they were."""
+    def again(self, rows: Iterable[Row], *, from_others: bool = False) -> None:
+        """Have bytes brought once more, by others than whose word they were; `from_others`: than who sent them, too."""
         self.sources.try_again()
         for row in rows:
-            if row.maker not in (UPSTREAM, EARLIER):
-                self.sources.avoid(row.maker, row.start, row.stop)
+            for name in {row.maker, row.source} if from_others else {row.maker}:
+                if name not in (UPSTREAM, EARLIER):
+                    self.sources.avoid(name, row.start, row.stop)
             if row in self.provenance:
                 self.provenance.remove(row)
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Collection, Iterable, Iterator
 
+from ..errors import OUT_OF_REACH
 from ..homes import Ring
 from ..ranges import RangeSet
 from .flight import Flight, Via
@@ -59,6 +60,8 @@ class Sources:
         self._tried = set(self.holders)
         self._busy: dict[str, float] = {}
         self._out: dict[str, float] = {}
+        self._out_of_reach: set[str] = set()
+        """Of those the ones that are asked again as soon as they are back, should they be seen to be down."""
         self._unable: dict[str, float] = {}
         self._avoid: dict[str, RangeSet] = {}
         self._upstream = upstream
@@ -78,9 +81,11 @@ class Sources:
         return bool(new)
 
     def seen(self, up: Collection[str], serving: Collection[str], now: float) -> None:
-        """Learn who is up, and who of those serves as a home. Who was down and is back starts afresh."""
+        """Learn who is up, and who of those serves as a home."""
         self._up, self._serving, self._now = up, serving, now
-        self._out = {name: until for name, until in self._out.items() if name in up or until == math.inf}
+        for name in self._out_of_reach.difference(up):
+            self._out_of_reach.remove(name)
+            del self._out[name]
 
     def landed(self, flight: Flight, now: float) -> None:
         """Note that a flight has brought all it was to bring."""
@@ -106,6 +111,8 @@ class Sources:
         else:
             if reason in ("unable", "limited"):
                 self._unable[flight.source] = now + UNABLE_S
+            if reason in OUT_OF_REACH:
+                self._out_of_reach.add(flight.source)
             self._out[flight.source] = now + _OUT_S.get(reason, FAILED_S)
 
     def avoid(self, name: str, start: int, stop: int) -> None:
@@ -121,6 +128,7 @@ class Sources:
         self.holders.clear()
         self._upstream_tries = 0
         self._out.update(dict.fromkeys(self.ring.members, math.inf))
+        self._out_of_reach.clear()
 
     # Whom to ask.
 

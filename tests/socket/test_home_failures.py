@@ -11,6 +11,7 @@ from mirror.content import Content
 from mirror.digest import Digest
 from mirror.errors import BlobUnknown
 from mirror.peers import HOME_HEADER, REASON_HEADER
+from mirror.router import Peer
 from tests.socket.conftest import (
     CLOSE,
     LARGE,
@@ -112,6 +113,62 @@ def test_a_home_that_was_out_of_reach_is_asked_again_once_it_gives_a_sign_of_lif
             assert home not in it.fetcher.shunned()
             assert await it.read(content_of(other)) == other
             assert it.record.sources[home] > 0
+
+    run(story())
+
+
+def test_a_home_that_is_back_at_another_address_is_asked_there(tmp_path: Path) -> None:
+    async def story() -> None:
+        back = asyncio.Event()
+
+        async def held_back(start: int, stop: int | None) -> Sequence[Part]:
+            await back.wait()
+            return part(LARGE, start, stop)
+
+        async with lab(tmp_path, held_back) as it:
+            (home,) = before_me(CONTENT, 1)
+            await it.listeners.end(await it.home(home, honest(LARGE)))
+            reading = asyncio.create_task(it.read(CONTENT))
+            while home not in it.fetcher.shunned():
+                await asyncio.sleep(0.01)
+            it.router.homes[0] = Peer(home, "127.0.0.1", (await it.serve(honest(LARGE))).port)
+            await asyncio.wait(it.fetcher._listening.values())
+            back.set()
+            assert await reading == LARGE
+            assert it.record.sources[home] > 0
+
+    run(story())
+
+
+def test_a_lone_holder_that_is_out_of_reach_for_a_moment_is_waited_for(tmp_path: Path) -> None:
+    async def story() -> None:
+        async def first_only(start: int, stop: int | None) -> Sequence[Part]:
+            return part(LARGE, start, stop) if start == 0 else await stalls(start, stop)
+
+        async with lab(tmp_path, always(CLOSE)) as it:
+            server = await it.holder(first_only)
+            server.alive = False
+            reading = asyncio.create_task(it.read(CONTENT))
+            while not it.fetcher.shunned():
+                await asyncio.sleep(0.01)
+            server.script, server.alive = honest(LARGE), True
+            assert await reading == LARGE
+            assert it.record.sources == {"m1": len(LARGE)}
+
+    run(story())
+
+
+def test_a_home_that_sends_a_byte_at_a_time_is_given_up(tmp_path: Path) -> None:
+    async def story() -> None:
+        async def a_byte(start: int, stop: int | None) -> Sequence[Part]:
+            return part(LARGE, start, start + 1)
+
+        async with lab(tmp_path, honest(LARGE)) as it:
+            (home,) = before_me(CONTENT, 1)
+            server = await it.home(home, a_byte)
+            assert await it.read(CONTENT) == LARGE
+            assert home in it.fetcher.shunned()
+            assert len(server.asked) < 50
 
     run(story())
 

@@ -1,7 +1,7 @@
 """Members that send wrong bytes: all get what is right in the end, and the liar is named, nobody else."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from tests.socket.conftest import (
     NOT_FOUND,
     Cluster,
     Node,
+    Part,
     Serve,
     always,
     before_me,
@@ -26,6 +27,7 @@ from tests.socket.conftest import (
     honestly,
     inverted,
     lab,
+    part,
     run,
 )
 
@@ -179,6 +181,46 @@ def test_one_liar_among_several_holders_is_found_whoever_contradicts_it(tmp_path
             liar = f"m{seed + 1}"
             assert {failure for failure in it.record.failures if "wrong" in failure} == {f"{liar} sent wrong bytes"}
             assert it.fetcher.shunned() == {liar}
+
+    run(story())
+
+
+@pytest.mark.parametrize("origin", ["the other home", "a name of nobody", "upstream"])
+@pytest.mark.parametrize("lies", [2, 1000])
+def test_a_home_that_lies_about_whose_word_it_is_answers_for_that_itself(
+    tmp_path: Path, origin: str, lies: int
+) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, honest(LARGE)) as it:
+            content = content_of(LARGE)
+            liar, other = before_me(content, 2)
+            said = {ORIGIN_HEADER: {"the other home": other}.get(origin, origin.replace(" ", "-"))}
+            asked = 0
+
+            async def script(start: int, stop: int | None) -> Sequence[Part]:
+                nonlocal asked
+                asked += 1
+                return part(inverted(LARGE) if asked <= lies else LARGE, start, stop, headers=said)
+
+            await it.home(liar, script)
+            await it.home(other, honest(LARGE))
+            await it.whole(content)
+            assert it.held(content)
+            assert it.fetcher.shunned() == {liar}
+
+    run(story())
+
+
+def test_two_homes_that_lie_alike_are_both_found_by_asking_upstream_for_everything(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, honest(LARGE)) as it:
+            content = content_of(LARGE)
+            liars = before_me(content, 2)
+            for name in liars:
+                await it.home(name, honest(inverted(LARGE)))
+            await it.whole(content)
+            assert it.held(content)
+            assert it.fetcher.shunned() == set(liars)
 
     run(story())
 

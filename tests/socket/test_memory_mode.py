@@ -9,7 +9,7 @@ import pytest
 
 from mirror import spool
 from mirror.errors import SourceError
-from mirror.peers import HOME_HEADER, ORIGIN_HEADER
+from mirror.peers import AVOID_HEADER, HOME_HEADER, ORIGIN_HEADER
 from tests.socket.conftest import (
     LARGE,
     MIB,
@@ -257,6 +257,30 @@ def test_a_home_without_a_cache_gives_any_range(tmp_path: Path) -> None:
                 answer = await home.ask(f"/v2/{content.path}", peer=True, headers=asked)
                 assert (answer.status, answer.body) == (206, TWICE[start:stop])
                 assert answer.headers[ORIGIN_HEADER] == "upstream"
+
+    run(story())
+
+
+def test_bytes_that_were_let_go_shame_nobody(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with cluster(tmp_path, 1, capacity=0) as it:
+            home, holder = it.nodes[0], await it.join(capacity=1 << 30)
+            content = it.origin.has(TWICE)
+            await it.give(holder, TWICE)
+            with home.fetcher.reading(content) as followed:
+                await followed.known_size()
+                reading = followed.extents(0, len(TWICE))
+                await anext(reading)
+                fetch = home.fetcher._fetches[content.digest.hex]
+                while not fetch._plan.makers(2 * MIB, 2 * MIB + 1):
+                    await asyncio.sleep(0.01)
+                asked = {HOME_HEADER: "bring", AVOID_HEADER: holder.name, "Range": f"bytes={2 * MIB}-{3 * MIB - 1}"}
+                answer = await home.ask(f"/v2/{content.path}", peer=True, headers=asked)
+                assert answer.body == TWICE[2 * MIB : 3 * MIB]
+                assert [extent async for extent in reading]
+            await fetch.task
+            assert fetch.spool.trimmed and fetch.spool.complete
+            assert (home.fetcher.shunned(), home.lies()) == (set(), 0)
 
     run(story())
 

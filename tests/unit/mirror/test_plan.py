@@ -496,15 +496,20 @@ def test_a_home_that_was_unable_is_asked_again_later() -> None:
     assert [flight.source for flight in at.next()] == ["a"]
 
 
-def test_a_home_that_failed_is_asked_again_much_later() -> None:
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_home_that_failed_is_asked_again_much_later(gone: bool) -> None:
     at = desk()
     at.own = RangeSet(of(0))
     (flight,) = at.next()
-    at.fail(flight, "refused")
+    at.fail(flight, "broken")
+    at.up = {"b", "c", "me"} if gone else None
+    at.next()
+    at.up = None
+    at.own = RangeSet(of(4))
     at.now = FAILED_S - 1
     assert at.next()[0].source != "a"
     at.now = FAILED_S
-    at.own = RangeSet(of(4))
+    at.own = RangeSet(of(8))
     assert at.next()[0].source == "a"
 
 
