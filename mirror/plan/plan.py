@@ -142,8 +142,11 @@ class Plan:
                 self.stuck = wants.relayed
             first = self._first(wants, now)
             return [self._launch(first)] if first is not None else []
+        look = now >= self._looked_at + _LOOK_S
+        for flight in self._progress.trickling(self.flights, now) if look else ():
+            self.sources.trickles(flight.source, now)
         launched = [*self._for_others(wants, now), *self._for_own(wants, now)]
-        if now >= self._looked_at + _LOOK_S:
+        if look:
             self._looked_at = now
             self._progress.sample(self.flights, now)
             at_the_end = (wants.present | self._flying()).covers(0, self.size)
@@ -289,9 +292,10 @@ class Plan:
         return start // piece_size(self.size) if self.size is not None else 0
 
     def _flying(self, *, direct: bool = False) -> RangeSet:
-        """What is on its way; `direct`: without waiting for another node's flight."""
-        flights = (flight for flight in self.flights if flight.direct or not direct)
-        return RangeSet(*((f.position, f.stop) for f in flights if f.stop is not None))
+        """What is on its way, but for a trickle; `direct`: without waiting for another node's flight."""
+        flights = (f for f in self.flights if f.direct or not direct)
+        counted = (f for f in flights if not (f.via is Via.HOLDER and self.sources.is_given_up(f.source, f.start)))
+        return RangeSet(*((f.position, f.stop) for f in counted if f.stop is not None))
 
     def _pieces(self, gaps: RangeSet, start: int = 0) -> Iterator[tuple[int, int]]:
         """Cut what is missing from `start` on at the pieces' bounds."""

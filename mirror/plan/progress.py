@@ -14,6 +14,10 @@ LATE_S = 1.0
 """No piece is late before, nor before it has had one and a half times the time that its like take; then it is if it
 comes at a third of their rate, or at half of it when no other is left to ask for."""
 
+TRICKLE_S, TRICKLE_RATE = 10.0, 64 * 1024
+"""A holder sends what it has: one that after so many seconds has sent fewer bytes per second trickles, though it be the
+only one, so that nothing tells what its like take."""
+
 _LATE, _LATE_AT_THE_END, _GRACE = 3.0, 2.0, 1.5
 _VERY = 2.0
 """A piece that is late by so many times as much is brought by another home, though that costs its bytes once more."""
@@ -49,6 +53,14 @@ class Progress:
                 if typical is not None and (now - flight.began_at) * typical > (flight.stop - flight.start) / 2:
                     flight.sampled = True
                     self._note_pace(flight, now)
+
+    def trickling(self, flights: Sequence[Flight], now: float) -> list[Flight]:
+        """Flights from holders of which next to nothing comes."""
+        return [
+            flight
+            for flight in flights
+            if flight.via is Via.HOLDER and now - flight.began_at > TRICKLE_S and flight.rate(now) < TRICKLE_RATE
+        ]
 
     def latest(self, flights: Sequence[Flight], now: float, *, at_the_end: bool) -> tuple[Flight, bool] | None:
         """The piece that will be here last of those that are late, and whether it is very late; None if none is.

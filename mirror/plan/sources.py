@@ -27,6 +27,9 @@ FULL_S = 0.25
 FAILED_S = 30.0
 """A member that failed is asked no more for so long."""
 
+TRICKLING_S = 60.0
+"""A holder of which next to nothing comes is not asked for so long, as long as upstream can be."""
+
 _OUT_S = {
     "busy": FULL_S,
     "whole": UNABLE_S,
@@ -59,6 +62,7 @@ class Sources:
         self._me = me
         self._tried = set(self.holders)
         self._busy: dict[str, float] = {}
+        self._trickling: dict[str, float] = {}
         self._out: dict[str, float] = {}
         self._out_of_reach: set[str] = set()
         """Of those the ones that are asked again as soon as they are back, should they be seen to be down."""
@@ -115,6 +119,10 @@ class Sources:
                 self._out_of_reach.add(flight.source)
             self._out[flight.source] = now + _OUT_S.get(reason, FAILED_S)
 
+    def trickles(self, holder: str, now: float) -> None:
+        """Note that next to nothing comes from a holder."""
+        self._trickling[holder] = now + TRICKLING_S
+
     def avoid(self, name: str, start: int, stop: int) -> None:
         """Take nothing more of a range whose word is that of this member: it may be wrong."""
         self._avoid.setdefault(name, RangeSet()).add(start, stop)
@@ -138,11 +146,15 @@ class Sources:
 
     def able_holders(self, start: int) -> list[str]:
         """Holders that may be asked for what begins at `start`, busy ones too."""
-        return self.able(self.holders, start)
+        return [name for name in self.able(self.holders, start) if not self.is_given_up(name, start)]
 
     def free_holders(self, start: int) -> list[str]:
         """Those of them that did not say lately that they are busy."""
         return [name for name in self.able_holders(start) if self._busy.get(name, 0.0) <= self._now]
+
+    def is_given_up(self, holder: str, start: int) -> bool:
+        """Whether a holder trickles, and upstream may bring what begins at `start` instead."""
+        return self._trickling.get(holder, 0.0) > self._now and self.upstream(start)
 
     def homes(self, piece: int) -> Iterator[str]:
         """The homes of a piece that serve, in order."""

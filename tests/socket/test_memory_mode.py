@@ -279,7 +279,8 @@ def test_bytes_that_were_let_go_shame_nobody(tmp_path: Path) -> None:
                 assert answer.body == TWICE[2 * MIB : 3 * MIB]
                 assert [extent async for extent in reading]
             await fetch.task
-            assert fetch.spool.trimmed and fetch.spool.complete
+            assert fetch.spool.trimmed
+            assert fetch.spool.complete
             assert (home.fetcher.shunned(), home.lies()) == (set(), 0)
 
     run(story())

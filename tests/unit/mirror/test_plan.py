@@ -13,8 +13,8 @@ from mirror.homes import MEBIBYTE, Ring, piece_size
 from mirror.pace import Pace
 from mirror.plan import UPSTREAM, Flight, Plan, Row, Via, Wants
 from mirror.plan.plan import HOME_LANES, KEPT_TRIES, LANES, UPSTREAM_LANES, WINDOW_MAX, WINDOW_MIN
-from mirror.plan.progress import LATE_S
-from mirror.plan.sources import BUSY_S, FAILED_S, FULL_S, UNABLE_S, UPSTREAM_TRIES
+from mirror.plan.progress import LATE_S, TRICKLE_RATE, TRICKLE_S
+from mirror.plan.sources import BUSY_S, FAILED_S, FULL_S, TRICKLING_S, UNABLE_S, UPSTREAM_TRIES
 from mirror.ranges import RangeSet
 
 SIZE = 16 * MEBIBYTE
@@ -85,6 +85,60 @@ def desk(
 def shown(flights: Sequence[Flight]) -> list[tuple[str, str, int]]:
     """Source, way and piece of each flight."""
     return [(flight.source, flight.via.value, piece(flight)) for flight in flights]
+
+
+# A trickle.
+
+
+def test_what_trickles_from_a_lone_holder_the_homes_bring_and_it_is_left_alone_for_a_while() -> None:
+    at = desk(holders=["h"])
+    slow = at.next()
+    assert {flight.source for flight in slow} == {"h"}
+    at.now = TRICKLE_S + 1
+    for flight in slow:
+        at.arrive(flight, flight.start + 100)
+    instead = at.next()
+    assert {flight.source for flight in instead} <= {"a", "b", "c", UPSTREAM}
+    assert {flight.start for flight in instead} >= {flight.position for flight in slow}
+    at.land(*instead)
+    assert set(at.plan.superfluous(at.present)) == set(slow)
+    for flight in slow:
+        at.plan.needless(flight, at.now)
+    assert "h" not in {flight.source for flight in at.next()}
+    at.now += TRICKLING_S
+    at.land(*at.plan.flights)
+    assert "h" in {flight.source for flight in at.next()}
+
+
+def test_what_a_home_gets_in_a_trickle_it_asks_of_upstream() -> None:
+    at = desk(holders=["h"])
+    at.own, at.relayed = RangeSet(), RangeSet(of(3))
+    (slow,) = at.next()
+    at.now = TRICKLE_S + 1
+    assert [(flight.source, flight.start) for flight in at.next()] == [(UPSTREAM, slow.position)]
+
+
+@pytest.mark.parametrize("out", ["never asked", "failed"])
+def test_a_trickle_is_better_than_nothing(out: str) -> None:
+    at = desk(("me",), holders=["h"], upstream=out == "failed")
+    slow = at.next()
+    at.now = TRICKLE_S + 1
+    instead = at.next()
+    if out == "failed":
+        for flight in instead:
+            at.fail(flight, "status")
+    assert at.next() == []
+    at.land(*slow)
+    assert {flight.source for flight in at.next()} == {"h"}
+
+
+def test_a_slow_holder_that_does_not_trickle_is_not_left() -> None:
+    at = desk(holders=["h"])
+    slow = at.next()
+    at.now = TRICKLE_S + 1
+    for flight in slow:
+        at.arrive(flight, flight.start + int(at.now * TRICKLE_RATE))
+    assert at.next() == []
 
 
 # The first flight.
