@@ -19,6 +19,10 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
+SIZE_MAX_BYTES = 1 << 44
+"""No content is larger: who says so is mistaken."""
+
+
 @dataclass(frozen=True, slots=True)
 class Content:
     """A manifest or blob by its digest, with the repository under whose name a client asked for it.

@@ -22,7 +22,7 @@ from yarl import URL
 
 from . import __version__
 from .auth import PeerAuth
-from .content import HOP_HEADER, Ask, Content, Promise, Sink, is_name
+from .content import HOP_HEADER, SIZE_MAX_BYTES, Ask, Content, Promise, Sink, is_name
 from .digest import Digest
 from .errors import DigestInvalid, PeerError
 from .ranges import parse_content_range
@@ -64,7 +64,6 @@ _LOOK_S = 0.2
 _UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL)
 _HEAD_S = 10.0
 _CONNECTIONS_MAX = 512
-_SIZE_MAX = 1 << 50
 
 
 class PeerClient:
@@ -142,8 +141,8 @@ class PeerClient:
     async def tell(self, peer: Peer, share: float) -> None:
         """Tell a peer what this node finds of its pace; it does not matter whether that arrives."""
         with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError):
-            async with self.request("GET", peer, "/v2/", {SHARE_HEADER: f"{share:.3f}"}) as answer:
-                await answer.read()
+            async with self.request("GET", peer, "/v2/", {SHARE_HEADER: f"{share:.3f}"}):
+                pass
 
     @contextlib.asynccontextmanager
     async def _told(self, peer: Peer, path: str, *, home: bool) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -216,10 +215,12 @@ class PeerClient:
                 self._watched_ill = True
 
     async def _look(self) -> None:
+        """Look once; besides, drop connections that nobody needs any more."""
         now = time.monotonic()
         for transfer in list(self._transfers):
             if now - transfer.heard_at > STALL_S:
                 transfer.give_up("unable", f"has sent nothing for {STALL_S:g} s, but lives")
+        self._lines.expire()
         silent = {t.peer for t in self._transfers if now - max(t.heard_at, t.alive_at) > SILENT_S}
         if silent:
             await asyncio.gather(*(self._listen(peer) for peer in silent))
@@ -235,10 +236,9 @@ class PeerClient:
                 transfer.give_up("stalled", "gave no sign of life")
 
     async def lives(self, peer: Peer) -> bool:
-        """Whether a peer gives a sign of life when asked for one, within `SIGN_S`."""
+        """Whether a peer gives a sign of life when asked for one, within `SIGN_S`; the head of an answer is one."""
         with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError):
-            async with asyncio.timeout(SIGN_S), self.request("GET", peer, "/v2/") as answer:
-                await answer.read()
+            async with asyncio.timeout(SIGN_S), self.request("GET", peer, "/v2/"):
                 return True
         return False
 
@@ -325,7 +325,7 @@ def _check(peer: Peer, answer: Head, ask: Ask) -> Promise:
 
 def _credible(peer: Peer, size: int) -> int:
     """A size as a peer says it, if files can have it."""
-    if size > _SIZE_MAX:
+    if size > SIZE_MAX_BYTES:
         raise PeerError("range", f"{peer.name} says {size} bytes: no content has so many")
     return size
 

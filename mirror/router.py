@@ -1,7 +1,7 @@
 """What the mirror sees of discovery: who may hold a key.
 
-The contract belongs to its consumer. Gossip, a static list and the DHT of the benchmark implement it, and one suite
-(tests/contract) runs over them all. A key is 32 bytes: `Digest.key` or `Reference.key`. Nothing of SWIM crosses it.
+The contract belongs to its consumer. Gossip and a static list implement it, and one suite (tests/contract) runs over
+both. A key is 32 bytes: `Digest.key` or `Reference.key`. Nothing of SWIM crosses it.
 """
 
 from collections.abc import Collection, Sequence

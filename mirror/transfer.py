@@ -63,6 +63,15 @@ class Lines:
                 line.close()
         self._kept.clear()
 
+    def expire(self) -> None:
+        """Close connections that were kept for long, as those to members that have gone are."""
+        oldest = time.monotonic() - _KEPT_S
+        for address, kept in list(self._kept.items()):
+            while kept and kept[0][0] < oldest:
+                kept.pop(0)[1].close()
+            if not kept:
+                del self._kept[address]
+
     @contextlib.contextmanager
     def line(self, host: str, port: int) -> Iterator["Line"]:
         """A connection, an old one if there is; it is kept if its answer was read to the end."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ..content import Ask, Content, Promise, Source
+from ..content import SIZE_MAX_BYTES, Ask, Content, Promise, Source
 from ..errors import MirrorError, NoRoom, Refusal, SourceError, Unavailable
 from ..homes import MEBIBYTE, piece_size
 from ..manifest import MANIFEST_MAX_BYTES
@@ -30,9 +30,6 @@ IDLE_S = 30.0
 
 IN_MEMORY_MAX = 32
 """Fetches at once whose spools are in memory, for want of room in the cache."""
-
-SIZE_MAX_BYTES = 1 << 44
-"""No blob is larger: who says so is mistaken."""
 
 _SHORT_MAX = 8
 """A home sends less than it was asked for where the rest is another's word; but not so often in a row."""

@@ -33,6 +33,8 @@ _LISTEN_S, _LISTEN_MAX_S = 0.5, 30.0
 _SHUN_S = {"broken": 5.0, "range": 30.0}
 _SHUN_LIAR_S = 600.0
 _RECORDS_MAX = 512
+_SIZE_S = 5.0
+"""Members are asked no longer for a size: a client waits for no more than the head of an answer."""
 _TELL_S = 0.5
 _VIEW_S = 0.05
 """For so long members are not counted anew: every step of every fetch wants to know who is up."""
@@ -140,14 +142,16 @@ class Fetcher:
         asked = [(peer, False) for peer in self.holders(content)]
         if not relayed:
             asked += [(peer, True) for peer in self.homes(content.digest.key)]
-        for peer, home in asked:
-            try:
-                return await self.peers.size(peer, content, home=home)
-            except PeerError as error:
-                self.failed(peer.name, error)
-                failures.append(error)
-                if home and error.reason == "unknown":
-                    break
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SIZE_S):
+                for peer, home in asked:
+                    try:
+                        return await self.peers.size(peer, content, home=home)
+                    except PeerError as error:
+                        self.failed(peer.name, error)
+                        failures.append(error)
+                        if home and error.reason == "unknown":
+                            break
         try:
             return await self.upstream.size(content)
         except UpstreamError as error:

@@ -158,6 +158,17 @@ def test_a_lone_holder_that_is_out_of_reach_for_a_moment_is_waited_for(tmp_path:
     run(story())
 
 
+def test_members_that_do_not_answer_keep_a_size_from_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        monkeypatch.setattr("mirror.fetch.fetcher._SIZE_S", 0.1)
+        async with lab(tmp_path, honest(LARGE)) as it:
+            for _ in range(3):
+                await it.holder(stalls)
+            assert await it.fetcher.size(CONTENT) == len(LARGE)
+
+    run(story())
+
+
 def test_a_home_that_sends_a_byte_at_a_time_is_given_up(tmp_path: Path) -> None:
     async def story() -> None:
         async def a_byte(start: int, stop: int | None) -> Sequence[Part]:

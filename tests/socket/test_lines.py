@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mirror import spool
+from mirror import spool, transfer
 from mirror.errors import NoRoom
 from mirror.transfer import BadAnswer, Head, Line, Lines
 from tests.socket.conftest import CLOSE, MIB, Listeners, Part, Script, Server, content_of, honest, lab, part, run
@@ -286,3 +286,19 @@ def test_a_line_that_was_closed_is_idle_no_more() -> None:
     line = Line("127.0.0.1", 9)
     line.close()
     assert not line.idle
+
+
+def test_connections_to_members_that_have_gone_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with serving(honest(BODY)) as server, lines() as made:
+            with made.line("127.0.0.1", server.port) as line:
+                head = await made.run(line, partial(line.ask, "/v2/library/x/blobs/b", {"Host": "x"}))
+                await made.run(line, partial(line.pour, lambda _offset, _part: None, 0, head.length or 0))
+            made.expire()
+            assert line.idle
+            monkeypatch.setattr(transfer, "_KEPT_S", -1.0)
+            made.expire()
+            assert not line.idle
+            assert not made._kept
+
+    run(story())

@@ -1,6 +1,7 @@
 """What a node asks of others: which answers it believes, how long it waits, and whom it blames."""
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import AsyncIterator, Sequence
@@ -259,6 +260,31 @@ def test_a_peer_that_lives_and_sends_nothing_is_not_waited_for_for_ever(monkeypa
         async with members() as it:
             lives, _ = await it.member("n0", stalls)
             assert await reason_of(asyncio.create_task(it.receive(lives))) == "unable"
+
+    run(story())
+
+
+def test_a_sign_of_life_is_taken_from_a_head_whatever_follows_it() -> None:
+    async def story() -> None:
+        sent = 0
+
+        async def endless(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal sent
+            with contextlib.suppress(ConnectionError):
+                writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+                while sent < 64 * MIB:
+                    writer.write(b"10000\r\n" + bytes(65536) + b"\r\n")
+                    await writer.drain()
+                    sent += 65536
+            writer.close()
+
+        async with members() as it:
+            server = await asyncio.start_server(endless, "127.0.0.1")
+            async with server:
+                odd = Peer("odd", "127.0.0.1", server.sockets[0].getsockname()[1])
+                assert await it.client.lives(odd)
+                await it.client.tell(odd, 0.5)
+            assert sent < 64 * MIB
 
     run(story())
 
