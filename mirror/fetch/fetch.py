@@ -34,6 +34,7 @@ IN_MEMORY_MAX = 32
 _SHORT_MAX = 8
 """A home sends less than it was asked for where the rest is another's word; but not so often in a row."""
 
+_NAMES_MAX = 8
 _LOOK_S = 0.25
 _PATIENCE_S = 20.0
 _UPSTREAM_RETRIED = ("broken", "timeout", "stalled", "status", "whole")
@@ -44,11 +45,13 @@ class Fetch:
 
     Args:
         fetcher: knows the members and what else this node has.
-        content: what is to come.
+        content: what is to come, and the repository of which upstream is asked for it.
     """
 
     def __init__(self, fetcher: "Fetcher", content: Content) -> None:
         self.content = content
+        self._contents = [content]
+        """By all names that somebody asked for it, in the order in which upstream is asked."""
         self.spool = Spool(content)
         self._fetcher = fetcher
         self._sources: dict[str, Source] = {}
@@ -75,9 +78,28 @@ class Fetch:
         self.task.add_done_callback(lambda _: self._never_ran())
 
     @property
+    def is_left(self) -> bool:
+        """Whether it is in memory, and nobody reads it now."""
+        return self.spool.bounded and self.spool.idle.is_set()
+
+    @property
     def is_kept(self) -> bool:
         """Whether it writes to the cache."""
         return self._room is not None
+
+    def also(self, content: Content) -> None:
+        """Hear by which name somebody else asks for the same: should one repository not have it, another may."""
+        if content.kind == self.content.kind and content not in self._contents and len(self._contents) < _NAMES_MAX:
+            self._contents.append(content)
+            self._turn_to_the_next()
+
+    def _turn_to_the_next(self) -> None:
+        """Ask another repository, if there is one, when this one is out."""
+        left = self._contents[self._contents.index(self.content) + 1 :]
+        if left and self._no_room is None and self._plan.sources.upstream_is_out:
+            self.content = left[0]
+            self._plan.sources.renew()
+            self._changed.set()
 
     # For other members.
 
@@ -346,6 +368,7 @@ class Fetch:
             error = SourceError("broken", str(error))
         final = error.reason not in _UPSTREAM_RETRIED
         self._plan.failed(flight, error.reason, time.monotonic(), final=final)
+        self._turn_to_the_next()
 
     def _ask(self, flight: Flight) -> Ask:
         to_the_end = flight.stop is None or (flight.source == UPSTREAM and flight.stop == self._plan.size)
@@ -406,7 +429,7 @@ class Fetch:
         try:
             self._room = await self._fetcher.cache.begin(self.content.digest, size)
         except NoRoom as error:
-            if self._fetcher.in_memory >= IN_MEMORY_MAX:
+            if self._fetcher.in_memory >= IN_MEMORY_MAX and not await self._fetcher.make_way():
                 raise NoRoom(f"{IN_MEMORY_MAX} blobs pass through memory already, and {error}") from error
             log.info("%s passes through memory without being kept: %s", self.content.digest, error)
             self.spool.begin(_in_memory(size), size, bounded=True)

@@ -116,6 +116,7 @@ class Fetcher:
         if fetch is None or (anew and fetch.spool.trimmed):
             fetch = self._fetches[content.digest.hex] = Fetch(self, content)
             self._all.add(fetch)
+        fetch.also(content)
         if relayed and not fetch.spool.relayed:
             fetch.spool.hint = hint
         fetch.spool.join(relayed=relayed)
@@ -289,6 +290,18 @@ class Fetcher:
     def in_memory(self) -> int:
         """How many spools are in memory now."""
         return sum(fetch.spool.bounded for fetch in self._all)
+
+    async def make_way(self) -> bool:
+        """End a fetch whose spool is in memory and that nobody reads; return whether there was one.
+
+        Rather one that only other members asked for parts of: a client that lost its connection comes back.
+        """
+        left = sorted((fetch for fetch in self._all if fetch.is_left), key=lambda fetch: fetch.spool.wanted)
+        for fetch in left[:1]:
+            self.ends(fetch)
+            fetch.task.cancel()
+            await asyncio.wait([fetch.task])
+        return bool(left)
 
     def ends(self, fetch: Fetch) -> None:
         """Have who asks for its content from now on begin anew."""

@@ -131,6 +131,12 @@ class Sources:
         """Ask upstream once more, should it be out."""
         self._upstream_tries = max(self._upstream_tries, self._upstream)
 
+    def renew(self) -> None:
+        """Ask upstream, and homes what it says, from the start: it is another repository."""
+        self._upstream_tries = UPSTREAM_TRIES if self._upstream else 0
+        self.doubtful = self.nowhere = False
+        self._out = {name: until for name, until in self._out.items() if until < math.inf}
+
     def halt(self) -> None:
         """Ask nobody more."""
         self.holders.clear()
@@ -183,7 +189,12 @@ class Sources:
 
     def upstream(self, start: int) -> bool:
         """Whether upstream may be asked by this node for what begins at `start`."""
-        return self._upstream_tries > 0 and not self.elsewhere(start)
+        return not self.upstream_is_out and not self.elsewhere(start)
+
+    @property
+    def upstream_is_out(self) -> bool:
+        """Whether upstream is asked no more."""
+        return self._upstream_tries <= 0
 
     def hope(self, start: int) -> bool:
         """Whether what begins at `start` can be brought without waiting for another node's flight."""

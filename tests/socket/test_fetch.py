@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ import pytest
 
 from mirror.errors import BlobUnknown, Denied, MirrorError, SourceError, Unavailable
 from mirror.fetch import fetch
+from mirror.reference import Repository
+from mirror.registries import Registry
 from mirror.router import Peer
+from mirror.upstream import Upstream
 from tests.socket.conftest import (
     CLOSE,
     LARGE,
@@ -286,6 +290,36 @@ def test_when_everybody_fails_the_client_learns_why(
             with pytest.raises(refusal):
                 await it.read(content_of(LARGE, repository))
             assert it.leftovers() == []
+
+    run(story())
+
+
+@pytest.mark.parametrize("failing", [NOT_FOUND, CLOSE], ids=["has it not", "is down"])
+def test_what_one_registry_fails_to_send_another_that_is_asked_for_the_same_sends(
+    tmp_path: Path, failing: Part
+) -> None:
+    async def story() -> None:
+        joined = asyncio.Event()
+
+        async def fails(start: int, stop: int | None) -> Sequence[Part]:
+            await joined.wait()
+            return [failing]
+
+        async with lab(tmp_path, honest(SMALL)) as it:
+            other = await it.serve(fails)
+            registries = [("docker.io", it.registry), ("other.example", other)]
+            it.fetcher.upstream = Upstream([Registry(name, f"http://127.0.0.1:{at.port}") for name, at in registries])
+            await it.fetcher.upstream.start()
+            good = content_of(SMALL)
+            first = asyncio.create_task(it.read(replace(good, repository=Repository.parse("other.example/x"))))
+            while not other.asked:
+                await asyncio.sleep(0.01)
+            second = asyncio.create_task(it.read(good))
+            while len(it.fetcher._fetches[good.digest.hex]._contents) < 2:
+                await asyncio.sleep(0.01)
+            joined.set()
+            assert (await first, await second) == (SMALL, SMALL)
+            await it.fetcher.upstream.close()
 
     run(story())
 

@@ -261,6 +261,22 @@ def test_a_home_without_a_cache_gives_any_range(tmp_path: Path) -> None:
     run(story())
 
 
+def test_what_passed_for_others_makes_way_for_a_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        monkeypatch.setattr("mirror.fetch.fetch.IN_MEMORY_MAX", 2)
+        async with cluster(tmp_path, 1, capacity=0) as it:
+            (home,) = it.nodes
+            blobs = [LARGE[:-1] + bytes([number]) for number in range(3)]
+            contents = [it.origin.has(blob) for blob in blobs]
+            asked = {HOME_HEADER: "bring", "Range": f"bytes=0-{MIB - 1}"}
+            for content in contents[:2]:
+                assert (await home.ask(f"/v2/{content.path}", peer=True, headers=asked)).status == 206
+            assert home.fetcher.in_memory == 2
+            assert (await home.get(contents[2])).body == blobs[2]
+
+    run(story())
+
+
 def test_bytes_that_were_let_go_shame_nobody(tmp_path: Path) -> None:
     async def story() -> None:
         async with cluster(tmp_path, 1, capacity=0) as it:
