@@ -253,7 +253,9 @@ class Plan:
         """
         assert flight.stop is not None
         start, stop = flight.position, flight.stop
-        holders = [name for name in self.sources.able_holders(start) if name != flight.source]
+        busy_too = flight.via is not Via.HOME  # for a home has its bytes from a busy holder, whose link is full already
+        holders = self.sources.able_holders(start) if busy_too else self.sources.free_holders(start)
+        holders = [name for name in holders if name != flight.source]
         if (holder := self._least_loaded(holders, HOME_LANES)) is not None:
             return Flight(holder, Via.HOLDER, start, stop, now, flight.own, for_others=True, avoid=flight.avoid)
         if flight.via is not Via.HOME:

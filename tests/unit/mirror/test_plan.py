@@ -654,6 +654,16 @@ def test_a_late_piece_is_asked_of_one_source_more_which_may_have_it_already() ->
         assert at.next() == []
 
 
+def test_a_late_piece_is_not_asked_of_the_busy_holder_from_whom_its_home_has_it() -> None:
+    at = desk(holders=["h"])
+    for flight in at.next():
+        at.fail(flight, "busy")
+    late = flying_late(at, others_s=0.2, now=LATE_S)
+    assert late.via is Via.HOME
+    (second,) = at.next()
+    assert (second.via, second.start) == (Via.KEPT, late.start)
+
+
 def test_where_others_lack_a_late_piece_too_another_home_is_to_bring_it() -> None:
     at = desk()
     flying_late(at, others_s=0.2, now=LATE_S)
