@@ -17,21 +17,21 @@ from starlette.types import ASGIApp
 
 from .app import ClientEndpoint, KeysEndpoint, PeerEndpoint, StatusEndpoint, client_app
 from .app.keys import keeps_keys
-from .auth import PeerAuth
+from .app.zerocopy import ZeroCopyProtocol
+from .cluster.throughput import Reports
 from .config import Address, AgentConfig
 from .errors import ConfigError
 from .fetch import Fetcher
-from .holdings import Holdings
-from .manifests import Manifests
+from .images.holdings import Holdings
+from .images.manifests import Manifests
+from .images.tags import Tags
 from .metrics import Metrics
-from .pace import Reports
-from .peers import PeerClient
 from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id
+from .sources.peers.auth import PeerAuth
+from .sources.peers.client import PeerClient
+from .sources.upstream import Upstream
 from .stores import Store
-from .stores.cache import CacheStore
-from .tags import Tags
-from .upstream import Upstream
-from .zerocopy import ZeroCopyProtocol
+from .stores.cache.store import CacheStore
 
 log = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .content import is_name
 from .errors import ConfigError
-from .plan import UPSTREAM
-from .registries import Registry
+from .fetch.plan import UPSTREAM
+from .oci.content import is_name
+from .sources.upstream.registries import Registry
 
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([KMGT]i?B?|B)?", re.IGNORECASE)
 _UNITS = {"": 1, "B": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12} | {

@@ -14,11 +14,11 @@ from typing import TypeVar
 
 from starlette.types import Message, Receive, Scope, Send
 
-from ..digest import Digest
 from ..errors import MirrorError
-from ..pagecache import read
-from ..ranges import content_range
-from ..zerocopy import EXTENSION, ClientGone
+from ..fileio import read
+from ..oci.digest import Digest
+from ..oci.ranges import content_range
+from .zerocopy import EXTENSION, ClientGone
 
 log = logging.getLogger(__name__)
 

@@ -9,18 +9,18 @@ import logging
 
 from starlette.types import Receive, Scope, Send
 
-from ..content import Content
-from ..digest import Digest
 from ..errors import BlobUnknown, ManifestUnknown, MirrorError, OciError, Unavailable
 from ..fetch import Fetcher
-from ..holdings import Holdings
-from ..manifests import Manifests
+from ..images.holdings import Holdings
+from ..images.manifests import Manifests
+from ..images.tags import Tags
 from ..metrics import Metrics
-from ..reference import Reference
-from ..tags import Tags
-from .answers import OCTETS, Body, send_blob, send_content, send_empty, send_error, send_json, warning
+from ..oci.content import Content
+from ..oci.digest import Digest
+from ..oci.reference import Reference
 from .blob import Headers, blob_headers
 from .request import Asked, header, hopped, parse
+from .responses import OCTETS, Body, send_blob, send_content, send_empty, send_error, send_json, warning
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ..auth import AUTH_HEADER, PeerAuth
+from ..sources.peers.auth import AUTH_HEADER, PeerAuth
 from .request import target
 
 _BODY_MAX_BYTES: Final = 4096

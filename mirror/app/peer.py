@@ -11,9 +11,8 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterator
 from starlette.datastructures import Headers as RequestHeaders
 from starlette.types import Receive, Scope, Send
 
-from ..auth import PeerAuth
-from ..content import Content, is_name
-from ..digest import Digest
+from ..cluster.homes import MEBIBYTE
+from ..cluster.throughput import Reports
 from ..errors import (
     BlobUnknown,
     ManifestUnknown,
@@ -26,12 +25,15 @@ from ..errors import (
     UpstreamUnknown,
 )
 from ..fetch import Fetch, Fetcher
-from ..holdings import Holdings
-from ..homes import MEBIBYTE
-from ..manifests import Manifests
+from ..images.holdings import Holdings
+from ..images.manifests import Manifests
+from ..images.tags import Tags
 from ..metrics import Metrics
-from ..pace import Reports
-from ..peers import (
+from ..oci.content import Content, is_name
+from ..oci.digest import Digest
+from ..oci.reference import Reference
+from ..sources.peers.auth import PeerAuth
+from ..sources.peers.client import (
     AVOID_HEADER,
     HOME_HEADER,
     NODE_HEADER,
@@ -40,11 +42,11 @@ from ..peers import (
     TAG_AGE_HEADER,
     TAG_AUTHORITY_HEADER,
 )
-from ..reference import Reference
 from ..stores import Held, Tag
-from ..tags import Tags
 from .admission import Admission
-from .answers import (
+from .blob import BlobResponse, Headers, blob_headers
+from .request import Asked, parse, target
+from .responses import (
     API_VERSION,
     OCTETS,
     Body,
@@ -55,8 +57,6 @@ from .answers import (
     send_error,
     send_json,
 )
-from .blob import BlobResponse, Headers, blob_headers
-from .request import Asked, parse, target
 
 _AVOIDED_MAX = 16
 _ANY_SIZE = 1 << 62

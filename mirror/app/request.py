@@ -9,10 +9,10 @@ from urllib.parse import parse_qsl
 
 from starlette.types import Scope
 
-from ..content import HOP_HEADER, Content
-from ..digest import Digest
 from ..errors import NameInvalid, NotFound, Unsupported
-from ..reference import Reference, Repository
+from ..oci.content import HOP_HEADER, Content
+from ..oci.digest import Digest
+from ..oci.reference import Reference, Repository
 
 _HOP = HOP_HEADER.lower().encode()
 

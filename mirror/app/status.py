@@ -11,15 +11,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from ..content import Content
-from ..digest import Digest
 from ..errors import DigestInvalid, NameInvalid, PeerError
 from ..fetch import Fetcher, Record
-from ..holdings import Holdings
+from ..images.holdings import Holdings
+from ..images.tags import Tags
 from ..metrics import Metrics
-from ..reference import Reference, Repository, parse_image
-from ..router import Peer
-from ..tags import Tags
+from ..oci.content import Content
+from ..oci.digest import Digest
+from ..oci.reference import Reference, Repository, parse_image
+from ..routers import Peer
 
 if TYPE_CHECKING:
     from ..stores import Tag

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from ..digest import Digest
-from ..manifest import OCI_MANIFEST
+from ..oci.digest import Digest
+from ..oci.manifest import OCI_MANIFEST
 
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
 _CONFIG = "application/vnd.oci.image.config.v1+json"

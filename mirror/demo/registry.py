@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from ..ranges import content_range, parse_range
+from ..oci.ranges import content_range, parse_range
 from .image import Blob, Image
 
 GET, HEAD = "GET", "HEAD"

@@ -7,20 +7,20 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ..content import SIZE_MAX_BYTES, Ask, Content, Promise, Source
+from ..cluster.homes import MEBIBYTE, piece_size
 from ..errors import MirrorError, NoRoom, Refusal, SourceError, Unavailable
-from ..homes import MEBIBYTE, piece_size
-from ..manifest import MANIFEST_MAX_BYTES
-from ..plan import EARLIER, UPSTREAM, Flight, Plan, Row, Via, Wants
-from ..ranges import RangeSet
-from ..spool import Spool
+from ..oci.content import SIZE_MAX_BYTES, Ask, Content, Promise, Source
+from ..oci.manifest import MANIFEST_MAX_BYTES
+from ..oci.ranges import RangeSet
 from .inquiry import Inquiry
 from .landing import Landing
+from .plan import EARLIER, UPSTREAM, Flight, Plan, Row, Via, Wants
 from .record import Outcome, Record
+from .spool.spool import Spool
 from .verdict import verdict
 
 if TYPE_CHECKING:
-    from ..stores.cache import Room
+    from ..stores.cache.store import Room
     from .fetcher import Fetcher
 
 log = logging.getLogger(__name__)

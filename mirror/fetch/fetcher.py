@@ -9,18 +9,18 @@ from collections.abc import Collection, Iterator, Sequence, Set
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..content import Content, Source
+from ..cluster.homes import MEBIBYTE, Ring
+from ..cluster.throughput import SLOW, Pace
 from ..errors import OUT_OF_REACH, PeerError, SourceError, UpstreamError
-from ..homes import MEBIBYTE, Ring
 from ..metrics import Metrics
-from ..pace import SLOW, Pace
-from ..peers import PeerClient
-from ..plan import UPSTREAM
-from ..router import Peer, Router
-from ..spool import Spool
-from ..stores.cache import CacheStore
-from ..upstream import Upstream
+from ..oci.content import Content, Source
+from ..routers import Peer, Router
+from ..sources.peers.client import PeerClient
+from ..sources.upstream import Upstream
+from ..stores.cache.store import CacheStore
 from .fetch import Fetch
+from .plan import UPSTREAM
+from .spool.spool import Spool
 from .verdict import verdict
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ..plan import EARLIER, UPSTREAM, Plan, Row
-from ..ranges import RangeSet
-from ..spool import Spool
+from ..oci.ranges import RangeSet
 from .accusation import Pair, accused
+from .plan import EARLIER, UPSTREAM, Plan, Row
+from .spool.spool import Spool
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from ..content import Promise
-from ..plan import Flight
+from ..oci.content import Promise
+from .plan import Flight
 
 if TYPE_CHECKING:
     from .fetch import Fetch

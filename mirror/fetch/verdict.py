@@ -1,6 +1,5 @@
 """What a client is told when nobody delivered."""
 
-from ..content import Content
 from ..errors import (
     BlobUnknown,
     Denied,
@@ -13,6 +12,7 @@ from ..errors import (
     UpstreamRefused,
     UpstreamUnknown,
 )
+from ..oci.content import Content
 
 
 def verdict(content: Content, failures: list[SourceError]) -> MirrorError:

@@ -1,1 +1,107 @@
-"""Ways to find peers, behind the `Router` contract."""
+"""What the mirror sees of discovery: who may hold a key.
+
+The contract belongs to its consumer. Gossip and a static list implement it, and one suite (tests/contract) runs over
+both. A key is 32 bytes: `Digest.key` or `Reference.key`. Nothing of SWIM crosses it.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Another node, as a source of content.
+
+    Args:
+        name: unique in the cluster.
+        host: IP address of its peer endpoint.
+        port: TCP port of its peer endpoint.
+    """
+
+    name: str
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """The base of its peer endpoint, without a trailing slash."""
+        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A member as people see it on the status endpoint; no decision rests on it.
+
+    Args:
+        peer: who.
+        state: alive, suspect, dead or left.
+        keys: how many keys it says that it holds.
+        itself: whether it is this node.
+        rtt_s: how long a packet takes there and back, s, where that is known.
+        flapping: whether it died and came back so often that lookups leave it out for now.
+        home: whether it serves as a home: yes, new (it has not been up for long), or no.
+    """
+
+    peer: Peer
+    state: str
+    keys: int
+    itself: bool
+    rtt_s: float | None = None
+    flapping: bool = False
+    home: Literal["yes", "new", "no"] = "yes"
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A member's place among the homes.
+
+    Args:
+        peer: who.
+        home: whether it has a place on rings that are made now.
+        declines: whether it says itself that it does not serve as a home: it is not asked on older rings either.
+    """
+
+    peer: Peer
+    home: bool
+    declines: bool = False
+
+
+class Router(Protocol):
+    """Finds members that may hold a key, and tells them what this node holds."""
+
+    def ready(self) -> bool:
+        """Whether lookups give what the cluster knows; a lone node is ready at once."""
+        ...
+
+    def locate(self, key: bytes) -> Sequence[Peer]:
+        """Members that may hold the key, best first, without this node. Local memory: no packet, no waiting.
+
+        A peer listed here may not have it after all (a false positive costs one fast 404), one that is not listed
+        may have got it in the last moment.
+        """
+        ...
+
+    def advertise(self, keys: Collection[bytes]) -> None:
+        """Record that this node can serve these keys now; the others learn of it within a moment."""
+        ...
+
+    def withdraw(self, keys: Collection[bytes]) -> None:
+        """Record that this node no longer serves these keys."""
+        ...
+
+    def members(self) -> Sequence[Peer]:
+        """All other nodes that are believed to be up."""
+        ...
+
+    def seats(self) -> Sequence[Seat]:
+        """This node, all members that are believed to be up, and those that failed lately, which keep their places."""
+        ...
+
+    def volunteer(self, willing: bool) -> None:
+        """Say whether this node serves as a home; the others learn of it within a moment."""
+        ...
+
+    def standings(self) -> Sequence[Standing]:
+        """Everybody known, this node and the dead ones included, for people to look at."""
+        ...

@@ -6,7 +6,7 @@ Nothing is known of who has what, so every peer may have everything; a wrong gue
 import random
 from collections.abc import Collection, Sequence
 
-from ..router import Peer, Seat, Standing
+from . import Peer, Seat, Standing
 
 
 class StaticRouter:

@@ -24,10 +24,10 @@ import msgspec
 import gossip
 from gossip import Gossip, Listen, Member, State
 
-from ..content import is_name
 from ..errors import ConfigError
-from ..plan import UPSTREAM
-from ..router import Peer, Seat, Standing
+from ..fetch.plan import UPSTREAM
+from ..oci.content import is_name
+from . import Peer, Seat, Standing
 
 key_id = gossip.key_id
 KeyRefusal = gossip.GossipError

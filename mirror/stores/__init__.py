@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
-from ..digest import Digest
-from ..reference import Reference
+from ..oci.digest import Digest
+from ..oci.reference import Reference
 
 
 @dataclass(slots=True)

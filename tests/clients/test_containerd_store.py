@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import uvloop
 
-from mirror.digest import Digest
-from mirror.reference import Reference
+from mirror.oci.digest import Digest
+from mirror.oci.reference import Reference
 from mirror.stores.containerd import ContainerdStore
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from mirror.homes import piece_size
+from mirror.cluster.homes import piece_size
 from tests.clients.conftest import Agent, Image, Registry, wait_until
 from tests.clients.faulty import FaultyUpstream
 from tests.clients.pulling import Client, PullError, at_once

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from mirror.auth import PeerAuth
+from mirror.sources.peers.auth import PeerAuth
 from tests.clients.conftest import WAIT_S, Agent, skvaller
 
 KEY, OTHER_KEY = bytes(range(32)), bytes(range(32, 64))

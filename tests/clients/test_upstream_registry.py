@@ -17,13 +17,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from mirror.content import Content
-from mirror.digest import Digest
 from mirror.errors import UpstreamError, UpstreamUnknown
-from mirror.manifest import OCI_MANIFEST
-from mirror.reference import Reference, Repository
-from mirror.registries import Registry
-from mirror.upstream import Resolved, Upstream
+from mirror.oci.content import Content
+from mirror.oci.digest import Digest
+from mirror.oci.manifest import OCI_MANIFEST
+from mirror.oci.reference import Reference, Repository
+from mirror.sources.upstream import Resolved, Upstream
+from mirror.sources.upstream.registries import Registry
 
 pytestmark = pytest.mark.clients
 

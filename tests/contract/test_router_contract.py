@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 
 from gossip import Gossip, local
-from mirror.router import Peer, Router, Seat
+from mirror.routers import Peer, Router, Seat
 from mirror.routers.static import StaticRouter
 from mirror.routers.swim import SwimRouter
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from mirror.digest import Digest
-from mirror.reference import Reference
+from mirror.oci.digest import Digest
+from mirror.oci.reference import Reference
 from mirror.stores import Store, Tag
-from mirror.stores.cache import CacheStore
+from mirror.stores.cache.store import CacheStore
 from mirror.stores.containerd import ContainerdStore
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from random import Random
 import pytest
 
 from mirror.app.admission import Admission
-from mirror.homes import MEBIBYTE, Ring
-from mirror.pace import SLOW, Pace, Reports
-from mirror.plan import UPSTREAM, Flight, Plan, Via, Wants
-from mirror.ranges import RangeSet
+from mirror.cluster.homes import MEBIBYTE, Ring
+from mirror.cluster.throughput import SLOW, Pace, Reports
+from mirror.fetch.plan import UPSTREAM, Flight, Plan, Via, Wants
+from mirror.oci.ranges import RangeSet
 
 SIZE = 96 * MEBIBYTE
 LINK = 12 * MEBIBYTE

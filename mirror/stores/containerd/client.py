@@ -17,16 +17,7 @@ from urllib.parse import quote
 import grpc
 import grpc.aio
 
-from .messages import (
-    Blob,
-    Event,
-    Image,
-    decode_blobs,
-    decode_event,
-    decode_images,
-    decode_plugins,
-    encode_request,
-)
+from .messages import Blob, Event, Image, decode_blobs, decode_event, decode_images, decode_plugins, encode_request
 
 CALL_TIMEOUT_S: Final = 20.0
 ANSWER_MAX_BYTES: Final = 16 * 1024 * 1024

@@ -20,13 +20,13 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Final
 
-from ...digest import Digest
 from ...errors import ConfigError, DigestInvalid
-from ...reference import Reference
+from ...oci.digest import Digest
+from ...oci.reference import Reference
 from .. import Held, Listener, Tag
 from .client import Client, ContainerdError
 from .folder import ContentFolder
-from .rhythm import Rhythm
+from .relist import Rhythm
 from .tags import tags_of
 
 log = logging.getLogger(__name__)

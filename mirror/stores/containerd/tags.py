@@ -10,9 +10,9 @@ to a manifest that perhaps nobody has, in place of a plain "not found".
 
 from collections.abc import Container, Iterable
 
-from ...digest import Digest
 from ...errors import DigestInvalid, NameInvalid
-from ...reference import Reference
+from ...oci.digest import Digest
+from ...oci.reference import Reference
 from .. import Tag
 from .messages import Image
 

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mirror.homes import piece_size
-from mirror.plan.plan import LANES
+from mirror.cluster.homes import piece_size
+from mirror.fetch.plan.plan import LANES
 from tests.clients.conftest import Image, Registry
 from tests.clients.netns.conftest import Node
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mirror.config import SETTINGS, Address, AgentConfig, load, parse_address, parse_bind, parse_seed, parse_size
 from mirror.errors import ConfigError
-from mirror.registries import Registry
+from mirror.sources.upstream.registries import Registry
 
 NOTHING: dict[str, str] = {}
 

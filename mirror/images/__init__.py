@@ -1,0 +1,1 @@
+"""What images mean: tags, manifests, and what of them this node holds."""

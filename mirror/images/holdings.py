@@ -1,0 +1,71 @@
+"""The holdings: what this node can serve, over all its stores, told to the router."""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+
+from ..oci.digest import Digest
+from ..oci.reference import Reference
+from ..routers import Router
+from ..stores import Held, Store, Tag
+
+
+class Holdings:
+    """All stores of a node as one. Content that several of them have is advertised until the last one drops it.
+
+    Args:
+        stores: first asked first.
+        router: is told of every change.
+    """
+
+    def __init__(self, stores: Sequence[Store], router: Router) -> None:
+        self._stores = stores
+        self._router = router
+        self._count: Counter[bytes] = Counter()
+
+    async def start(self) -> None:
+        """Start all stores and advertise what they hold."""
+        for store in self._stores:
+            await store.start(self)
+
+    async def close(self) -> None:
+        """Stop all stores."""
+        for store in self._stores:
+            await store.close()
+
+    def __len__(self) -> int:
+        return len(self._count)
+
+    def open(self, digest: Digest) -> Held | None:
+        """Open content that any store holds, or return None.
+
+        What several hold is read in the last of them, the runtime's: a use of the cache's copy would keep that longer.
+        """
+        for store in self._stores if self._count[digest.key] < 2 else reversed(self._stores):
+            held = store.open(digest)
+            if held is not None:
+                return held
+        return None
+
+    def tags(self, reference: Reference) -> list[Tag]:
+        """What each store knows of a tag."""
+        return [tag for store in self._stores if (tag := store.tag(reference)) is not None]
+
+    def appeared(self, keys: Collection[bytes]) -> None:
+        """A store can serve these keys from now on (`Listener`)."""
+        new = [key for key in keys if not self._count[key]]
+        self._count.update(keys)
+        twice = [key for key in keys if self._count[key] > 1]
+        if twice:
+            for store in self._stores:
+                store.spare(twice)
+        if new:
+            self._router.advertise(new)
+
+    def vanished(self, keys: Collection[bytes]) -> None:
+        """A store no longer serves these keys (`Listener`)."""
+        self._count.subtract(keys)
+        gone = [key for key in keys if self._count[key] <= 0]
+        for key in gone:
+            del self._count[key]
+        if gone:
+            self._router.withdraw(gone)

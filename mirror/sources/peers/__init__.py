@@ -1,0 +1,1 @@
+"""Other members as sources."""

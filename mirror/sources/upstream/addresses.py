@@ -1,0 +1,75 @@
+"""Which addresses may be connected to: public ones, and those that the operator named.
+
+A registry decides where its redirects and its token service lead, and whoever owns a name decides which addresses it
+has. Without a check, either could make an agent fetch from inside the operator's network. Names are checked where they
+are resolved for a connection, so that there is no second lookup whose answer could differ (DNS rebinding).
+
+Sources: IANA special-purpose address registries (RFC 6890), through `ipaddress`; RFC 6052 (NAT64); RFC 3056 (6to4).
+"""
+
+import ipaddress
+import socket
+from collections.abc import Iterable
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from ...errors import UpstreamRefused
+
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+def is_public(address: str) -> bool:
+    """Tell whether a literal IPv4 or IPv6 address belongs to the public internet.
+
+    An IPv6 address that stands for an IPv4 one (mapped, NAT64, 6to4) is judged by that one.
+    """
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv4Address):
+        return ip.is_global and not ip.is_multicast
+    inner = ip.ipv4_mapped or ip.sixtofour
+    if ip in _NAT64:
+        inner = ipaddress.IPv4Address(ip.packed[-4:])
+    if inner is not None:
+        return is_public(str(inner))
+    return ip in _GLOBAL_UNICAST and ip.is_global
+
+
+class AddressGuard(AbstractResolver):
+    """Resolves names for connections, and refuses those that lead to an address that may not be contacted.
+
+    Args:
+        resolver: does the lookups.
+        named: host and port of every URL that the operator named; these may be anywhere.
+    """
+
+    def __init__(self, resolver: AbstractResolver, named: Iterable[tuple[str, int]]) -> None:
+        self._resolver = resolver
+        self._named = frozenset(named)
+
+    def check(self, host: str, port: int) -> None:
+        """Refuse a host that is a literal address and neither public nor named; names pass, for `resolve` to judge."""
+        try:
+            self._judge(host, port, host)
+        except ValueError:
+            return
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """Look a name up; raise UpstreamRefused if any of its addresses is neither public nor named."""
+        results = await self._resolver.resolve(host, port, family)
+        for result in results:
+            self._judge(host, port, result["host"])
+        return results
+
+    def _judge(self, host: str, port: int, address: str) -> None:
+        if is_public(address) or (host, port) in self._named:
+            return
+        authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        where = authority if address == host else f"{authority}, which has the address {address}"
+        raise UpstreamRefused(f"{where}: not a public address, and no --upstream URL has that host and port")
+
+    async def close(self) -> None:
+        """Close the resolver that does the lookups."""
+        await self._resolver.close()

@@ -1,0 +1,160 @@
+"""What a registry wants to see before it answers: its challenges, the request for a token, and the token.
+
+No input or output happens here. All text comes from outside and is held to the grammar; what does not fit becomes an
+UpstreamError that says what was wrong, with the reason `auth`.
+
+Sources: RFC 9110 section 11.6.1 (WWW-Authenticate); distribution, "Token Authentication Specification".
+"""
+
+import base64
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from yarl import URL
+
+from ...errors import UpstreamError
+from .registries import Registry
+
+EXPIRES_IN_MIN_S = 60.0
+"""What a token without `expires_in` is good for, and the least that the specification lets a server say."""
+EXPIRES_IN_MAX_S = 3600.0
+"""No token is believed to last longer: a lost permission shows within the hour."""
+
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_SCHEME = re.compile(rf"({_TOKEN})(?:[ \t]+[A-Za-z0-9._~+/-]+=*[ \t]*(?=,|$)|(?=[ \t,])|$)")
+_PARAMETER = re.compile(rf'({_TOKEN})[ \t]*=[ \t]*(?:({_TOKEN})|"((?:[^"\\]|\\.)*)")[ \t]*(?=,|$)')
+_VALUE = re.compile(r"[!-~]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """The registry wants a token from the service at `realm`, for the service and scope named, if any."""
+
+    realm: str
+    service: str | None
+    scope: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Basic:
+    """The registry wants a user and password themselves."""
+
+
+Challenge = Bearer | Basic
+
+
+def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
+    """Read the WWW-Authenticate headers of a 401; there may be several, with several challenges each.
+
+    Returns:
+        The challenges of the two known schemes, in the registry's order.
+
+    Raises:
+        UpstreamError: a header is not in the grammar, or a Bearer challenge has no realm.
+    """
+    return [
+        challenge
+        for header in headers
+        for scheme, parameters in _split(header)
+        if (challenge := _understood(scheme, parameters)) is not None
+    ]
+
+
+def _split(header: str) -> list[tuple[str, dict[str, str]]]:
+    """Take a header apart into schemes, in lower case, and their parameters.
+
+    A comma divides parameters as well as challenges, so what comes after one shows only by its form.
+    """
+    challenges: list[tuple[str, dict[str, str]]] = []
+    position = 0
+    while (position := _next(header, position)) < len(header):
+        parameter = _PARAMETER.match(header, position) if challenges else None
+        scheme = _SCHEME.match(header, position)
+        if parameter is not None:
+            name, bare, quoted = parameter.groups()
+            challenges[-1][1][name.lower()] = bare if bare is not None else re.sub(r"\\(.)", r"\1", quoted)
+            position = parameter.end()
+        elif scheme is not None:
+            challenges.append((scheme[1].lower(), {}))
+            position = scheme.end()
+        else:
+            raise UpstreamError("auth", f"the registry answered 401 with a challenge that is none: {header[:200]!r}")
+    return challenges
+
+
+def _next(header: str, position: int) -> int:
+    """Where something begins after spaces and commas."""
+    return len(header) - len(header[position:].lstrip(" \t,"))
+
+
+def _understood(scheme: str, parameters: dict[str, str]) -> Challenge | None:
+    if scheme == "basic":
+        return Basic()
+    if scheme != "bearer":
+        return None
+    if not parameters.get("realm"):
+        raise UpstreamError("auth", "the registry wants a token but does not say where from")
+    return Bearer(parameters["realm"], parameters.get("service"), parameters.get("scope"))
+
+
+def basic_authorization(username: str, password: str) -> str:
+    """The Authorization header's value for a user and password, in UTF-8 (RFC 7617)."""
+    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+
+
+def token_url(challenge: Bearer, registry: Registry, scope: str) -> URL:
+    """Where to ask for a token.
+
+    Args:
+        challenge: what the registry answered.
+        registry: the one that did.
+        scope: to ask for where the challenge names none, e.g. `repository:library/nginx:pull`.
+
+    Raises:
+        UpstreamError: the realm is no URL, or would carry what belongs to an https registry in the clear.
+    """
+    try:
+        realm = URL(challenge.realm).with_user(None).with_fragment(None)
+    except ValueError:
+        realm = URL()
+    if realm.scheme not in ("http", "https") or not realm.host:
+        raise UpstreamError("auth", f"{registry.name} sends for a token to {challenge.realm[:200]!r}, which is no URL")
+    if realm.scheme == "http" and not registry.url.startswith("http:"):
+        raise UpstreamError("auth", f"{registry.name} sends from https to http for a token, to {realm.origin()}")
+    query = [("service", challenge.service)] if challenge.service else []
+    query += [("scope", part) for part in (challenge.scope or scope).split()]
+    return realm.extend_query(query)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A bearer token and how long it is good for, in seconds."""
+
+    value: str = field(repr=False)
+    expires_in_s: float
+
+
+def parse_token(body: bytes) -> Token:
+    """Read a token service's answer.
+
+    Returns:
+        The `token`, or `access_token`, with its `expires_in` held between EXPIRES_IN_MIN_S and EXPIRES_IN_MAX_S.
+
+    Raises:
+        UpstreamError: it is no JSON object with a token that can be sent.
+    """
+    try:
+        document: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        raise UpstreamError("auth", f"the token service answered what is no JSON: {body[:60]!r}") from None
+    fields = document if isinstance(document, dict) else {}
+    value = fields.get("token") or fields.get("access_token")
+    if not isinstance(value, str) or not _VALUE.fullmatch(value):
+        raise UpstreamError("auth", "the token service answered without a token")
+    expires_in = fields.get("expires_in")
+    if not isinstance(expires_in, int | float):
+        expires_in = EXPIRES_IN_MIN_S
+    return Token(value, min(max(EXPIRES_IN_MIN_S, expires_in), EXPIRES_IN_MAX_S))

@@ -1,0 +1,115 @@
+"""The registries that an agent may contact: what the operator names, and a built-in list of well-known public ones.
+
+A request's registry is the client's word. Were any host contacted that somebody asks for, an agent would be an open
+proxy into its own network, so everything that is on neither list is refused.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
+
+from ...errors import ConfigError, NameInvalid
+from ...oci.reference import DOCKER_HUB, parse_registry
+
+_ALLOWED = "REGISTRY=URL, where the URL is http:// or https://, optional user:password@, host, optional :port and /path"
+_PRINTABLE = re.compile(r"[!-~]+")
+_USERINFO = re.compile(r"((?:[\w.-]+(?::\d+)?=)?(?:\w+://)?).*@", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """A registry as images name it, and where it is to be asked.
+
+    Args:
+        name: canonical, as in references: `docker.io`.
+        url: without userinfo: `https://registry-1.docker.io`.
+        username, password: for its basic or token authentication; both or neither.
+    """
+
+    name: str
+    url: str
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> "Registry":
+        """Read an operator's `REGISTRY=URL`, e.g. `docker.io=https://user:password@hub.example/prefix`.
+
+        The password never gets into an error's message. Userinfo is percent-decoded.
+
+        Raises:
+            ConfigError: what is wrong, and what is allowed.
+        """
+        name, equals, url = text.partition("=")
+        if not equals or not _PRINTABLE.fullmatch(text):
+            raise _invalid(text, "is not of that form")
+        try:
+            parts = urlsplit(url)
+            host = parts.netloc.rpartition("@")[2].lower()
+            parse_registry(host)
+            registry = parse_registry(name)
+        except (NameInvalid, ValueError):
+            raise _invalid(text, "the registry, or the URL's host, is no host name with an optional port") from None
+        if parts.scheme not in ("http", "https"):
+            raise _invalid(text, "the URL's scheme is neither http nor https")
+        if "?" in url or "#" in url:
+            raise _invalid(text, "the URL has a query or fragment")
+        username, password = unquote(parts.username or ""), unquote(parts.password or "")
+        if (username == "") != (password == "") or ":" in username:
+            raise _invalid(text, "the URL has a user without a password, one without a user, or a user with a colon")
+        return cls(registry, f"{parts.scheme}://{host}{parts.path.rstrip('/')}", username or None, password or None)
+
+    @property
+    def api(self) -> str:
+        """The URL below which its repositories are.
+
+        That is `/v2` below the URL, unless the URL's path already has a `v2`: the proxy projects of some registries
+        come after it (`https://harbor.example/v2/hub-cache`), the repositories of others before.
+        """
+        return self.url if "v2" in self.url.split("/")[3:] else f"{self.url}/v2"
+
+
+def _invalid(text: str, complaint: str) -> ConfigError:
+    shown = _USERINFO.sub(r"\1***@", text, count=1)[:200]
+    return ConfigError(f"upstream {shown!r}: {complaint}; allowed is {_ALLOWED}")
+
+
+_PUBLIC = (
+    "asia.gcr.io",
+    "cgr.dev",
+    "codeberg.org",
+    "container-registry.oracle.com",
+    "docker.elastic.co",
+    "eu.gcr.io",
+    "gcr.io",
+    "ghcr.io",
+    "gke.gcr.io",
+    "icr.io",
+    "k8s.gcr.io",
+    "lscr.io",
+    "mcr.microsoft.com",
+    "mirror.gcr.io",
+    "nvcr.io",
+    "public.ecr.aws",
+    "quay.io",
+    "registry.access.redhat.com",
+    "registry.fedoraproject.org",
+    "registry.gitlab.com",
+    "registry.k8s.io",
+    "registry.opensuse.org",
+    "registry.redhat.io",
+    "registry.suse.com",
+    "us.gcr.io",
+)
+
+PUBLIC_REGISTRIES = (
+    Registry(DOCKER_HUB, "https://registry-1.docker.io"),
+    *(Registry(name, f"https://{name}") for name in _PUBLIC),
+)
+"""What may be contacted without being configured: hosts that serve images to the public, some after signing up."""
+
+
+def known_registries(configured: Iterable[Registry]) -> dict[str, Registry]:
+    """All registries that may be contacted, by name; what is configured replaces what is built in."""
+    return {registry.name: registry for registry in (*PUBLIC_REGISTRIES, *configured)}

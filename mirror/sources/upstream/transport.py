@@ -1,0 +1,192 @@
+"""One request at a time over HTTP: redirects, addresses, time limits; only connections outlive a request.
+
+Redirects are followed by hand, so that every hop is checked: the Authorization header stays with the scheme, host and
+port that it was meant for (object stores get blobs asked by signed URL, and must not see it), https never becomes
+http, and no hop leads to an address that may not be contacted.
+
+The environment's proxies and netrc are not used: a proxy would resolve names out of reach of the address check, and
+netrc would send passwords that nobody named here. A private certificate authority is found through OpenSSL's own
+SSL_CERT_FILE.
+
+Messages name a URL by its scheme, host and port only: paths and queries of signed URLs are secrets.
+"""
+
+import asyncio
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
+
+from ... import __version__
+from ...errors import UpstreamError, UpstreamRefused
+from ...oci.content import HOP_HEADER
+from .addresses import AddressGuard
+
+REDIRECTS_MAX = 5
+_REDIRECTS = {301, 302, 303, 307, 308}
+_BUFFER_BYTES = 256 * 1024
+_LOCATION = re.compile(r"[!-~]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Limits in time and number.
+
+    Args:
+        connect_s: for one TCP connection with its TLS handshake.
+        head_s: from sending a request to having the head of its answer, a free connection included.
+        stall_s: between two reads of a body.
+        whole_s: for all of a body that is gathered in memory (a token, a manifest of unknown length).
+        connections: open at once, to all registries together; who wants more waits, within `head_s`.
+    """
+
+    connect_s: float = 5.0
+    head_s: float = 30.0
+    stall_s: float = 20.0
+    whole_s: float = 30.0
+    connections: int = 64
+
+
+class Transport:
+    """Sends requests and reads answers; everything that fails becomes an UpstreamError.
+
+    Args:
+        named: host and port of every URL that the operator named.
+        settings: limits.
+
+    To be made inside a running event loop, and closed.
+    """
+
+    def __init__(self, named: Iterable[tuple[str, int]], settings: Settings) -> None:
+        self._settings = settings
+        self._guard = AddressGuard(aiohttp.ThreadedResolver(), named)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=settings.connections, resolver=self._guard),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=settings.connect_s),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": f"skvaller/{__version__}", "Accept-Encoding": "identity", HOP_HEADER: "1"},
+            auto_decompress=False,
+            read_bufsize=_BUFFER_BYTES,
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        """Drop all connections."""
+        await self._session.close()
+        await self._guard.close()
+
+    async def send(
+        self, method: str, url: URL, headers: Mapping[str, str], sent_by: str | None = None
+    ) -> aiohttp.ClientResponse:
+        """Send a request and follow redirects; the caller is to release the answer.
+
+        Args:
+            method: GET or HEAD.
+            url: without userinfo.
+            headers: Authorization among them, if there is one; it goes to the URL's scheme, host and port only.
+            sent_by: who gave the URL, if not the operator.
+
+        Returns:
+            The first answer that is no redirect, whatever its status; its `url` tells where it came from.
+
+        Raises:
+            UpstreamRefused: the URL or a redirect leads to an address that may not be contacted.
+            UpstreamError: connect, timeout, or broken.
+        """
+        for _ in range(REDIRECTS_MAX + 1):
+            answer = await self._send_once(method, url, headers, sent_by)
+            if answer.status not in _REDIRECTS:
+                return answer
+            answer.release()
+            sent_by = str(url.origin())
+            target = redirected(url, answer.headers.get("Location", ""))
+            if not same_origin(url, target):
+                headers = {name: value for name, value in headers.items() if name != "Authorization"}
+            url = target
+        raise UpstreamError("broken", f"more than {REDIRECTS_MAX} redirects, the last from {sent_by}")
+
+    async def _send_once(
+        self, method: str, url: URL, headers: Mapping[str, str], sent_by: str | None
+    ) -> aiohttp.ClientResponse:
+        try:
+            with _translated(url, "timeout", self._settings.head_s):
+                self._guard.check(url.host or "", url.port or 0)
+                async with asyncio.timeout(self._settings.head_s):
+                    return await self._session.request(method, url, headers=headers, allow_redirects=False)
+        except UpstreamRefused as error:
+            if sent_by is None:
+                raise
+            raise UpstreamRefused(f"{sent_by} sends on to {error}") from None
+
+    async def read(self, answer: aiohttp.ClientResponse) -> bytes:
+        """Read what has arrived of an answer's body, or wait for more; empty at its end.
+
+        Raises:
+            UpstreamError: stalled, or broken.
+        """
+        with _translated(answer.url, "stalled", self._settings.stall_s):
+            async with asyncio.timeout(self._settings.stall_s):
+                return await answer.content.readany()
+
+    async def read_whole(self, answer: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+        """Read all of a body into memory.
+
+        Raises:
+            UpstreamError: stalled, broken, or length: it has more than `max_bytes`.
+        """
+        body = bytearray()
+        with _translated(answer.url, "timeout", self._settings.whole_s):
+            async with asyncio.timeout(self._settings.whole_s):
+                while chunk := await self.read(answer):
+                    body += chunk
+                    if len(body) > max_bytes:
+                        raise UpstreamError(
+                            "length", f"{answer.url.origin()} sends more than the {max_bytes} bytes that are allowed"
+                        )
+        return bytes(body)
+
+
+def same_origin(one: URL, other: URL) -> bool:
+    """Tell whether two URLs have the same scheme, host and port."""
+    return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
+
+
+def redirected(url: URL, location: str) -> URL:
+    """Where a redirect leads; without userinfo, and otherwise letter for letter, for signatures cover the spelling.
+
+    Raises:
+        UpstreamError: `location` is no http or https URL, or leads from https to http.
+    """
+    try:
+        if not _LOCATION.fullmatch(location):
+            raise ValueError("not printable, or empty")
+        target = url.join(URL(location, encoded=True))
+        target = target.with_user(None) if target.raw_user or target.raw_password else target
+        usable = target.scheme in ("http", "https") and bool(target.host) and target.port is not None
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UpstreamError("broken", f"{url.origin()} redirects to what is no http or https URL")
+    if (url.scheme, target.scheme) == ("https", "http"):
+        raise UpstreamError("broken", f"{url.origin()} redirects from https to http, to {target.origin()}")
+    return target
+
+
+@contextmanager
+def _translated(url: URL, late: str, limit_s: float) -> Iterator[None]:
+    """Turn the client library's exceptions into UpstreamError; `late` is the reason where `limit_s` has passed."""
+    try:
+        yield
+    except aiohttp.ConnectionTimeoutError:
+        raise UpstreamError("connect", f"{url.origin()} cannot be reached: no connection in time") from None
+    except aiohttp.ClientConnectorError as error:
+        raise UpstreamError("connect", f"{url.origin()} cannot be reached: {error}") from error
+    except TimeoutError:
+        raise UpstreamError(late, f"{url.origin()} kept us waiting for more than {limit_s:g} s") from None
+    # HttpProcessingError: from aiohttp's parser in Python; UnicodeError: from the names of hosts that cannot be any.
+    except (aiohttp.ClientError, HttpProcessingError, OSError, UnicodeError) as error:
+        raise UpstreamError("broken", f"{url.origin()} broke off: {error or type(error).__name__}") from error

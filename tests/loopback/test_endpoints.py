@@ -1,0 +1,551 @@
+"""The client and the peer endpoint under a real uvicorn: what is asked, what is answered, to the header."""
+
+import asyncio
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import aiohttp
+import pytest
+from yarl import URL
+
+from mirror.app import ClientEndpoint, PeerEndpoint, StatusEndpoint, client_app
+from mirror.cluster.throughput import Reports
+from mirror.fetch import Fetcher
+from mirror.images.holdings import Holdings
+from mirror.images.manifests import Manifests
+from mirror.images.tags import Tags
+from mirror.metrics import Metrics
+from mirror.oci.content import HOP_HEADER, Content
+from mirror.oci.digest import Digest
+from mirror.oci.manifest import DOCKER_LIST, OCI_INDEX, OCI_MANIFEST
+from mirror.oci.reference import Reference, Repository
+from mirror.routers import Peer
+from mirror.routers.static import StaticRouter
+from mirror.sources.peers.auth import PeerAuth
+from mirror.sources.peers.client import TAG_AGE_HEADER, TAG_AUTHORITY_HEADER, PeerClient
+from mirror.sources.upstream import Upstream
+from mirror.sources.upstream.registries import Registry
+from mirror.stores import Held, Listener, Tag
+from mirror.stores.cache.store import CacheStore
+from tests.loopback.conftest import serving
+
+WITHIN_S = 30.0
+BLOB = bytes(range(256)) * 4000
+MANIFEST = json.dumps({"schemaVersion": 2, "config": {"digest": "x"}, "layers": []}).encode()
+INDEX = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}).encode()
+LIST = json.dumps({"schemaVersion": 2, "mediaType": DOCKER_LIST, "manifests": []}).encode()
+ABSENT = Digest.of(b"nobody has this")
+KEY = bytes(range(32))
+
+
+def name(body: bytes) -> str:
+    return str(Digest.of(body))
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def code(self) -> str:
+        (error,) = json.loads(self.body)["errors"]
+        assert error["message"]
+        return str(error["code"])
+
+
+class Runtime:
+    """A store that knows tags and nothing else, as a runtime's can."""
+
+    name = "runtime"
+
+    def __init__(self) -> None:
+        self.known: dict[str, Tag] = {}
+
+    async def start(self, listener: Listener) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
+
+    def open(self, digest: Digest) -> Held | None:
+        return None
+
+    def tag(self, reference: Reference) -> Tag | None:
+        return self.known.get(str(reference))
+
+    def spare(self, keys: Collection[bytes]) -> None:
+        pass
+
+
+class Registries:
+    """An upstream: answers by method and path, or does not answer at all."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
+        self.default: tuple[int, dict[str, str], bytes] = (404, {}, b"")
+        self.asked: list[str] = []
+
+    def has(self, path: str, body: bytes, media_type: str = OCI_MANIFEST) -> None:
+        self.answers[path] = (200, {"Content-Type": media_type, "Docker-Content-Digest": name(body)}, body)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.asked.append(f"{scope['method']} {scope['path']}")
+        status, headers, body = self.answers.get(scope["path"], self.default)
+        raw = [(k.lower().encode(), v.encode()) for k, v in headers.items()]
+        raw.append((b"content-length", b"%d" % len(body)))
+        await send({"type": "http.response.start", "status": status, "headers": raw})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+
+class Node:
+    """One node: its endpoints, and what they stand on."""
+
+    def __init__(self, folder: Path, held: tuple[bytes, ...], upstream_port: int, keys: tuple[bytes, ...]) -> None:
+        for body in held:
+            digest = Digest.of(body).hex
+            path = folder / "blobs" / "sha256" / digest[:2] / digest
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(body)
+        self.auth = PeerAuth(keys)
+        self.router = StaticRouter(Peer("me", "127.0.0.1", 1))
+        self.cache = CacheStore(folder, 1 << 30)
+        self.runtime = Runtime()
+        self.upstream = Upstream([Registry("docker.io", f"http://127.0.0.1:{upstream_port}")])
+        self.peers = PeerClient("me", self.auth)
+        self.metrics = Metrics()
+        self.fetcher = Fetcher("me", self.cache, self.router, self.peers, self.upstream, self.metrics)
+        self.holdings = Holdings([self.cache, self.runtime], self.router)
+        self.tags = Tags(self.holdings, self.fetcher)
+        manifests = self.manifests = Manifests(self.holdings, self.fetcher)
+        client = ClientEndpoint(self.holdings, self.fetcher, manifests, self.tags, self.metrics)
+        status = StatusEndpoint("me", self.holdings, self.fetcher, self.tags, self.metrics, lambda: True)
+        self.client = client_app(client, status)
+        self.peer = PeerEndpoint(
+            self.holdings, self.fetcher, manifests, self.tags,
+            reports=Reports(), auth=self.auth, metrics=self.metrics,
+        )  # fmt: skip
+
+    async def start(self, stack: contextlib.AsyncExitStack, http: aiohttp.ClientSession) -> None:
+        await self.peers.start()
+        stack.push_async_callback(self.peers.close)
+        await self.upstream.start()
+        stack.push_async_callback(self.upstream.close)
+        await self.holdings.start()
+        stack.push_async_callback(self.holdings.close)
+        stack.push_async_callback(self.fetcher.close)
+        stack.push_async_callback(self.tags.close)
+        self.http = http
+        self.client_port = await stack.enter_async_context(serving(self.client))
+        self.peer_port = await stack.enter_async_context(serving(self.peer))
+
+    def knows(self, *others: "Node") -> None:
+        peers = [Peer(f"n{number}", "127.0.0.1", other.peer_port) for number, other in enumerate(others)]
+        self.router._peers = tuple(peers)
+
+    async def ask(
+        self, path: str, method: str = "GET", headers: dict[str, str] | None = None, peer: bool = False
+    ) -> Answer:
+        url = URL(f"http://127.0.0.1:{self.peer_port if peer else self.client_port}{path}", encoded=True)
+        async with self.http.request(method, url, headers=headers, allow_redirects=False) as answer:
+            return Answer(answer.status, answer.headers, await answer.read())
+
+
+class World:
+    """Nodes and an upstream."""
+
+    def __init__(self, folder: Path, stack: contextlib.AsyncExitStack, http: aiohttp.ClientSession, port: int) -> None:
+        self._folder, self._stack, self._http, self._port = folder, stack, http, port
+        self._count = 0
+
+    async def node(self, *held: bytes, keys: tuple[bytes, ...] = (), upstream: int | None = None) -> Node:
+        self._count += 1
+        node = Node(self._folder / f"node{self._count}", held, upstream or self._port, keys)
+        await node.start(self._stack, self._http)
+        return node
+
+
+Story = Callable[[World, Registries], Coroutine[Any, Any, None]]
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Callable[[Story], None]:
+    """Runs a story in a world of its own."""
+
+    async def main(story: Story) -> None:
+        registries = Registries()
+        async with contextlib.AsyncExitStack() as stack:
+            http = await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False))
+            port = await stack.enter_async_context(serving(registries))
+            await asyncio.wait_for(story(World(tmp_path, stack, http, port), registries), WITHIN_S)
+
+    return lambda story: asyncio.run(main(story))
+
+
+def content_type_of(body: bytes) -> str:
+    return {MANIFEST: OCI_MANIFEST, INDEX: OCI_INDEX, LIST: DOCKER_LIST}.get(body, "application/octet-stream")
+
+
+def test_what_is_held_is_served_whole_with_exact_headers(play: Callable[[Story], None]) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        node = await world.node(BLOB, MANIFEST, INDEX, LIST)
+        for kind, body in (("blobs", BLOB), ("manifests", MANIFEST), ("manifests", INDEX), ("manifests", LIST)):
+            for peer in (False, True):
+                for method in ("GET", "HEAD"):
+                    answer = await node.ask(f"/v2/library/x/{kind}/{name(body)}", method, peer=peer)
+                    assert answer.status == 200
+                    assert answer.body == (body if method == "GET" else b"")
+                    assert answer.headers["Content-Type"] == content_type_of(body)
+                    assert answer.headers["Content-Length"] == str(len(body))
+                    assert answer.headers["Docker-Content-Digest"] == name(body)
+                    assert answer.headers["ETag"] == f'"{name(body)}"'
+                    assert answer.headers["Accept-Ranges"] == "bytes"
+                    assert answer.headers["Docker-Distribution-API-Version"] == "registry/2.0"
+                    assert "Content-Encoding" not in answer.headers
+        assert registries.asked == []
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "start", "stop"),
+    [
+        ("bytes=0-", 206, 0, len(BLOB)),
+        ("bytes=0-0", 206, 0, 1),
+        ("bytes=1000-1999", 206, 1000, 2000),
+        (f"bytes=5-{len(BLOB) * 9}", 206, 5, len(BLOB)),
+        ("bytes=700000-", 206, 700000, len(BLOB)),
+        ("bytes=-10", 206, len(BLOB) - 10, len(BLOB)),
+        (f"bytes=-{len(BLOB) * 9}", 206, 0, len(BLOB)),
+        ("bytes=9-3", 200, 0, len(BLOB)),
+        ("bytes=abc", 200, 0, len(BLOB)),
+        ("pages=1-2", 200, 0, len(BLOB)),
+    ],
+)
+@pytest.mark.parametrize("held", [True, False])
+def test_ranges(play: Callable[[Story], None], wanted: str, status: int, start: int, stop: int, held: bool) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        registries.answers[f"/v2/library/x/blobs/{name(BLOB)}"] = (200, {}, BLOB)
+        node = await world.node(BLOB) if held else await world.node()
+        answer = await node.ask(f"/v2/library/x/blobs/{name(BLOB)}", headers={"Range": wanted})
+        assert (answer.status, answer.body) == (status, BLOB[start:stop])
+        expected = f"bytes {start}-{stop - 1}/{len(BLOB)}" if status == 206 else None
+        assert answer.headers.get("Content-Range") == expected
+
+    play(story)
+
+
+def test_ranges_that_cannot_be(play: Callable[[Story], None]) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        node = await world.node(BLOB)
+        path = f"/v2/library/x/blobs/{name(BLOB)}"
+        beyond = await node.ask(path, headers={"Range": f"bytes={len(BLOB)}-"})
+        assert (beyond.status, beyond.headers["Content-Range"]) == (416, f"bytes */{len(BLOB)}")
+        several = await node.ask(path, headers={"Range": "bytes=0-1,5-6"})
+        assert (several.status, several.code) == (400, "UNSUPPORTED")
+        head = await node.ask(path, "HEAD", headers={"Range": "bytes=5-6"})
+        assert (head.status, head.headers["Content-Length"]) == (200, str(len(BLOB)))
+
+    play(story)
+
+
+def test_a_client_that_has_it_is_told_so(play: Callable[[Story], None]) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        node = await world.node(BLOB, MANIFEST)
+        for kind, body in (("blobs", BLOB), ("manifests", MANIFEST)):
+            path = f"/v2/library/x/{kind}/{name(body)}"
+            same = await node.ask(path, headers={"If-None-Match": f'"{name(body)}"'})
+            assert (same.status, same.body) == (304, b"")
+            assert (await node.ask(path, headers={"If-None-Match": '"other"'})).status == 200
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/v2/library/nginx/manifests/1.27?ns=docker.io", "library/nginx"),
+        ("/v2/nginx/manifests/1.27?ns=docker.io", "library/nginx"),
+        ("/v2/docker.io/library/nginx/manifests/1.27", "library/nginx"),
+        ("/v2/docker.io/nginx/manifests/1.27", "library/nginx"),
+        ("/v2/index.docker.io/nginx/manifests/1.27", "library/nginx"),
+        ("/v2/registry-1.docker.io/org/app/manifests/1.27", "org/app"),
+        ("/v2/library/nginx/manifests/1.27", "library/nginx"),
+        ("/v2/nginx/manifests/1.27", "library/nginx"),
+        ("/v2/org/app/manifests/1.27?ns=index.docker.io", "org/app"),
+    ],
+)
+def test_every_way_to_name_a_registry_is_understood(play: Callable[[Story], None], path: str, asked: str) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        registries.has(f"/v2/{asked}/manifests/1.27", MANIFEST)
+        registries.has(f"/v2/{asked}/manifests/{name(MANIFEST)}", MANIFEST)
+        node = await world.node()
+        head = await node.ask(path, "HEAD")
+        answer = await node.ask(path)
+        assert (head.status, answer.status, answer.body) == (200, 200, MANIFEST)
+        assert head.headers["Docker-Content-Digest"] == answer.headers["Docker-Content-Digest"] == name(MANIFEST)
+        assert registries.asked == [f"HEAD /v2/{asked}/manifests/1.27", f"GET /v2/{asked}/manifests/{name(MANIFEST)}"]
+
+    play(story)
+
+
+BLOB_PATH = f"/v2/library/x/blobs/{name(BLOB)}"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "code"),
+    [
+        ("/v2/Library/x/manifests/1", 400, "NAME_INVALID"),
+        ("/v2/a//b/manifests/1", 400, "NAME_INVALID"),
+        ("/v2/../../etc/manifests/passwd", 400, "NAME_INVALID"),
+        ("/v2/%2e%2e/%2e%2e/manifests/x", 400, "NAME_INVALID"),
+        ("/v2/x/manifests/..%2f..%2fpasswd", 404, "UNSUPPORTED"),
+        ("/v2/x/manifests/-tag", 400, "NAME_INVALID"),
+        ("/v2/x/manifests/" + "t" * 129, 400, "NAME_INVALID"),
+        ("/v2/" + "a/" * 200 + "x/manifests/1", 400, "NAME_INVALID"),
+        ("/v2/x/blobs/sha256:123", 400, "DIGEST_INVALID"),
+        ("/v2/x/blobs/sha256:" + "Z" * 64, 400, "DIGEST_INVALID"),
+        ("/v2/x/blobs/sha512:" + "a" * 128, 400, "DIGEST_INVALID"),
+        ("/v2/x/blobs/latest", 400, "DIGEST_INVALID"),
+        ("/v2/x/manifests/sha256:" + "a" * 63, 400, "DIGEST_INVALID"),
+        (f"{BLOB_PATH}?ns=user:secret@docker.io", 400, "NAME_INVALID"),
+        (f"{BLOB_PATH}?ns=docker.io/path", 400, "NAME_INVALID"),
+        (f"{BLOB_PATH}?ns=docker.io:99999", 400, "NAME_INVALID"),
+        (f"{BLOB_PATH}?ns=", 400, "NAME_INVALID"),
+        (f"{BLOB_PATH}?ns=a.example&ns=b.example", 400, "NAME_INVALID"),
+        (f"{BLOB_PATH}?ns=docker.io:5000", 403, "DENIED"),
+        (f"{BLOB_PATH}?ns=10.0.0.1", 403, "DENIED"),
+        (f"{BLOB_PATH}?ns=127.0.0.1:22", 403, "DENIED"),
+        (f"{BLOB_PATH}?ns=[::1]:22", 403, "DENIED"),
+        (f"{BLOB_PATH}?ns=registry.unknown.example", 403, "DENIED"),
+        ("/v2/localhost/x/manifests/1", 403, "DENIED"),
+        (f"/v2/library/x/blobs/{ABSENT}", 404, "BLOB_UNKNOWN"),
+        (f"/v2/library/x/manifests/{ABSENT}", 404, "MANIFEST_UNKNOWN"),
+        ("/v2/library/x/manifests/none", 404, "MANIFEST_UNKNOWN"),
+        ("/v2/_catalog", 404, "UNSUPPORTED"),
+        ("/v2/library/x/tags/list", 404, "UNSUPPORTED"),
+        ("/v2/manifests/x", 404, "UNSUPPORTED"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_with_a_reason(
+    play: Callable[[Story], None], path: str, status: int, code: str
+) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        answer = await (await world.node()).ask(path)
+        assert (answer.status, answer.code) == (status, code)
+        assert answer.headers["Content-Type"] == "application/json"
+
+    play(story)
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST", "PATCH", "DELETE"])
+def test_a_push_is_refused(play: Callable[[Story], None], method: str) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        answer = await (await world.node()).ask("/v2/library/x/blobs/uploads/", method)
+        assert (answer.status, answer.code, answer.headers["Allow"]) == (405, "UNSUPPORTED", "GET, HEAD")
+        assert registries.asked == []
+
+    play(story)
+
+
+def test_a_ping_is_answered(play: Callable[[Story], None]) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        node = await world.node()
+        for peer in (False, True):
+            answer = await node.ask("/v2/", peer=peer)
+            assert (answer.status, answer.headers["Docker-Distribution-API-Version"]) == (200, "registry/2.0")
+
+    play(story)
+
+
+def test_a_marked_request_is_passed_on_to_nobody(play: Callable[[Story], None]) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        registries.default = (200, {}, b"x")
+        node, holder = await world.node(MANIFEST), await world.node(BLOB)
+        node.knows(holder)
+        marked = {HOP_HEADER: "1"}
+        assert (await node.ask(f"/v2/library/x/blobs/{name(BLOB)}", headers=marked)).status == 404
+        assert (await node.ask(f"/v2/library/x/manifests/{name(INDEX)}", headers=marked)).status == 404
+        assert (await node.ask("/v2/library/x/manifests/latest", headers=marked)).status == 404
+        assert (await node.ask(f"/v2/library/x/manifests/{name(MANIFEST)}", headers=marked)).status == 200
+        assert (await holder.ask(f"/v2/library/x/blobs/{name(MANIFEST)}", peer=True)).status == 404
+        assert registries.asked == []
+
+    play(story)
+
+
+def test_with_a_key_only_members_are_served(play: Callable[[Story], None]) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        holder, member = await world.node(BLOB, keys=(KEY,)), await world.node(keys=(KEY,))
+        stranger, other = await world.node(), await world.node(keys=(bytes(32),))
+        for node in (member, stranger, other):
+            node.knows(holder)
+        path = f"/v2/library/x/blobs/{name(BLOB)}"
+        assert (await holder.ask(path, peer=True)).code == "UNAUTHORIZED"
+        assert (await holder.ask(path, peer=True, headers={"Skvaller-Auth": "0" * 64})).status == 401
+        assert (await holder.ask(path, peer=True, headers=holder.auth.sign("GET", path + "x"))).status == 401
+        assert (await holder.ask(path, peer=True, headers=holder.auth.sign("GET", path))).body == BLOB
+        assert (await member.ask(path)).body == BLOB
+        assert (await stranger.ask(path)).status == 404
+        assert (await other.ask(path)).status == 404
+
+    play(story)
+
+
+@pytest.mark.parametrize("registry", ["docker.io", "localhost:5000", "[fd00::1]:5000"])
+def test_members_recognise_each_other_whatever_the_registry(play: Callable[[Story], None], registry: str) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        node, holder = await world.node(keys=(KEY,)), await world.node(BLOB, MANIFEST, keys=(KEY,))
+        node.knows(holder)
+        holder.runtime.known[f"{registry}/org/x:1"] = Tag(Digest.of(MANIFEST), time.time(), "runtime")
+        assert (await node.ask(f"/v2/org/x/blobs/{name(BLOB)}?ns={registry}")).body == BLOB
+        assert (await node.ask(f"/v2/org/x/manifests/1?ns={registry}")).body == MANIFEST
+
+    play(story)
+
+
+@pytest.mark.parametrize("path", [f"/library/x/blobs/{name(BLOB)}", f"/v1/library/x/blobs/{name(BLOB)}", "/", "/v2x"])
+def test_nothing_is_outside_of_v2(play: Callable[[Story], None], path: str) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        node = await world.node(BLOB)
+        assert (await node.ask(path, peer=True)).status == 404
+
+    play(story)
+
+
+@contextlib.contextmanager
+def unused_port() -> Any:
+    with socket.socket() as probe:  # bound and not listening: connections are refused
+        probe.bind(("127.0.0.1", 0))
+        yield probe.getsockname()[1]
+
+
+def test_without_upstream_the_newest_answer_that_a_member_knows_counts(play: Callable[[Story], None]) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        with unused_port() as nowhere:
+            node, old, new = [await world.node(*held, upstream=nowhere) for held in ((), (MANIFEST,), (INDEX,))]
+            node.knows(old, new)
+            reference, now = Reference.parse("nginx:1"), time.time()
+            old.runtime.known[str(reference)] = Tag(Digest.of(MANIFEST), now - 7200, "runtime")
+            await new.cache.put_tag(reference, Tag(Digest.of(INDEX), now - 3600, "upstream"))
+            answer = await node.ask("/v2/nginx/manifests/1")
+            assert (answer.status, answer.body) == (200, INDEX)
+            assert answer.headers["Warning"].startswith('299 - "1 hour old answer of a member')
+            old.runtime.known[str(reference)] = Tag(Digest.of(MANIFEST), now - 60, "runtime")
+            assert (await node.ask("/v2/nginx/manifests/1")).body == MANIFEST
+
+    play(story)
+
+
+def test_what_upstream_does_not_know_is_what_a_runtime_has_under_the_name(play: Callable[[Story], None]) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        node, stale, by_hand = await world.node(), await world.node(INDEX), await world.node(MANIFEST)
+        node.knows(stale, by_hand)
+        reference = Reference.parse("nginx:1")
+        await stale.cache.put_tag(reference, Tag(Digest.of(INDEX), time.time(), "upstream"))
+        assert (await node.ask("/v2/nginx/manifests/1")).code == "MANIFEST_UNKNOWN"
+        by_hand.runtime.known[str(reference)] = Tag(Digest.of(MANIFEST), time.time() - 99, "runtime")
+        assert (await node.ask("/v2/nginx/manifests/1")).body == MANIFEST
+        said = await by_hand.ask("/v2/library/nginx/manifests/1?ns=docker.io", "HEAD", peer=True)
+        assert said.headers[TAG_AUTHORITY_HEADER] == "runtime"
+        assert 99 <= float(said.headers[TAG_AGE_HEADER]) < 99 + WITHIN_S
+
+    play(story)
+
+
+@pytest.mark.parametrize("age", ["inf", "nan", "-inf", "1e999", "soon", ""])
+def test_a_member_that_says_nonsense_of_a_tag_is_not_believed(play: Callable[[Story], None], age: str) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        async def talker(scope: Any, receive: Any, send: Any) -> None:
+            said = {"docker-content-digest": name(INDEX), TAG_AGE_HEADER: age, TAG_AUTHORITY_HEADER: "runtime"}
+            raw = [(key.lower().encode(), value.encode()) for key, value in said.items()]
+            await send({"type": "http.response.start", "status": 200, "headers": raw})
+            await send({"type": "http.response.body", "body": b""})
+
+        node = await world.node(INDEX)
+        async with serving(talker) as port:
+            node.router._peers = (Peer("talker", "127.0.0.1", port),)
+            assert (await node.ask("/v2/nginx/manifests/1")).code == "MANIFEST_UNKNOWN"
+
+    play(story)
+
+
+def test_manifests_that_many_ask_for_at_once_count_once_in_memory(
+    play: Callable[[Story], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mirror.images.manifests._MEMORY_BYTES", 3 * len(LIST))
+
+    async def story(world: World, registries: Registries) -> None:
+        node = await world.node()
+        for body in (MANIFEST, INDEX, LIST):
+            registries.has(f"/v2/library/x/manifests/{name(body)}", body)
+            content = Content(Repository("docker.io", "library/x"), "manifests", Digest.of(body))
+            manifests = await asyncio.gather(*(node.manifests.get(content) for _ in range(8)))
+            assert {(manifest.body, held) for manifest, held in manifests} == {(body, False)}
+        assert len(registries.asked) == 3
+        kept = [await node.manifests.get(content) for _ in range(2)]
+        assert kept[0][0] is kept[1][0]
+
+    play(story)
+
+
+def test_a_tag_is_checked_once_while_its_answer_is_fresh_and_by_all_who_ask_at_once(
+    play: Callable[[Story], None],
+) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        registries.has("/v2/library/nginx/manifests/1", MANIFEST)
+        registries.has(f"/v2/library/nginx/manifests/{name(MANIFEST)}", MANIFEST)
+        node = await world.node()
+        answers = await asyncio.gather(*(node.ask("/v2/nginx/manifests/1") for _ in range(8)))
+        assert {answer.body for answer in answers} == {MANIFEST}
+        assert (await node.ask("/v2/nginx/manifests/1")).body == MANIFEST
+        assert len(registries.asked) == 2
+
+    play(story)
+
+
+@pytest.mark.parametrize("status", [429, 500, 502])
+def test_an_upstream_that_is_ill_is_never_the_clients_429(play: Callable[[Story], None], status: int) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        registries.default = (status, {"Retry-After": "9"}, b"<html>sorry</html>")
+        node = await world.node()
+        for path in ("manifests/1", f"manifests/{ABSENT}", f"blobs/{ABSENT}"):
+            answer = await node.ask(f"/v2/library/x/{path}")
+            assert (answer.status, answer.code) == (503, "UNAVAILABLE")
+
+    play(story)
+
+
+def test_a_blob_is_no_manifest(play: Callable[[Story], None]) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        answer = await (await world.node(BLOB)).ask(f"/v2/library/x/manifests/{name(BLOB)}")
+        assert (answer.status, answer.code) == (404, "MANIFEST_UNKNOWN")
+
+    play(story)
+
+
+def test_a_node_tells_about_itself(play: Callable[[Story], None]) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        node, holder = await world.node(), await world.node(BLOB)
+        node.knows(holder)
+        for path in ("/healthz", "/readyz"):
+            assert (await node.ask(path)).status == 200
+        assert (await node.ask(f"/v2/library/x/blobs/{name(BLOB)}")).body == BLOB
+        (fetched,) = json.loads((await node.ask("/api/v1/fetches")).body)["fetches"]
+        assert (fetched["digest"], fetched["sources"]) == (name(BLOB), {"n0": len(BLOB)})
+        found = json.loads((await node.ask(f"/api/v1/find?q={name(BLOB)}")).body)
+        assert [(row["member"], row["has"]) for row in found["holders"][name(BLOB)]] == [("me", True), ("n0", True)]
+        assert (await node.ask("/api/v1/find?q=No%20Name")).status == 400
+        names = {row["name"] for row in json.loads((await node.ask("/api/v1/members")).body)["members"]}
+        assert names == {"me", "n0"}
+        metrics = (await node.ask("/metrics")).body.decode()
+        counted = node.metrics.registry.get_sample_value("mirror_received_bytes_total", {"source": "peer"})
+        assert counted == len(BLOB)
+        assert 'mirror_requests_total{endpoint="client",kind="blobs",outcome="fetched"} 1.0' in metrics
+
+    play(story)

@@ -1,0 +1,319 @@
+"""What the cache has no room for passes through a bounded spool in memory, verified, and leaves nothing behind."""
+
+import asyncio
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from mirror.errors import SourceError
+from mirror.fetch.spool import spool
+from mirror.sources.peers.client import AVOID_HEADER, HOME_HEADER, ORIGIN_HEADER
+from tests.loopback.conftest import (
+    LARGE,
+    MIB,
+    SMALL,
+    Part,
+    Script,
+    always,
+    before_me,
+    breaks_off,
+    cluster,
+    collect,
+    content_of,
+    corrupt,
+    honest,
+    lab,
+    part,
+    refusal,
+    run,
+    stalls,
+)
+
+CONTENT = content_of(LARGE)
+WINDOW = 8 * MIB
+TWICE = LARGE + LARGE[::-1]
+
+
+@pytest.fixture(autouse=True)
+def small_window(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Eight pieces of a mebibyte: less than the blob."""
+    monkeypatch.setattr(spool, "WINDOW_BYTES", WINDOW)
+    return iter(())
+
+
+class Watch:
+    """How many bytes a spool in memory takes, at most."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.most = 0
+        self.bounded: set[bool] = set()
+        self._arrived = spool.Spool.arrived
+        monkeypatch.setattr(spool.Spool, "arrived", lambda it, start, stop: self._note(it, start, stop))
+
+    def _note(self, it: spool.Spool, start: int, stop: int) -> None:
+        self._arrived(it, start, stop)
+        self.bounded.add(it.bounded)
+        self.most = max(self.most, os.fstat(it.fd).st_blocks * 512)
+
+
+def files(folder: Path) -> list[str]:
+    return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name != "running"]
+
+
+@pytest.mark.parametrize("capacity", [0, MIB], ids=["no cache", "too small a cache"])
+@pytest.mark.parametrize("body", [LARGE, SMALL, b"x", TWICE], ids=["large", "small", "one byte", "twice as large"])
+def test_it_comes_right_within_bounds_and_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capacity: int, body: bytes
+) -> None:
+    async def story() -> None:
+        watch = Watch(monkeypatch)
+        async with lab(tmp_path, honest(body), capacity) as it:
+            assert await it.read(content_of(body)) == body
+            if len(body) <= capacity:
+                assert it.held(content_of(body))
+                return
+            assert watch.bounded == {True}
+            assert 0 < watch.most <= WINDOW + 4 * MIB
+            assert it.record.sources["upstream"] == len(body)
+            assert not it.held(content_of(body))
+            assert it.router.advertised == set()
+            assert files(tmp_path) == []
+
+    run(story())
+
+
+def test_a_reader_that_is_slow_holds_upstream_up_and_not_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        watch = Watch(monkeypatch)
+        async with lab(tmp_path, honest(TWICE), 0) as it:
+            got = bytearray()
+            with it.fetcher.reading(content_of(TWICE)) as followed:
+                size = await followed.known_size()
+                async for offset, count in followed.extents(0, size):
+                    for _ in range(50):
+                        await asyncio.sleep(0)  # others get far, if they can
+                    got += os.pread(followed.fd, count, offset)
+            assert got == TWICE
+            assert watch.most <= WINDOW + 4 * MIB
+            assert it.record.sources == {"upstream": len(TWICE)}
+
+    run(story())
+
+
+def test_an_upstream_without_ranges_sends_it_once_however_slowly_it_is_read(tmp_path: Path) -> None:
+    async def story() -> None:
+        async def whole(start: int, stop: int | None) -> Sequence[Part]:
+            return [f"HTTP/1.1 200 OK\r\nContent-Length: {len(TWICE)}\r\n\r\n".encode(), TWICE]
+
+        async with lab(tmp_path, whole, 0) as it:
+            (home,) = before_me(content_of(TWICE), 1)
+            await it.home(home, always(refusal(503, "unable")))
+            with it.fetcher.reading(content_of(TWICE)) as followed:
+                size = await followed.known_size()
+                count = 0
+                async for _, more in followed.extents(0, size):
+                    await asyncio.sleep(0)
+                    count += more
+            assert count == size
+            assert it.record.sources == {"upstream": size}
+
+    run(story())
+
+
+def test_two_readers_at_once_share_one_download(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, honest(LARGE), 0) as it:
+            assert set(await asyncio.gather(it.read(CONTENT), it.read(CONTENT))) == {LARGE}
+            assert it.record.sources["upstream"] == len(LARGE)
+
+    run(story())
+
+
+def test_a_reader_that_comes_when_the_beginning_was_let_go_gets_all_of_it_too(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, honest(TWICE), 0) as it:
+            content = content_of(TWICE)
+            with it.fetcher.reading(content) as followed:
+                size = await followed.known_size()
+                first = bytearray()
+                later: asyncio.Task[bytes] | None = None
+                async for offset, count in followed.extents(0, size):
+                    first += os.pread(followed.fd, count, offset)
+                    if followed.trimmed and later is None:
+                        later = asyncio.create_task(it.read(content))
+                        await asyncio.sleep(0)
+            assert first == TWICE
+            assert later is not None
+            assert await later == TWICE
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"),
+    [(0, 10), (5 * MIB + 3, 6 * MIB), (11 * MIB, len(LARGE)), (len(LARGE) - 1, len(LARGE)), (7, 9 * MIB)],
+)
+def test_ranges(tmp_path: Path, start: int, stop: int) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, honest(LARGE), 0) as it:
+            assert await it.read(CONTENT, start, stop) == LARGE[start:stop]
+
+    run(story())
+
+
+def test_several_ranges_at_once_as_containerd_asks_for_them(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with cluster(tmp_path, 1, capacity=0) as it:
+            content = it.origin.has(LARGE)
+            (node,) = it.nodes
+            chunk = 4 * MIB
+
+            async def read(number: int) -> bytes:
+                url = f"http://127.0.0.1:{node.client_port}/v2/{content.path}"
+                answer = await it.http.get(url, headers={"Range": f"bytes={number * chunk}-"})
+                body = await answer.content.readexactly(min(chunk, len(LARGE) - number * chunk))
+                answer.close()
+                return body
+
+            assert b"".join(await asyncio.gather(*(read(number) for number in range(4)))) == LARGE
+
+    run(story())
+
+
+@pytest.mark.parametrize("at", [0, 6 * MIB + 5, len(LARGE) - 1])
+def test_wrong_bytes_never_make_a_complete_blob(tmp_path: Path, at: int) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, honest(corrupt(LARGE, at)), 0) as it:
+            got = bytearray()
+            with it.fetcher.reading(CONTENT) as followed:
+                size = await followed.known_size()
+                with pytest.raises(SourceError):
+                    await collect(followed, 0, size, got)
+            assert len(got) < size
+
+    run(story())
+
+
+FAILING: dict[str, Script] = {
+    "breaks off": breaks_off,
+    "says nothing": stalls,
+    "503": always(refusal(503)),
+    "404": always(refusal(404)),
+}
+
+
+@pytest.mark.parametrize("failing", FAILING.values(), ids=FAILING.keys())
+def test_it_goes_on_where_a_bad_holder_stopped(tmp_path: Path, failing: Script) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, honest(LARGE), 0) as it:
+            await it.holder(failing)
+            assert await it.read(CONTENT) == LARGE
+
+    run(story())
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_nodes_without_a_cache_pull_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    async def story() -> None:
+        watch = Watch(monkeypatch)
+        async with cluster(tmp_path, count, capacity=0) as it:
+            content = it.origin.has(TWICE)
+            bodies = await asyncio.gather(*(node.pull(content) for node in it.nodes))
+            assert set(bodies) == {TWICE}
+            assert watch.most <= WINDOW + 8 * MIB
+            assert it.origin.bytes_of(content) <= 2 * len(TWICE)
+            for node in it.nodes:
+                assert files(node.folder) == []
+
+    run(story())
+
+
+def test_a_home_without_a_cache_relays_to_those_that_have_one(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with cluster(tmp_path, 3) as it:
+            bare = await it.join(capacity=0)
+            content = it.origin.has(LARGE)
+            bodies = await asyncio.gather(*(node.pull(content) for node in it.nodes))
+            assert set(bodies) == {LARGE}
+            assert all(node.held(content) for node in it.nodes if node is not bare)
+            assert bare.served() > 0
+            assert it.origin.bytes_of(content) <= 1.5 * len(LARGE)
+
+    run(story())
+
+
+def test_a_home_without_a_cache_gives_any_range(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with cluster(tmp_path, 1, capacity=0) as it:
+            content = it.origin.has(TWICE)
+            (home,) = it.nodes
+            for start in (20 * MIB, 0, 11 * MIB, 1):
+                stop = start + MIB + 5
+                asked = {HOME_HEADER: "bring", "Range": f"bytes={start}-{stop - 1}"}
+                answer = await home.ask(f"/v2/{content.path}", peer=True, headers=asked)
+                assert (answer.status, answer.body) == (206, TWICE[start:stop])
+                assert answer.headers[ORIGIN_HEADER] == "upstream"
+
+    run(story())
+
+
+def test_what_passed_for_others_makes_way_for_a_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        monkeypatch.setattr("mirror.fetch.fetch.IN_MEMORY_MAX", 2)
+        async with cluster(tmp_path, 1, capacity=0) as it:
+            (home,) = it.nodes
+            blobs = [LARGE[:-1] + bytes([number]) for number in range(3)]
+            contents = [it.origin.has(blob) for blob in blobs]
+            asked = {HOME_HEADER: "bring", "Range": f"bytes=0-{MIB - 1}"}
+            for content in contents[:2]:
+                assert (await home.ask(f"/v2/{content.path}", peer=True, headers=asked)).status == 206
+            assert home.fetcher.in_memory == 2
+            assert (await home.get(contents[2])).body == blobs[2]
+
+    run(story())
+
+
+def test_bytes_that_were_let_go_shame_nobody(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with cluster(tmp_path, 1, capacity=0) as it:
+            home, holder = it.nodes[0], await it.join(capacity=1 << 30)
+            content = it.origin.has(TWICE)
+            await it.give(holder, TWICE)
+            with home.fetcher.reading(content) as followed:
+                await followed.known_size()
+                reading = followed.extents(0, len(TWICE))
+                await anext(reading)
+                fetch = home.fetcher._fetches[content.digest.hex]
+                while not fetch._plan.makers(2 * MIB, 2 * MIB + 1):
+                    await asyncio.sleep(0.01)
+                asked = {HOME_HEADER: "bring", AVOID_HEADER: holder.name, "Range": f"bytes={2 * MIB}-{3 * MIB - 1}"}
+                answer = await home.ask(f"/v2/{content.path}", peer=True, headers=asked)
+                assert answer.body == TWICE[2 * MIB : 3 * MIB]
+                assert [extent async for extent in reading]
+            await fetch.task
+            assert fetch.spool.trimmed
+            assert fetch.spool.complete
+            assert (home.fetcher.shunned(), home.lies()) == (set(), 0)
+
+    run(story())
+
+
+def test_a_client_that_goes_lets_the_memory_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async def held_back(start: int, stop: int | None) -> Sequence[Part]:
+            head, body = part(LARGE, start, stop)
+            return [head, body[:MIB], asyncio.Event()]
+
+        monkeypatch.setattr("mirror.fetch.fetch.IDLE_S", 0.01)
+        async with lab(tmp_path, held_back, 0) as it:
+            with it.fetcher.reading(CONTENT) as followed:
+                await followed.known_size()
+                task = it.fetcher._fetches[CONTENT.digest.hex].task
+            await task
+            assert (it.fetcher.in_memory, followed.fd) == (0, -1)
+
+    run(story())

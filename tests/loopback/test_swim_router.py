@@ -1,0 +1,241 @@
+"""The mirror's view of gossip, on real sockets: keys that members prove themselves by, names, flapping, counts."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gossip import Gossip, GossipConfig, Listen, key_id, local
+from mirror.routers import Peer, Standing, swim
+from mirror.routers.swim import SwimRouter
+from mirror.sources.peers.auth import PeerAuth
+
+WITHIN_S = 20.0
+OLD, NEW = bytes(range(32)), bytes(range(32, 64))
+REQUEST = ("GET", "/v2/library/nginx/manifests/1.27?ns=docker.io")
+HASTY = replace(
+    local(), probe_interval_s=0.1, probe_timeout_s=0.05, suspicion_mult=1, suspicion_max_mult=1, flaps_max=1
+)
+
+
+def run(story: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(story, WITHIN_S))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def running(gossip: Gossip) -> AsyncIterator[SwimRouter]:
+    router = SwimRouter(gossip, 5001)
+    await router.start()
+    try:
+        yield router
+    finally:
+        await router.close()
+
+
+@asynccontextmanager
+async def pair(config: GossipConfig | None = None, **options: Any) -> AsyncIterator[tuple[SwimRouter, SwimRouter]]:
+    """Two nodes, a and b, that see each other."""
+    config = config or local()
+    first = Gossip("a", config, **options)
+    async with running(first) as a, running(Gossip("b", config, seeds=[str(first.address)], **options)) as b:
+        await until(lambda: bool(a.members()) and bool(b.members()))
+        yield a, b
+
+
+def standing(router: SwimRouter, name: str) -> Standing:
+    (row,) = [row for row in router.standings() if row.peer.name == name]
+    return row
+
+
+def test_members_accept_each_other_at_every_moment_of_a_change_of_keys() -> None:
+    async def story() -> None:
+        async with pair(keys=[OLD]) as (a, b), asyncio.TaskGroup() as tasks:
+            auths = [PeerAuth(router.keys()) for router in (a, b)]
+            following = [
+                tasks.create_task(router.follow_keys(auth.use)) for router, auth in zip((a, b), auths, strict=True)
+            ]
+
+            def all_accept(all_keys: bool = True) -> bool:
+                members = [PeerAuth([OLD]), PeerAuth([NEW])] if all_keys else []
+                return all(auth.accepts(*REQUEST, by.sign(*REQUEST)) for auth in auths for by in [*auths, *members])
+
+            await a.keyrings.install(NEW)
+            await until(all_accept)
+            await b.keyrings.use(key_id(NEW))
+            assert all_accept()
+            await until(lambda: all(PeerAuth([NEW]).accepts(*REQUEST, auth.sign(*REQUEST)) for auth in auths))
+            await a.keyrings.remove(key_id(OLD))
+            old = PeerAuth([OLD]).sign(*REQUEST)
+            await until(lambda: not any(auth.accepts(*REQUEST, old) for auth in auths))
+            assert all_accept(all_keys=False)
+            for task in following:
+                task.cancel()
+
+    run(story())
+
+
+def test_keys_that_changed_before_anybody_followed_them_are_handed_over_too() -> None:
+    async def story() -> None:
+        async with pair(keys=[OLD]) as (a, b):
+            auth = PeerAuth(b.keys())
+            await a.keyrings.install(NEW)
+            following = asyncio.create_task(b.follow_keys(auth.use))
+            await until(lambda: auth.accepts(*REQUEST, PeerAuth([NEW]).sign(*REQUEST)))
+            following.cancel()
+
+    run(story())
+
+
+def test_a_newcomer_with_a_taken_name_is_told_who_has_it_and_the_other_stays() -> None:
+    async def story() -> None:
+        async with pair() as (a, b):
+            first = b.standings()[1].peer
+            newcomer = Gossip("a", local(), seeds=[str(a._gossip.address)], listen=Listen("127.0.0.2"))
+            staying = asyncio.create_task(a.superseded())
+            async with running(newcomer) as late:
+                assert await late.superseded() == str(a._gossip.address)
+                assert await late.superseded() == str(a._gossip.address)  # whenever one asks
+            assert not staying.done()
+            staying.cancel()
+            assert (first.name, standing(b, "a").peer.host) == ("a", "127.0.0.1")
+
+    run(story())
+
+
+def test_who_comes_back_from_the_dead_too_often_shows_as_flapping_and_is_not_looked_up() -> None:
+    async def story() -> None:
+        key = NEW
+        async with AsyncExitStack() as stack:
+            first = Gossip("a", HASTY)
+            a = await stack.enter_async_context(running(first))
+            for count in range(2):
+                async with running(Gossip("b", HASTY, seeds=[str(first.address)])) as b:
+                    b.advertise([key])
+                    await until(lambda: standing_state(a) == "alive")
+                    if count:
+                        await until(lambda: standing(a, "b").keys == 1)
+                    assert standing(a, "b").flapping is bool(count)
+                    assert not (count and a.locate(key))
+                await until(lambda: standing_state(a) == "dead")
+            assert not standing(a, "a").flapping
+
+    def standing_state(router: SwimRouter) -> str:
+        return next((row.state for row in router.standings() if row.peer.name == "b"), "unknown")
+
+    run(story())
+
+
+def homes(router: SwimRouter) -> dict[str, tuple[bool, bool]]:
+    """Of each seat, whether it is a home, and whether it declines to be one."""
+    return {seat.peer.name: (seat.home, seat.declines) for seat in router.seats()}
+
+
+ODD_NAMES, ODD_HOSTS = ("upstream", "a,b", "b c"), ("[", "", "x.example", "::1%[", "1\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "host"), [*((name, None) for name in ODD_NAMES), *(("b", host) for host in ODD_HOSTS)]
+)
+def test_who_has_no_proper_name_or_address_is_no_member(name: str, host: str | None) -> None:
+    async def story() -> None:
+        first = Gossip("a", local())
+        async with running(first) as a, AsyncExitStack() as stack:
+            router = SwimRouter(Gossip(name, local(), seeds=[str(first.address)]), 5001, host)
+            await router.start()
+            stack.push_async_callback(router.close)
+            key = bytes(32)
+            router.advertise([key])
+            await until(lambda: bool(first.holders(key)))
+            assert [*a.members(), *a.locate(key)] == []
+            assert homes(a).keys() == {"a"}
+            assert [row.peer.name for row in a.standings()] == ["a"]
+
+    run(story())
+
+
+def test_an_address_beside_that_of_its_gossip_is_where_a_member_is_asked() -> None:
+    async def story() -> None:
+        first = Gossip("a", local())
+        async with running(first) as a, AsyncExitStack() as stack:
+            router = SwimRouter(Gossip("b", local(), seeds=[str(first.address)]), 5001, "fd00::7")
+            await router.start()
+            stack.push_async_callback(router.close)
+            await until(lambda: list(a.members()) == [Peer("b", "fd00::7", 5001)])
+
+    run(story())
+
+
+def test_in_a_new_cluster_all_are_homes_and_who_declines_is_none_for_anybody() -> None:
+    async def story() -> None:
+        async with pair() as (a, b):
+            await until(lambda: homes(a) == homes(b) == {"a": (True, False), "b": (True, False)})
+            b.volunteer(False)
+            await until(lambda: homes(a) == homes(b) == {"a": (True, False), "b": (False, True)})
+            b.volunteer(True)
+            await until(lambda: homes(a) == homes(b) == {"a": (True, False), "b": (True, False)})
+
+    run(story())
+
+
+def test_where_some_are_settled_a_newcomer_is_no_home_yet_and_declines_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story() -> None:
+        async with AsyncExitStack() as stack:
+            monkeypatch.setattr(swim, "SETTLED_S", 0.01)
+            first = Gossip("a", local())
+            a = await stack.enter_async_context(running(first))
+            await stack.enter_async_context(running(Gossip("b", local(), seeds=[str(first.address)])))
+            monkeypatch.setattr(swim, "SETTLED_S", 1000.0)
+            newcomer = await stack.enter_async_context(running(Gossip("c", local(), seeds=[str(first.address)])))
+            settled = {"a": (True, False), "b": (True, False), "c": (False, False)}
+            await until(lambda: homes(a) == homes(newcomer) == settled)
+
+    run(story())
+
+
+def test_who_failed_keeps_its_seat_for_a_while_and_who_left_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with AsyncExitStack() as stack:
+            first = Gossip("a", HASTY)
+            a = await stack.enter_async_context(running(first))
+            async with running(Gossip("b", HASTY, seeds=[str(first.address)])):
+                await until(lambda: "b" in homes(a))
+            await until(lambda: standing(a, "b").state == "dead")
+            assert [peer.name for peer in a.members()] == []
+            assert homes(a)["b"] == (True, False)
+            monkeypatch.setattr(swim, "PLACE_KEPT_S", 0.0)
+            assert "b" not in homes(a)
+            monkeypatch.setattr(swim, "PLACE_KEPT_S", 60.0)
+
+            async with running(Gossip("c", HASTY, seeds=[str(first.address)])) as leaving:
+                await until(lambda: "c" in homes(a))
+                await leaving.leave()
+                await until(lambda: "c" not in homes(a))
+
+    run(story())
+
+
+def test_round_trips_and_counts_are_shown_and_nothing_is_missing_that_has_not_happened() -> None:
+    async def story() -> None:
+        async with pair(HASTY) as (a, _):
+            await until(lambda: standing(a, "b").rtt_s is not None)
+            rtt_s = standing(a, "b").rtt_s
+            assert rtt_s is not None
+            assert 0 < rtt_s < WITHIN_S
+            assert standing(a, "a").rtt_s is None
+            figures = a.figures()
+            assert figures.counters["event_MemberJoined"] == 1
+            assert figures.counters["datagrams_sent"] > 0
+            assert (figures.counters["event_MemberFailed"], figures.counters["rejected_replay"]) == (0, 0)
+            assert 0 <= figures.lag_s[0.5] <= figures.lag_s[0.99] <= figures.lag_s[1.0]
+
+    run(story())

@@ -1,0 +1,959 @@
+"""The upstream client against registries that answer as told, well and badly, over loopback."""
+
+import asyncio
+import functools
+import gzip
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, ParamSpec
+
+import pytest
+from aiohttp import web
+
+from mirror.errors import SourceError, UpstreamError, UpstreamRateLimited, UpstreamRefused, UpstreamUnknown
+from mirror.oci.content import Content
+from mirror.oci.digest import Digest
+from mirror.oci.manifest import MANIFEST_MAX_BYTES, MEDIA_TYPES, OCI_INDEX, OCI_MANIFEST
+from mirror.oci.reference import Reference, Repository
+from mirror.sources.upstream import Settings, Upstream
+from mirror.sources.upstream.registries import Registry
+
+REPOSITORY = Repository("lab", "team/app")
+BLOB = bytes(range(256)) * 4096
+BLOB_DIGEST = Digest.of(BLOB)
+A_BLOB = Content(REPOSITORY, "blobs", BLOB_DIGEST)
+MANIFEST = json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": {}, "layers": []}).encode()
+A_MANIFEST = Content(REPOSITORY, "manifests", Digest.of(MANIFEST))
+TAG = Reference(REPOSITORY, "1.0")
+
+Script = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+Parameters = ParamSpec("Parameters")
+
+
+def on_loop(test: Callable[Parameters, Coroutine[Any, Any, None]]) -> Callable[Parameters, None]:
+    """Run a test's coroutine, with a bound, and asyncio's own checks on."""
+
+    @functools.wraps(test)
+    def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
+        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 30), debug=True)
+
+    return run
+
+
+class Server:
+    """A registry that answers by a script and remembers what it was asked."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.requests: list[web.Request] = []
+        self.url = ""
+
+    def paths(self) -> list[str]:
+        return [request.path for request in self.requests]
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append(request)
+        return await self.script(request)
+
+
+@asynccontextmanager
+async def serving(script: Script, host: str = "127.0.0.1") -> AsyncIterator[Server]:
+    server = Server(script)
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", server.answer)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, 0)
+        await site.start()
+        server.url = f"http://{host}:{runner.addresses[0][1]}"
+        yield server
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def raw(answer: bytes, *, then: asyncio.Event | None = None) -> AsyncIterator[str]:
+    """A server that sends these bytes to every request, and closes, or waits for an event first."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65536)
+        writer.write(answer)
+        if then is not None:
+            await then.wait()
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        if then is not None:
+            then.set()
+        server.close()
+        await server.wait_closed()
+
+
+@asynccontextmanager
+async def upstream(*configured: str, **limits: float) -> AsyncIterator[Upstream]:
+    """An upstream client; `configured` are REGISTRY=URL, or a URL for the registry `lab`."""
+    entries = [entry if "=" in entry.partition("//")[0] else f"lab={entry}" for entry in configured]
+    client = Upstream([Registry.parse(entry) for entry in entries], Settings(**limits))  # type: ignore[arg-type]
+    await client.start()
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def fetch(client: Upstream, content: Content, start: int = 0, stop: int | None = None) -> bytes:
+    """Open and read to the end, and check that what came is as long as announced."""
+    async with client.open(content, start, stop) as delivery:
+        body = b"".join([chunk async for chunk in delivery.chunks])
+        assert delivery.start == start
+        assert len(body) == delivery.stop - delivery.start
+        return body
+
+
+async def failing(failure: type[SourceError], attempt: Awaitable[object]) -> SourceError:
+    """The error with which an attempt ends; its message is one line."""
+    with pytest.raises(failure) as caught:
+        await attempt
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+async def ranged(request: web.Request) -> web.StreamResponse:
+    """Serve BLOB, with ranges, as registries do."""
+    begin, end = 0, len(BLOB)
+    if "Range" in request.headers:
+        wanted = request.http_range
+        begin, end = wanted.start or 0, min(wanted.stop or len(BLOB), len(BLOB))
+        headers = {"Content-Range": f"bytes {begin}-{end - 1}/{len(BLOB)}"}
+        return web.Response(status=206, body=BLOB[begin:end], headers=headers)
+    return web.Response(body=BLOB)
+
+
+async def unranged(_: web.Request) -> web.StreamResponse:
+    """Serve all of BLOB, whatever was asked for."""
+    return web.Response(body=BLOB)
+
+
+async def manifest(_: web.Request) -> web.StreamResponse:
+    """Serve MANIFEST in full, as registries do."""
+    headers = {"Docker-Content-Digest": str(Digest.of(MANIFEST))}
+    return web.Response(body=MANIFEST, content_type=OCI_MANIFEST, headers=headers)
+
+
+def text(status: int, body: str = "", **headers: str) -> Script:
+    """A script that always answers the same; underscores in header names are hyphens."""
+
+    async def answer(_: web.Request) -> web.StreamResponse:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return web.Response(status=status, text=body, headers={"Content-Type": "text/plain", **named})
+
+    return answer
+
+
+def in_turn(*scripts: Script) -> Script:
+    """A script that answers by each of these once, and by the last from then on."""
+    waiting = list(scripts)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return await (waiting.pop(0) if len(waiting) > 1 else waiting[0])(request)
+
+    return answer
+
+
+# Tags -----------------------------------------------------------------------------------------------------------------
+
+
+@on_loop
+async def test_a_tag_is_resolved_by_head_alone() -> None:
+    async with serving(manifest) as server, upstream(server.url) as client:
+        resolved = await client.resolve(TAG)
+        assert (resolved.digest, resolved.media_type, resolved.size) == (
+            Digest.of(MANIFEST),
+            OCI_MANIFEST,
+            len(MANIFEST),
+        )
+        (request,) = server.requests
+        assert (request.method, request.path) == ("HEAD", "/v2/team/app/manifests/1.0")
+        assert request.headers["Accept"].split(", ") == list(MEDIA_TYPES)
+        assert request.headers["Accept-Encoding"] == "identity"
+        assert request.headers["User-Agent"].startswith("skvaller/")
+        assert request.headers["Skvaller-Hop"] == "1"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        text(405),
+        text(200, "no digest", Content_Type=OCI_INDEX),
+        text(200, "no sha256", Content_Type=OCI_INDEX, Docker_Content_Digest="sha512:00"),
+        text(200, "no type", Docker_Content_Digest=str(BLOB_DIGEST)),
+    ],
+)
+@on_loop
+async def test_a_registry_that_does_not_answer_head_in_full_is_asked_by_get(head: Script) -> None:
+    async def get(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=MANIFEST, content_type="application/json", headers={"Docker-Content-Digest": "junk"})
+
+    async with serving(in_turn(head, get)) as server, upstream(server.url) as client:
+        resolved = await client.resolve(TAG)
+        assert (resolved.digest, resolved.media_type) == (Digest.of(MANIFEST), OCI_MANIFEST)
+        assert [request.method for request in server.requests] == ["HEAD", "GET"]
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        text(200, "<html>Please log in</html>", Content_Type="text/html; charset=utf-8"),
+        text(200, "<html>Please log in</html>"),
+        text(200, '{"schemaVersion": 1}', Content_Type="application/json"),
+        text(200, ""),
+    ],
+)
+@on_loop
+async def test_what_is_no_manifest_does_not_resolve(script: Script) -> None:
+    async with serving(script) as server, upstream(server.url) as client:
+        assert (await failing(UpstreamError, client.resolve(TAG))).reason == "broken"
+
+
+@on_loop
+async def test_a_log_in_page_is_called_what_it_is() -> None:
+    async with serving(text(200, "<html>", Content_Type="text/html")) as server, upstream(server.url) as client:
+        for attempt in (client.resolve(TAG), fetch(client, A_MANIFEST)):
+            error = await failing(UpstreamError, attempt)
+            assert (error.reason, "HTML page" in str(error)) == ("broken", True)
+
+
+@on_loop
+async def test_cookies_are_not_kept() -> None:
+    async with serving(text(404, Set_Cookie="a=b")) as server, upstream(server.url) as client:
+        await failing(UpstreamUnknown, client.resolve(TAG))
+        await failing(UpstreamUnknown, client.resolve(TAG))
+        assert [request.headers.get("Cookie") for request in server.requests] == [None, None]
+
+
+@on_loop
+async def test_the_environments_proxy_and_netrc_are_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login user password hunter2\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    async with serving(manifest) as server, upstream(server.url) as client:
+        await client.resolve(TAG)
+        assert "Authorization" not in server.requests[0].headers
+
+
+# Content, ranges ------------------------------------------------------------------------------------------------------
+
+
+@on_loop
+async def test_all_is_asked_for_without_a_range() -> None:
+    async with serving(ranged) as server, upstream(server.url) as client:
+        assert await fetch(client, A_BLOB) == BLOB
+        assert server.paths() == [f"/v2/team/app/blobs/{BLOB_DIGEST}"]
+        assert "Range" not in server.requests[0].headers
+
+
+@pytest.mark.parametrize("script", [ranged, unranged])
+@pytest.mark.parametrize(
+    ("start", "stop", "header"),
+    [
+        (0, 1, "bytes=0-0"),
+        (0, 10**9, "bytes=0-999999999"),
+        (1000, 5000, "bytes=1000-4999"),
+        (700_001, 700_002, "bytes=700001-700001"),
+        (300_000, None, "bytes=300000-"),
+        (len(BLOB) - 1, None, f"bytes={len(BLOB) - 1}-"),
+    ],
+)
+@on_loop
+async def test_a_registry_that_knows_no_ranges_sends_all_there_is_from_the_first_byte_asked_for_on(
+    script: Script, start: int, stop: int | None, header: str
+) -> None:
+    async with serving(script) as server, upstream(server.url) as client:
+        async with client.open(A_BLOB, start, stop) as delivery:
+            end = min(stop or len(BLOB), len(BLOB)) if script is ranged else len(BLOB)
+            assert (delivery.stop, delivery.size, delivery.ranged) == (end, len(BLOB), script is ranged)
+            assert b"".join([chunk async for chunk in delivery.chunks]) == BLOB[start:end]
+        assert server.requests[0].headers["Range"] == header
+
+
+@on_loop
+async def test_bytes_come_as_they_are_whatever_encoding_they_are_said_to_have() -> None:
+    layer = gzip.compress(b"layer")
+
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=layer, headers={"Content-Encoding": "gzip"})
+
+    async with serving(answer) as server, upstream(server.url) as client:
+        assert await fetch(client, A_BLOB) == layer
+
+
+@on_loop
+async def test_empty_content_is_content() -> None:
+    empty = Content(REPOSITORY, "blobs", Digest.of(b""))
+    script = in_turn(text(200), text(416, "no", Content_Range="bytes */0"), text(200))
+    async with serving(script) as server, upstream(server.url) as client:
+        assert await fetch(client, empty) == b""
+        assert await fetch(client, empty, 0, 1024) == b""
+        assert await fetch(client, empty, 0, 1024) == b""
+
+
+def part(content_range: str | None, body: bytes = b"x" * 100) -> Script:
+    async def answer(_: web.Request) -> web.StreamResponse:
+        headers = {"Content-Range": content_range} if content_range is not None else {}
+        return web.Response(status=206, body=body, headers=headers)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (part(None), "range"),
+        (part("bytes 0-99/1000"), "range"),
+        (part("bytes 0-199/1000", b"x" * 200), "range"),
+        (part("bytes 101-200/1000"), "range"),
+        (part("bytes 100-198/1000", b"x" * 99), "range"),
+        (part("bytes 100-200/1000", b"x" * 101), "range"),
+        (part("bytes 100-199/*"), "range"),
+        (part("bytes 199-100/1000"), "range"),
+        (part("items 100-199/1000"), "range"),
+        (part("bytes 100-199/150"), "range"),
+        (part("bytes 100-199/1000", b"x" * 50), "length"),
+        (text(416, "", Content_Range="bytes */10"), "range"),
+        (text(416), "range"),
+        (text(200, "x" * 100), "range"),
+        (text(203, "x" * 1000), "status"),
+    ],
+)
+@on_loop
+async def test_a_wrong_range_is_refused(script: Script, reason: str) -> None:
+    async with serving(script) as server, upstream(server.url) as client:
+        assert (await failing(UpstreamError, fetch(client, A_BLOB, 100, 200))).reason == reason
+
+
+@on_loop
+async def test_the_size_is_asked_by_head() -> None:
+    async with serving(ranged) as server, upstream(server.url) as client:
+        assert await client.size(A_BLOB) == len(BLOB)
+        assert [request.method for request in server.requests] == ["HEAD"]
+
+
+@on_loop
+async def test_the_size_is_asked_by_a_byte_where_head_is_not_answered() -> None:
+    async with serving(in_turn(text(405), ranged)) as server, upstream(server.url) as client:
+        assert await client.size(A_BLOB) == len(BLOB)
+        assert server.requests[1].headers["Range"] == "bytes=0-0"
+
+
+@on_loop
+async def test_a_delivery_left_early_drops_its_connection() -> None:
+    dropped = asyncio.Event()
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": str(2**40)})
+        await response.prepare(request)
+        try:
+            while True:
+                await response.write(BLOB)
+        except (ConnectionError, asyncio.CancelledError):
+            dropped.set()
+            raise
+
+    async with serving(endless) as server, upstream(server.url) as client:
+        async with client.open(A_BLOB, 0, None) as delivery:
+            async for _ in delivery.chunks:
+                break
+        await dropped.wait()
+        server.script = ranged
+        assert await fetch(client, A_BLOB) == BLOB
+
+
+@on_loop
+async def test_a_pooled_connection_that_upstream_closed_is_not_noticed() -> None:
+    answers = 0
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal answers
+        await reader.readuntil(b"\r\n\r\n")
+        answers += 1
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc")
+        await reader.readuntil(b"\r\n\r\n")  # takes a second request, as a server does that is just closing
+        writer.close()
+
+    server = await asyncio.start_server(once, "127.0.0.1", 0)
+    async with server, upstream(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as client:
+        assert await fetch(client, A_BLOB) == b"abc"
+        assert await fetch(client, A_BLOB) == b"abc"
+    assert answers == 2
+
+
+# Lengths, bad bodies --------------------------------------------------------------------------------------------------
+
+
+async def chunked(request: web.Request, *chunks: bytes, status: int = 200, **headers: str) -> web.StreamResponse:
+    response = web.StreamResponse(status=status, headers={k.replace("_", "-"): v for k, v in headers.items()})
+    response.enable_chunked_encoding()
+    await response.prepare(request)
+    for chunk in chunks:
+        await response.write(chunk)
+    await response.write_eof()
+    return response
+
+
+@on_loop
+async def test_a_manifest_may_come_without_a_length() -> None:
+    script = in_turn(lambda request: chunked(request, MANIFEST[:10], MANIFEST[10:]))
+    async with serving(script) as server, upstream(server.url) as client:
+        assert await fetch(client, A_MANIFEST) == MANIFEST
+        assert await fetch(client, A_MANIFEST, 5, 20) == MANIFEST[5:]
+
+
+@on_loop
+async def test_a_blob_may_not() -> None:
+    async with serving(lambda request: chunked(request, BLOB)) as server, upstream(server.url) as client:
+        assert (await failing(UpstreamError, fetch(client, A_BLOB))).reason == "length"
+
+
+@on_loop
+async def test_an_endless_manifest_is_given_up() -> None:
+    sent = 0
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        nonlocal sent
+        if request.method == "HEAD":
+            return web.Response(status=405)
+        response = web.StreamResponse()
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        while True:
+            await response.write(b" " * 65536)
+            sent += 65536
+
+    async with serving(endless) as server, upstream(server.url) as client:
+        assert (await failing(UpstreamError, fetch(client, A_MANIFEST))).reason == "length"
+        assert (await failing(UpstreamError, client.resolve(TAG))).reason == "length"
+    assert sent < 8 * MANIFEST_MAX_BYTES
+
+
+@on_loop
+async def test_a_manifest_that_is_announced_too_large_is_refused() -> None:
+    async with raw(b"HTTP/1.1 200 OK\r\nContent-Length: 4194305\r\n\r\n{") as url, upstream(url) as client:
+        assert (await failing(UpstreamError, fetch(client, A_MANIFEST))).reason == "length"
+
+
+@on_loop
+async def test_a_part_without_content_length_must_still_have_its_bytes() -> None:
+    bodies = [b"x" * 100, b"x" * 99, b"x" * 101]
+    scripts = [
+        lambda request, body=body: chunked(request, body, status=206, Content_Range="bytes 100-199/1000")
+        for body in bodies
+    ]
+    async with serving(in_turn(*scripts)) as server, upstream(server.url) as client:
+        assert await fetch(client, A_BLOB, 100, 200) == b"x" * 100
+        short = await failing(UpstreamError, fetch(client, A_BLOB, 100, 200))
+        assert (short.reason, "1 bytes short" in str(short)) == ("broken", True)
+        assert (await failing(UpstreamError, fetch(client, A_BLOB, 100, 200))).reason == "broken"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nshort",
+        b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+        b"HTTP/1.1 206 OK\r\nContent-Range: bytes 0-99/100\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 206 OK\r\nContent-Range: bytes 0-99/100\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n",
+        b"SSH-2.0-OpenSSH_9.2\r\n",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: x\r\n" * 10_000 + b"\r\n",
+        b"\xff" * 1000,
+    ],
+)
+@on_loop
+async def test_a_broken_answer_is_a_clear_error(answer: bytes) -> None:
+    async with raw(answer) as url, upstream(url) as client:
+        assert (await failing(UpstreamError, fetch(client, A_BLOB))).reason == "broken"
+
+
+@on_loop
+async def test_a_body_that_turns_to_junk_while_it_is_waited_for_ends() -> None:
+    begun = asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(65536)
+        writer.write(
+            b"HTTP/1.1 206 OK\r\nContent-Range: bytes 0-99/100\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n"
+        )
+        await begun.wait()
+        writer.write(b"no length of a chunk\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, upstream(url, stall_s=0.2) as client, client.open(A_BLOB, 0, None) as delivery:
+        assert await anext(delivery.chunks) == b"a"
+        asyncio.get_running_loop().call_soon(begun.set)
+        # aiohttp's parser in C drops the connection and forgets to tell who waits: the stall limit is what ends it.
+        assert (await failing(UpstreamError, anext(delivery.chunks))).reason in ("broken", "stalled")
+
+
+# Time -----------------------------------------------------------------------------------------------------------------
+
+
+@on_loop
+async def test_silence_before_the_head_and_within_the_body() -> None:
+    async with raw(b"HTTP/1.1 200", then=asyncio.Event()) as url, upstream(url, head_s=0.05) as client:
+        assert (await failing(UpstreamError, fetch(client, A_BLOB))).reason == "timeout"
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nbegin"
+    async with raw(head, then=asyncio.Event()) as url, upstream(url, stall_s=0.05) as client:
+        assert (await failing(UpstreamError, fetch(client, A_BLOB))).reason == "stalled"
+
+
+@on_loop
+async def test_a_manifest_that_only_drips_is_given_up() -> None:
+    async def drip(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        while True:
+            await response.write(b" ")
+            await asyncio.sleep(0.01)
+
+    async with serving(drip) as server, upstream(server.url, whole_s=0.1, stall_s=5) as client:
+        assert (await failing(UpstreamError, fetch(client, A_MANIFEST))).reason == "timeout"
+
+
+@on_loop
+async def test_nobody_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    async with upstream(f"http://127.0.0.1:{port}", "nowhere.invalid=https://nowhere.invalid") as client:
+        assert (await failing(UpstreamError, client.resolve(TAG))).reason == "connect"
+        nowhere = Reference(Repository("nowhere.invalid", "a"), "1")
+        assert (await failing(UpstreamError, client.resolve(nowhere))).reason == "connect"
+
+
+@on_loop
+async def test_a_connection_that_is_not_accepted() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        address = full.getsockname()
+        fillers = [socket.socket() for _ in range(4)]  # beyond the backlog, the kernel drops what knocks
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(address)
+        try:
+            async with upstream(f"http://127.0.0.1:{address[1]}", connect_s=0.2) as client:
+                assert (await failing(UpstreamError, client.resolve(TAG))).reason == "connect"
+        finally:
+            for filler in fillers:
+                filler.close()
+
+
+@on_loop
+async def test_tls_to_what_speaks_none() -> None:
+    async with raw(b"HTTP/1.1 400 Bad Request\r\n\r\n") as url, upstream(url.replace("http", "https")) as client:
+        assert (await failing(UpstreamError, client.resolve(TAG))).reason == "connect"
+
+
+# Statuses -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "failure", "reason"),
+    [
+        (400, UpstreamError, "status"),
+        (403, UpstreamUnknown, "unknown"),
+        (404, UpstreamUnknown, "unknown"),
+        (410, UpstreamError, "status"),
+        (500, UpstreamError, "status"),
+        (503, UpstreamError, "status"),
+        (204, UpstreamError, "status"),
+        (304, UpstreamError, "status"),
+    ],
+)
+@on_loop
+async def test_what_a_status_means(status: int, failure: type[UpstreamError], reason: str) -> None:
+    async with serving(text(status)) as server, upstream(server.url) as client:
+        for attempt in (client.resolve(TAG), client.size(A_BLOB), fetch(client, A_BLOB), fetch(client, A_MANIFEST)):
+            error = await failing(failure, attempt)
+            assert (type(error), error.reason) == (failure, reason)
+            assert str(status) in str(error)
+
+
+@on_loop
+async def test_a_rate_limited_registry_is_left_alone_and_others_are_not() -> None:
+    limit = text(429, "toomanyrequests", Retry_After="100")
+    async with (
+        serving(limit) as limited,
+        serving(manifest) as free,
+        upstream(limited.url, f"free={free.url}") as client,
+    ):
+        first = await failing(UpstreamRateLimited, client.resolve(TAG))
+        assert isinstance(first, UpstreamRateLimited)
+        assert first.retry_after_s == 100
+        second = await failing(UpstreamRateLimited, fetch(client, A_BLOB))
+        assert isinstance(second, UpstreamRateLimited)
+        assert 0 < second.retry_after_s <= 100
+        assert len(limited.requests) == 1
+        await client.resolve(Reference(Repository("free", "a"), "1"))
+
+
+# Tokens ---------------------------------------------------------------------------------------------------------------
+
+
+class TokenService:
+    """A token service, and the guard in front of a registry that accepts its tokens."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.issued: list[str] = []
+        self.requests: list[web.Request] = []
+        self.revoked: set[str] = set()
+
+    async def issue(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append(request)
+        await asyncio.sleep(0)
+        self.issued.append(f"token-{len(self.issued)}")
+        return web.json_response({"token": self.issued[-1], "expires_in": 300})
+
+    def guarding(self, behind: Script) -> Script:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+            if token in self.issued and token not in self.revoked:
+                return await behind(request)
+            scope = "repository:team/app:pull"
+            challenge = f'Bearer realm="{self.url}/token",service="lab",scope="{scope}"'
+            return web.Response(status=401, headers={"WWW-Authenticate": challenge})
+
+        return answer
+
+
+@asynccontextmanager
+async def token_service() -> AsyncIterator[TokenService]:
+    service = TokenService()
+    async with serving(service.issue, "127.0.0.2") as server:
+        service.url = server.url
+        yield service
+
+
+@on_loop
+async def test_a_token_is_fetched_once_and_used_again() -> None:
+    async with (
+        token_service() as service,
+        serving(service.guarding(ranged)) as server,
+        upstream(server.url, f"tokens={service.url}") as client,
+    ):
+        assert await fetch(client, A_BLOB) == BLOB
+        assert await fetch(client, A_BLOB, 10, 20) == BLOB[10:20]
+        assert len(server.requests) == 3
+        (asked,) = service.requests
+        assert dict(asked.query) == {"service": "lab", "scope": "repository:team/app:pull"}
+        assert "Authorization" not in asked.headers
+        assert server.requests[1].headers["Authorization"] == "Bearer token-0"
+
+
+@on_loop
+async def test_many_who_need_a_token_make_one_request_for_it() -> None:
+    async with (
+        token_service() as service,
+        serving(service.guarding(ranged)) as server,
+        upstream(server.url, f"tokens={service.url}") as client,
+    ):
+        parts = await asyncio.gather(*(fetch(client, A_BLOB, i * 10, i * 10 + 10) for i in range(20)))
+        assert b"".join(parts) == BLOB[:200]
+        assert len(service.requests) == 1
+
+
+@on_loop
+async def test_a_token_that_is_no_longer_accepted_is_replaced() -> None:
+    async with (
+        token_service() as service,
+        serving(service.guarding(ranged)) as server,
+        upstream(server.url, f"tokens={service.url}") as client,
+    ):
+        await fetch(client, A_BLOB)
+        service.revoked.add("token-0")
+        assert await fetch(client, A_BLOB) == BLOB
+        assert service.issued == ["token-0", "token-1"]
+
+
+@on_loop
+async def test_credentials_go_to_the_token_service_and_tokens_to_the_registry() -> None:
+    async with (
+        token_service() as service,
+        serving(service.guarding(ranged)) as server,
+        upstream(server.url.replace("//", "//user:p%40ss@"), f"tokens={service.url}") as client,
+    ):
+        await fetch(client, A_BLOB)
+        assert service.requests[0].headers["Authorization"] == "Basic dXNlcjpwQHNz"
+        assert [request.headers.get("Authorization") for request in server.requests] == [None, "Bearer token-0"]
+
+
+@on_loop
+async def test_what_is_refused_even_with_a_token_does_not_exist_for_us() -> None:
+    async with token_service() as service:
+        refused = text(401, WWW_Authenticate=f'Bearer realm="{service.url}/token",error="insufficient_scope"')
+        async with serving(refused) as server, upstream(server.url, f"tokens={service.url}") as client:
+            await failing(UpstreamUnknown, client.resolve(TAG))
+            assert (len(server.requests), len(service.requests)) == (2, 1)
+            server.script = service.guarding(text(403))
+            await failing(UpstreamUnknown, fetch(client, A_BLOB))
+
+
+@pytest.mark.parametrize(
+    ("answer", "failure", "reason"),
+    [
+        (text(500), UpstreamError, "status"),
+        (text(404), UpstreamError, "status"),
+        (text(403), UpstreamUnknown, "unknown"),
+        (text(429), UpstreamRateLimited, "rate_limited"),
+        (text(200, "<html>", Content_Type="text/html"), UpstreamError, "auth"),
+        (text(200, "{}"), UpstreamError, "auth"),
+        (text(200, '{"token": "' + "x" * 70_000 + '"}'), UpstreamError, "length"),
+        (text(302, Location="/token"), UpstreamError, "broken"),
+    ],
+)
+@on_loop
+async def test_a_token_service_that_gives_none(answer: Script, failure: type[UpstreamError], reason: str) -> None:
+    async with serving(answer, "127.0.0.2") as service:
+        wanted = text(401, WWW_Authenticate=f'Bearer realm="{service.url}/token"')
+        async with serving(wanted) as server, upstream(server.url, f"tokens={service.url}") as client:
+            error = await failing(failure, client.resolve(TAG))
+            assert (type(error), error.reason) == (failure, reason)
+
+
+@on_loop
+async def test_a_token_service_that_does_not_know_the_password() -> None:
+    async with serving(text(401), "127.0.0.2") as service:
+        wanted = text(401, WWW_Authenticate=f'Bearer realm="{service.url}/token"')
+        configured = "http://user:hunter2@"
+        async with (
+            serving(wanted) as server,
+            upstream(server.url.replace("http://", configured), f"tokens={service.url}") as client,
+        ):
+            error = await failing(UpstreamError, client.resolve(TAG))
+            assert error.reason == "auth"
+            assert "'user'" in str(error)
+            assert "hunter2" not in str(error)
+
+
+# Basic ----------------------------------------------------------------------------------------------------------------
+
+
+async def behind_password(request: web.Request) -> web.StreamResponse:
+    if request.headers.get("Authorization") == "Basic dXNlcjpodW50ZXIy":
+        return await manifest(request)
+    return web.Response(status=401, headers={"WWW-Authenticate": 'Basic realm="lab"'})
+
+
+@on_loop
+async def test_a_password_is_sent_once_it_is_asked_for() -> None:
+    async with (
+        serving(behind_password) as server,
+        upstream(server.url.replace("//", "//user:hunter2@")) as client,
+    ):
+        await client.resolve(TAG)
+        await client.resolve(TAG)
+        sent = [request.headers.get("Authorization") for request in server.requests]
+        assert sent == [None, "Basic dXNlcjpodW50ZXIy", "Basic dXNlcjpodW50ZXIy"]
+
+
+@pytest.mark.parametrize("userinfo", ["", "user:wrong@"])
+@on_loop
+async def test_no_password_or_a_wrong_one(userinfo: str) -> None:
+    async with serving(behind_password) as server, upstream(server.url.replace("//", f"//{userinfo}")) as client:
+        for _ in range(2):
+            error = await failing(UpstreamError, client.resolve(TAG))
+            assert (type(error), error.reason) == (UpstreamError, "auth")
+            assert "wrong" not in str(error)
+
+
+@pytest.mark.parametrize("challenge", [None, "", "Negotiate", "<html>", "Bearer", 'Bearer realm="file:///etc/passwd"'])
+@on_loop
+async def test_401_without_a_challenge_that_can_be_met(challenge: str | None) -> None:
+    headers = {} if challenge is None else {"WWW_Authenticate": challenge}
+    async with serving(text(401, **headers)) as server, upstream(server.url) as client:
+        error = await failing(UpstreamError, client.resolve(TAG))
+        assert (type(error), error.reason) == (UpstreamError, "auth")
+        assert len(server.requests) == 1
+
+
+# Redirects ------------------------------------------------------------------------------------------------------------
+
+
+def to(location: str, status: int = 307) -> Script:
+    return text(status, Location=location)
+
+
+@on_loop
+async def test_no_credential_follows_a_redirect_to_another_host_port_or_scheme() -> None:
+    async with (
+        token_service() as service,
+        serving(ranged, "127.0.0.3") as cdn,
+        serving(ranged) as other_port,
+        serving(text(500)) as server,
+    ):
+        for target in (cdn, other_port):
+            server.script = service.guarding(to(f"{target.url}/blob?signature=a%2Fb%7Ec"))
+            named = f"tokens={service.url}", f"cdn={cdn.url}", f"other={other_port.url}"
+            async with upstream(server.url, *named) as client:
+                assert await fetch(client, A_BLOB, 10, 20) == BLOB[10:20]
+            (asked,) = target.requests
+            assert "Authorization" not in asked.headers
+            assert asked.headers["Range"] == "bytes=10-19"
+            assert asked.raw_path == "/blob?signature=a%2Fb%7Ec"
+
+
+@on_loop
+async def test_further_ranges_are_asked_where_the_registry_sent_us_until_that_is_good_no_longer() -> None:
+    async with (
+        serving(ranged, "127.0.0.3") as cdn,
+        serving(ranged, "127.0.0.4") as other,
+        serving(text(500)) as server,
+        upstream(server.url, f"cdn={cdn.url}", f"other={other.url}") as client,
+    ):
+        server.script = to(f"{cdn.url}/signed")
+        for start in (0, 10, 20):
+            assert await fetch(client, A_BLOB, start, start + 10) == BLOB[start : start + 10]
+        assert (len(server.requests), len(cdn.requests)) == (1, 3)
+
+        cdn.script = text(403)
+        server.script = to(f"{other.url}/signed")
+        assert await fetch(client, A_BLOB, 30, 40) == BLOB[30:40]
+        assert (len(server.requests), len(cdn.requests), len(other.requests)) == (2, 4, 1)
+
+
+@on_loop
+async def test_credentials_do_not_come_back_after_a_detour() -> None:
+    async with token_service() as service, serving(text(500), "127.0.0.3") as cdn, serving(text(500)) as server:
+        cdn.script = to(f"{server.url}/back")
+
+        async def script(request: web.Request) -> web.StreamResponse:
+            return await (ranged if request.path == "/back" else service.guarding(to(cdn.url)))(request)
+
+        server.script = script
+        async with upstream(server.url, f"tokens={service.url}", f"cdn={cdn.url}") as client:
+            assert await fetch(client, A_BLOB) == BLOB
+        assert server.requests[-1].path == "/back"
+        assert "Authorization" not in server.requests[-1].headers
+
+
+@on_loop
+async def test_a_token_stays_on_a_redirect_within_the_registry() -> None:
+    async with token_service() as service, serving(text(500)) as server:
+
+        async def moved(request: web.Request) -> web.StreamResponse:
+            return await (manifest if "library" in request.path else to("/v2/library/manifests/1", 301))(request)
+
+        server.script = service.guarding(moved)
+        async with upstream(server.url, f"tokens={service.url}") as client:
+            assert (await client.resolve(TAG)).digest == Digest.of(MANIFEST)
+            assert server.requests[-1].method == "HEAD"
+
+
+@on_loop
+async def test_userinfo_in_a_redirect_is_not_sent() -> None:
+    async with serving(ranged) as cdn, serving(to(cdn.url.replace("//", "//user:hunter2@"))) as server:
+        async with upstream(server.url, f"cdn={cdn.url}") as client:
+            await fetch(client, A_BLOB)
+        assert "Authorization" not in cdn.requests[0].headers
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@on_loop
+async def test_a_blob_store_that_refuses_a_signed_url_says_nothing_of_the_blob_and_gets_no_password(
+    status: int,
+) -> None:
+    refusing = text(status, WWW_Authenticate='Basic realm="give it to me"')
+    async with serving(refusing, "127.0.0.3") as cdn, serving(to(cdn.url)) as server:
+        configured = server.url.replace("//", "//user:hunter2@")
+        async with upstream(configured, f"cdn={cdn.url}") as client:
+            error = await failing(UpstreamError, fetch(client, A_BLOB))
+            assert (type(error), error.reason) == (UpstreamError, "status")
+            assert len(cdn.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["/v2/again", "", "ftp://127.0.0.1/x", "http://" + "a" * 64 + ".example/x", "http://127.0.0.1:notaport/"],
+)
+@on_loop
+async def test_a_redirect_that_leads_nowhere(location: str) -> None:
+    async with serving(to(location)) as server, upstream(server.url) as client:
+        assert (await failing(UpstreamError, fetch(client, A_BLOB))).reason == "broken"
+        assert len(server.requests) <= 6
+
+
+# Addresses ------------------------------------------------------------------------------------------------------------
+
+
+@on_loop
+async def test_a_registry_that_nobody_named_is_not_asked() -> None:
+    async with upstream() as client:
+        for name in ("evil.example", "127.0.0.1:22", "localhost:5000"):
+            reference = Reference(Repository.parse("a", ns=name), "1")
+            error = await failing(UpstreamRefused, client.resolve(reference))
+            assert f"--upstream {name}=" in str(error)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "127.0.0.2", "0.0.0.0"])
+@on_loop
+async def test_a_redirect_to_an_address_that_nobody_named_makes_no_connection(host: str) -> None:
+    async with serving(text(200, "secret"), "127.0.0.1" if "2" not in host[-1] else "127.0.0.2") as inner:
+        target = f"http://{host}:{inner.url.rpartition(':')[2]}"
+        async with serving(to(target)) as server, upstream(server.url) as client:
+            error = await failing(UpstreamRefused, fetch(client, A_BLOB))
+            assert server.url in str(error)
+            assert host in str(error)
+        assert inner.requests == []
+
+
+@pytest.mark.parametrize(
+    ("target", "complaint"),
+    [
+        ("http://169.254.169.254/latest/meta-data/", "169.254.169.254:80: not a public address"),
+        ("http://10.0.0.1/", "10.0.0.1:80: not a public address"),
+        ("http://[fd00:ec2::254]/", "[fd00:ec2::254]:80: not a public address"),
+        ("http://[fe80::1%25eth0]/", "[fe80::1%eth0]:80: not a public address"),
+        ("http://[64:ff9b::a00:1]/", "[64:ff9b::a00:1]:80: not a public address"),
+        ("http://0x7f000001/", "which has the address 127.0.0.1: not a public address"),
+        ("http://2130706433/", "not a canonical IPv4 address"),
+        ("http://127.1/", "not a canonical IPv4 address"),
+        ("http://127.0.0.1./", "not a canonical IPv4 address"),
+    ],
+)
+@on_loop
+async def test_redirects_into_networks_are_refused_however_they_are_spelt(target: str, complaint: str) -> None:
+    async with serving(to(target)) as server, upstream(server.url) as client:
+        assert complaint in str(await failing(UpstreamError, fetch(client, A_BLOB)))
+
+
+@on_loop
+async def test_a_token_realm_on_an_address_that_nobody_named_is_refused() -> None:
+    async with token_service() as service, serving(service.guarding(manifest)) as server:
+        async with upstream(server.url.replace("//", "//user:hunter2@")) as client:
+            error = await failing(UpstreamRefused, client.resolve(TAG))
+            assert service.url.removeprefix("http://") in str(error)
+            assert "lab" in str(error)
+        assert service.requests == []
+
+
+@on_loop
+async def test_a_built_in_registry_may_not_be_at_a_private_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    def inside(host: str, port: int, *_: object, **__: object) -> list[object]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", inside)  # what a forged answer of a name server would do
+    async with upstream() as client:
+        error = await failing(UpstreamRefused, client.resolve(Reference.parse("ghcr.io/a/b:1")))
+        assert "ghcr.io:443, which has the address 127.0.0.1" in str(error)

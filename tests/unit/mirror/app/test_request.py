@@ -1,0 +1,127 @@
+"""What a request asks for, read from its method, path and query."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mirror.app.request import Asked, header, hopped, parse, target
+from mirror.errors import DigestInvalid, NameInvalid, NotFound, OciError, Unsupported
+from mirror.oci.digest import Digest
+from mirror.oci.reference import Reference, Repository
+
+HEX = "0123456789abcdef" * 4
+NGINX = Repository("docker.io", "library/nginx")
+
+
+def asking(path: str, query: bytes = b"", method: str = "GET", headers: dict[bytes, bytes] | None = None) -> Any:
+    """An ASGI scope."""
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": query,
+        "headers": list((headers or {}).items()),
+    }
+
+
+@pytest.mark.parametrize("path", ["/v2", "/v2/"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_the_root_asks_for_nothing(path: str, method: str) -> None:
+    assert parse(asking(path, method=method)) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "wanted"),
+    [
+        ("/v2/library/nginx/manifests/1.27", b"ns=docker.io", Asked("manifests", NGINX, Reference(NGINX, "1.27"))),
+        ("/v2/nginx/manifests/1.27", b"", Asked("manifests", NGINX, Reference(NGINX, "1.27"))),
+        ("/v2/docker.io/nginx/manifests/1.27", b"", Asked("manifests", NGINX, Reference(NGINX, "1.27"))),
+        (f"/v2/nginx/manifests/sha256:{HEX}", b"", Asked("manifests", NGINX, Digest(HEX))),
+        (f"/v2/nginx/blobs/sha256:{HEX}", b"ns=index.docker.io", Asked("blobs", NGINX, Digest(HEX))),
+        (
+            f"/v2/a/blobs/sha256:{HEX}",
+            b"x=1&ns=localhost%3A5000&ns=localhost:5000",
+            Asked("blobs", Repository("localhost:5000", "a"), Digest(HEX)),
+        ),
+        (
+            f"/v2/ghcr.io/manifests/blobs/blobs/sha256:{HEX}",
+            b"",
+            Asked("blobs", Repository("ghcr.io", "manifests/blobs"), Digest(HEX)),
+        ),
+    ],
+)
+def test_manifests_and_blobs_are_asked_for_by_name(path: str, query: bytes, wanted: Asked) -> None:
+    assert parse(asking(path, query)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "error"),
+    [
+        ("/", b"", NotFound),
+        ("/v2x", b"", NotFound),
+        ("/v1/nginx/manifests/1", b"", NotFound),
+        ("/nginx/manifests/1", b"", NotFound),
+        ("/v2/_catalog", b"", NotFound),
+        ("/v2/nginx", b"", NotFound),
+        ("/v2/nginx/tags/list", b"", NotFound),
+        (f"/v2/nginx/referrers/sha256:{HEX}", b"", NotFound),
+        ("/v2/manifests/1", b"", NotFound),
+        ("/v2//manifests/1", b"", NotFound),
+        ("/v2/nginx/blobs/uploads/", b"", NotFound),
+        ("/v2/nginx/blobs/1.27", b"", DigestInvalid),
+        ("/v2/nginx/blobs/", b"", DigestInvalid),
+        (f"/v2/nginx/blobs/sha512:{HEX}{HEX}", b"", DigestInvalid),
+        ("/v2/nginx/manifests/sha256:abc", b"", DigestInvalid),
+        ("/v2/nginx/manifests/", b"", NameInvalid),
+        ("/v2/nginx/manifests/.x", b"", NameInvalid),
+        ("/v2/nginx/manifests/" + "t" * 129, b"", NameInvalid),
+        ("/v2/../../etc/manifests/1", b"", NameInvalid),
+        ("/v2/Nginx/manifests/1", b"", NameInvalid),
+        ("/v2/a b/manifests/1", b"", NameInvalid),
+        ("/v2/nginx/manifests/1", b"ns=", NameInvalid),
+        ("/v2/nginx/manifests/1", b"ns=a&ns=b", NameInvalid),
+        ("/v2/nginx/manifests/1", b"ns=user:password@docker.io", NameInvalid),
+        ("/v2/nginx/manifests/1", b"ns=http://docker.io", NameInvalid),
+        ("/v2/nginx/manifests/1", b"ns=docker.io/x", NameInvalid),
+        ("/v2/nginx/manifests/1", b"ns=\xff%00%0d%0a", NameInvalid),
+        ("/v2/nginx/manifests/1", b"ns=docker.io:99999", NameInvalid),
+    ],
+)
+def test_what_is_no_request_is_refused(path: str, query: bytes, error: type[OciError]) -> None:
+    with pytest.raises(error):
+        parse(asking(path, query))
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"])
+@pytest.mark.parametrize("path", ["/v2/", "/v2/nginx/blobs/uploads/", "/v2/nginx/manifests/1"])
+def test_pushing_is_not_supported(method: str, path: str) -> None:
+    with pytest.raises(Unsupported):
+        parse(asking(path, method=method))
+
+
+PATHS = st.text(alphabet="ab1/.:_-%?\x00é@", max_size=30) | st.text(max_size=30)
+
+
+@given(PATHS, st.sampled_from(["manifests", "blobs", "tags"]), PATHS, st.binary(max_size=30))
+def test_junk_is_refused_in_the_specifications_terms(name: str, kind: str, what: str, query: bytes) -> None:
+    try:
+        asked = parse(asking(f"/v2/{name}/{kind}/{what}", b"ns=" + query))
+    except (NameInvalid, DigestInvalid, NotFound):
+        return
+    assert asked is None or isinstance(asked.what, Digest | Reference)
+
+
+def test_headers_are_found_by_name_and_the_hop_mark_is_one() -> None:
+    scope = asking("/v2/", headers={b"range": b"bytes=0-1", b"skvaller-hop": b"1"})
+    assert header(scope, b"range") == "bytes=0-1"
+    assert header(scope, b"if-none-match") is None
+    assert hopped(scope)
+    assert not hopped(asking("/v2/"))
+
+
+def test_a_request_is_signed_as_it_was_sent() -> None:
+    scope = asking("/v2/a b/manifests/1", b"ns=localhost%3A5000")
+    assert target({**scope, "raw_path": b"/v2/a%20b/manifests/1"}) == "/v2/a%20b/manifests/1?ns=localhost%3A5000"
+    assert target(asking("/v2/")) == "/v2/"

@@ -1,0 +1,1058 @@
+"""The plan: told what sources do and the time, it has every byte brought, from where it costs the cluster least."""
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mirror.cluster.homes import MEBIBYTE, Ring, piece_size
+from mirror.cluster.throughput import Pace
+from mirror.fetch.plan import UPSTREAM, Flight, Plan, Row, Via, Wants
+from mirror.fetch.plan.plan import HOME_LANES, KEPT_TRIES, LANES, UPSTREAM_LANES, WINDOW_MAX, WINDOW_MIN
+from mirror.fetch.plan.progress import LATE_S, TRICKLE_RATE, TRICKLE_S
+from mirror.fetch.plan.sources import BUSY_S, FAILED_S, FULL_S, TRICKLING_S, UNABLE_S, UPSTREAM_TRIES
+from mirror.oci.ranges import RangeSet
+
+SIZE = 16 * MEBIBYTE
+RING = ("a", "b", "c", "me")
+"""Pieces 3, 7, 11 and 15 are this node's own."""
+
+
+def piece(flight: Flight) -> int:
+    return flight.start // MEBIBYTE
+
+
+def of(number: int, count: int = 1) -> tuple[int, int]:
+    """The bytes of some pieces."""
+    return number * MEBIBYTE, (number + count) * MEBIBYTE
+
+
+@dataclass
+class Desk:
+    """A plan, and what it is asked with."""
+
+    plan: Plan
+    now: float = 0.0
+    own: RangeSet = field(default_factory=lambda: RangeSet((0, SIZE)))
+    relayed: RangeSet = field(default_factory=RangeSet)
+    present: RangeSet = field(default_factory=RangeSet)
+    heads: Sequence[int] = ()
+    up: Collection[str] | None = None
+    serving: Collection[str] | None = None
+
+    def next(self) -> list[Flight]:
+        everybody = {*self.plan.sources.ring.members, "h", "g", "me"}
+        up = everybody if self.up is None else self.up
+        serving = up if self.serving is None else self.serving
+        return self.plan.next(Wants(self.own, self.relayed, self.present, self.heads), up, serving, self.now)
+
+    def arrive(self, flight: Flight, position: int | None = None) -> None:
+        """Some or all of a flight's bytes come."""
+        assert flight.stop is not None
+        position = flight.stop if position is None else position
+        self.present.add(flight.start, position)
+        flight.first_at = flight.first_at or self.now
+        flight.position = position
+
+    def land(self, *flights: Flight) -> None:
+        for flight in flights:
+            self.arrive(flight)
+            self.plan.landed(flight, self.now)
+
+    def fail(self, flight: Flight, reason: str, *, final: bool = True) -> None:
+        self.plan.failed(flight, reason, self.now, final=final)
+
+
+def desk(
+    ring: Sequence[str] = RING,
+    holders: Sequence[str] = (),
+    size: int | None = SIZE,
+    *,
+    upstream: bool = True,
+    at_once: bool = False,
+    pace: Pace | None = None,
+) -> Desk:
+    plan = Plan("me", Ring(tuple(ring)), pace or Pace(), holders, upstream=upstream, at_once=at_once)
+    if size is not None:
+        plan.sized(size)
+    return Desk(plan, own=RangeSet((0, 1 if size is None else size)))
+
+
+def shown(flights: Sequence[Flight]) -> list[tuple[str, str, int]]:
+    """Source, way and piece of each flight."""
+    return [(flight.source, flight.via.value, piece(flight)) for flight in flights]
+
+
+# A trickle.
+
+
+def test_what_trickles_from_a_lone_holder_the_homes_bring_and_it_is_left_alone_for_a_while() -> None:
+    at = desk(holders=["h"])
+    slow = at.next()
+    assert {flight.source for flight in slow} == {"h"}
+    at.now = TRICKLE_S + 1
+    for flight in slow:
+        at.arrive(flight, flight.start + 100)
+    instead = at.next()
+    assert {flight.source for flight in instead} <= {"a", "b", "c", UPSTREAM}
+    assert {flight.start for flight in instead} >= {flight.position for flight in slow}
+    at.land(*instead)
+    assert set(at.plan.superfluous(at.present)) == set(slow)
+    for flight in slow:
+        at.plan.needless(flight, at.now)
+    assert "h" not in {flight.source for flight in at.next()}
+    at.now += TRICKLING_S
+    at.land(*at.plan.flights)
+    assert "h" in {flight.source for flight in at.next()}
+
+
+def test_what_a_home_gets_in_a_trickle_it_asks_of_upstream() -> None:
+    at = desk(holders=["h"])
+    at.own, at.relayed = RangeSet(), RangeSet(of(3))
+    (slow,) = at.next()
+    at.now = TRICKLE_S + 1
+    assert [(flight.source, flight.start) for flight in at.next()] == [(UPSTREAM, slow.position)]
+
+
+@pytest.mark.parametrize("out", ["never asked", "failed"])
+def test_a_trickle_is_better_than_nothing(out: str) -> None:
+    at = desk(("me",), holders=["h"], upstream=out == "failed")
+    slow = at.next()
+    at.now = TRICKLE_S + 1
+    instead = at.next()
+    if out == "failed":
+        for flight in instead:
+            at.fail(flight, "status")
+    assert at.next() == []
+    at.land(*slow)
+    assert {flight.source for flight in at.next()} == {"h"}
+
+
+def test_a_slow_holder_that_does_not_trickle_is_not_left() -> None:
+    at = desk(holders=["h"])
+    slow = at.next()
+    at.now = TRICKLE_S + 1
+    for flight in slow:
+        at.arrive(flight, flight.start + int(at.now * TRICKLE_RATE))
+    assert at.next() == []
+
+
+# The first flight.
+
+
+@pytest.mark.parametrize(
+    ("ring", "holders", "source", "via"),
+    [
+        (RING, ["h"], "h", Via.HOLDER),
+        (RING, [], "a", Via.HOME),
+        (("me", "a"), [], UPSTREAM, Via.UPSTREAM),
+        (("me", "a"), ["h"], "h", Via.HOLDER),
+    ],
+)
+def test_the_first_mebibyte_tells_the_size(ring: Sequence[str], holders: Sequence[str], source: str, via: Via) -> None:
+    at = desk(ring, holders, None)
+    (first,) = at.next()
+    assert (first.source, first.via, first.start, first.stop) == (source, via, 0, MEBIBYTE)
+    assert at.next() == []
+    at.plan.sized(SIZE)
+    at.own = RangeSet((0, SIZE))
+    assert at.next()
+
+
+def test_a_first_flight_learns_where_a_short_blob_ends() -> None:
+    at = desk(size=None)
+    (first,) = at.next()
+    at.plan.sized(100)
+    assert first.stop == 100
+
+
+def test_a_manifest_comes_in_one_request() -> None:
+    at = desk(size=None, at_once=True)
+    (first,) = at.next()
+    assert (first.start, first.stop) == (0, None)
+
+
+def test_alone_one_request_to_upstream_brings_it_all() -> None:
+    at = desk(("me",), size=None)
+    (first,) = at.next()
+    assert (first.source, first.start, first.stop) == (UPSTREAM, 0, None)
+    at.plan.sized(SIZE)
+    at.own = RangeSet((0, SIZE))
+    assert at.next() == []
+    at.land(first)
+    assert at.next() == []
+    assert at.plan.provenance == [Row(0, SIZE, UPSTREAM, UPSTREAM)]
+
+
+def test_before_the_size_is_known_others_do_not_wait_for_another_homes_answer() -> None:
+    at = desk(size=None)
+    (own,) = at.next()
+    assert own.via is Via.HOME
+    at.relayed = RangeSet(of(3))
+    (relayed,) = at.next()
+    assert (relayed.source, relayed.own, (relayed.start, relayed.stop)) == (UPSTREAM, False, of(3))
+    assert at.next() == []
+
+
+def test_before_the_size_is_known_others_wait_for_this_nodes_own_direct_flight() -> None:
+    at = desk(("me", "a"), size=None)
+    assert len(at.next()) == 1
+    at.relayed = RangeSet(of(3))
+    assert at.next() == []
+
+
+def test_nobody_is_asked_for_what_nobody_wants() -> None:
+    at = desk(size=None)
+    at.own = RangeSet()
+    assert at.next() == []
+    at = desk()
+    at.own = RangeSet()
+    assert at.next() == []
+
+
+# Whom a piece is asked of.
+
+
+def test_holders_come_first_each_on_its_lanes_and_in_order() -> None:
+    at = desk(holders=["h", "g"])
+    flights = at.next()
+    assert [piece(flight) for flight in flights] == list(range(2 * LANES))
+    assert {flight.via for flight in flights} == {Via.HOLDER}
+    assert Counter(flight.source for flight in flights) == {"h": LANES, "g": LANES}
+    assert not any(flight.for_others for flight in flights)
+
+
+def test_a_faster_holder_is_given_more() -> None:
+    pace = Pace()
+    pace.landed("g", MEBIBYTE, 1.0, 0.0, 0.0, home=False)
+    pace.landed("h", MEBIBYTE, 0.1, 0.0, 0.0, home=False)
+    at = desk(holders=["g", "h"], pace=pace)
+    assert [flight.source for flight in at.next()] == ["h", "h", "g", "g"]
+
+
+def test_without_a_holder_every_piece_is_asked_of_its_home_and_this_nodes_own_of_upstream() -> None:
+    at = desk()
+    assert shown(at.next()) == [("a", "home", 0), ("b", "home", 1), ("c", "home", 2), (UPSTREAM, "upstream", 3)]
+
+
+def test_a_busy_holder_sends_everybody_to_the_homes_but_homes_get_their_pieces() -> None:
+    at = desk(holders=["h"])
+    first, second = at.next()
+    at.fail(first, "busy")
+    flights = at.next()
+    assert shown(flights) == [("a", "home", 0), ("c", "home", 2), ("h", "holder", 3)]
+    assert [flight.for_others for flight in flights] == [False, False, True]
+    at.fail(second, "busy")
+    assert shown(at.next()) == [("b", "home", 1)]
+
+
+def test_without_upstream_this_nodes_own_pieces_still_come_from_the_busy_holder() -> None:
+    at = desk(holders=["h"], upstream=False)
+    for flight in at.next():
+        at.fail(flight, "busy")
+    assert shown(at.next()) == [("a", "home", 0), ("b", "home", 1), ("c", "home", 2), ("h", "holder", 3)]
+
+
+def test_a_holder_that_was_busy_is_asked_again_later() -> None:
+    at = desk(holders=["h"])
+    for flight in at.next():
+        at.fail(flight, "busy")
+    at.now = BUSY_S - 0.01
+    homes = at.next()
+    at.land(*homes)
+    at.now = BUSY_S
+    assert {flight.source for flight in at.next()} == {"h"}
+
+
+def test_a_holder_without_room_even_for_homes_is_left_alone_for_a_moment() -> None:
+    at = desk(holders=["h"], upstream=False)
+    at.own, at.relayed = RangeSet(), RangeSet(of(0))
+    (flight,) = at.next()
+    assert flight.for_others
+    at.fail(flight, "busy")
+    assert at.next() == []
+    assert at.plan.sources.again_at(at.now) == pytest.approx(FULL_S)
+    at.now = FULL_S
+    assert shown(at.next()) == [("h", "holder", 0)]
+
+
+def test_a_holder_that_has_it_not_is_asked_no_more_and_that_is_no_failure() -> None:
+    at = desk(holders=["h", "g"])
+    missing = next(flight for flight in at.next() if flight.source == "h")
+    at.fail(missing, "missing")
+    assert {flight.source for flight in at.next()} == {"g"} or at.plan.sources.again_at(at.now) is None
+    at.now = 1000.0
+    assert "h" not in {flight.source for flight in at.next()}
+
+
+def test_members_that_turn_up_later_are_taken_in_once() -> None:
+    at = desk(("me",), ["h"], upstream=False)
+    for flight in at.next():
+        at.fail(flight, "missing")
+    assert not at.plan.sources.add_holders(["h"])
+    assert at.next() == []
+    assert at.plan.sources.add_holders(["h", "g"])
+    assert not at.plan.sources.add_holders(["g"])
+    assert {flight.source for flight in at.next()} == {"g"}
+
+
+def test_who_is_not_up_is_not_asked() -> None:
+    at = desk(holders=["h"])
+    at.up = {"a", "me"}
+    assert {flight.source for flight in at.next()} == {"a", UPSTREAM}
+
+
+def test_homes_that_are_back_bring_what_is_not_on_its_way_yet() -> None:
+    at = desk()
+    at.up = {"me"}
+    alone = at.next()
+    assert shown(alone) == [(UPSTREAM, "upstream", number) for number in range(WINDOW_MIN)]
+    assert all(flight.stop - flight.start == MEBIBYTE for flight in alone if flight.stop is not None)
+    at.up = None
+    at.land(*alone)
+    assert {flight.source for flight in at.next()} == {"a", "b", "c", UPSTREAM}
+
+
+def test_a_home_that_failed_and_was_down_meanwhile_is_asked_as_soon_as_it_is_back() -> None:
+    at = desk()
+    at.own = RangeSet(of(0))
+    (flight,) = at.next()
+    at.fail(flight, "stalled")
+    at.up = {"b", "c", "me"}
+    at.next()
+    at.up = None
+    at.own = RangeSet(of(4))
+    assert [flight.source for flight in at.next()] == [flight.source] == ["a"]
+
+
+def test_who_declines_is_no_home_but_may_be_a_holder() -> None:
+    at = desk(holders=["h"])
+    at.serving = {"me", "b"}
+    assert {flight.source for flight in at.next()} == {"h"}
+    at = desk()
+    at.serving = {"me", "b"}
+    assert {flight.source for flight in at.next()} == {"b", UPSTREAM}
+
+
+def test_a_declining_node_still_brings_its_own_readers_what_all_others_decline() -> None:
+    at = desk()
+    at.serving = set()
+    (flight,) = at.next()
+    assert (flight.source, flight.start, flight.stop) == (UPSTREAM, 0, SIZE)
+
+
+# For others.
+
+
+def test_what_others_ask_for_comes_straight_from_upstream() -> None:
+    at = desk()
+    at.own, at.relayed = RangeSet(), RangeSet(of(0), of(5))
+    flights = at.next()
+    assert shown(flights) == [(UPSTREAM, "upstream", 0), (UPSTREAM, "upstream", 5)]
+    assert not any(flight.own for flight in flights)
+
+
+def test_what_others_ask_for_comes_from_a_holder_even_a_busy_one() -> None:
+    at = desk(holders=["h"])
+    for flight in at.next():
+        at.fail(flight, "busy")
+    at.own, at.relayed = RangeSet(), RangeSet(of(0, 6))
+    flights = at.next()
+    assert shown(flights) == [("h", "holder", number) for number in range(HOME_LANES)]
+    assert all(flight.for_others and not flight.own for flight in flights)
+
+
+def test_what_others_ask_for_never_waits_for_another_homes_flight() -> None:
+    """Or two nodes that take each other for the home of one piece would wait for each other for ever."""
+    at = desk()
+    homes = at.next()
+    asked = RangeSet(*((flight.start, flight.stop) for flight in homes if flight.stop and flight.via is Via.HOME))
+    at.relayed = asked
+    relayed = at.next()
+    assert RangeSet(*((flight.start, flight.stop or 0) for flight in relayed)) == asked
+    assert {flight.source for flight in relayed} == {UPSTREAM}
+    assert at.next() == []
+
+
+def test_what_others_ask_for_is_not_brought_twice() -> None:
+    at = desk()
+    at.own, at.relayed = RangeSet(), RangeSet(of(0))
+    assert len(at.next()) == 1
+    at.relayed = RangeSet(of(0, 2))
+    assert shown(at.next()) == [(UPSTREAM, "upstream", 1)]
+
+
+def test_what_is_flown_for_others_takes_no_room_in_this_nodes_window() -> None:
+    at = desk()
+    at.relayed = RangeSet(of(12, 4))
+    flights = at.next()
+    assert sum(not flight.own for flight in flights) == 4
+    assert [piece(flight) for flight in flights if flight.own] == [0, 1, 2, 3]
+
+
+def test_there_is_a_bound_on_requests_to_upstream() -> None:
+    at = desk()
+    at.own, at.relayed = RangeSet(), RangeSet((0, SIZE))
+    flights = at.next()
+    assert len(flights) == UPSTREAM_LANES
+    at.land(flights[0])
+    assert [piece(flight) for flight in at.next()] == [UPSTREAM_LANES]
+
+
+def test_what_this_node_cannot_bring_for_others_is_theirs_to_ask_elsewhere() -> None:
+    at = desk(upstream=False)
+    at.relayed = RangeSet(of(0, 2))
+    at.next()
+    assert at.plan.stuck == RangeSet(of(0, 2))
+    at = desk(size=None, upstream=False)
+    at.relayed = RangeSet(of(3))
+    at.next()
+    assert at.plan.stuck == RangeSet(of(3))
+
+
+def test_what_only_waits_for_its_turn_is_not_given_up() -> None:
+    at = desk()
+    at.own, at.relayed = RangeSet(), RangeSet((0, SIZE))
+    for _ in range(2):
+        at.next()
+        assert not at.plan.stuck
+    at = desk(holders=["h"], upstream=False)
+    at.own, at.relayed = RangeSet(), RangeSet((0, SIZE))
+    at.next()
+    assert not at.plan.stuck
+
+
+# The window and the order.
+
+
+@pytest.mark.parametrize("members", [1, 2, 5, 31, 60])
+def test_about_one_piece_for_every_home_is_on_its_way(members: int) -> None:
+    ring = [f"node-{number}" for number in range(members)]
+    at = desk(ring, size=200 * MEBIBYTE)
+    at.up = {*ring, "me"}
+    flights = at.next()
+    assert len(flights) == min(max(members, WINDOW_MIN), WINDOW_MAX)
+    assert [piece(flight) for flight in flights] == list(range(len(flights)))
+    assert max(Counter(flight.source for flight in flights).values()) <= max(1, WINDOW_MIN // members)
+    at.land(flights[2 % len(flights)])
+    assert [piece(flight) for flight in at.next()] == [len(flights)]
+
+
+def test_what_is_here_is_not_asked_for() -> None:
+    at = desk()
+    at.present = RangeSet(of(0, 2), of(3, 4))
+    assert [piece(flight) for flight in at.next()] == [2, 7, 8, 9]
+
+
+def test_only_the_missing_part_of_a_piece_is_asked_for() -> None:
+    at = desk()
+    at.own, at.present = RangeSet(of(0, 2)), RangeSet((0, 1000), (MEBIBYTE + 5, MEBIBYTE + 10))
+    assert [(flight.start, flight.stop) for flight in at.next()] == [
+        (1000, MEBIBYTE),
+        (MEBIBYTE, MEBIBYTE + 5),
+        (MEBIBYTE + 10, 2 * MEBIBYTE),
+    ]
+
+
+def test_what_readers_wait_for_comes_first_then_what_follows_it_then_the_rest() -> None:
+    at = desk()
+    at.heads = [6 * MEBIBYTE + 17, 12 * MEBIBYTE]
+    assert [piece(flight) for flight in at.next()] == [6, 12, 7, 8]
+    at.heads = [14 * MEBIBYTE]
+    at.land(*at.plan.flights)
+    assert [piece(flight) for flight in at.next()] == [14, 15, 0, 1]
+
+
+def test_alone_a_waiting_reader_makes_two_runs_and_no_byte_comes_twice() -> None:
+    at = desk(("me",))
+    at.heads = [6 * MEBIBYTE]
+    flights = at.next()
+    assert sorted((flight.start, flight.stop) for flight in flights) == [of(0, 6), of(6, 10)]
+    assert flights[0].start == 6 * MEBIBYTE
+
+
+def test_alone_runs_go_around_what_is_here() -> None:
+    at = desk(("me",))
+    at.present = RangeSet(of(4, 4))
+    flights = at.next()
+    assert [(flight.source, (flight.start, flight.stop)) for flight in flights] == [
+        (UPSTREAM, of(0, 4)),
+        (UPSTREAM, of(8, 8)),
+    ]
+
+
+# What fails.
+
+
+def follow(at: Desk, reason: str) -> list[str]:
+    """Let everybody fail who is asked for the first piece; return who was."""
+    asked = []
+    at.own = RangeSet(of(0))
+    while flights := at.next():
+        (flight,) = flights
+        assert (flight.start, flight.stop) == of(0)
+        asked.append(flight.source)
+        at.fail(flight, reason)
+    return asked
+
+
+def test_who_is_told_by_a_home_that_upstream_has_no_such_thing_asks_that_itself_and_sends_nobody_else() -> None:
+    at = desk(("a", "b", "c", "d", "e"))
+    assert follow(at, "unknown") == [next(at.plan.sources.ring.homes(0)), UPSTREAM]
+
+
+def test_where_upstream_has_it_all_the_same_the_other_homes_are_relied_on_again() -> None:
+    at = desk(("a", "b", "c", "d", "e"))
+    at.own = RangeSet(of(0))
+    (first,) = at.next()
+    at.fail(first, "unknown")
+    (second,) = at.next()
+    assert (first.source, second.source) == (next(at.plan.sources.ring.homes(0)), UPSTREAM)
+    at.land(second)
+    at.own = RangeSet(of(0), of(1))
+    (third,) = at.next()
+    assert third.via is Via.HOME
+
+
+@pytest.mark.parametrize("reason", ["refused", "stalled", "timeout", "broken", "status"])
+def test_a_home_that_fails_is_followed_by_the_next_and_all_of_them_by_upstream(reason: str) -> None:
+    at = desk(("a", "b", "c", "d", "e"))
+    order = list(at.plan.sources.ring.homes(0))
+    assert follow(at, reason) == [*order, UPSTREAM]
+
+
+def test_this_node_takes_its_turn_in_the_order_by_asking_upstream_itself() -> None:
+    at = desk()
+    order = list(at.plan.sources.ring.homes(0))
+    assert follow(at, "refused") == [*order[: order.index("me")], UPSTREAM, *order[order.index("me") + 1 :]]
+
+
+@pytest.mark.parametrize("reason", ["unable", "limited"])
+def test_after_two_homes_that_cannot_this_node_asks_upstream_itself(reason: str) -> None:
+    at = desk(("a", "b", "c", "d", "e"))
+    order = list(at.plan.sources.ring.homes(0))
+    assert follow(at, reason) == [*order[:2], UPSTREAM, *order[2:]], "and then the others, before it gives up"
+
+
+def test_a_home_that_was_unable_is_asked_again_later() -> None:
+    at = desk()
+    at.own = RangeSet(of(0))
+    (flight,) = at.next()
+    at.fail(flight, "unable")
+    (other,) = at.next()
+    assert other.source != "a"
+    at.fail(other, "refused")
+    at.now = UNABLE_S
+    assert [flight.source for flight in at.next()] == ["a"]
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_home_that_failed_is_asked_again_much_later(gone: bool) -> None:
+    at = desk()
+    at.own = RangeSet(of(0))
+    (flight,) = at.next()
+    at.fail(flight, "broken")
+    at.up = {"b", "c", "me"} if gone else None
+    at.next()
+    at.up = None
+    at.own = RangeSet(of(4))
+    at.now = FAILED_S - 1
+    assert at.next()[0].source != "a"
+    at.now = FAILED_S
+    at.own = RangeSet(of(8))
+    assert at.next()[0].source == "a"
+
+
+def test_what_a_failing_source_did_not_bring_goes_to_another() -> None:
+    at = desk(holders=["h", "g"])
+    at.own = RangeSet(of(0))
+    (flight,) = at.next()
+    at.arrive(flight, 1000)
+    at.fail(flight, "broken")
+    (rest,) = at.next()
+    assert rest.source != flight.source
+    assert (rest.start, rest.stop) == (1000, MEBIBYTE)
+    assert at.plan.provenance == [Row(0, 1000, flight.source, flight.source)]
+
+
+def test_upstream_is_tried_some_times_and_any_byte_earns_it_new_ones() -> None:
+    at = desk(("me",))
+    for _ in range(UPSTREAM_TRIES - 1):
+        (flight,) = at.next()
+        at.fail(flight, "broken", final=False)
+    (flight,) = at.next()
+    at.arrive(flight, 10)
+    at.fail(flight, "broken", final=False)
+    for _ in range(UPSTREAM_TRIES - 1):
+        (flight,) = at.next()
+        assert flight.start == 10
+        at.fail(flight, "broken", final=False)
+    assert at.next() == []
+    assert at.plan.sources.again_at(at.now) is None
+
+
+def test_a_final_failure_of_upstream_is_final() -> None:
+    at = desk(("me",))
+    at.fail(at.next()[0], "unknown", final=True)
+    assert at.next() == []
+
+
+def test_after_a_halt_nobody_is_asked() -> None:
+    at = desk(holders=["h"])
+    at.next()
+    at.plan.sources.halt()
+    at.relayed = RangeSet(of(9))
+    assert at.next() == []
+    at.now = 1e6
+    assert at.next() == []
+    assert at.plan.flights
+    assert at.plan.sources.again_at(at.now) is None
+
+
+# Slow members, and late pieces.
+
+
+def slow_pace(*slow: str, now: float = 0.0) -> Pace:
+    """Measurements of the homes, some of them slow."""
+    pace = Pace()
+    for name in RING[:3]:
+        for _ in range(3):
+            pace.landed(name, MEBIBYTE, 10.0 if name in slow else 0.1, 0.0, now, home=True)
+    return pace
+
+
+@pytest.mark.parametrize("ring", [RING, ("a", "b", "c")])
+def test_a_slow_home_keeps_its_place_until_it_declines_itself_so_that_all_nodes_ask_the_same(
+    ring: Sequence[str],
+) -> None:
+    assert follow(desk(ring, pace=slow_pace("a")), "refused") == follow(desk(ring), "refused")
+
+
+def flying_late(at: Desk, *, others_s: float, now: float) -> Flight:
+    """Land all but the first of the first flights after `others_s`; return that one, at `now`."""
+    late, *others = at.next()
+    at.now = others_s
+    at.land(*others)
+    at.own = RangeSet(*((flight.start, flight.stop or 0) for flight in (late, *others)))
+    at.now = now
+    return late
+
+
+def test_a_late_piece_is_asked_of_one_source_more_which_may_have_it_already() -> None:
+    at = desk()
+    late = flying_late(at, others_s=0.2, now=LATE_S)
+    at.arrive(late, 1000)
+    (second,) = at.next()
+    assert (second.source, second.via) == ("b", Via.KEPT)
+    assert (second.start, second.stop) == (1000, MEBIBYTE)
+    for step in range(10):
+        at.now += step
+        assert at.next() == []
+
+
+def test_a_late_piece_is_not_asked_of_the_busy_holder_from_whom_its_home_has_it() -> None:
+    at = desk(holders=["h"])
+    for flight in at.next():
+        at.fail(flight, "busy")
+    late = flying_late(at, others_s=0.2, now=LATE_S)
+    assert late.via is Via.HOME
+    (second,) = at.next()
+    assert (second.via, second.start) == (Via.KEPT, late.start)
+
+
+def test_where_others_lack_a_late_piece_too_another_home_is_to_bring_it() -> None:
+    at = desk()
+    flying_late(at, others_s=0.2, now=LATE_S)
+    asked = []
+    for _ in range(3):
+        (second,) = at.next()
+        asked.append((second.source, second.via))
+        at.fail(second, "missing")
+        at.now += 1
+    assert asked == [("b", Via.KEPT), ("c", Via.KEPT), ("b", Via.HOME)]
+
+
+def test_on_a_large_ring_only_some_are_asked_whether_they_have_a_late_piece() -> None:
+    at = desk([f"node-{number}" for number in range(10)])
+    flying_late(at, others_s=0.2, now=LATE_S)
+    asked = []
+    for _ in range(KEPT_TRIES + 1):
+        (second,) = at.next()
+        asked.append(second.via)
+        at.fail(second, "missing")
+        at.now += 1
+    assert asked == [Via.KEPT] * KEPT_TRIES + [Via.HOME]
+
+
+def test_a_late_piece_that_nobody_else_can_bring_comes_straight_from_upstream() -> None:
+    at = desk(("a", "me"))
+    at.own = RangeSet(of(0), of(2), of(4), of(6))
+    flying_late(at, others_s=0.2, now=LATE_S)
+    (second,) = at.next()
+    assert second.source == UPSTREAM
+
+
+def test_no_piece_is_late_in_its_first_second_or_as_fast_as_the_others() -> None:
+    at = desk()
+    flying_late(at, others_s=0.01, now=LATE_S - 0.01)
+    assert at.next() == []
+    at = desk()
+    flights = at.next()
+    for step in range(1, 5):
+        at.now = float(step)
+        for flight in flights:
+            at.arrive(flight, flight.start + 1000 * step)
+        assert [flight for flight in at.next() if piece(flight) < 4] == []
+
+
+def test_a_piece_that_is_nearly_there_is_waited_for() -> None:
+    at = desk()
+    late = flying_late(at, others_s=0.1, now=LATE_S)
+    at.arrive(late, MEBIBYTE - 1000)
+    assert at.next() == []
+
+
+def test_who_is_first_wins_and_the_other_is_superfluous() -> None:
+    at = desk()
+    late = flying_late(at, others_s=0.2, now=LATE_S)
+    (second,) = at.next()
+    assert at.plan.superfluous(at.present) == []
+    at.land(second)
+    assert at.plan.superfluous(at.present) == [late]
+    at.plan.needless(late, at.now)
+    assert at.plan.superfluous(at.present) == []
+    assert at.plan.flights == []
+    assert at.next() == []
+
+
+def test_what_upstream_is_late_with_only_a_holder_can_bring() -> None:
+    at = desk(("me", "a"))
+    at.own = RangeSet(of(0), of(2), of(4), of(6))
+    late = flying_late(at, others_s=0.1, now=2.0)
+    assert late.source == UPSTREAM
+    assert at.next() == []
+    at.plan.sources.add_holders(["h"])
+    at.now = 3.0
+    (second,) = at.next()
+    assert (second.source, second.for_others) == ("h", True)
+
+
+# Without ranges.
+
+
+def test_without_ranges_the_first_of_the_ring_is_the_home_of_all() -> None:
+    at = desk(("b", "me", "a"))
+    at.plan.sources.without_ranges = True
+    flights = at.next()
+    assert {flight.source for flight in flights} == {"b"}
+    assert len(flights) <= HOME_LANES
+    assert at.plan.sources.elsewhere()
+
+
+def test_without_ranges_the_home_of_all_asks_upstream_once() -> None:
+    at = desk(("me", "b", "a"))
+    at.plan.sources.without_ranges = True
+    (flight,) = at.next()
+    assert (flight.source, flight.start, flight.stop) == (UPSTREAM, 0, SIZE)
+    at.relayed = RangeSet(of(9))
+    assert at.next() == []
+    assert not at.plan.sources.elsewhere()
+
+
+def test_a_home_that_says_so_sends_this_node_to_the_home_of_all() -> None:
+    at = desk(("b", "a", "me"))
+    refusing = next(flight for flight in at.next() if flight.source == "a")
+    at.fail(refusing, "whole")
+    assert {flight.source for flight in at.next()} == {"b"}
+
+
+def test_without_ranges_the_next_follows_a_home_that_fails() -> None:
+    at = desk(("b", "a", "me"))
+    at.plan.sources.without_ranges = True
+    for name in ("b", "a"):
+        flights = at.next()
+        assert {flight.source for flight in flights} == {name}
+        for flight in flights:
+            at.fail(flight, "refused")
+    at.serving = {"me"}
+    (flight,) = at.next()
+    assert (flight.source, flight.stop) == (UPSTREAM, SIZE)
+    assert not at.plan.sources.elsewhere()
+
+
+# Again.
+
+
+def test_whose_word_is_doubted_is_not_asked_for_those_bytes_and_others_are_told() -> None:
+    at = desk(holders=["h"])
+    at.own = RangeSet(of(0, 2))
+    at.land(*at.next())
+    (doubted, _) = sorted(at.plan.provenance, key=lambda row: row.start)
+    at.plan.again([doubted])
+    at.present.remove(doubted.start, doubted.stop)
+    (flight,) = at.next()
+    assert (flight.source, flight.via, flight.avoid) == ("a", Via.HOME, ("h",))
+    assert [row.start for row in at.plan.provenance] == [MEBIBYTE]
+    at.own = RangeSet(of(0, 3))
+    other = at.next()[0]
+    assert (other.source, other.avoid) == ("h", ())
+
+
+def test_the_maker_of_relayed_bytes_is_doubted_not_the_home_that_passed_them_on() -> None:
+    at = desk()
+    at.own = RangeSet(of(0))
+    (flight,) = at.next()
+    flight.origin = "liar"
+    at.land(flight)
+    assert at.plan.makers(0, 1) == [Row(*of(0), "a", "liar")]
+    at.plan.again(at.plan.provenance)
+    at.present = RangeSet()
+    (flight,) = at.next()
+    assert (flight.source, flight.avoid) == ("a", ("liar",))
+    flight.origin = UPSTREAM
+    at.land(flight)
+    assert [row.maker for row in at.plan.provenance] == ["a"], "it says that upstream said so"
+
+
+def test_upstream_may_be_asked_again_where_it_is_doubted() -> None:
+    at = desk(("me",))
+    at.land(*at.next())
+    at.plan.again(list(at.plan.provenance))
+    at.present = RangeSet()
+    assert [flight.source for flight in at.next()] == [UPSTREAM]
+
+
+def test_makers_are_the_rows_that_touch_a_range() -> None:
+    at = desk(holders=["h"])
+    at.own = RangeSet(of(0, 2))
+    at.land(*at.next())
+    assert [row.start for row in at.plan.makers(*of(1))] == [MEBIBYTE]
+    assert len(at.plan.makers(MEBIBYTE - 1, MEBIBYTE + 1)) == 2
+    assert at.plan.makers(5 * MEBIBYTE, SIZE) == []
+
+
+def test_an_empty_blob_needs_nobody() -> None:
+    at = desk(size=None)
+    (flight,) = at.next()
+    at.plan.sized(0)
+    at.own = RangeSet()
+    at.land(flight)
+    assert at.next() == []
+    assert at.plan.provenance == []
+
+
+# A world in which anything happens.
+
+MEMBERS = [f"node-{number}" for number in range(8)]
+REASONS = ["refused", "stalled", "timeout", "broken", "status", "range", "length"]
+OF_A_HOME = [*REASONS, "unknown", "unable", "limited", "busy"]
+OF_A_HOLDER = [*REASONS, "missing", "busy"]
+FAILURES = {Via.HOME: OF_A_HOME, Via.HOLDER: OF_A_HOLDER, Via.KEPT: OF_A_HOLDER, Via.UPSTREAM: REASONS}
+INDIRECT = (Via.HOME, Via.KEPT)
+STEPS_MAX = 3000
+PATIENCE_S = 20.0
+
+
+@dataclass
+class World:
+    """A plan among sources that deliver or fail by chance. What it promises is checked after every step."""
+
+    size: int
+    chance: Random
+    ring: list[str]
+    holders: list[str]
+    reliable: set[str]
+    """Who gives whatever it is asked for: holders, which may say that they are busy, homes, or `upstream`."""
+    hurried: bool
+    """Whether all goes so fast that nothing is ever late."""
+    whole: bool = False
+    now: float = 0.0
+    present: RangeSet = field(default_factory=RangeSet)
+    relayed: RangeSet = field(default_factory=RangeSet)
+
+    def __post_init__(self) -> None:
+        upstream = self.chance.random() < 0.8 or UPSTREAM in self.reliable
+        self.plan = Plan("me", Ring(tuple(self.ring)), Pace(), self.holders, upstream=upstream)
+        self.plan.sources.without_ranges = self.whole
+        self.down = {name for name in self.ring if self.chance.random() < 0.1} - {"me", *self.reliable}
+        self.declining = {name for name in self.ring if self.chance.random() < 0.1} - self.reliable
+        if self.chance.random() < 0.4:
+            self.relayed.add(*self.some())
+
+    def some(self) -> tuple[int, int]:
+        start = self.chance.randrange(max(self.size, 1))
+        return start, min(self.size, start + self.chance.randrange(3 * MEBIBYTE) + 1)
+
+    def run(self) -> None:
+        """Carry the plan out as a fetch does, until it is complete or has nobody left to ask."""
+        heard_at = 0.0
+        for _ in range(STEPS_MAX):
+            self.launch()
+            if self.plan.flights:
+                heard_at = self.now
+                self.advance(self.chance.choice(self.plan.flights))
+            else:
+                again_at = self.plan.sources.again_at(self.now) if self.lacking() else None
+                if again_at is None or again_at - heard_at > PATIENCE_S:
+                    return
+                self.now = again_at
+            self.now += 0.0001 if self.hurried else self.chance.choice([0.001, 0.01, 0.1, 1.0])
+            self.land_what_came_otherwise()
+        pytest.fail("the plan does not end")
+
+    def lacking(self) -> RangeSet:
+        if self.plan.size is None:
+            return RangeSet((0, 1))
+        return (RangeSet((0, self.size)) | self.relayed) - self.present
+
+    def launch(self) -> None:
+        own = RangeSet((0, 1 if self.plan.size is None else self.size))
+        heads = [self.chance.randrange(self.size) for _ in range(self.chance.choice([0, 0, 1, 2]))] if self.size else []
+        up = {*self.ring, *self.holders, "me"} - self.down
+        wants = Wants(own, self.relayed, self.present, [] if self.plan.size is None else heads)
+        for flight in self.plan.next(wants, up, up - self.declining, self.now):
+            assert flight.source != "me"
+            assert flight.source == UPSTREAM or flight.source in up
+            assert flight.via not in INDIRECT or flight.source not in self.declining
+            assert flight.via not in INDIRECT or flight.own, "what others wait for waits for another home"
+        self.check()
+
+    def check(self) -> None:
+        flights = self.plan.flights
+        counts = Counter(flight.source for flight in flights)
+        assert counts.pop(UPSTREAM, 0) <= UPSTREAM_LANES
+        assert all(count <= HOME_LANES for count in counts.values())
+        assert sum(flight.own for flight in flights) <= 2 * self.plan.window
+        if self.plan.size is None:
+            return
+        for flight in flights:
+            assert flight.stop is not None
+            assert 0 <= flight.start <= flight.position < flight.stop <= self.size or self.size == 0
+        self.check_copies([flight for flight in flights if flight.own], 1 if self.hurried else 2)
+        self.check_copies([flight for flight in flights if flight.via not in INDIRECT], 1 if self.hurried else 2)
+
+    @staticmethod
+    def check_copies(flights: list[Flight], most: int) -> None:
+        """See that no byte is on its way more than so often."""
+        ends = sorted(
+            [(f.position, 1) for f in flights] + [(f.stop, -1) for f in flights if f.stop is not None]
+        )  # at one offset, ends come before beginnings
+        copies = 0
+        for _, change in ends:
+            copies += change
+            assert copies <= most, [(f.source, f.position, f.stop) for f in flights]
+
+    def advance(self, flight: Flight) -> None:
+        """Let a flight bring some or all of its bytes, or fail."""
+        reason = self.failure(flight)
+        if reason in ("busy", "missing", "unknown", "unable", "limited", "refused"):
+            self.plan.failed(flight, reason, self.now, final=self.chance.random() < 0.5)
+            return
+        if self.plan.size is None:
+            if flight.start > 0 and flight.start >= self.size:
+                self.plan.failed(flight, "range", self.now, final=False)
+                return
+            self.plan.sized(self.size)
+        assert flight.stop is not None
+        count = self.chance.choice(
+            [flight.stop - flight.position, self.chance.randint(0, flight.stop - flight.position)]
+        )
+        if count:
+            flight.first_at = flight.first_at or self.now
+        self.present.add(flight.position, flight.position + count)
+        flight.position += count
+        if flight.position == flight.stop:
+            self.plan.landed(flight, self.now)
+        elif reason:
+            self.plan.failed(flight, reason, self.now, final=self.chance.random() < 0.3)
+
+    def failure(self, flight: Flight) -> str:
+        """Why it fails now; empty if it does not."""
+        if flight.source in self.reliable:
+            busy = flight.via is Via.HOLDER and not flight.for_others and self.chance.random() < 0.1
+            return "busy" if busy else ""
+        if self.chance.random() < 0.6:
+            return ""
+        return self.chance.choice(FAILURES[flight.via])
+
+    def land_what_came_otherwise(self) -> None:
+        for flight in self.plan.superfluous(self.present):
+            self.plan.needless(flight, self.now)
+
+    def doubt(self) -> None:
+        """Have something brought again whose bytes are wrong."""
+        for row in self.chance.sample(self.plan.provenance, min(3, len(self.plan.provenance))):
+            self.plan.again([row])
+            self.present.remove(row.start, row.stop)
+
+
+SIZES = st.one_of(st.integers(0, 3), st.integers(0, 12 * MEBIBYTE), st.integers(0, 80 * MEBIBYTE))
+
+
+@st.composite
+def worlds(draw: st.DrawFn, *, hurried: bool | None = None) -> World:
+    size = draw(SIZES)
+    chance = Random(draw(st.integers(0, 2**32)))
+    ring = draw(st.lists(st.sampled_from([*MEMBERS, "me"]), unique=True, max_size=9)) or ["me"]
+    holders = draw(st.lists(st.sampled_from([f"holder-{number}" for number in range(4)]), unique=True))
+    members = [name for name in ring if name != "me"]
+    reliable = set(draw(st.lists(st.sampled_from([*holders, *members, UPSTREAM]), unique=True)))
+    hurry = draw(st.booleans()) if hurried is None else hurried
+    return World(size, chance, ring, holders, reliable, hurry, whole=draw(st.integers(0, 9)) == 0)
+
+
+def check_end(world: World) -> None:
+    """Everything has come, or nobody is left who certainly brings it; and each row says what came."""
+    if not world.reliable.isdisjoint([*world.holders, UPSTREAM]):
+        assert not world.lacking() - world.plan.stuck  # who waits for that is to ask elsewhere
+    elif world.reliable:
+        assert world.present.covers(0, world.size)
+    brought = RangeSet(*((row.start, row.stop) for row in world.plan.provenance))
+    assert brought == world.present
+    if world.hurried and not world.relayed:
+        assert sum(row.stop - row.start for row in world.plan.provenance) == len(brought), "a byte came twice"
+    assert world.plan.flights == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(worlds())
+def test_whatever_happens_the_plan_ends_and_with_a_source_that_works_everything_is_there(world: World) -> None:
+    world.run()
+    check_end(world)
+
+
+@settings(max_examples=100, deadline=None)
+@given(worlds(hurried=True))
+def test_bytes_in_doubt_are_brought_again_by_others(world: World) -> None:
+    world.run()
+    for _ in range(3):
+        world.doubt()
+        avoided = {row: world.plan.makers(row.start, row.stop) for row in world.plan.provenance}
+        world.run()
+        assert all(row in world.plan.provenance for row in avoided)
+        if UPSTREAM in world.reliable:
+            check_end(world)
+
+
+@given(st.integers(1, 10**10), st.booleans())
+def test_upstream_alone_brings_a_whole_blob_in_one_run(size: int, known: bool) -> None:
+    at = desk(("me",), size=size if known else None)
+    (flight,) = at.next()
+    assert (flight.source, flight.start, flight.stop) == (UPSTREAM, 0, size if known else None)
+    if not known:
+        at.plan.sized(size)
+        at.own = RangeSet((0, size))
+    assert at.next() == []
+    at.land(flight)
+    assert at.plan.provenance == [Row(0, size, UPSTREAM, UPSTREAM)]
+
+
+def test_pieces_are_cut_alike_everywhere() -> None:
+    """A node asks its home for no piece that a home would cut otherwise."""
+    size = 1000 * MEBIBYTE
+    at = desk(("a", "me"), size=size)
+    assert all(flight.start % piece_size(size) == 0 for flight in at.next())

@@ -1,0 +1,69 @@
+"""Media types, told from a manifest's bytes."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mirror.oci.manifest import DOCKER_LIST, DOCKER_MANIFEST, MEDIA_TYPES, OCI_INDEX, OCI_MANIFEST, media_type
+
+
+@pytest.mark.parametrize("stated", MEDIA_TYPES)
+def test_what_the_body_states_holds(stated: str) -> None:
+    assert media_type(json.dumps({"schemaVersion": 2, "mediaType": stated}).encode()) == stated
+
+
+@pytest.mark.parametrize(
+    ("document", "shown"),
+    [
+        ({"schemaVersion": 2, "manifests": []}, OCI_INDEX),
+        ({"schemaVersion": 2, "config": {}, "layers": []}, OCI_MANIFEST),
+        ({"schemaVersion": 2, "mediaType": "application/unheard.of", "manifests": []}, OCI_INDEX),
+        ({"schemaVersion": 2, "mediaType": 7, "config": {}}, OCI_MANIFEST),
+        ({"schemaVersion": 2, "mediaType": DOCKER_LIST, "config": {}}, DOCKER_LIST),
+        ({"schemaVersion": 2, "mediaType": DOCKER_MANIFEST, "manifests": []}, DOCKER_MANIFEST),
+    ],
+)
+def test_the_shape_tells_where_the_body_does_not(document: dict[str, Any], shown: str) -> None:
+    assert media_type(json.dumps(document).encode()) == shown
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"[]",
+        b"null",
+        b"7",
+        b'"text"',
+        b"{}",
+        b'{"schemaVersion": 1, "config": {}}',
+        b'{"schemaVersion": 2}',
+        b'{"schemaVersion": 2, "config": []}',
+        b'{"schemaVersion": 2, "manifests": {}}',
+        b"<html></html>",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+    ],
+)
+def test_what_is_no_manifest_has_no_media_type(body: bytes) -> None:
+    assert media_type(body) is None
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+MANIFEST_LIKE = st.fixed_dictionaries(
+    {}, optional={"schemaVersion": st.just(2) | JSON, "mediaType": JSON, "manifests": JSON, "config": JSON}
+)
+
+
+@given(st.binary(max_size=60) | (JSON | MANIFEST_LIKE).map(lambda document: json.dumps(document).encode()))
+def test_junk_is_one_of_the_known_types_or_none(body: bytes) -> None:
+    assert media_type(body) in (*MEDIA_TYPES, None)

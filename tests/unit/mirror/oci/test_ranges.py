@@ -1,0 +1,195 @@
+"""Byte ranges: header text against RFC 9110, and sets of ranges against plain sets of numbers."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mirror.errors import RangeInvalid, RangeUnsatisfiable
+from mirror.oci.ranges import RangeSet, content_range, parse_content_range, parse_range
+
+SIZE = 1000
+
+
+@pytest.mark.parametrize(
+    ("header", "wanted"),
+    [
+        ("bytes=0-0", (0, 1)),
+        ("bytes=0-499", (0, 500)),
+        ("bytes=500-999", (500, 1000)),
+        ("bytes=500-", (500, 1000)),
+        ("bytes=0-", (0, 1000)),
+        ("bytes=999-", (999, 1000)),
+        ("bytes=500-99999999999", (500, 1000)),
+        ("bytes=-1", (999, 1000)),
+        ("bytes=-1000", (0, 1000)),
+        ("bytes=-5000", (0, 1000)),
+        ("BYTES=1-2", (1, 3)),
+        ("bytes= 1-2 ", (1, 3)),
+    ],
+)
+def test_one_range_is_read(header: str, wanted: tuple[int, int]) -> None:
+    assert parse_range(header, SIZE) == wanted
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "bytes",
+        "bytes=",
+        "bytes=-",
+        "bytes=a-b",
+        "bytes=1",
+        "bytes=1-2-3",
+        "bytes=5-4",
+        "bytes=+1-2",
+        "bytes=1.0-2",
+        "bytes=0x1-2",
+        "bytes=\u0661-\u0662",
+        "bytes 0-1",
+        "items=0-1",
+        "bytes=" + "9" * 30 + "-",
+    ],
+)
+def test_a_header_that_cannot_be_understood_is_ignored(header: str | None) -> None:
+    assert parse_range(header, SIZE) is None
+
+
+@pytest.mark.parametrize("header", ["bytes=0-1,5-6", "bytes=0-1, 5-6", "bytes=,", "bytes=-1,0-"])
+def test_several_ranges_are_refused(header: str) -> None:
+    with pytest.raises(RangeInvalid):
+        parse_range(header, SIZE)
+
+
+@pytest.mark.parametrize(
+    ("header", "size"), [("bytes=1000-", SIZE), ("bytes=1000-2000", SIZE), ("bytes=-0", SIZE), ("bytes=0-", 0)]
+)
+def test_a_range_beyond_the_end_is_unsatisfiable_and_tells_the_size(header: str, size: int) -> None:
+    with pytest.raises(RangeUnsatisfiable) as caught:
+        parse_range(header, size)
+    assert caught.value.size == size
+
+
+@given(st.text(max_size=40) | st.from_regex(r"\Abytes=[0-9]{0,20}-?[0-9]{0,20}\Z"), st.integers(0, 2000))
+def test_junk_is_a_range_within_the_content_or_none(header: str, size: int) -> None:
+    try:
+        wanted = parse_range(header, size)
+    except (RangeInvalid, RangeUnsatisfiable):
+        return
+    if wanted is not None:
+        assert 0 <= wanted[0] < wanted[1] <= size
+
+
+@given(st.integers(0, 10**12), st.integers(1, 10**12), st.integers(0, 10**12))
+def test_content_range_reads_back(start: int, length: int, more: int) -> None:
+    part = start, start + length, start + length + more
+    assert parse_content_range(content_range(*part)) == part
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "bytes */100",
+        "bytes 0-9/*",
+        "bytes 9-0/100",
+        "bytes 0-100/100",
+        "bytes=0-9/100",
+        "bytes 0-9",
+        "bytes 0-9/100 ",
+        "items 0-9/100",
+        "bytes 0-9/" + "9" * 30,
+    ],
+)
+def test_a_content_range_that_makes_no_sense_is_none(header: str | None) -> None:
+    assert parse_content_range(header) is None
+
+
+BOUNDS = st.tuples(st.integers(0, 40), st.integers(0, 40))
+STEPS = st.lists(st.tuples(st.sampled_from(["add", "remove"]), BOUNDS), max_size=25)
+
+
+def filled(steps: list[tuple[str, tuple[int, int]]]) -> tuple[RangeSet, set[int]]:
+    """The same steps, done to a RangeSet and to a plain set."""
+    ranges, model = RangeSet(), set[int]()
+    for step, (start, stop) in steps:
+        if step == "add":
+            ranges.add(start, stop)
+            model |= set(range(start, stop))
+        else:
+            ranges.remove(start, stop)
+            model -= set(range(start, stop))
+    return ranges, model
+
+
+def members(ranges: RangeSet) -> set[int]:
+    return {byte for start, stop in ranges for byte in range(start, stop)}
+
+
+@given(STEPS)
+def test_a_range_set_is_a_set(steps: list[tuple[str, tuple[int, int]]]) -> None:
+    ranges, model = filled(steps)
+    assert members(ranges) == model
+    assert len(ranges) == len(model)
+    assert bool(ranges) == bool(model)
+    assert ranges == RangeSet(*((byte, byte + 1) for byte in model))
+
+
+@given(STEPS)
+def test_ranges_are_sorted_and_do_not_touch(steps: list[tuple[str, tuple[int, int]]]) -> None:
+    rows = list(filled(steps)[0])
+    assert all(start < stop for start, stop in rows)
+    assert all(before < after for (_, before), (after, _) in itertools.pairwise(rows))
+
+
+@given(STEPS, STEPS)
+def test_difference_leaves_both_as_they_were(
+    steps: list[tuple[str, tuple[int, int]]], others: list[tuple[str, tuple[int, int]]]
+) -> None:
+    (one, model), (other, other_model) = filled(steps), filled(others)
+    assert members(one - other) == model - other_model
+    assert members(one) == model
+    assert members(other) == other_model
+
+
+@given(STEPS, st.integers(0, 45))
+def test_front_is_the_first_byte_that_is_not_there(steps: list[tuple[str, tuple[int, int]]], offset: int) -> None:
+    ranges, model = filled(steps)
+    front = ranges.front(offset)
+    assert front not in model
+    assert set(range(offset, front)) <= model
+
+
+@given(STEPS, STEPS)
+def test_union_and_intersection_leave_both_as_they_were(
+    steps: list[tuple[str, tuple[int, int]]], others: list[tuple[str, tuple[int, int]]]
+) -> None:
+    (one, model), (other, other_model) = filled(steps), filled(others)
+    assert members(one | other) == model | other_model
+    assert members(one & other) == model & other_model
+    assert (one | other) == (other | one)
+    assert (one & other) == (other & one)
+    assert (members(one), members(other)) == (model, other_model)
+
+
+@given(STEPS, BOUNDS)
+def test_a_union_is_no_part_of_what_it_was_made_of(
+    steps: list[tuple[str, tuple[int, int]]], bounds: tuple[int, int]
+) -> None:
+    ranges, model = filled(steps)
+    for copy in (ranges | RangeSet(), ranges & ranges, ranges - RangeSet()):
+        copy.add(*bounds)
+        copy.remove(*bounds)
+        assert members(ranges) == model
+
+
+@given(STEPS, BOUNDS)
+def test_a_range_is_covered_if_all_of_it_is_there(
+    steps: list[tuple[str, tuple[int, int]]], bounds: tuple[int, int]
+) -> None:
+    ranges, model = filled(steps)
+    assert ranges.covers(*bounds) == (set(range(*bounds)) <= model)

@@ -1,0 +1,70 @@
+"""Reading without stalling: what is read is right, warm or cold, and threads outlive no descriptor."""
+
+import asyncio
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from mirror.fileio import in_thread, read, resident
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(range(256)) * 1024)
+    return path
+
+
+def test_bytes_are_right_whether_the_kernel_has_them_or_not(path: Path) -> None:
+    expected = path.read_bytes()
+    with path.open("rb") as file:
+        assert asyncio.run(read(file.fileno(), 100, 5000)) == expected[100:5100]
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        assert asyncio.run(read(file.fileno(), 100, 200_000)) == expected[100:200_100]
+
+
+def test_bytes_just_written_are_known_to_be_warm(path: Path) -> None:
+    with path.open("rb") as file:
+        try:
+            os.preadv(file.fileno(), [bytearray(1)], 0, os.RWF_NOWAIT)
+        except OSError as error:
+            pytest.skip(f"this file system cannot tell: {error}")
+        assert resident(file.fileno(), 0, path.stat().st_size)
+
+
+def test_where_the_file_system_cannot_tell_bytes_count_as_cold() -> None:
+    with open("/proc/self/status", "rb") as file:
+        assert not resident(file.fileno(), 0, 10)
+        assert asyncio.run(read(file.fileno(), 0, 5)) == b"Name:"
+
+
+def test_a_file_that_ends_before_is_an_error(path: Path) -> None:
+    size = path.stat().st_size
+    with path.open("rb") as file, pytest.raises(OSError, match=f"the file ends at byte {size}"):
+        asyncio.run(read(file.fileno(), size - 10, 11))
+
+
+def test_cancelled_file_work_is_waited_for() -> None:
+    async def main() -> None:
+        started, may_end, ended = threading.Event(), threading.Event(), threading.Event()
+
+        def work() -> None:
+            started.set()
+            may_end.wait(10)
+            ended.set()
+
+        task = asyncio.create_task(in_thread(work))
+        await asyncio.to_thread(started.wait, 10)
+        for _ in range(3):
+            task.cancel()
+            await asyncio.sleep(0)
+        assert not task.done()
+        may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert ended.is_set()
+
+    asyncio.run(main())
