@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 from .app import ClientEndpoint, KeysEndpoint, PeerEndpoint, StatusEndpoint, client_app
 from .app.keys import keeps_keys
 from .app.zerocopy import ZeroCopyProtocol
-from .cluster.throughput import Reports
+from .cluster.throughput import SlowReports
 from .config import Address, AgentConfig
 from .errors import ConfigError
 from .fetch import Fetcher
@@ -73,7 +73,7 @@ class Agent:
             config.name, self._holdings, self._fetcher, self._tags, self._metrics, lambda: self._serving
         )
         keys = KeysEndpoint(self._router.keyrings, auth, config.key_file, key_id, KeyRefusal)
-        self._reports = Reports()
+        self._reports = SlowReports()
         peer = PeerEndpoint(
             self._holdings, self._fetcher, manifests, self._tags,
             reports=self._reports, auth=auth, metrics=self._metrics,
@@ -137,16 +137,16 @@ class Agent:
     async def _serve_as_home(self) -> None:
         """Serve as a home as the operator wants it, or unless the others find this node slow; then try again later."""
         if self._config.home != "auto":
-            self._router.volunteer(self._config.home == "always")
+            self._router.set_serving(self._config.home == "always")
             return
         while True:
             await asyncio.sleep(_LOOK_S)
             if self._reports.slow(len(self._router.members()), time.monotonic()):
                 log.warning("others find this node slow: it is no home for %g s", SLOW_S)
-                self._router.volunteer(False)
+                self._router.set_serving(False)
                 await asyncio.sleep(SLOW_S)
                 self._reports.clear()
-                self._router.volunteer(True)
+                self._router.set_serving(True)
 
     async def _drain(self) -> None:
         await asyncio.gather(*(server.stop() for server in self._servers))

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ConfigError
-from .fetch.plan import UPSTREAM
-from .oci.content import is_name
+from .routers import is_member_name
+from .sources import UPSTREAM
 from .sources.upstream.registries import Registry
 
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([KMGT]i?B?|B)?", re.IGNORECASE)
@@ -98,7 +98,7 @@ def _host(text: str) -> str:
 
 
 def _name(text: str) -> str:
-    if not is_name(text):
+    if not is_member_name(text):
         raise ValueError("1 to 63 letters, digits and . _ -, beginning and ending with a letter or digit")
     return text
 

@@ -18,7 +18,47 @@
 Source: OCI distribution-spec, "Error Codes".
 """
 
+import enum
 from typing import ClassVar
+
+
+class Reason(enum.StrEnum):
+    """Why a source did not deliver; the value stands in logs, metrics and headers. What follows: `sources.failures`."""
+
+    UNREACHABLE = "unreachable"
+    """No connection, at once: nobody listens there, or no route leads there."""
+    TIMEOUT = "timeout"
+    """No connection, or no answer, in time."""
+    STALLED = "stalled"
+    """The answer began, or was waited for, and then nothing came; a member gave no sign of life either."""
+    MISSING = "missing"
+    """A member does not have the content."""
+    BUSY = "busy"
+    """A holder sends to others now, and wants the homes of the pieces to be asked."""
+    UNKNOWN = "unknown"
+    """Upstream has no such content, or shows it to nobody with our credentials; or a home says so of upstream."""
+    UNABLE = "unable"
+    """A home lives, but cannot fetch the content now."""
+    RATE_LIMITED = "rate-limited"
+    """Upstream answers 429; or a home says so of upstream."""
+    WHOLE = "whole"
+    """Upstream serves no ranges, so another member is the home of the whole."""
+    STATUS = "status"
+    """An answer of another status than the protocol allows here."""
+    LENGTH = "length"
+    """A length that contradicts what is known, or that is missing or too large."""
+    RANGE = "range"
+    """Another range than was asked for."""
+    BROKEN = "broken"
+    """The connection broke off, or what came is no answer."""
+    CORRUPT = "corrupt"
+    """The bytes do not have the digest that they must have."""
+    AUTH = "auth"
+    """Upstream wants credentials that this agent does not have, or rejects those that it has."""
+    FORBIDDEN = "forbidden"
+    """The operator does not let this agent contact that registry or address."""
+    DISK = "disk"
+    """This node could not write what came: no fault of the source."""
 
 
 class MirrorError(Exception):
@@ -117,13 +157,13 @@ class Refusal(OciError):
     """What another member is told when this node does not give what it was asked for, with a word for why.
 
     Args:
-        reason: as in `PeerError`.
+        reason: why not.
         message: one sentence for people.
     """
 
     code, status = "UNAVAILABLE", 503
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 
@@ -134,56 +174,42 @@ class UnknownUpstream(Refusal):
     code, status = "BLOB_UNKNOWN", 404
 
     def __init__(self, message: str) -> None:
-        super().__init__("unknown", message)
+        super().__init__(Reason.UNKNOWN, message)
 
 
 class SourceError(MirrorError):
     """A source of content did not deliver.
 
     Args:
-        reason: one word for logs and metrics, from a closed set per source.
+        reason: why, for logs and metrics, and for what follows from it.
         message: one sentence for people.
     """
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
 
 
-OUT_OF_REACH = ("refused", "timeout", "stalled")
-"""Reasons of `PeerError` by which a member is left alone until it gives a sign of life."""
-
-
 class PeerError(SourceError):
-    """A node did not deliver.
-
-    Reasons: refused, timeout (no connection), stalled (no sign of life), missing, busy, status, length, range, broken
-    (it broke off, or what it says is no answer, or it cannot be asked at all); and of a home: unknown (upstream has no
-    such thing), unable (it lives, and cannot bring it now), limited (upstream answers 429), whole (upstream has no
-    ranges: another is the home of the whole).
-    """
+    """A member did not deliver."""
 
 
 class UpstreamError(SourceError):
-    """Upstream did not deliver.
-
-    Reasons: connect, timeout, stalled, status, length, range, auth, broken; and of the classes below: unknown, refused,
-    rate_limited.
-    """
+    """Upstream did not deliver."""
 
 
 class UpstreamUnknown(UpstreamError):
     """Upstream has no such content, or shows it to nobody with our credentials."""
 
     def __init__(self, message: str) -> None:
-        super().__init__("unknown", message)
+        super().__init__(Reason.UNKNOWN, message)
 
 
 class UpstreamRefused(UpstreamError):
     """The registry, or the address behind its name, is not one that the operator lets this agent contact."""
 
     def __init__(self, message: str) -> None:
-        super().__init__("refused", message)
+        super().__init__(Reason.FORBIDDEN, message)
 
 
 class UpstreamRateLimited(UpstreamError):
@@ -194,5 +220,5 @@ class UpstreamRateLimited(UpstreamError):
     """
 
     def __init__(self, message: str, retry_after_s: float) -> None:
-        super().__init__("rate_limited", message)
+        super().__init__(Reason.RATE_LIMITED, message)
         self.retry_after_s = retry_after_s

@@ -12,12 +12,13 @@ from starlette.datastructures import Headers as RequestHeaders
 from starlette.types import Receive, Scope, Send
 
 from ..cluster.homes import MEBIBYTE
-from ..cluster.throughput import Reports
+from ..cluster.throughput import SlowReports
 from ..errors import (
     BlobUnknown,
     ManifestUnknown,
     MirrorError,
     OciError,
+    Reason,
     Refusal,
     Unauthorized,
     UnknownUpstream,
@@ -29,9 +30,10 @@ from ..images.holdings import Holdings
 from ..images.manifests import Manifests
 from ..images.tags import Tags
 from ..metrics import Metrics
-from ..oci.content import Content, is_name
+from ..oci.content import Content
 from ..oci.digest import Digest
 from ..oci.reference import Reference
+from ..routers import is_member_name
 from ..sources.peers.auth import PeerAuth
 from ..sources.peers.client import (
     AVOID_HEADER,
@@ -82,7 +84,7 @@ class PeerEndpoint:
         manifests: Manifests,
         tags: Tags,
         *,
-        reports: Reports,
+        reports: SlowReports,
         auth: PeerAuth,
         metrics: Metrics,
     ) -> None:
@@ -185,7 +187,7 @@ class PeerEndpoint:
             return
         asker, now, for_others = _node(headers) or "", time.monotonic(), HOME_HEADER in headers
         if not self._admission.admits(digest.hex, held.size, asker, now, for_others=for_others):
-            raise Refusal("busy", f"this node serves others with {digest}: ask the homes of its pieces")
+            raise Refusal(Reason.BUSY, f"this node serves others with {digest}: ask the homes of its pieces")
         self._admission.transfers += 1
         try:
             yield
@@ -214,7 +216,9 @@ class PeerEndpoint:
         with self._fetcher.relaying(content, requested_range(scope, _ANY_SIZE) or (0, MEBIBYTE)) as fetch:
             size = await fetch.spool.known_size(relayed=True)
             if fetch.elsewhere:
-                raise Refusal("whole", f"upstream has no ranges, and another member is the home of all of {digest}")
+                raise Refusal(
+                    Reason.WHOLE, f"upstream has no ranges, and another member is the home of all of {digest}"
+                )
             wanted = requested_range(scope, size)
             start, stop = wanted or (0, size)
             await fetch.distrust(self._avoided(RequestHeaders(scope=scope)), start, stop)
@@ -293,7 +297,7 @@ async def _up_to(
 def _node(headers: RequestHeaders) -> str | None:
     """Who asks, as it says; None where that can be nobody's name."""
     name = headers.get(NODE_HEADER, "")
-    return name if is_name(name) else None
+    return name if is_member_name(name) else None
 
 
 def _as_home(error: MirrorError) -> OciError:
@@ -303,4 +307,4 @@ def _as_home(error: MirrorError) -> OciError:
     if isinstance(error, UpstreamUnknown) or (isinstance(error, OciError) and error.status == 404):
         return UnknownUpstream(str(error))
     limited = isinstance(error, UpstreamRateLimited) or isinstance(error.__cause__, UpstreamRateLimited)
-    return Refusal("limited" if limited else "unable", str(error))
+    return Refusal(Reason.RATE_LIMITED if limited else Reason.UNABLE, str(error))

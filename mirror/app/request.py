@@ -10,9 +10,10 @@ from urllib.parse import parse_qsl
 from starlette.types import Scope
 
 from ..errors import NameInvalid, NotFound, Unsupported
-from ..oci.content import HOP_HEADER, Content
+from ..oci.content import Content
 from ..oci.digest import Digest
 from ..oci.reference import Reference, Repository
+from ..sources import HOP_HEADER
 
 _HOP = HOP_HEADER.lower().encode()
 

@@ -80,7 +80,7 @@ class StatusEndpoint:
     async def metrics(self, request: Request) -> Response:
         """All metrics in Prometheus' text format."""
         states: dict[str, int] = dict.fromkeys(("alive", "suspect", "dead", "left"), 0)
-        for standing in self._fetcher.router.standings():
+        for standing in self._fetcher.router.statuses():
             states[standing.state] += 1
         for state, count in states.items():
             self._metrics.members.labels(state).set(count)
@@ -101,7 +101,7 @@ class StatusEndpoint:
                 "home": standing.home,
                 "rtt_ms": None if standing.rtt_s is None else round(1000 * standing.rtt_s, 2),
             }
-            for standing in self._fetcher.router.standings()
+            for standing in self._fetcher.router.statuses()
         ]
         return JSONResponse({"node": self._name, "members": sorted(rows, key=lambda row: str(row["name"]))})
 
@@ -145,7 +145,7 @@ class StatusEndpoint:
         ]
 
     async def _find_holders(self, digest: Digest) -> list[dict[str, Any]]:
-        """Ask everybody whose filter says so whether it has the content."""
+        """RangeRequest everybody whose filter says so whether it has the content."""
         content = Content(_ANYWHERE, "blobs", digest)
         rows: list[dict[str, Any]] = []
         held = self._holdings.open(digest)

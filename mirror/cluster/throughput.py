@@ -1,8 +1,8 @@
-"""Pace: what members deliver. Pure: told what arrived when.
+"""Throughput: what members deliver. Pure: told what arrived when.
 
-`Pace` is what this node sees of the others: moving averages of rate and latency, by which a plan weighs its holders and
-slow homes are told so. `Reports` is what the others say they see of this node: a member whose uplink is slow cannot
-know that by itself, and a ring that it is part of is as slow as it is.
+`Throughput` is what this node measures of the others: moving averages of rate and latency. A plan weighs its holders by
+them, and slow homes are told that they are slow. `SlowReports` is what the others say about this node: a member whose
+uplink is slow cannot know that by itself, and a ring that it is part of is as slow as it is.
 """
 
 import math
@@ -30,7 +30,7 @@ class _Average:
     at: float
 
 
-class Pace:
+class Throughput:
     """What each member delivers to this node: as a holder, and as a home, which is no faster than upstream."""
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class Pace:
         return own / max(statistics.median(recent.values()), 1.0)
 
 
-class Reports:
+class SlowReports:
     """What other members say of this node's pace."""
 
     def __init__(self) -> None:

@@ -124,7 +124,7 @@ class Cluster:
                 return
 
     async def _polled(self, node: Node, path: str) -> AsyncIterator[Any]:
-        """Ask a node the same thing again and again, for a bounded time."""
+        """RangeRequest a node the same thing again and again, for a bounded time."""
         deadline = asyncio.get_running_loop().time() + _START_S
         while asyncio.get_running_loop().time() < deadline:
             if node.process.returncode is not None:

@@ -7,7 +7,7 @@ contradicted by everybody, and an honest member by liars alone.
 from collections import Counter
 from collections.abc import Collection, Iterable
 
-from .plan import UPSTREAM
+from ..sources import UPSTREAM
 
 Pair = tuple[str, str]
 

@@ -8,13 +8,15 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ..cluster.homes import MEBIBYTE, piece_size
-from ..errors import MirrorError, NoRoom, Refusal, SourceError, Unavailable
-from ..oci.content import SIZE_MAX_BYTES, Ask, Content, Promise, Source
+from ..errors import MirrorError, NoRoom, Reason, Refusal, SourceError, Unavailable
+from ..oci.content import Content
 from ..oci.manifest import MANIFEST_MAX_BYTES
 from ..oci.ranges import RangeSet
+from ..sources import SIZE_MAX_BYTES, UPSTREAM, RangeReply, RangeRequest, Role, Source
+from ..sources.failures import CONSEQUENCES
 from .inquiry import Inquiry
 from .landing import Landing
-from .plan import EARLIER, UPSTREAM, Flight, Plan, Row, Via, Wants
+from .plan import EARLIER, Flight, Plan, Row, Wants
 from .record import Outcome, Record
 from .spool.spool import Spool
 from .verdict import verdict
@@ -37,7 +39,6 @@ _SHORT_MAX = 8
 _NAMES_MAX = 8
 _LOOK_S = 0.25
 _PATIENCE_S = 20.0
-_UPSTREAM_RETRIED = ("broken", "timeout", "stalled", "status", "whole")
 
 
 class Fetch:
@@ -94,7 +95,7 @@ class Fetch:
             self._turn_to_the_next()
 
     def _turn_to_the_next(self) -> None:
-        """Ask another repository, if there is one, when this one is out."""
+        """RangeRequest another repository, if there is one, when this one is out."""
         left = self._contents[self._contents.index(self.content) + 1 :]
         if left and self._no_room is None and self._plan.sources.upstream_is_out:
             self.content = left[0]
@@ -189,7 +190,7 @@ class Fetch:
         if outcome != "relayed":
             self._record.failures.append(str(error))
         if self._room is not None:
-            wrong = isinstance(error, SourceError) and error.reason == "wrong"
+            wrong = isinstance(error, SourceError) and error.reason is Reason.CORRUPT
             if self._inquiry.begun or self._disputed_by or wrong:
                 self._fetcher.cache.abandon(self.content.digest)
             else:
@@ -218,7 +219,7 @@ class Fetch:
                 await inquiry.compare()
         if digest != self.content.digest.hex:
             names = ", ".join(sorted({row.maker for row in self._plan.provenance}))
-            raise SourceError("wrong", f"{self.content.digest}: what {names} sent has another digest")
+            raise SourceError(Reason.CORRUPT, f"{self.content.digest}: what {names} sent has another digest")
         for name in sorted(await inquiry.compare() - {UPSTREAM, EARLIER}):
             self._record.failures.append(f"{name} sent wrong bytes")
             self._fetcher.lied(name, self.content)
@@ -299,7 +300,7 @@ class Fetch:
         """What members are told that take this node for a home of what it cannot bring."""
         if self._plan.sources.elsewhere():
             return Refusal(
-                "whole", f"upstream has no ranges, and another member is the home of all {self.content.digest}"
+                Reason.WHOLE, f"upstream has no ranges, and another member is the home of all {self.content.digest}"
             )
         return verdict(self.content, self._failures)
 
@@ -333,7 +334,7 @@ class Fetch:
         landing = Landing(self, flight)
         try:
             source = self._sources.get(flight.source) or self._find(flight.source)
-            await source.bring(self.content, self._ask(flight), landing)
+            await source.download(self.content, self._ask(flight), landing)
             landing.settle()
             if flight in self._plan.flights:
                 log.debug("landed %s", flight)
@@ -346,7 +347,7 @@ class Fetch:
             landing.settle()
             self._no_room = NoRoom(str(error))
             if flight in self._plan.flights:
-                self._plan.failed(flight, "disk", time.monotonic())
+                self._plan.failed(flight, Reason.DISK, time.monotonic())
             self._plan.sources.halt()
         except asyncio.CancelledError:
             landing.settle()
@@ -358,31 +359,29 @@ class Fetch:
             self._changed.set()
 
     def _failed(self, flight: Flight, error: SourceError) -> None:
-        if error.reason not in ("busy", "whole") and flight.via is not Via.KEPT:
+        if CONSEQUENCES[error.reason].is_failure and flight.role is not Role.PARTIAL:
             self._fetcher.failed(flight.source, error)
             self._sources.pop(flight.source, None)  # it may be back at another address
             self._record.failures.append(str(error))
             self._failures.append(error)
-        if flight.source == UPSTREAM and error.reason == "range" and self._plan.size is None and flight.start:
+        if flight.source == UPSTREAM and error.reason is Reason.RANGE and self._plan.size is None and flight.start:
             self.spool.hint = (0, MEBIBYTE)  # another member asked for what there is not: this tells the size
-            error = SourceError("broken", str(error))
-        final = error.reason not in _UPSTREAM_RETRIED
+            error = SourceError(Reason.BROKEN, str(error))
+        final = not CONSEQUENCES[error.reason].retried
         self._plan.failed(flight, error.reason, time.monotonic(), final=final)
         self._turn_to_the_next()
 
-    def _ask(self, flight: Flight) -> Ask:
+    def _ask(self, flight: Flight) -> RangeRequest:
         to_the_end = flight.stop is None or (flight.source == UPSTREAM and flight.stop == self._plan.size)
-        return Ask(
+        return RangeRequest(
             flight.start,
             None if to_the_end else flight.stop,
-            home=flight.via is Via.HOME,
-            kept=flight.via is Via.KEPT,
-            for_others=flight.for_others,
+            role=flight.role,
             avoid=flight.avoid,
-            share=self._fetcher.pace.share(flight.source, self._plan.sources.ring.members, time.monotonic()),
+            relative_rate=self._fetcher.pace.share(flight.source, self._plan.sources.ring.members, time.monotonic()),
         )
 
-    async def begin(self, flight: Flight, promise: Promise) -> None:
+    async def begin(self, flight: Flight, promise: RangeReply) -> None:
         """Learn the size, or hold a source's word about it against what is known."""
         source = flight.source
         async with self._sizing:
@@ -395,22 +394,22 @@ class Fetch:
             elif promise.size != self._plan.size:
                 self._disputed_by.add(source)
                 raise SourceError(
-                    "length", f"{source} says {promise.size} bytes, {self._sized_by} said {self._plan.size}"
+                    Reason.LENGTH, f"{source} says {promise.size} bytes, {self._sized_by} said {self._plan.size}"
                 )
         self._expect(flight, promise)
         if not promise.ranged:
             self._plan.sources.without_ranges = True
             if self._plan.sources.elsewhere():
-                raise SourceError("whole", f"{source} has no ranges, and another member is the home of the whole")
+                raise SourceError(Reason.WHOLE, f"{source} has no ranges, and another member is the home of the whole")
 
-    def begin_at_once(self, flight: Flight, promise: Promise) -> bool:
+    def begin_at_once(self, flight: Flight, promise: RangeReply) -> bool:
         """Do what `begin` does where the size is known and right; in any thread: reads only, but for the flight."""
         if promise.size != self._plan.size or not promise.ranged or promise.stop != flight.stop:
             return False
         self._expect(flight, promise)
         return True
 
-    def _expect(self, flight: Flight, promise: Promise) -> None:
+    def _expect(self, flight: Flight, promise: RangeReply) -> None:
         """Take in what will come, and whose word it is: the source's, where that is nobody whom this node knows.
 
         Raises:
@@ -419,7 +418,7 @@ class Fetch:
         short = flight.stop is not None and promise.stop < flight.stop
         self._short[flight.source] = self._short.get(flight.source, 0) + 1 if short else 0
         if self._short[flight.source] > _SHORT_MAX:
-            raise SourceError("range", f"{flight.source} goes on sending less than it was asked for")
+            raise SourceError(Reason.RANGE, f"{flight.source} goes on sending less than it was asked for")
         flight.origin = promise.origin if promise.origin in self._known else None
         flight.stop = promise.stop
 
@@ -459,7 +458,7 @@ class Fetch:
             self.spool.arrived(start, stop)
 
     def _locate(self) -> list[str]:
-        """Ask the directory who may hold the content now."""
+        """RangeRequest the directory who may hold the content now."""
         self._located_at = time.monotonic()
         holders = self._fetcher.holders(self.content)
         self._sources |= {peer.name: self._fetcher.peers.source(peer) for peer in holders}
@@ -469,7 +468,7 @@ class Fetch:
         self._sources |= self._fetcher.sources()
         source = self._sources.get(name)
         if source is None:
-            raise SourceError("refused", f"{name} is no member any more")
+            raise SourceError(Reason.UNREACHABLE, f"{name} is no member any more")
         return source
 
     async def _abandon_when_idle(self) -> None:
@@ -486,7 +485,7 @@ def _checked(size: int, source: str, content: Content) -> int:
     """The size itself, if anything can be so large."""
     most = MANIFEST_MAX_BYTES if content.kind == "manifests" else SIZE_MAX_BYTES
     if size > most:
-        raise SourceError("length", f"{source} says {size} bytes: of {content.kind} at most {most} are taken")
+        raise SourceError(Reason.LENGTH, f"{source} says {size} bytes: of {content.kind} at most {most} are taken")
     return size
 
 

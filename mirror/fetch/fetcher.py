@@ -10,16 +10,17 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..cluster.homes import MEBIBYTE, Ring
-from ..cluster.throughput import SLOW, Pace
-from ..errors import OUT_OF_REACH, PeerError, SourceError, UpstreamError
+from ..cluster.throughput import SLOW, Throughput
+from ..errors import PeerError, Reason, SourceError, UpstreamError
 from ..metrics import Metrics
-from ..oci.content import Content, Source
+from ..oci.content import Content
 from ..routers import Peer, Router
+from ..sources import UPSTREAM, Source
+from ..sources.failures import CONSEQUENCES
 from ..sources.peers.client import PeerClient
 from ..sources.upstream import Upstream
 from ..stores.cache.store import CacheStore
 from .fetch import Fetch
-from .plan import UPSTREAM
 from .spool.spool import Spool
 from .verdict import verdict
 
@@ -30,7 +31,6 @@ log = logging.getLogger(__name__)
 
 _LISTEN_S, _LISTEN_MAX_S = 0.5, 30.0
 """A member that is out of reach is asked for a sign of life so often, and shunned no longer than the latter."""
-_SHUN_S = {"broken": 5.0, "range": 30.0}
 _SHUN_LIAR_S = 600.0
 _RECORDS_MAX = 512
 _SIZE_S = 5.0
@@ -61,7 +61,7 @@ class Fetcher:
         self.peers = peers
         self.upstream = upstream
         self.metrics = metrics
-        self.pace = Pace()
+        self.pace = Throughput()
         self._from_upstream = metrics.received_bytes.labels("upstream")
         self._from_peers = metrics.received_bytes.labels("peer")
         self.records: deque[Record] = deque(maxlen=_RECORDS_MAX)
@@ -151,7 +151,7 @@ class Fetcher:
                     except PeerError as error:
                         self.failed(peer.name, error)
                         failures.append(error)
-                        if home and error.reason == "unknown":
+                        if home and error.reason is Reason.UNKNOWN:
                             break
         try:
             return await self.upstream.size(content)
@@ -236,13 +236,14 @@ class Fetcher:
         self.metrics.source_failures.labels("upstream" if source == UPSTREAM else "peer", error.reason).inc()
         if source == UPSTREAM:
             return
-        if error.reason in OUT_OF_REACH:
+        follows = CONSEQUENCES[error.reason]
+        if follows.out_of_reach:
             self._viewed_at = -_VIEW_S
             if source not in self._listening:
                 self._listening[source] = asyncio.create_task(self._listen(source), name=f"listen for {source}")
-        elif error.reason in _SHUN_S:
+        elif follows.ban_s:
             self._viewed_at = -_VIEW_S
-            self._shunned[source] = max(time.monotonic() + _SHUN_S[error.reason], self._shunned.get(source, 0.0))
+            self._shunned[source] = max(time.monotonic() + follows.ban_s, self._shunned.get(source, 0.0))
 
     async def _listen(self, name: str) -> None:
         """Shun a member that is out of reach, until it gives a sign of life or gossip says what became of it.

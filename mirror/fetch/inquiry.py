@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..oci.ranges import RangeSet
+from ..sources import UPSTREAM
 from .accusation import Pair, accused
-from .plan import EARLIER, UPSTREAM, Plan, Row
+from .plan import EARLIER, Plan, Row
 from .spool.spool import Spool
 
 

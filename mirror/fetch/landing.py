@@ -5,7 +5,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from ..oci.content import Promise
+from ..sources import RangeReply
 from .plan import Flight
 
 if TYPE_CHECKING:
@@ -32,16 +32,16 @@ class Landing:
         self._called = False
         self._noticed_at = 0.0
 
-    async def begin(self, promise: Promise) -> None:
+    async def begin(self, promise: RangeReply) -> None:
         """Hear what will come; see `Sink.begin`."""
         await self._fetch.begin(self._flight, promise)
 
-    def begin_at_once(self, promise: Promise) -> bool:
+    def begin_at_once(self, promise: RangeReply) -> bool:
         """Hear what will come, where there is nothing to decide; see `Sink.begin_at_once`."""
         return self._fetch.begin_at_once(self._flight, promise)
 
-    async def room(self, position: int) -> None:
-        """Wait until what follows can be kept; see `Sink.room`."""
+    async def wait_for_space(self, position: int) -> None:
+        """Wait until what follows can be kept; see `Sink.wait_for_space`."""
         await self._fetch.spool.room(position)
 
     def put(self, position: int, part: bytes) -> None:

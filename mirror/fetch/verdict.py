@@ -6,6 +6,7 @@ from ..errors import (
     ManifestUnknown,
     MirrorError,
     PeerError,
+    Reason,
     SourceError,
     Unavailable,
     UpstreamError,
@@ -23,7 +24,7 @@ def verdict(content: Content, failures: list[SourceError]) -> MirrorError:
         return unknown(f"no member has {content.digest}, and upstream: {upstream}")
     if isinstance(upstream, UpstreamRefused):
         return Denied(f"no member has {content.digest}, and upstream may not be asked: {upstream}")
-    last = failures[-1] if failures else PeerError("missing", "there is nobody to ask")
+    last = failures[-1] if failures else PeerError(Reason.MISSING, "there is nobody to ask")
     unavailable = Unavailable(f"{content.digest} cannot be brought now: {upstream or last}")
     unavailable.__cause__ = upstream or last
     return unavailable

@@ -18,6 +18,7 @@ from ..errors import (
     ManifestUnknown,
     OciError,
     PeerError,
+    Reason,
     Unavailable,
     UpstreamError,
     UpstreamRateLimited,
@@ -28,6 +29,7 @@ from ..fetch import Fetcher
 from ..oci.digest import Digest
 from ..oci.reference import Reference
 from ..routers import Peer
+from ..sources.failures import CONSEQUENCES
 from ..stores import Tag
 from .holdings import Holdings
 
@@ -42,7 +44,6 @@ _DOWN_S = 15.0
 """For so long a registry that could not be reached is not asked again: its timeout is paid once, not by every pull."""
 _PEERS_MAX = 8
 _HOMES_MAX = 3
-_UNREACHABLE = ("connect", "timeout", "stalled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ class Tags:
         return _newest(self._holdings.tags(reference))
 
     async def members(self, reference: Reference) -> list[tuple[Peer, Tag]]:
-        """Ask the members that may know a tag what they know."""
+        """RangeRequest the members that may know a tag what they know."""
         peers = self._fetcher.usable(self._fetcher.router.locate(reference.key))[:_PEERS_MAX]
         answers = await asyncio.gather(*(self._ask_member(peer, reference) for peer in peers))
         return [(peer, tag) for peer, tag in zip(peers, answers, strict=True) if tag is not None]
@@ -162,12 +163,12 @@ class Tags:
                 tag = await self._fetcher.peers.tag(peer, reference, home=True)
             except PeerError as error:
                 self._fetcher.failed(peer.name, error)
-                if error.reason == "unknown" and not self._fetcher.upstream.has_password(reference.repository):
+                if error.reason is Reason.UNKNOWN and not self._fetcher.upstream.has_password(reference.repository):
                     raise UpstreamUnknown(
                         f"{reference.repository.registry} has no such tag, says {peer.name}"
                     ) from error
                 if (
-                    error.reason == "unable"
+                    error.reason is Reason.UNABLE
                 ):  # it waited for upstream in vain: this node tries once, not all after another
                     return None
                 continue
@@ -189,7 +190,7 @@ class Tags:
         try:
             return (await self._fetcher.upstream.resolve(reference)).digest
         except UpstreamError as error:
-            if error.reason in _UNREACHABLE:
+            if CONSEQUENCES[error.reason].out_of_reach:
                 self._down[registry] = (time.monotonic() + _DOWN_S, error)
             raise
 
@@ -208,7 +209,7 @@ class Tags:
         try:
             return await self._fetcher.peers.tag(peer, reference)
         except PeerError as error:
-            if error.reason != "missing":
+            if error.reason is not Reason.MISSING:
                 self._fetcher.failed(peer.name, error)
             return None
 

@@ -4,9 +4,17 @@ The contract belongs to its consumer. Gossip and a static list implement it, and
 both. A key is 32 bytes: `Digest.key` or `Reference.key`. Nothing of SWIM crosses it.
 """
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
+
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+
+
+def is_member_name(text: str) -> bool:
+    """Whether a text can be a member's name: it can then stand in a header, between commas, and in a log."""
+    return _NAME.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +38,7 @@ class Peer:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class MemberStatus:
     """A member as people see it on the status endpoint; no decision rests on it.
 
     Args:
@@ -53,7 +61,7 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class RingSeat:
     """A member's place among the homes.
 
     Args:
@@ -94,14 +102,14 @@ class Router(Protocol):
         """All other nodes that are believed to be up."""
         ...
 
-    def seats(self) -> Sequence[Seat]:
+    def seats(self) -> Sequence[RingSeat]:
         """This node, all members that are believed to be up, and those that failed lately, which keep their places."""
         ...
 
-    def volunteer(self, willing: bool) -> None:
+    def set_serving(self, willing: bool) -> None:
         """Say whether this node serves as a home; the others learn of it within a moment."""
         ...
 
-    def standings(self) -> Sequence[Standing]:
+    def statuses(self) -> Sequence[MemberStatus]:
         """Everybody known, this node and the dead ones included, for people to look at."""
         ...

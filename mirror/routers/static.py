@@ -6,7 +6,7 @@ Nothing is known of who has what, so every peer may have everything; a wrong gue
 import random
 from collections.abc import Collection, Sequence
 
-from . import Peer, Seat, Standing
+from . import MemberStatus, Peer, RingSeat
 
 
 class StaticRouter:
@@ -45,16 +45,16 @@ class StaticRouter:
         """All peers."""
         return self._peers
 
-    def seats(self) -> Sequence[Seat]:
+    def seats(self) -> Sequence[RingSeat]:
         """This node and all peers."""
-        others = [Seat(peer, home=True) for peer in self._peers]
-        return [Seat(self._me, home=self._willing, declines=not self._willing), *others]
+        others = [RingSeat(peer, home=True) for peer in self._peers]
+        return [RingSeat(self._me, home=self._willing, declines=not self._willing), *others]
 
-    def volunteer(self, willing: bool) -> None:
+    def set_serving(self, willing: bool) -> None:
         """Keep it in mind; nobody is told."""
         self._willing = willing
 
-    def standings(self) -> Sequence[Standing]:
+    def statuses(self) -> Sequence[MemberStatus]:
         """This node, and the peers, which are taken for alive."""
-        others = [Standing(peer, "alive", 0, itself=False) for peer in self._peers]
-        return [Standing(self._me, "alive", len(self._keys), itself=True), *others]
+        others = [MemberStatus(peer, "alive", 0, itself=False) for peer in self._peers]
+        return [MemberStatus(self._me, "alive", len(self._keys), itself=True), *others]

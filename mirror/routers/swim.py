@@ -25,9 +25,8 @@ import gossip
 from gossip import Gossip, Listen, Member, State
 
 from ..errors import ConfigError
-from ..fetch.plan import UPSTREAM
-from ..oci.content import is_name
-from . import Peer, Seat, Standing
+from ..sources import UPSTREAM
+from . import MemberStatus, Peer, RingSeat, is_member_name
 
 key_id = gossip.key_id
 KeyRefusal = gossip.GossipError
@@ -194,7 +193,7 @@ class SwimRouter:
         alive = (member for member in self._gossip.members() if member.state is State.ALIVE)
         return [peer for member in alive if (peer := _peer(member)) is not None]
 
-    def seats(self) -> Sequence[Seat]:
+    def seats(self) -> Sequence[RingSeat]:
         """This node, everybody who is up or failed lately, and who of them are homes.
 
         Where most members are new, as in a cluster that has just been started, they are homes too.
@@ -206,10 +205,10 @@ class SwimRouter:
         new = sum(endpoint.home == "new" for endpoint, _ in seats)
         homes = ("yes", "new") if new > settled else ("yes",)
         return [
-            Seat(_at(member, endpoint), endpoint.home in homes, endpoint.home == "no") for endpoint, member in seats
+            RingSeat(_at(member, endpoint), endpoint.home in homes, endpoint.home == "no") for endpoint, member in seats
         ]
 
-    def volunteer(self, willing: bool) -> None:
+    def set_serving(self, willing: bool) -> None:
         """Say whether this node serves as a home; it does not before it has been up for a while."""
         self._willing = willing
         self._say()
@@ -255,11 +254,11 @@ class SwimRouter:
         lag_s = {quantile: node.lag_s(quantile) for quantile in (0.5, 0.99, 1.0)}
         return Figures(_NOTHING_YET | node.counters, node.health, node.waiting, lag_s)
 
-    def standings(self) -> Sequence[Standing]:
+    def statuses(self) -> Sequence[MemberStatus]:
         """Everybody known, this node first."""
         me = self._gossip.me
         return [
-            Standing(
+            MemberStatus(
                 _at(member, endpoint),
                 member.state.name.lower(),
                 self._gossip.key_count(member.name),
@@ -300,7 +299,7 @@ def _at(member: Member, endpoint: _Endpoint) -> Peer:
 
 def _endpoint_of(member: Member) -> _Endpoint | None:
     """What a member's metadata says, if its name is one that an agent may have."""
-    return _endpoint(member.metadata) if is_name(member.name) and member.name != UPSTREAM else None
+    return _endpoint(member.metadata) if is_member_name(member.name) and member.name != UPSTREAM else None
 
 
 @lru_cache(maxsize=1024)

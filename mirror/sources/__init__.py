@@ -1,1 +1,136 @@
-"""Sources of bytes that this node does not hold: other members (`peers`) and registries (`upstream`)."""
+"""Sources of bytes that this node does not hold: the contract, which `peers` and `upstream` implement.
+
+A source is asked for a byte range, in a role. It says what will come before it sends anything, and puts the bytes into
+the sink that came with the request.
+"""
+
+import enum
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..oci.content import Content
+
+UPSTREAM = "upstream"
+"""The name of the registry as a source. No member can have it: see `mirror.config`."""
+
+HOP_HEADER = "Skvaller-Hop"
+"""Marks a request that a node makes on behalf of its own client. A node that gets one answers from what it holds. A
+home also asks holders and upstream, but never another home: so no request goes round in a circle."""
+
+SIZE_MAX_BYTES = 1 << 44
+"""Bounds the size that a source may state for one blob, 16 TiB: no image is larger, and file systems can hold it."""
+
+
+class Role(enum.Enum):
+    """As what a source is asked for bytes; for members the value is what the request's header says."""
+
+    HOLDER = "holder"
+    """Sends from its complete copy. It may say that it is busy."""
+    HOLDER_FOR_HOME = "holder-for-home"
+    """Sends from its complete copy though it is busy: who asks is the home of the bytes, and passes them on."""
+    HOME = "home"
+    """Fetches what it does not hold, from holders or upstream, and sends it on while it arrives."""
+    PARTIAL = "partial"
+    """Sends what has arrived so far of a blob, and fetches nothing."""
+    UPSTREAM = "upstream"
+    """The registry. No member is ever asked in this role."""
+
+    @property
+    def is_holder(self) -> bool:
+        """Whether the source is asked for its own complete copy."""
+        return self in (Role.HOLDER, Role.HOLDER_FOR_HOME)
+
+    @property
+    def waits_for_others(self) -> bool:
+        """Whether the source may itself wait for another node's download before it can send."""
+        return self in (Role.HOME, Role.PARTIAL)
+
+
+@dataclass(frozen=True, slots=True)
+class RangeRequest:
+    """What a source is asked for.
+
+    Args:
+        start: first byte.
+        stop: end, exclusive; None for everything from `start` on.
+        role: as what the source is asked.
+        avoid: names of members that the bytes must not come from.
+        relative_rate: the throughput that this node measures of the source, divided by the median of the other homes;
+            None if too little is known. It tells a slow home that it is slow.
+    """
+
+    start: int
+    stop: int | None
+    role: Role = Role.HOLDER
+    avoid: tuple[str, ...] = ()
+    relative_rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RangeReply:
+    """What the head of a source's answer says will come.
+
+    Args:
+        start: first byte; the one that was asked for.
+        stop: end, exclusive; at most what was asked for.
+        size: of the whole content, in bytes.
+        origin: the member that the source has the bytes from, or `upstream`; None if they are the source's own.
+        ranged: whether the source serves ranges.
+    """
+
+    start: int
+    stop: int
+    size: int
+    origin: str | None = None
+    ranged: bool = True
+
+
+class Sink(Protocol):
+    """Where a source puts the bytes of one request."""
+
+    async def begin(self, reply: RangeReply) -> None:
+        """Take note of what will come, before any of it is put.
+
+        Raises:
+            SourceError: the reply contradicts what is known.
+            NoRoom: there is no space for it.
+        """
+        ...
+
+    def begin_at_once(self, reply: RangeReply) -> bool:
+        """Take the reply if it is exactly what was expected, and return True; else `begin` is to be called.
+
+        Called in a worker thread: it compares with a value that does not change, and decides nothing.
+        """
+        ...
+
+    async def wait_for_space(self, position: int) -> None:
+        """Wait until bytes from `position` on can be held until they have been read."""
+        ...
+
+    def put(self, position: int, part: bytes) -> None:
+        """Write bytes to their place, in order. Blocks; called in any thread.
+
+        Raises:
+            NoRoom: the disk does not take them.
+        """
+        ...
+
+
+class Source(Protocol):
+    """A member or upstream."""
+
+    @property
+    def name(self) -> str:
+        """The member's name, or `UPSTREAM`: for logs, and for the record of where bytes came from."""
+        ...
+
+    async def download(self, content: Content, request: RangeRequest, sink: Sink) -> None:
+        """Put `[request.start, request.stop)` into the sink, or to the end of the content if that comes before.
+
+        Raises:
+            SourceError: the bytes do not come, or not all of them.
+            NoRoom: from the sink.
+            OSError: the file cannot be written to.
+        """
+        ...

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 
 from gossip import Gossip, local
-from mirror.routers import Peer, Router, Seat
+from mirror.routers import Peer, RingSeat, Router
 from mirror.routers.static import StaticRouter
 from mirror.routers.swim import SwimRouter
 
@@ -82,7 +82,7 @@ def test_changes_may_be_told_twice_and_for_what_was_never_told(pair: Pair) -> No
             a.withdraw(KEYS[:2])
             a.withdraw(KEYS[:2])
             assert all(b.locate(key) for key in KEYS[2:8])
-            assert [standing.keys for standing in a.standings() if standing.itself] == [6]
+            assert [standing.keys for standing in a.statuses() if standing.itself] == [6]
 
     asyncio.run(story())
 
@@ -91,7 +91,7 @@ def test_standings_show_everybody_and_which_is_this_node(pair: Pair) -> None:
     async def story() -> None:
         async with pair() as (a, b):
             await until(lambda: bool(a.members()) and bool(b.members()))
-            assert {(row.peer.name, row.state, row.itself) for row in b.standings()} == {
+            assert {(row.peer.name, row.state, row.itself) for row in b.statuses()} == {
                 ("a", "alive", False),
                 ("b", "alive", True),
             }
@@ -115,7 +115,7 @@ def test_a_swim_node_that_left_takes_changes_in_silence() -> None:
 A, B = Peer("a", "127.0.0.1", 1001), Peer("b", "127.0.0.1", 1002)
 
 
-def named(router: Router) -> dict[str, Seat]:
+def named(router: Router) -> dict[str, RingSeat]:
     seats = {seat.peer.name: seat for seat in router.seats()}
     assert len(seats) == len(router.seats())
     return seats
@@ -133,7 +133,7 @@ def test_both_see_the_same_seats_themselves_included_and_both_are_homes(pair: Pa
     async def story() -> None:
         async with pair() as (a, b):
             await until(lambda: bool(a.members()) and bool(b.members()))
-            expected = {"a": Seat(A, home=True), "b": Seat(B, home=True)}
+            expected = {"a": RingSeat(A, home=True), "b": RingSeat(B, home=True)}
             await until(lambda: named(a) == named(b) == expected)
 
     asyncio.run(story())
@@ -144,12 +144,12 @@ def test_a_node_that_declines_says_so_at_once_and_may_change_its_mind(pair: Pair
         async with pair() as (a, b):
             await until(lambda: bool(a.members()) and bool(b.members()))
             for _ in range(2):
-                a.volunteer(False)
-                a.volunteer(False)
-                assert named(a)["a"] == Seat(A, home=False, declines=True)
-                assert named(a)["b"] == Seat(B, home=True)
-                a.volunteer(True)
-                assert named(a)["a"] == Seat(A, home=True)
+                a.set_serving(False)
+                a.set_serving(False)
+                assert named(a)["a"] == RingSeat(A, home=False, declines=True)
+                assert named(a)["b"] == RingSeat(B, home=True)
+                a.set_serving(True)
+                assert named(a)["a"] == RingSeat(A, home=True)
 
     asyncio.run(story())
 
@@ -158,12 +158,12 @@ def test_the_others_see_that_a_swim_node_declines_and_that_it_serves_again() -> 
     async def story() -> None:
         async with swim_pair() as (a, b):
             await until(lambda: bool(a.members()) and bool(b.members()))
-            a.volunteer(False)
+            a.set_serving(False)
             await until(lambda: named(b)["a"].declines)
-            assert named(b) == {"a": Seat(A, home=False, declines=True), "b": Seat(B, home=True)}
+            assert named(b) == {"a": RingSeat(A, home=False, declines=True), "b": RingSeat(B, home=True)}
             assert list(b.members()) == [A], "it is up nevertheless"
-            a.volunteer(True)
-            await until(lambda: named(b)["a"] == Seat(A, home=True))
+            a.set_serving(True)
+            await until(lambda: named(b)["a"] == RingSeat(A, home=True))
 
     asyncio.run(story())
 
@@ -175,7 +175,7 @@ def test_a_swim_node_that_left_has_no_seat_and_one_that_failed_keeps_its() -> No
             await until(lambda: bool(a.members()) and bool(b.members()))
             await b.close()
             await until(lambda: not a.members())
-            assert named(a)["b"] == Seat(B, home=True)
+            assert named(a)["b"] == RingSeat(B, home=True)
         async with swim_pair() as (a, b):
             assert isinstance(b, SwimRouter)
             await until(lambda: bool(a.members()) and bool(b.members()))

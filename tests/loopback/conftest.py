@@ -29,7 +29,7 @@ from yarl import URL
 from mirror.app import ClientEndpoint, PeerEndpoint
 from mirror.app.zerocopy import ZeroCopyProtocol
 from mirror.cluster.homes import Ring, piece_size
-from mirror.cluster.throughput import Reports
+from mirror.cluster.throughput import SlowReports
 from mirror.fetch import Fetcher, Record
 from mirror.fetch.plan import progress
 from mirror.fetch.spool.spool import Spool
@@ -40,7 +40,7 @@ from mirror.metrics import Metrics
 from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository
-from mirror.routers import Peer, Seat, Standing
+from mirror.routers import MemberStatus, Peer, RingSeat
 from mirror.sources.peers import client as peers
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import PeerClient
@@ -272,13 +272,13 @@ class Chart:
     def members(self) -> Sequence[Peer]:
         return [*self.holders, *self.homes]
 
-    def seats(self) -> Sequence[Seat]:
-        return [Seat(peer, home=True) for peer in (Peer("me", "127.0.0.1", 1), *self.homes)]
+    def seats(self) -> Sequence[RingSeat]:
+        return [RingSeat(peer, home=True) for peer in (Peer("me", "127.0.0.1", 1), *self.homes)]
 
-    def volunteer(self, willing: bool) -> None:
+    def set_serving(self, willing: bool) -> None:
         raise NotImplementedError
 
-    def standings(self) -> Sequence[Standing]:
+    def statuses(self) -> Sequence[MemberStatus]:
         return []
 
     appeared = advertise
@@ -543,14 +543,14 @@ class View:
     def members(self) -> Sequence[Peer]:
         return [node.peer for node in self._up()]
 
-    def seats(self) -> Sequence[Seat]:
+    def seats(self) -> Sequence[RingSeat]:
         seen = [node for node in self._cluster.nodes if node.name not in self.unseen]
-        return [Seat(node.peer, not node.router.declines, node.router.declines) for node in seen]
+        return [RingSeat(node.peer, not node.router.declines, node.router.declines) for node in seen]
 
-    def volunteer(self, willing: bool) -> None:
+    def set_serving(self, willing: bool) -> None:
         self.declines = not willing
 
-    def standings(self) -> Sequence[Standing]:
+    def statuses(self) -> Sequence[MemberStatus]:
         return []
 
     def _up(self) -> list["Node"]:
@@ -594,7 +594,7 @@ class Node:
         self.holdings = Holdings([self.cache], self.router)
         self.tags = Tags(self.holdings, self.fetcher)
         self.manifests = Manifests(self.holdings, self.fetcher)
-        self.reports = Reports()
+        self.reports = SlowReports()
         client = ClientEndpoint(self.holdings, self.fetcher, self.manifests, self.tags, self.metrics)
         self.endpoint = PeerEndpoint(
             self.holdings, self.fetcher, self.manifests, self.tags,

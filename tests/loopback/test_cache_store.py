@@ -375,7 +375,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 KILLED = """
     import asyncio, os, random, sys
     from pathlib import Path
-    from mirror.digest import Digest
+    from mirror.oci.digest import Digest
     from mirror.stores.cache import CacheStore
 
     class Deaf:

@@ -14,18 +14,19 @@ import pytest
 from yarl import URL
 
 from mirror.app import ClientEndpoint, PeerEndpoint, StatusEndpoint, client_app
-from mirror.cluster.throughput import Reports
+from mirror.cluster.throughput import SlowReports
 from mirror.fetch import Fetcher
 from mirror.images.holdings import Holdings
 from mirror.images.manifests import Manifests
 from mirror.images.tags import Tags
 from mirror.metrics import Metrics
-from mirror.oci.content import HOP_HEADER, Content
+from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.manifest import DOCKER_LIST, OCI_INDEX, OCI_MANIFEST
 from mirror.oci.reference import Reference, Repository
 from mirror.routers import Peer
 from mirror.routers.static import StaticRouter
+from mirror.sources import HOP_HEADER
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import TAG_AGE_HEADER, TAG_AUTHORITY_HEADER, PeerClient
 from mirror.sources.upstream import Upstream
@@ -128,7 +129,7 @@ class Node:
         self.client = client_app(client, status)
         self.peer = PeerEndpoint(
             self.holdings, self.fetcher, manifests, self.tags,
-            reports=Reports(), auth=self.auth, metrics=self.metrics,
+            reports=SlowReports(), auth=self.auth, metrics=self.metrics,
         )  # fmt: skip
 
     async def start(self, stack: contextlib.AsyncExitStack, http: aiohttp.ClientSession) -> None:

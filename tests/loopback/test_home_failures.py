@@ -45,7 +45,7 @@ FAILING: dict[str, Script] = {
     "dies": breaks_off,
     "closes": always(CLOSE),
     "is unable": always(refusal(503, "unable")),
-    "is refused by upstream": always(refusal(503, "limited")),
+    "is refused by upstream": always(refusal(503, "rate-limited")),
     "knows nothing of it": always(refusal(404, "unknown")),
     "says no more than 404": always(NOT_FOUND),
     "is busy": always(refusal(503, "busy")),
@@ -230,7 +230,7 @@ def test_a_home_tells_why_it_does_not_bring_something(tmp_path: Path) -> None:
             it.origin.refusals["n0"] = b"HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n"
             said["limited"] = await home.ask(f"/v2/{content.path}", peer=True, headers=asked)
             reasons = {why: (answer.status, answer.headers[REASON_HEADER]) for why, answer in said.items()}
-            assert reasons == {"absent": (404, "unknown"), "ill": (503, "unable"), "limited": (503, "limited")}
+            assert reasons == {"absent": (404, "unknown"), "ill": (503, "unable"), "limited": (503, "rate-limited")}
 
     run(story())
 

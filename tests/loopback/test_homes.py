@@ -162,7 +162,7 @@ def test_who_declines_to_be_a_home_is_asked_for_nothing_and_gets_everything(tmp_
         async with cluster(tmp_path, 4) as it:
             content = it.origin.has(LARGE)
             slow = it.ring(content)[1]
-            slow.router.volunteer(False)
+            slow.router.set_serving(False)
             await it.pull(content)
             came_once(it, content, LARGE)
             assert slow.served() == 0

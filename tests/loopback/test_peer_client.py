@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from mirror.errors import PeerError
-from mirror.oci.content import Ask, Promise
 from mirror.oci.reference import Reference
 from mirror.routers import Peer
+from mirror.sources import RangeReply, RangeRequest, Role
 from mirror.sources.peers import client as peers
 from mirror.sources.peers import connections as transfer
 from mirror.sources.peers.auth import PeerAuth
@@ -47,19 +47,19 @@ class Memory:
 
     def __init__(self, trouble: Exception | None = None) -> None:
         self.body = bytearray()
-        self.promise: Promise | None = None
+        self.promise: RangeReply | None = None
         self._trouble = trouble
 
-    async def begin(self, promise: Promise) -> None:
+    async def begin(self, promise: RangeReply) -> None:
         if self._trouble is not None:
             raise self._trouble
         self.promise = promise
 
-    def begin_at_once(self, promise: Promise) -> bool:
+    def begin_at_once(self, promise: RangeReply) -> bool:
         self.promise = promise
         return self._trouble is None
 
-    async def room(self, position: int) -> None:
+    async def wait_for_space(self, position: int) -> None:
         raise NotImplementedError
 
     def put(self, position: int, part: bytes) -> None:
@@ -78,9 +78,9 @@ class Members:
         await self._listeners.serve(server)
         return Peer(name, "127.0.0.1", server.port), server
 
-    async def receive(self, peer: Peer, *, kept: bool = False, sink: Memory | None = None) -> Memory:
+    async def receive(self, peer: Peer, *, role: Role = Role.HOLDER, sink: Memory | None = None) -> Memory:
         sink = sink or Memory()
-        await self.client.receive(peer, CONTENT, Ask(0, MIB, kept=kept), sink)
+        await self.client.receive(peer, CONTENT, RangeRequest(0, MIB, role), sink)
         return sink
 
 
@@ -118,7 +118,7 @@ def test_a_peer_that_cannot_be_asked_at_all_is_told_from_a_bug(peer: Peer) -> No
     async def story() -> None:
         async with members() as it:
             for work in (it.receive(peer), it.client.size(peer, CONTENT), it.client.tag(peer, TAG)):
-                assert await reason_of(asyncio.create_task(work)) in ("broken", "refused")
+                assert await reason_of(asyncio.create_task(work)) in ("broken", "unreachable")
             await it.client.tell(peer, 0.5)
 
     run(story())
@@ -197,7 +197,7 @@ def test_who_waits_for_a_thread_is_not_blamed_for_it(monkeypatch: pytest.MonkeyP
             first, server = await it.member("n0", held_back)
             server.on_sign = lambda count: long.set() if count > 4 else None
             second, _ = await it.member("n1", honest(BODY), alive=False)
-            waiting = [asyncio.create_task(it.receive(peer, kept=True)) for peer in (first, second)]
+            waiting = [asyncio.create_task(it.receive(peer, role=Role.PARTIAL)) for peer in (first, second)]
             await long.wait()
             gate.set()
             assert [bytes((await task).body) for task in waiting] == [BODY, BODY]
@@ -218,7 +218,7 @@ def test_what_waits_for_other_nodes_leaves_threads_for_what_they_wait_for(monkey
         async with members() as it:
             home, _ = await it.member("n0", held_back)
             holder, _ = await it.member("n1", honest(BODY))
-            waiting = [asyncio.create_task(it.receive(home, kept=True)) for _ in range(5)]
+            waiting = [asyncio.create_task(it.receive(home, role=Role.PARTIAL)) for _ in range(5)]
             await asked.wait()
             assert bytes((await it.receive(holder)).body) == BODY
             waiting[-1].cancel()  # it has no thread yet, and does not wait for one to end

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gossip import Gossip, GossipConfig, Listen, key_id, local
-from mirror.routers import Peer, Standing, swim
+from mirror.routers import MemberStatus, Peer, swim
 from mirror.routers.swim import SwimRouter
 from mirror.sources.peers.auth import PeerAuth
 
@@ -50,8 +50,8 @@ async def pair(config: GossipConfig | None = None, **options: Any) -> AsyncItera
         yield a, b
 
 
-def standing(router: SwimRouter, name: str) -> Standing:
-    (row,) = [row for row in router.standings() if row.peer.name == name]
+def standing(router: SwimRouter, name: str) -> MemberStatus:
+    (row,) = [row for row in router.statuses() if row.peer.name == name]
     return row
 
 
@@ -97,7 +97,7 @@ def test_keys_that_changed_before_anybody_followed_them_are_handed_over_too() ->
 def test_a_newcomer_with_a_taken_name_is_told_who_has_it_and_the_other_stays() -> None:
     async def story() -> None:
         async with pair() as (a, b):
-            first = b.standings()[1].peer
+            first = b.statuses()[1].peer
             newcomer = Gossip("a", local(), seeds=[str(a._gossip.address)], listen=Listen("127.0.0.2"))
             staying = asyncio.create_task(a.superseded())
             async with running(newcomer) as late:
@@ -128,7 +128,7 @@ def test_who_comes_back_from_the_dead_too_often_shows_as_flapping_and_is_not_loo
             assert not standing(a, "a").flapping
 
     def standing_state(router: SwimRouter) -> str:
-        return next((row.state for row in router.standings() if row.peer.name == "b"), "unknown")
+        return next((row.state for row in router.statuses() if row.peer.name == "b"), "unknown")
 
     run(story())
 
@@ -156,7 +156,7 @@ def test_who_has_no_proper_name_or_address_is_no_member(name: str, host: str | N
             await until(lambda: bool(first.holders(key)))
             assert [*a.members(), *a.locate(key)] == []
             assert homes(a).keys() == {"a"}
-            assert [row.peer.name for row in a.standings()] == ["a"]
+            assert [row.peer.name for row in a.statuses()] == ["a"]
 
     run(story())
 
@@ -177,9 +177,9 @@ def test_in_a_new_cluster_all_are_homes_and_who_declines_is_none_for_anybody() -
     async def story() -> None:
         async with pair() as (a, b):
             await until(lambda: homes(a) == homes(b) == {"a": (True, False), "b": (True, False)})
-            b.volunteer(False)
+            b.set_serving(False)
             await until(lambda: homes(a) == homes(b) == {"a": (True, False), "b": (False, True)})
-            b.volunteer(True)
+            b.set_serving(True)
             await until(lambda: homes(a) == homes(b) == {"a": (True, False), "b": (True, False)})
 
     run(story())

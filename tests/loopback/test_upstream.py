@@ -538,9 +538,9 @@ async def test_nobody_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     async with upstream(f"http://127.0.0.1:{port}", "nowhere.invalid=https://nowhere.invalid") as client:
-        assert (await failing(UpstreamError, client.resolve(TAG))).reason == "connect"
+        assert (await failing(UpstreamError, client.resolve(TAG))).reason == "unreachable"
         nowhere = Reference(Repository("nowhere.invalid", "a"), "1")
-        assert (await failing(UpstreamError, client.resolve(nowhere))).reason == "connect"
+        assert (await failing(UpstreamError, client.resolve(nowhere))).reason == "unreachable"
 
 
 @on_loop
@@ -553,7 +553,7 @@ async def test_a_connection_that_is_not_accepted() -> None:
             filler.connect_ex(address)
         try:
             async with upstream(f"http://127.0.0.1:{address[1]}", connect_s=0.2) as client:
-                assert (await failing(UpstreamError, client.resolve(TAG))).reason == "connect"
+                assert (await failing(UpstreamError, client.resolve(TAG))).reason == "unreachable"
         finally:
             for filler in fillers:
                 filler.close()
@@ -562,7 +562,7 @@ async def test_a_connection_that_is_not_accepted() -> None:
 @on_loop
 async def test_tls_to_what_speaks_none() -> None:
     async with raw(b"HTTP/1.1 400 Bad Request\r\n\r\n") as url, upstream(url.replace("http", "https")) as client:
-        assert (await failing(UpstreamError, client.resolve(TAG))).reason == "connect"
+        assert (await failing(UpstreamError, client.resolve(TAG))).reason == "unreachable"
 
 
 # Statuses -------------------------------------------------------------------------------------------------------------
@@ -716,7 +716,7 @@ async def test_what_is_refused_even_with_a_token_does_not_exist_for_us() -> None
         (text(500), UpstreamError, "status"),
         (text(404), UpstreamError, "status"),
         (text(403), UpstreamUnknown, "unknown"),
-        (text(429), UpstreamRateLimited, "rate_limited"),
+        (text(429), UpstreamRateLimited, "rate-limited"),
         (text(200, "<html>", Content_Type="text/html"), UpstreamError, "auth"),
         (text(200, "{}"), UpstreamError, "auth"),
         (text(200, '{"token": "' + "x" * 70_000 + '"}'), UpstreamError, "length"),

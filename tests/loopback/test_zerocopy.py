@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from mirror.app.blob import BlobResponse, LongResponse
 from mirror.app.zerocopy import EXTENSION, ZeroCopyProtocol
-from mirror.errors import SourceError
+from mirror.errors import Reason, SourceError
 
 MIB = 1024 * 1024
 SIZE = 5 * MIB + 17
@@ -362,7 +362,7 @@ def test_the_head_is_sent_before_the_first_extent_is_there(run: Run, path: Path,
 def broken_extents() -> AsyncIterator[tuple[int, int]]:
     async def extents() -> AsyncIterator[tuple[int, int]]:
         yield 0, 3 * MIB
-        raise SourceError("stalled", "every source is gone")
+        raise SourceError(Reason.STALLED, "every source is gone")
 
     return extents()
 

@@ -13,9 +13,11 @@ import pytest
 
 from mirror.app.admission import Admission
 from mirror.cluster.homes import MEBIBYTE, Ring
-from mirror.cluster.throughput import SLOW, Pace, Reports
-from mirror.fetch.plan import UPSTREAM, Flight, Plan, Via, Wants
+from mirror.cluster.throughput import SLOW, SlowReports, Throughput
+from mirror.errors import Reason
+from mirror.fetch.plan import Flight, Plan, Wants
 from mirror.oci.ranges import RangeSet
+from mirror.sources import UPSTREAM, Role
 
 SIZE = 96 * MEBIBYTE
 LINK = 12 * MEBIBYTE
@@ -40,12 +42,12 @@ class Node:
 
     name: str
     plan: Plan
-    pace: Pace
+    pace: Throughput
     up: float = LINK
     down: float = LINK
     starts_at: float = 0.0
     present: RangeSet = field(default_factory=RangeSet)
-    reports: Reports = field(default_factory=Reports)
+    reports: SlowReports = field(default_factory=SlowReports)
     admission: Admission = field(default_factory=Admission)
     finished_at: float | None = None
     dead_since: float | None = None
@@ -88,7 +90,7 @@ class Cluster:
         ring = Ring.of(chance.randbytes(32), wanting)
         nodes = {}
         for name in [*wanting, *holding]:
-            pace = Pace()
+            pace = Throughput()
             plan = Plan(name, ring, pace, chance.sample(holding, holders), upstream=upstream)
             nodes[name] = Node(name, plan, pace, starts_at=chance.uniform(0, JITTER_S))
         for name in holding:
@@ -137,14 +139,14 @@ class Cluster:
             plan.sources.add_holders(other.name for other in self.living() if other.complete and other is not node)
         flights = plan.next(wants, up, serving, self.now)
         self.transfers += [Transfer(node, flight, heard_at=self.now) for flight in flights]
-        for transfer in [t for t in self.transfers if t.flight.source == node.name and t.flight.via is Via.HOME]:
+        for transfer in [t for t in self.transfers if t.flight.source == node.name and t.flight.role is Role.HOME]:
             if plan.stuck.covers(transfer.flight.position, transfer.flight.position + 1):
                 self.fail(transfer, "unable")
         self.tell_slow(node)
 
     def wanted_of(self, node: Node) -> RangeSet:
         """What others wait for from it as a home."""
-        asked = [t.flight for t in self.transfers if t.flight.source == node.name and t.flight.via is Via.HOME]
+        asked = [t.flight for t in self.transfers if t.flight.source == node.name and t.flight.role is Role.HOME]
         return RangeSet(*((flight.position, SIZE if flight.stop is None else flight.stop) for flight in asked))
 
     def believed_up(self, node: Node) -> bool:
@@ -174,15 +176,17 @@ class Cluster:
         elif transfer.admitted:
             return
         elif source.complete:
-            for_others = flight.for_others or flight.via is not Via.HOLDER
+            for_others = flight.role is not Role.HOLDER
             if source.admission.admits("blob", SIZE, node.name, self.now, for_others=for_others):
                 self.admit(transfer)
             else:
                 self.fail(transfer, "busy")
-        elif flight.via is Via.HOME:
+        elif flight.role is Role.HOME:
             if source.plan.size is not None:
                 self.admit(transfer)
-        elif flight.via is Via.KEPT and flight.stop is not None and source.present.covers(flight.start, flight.stop):
+        elif (
+            flight.role is Role.PARTIAL and flight.stop is not None and source.present.covers(flight.start, flight.stop)
+        ):
             self.admit(transfer)
         else:
             self.fail(transfer, "missing")
@@ -194,7 +198,7 @@ class Cluster:
 
     def fail(self, transfer: Transfer, reason: str) -> None:
         self.transfers.remove(transfer)
-        transfer.node.plan.failed(transfer.flight, reason, self.now)
+        transfer.node.plan.failed(transfer.flight, Reason(reason), self.now)
 
     # The network.
 

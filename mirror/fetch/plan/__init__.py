@@ -15,7 +15,7 @@ so that a registry sees one request a blob.
 `Sources` knows who may be asked, `Progress` which flights are late; `Plan` cuts what is missing into flights.
 """
 
-from .flight import EARLIER, UPSTREAM, Flight, Row, Via, Wants
+from .flight import EARLIER, Flight, Row, Wants
 from .plan import Plan
 
-__all__ = ["EARLIER", "UPSTREAM", "Flight", "Plan", "Row", "Via", "Wants"]
+__all__ = ["EARLIER", "Flight", "Plan", "Row", "Wants"]

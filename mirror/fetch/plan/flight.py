@@ -1,24 +1,13 @@
 """Flights: requests on their way, and what is left of those that ended."""
 
-import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ...oci.ranges import RangeSet
+from ...sources import UPSTREAM, Role
 
-UPSTREAM = "upstream"
 EARLIER = "(an earlier fetch)"
 """The maker of what was here from the start; no member can have this name."""
-
-
-class Via(enum.Enum):
-    """By which way bytes come."""
-
-    HOLDER = "holder"
-    HOME = "home"
-    KEPT = "kept"
-    """From a member that may have got it already, and is not to bring it."""
-    UPSTREAM = "upstream"
 
 
 @dataclass(slots=True, eq=False)
@@ -27,12 +16,11 @@ class Flight:
 
     Args:
         source: a member's name, or `upstream`.
-        via: as what it is asked.
+        role: as what the source is asked.
         start: first byte asked for.
         stop: end of what is asked for; None for all there is, while the size is not known.
         began_at: monotonic seconds.
         own: whether it counts in this node's own window, rather than being flown for others alone.
-        for_others: whether it is taken as a home: a busy holder gives it all the same.
         avoid: members whose word on these bytes is in doubt.
         position: end of what has arrived; whoever carries the flight out moves it.
         first_at: when its first byte came, monotonic seconds.
@@ -42,12 +30,11 @@ class Flight:
     """
 
     source: str
-    via: Via
+    role: Role
     start: int
     stop: int | None
     began_at: float
     own: bool = True
-    for_others: bool = False
     avoid: tuple[str, ...] = ()
     position: int = field(init=False)
     first_at: float | None = None
@@ -59,12 +46,12 @@ class Flight:
         self.position = self.start
 
     def __str__(self) -> str:
-        return f"{self.start}-{self.stop} at {self.position} via={self.via.value} source={self.source}"
+        return f"{self.start}-{self.stop} at {self.position} role={self.role.value} source={self.source}"
 
     @property
     def direct(self) -> bool:
         """Whether it waits for no other node's flight."""
-        return self.via in (Via.HOLDER, Via.UPSTREAM)
+        return not self.role.waits_for_others
 
     def rate(self, now: float) -> float:
         """Bytes per second since it was asked for."""

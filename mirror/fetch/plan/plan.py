@@ -3,9 +3,11 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from ...cluster.homes import MEBIBYTE, Ring, piece_size
-from ...cluster.throughput import Pace
+from ...cluster.throughput import Throughput
+from ...errors import Reason
 from ...oci.ranges import RangeSet
-from .flight import EARLIER, UPSTREAM, Flight, Row, Via, Wants
+from ...sources import UPSTREAM, Role
+from .flight import EARLIER, Flight, Row, Wants
 from .progress import Progress
 from .sources import Sources
 
@@ -42,7 +44,7 @@ class Plan:
         self,
         me: str,
         ring: Ring,
-        pace: Pace,
+        pace: Throughput,
         holders: Iterable[str] = (),
         *,
         upstream: bool = True,
@@ -88,7 +90,7 @@ class Plan:
         """Note that a flight was given up because somebody else was faster."""
         self._end(flight, now)
 
-    def failed(self, flight: Flight, reason: str, now: float, *, final: bool = True) -> None:
+    def failed(self, flight: Flight, reason: Reason, now: float, *, final: bool = True) -> None:
         """Note that a flight ended early; what it did not bring is free for others.
 
         Args:
@@ -98,7 +100,7 @@ class Plan:
             final: of upstream: whether it is out for good. If not, it has some more tries.
         """
         self._end(flight, now)
-        if flight.via is Via.KEPT and reason in ("missing", "busy"):
+        if flight.role is Role.PARTIAL and reason in (Reason.MISSING, Reason.BUSY):
             self._lacking.setdefault(self._piece(flight.start), set()).add(flight.source)
         else:
             self.sources.failed(flight, reason, now, final=final)
@@ -219,7 +221,7 @@ class Plan:
             best = self._least_loaded(free, LANES)
             if best is None:
                 return None
-            return Flight(best, Via.HOLDER, start, stop, now, avoid=sources.avoided(start))
+            return Flight(best, Role.HOLDER, start, stop, now, avoid=sources.avoided(start))
         doubtful = sources.doubtful and not self._count(UPSTREAM) and sources.upstream(start)
         for home in () if sources.nowhere or doubtful else sources.homes(self._piece(start)):
             if (home == self._me or sources.homes_are_unable) and sources.hope(start):
@@ -227,7 +229,7 @@ class Plan:
             if home != self._me and sources.able([home], start):
                 if self._count(home) >= HOME_LANES:
                     return None
-                return Flight(home, Via.HOME, start, stop, now, avoid=sources.avoided(start))
+                return Flight(home, Role.HOME, start, stop, now, avoid=sources.avoided(start))
         return self._direct(start, stop, now)
 
     def _direct(self, start: int, stop: int | None, now: float, *, own: bool = True) -> Flight | None:
@@ -237,13 +239,13 @@ class Plan:
             best = self._least_loaded(holders, LANES if own else HOME_LANES)
             if best is None:
                 return None
-            return Flight(best, Via.HOLDER, start, stop, now, own, for_others=True, avoid=sources.avoided(start))
+            return Flight(best, Role.HOLDER_FOR_HOME, start, stop, now, own, avoid=sources.avoided(start))
         lanes = 1 if sources.without_ranges else UPSTREAM_LANES
         if not sources.upstream(start) or self._count(UPSTREAM) >= lanes:
             return None
         if sources.alone:
             stop = self._end_of_gap(start, stop)
-        return Flight(UPSTREAM, Via.UPSTREAM, start, stop, now, own)
+        return Flight(UPSTREAM, Role.UPSTREAM, start, stop, now, own)
 
     def _second(self, flight: Flight, very_late: bool, now: float) -> Flight | None:
         """The same bytes from another source. For what upstream sends only holders are an alternative.
@@ -253,12 +255,13 @@ class Plan:
         """
         assert flight.stop is not None
         start, stop = flight.position, flight.stop
-        busy_too = flight.via is not Via.HOME  # for a home has its bytes from a busy holder, whose link is full already
+        # A home has its bytes from a holder that is busy: the link of that one is full already.
+        busy_too = flight.role is not Role.HOME
         holders = self.sources.able_holders(start) if busy_too else self.sources.free_holders(start)
         holders = [name for name in holders if name != flight.source]
         if (holder := self._least_loaded(holders, HOME_LANES)) is not None:
-            return Flight(holder, Via.HOLDER, start, stop, now, flight.own, for_others=True, avoid=flight.avoid)
-        if flight.via is not Via.HOME:
+            return Flight(holder, Role.HOLDER_FOR_HOME, start, stop, now, flight.own, avoid=flight.avoid)
+        if flight.role is not Role.HOME:
             return None
         piece = self._piece(start)
         others = [home for home in self.sources.homes(piece) if home not in (flight.source, self._me)]
@@ -266,12 +269,12 @@ class Plan:
         lacking = self._lacking.setdefault(piece, set())
         kept = next((home for home in able if home not in lacking), None)
         if kept is not None and len(lacking) < KEPT_TRIES:
-            return Flight(kept, Via.KEPT, start, stop, now, avoid=flight.avoid)
+            return Flight(kept, Role.PARTIAL, start, stop, now, avoid=flight.avoid)
         lacking.clear()
         if not very_late:
             return None
         if able:
-            return Flight(able[0], Via.HOME, start, stop, now, avoid=flight.avoid)
+            return Flight(able[0], Role.HOME, start, stop, now, avoid=flight.avoid)
         return self._direct(start, stop, now)
 
     def _least_loaded(self, names: Sequence[str], lanes: int) -> str | None:
@@ -296,7 +299,7 @@ class Plan:
     def _flying(self, *, direct: bool = False) -> RangeSet:
         """What is on its way, but for a trickle; `direct`: without waiting for another node's flight."""
         flights = (f for f in self.flights if f.direct or not direct)
-        counted = (f for f in flights if not (f.via is Via.HOLDER and self.sources.is_given_up(f.source, f.start)))
+        counted = (f for f in flights if not (f.role.is_holder and self.sources.is_given_up(f.source, f.start)))
         return RangeSet(*((f.position, f.stop) for f in counted if f.stop is not None))
 
     def _pieces(self, gaps: RangeSet, start: int = 0) -> Iterator[tuple[int, int]]:

@@ -4,8 +4,9 @@ import statistics
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from ...cluster.throughput import Pace
-from .flight import Flight, Via
+from ...cluster.throughput import Throughput
+from ...sources import Role
+from .flight import Flight
 
 PACE_BYTES = 256 * 1024
 """What is smaller says nothing of a member's pace: asking takes longer than sending."""
@@ -31,23 +32,25 @@ class Progress:
         pace: what members deliver; it is told of all that comes.
     """
 
-    def __init__(self, pace: Pace) -> None:
+    def __init__(self, pace: Throughput) -> None:
         self._pace = pace
-        self._past: dict[Via, deque[float]] = {via: deque(maxlen=_PAST) for via in Via}
+        self._past: dict[Role, deque[float]] = {role: deque(maxlen=_PAST) for role in Role}
 
     def landed(self, flight: Flight, now: float) -> None:
         """Note that a flight has brought all it was to bring."""
-        self._past[flight.via].append(flight.rate(now))
+        self._past[_alike(flight)].append(flight.rate(now))
 
     def ended(self, flight: Flight, now: float) -> None:
         """Note that a flight has ended, whatever it brought."""
-        if flight.via in (Via.HOLDER, Via.HOME) and (flight.position > flight.start or now - flight.began_at > LATE_S):
+        if (flight.role.is_holder or flight.role is Role.HOME) and (
+            flight.position > flight.start or now - flight.began_at > LATE_S
+        ):
             self._note_pace(flight, now)
 
     def sample(self, flights: Sequence[Flight], now: float) -> None:
         """Note each home's pace in the middle of a piece: a slow one is known before its first piece is there."""
         for flight in flights:
-            if flight.via is Via.HOME and not flight.sampled and now - flight.began_at > LATE_S:
+            if flight.role is Role.HOME and not flight.sampled and now - flight.began_at > LATE_S:
                 assert flight.stop is not None
                 typical = self._typical(flight, flights, now)
                 if typical is not None and (now - flight.began_at) * typical > (flight.stop - flight.start) / 2:
@@ -59,7 +62,7 @@ class Progress:
         return [
             flight
             for flight in flights
-            if flight.via is Via.HOLDER and now - flight.began_at > TRICKLE_S and flight.rate(now) < TRICKLE_RATE
+            if flight.role.is_holder and now - flight.began_at > TRICKLE_S and flight.rate(now) < TRICKLE_RATE
         ]
 
     def latest(self, flights: Sequence[Flight], now: float, *, at_the_end: bool) -> tuple[Flight, bool] | None:
@@ -90,9 +93,11 @@ class Progress:
     def _typical(self, flight: Flight, flights: Iterable[Flight], now: float) -> float | None:
         """What a flight by the same way brings, in bytes per second."""
         others = [
-            f.rate(now) for f in flights if f is not flight and f.via is flight.via and now - f.began_at > LATE_S / 2
+            f.rate(now)
+            for f in flights
+            if f is not flight and _alike(f) is _alike(flight) and now - f.began_at > LATE_S / 2
         ]
-        rates = [*self._past[flight.via], *others]
+        rates = [*self._past[_alike(flight)], *others]
         return statistics.median(rates) if len(rates) > 1 else None
 
     def _note_pace(self, flight: Flight, now: float) -> None:
@@ -100,7 +105,12 @@ class Progress:
             return
         count, seconds = flight.position - flight.start, now - flight.began_at
         latency_s = (flight.first_at or now) - flight.began_at
-        self._pace.landed(flight.source, count, seconds, latency_s, now, home=flight.via is Via.HOME)
+        self._pace.landed(flight.source, count, seconds, latency_s, now, home=flight.role is Role.HOME)
+
+
+def _alike(flight: Flight) -> Role:
+    """The role under which flights are compared: holders send at the same rate whoever asks."""
+    return Role.HOLDER if flight.role.is_holder else flight.role
 
 
 def _has_twin(flight: Flight, flights: Iterable[Flight]) -> bool:

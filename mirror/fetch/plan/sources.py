@@ -4,9 +4,11 @@ import math
 from collections.abc import Collection, Iterable, Iterator
 
 from ...cluster.homes import Ring
-from ...errors import OUT_OF_REACH
+from ...errors import Reason
 from ...oci.ranges import RangeSet
-from .flight import Flight, Via
+from ...sources import Role
+from ...sources.failures import CONSEQUENCES
+from .flight import Flight
 
 UPSTREAM_TRIES = 3
 """Failures of upstream in a row, without a byte between them, after which it is out."""
@@ -21,24 +23,8 @@ UNABLE_MAX = 2
 """Where so many homes could not bring a piece, and none brought any lately, this node asks upstream itself rather than
 one home after the other."""
 
-FULL_S = 0.25
-"""A holder that has no room for homes either is asked again after so long."""
-
-FAILED_S = 30.0
-"""A member that failed is asked no more for so long."""
-
 TRICKLING_S = 60.0
 """A holder of which next to nothing comes is not asked for so long, as long as upstream can be."""
-
-_OUT_S = {
-    "busy": FULL_S,
-    "whole": UNABLE_S,
-    "unable": UNABLE_S,
-    "limited": UNABLE_S,
-    "unknown": math.inf,
-    "missing": math.inf,
-}
-"""For how long a member is out, by the reason of its failure; `FAILED_S` for all others."""
 
 
 class Sources:
@@ -93,31 +79,31 @@ class Sources:
 
     def landed(self, flight: Flight, now: float) -> None:
         """Note that a flight has brought all it was to bring."""
-        if flight.via is Via.HOME:
+        if flight.role is Role.HOME:
             self._brought_at = now
-        elif flight.via is Via.UPSTREAM:
+        elif flight.role is Role.UPSTREAM:
             self._upstream_tries = UPSTREAM_TRIES
             self.doubtful = False
 
-    def failed(self, flight: Flight, reason: str, now: float, *, final: bool) -> None:
+    def failed(self, flight: Flight, reason: Reason, now: float, *, final: bool) -> None:
         """Note that a flight ended early; as `Plan.failed`."""
-        if reason == "unknown" and flight.via in (Via.HOME, Via.UPSTREAM):
-            self.doubtful, self.nowhere = flight.via is Via.HOME, flight.via is Via.UPSTREAM
-        if flight.via is Via.UPSTREAM:
+        if reason is Reason.UNKNOWN and flight.role in (Role.HOME, Role.UPSTREAM):
+            self.doubtful, self.nowhere = flight.role is Role.HOME, flight.role is Role.UPSTREAM
+        if flight.role is Role.UPSTREAM:
             tries = UPSTREAM_TRIES if flight.position > flight.start else self._upstream_tries
-            self._upstream_tries = 0 if final else tries - (reason != "whole")
-        elif reason == "whole" and not self.without_ranges:
+            self._upstream_tries = 0 if final else tries - (reason is not Reason.WHOLE)
+        elif reason is Reason.WHOLE and not self.without_ranges:
             self.without_ranges = True
-        elif flight.via is Via.HOLDER and reason == "missing":
+        elif flight.role.is_holder and reason is Reason.MISSING:
             self.holders = [name for name in self.holders if name != flight.source]
-        elif flight.via is Via.HOLDER and reason == "busy" and not flight.for_others:
+        elif flight.role is Role.HOLDER and reason is Reason.BUSY:
             self._busy[flight.source] = now + BUSY_S
         else:
-            if reason in ("unable", "limited"):
+            if reason in (Reason.UNABLE, Reason.RATE_LIMITED):
                 self._unable[flight.source] = now + UNABLE_S
-            if reason in OUT_OF_REACH:
+            if CONSEQUENCES[reason].out_of_reach:
                 self._out_of_reach.add(flight.source)
-            self._out[flight.source] = now + _OUT_S.get(reason, FAILED_S)
+            self._out[flight.source] = now + CONSEQUENCES[reason].rest_s
 
     def trickles(self, holder: str, now: float) -> None:
         """Note that next to nothing comes from a holder."""
@@ -128,7 +114,7 @@ class Sources:
         self._avoid.setdefault(name, RangeSet()).add(start, stop)
 
     def try_again(self) -> None:
-        """Ask upstream once more, should it be out."""
+        """RangeRequest upstream once more, should it be out."""
         self._upstream_tries = max(self._upstream_tries, self._upstream)
 
     def renew(self) -> None:
@@ -138,7 +124,7 @@ class Sources:
         self._out = {name: until for name, until in self._out.items() if until < math.inf}
 
     def halt(self) -> None:
-        """Ask nobody more."""
+        """RangeRequest nobody more."""
         self.holders.clear()
         self._upstream_tries = 0
         self._out.update(dict.fromkeys(self.ring.members, math.inf))

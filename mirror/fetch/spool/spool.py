@@ -21,7 +21,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from ...cluster.homes import piece_size
-from ...errors import MirrorError, NoRoom, SourceError
+from ...errors import MirrorError, NoRoom, Reason, SourceError
 from ...fileio import in_thread, write_all
 from ...oci.content import Content
 from ...oci.ranges import RangeSet
@@ -382,7 +382,7 @@ class Spool:
         try:
             while reader.position < stop:
                 if reader.misled:
-                    raise SourceError("wrong", f"{self.content.digest}: bytes already sent were wrong")
+                    raise SourceError(Reason.CORRUPT, f"{self.content.digest}: bytes already sent were wrong")
                 front = min(self.present.front(reader.position), stop)
                 if not self.complete and not relayed:
                     front = min(front, self._withheld())
@@ -400,7 +400,9 @@ class Spool:
                 elif (failure := self._failure or reader.refusal) is not None:
                     raise failure
                 elif self.complete:
-                    raise SourceError("broken", f"{self.content.digest}: what comes next was let go, and all is over")
+                    raise SourceError(
+                        Reason.BROKEN, f"{self.content.digest}: what comes next was let go, and all is over"
+                    )
                 else:
                     reader.waiting = True
                     reader.turn.clear()

@@ -21,13 +21,14 @@ import aiohttp
 from yarl import URL
 
 from ... import __version__
-from ...errors import DigestInvalid, PeerError
-from ...oci.content import HOP_HEADER, SIZE_MAX_BYTES, Ask, Content, Promise, Sink, is_name
+from ...errors import DigestInvalid, PeerError, Reason
+from ...oci.content import Content
 from ...oci.digest import Digest
 from ...oci.ranges import parse_content_range
 from ...oci.reference import Reference, Repository
-from ...routers import Peer
+from ...routers import Peer, is_member_name
 from ...stores import Tag
+from .. import HOP_HEADER, SIZE_MAX_BYTES, RangeReply, RangeRequest, Role, Sink
 from .auth import PeerAuth
 from .connections import CONNECT_S, BadAnswer, Head, Line, Lines
 
@@ -51,7 +52,10 @@ ORIGIN_HEADER = "Skvaller-Origin"
 """Of what a home relays: the member that it has it from, or `upstream`."""
 REASON_HEADER = "Skvaller-Reason"
 """Why a member does not give what it was asked for, as in `PeerError`."""
-_REASONS = {404: ("missing", "unknown"), 503: ("busy", "unable", "limited", "whole")}
+_REASONS = {
+    404: (Reason.MISSING, Reason.UNKNOWN),
+    503: (Reason.BUSY, Reason.UNABLE, Reason.RATE_LIMITED, Reason.WHOLE),
+}
 
 SILENT_S = 0.8
 """A peer that has sent nothing for so long is asked for a sign of life,"""
@@ -60,6 +64,7 @@ SIGN_S = 1.0
 STALL_S = 30.0
 """A request without a byte for so long has failed, whatever signs of life its peer gives."""
 
+_AS_HOME = {Role.HOME: "bring", Role.PARTIAL: "kept", Role.HOLDER_FOR_HOME: "for-others"}
 _LOOK_S = 0.2
 _UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL)
 _HEAD_S = 10.0
@@ -114,7 +119,7 @@ class PeerClient:
         """
         async with self._told(peer, _path(content), home=home) as answer:
             if answer.content_length is None:
-                raise PeerError("length", f"{peer.name} does not say how long {content.digest} is")
+                raise PeerError(Reason.LENGTH, f"{peer.name} does not say how long {content.digest} is")
             return _credible(peer, answer.content_length)
 
     async def tag(self, peer: Peer, reference: Reference, *, home: bool = False) -> Tag:
@@ -134,7 +139,7 @@ class PeerClient:
                 if not math.isfinite(age_s):
                     raise ValueError(f"an age of {age_s} s")
             except (DigestInvalid, KeyError, ValueError) as error:
-                raise PeerError("broken", f"{peer.name} answered a tag without digest or age: {error}") from None
+                raise PeerError(Reason.BROKEN, f"{peer.name} answered a tag without digest or age: {error}") from None
             runtime = answer.headers.get(TAG_AUTHORITY_HEADER) == "runtime"
             return Tag(digest, time.time() - max(0.0, age_s), "runtime" if runtime else "upstream")
 
@@ -153,8 +158,10 @@ class PeerClient:
                     _refuse(peer, answer.status, answer.headers, (200,))
                     yield answer
         except PeerError as error:
-            if home and error.reason == "stalled" and await self.lives(peer):
-                raise PeerError("unable", f"{peer.name} has not answered within {_HEAD_S:g} s, but lives") from error
+            if home and error.reason is Reason.STALLED and await self.lives(peer):
+                raise PeerError(
+                    Reason.UNABLE, f"{peer.name} has not answered within {_HEAD_S:g} s, but lives"
+                ) from error
             raise
 
     def request(
@@ -166,9 +173,9 @@ class PeerClient:
         url = URL(peer.url + path, encoded=True)  # sent as it was signed
         return self._session.request(method, url, headers=signed, allow_redirects=False)
 
-    async def receive(self, peer: Peer, content: Content, ask: Ask, sink: Sink) -> None:
-        """Have a peer send what it is asked for; see `Source.bring`. Raises PeerError."""
-        path, run = _path(content), partial(self._lines.run, waiting=ask.home or ask.kept)
+    async def receive(self, peer: Peer, content: Content, ask: RangeRequest, sink: Sink) -> None:
+        """Have a peer send what it is asked for; see `Source.download`. Raises PeerError."""
+        path, run = _path(content), partial(self._lines.run, waiting=ask.role.waits_for_others)
         headers = {
             **self._said(),
             **_asking(ask),
@@ -181,7 +188,7 @@ class PeerClient:
         ):
             with _blamed(peer, transfer):
                 began = await run(line, partial(transfer.begin, path, headers))
-            if isinstance(began, Promise):
+            if isinstance(began, RangeReply):
                 await sink.begin(began)
                 with _blamed(peer, transfer):
                     began = await run(line, partial(transfer.pour, began))
@@ -219,7 +226,7 @@ class PeerClient:
         now = time.monotonic()
         for transfer in list(self._transfers):
             if now - transfer.heard_at > STALL_S:
-                transfer.give_up("unable", f"has sent nothing for {STALL_S:g} s, but lives")
+                transfer.give_up(Reason.UNABLE, f"has sent nothing for {STALL_S:g} s, but lives")
         self._lines.expire()
         silent = {t.peer for t in self._transfers if now - max(t.heard_at, t.alive_at) > SILENT_S}
         if silent:
@@ -233,7 +240,7 @@ class PeerClient:
             if transfer.peer == peer and alive:
                 transfer.alive_at = time.monotonic()
             elif transfer.peer == peer and transfer.heard_at < asked_at:
-                transfer.give_up("stalled", "gave no sign of life")
+                transfer.give_up(Reason.STALLED, "gave no sign of life")
 
     async def lives(self, peer: Peer) -> bool:
         """Whether a peer gives a sign of life when asked for one, within `SIGN_S`; the head of an answer is one."""
@@ -249,7 +256,7 @@ class _Transfer:
     While it waits for a thread, or for its sink, the peer is not to blame: it counts as heard from for ever.
     """
 
-    def __init__(self, peer: Peer, line: Line, ask: Ask, sink: Sink) -> None:
+    def __init__(self, peer: Peer, line: Line, ask: RangeRequest, sink: Sink) -> None:
         self.peer = peer
         self.heard_at = self.alive_at = math.inf
         self.given_up: PeerError | None = None
@@ -257,7 +264,7 @@ class _Transfer:
         self._ask = ask
         self._sink = sink
 
-    def begin(self, path: str, headers: Mapping[str, str]) -> Promise | tuple[int, int]:
+    def begin(self, path: str, headers: Mapping[str, str]) -> RangeReply | tuple[int, int]:
         """Send the request; pour the answer if the sink takes it at once, else give what it promises. Blocks."""
         self.heard_at = self.alive_at = time.monotonic()
         head = self._line.ask(path, headers)
@@ -270,7 +277,7 @@ class _Transfer:
         self.heard_at = math.inf
         return promise
 
-    def pour(self, promise: Promise) -> tuple[int, int]:
+    def pour(self, promise: RangeReply) -> tuple[int, int]:
         """Put the answer where it belongs; give how much of it came, and how much was to come. Blocks."""
         self.heard_at = time.monotonic()
         count = promise.stop - promise.start
@@ -280,7 +287,7 @@ class _Transfer:
         self.heard_at = time.monotonic()
         self._sink.put(position, part)
 
-    def give_up(self, reason: str, why: str) -> None:
+    def give_up(self, reason: Reason, why: str) -> None:
         """End it from outside."""
         self.given_up = PeerError(reason, f"{self.peer.name} {why}")
         self._line.hang_up()
@@ -298,35 +305,37 @@ class PeerSource:
         """The member's name."""
         return self.peer.name
 
-    async def bring(self, content: Content, ask: Ask, sink: Sink) -> None:
-        """Have the peer send it; see `Source.bring`. Raises PeerError."""
+    async def download(self, content: Content, ask: RangeRequest, sink: Sink) -> None:
+        """Have the peer send it; see `Source.download`. Raises PeerError."""
         await self._client.receive(self.peer, content, ask, sink)
 
 
-def _check(peer: Peer, answer: Head, ask: Ask) -> Promise:
+def _check(peer: Peer, answer: Head, ask: RangeRequest) -> RangeReply:
     """What an answer promises, if it is one to what was asked."""
     given = answer.headers.get("content-range")
     if answer.status == 416 and ask.start == 0 and given == "bytes */0":
-        return Promise(0, 0, 0)
+        return RangeReply(0, 0, 0)
     _refuse(peer, answer.status, answer.headers, (206,))
     promised = parse_content_range(given)
     if promised is None:
-        raise PeerError("range", f"{peer.name} answered without a Content-Range that makes sense")
+        raise PeerError(Reason.RANGE, f"{peer.name} answered without a Content-Range that makes sense")
     start, stop, size = promised
     _credible(peer, size)
     most = min(size if ask.stop is None else ask.stop, size)
-    if start != ask.start or stop > most or (stop < most and not (ask.home or ask.kept)):  # a home may send less
-        raise PeerError("range", f"{peer.name} answered {start}-{stop} of {size} when asked for {ask.start}-{ask.stop}")
+    if start != ask.start or stop > most or (stop < most and not ask.role.waits_for_others):  # a home may send less
+        raise PeerError(
+            Reason.RANGE, f"{peer.name} answered {start}-{stop} of {size} when asked for {ask.start}-{ask.stop}"
+        )
     if answer.length != stop - start:
-        raise PeerError("length", f"{peer.name} announced {answer.length} bytes for {stop - start}")
+        raise PeerError(Reason.LENGTH, f"{peer.name} announced {answer.length} bytes for {stop - start}")
     origin = answer.headers.get(ORIGIN_HEADER.lower(), "")
-    return Promise(start, stop, size, origin if is_name(origin) else None)
+    return RangeReply(start, stop, size, origin if is_member_name(origin) else None)
 
 
 def _credible(peer: Peer, size: int) -> int:
     """A size as a peer says it, if files can have it."""
     if size > SIZE_MAX_BYTES:
-        raise PeerError("range", f"{peer.name} says {size} bytes: no content has so many")
+        raise PeerError(Reason.RANGE, f"{peer.name} says {size} bytes: no content has so many")
     return size
 
 
@@ -334,22 +343,23 @@ def _refuse(peer: Peer, status: int, headers: Mapping[str, str], good: tuple[int
     """Raise what a status means that is not one of the good."""
     if status in good:
         return
-    reason = headers.get(REASON_HEADER) or headers.get(REASON_HEADER.lower(), "")
+    given = headers.get(REASON_HEADER) or headers.get(REASON_HEADER.lower(), "")
     if status in _REASONS:
         reasons = _REASONS[status]
-        raise PeerError(reason if reason in reasons else reasons[0], f"{peer.name}: {reason or 'not there, or busy'}")
-    raise PeerError("status", f"{peer.name} answered {status}")
+        reason = next((reason for reason in reasons if reason == given), reasons[0])
+        raise PeerError(reason, f"{peer.name}: {given or 'not there, or busy'}")
+    raise PeerError(Reason.STATUS, f"{peer.name} answered {status}")
 
 
-def _asking(ask: Ask) -> dict[str, str]:
+def _asking(ask: RangeRequest) -> dict[str, str]:
     """The headers of a request for content."""
     headers = {"Range": f"bytes={ask.start}-{'' if ask.stop is None else ask.stop - 1}"}
-    if ask.home or ask.kept or ask.for_others:
-        headers[HOME_HEADER] = "bring" if ask.home else "kept" if ask.kept else "for-others"
+    if ask.role is not Role.HOLDER:
+        headers[HOME_HEADER] = _AS_HOME[ask.role]
     if ask.avoid:
         headers[AVOID_HEADER] = ",".join(ask.avoid)
-    if ask.share is not None:
-        headers[SHARE_HEADER] = f"{ask.share:.3f}"
+    if ask.relative_rate is not None:
+        headers[SHARE_HEADER] = f"{ask.relative_rate:.3f}"
     return headers
 
 
@@ -367,12 +377,12 @@ def _meaning(peer: Peer, transfer: _Transfer, error: Exception) -> PeerError:
     if transfer.given_up is not None:
         return transfer.given_up
     if isinstance(error, TimeoutError) and transfer.heard_at != transfer.alive_at:
-        return PeerError("stalled", f"{peer.name} gave no sign of life")
+        return PeerError(Reason.STALLED, f"{peer.name} gave no sign of life")
     if isinstance(error, TimeoutError):
-        return PeerError("timeout", f"{peer.name} at {peer.url} cannot be reached within {CONNECT_S:g} s")
+        return PeerError(Reason.TIMEOUT, f"{peer.name} at {peer.url} cannot be reached within {CONNECT_S:g} s")
     if isinstance(error, ConnectionRefusedError) or getattr(error, "errno", None) in _UNREACHABLE:
-        return PeerError("refused", f"{peer.name} at {peer.url} cannot be reached: {error}")
-    return PeerError("broken", f"{peer.name} broke off: {error or type(error).__name__}")
+        return PeerError(Reason.UNREACHABLE, f"{peer.name} at {peer.url} cannot be reached: {error}")
+    return PeerError(Reason.BROKEN, f"{peer.name} broke off: {error or type(error).__name__}")
 
 
 @contextlib.contextmanager
@@ -390,10 +400,12 @@ def _translated(peer: Peer) -> Iterator[None]:
     try:
         yield
     except aiohttp.ClientConnectorError as error:
-        raise PeerError("refused", f"{peer.name} at {peer.url} cannot be reached: {error.strerror}") from error
+        raise PeerError(Reason.UNREACHABLE, f"{peer.name} at {peer.url} cannot be reached: {error.strerror}") from error
     except aiohttp.ConnectionTimeoutError as error:
-        raise PeerError("timeout", f"{peer.name} at {peer.url} cannot be reached within {CONNECT_S:g} s") from error
+        raise PeerError(
+            Reason.TIMEOUT, f"{peer.name} at {peer.url} cannot be reached within {CONNECT_S:g} s"
+        ) from error
     except (TimeoutError, aiohttp.SocketTimeoutError) as error:
-        raise PeerError("stalled", f"{peer.name} sent nothing for too long") from error
+        raise PeerError(Reason.STALLED, f"{peer.name} sent nothing for too long") from error
     except (aiohttp.ClientError, OSError, ValueError) as error:  # the last for a host or a header that makes no sense
-        raise PeerError("broken", f"{peer.name} broke off: {error or type(error).__name__}") from error
+        raise PeerError(Reason.BROKEN, f"{peer.name} broke off: {error or type(error).__name__}") from error

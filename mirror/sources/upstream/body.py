@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from ...errors import UpstreamError
+from ...errors import Reason, UpstreamError
 from ...oci.ranges import parse_content_range
 
 _ENOUGH_BYTES = 128 * 1024
@@ -62,21 +62,23 @@ def promised(answer: aiohttp.ClientResponse, length: int | None, start: int, sto
     if answer.status == 206:
         part = parse_content_range(given)
         if part is None:
-            raise UpstreamError("range", f"{server} sends a part without saying which")
+            raise UpstreamError(Reason.RANGE, f"{server} sends a part without saying which")
         first, end, size = part
         if first != start or end != (size if stop is None else min(stop, size)):
-            raise UpstreamError("range", f"{server} sends {given[:100]!r} when asked for bytes from {start} to {stop}")
+            raise UpstreamError(
+                Reason.RANGE, f"{server} sends {given[:100]!r} when asked for bytes from {start} to {stop}"
+            )
         if length is not None and length != end - first:
-            raise UpstreamError("length", f"{server} announces {length} bytes for {given[:100]!r}")
+            raise UpstreamError(Reason.LENGTH, f"{server} announces {length} bytes for {given[:100]!r}")
         return Span(first, end, size, first, end)
     if answer.status == 416:
         if start == 0 and given == "bytes */0":
             return Span(0, 0, 0, 0, 0)
-        raise UpstreamError("range", f"{server} has no bytes from {start} on")
+        raise UpstreamError(Reason.RANGE, f"{server} has no bytes from {start} on")
     if length is None:
-        raise UpstreamError("length", f"{server} does not say how long its answer is")
+        raise UpstreamError(Reason.LENGTH, f"{server} does not say how long its answer is")
     if start > 0 and start >= length:
-        raise UpstreamError("range", f"{server} has no bytes from {start} on, for it has only {length}")
+        raise UpstreamError(Reason.RANGE, f"{server} has no bytes from {start} on, for it has only {length}")
     return Span(start, length if stop is None else min(stop, length), length, 0, length)
 
 
@@ -103,9 +105,9 @@ class Body:
             chunk = await self._read()
             begin, self._position = self._position, self._position + len(chunk)
             if not chunk:
-                raise UpstreamError("broken", f"upstream stopped {self._span.body_stop - begin} bytes short")
+                raise UpstreamError(Reason.BROKEN, f"upstream stopped {self._span.body_stop - begin} bytes short")
             if self._position > self._span.body_stop:
-                raise UpstreamError("broken", "upstream sends more than it announced")
+                raise UpstreamError(Reason.BROKEN, "upstream sends more than it announced")
             if self._position > self._span.start:
                 return chunk[max(0, self._span.start - begin) : self._span.stop - begin]
         raise StopAsyncIteration

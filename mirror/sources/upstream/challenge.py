@@ -15,7 +15,7 @@ from typing import Any
 
 from yarl import URL
 
-from ...errors import UpstreamError
+from ...errors import Reason, UpstreamError
 from .registries import Registry
 
 EXPIRES_IN_MIN_S = 60.0
@@ -81,7 +81,9 @@ def _split(header: str) -> list[tuple[str, dict[str, str]]]:
             challenges.append((scheme[1].lower(), {}))
             position = scheme.end()
         else:
-            raise UpstreamError("auth", f"the registry answered 401 with a challenge that is none: {header[:200]!r}")
+            raise UpstreamError(
+                Reason.AUTH, f"the registry answered 401 with a challenge that is none: {header[:200]!r}"
+            )
     return challenges
 
 
@@ -96,7 +98,7 @@ def _understood(scheme: str, parameters: dict[str, str]) -> Challenge | None:
     if scheme != "bearer":
         return None
     if not parameters.get("realm"):
-        raise UpstreamError("auth", "the registry wants a token but does not say where from")
+        raise UpstreamError(Reason.AUTH, "the registry wants a token but does not say where from")
     return Bearer(parameters["realm"], parameters.get("service"), parameters.get("scope"))
 
 
@@ -121,9 +123,11 @@ def token_url(challenge: Bearer, registry: Registry, scope: str) -> URL:
     except ValueError:
         realm = URL()
     if realm.scheme not in ("http", "https") or not realm.host:
-        raise UpstreamError("auth", f"{registry.name} sends for a token to {challenge.realm[:200]!r}, which is no URL")
+        raise UpstreamError(
+            Reason.AUTH, f"{registry.name} sends for a token to {challenge.realm[:200]!r}, which is no URL"
+        )
     if realm.scheme == "http" and not registry.url.startswith("http:"):
-        raise UpstreamError("auth", f"{registry.name} sends from https to http for a token, to {realm.origin()}")
+        raise UpstreamError(Reason.AUTH, f"{registry.name} sends from https to http for a token, to {realm.origin()}")
     query = [("service", challenge.service)] if challenge.service else []
     query += [("scope", part) for part in (challenge.scope or scope).split()]
     return realm.extend_query(query)
@@ -149,11 +153,11 @@ def parse_token(body: bytes) -> Token:
     try:
         document: Any = json.loads(body)
     except (ValueError, RecursionError):
-        raise UpstreamError("auth", f"the token service answered what is no JSON: {body[:60]!r}") from None
+        raise UpstreamError(Reason.AUTH, f"the token service answered what is no JSON: {body[:60]!r}") from None
     fields = document if isinstance(document, dict) else {}
     value = fields.get("token") or fields.get("access_token")
     if not isinstance(value, str) or not _VALUE.fullmatch(value):
-        raise UpstreamError("auth", "the token service answered without a token")
+        raise UpstreamError(Reason.AUTH, "the token service answered without a token")
     expires_in = fields.get("expires_in")
     if not isinstance(expires_in, int | float):
         expires_in = EXPIRES_IN_MIN_S

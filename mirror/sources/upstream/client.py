@@ -19,16 +19,17 @@ from datetime import UTC, datetime
 import aiohttp
 from yarl import URL
 
-from ...errors import DigestInvalid, UpstreamError, UpstreamRefused, UpstreamUnknown
+from ...errors import DigestInvalid, Reason, UpstreamError, UpstreamRefused, UpstreamUnknown
 from ...fileio import in_thread
-from ...oci.content import Ask, Content, Promise, Sink
+from ...oci.content import Content
 from ...oci.digest import Digest
 from ...oci.manifest import MANIFEST_MAX_BYTES, MEDIA_TYPES, media_type
 from ...oci.reference import Reference, Repository
+from .. import RangeReply, RangeRequest, Sink
 from .body import Body, Delivery, gathered, promised
 from .challenge import Bearer, Challenge, basic_authorization, parse_challenges, parse_token, token_url
 from .ratelimit import RateLimits, parse_retry_after
-from .redirects import Places
+from .redirects import RedirectCache
 from .registries import Registry, known_registries
 from .tokens import MARGIN_S, Authorizations
 from .transport import Settings, Transport, same_origin
@@ -65,7 +66,7 @@ class Upstream:
         self._settings = settings or Settings()
         self._authorizations = Authorizations()
         self._rate_limits = RateLimits()
-        self._places = Places()
+        self._places = RedirectCache()
         self._running: Transport | None = None
 
     async def start(self) -> None:
@@ -99,7 +100,7 @@ class Upstream:
             _refuse_html(answer)
             body = await self._transport.read_whole(answer, MANIFEST_MAX_BYTES)
         if (kind := media_type(body)) is None:
-            raise UpstreamError("broken", f"{repository.registry} answered with no manifest to {reference}")
+            raise UpstreamError(Reason.BROKEN, f"{repository.registry} answered with no manifest to {reference}")
         return Resolved(Digest.of(body), kind, len(body))
 
     def has_password(self, repository: Repository) -> bool:
@@ -115,17 +116,17 @@ class Upstream:
         async with self.open(content, 0, 1) as delivery:
             return delivery.size
 
-    async def bring(self, content: Content, ask: Ask, sink: Sink) -> None:
-        """Bring content; see `Source.bring`. Raises UpstreamError, see the module's head.
+    async def download(self, content: Content, ask: RangeRequest, sink: Sink) -> None:
+        """Bring content; see `Source.download`. Raises UpstreamError, see the module's head.
 
         A registry that does not know ranges is let send everything from the first byte asked for on.
         """
         async with self.open(content, ask.start, ask.stop) as delivery:
             position = delivery.start
-            promise = Promise(position, delivery.stop, delivery.size, ranged=delivery.ranged)
+            promise = RangeReply(position, delivery.stop, delivery.size, ranged=delivery.ranged)
             await sink.begin(promise)
             async for chunk in gathered(delivery.chunks):
-                await sink.room(position)
+                await sink.wait_for_space(position)
                 await in_thread(sink.put, position, chunk)
                 position += len(chunk)
 
@@ -153,7 +154,9 @@ class Upstream:
             ranged = answer.status != 200 or "Range" not in headers
             span = promised(answer, length, start, stop if ranged else None)
             if content.kind == "manifests" and span.size > MANIFEST_MAX_BYTES:
-                raise UpstreamError("length", f"{answer.url.origin()} has a manifest of {span.size} bytes: too large")
+                raise UpstreamError(
+                    Reason.LENGTH, f"{answer.url.origin()} has a manifest of {span.size} bytes: too large"
+                )
             yield Delivery(span.start, span.stop, span.size, Body(span, read), ranged)
 
     @asynccontextmanager
@@ -237,9 +240,11 @@ class Upstream:
             return value
         if challenges:
             raise UpstreamError(
-                "auth", f"{registry.name} wants a user and password: add them, as in https://USER:PASSWORD@HOST"
+                Reason.AUTH, f"{registry.name} wants a user and password: add them, as in https://USER:PASSWORD@HOST"
             )
-        raise UpstreamError("auth", f"{registry.name} answered 401 without a challenge that this agent understands")
+        raise UpstreamError(
+            Reason.AUTH, f"{registry.name} answered 401 without a challenge that this agent understands"
+        )
 
     async def _fetch_token(self, registry: Registry, scope: str, challenge: Bearer) -> tuple[str, float]:
         """Get a token; returns the Authorization header's value and the seconds that it is good for."""
@@ -253,7 +258,7 @@ class Upstream:
                     raise UpstreamUnknown(f"{url.origin()} gives no token for {scope} without a user and password")
                 raise _rejected(registry)
             if answer.status != 200:
-                raise UpstreamError("status", f"{url.origin()} answered {answer.status} to a request for a token")
+                raise UpstreamError(Reason.STATUS, f"{url.origin()} answered {answer.status} to a request for a token")
             token = parse_token(await self._transport.read_whole(answer, _TOKEN_ANSWER_MAX_BYTES))
         finally:
             answer.release()
@@ -269,7 +274,7 @@ class Upstream:
         if answer.status in (401, 403) and same_origin(answer.url, URL(registry.api)):
             # Docker Hub and others say so of what does not exist; an object store says it of a signed URL that is bad.
             return UpstreamUnknown(f"{said}: there is no such thing, or only others may see it")
-        return UpstreamError("status", said)
+        return UpstreamError(Reason.STATUS, said)
 
     def _rate_limited(self, registry: Registry, answer: aiohttp.ClientResponse) -> UpstreamError:
         retry_after_s = parse_retry_after(answer.headers.get("Retry-After"), datetime.now(UTC))
@@ -292,7 +297,7 @@ def _basic(registry: Registry) -> str | None:
 
 
 def _rejected(registry: Registry) -> UpstreamError:
-    return UpstreamError("auth", f"{registry.name} does not accept the password of user {registry.username!r}")
+    return UpstreamError(Reason.AUTH, f"{registry.name} does not accept the password of user {registry.username!r}")
 
 
 def _reader(body: bytes) -> Callable[[], Awaitable[bytes]]:
@@ -308,7 +313,7 @@ def _reader(body: bytes) -> Callable[[], Awaitable[bytes]]:
 def _refuse_html(answer: aiohttp.ClientResponse) -> None:
     """Raise for what captive portals and error pages send with status 200."""
     if answer.content_type in ("text/html", "application/xhtml+xml"):
-        raise UpstreamError("broken", f"{answer.url.origin()} answered with an HTML page where a manifest was due")
+        raise UpstreamError(Reason.BROKEN, f"{answer.url.origin()} answered with an HTML page where a manifest was due")
 
 
 def _resolved(answer: aiohttp.ClientResponse) -> Resolved | None:

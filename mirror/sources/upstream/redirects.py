@@ -14,7 +14,7 @@ Key = tuple[str, str]
 """A registry's name and a path of its API."""
 
 
-class Places:
+class RedirectCache:
     """URLs that registries gave, by what was asked for, the oldest forgotten first."""
 
     def __init__(self) -> None:

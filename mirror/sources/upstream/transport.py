@@ -22,8 +22,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from ... import __version__
-from ...errors import UpstreamError, UpstreamRefused
-from ...oci.content import HOP_HEADER
+from ...errors import Reason, UpstreamError, UpstreamRefused
+from .. import HOP_HEADER
 from .addresses import AddressGuard
 
 REDIRECTS_MAX = 5
@@ -107,13 +107,13 @@ class Transport:
             if not same_origin(url, target):
                 headers = {name: value for name, value in headers.items() if name != "Authorization"}
             url = target
-        raise UpstreamError("broken", f"more than {REDIRECTS_MAX} redirects, the last from {sent_by}")
+        raise UpstreamError(Reason.BROKEN, f"more than {REDIRECTS_MAX} redirects, the last from {sent_by}")
 
     async def _send_once(
         self, method: str, url: URL, headers: Mapping[str, str], sent_by: str | None
     ) -> aiohttp.ClientResponse:
         try:
-            with _translated(url, "timeout", self._settings.head_s):
+            with _translated(url, Reason.TIMEOUT, self._settings.head_s):
                 self._guard.check(url.host or "", url.port or 0)
                 async with asyncio.timeout(self._settings.head_s):
                     return await self._session.request(method, url, headers=headers, allow_redirects=False)
@@ -128,7 +128,7 @@ class Transport:
         Raises:
             UpstreamError: stalled, or broken.
         """
-        with _translated(answer.url, "stalled", self._settings.stall_s):
+        with _translated(answer.url, Reason.STALLED, self._settings.stall_s):
             async with asyncio.timeout(self._settings.stall_s):
                 return await answer.content.readany()
 
@@ -139,13 +139,14 @@ class Transport:
             UpstreamError: stalled, broken, or length: it has more than `max_bytes`.
         """
         body = bytearray()
-        with _translated(answer.url, "timeout", self._settings.whole_s):
+        with _translated(answer.url, Reason.TIMEOUT, self._settings.whole_s):
             async with asyncio.timeout(self._settings.whole_s):
                 while chunk := await self.read(answer):
                     body += chunk
                     if len(body) > max_bytes:
                         raise UpstreamError(
-                            "length", f"{answer.url.origin()} sends more than the {max_bytes} bytes that are allowed"
+                            Reason.LENGTH,
+                            f"{answer.url.origin()} sends more than the {max_bytes} bytes that are allowed",
                         )
         return bytes(body)
 
@@ -170,23 +171,23 @@ def redirected(url: URL, location: str) -> URL:
     except ValueError:
         usable = False
     if not usable:
-        raise UpstreamError("broken", f"{url.origin()} redirects to what is no http or https URL")
+        raise UpstreamError(Reason.BROKEN, f"{url.origin()} redirects to what is no http or https URL")
     if (url.scheme, target.scheme) == ("https", "http"):
-        raise UpstreamError("broken", f"{url.origin()} redirects from https to http, to {target.origin()}")
+        raise UpstreamError(Reason.BROKEN, f"{url.origin()} redirects from https to http, to {target.origin()}")
     return target
 
 
 @contextmanager
-def _translated(url: URL, late: str, limit_s: float) -> Iterator[None]:
+def _translated(url: URL, late: Reason, limit_s: float) -> Iterator[None]:
     """Turn the client library's exceptions into UpstreamError; `late` is the reason where `limit_s` has passed."""
     try:
         yield
     except aiohttp.ConnectionTimeoutError:
-        raise UpstreamError("connect", f"{url.origin()} cannot be reached: no connection in time") from None
+        raise UpstreamError(Reason.UNREACHABLE, f"{url.origin()} cannot be reached: no connection in time") from None
     except aiohttp.ClientConnectorError as error:
-        raise UpstreamError("connect", f"{url.origin()} cannot be reached: {error}") from error
+        raise UpstreamError(Reason.UNREACHABLE, f"{url.origin()} cannot be reached: {error}") from error
     except TimeoutError:
         raise UpstreamError(late, f"{url.origin()} kept us waiting for more than {limit_s:g} s") from None
     # HttpProcessingError: from aiohttp's parser in Python; UnicodeError: from the names of hosts that cannot be any.
     except (aiohttp.ClientError, HttpProcessingError, OSError, UnicodeError) as error:
-        raise UpstreamError("broken", f"{url.origin()} broke off: {error or type(error).__name__}") from error
+        raise UpstreamError(Reason.BROKEN, f"{url.origin()} broke off: {error or type(error).__name__}") from error

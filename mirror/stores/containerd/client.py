@@ -59,7 +59,7 @@ class Client:
         await self._channel.close()
 
     async def content_root(self) -> Path:
-        """Ask in which folder the content store keeps its files."""
+        """RangeRequest in which folder the content store keeps its files."""
         with _translated():
             answer = await self._unary("introspection.v1.Introspection/Plugins", "type==io.containerd.content.v1")
             roots = [plugin.exports["root"] for plugin in decode_plugins(answer) if "root" in plugin.exports]

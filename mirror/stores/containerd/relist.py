@@ -17,7 +17,7 @@ REGARDLESS_S: Final = 30.0
 """From one listing's start to the next one's, at most."""
 
 
-class Rhythm:
+class RelistSchedule:
     """Says when the next listing is due; the first is due at once, and counts as after a change.
 
     Args:

@@ -26,7 +26,7 @@ from ...oci.reference import Reference
 from .. import Held, Listener, Tag
 from .client import Client, ContainerdError
 from .folder import ContentFolder
-from .relist import Rhythm
+from .relist import RelistSchedule
 from .tags import tags_of
 
 log = logging.getLogger(__name__)
@@ -153,13 +153,13 @@ class ContainerdStore:
     async def _follow(self, client: Client) -> None:
         """List once and then whenever it is due, until the connection fails; never returns."""
         self._folder = ContentFolder(await client.content_root())
-        rhythm = Rhythm(asyncio.get_running_loop().time())
+        rhythm = RelistSchedule(asyncio.get_running_loop().time())
         changed = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_watch(client, rhythm, changed))
             tasks.create_task(self._keep_listing(client, rhythm, changed))
 
-    async def _keep_listing(self, client: Client, rhythm: Rhythm, changed: asyncio.Event) -> None:
+    async def _keep_listing(self, client: Client, rhythm: RelistSchedule, changed: asyncio.Event) -> None:
         now = asyncio.get_running_loop().time
         checked: Mapping[bytes, int] = {}
         while True:
@@ -253,7 +253,7 @@ class ContainerdStore:
             )
 
 
-async def _watch(client: Client, rhythm: Rhythm, changed: asyncio.Event) -> None:
+async def _watch(client: Client, rhythm: RelistSchedule, changed: asyncio.Event) -> None:
     """Let events bring the next listing forward; an end of the stream is an end of the connection."""
     now = asyncio.get_running_loop().time
     async for event in client.events():

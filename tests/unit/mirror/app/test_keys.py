@@ -63,7 +63,7 @@ def ask(
     client: str = "127.0.0.1",
     file: Path = Path("/keys"),
 ) -> tuple[int, Any]:
-    """Ask an endpoint from some address, signed with some key. Returns the status and the answer."""
+    """RangeRequest an endpoint from some address, signed with some key. Returns the status and the answer."""
     endpoint = KeysEndpoint(rings, PeerAuth([KEY]), file, lambda key: key[:4], Refusal)
     headers = PeerAuth([key]).sign(method, path, body) if key else {}
     scope = {

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.cluster.homes import MEBIBYTE
-from mirror.cluster.throughput import SLOW, Pace, Reports
+from mirror.cluster.throughput import SLOW, SlowReports, Throughput
 
 RING = ["a", "b", "c", "d"]
 
 
-def measured(rates: dict[str, float], *, home: bool = True, samples: int = 3, now: float = 0.0) -> Pace:
+def measured(rates: dict[str, float], *, home: bool = True, samples: int = 3, now: float = 0.0) -> Throughput:
     """A pace that has seen deliveries at some rates, in MiB per second."""
-    pace = Pace()
+    pace = Throughput()
     for name, rate in rates.items():
         for _ in range(samples):
             pace.landed(name, MEBIBYTE, 1 / rate, 0.0, now, home=home)
@@ -22,13 +22,13 @@ def measured(rates: dict[str, float], *, home: bool = True, samples: int = 3, no
 
 
 def test_a_holder_takes_as_long_as_its_latency_and_its_rate_say() -> None:
-    pace = Pace()
+    pace = Throughput()
     pace.landed("a", 10_000, 2.0, 0.5, 0.0, home=False)
     assert pace.expected_s("a", 20_000) == pytest.approx(0.5 + 20_000 / 5_000)
 
 
 def test_averages_move_towards_what_was_seen_last() -> None:
-    pace = Pace()
+    pace = Throughput()
     pace.landed("a", 1000, 1.0, 0.0, 0.0, home=False)
     before = pace.expected_s("a", 1000)
     for _ in range(3):
@@ -48,7 +48,7 @@ def test_a_stranger_is_tried_for_it_may_be_as_fast_as_the_fastest() -> None:
 
 
 def test_nothing_known_is_no_division_by_zero() -> None:
-    pace = Pace()
+    pace = Throughput()
     assert math.isfinite(pace.expected_s("a", MEBIBYTE))
     pace.landed("a", 0, 0.0, 0.0, 0.0, home=False)
     assert math.isfinite(pace.expected_s("a", MEBIBYTE))
@@ -89,7 +89,7 @@ def test_a_share_expires() -> None:
 
 
 def test_pace_is_kept_of_a_bounded_number_the_latest() -> None:
-    pace = Pace()
+    pace = Throughput()
     for number in range(3000):
         pace.landed(f"node-{number}", MEBIBYTE, 1.0 if number else 0.01, 0.0, 0.0, home=False)
     assert pace.expected_s("node-0", MEBIBYTE) == pytest.approx(1.0)
@@ -106,7 +106,7 @@ FACTS = st.tuples(
 def test_whatever_was_seen_the_answers_are_numbers(
     facts: list[tuple[str, int, float, float, float, bool]], count: int, now: float
 ) -> None:
-    pace = Pace()
+    pace = Throughput()
     for member, size, seconds, latency_s, at, home in facts:
         pace.landed(member, size, seconds, latency_s, at, home=home)
     for member in [*RING, "stranger"]:
@@ -117,8 +117,8 @@ def test_whatever_was_seen_the_answers_are_numbers(
         assert share is None or (math.isfinite(share) and share >= 0)
 
 
-def heard(shares: dict[str, float], at: float = 0.0) -> Reports:
-    reports = Reports()
+def heard(shares: dict[str, float], at: float = 0.0) -> SlowReports:
+    reports = SlowReports()
     for name, share in shares.items():
         reports.heard(name, share, at)
     return reports
@@ -140,7 +140,7 @@ def test_most_of_those_who_say_anything_have_to_find_it_slow() -> None:
 
 
 def test_nobody_says_anything_of_a_node_that_is_fine() -> None:
-    assert not Reports().slow(4, 0.0)
+    assert not SlowReports().slow(4, 0.0)
 
 
 def test_a_report_is_replaced_by_the_next_and_expires() -> None:
@@ -169,7 +169,7 @@ def test_junk_is_not_heard(junk: float) -> None:
 
 
 def test_reports_are_kept_of_a_bounded_number_the_latest() -> None:
-    reports = Reports()
+    reports = SlowReports()
     for number in range(5000):
         reports.heard(f"node-{number}", 0.01 if number < 3900 else 1.0, 0.0)
     assert not reports.slow(4, 0.0)

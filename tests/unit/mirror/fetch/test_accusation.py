@@ -3,7 +3,7 @@
 import pytest
 
 from mirror.fetch.accusation import Pair, accused
-from mirror.fetch.plan import UPSTREAM
+from mirror.sources import UPSTREAM
 
 
 @pytest.mark.parametrize(

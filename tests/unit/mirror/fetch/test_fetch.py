@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, cast
 
 from mirror.cluster.homes import MEBIBYTE, Ring
 from mirror.fetch import Fetcher
-from mirror.fetch.plan import UPSTREAM
 from mirror.metrics import Metrics
-from mirror.oci.content import Ask, Content, Promise, Sink
+from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Repository
 from mirror.routers import Peer
 from mirror.routers.static import StaticRouter
+from mirror.sources import UPSTREAM, RangeReply, RangeRequest, Sink
 from mirror.stores.cache.store import CacheStore
 
 if TYPE_CHECKING:
@@ -59,9 +59,9 @@ class Honest:
         self.blob = blob
         self.began, self.other_began = asyncio.Event(), asyncio.Event()
 
-    async def bring(self, content: Content, ask: Ask, sink: Sink) -> None:
+    async def download(self, content: Content, ask: RangeRequest, sink: Sink) -> None:
         stop = min(ask.stop or len(self.blob), len(self.blob))
-        await sink.begin(Promise(ask.start, stop, len(self.blob)))
+        await sink.begin(RangeReply(ask.start, stop, len(self.blob)))
         self.began.set()
         await self.other_began.wait()
         sink.put(ask.start, self.blob[ask.start : stop])
@@ -79,12 +79,12 @@ class Liar:
     def source(self, peer: Peer) -> "Liar":
         return self
 
-    async def bring(self, content: Content, ask: Ask, sink: Sink) -> None:
+    async def download(self, content: Content, ask: RangeRequest, sink: Sink) -> None:
         blob = self.upstream.blob
         assert ask.stop is not None
         self.asked.set()
         await self.upstream.began.wait()
-        await sink.begin(Promise(ask.start, ask.stop, len(blob), UPSTREAM))
+        await sink.begin(RangeReply(ask.start, ask.stop, len(blob), UPSTREAM))
         if not self.lied.is_set() and ask.start == 0:
             self.upstream.other_began.set()
             try:

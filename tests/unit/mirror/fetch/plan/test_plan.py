@@ -10,12 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirror.cluster.homes import MEBIBYTE, Ring, piece_size
-from mirror.cluster.throughput import Pace
-from mirror.fetch.plan import UPSTREAM, Flight, Plan, Row, Via, Wants
+from mirror.cluster.throughput import Throughput
+from mirror.errors import Reason
+from mirror.fetch.plan import Flight, Plan, Row, Wants
 from mirror.fetch.plan.plan import HOME_LANES, KEPT_TRIES, LANES, UPSTREAM_LANES, WINDOW_MAX, WINDOW_MIN
 from mirror.fetch.plan.progress import LATE_S, TRICKLE_RATE, TRICKLE_S
-from mirror.fetch.plan.sources import BUSY_S, FAILED_S, FULL_S, TRICKLING_S, UNABLE_S, UPSTREAM_TRIES
+from mirror.fetch.plan.sources import BUSY_S, TRICKLING_S, UNABLE_S, UPSTREAM_TRIES
 from mirror.oci.ranges import RangeSet
+from mirror.sources import UPSTREAM, Role
+from mirror.sources.failures import CONSEQUENCES
+
+FULL_S, FAILED_S = CONSEQUENCES[Reason.BUSY].rest_s, CONSEQUENCES[Reason.STATUS].rest_s
 
 SIZE = 16 * MEBIBYTE
 RING = ("a", "b", "c", "me")
@@ -64,7 +69,7 @@ class Desk:
             self.plan.landed(flight, self.now)
 
     def fail(self, flight: Flight, reason: str, *, final: bool = True) -> None:
-        self.plan.failed(flight, reason, self.now, final=final)
+        self.plan.failed(flight, Reason(reason), self.now, final=final)
 
 
 def desk(
@@ -74,9 +79,9 @@ def desk(
     *,
     upstream: bool = True,
     at_once: bool = False,
-    pace: Pace | None = None,
+    pace: Throughput | None = None,
 ) -> Desk:
-    plan = Plan("me", Ring(tuple(ring)), pace or Pace(), holders, upstream=upstream, at_once=at_once)
+    plan = Plan("me", Ring(tuple(ring)), pace or Throughput(), holders, upstream=upstream, at_once=at_once)
     if size is not None:
         plan.sized(size)
     return Desk(plan, own=RangeSet((0, 1 if size is None else size)))
@@ -84,7 +89,7 @@ def desk(
 
 def shown(flights: Sequence[Flight]) -> list[tuple[str, str, int]]:
     """Source, way and piece of each flight."""
-    return [(flight.source, flight.via.value, piece(flight)) for flight in flights]
+    return [(flight.source, flight.role.value, piece(flight)) for flight in flights]
 
 
 # A trickle.
@@ -147,16 +152,16 @@ def test_a_slow_holder_that_does_not_trickle_is_not_left() -> None:
 @pytest.mark.parametrize(
     ("ring", "holders", "source", "via"),
     [
-        (RING, ["h"], "h", Via.HOLDER),
-        (RING, [], "a", Via.HOME),
-        (("me", "a"), [], UPSTREAM, Via.UPSTREAM),
-        (("me", "a"), ["h"], "h", Via.HOLDER),
+        (RING, ["h"], "h", Role.HOLDER),
+        (RING, [], "a", Role.HOME),
+        (("me", "a"), [], UPSTREAM, Role.UPSTREAM),
+        (("me", "a"), ["h"], "h", Role.HOLDER),
     ],
 )
-def test_the_first_mebibyte_tells_the_size(ring: Sequence[str], holders: Sequence[str], source: str, via: Via) -> None:
+def test_the_first_mebibyte_tells_the_size(ring: Sequence[str], holders: Sequence[str], source: str, via: Role) -> None:
     at = desk(ring, holders, None)
     (first,) = at.next()
-    assert (first.source, first.via, first.start, first.stop) == (source, via, 0, MEBIBYTE)
+    assert (first.source, first.role, first.start, first.stop) == (source, via, 0, MEBIBYTE)
     assert at.next() == []
     at.plan.sized(SIZE)
     at.own = RangeSet((0, SIZE))
@@ -191,7 +196,7 @@ def test_alone_one_request_to_upstream_brings_it_all() -> None:
 def test_before_the_size_is_known_others_do_not_wait_for_another_homes_answer() -> None:
     at = desk(size=None)
     (own,) = at.next()
-    assert own.via is Via.HOME
+    assert own.role is Role.HOME
     at.relayed = RangeSet(of(3))
     (relayed,) = at.next()
     assert (relayed.source, relayed.own, (relayed.start, relayed.stop)) == (UPSTREAM, False, of(3))
@@ -221,13 +226,13 @@ def test_holders_come_first_each_on_its_lanes_and_in_order() -> None:
     at = desk(holders=["h", "g"])
     flights = at.next()
     assert [piece(flight) for flight in flights] == list(range(2 * LANES))
-    assert {flight.via for flight in flights} == {Via.HOLDER}
+    assert {flight.role for flight in flights} == {Role.HOLDER}
     assert Counter(flight.source for flight in flights) == {"h": LANES, "g": LANES}
-    assert not any(flight.for_others for flight in flights)
+    assert not any(flight.role is Role.HOLDER_FOR_HOME for flight in flights)
 
 
 def test_a_faster_holder_is_given_more() -> None:
-    pace = Pace()
+    pace = Throughput()
     pace.landed("g", MEBIBYTE, 1.0, 0.0, 0.0, home=False)
     pace.landed("h", MEBIBYTE, 0.1, 0.0, 0.0, home=False)
     at = desk(holders=["g", "h"], pace=pace)
@@ -244,8 +249,8 @@ def test_a_busy_holder_sends_everybody_to_the_homes_but_homes_get_their_pieces()
     first, second = at.next()
     at.fail(first, "busy")
     flights = at.next()
-    assert shown(flights) == [("a", "home", 0), ("c", "home", 2), ("h", "holder", 3)]
-    assert [flight.for_others for flight in flights] == [False, False, True]
+    assert shown(flights) == [("a", "home", 0), ("c", "home", 2), ("h", "holder-for-home", 3)]
+    assert [flight.role is Role.HOLDER_FOR_HOME for flight in flights] == [False, False, True]
     at.fail(second, "busy")
     assert shown(at.next()) == [("b", "home", 1)]
 
@@ -254,7 +259,7 @@ def test_without_upstream_this_nodes_own_pieces_still_come_from_the_busy_holder(
     at = desk(holders=["h"], upstream=False)
     for flight in at.next():
         at.fail(flight, "busy")
-    assert shown(at.next()) == [("a", "home", 0), ("b", "home", 1), ("c", "home", 2), ("h", "holder", 3)]
+    assert shown(at.next()) == [("a", "home", 0), ("b", "home", 1), ("c", "home", 2), ("h", "holder-for-home", 3)]
 
 
 def test_a_holder_that_was_busy_is_asked_again_later() -> None:
@@ -272,12 +277,12 @@ def test_a_holder_without_room_even_for_homes_is_left_alone_for_a_moment() -> No
     at = desk(holders=["h"], upstream=False)
     at.own, at.relayed = RangeSet(), RangeSet(of(0))
     (flight,) = at.next()
-    assert flight.for_others
+    assert flight.role is Role.HOLDER_FOR_HOME
     at.fail(flight, "busy")
     assert at.next() == []
     assert at.plan.sources.again_at(at.now) == pytest.approx(FULL_S)
     at.now = FULL_S
-    assert shown(at.next()) == [("h", "holder", 0)]
+    assert shown(at.next()) == [("h", "holder-for-home", 0)]
 
 
 def test_a_holder_that_has_it_not_is_asked_no_more_and_that_is_no_failure() -> None:
@@ -362,15 +367,15 @@ def test_what_others_ask_for_comes_from_a_holder_even_a_busy_one() -> None:
         at.fail(flight, "busy")
     at.own, at.relayed = RangeSet(), RangeSet(of(0, 6))
     flights = at.next()
-    assert shown(flights) == [("h", "holder", number) for number in range(HOME_LANES)]
-    assert all(flight.for_others and not flight.own for flight in flights)
+    assert shown(flights) == [("h", "holder-for-home", number) for number in range(HOME_LANES)]
+    assert all(flight.role is Role.HOLDER_FOR_HOME and not flight.own for flight in flights)
 
 
 def test_what_others_ask_for_never_waits_for_another_homes_flight() -> None:
     """Or two nodes that take each other for the home of one piece would wait for each other for ever."""
     at = desk()
     homes = at.next()
-    asked = RangeSet(*((flight.start, flight.stop) for flight in homes if flight.stop and flight.via is Via.HOME))
+    asked = RangeSet(*((flight.start, flight.stop) for flight in homes if flight.stop and flight.role is Role.HOME))
     at.relayed = asked
     relayed = at.next()
     assert RangeSet(*((flight.start, flight.stop or 0) for flight in relayed)) == asked
@@ -515,10 +520,10 @@ def test_where_upstream_has_it_all_the_same_the_other_homes_are_relied_on_again(
     at.land(second)
     at.own = RangeSet(of(0), of(1))
     (third,) = at.next()
-    assert third.via is Via.HOME
+    assert third.role is Role.HOME
 
 
-@pytest.mark.parametrize("reason", ["refused", "stalled", "timeout", "broken", "status"])
+@pytest.mark.parametrize("reason", ["unreachable", "stalled", "timeout", "broken", "status"])
 def test_a_home_that_fails_is_followed_by_the_next_and_all_of_them_by_upstream(reason: str) -> None:
     at = desk(("a", "b", "c", "d", "e"))
     order = list(at.plan.sources.ring.homes(0))
@@ -528,10 +533,10 @@ def test_a_home_that_fails_is_followed_by_the_next_and_all_of_them_by_upstream(r
 def test_this_node_takes_its_turn_in_the_order_by_asking_upstream_itself() -> None:
     at = desk()
     order = list(at.plan.sources.ring.homes(0))
-    assert follow(at, "refused") == [*order[: order.index("me")], UPSTREAM, *order[order.index("me") + 1 :]]
+    assert follow(at, "unreachable") == [*order[: order.index("me")], UPSTREAM, *order[order.index("me") + 1 :]]
 
 
-@pytest.mark.parametrize("reason", ["unable", "limited"])
+@pytest.mark.parametrize("reason", ["unable", "rate-limited"])
 def test_after_two_homes_that_cannot_this_node_asks_upstream_itself(reason: str) -> None:
     at = desk(("a", "b", "c", "d", "e"))
     order = list(at.plan.sources.ring.homes(0))
@@ -545,7 +550,7 @@ def test_a_home_that_was_unable_is_asked_again_later() -> None:
     at.fail(flight, "unable")
     (other,) = at.next()
     assert other.source != "a"
-    at.fail(other, "refused")
+    at.fail(other, "unreachable")
     at.now = UNABLE_S
     assert [flight.source for flight in at.next()] == ["a"]
 
@@ -616,9 +621,9 @@ def test_after_a_halt_nobody_is_asked() -> None:
 # Slow members, and late pieces.
 
 
-def slow_pace(*slow: str, now: float = 0.0) -> Pace:
+def slow_pace(*slow: str, now: float = 0.0) -> Throughput:
     """Measurements of the homes, some of them slow."""
-    pace = Pace()
+    pace = Throughput()
     for name in RING[:3]:
         for _ in range(3):
             pace.landed(name, MEBIBYTE, 10.0 if name in slow else 0.1, 0.0, now, home=True)
@@ -629,7 +634,7 @@ def slow_pace(*slow: str, now: float = 0.0) -> Pace:
 def test_a_slow_home_keeps_its_place_until_it_declines_itself_so_that_all_nodes_ask_the_same(
     ring: Sequence[str],
 ) -> None:
-    assert follow(desk(ring, pace=slow_pace("a")), "refused") == follow(desk(ring), "refused")
+    assert follow(desk(ring, pace=slow_pace("a")), "unreachable") == follow(desk(ring), "unreachable")
 
 
 def flying_late(at: Desk, *, others_s: float, now: float) -> Flight:
@@ -647,7 +652,7 @@ def test_a_late_piece_is_asked_of_one_source_more_which_may_have_it_already() ->
     late = flying_late(at, others_s=0.2, now=LATE_S)
     at.arrive(late, 1000)
     (second,) = at.next()
-    assert (second.source, second.via) == ("b", Via.KEPT)
+    assert (second.source, second.role) == ("b", Role.PARTIAL)
     assert (second.start, second.stop) == (1000, MEBIBYTE)
     for step in range(10):
         at.now += step
@@ -659,9 +664,9 @@ def test_a_late_piece_is_not_asked_of_the_busy_holder_from_whom_its_home_has_it(
     for flight in at.next():
         at.fail(flight, "busy")
     late = flying_late(at, others_s=0.2, now=LATE_S)
-    assert late.via is Via.HOME
+    assert late.role is Role.HOME
     (second,) = at.next()
-    assert (second.via, second.start) == (Via.KEPT, late.start)
+    assert (second.role, second.start) == (Role.PARTIAL, late.start)
 
 
 def test_where_others_lack_a_late_piece_too_another_home_is_to_bring_it() -> None:
@@ -670,10 +675,10 @@ def test_where_others_lack_a_late_piece_too_another_home_is_to_bring_it() -> Non
     asked = []
     for _ in range(3):
         (second,) = at.next()
-        asked.append((second.source, second.via))
+        asked.append((second.source, second.role))
         at.fail(second, "missing")
         at.now += 1
-    assert asked == [("b", Via.KEPT), ("c", Via.KEPT), ("b", Via.HOME)]
+    assert asked == [("b", Role.PARTIAL), ("c", Role.PARTIAL), ("b", Role.HOME)]
 
 
 def test_on_a_large_ring_only_some_are_asked_whether_they_have_a_late_piece() -> None:
@@ -682,10 +687,10 @@ def test_on_a_large_ring_only_some_are_asked_whether_they_have_a_late_piece() ->
     asked = []
     for _ in range(KEPT_TRIES + 1):
         (second,) = at.next()
-        asked.append(second.via)
+        asked.append(second.role)
         at.fail(second, "missing")
         at.now += 1
-    assert asked == [Via.KEPT] * KEPT_TRIES + [Via.HOME]
+    assert asked == [Role.PARTIAL] * KEPT_TRIES + [Role.HOME]
 
 
 def test_a_late_piece_that_nobody_else_can_bring_comes_straight_from_upstream() -> None:
@@ -738,7 +743,7 @@ def test_what_upstream_is_late_with_only_a_holder_can_bring() -> None:
     at.plan.sources.add_holders(["h"])
     at.now = 3.0
     (second,) = at.next()
-    assert (second.source, second.for_others) == ("h", True)
+    assert (second.source, second.role) == ("h", Role.HOLDER_FOR_HOME)
 
 
 # Without ranges.
@@ -777,7 +782,7 @@ def test_without_ranges_the_next_follows_a_home_that_fails() -> None:
         flights = at.next()
         assert {flight.source for flight in flights} == {name}
         for flight in flights:
-            at.fail(flight, "refused")
+            at.fail(flight, "unreachable")
     at.serving = {"me"}
     (flight,) = at.next()
     assert (flight.source, flight.stop) == (UPSTREAM, SIZE)
@@ -795,7 +800,7 @@ def test_whose_word_is_doubted_is_not_asked_for_those_bytes_and_others_are_told(
     at.plan.again([doubted])
     at.present.remove(doubted.start, doubted.stop)
     (flight,) = at.next()
-    assert (flight.source, flight.via, flight.avoid) == ("a", Via.HOME, ("h",))
+    assert (flight.source, flight.role, flight.avoid) == ("a", Role.HOME, ("h",))
     assert [row.start for row in at.plan.provenance] == [MEBIBYTE]
     at.own = RangeSet(of(0, 3))
     other = at.next()[0]
@@ -848,11 +853,17 @@ def test_an_empty_blob_needs_nobody() -> None:
 # A world in which anything happens.
 
 MEMBERS = [f"node-{number}" for number in range(8)]
-REASONS = ["refused", "stalled", "timeout", "broken", "status", "range", "length"]
-OF_A_HOME = [*REASONS, "unknown", "unable", "limited", "busy"]
+REASONS = ["unreachable", "stalled", "timeout", "broken", "status", "range", "length"]
+OF_A_HOME = [*REASONS, "unknown", "unable", "rate-limited", "busy"]
 OF_A_HOLDER = [*REASONS, "missing", "busy"]
-FAILURES = {Via.HOME: OF_A_HOME, Via.HOLDER: OF_A_HOLDER, Via.KEPT: OF_A_HOLDER, Via.UPSTREAM: REASONS}
-INDIRECT = (Via.HOME, Via.KEPT)
+FAILURES = {
+    Role.HOME: OF_A_HOME,
+    Role.HOLDER: OF_A_HOLDER,
+    Role.HOLDER_FOR_HOME: OF_A_HOLDER,
+    Role.PARTIAL: OF_A_HOLDER,
+    Role.UPSTREAM: REASONS,
+}
+INDIRECT = (Role.HOME, Role.PARTIAL)
 STEPS_MAX = 3000
 PATIENCE_S = 20.0
 
@@ -876,7 +887,7 @@ class World:
 
     def __post_init__(self) -> None:
         upstream = self.chance.random() < 0.8 or UPSTREAM in self.reliable
-        self.plan = Plan("me", Ring(tuple(self.ring)), Pace(), self.holders, upstream=upstream)
+        self.plan = Plan("me", Ring(tuple(self.ring)), Throughput(), self.holders, upstream=upstream)
         self.plan.sources.without_ranges = self.whole
         self.down = {name for name in self.ring if self.chance.random() < 0.1} - {"me", *self.reliable}
         self.declining = {name for name in self.ring if self.chance.random() < 0.1} - self.reliable
@@ -917,8 +928,8 @@ class World:
         for flight in self.plan.next(wants, up, up - self.declining, self.now):
             assert flight.source != "me"
             assert flight.source == UPSTREAM or flight.source in up
-            assert flight.via not in INDIRECT or flight.source not in self.declining
-            assert flight.via not in INDIRECT or flight.own, "what others wait for waits for another home"
+            assert flight.role not in INDIRECT or flight.source not in self.declining
+            assert flight.role not in INDIRECT or flight.own, "what others wait for waits for another home"
         self.check()
 
     def check(self) -> None:
@@ -933,7 +944,7 @@ class World:
             assert flight.stop is not None
             assert 0 <= flight.start <= flight.position < flight.stop <= self.size or self.size == 0
         self.check_copies([flight for flight in flights if flight.own], 1 if self.hurried else 2)
-        self.check_copies([flight for flight in flights if flight.via not in INDIRECT], 1 if self.hurried else 2)
+        self.check_copies([flight for flight in flights if flight.role not in INDIRECT], 1 if self.hurried else 2)
 
     @staticmethod
     def check_copies(flights: list[Flight], most: int) -> None:
@@ -949,12 +960,12 @@ class World:
     def advance(self, flight: Flight) -> None:
         """Let a flight bring some or all of its bytes, or fail."""
         reason = self.failure(flight)
-        if reason in ("busy", "missing", "unknown", "unable", "limited", "refused"):
-            self.plan.failed(flight, reason, self.now, final=self.chance.random() < 0.5)
+        if reason in ("busy", "missing", "unknown", "unable", "rate-limited", "unreachable"):
+            self.plan.failed(flight, Reason(reason), self.now, final=self.chance.random() < 0.5)
             return
         if self.plan.size is None:
             if flight.start > 0 and flight.start >= self.size:
-                self.plan.failed(flight, "range", self.now, final=False)
+                self.plan.failed(flight, Reason.RANGE, self.now, final=False)
                 return
             self.plan.sized(self.size)
         assert flight.stop is not None
@@ -968,16 +979,16 @@ class World:
         if flight.position == flight.stop:
             self.plan.landed(flight, self.now)
         elif reason:
-            self.plan.failed(flight, reason, self.now, final=self.chance.random() < 0.3)
+            self.plan.failed(flight, Reason(reason), self.now, final=self.chance.random() < 0.3)
 
     def failure(self, flight: Flight) -> str:
         """Why it fails now; empty if it does not."""
         if flight.source in self.reliable:
-            busy = flight.via is Via.HOLDER and not flight.for_others and self.chance.random() < 0.1
+            busy = flight.role is Role.HOLDER and self.chance.random() < 0.1
             return "busy" if busy else ""
         if self.chance.random() < 0.6:
             return ""
-        return self.chance.choice(FAILURES[flight.via])
+        return self.chance.choice(FAILURES[flight.role])
 
     def land_what_came_otherwise(self) -> None:
         for flight in self.plan.superfluous(self.present):

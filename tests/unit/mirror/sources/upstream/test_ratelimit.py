@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mirror.errors import UpstreamError, UpstreamRateLimited
+from mirror.errors import Reason, UpstreamError, UpstreamRateLimited
 from mirror.sources.upstream.ratelimit import RateLimits, parse_retry_after
 from mirror.sources.upstream.tokens import Authorizations
 
@@ -104,7 +104,7 @@ def test_all_who_wait_share_a_failure_and_the_next_tries_again() -> None:
         async def fetch() -> str:
             fetched.append(1)
             await asyncio.sleep(0)
-            raise UpstreamError("status", "no token today")
+            raise UpstreamError(Reason.STATUS, "no token today")
 
         results = await asyncio.gather(*(kept.once(KEY, fetch) for _ in range(5)), return_exceptions=True)
         assert [str(result) for result in results] == ["no token today"] * 5

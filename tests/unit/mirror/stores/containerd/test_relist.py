@@ -5,20 +5,20 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.stores.containerd.relist import COLLECT_S, REGARDLESS_S, SETTLE_S, SPACING_S, Rhythm
+from mirror.stores.containerd.relist import COLLECT_S, REGARDLESS_S, SETTLE_S, SPACING_S, RelistSchedule
 
 START = 1000.0
 
 
-def settled(now: float = START) -> Rhythm:
+def settled(now: float = START) -> RelistSchedule:
     """A rhythm whose last listing started at `now`, with nothing outstanding."""
-    rhythm = Rhythm(now - 2 * COLLECT_S)
+    rhythm = RelistSchedule(now - 2 * COLLECT_S)
     rhythm.listing(now)
     return rhythm
 
 
 def test_the_first_listing_is_due_at_once_and_repeated_for_what_the_subscription_missed() -> None:
-    rhythm = Rhythm(START)
+    rhythm = RelistSchedule(START)
     assert rhythm.due == START
     rhythm.listing(START)
     assert rhythm.due == START + COLLECT_S
@@ -52,7 +52,7 @@ def test_an_event_never_puts_a_listing_off() -> None:
 @given(st.lists(st.floats(0.001, 40.0), max_size=60), st.floats(0.0, 3.0))
 def test_listings_keep_their_distance_and_follow_every_event(gaps: list[float], listing_s: float) -> None:
     """Whatever comes when: spaced by a second, at most 30 s apart, and one at 2 s or more after the last event."""
-    rhythm, now, listings = Rhythm(START), START, []
+    rhythm, now, listings = RelistSchedule(START), START, []
     events = [START + sum(gaps[: count + 1]) for count in range(len(gaps))]
     end = (events[-1] if events else START) + COLLECT_S + SPACING_S + listing_s
     pending = list(events)

@@ -1,0 +1,55 @@
+"""What follows from a failure: one table, by reason.
+
+A fetch leaves a member alone for a while, the whole node may leave it alone for longer, and upstream may be asked once
+more. The durations are in seconds; tests pass a table of their own.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from ..errors import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Consequence:
+    """What follows from one failure of one source.
+
+    Args:
+        rest_s: for how long the fetch that saw it does not ask the member again, s; infinite: never.
+        ban_s: for how long no fetch of this node asks the member, s.
+        out_of_reach: whether the source gave no sign of life. Then the node leaves a member alone until it gives one.
+        retried: whether a fetch may ask upstream again, a few times.
+        is_failure: whether it is logged, counted and remembered; else it is an answer that the protocol provides for.
+    """
+
+    rest_s: float = 30.0
+    ban_s: float = 0.0
+    out_of_reach: bool = False
+    retried: bool = False
+    is_failure: bool = True
+
+
+CONSEQUENCES: Final[Mapping[Reason, Consequence]] = {
+    Reason.UNREACHABLE: Consequence(out_of_reach=True),
+    Reason.TIMEOUT: Consequence(out_of_reach=True, retried=True),
+    Reason.STALLED: Consequence(out_of_reach=True, retried=True),
+    Reason.MISSING: Consequence(rest_s=math.inf),
+    # A holder without room for homes either has some again when the piece that it sends now is through.
+    Reason.BUSY: Consequence(rest_s=0.25, is_failure=False),
+    Reason.UNKNOWN: Consequence(rest_s=math.inf),
+    Reason.UNABLE: Consequence(rest_s=5.0),
+    Reason.RATE_LIMITED: Consequence(rest_s=5.0),
+    Reason.WHOLE: Consequence(rest_s=5.0, retried=True, is_failure=False),
+    Reason.STATUS: Consequence(retried=True),
+    Reason.LENGTH: Consequence(),
+    # Whoever sends another range than was asked for will do so again: it speaks another version, or means harm.
+    Reason.RANGE: Consequence(ban_s=30.0),
+    # A process that is restarted breaks its connections off, and is back within seconds.
+    Reason.BROKEN: Consequence(ban_s=5.0, retried=True),
+    Reason.CORRUPT: Consequence(),
+    Reason.AUTH: Consequence(),
+    Reason.FORBIDDEN: Consequence(),
+    Reason.DISK: Consequence(),
+}
