@@ -9,7 +9,7 @@ Three things are weather here and are not logged: a client that goes away, one t
 and an application that returns before its body is complete. The last is how an application says that the rest will not
 come: the connection is closed with FIN, so that the client sees a short read.
 
-Of uvicorn's insides this leans on what `tests/socket/test_zerocopy.py` lists in its first test, and no more.
+Of uvicorn's insides this leans on what `tests/loopback/test_zerocopy.py` lists in its first test, and no more.
 
 Source: ASGI specification, extensions, "Zero Copy Send"; sendfile(2).
 """

@@ -14,9 +14,10 @@ from ..oci.manifest import MANIFEST_MAX_BYTES
 from ..oci.ranges import RangeSet
 from ..sources import SIZE_MAX_BYTES, UPSTREAM, RangeReply, RangeRequest, Role, Source
 from ..sources.failures import CONSEQUENCES
+from .demand import Demand
 from .inquiry import Inquiry
 from .landing import Landing
-from .plan import EARLIER, Flight, Plan, Row, Wants
+from .plan import EARLIER, Flight, Plan, Row
 from .record import Outcome, Record
 from .spool.spool import Spool
 from .verdict import verdict
@@ -258,8 +259,8 @@ class Fetch:
         async with asyncio.TaskGroup() as flights:
             while not hashing.done():
                 self._changed.clear()
-                wants = self._launch(flights)
-                lacking = self._lacks(wants)
+                demand = self._launch(flights)
+                lacking = self._lacks(demand)
                 if lacking and not self._plan.flights:
                     if self._no_room is None and self._plan.sources.add_holders(self._locate()):
                         continue
@@ -276,7 +277,7 @@ class Fetch:
         if not hashing.done():
             raise verdict(self.content, self._failures)
 
-    def _launch(self, flights: asyncio.TaskGroup) -> Wants:
+    def _launch(self, flights: asyncio.TaskGroup) -> Demand:
         """Do what the plan says now; tell what is wanted."""
         now = time.monotonic()
         for flight in self._plan.superfluous(self.spool.present):
@@ -285,16 +286,16 @@ class Fetch:
             self._tasks[flight].cancel()
         if now - self._located_at > _LOOK_S:
             self._plan.sources.add_holders(self._locate())
-        wants = Wants(self.spool.own_wants(), self.spool.relayed_wants(), self.spool.present, self.spool.heads())
+        demand = Demand(self.spool.own_wants(), self.spool.relayed_wants(), self.spool.present, self.spool.heads())
         up = self._fetcher.up()
         self._known.update(up, self._plan.sources.ring.members)
-        for flight in self._plan.next(wants, up, self._fetcher.serving(), now):
+        for flight in self._plan.next(demand, up, self._fetcher.serving(), now):
             self._tasks[flight] = flights.create_task(self._fly(flight))
         if self._plan.flights:
             self._heard_at = now
             if self._plan.stuck:  # without any flight it waits, or ends, for everybody
                 self.spool.turn_away(self._plan.stuck, self._refusal())
-        return wants
+        return demand
 
     def _refusal(self) -> MirrorError:
         """What members are told that take this node for a home of what it cannot bring."""
@@ -314,11 +315,11 @@ class Fetch:
         again_at = self._plan.sources.again_at(now)
         return again_at is not None and again_at - self._heard_at <= _PATIENCE_S
 
-    def _lacks(self, wants: Wants) -> bool:
+    def _lacks(self, demand: Demand) -> bool:
         """Whether anything is to be brought that is not here."""
         if self._plan.size is None:
-            return bool(wants.own or wants.relayed)
-        return bool((wants.own | wants.relayed) - wants.present)
+            return bool(demand.local or demand.members)
+        return bool((demand.local | demand.members) - demand.present)
 
     async def _change(self, looking: bool) -> None:
         """Wait until something is different; while flights are on their way or awaited, look after them besides."""

@@ -15,7 +15,8 @@ from mirror.app.admission import Admission
 from mirror.cluster.homes import MEBIBYTE, Ring
 from mirror.cluster.throughput import SLOW, SlowReports, Throughput
 from mirror.errors import Reason
-from mirror.fetch.plan import Flight, Plan, Wants
+from mirror.fetch.demand import Demand
+from mirror.fetch.plan import Flight, Plan
 from mirror.oci.ranges import RangeSet
 from mirror.sources import UPSTREAM, Role
 
@@ -131,13 +132,13 @@ class Cluster:
             plan.needless(flight, self.now)
         self.transfers = [t for t in self.transfers if t.node is not node or t.flight in plan.flights]
         own = RangeSet((0, 1 if plan.size is None else SIZE)) if self.now >= node.starts_at else RangeSet()
-        wants = Wants(own, self.wanted_of(node), node.present)
+        demand = Demand(own, self.wanted_of(node), node.present)
         up = {other.name for other in self.nodes.values() if self.believed_up(other)}
         serving = up - {other.name for other in self.nodes.values() if other.declines}
         if self.now >= node.located_at + LOCATE_S:
             node.located_at = self.now
             plan.sources.add_holders(other.name for other in self.living() if other.complete and other is not node)
-        flights = plan.next(wants, up, serving, self.now)
+        flights = plan.next(demand, up, serving, self.now)
         self.transfers += [Transfer(node, flight, heard_at=self.now) for flight in flights]
         for transfer in [t for t in self.transfers if t.flight.source == node.name and t.flight.role is Role.HOME]:
             if plan.stuck.covers(transfer.flight.position, transfer.flight.position + 1):

@@ -15,7 +15,7 @@ so that a registry sees one request a blob.
 `Sources` knows who may be asked, `Progress` which flights are late; `Plan` cuts what is missing into flights.
 """
 
-from .flight import EARLIER, Flight, Row, Wants
+from .flight import EARLIER, Flight, Row
 from .plan import Plan
 
-__all__ = ["EARLIER", "Flight", "Plan", "Row", "Wants"]
+__all__ = ["EARLIER", "Flight", "Plan", "Row"]

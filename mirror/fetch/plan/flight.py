@@ -1,6 +1,5 @@
 """Flights: requests on their way, and what is left of those that ended."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ...oci.ranges import RangeSet
@@ -80,20 +79,3 @@ class Row:
     stop: int
     source: str
     maker: str
-
-
-@dataclass(frozen=True, slots=True)
-class Wants:
-    """What is to be brought, and what is here.
-
-    Args:
-        own: for readers on this node.
-        relayed: as a home, for others.
-        present: has arrived.
-        heads: where readers wait now; what is there is asked for first.
-    """
-
-    own: RangeSet
-    relayed: RangeSet
-    present: RangeSet
-    heads: Sequence[int] = ()

@@ -7,7 +7,8 @@ from ...cluster.throughput import Throughput
 from ...errors import Reason
 from ...oci.ranges import RangeSet
 from ...sources import UPSTREAM, Role
-from .flight import EARLIER, Flight, Row, Wants
+from ..demand import Demand
+from .flight import EARLIER, Flight, Row
 from .progress import Progress
 from .sources import Sources
 
@@ -128,11 +129,11 @@ class Plan:
 
     # What to do.
 
-    def next(self, wants: Wants, up: Collection[str], serving: Collection[str], now: float) -> list[Flight]:
+    def next(self, demand: Demand, up: Collection[str], serving: Collection[str], now: float) -> list[Flight]:
         """The requests to make now.
 
         Args:
-            wants: what is to be brought.
+            demand: what is to be brought.
             up: names of members that are believed to be up, this node included.
             serving: those of them that do not decline to serve as homes.
             now: monotonic seconds.
@@ -141,26 +142,26 @@ class Plan:
         self.stuck = RangeSet()
         if self.size is None:
             if not self.sources.hope(0):
-                self.stuck = wants.relayed
-            first = self._first(wants, now)
+                self.stuck = demand.members
+            first = self._first(demand, now)
             return [self._launch(first)] if first is not None else []
         look = now >= self._looked_at + _LOOK_S
         for flight in self._progress.trickling(self.flights, now) if look else ():
             self.sources.trickles(flight.source, now)
-        launched = [*self._for_others(wants, now), *self._for_own(wants, now)]
+        launched = [*self._for_others(demand, now), *self._for_own(demand, now)]
         if look:
             self._looked_at = now
             self._progress.sample(self.flights, now)
-            at_the_end = (wants.present | self._flying()).covers(0, self.size)
+            at_the_end = (demand.present | self._flying()).covers(0, self.size)
             if (late := self._progress.latest(self.flights, now, at_the_end=at_the_end)) is not None:
                 second = self._second(*late, now)
                 launched += [self._launch(second)] if second is not None else []
         return launched
 
-    def _for_others(self, wants: Wants, now: float) -> Iterator[Flight]:
+    def _for_others(self, demand: Demand, now: float) -> Iterator[Flight]:
         """Requests for what others wait for, none of which waits for another node's flight."""
-        here = wants.present | self._flying(direct=True)
-        self._gaps = wants.relayed - here
+        here = demand.present | self._flying(direct=True)
+        self._gaps = demand.members - here
         for start, stop in self._pieces(self._gaps):
             if here.covers(start, stop):
                 continue
@@ -171,12 +172,12 @@ class Plan:
             else:
                 self.stuck.add(start, stop)
 
-    def _for_own(self, wants: Wants, now: float) -> Iterator[Flight]:
+    def _for_own(self, demand: Demand, now: float) -> Iterator[Flight]:
         """Requests for this node's own readers, as many as the window has room for."""
-        here = wants.present | self._flying()
-        self._gaps = wants.own - here
+        here = demand.present | self._flying()
+        self._gaps = demand.local - here
         patience = window = self.window
-        for start, stop in self._in_order(wants.heads):
+        for start, stop in self._in_order(demand.heads):
             if not patience or sum(flight.own for flight in self.flights) >= window:
                 break
             if here.covers(start, stop):
@@ -203,14 +204,14 @@ class Plan:
 
     # Which source.
 
-    def _first(self, wants: Wants, now: float) -> Flight | None:
+    def _first(self, demand: Demand, now: float) -> Flight | None:
         """One request tells the size. What others ask for does not wait for another node's answer."""
-        if wants.relayed and not any(flight.direct for flight in self.flights):
-            (start, stop), *_ = wants.relayed
+        if demand.members and not any(flight.direct for flight in self.flights):
+            (start, stop), *_ = demand.members
             flight = self._direct(start, None if self._at_once else stop, now, own=False)
             if flight is not None:
                 return flight
-        if wants.own and not self.flights:
+        if demand.local and not self.flights:
             return self._choose(0, None if self._at_once else MEBIBYTE, now)
         return None
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from mirror.cluster.homes import MEBIBYTE, Ring, piece_size
 from mirror.cluster.throughput import Throughput
 from mirror.errors import Reason
-from mirror.fetch.plan import Flight, Plan, Row, Wants
+from mirror.fetch.demand import Demand
+from mirror.fetch.plan import Flight, Plan, Row
 from mirror.fetch.plan.plan import HOME_LANES, KEPT_TRIES, LANES, UPSTREAM_LANES, WINDOW_MAX, WINDOW_MIN
 from mirror.fetch.plan.progress import LATE_S, TRICKLE_RATE, TRICKLE_S
 from mirror.fetch.plan.sources import BUSY_S, TRICKLING_S, UNABLE_S, UPSTREAM_TRIES
@@ -53,7 +54,7 @@ class Desk:
         everybody = {*self.plan.sources.ring.members, "h", "g", "me"}
         up = everybody if self.up is None else self.up
         serving = up if self.serving is None else self.serving
-        return self.plan.next(Wants(self.own, self.relayed, self.present, self.heads), up, serving, self.now)
+        return self.plan.next(Demand(self.own, self.relayed, self.present, self.heads), up, serving, self.now)
 
     def arrive(self, flight: Flight, position: int | None = None) -> None:
         """Some or all of a flight's bytes come."""
@@ -924,8 +925,8 @@ class World:
         own = RangeSet((0, 1 if self.plan.size is None else self.size))
         heads = [self.chance.randrange(self.size) for _ in range(self.chance.choice([0, 0, 1, 2]))] if self.size else []
         up = {*self.ring, *self.holders, "me"} - self.down
-        wants = Wants(own, self.relayed, self.present, [] if self.plan.size is None else heads)
-        for flight in self.plan.next(wants, up, up - self.declining, self.now):
+        demand = Demand(own, self.relayed, self.present, [] if self.plan.size is None else heads)
+        for flight in self.plan.next(demand, up, up - self.declining, self.now):
             assert flight.source != "me"
             assert flight.source == UPSTREAM or flight.source in up
             assert flight.role not in INDIRECT or flight.source not in self.declining
