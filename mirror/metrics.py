@@ -44,7 +44,9 @@ class Metrics:
             ["source", "reason"],
             registry=self.registry,
         )
-        self.lies = Counter("mirror_lies", "Times that a peer was caught sending wrong bytes.", registry=self.registry)
+        self.corrupt_peers = Counter(
+            "mirror_corrupt_peers", "Times that a member was proven to have sent corrupt bytes.", registry=self.registry
+        )
         self.cache_bytes = Gauge(
             "mirror_cache_bytes", "Bytes in the cache, arriving ones included.", registry=self.registry
         )

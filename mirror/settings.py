@@ -61,11 +61,11 @@ class PlanSettings:
     window_min: int = 4
     """Pieces asked for at once, at least: two nodes with one piece each under way would wait for every answer."""
     window_max: int = 32
-    """Pieces asked for at once, at most. With n members a window of n keeps every home busy; beyond 32 it wins nothing."""
+    """Pieces asked for at once, at most. With n members, n of them keep every home busy; beyond 32 nothing is gained."""
     look_s: float = 0.2
     """Time between two looks for late requests, s: each costs a pass over all requests of the fetch."""
     upstream_tries: int = 3
-    """Failures of upstream in a row, without a byte between them, after which the fetch asks it no more; 0: never ask."""
+    """Failures of upstream in a row, without a byte in between, after which the fetch asks it no more; 0: never ask."""
     busy_s: float = 2.0
     """Time for which a holder that said that it is busy is asked only on behalf of other members, s."""
     unable_s: float = 5.0

@@ -39,9 +39,7 @@ class ClusterView:
         settings: for how long an answer is used again.
     """
 
-    def __init__(
-        self, me: str, router: Router, health: PeerHealth, settings: ClusterSettings | None = None
-    ) -> None:
+    def __init__(self, me: str, router: Router, health: PeerHealth, settings: ClusterSettings | None = None) -> None:
         self.me = me
         self._router = router
         self._health = health

@@ -2,8 +2,8 @@
 
 There is one fetch for a blob. Whoever asks while it runs reads the same spool: clients of this node, and other members,
 which take this node for a home. `fetches` joins readers to fetches; `fetch` is the life of one; `intake` agrees on the
-size and finds a place; `download` carries the plan out; `blame` finds out who sent wrong bytes; `sizes` answers requests
-for a mere head.
+size and finds a place; `download` carries the plan out; `blame` finds out who sent wrong bytes; `sizes` answers
+requests for a mere head.
 """
 
 from .environment import Environment

@@ -37,11 +37,12 @@ class Download:
         on_hopeless: is called when nobody can tell the size: who asks from then on needs a new fetch.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts of one fetch, made by its constructor alone
+    def __init__(  # noqa: PLR0913 - the parts of one fetch, put together in one place
         self,
         repositories: Repositories,
         spool: Spool,
         plan: Plan,
+        *,
         intake: Intake,
         record: Record,
         env: Environment,
@@ -58,7 +59,8 @@ class Download:
         self._changed = changed
         self._on_hopeless = on_hopeless
         self._received = {
-            upstream: env.metrics.received_bytes.labels("upstream" if upstream else "peer") for upstream in (True, False)
+            upstream: env.metrics.received_bytes.labels("upstream" if upstream else "peer")
+            for upstream in (True, False)
         }
         self._tasks: dict[Flight, asyncio.Task[None]] = {}
         self._failures: list[SourceError] = []
@@ -143,7 +145,9 @@ class Download:
         """What members are told that take this node for a home of what it cannot fetch."""
         if self._plan.candidates.whole_is_elsewhere():
             digest = self.content.digest
-            return Refusal(Reason.WHOLE, f"upstream serves no ranges, and another member is the home of all of {digest}")
+            return Refusal(
+                Reason.WHOLE, f"upstream serves no ranges, and another member is the home of all of {digest}"
+            )
         return client_error(self.content, self._failures)
 
     def _lacks(self, demand: Demand) -> bool:
@@ -275,9 +279,7 @@ class Download:
         """Tell the plan what will come, and whose word it is: the source's own, if the origin is nobody we know."""
         self._plan.replied(flight, reply.stop, reply.origin if reply.origin in self._known else None)
 
-    def _arrived(
-        self, flight: Flight, reply: RangeReply | None, position: int, written: list[tuple[int, int]]
-    ) -> None:
+    def _arrived(self, flight: Flight, reply: RangeReply | None, position: int, written: list[tuple[int, int]]) -> None:
         """Take note of bytes that a flight delivered, and of the expected reply that came before them."""
         if reply is not None:
             self._short_replies[flight.source] = 0

@@ -52,13 +52,20 @@ class Fetch:
         self._blame = Blame(self.spool, self._plan)
         repositories = Repositories(content, env.settings.fetch.names_max)
         self._download = Download(
-            repositories, self.spool, self._plan, self._intake, self.record, env, self._changed, self._detach
+            repositories,
+            self.spool,
+            self._plan,
+            intake=self._intake,
+            record=self.record,
+            env=env,
+            changed=self._changed,
+            on_hopeless=self._detach,
         )
         self.task = asyncio.create_task(self._run(), name=f"fetch {content.digest}")
         self.task.add_done_callback(lambda _: self._end_unless_ended())
 
     def add_name(self, content: Content) -> None:
-        """Take note of another name by which the same content is asked for: one repository may have what another lacks."""
+        """Take note of another name for the same content: one repository may have what another lacks."""
         self._download.add_name(content)
 
     # For the bound of what passes through memory.

@@ -60,7 +60,7 @@ class MemberTags:
                     registry = reference.repository.registry
                     raise UpstreamUnknown(f"{registry} has no such tag, says {peer.name}") from error
                 if error.reason is Reason.UNABLE:
-                    # It waited for upstream in vain. This node tries once, rather than have one home after the other try.
+                    # It waited for upstream in vain. This node tries once, rather than have all homes try in turn.
                     return None
                 continue
             if tag.authority == "upstream":
