@@ -14,7 +14,7 @@ from ..cluster.throughput import SLOW, Throughput
 from ..errors import PeerError, Reason, SourceError, UpstreamError
 from ..metrics import Metrics
 from ..oci.content import Content
-from ..routers import Peer, Router
+from ..routers import Discovery, Peer
 from ..sources import UPSTREAM, Source
 from ..sources.failures import CONSEQUENCES
 from ..sources.peers.client import PeerClient
@@ -53,7 +53,7 @@ class Fetcher:
     """
 
     def __init__(
-        self, name: str, cache: CacheStore, router: Router, peers: PeerClient, upstream: Upstream, metrics: Metrics
+        self, name: str, cache: CacheStore, router: Discovery, peers: PeerClient, upstream: Upstream, metrics: Metrics
     ) -> None:
         self.name = name
         self.cache = cache

@@ -25,7 +25,6 @@ from mirror.oci.digest import Digest
 from mirror.oci.manifest import DOCKER_LIST, OCI_INDEX, OCI_MANIFEST
 from mirror.oci.reference import Reference, Repository
 from mirror.routers import Peer
-from mirror.routers.static import StaticRouter
 from mirror.sources import HOP_HEADER
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import TAG_AGE_HEADER, TAG_AUTHORITY_HEADER, PeerClient
@@ -34,6 +33,7 @@ from mirror.sources.upstream.registries import Registry
 from mirror.stores import Held, Listener, Tag
 from mirror.stores.cache.store import CacheStore
 from tests.loopback.conftest import serving
+from tests.static_router import StaticRouter
 
 WITHIN_S = 30.0
 BLOB = bytes(range(256)) * 4000
