@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from .errors import ConfigError
 from .routers import is_member_name
@@ -240,13 +240,34 @@ class AgentConfig:
     cluster: str
     gossip_profile: str
     gossip_allow: tuple[str, ...]
-    home: str
+    home: Literal["auto", "always", "never"]
     log_level: str
 
     @property
     def exposed(self) -> list[str]:
         """The settings that let other machines in."""
         return [name for name, address in (("peer", self.peer), ("gossip", self.gossip)) if not address.loopback]
+
+
+def advertised_address(config: AgentConfig) -> str:
+    """The IP address under which the other nodes reach this one: the operator's, or the machine's main one.
+
+    Raises:
+        ConfigError: the machine has no route to other machines, so that it has no main address.
+    """
+    if config.advertise:
+        return config.advertise
+    if not ipaddress.ip_address(config.peer.host).is_unspecified:
+        return config.peer.host
+    # A UDP socket that is connected sends nothing, but the kernel chooses the address that it would send from. The
+    # addresses are those that RFC 5737 and RFC 3849 reserve for documentation: they are routed as any other.
+    family, elsewhere = (socket.AF_INET6, "2001:db8::1") if ":" in config.peer.host else (socket.AF_INET, "192.0.2.1")
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((elsewhere, 9))
+        except OSError:
+            raise ConfigError("advertise: this machine has no main address; name the one the others reach") from None
+        return str(probe.getsockname()[0])
 
 
 def load(

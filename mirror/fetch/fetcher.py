@@ -267,7 +267,7 @@ class Fetcher:
     def lied(self, source: str, content: Content) -> None:
         """Name a member that said what is not so, and shun it."""
         log.error("member=%s lied about %s: shunned for %g s", source, content.digest, _SHUN_LIAR_S)
-        self.metrics.lies.inc()
+        self.metrics.corrupt_peers.inc()
         self._viewed_at = -_VIEW_S
         self._shunned[source] = time.monotonic() + _SHUN_LIAR_S
 
