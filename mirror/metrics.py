@@ -18,8 +18,8 @@ class Metrics:
         self.requests = Counter(
             "mirror_requests",
             "Requests for manifests and blobs, by endpoint (client, peer), kind (manifests, blobs, tags) and outcome "
-            "(held: from this node; fetched; passed: through memory, without being kept; relayed: brought for another "
-            "member, as its home; missing; refused; failed).",
+            "(held: served from this node; fetched: from elsewhere; passed: from elsewhere through memory, not kept; "
+            "relayed: fetched for another member, as its home; missing; refused; failed).",
             ["endpoint", "kind", "outcome"],
             registry=self.registry,
         )
@@ -31,16 +31,17 @@ class Metrics:
         )
         self.fetches = Counter(
             "mirror_fetches",
-            "Fetches ended, by outcome (complete; relayed: only other members asked for parts; failed; abandoned).",
+            "Fetches that ended, by outcome (complete; relayed: only other members asked for parts of it; failed; "
+            "abandoned).",
             ["outcome"],
             registry=self.registry,
         )
         self.fetch_seconds = Histogram(
-            "mirror_fetch_seconds", "Time of complete fetches.", buckets=_SECONDS, registry=self.registry
+            "mirror_fetch_seconds", "Duration of complete fetches.", buckets=_SECONDS, registry=self.registry
         )
         self.source_failures = Counter(
             "mirror_source_failures",
-            "Requests that a source failed, by source (peer, upstream) and reason.",
+            "Requests that a source did not fulfil, by source (peer, upstream) and reason.",
             ["source", "reason"],
             registry=self.registry,
         )
@@ -48,7 +49,9 @@ class Metrics:
             "mirror_corrupt_peers", "Times that a member was proven to have sent corrupt bytes.", registry=self.registry
         )
         self.cache_bytes = Gauge(
-            "mirror_cache_bytes", "Bytes in the cache, arriving ones included.", registry=self.registry
+            "mirror_cache_bytes",
+            "Bytes in the cache, including those of blobs that still arrive.",
+            registry=self.registry,
         )
         self.holdings = Gauge("mirror_holdings", "Keys that this node can serve.", registry=self.registry)
         self.members = Gauge("gossip_members", "Members known, by state.", ["state"], registry=self.registry)

@@ -125,7 +125,7 @@ class KeysEndpoint:
             return _refused(409, str(error))
 
     async def _install(self, what: dict[str, Any], key_file: Path) -> Response:
-        if "key" not in what and not keeps_keys(key_file):
+        if "key" not in what and not is_key_file_replaceable(key_file):
             return _refused(409, f"{key_file} cannot be replaced: install a key of which you have a file")
         key = _key(what)
         await self._keyrings.list()  # refuses where keys cannot be sent, before this node's own ring changes
@@ -140,7 +140,7 @@ class KeysEndpoint:
         return JSONResponse({"key": key, **answer} if key else answer)
 
 
-def keeps_keys(key_file: Path) -> bool:
+def is_key_file_replaceable(key_file: Path) -> bool:
     """Whether a key file can be replaced: what cannot be written down is lost at the next start."""
     return os.access(key_file.parent, os.W_OK)
 

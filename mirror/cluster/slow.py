@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection
 
-from ..routers import Peer, Router
+from ..routers import Peer, Rings, Router
 from ..settings import ClusterSettings
 from .throughput import SLOW, Throughput
 

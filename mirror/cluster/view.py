@@ -4,7 +4,7 @@ import time
 from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass
 
-from ..routers import Peer, Router
+from ..routers import Peer, Rings, Router
 from ..settings import ClusterSettings
 from .health import PeerHealth
 from .homes import Ring

@@ -1,4 +1,4 @@
-"""The `Router` on gossip: the only module of the mirror that knows there is such a thing.
+"""Discovery by gossip: the only module of the mirror that knows there is such a thing.
 
 A member's metadata says where its peer endpoint is, as JSON: `{"port": 5001}`, with `"host"` where that is another than
 its gossip's. Members whose metadata says nothing of the kind, or whose name no agent has, take part in the gossip and
@@ -108,7 +108,7 @@ class Figures:
 
 
 class SwimRouter:
-    """Implements `Router` on a node of gossip.
+    """Implements `Discovery` on a node of gossip.
 
     Args:
         gossip: not started yet; `start`, `leave` and `close` here are its own.

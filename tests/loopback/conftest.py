@@ -358,7 +358,7 @@ class Lab:
         return [name for name in os.listdir(self.folder / "spool") if not name.startswith("discarded")]
 
     def lies(self) -> float:
-        return self.metrics.registry.get_sample_value("mirror_lies_total") or 0.0
+        return self.metrics.registry.get_sample_value("mirror_corrupt_peers_total") or 0.0
 
 
 def held_by(cache: CacheStore, content: Content) -> bool:
@@ -660,7 +660,7 @@ class Node:
         return next(record for record in reversed(self.fetcher.records) if record.digest == str(content.digest))
 
     def lies(self) -> float:
-        return self.metrics.registry.get_sample_value("mirror_lies_total") or 0.0
+        return self.metrics.registry.get_sample_value("mirror_corrupt_peers_total") or 0.0
 
     def served(self) -> float:
         """Bytes that it sent to other nodes."""

@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from mirror.app import ClientEndpoint, PeerEndpoint, StatusEndpoint, client_app
+from mirror.app import ClientEndpoint, Find, NodeStatus, PeerEndpoint, StatusEndpoint, client_app
 from mirror.cluster.throughput import SlowReports
 from mirror.fetch import Fetcher
 from mirror.images.holdings import Holdings
@@ -25,7 +25,6 @@ from mirror.oci.digest import Digest
 from mirror.oci.manifest import DOCKER_LIST, OCI_INDEX, OCI_MANIFEST
 from mirror.oci.reference import Reference, Repository
 from mirror.routers import Peer
-from mirror.routers.static import StaticRouter
 from mirror.sources import HOP_HEADER
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import TAG_AGE_HEADER, TAG_AUTHORITY_HEADER, PeerClient
@@ -34,6 +33,7 @@ from mirror.sources.upstream.registries import Registry
 from mirror.stores import Held, Listener, Tag
 from mirror.stores.cache.store import CacheStore
 from tests.loopback.conftest import serving
+from tests.static_router import StaticRouter
 
 WITHIN_S = 30.0
 BLOB = bytes(range(256)) * 4000
@@ -125,7 +125,16 @@ class Node:
         self.tags = Tags(self.holdings, self.fetcher)
         manifests = self.manifests = Manifests(self.holdings, self.fetcher)
         client = ClientEndpoint(self.holdings, self.fetcher, manifests, self.tags, self.metrics)
-        status = StatusEndpoint("me", self.holdings, self.fetcher, self.tags, self.metrics, lambda: True)
+        node = NodeStatus(
+            name="me",
+            is_ready=self.router.ready,
+            statuses=self.router.statuses,
+            records=lambda: self.fetcher.records,
+            key_count=lambda: len(self.holdings),
+            cache_bytes=lambda: self.cache.used_bytes,
+        )
+        find = Find("me", self.holdings, self.tags, self.fetcher.holders, self.peers.size)
+        status = StatusEndpoint(node, find, self.metrics)
         self.client = client_app(client, status)
         self.peer = PeerEndpoint(
             self.holdings, self.fetcher, manifests, self.tags,

@@ -132,7 +132,7 @@ def test_a_home_that_lies_is_named_and_shunned(
 
     for agent in honest:
         assert "member=d lied about" in agent.log
-        assert agent.metric("mirror_lies_total") >= 1
+        assert agent.metric("mirror_corrupt_peers_total") >= 1
         assert not any(f"member={other} lied" in agent.log for other in "abc")
     # Each of the three brings again what the liar sent it.
     assert upstream.served(*app.digests, least=app.total) <= (1 + 3 * SHARE + LATE) * app.total

@@ -15,9 +15,9 @@ from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Repository
 from mirror.routers import Peer
-from mirror.routers.static import StaticRouter
 from mirror.sources import UPSTREAM, RangeReply, RangeRequest, Sink
 from mirror.stores.cache.store import CacheStore
+from tests.static_router import StaticRouter
 
 if TYPE_CHECKING:
     from mirror.sources.peers.client import PeerClient

@@ -1,16 +1,17 @@
-"""A fixed list of peers: for a single node, and for clusters that nobody ever changes.
+"""A router over a fixed list of peers, for tests of what stands on a router.
 
-Nothing is known of who has what, so every peer may have everything; a wrong guess costs one fast 404.
+It knows nothing of who holds what, so every peer may hold everything. The contract suite runs over it as over all
+routers: a test that passes with it does not lean on gossip.
 """
 
 import random
 from collections.abc import Collection, Sequence
 
-from . import MemberStatus, Peer, RingSeat
+from mirror.routers import MemberStatus, Peer, RingSeat
 
 
 class StaticRouter:
-    """Implements `Router` over peers that were named beforehand.
+    """Implements `Discovery` over peers that were named beforehand.
 
     Args:
         me: this node.
