@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection
 
-from ..routers import Peer, Rings, Router
+from ..routers import Peer, Rings
 from ..settings import ClusterSettings
 from .throughput import SLOW, Throughput
 
@@ -13,7 +13,7 @@ class SlowNotifier:
     """Tells homes that are slow how slow they are.
 
     Args:
-        router: knows who serves as a home.
+        rings: knows who serves as a home.
         throughput: knows how fast they deliver.
         notify: tells one member its relative rate.
         settings: how often.
@@ -21,12 +21,12 @@ class SlowNotifier:
 
     def __init__(
         self,
-        router: Router,
+        rings: Rings,
         throughput: Throughput,
         notify: Callable[[Peer, float], Awaitable[None]],
         settings: ClusterSettings | None = None,
     ) -> None:
-        self._router = router
+        self._rings = rings
         self._throughput = throughput
         self._notify = notify
         self._settings = settings or ClusterSettings()
@@ -45,7 +45,7 @@ class SlowNotifier:
         if now < self._notified_at + self._settings.slow_notice_s:
             return
         self._notified_at = now
-        for seat in self._router.seats():
+        for seat in self._rings.seats():
             name = seat.peer.name
             if name not in homes or seat.declines or name in self._notices:
                 continue

@@ -35,13 +35,17 @@ class ClusterView:
     Args:
         me: this node's name.
         router: knows the members, and who may hold what.
+        rings: knows who serves as a home.
         health: knows whom to leave alone.
         settings: for how long an answer is used again.
     """
 
-    def __init__(self, me: str, router: Router, health: PeerHealth, settings: ClusterSettings | None = None) -> None:
+    def __init__(
+        self, me: str, router: Router, rings: Rings, health: PeerHealth, settings: ClusterSettings | None = None
+    ) -> None:
         self.me = me
         self._router = router
+        self._rings = rings
         self._health = health
         self._settings = settings or ClusterSettings()
         self._seen: _Snapshot | None = None
@@ -68,7 +72,7 @@ class ClusterView:
 
     def ring(self, key: bytes, without: Collection[str] = ()) -> Ring:
         """The homes of some content as of now, without its holders. Never empty."""
-        names = [seat.peer.name for seat in self._router.seats() if seat.home and seat.peer.name not in without]
+        names = [seat.peer.name for seat in self._rings.seats() if seat.home and seat.peer.name not in without]
         return Ring.of(key, names or [self.me])
 
     def homes(self, key: bytes, *, after: bool = False) -> list[Peer]:
@@ -79,7 +83,7 @@ class ClusterView:
             after: give those that come after this node instead.
         """
         serving = self.serving()
-        peers = {seat.peer.name: seat.peer for seat in self._router.seats()}
+        peers = {seat.peer.name: seat.peer for seat in self._rings.seats()}
         order = [name for name in self.ring(key).homes(0) if name in serving]
         if self.me in order:
             mine = order.index(self.me)
@@ -88,13 +92,13 @@ class ClusterView:
 
     def known(self) -> set[str]:
         """Names of all members, those included that failed lately: their bytes may still be here."""
-        return {*self.up(), *(seat.peer.name for seat in self._router.seats())}
+        return {*self.up(), *(seat.peer.name for seat in self._rings.seats())}
 
     def _now(self) -> _Snapshot:
         now, seen = time.monotonic(), self._seen
         if seen is None or seen.health != self._health.version or now - seen.at > self._settings.view_s:
             peers = {peer.name: peer for peer in self._router.members()}
             up = (peers.keys() - self._health.unusable()) | {self.me}
-            declining = {seat.peer.name for seat in self._router.seats() if seat.declines}
+            declining = {seat.peer.name for seat in self._rings.seats() if seat.declines}
             seen = self._seen = _Snapshot(now, self._health.version, peers, up, up - declining)
         return seen

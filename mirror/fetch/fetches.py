@@ -4,13 +4,16 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from ..cluster.homes import MEBIBYTE
 from ..oci.content import Content
 from .environment import Environment
 from .fetch import Fetch
-from .record import Record
 from .spool import Audience, Reader
+
+if TYPE_CHECKING:
+    from .record import Record
 
 
 class Relay:

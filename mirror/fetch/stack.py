@@ -58,7 +58,7 @@ class FetchStack:
             return None if peer is None else peers.source(peer)
 
         health = PeerHealth(lambda name: cluster.peer(name), peers.is_alive, metrics, settings.cluster)
-        cluster = ClusterView(me, discovery, health, settings.cluster)
+        cluster = ClusterView(me, discovery, discovery, health, settings.cluster)
         throughput = Throughput()
         slow = SlowNotifier(discovery, throughput, peers.notify_slow, settings.cluster)
         env = Environment(

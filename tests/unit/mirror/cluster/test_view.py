@@ -59,7 +59,7 @@ async def never(peer: Peer) -> bool:
 
 def made(chart: Chart, view_s: float = 0.0) -> tuple[ClusterView, PeerHealth]:
     health = PeerHealth(lambda name: None, never, Metrics())
-    return ClusterView(ME, chart, health, ClusterSettings(view_s=view_s)), health
+    return ClusterView(ME, chart, chart, health, ClusterSettings(view_s=view_s)), health
 
 
 def test_this_node_is_up_and_serves_and_banned_members_are_not() -> None:

@@ -32,9 +32,7 @@ class Loop:
     async def on_reply(self, flight: Flight, reply: RangeReply) -> None:
         self.replies.append(reply)
 
-    def on_bytes(
-        self, flight: Flight, reply: RangeReply | None, position: int, written: list[tuple[int, int]]
-    ) -> None:
+    def on_bytes(self, flight: Flight, reply: RangeReply | None, position: int, written: list[tuple[int, int]]) -> None:
         self.reports.append((reply, position, written))
 
 
