@@ -87,7 +87,7 @@ class Agent:
         client = client_app(
             ClientEndpoint(self._holdings, self._fetcher, manifests, self._tags, metrics),
             StatusEndpoint(node, find, metrics),
-            KeysEndpoint(router.keyrings, self._auth, config.key_file, key_id, KeyRefusal),
+            KeysEndpoint(router.keyrings, self._auth.proves, config.key_file, key_id, KeyRefusal),
         )
         peer = PeerEndpoint(
             self._holdings, self._fetcher, manifests, self._tags, reports=reports, auth=self._auth, metrics=metrics

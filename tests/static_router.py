@@ -21,7 +21,7 @@ class StaticRouter:
 
     def __init__(self, me: Peer, peers: Sequence[Peer] = (), rng: random.Random | None = None) -> None:
         self._me = me
-        self._peers = tuple(peer for peer in peers if peer.name != me.name)
+        self.peers = tuple(peer for peer in peers if peer.name != me.name)
         self._rng = rng or random.Random()
         self._keys: set[bytes] = set()
         self._willing = True
@@ -32,7 +32,7 @@ class StaticRouter:
 
     def locate(self, key: bytes) -> Sequence[Peer]:
         """All peers, in random order."""
-        return self._rng.sample(self._peers, len(self._peers))
+        return self._rng.sample(self.peers, len(self.peers))
 
     def advertise(self, keys: Collection[bytes]) -> None:
         """Count the keys; nobody is told."""
@@ -44,11 +44,11 @@ class StaticRouter:
 
     def members(self) -> Sequence[Peer]:
         """All peers."""
-        return self._peers
+        return self.peers
 
     def seats(self) -> Sequence[RingSeat]:
         """This node and all peers."""
-        others = [RingSeat(peer, home=True) for peer in self._peers]
+        others = [RingSeat(peer, home=True) for peer in self.peers]
         return [RingSeat(self._me, home=self._willing, declines=not self._willing), *others]
 
     def set_serving(self, willing: bool) -> None:
@@ -57,5 +57,5 @@ class StaticRouter:
 
     def statuses(self) -> Sequence[MemberStatus]:
         """This node, and the peers, which are taken for alive."""
-        others = [MemberStatus(peer, "alive", 0, itself=False) for peer in self._peers]
+        others = [MemberStatus(peer, "alive", 0, itself=False) for peer in self.peers]
         return [MemberStatus(self._me, "alive", len(self._keys), itself=True), *others]

@@ -156,7 +156,7 @@ class Node:
 
     def knows(self, *others: "Node") -> None:
         peers = [Peer(f"n{number}", "127.0.0.1", other.peer_port) for number, other in enumerate(others)]
-        self.router._peers = tuple(peers)
+        self.router.peers = tuple(peers)
 
     async def ask(
         self, path: str, method: str = "GET", headers: dict[str, str] | None = None, peer: bool = False
@@ -479,7 +479,7 @@ def test_a_member_that_says_nonsense_of_a_tag_is_not_believed(play: Callable[[St
 
         node = await world.node(INDEX)
         async with serving(talker) as port:
-            node.router._peers = (Peer("talker", "127.0.0.1", port),)
+            node.router.peers = (Peer("talker", "127.0.0.1", port),)
             assert (await node.ask("/v2/nginx/manifests/1")).code == "MANIFEST_UNKNOWN"
 
     play(story)
