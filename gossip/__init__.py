@@ -18,8 +18,8 @@ Usable on its own; this runs:
 Everything below is public; nothing else is to be imported from outside.
 """
 
+from .core.application.delegate import Delegate
 from .core.config import GossipConfig, fast, lan, local, wan
-from .core.delegate import Delegate
 from .core.errors import ConfigError, DeliveryError, GossipError, StateError
 from .core.events import (
     Answered,
@@ -43,12 +43,12 @@ from .core.events import (
     Rejected,
     StateReceived,
 )
-from .core.keyring import key_id
-from .core.members import Address, Member, Span, State
-from .core.seal import Sealing
+from .core.membership.member import Address, Member, Span, State
+from .core.packets.keyring import key_id
+from .core.packets.seal import Sealing
+from .net.api import Gossip, Listen
 from .net.cluster_keys import ClusterKeys, KeyOutcome
 from .net.keys import load_keys, save_keys
-from .net.shell import Gossip, Listen
 from .net.sockets import parse_address
 from .net.subscriptions import EventsLost, Subscription
 

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from gossip.core.config import GossipConfig
 from gossip.core.context import Timer
-from gossip.core.members import State
-from gossip.core.membership import record_message
+from gossip.core.membership.member import State
+from gossip.core.membership.updates import record_message
 from gossip.core.node import Node
 from gossip.sim.cluster import Cluster, keys_of
 from gossip.sim.network import CALM, Weather

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import Any, Final
 
-from gossip.core.bloom import POSITIONS, Filter, bits_log2_for
 from gossip.core.config import lan
-from gossip.core.directory import Directory
+from gossip.core.directory.bloom import POSITIONS, Filter, bits_log2_for
+from gossip.core.directory.replicas import Directory
 from gossip.core.messages import Entry
 
 from ..report import Goal, Report, Samples, Table

@@ -4,15 +4,15 @@ import enum
 import random
 from dataclasses import dataclass, field
 
-from .allow import AllowList
-from .awareness import Awareness
+from .application.delegate import Delegate
 from .config import GossipConfig
-from .deadlines import Deadlines
-from .delegate import Delegate
 from .events import Event
-from .members import Members
-from .outbox import Outbox
-from .rumours import Rumours
+from .membership.awareness import Awareness
+from .membership.member import Members
+from .packets.allow import AllowList
+from .packets.outbox import Outbox
+from .packets.rumours import Rumours
+from .timers import Deadlines
 
 
 class Timer(enum.Enum):

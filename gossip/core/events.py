@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .members import Address, Member
+from .membership.member import Address, Member
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ A repair, when the fingerprints in two packets differ:
 import enum
 from dataclasses import dataclass
 
-from .members import Address, Span, State
+from .membership.member import Address, Span, State
 
 KEY_BYTES = 8
 BUCKETS = 32

@@ -12,12 +12,13 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from .allow import AllowList
-from .awareness import Awareness
+from .application.broadcasts import Post
+from .application.delegate import Delegate
 from .config import GossipConfig
 from .context import Context, Timer
-from .delegate import Delegate
-from .directory import Directory, Replica
+from .directory.dissemination import Sharing
+from .directory.reconcile import Reconciler
+from .directory.replicas import Directory, Replica
 from .errors import ConfigError, StateError, WireError
 from .events import (
     Event,
@@ -34,12 +35,12 @@ from .events import (
     Rejected,
     StateReceived,
 )
-from .exchange import Exchange, Purpose
-from .flaps import Flaps
-from .gate import Gate
-from .keyring import Keyring
-from .members import Address, Member, Members, State, check_metadata, check_name
-from .membership import Membership, record_message
+from .membership.awareness import Awareness
+from .membership.flaps import Flaps
+from .membership.member import Address, Member, Members, State, check_metadata, check_name
+from .membership.name_conflict import Namesakes
+from .membership.probe import Prober
+from .membership.updates import Membership, record_message
 from .messages import (
     Ack,
     Alive,
@@ -65,19 +66,18 @@ from .messages import (
     UserMessage,
     UserState,
 )
-from .namesake import Namesakes
-from .outbox import Datagram, Outbox, Stamp, room_bytes
-from .post import Post
-from .probe import Prober
-from .reconcile import Reconciler
-from .rumours import Rumours, retransmit_limit
-from .seal import Seal
-from .sharing import Sharing
-from .wire import (
+from .packets.allow import AllowList
+from .packets.codec import (
     ACK_PAYLOAD_MAX_BYTES,
     USER_MAX_BYTES,
     encode_message,
 )
+from .packets.inbox import Gate
+from .packets.keyring import Keyring
+from .packets.outbox import Datagram, Outbox, Stamp, room_bytes
+from .packets.rumours import Rumours, retransmit_limit
+from .packets.seal import Seal
+from .streams.exchange import Exchange, Purpose
 
 _PROBE: Final = (Timer.PROBE, "")
 _RELAY: Final = (Timer.RELAY, "")

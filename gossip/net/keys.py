@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..core.errors import ConfigError
-from ..core.keyring import KEY_BYTES
+from ..core.packets.keyring import KEY_BYTES
 from .files import replace_file
 
 _FILE_MAX_BYTES = 64 * 1024

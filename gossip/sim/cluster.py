@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from ..core.config import GossipConfig
-from ..core.directory import Replica
+from ..core.directory.replicas import Replica
 from ..core.errors import WireError
 from ..core.events import (
     Answered,
@@ -27,12 +27,12 @@ from ..core.events import (
     Rejected,
     StateReceived,
 )
-from ..core.exchange import Exchange
-from ..core.keyring import KEY_BYTES, Keyring, key_id
-from ..core.members import Address, Member, State
+from ..core.membership.member import Address, Member, State
 from ..core.messages import KeyAction
 from ..core.node import Node
-from ..core.seal import Seal
+from ..core.packets.keyring import KEY_BYTES, Keyring, key_id
+from ..core.packets.seal import Seal
+from ..core.streams.exchange import Exchange
 from .invariants import Checker, Observation
 from .network import ARRIVAL, CALM, TIMER, Network, Weather
 

@@ -4,7 +4,7 @@ from functools import partial
 from itertools import cycle
 from typing import Final
 
-from ..core.members import State
+from ..core.membership.member import State
 from .cluster import Cluster, keys_of
 from .faults import awake, seeds_for
 from .network import Weather

@@ -9,7 +9,7 @@ import random
 from collections.abc import Sequence
 from typing import Final, Protocol, TypeVar
 
-from gossip.core.members import Address, Span, State
+from gossip.core.membership.member import Address, Span, State
 from gossip.core.messages import (
     BUCKETS,
     KEY_BYTES,
@@ -39,7 +39,7 @@ from gossip.core.messages import (
     UserMessage,
     UserState,
 )
-from gossip.core.wire import CHUNK_MAX_BYTES, U32_MAX, U64_MAX, encode_message, encode_packet
+from gossip.core.packets.codec import CHUNK_MAX_BYTES, U32_MAX, U64_MAX, encode_message, encode_packet
 
 T = TypeVar("T")
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from gossip.core.errors import ConfigError, StateError
-from gossip.core.members import PROTOCOL, Address, State
+from gossip.core.membership.member import PROTOCOL, Address, State
 from gossip.core.messages import Done, KeyAction, Record
 from gossip.net.keys import load_keys, save_keys
-from gossip.net.snapshot import load_snapshot, save_snapshot
+from gossip.net.snapshot_file import load_snapshot, save_snapshot
 from gossip.net.sockets import parse_address
 
 from . import grammar

@@ -13,18 +13,18 @@ import random
 from collections import deque
 from typing import Final
 
+from gossip.core.application.delegate import Delegate
 from gossip.core.config import GossipConfig
-from gossip.core.delegate import Delegate
 from gossip.core.errors import WireError
 from gossip.core.events import Event, MemberForgotten, MemberJoined, MemberUpdated
-from gossip.core.exchange import FRAME_MAX_BYTES, Exchange
-from gossip.core.keyring import Keyring
-from gossip.core.members import Address, Member, Precedence, Span, State
+from gossip.core.membership.member import Address, Member, Precedence, Span, State
 from gossip.core.messages import Ack, Message, Namesake, Ping
 from gossip.core.node import Node
-from gossip.core.outbox import Datagram
-from gossip.core.seal import Channel, Seal
-from gossip.core.wire import DATAGRAM_INFLATED_MAX_BYTES, decode_packet, encode_message, encode_packet
+from gossip.core.packets.codec import DATAGRAM_INFLATED_MAX_BYTES, decode_packet, encode_message, encode_packet
+from gossip.core.packets.keyring import Keyring
+from gossip.core.packets.outbox import Datagram
+from gossip.core.packets.seal import Channel, Seal
+from gossip.core.streams.exchange import FRAME_MAX_BYTES, Exchange
 
 from .grammar import ME, address_of
 

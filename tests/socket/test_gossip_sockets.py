@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gossip import ConfigError, Gossip, Listen, State, load_keys, local
-from gossip.core.seal import GREETING_BYTES
+from gossip.core.packets.seal import GREETING_BYTES
 
 KEY, OTHER_KEY = bytes(range(32)), bytes(32)
 WITHIN_S = 15.0

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
+from gossip.core.application.delegate import Delegate
 from gossip.core.config import GossipConfig
-from gossip.core.delegate import Delegate
-from gossip.core.keyring import Keyring
-from gossip.core.members import Address, Member, Span, State
+from gossip.core.membership.member import Address, Member, Span, State
 from gossip.core.messages import Message, Packet
 from gossip.core.node import Node
-from gossip.core.outbox import Datagram
-from gossip.core.seal import Seal
-from gossip.core.wire import decode_packet, encode_message, encode_packet
+from gossip.core.packets.codec import decode_packet, encode_message, encode_packet
+from gossip.core.packets.keyring import Keyring
+from gossip.core.packets.outbox import Datagram
+from gossip.core.packets.seal import Seal
 
 START = 100.0
 

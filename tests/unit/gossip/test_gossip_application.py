@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from gossip.core.application.delegate import Delegate
 from gossip.core.config import GossipConfig
-from gossip.core.delegate import Delegate
 from gossip.core.errors import ConfigError, StateError, WireError
 from gossip.core.events import Answered, BroadcastReceived, MemberFlapping, MemberSteady, MessageReceived, Rejected
-from gossip.core.members import PROTOCOL, Address, Member, Span, State
+from gossip.core.membership.member import PROTOCOL, Address, Member, Span, State
 from gossip.core.messages import Ack, Alive, Broadcast, Dead, Ops, Ping, Record, UserMessage
 
 Peer = Any

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossip.core.bloom import POSITIONS, Filter, bits_log2_for, positions, split_keys
+from gossip.core.directory.bloom import POSITIONS, Filter, bits_log2_for, positions, split_keys
 
 keys = st.binary(min_size=8, max_size=8)
 

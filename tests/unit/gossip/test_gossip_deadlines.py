@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossip.core.deadlines import Deadlines
+from gossip.core.timers import Deadlines
 
 
 def test_fires_in_order_of_time_then_of_setting() -> None:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gossip.core.bloom import HALVES, Filter, split_keys
-from gossip.core.directory import Applied, Directory, Rows
+from gossip.core.directory.bloom import HALVES, Filter, split_keys
+from gossip.core.directory.replicas import Applied, Directory, Rows
 from gossip.core.messages import Entry, Ops
 
 EPOCH = 7

@@ -7,13 +7,11 @@ from typing import Any
 
 import pytest
 
+from gossip.core.application.delegate import Delegate
 from gossip.core.config import GossipConfig
-from gossip.core.delegate import Delegate
 from gossip.core.errors import ConfigError, StateError, WireError
 from gossip.core.events import KeysChanged, MessageReceived, Rejected, StateReceived
-from gossip.core.exchange import FRAME_MAX_BYTES, Exchange, Purpose
-from gossip.core.keyring import Keyring, key_id
-from gossip.core.members import PROTOCOL, Address, Member, Span, State
+from gossip.core.membership.member import PROTOCOL, Address, Member, Span, State
 from gossip.core.messages import (
     Ack,
     Alive,
@@ -32,8 +30,10 @@ from gossip.core.messages import (
     Record,
 )
 from gossip.core.node import Node
-from gossip.core.seal import Channel, Seal
-from gossip.core.wire import CHUNK_MAX_BYTES, encode_message, encode_packet
+from gossip.core.packets.codec import CHUNK_MAX_BYTES, encode_message, encode_packet
+from gossip.core.packets.keyring import Keyring, key_id
+from gossip.core.packets.seal import Channel, Seal
+from gossip.core.streams.exchange import FRAME_MAX_BYTES, Exchange, Purpose
 
 NOW = 100.0
 KEY, NEW_KEY = bytes(range(32)), bytes(32)

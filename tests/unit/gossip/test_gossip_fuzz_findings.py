@@ -10,8 +10,7 @@ import pytest
 from gossip.core.config import GossipConfig
 from gossip.core.errors import ConfigError, WireError
 from gossip.core.events import Rejected
-from gossip.core.keyring import Keyring
-from gossip.core.members import PROTOCOL, Address, Member, Span, State
+from gossip.core.membership.member import PROTOCOL, Address, Member, Span, State
 from gossip.core.messages import (
     KEY_BYTES,
     Ack,
@@ -33,10 +32,11 @@ from gossip.core.messages import (
     UserMessage,
 )
 from gossip.core.node import Node
-from gossip.core.replay import Window
-from gossip.core.seal import Seal
-from gossip.core.wire import U32_MAX, decode_packet, encode_message, encode_packet
-from gossip.net.snapshot import load_snapshot
+from gossip.core.packets.codec import U32_MAX, decode_packet, encode_message, encode_packet
+from gossip.core.packets.keyring import Keyring
+from gossip.core.packets.replay import Window
+from gossip.core.packets.seal import Seal
+from gossip.net.snapshot_file import load_snapshot
 from gossip.net.sockets import parse_address
 
 Peer = Any

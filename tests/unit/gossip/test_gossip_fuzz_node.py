@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from gossip.core.errors import WireError
-from gossip.core.wire import decode_packet, encode_message
+from gossip.core.packets.codec import decode_packet, encode_message
 
 if TYPE_CHECKING:
     from tests.fuzz.world import World

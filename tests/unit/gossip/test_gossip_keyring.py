@@ -1,7 +1,7 @@
 import pytest
 
 from gossip.core.errors import ConfigError
-from gossip.core.keyring import KEYS_MAX, Keyring, key_id
+from gossip.core.packets.keyring import KEYS_MAX, Keyring, key_id
 
 ONE, TWO = bytes(range(32)), bytes(range(1, 33))
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossip.core.errors import ConfigError
-from gossip.core.members import Address, Member, Members, State, check_name, pack_address, unpack_address
+from gossip.core.membership.member import Address, Member, Members, State, check_name, pack_address, unpack_address
 
 
 def member(name: str, state: State = State.ALIVE, *, epoch: int = 1, incarnation: int = 0) -> Member:

@@ -19,9 +19,9 @@ from gossip.core.events import (
     Refuted,
     Rejected,
 )
-from gossip.core.members import PROTOCOL, Address, State
+from gossip.core.membership.member import PROTOCOL, Address, State
 from gossip.core.messages import Alive, Dead, Left, Message, Record, Suspect
-from gossip.core.wire import U32_MAX
+from gossip.core.packets.codec import U32_MAX
 
 Peer = Any
 STEP = 1 << 16  # by which an epoch is raised at most

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from gossip.core.awareness import Awareness
 from gossip.core.config import GossipConfig
 from gossip.core.events import MemberFailed, MemberSuspected, Paused
-from gossip.core.exchange import Purpose
-from gossip.core.keyring import Keyring
-from gossip.core.members import PROTOCOL, Address, Member, State
+from gossip.core.membership.awareness import Awareness
+from gossip.core.membership.member import PROTOCOL, Address, Member, State
 from gossip.core.messages import Ack, Alive, Dead, Message, Nack, Ping, ProbeRequest, Suspect
 from gossip.core.node import Node
-from gossip.core.seal import Seal
+from gossip.core.packets.keyring import Keyring
+from gossip.core.packets.seal import Seal
+from gossip.core.streams.exchange import Purpose
 
 Peer = Any
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossip.core.members import PROTOCOL
+from gossip.core.directory.reconcile import Versions, bucket_of
+from gossip.core.membership.member import PROTOCOL
 from gossip.core.messages import (
     BUCKETS,
     KEY_BYTES,
@@ -27,8 +28,7 @@ from gossip.core.messages import (
     Pull,
     Suspect,
 )
-from gossip.core.reconcile import Versions, bucket_of
-from gossip.core.wire import CHUNK_MAX_BYTES, decode_packet, encode_message
+from gossip.core.packets.codec import CHUNK_MAX_BYTES, decode_packet, encode_message
 
 Peer = Any
 ROOM_BYTES = 1300

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from gossip.core.config import GossipConfig
 from gossip.core.events import MemberJoined, Rejected
-from gossip.core.keyring import Keyring
-from gossip.core.members import PROTOCOL, Address, Member, State
+from gossip.core.membership.member import PROTOCOL, Address, Member, State
 from gossip.core.messages import Ack, Alive, Message, Packet, Ping
 from gossip.core.node import Node
-from gossip.core.replay import Held, ReplayGuard, Window
-from gossip.core.seal import Seal
-from gossip.core.wire import decode_packet, encode_message, encode_packet
+from gossip.core.packets.codec import decode_packet, encode_message, encode_packet
+from gossip.core.packets.keyring import Keyring
+from gossip.core.packets.replay import Held, ReplayGuard, Window
+from gossip.core.packets.seal import Seal
 
 KEY = bytes(range(32))
 HERE, THERE, ELSEWHERE = (Address(f"10.0.0.{i}", 7946) for i in (1, 2, 3))

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossip.core.rumours import Rumours, Topic, retransmit_limit
+from gossip.core.packets.rumours import Rumours, Topic, retransmit_limit
 
 NEWS, KEYS = Topic.MEMBERSHIP, Topic.DIRECTORY
 

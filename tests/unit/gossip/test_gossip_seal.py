@@ -3,10 +3,10 @@ import random
 import pytest
 
 from gossip.core.errors import WireError
-from gossip.core.keyring import Keyring, key_id
-from gossip.core.members import PROTOCOL, Span
+from gossip.core.membership.member import PROTOCOL, Span
 from gossip.core.messages import KeyAction
-from gossip.core.seal import Channel, Seal, Sealing
+from gossip.core.packets.keyring import Keyring, key_id
+from gossip.core.packets.seal import Channel, Seal, Sealing
 
 ONE, TWO = bytes(range(32)), bytes(range(1, 33))
 LONG = b"a packet that is long enough for any header"

@@ -1,8 +1,8 @@
 import pytest
 
-from gossip.core.awareness import Awareness
 from gossip.core.config import GossipConfig
-from gossip.core.suspicion import Suspicion, suspect
+from gossip.core.membership.awareness import Awareness
+from gossip.core.membership.suspicion import Suspicion, suspect
 
 
 @pytest.mark.parametrize(("confirmers", "left_s"), [(0, 30.0), (1, 16.0), (2, 7.81), (3, 2.0)])

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossip.core.errors import WireError
-from gossip.core.members import Address, Span, State
+from gossip.core.membership.member import Address, Span, State
 from gossip.core.messages import (
     BUCKETS,
     Ack,
@@ -35,7 +35,7 @@ from gossip.core.messages import (
     UserMessage,
     UserState,
 )
-from gossip.core.wire import decode_packet, encode_message, encode_packet, packet_overhead
+from gossip.core.packets.codec import decode_packet, encode_message, encode_packet, packet_overhead
 
 names = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=128)
 u32, u64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)

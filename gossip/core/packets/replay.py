@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from .members import Address
-from .messages import Packet
+from ..membership.member import Address
+from ..messages import Packet
 
 _WINDOW: Final = 1024
 _MASK: Final = (1 << _WINDOW) - 1

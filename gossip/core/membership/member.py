@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from .errors import ConfigError
+from ..errors import ConfigError
 
 NAME_MAX_BYTES = 128
 METADATA_MAX_BYTES = 512

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Final
 
 from ..core.errors import ConfigError
-from ..core.members import Address, State
+from ..core.membership.member import Address, State
 from ..core.node import Node
-from ..core.wire import U64_MAX
+from ..core.packets.codec import U64_MAX
 from .files import replace_file
 from .sockets import parse_address
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from .members import Member
+from ..membership.member import Member
 
 
 class Delegate:

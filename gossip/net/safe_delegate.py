@@ -4,9 +4,9 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from ..core.delegate import Delegate
-from ..core.members import Member
-from ..core.wire import ACK_PAYLOAD_MAX_BYTES, USER_MAX_BYTES
+from ..core.application.delegate import Delegate
+from ..core.membership.member import Member
+from ..core.packets.codec import ACK_PAYLOAD_MAX_BYTES, USER_MAX_BYTES
 
 log = logging.getLogger(__name__)
 

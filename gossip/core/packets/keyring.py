@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from .errors import ConfigError
+from ..errors import ConfigError
 
 KEY_BYTES: Final = 32
 ID_BYTES: Final = 4

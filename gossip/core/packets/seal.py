@@ -26,10 +26,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from .errors import WireError
+from ..errors import WireError
+from ..membership.member import Span
+from ..messages import KeyAction
 from .keyring import ID_BYTES, KEY_BYTES, Keyring
-from .members import Span
-from .messages import KeyAction
 
 RUN_BYTES: Final = 12
 GREETING_BYTES: Final = 17

@@ -13,7 +13,7 @@ Source: Lifeguard section IV-B; memberlist suspicion.go.
 import math
 from dataclasses import dataclass, field
 
-from .config import GossipConfig
+from ..config import GossipConfig
 
 
 @dataclass(slots=True)

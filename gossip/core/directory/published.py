@@ -9,11 +9,11 @@ built from the exact set. Growth is a new generation too. Building is cut into s
 from collections.abc import Iterable
 from typing import Final
 
+from ..config import GossipConfig
+from ..messages import KEY_BYTES
+from ..packets.codec import BITS_LOG2_MAX
 from .bloom import bits_log2_for
-from .config import GossipConfig
-from .directory import Replica
-from .messages import KEY_BYTES
-from .wire import BITS_LOG2_MAX
+from .replicas import Replica
 
 _STEP_KEYS: Final = 1024
 _NEVER: Final = float("-inf")

@@ -11,8 +11,8 @@ Source: Dillinger and Manolios, "Bloom Filters in Probabilistic Verification" (F
 import struct
 from typing import Final
 
-from .messages import KEY_BYTES
-from .wire import BITS_LOG2_MAX, BITS_LOG2_MIN
+from ..messages import KEY_BYTES
+from ..packets.codec import BITS_LOG2_MAX, BITS_LOG2_MIN
 
 # With 16 bits per key at capacity 8 positions let 1 strange key in 1,750 through. The optimum, 11, would make that 1 in
 # 2,180, and every lookup and addition a third slower.

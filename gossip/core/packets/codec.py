@@ -16,11 +16,9 @@ from typing import Any, Final, NoReturn, cast
 import cbor2
 import zstandard
 
-from .errors import WireError
-from .keyring import ID_BYTES, KEYS_MAX
-from .keyring import KEY_BYTES as SECRET_BYTES
-from .members import METADATA_MAX_BYTES, Address, Span, State, is_name, pack_address, unpack_address
-from .messages import (
+from ..errors import WireError
+from ..membership.member import METADATA_MAX_BYTES, Address, Span, State, is_name, pack_address, unpack_address
+from ..messages import (
     BUCKETS,
     KEY_BYTES,
     Ack,
@@ -50,6 +48,8 @@ from .messages import (
     UserMessage,
     UserState,
 )
+from .keyring import ID_BYTES, KEYS_MAX
+from .keyring import KEY_BYTES as SECRET_BYTES
 
 FINGERPRINT_BYTES: Final = 8
 BITS_LOG2_MIN: Final = 14

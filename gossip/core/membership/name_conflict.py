@@ -8,11 +8,11 @@ itself started, and the one that started later gives way: the newcomer's operato
 from collections.abc import Callable
 from typing import Final
 
-from .context import Context
-from .errors import WireError
-from .events import NameConflict
-from .members import Address, Member, State
-from .messages import Namesake, Packet
+from ..context import Context
+from ..errors import WireError
+from ..events import NameConflict
+from ..messages import Namesake, Packet
+from .member import Address, Member, State
 
 _AGAIN_S: Final = 1.0
 

@@ -16,14 +16,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from .context import Context, Timer
-from .errors import StateError
-from .events import Refuted, Rejected
-from .members import Address, Member, State
-from .messages import Alive, Dead, Left, Message, Record, Suspect
-from .rumours import Topic
+from ..context import Context, Timer
+from ..errors import StateError
+from ..events import Refuted, Rejected
+from ..messages import Alive, Dead, Left, Message, Record, Suspect
+from ..packets.codec import U32_MAX, U64_MAX, encode_message
+from ..packets.rumours import Topic
+from .member import Address, Member, State
 from .suspicion import Suspicion, suspect
-from .wire import U32_MAX, U64_MAX, encode_message
 
 _RENEWAL_BITS: Final = 16  # a step of up to 65 s of the clock that epochs come from
 

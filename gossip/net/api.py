@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from ..core.application.delegate import Delegate
 from ..core.config import GossipConfig
-from ..core.delegate import Delegate
 from ..core.errors import ConfigError, DeliveryError, StateError, WireError
 from ..core.events import (
     Answered,
@@ -34,18 +34,18 @@ from ..core.events import (
     Rejected,
     StateReceived,
 )
-from ..core.exchange import Exchange
-from ..core.keyring import ID_BYTES, Keyring
-from ..core.members import Address, Member, State, check_metadata, check_name
+from ..core.membership.member import Address, Member, State, check_metadata, check_name
 from ..core.messages import KeyAction, KeyReport
 from ..core.node import Node
-from ..core.seal import Seal, Sealing
+from ..core.packets.keyring import ID_BYTES, Keyring
+from ..core.packets.seal import Seal, Sealing
+from ..core.streams.exchange import Exchange
 from .cluster_keys import ClusterKeys, KeyOutcome
-from .guarded import Guarded
 from .keys import save_keys
-from .snapshot import Memory
+from .loop_lag import StallMonitor
+from .safe_delegate import Guarded
+from .snapshot_file import Memory
 from .sockets import bind, destination, outward_host, parse_address, source_address
-from .stalls import StallMonitor
 from .streams import READ_BYTES, converse, dial
 from .subscriptions import Subscription
 

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from .context import Context
-from .errors import WireError
-from .members import Address
-from .messages import Ack, Message, Packet, Ping
+from ..context import Context
+from ..errors import WireError
+from ..membership.member import Address
+from ..messages import Ack, Message, Packet, Ping
+from .codec import DATAGRAM_INFLATED_MAX_BYTES, decode_packet
 from .replay import Held, ReplayGuard
 from .seal import Seal
-from .wire import DATAGRAM_INFLATED_MAX_BYTES, decode_packet
 
 _RUNS_MIN: Final = 64
 

@@ -10,9 +10,9 @@ import enum
 import heapq
 from typing import Final
 
+from ..messages import KEY_BYTES, Entry, Ops
+from ..packets.codec import BITS_LOG2_MIN
 from .bloom import HALVES, STEPS, Filter, split_keys
-from .messages import KEY_BYTES, Entry, Ops
-from .wire import BITS_LOG2_MIN
 
 # For each value of a byte: which of its bits are set.
 _ONES: Final = [tuple(bit for bit in range(8) if value >> bit & 1) for value in range(256)]

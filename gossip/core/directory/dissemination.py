@@ -13,19 +13,19 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from ..config import FILTER_BITS_PER_KEY_MAX
+from ..context import Context, Timer
+from ..errors import WireError
+from ..events import FilterChanged
+from ..membership.member import Address, Member
+from ..membership.updates import Membership
+from ..messages import Buckets, Entries, Entry, Message, Offer, Ops, Pull
+from ..packets.codec import U32_MAX, encode_message
+from ..packets.rumours import Topic, retransmit_limit
 from .bloom import bits_log2_for
-from .config import FILTER_BITS_PER_KEY_MAX
-from .context import Context, Timer
-from .directory import Applied, Directory
-from .errors import WireError
-from .events import FilterChanged
-from .holdings import Holdings
-from .members import Address, Member
-from .membership import Membership
-from .messages import Buckets, Entries, Entry, Message, Offer, Ops, Pull
+from .published import Holdings
 from .reconcile import Reconciler, Versions
-from .rumours import Topic, retransmit_limit
-from .wire import U32_MAX, encode_message
+from .replicas import Applied, Directory
 
 _SETTLE_S: Final = 0.05  # a packet's fingerprint may be older than news that just arrived by another way
 _PATIENCE_S: Final = 1.0

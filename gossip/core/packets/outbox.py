@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from .members import Address
-from .messages import Message
+from ..membership.member import Address
+from ..messages import Message
+from .codec import encode_message, encode_packet, packet_overhead
 from .rumours import Rumours
 from .seal import Seal
-from .wire import encode_message, encode_packet, packet_overhead
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from .directory import Directory, Replica
-from .members import Member, Members, State
-from .membership import Membership, alive_message
-from .messages import BUCKETS, KEY_BYTES, Buckets, Chunk, Entries, Entry, Message, Offer, Ops, Pull, Suspect
-from .wire import CHUNK_MAX_BYTES, FINGERPRINT_BYTES, encode_message
+from ..membership.member import Member, Members, State
+from ..membership.updates import Membership, alive_message
+from ..messages import BUCKETS, KEY_BYTES, Buckets, Chunk, Entries, Entry, Message, Offer, Ops, Pull, Suspect
+from ..packets.codec import CHUNK_MAX_BYTES, FINGERPRINT_BYTES, encode_message
+from .replicas import Directory, Replica
 
 _ALL_BUCKETS: Final = (1 << BUCKETS) - 1
 _OPS_HEAD_BYTES: Final = 200  # more than the head of an `Ops` with the longest name takes

@@ -7,9 +7,9 @@ filter stays up to date, but lookups leave it out until the oldest flaps have ag
 from collections import deque
 from collections.abc import Callable
 
-from .context import Context, Timer
-from .events import MemberFlapping, MemberSteady
-from .members import Member, State
+from ..context import Context, Timer
+from ..events import MemberFlapping, MemberSteady
+from .member import Member, State
 
 
 class Flaps:

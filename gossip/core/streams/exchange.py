@@ -19,9 +19,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from .errors import WireError
-from .members import Address
-from .messages import (
+from ..directory.reconcile import Reconciler
+from ..errors import WireError
+from ..membership.member import Address
+from ..messages import (
     Ack,
     Chunk,
     Done,
@@ -37,9 +38,8 @@ from .messages import (
     UserMessage,
     UserState,
 )
-from .reconcile import Reconciler
-from .seal import GREETING_BYTES, Channel
-from .wire import decode_packet, encode_message
+from ..packets.codec import decode_packet, encode_message
+from ..packets.seal import GREETING_BYTES, Channel
 
 FRAME_MAX_BYTES: Final = 4 * 1024 * 1024
 LENGTH_BYTES: Final = 4

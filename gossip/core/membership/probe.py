@@ -15,11 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from .context import Context
-from .events import Answered
-from .members import Address, Member, State
-from .messages import Ack, Message, Nack, Ping, ProbeRequest
-from .wire import U32_MAX
+from ..context import Context
+from ..events import Answered
+from ..messages import Ack, Message, Nack, Ping, ProbeRequest
+from ..packets.codec import U32_MAX
+from .member import Address, Member, State
 
 _RELAYS_MAX: Final = 256
 _ASKED_MAX: Final = 256

@@ -8,14 +8,14 @@ each member reliably.
 from dataclasses import dataclass, field
 from typing import Final
 
-from .context import Context
-from .errors import ConfigError
-from .events import BroadcastReceived
-from .members import Member
-from .messages import Broadcast, UserMessage
-from .replay import Window
-from .rumours import Topic
-from .wire import BROADCAST_MAX_BYTES, U32_MAX, encode_message
+from ..context import Context
+from ..errors import ConfigError
+from ..events import BroadcastReceived
+from ..membership.member import Member
+from ..messages import Broadcast, UserMessage
+from ..packets.codec import BROADCAST_MAX_BYTES, U32_MAX, encode_message
+from ..packets.replay import Window
+from ..packets.rumours import Topic
 
 _LENGTH_BYTES: Final = 2  # beyond what the head of an empty byte string takes. Source: RFC 8949 section 3
 

@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Sequence
 from functools import lru_cache
 
-from .errors import ConfigError
+from ..errors import ConfigError
 
 
 class AllowList:
