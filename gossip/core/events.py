@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from .errors import Rejection
 from .membership.member import Address, Member
 
 
@@ -155,9 +156,9 @@ class KeysChanged:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Something received was dropped; the reasons are those of `WireError`."""
+    """Something received was dropped."""
 
-    reason: str
+    reason: Rejection
     source: Address
 
 

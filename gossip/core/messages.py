@@ -212,7 +212,7 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Namesake:
+class NameClaim:
     """Another run under the sender's, and the receiver's, own name.
 
     Args:
@@ -312,7 +312,7 @@ Message = (
     | Pull
     | Chunk
     | Done
-    | Namesake
+    | NameClaim
     | UserMessage
     | Broadcast
     | UserState

@@ -205,49 +205,48 @@ class Gossip:
     @property
     def address(self) -> Address:
         """Where others reach this node."""
-        return self._running.me.address
+        return self._running.view.me.address
 
     @property
     def me(self) -> Member:
         """This node's own record."""
-        return self._running.me
+        return self._running.view.me
 
     @property
     def health(self) -> int:
         """How much this node doubts itself; 0 is healthy."""
-        return self._running.health
+        return self._running.view.health
 
     def members(self) -> list[Member]:
         """All others, the dead and departed included until they are forgotten."""
-        return self._running.members()
+        return self._running.view.members()
 
     def holders(self, key: bytes) -> list[Member]:
         """Alive members, without this node, that may hold the key. Local memory, microseconds."""
-        return self._running.holders(key)
+        return self._running.view.holders(key)
 
     def key_count(self, name: str) -> int:
         """How many keys a member says that it holds; for this node, how many it does."""
         node = self._running
-        replica = node.directory.replica(name)
-        return node.key_count if name == self.name else replica.sequence if replica else 0
+        return node.view.key_count(name)
 
     def fingerprint(self) -> bytes:
         """8 bytes, equal on members that know the same."""
-        return self._running.fingerprint
+        return self._running.view.fingerprint
 
     def rtt_s(self, name: str) -> float | None:
         """The smoothed round-trip time to a member, s, as far as the failure detector has measured it."""
-        return self._running.rtt_s(name)
+        return self._running.view.rtt_s(name)
 
     @property
     def gave_way_to(self) -> Address | None:
         """Where another node has this node's name and started earlier, so that this one takes part no longer."""
-        return self._running.gave_way_to
+        return self._running.view.gave_way_to
 
     @property
     def protocol(self) -> int:
         """The version of the protocol that this node speaks now."""
-        return self._running.protocol
+        return self._running.view.protocol
 
     def lag_s(self, quantile: float) -> float:
         """How late this node's event loop ran in the last minute, s; 0.99 is what one wake-up in a hundred exceeds."""
@@ -255,12 +254,12 @@ class Gossip:
 
     def is_left_out(self, name: str) -> bool:
         """Whether lookups leave a member out because it died and came back too often."""
-        return self._running.is_left_out(name, time.monotonic())
+        return self._running.view.is_left_out(name, time.monotonic())
 
     @property
     def waiting(self) -> int:
         """Rumours that wait to be told."""
-        return self._running.waiting
+        return self._running.view.waiting
 
     @property
     def keyring(self) -> tuple[bytes, ...]:
@@ -320,7 +319,7 @@ class Gossip:
             StateError: there is no such member.
         """
         timeout_s = timeout or self.config.probe_timeout_s
-        number = self._running.ping(name, time.monotonic())
+        number = self._running.messaging.ping(name, time.monotonic())
         answer = self._pings[number] = self._loop.create_future()
         self._after()
         try:
@@ -339,7 +338,7 @@ class Gossip:
             ConfigError: it does not fit a datagram; the message says what does.
             StateError: there is no such member, or this node has left.
         """
-        self._running.send(name, payload)
+        self._running.messaging.send(name, payload)
         self._after()
 
     async def send_reliably(self, name: str, payload: bytes) -> None:
@@ -350,7 +349,7 @@ class Gossip:
             DeliveryError: it may not have arrived; the message says why.
             StateError: there is no such member, or this node has left.
         """
-        exchange = self._running.tell(name, payload)
+        exchange = self._running.messaging.send_reliably(name, payload)
         problem = await self._dial(exchange)
         if not exchange.answers:
             raise DeliveryError(f"the message did not reach {name}: {problem or 'it was not confirmed'}")
@@ -362,7 +361,7 @@ class Gossip:
             ConfigError: it is too long.
             StateError: this node has left.
         """
-        self._running.broadcast(payload, time.monotonic())
+        self._running.messaging.broadcast(payload, time.monotonic())
         self._after()
 
     # Keys
@@ -372,13 +371,13 @@ class Gossip:
 
     async def _change_own_keys(self, action: KeyAction, key: bytes) -> tuple[bytes, ...]:
         node = self._running
-        node.change_keys(action, key)
+        node.keys.change(action, key)
         self._after()
-        return node.keyring.ids
+        return node.view.keyring.ids
 
     async def _order_keys(self, name: str, action: KeyAction, key: bytes) -> KeyOutcome:
         try:
-            exchange = self._running.order(name, action, key)
+            exchange = self._running.order_keys(name, action, key)
         except StateError as error:
             return KeyOutcome((), str(error))
         problem = await self._dial(exchange)
@@ -392,7 +391,7 @@ class Gossip:
         if self._key_file is None:
             return
         try:
-            save_keys(self._key_file, self._running.keyring)
+            save_keys(self._key_file, self._running.view.keyring)
         except ConfigError as error:
             self.counters["key_file_errors"] += 1
             log.error("gossip keys changed and were not kept: %s", error)
@@ -436,7 +435,7 @@ class Gossip:
             self._spawn(self._dial(exchange))
         for event in node.events():
             self._announce(event)
-        if node.farewell_heard:
+        if node.view.farewell_confirmed:
             self._farewell.set()
         self._arm(node.next_deadline())
 
@@ -590,7 +589,7 @@ class Gossip:
     def _stalled(self, lag_s: float) -> None:
         self.counters["stalls"] += 1
         log.warning("gossip event loop stalled lag_s=%.3f", lag_s)
-        self._running.doubt()
+        self._running.note_late_loop()
 
     @property
     def _running(self) -> Node:

@@ -137,8 +137,8 @@ class Memory:
 
 def _known(node: Node) -> Snapshot:
     """Whom a node knows, the live ones and the latest of the dead first; not those that left."""
-    members = sorted(node.members(), key=lambda member: (not member.live, -member.changed_at))
-    return Snapshot(node.me.epoch, tuple(member.address for member in members if member.state is not State.LEFT))
+    members = sorted(node.view.members(), key=lambda member: (not member.live, -member.changed_at))
+    return Snapshot(node.view.me.epoch, tuple(member.address for member in members if member.state is not State.LEFT))
 
 
 def _address(text: object) -> Address:

@@ -28,7 +28,7 @@ from gossip.core.messages import (
     Left,
     Message,
     Nack,
-    Namesake,
+    NameClaim,
     Offer,
     Ops,
     Ping,
@@ -201,7 +201,7 @@ def message(choose: Chooser, asked: Sequence[int] = ()) -> Message:  # noqa: C90
         case 16:
             return Broadcast(who, epoch, count, octets(choose, 512))
         case _:
-            return Namesake(epoch, choose.below(3))
+            return NameClaim(epoch, choose.below(3))
 
 
 def stream_message(choose: Chooser, asked: Sequence[int] = ()) -> Message:

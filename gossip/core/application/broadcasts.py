@@ -1,8 +1,8 @@
-"""Messages of applications: datagrams to one, and rumours to all that are delivered once.
+"""Messages of applications to all members: rumours that are delivered once.
 
 A broadcast is known by its origin, the run of that, and a number that counts up. It is passed on when it is new, as
-often as any rumour. Nothing repairs what got lost: what must reach everybody belongs into the metadata, or is sent to
-each member reliably.
+often as any rumour. Nothing repairs a loss: what must reach everybody belongs into the metadata, or is sent to each
+member over a stream.
 """
 
 from dataclasses import dataclass, field
@@ -11,13 +11,13 @@ from typing import Final
 from ..context import Context
 from ..errors import ConfigError
 from ..events import BroadcastReceived
-from ..membership.member import Member
-from ..messages import Broadcast, UserMessage
+from ..messages import Broadcast
 from ..packets.codec import BROADCAST_MAX_BYTES, U32_MAX, encode_message
 from ..packets.replay import Window
 from ..packets.rumours import Topic
 
-_LENGTH_BYTES: Final = 2  # beyond what the head of an empty byte string takes. Source: RFC 8949 section 3
+_LENGTH_BYTES: Final = 2
+"""Bytes that a payload's length takes beyond the head of an empty byte string. Source: RFC 8949 section 3."""
 
 
 @dataclass(slots=True)
@@ -26,7 +26,7 @@ class _Heard:
     window: Window = field(default_factory=Window)
 
 
-class Post:
+class Broadcasts:
     """The broadcasts of one node, and which of others it has heard.
 
     Args:
@@ -42,18 +42,7 @@ class Post:
         self._number = 0
         self._heard: dict[str, _Heard] = {}
 
-    def send(self, target: Member, payload: bytes) -> None:
-        """Send a message to one, in a datagram.
-
-        Raises:
-            ConfigError: it does not fit.
-        """
-        room = self._room_bytes - len(encode_message(UserMessage(b""))) - _LENGTH_BYTES
-        if len(payload) > room:
-            raise ConfigError(f"a message of {len(payload)} bytes does not fit a datagram, {room} do; send it reliably")
-        self._context.outbox.send(target.address, [UserMessage(payload)])
-
-    def broadcast(self, payload: bytes, epoch: int) -> None:
+    def send(self, payload: bytes, epoch: int) -> None:
         """Send a message to all.
 
         Raises:
@@ -67,9 +56,9 @@ class Post:
         self._number = (self._number + 1) & U32_MAX
 
     def hear(self, broadcast: Broadcast) -> None:
-        """Deliver what is new, and pass it on. Those that nobody here knows are not believed."""
+        """Deliver what is new, and pass it on."""
         if self._context.members.get(broadcast.origin) is None:
-            return
+            return  # or a stranger could make this node remember any number of origins
         heard = self._heard.get(broadcast.origin)
         if heard is None or heard.epoch < broadcast.epoch:
             heard = self._heard[broadcast.origin] = _Heard(broadcast.epoch)

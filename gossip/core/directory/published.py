@@ -19,7 +19,7 @@ _STEP_KEYS: Final = 1024
 _NEVER: Final = float("-inf")
 
 
-class Holdings:
+class PublishedFilter:
     """The keys of one node and their published filter.
 
     Args:

@@ -12,10 +12,13 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from ..membership.member import Member, Members, State
-from ..membership.updates import Membership, alive_message
+from ..membership.member import Member, State
+from ..membership.own_record import OwnRecord
+from ..membership.statements import alive_message, statement
+from ..membership.table import MemberTable
 from ..messages import BUCKETS, KEY_BYTES, Buckets, Chunk, Entries, Entry, Message, Offer, Ops, Pull, Suspect
 from ..packets.codec import CHUNK_MAX_BYTES, FINGERPRINT_BYTES, encode_message
+from .published import PublishedFilter
 from .replicas import Directory, Replica
 
 _ALL_BUCKETS: Final = (1 << BUCKETS) - 1
@@ -99,22 +102,29 @@ class Reconciler:
     """Compares this node's view with another's, and knows what to say about the difference.
 
     Args:
-        membership: this node's record, and what is believed of members.
+        own: this node's record.
         members: the table.
+        published: this node's filter.
         directory: the filters of others.
         versions: the view.
         room_bytes: for messages in one datagram.
     """
 
     def __init__(
-        self, membership: Membership, members: Members, directory: Directory, versions: Versions, room_bytes: int
+        self,
+        own: OwnRecord,
+        members: MemberTable,
+        published: PublishedFilter,
+        directory: Directory,
+        versions: Versions,
+        room_bytes: int,
     ) -> None:
-        self._membership = membership
+        self._own = own
         self._members = members
+        self._published = published
         self._directory = directory
         self._versions = versions
         self._room_bytes = room_bytes
-        self.own: Replica | None = None
 
     def opening(self) -> Message:
         """The first message of a comparison: everything if it fits a datagram, else the fingerprints of buckets."""
@@ -172,7 +182,7 @@ class Reconciler:
         if member is None:
             return []
         messages = self._give_record(member, theirs)
-        if member.live or member is self._membership.me:
+        if member.live or member is self._own.me:
             messages += self._give_filter(member, theirs)
         return messages
 
@@ -183,7 +193,7 @@ class Reconciler:
                 yield message
                 continue
             replica = self._replica(message.entry.name)
-            assert replica is not None
+            assert replica is not None  # or there would be no offer
             bits = bytes(replica.filter.bits)
             for offset in range(0, len(bits), CHUNK_MAX_BYTES):
                 chunk = bits[offset : offset + CHUNK_MAX_BYTES]
@@ -218,8 +228,8 @@ class Reconciler:
         if member.live or theirs.epoch != member.epoch:
             return []
         if member.state is State.DEAD:  # not its death: that is hearsay, and the member shall have its chance
-            return [Suspect(member.name, member.epoch, member.incarnation, self._membership.me.name)]
-        return [self._membership.statement(member, self._membership.me.name)]
+            return [Suspect(member.name, member.epoch, member.incarnation, self._own.name)]
+        return [statement(member, self._own.name)]
 
     def _give_filter(self, member: Member, theirs: Entry) -> list[Message]:
         replica = self._replica(member.name)
@@ -235,14 +245,14 @@ class Reconciler:
         return [*self.ops(member.name, replica, keys)]
 
     def _known(self, name: str) -> Member | None:
-        return self._membership.me if name == self._membership.me.name else self._members.get(name)
+        return self._own.me if name == self._own.name else self._members.get(name)
 
     def _replica(self, name: str) -> Replica | None:
-        return self.own if name == self._membership.me.name else self._directory.replica(name)
+        return self._published.replica if name == self._own.name else self._directory.replica(name)
 
     def _behind(self, theirs: Entry) -> Entry | None:
         """This node's version of a member of which the other knows more, or None."""
-        if theirs.name == self._membership.me.name:
+        if theirs.name == self._own.name:
             return None
         ours = self.entry(theirs.name)
         if ours is None:

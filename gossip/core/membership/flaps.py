@@ -7,8 +7,9 @@ filter stays up to date, but lookups leave it out until the oldest flaps have ag
 from collections import deque
 from collections.abc import Callable
 
-from ..context import Context, Timer
+from ..context import Context
 from ..events import MemberFlapping, MemberSteady
+from ..timers import Timer
 from .member import Member, State
 
 
@@ -26,6 +27,7 @@ class Flaps:
         self._count = count
         self._failed_at: dict[str, float] = {}
         self._times: dict[str, deque[float]] = {}
+        context.timers.register_per_member(Timer.STEADY, self._check)
 
     def observe(self, before: Member | None, after: Member | None, now: float) -> None:
         """What is believed of a member changed."""
@@ -51,7 +53,7 @@ class Flaps:
             return None
         return times[0] + self._config.flap_window_s if len(times) >= self._config.flaps_max else None
 
-    def check(self, name: str, now: float) -> None:
+    def _check(self, name: str, now: float) -> None:
         """A member that flapped may have been steady for long enough."""
         member = self._context.members.get(name)
         if member is not None and member.state is State.ALIVE and not self._leave_out(member, now, news=False):
@@ -70,7 +72,7 @@ class Flaps:
         if until is None:
             return False
         self._count(member.name, False)
-        self._context.deadlines.set((Timer.STEADY, member.name), until)
+        self._context.timers.set(Timer.STEADY, until, member.name)
         if news:
             self._context.emit(MemberFlapping(member, until))
         return True

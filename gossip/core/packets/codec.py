@@ -16,7 +16,7 @@ from typing import Any, Final, NoReturn, cast
 import cbor2
 import zstandard
 
-from ..errors import WireError
+from ..errors import Rejection, WireError
 from ..membership.member import METADATA_MAX_BYTES, Address, Span, State, is_name, pack_address, unpack_address
 from ..messages import (
     BUCKETS,
@@ -36,7 +36,7 @@ from ..messages import (
     Left,
     Message,
     Nack,
-    Namesake,
+    NameClaim,
     Offer,
     Ops,
     Packet,
@@ -73,7 +73,7 @@ Check = Callable[[Any], Any]
 
 
 def _refuse(*_: object) -> NoReturn:
-    raise WireError("cbor", "tags are not part of the protocol")
+    raise WireError(Rejection.CBOR, "tags are not part of the protocol")
 
 
 # cbor2 gives these tags meaning by default (bignums, dates, regular expressions, cyclic references, sets, ...).
@@ -85,7 +85,7 @@ _NO_TAGS: Final = dict.fromkeys(
 def _uint(maximum: int) -> Check:
     def check(value: Any) -> int:
         if type(value) is not int or not 0 <= value <= maximum:
-            raise WireError("schema", "an unsigned integer is expected")
+            raise WireError(Rejection.SCHEMA, "an unsigned integer is expected")
         return value
 
     return check
@@ -94,7 +94,7 @@ def _uint(maximum: int) -> Check:
 def _octets(minimum: int, maximum: int, *, step: int = 1) -> Check:
     def check(value: Any) -> bytes:
         if type(value) is not bytes or not minimum <= len(value) <= maximum or len(value) % step:
-            raise WireError("schema", "a byte string of another length is expected")
+            raise WireError(Rejection.SCHEMA, "a byte string of another length is expected")
         return value
 
     return check
@@ -102,55 +102,55 @@ def _octets(minimum: int, maximum: int, *, step: int = 1) -> Check:
 
 def _name(value: Any) -> str:
     if type(value) is not str or not is_name(value):
-        raise WireError("schema", "a member's name is expected")
+        raise WireError(Rejection.SCHEMA, "a member's name is expected")
     return value
 
 
 def _address(value: Any) -> Any:
     if type(value) is not bytes or len(value) not in (6, 18) or value.endswith(b"\0\0"):
-        raise WireError("schema", "an address is expected")
+        raise WireError(Rejection.SCHEMA, "an address is expected")
     return unpack_address(value)
 
 
 def _state(value: Any) -> State:
     if type(value) is not int or not State.ALIVE <= value <= State.LEFT:
-        raise WireError("schema", "a state is expected")
+        raise WireError(Rejection.SCHEMA, "a state is expected")
     return State(value)
 
 
 def _span(value: Any) -> Span:
     if type(value) is not int or not 0x11 <= value <= 0xFF or not 1 <= value >> 4 <= value & 15:
-        raise WireError("schema", "a span of versions is expected")
+        raise WireError(Rejection.SCHEMA, "a span of versions is expected")
     return Span(value >> 4, value & 15)
 
 
 def _action(value: Any) -> KeyAction:
     if type(value) is not int or not KeyAction.LIST <= value <= KeyAction.REMOVE:
-        raise WireError("schema", "an order about keys is expected")
+        raise WireError(Rejection.SCHEMA, "an order about keys is expected")
     return KeyAction(value)
 
 
 def _words(value: Any) -> str:
     if type(value) is not str or len(value) > _REFUSAL_MAX_CHARACTERS or not (value.isprintable() or not value):
-        raise WireError("schema", "a line of text is expected")
+        raise WireError(Rejection.SCHEMA, "a line of text is expected")
     return value
 
 
 def _bits_log2(value: Any) -> int:
     if type(value) is not int or not BITS_LOG2_MIN <= value <= BITS_LOG2_MAX:
-        raise WireError("schema", "a filter size is expected")
+        raise WireError(Rejection.SCHEMA, "a filter size is expected")
     return value
 
 
 def _array(value: Any) -> list[Any]:
     if type(value) is not list:
-        raise WireError("schema", "an array is expected")
+        raise WireError(Rejection.SCHEMA, "an array is expected")
     return value
 
 
 def _fields(checks: Sequence[Check], values: Sequence[Any]) -> list[Any]:
     if len(checks) != len(values):
-        raise WireError("schema", "an array of another length is expected")
+        raise WireError(Rejection.SCHEMA, "an array of another length is expected")
     return [check(value) for check, value in zip(checks, values, strict=True)]
 
 
@@ -186,7 +186,7 @@ _SCHEMA: Final[tuple[tuple[type, tuple[Check, ...]], ...]] = (
     (Pull, (_entries,)),
     (Chunk, (_entry, _bits_log2, _u32, _octets(1, CHUNK_MAX_BYTES))),
     (Done, ()),
-    (Namesake, (_u64, _u64)),
+    (NameClaim, (_u64, _u64)),
     (UserMessage, (_octets(0, USER_MAX_BYTES),)),
     (Broadcast, (_name, _u64, _u32, _octets(0, BROADCAST_MAX_BYTES))),
     (UserState, (_octets(0, USER_MAX_BYTES),)),
@@ -255,21 +255,21 @@ def decode_packet(payload: bytes, inflated_max_bytes: int) -> Packet:
         WireError: it is none; the reason is size, zstd, cbor or schema.
     """
     if not payload:
-        raise WireError("size", "the packet is empty")
+        raise WireError(Rejection.SIZE, "the packet is empty")
     body = payload[1:] if payload[0] == _PLAIN else _inflate(payload, inflated_max_bytes)
     try:
         items = cbor2.loads(body, semantic_decoders=_NO_TAGS, max_depth=_DEPTH_MAX, allow_indefinite=False)
     except (cbor2.CBORError, WireError, RecursionError, ValueError, TypeError) as error:
-        raise WireError("cbor", "the packet is not CBOR of our kind") from error
+        raise WireError(Rejection.CBOR, "the packet is not CBOR of our kind") from error
     packet = _packet(items)
     if cbor2.dumps(items) != body:
-        raise WireError("cbor", "the packet is not encoded the one allowed way")
+        raise WireError(Rejection.CBOR, "the packet is not encoded the one allowed way")
     return packet
 
 
 def _packet(items: Any) -> Packet:
     if len(_array(items)) < 3:
-        raise WireError("schema", "a packet has a sender, an epoch and a fingerprint")
+        raise WireError(Rejection.SCHEMA, "a packet has a sender, an epoch and a fingerprint")
     sender, epoch, fingerprint = _fields((_name, _u64, _octets(FINGERPRINT_BYTES, FINGERPRINT_BYTES)), items[:3])
     return Packet(sender, epoch, fingerprint, tuple(_message(item) for item in items[3:]))
 
@@ -277,21 +277,21 @@ def _packet(items: Any) -> Packet:
 def _message(item: Any) -> Message:
     kind, *values = _array(item) or [None]
     if type(kind) is not int or not 0 <= kind < len(_SCHEMA):
-        raise WireError("schema", "unknown kind of message")
+        raise WireError(Rejection.SCHEMA, "unknown kind of message")
     cls, checks = _SCHEMA[kind]
     return cast("Message", cls(*_fields(checks, values)))
 
 
 def _inflate(payload: bytes, maximum: int) -> bytes:
     if payload[0] != _ZSTD:
-        raise WireError("version", "unknown codec")
+        raise WireError(Rejection.VERSION, "unknown codec")
     try:
         stated = zstandard.get_frame_parameters(payload[1:]).content_size
         if not 0 < stated <= maximum:
-            raise WireError("size", "the compressed packet states no size, or one beyond the bound")
+            raise WireError(Rejection.SIZE, "the compressed packet states no size, or one beyond the bound")
         return _decompressor.decompress(payload[1:], max_output_size=maximum, allow_extra_data=False)
     except zstandard.ZstdError as error:
-        raise WireError("zstd", "the packet does not decompress") from error
+        raise WireError(Rejection.ZSTD, "the packet does not decompress") from error
 
 
 def _array_head(length: int) -> bytes:

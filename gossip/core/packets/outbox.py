@@ -28,13 +28,13 @@ class Stamp:
 
 
 class Outbox:
-    """Datagrams that wait for the shell.
+    """Datagrams that wait to be sent.
 
     Args:
         seal: wraps packets.
         rumours: ride along where there is room.
         stamp: gives the stamp of this moment.
-        limit: gives how often a rumour is told.
+        copies: gives how often a rumour is sent before it leaves the queue.
         room_bytes: for messages in one datagram.
     """
 
@@ -44,13 +44,13 @@ class Outbox:
         rumours: Rumours,
         *,
         stamp: Callable[[], Stamp],
-        limit: Callable[[], int],
+        copies: Callable[[], int],
         room_bytes: int,
     ) -> None:
         self._seal = seal
         self._rumours = rumours
         self._stamp = stamp
-        self._limit = limit
+        self._copies = copies
         self._room_bytes = room_bytes
         self._waiting: list[Datagram] = []
         self._creditor: Address | None = None
@@ -66,8 +66,8 @@ class Outbox:
                 parts, room = [], self._room_bytes
             parts.append(encoded)
             room -= len(encoded)
-        told = self._rumours.take(room, self._limit())
-        self._pack(destination, parts + [encoded for encoded in told if encoded not in parts])
+        riders = self._rumours.take(room, self._copies())
+        self._pack(destination, parts + [encoded for encoded in riders if encoded not in parts])
 
     def send_bare(self, destination: Address, messages: Sequence[Message]) -> None:
         """Send a few short messages and nothing else."""
@@ -95,10 +95,10 @@ class Outbox:
 
     def send_rumours(self, destination: Address) -> bool:
         """Send a datagram of rumours. Returns whether there were any."""
-        told = self._rumours.take(self._room_bytes, self._limit())
-        if told:
-            self._pack(destination, told)
-        return bool(told)
+        rumours = self._rumours.take(self._room_bytes, self._copies())
+        if rumours:
+            self._pack(destination, rumours)
+        return bool(rumours)
 
     def drain(self) -> list[Datagram]:
         """All datagrams since the last call; the caller sends them."""

@@ -92,13 +92,13 @@ class Rumours:
     def __len__(self) -> int:
         return sum(map(len, self._queues.values()))
 
-    def add(self, topic: Topic, slot: Hashable, encoded: bytes, *, told: int = 0) -> None:
-        """Queue a rumour; `told` counts the times it was sent already."""
+    def add(self, topic: Topic, slot: Hashable, encoded: bytes, *, sent: int = 0) -> None:
+        """Queue a rumour; `sent` counts the copies that went out already."""
         if len(encoded) > self._packet_max_bytes:
             raise ValueError(f"a rumour of {len(encoded)} bytes does not fit a packet")
         self.fresh = True
         queue = self._queues[topic]
-        queue.put(slot, encoded, told)
+        queue.put(slot, encoded, sent)
         if len(queue) > self._slots_max:
             queue.drop_most_told()
 

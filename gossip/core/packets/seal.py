@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from ..errors import WireError
+from ..errors import Rejection, WireError
 from ..membership.member import Span
 from ..messages import KeyAction
 from .keyring import ID_BYTES, KEY_BYTES, Keyring
@@ -84,15 +84,15 @@ class Seal:
     ) -> None:
         self.keyring = keyring
         self.version = protocol.high
-        self._label = label.encode()
-        self._label_hash = hashlib.sha256(self._label).digest()[:ID_BYTES]
+        self.label = label.encode()
+        self._label_hash = hashlib.sha256(self.label).digest()[:ID_BYTES]
         self.protocol = protocol
         self._entropy = entropy
         self._plain_is_fine = not keyring or sealing is not Sealing.REQUIRE
         self.speaks_sealed = bool(keyring) and sealing is not Sealing.ALLOW
-        self._run = entropy(RUN_BYTES) if keyring else b""
+        self.run = entropy(RUN_BYTES) if keyring else b""
         self._counter = 0
-        self._ciphers: dict[bytes, AESGCM] = {}
+        self.ciphers: dict[bytes, AESGCM] = {}
 
     @property
     def overhead(self) -> int:
@@ -102,16 +102,16 @@ class Seal:
     def wrap(self, packet: bytes) -> bytes:
         """The datagram to send."""
         if not self.speaks_sealed:
-            return self._plain(packet, self.version)
+            return self.wrap_plain(packet, self.version)
         counter = self._counter.to_bytes(_COUNTER_BYTES, "big")
         self._counter += 1
         identity = self.keyring.primary
-        head = _first_byte(self.version, sealed=True) + identity + self._run + counter
-        cipher = self._ciphers.get(identity + self._run)
+        head = _first_byte(self.version, sealed=True) + identity + self.run + counter
+        cipher = self.ciphers.get(identity + self.run)
         if cipher is None:
-            cipher = self._derive(identity, self._run)
-            self._keep(identity + self._run, cipher)
-        return head + cipher.encrypt(_nonce(counter), packet, head + self._label)
+            cipher = self.derive(identity, self.run)
+            self._keep(identity + self.run, cipher)
+        return head + cipher.encrypt(_nonce(counter), packet, head + self.label)
 
     def unwrap(self, datagram: bytes) -> Opened:
         """The packet inside.
@@ -119,16 +119,16 @@ class Seal:
         Raises:
             WireError: it is not of this cluster; the reason is size, version, cluster, key or seal.
         """
-        if not self._is_sealed(datagram):
-            return Opened(self._unwrap_plain(datagram))
+        if not self.is_sealed(datagram):
+            return Opened(self.unwrap_plain(datagram))
         end = _HEAD_BYTES + RUN_BYTES + _COUNTER_BYTES
         if len(datagram) <= end + _TAG_BYTES:
-            raise WireError("size", "shorter than a header")
+            raise WireError(Rejection.SIZE, "shorter than a header")
         identity, run = datagram[1:_HEAD_BYTES], datagram[_HEAD_BYTES : _HEAD_BYTES + RUN_BYTES]
         counter = datagram[end - _COUNTER_BYTES : end]
-        known = self._ciphers.get(identity + run)
-        cipher = known or self._derive(identity, run)
-        packet = _open(cipher, _nonce(counter), datagram[end:], datagram[:end] + self._label)
+        known = self.ciphers.get(identity + run)
+        cipher = known or self.derive(identity, run)
+        packet = _open(cipher, _nonce(counter), datagram[end:], datagram[:end] + self.label)
         if known is None:
             self._keep(identity + run, cipher)
         return Opened(packet, run, int.from_bytes(counter, "big"))
@@ -152,44 +152,59 @@ class Seal:
                 self.keyring.use(key)
             case KeyAction.REMOVE:
                 self.keyring.remove(key)
-                self._ciphers = {name: it for name, it in self._ciphers.items() if not name.startswith(key)}
+                self.ciphers = {name: it for name, it in self.ciphers.items() if not name.startswith(key)}
 
     def channel(self, *, dialled: bool) -> "Channel":
         """The seal of a new stream."""
         span = bytes((self.protocol.low << 4 | self.protocol.high,))
         return Channel(self, span + self._entropy(GREETING_BYTES - 1), dialled=dialled)
 
-    def _plain(self, packet: bytes, version: int) -> bytes:
+    def wrap_plain(self, packet: bytes, version: int) -> bytes:
+        """A packet without a seal, in a version of the protocol."""
         return _first_byte(version, sealed=False) + self._label_hash + packet
 
-    def _is_sealed(self, payload: bytes) -> bool:
-        """Whether these bytes are sealed, if they are acceptable at all."""
+    def is_sealed(self, payload: bytes) -> bool:
+        """Whether these bytes are sealed.
+
+        Raises:
+            WireError: they are not acceptable either way; the reason is size, version or seal.
+        """
         if len(payload) <= _HEAD_BYTES:
-            raise WireError("size", "shorter than a header")
+            raise WireError(Rejection.SIZE, "shorter than a header")
         version, kind = payload[0] >> 4, payload[0] & 15
         if version not in self.protocol or kind > 1:
-            raise WireError("version", f"version {version} of the protocol, this node speaks {self.protocol}")
+            raise WireError(Rejection.VERSION, f"version {version} of the protocol, this node speaks {self.protocol}")
         if kind and not self.keyring:
-            raise WireError("seal", "sealed where plain packets are spoken")
+            raise WireError(Rejection.SEAL, "sealed where plain packets are spoken")
         if not kind and not self._plain_is_fine:
-            raise WireError("seal", "plain where sealed packets are spoken")
+            raise WireError(Rejection.SEAL, "plain where sealed packets are spoken")
         return bool(kind)
 
-    def _unwrap_plain(self, payload: bytes) -> bytes:
+    def unwrap_plain(self, payload: bytes) -> bytes:
+        """The packet in a payload that is not sealed.
+
+        Raises:
+            WireError: it is of another cluster.
+        """
         if payload[1:_HEAD_BYTES] != self._label_hash:
-            raise WireError("cluster", "of a cluster with another label")
+            raise WireError(Rejection.CLUSTER, "of a cluster with another label")
         return payload[_HEAD_BYTES:]
 
-    def _derive(self, identity: bytes, salt: bytes, info: bytes = b"datagrams") -> AESGCM:
+    def derive(self, identity: bytes, salt: bytes, info: bytes = b"datagrams") -> AESGCM:
+        """The cipher of a run or of one direction of a stream, under the key of that id.
+
+        Raises:
+            WireError: this node does not have the key.
+        """
         key = self.keyring.get(identity)
         if key is None:
-            raise WireError("key", f"sealed with the key {identity.hex()}, which this node does not have")
+            raise WireError(Rejection.KEY, f"sealed with the key {identity.hex()}, which this node does not have")
         return AESGCM(HKDF(SHA256(), KEY_BYTES, salt, b"skvaller gossip " + info).derive(key))
 
     def _keep(self, name: bytes, cipher: AESGCM) -> None:
-        if len(self._ciphers) >= _CIPHERS_MAX:
-            del self._ciphers[next(iter(self._ciphers))]
-        self._ciphers[name] = cipher
+        if len(self.ciphers) >= _CIPHERS_MAX:
+            del self.ciphers[next(iter(self.ciphers))]
+        self.ciphers[name] = cipher
 
 
 class Channel:
@@ -231,16 +246,18 @@ class Channel:
         span = Span(theirs[0] >> 4, theirs[0] & 15)
         self._version = (self._seal.protocol & span).high
         if self._version not in self._seal.protocol or self._version not in span:
-            raise WireError("version", f"the other end speaks {span} of the protocol, this node {self._seal.protocol}")
+            raise WireError(
+                Rejection.VERSION, f"the other end speaks {span} of the protocol, this node {self._seal.protocol}"
+            )
 
     def wrap(self, packet: bytes) -> bytes:
         """The payload of the next frame."""
         if not self._sealed:
-            return self._seal._plain(packet, self._version)
+            return self._seal.wrap_plain(packet, self._version)
         head = _first_byte(self._version, sealed=True) + self._identity
         nonce = _nonce(self._said.to_bytes(_COUNTER_BYTES, "big"))
         self._said += 1
-        return head + self._cipher(self._identity, ours=True).encrypt(nonce, packet, head + self._seal._label)
+        return head + self._cipher(self._identity, ours=True).encrypt(nonce, packet, head + self._seal.label)
 
     def unwrap(self, payload: bytes) -> bytes:
         """The packet in the payload of the next frame from the other end.
@@ -248,20 +265,20 @@ class Channel:
         Raises:
             WireError: it is none; the reason is size, version, cluster, key or seal.
         """
-        sealed = self._seal._is_sealed(payload)
+        sealed = self._seal.is_sealed(payload)
         if self._dialled and sealed is not self._sealed:
-            raise WireError("seal", "the answer is not sealed as the question was")
+            raise WireError(Rejection.SEAL, "the answer is not sealed as the question was")
         self._sealed = sealed
         if not sealed:
-            return self._seal._unwrap_plain(payload)
+            return self._seal.unwrap_plain(payload)
         if len(payload) <= _HEAD_BYTES + _TAG_BYTES:
-            raise WireError("size", "shorter than a header")
+            raise WireError(Rejection.SIZE, "shorter than a header")
         head = payload[:_HEAD_BYTES]
         self._identity = head[1:]
         nonce = _nonce(self._heard.to_bytes(_COUNTER_BYTES, "big"))
         self._heard += 1
         cipher = self._cipher(self._identity, ours=False)
-        return _open(cipher, nonce, payload[_HEAD_BYTES:], head + self._seal._label)
+        return _open(cipher, nonce, payload[_HEAD_BYTES:], head + self._seal.label)
 
     def _cipher(self, identity: bytes, *, ours: bool) -> AESGCM:
         cipher = self._ciphers.get((identity, ours))
@@ -269,7 +286,7 @@ class Channel:
             by_dialler = ours is self._dialled
             greetings = (self._theirs, self.greeting) if self._dialled else (self.greeting, self._theirs)
             info = b"stream of its dialler" if by_dialler else b"stream of its acceptor"
-            cipher = self._ciphers[identity, ours] = self._seal._derive(identity, b"".join(greetings), info)
+            cipher = self._ciphers[identity, ours] = self._seal.derive(identity, b"".join(greetings), info)
         return cipher
 
 
@@ -285,4 +302,4 @@ def _open(cipher: AESGCM, nonce: bytes, sealed: bytes, associated: bytes) -> byt
     try:
         return cipher.decrypt(nonce, sealed, associated)
     except InvalidTag as error:
-        raise WireError("seal", "the seal is broken, of another cluster, or of another stream") from error
+        raise WireError(Rejection.SEAL, "the seal is broken, of another cluster, or of another stream") from error

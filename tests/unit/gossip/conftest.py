@@ -42,9 +42,9 @@ class Peer:
 
     def hear(self, name: str, *messages: Message, epoch: int = 1, fingerprint: bytes | None = None) -> None:
         """Let a packet of another member arrive from its address."""
-        view = self.node.fingerprint if fingerprint is None else fingerprint
+        view = self.node.view.fingerprint if fingerprint is None else fingerprint
         packet = encode_packet(name, epoch, view, map(encode_message, messages))
-        self.node.receive(plain(Span(1, self.node.protocol)).wrap(packet), self.address(name), self.now)
+        self.node.receive(plain(Span(1, self.node.view.protocol)).wrap(packet), self.address(name), self.now)
 
     def said(self) -> list[tuple[Address, Message]]:
         """Everything sent since the last call, with its destination."""

@@ -57,7 +57,7 @@ def test_broadcast_of_somebody_unknown_is_not_believed(peer: Callable[..., Peer]
 def test_own_broadcast_does_not_come_back(peer: Callable[..., Peer]) -> None:
     node = peer()
     node.hear("n1", alive(node, "n1"))
-    node.node.broadcast(b"mine", node.now)
+    node.node.messaging.broadcast(b"mine", node.now)
     node.hear("n1", Broadcast("n0", 1, 0, b"mine"))
     assert events(node, BroadcastReceived) == []
 
@@ -67,16 +67,16 @@ def test_too_long_messages_are_refused_with_what_would_fit(peer: Callable[..., P
     node = peer(datagram_max_bytes=datagram_max_bytes)
     node.hear("n1", alive(node, "n1"))
     with pytest.raises(ConfigError, match=r"at most \d+ bytes") as refused:
-        node.node.broadcast(bytes(513), node.now)
+        node.node.messaging.broadcast(bytes(513), node.now)
     longest = next(int(word) for word in str(refused.value).split() if word.isdigit())
     assert 400 < longest <= 512
-    node.node.broadcast(random.Random(1).randbytes(longest), node.now)
+    node.node.messaging.broadcast(random.Random(1).randbytes(longest), node.now)
     node.pass_time(node.now + 1)
     assert any(isinstance(message, Broadcast) for _, message in node.said())
     with pytest.raises(ConfigError, match="send it reliably"):
-        node.node.send("n1", bytes(datagram_max_bytes))
+        node.node.messaging.send("n1", bytes(datagram_max_bytes))
     with pytest.raises(ConfigError, match="1048576"):
-        node.node.tell("n1", bytes(2**20 + 1))
+        node.node.messaging.send_reliably("n1", bytes(2**20 + 1))
 
 
 def test_longest_message_fits_one_datagram(peer: Callable[..., Peer]) -> None:
@@ -86,16 +86,16 @@ def test_longest_message_fits_one_datagram(peer: Callable[..., Peer]) -> None:
     node.said()
     noise = random.Random(1).randbytes(1400)
     with pytest.raises(ConfigError) as refused:
-        node.node.send("n1", noise)
+        node.node.messaging.send("n1", noise)
     longest = next(int(word) for word in str(refused.value).split() if word.isdigit() and int(word) < 1400)
-    node.node.send("n1", noise[:longest])
+    node.node.messaging.send("n1", noise[:longest])
     (sent,) = node.node.datagrams()
     assert 1380 <= len(sent.payload) <= 1400
 
 
 def test_message_to_nobody_is_refused(peer: Callable[..., Peer]) -> None:
     node = peer()
-    for send in (node.node.send, node.node.tell):
+    for send in (node.node.messaging.send, node.node.messaging.send_reliably):
         with pytest.raises(StateError, match="no member 'n1'"):
             send("n1", b"hello")
 
@@ -112,14 +112,14 @@ def test_message_is_received(peer: Callable[..., Peer]) -> None:
 def test_ping_measures_the_round_trip_of_the_one_that_was_asked(peer: Callable[..., Peer]) -> None:
     node = peer()
     node.hear("n1", alive(node, "n1"), alive(node, "n2"))
-    number = node.node.ping("n1", node.now)
+    number = node.node.messaging.ping("n1", node.now)
     node.now += 0.25
     node.hear("n2", Ack(number))
     assert events(node, Answered) == []
     node.hear("n1", Ack(number, b"payload"))
     (answer,) = events(node, Answered)
     assert (answer.member.name, answer.rtt_s, answer.payload) == ("n1", 0.25, b"payload")
-    assert node.node.rtt_s("n1") == 0.25
+    assert node.node.view.rtt_s("n1") == 0.25
     node.hear("n1", Ack(number))
     assert events(node, Answered) == []
 
@@ -154,10 +154,10 @@ def test_application_keeps_a_member_out_and_an_update_back(peer: Callable[..., P
     node = peer(delegate=Application(admit=lambda member: member.metadata != b"bad"))
     bad = dataclasses.replace(alive(node, "n1"), metadata=b"bad")
     node.hear("n1", bad)
-    assert node.node.members() == []
+    assert node.node.view.members() == []
     node.hear("n1", alive(node, "n1"))
     node.hear("n1", dataclasses.replace(bad, incarnation=1))
-    assert [member.metadata for member in node.node.members()] == [b""]
+    assert [member.metadata for member in node.node.view.members()] == [b""]
     assert [event.reason for event in events(node, Rejected)] == ["veto", "veto"]
 
 
@@ -165,12 +165,12 @@ def test_application_refuses_a_whole_cluster_and_nothing_of_it_is_taken(peer: Ca
     node = peer(delegate=Application(merge=lambda members: len(members) < 3))
     records = [Record(f"n{i}", 1, 0, State.ALIVE, node.address(f"n{i}"), b"", PROTOCOL) for i in range(1, 5)]
     with pytest.raises(WireError, match="does not want"):
-        node.node.merge(records, node.now, stranger=True)
-    assert node.node.members() == []
-    node.node.merge(records[:2], node.now, stranger=True)
-    assert not node.node.is_stranger("n1")
-    node.node.merge(records, node.now, stranger=False)
-    assert len(node.node.members()) == 4
+        node.node.full_state.merge(records, node.now, stranger=True)
+    assert node.node.view.members() == []
+    node.node.full_state.merge(records[:2], node.now, stranger=True)
+    assert not node.node.full_state.is_stranger("n1")
+    node.node.full_state.merge(records, node.now, stranger=False)
+    assert len(node.node.view.members()) == 4
 
 
 def test_only_allowed_networks_are_heard_answered_and_believed(peer: Callable[..., Peer]) -> None:
@@ -183,7 +183,7 @@ def test_only_allowed_networks_are_heard_answered_and_believed(peer: Callable[..
         alive(node, "n20"),
         dataclasses.replace(alive(node, "n2"), address=Address("fd00::1", 1)),
     )
-    assert [member.name for member in node.node.members()] == ["n1", "n2"]
+    assert [member.name for member in node.node.view.members()] == ["n1", "n2"]
     with pytest.raises(WireError):
         node.node.answer(node.address("n20"))
     assert [event.reason for event in events(node, Rejected)] == ["allow", "allow"]
@@ -200,14 +200,14 @@ def test_networks_that_are_none_are_refused(allow: tuple[str, ...]) -> None:
 
 def test_the_highest_version_is_spoken_that_all_live_members_understand(peer: Callable[..., Peer]) -> None:
     node = peer(protocol=Span(1, 3))
-    assert node.node.protocol == 3
+    assert node.node.view.protocol == 3
     node.hear("n1", alive(node, "n1", protocol=Span(1, 2)))
     node.hear("n2", alive(node, "n2", protocol=Span(1, 1)))
-    assert node.node.protocol == 1
+    assert node.node.view.protocol == 1
     node.hear("n1", Dead("n2", 1, 0, "n1"))
-    assert node.node.protocol == 2
+    assert node.node.view.protocol == 2
     node.hear("n2", alive(node, "n2", epoch=2, protocol=Span(2, 3)))
-    assert node.node.protocol == 2
+    assert node.node.view.protocol == 2
 
 
 def test_member_that_would_leave_no_version_in_common_is_kept_out(peer: Callable[..., Peer]) -> None:
@@ -215,7 +215,7 @@ def test_member_that_would_leave_no_version_in_common_is_kept_out(peer: Callable
     node.hear("n1", alive(node, "n1", protocol=Span(1, 1)))
     node.hear("n2", alive(node, "n2", protocol=Span(2, 3)))
     node.hear("n3", alive(node, "n3", protocol=Span(3, 4)))
-    assert [member.name for member in node.node.members()] == ["n1"]
+    assert [member.name for member in node.node.view.members()] == ["n1"]
     assert [event.reason for event in events(node, Rejected)] == ["version", "version"]
 
 
@@ -227,22 +227,22 @@ def test_member_that_died_three_times_is_left_out_of_lookups_until_it_was_steady
     key = bytes(8)
     for epoch in range(1, 5):
         node.hear("n1", alive(node, "n1", epoch=epoch), epoch=epoch)
-        assert node.node.is_left_out("n1", node.now) is (epoch == 4)
+        assert node.node.view.is_left_out("n1", node.now) is (epoch == 4)
         if epoch < 4:
             node.hear("n1", Dead("n1", epoch, 0, "n2"), epoch=epoch)
             node.now += 10
     (flapping,) = events(node, MemberFlapping)
-    node.node.directory.apply(Ops("n1", 4, 0, 14, 0, key))
-    assert node.node.holders(key) == []
+    node.node.dissemination.directory.apply(Ops("n1", 4, 0, 14, 0, key))
+    assert node.node.view.holders(key) == []
     node.hear("n1", alive(node, "n1", 1, epoch=4), epoch=4)
-    assert node.node.holders(key) == [], "news of it do not end that"
+    assert node.node.view.holders(key) == [], "news of it do not end that"
     steady: list[Any] = []
     while not steady and node.now < flapping.until + 1:
         node.hear("n1", alive(node, "n1", 2, epoch=4), epoch=4)
         node.now = flapping.until
         node.node.tick(node.now)
         steady = events(node, MemberSteady)
-    assert [member.name for member in node.node.holders(key)] == ["n1"]
+    assert [member.name for member in node.node.view.holders(key)] == ["n1"]
 
 
 def test_restart_long_after_the_failure_is_no_flap(peer: Callable[..., Peer]) -> None:
@@ -251,4 +251,4 @@ def test_restart_long_after_the_failure_is_no_flap(peer: Callable[..., Peer]) ->
         node.hear("n1", alive(node, "n1", epoch=epoch), epoch=epoch)
         node.hear("n1", Dead("n1", epoch, 0, "n2"), epoch=epoch)
         node.now += 6
-    assert not node.node.is_left_out("n1", node.now)
+    assert not node.node.view.is_left_out("n1", node.now)

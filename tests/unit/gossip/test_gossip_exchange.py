@@ -3,15 +3,17 @@
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from gossip.core.application.delegate import Delegate
 from gossip.core.config import GossipConfig
-from gossip.core.errors import ConfigError, StateError, WireError
+from gossip.core.errors import ConfigError, Rejection, StateError, WireError
 from gossip.core.events import KeysChanged, MessageReceived, Rejected, StateReceived
 from gossip.core.membership.member import PROTOCOL, Address, Member, Span, State
+from gossip.core.membership.statements import record_message
 from gossip.core.messages import (
     Ack,
     Alive,
@@ -24,7 +26,7 @@ from gossip.core.messages import (
     KeyReport,
     Message,
     Nack,
-    Namesake,
+    NameClaim,
     Offer,
     Ping,
     Record,
@@ -33,7 +35,9 @@ from gossip.core.node import Node
 from gossip.core.packets.codec import CHUNK_MAX_BYTES, encode_message, encode_packet
 from gossip.core.packets.keyring import Keyring, key_id
 from gossip.core.packets.seal import Channel, Seal
-from gossip.core.streams.exchange import FRAME_MAX_BYTES, Exchange, Purpose
+from gossip.core.streams.exchange import Exchange
+from gossip.core.streams.frames import FRAME_MAX_BYTES
+from gossip.core.streams.purpose import Purpose
 
 NOW = 100.0
 KEY, NEW_KEY = bytes(range(32)), bytes(32)
@@ -69,7 +73,7 @@ def node(
 
 def dial(one: Node, other: Node) -> Exchange:
     """The stream that a node opens when it is told to join."""
-    one.join([other.me.address], NOW)
+    one.join([other.view.me.address], NOW)
     (exchange,) = one.dials()
     return exchange
 
@@ -91,14 +95,15 @@ def converse(dialled: Exchange, answering: Exchange, piece_bytes: int = 1 << 30)
 
 def acquainted(*nodes: Node) -> None:
     """Let nodes know each other."""
+    records = {one.view.name: record_message(one.view.me) for one in nodes}
     for one in nodes:
-        others = [Record(o.name, 1, 0, State.ALIVE, o.me.address, b"", o.me.protocol) for o in nodes if o is not one]
-        one.merge(others, NOW, stranger=False)
+        others = [record for name, record in records.items() if name != one.view.name]
+        one.full_state.merge(others, NOW, stranger=False)
         one.events()
 
 
 def states(one: Node) -> dict[str, State]:
-    return {member.name: member.state for member in one.members()}
+    return {member.name: member.state for member in one.view.members()}
 
 
 def of_kind(one: Node, kind: type) -> list[Any]:
@@ -118,18 +123,18 @@ def test_full_exchange_tells_both_all_about_everybody(keys: Sequence[bytes], pie
     converse(dial(other, one), one.answer(address(1)), piece_bytes)
     assert states(other) == dict.fromkeys(("n0", "n2", "n3"), State.ALIVE)
     assert set(states(one)) == {"n1", "n2", "n3"}
-    assert [member.name for member in other.holders(b"key of n0 at it")] == ["n0"]
+    assert [member.name for member in other.view.holders(b"key of n0 at it")] == ["n0"]
     assert of_kind(one, StateReceived) == [StateReceived("n1", b"state of n1 joining")]
     assert of_kind(other, StateReceived) == [StateReceived("n0", b"state of n0")]
-    assert one.fingerprint == other.fingerprint
+    assert one.view.fingerprint == other.view.fingerprint
 
 
 def test_who_hears_in_it_that_it_is_dead_refutes_in_the_same_conversation() -> None:
     one, other = node(0), node(1)
-    one.merge([Record("n1", 1, 4, State.SUSPECT, address(1), b"", PROTOCOL)], NOW, stranger=False)
+    one.full_state.merge([Record("n1", 1, 4, State.SUSPECT, address(1), b"", PROTOCOL)], NOW, stranger=False)
     converse(dial(other, one), one.answer(address(1)))
-    assert other.me.incarnation == 5
-    assert one.member("n1").state is State.ALIVE  # type: ignore[union-attr]
+    assert other.view.me.incarnation == 5
+    assert one.view.member("n1").state is State.ALIVE  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("refusing", [0, 1])
@@ -167,17 +172,18 @@ def test_filter_of_several_chunks_is_fetched(keys: Sequence[bytes]) -> None:
     held = [random.Random(number).randbytes(8) for number in range(10_000)]
     acquainted(one, other)
     one.advertise(held, NOW)
-    while one.unpublished:
+    while one.view.unpublished:
         one.tick(NOW)
-    assert len(one.replica.filter.bits) > CHUNK_MAX_BYTES
-    other._sharing.hear_offer(Offer(one.replica.entry("n0", 0)), address(0), NOW)
+    assert len(one.view.published.filter.bits) > CHUNK_MAX_BYTES
+    other.dissemination.hear_offer(Offer(one.view.published.entry("n0", 0)), address(0), NOW)
     other.tick(NOW + 0.4)
     (fetch,) = [exchange for exchange in other.dials() if exchange.purpose is Purpose.FETCH]
     carried = converse(fetch, one.answer(address(1)))
-    copy = other.directory.replica("n0")
-    assert (copy.version, bytes(copy.filter.bits)) == (one.replica.version, bytes(one.replica.filter.bits))  # type: ignore[union-attr]
-    assert all(other.holders(key) for key in held[:100])
-    assert carried < 2 * len(one.replica.filter.bits)
+    copy = other.view.replica("n0")
+    assert copy is not None
+    assert (copy.version, copy.filter.bits) == (one.view.published.version, one.view.published.filter.bits)
+    assert all(other.view.holders(key) for key in held[:100])
+    assert carried < 2 * len(one.view.published.filter.bits)
 
 
 # One question, one answer
@@ -187,8 +193,8 @@ def test_filter_of_several_chunks_is_fetched(keys: Sequence[bytes]) -> None:
 @pytest.mark.parametrize(("target", "answered"), [("n1", True), ("n9", False)])
 def test_probe_is_answered_by_the_one_it_is_for(keys: Sequence[bytes], target: str, answered: bool) -> None:
     one, other, heard = node(0, keys), node(1, keys), list[Message]()
-    one.hear = lambda message, *_: heard.append(message)  # type: ignore[method-assign]
-    probe = Exchange(one, channel(keys), address(1), purpose=Purpose.PROBE, opening=(Ping(7, target),))
+    local = replace(one.conversations.local, hear=lambda message, *_: heard.append(message))
+    probe = Exchange(local, channel(keys), address(1), purpose=Purpose.PROBE, opening=(Ping(7, target),))
     half = other.answer(address(0))
     if answered:
         converse(probe, half)
@@ -206,14 +212,14 @@ def test_message_is_delivered_and_that_is_confirmed(keys: Sequence[bytes], size:
     one, other = node(0, keys), node(1, keys)
     acquainted(one, other)
     message = random.Random(1).randbytes(size)
-    tell = one.tell("n1", message)
+    tell = one.messaging.send_reliably("n1", message)
     converse(tell, other.answer(address(0)))
     assert tell.answers == [Ack(0)]
     assert of_kind(other, MessageReceived) == [MessageReceived("n0", message)]
     with pytest.raises(ConfigError, match="1048576"):
-        one.tell("n1", bytes(1024 * 1024 + 1))
+        one.messaging.send_reliably("n1", bytes(1024 * 1024 + 1))
     with pytest.raises(StateError):
-        one.tell("n7", b"")
+        one.messaging.send_reliably("n7", b"")
 
 
 def test_order_about_keys_is_carried_out_or_refused_with_a_reason() -> None:
@@ -226,7 +232,7 @@ def test_order_about_keys_is_carried_out_or_refused_with_a_reason() -> None:
         (KeyAction.REMOVE, key_id(KEY), both, "the one that seals"),
         (KeyAction.LIST, b"", both, ""),
     ):
-        order = one.order("n1", action, key)
+        order = one.order_keys("n1", action, key)
         converse(order, other.answer(address(0)))
         (report,) = order.answers
         assert isinstance(report, KeyReport)
@@ -240,7 +246,7 @@ def test_nobody_speaks_of_keys_in_the_open() -> None:
     one, other = node(0), node(1)
     acquainted(one, other)
     with pytest.raises(ConfigError, match="sealed"):
-        one.order("n1", KeyAction.LIST)
+        one.order_keys("n1", KeyAction.LIST)
     half = Hand(other)
     with pytest.raises(WireError) as refused:
         half.say(KeyOrder(KeyAction.INSTALL, NEW_KEY))
@@ -317,11 +323,11 @@ def test_namesake_hears_a_word_and_nothing_of_it_is_taken() -> None:
     assert hand.half.my_turn
     assert list(hand.half.frames())
     assert hand.half.finished
-    assert answering.members() == []
+    assert answering.view.members() == []
 
 
 def test_messages_of_datagrams_do_not_belong_into_streams() -> None:
-    for message in (Offer(Entry("x", 1, 0, 0, 0)), Buckets(bytes(256)), Nack(1), Namesake(1, 1)):
+    for message in (Offer(Entry("x", 1, 0, 0, 0)), Buckets(bytes(256)), Nack(1), NameClaim(1, 1)):
         with refused("order"):
             Hand(node(0)).say(message)
 
@@ -334,7 +340,7 @@ def introduced() -> Hand:
     answering = node(0)
     hand = Hand(answering)
     hand.say(Alive("x", 1, 0, address(5), b"", PROTOCOL))
-    assert answering.member("x") is not None
+    assert answering.view.member("x") is not None
     return hand
 
 
@@ -363,9 +369,9 @@ def test_half_a_filter_is_none_and_may_begin_anew() -> None:
     answering = node(0)
     hand, bits = Hand(answering), random.Random(1).randbytes(2048)
     hand.say(Alive("x", 1, 0, address(5), b"", PROTOCOL), Chunk(ENTRY, 14, 0, bytes(2000)))
-    assert answering.directory.replica("x").sequence == 0  # type: ignore[union-attr]
+    assert answering.view.replica("x").sequence == 0  # type: ignore[union-attr]
     hand.say(Chunk(ENTRY, 14, 0, bits[:1000]), Chunk(ENTRY, 14, 1000, bits[1000:]))
-    assert bytes(answering.directory.replica("x").filter.bits) == bits  # type: ignore[union-attr]
+    assert bytes(answering.view.replica("x").filter.bits) == bits  # type: ignore[union-attr]
 
 
 def test_frame_too_long_is_refused_by_its_head() -> None:
@@ -379,9 +385,9 @@ def test_frame_is_taken_when_its_last_byte_is_there() -> None:
     hand = Hand(answering)
     frame = hand.frame(Alive("x", 1, 0, address(5), b"", PROTOCOL))
     hand.half.feed(frame[:-1], NOW)
-    assert answering.members() == []
+    assert answering.view.members() == []
     hand.half.feed(frame[-1:], NOW)
-    assert len(answering.members()) == 1
+    assert len(answering.view.members()) == 1
 
 
 @pytest.mark.parametrize(("span", "spoken"), [(Span(1, 3), True), (Span(3, 4), False)])
@@ -402,4 +408,4 @@ def test_error_of_a_conversation_is_reported_and_oneself_is_recognised() -> None
     with refused("self") as ended:
         converse(exchange, one.answer(address(0)))
     one.hang_up(exchange, NOW, ended.value)
-    assert of_kind(one, Rejected) == [Rejected("self", address(1))]
+    assert of_kind(one, Rejected) == [Rejected(Rejection.SELF, address(1))]

@@ -68,7 +68,7 @@ def test_additions_too_long_for_a_rumour_are_learned_and_not_passed_on(peer: Cal
     node = peer()
     node.hear("n1", alive(node, "n1"))
     node.hear("n1", Ops("n1", 1, 1, 14, 0, bytes(1000 * KEY_BYTES)))
-    assert [member.name for member in node.node.holders(bytes(8))] == ["n1"]
+    assert [member.name for member in node.node.view.holders(bytes(8))] == ["n1"]
     node.pass_time(node.now + 1)
     assert not any(isinstance(message, Ops) for _, message in node.said())
 
@@ -139,8 +139,8 @@ def test_filter_far_too_large_for_its_keys_takes_no_memory(peer: Callable[..., P
     node.hear("n1", Ops("n1", 1, 1, 26, 0, b""))
     assert rejections(node) == ["size"]
     with pytest.raises(WireError):
-        node.node.install(Entry("n1", 1, 0, 1, sequence), 26, bytes(1 << 23), node.now)
-    assert node.node.directory.replica("n1").filter.bits_log2 == 14
+        node.node.dissemination.install(Entry("n1", 1, 0, 1, sequence), 26, bytes(1 << 23), node.now)
+    assert node.node.view.replica("n1").filter.bits_log2 == 14
 
 
 @pytest.mark.parametrize("bits_per_key", [8, 64])
@@ -151,28 +151,28 @@ def test_filters_that_nodes_make_are_not_too_large(
     owner, other = peer(filter_bits_per_key=bits_per_key), peer()
     owner.node.advertise((random.Random(i).randbytes(8) for i in range(key_count)), owner.now)
     owner.pass_time(owner.now + 1)
-    own = owner.node.replica
+    own = owner.node.view.published
     other.hear("n1", alive(other, "n1"))
     entry = Entry("n1", 1, 0, own.generation, own.sequence)
-    other.node.install(entry, own.filter.bits_log2, bytes(own.filter.bits), other.now)
-    assert other.node.directory.replica("n1").version == (1, own.generation, key_count)
+    other.node.dissemination.install(entry, own.filter.bits_log2, bytes(own.filter.bits), other.now)
+    assert other.node.view.replica("n1").version == (1, own.generation, key_count)
 
 
 def test_count_of_keys_stays_within_what_can_be_said(peer: Callable[..., Peer]) -> None:
     node = peer()
     node.hear("n1", alive(node, "n1"))
-    node.node.install(Entry("n1", 1, 0, 1, U32_MAX), 14, bytes(2048), node.now)
+    node.node.dissemination.install(Entry("n1", 1, 0, 1, U32_MAX), 14, bytes(2048), node.now)
     node.hear("n1", Ops("n1", 1, 1, 14, U32_MAX, bytes(8)))
     assert rejections(node) == ["size"]
-    assert node.node.directory.replica("n1").sequence == U32_MAX
+    assert node.node.view.replica("n1").sequence == U32_MAX
 
 
 def test_metadata_can_change_at_the_highest_incarnation(peer: Callable[..., Peer]) -> None:
     node = peer()
     node.hear("n1", alive(node, "n1"), Suspect("n0", 1, U32_MAX - 1, "n1"))
-    assert (node.node.me.epoch, node.node.me.incarnation) == (1, U32_MAX)
+    assert (node.node.view.me.epoch, node.node.view.me.incarnation) == (1, U32_MAX)
     node.node.update(b"new", node.now)
-    assert (node.node.me.epoch, node.node.me.incarnation) == (2, 0)
+    assert (node.node.view.me.epoch, node.node.view.me.incarnation) == (2, 0)
 
 
 def test_graves_are_bounded_however_many_die_at_once(peer: Callable[..., Peer]) -> None:
@@ -182,7 +182,7 @@ def test_graves_are_bounded_however_many_die_at_once(peer: Callable[..., Peer]) 
         node.hear("n1", alive(node, name))
     for name in names:
         node.hear("n1", Left(name, 1, 0) if name > "n5" else Dead(name, 1, 0, "n1"))
-    assert len(node.node.members()) == 2
+    assert len(node.node.view.members()) == 2
 
 
 def test_what_waited_for_a_proof_is_answered_on_no_account_but_its_own() -> None:

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossip.core.errors import ConfigError
-from gossip.core.membership.member import Address, Member, Members, State, check_name, pack_address, unpack_address
+from gossip.core.membership.member import Address, Member, State, check_name, pack_address, unpack_address
+from gossip.core.membership.table import MemberTable
 
 
 def member(name: str, state: State = State.ALIVE, *, epoch: int = 1, incarnation: int = 0) -> Member:
@@ -48,7 +49,7 @@ def test_impossible_name_is_refused(name: str) -> None:
 
 
 def test_everyone_is_probed_once_per_round_and_the_dead_never() -> None:
-    members = Members(random.Random(3))
+    members = MemberTable(random.Random(3))
     for i in range(7):
         members.put(member(f"n{i}"))
     members.put(member("n3", State.DEAD))
@@ -61,14 +62,14 @@ def test_everyone_is_probed_once_per_round_and_the_dead_never() -> None:
 
 
 def test_nobody_to_probe() -> None:
-    members = Members(random.Random(3))
+    members = MemberTable(random.Random(3))
     members.put(member("a", State.LEFT))
     assert members.next_to_probe() is None
 
 
 def test_new_member_is_probed_within_two_rounds_wherever_the_round_stands() -> None:
     for seed in range(30):
-        members = Members(random.Random(seed))
+        members = MemberTable(random.Random(seed))
         for i in range(5):
             members.put(member(f"n{i}"))
         for _ in range(seed % 5):
@@ -78,7 +79,7 @@ def test_new_member_is_probed_within_two_rounds_wherever_the_round_stands() -> N
 
 
 def test_live_count_follows_states() -> None:
-    members = Members(random.Random(0))
+    members = MemberTable(random.Random(0))
     members.put(member("a"))
     members.put(member("b", State.SUSPECT))
     members.put(member("b", State.DEAD))
@@ -90,7 +91,7 @@ def test_live_count_follows_states() -> None:
 
 
 def test_sample_is_distinct_filtered_and_exhaustive() -> None:
-    members = Members(random.Random(0))
+    members = MemberTable(random.Random(0))
     for i in range(4):
         members.put(member(f"n{i}", State.DEAD if i == 0 else State.ALIVE))
     picked = members.sample(10, lambda candidate: candidate.live)
@@ -98,7 +99,7 @@ def test_sample_is_distinct_filtered_and_exhaustive() -> None:
 
 
 def test_a_sample_of_a_large_table_is_as_even_as_chance_allows() -> None:
-    members = Members(random.Random(0))
+    members = MemberTable(random.Random(0))
     for i in range(40):
         members.put(member(f"n{i}", State.DEAD if i % 2 else State.ALIVE))
     picked = Counter(one.name for _ in range(2000) for one in members.sample(3, lambda candidate: candidate.live))
@@ -108,7 +109,7 @@ def test_a_sample_of_a_large_table_is_as_even_as_chance_allows() -> None:
 
 
 def test_a_sample_finds_the_few_that_fit_in_a_large_table() -> None:
-    members = Members(random.Random(0))
+    members = MemberTable(random.Random(0))
     for i in range(200):
         members.put(member(f"n{i}", State.ALIVE if i in (7, 99) else State.DEAD))
     for _ in range(20):

@@ -47,7 +47,7 @@ def alive(incarnation: int, epoch: int = 5, **changes: Any) -> Alive:
 
 
 def believed(peer: Peer, name: str = "n1") -> tuple[int, State, int] | None:
-    member = peer.node.member(name)
+    member = peer.node.view.member(name)
     return None if member is None else (member.epoch, member.state, member.incarnation)
 
 
@@ -140,16 +140,16 @@ def test_statement_changes_what_is_believed(
 def test_member_is_where_its_newest_record_says(peer: Callable[..., Peer]) -> None:
     node = peer()
     node.hear("n8", A1, left(1), alive(0, epoch=6, address=THERE, metadata=b"new"))
-    member = node.node.member("n1")
+    member = node.node.view.member("n1")
     assert (member.address, member.metadata) == (THERE, b"new")
     node.hear("n8", replace(A1, incarnation=7, metadata=b"old"))
-    assert node.node.member("n1") == member
+    assert node.node.view.member("n1") == member
 
 
 def test_record_that_its_accusation_overtook_is_taken_and_the_accusation_stands(peer: Callable[..., Peer]) -> None:
     node = peer()
     node.hear("n8", A1, suspect(3), alive(3, metadata=b"late", address=THERE))
-    member = node.node.member("n1")
+    member = node.node.view.member("n1")
     assert (member.metadata, member.address, member.state) == (b"late", THERE, State.SUSPECT)
 
 
@@ -204,11 +204,11 @@ def test_node_refutes_what_is_said_of_itself(
     node = peer()
     node.hear("n8", Alive("n8", 1, 0, node.address("n8"), b"", PROTOCOL))
     node.hear("n8", heard)
-    me = node.node.me
+    me = node.node.view.me
     assert me.incarnation == after[1]
     assert me.epoch == 1 if after[0] == 1 else after[0] <= me.epoch < after[0] + STEP
     assert me.state is State.ALIVE
-    assert node.node.health == doubt
+    assert node.node.view.health == doubt
     assert (Refuted in happened(node)) is bool(doubt)
     refutations = [message for message in told(node) if isinstance(message, Alive) and message.name == "n0"]
     assert [(message.epoch, message.incarnation) for message in refutations] == (
@@ -220,17 +220,17 @@ def test_second_accusation_of_the_same_is_no_second_doubt(peer: Callable[..., Pe
     node = peer()
     for accuser in ("n2", "n3"):
         node.hear(accuser, Suspect("n0", 1, 0, accuser))
-    assert (node.node.me.incarnation, node.node.health) == (1, 1)
+    assert (node.node.view.me.incarnation, node.node.view.health) == (1, 1)
 
 
 def test_two_that_raise_each_others_epochs_do_not_race(peer: Callable[..., Peer]) -> None:
     node = peer()
     for epoch in range(5, 10 * STEP, STEP):
         node.hear("n8", Suspect("n0", epoch, 0, "n8"))
-    assert 5 < node.node.me.epoch <= 5 + STEP
+    assert 5 < node.node.view.me.epoch <= 5 + STEP
     node.pass_time(node.now + 1.5)
     node.hear("n8", Suspect("n0", 10 * STEP, 0, "n8"))
-    assert 10 * STEP < node.node.me.epoch <= 11 * STEP
+    assert 10 * STEP < node.node.view.me.epoch <= 11 * STEP
 
 
 def test_runs_that_hear_the_same_of_themselves_go_on_differently(peer: Callable[..., Peer]) -> None:
@@ -239,7 +239,7 @@ def test_runs_that_hear_the_same_of_themselves_go_on_differently(peer: Callable[
     for seed in range(4):
         node = peer(seed=seed)
         node.hear("n8", Suspect("n0", 5, 0, "n8"))
-        epochs.add(node.node.me.epoch)
+        epochs.add(node.node.view.me.epoch)
     assert len(epochs) == 4
 
 
@@ -248,7 +248,7 @@ def test_who_has_left_refutes_nothing_and_changes_nothing(peer: Callable[..., Pe
     node.hear("n8", Alive("n8", 1, 0, node.address("n8"), b"", PROTOCOL))
     node.node.leave(node.now)
     node.hear("n8", Suspect("n0", 1, 0, "n8"), Dead("n0", 9, 0, "n8"))
-    assert (node.node.me.state, node.node.me.epoch, node.node.me.incarnation) == (State.LEFT, 1, 0)
+    assert (node.node.view.me.state, node.node.view.me.epoch, node.node.view.me.incarnation) == (State.LEFT, 1, 0)
     assert Left("n0", 1, 0) in told(node)
     with pytest.raises(StateError):
         node.node.update(b"", node.now)
@@ -299,7 +299,7 @@ def test_full_exchange_changes_what_is_believed_once(
         node.hear("n8", message)
     happened(node)
     for _ in range(2):
-        node.node.merge([brought], node.now, stranger=False)
+        node.node.full_state.merge([brought], node.now, stranger=False)
     assert believed(node) == after
     assert happened(node) == events
 
@@ -307,8 +307,8 @@ def test_full_exchange_changes_what_is_believed_once(
 def test_who_is_dead_elsewhere_may_refute_that_here(peer: Callable[..., Peer]) -> None:
     """Both sides of a partition hold each other for dead; brought together, each has its chance."""
     node = peer()
-    node.node.merge([record(DEAD, 0, 1, "n0")], node.now, stranger=False)
-    assert (node.node.me.state, node.node.me.incarnation) == (State.ALIVE, 1)
+    node.node.full_state.merge([record(DEAD, 0, 1, "n0")], node.now, stranger=False)
+    assert (node.node.view.me.state, node.node.view.me.incarnation) == (State.ALIVE, 1)
 
 
 # How long the gone are kept
@@ -338,6 +338,6 @@ def test_full_table_takes_in_the_living_in_place_of_the_gone(peer: Callable[...,
     names = ["n1", "n2", "n3", "n4", "n5"]
     records = {name: Alive(name, 5, 1, node.address(name), b"", PROTOCOL) for name in names}
     node.hear("n8", *list(records.values())[:4])
-    assert [member.name for member in node.node.members()] == names[:3]
+    assert [member.name for member in node.node.view.members()] == names[:3]
     node.hear("n8", Dead("n2", 5, 1, "n8"), records["n4"], records["n5"])
-    assert [member.name for member in node.node.members()] == ["n1", "n3", "n4"]
+    assert [member.name for member in node.node.view.members()] == ["n1", "n3", "n4"]

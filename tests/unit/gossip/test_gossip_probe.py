@@ -14,7 +14,7 @@ from gossip.core.messages import Ack, Alive, Dead, Message, Nack, Ping, ProbeReq
 from gossip.core.node import Node
 from gossip.core.packets.keyring import Keyring
 from gossip.core.packets.seal import Seal
-from gossip.core.streams.exchange import Purpose
+from gossip.core.streams.purpose import Purpose
 
 Peer = Any
 
@@ -61,7 +61,7 @@ def answer(peer: Peer, within_s: float, but: tuple[str, ...] = ()) -> None:
 
 
 def state(peer: Peer, name: str) -> State:
-    member = peer.node.member(name)
+    member = peer.node.view.member(name)
     assert member is not None
     return State(member.state)
 
@@ -94,9 +94,9 @@ def test_each_member_is_probed_once_in_a_round(peer: Callable[..., Peer]) -> Non
 def test_answer_in_time_asks_nobody_else_and_heals_doubt(peer: Callable[..., Peer]) -> None:
     node = peer()
     introduce(node, 4)
-    node.node.doubt()
+    node.node.note_late_loop()
     answer(node, 2.5)
-    assert node.node.health == 0
+    assert node.node.view.health == 0
     assert node.node.dials() == []
 
 
@@ -149,7 +149,7 @@ def test_member_whose_datagrams_are_lost_is_saved_by_a_stream(peer: Callable[...
     silent = Node(GossipConfig(), me, Seal("", Keyring(), PROTOCOL, random.Random(1).randbytes), random.Random(2), 0.0)
     wait_for(node, Ping)
     dial = next(dial for _ in steps(node, 1.0) for dial in node.node.dials() if dial.purpose is Purpose.PROBE)
-    half = silent.answer(node.node.me.address)
+    half = silent.answer(node.node.view.me.address)
     for _ in range(3):
         for here, there in ((half, dial), (dial, half)):
             while here.my_turn and not here.finished:
@@ -170,7 +170,7 @@ def test_each_missing_nack_is_a_doubt_and_none_missing_is_none(peer: Callable[..
         node.hear(name_at(relay), Nack(ping.number))
     node.hear(name_at(address), Nack(ping.number))
     wait_for(node, Ping, within_s=1.0)
-    assert node.node.health == 3 - nacks
+    assert node.node.view.health == 3 - nacks
     assert state(node, name_at(address)) is State.SUSPECT
 
 
@@ -179,7 +179,7 @@ def test_who_has_nobody_to_ask_doubts_itself_by_one(peer: Callable[..., Peer]) -
     introduce(node, 1)
     wait_for(node, Ping)
     wait_for(node, Ping)
-    assert node.node.health == 1
+    assert node.node.view.health == 1
 
 
 @pytest.mark.parametrize("doubt", [0, 1, 3])
@@ -187,7 +187,7 @@ def test_doubt_stretches_the_interval(peer: Callable[..., Peer], doubt: int) -> 
     node = peer()
     introduce(node, 3)
     for _ in range(doubt):
-        node.node.doubt()
+        node.node.note_late_loop()
     wait_for(node, Ping)
     begun = node.now
     wait_for(node, ProbeRequest)

@@ -94,10 +94,10 @@ def test_small_view_is_compared_at_once_and_a_large_one_by_buckets(peer: Callabl
     small, large = peer(), peer()
     introduce(small, "n1", "n2")
     introduce(large, *[f"n{i}" for i in range(1, 120)])
-    opening = small.node.reconciler.opening()
+    opening = small.node.dissemination.reconciler.opening()
     assert isinstance(opening, Entries)
     assert {entry.name for entry in opening.entries} == {"n0", "n1", "n2"}
-    assert isinstance(large.node.reconciler.opening(), Buckets)
+    assert isinstance(large.node.dissemination.reconciler.opening(), Buckets)
 
 
 def test_buckets_are_answered_with_what_differs(peer: Callable[..., Peer]) -> None:
@@ -106,25 +106,25 @@ def test_buckets_are_answered_with_what_differs(peer: Callable[..., Peer]) -> No
     introduce(one, *names)
     introduce(other, *names)
     introduce(other, "n50", incarnation=3)
-    theirs = one.node.reconciler.opening()
-    answer = other.node.reconciler.answer_buckets(theirs)
+    theirs = one.node.dissemination.reconciler.opening()
+    answer = other.node.dissemination.reconciler.answer_buckets(theirs)
     assert answer.complete == 1 << bucket_of("n50")
     listed = {entry.name for entry in answer.entries}
     assert listed == {name for name in ["n0", *names] if bucket_of(name) == bucket_of("n50")}
-    assert one.node.reconciler.lacking(answer) == [Entry("n50", 1, 0, 0, 0)]
-    assert one.node.reconciler.surplus(answer) == []
+    assert one.node.dissemination.reconciler.lacking(answer) == [Entry("n50", 1, 0, 0, 0)]
+    assert one.node.dissemination.reconciler.surplus(answer) == []
     introduce(one, "n50", incarnation=3)
-    assert other.node.reconciler.answer_buckets(one.node.reconciler.opening()) is None
+    assert other.node.dissemination.reconciler.answer_buckets(one.node.dissemination.reconciler.opening()) is None
 
 
 def test_answers_to_buckets_fit_a_datagram_however_much_differs(peer: Callable[..., Peer]) -> None:
     one, other = peer(), peer()
     introduce(other, *[f"n{i}" for i in range(1, 250)])
-    answer = other.node.reconciler.answer_buckets(Buckets(bytes(8 * BUCKETS)))
+    answer = other.node.dissemination.reconciler.answer_buckets(Buckets(bytes(8 * BUCKETS)))
     assert len(encode_message(answer)) <= ROOM_BYTES
     assert answer.complete
-    assert len(one.node.reconciler.lacking(answer)) == len([e for e in answer.entries if e.name != "n0"]) > 10
-    assert len(encode_message(one.node.reconciler.pull(one.node.reconciler.lacking(answer)))) <= ROOM_BYTES
+    assert len(one.node.dissemination.reconciler.lacking(answer)) == len([e for e in answer.entries if e.name != "n0"]) > 10
+    assert len(encode_message(one.node.dissemination.reconciler.pull(one.node.dissemination.reconciler.lacking(answer)))) <= ROOM_BYTES
 
 
 N1 = Entry("n1", 1, 2, 0, 3)  # what the node knows of n1 in the tests below
@@ -149,30 +149,30 @@ def test_who_lacks_what(peer: Callable[..., Peer], theirs: Entry | None, lacking
     node = peer()
     introduce(node, "n1", incarnation=2)
     share(node, "n1", keys(1, 3))
-    ours = node.node.reconciler.entry("n0")
+    ours = node.node.dissemination.reconciler.entry("n0")
     view = Entries(2**32 - 1, (ours,) if theirs is None else (theirs, ours))
-    assert node.node.reconciler.lacking(view) == ([N1] if lacking else [])
+    assert node.node.dissemination.reconciler.lacking(view) == ([N1] if lacking else [])
     unknown = Entry("n1", 0, 0, 0, 0)
-    assert node.node.reconciler.surplus(view) == ([theirs or unknown] if surplus else [])
+    assert node.node.dissemination.reconciler.surplus(view) == ([theirs or unknown] if surplus else [])
 
 
 def test_view_that_is_incomplete_is_no_reason_to_give_the_rest(peer: Callable[..., Peer]) -> None:
     node = peer()
     introduce(node, "n1", "n2")
-    assert node.node.reconciler.surplus(Entries(0, ())) == []
-    assert len(node.node.reconciler.surplus(Entries(1 << bucket_of("n1"), ()))) == 1
+    assert node.node.dissemination.reconciler.surplus(Entries(0, ())) == []
+    assert len(node.node.dissemination.reconciler.surplus(Entries(1 << bucket_of("n1"), ()))) == 1
 
 
 def test_of_itself_a_node_lacks_nothing(peer: Callable[..., Peer]) -> None:
     node = peer()
-    assert node.node.reconciler.lacking(Entries(0, (Entry("n0", 99, 9, 9, 9),))) == []
+    assert node.node.dissemination.reconciler.lacking(Entries(0, (Entry("n0", 99, 9, 9, 9),))) == []
 
 
 UNKNOWN = Entry("n1", 0, 0, 0, 0)
 
 
 def given_to(peer: Peer, theirs: Entry) -> list[Message]:
-    return list(peer.node.reconciler.give(theirs))
+    return list(peer.node.dissemination.reconciler.give(theirs))
 
 
 def test_stranger_to_them_is_given_with_record_and_keys(peer: Callable[..., Peer]) -> None:
@@ -229,7 +229,7 @@ def test_what_became_of_the_gone_is_given_to_those_who_hold_them_for_alive(
     introduce(node, "n1")
     share(node, "n1", keys(1, 3))
     node.hear("n8", fate)
-    assert node.node.reconciler.surplus(Entries(2**32 - 1, (Entry("n1", 1, 0, 0, 3),)))[0].name == "n1"
+    assert node.node.dissemination.reconciler.surplus(Entries(2**32 - 1, (Entry("n1", 1, 0, 0, 3),)))[0].name == "n1"
     assert given_to(node, Entry("n1", 1, 0, 0, 0)) == [given]
     assert given_to(node, Entry("n1", 2, 0, 0, 0)) == [], "of a later run it knows nothing"
 
@@ -238,8 +238,8 @@ def test_filters_go_over_streams_in_chunks(peer: Callable[..., Peer]) -> None:
     node = peer()
     introduce(node, "n1")
     bits = random.Random(1).randbytes(1 << 17)
-    node.node.install(Entry("n1", 1, 0, 1, 50_000), 20, bits, node.now)
-    chunks = [chunk for chunk in node.node.reconciler.snapshots(UNKNOWN) if isinstance(chunk, Chunk)]
+    node.node.dissemination.install(Entry("n1", 1, 0, 1, 50_000), 20, bits, node.now)
+    chunks = [chunk for chunk in node.node.dissemination.reconciler.snapshots(UNKNOWN) if isinstance(chunk, Chunk)]
     assert [chunk.offset for chunk in chunks] == [0, CHUNK_MAX_BYTES]
     assert b"".join(chunk.bits for chunk in chunks) == bits
     assert {chunk.entry for chunk in chunks} == {Entry("n1", 1, 0, 1, 50_000)}
@@ -251,7 +251,7 @@ def test_filters_go_over_streams_in_chunks(peer: Callable[..., Peer]) -> None:
 def exchange(one: Peer, other: Peer, name: str) -> int:
     """Let `one` see that `other`, which is called so, has another view, until neither has anything to say."""
     said = 0
-    questions = [one.node.reconciler.opening()]
+    questions = [one.node.dissemination.reconciler.opening()]
     here, there = one, other
     while questions:
         answers = []
@@ -280,12 +280,12 @@ def test_comparisons_close_all_differences(peer: Callable[..., Peer], members: i
                 introduce(node, name, incarnation=chance.randrange(3))
                 share(node, name, keys(number, chance.randrange(4)))
     rounds = 0
-    while one.node.fingerprint != other.node.fingerprint:
+    while one.node.view.fingerprint != other.node.view.fingerprint:
         rounds += 1
         assert rounds <= 40, "they do not come closer"
         exchange(one, other, "n200")
         exchange(other, one, "n200")
-    views = [{member.name: member.precedence for member in node.node.members()} for node in (one, other)]
+    views = [{member.name: member.precedence for member in node.node.view.members()} for node in (one, other)]
     assert views[0] == views[1]
 
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossip.core.config import GossipConfig
+from gossip.core.errors import Rejection
 from gossip.core.events import MemberJoined, Rejected
 from gossip.core.membership.member import PROTOCOL, Address, Member, State
 from gossip.core.messages import Ack, Alive, Message, Packet, Ping
@@ -92,7 +93,7 @@ class Sealed:
         self.node = Node(GossipConfig(), me, seal, random.Random(4), NOW)
 
     def packet(self, *messages: Message) -> bytes:
-        return self.speaker.wrap(encode_packet("n1", 1, self.node.fingerprint, map(encode_message, messages)))
+        return self.speaker.wrap(encode_packet("n1", 1, self.node.view.fingerprint, map(encode_message, messages)))
 
     def hear(self, payload: bytes, source: Address = THERE) -> list[tuple[Address, Message]]:
         """Let a payload arrive. Returns what the node says to that."""
@@ -115,23 +116,23 @@ HELLO = Alive("n1", 1, 0, THERE, b"", PROTOCOL)
 def test_stranger_is_believed_once_it_answers(sealed: Sealed) -> None:
     ((_, question),) = sealed.hear(sealed.packet(HELLO))
     assert isinstance(question, Ping)
-    assert sealed.node.members() == []
+    assert sealed.node.view.members() == []
     sealed.hear(sealed.packet(Ack(question.number)))
-    assert [member.name for member in sealed.node.members()] == ["n1"]
+    assert [member.name for member in sealed.node.view.members()] == ["n1"]
 
 
 def test_wrong_answer_proves_nothing(sealed: Sealed) -> None:
     ((_, question),) = sealed.hear(sealed.packet(HELLO))
     assert isinstance(question, Ping)
     sealed.hear(sealed.packet(Ack(question.number ^ 1)))
-    assert sealed.node.members() == []
+    assert sealed.node.view.members() == []
 
 
 def test_recording_of_a_run_that_ended_tells_nothing(sealed: Sealed) -> None:
     recorded = [sealed.packet(HELLO) for _ in range(20)]
     for payload in recorded:
         sealed.hear(payload, ELSEWHERE)
-    assert sealed.node.members() == []
+    assert sealed.node.view.members() == []
     assert not any(isinstance(event, MemberJoined) for event in sealed.node.events())
 
 
@@ -140,7 +141,7 @@ def test_packet_is_taken_once(sealed: Sealed) -> None:
     first, second = sealed.hear(payload), sealed.hear(payload)
     assert Ack(5) in [message for _, message in first]
     assert second == []
-    assert Rejected("replay", THERE) in sealed.node.events()
+    assert Rejected(Rejection.REPLAY, THERE) in sealed.node.events()
 
 
 def test_stranger_gets_no_more_than_it_sent_and_only_where_it_sent_from(sealed: Sealed) -> None:
@@ -155,8 +156,8 @@ def test_stranger_gets_no_more_than_it_sent_and_only_where_it_sent_from(sealed: 
 
 def test_own_question_answered_proves_a_stranger_too(sealed: Sealed) -> None:
     """A member known from others is probed; its answer is the first that is heard of its run."""
-    sealed.node.hear(HELLO, Packet("n2", 1, bytes(8), ()), NOW)
-    number = sealed.node.ping("n1", NOW)
+    sealed.node.dispatch.hear_on_stream(HELLO, "n2", ELSEWHERE, NOW)
+    number = sealed.node.messaging.ping("n1", NOW)
     sealed.node.datagrams()
     sealed.hear(sealed.packet(Ack(number), HELLO))
     assert sealed.hear(sealed.packet(Ping(9, "n0")))[0] == (THERE, Ack(9))
@@ -168,8 +169,8 @@ def test_two_sealed_nodes_that_are_strangers_come_to_believe_each_other() -> Non
         seal = Seal("", Keyring([KEY]), PROTOCOL, random.Random(name).randbytes)
         me = Member(name, address, 1, 0, State.ALIVE, b"", changed_at=NOW)
         nodes[address] = Node(GossipConfig(), me, seal, random.Random(name), NOW)
-    nodes[HERE].hear(HELLO, Packet("n2", 1, bytes(8), ()), NOW)
-    nodes[HERE].broadcast(b"hello", NOW)
+    nodes[HERE].dispatch.hear_on_stream(HELLO, "n2", ELSEWHERE, NOW)
+    nodes[HERE].messaging.broadcast(b"hello", NOW)
     now = NOW
     for _ in range(200):
         now = min(deadline for node in nodes.values() if (deadline := node.next_deadline()) is not None)
@@ -181,6 +182,8 @@ def test_two_sealed_nodes_that_are_strangers_come_to_believe_each_other() -> Non
             for address, node in nodes.items():
                 for sent in node.datagrams():
                     nodes[sent.destination].receive(sent.payload, address, now)
-    states = {node.name: [(member.name, member.state) for member in node.members()] for node in nodes.values()}
+    states = {
+        node.view.name: [(member.name, member.state) for member in node.view.members()] for node in nodes.values()
+    }
     assert states["n0"] == [("n1", State.ALIVE)]
     assert states["n1"] == [("n0", State.ALIVE)]
