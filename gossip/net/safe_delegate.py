@@ -13,8 +13,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Guarded(Delegate):
-    """The application, whose mistakes must not stop the protocol: they are logged, and the answer is no, or nothing."""
+class SafeDelegate(Delegate):
+    """The application, whose errors must not stop the protocol: they are logged, and the answer is no, or nothing."""
 
     def __init__(self, application: Delegate) -> None:
         self._application = application

@@ -1,4 +1,4 @@
-"""What a node remembers over a restart: whom it knew, and its own epoch.
+"""What a node remembers over a restart: the members it knew, and its own epoch.
 
 With the addresses it finds the cluster again though its seeds may be gone. With the epoch a restart is newer than the
 run before, though the wall clock may have been set back.
@@ -10,7 +10,6 @@ import asyncio
 import ipaddress
 import json
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,21 +17,25 @@ from typing import Final
 
 from ..core.errors import ConfigError
 from ..core.membership.member import Address, State
-from ..core.node import Node
 from ..core.packets.codec import U64_MAX
+from ..core.view import View
+from .counters import Counters, Failure
 from .files import replace_file
 from .sockets import parse_address
 
 log = logging.getLogger(__name__)
 
-_EVERY_S: Final = 5.0
+_INTERVAL_S: Final = 5.0
+"""Seconds between two looks at whether members changed, and so between two writes."""
 _FILE_MAX_BYTES: Final = 1024 * 1024
+"""Bytes of a file that are read at all; the longest that is written has some 50 KiB."""
 _ADDRESSES_MAX: Final = 1024
+"""Addresses that are kept: one of them that answers is enough."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One run's memory.
+    """What one run leaves to the next.
 
     Args:
         epoch: of that run, or 0.
@@ -81,7 +84,7 @@ def save_snapshot(path: Path, epoch: int, addresses: Iterable[Address]) -> None:
     replace_file(path, json.dumps({"epoch": epoch, "members": members}, indent=1).encode())
 
 
-class Memory:
+class SnapshotFile:
     """The snapshot of a running node: read at its start, written when it changed, and at its end.
 
     Args:
@@ -89,19 +92,19 @@ class Memory:
         counters: errors are counted there.
     """
 
-    def __init__(self, path: Path, counters: Counter[str]) -> None:
+    def __init__(self, path: Path, counters: Counters) -> None:
         self._path = path
         self._counters = counters
         self._loaded = Snapshot()
 
     @property
     def epoch(self) -> int:
-        """Of the run before, or 0."""
+        """The epoch of the run before, or 0."""
         return self._loaded.epoch
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """Whom the run before knew."""
+        """Of the members that the run before knew."""
         return self._loaded.addresses
 
     def load(self) -> None:
@@ -109,36 +112,36 @@ class Memory:
         try:
             self._loaded = load_snapshot(self._path)
         except ConfigError as error:
-            self._counters["snapshot_errors"] += 1
-            log.warning("gossip starts without its memory: %s", error)
+            self._counters.failures[Failure.SNAPSHOT] += 1
+            log.warning("gossip starts without its snapshot: %s", error)
 
-    async def keep(self, node: Callable[[], Node]) -> None:
+    async def keep(self, view: Callable[[], View]) -> None:
         """Write what the node knows whenever that changed, for ever; a lone node does not forget the run before."""
         written = Snapshot()
         while True:
-            known = _known(node())
+            known = _known(view())
             if known != written and known.addresses:
                 written = known
                 await asyncio.to_thread(self._write, known)
-            await asyncio.sleep(_EVERY_S)
+            await asyncio.sleep(_INTERVAL_S)
 
-    def save(self, node: Node) -> None:
+    def save(self, view: View) -> None:
         """Write what the node knows now."""
-        known = _known(node)
+        known = _known(view)
         self._write(known if known.addresses else replace(known, addresses=self.addresses))
 
     def _write(self, known: Snapshot) -> None:
         try:
             save_snapshot(self._path, known.epoch, known.addresses)
         except OSError as error:
-            self._counters["snapshot_errors"] += 1
+            self._counters.failures[Failure.SNAPSHOT] += 1
             log.warning("gossip snapshot not written path=%s error=%s", self._path, error.strerror)
 
 
-def _known(node: Node) -> Snapshot:
-    """Whom a node knows, the live ones and the latest of the dead first; not those that left."""
-    members = sorted(node.view.members(), key=lambda member: (not member.live, -member.changed_at))
-    return Snapshot(node.view.me.epoch, tuple(member.address for member in members if member.state is not State.LEFT))
+def _known(view: View) -> Snapshot:
+    """The members that a node knows, the live ones and the latest of the dead first; not those that left."""
+    members = sorted(view.members(), key=lambda member: (not member.live, -member.changed_at))
+    return Snapshot(view.me.epoch, tuple(member.address for member in members if member.state is not State.LEFT))
 
 
 def _address(text: object) -> Address:
