@@ -55,7 +55,7 @@ def _footprint(members: int, digests: int) -> Footprint:
         for kind, keys in kinds.items():
             if len(keys) == _WARM or number < _ROUNDS // 10:
                 lookups[kind].values.append(_lookup_us(directory, keys))
-    return Footprint(members, digests, lookups, install_us, deep_bytes(directory._rows), deep_bytes(directory))
+    return Footprint(members, digests, lookups, install_us, deep_bytes(directory.rows), deep_bytes(directory))
 
 
 def _filled(members: int, digests: int) -> tuple[Directory, list[bytes], float]:

@@ -40,16 +40,9 @@ class Deadlines(Generic[K]):
         self._heap: list[tuple[float, int, K]] = []
         self._sequence = 0
 
-    def __contains__(self, name: K) -> bool:
-        return name in self._at
-
     def __len__(self) -> int:
-        return len(self._at)
-
-    def at(self, name: K) -> float | None:
-        """When the deadline of that name fires, s."""
-        entry = self._at.get(name)
-        return None if entry is None else entry[0]
+        """Entries kept, stale ones included: the memory that this takes."""
+        return len(self._heap)
 
     def set(self, name: K, at: float) -> None:
         """Set or move a deadline."""

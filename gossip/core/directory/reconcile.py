@@ -40,10 +40,6 @@ class Versions:
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._entries.values())
 
-    def get(self, name: str) -> Entry | None:
-        """The entry of that name."""
-        return self._entries.get(name)
-
     def set(self, entry: Entry) -> bool:
         """Insert or replace an entry. Returns whether that changed anything."""
         if self._entries.get(entry.name) == entry:

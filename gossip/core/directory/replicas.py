@@ -159,12 +159,14 @@ class Directory:
 
     Args:
         log_keys: newest keys kept per member, for repairs.
+
+    `rows` are the filters for lookups, by the logarithm of their size.
     """
 
     def __init__(self, log_keys: int) -> None:
         self._log_keys = log_keys
         self._replicas: dict[str, Replica] = {}
-        self._rows: dict[int, Rows] = {}
+        self.rows: dict[int, Rows] = {}
         self._hidden: set[str] = set()
 
     def replica(self, name: str) -> Replica | None:
@@ -191,7 +193,7 @@ class Directory:
         if ops.start > known.sequence or ops.bits_log2 != known.filter.bits_log2:
             return self._begin_generation(ops) if known.sequence == 0 else Applied.GAP
         positions = known.extend(ops.keys[(known.sequence - ops.start) * KEY_BYTES :])
-        self._rows[ops.bits_log2].set(ops.name, positions)
+        self.rows[ops.bits_log2].set(ops.name, positions)
         return Applied.NEW
 
     def install(self, entry: Entry, bits_log2: int, bits: bytes) -> Applied:
@@ -216,13 +218,13 @@ class Directory:
     def count(self, name: str, counted: bool) -> None:
         """Let a member count in lookups, or not."""
         (self._hidden.discard if counted else self._hidden.add)(name)
-        self._rows[self._replicas[name].filter.bits_log2].count(name, counted)
+        self.rows[self._replicas[name].filter.bits_log2].count(name, counted)
 
     def holders(self, key: bytes) -> list[str]:
         """The names of counted members that may hold the key of at least 8 bytes. Microseconds of local memory."""
         position, step = HALVES.unpack_from(key)
         found: list[str] = []
-        for rows in self._rows.values():
+        for rows in self.rows.values():
             found += rows.lookup(position, step)
         return found
 
@@ -237,21 +239,21 @@ class Directory:
     def _put(self, name: str, replica: Replica) -> None:
         known, size = self._replicas.get(name), replica.filter.bits_log2
         if known is not None and known.filter.bits_log2 == size:
-            self._rows[size].flip(name, _difference(known.filter.bits, replica.filter.bits))
+            self.rows[size].flip(name, _difference(known.filter.bits, replica.filter.bits))
         else:
             if known is not None:
                 self._drop_row(name, known)
-            if size not in self._rows:
-                self._rows[size] = Rows(size)
-            self._rows[size].add(name, replica.filter.bits)
+            if size not in self.rows:
+                self.rows[size] = Rows(size)
+            self.rows[size].add(name, replica.filter.bits)
         self._replicas[name] = replica
-        self._rows[size].count(name, name not in self._hidden)
+        self.rows[size].count(name, name not in self._hidden)
 
     def _drop_row(self, name: str, replica: Replica) -> None:
         size = replica.filter.bits_log2
-        self._rows[size].drop(name, replica.filter.bits)
-        if not self._rows[size]:
-            del self._rows[size]
+        self.rows[size].drop(name, replica.filter.bits)
+        if not self.rows[size]:
+            del self.rows[size]
 
 
 def _difference(one: bytes | bytearray, other: bytes | bytearray) -> bytes:

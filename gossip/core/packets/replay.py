@@ -81,6 +81,11 @@ class ReplayGuard:
     def __len__(self) -> int:
         return len(self._believed)
 
+    @property
+    def strangers(self) -> int:
+        """Runs that have yet to prove themselves."""
+        return len(self._strangers)
+
     def admit(self, run: bytes, counter: int) -> bool:
         """Note a packet. Returns whether it is new; a replay is not."""
         window = self._believed.get(run)

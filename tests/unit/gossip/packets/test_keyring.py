@@ -1,3 +1,5 @@
+"""The cluster's keys."""
+
 import pytest
 
 from gossip.core.errors import ConfigError

@@ -1,3 +1,5 @@
+"""Seals of datagrams and streams."""
+
 import random
 
 import pytest
@@ -9,6 +11,8 @@ from gossip.core.packets.keyring import Keyring, key_id
 from gossip.core.packets.seal import Channel, Seal, Sealing
 
 ONE, TWO = bytes(range(32)), bytes(range(1, 33))
+
+
 LONG = b"a packet that is long enough for any header"
 
 

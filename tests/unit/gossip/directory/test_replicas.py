@@ -1,3 +1,5 @@
+"""Everybody's filters, and lookups in them."""
+
 import random
 from dataclasses import replace
 
@@ -10,7 +12,11 @@ from gossip.core.directory.replicas import Applied, Directory, Rows
 from gossip.core.messages import Entry, Ops
 
 EPOCH = 7
+
+
 FIRST = Ops("a", EPOCH, 0, 14, 0, bytes(range(16)))
+
+
 SECOND = Ops("a", EPOCH, 0, 14, 2, bytes(range(100, 108)))
 
 

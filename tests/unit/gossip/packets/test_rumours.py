@@ -1,3 +1,5 @@
+"""The queue of rumours."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-CORPUS = Path(__file__).parents[2] / "fuzz" / "corpus"
+CORPUS = Path(__file__).parents[3] / "fuzz" / "corpus"
 
 
 @pytest.mark.parametrize("target", ["datagrams", "streams", "files"])

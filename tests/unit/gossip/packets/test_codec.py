@@ -1,3 +1,5 @@
+"""Messages as bytes and back; junk is refused."""
+
 import cbor2
 import pytest
 import zstandard
@@ -38,17 +40,37 @@ from gossip.core.messages import (
 from gossip.core.packets.codec import decode_packet, encode_message, encode_packet, packet_overhead
 
 names = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=128)
+
+
 u32, u64 = st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)
+
+
 addresses = st.builds(
     Address, st.one_of(st.ip_addresses(v=4).map(str), st.ip_addresses(v=6).map(str)), st.integers(1, 65535)
 )
+
+
 entries = st.builds(Entry, names, u64, u32, u32, u32)
+
+
 many_entries = st.lists(entries, max_size=5).map(tuple)
+
+
 bits = st.integers(14, 26)
+
+
 keys = st.lists(st.binary(min_size=8, max_size=8), max_size=20).map(b"".join)
+
+
 metadata = st.binary(max_size=512)
+
+
 spans = st.integers(1, 15).flatmap(lambda low: st.builds(Span, st.just(low), st.integers(low, 15)))
+
+
 words = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=256)
+
+
 messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(Ping, u32, names),
     st.builds(Ack, u32, st.binary(max_size=64)),
@@ -73,16 +95,16 @@ messages: st.SearchStrategy[Message] = st.one_of(
     st.builds(KeyOrder, st.sampled_from(KeyAction), st.sampled_from([b"", bytes(4), bytes(32)])),
     st.builds(KeyReport, st.integers(0, 16).map(lambda count: bytes(4 * count)), words),
 )
+
+
 packets = st.builds(Packet, names, u64, st.binary(min_size=8, max_size=8), st.lists(messages, max_size=30).map(tuple))
+
+
 LIMIT = 1 << 20
 
 
 def encoded(packet: Packet) -> bytes:
     return encode_packet(packet.sender, packet.epoch, packet.fingerprint, map(encode_message, packet.messages))
-
-
-def plain(items: object) -> bytes:
-    return b"\0" + cbor2.dumps(items)
 
 
 @given(packets)

@@ -1,4 +1,4 @@
-"""Views that differ: how that shows, what each side asks and gives, and that nothing differs afterwards."""
+"""Fingerprints of views, and what is said about differences."""
 
 import random
 from collections.abc import Callable
@@ -18,19 +18,19 @@ from gossip.core.messages import (
     Buckets,
     Chunk,
     Dead,
-    Done,
     Entries,
     Entry,
     Left,
     Message,
     Offer,
     Ops,
-    Pull,
     Suspect,
 )
-from gossip.core.packets.codec import CHUNK_MAX_BYTES, decode_packet, encode_message
+from gossip.core.packets.codec import CHUNK_MAX_BYTES, encode_message
 
 Peer = Any
+
+
 ROOM_BYTES = 1300
 
 
@@ -50,8 +50,6 @@ def share(peer: Peer, name: str, added: bytes, *, start: int = 0, generation: in
         peer.hear(name, Ops(name, 1, generation, 14, first, added[offset : offset + 800]))
     peer.said()
 
-
-# Fingerprints
 
 entries = st.builds(
     Entry, st.sampled_from([f"n{i}" for i in range(50)]), *[st.integers(0, 2**32 - 1) for _ in range(4)]
@@ -85,9 +83,6 @@ def test_every_part_of_a_version_shows_in_its_bucket_only(field: str) -> None:
     assert one.fingerprint != other.fingerprint
     assert one.differing(other.buckets()) == 1 << bucket_of("n7")
     assert "n7" in {entry.name for entry in other.within(1 << bucket_of("n7"))}
-
-
-# What is said
 
 
 def test_small_view_is_compared_at_once_and_a_large_one_by_buckets(peer: Callable[..., Peer]) -> None:
@@ -244,92 +239,3 @@ def test_filters_go_over_streams_in_chunks(peer: Callable[..., Peer]) -> None:
     assert [chunk.offset for chunk in chunks] == [0, CHUNK_MAX_BYTES]
     assert b"".join(chunk.bits for chunk in chunks) == bits
     assert {chunk.entry for chunk in chunks} == {Entry("n1", 1, 0, 1, 50_000)}
-
-
-# On whole nodes
-
-
-def exchange(one: Peer, other: Peer, name: str) -> int:
-    """Let `one` see that `other`, which is called so, has another view, until neither has anything to say."""
-    said = 0
-    questions = [one.node.dissemination.reconciler.opening()]
-    here, there = one, other
-    while questions:
-        answers = []
-        for question in questions:
-            there.hear(name, question)
-            answers += [message for _, message in there.said() if isinstance(message, _COMPARING)]
-        said += len(answers)
-        assert said < 500
-        here, there, questions = there, here, answers
-    return said
-
-
-_COMPARING = (Buckets, Entries, Pull, Alive, Ops, Suspect, Left, Offer)
-
-
-@pytest.mark.parametrize("members", [5, 150])
-@pytest.mark.parametrize("seed", range(3))
-def test_comparisons_close_all_differences(peer: Callable[..., Peer], members: int, seed: int) -> None:
-    """Two nodes under one name, so that their views can be equal, heard different things of the same members."""
-    one, other, chance = peer(), peer(), random.Random(seed)
-    for number in range(1, members):
-        name = f"n{number}"
-        for node in (one, other):
-            node.hear("n200", Alive("n200", 1, 0, node.address("n200"), b"", PROTOCOL))
-            if chance.random() < 0.9:
-                introduce(node, name, incarnation=chance.randrange(3))
-                share(node, name, keys(number, chance.randrange(4)))
-    rounds = 0
-    while one.node.view.fingerprint != other.node.view.fingerprint:
-        rounds += 1
-        assert rounds <= 40, "they do not come closer"
-        exchange(one, other, "n200")
-        exchange(other, one, "n200")
-    views = [{member.name: member.precedence for member in node.node.view.members()} for node in (one, other)]
-    assert views[0] == views[1]
-
-
-def test_comparison_begins_once_the_news_have_settled_and_not_again_at_once(peer: Callable[..., Peer]) -> None:
-    node = peer()
-    introduce(node, "n1")
-    node.said()
-
-    def begins(after_s: float) -> bool:
-        node.now += after_s
-        node.hear("n1", fingerprint=b"somebody")
-        return any(isinstance(message, Entries) for _, message in node.said())
-
-    assert not begins(0.15), "the first packet of n1 began one"
-    node.now += 0.1
-    introduce(node, "n2")
-    node.said()
-    assert not begins(0.04), "who sent this may have been told meanwhile"
-    assert begins(0.02)
-    assert not begins(0.0)
-    assert begins(0.25)
-
-
-def test_equal_views_are_not_compared(peer: Callable[..., Peer]) -> None:
-    node = peer()
-    introduce(node, "n1")
-    node.said()
-    node.now += 5
-    node.hear("n1")
-    assert not any(isinstance(message, Entries | Buckets) for _, message in node.said())
-
-
-def test_offers_become_one_fetch_of_what_is_still_lacking(peer: Callable[..., Peer]) -> None:
-    node = peer()
-    introduce(node, "n1", "n2", "n3", "n4")
-    node.node.dials()
-    node.hear("n1", Offer(Entry("n2", 1, 0, 1, 500)), Offer(Entry("n3", 1, 0, 1, 500)))
-    node.hear("n1", Offer(Entry("n4", 9, 0, 1, 500)), Offer(Entry("n9", 1, 0, 1, 500)))
-    share(node, "n3", keys(1, 3))
-    node.pass_time(node.now + 0.2)
-    (dial,) = [dial for dial in node.node.dials() if dial.purpose is not None and dial.purpose.value == "fetch"]
-    assert dial.remote == node.address("n1")
-    dial.feed(b"\x11" + bytes(16), node.now)
-    _, frame = dial.frames()
-    said = decode_packet(frame[9:], 1 << 20).messages
-    assert said == (Pull((Entry("n2", 1, 0, 0, 0), Entry("n3", 1, 0, 0, 3))), Done())

@@ -1,86 +1,34 @@
-"""Sealed packets that were recorded and sent again, on the guard alone and on a whole node."""
+"""Packets of strangers: who is believed when, and what is answered."""
 
 import random
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gossip.core.config import GossipConfig
 from gossip.core.errors import Rejection
 from gossip.core.events import MemberJoined, Rejected
 from gossip.core.membership.member import PROTOCOL, Address, Member, State
-from gossip.core.messages import Ack, Alive, Message, Packet, Ping
+from gossip.core.messages import (
+    Ack,
+    Alive,
+    Entries,
+    Entry,
+    Message,
+    Ping,
+    UserMessage,
+)
 from gossip.core.node import Node
 from gossip.core.packets.codec import decode_packet, encode_message, encode_packet
 from gossip.core.packets.keyring import Keyring
-from gossip.core.packets.replay import Held, ReplayGuard, Window
 from gossip.core.packets.seal import Seal
 
 KEY = bytes(range(32))
+
+
 HERE, THERE, ELSEWHERE = (Address(f"10.0.0.{i}", 7946) for i in (1, 2, 3))
+
+
 NOW = 100.0
-
-
-@given(st.lists(st.integers(0, 3000), max_size=200))
-def test_window_admits_each_number_once_and_none_that_is_too_old(numbers: list[int]) -> None:
-    window, seen, top = Window(), set(), -1
-    for number in numbers:
-        expected = number not in seen and number > top - 1024
-        assert window.admit(number) is expected
-        seen.add(number)
-        top = max(top, number)
-
-
-def held(counter: int) -> Held:
-    return Held(Packet("n1", 1, bytes(8), ()), THERE, counter)
-
-
-def guard(runs_max: int = 10) -> ReplayGuard:
-    return ReplayGuard(lambda: 7, lambda: runs_max)
-
-
-def test_believed_run_gets_back_what_waited_and_is_recent() -> None:
-    watch = guard()
-    for counter in (0, 100, 90):
-        assert watch.admit(b"run", counter)
-        watch.hold(b"run", held(counter), NOW)
-    assert [waiting.counter for waiting in watch.believe(b"run")] == [100, 90]
-    assert watch.believes(b"run")
-    assert not watch.admit(b"run", 100)
-
-
-def test_stranger_is_asked_seldom_and_holds_little() -> None:
-    watch = guard()
-    asked = 0
-    for counter in range(40):
-        if watch.hold(b"run", held(counter), NOW + counter / 100):
-            watch.ask(b"run", NOW + counter / 100)
-            asked += 1
-    assert asked == 2
-    watch.admit(b"run", 39)
-    assert len(watch.believe(b"run")) == 8
-
-
-def test_stranger_whom_no_question_could_be_sent_is_asked_next_time() -> None:
-    """An empty packet is too short for a question in answer; the news right after it must not wait for that."""
-    watch = guard()
-    assert watch.hold(b"run", held(0), NOW)
-    assert watch.hold(b"run", held(1), NOW + 0.001)
-    watch.ask(b"run", NOW + 0.001)
-    assert not watch.hold(b"run", held(2), NOW + 0.002)
-
-
-def test_strangers_and_runs_are_bounded() -> None:
-    watch = guard(runs_max=10)
-    for number in range(200):
-        run = number.to_bytes(12, "big")
-        watch.hold(run, held(0), NOW)
-        watch.believe(run)
-    assert len(watch) == 10
-    for number in range(200):
-        watch.hold(number.to_bytes(12, "big"), held(0), NOW)
-    assert len(watch._strangers) == 64
 
 
 class Sealed:
@@ -187,3 +135,36 @@ def test_two_sealed_nodes_that_are_strangers_come_to_believe_each_other() -> Non
     }
     assert states["n0"] == [("n1", State.ALIVE)]
     assert states["n1"] == [("n0", State.ALIVE)]
+
+
+ELSEWHERE = Address("192.0.2.1", 9)
+
+
+def speaker() -> Seal:
+    return Seal("", Keyring(), PROTOCOL, random.Random(5).randbytes)
+
+
+def packet(sender: str, *messages: Message, epoch: int = 1) -> bytes:
+    return speaker().wrap(encode_packet(sender, epoch, bytes(8), map(encode_message, messages)))
+
+
+def test_what_waited_for_a_proof_is_answered_on_no_account_but_its_own() -> None:
+    """The credit of the datagram that proves a run is not spent on another source."""
+    speaker = Seal("", Keyring([KEY]), PROTOCOL, random.Random(5).randbytes)
+    seal = Seal("", Keyring([KEY]), PROTOCOL, random.Random(6).randbytes)
+    me = Member("n0", Address("10.9.0.1", 7946), 1, 0, State.ALIVE, b"", changed_at=0.0)
+    node, elsewhere = Node(GossipConfig(), me, seal, random.Random(7), 0.0), Address("192.0.2.2", 9)
+
+    def hear(source: Address, *messages: Message) -> list[Address]:
+        packet = encode_packet("x", 1, bytes(8), map(encode_message, messages))
+        node.receive(speaker.wrap(packet), source, 0.0)
+        sent = node.datagrams()
+        for datagram in sent:
+            opened = decode_packet(speaker.unwrap(datagram.payload).packet, 65536)
+            asked.extend(message.number for message in opened.messages if isinstance(message, Ping))
+        return [datagram.destination for datagram in sent]
+
+    asked: list[int] = []
+    assert hear(ELSEWHERE, Entries(0, (Entry("x", 9, 9, 9, 9),) * 4)) == [ELSEWHERE]
+    assert elsewhere not in hear(ELSEWHERE, Entries(0, (Entry("x", 9, 9, 9, 9),)))
+    assert hear(elsewhere, Ack(asked[0]), UserMessage(bytes(100))) == []

@@ -1,3 +1,5 @@
+"""Bloom filters over keys of 8 bytes."""
+
 import random
 
 import pytest

@@ -1,3 +1,5 @@
+"""Settings: presets, bounds, and values that contradict each other."""
+
 from collections.abc import Callable
 from typing import Any
 
