@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import Any, Final
 
-from gossip.core.bloom import POSITIONS, Filter, bits_log2_for
 from gossip.core.config import lan
-from gossip.core.directory import Directory
+from gossip.core.directory.bloom import POSITIONS, Filter, bits_log2_for
+from gossip.core.directory.replicas import Directory
 from gossip.core.messages import Entry
 
 from ..report import Goal, Report, Samples, Table
@@ -55,7 +55,7 @@ def _footprint(members: int, digests: int) -> Footprint:
         for kind, keys in kinds.items():
             if len(keys) == _WARM or number < _ROUNDS // 10:
                 lookups[kind].values.append(_lookup_us(directory, keys))
-    return Footprint(members, digests, lookups, install_us, deep_bytes(directory._rows), deep_bytes(directory))
+    return Footprint(members, digests, lookups, install_us, deep_bytes(directory.rows), deep_bytes(directory))
 
 
 def _filled(members: int, digests: int) -> tuple[Directory, list[bytes], float]:
