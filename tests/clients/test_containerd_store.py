@@ -16,7 +16,9 @@ from mirror.oci.reference import Reference
 from mirror.stores.containerd import ContainerdStore
 
 if TYPE_CHECKING:
-    from tests.clients.conftest import Containerd, Image, Recorder
+    from testbed.containerd import Containerd
+    from testbed.images import Image
+    from testbed.recorder import Recorder
 
 pytestmark = pytest.mark.clients
 
@@ -280,7 +282,7 @@ def test_a_containerd_that_is_not_there_yet_is_waited_for(
 
 
 def test_a_stopped_containerd_holds_up_neither_start_nor_close(containerd: "Containerd", recorder: "Recorder") -> None:
-    containerd.daemon.send(signal.SIGSTOP)
+    containerd.send(signal.SIGSTOP)
 
     async def check() -> None:
         async with asyncio.timeout(10), following(containerd, recorder) as store:

@@ -22,7 +22,8 @@ from mirror.stores.cache.store import CacheStore
 from mirror.stores.containerd import ContainerdStore
 
 if TYPE_CHECKING:
-    from tests.clients.conftest import Containerd, Image
+    from testbed.containerd import Containerd
+    from testbed.images import Image
 
 WAIT_S = 20.0
 

@@ -7,8 +7,10 @@ import pytest
 
 from mirror.cluster.homes import piece_size
 from mirror.fetch.plan.plan import LANES
-from tests.clients.conftest import Image, Registry
-from tests.clients.netns.conftest import Node
+from testbed.images import Image
+from testbed.network import MBIT
+from testbed.nodes import Node
+from testbed.registry import Registry
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(120)]
 
@@ -89,13 +91,13 @@ def test_a_holder_that_is_lost_in_the_middle_is_replaced_by_upstream(
     upstream.forget_accesses()
     a.import_image(image)
     b.agent.until_found(layer, "a")
-    a.host.limit("200mbit")
+    a.host.limit_sent(200 * MBIT)
 
     with ThreadPoolExecutor(1) as background:
         pull = background.submit(b.pull, APP)
         b.agent.until_received(layer, "a", 20 * MEGABYTE)
         if failure == "killed":
-            a.agent.daemon.kill()
+            a.agent.kill()
         else:
             a.host.cut()
         pull.result(60)
@@ -129,5 +131,5 @@ def test_what_containerd_holds_is_served_after_it_was_restarted(
 
 
 def test_an_agent_that_is_asked_to_stop_leaves(a: Node, b: Node) -> None:
-    assert a.agent.daemon.stop() == 0
+    assert a.agent.stop() == 0
     b.agent.until_state("a", "left")
