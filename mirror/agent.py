@@ -26,9 +26,10 @@ from .cluster.serving import HomeService
 from .cluster.throughput import SlowReports
 from .config import AgentConfig, advertised_address
 from .errors import ConfigError
-from .fetch import Fetcher
+from .fetch.stack import FetchStack
 from .images.holdings import Holdings
 from .images.manifests import Manifests
+from .images.member_tags import MemberTags
 from .images.tags import Tags
 from .metrics import Metrics
 from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id
@@ -67,9 +68,18 @@ class Agent:
         self._holdings = Holdings([cache, *_containerd(config, settings.containerd)], router)
         self._peers = PeerClient(config.name, self._auth)
         self._upstream = Upstream(config.upstream, settings.upstream)
-        self._fetcher = Fetcher(config.name, cache, router, self._peers, self._upstream, metrics)
-        self._tags = Tags(self._holdings, self._fetcher)
-        manifests = Manifests(self._holdings, self._fetcher)
+        self._fetching = fetching = FetchStack.build(
+            config.name,
+            router,
+            cache,
+            peers=self._peers,
+            upstream=self._upstream,
+            metrics=metrics,
+            settings=settings,
+        )
+        member_tags = MemberTags(fetching.cluster, fetching.health, self._peers, settings.images)
+        self._tags = Tags(self._holdings, cache, member_tags, self._upstream, settings.images)
+        manifests = Manifests(self._holdings, fetching.fetches, settings.images)
 
         reports = SlowReports()
         self._home_service = HomeService(
@@ -79,11 +89,11 @@ class Agent:
             name=config.name,
             is_ready=lambda: self._is_serving and router.ready(),
             statuses=router.statuses,
-            records=lambda: self._fetcher.records,
+            records=lambda: fetching.fetches.records,
             key_count=lambda: len(self._holdings),
             cache_bytes=lambda: cache.used_bytes,
         )
-        find = Find(config.name, self._holdings, self._tags, self._fetcher.holders, self._peers.size)
+        find = Find(config.name, self._holdings, member_tags.known, fetching.cluster.holders, self._peers.size)
         client = client_app(
             ClientEndpoint(self._holdings, self._fetcher, manifests, self._tags, metrics),
             StatusEndpoint(node, find, metrics),
@@ -144,7 +154,7 @@ class Agent:
         stack.push_async_callback(self._upstream.close)
         stack.push_async_callback(self._holdings.close)
         await self._holdings.start()
-        stack.push_async_callback(self._fetcher.close)
+        stack.push_async_callback(self._fetching.close)
         stack.push_async_callback(self._tags.close)
         for server in self._servers:
             server.start()

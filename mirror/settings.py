@@ -142,7 +142,7 @@ class PlanSettings:
     window_min: int = 4
     """Pieces asked for at once, at least: two nodes with one piece each under way would wait for every answer."""
     window_max: int = 32
-    """Pieces asked for at once, at most. With n members, n of them keep every home busy; beyond 32 nothing is gained."""
+    """Pieces asked for at once, at most. With n members, n of them keep all homes busy; beyond 32 nothing is gained."""
     look_s: float = 0.2
     """Time between two looks for late requests, s: each costs a pass over all requests of the fetch."""
     upstream_tries: int = 3

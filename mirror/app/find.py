@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from ..errors import PeerError
 from ..images.holdings import Holdings
@@ -17,22 +17,14 @@ _ANY_REPOSITORY = Repository("docker.io", "library/any")
 """Members serve a digest under every repository name."""
 
 
-class TagSearch(Protocol):
-    """Asks members what a tag means."""
-
-    async def members(self, reference: Reference) -> Sequence[tuple[Peer, Tag]]:
-        """The answers of the members that know the tag."""
-        ...
-
-
 class Find:
     """Looks for content on this node and on the members that may have it.
 
     Args:
         name: of this node.
         holdings: what this node's stores hold.
-        tags: asks members what a tag means.
-        holders: gives the members that may hold some content; reads local memory.
+        tags: asks the members that may know a tag what it means.
+        holders: gives the members that may hold what has a key; reads local memory.
         size: asks one member for the size of some content, in bytes; raises PeerError if it does not have it.
     """
 
@@ -40,8 +32,8 @@ class Find:
         self,
         name: str,
         holdings: Holdings,
-        tags: TagSearch,
-        holders: Callable[[Content], Sequence[Peer]],
+        tags: Callable[[Reference], Awaitable[Sequence[tuple[Peer, Tag]]]],
+        holders: Callable[[bytes], Sequence[Peer]],
         size: Callable[[Peer, Content], Awaitable[int]],
     ) -> None:
         self._name = name
@@ -77,7 +69,7 @@ class Find:
     async def _find_tags(self, reference: Reference) -> list[dict[str, Any]]:
         """What this node and the members know of a tag, newest first."""
         found = [(self._name, tag) for tag in self._holdings.tags(reference)]
-        found += [(peer.name, tag) for peer, tag in await self._tags.members(reference)]
+        found += [(peer.name, tag) for peer, tag in await self._tags(reference)]
         found.sort(key=lambda row: -row[1].checked_at)
         now = time.time()
         return [
@@ -105,4 +97,4 @@ class Find:
             except PeerError as error:
                 return {"member": peer.name, "has": False, "reason": error.reason}
 
-        return rows + list(await asyncio.gather(*map(ask, self._holders(content))))
+        return rows + list(await asyncio.gather(*map(ask, self._holders(digest.key))))

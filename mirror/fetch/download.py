@@ -120,7 +120,7 @@ class Download:
     def _launch(self, flights: asyncio.TaskGroup) -> Demand:
         """Make the requests that the plan wants now; return what is needed."""
         now, plan, cluster = time.monotonic(), self._plan, self._env.cluster
-        for flight in plan.superfluous(self._spool.present):
+        for flight in plan.flights.superfluous(self._spool.present):
             log.debug("superfluous %s", flight)
             plan.cancelled(flight, now)
             self._tasks[flight].cancel()

@@ -135,7 +135,7 @@ class Cluster:
         if node.finished_at is not None and not self.wanted_of(node):
             return
         plan = node.plan
-        for flight in plan.superfluous(node.present):
+        for flight in plan.flights.superfluous(node.present):
             plan.cancelled(flight, self.now)
         self.transfers = [t for t in self.transfers if t.node is not node or t.flight in list(plan.flights)]
         own = RangeSet((0, 1 if plan.size is None else SIZE)) if self.now >= node.starts_at else RangeSet()

@@ -2,37 +2,14 @@
 
 import math
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field
 
 from ...cluster.homes import Ring
 from ...errors import Reason
-from ...oci.ranges import RangeSet
 from ...settings import PlanSettings
 from ...sources import Role
-from ...sources.failures import CONSEQUENCES
 from .flight import Flight
+from .members import Members
 from .upstream_state import Denial, UpstreamState
-
-
-@dataclass(slots=True)
-class _Candidate:
-    """One member. All times are monotonic seconds; one in the past means nothing any more.
-
-    Args:
-        busy_until: it said that it is busy: until then it is asked only on behalf of others.
-        trickles_until: next to nothing came from it: until then it is not asked while upstream can be.
-        rests_until: it failed: until then it is not asked.
-        unable_until: as a home it could not fetch something: until then it counts as unable.
-        out_of_reach: it is resting because it could not be reached: it is asked again as soon as it is back.
-        avoided: ranges that are not to be taken from it, for its word on them is in doubt.
-    """
-
-    busy_until: float = -math.inf
-    trickles_until: float = -math.inf
-    rests_until: float = -math.inf
-    unable_until: float = -math.inf
-    out_of_reach: bool = False
-    avoided: RangeSet = field(default_factory=RangeSet)
 
 
 class Candidates:
@@ -48,18 +25,14 @@ class Candidates:
     def __init__(self, me: str, ring: Ring, holders: Iterable[str], settings: PlanSettings) -> None:
         self.ring = ring
         self.holders = list(dict.fromkeys(holders))
+        self.members = Members(ring.members, settings)
         self.upstream = UpstreamState(settings.upstream_tries, settings.upstream_tries)
         self._me = me
         self._settings = settings
-        self._known: dict[str, _Candidate] = {}
         self._ever_holders = set(self.holders)
-        self._up: Collection[str] = ring.members
         self._serving: Collection[str] = ring.members
         self._home_landed_at = -math.inf
         self._now = 0.0
-
-    def _of(self, name: str) -> _Candidate:
-        return self._known.setdefault(name, _Candidate())
 
     # What happened.
 
@@ -72,11 +45,8 @@ class Candidates:
 
     def update(self, up: Collection[str], serving: Collection[str], now: float) -> None:
         """Take note of who is up, and who of those serves as a home."""
-        self._up, self._serving, self._now = up, serving, now
-        for name, candidate in self._known.items():
-            # The node leaves it alone by itself now, and asks for a sign of life: this fetch need not rest it besides.
-            if candidate.out_of_reach and name not in up:
-                candidate.out_of_reach, candidate.rests_until = False, -math.inf
+        self._serving, self._now = serving, now
+        self.members.update(up, now)
 
     def landed(self, flight: Flight, now: float) -> None:
         """Take note that a flight delivered all that it was to deliver."""
@@ -98,21 +68,9 @@ class Candidates:
         elif flight.role.is_holder and reason is Reason.MISSING:
             self.holders = [name for name in self.holders if name != flight.source]
         elif flight.role is Role.HOLDER and reason is Reason.BUSY:
-            self._of(flight.source).busy_until = now + self._settings.busy_s
+            self.members.said_busy(flight.source, now)
         else:
-            candidate, follows = self._of(flight.source), CONSEQUENCES[reason]
-            if reason in (Reason.UNABLE, Reason.RATE_LIMITED):
-                candidate.unable_until = now + self._settings.unable_s
-            candidate.out_of_reach |= follows.out_of_reach
-            candidate.rests_until = now + follows.rest_s
-
-    def trickles(self, holder: str, now: float) -> None:
-        """Take note that next to nothing comes from a holder."""
-        self._of(holder).trickles_until = now + self._settings.trickle_ban_s
-
-    def avoid(self, name: str, start: int, stop: int) -> None:
-        """Take no more bytes of a range whose origin is this member: they may be wrong."""
-        self._of(name).avoided.add(start, stop)
+            self.members.failed(flight.source, reason, now)
 
     def learn_upstream_has_no_ranges(self) -> None:
         """Take note that upstream answered a range with everything."""
@@ -125,18 +83,13 @@ class Candidates:
     def renew(self) -> None:
         """Ask upstream anew, and the homes what it says: another repository is asked for from now on."""
         self.upstream = self.upstream.renewed()
-        for candidate in self._known.values():
-            if candidate.rests_until == math.inf:  # for an answer about the last repository, not for a failure
-                candidate.rests_until = -math.inf
+        self.members.forget_answers()
 
     def halt(self) -> None:
         """Ask nobody any more."""
         self.holders.clear()
         self.upstream = self.upstream.halted()
-        for name in self.ring.members:
-            self._of(name).rests_until = math.inf
-        for candidate in self._known.values():
-            candidate.out_of_reach = False
+        self.members.halt(self.ring.members)
 
     # Whom to ask.
 
@@ -144,40 +97,22 @@ class Candidates:
         """Whether a member may be asked at all, as a holder or as a home."""
         return name in self._ever_holders or name in self.ring.members
 
-    def able(self, names: Iterable[str], start: int) -> list[str]:
-        """Those of some members that may be asked for what begins at `start`."""
-        return [name for name in names if name in self._up and self._is_able(name, start)]
-
-    def _is_able(self, name: str, start: int) -> bool:
-        candidate = self._known.get(name)
-        return candidate is None or (candidate.rests_until <= self._now and candidate.avoided.front(start) == start)
-
     def able_holders(self, start: int) -> list[str]:
         """Holders that may be asked for what begins at `start`, busy ones too."""
-        return [name for name in self.able(self.holders, start) if not self.is_given_up(name, start)]
+        return [name for name in self.members.able(self.holders, start) if not self.is_given_up(name, start)]
 
     def free_holders(self, start: int) -> list[str]:
         """Those of them that did not say lately that they are busy."""
-        return [name for name in self.able_holders(start) if self._of(name).busy_until <= self._now]
+        return [name for name in self.able_holders(start) if not self.members.is_busy(name)]
 
     def is_given_up(self, holder: str, start: int) -> bool:
         """Whether a holder trickles, and upstream can send what begins at `start` instead."""
-        candidate = self._known.get(holder)
-        return candidate is not None and candidate.trickles_until > self._now and self.can_ask_upstream(start)
+        return self.members.is_trickling(holder) and self.can_ask_upstream(start)
 
     def homes(self, piece: int) -> Iterator[str]:
         """The homes of a piece that serve, in order."""
         ring = self.ring.homes(piece) if self.upstream.serves_ranges else self.ring.members
         return (name for name in ring if name in self._serving)
-
-    def avoided(self, start: int) -> tuple[str, ...]:
-        """Members whose word on what begins at `start` is not to be taken, from whomever it comes."""
-        return tuple(name for name, candidate in self._known.items() if candidate.avoided.front(start) > start)
-
-    @property
-    def any_avoided(self) -> bool:
-        """Whether for some bytes it matters whom they are asked of."""
-        return any(candidate.avoided for candidate in self._known.values())
 
     def can_ask_upstream(self, start: int) -> bool:
         """Whether this node may ask upstream for what begins at `start`."""
@@ -192,15 +127,14 @@ class Candidates:
         if self.upstream.serves_ranges:
             return False
         serving = (name for name in self.ring.members if name in self._serving)
-        first = next((name for name in serving if name == self._me or self.able([name], start)), self._me)
+        first = next((name for name in serving if name == self._me or self.members.able([name], start)), self._me)
         return first != self._me
 
     @property
     def homes_are_unable(self) -> bool:
         """Whether homes fail one after the other to fetch anything, so that asking them all takes too long."""
-        unable = sum(candidate.unable_until > self._now for candidate in self._known.values())
-        settings = self._settings
-        return unable >= settings.unable_max and self._now - self._home_landed_at > settings.unable_s
+        many = self.members.unable_count >= self._settings.unable_max
+        return many and self._now - self._home_landed_at > self._settings.unable_s
 
     @property
     def is_only_home(self) -> bool:
@@ -211,10 +145,9 @@ class Candidates:
         """
         others = (name for name in self.ring.members if name != self._me)
         return not self.upstream.serves_ranges or not any(
-            name in self._serving or name not in self._up for name in others
+            name in self._serving or not self.members.is_up(name) for name in others
         )
 
     def again_at(self, now: float) -> float | None:
         """When a holder that rests may be asked again, monotonic seconds; None if there is none."""
-        times = (self._known[name].rests_until for name in self.holders if name in self._known)
-        return min((until for until in times if now < until < math.inf), default=None)
+        return self.members.again_at(self.holders, now)

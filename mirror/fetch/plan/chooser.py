@@ -56,14 +56,14 @@ class Chooser:
             run_stop: end of what upstream is asked for in one run, if this node is the only home.
         """
         candidates = self._candidates
-        avoid = candidates.avoided(start)
+        avoid = candidates.members.avoided(start)
         if free := candidates.free_holders(start):
             best = self._soonest(free, self._settings.holder_lanes)
             return None if best is None else Flight(best, Role.HOLDER, start, stop, now, avoid=avoid)
         for home in self._homes_to_ask(start):
             if (home == self._me or candidates.homes_are_unable) and candidates.can_fetch_directly(start):
                 break
-            if home != self._me and candidates.able([home], start):
+            if home != self._me and candidates.members.able([home], start):
                 if self._flights.count(home) >= self._settings.home_lanes:
                     return None
                 return Flight(home, Role.HOME, start, stop, now, avoid=avoid)
@@ -96,7 +96,7 @@ class Chooser:
             best = self._soonest(holders, settings.holder_lanes if local else settings.home_lanes)
             if best is None:
                 return None
-            return Flight(best, Role.HOLDER_FOR_HOME, start, stop, now, local, avoid=candidates.avoided(start))
+            return Flight(best, Role.HOLDER_FOR_HOME, start, stop, now, local, avoid=candidates.members.avoided(start))
         lanes = settings.upstream_lanes if candidates.upstream.serves_ranges else 1
         if not candidates.can_ask_upstream(start) or self._flights.count(UPSTREAM) >= lanes:
             return None
@@ -119,7 +119,9 @@ class Chooser:
             return None
         piece = self._pieces.number(start)
         others = [home for home in candidates.homes(piece) if home not in (flight.source, self._me)]
-        able = [home for home in candidates.able(others, start) if self._flights.count(home) < settings.home_lanes]
+        able = [
+            home for home in candidates.members.able(others, start) if self._flights.count(home) < settings.home_lanes
+        ]
         without = self._without.setdefault(piece, set())
         unasked = next((home for home in able if home not in without), None)
         if unasked is not None and len(without) < settings.partial_tries:
@@ -132,10 +134,17 @@ class Chooser:
         return self.direct(start, stop, now, run_stop=run_stop)
 
     @property
+    def window(self) -> int:
+        """How many pieces are asked for at once for this node itself."""
+        settings, candidates = self._settings, self._candidates
+        wanted = max(len(candidates.ring), settings.holder_lanes * len(candidates.holders), settings.window_min)
+        return min(wanted, settings.window_max)
+
+    @property
     def holders_are_full(self) -> bool:
         """Whether no piece can be asked for: free holders send them all, and each has enough to do."""
         free = self._candidates.free_holders(0)
-        if not free or self._candidates.any_avoided:
+        if not free or self._candidates.members.any_avoided:
             return False
         return all(self._flights.count(name) >= self._settings.holder_lanes for name in free)
 

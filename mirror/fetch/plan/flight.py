@@ -106,6 +106,11 @@ class Flights:
         """How many flights there are from one source."""
         return sum(flight.source == source for flight in self._flights)
 
+    def superfluous(self, present: RangeSet) -> list[Flight]:
+        """Flights of which all has arrived by others."""
+        flights = (flight for flight in self._flights if flight.stop is not None and flight.position < flight.stop)
+        return [flight for flight in flights if present.covers(flight.position, flight.stop or 0)]
+
     @property
     def local_count(self) -> int:
         """How many of them count in this node's own window."""

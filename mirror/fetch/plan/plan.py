@@ -58,7 +58,7 @@ class Plan:
         """What other members ask of this node as a home, and it cannot fetch now."""
         self._settings = settings
         self._pieces = Pieces()
-        self._chooser = Chooser(me, self.candidates, throughput, self.flights, self._pieces, settings)
+        self.chooser = Chooser(me, self.candidates, throughput, self.flights, self._pieces, settings)
         self._progress = Progress(throughput, settings)
         self._opening = opening
         self._gaps = RangeSet()
@@ -118,7 +118,7 @@ class Plan:
         """
         self._end(flight, now)
         if flight.role is Role.PARTIAL and reason in (Reason.MISSING, Reason.BUSY):
-            self._chooser.has_not_got(flight.start, flight.source)
+            self.chooser.has_not_got(flight.start, flight.source)
         else:
             self.candidates.failed(flight, reason, now, final=final)
 
@@ -134,14 +134,14 @@ class Plan:
         for segment in segments:
             for name in {segment.origin, segment.source} if avoid_sources else {segment.origin}:
                 if name not in (UPSTREAM, EARLIER):
-                    self.candidates.avoid(name, segment.start, segment.stop)
+                    self.candidates.members.avoid(name, segment.start, segment.stop)
         self.provenance.remove(segments)
 
     def avoid(self, names: Iterable[str], start: int = 0, stop: int | None = None) -> None:
         """Take no more bytes of a range, or of the whole, whose origin is one of these members."""
         end = (self.size or start) if stop is None else stop
         for name in filter(self.candidates.knows, names):
-            self.candidates.avoid(name, start, end)
+            self.candidates.members.avoid(name, start, end)
 
     # What to do.
 
@@ -163,7 +163,7 @@ class Plan:
             return [self._launch(first)] if first is not None else []
         is_look = now >= self._looked_at + self._settings.look_s
         for flight in self._progress.trickling(self.flights, now) if is_look else ():
-            self.candidates.trickles(flight.source, now)
+            self.candidates.members.trickles(flight.source, now)
         launched = [*self._for_members(demand, now), *self._for_local(demand, now)]
         if is_look:
             self._looked_at = now
@@ -175,12 +175,12 @@ class Plan:
         if demand.members and not any(flight.is_direct for flight in self.flights):
             (start, stop), *_ = demand.members
             end = None if self._opening is Opening.WHOLE else stop
-            flight = self._chooser.direct(start, end, now, run_stop=self._run_stop(start, end), local=False)
+            flight = self.chooser.direct(start, end, now, run_stop=self._run_stop(start, end), local=False)
             if flight is not None:
                 return flight
         if demand.local and not self.flights:
             end = None if self._opening is Opening.WHOLE else MEBIBYTE
-            return self._chooser.for_local(0, end, now, run_stop=self._run_stop(0, end))
+            return self.chooser.for_local(0, end, now, run_stop=self._run_stop(0, end))
         return None
 
     def _for_members(self, demand: Demand, now: float) -> Iterator[Flight]:
@@ -190,7 +190,7 @@ class Plan:
         for start, stop in self._pieces.cut(self._gaps):
             if here.covers(start, stop):
                 continue
-            flight = self._chooser.direct(start, stop, now, run_stop=self._run_stop(start, stop), local=False)
+            flight = self.chooser.direct(start, stop, now, run_stop=self._run_stop(start, stop), local=False)
             if flight is not None:
                 yield self._launch(flight, here)
             elif self.candidates.can_fetch_directly(start):
@@ -202,17 +202,17 @@ class Plan:
         """Requests for this node's own readers, as many as the window allows."""
         here = demand.present | self._under_way()
         self._gaps = demand.local - here
-        looks_left = window = self.window
+        looks_left = window = self.chooser.window
         for start, stop in self._pieces.in_order(self._gaps, demand.heads):
             if not looks_left or self.flights.local_count >= window:
                 break
             if here.covers(start, stop):
                 continue
-            flight = self._chooser.for_local(start, stop, now, run_stop=self._run_stop(start, stop))
+            flight = self.chooser.for_local(start, stop, now, run_stop=self._run_stop(start, stop))
             if flight is not None:
                 yield self._launch(flight, here)
             else:
-                looks_left = 0 if self._chooser.holders_are_full else looks_left - 1
+                looks_left = 0 if self.chooser.holders_are_full else looks_left - 1
 
     def _for_late(self, demand: Demand, size: int, now: float) -> list[Flight]:
         """A request for the rest of the flight that is latest, if any is late."""
@@ -223,21 +223,8 @@ class Plan:
             return []
         flight, very_late = late
         run_stop = self._run_stop(flight.position, flight.stop)
-        second = self._chooser.second(flight, now, very_late=very_late, run_stop=run_stop)
+        second = self.chooser.second(flight, now, very_late=very_late, run_stop=run_stop)
         return [self._launch(second)] if second is not None else []
-
-    @property
-    def window(self) -> int:
-        """How many pieces are asked for at once for this node itself."""
-        settings, candidates = self._settings, self.candidates
-        wanted = max(len(candidates.ring), settings.holder_lanes * len(candidates.holders), settings.window_min)
-        return min(wanted, settings.window_max)
-
-    def superfluous(self, present: RangeSet) -> list[Flight]:
-        """Flights of which all has arrived by others."""
-        return [
-            f for f in self.flights if f.stop is not None and f.position < f.stop and present.covers(f.position, f.stop)
-        ]
 
     def _under_way(self, *, direct_only: bool = False) -> RangeSet:
         """What is to arrive, but for a trickle; `direct_only`: without waiting for another node's flight."""

@@ -2,12 +2,10 @@
 
 import asyncio
 from collections.abc import Collection
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from mirror.cluster.health import PeerHealth
-from mirror.cluster.view import ClusterView
 from mirror.errors import BlobUnknown, PeerError, Reason, UpstreamUnknown
 from mirror.fetch import Audience, Fetches, SizeQuery
 from mirror.oci.content import Content
@@ -16,6 +14,10 @@ from mirror.oci.reference import Repository
 from mirror.routers import Peer
 from mirror.settings import FetchSettings
 from mirror.sources import Role
+
+if TYPE_CHECKING:
+    from mirror.cluster.health import PeerHealth
+    from mirror.cluster.view import ClusterView
 
 BLOB = Content(Repository("docker.io", "a/a"), "blobs", Digest.of(b""))
 

@@ -109,7 +109,7 @@ def test_what_trickles_from_a_lone_holder_the_homes_bring_and_it_is_left_alone_f
     assert {flight.source for flight in instead} <= {"a", "b", "c", UPSTREAM}
     assert {flight.start for flight in instead} >= {flight.position for flight in slow}
     at.land(*instead)
-    assert set(at.plan.superfluous(at.present)) == set(slow)
+    assert set(at.plan.flights.superfluous(at.present)) == set(slow)
     for flight in slow:
         at.plan.cancelled(flight, at.now)
     assert "h" not in {flight.source for flight in at.next()}
@@ -728,11 +728,11 @@ def test_who_is_first_wins_and_the_other_is_superfluous() -> None:
     at = desk()
     late = flying_late(at, others_s=0.2, now=SETTINGS.late_s)
     (second,) = at.next()
-    assert at.plan.superfluous(at.present) == []
+    assert at.plan.flights.superfluous(at.present) == []
     at.land(second)
-    assert at.plan.superfluous(at.present) == [late]
+    assert at.plan.flights.superfluous(at.present) == [late]
     at.plan.cancelled(late, at.now)
-    assert at.plan.superfluous(at.present) == []
+    assert at.plan.flights.superfluous(at.present) == []
     assert list(at.plan.flights) == []
     assert at.next() == []
 
@@ -941,7 +941,7 @@ class World:
         counts = Counter(flight.source for flight in flights)
         assert counts.pop(UPSTREAM, 0) <= SETTINGS.upstream_lanes
         assert all(count <= SETTINGS.home_lanes for count in counts.values())
-        assert sum(flight.local for flight in flights) <= 2 * self.plan.window
+        assert sum(flight.local for flight in flights) <= 2 * self.plan.chooser.window
         if self.plan.size is None:
             return
         for flight in flights:
@@ -995,7 +995,7 @@ class World:
         return self.chance.choice(FAILURES[flight.role])
 
     def land_what_came_otherwise(self) -> None:
-        for flight in self.plan.superfluous(self.present):
+        for flight in self.plan.flights.superfluous(self.present):
             self.plan.cancelled(flight, self.now)
 
     def doubt(self) -> None:
