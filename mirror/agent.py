@@ -31,7 +31,7 @@ from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
 from .sources.upstream import Upstream
 from .stores import Store
-from .stores.cache.store import CacheStore
+from .stores.cache import CacheStore
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ wrong.
 """
 
 from .fetch import Fetch
-from .fetcher import Fetcher
+from .fetcher import Fetcher, Relay
 from .record import Record
 from .verdict import verdict
 
-__all__ = ["Fetch", "Fetcher", "Record", "verdict"]
+__all__ = ["Fetch", "Fetcher", "Record", "Relay", "verdict"]

@@ -2,13 +2,21 @@
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ..cluster.homes import MEBIBYTE, piece_size
-from ..errors import MirrorError, NoRoom, Reason, Refusal, SourceError, Unavailable
+from ..errors import (
+    MirrorError,
+    Reason,
+    Refusal,
+    SourceError,
+    StorageError,
+    StorageFailed,
+    StorageFull,
+    Unavailable,
+)
 from ..oci.content import Content
 from ..oci.manifest import MANIFEST_MAX_BYTES
 from ..oci.ranges import RangeSet
@@ -19,11 +27,11 @@ from .inquiry import Inquiry
 from .landing import Landing
 from .plan import EARLIER, Flight, Plan, Row
 from .record import Outcome, Record
-from .spool.spool import Spool
+from .spool import DiskFile, MemoryWindow, Spool
 from .verdict import verdict
 
 if TYPE_CHECKING:
-    from ..stores.cache.store import Room
+    from ..stores.cache import CacheWriter
     from .fetcher import Fetcher
 
 log = logging.getLogger(__name__)
@@ -54,7 +62,9 @@ class Fetch:
         self.content = content
         self._contents = [content]
         """By all names that somebody asked for it, in the order in which upstream is asked."""
-        self.spool = Spool(content)
+        self.is_in_memory = False
+        self._changed = asyncio.Event()
+        self.spool = Spool(content, fetcher.spool_settings, self._changed.set)
         self._fetcher = fetcher
         self._sources: dict[str, Source] = {}
         self._short: dict[str, int] = {}
@@ -63,18 +73,16 @@ class Fetch:
         ring = fetcher.ring(content.digest.key, without=set(holders))
         at_once = content.kind == "manifests"
         self._plan = Plan(fetcher.name, ring, fetcher.pace, holders, at_once=at_once)
-        self._plan.begun = fetcher.cache.has_half(content.digest)
+        self._plan.begun = fetcher.cache.has_partial(content.digest)
         self._tasks: dict[Flight, asyncio.Task[None]] = {}
         self._failures: list[SourceError] = []
-        self._no_room: NoRoom | None = None
-        self._room: Room | None = None
+        self._storage_error: StorageError | None = None
+        self._writer: CacheWriter | None = None
         self._sized_by = UPSTREAM
         self._disputed_by: set[str] = set()
         self._sizing = asyncio.Lock()
         self._inquiry = Inquiry(self.spool, self._plan)
         self._heard_at = time.monotonic()
-        self._changed = asyncio.Event()
-        self.spool.watch(self._changed.set)
         self._record = Record(str(content.digest), str(content.repository), time.time())
         self.task = asyncio.create_task(self._run(), name=f"fetch {content.digest}")
         self.task.add_done_callback(lambda _: self._never_ran())
@@ -82,12 +90,12 @@ class Fetch:
     @property
     def is_left(self) -> bool:
         """Whether it is in memory, and nobody reads it now."""
-        return self.spool.bounded and self.spool.idle.is_set()
+        return self.is_in_memory and self.spool.is_idle
 
     @property
     def is_kept(self) -> bool:
         """Whether it writes to the cache."""
-        return self._room is not None
+        return self._writer is not None
 
     def also(self, content: Content) -> None:
         """Hear by which name somebody else asks for the same: should one repository not have it, another may."""
@@ -98,7 +106,7 @@ class Fetch:
     def _turn_to_the_next(self) -> None:
         """RangeRequest another repository, if there is one, when this one is out."""
         left = self._contents[self._contents.index(self.content) + 1 :]
-        if left and self._no_room is None and self._plan.sources.upstream_is_out:
+        if left and self._storage_error is None and self._plan.sources.upstream_is_out:
             self.content = left[0]
             self._plan.sources.renew()
             self._changed.set()
@@ -141,7 +149,7 @@ class Fetch:
         avoided = set(names)
         self._plan.avoid(avoided, start, stop)
         rows = [row for row in self._plan.makers(start, stop) if row.maker in avoided or row.source in avoided]
-        if rows and not self.spool.complete and not self.spool.trimmed:
+        if rows and not self.spool.is_complete and not self.spool.is_trimmed:
             await self._take_back(rows)
             self._changed.set()
 
@@ -154,25 +162,23 @@ class Fetch:
         abandonment = asyncio.create_task(self._abandon_when_idle())
         try:
             await self._fetch()
-            if self._room is not None:
-                fetcher.cache.commit(self.content.digest)
+            if self._writer is not None:
+                self._writer.commit()
             self.spool.finish()
             self._record.outcome = "complete"
             fetcher.metrics.fetch_seconds.observe(time.monotonic() - started)
         except MirrorError as error:
             self._fail("failed", error)
         except OSError as error:
-            self._fail("failed", NoRoom(f"the cache's disk failed: {error.strerror}"))
+            self._fail("failed", StorageFailed(f"the cache's disk failed: {error.strerror}"))
         except asyncio.CancelledError:
-            outcome: Outcome = "abandoned" if self.spool.wanted else "relayed"
+            outcome: Outcome = "abandoned" if self.spool.was_read_locally else "relayed"
             self._fail(outcome, Unavailable(f"the fetch of {self.content.digest} was given up"))
         except Exception:  # the root of a task: a bug here must not leave readers waiting for ever
             log.exception("the fetch of %s failed in a way that it should not", self.content.digest)
             self._fail("failed", Unavailable(f"the fetch of {self.content.digest} failed; the log says why"))
         finally:
             abandonment.cancel()
-            if self._room is not None:
-                self._room.close()
             self._record.seconds = time.monotonic() - started
             fetcher.ended(self)
             fetcher.metrics.fetches.labels(self._record.outcome).inc()
@@ -190,12 +196,12 @@ class Fetch:
         self._record.outcome = outcome
         if outcome != "relayed":
             self._record.failures.append(str(error))
-        if self._room is not None:
+        if self._writer is not None:
             wrong = isinstance(error, SourceError) and error.reason is Reason.CORRUPT
             if self._inquiry.begun or self._disputed_by or wrong:
-                self._fetcher.cache.abandon(self.content.digest)
+                self._writer.discard()
             else:
-                self._fetcher.cache.leave(self.content.digest)
+                self._writer.leave()
         self.spool.fail(error)
 
     def _is_contradicted(self) -> bool:
@@ -206,7 +212,7 @@ class Fetch:
         """Bring all bytes, and bring again what may be wrong, until the digest is right."""
         inquiry, rounds = self._inquiry, self._inquiry.rounds()
         digest = await self._bring_and_hash()
-        while digest != self.content.digest.hex and not self.spool.trimmed:  # what was let go tells nothing
+        while digest != self.content.digest.hex and not self.spool.is_trimmed:  # what was let go tells nothing
             rows = next(rounds, None)
             if rows is None:
                 break
@@ -227,8 +233,8 @@ class Fetch:
 
     async def _take_back(self, rows: list[Row]) -> None:
         """Have bytes brought once more; what is on disk of them is not to be resumed."""
-        if await self._inquiry.take_back(rows) and self._room is not None:
-            self._room.keep(0)
+        if await self._inquiry.take_back(rows) and self._writer is not None:
+            self._writer.keep(0)
 
     # Bringing.
 
@@ -244,10 +250,11 @@ class Fetch:
             await asyncio.gather(hashing, return_exceptions=True)
 
     async def _hash(self) -> str:
-        await self.spool.known_size()
-        async with self._sizing:  # until what an earlier fetch left has been looked at
-            room = self._room
-        return await self.spool.hash(room.passed if room is not None else None)
+        return await self.spool.hash(self._append_prefix)
+
+    def _append_prefix(self, prefix: bytes) -> None:
+        if self._writer is not None:
+            self._writer.append_prefix(prefix)
 
     async def _bring(self, hashing: asyncio.Task[str]) -> None:
         """Carry the plan out until every byte has been hashed.
@@ -262,7 +269,7 @@ class Fetch:
                 demand = self._launch(flights)
                 lacking = self._lacks(demand)
                 if lacking and not self._plan.flights:
-                    if self._no_room is None and self._plan.sources.add_holders(self._locate()):
+                    if self._storage_error is None and self._plan.sources.add_holders(self._locate()):
                         continue
                     if not self._is_worth_waiting():
                         if self._plan.size is None:  # what failed for another member may not fail for who asks next
@@ -272,8 +279,8 @@ class Fetch:
                 await self._change(lacking or bool(self._plan.flights))
             for task in self._tasks.values():
                 task.cancel()
-        if self._no_room is not None:
-            raise self._no_room
+        if self._storage_error is not None:
+            raise self._storage_error
         if not hashing.done():
             raise verdict(self.content, self._failures)
 
@@ -286,7 +293,7 @@ class Fetch:
             self._tasks[flight].cancel()
         if now - self._located_at > _LOOK_S:
             self._plan.sources.add_holders(self._locate())
-        demand = Demand(self.spool.own_wants(), self.spool.relayed_wants(), self.spool.present, self.spool.heads())
+        demand = self.spool.demand()
         up = self._fetcher.up()
         self._known.update(up, self._plan.sources.ring.members)
         for flight in self._plan.next(demand, up, self._fetcher.serving(), now):
@@ -294,7 +301,7 @@ class Fetch:
         if self._plan.flights:
             self._heard_at = now
             if self._plan.stuck:  # without any flight it waits, or ends, for everybody
-                self.spool.turn_away(self._plan.stuck, self._refusal())
+                self.spool.refuse_members(self._plan.stuck, self._refusal())
         return demand
 
     def _refusal(self) -> MirrorError:
@@ -307,7 +314,7 @@ class Fetch:
 
     def _is_worth_waiting(self) -> bool:
         """Whether somebody who cannot be asked now may be asked soon."""
-        if self._no_room is not None:
+        if self._storage_error is not None:
             return False
         now = time.monotonic()
         if self._fetcher.awaits(self._plan.sources.holders):
@@ -344,9 +351,9 @@ class Fetch:
             landing.settle()
             if flight in self._plan.flights:
                 self._failed(flight, error)
-        except (NoRoom, OSError) as error:
+        except (StorageError, OSError) as error:
             landing.settle()
-            self._no_room = NoRoom(str(error))
+            self._storage_error = error if isinstance(error, StorageError) else StorageFailed(str(error))
             if flight in self._plan.flights:
                 self._plan.failed(flight, Reason.DISK, time.monotonic())
             self._plan.sources.halt()
@@ -427,17 +434,18 @@ class Fetch:
         """Have a file in the cache, with what an earlier fetch left there, or in memory where the cache has no room."""
         await self._fetcher.parted(self)
         try:
-            self._room = await self._fetcher.cache.begin(self.content.digest, size)
-        except NoRoom as error:
+            self._writer = await self._fetcher.cache.begin(self.content.digest, size)
+        except StorageError as error:
             if self._fetcher.in_memory >= IN_MEMORY_MAX and not await self._fetcher.make_way():
-                raise NoRoom(f"{IN_MEMORY_MAX} blobs pass through memory already, and {error}") from error
+                raise StorageFull(f"{IN_MEMORY_MAX} blobs pass through memory already, and {error}") from error
             log.info("%s passes through memory without being kept: %s", self.content.digest, error)
-            self.spool.begin(_in_memory(size), size, bounded=True)
+            self.spool.open(MemoryWindow(size, self._fetcher.spool_settings))
+            self.is_in_memory = True
             return
-        self.spool.begin(self._room.fd, size)
-        if self._room.prefixes:
-            self._record.resumed = await self.spool.resume(self._room.prefixes)
-            self._room.keep(self._record.resumed // piece_size(size))
+        self.spool.open(DiskFile(self._writer.fd, size))
+        if self._writer.prefixes:
+            self._record.resumed = await self.spool.resume(self._writer.prefixes)
+            self._writer.keep(self._record.resumed // piece_size(size))
             self._plan.found(self._record.resumed)
 
     def count(self, flight: Flight, position: int, written: list[tuple[int, int]]) -> None:
@@ -488,14 +496,3 @@ def _checked(size: int, source: str, content: Content) -> int:
     if size > most:
         raise SourceError(Reason.LENGTH, f"{source} says {size} bytes: of {content.kind} at most {most} are taken")
     return size
-
-
-def _in_memory(size: int) -> int:
-    """A file in memory, as yet without a byte."""
-    fd = os.memfd_create("spool", os.MFD_CLOEXEC)
-    try:
-        os.ftruncate(fd, size)
-    except OSError as error:
-        os.close(fd)
-        raise NoRoom(f"{size} bytes do not pass through memory: {error.strerror}") from error
-    return fd

@@ -5,7 +5,8 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,13 +16,14 @@ from ..errors import PeerError, Reason, SourceError, UpstreamError
 from ..metrics import Metrics
 from ..oci.content import Content
 from ..routers import Peer, Router
+from ..settings import SpoolSettings
 from ..sources import UPSTREAM, Source
 from ..sources.failures import CONSEQUENCES
 from ..sources.peers.client import PeerClient
 from ..sources.upstream import Upstream
-from ..stores.cache.store import CacheStore
+from ..stores.cache import CacheStore
 from .fetch import Fetch
-from .spool.spool import Spool
+from .spool import Audience, Reader
 from .verdict import verdict
 
 if TYPE_CHECKING:
@@ -40,6 +42,27 @@ _VIEW_S = 0.05
 """For so long members are not counted anew: every step of every fetch wants to know who is up."""
 
 
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """A fetch as another member sees it, which takes this node for a home of the content."""
+
+    reader: Reader
+    _fetch: Fetch
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether another member is the home of all of it."""
+        return self._fetch.elsewhere
+
+    def origin(self, start: int, stop: int) -> tuple[str | None, int]:
+        """Whose word bytes are; see `Fetch.origin`."""
+        return self._fetch.origin(start, stop)
+
+    async def distrust(self, names: Iterable[str], start: int, stop: int) -> None:
+        """Have bytes brought once more; see `Fetch.distrust`."""
+        await self._fetch.distrust(names, start, stop)
+
+
 class Fetcher:
     """Brings what this node does not hold.
 
@@ -52,9 +75,18 @@ class Fetcher:
         metrics: counts.
     """
 
-    def __init__(
-        self, name: str, cache: CacheStore, router: Router, peers: PeerClient, upstream: Upstream, metrics: Metrics
+    def __init__(  # noqa: PLR0913
+        self,
+        name: str,
+        cache: CacheStore,
+        router: Router,
+        peers: PeerClient,
+        upstream: Upstream,
+        metrics: Metrics,
+        *,
+        spool_settings: SpoolSettings | None = None,
     ) -> None:
+        self.spool_settings = spool_settings or SpoolSettings()
         self.name = name
         self.cache = cache
         self.router = router
@@ -82,26 +114,26 @@ class Fetcher:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     @contextlib.contextmanager
-    def reading(self, content: Content, *, anew: bool = True) -> Iterator[Spool]:
+    def reading(self, content: Content, *, anew: bool = True) -> Iterator[Reader]:
         """Join the fetch of some content for a reader on this node, beginning it if need be.
 
         Args:
             content: what is wanted.
             anew: whether its beginning is: a spool in memory that has let go of that cannot tell whether it is right.
         """
-        with self._joined(content, anew=anew, relayed=False) as fetch:
-            yield fetch.spool
+        with self._joined(content, Audience.LOCAL, anew=anew) as (reader, _):
+            yield reader
 
     @contextlib.contextmanager
-    def relaying(self, content: Content, hint: tuple[int, int] = (0, MEBIBYTE)) -> Iterator[Fetch]:
+    def relaying(self, content: Content, hint: tuple[int, int] = (0, MEBIBYTE)) -> Iterator["Relay"]:
         """Join the fetch of some content for another member, which takes this node for a home of it.
 
         Args:
             content: which.
             hint: the bytes that the member wants: where the size is not known yet, asking for these tells it.
         """
-        with self._joined(content, anew=False, relayed=True, hint=hint) as fetch:
-            yield fetch
+        with self._joined(content, Audience.MEMBER, anew=False, hint=hint) as (reader, fetch):
+            yield Relay(reader, fetch)
 
     def has(self, content: Content, start: int, stop: int) -> bool:
         """Whether some bytes of a blob that is still arriving are here."""
@@ -110,28 +142,25 @@ class Fetcher:
 
     @contextlib.contextmanager
     def _joined(
-        self, content: Content, *, anew: bool, relayed: bool, hint: tuple[int, int] = (0, MEBIBYTE)
-    ) -> Iterator[Fetch]:
+        self, content: Content, audience: Audience, *, anew: bool, hint: tuple[int, int] | None = None
+    ) -> Iterator[tuple[Reader, Fetch]]:
         fetch = self._fetches.get(content.digest.hex)
-        if fetch is None or (anew and fetch.spool.trimmed):
+        if fetch is None or (anew and fetch.spool.is_trimmed):
             fetch = self._fetches[content.digest.hex] = Fetch(self, content)
             self._all.add(fetch)
         fetch.also(content)
-        if relayed and not fetch.spool.relayed:
-            fetch.spool.hint = hint
-        fetch.spool.join(relayed=relayed)
         try:
-            yield fetch
+            with fetch.spool.join(audience, hint) as reader:
+                yield reader, fetch
         finally:
-            fetch.spool.leave(relayed=relayed)
             self._close_if_unused(fetch)
 
-    async def size(self, content: Content, *, relayed: bool = False) -> int:
+    async def size(self, content: Content, audience: Audience = Audience.LOCAL) -> int:
         """Find out how large some content is, without fetching it.
 
         Args:
             content: which.
-            relayed: whether another member asks, as of a home: then no other home is asked.
+            audience: for whom; if another member asks, as of a home, no other home is asked.
 
         Raises:
             OciError: nobody has it, or nobody who may have it can be asked.
@@ -141,7 +170,7 @@ class Fetcher:
             return fetch.spool.size
         failures: list[SourceError] = []
         asked = [(peer, False) for peer in self.holders(content)]
-        if not relayed:
+        if audience is Audience.LOCAL:
             asked += [(peer, True) for peer in self.homes(content.digest.key)]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_SIZE_S):
@@ -290,14 +319,14 @@ class Fetcher:
     @property
     def in_memory(self) -> int:
         """How many spools are in memory now."""
-        return sum(fetch.spool.bounded for fetch in self._all)
+        return sum(fetch.is_in_memory for fetch in self._all)
 
     async def make_way(self) -> bool:
         """End a fetch whose spool is in memory and that nobody reads; return whether there was one.
 
         Rather one that only other members asked for parts of: a client that lost its connection comes back.
         """
-        left = sorted((fetch for fetch in self._all if fetch.is_left), key=lambda fetch: fetch.spool.wanted)
+        left = sorted((fetch for fetch in self._all if fetch.is_left), key=lambda fetch: fetch.spool.was_read_locally)
         for fetch in left[:1]:
             self.ends(fetch)
             fetch.task.cancel()
@@ -327,5 +356,5 @@ class Fetcher:
         self._close_if_unused(fetch)
 
     def _close_if_unused(self, fetch: Fetch) -> None:
-        if not fetch.spool.readers and fetch not in self._all:
+        if fetch.spool.is_idle and fetch not in self._all:
             fetch.spool.close()

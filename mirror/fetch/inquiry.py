@@ -9,7 +9,7 @@ from ..oci.ranges import RangeSet
 from ..sources import UPSTREAM
 from .accusation import Pair, accused
 from .plan import EARLIER, Plan, Row
-from .spool.spool import Spool
+from .spool import Spool
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +68,12 @@ class Inquiry:
         async with self._doubting:
             rows = [row for row in rows if row in self._plan.provenance]  # without what somebody else doubted meanwhile
             sent = await self._spool.hash_ranges([(row.start, row.stop) for row in rows])
-            if self._spool.over:  # meanwhile
+            if self._spool.is_over:  # meanwhile
                 return False
             self._doubts += [_Doubt(row, before) for row, before in zip(rows, sent, strict=True)]
             self._plan.again(rows, from_others=self._from_others)
             for row in rows:
-                self._spool.doubt(row.start, row.stop)
+                self._spool.retract(row.start, row.stop)
             return True
 
     async def compare(self) -> set[str]:
@@ -87,7 +87,7 @@ class Inquiry:
         now = await self._spool.hash_ranges([(doubt.row.start, doubt.row.stop) for doubt in doubts])
         wrong = [doubt for doubt, after in zip(doubts, now, strict=True) if doubt.sent != after]
         for doubt in wrong:
-            self._spool.replaced(doubt.row.start, doubt.row.stop)
+            self._spool.mark_replaced(doubt.row.start, doubt.row.stop)
         contradictions: list[Pair] = []
         agreements: list[Pair] = []
         for doubt, after in zip(doubts, now, strict=True):

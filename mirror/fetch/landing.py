@@ -42,7 +42,7 @@ class Landing:
 
     async def wait_for_space(self, position: int) -> None:
         """Wait until what follows can be kept; see `Sink.wait_for_space`."""
-        await self._fetch.spool.room(position)
+        await self._fetch.spool.wait_for_space(position)
 
     def put(self, position: int, part: bytes) -> None:
         """Write bytes, in a thread. The loop is called once for all that come until it has looked."""

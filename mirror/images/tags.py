@@ -99,7 +99,7 @@ class Tags:
     def _fresh(self, reference: Reference) -> Tag | None:
         """What upstream said just now, to this node or another."""
         known = self._fetcher.cache.tag(reference)
-        return known if known is not None and 0 <= time.time() - known.checked_at < FRESH_S else None
+        return known if known is not None and 0 <= time.time() - known.checked_unix_s < FRESH_S else None
 
     def local(self, reference: Reference) -> Tag | None:
         """What this node knows by itself."""
@@ -203,7 +203,7 @@ class Tags:
         if newest is None:
             raise _refusal(reference, error)
         log.info("tag %s: %s by %s, for upstream: %s", reference, newest.digest, newest.authority, error)
-        return Answer(newest, f"{_age(time.time() - newest.checked_at)} old answer of a member: {error}")
+        return Answer(newest, f"{_age(time.time() - newest.checked_unix_s)} old answer of a member: {error}")
 
     async def _ask_member(self, peer: Peer, reference: Reference) -> Tag | None:
         try:
@@ -222,7 +222,7 @@ def _ended(running: dict[Reference, asyncio.Task[T]], reference: Reference, task
 
 def _newest(tags: Iterable[Tag]) -> Tag | None:
     """Among differing answers the one checked last, never the first to arrive."""
-    return max(tags, key=lambda tag: (tag.checked_at, tag.digest.hex), default=None)
+    return max(tags, key=lambda tag: (tag.checked_unix_s, tag.digest.hex), default=None)
 
 
 def _refusal(reference: Reference, error: UpstreamError) -> OciError:

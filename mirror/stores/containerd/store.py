@@ -128,7 +128,7 @@ class ContainerdStore:
         """What the runtime's own store says that a tag means."""
         return self._tags.get(reference)
 
-    def spare(self, keys: Collection[bytes]) -> None:
+    def mark_redundant(self, keys: Collection[bytes]) -> None:
         """Do nothing: what is here is the runtime's own."""
 
     async def _run(self) -> None:
