@@ -38,7 +38,7 @@ from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
 from .sources.upstream import Upstream
 from .stores import Store
-from .stores.cache.store import CacheStore
+from .stores.cache import CacheStore
 from .stores.folder_lock import locked
 
 log = logging.getLogger(__name__)

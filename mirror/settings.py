@@ -77,6 +77,14 @@ class UpstreamSettings:
 class CacheSettings:
     """Of `stores.cache`."""
 
+    tags_max: int = 10_000
+    """Bounds the tags that are remembered; the least recently checked is forgotten first. Each takes one small file
+    on disk and some 500 bytes of memory: 5 MB in all, for more tags than a cluster's nodes run."""
+
+    touch_interval_s: float = 60.0
+    """Seconds between two writes of a blob's time of last use. The time on disk only decides the order of eviction
+    after a restart: a minute is exact enough, and spares a busy blob a write for every request."""
+
 
 @dataclass(frozen=True, slots=True)
 class ContainerdSettings:
@@ -127,6 +135,24 @@ class ClusterSettings:
 @dataclass(frozen=True, slots=True)
 class SpoolSettings:
     """Of `fetch.spool`."""
+
+    window_bytes: int = 32 * 1024 * 1024
+    """Bounds what one blob holds in memory, in bytes, where the cache has no space for it. Enough for 32 pieces in
+    flight of a blob up to 256 MiB; 32 such blobs at once take 1 GiB."""
+
+    window_pieces: int = 8
+    """The same bound in pieces, for blobs whose pieces are large: the larger of the two holds. With fewer, the hash, a
+    reader and what arrives ahead of them would not find space for a piece each."""
+
+    hash_step_bytes: int = 4 * 1024 * 1024
+    """Bytes that must have arrived before a thread hashes them, up to twice as many at a time. A turn of a thread costs
+    some 0.1 ms, hashing 4 MiB some 2 to 10 ms."""
+
+    memory_hash_step_bytes: int = 1024 * 1024
+    """The same for a blob in memory: less, since readers may wait until the hash has moved on."""
+
+    hash_read_bytes: int = 1024 * 1024
+    """Bounds the buffer, in bytes, through which a thread reads what it hashes: within a core's second-level cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +242,9 @@ class ImageSettings:
     """Members asked about one tag, at most: they are asked at the same moment."""
     tag_homes_max: int = 3
     """Homes asked about one tag, at most, one after the other, before this node asks upstream itself."""
+    manifest_memory_bytes: int = 8 * 1024 * 1024
+    """Bounds the manifests that stay in memory, in bytes; the least recently used goes first. A manifest has 1 to 10
+    KiB: this is about a thousand of them, more than a node runs."""
 
 
 @dataclass(frozen=True, slots=True)

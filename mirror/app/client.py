@@ -113,10 +113,10 @@ class ClientEndpoint:
     async def _fetch(self, scope: Scope, receive: Receive, send: Send, content: Content) -> None:
         """Send a blob that this node does not hold, while it arrives."""
         asked = header(scope, b"range")
-        with self._fetcher.reading(content, anew=asked is None or asked.startswith("bytes=0-")) as spool:
-            size = await spool.known_size()
-            self._count("blobs", "passed" if spool.bounded else "fetched")
-            body = Body(content.digest, size, spool.fd, spool.extents)
+        with self._fetcher.reading(content, anew=asked is None or asked.startswith("bytes=0-")) as reader:
+            size = await reader.size()
+            self._count("blobs", "passed" if reader.is_in_memory else "fetched")
+            body = Body(content.digest, size, reader.fd, reader.extents)
             await send_blob(scope, receive, send, body, self._served)
 
     def _count(self, kind: str, outcome: str) -> None:

@@ -70,14 +70,14 @@ class Find:
         """What this node and the members know of a tag, newest first."""
         found = [(self._name, tag) for tag in self._holdings.tags(reference)]
         found += [(peer.name, tag) for peer, tag in await self._tags(reference)]
-        found.sort(key=lambda row: -row[1].checked_at)
+        found.sort(key=lambda row: -row[1].checked_unix_s)
         now = time.time()
         return [
             {
                 "member": name,
                 "digest": str(tag.digest),
                 "authority": tag.authority,
-                "age_seconds": round(max(0.0, now - tag.checked_at), 1),
+                "age_seconds": round(max(0.0, now - tag.checked_unix_s), 1),
             }
             for name, tag in found
         ]

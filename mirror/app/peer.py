@@ -25,7 +25,8 @@ from ..errors import (
     UpstreamRateLimited,
     UpstreamUnknown,
 )
-from ..fetch import Fetch, Fetcher
+from ..fetch import Fetcher, Relay
+from ..fetch.spool import Audience
 from ..images.holdings import Holdings
 from ..images.manifests import Manifests
 from ..images.tags import Tags
@@ -136,7 +137,7 @@ class PeerEndpoint:
             raise ManifestUnknown(f"this node does not know {reference}")
         self._count("tags", "held")
         said: Headers = [
-            (TAG_AGE_HEADER.lower().encode(), b"%.3f" % max(0.0, time.time() - tag.checked_at)),
+            (TAG_AGE_HEADER.lower().encode(), b"%.3f" % max(0.0, time.time() - tag.checked_unix_s)),
             (TAG_AUTHORITY_HEADER.lower().encode(), tag.authority.encode()),
         ]
         if scope["method"] == "HEAD":
@@ -198,7 +199,7 @@ class PeerEndpoint:
         manifest = self._manifests.held(digest)
         if manifest is None and as_home:
             try:
-                manifest, _ = await self._manifests.get(asked.content(digest), relayed=True)
+                manifest, _ = await self._manifests.get(asked.content(digest), Audience.MEMBER)
             except MirrorError as error:
                 raise _as_home(error) from error
         if manifest is None:
@@ -210,19 +211,19 @@ class PeerEndpoint:
         """Send on what this node is a home of, while it arrives."""
         content = asked.content(digest)
         if scope["method"] == "HEAD":
-            size = await self._fetcher.size(content, relayed=True)
+            size = await self._fetcher.size(content, Audience.MEMBER)
             await send_empty(send, *blob_headers(digest, OCTETS, size))
             return
-        with self._fetcher.relaying(content, requested_range(scope, _ANY_SIZE) or (0, MEBIBYTE)) as fetch:
-            size = await fetch.spool.known_size(relayed=True)
-            if fetch.elsewhere:
+        with self._fetcher.relaying(content, requested_range(scope, _ANY_SIZE) or (0, MEBIBYTE)) as relay:
+            size = await relay.reader.size()
+            if relay.is_elsewhere:
                 raise Refusal(
                     Reason.WHOLE, f"upstream has no ranges, and another member is the home of all of {digest}"
                 )
             wanted = requested_range(scope, size)
             start, stop = wanted or (0, size)
-            await fetch.distrust(self._avoided(RequestHeaders(scope=scope)), start, stop)
-            response = _Relay(fetch, digest, size, wanted)
+            await relay.distrust(self._avoided(RequestHeaders(scope=scope)), start, stop)
+            response = _Relay(relay, digest, size, wanted)
             await response(scope, receive, send)
             self._served.inc(response.sent)
             if response.refused is not None:
@@ -246,17 +247,17 @@ class _Relay(BlobResponse):
     allows that): so nobody is blamed for what another said.
 
     Args:
-        fetch: of the blob.
+        relay: of the blob.
         digest: its digest.
         size: its size, in bytes.
         wanted: the range that was asked for; None for all of it.
     """
 
-    def __init__(self, fetch: Fetch, digest: Digest, size: int, wanted: tuple[int, int] | None) -> None:
+    def __init__(self, relay: Relay, digest: Digest, size: int, wanted: tuple[int, int] | None) -> None:
         self._start, self._stop = wanted or (0, size)
-        self._arriving = fetch.spool.extents(self._start, self._stop, relayed=True)
-        super().__init__(200, [], fetch.spool.fd, self._arriving)
-        self._fetch = fetch
+        self._arriving = relay.reader.extents(self._start, self._stop)
+        super().__init__(200, [], relay.reader.fd, self._arriving)
+        self._relay = relay
         self._digest = digest
         self._size = size
         self._wanted = wanted
@@ -270,7 +271,7 @@ class _Relay(BlobResponse):
             except MirrorError as error:
                 self.refused = error
                 return
-            origin, end = self._fetch.origin(self._start, self._stop)
+            origin, end = self._relay.origin(self._start, self._stop)
             end = end if self._wanted else self._size
             wanted = self._wanted and (self._start, end)
             self.status, headers = blob_headers(self._digest, OCTETS, self._size, wanted)

@@ -73,7 +73,7 @@ class Fetch:
     @property
     def is_idle(self) -> bool:
         """Whether nobody reads it now."""
-        return self.spool.is_idle
+        return self.spool.idle.is_set()
 
     @property
     def was_read_locally(self) -> bool:
@@ -204,7 +204,7 @@ class Fetch:
             await asyncio.gather(hashing, return_exceptions=True)
 
     async def _hash(self) -> str:
-        await self.spool.known_size()
+        await self.spool.opened()
         writer = await self._intake.writer()
         return await self.spool.hash(writer.append_prefix if writer is not None else None)
 
@@ -213,7 +213,7 @@ class Fetch:
         while True:
             await self.spool.idle.wait()
             await asyncio.sleep(self._env.settings.fetch.idle_s)
-            if self.spool.is_idle:
+            if self.is_idle:
                 self._detach()  # who comes from now on begins anew, and is not let down with this one
                 self.task.cancel()
 

@@ -116,7 +116,7 @@ class Tags:
     def _fresh(self, reference: Reference) -> Tag | None:
         """What upstream said a moment ago, to this node or to another."""
         known = self._cache.tag(reference)
-        if known is None or not 0 <= time.time() - known.checked_at < self._settings.tag_fresh_s:
+        if known is None or not 0 <= time.time() - known.checked_unix_s < self._settings.tag_fresh_s:
             return None
         return known
 
@@ -186,7 +186,7 @@ class Tags:
         if newest is None:
             raise _client_error(reference, error)
         log.info("tag %s: %s by %s, instead of upstream: %s", reference, newest.digest, newest.authority, error)
-        return Answer(newest, f"{_age(time.time() - newest.checked_at)} old answer of a member: {error}")
+        return Answer(newest, f"{_age(time.time() - newest.checked_unix_s)} old answer of a member: {error}")
 
 
 def _forget(running: dict[Reference, asyncio.Task[T]], reference: Reference, task: asyncio.Task[T]) -> None:
@@ -197,7 +197,7 @@ def _forget(running: dict[Reference, asyncio.Task[T]], reference: Reference, tas
 
 def _newest(tags: Iterable[Tag]) -> Tag | None:
     """Among different answers the one that was checked last, never the first to arrive."""
-    return max(tags, key=lambda tag: (tag.checked_at, tag.digest.hex), default=None)
+    return max(tags, key=lambda tag: (tag.checked_unix_s, tag.digest.hex), default=None)
 
 
 def _client_error(reference: Reference, error: UpstreamError) -> OciError:

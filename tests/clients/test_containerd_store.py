@@ -142,7 +142,7 @@ def test_an_import_and_a_tag_by_hand_appear_while_running(
             assert tag is not None
             assert first is not None
             assert (str(tag.digest), tag.authority) == (image.manifest, "runtime")
-            assert tag.checked_at > first.checked_at > 1_600_000_000
+            assert tag.checked_unix_s > first.checked_unix_s > 1_600_000_000
 
     run(check())
 

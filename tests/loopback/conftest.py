@@ -32,7 +32,7 @@ from mirror.cluster.homes import Ring, piece_size
 from mirror.cluster.throughput import SlowReports
 from mirror.fetch import Fetcher, Record
 from mirror.fetch.plan import progress
-from mirror.fetch.spool.spool import Spool
+from mirror.fetch.spool import Reader
 from mirror.images.holdings import Holdings
 from mirror.images.manifests import Manifests
 from mirror.images.tags import Tags
@@ -41,12 +41,13 @@ from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository
 from mirror.routers import MemberStatus, Peer, RingSeat
+from mirror.settings import Settings
 from mirror.sources.peers import client as peers
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import PeerClient
 from mirror.sources.upstream import Upstream
 from mirror.sources.upstream.registries import Registry
-from mirror.stores.cache.store import CacheStore
+from mirror.stores.cache import CacheStore
 
 MIB = 1024 * 1024
 LARGE = random.Random(1).randbytes(12 * MIB + 345)
@@ -296,8 +297,9 @@ def before_me(content: Content, count: int) -> list[str]:
 class Lab:
     """A fetcher with its real parts, among servers that follow scripts."""
 
-    def __init__(self, folder: Path, capacity: int) -> None:
+    def __init__(self, folder: Path, capacity: int, settings: Settings) -> None:
         self.folder = folder
+        self._settings = settings
         self.router = Chart()
         self.cache = CacheStore(folder, capacity)
         self.listeners = Listeners()
@@ -310,7 +312,9 @@ class Lab:
         await self.cache.start(self.router)
         await self.peers.start()
         await self.upstream.start()
-        self.fetcher = Fetcher("me", self.cache, self.router, self.peers, self.upstream, self.metrics)
+        self.fetcher = Fetcher(
+            "me", self.cache, self.router, self.peers, self.upstream, self.metrics, spool_settings=self._settings.spool
+        )
 
     async def close(self) -> None:
         await self.fetcher.close()
@@ -338,14 +342,14 @@ class Lab:
 
     async def read(self, content: Content, start: int = 0, stop: int | None = None) -> bytes:
         """Read as a client does."""
-        with self.fetcher.reading(content) as spool:
-            size = await spool.known_size()
-            return await collect(spool, start, size if stop is None else stop)
+        with self.fetcher.reading(content) as reader:
+            size = await reader.size()
+            return await collect(reader, start, size if stop is None else stop)
 
     async def whole(self, content: Content) -> None:
         """Wait for the whole, verified, whatever a reader would get meanwhile."""
-        with self.fetcher.reading(content) as spool:
-            await spool.completed()
+        with self.fetcher.reading(content) as reader:
+            await reader.completed()
 
     @property
     def record(self) -> Record:
@@ -370,11 +374,11 @@ def held_by(cache: CacheStore, content: Content) -> bool:
         return hashlib.sha256(os.pread(held.fd, held.size, 0)).hexdigest() == content.digest.hex
 
 
-async def collect(spool: Spool, start: int, stop: int, into: bytearray | None = None) -> bytes:
+async def collect(reader: Reader, start: int, stop: int, into: bytearray | None = None) -> bytes:
     got = bytearray() if into is None else into
-    async with contextlib.aclosing(spool.extents(start, stop)) as extents:
+    async with contextlib.aclosing(reader.extents(start, stop)) as extents:
         async for offset, count in extents:
-            got += os.pread(spool.fd, count, offset)
+            got += os.pread(reader.fd, count, offset)
     return bytes(got)
 
 
@@ -389,9 +393,11 @@ def steady() -> Any:
 
 
 @contextlib.asynccontextmanager
-async def lab(folder: Path, upstream: Script, capacity: int = 1 << 30) -> AsyncIterator[Lab]:
+async def lab(
+    folder: Path, upstream: Script, capacity: int = 1 << 30, settings: Settings | None = None
+) -> AsyncIterator[Lab]:
     with steady():
-        made = Lab(folder, capacity)
+        made = Lab(folder, capacity, settings or Settings())
         await made.start(upstream)
         try:
             yield made
@@ -590,7 +596,10 @@ class Node:
         self.cache = CacheStore(self.folder, self._capacity)
         self.peers = PeerClient(self.name, self.auth)
         self.upstream = Upstream([Registry("docker.io", self._url)])
-        self.fetcher = Fetcher(self.name, self.cache, self.router, self.peers, self.upstream, self.metrics)
+        self.fetcher = Fetcher(
+            self.name, self.cache, self.router, self.peers, self.upstream, self.metrics,
+            spool_settings=self._cluster.settings.spool,
+        )  # fmt: skip
         self.holdings = Holdings([self.cache], self.router)
         self.tags = Tags(self.holdings, self.fetcher)
         self.manifests = Manifests(self.holdings, self.fetcher)
@@ -674,7 +683,13 @@ class Cluster:
     """Whole nodes that see each other, and an upstream."""
 
     def __init__(
-        self, folder: Path, origin: Origin, http: aiohttp.ClientSession, stack: AsyncExitStack, capacity: int
+        self,
+        folder: Path,
+        origin: Origin,
+        http: aiohttp.ClientSession,
+        stack: AsyncExitStack,
+        capacity: int,
+        settings: Settings,
     ) -> None:
         self.nodes: list[Node] = []
         self.origin = origin
@@ -682,6 +697,7 @@ class Cluster:
         self._stack = stack
         self._folder = folder
         self._capacity = capacity
+        self.settings = settings
         self.serve_peer: Serve = honestly
 
     async def join(self, capacity: int | None = None) -> Node:
@@ -713,11 +729,10 @@ class Cluster:
     async def give(self, node: Node, body: bytes) -> Content:
         """Let a node hold a blob."""
         content = content_of(body)
-        room = await node.cache.begin(content.digest, len(body))
-        os.pwrite(room.fd, body, 0)
-        os.close(room.fd)
-        room.close()
-        node.cache.commit(content.digest)
+        writer = await node.cache.begin(content.digest, len(body))
+        os.pwrite(writer.fd, body, 0)
+        os.close(writer.fd)
+        writer.commit()
         return content
 
 
@@ -732,7 +747,9 @@ def pieces_of(body: bytes) -> list[tuple[int, int]]:
 
 
 @contextlib.asynccontextmanager
-async def cluster(folder: Path, count: int, capacity: int = 1 << 30) -> AsyncIterator[Cluster]:
+async def cluster(
+    folder: Path, count: int, capacity: int = 1 << 30, settings: Settings | None = None
+) -> AsyncIterator[Cluster]:
     """So many nodes that see each other."""
     with steady():
         listeners = Listeners()
@@ -742,7 +759,7 @@ async def cluster(folder: Path, count: int, capacity: int = 1 << 30) -> AsyncIte
             http = await stack.enter_async_context(
                 aiohttp.ClientSession(auto_decompress=False, connector=aiohttp.TCPConnector(limit=0))
             )
-            made = Cluster(folder, origin, http, stack, capacity)
+            made = Cluster(folder, origin, http, stack, capacity, settings or Settings())
             for _ in range(count):
                 await made.join()
             yield made

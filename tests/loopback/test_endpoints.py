@@ -25,13 +25,14 @@ from mirror.oci.digest import Digest
 from mirror.oci.manifest import DOCKER_LIST, OCI_INDEX, OCI_MANIFEST
 from mirror.oci.reference import Reference, Repository
 from mirror.routers import Peer
+from mirror.settings import ImageSettings
 from mirror.sources import HOP_HEADER
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import TAG_AGE_HEADER, TAG_AUTHORITY_HEADER, PeerClient
 from mirror.sources.upstream import Upstream
 from mirror.sources.upstream.registries import Registry
 from mirror.stores import Held, Listener, Tag
-from mirror.stores.cache.store import CacheStore
+from mirror.stores.cache import CacheStore
 from tests.loopback.conftest import serving
 from tests.static_router import StaticRouter
 
@@ -80,7 +81,7 @@ class Runtime:
     def tag(self, reference: Reference) -> Tag | None:
         return self.known.get(str(reference))
 
-    def spare(self, keys: Collection[bytes]) -> None:
+    def mark_redundant(self, keys: Collection[bytes]) -> None:
         pass
 
 
@@ -485,20 +486,17 @@ def test_a_member_that_says_nonsense_of_a_tag_is_not_believed(play: Callable[[St
     play(story)
 
 
-def test_manifests_that_many_ask_for_at_once_count_once_in_memory(
-    play: Callable[[Story], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mirror.images.manifests._MEMORY_BYTES", 3 * len(LIST))
-
+def test_manifests_that_many_ask_for_at_once_count_once_in_memory(play: Callable[[Story], None]) -> None:
     async def story(world: World, registries: Registries) -> None:
         node = await world.node()
+        manifests = Manifests(node.holdings, node.fetcher, ImageSettings(manifest_memory_bytes=3 * len(LIST)))
         for body in (MANIFEST, INDEX, LIST):
             registries.has(f"/v2/library/x/manifests/{name(body)}", body)
             content = Content(Repository("docker.io", "library/x"), "manifests", Digest.of(body))
-            manifests = await asyncio.gather(*(node.manifests.get(content) for _ in range(8)))
-            assert {(manifest.body, held) for manifest, held in manifests} == {(body, False)}
+            got = await asyncio.gather(*(manifests.get(content) for _ in range(8)))
+            assert {(manifest.body, held) for manifest, held in got} == {(body, False)}
         assert len(registries.asked) == 3
-        kept = [await node.manifests.get(content) for _ in range(2)]
+        kept = [await manifests.get(content) for _ in range(2)]
         assert kept[0][0] is kept[1][0]
 
     play(story)

@@ -81,10 +81,10 @@ def test_the_last_piece_waits_for_the_digest(tmp_path: Path) -> None:
         promised = content_of(LARGE[:-1] + b"!")
         async with lab(tmp_path, honest(LARGE)) as it:
             got = bytearray()
-            with it.fetcher.reading(promised) as spool:
-                size = await spool.known_size()
+            with it.fetcher.reading(promised) as reader:
+                size = await reader.size()
                 with pytest.raises(SourceError, match="digest"):
-                    await collect(spool, 0, size, got)
+                    await collect(reader, 0, size, got)
             assert 0 < len(got) <= 12 * MIB
             assert not it.held(promised)
             assert it.leftovers() == []
@@ -167,9 +167,9 @@ def test_among_several_the_liar_is_found_and_shunned(tmp_path: Path) -> None:
             content = content_of(LARGE)
             with contextlib.suppress(MirrorError):  # it may have got wrong bytes, then it is let go
                 assert await it.read(content) == LARGE
-            with it.fetcher.reading(content) if not it.held(content) else contextlib.nullcontext() as spool:
-                if spool is not None:
-                    await spool.completed()
+            with it.fetcher.reading(content) if not it.held(content) else contextlib.nullcontext() as reader:
+                if reader is not None:
+                    await reader.completed()
             assert it.held(content)
             assert it.lies() == 1
             asked = len(liar.asked)
@@ -189,8 +189,8 @@ def test_one_liar_among_many_is_found_without_upstream(tmp_path: Path, holders: 
             for number in range(holders):
                 await it.holder(honest(wrong if number == 2 else LARGE))
             content = content_of(LARGE)
-            with it.fetcher.reading(content) as spool:
-                await spool.completed()
+            with it.fetcher.reading(content) as reader:
+                await reader.completed()
             assert it.held(content)
             assert [failure for failure in it.record.failures if "wrong" in failure] == ["m3 sent wrong bytes"]
             assert it.lies() == 1
@@ -205,8 +205,8 @@ def test_when_members_agree_on_what_is_wrong_upstream_is_asked(tmp_path: Path) -
             for _ in range(2):
                 await it.holder(honest(same_wrong))
             content = content_of(LARGE)
-            with it.fetcher.reading(content) as spool:
-                await spool.completed()
+            with it.fetcher.reading(content) as reader:
+                await reader.completed()
             assert it.held(content)
             assert it.lies() == 2
 

@@ -130,7 +130,7 @@ class ContainerdStore:
         """What a tag means in the runtime's own store."""
         return self._tags.get(reference)
 
-    def spare(self, keys: Collection[bytes]) -> None:
+    def mark_redundant(self, keys: Collection[bytes]) -> None:
         """Do nothing: this content belongs to the runtime."""
 
     async def _run(self) -> None:

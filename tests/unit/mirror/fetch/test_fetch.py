@@ -16,7 +16,7 @@ from mirror.oci.digest import Digest
 from mirror.oci.reference import Repository
 from mirror.routers import Peer
 from mirror.sources import UPSTREAM, RangeReply, RangeRequest, Sink
-from mirror.stores.cache.store import CacheStore
+from mirror.stores.cache import CacheStore
 from tests.static_router import StaticRouter
 
 if TYPE_CHECKING:
@@ -107,12 +107,12 @@ def test_what_a_second_source_writes_over_what_was_hashed_is_not_taken_for_right
         router = Unaware(Peer("me", "127.0.0.1", 1), [Peer("liar", "127.0.0.1", 2)])
         fetcher = Fetcher("me", cache, router, cast("PeerClient", liar), cast("Upstream", upstream), Metrics())
         try:
-            with fetcher.reading(content) as spool:
+            with fetcher.reading(content) as reader:
                 await liar.asked.wait()
                 with fetcher.relaying(content, (0, MEBIBYTE)):
-                    await spool.completed()
+                    await reader.completed()
                 assert liar.lied.is_set()
-                assert os.pread(spool.fd, len(blob), 0) == blob
+                assert os.pread(reader.fd, len(blob), 0) == blob
             held = cache.open(content.digest)
             assert held is not None
             with held:

@@ -68,7 +68,7 @@ class Shelf:
     def tag(self, reference: Reference) -> Tag | None:
         return self.tags.get(reference)
 
-    def spare(self, keys: Collection[bytes]) -> None:
+    def mark_redundant(self, keys: Collection[bytes]) -> None:
         self.spared += keys
 
 
