@@ -15,7 +15,7 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
-from .app import ClientEndpoint, KeysEndpoint, PeerEndpoint, StatusEndpoint, client_app
+from .app import Backend, ClientEndpoint, KeysEndpoint, PeerEndpoint, StatusEndpoint, client_app
 from .app.keys import keeps_keys
 from .app.zerocopy import ZeroCopyProtocol
 from .cluster.throughput import SlowReports
@@ -68,18 +68,15 @@ class Agent:
         self._holdings = Holdings([cache, *_containerd(config)], self._router)
         self._tags = Tags(self._holdings, self._fetcher)
         manifests = Manifests(self._holdings, self._fetcher)
-        client = ClientEndpoint(self._holdings, self._fetcher, manifests, self._tags, self._metrics)
+        backend = Backend(self._holdings, self._fetcher, manifests, self._tags, self._metrics)
         status = StatusEndpoint(
             config.name, self._holdings, self._fetcher, self._tags, self._metrics, lambda: self._serving
         )
         keys = KeysEndpoint(self._router.keyrings, auth, config.key_file, key_id, KeyRefusal)
         self._reports = SlowReports()
-        peer = PeerEndpoint(
-            self._holdings, self._fetcher, manifests, self._tags,
-            reports=self._reports, auth=auth, metrics=self._metrics,
-        )  # fmt: skip
+        peer = PeerEndpoint(backend, self._reports, auth)
         self._servers = [
-            _Server(client_app(client, status, keys), "listen", config.listen),
+            _Server(client_app(ClientEndpoint(backend), status, keys), "listen", config.listen),
             _Server(peer, "peer", config.peer),
         ]
         self._serving = False

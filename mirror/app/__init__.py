@@ -3,12 +3,13 @@
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from .backend import Backend
 from .client import ClientEndpoint
 from .keys import KeysEndpoint
 from .peer import PeerEndpoint
 from .status import StatusEndpoint
 
-__all__ = ["ClientEndpoint", "KeysEndpoint", "PeerEndpoint", "StatusEndpoint", "client_app"]
+__all__ = ["Backend", "ClientEndpoint", "KeysEndpoint", "PeerEndpoint", "StatusEndpoint", "client_app"]
 
 
 def client_app(client: ClientEndpoint, status: StatusEndpoint, keys: KeysEndpoint | None = None) -> Starlette:

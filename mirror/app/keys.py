@@ -18,7 +18,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ..sources.peers.auth import AUTH_HEADER, PeerAuth
+from ..sources.peers.auth import PeerAuth
+from ..sources.peers.protocol import AUTH_HEADER
 from .request import target
 
 _BODY_MAX_BYTES: Final = 4096

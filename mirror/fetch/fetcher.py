@@ -256,7 +256,7 @@ class Fetcher:
                 while True:
                     await asyncio.sleep(_LISTEN_S)
                     peer = next((peer for peer in self.router.members() if peer.name == name), None)
-                    if peer is None or await self.peers.lives(peer):
+                    if peer is None or await self.peers.is_alive(peer):
                         break
         except TimeoutError:
             pass  # it is tried as all others are
@@ -281,7 +281,7 @@ class Fetcher:
             name = seat.peer.name
             share = self.pace.share(name, homes, now) if name in homes and not seat.declines else None
             if share is not None and share < SLOW and name not in self._telling:
-                task = self._telling[name] = asyncio.create_task(self.peers.tell(seat.peer, share))
+                task = self._telling[name] = asyncio.create_task(self.peers.notify_slow(seat.peer, share))
                 task.add_done_callback(partial(self._told, name))
 
     def _told(self, name: str, task: asyncio.Task[None]) -> None:

@@ -26,7 +26,7 @@ import uvloop
 from starlette.types import ASGIApp
 from yarl import URL
 
-from mirror.app import ClientEndpoint, PeerEndpoint
+from mirror.app import Backend, ClientEndpoint, PeerEndpoint
 from mirror.app.zerocopy import ZeroCopyProtocol
 from mirror.cluster.homes import Ring, piece_size
 from mirror.cluster.throughput import SlowReports
@@ -41,7 +41,7 @@ from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository
 from mirror.routers import MemberStatus, Peer, RingSeat
-from mirror.sources.peers import client as peers
+from mirror.settings import PeerSettings
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import PeerClient
 from mirror.sources.upstream import Upstream
@@ -55,6 +55,9 @@ WITHIN_S = 40.0
 CLOSE = b"<close>"
 NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 ALIVE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+PROMPT = PeerSettings(silent_s=0.1, watch_interval_s=0.02)
+"""A silent member is noticed soon."""
 
 Part = bytes | asyncio.Event
 """Bytes to send, or an event to wait for before what follows; CLOSE ends the connection."""
@@ -305,7 +308,7 @@ class Lab:
 
     async def start(self, upstream: Script) -> None:
         self.registry = await self.serve(upstream)
-        self.peers = PeerClient("me", PeerAuth())
+        self.peers = PeerClient("me", PeerAuth(), PROMPT)
         self.upstream = Upstream([Registry("docker.io", f"http://127.0.0.1:{self.registry.port}")])
         await self.cache.start(self.router)
         await self.peers.start()
@@ -380,10 +383,8 @@ async def collect(spool: Spool, start: int, stop: int, into: bytearray | None = 
 
 @contextlib.contextmanager
 def steady() -> Any:
-    """A silent member is noticed soon; one that a busy machine makes slow is not taken for late."""
+    """A member that a busy machine makes slow is not taken for late."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(peers, "SILENT_S", 0.1)
-        patch.setattr(peers, "_LOOK_S", 0.02)
         patch.setattr(progress, "LATE_S", math.inf)
         yield
 
@@ -588,18 +589,16 @@ class Node:
         enter = self._stack.enter_async_context
         self.metrics, self.auth = Metrics(), PeerAuth()
         self.cache = CacheStore(self.folder, self._capacity)
-        self.peers = PeerClient(self.name, self.auth)
+        self.peers = PeerClient(self.name, self.auth, PROMPT)
         self.upstream = Upstream([Registry("docker.io", self._url)])
         self.fetcher = Fetcher(self.name, self.cache, self.router, self.peers, self.upstream, self.metrics)
         self.holdings = Holdings([self.cache], self.router)
         self.tags = Tags(self.holdings, self.fetcher)
         self.manifests = Manifests(self.holdings, self.fetcher)
         self.reports = SlowReports()
-        client = ClientEndpoint(self.holdings, self.fetcher, self.manifests, self.tags, self.metrics)
-        self.endpoint = PeerEndpoint(
-            self.holdings, self.fetcher, self.manifests, self.tags,
-            reports=self.reports, auth=self.auth, metrics=self.metrics,
-        )  # fmt: skip
+        backend = Backend(self.holdings, self.fetcher, self.manifests, self.tags, self.metrics)
+        client = ClientEndpoint(backend)
+        self.endpoint = PeerEndpoint(backend, self.reports, self.auth)
         for part_of_it in (self.peers, self.upstream, self.holdings):
             await part_of_it.start()
             self._stack.push_async_callback(part_of_it.close)

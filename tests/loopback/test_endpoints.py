@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from mirror.app import ClientEndpoint, PeerEndpoint, StatusEndpoint, client_app
+from mirror.app import Backend, ClientEndpoint, PeerEndpoint, StatusEndpoint, client_app
 from mirror.cluster.throughput import SlowReports
 from mirror.fetch import Fetcher
 from mirror.images.holdings import Holdings
@@ -28,7 +28,8 @@ from mirror.routers import Peer
 from mirror.routers.static import StaticRouter
 from mirror.sources import HOP_HEADER
 from mirror.sources.peers.auth import PeerAuth
-from mirror.sources.peers.client import TAG_AGE_HEADER, TAG_AUTHORITY_HEADER, PeerClient
+from mirror.sources.peers.client import PeerClient
+from mirror.sources.peers.protocol import TAG_AGE_HEADER, TAG_AUTHORITY_HEADER
 from mirror.sources.upstream import Upstream
 from mirror.sources.upstream.registries import Registry
 from mirror.stores import Held, Listener, Tag
@@ -124,13 +125,11 @@ class Node:
         self.holdings = Holdings([self.cache, self.runtime], self.router)
         self.tags = Tags(self.holdings, self.fetcher)
         manifests = self.manifests = Manifests(self.holdings, self.fetcher)
-        client = ClientEndpoint(self.holdings, self.fetcher, manifests, self.tags, self.metrics)
+        backend = Backend(self.holdings, self.fetcher, manifests, self.tags, self.metrics)
+        client = ClientEndpoint(backend)
         status = StatusEndpoint("me", self.holdings, self.fetcher, self.tags, self.metrics, lambda: True)
         self.client = client_app(client, status)
-        self.peer = PeerEndpoint(
-            self.holdings, self.fetcher, manifests, self.tags,
-            reports=SlowReports(), auth=self.auth, metrics=self.metrics,
-        )  # fmt: skip
+        self.peer = PeerEndpoint(backend, SlowReports(), self.auth)
 
     async def start(self, stack: contextlib.AsyncExitStack, http: aiohttp.ClientSession) -> None:
         await self.peers.start()

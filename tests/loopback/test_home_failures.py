@@ -11,7 +11,7 @@ from mirror.errors import BlobUnknown
 from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.routers import Peer
-from mirror.sources.peers.client import HOME_HEADER, REASON_HEADER
+from mirror.sources.peers.protocol import REASON_HEADER, ROLE_HEADER
 from tests.loopback.conftest import (
     CLOSE,
     LARGE,
@@ -65,7 +65,7 @@ def test_what_a_home_does_not_bring_the_next_one_does(tmp_path: Path, failing: S
             mine = [start // MIB for start, _ in it.registry.asked]
             assert all(home_of(piece, 2) != 1 for piece in mine)  # the good home is relied on for its own at least
             assert it.record.sources[second] > 0
-            assert all(request.headers[HOME_HEADER.lower()] == "bring" for request in good.requests)
+            assert all(request.headers[ROLE_HEADER.lower()] == "home" for request in good.requests)
 
     run(story())
 
@@ -221,7 +221,7 @@ def test_a_home_tells_why_it_does_not_bring_something(tmp_path: Path) -> None:
         async with cluster(tmp_path, 1) as it:
             content = it.origin.has(LARGE)
             (home,) = it.nodes
-            asked = {HOME_HEADER: "bring", "Range": "bytes=0-99"}
+            asked = {ROLE_HEADER: "home", "Range": "bytes=0-99"}
             absent = Content(content.repository, "blobs", Digest.of(b"nobody has this"))
             said = {}
             said["absent"] = await home.ask(f"/v2/{absent.path}", peer=True, headers=asked)

@@ -9,7 +9,7 @@ import pytest
 
 from mirror.fetch import Fetch
 from mirror.oci.content import Content
-from mirror.sources.peers.client import AVOID_HEADER, HOME_HEADER, ORIGIN_HEADER
+from mirror.sources.peers.protocol import AVOID_HEADER, ORIGIN_HEADER, ROLE_HEADER
 from tests.loopback.conftest import (
     LARGE,
     MIB,
@@ -132,12 +132,12 @@ def test_a_home_that_is_told_to_avoid_a_holder_does_not_take_it_from_there(tmp_p
             home, holder = it.nodes
             await it.give(holder, LARGE)
             it.serve_peer = lying(holder)
-            asked = {HOME_HEADER: "bring", "Range": f"bytes={3 * MIB}-{4 * MIB - 1}"}
+            asked = {ROLE_HEADER: "home", "Range": f"bytes={3 * MIB}-{4 * MIB - 1}"}
             wrong = await home.ask(f"/v2/{content.path}", peer=True, headers=asked)
             assert (wrong.headers[ORIGIN_HEADER], wrong.body == LARGE[3 * MIB : 4 * MIB]) == (holder.name, False)
             for start in (3, 4):  # one that is here already, and one that is not
                 asked = {
-                    HOME_HEADER: "bring",
+                    ROLE_HEADER: "home",
                     AVOID_HEADER: holder.name,
                     "Range": f"bytes={start * MIB}-{(start + 1) * MIB - 1}",
                 }
@@ -160,7 +160,7 @@ def test_only_members_can_be_avoided_and_not_all_there_are(tmp_path: Path) -> No
             home.router.down.add("n3")
             others = [node.name for node in it.nodes[1:]]
             for said in ("upstream,n0,n1,nobody,,n1,n3", ",".join(others)):
-                asked = {HOME_HEADER: "bring", AVOID_HEADER: said, "Range": "bytes=0-99"}
+                asked = {ROLE_HEADER: "home", AVOID_HEADER: said, "Range": "bytes=0-99"}
                 with pytest.MonkeyPatch.context() as patch:
                     patch.setattr(Fetch, "distrust", distrust)
                     assert (await home.ask(f"/v2/{content.path}", peer=True, headers=asked)).status == 206

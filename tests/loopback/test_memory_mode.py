@@ -9,7 +9,7 @@ import pytest
 
 from mirror.errors import SourceError
 from mirror.fetch.spool import spool
-from mirror.sources.peers.client import AVOID_HEADER, HOME_HEADER, ORIGIN_HEADER
+from mirror.sources.peers.protocol import AVOID_HEADER, ORIGIN_HEADER, ROLE_HEADER
 from tests.loopback.conftest import (
     LARGE,
     MIB,
@@ -253,7 +253,7 @@ def test_a_home_without_a_cache_gives_any_range(tmp_path: Path) -> None:
             (home,) = it.nodes
             for start in (20 * MIB, 0, 11 * MIB, 1):
                 stop = start + MIB + 5
-                asked = {HOME_HEADER: "bring", "Range": f"bytes={start}-{stop - 1}"}
+                asked = {ROLE_HEADER: "home", "Range": f"bytes={start}-{stop - 1}"}
                 answer = await home.ask(f"/v2/{content.path}", peer=True, headers=asked)
                 assert (answer.status, answer.body) == (206, TWICE[start:stop])
                 assert answer.headers[ORIGIN_HEADER] == "upstream"
@@ -268,7 +268,7 @@ def test_what_passed_for_others_makes_way_for_a_client(tmp_path: Path, monkeypat
             (home,) = it.nodes
             blobs = [LARGE[:-1] + bytes([number]) for number in range(3)]
             contents = [it.origin.has(blob) for blob in blobs]
-            asked = {HOME_HEADER: "bring", "Range": f"bytes=0-{MIB - 1}"}
+            asked = {ROLE_HEADER: "home", "Range": f"bytes=0-{MIB - 1}"}
             for content in contents[:2]:
                 assert (await home.ask(f"/v2/{content.path}", peer=True, headers=asked)).status == 206
             assert home.fetcher.in_memory == 2
@@ -290,7 +290,7 @@ def test_bytes_that_were_let_go_shame_nobody(tmp_path: Path) -> None:
                 fetch = home.fetcher._fetches[content.digest.hex]
                 while not fetch._plan.makers(2 * MIB, 2 * MIB + 1):
                     await asyncio.sleep(0.01)
-                asked = {HOME_HEADER: "bring", AVOID_HEADER: holder.name, "Range": f"bytes={2 * MIB}-{3 * MIB - 1}"}
+                asked = {ROLE_HEADER: "home", AVOID_HEADER: holder.name, "Range": f"bytes={2 * MIB}-{3 * MIB - 1}"}
                 answer = await home.ask(f"/v2/{content.path}", peer=True, headers=asked)
                 assert answer.body == TWICE[2 * MIB : 3 * MIB]
                 assert [extent async for extent in reading]
