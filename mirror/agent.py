@@ -12,6 +12,7 @@ import signal
 from collections.abc import Iterator
 
 from .app import (
+    Backend,
     ClientEndpoint,
     EndpointServer,
     Find,
@@ -64,9 +65,9 @@ class Agent:
         metrics.watch_gossip(router.figures)
         self._auth = PeerAuth(router.keys(), required=config.sealing == "require")
 
-        cache = CacheStore(config.data_dir / "cache", config.cache_size)
+        cache = CacheStore(config.data_dir / "cache", config.cache_size, settings.cache)
         self._holdings = Holdings([cache, *_containerd(config, settings.containerd)], router)
-        self._peers = PeerClient(config.name, self._auth)
+        self._peers = PeerClient(config.name, self._auth, settings.peers)
         self._upstream = Upstream(config.upstream, settings.upstream)
         self._fetching = fetching = FetchStack.build(
             config.name,
@@ -93,15 +94,14 @@ class Agent:
             key_count=lambda: len(self._holdings),
             cache_bytes=lambda: cache.used_bytes,
         )
+        backend = Backend(self._holdings, fetching, manifests, self._tags, metrics, settings.app)
         find = Find(config.name, self._holdings, member_tags.known, fetching.cluster.holders, self._peers.size)
         client = client_app(
-            ClientEndpoint(self._holdings, self._fetcher, manifests, self._tags, metrics),
+            ClientEndpoint(backend),
             StatusEndpoint(node, find, metrics),
             KeysEndpoint(router.keyrings, self._auth.proves, config.key_file, key_id, KeyRefusal),
         )
-        peer = PeerEndpoint(
-            self._holdings, self._fetcher, manifests, self._tags, reports=reports, auth=self._auth, metrics=metrics
-        )
+        peer = PeerEndpoint(backend, reports, self._auth)
         self._servers = [
             EndpointServer(client, "listen", config.listen, settings.server),
             EndpointServer(peer, "peer", config.peer, settings.server),

@@ -3,6 +3,7 @@
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from .backend import Backend
 from .client import ClientEndpoint
 from .find import Find
 from .keys import KeysEndpoint
@@ -11,6 +12,7 @@ from .server import EndpointServer
 from .status import NodeStatus, StatusEndpoint
 
 __all__ = [
+    "Backend",
     "ClientEndpoint",
     "EndpointServer",
     "Find",

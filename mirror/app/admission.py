@@ -1,30 +1,28 @@
-"""Admission: whom a holder serves itself, and whom it sends to the homes. Pure.
+"""Admission: which members a holder sends its blobs to, and which it sends to the homes. Pure.
 
-A holder that sends its copy to everybody who asks is as slow as all of them together. So it serves one member at a time
-for itself; as soon as several want the same blob, they get each piece from its home, and the holder sends every piece
-once, to the home that asks for the others.
+A holder that sends its copy to everybody who asks is as slow as all of them together. So it serves one member at a
+time. As soon as several want the same blob, they get each piece from that piece's home. The holder then sends every
+piece once, to the home, which asks on behalf of the others.
 """
 
+import contextlib
 from collections import OrderedDict
+from collections.abc import Iterator
 
-LINGER_S = 1.0
-"""A member that asked counts as wanting the blob for so long after."""
-
-TRANSFERS_MAX = 256
-"""Transfers to other members at once; one more is told to try elsewhere."""
-
-SMALL_BYTES = 4 * 1024 * 1024
-"""Blobs up to here are given to everybody: sending them round would take longer."""
-
-_BLOBS_MAX = 1024
+from ..settings import AppSettings
 
 
 class Admission:
-    """Decides which members' requests for held blobs are served."""
+    """Decides which members' requests for held blobs are served.
 
-    def __init__(self) -> None:
+    Args:
+        settings: windows and bounds.
+    """
+
+    def __init__(self, settings: AppSettings | None = None) -> None:
+        self._settings = settings or AppSettings()
         self._askers: OrderedDict[str, dict[str, float]] = OrderedDict()
-        self.transfers = 0
+        self._transfers = 0
 
     def admits(self, blob: str, size: int, asker: str, now: float, *, for_others: bool) -> bool:
         """Whether a request is served now.
@@ -34,18 +32,28 @@ class Admission:
             size: of the blob, in bytes.
             asker: name of the member that asks.
             now: monotonic seconds.
-            for_others: whether it asks as a home.
+            for_others: whether it asks as a home, for what it passes on.
         """
-        if self.transfers >= TRANSFERS_MAX:
+        settings = self._settings
+        if self._transfers >= settings.transfers_max:
             return False
-        if size <= SMALL_BYTES:
+        if size <= settings.small_blob_bytes:
             return True
         askers = self._askers.setdefault(blob, {})
         self._askers.move_to_end(blob)
-        while len(self._askers) > _BLOBS_MAX:
+        while len(self._askers) > settings.admission_blobs_max:
             self._askers.popitem(last=False)
-        for name in [name for name, at in askers.items() if now - at > LINGER_S]:
+        for name in [name for name, at in askers.items() if now - at > settings.admission_window_s]:
             del askers[name]
         others = askers.keys() - {asker}
         askers[asker] = now
         return for_others or not others
+
+    @contextlib.contextmanager
+    def transfer(self) -> Iterator[None]:
+        """Count a request that is served, for as long as it is."""
+        self._transfers += 1
+        try:
+            yield
+        finally:
+            self._transfers -= 1

@@ -1,8 +1,8 @@
 """Answers whose body is long: a file's bytes, whole or as they become ready.
 
-The head goes before the first byte is waited for. When the client goes, the answer ends at once and quietly. When the
-rest will not come, it ends short of its Content-Length, with one line in the log: the server then closes the
-connection, and the client sees a short read, never a body that is complete but wrong.
+The head is sent before the first byte of the body is ready. When the client closes the connection, the answer ends at
+once, without a log line. When the rest will not come, the answer ends short of its Content-Length, with one log line.
+Then the server closes the connection, and the client sees a short read, never a body that is complete but wrong.
 """
 
 import asyncio
@@ -18,16 +18,13 @@ from ..errors import MirrorError
 from ..fileio import read
 from ..oci.digest import Digest
 from ..oci.ranges import content_range
+from ..settings import AppSettings
 from .zerocopy import EXTENSION, ClientGone
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Headers = list[tuple[bytes, bytes]]
-
-_COPIED_BYTES = 128 * 1024
-"""Up to here a copy, which leaves in one packet with the head, is cheaper than handing the connection over."""
-_CHUNK_BYTES = 1024 * 1024
 
 
 def blob_headers(
@@ -39,8 +36,8 @@ def blob_headers(
         digest: of the whole.
         media_type: of the whole.
         size: of the whole, in bytes.
-        wanted: the range `(start, stop)` that was asked for: it is answered with 206, though it be the whole, for
-            clients conclude from a 200 that ranges are not served. None for the whole with 200.
+        wanted: the range `(start, stop)` that was asked for. It is answered with 206 even if it is the whole, because
+            clients conclude from a 200 that ranges are not served. None for the whole, with 200.
 
     Source: RFC 9110 sections 8.8.3, 14.3, 14.4 and 15.3.7; OCI distribution-spec, "Pulling blobs".
     """
@@ -59,7 +56,7 @@ def blob_headers(
 
 
 class LongResponse(ABC):
-    """An ASGI application that gives one answer; what the body consists of is the subclass's.
+    """An ASGI application that gives one answer; a subclass says what the body consists of.
 
     Args:
         status: of the answer.
@@ -73,7 +70,7 @@ class LongResponse(ABC):
         """Bytes of the body that were given to the server."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the answer; return when it has ended in whichever way, and the body's source is closed."""
+        """Send the answer; return when it has ended, in one way or another, and the body's source is closed."""
         async with asyncio.TaskGroup() as tasks:
             sending = tasks.create_task(self._send(scope, send))
             watching = tasks.create_task(_when_gone(receive, sending.cancel))
@@ -96,18 +93,19 @@ class LongResponse(ABC):
 
     @abstractmethod
     def _parts(self, scope: Scope) -> AsyncGenerator[tuple[Message, int], None]:
-        """The body as messages, none of them the last, with the number of bytes that each stands for."""
+        """The body as messages that others follow, each with the number of bytes that it stands for."""
 
 
 class BlobResponse(LongResponse):
     """A file's bytes, or ranges of them that become ready one after the other.
 
     Args:
-        status: 200 or 206.
+        status: 200 or 206; 304 without extents.
         headers: with lower-case names; a Content-Length among them.
-        fd: the file; it stays the caller's, who keeps it open until the answer has ended.
-        extents: `(offset, count)` of the file, in the body's order, each ready when it is given. An exception of the
-            mirror's in between means that the rest will not come.
+        fd: the file. The caller keeps it open until the answer has ended, and closes it.
+        extents: `(offset, count)` of the file, in bytes, in the body's order, each ready when it is given. A
+            MirrorError in between means that the rest will not come.
+        settings: how the body is cut into messages.
     """
 
     def __init__(
@@ -116,21 +114,24 @@ class BlobResponse(LongResponse):
         headers: Sequence[tuple[bytes, bytes]],
         fd: int,
         extents: Iterable[tuple[int, int]] | AsyncIterable[tuple[int, int]],
+        settings: AppSettings | None = None,
     ) -> None:
         super().__init__(status, headers)
         self._fd = fd
         self._extents = extents
+        self._settings = settings or AppSettings()
 
     async def _parts(self, scope: Scope) -> AsyncGenerator[tuple[Message, int], None]:
+        copied_max, chunk = self._settings.copied_max_bytes, self._settings.chunk_bytes
         zero_copy = EXTENSION in scope.get("extensions", {})
         async with contextlib.aclosing(_each(self._extents)) as extents:
             async for offset, count in extents:
-                if zero_copy and count > _COPIED_BYTES:
+                if zero_copy and count > copied_max:
                     place = {"file": self._fd, "offset": offset, "count": count}
                     yield {"type": EXTENSION, **place, "more_body": True}, count
                     continue
-                for start in range(offset, offset + count, _CHUNK_BYTES):
-                    body = await read(self._fd, start, min(_CHUNK_BYTES, offset + count - start))
+                for start in range(offset, offset + count, chunk):
+                    body = await read(self._fd, start, min(chunk, offset + count - start))
                     yield _body(body), len(body)
 
 
@@ -138,22 +139,22 @@ def _body(content: bytes | bytearray) -> Message:
     return {"type": "http.response.body", "body": content, "more_body": True}
 
 
-async def _each(things: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:
-    """Give the things of either kind, and close them if they are a generator."""
-    if isinstance(things, AsyncIterable):
+async def _each(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:
+    """Give the items of an iterable of either kind; close it afterwards if it is an asynchronous generator."""
+    if isinstance(items, AsyncIterable):
         try:
-            async for thing in things:
-                yield thing
+            async for item in items:
+                yield item
         finally:
-            if isinstance(things, AsyncGenerator):
-                await things.aclose()
+            if isinstance(items, AsyncGenerator):
+                await items.aclose()
     else:
-        for thing in things:
-            yield thing
+        for item in items:
+            yield item
 
 
 async def _when_gone(receive: Receive, call: Callable[[], object]) -> None:
-    """Wait until the client has closed the connection; what it still sends is of no interest."""
+    """Wait until the client has closed the connection, then call; what the client still sends is ignored."""
     while (await receive())["type"] != "http.disconnect":
         pass
     call()

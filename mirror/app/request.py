@@ -1,4 +1,4 @@
-"""What a request to the distribution API asks for.
+"""What a request to the distribution API asks for: parsed once, to a value.
 
 Source: OCI distribution-spec, "Endpoints".
 """
@@ -12,6 +12,7 @@ from starlette.types import Scope
 from ..errors import NameInvalid, NotFound, Unsupported
 from ..oci.content import Content
 from ..oci.digest import Digest
+from ..oci.ranges import RequestedRange, parse_range
 from ..oci.reference import Reference, Repository
 from ..sources import HOP_HEADER
 
@@ -19,32 +20,53 @@ _HOP = HOP_HEADER.lower().encode()
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A manifest or blob that a request names.
+class RegistryRequest:
+    """A request for a manifest or a blob.
 
     Args:
         kind: which of the two.
         repository: under whose name.
         what: the digest, or the tag as a reference (manifests only).
+        is_head: whether only the headers of the answer are wanted.
+        range: the part of the content that is wanted; None for the whole. HEAD has none (RFC 9110 section 14.2).
+        if_none_match: the entity tags that the client has already, as the header lists them; None without the header.
+        is_hop: whether another node sent it on behalf of its own client.
     """
 
     kind: Literal["manifests", "blobs"]
     repository: Repository
     what: Digest | Reference
+    is_head: bool = False
+    range: RequestedRange | None = None
+    if_none_match: str | None = None
+    is_hop: bool = False
 
     def content(self, digest: Digest) -> Content:
         """The content to look for, once the digest is known."""
         return Content(self.repository, self.kind, digest)
 
+    def is_unmodified(self, digest: Digest) -> bool:
+        """Whether the client says that it has the content already (RFC 9110 section 13.1.2)."""
+        known = self.if_none_match
+        return known is not None and (known.strip() == "*" or f'"{digest}"' in known)
 
-def parse(scope: Scope) -> Asked | None:
+    def resolve_range(self, size: int) -> tuple[int, int] | None:
+        """The range `(start, stop)` that is wanted of content with this size in bytes; None for the whole.
+
+        Raises:
+            RangeInvalid, RangeUnsatisfiable: the Range header.
+        """
+        return None if self.range is None else self.range.resolve(size)
+
+
+def parse(scope: Scope) -> RegistryRequest | None:
     """Read a request below `/v2/`.
 
     Returns:
         What it asks for; None for `/v2/` itself.
 
     Raises:
-        OciError: the method, path, name, digest or `ns` is not one this mirror answers.
+        OciError: the method, path, name, digest or `ns` is not one that this mirror answers.
     """
     if scope["method"] not in ("GET", "HEAD"):
         raise Unsupported(f"{scope['method']} is not supported: this mirror is read-only, push to the registry itself")
@@ -54,14 +76,29 @@ def parse(scope: Scope) -> Asked | None:
     path = path.removeprefix("/v2").removeprefix("/")
     if not path:
         return None
-    name, _, what = path.rpartition("/")
+    name, _, text = path.rpartition("/")
     name, _, kind = name.rpartition("/")
     if kind not in ("manifests", "blobs") or not name:
         raise NotFound(f"/v2/{path[:200]} is no endpoint of this mirror: it serves manifests and blobs")
     repository = Repository.parse(name, _ns(scope["query_string"]))
-    if kind == "manifests" and ":" not in what:
-        return Asked("manifests", repository, Reference.of(repository, what))
-    return Asked(cast("Literal['manifests', 'blobs']", kind), repository, Digest.parse(what))
+    is_tag = kind == "manifests" and ":" not in text
+    is_head = scope["method"] == "HEAD"
+    return RegistryRequest(
+        kind=cast("Literal['manifests', 'blobs']", kind),
+        repository=repository,
+        what=Reference.of(repository, text) if is_tag else Digest.parse(text),
+        is_head=is_head,
+        range=None if is_head else parse_range(_header(scope, b"range")),
+        if_none_match=_header(scope, b"if-none-match"),
+        is_hop=_header(scope, _HOP) is not None,
+    )
+
+
+def target(scope: Scope) -> str:
+    """The request's path and query as they were sent."""
+    path: str = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
+    query: str = scope["query_string"].decode("latin-1")
+    return f"{path}?{query}" if query else path
 
 
 def _ns(query: bytes) -> str | None:
@@ -74,21 +111,9 @@ def _ns(query: bytes) -> str | None:
     return named.pop() if named else None
 
 
-def header(scope: Scope, name: bytes) -> str | None:
+def _header(scope: Scope, name: bytes) -> str | None:
     """A request header by its lower-case name."""
     for key, value in scope["headers"]:
         if key == name:
             return cast("bytes", value).decode("latin-1")
     return None
-
-
-def hopped(scope: Scope) -> bool:
-    """Whether another node sent the request on behalf of its own client."""
-    return header(scope, _HOP) is not None
-
-
-def target(scope: Scope) -> str:
-    """The request's path and query as they were sent."""
-    path: str = scope.get("raw_path", scope["path"].encode()).decode("latin-1")
-    query: str = scope["query_string"].decode("latin-1")
-    return f"{path}?{query}" if query else path

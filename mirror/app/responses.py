@@ -1,23 +1,26 @@
-"""The answers of the distribution API: content from memory, from files and passing through, and errors."""
+"""The answers of the distribution API: blobs, manifests and errors."""
 
 import json
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from prometheus_client import Counter
-from starlette.types import Receive, Scope, Send
+from starlette.types import Scope, Send
 
 from ..errors import OciError, RangeUnsatisfiable, Refusal
+from ..images.manifests import Manifest
 from ..oci.digest import Digest
-from ..oci.ranges import parse_range
-from ..sources.peers.client import REASON_HEADER
+from ..settings import AppSettings
+from ..sources.peers.protocol import MemberAnswer
 from ..stores import Held
 from .blob import BlobResponse, Headers, blob_headers
-from .request import header
+from .request import RegistryRequest
 
 OCTETS = "application/octet-stream"
 
 API_VERSION = (b"docker-distribution-api-version", b"registry/2.0")
+
+_WARNING_MAX = 1000
+"""Bounds the text of a Warning header, in bytes: clients bound the whole head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,43 +45,45 @@ class Body:
         return cls(digest, held.size, held.fd, lambda start, stop: [(start, stop - start)])
 
 
-async def send_blob(scope: Scope, receive: Receive, send: Send, body: Body, served: Counter) -> None:
-    """Send a blob, or the range of it that the request asks for; count the bytes sent."""
-    if unmodified(scope, body.digest):
-        await send_empty(send, 304, _not_modified(body.digest))
-        return
-    wanted = requested_range(scope, body.size)
-    start, stop = wanted or (0, body.size)
-    status, headers = blob_headers(body.digest, OCTETS, body.size, wanted)
-    response = BlobResponse(status, [API_VERSION, *headers], body.fd, body.extents(start, stop))
-    await response(scope, receive, send)
-    served.inc(response.sent)
-
-
-async def send_content(scope: Scope, send: Send, digest: Digest, media_type: str, body: bytes, extra: Headers) -> None:
-    """Send content that is in memory, or the range of it that the request asks for.
+def blob_response(request: RegistryRequest, body: Body, settings: AppSettings) -> BlobResponse:
+    """The answer to a request for a blob: all of it, or the range that is asked for, or 304.
 
     Raises:
         RangeInvalid, RangeUnsatisfiable: the request's Range header.
     """
-    if unmodified(scope, digest):
-        await send_empty(send, 304, [*_not_modified(digest), *extra])
+    if request.is_unmodified(body.digest):
+        return BlobResponse(304, [API_VERSION, *_not_modified(body.digest)], body.fd, (), settings)
+    wanted = request.resolve_range(body.size)
+    start, stop = wanted or (0, body.size)
+    status, headers = blob_headers(body.digest, OCTETS, body.size, wanted)
+    return BlobResponse(status, [API_VERSION, *headers], body.fd, body.extents(start, stop), settings)
+
+
+async def send_manifest(send: Send, request: RegistryRequest, manifest: Manifest, extra: Headers) -> None:
+    """Send a manifest: all of it, or the range that is asked for, or 304.
+
+    Raises:
+        RangeInvalid, RangeUnsatisfiable: the request's Range header.
+    """
+    if request.is_unmodified(manifest.digest):
+        await send_empty(send, 304, [*_not_modified(manifest.digest), *extra])
         return
-    wanted = requested_range(scope, len(body))
-    start, stop = wanted or (0, len(body))
-    status, headers = blob_headers(digest, media_type, len(body), wanted)
+    size = len(manifest.body)
+    wanted = request.resolve_range(size)
+    start, stop = wanted or (0, size)
+    status, headers = blob_headers(manifest.digest, manifest.media_type, size, wanted)
     await send({"type": "http.response.start", "status": status, "headers": [API_VERSION, *headers, *extra]})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body[start:stop]})
+    await send({"type": "http.response.body", "body": b"" if request.is_head else manifest.body[start:stop]})
 
 
 async def send_empty(send: Send, status: int, headers: Headers) -> None:
-    """Send an answer without a body, as HEAD and 304 want it."""
+    """Send an answer without a body, as HEAD and 304 need it."""
     await send({"type": "http.response.start", "status": status, "headers": [API_VERSION, *headers]})
     await send({"type": "http.response.body", "body": b""})
 
 
 async def send_json(scope: Scope, send: Send, status: int, document: object, extra: Headers | None = None) -> None:
-    """Send a small document; HEAD gets its headers alone."""
+    """Send a small document; the answer to HEAD has its headers alone."""
     body = json.dumps(document).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *(extra or ())]
     await send({"type": "http.response.start", "status": status, "headers": [API_VERSION, *headers]})
@@ -86,7 +91,7 @@ async def send_json(scope: Scope, send: Send, status: int, document: object, ext
 
 
 async def send_error(scope: Scope, send: Send, error: OciError) -> None:
-    """Send an error as the specification has it.
+    """Send an error in the specification's form.
 
     Source: OCI distribution-spec, "Error Codes".
     """
@@ -96,26 +101,20 @@ async def send_error(scope: Scope, send: Send, error: OciError) -> None:
     if error.status == 405:
         extra.append((b"allow", b"GET, HEAD"))
     if isinstance(error, Refusal):
-        extra.append((REASON_HEADER.lower().encode(), error.reason.encode()))
+        extra += encoded(MemberAnswer(reason=error.reason).headers())
     document = {"errors": [{"code": error.code, "message": str(error), "detail": None}]}
     await send_json(scope, send, error.status, document, extra)
 
 
-def unmodified(scope: Scope, digest: Digest) -> bool:
-    """Whether the client says that it has the content already (RFC 9110 section 13.1.2)."""
-    known = header(scope, b"if-none-match")
-    return known is not None and (known.strip() == "*" or f'"{digest}"' in known)
-
-
-def requested_range(scope: Scope, size: int) -> tuple[int, int] | None:
-    """The range asked for, None for the whole; a range on HEAD means nothing (RFC 9110 section 14.2)."""
-    return parse_range(header(scope, b"range"), size) if scope["method"] == "GET" else None
+def encoded(headers: Mapping[str, str]) -> Headers:
+    """Headers as ASGI has them."""
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
 
 def warning(text: str) -> tuple[bytes, bytes]:
     """A `Warning` header, which container tools show to people."""
     printable = "".join(c if " " <= c <= "~" and c not in '"\\' else " " for c in text)
-    return b"warning", b'299 - "%b"' % printable[:1000].encode()
+    return b"warning", b'299 - "%b"' % printable[:_WARNING_MAX].encode()
 
 
 def _not_modified(digest: Digest) -> Headers:

@@ -114,6 +114,11 @@ class SlowReports:
         while len(self._rates) > _MEMBERS_MAX:
             del self._rates[next(iter(self._rates))]
 
+    @property
+    def members(self) -> Collection[str]:
+        """Names of those that said anything."""
+        return self._rates.keys()
+
     def slow(self, others: int, now: float) -> bool:
         """Whether several members find this node slow: most of those who said anything lately, and half of all.
 

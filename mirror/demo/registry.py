@@ -71,7 +71,8 @@ class CountingRegistry:
         self.requests[request.method, what] += 1
         if request.method == HEAD:
             return Response(headers=headers)
-        wanted = parse_range(request.headers.get("range"), blob.size)
+        requested = parse_range(request.headers.get("range"))
+        wanted = requested.resolve(blob.size) if requested else None
         start, stop = wanted or (0, blob.size)
         if wanted:
             headers |= {"Content-Length": str(stop - start), "Content-Range": content_range(start, stop, blob.size)}

@@ -12,7 +12,7 @@ from .blame import Blame
 from .download import Download
 from .environment import Environment
 from .intake import Intake
-from .plan import EARLIER, Opening, Plan, Segment
+from .plan import EARLIER, Opening, Plan, Provenance, Segment
 from .record import Phase, Record
 from .repositories import Repositories
 from .spool import Spool
@@ -50,9 +50,9 @@ class Fetch:
         self._plan = _plan(content, env)
         self._intake = Intake(content, self.spool, self._plan, self.record, env, self)
         self._blame = Blame(self.spool, self._plan)
-        repositories = Repositories(content, env.settings.fetch.names_max)
+        self.names = Repositories(content, env.settings.fetch.names_max)
         self._download = Download(
-            repositories,
+            self.names,
             self.spool,
             self._plan,
             intake=self._intake,
@@ -67,6 +67,11 @@ class Fetch:
     def add_name(self, content: Content) -> None:
         """Take note of another name for the same content: one repository may have what another lacks."""
         self._download.add_name(content)
+
+    @property
+    def provenance(self) -> Provenance:
+        """Who sent which bytes so far."""
+        return self._plan.provenance
 
     # For the bound of what passes through memory.
 
@@ -95,7 +100,7 @@ class Fetch:
 
     def origin(self, start: int, stop: int) -> tuple[str | None, int]:
         """Whose word the bytes from `start` on are, and how far; see `Provenance.origin`."""
-        return self._plan.provenance.origin(start, stop, self._plan.flights)
+        return self.provenance.origin(start, stop, self._plan.flights)
 
     async def distrust(self, names: Iterable[str], start: int, stop: int) -> None:
         """Have what came from some members fetched once more, and everything of a range from others."""

@@ -87,21 +87,25 @@ class Fetches:
         with self._joined(content, Audience.MEMBER, from_start=False, hint=hint) as (reader, fetch):
             yield Relay(reader, fetch)
 
+    def current(self, content: Content) -> Fetch | None:
+        """The fetch of some content that the next reader joins, if there is one."""
+        return self._current.get(content.digest.hex)
+
     def size(self, content: Content) -> int | None:
         """The size of a blob that is being fetched, in bytes, if it is known."""
-        fetch = self._current.get(content.digest.hex)
+        fetch = self.current(content)
         return None if fetch is None else fetch.spool.size
 
     def has(self, content: Content, start: int, stop: int) -> bool:
         """Whether some bytes of a blob that is being fetched are here."""
-        fetch = self._current.get(content.digest.hex)
+        fetch = self.current(content)
         return fetch is not None and fetch.spool.size is not None and fetch.spool.present.covers(start, stop)
 
     @contextlib.contextmanager
     def _joined(
         self, content: Content, audience: Audience, *, from_start: bool, hint: tuple[int, int] | None = None
     ) -> Iterator[tuple[Reader, Fetch]]:
-        fetch = self._current.get(content.digest.hex)
+        fetch = self.current(content)
         if fetch is None or (from_start and fetch.spool.is_trimmed):
             fetch = Fetch(content, self._env, self._detach, self._ended)
             self._current[content.digest.hex] = fetch
@@ -116,7 +120,7 @@ class Fetches:
 
     def _detach(self, fetch: Fetch) -> None:
         """Let whoever asks for the content from now on begin anew."""
-        if self._current.get(fetch.content.digest.hex) is fetch:
+        if self.current(fetch.content) is fetch:
             del self._current[fetch.content.digest.hex]
 
     def _ended(self, fetch: Fetch) -> None:

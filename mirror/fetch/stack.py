@@ -29,6 +29,7 @@ class FetchStack:
         slow: tells homes that they are slow.
         fetches: what is being fetched.
         sizes: how large something is.
+        memory: what passes through memory.
     """
 
     cluster: ClusterView
@@ -36,6 +37,7 @@ class FetchStack:
     slow: SlowNotifier
     fetches: Fetches
     sizes: SizeQuery
+    memory: MemoryBudget
 
     @classmethod
     def build(  # noqa: PLR0913 - what the agent has built before
@@ -59,7 +61,7 @@ class FetchStack:
 
         health = PeerHealth(lambda name: cluster.peer(name), peers.is_alive, metrics, settings.cluster)
         cluster = ClusterView(me, discovery, discovery, health, settings.cluster)
-        throughput = Throughput()
+        throughput, memory = Throughput(), MemoryBudget(settings.fetch.in_memory_max)
         slow = SlowNotifier(discovery, throughput, peers.notify_slow, settings.cluster)
         env = Environment(
             cluster=cluster,
@@ -70,11 +72,11 @@ class FetchStack:
             cache=cache,
             metrics=metrics,
             settings=settings,
-            memory=MemoryBudget(settings.fetch.in_memory_max),
+            memory=memory,
         )
         fetches = Fetches(env)
         sizes = SizeQuery(fetches, cluster, health, peers.size, upstream.size, settings.fetch)
-        return cls(cluster, health, slow, fetches, sizes)
+        return cls(cluster, health, slow, fetches, sizes, memory)
 
     async def close(self) -> None:
         """Give up what is under way."""

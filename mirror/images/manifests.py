@@ -6,7 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from ..errors import ManifestUnknown
-from ..fetch import Fetcher
+from ..fetch import Fetches
 from ..fetch.spool import Audience, Reader
 from ..oci.content import Content
 from ..oci.digest import Digest
@@ -29,13 +29,13 @@ class Manifests:
 
     Args:
         holdings: what this node's stores hold.
-        fetcher: fetches what they do not.
+        fetches: fetches what they do not.
         settings: bounds.
     """
 
-    def __init__(self, holdings: Holdings, fetcher: Fetcher, settings: ImageSettings | None = None) -> None:
+    def __init__(self, holdings: Holdings, fetches: Fetches, settings: ImageSettings | None = None) -> None:
         self._holdings = holdings
-        self._fetcher = fetcher
+        self._fetches = fetches
         self._memory: OrderedDict[str, Manifest] = OrderedDict()
         self._memory_bytes = 0
         self._memory_max_bytes = (settings or ImageSettings()).manifest_memory_bytes
@@ -72,10 +72,10 @@ class Manifests:
         if manifest is not None:
             return manifest, True
         if audience is Audience.MEMBER:
-            with self._fetcher.relaying(content) as relay:
+            with self._fetches.relay(content) as relay:
                 body = await _whole(relay.reader)
         else:
-            with self._fetcher.reading(content) as reader:
+            with self._fetches.read(content) as reader:
                 body = await _whole(reader)
         return self._remember(content.digest, body), False
 

@@ -7,6 +7,7 @@ Source: RFC 9110 section 14.
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from ..errors import RangeInvalid, RangeUnsatisfiable
 
@@ -14,40 +15,91 @@ _RANGE = re.compile(r"bytes=[ \t]*([0-9]{0,19})-([0-9]{0,19})[ \t]*", re.IGNOREC
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})", re.IGNORECASE)
 
 
-def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
+@dataclass(frozen=True, slots=True)
+class IntRange:
+    """The bytes from an offset on; the text of this value is the Range header that asks for them.
+
+    Args:
+        start: first byte.
+        stop: end, exclusive, larger than `start`; None for everything from `start` on.
+
+    Source: RFC 9110 section 14.1.1, int-range.
+    """
+
+    start: int
+    stop: int | None = None
+
+    def resolve(self, size: int) -> tuple[int, int]:
+        """The range `(start, stop)` of content with this size in bytes.
+
+        Raises:
+            RangeUnsatisfiable: it begins at or beyond the end.
+        """
+        if self.start >= size:
+            raise RangeUnsatisfiable(size)
+        return self.start, size if self.stop is None else min(self.stop, size)
+
+    def __str__(self) -> str:
+        return f"bytes={self.start}-{'' if self.stop is None else self.stop - 1}"
+
+
+@dataclass(frozen=True, slots=True)
+class SuffixRange:
+    """The last bytes.
+
+    Args:
+        length: their number.
+
+    Source: RFC 9110 section 14.1.1, suffix-range.
+    """
+
+    length: int
+
+    def resolve(self, size: int) -> tuple[int, int]:
+        """The range `(start, stop)` of content with this size in bytes.
+
+        Raises:
+            RangeUnsatisfiable: no byte is asked for, or there is none.
+        """
+        if self.length == 0 or size == 0:
+            raise RangeUnsatisfiable(size)
+        return max(0, size - self.length), size
+
+
+@dataclass(frozen=True, slots=True)
+class SeveralRanges:
+    """More than one range in one request. A single-part answer to it corrupts what zstd:chunked clients build."""
+
+    def resolve(self, size: int) -> tuple[int, int]:
+        """Refuse: it raises RangeInvalid whatever the size is."""
+        raise RangeInvalid("send one range per request: several are not supported")
+
+
+RequestedRange = IntRange | SuffixRange | SeveralRanges
+"""What a Range header asks for. `resolve` says which bytes that are, as soon as the content's size is known."""
+
+
+def parse_range(header: str | None) -> RequestedRange | None:
     """Read a request's Range header.
 
     Args:
         header: its text, or None where the request has none.
-        size: the content's length in bytes.
 
     Returns:
-        `(start, stop)`, or None where the header is absent, malformed or of another unit: such a header is to be
-        ignored and the whole content sent (RFC 9110 section 14.2).
-
-    Raises:
-        RangeInvalid: several ranges; a single-part answer to such a request corrupts what zstd:chunked clients build.
-        RangeUnsatisfiable: it begins at or beyond the end.
+        What it asks for; None where the header is absent, malformed or of another unit: such a header is ignored and
+        the whole content is sent (RFC 9110 section 14.2).
     """
     if header is None or not header.lower().startswith("bytes="):
         return None
     if "," in header:
-        raise RangeInvalid("one range a request, please: several are not supported")
+        return SeveralRanges()
     match = _RANGE.fullmatch(header)
     if match is None or match[1] == match[2] == "":
         return None
     if match[1] == "":
-        length = int(match[2])
-        if length == 0 or size == 0:
-            raise RangeUnsatisfiable(size)
-        return max(0, size - length), size
-    start = int(match[1])
-    last = int(match[2]) if match[2] else size - 1
-    if match[2] and last < start:
-        return None
-    if start >= size:
-        raise RangeUnsatisfiable(size)
-    return start, min(last + 1, size)
+        return SuffixRange(int(match[2]))
+    start, stop = int(match[1]), int(match[2]) + 1 if match[2] else None
+    return None if stop is not None and stop <= start else IntRange(start, stop)
 
 
 def content_range(start: int, stop: int, size: int) -> str:
@@ -82,24 +134,24 @@ class RangeSet:
         """Put `[start, stop)` in."""
         if start >= stop:
             return
-        kept = []
+        ranges = []
         for a, b in self._ranges:
             if b < start or stop < a:
-                kept.append((a, b))
+                ranges.append((a, b))
             else:
                 start, stop = min(a, start), max(b, stop)
-        kept.append((start, stop))
-        kept.sort()
-        self._ranges = kept
+        ranges.append((start, stop))
+        ranges.sort()
+        self._ranges = ranges
 
     def remove(self, start: int, stop: int) -> None:
         """Take `[start, stop)` out."""
         if start >= stop:
             return
-        kept = []
+        ranges = []
         for a, b in self._ranges:
-            kept += [(x, y) for x, y in ((a, min(b, start)), (max(a, stop), b)) if x < y]
-        self._ranges = kept
+            ranges += [(x, y) for x, y in ((a, min(b, start)), (max(a, stop), b)) if x < y]
+        self._ranges = ranges
 
     def __sub__(self, other: "RangeSet") -> "RangeSet":
         difference = RangeSet()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mirror.sources.peers.client import HOME_HEADER, NODE_HEADER, REASON_HEADER, SHARE_HEADER
+from mirror.sources.peers.protocol import NODE_HEADER, RATE_HEADER, REASON_HEADER, ROLE_HEADER
 from tests.loopback.conftest import LARGE, MIB, SMALL, Node, cluster, pieces_of, run
 
 
@@ -50,8 +50,8 @@ def test_the_second_asker_is_told_to_ask_the_homes_and_a_home_gets_it_all_the_sa
             assert await asked_by("a") == (206, None)
             assert await asked_by("a") == (206, None)
             assert await asked_by("b") == (503, "busy")
-            assert await asked_by("b", **{HOME_HEADER: "for-others"}) == (206, None)
-            assert await asked_by("b", **{HOME_HEADER: "bring"}) == (206, None)
+            assert await asked_by("b", **{ROLE_HEADER: "holder-for-home"}) == (206, None)
+            assert await asked_by("b", **{ROLE_HEADER: "home"}) == (206, None)
 
     run(story())
 
@@ -131,9 +131,9 @@ def test_what_others_find_of_a_nodes_pace_reaches_it(tmp_path: Path) -> None:
             node = it.nodes[0]
             said = [("n1", "0.1"), ("n2", "0.2"), ("n3", "junk"), ("", "0.1"), ("nobody", "0.1"), ("n0", "0.1")]
             for name, share in said:
-                headers = {NODE_HEADER: name, SHARE_HEADER: share}
+                headers = {NODE_HEADER: name, RATE_HEADER: share}
                 assert (await node.ask("/v2/", peer=True, headers=headers)).status == 200
-            assert set(node.reports._shares) == {"n1", "n2"}
+            assert set(node.reports.members) == {"n1", "n2"}
 
     run(story())
 

@@ -13,11 +13,12 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from mirror.app import ClientEndpoint, Find, NodeStatus, PeerEndpoint, StatusEndpoint, client_app
+from mirror.app import Backend, ClientEndpoint, Find, NodeStatus, PeerEndpoint, StatusEndpoint, client_app
 from mirror.cluster.throughput import SlowReports
-from mirror.fetch import Fetcher
+from mirror.fetch.stack import FetchStack
 from mirror.images.holdings import Holdings
 from mirror.images.manifests import Manifests
+from mirror.images.member_tags import MemberTags
 from mirror.images.tags import Tags
 from mirror.metrics import Metrics
 from mirror.oci.content import Content
@@ -25,10 +26,11 @@ from mirror.oci.digest import Digest
 from mirror.oci.manifest import DOCKER_LIST, OCI_INDEX, OCI_MANIFEST
 from mirror.oci.reference import Reference, Repository
 from mirror.routers import Peer
-from mirror.settings import ImageSettings
+from mirror.settings import ImageSettings, Settings
 from mirror.sources import HOP_HEADER
 from mirror.sources.peers.auth import PeerAuth
-from mirror.sources.peers.client import TAG_AGE_HEADER, TAG_AUTHORITY_HEADER, PeerClient
+from mirror.sources.peers.client import PeerClient
+from mirror.sources.peers.protocol import TAG_AGE_HEADER, TAG_AUTHORITY_HEADER
 from mirror.sources.upstream import Upstream
 from mirror.sources.upstream.registries import Registry
 from mirror.stores import Held, Listener, Tag
@@ -121,26 +123,33 @@ class Node:
         self.upstream = Upstream([Registry("docker.io", f"http://127.0.0.1:{upstream_port}")])
         self.peers = PeerClient("me", self.auth)
         self.metrics = Metrics()
-        self.fetcher = Fetcher("me", self.cache, self.router, self.peers, self.upstream, self.metrics)
+        self.fetching = FetchStack.build(
+            "me",
+            self.router,
+            self.cache,
+            peers=self.peers,
+            upstream=self.upstream,
+            metrics=self.metrics,
+            settings=Settings(),
+        )
+        member_tags = MemberTags(self.fetching.cluster, self.fetching.health, self.peers)
         self.holdings = Holdings([self.cache, self.runtime], self.router)
-        self.tags = Tags(self.holdings, self.fetcher)
-        manifests = self.manifests = Manifests(self.holdings, self.fetcher)
-        client = ClientEndpoint(self.holdings, self.fetcher, manifests, self.tags, self.metrics)
+        self.tags = Tags(self.holdings, self.cache, member_tags, self.upstream)
+        manifests = self.manifests = Manifests(self.holdings, self.fetching.fetches)
+        backend = Backend(self.holdings, self.fetching, manifests, self.tags, self.metrics)
+        client = ClientEndpoint(backend)
         node = NodeStatus(
             name="me",
             is_ready=self.router.ready,
             statuses=self.router.statuses,
-            records=lambda: self.fetcher.records,
+            records=lambda: self.fetching.fetches.records,
             key_count=lambda: len(self.holdings),
             cache_bytes=lambda: self.cache.used_bytes,
         )
-        find = Find("me", self.holdings, self.tags, self.fetcher.holders, self.peers.size)
+        find = Find("me", self.holdings, member_tags.known, self.fetching.cluster.holders, self.peers.size)
         status = StatusEndpoint(node, find, self.metrics)
         self.client = client_app(client, status)
-        self.peer = PeerEndpoint(
-            self.holdings, self.fetcher, manifests, self.tags,
-            reports=SlowReports(), auth=self.auth, metrics=self.metrics,
-        )  # fmt: skip
+        self.peer = PeerEndpoint(backend, SlowReports(), self.auth)
 
     async def start(self, stack: contextlib.AsyncExitStack, http: aiohttp.ClientSession) -> None:
         await self.peers.start()
@@ -149,7 +158,7 @@ class Node:
         stack.push_async_callback(self.upstream.close)
         await self.holdings.start()
         stack.push_async_callback(self.holdings.close)
-        stack.push_async_callback(self.fetcher.close)
+        stack.push_async_callback(self.fetching.close)
         stack.push_async_callback(self.tags.close)
         self.http = http
         self.client_port = await stack.enter_async_context(serving(self.client))
@@ -489,7 +498,7 @@ def test_a_member_that_says_nonsense_of_a_tag_is_not_believed(play: Callable[[St
 def test_manifests_that_many_ask_for_at_once_count_once_in_memory(play: Callable[[Story], None]) -> None:
     async def story(world: World, registries: Registries) -> None:
         node = await world.node()
-        manifests = Manifests(node.holdings, node.fetcher, ImageSettings(manifest_memory_bytes=3 * len(LIST)))
+        manifests = Manifests(node.holdings, node.fetching.fetches, ImageSettings(manifest_memory_bytes=3 * len(LIST)))
         for body in (MANIFEST, INDEX, LIST):
             registries.has(f"/v2/library/x/manifests/{name(body)}", body)
             content = Content(Repository("docker.io", "library/x"), "manifests", Digest.of(body))

@@ -11,7 +11,7 @@ from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.manifest import OCI_MANIFEST
 from mirror.oci.ranges import RangeSet
-from mirror.sources.peers.client import HOME_HEADER, ORIGIN_HEADER
+from mirror.sources.peers.protocol import ORIGIN_HEADER, ROLE_HEADER
 from tests.loopback.conftest import LARGE, MIB, SMALL, Cluster, Node, cluster, pieces_of, run
 
 MANIFEST = json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": {}, "layers": []}).encode()
@@ -130,7 +130,7 @@ def test_a_home_says_whose_word_it_passes_on(tmp_path: Path) -> None:
     async def story() -> None:
         async with cluster(tmp_path, 3) as it:
             content = it.origin.has(LARGE)
-            as_home = {HOME_HEADER: "bring", "Range": f"bytes={MIB}-{2 * MIB - 1}"}
+            as_home = {ROLE_HEADER: "home", "Range": f"bytes={MIB}-{2 * MIB - 1}"}
             asked = await it.nodes[0].ask(f"/v2/{content.path}", peer=True, headers=as_home)
             assert (asked.status, asked.body) == (206, LARGE[MIB : 2 * MIB])
             assert asked.headers[ORIGIN_HEADER] == "upstream"
@@ -149,7 +149,7 @@ def test_a_member_that_is_not_asked_as_a_home_gives_what_it_holds_and_brings_not
     async def story() -> None:
         async with cluster(tmp_path, 2) as it:
             content = it.origin.has(LARGE)
-            for said in ({}, {HOME_HEADER: "for-others"}):
+            for said in ({}, {ROLE_HEADER: "holder-for-home"}):
                 answer = await it.nodes[0].ask(f"/v2/{content.path}", peer=True, headers=said)
                 assert answer.status == 404
             assert it.origin.requests == []

@@ -4,18 +4,20 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 import pytest
 
 from mirror.errors import SourceError
-from mirror.settings import Settings, SpoolSettings
-from mirror.sources.peers.client import AVOID_HEADER, HOME_HEADER, ORIGIN_HEADER
+from mirror.settings import FetchSettings, SpoolSettings
+from mirror.sources.peers.protocol import AVOID_HEADER, ORIGIN_HEADER, ROLE_HEADER
 from tests.loopback.conftest import (
     LARGE,
     MIB,
     SMALL,
+    STEADY,
     Part,
     Script,
     always,
@@ -30,6 +32,7 @@ from tests.loopback.conftest import (
     part,
     refusal,
     run,
+    running,
     stalls,
 )
 
@@ -38,7 +41,7 @@ WINDOW = 8 * MIB
 TWICE = LARGE + LARGE[::-1]
 
 
-SETTINGS = Settings(spool=SpoolSettings(window_bytes=WINDOW))
+SETTINGS = replace(STEADY, spool=SpoolSettings(window_bytes=WINDOW))
 """Eight pieces of a mebibyte in memory: less than the blob."""
 
 
@@ -72,7 +75,7 @@ def files(folder: Path) -> list[str]:
 def test_it_comes_right_within_bounds_and_leaves_no_file(tmp_path: Path, capacity: int, body: bytes) -> None:
     async def story() -> None:
         async with lab(tmp_path, honest(body), capacity, SETTINGS) as it:
-            with Watch() as watch, it.fetcher.reading(content_of(body)) as reader:
+            with Watch() as watch, it.fetching.fetches.read(content_of(body)) as reader:
                 assert await collect(reader, 0, await reader.size()) == body
                 passed = reader.is_in_memory
             if len(body) <= capacity:
@@ -93,7 +96,7 @@ def test_a_reader_that_is_slow_holds_upstream_up_and_not_memory(tmp_path: Path) 
     async def story() -> None:
         async with lab(tmp_path, honest(TWICE), 0, SETTINGS) as it:
             got = bytearray()
-            with Watch() as watch, it.fetcher.reading(content_of(TWICE)) as followed:
+            with Watch() as watch, it.fetching.fetches.read(content_of(TWICE)) as followed:
                 size = await followed.size()
                 async for offset, count in followed.extents(0, size):
                     for _ in range(50):
@@ -114,7 +117,7 @@ def test_an_upstream_without_ranges_sends_it_once_however_slowly_it_is_read(tmp_
         async with lab(tmp_path, whole, 0, SETTINGS) as it:
             (home,) = before_me(content_of(TWICE), 1)
             await it.home(home, always(refusal(503, "unable")))
-            with it.fetcher.reading(content_of(TWICE)) as followed:
+            with it.fetching.fetches.read(content_of(TWICE)) as followed:
                 size = await followed.size()
                 count = 0
                 async for _, more in followed.extents(0, size):
@@ -139,9 +142,9 @@ def test_a_reader_that_comes_when_the_beginning_was_let_go_gets_all_of_it_too(tm
     async def story() -> None:
         async with lab(tmp_path, honest(TWICE), 0, SETTINGS) as it:
             content = content_of(TWICE)
-            with it.fetcher.reading(content) as followed:
+            with it.fetching.fetches.read(content) as followed:
                 size = await followed.size()
-                fetch = it.fetcher._fetches[content.digest.hex]
+                fetch = running(it, content)
                 first = bytearray()
                 later: asyncio.Task[bytes] | None = None
                 async for offset, count in followed.extents(0, size):
@@ -192,7 +195,7 @@ def test_wrong_bytes_never_make_a_complete_blob(tmp_path: Path, at: int) -> None
     async def story() -> None:
         async with lab(tmp_path, honest(corrupt(LARGE, at)), 0, SETTINGS) as it:
             got = bytearray()
-            with it.fetcher.reading(CONTENT) as followed:
+            with it.fetching.fetches.read(CONTENT) as followed:
                 size = await followed.size()
                 with pytest.raises(SourceError):
                     await collect(followed, 0, size, got)
@@ -256,7 +259,7 @@ def test_a_home_without_a_cache_gives_any_range(tmp_path: Path) -> None:
             (home,) = it.nodes
             for start in (20 * MIB, 0, 11 * MIB, 1):
                 stop = start + MIB + 5
-                asked = {HOME_HEADER: "bring", "Range": f"bytes={start}-{stop - 1}"}
+                asked = {ROLE_HEADER: "home", "Range": f"bytes={start}-{stop - 1}"}
                 answer = await home.ask(f"/v2/{content.path}", peer=True, headers=asked)
                 assert (answer.status, answer.body) == (206, TWICE[start:stop])
                 assert answer.headers[ORIGIN_HEADER] == "upstream"
@@ -264,17 +267,17 @@ def test_a_home_without_a_cache_gives_any_range(tmp_path: Path) -> None:
     run(story())
 
 
-def test_what_passed_for_others_makes_way_for_a_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_passed_for_others_makes_way_for_a_client(tmp_path: Path) -> None:
     async def story() -> None:
-        monkeypatch.setattr("mirror.fetch.fetch.IN_MEMORY_MAX", 2)
-        async with cluster(tmp_path, 1, capacity=0, settings=SETTINGS) as it:
+        settings = replace(SETTINGS, fetch=FetchSettings(in_memory_max=2))
+        async with cluster(tmp_path, 1, capacity=0, settings=settings) as it:
             (home,) = it.nodes
             blobs = [LARGE[:-1] + bytes([number]) for number in range(3)]
             contents = [it.origin.has(blob) for blob in blobs]
-            asked = {HOME_HEADER: "bring", "Range": f"bytes=0-{MIB - 1}"}
+            asked = {ROLE_HEADER: "home", "Range": f"bytes=0-{MIB - 1}"}
             for content in contents[:2]:
                 assert (await home.ask(f"/v2/{content.path}", peer=True, headers=asked)).status == 206
-            assert home.fetcher.in_memory == 2
+            assert len(home.fetching.memory) == 2
             assert (await home.get(contents[2])).body == blobs[2]
 
     run(story())
@@ -286,37 +289,37 @@ def test_bytes_that_were_let_go_shame_nobody(tmp_path: Path) -> None:
             home, holder = it.nodes[0], await it.join(capacity=1 << 30)
             content = it.origin.has(TWICE)
             await it.give(holder, TWICE)
-            with home.fetcher.reading(content) as followed:
+            with home.fetching.fetches.read(content) as followed:
                 await followed.size()
                 reading = followed.extents(0, len(TWICE))
                 await anext(reading)
-                fetch = home.fetcher._fetches[content.digest.hex]
-                while not fetch._plan.makers(2 * MIB, 2 * MIB + 1):
+                fetch = running(home, content)
+                while not fetch.provenance.within(2 * MIB, 2 * MIB + 1):
                     await asyncio.sleep(0.01)
-                asked = {HOME_HEADER: "bring", AVOID_HEADER: holder.name, "Range": f"bytes={2 * MIB}-{3 * MIB - 1}"}
+                asked = {ROLE_HEADER: "home", AVOID_HEADER: holder.name, "Range": f"bytes={2 * MIB}-{3 * MIB - 1}"}
                 answer = await home.ask(f"/v2/{content.path}", peer=True, headers=asked)
                 assert answer.body == TWICE[2 * MIB : 3 * MIB]
                 assert [extent async for extent in reading]
             await fetch.task
             assert fetch.spool.is_trimmed
             assert fetch.spool.is_complete
-            assert (home.fetcher.shunned(), home.lies()) == (set(), 0)
+            assert (home.fetching.health.unusable(), home.lies()) == (set(), 0)
 
     run(story())
 
 
-def test_a_client_that_goes_lets_the_memory_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_goes_lets_the_memory_go(tmp_path: Path) -> None:
     async def story() -> None:
         async def held_back(start: int, stop: int | None) -> Sequence[Part]:
             head, body = part(LARGE, start, stop)
             return [head, body[:MIB], asyncio.Event()]
 
-        monkeypatch.setattr("mirror.fetch.fetch.IDLE_S", 0.01)
-        async with lab(tmp_path, held_back, 0, SETTINGS) as it:
-            with it.fetcher.reading(CONTENT) as followed:
+        settings = replace(SETTINGS, fetch=FetchSettings(idle_s=0.01))
+        async with lab(tmp_path, held_back, 0, settings) as it:
+            with it.fetching.fetches.read(CONTENT) as followed:
                 await followed.size()
-                task = it.fetcher._fetches[CONTENT.digest.hex].task
+                task = running(it, CONTENT).task
             await task
-            assert (it.fetcher.in_memory, followed.fd) == (0, -1)
+            assert (len(it.fetching.memory), followed.fd) == (0, -1)
 
     run(story())

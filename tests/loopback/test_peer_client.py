@@ -6,18 +6,21 @@ import logging
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from mirror.errors import PeerError
 from mirror.oci.reference import Reference
 from mirror.routers import Peer
+from mirror.settings import PeerSettings
 from mirror.sources import RangeReply, RangeRequest, Role
-from mirror.sources.peers import client as peers
-from mirror.sources.peers import connections as transfer
 from mirror.sources.peers.auth import PeerAuth
-from mirror.sources.peers.client import ORIGIN_HEADER, PeerClient
-from tests.loopback.conftest import MIB, Listeners, Part, Script, Server, content_of, honest, part, run, stalls, steady
+from mirror.sources.peers.client import PeerClient
+from mirror.sources.peers.connections import Connection
+from mirror.sources.peers.protocol import ORIGIN_HEADER
+from tests.loopback.conftest import MIB, STEADY, Listeners, Part, Script, Server, content_of, honest, part, run, stalls
 
 BODY = bytes(range(256)) * 4096
 CONTENT = content_of(BODY)
@@ -80,20 +83,19 @@ class Members:
 
     async def receive(self, peer: Peer, *, role: Role = Role.HOLDER, sink: Memory | None = None) -> Memory:
         sink = sink or Memory()
-        await self.client.receive(peer, CONTENT, RangeRequest(0, MIB, role), sink)
+        await self.client.download(peer, CONTENT, RangeRequest(0, MIB, role), sink)
         return sink
 
 
 @asynccontextmanager
-async def members() -> AsyncIterator[Members]:
-    with steady():
-        client, listeners = PeerClient("me", PeerAuth()), Listeners()
-        await client.start()
-        try:
-            yield Members(client, listeners)
-        finally:
-            await client.close()
-            await listeners.close()
+async def members(kind: type[PeerClient] = PeerClient, **settings: Any) -> AsyncIterator[Members]:
+    client, listeners = kind("me", PeerAuth(), replace(STEADY.peers, **settings)), Listeners()
+    await client.start()
+    try:
+        yield Members(client, listeners)
+    finally:
+        await client.close()
+        await listeners.close()
 
 
 async def reason_of(work: asyncio.Future[object] | asyncio.Task[object]) -> str:
@@ -119,7 +121,7 @@ def test_a_peer_that_cannot_be_asked_at_all_is_told_from_a_bug(peer: Peer) -> No
         async with members() as it:
             for work in (it.receive(peer), it.client.size(peer, CONTENT), it.client.tag(peer, TAG)):
                 assert await reason_of(asyncio.create_task(work)) in ("broken", "unreachable")
-            await it.client.tell(peer, 0.5)
+            await it.client.notify_slow(peer, 0.5)
 
     run(story())
 
@@ -168,32 +170,26 @@ def test_trouble_of_this_node_is_not_the_peers() -> None:
 
 
 @pytest.mark.parametrize(("alive", "reason"), [(True, "unable"), (False, "stalled")])
-def test_a_home_that_is_late_with_an_answer_is_blamed_only_if_it_does_not_live(
-    monkeypatch: pytest.MonkeyPatch, reason: str, *, alive: bool
-) -> None:
+def test_a_home_that_is_late_with_an_answer_is_blamed_only_if_it_does_not_live(reason: str, *, alive: bool) -> None:
     async def story() -> None:
-        monkeypatch.setattr(peers, "_HEAD_S", 0.2)
-        monkeypatch.setattr(peers, "SIGN_S", 0.2 if not alive else 10.0)
-        async with members() as it:
+        async with members(head_s=0.2, sign_of_life_s=10.0 if alive else 0.2) as it:
             peer, _ = await it.member("n0", stalls, alive=alive)
-            sizing = asyncio.create_task(it.client.size(peer, CONTENT, home=True))
-            tagging = asyncio.create_task(it.client.tag(peer, TAG, home=True))
+            sizing = asyncio.create_task(it.client.size(peer, CONTENT, Role.HOME))
+            tagging = asyncio.create_task(it.client.tag(peer, TAG, Role.HOME))
             assert [await reason_of(work) for work in (sizing, tagging)] == [reason, reason]
 
     run(story())
 
 
-def test_who_waits_for_a_thread_is_not_blamed_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_waits_for_a_thread_is_not_blamed_for_it() -> None:
     async def story() -> None:
-        monkeypatch.setattr(transfer, "_WAITING_THREADS", 1)
-        monkeypatch.setattr(peers, "SIGN_S", 0.1)
         gate, long = asyncio.Event(), asyncio.Event()
 
         async def held_back(start: int, stop: int | None) -> Sequence[Part]:
             head, body = part(BODY, start, stop)
             return [head, gate, body]
 
-        async with members() as it:
+        async with members(waiting_threads=1, sign_of_life_s=0.1) as it:
             first, server = await it.member("n0", held_back)
             server.on_sign = lambda count: long.set() if count > 4 else None
             second, _ = await it.member("n1", honest(BODY), alive=False)
@@ -205,17 +201,15 @@ def test_who_waits_for_a_thread_is_not_blamed_for_it(monkeypatch: pytest.MonkeyP
     run(story())
 
 
-def test_what_waits_for_other_nodes_leaves_threads_for_what_they_wait_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_waits_for_other_nodes_leaves_threads_for_what_they_wait_for() -> None:
     async def story() -> None:
-        monkeypatch.setattr(transfer, "_WAITING_THREADS", 2)
-        monkeypatch.setattr(transfer, "_DIRECT_THREADS", 1)
         gate, asked = asyncio.Event(), asyncio.Event()
 
         async def held_back(start: int, stop: int | None) -> Sequence[Part]:
             asked.set()
             return [gate, *part(BODY, start, stop)]
 
-        async with members() as it:
+        async with members(waiting_threads=2, direct_threads=1) as it:
             home, _ = await it.member("n0", held_back)
             holder, _ = await it.member("n1", honest(BODY))
             waiting = [asyncio.create_task(it.receive(home, role=Role.PARTIAL)) for _ in range(5)]
@@ -230,35 +224,34 @@ def test_what_waits_for_other_nodes_leaves_threads_for_what_they_wait_for(monkey
     run(story())
 
 
-def test_the_watch_over_transfers_goes_on_whatever_happens(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+class Stumbling(PeerClient):
+    """Fails in a way that it should not, the first two times that it looks for a sign of life."""
+
+    failed = 0
+
+    async def is_alive(self, peer: Peer) -> bool:
+        self.failed += 1
+        if self.failed <= 2:
+            raise RuntimeError("a bug")
+        return await super().is_alive(peer)
+
+
+def test_the_watch_over_transfers_goes_on_whatever_happens(caplog: pytest.LogCaptureFixture) -> None:
     async def story() -> None:
-        monkeypatch.setattr(peers, "SIGN_S", 0.1)
-        async with members() as it:
-            listen, failed = it.client._listen, 0
-
-            async def fails_twice(peer: Peer) -> None:
-                nonlocal failed
-                failed += 1
-                if failed <= 2:
-                    raise RuntimeError("a bug")
-                await listen(peer)
-
-            monkeypatch.setattr(it.client, "_listen", fails_twice)
+        async with members(Stumbling, sign_of_life_s=0.1) as it:
             silent, _ = await it.member("n0", stalls, alive=False)
             with caplog.at_level(logging.ERROR):
                 assert await reason_of(asyncio.create_task(it.receive(silent))) == "stalled"
-            assert failed > 2
-            assert len([record for record in caplog.records if record.name == "mirror.sources.peers.client"]) == 1
+            assert isinstance(it.client, Stumbling)
+            assert it.client.failed > 2
+            assert len([record for record in caplog.records if record.name == "mirror.sources.peers.transfers"]) == 1
 
     run(story())
 
 
-def test_a_peer_that_lives_and_sends_nothing_is_not_waited_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_peer_that_lives_and_sends_nothing_is_not_waited_for_for_ever() -> None:
     async def story() -> None:
-        monkeypatch.setattr(peers, "STALL_S", 0.3)
-        async with members() as it:
+        async with members(stall_s=0.3) as it:
             lives, _ = await it.member("n0", stalls)
             assert await reason_of(asyncio.create_task(it.receive(lives))) == "unable"
 
@@ -283,8 +276,8 @@ def test_a_sign_of_life_is_taken_from_a_head_whatever_follows_it() -> None:
             server = await asyncio.start_server(endless, "127.0.0.1")
             async with server:
                 odd = Peer("odd", "127.0.0.1", server.sockets[0].getsockname()[1])
-                assert await it.client.lives(odd)
-                await it.client.tell(odd, 0.5)
+                assert await it.client.is_alive(odd)
+                await it.client.notify_slow(odd, 0.5)
             assert sent < 64 * MIB
 
     run(story())
@@ -293,16 +286,16 @@ def test_a_sign_of_life_is_taken_from_a_head_whatever_follows_it() -> None:
 def test_a_peer_at_an_odd_host_is_silent_and_does_not_end_the_watch_over_others() -> None:
     async def story() -> None:
         async with members() as it:
-            assert not await it.client.lives(Peer("odd", "[", 1))
+            assert not await it.client.is_alive(Peer("odd", "[", 1))
 
     run(story())
 
 
-def test_a_connection_that_goes_away_while_it_is_hung_up_is_no_trouble() -> None:
+def test_a_connection_that_goes_away_while_it_is_aborted_is_no_trouble() -> None:
     """The thread lets go of the socket between any two looks at it."""
     looks = 0
 
-    class Fleeting(transfer.Line):
+    class Fleeting(Connection):
         def __getattribute__(self, name: str) -> object:
             nonlocal looks
             if name == "_sock":
@@ -315,5 +308,5 @@ def test_a_connection_that_goes_away_while_it_is_hung_up_is_no_trouble() -> None
             done.set()
 
     shut, done = Shut(), threading.Event()
-    Fleeting("127.0.0.1", 9).hang_up()
+    Fleeting("127.0.0.1", 9, PeerSettings()).abort()
     assert done.is_set()

@@ -3,19 +3,20 @@
 import asyncio
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mirror.errors import MirrorError
-from mirror.fetch import fetch
 from mirror.oci.content import Content
-from mirror.settings import Settings, SpoolSettings
+from mirror.settings import FetchSettings, SpoolSettings
 from tests.loopback.conftest import (
     CLOSE,
     LARGE,
     MIB,
     NOT_FOUND,
+    STEADY,
     Lab,
     Part,
     Script,
@@ -28,12 +29,13 @@ from tests.loopback.conftest import (
     lab,
     part,
     run,
+    running,
 )
 
 CONTENT = content_of(LARGE)
 
 
-SETTINGS = Settings(spool=SpoolSettings(hash_step_bytes=MIB // 16))
+SETTINGS = replace(STEADY, spool=SpoolSettings(hash_step_bytes=MIB // 16))
 """The hash goes in short steps, and the journal follows it closely."""
 
 
@@ -185,11 +187,11 @@ def test_a_home_gives_others_what_it_has_of_a_half(tmp_path: Path) -> None:
     run(story())
 
 
-def test_a_fetch_that_was_given_up_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fetch_that_was_given_up_is_gone_on_with(tmp_path: Path) -> None:
     async def story() -> None:
-        monkeypatch.setattr(fetch, "IDLE_S", 0.05)
         (home,) = before_me(CONTENT, 1)
-        async with lab(tmp_path, honest(LARGE), settings=SETTINGS) as it:
+        settings = replace(SETTINGS, fetch=FetchSettings(idle_s=0.05))
+        async with lab(tmp_path, honest(LARGE), settings=settings) as it:
             never = asyncio.Event()
 
             async def slow(start: int, stop: int | None) -> Sequence[Part]:
@@ -198,9 +200,9 @@ def test_a_fetch_that_was_given_up_is_gone_on_with(tmp_path: Path, monkeypatch: 
 
             server = await it.home(home, slow)
             it.registry.script = slow
-            with it.fetcher.reading(CONTENT):
+            with it.fetching.fetches.read(CONTENT):
                 await written(tmp_path, 4, asyncio.Event())
-                task = it.fetcher._fetches[CONTENT.digest.hex].task
+                task = running(it, CONTENT).task
             await task
             assert it.record.outcome == "abandoned"
             server.script = it.registry.script = honest(LARGE)

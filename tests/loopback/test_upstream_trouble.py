@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mirror.sources.peers.client import HOME_HEADER, REASON_HEADER
+from mirror.sources.peers.protocol import REASON_HEADER, ROLE_HEADER
 from tests.loopback.conftest import (
     CLOSE,
     LARGE,
@@ -46,7 +46,7 @@ def test_a_home_of_a_piece_says_that_another_is_the_home_of_the_whole(tmp_path: 
         async with cluster(tmp_path, 3) as it:
             it.origin.without_ranges = True
             content = it.origin.has(LARGE)
-            asked = {HOME_HEADER: "bring", "Range": f"bytes={MIB}-{2 * MIB - 1}"}
+            asked = {ROLE_HEADER: "home", "Range": f"bytes={MIB}-{2 * MIB - 1}"}
             answer = await it.ring(content)[1].ask(f"/v2/{content.path}", peer=True, headers=asked)
             assert (answer.status, answer.headers[REASON_HEADER]) == (503, "whole")
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from mirror.cluster.homes import piece_size
-from mirror.fetch.plan.plan import LANES
+from mirror.settings import PlanSettings
 from testbed.images import Image
 from testbed.network import MBIT
 from testbed.nodes import Node
@@ -108,8 +108,10 @@ def test_a_holder_that_is_lost_in_the_middle_is_replaced_by_upstream(
     assert 20 * MEGABYTE <= sources["a"] < image.size(layer)
     missing = image.size(layer) - sources["a"]
     # What each of the holder's lanes was still bringing when it was given up may have been asked for already.
-    assert missing <= sources["upstream"] <= missing + LANES * piece_size(image.size(layer))
-    assert upstream.served(layer, least=missing) <= missing + LANES * piece_size(image.size(layer))
+    assert missing <= sources["upstream"] <= missing + PlanSettings().holder_lanes * piece_size(image.size(layer))
+    assert upstream.served(layer, least=missing) <= missing + PlanSettings().holder_lanes * piece_size(
+        image.size(layer)
+    )
 
 
 def test_what_containerd_holds_is_served_after_it_was_restarted(

@@ -2,9 +2,12 @@
 
 import pytest
 
-from mirror.app.admission import LINGER_S, SMALL_BYTES, TRANSFERS_MAX, Admission
+from mirror.app.admission import Admission
+from mirror.settings import AppSettings
 
-LARGE = SMALL_BYTES + 1
+SETTINGS = AppSettings()
+WINDOW_S = SETTINGS.admission_window_s
+LARGE = SETTINGS.small_blob_bytes + 1
 
 
 def asks(
@@ -36,20 +39,20 @@ def test_who_asks_as_a_home_counts_as_somebody_who_wants_it() -> None:
 def test_who_has_not_asked_for_a_while_is_out_of_the_way() -> None:
     admission = Admission()
     assert asks(admission, "a", 0.0)
-    assert not asks(admission, "b", LINGER_S)
-    assert asks(admission, "b", 2.5 * LINGER_S)
+    assert not asks(admission, "b", WINDOW_S)
+    assert asks(admission, "b", 2.5 * WINDOW_S)
 
 
 def test_a_refused_member_that_keeps_asking_keeps_the_others_on_the_homes() -> None:
     admission = Admission()
     for step in range(20):
-        served = [asks(admission, name, step * LINGER_S / 4) for name in ("a", "b")]
+        served = [asks(admission, name, step * WINDOW_S / 4) for name in ("a", "b")]
         assert served == [step == 0, False]
 
 
 def test_small_blobs_are_given_to_everybody() -> None:
     admission = Admission()
-    assert all(asks(admission, name, 0.0, size=SMALL_BYTES) for name in "abcdefgh")
+    assert all(asks(admission, name, 0.0, size=SETTINGS.small_blob_bytes) for name in "abcdefgh")
 
 
 def test_blobs_are_counted_apart() -> None:
@@ -62,11 +65,12 @@ def test_blobs_are_counted_apart() -> None:
 @pytest.mark.parametrize("for_others", [False, True])
 @pytest.mark.parametrize("size", [1, LARGE])
 def test_there_is_a_bound_on_transfers_whoever_asks(size: int, *, for_others: bool) -> None:
-    admission = Admission()
-    admission.transfers = TRANSFERS_MAX - 1
-    assert asks(admission, "a", 0.0, size=size, for_others=for_others)
-    admission.transfers = TRANSFERS_MAX
-    assert not asks(admission, "a", 0.0, size=size, for_others=for_others)
+    admission = Admission(AppSettings(transfers_max=2))
+    with admission.transfer():
+        assert asks(admission, "a", 0.0, size=size, for_others=for_others)
+        with admission.transfer():
+            assert not asks(admission, "a", 0.0, size=size, for_others=for_others)
+        assert asks(admission, "a", 0.0, size=size, for_others=for_others)
 
 
 def test_of_many_blobs_the_ones_last_asked_for_are_remembered() -> None:

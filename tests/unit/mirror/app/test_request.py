@@ -6,13 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.app.request import Asked, header, hopped, parse, target
-from mirror.errors import DigestInvalid, NameInvalid, NotFound, OciError, Unsupported
+from mirror.app.request import RegistryRequest, parse, target
+from mirror.errors import DigestInvalid, NameInvalid, NotFound, OciError, RangeInvalid, Unsupported
 from mirror.oci.digest import Digest
+from mirror.oci.ranges import IntRange
 from mirror.oci.reference import Reference, Repository
 
 HEX = "0123456789abcdef" * 4
 NGINX = Repository("docker.io", "library/nginx")
+BLOB = f"/v2/nginx/blobs/sha256:{HEX}"
 
 
 def asking(path: str, query: bytes = b"", method: str = "GET", headers: dict[bytes, bytes] | None = None) -> Any:
@@ -35,24 +37,28 @@ def test_the_root_asks_for_nothing(path: str, method: str) -> None:
 @pytest.mark.parametrize(
     ("path", "query", "wanted"),
     [
-        ("/v2/library/nginx/manifests/1.27", b"ns=docker.io", Asked("manifests", NGINX, Reference(NGINX, "1.27"))),
-        ("/v2/nginx/manifests/1.27", b"", Asked("manifests", NGINX, Reference(NGINX, "1.27"))),
-        ("/v2/docker.io/nginx/manifests/1.27", b"", Asked("manifests", NGINX, Reference(NGINX, "1.27"))),
-        (f"/v2/nginx/manifests/sha256:{HEX}", b"", Asked("manifests", NGINX, Digest(HEX))),
-        (f"/v2/nginx/blobs/sha256:{HEX}", b"ns=index.docker.io", Asked("blobs", NGINX, Digest(HEX))),
+        (
+            "/v2/library/nginx/manifests/1.27",
+            b"ns=docker.io",
+            RegistryRequest("manifests", NGINX, Reference(NGINX, "1.27")),
+        ),
+        ("/v2/nginx/manifests/1.27", b"", RegistryRequest("manifests", NGINX, Reference(NGINX, "1.27"))),
+        ("/v2/docker.io/nginx/manifests/1.27", b"", RegistryRequest("manifests", NGINX, Reference(NGINX, "1.27"))),
+        (f"/v2/nginx/manifests/sha256:{HEX}", b"", RegistryRequest("manifests", NGINX, Digest(HEX))),
+        (f"/v2/nginx/blobs/sha256:{HEX}", b"ns=index.docker.io", RegistryRequest("blobs", NGINX, Digest(HEX))),
         (
             f"/v2/a/blobs/sha256:{HEX}",
             b"x=1&ns=localhost%3A5000&ns=localhost:5000",
-            Asked("blobs", Repository("localhost:5000", "a"), Digest(HEX)),
+            RegistryRequest("blobs", Repository("localhost:5000", "a"), Digest(HEX)),
         ),
         (
             f"/v2/ghcr.io/manifests/blobs/blobs/sha256:{HEX}",
             b"",
-            Asked("blobs", Repository("ghcr.io", "manifests/blobs"), Digest(HEX)),
+            RegistryRequest("blobs", Repository("ghcr.io", "manifests/blobs"), Digest(HEX)),
         ),
     ],
 )
-def test_manifests_and_blobs_are_asked_for_by_name(path: str, query: bytes, wanted: Asked) -> None:
+def test_manifests_and_blobs_are_asked_for_by_name(path: str, query: bytes, wanted: RegistryRequest) -> None:
     assert parse(asking(path, query)) == wanted
 
 
@@ -114,11 +120,42 @@ def test_junk_is_refused_in_the_specifications_terms(name: str, kind: str, what:
 
 
 def test_headers_are_found_by_name_and_the_hop_mark_is_one() -> None:
-    scope = asking("/v2/", headers={b"range": b"bytes=0-1", b"skvaller-hop": b"1"})
-    assert header(scope, b"range") == "bytes=0-1"
-    assert header(scope, b"if-none-match") is None
-    assert hopped(scope)
-    assert not hopped(asking("/v2/"))
+    scope = asking(BLOB, headers={b"range": b"bytes=0-1", b"skvaller-hop": b"1"})
+    marked, plain = parse(scope), parse(asking(BLOB))
+    assert marked is not None
+    assert plain is not None
+    assert (marked.range, marked.if_none_match, marked.is_hop) == (IntRange(0, 2), None, True)
+    assert (plain.range, plain.if_none_match, plain.is_hop) == (None, None, False)
+
+
+def test_a_range_on_head_means_nothing() -> None:
+    request = parse(asking(BLOB, method="HEAD", headers={b"range": b"bytes=0-1,5-6"}))
+    assert request is not None
+    assert (request.is_head, request.resolve_range(10)) == (True, None)
+
+
+def test_a_range_is_refused_only_where_it_is_resolved() -> None:
+    request = parse(asking(BLOB, headers={b"range": b"bytes=0-1,5-6"}))
+    assert request is not None
+    with pytest.raises(RangeInvalid):
+        request.resolve_range(10)
+
+
+@pytest.mark.parametrize(
+    ("header", "is_unmodified"),
+    [
+        (None, False),
+        ("*", True),
+        (" * ", True),
+        (f'"sha256:{HEX}"', True),
+        (f'"x", W/"sha256:{HEX}"', True),
+        (HEX, False),
+    ],
+)
+def test_a_client_says_what_it_has(header: str | None, *, is_unmodified: bool) -> None:
+    request = parse(asking(BLOB, headers={} if header is None else {b"if-none-match": header.encode()}))
+    assert request is not None
+    assert request.is_unmodified(Digest(HEX)) is is_unmodified
 
 
 def test_a_request_is_signed_as_it_was_sent() -> None:

@@ -41,7 +41,7 @@ def spool(folder: Path, size: int | None = SIZE) -> Spool:
     if size is not None:
         fd = os.open(folder / "spool", os.O_RDWR | os.O_CREAT)
         os.ftruncate(fd, size)
-        it.open(DiskFile(fd, size, SpoolSettings()))
+        it.open(DiskFile(fd, size))
     return it
 
 

@@ -83,7 +83,8 @@ def test_what_is_being_fetched_is_asked_of_nobody() -> None:
 
 def test_holders_come_first_then_homes_then_upstream() -> None:
     world = World(["h"], ["a", "b"])
-    world.answers = {name: PeerError(Reason.MISSING, "no") for name in ("h", "a", "b")} | {"upstream": 7}
+    world.answers = dict.fromkeys(("h", "a", "b"), PeerError(Reason.MISSING, "no"))
+    world.answers["upstream"] = 7
     assert world.query() == 7
     assert world.asked == [("h", Role.HOLDER), ("a", Role.HOME), ("b", Role.HOME), ("upstream", Role.UPSTREAM)]
     assert world.failed == ["h", "a", "b"]

@@ -7,9 +7,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.errors import RangeInvalid, RangeUnsatisfiable
-from mirror.oci.ranges import RangeSet, content_range, parse_content_range, parse_range
+from mirror.oci.ranges import (
+    IntRange,
+    RangeSet,
+    SeveralRanges,
+    SuffixRange,
+    content_range,
+    parse_content_range,
+    parse_range,
+)
 
 SIZE = 1000
+
+
+def resolved(header: str | None, size: int) -> tuple[int, int] | None:
+    """A Range header for content of some size."""
+    requested = parse_range(header)
+    return None if requested is None else requested.resolve(size)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +44,7 @@ SIZE = 1000
     ],
 )
 def test_one_range_is_read(header: str, wanted: tuple[int, int]) -> None:
-    assert parse_range(header, SIZE) == wanted
+    assert resolved(header, SIZE) == wanted
 
 
 @pytest.mark.parametrize(
@@ -55,13 +69,13 @@ def test_one_range_is_read(header: str, wanted: tuple[int, int]) -> None:
     ],
 )
 def test_a_header_that_cannot_be_understood_is_ignored(header: str | None) -> None:
-    assert parse_range(header, SIZE) is None
+    assert parse_range(header) is None
 
 
 @pytest.mark.parametrize("header", ["bytes=0-1,5-6", "bytes=0-1, 5-6", "bytes=,", "bytes=-1,0-"])
 def test_several_ranges_are_refused(header: str) -> None:
     with pytest.raises(RangeInvalid):
-        parse_range(header, SIZE)
+        resolved(header, SIZE)
 
 
 @pytest.mark.parametrize(
@@ -69,18 +83,37 @@ def test_several_ranges_are_refused(header: str) -> None:
 )
 def test_a_range_beyond_the_end_is_unsatisfiable_and_tells_the_size(header: str, size: int) -> None:
     with pytest.raises(RangeUnsatisfiable) as caught:
-        parse_range(header, size)
+        resolved(header, size)
     assert caught.value.size == size
 
 
 @given(st.text(max_size=40) | st.from_regex(r"\Abytes=[0-9]{0,20}-?[0-9]{0,20}\Z"), st.integers(0, 2000))
 def test_junk_is_a_range_within_the_content_or_none(header: str, size: int) -> None:
     try:
-        wanted = parse_range(header, size)
+        wanted = resolved(header, size)
     except (RangeInvalid, RangeUnsatisfiable):
         return
     if wanted is not None:
         assert 0 <= wanted[0] < wanted[1] <= size
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("bytes=0-0", IntRange(0, 1)),
+        ("bytes=5-", IntRange(5)),
+        ("bytes=-7", SuffixRange(7)),
+        ("bytes=0-1,5-6", SeveralRanges()),
+    ],
+)
+def test_what_is_asked_for_is_known_before_the_size_is(header: str, value: object) -> None:
+    assert parse_range(header) == value
+
+
+@given(st.integers(0, 10**18), st.none() | st.integers(1, 10**18))
+def test_a_range_reads_back_as_it_was_written(start: int, count: int | None) -> None:
+    wanted = IntRange(start, None if count is None else start + count)
+    assert parse_range(str(wanted)) == wanted
 
 
 @given(st.integers(0, 10**12), st.integers(1, 10**12), st.integers(0, 10**12))

@@ -3,7 +3,8 @@
 import pytest
 from starlette.datastructures import Headers
 
-from mirror.sources.peers.auth import AUTH_HEADER, PeerAuth
+from mirror.sources.peers.auth import PeerAuth
+from mirror.sources.peers.protocol import AUTH_HEADER
 
 OLD, NEW, FOREIGN = (bytes([number]) * 32 for number in (1, 2, 3))
 TARGET = "/v2/library/nginx/manifests/1.27?ns=docker.io"

@@ -1,0 +1,31 @@
+"""What both endpoints of a node answer from."""
+
+from dataclasses import dataclass, field
+
+from ..fetch.stack import FetchStack
+from ..images.holdings import Holdings
+from ..images.manifests import Manifests
+from ..images.tags import Tags
+from ..metrics import Metrics
+from ..settings import AppSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """The parts of a node behind its endpoints.
+
+    Args:
+        holdings: what this node's stores hold.
+        fetching: fetches what they do not hold.
+        manifests: gives manifests by digest.
+        tags: resolves references.
+        metrics: counts.
+        settings: of the endpoints.
+    """
+
+    holdings: Holdings
+    fetching: FetchStack
+    manifests: Manifests
+    tags: Tags
+    metrics: Metrics
+    settings: AppSettings = field(default_factory=AppSettings)

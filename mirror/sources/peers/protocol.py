@@ -1,0 +1,158 @@
+"""The members' protocol: what members say to each other in HTTP headers, written and parsed here and nowhere else.
+
+A request to a peer endpoint is one of the distribution API. Beside that its headers carry one `MemberRequest`; those of
+the answer carry one `MemberAnswer`. Both ends use the same two values, so what one end writes the other end reads.
+
+A header comes from another machine. One that is missing, malformed or unknown counts as not sent: parsing never raises,
+and a parsed value keeps the rules that its fields state.
+
+Source: docs/homes.md, "On the wire".
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias, get_args
+
+from ...errors import Reason
+from ...routers import is_member_name
+from .. import HOP_HEADER, Role
+
+AUTH_HEADER: Final = "Skvaller-Auth"
+"""Of requests: the proof that a member sent it; see `auth`."""
+NODE_HEADER: Final = "Skvaller-Node"
+"""Of requests: the name of the node that asks."""
+ROLE_HEADER: Final = "Skvaller-Role"
+"""Of requests: in which role the member is asked, a value of `Role`; without it as a holder."""
+AVOID_HEADER: Final = "Skvaller-Avoid"
+"""Of requests: members that the bytes must not come from, with commas between the names."""
+RATE_HEADER: Final = "Skvaller-Relative-Rate"
+"""Of requests: the throughput that the asking node measures of this member, divided by the median of the others."""
+ORIGIN_HEADER: Final = "Skvaller-Origin"
+"""Of answers: the member that a home has the bytes from, or `upstream`."""
+REASON_HEADER: Final = "Skvaller-Reason"
+"""Of answers: why a member does not give what it was asked for, a value of `Reason`."""
+TAG_AGE_HEADER: Final = "Skvaller-Tag-Age"
+"""Of answers: seconds since a tag was last known to mean what the answer says. A duration, since clocks may differ."""
+TAG_AUTHORITY_HEADER: Final = "Skvaller-Tag-Authority"
+"""Of answers: who says what the tag means, `upstream` or `runtime`."""
+
+AVOIDED_MAX: Final = 1024
+"""Bounds the names that one request can list as avoided: more than a cluster has members."""
+
+Authority: TypeAlias = Literal["upstream", "runtime"]
+
+_ROLES: Final = {role.value: role for role in Role if role is not Role.UPSTREAM}
+_REASONS: Final = {reason.value: reason for reason in Reason}
+_AUTHORITIES: Final[Mapping[str, Authority]] = {authority: authority for authority in get_args(Authority)}
+_PERMITTED: Final[Mapping[int, tuple[Reason, ...]]] = {
+    404: (Reason.MISSING, Reason.UNKNOWN),
+    503: (Reason.BUSY, Reason.UNABLE, Reason.RATE_LIMITED, Reason.WHOLE),
+}
+"""By status, the reasons that a member may give; the first one counts where it gives none of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRequest:
+    """What a request says beside the distribution API's own words. Each one is marked with `HOP_HEADER` as well.
+
+    Args:
+        node: the name of the node that asks; None where it gives none.
+        role: in which role the member is asked, never `UPSTREAM`.
+        avoid: names of members that the bytes must not come from, at most `AVOIDED_MAX`, each once.
+        relative_rate: the throughput that the asking node measures of this member, divided by the median of the others;
+            finite, not negative; None where the request does not say.
+    """
+
+    node: str | None
+    role: Role = Role.HOLDER
+    avoid: tuple[str, ...] = ()
+    relative_rate: float | None = None
+
+    def headers(self) -> dict[str, str]:
+        """The headers of the request, written."""
+        headers = {HOP_HEADER: "1"}
+        if self.node is not None:
+            headers[NODE_HEADER] = self.node
+        if self.role is not Role.HOLDER:
+            headers[ROLE_HEADER] = self.role.value
+        if self.avoid:
+            headers[AVOID_HEADER] = ",".join(self.avoid[:AVOIDED_MAX])
+        if self.relative_rate is not None:
+            headers[RATE_HEADER] = str(self.relative_rate)
+        return headers
+
+    @classmethod
+    def parse(cls, headers: Mapping[str, str]) -> "MemberRequest":
+        """Read a request's headers; their names are found case-insensitively, or are in lower case."""
+        avoided = dict.fromkeys(filter(is_member_name, _text(headers, AVOID_HEADER).split(",")))
+        return cls(
+            node=_name(headers, NODE_HEADER),
+            role=_ROLES.get(_text(headers, ROLE_HEADER), Role.HOLDER),
+            avoid=tuple(avoided)[:AVOIDED_MAX],
+            relative_rate=_number(headers, RATE_HEADER, least=0.0),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MemberAnswer:
+    """What an answer says beside the distribution API's own words.
+
+    Args:
+        origin: the member that a home has the bytes from, or `upstream`; None where they are its own.
+        reason: why the member does not give what it was asked for; None where it does, or does not say why.
+        tag_age_s: seconds since a tag was last known to mean what the answer says, finite; None where it does not say.
+        tag_authority: who says what the tag means; None where it does not say.
+    """
+
+    origin: str | None = None
+    reason: Reason | None = None
+    tag_age_s: float | None = None
+    tag_authority: Authority | None = None
+
+    def headers(self) -> dict[str, str]:
+        """The headers of the answer, written."""
+        headers = {
+            ORIGIN_HEADER: self.origin,
+            REASON_HEADER: self.reason,
+            TAG_AGE_HEADER: None if self.tag_age_s is None else str(self.tag_age_s),
+            TAG_AUTHORITY_HEADER: self.tag_authority,
+        }
+        return {name: str(value) for name, value in headers.items() if value is not None}
+
+    @classmethod
+    def parse(cls, headers: Mapping[str, str]) -> "MemberAnswer":
+        """Read an answer's headers; their names are found case-insensitively, or are in lower case."""
+        return cls(
+            origin=_name(headers, ORIGIN_HEADER),
+            reason=_REASONS.get(_text(headers, REASON_HEADER)),
+            tag_age_s=_number(headers, TAG_AGE_HEADER),
+            tag_authority=_AUTHORITIES.get(_text(headers, TAG_AUTHORITY_HEADER)),
+        )
+
+    def failure(self, status: int) -> Reason:
+        """What an answer with this status, which is not the one that was hoped for, means."""
+        permitted = _PERMITTED.get(status)
+        if permitted is None:
+            return Reason.STATUS
+        return self.reason if self.reason in permitted else permitted[0]
+
+
+def _text(headers: Mapping[str, str], name: str) -> str:
+    """A header's text; empty where it was not sent."""
+    return headers.get(name.lower(), "")
+
+
+def _name(headers: Mapping[str, str], name: str) -> str | None:
+    """A header's text, if a member can have that name; `upstream` has the form of one."""
+    text = _text(headers, name)
+    return text if is_member_name(text) else None
+
+
+def _number(headers: Mapping[str, str], name: str, least: float = -math.inf) -> float | None:
+    """A header's text as a finite number that is not less than `least`."""
+    try:
+        number = float(_text(headers, name))
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number >= least else None

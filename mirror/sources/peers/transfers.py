@@ -1,0 +1,280 @@
+"""Downloads from members: each in a thread, all of them watched by one task.
+
+A member that sends nothing may be dead, or may itself wait for upstream. So after a short silence the task asks it for
+a sign of life. If none comes, all that this member was to send has failed, and the fetches take it from somebody else.
+
+What a member says about ranges and lengths is checked here. Whether its bytes are right shows when they are hashed.
+"""
+
+import asyncio
+import contextlib
+import enum
+import errno
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
+
+from ...errors import PeerError, Reason
+from ...oci.ranges import parse_content_range
+from ...routers import Peer
+from ...settings import PeerSettings
+from .. import SIZE_MAX_BYTES, RangeReply, RangeRequest, Sink
+from .connections import Connection, ConnectionPool, Head, LocalProtocolError, RemoteProtocolError
+from .protocol import MemberAnswer
+
+log = logging.getLogger(__name__)
+
+_UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL)
+
+
+class Transfers:
+    """The downloads from members that are under way, and the task that ends those of silent members.
+
+    Args:
+        pool: connections and threads.
+        settings: timeouts.
+        is_alive: asks a member for a sign of life.
+    """
+
+    def __init__(
+        self, pool: ConnectionPool, settings: PeerSettings, is_alive: Callable[[Peer], Awaitable[bool]]
+    ) -> None:
+        self._pool = pool
+        self._settings = settings
+        self._is_alive = is_alive
+        self._transfers: set[Transfer] = set()
+        self._watcher: asyncio.Task[None] | None = None
+        self._has_logged = False
+
+    async def close(self) -> None:
+        """Stop watching."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.gather(self._watcher, return_exceptions=True)
+
+    async def download(
+        self, peer: Peer, target: str, headers: Mapping[str, str], request: RangeRequest, sink: Sink
+    ) -> None:
+        """Have a member send a range; see `Source.download`.
+
+        Args:
+            peer: the member.
+            target: path and query of the request.
+            headers: of the request; they ask for the range.
+            request: what is asked for.
+            sink: takes the bytes.
+
+        Raises:
+            PeerError: the bytes do not come, or not all of them.
+        """
+        run = partial(self._pool.run, waits_for_others=request.role.waits_for_others)
+        with (
+            self._pool.connection(peer.host, peer.port) as connection,
+            self._watched(Transfer(peer, connection, request, sink)) as transfer,
+        ):
+            with self._translated(transfer):
+                reply, received = await run(connection, partial(transfer.begin, target, headers))
+            if received is None:
+                await sink.begin(reply)
+                with self._translated(transfer):
+                    received = await run(connection, partial(transfer.receive, reply))
+        missing = reply.stop - reply.start - received
+        if missing > 0:
+            raise self._to_peer_error(transfer, EOFError(f"{missing} bytes short"))
+
+    @contextlib.contextmanager
+    def _translated(self, transfer: "Transfer") -> Iterator[None]:
+        """Turn what ends a transfer early into PeerError."""
+        try:
+            yield
+        except (RemoteProtocolError, LocalProtocolError, OSError) as error:
+            raise self._to_peer_error(transfer, error) from error
+
+    def _to_peer_error(self, transfer: "Transfer", error: Exception) -> PeerError:
+        """What it means that a transfer ended early."""
+        peer = transfer.peer
+        if transfer.given_up is not None:
+            return transfer.given_up
+        if isinstance(error, TimeoutError) and transfer.was_heard:
+            return PeerError(Reason.STALLED, f"{peer.name} gave no sign of life")
+        if isinstance(error, TimeoutError):
+            limit_s = self._settings.connect_s
+            return PeerError(Reason.TIMEOUT, f"{peer.name} at {peer.url} cannot be reached within {limit_s:g} s")
+        if isinstance(error, ConnectionRefusedError) or getattr(error, "errno", None) in _UNREACHABLE:
+            return PeerError(Reason.UNREACHABLE, f"{peer.name} at {peer.url} cannot be reached: {error}")
+        if isinstance(error, LocalProtocolError):
+            return PeerError(Reason.BROKEN, f"{peer.name} at {peer.url} cannot be asked: {error}")
+        return PeerError(Reason.BROKEN, f"{peer.name} broke off: {error or type(error).__name__}")
+
+    @contextlib.contextmanager
+    def _watched(self, transfer: "Transfer") -> Iterator["Transfer"]:
+        self._transfers.add(transfer)
+        if self._watcher is None:
+            self._watcher = asyncio.create_task(self._watch(), name="watch transfers")
+        try:
+            yield transfer
+        finally:
+            self._transfers.discard(transfer)
+
+    async def _watch(self) -> None:
+        """End transfers of members that are silent and give no sign of life."""
+        while True:
+            await asyncio.sleep(self._settings.watch_interval_s)
+            try:
+                await self._poll()
+            except Exception:  # the root of a task: if it ended, transfers would wait for silent members for ever
+                if not self._has_logged:
+                    log.exception("the watch over transfers failed unexpectedly; this is logged only once")
+                self._has_logged = True
+
+    async def _poll(self) -> None:
+        """Look at all transfers once; also close connections that nobody has used for long."""
+        stall_s, now = self._settings.stall_s, time.monotonic()
+        for transfer in list(self._transfers):
+            if transfer.unheard_s(now) > stall_s:
+                transfer.give_up(Reason.UNABLE, f"has sent nothing for {stall_s:g} s, but lives")
+        self._pool.expire()
+        silent = {t.peer for t in self._transfers if t.without_sign_s(now) > self._settings.silent_s}
+        if silent:
+            await asyncio.gather(*(self._probe(peer) for peer in silent))
+
+    async def _probe(self, peer: Peer) -> None:
+        """Ask a member for a sign of life; without one its silent transfers have failed."""
+        asked_at = time.monotonic()
+        alive = await self._is_alive(peer)
+        for transfer in list(self._transfers):
+            if transfer.peer == peer and alive:
+                transfer.note_sign_of_life(time.monotonic())
+            elif transfer.peer == peer and transfer.unheard_s(asked_at) > 0:
+                transfer.give_up(Reason.STALLED, "gave no sign of life")
+
+
+class Phase(enum.Enum):
+    """How far a transfer is, as far as its member answers for it."""
+
+    WAITING = "waiting"
+    """For a thread, or for its sink: the member owes nothing."""
+    ASKING = "asking"
+    """The request is being sent, and nothing of the answer has come."""
+    RECEIVING = "receiving"
+    """Something of the answer has come, and more is to come."""
+
+
+class Transfer:
+    """One request for content. A thread carries it out; the watcher, on the loop, may end it.
+
+    The thread writes the phase and when bytes came; the watcher reads them, and decides.
+
+    Args:
+        peer: the member that is asked.
+        connection: to the member.
+        request: what is asked for.
+        sink: takes the bytes.
+    """
+
+    def __init__(self, peer: Peer, connection: Connection, request: RangeRequest, sink: Sink) -> None:
+        self.peer = peer
+        self.given_up: PeerError | None = None
+        """Why it was ended from outside."""
+        self._phase = Phase.WAITING
+        self._asked_at = 0.0
+        self._heard_at = 0.0
+        """When bytes last came, or the request was sent; means nothing while WAITING."""
+        self._alive_at = 0.0
+        """When the member last gave another sign of life, or the request was sent."""
+        self._connection = connection
+        self._request = request
+        self._sink = sink
+
+    def begin(self, target: str, headers: Mapping[str, str]) -> tuple[RangeReply, int | None]:
+        """Send the request, and receive the answer if the sink takes it at once. Blocks.
+
+        Returns:
+            What the answer says will come, and how many bytes came; None instead if the sink has to decide first.
+        """
+        self._asked_at = self._heard_at = self._alive_at = time.monotonic()
+        self._phase = Phase.ASKING
+        head = self._connection.get(target, headers)
+        if head.status != 206:
+            self._connection.drain()
+        reply = check_reply(self.peer, head, self._request)
+        self._heard_at = time.monotonic()
+        self._phase = Phase.RECEIVING
+        if self._sink.begin_at_once(reply):
+            return reply, self.receive(reply)
+        self._phase = Phase.WAITING
+        return reply, None
+
+    def receive(self, reply: RangeReply) -> int:
+        """Put the answer where it belongs; return how many bytes of it came. Blocks."""
+        self._heard_at = time.monotonic()
+        self._phase = Phase.RECEIVING
+        return self._connection.read_body(self._put, reply.start, reply.stop - reply.start)
+
+    def _put(self, position: int, part: bytes) -> None:
+        self._heard_at = time.monotonic()
+        self._sink.put(position, part)
+
+    def unheard_s(self, now: float) -> float:
+        """For how long bytes are due and none came, s; 0 or less if the member owes nothing."""
+        return 0.0 if self._phase is Phase.WAITING else now - self._heard_at
+
+    def without_sign_s(self, now: float) -> float:
+        """For how long bytes are due, none came, and the member gave no other sign of life, s; or 0 or less."""
+        return 0.0 if self._phase is Phase.WAITING else now - max(self._heard_at, self._alive_at)
+
+    def note_sign_of_life(self, now: float) -> None:
+        """Note that the member answered something else just now."""
+        self._alive_at = now
+
+    @property
+    def was_heard(self) -> bool:
+        """Whether its member answered, or gave a sign of life since it was asked."""
+        return self._phase is Phase.RECEIVING or self._alive_at > self._asked_at
+
+    def give_up(self, reason: Reason, why: str) -> None:
+        """End it from outside."""
+        self.given_up = PeerError(reason, f"{self.peer.name} {why}")
+        self._connection.abort()
+
+
+def check_reply(peer: Peer, head: Head, request: RangeRequest) -> RangeReply:
+    """What an answer says will come.
+
+    Raises:
+        PeerError: it refuses, or is not one to the request.
+    """
+    given = head.headers.get("content-range")
+    if head.status == 416 and request.start == 0 and given == "bytes */0":
+        return RangeReply(0, 0, 0)
+    answer = MemberAnswer.parse(head.headers)
+    raise_for_status(peer, head.status, answer, expected=206)
+    promised = parse_content_range(given)
+    if promised is None:
+        raise PeerError(Reason.RANGE, f"{peer.name} answered without a valid Content-Range")
+    start, stop, size = promised
+    checked_size(peer, size)
+    most = min(size if request.stop is None else request.stop, size)
+    may_be_less = request.role.waits_for_others  # one that fetches it itself sends the part that has one origin
+    if start != request.start or stop > most or (stop < most and not may_be_less):
+        raise PeerError(
+            Reason.RANGE, f"{peer.name} answered {start}-{stop} of {size} when asked for {request.start}-{request.stop}"
+        )
+    if head.length != stop - start:
+        raise PeerError(Reason.LENGTH, f"{peer.name} announced {head.length} bytes for {stop - start}")
+    return RangeReply(start, stop, size, answer.origin)
+
+
+def checked_size(peer: Peer, size: int) -> int:
+    """A size that a member states, in bytes; raise PeerError if no content can have it."""
+    if size > SIZE_MAX_BYTES:
+        raise PeerError(Reason.RANGE, f"{peer.name} states a size of {size} bytes, which no content has")
+    return size
+
+
+def raise_for_status(peer: Peer, status: int, answer: MemberAnswer, *, expected: int) -> None:
+    """Raise PeerError for an answer with another status than the expected one."""
+    if status != expected:
+        reason = answer.failure(status)
+        raise PeerError(reason, f"{peer.name} answered {status}, {answer.reason or 'without a reason'}")
