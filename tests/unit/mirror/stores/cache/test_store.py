@@ -61,7 +61,7 @@ def read(cache: CacheStore, digest: Digest) -> None:
     held.close()
 
 
-def test_what_another_store_has_too_goes_first_however_lately_it_was_used(tmp_path: Path) -> None:
+def test_what_another_store_has_too_goes_first_even_if_used_last(tmp_path: Path) -> None:
     async def check() -> None:
         async with opened(tmp_path, 3 * PART) as (cache, keys):
             old, redundant, new = [await put(cache, number) for number in range(3)]
