@@ -84,7 +84,7 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
 
 
 async def to_its_end(work: "asyncio.Future[T]", stop: Callable[[], object] = lambda: None) -> T:
-    """Wait for work in a thread, which cannot be cancelled. If the caller is, call `stop`, and still wait for its end."""
+    """Wait for work in a thread, which cannot be cancelled. If the caller is, call `stop`, and wait for its end."""
     cancelled = None
     while not work.done():
         try:
