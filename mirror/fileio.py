@@ -1,8 +1,8 @@
-"""Files beside an event loop: reading without stalling it on a cold disk, and writing in threads.
+"""Files beside an event loop: reading that does not block the loop on a cold disk, and writing in threads.
 
-What the kernel has in its page cache is read at memory speed, faster than a thread could be asked to do it; what it
-has not may take a disk's whole seek, or a sick disk's seconds. Linux says which it is: `preadv2` with RWF_NOWAIT
-refuses where it would have to wait. So warm bytes are read where we stand, and cold ones in a thread.
+Bytes in the kernel's page cache are read at memory speed, faster than a thread could be asked to do it. Other bytes
+may take a disk's seek, or some seconds on a disk that is about to fail. Linux says which it is: `preadv2` with
+RWF_NOWAIT refuses if it would have to wait. So warm bytes are read on the event loop, and cold ones in a thread.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ _UNSUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 
 def resident(fd: int, offset: int, count: int) -> bool:
-    """Whether the bytes are, as far as their first and last tell, in the page cache; costs 2 µs.
+    """Whether the first and the last of some bytes are in the page cache; costs 2 µs.
 
-    Kernels read ahead in long contiguous runs, so the two ends speak for up to some MiB between them. Where the file
-    system cannot tell, the answer is no.
+    Kernels read ahead in long contiguous runs, so if both ends are there, up to some MiB between them mostly are, too.
+    If the file system cannot tell, the answer is no.
     """
     byte = bytearray(1)
     try:
@@ -37,10 +37,10 @@ def resident(fd: int, offset: int, count: int) -> bool:
 
 
 async def read(fd: int, offset: int, count: int) -> bytearray:
-    """Read exactly these bytes, in a thread if the disk has to be waited for.
+    """Read exactly `count` bytes from `offset` on, in a thread if the disk has to be waited for.
 
     Raises:
-        OSError: the disk fails, or the file ends before.
+        OSError: the disk fails, or the file ends earlier.
     """
     content = bytearray(count)
     try:
@@ -59,7 +59,11 @@ async def read(fd: int, offset: int, count: int) -> bytearray:
 
 
 def write_all(fd: int, content: bytes | memoryview, offset: int) -> None:
-    """Write all of some content to its place in a file; a signal, or a disk that is nearly full, may cut one short."""
+    """Write all of some content at an offset; one system call may write less, after a signal or on a nearly full disk.
+
+    Raises:
+        OSError: the disk fails, or is full.
+    """
     view = memoryview(content)
     while view:
         written = os.pwrite(fd, view, offset)
@@ -67,20 +71,20 @@ def write_all(fd: int, content: bytes | memoryview, offset: int) -> None:
 
 
 def ended_early(end: int, stop: int) -> OSError:
-    """The error of a file that is shorter than it was said to be."""
+    """The error for a file that is shorter than expected: it ends at `end`, but bytes up to `stop` are needed."""
     return OSError(errno.EIO, f"the file ends at byte {end}, not at {stop} or later")
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run short file work in a thread, and do not return before it has ended, not even when cancelled.
+    """Run short file work in a thread, and return only when it has ended, even if cancelled.
 
-    The caller's descriptors are thereby never closed, and their numbers never given to another file, under the thread.
+    So the caller never closes a descriptor that the thread still uses, and its number never becomes another file's.
     """
     return await to_its_end(asyncio.get_running_loop().run_in_executor(None, lambda: function(*args, **kwargs)))
 
 
 async def to_its_end(work: "asyncio.Future[T]", stop: Callable[[], object] = lambda: None) -> T:
-    """Wait for work in a thread, which cannot be cancelled: when this is, call `stop`, and wait all the same."""
+    """Wait for work in a thread, which cannot be cancelled. If the caller is, call `stop`, and wait for its end."""
     cancelled = None
     while not work.done():
         try:
@@ -90,6 +94,6 @@ async def to_its_end(work: "asyncio.Future[T]", stop: Callable[[], object] = lam
             stop()
     if cancelled is not None:
         if not work.cancelled():
-            work.exception()  # nobody is left to hear of it
+            work.exception()  # nobody is left to handle it; without this, asyncio would log it
         raise cancelled
     return work.result()

@@ -1,4 +1,4 @@
-"""The holdings: what this node can serve, over all its stores, told to the router."""
+"""The holdings: what this node can serve from all its stores together; the router advertises it."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -10,11 +10,11 @@ from ..stores import Held, Store, Tag
 
 
 class Holdings:
-    """All stores of a node as one. Content that several of them have is advertised until the last one drops it.
+    """All stores of a node as one. Content that several of them have is advertised until the last of them drops it.
 
     Args:
-        stores: first asked first.
-        router: is told of every change.
+        stores: in the order in which they are asked.
+        router: advertises what appears, and withdraws what vanishes.
     """
 
     def __init__(self, stores: Sequence[Store], router: Router) -> None:
@@ -38,7 +38,8 @@ class Holdings:
     def open(self, digest: Digest) -> Held | None:
         """Open content that any store holds, or return None.
 
-        What several hold is read in the last of them, the runtime's: a use of the cache's copy would keep that longer.
+        If several stores hold it, the last one is read, which is the runtime's: reading the cache's copy would count
+        as a use, and keep a copy that is not needed.
         """
         for store in self._stores if self._count[digest.key] < 2 else reversed(self._stores):
             held = store.open(digest)
@@ -47,7 +48,7 @@ class Holdings:
         return None
 
     def tags(self, reference: Reference) -> list[Tag]:
-        """What each store knows of a tag."""
+        """What each store knows of a tag, in the order of the stores."""
         return [tag for store in self._stores if (tag := store.tag(reference)) is not None]
 
     def appeared(self, keys: Collection[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""Manifests in memory: they are small, asked for by everybody, and their media type has to be read from their bytes."""
+"""Manifests in memory: they are small, every client asks for them, and their media type stands in their bytes."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ from .holdings import Holdings
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A manifest or index, with the media type that its bytes show."""
+    """A manifest or index, with the media type that its bytes name."""
 
     digest: Digest
     media_type: str
@@ -25,7 +25,7 @@ class Manifest:
 
 
 class Manifests:
-    """Gives manifests by digest; a bounded number stays in memory, least recently used first out.
+    """Gives manifests by digest; a bounded number of bytes stays in memory, and the least recently used goes first.
 
     Args:
         holdings: what this node's stores hold.
@@ -44,7 +44,7 @@ class Manifests:
         """A manifest that this node holds, or None.
 
         Raises:
-            ManifestUnknown: it holds content of that digest, but it is no manifest.
+            ManifestUnknown: it holds content of that digest, but that is no manifest.
         """
         manifest = self._memory.get(digest.hex)
         if manifest is not None:
@@ -59,10 +59,10 @@ class Manifests:
             return self._remember(digest, os.pread(held.fd, held.size, 0))
 
     async def get(self, content: Content, audience: Audience = Audience.LOCAL) -> tuple[Manifest, bool]:
-        """A manifest from wherever it is, and whether this node held it.
+        """A manifest from wherever it is, and whether this node held it already.
 
         Args:
-            content: which.
+            content: the manifest, and the repository by which it is asked for.
             audience: for whom: a client of this node, or another member, which takes this node for its home.
 
         Raises:
@@ -80,7 +80,7 @@ class Manifests:
         return self._remember(content.digest, body), False
 
     def _remember(self, digest: Digest, body: bytes) -> Manifest:
-        if (known := self._memory.get(digest.hex)) is not None:  # others asked for it at the same time
+        if (known := self._memory.get(digest.hex)) is not None:  # somebody else asked for it at the same time
             return known
         kind = media_type(body)
         if kind is None:

@@ -1,7 +1,7 @@
-"""Where bytes are: the contract of a store, and what it hands out.
+"""Stores: the contract of a place that content is read from, and the values that it hands out.
 
-A store answers from memory, at once: `open` and `tag` never wait. What it serves is complete and verified. One contract
-suite (tests/contract) runs over all stores.
+A store answers at once, from memory: `open` and `tag` never wait. What it serves is complete and verified. The same
+tests (tests/contract) run for every store.
 """
 
 import os
@@ -16,10 +16,10 @@ from ..oci.reference import Reference
 
 @dataclass(slots=True)
 class Held:
-    """Content that a store holds, opened: the descriptor stays good though the store drops the content meanwhile.
+    """Content that a store holds, opened. The descriptor stays good even if the store drops the content meanwhile.
 
     Args:
-        fd: open for reading; the content is the whole file. Whoever got it calls `close`, or uses `with`.
+        fd: open for reading; the content is the whole file. The caller of `open` calls `close`, or uses `with`.
         size: in bytes.
         store: the store's name, for logs and metrics.
     """
@@ -29,7 +29,7 @@ class Held:
     store: str
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         os.close(self.fd)
 
     def __enter__(self) -> Self:
@@ -47,7 +47,7 @@ class Tag:
 
     Args:
         digest: of the manifest or index.
-        checked_unix_s: Unix time, in seconds on this node's clock, when it was last known to be so.
+        checked_unix_s: Unix time, in seconds of this node's clock, when this was last known to be so.
         authority: `upstream` if a registry said so, `runtime` if only a container runtime's own store does.
     """
 
@@ -57,7 +57,7 @@ class Tag:
 
 
 class Listener(Protocol):
-    """Whoever wants to know what a store holds; the calls come on the event loop and must not wait."""
+    """Follows what a store holds. The calls come on the event loop, and must not wait."""
 
     def appeared(self, keys: Collection[bytes]) -> None:
         """These keys (`Digest.key`, `Reference.key`) can be served from now on; each is reported once per store."""
@@ -69,7 +69,7 @@ class Listener(Protocol):
 
 
 class Store(Protocol):
-    """A place that holds content."""
+    """A place that content is read from."""
 
     @property
     def name(self) -> str:
@@ -77,7 +77,7 @@ class Store(Protocol):
         ...
 
     async def start(self, listener: Listener) -> None:
-        """Begin to serve; report what is there, and go on reporting changes until `close`."""
+        """Begin to serve. Report to the listener what is there, and then every change, until `close`."""
         ...
 
     async def close(self) -> None:

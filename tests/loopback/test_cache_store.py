@@ -1,4 +1,4 @@
-"""The cache store on a real disk: what survives, what is bounded, and what is never served."""
+"""The cache store on a real disk: what survives a restart, what is bounded, and what is never served."""
 
 import asyncio
 import hashlib
@@ -27,7 +27,7 @@ WITHIN_S = 30.0
 
 
 class Told:
-    """A listener that keeps what it was told."""
+    """A listener that keeps the keys that can be served; each change is reported once."""
 
     def __init__(self) -> None:
         self.keys: set[bytes] = set()
@@ -46,7 +46,7 @@ def body(number: int, size: int = MIB) -> bytes:
 
 
 async def put(cache: CacheStore, content: bytes) -> Digest:
-    """Bring content in as a fetch does."""
+    """Write content as a fetch does."""
     digest = Digest.of(content)
     writer = await cache.begin(digest, len(content))
     try:
@@ -58,7 +58,7 @@ async def put(cache: CacheStore, content: bytes) -> Digest:
 
 
 async def leave(cache: CacheStore, content: bytes, pieces: int) -> Digest:
-    """Bring so many pieces of content in, and leave it half."""
+    """Write some pieces of content, and leave it partial."""
     digest, unit = Digest.of(content), piece_size(len(content))
     writer = await cache.begin(digest, len(content))
     for number in range(pieces):
@@ -71,7 +71,7 @@ async def leave(cache: CacheStore, content: bytes, pieces: int) -> Digest:
 
 
 async def found(cache: CacheStore, content: bytes) -> list[bytes]:
-    """What the journal of a blob says that is begun anew; it is left as it was."""
+    """What the journal of a partial blob says; the blob is left as it was."""
     digest = Digest.of(content)
     writer = await cache.begin(digest, len(content))
     os.close(writer.fd)
@@ -142,58 +142,58 @@ def prefixes_of(content: bytes, pieces: int) -> list[bytes]:
     return [hashlib.sha256(content[: (number + 1) * unit]).digest() for number in range(pieces)]
 
 
-HALF = body(9, 5 * MIB)
+PARTIAL = body(9, 5 * MIB)
 
 
-def test_what_is_left_half_is_gone_on_with_also_after_a_restart(tmp_path: Path) -> None:
+def test_a_partial_blob_is_continued_also_after_a_restart(tmp_path: Path) -> None:
     async def story() -> None:
         cache, _ = await opened(tmp_path)
-        digest = await leave(cache, HALF, 2)
-        assert await found(cache, HALF) == prefixes_of(HALF, 2)
-        assert cache.used_bytes == len(HALF)
+        digest = await leave(cache, PARTIAL, 2)
+        assert await found(cache, PARTIAL) == prefixes_of(PARTIAL, 2)
+        assert cache.used_bytes == len(PARTIAL)
         await cache.close()
 
         again, told = await opened(tmp_path)
-        assert again.used_bytes == len(HALF)
+        assert again.used_bytes == len(PARTIAL)
         assert told.keys == set()
         assert read(again, digest) is None
         assert again.has_partial(digest)
-        writer = await again.begin(digest, len(HALF))
+        writer = await again.begin(digest, len(PARTIAL))
         assert not again.has_partial(digest)
-        assert writer.prefixes == prefixes_of(HALF, 2)
-        assert os.pread(writer.fd, 2 * MIB, 0) == HALF[: 2 * MIB]
-        os.pwrite(writer.fd, HALF[2 * MIB :], 2 * MIB)
+        assert writer.prefixes == prefixes_of(PARTIAL, 2)
+        assert os.pread(writer.fd, 2 * MIB, 0) == PARTIAL[: 2 * MIB]
+        os.pwrite(writer.fd, PARTIAL[2 * MIB :], 2 * MIB)
         os.close(writer.fd)
         writer.commit()
-        assert read(again, digest) == HALF
+        assert read(again, digest) == PARTIAL
         assert os.listdir(tmp_path / "spool") == []
         await again.close()
 
     run(story())
 
 
-def test_of_a_journal_what_was_struck_or_not_written_to_its_end_is_gone(tmp_path: Path) -> None:
+def test_struck_and_torn_records_of_a_journal_are_gone(tmp_path: Path) -> None:
     async def story() -> None:
         cache, _ = await opened(tmp_path)
-        digest = await leave(cache, HALF, 3)
+        digest = await leave(cache, PARTIAL, 3)
         journal = tmp_path / "spool" / f"{digest.hex}.pieces"
         with journal.open("ab") as file:
             file.write(b"torn")
-        assert await found(cache, HALF) == prefixes_of(HALF, 3)
-        writer = await cache.begin(digest, len(HALF))
+        assert await found(cache, PARTIAL) == prefixes_of(PARTIAL, 3)
+        writer = await cache.begin(digest, len(PARTIAL))
         writer.keep(1)
         os.close(writer.fd)
         writer.leave()
-        assert await found(cache, HALF) == prefixes_of(HALF, 1)
+        assert await found(cache, PARTIAL) == prefixes_of(PARTIAL, 1)
         await cache.close()
 
     run(story())
 
 
-def test_nothing_half_is_kept_of_which_no_piece_is_known_to_be_whole(tmp_path: Path) -> None:
+def test_a_partial_blob_without_a_whole_piece_is_not_kept(tmp_path: Path) -> None:
     async def story() -> None:
         cache, _ = await opened(tmp_path)
-        await leave(cache, HALF, 0)
+        await leave(cache, PARTIAL, 0)
         assert cache.used_bytes == 0
         await cache.close()
         assert os.listdir(tmp_path / "spool") == []
@@ -201,12 +201,12 @@ def test_nothing_half_is_kept_of_which_no_piece_is_known_to_be_whole(tmp_path: P
     run(story())
 
 
-def test_what_is_half_of_another_size_begins_anew(tmp_path: Path) -> None:
+def test_a_partial_blob_of_another_size_starts_again(tmp_path: Path) -> None:
     async def story() -> None:
         cache, _ = await opened(tmp_path)
-        digest = await leave(cache, HALF, 2)
-        writer = await cache.begin(digest, len(HALF) + 1)
-        assert (writer.prefixes, os.fstat(writer.fd).st_size) == ([], len(HALF) + 1)
+        digest = await leave(cache, PARTIAL, 2)
+        writer = await cache.begin(digest, len(PARTIAL) + 1)
+        assert (writer.prefixes, os.fstat(writer.fd).st_size) == ([], len(PARTIAL) + 1)
         assert not any(os.pread(writer.fd, MIB, 0))
         os.close(writer.fd)
         writer.discard()
@@ -216,25 +216,25 @@ def test_what_is_half_of_another_size_begins_anew(tmp_path: Path) -> None:
     run(story())
 
 
-def test_what_is_half_goes_before_what_is_whole(tmp_path: Path) -> None:
+def test_partial_blobs_are_evicted_before_complete_ones(tmp_path: Path) -> None:
     async def story() -> None:
         cache, _ = await opened(tmp_path, 8 * MIB)
         whole = await put(cache, body(1))
-        await leave(cache, HALF, 2)
+        await leave(cache, PARTIAL, 2)
         last = await put(cache, body(2, 3 * MIB))
         assert (read(cache, whole), read(cache, last)) == (body(1), body(2, 3 * MIB))
         assert cache.used_bytes == 4 * MIB
-        assert await found(cache, HALF) == []
+        assert await found(cache, PARTIAL) == []
         await cache.close()
 
     run(story())
 
 
 @pytest.mark.parametrize("harm", ["power failure", "no journal", "no file", "other size", "junk journal", "no cache"])
-def test_half_blobs_that_cannot_be_gone_on_with_are_dropped_at_the_start(tmp_path: Path, harm: str) -> None:
+def test_partial_blobs_that_cannot_be_continued_are_dropped_at_the_start(tmp_path: Path, harm: str) -> None:
     async def story() -> None:
         cache, _ = await opened(tmp_path)
-        digest = await leave(cache, HALF, 2)
+        digest = await leave(cache, PARTIAL, 2)
         file, journal = tmp_path / "spool" / digest.hex, tmp_path / "spool" / f"{digest.hex}.pieces"
         match harm:
             case "power failure":
@@ -281,7 +281,7 @@ def test_damage_by_a_power_failure_is_found_before_it_is_served(tmp_path: Path) 
     run(story())
 
 
-def test_what_is_fetched_before_its_old_copy_was_verified_counts_once(tmp_path: Path) -> None:
+def test_a_blob_fetched_before_its_old_copy_is_verified_counts_once(tmp_path: Path) -> None:
     async def story() -> None:
         cache, _ = await opened(tmp_path)
         good, torn = await put(cache, body(1)), await put(cache, body(2))
@@ -301,7 +301,7 @@ def test_what_is_fetched_before_its_old_copy_was_verified_counts_once(tmp_path: 
     run(story())
 
 
-def test_what_cannot_be_read_is_left_out_and_does_not_hold_up_the_rest(tmp_path: Path) -> None:
+def test_blobs_that_cannot_be_read_are_left_out_and_the_others_are_served(tmp_path: Path) -> None:
     async def story() -> None:
         cache, _ = await opened(tmp_path)
         good = [await put(cache, body(number)) for number in range(3)]

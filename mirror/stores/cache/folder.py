@@ -7,8 +7,8 @@
     <folder>/tags/<hex>                what a tag was last known to mean, one JSON object a file
     <folder>/running                   the boot in which an agent last had the folder open; gone after a clean stop
 
-Each name is made from a parsed digest or from a hash, never from a client's text. Methods that are no coroutines and
-say nothing else block: they are for threads.
+Each name is made from a parsed digest or from a hash, never from a client's text. Methods block, so they run in
+threads, unless their docstring names the event loop.
 """
 
 import asyncio

@@ -18,7 +18,7 @@ from mirror.settings import SpoolSettings
 from tests.unit.mirror.fetch.spool.spooling import LARGE, Heard, content_of, file_of, prefixes_of, run, spooling, write
 
 
-def test_the_hash_passes_the_journal_on_piece_by_piece() -> None:
+def test_the_hash_of_every_prefix_is_reported_piece_by_piece() -> None:
     async def check() -> None:
         async with spooling(LARGE) as spool:
             heard = Heard()
@@ -44,8 +44,8 @@ def test_a_disk_that_lost_bytes_is_an_error_and_no_endless_loop() -> None:
     run(check())
 
 
-def test_a_retraction_about_what_was_hashed_has_it_hashed_again() -> None:
-    """Or what replaces it would be taken for right whatever it is."""
+def test_retracted_bytes_are_hashed_again() -> None:
+    """Otherwise whatever replaces them would count as right."""
 
     async def check() -> None:
         async with spooling(LARGE) as spool:
@@ -64,7 +64,7 @@ def test_a_retraction_about_what_was_hashed_has_it_hashed_again() -> None:
 
 
 @pytest.mark.parametrize("piece", [0, 4])
-def test_a_retraction_in_the_moment_when_all_has_been_hashed_is_not_overlooked(piece: int) -> None:
+def test_a_retraction_at_the_moment_when_all_is_hashed_counts(piece: int) -> None:
     async def check() -> None:
         async with spooling(LARGE) as spool:
             start, stop = piece * MEBIBYTE, (piece + 1) * MEBIBYTE
@@ -116,7 +116,7 @@ def damaged(piece: int) -> bytes:
         "more",
     ],
 )
-def test_a_half_blob_is_taken_over_as_far_as_its_journal_is_right(
+def test_a_partial_blob_is_resumed_as_far_as_its_journal_is_right(
     left: bytes, prefixes: list[bytes], good: int
 ) -> None:
     async def check() -> None:
@@ -132,7 +132,7 @@ def test_a_half_blob_is_taken_over_as_far_as_its_journal_is_right(
     run(check())
 
 
-def test_after_a_wrong_digest_what_was_taken_over_is_hashed_from_the_beginning() -> None:
+def test_after_a_wrong_digest_resumed_bytes_are_hashed_again_too() -> None:
     async def check() -> None:
         async with spooling(LARGE) as spool:
             other = damaged(1)
@@ -147,7 +147,7 @@ def test_after_a_wrong_digest_what_was_taken_over_is_hashed_from_the_beginning()
     run(check())
 
 
-def test_the_hash_waits_for_what_an_earlier_fetch_left_to_be_looked_at() -> None:
+def test_the_hash_waits_until_resumed_bytes_are_checked() -> None:
     async def check() -> None:
         async with spooling(LARGE, opened=False) as spool:
             heard = Heard()

@@ -30,7 +30,7 @@ from tests.unit.mirror.fetch.spool.spooling import (
 )
 
 
-def test_bytes_are_given_in_order_whatever_order_they_come_in() -> None:
+def test_readers_get_bytes_in_order_in_whatever_order_they_arrive() -> None:
     async def check() -> None:
         async with spooling(LARGE) as spool:
             reader = Follower(spool, 0, len(LARGE))
@@ -125,7 +125,7 @@ async def reading_of(spool: Spool) -> None:
 
 
 @pytest.mark.parametrize("wait", [size_of, completion_of, reading_of, Spool.hash])
-def test_who_waits_for_what_will_not_come_gets_the_failure(wait: Callable[[Spool], Awaitable[object]]) -> None:
+def test_whoever_waits_gets_the_error_when_the_fetch_fails(wait: Callable[[Spool], Awaitable[object]]) -> None:
     async def check() -> None:
         async with spooling(SMALL, opened=False) as spool:
             waiting = asyncio.ensure_future(wait(spool))
@@ -137,7 +137,7 @@ def test_who_waits_for_what_will_not_come_gets_the_failure(wait: Callable[[Spool
     run(check())
 
 
-def test_a_reader_gets_what_has_arrived_and_then_the_failure() -> None:
+def test_a_reader_gets_what_has_arrived_and_then_the_error() -> None:
     async def check() -> None:
         async with spooling(LARGE) as spool:
             early = Follower(spool, 0, len(LARGE))
@@ -152,7 +152,7 @@ def test_a_reader_gets_what_has_arrived_and_then_the_failure() -> None:
     run(check())
 
 
-def test_bytes_in_doubt_are_not_given_before_they_have_been_written_again() -> None:
+def test_retracted_bytes_are_not_given_before_they_are_written_again() -> None:
     async def check() -> None:
         async with spooling(LARGE) as spool:
             write(spool, 0, bytes(2 * MEBIBYTE))
@@ -170,7 +170,7 @@ def test_bytes_in_doubt_are_not_given_before_they_have_been_written_again() -> N
     run(check())
 
 
-def test_who_has_read_what_turned_out_wrong_is_let_go_short_and_others_read_on() -> None:
+def test_a_reader_of_wrong_bytes_gets_a_short_read_and_others_read_on() -> None:
     async def check() -> None:
         async with spooling(LARGE) as spool:
             deceived, lucky = Follower(spool, 0, len(LARGE)), Follower(spool, 3 * MEBIBYTE, len(LARGE))
@@ -207,7 +207,7 @@ def test_a_retraction_that_comes_too_late_leaves_no_reader_waiting() -> None:
 
 
 @pytest.mark.parametrize("blob", [SMALL, LARGE], ids=["small", "large"])
-def test_other_members_get_every_byte_as_it_comes_and_own_readers_wait_for_the_end(blob: bytes) -> None:
+def test_members_get_every_byte_as_it_comes_and_local_readers_wait_for_the_digest(blob: bytes) -> None:
     async def check() -> None:
         async with spooling(blob) as spool:
             own, other = Follower(spool, 0, len(blob)), Follower(spool, 0, len(blob), Audience.MEMBER)
@@ -223,7 +223,7 @@ def test_other_members_get_every_byte_as_it_comes_and_own_readers_wait_for_the_e
     run(check())
 
 
-def test_what_is_wanted_is_what_readers_ask_for_those_of_this_node_all_of_it() -> None:
+def test_members_need_what_they_read_and_local_readers_need_all_of_it() -> None:
     async def check() -> None:
         async with spooling(LARGE) as spool:
             assert not spool.demand().local
@@ -250,7 +250,7 @@ def test_what_is_wanted_is_what_readers_ask_for_those_of_this_node_all_of_it() -
     run(check())
 
 
-def test_other_members_are_turned_away_from_what_this_node_cannot_bring_and_own_readers_wait_on() -> None:
+def test_members_are_refused_what_this_node_cannot_fetch_and_local_readers_wait_on() -> None:
     async def check() -> None:
         async with spooling(LARGE) as spool:
             own = Follower(spool, 2 * MEBIBYTE, 4 * MEBIBYTE)
@@ -268,7 +268,7 @@ def test_other_members_are_turned_away_from_what_this_node_cannot_bring_and_own_
     run(check())
 
 
-def test_other_members_do_not_wait_for_a_size_that_this_node_cannot_find_out() -> None:
+def test_members_do_not_wait_for_a_size_that_this_node_cannot_find_out() -> None:
     async def check() -> None:
         async with spooling(LARGE, opened=False) as spool:
             own = asyncio.create_task(spool.join(Audience.LOCAL).size())
@@ -285,7 +285,7 @@ def test_other_members_do_not_wait_for_a_size_that_this_node_cannot_find_out() -
     run(check())
 
 
-def test_before_the_size_is_known_one_byte_is_wanted_or_what_others_are_going_to_ask_for() -> None:
+def test_before_the_size_is_known_one_byte_is_needed_or_what_a_member_is_going_to_read() -> None:
     async def check() -> None:
         async with spooling(LARGE, opened=False) as spool:
             assert not spool.demand().local
@@ -301,7 +301,7 @@ def test_before_the_size_is_known_one_byte_is_wanted_or_what_others_are_going_to
     run(check())
 
 
-def test_readers_are_counted_and_a_reader_of_this_node_is_remembered() -> None:
+def test_readers_are_counted_and_a_local_one_is_remembered() -> None:
     async def check() -> None:
         async with spooling(SMALL) as spool:
             assert (spool.is_idle, spool.was_read_locally, len(spool.readers)) == (True, False, 0)
@@ -390,7 +390,7 @@ WHOLE = sha256_of(0, LONG)
 
 @asynccontextmanager
 async def bounded() -> AsyncIterator[tuple[Spool, "Feeder"]]:
-    """A spool in memory, and a fetch that brings what it needs, a piece at a time."""
+    """A spool in memory, and a fetch that delivers what it needs, a piece at a time."""
     changed = asyncio.Event()
     spool = Spool(content_of(Digest(WHOLE.hex())), SETTINGS, changed.set)
     window = MemoryWindow(LONG, SETTINGS)
@@ -408,7 +408,7 @@ class Feeder:
     """Does what a fetch does."""
 
     def __init__(self, spool: Spool, window: MemoryWindow, changed: asyncio.Event) -> None:
-        self.brought: Counter[int] = Counter()
+        self.fetched: Counter[int] = Counter()
         self.most = 0
         """What the file in memory really took, at most."""
         self.idle = asyncio.Event()
@@ -428,7 +428,7 @@ class Feeder:
                 demand = spool.demand()
                 lacking = (demand.local | demand.members) - demand.present
                 if lacking:
-                    self._bring(next(iter(lacking))[0] // MEBIBYTE)
+                    self._fetch(next(iter(lacking))[0] // MEBIBYTE)
                     await asyncio.sleep(0)
                 else:
                     self.idle.set()
@@ -440,8 +440,8 @@ class Feeder:
             self.idle.set()
             hashing.cancel()
 
-    def _bring(self, piece: int) -> None:
-        self.brought[piece] += 1
+    def _fetch(self, piece: int) -> None:
+        self.fetched[piece] += 1
         write(self._spool, piece * MEBIBYTE, long_piece(piece))
         self.most = max(self.most, os.fstat(self._window.fd).st_blocks * 512)
 
@@ -465,7 +465,7 @@ async def read(
 
 
 @pytest.mark.parametrize("slow", [False, True])
-def test_a_spool_in_memory_passes_a_blob_through_that_is_larger_than_its_bound(*, slow: bool) -> None:
+def test_a_blob_larger_than_the_window_passes_through_memory(*, slow: bool) -> None:
     async def check() -> None:
         async with bounded() as (spool, feeder):
             assert await read(spool, 0, LONG, feeder.idle.wait if slow else no_pause) == WHOLE
@@ -473,12 +473,12 @@ def test_a_spool_in_memory_passes_a_blob_through_that_is_larger_than_its_bound(*
             assert spool.is_complete
             assert spool.is_trimmed
             assert feeder.most <= SETTINGS.window_bytes + MEBIBYTE
-            assert max(feeder.brought.values()) == 1, "what was needed was let go"
+            assert max(feeder.fetched.values()) == 1, "needed bytes were dropped"
 
     run(check())
 
 
-def test_two_readers_far_apart_share_the_bound() -> None:
+def test_two_readers_far_apart_share_the_window() -> None:
     async def check() -> None:
         async with bounded() as (spool, feeder):
             first = asyncio.create_task(read(spool, 0, LONG))
@@ -491,7 +491,7 @@ def test_two_readers_far_apart_share_the_bound() -> None:
     run(check())
 
 
-def test_however_many_readers_there_are_none_waits_for_ever() -> None:
+def test_with_many_readers_none_waits_for_ever() -> None:
     async def check() -> None:
         async with bounded() as (spool, feeder):
             pauses = [feeder.idle.wait if number % 2 else no_pause for number in range(16)]
@@ -501,33 +501,33 @@ def test_however_many_readers_there_are_none_waits_for_ever() -> None:
     run(check())
 
 
-def test_what_was_let_go_is_brought_again_for_who_comes_back_to_it() -> None:
+def test_dropped_bytes_are_fetched_again_for_a_reader_that_comes_back_to_them() -> None:
     async def check() -> None:
         async with bounded() as (spool, feeder):
             end = 50 * MEBIBYTE
             assert await read(spool, 0, end) == sha256_of(0, end)
             assert not spool.present.covers(0, MEBIBYTE)
             assert await read(spool, 5, 3 * MEBIBYTE) == sha256_of(5, 3 * MEBIBYTE)
-            assert feeder.brought[0] == 2
+            assert feeder.fetched[0] == 2
             assert feeder.most <= SETTINGS.window_bytes + MEBIBYTE
 
     run(check())
 
 
-def test_a_reader_of_a_part_has_no_more_brought_than_a_little_ahead() -> None:
+def test_for_a_reader_of_a_part_only_that_part_is_fetched() -> None:
     async def check() -> None:
         async with bounded() as (spool, feeder):
             start, stop = 10 * MEBIBYTE + 5, 12 * MEBIBYTE
             assert await read(spool, start, stop) == sha256_of(start, stop)
             await settle()
-            assert feeder.brought == {10: 1, 11: 1}
+            assert feeder.fetched == {10: 1, 11: 1}
             assert not spool.demand().local
             assert not feeder.task.done()
 
     run(check())
 
 
-def test_other_members_pieces_are_kept_until_they_have_them() -> None:
+def test_members_pieces_are_held_until_they_have_read_them() -> None:
     async def check() -> None:
         async with bounded() as (spool, feeder):
             start, stop = 2 * MEBIBYTE, 4 * MEBIBYTE
@@ -535,12 +535,12 @@ def test_other_members_pieces_are_kept_until_they_have_them() -> None:
             other = asyncio.create_task(read(spool, start, stop, completed, Audience.MEMBER))
             assert await read(spool, 0, LONG) == WHOLE
             assert await other == sha256_of(start, stop)
-            assert max(feeder.brought.values()) == 1
+            assert max(feeder.fetched.values()) == 1
 
     run(check())
 
 
-def test_who_waits_for_what_was_let_go_when_all_is_over_is_told_so() -> None:
+def test_a_reader_of_dropped_bytes_gets_an_error_when_the_fetch_has_ended() -> None:
     async def check() -> None:
         async with bounded() as (spool, feeder):
             assert await read(spool, 0, LONG) == WHOLE
@@ -551,13 +551,13 @@ def test_who_waits_for_what_was_let_go_when_all_is_over_is_told_so() -> None:
     run(check())
 
 
-def test_nobody_wants_anything_of_a_spool_in_memory_that_nobody_reads() -> None:
+def test_in_memory_nothing_is_needed_while_nobody_reads() -> None:
     async def check() -> None:
         async with bounded() as (spool, feeder):
             spool.join(Audience.LOCAL)
             await settle()
             assert not spool.demand().local
-            assert not feeder.brought
+            assert not feeder.fetched
 
     run(check())
 

@@ -1,6 +1,7 @@
 """The cache's order of eviction, and a cache that keeps nothing."""
 
 import asyncio
+import errno
 import os
 import time
 from collections.abc import AsyncIterator, Collection
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from mirror.errors import StorageFull
+from mirror.errors import StorageFailed, StorageFull
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference
+from mirror.settings import CacheSettings
 from mirror.stores import Tag
 from mirror.stores.cache import CacheStore
 
@@ -32,8 +34,10 @@ class Keys:
 
 
 @asynccontextmanager
-async def opened(folder: Path, capacity_bytes: int) -> AsyncIterator[tuple[CacheStore, Keys]]:
-    cache, keys = CacheStore(folder, capacity_bytes), Keys()
+async def opened(
+    folder: Path, capacity_bytes: int, settings: CacheSettings | None = None
+) -> AsyncIterator[tuple[CacheStore, Keys]]:
+    cache, keys = CacheStore(folder, capacity_bytes, settings), Keys()
     await cache.start(keys)
     try:
         yield cache, keys
@@ -51,7 +55,13 @@ async def put(cache: CacheStore, number: int) -> Digest:
     return digest
 
 
-def test_what_another_store_has_too_goes_first_however_lately_it_was_used(tmp_path: Path) -> None:
+def read(cache: CacheStore, digest: Digest) -> None:
+    held = cache.open(digest)
+    assert held is not None
+    held.close()
+
+
+def test_what_another_store_has_too_goes_first_even_if_used_last(tmp_path: Path) -> None:
     async def check() -> None:
         async with opened(tmp_path, 3 * PART) as (cache, keys):
             old, redundant, new = [await put(cache, number) for number in range(3)]
@@ -79,5 +89,42 @@ def test_a_cache_of_no_size_takes_no_blob_but_remembers_tags(tmp_path: Path) -> 
             tag = cache.tag(reference)
             assert tag is not None
             assert tag.digest == digest
+
+    asyncio.run(check(), debug=True)
+
+
+def test_a_disk_that_fails_is_told_from_one_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def check() -> None:
+        async with opened(tmp_path, 3 * PART) as (cache, keys):
+            kept = await put(cache, 1)
+            (tmp_path / "spool" / Digest.of(b"a").hex).mkdir()  # a folder where the file has to be
+            with pytest.raises(StorageFailed, match=r"cannot write to .*Is a directory"):
+                await cache.begin(Digest.of(b"a"), 1)
+            assert cache.used_bytes == PART
+            assert keys.held == {kept.key}
+
+            def full(*_: object) -> None:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+            monkeypatch.setattr(os, "posix_fallocate", full)
+            with pytest.raises(StorageFull, match="No space left"):
+                await cache.begin(Digest.of(b"b"), 1)
+            assert keys.held == set(), "all that could go went first"
+            assert cache.used_bytes == 0
+
+    asyncio.run(check(), debug=True)
+
+
+def test_uses_are_written_down_once_in_a_while(tmp_path: Path) -> None:
+    async def check() -> None:
+        for interval_s, is_written in ((0.0, True), (3600.0, False)):
+            folder = tmp_path / str(interval_s)
+            async with opened(folder, 3 * PART, CacheSettings(touch_interval_s=interval_s)) as (cache, _):
+                digest = await put(cache, 1)
+                path = folder / "blobs" / "sha256" / digest.hex[:2] / digest.hex
+                read(cache, digest)
+                os.utime(path, (1000, 1000))
+                read(cache, digest)
+                assert (path.stat().st_mtime > 1000) is is_written
 
     asyncio.run(check(), debug=True)

@@ -1,0 +1,72 @@
+"""Partial blobs: being written, or left; the one left first goes first."""
+
+import asyncio
+from pathlib import Path
+
+from mirror.stores.cache.folder import Folder
+from mirror.stores.cache.partials import Partials
+
+A, B, C = (letter * 64 for letter in "abc")
+
+
+def made(path: Path) -> tuple[Folder, Partials]:
+    folder = Folder(path)
+    folder.open()
+    return folder, Partials(folder)
+
+
+def put(folder: Folder, name: str, size: int, records: int = 1) -> None:
+    folder.partial(name).write_bytes(bytes(size))
+    folder.journal(name).write_bytes(size.to_bytes(8, "big") + bytes(32 * records))
+
+
+def test_what_is_being_written_counts_apart_from_what_was_left(tmp_path: Path) -> None:
+    async def check() -> None:
+        folder, partials = made(tmp_path)
+        put(folder, B, 20)
+        partials.restore({A: 10})
+        assert not partials.begin(B, 20)
+        assert (partials.written_bytes, partials.bytes, partials.any_left) == (20, 30, True)
+        assert (partials.was_left(A), partials.was_left(B)) == (True, False)
+        assert partials.begin(A, 10)
+        assert (partials.written_bytes, partials.bytes, partials.any_left) == (30, 30, False)
+        partials.leave(B)
+        partials.finish(A)
+        assert (partials.written_bytes, partials.bytes, partials.was_left(B)) == (0, 20, True)
+
+    asyncio.run(check())
+
+
+def test_of_another_size_nothing_is_continued(tmp_path: Path) -> None:
+    _, partials = made(tmp_path)
+    partials.restore({A: 10})
+    assert not partials.begin(A, 11)
+    assert (partials.bytes, partials.any_left) == (11, False)
+
+
+def test_the_one_left_first_goes_first_with_its_files(tmp_path: Path) -> None:
+    async def check() -> None:
+        folder, partials = made(tmp_path)
+        for name in (B, A):
+            put(folder, name, 10)
+            partials.begin(name, 10)
+        for name in (B, A):
+            partials.leave(name)
+        await partials.evict()
+        assert (partials.was_left(B), partials.was_left(A)) == (False, True)
+        assert sorted(path.name for path in (tmp_path / "spool").iterdir()) == [A, f"{A}.pieces"]
+
+    asyncio.run(check())
+
+
+def test_the_folder_knows_what_can_be_continued(tmp_path: Path) -> None:
+    folder, _ = made(tmp_path)
+    put(folder, A, 10)
+    put(folder, B, 10)
+    folder.partial(B).write_bytes(b"short")
+    put(folder, C, 10)
+    folder.partial(C).unlink()
+    left = folder.partials()
+    assert left == {A: 10}
+    folder.remove_leftovers(left)
+    assert sorted(path.name for path in (tmp_path / "spool").iterdir()) == [A, f"{A}.pieces"]

@@ -1,0 +1,158 @@
+"""One object writes a blob: it is committed, left or discarded, once."""
+
+import asyncio
+import errno
+import hashlib
+import os
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mirror.oci.digest import Digest
+from mirror.stores.cache.folder import Folder
+from mirror.stores.cache.partials import Partials
+from mirror.stores.cache.writer import CacheWriter
+
+BLOB = bytes(range(256)) * 40
+DIGEST = Digest.of(BLOB)
+PREFIX = hashlib.sha256(BLOB).digest()
+
+
+class Place:
+    """A folder, what is partial in it, and what was committed."""
+
+    def __init__(self, path: Path) -> None:
+        self.folder = Folder(path)
+        self.folder.open()
+        self.partials = Partials(self.folder)
+        self.committed = 0
+
+    async def begin(self) -> CacheWriter:
+        continued = self.partials.begin(DIGEST.hex, len(BLOB))
+        return await CacheWriter.open(DIGEST, len(BLOB), self.folder, self.partials, self._note, continued=continued)
+
+    def _note(self) -> None:
+        assert self.folder.blob(DIGEST.hex).exists(), "told before it can be served"
+        self.committed += 1
+
+    def files(self) -> list[str]:
+        spool = self.folder.partial(DIGEST.hex).parent
+        return sorted(path.name for path in spool.iterdir() if not path.name.startswith("discarded"))
+
+
+def run(story: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(story, debug=True)
+
+
+def test_a_committed_blob_is_under_its_name_and_nothing_else_is_left(tmp_path: Path) -> None:
+    async def story() -> None:
+        place = Place(tmp_path)
+        writer = await place.begin()
+        assert (writer.is_open, writer.prefixes, os.fstat(writer.fd).st_size) == (True, [], len(BLOB))
+        assert place.partials.written_bytes == len(BLOB)
+        os.pwrite(writer.fd, BLOB, 0)
+        writer.append_prefix(PREFIX)
+        writer.commit()
+        assert not writer.is_open
+        assert place.committed == 1
+        assert place.partials.bytes == 0
+        assert place.files() == []
+        assert place.folder.blob(DIGEST.hex).read_bytes() == BLOB
+        assert os.pread(writer.fd, len(BLOB), 0) == BLOB  # readers go on
+        os.close(writer.fd)
+
+    run(story())
+
+
+def test_what_was_left_is_continued(tmp_path: Path) -> None:
+    async def story() -> None:
+        place = Place(tmp_path)
+        writer = await place.begin()
+        os.pwrite(writer.fd, BLOB, 0)
+        writer.append_prefix(PREFIX)
+        os.close(writer.fd)
+        writer.leave()
+        assert place.partials.was_left(DIGEST.hex)
+        assert (place.partials.bytes, place.partials.written_bytes) == (len(BLOB), 0)
+        again = await place.begin()
+        assert again.prefixes == [PREFIX]
+        assert os.pread(again.fd, len(BLOB), 0) == BLOB
+        again.keep(0)
+        os.close(again.fd)
+        again.leave()
+        assert not place.partials.was_left(DIGEST.hex), "nothing of it is known to be right"
+        assert place.files() == []
+        assert place.committed == 0
+
+    run(story())
+
+
+def test_what_was_discarded_is_gone(tmp_path: Path) -> None:
+    async def story() -> None:
+        place = Place(tmp_path)
+        writer = await place.begin()
+        writer.append_prefix(PREFIX)
+        os.close(writer.fd)
+        writer.discard()
+        assert place.files() == []
+        assert place.partials.bytes == 0
+
+    run(story())
+
+
+ENDS: list[Callable[[CacheWriter], None]] = [CacheWriter.commit, CacheWriter.leave, CacheWriter.discard]
+
+
+@pytest.mark.parametrize("first", ENDS)
+@pytest.mark.parametrize("second", ENDS)
+def test_a_writer_ends_once(
+    tmp_path: Path, first: Callable[[CacheWriter], None], second: Callable[[CacheWriter], None]
+) -> None:
+    async def story() -> None:
+        place = Place(tmp_path)
+        writer = await place.begin()
+        writer.append_prefix(PREFIX)
+        os.close(writer.fd)
+        first(writer)
+        before = place.files(), place.committed, place.partials.bytes
+        with pytest.raises(RuntimeError, match="already committed, left or discarded"):
+            second(writer)
+        writer.append_prefix(PREFIX)  # too late: ignored
+        writer.keep(0)
+        assert (place.files(), place.committed, place.partials.bytes) == before
+
+    run(story())
+
+
+def test_where_the_disk_does_not_let_it_be_committed_it_can_still_be_left(tmp_path: Path) -> None:
+    async def story() -> None:
+        place = Place(tmp_path)
+        writer = await place.begin()
+        writer.append_prefix(PREFIX)
+        os.close(writer.fd)
+        place.folder.blob(DIGEST.hex).parent.write_bytes(b"")  # a file where a folder has to be
+        with pytest.raises(OSError, match=os.strerror(errno.EEXIST)):
+            writer.commit()
+        assert writer.is_open
+        assert place.committed == 0
+        writer.leave()
+        assert place.partials.was_left(DIGEST.hex)
+
+    run(story())
+
+
+def test_whoever_is_cancelled_while_files_are_opened_leaves_none_open(tmp_path: Path) -> None:
+    async def story() -> None:
+        place = Place(tmp_path)
+        await asyncio.to_thread(int)  # so that the thread is there already, with what it keeps open
+        before = os.listdir("/proc/self/fd")
+        task = asyncio.create_task(place.begin())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert os.listdir("/proc/self/fd") == before
+
+    run(story())
