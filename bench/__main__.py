@@ -14,9 +14,10 @@ from rich.console import Console
 
 from mirror.config import parse_size
 from mirror.errors import ConfigError
+from testbed.errors import RunError
 
-from .lab.measure import MODES
 from .lab.scenarios import SCENARIOS
+from .lab.settings import MODES
 from .report import BenchError, Report
 
 GIB = 1024**3
@@ -214,7 +215,8 @@ def lab(target: Path | None, plot: Path | None, **settings: Any) -> None:
     A run starts everything anew, with an image that nobody has seen. It takes seconds to start, and the pull as long as
     the links say: 8 s for 200 MiB at 200mbit, and that times the nodes where all ask the registry.
     """
-    from .lab.run import Settings, measure
+    from .lab.run import measure
+    from .lab.settings import Settings
 
     drawable = find_spec("matplotlib") is not None
     if plot is not None and not drawable:
@@ -232,7 +234,7 @@ def _run(measure: Callable[[Console], Report], target: Path | None) -> None:
         report.show(console)
         if target is not None:
             report.write(target)
-    except (BenchError, OSError) as error:
+    except (BenchError, RunError, OSError) as error:
         raise click.ClickException(str(error)) from None
 
 

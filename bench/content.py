@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+from testbed.images import MANIFEST_TYPE
+
 REPOSITORY = "library/bench"
 
 _BLOCK_BYTES = 4 * 1024 * 1024
@@ -30,9 +31,14 @@ class Content:
     size: int
 
     @property
+    def digest(self) -> str:
+        """As in the API's paths."""
+        return f"sha256:{self.hex}"
+
+    @property
     def path(self) -> str:
         """Where every server here serves it."""
-        return f"/v2/{REPOSITORY}/{self.kind}/sha256:{self.hex}"
+        return f"/v2/{REPOSITORY}/{self.kind}/{self.digest}"
 
 
 def make_blob(file: Path, size: int) -> Content:

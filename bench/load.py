@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from .processes import Address, Server
+from testbed.network import Address
+from testbed.servers import Server
+
 from .report import BenchError
 
 TIMEOUT_S = 60.0

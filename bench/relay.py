@@ -4,12 +4,9 @@ nginx proxy_cache and docker-registry's proxy take it from an upstream; the agen
 one, two and four other agents. nginx verifies nothing. Every round has relays that start empty.
 """
 
-import json
 import shutil
 import statistics
-import time
-import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -17,23 +14,46 @@ from pathlib import Path
 
 from rich.console import Console
 
+from testbed.agents import Agent
+from testbed.processes import wait_until
+from testbed.servers import Server
+
 from .content import Content, make_blob
 from .load import Download, download
-from .processes import Address, need, workplace
-from .report import GIB, MIB, OURS, BenchError, Cell, Comparison, Goal, Report, Samples, Table, rounds
-from .servers import Agent, NginxCache, NginxFiles, Registry
+from .machine import need, workplace
+from .report import GIB, MIB, OURS, Cell, Comparison, Goal, Report, Samples, Table
+from .rounds import rounds, turned
+from .servers import LoneAgent, NginxCache, NginxFiles, has_stored, registry
 
 BUDGET_S = 75.0
 ROUNDS = (3, 7)
 HOLDERS = (1, 2, 4)
 CPU_SHARE = 1.3
 PEAK_MIB = 96
+_UPSTREAM = "upstream"
+
 _WAIT_S = 30.0
+"""How long a relay may take to see its holders, or to keep a blob, seconds."""
+
 _COPIES = 5
+"""How many copies of the blob there are at once: one in each holder, which is a link, and that of the relay."""
 
 
-Relay = Agent | NginxCache | Registry
-Way = tuple[str, str, Callable[[Path], Relay]]
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way of the blob to the client.
+
+    Args:
+        source: where the relay has it from.
+        holders: how many agents hold it; 0: an upstream has it.
+        name: of the relay, for tables.
+        make: makes the relay in a folder.
+    """
+
+    source: str
+    holders: int
+    name: str
+    make: Callable[[Path], Server]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +64,13 @@ class Passage:
     cpu_s_per_gib: float
     idle_bytes: int
     peak_bytes: int
-    lag_s: float | None
+    lag_ms: float | None
 
 
 def measure(console: Console, size: int, folder: Path | None) -> Report:
     """Run it all: about a minute and a half."""
     need(nginx="nginx", docker_registry="docker-registry")
+    comparison, memory = Comparison(), _Memory()
     with (
         workplace(folder, (_COPIES + 2) * size) as place,
         ExitStack() as stack,
@@ -57,50 +78,53 @@ def measure(console: Console, size: int, folder: Path | None) -> Report:
     ):
         blob, large = make_blob(place / "blob", size), make_blob(place / "large", 2 * size)
         upstream = stack.enter_context(NginxFiles(place / "upstream", [blob, large]))
-        holders = [stack.enter_context(Agent(place / f"holder{number}", [blob])) for number in range(max(HOLDERS))]
-        seeds = [holder.gossip for holder in holders]
-        comparison, memory = Comparison(), _Memory()
+        holders = [stack.enter_context(LoneAgent(place / f"holder{number}", [blob])) for number in range(max(HOLDERS))]
+        ways = _ways(upstream, [holder.gossip for holder in holders])
         for number in rounds(BUDGET_S, *ROUNDS):
             status.update(f"passing a blob of {size / MIB:.0f} MiB on, round {number + 1}")
-            ways: list[Way] = [
-                ("upstream", OURS, lambda at: Agent(at, upstream=upstream.address)),
-                *((_held_by(count), OURS, partial(_joined, seeds[:count])) for count in HOLDERS),
-                ("upstream", "nginx proxy_cache", lambda at: NginxCache(at, upstream.address)),
-                ("upstream", "docker-registry proxy", lambda at: Registry(at, upstream=upstream.address)),
-            ]
-            passages = {}
-            for source, name, make in _turned(ways, number):
-                passage = _pass(make(place / "relay"), blob, int(source[0]) if source != "upstream" else 0, place)
-                passages[source, name] = passage
-                memory.add(name, blob, passage)
-            for source in ("upstream", *map(_held_by, HOLDERS)):
-                for _, name, _ in ways[-2:]:
-                    _add(comparison, source, name, passages["upstream", name])
-                _add(comparison, source, OURS, passages[source, OURS])
+            passages = {way: _pass(way, blob, place / "relay") for way in turned(ways, number)}
+            for way, passage in passages.items():
+                memory.add(way.name, blob, passage)
+            _compare(comparison, {(way.source, way.name): passage for way, passage in passages.items()})
         status.update(f"passing a blob of {2 * size / MIB:.0f} MiB on")
-        memory.add(OURS, large, _pass(Agent(place / "relay", upstream=upstream.address), large, 0, place))
-    table = comparison.table(
-        f"A blob of {size / MIB:.0f} MiB passed on, by where the agent has it from",
-        ("MB/s", ".0f"),
-        ("CPU s/GiB", ".2f"),
-    )
-    goals = [
-        *(
-            Goal(f"x {name}, {source}", 1.0, comparison.ratio(source, name))
-            for source in comparison.loads
-            for _, name, _ in ways[-2:]
-        ),
+        memory.add(OURS, large, _pass(ways[0], large, place / "relay"))
+    title = f"A blob of {size / MIB:.0f} MiB passed on, by where the agent has it from"
+    table = comparison.table(title, ("MB/s", ".0f"), ("CPU s/GiB", ".2f"))
+    return Report("relay", [table, memory.table()], _goals(comparison, memory, blob, large))
+
+
+def _ways(upstream: Server, seeds: Sequence[str]) -> list[Way]:
+    address = upstream.address
+    return [
+        Way(_UPSTREAM, 0, OURS, lambda at: LoneAgent(at, upstream=address)),
+        *(Way(_held_by(count), count, OURS, partial(_joined, seeds[:count])) for count in HOLDERS),
+        Way(_UPSTREAM, 0, "nginx proxy_cache", lambda at: NginxCache(at, address)),
+        Way(_UPSTREAM, 0, "docker-registry proxy", lambda at: registry(at, upstream=address)),
+    ]
+
+
+def _compare(comparison: Comparison, passages: Mapping[tuple[str, str], Passage]) -> None:
+    """Set each passage through an agent beside those through the others, which have only an upstream."""
+    others = [name for _, name in passages if name != OURS]
+    for source in (_UPSTREAM, *map(_held_by, HOLDERS)):
+        for name, at in ((OURS, source), *((other, _UPSTREAM) for other in others)):
+            passage = passages[at, name]
+            comparison.add(source, name, passage.rate / 1e6, passage.cpu_s_per_gib)
+
+
+def _goals(comparison: Comparison, memory: "_Memory", blob: Content, large: Content) -> list[Goal]:
+    pairs = [(source, name) for source in comparison.loads for name in comparison.others]
+    return [
+        *(Goal(f"x {name}, {source}", 1.0, comparison.ratio(source, name)) for source, name in pairs),
         *(
             Goal(f"x the CPU of {name}, {source}", CPU_SHARE, 1 / comparison.cost_ratio(source, name), most=True)
-            for source in comparison.loads
-            for _, name, _ in ways[-2:]
+            for source, name in pairs
         ),
         Goal(f"peak MiB with {blob.size / GIB:g} GiB", PEAK_MIB, memory.peak(OURS, blob) / MIB, most=True),
         Goal(f"peak MiB with {large.size / GIB:g} GiB", PEAK_MIB, memory.peak(OURS, large) / MIB, most=True),
         Goal("p99 of the loop's lag while it relays, ms, median of the runs", 20, memory.lag_ms(), most=True),
         Goal("idle MiB", 80, memory.idle(OURS) / MIB, most=True),
     ]
-    return Report("relay", [table, memory.table()], goals)
 
 
 class _Memory:
@@ -120,8 +144,8 @@ class _Memory:
 
     def lag_ms(self) -> float:
         """How late one turn in a hundred of our loop was in the minute in which it relayed; the median of all runs."""
-        lags = [p.lag_s for passages in self._passages.values() for p in passages if p.lag_s is not None]
-        return 1000 * statistics.median(lags)
+        lags = [p.lag_ms for passages in self._passages.values() for p in passages if p.lag_ms is not None]
+        return statistics.median(lags)
 
     def table(self) -> Table:
         rows: list[dict[str, Cell]] = [
@@ -141,45 +165,22 @@ def _held_by(count: int) -> str:
     return f"{count} holder{'s' if count > 1 else ''}"
 
 
-def _joined(seeds: Sequence[Address], at: Path) -> Agent:
-    return Agent(at, join=seeds)
+def _joined(seeds: Sequence[str], at: Path) -> LoneAgent:
+    return LoneAgent(at, join=seeds)
 
 
-def _pass(relay: Relay, blob: Content, holders: int, place: Path) -> Passage:
-    """Have one client pull a blob through an empty relay, and wait until that has kept it."""
-    with relay:
-        if holders:
-            _until(lambda: _sees(relay, blob) >= holders, f"{relay.name} sees {holders} holders")
+def _pass(way: Way, blob: Content, folder: Path) -> Passage:
+    """Have one client pull a blob through an empty relay, and wait until the relay has kept it."""
+    with way.make(folder) as relay:
+        if isinstance(relay, Agent) and way.holders:
+            agent = relay
+            seen = f"{relay.name} to see {way.holders} holders"
+            wait_until(lambda: len(agent.holders(blob.digest)) >= way.holders, seen, _WAIT_S)
         before = relay.usage()
         rate = download(relay, blob.path, blob.size, Download("1 client", 1, blob.size))
-        _until(lambda: relay.stored(blob), f"{relay.name} has kept the blob")
+        wait_until(lambda: has_stored(relay, blob), f"{relay.name} to keep the blob", _WAIT_S)
         after = relay.usage()
-        lag_s = relay.loop_lag_s("0.99") if isinstance(relay, Agent) else None
-    shutil.rmtree(place / "relay")
+        lag_ms = relay.loop_lag_ms() if isinstance(relay, LoneAgent) else None
+    shutil.rmtree(folder)
     cpu_s = (after.cpu_s - before.cpu_s) / (blob.size / GIB)
-    return Passage(rate, cpu_s, before.rss_bytes, after.peak_bytes, lag_s)
-
-
-def _add(comparison: Comparison, source: str, name: str, passage: Passage) -> None:
-    comparison.add(source, name, passage.rate / 1e6, passage.cpu_s_per_gib)
-
-
-def _sees(relay: Relay, blob: Content) -> int:
-    """How many members an agent would ask for a blob."""
-    with urllib.request.urlopen(f"http://{relay.address}/api/v1/find?q=sha256:{blob.hex}", timeout=5) as answer:
-        rows = json.load(answer)["holders"][f"sha256:{blob.hex}"]
-    return sum(row["has"] for row in rows)
-
-
-def _until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + _WAIT_S
-    while not condition():
-        if time.monotonic() > deadline:
-            raise BenchError(f"after {_WAIT_S:g} s it is still not so that {what}")
-        time.sleep(0.02)
-
-
-def _turned(ways: Sequence[Way], number: int) -> list[Way]:
-    """The ways, with another one first in each round, so that none profits from its place."""
-    first = number % len(ways)
-    return [*ways[first:], *ways[:first]]
+    return Passage(rate, cpu_s, before.rss_bytes, after.peak_bytes, lag_ms)

@@ -4,8 +4,7 @@ import json
 import os
 import platform
 import statistics
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,6 +61,25 @@ class Table:
     formats: Mapping[str, str]
     rows: Sequence[Mapping[str, Cell]]
 
+    @classmethod
+    def of(
+        cls,
+        title: str,
+        labels: Mapping[str, str],
+        figures: Mapping[str, tuple[str, str]],
+        rows: Sequence[Mapping[str, Cell]],
+    ) -> "Table":
+        """A table whose columns are texts, and then numbers.
+
+        Args:
+            title: what the figures are.
+            labels: headings of the columns of text, by key.
+            figures: heading and format of the columns of numbers, by key.
+            rows: cells by key.
+        """
+        columns = {**labels, **{key: heading for key, (heading, _) in figures.items()}}
+        return cls(title, columns, {key: spec for key, (_, spec) in figures.items()}, rows)
+
     def render(self) -> RichTable:
         """For a terminal."""
         table = RichTable()
@@ -93,6 +111,11 @@ class Comparison:
     def loads(self) -> list[str]:
         """The loads, in the order in which they came."""
         return list(dict.fromkeys(load for load, _ in self._rates))
+
+    @property
+    def others(self) -> list[str]:
+        """The servers beside ours, in the order in which they came."""
+        return list(dict.fromkeys(server for _, server in self._rates if server != OURS))
 
     def ratio(self, load: str, server: str) -> float:
         """How many times as fast as another server ours is; the median over the rounds."""
@@ -185,15 +208,6 @@ class Report:
             **self.details,
         }
         target.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
-
-
-def rounds(budget_s: float, least: int, most: int) -> Iterator[int]:
-    """Number rounds of measuring, starting no more of them once the time is used up."""
-    began = time.monotonic()
-    for number in range(most):
-        if number >= least and time.monotonic() - began > budget_s:
-            return
-        yield number
 
 
 def _plain(row: Mapping[str, Cell]) -> dict[str, Any]:

@@ -6,11 +6,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from .content import MANIFEST_TYPE, Content, make_blob, make_manifest
+from testbed.images import MANIFEST_TYPE
+from testbed.processes import Usage
+from testbed.servers import Server
+
+from .content import Content, make_blob, make_manifest
 from .load import Download, download, requests_per_s
-from .processes import Server, Usage, need, workplace
-from .report import GIB, MIB, Cell, Comparison, Goal, Report, Table, rounds
-from .servers import Agent, NginxFiles, Registry
+from .machine import need, workplace
+from .report import GIB, MIB, Cell, Comparison, Goal, Report, Table
+from .rounds import rounds, turned
+from .servers import LoneAgent, NginxFiles, registry
 
 BLOBS_BUDGET_S = 55.0
 BLOBS_ROUNDS = (3, 9)
@@ -25,18 +30,18 @@ def measure(console: Console, size: int, folder: Path | None) -> Report:
     with workplace(folder, size + GIB // 4) as place, ExitStack() as stack, console.status("making content") as status:
         blob, manifest = make_blob(place / "blob", size), make_manifest(place / "manifest")
         content = [blob, manifest]
-        agent = Agent(place / "agent", content)
+        agent = LoneAgent(place / "agent", content)
         servers: list[Server] = [
             agent,
             NginxFiles(place / "nginx", content),
-            Registry(place / "registry", content),
+            registry(place / "registry", content),
         ]
         for server in servers:
             stack.enter_context(server)
         idle = [server.usage() for server in servers]
         status.update(f"downloading a blob of {size / MIB:.0f} MiB again and again")
         blobs = _blobs(servers, blob)
-        lag_s = agent.loop_lag_s("0.99")
+        lag_ms = agent.loop_lag_ms()
         status.update("asking for a manifest again and again")
         manifests = _manifests(servers, manifest)
         memory = _memory(servers, idle)
@@ -47,7 +52,7 @@ def measure(console: Console, size: int, folder: Path | None) -> Report:
             Goal(f"x docker-registry, {load}", 8.0, manifests.ratio(load, "docker-registry"))
             for load in manifests.loads
         ),
-        Goal("p99 of its event loop's lag, gossip's too, in the last minute, ms", 20, 1000 * lag_s, most=True),
+        Goal("p99 of its event loop's lag, gossip's too, in the last minute, ms", 20, lag_ms, most=True),
     ]
     title = f"A cached blob of {size / MIB:.0f} MiB"
     tables = [
@@ -73,7 +78,7 @@ def _blobs(servers: Sequence[Server], blob: Content) -> Comparison:
     comparison = Comparison()
     for number in rounds(BLOBS_BUDGET_S, *BLOBS_ROUNDS):
         for load in loads(blob.size):
-            for server in _turned(servers, number):
+            for server in turned(servers, number):
                 before = server.usage()
                 rate = download(server, blob.path, blob.size, load)
                 cpu_s = server.usage().cpu_s - before.cpu_s
@@ -86,7 +91,7 @@ def _manifests(servers: Sequence[Server], manifest: Content) -> Comparison:
     comparison = Comparison()
     load = f"{manifest.size / 1000:.0f} kB, {MANIFESTS_CONNECTIONS} connections"
     for number in range(MANIFESTS_ROUNDS):
-        for server in _turned(servers, number):
+        for server in turned(servers, number):
             before = server.usage()
             rate = requests_per_s(server, manifest.path, MANIFEST_TYPE, MANIFESTS_CONNECTIONS, MANIFESTS_S)
             cpu_s = server.usage().cpu_s - before.cpu_s
@@ -101,9 +106,3 @@ def _memory(servers: Sequence[Server], idle: Sequence[Usage]) -> Table:
     ]
     columns = {"server": "server", "idle": "RSS MiB, idle", "peak": "RSS MiB, peak"}
     return Table("Memory", columns, {"idle": ".0f", "peak": ".0f"}, rows)
-
-
-def _turned(servers: Sequence[Server], number: int) -> list[Server]:
-    """The servers, with another one first in each round, so that none profits from its place."""
-    first = number % len(servers)
-    return [*servers[first:], *servers[:first]]

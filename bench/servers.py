@@ -5,13 +5,15 @@ Where several serve the same content, its files are links to one file: all read 
 
 import hashlib
 import os
-import sys
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
+from testbed.agents import Agent, Endpoints
+from testbed.network import Address, free_address
+from testbed.registry import Registry
+from testbed.servers import Server
+
 from .content import REPOSITORY, Content
-from .processes import Address, Server, free_address
 from .report import OURS
 
 _NGINX = """\
@@ -53,21 +55,9 @@ proxy_pass http://{upstream};
       proxy_busy_buffers_size 512k;
     """
 
-_REGISTRY = """\
-version: 0.1
-log: {{ level: error, accesslog: {{ disabled: true }} }}
-storage:
-  cache: {{ blobdescriptor: inmemory }}
-  filesystem: {{ rootdirectory: {folder}/store }}
-http: {{ addr: "{address}", secret: bench }}
-{extra}
-"""
 
-_REGISTRY_TREE = "docker/registry/v2"
-
-
-class Agent(Server):
-    """An agent of ours.
+class LoneAgent(Agent):
+    """An agent on 127.0.0.1. In tables it has the project's name, in its cluster that of its folder.
 
     Args:
         folder: for its data; what `content` names is in its cache from the start.
@@ -80,107 +70,82 @@ class Agent(Server):
         self,
         folder: Path,
         content: Sequence[Content] = (),
-        join: Sequence[Address] = (),
+        join: Sequence[str] = (),
         upstream: Address | None = None,
     ) -> None:
-        folder.mkdir()
-        self.gossip = free_address()
-        self._folder = folder
-        for item in content:
-            _link(item.file, self._blob(item))
-        address = free_address()
-        flags = ["--name", folder.name, "--data-dir", str(folder), "--log-level", "warning"]
-        flags += ["--listen", str(address), "--peer", str(free_address()), "--gossip", str(self.gossip)]
-        flags += [flag for seed in join for flag in ("--join", str(seed))]
+        flags = ["--log-level", "warning", *(flag for seed in join for flag in ("--join", seed))]
         flags += ["--upstream", f"docker.io=http://{upstream}"] if upstream else []
-        super().__init__(OURS, [sys.executable, "-m", "mirror", "agent", *flags], address, folder / "log")
+        super().__init__(folder, folder.name, Endpoints.free(), flags)
+        self.name = OURS
+        for item in content:
+            _link(item.file, folder / "cache/blobs/sha256" / item.hex[:2] / item.hex)
 
-    def stored(self, content: Content) -> bool:
-        """Whether content is in its cache, complete and verified."""
-        return self._blob(content).exists()
-
-    def loop_lag_s(self, quantile: str) -> float:
-        """How late its event loop, gossip's too, ran in the last minute, s."""
-        with urllib.request.urlopen(f"http://{self.address}/metrics", timeout=5) as answer:
-            lines = answer.read().decode().splitlines()
-        name = f'gossip_loop_lag_seconds{{quantile="{quantile}"}} '
-        return next(float(line.removeprefix(name)) for line in lines if line.startswith(name))
-
-    def _blob(self, content: Content) -> Path:
-        return self._folder / "cache/blobs/sha256" / content.hex[:2] / content.hex
+    def loop_lag_ms(self) -> float:
+        """How late one turn in a hundred of its event loop was in the last minute, milliseconds."""
+        return 1000 * self.metrics()['gossip_loop_lag_seconds{quantile="0.99"}']
 
 
-class NginxFiles(Server):
+class Nginx(Server):
+    """An nginx in the foreground, whose workers end with it.
+
+    Args:
+        name: for tables.
+        folder: for its files; made if it is not there.
+        location: what it does with requests, in its own language.
+        extra: more of its settings.
+    """
+
+    def __init__(self, name: str, folder: Path, location: str, extra: str = "") -> None:
+        folder.mkdir(exist_ok=True)
+        address = free_address()
+        user = "user root root;" if os.geteuid() == 0 else ""
+        settings = folder / "nginx.conf"
+        settings.write_text(_NGINX.format(folder=folder, address=address, user=user, extra=extra, location=location))
+        command = ["nginx", "-p", str(folder), "-c", str(settings), "-e", "stderr"]
+        super().__init__(name, command, address, folder / "log", orphan_signal="TERM")
+
+
+class NginxFiles(Nginx):
     """nginx that serves files with sendfile."""
 
     def __init__(self, folder: Path, content: Sequence[Content]) -> None:
-        folder.mkdir()
+        super().__init__("nginx", folder, f"root {folder}/root;")
         for item in content:
             _link(item.file, folder / "root" / item.path.lstrip("/"))
-        address = free_address()
-        super().__init__("nginx", _nginx(folder, address, "", f"root {folder}/root;"), address, folder / "log")
 
 
-class NginxCache(Server):
+class NginxCache(Nginx):
     """nginx as a caching proxy, with buffers large enough for the job."""
 
     def __init__(self, folder: Path, upstream: Address) -> None:
-        folder.mkdir()
-        self._folder = folder
-        address = free_address()
-        extra = f"proxy_cache_path {folder}/cache keys_zone=relay:1m max_size=100g use_temp_path=off;"
-        command = _nginx(folder, address, extra, _NGINX_PROXY.format(upstream=upstream))
-        super().__init__("nginx proxy_cache", command, address, folder / "log")
+        self._cache = folder / "cache"
+        extra = f"proxy_cache_path {self._cache} keys_zone=relay:1m max_size=100g use_temp_path=off;"
+        super().__init__("nginx proxy_cache", folder, _NGINX_PROXY.format(upstream=upstream), extra)
 
     def stored(self, content: Content) -> bool:
-        """Whether content is in its cache."""
-        return (self._folder / "cache" / hashlib.md5(content.path.encode()).hexdigest()).exists()
+        """Whether content is in its cache, under the md5 of the key that the settings give it."""
+        return (self._cache / hashlib.md5(content.path.encode()).hexdigest()).exists()
 
 
-class Registry(Server):
-    """docker-registry, with content from the start or, given an upstream, as a pull-through cache."""
-
-    def __init__(self, folder: Path, content: Sequence[Content] = (), upstream: Address | None = None) -> None:
-        folder.mkdir()
-        self._store = folder / "store"
-        for item in content:
-            put(self._store, item)
-        address = free_address()
-        extra = f"proxy: {{ remoteurl: http://{upstream} }}" if upstream else ""
-        settings = folder / "config.yml"
-        settings.write_text(_REGISTRY.format(folder=folder, address=address, extra=extra))
-        name = "docker-registry proxy" if upstream else "docker-registry"
-        super().__init__(name, ["docker-registry", "serve", str(settings)], address, folder / "log")
-
-    def stored(self, content: Content) -> bool:
-        """Whether content is in its store."""
-        return stored_at(self._store, content).exists()
+def registry(folder: Path, content: Sequence[Content] = (), upstream: Address | None = None) -> Registry:
+    """A docker-registry, with content from the start or, given an upstream, as a pull-through cache."""
+    made = Registry(folder, free_address(), upstream=upstream, access_log=False)
+    for item in content:
+        made.link(item.file, REPOSITORY, item.kind, item.digest)
+    return made
 
 
-def put(store: Path, content: Content, tag: str | None = None) -> None:
-    """Put content where a docker-registry over this folder has it, under a tag if it is a manifest that has one."""
-    _link(content.file, stored_at(store, content))
-    repository = store / _REGISTRY_TREE / "repositories" / REPOSITORY
-    within = "_layers" if content.kind == "blobs" else "_manifests/revisions"
-    links = [repository / within / "sha256" / content.hex / "link"]
-    if tag is not None:
-        tagged = repository / "_manifests/tags" / tag
-        links += [tagged / "current/link", tagged / "index/sha256" / content.hex / "link"]
-    for link in links:
-        link.parent.mkdir(parents=True)
-        link.write_text(f"sha256:{content.hex}")
-
-
-def stored_at(store: Path, content: Content) -> Path:
-    """Where a docker-registry over this folder keeps content."""
-    return store / _REGISTRY_TREE / "blobs/sha256" / content.hex[:2] / content.hex / "data"
-
-
-def _nginx(folder: Path, address: Address, extra: str, location: str) -> list[str]:
-    settings = folder / "nginx.conf"
-    user = "user root root;" if os.geteuid() == 0 else ""
-    settings.write_text(_NGINX.format(folder=folder, address=address, user=user, extra=extra, location=location))
-    return ["nginx", "-p", str(folder), "-c", str(settings), "-e", "stderr"]
+def has_stored(server: Server, content: Content) -> bool:
+    """Whether a server has kept content for good."""
+    match server:
+        case Agent():
+            return server.has_cached(content.digest)
+        case Registry():
+            return server.stored(content.digest)
+        case NginxCache():
+            return server.stored(content)
+        case _:
+            raise AssertionError(f"{server.name} keeps nothing")
 
 
 def _link(source: Path, target: Path) -> None:

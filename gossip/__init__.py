@@ -9,18 +9,18 @@ Usable on its own; this runs:
         async with Gossip("a", local()) as a, Gossip("b", local(), seeds=[str(a.address)]) as b:
             key = hashlib.sha256(b"something that b has").digest()
             b.advertise([key])
-            while not a.holders(key):
+            while not a.view.holders(key):
                 await asyncio.sleep(0.01)
-            print([member.name for member in a.holders(key)])  # ['b']
+            print([member.name for member in a.view.holders(key)])  # ['b']
 
     asyncio.run(main())
 
 Everything below is public; nothing else is to be imported from outside.
 """
 
+from .core.application.delegate import Delegate
 from .core.config import GossipConfig, fast, lan, local, wan
-from .core.delegate import Delegate
-from .core.errors import ConfigError, DeliveryError, GossipError, StateError
+from .core.errors import ConfigError, DeliveryError, GossipError, Rejection, StateError
 from .core.events import (
     Answered,
     BroadcastReceived,
@@ -43,12 +43,14 @@ from .core.events import (
     Rejected,
     StateReceived,
 )
-from .core.keyring import key_id
-from .core.members import Address, Member, Span, State
-from .core.seal import Sealing
+from .core.membership.member import Address, Member, Span, State
+from .core.packets.keyring import key_id
+from .core.packets.seal import Sealing
+from .core.view import View
+from .net.api import Gossip, Listen
 from .net.cluster_keys import ClusterKeys, KeyOutcome
+from .net.counters import Counters, Direction, Failure
 from .net.keys import load_keys, save_keys
-from .net.shell import Gossip, Listen
 from .net.sockets import parse_address
 from .net.subscriptions import EventsLost, Subscription
 
@@ -58,10 +60,13 @@ __all__ = [
     "BroadcastReceived",
     "ClusterKeys",
     "ConfigError",
+    "Counters",
     "Delegate",
     "DeliveryError",
+    "Direction",
     "Event",
     "EventsLost",
+    "Failure",
     "FilterChanged",
     "Gossip",
     "GossipConfig",
@@ -84,12 +89,14 @@ __all__ = [
     "Paused",
     "Refuted",
     "Rejected",
+    "Rejection",
     "Sealing",
     "Span",
     "State",
     "StateError",
     "StateReceived",
     "Subscription",
+    "View",
     "fast",
     "key_id",
     "lan",

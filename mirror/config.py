@@ -1,4 +1,8 @@
-"""The settings of an agent: one table, read from flags, environment, a TOML file and defaults, in that order."""
+"""What operators set: one table, read from flags, environment, a TOML file and defaults, in that order.
+
+`SETTINGS` is the only place that names a setting: the command line makes its flags from it. Timings and bounds that no
+operator has to touch are in `settings`.
+"""
 
 import ipaddress
 import re
@@ -7,7 +11,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from .errors import ConfigError
 from .routers import is_member_name
@@ -113,7 +117,7 @@ def _network(text: str) -> str:
     try:
         return str(ipaddress.ip_network(text))
     except ValueError:
-        raise ValueError("a network such as 10.0.0.0/8 or fd00::/8, without bits beside it") from None
+        raise ValueError("a network such as 10.0.0.0/8 or fd00::/8, without host bits") from None
 
 
 def _one_of(*words: str) -> Callable[[str], str]:
@@ -135,7 +139,7 @@ class Setting:
         name: as in the TOML file and, with `--`, on the command line; the environment has SKVALLER_… of it.
         metavar: stands for the value in the help.
         parse: turns its text into a value; its ValueError says what is allowed.
-        default: its text where nobody sets it; None where that depends, as the help says.
+        default: its text if nobody sets it; None if that depends on others, as the help says.
         help: what it is for.
         many: whether it may be given several times (in the environment: separated by commas).
     """
@@ -160,7 +164,7 @@ class Setting:
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("name", "NAME", _node_name, None, "This node's name, unique in the cluster. Default: the host name."),
-    Setting("data-dir", "DIR", Path, "/var/lib/skvaller", "Where the cache lives; made if missing."),
+    Setting("data-dir", "DIR", Path, "/var/lib/skvaller", "Folder of the cache; made if missing."),
     Setting("listen", "IP:PORT", parse_bind, "127.0.0.1:5000", "Client endpoint: where this node's runtime asks."),
     Setting(
         "peer", "IP:PORT", parse_bind, None,
@@ -187,7 +191,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("containerd-namespace", "NAME", str, "k8s.io", "containerd's namespace; Kubernetes uses k8s.io."),
     Setting(
         "cache-size", "SIZE", _cache_size, "20GiB",
-        "Bound on the cache; least recently used content goes first. 0 keeps nothing: content passes through memory, "
+        "Bound on the cache; least recently used content goes first. 0 writes nothing: content passes through memory, "
         "for nodes with SD cards.",
     ),
     Setting(
@@ -196,10 +200,10 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "sealing", "STEP", _one_of("allow", "prefer", "require"), "require",
-        "With --key-file: allow speaks plain and accepts both, prefer speaks sealed and accepts both, require does "
-        "neither but sealed. The three steps, each on all nodes, give a running cluster its first key.",
+        "With --key-file: allow sends plain and accepts both, prefer sends sealed and accepts both, require sends and "
+        "accepts only sealed. These three steps, each on all nodes, give a running cluster its first key.",
     ),
-    Setting("cluster", "NAME", _name, "default", "Name of the cluster; agents of another one are not heard."),
+    Setting("cluster", "NAME", _name, "default", "Name of the cluster; agents of another cluster are ignored."),
     Setting(
         "gossip-profile", "PROFILE", _one_of("lan", "wan", "fast", "local"), "lan",
         "lan: a dead node is found in 6 to 10 s; fast: in 2 to 4, at twice the packets and with less patience for "
@@ -207,12 +211,12 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "gossip-allow", "NETWORK", _network, "",
-        "Hear only nodes of this network, e.g. 10.0.0.0/8; may be repeated. Default: of all.", many=True,
+        "Listen only to nodes of this network, e.g. 10.0.0.0/8; may be repeated. Default: to all.", many=True,
     ),
     Setting(
         "home", "WHEN", _one_of("auto", "always", "never"), "auto",
-        "Whether this node brings pieces into the cluster for others: auto does unless they find it much slower than "
-        "others are; never suits a slow or metered link.",
+        "Whether this node fetches pieces of images for the others: auto does, unless they find it much slower than "
+        "other nodes; never suits a slow or metered link.",
     ),
     Setting(
         "log-level", "LEVEL", _one_of("debug", "info", "warning", "error"), "info", "debug, info, warning or error."
@@ -240,7 +244,7 @@ class AgentConfig:
     cluster: str
     gossip_profile: str
     gossip_allow: tuple[str, ...]
-    home: str
+    home: Literal["auto", "always", "never"]
     log_level: str
 
     @property
@@ -249,10 +253,31 @@ class AgentConfig:
         return [name for name, address in (("peer", self.peer), ("gossip", self.gossip)) if not address.loopback]
 
 
+def advertised_address(config: AgentConfig) -> str:
+    """The IP address under which the other nodes reach this one: the operator's, or the machine's main one.
+
+    Raises:
+        ConfigError: the machine has no route to other machines, so that it has no main address.
+    """
+    if config.advertise:
+        return config.advertise
+    if not ipaddress.ip_address(config.peer.host).is_unspecified:
+        return config.peer.host
+    # A UDP socket that is connected sends nothing, but the kernel chooses the address that it would send from. The
+    # addresses are those that RFC 5737 and RFC 3849 reserve for documentation: they are routed as any other.
+    family, elsewhere = (socket.AF_INET6, "2001:db8::1") if ":" in config.peer.host else (socket.AF_INET, "192.0.2.1")
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((elsewhere, 9))
+        except OSError:
+            raise ConfigError("advertise: this machine has no main address; name the one the others reach") from None
+        return str(probe.getsockname()[0])
+
+
 def load(
     flags: Mapping[str, str | Sequence[str] | None], environment: Mapping[str, str], file: Path | None
 ) -> AgentConfig:
-    """Put an agent's settings together.
+    """Read all settings of an agent.
 
     Args:
         flags: by `Setting.name`, those given on the command line.

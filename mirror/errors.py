@@ -2,7 +2,9 @@
 
     MirrorError
     ├── ConfigError            the operator's: refused at start, one line
-    ├── NoRoom                 the cache cannot take the content: it passes through without being kept
+    ├── StorageError           this node cannot store the content
+    │   ├── StorageFull        it does not fit: it passes through memory instead
+    │   └── StorageFailed      the disk failed
     ├── OciError               an answer to a client, from the distribution-spec's table of codes
     │   ├── NameInvalid  DigestInvalid  RangeInvalid  RangeUnsatisfiable  Unsupported
     │   ├── ManifestUnknown  BlobUnknown  NotFound
@@ -69,8 +71,16 @@ class ConfigError(MirrorError):
     """A setting is wrong; the message names the key, the value and what is allowed."""
 
 
-class NoRoom(MirrorError):
-    """The content does not fit the cache: it is larger than the bound, or the disk is full."""
+class StorageError(MirrorError):
+    """This node cannot store the content; no source is to blame."""
+
+
+class StorageFull(StorageError):
+    """The content does not fit: it is larger than a bound of this node, or the disk or memory is full."""
+
+
+class StorageFailed(StorageError):
+    """The disk failed: it does not take, or does not give, what it should."""
 
 
 class OciError(MirrorError):

@@ -18,8 +18,8 @@ class Metrics:
         self.requests = Counter(
             "mirror_requests",
             "Requests for manifests and blobs, by endpoint (client, peer), kind (manifests, blobs, tags) and outcome "
-            "(held: from this node; fetched; passed: through memory, without being kept; relayed: brought for another "
-            "member, as its home; missing; refused; failed).",
+            "(held: served from this node; fetched: from elsewhere; passed: from elsewhere through memory, not kept; "
+            "relayed: fetched for another member, as its home; missing; refused; failed).",
             ["endpoint", "kind", "outcome"],
             registry=self.registry,
         )
@@ -31,22 +31,27 @@ class Metrics:
         )
         self.fetches = Counter(
             "mirror_fetches",
-            "Fetches ended, by outcome (complete; relayed: only other members asked for parts; failed; abandoned).",
+            "Fetches that ended, by outcome (complete; relayed: only other members asked for parts of it; failed; "
+            "abandoned).",
             ["outcome"],
             registry=self.registry,
         )
         self.fetch_seconds = Histogram(
-            "mirror_fetch_seconds", "Time of complete fetches.", buckets=_SECONDS, registry=self.registry
+            "mirror_fetch_seconds", "Duration of complete fetches.", buckets=_SECONDS, registry=self.registry
         )
         self.source_failures = Counter(
             "mirror_source_failures",
-            "Requests that a source failed, by source (peer, upstream) and reason.",
+            "Requests that a source did not fulfil, by source (peer, upstream) and reason.",
             ["source", "reason"],
             registry=self.registry,
         )
-        self.lies = Counter("mirror_lies", "Times that a peer was caught sending wrong bytes.", registry=self.registry)
+        self.corrupt_peers = Counter(
+            "mirror_corrupt_peers", "Times that a member was proven to have sent corrupt bytes.", registry=self.registry
+        )
         self.cache_bytes = Gauge(
-            "mirror_cache_bytes", "Bytes in the cache, arriving ones included.", registry=self.registry
+            "mirror_cache_bytes",
+            "Bytes in the cache, including those of blobs that still arrive.",
+            registry=self.registry,
         )
         self.holdings = Gauge("mirror_holdings", "Keys that this node can serve.", registry=self.registry)
         self.members = Gauge("gossip_members", "Members known, by state.", ["state"], registry=self.registry)
@@ -61,8 +66,38 @@ class Figures(Protocol):
     """What gossip counts, and what is so with it now."""
 
     @property
-    def counters(self) -> Mapping[str, int]:
-        """Totals by name."""
+    def datagrams(self) -> Mapping[str, int]:
+        """Datagrams, by direction."""
+        ...
+
+    @property
+    def bytes(self) -> Mapping[str, int]:
+        """Bytes of datagrams, by direction."""
+        ...
+
+    @property
+    def rejected(self) -> Mapping[str, int]:
+        """What was received and dropped, by reason."""
+        ...
+
+    @property
+    def events(self) -> Mapping[str, int]:
+        """What happened, by the name of the event."""
+        ...
+
+    @property
+    def errors(self) -> Mapping[str, int]:
+        """What went wrong on this node, by kind."""
+        ...
+
+    @property
+    def streams(self) -> int:
+        """Conversations over TCP."""
+        ...
+
+    @property
+    def stalls(self) -> int:
+        """Times that the event loop ran late."""
         ...
 
     @property
@@ -81,19 +116,13 @@ class Figures(Protocol):
         ...
 
 
-_GOSSIP_COUNTERS: Final = (
-    ("gossip_datagrams", "Datagrams, by direction (sent, received).", "direction", "datagrams_"),
-    ("gossip_bytes", "Bytes of datagrams, by direction (sent, received).", "direction", "bytes_"),
-    ("gossip_rejected", "What was received and dropped, by reason.", "reason", "rejected_"),
-    ("gossip_events", "What happened to members and to this node, by event.", "event", "event_"),
+_GOSSIP_COUNTERS: Final[tuple[tuple[str, str, str, Callable[[Figures], Mapping[str, int]]], ...]] = (
+    ("gossip_datagrams", "Datagrams, by direction (sent, received).", "direction", lambda it: it.datagrams),
+    ("gossip_bytes", "Bytes of datagrams, by direction (sent, received).", "direction", lambda it: it.bytes),
+    ("gossip_rejected", "What was received and dropped, by reason.", "reason", lambda it: it.rejected),
+    ("gossip_events", "What happened to members and to this node, by event.", "event", lambda it: it.events),
+    ("gossip_errors", "What went wrong on this node, by kind.", "kind", lambda it: it.errors),
 )
-_GOSSIP_TOTALS: Final = (
-    ("gossip_streams", "Conversations over TCP.", "streams"),
-    ("gossip_stalls", "Times that the event loop ran late by 0.25 s or more.", "stalls"),
-)
-_GOSSIP_ERRORS: Final = (
-    "send_errors", "receive_errors", "dial_errors", "streams_refused", "key_file_errors", "snapshot_errors",
-)  # fmt: skip
 
 
 class _GossipCollector(Collector):
@@ -104,18 +133,14 @@ class _GossipCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         figures = self._figures()
-        for name, text, label, prefix in _GOSSIP_COUNTERS:
+        for name, text, label, counts in _GOSSIP_COUNTERS:
             family = CounterMetricFamily(name, text, labels=[label])
-            for counter, total in figures.counters.items():
-                if counter.startswith(prefix) and counter not in _GOSSIP_ERRORS:
-                    family.add_metric([counter.removeprefix(prefix)], total)
+            for value, total in counts(figures).items():
+                family.add_metric([value], total)
             yield family
-        errors = CounterMetricFamily("gossip_errors", "What went wrong on this node, by kind.", labels=["kind"])
-        for counter in _GOSSIP_ERRORS:
-            errors.add_metric([counter.removesuffix("_errors")], figures.counters.get(counter, 0))
-        yield errors
-        for name, text, counter in _GOSSIP_TOTALS:
-            yield CounterMetricFamily(name, text, value=figures.counters.get(counter, 0))
+        yield CounterMetricFamily("gossip_streams", "Conversations over TCP.", value=figures.streams)
+        stalls = "Times that the event loop ran late by 0.25 s or more."
+        yield CounterMetricFamily("gossip_stalls", stalls, value=figures.stalls)
         yield GaugeMetricFamily("gossip_health", "How much this node doubts itself; 0: healthy.", value=figures.health)
         yield GaugeMetricFamily("gossip_rumours", "Rumours that wait to be told.", value=figures.waiting)
         lag = GaugeMetricFamily(

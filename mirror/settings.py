@@ -91,40 +91,235 @@ class PeerSettings:
 class UpstreamSettings:
     """Of `sources.upstream`."""
 
+    connect_s: float = 5.0
+    """Bounds one TCP connection with its TLS handshake, s. A server that is up answers within three round trips."""
+    head_s: float = 30.0
+    """Bounds the time from sending a request to the head of its answer, s, the wait for a free connection included.
+    Registries that fetch from elsewhere, or wake storage up, take seconds."""
+    stall_s: float = 20.0
+    """Bounds the time between two reads of a body, s. A line that was lost and came back resumes within it (TCP
+    retransmits at growing distances); what is dead longer is asked for anew, by range."""
+    whole_s: float = 30.0
+    """Bounds reading a whole body into memory, s: a token, or a manifest of unknown length, so a few megabytes."""
+    connections_max: int = 64
+    """Bounds open connections to all registries together. A request beyond it waits, within `head_s`. A node brings at
+    most 32 pieces of a blob at once, so this serves several blobs."""
+    redirects_max: int = 5
+    """Bounds redirects of one request. Registries send to an object store at once or over one more host; the limit
+    ends loops."""
+    read_buffer_bytes: int = 256 * 1024
+    """Bounds what aiohttp buffers of one body before it stops reading: about what a read of a fast line brings."""
+
+    gather_bytes: int = 128 * 1024
+    """Size of a chunk at and above which a body is written at once. Below it each write and each wake-up of readers
+    would cost more than the bytes are worth."""
+    gather_min_s: float = 0.02
+    """Shortest time for which small chunks are gathered, s: what readers do not notice."""
+    gather_max_s: float = 0.3
+    """Longest time for which small chunks are gathered, s: bounds the delay that a slow line adds."""
+
+    token_bytes_max: int = 64 * 1024
+    """Bounds a token service's answer. Real ones have 2 to 8 KiB."""
+    token_min_s: float = 60.0
+    """Shortest life that a token is given, s, and the life of one whose answer does not say. It is the least that the
+    token specification lets a server grant."""
+    token_max_s: float = 3600.0
+    """Longest life that a token is given, s, whatever the server says: a permission that was taken away shows within
+    the hour."""
+    token_margin_s: float = 30.0
+    """Time before its end from which on a token is not used, s: requests take time, and clocks differ."""
+    basic_s: float = 3600.0
+    """Life of a Basic authorization, s: after it the registry is asked again whether it wants one."""
+    authorizations_max: int = 1024
+    """Bounds remembered authorizations; the least recently used goes first. One repository has one, of about 4 KiB."""
+
+    retry_after_min_s: float = 1.0
+    """Shortest time for which a registry that answered 429 is left alone, s, also if it says less."""
+    retry_after_max_s: float = 3600.0
+    """Longest time for which a registry that answered 429 is left alone, s, also if it says more: an error of its
+    clock must not cut it off for days."""
+    retry_after_default_s: float = 60.0
+    """Time for which a registry is left alone that answers 429 without a readable Retry-After, s."""
+
+    redirect_s: float = 60.0
+    """Time for which a redirect is used again without asking the registry, s. The signed URLs of object stores are
+    good for some minutes at least."""
+    redirects_cached_max: int = 256
+    """Bounds remembered redirects; the oldest goes first. Each is a URL of one or two kilobytes."""
+
 
 @dataclass(frozen=True, slots=True)
 class CacheSettings:
     """Of `stores.cache`."""
+
+    tags_max: int = 10_000
+    """Bounds the tags that are remembered; the least recently checked is forgotten first. Each takes one small file
+    on disk and some 500 bytes of memory: 5 MB in all, for more tags than a cluster's nodes run."""
+
+    touch_interval_s: float = 60.0
+    """Seconds between two writes of a blob's time of last use. The time on disk only decides the order of eviction
+    after a restart: a minute is exact enough, and spares a busy blob a write for every request."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerdSettings:
     """Of `stores.containerd`."""
 
+    start_patience_s: float = 2.0
+    """Time that the start of the store waits for containerd's first listing, s, so that an agent begins with what is
+    there. It goes on without it then: containerd may start later than the agent."""
+    backoff_min_s: float = 0.1
+    """Shortest time between two attempts to connect, s: a restart of containerd takes less than a second."""
+    backoff_max_s: float = 5.0
+    """Longest time between two attempts to connect, s. The waits double up to it. A connection that lasted longer
+    begins again with the shortest."""
+    call_timeout_s: float = 20.0
+    """Bounds one call, s, the stream of events excepted. A listing of ten thousand blobs takes about a second."""
+    answer_bytes_max: int = 16 * 1024 * 1024
+    """Bounds one message of containerd. It is the bound of containerd's own clients; the list of images comes in
+    one message."""
+
+    settle_s: float = 0.05
+    """Time from the first event of a burst to the listing, s: an import sends dozens of events within it."""
+    spacing_s: float = 1.0
+    """Shortest time between the starts of two listings, s: bounds what listings cost while events never end."""
+    collect_s: float = 2.0
+    """Time from the last event to one more listing, s. containerd collects garbage about a second after an image is
+    removed, and old versions send no event for it."""
+    regardless_s: float = 30.0
+    """Longest time between the starts of two listings, s. containerd before 2.1 does not tell when content appears or
+    is collected; lookups of what is gone cost one fast 404 until then."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClusterSettings:
-    """Of `cluster`."""
+    """Of `cluster`: what is known of members, and for how long it holds."""
+
+    view_s: float = 0.05
+    """Age up to which the answer to "who is up" is used again, s: every step of every fetch asks."""
+    probe_s: float = 0.5
+    """Time between two questions to a member that is out of reach whether it is alive, s."""
+    out_of_reach_max_s: float = 30.0
+    """Time after which a member that gave no sign of life is tried like all others, s: gossip has judged it by then."""
+    corrupt_ban_s: float = 600.0
+    """Time for which a member that sent corrupt bytes is not asked, s: its disk or memory will not heal sooner."""
+    slow_notice_s: float = 0.5
+    """Time between two rounds of notices to slow homes, s: a few of them make a home decline, within some seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpoolSettings:
     """Of `fetch.spool`."""
 
+    window_bytes: int = 32 * 1024 * 1024
+    """Bounds what one blob holds in memory, in bytes, where the cache has no space for it. Enough for 32 pieces in
+    flight of a blob up to 256 MiB; 32 such blobs at once take 1 GiB."""
+
+    window_pieces: int = 8
+    """The same bound in pieces, for blobs whose pieces are large: the larger of the two holds. With fewer, the hash, a
+    reader and what arrives ahead of them would not find space for a piece each."""
+
+    hash_step_bytes: int = 4 * 1024 * 1024
+    """Bytes that must have arrived before a thread hashes them, up to twice as many at a time. A turn of a thread costs
+    some 0.1 ms, hashing 4 MiB some 2 to 10 ms."""
+
+    memory_hash_step_bytes: int = 1024 * 1024
+    """The same for a blob in memory: less, since readers may wait until the hash has moved on."""
+
+    hash_read_bytes: int = 1024 * 1024
+    """Bounds the buffer, in bytes, through which a thread reads what it hashes: within a core's second-level cache."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlanSettings:
-    """Of `fetch.plan`."""
+    """Of `fetch.plan`: how the pieces of one blob are asked for."""
+
+    holder_lanes: int = 2
+    """Requests under way at once to one holder: one arrives while the next is being asked for."""
+    home_lanes: int = 4
+    """Requests under way at once to one home: the ring gives each home about one in a window, and some move on."""
+    upstream_lanes: int = 8
+    """Requests under way at once to upstream for one blob; most are made for other members, one for each piece."""
+    window_min: int = 4
+    """Pieces asked for at once, at least: two nodes with one piece each under way would wait for every answer."""
+    window_max: int = 32
+    """Pieces asked for at once, at most. With n members, n of them keep all homes busy; beyond 32 nothing is gained."""
+    look_s: float = 0.2
+    """Time between two looks for late requests, s: each costs a pass over all requests of the fetch."""
+    upstream_tries: int = 3
+    """Failures of upstream in a row, without a byte in between, after which the fetch asks it no more; 0: never ask."""
+    busy_s: float = 2.0
+    """Time for which a holder that said that it is busy is asked only on behalf of other members, s."""
+    unable_s: float = 5.0
+    """Time for which a home that could not fetch a piece counts as unable, s: as long as one try of upstream takes."""
+    unable_max: int = 2
+    """Homes that are unable at once, after which this node asks upstream itself instead of one home after the other."""
+    trickle_after_s: float = 10.0
+    """Age of a request to a holder, s, from which its rate is judged by itself: a lone holder has none beside it."""
+    trickle_bytes_per_s: float = 64 * 1024
+    """Rate under which a holder trickles: a 100 MB layer would take 26 minutes."""
+    trickle_ban_s: float = 60.0
+    """Time for which a holder that trickles is not asked while upstream can be, s."""
+    late_s: float = 1.0
+    """Age before which no request is late, s: under load, shorter delays say nothing."""
+    late_factor: float = 3.0
+    """A request is late if its like come so many times as fast; a smaller factor costs bytes twice for nothing."""
+    late_factor_at_end: float = 2.0
+    """The same where nothing else is left to ask for: then a second copy costs idle links only."""
+    late_grace: float = 1.5
+    """A request is not late before it had so many times the time that its like take for as many bytes."""
+    very_late_factor: float = 2.0
+    """A piece that is late by so many times as much is fetched by another home, at the cost of its bytes once more."""
+    partial_tries: int = 3
+    """Members asked whether they have a late piece already, before another home is to fetch it."""
+    measured_bytes: int = 256 * 1024
+    """Requests for fewer bytes say nothing about a member's throughput: asking takes longer than sending."""
+    rates_remembered: int = 16
+    """Finished requests by which those under way are judged, for each role: a window's worth."""
 
 
 @dataclass(frozen=True, slots=True)
 class FetchSettings:
     """Of `fetch`."""
 
+    idle_s: float = 30.0
+    """Time for which a fetch without readers goes on, s: a client that lost its connection comes back."""
+    in_memory_max: int = 32
+    """Blobs that pass through memory at once, where the cache has no space; each holds a window of 32 MiB or more."""
+    short_replies_max: int = 8
+    """Replies in a row by which one source sends less than it was asked for. A home may do so where the rest is another
+    member's word, but that happens once a piece at most."""
+    names_max: int = 8
+    """Repositories by which one blob is asked of upstream, one after the other; clients name about as many."""
+    look_s: float = 0.25
+    """Time after which the plan is asked again though nothing happened, and holders are looked up anew, s."""
+    patience_s: float = 20.0
+    """Time for which a fetch waits without any request under way, for members that may be back, s."""
+    notice_s: float = 0.004
+    """Time between two reports of a worker thread about what it received, s: each wakes the readers."""
+    records_max: int = 512
+    """Records of fetches kept for people; some 1 KiB each."""
+    size_s: float = 5.0
+    """Time for which members are asked for a size, s, before upstream is: a client waits for a mere head."""
+
 
 @dataclass(frozen=True, slots=True)
 class ImageSettings:
     """Of `images`."""
+
+    tag_fresh_s: float = 60.0
+    """Time for which upstream's word about a tag is believed without asking again, s: a tag that was pushed a moment
+    ago may be seen late by that much, and a cluster asks for one tag once in that time."""
+    registry_down_s: float = 15.0
+    """Time for which a registry that could not be reached is not asked about tags, s: its timeout is not paid by every
+    pull."""
+    tag_members_max: int = 8
+    """Members asked about one tag, at most: they are asked at the same moment."""
+    tag_homes_max: int = 3
+    """Homes asked about one tag, at most, one after the other, before this node asks upstream itself."""
+    manifest_memory_bytes: int = 8 * 1024 * 1024
+    """Bounds the manifests that stay in memory, in bytes; the least recently used goes first. A manifest has 1 to 10
+    KiB: this is about a thousand of them, more than a node runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +354,35 @@ class AppSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ServingSettings:
+    """Of `cluster.serving`."""
+
+    interval_s: float = 0.25
+    """Time between two decisions, s. A slow home holds every pull up, so it should stop within a second; a decision
+    costs microseconds."""
+    decline_s: float = 300.0
+    """Time for which a node that the others find slow is no home, s. Then it tries again: what slowed it down, such as
+    a backup, mostly passes within minutes, and a node that is still slow is found out within seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """Of `app.server`, for each of the two listeners."""
+
+    drain_s: int = 20
+    """Bounds the time that running transfers have to end when the agent stops, s. Then they are cut short, and clients
+    go on elsewhere. Long enough for a large layer on a LAN; systemd kills the agent after 30 s (deploy/systemd)."""
+    connections_max: int = 4096
+    """Bounds connections, and requests that are answered at once. A hundred members with their transfers stay far
+    below it; what is above it is answered 503."""
+    keep_alive_s: int = 60
+    """Time after which an idle connection is closed, s. Longer than a runtime pauses between two layers."""
+    backlog: int = 1024
+    """Bounds connections that wait to be accepted. All members may connect in the same moment; the kernel has its own
+    bound besides (net.core.somaxconn)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All of them."""
 
@@ -172,3 +396,5 @@ class Settings:
     fetch: FetchSettings = field(default_factory=FetchSettings)
     images: ImageSettings = field(default_factory=ImageSettings)
     app: AppSettings = field(default_factory=AppSettings)
+    serving: ServingSettings = field(default_factory=ServingSettings)
+    server: ServerSettings = field(default_factory=ServerSettings)

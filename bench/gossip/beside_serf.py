@@ -18,9 +18,14 @@ from typing import Final
 from rich.console import Console
 from rich.status import Status
 
-from ..processes import need
+from testbed.network import Namespace
+
+from ..machine import need, need_root
 from ..report import MIB, OURS, BenchError, Cell, Goal, Report, Samples, Table
-from .lab import Agent, Cluster, Kind, Namespace, ours, serf
+from ..rounds import turned
+from .kinds import ours, serf
+from .namespace import lose, sent
+from .processes import Agent, Cluster
 
 STOPS_S: Final = (2, 5, 15)
 _KEY: Final = bytes(range(32))
@@ -85,16 +90,17 @@ def measure(console: Console, sizes: Sequence[int], amount: Amount) -> Report:
     Raises:
         BenchError: serf or root are missing, or a cluster does not do what it should.
     """
+    need_root("gossip")
     need(serf="serf", ip="iproute2", nft="nftables")
     figures = Figures()
     whole, idle = (serf(), ours(), ours("fast")), (serf(_KEY), ours(key=_KEY))
-    with console.status("making a namespace") as status, Namespace() as namespace:
+    with console.status("making a namespace") as status, Namespace("gossip") as namespace:
         for repeat in range(amount.repeats):
             for size in sizes:
-                for kind in _turned([*whole, *idle], repeat):
+                for kind in turned([*whole, *idle], repeat):
                     told = f"{kind.name}, {size} nodes, repeat {repeat + 1} of {amount.repeats}"
                     status.update(told)
-                    with Cluster(kind, namespace) as cluster:
+                    with Cluster(kind, namespace.name) as cluster:
                         trial = Trial(cluster, namespace, size, figures, partial(_tell, status, told))
                         trial.run(amount, idle_only=kind in idle)
     return _report(figures, sizes, [kind.name for kind in (*whole, *idle)], amount)
@@ -144,15 +150,17 @@ class Trial:
     def _idle(self, duration_s: float) -> None:
         time.sleep(_CALM_S)
         agents = list(self.cluster.agents.values())
-        cpu, sent, at = [agent.usage()[0] for agent in agents], self.namespace.sent(), time.monotonic()
+        cpu_s, before, at = [agent.usage().cpu_s for agent in agents], sent(self.namespace), time.monotonic()
         time.sleep(duration_s)
         took_s = time.monotonic() - at
-        octets, packets = (after - before for after, before in zip(self.namespace.sent(), sent, strict=True))
+        octets, packets = (after - early for after, early in zip(sent(self.namespace), before, strict=True))
         uses = [agent.usage() for agent in agents]
         self._add("bytes", octets / took_s / self.size)
         self._add("packets", packets / took_s / self.size)
-        self._add("cpu", 100 * statistics.mean(use[0] - before for use, before in zip(uses, cpu, strict=True)) / took_s)
-        self._add("rss", statistics.median(use[1] for use in uses) / MIB)
+        self._add(
+            "cpu", 100 * statistics.mean(use.cpu_s - early for use, early in zip(uses, cpu_s, strict=True)) / took_s
+        )
+        self._add("rss", statistics.median(use.rss_bytes for use in uses) / MIB)
 
     def _join_and_leave(self, *, first: bool) -> None:
         name = f"n{self.size + 1}"
@@ -246,11 +254,11 @@ class Trial:
 
     @contextmanager
     def _losing(self, share: float) -> Iterator[None]:
-        self.namespace.lose(share)
+        lose(self.namespace, share)
         try:
             yield
         finally:
-            self.namespace.lose(0)
+            lose(self.namespace, 0)
 
 
 def _cell(samples: Samples | None) -> Cell:
@@ -260,11 +268,6 @@ def _cell(samples: Samples | None) -> Cell:
 
 def _tell(status: Status, told: str, what: str) -> None:
     status.update(f"{told}: {what}")
-
-
-def _turned(kinds: list[Kind], number: int) -> list[Kind]:
-    first = number % len(kinds)
-    return [*kinds[first:], *kinds[:first]]
 
 
 def _report(figures: Figures, sizes: Sequence[int], kinds: Sequence[str], amount: Amount) -> Report:

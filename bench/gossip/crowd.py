@@ -15,10 +15,10 @@ from typing import Final
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from gossip.core.config import GossipConfig
-from gossip.core.context import Timer
-from gossip.core.members import State
-from gossip.core.membership import record_message
+from gossip.core.membership.member import State
+from gossip.core.membership.statements import record_message
 from gossip.core.node import Node
+from gossip.core.timers import Timer
 from gossip.sim.cluster import Cluster, keys_of
 from gossip.sim.network import CALM, Weather
 
@@ -45,11 +45,11 @@ def acquainted(size: int, config: GossipConfig, seed: int) -> Cluster:
         for number in range(size):
             cluster.start(f"n{number}")
         nodes, ciphers = cluster.nodes, dict[bytes, AESGCM]()
-        records = [record_message(node.me) for node in nodes]
+        records = [record_message(node.view.me) for node in nodes]
         for node in nodes:
-            node.merge([record for record in records if record.name != node.name], 0.0, stranger=False)
+            node.full_state.merge([record for record in records if record.name != node.view.name], 0.0, stranger=False)
             _settle(node, nodes, ciphers)
-            node._deadlines.set((Timer.SYNC, ""), cluster.rng.random() * sync_pause_s(config, size))
+            node.context.timers.set(Timer.SYNC, cluster.rng.random() * sync_pause_s(config, size))
     cluster.run(_SETTLE_S)
     return cluster
 
@@ -60,15 +60,15 @@ def sync_pause_s(config: GossipConfig, size: int) -> float:
 
 
 def _settle(node: Node, nodes: Sequence[Node], ciphers: dict[bytes, AESGCM]) -> None:
-    """Let a node have been there for long. No node has a door for that: this reaches into its parts."""
-    node._rumours.clear()
+    """Bring a node's parts into the state of a node that has been there for long."""
+    node.context.rumours.clear()
     node.events()
-    node._seal._ciphers = ciphers  # what each would derive for itself, kept once for all
-    guard = node._gate._guard
+    node.seal.ciphers = ciphers  # what each would derive for itself, kept once for all
+    guard = node.inbox.guard
     for other in nodes:
         if other is not node:
-            guard.asked(other._seal._run)
-            guard.believe(other._seal._run)
+            guard.asked(other.seal.run)
+            guard.believe(other.seal.run)
 
 
 @contextmanager
@@ -139,9 +139,11 @@ def keys(cluster: Cluster, count: int, at_once: int, weather: Weather = CALM) ->
         holder = cluster.rng.choice(nodes)
         (key,) = keys_of(cluster.rng.getrandbits(32), 0, 1)
         watch = Watch(
-            cluster.network.now, [node for node in nodes if node is not holder], lambda node: bool(node.holders(key))
+            cluster.network.now,
+            [node for node in nodes if node is not holder],
+            lambda node: bool(node.view.holders(key)),
         )
-        cluster.advertise(holder.name, [key])
+        cluster.advertise(holder.view.name, [key])
         return watch
 
     for flight in _flights(count, at_once):
@@ -158,7 +160,7 @@ def joins(cluster: Cluster, count: int, at_once: int) -> list[float]:
     def start(_: int) -> Watch:
         name, nodes = next(names), cluster.nodes
         watch = Watch(cluster.network.now, nodes, lambda node: _state(node, name) is State.ALIVE)
-        cluster.start(name, [cluster.rng.choice(nodes).name])
+        cluster.start(name, [cluster.rng.choice(nodes).view.name])
         return watch
 
     for flight in _flights(count, at_once):
@@ -170,11 +172,11 @@ def kills(cluster: Cluster, count: int, at_once: int) -> list[float]:
     """How long it takes until all others believe a killed node dead, s, for each of some nodes."""
     found: list[Watch] = []
     for flight in _flights(count, at_once):
-        victims = cluster.rng.sample([node.name for node in cluster.nodes], flight)
-        survivors = [node for node in cluster.nodes if node.name not in victims]
+        victims = cluster.rng.sample([node.view.name for node in cluster.nodes], flight)
+        survivors = [node for node in cluster.nodes if node.view.name not in victims]
         found += _follow(cluster, partial(_kill, cluster, victims, survivors), flight, _KILLS_APART_S, _POLL_S)
         for victim in victims:
-            cluster.start(victim, [survivors[0].name])
+            cluster.start(victim, [survivors[0].view.name])
         cluster.run(_SETTLE_S)
     return [max(watch.times) for watch in found]
 
@@ -192,7 +194,7 @@ def _flights(count: int, at_once: int) -> Iterator[int]:
 
 
 def _state(node: Node, name: str) -> State | None:
-    member = node.member(name)
+    member = node.view.member(name)
     return member.state if member is not None else None
 
 
@@ -218,7 +220,7 @@ def traffic(cluster: Cluster, duration_s: float) -> Traffic:
 
 def wave(cluster: Cluster, warm_s: float, duration_s: float) -> Traffic:
     """The same while all pull an image: 12 blobs a node and minute, each told when it is complete."""
-    names, rng = [node.name for node in cluster.nodes], cluster.rng
+    names, rng = [node.view.name for node in cluster.nodes], cluster.rng
     rate = len(names) * _BLOBS / _WAVE_S
     ends_at = cluster.network.now + warm_s + duration_s
 
@@ -253,7 +255,7 @@ class Verdicts:
 
 def stalls(cluster: Cluster, rounds: int) -> Verdicts:
     """A quarter of the nodes stand still for 5 s in turn, and a tenth of all datagrams is lost."""
-    names = [node.name for node in cluster.nodes]
+    names = [node.view.name for node in cluster.nodes]
     cluster.network.weather = Weather(loss=_LOSS)
     healthy = stalled = 0
     count = max(1, len(names) // 4)

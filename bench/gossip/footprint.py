@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import Any, Final
 
-from gossip.core.bloom import POSITIONS, Filter, bits_log2_for
 from gossip.core.config import lan
-from gossip.core.directory import Directory
+from gossip.core.directory.bloom import POSITIONS, Filter, bits_log2_for
+from gossip.core.directory.replicas import Directory
 from gossip.core.messages import Entry
 
 from ..report import Goal, Report, Samples, Table
@@ -26,6 +26,7 @@ _WARM, _COLD = 100, 20_000
 _ROUNDS: Final = 60
 _GOALS: Final = {(100, 10_000): 1.5, (1_000, 10_000): 5.0}
 _LOOKED_UP: Final = 20_000
+_OF_WHAT: Final = {"members": ("members", ".0f"), "digests": ("digests each", ".0f")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def _footprint(members: int, digests: int) -> Footprint:
         for kind, keys in kinds.items():
             if len(keys) == _WARM or number < _ROUNDS // 10:
                 lookups[kind].values.append(_lookup_us(directory, keys))
-    return Footprint(members, digests, lookups, install_us, deep_bytes(directory._rows), deep_bytes(directory))
+    return Footprint(members, digests, lookups, install_us, deep_bytes(directory.rows), deep_bytes(directory))
 
 
 def _filled(members: int, digests: int) -> tuple[Directory, list[bytes], float]:
@@ -102,30 +103,22 @@ def deep_bytes(root: Any) -> int:
 
 
 def _report(found: list[Footprint]) -> Report:
-    lookups = Table(
+    lookups = Table.of(
         f"A lookup, us: median and range; warm over {_WARM} keys, cold over {_COLD}; CPU time",
-        {
-            "members": "members",
-            "digests": "digests each",
-            "hit": "hit",
-            "miss": "miss",
-            "hit, cold": "hit, cold",
-            "miss, cold": "miss, cold",
-        },
-        {"members": ".0f", "digests": ".0f", "hit": ".2f", "miss": ".2f", "hit, cold": ".2f", "miss, cold": ".2f"},
+        {},
+        {**_OF_WHAT, **{kind: (kind, ".2f") for kind in found[0].lookups}},
         [{"members": float(it.members), "digests": float(it.digests), **it.lookups} for it in found],
     )
-    memory = Table(
+    memory = Table.of(
         "Memory of the directory of one node, counted; and the CPU time that a snapshot takes",
+        {},
         {
-            "members": "members",
-            "digests": "digests each",
-            "rows": "rows, MiB",
-            "total": "all, MiB",
-            "each": "KiB a member",
-            "install": "snapshot, ms",
+            **_OF_WHAT,
+            "rows": ("rows, MiB", ".1f"),
+            "total": ("all, MiB", ".1f"),
+            "each": ("KiB a member", ".1f"),
+            "install": ("snapshot, ms", ".2f"),
         },
-        {"members": ".0f", "digests": ".0f", "rows": ".1f", "total": ".1f", "each": ".1f", "install": ".2f"},
         [
             {
                 "members": float(it.members),

@@ -70,7 +70,7 @@ async def _watch(node: Gossip, watched: set[bytes]) -> None:
 
 
 def _look(node: Gossip, watched: set[bytes]) -> None:
-    for key in [key for key in watched if node.holders(key)]:
+    for key in [key for key in watched if node.view.holders(key)]:
         watched.discard(key)
         _say(f"holds {key.hex()}")
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gossip.core.config import GossipConfig
-from gossip.core.members import Address
+from gossip.core.membership.member import Address
+from gossip.core.membership.suspicion import Suspicion, suspect
 from gossip.core.messages import Dead, Message, Ops, Suspect
-from gossip.core.rumours import Rumours, Topic, retransmit_limit
-from gossip.core.suspicion import Suspicion, suspect
-from gossip.core.wire import encode_message
+from gossip.core.packets.codec import encode_message
+from gossip.core.packets.rumours import Rumours, Topic, retransmit_limit
 from gossip.sim.network import CALM, TIMER, Network, Weather
 
 _HEAD_BYTES: Final = 100  # of a datagram and of a probe in it: more than either needs

@@ -7,7 +7,7 @@ import matplotlib as mpl
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
-from .simulated import Calm, Extrapolated, Found, Grown, Modelled
+from .results import Calm, Extrapolated, Found, Grown, Modelled
 
 mpl.use("Agg")
 

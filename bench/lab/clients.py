@@ -12,16 +12,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Final, Self
+from typing import IO, Self
+
+from testbed.containerd import Containerd, write_hosts
+from testbed.images import Image
+from testbed.network import Host
+from testbed.processes import WAIT_S, kill, spawn
 
 from ..content import REPOSITORY
-from ..processes import START_S
 from ..report import BenchError
-from .hosts import Containerd
-from .image import Image
-from .network import Host
-
-_NEVER_SAID: Final = "ended without a word"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +59,11 @@ class Order:
     address: str
     parallel: int
 
+    @property
+    def tag(self) -> str:
+        """The image's tag."""
+        return self.image.name.rpartition(":")[2]
+
 
 class Client(ABC):
     """A client on a host, from `with` on until its end. It waits for `go`.
@@ -84,10 +88,9 @@ class Client(ABC):
 
     def __enter__(self) -> Self:
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self.host.command(*self._command()),
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True,
-            )  # fmt: skip
+            self._process = spawn(
+                self._command(), netns=self.host.netns, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
+            )
         self._watcher.start()
         return self
 
@@ -95,8 +98,7 @@ class Client(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+            kill(self._process)
             self._watcher.join()
             for pipe in (self._process.stdin, self._process.stdout):
                 assert pipe is not None
@@ -120,8 +122,8 @@ class Client(ABC):
 
     def until_ready(self) -> None:
         """Wait until nothing but the word is missing."""
-        if not self._ready.wait(START_S):
-            raise BenchError(f"the client on {self.host.name} is not ready after {START_S:g} s: {self._last_words()}")
+        if not self._ready.wait(WAIT_S):
+            raise BenchError(f"the client on {self.host.name} is not ready after {WAIT_S:g} s: {self._last_words()}")
 
     def go(self) -> None:
         """Give the word."""
@@ -135,7 +137,7 @@ class Client(ABC):
     def give_up(self, after_s: float) -> None:
         """End a client that takes too long."""
         assert self._process is not None
-        self._process.kill()
+        kill(self._process)
         self._ended.wait()
         self.pull = Pull(self._began, time.monotonic(), self.progress_bytes, [f"not ended after {after_s:.0f} s"])
 
@@ -159,7 +161,7 @@ class Client(ABC):
 
     def _last_words(self) -> str:
         lines = self._log.read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else _NEVER_SAID
+        return lines[-1] if lines else "it printed nothing"
 
 
 class HttpClient(Client):
@@ -176,7 +178,7 @@ class HttpClient(Client):
 
     def _command(self) -> Sequence[str]:
         order = self.order
-        words = [order.address, REPOSITORY, order.image.tag, "--parallel", str(order.parallel)]
+        words = [order.address, REPOSITORY, order.tag, "--parallel", str(order.parallel)]
         return [sys.executable, "-m", "bench.lab.puller", *words]
 
     def _follow(self, output: IO[bytes]) -> None:
@@ -188,8 +190,8 @@ class HttpClient(Client):
             self._received = said["bytes"]
             if said["event"] == "ended":
                 errors = said["errors"]
-                if not errors and self._received != self.order.image.size:
-                    errors = [f"{self._received} bytes instead of {self.order.image.size}"]
+                if not errors and self._received != self.order.image.total:
+                    errors = [f"{self._received} bytes instead of {self.order.image.total}"]
                 self.pull = Pull(said["began"], said["ended"], self._received, errors)
 
 
@@ -198,10 +200,12 @@ class CtrClient(Client):
 
     def __init__(self, host: Host, folder: Path, order: Order) -> None:
         super().__init__(host, folder, order)
-        self._containerd = Containerd(host, folder / "c", order.address)
+        self._containerd = Containerd(folder / "c", host.netns)
+        server = f"http://{order.address}"
+        self._hosts_dir = write_hosts(self._containerd.folder / "hosts", server, server)
 
     def __enter__(self) -> Self:
-        self._containerd.__enter__()
+        self._containerd.start()
         try:
             return super().__enter__()
         except BaseException:
@@ -220,9 +224,9 @@ class CtrClient(Client):
         return self._containerd.content_bytes()
 
     def _command(self) -> Sequence[str]:
-        options = ["--hosts-dir", str(self._containerd.hosts_dir)]
+        options = ["--hosts-dir", str(self._hosts_dir)]
         options += ["--max-concurrent-downloads", str(self.order.parallel)]
-        pull = self._containerd.ctr("images", "pull", *options, f"docker.io/{REPOSITORY}:{self.order.image.tag}")
+        pull = self._containerd.ctr_command("images", "pull", *options, f"docker.io/{REPOSITORY}:{self.order.tag}")
         return ["sh", "-c", 'echo ready && read -r word && exec "$@" >&2', "sh", *pull]
 
     def _follow(self, output: IO[bytes]) -> None:
@@ -241,7 +245,7 @@ class Crowd:
 
     Args:
         clients: one per host.
-        limit_s: who has not ended after so long is given up.
+        limit_s: a client that takes longer is given up, seconds.
     """
 
     clients: Sequence[Client]
@@ -258,7 +262,7 @@ class Crowd:
 
     def until_half(self, clients: Sequence[Client]) -> None:
         """Wait until the one in the middle has half of the image."""
-        half = clients[0].order.image.size / 2
+        half = clients[0].order.image.total / 2
         self._until(
             lambda: (
                 all(client.ended for client in clients)

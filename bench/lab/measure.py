@@ -5,83 +5,39 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
-from ..processes import Usage
+from testbed.network import Traffic
+
 from ..report import GIB, MIB
 from .clients import Client, Pull
-from .hosts import UPSTREAM, Accesses, Agent, Daemon, Registry
-from .network import Host, Network, Traffic
+from .results import Sample
+from .scene import PROXY, Outcome, Scene
+from .servers import UPSTREAM, Accesses, metrics, suspicions_of
 
-MODES: Final = ("skvaller", "direct", "pullthrough")
-PROXY: Final = "proxy"
 MEMBERS: Final = "members"
 
 _SAMPLE_S: Final = 0.5
+"""Time between two samples, and between two looks at whether upstream still sends, seconds."""
+
 _QUIET_BYTES: Final = 50_000
+"""What upstream may send within that time and still count as quiet, bytes: gossip and the ends of connections."""
+
 _QUIET_WITHIN: Final = 5
+"""How many ideal times the wait for that may take."""
+
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 _SUSPECTED: Final = 'gossip_events_total{event="MemberSuspected"}'
 _LAG: Final = 'gossip_loop_lag_seconds{quantile="0.99"}'
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """All that takes part in one run.
-
-    Args:
-        mode: who is asked: skvaller, direct or pullthrough.
-        network: where.
-        link_bits: what the nodes' links carry, bits per second.
-        nodes: the hosts with a client.
-        upstream: the registry.
-        agents: by name of their host; none in the other modes.
-        proxy: the pull-through cache, in that mode.
-        clients: one per node.
-        image_bytes: size of what they pull.
-    """
-
-    mode: str
-    network: Network
-    link_bits: int
-    nodes: Sequence[Host]
-    upstream: Registry
-    agents: Mapping[str, Agent]
-    proxy: Registry | None
-    clients: Sequence[Client]
-    image_bytes: int
-
-    @property
-    def servers(self) -> Mapping[str, Daemon]:
-        """What stands between the clients and upstream, by host."""
-        return self.agents or ({PROXY: self.proxy} if self.proxy else {})
-
-    def sources(self) -> Mapping[str, Mapping[str, int]]:
-        """Bytes that every agent that answers has received, by source."""
-        asked = ((name, agent.sources()) for name, agent in self.agents.items())
-        return {name: sources for name, sources in asked if sources is not None}
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What had come when: bytes for each node, by the kind of source.
-
-    Args:
-        at: seconds since the sampler's start.
-        received: by source, one number per node; of pull-through's upstream, one for all, by the number of nodes.
-    """
-
-    at: float
-    received: Mapping[str, Sequence[float]]
-
-
 class Sampler:
     """Looks twice a second at what has come from where, from `with` on until its end.
 
-    Agents are asked for their fetches. Without agents the interfaces tell it, headers and all.
+    Agents are asked for their fetches. Without agents the interfaces' counters tell it, headers included.
     """
 
     def __init__(self, scene: Scene) -> None:
@@ -94,7 +50,7 @@ class Sampler:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Self:
-        self._began = time.monotonic()
+        self._started_at = time.monotonic()
         self._thread.start()
         return self
 
@@ -108,7 +64,7 @@ class Sampler:
         last = False
         while not last:
             last = self._stopped.is_set()
-            at = time.monotonic() - self._began
+            at = time.monotonic() - self._started_at
             self.samples.append(Sample(at, self._by_agents() if self._scene.agents else self._by_interfaces()))
             self._stopped.wait(_SAMPLE_S)
 
@@ -157,67 +113,15 @@ class Reading:
     @classmethod
     def of(cls, scene: Scene) -> "Reading":
         """Read them now."""
-        used = {name: server.usage() for name, server in scene.servers.items()}
+        used = {name: server.usage() for name, server in scene.servers.items() if server.running}
         return cls(
             at=time.monotonic(),
             traffic=scene.network.traffic(),
-            accesses=scene.upstream.accesses(),
-            cpu_s={name: usage.cpu_s for name, usage in used.items() if usage is not None},
-            suspicions={
-                name: metrics[_SUSPECTED] for name, agent in scene.agents.items() if (metrics := agent.metrics())
-            },
+            accesses=Accesses.of(scene.upstream),
+            cpu_s={name: usage.cpu_s for name, usage in used.items()},
+            suspicions={name: shown[_SUSPECTED] for name, agent in scene.agents.items() if (shown := metrics(agent))},
             busy_s=_busy_s(),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Who did what in a scenario.
-
-    Args:
-        counted: the clients whose times and errors count.
-        late: those of them that joined later.
-        apart: those that are shown, and do not count.
-        batches: the counted ones, by the order in which they went, where that was one batch after the other.
-        killed: host of the agent that was killed.
-        lost: what that one had used.
-    """
-
-    counted: Sequence[Client]
-    late: Sequence[Client] = ()
-    apart: Sequence[Client] = ()
-    batches: Sequence[Sequence[Client]] = ()
-    killed: str | None = None
-    lost: Usage | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What one run showed.
-
-    Args:
-        mode: who was asked.
-        repeat: which time, from 0 on.
-        figures: by name; those that make no sense in a mode or scenario are missing.
-        pulls: of all clients, by host.
-        samples: what had come when.
-    """
-
-    mode: str
-    repeat: int
-    figures: Mapping[str, float]
-    pulls: Mapping[str, Pull]
-    samples: Sequence[Sample]
-
-    def details(self) -> Mapping[str, Any]:
-        """For the JSON."""
-        return {
-            "mode": self.mode,
-            "repeat": self.repeat,
-            "figures": self.figures,
-            "pulls": {name: {**asdict(pull), "seconds": pull.seconds} for name, pull in self.pulls.items()},
-            "samples": [asdict(sample) for sample in self.samples],
-        }
 
 
 def play(scene: Scene, action: Callable[[], Outcome], ideal_s: float) -> Mapping[str, float]:
@@ -296,7 +200,7 @@ def _nodes(scene: Scene, before: Reading, after: Reading) -> Mapping[str, float]
 
 def _costs(scene: Scene, outcome: Outcome, before: Reading, after: Reading) -> Mapping[str, float]:
     """Of what stands between clients and upstream."""
-    used = [usage for server in scene.servers.values() if (usage := server.usage()) is not None]
+    used = [server.usage() for server in scene.servers.values() if server.running]
     used += [outcome.lost] if outcome.lost else []
     pulls = [client.pull for client in scene.clients if client.pull is not None]
     delivered = sum(pull.received_bytes for pull in pulls if pull.began >= before.at)
@@ -314,8 +218,8 @@ def _gossip(scene: Scene, outcome: Outcome, before: Reading, after: Reading) -> 
     agents = {name: scene.agents[name] for name in after.suspicions}
     suspicions = sum(after.suspicions[name] - before.suspicions.get(name, 0.0) for name in agents)
     if outcome.killed is not None:
-        suspicions -= sum(agent.suspicions_of(outcome.killed) for agent in agents.values())
-    lags = [metrics[_LAG] for agent in agents.values() if (metrics := agent.metrics())]
+        suspicions -= sum(suspicions_of(agent, outcome.killed) for agent in agents.values())
+    lags = [shown[_LAG] for agent in agents.values() if (shown := metrics(agent))]
     return {"suspicions": suspicions, "lag_ms": 1000 * max(lags)} if lags else {}
 
 

@@ -3,24 +3,22 @@
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import matplotlib as mpl
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
 from ..report import MIB
-from .measure import Found
-
-if TYPE_CHECKING:
-    from .run import Settings
+from .results import Found
+from .settings import Settings
 
 mpl.use("Agg")
 
 _COLOURS: Final = {"upstream": "tab:red", "members": "tab:blue", "proxy": "tab:green"}
 
 
-def draw(found: Sequence[Found], settings: "Settings", target: Path) -> None:
+def draw(found: Sequence[Found], settings: Settings, target: Path) -> None:
     """The first run of each mode, in one file, of the kind that its name's ending says."""
     runs = [run for run in found if run.repeat == 0]
     figure, places = pyplot.subplots(
@@ -33,7 +31,7 @@ def draw(found: Sequence[Found], settings: "Settings", target: Path) -> None:
     pyplot.close(figure)
 
 
-def _draw(axes: Axes, run: Found, settings: "Settings") -> None:
+def _draw(axes: Axes, run: Found, settings: Settings) -> None:
     at = [sample.at for sample in run.samples]
     for source in run.samples[0].received:
         rows = [[value / MIB for value in sample.received[source]] for sample in run.samples]

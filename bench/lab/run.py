@@ -1,28 +1,33 @@
 """`python -m bench lab`: a cluster on limited links, run after run, the modes taking turns."""
 
-import os
+import secrets
 import shutil
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from rich.console import Console
 from rich.status import Status
 
-from ..processes import need
-from ..report import MIB, BenchError, Report
+from testbed.agents import CLIENT_PORT, Agent
+from testbed.images import Image, build_image
+from testbed.network import Network, remove_orphans
+
+from ..content import REPOSITORY
+from ..machine import need, need_root, workplace
+from ..report import BenchError, Report
+from ..rounds import turned
 from . import tables
 from .clients import Client, Crowd, CtrClient, HttpClient, Order
-from .hosts import CLIENT_PORT, REGISTRY_PORT, UPSTREAM, Agent, Registry, keep_logs
-from .image import Image, make_image
-from .measure import PROXY, Found, Sampler, Scene, play
-from .network import HEADERS, PREFIX, Network, orphaned, remove_orphans
+from .measure import Sampler, play
+from .results import Found
 from .scenarios import SCENARIOS, Scenario
+from .scene import PROXY, Scene
+from .servers import REGISTRY_PORT, UPSTREAM, agent_on, alive, keep_logs, registry_on
+from .settings import Settings
 
 CLIENTS: Final[Mapping[str, type[Client]]] = {"http": HttpClient, "ctr": CtrClient}
 
@@ -32,60 +37,21 @@ _PATIENCE: Final = 3.0
 _COPIES_PER_NODE: Final = {"http": 1, "ctr": 3}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What is to be run.
-
-    Args:
-        scenario: its name.
-        modes: who is asked, in each repeat.
-        nodes: hosts with a client.
-        image: bytes.
-        layers: of the image, equally large.
-        link: of each host, bits per second either way.
-        upstream: the registry's link, bits per second either way.
-        repeats: of each mode.
-        client: http or ctr.
-        parallel: blobs that a client asks for at a time.
-        settle: seconds between the agents' having met and the pull.
-        folder: for all files; None for the machine's temporary one.
-        keep_logs: where logs are kept.
-    """
-
-    scenario: str
-    modes: Sequence[str]
-    nodes: int
-    image: int
-    layers: int
-    link: int
-    upstream: int
-    repeats: int
-    client: str
-    parallel: int
-    settle: float
-    folder: Path | None
-    keep_logs: Path | None
-
-    @property
-    def ideal_s(self) -> float:
-        """How long one download takes over the narrowest link on its way."""
-        narrowest = min(self.link, self.upstream) if SCENARIOS[self.scenario].upstream_counts else self.link
-        return self.image * 8 * HEADERS / narrowest
-
-    def details(self) -> Mapping[str, Any]:
-        """For the JSON."""
-        return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
-
-
 def measure(console: Console, settings: Settings, plot: Path | None) -> Report:
     """Run it all."""
     _check(settings)
     scenario = SCENARIOS[settings.scenario]
     found: list[Found] = []
-    with _workplace(settings) as place, ExitStack() as stack, console.status("making the network") as status:
+    remove_orphans()
+    needed_bytes = settings.image * (2 + settings.nodes * _COPIES_PER_NODE[settings.client])
+    with (
+        workplace(settings.folder, needed_bytes) as place,
+        ExitStack() as stack,
+        console.status("making the network") as status,
+    ):
         lab = Lab(settings, Network(stack), place, status)
         for repeat in range(settings.repeats):
-            found += [lab.run(scenario, mode, repeat) for mode in _turned(settings.modes, repeat)]
+            found += [lab.run(scenario, mode, repeat) for mode in turned(settings.modes, repeat)]
     if plot is not None:
         from .plots import draw
 
@@ -126,7 +92,7 @@ class Lab:
 
     def _run(self, scenario: Scenario, mode: str, repeat: int, folder: Path, stack: ExitStack) -> Found:
         self._say(mode, repeat, "making an image")
-        image = make_image(folder / "image", f"run{repeat + 1}", self._settings.image, self._settings.layers)
+        image = self._image(folder, f"run{repeat + 1}")
         scene = self._scene(mode, image, folder, stack)
         crowd = Crowd(scene.clients, _GRACE_S + _PATIENCE * self._settings.ideal_s * len(scene.clients))
         self._say(mode, repeat, "starting")
@@ -146,27 +112,33 @@ class Lab:
         pulls = {client.host.name: client.pull for client in scene.clients if client.pull is not None}
         return Found(mode, repeat, figures, pulls, sampler.samples)
 
+    def _image(self, folder: Path, tag: str) -> Image:
+        """An image that nobody has seen."""
+        sizes = [self._settings.image // self._settings.layers] * self._settings.layers
+        return build_image(folder, f"docker.io/{REPOSITORY}:{tag}", sizes, seed=secrets.randbits(64))
+
     def _scene(self, mode: str, image: Image, folder: Path, stack: ExitStack) -> Scene:
         """The servers, started, and all that the nodes are to have, not started yet."""
-        upstream = stack.enter_context(Registry(self._upstream, folder / UPSTREAM, image))
+        upstream = stack.enter_context(registry_on(self._upstream, folder / UPSTREAM, image))
         proxy = None
         if mode == "pullthrough" and self._proxy is not None:
-            proxy = stack.enter_context(Registry(self._proxy, folder / PROXY, upstream=self._upstream))
+            proxy = stack.enter_context(registry_on(self._proxy, folder / PROXY, upstream=self._upstream))
         agents: dict[str, Agent] = {}
         if mode == "skvaller":
             agents = {
-                node.name: Agent(node, folder / node.name, self._nodes[0], self._upstream) for node in self._nodes
+                node.name: agent_on(node, folder / node.name / "agent", self._nodes[0], self._upstream)
+                for node in self._nodes
             }
         asked = {"skvaller": f"127.0.0.1:{CLIENT_PORT}", "direct": f"{self._upstream.address}:{REGISTRY_PORT}"}
         if proxy is not None:
-            asked["pullthrough"] = f"{proxy.host.address}:{REGISTRY_PORT}"
+            asked["pullthrough"] = str(proxy.address)
         order = Order(image, asked[mode], self._settings.parallel)
         kind = CLIENTS[self._settings.client]
         clients = [kind(node, folder / node.name, order) for node in self._nodes]
         for node in self._nodes:
-            self._network.limit_sent(node, self._settings.link)
+            node.limit_sent(self._settings.link)
         return Scene(
-            mode, self._network, self._settings.link, self._nodes, upstream, agents, proxy, clients, image.size
+            mode, self._network, self._settings.link, self._nodes, upstream, agents, proxy, clients, image.total
         )
 
     def _start(self, scene: Scene, count: int, stack: ExitStack) -> None:
@@ -174,8 +146,9 @@ class Lab:
         agents = list(scene.agents.values())[:count]
         for agent in agents:
             if not agent.running:
-                stack.enter_context(agent)
-        names = {agent.host.name for agent in agents}
+                stack.callback(agent.kill)  # nothing that it keeps outlives the run
+                agent.launch()
+        names = {agent.name for agent in agents}
         for agent in agents:
             agent.until(partial(_sees_all, agent, names), "together with all others", _TOGETHER_S)
         for client in scene.clients[:count]:
@@ -191,8 +164,7 @@ class Lab:
 
 def _check(settings: Settings) -> None:
     """Say at once what would fail later."""
-    if os.geteuid() != 0:
-        raise BenchError("this bench makes network namespaces and needs root: sudo python -m bench lab")
+    need_root("lab")
     need(tc="iproute2", setpriv="util-linux", docker_registry="docker-registry")
     if settings.client == "ctr":
         need(ctr="containerd")
@@ -204,27 +176,5 @@ def _check(settings: Settings) -> None:
             )
 
 
-@contextmanager
-def _workplace(settings: Settings) -> Iterator[Path]:
-    """A folder with enough room, gone afterwards; what labs left whose process was killed goes at once."""
-    parent = settings.folder or Path(tempfile.gettempdir())
-    remove_orphans()
-    for path in parent.glob(f"{PREFIX}*"):
-        if orphaned(path.name):
-            shutil.rmtree(path, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-", dir=parent, ignore_cleanup_errors=True) as name:
-        free = shutil.disk_usage(name).free
-        needed = settings.image * (2 + settings.nodes * _COPIES_PER_NODE[settings.client])
-        if free < needed:
-            raise BenchError(f"{parent} has {free / MIB:.0f} MiB free, but {needed / MIB:.0f} are needed: use --folder")
-        yield Path(name)
-
-
 def _sees_all(agent: Agent, names: set[str]) -> bool:
-    return agent.sees() == names
-
-
-def _turned(modes: Sequence[str], repeat: int) -> list[str]:
-    """The modes, with another one first in each round, so that none profits from its place."""
-    first = repeat % len(modes)
-    return [*modes[first:], *modes[:first]]
+    return alive(agent) == names

@@ -1,21 +1,23 @@
 """The scenarios: in what order the clients go, and what happens meanwhile."""
 
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from testbed.images import Image
+from testbed.processes import wait_until
+
 from ..report import BenchError
 from .clients import Crowd
-from .hosts import UPSTREAM
-from .image import Image
-from .measure import Outcome, Scene
+from .scene import Outcome, Scene
+from .servers import UPSTREAM, keys_of
 
 SLOW_SHARE: Final = 0.1
 ROLLING_SHARE: Final = 0.2
 
 _KNOWN_WITHIN_S: Final = 15.0
+"""How long gossip may take to tell all agents what one holds, or a cache to store the image, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +77,11 @@ def _kill(scene: Scene, crowd: Crowd) -> Outcome:
     victim = scene.agents[_busiest(scene)]
     lost = victim.usage()
     victim.kill()
-    own = crowd.of(victim.host.name)
+    own = crowd.of(victim.name)
     counted = [client for client in scene.clients if client is not own]
     crowd.until_ended(counted)
     crowd.until_ended([own])
-    return Outcome(counted, killed=victim.host.name, lost=lost)
+    return Outcome(counted, killed=victim.name, lost=lost)
 
 
 def _slow(scene: Scene, crowd: Crowd) -> Outcome:
@@ -90,7 +92,7 @@ def _slow(scene: Scene, crowd: Crowd) -> Outcome:
 
 def _make_slow(scene: Scene, image: Image) -> None:
     """The first node sends with a tenth of its link; what it receives is not limited any further."""
-    scene.network.limit_sent(scene.nodes[0], round(scene.link_bits * SLOW_SHARE))
+    scene.nodes[0].limit_sent(round(scene.link_bits * SLOW_SHARE))
 
 
 def _lonely(scene: Scene, crowd: Crowd) -> Outcome:
@@ -109,19 +111,21 @@ def _give_to_one(scene: Scene, crowd: Crowd, image: Image) -> None:
         raise BenchError(f"the first node could not pull: {first.pull and first.pull.errors[0]}")
     if scene.proxy is not None:
         proxy = scene.proxy
-        _until(lambda: proxy.holds(image), "the cache has stored everything")
+        wait_until(lambda: proxy.stored(*image.digests), "the cache to store everything", _KNOWN_WITHIN_S)
     scene.upstream.kill()
 
 
 def _until_found(scene: Scene, image: Image) -> None:
-    _until(lambda: not scene.agents or _found_by_all(scene, image), "the others know what the first node holds")
+    if scene.agents:
+        known = "the others to know what the first node holds"
+        wait_until(lambda: _found_by_all(scene, image), known, _KNOWN_WITHIN_S)
 
 
 def _found_by_all(scene: Scene, image: Image) -> bool:
     """Whether all agents know as many keys of the holder as it has."""
     holder = scene.nodes[0].name
-    keys = [agent.keys_of(holder) for agent in scene.agents.values()]
-    return keys[0] > len(image.blobs) and len(set(keys)) == 1
+    keys = [keys_of(agent, holder) for agent in scene.agents.values()]
+    return keys[0] > len((image.config, *image.layers)) and len(set(keys)) == 1
 
 
 def _busiest(scene: Scene) -> str:
@@ -132,14 +136,6 @@ def _busiest(scene: Scene) -> str:
         for source, count in sources.items():
             moved[name if source == UPSTREAM else source] += count
     return max(moved, key=lambda name: moved[name])
-
-
-def _until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + _KNOWN_WITHIN_S
-    while not condition():
-        if time.monotonic() > deadline:
-            raise BenchError(f"after {_KNOWN_WITHIN_S:g} s it is still not so that {what}")
-        time.sleep(0.05)
 
 
 SCENARIOS: Final[Mapping[str, Scenario]] = {

@@ -1,15 +1,14 @@
 """The figures of all runs as tables, and what was to be reached."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+from testbed.network import congestion_control
 
 from ..report import MIB, OURS, Cell, Goal, Report, Samples, Table
-from .measure import Found
-from .network import congestion_control
+from .results import Found
 from .scenarios import SCENARIOS
-
-if TYPE_CHECKING:
-    from .run import Settings
+from .settings import Settings
 
 _TIMES: Final = {
     "first_s": ("first client s", ".1f"),
@@ -51,7 +50,7 @@ _LAG_MOST_MS: Final = 20
 _ERRORS_SHOWN: Final = 20
 
 
-def report(found: Sequence[Found], settings: "Settings") -> Report:
+def report(found: Sequence[Found], settings: Settings) -> Report:
     """All of it."""
     scenario = SCENARIOS[settings.scenario]
     image = f"an image of {settings.image / MIB:.0f} MiB in {settings.layers} layers"
@@ -90,8 +89,7 @@ def _table(title: str, columns: Mapping[str, tuple[str, str]], found: Sequence[F
     for mode in dict.fromkeys(run.mode for run in found):
         cells = {key: _samples(found, mode, key) for key in shown}
         rows.append({"mode": mode, **{key: cell if cell.values else None for key, cell in cells.items()}})
-    headings = {"mode": "mode", **{key: heading for key, (heading, _) in shown.items()}}
-    return Table(title, headings, {key: spec for key, (_, spec) in shown.items()}, rows)
+    return Table.of(title, {"mode": "mode"}, shown, rows)
 
 
 def _samples(found: Sequence[Found], mode: str, key: str) -> Samples:
@@ -99,7 +97,7 @@ def _samples(found: Sequence[Found], mode: str, key: str) -> Samples:
     return Samples([run.figures[key] for run in runs if key in run.figures])
 
 
-def _goals(found: Sequence[Found], settings: "Settings") -> list[Goal]:
+def _goals(found: Sequence[Found], settings: Settings) -> list[Goal]:
     """What the agents are to reach; medians, but not one error and not one suspicion in any run."""
     name = settings.scenario
     ratio = _RATIOS.get(name)

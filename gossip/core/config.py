@@ -7,9 +7,9 @@ node and of the shell. Nodes with different timings interoperate; `label` must b
 from dataclasses import dataclass, fields
 from typing import Final
 
-from .allow import AllowList
 from .errors import ConfigError
-from .members import PROTOCOL, Span
+from .membership.member import PROTOCOL, Span
+from .packets.allow import AllowList
 
 FILTER_BITS_PER_KEY_MAX: Final = 64
 _BOUNDS: Final[dict[str, tuple[float, float]]] = {

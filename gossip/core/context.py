@@ -1,41 +1,20 @@
-"""What the parts of one node have in common."""
+"""What all parts of one node share."""
 
-import enum
 import random
 from dataclasses import dataclass, field
 
-from .allow import AllowList
-from .awareness import Awareness
+from .application.delegate import Delegate
 from .config import GossipConfig
-from .deadlines import Deadlines
-from .delegate import Delegate
 from .events import Event
-from .members import Members
-from .outbox import Outbox
-from .rumours import Rumours
+from .membership.awareness import Awareness
+from .membership.table import MemberTable
+from .packets.allow import AllowList
+from .packets.outbox import Outbox
+from .packets.rumours import Rumours
+from .timers import Timers
 
 
-class Timer(enum.Enum):
-    """What a deadline is for; SUSPICION, FORGET and STEADY are per member."""
-
-    PROBE = "probe"
-    RELAY = "relay"
-    GOSSIP = "gossip"
-    PUBLISH = "publish"
-    FETCH = "fetch"
-    MURMUR = "murmur"
-    SYNC = "sync"
-    HEAL = "heal"
-    FAREWELL = "farewell"
-    SUSPICION = "suspicion"
-    FORGET = "forget"
-    STEADY = "steady"
-
-
-TimerName = tuple[Timer, str]
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Context:
     """The parts of a node that its other parts share.
 
@@ -48,21 +27,26 @@ class Context:
         awareness: how much the node doubts itself.
         delegate: the application.
         allowed: which addresses may take part.
-        deadlines: everything that happens by time.
-        events: for the application.
+        timers: everything that happens by time.
     """
 
     config: GossipConfig
     rng: random.Random
-    members: Members
+    members: MemberTable
     rumours: Rumours
     outbox: Outbox
     awareness: Awareness
     delegate: Delegate
     allowed: AllowList
-    deadlines: Deadlines[TimerName] = field(default_factory=Deadlines)
-    events: list[Event] = field(default_factory=list)
+    timers: Timers = field(default_factory=Timers)
+    _events: list[Event] = field(default_factory=list, init=False)
 
     def emit(self, event: Event) -> None:
         """Tell the application."""
-        self.events.append(event)
+        self._events.append(event)
+
+    def drain_events(self) -> list[Event]:
+        """All events since the last call."""
+        events = self._events.copy()
+        self._events.clear()
+        return events

@@ -2,14 +2,16 @@
 
 GossipError
 ├── ConfigError   the caller's: a setting, a name or a key file is wrong; the message says what is allowed
-├── StateError    the caller's: an intent that the node's state does not allow
+├── StateError    the caller's: the state of the node does not allow this call
 ├── DeliveryError nobody's: a member did not answer, or refused; the message names it
-└── WireError     the network's: bytes that are no valid packet; counted by `reason`, never seen by callers
+└── WireError     the network's: bytes that are no valid packet; counted by `reason`, never raised to an application
 """
+
+import enum
 
 
 class GossipError(Exception):
-    """Base of all errors that gossip raises on purpose."""
+    """The base of all errors that gossip raises on purpose."""
 
 
 class ConfigError(GossipError):
@@ -17,21 +19,52 @@ class ConfigError(GossipError):
 
 
 class StateError(GossipError):
-    """The node cannot do this now: it has left, or was never started."""
+    """The node cannot do this now: it has left the cluster, or it is not running."""
 
 
 class DeliveryError(GossipError):
-    """A member did not get or not answer what was sent to it, or refused it; the message names it and says why."""
+    """A message did not reach a member, or the member did not answer or refused; the message names it and says why."""
+
+
+class Rejection(enum.StrEnum):
+    """Why something received was dropped; the values are labels of metrics."""
+
+    SIZE = "size"
+    """Too long, too short, or more than a bound allows."""
+    VERSION = "version"
+    """A version of the protocol, or a compression, that this node does not speak."""
+    CLUSTER = "cluster"
+    """Of a cluster with another label."""
+    KEY = "key"
+    """Sealed with a key that this node does not have."""
+    SEAL = "seal"
+    """The seal is broken, or is missing where it is required."""
+    REPLAY = "replay"
+    """This packet was received before."""
+    ALLOW = "allow"
+    """From an address outside of the allowed networks."""
+    VETO = "veto"
+    """The application refused it."""
+    SELF = "self"
+    """The sender uses this node's own name."""
+    ZSTD = "zstd"
+    """It does not decompress."""
+    CBOR = "cbor"
+    """It is not CBOR in the one encoding that the protocol allows."""
+    SCHEMA = "schema"
+    """A message has a wrong kind, type, length or range."""
+    ORDER = "order"
+    """A message that is not allowed here, or not yet."""
 
 
 class WireError(GossipError):
     """Received bytes are no packet of ours.
 
     Args:
-        reason: one word for counters, from a closed set: size, version, cluster, key, seal, replay, allow, veto, self,
-            zstd, cbor, schema, order.
+        reason: why; metrics count by it.
+        message: the same in words, for logs.
     """
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: Rejection, message: str) -> None:
         super().__init__(message)
         self.reason = reason

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from .members import Address, Member
+from .errors import Rejection
+from .membership.member import Address, Member
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,9 +156,9 @@ class KeysChanged:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Something received was dropped; the reasons are those of `WireError`."""
+    """Something received was dropped."""
 
-    reason: str
+    reason: Rejection
     source: Address
 
 

@@ -14,7 +14,7 @@ A repair, when the fingerprints in two packets differ:
 import enum
 from dataclasses import dataclass
 
-from .members import Address, Span, State
+from .membership.member import Address, Span, State
 
 KEY_BYTES = 8
 BUCKETS = 32
@@ -212,7 +212,7 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Namesake:
+class NameClaim:
     """Another run under the sender's, and the receiver's, own name.
 
     Args:
@@ -312,7 +312,7 @@ Message = (
     | Pull
     | Chunk
     | Done
-    | Namesake
+    | NameClaim
     | UserMessage
     | Broadcast
     | UserState

@@ -8,14 +8,18 @@ Who is away meanwhile keeps the old key alone, and needs the new one by hand.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from ..core.errors import DeliveryError
-from ..core.messages import KeyAction
+from ..core.errors import DeliveryError, StateError
+from ..core.membership.member import State
+from ..core.messages import KeyAction, KeyReport
+from ..core.packets.keyring import ID_BYTES
+from .driver import Driver
 
 _AT_ONCE: Final = 16
+"""Members that are asked at a time: as many as a node serves streams by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +40,12 @@ class ClusterKeys:
 
     Args:
         name: of this node.
-        others: gives the names of all other alive members.
-        change_own: changes this node's keyring and returns the ids after that.
-        order: has another member change its own.
+        driver: of this node.
     """
 
-    def __init__(
-        self,
-        name: str,
-        others: Callable[[], list[str]],
-        change_own: Callable[[KeyAction, bytes], Awaitable[tuple[bytes, ...]]],
-        order: Callable[[str, KeyAction, bytes], Awaitable[KeyOutcome]],
-    ) -> None:
+    def __init__(self, name: str, driver: Driver) -> None:
         self._name = name
-        self._others = others
-        self._change_own = change_own
-        self._order = order
+        self._driver = driver
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def list(self) -> Mapping[str, KeyOutcome]:
@@ -97,11 +91,23 @@ class ClusterKeys:
         return await self._on_all(KeyAction.REMOVE, identity)
 
     async def _on_all(self, action: KeyAction, key: bytes) -> dict[str, KeyOutcome]:
-        own = KeyOutcome(await self._change_own(action, key))
-        others = self._others()
+        node = self._driver.node
+        node.keys.change(action, key)
+        self._driver.pump()
+        own = KeyOutcome(node.view.keyring.ids)
+        others = [member.name for member in node.view.members() if member.state is State.ALIVE]
         outcomes = await asyncio.gather(*(self._on(name, action, key) for name in others))
         return {self._name: own, **dict(zip(others, outcomes, strict=True))}
 
     async def _on(self, name: str, action: KeyAction, key: bytes) -> KeyOutcome:
         async with self._slots:
-            return await self._order(name, action, key)
+            try:
+                exchange = self._driver.node.order_keys(name, action, key)
+            except StateError as error:  # it was forgotten meanwhile
+                return KeyOutcome((), str(error))
+            problem = await self._driver.carry_out(exchange)
+        for answer in exchange.answers:
+            if isinstance(answer, KeyReport):
+                ids = tuple(answer.ids[i : i + ID_BYTES] for i in range(0, len(answer.ids), ID_BYTES))
+                return KeyOutcome(ids, answer.refusal)
+        return KeyOutcome((), problem or "it did not answer")

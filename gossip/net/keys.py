@@ -2,16 +2,22 @@
 
 import base64
 import binascii
+import logging
 import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from ..core.errors import ConfigError
-from ..core.keyring import KEY_BYTES
+from ..core.packets.keyring import KEY_BYTES, Keyring
+from .counters import Counters, Failure
 from .files import replace_file
 
-_FILE_MAX_BYTES = 64 * 1024
+log = logging.getLogger(__name__)
+
+_FILE_MAX_BYTES: Final = 64 * 1024
+"""Bytes of a key file that are read at all; 16 keys with some remarks have less than 4 KiB."""
 
 
 def load_keys(path: str | Path) -> list[bytes]:
@@ -53,6 +59,29 @@ def save_keys(path: str | Path, keys: Iterable[bytes]) -> None:
         replace_file(Path(path), text)
     except OSError as error:
         raise ConfigError(f"key file {path} cannot be written: {error.strerror}") from error
+
+
+class KeyFile:
+    """The file of a node whose keys may change while it runs.
+
+    Args:
+        path: of the file.
+        keyring: the keys.
+        counters: errors are counted there.
+    """
+
+    def __init__(self, path: Path, keyring: Keyring, counters: Counters) -> None:
+        self._path = path
+        self._keyring = keyring
+        self._counters = counters
+
+    def save(self) -> None:
+        """Write the keys as they are now; an error is logged, for the cluster has changed its keys already."""
+        try:
+            save_keys(self._path, self._keyring)
+        except ConfigError as error:
+            self._counters.failures[Failure.KEY_FILE] += 1
+            log.error("gossip keys changed but were not saved: %s", error)
 
 
 def _means_something(line: bytes) -> bool:

@@ -7,7 +7,7 @@ import socket
 from typing import Any, Final
 
 from ..core.errors import ConfigError
-from ..core.members import Address
+from ..core.membership.member import Address
 
 DEFAULT_PORT: Final = 7946
 _RECEIVE_BUFFER_BYTES: Final = 2 * 1024 * 1024

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ..core.errors import WireError
-from ..core.exchange import Exchange
+from ..core.streams.exchange import Exchange
 
 log = logging.getLogger(__name__)
 

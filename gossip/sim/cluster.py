@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from ..core.config import GossipConfig
-from ..core.directory import Replica
+from ..core.directory.replicas import Replica
 from ..core.errors import WireError
 from ..core.events import (
     Answered,
@@ -27,12 +27,12 @@ from ..core.events import (
     Rejected,
     StateReceived,
 )
-from ..core.exchange import Exchange
-from ..core.keyring import KEY_BYTES, Keyring, key_id
-from ..core.members import Address, Member, State
+from ..core.membership.member import Address, Member, State
 from ..core.messages import KeyAction
 from ..core.node import Node
-from ..core.seal import Seal
+from ..core.packets.keyring import KEY_BYTES, Keyring, key_id
+from ..core.packets.seal import Seal
+from ..core.streams.exchange import Exchange
 from .invariants import Checker, Observation
 from .network import ARRIVAL, CALM, TIMER, Network, Weather
 
@@ -110,7 +110,9 @@ class Cluster:
     @property
     def running(self) -> list[Host]:
         """Hosts whose node runs and has not said goodbye."""
-        return [host for host in self.hosts.values() if host.node is not None and host.node.me.state is State.ALIVE]
+        return [
+            host for host in self.hosts.values() if host.node is not None and host.node.view.me.state is State.ALIVE
+        ]
 
     @property
     def nodes(self) -> list[Node]:
@@ -161,7 +163,7 @@ class Cluster:
         if host.node is None:
             return
         self._say(host, "leaves")
-        self.checker.left(host.node.me)
+        self.checker.left(host.node.view.me)
         host.node.leave(self.network.now)
         self._after(host)
         node, give_up_at = host.node, self.network.now + 3.0
@@ -169,7 +171,7 @@ class Cluster:
         def linger() -> None:
             if host.node is not node:
                 return
-            if node.farewell_heard or self.network.now >= give_up_at:
+            if node.view.farewell_confirmed or self.network.now >= give_up_at:
                 host.node = None
                 self._say(host, "is gone")
             else:
@@ -236,7 +238,7 @@ class Cluster:
         """Let a node's application send something to all."""
         host = self.hosts[name]
         assert host.node is not None
-        host.node.broadcast(payload, self.network.now)
+        host.node.messaging.broadcast(payload, self.network.now)
         self._after(host)
 
     def rotate_keys(self) -> bool:
@@ -255,7 +257,7 @@ class Cluster:
             self._keys, self._using_new = (new[0],), False
         for host in self.hosts.values():
             if host.node is not None:
-                host.node.change_keys(action, argument)
+                host.node.keys.change(action, argument)
         self.remark(f"keys: {action.name.lower()}")
         return True
 
@@ -293,41 +295,43 @@ class Cluster:
     def converged(self) -> bool:
         """Whether all running nodes agree on each other, on who is gone, and on all filters."""
         nodes = self.nodes
-        names = {node.name for node in nodes}
+        names = {node.view.name for node in nodes}
         for node in nodes:
-            alive = {member.name for member in node.members() if member.state is State.ALIVE}
-            if alive != names - {node.name} or any(member.state is State.SUSPECT for member in node.members()):
+            alive = {member.name for member in node.view.members() if member.state is State.ALIVE}
+            if alive != names - {node.view.name} or any(
+                member.state is State.SUSPECT for member in node.view.members()
+            ):
                 return False
-        return len({node.fingerprint for node in nodes}) <= 1
+        return len({node.view.fingerprint for node in nodes}) <= 1
 
     def separated(self) -> list[tuple[str, str]]:
         """(observer, other) for each running node that does not believe in another one: never met, dead, or gone."""
         return [
-            (observer.name, other.name)
+            (observer.view.name, other.view.name)
             for observer in self.nodes
             for other in self.nodes
             if observer is not other
-            if (member := observer.member(other.name)) is None or not member.live
+            if (member := observer.view.member(other.view.name)) is None or not member.live
         ]
 
     def stale_filters(self) -> list[tuple[str, str]]:
         """(observer, holder) for each running node whose copy of a running node's filter is not that node's own."""
         return [
-            (observer.name, holder.name)
+            (observer.view.name, holder.view.name)
             for observer in self.nodes
             for holder in self.nodes
-            if observer is not holder and not _same(observer.directory.replica(holder.name), holder.replica)
+            if observer is not holder and not _same(observer.view.replica(holder.view.name), holder.view.published)
         ]
 
     def missing_keys(self) -> list[tuple[str, str, bytes]]:
         """(observer, holder, key) for each key that a running node does not see at a running holder."""
         return [
-            (observer.name, holder.name, key)
+            (observer.view.name, holder.name, key)
             for observer in self.nodes
             for holder in self.running
-            if observer.name != holder.name and not observer.is_left_out(holder.name, self.network.now)
+            if observer.view.name != holder.name and not observer.view.is_left_out(holder.name, self.network.now)
             for key in holder.keys
-            if holder.name not in {member.name for member in observer.holders(key)}
+            if holder.name not in {member.name for member in observer.view.holders(key)}
         ]
 
     # Carrying
@@ -343,8 +347,8 @@ class Cluster:
             self._dial(host, node, exchange)
         for event in node.events():
             self._note(host, event)
-        if node.me.epoch != host.epoch:
-            host.epoch = node.me.epoch
+        if node.view.me.epoch != host.epoch:
+            host.epoch = node.view.me.epoch
             self.happened["epoch raised"] += 1
             self._say(host, f"goes on as epoch={host.epoch}")
         if self._checked:
@@ -466,25 +470,25 @@ class Cluster:
         return Address(f"10.{self._addresses >> 16}.{self._addresses >> 8 & 255}.{self._addresses & 255}", 7946)
 
     def _observe(self, host: Host, node: Node) -> Observation:
-        members = tuple(node.members())
+        members = tuple(node.view.members())
         filters = {}
         for member in members:
-            replica = node.directory.replica(member.name)
+            replica = node.view.replica(member.name)
             assert replica is not None
             filters[member.name] = self._hashed(host.name, member.name, replica.version, replica.filter.bits)
-        own = node.replica
+        own = node.view.published
         known = self._filters.get((host.name, host.name))
         if known is None or known[0] != own.version:
             shown = sum(key in own.filter for key in host.keys)
-            self._hidden[host.name] = len(host.keys) - shown - node.unpublished
+            self._hidden[host.name] = len(host.keys) - shown - node.view.unpublished
         return Observation(
-            me=node.me,
+            me=node.view.me,
             run=host.run,
             members=members,
             filters=filters,
             filter=self._hashed(host.name, host.name, own.version, own.filter.bits),
             hidden=self._hidden[host.name],
-            waiting=node.waiting,
+            waiting=node.view.waiting,
             next_deadline=node.next_deadline(),
             now=self.network.now,
         )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from ..core.members import Member, State
+from ..core.membership.member import Member, State
 
 Version = tuple[int, int, int]
 _TICKS_MAX: Final = 10_000

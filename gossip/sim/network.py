@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from ..core.members import Address
+from ..core.membership.member import Address
 
 ARRIVAL, TIMER = 0, 1
 _RETRANSMIT_S: Final = 0.2

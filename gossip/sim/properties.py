@@ -4,7 +4,7 @@ from functools import partial
 from itertools import cycle
 from typing import Final
 
-from ..core.members import State
+from ..core.membership.member import State
 from .cluster import Cluster, keys_of
 from .faults import awake, seeds_for
 from .network import Weather
@@ -41,10 +41,10 @@ def filters(cluster: Cluster) -> Figures:
     cluster.run(_EQUAL_S - took_s)
     for observer in cluster.nodes:
         for holder in cluster.running:
-            copy = observer.directory.replica(holder.name)
+            copy = observer.view.replica(holder.name)
             missed = sum(key not in copy.filter for key in holder.keys) if copy is not None else len(holder.keys)
-            if (observer.name, holder.name) not in apart and observer.name != holder.name:
-                require(not missed, f"{observer.name} says no to {missed} keys of {holder.name}")
+            if (observer.view.name, holder.name) not in apart and observer.view.name != holder.name:
+                require(not missed, f"{observer.view.name} says no to {missed} keys of {holder.name}")
     return {"filters equal, s": [took_s], "pairs apart at the calm": [float(len(apart))]}
 
 
@@ -141,8 +141,10 @@ def leaves(cluster: Cluster) -> Figures:
     misread = [f"{observer} of {name}" for observer, name in cluster.failures if name in leavers]
     require(not misread, f"read as a failure: {misread}")
     for node in cluster.nodes:
-        others = [member.name for member in node.members() if member.name in leavers and member.state != State.LEFT]
-        require(not others, f"{node.name} does not know that {others} left")
+        others = [
+            member.name for member in node.view.members() if member.name in leavers and member.state != State.LEFT
+        ]
+        require(not others, f"{node.view.name} does not know that {others} left")
     return {"goodbyes": [float(_LEAVERS)]}
 
 
@@ -189,7 +191,7 @@ def detection(cluster: Cluster) -> Figures:
 
 
 def _known_dead(cluster: Cluster, name: str) -> bool:
-    members = [node.member(name) for node in cluster.nodes]
+    members = [node.view.member(name) for node in cluster.nodes]
     return all(member is not None and member.state is State.DEAD for member in members)
 
 
@@ -212,5 +214,5 @@ def keys(cluster: Cluster) -> Figures:
 
 def _all_see(cluster: Cluster, holder: str, fresh: list[bytes]) -> bool:
     """Whether all copies have these keys; a holder that is suspected for a moment has them nevertheless."""
-    copies = [node.directory.replica(holder) for node in cluster.nodes if node.name != holder]
+    copies = [node.view.replica(holder) for node in cluster.nodes if node.view.name != holder]
     return all(copy is not None and key in copy.filter for copy in copies for key in fresh)

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ..core.config import fast
-from ..core.keyring import Keyring
-from ..core.members import Address
+from ..core.membership.member import Address
 from ..core.messages import (
     Alive,
     Dead,
@@ -25,8 +24,9 @@ from ..core.messages import (
     Pull,
     Suspect,
 )
-from ..core.seal import Seal
-from ..core.wire import DATAGRAM_INFLATED_MAX_BYTES, decode_packet
+from ..core.packets.codec import DATAGRAM_INFLATED_MAX_BYTES, decode_packet
+from ..core.packets.keyring import Keyring
+from ..core.packets.seal import Seal
 from .cluster import Cluster, Host, keys_of
 from .network import Delay, Weather
 from .steps import formed

@@ -51,6 +51,6 @@ def storm(cluster: Cluster) -> Figures:
 def _seed_the_lost(cluster: Cluster) -> None:
     """Who knows nobody, and has the addresses only of hosts that moved or went, is given new ones by its operator."""
     for node in cluster.nodes:
-        if not any(member.live for member in node.members()):
-            cluster.rejoin(node.name, [other.name for other in cluster.nodes if other is not node][:3])
+        if not any(member.live for member in node.view.members()):
+            cluster.rejoin(node.view.name, [other.view.name for other in cluster.nodes if other is not node][:3])
             cluster.happened["seeded anew"] += 1

@@ -5,13 +5,25 @@ from starlette.routing import Mount
 
 from .backend import Backend
 from .client import ClientEndpoint
+from .find import Find
 from .keys import KeysEndpoint
 from .peer import PeerEndpoint
-from .status import StatusEndpoint
+from .server import EndpointServer
+from .status import NodeStatus, StatusEndpoint
 
-__all__ = ["Backend", "ClientEndpoint", "KeysEndpoint", "PeerEndpoint", "StatusEndpoint", "client_app"]
+__all__ = [
+    "Backend",
+    "ClientEndpoint",
+    "EndpointServer",
+    "Find",
+    "KeysEndpoint",
+    "NodeStatus",
+    "PeerEndpoint",
+    "StatusEndpoint",
+    "client_app",
+]
 
 
 def client_app(client: ClientEndpoint, status: StatusEndpoint, keys: KeysEndpoint | None = None) -> Starlette:
-    """The application of the client listener; `/v2` comes first, for it is asked most."""
+    """The application of the client listener. `/v2` comes first: most requests are for it."""
     return Starlette(routes=[Mount("/v2", client), *status.routes(), *(keys.routes() if keys else ())])

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from ..fetch import Fetcher
+from ..fetch.stack import FetchStack
 from ..images.holdings import Holdings
 from ..images.manifests import Manifests
 from ..images.tags import Tags
@@ -16,7 +16,7 @@ class Backend:
 
     Args:
         holdings: what this node's stores hold.
-        fetcher: fetches what they do not.
+        fetching: fetches what they do not hold.
         manifests: gives manifests by digest.
         tags: resolves references.
         metrics: counts.
@@ -24,7 +24,7 @@ class Backend:
     """
 
     holdings: Holdings
-    fetcher: Fetcher
+    fetching: FetchStack
     manifests: Manifests
     tags: Tags
     metrics: Metrics

@@ -96,7 +96,7 @@ class ClientEndpoint:
         elif request.is_hop:
             raise BlobUnknown(f"this node does not hold {content.digest}")
         elif request.is_head:
-            size = await self._backend.fetcher.size(content)
+            size = await self._backend.fetching.sizes.size(content)
             self._count("blobs", "fetched")
             await send_empty(send, *blob_headers(content.digest, OCTETS, size))
         else:
@@ -108,10 +108,10 @@ class ClientEndpoint:
         """Send a blob that this node does not hold, while it arrives."""
         part = request.range
         from_start = part is None or (isinstance(part, IntRange) and part.start == 0)
-        with self._backend.fetcher.reading(content, anew=from_start) as spool:
-            size = await spool.known_size()
-            self._count("blobs", "passed" if spool.bounded else "fetched")
-            body = Body(content.digest, size, spool.fd, spool.extents)
+        with self._backend.fetching.fetches.read(content, from_start=from_start) as reader:
+            size = await reader.size()
+            self._count("blobs", "passed" if reader.is_in_memory else "fetched")
+            body = Body(content.digest, size, reader.fd, reader.extents)
             await self._send_blob(scope, receive, send, request, body)
 
     async def _send_blob(

@@ -1,8 +1,8 @@
 """The cluster's keys, for the operator of this node: which member has which, and the steps of changing them.
 
-Only clients on this machine are answered. An order is signed with one of the keys that the cluster has: to reach this
-endpoint is not enough, for any process on the machine can, and so can a page in a browser. Keys go in, never out:
-answers name them by their ids.
+Only clients on this machine are answered. An order must be signed with one of the cluster's keys: that a client reaches
+this endpoint proves nothing, because every process on the machine can, and a page in a browser too. Keys go in and
+never out: answers name a key by its id.
 """
 
 import base64
@@ -18,12 +18,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ..sources.peers.auth import PeerAuth
-from ..sources.peers.protocol import AUTH_HEADER
 from .request import target
 
 _BODY_MAX_BYTES: Final = 4096
+"""Bounds the body of an order, which has one key or one id: under 100 bytes."""
 _KEY_BYTES: Final = 32
+_ID_BYTES: Final = 4
 
 
 class Outcome(Protocol):
@@ -31,12 +31,12 @@ class Outcome(Protocol):
 
     @property
     def ids(self) -> tuple[bytes, ...]:
-        """The ids of its keys, the one that seals first."""
+        """The ids of its keys; the first one seals."""
         ...
 
     @property
     def problem(self) -> str:
-        """Why the step was not taken; empty if it was."""
+        """Why the member did not take the step; empty if it did."""
         ...
 
 
@@ -60,27 +60,31 @@ class Keyrings(Protocol):
         ...
 
 
+SignatureCheck = Callable[[str, str, Mapping[str, str], bytes], bool]
+"""Called with a request's method, target (path and query), headers (case-insensitive) and body."""
+
+
 class KeysEndpoint:
     """The routes about keys.
 
     Args:
         keyrings: of all members.
-        auth: tells those who have a key from others.
-        key_file: where this node's keys are, for those who may read it to sign with.
-        key_id: the id of a key.
-        refusal: what `keyrings` raise, with a message for people.
+        is_signed: whether a request is signed with one of the cluster's keys.
+        key_file: where this node's keys are. Whoever may read it can sign orders. None: the cluster has no key.
+        key_id: gives the id of a key.
+        refusal: what `keyrings` raises, with a message for people.
     """
 
     def __init__(
         self,
         keyrings: Keyrings,
-        auth: PeerAuth,
+        is_signed: SignatureCheck,
         key_file: Path | None,
         key_id: Callable[[bytes], bytes],
         refusal: type[Exception],
     ) -> None:
         self._keyrings = keyrings
-        self._auth = auth
+        self._is_signed = is_signed
         self._key_file = key_file
         self._key_id = key_id
         self._refusal = refusal
@@ -102,34 +106,34 @@ class KeysEndpoint:
             return _refused(409, str(error))
 
     async def order(self, request: Request) -> Response:
-        """A step on all members: install `{"key": base64}`, or `{}` for a new one; use, remove `{"id": hex}`."""
+        """Take a step with all members: install `{"key": base64}`, or `{}` for a new key; use, remove `{"id": hex}`."""
         if not _is_local(request):
             return _refused(403, "keys are changed on the node itself only")
         if self._key_file is None:
             return _refused(409, "this node has no cluster key: give every node the same one with --key-file first")
         try:
             body = await _body(request)
-            if not self._auth.proves("POST", target(request.scope), request.headers, body):
-                return _refused(401, f"{AUTH_HEADER} must be signed with a key of the cluster, as {self._key_file} has")
-            what = _object(body)
+            if not self._is_signed("POST", target(request.scope), request.headers, body):
+                return _refused(401, f"the request must be signed with a key of the cluster, as {self._key_file} has")
+            order = _object(body)
             match request.path_params["step"]:
                 case "install":
-                    return await self._install(what, self._key_file)
+                    return await self._install(order, self._key_file)
                 case "use":
-                    return self._shown(await self._keyrings.use(_identity(what)), what["id"])
+                    return self._shown(await self._keyrings.use(_identity(order)), order["id"])
                 case "remove":
-                    return self._shown(await self._keyrings.remove(_identity(what)), what["id"])
+                    return self._shown(await self._keyrings.remove(_identity(order)), order["id"])
             return _refused(404, "the steps are install, use and remove")
         except ValueError as error:
             return _refused(400, str(error))
         except self._refusal as error:
             return _refused(409, str(error))
 
-    async def _install(self, what: dict[str, Any], key_file: Path) -> Response:
-        if "key" not in what and not keeps_keys(key_file):
+    async def _install(self, order: dict[str, Any], key_file: Path) -> Response:
+        if "key" not in order and not is_key_file_replaceable(key_file):
             return _refused(409, f"{key_file} cannot be replaced: install a key of which you have a file")
-        key = _key(what)
-        await self._keyrings.list()  # refuses where keys cannot be sent, before this node's own ring changes
+        key = _key(order)
+        await self._keyrings.list()  # raises if keys cannot be sent, before this node's own keyring changes
         return self._shown(await self._keyrings.install(key), self._key_id(key).hex())
 
     def _shown(self, outcomes: Mapping[str, Outcome], key: str | None = None) -> Response:
@@ -141,8 +145,8 @@ class KeysEndpoint:
         return JSONResponse({"key": key, **answer} if key else answer)
 
 
-def keeps_keys(key_file: Path) -> bool:
-    """Whether a key file can be replaced: what cannot be written down is lost at the next start."""
+def is_key_file_replaceable(key_file: Path) -> bool:
+    """Whether the agent can replace a key file. If not, new keys are lost at its next start."""
     return os.access(key_file.parent, os.W_OK)
 
 
@@ -150,7 +154,7 @@ def _is_local(request: Request) -> bool:
     if request.client is None:
         return False
     address = ipaddress.ip_address(request.client.host)
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback  # mapped where `listen` is [::]
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback  # mapped if `listen` is [::]
 
 
 async def _body(request: Request) -> bytes:
@@ -164,19 +168,19 @@ async def _body(request: Request) -> bytes:
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        what = json.loads(body or b"{}")
+        order = json.loads(body or b"{}")
     except (ValueError, RecursionError):
-        what = None
-    if not isinstance(what, dict):
+        order = None
+    if not isinstance(order, dict):
         raise ValueError("the body must be a JSON object")
-    return what
+    return order
 
 
-def _key(what: dict[str, Any]) -> bytes:
-    if "key" not in what:
+def _key(order: dict[str, Any]) -> bytes:
+    if "key" not in order:
         return secrets.token_bytes(_KEY_BYTES)
     try:
-        key = base64.b64decode(str(what["key"]), validate=True)
+        key = base64.b64decode(str(order["key"]), validate=True)
     except ValueError:
         key = b""
     if len(key) != _KEY_BYTES:
@@ -184,12 +188,12 @@ def _key(what: dict[str, Any]) -> bytes:
     return key
 
 
-def _identity(what: dict[str, Any]) -> bytes:
+def _identity(order: dict[str, Any]) -> bytes:
     try:
-        identity = bytes.fromhex(str(what.get("id", "")))
+        identity = bytes.fromhex(str(order.get("id", "")))
     except ValueError:
         identity = b""
-    if len(identity) != 4:
+    if len(identity) != _ID_BYTES:
         raise ValueError("id must be 8 hex digits, as `skvaller keys list` shows them")
     return identity
 

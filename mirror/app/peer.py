@@ -72,8 +72,8 @@ class PeerEndpoint:
 
     def _note_rate(self, member: MemberRequest) -> None:
         """Take note of the relative rate that the asking node measures of this one, if it is a member that is up."""
-        node, fetcher = member.node, self._backend.fetcher
-        if member.relative_rate is None or node is None or node == fetcher.name or node not in fetcher.up():
+        node, cluster = member.node, self._backend.fetching.cluster
+        if member.relative_rate is None or node is None or node == cluster.me or node not in cluster.up():
             return
         self._reports.heard(node, member.relative_rate, time.monotonic())
 
@@ -84,7 +84,7 @@ class PeerEndpoint:
         if tag is None:
             raise ManifestUnknown(f"this node does not know {reference}")
         self._count("tags", "held")
-        age_s = max(0.0, time.time() - tag.checked_at)
+        age_s = max(0.0, time.time() - tag.checked_unix_s)
         said = encoded(MemberAnswer(tag_age_s=age_s, tag_authority=tag.authority).headers())
         if request.is_head:
             await send_empty(send, 200, [(b"docker-content-digest", str(tag.digest).encode()), *said])

@@ -19,11 +19,11 @@ from ..errors import (
     UpstreamRateLimited,
     UpstreamUnknown,
 )
-from ..fetch import Fetch
+from ..fetch import Audience, Relay
 from ..images.manifests import Manifest
 from ..oci.content import Content
 from ..oci.digest import Digest
-from ..oci.ranges import IntRange, RequestedRange
+from ..oci.ranges import IntRange, RequestedRange, SeveralRanges
 from ..oci.reference import Reference
 from ..settings import AppSettings
 from ..sources import SIZE_MAX_BYTES
@@ -47,7 +47,7 @@ class Home:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._fetcher = backend.fetcher
+        self._fetching = backend.fetching
         self._served = backend.metrics.served_bytes.labels("peer")
 
     async def tag(self, reference: Reference) -> Tag:
@@ -58,19 +58,19 @@ class Home:
     async def manifest(self, content: Content) -> Manifest:
         """A manifest from a holder or upstream."""
         with _refusals():
-            manifest, _ = await self._backend.manifests.get(content, relayed=True)
+            manifest, _ = await self._backend.manifests.get(content, Audience.MEMBER)
             return manifest
 
     async def size(self, content: Content) -> int:
         """The size of a blob in bytes, from a holder or upstream."""
         with _refusals():
-            return await self._fetcher.size(content, relayed=True)
+            return await self._fetching.sizes.size(content, Audience.MEMBER)
 
     def has_part(self, content: Content, part: RequestedRange | None) -> bool:
         """Whether a part of a blob that is still arriving is here."""
         if not isinstance(part, IntRange) or part.stop is None:
             return False
-        return self._fetcher.has(content, part.start, part.stop)
+        return self._fetching.fetches.has(content, part.start, part.stop)
 
     @contextlib.asynccontextmanager
     async def blob(
@@ -83,29 +83,29 @@ class Home:
             content: the blob.
             avoid: names of members that the bytes must not come from.
         """
-        with _refusals(), self._fetcher.relaying(content, _hint(request.range)) as fetch:
-            response = await self._response(fetch, request, content.digest, avoid)
+        with _refusals(), self._fetching.fetches.relay(content, hint(request.range)) as relay:
+            response = await self._response(relay, request, content.digest, avoid)
             yield response
             self._served.inc(response.sent)
             if response.refused is not None:
                 raise response.refused
 
     async def _response(
-        self, fetch: Fetch, request: RegistryRequest, digest: Digest, avoid: Iterable[str]
+        self, relay: Relay, request: RegistryRequest, digest: Digest, avoid: Iterable[str]
     ) -> "RelayResponse":
-        size = await fetch.spool.known_size(relayed=True)
-        if fetch.elsewhere:
+        size = await relay.reader.size()
+        if relay.is_elsewhere:
             raise Refusal(Reason.WHOLE, f"upstream has no ranges, and another member is the home of all of {digest}")
         wanted = request.resolve_range(size)
         start, stop = wanted or (0, size)
-        await fetch.distrust(self._known(avoid), start, stop)
-        return RelayResponse(fetch, digest, size, wanted, self._backend.settings)
+        await relay.distrust(self._known(avoid), start, stop)
+        return RelayResponse(relay, digest, size, wanted, self._backend.settings)
 
     def _known(self, names: Iterable[str]) -> list[str]:
         """Those names that members have. Members that have failed count too: bytes of theirs may have arrived."""
-        fetcher, most = self._fetcher, self._backend.settings.avoided_max
-        members = fetcher.up() | {seat.peer.name for seat in fetcher.router.seats()}
-        return [name for name in names if name in members and name != fetcher.name][:most]
+        cluster, most = self._fetching.cluster, self._backend.settings.avoided_max
+        members = cluster.known() - {cluster.me}
+        return [name for name in names if name in members][:most]
 
 
 class RelayResponse(BlobResponse):
@@ -115,7 +115,7 @@ class RelayResponse(BlobResponse):
     allows that). So no member is blamed for what another one sent.
 
     Args:
-        fetch: of the blob.
+        relay: of the blob.
         digest: its digest.
         size: its size, in bytes.
         wanted: the range that was asked for; None for all of it.
@@ -123,12 +123,12 @@ class RelayResponse(BlobResponse):
     """
 
     def __init__(
-        self, fetch: Fetch, digest: Digest, size: int, wanted: tuple[int, int] | None, settings: AppSettings
+        self, relay: Relay, digest: Digest, size: int, wanted: tuple[int, int] | None, settings: AppSettings
     ) -> None:
         self._start, self._stop = wanted or (0, size)
-        self._arriving = fetch.spool.extents(self._start, self._stop, relayed=True)
-        super().__init__(200, [], fetch.spool.fd, self._arriving, settings)
-        self._fetch = fetch
+        self._arriving = relay.reader.extents(self._start, self._stop)
+        super().__init__(200, [], relay.reader.fd, self._arriving, settings)
+        self._relay = relay
         self._digest = digest
         self._size = size
         self._wanted = wanted
@@ -142,7 +142,7 @@ class RelayResponse(BlobResponse):
             except MirrorError as error:
                 self.refused = error
                 return
-            origin, end = self._fetch.origin(self._start, self._stop)
+            origin, end = self._relay.origin(self._start, self._stop)
             end = end if self._wanted else self._size
             wanted = self._wanted and (self._start, end)
             self.status, headers = blob_headers(self._digest, OCTETS, self._size, wanted)
@@ -165,11 +165,21 @@ async def _up_to(
             return
 
 
-def _hint(part: RequestedRange | None) -> tuple[int, int]:
-    """The bytes to fetch first while the size is not known: those that are asked for, if their place is known."""
-    if isinstance(part, IntRange):
-        return part.start, SIZE_MAX_BYTES if part.stop is None else part.stop
-    return 0, MEBIBYTE
+def hint(part: RequestedRange | None) -> tuple[int, int]:
+    """The bytes to fetch first while the size is not known: those that are asked for, if their place is known.
+
+    Raises:
+        RangeInvalid: several ranges; they are refused before anything is fetched.
+    """
+    match part:
+        case IntRange(start, None):
+            return start, max(start + MEBIBYTE, SIZE_MAX_BYTES)
+        case IntRange(start, int(stop)):
+            return start, stop
+        case SeveralRanges():
+            return part.resolve(0)
+        case _:
+            return 0, MEBIBYTE
 
 
 @contextlib.contextmanager

@@ -1,1 +1,5 @@
-"""What a node knows of its cluster: the homes of pieces, and what members deliver. Pure, or nearly."""
+"""What a node knows of its cluster.
+
+`homes` says which member fetches which piece; `view` who is up, holds and serves; `health` whom to leave alone for now;
+`throughput` how fast members deliver, and `slow` tells those that are slow.
+"""

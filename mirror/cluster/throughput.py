@@ -11,18 +11,35 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 SLOW = 0.25
-"""A member that delivers less than this share of what others do is slow."""
+"""A member is slow if it delivers less than this share of what the others deliver. A ring with one member at a tenth of
+a link is 8.8 times slower (simulated, 8 members); one at a quarter costs no more than leaving it out."""
 
 _WEIGHT = 0.3
+"""Weight of the newest sample in a moving average: the last three samples have two thirds of the weight."""
+
 _MEMBERS_MAX = 1024
+"""Members remembered, the least recently heard forgotten first: ten times the largest cluster that this is made for."""
+
 _SAMPLES_MIN = 3
+"""Samples of a home before it is judged: one alone may have met a busy moment."""
+
 _RECENT_S = 30.0
+"""Age up to which a sample or a report counts, s: a link that was slow a minute ago may be idle now."""
+
 _OTHERS_MIN = 2
+"""Others to compare with, and reports, at least: with one other it cannot be told which of two is slow."""
 
 
 @dataclass(slots=True)
 class _Average:
-    """Of one member: bytes per second while it sends, seconds until it begins to, how often it did, and when last."""
+    """Of one member in one role.
+
+    Args:
+        rate: bytes per second, from the request to the last byte.
+        latency_s: from the request to the first byte, s.
+        samples: how many deliveries it is made of.
+        at: when the last one was noted, monotonic seconds.
+    """
 
     rate: float
     latency_s: float
@@ -37,7 +54,16 @@ class Throughput:
         self._averages: dict[tuple[str, bool], _Average] = {}
 
     def landed(self, member: str, count: int, seconds: float, latency_s: float, now: float, *, home: bool) -> None:
-        """Note a delivery: so many bytes in so many seconds, the latency until the first of them included."""
+        """Take note of a delivery.
+
+        Args:
+            member: who delivered.
+            count: bytes.
+            seconds: from the request to the last byte, s.
+            latency_s: the part of that until the first byte, s.
+            now: monotonic seconds.
+            home: whether it delivered as a home.
+        """
         rate = count / max(seconds, 1e-4)
         known = self._averages.pop((member, home), None)
         if known is None:
@@ -51,15 +77,15 @@ class Throughput:
         self._averages[member, home] = known
 
     def expected_s(self, member: str, count: int) -> float:
-        """How long a holder will take for so many bytes; a stranger as long as the fastest, so that it is tried."""
+        """How long a holder will take for `count` bytes, s; a stranger as long as the fastest, so that it is tried."""
         known = self._averages.get((member, False))
         if known is not None:
             return known.latency_s + count / max(known.rate, 1.0)
         holders = [average.rate for (_, home), average in self._averages.items() if not home]
         return count / max([1.0, *holders])
 
-    def share(self, member: str, among: Collection[str], now: float) -> float | None:
-        """A home's rate as a share of what the median of the others brings; None where too little is known."""
+    def relative_rate(self, member: str, among: Collection[str], now: float) -> float | None:
+        """A home's rate divided by the median rate of the other homes; None if too little is known."""
         recent = {
             name: average.rate
             for name in among
@@ -74,19 +100,24 @@ class Throughput:
 
 
 class SlowReports:
-    """What other members say of this node's pace."""
+    """What other members say about this node's throughput."""
 
     def __init__(self) -> None:
-        self._shares: dict[str, tuple[float, float]] = {}
+        self._rates: dict[str, tuple[float, float]] = {}
 
-    def heard(self, member: str, share: float, now: float) -> None:
-        """A member says that this node delivers such a share of what others deliver to it."""
-        if not math.isfinite(share) or share < 0:
+    def heard(self, member: str, relative_rate: float, now: float) -> None:
+        """Take note of one member's word: this node's rate divided by the median of the other homes'."""
+        if not math.isfinite(relative_rate) or relative_rate < 0:
             return
-        self._shares.pop(member, None)
-        self._shares[member] = (share, now)
-        while len(self._shares) > _MEMBERS_MAX:
-            del self._shares[next(iter(self._shares))]
+        self._rates.pop(member, None)
+        self._rates[member] = (relative_rate, now)
+        while len(self._rates) > _MEMBERS_MAX:
+            del self._rates[next(iter(self._rates))]
+
+    @property
+    def members(self) -> Collection[str]:
+        """Names of those that said anything."""
+        return self._rates.keys()
 
     def slow(self, others: int, now: float) -> bool:
         """Whether several members find this node slow: most of those who said anything lately, and half of all.
@@ -95,9 +126,9 @@ class SlowReports:
             others: how many other members are up.
             now: monotonic seconds.
         """
-        recent = [share for share, at in self._shares.values() if now - at < _RECENT_S]
+        recent = [rate for rate, at in self._rates.values() if now - at < _RECENT_S]
         return len(recent) >= max(_OTHERS_MIN, others / 2) and statistics.median(recent) < SLOW
 
     def clear(self) -> None:
-        """Forget it all, for a new try."""
-        self._shares.clear()
+        """Forget everything, before this node serves as a home again."""
+        self._rates.clear()

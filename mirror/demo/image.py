@@ -1,4 +1,4 @@
-"""An image made for the occasion: a few layers of random bytes, so that nothing can be had twice by chance."""
+"""The demo's image: a few layers of random bytes, so that no two pieces are alike."""
 
 import io
 import json
@@ -60,8 +60,8 @@ def make_image(folder: Path, size: int, layers: int, progress: Callable[[int], N
     Args:
         folder: where its files go.
         size: of all layers together, in bytes.
-        layers: how many; each a tar archive of one file, the first the largest.
-        progress: told of every so many bytes made.
+        layers: number of layers. Each is a tar archive of one file; the first is the largest.
+        progress: called with the number of bytes after each block.
     """
     shares = [2 ** (layers - index) for index in range(layers)]
     tars = [

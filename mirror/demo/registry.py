@@ -18,10 +18,10 @@ _BLOCK_BYTES = 256 * 1024
 
 
 class CountingRegistry:
-    """Serves an image under any tag, on 127.0.0.1.
+    """Serves one image under any tag, on 127.0.0.1.
 
     Args:
-        image: what there is.
+        image: the image.
     """
 
     def __init__(self, image: Image) -> None:
@@ -51,7 +51,7 @@ class CountingRegistry:
         return f"http://127.0.0.1:{port}"
 
     async def stop(self) -> None:
-        """Serve no more."""
+        """Stop serving."""
         self._server.should_exit = True
         if self._task is not None:
             await self._task
@@ -89,7 +89,7 @@ class CountingRegistry:
 
 
 class _Server(uvicorn.Server):
-    """A server that tells when it listens."""
+    """A server that sets an event when it listens."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)

@@ -1,4 +1,4 @@
-"""The demo's story: an image that nobody has is pulled through all nodes at once; then again, without its origin."""
+"""What the demo plays: an image that nobody has is pulled through all nodes at once, then again without registry."""
 
 import asyncio
 import contextlib
@@ -20,14 +20,19 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 from rich.table import Column, Table
 
-from .cluster import Cluster, DemoError, Node
+from .cluster import Cluster
 from .image import Blob, Image, make_image
+from .process import AgentProcess, ProcessError
 from .registry import GET, HEAD, CountingRegistry
 
 IMAGE_NAME = "library/skvaller-demo"
 LAYERS = 4
 TAG = "latest"
 UPSTREAM, MEMBERS, OWN = KINDS = "upstream", "members", "itself"
+
+
+class DemoError(Exception):
+    """The demo cannot go on; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +46,20 @@ class Row:
 
 
 def run(nodes: int, size: int) -> int:
-    """Run the demo with so many agents and so many bytes of layers; return the exit status."""
+    """Run the demo.
+
+    Args:
+        nodes: number of agents at its start.
+        size: bytes of all layers together.
+
+    Returns:
+        The exit status.
+    """
     console = Console()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_Demo(console, nodes, size).run())
-    except DemoError as error:
+    except (DemoError, ProcessError) as error:
         console.print(f"[red]the demo failed:[/red] {error}")
         return 1
     except KeyboardInterrupt:
@@ -58,8 +71,8 @@ class _Demo:
     """One run.
 
     Args:
-        console: where people look.
-        nodes: how many agents.
+        console: shows people what happens.
+        nodes: number of agents at its start.
         size: bytes of all layers.
     """
 
@@ -70,7 +83,7 @@ class _Demo:
         self._rows: list[Row] = []
 
     async def run(self) -> int:
-        """Tell the story; return the exit status."""
+        """Play it; return the exit status."""
         started = time.monotonic()
         async with contextlib.AsyncExitStack() as stack:
             folder = stack.enter_context(_temporary_folder())
@@ -91,14 +104,14 @@ class _Demo:
             await registry.stop()
             (newcomer,) = await cluster.start(1)
             for blob in image.everything:
-                await cluster.knows(newcomer, str(blob.digest), others[0].name)
+                await cluster.wait_for_holder(newcomer, str(blob.digest), others[0].name)
             title = f"2. {first.name} is killed, upstream is stopped; {newcomer.name} is new and empty, and all pull"
             await self._pull(cluster, http, title, image, [*others, newcomer])
             await cluster.stop()
         return self._report(image, registry, time.monotonic() - started)
 
     async def _make(self, folder: Path) -> Image:
-        """Make the image; refuse where there is no room for its copies."""
+        """Make the image; raise DemoError if the disk has no space for its copies."""
         needed = self._size * (self._count + 2)
         if shutil.disk_usage(folder).free < needed:
             raise DemoError(
@@ -109,7 +122,7 @@ class _Demo:
             return await asyncio.to_thread(make_image, folder, self._size, LAYERS, lambda n: progress.advance(task, n))
 
     async def _pull(
-        self, cluster: Cluster, http: aiohttp.ClientSession, title: str, image: Image, nodes: list[Node]
+        self, cluster: Cluster, http: aiohttp.ClientSession, title: str, image: Image, nodes: list[AgentProcess]
     ) -> None:
         """Pull the image through some nodes at the same time, and note where the bytes came from."""
         self._say(title)
@@ -127,7 +140,7 @@ class _Demo:
                 self._rows.append(Row(title[:1], node.name, blob, fetched or {OWN: blob.size}))
 
     def _report(self, image: Image, registry: CountingRegistry, seconds: float) -> int:
-        """Show where every byte came from; return 0 only if upstream served each once, for all."""
+        """Show where every byte came from; return 0 only if upstream served each byte once for all nodes."""
         table = Table("pull", "through", *(Column(kind, justify="right") for kind in KINDS), box=SIMPLE_HEAD)
         for phase, node in dict.fromkeys((row.phase, row.node) for row in self._rows):
             table.add_row(phase, node, *_cells([row for row in self._rows if (row.phase, row.node) == (phase, node)]))
@@ -151,7 +164,7 @@ class _Demo:
 
 
 def _failures(image: Image, registry: CountingRegistry, rows: list[Row]) -> Iterator[str]:
-    """What did not hold of what the demo is to show."""
+    """What is not as the demo should show it."""
     for blob in image.everything:
         digest = str(blob.digest)
         if registry.bytes_served[digest] != blob.size:
@@ -166,7 +179,9 @@ def _failures(image: Image, registry: CountingRegistry, rows: list[Row]) -> Iter
             yield f"{row.node} received {sum(row.sources.values()):,} bytes of {row.blob.label}, not {row.blob.size:,}"
 
 
-async def _pull_image(http: aiohttp.ClientSession, node: Node, image: Image, progress: Progress, task: TaskID) -> None:
+async def _pull_image(
+    http: aiohttp.ClientSession, node: AgentProcess, image: Image, progress: Progress, task: TaskID
+) -> None:
     """Pull as a container runtime does: the tag, the manifest by digest, then configuration and layers at once."""
     base = f"{node.url}/v2/{IMAGE_NAME}"
     async with http.head(f"{base}/manifests/{TAG}?ns=docker.io") as head:

@@ -1,13 +1,16 @@
-"""Fetching: what this node does not hold is brought from holders, homes and upstream, once, for everybody who asks.
+"""Fetching: what this node does not hold comes from holders, homes and upstream, once for everybody who asks.
 
-One fetch a blob: whoever asks while it runs reads the same spool, on this node or, as of a home, on another. The plan
-says which source brings which bytes; this package carries it out, checks the digest, and finds out who lied when it is
-wrong.
+There is one fetch for a blob. Whoever asks while it runs reads the same spool: clients of this node, and other members,
+which take this node for a home. `fetches` joins readers to fetches; `fetch` is the life of one; `intake` agrees on the
+size and finds a place; `download` carries the plan out; `blame` finds out who sent wrong bytes; `sizes` answers
+requests for a mere head.
 """
 
-from .fetch import Fetch
-from .fetcher import Fetcher
-from .record import Record
-from .verdict import verdict
+from .environment import Environment
+from .fetches import Fetches, Relay
+from .memory import MemoryBudget
+from .record import Phase, Record
+from .sizes import SizeQuery
+from .spool import Audience, Reader
 
-__all__ = ["Fetch", "Fetcher", "Record", "verdict"]
+__all__ = ["Audience", "Environment", "Fetches", "MemoryBudget", "Phase", "Reader", "Record", "Relay", "SizeQuery"]

@@ -1,35 +1,45 @@
-"""What people can learn of a fetch."""
+"""What people can learn about a fetch."""
 
+import enum
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Literal
 
-Outcome = Literal["running", "complete", "relayed", "failed", "abandoned"]
+
+class Phase(enum.StrEnum):
+    """Where a fetch is in its life; all but the first are final."""
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    RELAYED = "relayed"
+    """Only other members asked for parts of it, and they have them."""
+    FAILED = "failed"
+    ABANDONED = "abandoned"
+    """Nobody on this node reads it any more."""
 
 
 @dataclass(slots=True)
 class Record:
-    """Where the bytes of one fetch came from, for people.
+    """Where the bytes of one fetch came from, for people. No decision rests on it.
 
     Args:
         digest: what was fetched.
         repository: under whose name it was first asked for.
-        started_at: Unix time in seconds.
+        started_unix_s: Unix time, s.
         size: in bytes; None until known.
-        sources: bytes received by source: a member's name or `upstream`.
+        sources: bytes written by source: a member's name, or `upstream`.
         resumed: bytes that an earlier fetch had left.
-        outcome: how it ended; `relayed`: only other members asked for parts of it.
-        seconds: how long it took, so far while it runs.
+        outcome: how it ended.
+        seconds: how long it took; 0 while it runs.
         failures: what went wrong on the way, the last few, one sentence each.
     """
 
     digest: str
     repository: str
-    started_at: float
+    started_unix_s: float
     size: int | None = None
     sources: dict[str, int] = field(default_factory=dict)
     resumed: int = 0
-    outcome: Outcome = "running"
+    outcome: Phase = Phase.RUNNING
     seconds: float = 0.0
     failures: deque[str] = field(default_factory=lambda: deque(maxlen=8))
 

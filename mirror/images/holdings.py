@@ -57,7 +57,7 @@ class Holdings:
         twice = [key for key in keys if self._count[key] > 1]
         if twice:
             for store in self._stores:
-                store.spare(twice)
+                store.mark_redundant(twice)
         if new:
             self._router.advertise(new)
 

@@ -6,14 +6,13 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from ..errors import ManifestUnknown
-from ..fetch import Fetcher
-from ..fetch.spool.spool import Spool
+from ..fetch import Fetches
+from ..fetch.spool import Audience, Reader
 from ..oci.content import Content
 from ..oci.digest import Digest
 from ..oci.manifest import MANIFEST_MAX_BYTES, media_type
+from ..settings import ImageSettings
 from .holdings import Holdings
-
-_MEMORY_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +29,16 @@ class Manifests:
 
     Args:
         holdings: what this node's stores hold.
-        fetcher: brings what they do not.
+        fetches: fetches what they do not.
+        settings: bounds.
     """
 
-    def __init__(self, holdings: Holdings, fetcher: Fetcher) -> None:
+    def __init__(self, holdings: Holdings, fetches: Fetches, settings: ImageSettings | None = None) -> None:
         self._holdings = holdings
-        self._fetcher = fetcher
+        self._fetches = fetches
         self._memory: OrderedDict[str, Manifest] = OrderedDict()
         self._memory_bytes = 0
+        self._memory_max_bytes = (settings or ImageSettings()).manifest_memory_bytes
 
     def held(self, digest: Digest) -> Manifest | None:
         """A manifest that this node holds, or None.
@@ -57,12 +58,12 @@ class Manifests:
                 raise ManifestUnknown(f"{digest} has {held.size} bytes: it is no manifest")
             return self._remember(digest, os.pread(held.fd, held.size, 0))
 
-    async def get(self, content: Content, *, relayed: bool = False) -> tuple[Manifest, bool]:
+    async def get(self, content: Content, audience: Audience = Audience.LOCAL) -> tuple[Manifest, bool]:
         """A manifest from wherever it is, and whether this node held it.
 
         Args:
             content: which.
-            relayed: whether another member asks, as of its home.
+            audience: for whom: a client of this node, or another member, which takes this node for its home.
 
         Raises:
             MirrorError: nobody has it, or what has that digest is no manifest.
@@ -70,24 +71,13 @@ class Manifests:
         manifest = self.held(content.digest)
         if manifest is not None:
             return manifest, True
-        if relayed:
-            with self._fetcher.relaying(content) as fetch:
-                body = await self._whole(fetch.spool, relayed=True)
+        if audience is Audience.MEMBER:
+            with self._fetches.relay(content) as relay:
+                body = await _whole(relay.reader)
         else:
-            with self._fetcher.reading(content) as spool:
-                body = await self._whole(spool)
+            with self._fetches.read(content) as reader:
+                body = await _whole(reader)
         return self._remember(content.digest, body), False
-
-    @staticmethod
-    async def _whole(spool: Spool, *, relayed: bool = False) -> bytes:
-        """Read all of it once it is complete and right."""
-        size = await spool.known_size(relayed=relayed)
-        reading = spool.extents(0, size, relayed=relayed)
-        async with contextlib.aclosing(reading):
-            async for _ in reading:
-                pass
-        await spool.completed()
-        return os.pread(spool.fd, size, 0)
 
     def _remember(self, digest: Digest, body: bytes) -> Manifest:
         if (known := self._memory.get(digest.hex)) is not None:  # others asked for it at the same time
@@ -97,6 +87,16 @@ class Manifests:
             raise ManifestUnknown(f"{digest} is no manifest of a known type")
         manifest = self._memory[digest.hex] = Manifest(digest, kind, body)
         self._memory_bytes += len(body)
-        while self._memory_bytes > _MEMORY_BYTES:
+        while self._memory_bytes > self._memory_max_bytes:
             self._memory_bytes -= len(self._memory.popitem(last=False)[1].body)
         return manifest
+
+
+async def _whole(reader: Reader) -> bytes:
+    """Read all of a manifest, once it is complete and right."""
+    size = await reader.size()
+    async with contextlib.aclosing(reader.extents(0, size)) as extents:
+        async for _ in extents:
+            pass
+    await reader.completed()
+    return os.pread(reader.fd, size, 0)

@@ -1,7 +1,10 @@
-"""What the mirror sees of discovery: who may hold a key.
+"""Routers: the contract of discovery, which `swim` implements.
 
-The contract belongs to its consumer. Gossip and a static list implement it, and one suite (tests/contract) runs over
-both. A key is 32 bytes: `Digest.key` or `Reference.key`. Nothing of SWIM crosses it.
+Who looks for content needs a `Router`: who may hold a key, and what this node holds. Who divides work among the members
+needs `Rings`: which of them serve as homes. Who shows the cluster to people needs `Statuses`. A part asks for the one
+that it uses; an implementation has all three, as `Discovery`. One suite (tests/contract) runs over all implementations.
+
+A key is 32 bytes: `Digest.key` or `Reference.key`. Nothing of SWIM crosses this contract.
 """
 
 import re
@@ -13,7 +16,10 @@ _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
 
 def is_member_name(text: str) -> bool:
-    """Whether a text can be a member's name: it can then stand in a header, between commas, and in a log."""
+    """Whether a text can be a member's name.
+
+    Such a name can stand in an HTTP header, in a list with commas, and in a line of a log.
+    """
     return _NAME.fullmatch(text) is not None
 
 
@@ -39,14 +45,14 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class MemberStatus:
-    """A member as people see it on the status endpoint; no decision rests on it.
+    """A member as people see it on the status endpoint. No decision rests on it.
 
     Args:
-        peer: who.
+        peer: the member.
         state: alive, suspect, dead or left.
-        keys: how many keys it says that it holds.
+        keys: number of keys that it says it holds.
         itself: whether it is this node.
-        rtt_s: how long a packet takes there and back, s, where that is known.
+        rtt_s: round-trip time of a packet, s; None if it is not known.
         flapping: whether it died and came back so often that lookups leave it out for now.
         home: whether it serves as a home: yes, new (it has not been up for long), or no.
     """
@@ -65,9 +71,9 @@ class RingSeat:
     """A member's place among the homes.
 
     Args:
-        peer: who.
+        peer: the member.
         home: whether it has a place on rings that are made now.
-        declines: whether it says itself that it does not serve as a home: it is not asked on older rings either.
+        declines: whether it says itself that it does not serve as a home. Then it is not asked on older rings either.
     """
 
     peer: Peer
@@ -83,10 +89,10 @@ class Router(Protocol):
         ...
 
     def locate(self, key: bytes) -> Sequence[Peer]:
-        """Members that may hold the key, best first, without this node. Local memory: no packet, no waiting.
+        """Members that may hold the key, best first, without this node.
 
-        A peer listed here may not have it after all (a false positive costs one fast 404), one that is not listed
-        may have got it in the last moment.
+        Reads local memory: it sends no packet and does not wait. A peer in the answer may not hold the key after all (a
+        false positive costs one fast 404). A peer that is missing may have got the content a moment ago.
         """
         ...
 
@@ -102,6 +108,10 @@ class Router(Protocol):
         """All other nodes that are believed to be up."""
         ...
 
+
+class Rings(Protocol):
+    """Knows which members serve as homes, and tells them whether this node does."""
+
     def seats(self) -> Sequence[RingSeat]:
         """This node, all members that are believed to be up, and those that failed lately, which keep their places."""
         ...
@@ -110,6 +120,14 @@ class Router(Protocol):
         """Say whether this node serves as a home; the others learn of it within a moment."""
         ...
 
+
+class Statuses(Protocol):
+    """Shows the cluster to people."""
+
     def statuses(self) -> Sequence[MemberStatus]:
-        """Everybody known, this node and the dead ones included, for people to look at."""
+        """All known members, this node and dead ones included."""
         ...
+
+
+class Discovery(Router, Rings, Statuses, Protocol):
+    """What an implementation offers to the agent, which hands each part what it needs of it."""

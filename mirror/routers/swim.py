@@ -1,4 +1,4 @@
-"""The `Router` on gossip: the only module of the mirror that knows there is such a thing.
+"""Discovery by gossip: the only module of the mirror that knows there is such a thing.
 
 A member's metadata says where its peer endpoint is, as JSON: `{"port": 5001}`, with `"host"` where that is another than
 its gossip's. Members whose metadata says nothing of the kind, or whose name no agent has, take part in the gossip and
@@ -10,6 +10,7 @@ it of itself, all others see it change at the same moment, and agree about the r
 
 import asyncio
 import contextlib
+import enum
 import ipaddress
 import random
 import time
@@ -17,7 +18,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final, Literal, TypeVar
 
 import msgspec
 
@@ -30,21 +31,8 @@ from . import MemberStatus, Peer, RingSeat, is_member_name
 
 key_id = gossip.key_id
 KeyRefusal = gossip.GossipError
-REASONS: Final = (
-    "size", "version", "cluster", "key", "seal", "replay", "allow", "veto", "self", "zstd", "cbor", "schema", "order",
-)  # fmt: skip
+Label = TypeVar("Label", bound=enum.StrEnum)
 PROFILES: Final = {"lan": gossip.lan, "wan": gossip.wan, "fast": gossip.fast, "local": gossip.local}
-
-
-_NOTHING_YET: Final = dict.fromkeys(
-    [
-        *(f"{what}_{direction}" for what in ("datagrams", "bytes") for direction in ("sent", "received")),
-        *(f"event_{event.__name__}" for event in get_args(gossip.Event)),
-        *(f"rejected_{reason}" for reason in REASONS),
-    ],
-    0,
-)  # a counter that is not there before the first time hides that time from who watches its growth
-
 
 SETTLED_S = 30.0
 """A member that has been up for so long serves as a home, if it is willing."""
@@ -92,23 +80,35 @@ class SwimSettings:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What gossip counts, for metrics: totals by name, and what is so now.
+    """What gossip counts, for metrics: totals by label, 0 for what has not happened, and what is so now.
 
     Args:
-        counters: totals, as gossip names them; 0 for what has not happened.
+        datagrams: by direction.
+        bytes: of datagrams, by direction.
+        rejected: what was received and dropped, by reason.
+        events: by name.
+        errors: what went wrong on this node, by kind.
+        streams: conversations over TCP.
+        stalls: times that the event loop ran late by 0.25 s or more.
         health: how much the node doubts itself; 0 is healthy.
-        waiting: rumours that wait to be told.
+        waiting: rumours that wait to be sent.
         lag_s: how late its event loop ran in the last minute, by quantile.
     """
 
-    counters: Mapping[str, int]
+    datagrams: Mapping[str, int]
+    bytes: Mapping[str, int]
+    rejected: Mapping[str, int]
+    events: Mapping[str, int]
+    errors: Mapping[str, int]
+    streams: int
+    stalls: int
     health: int
     waiting: int
     lag_s: Mapping[float, float]
 
 
 class SwimRouter:
-    """Implements `Router` on a node of gossip.
+    """Implements `Discovery` on a node of gossip.
 
     Args:
         gossip: not started yet; `start`, `leave` and `close` here are its own.
@@ -173,7 +173,7 @@ class SwimRouter:
 
     def locate(self, key: bytes) -> Sequence[Peer]:
         """Alive members whose filters have the key, in random order, for nothing makes one better than another here."""
-        holders = self._gossip.holders(key)
+        holders = self._gossip.view.holders(key)
         if len(holders) > 1:
             self._rng.shuffle(holders)
         return [peer for holder in holders if (peer := _peer(holder)) is not None]
@@ -190,7 +190,7 @@ class SwimRouter:
 
     def members(self) -> Sequence[Peer]:
         """All others that are alive; a suspect is left out until it refutes."""
-        alive = (member for member in self._gossip.members() if member.state is State.ALIVE)
+        alive = (member for member in self._gossip.view.members() if member.state is State.ALIVE)
         return [peer for member in alive if (peer := _peer(member)) is not None]
 
     def seats(self) -> Sequence[RingSeat]:
@@ -199,7 +199,7 @@ class SwimRouter:
         Where most members are new, as in a cluster that has just been started, they are homes too.
         """
         now = time.monotonic()
-        members = [self._gossip.me, *(member for member in self._gossip.members() if _has_place(member, now))]
+        members = [self._gossip.view.me, *(member for member in self._gossip.view.members() if _has_place(member, now))]
         seats = [(endpoint, member) for member in members if (endpoint := _endpoint_of(member)) is not None]
         settled = sum(endpoint.home == "yes" for endpoint, _ in seats)
         new = sum(endpoint.home == "new" for endpoint, _ in seats)
@@ -244,30 +244,40 @@ class SwimRouter:
     async def superseded(self) -> str:
         """Wait until another node turns out to have this node's name, and more right to it. Returns its address."""
         events = self._gossip.events()
-        while self._gossip.gave_way_to is None:
+        while self._gossip.view.gave_way_to is None:
             await anext(events)
-        return str(self._gossip.gave_way_to)
+        return str(self._gossip.view.gave_way_to)
 
     def figures(self) -> Figures:
         """What gossip counts."""
-        node = self._gossip
-        lag_s = {quantile: node.lag_s(quantile) for quantile in (0.5, 0.99, 1.0)}
-        return Figures(_NOTHING_YET | node.counters, node.health, node.waiting, lag_s)
+        counters, view, loop_lag = self._gossip.counters, self._gossip.view, self._gossip.loop_lag
+        return Figures(
+            datagrams=_by_label(counters.datagrams),
+            bytes=_by_label(counters.bytes),
+            rejected=_by_label(counters.rejected),
+            events={event.__name__: count for event, count in counters.events.items()},
+            errors=_by_label(counters.failures),
+            streams=counters.streams,
+            stalls=counters.stalls,
+            health=view.health,
+            waiting=view.waiting,
+            lag_s={quantile: loop_lag.quantile_s(quantile) for quantile in (0.5, 0.99, 1.0)},
+        )
 
     def statuses(self) -> Sequence[MemberStatus]:
         """Everybody known, this node first."""
-        me = self._gossip.me
+        me = self._gossip.view.me
         return [
             MemberStatus(
                 _at(member, endpoint),
                 member.state.name.lower(),
-                self._gossip.key_count(member.name),
+                self._gossip.view.key_count(member.name),
                 member is me,
-                self._gossip.rtt_s(member.name),
-                self._gossip.is_left_out(member.name),
+                self._gossip.view.rtt_s(member.name),
+                self._gossip.view.is_left_out(member.name, time.monotonic()),
                 endpoint.home,
             )
-            for member in (me, *self._gossip.members())
+            for member in (me, *self._gossip.view.members())
             if (endpoint := _endpoint_of(member)) is not None
         ]
 
@@ -285,6 +295,11 @@ def _translated(setting: str = "gossip") -> Iterator[None]:
         yield
     except gossip.ConfigError as error:
         raise ConfigError(f"{setting}: {error}") from None
+
+
+def _by_label(totals: Mapping[Label, int]) -> Mapping[str, int]:
+    """Gossip's totals by the values of its enums."""
+    return {label.value: total for label, total in totals.items()}
 
 
 def _peer(member: Member) -> Peer | None:

@@ -93,7 +93,7 @@ class Sink(Protocol):
 
         Raises:
             SourceError: the reply contradicts what is known.
-            NoRoom: there is no space for it.
+            StorageError: there is no space for it.
         """
         ...
 
@@ -112,7 +112,7 @@ class Sink(Protocol):
         """Write bytes to their place, in order. Blocks; called in any thread.
 
         Raises:
-            NoRoom: the disk does not take them.
+            StorageFailed: the disk does not take them.
         """
         ...
 
@@ -130,7 +130,7 @@ class Source(Protocol):
 
         Raises:
             SourceError: the bytes do not come, or not all of them.
-            NoRoom: from the sink.
+            StorageError: from the sink.
             OSError: the file cannot be written to.
         """
         ...

@@ -47,12 +47,12 @@ class Tag:
 
     Args:
         digest: of the manifest or index.
-        checked_at: Unix time, in seconds on this node's clock, when it was last known to be so.
+        checked_unix_s: Unix time, in seconds on this node's clock, when it was last known to be so.
         authority: `upstream` if a registry said so, `runtime` if only a container runtime's own store does.
     """
 
     digest: Digest
-    checked_at: float
+    checked_unix_s: float
     authority: Literal["upstream", "runtime"]
 
 
@@ -92,6 +92,6 @@ class Store(Protocol):
         """What the store knows of a tag, or None."""
         ...
 
-    def spare(self, keys: Collection[bytes]) -> None:
-        """Hear that another store of this node has these too: where they are only copies, they go first."""
+    def mark_redundant(self, keys: Collection[bytes]) -> None:
+        """Hear that another store of this node has these keys too: if what is here is only a copy, it goes first."""
         ...

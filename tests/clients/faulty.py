@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import aiohttp
 from aiohttp import web
 
+from testbed.network import Address
+
 _PASSED_ON = ("Content-Type", "Content-Length", "Content-Range", "Docker-Content-Digest")
 _CHUNK_BYTES = 64 * 1024
 _LIMITED = '{"errors":[{"code":"TOOMANYREQUESTS","message":"pull rate limit reached"}]}'
@@ -19,11 +21,11 @@ class FaultyUpstream:
     """The proxy, with an address for each node, so that it knows who asks. What it does wrong is set while it runs.
 
     Args:
-        registry: `host:port` of the registry behind it.
+        registry: address of the registry behind it.
         nodes: names of those that ask.
     """
 
-    def __init__(self, registry: str, nodes: Sequence[str]) -> None:
+    def __init__(self, registry: Address, nodes: Sequence[str]) -> None:
         self.served: Counter[str] = Counter()
         """Bytes of content, by digest."""
         self.refused: Counter[str] = Counter()

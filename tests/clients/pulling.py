@@ -12,7 +12,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from tests.clients.conftest import Agent, enter
+from testbed.agents import Agent
+from testbed.network import enter
 
 T = TypeVar("T")
 
@@ -108,7 +109,7 @@ class Client:
             connection.close()
 
     def _connect(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(self.agent.listen, 5000, timeout=_SILENCE_S)
+        return http.client.HTTPConnection(*self.agent.address, timeout=_SILENCE_S)
 
     def _expect(self, answer: http.client.HTTPResponse, method: str, path: str, status: int) -> None:
         if answer.status != status:

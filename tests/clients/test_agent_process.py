@@ -15,7 +15,10 @@ from threading import Event, Thread
 
 import pytest
 
-from tests.clients.conftest import WAIT_S, Agent, Image, Registry, skvaller
+from testbed.agents import Agent, skvaller
+from testbed.images import Image
+from testbed.processes import WAIT_S
+from testbed.registry import Registry
 
 APP = "docker.io/library/app:1.0"
 KEY = bytes(range(32))
@@ -119,7 +122,7 @@ def test_a_data_folder_of_a_running_agent_is_refused(
 ) -> None:
     agent = start_agent("a", loopback())
     assert refusal("--data-dir", str(agent.folder)).startswith(f"data-dir: another agent uses {agent.folder}")
-    assert agent.daemon.running()
+    assert agent.running
 
 
 @pytest.mark.parametrize(
@@ -155,9 +158,9 @@ def test_a_signal_ends_it_with_status_0(
     number: signal.Signals, start_agent: Callable[..., Agent], loopback: Callable[[], str]
 ) -> None:
     agent = start_agent("a", loopback())
-    agent.daemon.send(number)
-    assert agent.daemon.wait() == 0
-    assert "Traceback" not in agent.log
+    agent.send(number)
+    assert agent.wait() == 0
+    assert "Traceback" not in agent.output
 
 
 @pytest.mark.clients
@@ -172,7 +175,7 @@ def test_what_was_complete_is_served_after_a_crash(
     agent = start_agent("a", loopback(), "--upstream", f"docker.io=http://{registry.address}")
     pull(agent, image)
 
-    agent.daemon.kill()
+    agent.kill()
     registry.stop()
     agent.start()
 
@@ -239,7 +242,7 @@ def test_what_was_arriving_at_a_crash_is_not_served_but_gone_on_with(
         client.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
         assert stopping_registry.stopped.wait(WAIT_S)
         agent.until_received(digest, "upstream", len(stopping_registry.blob) // 4)
-        agent.daemon.kill()
+        agent.kill()
 
     agent.start()
 

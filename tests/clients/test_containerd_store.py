@@ -16,7 +16,9 @@ from mirror.oci.reference import Reference
 from mirror.stores.containerd import ContainerdStore
 
 if TYPE_CHECKING:
-    from tests.clients.conftest import Containerd, Image, Recorder
+    from testbed.containerd import Containerd
+    from testbed.images import Image
+    from testbed.recorder import Recorder
 
 pytestmark = pytest.mark.clients
 
@@ -140,7 +142,7 @@ def test_an_import_and_a_tag_by_hand_appear_while_running(
             assert tag is not None
             assert first is not None
             assert (str(tag.digest), tag.authority) == (image.manifest, "runtime")
-            assert tag.checked_at > first.checked_at > 1_600_000_000
+            assert tag.checked_unix_s > first.checked_unix_s > 1_600_000_000
 
     run(check())
 
@@ -280,7 +282,7 @@ def test_a_containerd_that_is_not_there_yet_is_waited_for(
 
 
 def test_a_stopped_containerd_holds_up_neither_start_nor_close(containerd: "Containerd", recorder: "Recorder") -> None:
-    containerd.daemon.send(signal.SIGSTOP)
+    containerd.send(signal.SIGSTOP)
 
     async def check() -> None:
         async with asyncio.timeout(10), following(containerd, recorder) as store:

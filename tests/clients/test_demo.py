@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.conftest import skvaller, wait_until
+from testbed.agents import skvaller
+from testbed.processes import wait_until
 
 pytestmark = pytest.mark.timeout(120)
 

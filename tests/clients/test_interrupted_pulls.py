@@ -10,7 +10,10 @@ from functools import partial
 import pytest
 
 from mirror.cluster.homes import piece_size
-from tests.clients.conftest import Agent, Image, Registry, wait_until
+from testbed.agents import Agent
+from testbed.images import Image
+from testbed.processes import wait_until
+from testbed.registry import Registry
 from tests.clients.faulty import FaultyUpstream
 from tests.clients.pulling import Client, PullError, at_once
 
@@ -74,7 +77,7 @@ def test_a_killed_agent_goes_on_with_what_is_on_its_disk(
     with ThreadPoolExecutor(1) as background:
         pull = background.submit(Client(agent).pull, APP)
         wait_until(lambda: journal.exists() and journal.stat().st_size >= 8 + 8 * 32, "eight pieces in the journal")
-        agent.daemon.kill()
+        agent.kill()
         with pytest.raises(PullError):
             pull.result(30)
     kept = (journal.stat().st_size - 8) // 32 * unit
@@ -116,7 +119,7 @@ def test_agents_without_a_cache_pull_through_each_other(
 
 def read_part(agent: Agent, digest: str, offset: int, count: int) -> bytes:
     """Ask for everything from an offset on, read so much, and close: as containerd 2 does for each of its chunks."""
-    with closing(http.client.HTTPConnection(agent.listen, 5000, timeout=40)) as connection:
+    with closing(http.client.HTTPConnection(*agent.address, timeout=40)) as connection:
         connection.request("GET", f"{blob_path(digest)}?ns=docker.io", headers={"Range": f"bytes={offset}-"})
         answer = connection.getresponse()
         assert answer.status == 206

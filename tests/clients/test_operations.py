@@ -4,7 +4,6 @@ import base64
 import json
 import re
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -14,7 +13,8 @@ from typing import Any
 import pytest
 
 from mirror.sources.peers.auth import PeerAuth
-from tests.clients.conftest import WAIT_S, Agent, skvaller
+from testbed.agents import Agent, skvaller
+from testbed.processes import WAIT_S, wait_until
 
 KEY, OTHER_KEY = bytes(range(32)), bytes(range(32, 64))
 StartAgent = Callable[..., Agent]
@@ -35,15 +35,8 @@ def ask(agent: Agent, *words: str) -> tuple[int, Any]:
     return done.returncode, json.loads(done.stdout) if done.stdout else done.stderr
 
 
-def alive(agent: Agent) -> set[str]:
-    return {row["name"] for row in json.loads(agent.get("/api/v1/members"))["members"] if row["state"] == "alive"}
-
-
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
+    wait_until(condition, "the agents to be as the test expects them")
 
 
 def shows(agent: Agent, pattern: str) -> bool:
@@ -62,7 +55,7 @@ def test_keys_of_a_running_cluster_are_changed_from_the_command_line(
     host = loopback()
     a = start_agent("a", host, "--key-file", str(files[0]))
     b = start_agent("b", loopback(), "--join", host, "--key-file", str(files[1]))
-    until(lambda: alive(a) == alive(b) == {"a", "b"})
+    until(lambda: a.alive() == b.alive() == {"a", "b"})
     _, before = ask(a, "keys", "list")
     (old,) = rings(before)["a"]
     status, installed = ask(a, "keys", "install")
@@ -75,7 +68,7 @@ def test_keys_of_a_running_cluster_are_changed_from_the_command_line(
     assert rings(ask(a, "keys", "remove", old)[1]) == {"a": [new], "b": [new]}
     assert files[0].read_bytes() == files[1].read_bytes() != base64.b64encode(KEY) + b"\n"
     secret = files[0].read_bytes().splitlines()[-1].decode()
-    assert secret not in a.log + b.log + json.dumps(installed)
+    assert secret not in a.output + b.output + json.dumps(installed)
     target = f"/v2/library/none/blobs/sha256:{'0' * 64}?ns=docker.io"
     for key, answer in ((KEY, 401), (base64.b64decode(secret), 404)):
         signed = urllib.request.Request(f"http://{a.host}:5001{target}", headers=PeerAuth([key]).sign("GET", target))
@@ -133,7 +126,7 @@ def test_keys_are_not_sent_where_packets_are_plain_and_nothing_changes(
     host, file = loopback(), key_file(tmp_path, "k", KEY)
     sealing = ["--key-file", str(file), "--sealing", "allow"]
     a, b = start_agent("a", host, *sealing), start_agent("b", loopback(), "--join", host, *sealing)
-    until(lambda: alive(a) == alive(b) == {"a", "b"})
+    until(lambda: a.alive() == b.alive() == {"a", "b"})
     status, error = ask(a, "keys", "install")
     assert status == 1
     assert "only where packets are sealed" in error
@@ -146,8 +139,8 @@ def test_agents_say_at_the_start_who_may_take_part(
     file = key_file(tmp_path, "k", KEY)
     sealed = start_agent("sealed", loopback(), "--key-file", str(file))
     half = start_agent("half", loopback(), "--key-file", str(file), "--sealing", "prefer")
-    assert "level=WARNING" not in sealed.log
-    assert "sealing is prefer: anybody who reaches peer and gossip is taken for a member" in half.log
+    assert "level=WARNING" not in sealed.output
+    assert "sealing is prefer: anybody who reaches peer and gossip is taken for a member" in half.output
 
 
 def test_agents_without_a_key_refuse_to_change_keys(start_agent: StartAgent, loopback: Callable[[], str]) -> None:
@@ -168,18 +161,18 @@ def test_an_agent_whose_name_is_taken_says_so_and_ends(
     assert done.returncode == 1
     assert f"Error: name: a is also the name of the node at {host}:7946" in done.stderr
     assert "Traceback" not in done.stderr
-    until(lambda: alive(first) == alive(other) == {"a", "b"})
+    until(lambda: first.alive() == other.alive() == {"a", "b"})
 
 
 def test_a_restarted_agent_finds_the_others_without_seeds(start_agent: StartAgent, loopback: Callable[[], str]) -> None:
     host, other = loopback(), loopback()
     a = start_agent("a", host)
     b = start_agent("b", other, "--join", host)
-    until(lambda: alive(a) == alive(b) == {"a", "b"})
-    b.daemon.stop()
-    until(lambda: alive(a) == {"a"})
+    until(lambda: a.alive() == b.alive() == {"a", "b"})
+    b.stop()
+    until(lambda: a.alive() == {"a"})
     again = start_agent("b", other)
-    until(lambda: alive(a) == alive(again) == {"a", "b"})
+    until(lambda: a.alive() == again.alive() == {"a", "b"})
 
 
 @pytest.mark.parametrize(("mine", "others"), [("allow", None), ("prefer", "allow"), ("require", "prefer")])
@@ -190,7 +183,7 @@ def test_each_step_from_plain_to_sealed_understands_the_one_before(
     before = ["--key-file", str(file), "--sealing", others] if others else []
     a = start_agent("a", host, *before)
     b = start_agent("b", loopback(), "--join", host, "--key-file", str(file), "--sealing", mine)
-    until(lambda: alive(a) == alive(b) == {"a", "b"})
+    until(lambda: a.alive() == b.alive() == {"a", "b"})
     missing = f"/v2/library/none/blobs/sha256:{'0' * 64}?ns=docker.io"
     with pytest.raises(urllib.error.HTTPError) as refusal, urllib.request.urlopen(f"http://{b.host}:5001{missing}"):
         pass
@@ -207,14 +200,14 @@ def test_another_cluster_and_another_network_are_not_heard(
     stranger = start_agent("c", loopback(), "--join", other.host, "--cluster", "elsewhere")
     until(lambda: shows(a, r'^gossip_rejected_total\{reason="allow"\} [1-9]'))
     until(lambda: shows(other, r'^gossip_rejected_total\{reason="cluster"\} [1-9]'))
-    assert [alive(agent) for agent in (a, other, stranger)] == [{"a"}, {"b"}, {"c"}]
+    assert [agent.alive() for agent in (a, other, stranger)] == [{"a"}, {"b"}, {"c"}]
 
 
 def test_metrics_show_what_gossip_does(start_agent: StartAgent, loopback: Callable[[], str]) -> None:
     host = loopback()
     a = start_agent("a", host)
     start_agent("b", loopback(), "--join", host)
-    until(lambda: alive(a) == {"a", "b"})
+    until(lambda: a.alive() == {"a", "b"})
     patterns = (
         r'^gossip_datagrams_total\{direction="sent"\} [1-9]',
         r'^gossip_bytes_total\{direction="received"\} [1-9]',

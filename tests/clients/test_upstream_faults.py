@@ -7,7 +7,10 @@ from functools import partial
 
 import pytest
 
-from tests.clients.conftest import Agent, Image, Registry, wait_until
+from testbed.agents import Agent
+from testbed.images import Image
+from testbed.processes import wait_until
+from testbed.registry import Registry
 from tests.clients.faulty import FaultyUpstream
 from tests.clients.pulling import Client, PullError, at_once
 

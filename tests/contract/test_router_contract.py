@@ -8,23 +8,23 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 
 from gossip import Gossip, local
-from mirror.routers import Peer, RingSeat, Router
-from mirror.routers.static import StaticRouter
+from mirror.routers import Discovery, Peer, RingSeat
 from mirror.routers.swim import SwimRouter
+from tests.static_router import StaticRouter
 
 WITHIN_S = 15.0
 KEYS = [hashlib.sha256(b"%d" % number).digest() for number in range(50)]
-Pair = Callable[[], AbstractAsyncContextManager[tuple[Router, Router]]]
+Pair = Callable[[], AbstractAsyncContextManager[tuple[Discovery, Discovery]]]
 
 
 @asynccontextmanager
-async def static_pair() -> AsyncIterator[tuple[Router, Router]]:
+async def static_pair() -> AsyncIterator[tuple[Discovery, Discovery]]:
     a, b = Peer("a", "127.0.0.1", 1001), Peer("b", "127.0.0.1", 1002)
     yield StaticRouter(a, [a, b]), StaticRouter(b, [a, b])
 
 
 @asynccontextmanager
-async def swim_pair() -> AsyncIterator[tuple[Router, Router]]:
+async def swim_pair() -> AsyncIterator[tuple[Discovery, Discovery]]:
     one = Gossip("a", local())
     a = SwimRouter(one, 1001)
     await a.start()
@@ -82,12 +82,12 @@ def test_changes_may_be_told_twice_and_for_what_was_never_told(pair: Pair) -> No
             a.withdraw(KEYS[:2])
             a.withdraw(KEYS[:2])
             assert all(b.locate(key) for key in KEYS[2:8])
-            assert [standing.keys for standing in a.statuses() if standing.itself] == [6]
+            assert [status.keys for status in a.statuses() if status.itself] == [6]
 
     asyncio.run(story())
 
 
-def test_standings_show_everybody_and_which_is_this_node(pair: Pair) -> None:
+def test_statuses_show_everybody_and_which_is_this_node(pair: Pair) -> None:
     async def story() -> None:
         async with pair() as (a, b):
             await until(lambda: bool(a.members()) and bool(b.members()))
@@ -115,7 +115,7 @@ def test_a_swim_node_that_left_takes_changes_in_silence() -> None:
 A, B = Peer("a", "127.0.0.1", 1001), Peer("b", "127.0.0.1", 1002)
 
 
-def named(router: Router) -> dict[str, RingSeat]:
+def named(router: Discovery) -> dict[str, RingSeat]:
     seats = {seat.peer.name: seat for seat in router.seats()}
     assert len(seats) == len(router.seats())
     return seats

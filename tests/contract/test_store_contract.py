@@ -22,7 +22,8 @@ from mirror.stores.cache.store import CacheStore
 from mirror.stores.containerd import ContainerdStore
 
 if TYPE_CHECKING:
-    from tests.clients.conftest import Containerd, Image
+    from testbed.containerd import Containerd
+    from testbed.images import Image
 
 WAIT_S = 20.0
 
@@ -67,11 +68,10 @@ class CacheGround:
         assert self._store is not None
         content = f"content {next(self._serial)}".encode()
         digest = Digest.of(content)
-        room = await self._store.begin(digest, len(content))
-        os.write(room.fd, content)
-        os.close(room.fd)
-        room.close()
-        self._store.commit(digest)
+        writer = await self._store.begin(digest, len(content))
+        os.write(writer.fd, content)
+        os.close(writer.fd)
+        writer.commit()
         await self._store.put_tag(Reference.parse(name), Tag(digest, time.time(), "upstream"))
         return content
 
@@ -188,7 +188,7 @@ def test_content_and_tag_are_reported_when_they_can_be_served(ground: Ground) ->
             tag = store.tag(Reference.parse(MADE))
             assert tag is not None
             assert tag.digest == digest
-            assert earliest <= tag.checked_at <= time.time() + 1
+            assert earliest <= tag.checked_unix_s <= time.time() + 1
 
     run(check())
 
@@ -234,8 +234,8 @@ def test_to_hear_that_another_store_has_it_too_changes_nothing_of_what_is_held(g
             content = await ground.put(MADE)
             digest = Digest.of(content)
             await listener.until(lambda: listener.keys >= {digest.key, KEY})
-            store.spare([digest.key, KEY, Digest.of(b"unknown").key])
-            store.spare([])
+            store.mark_redundant([digest.key, KEY, Digest.of(b"unknown").key])
+            store.mark_redundant([])
             assert digest.key in listener.keys
             held = store.open(digest)
             assert held is not None
@@ -255,7 +255,7 @@ def test_a_tag_that_moves_keeps_its_key_and_means_the_new_content(ground: Ground
             after = store.tag(Reference.parse(MADE))
             assert before is not None
             assert after is not None
-            assert after.checked_at > before.checked_at
+            assert after.checked_unix_s > before.checked_unix_s
             assert KEY in listener.keys
 
     def meaning(store: Store) -> Digest | None:

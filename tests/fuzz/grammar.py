@@ -9,7 +9,7 @@ import random
 from collections.abc import Sequence
 from typing import Final, Protocol, TypeVar
 
-from gossip.core.members import Address, Span, State
+from gossip.core.membership.member import Address, Span, State
 from gossip.core.messages import (
     BUCKETS,
     KEY_BYTES,
@@ -28,7 +28,7 @@ from gossip.core.messages import (
     Left,
     Message,
     Nack,
-    Namesake,
+    NameClaim,
     Offer,
     Ops,
     Ping,
@@ -39,7 +39,7 @@ from gossip.core.messages import (
     UserMessage,
     UserState,
 )
-from gossip.core.wire import CHUNK_MAX_BYTES, U32_MAX, U64_MAX, encode_message, encode_packet
+from gossip.core.packets.codec import CHUNK_MAX_BYTES, U32_MAX, U64_MAX, encode_message, encode_packet
 
 T = TypeVar("T")
 
@@ -201,7 +201,7 @@ def message(choose: Chooser, asked: Sequence[int] = ()) -> Message:  # noqa: C90
         case 16:
             return Broadcast(who, epoch, count, octets(choose, 512))
         case _:
-            return Namesake(epoch, choose.below(3))
+            return NameClaim(epoch, choose.below(3))
 
 
 def stream_message(choose: Chooser, asked: Sequence[int] = ()) -> Message:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from gossip.core.config import GossipConfig
-from gossip.core.members import Address
+from gossip.core.membership.member import Address
 from gossip.sim.cluster import Cluster, Host
 from gossip.sim.faults import any_weather, befall
 from gossip.sim.steps import form

@@ -85,7 +85,7 @@ class Traffic:
         if messages and not choose.below(64):
             messages *= choose.below(200)
         source = address_of(sender) if choose.below(4) else pick(choose, ADDRESSES)
-        return grammar.packet(choose, messages, self.world.node.fingerprint, sender), source
+        return grammar.packet(choose, messages, self.world.node.view.fingerprint, sender), source
 
     def _mutated(self) -> Heard:
         """A packet of lately, damaged inside of its seal, or with the head of one and the end of another."""
@@ -147,7 +147,7 @@ def live(seed: int, packets: int, storms: Sequence[Sequence[Heard]], failures: C
             if sum(failures.values()) <= _SHOWN_MAX:
                 _say(f"node {seed}, packet {done}:\n{''.join(traceback.format_exception(error))}")
             return done
-        if traffic.world.node.gave_way_to is not None:
+        if traffic.world.node.view.gave_way_to is not None:
             return done
     return packets
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from gossip.core.errors import ConfigError, StateError
-from gossip.core.members import PROTOCOL, Address, State
+from gossip.core.membership.member import PROTOCOL, Address, State
 from gossip.core.messages import Done, KeyAction, Record
 from gossip.net.keys import load_keys, save_keys
-from gossip.net.snapshot import load_snapshot, save_snapshot
+from gossip.net.snapshot_file import load_snapshot, save_snapshot
 from gossip.net.sockets import parse_address
 
 from . import grammar
@@ -63,7 +63,9 @@ def hear(world: World, choose: Chooser) -> None:
         messages *= 1 + choose.below(200)
     sender = grammar.name(choose)
     source = address_of(sender) if choose.below(4) else pick(choose, ADDRESSES)
-    world.receive(world.wrap(grammar.packet(choose, messages, world.node.fingerprint, sender), choose.below(3)), source)
+    world.receive(
+        world.wrap(grammar.packet(choose, messages, world.node.view.fingerprint, sender), choose.below(3)), source
+    )
 
 
 def intend(world: World, choose: Chooser) -> None:  # noqa: C901 -- a case for each intent
@@ -81,16 +83,16 @@ def intend(world: World, choose: Chooser) -> None:  # noqa: C901 -- a case for e
             case 4:
                 node.withdraw(held, now)
             case 5:
-                node.ping(name, now)
+                node.messaging.ping(name, now)
             case 6:
-                node.send(name, grammar.octets(choose, 1500))
+                node.messaging.send(name, grammar.octets(choose, 1500))
             case 7:
-                node.broadcast(grammar.octets(choose, 513), now)
+                node.messaging.broadcast(grammar.octets(choose, 513), now)
             case 8:
-                node.doubt()
+                node.note_late_loop()
             case 9:
-                keys = (KEYS[0], KEYS[1], node.keyring.primary, b"")
-                node.change_keys(pick(choose, (KeyAction.LIST, KeyAction.INSTALL, KeyAction.USE)), pick(choose, keys))
+                keys = (KEYS[0], KEYS[1], node.view.keyring.primary, b"")
+                node.keys.change(pick(choose, (KeyAction.LIST, KeyAction.INSTALL, KeyAction.USE)), pick(choose, keys))
             case 10 if not choose.below(16):
                 world.leave()
             case _:
@@ -106,7 +108,7 @@ def streams(script: bytes) -> None:
     choose = Script(script)
     world = World(choose.below(4), sealed=bool(choose.below(2)))
     known = [Record(peer, 1, 0, State.ALIVE, address_of(peer), b"", PROTOCOL) for peer in PEERS[: choose.below(4)]]
-    world.node.merge(known, world.now, stranger=False)
+    world.node.full_state.merge(known, world.now, stranger=False)
     for _ in range(_STEPS_MAX):
         if not choose.more:
             break
@@ -127,9 +129,9 @@ def open_talks(world: World, choose: Chooser) -> list[Talk]:
                 world.pass_time(5.0)
                 return world.dialled(run)
             case 2:
-                return [world.talk(world.node.tell(name, b"hello"), run)]
+                return [world.talk(world.node.messaging.send_reliably(name, b"hello"), run)]
             case 3:
-                return [world.talk(world.node.order(name, KeyAction.LIST), run)]
+                return [world.talk(world.node.order_keys(name, KeyAction.LIST), run)]
     except (ConfigError, StateError):
         pass
     return [world.answer(run)]
@@ -151,7 +153,7 @@ def converse(world: World, choose: Chooser, talk: Talk) -> None:
             case _:
                 said = [grammar.stream_message(choose, tuple(world.asked)) for _ in range(choose.below(4))]
                 said += [Done()] * (choose.below(3) > 0)
-                talk.say(grammar.packet(choose, said, world.node.fingerprint, sender))
+                talk.say(grammar.packet(choose, said, world.node.view.fingerprint, sender))
     talk.hear()
     talk.close()
 

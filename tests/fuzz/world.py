@@ -13,18 +13,19 @@ import random
 from collections import deque
 from typing import Final
 
+from gossip.core.application.delegate import Delegate
 from gossip.core.config import GossipConfig
-from gossip.core.delegate import Delegate
 from gossip.core.errors import WireError
 from gossip.core.events import Event, MemberForgotten, MemberJoined, MemberUpdated
-from gossip.core.exchange import FRAME_MAX_BYTES, Exchange
-from gossip.core.keyring import Keyring
-from gossip.core.members import Address, Member, Precedence, Span, State
-from gossip.core.messages import Ack, Message, Namesake, Ping
+from gossip.core.membership.member import Address, Member, Precedence, Span, State
+from gossip.core.messages import Ack, Message, NameClaim, Ping
 from gossip.core.node import Node
-from gossip.core.outbox import Datagram
-from gossip.core.seal import Channel, Seal
-from gossip.core.wire import DATAGRAM_INFLATED_MAX_BYTES, decode_packet, encode_message, encode_packet
+from gossip.core.packets.codec import DATAGRAM_INFLATED_MAX_BYTES, decode_packet, encode_message, encode_packet
+from gossip.core.packets.keyring import Keyring
+from gossip.core.packets.outbox import Datagram
+from gossip.core.packets.seal import Channel, Seal
+from gossip.core.streams.exchange import Exchange
+from gossip.core.streams.frames import FRAME_MAX_BYTES
 
 from .grammar import ME, address_of
 
@@ -107,13 +108,13 @@ class World:
 
     def say(self, sender: str, *messages: Message, source: Address | None = None, run: int = 0) -> None:
         """Let a packet arrive."""
-        packet = encode_packet(sender, 1, self.node.fingerprint, map(encode_message, messages))
+        packet = encode_packet(sender, 1, self.node.view.fingerprint, map(encode_message, messages))
         self.receive(self.wrap(packet, run), source or address_of(sender))
 
     def wrap(self, packet: bytes, run: int = 0) -> bytes:
         """A packet as a process of its cluster would send it."""
         speaker = self.speakers[run % len(self.speakers)]
-        speaker.version = self.node.protocol
+        speaker.version = self.node.view.protocol
         return speaker.wrap(packet)
 
     def receive(self, payload: bytes, source: Address) -> None:
@@ -176,12 +177,12 @@ class World:
         Raises:
             BrokenRule: one does not hold.
         """
-        me, node, config = self.node.me, self.node, self.config
+        me, node, config = self.node.view.me, self.node, self.config
         said = (me.epoch, me.incarnation)
         _hold(said >= self._said_by_me, f"its own record went back from {self._said_by_me} to {said}")
         self._said_by_me = said
         _hold(me.state is (State.LEFT if self._left else State.ALIVE), f"it believes itself to be {me.state.name}")
-        members = node.members()
+        members = node.view.members()
         believed = {member.name: member.precedence for member in members}
         for name, precedence in believed.items():
             known = self._believed.get(name)
@@ -191,8 +192,8 @@ class World:
         _hold(len(members) <= config.members_max, f"it knows {len(members)} members")
         live = sum(member.live for member in members)
         _hold(len(members) - live <= max(config.gone_max, live), f"{len(members) - live} graves for {live} members")
-        _hold(node.waiting <= 3 * config.members_max, f"{node.waiting} rumours wait")
-        at_rest = self._left or node.gave_way_to is not None
+        _hold(node.view.waiting <= 3 * config.members_max, f"{node.view.waiting} rumours wait")
+        at_rest = self._left or node.view.gave_way_to is not None
         _hold(at_rest or node.next_deadline() is not None, "it never wants to run again")
 
     def _collect(self, source: Address | None, most: int) -> None:
@@ -206,7 +207,7 @@ class World:
             elif isinstance(event, MemberForgotten):
                 self._believed.pop(event.member.name, None)
         if any(datagram.destination not in self._reached for datagram in said):
-            self._reached.update(member.address for member in self.node.members())
+            self._reached.update(member.address for member in self.node.view.members())
         for datagram in said:
             self._check_datagram(datagram, source)
 
@@ -221,7 +222,7 @@ class World:
                 _hold(destination == source or destination in self._reached, f"an answer goes to {destination}")
         if destination in self._reached:
             return
-        if any(isinstance(message, Namesake) for message in packet.messages):
+        if any(isinstance(message, NameClaim) for message in packet.messages):
             self._check_namesake()
             return
         self._balance[destination] = self._balance.get(destination, 0) - len(payload)

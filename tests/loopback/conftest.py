@@ -1,7 +1,7 @@
 """Nodes on loopback, and servers that do what a test tells them to, good or bad.
 
-`Lab` is one node's fetcher among members and an upstream that follow scripts. `Cluster` is several whole nodes, which
-pull from each other and from an upstream that counts. Where the product waits in seconds, they make it wait less.
+`Lab` is what fetches on one node, among members and an upstream that follow scripts. `Cluster` is several whole nodes,
+which pull from each other and from an upstream that counts. Where the product waits in seconds, they make it wait less.
 """
 
 import asyncio
@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
-import pytest
 import uvicorn
 import uvloop
 from starlette.types import ASGIApp
@@ -30,23 +29,25 @@ from mirror.app import Backend, ClientEndpoint, PeerEndpoint
 from mirror.app.zerocopy import ZeroCopyProtocol
 from mirror.cluster.homes import Ring, piece_size
 from mirror.cluster.throughput import SlowReports
-from mirror.fetch import Fetcher, Record
-from mirror.fetch.plan import progress
-from mirror.fetch.spool.spool import Spool
+from mirror.fetch import Record
+from mirror.fetch.fetch import Fetch
+from mirror.fetch.spool import Reader
+from mirror.fetch.stack import FetchStack
 from mirror.images.holdings import Holdings
 from mirror.images.manifests import Manifests
+from mirror.images.member_tags import MemberTags
 from mirror.images.tags import Tags
 from mirror.metrics import Metrics
 from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository
 from mirror.routers import MemberStatus, Peer, RingSeat
-from mirror.settings import PeerSettings
+from mirror.settings import PeerSettings, PlanSettings, Settings
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import PeerClient
 from mirror.sources.upstream import Upstream
 from mirror.sources.upstream.registries import Registry
-from mirror.stores.cache.store import CacheStore
+from mirror.stores.cache import CacheStore
 
 MIB = 1024 * 1024
 LARGE = random.Random(1).randbytes(12 * MIB + 345)
@@ -56,7 +57,11 @@ CLOSE = b"<close>"
 NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 ALIVE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
-PROMPT = PeerSettings(silent_s=0.1, watch_interval_s=0.02)
+STEADY = Settings(
+    peers=PeerSettings(silent_s=0.1, watch_interval_s=0.02),
+    plan=PlanSettings(late_s=math.inf),
+)
+"""A silent member is noticed soon; one that a busy machine makes slow is not taken for late."""
 """A silent member is noticed soon."""
 
 Part = bytes | asyncio.Event
@@ -249,7 +254,7 @@ class Listeners:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-# One node's fetcher among scripts -------------------------------------------------------------------------------------
+# One node's fetches among scripts -------------------------------------------------------------------------------------
 
 
 class Chart:
@@ -297,10 +302,11 @@ def before_me(content: Content, count: int) -> list[str]:
 
 
 class Lab:
-    """A fetcher with its real parts, among servers that follow scripts."""
+    """The parts of a node that fetch, among servers that follow scripts."""
 
-    def __init__(self, folder: Path, capacity: int) -> None:
+    def __init__(self, folder: Path, capacity: int, settings: Settings) -> None:
         self.folder = folder
+        self._settings = settings
         self.router = Chart()
         self.cache = CacheStore(folder, capacity)
         self.listeners = Listeners()
@@ -308,15 +314,33 @@ class Lab:
 
     async def start(self, upstream: Script) -> None:
         self.registry = await self.serve(upstream)
-        self.peers = PeerClient("me", PeerAuth(), PROMPT)
+        self.peers = PeerClient("me", PeerAuth(), self._settings.peers)
         self.upstream = Upstream([Registry("docker.io", f"http://127.0.0.1:{self.registry.port}")])
         await self.cache.start(self.router)
         await self.peers.start()
         await self.upstream.start()
-        self.fetcher = Fetcher("me", self.cache, self.router, self.peers, self.upstream, self.metrics)
+        self.fetching = self.stack()
+
+    async def ask(self, registries: Iterable[Registry]) -> None:
+        """Ask other registries from now on."""
+        await self.upstream.close()
+        self.upstream = Upstream(registries)
+        await self.upstream.start()
+        self.fetching = self.stack()
+
+    def stack(self) -> FetchStack:
+        return FetchStack.build(
+            "me",
+            self.router,
+            self.cache,
+            peers=self.peers,
+            upstream=self.upstream,
+            metrics=self.metrics,
+            settings=self._settings,
+        )
 
     async def close(self) -> None:
-        await self.fetcher.close()
+        await self.fetching.close()
         await self.peers.close()
         await self.upstream.close()
         await self.cache.close()
@@ -341,18 +365,18 @@ class Lab:
 
     async def read(self, content: Content, start: int = 0, stop: int | None = None) -> bytes:
         """Read as a client does."""
-        with self.fetcher.reading(content) as spool:
-            size = await spool.known_size()
-            return await collect(spool, start, size if stop is None else stop)
+        with self.fetching.fetches.read(content) as reader:
+            size = await reader.size()
+            return await collect(reader, start, size if stop is None else stop)
 
     async def whole(self, content: Content) -> None:
         """Wait for the whole, verified, whatever a reader would get meanwhile."""
-        with self.fetcher.reading(content) as spool:
-            await spool.completed()
+        with self.fetching.fetches.read(content) as reader:
+            await reader.completed()
 
     @property
     def record(self) -> Record:
-        return self.fetcher.records[-1]
+        return self.fetching.fetches.records[-1]
 
     def held(self, content: Content) -> bool:
         return held_by(self.cache, content)
@@ -361,7 +385,14 @@ class Lab:
         return [name for name in os.listdir(self.folder / "spool") if not name.startswith("discarded")]
 
     def lies(self) -> float:
-        return self.metrics.registry.get_sample_value("mirror_lies_total") or 0.0
+        return self.metrics.registry.get_sample_value("mirror_corrupt_peers_total") or 0.0
+
+
+def running(node: "Lab | Node", content: Content) -> Fetch:
+    """The fetch of some content that is under way on a node."""
+    fetch = node.fetching.fetches.current(content)
+    assert fetch is not None
+    return fetch
 
 
 def held_by(cache: CacheStore, content: Content) -> bool:
@@ -373,31 +404,24 @@ def held_by(cache: CacheStore, content: Content) -> bool:
         return hashlib.sha256(os.pread(held.fd, held.size, 0)).hexdigest() == content.digest.hex
 
 
-async def collect(spool: Spool, start: int, stop: int, into: bytearray | None = None) -> bytes:
+async def collect(reader: Reader, start: int, stop: int, into: bytearray | None = None) -> bytes:
     got = bytearray() if into is None else into
-    async with contextlib.aclosing(spool.extents(start, stop)) as extents:
+    async with contextlib.aclosing(reader.extents(start, stop)) as extents:
         async for offset, count in extents:
-            got += os.pread(spool.fd, count, offset)
+            got += os.pread(reader.fd, count, offset)
     return bytes(got)
 
 
-@contextlib.contextmanager
-def steady() -> Any:
-    """A member that a busy machine makes slow is not taken for late."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(progress, "LATE_S", math.inf)
-        yield
-
-
 @contextlib.asynccontextmanager
-async def lab(folder: Path, upstream: Script, capacity: int = 1 << 30) -> AsyncIterator[Lab]:
-    with steady():
-        made = Lab(folder, capacity)
-        await made.start(upstream)
-        try:
-            yield made
-        finally:
-            await made.close()
+async def lab(
+    folder: Path, upstream: Script, capacity: int = 1 << 30, settings: Settings | None = None
+) -> AsyncIterator[Lab]:
+    made = Lab(folder, capacity, settings or STEADY)
+    await made.start(upstream)
+    try:
+        yield made
+    finally:
+        await made.close()
 
 
 # Whole nodes ----------------------------------------------------------------------------------------------------------
@@ -589,20 +613,29 @@ class Node:
         enter = self._stack.enter_async_context
         self.metrics, self.auth = Metrics(), PeerAuth()
         self.cache = CacheStore(self.folder, self._capacity)
-        self.peers = PeerClient(self.name, self.auth, PROMPT)
+        self.peers = PeerClient(self.name, self.auth, self._cluster.settings.peers)
         self.upstream = Upstream([Registry("docker.io", self._url)])
-        self.fetcher = Fetcher(self.name, self.cache, self.router, self.peers, self.upstream, self.metrics)
+        self.fetching = FetchStack.build(
+            self.name,
+            self.router,
+            self.cache,
+            peers=self.peers,
+            upstream=self.upstream,
+            metrics=self.metrics,
+            settings=self._cluster.settings,
+        )
         self.holdings = Holdings([self.cache], self.router)
-        self.tags = Tags(self.holdings, self.fetcher)
-        self.manifests = Manifests(self.holdings, self.fetcher)
+        member_tags = MemberTags(self.fetching.cluster, self.fetching.health, self.peers)
+        self.tags = Tags(self.holdings, self.cache, member_tags, self.upstream)
+        self.manifests = Manifests(self.holdings, self.fetching.fetches)
         self.reports = SlowReports()
-        backend = Backend(self.holdings, self.fetcher, self.manifests, self.tags, self.metrics)
+        backend = Backend(self.holdings, self.fetching, self.manifests, self.tags, self.metrics)
         client = ClientEndpoint(backend)
         self.endpoint = PeerEndpoint(backend, self.reports, self.auth)
         for part_of_it in (self.peers, self.upstream, self.holdings):
             await part_of_it.start()
             self._stack.push_async_callback(part_of_it.close)
-        self._stack.push_async_callback(self.fetcher.close)
+        self._stack.push_async_callback(self.fetching.close)
         self._stack.push_async_callback(self.tags.close)
         _, self.client_port = await enter(serving_by(client))
         self.server, port = await enter(serving_by(self._peer_app))
@@ -656,10 +689,12 @@ class Node:
 
     def record(self, content: Content) -> Record:
         """Of the last fetch of some content."""
-        return next(record for record in reversed(self.fetcher.records) if record.digest == str(content.digest))
+        return next(
+            record for record in reversed(self.fetching.fetches.records) if record.digest == str(content.digest)
+        )
 
     def lies(self) -> float:
-        return self.metrics.registry.get_sample_value("mirror_lies_total") or 0.0
+        return self.metrics.registry.get_sample_value("mirror_corrupt_peers_total") or 0.0
 
     def served(self) -> float:
         """Bytes that it sent to other nodes."""
@@ -673,7 +708,13 @@ class Cluster:
     """Whole nodes that see each other, and an upstream."""
 
     def __init__(
-        self, folder: Path, origin: Origin, http: aiohttp.ClientSession, stack: AsyncExitStack, capacity: int
+        self,
+        folder: Path,
+        origin: Origin,
+        http: aiohttp.ClientSession,
+        stack: AsyncExitStack,
+        capacity: int,
+        settings: Settings,
     ) -> None:
         self.nodes: list[Node] = []
         self.origin = origin
@@ -681,6 +722,7 @@ class Cluster:
         self._stack = stack
         self._folder = folder
         self._capacity = capacity
+        self.settings = settings
         self.serve_peer: Serve = honestly
 
     async def join(self, capacity: int | None = None) -> Node:
@@ -712,11 +754,10 @@ class Cluster:
     async def give(self, node: Node, body: bytes) -> Content:
         """Let a node hold a blob."""
         content = content_of(body)
-        room = await node.cache.begin(content.digest, len(body))
-        os.pwrite(room.fd, body, 0)
-        os.close(room.fd)
-        room.close()
-        node.cache.commit(content.digest)
+        writer = await node.cache.begin(content.digest, len(body))
+        os.pwrite(writer.fd, body, 0)
+        os.close(writer.fd)
+        writer.commit()
         return content
 
 
@@ -731,17 +772,18 @@ def pieces_of(body: bytes) -> list[tuple[int, int]]:
 
 
 @contextlib.asynccontextmanager
-async def cluster(folder: Path, count: int, capacity: int = 1 << 30) -> AsyncIterator[Cluster]:
+async def cluster(
+    folder: Path, count: int, capacity: int = 1 << 30, settings: Settings | None = None
+) -> AsyncIterator[Cluster]:
     """So many nodes that see each other."""
-    with steady():
-        listeners = Listeners()
-        await listeners.serve(origin := Origin(), "0.0.0.0")
-        async with AsyncExitStack() as stack:
-            stack.push_async_callback(listeners.close)
-            http = await stack.enter_async_context(
-                aiohttp.ClientSession(auto_decompress=False, connector=aiohttp.TCPConnector(limit=0))
-            )
-            made = Cluster(folder, origin, http, stack, capacity)
-            for _ in range(count):
-                await made.join()
-            yield made
+    listeners = Listeners()
+    await listeners.serve(origin := Origin(), "0.0.0.0")
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(listeners.close)
+        http = await stack.enter_async_context(
+            aiohttp.ClientSession(auto_decompress=False, connector=aiohttp.TCPConnector(limit=0))
+        )
+        made = Cluster(folder, origin, http, stack, capacity, settings or STEADY)
+        for _ in range(count):
+            await made.join()
+        yield made

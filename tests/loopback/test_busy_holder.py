@@ -133,7 +133,7 @@ def test_what_others_find_of_a_nodes_pace_reaches_it(tmp_path: Path) -> None:
             for name, share in said:
                 headers = {NODE_HEADER: name, RATE_HEADER: share}
                 assert (await node.ask("/v2/", peer=True, headers=headers)).status == 200
-            assert set(node.reports._shares) == {"n1", "n2"}
+            assert set(node.reports.members) == {"n1", "n2"}
 
     run(story())
 

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from mirror.cluster.homes import piece_size
-from mirror.errors import ConfigError, NoRoom
+from mirror.errors import ConfigError, StorageFull
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference
 from mirror.stores import Tag
-from mirror.stores.cache.store import CacheStore, Room
+from mirror.stores.cache import CacheStore
 
 MIB = 1024 * 1024
 WITHIN_S = 30.0
@@ -48,40 +48,35 @@ def body(number: int, size: int = MIB) -> bytes:
 async def put(cache: CacheStore, content: bytes) -> Digest:
     """Bring content in as a fetch does."""
     digest = Digest.of(content)
-    room = await cache.begin(digest, len(content))
+    writer = await cache.begin(digest, len(content))
     try:
-        os.pwrite(room.fd, content, 0)
+        os.pwrite(writer.fd, content, 0)
     finally:
-        close(room)
-    cache.commit(digest)
+        os.close(writer.fd)
+    writer.commit()
     return digest
-
-
-def close(room: Room) -> None:
-    os.close(room.fd)
-    room.close()
 
 
 async def leave(cache: CacheStore, content: bytes, pieces: int) -> Digest:
     """Bring so many pieces of content in, and leave it half."""
     digest, unit = Digest.of(content), piece_size(len(content))
-    room = await cache.begin(digest, len(content))
+    writer = await cache.begin(digest, len(content))
     for number in range(pieces):
         stop = (number + 1) * unit
-        os.pwrite(room.fd, content[number * unit : stop], number * unit)
-        room.passed(hashlib.sha256(content[:stop]).digest())
-    close(room)
-    cache.leave(digest)
+        os.pwrite(writer.fd, content[number * unit : stop], number * unit)
+        writer.append_prefix(hashlib.sha256(content[:stop]).digest())
+    os.close(writer.fd)
+    writer.leave()
     return digest
 
 
 async def found(cache: CacheStore, content: bytes) -> list[bytes]:
     """What the journal of a blob says that is begun anew; it is left as it was."""
     digest = Digest.of(content)
-    room = await cache.begin(digest, len(content))
-    close(room)
-    cache.leave(digest)
-    return room.prefixes
+    writer = await cache.begin(digest, len(content))
+    os.close(writer.fd)
+    writer.leave()
+    return writer.prefixes
 
 
 def read(cache: CacheStore, digest: Digest) -> bytes | None:
@@ -127,14 +122,14 @@ def test_more_than_the_bound_is_refused_and_evicts_nothing(tmp_path: Path) -> No
     async def story() -> None:
         cache, _ = await opened(tmp_path, 4 * MIB)
         kept = await put(cache, body(1))
-        with pytest.raises(NoRoom, match="cache-size"):
+        with pytest.raises(StorageFull, match="cache-size"):
             await cache.begin(Digest.of(b"x"), 5 * MIB)
-        rooms = [await cache.begin(Digest.of(b"%d" % number), 2 * MIB - 1) for number in range(2)]
-        with pytest.raises(NoRoom):
+        writers = [await cache.begin(Digest.of(b"%d" % number), 2 * MIB - 1) for number in range(2)]
+        with pytest.raises(StorageFull):
             await cache.begin(Digest.of(b"y"), MIB)
-        for number, room in enumerate(rooms):
-            close(room)
-            cache.abandon(Digest.of(b"%d" % number))
+        for writer in writers:
+            os.close(writer.fd)
+            writer.discard()
         assert read(cache, kept) is None  # it made room for the two that were arriving
         assert cache.used_bytes == 0
         await cache.close()
@@ -162,12 +157,14 @@ def test_what_is_left_half_is_gone_on_with_also_after_a_restart(tmp_path: Path) 
         assert again.used_bytes == len(HALF)
         assert told.keys == set()
         assert read(again, digest) is None
-        room = await again.begin(digest, len(HALF))
-        assert room.prefixes == prefixes_of(HALF, 2)
-        assert os.pread(room.fd, 2 * MIB, 0) == HALF[: 2 * MIB]
-        os.pwrite(room.fd, HALF[2 * MIB :], 2 * MIB)
-        close(room)
-        again.commit(digest)
+        assert again.has_partial(digest)
+        writer = await again.begin(digest, len(HALF))
+        assert not again.has_partial(digest)
+        assert writer.prefixes == prefixes_of(HALF, 2)
+        assert os.pread(writer.fd, 2 * MIB, 0) == HALF[: 2 * MIB]
+        os.pwrite(writer.fd, HALF[2 * MIB :], 2 * MIB)
+        os.close(writer.fd)
+        writer.commit()
         assert read(again, digest) == HALF
         assert os.listdir(tmp_path / "spool") == []
         await again.close()
@@ -183,10 +180,10 @@ def test_of_a_journal_what_was_struck_or_not_written_to_its_end_is_gone(tmp_path
         with journal.open("ab") as file:
             file.write(b"torn")
         assert await found(cache, HALF) == prefixes_of(HALF, 3)
-        room = await cache.begin(digest, len(HALF))
-        room.keep(1)
-        close(room)
-        cache.leave(digest)
+        writer = await cache.begin(digest, len(HALF))
+        writer.keep(1)
+        os.close(writer.fd)
+        writer.leave()
         assert await found(cache, HALF) == prefixes_of(HALF, 1)
         await cache.close()
 
@@ -208,11 +205,11 @@ def test_what_is_half_of_another_size_begins_anew(tmp_path: Path) -> None:
     async def story() -> None:
         cache, _ = await opened(tmp_path)
         digest = await leave(cache, HALF, 2)
-        room = await cache.begin(digest, len(HALF) + 1)
-        assert (room.prefixes, os.fstat(room.fd).st_size) == ([], len(HALF) + 1)
-        assert not any(os.pread(room.fd, MIB, 0))
-        close(room)
-        cache.abandon(digest)
+        writer = await cache.begin(digest, len(HALF) + 1)
+        assert (writer.prefixes, os.fstat(writer.fd).st_size) == ([], len(HALF) + 1)
+        assert not any(os.pread(writer.fd, MIB, 0))
+        os.close(writer.fd)
+        writer.discard()
         assert cache.used_bytes == 0
         await cache.close()
 
@@ -273,8 +270,8 @@ def test_damage_by_a_power_failure_is_found_before_it_is_served(tmp_path: Path) 
 
         again, told = await opened(tmp_path)
         assert read(again, torn) is None
-        assert again._verification is not None
-        await again._verification
+        assert again.verification is not None
+        await again.verification
         assert read(again, good) == body(1)
         assert told.keys == {good.key}
         assert not path.exists()
@@ -294,8 +291,8 @@ def test_what_is_fetched_before_its_old_copy_was_verified_counts_once(tmp_path: 
         again, told = await opened(tmp_path)
         for number in (1, 2):
             await put(again, body(number))
-        assert again._verification is not None
-        await again._verification
+        assert again.verification is not None
+        await again.verification
         assert told.keys == {good.key, torn.key}
         assert (read(again, good), read(again, torn)) == (body(1), body(2))
         assert again.used_bytes == 2 * MIB
@@ -316,8 +313,8 @@ def test_what_cannot_be_read_is_left_out_and_does_not_hold_up_the_rest(tmp_path:
 
         again, told = await opened(tmp_path)
         path.unlink()
-        assert again._verification is not None
-        await again._verification
+        assert again.verification is not None
+        await again.verification
         assert told.keys == {digest.key for digest in good}
         await again.close()
 
@@ -336,7 +333,7 @@ def test_tags_outlive_a_restart_and_junk_among_them_is_removed(tmp_path: Path) -
         await cache.put_tag(reference, tag)
         assert told.keys == {reference.key}
         await cache.close()
-        junk = [b"", b"{", b'{"reference": 7}', b'{"reference":"A B","digest":"sha256:0","checked_at":1}']
+        junk = [b"", b"{", b'{"reference": 7}', b'{"reference":"A B","digest":"sha256:0","checked_unix_s":1}']
         for number, text in enumerate(junk):
             (tmp_path / "tags" / f"{number}").write_bytes(text)
         (tmp_path / "tags" / "half.new").write_bytes(b"")
@@ -388,11 +385,10 @@ KILLED = """
         while True:
             content = random.Random(number).randbytes(300_000)
             digest = Digest.of(content)
-            room = await cache.begin(digest, len(content))
-            os.pwrite(room.fd, content, 0)
-            os.close(room.fd)
-            room.close()
-            cache.commit(digest)
+            writer = await cache.begin(digest, len(content))
+            os.pwrite(writer.fd, content, 0)
+            os.close(writer.fd)
+            writer.commit()
             number += 1
             print(number, flush=True)
 
@@ -444,7 +440,7 @@ def test_a_full_disk_evicts_then_refuses_and_keeps_what_is_right(small_disk: Pat
         digests = [await put(cache, body(number, 2 * MIB)) for number in range(5)]
         assert read(cache, digests[4]) == body(4, 2 * MIB)
         assert read(cache, digests[0]) is None
-        with pytest.raises(NoRoom, match="No space left"):
+        with pytest.raises(StorageFull, match="No space left"):
             await cache.begin(Digest.of(b"large"), 9 * MIB)
         assert told.keys == {key.key for key in digests if read(cache, key) is not None}
         await cache.close()

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from mirror.errors import NoRoom
-from mirror.fetch.spool import spool
+from mirror.errors import StorageFailed
+from mirror.fetch.spool import backing
 from mirror.settings import PeerSettings
 from mirror.sources.peers.connections import Connection, ConnectionPool, LocalProtocolError, RemoteProtocolError
 from tests.loopback.conftest import CLOSE, MIB, Listeners, Part, Script, Server, content_of, honest, lab, part, run
@@ -258,10 +258,10 @@ def test_a_fetch_whose_disk_takes_no_more_tells_so_and_shuns_nobody(
         async with lab(tmp_path, honest(BODY)) as it:
             await it.holder(honest(BODY))
             with monkeypatch.context() as patch:
-                patch.setattr(spool, "write_all", full)
-                with pytest.raises(NoRoom, match="No space left"):
+                patch.setattr(backing, "write_all", full)
+                with pytest.raises(StorageFailed, match="No space left"):
                     await it.read(content_of(BODY))
-            assert it.fetcher.shunned() == set()
+            assert it.fetching.health.unusable() == set()
             assert it.leftovers() == []
             assert await it.read(content_of(BODY)) == BODY
 

@@ -13,11 +13,12 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from mirror.app import Backend, ClientEndpoint, PeerEndpoint, StatusEndpoint, client_app
+from mirror.app import Backend, ClientEndpoint, Find, NodeStatus, PeerEndpoint, StatusEndpoint, client_app
 from mirror.cluster.throughput import SlowReports
-from mirror.fetch import Fetcher
+from mirror.fetch.stack import FetchStack
 from mirror.images.holdings import Holdings
 from mirror.images.manifests import Manifests
+from mirror.images.member_tags import MemberTags
 from mirror.images.tags import Tags
 from mirror.metrics import Metrics
 from mirror.oci.content import Content
@@ -25,7 +26,7 @@ from mirror.oci.digest import Digest
 from mirror.oci.manifest import DOCKER_LIST, OCI_INDEX, OCI_MANIFEST
 from mirror.oci.reference import Reference, Repository
 from mirror.routers import Peer
-from mirror.routers.static import StaticRouter
+from mirror.settings import ImageSettings, Settings
 from mirror.sources import HOP_HEADER
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import PeerClient
@@ -33,8 +34,9 @@ from mirror.sources.peers.protocol import TAG_AGE_HEADER, TAG_AUTHORITY_HEADER
 from mirror.sources.upstream import Upstream
 from mirror.sources.upstream.registries import Registry
 from mirror.stores import Held, Listener, Tag
-from mirror.stores.cache.store import CacheStore
+from mirror.stores.cache import CacheStore
 from tests.loopback.conftest import serving
+from tests.static_router import StaticRouter
 
 WITHIN_S = 30.0
 BLOB = bytes(range(256)) * 4000
@@ -81,7 +83,7 @@ class Runtime:
     def tag(self, reference: Reference) -> Tag | None:
         return self.known.get(str(reference))
 
-    def spare(self, keys: Collection[bytes]) -> None:
+    def mark_redundant(self, keys: Collection[bytes]) -> None:
         pass
 
 
@@ -121,13 +123,31 @@ class Node:
         self.upstream = Upstream([Registry("docker.io", f"http://127.0.0.1:{upstream_port}")])
         self.peers = PeerClient("me", self.auth)
         self.metrics = Metrics()
-        self.fetcher = Fetcher("me", self.cache, self.router, self.peers, self.upstream, self.metrics)
+        self.fetching = FetchStack.build(
+            "me",
+            self.router,
+            self.cache,
+            peers=self.peers,
+            upstream=self.upstream,
+            metrics=self.metrics,
+            settings=Settings(),
+        )
+        member_tags = MemberTags(self.fetching.cluster, self.fetching.health, self.peers)
         self.holdings = Holdings([self.cache, self.runtime], self.router)
-        self.tags = Tags(self.holdings, self.fetcher)
-        manifests = self.manifests = Manifests(self.holdings, self.fetcher)
-        backend = Backend(self.holdings, self.fetcher, manifests, self.tags, self.metrics)
+        self.tags = Tags(self.holdings, self.cache, member_tags, self.upstream)
+        manifests = self.manifests = Manifests(self.holdings, self.fetching.fetches)
+        backend = Backend(self.holdings, self.fetching, manifests, self.tags, self.metrics)
         client = ClientEndpoint(backend)
-        status = StatusEndpoint("me", self.holdings, self.fetcher, self.tags, self.metrics, lambda: True)
+        node = NodeStatus(
+            name="me",
+            is_ready=self.router.ready,
+            statuses=self.router.statuses,
+            records=lambda: self.fetching.fetches.records,
+            key_count=lambda: len(self.holdings),
+            cache_bytes=lambda: self.cache.used_bytes,
+        )
+        find = Find("me", self.holdings, member_tags.known, self.fetching.cluster.holders, self.peers.size)
+        status = StatusEndpoint(node, find, self.metrics)
         self.client = client_app(client, status)
         self.peer = PeerEndpoint(backend, SlowReports(), self.auth)
 
@@ -138,7 +158,7 @@ class Node:
         stack.push_async_callback(self.upstream.close)
         await self.holdings.start()
         stack.push_async_callback(self.holdings.close)
-        stack.push_async_callback(self.fetcher.close)
+        stack.push_async_callback(self.fetching.close)
         stack.push_async_callback(self.tags.close)
         self.http = http
         self.client_port = await stack.enter_async_context(serving(self.client))
@@ -146,7 +166,7 @@ class Node:
 
     def knows(self, *others: "Node") -> None:
         peers = [Peer(f"n{number}", "127.0.0.1", other.peer_port) for number, other in enumerate(others)]
-        self.router._peers = tuple(peers)
+        self.router.peers = tuple(peers)
 
     async def ask(
         self, path: str, method: str = "GET", headers: dict[str, str] | None = None, peer: bool = False
@@ -469,26 +489,23 @@ def test_a_member_that_says_nonsense_of_a_tag_is_not_believed(play: Callable[[St
 
         node = await world.node(INDEX)
         async with serving(talker) as port:
-            node.router._peers = (Peer("talker", "127.0.0.1", port),)
+            node.router.peers = (Peer("talker", "127.0.0.1", port),)
             assert (await node.ask("/v2/nginx/manifests/1")).code == "MANIFEST_UNKNOWN"
 
     play(story)
 
 
-def test_manifests_that_many_ask_for_at_once_count_once_in_memory(
-    play: Callable[[Story], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mirror.images.manifests._MEMORY_BYTES", 3 * len(LIST))
-
+def test_manifests_that_many_ask_for_at_once_count_once_in_memory(play: Callable[[Story], None]) -> None:
     async def story(world: World, registries: Registries) -> None:
         node = await world.node()
+        manifests = Manifests(node.holdings, node.fetching.fetches, ImageSettings(manifest_memory_bytes=3 * len(LIST)))
         for body in (MANIFEST, INDEX, LIST):
             registries.has(f"/v2/library/x/manifests/{name(body)}", body)
             content = Content(Repository("docker.io", "library/x"), "manifests", Digest.of(body))
-            manifests = await asyncio.gather(*(node.manifests.get(content) for _ in range(8)))
-            assert {(manifest.body, held) for manifest, held in manifests} == {(body, False)}
+            got = await asyncio.gather(*(manifests.get(content) for _ in range(8)))
+            assert {(manifest.body, held) for manifest, held in got} == {(body, False)}
         assert len(registries.asked) == 3
-        kept = [await node.manifests.get(content) for _ in range(2)]
+        kept = [await manifests.get(content) for _ in range(2)]
         assert kept[0][0] is kept[1][0]
 
     play(story)

@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from mirror.errors import BlobUnknown, Denied, MirrorError, SourceError, Unavailable
-from mirror.fetch import fetch
 from mirror.oci.reference import Repository
 from mirror.routers import Peer
-from mirror.sources.upstream import Upstream
+from mirror.settings import FetchSettings
 from mirror.sources.upstream.registries import Registry
 from tests.loopback.conftest import (
     CLOSE,
@@ -22,6 +21,7 @@ from tests.loopback.conftest import (
     MIB,
     NOT_FOUND,
     SMALL,
+    STEADY,
     WITHIN_S,
     Part,
     Script,
@@ -35,6 +35,7 @@ from tests.loopback.conftest import (
     lab,
     part,
     run,
+    running,
     stalls,
 )
 
@@ -81,10 +82,10 @@ def test_the_last_piece_waits_for_the_digest(tmp_path: Path) -> None:
         promised = content_of(LARGE[:-1] + b"!")
         async with lab(tmp_path, honest(LARGE)) as it:
             got = bytearray()
-            with it.fetcher.reading(promised) as spool:
-                size = await spool.known_size()
+            with it.fetching.fetches.read(promised) as reader:
+                size = await reader.size()
                 with pytest.raises(SourceError, match="digest"):
-                    await collect(spool, 0, size, got)
+                    await collect(reader, 0, size, got)
             assert 0 < len(got) <= 12 * MIB
             assert not it.held(promised)
             assert it.leftovers() == []
@@ -167,9 +168,9 @@ def test_among_several_the_liar_is_found_and_shunned(tmp_path: Path) -> None:
             content = content_of(LARGE)
             with contextlib.suppress(MirrorError):  # it may have got wrong bytes, then it is let go
                 assert await it.read(content) == LARGE
-            with it.fetcher.reading(content) if not it.held(content) else contextlib.nullcontext() as spool:
-                if spool is not None:
-                    await spool.completed()
+            with it.fetching.fetches.read(content) if not it.held(content) else contextlib.nullcontext() as reader:
+                if reader is not None:
+                    await reader.completed()
             assert it.held(content)
             assert it.lies() == 1
             asked = len(liar.asked)
@@ -189,8 +190,8 @@ def test_one_liar_among_many_is_found_without_upstream(tmp_path: Path, holders: 
             for number in range(holders):
                 await it.holder(honest(wrong if number == 2 else LARGE))
             content = content_of(LARGE)
-            with it.fetcher.reading(content) as spool:
-                await spool.completed()
+            with it.fetching.fetches.read(content) as reader:
+                await reader.completed()
             assert it.held(content)
             assert [failure for failure in it.record.failures if "wrong" in failure] == ["m3 sent wrong bytes"]
             assert it.lies() == 1
@@ -205,8 +206,8 @@ def test_when_members_agree_on_what_is_wrong_upstream_is_asked(tmp_path: Path) -
             for _ in range(2):
                 await it.holder(honest(same_wrong))
             content = content_of(LARGE)
-            with it.fetcher.reading(content) as spool:
-                await spool.completed()
+            with it.fetching.fetches.read(content) as reader:
+                await reader.completed()
             assert it.held(content)
             assert it.lies() == 2
 
@@ -220,8 +221,8 @@ def test_a_reader_of_bytes_that_turned_out_wrong_never_gets_a_complete_blob(tmp_
             content = content_of(LARGE)
             with pytest.raises(SourceError, match="already sent were wrong"):
                 await it.read(content)
-            with contextlib.suppress(KeyError):
-                await asyncio.wait_for(it.fetcher._fetches[content.digest.hex].task, WITHIN_S)
+            if (fetch := it.fetching.fetches.current(content)) is not None:
+                await asyncio.wait_for(fetch.task, WITHIN_S)
             assert it.held(content)
             assert it.lies() == 1
 
@@ -308,27 +309,23 @@ def test_what_one_registry_fails_to_send_another_that_is_asked_for_the_same_send
         async with lab(tmp_path, honest(SMALL)) as it:
             other = await it.serve(fails)
             registries = [("docker.io", it.registry), ("other.example", other)]
-            it.fetcher.upstream = Upstream([Registry(name, f"http://127.0.0.1:{at.port}") for name, at in registries])
-            await it.fetcher.upstream.start()
+            await it.ask([Registry(name, f"http://127.0.0.1:{at.port}") for name, at in registries])
             good = content_of(SMALL)
             first = asyncio.create_task(it.read(replace(good, repository=Repository.parse("other.example/x"))))
             while not other.asked:
                 await asyncio.sleep(0.01)
             second = asyncio.create_task(it.read(good))
-            while len(it.fetcher._fetches[good.digest.hex]._contents) < 2:
+            while len(running(it, good).names) < 2:
                 await asyncio.sleep(0.01)
             joined.set()
             assert (await first, await second) == (SMALL, SMALL)
-            await it.fetcher.upstream.close()
 
     run(story())
 
 
-def test_a_fetch_that_nobody_reads_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "IDLE_S", 0.05)
-
+def test_a_fetch_that_nobody_reads_is_given_up(tmp_path: Path) -> None:
     async def story() -> None:
-        async with lab(tmp_path, stalls) as it:
+        async with lab(tmp_path, stalls, settings=replace(STEADY, fetch=FetchSettings(idle_s=0.05))) as it:
             head, body = part(LARGE, 0, None)
 
             async def drips(start: int, stop: int | None) -> Sequence[Part]:
@@ -336,8 +333,8 @@ def test_a_fetch_that_nobody_reads_is_given_up(tmp_path: Path, monkeypatch: pyte
 
             it.registry.script = drips
             content = content_of(LARGE)
-            with it.fetcher.reading(content):
-                task = it.fetcher._fetches[content.digest.hex].task
+            with it.fetching.fetches.read(content):
+                task = running(it, content).task
             await asyncio.wait_for(task, WITHIN_S)
             assert it.record.outcome == "abandoned"
             assert it.leftovers() == []
@@ -369,10 +366,10 @@ def test_a_bug_in_the_middle_keeps_nobody_waiting(tmp_path: Path, monkeypatch: p
     async def story() -> None:
         async with lab(tmp_path, honest(LARGE)) as it:
 
-            def stumble(source: str, count: int) -> None:
+            def stumble(count: int) -> None:
                 raise RuntimeError("a bug")
 
-            monkeypatch.setattr(it.fetcher, "received", stumble)
+            monkeypatch.setattr(it.metrics.received_bytes.labels("upstream"), "inc", stumble)
             with pytest.raises(Unavailable, match="the log says why"):
                 await it.read(content_of(LARGE))
             assert it.leftovers() == []
@@ -386,7 +383,7 @@ def test_closing_in_the_middle_leaves_nothing_behind(tmp_path: Path) -> None:
             await it.holder(stalls)
             reader = asyncio.create_task(it.read(content_of(LARGE)))
             await asyncio.sleep(0)
-            await it.fetcher.close()
+            await it.fetching.close()
             with pytest.raises(Unavailable):
                 await reader
         assert it.leftovers() == []

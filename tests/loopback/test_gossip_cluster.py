@@ -22,8 +22,10 @@ from gossip import (
     Member,
     MemberJoined,
     MemberLeft,
+    MemberSuspected,
     MessageReceived,
     NameConflict,
+    Rejection,
     Sealing,
     Span,
     State,
@@ -58,7 +60,7 @@ async def first(node: Gossip, kind: type) -> Any:
 
 
 def alive(node: Gossip) -> set[str]:
-    return {member.name for member in node.members() if member.state is State.ALIVE}
+    return {member.name for member in node.view.members() if member.state is State.ALIVE}
 
 
 async def together(stack: AsyncExitStack, *nodes: Gossip) -> None:
@@ -165,7 +167,7 @@ def test_either_side_can_refuse_to_merge(refuser: int) -> None:
             two = await stack.enter_async_context(
                 Gossip("n2", local(), seeds=[str(one.address)], delegate=applications[1])
             )
-            await until(lambda: one.counters["rejected_veto"] + two.counters["rejected_veto"] > 0)
+            await until(lambda: one.counters.rejected[Rejection.VETO] + two.counters.rejected[Rejection.VETO] > 0)
             assert applications[refuser - 1].asked
             assert refuser == 2 or alive(one) == set()  # the one that dialled is told of the other by datagram, too
 
@@ -226,9 +228,9 @@ def test_keys_of_the_cluster_change_step_by_step_and_are_kept(tmp_path: Path) ->
             await asyncio.sleep(0)
             nodes[0].broadcast(b"still here")
             assert (await heard).payload == b"still here"
-            assert all(node.counters["event_MemberSuspected"] == 0 for node in nodes)
+            assert all(node.counters.events[MemberSuspected] == 0 for node in nodes)
             late = await stack.enter_async_context(Gossip("late", local(), seeds=seeds, keys=[OLD]))
-            await until(lambda: nodes[0].counters["rejected_key"] > 0)
+            await until(lambda: nodes[0].counters.rejected[Rejection.KEY] > 0)
             assert alive(late) == set()
 
     run(story())
@@ -281,7 +283,7 @@ def test_running_cluster_goes_from_plain_to_sealed_without_losing_sight() -> Non
                     nodes[i] = await stack.enter_async_context(restarted)
                     await until(lambda: all(len(alive(node)) == 1 for node in nodes))
             plain = await stack.enter_async_context(Gossip("plain", local(), seeds=[str(nodes[0].address)]))
-            await until(lambda: nodes[0].counters["rejected_seal"] > 0)
+            await until(lambda: nodes[0].counters.rejected[Rejection.SEAL] > 0)
             assert alive(plain) == set()
 
     run(story())
@@ -298,11 +300,11 @@ def test_of_two_nodes_with_one_name_the_later_gives_way() -> None:
             await asyncio.sleep(0)
             namesake = Gossip("n1", local(), seeds=[str(two.address), str(three_.address)])
             await stack.enter_async_context(namesake)
-            await until(lambda: namesake.gave_way_to == one.address)
+            await until(lambda: namesake.view.gave_way_to == one.address)
             assert not (await conflict).gives_way
 
             def addresses() -> set[Address]:
-                return {m.address for node in (two, three_) for m in node.members() if m.name == "n1"}
+                return {m.address for node in (two, three_) for m in node.view.members() if m.name == "n1"}
 
             await until(lambda: addresses() == {one.address} and alive(two) == {"n1", "n3"})
 
@@ -317,11 +319,12 @@ def test_node_restarted_at_another_address_takes_its_name_over() -> None:
             again = await stack.enter_async_context(Gossip("n3", local(), seeds=[str(one.address)]))
             await until(
                 lambda: all(
-                    [m.address for m in node.members() if m.name == "n3" and m.state is State.ALIVE] == [again.address]
+                    [m.address for m in node.view.members() if m.name == "n3" and m.state is State.ALIVE]
+                    == [again.address]
                     for node in (one, two)
                 )
             )
-            assert again.gave_way_to is None
+            assert again.view.gave_way_to is None
 
     run(story())
 
@@ -333,7 +336,7 @@ def test_stream_from_a_network_that_is_not_allowed_is_closed() -> None:
             async with asyncio.timeout(WITHIN_S):
                 assert await reader.read() == b""
             writer.close()
-            await until(lambda: node.counters["rejected_allow"] == 1)
+            await until(lambda: node.counters.rejected[Rejection.ALLOW] == 1)
 
     run(story())
 
@@ -344,7 +347,7 @@ def test_versions_that_have_nothing_in_common_do_not_mix_and_say_so() -> None:
             one = await stack.enter_async_context(Gossip("n1", local()))
             other = Gossip("n2", GossipConfig(protocol=Span(2, 3)), seeds=[str(one.address)])
             await stack.enter_async_context(other)
-            await until(lambda: other.counters["rejected_version"] > 0)
+            await until(lambda: other.counters.rejected[Rejection.VERSION] > 0)
             assert alive(one) == alive(other) == set()
 
     run(story())
@@ -387,7 +390,7 @@ def test_epoch_goes_on_though_the_clock_went_back(tmp_path: Path) -> None:
         future = (int(time.time()) + 86400 * 365) * 1000
         path.write_text(f'{{"epoch": {future}, "members": []}}')
         async with Gossip("n1", local(), snapshot=path) as node:
-            assert node.me.epoch == future + 1
+            assert node.view.me.epoch == future + 1
 
     run(story())
 
@@ -421,10 +424,10 @@ def test_events_come_in_batches_in_which_each_member_stands_once() -> None:
 def test_blocked_loop_is_measured_and_makes_the_node_doubt_itself() -> None:
     async def story() -> None:
         async with Gossip("n1", local()) as node:
-            await until(lambda: node.lag_s(1) > 0)
+            await until(lambda: node.loop_lag.quantile_s(1) > 0)
             time.sleep(0.6)  # noqa: ASYNC251 - the very thing that is to be noticed
-            await until(lambda: node.counters["stalls"] > 0)
-            assert node.health > 0
-            assert node.lag_s(1) >= 0.5
+            await until(lambda: node.counters.stalls > 0)
+            assert node.view.health > 0
+            assert node.loop_lag.quantile_s(1) >= 0.5
 
     run(story())

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,14 @@ from mirror.errors import BlobUnknown
 from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.routers import Peer
+from mirror.settings import FetchSettings
 from mirror.sources.peers.protocol import REASON_HEADER, ROLE_HEADER
 from tests.loopback.conftest import (
     CLOSE,
     LARGE,
     MIB,
     NOT_FOUND,
+    STEADY,
     Part,
     Request,
     Script,
@@ -91,7 +94,7 @@ def test_a_home_that_cannot_be_reached_is_passed_over(tmp_path: Path) -> None:
             await it.listeners.end(gone)
             assert await it.read(CONTENT) == LARGE
             assert it.record.sources == {"upstream": len(LARGE)}
-            assert home in it.fetcher.shunned()
+            assert home in it.fetching.health.unusable()
 
     run(story())
 
@@ -104,13 +107,14 @@ def test_a_home_that_was_out_of_reach_is_asked_again_once_it_gives_a_sign_of_lif
             server.alive = False
             assert await it.read(CONTENT) == LARGE
             assert it.record.sources == {"upstream": len(LARGE)}
-            assert home in it.fetcher.shunned()
+            assert home in it.fetching.health.unusable()
 
             other = bytes(reversed(LARGE))
             server.script, server.alive = honest(other), True
             it.registry.script = honest(other)
-            await asyncio.wait(it.fetcher._listening.values())
-            assert home not in it.fetcher.shunned()
+            while home in it.fetching.health.unusable():
+                await asyncio.sleep(0.01)
+            assert home not in it.fetching.health.unusable()
             assert await it.read(content_of(other)) == other
             assert it.record.sources[home] > 0
 
@@ -129,10 +133,11 @@ def test_a_home_that_is_back_at_another_address_is_asked_there(tmp_path: Path) -
             (home,) = before_me(CONTENT, 1)
             await it.listeners.end(await it.home(home, honest(LARGE)))
             reading = asyncio.create_task(it.read(CONTENT))
-            while home not in it.fetcher.shunned():
+            while home not in it.fetching.health.unusable():
                 await asyncio.sleep(0.01)
             it.router.homes[0] = Peer(home, "127.0.0.1", (await it.serve(honest(LARGE))).port)
-            await asyncio.wait(it.fetcher._listening.values())
+            while home in it.fetching.health.unusable():
+                await asyncio.sleep(0.01)
             back.set()
             assert await reading == LARGE
             assert it.record.sources[home] > 0
@@ -149,7 +154,7 @@ def test_a_lone_holder_that_is_out_of_reach_for_a_moment_is_waited_for(tmp_path:
             server = await it.holder(first_only)
             server.alive = False
             reading = asyncio.create_task(it.read(CONTENT))
-            while not it.fetcher.shunned():
+            while not it.fetching.health.unusable():
                 await asyncio.sleep(0.01)
             server.script, server.alive = honest(LARGE), True
             assert await reading == LARGE
@@ -158,13 +163,13 @@ def test_a_lone_holder_that_is_out_of_reach_for_a_moment_is_waited_for(tmp_path:
     run(story())
 
 
-def test_members_that_do_not_answer_keep_a_size_from_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_members_that_do_not_answer_keep_a_size_from_nobody(tmp_path: Path) -> None:
     async def story() -> None:
-        monkeypatch.setattr("mirror.fetch.fetcher._SIZE_S", 0.1)
-        async with lab(tmp_path, honest(LARGE)) as it:
+        settings = replace(STEADY, fetch=FetchSettings(size_s=0.1))
+        async with lab(tmp_path, honest(LARGE), settings=settings) as it:
             for _ in range(3):
                 await it.holder(stalls)
-            assert await it.fetcher.size(CONTENT) == len(LARGE)
+            assert await it.fetching.sizes.size(CONTENT) == len(LARGE)
 
     run(story())
 
@@ -178,7 +183,7 @@ def test_a_home_that_sends_a_byte_at_a_time_is_given_up(tmp_path: Path) -> None:
             (home,) = before_me(CONTENT, 1)
             server = await it.home(home, a_byte)
             assert await it.read(CONTENT) == LARGE
-            assert home in it.fetcher.shunned()
+            assert home in it.fetching.health.unusable()
             assert len(server.asked) < 50
 
     run(story())
@@ -199,7 +204,7 @@ def test_a_home_that_waits_for_upstream_itself_is_waited_for(tmp_path: Path) -> 
             assert await it.read(CONTENT) == LARGE
             assert {start // MIB % 2 for start, _ in it.registry.asked} == {1}  # this node's own pieces
             assert it.record.sources["upstream"] == 6 * MIB
-            assert home not in it.fetcher.shunned()
+            assert home not in it.fetching.health.unusable()
 
     run(story())
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mirror.fetch import Fetch
+from mirror.fetch import Relay
 from mirror.oci.content import Content
 from mirror.sources.peers.protocol import AVOID_HEADER, ORIGIN_HEADER, ROLE_HEADER
 from tests.loopback.conftest import (
@@ -52,7 +52,7 @@ def lying(liar: Node, wrong: Callable[[bytes], bytes] = inverted) -> Serve:
 
 def named(node: Node, content: Content) -> set[str]:
     """Whom a node names for lying about some content."""
-    records = [record for record in node.fetcher.records if record.digest == str(content.digest)]
+    records = [record for record in node.fetching.fetches.records if record.digest == str(content.digest)]
     said = [failure for record in records for failure in record.failures if failure.endswith("sent wrong bytes")]
     return {failure.split(" ")[0] for failure in said}
 
@@ -75,7 +75,7 @@ def test_a_lying_home_is_named_by_all_and_costs_upstream_little(tmp_path: Path, 
             await all_pull(it, content, victims)
             for node in victims:
                 assert named(node, content) == {liar.name}
-                assert liar.name in node.fetcher.shunned()
+                assert liar.name in node.fetching.health.unusable()
                 assert node.lies() == 1
             pieces = len([piece for piece in range(13) if piece % 4 == place])
             again = pieces + 2 * len(it.nodes)  # its pieces, one of each member, and what was being passed on meanwhile
@@ -154,7 +154,7 @@ def test_only_members_can_be_avoided_and_not_all_there_are(tmp_path: Path) -> No
             content, home = it.origin.has(LARGE), it.nodes[0]
             avoided: list[set[str]] = []
 
-            async def distrust(self: Fetch, names: Iterable[str], start: int, stop: int) -> None:
+            async def distrust(self: Relay, names: Iterable[str], start: int, stop: int) -> None:
                 avoided.append(set(names))
 
             home.router.down.add("n3")
@@ -162,7 +162,7 @@ def test_only_members_can_be_avoided_and_not_all_there_are(tmp_path: Path) -> No
             for said in ("upstream,n0,n1,nobody,,n1,n3", ",".join(others)):
                 asked = {ROLE_HEADER: "home", AVOID_HEADER: said, "Range": "bytes=0-99"}
                 with pytest.MonkeyPatch.context() as patch:
-                    patch.setattr(Fetch, "distrust", distrust)
+                    patch.setattr(Relay, "distrust", distrust)
                     assert (await home.ask(f"/v2/{content.path}", peer=True, headers=asked)).status == 206
             assert avoided == [{"n1", "n3"}, set(others[:16])]
 
@@ -180,7 +180,7 @@ def test_one_liar_among_several_holders_is_found_whoever_contradicts_it(tmp_path
             assert it.held(content)
             liar = f"m{seed + 1}"
             assert {failure for failure in it.record.failures if "wrong" in failure} == {f"{liar} sent wrong bytes"}
-            assert it.fetcher.shunned() == {liar}
+            assert it.fetching.health.unusable() == {liar}
 
     run(story())
 
@@ -206,7 +206,7 @@ def test_a_home_that_lies_about_whose_word_it_is_answers_for_that_itself(
             await it.home(other, honest(LARGE))
             await it.whole(content)
             assert it.held(content)
-            assert it.fetcher.shunned() == {liar}
+            assert it.fetching.health.unusable() == {liar}
 
     run(story())
 
@@ -220,7 +220,7 @@ def test_two_homes_that_lie_alike_are_both_found_by_asking_upstream_for_everythi
                 await it.home(name, honest(inverted(LARGE)))
             await it.whole(content)
             assert it.held(content)
-            assert it.fetcher.shunned() == set(liars)
+            assert it.fetching.health.unusable() == set(liars)
 
     run(story())
 
@@ -233,6 +233,6 @@ def test_upstream_that_sends_wrong_bytes_shames_no_member(tmp_path: Path) -> Non
             answers = await asyncio.gather(*(node.get(content) for node in it.nodes))
             assert not any(answer.complete for answer in answers)
             assert not any(node.held(content) for node in it.nodes)
-            assert not any(node.fetcher.shunned() for node in it.nodes)
+            assert not any(node.fetching.health.unusable() for node in it.nodes)
 
     run(story())

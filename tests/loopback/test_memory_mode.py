@@ -1,19 +1,23 @@
 """What the cache has no room for passes through a bounded spool in memory, verified, and leaves nothing behind."""
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import pytest
 
 from mirror.errors import SourceError
-from mirror.fetch.spool import spool
+from mirror.settings import FetchSettings, SpoolSettings
 from mirror.sources.peers.protocol import AVOID_HEADER, ORIGIN_HEADER, ROLE_HEADER
 from tests.loopback.conftest import (
     LARGE,
     MIB,
     SMALL,
+    STEADY,
     Part,
     Script,
     always,
@@ -28,6 +32,7 @@ from tests.loopback.conftest import (
     part,
     refusal,
     run,
+    running,
     stalls,
 )
 
@@ -36,26 +41,29 @@ WINDOW = 8 * MIB
 TWICE = LARGE + LARGE[::-1]
 
 
-@pytest.fixture(autouse=True)
-def small_window(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Eight pieces of a mebibyte: less than the blob."""
-    monkeypatch.setattr(spool, "WINDOW_BYTES", WINDOW)
-    return iter(())
+SETTINGS = replace(STEADY, spool=SpoolSettings(window_bytes=WINDOW))
+"""Eight pieces of a mebibyte in memory: less than the blob."""
 
 
 class Watch:
-    """How many bytes a spool in memory takes, at most."""
+    """How many bytes a spool in memory takes, at most: looks after each turn of the event loop, while it is used."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self) -> None:
         self.most = 0
-        self.bounded: set[bool] = set()
-        self._arrived = spool.Spool.arrived
-        monkeypatch.setattr(spool.Spool, "arrived", lambda it, start, stop: self._note(it, start, stop))
 
-    def _note(self, it: spool.Spool, start: int, stop: int) -> None:
-        self._arrived(it, start, stop)
-        self.bounded.add(it.bounded)
-        self.most = max(self.most, os.fstat(it.fd).st_blocks * 512)
+    def __enter__(self) -> Self:
+        self._next = asyncio.get_running_loop().call_soon(self._look)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._next.cancel()
+
+    def _look(self) -> None:
+        for fd in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(OSError):  # closed meanwhile
+                if os.readlink(f"/proc/self/fd/{fd}").startswith("/memfd:spool"):
+                    self.most = max(self.most, os.fstat(int(fd)).st_blocks * 512)
+        self._next = asyncio.get_running_loop().call_soon(self._look)
 
 
 def files(folder: Path) -> list[str]:
@@ -64,17 +72,17 @@ def files(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("capacity", [0, MIB], ids=["no cache", "too small a cache"])
 @pytest.mark.parametrize("body", [LARGE, SMALL, b"x", TWICE], ids=["large", "small", "one byte", "twice as large"])
-def test_it_comes_right_within_bounds_and_leaves_no_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capacity: int, body: bytes
-) -> None:
+def test_it_comes_right_within_bounds_and_leaves_no_file(tmp_path: Path, capacity: int, body: bytes) -> None:
     async def story() -> None:
-        watch = Watch(monkeypatch)
-        async with lab(tmp_path, honest(body), capacity) as it:
-            assert await it.read(content_of(body)) == body
+        async with lab(tmp_path, honest(body), capacity, SETTINGS) as it:
+            with Watch() as watch, it.fetching.fetches.read(content_of(body)) as reader:
+                assert await collect(reader, 0, await reader.size()) == body
+                passed = reader.is_in_memory
             if len(body) <= capacity:
                 assert it.held(content_of(body))
+                assert not passed
                 return
-            assert watch.bounded == {True}
+            assert passed
             assert 0 < watch.most <= WINDOW + 4 * MIB
             assert it.record.sources["upstream"] == len(body)
             assert not it.held(content_of(body))
@@ -84,15 +92,12 @@ def test_it_comes_right_within_bounds_and_leaves_no_file(
     run(story())
 
 
-def test_a_reader_that_is_slow_holds_upstream_up_and_not_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reader_that_is_slow_holds_upstream_up_and_not_memory(tmp_path: Path) -> None:
     async def story() -> None:
-        watch = Watch(monkeypatch)
-        async with lab(tmp_path, honest(TWICE), 0) as it:
+        async with lab(tmp_path, honest(TWICE), 0, SETTINGS) as it:
             got = bytearray()
-            with it.fetcher.reading(content_of(TWICE)) as followed:
-                size = await followed.known_size()
+            with Watch() as watch, it.fetching.fetches.read(content_of(TWICE)) as followed:
+                size = await followed.size()
                 async for offset, count in followed.extents(0, size):
                     for _ in range(50):
                         await asyncio.sleep(0)  # others get far, if they can
@@ -109,11 +114,11 @@ def test_an_upstream_without_ranges_sends_it_once_however_slowly_it_is_read(tmp_
         async def whole(start: int, stop: int | None) -> Sequence[Part]:
             return [f"HTTP/1.1 200 OK\r\nContent-Length: {len(TWICE)}\r\n\r\n".encode(), TWICE]
 
-        async with lab(tmp_path, whole, 0) as it:
+        async with lab(tmp_path, whole, 0, SETTINGS) as it:
             (home,) = before_me(content_of(TWICE), 1)
             await it.home(home, always(refusal(503, "unable")))
-            with it.fetcher.reading(content_of(TWICE)) as followed:
-                size = await followed.known_size()
+            with it.fetching.fetches.read(content_of(TWICE)) as followed:
+                size = await followed.size()
                 count = 0
                 async for _, more in followed.extents(0, size):
                     await asyncio.sleep(0)
@@ -126,7 +131,7 @@ def test_an_upstream_without_ranges_sends_it_once_however_slowly_it_is_read(tmp_
 
 def test_two_readers_at_once_share_one_download(tmp_path: Path) -> None:
     async def story() -> None:
-        async with lab(tmp_path, honest(LARGE), 0) as it:
+        async with lab(tmp_path, honest(LARGE), 0, SETTINGS) as it:
             assert set(await asyncio.gather(it.read(CONTENT), it.read(CONTENT))) == {LARGE}
             assert it.record.sources["upstream"] == len(LARGE)
 
@@ -135,15 +140,16 @@ def test_two_readers_at_once_share_one_download(tmp_path: Path) -> None:
 
 def test_a_reader_that_comes_when_the_beginning_was_let_go_gets_all_of_it_too(tmp_path: Path) -> None:
     async def story() -> None:
-        async with lab(tmp_path, honest(TWICE), 0) as it:
+        async with lab(tmp_path, honest(TWICE), 0, SETTINGS) as it:
             content = content_of(TWICE)
-            with it.fetcher.reading(content) as followed:
-                size = await followed.known_size()
+            with it.fetching.fetches.read(content) as followed:
+                size = await followed.size()
+                fetch = running(it, content)
                 first = bytearray()
                 later: asyncio.Task[bytes] | None = None
                 async for offset, count in followed.extents(0, size):
                     first += os.pread(followed.fd, count, offset)
-                    if followed.trimmed and later is None:
+                    if fetch.spool.is_trimmed and later is None:
                         later = asyncio.create_task(it.read(content))
                         await asyncio.sleep(0)
             assert first == TWICE
@@ -159,7 +165,7 @@ def test_a_reader_that_comes_when_the_beginning_was_let_go_gets_all_of_it_too(tm
 )
 def test_ranges(tmp_path: Path, start: int, stop: int) -> None:
     async def story() -> None:
-        async with lab(tmp_path, honest(LARGE), 0) as it:
+        async with lab(tmp_path, honest(LARGE), 0, SETTINGS) as it:
             assert await it.read(CONTENT, start, stop) == LARGE[start:stop]
 
     run(story())
@@ -167,7 +173,7 @@ def test_ranges(tmp_path: Path, start: int, stop: int) -> None:
 
 def test_several_ranges_at_once_as_containerd_asks_for_them(tmp_path: Path) -> None:
     async def story() -> None:
-        async with cluster(tmp_path, 1, capacity=0) as it:
+        async with cluster(tmp_path, 1, capacity=0, settings=SETTINGS) as it:
             content = it.origin.has(LARGE)
             (node,) = it.nodes
             chunk = 4 * MIB
@@ -187,10 +193,10 @@ def test_several_ranges_at_once_as_containerd_asks_for_them(tmp_path: Path) -> N
 @pytest.mark.parametrize("at", [0, 6 * MIB + 5, len(LARGE) - 1])
 def test_wrong_bytes_never_make_a_complete_blob(tmp_path: Path, at: int) -> None:
     async def story() -> None:
-        async with lab(tmp_path, honest(corrupt(LARGE, at)), 0) as it:
+        async with lab(tmp_path, honest(corrupt(LARGE, at)), 0, SETTINGS) as it:
             got = bytearray()
-            with it.fetcher.reading(CONTENT) as followed:
-                size = await followed.known_size()
+            with it.fetching.fetches.read(CONTENT) as followed:
+                size = await followed.size()
                 with pytest.raises(SourceError):
                     await collect(followed, 0, size, got)
             assert len(got) < size
@@ -209,7 +215,7 @@ FAILING: dict[str, Script] = {
 @pytest.mark.parametrize("failing", FAILING.values(), ids=FAILING.keys())
 def test_it_goes_on_where_a_bad_holder_stopped(tmp_path: Path, failing: Script) -> None:
     async def story() -> None:
-        async with lab(tmp_path, honest(LARGE), 0) as it:
+        async with lab(tmp_path, honest(LARGE), 0, SETTINGS) as it:
             await it.holder(failing)
             assert await it.read(CONTENT) == LARGE
 
@@ -217,12 +223,12 @@ def test_it_goes_on_where_a_bad_holder_stopped(tmp_path: Path, failing: Script) 
 
 
 @pytest.mark.parametrize("count", [2, 3])
-def test_nodes_without_a_cache_pull_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+def test_nodes_without_a_cache_pull_together(tmp_path: Path, count: int) -> None:
     async def story() -> None:
-        watch = Watch(monkeypatch)
-        async with cluster(tmp_path, count, capacity=0) as it:
+        async with cluster(tmp_path, count, capacity=0, settings=SETTINGS) as it:
             content = it.origin.has(TWICE)
-            bodies = await asyncio.gather(*(node.pull(content) for node in it.nodes))
+            with Watch() as watch:
+                bodies = await asyncio.gather(*(node.pull(content) for node in it.nodes))
             assert set(bodies) == {TWICE}
             assert watch.most <= WINDOW + 8 * MIB
             assert it.origin.bytes_of(content) <= 2 * len(TWICE)
@@ -234,7 +240,7 @@ def test_nodes_without_a_cache_pull_together(tmp_path: Path, monkeypatch: pytest
 
 def test_a_home_without_a_cache_relays_to_those_that_have_one(tmp_path: Path) -> None:
     async def story() -> None:
-        async with cluster(tmp_path, 3) as it:
+        async with cluster(tmp_path, 3, settings=SETTINGS) as it:
             bare = await it.join(capacity=0)
             content = it.origin.has(LARGE)
             bodies = await asyncio.gather(*(node.pull(content) for node in it.nodes))
@@ -248,7 +254,7 @@ def test_a_home_without_a_cache_relays_to_those_that_have_one(tmp_path: Path) ->
 
 def test_a_home_without_a_cache_gives_any_range(tmp_path: Path) -> None:
     async def story() -> None:
-        async with cluster(tmp_path, 1, capacity=0) as it:
+        async with cluster(tmp_path, 1, capacity=0, settings=SETTINGS) as it:
             content = it.origin.has(TWICE)
             (home,) = it.nodes
             for start in (20 * MIB, 0, 11 * MIB, 1):
@@ -261,17 +267,17 @@ def test_a_home_without_a_cache_gives_any_range(tmp_path: Path) -> None:
     run(story())
 
 
-def test_what_passed_for_others_makes_way_for_a_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_passed_for_others_makes_way_for_a_client(tmp_path: Path) -> None:
     async def story() -> None:
-        monkeypatch.setattr("mirror.fetch.fetch.IN_MEMORY_MAX", 2)
-        async with cluster(tmp_path, 1, capacity=0) as it:
+        settings = replace(SETTINGS, fetch=FetchSettings(in_memory_max=2))
+        async with cluster(tmp_path, 1, capacity=0, settings=settings) as it:
             (home,) = it.nodes
             blobs = [LARGE[:-1] + bytes([number]) for number in range(3)]
             contents = [it.origin.has(blob) for blob in blobs]
             asked = {ROLE_HEADER: "home", "Range": f"bytes=0-{MIB - 1}"}
             for content in contents[:2]:
                 assert (await home.ask(f"/v2/{content.path}", peer=True, headers=asked)).status == 206
-            assert home.fetcher.in_memory == 2
+            assert len(home.fetching.memory) == 2
             assert (await home.get(contents[2])).body == blobs[2]
 
     run(story())
@@ -279,41 +285,41 @@ def test_what_passed_for_others_makes_way_for_a_client(tmp_path: Path, monkeypat
 
 def test_bytes_that_were_let_go_shame_nobody(tmp_path: Path) -> None:
     async def story() -> None:
-        async with cluster(tmp_path, 1, capacity=0) as it:
+        async with cluster(tmp_path, 1, capacity=0, settings=SETTINGS) as it:
             home, holder = it.nodes[0], await it.join(capacity=1 << 30)
             content = it.origin.has(TWICE)
             await it.give(holder, TWICE)
-            with home.fetcher.reading(content) as followed:
-                await followed.known_size()
+            with home.fetching.fetches.read(content) as followed:
+                await followed.size()
                 reading = followed.extents(0, len(TWICE))
                 await anext(reading)
-                fetch = home.fetcher._fetches[content.digest.hex]
-                while not fetch._plan.makers(2 * MIB, 2 * MIB + 1):
+                fetch = running(home, content)
+                while not fetch.provenance.within(2 * MIB, 2 * MIB + 1):
                     await asyncio.sleep(0.01)
                 asked = {ROLE_HEADER: "home", AVOID_HEADER: holder.name, "Range": f"bytes={2 * MIB}-{3 * MIB - 1}"}
                 answer = await home.ask(f"/v2/{content.path}", peer=True, headers=asked)
                 assert answer.body == TWICE[2 * MIB : 3 * MIB]
                 assert [extent async for extent in reading]
             await fetch.task
-            assert fetch.spool.trimmed
-            assert fetch.spool.complete
-            assert (home.fetcher.shunned(), home.lies()) == (set(), 0)
+            assert fetch.spool.is_trimmed
+            assert fetch.spool.is_complete
+            assert (home.fetching.health.unusable(), home.lies()) == (set(), 0)
 
     run(story())
 
 
-def test_a_client_that_goes_lets_the_memory_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_goes_lets_the_memory_go(tmp_path: Path) -> None:
     async def story() -> None:
         async def held_back(start: int, stop: int | None) -> Sequence[Part]:
             head, body = part(LARGE, start, stop)
             return [head, body[:MIB], asyncio.Event()]
 
-        monkeypatch.setattr("mirror.fetch.fetch.IDLE_S", 0.01)
-        async with lab(tmp_path, held_back, 0) as it:
-            with it.fetcher.reading(CONTENT) as followed:
-                await followed.known_size()
-                task = it.fetcher._fetches[CONTENT.digest.hex].task
+        settings = replace(SETTINGS, fetch=FetchSettings(idle_s=0.01))
+        async with lab(tmp_path, held_back, 0, settings) as it:
+            with it.fetching.fetches.read(CONTENT) as followed:
+                await followed.size()
+                task = running(it, CONTENT).task
             await task
-            assert (it.fetcher.in_memory, followed.fd) == (0, -1)
+            assert (len(it.fetching.memory), followed.fd) == (0, -1)
 
     run(story())

@@ -20,7 +20,7 @@ from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import PeerClient
 from mirror.sources.peers.connections import Connection
 from mirror.sources.peers.protocol import ORIGIN_HEADER
-from tests.loopback.conftest import MIB, PROMPT, Listeners, Part, Script, Server, content_of, honest, part, run, stalls
+from tests.loopback.conftest import MIB, STEADY, Listeners, Part, Script, Server, content_of, honest, part, run, stalls
 
 BODY = bytes(range(256)) * 4096
 CONTENT = content_of(BODY)
@@ -89,7 +89,7 @@ class Members:
 
 @asynccontextmanager
 async def members(kind: type[PeerClient] = PeerClient, **settings: Any) -> AsyncIterator[Members]:
-    client, listeners = kind("me", PeerAuth(), replace(PROMPT, **settings)), Listeners()
+    client, listeners = kind("me", PeerAuth(), replace(STEADY.peers, **settings)), Listeners()
     await client.start()
     try:
         yield Members(client, listeners)
@@ -174,8 +174,8 @@ def test_a_home_that_is_late_with_an_answer_is_blamed_only_if_it_does_not_live(r
     async def story() -> None:
         async with members(head_s=0.2, sign_of_life_s=10.0 if alive else 0.2) as it:
             peer, _ = await it.member("n0", stalls, alive=alive)
-            sizing = asyncio.create_task(it.client.size(peer, CONTENT, home=True))
-            tagging = asyncio.create_task(it.client.tag(peer, TAG, home=True))
+            sizing = asyncio.create_task(it.client.size(peer, CONTENT, Role.HOME))
+            tagging = asyncio.create_task(it.client.tag(peer, TAG, Role.HOME))
             assert [await reason_of(work) for work in (sizing, tagging)] == [reason, reason]
 
     run(story())

@@ -3,20 +3,21 @@
 import asyncio
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mirror.errors import MirrorError
-from mirror.fetch import fetch
-from mirror.fetch.spool import spool
 from mirror.oci.content import Content
-from mirror.stores.cache.store import Room
+from mirror.settings import FetchSettings, SpoolSettings
 from tests.loopback.conftest import (
     CLOSE,
     LARGE,
     MIB,
     NOT_FOUND,
+    STEADY,
+    Lab,
     Part,
     Script,
     always,
@@ -28,26 +29,22 @@ from tests.loopback.conftest import (
     lab,
     part,
     run,
+    running,
 )
 
 CONTENT = content_of(LARGE)
 
 
-class Written:
-    """Tells when so many pieces of a fetch are in its journal, which follows the hash, which goes in short steps."""
+SETTINGS = replace(STEADY, spool=SpoolSettings(hash_step_bytes=MIB // 16))
+"""The hash goes in short steps, and the journal follows it closely."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, pieces: int) -> None:
-        self.event = asyncio.Event()
-        self._missing = pieces
-        self._passed = Room.passed
-        monkeypatch.setattr(spool, "_HASH_BYTES", MIB // 16)
-        monkeypatch.setattr(Room, "passed", lambda room, prefix: self._note(room, prefix))
 
-    def _note(self, room: Room, prefix: bytes) -> None:
-        self._passed(room, prefix)
-        self._missing -= 1
-        if not self._missing:
-            self.event.set()
+async def written(folder: Path, pieces: int, event: asyncio.Event) -> None:
+    """Set the event when so many pieces of a fetch are in its journal."""
+    journal = folder / "spool" / f"{CONTENT.digest.hex}.pieces"
+    while not journal.exists() or journal.stat().st_size < 8 + 32 * pieces:
+        await asyncio.sleep(0)
+    event.set()
 
 
 def only(count: int, written: asyncio.Event) -> Script:
@@ -62,12 +59,18 @@ def only(count: int, written: asyncio.Event) -> Script:
     return script
 
 
+async def read_until_lost(it: Lab, pieces: int, event: asyncio.Event) -> None:
+    """Read until upstream, which waits for the event, is gone; the event is set when the journal has all pieces."""
+    watching = asyncio.create_task(written(it.folder, pieces, event))
+    with pytest.raises(MirrorError):
+        await it.read(CONTENT)
+    await watching
+
+
 async def leave_half(folder: Path, pieces: int) -> None:
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        written = Written(monkeypatch, pieces)
-        async with lab(folder, only(pieces * MIB + MIB // 8, written.event)) as it:
-            with pytest.raises(MirrorError):
-                await it.read(CONTENT)
+    event = asyncio.Event()
+    async with lab(folder, only(pieces * MIB + MIB // 8, event), settings=SETTINGS) as it:
+        await read_until_lost(it, pieces, event)
 
 
 def half(folder: Path, content: Content = CONTENT) -> Path:
@@ -92,11 +95,11 @@ def test_what_a_fetch_that_failed_left_is_not_asked_for_again(tmp_path: Path, pi
     run(story())
 
 
-def test_in_the_same_process_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_the_same_process_too(tmp_path: Path) -> None:
     async def story() -> None:
-        async with lab(tmp_path, only(4 * MIB + MIB // 8, Written(monkeypatch, 4).event)) as it:
-            with pytest.raises(MirrorError):
-                await it.read(CONTENT)
+        event = asyncio.Event()
+        async with lab(tmp_path, only(4 * MIB + MIB // 8, event), settings=SETTINGS) as it:
+            await read_until_lost(it, 4, event)
             it.registry.script = honest(LARGE)
             assert await it.read(CONTENT) == LARGE
             assert it.record.resumed == 4 * MIB
@@ -104,13 +107,12 @@ def test_in_the_same_process_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     run(story())
 
 
-def test_what_a_killed_process_left_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_killed_process_left_is_gone_on_with(tmp_path: Path) -> None:
     async def story() -> None:
         alive, dead = tmp_path / "alive", tmp_path / "dead"
-        written = Written(monkeypatch, 8)
-        async with lab(alive, only(8 * MIB + MIB // 8, asyncio.Event())) as it:
+        async with lab(alive, only(8 * MIB + MIB // 8, asyncio.Event()), settings=SETTINGS) as it:
             reading = asyncio.create_task(it.read(CONTENT))
-            await written.event.wait()
+            await written(alive, 8, asyncio.Event())
             shutil.copytree(alive, dead)  # the disk as it is, had the process been killed now
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
@@ -185,11 +187,11 @@ def test_a_home_gives_others_what_it_has_of_a_half(tmp_path: Path) -> None:
     run(story())
 
 
-def test_a_fetch_that_was_given_up_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fetch_that_was_given_up_is_gone_on_with(tmp_path: Path) -> None:
     async def story() -> None:
-        monkeypatch.setattr(fetch, "IDLE_S", 0.05)
         (home,) = before_me(CONTENT, 1)
-        async with lab(tmp_path, honest(LARGE)) as it:
+        settings = replace(SETTINGS, fetch=FetchSettings(idle_s=0.05))
+        async with lab(tmp_path, honest(LARGE), settings=settings) as it:
             never = asyncio.Event()
 
             async def slow(start: int, stop: int | None) -> Sequence[Part]:
@@ -198,10 +200,9 @@ def test_a_fetch_that_was_given_up_is_gone_on_with(tmp_path: Path, monkeypatch: 
 
             server = await it.home(home, slow)
             it.registry.script = slow
-            written = Written(monkeypatch, 4)
-            with it.fetcher.reading(CONTENT):
-                await written.event.wait()
-                task = it.fetcher._fetches[CONTENT.digest.hex].task
+            with it.fetching.fetches.read(CONTENT):
+                await written(tmp_path, 4, asyncio.Event())
+                task = running(it, CONTENT).task
             await task
             assert it.record.outcome == "abandoned"
             server.script = it.registry.script = honest(LARGE)

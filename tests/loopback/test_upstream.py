@@ -17,7 +17,8 @@ from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.manifest import MANIFEST_MAX_BYTES, MEDIA_TYPES, OCI_INDEX, OCI_MANIFEST
 from mirror.oci.reference import Reference, Repository
-from mirror.sources.upstream import Settings, Upstream
+from mirror.settings import UpstreamSettings
+from mirror.sources.upstream import Upstream
 from mirror.sources.upstream.registries import Registry
 
 REPOSITORY = Repository("lab", "team/app")
@@ -101,7 +102,7 @@ async def raw(answer: bytes, *, then: asyncio.Event | None = None) -> AsyncItera
 async def upstream(*configured: str, **limits: float) -> AsyncIterator[Upstream]:
     """An upstream client; `configured` are REGISTRY=URL, or a URL for the registry `lab`."""
     entries = [entry if "=" in entry.partition("//")[0] else f"lab={entry}" for entry in configured]
-    client = Upstream([Registry.parse(entry) for entry in entries], Settings(**limits))  # type: ignore[arg-type]
+    client = Upstream([Registry.parse(entry) for entry in entries], UpstreamSettings(**limits))  # type: ignore[arg-type]
     await client.start()
     try:
         yield client
@@ -111,10 +112,10 @@ async def upstream(*configured: str, **limits: float) -> AsyncIterator[Upstream]
 
 async def fetch(client: Upstream, content: Content, start: int = 0, stop: int | None = None) -> bytes:
     """Open and read to the end, and check that what came is as long as announced."""
-    async with client.open(content, start, stop) as delivery:
-        body = b"".join([chunk async for chunk in delivery.chunks])
-        assert delivery.start == start
-        assert len(body) == delivery.stop - delivery.start
+    async with client.open(content, start, stop) as reply:
+        body = b"".join([chunk async for chunk in reply.chunks])
+        assert reply.start == start
+        assert len(body) == reply.stop - reply.start
         return body
 
 
@@ -278,10 +279,10 @@ async def test_a_registry_that_knows_no_ranges_sends_all_there_is_from_the_first
     script: Script, start: int, stop: int | None, header: str
 ) -> None:
     async with serving(script) as server, upstream(server.url) as client:
-        async with client.open(A_BLOB, start, stop) as delivery:
+        async with client.open(A_BLOB, start, stop) as reply:
             end = min(stop or len(BLOB), len(BLOB)) if script is ranged else len(BLOB)
-            assert (delivery.stop, delivery.size, delivery.ranged) == (end, len(BLOB), script is ranged)
-            assert b"".join([chunk async for chunk in delivery.chunks]) == BLOB[start:end]
+            assert (reply.stop, reply.size, reply.ranged) == (end, len(BLOB), script is ranged)
+            assert b"".join([chunk async for chunk in reply.chunks]) == BLOB[start:end]
         assert server.requests[0].headers["Range"] == header
 
 
@@ -369,8 +370,8 @@ async def test_a_delivery_left_early_drops_its_connection() -> None:
             raise
 
     async with serving(endless) as server, upstream(server.url) as client:
-        async with client.open(A_BLOB, 0, None) as delivery:
-            async for _ in delivery.chunks:
+        async with client.open(A_BLOB, 0, None) as reply:
+            async for _ in reply.chunks:
                 break
         await dropped.wait()
         server.script = ranged
@@ -500,11 +501,11 @@ async def test_a_body_that_turns_to_junk_while_it_is_waited_for_ends() -> None:
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with server, upstream(url, stall_s=0.2) as client, client.open(A_BLOB, 0, None) as delivery:
-        assert await anext(delivery.chunks) == b"a"
+    async with server, upstream(url, stall_s=0.2) as client, client.open(A_BLOB, 0, None) as reply:
+        assert await anext(reply.chunks) == b"a"
         asyncio.get_running_loop().call_soon(begun.set)
         # aiohttp's parser in C drops the connection and forgets to tell who waits: the stall limit is what ends it.
-        assert (await failing(UpstreamError, anext(delivery.chunks))).reason in ("broken", "stalled")
+        assert (await failing(UpstreamError, anext(reply.chunks))).reason in ("broken", "stalled")
 
 
 # Time -----------------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from mirror.errors import Reason
 from mirror.fetch.demand import Demand
 from mirror.fetch.plan import Flight, Plan
 from mirror.oci.ranges import RangeSet
+from mirror.settings import PlanSettings
 from mirror.sources import UPSTREAM, Role
 
 SIZE = 96 * MEBIBYTE
@@ -92,7 +93,13 @@ class Cluster:
         nodes = {}
         for name in [*wanting, *holding]:
             pace = Throughput()
-            plan = Plan(name, ring, pace, chance.sample(holding, holders), upstream=upstream)
+            plan = Plan(
+                name,
+                ring,
+                pace,
+                chance.sample(holding, holders),
+                PlanSettings() if upstream else PlanSettings(upstream_tries=0),
+            )
             nodes[name] = Node(name, plan, pace, starts_at=chance.uniform(0, JITTER_S))
         for name in holding:
             nodes[name].present.add(0, SIZE)
@@ -128,16 +135,16 @@ class Cluster:
         if node.finished_at is not None and not self.wanted_of(node):
             return
         plan = node.plan
-        for flight in plan.superfluous(node.present):
-            plan.needless(flight, self.now)
-        self.transfers = [t for t in self.transfers if t.node is not node or t.flight in plan.flights]
+        for flight in plan.flights.superfluous(node.present):
+            plan.cancelled(flight, self.now)
+        self.transfers = [t for t in self.transfers if t.node is not node or t.flight in list(plan.flights)]
         own = RangeSet((0, 1 if plan.size is None else SIZE)) if self.now >= node.starts_at else RangeSet()
         demand = Demand(own, self.wanted_of(node), node.present)
         up = {other.name for other in self.nodes.values() if self.believed_up(other)}
         serving = up - {other.name for other in self.nodes.values() if other.declines}
         if self.now >= node.located_at + LOCATE_S:
             node.located_at = self.now
-            plan.sources.add_holders(other.name for other in self.living() if other.complete and other is not node)
+            plan.candidates.add_holders(other.name for other in self.living() if other.complete and other is not node)
         flights = plan.next(demand, up, serving, self.now)
         self.transfers += [Transfer(node, flight, heard_at=self.now) for flight in flights]
         for transfer in [t for t in self.transfers if t.flight.source == node.name and t.flight.role is Role.HOME]:
@@ -158,8 +165,8 @@ class Cluster:
         if self.now < node.told_at + TELL_S:
             return
         node.told_at = self.now
-        for name in node.plan.sources.ring.members:
-            share = node.pace.share(name, node.plan.sources.ring.members, self.now)
+        for name in node.plan.candidates.ring.members:
+            share = node.pace.relative_rate(name, node.plan.candidates.ring.members, self.now)
             if share is not None and share < SLOW:
                 self.nodes[name].reports.heard(node.name, share, self.now)
         node.declines = node.declines or node.reports.slow(len(self.nodes) - 1, self.now)
@@ -236,8 +243,8 @@ class Cluster:
         now = transfer.heard_at = self.now + STEP_S
         self.sent[flight.source] += count
         node.present.add(flight.position, flight.position + count)
-        flight.first_at = flight.first_at or now
-        flight.position += count
+        end = flight.position + count
+        node.plan.arrived(flight, end, [(flight.position, end)], now)
         if flight.position == flight.stop:
             self.transfers.remove(transfer)
             node.plan.landed(flight, now)
@@ -375,7 +382,7 @@ def test_members_that_cannot_reach_upstream_get_it_through_those_that_can(
     cluster = Cluster.of(8, seed)
     for name in Random(seed).sample(sorted(cluster.nodes), cut_off):
         node = cluster.nodes[name]
-        node.plan = Plan(name, node.plan.sources.ring, node.pace, upstream=False)
+        node.plan = Plan(name, node.plan.candidates.ring, node.pace, settings=PlanSettings(upstream_tries=0))
     cluster.run()
     assert cluster.brought() <= min(times, 8 - cut_off)
     assert cluster.slowest() <= times

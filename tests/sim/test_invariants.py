@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from gossip.core.members import Address, Member, State
+from gossip.core.membership.member import Address, Member, State
 from gossip.sim.invariants import Checker, InvariantError, Observation
 
 VERSION = (1, 0, 5)

@@ -1,21 +1,23 @@
-"""The plan of one fetch: which source brings which bytes next. Pure: told outcomes and the time, asked for flights.
+"""The plan of one fetch: which source sends which bytes next. Pure: told outcomes and the time, asked for flights.
 
-Wanted bytes are brought piece by piece, in order, so many at once as the window allows:
+A flight is one request to one source. Missing bytes are asked for piece by piece, in order, within a window:
 
-- A holder brings them, the one that promises to be done first, as long as it is free. A holder that already serves
-  somebody says that it is busy; then, and where nobody holds the content, each piece is asked of its home.
-- This node's own pieces, and those that others ask of it as their home, it takes from a holder or from upstream. Such a
-  request never waits for another node's flight, so that no two nodes wait for each other.
-- A piece that is late, beside what the others take, is asked of one source more; who is first wins. A home that fails
-  is followed by the next one of the ring, and all of them by upstream itself.
+- A holder sends them: the one that is expected to be done first. A holder that already serves another member says that
+  it is busy; then, and where nobody holds the content, each piece is asked of its home.
+- This node's own pieces, and those that others ask of it as their home, come from a holder or from upstream. Such a
+  flight never waits for another node's flight, so no two nodes can wait for each other.
+- A piece that is late compared with others is asked of one more source, and the first answer wins. A home that fails is
+  followed by the next one on the ring, and all homes by upstream itself.
 
-Where this node is the only home, upstream brings one run from the first byte that is missing to the next that is not,
-so that a registry sees one request a blob.
+Where this node is the only home, upstream sends one run from the first missing byte to the next one that is not
+missing, so that a registry sees one request a blob.
 
-`Sources` knows who may be asked, `Progress` which flights are late; `Plan` cuts what is missing into flights.
+`plan` cuts what is missing into flights; `chooser` picks the source of each; `candidates` knows who may be asked, and
+`upstream_state` whether upstream may; `progress` finds flights that are late; `provenance` remembers who sent what.
 """
 
-from .flight import EARLIER, Flight, Row
-from .plan import Plan
+from .flight import EARLIER, Flight, Segment
+from .plan import Opening, Plan
+from .provenance import Provenance
 
-__all__ = ["EARLIER", "Flight", "Plan", "Row"]
+__all__ = ["EARLIER", "Flight", "Opening", "Plan", "Provenance", "Segment"]

@@ -1,31 +1,48 @@
-"""Flights: requests on their way, and what is left of those that ended."""
+"""Flights: requests under way, and the segments that they leave behind."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ...oci.ranges import RangeSet
 from ...sources import UPSTREAM, Role
 
 EARLIER = "(an earlier fetch)"
-"""The maker of what was here from the start; no member can have this name."""
+"""The origin of bytes that were here from the start. No member can have this name: it has spaces."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Who sent the bytes `[start, stop)`: one for each run of bytes that a flight wrote.
+
+    Args:
+        start: first byte.
+        stop: end, exclusive.
+        source: who sent it to this node.
+        origin: whose word the bytes are: the member that the source has them from, or the source itself.
+    """
+
+    start: int
+    stop: int
+    source: str
+    origin: str
 
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """One request to one source, on its way.
+    """One request to one source, under way. Only the plan changes it.
 
     Args:
-        source: a member's name, or `upstream`.
+        source: a member's name, or `UPSTREAM`.
         role: as what the source is asked.
         start: first byte asked for.
-        stop: end of what is asked for; None for all there is, while the size is not known.
+        stop: end of what is asked for, later of what was promised; None for everything, while the size is unknown.
         began_at: monotonic seconds.
-        own: whether it counts in this node's own window, rather than being flown for others alone.
+        local: whether it counts in this node's own window; else it flies only because other members need the bytes.
         avoid: members whose word on these bytes is in doubt.
-        position: end of what has arrived; whoever carries the flight out moves it.
-        first_at: when its first byte came, monotonic seconds.
-        origin: who brought it to the source, where that is known and another.
-        sampled: whether its pace was noted on the way.
-        written: what of that was not here before; whoever carries the flight out notes it. None: all of it.
+        position: end of what has arrived.
+        first_at: when its first byte arrived, monotonic seconds.
+        origin: the member that the source has the bytes from, or `UPSTREAM`; None if that is unknown, or the source.
+        written: what of the arrived bytes was not here before; None until a report says so: all of them.
     """
 
     source: str
@@ -33,12 +50,11 @@ class Flight:
     start: int
     stop: int | None
     began_at: float
-    own: bool = True
+    local: bool = True
     avoid: tuple[str, ...] = ()
     position: int = field(init=False)
     first_at: float | None = None
     origin: str | None = None
-    sampled: bool = False
     written: RangeSet | None = None
 
     def __post_init__(self) -> None:
@@ -48,7 +64,7 @@ class Flight:
         return f"{self.start}-{self.stop} at {self.position} role={self.role.value} source={self.source}"
 
     @property
-    def direct(self) -> bool:
+    def is_direct(self) -> bool:
         """Whether it waits for no other node's flight."""
         return not self.role.waits_for_others
 
@@ -56,26 +72,46 @@ class Flight:
         """Bytes per second since it was asked for."""
         return (self.position - self.start) / max(now - self.began_at, 1e-4)
 
-    def rows(self) -> list["Row"]:
-        """What it has brought."""
-        maker = self.source if self.origin in (None, UPSTREAM) else self.origin
-        assert maker is not None
-        written = RangeSet((self.start, self.position)) if self.written is None else self.written
-        return [Row(start, stop, self.source, maker) for start, stop in written]
+    def segments(self) -> list[Segment]:
+        """What it has written so far."""
+        return self.segments_of(RangeSet((self.start, self.position)) if self.written is None else self.written)
+
+    def segments_of(self, written: Iterable[tuple[int, int]]) -> list[Segment]:
+        """Some ranges that it wrote, with their origin: the source's own word, unless it has them from a member."""
+        origin = self.source if self.origin is None or self.origin == UPSTREAM else self.origin
+        return [Segment(start, stop, self.source, origin) for start, stop in written]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Who brought `[start, stop)`: a row for every flight that has ended.
+class Flights:
+    """The flights of one fetch that are under way."""
 
-    Args:
-        start: first byte.
-        stop: end.
-        source: who sent it to this node.
-        maker: whose word it is: the member that the source has it from, or the source.
-    """
+    def __init__(self) -> None:
+        self._flights: list[Flight] = []
 
-    start: int
-    stop: int
-    source: str
-    maker: str
+    def __iter__(self) -> Iterator[Flight]:
+        return iter(self._flights)
+
+    def __len__(self) -> int:
+        return len(self._flights)
+
+    def add(self, flight: Flight) -> None:
+        """Take a flight into account."""
+        self._flights.append(flight)
+
+    def remove(self, flight: Flight) -> None:
+        """Forget a flight that has ended."""
+        self._flights.remove(flight)
+
+    def count(self, source: str) -> int:
+        """How many flights there are from one source."""
+        return sum(flight.source == source for flight in self._flights)
+
+    def superfluous(self, present: RangeSet) -> list[Flight]:
+        """Flights of which all has arrived by others."""
+        flights = (flight for flight in self._flights if flight.stop is not None and flight.position < flight.stop)
+        return [flight for flight in flights if present.covers(flight.position, flight.stop or 0)]
+
+    @property
+    def local_count(self) -> int:
+        """How many of them count in this node's own window."""
+        return sum(flight.local for flight in self._flights)

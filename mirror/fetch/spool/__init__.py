@@ -1,5 +1,8 @@
 """The spool: a blob that is still arriving, and everybody who reads it meanwhile."""
 
+from .backing import Backing, DiskFile, MemoryWindow
+from .reader import Reader
+from .readers import Audience
 from .spool import Spool
 
-__all__ = ["Spool"]
+__all__ = ["Audience", "Backing", "DiskFile", "MemoryWindow", "Reader", "Spool"]

@@ -69,29 +69,29 @@ class PeerClient:
         """The peer as a source of content."""
         return PeerSource(self, peer)
 
-    async def size(self, peer: Peer, content: Content, *, home: bool = False) -> int:
+    async def size(self, peer: Peer, content: Content, role: Role = Role.HOLDER) -> int:
         """Ask how many bytes some content has.
 
         Args:
             peer: the member to ask.
             content: what its size is wanted of.
-            home: whether to ask the member as a home, which can ask upstream; else it answers for what it holds.
+            role: a holder answers for what it holds; a home can ask upstream.
 
         Raises:
             PeerError: it does not have it, or gave no valid answer.
         """
-        async with self._head(peer, _path(content), home=home) as answer:
+        async with self._head(peer, _path(content), role) as answer:
             if answer.content_length is None:
                 raise PeerError(Reason.LENGTH, f"{peer.name} does not say how long {content.digest} is")
             return checked_size(peer, answer.content_length)
 
-    async def tag(self, peer: Peer, reference: Reference, *, home: bool = False) -> Tag:
+    async def tag(self, peer: Peer, reference: Reference, role: Role = Role.HOLDER) -> Tag:
         """Ask what a tag means.
 
         Args:
             peer: the member to ask.
             reference: the tag.
-            home: whether to ask the member as a home, which asks upstream now; else it answers what it knows.
+            role: a holder answers what it knows; a home asks upstream now.
 
         Returns:
             Its answer, with the age turned into a time on this node's clock.
@@ -100,7 +100,7 @@ class PeerClient:
             PeerError: it knows nothing, or gave no valid answer.
         """
         path = f"/v2/{reference.repository.path}/manifests/{reference.tag}?ns={_quoted(reference.repository)}"
-        async with self._head(peer, path, home=home) as answer:
+        async with self._head(peer, path, role) as answer:
             said = MemberAnswer.parse(answer.headers)
             try:
                 digest = Digest.parse(answer.headers.get("Docker-Content-Digest", ""))
@@ -140,16 +140,16 @@ class PeerClient:
         await self._transfers.download(peer, path, headers, request, sink)
 
     @contextlib.asynccontextmanager
-    async def _head(self, peer: Peer, path: str, *, home: bool) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _head(self, peer: Peer, path: str, role: Role) -> AsyncIterator[aiohttp.ClientResponse]:
         """What a peer answers to a HEAD request, if it is 200; a home that is late but lives may wait for upstream."""
-        said = MemberRequest(self._name, Role.HOME if home else Role.HOLDER)
+        said = MemberRequest(self._name, role)
         try:
             with self._translated(peer):
                 async with self._request("HEAD", peer, path, said) as answer:
                     raise_for_status(peer, answer.status, MemberAnswer.parse(answer.headers), expected=200)
                     yield answer
         except PeerError as error:
-            if home and error.reason is Reason.STALLED and await self.is_alive(peer):
+            if role is Role.HOME and error.reason is Reason.STALLED and await self.is_alive(peer):
                 limit_s = self._settings.head_s
                 raise PeerError(
                     Reason.UNABLE, f"{peer.name} has not answered within {limit_s:g} s, but lives"

@@ -1,6 +1,10 @@
-"""Upstream: the registries that references name, asked when nobody in the cluster has what is wanted."""
+"""Upstream: the registries that references name. They are asked when nobody in the cluster has what is wanted.
+
+client (Upstream, the source) ──> requests ──> transport ──> addresses
+├──> authorizer ──> challenge, tokens
+└──> ratelimit, redirects, registries
+"""
 
 from .client import Resolved, Upstream
-from .transport import Settings
 
-__all__ = ["Resolved", "Settings", "Upstream"]
+__all__ = ["Resolved", "Upstream"]

@@ -1,8 +1,8 @@
 """Which addresses may be connected to: public ones, and those that the operator named.
 
-A registry decides where its redirects and its token service lead, and whoever owns a name decides which addresses it
-has. Without a check, either could make an agent fetch from inside the operator's network. Names are checked where they
-are resolved for a connection, so that there is no second lookup whose answer could differ (DNS rebinding).
+A registry decides where its redirects and its token service lead, and the owner of a name decides which addresses it
+has. Without a check, either could make an agent fetch from inside the operator's network. A name is checked when it is
+resolved for a connection, so that no second lookup could give another answer (DNS rebinding).
 
 Sources: IANA special-purpose address registries (RFC 6890), through `ipaddress`; RFC 6052 (NAT64); RFC 3056 (6to4).
 """
@@ -22,7 +22,7 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 def is_public(address: str) -> bool:
     """Tell whether a literal IPv4 or IPv6 address belongs to the public internet.
 
-    An IPv6 address that stands for an IPv4 one (mapped, NAT64, 6to4) is judged by that one.
+    An IPv6 address that stands for an IPv4 one (mapped, NAT64, 6to4) is public if that one is.
     """
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv4Address):
@@ -48,9 +48,9 @@ class AddressGuard(AbstractResolver):
         self._named = frozenset(named)
 
     def check(self, host: str, port: int) -> None:
-        """Refuse a host that is a literal address and neither public nor named; names pass, for `resolve` to judge."""
+        """Refuse a literal address that is neither public nor named. Names pass: `resolve` checks them."""
         try:
-            self._judge(host, port, host)
+            self._check_address(host, port, host)
         except ValueError:
             return
 
@@ -60,10 +60,10 @@ class AddressGuard(AbstractResolver):
         """Look a name up; raise UpstreamRefused if any of its addresses is neither public nor named."""
         results = await self._resolver.resolve(host, port, family)
         for result in results:
-            self._judge(host, port, result["host"])
+            self._check_address(host, port, result["host"])
         return results
 
-    def _judge(self, host: str, port: int, address: str) -> None:
+    def _check_address(self, host: str, port: int, address: str) -> None:
         if is_public(address) or (host, port) in self._named:
             return
         authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,4 +1,4 @@
-"""What an answer's head promises, and holding its body to that."""
+"""What the head of an answer says will come, and a body that gives exactly that or fails."""
 
 import asyncio
 import time
@@ -9,21 +9,19 @@ import aiohttp
 
 from ...errors import Reason, UpstreamError
 from ...oci.ranges import parse_content_range
-
-_ENOUGH_BYTES = 128 * 1024
-_GATHER_S, _GATHER_MAX_S = 0.02, 0.3
+from ...settings import UpstreamSettings
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """The bytes `[start, stop)` of some content, on their way.
+class UpstreamReply:
+    """The bytes `[start, stop)` of some content, which arrive while they are read.
 
     Args:
-        start: first byte, as asked for.
-        stop: end of what will come.
+        start: first byte; the one that was asked for.
+        stop: end, exclusive, of what will come.
         size: of the whole content, in bytes.
-        chunks: gives exactly `stop - start` bytes in pieces of any size, or raises UpstreamError.
-        ranged: whether the registry serves ranges, as far as the answer tells.
+        chunks: gives exactly `stop - start` bytes in chunks of any size, or raises UpstreamError.
+        ranged: whether the registry serves ranges; true if the answer does not tell.
     """
 
     start: int
@@ -35,7 +33,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The bytes `[start, stop)` of some content of `size`, within a body that brings `[body_start, body_stop)`."""
+    """The bytes `[start, stop)` of some content of `size`, within a body that has `[body_start, body_stop)`."""
 
     start: int
     stop: int
@@ -44,25 +42,27 @@ class Span:
     body_stop: int
 
 
-def promised(answer: aiohttp.ClientResponse, length: int | None, start: int, stop: int | None) -> Span:
-    """What an answer brings of `[start, stop)`.
+def announced_span(answer: aiohttp.ClientResponse, length: int | None, start: int, stop: int | None) -> Span:
+    """What the head of an answer announces of `[start, stop)`.
 
-    A 206 must be for exactly what was asked; a 200 brings all, the bytes outside of the range included.
+    A 206 must be for exactly the range that was asked for. A 200 has everything, the bytes outside of it included.
 
     Args:
         answer: 200, 206 or 416.
-        length: of its body, in bytes, if that is known.
+        length: of its body, in bytes; None if it is not known.
         start: first byte, as asked for.
         stop: end, as asked for; None is the end of the content.
 
     Raises:
         UpstreamError: range, or length.
+
+    Source: RFC 9110 sections 14.4 (Content-Range) and 15.5.17 (416).
     """
     server, given = answer.url.origin(), answer.headers.get("Content-Range", "")
     if answer.status == 206:
         part = parse_content_range(given)
         if part is None:
-            raise UpstreamError(Reason.RANGE, f"{server} sends a part without saying which")
+            raise UpstreamError(Reason.RANGE, f"{server} sends a range without saying which")
         first, end, size = part
         if first != start or end != (size if stop is None else min(stop, size)):
             raise UpstreamError(
@@ -78,18 +78,18 @@ def promised(answer: aiohttp.ClientResponse, length: int | None, start: int, sto
     if length is None:
         raise UpstreamError(Reason.LENGTH, f"{server} does not say how long its answer is")
     if start > 0 and start >= length:
-        raise UpstreamError(Reason.RANGE, f"{server} has no bytes from {start} on, for it has only {length}")
+        raise UpstreamError(Reason.RANGE, f"{server} has no bytes from {start} on: it has only {length}")
     return Span(start, length if stop is None else min(stop, length), length, 0, length)
 
 
 class Body:
-    """An iterator over the bytes of a span: exactly those, or UpstreamError.
+    """An iterator over the bytes of a span: it gives exactly those, or raises UpstreamError.
 
-    A class rather than a generator, so that one that is left in the middle needs no closing.
+    It is a class and no generator, so that a caller who stops in the middle has nothing to close.
 
     Args:
-        span: what was promised.
-        read: gives the next bytes of the body, none at its end.
+        span: what the head announced.
+        read: gives the next bytes of the body; none at its end.
     """
 
     def __init__(self, span: Span, read: Callable[[], Awaitable[bytes]]) -> None:
@@ -113,13 +113,13 @@ class Body:
         raise StopAsyncIteration
 
 
-async def gathered(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Let what comes slowly gather for a moment: a write and a turn of all readers are not spent on every packet."""
+async def gathered(chunks: AsyncIterator[bytes], settings: UpstreamSettings) -> AsyncIterator[bytes]:
+    """Pause after small chunks, so that the next one is larger: each chunk costs a write and wakes all readers up."""
     began_at = time.monotonic()
     async for chunk in chunks:
         yield chunk
         now = time.monotonic()
-        if len(chunk) < _ENOUGH_BYTES:
-            wait_s = (now - began_at) * _ENOUGH_BYTES / len(chunk)
-            await asyncio.sleep(min(max(wait_s, _GATHER_S), _GATHER_MAX_S))
+        if len(chunk) < settings.gather_bytes:
+            wait_s = (now - began_at) * settings.gather_bytes / len(chunk)
+            await asyncio.sleep(min(max(wait_s, settings.gather_min_s), settings.gather_max_s))
         began_at = now

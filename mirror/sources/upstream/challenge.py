@@ -1,7 +1,7 @@
 """What a registry wants to see before it answers: its challenges, the request for a token, and the token.
 
-No input or output happens here. All text comes from outside and is held to the grammar; what does not fit becomes an
-UpstreamError that says what was wrong, with the reason `auth`.
+Pure: no input or output happens here. All text comes from outside and must follow the grammar. What does not is an
+UpstreamError that says what is wrong, with the reason `auth`.
 
 Sources: RFC 9110 section 11.6.1 (WWW-Authenticate); distribution, "Token Authentication Specification".
 """
@@ -16,12 +16,8 @@ from typing import Any
 from yarl import URL
 
 from ...errors import Reason, UpstreamError
+from ...settings import UpstreamSettings
 from .registries import Registry
-
-EXPIRES_IN_MIN_S = 60.0
-"""What a token without `expires_in` is good for, and the least that the specification lets a server say."""
-EXPIRES_IN_MAX_S = 3600.0
-"""No token is believed to last longer: a lost permission shows within the hour."""
 
 _TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _SCHEME = re.compile(rf"({_TOKEN})(?:[ \t]+[A-Za-z0-9._~+/-]+=*[ \t]*(?=,|$)|(?=[ \t,])|$)")
@@ -66,7 +62,7 @@ def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
 def _split(header: str) -> list[tuple[str, dict[str, str]]]:
     """Take a header apart into schemes, in lower case, and their parameters.
 
-    A comma divides parameters as well as challenges, so what comes after one shows only by its form.
+    A comma separates parameters as well as challenges, so only the form of what follows tells which of the two it is.
     """
     challenges: list[tuple[str, dict[str, str]]] = []
     position = 0
@@ -82,13 +78,13 @@ def _split(header: str) -> list[tuple[str, dict[str, str]]]:
             position = scheme.end()
         else:
             raise UpstreamError(
-                Reason.AUTH, f"the registry answered 401 with a challenge that is none: {header[:200]!r}"
+                Reason.AUTH, f"the registry answered 401 with a challenge that cannot be read: {header[:200]!r}"
             )
     return challenges
 
 
 def _next(header: str, position: int) -> int:
-    """Where something begins after spaces and commas."""
+    """The position after spaces and commas."""
     return len(header) - len(header[position:].lstrip(" \t,"))
 
 
@@ -108,15 +104,15 @@ def basic_authorization(username: str, password: str) -> str:
 
 
 def token_url(challenge: Bearer, registry: Registry, scope: str) -> URL:
-    """Where to ask for a token.
+    """The URL to ask for a token.
 
     Args:
         challenge: what the registry answered.
         registry: the one that did.
-        scope: to ask for where the challenge names none, e.g. `repository:library/nginx:pull`.
+        scope: to ask for if the challenge names none, e.g. `repository:library/nginx:pull`.
 
     Raises:
-        UpstreamError: the realm is no URL, or would carry what belongs to an https registry in the clear.
+        UpstreamError: the realm is no URL, or is http for an https registry: the password would go in the clear.
     """
     try:
         realm = URL(challenge.realm).with_user(None).with_fragment(None)
@@ -124,7 +120,7 @@ def token_url(challenge: Bearer, registry: Registry, scope: str) -> URL:
         realm = URL()
     if realm.scheme not in ("http", "https") or not realm.host:
         raise UpstreamError(
-            Reason.AUTH, f"{registry.name} sends for a token to {challenge.realm[:200]!r}, which is no URL"
+            Reason.AUTH, f"{registry.name} names as its token service {challenge.realm[:200]!r}, which is no URL"
         )
     if realm.scheme == "http" and not registry.url.startswith("http:"):
         raise UpstreamError(Reason.AUTH, f"{registry.name} sends from https to http for a token, to {realm.origin()}")
@@ -141,24 +137,24 @@ class Token:
     expires_in_s: float
 
 
-def parse_token(body: bytes) -> Token:
+def parse_token(body: bytes, settings: UpstreamSettings) -> Token:
     """Read a token service's answer.
 
     Returns:
-        The `token`, or `access_token`, with its `expires_in` held between EXPIRES_IN_MIN_S and EXPIRES_IN_MAX_S.
+        The `token`, or `access_token`, with its `expires_in` held between `token_min_s` and `token_max_s`.
 
     Raises:
-        UpstreamError: it is no JSON object with a token that can be sent.
+        UpstreamError: it is no JSON object with a token that can stand in a header.
     """
     try:
         document: Any = json.loads(body)
     except (ValueError, RecursionError):
-        raise UpstreamError(Reason.AUTH, f"the token service answered what is no JSON: {body[:60]!r}") from None
+        raise UpstreamError(Reason.AUTH, f"the token service did not answer JSON: {body[:60]!r}") from None
     fields = document if isinstance(document, dict) else {}
     value = fields.get("token") or fields.get("access_token")
     if not isinstance(value, str) or not _VALUE.fullmatch(value):
         raise UpstreamError(Reason.AUTH, "the token service answered without a token")
     expires_in = fields.get("expires_in")
     if not isinstance(expires_in, int | float):
-        expires_in = EXPIRES_IN_MIN_S
-    return Token(value, min(max(EXPIRES_IN_MIN_S, expires_in), EXPIRES_IN_MAX_S))
+        expires_in = settings.token_min_s
+    return Token(value, min(max(settings.token_min_s, expires_in), settings.token_max_s))

@@ -1,7 +1,7 @@
-"""Registries that asked to be left alone: until then nobody asks them.
+"""Registries that answered 429 are not asked again before the time that they named.
 
-Docker Hub counts manifests per address and six hours, and bans addresses that go on after a 429; asking again at once
-makes it worse for every node behind the same address.
+Docker Hub counts manifest requests per address and six hours, and blocks addresses that go on after a 429. Asking again
+at once makes it worse for every node behind the same address.
 
 Source: RFC 9110 section 10.2.3 (Retry-After).
 """
@@ -11,20 +11,16 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from ...errors import UpstreamRateLimited
+from ...settings import UpstreamSettings
 
 logger = logging.getLogger(__name__)
 
-RETRY_AFTER_MIN_S = 1.0
-RETRY_AFTER_MAX_S = 3600.0
-RETRY_AFTER_DEFAULT_S = 60.0
-"""Where a 429 does not say, or says what cannot be read."""
 
-
-def parse_retry_after(header: str | None, now: datetime) -> float:
-    """Read Retry-After, seconds or an HTTP date.
+def parse_retry_after(header: str | None, now: datetime, settings: UpstreamSettings) -> float:
+    """Read Retry-After: seconds, or an HTTP date.
 
     Returns:
-        Seconds from `now` (with a time zone), between RETRY_AFTER_MIN_S and RETRY_AFTER_MAX_S.
+        Seconds from `now` (with a time zone), between `retry_after_min_s` and `retry_after_max_s`.
     """
     text = (header or "").strip()
     if text.isascii() and text.isdigit():
@@ -34,27 +30,43 @@ def parse_retry_after(header: str | None, now: datetime) -> float:
             until = parsedate_to_datetime(text)
             seconds = (until if until.tzinfo else until.replace(tzinfo=UTC)).timestamp() - now.timestamp()
         except (ValueError, TypeError, OverflowError):
-            seconds = RETRY_AFTER_DEFAULT_S
-    return min(max(RETRY_AFTER_MIN_S, seconds), RETRY_AFTER_MAX_S)
+            seconds = settings.retry_after_default_s
+    return min(max(settings.retry_after_min_s, seconds), settings.retry_after_max_s)
 
 
 class RateLimits:
-    """Until when each registry is not to be asked. Bounded, for only known registries are ever asked."""
+    """Until when each registry is not asked. Bounded: only known registries are ever asked.
 
-    def __init__(self) -> None:
+    Args:
+        settings: bounds on that time.
+    """
+
+    def __init__(self, settings: UpstreamSettings | None = None) -> None:
+        self._settings = settings or UpstreamSettings()
         self._blocked_until: dict[str, float] = {}
 
     def check(self, registry: str, now: float) -> None:
-        """Raise UpstreamRateLimited with the time that remains, if any does at `now`, in the caller's seconds."""
+        """Raise UpstreamRateLimited if the registry may not be asked at `now`, in seconds of the caller's clock."""
         remaining_s = self._blocked_until.get(registry, now) - now
         if remaining_s > 0:
             raise UpstreamRateLimited(
-                f"{registry} limits its rate: not asked for another {remaining_s:.0f} s", remaining_s
+                f"{registry} answered 429: not asked for another {remaining_s:.0f} s", remaining_s
             )
         self._blocked_until.pop(registry, None)
 
+    def note_429(self, registry: str, retry_after: str | None, clock: datetime, now: float) -> UpstreamRateLimited:
+        """Note an answer of status 429; returns the error to raise.
+
+        Args:
+            registry: who answered.
+            retry_after: the answer's Retry-After header.
+            clock: the time of day, with a time zone.
+            now: the same moment in monotonic seconds.
+        """
+        return self.block(registry, parse_retry_after(retry_after, clock, self._settings), now)
+
     def block(self, registry: str, retry_after_s: float, now: float) -> UpstreamRateLimited:
-        """Note a 429; returns the error to raise."""
+        """Do not ask a registry for a number of seconds; returns the error to raise."""
         self._blocked_until[registry] = max(self._blocked_until.get(registry, now), now + retry_after_s)
         logger.warning("upstream rate limited: registry=%s retry_after_s=%.0f", registry, retry_after_s)
         return UpstreamRateLimited(f"{registry} answered 429: not asked for {retry_after_s:.0f} s", retry_after_s)

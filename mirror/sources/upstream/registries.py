@@ -1,7 +1,7 @@
 """The registries that an agent may contact: what the operator names, and a built-in list of well-known public ones.
 
-A request's registry is the client's word. Were any host contacted that somebody asks for, an agent would be an open
-proxy into its own network, so everything that is on neither list is refused.
+The client says which registry it wants. If the agent contacted every host that a client names, it would be an open
+proxy into its own network. So a registry that is on neither list is refused.
 """
 
 import re
@@ -19,7 +19,7 @@ _USERINFO = re.compile(r"((?:[\w.-]+(?::\d+)?=)?(?:\w+://)?).*@", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """A registry as images name it, and where it is to be asked.
+    """A registry as images name it, and the URL to ask it at.
 
     Args:
         name: canonical, as in references: `docker.io`.
@@ -36,7 +36,7 @@ class Registry:
     def parse(cls, text: str) -> "Registry":
         """Read an operator's `REGISTRY=URL`, e.g. `docker.io=https://user:password@hub.example/prefix`.
 
-        The password never gets into an error's message. Userinfo is percent-decoded.
+        Userinfo is percent-decoded. No error message contains the password.
 
         Raises:
             ConfigError: what is wrong, and what is allowed.

@@ -1,51 +1,55 @@
-"""Authorisations that upstream has granted: kept while they are good, asked for once however many want them."""
+"""Authorizations that registries granted: used while they are good, and fetched once for all who want one."""
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 from ...errors import SourceError
-
-MARGIN_S = 30.0
-"""So long before its end an authorisation is no longer used: requests take time, and clocks differ."""
-_KEPT_MAX = 1024
+from ...settings import UpstreamSettings
 
 Key = tuple[str, str]
 """A registry's name and a scope."""
 
 
 class Authorizations:
-    """Values of the Authorization header by registry and scope, the least recently used forgotten first."""
+    """Values of the Authorization header, by registry and scope. Beyond the bound the least recently used is forgotten.
 
-    def __init__(self) -> None:
-        self._kept: OrderedDict[Key, tuple[str, float]] = OrderedDict()
+    Times are in seconds of the caller's clock.
+
+    Args:
+        settings: `authorizations_max`.
+    """
+
+    def __init__(self, settings: UpstreamSettings | None = None) -> None:
+        self._settings = settings or UpstreamSettings()
+        self._values: OrderedDict[Key, tuple[str, float]] = OrderedDict()
         self._flights: dict[Key, asyncio.Future[str]] = {}
 
     def get(self, key: Key, now: float) -> str | None:
-        """The value to send, if one is known that is good at `now`, in seconds of the caller's clock."""
-        value, good_until = self._kept.get(key, (None, now))
-        if value is None or good_until <= now:
-            self._kept.pop(key, None)
+        """The value to send, or None if none is known that is good at `now`."""
+        value, expires_at = self._values.get(key, (None, now))
+        if value is None or expires_at <= now:
+            self._values.pop(key, None)
             return None
-        self._kept.move_to_end(key)
+        self._values.move_to_end(key)
         return value
 
-    def keep(self, key: Key, value: str, good_until: float) -> None:
-        """Remember a value until a time on the caller's clock."""
-        self._kept[key] = value, good_until
-        self._kept.move_to_end(key)
-        while len(self._kept) > _KEPT_MAX:
-            self._kept.popitem(last=False)
+    def put(self, key: Key, value: str, expires_at: float) -> None:
+        """Remember a value until it expires."""
+        self._values[key] = value, expires_at
+        self._values.move_to_end(key)
+        while len(self._values) > self._settings.authorizations_max:
+            self._values.popitem(last=False)
 
     def forget(self, key: Key, value: str) -> None:
-        """Drop a value that was not accepted, unless it has been replaced by a newer one."""
-        if self._kept.get(key, (None, 0.0))[0] == value:
-            del self._kept[key]
+        """Drop a value that was not accepted, unless a newer one has replaced it."""
+        if self._values.get(key, (None, 0.0))[0] == value:
+            del self._values[key]
 
     async def once(self, key: Key, fetch: Callable[[], Awaitable[str]]) -> str:
-        """Fetch a value, or wait for the one who is already fetching it, and share what he gets or his SourceError.
+        """Fetch a value. Callers that come while another one fetches it wait, and share its value or its SourceError.
 
-        If the one who fetches is cancelled, one of those who wait takes over.
+        If the caller that fetches is cancelled, one of those that wait fetches instead.
         """
         while (flight := self._flights.get(key)) is not None:
             await asyncio.wait([flight])
@@ -57,7 +61,7 @@ class Authorizations:
             value = await fetch()
         except SourceError as error:
             flight.set_exception(error)
-            flight.exception()  # seen: perhaps nobody waits
+            flight.exception()  # marks it as seen: perhaps nobody waits
             raise
         else:
             flight.set_result(value)

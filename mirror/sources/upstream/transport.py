@@ -1,12 +1,11 @@
-"""One request at a time over HTTP: redirects, addresses, time limits; only connections outlive a request.
+"""HTTP requests to registries: redirects, addresses, time limits. Only connections outlive a request.
 
-Redirects are followed by hand, so that every hop is checked: the Authorization header stays with the scheme, host and
-port that it was meant for (object stores get blobs asked by signed URL, and must not see it), https never becomes
+Redirects are followed here and not by the library, so that every hop is checked. The Authorization header goes only to
+the scheme, host and port that it is for: object stores are asked by signed URL and must not see it. https never becomes
 http, and no hop leads to an address that may not be contacted.
 
-The environment's proxies and netrc are not used: a proxy would resolve names out of reach of the address check, and
-netrc would send passwords that nobody named here. A private certificate authority is found through OpenSSL's own
-SSL_CERT_FILE.
+The environment's proxies and netrc are not used. A proxy would resolve names where the address check cannot see it, and
+netrc would send passwords that nobody named here. OpenSSL's own SSL_CERT_FILE names a private certificate authority.
 
 Messages name a URL by its scheme, host and port only: paths and queries of signed URLs are secrets.
 """
@@ -15,7 +14,6 @@ import asyncio
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
@@ -23,32 +21,12 @@ from yarl import URL
 
 from ... import __version__
 from ...errors import Reason, UpstreamError, UpstreamRefused
+from ...settings import UpstreamSettings
 from .. import HOP_HEADER
 from .addresses import AddressGuard
 
-REDIRECTS_MAX = 5
 _REDIRECTS = {301, 302, 303, 307, 308}
-_BUFFER_BYTES = 256 * 1024
 _LOCATION = re.compile(r"[!-~]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Limits in time and number.
-
-    Args:
-        connect_s: for one TCP connection with its TLS handshake.
-        head_s: from sending a request to having the head of its answer, a free connection included.
-        stall_s: between two reads of a body.
-        whole_s: for all of a body that is gathered in memory (a token, a manifest of unknown length).
-        connections: open at once, to all registries together; who wants more waits, within `head_s`.
-    """
-
-    connect_s: float = 5.0
-    head_s: float = 30.0
-    stall_s: float = 20.0
-    whole_s: float = 30.0
-    connections: int = 64
 
 
 class Transport:
@@ -56,21 +34,21 @@ class Transport:
 
     Args:
         named: host and port of every URL that the operator named.
-        settings: limits.
+        settings: bounds on time, connections and redirects.
 
-    To be made inside a running event loop, and closed.
+    Make it inside a running event loop, and close it there.
     """
 
-    def __init__(self, named: Iterable[tuple[str, int]], settings: Settings) -> None:
+    def __init__(self, named: Iterable[tuple[str, int]], settings: UpstreamSettings) -> None:
         self._settings = settings
         self._guard = AddressGuard(aiohttp.ThreadedResolver(), named)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=settings.connections, resolver=self._guard),
+            connector=aiohttp.TCPConnector(limit=settings.connections_max, resolver=self._guard),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=settings.connect_s),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": f"skvaller/{__version__}", "Accept-Encoding": "identity", HOP_HEADER: "1"},
             auto_decompress=False,
-            read_bufsize=_BUFFER_BYTES,
+            read_bufsize=settings.read_buffer_bytes,
             trust_env=False,
         )
 
@@ -82,7 +60,7 @@ class Transport:
     async def send(
         self, method: str, url: URL, headers: Mapping[str, str], sent_by: str | None = None
     ) -> aiohttp.ClientResponse:
-        """Send a request and follow redirects; the caller is to release the answer.
+        """Send a request and follow redirects. The caller has to release the answer.
 
         Args:
             method: GET or HEAD.
@@ -95,9 +73,9 @@ class Transport:
 
         Raises:
             UpstreamRefused: the URL or a redirect leads to an address that may not be contacted.
-            UpstreamError: connect, timeout, or broken.
+            UpstreamError: unreachable, timeout, or broken.
         """
-        for _ in range(REDIRECTS_MAX + 1):
+        for _ in range(self._settings.redirects_max + 1):
             answer = await self._send_once(method, url, headers, sent_by)
             if answer.status not in _REDIRECTS:
                 return answer
@@ -107,7 +85,9 @@ class Transport:
             if not same_origin(url, target):
                 headers = {name: value for name, value in headers.items() if name != "Authorization"}
             url = target
-        raise UpstreamError(Reason.BROKEN, f"more than {REDIRECTS_MAX} redirects, the last from {sent_by}")
+        raise UpstreamError(
+            Reason.BROKEN, f"more than {self._settings.redirects_max} redirects, the last from {sent_by}"
+        )
 
     async def _send_once(
         self, method: str, url: URL, headers: Mapping[str, str], sent_by: str | None
@@ -123,7 +103,7 @@ class Transport:
             raise UpstreamRefused(f"{sent_by} sends on to {error}") from None
 
     async def read(self, answer: aiohttp.ClientResponse) -> bytes:
-        """Read what has arrived of an answer's body, or wait for more; empty at its end.
+        """Read what has arrived of a body, or wait for more; returns nothing at its end.
 
         Raises:
             UpstreamError: stalled, or broken.
@@ -136,7 +116,7 @@ class Transport:
         """Read all of a body into memory.
 
         Raises:
-            UpstreamError: stalled, broken, or length: it has more than `max_bytes`.
+            UpstreamError: timeout, stalled, broken, or length: the body has more than `max_bytes`.
         """
         body = bytearray()
         with _translated(answer.url, Reason.TIMEOUT, self._settings.whole_s):
@@ -146,7 +126,7 @@ class Transport:
                     if len(body) > max_bytes:
                         raise UpstreamError(
                             Reason.LENGTH,
-                            f"{answer.url.origin()} sends more than the {max_bytes} bytes that are allowed",
+                            f"{answer.url.origin()} sends more than {max_bytes} bytes",
                         )
         return bytes(body)
 
@@ -157,7 +137,7 @@ def same_origin(one: URL, other: URL) -> bool:
 
 
 def redirected(url: URL, location: str) -> URL:
-    """Where a redirect leads; without userinfo, and otherwise letter for letter, for signatures cover the spelling.
+    """Where a redirect leads, without userinfo, and otherwise letter for letter: signatures cover the spelling.
 
     Raises:
         UpstreamError: `location` is no http or https URL, or leads from https to http.
@@ -179,7 +159,7 @@ def redirected(url: URL, location: str) -> URL:
 
 @contextmanager
 def _translated(url: URL, late: Reason, limit_s: float) -> Iterator[None]:
-    """Turn the client library's exceptions into UpstreamError; `late` is the reason where `limit_s` has passed."""
+    """Turn the client library's exceptions into UpstreamError; `late` is the reason once `limit_s` has passed."""
     try:
         yield
     except aiohttp.ConnectionTimeoutError:

@@ -1,10 +1,11 @@
 """The runtime's own content as a store: read-only, through containerd's gRPC API and its content directory.
 
-containerd is asked what it holds; the bytes are read straight from its files. Needs the optional extra
+containerd says what it holds; the bytes are read directly from its files. This needs the optional extra
 `skvaller[containerd]`; without it, importing this package raises ConfigError.
 
     store ──> client ──> messages
-      └─────> rhythm
+      ├─────> relist
+      └─────> folder, tags
 """
 
 from ...errors import ConfigError

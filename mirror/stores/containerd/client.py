@@ -1,8 +1,8 @@
-"""The five questions that a reader of containerd's store asks, over gRPC on its unix socket.
+"""The calls that a reader of containerd's store makes, over gRPC on containerd's unix socket.
 
-Every call names the namespace in its metadata and has a deadline, the stream of events excepted. Whatever goes wrong,
-in the transport, in containerd or in an answer, is a ContainerdError: the connection is given up and made anew. This is
-the only importer of gRPC.
+Every call names the namespace in its metadata. Every call but the stream of events has a deadline. An error of the
+transport, of containerd or of an answer is a ContainerdError: the caller drops the connection and makes a new one. This
+is the only module that imports gRPC.
 
 Source: containerd, api/services/*/v1; docs/namespaces.md for the metadata header.
 """
@@ -17,24 +17,20 @@ from urllib.parse import quote
 import grpc
 import grpc.aio
 
+from ...settings import ContainerdSettings
 from .messages import Blob, Event, Image, decode_blobs, decode_event, decode_images, decode_plugins, encode_request
-
-CALL_TIMEOUT_S: Final = 20.0
-ANSWER_MAX_BYTES: Final = 16 * 1024 * 1024
-"""The largest message that containerd's own clients take; the list of images comes in one."""
 
 _SERVICES = "/containerd.services"
 _OPTIONS: Final = (
-    ("grpc.max_receive_message_length", ANSWER_MAX_BYTES),
     ("grpc.enable_retries", 0),
     ("grpc.enable_http_proxy", 0),
-    # Subchannels that are shared through the whole process would bring their own back-off into ours.
+    # Subchannels that the whole process shares would add their own back-off to ours.
     ("grpc.use_local_subchannel_pool", 1),
 )
 
 
 class ContainerdError(Exception):
-    """containerd cannot be reached, refused a call, or gave an answer that makes no sense; one line for the log."""
+    """containerd cannot be reached, refused a call, or gave an answer that cannot be read; one line for the log."""
 
 
 class Client:
@@ -43,10 +39,13 @@ class Client:
     Args:
         socket: absolute path of containerd's gRPC socket.
         namespace: the one whose images and content are asked for.
+        settings: bounds on calls and messages.
     """
 
-    def __init__(self, socket: Path, namespace: str) -> None:
-        self._channel = grpc.aio.insecure_channel(f"unix:{quote(str(socket))}", options=_OPTIONS)
+    def __init__(self, socket: Path, namespace: str, settings: ContainerdSettings) -> None:
+        options = (*_OPTIONS, ("grpc.max_receive_message_length", settings.answer_bytes_max))
+        self._channel = grpc.aio.insecure_channel(f"unix:{quote(str(socket))}", options=options)
+        self._timeout_s = settings.call_timeout_s
         self._metadata = (("containerd-namespace", namespace),)
         self._namespace = namespace
 
@@ -59,7 +58,7 @@ class Client:
         await self._channel.close()
 
     async def content_root(self) -> Path:
-        """RangeRequest in which folder the content store keeps its files."""
+        """Ask in which folder the content store keeps its files."""
         with _translated():
             answer = await self._unary("introspection.v1.Introspection/Plugins", "type==io.containerd.content.v1")
             roots = [plugin.exports["root"] for plugin in decode_plugins(answer) if "root" in plugin.exports]
@@ -76,13 +75,13 @@ class Client:
         """List the namespace's committed content, about a hundred at a time."""
         call = self._channel.unary_stream(f"{_SERVICES}.content.v1.Content/List")
         with _translated():
-            async for answer in call(encode_request(()), metadata=self._metadata, timeout=CALL_TIMEOUT_S):
+            async for answer in call(encode_request(()), metadata=self._metadata, timeout=self._timeout_s):
                 yield decode_blobs(answer)
 
     async def events(self) -> AsyncIterator[Event]:
         """Follow what happens to the namespace's images and content, until the connection breaks.
 
-        When the subscription is in place is not told: what happens around the first moment may be missed.
+        containerd does not tell when the subscription begins, so the first events may be missed.
         """
         topics = f'namespace=={self._namespace},topic~="^/(images|content)/"'
         call = self._channel.unary_stream(f"{_SERVICES}.events.v1.Events/Subscribe")
@@ -92,7 +91,7 @@ class Client:
 
     async def _unary(self, method: str, *filters: str) -> bytes:
         call = self._channel.unary_unary(f"{_SERVICES}.{method}")
-        answer: bytes = await call(encode_request(filters), metadata=self._metadata, timeout=CALL_TIMEOUT_S)
+        answer: bytes = await call(encode_request(filters), metadata=self._metadata, timeout=self._timeout_s)
         return answer
 
 

@@ -1,8 +1,8 @@
 """containerd's content directory, as far as this process may read it.
 
-A blob is a file named by its digest. containerd's metadata and the file need not agree: a file goes a moment after its
-entry, and a power failure can leave one short. So a file counts only when it opens and has the size that containerd
-says.
+A blob is a file named by its digest. containerd's metadata and the file may differ: a file is removed a moment after
+its entry, and a power failure can leave a file too short. So a file counts only if it opens and has the size that
+containerd says.
 
 Source: containerd, plugins/content/local/store.go (blobs/<algorithm>/<hex>).
 """
@@ -46,7 +46,7 @@ class ContentFolder:
         return fd
 
     def openable(self, sizes: Mapping[bytes, int]) -> tuple[dict[bytes, int], OSError | None]:
-        """Tell which blobs can be opened, by opening them: off the event loop, there may be thousands.
+        """Find out which blobs can be opened, by opening them. Call it in a thread: there may be thousands.
 
         Returns:
             Those that can, with their sizes; and the error of the first that cannot.
@@ -62,8 +62,8 @@ class ContentFolder:
                 opened[key] = size
         return opened, first_error
 
-    def closed_to_us(self, error: OSError) -> bool:
-        """Whether an error means that this process sees none of the folder, rather than that one file is amiss."""
+    def is_unreadable(self, error: OSError) -> bool:
+        """Whether an error means that this process cannot read the folder at all, and not just this file."""
         return isinstance(error, PermissionError) or not os.path.isdir(self._blobs)
 
     @property

@@ -1,9 +1,9 @@
 """The dozen protobuf fields of containerd's API that a reader of its store needs, as plain values.
 
 Field numbers never change within containerd's v1 API, from 1.0 to 2.x, and fields that are not named here are skipped.
-The descriptors are built in a pool of their own, so that they meet no other package's copy of the same API. On the wire
-a map is a repeated message of a key (1) and a value (2), and it is written so below. This is the only importer of
-protobuf.
+The descriptors have a pool of their own, so that they cannot conflict with another package's copy of the same API. On
+the wire a map is a repeated message of a key (1) and a value (2), and it is written so below. This is the only module
+that imports protobuf.
 
 Source: containerd, api/services/{images,content,events,introspection}/v1/*.proto, api/types/{descriptor,event}.proto.
 """
@@ -64,7 +64,7 @@ class Image:
     """A name that containerd knows, and what it stands for.
 
     Args:
-        name: as containerd keeps it; not checked.
+        name: as containerd gives it; not checked.
         target: the digest of a manifest or index, as text; not checked.
         updated_at: Unix time in seconds when the name got this meaning.
     """
@@ -100,7 +100,7 @@ class Plugin:
 
 
 def encode_request(filters: Sequence[str]) -> bytes:
-    """Write a request for what any one of the filters lets through; without filters, for everything.
+    """Write a request for everything that one of the filters matches; without filters, for everything.
 
     Source: containerd, pkg/filters.
     """
@@ -109,7 +109,7 @@ def encode_request(filters: Sequence[str]) -> bytes:
 
 
 def decode_images(payload: bytes) -> list[Image]:
-    """Read a ListImagesResponse; raise ValueError, as all of these do, for bytes that are none."""
+    """Read a ListImagesResponse. This and the functions below raise ValueError for bytes that are none."""
     return [
         Image(image.name, image.target.digest, image.updated_at.seconds + image.updated_at.nanos / 1e9)
         for image in _decode("ListImagesResponse", payload).images
@@ -130,7 +130,7 @@ def decode_plugins(payload: bytes) -> list[Plugin]:
 
 
 def decode_event(payload: bytes) -> Event:
-    """Read an Envelope, one of a stream; what is in it stays unread."""
+    """Read an Envelope, one of a stream; its content is not read."""
     envelope = _decode("Envelope", payload)
     return Event(envelope.namespace, envelope.topic)
 

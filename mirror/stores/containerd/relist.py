@@ -1,48 +1,43 @@
-"""When to list containerd's store again: soon after a change, but never in a storm.
+"""When to list containerd's store again: soon after a change, but not for every event of a burst.
 
-An event only says that something changed, so a burst of them leads to one listing, and listings keep a distance. A
-change is followed by a second listing: content goes some time after its image, when containerd collects garbage. And
-one comes regardless now and then, because containerd before 2.1 does not tell when content appears or is collected.
+An event only says that something changed, so a burst of events leads to one listing, and listings keep a distance. A
+second listing follows a change: containerd collects garbage some time after it removes an image. And a listing comes
+now and then without any event, because containerd before 2.1 does not tell when content appears or is collected.
 """
 
-from typing import Final
-
-SETTLE_S: Final = 0.05
-"""From the first event of a burst to the listing."""
-SPACING_S: Final = 1.0
-"""From one listing's start to the next one's, at least."""
-COLLECT_S: Final = 2.0
-"""From the last event to the listing that sees the garbage collected."""
-REGARDLESS_S: Final = 30.0
-"""From one listing's start to the next one's, at most."""
+from ...settings import ContainerdSettings
 
 
 class RelistSchedule:
-    """Says when the next listing is due; the first is due at once, and counts as after a change.
+    """Says when the next listing is due. The first is due at once, and counts as one after a change.
 
     Args:
         now: monotonic seconds, here and everywhere below.
+        settings: the distances in time.
     """
 
-    def __init__(self, now: float) -> None:
-        self._last = now - SPACING_S
-        self._again: float | None = now + COLLECT_S
-        self._due = now
+    def __init__(self, now: float, settings: ContainerdSettings | None = None) -> None:
+        self._settings = settings or ContainerdSettings()
+        self._listed_at = now - self._settings.spacing_s
+        self._collected_at: float | None = now + self._settings.collect_s
+        """When the garbage of the last change will have been collected; None once a listing has seen it."""
+        self._due_at = now
 
     @property
-    def due(self) -> float:
+    def due_at(self) -> float:
         """When the next listing is to start."""
-        return self._due
+        return self._due_at
 
-    def changed(self, now: float) -> None:
+    def note_change(self, now: float) -> None:
         """Note an event."""
-        self._due = min(self._due, max(now + SETTLE_S, self._last + SPACING_S))
-        self._again = now + COLLECT_S
+        at = self._settings
+        self._due_at = min(self._due_at, max(now + at.settle_s, self._listed_at + at.spacing_s))
+        self._collected_at = now + at.collect_s
 
-    def listing(self, now: float) -> None:
-        """Note that a listing starts; what changes while it runs calls for the next one."""
-        self._last = now
-        if self._again is not None and self._again > now:
-            self._due = max(self._again, now + SPACING_S)
+    def note_listing(self, now: float) -> None:
+        """Note that a listing starts. A change while it runs asks for the next one."""
+        self._listed_at = now
+        if self._collected_at is not None and self._collected_at > now:
+            self._due_at = max(self._collected_at, now + self._settings.spacing_s)
         else:
-            self._due, self._again = now + REGARDLESS_S, None
+            self._due_at, self._collected_at = now + self._settings.regardless_s, None

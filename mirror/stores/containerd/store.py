@@ -1,8 +1,8 @@
 """A store that follows containerd: what its namespace holds, known from its API, read from its files.
 
-Events only say that something changed; what is so is always taken from a full listing, compared with what was known.
-A missed event therefore costs time, never truth. Without containerd what is known is kept, for the files stay readable;
-after it is back everything is listed and checked anew.
+Events only say that something changed. What containerd holds is always read from a full listing, and compared with what
+was known. So a missed event costs time, but nothing becomes wrong. While containerd is away the store keeps what it
+knows, for the files stay readable; when containerd is back, everything is listed and checked again.
 
     connecting ──listed──> connected ──error──> disconnected ──listed──> connected
          └──────error──────────────────────────────^
@@ -23,6 +23,7 @@ from typing import Final
 from ...errors import ConfigError, DigestInvalid
 from ...oci.digest import Digest
 from ...oci.reference import Reference
+from ...settings import ContainerdSettings
 from .. import Held, Listener, Tag
 from .client import Client, ContainerdError
 from .folder import ContentFolder
@@ -31,15 +32,11 @@ from .tags import tags_of
 
 log = logging.getLogger(__name__)
 
-START_PATIENCE_S: Final = 2.0
-"""How long `start` waits for containerd's first answer, so that an agent begins with what is there."""
-BACKOFF_MIN_S: Final = 0.1
-BACKOFF_MAX_S: Final = 5.0
-SOCKET_PATH_MAX_BYTES: Final = 107
+_SOCKET_PATH_MAX_BYTES: Final = 107
 """unix(7): sun_path has 108 bytes with its terminator."""
-
-_NAMESPACE = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")
-_NAMESPACE_MAX_CHARACTERS = 76
+_NAMESPACE: Final = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")
+_NAMESPACE_MAX_CHARACTERS: Final = 76
+"""containerd, pkg/identifiers: the longest name that it accepts."""
 
 
 class _Connection(Enum):
@@ -54,14 +51,19 @@ class ContainerdStore:
     Args:
         address: containerd's gRPC socket: an absolute path, or a URL `unix:///path`.
         namespace: Kubernetes keeps its images in `k8s.io`, `ctr` in `default`, Docker in `moby`.
+        settings: bounds on calls, and times between listings.
 
     Raises:
-        ConfigError: either is malformed. That nobody answers at the address is no error: containerd may start later.
+        ConfigError: address or namespace is malformed. If nobody answers at the address, that is no error: containerd
+            may start later.
     """
 
     name: Final = "containerd"
 
-    def __init__(self, address: str | Path, namespace: str = "k8s.io") -> None:
+    def __init__(
+        self, address: str | Path, namespace: str = "k8s.io", settings: ContainerdSettings | None = None
+    ) -> None:
+        self._settings = settings or ContainerdSettings()
         self._socket = _socket_path(str(address))
         if len(namespace) > _NAMESPACE_MAX_CHARACTERS or not _NAMESPACE.fullmatch(namespace):
             raise ConfigError(
@@ -80,7 +82,7 @@ class ContainerdStore:
 
     @property
     def connected(self) -> bool:
-        """Whether containerd answers; if not, what is served is what was last known."""
+        """Whether containerd answers. If not, the store serves what it knew last."""
         return self._connection is _Connection.CONNECTED
 
     @property
@@ -94,15 +96,15 @@ class ContainerdStore:
         return len(self._tags)
 
     async def start(self, listener: Listener) -> None:
-        """Begin to follow containerd; where it answers, return only when what it holds has been reported."""
+        """Begin to follow containerd. If it answers in time, return when what it holds has been reported."""
         self._listener = listener
         self._task = asyncio.create_task(self._run(), name=f"containerd {self._socket}")
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(START_PATIENCE_S):
+            async with asyncio.timeout(self._settings.start_patience_s):
                 await self._tried.wait()
 
     async def close(self) -> None:
-        """Stop; nothing is served any more."""
+        """Stop. Nothing is served any more."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -112,7 +114,7 @@ class ContainerdStore:
         self._sizes, self._tags = {}, {}
 
     def open(self, digest: Digest) -> Held | None:
-        """Open content in containerd's own folder; None, and no longer advertised, where the file has gone."""
+        """Open content in containerd's own folder; return None, and withdraw it, if the file is gone."""
         key = digest.key
         size = self._sizes.get(key)
         if size is None:
@@ -125,62 +127,62 @@ class ContainerdStore:
             return None
 
     def tag(self, reference: Reference) -> Tag | None:
-        """What the runtime's own store says that a tag means."""
+        """What a tag means in the runtime's own store."""
         return self._tags.get(reference)
 
-    def spare(self, keys: Collection[bytes]) -> None:
-        """Do nothing: what is here is the runtime's own."""
+    def mark_redundant(self, keys: Collection[bytes]) -> None:
+        """Do nothing: this content belongs to the runtime."""
 
     async def _run(self) -> None:
         """Connect, follow, and connect again, until cancelled."""
         now = asyncio.get_running_loop().time
-        backoff_s = BACKOFF_MIN_S
+        backoff_s = self._settings.backoff_min_s
         try:
             while True:
-                began = now()
+                began_at = now()
                 try:
-                    async with Client(self._socket, self._namespace) as client:
+                    async with Client(self._socket, self._namespace, self._settings) as client:
                         await self._follow(client)
                 except* ContainerdError as lost:
                     self._become_disconnected(lost.exceptions[0])
-                if now() - began > BACKOFF_MAX_S:
-                    backoff_s = BACKOFF_MIN_S
+                if now() - began_at > self._settings.backoff_max_s:
+                    backoff_s = self._settings.backoff_min_s
                 await asyncio.sleep(backoff_s * random.uniform(0.5, 1.0))
-                backoff_s = min(2 * backoff_s, BACKOFF_MAX_S)
+                backoff_s = min(2 * backoff_s, self._settings.backoff_max_s)
         except Exception:
             log.exception("containerd store stopped address=%s", self._socket)
 
     async def _follow(self, client: Client) -> None:
-        """List once and then whenever it is due, until the connection fails; never returns."""
+        """List once, and then whenever a listing is due, until the connection fails. Never returns."""
         self._folder = ContentFolder(await client.content_root())
-        rhythm = RelistSchedule(asyncio.get_running_loop().time())
+        schedule = RelistSchedule(asyncio.get_running_loop().time(), self._settings)
         changed = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_watch(client, rhythm, changed))
-            tasks.create_task(self._keep_listing(client, rhythm, changed))
+            tasks.create_task(_watch(client, schedule, changed))
+            tasks.create_task(self._keep_listing(client, schedule, changed))
 
-    async def _keep_listing(self, client: Client, rhythm: RelistSchedule, changed: asyncio.Event) -> None:
+    async def _keep_listing(self, client: Client, schedule: RelistSchedule, changed: asyncio.Event) -> None:
         now = asyncio.get_running_loop().time
         checked: Mapping[bytes, int] = {}
         while True:
-            rhythm.listing(now())
+            schedule.note_listing(now())
             await self._list(client, checked)
             self._become_connected()
             checked = self._sizes
-            while (wait_s := rhythm.due - now()) > 0:
+            while (wait_s := schedule.due_at - now()) > 0:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
                         await changed.wait()
                         changed.clear()
 
     async def _list(self, client: Client, checked: Mapping[bytes, int]) -> None:
-        """Take over what containerd holds now.
+        """Read what containerd holds now, and hold that.
 
-        Images are asked for before content: an image that is there has its content already.
+        Images are listed before content: the content of an image is there before the image.
 
         Args:
             client: the connection.
-            checked: blobs that need not be opened to see whether they can be.
+            checked: blobs, with their sizes, that opened before on this connection; they are not tried again.
         """
         images = await client.images()
         listed: dict[bytes, int] = {}
@@ -196,7 +198,7 @@ class ContainerdStore:
         self._become(sizes, tags_of(images, listed))
 
     def _drop(self, key: bytes, error: OSError) -> None:
-        """Hold a blob no longer that turned out not to open; the next listing looks at it again."""
+        """Stop holding a blob that does not open; the next listing tries it again."""
         log.debug("containerd content gone digest=sha256:%s error=%s", key.hex(), error)
         del self._sizes[key]
         if self._listener is not None:
@@ -239,11 +241,11 @@ class ContainerdStore:
         self._tried.set()
 
     def _note_readable(self, readable: bool, error: OSError | None) -> None:
-        """Say once that content cannot be read, and once that it can again."""
+        """Log once that content cannot be read, and once that it can be read again."""
         if readable and self._unreadable:
             self._unreadable = False
             log.info("containerd content readable again root=%s", self._folder.root)
-        elif not readable and error is not None and not self._unreadable and self._folder.closed_to_us(error):
+        elif not readable and error is not None and not self._unreadable and self._folder.is_unreadable(error):
             self._unreadable = True
             log.error(
                 "containerd content is not readable, only its tags are served: run with the right to read the folder, "
@@ -253,22 +255,22 @@ class ContainerdStore:
             )
 
 
-async def _watch(client: Client, rhythm: RelistSchedule, changed: asyncio.Event) -> None:
-    """Let events bring the next listing forward; an end of the stream is an end of the connection."""
+async def _watch(client: Client, schedule: RelistSchedule, changed: asyncio.Event) -> None:
+    """Bring the next listing forward at every event. If the stream ends, the connection is lost."""
     now = asyncio.get_running_loop().time
     async for event in client.events():
         log.debug("containerd event topic=%s", event.topic)
-        rhythm.changed(now())
+        schedule.note_change(now())
         changed.set()
     raise ContainerdError("it closed the stream of events")
 
 
 def _socket_path(address: str) -> Path:
-    """Read a path or a unix:// URL; raise ConfigError for anything else."""
+    """Read a path or a URL unix://…; raise ConfigError for anything else."""
     path = address.removeprefix("unix://")
-    if not path.startswith("/") or "\0" in path or len(os.fsencode(path)) > SOCKET_PATH_MAX_BYTES:
+    if not path.startswith("/") or "\0" in path or len(os.fsencode(path)) > _SOCKET_PATH_MAX_BYTES:
         raise ConfigError(
             f"containerd {address[:200]!r} is not the absolute path of a socket, or unix:// and such a path, "
-            f"{SOCKET_PATH_MAX_BYTES} bytes at most"
+            f"{_SOCKET_PATH_MAX_BYTES} bytes at most"
         )
     return Path(path)

@@ -1,11 +1,11 @@
 """Which of containerd's image names are tags, and what they mean.
 
 containerd's names are free text. The kubelet's plugin keeps three for one image: `registry/repository:tag`,
-`registry/repository@sha256:…` and a bare `sha256:…`; imports leave others. Only a name that states its registry and its
-tag means the same on every node, so only such a one is a tag here.
+`registry/repository@sha256:…` and a bare `sha256:…`; imports leave others. Only a name with a registry and a tag means
+the same on every node, so only such a name is a tag here.
 
-A tag counts only while its target is in the content store: a name whose content was collected would lead another node
-to a manifest that perhaps nobody has, in place of a plain "not found".
+A tag counts only while its target is in the content store. A name whose content was collected would send another node
+to a manifest that perhaps nobody has; "not found" is the better answer.
 """
 
 from collections.abc import Container, Iterable
@@ -18,7 +18,7 @@ from .messages import Image
 
 
 def reference_of(name: str) -> Reference | None:
-    """Read an image's name; None where it is no tag."""
+    """Read an image's name; returns None if it is no tag."""
     registry, slash, path = name.partition("/")
     states_registry = bool(slash) and ("." in registry or ":" in registry or registry == "localhost")
     if not states_registry or ":" not in path.rpartition("/")[2]:
@@ -37,7 +37,7 @@ def tags_of(images: Iterable[Image], content: Container[bytes]) -> dict[Referenc
         content: the keys of what is in the content store.
 
     Returns:
-        The tags; of two names for one reference, such as with and without `library/`, the one that was set last.
+        The tags. Of two names for one reference, such as with and without `library/`, the one that was set last counts.
     """
     tags: dict[Reference, Tag] = {}
     for image in images:
@@ -49,6 +49,6 @@ def tags_of(images: Iterable[Image], content: Container[bytes]) -> dict[Referenc
         except DigestInvalid:
             continue
         known = tags.get(reference)
-        if digest.key in content and (known is None or known.checked_at < image.updated_at):
+        if digest.key in content and (known is None or known.checked_unix_s < image.updated_at):
             tags[reference] = Tag(digest, image.updated_at, "runtime")
     return tags

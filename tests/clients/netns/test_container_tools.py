@@ -8,8 +8,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.clients.conftest import Image, need
-from tests.clients.netns.conftest import Node
+from testbed.images import Image
+from testbed.nodes import Node
+from tests.clients.conftest import need
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(120)]
 

@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.clients.conftest import Image, Registry, wait_until
-from tests.clients.netns.conftest import Node
+from testbed.images import Image
+from testbed.nodes import Node
+from testbed.processes import wait_until
+from testbed.registry import Registry
 from tests.clients.pulling import Client
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(120)]

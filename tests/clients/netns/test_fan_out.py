@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.conftest import Agent, Image, Registry, wait_until
-from tests.clients.netns.conftest import Cluster, Host, Network, Node
+from testbed.agents import Agent
+from testbed.images import Image
+from testbed.network import MBIT, Host, Network
+from testbed.nodes import Cluster, Node
+from testbed.processes import wait_until
+from testbed.registry import Registry
 from tests.clients.pulling import Client, at_once
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(120)]
@@ -89,7 +93,7 @@ def test_who_joins_late_and_a_second_client_cost_upstream_nothing(
     agents = list(start_cluster("abc", odd=dict.fromkeys("abc", "settled")).agents.values())
     for agent in agents:
         wait_until(lambda agent=agent: agent.homes() == set("abc"), f"{agent.name} to see homes")  # type: ignore[misc]
-    network.hosts["upstream"].limit("80mbit")
+    network.hosts["upstream"].limit_sent(80 * MBIT)
     early = [Client(agent) for agent in agents for _ in range(2)]
     with ThreadPoolExecutor(len(early) + 1) as background:
         pulls = [background.submit(client.pull, "library/first:1.0") for client in early]

@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.conftest import Agent, Image, Registry, run, wait_until
-from tests.clients.netns.conftest import Cluster, Host, Network
+from testbed.agents import Agent
+from testbed.images import Image
+from testbed.network import MBIT, Host, Network
+from testbed.nodes import Cluster
+from testbed.processes import run, wait_until
+from testbed.registry import Registry
 from tests.clients.pulling import Client, PullError, at_once
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(120)]
@@ -35,9 +39,9 @@ def app(upstream: Registry, make_image: Callable[..., Image]) -> Image:
 @contextmanager
 def pulling(network: Network, cluster: Cluster, image: Image, *, insists: int = 0) -> Iterator[dict[str, Future[str]]]:
     """Have all nodes pull over limited links; wait for all at the end."""
-    network.hosts["upstream"].limit("100mbit")
+    network.hosts["upstream"].limit_sent(100 * MBIT)
     for host in cluster.hosts.values():
-        host.limit("200mbit")
+        host.limit_sent(200 * MBIT)
     with ThreadPoolExecutor(len(cluster.agents)) as background:
         clients = {name: Client(agent, insists=insists) for name, agent in cluster.agents.items()}
         yield {name: background.submit(client.pull, APP) for name, client in clients.items()}
@@ -67,13 +71,13 @@ def test_a_home_is_lost_in_the_middle(
 def harm(fault: str, host: Host, victim: Agent) -> None:
     match fault:
         case "killed":
-            victim.daemon.kill()
+            victim.kill()
         case "stopped":
-            victim.daemon.send(signal.SIGSTOP)
+            victim.send(signal.SIGSTOP)
         case "cut off":
             host.cut()
         case "slow":
-            host.limit("10mbit")
+            host.limit_sent(10 * MBIT)
 
 
 def heal(fault: str, host: Host, victim: Agent) -> None:
@@ -81,11 +85,11 @@ def heal(fault: str, host: Host, victim: Agent) -> None:
         case "killed":
             victim.start()
         case "stopped":
-            victim.daemon.send(signal.SIGCONT)
+            victim.send(signal.SIGCONT)
         case "cut off":
             host.rejoin()
         case "slow":
-            host.limit("200mbit")
+            host.limit_sent(200 * MBIT)
 
 
 def pulled(agent: Agent) -> bool:
@@ -109,9 +113,9 @@ def test_a_home_whose_disk_is_full_goes_on_through_memory(
             for pull in pulls.values():
                 assert pull.result(60) == app.manifest
         for layer in app.layers:
-            assert f"{layer} passes through memory without being kept" in cluster.agents["d"].log
+            assert f"{layer} passes through memory without being kept" in cluster.agents["d"].output
         for agent in cluster.agents.values():
-            agent.daemon.kill()
+            agent.kill()
     finally:
         run(["umount", str(small)])
 
@@ -131,9 +135,9 @@ def test_a_home_that_lies_is_named_and_shunned(
     assert set(at_once(*(partial(client.pull, APP) for client in clients))) == {app.manifest}
 
     for agent in honest:
-        assert "member=d lied about" in agent.log
-        assert agent.metric("mirror_lies_total") >= 1
-        assert not any(f"member={other} lied" in agent.log for other in "abc")
+        assert "member=d sent corrupt bytes of" in agent.output
+        assert agent.metrics()["mirror_corrupt_peers_total"] >= 1
+        assert not any(f"member={other} sent corrupt" in agent.output for other in "abc")
     # Each of the three brings again what the liar sent it.
     assert upstream.served(*app.digests, least=app.total) <= (1 + 3 * SHARE + LATE) * app.total
 

@@ -6,9 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from mirror.cluster.homes import piece_size
-from mirror.fetch.plan.plan import LANES
-from tests.clients.conftest import Image, Registry
-from tests.clients.netns.conftest import Node
+from mirror.settings import PlanSettings
+from testbed.images import Image
+from testbed.network import MBIT
+from testbed.nodes import Node
+from testbed.registry import Registry
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(120)]
 
@@ -89,13 +91,13 @@ def test_a_holder_that_is_lost_in_the_middle_is_replaced_by_upstream(
     upstream.forget_accesses()
     a.import_image(image)
     b.agent.until_found(layer, "a")
-    a.host.limit("200mbit")
+    a.host.limit_sent(200 * MBIT)
 
     with ThreadPoolExecutor(1) as background:
         pull = background.submit(b.pull, APP)
         b.agent.until_received(layer, "a", 20 * MEGABYTE)
         if failure == "killed":
-            a.agent.daemon.kill()
+            a.agent.kill()
         else:
             a.host.cut()
         pull.result(60)
@@ -106,8 +108,10 @@ def test_a_holder_that_is_lost_in_the_middle_is_replaced_by_upstream(
     assert 20 * MEGABYTE <= sources["a"] < image.size(layer)
     missing = image.size(layer) - sources["a"]
     # What each of the holder's lanes was still bringing when it was given up may have been asked for already.
-    assert missing <= sources["upstream"] <= missing + LANES * piece_size(image.size(layer))
-    assert upstream.served(layer, least=missing) <= missing + LANES * piece_size(image.size(layer))
+    assert missing <= sources["upstream"] <= missing + PlanSettings().holder_lanes * piece_size(image.size(layer))
+    assert upstream.served(layer, least=missing) <= missing + PlanSettings().holder_lanes * piece_size(
+        image.size(layer)
+    )
 
 
 def test_what_containerd_holds_is_served_after_it_was_restarted(
@@ -129,5 +133,5 @@ def test_what_containerd_holds_is_served_after_it_was_restarted(
 
 
 def test_an_agent_that_is_asked_to_stop_leaves(a: Node, b: Node) -> None:
-    assert a.agent.daemon.stop() == 0
+    assert a.agent.stop() == 0
     b.agent.until_state("a", "left")

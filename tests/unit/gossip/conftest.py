@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
+from gossip.core.application.delegate import Delegate
 from gossip.core.config import GossipConfig
-from gossip.core.delegate import Delegate
-from gossip.core.keyring import Keyring
-from gossip.core.members import Address, Member, Span, State
-from gossip.core.messages import Message, Packet
+from gossip.core.membership.member import PROTOCOL, Address, Member, Span, State
+from gossip.core.messages import Alive, Message, Packet
 from gossip.core.node import Node
-from gossip.core.outbox import Datagram
-from gossip.core.seal import Seal
-from gossip.core.wire import decode_packet, encode_message, encode_packet
+from gossip.core.packets.codec import decode_packet, encode_message, encode_packet
+from gossip.core.packets.keyring import Keyring
+from gossip.core.packets.outbox import Datagram
+from gossip.core.packets.seal import Seal
 
 START = 100.0
 
@@ -42,9 +42,25 @@ class Peer:
 
     def hear(self, name: str, *messages: Message, epoch: int = 1, fingerprint: bytes | None = None) -> None:
         """Let a packet of another member arrive from its address."""
-        view = self.node.fingerprint if fingerprint is None else fingerprint
+        view = self.node.view.fingerprint if fingerprint is None else fingerprint
         packet = encode_packet(name, epoch, view, map(encode_message, messages))
-        self.node.receive(plain(Span(1, self.node.protocol)).wrap(packet), self.address(name), self.now)
+        self.node.receive(plain(Span(1, self.node.view.protocol)).wrap(packet), self.address(name), self.now)
+
+    def alive(
+        self,
+        name: str,
+        incarnation: int = 0,
+        *,
+        epoch: int = 1,
+        metadata: bytes = b"",
+        protocol: Span = PROTOCOL,
+    ) -> Alive:
+        """What a member says of itself."""
+        return Alive(name, epoch, incarnation, self.address(name), metadata, protocol)
+
+    def events(self, kind: type) -> list[Any]:
+        """The events of a kind among all since the last call."""
+        return [event for event in self.node.events() if isinstance(event, kind)]
 
     def said(self) -> list[tuple[Address, Message]]:
         """Everything sent since the last call, with its destination."""

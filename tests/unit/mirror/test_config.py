@@ -10,7 +10,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mirror.config import SETTINGS, Address, AgentConfig, load, parse_address, parse_bind, parse_seed, parse_size
+from mirror.config import (
+    SETTINGS,
+    Address,
+    AgentConfig,
+    advertised_address,
+    load,
+    parse_address,
+    parse_bind,
+    parse_seed,
+    parse_size,
+)
 from mirror.errors import ConfigError
 from mirror.sources.upstream.registries import Registry
 
@@ -277,3 +287,46 @@ def test_junk_in_a_file_is_settings_or_refused(
     file.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in written.items()))
     with contextlib.suppress(ConfigError):
         load({}, NOTHING, file)
+
+
+@pytest.mark.parametrize(
+    ("flags", "address"),
+    [
+        ({}, "127.0.0.1"),
+        ({"peer": "192.0.2.7:5001", "gossip": "192.0.2.7:7946"}, "192.0.2.7"),
+        ({"peer": "[2001:db8::7]:5001", "gossip": "[2001:db8::7]:7946"}, "2001:db8::7"),
+        ({"peer": "0.0.0.0:5001", "gossip": "0.0.0.0:7946", "advertise": "198.51.100.7"}, "198.51.100.7"),
+    ],
+)
+def test_others_reach_a_node_where_it_listens_or_where_the_operator_says(flags: dict[str, str], address: str) -> None:
+    assert advertised_address(load(flags, NOTHING, None)) == address
+
+
+@pytest.mark.parametrize("everywhere", ["0.0.0.0", "[::]"])
+def test_a_node_that_listens_everywhere_advertises_its_main_address(
+    everywhere: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = {socket.AF_INET: "198.51.100.9", socket.AF_INET6: "2001:db8::9"}
+
+    class Routed(contextlib.nullcontext[None]):
+        def __init__(self, family: socket.AddressFamily, kind: socket.SocketKind) -> None:
+            super().__init__()
+            assert kind == socket.SOCK_DGRAM, "connecting a TCP socket would send something"
+            self.family = family
+
+        def __enter__(self) -> Any:
+            return self
+
+        def connect(self, address: tuple[str, int]) -> None:
+            if not main:
+                raise OSError("Network is unreachable")
+
+        def getsockname(self) -> tuple[str, int]:
+            return main[self.family], 1234
+
+    monkeypatch.setattr(socket, "socket", Routed)
+    config = load({"peer": f"{everywhere}:5001", "gossip": f"{everywhere}:7946"}, NOTHING, None)
+    assert advertised_address(config) == main[socket.AF_INET6 if ":" in everywhere else socket.AF_INET]
+    main.clear()
+    with pytest.raises(ConfigError, match="no main address"):
+        advertised_address(config)

@@ -64,7 +64,7 @@ def ask(
     file: Path = Path("/keys"),
 ) -> tuple[int, Any]:
     """RangeRequest an endpoint from some address, signed with some key. Returns the status and the answer."""
-    endpoint = KeysEndpoint(rings, PeerAuth([KEY]), file, lambda key: key[:4], Refusal)
+    endpoint = KeysEndpoint(rings, PeerAuth([KEY]).proves, file, lambda key: key[:4], Refusal)
     headers = PeerAuth([key]).sign(method, path, body) if key else {}
     scope = {
         "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"",

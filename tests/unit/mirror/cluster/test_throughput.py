@@ -58,34 +58,34 @@ def test_what_a_member_does_as_a_home_says_nothing_of_it_as_a_holder() -> None:
     pace = measured({"a": 0.001}, home=True)
     pace.landed("b", MEBIBYTE, 1.0, 0.0, 0.0, home=False)
     assert pace.expected_s("a", MEBIBYTE) == pace.expected_s("b", MEBIBYTE)
-    assert measured(dict.fromkeys(RING, 1.0), home=False).share("a", RING, 0.0) is None
+    assert measured(dict.fromkeys(RING, 1.0), home=False).relative_rate("a", RING, 0.0) is None
 
 
 def test_a_share_is_of_the_median_of_the_others() -> None:
     pace = measured({"a": 1.0, "b": 8.0, "c": 10.0, "d": 100.0})
-    assert pace.share("a", RING, 0.0) == pytest.approx(0.1)
-    assert pace.share("c", RING, 0.0) == pytest.approx(10 / 8)
-    slow = pace.share("a", RING, 0.0)
+    assert pace.relative_rate("a", RING, 0.0) == pytest.approx(0.1)
+    assert pace.relative_rate("c", RING, 0.0) == pytest.approx(10 / 8)
+    slow = pace.relative_rate("a", RING, 0.0)
     assert slow is not None
     assert slow < SLOW
 
 
 def test_a_share_is_not_known_of_a_stranger_or_among_too_few() -> None:
     pace = measured({"a": 1.0, "b": 1.0, "c": 1.0})
-    assert pace.share("d", RING, 0.0) is None
-    assert pace.share("a", ["a", "b"], 0.0) is None
-    assert pace.share("a", ["b", "c"], 0.0) is None
-    assert pace.share("a", ["a", "b", "c"], 0.0) == pytest.approx(1.0)
+    assert pace.relative_rate("d", RING, 0.0) is None
+    assert pace.relative_rate("a", ["a", "b"], 0.0) is None
+    assert pace.relative_rate("a", ["b", "c"], 0.0) is None
+    assert pace.relative_rate("a", ["a", "b", "c"], 0.0) == pytest.approx(1.0)
 
 
 def test_a_single_delivery_is_no_measurement() -> None:
-    assert measured({"a": 1.0, "b": 1.0, "c": 1.0}, samples=1).share("a", RING, 0.0) is None
+    assert measured({"a": 1.0, "b": 1.0, "c": 1.0}, samples=1).relative_rate("a", RING, 0.0) is None
 
 
 def test_a_share_expires() -> None:
     pace = measured({"a": 0.1, "b": 1.0, "c": 1.0}, now=100.0)
-    assert pace.share("a", RING, 129.0) is not None
-    assert pace.share("a", RING, 131.0) is None
+    assert pace.relative_rate("a", RING, 129.0) is not None
+    assert pace.relative_rate("a", RING, 131.0) is None
 
 
 def test_pace_is_kept_of_a_bounded_number_the_latest() -> None:
@@ -113,7 +113,7 @@ def test_whatever_was_seen_the_answers_are_numbers(
         expected_s = pace.expected_s(member, count)
         assert math.isfinite(expected_s)
         assert expected_s >= 0
-        share = pace.share(member, RING, now)
+        share = pace.relative_rate(member, RING, now)
         assert share is None or (math.isfinite(share) and share >= 0)
 
 

@@ -9,15 +9,16 @@ from random import Random
 from typing import TYPE_CHECKING, cast
 
 from mirror.cluster.homes import MEBIBYTE, Ring
-from mirror.fetch import Fetcher
+from mirror.fetch.stack import FetchStack
 from mirror.metrics import Metrics
 from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Repository
 from mirror.routers import Peer
-from mirror.routers.static import StaticRouter
+from mirror.settings import Settings
 from mirror.sources import UPSTREAM, RangeReply, RangeRequest, Sink
-from mirror.stores.cache.store import CacheStore
+from mirror.stores.cache import CacheStore
+from tests.static_router import StaticRouter
 
 if TYPE_CHECKING:
     from mirror.sources.peers.client import PeerClient
@@ -57,6 +58,7 @@ class Honest:
 
     def __init__(self, blob: bytes) -> None:
         self.blob = blob
+        self.size = len
         self.began, self.other_began = asyncio.Event(), asyncio.Event()
 
     async def download(self, content: Content, ask: RangeRequest, sink: Sink) -> None:
@@ -78,6 +80,11 @@ class Liar:
 
     def source(self, peer: Peer) -> "Liar":
         return self
+
+    async def never(self, *_: object) -> None:
+        raise AssertionError("nobody asks for this here")
+
+    is_alive = notify_slow = size = never
 
     async def download(self, content: Content, ask: RangeRequest, sink: Sink) -> None:
         blob = self.upstream.blob
@@ -105,20 +112,28 @@ def test_what_a_second_source_writes_over_what_was_hashed_is_not_taken_for_right
         cache = CacheStore(tmp_path / "cache", 100 * MEBIBYTE)
         await cache.start(Nobody())
         router = Unaware(Peer("me", "127.0.0.1", 1), [Peer("liar", "127.0.0.1", 2)])
-        fetcher = Fetcher("me", cache, router, cast("PeerClient", liar), cast("Upstream", upstream), Metrics())
+        fetching = FetchStack.build(
+            "me",
+            router,
+            cache,
+            peers=cast("PeerClient", liar),
+            upstream=cast("Upstream", upstream),
+            metrics=Metrics(),
+            settings=Settings(),
+        )
         try:
-            with fetcher.reading(content) as spool:
+            with fetching.fetches.read(content) as reader:
                 await liar.asked.wait()
-                with fetcher.relaying(content, (0, MEBIBYTE)):
-                    await spool.completed()
+                with fetching.fetches.relay(content, (0, MEBIBYTE)):
+                    await reader.completed()
                 assert liar.lied.is_set()
-                assert os.pread(spool.fd, len(blob), 0) == blob
+                assert os.pread(reader.fd, len(blob), 0) == blob
             held = cache.open(content.digest)
             assert held is not None
             with held:
                 assert os.pread(held.fd, held.size, 0) == blob
         finally:
-            await fetcher.close()
+            await fetching.close()
             await cache.close()
 
     asyncio.run(asyncio.wait_for(check(), 30), debug=True)

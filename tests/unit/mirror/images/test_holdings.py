@@ -11,8 +11,8 @@ from mirror.images.holdings import Holdings
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference
 from mirror.routers import Peer
-from mirror.routers.static import StaticRouter
 from mirror.stores import Held, Listener, Tag
+from tests.static_router import StaticRouter
 
 A, B = (Digest.of(content) for content in (b"a", b"b"))
 NGINX = Reference.parse("nginx:1.27")
@@ -68,7 +68,7 @@ class Shelf:
     def tag(self, reference: Reference) -> Tag | None:
         return self.tags.get(reference)
 
-    def spare(self, keys: Collection[bytes]) -> None:
+    def mark_redundant(self, keys: Collection[bytes]) -> None:
         self.spared += keys
 
 

@@ -13,14 +13,13 @@ from mirror.cluster.homes import MEBIBYTE, Ring, piece_size
 from mirror.cluster.throughput import Throughput
 from mirror.errors import Reason
 from mirror.fetch.demand import Demand
-from mirror.fetch.plan import Flight, Plan, Row
-from mirror.fetch.plan.plan import HOME_LANES, KEPT_TRIES, LANES, UPSTREAM_LANES, WINDOW_MAX, WINDOW_MIN
-from mirror.fetch.plan.progress import LATE_S, TRICKLE_RATE, TRICKLE_S
-from mirror.fetch.plan.sources import BUSY_S, TRICKLING_S, UNABLE_S, UPSTREAM_TRIES
+from mirror.fetch.plan import Flight, Opening, Plan, Segment
 from mirror.oci.ranges import RangeSet
+from mirror.settings import PlanSettings
 from mirror.sources import UPSTREAM, Role
 from mirror.sources.failures import CONSEQUENCES
 
+SETTINGS = PlanSettings()
 FULL_S, FAILED_S = CONSEQUENCES[Reason.BUSY].rest_s, CONSEQUENCES[Reason.STATUS].rest_s
 
 SIZE = 16 * MEBIBYTE
@@ -51,7 +50,7 @@ class Desk:
     serving: Collection[str] | None = None
 
     def next(self) -> list[Flight]:
-        everybody = {*self.plan.sources.ring.members, "h", "g", "me"}
+        everybody = {*self.plan.candidates.ring.members, "h", "g", "me"}
         up = everybody if self.up is None else self.up
         serving = up if self.serving is None else self.serving
         return self.plan.next(Demand(self.own, self.relayed, self.present, self.heads), up, serving, self.now)
@@ -61,8 +60,7 @@ class Desk:
         assert flight.stop is not None
         position = flight.stop if position is None else position
         self.present.add(flight.start, position)
-        flight.first_at = flight.first_at or self.now
-        flight.position = position
+        self.plan.arrived(flight, position, [(flight.start, position)], self.now)
 
     def land(self, *flights: Flight) -> None:
         for flight in flights:
@@ -73,16 +71,20 @@ class Desk:
         self.plan.failed(flight, Reason(reason), self.now, final=final)
 
 
+def plan_settings(*, upstream: bool) -> PlanSettings:
+    return SETTINGS if upstream else PlanSettings(upstream_tries=0)
+
+
 def desk(
     ring: Sequence[str] = RING,
     holders: Sequence[str] = (),
     size: int | None = SIZE,
     *,
     upstream: bool = True,
-    at_once: bool = False,
+    opening: Opening = Opening.RUN,
     pace: Throughput | None = None,
 ) -> Desk:
-    plan = Plan("me", Ring(tuple(ring)), pace or Throughput(), holders, upstream=upstream, at_once=at_once)
+    plan = Plan("me", Ring(tuple(ring)), pace or Throughput(), holders, plan_settings(upstream=upstream), opening)
     if size is not None:
         plan.sized(size)
     return Desk(plan, own=RangeSet((0, 1 if size is None else size)))
@@ -100,18 +102,18 @@ def test_what_trickles_from_a_lone_holder_the_homes_bring_and_it_is_left_alone_f
     at = desk(holders=["h"])
     slow = at.next()
     assert {flight.source for flight in slow} == {"h"}
-    at.now = TRICKLE_S + 1
+    at.now = SETTINGS.trickle_after_s + 1
     for flight in slow:
         at.arrive(flight, flight.start + 100)
     instead = at.next()
     assert {flight.source for flight in instead} <= {"a", "b", "c", UPSTREAM}
     assert {flight.start for flight in instead} >= {flight.position for flight in slow}
     at.land(*instead)
-    assert set(at.plan.superfluous(at.present)) == set(slow)
+    assert set(at.plan.flights.superfluous(at.present)) == set(slow)
     for flight in slow:
-        at.plan.needless(flight, at.now)
+        at.plan.cancelled(flight, at.now)
     assert "h" not in {flight.source for flight in at.next()}
-    at.now += TRICKLING_S
+    at.now += SETTINGS.trickle_ban_s
     at.land(*at.plan.flights)
     assert "h" in {flight.source for flight in at.next()}
 
@@ -120,7 +122,7 @@ def test_what_a_home_gets_in_a_trickle_it_asks_of_upstream() -> None:
     at = desk(holders=["h"])
     at.own, at.relayed = RangeSet(), RangeSet(of(3))
     (slow,) = at.next()
-    at.now = TRICKLE_S + 1
+    at.now = SETTINGS.trickle_after_s + 1
     assert [(flight.source, flight.start) for flight in at.next()] == [(UPSTREAM, slow.position)]
 
 
@@ -128,7 +130,7 @@ def test_what_a_home_gets_in_a_trickle_it_asks_of_upstream() -> None:
 def test_a_trickle_is_better_than_nothing(out: str) -> None:
     at = desk(("me",), holders=["h"], upstream=out == "failed")
     slow = at.next()
-    at.now = TRICKLE_S + 1
+    at.now = SETTINGS.trickle_after_s + 1
     instead = at.next()
     if out == "failed":
         for flight in instead:
@@ -141,9 +143,9 @@ def test_a_trickle_is_better_than_nothing(out: str) -> None:
 def test_a_slow_holder_that_does_not_trickle_is_not_left() -> None:
     at = desk(holders=["h"])
     slow = at.next()
-    at.now = TRICKLE_S + 1
+    at.now = SETTINGS.trickle_after_s + 1
     for flight in slow:
-        at.arrive(flight, flight.start + int(at.now * TRICKLE_RATE))
+        at.arrive(flight, flight.start + int(at.now * SETTINGS.trickle_bytes_per_s))
     assert at.next() == []
 
 
@@ -177,7 +179,7 @@ def test_a_first_flight_learns_where_a_short_blob_ends() -> None:
 
 
 def test_a_manifest_comes_in_one_request() -> None:
-    at = desk(size=None, at_once=True)
+    at = desk(size=None, opening=Opening.WHOLE)
     (first,) = at.next()
     assert (first.start, first.stop) == (0, None)
 
@@ -191,7 +193,7 @@ def test_alone_one_request_to_upstream_brings_it_all() -> None:
     assert at.next() == []
     at.land(first)
     assert at.next() == []
-    assert at.plan.provenance == [Row(0, SIZE, UPSTREAM, UPSTREAM)]
+    assert list(at.plan.provenance) == [Segment(0, SIZE, UPSTREAM, UPSTREAM)]
 
 
 def test_before_the_size_is_known_others_do_not_wait_for_another_homes_answer() -> None:
@@ -200,7 +202,7 @@ def test_before_the_size_is_known_others_do_not_wait_for_another_homes_answer() 
     assert own.role is Role.HOME
     at.relayed = RangeSet(of(3))
     (relayed,) = at.next()
-    assert (relayed.source, relayed.own, (relayed.start, relayed.stop)) == (UPSTREAM, False, of(3))
+    assert (relayed.source, relayed.local, (relayed.start, relayed.stop)) == (UPSTREAM, False, of(3))
     assert at.next() == []
 
 
@@ -226,9 +228,9 @@ def test_nobody_is_asked_for_what_nobody_wants() -> None:
 def test_holders_come_first_each_on_its_lanes_and_in_order() -> None:
     at = desk(holders=["h", "g"])
     flights = at.next()
-    assert [piece(flight) for flight in flights] == list(range(2 * LANES))
+    assert [piece(flight) for flight in flights] == list(range(2 * SETTINGS.holder_lanes))
     assert {flight.role for flight in flights} == {Role.HOLDER}
-    assert Counter(flight.source for flight in flights) == {"h": LANES, "g": LANES}
+    assert Counter(flight.source for flight in flights) == {"h": SETTINGS.holder_lanes, "g": SETTINGS.holder_lanes}
     assert not any(flight.role is Role.HOLDER_FOR_HOME for flight in flights)
 
 
@@ -267,10 +269,10 @@ def test_a_holder_that_was_busy_is_asked_again_later() -> None:
     at = desk(holders=["h"])
     for flight in at.next():
         at.fail(flight, "busy")
-    at.now = BUSY_S - 0.01
+    at.now = SETTINGS.busy_s - 0.01
     homes = at.next()
     at.land(*homes)
-    at.now = BUSY_S
+    at.now = SETTINGS.busy_s
     assert {flight.source for flight in at.next()} == {"h"}
 
 
@@ -281,7 +283,7 @@ def test_a_holder_without_room_even_for_homes_is_left_alone_for_a_moment() -> No
     assert flight.role is Role.HOLDER_FOR_HOME
     at.fail(flight, "busy")
     assert at.next() == []
-    assert at.plan.sources.again_at(at.now) == pytest.approx(FULL_S)
+    assert at.plan.candidates.again_at(at.now) == pytest.approx(FULL_S)
     at.now = FULL_S
     assert shown(at.next()) == [("h", "holder-for-home", 0)]
 
@@ -290,7 +292,7 @@ def test_a_holder_that_has_it_not_is_asked_no_more_and_that_is_no_failure() -> N
     at = desk(holders=["h", "g"])
     missing = next(flight for flight in at.next() if flight.source == "h")
     at.fail(missing, "missing")
-    assert {flight.source for flight in at.next()} == {"g"} or at.plan.sources.again_at(at.now) is None
+    assert {flight.source for flight in at.next()} == {"g"} or at.plan.candidates.again_at(at.now) is None
     at.now = 1000.0
     assert "h" not in {flight.source for flight in at.next()}
 
@@ -299,10 +301,10 @@ def test_members_that_turn_up_later_are_taken_in_once() -> None:
     at = desk(("me",), ["h"], upstream=False)
     for flight in at.next():
         at.fail(flight, "missing")
-    assert not at.plan.sources.add_holders(["h"])
+    assert not at.plan.candidates.add_holders(["h"])
     assert at.next() == []
-    assert at.plan.sources.add_holders(["h", "g"])
-    assert not at.plan.sources.add_holders(["g"])
+    assert at.plan.candidates.add_holders(["h", "g"])
+    assert not at.plan.candidates.add_holders(["g"])
     assert {flight.source for flight in at.next()} == {"g"}
 
 
@@ -316,7 +318,7 @@ def test_homes_that_are_back_bring_what_is_not_on_its_way_yet() -> None:
     at = desk()
     at.up = {"me"}
     alone = at.next()
-    assert shown(alone) == [(UPSTREAM, "upstream", number) for number in range(WINDOW_MIN)]
+    assert shown(alone) == [(UPSTREAM, "upstream", number) for number in range(SETTINGS.window_min)]
     assert all(flight.stop - flight.start == MEBIBYTE for flight in alone if flight.stop is not None)
     at.up = None
     at.land(*alone)
@@ -359,7 +361,7 @@ def test_what_others_ask_for_comes_straight_from_upstream() -> None:
     at.own, at.relayed = RangeSet(), RangeSet(of(0), of(5))
     flights = at.next()
     assert shown(flights) == [(UPSTREAM, "upstream", 0), (UPSTREAM, "upstream", 5)]
-    assert not any(flight.own for flight in flights)
+    assert not any(flight.local for flight in flights)
 
 
 def test_what_others_ask_for_comes_from_a_holder_even_a_busy_one() -> None:
@@ -368,8 +370,8 @@ def test_what_others_ask_for_comes_from_a_holder_even_a_busy_one() -> None:
         at.fail(flight, "busy")
     at.own, at.relayed = RangeSet(), RangeSet(of(0, 6))
     flights = at.next()
-    assert shown(flights) == [("h", "holder-for-home", number) for number in range(HOME_LANES)]
-    assert all(flight.role is Role.HOLDER_FOR_HOME and not flight.own for flight in flights)
+    assert shown(flights) == [("h", "holder-for-home", number) for number in range(SETTINGS.home_lanes)]
+    assert all(flight.role is Role.HOLDER_FOR_HOME and not flight.local for flight in flights)
 
 
 def test_what_others_ask_for_never_waits_for_another_homes_flight() -> None:
@@ -396,17 +398,17 @@ def test_what_is_flown_for_others_takes_no_room_in_this_nodes_window() -> None:
     at = desk()
     at.relayed = RangeSet(of(12, 4))
     flights = at.next()
-    assert sum(not flight.own for flight in flights) == 4
-    assert [piece(flight) for flight in flights if flight.own] == [0, 1, 2, 3]
+    assert sum(not flight.local for flight in flights) == 4
+    assert [piece(flight) for flight in flights if flight.local] == [0, 1, 2, 3]
 
 
 def test_there_is_a_bound_on_requests_to_upstream() -> None:
     at = desk()
     at.own, at.relayed = RangeSet(), RangeSet((0, SIZE))
     flights = at.next()
-    assert len(flights) == UPSTREAM_LANES
+    assert len(flights) == SETTINGS.upstream_lanes
     at.land(flights[0])
-    assert [piece(flight) for flight in at.next()] == [UPSTREAM_LANES]
+    assert [piece(flight) for flight in at.next()] == [SETTINGS.upstream_lanes]
 
 
 def test_what_this_node_cannot_bring_for_others_is_theirs_to_ask_elsewhere() -> None:
@@ -441,9 +443,9 @@ def test_about_one_piece_for_every_home_is_on_its_way(members: int) -> None:
     at = desk(ring, size=200 * MEBIBYTE)
     at.up = {*ring, "me"}
     flights = at.next()
-    assert len(flights) == min(max(members, WINDOW_MIN), WINDOW_MAX)
+    assert len(flights) == min(max(members, SETTINGS.window_min), SETTINGS.window_max)
     assert [piece(flight) for flight in flights] == list(range(len(flights)))
-    assert max(Counter(flight.source for flight in flights).values()) <= max(1, WINDOW_MIN // members)
+    assert max(Counter(flight.source for flight in flights).values()) <= max(1, SETTINGS.window_min // members)
     at.land(flights[2 % len(flights)])
     assert [piece(flight) for flight in at.next()] == [len(flights)]
 
@@ -508,7 +510,7 @@ def follow(at: Desk, reason: str) -> list[str]:
 
 def test_who_is_told_by_a_home_that_upstream_has_no_such_thing_asks_that_itself_and_sends_nobody_else() -> None:
     at = desk(("a", "b", "c", "d", "e"))
-    assert follow(at, "unknown") == [next(at.plan.sources.ring.homes(0)), UPSTREAM]
+    assert follow(at, "unknown") == [next(at.plan.candidates.ring.homes(0)), UPSTREAM]
 
 
 def test_where_upstream_has_it_all_the_same_the_other_homes_are_relied_on_again() -> None:
@@ -517,7 +519,7 @@ def test_where_upstream_has_it_all_the_same_the_other_homes_are_relied_on_again(
     (first,) = at.next()
     at.fail(first, "unknown")
     (second,) = at.next()
-    assert (first.source, second.source) == (next(at.plan.sources.ring.homes(0)), UPSTREAM)
+    assert (first.source, second.source) == (next(at.plan.candidates.ring.homes(0)), UPSTREAM)
     at.land(second)
     at.own = RangeSet(of(0), of(1))
     (third,) = at.next()
@@ -527,20 +529,20 @@ def test_where_upstream_has_it_all_the_same_the_other_homes_are_relied_on_again(
 @pytest.mark.parametrize("reason", ["unreachable", "stalled", "timeout", "broken", "status"])
 def test_a_home_that_fails_is_followed_by_the_next_and_all_of_them_by_upstream(reason: str) -> None:
     at = desk(("a", "b", "c", "d", "e"))
-    order = list(at.plan.sources.ring.homes(0))
+    order = list(at.plan.candidates.ring.homes(0))
     assert follow(at, reason) == [*order, UPSTREAM]
 
 
 def test_this_node_takes_its_turn_in_the_order_by_asking_upstream_itself() -> None:
     at = desk()
-    order = list(at.plan.sources.ring.homes(0))
+    order = list(at.plan.candidates.ring.homes(0))
     assert follow(at, "unreachable") == [*order[: order.index("me")], UPSTREAM, *order[order.index("me") + 1 :]]
 
 
 @pytest.mark.parametrize("reason", ["unable", "rate-limited"])
 def test_after_two_homes_that_cannot_this_node_asks_upstream_itself(reason: str) -> None:
     at = desk(("a", "b", "c", "d", "e"))
-    order = list(at.plan.sources.ring.homes(0))
+    order = list(at.plan.candidates.ring.homes(0))
     assert follow(at, reason) == [*order[:2], UPSTREAM, *order[2:]], "and then the others, before it gives up"
 
 
@@ -552,7 +554,7 @@ def test_a_home_that_was_unable_is_asked_again_later() -> None:
     (other,) = at.next()
     assert other.source != "a"
     at.fail(other, "unreachable")
-    at.now = UNABLE_S
+    at.now = SETTINGS.unable_s
     assert [flight.source for flight in at.next()] == ["a"]
 
 
@@ -582,23 +584,23 @@ def test_what_a_failing_source_did_not_bring_goes_to_another() -> None:
     (rest,) = at.next()
     assert rest.source != flight.source
     assert (rest.start, rest.stop) == (1000, MEBIBYTE)
-    assert at.plan.provenance == [Row(0, 1000, flight.source, flight.source)]
+    assert list(at.plan.provenance) == [Segment(0, 1000, flight.source, flight.source)]
 
 
 def test_upstream_is_tried_some_times_and_any_byte_earns_it_new_ones() -> None:
     at = desk(("me",))
-    for _ in range(UPSTREAM_TRIES - 1):
+    for _ in range(SETTINGS.upstream_tries - 1):
         (flight,) = at.next()
         at.fail(flight, "broken", final=False)
     (flight,) = at.next()
     at.arrive(flight, 10)
     at.fail(flight, "broken", final=False)
-    for _ in range(UPSTREAM_TRIES - 1):
+    for _ in range(SETTINGS.upstream_tries - 1):
         (flight,) = at.next()
         assert flight.start == 10
         at.fail(flight, "broken", final=False)
     assert at.next() == []
-    assert at.plan.sources.again_at(at.now) is None
+    assert at.plan.candidates.again_at(at.now) is None
 
 
 def test_a_final_failure_of_upstream_is_final() -> None:
@@ -610,13 +612,13 @@ def test_a_final_failure_of_upstream_is_final() -> None:
 def test_after_a_halt_nobody_is_asked() -> None:
     at = desk(holders=["h"])
     at.next()
-    at.plan.sources.halt()
+    at.plan.candidates.halt()
     at.relayed = RangeSet(of(9))
     assert at.next() == []
     at.now = 1e6
     assert at.next() == []
     assert at.plan.flights
-    assert at.plan.sources.again_at(at.now) is None
+    assert at.plan.candidates.again_at(at.now) is None
 
 
 # Slow members, and late pieces.
@@ -650,7 +652,7 @@ def flying_late(at: Desk, *, others_s: float, now: float) -> Flight:
 
 def test_a_late_piece_is_asked_of_one_source_more_which_may_have_it_already() -> None:
     at = desk()
-    late = flying_late(at, others_s=0.2, now=LATE_S)
+    late = flying_late(at, others_s=0.2, now=SETTINGS.late_s)
     at.arrive(late, 1000)
     (second,) = at.next()
     assert (second.source, second.role) == ("b", Role.PARTIAL)
@@ -664,7 +666,7 @@ def test_a_late_piece_is_not_asked_of_the_busy_holder_from_whom_its_home_has_it(
     at = desk(holders=["h"])
     for flight in at.next():
         at.fail(flight, "busy")
-    late = flying_late(at, others_s=0.2, now=LATE_S)
+    late = flying_late(at, others_s=0.2, now=SETTINGS.late_s)
     assert late.role is Role.HOME
     (second,) = at.next()
     assert (second.role, second.start) == (Role.PARTIAL, late.start)
@@ -672,7 +674,7 @@ def test_a_late_piece_is_not_asked_of_the_busy_holder_from_whom_its_home_has_it(
 
 def test_where_others_lack_a_late_piece_too_another_home_is_to_bring_it() -> None:
     at = desk()
-    flying_late(at, others_s=0.2, now=LATE_S)
+    flying_late(at, others_s=0.2, now=SETTINGS.late_s)
     asked = []
     for _ in range(3):
         (second,) = at.next()
@@ -684,27 +686,27 @@ def test_where_others_lack_a_late_piece_too_another_home_is_to_bring_it() -> Non
 
 def test_on_a_large_ring_only_some_are_asked_whether_they_have_a_late_piece() -> None:
     at = desk([f"node-{number}" for number in range(10)])
-    flying_late(at, others_s=0.2, now=LATE_S)
+    flying_late(at, others_s=0.2, now=SETTINGS.late_s)
     asked = []
-    for _ in range(KEPT_TRIES + 1):
+    for _ in range(SETTINGS.partial_tries + 1):
         (second,) = at.next()
         asked.append(second.role)
         at.fail(second, "missing")
         at.now += 1
-    assert asked == [Role.PARTIAL] * KEPT_TRIES + [Role.HOME]
+    assert asked == [Role.PARTIAL] * SETTINGS.partial_tries + [Role.HOME]
 
 
 def test_a_late_piece_that_nobody_else_can_bring_comes_straight_from_upstream() -> None:
     at = desk(("a", "me"))
     at.own = RangeSet(of(0), of(2), of(4), of(6))
-    flying_late(at, others_s=0.2, now=LATE_S)
+    flying_late(at, others_s=0.2, now=SETTINGS.late_s)
     (second,) = at.next()
     assert second.source == UPSTREAM
 
 
 def test_no_piece_is_late_in_its_first_second_or_as_fast_as_the_others() -> None:
     at = desk()
-    flying_late(at, others_s=0.01, now=LATE_S - 0.01)
+    flying_late(at, others_s=0.01, now=SETTINGS.late_s - 0.01)
     assert at.next() == []
     at = desk()
     flights = at.next()
@@ -717,21 +719,21 @@ def test_no_piece_is_late_in_its_first_second_or_as_fast_as_the_others() -> None
 
 def test_a_piece_that_is_nearly_there_is_waited_for() -> None:
     at = desk()
-    late = flying_late(at, others_s=0.1, now=LATE_S)
+    late = flying_late(at, others_s=0.1, now=SETTINGS.late_s)
     at.arrive(late, MEBIBYTE - 1000)
     assert at.next() == []
 
 
 def test_who_is_first_wins_and_the_other_is_superfluous() -> None:
     at = desk()
-    late = flying_late(at, others_s=0.2, now=LATE_S)
+    late = flying_late(at, others_s=0.2, now=SETTINGS.late_s)
     (second,) = at.next()
-    assert at.plan.superfluous(at.present) == []
+    assert at.plan.flights.superfluous(at.present) == []
     at.land(second)
-    assert at.plan.superfluous(at.present) == [late]
-    at.plan.needless(late, at.now)
-    assert at.plan.superfluous(at.present) == []
-    assert at.plan.flights == []
+    assert at.plan.flights.superfluous(at.present) == [late]
+    at.plan.cancelled(late, at.now)
+    assert at.plan.flights.superfluous(at.present) == []
+    assert list(at.plan.flights) == []
     assert at.next() == []
 
 
@@ -741,7 +743,7 @@ def test_what_upstream_is_late_with_only_a_holder_can_bring() -> None:
     late = flying_late(at, others_s=0.1, now=2.0)
     assert late.source == UPSTREAM
     assert at.next() == []
-    at.plan.sources.add_holders(["h"])
+    at.plan.candidates.add_holders(["h"])
     at.now = 3.0
     (second,) = at.next()
     assert (second.source, second.role) == ("h", Role.HOLDER_FOR_HOME)
@@ -752,21 +754,21 @@ def test_what_upstream_is_late_with_only_a_holder_can_bring() -> None:
 
 def test_without_ranges_the_first_of_the_ring_is_the_home_of_all() -> None:
     at = desk(("b", "me", "a"))
-    at.plan.sources.without_ranges = True
+    at.plan.candidates.learn_upstream_has_no_ranges()
     flights = at.next()
     assert {flight.source for flight in flights} == {"b"}
-    assert len(flights) <= HOME_LANES
-    assert at.plan.sources.elsewhere()
+    assert len(flights) <= SETTINGS.home_lanes
+    assert at.plan.candidates.whole_is_elsewhere()
 
 
 def test_without_ranges_the_home_of_all_asks_upstream_once() -> None:
     at = desk(("me", "b", "a"))
-    at.plan.sources.without_ranges = True
+    at.plan.candidates.learn_upstream_has_no_ranges()
     (flight,) = at.next()
     assert (flight.source, flight.start, flight.stop) == (UPSTREAM, 0, SIZE)
     at.relayed = RangeSet(of(9))
     assert at.next() == []
-    assert not at.plan.sources.elsewhere()
+    assert not at.plan.candidates.whole_is_elsewhere()
 
 
 def test_a_home_that_says_so_sends_this_node_to_the_home_of_all() -> None:
@@ -778,7 +780,7 @@ def test_a_home_that_says_so_sends_this_node_to_the_home_of_all() -> None:
 
 def test_without_ranges_the_next_follows_a_home_that_fails() -> None:
     at = desk(("b", "a", "me"))
-    at.plan.sources.without_ranges = True
+    at.plan.candidates.learn_upstream_has_no_ranges()
     for name in ("b", "a"):
         flights = at.next()
         assert {flight.source for flight in flights} == {name}
@@ -787,7 +789,7 @@ def test_without_ranges_the_next_follows_a_home_that_fails() -> None:
     at.serving = {"me"}
     (flight,) = at.next()
     assert (flight.source, flight.stop) == (UPSTREAM, SIZE)
-    assert not at.plan.sources.elsewhere()
+    assert not at.plan.candidates.whole_is_elsewhere()
 
 
 # Again.
@@ -798,7 +800,7 @@ def test_whose_word_is_doubted_is_not_asked_for_those_bytes_and_others_are_told(
     at.own = RangeSet(of(0, 2))
     at.land(*at.next())
     (doubted, _) = sorted(at.plan.provenance, key=lambda row: row.start)
-    at.plan.again([doubted])
+    at.plan.refetch([doubted])
     at.present.remove(doubted.start, doubted.stop)
     (flight,) = at.next()
     assert (flight.source, flight.role, flight.avoid) == ("a", Role.HOME, ("h",))
@@ -814,20 +816,20 @@ def test_the_maker_of_relayed_bytes_is_doubted_not_the_home_that_passed_them_on(
     (flight,) = at.next()
     flight.origin = "liar"
     at.land(flight)
-    assert at.plan.makers(0, 1) == [Row(*of(0), "a", "liar")]
-    at.plan.again(at.plan.provenance)
+    assert at.plan.provenance.within(0, 1) == [Segment(*of(0), "a", "liar")]
+    at.plan.refetch(at.plan.provenance)
     at.present = RangeSet()
     (flight,) = at.next()
     assert (flight.source, flight.avoid) == ("a", ("liar",))
     flight.origin = UPSTREAM
     at.land(flight)
-    assert [row.maker for row in at.plan.provenance] == ["a"], "it says that upstream said so"
+    assert [row.origin for row in at.plan.provenance] == ["a"], "it says that upstream said so"
 
 
 def test_upstream_may_be_asked_again_where_it_is_doubted() -> None:
     at = desk(("me",))
     at.land(*at.next())
-    at.plan.again(list(at.plan.provenance))
+    at.plan.refetch(list(at.plan.provenance))
     at.present = RangeSet()
     assert [flight.source for flight in at.next()] == [UPSTREAM]
 
@@ -836,9 +838,9 @@ def test_makers_are_the_rows_that_touch_a_range() -> None:
     at = desk(holders=["h"])
     at.own = RangeSet(of(0, 2))
     at.land(*at.next())
-    assert [row.start for row in at.plan.makers(*of(1))] == [MEBIBYTE]
-    assert len(at.plan.makers(MEBIBYTE - 1, MEBIBYTE + 1)) == 2
-    assert at.plan.makers(5 * MEBIBYTE, SIZE) == []
+    assert [row.start for row in at.plan.provenance.within(*of(1))] == [MEBIBYTE]
+    assert len(at.plan.provenance.within(MEBIBYTE - 1, MEBIBYTE + 1)) == 2
+    assert at.plan.provenance.within(5 * MEBIBYTE, SIZE) == []
 
 
 def test_an_empty_blob_needs_nobody() -> None:
@@ -848,7 +850,7 @@ def test_an_empty_blob_needs_nobody() -> None:
     at.own = RangeSet()
     at.land(flight)
     assert at.next() == []
-    assert at.plan.provenance == []
+    assert list(at.plan.provenance) == []
 
 
 # A world in which anything happens.
@@ -888,8 +890,9 @@ class World:
 
     def __post_init__(self) -> None:
         upstream = self.chance.random() < 0.8 or UPSTREAM in self.reliable
-        self.plan = Plan("me", Ring(tuple(self.ring)), Throughput(), self.holders, upstream=upstream)
-        self.plan.sources.without_ranges = self.whole
+        self.plan = Plan("me", Ring(tuple(self.ring)), Throughput(), self.holders, plan_settings(upstream=upstream))
+        if self.whole:
+            self.plan.candidates.learn_upstream_has_no_ranges()
         self.down = {name for name in self.ring if self.chance.random() < 0.1} - {"me", *self.reliable}
         self.declining = {name for name in self.ring if self.chance.random() < 0.1} - self.reliable
         if self.chance.random() < 0.4:
@@ -906,9 +909,9 @@ class World:
             self.launch()
             if self.plan.flights:
                 heard_at = self.now
-                self.advance(self.chance.choice(self.plan.flights))
+                self.advance(self.chance.choice(list(self.plan.flights)))
             else:
-                again_at = self.plan.sources.again_at(self.now) if self.lacking() else None
+                again_at = self.plan.candidates.again_at(self.now) if self.lacking() else None
                 if again_at is None or again_at - heard_at > PATIENCE_S:
                     return
                 self.now = again_at
@@ -930,21 +933,21 @@ class World:
             assert flight.source != "me"
             assert flight.source == UPSTREAM or flight.source in up
             assert flight.role not in INDIRECT or flight.source not in self.declining
-            assert flight.role not in INDIRECT or flight.own, "what others wait for waits for another home"
+            assert flight.role not in INDIRECT or flight.local, "what others wait for waits for another home"
         self.check()
 
     def check(self) -> None:
         flights = self.plan.flights
         counts = Counter(flight.source for flight in flights)
-        assert counts.pop(UPSTREAM, 0) <= UPSTREAM_LANES
-        assert all(count <= HOME_LANES for count in counts.values())
-        assert sum(flight.own for flight in flights) <= 2 * self.plan.window
+        assert counts.pop(UPSTREAM, 0) <= SETTINGS.upstream_lanes
+        assert all(count <= SETTINGS.home_lanes for count in counts.values())
+        assert sum(flight.local for flight in flights) <= 2 * self.plan.chooser.window
         if self.plan.size is None:
             return
         for flight in flights:
             assert flight.stop is not None
             assert 0 <= flight.start <= flight.position < flight.stop <= self.size or self.size == 0
-        self.check_copies([flight for flight in flights if flight.own], 1 if self.hurried else 2)
+        self.check_copies([flight for flight in flights if flight.local], 1 if self.hurried else 2)
         self.check_copies([flight for flight in flights if flight.role not in INDIRECT], 1 if self.hurried else 2)
 
     @staticmethod
@@ -974,9 +977,9 @@ class World:
             [flight.stop - flight.position, self.chance.randint(0, flight.stop - flight.position)]
         )
         if count:
-            flight.first_at = flight.first_at or self.now
-        self.present.add(flight.position, flight.position + count)
-        flight.position += count
+            end = flight.position + count
+            self.present.add(flight.position, end)
+            self.plan.arrived(flight, end, [(flight.position, end)], self.now)
         if flight.position == flight.stop:
             self.plan.landed(flight, self.now)
         elif reason:
@@ -992,13 +995,13 @@ class World:
         return self.chance.choice(FAILURES[flight.role])
 
     def land_what_came_otherwise(self) -> None:
-        for flight in self.plan.superfluous(self.present):
-            self.plan.needless(flight, self.now)
+        for flight in self.plan.flights.superfluous(self.present):
+            self.plan.cancelled(flight, self.now)
 
     def doubt(self) -> None:
         """Have something brought again whose bytes are wrong."""
-        for row in self.chance.sample(self.plan.provenance, min(3, len(self.plan.provenance))):
-            self.plan.again([row])
+        for row in self.chance.sample(list(self.plan.provenance), min(3, len(self.plan.provenance))):
+            self.plan.refetch([row])
             self.present.remove(row.start, row.stop)
 
 
@@ -1027,7 +1030,7 @@ def check_end(world: World) -> None:
     assert brought == world.present
     if world.hurried and not world.relayed:
         assert sum(row.stop - row.start for row in world.plan.provenance) == len(brought), "a byte came twice"
-    assert world.plan.flights == []
+    assert not list(world.plan.flights)
 
 
 @settings(max_examples=300, deadline=None)
@@ -1043,7 +1046,7 @@ def test_bytes_in_doubt_are_brought_again_by_others(world: World) -> None:
     world.run()
     for _ in range(3):
         world.doubt()
-        avoided = {row: world.plan.makers(row.start, row.stop) for row in world.plan.provenance}
+        avoided = {row: world.plan.provenance.within(row.start, row.stop) for row in world.plan.provenance}
         world.run()
         assert all(row in world.plan.provenance for row in avoided)
         if UPSTREAM in world.reliable:
@@ -1060,7 +1063,7 @@ def test_upstream_alone_brings_a_whole_blob_in_one_run(size: int, known: bool) -
         at.own = RangeSet((0, size))
     assert at.next() == []
     at.land(flight)
-    assert at.plan.provenance == [Row(0, size, UPSTREAM, UPSTREAM)]
+    assert list(at.plan.provenance) == [Segment(0, size, UPSTREAM, UPSTREAM)]
 
 
 def test_pieces_are_cut_alike_everywhere() -> None:

@@ -3,11 +3,9 @@
 import asyncio
 import hashlib
 import os
-import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,98 +13,33 @@ from hypothesis import strategies as st
 
 from mirror.cluster.homes import MEBIBYTE, piece_size
 from mirror.errors import MirrorError, SourceError, Unavailable
-from mirror.fetch.spool.spool import WINDOW_BYTES, Spool
-from mirror.oci.content import Content
+from mirror.fetch.spool import Audience, MemoryWindow, Spool
 from mirror.oci.digest import Digest
 from mirror.oci.ranges import RangeSet
-from mirror.oci.reference import Repository
-
-SMALL = bytes(range(256)) * 16
-LARGE = os.urandom(MEBIBYTE) * 5 + b"tail"
-WITHHELD = (len(LARGE) - 1) // piece_size(len(LARGE)) * piece_size(len(LARGE))
-
-
-def run(test: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(asyncio.wait_for(test, 20))
-
-
-@asynccontextmanager
-async def spooling(blob: bytes, *, begun: bool = True) -> AsyncIterator[Spool]:
-    """A spool for a blob, on a file of its own."""
-    spool = Spool(Content(Repository("lab", "app"), "blobs", Digest.of(blob)))
-    with tempfile.TemporaryFile() as file:
-        if begun:
-            spool.begin(os.dup(file.fileno()), len(blob))
-        yield spool
-        spool.close()
-
-
-def write(spool: Spool, offset: int, chunks: list[bytes]) -> None:
-    """Have bytes arrive as a source brings them: into the file, then told."""
-    count = os.pwritev(spool.fd, chunks, offset)
-    assert count == sum(map(len, chunks))
-    spool.arrived(offset, offset + count)
-
-
-class Reader:
-    """Reads a range of a spool in the background."""
-
-    def __init__(self, spool: Spool, start: int, stop: int, *, relayed: bool = False) -> None:
-        self.got = bytearray()
-        self._spool = spool
-        self._grown = asyncio.Event()
-        self.task = asyncio.create_task(self._read(start, stop, relayed=relayed))
-
-    async def _read(self, start: int, stop: int, *, relayed: bool) -> None:
-        async for offset, count in self._spool.extents(start, stop, relayed=relayed):
-            assert offset == start + len(self.got)
-            self.got += os.pread(self._spool.fd, count, offset)
-            self._grown.set()
-
-    async def until(self, length: int) -> None:
-        """Wait until so much has come; fail if reading ends before."""
-        while len(self.got) < length:
-            assert not self.task.done() or self.task.exception() is None
-            await self._grown.wait()
-            self._grown.clear()
-
-
-class Journal:
-    """Hears how far the hash has come."""
-
-    def __init__(self, act: Callable[[int], None] = lambda count: None) -> None:
-        self.prefixes: list[bytes] = []
-        self._act = act
-        self._grown = asyncio.Event()
-
-    def passed(self, prefix: bytes) -> None:
-        self.prefixes.append(prefix)
-        self._grown.set()
-        self._act(len(self.prefixes))
-
-    async def until(self, count: int) -> None:
-        """Wait until so many pieces have been hashed."""
-        while len(self.prefixes) < count:
-            await self._grown.wait()
-            self._grown.clear()
-
-
-async def settle() -> None:
-    """Let every task that can go on do so."""
-    for _ in range(10):
-        await asyncio.sleep(0)
+from tests.unit.mirror.fetch.spool.spooling import (
+    LARGE,
+    SETTINGS,
+    SMALL,
+    WITHHELD,
+    Follower,
+    content_of,
+    run,
+    settle,
+    spooling,
+    write,
+)
 
 
 def test_bytes_are_given_in_order_whatever_order_they_come_in() -> None:
     async def check() -> None:
         async with spooling(LARGE) as spool:
-            reader = Reader(spool, 0, len(LARGE))
-            write(spool, 2 * MEBIBYTE, [LARGE[2 * MEBIBYTE : 3 * MEBIBYTE]])
+            reader = Follower(spool, 0, len(LARGE))
+            write(spool, 2 * MEBIBYTE, LARGE[2 * MEBIBYTE : 3 * MEBIBYTE])
             await settle()
             assert not reader.got
-            write(spool, 0, [LARGE[:1000], LARGE[1000:MEBIBYTE]])
+            write(spool, 0, LARGE[:1000], LARGE[1000:MEBIBYTE])
             await reader.until(MEBIBYTE)
-            write(spool, MEBIBYTE, [LARGE[MEBIBYTE : 2 * MEBIBYTE]])
+            write(spool, MEBIBYTE, LARGE[MEBIBYTE : 2 * MEBIBYTE])
             await reader.until(3 * MEBIBYTE)
             assert reader.got == LARGE[: 3 * MEBIBYTE]
             reader.task.cancel()
@@ -117,8 +50,8 @@ def test_bytes_are_given_in_order_whatever_order_they_come_in() -> None:
 def test_a_reader_of_a_range_waits_for_its_own_bytes_only() -> None:
     async def check() -> None:
         async with spooling(LARGE) as spool:
-            reader = Reader(spool, 2 * MEBIBYTE + 7, 3 * MEBIBYTE)
-            write(spool, 2 * MEBIBYTE, [LARGE[2 * MEBIBYTE : 3 * MEBIBYTE]])
+            reader = Follower(spool, 2 * MEBIBYTE + 7, 3 * MEBIBYTE)
+            write(spool, 2 * MEBIBYTE, LARGE[2 * MEBIBYTE : 3 * MEBIBYTE])
             await reader.task
             assert reader.got == LARGE[2 * MEBIBYTE + 7 : 3 * MEBIBYTE]
 
@@ -129,8 +62,8 @@ def test_a_reader_of_a_range_waits_for_its_own_bytes_only() -> None:
 def test_the_last_piece_is_withheld_until_the_digest_is_right(blob: bytes, given: int) -> None:
     async def check() -> None:
         async with spooling(blob) as spool:
-            whole, end = Reader(spool, 0, len(blob)), Reader(spool, len(blob) - 1, len(blob))
-            write(spool, 0, [blob])
+            whole, end = Follower(spool, 0, len(blob)), Follower(spool, len(blob) - 1, len(blob))
+            write(spool, 0, blob)
             assert await spool.hash() == spool.content.digest.hex
             await whole.until(given)
             await settle()
@@ -148,8 +81,9 @@ def test_an_empty_blob_is_complete_without_a_byte() -> None:
         async with spooling(b"") as spool:
             assert await spool.hash() == spool.content.digest.hex
             spool.finish()
-            reader = Reader(spool, 0, 0)
-            await asyncio.gather(spool.completed(), reader.task)
+            reader = Follower(spool, 0, 0)
+            with spool.join(Audience.LOCAL) as other:
+                await asyncio.gather(other.completed(), reader.task)
             assert not reader.got
 
     run(check())
@@ -164,9 +98,9 @@ def test_the_digest_is_of_the_whole_in_whatever_order_it_came(order: list[int], 
 
     async def check() -> None:
         async with spooling(blob) as spool:
-            hashing, reader = asyncio.create_task(spool.hash()), Reader(spool, start, stop)
+            hashing, reader = asyncio.create_task(spool.hash()), Follower(spool, start, stop)
             for part in order:
-                write(spool, part * odd, [blob[part * odd : (part + 1) * odd]])
+                write(spool, part * odd, blob[part * odd : (part + 1) * odd])
             assert await hashing == spool.content.digest.hex
             spool.finish()
             await reader.task
@@ -175,12 +109,25 @@ def test_the_digest_is_of_the_whole_in_whatever_order_it_came(order: list[int], 
     run(check())
 
 
-@pytest.mark.parametrize(
-    "wait", [Spool.known_size, Spool.completed, Spool.hash], ids=["known_size", "completed", "hash"]
-)
+async def size_of(spool: Spool) -> None:
+    with spool.join(Audience.LOCAL) as reader:
+        await reader.size()
+
+
+async def completion_of(spool: Spool) -> None:
+    with spool.join(Audience.LOCAL) as reader:
+        await reader.completed()
+
+
+async def reading_of(spool: Spool) -> None:
+    with spool.join(Audience.MEMBER) as reader:
+        await anext(reader.extents(0, 1))
+
+
+@pytest.mark.parametrize("wait", [size_of, completion_of, reading_of, Spool.hash])
 def test_who_waits_for_what_will_not_come_gets_the_failure(wait: Callable[[Spool], Awaitable[object]]) -> None:
     async def check() -> None:
-        async with spooling(SMALL, begun=False) as spool:
+        async with spooling(SMALL, opened=False) as spool:
             waiting = asyncio.ensure_future(wait(spool))
             await settle()
             spool.fail(Unavailable("no source"))
@@ -193,10 +140,10 @@ def test_who_waits_for_what_will_not_come_gets_the_failure(wait: Callable[[Spool
 def test_a_reader_gets_what_has_arrived_and_then_the_failure() -> None:
     async def check() -> None:
         async with spooling(LARGE) as spool:
-            early = Reader(spool, 0, len(LARGE))
-            write(spool, 0, [LARGE[:MEBIBYTE]])
+            early = Follower(spool, 0, len(LARGE))
+            write(spool, 0, LARGE[:MEBIBYTE])
             spool.fail(Unavailable("no source"))
-            late = Reader(spool, 0, len(LARGE))
+            late = Follower(spool, 0, len(LARGE))
             for reader in (early, late):
                 with pytest.raises(Unavailable):
                     await reader.task
@@ -208,13 +155,13 @@ def test_a_reader_gets_what_has_arrived_and_then_the_failure() -> None:
 def test_bytes_in_doubt_are_not_given_before_they_have_been_written_again() -> None:
     async def check() -> None:
         async with spooling(LARGE) as spool:
-            write(spool, 0, [bytes(2 * MEBIBYTE)])
+            write(spool, 0, bytes(2 * MEBIBYTE))
             assert len(set(await spool.hash_ranges([(0, MEBIBYTE), (MEBIBYTE, 2 * MEBIBYTE)]))) == 1
-            spool.doubt(0, 2 * MEBIBYTE)
-            reader = Reader(spool, 0, len(LARGE))
+            spool.retract(0, 2 * MEBIBYTE)
+            reader = Follower(spool, 0, len(LARGE))
             await settle()
             assert not reader.got
-            write(spool, 0, [LARGE])
+            write(spool, 0, LARGE)
             assert await spool.hash() == spool.content.digest.hex
             spool.finish()
             await reader.task
@@ -226,13 +173,13 @@ def test_bytes_in_doubt_are_not_given_before_they_have_been_written_again() -> N
 def test_who_has_read_what_turned_out_wrong_is_let_go_short_and_others_read_on() -> None:
     async def check() -> None:
         async with spooling(LARGE) as spool:
-            deceived, lucky = Reader(spool, 0, len(LARGE)), Reader(spool, 3 * MEBIBYTE, len(LARGE))
-            write(spool, 0, [LARGE[:MEBIBYTE], bytes(MEBIBYTE), LARGE[2 * MEBIBYTE :]])
+            deceived, lucky = Follower(spool, 0, len(LARGE)), Follower(spool, 3 * MEBIBYTE, len(LARGE))
+            write(spool, 0, LARGE[:MEBIBYTE], bytes(MEBIBYTE), LARGE[2 * MEBIBYTE :])
             await deceived.until(WITHHELD)
             assert await spool.hash() != spool.content.digest.hex
-            spool.doubt(MEBIBYTE, 2 * MEBIBYTE)
-            write(spool, MEBIBYTE, [LARGE[MEBIBYTE : 2 * MEBIBYTE]])
-            spool.replaced(MEBIBYTE, 2 * MEBIBYTE)
+            spool.retract(MEBIBYTE, 2 * MEBIBYTE)
+            write(spool, MEBIBYTE, LARGE[MEBIBYTE : 2 * MEBIBYTE])
+            spool.mark_replaced(MEBIBYTE, 2 * MEBIBYTE)
             assert await spool.hash() == spool.content.digest.hex
             spool.finish()
             with pytest.raises(MirrorError) as caught:
@@ -245,45 +192,26 @@ def test_who_has_read_what_turned_out_wrong_is_let_go_short_and_others_read_on()
     run(check())
 
 
-def test_readers_are_counted_those_of_others_apart() -> None:
-    async def check() -> None:
-        async with spooling(SMALL) as spool:
-            assert spool.idle.is_set()
-            assert not spool.wanted
-            spool.join(relayed=True)
-            assert (spool.own, spool.relayed, spool.readers, spool.wanted) == (0, 1, 1, False)
-            spool.join()
-            assert (spool.own, spool.relayed, spool.readers, spool.wanted) == (1, 1, 2, True)
-            spool.leave(relayed=True)
-            assert not spool.idle.is_set()
-            spool.leave()
-            assert spool.idle.is_set()
-            assert spool.readers == 0
-            assert spool.wanted
-
-    run(check())
-
-
-def test_a_disk_that_lost_bytes_is_an_error_and_no_endless_loop() -> None:
+def test_a_retraction_that_comes_too_late_leaves_no_reader_waiting() -> None:
     async def check() -> None:
         async with spooling(LARGE) as spool:
-            write(spool, 0, [LARGE])
-            os.ftruncate(spool.fd, 10)
-            with pytest.raises(OSError, match="ends at"):
-                await spool.hash()
+            write(spool, 0, LARGE)
+            assert await spool.hash() == spool.content.digest.hex
+            spool.retract(MEBIBYTE, 2 * MEBIBYTE)
+            spool.finish()
+            reader = Follower(spool, 0, len(LARGE))
+            await reader.task
+            assert reader.got == LARGE
 
     run(check())
-
-
-# For other members.
 
 
 @pytest.mark.parametrize("blob", [SMALL, LARGE], ids=["small", "large"])
 def test_other_members_get_every_byte_as_it_comes_and_own_readers_wait_for_the_end(blob: bytes) -> None:
     async def check() -> None:
         async with spooling(blob) as spool:
-            own, other = Reader(spool, 0, len(blob)), Reader(spool, 0, len(blob), relayed=True)
-            write(spool, 0, [blob])
+            own, other = Follower(spool, 0, len(blob)), Follower(spool, 0, len(blob), Audience.MEMBER)
+            write(spool, 0, blob)
             await other.task
             assert other.got == blob
             await settle()
@@ -298,28 +226,26 @@ def test_other_members_get_every_byte_as_it_comes_and_own_readers_wait_for_the_e
 def test_what_is_wanted_is_what_readers_ask_for_those_of_this_node_all_of_it() -> None:
     async def check() -> None:
         async with spooling(LARGE) as spool:
-            assert not spool.own_wants()
-            assert not spool.relayed_wants()
-            spool.join(relayed=True)
-            other = Reader(spool, MEBIBYTE, 2 * MEBIBYTE, relayed=True)
+            assert not spool.demand().local
+            assert not spool.demand().members
+            other = Follower(spool, MEBIBYTE, 2 * MEBIBYTE, Audience.MEMBER)
             await settle()
-            assert not spool.own_wants()
-            assert spool.relayed_wants() == RangeSet((MEBIBYTE, 2 * MEBIBYTE))
-            assert spool.heads() == []
-            write(spool, MEBIBYTE, [LARGE[MEBIBYTE : MEBIBYTE + 10]])
+            assert not spool.demand().local
+            assert spool.demand().members == RangeSet((MEBIBYTE, 2 * MEBIBYTE))
+            assert spool.demand().heads == []
+            write(spool, MEBIBYTE, LARGE[MEBIBYTE : MEBIBYTE + 10])
             await other.until(10)
             await settle()
-            assert spool.relayed_wants() == RangeSet((MEBIBYTE + 10, 2 * MEBIBYTE))
-            spool.join()
-            own = Reader(spool, 3 * MEBIBYTE, 4 * MEBIBYTE)
+            assert spool.demand().members == RangeSet((MEBIBYTE + 10, 2 * MEBIBYTE))
+            own = Follower(spool, 3 * MEBIBYTE, 4 * MEBIBYTE)
             await settle()
-            assert spool.own_wants() == RangeSet((0, len(LARGE)))
-            assert spool.heads() == [3 * MEBIBYTE]
+            assert spool.demand().local == RangeSet((0, len(LARGE)))
+            assert spool.demand().heads == [3 * MEBIBYTE]
             other.task.cancel()
             own.task.cancel()
             await settle()
-            assert not spool.relayed_wants()
-            assert spool.heads() == []
+            assert not spool.demand().members
+            assert spool.demand().heads == []
 
     run(check())
 
@@ -327,14 +253,14 @@ def test_what_is_wanted_is_what_readers_ask_for_those_of_this_node_all_of_it() -
 def test_other_members_are_turned_away_from_what_this_node_cannot_bring_and_own_readers_wait_on() -> None:
     async def check() -> None:
         async with spooling(LARGE) as spool:
-            own = Reader(spool, 2 * MEBIBYTE, 4 * MEBIBYTE)
-            stuck = Reader(spool, 2 * MEBIBYTE, 3 * MEBIBYTE, relayed=True)
-            other = Reader(spool, MEBIBYTE, 2 * MEBIBYTE, relayed=True)
+            own = Follower(spool, 2 * MEBIBYTE, 4 * MEBIBYTE)
+            stuck = Follower(spool, 2 * MEBIBYTE, 3 * MEBIBYTE, Audience.MEMBER)
+            other = Follower(spool, MEBIBYTE, 2 * MEBIBYTE, Audience.MEMBER)
             await settle()
-            spool.turn_away(RangeSet((2 * MEBIBYTE, 3 * MEBIBYTE)), Unavailable("nobody to ask"))
+            spool.refuse_members(RangeSet((2 * MEBIBYTE, 3 * MEBIBYTE)), Unavailable("nobody to ask"))
             with pytest.raises(Unavailable, match="nobody to ask"):
                 await stuck.task
-            write(spool, MEBIBYTE, [LARGE[MEBIBYTE : 4 * MEBIBYTE]])
+            write(spool, MEBIBYTE, LARGE[MEBIBYTE : 4 * MEBIBYTE])
             await asyncio.gather(own.task, other.task)
             assert own.got == LARGE[2 * MEBIBYTE : 4 * MEBIBYTE]
             assert other.got == LARGE[MEBIBYTE : 2 * MEBIBYTE]
@@ -344,13 +270,15 @@ def test_other_members_are_turned_away_from_what_this_node_cannot_bring_and_own_
 
 def test_other_members_do_not_wait_for_a_size_that_this_node_cannot_find_out() -> None:
     async def check() -> None:
-        async with spooling(LARGE, begun=False) as spool:
-            own = asyncio.create_task(spool.known_size())
-            other = asyncio.create_task(spool.known_size(relayed=True))
+        async with spooling(LARGE, opened=False) as spool:
+            own = asyncio.create_task(spool.join(Audience.LOCAL).size())
+            other = asyncio.create_task(spool.join(Audience.MEMBER).size())
             await settle()
-            spool.turn_away(RangeSet((0, 1)), Unavailable("nobody to ask"))
+            spool.refuse_members(RangeSet((0, 1)), Unavailable("nobody to ask"))
             with pytest.raises(Unavailable, match="nobody to ask"):
                 await other
+            with pytest.raises(Unavailable, match="nobody to ask"):
+                await spool.join(Audience.MEMBER).size()
             assert not own.done()
             own.cancel()
 
@@ -359,179 +287,80 @@ def test_other_members_do_not_wait_for_a_size_that_this_node_cannot_find_out() -
 
 def test_before_the_size_is_known_one_byte_is_wanted_or_what_others_are_going_to_ask_for() -> None:
     async def check() -> None:
-        async with spooling(LARGE, begun=False) as spool:
-            assert not spool.own_wants()
-            assert not spool.relayed_wants()
-            spool.hint = 7 * MEBIBYTE, 8 * MEBIBYTE
-            spool.join(relayed=True)
-            assert spool.relayed_wants() == RangeSet(spool.hint)
-            spool.join()
-            assert spool.own_wants() == RangeSet((0, 1))
+        async with spooling(LARGE, opened=False) as spool:
+            assert not spool.demand().local
+            assert not spool.demand().members
+            spool.join(Audience.MEMBER, hint=(7 * MEBIBYTE, 8 * MEBIBYTE))
+            spool.join(Audience.MEMBER, hint=(0, MEBIBYTE))
+            assert spool.demand().members == RangeSet((7 * MEBIBYTE, 8 * MEBIBYTE))
+            spool.hint = 0, MEBIBYTE
+            assert spool.demand().members == RangeSet((0, MEBIBYTE))
+            spool.join(Audience.LOCAL)
+            assert spool.demand().local == RangeSet((0, 1))
+
+    run(check())
+
+
+def test_readers_are_counted_and_a_reader_of_this_node_is_remembered() -> None:
+    async def check() -> None:
+        async with spooling(SMALL) as spool:
+            assert (spool.is_idle, spool.was_read_locally, len(spool.readers)) == (True, False, 0)
+            other = spool.join(Audience.MEMBER)
+            assert (spool.is_idle, spool.was_read_locally, len(spool.readers)) == (False, False, 1)
+            own = spool.join(Audience.LOCAL)
+            assert (spool.is_idle, spool.was_read_locally, len(spool.readers)) == (False, True, 2)
+            for _ in range(2):  # the second time says nothing
+                other.close()
+                assert (spool.is_idle, len(spool.readers)) == (False, 1)
+            own.close()
+            assert (spool.is_idle, spool.was_read_locally, len(spool.readers)) == (True, True, 0)
+
+    run(check())
+
+
+def test_a_handle_knows_the_file_from_when_the_size_is_known_until_the_spool_is_closed() -> None:
+    async def check() -> None:
+        async with spooling(LARGE, opened=False) as spool:
+            with spool.join(Audience.LOCAL) as reader:
+                assert (reader.fd, reader.is_in_memory, spool.size) == (-1, False, None)
+                spool.open(MemoryWindow(len(LARGE), SETTINGS))
+                assert reader.fd >= 0
+                assert (reader.is_in_memory, await reader.size(), spool.size) == (True, len(LARGE), len(LARGE))
+            spool.close()
+            spool.close()
+            assert reader.fd == -1
+
+    run(check())
+
+
+def test_before_the_size_is_known_nothing_can_be_written() -> None:
+    async def check() -> None:
+        async with spooling(LARGE, opened=False) as spool:
+            with pytest.raises(RuntimeError, match="not known"):
+                spool.put(0, b"x")
 
     run(check())
 
 
 def test_the_fetch_is_told_when_readers_come_and_go() -> None:
     async def check() -> None:
-        async with spooling(LARGE) as spool:
-            told = 0
+        told = 0
 
-            def note() -> None:
-                nonlocal told
-                told += 1
+        def note() -> None:
+            nonlocal told
+            told += 1
 
-            spool.watch(note)
-            spool.join()
+        async with spooling(LARGE, on_change=note) as spool:
+            spool.join(Audience.MEMBER)
             before = told
             assert before
-            reader = Reader(spool, 0, MEBIBYTE)
+            reader = Follower(spool, 0, MEBIBYTE)
             await settle()
             assert told > before
             before = told
             reader.task.cancel()
             await settle()
             assert told > before
-
-    run(check())
-
-
-def test_a_doubt_about_what_was_hashed_has_it_hashed_again() -> None:
-    """Or what replaces it would be taken for right whatever it is."""
-
-    async def check() -> None:
-        async with spooling(LARGE) as spool:
-            journal = Journal()
-            hashing = asyncio.create_task(spool.hash(journal.passed))
-            write(spool, 0, [LARGE[: 4 * MEBIBYTE]])
-            await journal.until(4)
-            spool.doubt(MEBIBYTE, 2 * MEBIBYTE)
-            write(spool, MEBIBYTE, [bytes(MEBIBYTE)])
-            write(spool, 4 * MEBIBYTE, [LARGE[4 * MEBIBYTE :]])
-            replaced = LARGE[:MEBIBYTE] + bytes(MEBIBYTE) + LARGE[2 * MEBIBYTE :]
-            assert await hashing == hashlib.sha256(replaced).hexdigest()
-            assert journal.prefixes[4:] == prefixes_of(replaced)
-
-    run(check())
-
-
-@pytest.mark.parametrize("piece", [0, 4])
-def test_a_doubt_in_the_moment_when_all_has_been_hashed_is_not_overlooked(piece: int) -> None:
-    async def check() -> None:
-        async with spooling(LARGE) as spool:
-            start, stop = piece * MEBIBYTE, (piece + 1) * MEBIBYTE
-
-            def doubt(count: int) -> None:
-                if count == 5:
-                    spool.doubt(start, stop)
-
-            write(spool, 0, [LARGE])
-            journal = Journal(doubt)
-            hashing = asyncio.create_task(spool.hash(journal.passed))
-            await journal.until(5)
-            write(spool, start, [bytes(MEBIBYTE)])
-            assert await hashing == hashlib.sha256(LARGE[:start] + bytes(MEBIBYTE) + LARGE[stop:]).hexdigest()
-
-    run(check())
-
-
-def test_a_doubt_that_comes_too_late_leaves_no_reader_waiting() -> None:
-    async def check() -> None:
-        async with spooling(LARGE) as spool:
-            write(spool, 0, [LARGE])
-            assert await spool.hash() == spool.content.digest.hex
-            spool.doubt(MEBIBYTE, 2 * MEBIBYTE)
-            spool.finish()
-            reader = Reader(spool, 0, len(LARGE))
-            await reader.task
-            assert reader.got == LARGE
-
-    run(check())
-
-
-# What an earlier fetch left.
-
-
-def prefixes_of(blob: bytes) -> list[bytes]:
-    """The sha256 of everything up to the end of each whole piece."""
-    unit = piece_size(len(blob))
-    return [hashlib.sha256(blob[:end]).digest() for end in range(unit, len(blob) + 1, unit)]
-
-
-def test_the_hash_passes_the_journal_on_piece_by_piece() -> None:
-    async def check() -> None:
-        async with spooling(LARGE) as spool:
-            journal = Journal()
-            hashing = asyncio.create_task(spool.hash(journal.passed))
-            write(spool, 0, [LARGE[: 4 * MEBIBYTE + 10]])
-            await journal.until(4)
-            assert journal.prefixes == prefixes_of(LARGE)[:4]
-            write(spool, 4 * MEBIBYTE + 10, [LARGE[4 * MEBIBYTE + 10 :]])
-            assert await hashing == spool.content.digest.hex
-            assert journal.prefixes == prefixes_of(LARGE)
-
-    run(check())
-
-
-def damaged(piece: int) -> bytes:
-    """The blob with one byte of a piece changed."""
-    at = piece * MEBIBYTE + 17
-    return LARGE[:at] + bytes([LARGE[at] ^ 1]) + LARGE[at + 1 :]
-
-
-@pytest.mark.parametrize(
-    ("left", "prefixes", "good"),
-    [
-        (LARGE, prefixes_of(LARGE), 5),
-        (LARGE, prefixes_of(LARGE)[:2], 2),
-        (LARGE, [], 0),
-        (LARGE, [bytes(32), *prefixes_of(LARGE)[1:]], 0),
-        (LARGE, [*prefixes_of(LARGE)[:3], bytes(32)], 3),
-        (LARGE, [*prefixes_of(LARGE)[:3], b"short"], 3),
-        (damaged(0), prefixes_of(LARGE), 0),
-        (damaged(3), prefixes_of(LARGE), 3),
-        (bytes(len(LARGE)), prefixes_of(LARGE), 0),
-        (LARGE, [*prefixes_of(LARGE), *[bytes(32)] * 9], 5),
-    ],
-    ids=[
-        "all",
-        "some",
-        "none",
-        "a wrong first",
-        "a wrong last",
-        "a short last",
-        "damage",
-        "later damage",
-        "zeros",
-        "more",
-    ],
-)
-def test_a_half_blob_is_taken_over_as_far_as_its_journal_is_right(
-    left: bytes, prefixes: list[bytes], good: int
-) -> None:
-    async def check() -> None:
-        async with spooling(LARGE) as spool:
-            os.pwrite(spool.fd, left, 0)
-            assert await spool.resume(prefixes) == good * MEBIBYTE
-            assert spool.present == RangeSet((0, good * MEBIBYTE))
-            passed: list[bytes] = []
-            write(spool, good * MEBIBYTE, [LARGE[good * MEBIBYTE :]])
-            assert await spool.hash(passed.append) == spool.content.digest.hex
-            assert passed == prefixes_of(LARGE)[good:]
-
-    run(check())
-
-
-def test_after_a_wrong_digest_what_was_taken_over_is_hashed_from_the_beginning() -> None:
-    async def check() -> None:
-        async with spooling(LARGE) as spool:
-            other = damaged(1)
-            os.pwrite(spool.fd, other, 0)
-            assert await spool.resume(prefixes_of(other)) == 5 * MEBIBYTE
-            write(spool, 5 * MEBIBYTE, [LARGE[5 * MEBIBYTE :]])
-            assert await spool.hash() != spool.content.digest.hex
-            spool.doubt(MEBIBYTE, 2 * MEBIBYTE)
-            write(spool, MEBIBYTE, [LARGE[MEBIBYTE : 2 * MEBIBYTE]])
-            assert await spool.hash() == spool.content.digest.hex
 
     run(check())
 
@@ -561,12 +390,12 @@ WHOLE = sha256_of(0, LONG)
 
 @asynccontextmanager
 async def bounded() -> AsyncIterator[tuple[Spool, "Feeder"]]:
-    """A spool in memory, and a fetch that brings what it wants, a piece at a time."""
-    spool = Spool(Content(Repository("lab", "app"), "blobs", Digest(WHOLE.hex())))
-    fd = os.memfd_create("spool", os.MFD_CLOEXEC)
-    os.ftruncate(fd, LONG)
-    spool.begin(fd, LONG, bounded=True)
-    feeder = Feeder(spool)
+    """A spool in memory, and a fetch that brings what it needs, a piece at a time."""
+    changed = asyncio.Event()
+    spool = Spool(content_of(Digest(WHOLE.hex())), SETTINGS, changed.set)
+    window = MemoryWindow(LONG, SETTINGS)
+    spool.open(window)
+    feeder = Feeder(spool, window, changed)
     try:
         yield spool, feeder
     finally:
@@ -578,14 +407,15 @@ async def bounded() -> AsyncIterator[tuple[Spool, "Feeder"]]:
 class Feeder:
     """Does what a fetch does."""
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: Spool, window: MemoryWindow, changed: asyncio.Event) -> None:
         self.brought: Counter[int] = Counter()
         self.most = 0
+        """What the file in memory really took, at most."""
         self.idle = asyncio.Event()
-        """Set while everything that is wanted is there."""
+        """Set while everything that is needed is there."""
         self._spool = spool
-        self._changed = asyncio.Event()
-        spool.watch(self._changed.set)
+        self._window = window
+        self._changed = changed
         self.task = asyncio.create_task(self._feed())
 
     async def _feed(self) -> None:
@@ -595,9 +425,10 @@ class Feeder:
         try:
             while not hashing.done():
                 self._changed.clear()
-                wanted = (spool.own_wants() | spool.relayed_wants()) - spool.present
-                if wanted:
-                    self._bring(next(iter(wanted))[0] // MEBIBYTE)
+                demand = spool.demand()
+                lacking = (demand.local | demand.members) - demand.present
+                if lacking:
+                    self._bring(next(iter(lacking))[0] // MEBIBYTE)
                     await asyncio.sleep(0)
                 else:
                     self.idle.set()
@@ -611,26 +442,24 @@ class Feeder:
 
     def _bring(self, piece: int) -> None:
         self.brought[piece] += 1
-        write(self._spool, piece * MEBIBYTE, [long_piece(piece)])
-        self.most = max(self.most, held_bytes(self._spool))
-
-
-def held_bytes(spool: Spool) -> int:
-    """What the file in memory really takes."""
-    return os.fstat(spool.fd).st_blocks * 512
+        write(self._spool, piece * MEBIBYTE, long_piece(piece))
+        self.most = max(self.most, os.fstat(self._window.fd).st_blocks * 512)
 
 
 async def no_pause() -> None:
     """Read on at once."""
 
 
-async def read(spool: Spool, start: int, stop: int, pause: Pause = no_pause, *, relayed: bool = False) -> bytes:
+async def read(
+    spool: Spool, start: int, stop: int, pause: Pause = no_pause, audience: Audience = Audience.LOCAL
+) -> bytes:
     """Read as a client does that takes its time before each part; return the sha256 of what came."""
     sha256, total = hashlib.sha256(), 0
-    async for offset, count in spool.extents(start, stop, relayed=relayed):
-        await pause()
-        sha256.update(os.pread(spool.fd, count, offset))
-        total += count
+    with spool.join(audience) as reader:
+        async for offset, count in reader.extents(start, stop):
+            await pause()
+            sha256.update(os.pread(reader.fd, count, offset))
+            total += count
     assert total == stop - start
     return sha256.digest()
 
@@ -639,12 +468,11 @@ async def read(spool: Spool, start: int, stop: int, pause: Pause = no_pause, *, 
 def test_a_spool_in_memory_passes_a_blob_through_that_is_larger_than_its_bound(*, slow: bool) -> None:
     async def check() -> None:
         async with bounded() as (spool, feeder):
-            spool.join()
             assert await read(spool, 0, LONG, feeder.idle.wait if slow else no_pause) == WHOLE
             await feeder.task
-            assert spool.complete
-            assert spool.trimmed
-            assert feeder.most <= WINDOW_BYTES + MEBIBYTE
+            assert spool.is_complete
+            assert spool.is_trimmed
+            assert feeder.most <= SETTINGS.window_bytes + MEBIBYTE
             assert max(feeder.brought.values()) == 1, "what was needed was let go"
 
     run(check())
@@ -653,14 +481,12 @@ def test_a_spool_in_memory_passes_a_blob_through_that_is_larger_than_its_bound(*
 def test_two_readers_far_apart_share_the_bound() -> None:
     async def check() -> None:
         async with bounded() as (spool, feeder):
-            spool.join()
-            spool.join()
             first = asyncio.create_task(read(spool, 0, LONG))
             start, stop = 30 * MEBIBYTE, 50 * MEBIBYTE
             second = asyncio.create_task(read(spool, start, stop, feeder.idle.wait))
             assert await first == WHOLE
             assert await second == sha256_of(start, stop)
-            assert feeder.most <= WINDOW_BYTES + 2 * MEBIBYTE
+            assert feeder.most <= SETTINGS.window_bytes + 2 * MEBIBYTE
 
     run(check())
 
@@ -668,10 +494,8 @@ def test_two_readers_far_apart_share_the_bound() -> None:
 def test_however_many_readers_there_are_none_waits_for_ever() -> None:
     async def check() -> None:
         async with bounded() as (spool, feeder):
-            readers = []
-            for number in range(16):
-                spool.join()
-                readers.append(asyncio.create_task(read(spool, 0, LONG, feeder.idle.wait if number % 2 else no_pause)))
+            pauses = [feeder.idle.wait if number % 2 else no_pause for number in range(16)]
+            readers = [asyncio.create_task(read(spool, 0, LONG, pause)) for pause in pauses]
             assert set(await asyncio.gather(*readers)) == {WHOLE}
 
     run(check())
@@ -680,13 +504,12 @@ def test_however_many_readers_there_are_none_waits_for_ever() -> None:
 def test_what_was_let_go_is_brought_again_for_who_comes_back_to_it() -> None:
     async def check() -> None:
         async with bounded() as (spool, feeder):
-            spool.join()
             end = 50 * MEBIBYTE
             assert await read(spool, 0, end) == sha256_of(0, end)
             assert not spool.present.covers(0, MEBIBYTE)
             assert await read(spool, 5, 3 * MEBIBYTE) == sha256_of(5, 3 * MEBIBYTE)
             assert feeder.brought[0] == 2
-            assert feeder.most <= WINDOW_BYTES + MEBIBYTE
+            assert feeder.most <= SETTINGS.window_bytes + MEBIBYTE
 
     run(check())
 
@@ -694,12 +517,11 @@ def test_what_was_let_go_is_brought_again_for_who_comes_back_to_it() -> None:
 def test_a_reader_of_a_part_has_no_more_brought_than_a_little_ahead() -> None:
     async def check() -> None:
         async with bounded() as (spool, feeder):
-            spool.join()
             start, stop = 10 * MEBIBYTE + 5, 12 * MEBIBYTE
             assert await read(spool, start, stop) == sha256_of(start, stop)
             await settle()
             assert feeder.brought == {10: 1, 11: 1}
-            assert not spool.own_wants()
+            assert not spool.demand().local
             assert not feeder.task.done()
 
     run(check())
@@ -708,10 +530,9 @@ def test_a_reader_of_a_part_has_no_more_brought_than_a_little_ahead() -> None:
 def test_other_members_pieces_are_kept_until_they_have_them() -> None:
     async def check() -> None:
         async with bounded() as (spool, feeder):
-            spool.join()
-            spool.join(relayed=True)
             start, stop = 2 * MEBIBYTE, 4 * MEBIBYTE
-            other = asyncio.create_task(read(spool, start, stop, spool.completed, relayed=True))
+            completed = spool.join(Audience.MEMBER).completed
+            other = asyncio.create_task(read(spool, start, stop, completed, Audience.MEMBER))
             assert await read(spool, 0, LONG) == WHOLE
             assert await other == sha256_of(start, stop)
             assert max(feeder.brought.values()) == 1
@@ -722,10 +543,9 @@ def test_other_members_pieces_are_kept_until_they_have_them() -> None:
 def test_who_waits_for_what_was_let_go_when_all_is_over_is_told_so() -> None:
     async def check() -> None:
         async with bounded() as (spool, feeder):
-            spool.join()
             assert await read(spool, 0, LONG) == WHOLE
             await feeder.task
-            with pytest.raises(SourceError, match="let go"):
+            with pytest.raises(SourceError, match="were dropped"):
                 await read(spool, 0, MEBIBYTE)
 
     run(check())
@@ -734,9 +554,35 @@ def test_who_waits_for_what_was_let_go_when_all_is_over_is_told_so() -> None:
 def test_nobody_wants_anything_of_a_spool_in_memory_that_nobody_reads() -> None:
     async def check() -> None:
         async with bounded() as (spool, feeder):
-            spool.join()
+            spool.join(Audience.LOCAL)
             await settle()
-            assert not spool.own_wants()
+            assert not spool.demand().local
             assert not feeder.brought
+
+    run(check())
+
+
+def test_a_source_is_held_up_until_a_reader_needs_what_follows() -> None:
+    async def check() -> None:
+        async with spooling(LARGE, opened=False) as spool:
+            spool.open(MemoryWindow(len(LARGE), SETTINGS))
+            waiting = asyncio.create_task(spool.wait_for_space(2 * MEBIBYTE))
+            await settle()
+            assert not waiting.done()
+            nearby = Follower(spool, 0, MEBIBYTE)
+            await settle()
+            assert not waiting.done()
+            reader = Follower(spool, 3 * MEBIBYTE, 4 * MEBIBYTE, Audience.MEMBER)
+            await waiting
+            for follower in (nearby, reader):
+                follower.task.cancel()
+
+    run(check())
+
+
+def test_on_disk_no_source_is_held_up() -> None:
+    async def check() -> None:
+        async with spooling(LARGE) as spool:
+            await spool.wait_for_space(2 * MEBIBYTE)
 
     run(check())

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from mirror.errors import UpstreamError
+from mirror.settings import UpstreamSettings
 from mirror.sources.upstream.challenge import (
     Basic,
     Bearer,
@@ -137,7 +138,7 @@ def test_user_and_password_are_sent_in_utf_8() -> None:
     ],
 )
 def test_reads_tokens_and_bounds_their_life(answer: dict[str, object], token: Token) -> None:
-    assert parse_token(json.dumps(answer).encode()) == token
+    assert parse_token(json.dumps(answer).encode(), UpstreamSettings()) == token
 
 
 @pytest.mark.parametrize(
@@ -157,7 +158,7 @@ def test_reads_tokens_and_bounds_their_life(answer: dict[str, object], token: To
 )
 def test_refuses_what_is_no_token(body: bytes) -> None:
     with pytest.raises(UpstreamError) as refusal:
-        parse_token(body)
+        parse_token(body, UpstreamSettings())
     assert refusal.value.reason == "auth"
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from mirror.errors import NoRoom
+from mirror.errors import StorageFull
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference
 from mirror.stores import Tag
-from mirror.stores.cache.store import CacheStore
+from mirror.stores.cache import CacheStore
 
 PART = 1000
 
@@ -44,22 +44,21 @@ async def opened(folder: Path, capacity_bytes: int) -> AsyncIterator[tuple[Cache
 async def put(cache: CacheStore, number: int) -> Digest:
     content = bytes([number]) * PART
     digest = Digest.of(content)
-    room = await cache.begin(digest, PART)
-    os.write(room.fd, content)
-    os.close(room.fd)
-    room.close()
-    cache.commit(digest)
+    writer = await cache.begin(digest, PART)
+    os.write(writer.fd, content)
+    os.close(writer.fd)
+    writer.commit()
     return digest
 
 
 def test_what_another_store_has_too_goes_first_however_lately_it_was_used(tmp_path: Path) -> None:
     async def check() -> None:
         async with opened(tmp_path, 3 * PART) as (cache, keys):
-            old, spared, new = [await put(cache, number) for number in range(3)]
-            cache.spare([spared.key, Digest.of(b"unknown").key])
+            old, redundant, new = [await put(cache, number) for number in range(3)]
+            cache.mark_redundant([redundant.key, Digest.of(b"unknown").key])
             last = await put(cache, 3)
             assert keys.held == {old.key, new.key, last.key}
-            assert cache.open(spared) is None
+            assert cache.open(redundant) is None
 
     asyncio.run(check(), debug=True)
 
@@ -68,7 +67,7 @@ def test_a_cache_of_no_size_takes_no_blob_but_remembers_tags(tmp_path: Path) -> 
     async def check() -> None:
         reference, digest = Reference.parse("nginx:1"), Digest.of(b"manifest")
         async with opened(tmp_path, 0) as (cache, keys):
-            with pytest.raises(NoRoom):
+            with pytest.raises(StorageFull):
                 await cache.begin(Digest.of(b"a"), 1)
             await cache.put_tag(reference, Tag(digest, time.time(), "upstream"))
             assert keys.held == {reference.key}

@@ -5,72 +5,74 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.stores.containerd.relist import COLLECT_S, REGARDLESS_S, SETTLE_S, SPACING_S, RelistSchedule
+from mirror.settings import ContainerdSettings
+from mirror.stores.containerd.relist import RelistSchedule
 
+AT = ContainerdSettings()
 START = 1000.0
 
 
 def settled(now: float = START) -> RelistSchedule:
-    """A rhythm whose last listing started at `now`, with nothing outstanding."""
-    rhythm = RelistSchedule(now - 2 * COLLECT_S)
-    rhythm.listing(now)
-    return rhythm
+    """A schedule whose last listing started at `now`, with nothing outstanding."""
+    schedule = RelistSchedule(now - 2 * AT.collect_s)
+    schedule.note_listing(now)
+    return schedule
 
 
 def test_the_first_listing_is_due_at_once_and_repeated_for_what_the_subscription_missed() -> None:
-    rhythm = RelistSchedule(START)
-    assert rhythm.due == START
-    rhythm.listing(START)
-    assert rhythm.due == START + COLLECT_S
-    rhythm.listing(START + COLLECT_S)
-    assert rhythm.due == START + COLLECT_S + REGARDLESS_S
+    schedule = RelistSchedule(START)
+    assert schedule.due_at == START
+    schedule.note_listing(START)
+    assert schedule.due_at == START + AT.collect_s
+    schedule.note_listing(START + AT.collect_s)
+    assert schedule.due_at == START + AT.collect_s + AT.regardless_s
 
 
 def test_a_burst_of_events_leads_to_one_listing_and_one_after_the_garbage_collection() -> None:
-    rhythm = settled()
+    schedule = settled()
     for step in range(4):
-        rhythm.changed(START + 10 + step * 0.01)
-    assert rhythm.due == START + 10 + SETTLE_S
-    rhythm.listing(rhythm.due)
-    assert rhythm.due == START + 10.03 + COLLECT_S
-    rhythm.listing(rhythm.due)
-    assert rhythm.due == START + 10.03 + COLLECT_S + REGARDLESS_S
+        schedule.note_change(START + 10 + step * 0.01)
+    assert schedule.due_at == START + 10 + AT.settle_s
+    schedule.note_listing(schedule.due_at)
+    assert schedule.due_at == START + 10.03 + AT.collect_s
+    schedule.note_listing(schedule.due_at)
+    assert schedule.due_at == START + 10.03 + AT.collect_s + AT.regardless_s
 
 
 def test_an_event_during_a_listing_calls_for_another() -> None:
-    rhythm = settled()
-    rhythm.changed(START + 0.2)
-    assert rhythm.due == START + SPACING_S
+    schedule = settled()
+    schedule.note_change(START + 0.2)
+    assert schedule.due_at == START + AT.spacing_s
 
 
 def test_an_event_never_puts_a_listing_off() -> None:
-    rhythm = settled()
-    rhythm.changed(START + REGARDLESS_S - SETTLE_S / 2)
-    assert rhythm.due == START + REGARDLESS_S
+    schedule = settled()
+    schedule.note_change(START + AT.regardless_s - AT.settle_s / 2)
+    assert schedule.due_at == START + AT.regardless_s
 
 
 @given(st.lists(st.floats(0.001, 40.0), max_size=60), st.floats(0.0, 3.0))
 def test_listings_keep_their_distance_and_follow_every_event(gaps: list[float], listing_s: float) -> None:
     """Whatever comes when: spaced by a second, at most 30 s apart, and one at 2 s or more after the last event."""
-    rhythm, now, listings = RelistSchedule(START), START, []
+    schedule, now, listings = RelistSchedule(START), START, []
     events = [START + sum(gaps[: count + 1]) for count in range(len(gaps))]
-    end = (events[-1] if events else START) + COLLECT_S + SPACING_S + listing_s
+    end = (events[-1] if events else START) + AT.collect_s + AT.spacing_s + listing_s
     pending = list(events)
     while now < end:
-        if pending and pending[0] <= max(rhythm.due, now):
-            rhythm.changed(pending[0])
+        if pending and pending[0] <= max(schedule.due_at, now):
+            schedule.note_change(pending[0])
             now = max(now, pending.pop(0))
         else:
-            started = max(rhythm.due, now)
-            rhythm.listing(started)
+            started = max(schedule.due_at, now)
+            schedule.note_listing(started)
             listings.append(started)
             now = started + listing_s
             while pending and pending[0] < now:
-                rhythm.changed(pending.pop(0))
+                schedule.note_change(pending.pop(0))
     distances = [later - earlier for earlier, later in itertools.pairwise(listings)]
-    assert all(distance >= SPACING_S - 1e-6 for distance in distances)
-    assert all(distance <= max(REGARDLESS_S, listing_s) + 1e-6 for distance in distances)
+    assert all(distance >= AT.spacing_s - 1e-6 for distance in distances)
+    assert all(distance <= max(AT.regardless_s, listing_s) + 1e-6 for distance in distances)
     for event in events:
         assert any(started >= event for started in listings)
     if events:
-        assert listings[-1] >= events[-1] + COLLECT_S - 1e-6
+        assert listings[-1] >= events[-1] + AT.collect_s - 1e-6

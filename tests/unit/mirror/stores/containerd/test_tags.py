@@ -62,7 +62,7 @@ def test_of_two_names_for_one_reference_the_later_counts() -> None:
     old, new = Image("docker.io/nginx:1", str(ONE), 5.0), Image("docker.io/library/nginx:1", str(TWO), 6.0)
     for images in ([old, new], [new, old]):
         (tag,) = tags_of(images, CONTENT).values()
-        assert (tag.digest, tag.checked_at, tag.authority) == (TWO, 6.0, "runtime")
+        assert (tag.digest, tag.checked_unix_s, tag.authority) == (TWO, 6.0, "runtime")
 
 
 @pytest.mark.parametrize("address", ["", "containerd.sock", "tcp://127.0.0.1:1", "unix://relative", "/" + "x" * 107])

@@ -1,0 +1,59 @@
+"""What is to be run."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from .scenarios import SCENARIOS
+
+MODES: Final = ("skvaller", "direct", "pullthrough")
+"""Whom the clients ask: their own agents, the registry, or one pull-through cache."""
+
+_HEADERS: Final = 1514 / 1448
+"""A full Ethernet frame over what it carries for TCP with timestamps: no download can do without."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What is to be run.
+
+    Args:
+        scenario: its name.
+        modes: who is asked, in each repeat.
+        nodes: hosts with a client.
+        image: size, bytes.
+        layers: of the image, equally large.
+        link: of each host, bits per second either way.
+        upstream: the registry's link, bits per second either way.
+        repeats: of each mode.
+        client: http or ctr.
+        parallel: blobs that a client asks for at a time.
+        settle: time between the agents' having met and the pull, seconds.
+        folder: for all files; None for the machine's temporary one.
+        keep_logs: where logs are kept.
+    """
+
+    scenario: str
+    modes: Sequence[str]
+    nodes: int
+    image: int
+    layers: int
+    link: int
+    upstream: int
+    repeats: int
+    client: str
+    parallel: int
+    settle: float
+    folder: Path | None
+    keep_logs: Path | None
+
+    @property
+    def ideal_s(self) -> float:
+        """How long one download takes over the narrowest link on its way, seconds."""
+        narrowest = min(self.link, self.upstream) if SCENARIOS[self.scenario].upstream_counts else self.link
+        return self.image * 8 * _HEADERS / narrowest
+
+    def details(self) -> Mapping[str, Any]:
+        """For the JSON."""
+        return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}

@@ -1,0 +1,1 @@
+"""What the protocol does for its application, and asks of it."""

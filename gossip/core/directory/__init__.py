@@ -1,0 +1,1 @@
+"""Who holds what: everybody's Bloom filters, kept equal."""

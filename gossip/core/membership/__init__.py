@@ -1,0 +1,1 @@
+"""Who is in the cluster: the table, and SWIM's rules for changing it."""

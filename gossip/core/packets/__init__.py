@@ -1,0 +1,1 @@
+"""Packets: bytes, seals, replays, and what rides on them."""

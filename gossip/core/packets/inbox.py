@@ -1,0 +1,96 @@
+"""From bytes to packets that may be believed: of an allowed source, opened, decoded, and no replay.
+
+A stranger's sealed packet waits until the stranger has proven that it is alive (module `replay`). Its pings are
+answered all the same, for it has to prove this node's run too: one short datagram for each of its own.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from ..context import Context
+from ..errors import Rejection, WireError
+from ..membership.member import Address
+from ..messages import Ack, Message, Packet, Ping
+from .codec import DATAGRAM_INFLATED_MAX_BYTES, decode_packet
+from .replay import Held, ReplayGuard
+from .seal import Seal
+
+_RUNS_MIN: Final = 64
+"""Runs of processes that are believed at least, besides two for each member; each costs some 200 bytes."""
+
+
+class Inbox:
+    """What stands between a node's socket and its parts.
+
+    Args:
+        context: the node's parts.
+        seal: opens datagrams.
+        answer_ping: gives the answer to a ping, if it is for this node.
+        hear_ack: takes an answer from a sender; returns whether anybody waited for it.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        seal: Seal,
+        answer_ping: Callable[[Ping], Ack | None],
+        hear_ack: Callable[[Ack, str, float], bool],
+    ) -> None:
+        self._context = context
+        self._seal = seal
+        self._answer_ping = answer_ping
+        self._hear_ack = hear_ack
+        members = context.members
+        self.guard = ReplayGuard(lambda: context.rng.getrandbits(32), lambda: _RUNS_MIN + 2 * len(members))
+
+    def check_source(self, source: Address) -> None:
+        """Raise unless somebody may speak from there.
+
+        Raises:
+            WireError: nobody may.
+        """
+        if not self._context.allowed.allows(source.host):
+            raise WireError(Rejection.ALLOW, "from outside of the networks that are allowed")
+
+    def admit(self, payload: bytes, source: Address, now: float) -> list[tuple[Packet, Address]]:
+        """The packets that may be taken now, each with its source: this one, and those that waited for its proof.
+
+        Raises:
+            WireError: it is not to be believed, ever.
+        """
+        if len(payload) > self._context.config.datagram_max_bytes:
+            raise WireError(Rejection.SIZE, "the datagram is longer than any of ours")
+        self.check_source(source)
+        opened = self._seal.unwrap(payload)
+        packet = decode_packet(opened.packet, DATAGRAM_INFLATED_MAX_BYTES)
+        if opened.run is None:
+            return [(packet, source)]
+        if not self.guard.admit(opened.run, opened.counter):
+            raise WireError(Rejection.REPLAY, "a packet that was here before")
+        if self.guard.believes(opened.run):
+            return [(packet, source)]
+        held = Held(packet, source, opened.counter)
+        if self._proves(opened.run, packet, now):
+            return [*((waited.packet, waited.source) for waited in self.guard.believe(opened.run)), (packet, source)]
+        self._meet(opened.run, held, now)
+        return []
+
+    def _proves(self, run: bytes, packet: Packet, now: float) -> bool:
+        """Whether a stranger's packet answers what this node has asked."""
+        asked = self.guard.asked(run)
+        acks = [message for message in packet.messages if isinstance(message, Ack)]
+        return any(ack.number == asked or self._hear_ack(ack, packet.sender, now) for ack in acks)
+
+    def _meet(self, run: bytes, held: Held, now: float) -> None:
+        """Let a stranger's packet wait; answer it, and ask it for its proof."""
+        packet = held.packet
+        rest = tuple(message for message in packet.messages if not isinstance(message, Ping | Ack))
+        pings = (message for message in packet.messages if isinstance(message, Ping))
+        ack = next(filter(None, map(self._answer_ping, pings)), None)
+        choices: list[list[Message]] = [] if ack is None else [[ack], [Ack(ack.number)]]
+        question = Ping(self.guard.asked(run), packet.sender)
+        if self.guard.hold(run, replace(held, packet=replace(packet, messages=rest)), now):
+            choices.insert(0, [question] if ack is None else [ack, question])
+        if question in self._context.outbox.answer(held.source, *choices):
+            self.guard.ask(run, now)

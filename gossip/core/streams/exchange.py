@@ -1,0 +1,251 @@
+"""One conversation over a stream, as two sans-IO halves fed bytes.
+
+The halves take turns; a turn is any number of frames, and its last message is `Done`.
+
+    0. each half greets with 17 bytes, the responder first: the versions it understands, and 16 random bytes;
+    1. the initiator says what it is about: its records and entries (SYNC), what it wants (FETCH), or it asks something
+       short: a `Ping` (PROBE), a message of its application (MESSAGE), an order about keys (KEYS);
+    2. the responder gives what the initiator lacks and pulls what itself lacks; or it answers, and that was all;
+    3. the initiator gives what was pulled, and its own record anew, in case it had to refute something.
+
+Frames are made one at a time, as they are sent, and a half assembles one filter at a time: memory stays bounded however
+much there is to give. A message that is out of turn, or from somebody else than before, ends the conversation.
+"""
+
+import enum
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+from ..errors import Rejection, WireError
+from ..membership.member import Address
+from ..messages import (
+    Ack,
+    Chunk,
+    Done,
+    Entries,
+    KeyOrder,
+    KeyReport,
+    Message,
+    Packet,
+    Ping,
+    Pull,
+    Record,
+    UserMessage,
+)
+from ..packets.codec import decode_packet, encode_message
+from ..packets.seal import Channel
+from .frames import FRAME_MAX_BYTES, FrameReader, frame
+from .purpose import Purpose
+from .transfer import Local, Transfer
+
+_GATHER_BYTES: Final = 48 * 1024
+"""Bytes of messages from which a frame is sent: small enough to be made in between, large enough for zstandard."""
+
+
+class _Turn(enum.Enum):
+    GREET = "greet"
+    AWAIT = "await a greeting"
+    SPEAK = "speak"
+    HEAR = "hear"
+
+
+_SCRIPT: Final = {
+    Purpose.SYNC: (_Turn.AWAIT, _Turn.SPEAK, _Turn.HEAR, _Turn.SPEAK),
+    Purpose.FETCH: (_Turn.AWAIT, _Turn.SPEAK, _Turn.HEAR, _Turn.SPEAK),
+    Purpose.PROBE: (_Turn.AWAIT, _Turn.SPEAK, _Turn.HEAR),
+    Purpose.MESSAGE: (_Turn.AWAIT, _Turn.SPEAK, _Turn.HEAR),
+    Purpose.KEYS: (_Turn.AWAIT, _Turn.SPEAK, _Turn.HEAR),
+    None: (_Turn.GREET, _Turn.HEAR, _Turn.SPEAK, _Turn.HEAR),
+}
+"""The turns of each half; None is the responder, who learns what it is about."""
+
+
+_Handlers = dict[type[Message], Callable[[Any, str, float], None]]
+
+
+class Exchange:
+    """One half of a conversation.
+
+    Its owner alternates: send all of `frames()`, then `feed` what arrives until `my_turn` or `finished`.
+
+    Args:
+        local: this node.
+        channel: the seal of this stream.
+        remote: the address that was dialled, or that dialled.
+        purpose: of an initiator; None for a responder, who learns it.
+        opening: what an initiator says, besides what belongs to a SYNC.
+
+    `answers` are the messages that answered a MESSAGE or KEYS.
+    """
+
+    def __init__(
+        self,
+        local: Local,
+        channel: Channel,
+        remote: Address,
+        *,
+        purpose: Purpose | None,
+        opening: tuple[Message, ...] = (),
+    ) -> None:
+        self.remote = remote
+        self.dialled = purpose is not None
+        self.purpose = purpose
+        self.peer: str | None = None
+        self.answers: list[Message] = []
+        self._local = local
+        self._channel = channel
+        self._opening = opening
+        self._turns = list(_SCRIPT[purpose])
+        self._reader = FrameReader()
+        self._greeted = self._opened = False
+        self._replies: list[Message] = []
+        self._transfer = Transfer(local, full=purpose is Purpose.SYNC)
+        self._handlers = self._table()
+        self._with_stranger = self.dialled and local.full_state.is_stranger(remote)
+
+    def _table(self) -> _Handlers:
+        """What a conversation does with which message; all that is not listed concerns the node."""
+        transfer = self._transfer
+        table: _Handlers = {
+            Done: lambda *_: self._end_turn(),
+            Record: lambda record, *_: transfer.hear_record(record),
+            Pull: lambda pull, *_: transfer.hear_pull(pull),
+            Entries: lambda entries, *_: transfer.hear_entries(entries),
+            Chunk: lambda chunk, _, now: transfer.hear_chunk(chunk, now),
+        }
+        if self.purpose is None:
+            table |= {Ping: self._hear_ping, UserMessage: self._hear_user_message, KeyOrder: self._hear_key_order}
+        elif self.purpose in (Purpose.MESSAGE, Purpose.KEYS):
+            table |= {Ack: self._hear_answer, KeyReport: self._hear_answer}
+        return table
+
+    @property
+    def my_turn(self) -> bool:
+        """Whether `frames` is to be sent now."""
+        return bool(self._turns) and self._turns[0] in (_Turn.GREET, _Turn.SPEAK)
+
+    @property
+    def finished(self) -> bool:
+        """Whether everything is said; close the stream."""
+        return not self._turns
+
+    def frames(self) -> Iterator[bytes]:
+        """This half's turn, piece by piece. Send each before asking for the next."""
+        if self._turns[0] is _Turn.GREET:
+            yield self._channel.greeting
+            del self._turns[0]
+            return
+        if self.dialled and not self._opened:
+            yield self._channel.greeting
+        gathered: list[Message] = []
+        size = 0
+        for message in self._speak():
+            gathered.append(message)
+            size += len(encode_message(message))
+            if size >= _GATHER_BYTES:
+                yield self._frame(gathered)
+                gathered, size = [], 0
+        yield self._frame([*gathered, Done()])
+        del self._turns[0]
+
+    def feed(self, received: bytes, now: float) -> None:
+        """Take bytes from the other half.
+
+        Raises:
+            WireError: they are not what the protocol allows; close the stream.
+        """
+        self._reader.feed(received)
+        if not self._greeted and not self._take_greeting():
+            return
+        while (payload := self._reader.payload()) is not None:
+            self._check_turn("the other half spoke out of turn")
+            self._hear(decode_packet(self._channel.unwrap(payload), FRAME_MAX_BYTES), now)
+
+    # Hearing
+
+    def _take_greeting(self) -> bool:
+        greeting = self._reader.greeting()
+        if greeting is None:
+            return False
+        self._channel.greet(greeting)
+        self._greeted = True
+        if self.dialled:
+            del self._turns[0]
+        return True
+
+    def _hear(self, packet: Packet, now: float) -> None:
+        if packet.sender == self._local.name:
+            self._hear_namesake()
+            return
+        if self.peer not in (None, packet.sender):
+            raise WireError(Rejection.ORDER, "the sender changed")
+        self.peer = packet.sender
+        full_state = self._local.full_state
+        for message in packet.messages:
+            self._check_turn("something was said after the end of a turn")
+            if self._transfer.has_records and not isinstance(message, Record):
+                # An initiator knows whom it dialled by the address; a responder knows the initiator by its name only.
+                stranger = self._with_stranger if self.dialled else full_state.is_stranger(packet.sender)
+                self._transfer.merge(now, stranger=stranger)
+            handler = self._handlers.get(type(message))
+            if handler is None:
+                self._local.hear(message, packet.sender, self.remote, now)
+            else:
+                handler(message, packet.sender, now)
+
+    def _hear_namesake(self) -> None:
+        """The other half has this node's name. It dialled, so it ends the conversation once it hears this name."""
+        if self.dialled:
+            raise WireError(Rejection.SELF, "this node dialled itself, or another has its name")
+        self._reader.discard()
+        self._turns = [_Turn.SPEAK]
+
+    def _check_turn(self, problem: str) -> None:
+        if self.my_turn or self.finished:
+            raise WireError(Rejection.ORDER, problem)
+
+    def _hear_ping(self, ping: Ping, sender: str, now: float) -> None:
+        _check_alone(self._replies)
+        if ping.target == self._local.name:
+            self._replies.append(Ack(ping.number))
+
+    def _hear_user_message(self, message: UserMessage, sender: str, now: float) -> None:
+        _check_alone(self._replies)
+        self._local.hear(message, sender, self.remote, now)
+        self._replies.append(Ack(0))
+
+    def _hear_key_order(self, order: KeyOrder, sender: str, now: float) -> None:
+        _check_alone(self._replies)
+        if not self._channel.sealed:
+            raise WireError(Rejection.SEAL, "keys are spoken of over sealed streams only")
+        self._replies.append(self._local.carry_out(order))
+
+    def _hear_answer(self, answer: Ack | KeyReport, sender: str, now: float) -> None:
+        _check_alone(self.answers)
+        self.answers.append(answer)
+
+    def _end_turn(self) -> None:
+        del self._turns[0]
+        if self._replies:  # a short question has a short answer, and then the conversation is over
+            del self._turns[1:]
+
+    # Speaking
+
+    def _speak(self) -> Iterator[Message]:
+        if self.purpose is None:
+            yield from self._replies
+            yield from self._transfer.answer()
+        elif not self._opened:
+            self._opened = True
+            yield from self._opening
+            yield from self._transfer.opening()
+        else:
+            yield from self._transfer.closing()
+
+    def _frame(self, messages: Sequence[Message]) -> bytes:
+        return frame(self._channel.wrap(self._local.outbox.packet(map(encode_message, messages))))
+
+
+def _check_alone(before: Sequence[Message]) -> None:
+    if before:
+        raise WireError(Rejection.ORDER, "one question and one answer are all of a conversation")

@@ -1,0 +1,68 @@
+"""The bytes of a stream as a greeting and frames, within bounds.
+
+frame = length of the rest (4 bytes, big-endian, at most 4 MiB), sealed or plain packet
+"""
+
+from typing import Final
+
+from ..errors import Rejection, WireError
+from ..packets.seal import GREETING_BYTES
+
+FRAME_MAX_BYTES: Final = 4 * 1024 * 1024
+"""Bytes of a frame behind its length: the longest message has 1 MiB, and what is inflated is bounded by the same."""
+LENGTH_BYTES: Final = 4
+_RECEIVED_MAX_BYTES: Final = 512 * 1024 * 1024
+"""Bytes that one half takes in a conversation: 64 filters of the largest size."""
+
+
+class FrameReader:
+    """Cuts what the other half sends into its parts."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._received_bytes = 0
+
+    def feed(self, received: bytes) -> None:
+        """Take bytes.
+
+        Raises:
+            WireError: the conversation is longer than allowed.
+        """
+        self._received_bytes += len(received)
+        if self._received_bytes > _RECEIVED_MAX_BYTES:
+            raise WireError(Rejection.SIZE, "the conversation is longer than any cluster needs")
+        self._buffer += received
+
+    def greeting(self) -> bytes | None:
+        """The other half's greeting, once it is complete; ask for it once."""
+        return self._take(GREETING_BYTES) if len(self._buffer) >= GREETING_BYTES else None
+
+    def payload(self) -> bytes | None:
+        """The next frame without its length, if it is complete.
+
+        Raises:
+            WireError: it is longer than allowed.
+        """
+        if len(self._buffer) < LENGTH_BYTES:
+            return None
+        size = int.from_bytes(self._buffer[:LENGTH_BYTES], "big")
+        if size > FRAME_MAX_BYTES:
+            raise WireError(Rejection.SIZE, "the frame is longer than allowed")
+        if len(self._buffer) < LENGTH_BYTES + size:
+            return None
+        del self._buffer[:LENGTH_BYTES]
+        return self._take(size)
+
+    def discard(self) -> None:
+        """Drop what has arrived and was not taken yet."""
+        self._buffer.clear()
+
+    def _take(self, size: int) -> bytes:
+        taken = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return taken
+
+
+def frame(payload: bytes) -> bytes:
+    """A frame around a sealed or plain packet."""
+    return len(payload).to_bytes(LENGTH_BYTES, "big") + payload

@@ -1,0 +1,221 @@
+"""A node on real sockets: one UDP socket, one TCP listener on the same port, one timer.
+
+The driver owns the node, its sockets and its timer; every decision is the node's. It reads the socket dry before it
+fires a timer: after a stall of the event loop the answers that wait in the kernel are heard before anybody is judged.
+All of it belongs to the loop that called `start`, so that it can have a loop and a thread of its own.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Final
+
+from ..core.config import GossipConfig
+from ..core.errors import StateError, WireError
+from ..core.events import Event, Rejected
+from ..core.membership.member import Address
+from ..core.node import Node
+from ..core.packets.outbox import Datagram
+from ..core.streams.exchange import Exchange
+from .counters import Counters, Direction, Failure
+from .sockets import bind, destination, source_address
+from .streams import READ_BYTES, converse, dial
+from .tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+_READS_MAX: Final = 512
+"""Datagrams that are read in one turn of the loop, so that a flood cannot keep others from running; some 30 ms."""
+_TIMER_MIN_S: Final = 0.001
+"""Seconds until a timer fires, at least: a deadline that has passed still lets the loop turn once."""
+
+MakeNode = Callable[[Address], Node]
+"""Makes the node, given the address that the sockets are bound to."""
+
+
+class Driver:
+    """Carries one node: what the node wants is done, what happens is told to it.
+
+    Args:
+        config: settings.
+        counters: of what is carried.
+        announce: told of each event of the node.
+
+    `left` is set when enough members have confirmed that this node leaves; `has_dialled` says whether a first stream
+    was opened, or could not be.
+    """
+
+    def __init__(self, config: GossipConfig, counters: Counters, announce: Callable[[Event], None]) -> None:
+        self._config = config
+        self._counters = counters
+        self._announce = announce
+        self._node: Node | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at: float | None = None
+        self._served = 0
+        self.tasks = Tasks()
+        self.left = asyncio.Event()
+        self.has_dialled = False
+
+    @property
+    def node(self) -> Node:
+        """The node.
+
+        Raises:
+            StateError: it does not run.
+        """
+        if self._node is None:
+            raise StateError("gossip is not running")
+        return self._node
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a node."""
+        return self._node is not None
+
+    @staticmethod
+    def now() -> float:
+        """The clock of the node, s."""
+        return time.monotonic()
+
+    async def start(self, host: str, port: int, make_node: MakeNode) -> None:
+        """Bind, and make the node; call `pump` then.
+
+        Raises:
+            ConfigError: the address cannot be bound, or the node cannot be made.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._datagrams, streams = bind(host, port)
+        try:
+            self._node = make_node(source_address(self._datagrams.getsockname()))
+            self._server = await asyncio.start_server(self._serve, sock=streams, limit=READ_BYTES)
+        except BaseException:
+            self._node = None
+            self._datagrams.close()
+            streams.close()
+            raise
+        self._loop.add_reader(self._datagrams, self._on_readable)
+
+    async def close(self) -> None:
+        """Stop at once."""
+        self._node = None
+        self._loop.remove_reader(self._datagrams)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._server.close()
+        await self.tasks.cancel()
+        self._datagrams.close()
+
+    def pump(self) -> None:
+        """Carry out what the node wants; to be called after any call of the node."""
+        node = self._node
+        if node is None:
+            return
+        for datagram in node.datagrams():
+            self._send(datagram)
+        for exchange in node.dials():
+            self.tasks.spawn(self.carry_out(exchange))
+        for event in node.events():
+            self._announce(event)
+        if node.view.farewell_confirmed:
+            self.left.set()
+        self._arm(node.next_deadline())
+
+    def note_stall(self, lag_s: float) -> None:
+        """The event loop ran late, by that many seconds."""
+        self._counters.stalls += 1
+        log.warning("gossip event loop stalled lag_s=%.3f", lag_s)
+        self.node.note_late_loop()
+
+    # Datagrams and time
+
+    def _on_readable(self) -> None:
+        self._read_dry()
+        self.pump()
+
+    def _on_timer(self) -> None:
+        self._timer = self._timer_at = None
+        if self._read_dry():
+            self.node.tick(time.monotonic())
+        self.pump()
+
+    def _read_dry(self) -> bool:
+        """Take all datagrams that wait. Returns whether those were all, or just as many as one turn allows."""
+        node = self.node
+        for _ in range(_READS_MAX):
+            try:
+                payload, name = self._datagrams.recvfrom(READ_BYTES)
+            except BlockingIOError:
+                return True
+            except OSError:  # an ICMP error about an earlier datagram: loss, like any other
+                self._counters.failures[Failure.RECEIVE] += 1
+                continue
+            self._counters.note_datagram(Direction.RECEIVED, len(payload))
+            node.receive(payload, source_address(name), time.monotonic())
+        return False
+
+    def _send(self, datagram: Datagram) -> None:
+        try:
+            self._datagrams.sendto(datagram.payload, destination(datagram.destination, self._datagrams.family))
+        except OSError:  # buffer full, no route: to the protocol this is loss
+            self._counters.failures[Failure.SEND] += 1
+            return
+        self._counters.note_datagram(Direction.SENT, len(datagram.payload))
+
+    def _arm(self, at: float | None) -> None:
+        if at == self._timer_at and self._timer is not None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._timer_at = at
+        if at is not None:
+            self._timer = self._loop.call_later(max(_TIMER_MIN_S, at - time.monotonic()), self._on_timer)
+
+    # Streams
+
+    async def carry_out(self, exchange: Exchange) -> str:
+        """Carry out a conversation that this node opens. Returns what went wrong, or nothing."""
+        try:
+            problem, error = await dial(exchange, self._feed, self._config.stream_timeout_s)
+        finally:
+            self.has_dialled = True
+        self._counters.streams += 1
+        if problem and error is None:
+            self._counters.failures[Failure.DIAL] += 1
+        self._hang_up(exchange, error)
+        return problem
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry out a conversation that somebody else opened."""
+        node, task = self._node, asyncio.current_task()
+        if node is None or task is None or self._served >= self._config.streams_max:
+            self._counters.failures[Failure.STREAM_REFUSED] += 1
+            writer.close()
+            return
+        self.tasks.track(task)
+        source = source_address(writer.get_extra_info("peername"))
+        try:
+            exchange = node.answer(source)
+        except WireError as refusal:
+            writer.close()
+            self._announce(Rejected(refusal.reason, source))
+            return
+        self._served += 1
+        self._counters.streams += 1
+        try:
+            _, error = await converse(exchange, reader, writer, self._feed, self._config.stream_timeout_s)
+        finally:
+            self._served -= 1
+        self._hang_up(exchange, error)
+
+    def _feed(self, exchange: Exchange, received: bytes) -> None:
+        """Hand a stream's bytes to its conversation, and do what the node wants then."""
+        exchange.feed(received, time.monotonic())
+        self.pump()
+
+    def _hang_up(self, exchange: Exchange, error: WireError | None) -> None:
+        if self._node is not None:
+            self._node.hang_up(exchange, time.monotonic(), error)
+            self.pump()

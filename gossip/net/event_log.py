@@ -1,0 +1,63 @@
+"""Events in the log: what a person may want to know, and junk only once in a while."""
+
+import logging
+import time
+from typing import Final
+
+from ..core.events import (
+    Answered,
+    BroadcastReceived,
+    Event,
+    FilterChanged,
+    KeysChanged,
+    MessageReceived,
+    NameConflict,
+    Rejected,
+    StateReceived,
+)
+from ..core.membership.member import Member
+from .counters import Counters
+
+log = logging.getLogger(__name__)
+
+_WARNING_INTERVAL_S: Final = 60.0
+"""Seconds between two warnings of rejected packets: junk on a port is normal, but a wrong key somebody has to mend."""
+_NOT_LOGGED: Final = (FilterChanged, Answered, MessageReceived, BroadcastReceived, StateReceived)
+
+
+class EventLog:
+    """Writes the events of one node to the log.
+
+    Args:
+        name: of this node.
+        counters: for the totals in warnings.
+    """
+
+    def __init__(self, name: str, counters: Counters) -> None:
+        self._name = name
+        self._counters = counters
+        self._warn_at = 0.0
+
+    def note(self, event: Event) -> None:
+        """Log an event, if it is worth it."""
+        match event:
+            case Rejected():
+                self._warn(event)
+            case KeysChanged():
+                log.info("gossip keys changed ids=%s", ",".join(identity.hex() for identity in event.ids))
+            case NameConflict():
+                advice = "this node gives way: rename it" if event.gives_way else "the other has to give way"
+                log.error("gossip name conflict name=%s address=%s %s", self._name, event.address, advice)
+            case _ if not isinstance(event, _NOT_LOGGED):
+                member = getattr(event, "member", None)
+                detail = f"member={member.name} address={member.address}" if isinstance(member, Member) else repr(event)
+                log.info("gossip event=%s %s", type(event).__name__, detail)
+
+    def _warn(self, event: Rejected) -> None:
+        now = time.monotonic()
+        if now >= self._warn_at:
+            self._warn_at = now + _WARNING_INTERVAL_S
+            totals = {reason.value: count for reason, count in self._counters.rejected.items() if count}
+            log.warning(
+                "gossip rejected a packet reason=%s source=%s totals=%s", event.reason.value, event.source, totals
+            )

@@ -1,0 +1,37 @@
+"""The tasks of one node, which end with it."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+class Tasks:
+    """Background work; an error of a task is logged, and ends that task alone."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, object]) -> None:
+        """Begin something."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.track(task)
+        task.add_done_callback(_log_error)
+
+    def track(self, task: asyncio.Task[Any]) -> None:
+        """End a task along with the others that somebody else began, and whose errors that one logs."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def cancel(self) -> None:
+        """End them all, and wait until they have ended."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _log_error(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.error("gossip task failed", exc_info=task.exception())

@@ -1,0 +1,100 @@
+"""`/api/v1/find`: who has an image or a digest. Members are asked; their filters alone could be wrong."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from ..errors import PeerError
+from ..images.holdings import Holdings
+from ..oci.content import Content
+from ..oci.digest import Digest
+from ..oci.reference import Reference, Repository, parse_image
+from ..routers import Peer
+from ..stores import Tag
+
+_ANY_REPOSITORY = Repository("docker.io", "library/any")
+"""Members serve a digest under every repository name."""
+
+
+class Find:
+    """Looks for content on this node and on the members that may have it.
+
+    Args:
+        name: of this node.
+        holdings: what this node's stores hold.
+        tags: asks the members that may know a tag what it means.
+        holders: gives the members that may hold what has a key; reads local memory.
+        size: asks one member for the size of some content, in bytes; raises PeerError if it does not have it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        holdings: Holdings,
+        tags: Callable[[Reference], Awaitable[Sequence[tuple[Peer, Tag]]]],
+        holders: Callable[[bytes], Sequence[Peer]],
+        size: Callable[[Peer, Content], Awaitable[int]],
+    ) -> None:
+        self._name = name
+        self._holdings = holdings
+        self._tags = tags
+        self._holders = holders
+        self._size = size
+
+    async def find(self, query: str) -> dict[str, Any]:
+        """Find an image or a digest.
+
+        Args:
+            query: an image name such as `nginx:1.27`, or `sha256:…`.
+
+        Returns:
+            The answer as it goes into JSON: `holders` by digest, and for a tag what each member says that it means.
+
+        Raises:
+            NameInvalid, DigestInvalid: the query is neither.
+        """
+        wanted = Digest.parse(query) if query.startswith("sha256:") else parse_image(query)
+        answer: dict[str, Any] = {"node": self._name, "asked": query}
+        if isinstance(wanted, Reference):
+            answer["reference"] = str(wanted)
+            answer["tags"] = await self._find_tags(wanted)
+            digests = {row["digest"]: Digest.parse(row["digest"]) for row in answer["tags"]}
+            answer["holders"] = {text: await self._find_holders(digest) for text, digest in digests.items()}
+        else:
+            digest = wanted if isinstance(wanted, Digest) else wanted[1]
+            answer["holders"] = {str(digest): await self._find_holders(digest)}
+        return answer
+
+    async def _find_tags(self, reference: Reference) -> list[dict[str, Any]]:
+        """What this node and the members know of a tag, newest first."""
+        found = [(self._name, tag) for tag in self._holdings.tags(reference)]
+        found += [(peer.name, tag) for peer, tag in await self._tags(reference)]
+        found.sort(key=lambda row: -row[1].checked_unix_s)
+        now = time.time()
+        return [
+            {
+                "member": name,
+                "digest": str(tag.digest),
+                "authority": tag.authority,
+                "age_seconds": round(max(0.0, now - tag.checked_unix_s), 1),
+            }
+            for name, tag in found
+        ]
+
+    async def _find_holders(self, digest: Digest) -> list[dict[str, Any]]:
+        """Whether this node has the content, and the answer of every member whose filter says that it does."""
+        content = Content(_ANY_REPOSITORY, "blobs", digest)
+        rows: list[dict[str, Any]] = []
+        held = self._holdings.open(digest)
+        if held is not None:
+            with held:
+                rows.append({"member": self._name, "has": True, "bytes": held.size, "store": held.store})
+
+        async def ask(peer: Peer) -> dict[str, Any]:
+            try:
+                return {"member": peer.name, "has": True, "bytes": await self._size(peer, content)}
+            except PeerError as error:
+                return {"member": peer.name, "has": False, "reason": error.reason}
+
+        return rows + list(await asyncio.gather(*map(ask, self._holders(digest.key))))

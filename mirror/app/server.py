@@ -1,0 +1,90 @@
+"""One HTTP listener of the agent: uvicorn, with an address that is taken before anything else starts."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from ..config import Address
+from ..errors import ConfigError
+from ..settings import ServerSettings
+from .zerocopy import ZeroCopyProtocol
+
+
+class EndpointServer(uvicorn.Server):
+    """Serves one endpoint. Call `bind`, then `start`, then `stop`, then `unbind`.
+
+    Args:
+        app: the endpoint.
+        setting: the operator's setting that names the address, for messages.
+        address: where to listen.
+        settings: bounds on connections and on the time that stopping takes.
+    """
+
+    def __init__(self, app: ASGIApp, setting: str, address: Address, settings: ServerSettings | None = None) -> None:
+        settings = settings or ServerSettings()
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=ZeroCopyProtocol,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                limit_concurrency=settings.connections_max,
+                timeout_keep_alive=settings.keep_alive_s,
+                timeout_graceful_shutdown=settings.drain_s,
+            )
+        )
+        self._setting = setting
+        self._address = address
+        self._backlog = settings.backlog
+        self._socket: socket.socket | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the agent: it stops all its parts in order."""
+        yield
+
+    def bind(self) -> None:
+        """Take the address. Clients that connect wait until `start`.
+
+        Raises:
+            ConfigError: the address is in use, or is none of this machine.
+        """
+        family = socket.AF_INET6 if ":" in self._address.host else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            self._socket.bind((self._address.host, self._address.port))
+            self._socket.listen(self._backlog)
+        except OSError as error:
+            self.unbind()
+            raise ConfigError(
+                f"{self._setting}: cannot listen on {self._address}: {error.strerror}; "
+                f"stop what uses it, or choose another address with --{self._setting}"
+            ) from None
+
+    def unbind(self) -> None:
+        """Give the address back."""
+        if self._socket is not None:
+            self._socket.close()
+
+    def start(self) -> None:
+        """Serve in the background."""
+        assert self._socket is not None, "bind() comes first"
+        self._task = asyncio.create_task(self.serve(sockets=[self._socket]), name=f"serve {self._setting}")
+
+    async def stop(self) -> None:
+        """Take no new connection, and wait until transfers have ended, at most `drain_s` seconds."""
+        self.should_exit = True
+        if self._task is not None:
+            await self._task

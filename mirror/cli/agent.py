@@ -1,0 +1,54 @@
+"""`skvaller agent`: run a node. Its flags are `mirror.config.SETTINGS`."""
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..config import SETTINGS
+
+
+def _settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command a flag for every setting."""
+    for setting in reversed(SETTINGS):
+        text = f"{setting.help}  [env: {setting.variable}]"
+        shown = setting.default if setting.default and not setting.many else None
+        if shown:
+            text += f"  [default: {shown}]"
+        command = click.option(f"--{setting.name}", metavar=setting.metavar, help=text, multiple=setting.many)(command)
+    return command
+
+
+@click.command()
+@_settings
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    envvar="SKVALLER_CONFIG",
+    help="A TOML file with these settings as keys.  [env: SKVALLER_CONFIG]",
+)
+def agent(config: Path | None, **flags: Any) -> None:
+    """Run this node's agent until SIGTERM.
+
+    A flag wins over its environment variable, that over the TOML file.
+    """
+    import asyncio
+    import os
+
+    import uvloop
+
+    from ..agent import Agent
+    from ..config import load
+
+    settings = load({name.replace("_", "-"): value for name, value in flags.items()}, os.environ, config)
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=settings.log_level.upper(),
+        format="%(asctime)s level=%(levelname)s logger=%(name)s %(message)s",
+    )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(Agent(settings).run())

@@ -1,0 +1,104 @@
+"""`skvaller keys`: the cluster's keys, shown and changed while the cluster runs."""
+
+import base64
+import json
+import sys
+import urllib.parse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..config import Address
+from ..errors import ConfigError
+from .running_agent import ask, asks_agent, show_json, show_table
+
+
+@click.group()
+def keys() -> None:
+    r"""Show and change the cluster's keys, on all its members, while it runs.
+
+    \b
+    skvaller keys install          a new key, which opens from now on; its id is printed
+    skvaller keys use ID           seal with it
+    skvaller keys remove OLD-ID    forget the old one
+
+    Each step names the members that did not take it: repeat it for them before you go on. The agents write the keys
+    into their key files. Orders are signed with the node's own key, so give them as somebody who may read its key file.
+    """
+
+
+def _orders_agent(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the flags of those that change keys."""
+    command = click.option(
+        "--key-file", type=click.Path(path_type=Path), help="Sign with a key of this file.  [default: the agent's own]"
+    )(command)
+    return asks_agent(command)
+
+
+@keys.command("list")
+@asks_agent
+def keys_list(url: str, as_json: bool) -> None:
+    """Show which member has which keys, by their ids; the first one seals."""
+    _show(ask(url, "/api/v1/keys"), as_json)
+
+
+@keys.command("install")
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@_orders_agent
+def keys_install(file: Path | None, url: str, as_json: bool, key_file: Path | None) -> None:
+    """Add a key that opens: the one in FILE, which looks like a key file, or a new one that the agent makes."""
+    order = {}
+    if file is not None:
+        from ..routers.swim import load_keys
+
+        key, *more = load_keys(file)
+        if more:
+            raise ConfigError(f"{file} has {len(more) + 1} keys; give a file with the one to install")
+        order["key"] = base64.b64encode(key).decode()
+    _show(_order(url, "install", order, key_file), as_json)
+
+
+@keys.command("use")
+@click.argument("identity", metavar="ID")
+@_orders_agent
+def keys_use(identity: str, url: str, as_json: bool, key_file: Path | None) -> None:
+    """Seal with the installed key of that id."""
+    _show(_order(url, "use", {"id": identity}, key_file), as_json)
+
+
+@keys.command("remove")
+@click.argument("identity", metavar="ID")
+@_orders_agent
+def keys_remove(identity: str, url: str, as_json: bool, key_file: Path | None) -> None:
+    """Drop the key of that id, which no member may seal with any more."""
+    _show(_order(url, "remove", {"id": identity}, key_file), as_json)
+
+
+def _order(url: str, step: str, order: dict[str, str], key_file: Path | None) -> Any:
+    """Have an agent on this machine take a step with all members. The order is signed with a key of the cluster."""
+    from ..routers.swim import load_keys
+    from ..sources.peers.auth import PeerAuth
+
+    own = ask(url, "/api/v1/keys")["key_file"]
+    if not Address(urllib.parse.urlsplit(url).hostname or "", 0).loopback:
+        raise ConfigError(f"--agent: {url!r} is not allowed; keys are changed on the node itself: give a loopback URL")
+    if own is None:
+        raise ConfigError("this node has no cluster key: give every node the same one with --key-file first")
+    path, body = f"/api/v1/keys/{step}", json.dumps(order).encode()
+    signature = PeerAuth(load_keys(key_file or Path(own))).sign("POST", path, body)
+    return ask(url, path, body, signature)
+
+
+def _show(answer: Any, as_json: bool) -> None:
+    """Print the keyrings; exit status 1 if a member did not take the step."""
+    if as_json:
+        show_json(answer)
+    else:
+        if "key" in answer:
+            click.echo(f"key {answer['key']}")
+        rows = [(row["member"], " ".join(row["keys"]) or "-", row["problem"] or "-") for row in answer["members"]]
+        show_table(("member", "keys, the one that seals first", "problem"), rows)
+    if any(row["problem"] for row in answer["members"]):
+        sys.exit(1)

@@ -1,0 +1,27 @@
+"""`skvaller members`: the cluster as this node sees it."""
+
+import click
+
+from .running_agent import ask, asks_agent, show_json, show_table
+
+
+@click.command()
+@asks_agent
+def members(url: str, as_json: bool) -> None:
+    """Show the members of the cluster, as this node's agent sees them."""
+    answer = ask(url, "/api/v1/members")
+    if as_json:
+        show_json(answer)
+        return
+    rows = [
+        (
+            row["name"] + (" (this node)" if row["itself"] else ""),
+            row["state"] + (" (flapping)" if row["flapping"] else ""),
+            row["peer"],
+            str(row["keys"]),
+            row["home"],
+            "-" if row["rtt_ms"] is None else f"{row['rtt_ms']:.1f} ms",
+        )
+        for row in answer["members"]
+    ]
+    show_table(("member", "state", "peer endpoint", "keys held", "home", "round trip"), rows)

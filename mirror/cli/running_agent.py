@@ -1,0 +1,74 @@
+"""Asking an agent that runs: its status endpoint over HTTP, the flags that name it, and tables of what it answers."""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import click
+
+from ..errors import ConfigError
+
+_JSON = {"Content-Type": "application/json"}
+_TIMEOUT_S = 90
+"""Bounds one question, s. To change keys the agent asks all members twice, and waits for slow ones."""
+_ERROR_MAX_BYTES = 65536
+"""Bounds what is read of an error's body."""
+
+
+def asks_agent(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the flags of those that ask a running agent."""
+    command = click.option("--json", "as_json", is_flag=True, help="Print what the agent answered.")(command)
+    return click.option(
+        "--agent",
+        "url",
+        default="http://127.0.0.1:5000",
+        show_default=True,
+        metavar="URL",
+        help="The agent's client endpoint.",
+    )(command)
+
+
+def ask(url: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Any:
+    """Get JSON from an agent's status endpoint, or post some to it and get the answer.
+
+    Raises:
+        ConfigError: no agent answers there, or it answers an error; one line.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError(f"--agent: {url!r} is not allowed; give a URL such as http://127.0.0.1:5000")
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # an agent is not behind the site's proxy
+    try:
+        request = urllib.request.Request(url.rstrip("/") + path, body, {**_JSON, **(headers or {})})
+        with direct.open(request, timeout=_TIMEOUT_S) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            text = error.read(_ERROR_MAX_BYTES).decode(errors="replace")
+        try:
+            text = json.loads(text)["error"]
+        except (ValueError, KeyError, TypeError):
+            text = f"{error.code} {error.reason}"
+        raise ConfigError(f"{url}: {text}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise ConfigError(
+            f"no agent answers at {url} ({reason}): start one with `skvaller agent`, or name it with --agent"
+        ) from None
+
+
+def show_json(answer: Any) -> None:
+    """Print an answer as JSON."""
+    click.echo(json.dumps(answer, indent=2))
+
+
+def show_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Print rows under a head."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*head, box=None, header_style="bold")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)

@@ -1,0 +1,104 @@
+"""Health of members: who is left alone for now, and why."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Collection
+
+from ..errors import SourceError
+from ..metrics import Metrics
+from ..routers import Peer
+from ..settings import ClusterSettings
+from ..sources.failures import CONSEQUENCES
+
+log = logging.getLogger(__name__)
+
+
+class PeerHealth:
+    """Keeps members out of the choice that are out of reach, or banned.
+
+    What follows from a failure stands in `sources.failures`.
+
+    Args:
+        find: gives the member of a name, or None if gossip knows none that is up.
+        is_alive: asks a member for a sign of life.
+        metrics: counts failures.
+        settings: for how long.
+    """
+
+    def __init__(
+        self,
+        find: Callable[[str], Peer | None],
+        is_alive: Callable[[Peer], Awaitable[bool]],
+        metrics: Metrics,
+        settings: ClusterSettings | None = None,
+    ) -> None:
+        self._find = find
+        self._is_alive = is_alive
+        self._metrics = metrics
+        self._settings = settings or ClusterSettings()
+        self._banned_until: dict[str, float] = {}
+        self._probes: dict[str, asyncio.Task[None]] = {}
+        """Members out of reach, each with the task that asks it for a sign of life."""
+        self.version = 0
+        """Grows whenever a member is left alone that was not before, or the other way round before its time."""
+
+    async def close(self) -> None:
+        """Stop asking for signs of life."""
+        for probe in self._probes.values():
+            probe.cancel()
+        await asyncio.gather(*self._probes.values(), return_exceptions=True)
+
+    def unusable(self) -> set[str]:
+        """Names of members that are not to be asked now."""
+        now = time.monotonic()
+        self._banned_until = {name: until for name, until in self._banned_until.items() if until > now}
+        return {*self._banned_until, *self._probes}
+
+    def awaits(self, names: Collection[str]) -> bool:
+        """Whether one of some members is out of reach, and may give a sign of life at any moment."""
+        return any(name in self._probes for name in names)
+
+    def failed(self, name: str, error: SourceError) -> None:
+        """Count a failure of a member, and leave it alone for as long as follows from the reason."""
+        log.info("source=%s reason=%s %s", name, error.reason, error)
+        self._metrics.source_failures.labels("peer", error.reason).inc()
+        follows = CONSEQUENCES[error.reason]
+        if follows.out_of_reach and name not in self._probes:
+            self._probes[name] = asyncio.create_task(self._probe(name), name=f"probe {name}")
+            self.version += 1
+        elif follows.ban_s and not follows.out_of_reach:
+            self._ban(name, follows.ban_s)
+
+    def sent_corrupt(self, name: str, what: object) -> None:
+        """Ban a member that sent bytes, or a size, that are proven wrong.
+
+        Source: smart ban in libtorrent (a peer whose pieces fail the hash is found by comparing, and banned).
+        """
+        ban_s = self._settings.corrupt_ban_s
+        log.error("member=%s sent corrupt bytes of %s: banned for %g s", name, what, ban_s)
+        self._metrics.corrupt_peers.inc()
+        self._ban(name, ban_s)
+
+    def _ban(self, name: str, ban_s: float) -> None:
+        self.version += 1
+        self._banned_until[name] = max(time.monotonic() + ban_s, self._banned_until.get(name, 0.0))
+
+    async def _probe(self, name: str) -> None:
+        """Leave a member alone until it gives a sign of life, or gossip says what became of it.
+
+        Where a link was down for a moment, every member behind it failed. If this node went on leaving them all alone,
+        upstream would have to send what they hold.
+        """
+        try:
+            async with asyncio.timeout(self._settings.out_of_reach_max_s):
+                while True:
+                    await asyncio.sleep(self._settings.probe_s)
+                    peer = self._find(name)
+                    if peer is None or await self._is_alive(peer):
+                        break
+        except TimeoutError:
+            pass  # it is tried again as all others are
+        finally:
+            del self._probes[name]
+            self.version += 1

@@ -1,0 +1,104 @@
+"""The view of the cluster that fetches decide by: who is up, who holds, who is home of what."""
+
+import time
+from collections.abc import Collection, Mapping, Set
+from dataclasses import dataclass
+
+from ..routers import Peer, Rings, Router
+from ..settings import ClusterSettings
+from .health import PeerHealth
+from .homes import Ring
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    """What was seen at one moment.
+
+    Args:
+        at: monotonic seconds.
+        health: the version of `PeerHealth` then.
+        peers: members that gossip believes to be up, by name.
+        up: names of those that are usable, and this node's.
+        serving: those of them that do not decline to serve as homes.
+    """
+
+    at: float
+    health: int
+    peers: Mapping[str, Peer]
+    up: Set[str]
+    serving: Set[str]
+
+
+class ClusterView:
+    """Who may be asked, as of now or a moment ago.
+
+    Args:
+        me: this node's name.
+        router: knows the members, and who may hold what.
+        rings: knows who serves as a home.
+        health: knows whom to leave alone.
+        settings: for how long an answer is used again.
+    """
+
+    def __init__(
+        self, me: str, router: Router, rings: Rings, health: PeerHealth, settings: ClusterSettings | None = None
+    ) -> None:
+        self.me = me
+        self._router = router
+        self._rings = rings
+        self._health = health
+        self._settings = settings or ClusterSettings()
+        self._seen: _Snapshot | None = None
+
+    def up(self) -> Set[str]:
+        """Names of members that are believed to be up and usable, this node included."""
+        return self._now().up
+
+    def serving(self) -> Set[str]:
+        """Those of them that do not decline to serve as homes."""
+        return self._now().serving
+
+    def peer(self, name: str) -> Peer | None:
+        """The member of a name, at its present address; None if gossip knows none that is up."""
+        return self._now().peers.get(name)
+
+    def holders(self, key: bytes) -> list[Peer]:
+        """Usable members that may hold what has this key, best first."""
+        unusable = self._health.unusable()
+        found = [peer for peer in self._router.locate(key) if peer.name not in unusable]
+        if any(peer.name not in self._now().up for peer in found):
+            self._seen = None  # it has joined since
+        return found
+
+    def ring(self, key: bytes, without: Collection[str] = ()) -> Ring:
+        """The homes of some content as of now, without its holders. Never empty."""
+        names = [seat.peer.name for seat in self._rings.seats() if seat.home and seat.peer.name not in without]
+        return Ring.of(key, names or [self.me])
+
+    def homes(self, key: bytes, *, after: bool = False) -> list[Peer]:
+        """The homes to ask for what comes in one piece, in order, up to this node; none if this node is the first.
+
+        Args:
+            key: of the content.
+            after: give those that come after this node instead.
+        """
+        serving = self.serving()
+        peers = {seat.peer.name: seat.peer for seat in self._rings.seats()}
+        order = [name for name in self.ring(key).homes(0) if name in serving]
+        if self.me in order:
+            mine = order.index(self.me)
+            order = order[mine + 1 :] if after else order[:mine]
+        return [peers[name] for name in order]
+
+    def known(self) -> set[str]:
+        """Names of all members, those included that failed lately: their bytes may still be here."""
+        return {*self.up(), *(seat.peer.name for seat in self._rings.seats())}
+
+    def _now(self) -> _Snapshot:
+        now, seen = time.monotonic(), self._seen
+        if seen is None or seen.health != self._health.version or now - seen.at > self._settings.view_s:
+            peers = {peer.name: peer for peer in self._router.members()}
+            up = (peers.keys() - self._health.unusable()) | {self.me}
+            declining = {seat.peer.name for seat in self._rings.seats() if seat.declines}
+            seen = self._seen = _Snapshot(now, self._health.version, peers, up, up - declining)
+        return seen

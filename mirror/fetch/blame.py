@@ -1,0 +1,149 @@
+"""Blame: when a digest is wrong, have bytes fetched once more from others, and find out who had sent wrong ones.
+
+The idea is libtorrent's smart ban: bytes are compared with what came in their place, and who sent what differs from the
+right bytes is banned, not everybody who took part.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ..oci.ranges import RangeSet
+from ..sources import UPSTREAM
+from .plan import EARLIER, Plan, Segment
+from .spool import Spool
+
+Pair = tuple[str, str]
+"""Two names, of which one's bytes were compared with the other's."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """Bytes that are fetched once more, and the sha256 of what was there before."""
+
+    segment: Segment
+    sha256: bytes
+
+
+class Blame:
+    """Finds who sent wrong bytes of one blob.
+
+    Args:
+        spool: where the bytes are.
+        plan: has them fetched, and knows who sent them.
+    """
+
+    def __init__(self, spool: Spool, plan: Plan) -> None:
+        self._spool = spool
+        self._plan = plan
+        self._doubts: list[_Doubt] = []
+        self._retracting = asyncio.Lock()
+        self._suspects: set[str] = set()
+        self._avoid_sources = False
+
+    @property
+    def has_doubts(self) -> bool:
+        """Whether any bytes were ever in doubt."""
+        return bool(self._doubts)
+
+    def rounds(self) -> Iterator[list[Segment]]:
+        """What to fetch once more, as long as the digest is wrong.
+
+        Of each member the first segment that is its word, then all segments of those that are suspected by then, then
+        the rest of what members sent, then everything; and at last everything once more, from upstream alone.
+        """
+        first: dict[str, Segment] = {}
+        for segment in sorted(self._plan.provenance.from_members(), key=lambda segment: segment.start):
+            first.setdefault(segment.origin, segment)
+        yield list(first.values())
+        self._avoid_sources = True  # who sent bytes may have lied about whose word they are
+        yield [segment for segment in self._plan.provenance if segment.origin in self._suspects]
+        fetched_again = RangeSet(*((doubt.segment.start, doubt.segment.stop) for doubt in self._doubts))
+        rest = self._plan.provenance.from_members()
+        yield [segment for segment in rest if not fetched_again.covers(segment.start, segment.stop)]
+        yield list(self._plan.provenance)
+        candidates = self._plan.candidates
+        self._plan.avoid([*candidates.holders, *candidates.ring.members])
+        yield list(self._plan.provenance)
+
+    async def retract(self, segments: Iterable[Segment]) -> bool:
+        """Have bytes fetched once more, and remember what they were; return False if the spool is over by then."""
+        async with self._retracting:
+            known = list(self._plan.provenance)
+            segments = [segment for segment in segments if segment in known]  # others may have retracted some meanwhile
+            before = await self._spool.hash_ranges([(segment.start, segment.stop) for segment in segments])
+            if self._spool.is_over:
+                return False
+            self._doubts += [_Doubt(segment, sha256) for segment, sha256 in zip(segments, before, strict=True)]
+            self._plan.refetch(segments, avoid_sources=self._avoid_sources)
+            for segment in segments:
+                self._spool.retract(segment.start, segment.stop)
+            return True
+
+    async def compare(self) -> set[str]:
+        """Compare what came with what was there before; name who sent wrong bytes, and let go of who has read them.
+
+        A member that passed on what another corrupted is wrong now and then, the one that corrupts most of the time:
+        if there is one of the latter, none of the former is named.
+        """
+        present = self._spool.present  # of what a window in memory has let go nothing can be told
+        doubts = [doubt for doubt in self._doubts if present.covers(doubt.segment.start, doubt.segment.stop)]
+        after = await self._spool.hash_ranges([(doubt.segment.start, doubt.segment.stop) for doubt in doubts])
+        wrong: list[Segment] = []
+        contradictions: list[Pair] = []
+        agreements: list[Pair] = []
+        for doubt, sha256 in zip(doubts, after, strict=True):
+            segment = doubt.segment
+            if doubt.sha256 != sha256:
+                wrong.append(segment)
+                self._spool.mark_replaced(segment.start, segment.stop)
+            origins = {other.origin for other in self._plan.provenance.within(segment.start, segment.stop)}
+            pairs = agreements if doubt.sha256 == sha256 else contradictions
+            pairs += [(segment.origin, origin) for origin in sorted(origins - {segment.origin})]
+        self._suspects = suspects(contradictions, agreements)
+        self._plan.avoid(self._suspects)
+        wrong_count = Counter(answerable(segment, wrong) for segment in wrong)
+        compared_count = Counter(answerable(doubt.segment, wrong) for doubt in doubts)
+        return {name for name in wrong_count if 2 * wrong_count[name] > compared_count[name]} or set(wrong_count)
+
+
+def suspects(contradictions: Iterable[Pair], agreements: Iterable[Pair]) -> set[str]:
+    """The smallest set of names that explains all contradictions; both of a pair where nothing tells which.
+
+    Two members that sent the same bytes differently show that one of them is wrong, not which. But who sends wrong
+    bytes is contradicted by everybody, and an honest member only by those who do.
+
+    Args:
+        contradictions: pairs whose bytes differ; upstream is always right.
+        agreements: pairs whose bytes are equal.
+    """
+    left = set(contradictions)
+    names = {name for pair in left for name in pair if UPSTREAM in pair} - {UPSTREAM}
+    agreed = _count(agreements)
+    while left := {pair for pair in left if not names.intersection(pair)}:
+        count = _count(left)
+        weight = {name: (count[name], -agreed[name]) for name in count}
+        most = max(weight.values())
+        names |= {name for name in weight if weight[name] == most}
+    return names
+
+
+def answerable(segment: Segment, wrong: Sequence[Segment]) -> str:
+    """The member to blame for bytes if they are wrong.
+
+    Blame the origin that the sender named if that origin also sent us wrong bytes itself, or if two senders name it;
+    else blame the sender: one member's word against another's proves nothing.
+
+    Args:
+        segment: the bytes.
+        wrong: the segments that turned out wrong.
+    """
+    if segment.origin in (segment.source, EARLIER):
+        return segment.origin
+    sources = {other.source for other in wrong if other.origin == segment.origin}
+    return segment.origin if segment.origin in sources or len(sources) > 1 else segment.source
+
+
+def _count(pairs: Iterable[Collection[str]]) -> Counter[str]:
+    return Counter(name for pair in pairs for name in pair)

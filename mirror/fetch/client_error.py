@@ -1,0 +1,32 @@
+"""What a client is told when nobody delivered."""
+
+from collections.abc import Sequence
+
+from ..errors import (
+    BlobUnknown,
+    Denied,
+    ManifestUnknown,
+    OciError,
+    PeerError,
+    Reason,
+    SourceError,
+    Unavailable,
+    UpstreamError,
+    UpstreamRefused,
+    UpstreamUnknown,
+)
+from ..oci.content import Content
+
+
+def client_error(content: Content, failures: Sequence[SourceError]) -> OciError:
+    """The error that a client gets, from all that went wrong; what upstream said last counts most."""
+    upstream = next((error for error in reversed(failures) if isinstance(error, UpstreamError)), None)
+    if isinstance(upstream, UpstreamUnknown):
+        unknown = ManifestUnknown if content.kind == "manifests" else BlobUnknown
+        return unknown(f"no member has {content.digest}, and upstream: {upstream}")
+    if isinstance(upstream, UpstreamRefused):
+        return Denied(f"no member has {content.digest}, and upstream may not be asked: {upstream}")
+    last = failures[-1] if failures else PeerError(Reason.MISSING, "there is nobody to ask")
+    unavailable = Unavailable(f"{content.digest} cannot be fetched now: {upstream or last}")
+    unavailable.__cause__ = upstream or last
+    return unavailable

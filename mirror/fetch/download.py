@@ -1,0 +1,291 @@
+"""The download: carries a plan out, flight by flight, until every byte has been hashed."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from ..cluster.homes import MEBIBYTE
+from ..errors import MirrorError, Reason, Refusal, SourceError, StorageFailed, StorageFull
+from ..oci.content import Content
+from ..sources import UPSTREAM, RangeReply, RangeRequest, Role, Source
+from ..sources.failures import CONSEQUENCES
+from .client_error import client_error
+from .demand import Demand
+from .environment import Environment
+from .intake import Intake
+from .plan import Flight, Plan
+from .record import Record
+from .repositories import Repositories
+from .sink import FlightSink
+from .spool import Spool
+
+log = logging.getLogger(__name__)
+
+
+class Download:
+    """The flights of one fetch.
+
+    Args:
+        repositories: the blob, and by which names upstream is asked for it.
+        spool: says what is needed, and gets the bytes.
+        plan: says what to do.
+        intake: agrees on the size.
+        record: for people.
+        env: the node's parts.
+        changed: set whenever something is different; the spool sets it, too.
+        on_hopeless: is called when nobody can tell the size: who asks from then on needs a new fetch.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts of one fetch, put together in one place
+        self,
+        repositories: Repositories,
+        spool: Spool,
+        plan: Plan,
+        *,
+        intake: Intake,
+        record: Record,
+        env: Environment,
+        changed: asyncio.Event,
+        on_hopeless: Callable[[], None],
+    ) -> None:
+        self._repositories = repositories
+        self._spool = spool
+        self._plan = plan
+        self._intake = intake
+        self._record = record
+        self._env = env
+        self._settings = env.settings.fetch
+        self._changed = changed
+        self._on_hopeless = on_hopeless
+        self._received = {
+            upstream: env.metrics.received_bytes.labels("upstream" if upstream else "peer")
+            for upstream in (True, False)
+        }
+        self._tasks: dict[Flight, asyncio.Task[None]] = {}
+        self._failures: list[SourceError] = []
+        self._storage_error: StorageFull | StorageFailed | None = None
+        self._short_replies: dict[str, int] = {}
+        self._known = {UPSTREAM}
+        """Names that may stand as the origin of bytes: all members ever seen up."""
+        self._active_at = time.monotonic()
+        """When a flight was last under way."""
+        self._located_at = time.monotonic()
+
+    @property
+    def content(self) -> Content:
+        """What is fetched, under the name by which upstream is asked for it now."""
+        return self._repositories.current
+
+    def add_name(self, content: Content) -> None:
+        """Take note of another name by which the same content is asked for."""
+        self._repositories.add(content)
+        self._turn_to_next_repository()
+
+    def _turn_to_next_repository(self) -> None:
+        """Ask upstream for another repository, if there is one, when it does not answer for this one."""
+        upstream = self._plan.candidates.upstream
+        if not upstream.may_be_asked and self._storage_error is None and self._repositories.turn_to_next():
+            self._plan.candidates.renew()
+            self._changed.set()
+
+    async def run(self, hashing: asyncio.Task[str]) -> None:
+        """Carry the plan out until every byte has been hashed.
+
+        Raises:
+            MirrorError: nobody is left to ask, or there is no place for the bytes.
+        """
+        self._active_at = time.monotonic()
+        async with asyncio.TaskGroup() as flights:
+            while not hashing.done():
+                self._changed.clear()
+                demand = self._launch(flights)
+                lacks = self._lacks(demand)
+                if lacks and not self._plan.flights:
+                    if self._storage_error is None and self._plan.candidates.add_holders(self._locate()):
+                        continue
+                    if not self._is_worth_waiting():
+                        if self._plan.size is None:
+                            self._on_hopeless()
+                        break
+                self._env.slow.notify(self._plan.candidates.ring.members)
+                await self._wait_for_change(look=lacks or bool(self._plan.flights))
+            for task in self._tasks.values():
+                task.cancel()
+        if self._storage_error is not None:
+            raise self._storage_error
+        if not hashing.done():
+            raise client_error(self.content, self._failures)
+
+    def _launch(self, flights: asyncio.TaskGroup) -> Demand:
+        """Make the requests that the plan wants now; return what is needed."""
+        now, plan, cluster = time.monotonic(), self._plan, self._env.cluster
+        for flight in plan.flights.superfluous(self._spool.present):
+            log.debug("superfluous %s", flight)
+            plan.cancelled(flight, now)
+            self._tasks[flight].cancel()
+        if now - self._located_at > self._settings.look_s:
+            plan.candidates.add_holders(self._locate())
+        demand, up = self._spool.demand(), cluster.up()
+        self._known.update(up, plan.candidates.ring.members)
+        for flight in plan.next(demand, up, cluster.serving(), now):
+            self._tasks[flight] = flights.create_task(self._fly(flight))
+        if plan.flights:
+            self._active_at = now
+            if plan.stuck:  # without any flight the fetch waits, or ends, for everybody
+                self._spool.refuse_members(plan.stuck, self._refusal())
+        return demand
+
+    def _locate(self) -> list[str]:
+        """Names of those that may hold the content now."""
+        self._located_at = time.monotonic()
+        return [peer.name for peer in self._env.cluster.holders(self.content.digest.key)]
+
+    def _refusal(self) -> MirrorError:
+        """What members are told that take this node for a home of what it cannot fetch."""
+        if self._plan.candidates.whole_is_elsewhere():
+            digest = self.content.digest
+            return Refusal(
+                Reason.WHOLE, f"upstream serves no ranges, and another member is the home of all of {digest}"
+            )
+        return client_error(self.content, self._failures)
+
+    def _lacks(self, demand: Demand) -> bool:
+        """Whether anything is needed that is not here."""
+        if self._plan.size is None:
+            return bool(demand.local or demand.members)
+        return bool((demand.local | demand.members) - demand.present)
+
+    def _is_worth_waiting(self) -> bool:
+        """Whether somebody who cannot be asked now may be asked soon."""
+        if self._storage_error is not None:
+            return False
+        now, candidates, patience_s = time.monotonic(), self._plan.candidates, self._settings.patience_s
+        if self._env.health.awaits(candidates.holders):
+            return now - self._active_at <= patience_s
+        again_at = candidates.again_at(now)
+        return again_at is not None and again_at - self._active_at <= patience_s
+
+    async def _wait_for_change(self, *, look: bool) -> None:
+        """Wait until something is different; or, while flights are under way or awaited, until it is time to look."""
+        timer = asyncio.get_running_loop().call_later(self._settings.look_s, self._changed.set) if look else None
+        try:
+            await self._changed.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    # One flight.
+
+    async def _fly(self, flight: Flight) -> None:
+        """Carry one flight out; what it did not deliver goes back to the plan."""
+        sink = FlightSink(flight, self._spool, self._settings.notice_s, self._replied, self._arrived)
+        outcome: SourceError | StorageFull | StorageFailed | None = None
+        try:
+            await self._source(flight.source).download(self.content, self._request(flight), sink)
+        except (SourceError, StorageFull, StorageFailed) as error:
+            outcome = error
+        except OSError as error:
+            outcome = StorageFailed(f"the cache's disk failed: {error.strerror}")
+        except asyncio.CancelledError:
+            sink.report()
+            if flight in self._plan.flights:  # not for being superfluous: the fetch has ended, or all has come
+                self._plan.cancelled(flight, time.monotonic())
+                raise
+            return
+        finally:
+            del self._tasks[flight]
+            self._changed.set()
+        sink.report()
+        self._landed(flight, outcome)
+
+    def _landed(self, flight: Flight, outcome: SourceError | StorageFull | StorageFailed | None) -> None:
+        """Tell the plan how a flight ended, unless it was given up as superfluous meanwhile."""
+        if isinstance(outcome, StorageFull | StorageFailed):
+            self._storage_error = outcome
+            self._plan.candidates.halt()
+        if flight not in self._plan.flights:
+            return
+        if outcome is None:
+            log.debug("landed %s", flight)
+            self._plan.landed(flight, time.monotonic())
+        elif isinstance(outcome, SourceError):
+            self._failed(flight, outcome)
+        else:
+            self._plan.failed(flight, Reason.DISK, time.monotonic())
+
+    def _failed(self, flight: Flight, error: SourceError) -> None:
+        follows, reason = CONSEQUENCES[error.reason], error.reason
+        if follows.is_failure and flight.role is not Role.PARTIAL:
+            self._count_failure(flight.source, error)
+            self._record.failures.append(str(error))
+            self._failures.append(error)
+        beyond_end = reason is Reason.RANGE and self._plan.size is None and flight.start
+        if flight.source == UPSTREAM and beyond_end:
+            # Another member asked for bytes that there are not: the first bytes tell the size.
+            self._spool.hint = (0, MEBIBYTE)
+            reason = Reason.BROKEN
+        final = not CONSEQUENCES[reason].retried
+        self._plan.failed(flight, reason, time.monotonic(), final=final)
+        self._turn_to_next_repository()
+
+    def _count_failure(self, source: str, error: SourceError) -> None:
+        if source != UPSTREAM:
+            self._env.health.failed(source, error)
+            return
+        log.info("source=%s reason=%s %s", source, error.reason, error)
+        self._env.metrics.source_failures.labels("upstream", error.reason).inc()
+
+    def _source(self, name: str) -> Source:
+        source = self._env.source(name)
+        if source is None:
+            raise SourceError(Reason.UNREACHABLE, f"{name} is no member any more")
+        return source
+
+    def _request(self, flight: Flight) -> RangeRequest:
+        now, ring = time.monotonic(), self._plan.candidates.ring
+        to_the_end = flight.stop is None or (flight.source == UPSTREAM and flight.stop == self._plan.size)
+        return RangeRequest(
+            flight.start,
+            None if to_the_end else flight.stop,
+            flight.role,
+            flight.avoid,
+            self._env.throughput.relative_rate(flight.source, ring.members, now),
+        )
+
+    async def _replied(self, flight: Flight, reply: RangeReply) -> None:
+        """Take a reply that was not the expected one, or for which there was no expectation yet.
+
+        Raises:
+            SourceError: it contradicts what is known, or the source goes on sending next to nothing.
+            StorageFull, StorageFailed: there is no place for the blob.
+        """
+        await self._intake.agree(flight.source, reply.size)
+        self._changed.set()
+        short = flight.stop is not None and reply.stop < flight.stop
+        count = self._short_replies[flight.source] = self._short_replies.get(flight.source, 0) + 1 if short else 0
+        if count > self._settings.short_replies_max:
+            raise SourceError(Reason.RANGE, f"{flight.source} goes on sending less than it was asked for")
+        self._take(flight, reply)
+        if not reply.ranged:
+            candidates = self._plan.candidates
+            candidates.learn_upstream_has_no_ranges()
+            if candidates.whole_is_elsewhere():
+                raise SourceError(
+                    Reason.WHOLE, f"{flight.source} serves no ranges, and another member is the home of the whole"
+                )
+
+    def _take(self, flight: Flight, reply: RangeReply) -> None:
+        """Tell the plan what will come, and whose word it is: the source's own, if the origin is nobody we know."""
+        self._plan.replied(flight, reply.stop, reply.origin if reply.origin in self._known else None)
+
+    def _arrived(self, flight: Flight, reply: RangeReply | None, position: int, written: list[tuple[int, int]]) -> None:
+        """Take note of bytes that a flight delivered, and of the expected reply that came before them."""
+        if reply is not None:
+            self._short_replies[flight.source] = 0
+            self._take(flight, reply)
+        self._received[flight.source == UPSTREAM].inc(position - flight.position)
+        self._plan.arrived(flight, position, written, time.monotonic())
+        for start, stop in written:
+            self._record.sources[flight.source] = self._record.sources.get(flight.source, 0) + stop - start
+            self._spool.arrived(start, stop)

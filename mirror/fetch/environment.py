@@ -1,0 +1,44 @@
+"""What every fetch of a node is given: the same frozen bundle."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ..cluster.health import PeerHealth
+from ..cluster.slow import SlowNotifier
+from ..cluster.throughput import Throughput
+from ..cluster.view import ClusterView
+from ..metrics import Metrics
+from ..settings import Settings
+from ..sources import Source
+from ..stores.cache import CacheStore
+from .memory import MemoryBudget
+from .turns import Turns
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The parts of a node that a fetch uses.
+
+    Args:
+        cluster: who may be asked.
+        health: whom to leave alone; it is told of failures.
+        throughput: how fast members deliver; it is told of deliveries.
+        slow: tells homes that they are slow.
+        source: gives the source of a name, a member's or `UPSTREAM`; None if there is no such member any more.
+        cache: where content is kept.
+        metrics: counts.
+        settings: bounds and durations.
+        memory: bounds the blobs that pass through memory.
+        turns: lets one fetch of a blob write to the cache at a time.
+    """
+
+    cluster: ClusterView
+    health: PeerHealth
+    throughput: Throughput
+    slow: SlowNotifier
+    source: Callable[[str], Source | None]
+    cache: CacheStore
+    metrics: Metrics
+    settings: Settings
+    memory: MemoryBudget
+    turns: Turns = field(default_factory=Turns)

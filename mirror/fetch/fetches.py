@@ -1,0 +1,134 @@
+"""All fetches of a node: one for each blob, whoever asks for it."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from ..cluster.homes import MEBIBYTE
+from ..oci.content import Content
+from .environment import Environment
+from .fetch import Fetch
+from .spool import Audience, Reader
+
+if TYPE_CHECKING:
+    from .record import Record
+
+
+class Relay:
+    """What a home gives to the member that asked it: a reader, and whose word the bytes are.
+
+    Args:
+        reader: follows the bytes as they arrive.
+        fetch: where they come from.
+    """
+
+    def __init__(self, reader: Reader, fetch: Fetch) -> None:
+        self.reader = reader
+        self._fetch = fetch
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether another member is the home of the whole, since upstream serves no ranges."""
+        return self._fetch.whole_is_elsewhere
+
+    def origin(self, start: int, stop: int) -> tuple[str | None, int]:
+        """Whose word the bytes from `start` on are, and how far; see `Provenance.origin`."""
+        return self._fetch.origin(start, stop)
+
+    async def distrust(self, names: Iterable[str], start: int, stop: int) -> None:
+        """Have what came from some members fetched once more, and everything of a range from others."""
+        await self._fetch.distrust(names, start, stop)
+
+
+class Fetches:
+    """Fetches what this node does not hold.
+
+    Args:
+        env: the node's parts.
+    """
+
+    def __init__(self, env: Environment) -> None:
+        self._env = env
+        self._current: dict[str, Fetch] = {}
+        """By hexadecimal digest: the fetch that the next reader joins."""
+        self._running: set[Fetch] = set()
+        """All that have not ended, those included that nobody joins any more."""
+        self.records: deque[Record] = deque(maxlen=env.settings.fetch.records_max)
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        tasks = [fetch.task for fetch in self._running]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    @contextlib.contextmanager
+    def read(self, content: Content, *, from_start: bool = True) -> Iterator[Reader]:
+        """Read some content for a client of this node, fetching it if nobody does yet.
+
+        Args:
+            content: what is wanted.
+            from_start: whether it is read from byte 0. A window in memory that has moved on cannot verify for such a
+                reader, so it gets a new fetch.
+        """
+        with self._joined(content, Audience.LOCAL, from_start=from_start) as (reader, _):
+            yield reader
+
+    @contextlib.contextmanager
+    def relay(self, content: Content, hint: tuple[int, int] = (0, MEBIBYTE)) -> Iterator[Relay]:
+        """Read some content for another member, which takes this node for a home of it.
+
+        Args:
+            content: which.
+            hint: the bytes that the member wants: while the size is unknown, asking for these tells it.
+        """
+        with self._joined(content, Audience.MEMBER, from_start=False, hint=hint) as (reader, fetch):
+            yield Relay(reader, fetch)
+
+    def current(self, content: Content) -> Fetch | None:
+        """The fetch of some content that the next reader joins, if there is one."""
+        return self._current.get(content.digest.hex)
+
+    def size(self, content: Content) -> int | None:
+        """The size of a blob that is being fetched, in bytes, if it is known."""
+        fetch = self.current(content)
+        return None if fetch is None else fetch.spool.size
+
+    def has(self, content: Content, start: int, stop: int) -> bool:
+        """Whether some bytes of a blob that is being fetched are here."""
+        fetch = self.current(content)
+        return fetch is not None and fetch.spool.size is not None and fetch.spool.present.covers(start, stop)
+
+    @contextlib.contextmanager
+    def _joined(
+        self, content: Content, audience: Audience, *, from_start: bool, hint: tuple[int, int] | None = None
+    ) -> Iterator[tuple[Reader, Fetch]]:
+        fetch = self.current(content)
+        if fetch is None or (from_start and fetch.spool.is_trimmed):
+            fetch = Fetch(content, self._env, self._detach, self._ended)
+            self._current[content.digest.hex] = fetch
+            self._running.add(fetch)
+            self.records.append(fetch.record)
+        fetch.add_name(content)
+        try:
+            with fetch.spool.join(audience, hint) as reader:
+                yield reader, fetch
+        finally:
+            self._close_if_unused(fetch)
+
+    def _detach(self, fetch: Fetch) -> None:
+        """Let whoever asks for the content from now on begin anew."""
+        if self.current(fetch.content) is fetch:
+            del self._current[fetch.content.digest.hex]
+
+    def _ended(self, fetch: Fetch) -> None:
+        """Let go of a fetch: whoever asks for its content from now on finds it in the cache, or begins anew."""
+        self._running.discard(fetch)
+        self._detach(fetch)
+        self._close_if_unused(fetch)
+
+    def _close_if_unused(self, fetch: Fetch) -> None:
+        if fetch.is_idle and fetch not in self._running:
+            fetch.spool.close()

@@ -1,0 +1,138 @@
+"""Intake: agreeing on a blob's size, and finding a place for its bytes."""
+
+import asyncio
+import logging
+
+from ..cluster.homes import piece_size
+from ..errors import Reason, SourceError, StorageFailed, StorageFull
+from ..oci.content import Content
+from ..oci.manifest import MANIFEST_MAX_BYTES
+from ..sources import SIZE_MAX_BYTES, UPSTREAM
+from ..stores.cache import CacheWriter
+from .environment import Environment
+from .memory import InMemory
+from .plan import Plan
+from .record import Record
+from .spool import DiskFile, MemoryWindow, Spool
+
+log = logging.getLogger(__name__)
+
+
+class Intake:
+    """The first word about a blob's size is believed; every other is held against it.
+
+    Args:
+        content: what is fetched.
+        spool: gets the file.
+        plan: is told the size, and what an earlier fetch left.
+        record: for people.
+        env: the cache, and the bound of what passes through memory.
+        fetch: who counts in that bound.
+    """
+
+    def __init__(
+        self, content: Content, spool: Spool, plan: Plan, record: Record, env: Environment, fetch: InMemory
+    ) -> None:
+        self._content = content
+        self._spool = spool
+        self._plan = plan
+        self._record = record
+        self._env = env
+        self._fetch = fetch
+        self._agreeing = asyncio.Lock()
+        self._stated_by = UPSTREAM
+        self._disputed_by: set[str] = set()
+        self._writer: CacheWriter | None = None
+
+    async def agree(self, source: str, size: int) -> None:
+        """Take a source's word about the size, or hold it against what is known.
+
+        Raises:
+            SourceError: the size is impossible, or contradicts what was stated first.
+            StorageFull: there is no place for so many bytes, nor for one blob more in memory.
+        """
+        async with self._agreeing:
+            if self._plan.size is None:
+                await self._find_place(_checked(size, source, self._content))
+                self._plan.sized(size)
+                self._stated_by = source
+                self._record.size = size
+            elif size != self._plan.size:
+                self._disputed_by.add(source)
+                raise SourceError(
+                    Reason.LENGTH, f"{source} says {size} bytes, {self._stated_by} said {self._plan.size}"
+                )
+
+    async def writer(self) -> CacheWriter | None:
+        """What writes to the cache, once what an earlier fetch left has been looked at; None: it passes through memory.
+
+        To be called when the size is known.
+        """
+        async with self._agreeing:
+            return self._writer
+
+    @property
+    def is_disputed(self) -> bool:
+        """Whether any source stated another size."""
+        return bool(self._disputed_by)
+
+    @property
+    def liar(self) -> str | None:
+        """The member that stated a size with which nobody else's bytes could be taken, if one did."""
+        contradicted = UPSTREAM in self._disputed_by or len(self._disputed_by) > 1
+        return self._stated_by if contradicted and self._stated_by != UPSTREAM else None
+
+    def retracted(self) -> None:
+        """Take note that bytes are fetched once more: what is on disk of them is not to be resumed."""
+        if self._writer is not None:
+            self._writer.keep(0)
+
+    def commit(self) -> None:
+        """Let the cache serve what is complete and verified; nothing is done if it passed through memory."""
+        if self._writer is not None:
+            self._writer.commit()
+
+    def close(self, *, resumable: bool) -> None:
+        """Give back what is held. Bytes that were not committed are left for the next fetch to resume, or discarded."""
+        self._env.memory.release(self._fetch)
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        if writer.is_open and resumable:
+            writer.leave()
+        elif writer.is_open:
+            writer.discard()
+        self._env.turns.give_back(self._content.digest.hex)
+
+    async def _find_place(self, size: int) -> None:
+        """Have a file in the cache, with what an earlier fetch left there, or else a window in memory."""
+        env, digest = self._env, self._content.digest
+        await env.turns.take(digest.hex)
+        try:
+            writer = self._writer = await env.cache.begin(digest, size)
+        except BaseException as error:
+            env.turns.give_back(digest.hex)
+            if not isinstance(error, StorageFull | StorageFailed):
+                raise
+            await self._pass_through_memory(size, error)
+            return
+        self._spool.open(DiskFile(writer.fd, size))
+        if writer.prefixes:
+            self._record.resumed = await self._spool.resume(writer.prefixes)
+            writer.keep(self._record.resumed // piece_size(size))
+            self._plan.resumed(self._record.resumed)
+
+    async def _pass_through_memory(self, size: int, why: Exception) -> None:
+        env, digest = self._env, self._content.digest
+        if not await env.memory.admit(self._fetch):
+            raise StorageFull(f"{env.memory.fetches_max} blobs pass through memory already, and {why}") from why
+        log.info("%s passes through memory without being kept: %s", digest, why)
+        self._spool.open(MemoryWindow(size, env.settings.spool))
+
+
+def _checked(size: int, source: str, content: Content) -> int:
+    """The size itself, if anything can be so large."""
+    most = MANIFEST_MAX_BYTES if content.kind == "manifests" else SIZE_MAX_BYTES
+    if size > most:
+        raise SourceError(Reason.LENGTH, f"{source} says {size} bytes: of {content.kind} at most {most} are taken")
+    return size

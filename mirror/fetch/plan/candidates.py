@@ -1,0 +1,153 @@
+"""Candidates: who may be asked for one blob's bytes. Pure: told what they did, and the time."""
+
+import math
+from collections.abc import Collection, Iterable, Iterator
+
+from ...cluster.homes import Ring
+from ...errors import Reason
+from ...settings import PlanSettings
+from ...sources import Role
+from .flight import Flight
+from .members import Members
+from .upstream_state import Denial, UpstreamState
+
+
+class Candidates:
+    """The holders, the homes and upstream, and what each may be asked for.
+
+    Args:
+        me: this node's name.
+        ring: the homes of the blob's pieces.
+        holders: names of members that may have the blob, best first.
+        settings: bounds and durations.
+    """
+
+    def __init__(self, me: str, ring: Ring, holders: Iterable[str], settings: PlanSettings) -> None:
+        self.ring = ring
+        self.holders = list(dict.fromkeys(holders))
+        self.members = Members(ring.members, settings)
+        self.upstream = UpstreamState(settings.upstream_tries, settings.upstream_tries)
+        self._me = me
+        self._settings = settings
+        self._ever_holders = set(self.holders)
+        self._serving: Collection[str] = ring.members
+        self._home_landed_at = -math.inf
+        self._now = 0.0
+
+    # What happened.
+
+    def add_holders(self, names: Iterable[str]) -> bool:
+        """Add members that turned out to be holders later; return whether any is new."""
+        new = [name for name in names if name not in self._ever_holders]
+        self._ever_holders.update(new)
+        self.holders += new
+        return bool(new)
+
+    def update(self, up: Collection[str], serving: Collection[str], now: float) -> None:
+        """Take note of who is up, and who of those serves as a home."""
+        self._serving, self._now = serving, now
+        self.members.update(up, now)
+
+    def landed(self, flight: Flight, now: float) -> None:
+        """Take note that a flight delivered all that it was to deliver."""
+        if flight.role is Role.HOME:
+            self._home_landed_at = now
+        elif flight.role is Role.UPSTREAM:
+            self.upstream = self.upstream.landed()
+
+    def failed(self, flight: Flight, reason: Reason, now: float, *, final: bool) -> None:
+        """Take note that a flight ended early; as `Plan.failed`."""
+        if reason is Reason.UNKNOWN and flight.role in (Role.HOME, Role.UPSTREAM):
+            by = Denial.A_HOME if flight.role is Role.HOME else Denial.UPSTREAM
+            self.upstream = self.upstream.denied(by)
+        if flight.role is Role.UPSTREAM:
+            progressed = flight.position > flight.start
+            self.upstream = self.upstream.failed(final=final, progressed=progressed, counts=reason is not Reason.WHOLE)
+        elif reason is Reason.WHOLE and self.upstream.serves_ranges:
+            self.upstream = self.upstream.without_ranges()
+        elif flight.role.is_holder and reason is Reason.MISSING:
+            self.holders = [name for name in self.holders if name != flight.source]
+        elif flight.role is Role.HOLDER and reason is Reason.BUSY:
+            self.members.said_busy(flight.source, now)
+        else:
+            self.members.failed(flight.source, reason, now)
+
+    def learn_upstream_has_no_ranges(self) -> None:
+        """Take note that upstream answered a range with everything."""
+        self.upstream = self.upstream.without_ranges()
+
+    def try_upstream_once_more(self) -> None:
+        """Let upstream be asked once more, even if it failed before."""
+        self.upstream = self.upstream.tried_once_more()
+
+    def renew(self) -> None:
+        """Ask upstream anew, and the homes what it says: another repository is asked for from now on."""
+        self.upstream = self.upstream.renewed()
+        self.members.forget_answers()
+
+    def halt(self) -> None:
+        """Ask nobody any more."""
+        self.holders.clear()
+        self.upstream = self.upstream.halted()
+        self.members.halt(self.ring.members)
+
+    # Whom to ask.
+
+    def knows(self, name: str) -> bool:
+        """Whether a member may be asked at all, as a holder or as a home."""
+        return name in self._ever_holders or name in self.ring.members
+
+    def able_holders(self, start: int) -> list[str]:
+        """Holders that may be asked for what begins at `start`, busy ones too."""
+        return [name for name in self.members.able(self.holders, start) if not self.is_given_up(name, start)]
+
+    def free_holders(self, start: int) -> list[str]:
+        """Those of them that did not say lately that they are busy."""
+        return [name for name in self.able_holders(start) if not self.members.is_busy(name)]
+
+    def is_given_up(self, holder: str, start: int) -> bool:
+        """Whether a holder trickles, and upstream can send what begins at `start` instead."""
+        return self.members.is_trickling(holder) and self.can_ask_upstream(start)
+
+    def homes(self, piece: int) -> Iterator[str]:
+        """The homes of a piece that serve, in order."""
+        ring = self.ring.homes(piece) if self.upstream.serves_ranges else self.ring.members
+        return (name for name in ring if name in self._serving)
+
+    def can_ask_upstream(self, start: int) -> bool:
+        """Whether this node may ask upstream for what begins at `start`."""
+        return self.upstream.may_be_asked and not self.whole_is_elsewhere(start)
+
+    def can_fetch_directly(self, start: int) -> bool:
+        """Whether what begins at `start` can come without waiting for another node's flight."""
+        return self.can_ask_upstream(start) or bool(self.able_holders(start))
+
+    def whole_is_elsewhere(self, start: int = 0) -> bool:
+        """Whether another member is the home of the whole, for upstream serves no ranges."""
+        if self.upstream.serves_ranges:
+            return False
+        serving = (name for name in self.ring.members if name in self._serving)
+        first = next((name for name in serving if name == self._me or self.members.able([name], start)), self._me)
+        return first != self._me
+
+    @property
+    def homes_are_unable(self) -> bool:
+        """Whether homes fail one after the other to fetch anything, so that asking them all takes too long."""
+        many = self.members.unable_count >= self._settings.unable_max
+        return many and self._now - self._home_landed_at > self._settings.unable_s
+
+    @property
+    def is_only_home(self) -> bool:
+        """Whether there is no other home, so that what is missing need not be cut into pieces.
+
+        A home that is down or out of reach counts: it may be back before a piece is here, and then fetches the next
+        one. A home that declines does not.
+        """
+        others = (name for name in self.ring.members if name != self._me)
+        return not self.upstream.serves_ranges or not any(
+            name in self._serving or not self.members.is_up(name) for name in others
+        )
+
+    def again_at(self, now: float) -> float | None:
+        """When a holder that rests may be asked again, monotonic seconds; None if there is none."""
+        return self.members.again_at(self.holders, now)

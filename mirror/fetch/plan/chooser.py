@@ -1,0 +1,159 @@
+"""The chooser: which source a range is asked of. It makes flights, but launches none."""
+
+from collections.abc import Sequence
+
+from ...cluster.homes import MEBIBYTE, piece_size
+from ...cluster.throughput import Throughput
+from ...settings import PlanSettings
+from ...sources import UPSTREAM, Role
+from .candidates import Candidates
+from .flight import Flight, Flights
+from .pieces import Pieces
+from .upstream_state import Denial
+
+
+class Chooser:
+    """Picks sources for one fetch.
+
+    Args:
+        me: this node's name.
+        candidates: who may be asked.
+        throughput: what members deliver.
+        flights: those under way, for their number.
+        pieces: how the blob is cut.
+        settings: how many requests one source may have.
+    """
+
+    def __init__(
+        self,
+        me: str,
+        candidates: Candidates,
+        throughput: Throughput,
+        flights: Flights,
+        pieces: Pieces,
+        settings: PlanSettings,
+    ) -> None:
+        self._me = me
+        self._candidates = candidates
+        self._throughput = throughput
+        self._flights = flights
+        self._pieces = pieces
+        self._settings = settings
+        self._without: dict[int, set[str]] = {}
+        """Of late pieces, by number: members that have not got them either."""
+
+    def has_not_got(self, start: int, member: str) -> None:
+        """Take note that a member has not got a late piece."""
+        self._without.setdefault(self._pieces.number(start), set()).add(member)
+
+    def for_local(self, start: int, stop: int | None, now: float, *, run_stop: int | None) -> Flight | None:
+        """A flight for this node's own readers, or None if all sources have enough to do.
+
+        Args:
+            start: first byte.
+            stop: end of the piece, exclusive; None for everything, while the size is unknown.
+            now: monotonic seconds.
+            run_stop: end of what upstream is asked for in one run, if this node is the only home.
+        """
+        candidates = self._candidates
+        avoid = candidates.members.avoided(start)
+        if free := candidates.free_holders(start):
+            best = self._soonest(free, self._settings.holder_lanes)
+            return None if best is None else Flight(best, Role.HOLDER, start, stop, now, avoid=avoid)
+        for home in self._homes_to_ask(start):
+            if (home == self._me or candidates.homes_are_unable) and candidates.can_fetch_directly(start):
+                break
+            if home != self._me and candidates.members.able([home], start):
+                if self._flights.count(home) >= self._settings.home_lanes:
+                    return None
+                return Flight(home, Role.HOME, start, stop, now, avoid=avoid)
+        return self.direct(start, stop, now, run_stop=run_stop)
+
+    def _homes_to_ask(self, start: int) -> Sequence[str]:
+        """The homes of a piece in order; none where their answer is known, or upstream is to be asked first."""
+        upstream = self._candidates.upstream
+        if upstream.denial is Denial.UPSTREAM:
+            return ()
+        is_doubted = upstream.denial is Denial.A_HOME and not self._flights.count(UPSTREAM)
+        if is_doubted and self._candidates.can_ask_upstream(start):
+            return ()
+        return list(self._candidates.homes(self._pieces.number(start)))
+
+    def direct(
+        self, start: int, stop: int | None, now: float, *, run_stop: int | None, local: bool = True
+    ) -> Flight | None:
+        """A flight that waits for no other node's: from a holder or from upstream; None if there is none now.
+
+        Args:
+            start: first byte.
+            stop: end of the piece, exclusive; None for everything, while the size is unknown.
+            now: monotonic seconds.
+            run_stop: end of what upstream is asked for in one run, if this node is the only home.
+            local: whether this node's own readers need the bytes; else only other members do.
+        """
+        candidates, settings = self._candidates, self._settings
+        if holders := candidates.able_holders(start):
+            best = self._soonest(holders, settings.holder_lanes if local else settings.home_lanes)
+            if best is None:
+                return None
+            return Flight(best, Role.HOLDER_FOR_HOME, start, stop, now, local, avoid=candidates.members.avoided(start))
+        lanes = settings.upstream_lanes if candidates.upstream.serves_ranges else 1
+        if not candidates.can_ask_upstream(start) or self._flights.count(UPSTREAM) >= lanes:
+            return None
+        return Flight(UPSTREAM, Role.UPSTREAM, start, run_stop if candidates.is_only_home else stop, now, local)
+
+    def second(self, flight: Flight, now: float, *, very_late: bool, run_stop: int | None) -> Flight | None:
+        """The rest of a late flight from another source; for what upstream sends only holders are an alternative.
+
+        What a home is slow to send, other members may have got from it already. So they are asked first, for the bytes
+        that they have; only what is very late is fetched by another home.
+        """
+        assert flight.stop is not None
+        start, stop, candidates, settings = flight.position, flight.stop, self._candidates, self._settings
+        # A home has its bytes from a holder that is busy: the link of that one is full already.
+        holders = candidates.free_holders(start) if flight.role is Role.HOME else candidates.able_holders(start)
+        holders = [name for name in holders if name != flight.source]
+        if (holder := self._soonest(holders, settings.home_lanes)) is not None:
+            return Flight(holder, Role.HOLDER_FOR_HOME, start, stop, now, flight.local, avoid=flight.avoid)
+        if flight.role is not Role.HOME:
+            return None
+        piece = self._pieces.number(start)
+        others = [home for home in candidates.homes(piece) if home not in (flight.source, self._me)]
+        able = [
+            home for home in candidates.members.able(others, start) if self._flights.count(home) < settings.home_lanes
+        ]
+        without = self._without.setdefault(piece, set())
+        unasked = next((home for home in able if home not in without), None)
+        if unasked is not None and len(without) < settings.partial_tries:
+            return Flight(unasked, Role.PARTIAL, start, stop, now, avoid=flight.avoid)
+        without.clear()
+        if not very_late:
+            return None
+        if able:
+            return Flight(able[0], Role.HOME, start, stop, now, avoid=flight.avoid)
+        return self.direct(start, stop, now, run_stop=run_stop)
+
+    @property
+    def window(self) -> int:
+        """How many pieces are asked for at once for this node itself."""
+        settings, candidates = self._settings, self._candidates
+        wanted = max(len(candidates.ring), settings.holder_lanes * len(candidates.holders), settings.window_min)
+        return min(wanted, settings.window_max)
+
+    @property
+    def holders_are_full(self) -> bool:
+        """Whether no piece can be asked for: free holders send them all, and each has enough to do."""
+        free = self._candidates.free_holders(0)
+        if not free or self._candidates.members.any_avoided:
+            return False
+        return all(self._flights.count(name) >= self._settings.holder_lanes for name in free)
+
+    def _soonest(self, names: Sequence[str], lanes: int) -> str | None:
+        """The member that is expected to be done first with one piece more; None if each has all its lanes in use."""
+        free = [name for name in names if self._flights.count(name) < lanes]
+        count = piece_size(self._pieces.size or MEBIBYTE)
+
+        def expected_s(name: str) -> float:
+            return self._throughput.expected_s(name, (self._flights.count(name) + 1) * count)
+
+        return min(free, key=expected_s, default=None)

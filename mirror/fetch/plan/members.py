@@ -1,0 +1,133 @@
+"""What one fetch has seen of each member, and whether it may ask it. Pure: told what they did, and the time."""
+
+import math
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+from ...errors import Reason
+from ...oci.ranges import RangeSet
+from ...settings import PlanSettings
+from ...sources.failures import CONSEQUENCES
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What was seen of one member. All times are monotonic seconds; one in the past means nothing any more.
+
+    Args:
+        busy_until: it said that it is busy: until then it is asked only on behalf of others.
+        trickles_until: next to nothing came from it: until then it is not asked while upstream can be.
+        rests_until: it failed: until then it is not asked.
+        unable_until: as a home it could not fetch something: until then it counts as unable.
+        out_of_reach: it rests because it could not be reached.
+        avoided: ranges that are not to be taken from it, for its word on them is in doubt.
+    """
+
+    busy_until: float = -math.inf
+    trickles_until: float = -math.inf
+    rests_until: float = -math.inf
+    unable_until: float = -math.inf
+    out_of_reach: bool = False
+    avoided: RangeSet = field(default_factory=RangeSet)
+
+
+class Members:
+    """The members that one fetch has asked, or heard of.
+
+    Args:
+        up: names of members that are believed to be up, until `update` says otherwise.
+        settings: for how long what was seen counts.
+    """
+
+    def __init__(self, up: Collection[str], settings: PlanSettings) -> None:
+        self._settings = settings
+        self._seen: dict[str, _Seen] = {}
+        self._up = up
+        self._now = 0.0
+
+    def _of(self, name: str) -> _Seen:
+        return self._seen.setdefault(name, _Seen())
+
+    # What happened.
+
+    def update(self, up: Collection[str], now: float) -> None:
+        """Take note of who is up."""
+        self._up, self._now = up, now
+        for name, seen in self._seen.items():
+            # The node leaves it alone by itself now, and asks for a sign of life: this fetch need not rest it besides.
+            if seen.out_of_reach and name not in up:
+                seen.out_of_reach, seen.rests_until = False, -math.inf
+
+    def said_busy(self, name: str, now: float) -> None:
+        """Take note that a holder said that it is busy."""
+        self._of(name).busy_until = now + self._settings.busy_s
+
+    def failed(self, name: str, reason: Reason, now: float) -> None:
+        """Take note that a member failed."""
+        seen, follows = self._of(name), CONSEQUENCES[reason]
+        if reason in (Reason.UNABLE, Reason.RATE_LIMITED):
+            seen.unable_until = now + self._settings.unable_s
+        seen.out_of_reach |= follows.out_of_reach
+        seen.rests_until = now + follows.rest_s
+
+    def trickles(self, name: str, now: float) -> None:
+        """Take note that next to nothing comes from a holder."""
+        self._of(name).trickles_until = now + self._settings.trickle_ban_s
+
+    def avoid(self, name: str, start: int, stop: int) -> None:
+        """Take no more bytes of a range whose origin is this member: they may be wrong."""
+        self._of(name).avoided.add(start, stop)
+
+    def forget_answers(self) -> None:
+        """Forget answers that were about another repository: those for which a member rests for ever."""
+        for seen in self._seen.values():
+            if seen.rests_until == math.inf:
+                seen.rests_until = -math.inf
+
+    def halt(self, names: Iterable[str]) -> None:
+        """Ask none of some members any more."""
+        for name in names:
+            self._of(name).rests_until = math.inf
+        for seen in self._seen.values():
+            seen.out_of_reach = False
+
+    # Whom to ask.
+
+    def able(self, names: Iterable[str], start: int) -> list[str]:
+        """Those of some members that may be asked for what begins at `start`."""
+        return [name for name in names if name in self._up and self._is_able(name, start)]
+
+    def _is_able(self, name: str, start: int) -> bool:
+        seen = self._seen.get(name)
+        return seen is None or (seen.rests_until <= self._now and seen.avoided.front(start) == start)
+
+    def is_up(self, name: str) -> bool:
+        """Whether a member is believed to be up."""
+        return name in self._up
+
+    def is_busy(self, name: str) -> bool:
+        """Whether a holder said lately that it is busy."""
+        return name in self._seen and self._seen[name].busy_until > self._now
+
+    def is_trickling(self, name: str) -> bool:
+        """Whether next to nothing came from a holder lately."""
+        return name in self._seen and self._seen[name].trickles_until > self._now
+
+    def avoided(self, start: int) -> tuple[str, ...]:
+        """Members whose word on what begins at `start` is not to be taken, from whomever it comes."""
+        return tuple(name for name, seen in self._seen.items() if seen.avoided.front(start) > start)
+
+    @property
+    def any_avoided(self) -> bool:
+        """Whether for some bytes it matters whom they are asked of."""
+        return any(seen.avoided for seen in self._seen.values())
+
+    @property
+    def unable_count(self) -> int:
+        """How many members could not fetch something lately."""
+        return sum(seen.unable_until > self._now for seen in self._seen.values())
+
+    def again_at(self, names: Iterable[str], now: float) -> float | None:
+        """When one of some members that rest may be asked again, monotonic seconds; None if there is none."""
+        times = (self._seen[name].rests_until for name in names if name in self._seen)
+        return min((until for until in times if now < until < math.inf), default=None)

@@ -1,0 +1,44 @@
+"""How a blob is cut into pieces, once its size is known."""
+
+from collections.abc import Iterator, Sequence
+
+from ...cluster.homes import MEBIBYTE, piece_size
+from ...oci.ranges import RangeSet
+
+
+class Pieces:
+    """The pieces of one blob. Until `sized` is called there is one piece, of which only the beginning is asked for."""
+
+    def __init__(self) -> None:
+        self.size: int | None = None
+
+    def sized(self, size: int) -> None:
+        """Take note of the blob's size, in bytes."""
+        self.size = size
+
+    @property
+    def unit(self) -> int:
+        """The bytes of a piece; the last one may have fewer. Before the size is known: of the first request."""
+        return MEBIBYTE if self.size is None else piece_size(self.size)
+
+    def number(self, start: int) -> int:
+        """The number of the piece that has byte `start`."""
+        return 0 if self.size is None else start // self.unit
+
+    def cut(self, gaps: RangeSet, start: int = 0) -> Iterator[tuple[int, int]]:
+        """Cut what is missing from `start` on at the bounds of pieces."""
+        unit = self.unit
+        for gap, stop in gaps:
+            at = max(gap, start)
+            while at < stop:
+                end = min(stop, (at // unit + 1) * unit)
+                yield at, end
+                at = end
+
+    def in_order(self, gaps: RangeSet, heads: Sequence[int]) -> Iterator[tuple[int, int]]:
+        """Cut what is missing: first what each waiting reader waits for, then what follows it, then the rest."""
+        for head in heads:
+            yield from (piece for piece in self.cut(gaps, head) if piece[0] <= head < piece[1])
+        if heads:
+            yield from self.cut(gaps, min(heads))
+        yield from self.cut(gaps)

@@ -1,0 +1,36 @@
+"""Repositories: by which names upstream is asked for one blob, one after the other."""
+
+from ..oci.content import Content
+
+
+class Repositories:
+    """The names by which somebody asked for a blob.
+
+    If one repository does not have it, or not for this node, another may.
+
+    Args:
+        content: the blob under its first name.
+        names_max: the bound on names.
+    """
+
+    def __init__(self, content: Content, names_max: int) -> None:
+        self._contents = [content]
+        self._names_max = names_max
+        self.current = content
+        """The blob under the name by which upstream is asked now."""
+
+    def __len__(self) -> int:
+        return len(self._contents)
+
+    def add(self, content: Content) -> None:
+        """Add a name, unless it is known, or of the other kind of content, or there are too many."""
+        fits = content.kind == self.current.kind and len(self._contents) < self._names_max
+        if fits and content not in self._contents:
+            self._contents.append(content)
+
+    def turn_to_next(self) -> bool:
+        """Go on with the next name; return False if there is none."""
+        following = self._contents[self._contents.index(self.current) + 1 :]
+        if following:
+            self.current = following[0]
+        return bool(following)

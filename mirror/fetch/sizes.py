@@ -1,0 +1,74 @@
+"""Sizes: how large some content is, without fetching it, for requests for a mere head."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+from ..cluster.health import PeerHealth
+from ..cluster.view import ClusterView
+from ..errors import PeerError, Reason, SourceError, UpstreamError
+from ..oci.content import Content
+from ..routers import Peer
+from ..settings import FetchSettings
+from ..sources import Role
+from .client_error import client_error
+from .fetches import Fetches
+from .spool import Audience
+
+
+class SizeQuery:
+    """Asks holders, homes and upstream, in this order.
+
+    Args:
+        fetches: know the sizes of what is being fetched.
+        cluster: who may be asked.
+        health: is told of failures.
+        ask_member: asks one member, in a role, for a size in bytes; raises PeerError.
+        ask_upstream: asks upstream; raises UpstreamError.
+        settings: for how long members are asked.
+    """
+
+    def __init__(
+        self,
+        fetches: Fetches,
+        cluster: ClusterView,
+        health: PeerHealth,
+        ask_member: Callable[[Peer, Content, Role], Awaitable[int]],
+        ask_upstream: Callable[[Content], Awaitable[int]],
+        settings: FetchSettings | None = None,
+    ) -> None:
+        self._fetches = fetches
+        self._cluster = cluster
+        self._health = health
+        self._ask_member = ask_member
+        self._ask_upstream = ask_upstream
+        self._settings = settings or FetchSettings()
+
+    async def size(self, content: Content, audience: Audience = Audience.LOCAL) -> int:
+        """The size of some content, in bytes. For a member, which asks this node as a home, no other home is asked.
+
+        Raises:
+            OciError: nobody has it, or nobody who may have it can be asked.
+        """
+        known = self._fetches.size(content)
+        if known is not None:
+            return known
+        failures: list[SourceError] = []
+        key = content.digest.key
+        asked = [(peer, Role.HOLDER) for peer in self._cluster.holders(key)]
+        if audience is Audience.LOCAL:
+            asked += [(peer, Role.HOME) for peer in self._cluster.homes(key)]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.size_s):
+                for peer, role in asked:
+                    try:
+                        return await self._ask_member(peer, content, role)
+                    except PeerError as error:
+                        self._health.failed(peer.name, error)
+                        failures.append(error)
+                        if role is Role.HOME and error.reason is Reason.UNKNOWN:
+                            break
+        try:
+            return await self._ask_upstream(content)
+        except UpstreamError as error:
+            raise client_error(content, [*failures, error]) from error

@@ -1,0 +1,143 @@
+"""Readers: who reads an arriving blob, where each of them is, and who waits.
+
+Everybody who joins is counted, so that the fetch goes on and the file stays open. Whoever follows the bytes has a
+cursor besides. Of the blob itself this module knows nothing.
+"""
+
+import asyncio
+import enum
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ...errors import MirrorError
+from ...oci.ranges import RangeSet
+
+
+class Audience(enum.Enum):
+    """For whom a reader reads."""
+
+    LOCAL = enum.auto()
+    """A client of this node. It never gets the last piece before the digest is right."""
+    MEMBER = enum.auto()
+    """Another member, which takes this node for a home. It gets every byte as it comes: it checks the whole itself."""
+
+
+@dataclass(slots=True, eq=False)
+class Cursor:
+    """One reader that follows a range of the blob.
+
+    Args:
+        audience: for whom it reads.
+        position: the next byte that it needs.
+        stop: end of the range.
+        is_waiting: whether it waits for the byte at `position`.
+        wake: set when that byte is present, or something else is different for this reader.
+        refusal: why the rest will not come to this reader, though it may come to others.
+        start: where the range begins.
+        given_stop: end of what it was given last, and may be reading still.
+        was_misled: whether bytes that it was given turned out wrong.
+    """
+
+    audience: Audience
+    position: int
+    stop: int
+    is_waiting: bool = False
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    refusal: MirrorError | None = None
+    start: int = field(init=False)
+    given_stop: int = field(init=False)
+    was_misled: bool = False
+
+    def __post_init__(self) -> None:
+        self.start = self.given_stop = self.position
+
+
+class Readers:
+    """Everybody who reads one blob; the length is how many have joined.
+
+    Args:
+        on_change: called when a reader joins, starts, moves on or stops, where that may change what has to be fetched.
+    """
+
+    def __init__(self, on_change: Callable[[], None]) -> None:
+        self.idle = asyncio.Event()
+        """Set while nobody has joined."""
+        self.idle.set()
+        self._on_change = on_change
+        self._joined: Counter[Audience] = Counter()
+        self._cursors: set[Cursor] = set()
+        self._moved = asyncio.Event()
+
+    def __len__(self) -> int:
+        return self._joined.total()
+
+    def joined(self, audience: Audience) -> int:
+        """How many have joined for an audience."""
+        return self._joined[audience]
+
+    def join(self, audience: Audience) -> None:
+        """Count a reader in."""
+        self._joined[audience] += 1
+        self.idle.clear()
+        self.note_move()
+
+    def leave(self, audience: Audience) -> None:
+        """Count a reader out."""
+        self._joined[audience] -= 1
+        if not len(self):
+            self.idle.set()
+
+    def start(self, cursor: Cursor) -> None:
+        """Let a reader follow its range."""
+        self._cursors.add(cursor)
+        self.note_move()
+
+    def stop(self, cursor: Cursor) -> None:
+        """Forget a reader's range."""
+        self._cursors.discard(cursor)
+        self.note_move()
+
+    def note_move(self) -> None:
+        """Report that a reader, or the hash beside them, has moved on."""
+        self._moved.set()
+        self._on_change()
+
+    async def moved(self) -> None:
+        """Wait for the next move."""
+        self._moved.clear()
+        await self._moved.wait()
+
+    def spans(self, audience: Audience) -> list[tuple[int, int]]:
+        """`(position, stop)` of each reader of an audience that follows a range."""
+        return [(cursor.position, cursor.stop) for cursor in self._cursors if cursor.audience is audience]
+
+    def heads(self) -> list[int]:
+        """Offsets at which readers on this node wait."""
+        local = (cursor for cursor in self._cursors if cursor.audience is Audience.LOCAL)
+        return sorted({cursor.position for cursor in local if cursor.is_waiting})
+
+    def wake_at(self, start: int, stop: int) -> None:
+        """Wake those whose next byte is in a range."""
+        for cursor in self._cursors:
+            if start <= cursor.position < stop:
+                cursor.wake.set()
+
+    def wake_all(self) -> None:
+        """Wake everybody: something is different that any of them may wait for."""
+        for cursor in self._cursors:
+            cursor.wake.set()
+
+    def refuse_members(self, ranges: RangeSet, error: MirrorError) -> None:
+        """Let other members that wait for bytes in some ranges fail with an error."""
+        for cursor in self._cursors:
+            if cursor.audience is Audience.MEMBER and ranges.covers(cursor.position, cursor.position + 1):
+                cursor.refusal = error
+                cursor.wake.set()
+
+    def mark_misled(self, start: int, stop: int) -> None:
+        """Let those fail that have been given bytes of a range: they were wrong."""
+        for cursor in self._cursors:
+            if start < cursor.given_stop and cursor.start < stop:
+                cursor.was_misled = True
+                cursor.wake.set()

@@ -1,0 +1,85 @@
+"""How the parts that fetch are put together; the agent does it once, with real sources."""
+
+from dataclasses import dataclass
+
+from ..cluster.health import PeerHealth
+from ..cluster.slow import SlowNotifier
+from ..cluster.throughput import Throughput
+from ..cluster.view import ClusterView
+from ..metrics import Metrics
+from ..routers import Discovery
+from ..settings import Settings
+from ..sources import UPSTREAM, Source
+from ..sources.peers.client import PeerClient
+from ..sources.upstream import Upstream
+from ..stores.cache import CacheStore
+from .environment import Environment
+from .fetches import Fetches
+from .memory import MemoryBudget
+from .sizes import SizeQuery
+
+
+@dataclass(frozen=True, slots=True)
+class FetchStack:
+    """The parts of a node that fetch.
+
+    Args:
+        cluster: who may be asked.
+        health: whom to leave alone.
+        slow: tells homes that they are slow.
+        fetches: what is being fetched.
+        sizes: how large something is.
+        memory: what passes through memory.
+    """
+
+    cluster: ClusterView
+    health: PeerHealth
+    slow: SlowNotifier
+    fetches: Fetches
+    sizes: SizeQuery
+    memory: MemoryBudget
+
+    @classmethod
+    def build(  # noqa: PLR0913 - what the agent has built before
+        cls,
+        me: str,
+        discovery: Discovery,
+        cache: CacheStore,
+        *,
+        peers: PeerClient,
+        upstream: Upstream,
+        metrics: Metrics,
+        settings: Settings,
+    ) -> "FetchStack":
+        """Put the parts together for the node of a name."""
+
+        def source(name: str) -> Source | None:
+            if name == UPSTREAM:
+                return upstream
+            peer = cluster.peer(name)
+            return None if peer is None else peers.source(peer)
+
+        health = PeerHealth(lambda name: cluster.peer(name), peers.is_alive, metrics, settings.cluster)
+        cluster = ClusterView(me, discovery, discovery, health, settings.cluster)
+        throughput, memory = Throughput(), MemoryBudget(settings.fetch.in_memory_max)
+        slow = SlowNotifier(discovery, throughput, peers.notify_slow, settings.cluster)
+        env = Environment(
+            cluster=cluster,
+            health=health,
+            throughput=throughput,
+            slow=slow,
+            source=source,
+            cache=cache,
+            metrics=metrics,
+            settings=settings,
+            memory=memory,
+        )
+        fetches = Fetches(env)
+        sizes = SizeQuery(fetches, cluster, health, peers.size, upstream.size, settings.fetch)
+        return cls(cluster, health, slow, fetches, sizes, memory)
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        await self.fetches.close()
+        await self.slow.close()
+        await self.health.close()

@@ -1,0 +1,76 @@
+"""What other members know of a tag, and what they hear from upstream as its home."""
+
+import asyncio
+
+from ..cluster.health import PeerHealth
+from ..cluster.view import ClusterView
+from ..errors import PeerError, Reason, UpstreamUnknown
+from ..oci.reference import Reference
+from ..routers import Peer
+from ..settings import ImageSettings
+from ..sources import Role
+from ..sources.peers.client import PeerClient
+from ..stores import Tag
+
+
+class MemberTags:
+    """Asks members about tags.
+
+    Args:
+        cluster: who may be asked.
+        health: is told of failures.
+        peers: asks them.
+        settings: how many are asked.
+    """
+
+    def __init__(
+        self, cluster: ClusterView, health: PeerHealth, peers: PeerClient, settings: ImageSettings | None = None
+    ) -> None:
+        self._cluster = cluster
+        self._health = health
+        self._peers = peers
+        self._settings = settings or ImageSettings()
+
+    async def known(self, reference: Reference) -> list[tuple[Peer, Tag]]:
+        """Ask the members that may know a tag what they know, all at once."""
+        peers = self._cluster.holders(reference.key)[: self._settings.tag_members_max]
+        answers = await asyncio.gather(*(self._ask(peer, reference) for peer in peers))
+        return [(peer, tag) for peer, tag in zip(peers, answers, strict=True) if tag is not None]
+
+    async def from_home(self, reference: Reference, *, trusted: bool, after: bool = False) -> Tag | None:
+        """Ask the tag's homes, one after the other, what upstream says.
+
+        Args:
+            reference: the tag.
+            trusted: whether a home's word that upstream has no such tag counts for this node, too.
+            after: ask those that come after this node on the ring instead of those that come before it.
+
+        Returns:
+            Upstream's word, or None where this node has to ask upstream itself.
+
+        Raises:
+            UpstreamUnknown: a home says that upstream has no such tag.
+        """
+        for peer in self._cluster.homes(reference.key, after=after)[: self._settings.tag_homes_max]:
+            try:
+                tag = await self._peers.tag(peer, reference, Role.HOME)
+            except PeerError as error:
+                self._health.failed(peer.name, error)
+                if error.reason is Reason.UNKNOWN and trusted:
+                    registry = reference.repository.registry
+                    raise UpstreamUnknown(f"{registry} has no such tag, says {peer.name}") from error
+                if error.reason is Reason.UNABLE:
+                    # It waited for upstream in vain. This node tries once, rather than have all homes try in turn.
+                    return None
+                continue
+            if tag.authority == "upstream":
+                return tag
+        return None
+
+    async def _ask(self, peer: Peer, reference: Reference) -> Tag | None:
+        try:
+            return await self._peers.tag(peer, reference)
+        except PeerError as error:
+            if error.reason is not Reason.MISSING:
+                self._health.failed(peer.name, error)
+            return None

@@ -1,0 +1,109 @@
+"""Answers the challenges of registries: with a token from their token service, or with a user and password.
+
+Source: distribution, "Token Authentication Specification".
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from ...errors import Reason, UpstreamError, UpstreamUnknown
+from ...settings import UpstreamSettings
+from .challenge import Bearer, Challenge, basic_authorization, parse_token, token_url
+from .ratelimit import RateLimits
+from .registries import Registry
+from .tokens import Authorizations
+from .transport import Transport
+
+
+class Authorizer:
+    """Knows the Authorization header for each registry and scope, and gets new ones.
+
+    Args:
+        transport: asks token services.
+        rate_limits: hears of a token service that answers 429.
+        settings: lives and bounds of tokens.
+    """
+
+    def __init__(self, transport: Transport, rate_limits: RateLimits, settings: UpstreamSettings) -> None:
+        self._transport = transport
+        self._rate_limits = rate_limits
+        self._settings = settings
+        self._authorizations = Authorizations(settings)
+
+    def known(self, registry: Registry, scope: str) -> str | None:
+        """The header's value, or None if none is known that is good now."""
+        return self._authorizations.get((registry.name, scope), _now())
+
+    def reject(self, registry: Registry, scope: str, value: str) -> None:
+        """Forget a value that the registry did not accept."""
+        self._authorizations.forget((registry.name, scope), value)
+
+    async def authorize(self, registry: Registry, scope: str, challenges: Sequence[Challenge]) -> str:
+        """Answer the challenges of a registry. Requests that want the same value at the same time share one answer.
+
+        Returns:
+            The header's value.
+
+        Raises:
+            UpstreamError: no challenge can be answered, or the token service does not give a token.
+        """
+        return self.known(registry, scope) or await self._authorizations.once(
+            (registry.name, scope), lambda: self._answer(registry, scope, challenges)
+        )
+
+    async def _answer(self, registry: Registry, scope: str, challenges: Sequence[Challenge]) -> str:
+        """Answer the first challenge that can be answered."""
+        for challenge in challenges:
+            if isinstance(challenge, Bearer):
+                value, life_s = await self._fetch_token(registry, scope, challenge)
+            elif (basic := _basic(registry)) is not None:
+                value, life_s = basic, self._settings.basic_s
+            else:
+                continue
+            self._authorizations.put((registry.name, scope), value, _now() + life_s)
+            return value
+        if challenges:
+            raise UpstreamError(
+                Reason.AUTH, f"{registry.name} wants a user and password: add them, as in https://USER:PASSWORD@HOST"
+            )
+        raise UpstreamError(
+            Reason.AUTH, f"{registry.name} answered 401 without a challenge that this agent understands"
+        )
+
+    async def _fetch_token(self, registry: Registry, scope: str, challenge: Bearer) -> tuple[str, float]:
+        """Get a token; returns the header's value and the time for which it is used, s."""
+        url, basic = token_url(challenge, registry, scope), _basic(registry)
+        headers = {"Authorization": basic} if basic else {}
+        answer = await self._transport.send("GET", url, headers, sent_by=registry.name)
+        try:
+            if answer.status == 429:
+                retry_after = answer.headers.get("Retry-After")
+                raise self._rate_limits.note_429(registry.name, retry_after, datetime.now(UTC), _now())
+            if answer.status in (401, 403):
+                if registry.username is None:
+                    raise UpstreamUnknown(f"{url.origin()} gives no token for {scope} without a user and password")
+                raise password_rejected(registry)
+            if answer.status != 200:
+                raise UpstreamError(Reason.STATUS, f"{url.origin()} answered {answer.status} to a request for a token")
+            body = await self._transport.read_whole(answer, self._settings.token_bytes_max)
+            token = parse_token(body, self._settings)
+        finally:
+            answer.release()
+        return f"Bearer {token.value}", token.expires_in_s - self._settings.token_margin_s
+
+
+def password_rejected(registry: Registry) -> UpstreamError:
+    """The error of a registry that does not accept the operator's password."""
+    return UpstreamError(Reason.AUTH, f"{registry.name} does not accept the password of user {registry.username!r}")
+
+
+def _basic(registry: Registry) -> str | None:
+    if registry.username is None or registry.password is None:
+        return None
+    return basic_authorization(registry.username, registry.password)
+
+
+def _now() -> float:
+    """Monotonic seconds."""
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,91 @@
+"""Tags on disk: what upstream last said that each tag means, a bounded number of them."""
+
+import asyncio
+import hashlib
+import logging
+from collections import OrderedDict
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from ...errors import DigestInvalid, NameInvalid
+from ...oci.digest import Digest
+from ...oci.reference import Reference
+from .. import Listener, Tag
+
+log = logging.getLogger(__name__)
+
+
+class _TagFile(msgspec.Struct, frozen=True):
+    """A tag on disk."""
+
+    reference: str
+    digest: str
+    checked_unix_s: float
+
+
+class TagFiles:
+    """What tags mean, in memory and in files.
+
+    Args:
+        folder: of the files.
+        tags_max: how many are remembered; the least recently checked is forgotten first.
+    """
+
+    def __init__(self, folder: Path, tags_max: int) -> None:
+        self._folder = folder
+        self._tags_max = tags_max
+        self._tags: OrderedDict[str, Tag] = OrderedDict()  # least recently checked first
+
+    def read(self) -> list[tuple[str, Tag]]:
+        """Read all files, in a thread, and remove those that are junk; `restore` is to be told of the result."""
+        found = []
+        for entry in self._folder.iterdir():
+            if entry.suffix:  # being written when the process was killed
+                entry.unlink()
+                continue
+            try:
+                stored = msgspec.json.decode(entry.read_bytes(), type=_TagFile)
+                reference, digest = Reference.parse(stored.reference), Digest.parse(stored.digest)
+                found.append((str(reference), Tag(digest, stored.checked_unix_s, "upstream")))
+            except (msgspec.MsgspecError, NameInvalid, DigestInvalid) as error:
+                log.warning("%s is no tag record (%s): removed", entry, error)
+                entry.unlink(missing_ok=True)
+        return sorted(found, key=lambda row: row[1].checked_unix_s)
+
+    def restore(self, found: Iterable[tuple[str, Tag]], listener: Listener) -> None:
+        """Remember what was read, and report it."""
+        self._tags.update(list(found)[-self._tags_max :])
+        listener.appeared([Reference.parse(reference).key for reference in self._tags])
+
+    def get(self, reference: Reference) -> Tag | None:
+        """What a tag was last known to mean."""
+        return self._tags.get(str(reference))
+
+    async def put(self, reference: Reference, tag: Tag, listener: Listener) -> None:
+        """Remember what a tag means, report it, and write it to disk."""
+        text = str(reference)
+        known = text in self._tags
+        self._tags[text] = tag
+        self._tags.move_to_end(text)
+        forgotten = self._tags.popitem(last=False)[0] if len(self._tags) > self._tags_max else None
+        if not known:
+            listener.appeared([reference.key])
+        if forgotten is not None:
+            listener.vanished([Reference.parse(forgotten).key])
+        try:
+            await asyncio.to_thread(self._write, text, tag, forgotten)
+        except OSError as error:
+            log.warning("cannot write down what %s means: %s", text, error.strerror)
+
+    def _write(self, reference: str, tag: Tag, forgotten: str | None) -> None:
+        path = self._file(reference)
+        new = path.with_suffix(".new")
+        new.write_bytes(msgspec.json.encode(_TagFile(reference, str(tag.digest), tag.checked_unix_s)))
+        new.replace(path)
+        if forgotten is not None:
+            self._file(forgotten).unlink(missing_ok=True)
+
+    def _file(self, reference: str) -> Path:
+        return self._folder / hashlib.sha256(reference.encode()).hexdigest()

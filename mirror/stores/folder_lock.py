@@ -1,0 +1,28 @@
+"""One agent per data folder: a second one would drop what the first is still receiving."""
+
+import contextlib
+import fcntl
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import ConfigError
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make the data folder if it is missing, and hold its lock. The kernel releases the lock when the process dies.
+
+    Raises:
+        ConfigError: the folder cannot be written to, or another agent uses it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+    except OSError as error:
+        raise ConfigError(f"data-dir: cannot write to {folder}: {error.strerror}; name a folder to write to") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigError(f"data-dir: another agent uses {folder}; give each agent a folder of its own") from None
+        yield

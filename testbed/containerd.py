@@ -1,0 +1,112 @@
+"""A containerd of the caller's own, and its client `ctr`."""
+
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from .errors import RunError
+from .images import Image
+from .processes import Process, run
+
+_SETTINGS: Final = """\
+version = 2
+root = "{folder}/root"
+state = "{folder}/state"
+disabled_plugins = [
+  "io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt", "io.containerd.internal.v1.restart",
+  "io.containerd.tracing.processor.v1.otlp", "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs",
+  "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs",
+]
+[grpc]
+  address = "{folder}/c.sock"
+"""
+_HOSTS: Final = """\
+server = "{server}"
+
+[host."{mirror}"]
+  capabilities = ["pull", "resolve"]
+"""
+
+_SOCKET_PATH_MAX: Final = 107
+"""Bytes in the path of a Unix socket. Source: unix(7), `sun_path` with its final zero."""
+
+
+class Containerd(Process):
+    """A containerd whose root, state and socket are in one folder, without the plugin for Kubernetes.
+
+    Args:
+        folder: for its files; made if it is not there.
+        netns: network namespace that it runs in.
+
+    Raises:
+        RunError: the folder's path is too long for a socket in it.
+    """
+
+    def __init__(self, folder: Path, netns: str | None = None) -> None:
+        self.folder = folder
+        self.socket = folder / "c.sock"
+        if len(f"{self.socket}.ttrpc".encode()) > _SOCKET_PATH_MAX:
+            raise RunError(f"{self.socket} is too long for a Unix socket")
+        folder.mkdir(parents=True, exist_ok=True)
+        settings = folder / "config.toml"
+        settings.write_text(_SETTINGS.format(folder=folder))
+        command = ["containerd", "--config", str(settings)]
+        super().__init__(f"containerd in {folder.name}", command, folder / "containerd.log", netns=netns)
+
+    def is_ready(self) -> bool:
+        """Whether it answers."""
+        command = self.ctr_command("--connect-timeout", "1s", "version")
+        return self.socket.exists() and subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    def ctr_command(self, *arguments: str, namespace: str = "k8s.io") -> list[str]:
+        """A command for it, in a namespace of containerd's."""
+        return ["ctr", "--address", str(self.socket), "--namespace", namespace, *arguments]
+
+    def ctr(self, *arguments: str, namespace: str = "k8s.io", timeout_s: float = 120) -> str:
+        """Run `ctr` against it to its end; return what it printed."""
+        return run(self.ctr_command(*arguments, namespace=namespace), netns=self.netns, timeout_s=timeout_s)
+
+    def import_image(self, image: Image, *, namespace: str = "k8s.io") -> None:
+        """Put an image into its content store, without unpacking it."""
+        self.ctr("images", "import", "--no-unpack", str(image.archive()), namespace=namespace)
+
+    def tag_image(self, source: str, target: str, *, namespace: str = "k8s.io") -> None:
+        """Give an image another name, which may be in use already."""
+        self.ctr("images", "tag", "--force", source, target, namespace=namespace)
+
+    def remove_images(self, *names: str, namespace: str = "k8s.io") -> None:
+        """Remove names, and the content that only they held, before returning."""
+        self.ctr("images", "rm", "--sync", *names, namespace=namespace)
+
+    @property
+    def content_root(self) -> Path:
+        """The folder of its content store."""
+        return self.folder / "root" / "io.containerd.content.v1.content"
+
+    def blob_path(self, digest: str) -> Path:
+        """Where it has some content, if it has it."""
+        return self.content_root / "blobs" / "sha256" / digest.removeprefix("sha256:")
+
+    def content_bytes(self) -> int:
+        """Bytes in its content store, those of unfinished blobs too."""
+        files = [*self.content_root.glob("ingest/*/data"), *self.content_root.glob("blobs/sha256/*")]
+        total = 0
+        for file in files:
+            with suppress(FileNotFoundError):  # finished, and moved, meanwhile
+                total += file.stat().st_size
+        return total
+
+
+def write_hosts(folder: Path, mirror: str, server: str = "https://registry-1.docker.io") -> Path:
+    """Write a folder for containerd's `config_path` or ctr's `--hosts-dir`; return it.
+
+    Args:
+        folder: made here.
+        mirror: URL that is asked first for everything of docker.io.
+        server: URL that is asked when the mirror fails.
+    """
+    hosts = folder / "docker.io" / "hosts.toml"
+    hosts.parent.mkdir(parents=True)
+    hosts.write_text(_HOSTS.format(mirror=mirror, server=server))
+    return folder

@@ -1,0 +1,5 @@
+"""What goes wrong here."""
+
+
+class RunError(Exception):
+    """Something that was started, or waited for, did not do what it should; the message says what."""

@@ -1,0 +1,299 @@
+"""Addresses, and small networks: hosts in network namespaces of their own on one bridge, without a way out.
+
+Addresses in a namespace exist only inside it: the machine's own network is neither used nor seen. A host's egress is
+limited on its own interface, its ingress on the bridge's port, so that both queue where a real link would. Interface
+counters are read at the bridge's ports: what a port receives is what the host has sent.
+"""
+
+import ctypes
+import http.client
+import os
+import socket
+import urllib.request
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final, NamedTuple, Self, TypeVar
+
+from .errors import RunError
+from .processes import run
+
+MBIT: Final = 1_000_000
+PREFIX: Final = "skvaller-"
+"""Names of namespaces and folders begin with this, the id of the process that made them, and a hyphen."""
+
+_NAMESPACES: Final = Path("/run/netns")
+
+_HOSTS_MAX: Final = 250
+"""Hosts on one network, whose addresses are a /24."""
+
+_QUEUE_MS: Final = 50
+"""How long a packet may wait for its turn on a limited link, milliseconds, before the link drops it."""
+
+_BURST_BYTES: Final = 128 * 1024
+_BURST_S: Final = 0.002
+"""What may leave a limited link at once: two large packets before they are cut, and no less than 2 ms of its rate."""
+
+_TIMEOUT_S: Final = 10.0
+"""How long a server may take to accept a connection, or to send its next bytes, seconds."""
+
+_DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_Result = TypeVar("_Result")
+
+
+class Address(NamedTuple):
+    """Where a server listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def free_address(host: str = "127.0.0.1") -> Address:
+    """An address where nobody listens now, over TCP or UDP.
+
+    Raises:
+        RunError: there is none.
+    """
+    for _ in range(100):
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp, suppress(OSError):
+            tcp.bind((host, 0))
+            port = int(tcp.getsockname()[1])
+            udp.bind((host, port))
+            return Address(host, port)
+    raise RunError(f"no port is free on {host}")
+
+
+def get(url: str, netns: str | None = None) -> bytes:
+    """GET without a proxy, from inside a network namespace if one is named.
+
+    Raises:
+        OSError: nobody answers, the answer ends early, or its status is not 200 (`urllib.error.HTTPError`).
+    """
+
+    def ask() -> bytes:
+        try:
+            with _DIRECT.open(url, timeout=_TIMEOUT_S) as answer:
+                return bytes(answer.read())
+        except http.client.HTTPException as error:
+            raise OSError(f"{url}: {error!r}") from None
+
+    return inside(netns, ask)
+
+
+def accepts(address: Address, netns: str | None = None) -> bool:
+    """Whether somebody accepts connections there."""
+
+    def connect() -> bool:
+        with suppress(OSError), socket.create_connection(address, _TIMEOUT_S):
+            return True
+        return False
+
+    return inside(netns, connect)
+
+
+# Namespaces
+
+
+class Namespace:
+    """A network namespace with nothing but loopback, from `with` on until its end. Needs root.
+
+    Args:
+        name: unique among those of this process.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = f"{PREFIX}{os.getpid()}-{name}"
+
+    def __enter__(self) -> Self:
+        run(["ip", "netns", "add", self.name])
+        try:
+            run(["ip", "-n", self.name, "link", "set", "lo", "up"])
+        except BaseException:
+            _remove(self.name)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        _remove(self.name)
+
+    def run(self, *command: str) -> str:
+        """Run a tool in it to its end; return what it printed."""
+        return run(command, netns=self.name)
+
+
+def inside(netns: str | None, work: Callable[[], _Result]) -> _Result:
+    """Do something inside a namespace. That is a property of the thread, which ends with this call."""
+    if netns is None:
+        return work()
+
+    def moved() -> _Result:
+        enter(netns)
+        return work()
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(moved).result()
+
+
+def enter(netns: str) -> None:
+    """Move the calling thread into a network namespace, for good."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with (_NAMESPACES / netns).open() as namespace:
+        if libc.setns(namespace.fileno(), 0):
+            raise OSError(ctypes.get_errno(), f"setns {netns}")
+
+
+def remove_orphans() -> None:
+    """Remove the namespaces of processes that were killed before they could."""
+    for path in _NAMESPACES.glob(f"{PREFIX}*"):
+        if orphaned(path.name):
+            with suppress(RunError):  # another process removes it at the same time
+                _remove(path.name)
+
+
+def orphaned(name: str) -> bool:
+    """Whether a namespace or folder, whose name says which process made it, has outlived that process."""
+    pid = name.removeprefix(PREFIX).partition("-")[0]
+    return name.startswith(PREFIX) and pid.isdecimal() and not Path(f"/proc/{pid}").exists()
+
+
+def _remove(netns: str) -> None:
+    if (_NAMESPACES / netns).exists():
+        run(["ip", "netns", "delete", netns])
+
+
+# Networks
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What an interface has carried so far, bytes; a packet of up to 64 KiB that is not cut yet counts one header."""
+
+    received: int
+    sent: int
+
+    def __sub__(self, other: "Traffic") -> "Traffic":
+        return Traffic(self.received - other.received, self.sent - other.sent)
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A host: a namespace with one interface, `eth0`.
+
+    Args:
+        name: on its network.
+        netns: the namespace's name.
+        address: its IP address.
+        switch: the namespace of the bridge that it hangs on.
+        port: its port of the bridge.
+    """
+
+    name: str
+    netns: str
+    address: str
+    switch: str
+    port: str
+
+    def run(self, *command: str) -> str:
+        """Run a tool on it to its end; return what it printed."""
+        return run(command, netns=self.netns)
+
+    def limit_sent(self, bits: int) -> None:
+        """Limit what leaves it, bits per second."""
+        _limit(self.netns, "eth0", bits)
+
+    def limit_received(self, bits: int) -> None:
+        """Limit what arrives at it, bits per second."""
+        _limit(self.switch, self.port, bits)
+
+    def cut(self) -> None:
+        """Take it off the network: the bridge silently loses what comes from it and what is for it."""
+        table = f"bridge cut-{self.port}"
+        rules = [f"add rule {table} forward {way} {self.port} drop" for way in ("iifname", "oifname")]
+        chain = f"add chain {table} forward {{ type filter hook forward priority 0; }}"
+        run(["nft", "; ".join([f"add table {table}", chain, *rules])], netns=self.switch)
+
+    def rejoin(self) -> None:
+        """Undo `cut`."""
+        run(["nft", f"delete table bridge cut-{self.port}"], netns=self.switch)
+
+    def drop(self, port: int, *others: "Host") -> None:
+        """Lose all packets between it and others that are from or for a TCP or UDP port."""
+        addresses = ", ".join(other.address for other in others)
+        rules = [
+            f"{way} {{ {addresses} }} meta l4proto {{ tcp, udp }} th {end} {port} drop"
+            for way in ("ip saddr", "ip daddr")
+            for end in ("sport", "dport")
+        ]
+        commands = ["add table inet lost"]
+        for chain in ("input", "output"):
+            commands.append(f"add chain inet lost {chain} {{ type filter hook {chain} priority 0; }}")
+            commands += [f"add rule inet lost {chain} {rule}" for rule in rules]
+        self.run("nft", "; ".join(commands))
+
+    def drop_nothing(self) -> None:
+        """Undo `drop`."""
+        self.run("nft", "delete table inet lost")
+
+
+class Network:
+    """A bridge in a namespace of its own, and the hosts on it.
+
+    Args:
+        stack: everything that is made goes when this one is closed.
+    """
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.hosts: dict[str, Host] = {}
+        self._stack = stack
+        self._switch = stack.enter_context(Namespace("switch")).name
+        run(["ip", "-n", self._switch, "link", "add", "bridge", "type", "bridge"])
+        run(["ip", "-n", self._switch, "link", "set", "bridge", "up"])
+
+    def host(self, name: str, link_bits: int | None = None) -> Host:
+        """Add a host, behind a link that is limited in both directions if a rate is given, bits per second.
+
+        Raises:
+            RunError: the network is full.
+        """
+        number = len(self.hosts) + 1
+        if number > _HOSTS_MAX:
+            raise RunError(f"the network has room for {_HOSTS_MAX} hosts")
+        netns = self._stack.enter_context(Namespace(name)).name
+        host = self.hosts[name] = Host(name, netns, f"10.78.0.{number}", self._switch, f"port{number}")
+        peer = ["peer", "name", "eth0", "netns", netns]
+        run(["ip", "-n", self._switch, "link", "add", host.port, "type", "veth", *peer])
+        run(["ip", "-n", self._switch, "link", "set", host.port, "master", "bridge", "up"])
+        run(["ip", "-n", netns, "address", "add", f"{host.address}/24", "dev", "eth0"])
+        run(["ip", "-n", netns, "link", "set", "eth0", "up"])
+        if link_bits is not None:
+            host.limit_sent(link_bits)
+            host.limit_received(link_bits)
+        return host
+
+    def traffic(self) -> Mapping[str, Traffic]:
+        """What every host's interface has carried, by the host's name. Source: proc_pid_net(5)."""
+        text = inside(self._switch, Path("/proc/thread-self/net/dev").read_text)
+        rows = {name.strip(): row.split() for name, _, row in (line.partition(":") for line in text.splitlines()[2:])}
+        return {
+            host.name: Traffic(received=int(rows[host.port][8]), sent=int(rows[host.port][0]))
+            for host in self.hosts.values()
+        }
+
+
+def congestion_control() -> str:
+    """How TCP reacts to full links here; new namespaces take it from the machine."""
+    return Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
+
+
+def _limit(netns: str, device: str, bits: int) -> None:
+    burst = max(_BURST_BYTES, round(bits / 8 * _BURST_S))
+    bucket = ["tbf", "rate", f"{bits}bit", "burst", f"{burst}b", "latency", f"{_QUEUE_MS}ms"]
+    run(["tc", "-n", netns, "qdisc", "replace", "dev", device, "root", *bucket])

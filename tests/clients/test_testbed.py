@@ -1,0 +1,197 @@
+"""The machinery of these tests: what would break silently, and then make other tests wrong."""
+
+import os
+import signal
+import socket
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+import gossip
+import mirror
+from testbed.errors import RunError
+from testbed.network import Address, Network, accepts, free_address, inside, orphaned, remove_orphans
+from testbed.processes import Process, missing, run, usage, wait_until
+from testbed.servers import Server
+from tests.clients.conftest import need
+
+
+def python(name: str, program: str, folder: Path) -> Process:
+    return Process(name, [sys.executable, "-c", program], folder / f"{name}.log")
+
+
+class NeverReady(Process):
+    """It never becomes ready."""
+
+    def is_ready(self) -> bool:
+        return False
+
+
+@pytest.fixture(autouse=True)
+def setpriv() -> None:
+    if missing("setpriv"):
+        pytest.skip("not installed: setpriv")
+
+
+def test_the_tree_does_not_shadow_what_is_installed() -> None:
+    """`tests/conftest.py` makes testbed importable; `gossip` and `mirror` beside it stay out of the way."""
+    checkout = Path(__file__).parents[2]
+    if str(checkout) in sys.path or "" in sys.path:
+        pytest.skip("the checkout is on sys.path, as `python -m pytest` puts it there")
+    for package in (gossip, mirror):
+        assert checkout not in Path(package.__file__ or "").parents
+
+
+# Processes
+
+
+def test_a_process_that_ends_before_it_is_ready_gives_its_output(tmp_path: Path) -> None:
+    program = "import sys; print('no such thing', file=sys.stderr); sys.exit(3)"
+    server = NeverReady("server", [sys.executable, "-c", program], tmp_path / "log")
+    with pytest.raises(RunError, match=r"server has ended; its output: no such thing$"):
+        server.start()
+    assert not server.running
+
+
+def test_a_process_that_is_not_ready_in_time_gives_its_output_too(tmp_path: Path) -> None:
+    with python("slow", "import time; print('not yet', flush=True); time.sleep(60)", tmp_path) as slow:
+        slow.until(lambda: bool(slow.output), "talking")
+        with pytest.raises(RunError, match=r"slow is not ready after 0\.1 s; its output: not yet$"):
+            slow.until(lambda: False, "ready", 0.1)
+
+
+def test_a_process_is_stopped_though_it_stands_still_and_tells_its_status(tmp_path: Path) -> None:
+    program = "import signal, sys; signal.signal(15, lambda *_: sys.exit(7)); print('up', flush=True); signal.pause()"
+    process = python("still", program, tmp_path)
+    process.start()
+    process.until(lambda: process.output == "up\n", "up")
+    process.send(signal.SIGSTOP)
+    assert process.stop() == 7
+    assert process.stop() is None
+    assert not process.running
+
+
+def test_a_killed_process_takes_its_descendants_along(tmp_path: Path) -> None:
+    program = "import subprocess as s; c = s.Popen(['sleep', '60']); print(c.pid, flush=True); c.wait()"
+    process = python("parent", program, tmp_path)
+    process.start()
+    process.until(lambda: process.output.endswith("\n"), "a parent")
+    child = int(process.output)
+    assert usage(child) is not None
+    process.kill()
+    wait_until(lambda: usage(child) is None, "the child to be gone")
+
+
+def test_what_fails_after_a_start_leaves_no_process(tmp_path: Path) -> None:
+    process = python("short", "import time; time.sleep(60)", tmp_path)
+
+    def fail() -> None:
+        with process:
+            assert process.running
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert not process.running
+
+
+def test_a_process_gets_no_settings_of_an_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKVALLER_NAME", "outside")
+    process = python("child", "import os; print([n for n in os.environ if n.startswith('SKVALLER_')])", tmp_path)
+    process.start()
+    assert process.wait() == 0
+    assert process.output == "[]\n"
+
+
+def test_a_tool_that_fails_tells_why() -> None:
+    with pytest.raises(RunError, match=r"status 2: .*no-such-file"):
+        run(["ls", "/no-such-file"])
+
+
+# Addresses
+
+
+def test_free_addresses_can_be_listened_on_over_tcp_and_udp() -> None:
+    for _ in range(20):
+        address = free_address()
+        assert not accepts(address)
+        with socket.create_server(address), socket.socket(type=socket.SOCK_DGRAM) as udp:
+            udp.bind(address)
+            assert accepts(address)
+
+
+def test_a_server_is_ready_when_it_accepts_connections(tmp_path: Path) -> None:
+    address = free_address()
+    command = [sys.executable, "-m", "http.server", "--bind", address.host, str(address.port)]
+    with Server("http", command, address, tmp_path / "log"):
+        assert accepts(address)
+    assert not accepts(address)
+
+
+# Namespaces
+
+
+def namespaces_of(pid: int) -> list[str]:
+    return [path.name for path in Path("/run/netns").glob(f"skvaller-{pid}-*")]
+
+
+@pytest.mark.clients
+def test_namespaces_are_removed_after_a_failure() -> None:
+    need("ip", "tc")
+
+    def fail() -> None:
+        with ExitStack() as stack:
+            Network(stack).host("a", 1_000_000)
+            assert len(namespaces_of(os.getpid())) == 2
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert not namespaces_of(os.getpid())
+
+
+@pytest.mark.clients
+def test_a_host_that_cannot_be_added_leaves_nothing_either() -> None:
+    need("ip", "tc")
+    with ExitStack() as stack:
+        network = Network(stack)
+        network.host("a")
+        with pytest.raises(RunError, match="File exists"):
+            network.host("a")
+    assert not namespaces_of(os.getpid())
+
+
+@pytest.mark.clients
+def test_what_a_killed_process_left_is_removed_and_nothing_else() -> None:
+    need("ip")
+    gone = int(run([sys.executable, "-c", "import os; print(os.getpid())"]))
+    names = [f"skvaller-{gone}-left", f"skvaller-{os.getpid()}-mine", f"skvaller-test-{gone}-other"]
+    try:
+        for name in names:
+            run(["ip", "netns", "add", name])
+        assert [orphaned(name) for name in names] == [True, False, False]
+        remove_orphans()
+        assert [Path("/run/netns", name).exists() for name in names] == [False, True, True]
+    finally:
+        for name in names[1:]:
+            run(["ip", "netns", "delete", name])
+
+
+@pytest.mark.clients
+def test_hosts_see_each_other_until_one_is_cut_off_and_nobody_else_sees_them() -> None:
+    need("ip", "tc", "nft")
+    with ExitStack() as stack:
+        network = Network(stack)
+        a, b = network.host("a"), network.host("b")
+        before = network.traffic()
+        address = Address(b.address, 5000)
+        with inside(b.netns, lambda: socket.create_server(address)):
+            assert accepts(address, a.netns)
+            assert (network.traffic()["b"] - before["b"]).received > 0
+            a.cut()
+            with pytest.raises(TimeoutError):
+                inside(a.netns, lambda: socket.create_connection(address, 0.5))
+            a.rejoin()
+            assert accepts(address, a.netns)

@@ -1,0 +1,48 @@
+"""What a node asks its application."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from gossip.core.application.delegate import Delegate
+from gossip.core.errors import WireError
+from gossip.core.membership.member import PROTOCOL, Member, State
+from gossip.core.messages import Ack, Ping, Record
+
+Peer = Any
+
+
+class Application(Delegate):
+    """Answers as the test wants."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers = answers
+
+    def admit(self, member: Member) -> bool:
+        return bool(self.answers.get("admit", lambda _: True)(member))
+
+    def merge(self, members: Sequence[Member]) -> bool:
+        return bool(self.answers.get("merge", lambda _: True)(members))
+
+    def acknowledge(self) -> bytes:
+        return bytes(self.answers.get("acknowledge", b""))
+
+
+def test_answer_to_a_ping_carries_what_the_application_attaches(peer: Callable[..., Peer]) -> None:
+    node = peer(delegate=Application(acknowledge=b"coordinates"))
+    node.hear("n1", node.alive("n1"))
+    node.hear("n1", Ping(7, "n0"))
+    assert (peer().address("n1"), Ack(7, b"coordinates")) in node.said()
+
+
+def test_application_refuses_a_whole_cluster_and_nothing_of_it_is_taken(peer: Callable[..., Peer]) -> None:
+    node = peer(delegate=Application(merge=lambda members: len(members) < 3))
+    records = [Record(f"n{i}", 1, 0, State.ALIVE, node.address(f"n{i}"), b"", PROTOCOL) for i in range(1, 5)]
+    with pytest.raises(WireError, match="does not want"):
+        node.node.full_state.merge(records, node.now, stranger=True)
+    assert node.node.view.members() == []
+    node.node.full_state.merge(records[:2], node.now, stranger=True)
+    assert not node.node.full_state.is_stranger("n1")
+    node.node.full_state.merge(records, node.now, stranger=False)
+    assert len(node.node.view.members()) == 4

@@ -1,0 +1,165 @@
+"""Everybody's filters, and lookups in them."""
+
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gossip.core.directory.bloom import HALVES, Filter, split_keys
+from gossip.core.directory.replicas import Applied, Directory, Rows
+from gossip.core.messages import Entry, Ops
+
+EPOCH = 7
+
+
+FIRST = Ops("a", EPOCH, 0, 14, 0, bytes(range(16)))
+
+
+SECOND = Ops("a", EPOCH, 0, 14, 2, bytes(range(100, 108)))
+
+
+def directory() -> Directory:
+    made = Directory(log_keys=4)
+    made.begin("a", EPOCH)
+    return made
+
+
+def sees(seen: Directory, ops: Ops) -> bool:
+    return all("a" in seen.holders(key) for key in split_keys(ops.keys))
+
+
+def test_ops_in_order_are_new_once() -> None:
+    seen = directory()
+    assert [seen.apply(ops) for ops in (FIRST, SECOND, SECOND, FIRST)] == [
+        Applied.NEW,
+        Applied.NEW,
+        Applied.KNOWN,
+        Applied.KNOWN,
+    ]
+    assert sees(seen, FIRST)
+    assert sees(seen, SECOND)
+    replica = seen.replica("a")
+    assert replica is not None
+    assert replica.version == (EPOCH, 0, 3)
+
+
+def test_an_op_after_a_gap_waits_for_what_is_missing() -> None:
+    seen = directory()
+    seen.apply(FIRST)
+    assert seen.apply(replace(SECOND, start=3)) is Applied.GAP
+    assert not sees(seen, SECOND)
+
+
+def test_of_an_op_that_overlaps_the_rest_is_taken() -> None:
+    seen = directory()
+    seen.apply(FIRST)
+    both = replace(FIRST, keys=FIRST.keys + SECOND.keys)
+    assert seen.apply(both) is Applied.NEW
+    assert sees(seen, SECOND)
+
+
+@pytest.mark.parametrize(
+    ("ops", "applied"),
+    [
+        (replace(FIRST, epoch=EPOCH - 1), Applied.KNOWN),
+        (replace(FIRST, epoch=EPOCH + 1), Applied.GAP),
+        (replace(FIRST, name="stranger"), Applied.GAP),
+        (replace(FIRST, generation=1), Applied.NEW),
+        (replace(FIRST, generation=1, start=2), Applied.GAP),
+    ],
+)
+def test_ops_of_other_runs_members_and_generations(ops: Ops, applied: Applied) -> None:
+    assert directory().apply(ops) is applied
+
+
+def test_a_new_generation_forgets_the_old_keys() -> None:
+    seen = directory()
+    seen.apply(FIRST)
+    seen.apply(replace(SECOND, generation=1, bits_log2=15, start=0))
+    assert sees(seen, SECOND)
+    assert not any(seen.holders(key) for key in split_keys(FIRST.keys))
+    assert seen.apply(FIRST) is Applied.KNOWN
+
+
+def test_a_snapshot_replaces_what_is_older_and_nothing_else() -> None:
+    seen = directory()
+    seen.apply(FIRST)
+    filled = Filter(15)
+    filled.add(SECOND.keys)
+    assert seen.install(Entry("a", EPOCH, 0, 2, 5), 15, bytes(filled.bits)) is Applied.NEW
+    assert seen.install(Entry("a", EPOCH, 0, 2, 4), 15, bytes(4096)) is Applied.KNOWN
+    assert seen.install(Entry("a", EPOCH + 1, 0, 0, 9), 14, bytes(2048)) is Applied.GAP
+    assert sees(seen, SECOND)
+
+
+def test_one_that_does_not_count_is_not_found_until_it_counts_again() -> None:
+    seen = directory()
+    seen.apply(FIRST)
+    seen.count("a", False)
+    assert not sees(seen, FIRST)
+    seen.apply(SECOND)
+    assert not sees(seen, SECOND)
+    seen.count("a", True)
+    assert sees(seen, FIRST)
+    assert sees(seen, SECOND)
+
+
+def test_a_repair_is_given_as_far_back_as_the_log_goes() -> None:
+    seen = directory()
+    seen.apply(FIRST)
+    seen.apply(SECOND)
+    replica = seen.replica("a")
+    assert replica is not None
+    assert replica.since(2) == SECOND.keys
+    assert replica.since(0) == FIRST.keys + SECOND.keys
+    seen.apply(Ops("a", EPOCH, 0, 14, 3, bytes(24)))
+    assert replica.since(0) is None
+
+
+@settings(deadline=None)
+@given(st.integers(1, 140), st.randoms(use_true_random=False))
+def test_rows_are_the_filters_seen_from_the_side(members: int, rng: random.Random) -> None:
+    """Against one filter per member, while members come and go and filters change altogether."""
+    rows, filters = Rows(14), dict[str, Filter]()
+    for number in range(members):
+        filled = filters[f"m{number}"] = _some_filter(rng)
+        rows.add(f"m{number}", filled.bits)
+        if number % 7 == 3:
+            gone = rng.choice(list(filters))
+            rows.drop(gone, filters.pop(gone).bits)
+        if filters and number % 5 == 3:
+            changed, bits = rng.choice(list(filters)), _some_filter(rng).bits
+            rows.flip(changed, bytes(a ^ b for a, b in zip(bits, filters[changed].bits, strict=True)))
+            filters[changed] = Filter(14, bytes(bits))
+    shared = rng.randbytes(8)
+    for name in rng.sample(list(filters), len(filters) // 2):
+        rows.set(name, filters[name].add(shared))
+    for key in (shared, rng.randbytes(8)):
+        assert sorted(rows.lookup(*HALVES.unpack(key))) == sorted(name for name in filters if key in filters[name])
+
+
+def _some_filter(rng: random.Random) -> Filter:
+    filled = Filter(14)
+    for _ in range(rng.randrange(3)):
+        filled.add(rng.randbytes(8))
+    return filled
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from((14, 15)), st.integers(0, 9)), max_size=20))
+def test_lookups_agree_with_the_filters_whatever_was_installed(installed: list[tuple[str, int, int]]) -> None:
+    """Generations of the same and of another size replace each other, and members are forgotten."""
+    seen = Directory(log_keys=4)
+    keys = [bytes((number,)) * 8 for number in range(10)]
+    for generation, (name, bits_log2, number) in enumerate(installed, 1):
+        if number == 0:
+            seen.forget(name)
+        seen.begin(name, EPOCH)
+        filled = Filter(bits_log2)
+        filled.add(keys[number])
+        assert seen.install(Entry(name, EPOCH, 0, generation, 1), bits_log2, bytes(filled.bits)) is Applied.NEW
+    for key in keys:
+        replicas = {name: seen.replica(name) for name in "abc"}
+        assert sorted(seen.holders(key)) == [name for name, it in replicas.items() if it and key in it.filter]

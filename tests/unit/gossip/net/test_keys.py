@@ -1,0 +1,34 @@
+"""Key files."""
+
+from pathlib import Path
+
+import pytest
+
+from gossip import ConfigError, load_keys
+
+KEY, OTHER_KEY = bytes(range(32)), bytes(32)
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "complaint"),
+    [
+        (KEY.hex(), 0o644, "chmod 600"),
+        ("too short", 0o600, "a key is 32 bytes"),
+        ("# nothing\n", 0o600, "no key"),
+        (f"{KEY.hex()}\n{KEY.hex()}\n", 0o600, "twice"),
+    ],
+)
+def test_a_key_file_that_is_not_in_order_is_refused(tmp_path: Path, text: str, mode: int, complaint: str) -> None:
+    file = tmp_path / "key"
+    file.write_text(text)
+    file.chmod(mode)
+    with pytest.raises(ConfigError, match=complaint) as refusal:
+        load_keys(file)
+    assert KEY.hex() not in str(refusal.value)
+
+
+def test_a_key_file_may_have_several_keys_in_either_form(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text(f"# the cluster's\n{KEY.hex()}\n\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n")
+    file.chmod(0o600)
+    assert load_keys(file) == [KEY, OTHER_KEY]

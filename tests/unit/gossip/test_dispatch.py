@@ -1,0 +1,101 @@
+"""Who takes which message, and what is answered to whom."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gossip.core.membership.member import PROTOCOL, Address
+from gossip.core.messages import (
+    Ack,
+    Alive,
+    Buckets,
+    Entries,
+    Entry,
+    Message,
+    Ops,
+    Ping,
+    ProbeRequest,
+    Pull,
+)
+from gossip.core.packets.codec import encode_message, encode_packet
+from gossip.core.packets.keyring import Keyring
+from gossip.core.packets.seal import Seal
+
+Peer = Any
+
+
+ELSEWHERE = Address("192.0.2.1", 9)
+
+
+def speaker() -> Seal:
+    return Seal("", Keyring(), PROTOCOL, random.Random(5).randbytes)
+
+
+def packet(sender: str, *messages: Message, epoch: int = 1) -> bytes:
+    return speaker().wrap(encode_packet(sender, epoch, bytes(8), map(encode_message, messages)))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param(Ping(0, "n0"), id="ping"),
+        pytest.param(ProbeRequest(0, "n1"), id="probe request"),
+        pytest.param(Entries(0, (Entry("x", 9, 9, 9, 9),)), id="entries"),
+        pytest.param(Buckets(bytes(256)), id="buckets"),
+        pytest.param(Pull((Entry("n1", 0, 0, 0, 0),)), id="pull"),
+        pytest.param(Ops("n1", 1, 0, 14, 9, bytes(8)), id="additions after a gap"),
+    ],
+)
+@pytest.mark.parametrize("times", [1, 500])
+def test_whoever_is_not_at_a_members_address_is_sent_no_more_than_it_sent(
+    peer: Callable[..., Peer], message: Message, times: int
+) -> None:
+    node = peer()
+    node.hear("n1", node.alive("n1", metadata=random.Random(1).randbytes(512)))
+    node.said()
+    for sender in ("x", "n1"):
+        payload = packet(sender, *[message] * times)
+        node.node.receive(payload, ELSEWHERE, node.now)
+        answers = [datagram for datagram in node.node.datagrams() if datagram.destination == ELSEWHERE]
+        assert sum(len(answer.payload) for answer in answers) <= len(payload)
+
+
+def test_stranger_with_a_real_clock_is_answered(peer: Callable[..., Peer]) -> None:
+    """What real nodes send is long enough for an answer."""
+    node = peer()
+    node.node.receive(packet("x", Ping(7, "n0"), epoch=1_700_000_000_000), ELSEWHERE, node.now)
+    assert node.said() == [(ELSEWHERE, Ack(7))]
+
+
+def test_member_gets_one_answer_to_a_packet_however_often_it_asks(peer: Callable[..., Peer]) -> None:
+    node = peer()
+    node.hear("n1", node.alive("n1"), node.alive("n2"))
+    node.pass_time(node.now + 3)
+    node.said()
+    question = Pull((Entry("n1", 0, 0, 0, 0),))
+    node.hear("n2", *[Ping(0, "n0")] * 500, *[question] * 300, *[Ops("n1", 1, 0, 14, 9, bytes(8))] * 100)
+    said = [message for address, message in node.said() if address == node.address("n2")]
+    assert [message for message in said if isinstance(message, Ack)] == [Ack(0)]
+    assert [message for message in said if isinstance(message, Pull)] == [Pull((Entry("n1", 1, 0, 0, 0),))]
+    assert len(said) < 10
+
+
+def introduce(peer: Peer, count: int) -> list[str]:
+    """Let members n1, n2, ... say that they are there."""
+    names = [f"n{number}" for number in range(1, count + 1)]
+    for name in names:
+        peer.hear(name, Alive(name, 1, 0, peer.address(name), b"", PROTOCOL))
+    peer.said()
+    peer.node.events()
+    return names
+
+
+def test_only_the_one_who_is_asked_answers(peer: Callable[..., Peer]) -> None:
+    node = peer()
+    introduce(node, 1)
+    node.hear("n1", Ping(5, "n7"))
+    assert not any(isinstance(message, Ack) for _, message in node.said())
+    node.hear("n1", Ping(6, "n0"))
+    assert (node.address("n1"), Ack(6)) in node.said()

@@ -1,0 +1,118 @@
+"""Whom a node leaves alone after which failure, and for how long."""
+
+import asyncio
+import math
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from mirror.cluster.health import PeerHealth
+from mirror.errors import PeerError, Reason
+from mirror.metrics import Metrics
+from mirror.routers import Peer
+from mirror.settings import ClusterSettings
+
+PEER = Peer("a", "127.0.0.1", 1)
+Story = Callable[[PeerHealth, asyncio.Event], Coroutine[Any, Any, None]]
+
+
+def play(story: Story, *, settings: ClusterSettings | None = None, gone: bool = False) -> Metrics:
+    """Tell a story in which a member gives a sign of life once an event is set, or is gone."""
+    metrics = Metrics()
+
+    async def tell() -> None:
+        alive = asyncio.Event()
+
+        async def is_alive(peer: Peer) -> bool:
+            await alive.wait()
+            return True
+
+        health = PeerHealth(
+            lambda name: None if gone else PEER, is_alive, metrics, settings or ClusterSettings(probe_s=0.0)
+        )
+        try:
+            await story(health, alive)
+        finally:
+            await health.close()
+
+    asyncio.run(asyncio.wait_for(tell(), 30))
+    return metrics
+
+
+async def until_usable(health: PeerHealth) -> None:
+    while health.unusable():
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("reason", [Reason.UNREACHABLE, Reason.TIMEOUT, Reason.STALLED])
+def test_a_member_out_of_reach_is_left_alone_until_it_gives_a_sign_of_life(reason: Reason) -> None:
+    async def story(health: PeerHealth, alive: asyncio.Event) -> None:
+        before = health.version
+        health.failed("a", PeerError(reason, "no answer"))
+        assert health.unusable() == {"a"}
+        assert health.awaits(["b", "a"])
+        assert not health.awaits(["b"])
+        assert health.version > before
+        seen = health.version
+        alive.set()
+        await until_usable(health)
+        assert not health.awaits(["a"])
+        assert health.version > seen
+
+    play(story)
+
+
+def test_a_member_that_gossip_knows_no_more_is_not_waited_for() -> None:
+    async def story(health: PeerHealth, alive: asyncio.Event) -> None:
+        health.failed("a", PeerError(Reason.STALLED, "no answer"))
+        await until_usable(health)
+
+    play(story, gone=True)
+
+
+def test_without_a_sign_of_life_it_is_tried_like_all_others_after_a_while() -> None:
+    async def story(health: PeerHealth, alive: asyncio.Event) -> None:
+        health.failed("a", PeerError(Reason.STALLED, "no answer"))
+        await until_usable(health)
+
+    play(story, settings=ClusterSettings(probe_s=0.0, out_of_reach_max_s=0.01))
+
+
+@pytest.mark.parametrize("reason", [Reason.MISSING, Reason.BUSY, Reason.UNKNOWN, Reason.UNABLE, Reason.STATUS])
+def test_a_failure_that_concerns_one_blob_alone_makes_nobody_unusable(reason: Reason) -> None:
+    async def story(health: PeerHealth, alive: asyncio.Event) -> None:
+        health.failed("a", PeerError(reason, "no"))
+        assert health.unusable() == set()
+
+    metrics = play(story)
+    labels = {"source": "peer", "reason": reason.value}
+    assert metrics.registry.get_sample_value("mirror_source_failures_total", labels) == 1
+
+
+@pytest.mark.parametrize("reason", [Reason.BROKEN, Reason.RANGE])
+def test_a_member_that_breaks_the_protocol_is_banned_for_a_while(reason: Reason) -> None:
+    async def story(health: PeerHealth, alive: asyncio.Event) -> None:
+        health.failed("a", PeerError(reason, "no"))
+        assert health.unusable() == {"a"}
+        assert not health.awaits(["a"]), "a sign of life does not lift a ban"
+
+    play(story)
+
+
+def test_who_sent_corrupt_bytes_is_banned_and_no_shorter_ban_replaces_that() -> None:
+    async def story(health: PeerHealth, alive: asyncio.Event) -> None:
+        health.sent_corrupt("a", "sha256:…")
+        health.failed("a", PeerError(Reason.BROKEN, "no"))
+        assert health.unusable() == {"a"}
+
+    metrics = play(story, settings=ClusterSettings(corrupt_ban_s=math.inf))
+    assert metrics.registry.get_sample_value("mirror_corrupt_peers_total") == 1
+
+
+def test_a_ban_ends() -> None:
+    async def story(health: PeerHealth, alive: asyncio.Event) -> None:
+        health.sent_corrupt("a", "sha256:…")
+        assert health.unusable() == set()
+
+    play(story, settings=ClusterSettings(corrupt_ban_s=0.0))

@@ -1,0 +1,131 @@
+"""What fetches see of the cluster."""
+
+import asyncio
+import math
+from collections.abc import Collection, Sequence
+
+from mirror.cluster.health import PeerHealth
+from mirror.cluster.view import ClusterView
+from mirror.metrics import Metrics
+from mirror.routers import MemberStatus, Peer, RingSeat
+from mirror.settings import ClusterSettings
+
+KEY = bytes(32)
+ME = "me"
+
+
+def peer(name: str, port: int = 1) -> Peer:
+    return Peer(name, "127.0.0.1", port)
+
+
+class Chart:
+    """A router of which a test says who is up, who holds everything and who declines to serve."""
+
+    def __init__(self, *names: str) -> None:
+        self.peers = [peer(name) for name in names]
+        self.holders: list[Peer] = []
+        self.declining: set[str] = set()
+        self.gone: list[str] = []
+
+    def ready(self) -> bool:
+        return True
+
+    def locate(self, key: bytes) -> Sequence[Peer]:
+        return self.holders
+
+    def advertise(self, keys: Collection[bytes]) -> None:
+        raise AssertionError
+
+    withdraw = advertise
+
+    def members(self) -> Sequence[Peer]:
+        return self.peers
+
+    def seats(self) -> Sequence[RingSeat]:
+        names = [ME, *(it.name for it in self.peers), *self.gone]
+        return [RingSeat(peer(name), name not in self.declining, name in self.declining) for name in names]
+
+    def set_serving(self, willing: bool) -> None:
+        raise AssertionError
+
+    def statuses(self) -> Sequence[MemberStatus]:
+        return []
+
+
+async def never(peer: Peer) -> bool:
+    await asyncio.Event().wait()
+    return True
+
+
+def made(chart: Chart, view_s: float = 0.0) -> tuple[ClusterView, PeerHealth]:
+    health = PeerHealth(lambda name: None, never, Metrics())
+    return ClusterView(ME, chart, chart, health, ClusterSettings(view_s=view_s)), health
+
+
+def test_this_node_is_up_and_serves_and_banned_members_are_not() -> None:
+    view, health = made(Chart("a", "b"))
+    assert view.up() == {ME, "a", "b"}
+    health.sent_corrupt("a", "a blob")
+    assert view.up() == view.serving() == {ME, "b"}
+    assert view.peer("a") == peer("a"), "it is a member all the same"
+    assert view.peer("c") is None
+
+
+def test_an_answer_is_used_again_until_health_changes() -> None:
+    chart = Chart("a")
+    view, health = made(chart, math.inf)
+    assert view.up() == {ME, "a"}
+    chart.peers.append(peer("b"))
+    assert view.up() == {ME, "a"}
+    health.sent_corrupt("c", "a blob")
+    assert view.up() == {ME, "a", "b"}
+
+
+def test_a_holder_that_was_not_seen_before_has_the_members_looked_up_anew() -> None:
+    chart = Chart("a")
+    view, _ = made(chart, math.inf)
+    assert "b" not in view.up()
+    chart.peers.append(peer("b"))
+    chart.holders.append(peer("b"))
+    assert view.holders(KEY) == [peer("b")]
+    assert view.peer("b") == peer("b")
+
+
+def test_a_banned_member_is_no_holder() -> None:
+    chart = Chart("a", "b")
+    chart.holders = [peer("a"), peer("b")]
+    view, health = made(chart)
+    health.sent_corrupt("a", "a blob")
+    assert view.holders(KEY) == [peer("b")]
+
+
+def test_who_declines_is_on_no_ring_and_is_asked_on_none() -> None:
+    chart = Chart("a", "b")
+    chart.declining = {"a"}
+    view, _ = made(chart)
+    assert set(view.ring(KEY).members) == {ME, "b"}
+    assert view.serving() == {ME, "b"}
+    assert view.known() == {ME, "a", "b"}
+
+
+def test_a_ring_is_never_empty() -> None:
+    chart = Chart("a")
+    chart.declining = {ME, "a"}
+    view, _ = made(chart)
+    assert view.ring(KEY).members == (ME,)
+
+
+def test_the_homes_before_this_node_and_those_after_it_are_all_others() -> None:
+    chart = Chart("a", "b", "c", "d")
+    view, _ = made(chart)
+    before, after = view.homes(KEY), view.homes(KEY, after=True)
+    order = list(view.ring(KEY).homes(0))
+    assert [it.name for it in before] + [ME] + [it.name for it in after] == order
+
+
+def test_a_member_that_failed_lately_is_still_known() -> None:
+    chart = Chart("a")
+    chart.gone = ["b"]
+    view, _ = made(chart)
+    assert view.known() == {ME, "a", "b"}
+    assert "b" not in view.up()

@@ -1,0 +1,111 @@
+"""Whom a size is asked of, and in which order."""
+
+import asyncio
+from collections.abc import Collection
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from mirror.errors import BlobUnknown, PeerError, Reason, UpstreamUnknown
+from mirror.fetch import Audience, Fetches, SizeQuery
+from mirror.oci.content import Content
+from mirror.oci.digest import Digest
+from mirror.oci.reference import Repository
+from mirror.routers import Peer
+from mirror.settings import FetchSettings
+from mirror.sources import Role
+
+if TYPE_CHECKING:
+    from mirror.cluster.health import PeerHealth
+    from mirror.cluster.view import ClusterView
+
+BLOB = Content(Repository("docker.io", "a/a"), "blobs", Digest.of(b""))
+
+
+def peer(name: str) -> Peer:
+    return Peer(name, "127.0.0.1", 1)
+
+
+class World:
+    """Members and upstream that answer as a test says, and who was asked."""
+
+    def __init__(self, holders: Collection[str] = (), homes: Collection[str] = (), known: int | None = None) -> None:
+        self.holding, self.serving, self.known = holders, homes, known
+        self.asked: list[tuple[str, Role]] = []
+        self.failed: list[str] = []
+        self.answers: dict[str, int | Exception] = {}
+        self.hang: set[str] = set()
+
+    def size(self, content: Content) -> int | None:
+        return self.known
+
+    def holders(self, key: bytes) -> list[Peer]:
+        return list(map(peer, self.holding))
+
+    def homes(self, key: bytes, *, after: bool = False) -> list[Peer]:
+        return list(map(peer, self.serving))
+
+    def note_failure(self, name: str, error: PeerError) -> None:
+        self.failed.append(name)
+
+    async def ask(self, asked: Peer, content: Content, role: Role) -> int:
+        self.asked.append((asked.name, role))
+        if asked.name in self.hang:
+            await asyncio.Event().wait()
+        return self._answer(asked.name)
+
+    async def ask_upstream(self, content: Content) -> int:
+        self.asked.append(("upstream", Role.UPSTREAM))
+        return self._answer("upstream")
+
+    def _answer(self, name: str) -> int:
+        answer = self.answers[name]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def query(self, audience: Audience = Audience.LOCAL, size_s: float = 60.0) -> int:
+        class Health:
+            failed = staticmethod(self.note_failure)
+
+        query = SizeQuery(
+            cast("Fetches", self), cast("ClusterView", self), cast("PeerHealth", Health()), self.ask, self.ask_upstream,
+            FetchSettings(size_s=size_s),
+        )  # fmt: skip
+        return asyncio.run(asyncio.wait_for(query.size(BLOB, audience), 30))
+
+
+def test_what_is_being_fetched_is_asked_of_nobody() -> None:
+    world = World(["h"], ["a"], known=7)
+    assert world.query() == 7
+    assert world.asked == []
+
+
+def test_holders_come_first_then_homes_then_upstream() -> None:
+    world = World(["h"], ["a", "b"])
+    world.answers = dict.fromkeys(("h", "a", "b"), PeerError(Reason.MISSING, "no"))
+    world.answers["upstream"] = 7
+    assert world.query() == 7
+    assert world.asked == [("h", Role.HOLDER), ("a", Role.HOME), ("b", Role.HOME), ("upstream", Role.UPSTREAM)]
+    assert world.failed == ["h", "a", "b"]
+
+
+def test_for_a_member_no_other_home_is_asked() -> None:
+    world = World(["h"], ["a"])
+    world.answers = {"h": PeerError(Reason.MISSING, "no"), "upstream": 7}
+    assert world.query(Audience.MEMBER) == 7
+    assert ("a", Role.HOME) not in world.asked
+
+
+def test_a_home_that_knows_that_upstream_has_nothing_is_believed_so_far_that_upstream_is_asked_next() -> None:
+    world = World([], ["a", "b"])
+    world.answers = {"a": PeerError(Reason.UNKNOWN, "404"), "upstream": UpstreamUnknown("404")}
+    with pytest.raises(BlobUnknown):
+        world.query()
+    assert [name for name, _ in world.asked] == ["a", "upstream"]
+
+
+def test_silent_members_are_not_waited_for_longer_than_a_client_waits() -> None:
+    world = World(["h"])
+    world.hang, world.answers = {"h"}, {"upstream": 7}
+    assert world.query(size_s=0.01) == 7
