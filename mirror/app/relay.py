@@ -23,7 +23,7 @@ from ..fetch import Audience, Relay
 from ..images.manifests import Manifest
 from ..oci.content import Content
 from ..oci.digest import Digest
-from ..oci.ranges import IntRange, RequestedRange
+from ..oci.ranges import IntRange, RequestedRange, SeveralRanges
 from ..oci.reference import Reference
 from ..settings import AppSettings
 from ..sources import SIZE_MAX_BYTES
@@ -83,7 +83,7 @@ class Home:
             content: the blob.
             avoid: names of members that the bytes must not come from.
         """
-        with _refusals(), self._fetching.fetches.relay(content, _hint(request.range)) as relay:
+        with _refusals(), self._fetching.fetches.relay(content, hint(request.range)) as relay:
             response = await self._response(relay, request, content.digest, avoid)
             yield response
             self._served.inc(response.sent)
@@ -165,11 +165,21 @@ async def _up_to(
             return
 
 
-def _hint(part: RequestedRange | None) -> tuple[int, int]:
-    """The bytes to fetch first while the size is not known: those that are asked for, if their place is known."""
-    if isinstance(part, IntRange):
-        return part.start, SIZE_MAX_BYTES if part.stop is None else part.stop
-    return 0, MEBIBYTE
+def hint(part: RequestedRange | None) -> tuple[int, int]:
+    """The bytes to fetch first while the size is not known: those that are asked for, if their place is known.
+
+    Raises:
+        RangeInvalid: several ranges; they are refused before anything is fetched.
+    """
+    match part:
+        case IntRange(start, None):
+            return start, max(start + MEBIBYTE, SIZE_MAX_BYTES)
+        case IntRange(start, int(stop)):
+            return start, stop
+        case SeveralRanges():
+            return part.resolve(0)
+        case _:
+            return 0, MEBIBYTE
 
 
 @contextlib.contextmanager
