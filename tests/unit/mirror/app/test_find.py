@@ -5,19 +5,20 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from mirror.app import Find
 from mirror.errors import DigestInvalid, NameInvalid, PeerError, Reason
-from mirror.images.holdings import Holdings
 from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference
 from mirror.routers import Peer
-from mirror.stores import Held, Listener, Tag
-from tests.static_router import StaticRouter
+from mirror.stores import Held, Tag
+
+if TYPE_CHECKING:
+    from mirror.images.holdings import Holdings
 
 NGINX = Reference.parse("nginx:1.27")
 DIGEST, OLDER = Digest.of(b"new"), Digest.of(b"old")
@@ -25,27 +26,16 @@ A, B = Peer("a", "192.0.2.1", 5001), Peer("b", "192.0.2.2", 5001)
 
 
 class Shelf:
-    """A store with one file, and one tag."""
-
-    name = "shelf"
+    """Stands for `Holdings`: one file, and perhaps one tag."""
 
     def __init__(self, path: Path, tag: Tag | None) -> None:
         self._path, self._tag = path, tag
 
-    async def start(self, listener: Listener) -> None:
-        listener.appeared([DIGEST.key])
-
-    async def close(self) -> None:
-        pass
-
     def open(self, digest: Digest) -> Held | None:
-        return Held(os.open(self._path, os.O_RDONLY), 3, self.name) if digest == DIGEST else None
+        return Held(os.open(self._path, os.O_RDONLY), 3, "shelf") if digest == DIGEST else None
 
-    def tag(self, reference: Reference) -> Tag | None:
-        return self._tag
-
-    def spare(self, keys: object) -> None:
-        pass
+    def tags(self, reference: Reference) -> list[Tag]:
+        return [self._tag] if self._tag is not None else []
 
 
 class Members:
@@ -66,13 +56,8 @@ async def size(peer: Peer, content: Content) -> int:
 
 def find(query: str, folder: Path, tag: Tag | None = None, *answers: tuple[Peer, Tag]) -> dict[str, Any]:
     (folder / "blob").write_bytes(b"new")
-
-    async def story() -> dict[str, Any]:
-        holdings = Holdings([Shelf(folder / "blob", tag)], StaticRouter(Peer("me", "192.0.2.9", 5001)))
-        await holdings.start()
-        return await Find("me", holdings, Members(*answers), lambda _: [A, B], size).find(query)
-
-    return asyncio.run(story())
+    holdings = cast("Holdings", Shelf(folder / "blob", tag))
+    return asyncio.run(Find("me", holdings, Members(*answers), lambda _: [A, B], size).find(query))
 
 
 def test_holders_are_this_node_and_the_members_that_say_so(tmp_path: Path) -> None:
