@@ -119,7 +119,7 @@ class UpstreamSettings:
     """Longest time for which small chunks are gathered, s: bounds the delay that a slow line adds."""
 
     token_bytes_max: int = 64 * 1024
-    """Bounds a token service's answer. Real ones have 2 to 8 KiB."""
+    """Bounds a token service's answer. Real ones have a few KiB."""
     token_min_s: float = 60.0
     """Shortest life that a token is given, s, and the life of one whose answer does not say. It is the least that the
     token specification lets a server grant."""
@@ -131,7 +131,7 @@ class UpstreamSettings:
     basic_s: float = 3600.0
     """Life of a Basic authorization, s: after it the registry is asked again whether it wants one."""
     authorizations_max: int = 1024
-    """Bounds remembered authorizations; the least recently used goes first. One repository has one, of about 4 KiB."""
+    """Bounds remembered authorizations; the least recently used goes first. Each repository has one, of a few KiB."""
 
     retry_after_min_s: float = 1.0
     """Shortest time for which a registry that answered 429 is left alone, s, also if it says less."""
@@ -169,12 +169,12 @@ class ContainerdSettings:
     """Time that the start of the store waits for containerd's first listing, s, so that an agent begins with what is
     there. It goes on without it then: containerd may start later than the agent."""
     backoff_min_s: float = 0.1
-    """Shortest time between two attempts to connect, s: a restart of containerd takes less than a second."""
+    """Shortest time between two attempts to connect, s: nobody should notice a quick restart of containerd."""
     backoff_max_s: float = 5.0
     """Longest time between two attempts to connect, s. The waits double up to it. A connection that lasted longer
     begins again with the shortest."""
     call_timeout_s: float = 20.0
-    """Bounds one call, s, the stream of events excepted. A listing of ten thousand blobs takes about a second."""
+    """Bounds one call, s, the stream of events excepted. Long enough to list a large store on a slow disk."""
     answer_bytes_max: int = 16 * 1024 * 1024
     """Bounds one message of containerd. It is the bound of containerd's own clients; the list of images comes in
     one message."""
@@ -184,8 +184,8 @@ class ContainerdSettings:
     spacing_s: float = 1.0
     """Shortest time between the starts of two listings, s: bounds what listings cost while events never end."""
     collect_s: float = 2.0
-    """Time from the last event to one more listing, s. containerd collects garbage about a second after an image is
-    removed, and old versions send no event for it."""
+    """Time from the last event to one more listing, s. containerd collects garbage soon after an image is removed, and
+    old versions send no event for it. What it collects later, the regular listing sees."""
     regardless_s: float = 30.0
     """Longest time between the starts of two listings, s. containerd before 2.1 does not tell when content appears or
     is collected; lookups of what is gone cost one fast 404 until then."""
@@ -362,7 +362,7 @@ class ServingSettings:
     costs microseconds."""
     decline_s: float = 300.0
     """Time for which a node that the others find slow is no home, s. Then it tries again: what slowed it down, such as
-    a backup, mostly passes within minutes, and a node that is still slow is found out within seconds."""
+    a backup, may be over, and a node that is still slow is found out within seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,6 +377,9 @@ class ServerSettings:
     below it; what is above it is answered 503."""
     keep_alive_s: int = 60
     """Time after which an idle connection is closed, s. Longer than a runtime pauses between two layers."""
+    stall_timeout_s: float = 60.0
+    """Time after which the connection of a client that takes nothing is closed, s. A runtime that writes a layer to a
+    slow disk pauses for seconds; a client that is gone without a word would hold a descriptor for hours."""
     backlog: int = 1024
     """Bounds connections that wait to be accepted. All members may connect in the same moment; the kernel has its own
     bound besides (net.core.somaxconn)."""

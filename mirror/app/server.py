@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 from ..config import Address
 from ..errors import ConfigError
 from ..settings import ServerSettings
-from .zerocopy import ZeroCopyProtocol
+from .zerocopy import with_stall_timeout
 
 
 class EndpointServer(uvicorn.Server):
@@ -29,7 +29,7 @@ class EndpointServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=ZeroCopyProtocol,
+                http=with_stall_timeout(settings.stall_timeout_s),
                 ws="none",
                 lifespan="off",
                 log_config=None,

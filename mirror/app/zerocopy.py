@@ -1,15 +1,15 @@
 """Sending files through uvicorn without copying them: the ASGI extension `http.response.zerocopysend`.
 
-uvicorn writes every body through its transport, which costs a copy into Python and one back into the kernel. Given
-`ZeroCopyProtocol` as `http=`, it offers applications the extension: the head goes through the transport as ever, then
-the kernel moves the file's bytes to a duplicate of the connection's descriptor by sendfile, and then the transport has
-the connection back. Zero-copy and ordinary bodies may follow one another in a response, and responses in a connection.
+uvicorn writes every body through its transport, which costs a copy into Python and one back into the kernel. With
+`ZeroCopyProtocol` as `http=`, uvicorn offers the extension to applications. The head goes through the transport as
+always. Then the kernel moves the file's bytes to a duplicate of the connection's descriptor by sendfile, and after that
+the transport goes on. A response may have zero-copy and ordinary parts of its body in any order.
 
-Three things are weather here and are not logged: a client that goes away, one that takes nothing for `stall_timeout_s`,
-and an application that returns before its body is complete. The last is how an application says that the rest will not
-come: the connection is closed with FIN, so that the client sees a short read.
+Three things are normal here and are not logged: a client that goes away, a client that takes nothing for
+`stall_timeout_s`, and an application that returns before its body is complete. The last is how an application says that
+the rest will not come: the connection is closed with FIN, so that the client sees a short read.
 
-Of uvicorn's insides this leans on what `tests/loopback/test_zerocopy.py` lists in its first test, and no more.
+The first test in `tests/loopback/test_zerocopy.py` lists all that this uses of uvicorn's internals.
 
 Source: ASGI specification, extensions, "Zero Copy Send"; sendfile(2).
 """
@@ -25,24 +25,31 @@ from typing import Any, ClassVar, TypedDict, cast
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from ..fileio import ended_early, in_thread, resident, to_its_end
+from ..settings import ServerSettings
 
 EXTENSION = "http.response.zerocopysend"
 
 _INLINE_BYTES = 1024 * 1024
-"""Up to here a file's bytes are sent where we stand, if they are in memory; more has a thread of its own, which polls
-and sends without a turn of the event loop for every mebibyte: faster for one client, and on several cores for many."""
+"""Largest part that is sent on the event loop, if it is in the page cache. A larger one gets a thread of its own, which
+needs no turn of the event loop for every mebibyte: faster for one client, and on several cores for many."""
 
 _BURST_BYTES = 4 * 1024 * 1024
+"""Largest part that a thread sends in one turn while more transfers run than there are threads: a few milliseconds of
+copying, so that all transfers make progress."""
+
 _THREADS = 8
-"""Transfers that have a thread of their own. With more of them, all take turns in bursts: dozens of threads would keep
-the event loop, and so gossip, from the interpreter (64 of them for 38 ms one time in a hundred, 8 for 11)."""
+"""Bounds transfers with a thread of their own. Beyond it all take turns. Dozens of threads make the event loop, and
+so gossip, wait for the interpreter: 64 of them for 38 ms one time in a hundred, 8 for 11 ms."""
 
 _POLL_MS = 250
+"""Time after which a thread that waits for its client looks whether it was told to end, ms. It bounds how long a
+cancelled transfer lives on, and costs four wake-ups a second."""
+
 _senders = ThreadPoolExecutor(_THREADS, thread_name_prefix="send")
 
 
 class ClientGone(ConnectionError):
-    """The client has closed the connection, or has not taken a byte for too long. An application may let it pass."""
+    """The client has closed the connection, or has not taken a byte for too long. Applications need not catch it."""
 
 
 class ZeroCopySend(TypedDict, total=False):
@@ -50,8 +57,8 @@ class ZeroCopySend(TypedDict, total=False):
 
     Args:
         file: a descriptor, or an object with `fileno()`.
-        offset: first byte to send; where None, the file's position is used and moved on.
-        count: number of bytes; where None, up to the end.
+        offset: first byte to send; if None, the file's position is used and moved on.
+        count: number of bytes; if None, up to the end of the file.
         more_body: whether more of the body follows; default False.
     """
 
@@ -63,13 +70,13 @@ class ZeroCopySend(TypedDict, total=False):
 
 
 class ZeroCopyProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, with the extension. Of one response, one more descriptor is open while it is sent."""
+    """uvicorn's HTTP protocol, with the extension. Each response has one more descriptor open while it is sent."""
 
-    stall_timeout_s: ClassVar[float] = 60.0
-    """Seconds after which a client that takes nothing is let go."""
+    stall_timeout_s: ClassVar[float] = ServerSettings().stall_timeout_s
+    """Seconds after which the connection of a client that takes nothing is closed; see `with_stall_timeout`."""
 
     _transfers: ClassVar[int] = 0
-    """Number of files that are being sent now, on all connections."""
+    """Number of files that are sent now, on all connections of the process."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -77,20 +84,20 @@ class ZeroCopyProtocol(HttpToolsProtocol):
         self.app = self._run
 
     def on_message_begin(self) -> None:
-        """Offer the extension, except where the bytes would have to be encrypted on their way."""
+        """Offer the extension, unless the connection is encrypted: sendfile cannot encrypt."""
         super().on_message_begin()
         if self.scheme == "http":
             cast("dict[str, Any]", self.scope).setdefault("extensions", {})[EXTENSION] = {}
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no request; in the middle of a body that would be a lie, so there only the connection ends."""
+        """Answer bytes that are no request. In the middle of a body, which the answer would end up in, close."""
         if self.cycle is None or self.cycle.response_complete:
             super().send_400_response(msg)
         else:
             self.transport.close()
 
     async def _run(self, scope: Any, receive: Any, send: Any) -> None:
-        """Run the application for one request: the root of uvicorn's task, as far as it is ours."""
+        """Run the application for one request, in uvicorn's task."""
         cycle: RequestResponseCycle = send.__self__
 
         async def send_any(message: Any) -> None:
@@ -105,7 +112,7 @@ class ZeroCopyProtocol(HttpToolsProtocol):
             await self._application(scope, receive, send_any)
         except ClientGone:
             self.transport.abort()
-        except asyncio.CancelledError:  # by uvicorn, whose patience at shutdown is over; it would log a stack trace
+        except asyncio.CancelledError:  # by uvicorn, at the end of a shutdown; it would log a stack trace
             self.transport.close()
         if cycle.response_started and not cycle.response_complete:
             self.transport.close()
@@ -114,7 +121,7 @@ class ZeroCopyProtocol(HttpToolsProtocol):
 
     async def _zero_copy(self, cycle: RequestResponseCycle, message: ZeroCopySend) -> None:
         if cycle.disconnected:
-            raise ClientGone("the connection is closed")  # maybe before the head, which is dropped then
+            raise ClientGone("the connection is closed")  # perhaps before the head, which uvicorn drops then
         if not cycle.response_started or cycle.response_complete:
             raise RuntimeError(f"{EXTENSION} belongs between a response's start and its end")
         fd = message["file"] if isinstance(message["file"], int) else message["file"].fileno()
@@ -129,7 +136,7 @@ class ZeroCopyProtocol(HttpToolsProtocol):
         await cycle.send({"type": "http.response.body", "body": b"", "more_body": message.get("more_body", False)})
 
     async def _send_file(self, cycle: RequestResponseCycle, fd: int, offset: int, count: int) -> None:
-        """Send a part of a file as a part of the body, framed as the head has announced."""
+        """Send a part of a file as a part of the body, framed as the head announced."""
         if cycle.chunked_encoding:
             self._write(b"%x\r\n" % count)
         elif count > cycle.expected_content_length:
@@ -149,7 +156,7 @@ class ZeroCopyProtocol(HttpToolsProtocol):
             self.transport.write(frame)
 
     async def _flush(self) -> None:
-        """Wait until all that was written to the transport is with the kernel."""
+        """Wait until the kernel has all that was written to the transport."""
         self._ensure_open()
         self.transport.set_write_buffer_limits(high=0)
         if self.flow.write_paused:
@@ -161,7 +168,7 @@ class ZeroCopyProtocol(HttpToolsProtocol):
         await self._progress(self.flow.drain())
 
     async def _transfer(self, fd: int, offset: int, count: int) -> None:
-        """Send past the transport."""
+        """Send a part of a file to the socket itself, while the transport is idle."""
         peer = os.dup(self.transport.get_extra_info("socket").fileno())
         ZeroCopyProtocol._transfers += 1
         try:
@@ -184,14 +191,14 @@ class ZeroCopyProtocol(HttpToolsProtocol):
             os.close(peer)
 
     async def _push(self, peer: int, fd: int, offset: int, count: int) -> tuple[int, bool]:
-        """Send what the socket takes now of the next bytes; return how many went, and whether it is full."""
+        """Send as much as the socket takes now; return the number of bytes sent, and whether the socket is full."""
         near = min(count, _INLINE_BYTES)
         if ZeroCopyProtocol._transfers <= _THREADS and resident(fd, offset, near):
             return _push(peer, fd, offset, near)
         return await in_thread(_push, peer, fd, offset, min(count, _BURST_BYTES))
 
     def _send_all(self, peer: int, fd: int, offset: int, count: int, ended: threading.Event) -> None:
-        """Send all of it, waiting for the client as need be; blocks, and ends early once `ended` is set."""
+        """Send all, and wait for the client where necessary. Blocks; ends early once `ended` is set."""
         poll = select.poll()
         poll.register(peer, select.POLLOUT)
         stop, waited_s = offset + count, 0.0
@@ -215,7 +222,7 @@ class ZeroCopyProtocol(HttpToolsProtocol):
             self.loop.remove_writer(peer)
 
     async def _progress(self, event: Awaitable[object]) -> None:
-        """Wait for the client to take something, but not for ever."""
+        """Wait for the client to take something, at most `stall_timeout_s`; raise ClientGone after that."""
         try:
             async with asyncio.timeout(self.stall_timeout_s):
                 await event
@@ -227,8 +234,13 @@ class ZeroCopyProtocol(HttpToolsProtocol):
             raise ClientGone("the connection is closed")
 
 
+def with_stall_timeout(stall_timeout_s: float) -> type[ZeroCopyProtocol]:
+    """The protocol with another patience. uvicorn makes one object for each connection and passes no settings on."""
+    return type("ZeroCopyProtocol", (ZeroCopyProtocol,), {"stall_timeout_s": stall_timeout_s})
+
+
 def _push(peer: int, fd: int, offset: int, count: int) -> tuple[int, bool]:
-    """Send until `count` bytes are gone or the socket is full; return how many went, and whether it is full."""
+    """Send until `count` bytes are sent or the socket is full; return their number, and whether the socket is full."""
     sent = 0
     while sent < count:
         try:

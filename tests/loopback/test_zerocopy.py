@@ -19,7 +19,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from mirror.app.blob import BlobResponse, LongResponse
-from mirror.app.zerocopy import EXTENSION, ZeroCopyProtocol
+from mirror.app.zerocopy import EXTENSION, ZeroCopyProtocol, with_stall_timeout
 from mirror.errors import Reason, SourceError
 
 MIB = 1024 * 1024
@@ -408,14 +408,13 @@ def test_a_file_that_ends_early_makes_a_short_body(
 def test_a_client_that_takes_nothing_is_let_go(
     run: Run, path: Path, caplog: pytest.LogCaptureFixture, body: str
 ) -> None:
-    class Impatient(ZeroCopyProtocol):
-        stall_timeout_s = 0.05
+    impatient = with_stall_timeout(0.05)
 
     async def main() -> None:
         with path.open("rb") as file:
             extents = [(0, SIZE)] * 50 if body == "file" else [(0, 60_000)] * (50 * SIZE // 60_000)
             app = Witness(lambda: blob(file.fileno(), extents, sum(count for _, count in extents)))
-            async with serving(app, Impatient) as (_, port), connected(port) as (reader, writer):
+            async with serving(app, impatient) as (_, port), connected(port) as (reader, writer):
                 writer.write(ask())
                 await head(reader)
                 await app.ended.wait()

@@ -167,7 +167,7 @@ def _translated(url: URL, late: Reason, limit_s: float) -> Iterator[None]:
     except aiohttp.ClientConnectorError as error:
         raise UpstreamError(Reason.UNREACHABLE, f"{url.origin()} cannot be reached: {error}") from error
     except TimeoutError:
-        raise UpstreamError(late, f"{url.origin()} kept us waiting for more than {limit_s:g} s") from None
+        raise UpstreamError(late, f"{url.origin()} took more than {limit_s:g} s") from None
     # HttpProcessingError: from aiohttp's parser in Python; UnicodeError: from the names of hosts that cannot be any.
     except (aiohttp.ClientError, HttpProcessingError, OSError, UnicodeError) as error:
         raise UpstreamError(Reason.BROKEN, f"{url.origin()} broke off: {error or type(error).__name__}") from error

@@ -66,12 +66,12 @@ class Image:
     Args:
         name: as containerd gives it; not checked.
         target: the digest of a manifest or index, as text; not checked.
-        updated_at: Unix time in seconds when the name got this meaning.
+        updated_unix_s: Unix time, s, when the name got this meaning.
     """
 
     name: str
     target: str
-    updated_at: float
+    updated_unix_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,6 @@ def tags_of(images: Iterable[Image], content: Container[bytes]) -> dict[Referenc
         except DigestInvalid:
             continue
         known = tags.get(reference)
-        if digest.key in content and (known is None or known.checked_unix_s < image.updated_at):
-            tags[reference] = Tag(digest, image.updated_at, "runtime")
+        if digest.key in content and (known is None or known.checked_unix_s < image.updated_unix_s):
+            tags[reference] = Tag(digest, image.updated_unix_s, "runtime")
     return tags

@@ -1,0 +1,104 @@
+"""What an agent shows of itself, from the values that it is given."""
+
+import asyncio
+import json
+from typing import Any, cast
+
+import pytest
+from starlette.requests import Request
+
+from mirror.app import Find, NodeStatus, StatusEndpoint
+from mirror.errors import NameInvalid
+from mirror.fetch.record import Record
+from mirror.metrics import Metrics
+from mirror.routers import MemberStatus, Peer
+
+PEER = Peer("b", "2001:db8::2", 5001)
+
+
+class Asked:
+    """Stands for `Find`."""
+
+    async def find(self, query: str) -> dict[str, Any]:
+        if "\n" in query:
+            raise NameInvalid("it has two lines")
+        return {"asked": query}
+
+
+def endpoint(**values: Any) -> StatusEndpoint:
+    given: dict[str, Any] = {
+        "is_ready": lambda: True,
+        "statuses": list,
+        "records": list,
+        "key_count": lambda: 0,
+        "cache_bytes": lambda: 0,
+    }
+    return StatusEndpoint(NodeStatus(name="a", **(given | values)), cast("Find", Asked()), Metrics())
+
+
+def answer(status: StatusEndpoint, path: str, query: str = "") -> tuple[int, str]:
+    """The status and body that a route gives."""
+    (route,) = [route for route in status.routes() if route.path == path]
+    request = Request({"type": "http", "method": "GET", "headers": [], "query_string": query.encode()})
+    response = asyncio.run(route.endpoint(request))
+    return response.status_code, bytes(response.body).decode()
+
+
+@pytest.mark.parametrize(("is_ready", "code"), [(True, 200), (False, 503)])
+def test_readiness_is_the_nodes_word_and_health_is_that_it_answers(is_ready: bool, code: int) -> None:
+    status = endpoint(is_ready=lambda: is_ready)
+    assert answer(status, "/readyz")[0] == code
+    assert answer(status, "/healthz") == (200, "ok\n")
+
+
+def test_members_are_shown_by_name_with_what_is_known_of_them() -> None:
+    rows = [
+        MemberStatus(PEER, "suspect", 7, itself=False, rtt_s=0.00123, flapping=True, home="no"),
+        MemberStatus(Peer("a", "192.0.2.1", 5001), "alive", 3, itself=True),
+    ]
+    code, body = answer(endpoint(statuses=lambda: rows), "/api/v1/members")
+    shown = json.loads(body)
+    assert (code, shown["node"], [row["name"] for row in shown["members"]]) == (200, "a", ["a", "b"])
+    assert shown["members"][1] == {
+        "name": "b",
+        "state": "suspect",
+        "peer": "http://[2001:db8::2]:5001",
+        "keys": 7,
+        "itself": False,
+        "flapping": True,
+        "home": "no",
+        "rtt_ms": 1.23,
+    }
+    assert shown["members"][0]["rtt_ms"] is None
+
+
+def test_fetches_are_shown_newest_first() -> None:
+    records = [Record("sha256:old", "library/x", 1.0), Record("sha256:new", "library/x", 2.0)]
+    records[1].failures.append("b broke off")
+    shown = json.loads(answer(endpoint(records=lambda: iter(records)), "/api/v1/fetches")[1])["fetches"]
+    assert [(row["digest"], row["failures"]) for row in shown] == [("sha256:new", ["b broke off"]), ("sha256:old", [])]
+
+
+def test_metrics_show_what_the_node_has_now() -> None:
+    rows = [MemberStatus(PEER, state, 0, itself=False) for state in ("alive", "alive", "dead")]
+    status = endpoint(statuses=lambda: rows, key_count=lambda: 5, cache_bytes=lambda: 1024)
+    code, body = answer(status, "/metrics")
+    lines = body.splitlines()
+    assert code == 200
+    for line in (
+        'gossip_members{state="alive"} 2.0',
+        'gossip_members{state="dead"} 1.0',
+        'gossip_members{state="left"} 0.0',
+        "mirror_holdings 5.0",
+        "mirror_cache_bytes 1024.0",
+        "mirror_corrupt_peers_total 0.0",
+    ):
+        assert line in lines
+
+
+def test_a_search_is_answered_and_a_wrong_one_refused_with_a_bounded_line() -> None:
+    assert answer(endpoint(), "/api/v1/find", "q=nginx") == (200, '{"asked":"nginx"}')
+    code, body = answer(endpoint(), "/api/v1/find", "q=%0A" + "x" * 1000)
+    assert code == 400
+    assert "is no image name and no digest: it has two lines" in json.loads(body)["error"]
+    assert len(body) < 400

@@ -1,0 +1,124 @@
+"""Challenges of registries, answered: by tokens, by a password, or not at all."""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from yarl import URL
+
+from mirror.errors import UpstreamError, UpstreamRateLimited, UpstreamUnknown
+from mirror.settings import UpstreamSettings
+from mirror.sources.upstream.authorizer import Authorizer
+from mirror.sources.upstream.challenge import Basic, Bearer, Challenge, basic_authorization
+from mirror.sources.upstream.ratelimit import RateLimits
+from mirror.sources.upstream.registries import Registry
+
+if TYPE_CHECKING:
+    from mirror.sources.upstream.transport import Transport
+
+OPEN = Registry("lab", "https://lab.example")
+CLOSED = Registry("lab", "https://lab.example", "user", "secret")
+SCOPE = "repository:team/app:pull"
+BEARER = Bearer("https://auth.example/token", "lab", None)
+SETTINGS = UpstreamSettings()
+
+
+class Answer:
+    def __init__(self, status: int, headers: Mapping[str, str]) -> None:
+        self.status, self.headers, self.released = status, headers, False
+
+    def release(self) -> None:
+        self.released = True
+
+
+class Service:
+    """A token service, in place of the transport."""
+
+    def __init__(self, status: int = 200, token: str = "t1", headers: Mapping[str, str] | None = None) -> None:
+        self.answer = Answer(status, headers or {})
+        self.body = json.dumps({"token": token, "expires_in": 300}).encode()
+        self.asked: list[tuple[URL, Mapping[str, str]]] = []
+
+    async def send(self, method: str, url: URL, headers: Mapping[str, str], sent_by: str | None = None) -> Answer:
+        assert (method, sent_by) == ("GET", "lab")
+        self.asked.append((url, headers))
+        await asyncio.sleep(0)
+        return self.answer
+
+    async def read_whole(self, answer: Answer, max_bytes: int) -> bytes:
+        assert (answer, max_bytes) == (self.answer, SETTINGS.token_bytes_max)
+        return self.body
+
+
+def run(service: Service, story: Callable[[Authorizer], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(story(Authorizer(cast("Transport", service), RateLimits(), SETTINGS)))
+
+
+def test_one_token_serves_all_who_want_it_until_it_is_rejected() -> None:
+    service = Service()
+
+    async def story(authorizer: Authorizer) -> None:
+        assert authorizer.known(OPEN, SCOPE) is None
+        values = await asyncio.gather(*(authorizer.authorize(OPEN, SCOPE, [BEARER]) for _ in range(5)))
+        assert values == ["Bearer t1"] * 5
+        assert authorizer.known(OPEN, SCOPE) == "Bearer t1"
+        assert authorizer.known(OPEN, "repository:other:pull") is None
+        assert service.asked == [(URL("https://auth.example/token").with_query(service="lab", scope=SCOPE), {})]
+        assert service.answer.released
+        authorizer.reject(OPEN, SCOPE, "Bearer t1")
+        assert authorizer.known(OPEN, SCOPE) is None
+
+    run(service, story)
+
+
+def test_a_password_goes_to_the_token_service_or_is_the_answer_itself() -> None:
+    service, basic = Service(), basic_authorization("user", "secret")
+
+    async def story(authorizer: Authorizer) -> None:
+        await authorizer.authorize(CLOSED, SCOPE, [BEARER, Basic()])
+        assert service.asked[0][1] == {"Authorization": basic}
+        assert await authorizer.authorize(CLOSED, "other", [Basic()]) == basic
+        assert authorizer.known(CLOSED, "other") == basic
+
+    run(service, story)
+
+
+@pytest.mark.parametrize(
+    ("registry", "challenges", "message"),
+    [(OPEN, [Basic()], "wants a user and password"), (CLOSED, [], "without a challenge that this agent understands")],
+)
+def test_what_cannot_be_answered_says_what_is_missing(
+    registry: Registry, challenges: list[Challenge], message: str
+) -> None:
+    async def story(authorizer: Authorizer) -> None:
+        with pytest.raises(UpstreamError, match=message) as refusal:
+            await authorizer.authorize(registry, SCOPE, challenges)
+        assert refusal.value.reason == "auth"
+
+    run(Service(), story)
+
+
+@pytest.mark.parametrize(
+    ("registry", "status", "error", "message"),
+    [
+        (OPEN, 401, UpstreamUnknown, "gives no token for repository:team/app:pull without a user and password"),
+        (CLOSED, 403, UpstreamError, "does not accept the password of user 'user'"),
+        (OPEN, 500, UpstreamError, "answered 500 to a request for a token"),
+        (OPEN, 429, UpstreamRateLimited, "lab answered 429: not asked for 7 s"),
+    ],
+)
+def test_a_token_service_that_gives_none_is_an_error_by_its_status(
+    registry: Registry, status: int, error: type[UpstreamError], message: str
+) -> None:
+    service = Service(status, headers={"Retry-After": "7"})
+
+    async def story(authorizer: Authorizer) -> None:
+        with pytest.raises(error, match=message) as refusal:
+            await authorizer.authorize(registry, SCOPE, [BEARER])
+        assert "secret" not in str(refusal.value)
+        assert service.answer.released
+        assert authorizer.known(registry, SCOPE) is None
+
+    run(service, story)
