@@ -19,7 +19,9 @@ from gossip.core.membership.member import State
 from gossip.core.membership.statements import record_message
 from gossip.core.node import Node
 from gossip.core.timers import Timer
-from gossip.sim.cluster import Cluster, keys_of
+from gossip.sim.clock import TIMER
+from gossip.sim.cluster import Cluster
+from gossip.sim.keys import keys_of
 from gossip.sim.network import CALM, Weather
 
 from ..report import BenchError
@@ -60,7 +62,7 @@ def sync_pause_s(config: GossipConfig, size: int) -> float:
 
 
 def _settle(node: Node, nodes: Sequence[Node], ciphers: dict[bytes, AESGCM]) -> None:
-    """Bring a node's parts into the state of a node that has been there for long."""
+    """Bring the parts of a node into the state of a node that has been there for long."""
     node.context.rumours.clear()
     node.events()
     node.seal.ciphers = ciphers  # what each would derive for itself, kept once for all
@@ -115,15 +117,15 @@ def _follow(cluster: Cluster, begin: Callable[[int], Watch], count: int, apart_s
         BenchError: somebody does not within 120 s.
     """
     watches = [begin(0)]
-    next_at, give_up_at = cluster.network.now + apart_s, cluster.network.now + count * apart_s + _WITHIN_S
+    next_at, give_up_at = cluster.clock.now + apart_s, cluster.clock.now + count * apart_s + _WITHIN_S
     while len(watches) < count or any(watch.unseen for watch in watches):
-        if len(watches) < count and cluster.network.now >= next_at:
+        if len(watches) < count and cluster.clock.now >= next_at:
             watches.append(begin(len(watches)))
             next_at += apart_s
         cluster.run(step_s)
         for watch in watches:
-            watch.look(cluster.network.now)
-        if cluster.network.now > give_up_at:
+            watch.look(cluster.clock.now)
+        if cluster.clock.now > give_up_at:
             raise BenchError(f"somebody has not seen what happened {_WITHIN_S:.0f} s ago")
     cluster.run(_SETTLE_S)
     return watches
@@ -139,9 +141,7 @@ def keys(cluster: Cluster, count: int, at_once: int, weather: Weather = CALM) ->
         holder = cluster.rng.choice(nodes)
         (key,) = keys_of(cluster.rng.getrandbits(32), 0, 1)
         watch = Watch(
-            cluster.network.now,
-            [node for node in nodes if node is not holder],
-            lambda node: bool(node.view.holders(key)),
+            cluster.clock.now, [node for node in nodes if node is not holder], lambda node: bool(node.view.holders(key))
         )
         cluster.advertise(holder.view.name, [key])
         return watch
@@ -159,7 +159,7 @@ def joins(cluster: Cluster, count: int, at_once: int) -> list[float]:
 
     def start(_: int) -> Watch:
         name, nodes = next(names), cluster.nodes
-        watch = Watch(cluster.network.now, nodes, lambda node: _state(node, name) is State.ALIVE)
+        watch = Watch(cluster.clock.now, nodes, lambda node: _state(node, name) is State.ALIVE)
         cluster.start(name, [cluster.rng.choice(nodes).view.name])
         return watch
 
@@ -183,7 +183,7 @@ def kills(cluster: Cluster, count: int, at_once: int) -> list[float]:
 
 def _kill(cluster: Cluster, victims: list[str], survivors: list[Node], number: int) -> Watch:
     name = victims[number]
-    watch = Watch(cluster.network.now, survivors, lambda node: _state(node, name) is State.DEAD)
+    watch = Watch(cluster.clock.now, survivors, lambda node: _state(node, name) is State.DEAD)
     cluster.crash(name)
     return watch
 
@@ -212,9 +212,10 @@ class Traffic:
 
 def traffic(cluster: Cluster, duration_s: float) -> Traffic:
     """What is sent within some time, per node."""
-    before, share = cluster.happened.copy(), duration_s * len(cluster.running)
+    happened, share = cluster.journal.happened, duration_s * len(cluster.running)
+    before = happened.copy()
     cluster.run(duration_s)
-    packets, sent, streamed = (cluster.happened[what] - before[what] for what in ("datagrams", "bytes", "stream bytes"))
+    packets, sent, streamed = (happened[what] - before[what] for what in ("datagrams", "bytes", "stream bytes"))
     return Traffic((sent + packets * IP_BYTES + streamed) / share, streamed / share, packets / share)
 
 
@@ -222,12 +223,12 @@ def wave(cluster: Cluster, warm_s: float, duration_s: float) -> Traffic:
     """The same while all pull an image: 12 blobs a node and minute, each told when it is complete."""
     names, rng = [node.view.name for node in cluster.nodes], cluster.rng
     rate = len(names) * _BLOBS / _WAVE_S
-    ends_at = cluster.network.now + warm_s + duration_s
+    ends_at = cluster.clock.now + warm_s + duration_s
 
     def pull() -> None:
-        if cluster.network.now < ends_at:
+        if cluster.clock.now < ends_at:
             cluster.advertise(rng.choice(names), keys_of(rng.getrandbits(32), 0, 1))
-            cluster.network.at(cluster.network.now + rng.expovariate(rate), 1, pull)
+            cluster.clock.at(cluster.clock.now + rng.expovariate(rate), TIMER, pull)
 
     pull()
     cluster.run(warm_s)
@@ -263,9 +264,9 @@ def stalls(cluster: Cluster, rounds: int) -> Verdicts:
         chosen = set(cluster.rng.sample(names, count))
         for name in sorted(chosen):
             cluster.pause(name, _STALL_S)
-        before = len(cluster.failures)
+        before = len(cluster.journal.failures)
         cluster.run(_STALL_S + 1.0)
-        dead = {name for _, name in cluster.failures[before:]}
+        dead = {name for _, name in cluster.journal.failures[before:]}
         healthy += len(dead - chosen)
         stalled += len(dead & chosen)
     cluster.network.weather = CALM

@@ -21,7 +21,8 @@ from gossip.core.membership.suspicion import Suspicion, suspect
 from gossip.core.messages import Dead, Message, Ops, Suspect
 from gossip.core.packets.codec import encode_message
 from gossip.core.packets.rumours import Rumours, Topic, retransmit_limit
-from gossip.sim.network import CALM, TIMER, Network, Weather
+from gossip.sim.clock import TIMER, Clock
+from gossip.sim.network import CALM, Network, Weather
 
 _HEAD_BYTES: Final = 100  # of a datagram and of a probe in it: more than either needs
 _ROUND_GAP_S: Final = 0.01  # as in the product's node
@@ -55,7 +56,8 @@ class Model:
         self._config = config
         self._size = size
         self._rng = random.Random(seed)
-        self._network = Network(random.Random(self._rng.getrandbits(64)), weather)
+        self._clock = Clock()
+        self._network = Network(self._clock, random.Random(self._rng.getrandbits(64)), weather)
         self._room_bytes = config.datagram_max_bytes - _HEAD_BYTES
         self._limit = retransmit_limit(config.retransmit_mult, size)
         self._nodes = [_Node(Rumours(size, self._room_bytes), Address(str(number), 1)) for number in range(size)]
@@ -68,7 +70,7 @@ class Model:
     def spread(self, number: int) -> list[float]:
         """How long it takes each of the others to hear of a key, s; those whom no rumour reaches are left out."""
         ops = Ops("n", 1, 0, 14, number, bytes(8))
-        encoded, begun = encode_message(ops), self._network.now
+        encoded, begun = encode_message(ops), self._clock.now
         origin = self._rng.choice(self._nodes)
         self._hear(origin, self._say(ops))
         self._run_until(lambda: not any(node.rumours for node in self._nodes))
@@ -77,7 +79,7 @@ class Model:
 
     def detect(self) -> float | None:
         """How long after a node's death all others believe it dead, s; None if somebody is never told."""
-        begun, others = self._network.now, self._size - 1
+        begun, others = self._clock.now, self._size - 1
         self._victim = self._rng.choice(self._nodes)
         for number, node in enumerate(self._nodes):
             if node is not self._victim:
@@ -92,14 +94,14 @@ class Model:
 
     def _round(self, node: _Node) -> None:
         """Tell rumours to some others."""
-        node.round_at, node.due_at = self._network.now, None
+        node.round_at, node.due_at = self._clock.now, None
         for _ in range(self._config.gossip_fanout):
             told = node.rumours.take(self._room_bytes, self._limit)
             if not told:
                 return
             self._send(node, self._another(node), told)
         if node.rumours:
-            self._call_round(node, self._network.now + self._config.gossip_interval_s)
+            self._call_round(node, self._clock.now + self._config.gossip_interval_s)
 
     def _call_round(self, node: _Node, at: float) -> None:
         if node.due_at is None or at < node.due_at:
@@ -109,7 +111,7 @@ class Model:
                 if node.due_at == at:
                     self._round(node)
 
-            self._network.at(at, TIMER, due)
+            self._clock.at(at, TIMER, due)
 
     def _probing(self, node: _Node) -> Callable[[], None]:
         def probe() -> None:
@@ -139,22 +141,22 @@ class Model:
     def _hear(self, node: _Node, encoded: bytes) -> None:
         match self._said[encoded]:
             case Ops() if encoded not in node.heard_at:
-                node.heard_at[encoded] = self._network.now
+                node.heard_at[encoded] = self._clock.now
                 self._tell(node, Topic.DIRECTORY, encoded, encoded)
             case Suspect() as heard if node.dead_at is None:
                 self._hear_suspect(node, heard, encoded)
             case Dead() if node.dead_at is None:
-                node.dead_at, node.suspicion = self._network.now, None
+                node.dead_at, node.suspicion = self._clock.now, None
                 self._believers += 1
                 self._tell(node, Topic.MEMBERSHIP, _VICTIM, encoded)
 
     def _hear_suspect(self, node: _Node, heard: Suspect, encoded: bytes) -> None:
         if node.suspicion is None:
-            node.suspicion = suspect(self._config, self._size, heard.accuser, self._network.now)
+            node.suspicion = suspect(self._config, self._size, heard.accuser, self._clock.now)
         elif not node.suspicion.confirm(heard.accuser):
             return
         deadline = node.suspicion.deadline
-        self._network.at(deadline, TIMER, self._expiring(node, deadline))
+        self._clock.at(deadline, TIMER, self._expiring(node, deadline))
         self._tell(node, Topic.MEMBERSHIP, _VICTIM, encoded)
 
     def _say(self, message: Message) -> bytes:
@@ -164,7 +166,7 @@ class Model:
 
     def _tell(self, node: _Node, topic: Topic, slot: str | bytes, encoded: bytes) -> None:
         node.rumours.add(topic, slot, encoded)
-        self._call_round(node, max(self._network.now, node.round_at + _ROUND_GAP_S))
+        self._call_round(node, max(self._clock.now, node.round_at + _ROUND_GAP_S))
 
     # Carrying
 
@@ -182,11 +184,9 @@ class Model:
         return other
 
     def _later(self, by_s: float, action: Callable[[], None]) -> None:
-        self._network.at(self._network.now + by_s, TIMER, action)
+        self._clock.at(self._clock.now + by_s, TIMER, action)
 
     def _run_until(self, done: Callable[[], bool]) -> None:
-        give_up_at = self._network.now + _WITHIN_S
-        while not done() and self._network.now < give_up_at:
-            until = self._network.now + _STEP_S
-            while self._network.step(until):
-                pass
+        give_up_at = self._clock.now + _WITHIN_S
+        while not done() and self._clock.now < give_up_at:
+            self._clock.run(_STEP_S)

@@ -1,10 +1,14 @@
-"""What befalls clusters in a storm: each fault takes a cluster, and tells whether it could happen."""
+"""Faults: cuts of the network, and what befalls clusters in a storm.
+
+Each fault of a storm takes a cluster, and tells whether it could happen.
+"""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
-from .cluster import Cluster, keys_of
+from .cluster import Cluster
+from .keys import keys_of
 from .network import Delay, Weather
 
 _HOUR_S: Final = 3600.0
@@ -21,9 +25,34 @@ def any_weather(rng: random.Random) -> Weather:
     )
 
 
+def split(cluster: Cluster, groups: Iterable[Iterable[str]]) -> None:
+    """Cut the network between groups of hosts, in both directions."""
+    named = [list(group) for group in groups]
+    sides = [[cluster.hosts[name].address for name in group] for group in named]
+    for one in sides:
+        for other in sides:
+            if one is not other:
+                for source in one:
+                    for target in other:
+                        cluster.network.cut(source, target)
+    cluster.journal.remark("splits: " + " | ".join(" ".join(group) for group in named))
+
+
+def cut(cluster: Cluster, source: str, target: str) -> None:
+    """Cut the network from one host to another, in this one direction."""
+    cluster.network.cut(cluster.hosts[source].address, cluster.hosts[target].address)
+    cluster.journal.remark(f"cut from {source} to {target}")
+
+
+def mend(cluster: Cluster) -> None:
+    """End all cuts."""
+    cluster.network.mend()
+    cluster.journal.remark("mended")
+
+
 def awake(cluster: Cluster) -> str | None:
     """A running node at random that does not stand still."""
-    names = [host.name for host in cluster.running if host.paused_until <= cluster.network.now]
+    names = [host.name for host in cluster.running if host.paused_until <= cluster.clock.now]
     return cluster.rng.choice(names) if names else None
 
 
@@ -126,20 +155,20 @@ def _split(cluster: Cluster) -> bool:
     cluster.rng.shuffle(names)
     one, other = sorted(cluster.rng.sample(range(1, len(names)), 2))
     if cluster.rng.random() < 0.5:
-        cluster.split([names[:one], names[one:]])
+        split(cluster, [names[:one], names[one:]])
     else:
-        cluster.split([names[:one], names[one:other], names[other:]])
-        cluster.happened["split in three"] += 1
+        split(cluster, [names[:one], names[one:other], names[other:]])
+        cluster.journal.happened["split in three"] += 1
     return True
 
 
 def _cut(cluster: Cluster) -> bool:
-    cluster.cut(*cluster.rng.sample(list(cluster.hosts), 2))
+    cut(cluster, *cluster.rng.sample(list(cluster.hosts), 2))
     return True
 
 
 def _mend(cluster: Cluster) -> bool:
-    cluster.mend()
+    mend(cluster)
     return True
 
 
@@ -210,4 +239,4 @@ def befall(cluster: Cluster) -> None:
     """Let one fault happen, chosen by weight."""
     name, _, fault = cluster.rng.choices(FAULTS, [weight for _, weight, _ in FAULTS])[0]
     if fault(cluster):
-        cluster.happened[name] += 1
+        cluster.journal.happened[name] += 1

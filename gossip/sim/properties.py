@@ -5,8 +5,10 @@ from itertools import cycle
 from typing import Final
 
 from ..core.membership.member import State
-from .cluster import Cluster, keys_of
-from .faults import awake, seeds_for
+from .agreement import converged, missing_keys, separated, stale_filters
+from .cluster import Cluster
+from .faults import awake, mend, seeds_for, split
+from .keys import keys_of
 from .network import Weather
 from .steps import Figures, calm, form, formed, require, within
 
@@ -31,13 +33,13 @@ def filters(cluster: Cluster) -> Figures:
         loss=rng.random() * 0.3, duplication=rng.choice((0.0, 0.1)), jitter_s=rng.choice((0.0005, 0.005, 0.05))
     )
     form(cluster, rng.randint(3, 12))
-    until = cluster.network.now + 10.0
-    while cluster.network.now < until:
+    until = cluster.clock.now + 10.0
+    while cluster.clock.now < until:
         _stir(cluster)
         cluster.run(rng.expovariate(2.0))
     calm(cluster)
-    apart = set(cluster.separated())
-    took_s = within(cluster, lambda: set(cluster.stale_filters()) <= apart, _EQUAL_S, "all filters are equal")
+    apart = set(separated(cluster))
+    took_s = within(cluster, lambda: set(stale_filters(cluster)) <= apart, _EQUAL_S, "all filters are equal")
     cluster.run(_EQUAL_S - took_s)
     for observer in cluster.nodes:
         for holder in cluster.running:
@@ -83,15 +85,15 @@ def _split_and_heal(cluster: Cluster, size: int, parts: int, duration_s: float) 
     names = list(cluster.hosts)
     rng.shuffle(names)
     sides = [names[part::parts] for part in range(parts)]
-    cluster.split(sides)
+    split(cluster, sides)
     cluster.run(duration_s / 2)
     for name in names:
         cluster.advertise(name, keys_of(rng.getrandbits(32), 0, 30))
     cluster.run(duration_s / 2)
-    require(len(cluster.separated()) == size**2 - sum(len(side) ** 2 for side in sides), "each side is one, and alone")
-    cluster.mend()
-    healed_s = within(cluster, cluster.converged, _HEALED_S, "the parts are one again")
-    within(cluster, lambda: not cluster.missing_keys(), _EQUAL_S, "every key is seen")
+    require(len(separated(cluster)) == size**2 - sum(len(side) ** 2 for side in sides), "each side is one, and alone")
+    mend(cluster)
+    healed_s = within(cluster, partial(converged, cluster), _HEALED_S, "the parts are one again")
+    within(cluster, lambda: not missing_keys(cluster), _EQUAL_S, "every key is seen")
     return healed_s
 
 
@@ -109,14 +111,14 @@ def restart(cluster: Cluster) -> Figures:
             cluster.crash(name)
             if rng.random() < 0.3:
                 cluster.move(name)
-                cluster.happened["moved"] += 1
+                cluster.journal.happened["moved"] += 1
             if rng.random() < 0.3:
                 cluster.hosts[name].clock_ahead_s += rng.choice((-365, -1, 1, 365)) * _DAY_S
-                cluster.happened["clock set"] += 1
+                cluster.journal.happened["clock set"] += 1
         cluster.run(rng.choice((0.0, 0.5, 20.0)))
         for name in names:
             cluster.start(name, [other for other in cluster.hosts if other != name])
-        took_s.append(within(cluster, cluster.converged, _SETTLED_S, "all are back"))
+        took_s.append(within(cluster, partial(converged, cluster), _SETTLED_S, "all are back"))
     return {"settled, s": took_s}
 
 
@@ -124,7 +126,7 @@ def leaves(cluster: Cluster) -> Figures:
     """Ten nodes say goodbye while others are killed, with and without loss: nobody reads that as a failure."""
     rng = cluster.rng
     form(cluster, 4 + _LEAVERS)
-    within(cluster, cluster.converged, 30.0, "a new cluster agrees")
+    within(cluster, partial(converged, cluster), 30.0, "a new cluster agrees")
     cluster.network.weather = Weather(loss=rng.choice((0.0, 0.1, 0.25)), duplication=0.05)
     leavers = [f"n{number}" for number in range(4, 4 + _LEAVERS)]
     for leaver in leavers:
@@ -133,12 +135,12 @@ def leaves(cluster: Cluster) -> Figures:
             cluster.start(victim, ["n0"])
         elif rng.random() < 0.5:
             cluster.crash(victim)
-            cluster.happened["killed meanwhile"] += 1
+            cluster.journal.happened["killed meanwhile"] += 1
         cluster.leave(leaver)
         cluster.run(rng.choice((0.0, 0.1, 1.0, 5.0)))
     calm(cluster)
     cluster.run(30.0)
-    misread = [f"{observer} of {name}" for observer, name in cluster.failures if name in leavers]
+    misread = [f"{observer} of {name}" for observer, name in cluster.journal.failures if name in leavers]
     require(not misread, f"read as a failure: {misread}")
     for node in cluster.nodes:
         others = [
@@ -158,16 +160,16 @@ def stalls(cluster: Cluster) -> Figures:
     names = list(cluster.hosts)
     cluster.rng.shuffle(names)
     quarters = [names[first::4] for first in range(4)]
-    until, deaths_of_stalled, woke = cluster.network.now + _HOUR_S, 0, set[str]()
+    until, deaths_of_stalled, woke = cluster.clock.now + _HOUR_S, 0, set[str]()
     for stalled in cycle(quarters):
-        if cluster.network.now >= until:
+        if cluster.clock.now >= until:
             break
         for name in stalled:
             cluster.pause(name, _STALL_S)
         for duration_s, excused in ((_WOKE_S, woke.union(stalled)), (_STALL_S - _WOKE_S, set(stalled))):
-            cluster.failures.clear()
+            cluster.journal.failures.clear()
             cluster.run(duration_s)
-            dead = {name for _, name in cluster.failures}
+            dead = {name for _, name in cluster.journal.failures}
             require(dead <= excused, f"healthy nodes were declared dead: {sorted(dead - excused)}")
             deaths_of_stalled += len(dead)
         woke = set(stalled)
@@ -186,7 +188,7 @@ def detection(cluster: Cluster) -> Figures:
         known = partial(_known_dead, cluster, victim)
         times_s.append(within(cluster, known, 60.0, f"all know that {victim} is dead", every_s=0.01))
         cluster.start(victim, seeds_for(cluster, victim))
-        within(cluster, cluster.converged, _SETTLED_S, f"{victim} is back")
+        within(cluster, partial(converged, cluster), _SETTLED_S, f"{victim} is back")
     return {f"N = {len(cluster.hosts)}, s": times_s}
 
 

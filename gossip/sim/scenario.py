@@ -117,14 +117,15 @@ def run(name: str, seed: int) -> Report:
     rng = random.Random(f"{name}/{seed}")
     sealed = rng.random() < _SEALED_SHARE
     cluster = Cluster(seed, scenario.config, keys=(rng.randbytes(32),) if sealed else (), checked=scenario.checked)
-    cluster.happened["sealed"] += sealed
+    cluster.journal.happened["sealed"] += sealed
     try:
         figures = scenario.play(cluster)
     except AssertionError as error:
-        story = "\n".join(cluster.trace[-_STORY_LINES:])
+        story = "\n".join(cluster.journal.trace[-_STORY_LINES:])
         replay = f"replay: python -m gossip.sim --scenario {name} --seed {seed}"
         raise InvariantError(f"{error}\n{replay}\n{story}") from error
-    return Report(figures, cluster.happened + cluster.network.fired, tuple(cluster.trace), cluster.digest)
+    happened = cluster.journal.happened + cluster.network.fired
+    return Report(figures, happened, tuple(cluster.journal.trace), cluster.journal.digest)
 
 
 def runs(name: str, seeds: Iterable[int], jobs: int) -> Iterator[Report]:

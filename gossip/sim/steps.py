@@ -1,9 +1,12 @@
 """What scenarios have in common: forming a cluster, calming the network, and waiting with a limit."""
 
 from collections.abc import Callable
+from functools import partial
 
 from ..core.config import GossipConfig
+from .agreement import converged
 from .cluster import Cluster
+from .faults import mend
 from .invariants import InvariantError
 from .network import CALM
 
@@ -38,15 +41,15 @@ def form(cluster: Cluster, size: int, *, apart_s: float = 0.1) -> None:
 def formed(cluster: Cluster, size: int) -> None:
     """The same, and wait until all agree."""
     form(cluster, size, apart_s=0.02)
-    within(cluster, cluster.converged, 30.0, "a new cluster agrees")
+    within(cluster, partial(converged, cluster), 30.0, "a new cluster agrees")
 
 
 def calm(cluster: Cluster) -> None:
     """No loss, no cuts; and let all wake up who stand still."""
     cluster.network.weather = CALM
-    cluster.mend()
-    cluster.run(max(0.0, max(host.paused_until for host in cluster.hosts.values()) - cluster.network.now))
-    cluster.remark("calm")
+    mend(cluster)
+    cluster.run(max(0.0, max(host.paused_until for host in cluster.hosts.values()) - cluster.clock.now))
+    cluster.journal.remark("calm")
 
 
 def within(
@@ -57,7 +60,7 @@ def within(
     Raises:
         InvariantError: it took longer than `limit_s`.
     """
-    took_s = cluster.run_until(condition, limit_s, every_s)
+    took_s = cluster.clock.run_until(condition, limit_s, every_s)
     if took_s is None:
         raise InvariantError(f"{what}: not so after {limit_s:g} s")
     return took_s

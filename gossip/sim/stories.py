@@ -27,7 +27,10 @@ from ..core.messages import (
 from ..core.packets.codec import DATAGRAM_INFLATED_MAX_BYTES, decode_packet
 from ..core.packets.keyring import Keyring
 from ..core.packets.seal import Seal
-from .cluster import Cluster, Host, keys_of
+from .cluster import Cluster
+from .faults import cut, mend, split
+from .host import Host
+from .keys import keys_of
 from .network import Delay, Weather
 from .steps import formed
 
@@ -46,14 +49,14 @@ class _Stage:
         self._seal = Seal(config.label, Keyring(), config.protocol, lambda count: bytes(count))
         formed(self.cluster, size)
         self.cluster.run(5.0)
-        self.cluster.listener = self._overhear
-        self.cluster.trace.clear()
-        self._begun_at = round(self.cluster.network.now, 3)
+        self.cluster.journal.listener = self._overhear
+        self.cluster.journal.trace.clear()
+        self._begun_at = round(self.cluster.clock.now, 3)
 
     def text(self) -> str:
         """What happened, with times since the beginning."""
         lines = []
-        for line in self.cluster.trace:
+        for line in self.cluster.journal.trace:
             at, _, what = line.strip().partition(" ")
             lines.append(f"{abs(float(at) - self._begun_at):7.3f} {_EPOCH.sub('', what)}\n")
         return "".join(lines)
@@ -73,7 +76,7 @@ class _Stage:
                 self._write(f"{host.name} -> {other}: {meaning}{lost}")
 
     def _write(self, what: str) -> None:
-        self.cluster.trace.append(f"{self.cluster.network.now:9.3f} {what}")
+        self.cluster.journal.trace.append(f"{self.cluster.clock.now:9.3f} {what}")
 
 
 def _meaning(message: Message) -> str:
@@ -121,9 +124,9 @@ def refuted() -> str:
 def partition() -> str:
     """The network falls apart for a minute; both sides hold the other for dead, until one tries an address."""
     stage = _Stage(4)
-    stage.cluster.split([["n0", "n1"], ["n2", "n3"]])
+    split(stage.cluster, [["n0", "n1"], ["n2", "n3"]])
     stage.cluster.run(60.0)
-    stage.cluster.mend()
+    mend(stage.cluster)
     stage.cluster.run(15.0)
     return stage.text()
 
@@ -131,10 +134,10 @@ def partition() -> str:
 def key() -> str:
     """A node adds a key, and its word to one of the others is lost: that one learns of it by a fingerprint."""
     stage = _Stage(3, Ops, Entries, Pull)
-    stage.cluster.cut("n0", "n2")
+    cut(stage.cluster, "n0", "n2")
     stage.cluster.advertise("n0", keys_of(1, 0, 1))
     stage.cluster.run(0.04)
-    stage.cluster.mend()
+    mend(stage.cluster)
     stage.cluster.run(2.0)
     return stage.text()
 

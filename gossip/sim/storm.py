@@ -1,7 +1,9 @@
 """Random faults of every kind, then calm, then everybody agrees."""
 
+from functools import partial
 from typing import Final
 
+from .agreement import converged, missing_keys, separated, stale_filters
 from .cluster import Cluster
 from .faults import FAULTS, any_weather, befall
 from .steps import Figures, calm, form, within
@@ -30,21 +32,21 @@ def storm(cluster: Cluster) -> Figures:
     rng = cluster.rng
     cluster.network.weather = any_weather(rng)
     form(cluster, rng.randint(3, 8), apart_s=0.2)
-    until = cluster.network.now + _FAULTS_FOR_S
-    while cluster.network.now < until:
+    until = cluster.clock.now + _FAULTS_FOR_S
+    while cluster.clock.now < until:
         befall(cluster)
         cluster.run(rng.expovariate(1.0))
     calm(cluster)
     _seed_the_lost(cluster)
-    apart = set(cluster.separated())
+    apart = set(separated(cluster))
     apart |= {(other, one) for one, other in apart}
     equal = "filters are equal, but for pairs of which one held the other for dead at the calm"
-    equal_s = within(cluster, lambda: set(cluster.stale_filters()) <= apart, _EQUAL_S, equal)
+    equal_s = within(cluster, lambda: set(stale_filters(cluster)) <= apart, _EQUAL_S, equal)
     healed_s = equal_s + within(
-        cluster, lambda: not cluster.separated(), _HEALED_S, "nobody holds a running one for dead"
+        cluster, lambda: not separated(cluster), _HEALED_S, "nobody holds a running one for dead"
     )
-    agree_s = healed_s + within(cluster, cluster.converged, _AGREE_S, "all agree")
-    within(cluster, lambda: not cluster.missing_keys(), _EQUAL_S, "every key is seen")
+    agree_s = healed_s + within(cluster, partial(converged, cluster), _AGREE_S, "all agree")
+    within(cluster, lambda: not missing_keys(cluster), _EQUAL_S, "every key is seen")
     return {"filters equal, s": [equal_s], "partitions healed, s": [healed_s], "all agree, s": [agree_s]}
 
 
@@ -53,4 +55,4 @@ def _seed_the_lost(cluster: Cluster) -> None:
     for node in cluster.nodes:
         if not any(member.live for member in node.view.members()):
             cluster.rejoin(node.view.name, [other.view.name for other in cluster.nodes if other is not node][:3])
-            cluster.happened["seeded anew"] += 1
+            cluster.journal.happened["seeded anew"] += 1

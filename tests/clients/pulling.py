@@ -116,6 +116,15 @@ class Client:
             raise PullError(f"{self.agent.name} answered {answer.status} to {method} {path}: {answer.read()[:300]!r}")
 
 
+def pulled(agent: Agent, image: str) -> bool:
+    """Try to pull `repository:tag` of docker.io through an agent; tell whether that went well."""
+    try:
+        Client(agent).pull(image)
+    except PullError:
+        return False
+    return True
+
+
 def at_once(*calls: Callable[[], T]) -> list[T]:
     """Call all at the same moment, each in a thread; return what they return, or raise what the first of them does."""
     with ThreadPoolExecutor(len(calls)) as threads:

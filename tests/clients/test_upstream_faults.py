@@ -12,7 +12,7 @@ from testbed.images import Image
 from testbed.processes import wait_until
 from testbed.registry import Registry
 from tests.clients.faulty import FaultyUpstream
-from tests.clients.pulling import Client, PullError, at_once
+from tests.clients.pulling import Client, PullError, at_once, pulled
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(90)]
 
@@ -114,17 +114,9 @@ def test_a_registry_that_limits_the_rate_of_all_is_never_heard_by_a_client(
             Client(agent).pull(APP)
 
     upstream.limited.clear()
-    wait_until(lambda: pulled(agents[0]), "the limit to be over")
+    wait_until(lambda: pulled(agents[0], APP), "the limit to be over")
     pull_at_once(agents, app)
     assert served(upstream, app) <= MORE
-
-
-def pulled(agent: Agent) -> bool:
-    try:
-        Client(agent).pull(APP)
-    except PullError:
-        return False
-    return True
 
 
 def test_a_tag_that_moves_between_checks_gives_each_client_a_whole_image(

@@ -9,7 +9,7 @@ import itertools
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +20,7 @@ from mirror.oci.reference import Reference
 from mirror.stores import Store, Tag
 from mirror.stores.cache.store import CacheStore
 from mirror.stores.containerd import ContainerdStore
+from testbed.recorder import Recorder
 
 if TYPE_CHECKING:
     from testbed.containerd import Containerd
@@ -109,38 +110,26 @@ def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Ground:
     return ContainerdGround(start(), request.getfixturevalue("make_image"))
 
 
-class Strict:
+class Strict(Recorder):
     """A listener that knows what can be served, and that is told of each change once."""
 
     def __init__(self, store: Store) -> None:
-        self.keys: set[bytes] = set()
+        super().__init__()
         self.openable_when_reported: set[bytes] = set()
         self._store = store
-        self._changed = asyncio.Event()
 
     def appeared(self, keys: Collection[bytes]) -> None:
         assert len(keys) == len(set(keys))
         assert not self.keys.intersection(keys), "reported as new, but was there"
-        self.keys.update(keys)
         for key in keys:
             if held := self._store.open(Digest(key.hex())):
                 held.close()
                 self.openable_when_reported.add(key)
-        self._changed.set()
+        super().appeared(keys)
 
     def vanished(self, keys: Collection[bytes]) -> None:
         assert self.keys.issuperset(keys), "reported as gone, but was not there"
-        self.keys.difference_update(keys)
-        self._changed.set()
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait for reports until the condition holds; look now and then besides, for a moved tag is not reported."""
-        async with asyncio.timeout(WAIT_S):
-            while not condition():
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(0.05):
-                        await self._changed.wait()
-                self._changed.clear()
+        super().vanished(keys)
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from testbed.network import MBIT, Host, Network
 from testbed.nodes import Cluster
 from testbed.processes import run, wait_until
 from testbed.registry import Registry
-from tests.clients.pulling import Client, PullError, at_once
+from tests.clients.pulling import Client, at_once, pulled
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(120)]
 
@@ -64,7 +64,7 @@ def test_a_home_is_lost_in_the_middle(
         if fault in ("stopped", "slow"):
             assert pulls["d"].result(60) == app.manifest
 
-    wait_until(lambda: pulled(victim), "the victim to pull as well", 40)
+    wait_until(lambda: pulled(victim, APP), "the victim to pull as well", 40)
     assert upstream.served(*app.digests) <= (1 + SHARE + LATE) * app.total
 
 
@@ -90,15 +90,6 @@ def heal(fault: str, host: Host, victim: Agent) -> None:
             host.rejoin()
         case "slow":
             host.limit_sent(200 * MBIT)
-
-
-def pulled(agent: Agent) -> bool:
-    """Try to pull; tell whether that went well."""
-    try:
-        Client(agent).pull(APP)
-    except PullError:
-        return False
-    return True
 
 
 def test_a_home_whose_disk_is_full_goes_on_through_memory(

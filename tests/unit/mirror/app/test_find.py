@@ -57,7 +57,7 @@ async def size(peer: Peer, content: Content) -> int:
 def find(query: str, folder: Path, tag: Tag | None = None, *answers: tuple[Peer, Tag]) -> dict[str, Any]:
     (folder / "blob").write_bytes(b"new")
     holdings = cast("Holdings", Shelf(folder / "blob", tag))
-    return asyncio.run(Find("me", holdings, Members(*answers), lambda _: [A, B], size).find(query))
+    return asyncio.run(Find("me", holdings, Members(*answers).members, lambda _: [A, B], size).find(query))
 
 
 def test_holders_are_this_node_and_the_members_that_say_so(tmp_path: Path) -> None:
