@@ -1,7 +1,7 @@
 """Every number of the protocol, with its meaning, unit, bounds and source.
 
-A configuration is a frozen value, passed whole. Nothing here names a node or a socket: those are arguments of the
-node and of the shell. Nodes with different timings interoperate; `label` must be equal within a cluster.
+A configuration is a frozen value that is passed whole. Nothing here names a node or a socket: those are arguments of
+the node and of its driver. Nodes with different timings interoperate; `label` must be equal within a cluster.
 """
 
 from dataclasses import dataclass, fields
@@ -12,6 +12,7 @@ from .membership.member import PROTOCOL, Span
 from .packets.allow import AllowList
 
 FILTER_BITS_PER_KEY_MAX: Final = 64
+"""Bits per key of the largest filters that any node may have: it bounds the memory that others can claim here."""
 _BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "probe_interval_s": (0.01, 60),
     "probe_timeout_s": (0.005, 30),
@@ -66,29 +67,29 @@ class GossipConfig:
         awareness_max: a node that doubts itself probes up to this many times slower. Source: Lifeguard section IV-A.
         gossip_interval_s: time between rounds that carry rumours; the first round of a rumour goes at once.
         gossip_fanout: members per round. Simulated: 4 at 100 ms halves the delay of memberlist's 3 at 200 ms.
-        gossip_to_dead_s: for how long a dead member still gets rumours, so that it can refute. Source: memberlist.
+        gossip_to_dead_s: how long a dead member still gets rumours, so that it can refute. Source: memberlist.
         retransmit_mult: copies of a rumour per node, in units of log10(n). Source: SWIM section 4.1, memberlist.
         sync_interval_s: time between full exchanges over a stream, longer above 32 members. Source: memberlist.
         heal_interval_s: time between attempts to reach a dead member or a seed, so that partitions heal.
         join_retry_s: the same while no other member is known.
         forget_after_s: how long a dead member's address and filter are kept.
         members_max: bound of the member table, the dead included.
-        gone_max: at most so many dead and departed members are kept, or as many as are live, if those are more.
-        flaps_max: a member that returned so often from the dead is left out of lookups until that is long ago.
-        flap_within_s: a return counts if it comes that soon after the failure. Source: serf, flap timeout.
-        flap_window_s: how long a return counts.
+        gone_max: dead and departed members that are kept; if more than that are live, as many as are live.
+        flaps_max: returns from the dead, within the window, at which a member is left out of lookups.
+        flap_within_s: a return counts if it comes this soon after the failure. Source: serf, flap timeout.
+        flap_window_s: the window: how long a return counts.
         datagram_max_bytes: largest datagram sent or accepted; 1400 passes every Ethernet tunnel in use, and with 1024
             the longest name and metadata still fit.
-        batch_s: after an addition, others within this time share one op.
-        direct_members_max: up to this many members an op goes straight to everybody.
+        batch_s: additions within this time after one that was published share the next op.
+        direct_members_max: in a cluster of up to this many members an op goes straight to everybody.
         log_keys: newest keys kept per member, to repair others without a snapshot; 8 bytes each.
-        snapshot_over_keys: more additions at once than this become a new generation, read as one snapshot.
+        snapshot_over_keys: more additions at once than this become a new generation, which others fetch as a whole.
         reconcile_interval_s: least time between two comparisons of versions that this node begins.
         filter_bits_per_key: filter bits per slot of capacity, a power of two; 16 gives 1 false positive in 2,000.
         rebuild_share: a filter is rebuilt when this share of its keys is gone. Source: Summary Cache section V-B.
-        rebuild_quiet_s: or when this long nothing was withdrawn since the last withdrawal.
+        rebuild_quiet_s: or this long after the last withdrawal.
         rebuild_pause_s: least time between two rebuilds for withdrawals.
-        stream_timeout_s: a stream that has not ended by then is cut.
+        stream_timeout_s: a stream that takes longer is cut.
         streams_max: streams served at once, and as many opened.
 
     Raises:

@@ -47,6 +47,8 @@ class Context:
 
     def drain_events(self) -> list[Event]:
         """All events since the last call."""
+        if not self._events:  # after most calls
+            return []
         events = self._events.copy()
         self._events.clear()
         return events

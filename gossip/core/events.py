@@ -50,7 +50,7 @@ class MemberLeft:
 
 @dataclass(frozen=True, slots=True)
 class MemberForgotten:
-    """A dead or departed member's address and filter were dropped."""
+    """The address and the filter of a dead or departed member were dropped."""
 
     member: Member
 
@@ -66,14 +66,14 @@ class FilterChanged:
 
 @dataclass(frozen=True, slots=True)
 class Refuted:
-    """Others suspected this node; it told them otherwise."""
+    """Others suspected this node; it refuted that under this incarnation."""
 
     incarnation: int
 
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """This node was not run for that long beyond its next deadline; it judges nobody by that time."""
+    """This node ran this much later than its next deadline; it judges no member by that time."""
 
     duration_s: float
 
@@ -84,7 +84,7 @@ class NameConflict:
 
     Args:
         address: of the other.
-        gives_way: whether this node is the one that has to go: it started later, and takes part no longer.
+        gives_way: whether this node started later and therefore takes no part any more.
     """
 
     address: Address
@@ -101,7 +101,7 @@ class MemberFlapping:
 
 @dataclass(frozen=True, slots=True)
 class MemberSteady:
-    """A member that had flapped did not do so for long: lookups count it again."""
+    """A member that had flapped has been steady since: lookups count it again."""
 
     member: Member
 
@@ -125,7 +125,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class MessageReceived:
-    """The application of another member sent this to this node."""
+    """The application of another member sent this to this node alone."""
 
     sender: str
     payload: bytes

@@ -1,1 +1,1 @@
-"""asyncio shells around the core: sockets, the clock, and key files."""
+"""The core on asyncio: sockets, the clock, files, and what an application calls."""

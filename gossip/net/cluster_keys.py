@@ -2,9 +2,9 @@
 
     install the new key  ──▶  use it  ──▶  remove the old one          each on all alive members, over sealed streams
 
-Each step says what became of it on each member, so that it can be repeated. Nobody is to use a key that somebody lacks,
-and nobody is to lack a key that somebody uses: a step that would break that is refused before it changes anything.
-Who is away meanwhile keeps the old key alone, and needs the new one by hand.
+Each step says what became of it on each member, and can be repeated. No member may use a key that another one lacks: a
+step that would lead to that is refused before it changes anything. A member that is away meanwhile keeps the old key
+only, and needs the new one by hand.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ class ClusterKeys:
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def list(self) -> Mapping[str, KeyOutcome]:
-        """Who has which keys, by the name of the member; this node is one of them."""
+        """Which keys each member has, by the name of the member, this node included."""
         return await self._on_all(KeyAction.LIST, b"")
 
     async def install(self, key: bytes) -> Mapping[str, KeyOutcome]:

@@ -1,4 +1,4 @@
-"""Files that are the old or the new ones after a crash, never a part of either."""
+"""Replacing files so that after a crash the old or the new one is there, never a part of one."""
 
 import contextlib
 import os
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, in place of the one that is there.
+    """Replace a file, or make it; only its owner can read it.
 
     Raises:
-        OSError: it cannot be written; what was there is still there.
+        OSError: it cannot be written; the old file is still there.
     """
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
     try:

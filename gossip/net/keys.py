@@ -39,7 +39,7 @@ def load_keys(path: str | Path) -> list[bytes]:
     if mode & 0o077:
         raise ConfigError(f"key file {path} can be read by others: run chmod 600 {path}")
     lines = enumerate(text.splitlines(), start=1)
-    keys = [_key(line.strip(), f"{path}:{number}") for number, line in lines if _means_something(line)]
+    keys = [_key(line.strip(), f"{path}:{number}") for number, line in lines if _is_key_line(line)]
     if not keys:
         raise ConfigError(f"key file {path} has no key: write 32 bytes in base64 or hex on a line")
     if len(set(keys)) != len(keys):
@@ -48,7 +48,7 @@ def load_keys(path: str | Path) -> list[bytes]:
 
 
 def save_keys(path: str | Path, keys: Iterable[bytes]) -> None:
-    """Replace the file by these keys, the one that seals first, so that after a crash it is the old or the new one.
+    """Replace the file by these keys, the one that seals first. After a crash it is the old or the new file.
 
     Raises:
         ConfigError: the file cannot be written.
@@ -84,7 +84,7 @@ class KeyFile:
             log.error("gossip keys changed but were not saved: %s", error)
 
 
-def _means_something(line: bytes) -> bool:
+def _is_key_line(line: bytes) -> bool:
     return bool(line.strip()) and not line.lstrip().startswith(b"#")
 
 

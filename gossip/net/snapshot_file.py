@@ -108,7 +108,7 @@ class SnapshotFile:
         return self._loaded.addresses
 
     def load(self) -> None:
-        """Read the file; a damaged one is no reason not to start."""
+        """Read the file. A damaged one is counted and logged, and the node starts without it."""
         try:
             self._loaded = load_snapshot(self._path)
         except ConfigError as error:
@@ -116,7 +116,10 @@ class SnapshotFile:
             log.warning("gossip starts without its snapshot: %s", error)
 
     async def keep(self, view: Callable[[], View]) -> None:
-        """Write what the node knows whenever that changed, for ever; a lone node does not forget the run before."""
+        """Write whom the node knows whenever that changed, until cancelled.
+
+        A node that knows nobody writes nothing: the file still has the members that the run before knew.
+        """
         written = Snapshot()
         while True:
             known = _known(view())
@@ -126,7 +129,7 @@ class SnapshotFile:
             await asyncio.sleep(_INTERVAL_S)
 
     def save(self, view: View) -> None:
-        """Write what the node knows now."""
+        """Write whom the node knows now; if that is nobody, whom the run before knew."""
         known = _known(view)
         self._write(known if known.addresses else replace(known, addresses=self.addresses))
 

@@ -10,9 +10,15 @@ from ..core.errors import ConfigError
 from ..core.membership.member import Address
 
 DEFAULT_PORT: Final = 7946
+"""Source: memberlist."""
 _RECEIVE_BUFFER_BYTES: Final = 2 * 1024 * 1024
+"""Bytes of datagrams that the kernel keeps while the event loop is busy: what arrives within seconds."""
 _TRIES: Final = 16
-_SHOWN: Final = 80  # characters of what is wrong, in an error
+"""Ports that are tried if the kernel chooses: one that is free for UDP may be taken for TCP."""
+_BACKLOG: Final = 128
+"""Streams that may wait to be accepted."""
+_SHOWN: Final = 80
+"""Characters of a wrong address that an error shows."""
 _HOST: Final = re.compile(r"[\w-]{1,63}(\.[\w-]{1,63}){0,127}\.?")
 _PORT: Final = re.compile("[0-9]{1,5}")
 
@@ -63,7 +69,7 @@ def bind(host: str, port: int) -> tuple[socket.socket, socket.socket]:
             raise
         try:
             _bind(streams, host, datagrams.getsockname()[1])
-            streams.listen(128)
+            streams.listen(_BACKLOG)
         except ConfigError:
             datagrams.close()
             streams.close()
@@ -75,23 +81,23 @@ def bind(host: str, port: int) -> tuple[socket.socket, socket.socket]:
 
 
 def source_address(name: tuple[Any, ...]) -> Address:
-    """What `recvfrom` says, with IPv4 inside IPv6 unwrapped."""
+    """The address that `recvfrom` returns, without a zone, and as IPv4 if it is IPv4 inside IPv6."""
     host = name[0].partition("%")[0].removeprefix("::ffff:") if "." in name[0] else name[0].partition("%")[0]
     return Address(host, name[1])
 
 
 def destination(address: Address, family: int) -> tuple[str, int]:
-    """What `sendto` of a socket of that family wants."""
+    """An address as `sendto` of a socket of that family needs it."""
     if family == socket.AF_INET6 and ":" not in address.host:
         return (f"::ffff:{address.host}", address.port)
     return (address.host, address.port)
 
 
 def outward_host(host: str) -> str:
-    """The address that others reach this machine at, if `host` is a wildcard; else `host` itself.
+    """The address at which others reach this machine, if `host` is a wildcard; else `host` itself.
 
     Raises:
-        ConfigError: this machine has no route by which it could tell.
+        ConfigError: this machine has no route to the outside, so that no address of it can be chosen.
     """
     if not ipaddress.ip_address(host).is_unspecified:
         return host

@@ -1,4 +1,4 @@
-"""Conversations of the core carried over TCP."""
+"""Conversations carried over TCP."""
 
 import asyncio
 import logging
@@ -11,45 +11,60 @@ from ..core.streams.exchange import Exchange
 log = logging.getLogger(__name__)
 
 READ_BYTES: Final = 65536
-_ROOT_ERRORS: Final = (OSError, TimeoutError, asyncio.IncompleteReadError)
+"""Bytes that are read at a time; the longest datagram that UDP can carry."""
+_IO_ERRORS: Final = (OSError, TimeoutError, asyncio.IncompleteReadError)
 
-Progress = Callable[[Exchange, bytes], None]
-Ending = tuple[str, WireError | None]
-"""What went wrong, in words, or nothing; and what was wrong with what the other half said, if that was it."""
+Feed = Callable[[Exchange, bytes], None]
+Outcome = tuple[str, WireError | None]
+"""What went wrong, in words, or nothing; and the error if the other half broke the rules of the protocol."""
 
 
-async def dial(exchange: Exchange, progress: Progress, timeout_s: float) -> Ending:
-    """Open a conversation and carry it out; `progress` is given what arrives."""
+async def dial(exchange: Exchange, feed: Feed, timeout_s: float) -> Outcome:
+    """Open a stream and carry out a conversation on it.
+
+    Args:
+        exchange: this node's half.
+        feed: given what arrives.
+        timeout_s: for opening the stream, and again for the conversation, s.
+    """
     try:
         async with asyncio.timeout(timeout_s):
             reader, writer = await asyncio.open_connection(exchange.remote.host, exchange.remote.port)
-    except _ROOT_ERRORS as failure:
-        return _ended(exchange, failure)
-    return await converse(exchange, reader, writer, progress, timeout_s)
+    except _IO_ERRORS as failure:
+        return _problem(exchange, failure)
+    return await converse(exchange, reader, writer, feed, timeout_s)
 
 
 async def converse(
     exchange: Exchange,
     reader: asyncio.StreamReader,
     writer: asyncio.StreamWriter,
-    progress: Progress,
+    feed: Feed,
     timeout_s: float,
-) -> Ending:
-    """Carry a conversation out on a stream that is open, and close that."""
+) -> Outcome:
+    """Carry out a conversation on an open stream, and close the stream.
+
+    Args:
+        exchange: this node's half.
+        reader: of the stream.
+        writer: of the stream.
+        feed: given what arrives.
+        timeout_s: for the conversation, s.
+    """
     try:
         async with asyncio.timeout(timeout_s):
-            await _take_turns(exchange, reader, writer, progress)
+            await _take_turns(exchange, reader, writer, feed)
     except WireError as failure:
         return str(failure), failure
-    except _ROOT_ERRORS as failure:
-        return _ended(exchange, failure)
+    except _IO_ERRORS as failure:
+        return _problem(exchange, failure)
     finally:
         writer.close()
     return "", None
 
 
 async def _take_turns(
-    exchange: Exchange, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, progress: Progress
+    exchange: Exchange, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, feed: Feed
 ) -> None:
     while not exchange.finished:
         if exchange.my_turn:
@@ -60,10 +75,10 @@ async def _take_turns(
         received = await reader.read(READ_BYTES)
         if not received:
             raise asyncio.IncompleteReadError(b"", None)
-        progress(exchange, received)
+        feed(exchange, received)
 
 
-def _ended(exchange: Exchange, failure: Exception) -> Ending:
+def _problem(exchange: Exchange, failure: Exception) -> Outcome:
     log.debug("gossip stream failed remote=%s error=%r", exchange.remote, failure)
     if isinstance(failure, asyncio.IncompleteReadError):
         return "it closed the connection", None

@@ -1,4 +1,4 @@
-"""Events for those who listen, each at its own pace; the protocol never waits for them."""
+"""Events for listeners, each at its own pace; the protocol never waits for them."""
 
 import asyncio
 from collections import deque
@@ -18,6 +18,7 @@ from ..core.events import (
 )
 
 _WAITING_MAX: Final = 1024
+"""Events that wait for a slow listener: all members of a large cluster may join at once."""
 _PRESENT: Final = MemberJoined | MemberUpdated | MemberRecovered
 _ABSENT: Final = MemberFailed | MemberLeft | MemberForgotten
 
@@ -30,7 +31,10 @@ class EventsLost:
 
 
 class Subscription:
-    """An endless asynchronous iterator of events; at most 1,024 wait in it, the oldest go first."""
+    """An asynchronous iterator of events, endless until the node stops.
+
+    At most 1,024 events wait in it; beyond that the oldest are dropped, and `EventsLost` says how many.
+    """
 
     def __init__(self) -> None:
         self._waiting: deque[Event] = deque()
@@ -66,14 +70,14 @@ class Subscription:
         return self._waiting.popleft()
 
     async def coalesced(self, period_s: float, quiet_s: float) -> AsyncIterator[list[Event | EventsLost]]:
-        """The same, in batches in which each member stands once, with what became of it in the end.
+        """The same events in batches in which each member appears once, with what became of it in the end.
 
-        A member that went and came back, or came and went, within one batch is not in it; suspicions that were refuted
-        are not either. Source: serf, coalescing of member events.
+        A member that left and came back, or came and left, within one batch is not in it. Nor is a suspicion that was
+        refuted. Other events come after those of members, in order. Source: serf, coalescing of member events.
 
         Args:
-            period_s: a batch takes at most that long after its first event.
-            quiet_s: and ends sooner when nothing happens for that long.
+            period_s: a batch ends at most this long after its first event, s.
+            quiet_s: it ends sooner if nothing happens for this long, s.
         """
         present: dict[str, bool] = {}
         while True:
@@ -93,7 +97,7 @@ class Subscription:
 
 
 def _coalesce(batch: list[Event | EventsLost], present: dict[str, bool]) -> list[Event | EventsLost]:
-    """What is left of a batch; `present` is what was told of each member before, and is brought up to date."""
+    """What is left of a batch; `present` says which members earlier batches left as present, and is updated."""
     last: dict[str, Event] = {}
     others: list[Event | EventsLost] = []
     for event in batch:

@@ -12,6 +12,7 @@ import pytest
 
 from gossip import (
     Address,
+    Answered,
     BroadcastReceived,
     ConfigError,
     Delegate,
@@ -170,6 +171,43 @@ def test_either_side_can_refuse_to_merge(refuser: int) -> None:
             await until(lambda: one.counters.rejected[Rejection.VETO] + two.counters.rejected[Rejection.VETO] > 0)
             assert applications[refuser - 1].asked
             assert refuser == 2 or alive(one) == set()  # the one that dialled is told of the other by datagram, too
+
+    run(story())
+
+
+def test_application_keeps_a_member_out() -> None:
+    class Doorkeeper(Delegate):
+        def admit(self, member: Member) -> bool:
+            return member.metadata != b"nobody's"
+
+    async def story() -> None:
+        async with AsyncExitStack() as stack:
+            one = await stack.enter_async_context(Gossip("n1", local(), delegate=Doorkeeper()))
+            two = Gossip("n2", local(), seeds=[str(one.address)])
+            two.update(b"nobody's")
+            await stack.enter_async_context(two)
+            await until(lambda: one.counters.rejected[Rejection.VETO] > 0 and alive(two) == {"n1"})
+            assert alive(one) == set()
+            two.update(b"somebody's")
+            await until(lambda: alive(one) == {"n2"})
+
+    run(story())
+
+
+def test_application_attaches_something_to_its_answers() -> None:
+    class Attaching(Delegate):
+        def acknowledge(self) -> bytes:
+            return b"coordinates"
+
+    async def story() -> None:
+        async with AsyncExitStack() as stack:
+            one = await stack.enter_async_context(Gossip("n1", local()))
+            await together(stack, Gossip("n2", local(), seeds=[str(one.address)], delegate=Attaching()))
+            await until(lambda: alive(one) == {"n2"})
+            answer = asyncio.create_task(first(one, Answered))
+            await asyncio.sleep(0)
+            await one.ping("n2", timeout=WITHIN_S)
+            assert (await answer).payload == b"coordinates"
 
     run(story())
 

@@ -1,9 +1,9 @@
 """Bloom filters over 8-byte keys.
 
-A key is the head of a sha256, so it is its own hash: its two little-endian halves feed *enhanced* double hashing
-(position += step, step += i for i = 1, 2, ..., modulo the size). Plain double hashing has up to 900 times the false
-positives of theory on filters this small; the enhanced one keeps the excess below 3 in a million from 2 KiB on.
-Sizes are powers of two, so that a position in a small filter is the low bits of the one in a larger.
+A key is the head of a sha256, so it is its own hash. Its two little-endian halves feed *enhanced* double hashing
+(position += step, step += i for i = 1, 2, ..., modulo the size). Plain double hashing has up to 900 times as many false
+positives as theory says on filters this small; with enhanced hashing the excess is below 3 in a million from 2 KiB on.
+Sizes are powers of two, so that a position in a small filter is the low bits of the position in a larger one.
 
 Source: Dillinger and Manolios, "Bloom Filters in Probabilistic Verification" (FMCAD 2004), section 5.2.
 """
@@ -14,12 +14,15 @@ from typing import Final
 from ..messages import KEY_BYTES
 from ..packets.codec import BITS_LOG2_MAX, BITS_LOG2_MIN
 
-# With 16 bits per key at capacity 8 positions let 1 strange key in 1,750 through. The optimum, 11, would make that 1 in
-# 2,180, and every lookup and addition a third slower.
 POSITIONS: Final = 8
+"""Bits per key. With 16 bits of filter per key at capacity, 1 strange key in 1,750 seems to be in. With 11 bits, the
+optimum, it would be 1 in 2,180, and every lookup and addition a third slower."""
 CAPACITY_MIN: Final = 1024
-HALVES: Final = struct.Struct("<II")  # of a key: where it begins, and its first step
-STEPS: Final = tuple(range(1, POSITIONS + 1))  # by how much the step grows each time
+"""Keys for which the smallest filter has room."""
+HALVES: Final = struct.Struct("<II")
+"""A key as its first position and its first step."""
+STEPS: Final = tuple(range(1, POSITIONS + 1))
+"""By how much the step grows after each position."""
 
 
 def positions(key: bytes, bits_log2: int) -> list[int]:
@@ -35,14 +38,14 @@ def positions(key: bytes, bits_log2: int) -> list[int]:
 
 
 def bits_log2_for(key_count: int, bits_per_key: int) -> int:
-    """The size of a filter that takes `key_count` keys now and half as many again before it has to grow."""
+    """The size of a filter that has room for `key_count` keys and half as many again, as a power of two of bits."""
     capacity = max(CAPACITY_MIN, (key_count * 3 + 1) // 2)
     capacity_log2 = (capacity - 1).bit_length()
     return max(BITS_LOG2_MIN, min(BITS_LOG2_MAX, capacity_log2 + bits_per_key.bit_length() - 1))
 
 
 class Filter:
-    """A set of keys that may answer yes to a few that it does not have, and never no to one that it has.
+    """A set of keys that never says no to a key that it has, and says yes to a few that it does not have.
 
     Args:
         bits_log2: 14 to 26; the filter has 2 ** bits_log2 bits, bit i is bit i % 8 of byte i // 8.
@@ -68,5 +71,5 @@ class Filter:
 
 
 def split_keys(keys: bytes) -> list[bytes]:
-    """Keys that stand one after the other."""
+    """Single keys from bytes in which they follow each other."""
     return [keys[i : i + KEY_BYTES] for i in range(0, len(keys), KEY_BYTES)]

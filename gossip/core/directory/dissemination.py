@@ -1,4 +1,4 @@
-"""Spreading additions to filters: this node's own, and those of others that it hears of.
+"""Dissemination of additions to filters: this node's own, and those of others that it hears of.
 
 - What this node adds goes straight to everybody in a small cluster, and as a rumour like all else.
 - An op that brings something new is passed on at once; a gap before it is pulled from the member that sent it.

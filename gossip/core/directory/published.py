@@ -1,9 +1,11 @@
-"""What this node itself holds, as a filter that others copy.
+"""The keys of this node itself, and the filter of them that others copy.
 
-The exact set of keys is the truth; the filter is what is told of it. Additions wait for others for some 20 ms and go
-out as one op, the first after a silence at once. A withdrawal cannot be told, for a Bloom filter cannot forget: the
-stale bit costs somebody one fast miss until enough has gone, or nothing went for a while, and a new generation is
-built from the exact set. Growth is a new generation too. Building is cut into short steps, for 50,000 keys take 70 ms.
+The exact set of keys is the truth; the filter is what others learn of it. Additions wait some 20 ms for further ones
+and go out as one op; the first after a silence goes out at once. A Bloom filter cannot forget: after a withdrawal the
+stale bit costs others one fast miss, until many keys have gone, or none has gone for a while; then a new generation is
+built from the exact set. Growth is a new generation too. Building is cut into short steps: 50,000 keys take 70 ms.
+
+Source: Summary Cache (Fan et al., 2000) section V-B for the delay of rebuilds.
 """
 
 from collections.abc import Iterable
@@ -16,6 +18,7 @@ from .bloom import bits_log2_for
 from .replicas import Replica
 
 _STEP_KEYS: Final = 1024
+"""Keys that one step of a rebuild adds; it takes 1.5 ms, so that the event loop is not blocked."""
 _NEVER: Final = float("-inf")
 
 
@@ -49,7 +52,7 @@ class PublishedFilter:
         return len(self._pending) + (len(self._held) if self._next is not None else 0)
 
     def advertise(self, keys: Iterable[bytes]) -> None:
-        """Hold these keys; those that the filter already shows need no telling."""
+        """Hold these keys; those that the filter already shows are not published again."""
         for key in _heads(keys):
             if key in self._held:
                 continue
@@ -86,8 +89,8 @@ class PublishedFilter:
         """Move what is pending into the filter.
 
         Returns:
-            The keys that were added to the current generation, 8 bytes each; empty if nothing is to be told yet.
-            None if a new generation began: its version is to be told.
+            The keys that were added to the current generation, 8 bytes each, for others to add; empty if there is
+            nothing for others yet. None if a new generation has begun: others have to learn its version.
         """
         self._flushed_at = now
         if self._next is not None:

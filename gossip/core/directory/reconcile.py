@@ -1,9 +1,9 @@
 """Anti-entropy: finding and closing the differences between two nodes' views.
 
-A view is one `Entry` per live member, this node included. Its fingerprint is the exclusive or of a hash per entry, kept
-up to date with every change; it rides on every packet. Where two fingerprints differ, 32 bucket fingerprints tell in
-which names, the entries of those tell in whose version, and then each side gives what the other lacks. Because only
-member i ever writes i's record and filter, the comparison of two numbers tells who is behind.
+A view is one `Entry` per live member, this node included. Its fingerprint is the exclusive or of a hash per entry; it
+is kept up to date with every change, and every packet bears it. Where two fingerprints differ, 32 bucket fingerprints
+tell in which names, the entries of those buckets tell in which versions, and then each side gives what the other lacks.
+Only member i ever writes i's record and filter, so that the comparison of two numbers tells which side is behind.
 
 Source: Scuttlebutt (van Renesse et al., 2008) for versions by single writers.
 """
@@ -22,7 +22,12 @@ from .published import PublishedFilter
 from .replicas import Directory, Replica
 
 _ALL_BUCKETS: Final = (1 << BUCKETS) - 1
-_OPS_HEAD_BYTES: Final = 200  # more than the head of an `Ops` with the longest name takes
+_OPS_HEAD_BYTES: Final = 200
+"""Bytes that the head of an `Ops` with the longest name takes, rounded up."""
+_ENTRIES_HEAD_BYTES: Final = 16
+"""Bytes that the head of an `Entries` or a `Pull` takes, rounded up."""
+_ENTRY_MIN_BYTES: Final = 16
+"""Bytes of an entry with a short name and the clock of these years."""
 
 
 class Versions:
@@ -95,7 +100,7 @@ def _hash(entry: Entry) -> int:
 
 
 class Reconciler:
-    """Compares this node's view with another's, and knows what to say about the difference.
+    """Compares this node's view with another's, and says what each side lacks.
 
     Args:
         own: this node's record.
@@ -123,18 +128,18 @@ class Reconciler:
         self._room_bytes = room_bytes
 
     def opening(self) -> Message:
-        """The first message of a comparison: everything if it fits a datagram, else the fingerprints of buckets."""
-        everything = Entries(_ALL_BUCKETS, tuple(self._versions))
-        if len(self._versions) <= self._room_bytes // 16 and len(encode_message(everything)) <= self._room_bytes:
-            return everything
-        return self._versions.buckets()
+        """The first message of a comparison: all entries if they fit a datagram, else the fingerprints of buckets."""
+        if len(self._versions) > self._room_bytes // _ENTRY_MIN_BYTES:  # not worth encoding
+            return self._versions.buckets()
+        everything = self.everything()
+        return everything if len(encode_message(everything)) <= self._room_bytes else self._versions.buckets()
 
     def answer_buckets(self, theirs: Buckets) -> Message | None:
-        """This node's entries in the buckets that differ, as many whole buckets as fit."""
+        """This node's entries in the buckets that differ, as many whole buckets as fit; None if none differs."""
         differing = self._versions.differing(theirs)
         if not differing:
             return None
-        room = self._room_bytes - 16
+        room = self._room_bytes - _ENTRIES_HEAD_BYTES
         complete, entries = 0, []
         for i in range(BUCKETS):
             if not differing >> i & 1:
@@ -159,7 +164,7 @@ class Reconciler:
         return [ours for entry in theirs.entries if (ours := self._behind(entry)) is not None]
 
     def pull(self, lacking: list[Entry]) -> Pull:
-        """As much of it as fits a datagram; the next comparison gets the rest."""
+        """A request for what this node lacks, as far as it fits a datagram; the next comparison asks for the rest."""
         return Pull(tuple(self._fitting(lacking)))
 
     def surplus(self, theirs: Entries) -> list[Entry]:
@@ -196,7 +201,7 @@ class Reconciler:
                 yield Chunk(message.entry, replica.filter.bits_log2, offset, chunk)
 
     def ops(self, name: str, replica: Replica, keys: bytes) -> list[Ops]:
-        """The newest keys of a filter, cut to datagrams."""
+        """The newest keys of a filter, in messages that fit datagrams."""
         step = (self._room_bytes - _OPS_HEAD_BYTES) // KEY_BYTES * KEY_BYTES
         start = replica.sequence - len(keys) // KEY_BYTES
         return [
@@ -223,7 +228,7 @@ class Reconciler:
             return [alive_message(member)]
         if member.live or theirs.epoch != member.epoch:
             return []
-        if member.state is State.DEAD:  # not its death: that is hearsay, and the member shall have its chance
+        if member.state is State.DEAD:  # as a suspicion: death on hearsay would leave the member no time to refute
             return [Suspect(member.name, member.epoch, member.incarnation, self._own.name)]
         return [statement(member, self._own.name)]
 
@@ -236,7 +241,7 @@ class Reconciler:
         per_datagram = (self._room_bytes - _OPS_HEAD_BYTES) // KEY_BYTES
         if keys is None or (not same and len(keys) // KEY_BYTES > per_datagram):
             return [Offer(replica.entry(member.name, member.recorded))]
-        if not keys:  # a generation without keys: that, too, is news
+        if not keys:  # a new generation may be empty, and the other still has to learn of it
             return [Ops(member.name, replica.epoch, replica.generation, replica.filter.bits_log2, 0, b"")]
         return [*self.ops(member.name, replica, keys)]
 
@@ -267,7 +272,7 @@ class Reconciler:
         return newer or ours.filter_version > theirs.filter_version
 
     def _fitting(self, entries: Iterable[Entry]) -> list[Entry]:
-        room, fitting = self._room_bytes - 16, []
+        room, fitting = self._room_bytes - _ENTRIES_HEAD_BYTES, []
         for entry in entries:
             room -= len(encode_message(Offer(entry)))
             if room < 0:

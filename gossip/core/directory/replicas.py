@@ -1,9 +1,8 @@
 """Everybody's filters, and the answer to "who may hold this key".
 
-A `Replica` is one member's filter with its version and its newest keys. `Rows` hold the filters of one size turned by
-90 degrees: for each position one bitmap of members, so that a lookup over all of them is 8 short ANDs, and usually
-fewer, for it stops at zero. There is one `Rows` per filter size in use. Members that are not alive keep their bits but
-do not count.
+A `Replica` is one member's filter with its version and its newest keys. `Rows` hold the filters of one size bit-sliced:
+for each position one bitmap of members. A lookup in all filters is then 8 short ANDs, and usually fewer, because it
+stops at zero. There is one `Rows` per filter size in use. Members that are not alive keep their bits but do not count.
 """
 
 import enum
@@ -72,9 +71,8 @@ class Replica:
 class Rows:
     """The filters of one size, bit-sliced: row i is the bitmap of the members whose filter has bit i.
 
-    A member is a slot, a bit in every row; slots of members that went are used again. Rows are Python's integers: at
-    100 members one takes 56 bytes where 13 would do, but is at hand by one index, three times as fast as out of a flat
-    array.
+    A member is a slot, a bit in every row; slots of forgotten members are used again. Rows are Python's integers: with
+    100 members one takes 56 bytes instead of 13, but is read three times as fast as from a flat array.
     """
 
     def __init__(self, bits_log2: int) -> None:
@@ -89,7 +87,7 @@ class Rows:
         return len(self._slots)
 
     def add(self, name: str, bits: bytes | bytearray) -> None:
-        """Give a new member a slot, with its filter's bits; it counts."""
+        """Give a new member a slot with the bits of its filter; it counts in lookups."""
         if not self._free:
             self._free.append(len(self._names))
             self._names.append("")
@@ -100,7 +98,7 @@ class Rows:
         self.flip(name, bits)
 
     def flip(self, name: str, bits: bytes | bytearray) -> None:
-        """Turn a member's bits over wherever there is one in `bits`; takes about 0.1 us for each of those."""
+        """Invert a member's bits at all positions that are set in `bits`; about 0.1 us for each of those."""
         rows, bit = self._rows, 1 << self._slots[name]
         if bits == bytes(len(bits)):  # as those of a new member are
             return
@@ -122,7 +120,7 @@ class Rows:
         heapq.heappush(self._free, self._slots.pop(name))
 
     def count(self, name: str, counted: bool) -> None:
-        """Let a member's filter count in lookups, or not."""
+        """Say whether a member's filter counts in lookups."""
         bit = 1 << self._slots[name]
         self._counted = self._counted | bit if counted else self._counted & ~bit
 
@@ -149,7 +147,7 @@ class Rows:
 class Applied(enum.Enum):
     """What became of an op or a snapshot."""
 
-    NEW = "it brought something new"
+    NEW = "something in it was new"
     KNOWN = "all of it was known"
     GAP = "something before it is missing"
 
@@ -174,13 +172,13 @@ class Directory:
         return self._replicas.get(name)
 
     def begin(self, name: str, epoch: int) -> None:
-        """Start with an empty filter for a member's run, unless it is this run's already."""
+        """Start with an empty filter for a member's run, unless there is one of this run already."""
         known = self._replicas.get(name)
         if known is None or known.epoch != epoch:
             self._put(name, Replica(epoch, 0, BITS_LOG2_MIN, self._log_keys))
 
     def apply(self, ops: Ops) -> Applied:
-        """Add the keys of an op that is the next one of its filter, or overlaps it."""
+        """Add the keys of an op, if it follows what is known of that filter or overlaps with it."""
         known = self._replicas.get(ops.name)
         if known is None or ops.epoch != known.epoch:
             return Applied.KNOWN if known and ops.epoch < known.epoch else Applied.GAP
@@ -216,7 +214,7 @@ class Directory:
             self._hidden.discard(name)
 
     def count(self, name: str, counted: bool) -> None:
-        """Let a member count in lookups, or not."""
+        """Say whether a member counts in lookups."""
         (self._hidden.discard if counted else self._hidden.add)(name)
         self.rows[self._replicas[name].filter.bits_log2].count(name, counted)
 

@@ -1,7 +1,9 @@
-"""Members that come and go: nobody should be sent to one that died three times in ten minutes.
+"""Members that come and go: a member that died three times in ten minutes is left out of lookups.
 
-A flap is a return within a minute of the failure. A member with too many of them in the window stays a member, its
-filter stays up to date, but lookups leave it out until the oldest flaps have aged out of the window.
+A flap is a return within a minute of the failure. A member with too many flaps in the window stays a member and its
+filter stays up to date, but lookups leave it out until the oldest flaps have left the window.
+
+Source: serf, flap timeout.
 """
 
 from collections import deque
@@ -14,7 +16,7 @@ from .member import Member, State
 
 
 class Flaps:
-    """When members flapped, as far back as it matters.
+    """The flaps of all members within the window.
 
     Args:
         context: the node's parts.
@@ -54,7 +56,7 @@ class Flaps:
         return times[0] + self._config.flap_window_s if len(times) >= self._config.flaps_max else None
 
     def _check(self, name: str, now: float) -> None:
-        """A member that flapped may have been steady for long enough."""
+        """The window of a member that flapped is over, unless there were more flaps meanwhile."""
         member = self._context.members.get(name)
         if member is not None and member.state is State.ALIVE and not self._leave_out(member, now, news=False):
             self._count(name, True)

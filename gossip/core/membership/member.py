@@ -1,4 +1,4 @@
-"""Who is in the cluster, and which of two statements about a member holds.
+"""A member as a value, and which of two statements about a member holds.
 
 Statements about one member are totally ordered by `precedence`. A table keeps the greatest, so that merging is
 commutative, associative and idempotent: the order of arrival, duplicates and detours do not matter.
@@ -17,12 +17,14 @@ import enum
 import ipaddress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ..errors import ConfigError
 
-NAME_MAX_BYTES = 128
-METADATA_MAX_BYTES = 512
+NAME_MAX_BYTES: Final = 128
+"""Bytes of a name in UTF-8; a DNS label has 63."""
+METADATA_MAX_BYTES: Final = 512
+"""Bytes that an application attaches to a member: with the longest name they fit the smallest datagram, 1024 bytes."""
 
 
 class Address(NamedTuple):
@@ -52,12 +54,13 @@ class Span(NamedTuple):
         return Span(max(self.low, other.low), min(self.high, other.high))
 
 
-PROTOCOL = Span(1, 1)
+PROTOCOL: Final = Span(1, 1)
+"""What this code speaks."""
 
 
 @lru_cache(maxsize=16384)
 def pack_address(address: Address) -> bytes:
-    """4 or 16 bytes of IP address, then 2 of port, big-endian."""
+    """4 or 16 bytes of IP address, then 2 bytes of port, big-endian."""
     return ipaddress.ip_address(address.host).packed + address.port.to_bytes(2, "big")
 
 

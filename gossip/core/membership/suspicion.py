@@ -1,7 +1,7 @@
 """How long a suspect may defend itself.
 
-A suspicion starts long and gets shorter with each further member that confirms it: one slow accuser cannot kill,
-several independent ones soon can.
+A suspicion starts long and gets shorter with each further member that confirms it: one slow accuser alone cannot make
+others believe in a death quickly, several independent ones can.
 
     minimum = suspicion_mult * max(1, log10 n) * probe_interval       n counts live members only
     maximum = suspicion_max_mult * minimum
@@ -22,12 +22,12 @@ class Suspicion:
 
     Args:
         started_at: monotonic time, s; moved later by pauses of this node's own.
-        minimum_s: time left when enough members confirmed.
-        maximum_s: time when none did.
+        minimum_s: its duration once enough members have confirmed.
+        maximum_s: its duration while none has.
         wanted: confirmations, the accuser not counted, that bring it down to the minimum.
         accuser: who began it.
         not_before: the deadline is never earlier, whoever confirms. A node that stood still reads the accusations of
-            that time first, and what the suspect said to them perhaps after those.
+            that time first, and the suspect's refutation perhaps after them.
     """
 
     started_at: float

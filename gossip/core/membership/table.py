@@ -9,11 +9,12 @@ from ..errors import StateError
 from .member import Member, Span
 
 _DRAWS: Final = 4
-"""Random draws per member wanted, before all members are looked at; with 4, half of the table may be unwanted."""
+"""Random draws per wanted member before the whole table is searched. If half of the members fit, 4 are almost always
+enough, and a sample of a large table costs the same as one of a small table."""
 
 
 class MemberTable:
-    """The table of all known members but this node, the dead included; iteration is in order of arrival."""
+    """All known members except this node, the dead included; iteration is in order of arrival."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
@@ -45,7 +46,7 @@ class MemberTable:
         return member
 
     def put(self, member: Member) -> None:
-        """Insert or replace. A new member enters the probe order at a random place.
+        """Insert or replace a member. A new one enters the probe order at a random place.
 
         Insertion at random keeps the expected time to the first probe independent of when a member joined.
         Source: SWIM section 4.3.

@@ -7,7 +7,7 @@ What comes from the network is bounded before it is decoded: the size of the pac
 zstandard would inflate by the size that its frame states (zstandard ignores `max_output_size` where the frame states
 one), nesting by the depth of our own schema. Tags, maps, indefinite lengths and floats are refused, fields are
 checked for type, length and range, and only the one encoding that we would have written is accepted: the decoded
-packet is encoded again and compared, which leaves no room for trailing bytes or second spellings.
+packet is encoded again and compared, so that trailing bytes and other spellings are refused.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -53,13 +53,21 @@ from .keyring import KEY_BYTES as SECRET_BYTES
 
 FINGERPRINT_BYTES: Final = 8
 BITS_LOG2_MIN: Final = 14
+"""Filters have 2 KiB at least: smaller ones have too many false positives (module `bloom`)."""
 BITS_LOG2_MAX: Final = 26
+"""Filters have 8 MiB at most, for 4 million keys."""
 CHUNK_MAX_BYTES: Final = 64 * 1024
+"""Bytes of a filter in one message of a stream."""
 DATAGRAM_INFLATED_MAX_BYTES: Final = 16 * 1024
+"""Bytes of a decompressed datagram: twice the largest datagram that settings allow."""
 ACK_PAYLOAD_MAX_BYTES: Final = 64
+"""Bytes that an application attaches to an answer: an answer is to stay as short as its question."""
 BROADCAST_MAX_BYTES: Final = 512
+"""Bytes of a broadcast: with its head it fits the smallest datagram, 1024 bytes."""
 USER_MAX_BYTES: Final = 1024 * 1024
+"""Bytes of an application's message or state over a stream; a frame, 4 MiB, has room for it."""
 _REFUSAL_MAX_CHARACTERS: Final = 256
+"""Characters of the reason for which an order about keys was refused: one line."""
 U32_MAX: Final = 2**32 - 1
 U64_MAX: Final = 2**64 - 1
 
@@ -204,7 +212,7 @@ def _entries_plain(entries: tuple[Entry, ...]) -> list[Any]:
     return list(map(_entry_plain, entries))
 
 
-# How fields look to cbor2, by their type; those of other types go as they are.
+# How fields of these types are handed to cbor2; those of other types are handed over as they are.
 _PLAIN_FIELD: Final[dict[type, Callable[[Any], Any]]] = {
     Entry: _entry_plain,
     tuple: _entries_plain,
@@ -221,13 +229,13 @@ def _plain(value: Any) -> Any:
 
 
 def encode_message(message: Message) -> bytes:
-    """One message, as it stands in a packet."""
+    """One message as a part of a packet."""
     values = [_plain(getattr(message, name)) for name in message.__slots__]
     return cbor2.dumps([_KIND[type(message)], *values])
 
 
 def encode_packet(sender: str, epoch: int, fingerprint: bytes, messages: Iterable[bytes]) -> bytes:
-    """A whole packet from messages that are encoded already, compressed where that makes it smaller."""
+    """A whole packet from encoded messages, compressed if that makes it smaller."""
     parts = list(messages)
     body = b"".join(
         (_array_head(3 + len(parts)), cbor2.dumps(sender), cbor2.dumps(epoch), b"\x48", fingerprint, *parts)
@@ -249,10 +257,10 @@ def decode_packet(payload: bytes, inflated_max_bytes: int) -> Packet:
 
     Args:
         payload: at most what its carrier allows.
-        inflated_max_bytes: bound on what zstandard may make of it.
+        inflated_max_bytes: bound of its size after decompression.
 
     Raises:
-        WireError: it is none; the reason is size, zstd, cbor or schema.
+        WireError: they are no packet; the reason is size, version, zstd, cbor or schema.
     """
     if not payload:
         raise WireError(Rejection.SIZE, "the packet is empty")

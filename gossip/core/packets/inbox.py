@@ -1,7 +1,7 @@
-"""From bytes to packets that may be believed: of an allowed source, opened, decoded, and no replay.
+"""From bytes to packets that may be believed: from an allowed source, opened, decoded, and no replay.
 
 A stranger's sealed packet waits until the stranger has proven that it is alive (module `replay`). Its pings are
-answered all the same, for it has to prove this node's run too: one short datagram for each of its own.
+answered meanwhile, because the stranger needs the same proof of this node: one short datagram for each of its own.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ _RUNS_MIN: Final = 64
 
 
 class Inbox:
-    """What stands between a node's socket and its parts.
+    """Admits packets to one node.
 
     Args:
         context: the node's parts.
@@ -57,7 +57,7 @@ class Inbox:
         """The packets that may be taken now, each with its source: this one, and those that waited for its proof.
 
         Raises:
-            WireError: it is not to be believed, ever.
+            WireError: it must not be believed, now or later.
         """
         if len(payload) > self._context.config.datagram_max_bytes:
             raise WireError(Rejection.SIZE, "the datagram is longer than any of ours")
@@ -83,7 +83,7 @@ class Inbox:
         return any(ack.number == asked or self._hear_ack(ack, packet.sender, now) for ack in acks)
 
     def _meet(self, run: bytes, held: Held, now: float) -> None:
-        """Let a stranger's packet wait; answer it, and ask it for its proof."""
+        """Let a stranger's packet wait; answer its ping, and ask for its proof."""
         packet = held.packet
         rest = tuple(message for message in packet.messages if not isinstance(message, Ping | Ack))
         pings = (message for message in packet.messages if isinstance(message, Ping))

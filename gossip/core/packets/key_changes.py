@@ -36,7 +36,7 @@ class KeyChanges:
             self._emit(KeysChanged(self._seal.keyring.ids))
 
     def carry_out(self, order: KeyOrder) -> KeyReport:
-        """Do what another member orders; the report says what became of it."""
+        """Carry out another member's order. Returns the keyring after it, and why it was refused, if it was."""
         refusal = ""
         try:
             self.change(order.action, order.key)

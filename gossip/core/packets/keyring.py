@@ -1,7 +1,7 @@
-"""The cluster's keys. One seals, all of them open, so that keys can change while the cluster runs.
+"""The cluster's keys: one seals, all of them open. So keys can change while the cluster runs.
 
 To change keys without a gap: install the new one everywhere, then use it everywhere, then remove the old one
-everywhere. Packets name a key by an id that tells nothing else about it.
+everywhere. Packets name a key by an id from which nothing else about the key can be learnt.
 """
 
 import hashlib
@@ -13,10 +13,11 @@ from ..errors import ConfigError
 KEY_BYTES: Final = 32
 ID_BYTES: Final = 4
 KEYS_MAX: Final = 16
+"""Keys in a ring: far more than a change of keys needs, and their ids fit one short message."""
 
 
 class Keyring:
-    """Keys of 32 bytes by their ids; empty in a cluster that seals nothing, and then empty for ever.
+    """Keys of 32 bytes by their ids. In a cluster that seals nothing it is empty and stays empty.
 
     Args:
         keys: the first one is the primary, which seals.

@@ -12,7 +12,7 @@ from .seal import Seal
 
 @dataclass(frozen=True, slots=True)
 class Datagram:
-    """To be sent as it is, at once; loss is expected."""
+    """A datagram to send at once, as it is; it may be lost."""
 
     payload: bytes
     destination: Address
@@ -20,7 +20,7 @@ class Datagram:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """How a node signs its packets."""
+    """What every packet of a node bears: its name, its run, and the fingerprint of its view."""
 
     sender: str
     epoch: int
@@ -74,11 +74,13 @@ class Outbox:
         self._pack(destination, [encode_message(message) for message in messages])
 
     def credit(self, source: Address, received_bytes: int) -> None:
-        """A datagram came from there: that much may be sent in answer."""
+        """A datagram of this size came from there: answers up to the same size may go there."""
         self._creditor, self._credit_bytes = source, received_bytes
 
     def answer(self, source: Address, *choices: Sequence[Message]) -> Sequence[Message]:
         """Send an unknown source the first of these that is no longer than the datagram that just came from there.
+
+        A guard against amplification: source addresses can be forged, and nobody is to be hit with more than was sent.
 
         Returns:
             What was sent; nothing if all are longer.
@@ -101,12 +103,12 @@ class Outbox:
         return bool(rumours)
 
     def drain(self) -> list[Datagram]:
-        """All datagrams since the last call; the caller sends them."""
+        """All datagrams since the last call, for the caller to send."""
         waiting, self._waiting = self._waiting, []
         return waiting
 
     def packet(self, messages: Iterable[bytes]) -> bytes:
-        """Encoded messages as a packet that bears this node's stamp of now."""
+        """Encoded messages as a packet with this node's present stamp."""
         stamp = self._stamp()
         return encode_packet(stamp.sender, stamp.epoch, stamp.fingerprint, messages)
 

@@ -1,13 +1,13 @@
-"""Sealed packets that are not what they seem: seen before, or kept by somebody and sent again.
+"""Replays: sealed packets that were received before, or that somebody recorded and sends again.
 
-Per run of a process (12 random bytes in each sealed packet) a window of the latest 1,024 counters tells what was seen.
-A run that is new here could be a recording of one that ended long ago. It is believed when it answers a question that
-this node asked: an `Ack` of the right number. Until then its packets wait, a few of them, and at most a `Ping` and the
-answers to its pings, without anything riding along, are sent to it. When it is believed, those among them that are
-not much older than the proof are taken.
+Each sealed packet bears the run of its process (12 random bytes) and a counter. A window of the latest 1,024 counters
+per run tells what was received. A run that is new here could be a recording of one that ended long ago. It is believed
+when it answers a question that this node asked: an `Ack` with the right number. Until then a few of its packets wait,
+and it is sent only a `Ping` and the answers to its own pings, without rumours. When it is believed, those packets are
+taken that are not much older than the proof.
 
-What is left to an attacker: packets of a process that still runs, which this node, having just started, has not seen,
-and which are among the latest 64 of their sender. All that they can say is ordered by epochs and incarnations.
+An attacker can still replay packets of a process that runs, which this node, having just started, has not received, and
+which are among the latest 64 of their sender. Everything in them is ordered by epochs and incarnations.
 
 Source: RFC 4303 section 3.4.3 and appendix A for the window.
 """
@@ -20,22 +20,27 @@ from ..membership.member import Address
 from ..messages import Packet
 
 _WINDOW: Final = 1024
+"""Counters that a window remembers. Datagrams that overtake each other are far closer together than that."""
 _MASK: Final = (1 << _WINDOW) - 1
 _STRANGERS_MAX: Final = 64
+"""Runs that may wait for their proof; beyond it the oldest is forgotten. It bounds what strangers make a node keep."""
 _HELD_MAX: Final = 8
+"""Packets of one stranger that wait; the latest are kept. Its record and its first news are among them."""
 _HELD_LAG_MAX: Final = 64
+"""How far behind the proof, in packets, a packet that waited may be. It bounds what can be replayed (see above)."""
 _ASK_AGAIN_S: Final = 0.2
+"""Seconds between two questions to a stranger: longer than a round trip, shorter than a probe timeout."""
 
 
 @dataclass(slots=True)
 class Window:
-    """Which numbers of a growing sequence were seen, among the latest 1,024."""
+    """Which numbers of a growing sequence were seen, among the latest 1,024. Source: RFC 4303 appendix A."""
 
     top: int = -1
     seen: int = 0
 
     def admit(self, number: int) -> bool:
-        """Note a number. Returns whether it is new; what is too old to tell is not."""
+        """Note a number. Returns whether it is new; a number too old for the window counts as seen."""
         ahead = number - self.top
         if ahead > 0:
             self.seen = (self.seen << ahead | 1) & _MASK if ahead < _WINDOW else 1
@@ -49,7 +54,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A stranger's packet that waits for its proof."""
+    """A packet of a stranger that has yet to prove itself."""
 
     packet: Packet
     source: Address
@@ -65,11 +70,11 @@ class _Stranger:
 
 
 class ReplayGuard:
-    """What one node saw of which runs.
+    """The runs that one node believes, and those that have yet to prove themselves.
 
     Args:
         number: draws the number of a question, 32 bits of chance.
-        runs_max: gives the bound of believed runs; the one believed longest ago goes first, and may prove itself again.
+        runs_max: gives the bound of believed runs; the one believed longest ago goes first, and can prove itself anew.
     """
 
     def __init__(self, number: Callable[[], int], runs_max: Callable[[], int]) -> None:
@@ -98,7 +103,7 @@ class ReplayGuard:
         return run in self._believed
 
     def asked(self, run: bytes) -> int:
-        """The number by whose `Ack` a stranger proves itself."""
+        """The number of the `Ack` with which a stranger proves itself."""
         return self._stranger(run).number
 
     def hold(self, run: bytes, held: Held, now: float) -> bool:
@@ -108,11 +113,11 @@ class ReplayGuard:
         return now - stranger.asked_at >= _ASK_AGAIN_S
 
     def ask(self, run: bytes, now: float) -> None:
-        """The stranger was asked, and is not again for a moment: its packet had room for a question in answer."""
+        """The stranger was asked, and is not asked again for a moment."""
         self._stranger(run).asked_at = now
 
     def believe(self, run: bytes) -> list[Held]:
-        """A run has proven itself. Returns its packets that waited, as far as they are recent."""
+        """A run has proven itself. Returns those of its packets that waited and are recent."""
         stranger = self._strangers.pop(run)
         if len(self._believed) >= self._runs_max():
             del self._believed[next(iter(self._believed))]

@@ -38,14 +38,15 @@ _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
 _HEAD_BYTES: Final = 1 + ID_BYTES
 _CIPHERS_MAX: Final = 16384
+"""Derived ciphers that are kept, one per key and run that was heard of: two for each of the most members by default."""
 
 
 class Sealing(enum.Enum):
-    """What a node with keys says and accepts: the steps from a plain cluster to a sealed one, each on all nodes."""
+    """What a node with keys sends and accepts: the steps from a plain cluster to a sealed one, each on all nodes."""
 
-    ALLOW = "allow"  # says plain packets, accepts both
-    PREFER = "prefer"  # says sealed packets, accepts both
-    REQUIRE = "require"  # says and accepts sealed packets only
+    ALLOW = "allow"  # sends plain packets, accepts both
+    PREFER = "prefer"  # sends sealed packets, accepts both
+    REQUIRE = "require"  # sends and accepts sealed packets only
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,10 @@ class Seal:
         keyring: empty: plain packets only.
         protocol: the versions that this node understands.
         entropy: gives that many unpredictable bytes, never the same ones twice.
-        sealing: what is said and accepted, with keys.
+        sealing: what is sent and accepted, with keys.
+
+    `version` is the version of the protocol in which packets are sent; the node sets it. `ciphers` are derived ciphers
+    by key id and run; nodes that share a process may share them.
     """
 
     def __init__(
@@ -233,7 +237,7 @@ class Channel:
 
     @property
     def sealed(self) -> bool:
-        """Whether what is said here is sealed."""
+        """Whether what this end sends is sealed."""
         return self._sealed
 
     def greet(self, theirs: bytes) -> None:
@@ -263,7 +267,7 @@ class Channel:
         """The packet in the payload of the next frame from the other end.
 
         Raises:
-            WireError: it is none; the reason is size, version, cluster, key or seal.
+            WireError: it holds no packet for this end; the reason is size, version, cluster, key or seal.
         """
         sealed = self._seal.is_sealed(payload)
         if self._dialled and sealed is not self._sealed:

@@ -5,8 +5,8 @@ The halves take turns; a turn is any number of frames, and its last message is `
     0. each half greets with 17 bytes, the responder first: the versions it understands, and 16 random bytes;
     1. the initiator says what it is about: its records and entries (SYNC), what it wants (FETCH), or it asks something
        short: a `Ping` (PROBE), a message of its application (MESSAGE), an order about keys (KEYS);
-    2. the responder gives what the initiator lacks and pulls what itself lacks; or it answers, and that was all;
-    3. the initiator gives what was pulled, and its own record anew, in case it had to refute something.
+    2. the responder gives what the initiator lacks and pulls what it lacks itself; or it answers, and that is the end;
+    3. the initiator gives what was pulled, and its own record again, in case it had to refute something.
 
 Frames are made one at a time, as they are sent, and a half assembles one filter at a time: memory stays bounded however
 much there is to give. A message that is out of turn, or from somebody else than before, ends the conversation.
@@ -57,7 +57,7 @@ _SCRIPT: Final = {
     Purpose.KEYS: (_Turn.AWAIT, _Turn.SPEAK, _Turn.HEAR),
     None: (_Turn.GREET, _Turn.HEAR, _Turn.SPEAK, _Turn.HEAR),
 }
-"""The turns of each half; None is the responder, who learns what it is about."""
+"""The turns of each half, by purpose; None is the responder, which learns the purpose from what it hears."""
 
 
 _Handlers = dict[type[Message], Callable[[Any, str, float], None]]
@@ -72,7 +72,7 @@ class Exchange:
         local: this node.
         channel: the seal of this stream.
         remote: the address that was dialled, or that dialled.
-        purpose: of an initiator; None for a responder, who learns it.
+        purpose: of an initiator; None for a responder.
         opening: what an initiator says, besides what belongs to a SYNC.
 
     `answers` are the messages that answered a MESSAGE or KEYS.
@@ -104,7 +104,7 @@ class Exchange:
         self._with_stranger = self.dialled and local.full_state.is_stranger(remote)
 
     def _table(self) -> _Handlers:
-        """What a conversation does with which message; all that is not listed concerns the node."""
+        """What a conversation does with which message; messages that are not listed concern the node."""
         transfer = self._transfer
         table: _Handlers = {
             Done: lambda *_: self._end_turn(),
@@ -126,7 +126,7 @@ class Exchange:
 
     @property
     def finished(self) -> bool:
-        """Whether everything is said; close the stream."""
+        """Whether the conversation is over; close the stream."""
         return not self._turns
 
     def frames(self) -> Iterator[bytes]:

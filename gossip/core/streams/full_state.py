@@ -15,7 +15,7 @@ from ..messages import Record
 
 
 class FullState:
-    """What one node says and takes in full exchanges.
+    """What one node gives and takes in full exchanges.
 
     Args:
         context: the node's parts.

@@ -39,7 +39,7 @@ class Local:
 
 
 class Transfer:
-    """One half's part in it.
+    """What one half has to give, and what it has been given.
 
     Args:
         local: this node.
@@ -113,7 +113,7 @@ class Transfer:
             yield Pull(tuple(self._pull))
 
     def closing(self) -> Iterator[Message]:
-        """What the initiator says last: its own record anew, for it may have refuted something meanwhile."""
+        """What the initiator says last: its own record again, because it may have refuted something meanwhile."""
         yield self._local.full_state.own_record()
         yield from self._owed()
 

@@ -2,22 +2,39 @@
 
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from gossip.core.membership.member import PROTOCOL, Address
+from gossip.core.errors import Rejection, WireError
+from gossip.core.events import Rejected
+from gossip.core.membership.member import PROTOCOL, Address, State
 from gossip.core.messages import (
     Ack,
     Alive,
+    Broadcast,
     Buckets,
+    Chunk,
+    Dead,
+    Done,
     Entries,
     Entry,
+    KeyAction,
+    KeyOrder,
+    KeyReport,
+    Left,
     Message,
+    Nack,
+    NameClaim,
+    Offer,
     Ops,
     Ping,
     ProbeRequest,
     Pull,
+    Record,
+    Suspect,
+    UserMessage,
+    UserState,
 )
 from gossip.core.packets.codec import encode_message, encode_packet
 from gossip.core.packets.keyring import Keyring
@@ -99,3 +116,64 @@ def test_only_the_one_who_is_asked_answers(peer: Callable[..., Peer]) -> None:
     assert not any(isinstance(message, Ack) for _, message in node.said())
     node.hear("n1", Ping(6, "n0"))
     assert (node.address("n1"), Ack(6)) in node.said()
+
+
+ENTRY = Entry("x", 1, 0, 0, 0)
+OF_STREAMS = [
+    Record("x", 1, 0, State.ALIVE, ELSEWHERE, b"", PROTOCOL),
+    Chunk(ENTRY, 14, 0, bytes(8)),
+    Done(),
+    NameClaim(1, 1),
+    KeyOrder(KeyAction.LIST, b""),
+    KeyReport(b"", ""),
+]
+
+
+@pytest.mark.parametrize("message", OF_STREAMS, ids=lambda message: type(message).__name__)
+def test_what_does_not_belong_into_packets_is_rejected_and_what_came_before_it_taken(
+    peer: Callable[..., Peer], message: Message
+) -> None:
+    node = peer()
+    node.hear("n1", node.alive("n1"), message, node.alive("n2"))
+    assert [event.reason for event in node.events(Rejected)] == [Rejection.ORDER]
+    assert [member.name for member in node.node.view.members()] == ["n1"]
+
+
+def test_every_kind_of_message_has_its_place(peer: Callable[..., Peer]) -> None:
+    """A new kind is rejected until somebody takes it, in packets or in conversations."""
+    taken = {
+        *(Ping, Ack, ProbeRequest, Nack, Alive, Suspect, Dead, Left, Ops, Offer, Buckets, Entries, Pull),
+        *(UserMessage, UserState, Broadcast),
+    }
+    assert taken | {type(message) for message in OF_STREAMS} == set(get_args(Message))
+    for kind in (
+        Nack(1),
+        Offer(ENTRY),
+        Buckets(bytes(256)),
+        UserMessage(b""),
+        UserState(b""),
+        Broadcast("x", 1, 0, b""),
+    ):
+        node = peer()
+        node.hear("n1", kind)
+        assert node.events(Rejected) == []
+
+
+@pytest.mark.parametrize("message", [Nack(1), Offer(ENTRY), Buckets(bytes(256)), ProbeRequest(1, "x")], ids=str)
+def test_questions_of_packets_do_not_belong_into_streams(peer: Callable[..., Peer], message: Message) -> None:
+    node = peer()
+    with pytest.raises(WireError, match="does not belong here"):
+        node.node.dispatch.hear_on_stream(message, "n1", ELSEWHERE, node.now)
+
+
+def test_who_takes_part_while_believed_dead_is_reminded_but_not_by_every_packet(peer: Callable[..., Peer]) -> None:
+    node = peer()
+    node.hear("n2", node.alive("n1"), node.alive("n2"))
+    node.hear("n2", Dead("n1", 1, 0, "n2"))
+    node.said()
+    reminders = []
+    for _ in range(12):
+        node.now += 1 / 16
+        node.hear("n1")
+        reminders += [message for _, message in node.said() if message == Dead("n1", 1, 0, "n0")]
+    assert len(reminders) == 3

@@ -1,9 +1,10 @@
 """Deadlines: in order, moved, cancelled, and never stale."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossip.core.timers import Deadlines
+from gossip.core.timers import Deadlines, Timer, Timers
 
 
 def test_fires_in_order_of_time_then_of_setting() -> None:
@@ -64,3 +65,41 @@ def test_moving_one_deadline_for_ever_does_not_grow_memory() -> None:
     for i in range(10_000):
         deadlines.set("a", float(i))
     assert len(deadlines) < 200
+
+
+def test_each_part_is_called_at_its_own_deadlines_in_order() -> None:
+    timers, called = Timers(), list[tuple[str, float]]()
+    timers.register(Timer.PROBE, lambda now: called.append(("probe", now)))
+    timers.register_per_member(Timer.FORGET, lambda name, now: called.append((name, now)))
+    timers.set(Timer.FORGET, 2.0, "n1")
+    timers.set(Timer.FORGET, 3.0, "n2")
+    timers.set(Timer.PROBE, 1.0)
+    timers.bring_forward(Timer.PROBE, 5.0)
+    timers.cancel(Timer.FORGET, "n2")
+    assert timers.next() == 1.0
+    timers.run_due(0.5)
+    assert called == []
+    timers.run_due(9.0)
+    assert called == [("probe", 9.0), ("n1", 9.0)]
+    assert timers.next() is None
+
+
+def test_deadline_that_a_handler_sets_in_the_past_is_run_too() -> None:
+    timers, called = Timers(), list[float]()
+
+    def again(now: float) -> None:
+        called.append(now)
+        if len(called) < 3:
+            timers.set(Timer.SYNC, now)
+
+    timers.register(Timer.SYNC, again)
+    timers.set(Timer.SYNC, 1.0)
+    timers.run_due(1.0)
+    assert called == [1.0] * 3
+
+
+def test_timer_has_one_owner() -> None:
+    timers = Timers()
+    timers.register(Timer.SYNC, lambda now: None)
+    with pytest.raises(AssertionError, match="another part"):
+        timers.register(Timer.SYNC, lambda now: None)
