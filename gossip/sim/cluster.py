@@ -66,9 +66,8 @@ class Cluster:
     @property
     def running(self) -> list[Host]:
         """Hosts whose node runs and has not said goodbye."""
-        return [
-            host for host in self.hosts.values() if host.node is not None and host.node.view.me.state is State.ALIVE
-        ]
+        up = (host for host in self.hosts.values() if host.node is not None)
+        return [host for host in up if host.node is not None and host.node.view.me.state is State.ALIVE]
 
     @property
     def nodes(self) -> list[Node]:

@@ -29,6 +29,7 @@ class Hasher:
         """The range that a thread hashes now, or hashed last."""
         self._settings = settings
         self._sha256 = hashlib.sha256()
+        # house: the type of hash objects has no public name
         self._resumed: tuple[int, hashlib._Hash] | None = None
         """What `resume` has verified: its end, and the hash up to there."""
         self._must_restart = False

@@ -68,11 +68,6 @@ class Spool:
         """Whether it is complete, or never will be."""
         return not isinstance(self._arrival.state, Arriving)
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether nobody reads."""
-        return self.idle.is_set()
-
     async def opened(self) -> int:
         """Wait until the size is known, in bytes; raise MirrorError if it never will be."""
         return (await self._arrival.opened(Audience.LOCAL)).size
