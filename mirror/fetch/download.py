@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from ..cluster.homes import MEBIBYTE
-from ..errors import MirrorError, Reason, Refusal, SourceError, StorageFailed, StorageFull
+from ..errors import MirrorError, Reason, Refusal, SourceError, StorageError, StorageFailed
 from ..oci.content import Content
 from ..sources import UPSTREAM, RangeReply, RangeRequest, Role, Source
 from ..sources.failures import CONSEQUENCES
@@ -64,7 +64,7 @@ class Download:
         }
         self._tasks: dict[Flight, asyncio.Task[None]] = {}
         self._failures: list[SourceError] = []
-        self._storage_error: StorageFull | StorageFailed | None = None
+        self._storage_error: StorageError | None = None
         self._short_replies: dict[str, int] = {}
         self._known = {UPSTREAM}
         """Names that may stand as the origin of bytes: all members ever seen up."""
@@ -180,10 +180,10 @@ class Download:
     async def _fly(self, flight: Flight) -> None:
         """Carry one flight out; what it did not deliver goes back to the plan."""
         sink = FlightSink(flight, self._spool, self._settings.notice_s, self._replied, self._arrived)
-        outcome: SourceError | StorageFull | StorageFailed | None = None
+        outcome: SourceError | StorageError | None = None
         try:
             await self._source(flight.source).download(self.content, self._request(flight), sink)
-        except (SourceError, StorageFull, StorageFailed) as error:
+        except (SourceError, StorageError) as error:
             outcome = error
         except OSError as error:
             outcome = StorageFailed(f"the cache's disk failed: {error.strerror}")
@@ -199,9 +199,9 @@ class Download:
         sink.report()
         self._landed(flight, outcome)
 
-    def _landed(self, flight: Flight, outcome: SourceError | StorageFull | StorageFailed | None) -> None:
+    def _landed(self, flight: Flight, outcome: SourceError | StorageError | None) -> None:
         """Tell the plan how a flight ended, unless it was given up as superfluous meanwhile."""
-        if isinstance(outcome, StorageFull | StorageFailed):
+        if isinstance(outcome, StorageError):
             self._storage_error = outcome
             self._plan.candidates.halt()
         if flight not in self._plan.flights:
@@ -258,7 +258,7 @@ class Download:
 
         Raises:
             SourceError: it contradicts what is known, or the source goes on sending next to nothing.
-            StorageFull, StorageFailed: there is no place for the blob.
+            StorageError: there is no place for the blob.
         """
         await self._intake.agree(flight.source, reply.size)
         self._changed.set()

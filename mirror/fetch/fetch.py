@@ -78,7 +78,7 @@ class Fetch:
     @property
     def is_idle(self) -> bool:
         """Whether nobody reads it now."""
-        return self.spool.idle.is_set()
+        return self.spool.is_idle
 
     @property
     def was_read_locally(self) -> bool:
@@ -199,7 +199,7 @@ class Fetch:
 
     async def _download_and_hash(self) -> str:
         """Download what is missing, hashing along; return the hexadecimal sha256 of the whole."""
-        hashing = asyncio.create_task(self._hash())
+        hashing = asyncio.create_task(self.spool.hash(self._intake.append_prefix))
         hashing.add_done_callback(lambda _: self._changed.set())
         try:
             await self._download.run(hashing)
@@ -207,11 +207,6 @@ class Fetch:
         finally:
             hashing.cancel()
             await asyncio.gather(hashing, return_exceptions=True)
-
-    async def _hash(self) -> str:
-        await self.spool.opened()
-        writer = await self._intake.writer()
-        return await self.spool.hash(writer.append_prefix if writer is not None else None)
 
     async def _abandon_when_idle(self) -> None:
         """Stop a fetch that nobody has read for a while."""

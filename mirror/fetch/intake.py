@@ -2,18 +2,21 @@
 
 import asyncio
 import logging
+from typing import TYPE_CHECKING
 
 from ..cluster.homes import piece_size
-from ..errors import Reason, SourceError, StorageFailed, StorageFull
+from ..errors import Reason, SourceError, StorageError, StorageFull
 from ..oci.content import Content
 from ..oci.manifest import MANIFEST_MAX_BYTES
 from ..sources import SIZE_MAX_BYTES, UPSTREAM
-from ..stores.cache import CacheWriter
 from .environment import Environment
 from .memory import InMemory
 from .plan import Plan
 from .record import Record
 from .spool import DiskFile, MemoryWindow, Spool
+
+if TYPE_CHECKING:
+    from ..stores.cache import CacheWriter
 
 log = logging.getLogger(__name__)
 
@@ -63,14 +66,6 @@ class Intake:
                     Reason.LENGTH, f"{source} says {size} bytes, {self._stated_by} said {self._plan.size}"
                 )
 
-    async def writer(self) -> CacheWriter | None:
-        """What writes to the cache, once what an earlier fetch left has been looked at; None: it passes through memory.
-
-        To be called when the size is known.
-        """
-        async with self._agreeing:
-            return self._writer
-
     @property
     def is_disputed(self) -> bool:
         """Whether any source stated another size."""
@@ -81,6 +76,11 @@ class Intake:
         """The member that stated a size with which nobody else's bytes could be taken, if one did."""
         contradicted = UPSTREAM in self._disputed_by or len(self._disputed_by) > 1
         return self._stated_by if contradicted and self._stated_by != UPSTREAM else None
+
+    def append_prefix(self, sha256: bytes) -> None:
+        """Take note of the sha256 of everything up to the end of the next piece, so that a later fetch can resume."""
+        if self._writer is not None:
+            self._writer.append_prefix(sha256)
 
     def retracted(self) -> None:
         """Take note that bytes are fetched once more: what is on disk of them is not to be resumed."""
@@ -112,7 +112,7 @@ class Intake:
             writer = self._writer = await env.cache.begin(digest, size)
         except BaseException as error:
             env.turns.give_back(digest.hex)
-            if not isinstance(error, StorageFull | StorageFailed):
+            if not isinstance(error, StorageError):
                 raise
             await self._pass_through_memory(size, error)
             return
@@ -122,7 +122,7 @@ class Intake:
             writer.keep(self._record.resumed // piece_size(size))
             self._plan.resumed(self._record.resumed)
 
-    async def _pass_through_memory(self, size: int, why: Exception) -> None:
+    async def _pass_through_memory(self, size: int, why: StorageError) -> None:
         env, digest = self._env, self._content.digest
         if not await env.memory.admit(self._fetch):
             raise StorageFull(f"{env.memory.fetches_max} blobs pass through memory already, and {why}") from why

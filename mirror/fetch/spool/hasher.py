@@ -29,8 +29,7 @@ class Hasher:
         """The range that a thread hashes now, or hashed last."""
         self._settings = settings
         self._sha256 = hashlib.sha256()
-        # house: the type of hash objects has no public name
-        self._resumed: tuple[int, hashlib._Hash] | None = None
+        self._resumed = 0, hashlib.sha256()
         """What `resume` has verified: its end, and the hash up to there."""
         self._must_restart = False
         self._wake = asyncio.Event()
@@ -47,7 +46,7 @@ class Hasher:
 
     def retract(self, start: int, stop: int) -> None:
         """Hear that bytes may be wrong: if they were hashed, or are being hashed, the hash starts again."""
-        self._resumed = None
+        self._resumed = 0, hashlib.sha256()
         if start < self.position or self.reading & RangeSet((start, stop)):
             self._must_restart = True
             self._wake.set()
@@ -67,7 +66,7 @@ class Hasher:
             for number, expected in enumerate(prefixes):
                 stop = min((number + 1) * backing.piece_bytes, backing.size)
                 further = sha256.copy()
-                await in_thread(_hash_range, further, backing.fd, (good, stop), self._settings.hash_read_bytes)
+                await in_thread(_hash_range, further.update, backing.fd, (good, stop), self._settings.hash_read_bytes)
                 if further.digest() != expected:
                     break
                 sha256, good = further, stop
@@ -87,8 +86,8 @@ class Hasher:
         settings = self._settings
         least = settings.memory_hash_step_bytes if backing.is_in_memory else settings.hash_step_bytes
         async with self._at_work:
-            self.position, self._sha256 = self._resumed or (0, hashlib.sha256())
-            self._resumed, self._must_restart = None, False
+            self.position, self._sha256 = self._resumed
+            self._resumed, self._must_restart = (0, hashlib.sha256()), False
             while self._must_restart or self.position < backing.size:
                 if self._must_restart:
                     self._must_restart, self.position, self._sha256 = False, 0, hashlib.sha256()
@@ -96,7 +95,7 @@ class Hasher:
                 stop = min(limit(self.position), self.position + 2 * settings.hash_step_bytes)
                 if stop >= min(self.position + least, backing.size):
                     self.reading = RangeSet((self.position, stop))
-                    prefixes = await in_thread(self._hash_pieces, backing, self._sha256, self.position, stop)
+                    prefixes = await in_thread(self._hash_pieces, backing, self.position, stop)
                     self.position = stop
                     yield [] if self._must_restart else prefixes
                 else:
@@ -115,26 +114,32 @@ class Hasher:
             digests = []
             for wanted in ranges:
                 sha256 = hashlib.sha256()
-                _hash_range(sha256, backing.fd, wanted, self._settings.hash_read_bytes)
+                _hash_range(sha256.update, backing.fd, wanted, self._settings.hash_read_bytes)
                 digests.append(sha256.digest())
             return digests
 
         return await in_thread(work)
 
-    def _hash_pieces(self, backing: Backing, sha256: "hashlib._Hash", start: int, stop: int) -> list[bytes]:
+    def _hash_pieces(self, backing: Backing, start: int, stop: int) -> list[bytes]:
         """Hash a range, in a thread; return the sha256 of everything so far at each end of a piece in it."""
         unit, prefixes = backing.piece_bytes, []
         while start < stop:
             end = min((start // unit + 1) * unit, stop)
-            _hash_range(sha256, backing.fd, (start, end), self._settings.hash_read_bytes)
+            _hash_range(self._sha256.update, backing.fd, (start, end), self._settings.hash_read_bytes)
             if end % unit == 0:
-                prefixes.append(sha256.digest())
+                prefixes.append(self._sha256.digest())
             start = end
         return prefixes
 
 
-def _hash_range(sha256: "hashlib._Hash", fd: int, wanted: tuple[int, int], buffer_bytes: int) -> None:
+def _hash_range(update: Callable[[memoryview], None], fd: int, wanted: tuple[int, int], buffer_bytes: int) -> None:
     """Hash a range of a file; blocks.
+
+    Args:
+        update: of a hash object.
+        fd: the file.
+        wanted: `(start, stop)` of the range.
+        buffer_bytes: how much is read at once, at most.
 
     Raises:
         OSError: the disk fails, or the file ends before the range does.
@@ -146,5 +151,5 @@ def _hash_range(sha256: "hashlib._Hash", fd: int, wanted: tuple[int, int], buffe
         count = os.preadv(fd, [view[: stop - start]], start)
         if not count:
             raise OSError(f"the spool file ends at {start}, before {stop}")
-        sha256.update(view[:count])
+        update(view[:count])
         start += count

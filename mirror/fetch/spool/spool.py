@@ -68,9 +68,10 @@ class Spool:
         """Whether it is complete, or never will be."""
         return not isinstance(self._arrival.state, Arriving)
 
-    async def opened(self) -> int:
-        """Wait until the size is known, in bytes; raise MirrorError if it never will be."""
-        return (await self._arrival.opened(Audience.LOCAL)).size
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody reads it now."""
+        return self.idle.is_set()
 
     def join(self, audience: Audience, hint: tuple[int, int] | None = None) -> Reader:
         """Let somebody read; the caller closes the handle.
