@@ -16,8 +16,8 @@ class PeerSettings:
     is one lost SYN and its first retransmission after 1 s, with a second to spare."""
 
     head_s: float = 10.0
-    """Bounds a small question (a size, a tag) from its first byte to the end of its answer, s. A home may ask upstream
-    before it answers; a container runtime gives up on a registry's head later than this."""
+    """Bounds a small question (a size, a tag) from the connection to the end of its answer, s. A home may ask upstream
+    before it answers, which takes seconds where upstream is slow."""
 
     silent_s: float = 0.8
     """A member that has sent nothing of an answer for this time, s, is asked for a sign of life. With `sign_of_life_s`
@@ -25,12 +25,12 @@ class PeerSettings:
     so a shorter time would ask most of them."""
 
     sign_of_life_s: float = 1.0
-    """Bounds how long a member takes to give a sign of life when it is asked for one, s. A busy event loop is late by
-    some 100 ms at worst, so a member that takes longer is taken for dead."""
+    """Bounds how long a member takes to give a sign of life when it is asked for one, s. An event loop that serves at
+    full speed is late by tens of milliseconds, so a member that takes longer is taken for dead."""
 
     stall_s: float = 30.0
-    """Bounds the time in which a download receives no byte, s, although its member gives signs of life. It is longer
-    than upstream needs for the first byte of a piece, and ends every request for certain."""
+    """Bounds the time in which a download receives no byte, s, although its member gives signs of life. It is the time
+    that upstream is given for the head of an answer, which a home may wait for; after it every request ends."""
 
     watch_interval_s: float = 0.2
     """Time between two looks at all downloads, s: by this much a silent member is noticed late at most."""
@@ -48,7 +48,8 @@ class PeerSettings:
     of their own: if they took those of `direct_threads`, nodes could wait for each other in a circle."""
 
     idle_connections_max: int = 16
-    """Bounds the unused connections that are kept open to one member: as many as a fetch commonly has under way."""
+    """Bounds the unused connections that are kept open to one member: half the pieces that a fetch has under way at
+    most, for hardly ever do all of them end at once."""
 
     idle_connection_s: float = 20.0
     """Bounds how long an unused connection is kept open, s. A member's server closes it after 60 s; a much shorter time

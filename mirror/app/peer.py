@@ -85,14 +85,14 @@ class PeerEndpoint:
             raise ManifestUnknown(f"this node does not know {reference}")
         self._count("tags", "held")
         age_s = max(0.0, time.time() - tag.checked_unix_s)
-        said = encoded(MemberAnswer(tag_age_s=age_s, tag_authority=tag.authority).headers())
+        extra = encoded(MemberAnswer(tag_age_s=age_s, tag_authority=tag.authority).headers())
         if request.is_head:
-            await send_empty(send, 200, [(b"docker-content-digest", str(tag.digest).encode()), *said])
+            await send_empty(send, 200, [(b"docker-content-digest", str(tag.digest).encode()), *extra])
             return
         manifest = self._backend.manifests.held(tag.digest)
         if manifest is None:
             raise ManifestUnknown(f"this node does not hold {tag.digest}, which {reference} means")
-        await send_manifest(send, request, manifest, said)
+        await send_manifest(send, request, manifest, extra)
 
     async def _manifest(self, send: Send, request: RegistryRequest, content: Content, member: MemberRequest) -> None:
         manifest = self._backend.manifests.held(content.digest)

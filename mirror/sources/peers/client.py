@@ -101,14 +101,15 @@ class PeerClient:
         """
         path = f"/v2/{reference.repository.path}/manifests/{reference.tag}?ns={_quoted(reference.repository)}"
         async with self._head(peer, path, role) as answer:
-            said = MemberAnswer.parse(answer.headers)
+            member_answer = MemberAnswer.parse(answer.headers)
             try:
                 digest = Digest.parse(answer.headers.get("Docker-Content-Digest", ""))
             except DigestInvalid as error:
                 raise PeerError(Reason.BROKEN, f"{peer.name} answered a tag without a digest: {error}") from None
-            if said.tag_age_s is None:
+            if member_answer.tag_age_s is None:
                 raise PeerError(Reason.BROKEN, f"{peer.name} answered a tag without its age")
-            return Tag(digest, time.time() - max(0.0, said.tag_age_s), said.tag_authority or "upstream")
+            checked_unix_s = time.time() - max(0.0, member_answer.tag_age_s)
+            return Tag(digest, checked_unix_s, member_answer.tag_authority or "upstream")
 
     async def notify_slow(self, peer: Peer, relative_rate: float) -> None:
         """Tell a peer the relative rate that this node measures of it; whether that arrives does not matter."""
@@ -129,10 +130,10 @@ class PeerClient:
     async def download(self, peer: Peer, content: Content, request: RangeRequest, sink: Sink) -> None:
         """Have a peer send what it is asked for; see `Source.download`. Raises PeerError."""
         path = _path(content)
-        said = MemberRequest(self._name, request.role, request.avoid, request.relative_rate)
+        member_request = MemberRequest(self._name, request.role, request.avoid, request.relative_rate)
         headers = {
             **_USER_AGENT,
-            **said.headers(),
+            **member_request.headers(),
             "Range": str(IntRange(request.start, request.stop)),
             **self._auth.sign("GET", path),
             "Host": peer.url.removeprefix("http://"),
@@ -142,10 +143,10 @@ class PeerClient:
     @contextlib.asynccontextmanager
     async def _head(self, peer: Peer, path: str, role: Role) -> AsyncIterator[aiohttp.ClientResponse]:
         """What a peer answers to a HEAD request, if it is 200; a home that is late but lives may wait for upstream."""
-        said = MemberRequest(self._name, role)
+        member_request = MemberRequest(self._name, role)
         try:
             with self._translated(peer):
-                async with self._request("HEAD", peer, path, said) as answer:
+                async with self._request("HEAD", peer, path, member_request) as answer:
                     raise_for_status(peer, answer.status, MemberAnswer.parse(answer.headers), expected=200)
                     yield answer
         except PeerError as error:
@@ -157,11 +158,11 @@ class PeerClient:
             raise
 
     def _request(
-        self, method: str, peer: Peer, path: str, said: MemberRequest
+        self, method: str, peer: Peer, path: str, member_request: MemberRequest
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         """Send a signed request for something small; `path` begins with a slash and may have a query."""
         assert self._session is not None, "start() comes first"
-        headers = {**said.headers(), **self._auth.sign(method, path)}
+        headers = {**member_request.headers(), **self._auth.sign(method, path)}
         url = URL(peer.url + path, encoded=True)  # it must be sent exactly as it was signed
         return self._session.request(method, url, headers=headers, allow_redirects=False)
 
