@@ -1,4 +1,4 @@
 """The protocol without I/O: no sockets, clocks or unseeded randomness.
 
-Whoever owns a `Node` feeds it datagrams and time, and sends what it asks for. A run is a function of its inputs.
+The owner of a `Node` feeds it datagrams and time, and sends what it asks for. A run is a function of its inputs.
 """

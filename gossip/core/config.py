@@ -63,7 +63,7 @@ class GossipConfig:
             above the 99th percentile of the round trip. Source: memberlist.
         indirect_probes: members asked to probe for us, SWIM's k. Source: memberlist.
         suspicion_mult: minimum suspicion time in units of log10(n) probe intervals. Source: memberlist.
-        suspicion_max_mult: how much longer a suspicion lasts that nobody confirms. Source: Lifeguard section IV-B.
+        suspicion_max_mult: how many times longer an unconfirmed suspicion lasts. Source: Lifeguard section IV-B.
         awareness_max: a node that doubts itself probes up to this many times slower. Source: Lifeguard section IV-A.
         gossip_interval_s: time between rounds that carry rumours; the first round of a rumour goes at once.
         gossip_fanout: members per round. Simulated: 4 at 100 ms halves the delay of memberlist's 3 at 200 ms.

@@ -3,7 +3,7 @@
 GossipError
 ├── ConfigError   the caller's: a setting, a name or a key file is wrong; the message says what is allowed
 ├── StateError    the caller's: the state of the node does not allow this call
-├── DeliveryError nobody's: a member did not answer, or refused; the message names it
+├── DeliveryError none's: a member did not answer, or refused; the message names it
 └── WireError     the network's: bytes that are no valid packet; counted by `reason`, never raised to an application
 """
 

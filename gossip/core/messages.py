@@ -1,4 +1,4 @@
-"""What nodes say to each other. All values are frozen; how they look as bytes is `wire`'s business alone.
+"""What nodes say to each other. All values are frozen; only module `codec` knows how they look as bytes.
 
 A probe, when the direct answer does not come:
 
@@ -38,7 +38,7 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class ProbeRequest:
-    """Probe `target` for me. The relay uses the address that it knows itself: nobody can aim it elsewhere."""
+    """Probe `target` for me. The relay uses the address that it knows itself, so that nobody can aim it elsewhere."""
 
     number: int
     target: str
@@ -157,7 +157,7 @@ class Ops:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """The sender has this version of a filter, and gives it over a stream only."""
+    """The sender has this version of a filter, and gives it over streams only."""
 
     entry: Entry
 
@@ -184,7 +184,7 @@ class Entries:
 
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """What the sender has of some members; it wants the rest. All zero: it does not know the member."""
+    """What the sender has of some members; it asks for the rest. All zeros: it does not know the member."""
 
     entries: tuple[Entry, ...]
 
@@ -213,11 +213,11 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class NameClaim:
-    """Another run under the sender's, and the receiver's, own name.
+    """The sender claims its name from a receiver that has the same one.
 
     Args:
         started: the epoch with which the sender started; the one that started later gives way.
-        token: of chance, so that a node knows its own voice, whatever address that seems to come from.
+        token: random, so that a node recognises its own claim, whatever address it seems to come from.
     """
 
     started: int
@@ -225,7 +225,7 @@ class NameClaim:
 
     @property
     def order(self) -> tuple[int, int]:
-        """Of two namesakes the greater gives way."""
+        """Of two claims to one name the greater one gives way."""
         return (self.started, self.token)
 
 

@@ -164,10 +164,10 @@ class Node:
         self._after_input(now)
 
     def answer(self, source: Address) -> Exchange:
-        """This node's half of a conversation that somebody opened.
+        """This node's half of a conversation that another node opened.
 
         Raises:
-            WireError: nobody may from there.
+            WireError: its address is not allowed.
         """
         return self.conversations.answer(source)
 
@@ -263,7 +263,10 @@ class Node:
     # Between the parts
 
     def _notice_pause(self, now: float) -> None:
-        """If this node was not run in time, nobody else is to be judged by that time."""
+        """If this node was not run in time, discard what the lost time says about others.
+
+        An owner that is late reads the answers of that time only now, after the deadlines by which they were due.
+        """
         due = self.context.timers.next()
         if due is None:
             return

@@ -63,9 +63,9 @@ class Gossip:
         listen: where, and what to tell others about it.
         seeds: members to join through, as `host:port`; names are resolved again and again.
         keys: 32 bytes each; the first seals, all open. Empty: nothing is sealed.
-        sealing: with keys, what is said and accepted; the steps from a plain cluster to a sealed one.
+        sealing: with keys, what is sent and accepted; the steps from a plain cluster to a sealed one.
         key_file: where the keys are kept when they change through the cluster; else they are forgotten at the end.
-        snapshot: a file in which this node keeps whom it knew, to find them again after a restart.
+        snapshot: a file in which this node keeps the members it knew, to find them again after a restart.
         delegate: the application, where it wants to be asked.
         rng_seed: makes chance repeatable, for tests; sealing is never repeatable.
 
@@ -262,7 +262,7 @@ class Gossip:
             raise DeliveryError(f"the message did not reach {name}: {problem or 'it was not confirmed'}")
 
     def broadcast(self, payload: bytes) -> None:
-        """Send up to 512 bytes to the applications of all members, as a rumour: nobody gets it twice, most get it once.
+        """Send up to 512 bytes to the applications of all members, as a rumour: most get it, and none gets it twice.
 
         Raises:
             ConfigError: it is too long.

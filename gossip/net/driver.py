@@ -35,12 +35,12 @@ MakeNode = Callable[[Address], Node]
 
 
 class Driver:
-    """Carries one node: what the node wants is done, what happens is told to it.
+    """Carries one node: does what the node asks for, and hands it what arrives.
 
     Args:
         config: settings.
         counters: of what is carried.
-        announce: told of each event of the node.
+        announce: called with each event of the node.
 
     `left` is set when enough members have confirmed that this node leaves; `has_dialled` says whether a first stream
     was opened, or could not be.
@@ -188,7 +188,7 @@ class Driver:
         return problem
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry out a conversation that somebody else opened."""
+        """Carry out a conversation that another node opened."""
         node, task = self._node, asyncio.current_task()
         if node is None or task is None or self._served >= self._config.streams_max:
             self._counters.failures[Failure.STREAM_REFUSED] += 1

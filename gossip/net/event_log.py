@@ -21,7 +21,7 @@ from .counters import Counters
 log = logging.getLogger(__name__)
 
 _WARNING_INTERVAL_S: Final = 60.0
-"""Seconds between two warnings of rejected packets: junk on a port is normal, but a wrong key somebody has to mend."""
+"""Seconds between two warnings of rejected packets: junk on a port is normal, but a wrong key has to be mended."""
 _NOT_LOGGED: Final = (FilterChanged, Answered, MessageReceived, BroadcastReceived, StateReceived)
 
 

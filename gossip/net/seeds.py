@@ -24,7 +24,7 @@ class Seeds:
     Args:
         driver: of the node.
         names: hosts, by name or address, and ports.
-        remembered: addresses of members that the run before knew, tried while nobody is known.
+        remembered: addresses of members that the run before knew, tried while no live member is known.
     """
 
     def __init__(self, driver: Driver, names: Sequence[tuple[str, int]], remembered: Sequence[Address]) -> None:

@@ -116,9 +116,9 @@ class SnapshotFile:
             log.warning("gossip starts without its snapshot: %s", error)
 
     async def keep(self, view: Callable[[], View]) -> None:
-        """Write whom the node knows whenever that changed, until cancelled.
+        """Write the members that the node knows whenever they changed, until cancelled.
 
-        A node that knows nobody writes nothing: the file still has the members that the run before knew.
+        A node that knows none writes nothing: the file still has the members that the run before knew.
         """
         written = Snapshot()
         while True:
@@ -129,7 +129,7 @@ class SnapshotFile:
             await asyncio.sleep(_INTERVAL_S)
 
     def save(self, view: View) -> None:
-        """Write whom the node knows now; if that is nobody, whom the run before knew."""
+        """Write the members that the node knows now; if there are none, those that the run before knew."""
         known = _known(view)
         self._write(known if known.addresses else replace(known, addresses=self.addresses))
 

@@ -108,12 +108,12 @@ def _coalesce(batch: list[Event | EventsLost], present: dict[str, bool]) -> list
             last[event.member.name] = event
         else:
             others.append(event)
-    told: list[Event | EventsLost] = []
+    left: list[Event | EventsLost] = []
     for name, event in last.items():
         here = isinstance(event, _PRESENT | MemberSuspected)
         if isinstance(event, MemberUpdated | MemberSuspected) or present.get(name, False) is not here:
-            told.append(event)
+            left.append(event)
         present[name] = here
         if isinstance(event, MemberForgotten):
             del present[name]
-    return told + others
+    return left + others

@@ -21,7 +21,7 @@ class Tasks:
         task.add_done_callback(_log_error)
 
     def track(self, task: asyncio.Task[Any]) -> None:
-        """End a task along with the others that somebody else began, and whose errors that one logs."""
+        """End a task along with the others though another part began it and logs its errors."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

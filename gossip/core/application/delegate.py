@@ -28,7 +28,7 @@ class Delegate:
         return True
 
     def state(self, *, joining: bool) -> bytes:
-        """Up to 1 MiB for the other side of a full exchange; `joining` while this node knows nobody."""
+        """Up to 1 MiB for the other side of a full exchange; `joining` while this node knows no live member."""
         return b""
 
     def acknowledge(self) -> bytes:

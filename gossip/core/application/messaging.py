@@ -5,7 +5,6 @@ from typing import Final
 
 from ..context import Context
 from ..errors import ConfigError
-from ..membership.member import Member
 from ..membership.own_record import OwnRecord
 from ..membership.probe import Prober
 from ..messages import UserMessage
@@ -58,7 +57,8 @@ class Messaging:
             ConfigError: it does not fit a datagram; the message says what does.
             StateError: there is no such member, or this node has left.
         """
-        target = self._target(name)
+        self._own.check_present()
+        target = self._context.members.known(name)
         room = self._room_bytes - len(encode_message(UserMessage(b""))) - _LENGTH_BYTES
         if len(payload) > room:
             raise ConfigError(f"a message of {len(payload)} bytes does not fit a datagram, {room} do; send it reliably")
@@ -71,13 +71,14 @@ class Messaging:
             ConfigError: the message is longer than 1 MiB.
             StateError: there is no such member, or this node has left.
         """
-        target = self._target(name)
+        self._own.check_present()
         if len(payload) > USER_MAX_BYTES:
             raise ConfigError(f"a message has at most {USER_MAX_BYTES} bytes, not {len(payload)}")
+        target = self._context.members.known(name)
         return self._conversations.open(target.address, Purpose.MESSAGE, UserMessage(payload))
 
     def broadcast(self, payload: bytes, now: float) -> None:
-        """Send a message to all members, as a rumour: nobody gets it twice, almost everybody gets it.
+        """Send a message to all members, as a rumour: almost all get it, and none gets it twice.
 
         Raises:
             ConfigError: it is longer than 512 bytes, or than what fits a datagram.
@@ -94,7 +95,3 @@ class Messaging:
             StateError: there is no such member.
         """
         return self._prober.ping(self._context.members.known(name), now)
-
-    def _target(self, name: str) -> Member:
-        self._own.check_present()
-        return self._context.members.known(name)

@@ -1,1 +1,1 @@
-"""Who holds what: everybody's Bloom filters, kept equal."""
+"""Who holds what: the Bloom filters of all members, kept equal."""

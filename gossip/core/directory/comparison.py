@@ -1,4 +1,4 @@
-"""Comparing views with other members, packet by packet: who notices a difference, and how it is closed.
+"""Comparing views with other members, packet by packet: how a difference is noticed, and closed.
 
 - A fingerprint that differs from this node's begins a comparison, at most one per `reconcile_interval_s`, and not while
   news is still on its way, unless that lasts.
@@ -26,7 +26,7 @@ _ANSWER_MAX: Final = 24
 _FINGERPRINT_INTERVAL_S: Final = 0.2
 """Seconds between two fingerprints that are sent for their own sake."""
 _FINGERPRINTS_FOR_S: Final = 2.0
-"""Seconds for which they go on after the last change. With 10 at random almost every view is seen by somebody."""
+"""Seconds for which they go on after the last change: ten random members then have compared this view with theirs."""
 
 
 class Comparisons:

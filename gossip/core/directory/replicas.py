@@ -1,4 +1,4 @@
-"""Everybody's filters, and the answer to "who may hold this key".
+"""The filters of all members, and the answer to "who may hold this key".
 
 A `Replica` is one member's filter with its version and its newest keys. `Rows` hold the filters of one size bit-sliced:
 for each position one bitmap of members. A lookup in all filters is then 8 short ANDs, and usually fewer, because it

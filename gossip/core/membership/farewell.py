@@ -1,4 +1,4 @@
-"""Leaving: a goodbye that enough members confirm, so that nobody takes it for a failure."""
+"""Leaving: a goodbye that enough members confirm, so that none takes it for a failure."""
 
 from typing import Final
 

@@ -1,9 +1,9 @@
-"""Two nodes under one name: by mistake in somebody's settings, or because an old one has not ended yet.
+"""Two nodes under one name: by a mistake in their settings, or because an old one has not ended yet.
 
 Others follow the higher epoch, so that a node that restarts at another address takes its name over at once. If the old
-one is still there, the two would overtake each other for ever. Therefore a node that hears of another under its name
-claims the name there, with the time of its own start, and the one that started later gives way: the newcomer's operator
-is the one who is looking.
+one still runs, the two would overtake each other endlessly. Therefore a node that hears of another under its name
+claims the name there, with the time of its own start, and the one that started later gives way: an operator who has
+just started a node is likely to notice.
 """
 
 from typing import Final
@@ -37,7 +37,7 @@ class NameConflicts:
         self.gave_way_to: Address | None = None
 
     def claim(self, address: Address, now: float) -> None:
-        """Somebody at this address may have this node's name: tell it who is here, at most once a second."""
+        """Claim this node's name at an address where another may have it, at most once a second."""
         if address != self._own.me.address and now - self._claimed_at >= _CLAIM_INTERVAL_S:
             self._claimed_at = now
             self._context.outbox.send_bare(address, [self._claim])

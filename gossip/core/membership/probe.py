@@ -5,8 +5,8 @@
       └────────── ack ─────────┴─────── ack ────────┘
 
 In INDIRECT k other members and a stream are asked at once. A node that doubts itself has longer intervals. A round
-that was interrupted by this node's own pause is discarded: nobody is judged by it. This module also relays the probes
-of others.
+that was interrupted by this node's own pause is discarded: it says nothing about its target. This module also relays
+the probes of others.
 
 Source: SWIM section 4.1 and 4.3; Lifeguard section IV-A.
 """
@@ -101,11 +101,11 @@ class Prober:
         self._timers.set(Timer.PROBE, now + self._rng.random() * self._config.probe_interval_s)
 
     def stop(self) -> None:
-        """Probe nobody any more; questions of others are still answered."""
+        """Send no more probes; those of others are still relayed."""
         self._timers.cancel(Timer.PROBE)
 
     def discard_round(self, now: float) -> None:
-        """Judge nobody by the running round; the next begins when late answers have been read."""
+        """Discard the running round; the next begins a probe timeout later, when late answers have been read."""
         self._round = None
         self.phase = Phase.IDLE
         self._timers.set(Timer.PROBE, now + self._config.probe_timeout_s)

@@ -35,7 +35,7 @@ class MemberTable:
         return self._members.get(name)
 
     def known(self, name: str) -> Member:
-        """The member of that name, for callers that were told of it by name.
+        """The member of that name, for callers that must know it.
 
         Raises:
             StateError: there is none.

@@ -39,7 +39,7 @@ class Membership:
         context: the node's parts; suspicions and forgetting are timers there.
         own: this node's own record.
         observe: called with (before, after, now) for each change of another member.
-        claim_name: called with an address at which somebody else uses this node's name.
+        claim_name: called with an address at which another node uses this node's name.
     """
 
     def __init__(

@@ -45,10 +45,10 @@ class Inbox:
         self.guard = ReplayGuard(lambda: context.rng.getrandbits(32), lambda: _RUNS_MIN + 2 * len(members))
 
     def check_source(self, source: Address) -> None:
-        """Raise unless somebody may speak from there.
+        """Refuse addresses outside of the allowed networks.
 
         Raises:
-            WireError: nobody may.
+            WireError: this is one.
         """
         if not self._context.allowed.allows(source.host):
             raise WireError(Rejection.ALLOW, "from outside of the networks that are allowed")

@@ -13,7 +13,7 @@ class KeyChanges:
 
     Args:
         seal: uses the keys.
-        emit: told of `KeysChanged`.
+        emit: called with `KeysChanged`.
     """
 
     def __init__(self, seal: Seal, emit: Callable[[Event], None]) -> None:

@@ -16,7 +16,7 @@ class Conversations:
     Args:
         local: this node.
         seal: makes the seal of each stream.
-        check_source: raises WireError where nobody may speak from.
+        check_source: raises WireError for an address that is not allowed.
         dialling_max: bound of conversations that this node's own protocol opens at once.
     """
 
@@ -45,10 +45,10 @@ class Conversations:
         return to_dial
 
     def answer(self, source: Address) -> Exchange:
-        """This node's half of a conversation that somebody opened.
+        """This node's half of a conversation that another node opened.
 
         Raises:
-            WireError: nobody may from there.
+            WireError: its address is not allowed.
         """
         self._check_source(source)
         return Exchange(self.local, self._seal.channel(dialled=False), source, purpose=None)

@@ -9,7 +9,7 @@ The halves take turns; a turn is any number of frames, and its last message is `
     3. the initiator gives what was pulled, and its own record again, in case it had to refute something.
 
 Frames are made one at a time, as they are sent, and a half assembles one filter at a time: memory stays bounded however
-much there is to give. A message that is out of turn, or from somebody else than before, ends the conversation.
+much there is to give. A message out of turn, or from another sender than before, ends the conversation.
 """
 
 import enum
@@ -175,7 +175,7 @@ class Exchange:
 
     def _hear(self, packet: Packet, now: float) -> None:
         if packet.sender == self._local.name:
-            self._hear_namesake()
+            self._refuse_own_name()
             return
         if self.peer not in (None, packet.sender):
             raise WireError(Rejection.ORDER, "the sender changed")
@@ -184,7 +184,7 @@ class Exchange:
         for message in packet.messages:
             self._check_turn("something was said after the end of a turn")
             if self._transfer.has_records and not isinstance(message, Record):
-                # An initiator knows whom it dialled by the address; a responder knows the initiator by its name only.
+                # An initiator knows the other half by the address that it dialled, a responder by its name only.
                 stranger = self._with_stranger if self.dialled else full_state.is_stranger(packet.sender)
                 self._transfer.merge(now, stranger=stranger)
             handler = self._handlers.get(type(message))
@@ -193,7 +193,7 @@ class Exchange:
             else:
                 handler(message, packet.sender, now)
 
-    def _hear_namesake(self) -> None:
+    def _refuse_own_name(self) -> None:
         """The other half has this node's name. It dialled, so it ends the conversation once it hears this name."""
         if self.dialled:
             raise WireError(Rejection.SELF, "this node dialled itself, or another has its name")

@@ -46,7 +46,7 @@ class FullState:
         return self._context.delegate.state(joining=not self._context.members.live_count)
 
     def is_stranger(self, who: Address | str) -> bool:
-        """Whether nobody alive is known at that address, or of that name."""
+        """Whether no live member is known at that address, or of that name."""
         return not any(member.live and who in (member.address, member.name) for member in self._context.members)
 
     def merge(self, records: Sequence[Record], now: float, *, stranger: bool) -> None:
