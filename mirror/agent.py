@@ -34,7 +34,7 @@ from .images.member_tags import MemberTags
 from .images.tags import Tags
 from .metrics import Metrics
 from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id
-from .settings import ContainerdSettings, Settings
+from .settings import ContainerdSettings, RouterSettings, Settings
 from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
 from .sources.upstream import Upstream
@@ -61,7 +61,7 @@ class Agent:
         self._settings = settings = settings or Settings()
         self._is_serving = False
         self._metrics = metrics = Metrics()
-        self._router = router = _router(config)
+        self._router = router = _router(config, settings.router)
         metrics.watch_gossip(router.figures)
         self._auth = PeerAuth(router.keys(), required=config.sealing == "require")
 
@@ -181,7 +181,7 @@ class Agent:
             superseded.cancel()
 
 
-def _router(config: AgentConfig) -> SwimRouter:
+def _router(config: AgentConfig, settings: RouterSettings) -> SwimRouter:
     """The node's discovery. This is the one place where an implementation is chosen; gossip is the only one so far.
 
     Another one has to be a `Discovery`, and what the agent calls beside that: start, leave, close, and the cluster's
@@ -200,7 +200,8 @@ def _router(config: AgentConfig) -> SwimRouter:
             profile=config.gossip_profile,
             allow=config.gossip_allow,
             snapshot=config.data_dir / "members.json",
-        )
+        ),
+        settings,
     )
 
 

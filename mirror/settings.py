@@ -8,6 +8,18 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
+class RouterSettings:
+    """Of `routers.swim`: who has a place on the rings of homes."""
+
+    settled_s: float = 30.0
+    """Time that a member has to be up before it serves as a home, s: a node that crashes at its start does so within
+    that time, and each change of the rings moves pieces to other homes."""
+    seat_kept_s: float = 60.0
+    """Time for which a member that failed keeps its place, s: one that restarts is back by then, and rings that are
+    made meanwhile agree with those made before."""
+
+
+@dataclass(frozen=True, slots=True)
 class PeerSettings:
     """Of `sources.peers`."""
 
@@ -390,6 +402,7 @@ class ServerSettings:
 class Settings:
     """All of them."""
 
+    router: RouterSettings = field(default_factory=RouterSettings)
     peers: PeerSettings = field(default_factory=PeerSettings)
     upstream: UpstreamSettings = field(default_factory=UpstreamSettings)
     cache: CacheSettings = field(default_factory=CacheSettings)

@@ -26,6 +26,7 @@ import gossip
 from gossip import Gossip, Listen, Member, State
 
 from ..errors import ConfigError
+from ..settings import RouterSettings
 from ..sources import UPSTREAM
 from . import MemberStatus, Peer, RingSeat, is_member_name
 
@@ -33,12 +34,6 @@ key_id = gossip.key_id
 KeyRefusal = gossip.GossipError
 Label = TypeVar("Label", bound=enum.StrEnum)
 PROFILES: Final = {"lan": gossip.lan, "wan": gossip.wan, "fast": gossip.fast, "local": gossip.local}
-
-SETTLED_S = 30.0
-"""A member that has been up for so long serves as a home, if it is willing."""
-
-PLACE_KEPT_S = 60.0
-"""A member that failed keeps its place on rings for so long."""
 
 
 class _Endpoint(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -114,11 +109,21 @@ class SwimRouter:
         gossip: not started yet; `start`, `leave` and `close` here are its own.
         port: TCP port of this node's peer endpoint.
         host: IP address of this node's peer endpoint, if it differs from that of its gossip.
+        settings: who has a place on rings.
         rng: spreads the load over holders.
     """
 
-    def __init__(self, gossip: Gossip, port: int, host: str | None = None, *, rng: random.Random | None = None) -> None:
+    def __init__(
+        self,
+        gossip: Gossip,
+        port: int,
+        host: str | None = None,
+        *,
+        settings: RouterSettings | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
         self._gossip = gossip
+        self._settings = settings or RouterSettings()
         self._rng = rng or random.Random()
         self._endpoint = _Endpoint(port, host, "new")
         self._willing, self._settled = True, False
@@ -126,8 +131,12 @@ class SwimRouter:
         gossip.update(msgspec.json.encode(self._endpoint))
 
     @classmethod
-    def of(cls, settings: SwimSettings) -> "SwimRouter":
+    def of(cls, settings: SwimSettings, timing: RouterSettings | None = None) -> "SwimRouter":
         """Make a router and its node of gossip.
+
+        Args:
+            settings: what the operator set.
+            timing: who has a place on rings.
 
         Raises:
             ConfigError: one of the settings is not allowed.
@@ -145,7 +154,7 @@ class SwimRouter:
                 key_file=settings.key_file,
                 snapshot=settings.snapshot,
             )
-            return cls(node, settings.peer_port)
+            return cls(node, settings.peer_port, settings=timing)
 
     async def start(self) -> None:
         """Bind and begin to join, in the background and for ever.
@@ -155,7 +164,7 @@ class SwimRouter:
         """
         with _translated():
             await self._gossip.start()
-        self._settling = asyncio.get_running_loop().call_later(SETTLED_S, self._settle)
+        self._settling = asyncio.get_running_loop().call_later(self._settings.settled_s, self._settle)
 
     async def leave(self, timeout: float = 2.0) -> None:
         """Tell the others goodbye, at most `timeout` seconds long."""
@@ -199,7 +208,8 @@ class SwimRouter:
         Where most members are new, as in a cluster that has just been started, they are homes too.
         """
         now = time.monotonic()
-        members = [self._gossip.view.me, *(member for member in self._gossip.view.members() if _has_place(member, now))]
+        kept_s, view = self._settings.seat_kept_s, self._gossip.view
+        members = [view.me, *(member for member in view.members() if _has_place(member, now, kept_s))]
         seats = [(endpoint, member) for member in members if (endpoint := _endpoint_of(member)) is not None]
         settled = sum(endpoint.home == "yes" for endpoint, _ in seats)
         new = sum(endpoint.home == "new" for endpoint, _ in seats)
@@ -335,5 +345,6 @@ def _is_address(text: str) -> bool:
         return False
 
 
-def _has_place(member: Member, now: float) -> bool:
-    return member.live or (member.state is State.DEAD and now - member.changed_at < PLACE_KEPT_S)
+def _has_place(member: Member, now: float, kept_s: float) -> bool:
+    """Whether a member is up, or failed less than `kept_s` seconds ago."""
+    return member.live or (member.state is State.DEAD and now - member.changed_at < kept_s)

@@ -6,12 +6,13 @@
 """
 
 import sys
+from functools import partial
 from typing import Any
 
 import mirror.agent
-import mirror.routers.swim
 from mirror.app import PeerEndpoint
 from mirror.cli import main
+from mirror.settings import RouterSettings, Settings
 
 
 class LyingEndpoint(PeerEndpoint):
@@ -35,5 +36,6 @@ if __name__ == "__main__":
         case "lying":
             setattr(mirror.agent, "PeerEndpoint", LyingEndpoint)  # noqa: B010 - it is imported there, not exported
         case "settled":
-            mirror.routers.swim.SETTLED_S = 1.0
+            settled = partial(Settings, router=RouterSettings(settled_s=1.0))
+            setattr(mirror.agent, "Settings", settled)  # noqa: B010 - it is imported there, not exported
     main()

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from gossip import Gossip, GossipConfig, Listen, key_id, local
-from mirror.routers import MemberStatus, Peer, swim
+from mirror.routers import MemberStatus, Peer
 from mirror.routers.swim import SwimRouter
+from mirror.settings import RouterSettings
 from mirror.sources.peers.auth import PeerAuth
 
 WITHIN_S = 20.0
@@ -31,8 +32,8 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def running(gossip: Gossip) -> AsyncIterator[SwimRouter]:
-    router = SwimRouter(gossip, 5001)
+async def running(gossip: Gossip, settled_s: float = 30.0) -> AsyncIterator[SwimRouter]:
+    router = SwimRouter(gossip, 5001, settings=RouterSettings(settled_s=settled_s))
     await router.start()
     try:
         yield router
@@ -187,36 +188,32 @@ def test_in_a_new_cluster_all_are_homes_and_who_declines_is_none_for_anybody() -
     run(story())
 
 
-def test_where_some_are_settled_a_newcomer_is_no_home_yet_and_declines_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_where_some_are_settled_a_newcomer_is_no_home_yet_and_declines_nothing() -> None:
     async def story() -> None:
         async with AsyncExitStack() as stack:
-            monkeypatch.setattr(swim, "SETTLED_S", 0.01)
             first = Gossip("a", local())
-            a = await stack.enter_async_context(running(first))
-            await stack.enter_async_context(running(Gossip("b", local(), seeds=[str(first.address)])))
-            monkeypatch.setattr(swim, "SETTLED_S", 1000.0)
-            newcomer = await stack.enter_async_context(running(Gossip("c", local(), seeds=[str(first.address)])))
+            a = await stack.enter_async_context(running(first, 0.01))
+            await stack.enter_async_context(running(Gossip("b", local(), seeds=[str(first.address)]), 0.01))
+            late = Gossip("c", local(), seeds=[str(first.address)])
+            newcomer = await stack.enter_async_context(running(late, 1000.0))
             settled = {"a": (True, False), "b": (True, False), "c": (False, False)}
             await until(lambda: homes(a) == homes(newcomer) == settled)
 
     run(story())
 
 
-def test_who_failed_keeps_its_seat_for_a_while_and_who_left_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_failed_keeps_its_seat_for_a_while_and_who_left_does_not() -> None:
     async def story() -> None:
         async with AsyncExitStack() as stack:
             first = Gossip("a", HASTY)
+            forgetful = SwimRouter(first, 5001, settings=RouterSettings(seat_kept_s=0.0))
             a = await stack.enter_async_context(running(first))
             async with running(Gossip("b", HASTY, seeds=[str(first.address)])):
                 await until(lambda: "b" in homes(a))
             await until(lambda: standing(a, "b").state == "dead")
             assert [peer.name for peer in a.members()] == []
             assert homes(a)["b"] == (True, False)
-            monkeypatch.setattr(swim, "PLACE_KEPT_S", 0.0)
-            assert "b" not in homes(a)
-            monkeypatch.setattr(swim, "PLACE_KEPT_S", 60.0)
+            assert "b" not in homes(forgetful)
 
             async with running(Gossip("c", HASTY, seeds=[str(first.address)])) as leaving:
                 await until(lambda: "c" in homes(a))
