@@ -337,7 +337,7 @@ class Cluster:
     # Carrying
 
     def _after(self, host: Host) -> None:
-        """Do for a node what its shell would do after any call, and check it."""
+        """Do for a node what its driver would do after any call, and check it."""
         node = host.node
         if node is None:
             return

@@ -1,7 +1,7 @@
 """A network that loses, doubles, delays and reorders, by one seed.
 
 Time is simulated: the network is a heap of things to happen, and the clock is the time of the next one. Datagrams that
-arrive at the same time as a timer come first, as in the shell, which reads its socket dry before it lets a timer fire.
+arrive at the same time as a timer come first, as in the driver, which reads its socket dry before it lets a timer fire.
 """
 
 import enum
