@@ -93,10 +93,10 @@ class NameConflict:
 
 @dataclass(frozen=True, slots=True)
 class MemberFlapping:
-    """A member died and came back too often: lookups leave it out until `until`, monotonic time, s."""
+    """A member died and came back too often: lookups leave it out until `counts_again_at`, monotonic time, s."""
 
     member: Member
-    until: float
+    counts_again_at: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -282,7 +282,8 @@ class Node:
 
     def _after_input(self, now: float) -> None:
         """After every input: fresh rumours go out soon, and a change of this node's own record reaches its version."""
-        self.rounds.after_input(now)
+        if self.context.rumours.fresh:
+            self.rounds.hasten(now)
         self.joining.after_input(now)
         self.dissemination.note_own()
 

@@ -90,16 +90,18 @@ class Timers:
 
     def __init__(self) -> None:
         self._deadlines: Deadlines[tuple[Timer, str]] = Deadlines()
-        self._handlers: dict[Timer, Callable[[str, float], None]] = {}
+        self._handlers: dict[Timer, Callable[[float], None]] = {}
+        self._member_handlers: dict[Timer, Callable[[str, float], None]] = {}
 
     def register(self, timer: Timer, handler: Callable[[float], None]) -> None:
         """Say what to do at the deadline of a timer; it is called with the time, s."""
-        self.register_per_member(timer, lambda _, now: handler(now))
+        self._check_free(timer)
+        self._handlers[timer] = handler
 
     def register_per_member(self, timer: Timer, handler: Callable[[str, float], None]) -> None:
         """Say what to do at each member's deadline of a timer; it is called with the member's name and the time, s."""
-        assert timer not in self._handlers, f"{timer} belongs to another part"
-        self._handlers[timer] = handler
+        self._check_free(timer)
+        self._member_handlers[timer] = handler
 
     def set(self, timer: Timer, at: float, member: str = "") -> None:
         """Set or move a deadline."""
@@ -121,4 +123,12 @@ class Timers:
         """Call the handlers of all deadlines that are not after `now`, those that they set meanwhile included."""
         while (due := self._deadlines.pop_due(now)) is not None:
             timer, member = due
-            self._handlers[timer](member, now)
+            handler = self._handlers.get(timer)
+            if handler is not None:
+                handler(now)
+            else:
+                self._member_handlers[timer](member, now)
+
+    def _check_free(self, timer: Timer) -> None:
+        taken = timer in self._handlers or timer in self._member_handlers
+        assert not taken, f"{timer} belongs to another part"

@@ -81,7 +81,8 @@ class Dissemination:
     def note_own(self) -> None:
         """This node's record or filter may have changed."""
         me = self._own.me
-        self.published.renew(me.epoch)
+        if self.published.replica.epoch != me.epoch:
+            self.published.renew(me.epoch)
         self.versions.set(self.published.replica.entry(me.name, me.incarnation))
 
     def note_member(self, before: Member | None, after: Member | None, now: float) -> None:

@@ -23,11 +23,6 @@ class RumourRounds:
         self._round_at = now - _ROUND_GAP_S
         context.timers.register(Timer.GOSSIP, self._round)
 
-    def after_input(self, now: float) -> None:
-        """Bring the next round forward if there are fresh rumours."""
-        if self._context.rumours.fresh:
-            self.hasten(now)
-
     def hasten(self, now: float) -> None:
         """Bring the next round forward."""
         self._context.rumours.fresh = False

@@ -13,8 +13,8 @@ much there is to give. A message out of turn, or from another sender than before
 """
 
 import enum
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Final
 
 from ..errors import Rejection, WireError
 from ..membership.member import Address
@@ -60,7 +60,7 @@ _SCRIPT: Final = {
 """The turns of each half, by purpose; None is the responder, which learns the purpose from what it hears."""
 
 
-_Handlers = dict[type[Message], Callable[[Any, str, float], None]]
+_Handlers = Mapping[type[Message], Callable[["Exchange", Any, str, float], None]]
 
 
 class Exchange:
@@ -100,24 +100,11 @@ class Exchange:
         self._greeted = self._opened = False
         self._replies: list[Message] = []
         self._transfer = Transfer(local, full=purpose is Purpose.SYNC)
-        self._handlers = self._table()
+        if purpose is None:
+            self._handlers = self._OF_RESPONDERS
+        else:
+            self._handlers = self._OF_QUESTIONS if purpose in (Purpose.MESSAGE, Purpose.KEYS) else self._OF_ALL
         self._with_stranger = self.dialled and local.full_state.is_stranger(remote)
-
-    def _table(self) -> _Handlers:
-        """What a conversation does with which message; messages that are not listed concern the node."""
-        transfer = self._transfer
-        table: _Handlers = {
-            Done: lambda *_: self._end_turn(),
-            Record: lambda record, *_: transfer.hear_record(record),
-            Pull: lambda pull, *_: transfer.hear_pull(pull),
-            Entries: lambda entries, *_: transfer.hear_entries(entries),
-            Chunk: lambda chunk, _, now: transfer.hear_chunk(chunk, now),
-        }
-        if self.purpose is None:
-            table |= {Ping: self._hear_ping, UserMessage: self._hear_user_message, KeyOrder: self._hear_key_order}
-        elif self.purpose in (Purpose.MESSAGE, Purpose.KEYS):
-            table |= {Ack: self._hear_answer, KeyReport: self._hear_answer}
-        return table
 
     @property
     def my_turn(self) -> bool:
@@ -191,7 +178,7 @@ class Exchange:
             if handler is None:
                 self._local.hear(message, packet.sender, self.remote, now)
             else:
-                handler(message, packet.sender, now)
+                handler(self, message, packet.sender, now)
 
     def _refuse_own_name(self) -> None:
         """The other half has this node's name. It dialled, so it ends the conversation once it hears this name."""
@@ -224,10 +211,26 @@ class Exchange:
         _check_alone(self.answers)
         self.answers.append(answer)
 
-    def _end_turn(self) -> None:
+    def _end_turn(self, done: Done, sender: str, now: float) -> None:
         del self._turns[0]
         if self._replies:  # a short question has a short answer, and then the conversation is over
             del self._turns[1:]
+
+    # What a conversation does with which message; messages that are not listed concern the node.
+    _OF_ALL: ClassVar[_Handlers] = {
+        Done: _end_turn,
+        Record: lambda self, record, *_: self._transfer.hear_record(record),
+        Pull: lambda self, pull, *_: self._transfer.hear_pull(pull),
+        Entries: lambda self, entries, *_: self._transfer.hear_entries(entries),
+        Chunk: lambda self, chunk, _, now: self._transfer.hear_chunk(chunk, now),
+    }
+    _OF_QUESTIONS: ClassVar[_Handlers] = {**_OF_ALL, Ack: _hear_answer, KeyReport: _hear_answer}
+    _OF_RESPONDERS: ClassVar[_Handlers] = {
+        **_OF_ALL,
+        Ping: _hear_ping,
+        UserMessage: _hear_user_message,
+        KeyOrder: _hear_key_order,
+    }
 
     # Speaking
 

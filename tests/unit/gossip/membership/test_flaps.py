@@ -24,9 +24,9 @@ def test_member_that_died_three_times_is_left_out_of_lookups_until_it_was_steady
     node.hear("n1", node.alive("n1", 1, epoch=4), epoch=4)
     assert node.node.view.holders(key) == [], "news of it do not end that"
     steady: list[Any] = []
-    while not steady and node.now < flapping.until + 1:
+    while not steady and node.now < flapping.counts_again_at + 1:
         node.hear("n1", node.alive("n1", 2, epoch=4), epoch=4)
-        node.now = flapping.until
+        node.now = flapping.counts_again_at
         node.node.tick(node.now)
         steady = node.events(MemberSteady)
     assert [member.name for member in node.node.view.holders(key)] == ["n1"]
