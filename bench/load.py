@@ -51,9 +51,9 @@ def download(server: Server, path: str, size: int, load: Download) -> float:
             pool.submit(_client, server.address, path, size, load, number, barrier) for number in range(load.clients)
         ]
         barrier.wait()
-        began = time.perf_counter()
+        started_at = time.perf_counter()
         received = sum(client.result() for client in work)
-        return received / (time.perf_counter() - began)
+        return received / (time.perf_counter() - started_at)
 
 
 def requests_per_s(server: Server, path: str, accept: str, connections: int, seconds: int) -> float:

@@ -1,4 +1,4 @@
-"""What goes wrong here."""
+"""The error of this package."""
 
 
 class RunError(Exception):

@@ -76,7 +76,7 @@ def build_image(folder: Path, name: str, layer_sizes: Sequence[int], *, seed: in
     """Make an image whose layers hold one file of random bytes each.
 
     Args:
-        folder: where its layout goes, in a new subfolder.
+        folder: its layout is written to a new subfolder of this.
         name: e.g. `docker.io/library/made:1`.
         layer_sizes: bytes in each layer's file; 300 MB take about two seconds.
         seed: the same seed and sizes give the same digests.

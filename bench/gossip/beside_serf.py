@@ -29,11 +29,26 @@ from .processes import Agent, Cluster
 
 STOPS_S: Final = (2, 5, 15)
 _KEY: Final = bytes(range(32))
-_START_S, _DEAD_S, _BACK_S = 60.0, 90.0, 60.0
+_START_S: Final = 60.0
+"""How long a cluster may take to form, and a new node to be seen, seconds."""
+
+_DEAD_S: Final = 90.0
+"""How long all may take to believe a node dead or gone, seconds."""
+
+_BACK_S: Final = 60.0
+"""How long all may take to see a node again, or a key, seconds."""
+
 _CALM_S: Final = 3.0
-_LINGER_S: Final = 3.0  # after a verdict, for those that come late
+"""Pause before something is measured, so that what happened before is over, seconds."""
+
+_LINGER_S: Final = 3.0
+"""How long late verdicts are waited for after a node has come back, seconds."""
+
 _LOSS: Final = 0.1
+"""Share of datagrams that is lost while keys are advertised the second time."""
+
 _FAST_GOAL: Final = (10, 2.8)
+"""With this number of nodes and the preset `fast`, the median time until a killed node is dead everywhere, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +113,10 @@ def measure(console: Console, sizes: Sequence[int], amount: Amount) -> Report:
         for repeat in range(amount.repeats):
             for size in sizes:
                 for kind in turned([*whole, *idle], repeat):
-                    told = f"{kind.name}, {size} nodes, repeat {repeat + 1} of {amount.repeats}"
-                    status.update(told)
+                    progress = f"{kind.name}, {size} nodes, repeat {repeat + 1} of {amount.repeats}"
+                    status.update(progress)
                     with Cluster(kind, namespace.name) as cluster:
-                        trial = Trial(cluster, namespace, size, figures, partial(_tell, status, told))
+                        trial = Trial(cluster, namespace, size, figures, partial(_tell, status, progress))
                         trial.run(amount, idle_only=kind in idle)
     return _report(figures, sizes, [kind.name for kind in (*whole, *idle)], amount)
 
@@ -120,11 +135,11 @@ class Trial:
     def run(self, amount: Amount, *, idle_only: bool) -> None:
         """Start it, watch it idle, then join, leave, kill and stop nodes, and advertise keys."""
         self.say("starting")
-        began = time.monotonic()
+        started_at = time.monotonic()
         for _ in range(self.size):
             self.cluster.start()
         formed = self.cluster.until(self.cluster.whole, _START_S, "all see all")
-        self._add("formed", formed - began)
+        self._add("formed", formed - started_at)
         self.say("idle")
         self._idle(amount.idle_s)
         if idle_only:
@@ -266,8 +281,8 @@ def _cell(samples: Samples | None) -> Cell:
     return samples.median if samples is not None and len(samples.values) == 1 else samples
 
 
-def _tell(status: Status, told: str, what: str) -> None:
-    status.update(f"{told}: {what}")
+def _tell(status: Status, progress: str, what: str) -> None:
+    status.update(f"{progress}: {what}")
 
 
 def _report(figures: Figures, sizes: Sequence[int], kinds: Sequence[str], amount: Amount) -> Report:
@@ -281,10 +296,10 @@ def _report(figures: Figures, sizes: Sequence[int], kinds: Sequence[str], amount
             for what in ("leaves", "misread", "healthy dead"):
                 if (samples := figures.get(what, size, kind)) is not None:
                     figures.add(f"{what}, sum", size, kind, sum(samples.values))
-    told = f"{amount.repeats} repeats: median and range"
+    spread = f"{amount.repeats} repeats: median and range"
     tables = [
         figures.table(
-            f"How soon everybody knows, s; {told}",
+            f"How soon everybody knows, s; {spread}",
             kinds,
             {
                 "join": ("join, from up", ".2f"),
@@ -304,7 +319,7 @@ def _report(figures: Figures, sizes: Sequence[int], kinds: Sequence[str], amount
             },
         ),
         figures.table(
-            f"Idle, per node; {told}",
+            f"Idle, per node; {spread}",
             kinds,
             {
                 "bytes": ("B/s", ".0f"),
@@ -328,7 +343,7 @@ def _report(figures: Figures, sizes: Sequence[int], kinds: Sequence[str], amount
     if amount.stops:
         columns = {f"stop {s} dead": (f"{s} s: found dead by", ".0f") for s in STOPS_S}
         columns |= {f"stop {s} back": (f"{s} s: back after, s", ".2f") for s in STOPS_S}
-        tables.insert(1, figures.table(f"One stopped and continued; {told}", kinds, columns))
+        tables.insert(1, figures.table(f"One stopped and continued; {spread}", kinds, columns))
     return Report("gossip", tables, list(_goals(figures, sizes)))
 
 

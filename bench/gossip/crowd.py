@@ -27,21 +27,21 @@ from gossip.sim.network import CALM, Weather
 from ..report import BenchError
 
 IP_BYTES: Final = 28  # of IPv4 and UDP, so that rates are those of the IP layer, as in the bench beside serf
-_SETTLE_S: Final = 3.0
-_STEP_S: Final = 0.002
-_POLL_S: Final = 0.02
-_WITHIN_S: Final = 120.0
-_APART_S: Final = 0.3
-_KILLS_APART_S: Final = 0.7
-_BLOBS: Final = 12
-_WAVE_S: Final = 60.0
-_STALL_S: Final = 5.0
-_LOSS: Final = 0.1
+_SETTLE_S: Final = 3.0  # simulated seconds after each measurement, until no rumour is sent any more
+_STEP_S: Final = 0.002  # simulated seconds between two looks at who sees a key or a join
+_POLL_S: Final = 0.02  # the same for deaths, which take a thousand times longer
+_WITHIN_S: Final = 120.0  # simulated seconds after which something that somebody does not see is an error
+_APART_S: Final = 0.3  # simulated seconds between two keys or joins, so that they do not share packets
+_KILLS_APART_S: Final = 0.7  # the same for deaths; not a multiple of the probe interval
+_BLOBS: Final = 12  # blobs of an image
+_WAVE_S: Final = 60.0  # simulated seconds in which every node pulls an image in a wave of pulls
+_STALL_S: Final = 5.0  # simulated seconds for which a node stands still
+_LOSS: Final = 0.1  # share of datagrams lost meanwhile
 _KEY: Final = bytes(range(32))
 
 
 def acquainted(size: int, config: GossipConfig, seed: int) -> Cluster:
-    """A sealed cluster in which everybody knows everybody, and nobody has anything to tell."""
+    """A sealed cluster in which every node knows all others, and no rumour is under way."""
     with _without_garbage_collection():
         cluster = Cluster(seed, config, keys=(_KEY,), checked=False)
         for number in range(size):
@@ -57,7 +57,7 @@ def acquainted(size: int, config: GossipConfig, seed: int) -> Cluster:
 
 
 def sync_pause_s(config: GossipConfig, size: int) -> float:
-    """Time between two full exchanges that one node of so many begins, s."""
+    """Time between two full exchanges that one node begins in a cluster of a size, seconds."""
     return config.sync_interval_s * max(1, (size - 1).bit_length() - 4)
 
 
@@ -189,8 +189,8 @@ def _kill(cluster: Cluster, victims: list[str], survivors: list[Node], number: i
 
 
 def _flights(count: int, at_once: int) -> Iterator[int]:
-    for begun in range(0, count, at_once):
-        yield min(at_once, count - begun)
+    for first in range(0, count, at_once):
+        yield min(at_once, count - first)
 
 
 def _state(node: Node, name: str) -> State | None:

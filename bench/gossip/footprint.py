@@ -31,7 +31,7 @@ _OF_WHAT: Final = {"members": ("members", ".0f"), "digests": ("digests each", ".
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """What was found for so many members with so many digests each: times in us, sizes in bytes."""
+    """What was found for a number of members with a number of digests each: times in µs, sizes in bytes."""
 
     members: int
     digests: int
@@ -73,9 +73,9 @@ def _filled(members: int, digests: int) -> tuple[Directory, list[bytes], float]:
             filled.bits[position >> 3] |= 1 << (position & 7)
         held += keys
         directory.begin(name, 1)
-        began = time.thread_time()
+        started_at = time.thread_time()
         directory.install(Entry(name, 1, 0, 1, digests), bits_log2, bytes(filled.bits))
-        spent_s += time.thread_time() - began
+        spent_s += time.thread_time() - started_at
         directory.count(name, counted=True)
     rng.shuffle(held)
     return directory, held, 1e6 * spent_s / members
@@ -83,10 +83,10 @@ def _filled(members: int, digests: int) -> tuple[Directory, list[bytes], float]:
 
 def _lookup_us(directory: Directory, keys: Sequence[bytes]) -> float:
     holders = directory.holders
-    began = time.thread_time()
+    started_at = time.thread_time()
     for key in keys:
         holders(key)
-    return 1e6 * (time.thread_time() - began) / len(keys)
+    return 1e6 * (time.thread_time() - started_at) / len(keys)
 
 
 def deep_bytes(root: Any) -> int:

@@ -1,7 +1,7 @@
-"""One node of gossip as a process of its own, which says what it sees in lines, and does what lines tell it.
+"""One node of gossip as a process of its own: it prints what it sees in lines, and does what lines of input ask.
 
-says:  up | joined NAME | suspected NAME | recovered NAME | failed NAME | left NAME | holds KEY
-hears: advertise KEY | watch KEY | leave
+prints: up | joined NAME | suspected NAME | recovered NAME | failed NAME | left NAME | holds KEY
+reads:  advertise KEY | watch KEY | leave
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """A reduced model of dissemination and detection, for clusters of which no machine holds all tables.
 
-Every node of it has the product's own queue of rumours, told as often and in such rounds as the product does; the
+Every node of it has the product's own queue of rumours, sent as often and in the same rounds as in the product; the
 product's own suspicion of one victim; and probes that carry rumours, too. Time and delays are those of the simulated
 network. A probe of the victim fails at the end of its interval, and is due at a random place in a round over all.
 
@@ -43,7 +43,7 @@ class _Node:
 
 
 class Model:
-    """So many reduced nodes.
+    """A cluster of reduced nodes.
 
     Args:
         config: of all nodes.
@@ -70,16 +70,16 @@ class Model:
     def spread(self, number: int) -> list[float]:
         """How long it takes each of the others to hear of a key, s; those whom no rumour reaches are left out."""
         ops = Ops("n", 1, 0, 14, number, bytes(8))
-        encoded, begun = encode_message(ops), self._clock.now
+        encoded, started_at = encode_message(ops), self._clock.now
         origin = self._rng.choice(self._nodes)
         self._hear(origin, self._say(ops))
         self._run_until(lambda: not any(node.rumours for node in self._nodes))
         heard = [node.heard_at[encoded] for node in self._nodes if encoded in node.heard_at]
-        return [at - begun for at in heard if at > begun]
+        return [at - started_at for at in heard if at > started_at]
 
     def detect(self) -> float | None:
-        """How long after a node's death all others believe it dead, s; None if somebody is never told."""
-        begun, others = self._clock.now, self._size - 1
+        """How long after a node's death all others believe it dead, seconds; None if somebody never hears of it."""
+        started_at, others = self._clock.now, self._size - 1
         self._victim = self._rng.choice(self._nodes)
         for number, node in enumerate(self._nodes):
             if node is not self._victim:
@@ -88,7 +88,7 @@ class Model:
         self._run_until(lambda: self._believers == others)
         if self._believers < others:
             return None
-        return max(node.dead_at for node in self._nodes if node.dead_at is not None) - begun
+        return max(node.dead_at for node in self._nodes if node.dead_at is not None) - started_at
 
     # What nodes do
 
@@ -96,10 +96,10 @@ class Model:
         """Tell rumours to some others."""
         node.round_at, node.due_at = self._clock.now, None
         for _ in range(self._config.gossip_fanout):
-            told = node.rumours.take(self._room_bytes, self._limit)
-            if not told:
+            rumours = node.rumours.take(self._room_bytes, self._limit)
+            if not rumours:
                 return
-            self._send(node, self._another(node), told)
+            self._send(node, self._another(node), rumours)
         if node.rumours:
             self._call_round(node, self._clock.now + self._config.gossip_interval_s)
 
@@ -117,13 +117,13 @@ class Model:
         def probe() -> None:
             target = self._another(node)
             if node is not self._victim and target is not self._victim:
-                self._send(node, target, self._told_along(node))
-                self._send(target, node, self._told_along(target))
+                self._send(node, target, self._riding_along(node))
+                self._send(target, node, self._riding_along(target))
             self._later(self._config.probe_interval_s, probe)
 
         return probe
 
-    def _told_along(self, node: _Node) -> Sequence[bytes]:
+    def _riding_along(self, node: _Node) -> Sequence[bytes]:
         return node.rumours.take(self._room_bytes, self._limit) if node.rumours else ()
 
     def _accusing(self, node: _Node, name: str) -> Callable[[], None]:
@@ -170,12 +170,12 @@ class Model:
 
     # Carrying
 
-    def _send(self, source: _Node, target: _Node, told: Sequence[bytes]) -> None:
-        if told and target is not self._victim:
-            self._network.datagram(source.address, target.address, lambda: self._deliver(target, told))
+    def _send(self, source: _Node, target: _Node, rumours: Sequence[bytes]) -> None:
+        if rumours and target is not self._victim:
+            self._network.datagram(source.address, target.address, lambda: self._deliver(target, rumours))
 
-    def _deliver(self, target: _Node, told: Sequence[bytes]) -> None:
-        for encoded in told:
+    def _deliver(self, target: _Node, rumours: Sequence[bytes]) -> None:
+        for encoded in rumours:
             self._hear(target, encoded)
 
     def _another(self, node: _Node) -> _Node:

@@ -122,13 +122,13 @@ class Cluster:
         return agent
 
     def kill(self, name: str) -> float:
-        """End an agent without a word. Returns when."""
+        """Kill an agent. Returns when, as monotonic time in seconds."""
         at = time.monotonic()
         kill(self.agents[name].process)
         return at
 
     def signal(self, name: str, number: signal.Signals) -> float:
-        """Send an agent a signal. Returns when."""
+        """Send an agent a signal. Returns when, as monotonic time in seconds."""
         at = time.monotonic()
         self.agents[name].process.send_signal(number)
         return at

@@ -25,7 +25,7 @@ from .results import Calm, Extrapolated, Found, Grown, Modelled, Spread
 from .tables import KEYS, KILLS
 
 FULL_MAX: Final = 1500
-_MODELLED_MIN: Final = 33  # below, keys are told to everybody directly, which the model leaves out
+_MODELLED_MIN: Final = 33  # below, every key is sent to all members directly, which the model leaves out
 _JOINS: Final = 5
 _LOSSY: Final = Weather(loss=0.1)
 
@@ -40,12 +40,12 @@ def measure(console: Console, sizes: Sequence[int], plot: Path | None) -> Report
         raise BenchError("a plot needs matplotlib: pip install 'skvaller[bench]'")
     jobs = [(part, size) for size in sorted(set(sizes), reverse=True) for part in _PARTS if _is_for(part, size)]
     console.print(f"[dim]{len(jobs)} simulations, two at a time[/dim]")
-    results, began = dict[tuple[str, int], Any](), time.monotonic()
+    results, started_at = dict[tuple[str, int], Any](), time.monotonic()
     with multiprocessing.get_context("spawn").Pool(2, maxtasksperchild=1) as pool:
         for job, result in pool.imap_unordered(_simulate, jobs):
             results[job] = result
             part, size = job
-            console.print(f"[dim]{time.monotonic() - began:4.0f} s  {size} nodes: {part}[/dim]", highlight=False)
+            console.print(f"[dim]{time.monotonic() - started_at:4.0f} s  {size} nodes: {part}[/dim]", highlight=False)
     whole = sorted(size for part, size in results if part == "calm")
     grown = [Grown(size, results["calm", size], results["stalls", size], results["fast", size]) for size in whole]
     modelled = [results[job] for job in sorted(results) if job[0] == "model"]
@@ -69,9 +69,9 @@ def _simulate(job: tuple[str, int]) -> tuple[tuple[str, int], Any]:
 def _calm(size: int) -> Calm:
     cluster = crowd.acquainted(size, lan(label="sim"), seed=1)
     idle_s = 30.0 if size <= 200 else 20.0
-    began = time.process_time()
+    started_at = time.process_time()
     idle = crowd.traffic(cluster, idle_s)
-    cpu_share = (time.process_time() - began) / (idle_s * size)
+    cpu_share = (time.process_time() - started_at) / (idle_s * size)
     return Calm(
         idle,
         cpu_share,

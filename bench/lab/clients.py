@@ -1,4 +1,4 @@
-"""The clients, one per host: started, waiting for the word, watched while they pull."""
+"""The clients, one per host: they start, wait until they are told to pull, and are watched while they do."""
 
 import json
 import statistics
@@ -28,21 +28,21 @@ class Pull:
     """How a pull went.
 
     Args:
-        began: monotonic time at which the client was told to, s.
-        ended: when it had everything, or gave up, s.
+        started_at: monotonic time at which the client was told to pull, seconds.
+        finished_at: monotonic time at which it had everything, or gave up, seconds.
         received_bytes: of content.
         errors: what it complained about; none if all went well.
     """
 
-    began: float
-    ended: float
+    started_at: float
+    finished_at: float
     received_bytes: int
     errors: Sequence[str]
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
-        return self.ended - self.began
+        """How long it took, seconds."""
+        return self.finished_at - self.started_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Order:
     """What a client is to pull.
 
     Args:
-        image: what.
+        image: the image.
         address: HOST:PORT to ask.
         parallel: how many blobs at a time.
     """
@@ -80,7 +80,7 @@ class Client(ABC):
         self.order = order
         self.pull: Pull | None = None
         self._log = folder / "client.log"
-        self._began = 0.0
+        self._started_at = 0.0
         self._ready = threading.Event()
         self._ended = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
@@ -121,32 +121,32 @@ class Client(ABC):
         """How much it has received so far."""
 
     def until_ready(self) -> None:
-        """Wait until nothing but the word is missing."""
+        """Wait until it would pull at once."""
         if not self._ready.wait(WAIT_S):
             raise BenchError(f"the client on {self.host.name} is not ready after {WAIT_S:g} s: {self._last_words()}")
 
     def go(self) -> None:
-        """Give the word."""
+        """Tell it to pull."""
         assert self._process is not None
         assert self._process.stdin is not None
-        self._began = time.monotonic()
+        self._started_at = time.monotonic()
         with suppress(BrokenPipeError):
             self._process.stdin.write(b"go\n")
             self._process.stdin.flush()
 
     def give_up(self, after_s: float) -> None:
-        """End a client that takes too long."""
+        """End a client that has taken too long, `after_s` seconds."""
         assert self._process is not None
         kill(self._process)
         self._ended.wait()
-        self.pull = Pull(self._began, time.monotonic(), self.progress_bytes, [f"not ended after {after_s:.0f} s"])
+        self.pull = Pull(self._started_at, time.monotonic(), self.progress_bytes, [f"not ended after {after_s:.0f} s"])
 
     @abstractmethod
     def _command(self) -> Sequence[str]: ...
 
     @abstractmethod
     def _follow(self, output: IO[bytes]) -> None:
-        """Read what it says until it ends, and set `pull`."""
+        """Read its output until it ends, and set `pull`."""
 
     def _watch(self) -> None:
         assert self._process is not None
@@ -155,7 +155,7 @@ class Client(ABC):
             self._follow(self._process.stdout)
         finally:
             if self.pull is None:
-                self.pull = Pull(self._began, time.monotonic(), 0, [self._last_words()])
+                self.pull = Pull(self._started_at, time.monotonic(), 0, [self._last_words()])
             self._ready.set()
             self._ended.set()
 
@@ -183,16 +183,16 @@ class HttpClient(Client):
 
     def _follow(self, output: IO[bytes]) -> None:
         for line in output:
-            said = json.loads(line)
-            if said["event"] == "ready":
+            message = json.loads(line)
+            if message["event"] == "ready":
                 self._ready.set()
                 continue
-            self._received = said["bytes"]
-            if said["event"] == "ended":
-                errors = said["errors"]
+            self._received = message["bytes"]
+            if message["event"] == "finished":
+                errors = message["errors"]
                 if not errors and self._received != self.order.image.total:
                     errors = [f"{self._received} bytes instead of {self.order.image.total}"]
-                self.pull = Pull(said["began"], said["ended"], self._received, errors)
+                self.pull = Pull(message["started_at"], message["finished_at"], self._received, errors)
 
 
 class CtrClient(Client):
@@ -236,7 +236,7 @@ class CtrClient(Client):
         output.read()
         status = self._process.wait()
         errors = [f"status {status}: {self._last_words()}"] if status else []
-        self.pull = Pull(self._began, time.monotonic(), self.progress_bytes, errors)
+        self.pull = Pull(self._started_at, time.monotonic(), self.progress_bytes, errors)
 
 
 @dataclass(slots=True)

@@ -131,13 +131,13 @@ def play(scene: Scene, action: Callable[[], Outcome], ideal_s: float) -> Mapping
     """
     before = Reading.of(scene)
     outcome = action()
-    ended = Reading.of(scene)
+    finished = Reading.of(scene)
     _until_quiet(scene, _QUIET_WITHIN * ideal_s)
     after = Reading.of(scene)
     figures = {
         "ideal_s": ideal_s,
         "client_errors": float(sum(len(_pull(client).errors) for client in outcome.counted)),
-        "cores_busy": (ended.busy_s - before.busy_s) / (ended.at - before.at),
+        "cores_busy": (finished.busy_s - before.busy_s) / (finished.at - before.at),
     }
     figures |= _times(outcome, ideal_s)
     figures |= _upstream(scene, before, after)
@@ -203,13 +203,13 @@ def _costs(scene: Scene, outcome: Outcome, before: Reading, after: Reading) -> M
     used = [server.usage() for server in scene.servers.values() if server.running]
     used += [outcome.lost] if outcome.lost else []
     pulls = [client.pull for client in scene.clients if client.pull is not None]
-    delivered = sum(pull.received_bytes for pull in pulls if pull.began >= before.at)
+    delivered = sum(pull.received_bytes for pull in pulls if pull.started_at >= before.at)
     if not used or not delivered:
         return {}
-    ended = dict(after.cpu_s)
+    last_cpu_s = dict(after.cpu_s)
     if outcome.killed is not None and outcome.lost is not None:
-        ended[outcome.killed] = outcome.lost.cpu_s
-    cpu_s = sum(ended[name] - began for name, began in before.cpu_s.items() if name in ended)
+        last_cpu_s[outcome.killed] = outcome.lost.cpu_s
+    cpu_s = sum(last_cpu_s[name] - first for name, first in before.cpu_s.items() if name in last_cpu_s)
     return {"cpu_s_per_gib": cpu_s / (delivered / GIB), "peak_mib": max(use.peak_bytes for use in used) / MIB}
 
 
@@ -230,7 +230,7 @@ def _seconds(clients: Sequence[Client]) -> list[float]:
 
 def _span_s(clients: Sequence[Client]) -> float:
     """From the start of the first to the end of the last."""
-    return max(_pull(client).ended for client in clients) - min(_pull(client).began for client in clients)
+    return max(_pull(client).finished_at for client in clients) - min(_pull(client).started_at for client in clients)
 
 
 def _pull(client: Client) -> Pull:

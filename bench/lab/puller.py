@@ -1,8 +1,8 @@
 """A client that pulls an image as a container runtime does, and keeps nothing: `python -m bench.lab.puller`.
 
-It says that it is ready, waits for a line on its standard input, and then asks for the tag with HEAD, for the manifest
-by digest, and for configuration and layers, several at a time. Every sha256 is checked. Whatever a runtime might retry
-or work around is an error here, and the end of the pull. It prints JSON lines; times are those of the monotonic clock,
+It reports that it is ready, waits for a line on its standard input, and then asks for the tag with HEAD, for the
+manifest by digest, and for configuration and layers, several at a time. Every sha256 is checked. What a runtime might
+retry or work around is an error here, and ends the pull. It prints JSON lines; times are those of the monotonic clock,
 which all processes of a machine share. Blocking sockets, few wakeups and nothing beyond the standard library keep it
 cheap.
 """
@@ -33,7 +33,7 @@ class PullError(Exception):
 
 
 class Connection:
-    """A connection that is kept for one request after the other.
+    """A connection that carries one request after the other.
 
     Args:
         host: IP address.
@@ -159,7 +159,7 @@ class Puller:
         connection.close()
 
     def _body(
-        self, connection: Connection, kind: str, descriptor: Mapping[str, Any], kept: bytearray | None = None
+        self, connection: Connection, kind: str, descriptor: Mapping[str, Any], copy: bytearray | None = None
     ) -> None:
         """Read content of which digest and size are known, and check both."""
         headers = connection.request("GET", self._path(kind, descriptor["digest"]))
@@ -174,8 +174,8 @@ class Puller:
                 raise PullError(f"ended {left} bytes too early")
             sha256.update(view[:count])
             left -= count
-            if kept is not None:
-                kept += view[:count]
+            if copy is not None:
+                copy += view[:count]
             with self._lock:
                 self.received += count
         if f"sha256:{sha256.hexdigest()}" != descriptor["digest"]:
@@ -186,7 +186,7 @@ class Puller:
 
 
 def main() -> None:
-    """Wait for the word, pull, and print how it goes."""
+    """Wait for a line of input, pull, and print how that proceeds."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("address", help="HOST:PORT to ask")
     parser.add_argument("repository")
@@ -198,13 +198,19 @@ def main() -> None:
     _say("ready")
     if not sys.stdin.readline():
         return
-    began = time.monotonic()
+    started_at = time.monotonic()
     thread = threading.Thread(target=puller.pull)
     thread.start()
     while thread.is_alive():
         thread.join(PROGRESS_S)
         _say("progress", bytes=puller.received)
-    _say("ended", bytes=puller.received, began=began, ended=time.monotonic(), errors=puller.errors)
+    _say(
+        "finished",
+        bytes=puller.received,
+        started_at=started_at,
+        finished_at=time.monotonic(),
+        errors=puller.errors,
+    )
 
 
 def _say(event: str, **facts: object) -> None:

@@ -32,9 +32,14 @@ from .settings import Settings
 CLIENTS: Final[Mapping[str, type[Client]]] = {"http": HttpClient, "ctr": CtrClient}
 
 _TOGETHER_S: Final = 60.0
+"""How long agents may take to find each other, seconds: a hundred that start on two cores need half of it."""
+
 _GRACE_S: Final = 60.0
 _PATIENCE: Final = 3.0
+"""A client is given up after `_GRACE_S` seconds and `_PATIENCE` times what all would take one after the other."""
+
 _COPIES_PER_NODE: Final = {"http": 1, "ctr": 3}
+"""How many copies of the image a host has at most: in its agent's cache, and in containerd packed and unpacked."""
 
 
 def measure(console: Console, settings: Settings, plot: Path | None) -> Report:
@@ -142,7 +147,7 @@ class Lab:
         )
 
     def _start(self, scene: Scene, count: int, stack: ExitStack) -> None:
-        """Start what is missing on so many nodes; when this returns, their clients lack nothing but the word."""
+        """Start what is missing on the first `count` nodes; then their clients only wait to be told to pull."""
         agents = list(scene.agents.values())[:count]
         for agent in agents:
             if not agent.running:

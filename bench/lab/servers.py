@@ -26,7 +26,7 @@ class Accesses:
     """What a registry was asked for, and what it sent.
 
     Args:
-        manifest_gets: GET requests for manifests, whatever came of them.
+        manifest_gets: GET requests for manifests, successful or not.
         blob_gets: the same for blobs.
         heads: HEAD requests for either.
         sent_bytes: of all bodies, as far as they were sent.
@@ -137,8 +137,8 @@ def _ask(agent: Agent, path: str) -> Any:
 
 
 def keep_logs(folder: Path, target: Path) -> None:
-    """Copy all logs of a run before its folder goes."""
+    """Copy all logs of a run before its folder is removed."""
     for log in (*folder.glob("*/*.log"), *folder.glob("*/*/*.log")):
-        kept = target / log.relative_to(folder)
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(log, kept)
+        copy = target / log.relative_to(folder)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(log, copy)

@@ -1,4 +1,4 @@
-"""A cluster of the library's own nodes on a simulated network, and what befalls them.
+"""A cluster of the library's own nodes on a simulated network, and what happens to its hosts.
 
 A run is a function of its seed, the same under every PYTHONHASHSEED. After every step the node that moved is held
 against the invariants.
@@ -102,7 +102,7 @@ class Cluster:
         return host
 
     def crash(self, name: str) -> None:
-        """Stop a node without a word."""
+        """End a node's process without warning."""
         host = self.hosts[name]
         host.node = None
         self.journal.say(host, "crashes")

@@ -36,7 +36,7 @@ class Driver:
         self._streams = Streams(simulation, self.after_input)
 
     def after_input(self, host: Host) -> None:
-        """Carry out what a host's node wants after it was told something, and check the node."""
+        """Carry out what a host's node wants after an input, and check the node."""
         node = host.node
         if node is None:
             return
@@ -95,7 +95,7 @@ class Driver:
         self.after_input(host)
 
     def _waits(self, host: Host, kind: int, again: Callable[[], None]) -> bool:
-        """Whether a host's process stands still; if so, try again when it goes on."""
+        """Whether a host's process stands still; if so, `again` is called when it goes on."""
         if host.paused_until <= self._clock.now:
             return False
         self._clock.at(host.paused_until, kind, again)

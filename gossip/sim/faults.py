@@ -1,6 +1,6 @@
-"""Faults: cuts of the network, and what befalls clusters in a storm.
+"""Faults: cuts of the network, and those that happen to clusters in a storm.
 
-Each fault of a storm takes a cluster, and tells whether it could happen.
+Each fault of a storm takes a cluster, and returns whether it could happen.
 """
 
 import random
@@ -235,8 +235,8 @@ FAULTS: Final[tuple[tuple[str, int, Callable[[Cluster], bool]], ...]] = (
 )
 
 
-def befall(cluster: Cluster) -> None:
-    """Let one fault happen, chosen by weight."""
+def inject_fault(cluster: Cluster) -> None:
+    """Let one fault happen, chosen by weight, and count it."""
     name, _, fault = cluster.rng.choices(FAULTS, [weight for _, weight, _ in FAULTS])[0]
     if fault(cluster):
         cluster.journal.happened[name] += 1

@@ -1,7 +1,7 @@
-"""What must hold after every step, whatever the network does.
+"""What must hold after every step, under every fault of the network.
 
 The checker sees plain `Observation`s, so that tests can show for each rule that it can fail. It remembers what each
-observer believed before, and what was ever said by the owners of records and filters.
+observer believed before, and all records and filters that their owners ever published.
 
 Source: the rules for members follow al8n/memberlist's simulation; those for filters are our own.
 """
@@ -48,7 +48,7 @@ class InvariantError(AssertionError):
 
 
 class Checker:
-    """Holds observations against the rules; `left` is told of each goodbye on purpose."""
+    """Checks observations against the rules; `left` must be called for each node that leaves on purpose."""
 
     def __init__(self) -> None:
         self._believed: dict[tuple[str, int], dict[str, Member]] = {}
@@ -101,10 +101,10 @@ class Checker:
     def _check_self(self, seen: Observation) -> None:
         me = seen.me
         self.introduced.add(me.name)
-        said, run = (me.epoch, me.incarnation), (me.name, seen.run)
-        _hold(said >= self._own_run.get(run, said), seen, "its own epoch or incarnation went back")
-        self._own_run[run] = said
-        self._own[me.name] = max(said, self._own.get(me.name, said))
+        published, run = (me.epoch, me.incarnation), (me.name, seen.run)
+        _hold(published >= self._own_run.get(run, published), seen, "its own epoch or incarnation went back")
+        self._own_run[run] = published
+        self._own[me.name] = max(published, self._own.get(me.name, published))
         goodbye = (me.name, me.epoch) in self._goodbyes
         _hold(me.state is (State.LEFT if goodbye else State.ALIVE), seen, f"it believes itself to be {me.state.name}")
         self._check_record(seen, me)
@@ -118,8 +118,8 @@ class Checker:
                 self._check_member(seen, member, known)
                 believed[member.name] = member
         if len(believed) > len(seen.members):
-            kept = {member.name for member in seen.members}
-            self._believed[seen.me.name, seen.run] = {name: it for name, it in believed.items() if name in kept}
+            known_names = {member.name for member in seen.members}
+            self._believed[seen.me.name, seen.run] = {name: it for name, it in believed.items() if name in known_names}
 
     def _check_member(self, seen: Observation, member: Member, known: Member | None) -> None:
         name = member.name
@@ -132,9 +132,9 @@ class Checker:
         self._check_record(seen, member)
 
     def _check_record(self, seen: Observation, member: Member) -> None:
-        said = (member.address, member.metadata)
-        first = self._records.setdefault((member.name, member.epoch, member.recorded), said)
-        _hold(first == said, seen, f"two records of {member.name} have one incarnation")
+        record = (member.address, member.metadata)
+        first = self._records.setdefault((member.name, member.epoch, member.recorded), record)
+        _hold(first == record, seen, f"two records of {member.name} have one incarnation")
 
     def _check_filters(self, seen: Observation) -> None:
         version, bits = seen.filter

@@ -1,8 +1,8 @@
 """Short stories of a cluster: what its nodes say to each other and decide, for people to read.
 
-A story is told by a cluster of which nothing is left to chance but the nodes' own. It shows messages by their meaning,
-not as bytes, only those that matter in it, and rumours only when a node first tells them: the format on the wire may
-change, and the story stays.
+In a story the network is the same each time; only the nodes draw random numbers. It shows what messages mean, not their
+bytes; only the messages that matter in it; and a rumour only when a node sends it for the first time. So the format on
+the wire may change, and the story stays.
 """
 
 import re
@@ -45,20 +45,20 @@ class _Stage:
         config = fast(label="story")
         self.cluster = Cluster(1, config, _STEADY)
         self._shown = shown
-        self._told: set[tuple[str, str]] = set()
+        self._written: set[tuple[str, str]] = set()
         self._seal = Seal(config.label, Keyring(), config.protocol, lambda count: bytes(count))
         formed(self.cluster, size)
         self.cluster.run(5.0)
         self.cluster.journal.listener = self._overhear
         self.cluster.journal.trace.clear()
-        self._begun_at = round(self.cluster.clock.now, 3)
+        self._started_at = round(self.cluster.clock.now, 3)
 
     def text(self) -> str:
         """What happened, with times since the beginning."""
         lines = []
         for line in self.cluster.journal.trace:
             at, _, what = line.strip().partition(" ")
-            lines.append(f"{abs(float(at) - self._begun_at):7.3f} {_EPOCH.sub('', what)}\n")
+            lines.append(f"{abs(float(at) - self._started_at):7.3f} {_EPOCH.sub('', what)}\n")
         return "".join(lines)
 
     def _overhear(self, host: Host, destination: Address, payload: bytes) -> None:
@@ -67,10 +67,10 @@ class _Stage:
         other = next(host.name for host in self.cluster.hosts.values() if host.address == destination)
         for message in packet.messages:
             meaning = _meaning(message)
-            if not isinstance(message, self._shown) or (host.name, meaning) in self._told:
+            if not isinstance(message, self._shown) or (host.name, meaning) in self._written:
                 continue
             if isinstance(message, Alive | Suspect | Dead | Left):
-                self._told.add((host.name, meaning))
+                self._written.add((host.name, meaning))
                 self._write(f"{host.name} begins to tell: {meaning}")
             else:
                 self._write(f"{host.name} -> {other}: {meaning}{lost}")

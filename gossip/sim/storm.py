@@ -5,7 +5,7 @@ from typing import Final
 
 from .agreement import converged, missing_keys, separated, stale_filters
 from .cluster import Cluster
-from .faults import FAULTS, any_weather, befall
+from .faults import FAULTS, any_weather, inject_fault
 from .steps import Figures, calm, form, within
 
 _FAULTS_FOR_S: Final = 30.0
@@ -34,7 +34,7 @@ def storm(cluster: Cluster) -> Figures:
     form(cluster, rng.randint(3, 8), apart_s=0.2)
     until = cluster.clock.now + _FAULTS_FOR_S
     while cluster.clock.now < until:
-        befall(cluster)
+        inject_fault(cluster)
         cluster.run(rng.expovariate(1.0))
     calm(cluster)
     _seed_the_lost(cluster)

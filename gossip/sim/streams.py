@@ -38,7 +38,7 @@ class Streams:
 
     Args:
         simulation: the nodes' surroundings.
-        after_input: is called for each host whose node was told something.
+        after_input: is called for each host whose node had an input.
     """
 
     def __init__(self, simulation: Simulation, after_input: Callable[[Host], None]) -> None:

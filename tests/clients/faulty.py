@@ -1,4 +1,4 @@
-"""A proxy in front of a registry that does what bad days bring; it counts what it lets pass."""
+"""A proxy in front of a registry that fails in the ways in which registries do; it counts what it lets pass."""
 
 import asyncio
 import contextlib
@@ -18,11 +18,11 @@ _LIMITED = '{"errors":[{"code":"TOOMANYREQUESTS","message":"pull rate limit reac
 
 
 class FaultyUpstream:
-    """The proxy, with an address for each node, so that it knows who asks. What it does wrong is set while it runs.
+    """The proxy, with an address for each node, so that it knows who asks. Its faults are set while it runs.
 
     Args:
         registry: address of the registry behind it.
-        nodes: names of those that ask.
+        nodes: names of the nodes that ask.
     """
 
     def __init__(self, registry: Address, nodes: Sequence[str]) -> None:
@@ -32,15 +32,15 @@ class FaultyUpstream:
         """Answers 429, by node."""
         self.dropped = 0
         self.drop_every, self.drop_after = 0, 0
-        """Every so many answers with a blob end after so many bytes; 0: none does."""
+        """Every `drop_every`th answer with a blob ends after `drop_after` bytes; 0: none does."""
         self.ranges = True
         """Whether it knows ranges; if not, it answers 200 with everything."""
         self.limited: set[str] = set()
-        """Nodes that are told to come back later."""
+        """Nodes that get answers 429."""
         self.meanings: list[str] = []
-        """What each tag means, one time after the other, the last for ever; empty: what it does."""
+        """Tags that are served instead of the one asked for, in turn, the last one forever; empty: none is."""
         self.hold_after: int | None = None
-        """After so many bytes of blobs nothing more comes, until `go_on`."""
+        """Number of bytes of blobs after which nothing more comes until `go_on`; None: no limit."""
         self.urls: dict[str, str] = {}
         self._registry = registry
         self._nodes = nodes
@@ -105,7 +105,7 @@ class FaultyUpstream:
         async with session.request(request.method, url, headers=headers) as answer:
             given = {name: answer.headers[name] for name in _PASSED_ON if name in answer.headers}
             reply = web.StreamResponse(status=answer.status, headers=given)
-            with contextlib.suppress(ConnectionError):  # whoever asked has gone: so be it
+            with contextlib.suppress(ConnectionError):  # the client has gone away
                 await reply.prepare(request)
                 if request.method == "GET":
                     await self._pour(answer, reply, what, request)

@@ -1,7 +1,7 @@
-"""`python odd_agent.py lying agent …`, `… settled agent …`: an agent that is as it should be but for one thing.
+"""`python odd_agent.py lying agent …`, `… settled agent …`: an agent with one fault.
 
-- `lying`: what it sends of blobs to other members has a wrong bit in every part. What it holds, and gives to its own
-  clients, is right, so only its peer endpoint lies.
+- `lying`: every part of a blob that it sends to another member has a wrong bit. What it holds, and sends to its own
+  clients, is right: only its peer endpoint corrupts.
 - `settled`: it serves as a home of a settled cluster after a second instead of half a minute.
 """
 
@@ -16,7 +16,7 @@ from mirror.settings import RouterSettings, Settings
 
 
 class LyingEndpoint(PeerEndpoint):
-    """Turns the last bit of every part of a blob over."""
+    """Flips the last bit of every part of a blob."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         async def lie(message: Any) -> None:

@@ -1,8 +1,8 @@
-"""A client that pulls over plain HTTP as containerd does, and takes nothing that containerd would stumble over.
+"""A client that pulls over plain HTTP as containerd does, and accepts nothing that containerd would not.
 
-The tag by HEAD, the manifest by digest, then configuration and layers side by side; sizes and digests are checked. Any
-status but 200 fails the pull. So does an answer that ends early, unless the client is told to begin a blob anew then,
-as people do. Wrong bytes of the right length always do.
+It asks for the tag by HEAD, for the manifest by digest, then for configuration and layers side by side, and checks
+sizes and digests. Any status but 200 fails the pull. So does an answer that ends early, unless the client may start
+that blob again, as people do. Wrong bytes of the right length always fail it.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ class Client:
 
     Args:
         agent: which; the client is on the same host.
-        insists: how often it begins a blob anew that was cut short.
+        insists: how often it may start a blob again whose answer ended early.
     """
 
     def __init__(self, agent: Agent, *, insists: int = 0) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from testbed.agents import Agent, skvaller
 from testbed.images import Image
-from testbed.processes import WAIT_S
+from testbed.processes import WAIT_S, wait_until
 from testbed.registry import Registry
 
 APP = "docker.io/library/app:1.0"
@@ -242,6 +242,9 @@ def test_what_was_arriving_at_a_crash_is_not_served_but_gone_on_with(
         client.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
         assert stopping_registry.stopped.wait(WAIT_S)
         agent.until_received(digest, "upstream", len(stopping_registry.blob) // 4)
+        journal = agent.folder / "cache" / "spool" / f"{digest.removeprefix('sha256:')}.pieces"
+        # Bytes count as received before their piece is on the disk, and later still in the journal.
+        wait_until(lambda: journal.exists() and journal.stat().st_size >= 8 + 32, "a piece in the journal")
         agent.kill()
 
     agent.start()

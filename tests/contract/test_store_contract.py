@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from testbed.containerd import Containerd
     from testbed.images import Image
 
-WAIT_S = 20.0
-
 # The real tools' fixtures, for the one ground that needs them.
 _spec = importlib.util.spec_from_file_location("real_tools", Path(__file__).parent.parent / "clients" / "conftest.py")
 assert _spec is not None

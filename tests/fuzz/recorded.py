@@ -5,7 +5,7 @@ from typing import Final
 from gossip.core.config import GossipConfig
 from gossip.core.membership.member import Address
 from gossip.sim.cluster import Cluster
-from gossip.sim.faults import any_weather, befall
+from gossip.sim.faults import any_weather, inject_fault
 from gossip.sim.host import Host
 from gossip.sim.steps import form
 
@@ -29,6 +29,6 @@ def record(seed: int, config: GossipConfig, duration_s: float = 20.0) -> list[He
     form(cluster, _NODES, apart_s=0.2)
     until = cluster.clock.now + duration_s
     while cluster.clock.now < until:
-        befall(cluster)
+        inject_fault(cluster)
         cluster.run(cluster.rng.expovariate(1.0))
     return heard
