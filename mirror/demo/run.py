@@ -59,12 +59,22 @@ def run(nodes: int, size: int) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_Demo(console, nodes, size).run())
-    except (DemoError, ProcessError) as error:
-        console.print(f"[red]the demo failed:[/red] {error}")
+    except (DemoError, ProcessError, ExceptionGroup) as error:
+        failure = first_failure(error)
+        if not isinstance(failure, DemoError | ProcessError):
+            raise
+        console.print(f"[red]the demo failed:[/red] {failure}")
         return 1
     except KeyboardInterrupt:
         console.print("stopped; nothing is left behind")
         return 130
+
+
+def first_failure(error: Exception) -> Exception:
+    """The first error of a group, which tasks that run side by side raise; an error that is no group is given back."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 class _Demo:
