@@ -8,36 +8,11 @@ import pytest
 
 from gossip.core.errors import WireError
 from gossip.core.events import Rejected
-from gossip.core.membership.member import PROTOCOL
-from gossip.core.messages import (
-    KEY_BYTES,
-    Alive,
-    Done,
-    Entry,
-    Offer,
-    Ops,
-    Pull,
-)
+from gossip.core.messages import KEY_BYTES, Done, Entry, Offer, Ops, Pull
 from gossip.core.packets.codec import U32_MAX, decode_packet
+from tests.unit.gossip.directory.sharing import introduce, keys, share
 
 Peer = Any
-
-
-def keys(seed: int, count: int) -> bytes:
-    return random.Random(seed).randbytes(count * KEY_BYTES)
-
-
-def introduce(peer: Peer, *names: str, epoch: int = 1, incarnation: int = 0) -> None:
-    for name in names:
-        peer.hear(name, Alive(name, epoch, incarnation, peer.address(name), b"", PROTOCOL), epoch=epoch)
-
-
-def share(peer: Peer, name: str, added: bytes, *, start: int = 0, generation: int = 0) -> None:
-    """Let the peer hear of keys of a member, by packets as long as they may be."""
-    for offset in range(0, len(added), 800):
-        first = start + offset // KEY_BYTES
-        peer.hear(name, Ops(name, 1, generation, 14, first, added[offset : offset + 800]))
-    peer.said()
 
 
 def test_offers_become_one_fetch_of_what_is_still_lacking(peer: Callable[..., Peer]) -> None:

@@ -27,28 +27,12 @@ from gossip.core.messages import (
     Suspect,
 )
 from gossip.core.packets.codec import CHUNK_MAX_BYTES, encode_message
+from tests.unit.gossip.directory.sharing import introduce, keys, share
 
 Peer = Any
 
 
 ROOM_BYTES = 1300
-
-
-def keys(seed: int, count: int) -> bytes:
-    return random.Random(seed).randbytes(count * KEY_BYTES)
-
-
-def introduce(peer: Peer, *names: str, epoch: int = 1, incarnation: int = 0) -> None:
-    for name in names:
-        peer.hear(name, Alive(name, epoch, incarnation, peer.address(name), b"", PROTOCOL), epoch=epoch)
-
-
-def share(peer: Peer, name: str, added: bytes, *, start: int = 0, generation: int = 0) -> None:
-    """Let the peer hear of keys of a member, by packets as long as they may be."""
-    for offset in range(0, len(added), 800):
-        first = start + offset // KEY_BYTES
-        peer.hear(name, Ops(name, 1, generation, 14, first, added[offset : offset + 800]))
-    peer.said()
 
 
 entries = st.builds(

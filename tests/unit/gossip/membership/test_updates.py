@@ -15,15 +15,12 @@ from gossip.core.events import (
     MemberRecovered,
     MemberSuspected,
     MemberUpdated,
-    Rejected,
 )
-from gossip.core.membership.member import PROTOCOL, Address, State
+from gossip.core.membership.member import PROTOCOL, State
 from gossip.core.messages import Alive, Dead, Left, Message, Record, Suspect
+from tests.unit.gossip.membership.outcome import HERE, THERE, happened, told
 
 Peer = Any
-
-
-HERE, THERE = Address("10.9.0.2", 7946), Address("10.9.9.9", 7946)
 
 
 A1 = Alive("n1", 5, 1, HERE, b"", PROTOCOL)  # n1 in its run 5, at incarnation 1
@@ -51,18 +48,6 @@ def alive(incarnation: int, epoch: int = 5, **changes: Any) -> Alive:
 def believed(peer: Peer, name: str = "n1") -> tuple[int, State, int] | None:
     member = peer.node.view.member(name)
     return None if member is None else (member.epoch, member.state, member.incarnation)
-
-
-def happened(peer: Peer) -> list[type[Event]]:
-    return [type(event) for event in peer.node.events() if not isinstance(event, Rejected)]
-
-
-def told(peer: Peer) -> list[Message]:
-    """What the node passes on in the next half second, each thing once."""
-    peer.said()
-    peer.pass_time(peer.now + 0.4)
-    kinds = (Alive, Suspect, Dead, Left)
-    return list(dict.fromkeys(message for _, message in peer.said() if isinstance(message, kinds)))
 
 
 @pytest.mark.parametrize(
