@@ -1,7 +1,7 @@
 """Whose records are believed: networks, versions of the protocol, and the application."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from gossip.core.application.delegate import Delegate
@@ -13,19 +13,13 @@ Peer = Any
 
 
 class Application(Delegate):
-    """Answers as the test wants."""
+    """Admits the members that the test wants."""
 
-    def __init__(self, **answers: Any) -> None:
-        self.answers = answers
+    def __init__(self, admit: Callable[[Member], bool]) -> None:
+        self._admit = admit
 
     def admit(self, member: Member) -> bool:
-        return bool(self.answers.get("admit", lambda _: True)(member))
-
-    def merge(self, members: Sequence[Member]) -> bool:
-        return bool(self.answers.get("merge", lambda _: True)(members))
-
-    def acknowledge(self) -> bytes:
-        return bytes(self.answers.get("acknowledge", b""))
+        return self._admit(member)
 
 
 def test_application_keeps_a_member_out_and_an_update_back(peer: Callable[..., Peer]) -> None:
