@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 
@@ -36,10 +36,9 @@ from gossip.core.messages import (
     UserMessage,
     UserState,
 )
+from tests.unit.gossip.conftest import Peer
 from tests.unit.gossip.handmade import ELSEWHERE, packet
 from tests.unit.gossip.probing import introduce
-
-Peer = Any
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,14 @@
 """Whole nodes: what a pause means, and whatever else concerns all parts."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from gossip.core.events import Paused
 from gossip.core.membership.member import State
 from gossip.core.messages import Ping
+from tests.unit.gossip.conftest import Peer
 from tests.unit.gossip.probing import introduce, name_at, state, wait_for
-
-Peer = Any
 
 
 def test_nobody_is_judged_by_a_round_in_which_this_node_stood_still(peer: Callable[..., Peer]) -> None:

@@ -1,7 +1,6 @@
 """What a node asks its application."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import pytest
 
@@ -9,16 +8,13 @@ from gossip.core.application.delegate import Delegate
 from gossip.core.errors import WireError
 from gossip.core.membership.member import PROTOCOL, Member, State
 from gossip.core.messages import Ack, Ping, Record
-
-Peer = Any
+from tests.unit.gossip.conftest import Peer
 
 
 class Application(Delegate):
     """Answers as the test wants."""
 
-    def __init__(
-        self, *, merge: Callable[[Sequence[Member]], bool] = lambda _: True, acknowledge: bytes = b""
-    ) -> None:
+    def __init__(self, *, merge: Callable[[Sequence[Member]], bool] = lambda _: True, acknowledge: bytes = b"") -> None:
         self._merge = merge
         self._acknowledge = acknowledge
 

@@ -2,16 +2,14 @@
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import pytest
 
 from gossip.core.errors import ConfigError, StateError
 from gossip.core.events import Answered, MessageReceived
 from gossip.core.messages import Ack, Broadcast, UserMessage
+from tests.unit.gossip.conftest import Peer
 from tests.unit.gossip.conversing import KEYRINGS, acquainted, address, converse, node, of_kind
-
-Peer = Any
 
 
 @pytest.mark.parametrize("datagram_max_bytes", [1400, 1024])

@@ -2,24 +2,22 @@
 
 import random
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from gossip.core.membership.member import PROTOCOL
-from gossip.core.messages import Alive, Buckets, Entries, Left, Offer, Ops, Pull, Suspect
+from gossip.core.messages import Alive, Buckets, Entries, Left, Message, Offer, Ops, Pull, Suspect
+from tests.unit.gossip.conftest import Peer
 from tests.unit.gossip.directory.sharing import introduce, keys, share
-
-Peer = Any
 
 
 def exchange(one: Peer, other: Peer, name: str) -> int:
     """Let `one` see that `other`, which is called so, has another view, until neither has anything to say."""
     said = 0
-    questions = [one.node.dissemination.reconciler.opening()]
+    questions: list[Message] = [one.node.dissemination.reconciler.opening()]
     here, there = one, other
     while questions:
-        answers = []
+        answers: list[Message] = []
         for question in questions:
             there.hear(name, question)
             answers += [message for _, message in there.said() if isinstance(message, _COMPARING)]

@@ -2,14 +2,12 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 from gossip.core.application.delegate import Delegate
 from gossip.core.events import Rejected
 from gossip.core.membership.member import Member, Span
 from gossip.core.messages import Dead
-
-Peer = Any
+from tests.unit.gossip.conftest import Peer
 
 
 class Application(Delegate):

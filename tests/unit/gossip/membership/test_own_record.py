@@ -1,7 +1,6 @@
 """What a node says of itself, and to what is said of it."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -10,10 +9,8 @@ from gossip.core.events import Refuted
 from gossip.core.membership.member import PROTOCOL, Address, State
 from gossip.core.messages import Alive, Dead, Left, Message, Suspect
 from gossip.core.packets.codec import U32_MAX
+from tests.unit.gossip.conftest import Peer
 from tests.unit.gossip.membership.outcome import HERE, happened, told
-
-Peer = Any
-
 
 STEP = 1 << 16  # by which an epoch is raised at most
 

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -14,9 +13,8 @@ from gossip.core.node import Node
 from gossip.core.packets.keyring import Keyring
 from gossip.core.packets.seal import Seal
 from gossip.core.streams.purpose import Purpose
+from tests.unit.gossip.conftest import Peer
 from tests.unit.gossip.probing import answer, introduce, name_at, state, steps, wait_for
-
-Peer = Any
 
 
 def test_each_member_is_probed_once_in_a_round(peer: Callable[..., Peer]) -> None:

@@ -1,7 +1,6 @@
 """How long a suspect may defend itself."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -9,6 +8,7 @@ from gossip.core.config import GossipConfig
 from gossip.core.membership.member import State
 from gossip.core.membership.suspicion import Suspicion, suspect
 from gossip.core.messages import Suspect
+from tests.unit.gossip.conftest import Peer
 from tests.unit.gossip.probing import answer, introduce, state
 
 
@@ -49,9 +49,6 @@ def test_confirmations_do_not_bring_the_deadline_before_the_moment_that_a_pause_
     suspicion.not_before = 12.0
     assert suspicion.confirm("another")
     assert suspicion.deadline == 12.0
-
-
-Peer = Any
 
 
 @pytest.mark.parametrize(

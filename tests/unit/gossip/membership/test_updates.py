@@ -18,10 +18,8 @@ from gossip.core.events import (
 )
 from gossip.core.membership.member import PROTOCOL, State
 from gossip.core.messages import Alive, Dead, Left, Message, Record, Suspect
+from tests.unit.gossip.conftest import Peer
 from tests.unit.gossip.membership.outcome import HERE, THERE, happened, told
-
-Peer = Any
-
 
 A1 = Alive("n1", 5, 1, HERE, b"", PROTOCOL)  # n1 in its run 5, at incarnation 1
 
@@ -128,6 +126,7 @@ def test_member_is_where_its_newest_record_says(peer: Callable[..., Peer]) -> No
     node = peer()
     node.hear("n8", A1, left(1), alive(0, epoch=6, address=THERE, metadata=b"new"))
     member = node.node.view.member("n1")
+    assert member is not None
     assert (member.address, member.metadata) == (THERE, b"new")
     node.hear("n8", replace(A1, incarnation=7, metadata=b"old"))
     assert node.node.view.member("n1") == member
@@ -137,6 +136,7 @@ def test_record_that_its_accusation_overtook_is_taken_and_the_accusation_stands(
     node = peer()
     node.hear("n8", A1, suspect(3), alive(3, metadata=b"late", address=THERE))
     member = node.node.view.member("n1")
+    assert member is not None
     assert (member.metadata, member.address, member.state) == (b"late", THERE, State.SUSPECT)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
@@ -11,6 +10,7 @@ from gossip.core.membership.member import PROTOCOL, Span, State
 from gossip.core.messages import Ack, Alive, Buckets, Done, Entry, Message, Nack, NameClaim, Offer, Ping, Record
 from gossip.core.streams.exchange import Exchange
 from gossip.core.streams.purpose import Purpose
+from tests.unit.gossip.conftest import Peer
 from tests.unit.gossip.conversing import KEYRINGS, NOW, address, converse, dial, node, states
 from tests.unit.gossip.streams.hand import Hand, answering, channel, frame, refused
 
@@ -84,9 +84,6 @@ def test_ends_without_a_version_in_common_do_not_talk(span: Span, spoken: bool) 
     else:
         with refused("version"):
             converse(exchange, half)
-
-
-Peer = Any
 
 
 @pytest.mark.parametrize(

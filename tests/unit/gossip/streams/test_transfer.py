@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import pytest
 
@@ -11,6 +10,7 @@ from gossip.core.membership.member import PROTOCOL, State
 from gossip.core.messages import Entries, Entry, Message, Offer, Pull, Record
 from gossip.core.packets.codec import CHUNK_MAX_BYTES
 from gossip.core.streams.purpose import Purpose
+from tests.unit.gossip.conftest import Peer
 from tests.unit.gossip.conversing import KEYRINGS, NOW, acquainted, address, converse, node
 from tests.unit.gossip.handmade import ELSEWHERE
 from tests.unit.gossip.streams.hand import answering, frame
@@ -34,9 +34,6 @@ def test_filter_of_several_chunks_is_fetched(keys: Sequence[bytes]) -> None:
     assert (copy.version, copy.filter.bits) == (one.view.published.version, one.view.published.filter.bits)
     assert all(other.view.holders(key) for key in held[:100])
     assert carried < 2 * len(one.view.published.filter.bits)
-
-
-Peer = Any
 
 
 @pytest.mark.parametrize("kind", ["pull", "entries", "records"])
