@@ -2,13 +2,13 @@
 
 import random
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 
 from gossip.core.errors import Rejection, WireError
 from gossip.core.events import Rejected
-from gossip.core.membership.member import PROTOCOL, Address, State
+from gossip.core.membership.member import PROTOCOL, State
 from gossip.core.messages import (
     Ack,
     Alive,
@@ -36,22 +36,9 @@ from gossip.core.messages import (
     UserMessage,
     UserState,
 )
-from gossip.core.packets.codec import encode_message, encode_packet
-from gossip.core.packets.keyring import Keyring
-from gossip.core.packets.seal import Seal
-
-Peer = Any
-
-
-ELSEWHERE = Address("192.0.2.1", 9)
-
-
-def speaker() -> Seal:
-    return Seal("", Keyring(), PROTOCOL, random.Random(5).randbytes)
-
-
-def packet(sender: str, *messages: Message, epoch: int = 1) -> bytes:
-    return speaker().wrap(encode_packet(sender, epoch, bytes(8), map(encode_message, messages)))
+from tests.unit.gossip.conftest import Peer
+from tests.unit.gossip.handmade import ELSEWHERE, packet
+from tests.unit.gossip.probing import introduce
 
 
 @pytest.mark.parametrize(
@@ -97,16 +84,6 @@ def test_member_gets_one_answer_to_a_packet_however_often_it_asks(peer: Callable
     assert [message for message in said if isinstance(message, Ack)] == [Ack(0)]
     assert [message for message in said if isinstance(message, Pull)] == [Pull((Entry("n1", 1, 0, 0, 0),))]
     assert len(said) < 10
-
-
-def introduce(peer: Peer, count: int) -> list[str]:
-    """Let members n1, n2, ... say that they are there."""
-    names = [f"n{number}" for number in range(1, count + 1)]
-    for name in names:
-        peer.hear(name, Alive(name, 1, 0, peer.address(name), b"", PROTOCOL))
-    peer.said()
-    peer.node.events()
-    return names
 
 
 def test_only_the_one_who_is_asked_answers(peer: Callable[..., Peer]) -> None:

@@ -1,12 +1,11 @@
 """What can be read of a node."""
 
 from collections.abc import Callable
-from typing import Any
 
 from gossip.core.membership.member import State
 from gossip.core.messages import Dead, Ops
+from tests.unit.gossip.conftest import Peer
 
-Peer = Any
 KEY = bytes(range(8))
 
 
@@ -17,7 +16,7 @@ def test_members_are_all_others_and_any_can_be_asked_for_by_name(peer: Callable[
     node.hear("n1", Dead("n2", 1, 0, "n1"))
     assert {member.name: member.state for member in view.members()} == {"n1": State.ALIVE, "n2": State.DEAD}
     assert view.member("n0") is view.me
-    assert view.member("n1").state is State.ALIVE
+    assert view.member("n1").state is State.ALIVE  # type: ignore[union-attr]
     assert view.member("n9") is None
 
 
@@ -41,7 +40,7 @@ def test_keys_are_counted_as_each_states_them(peer: Callable[..., Peer]) -> None
     node.node.advertise([KEY, bytes(8)], node.now)
     view = node.node.view
     assert (view.key_count("n0"), view.key_count("n1"), view.key_count("n9")) == (2, 3, 0)
-    assert (view.unpublished, view.published.sequence, view.replica("n1").sequence) == (2, 0, 3)
+    assert (view.unpublished, view.published.sequence, view.replica("n1").sequence) == (2, 0, 3)  # type: ignore[union-attr]
     node.pass_time(node.now + 0.1)
     assert (view.unpublished, view.published.sequence) == (0, 2)
 

@@ -1,12 +1,10 @@
 """Broadcasts of applications: delivered once, passed on, and bounded."""
 
 from collections.abc import Callable
-from typing import Any
 
 from gossip.core.events import BroadcastReceived
 from gossip.core.messages import Broadcast
-
-Peer = Any
+from tests.unit.gossip.conftest import Peer
 
 
 def test_broadcast_is_delivered_once_and_passed_on(peer: Callable[..., Peer]) -> None:

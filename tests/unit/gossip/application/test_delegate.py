@@ -1,7 +1,6 @@
 """What a node asks its application."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import pytest
 
@@ -9,24 +8,21 @@ from gossip.core.application.delegate import Delegate
 from gossip.core.errors import WireError
 from gossip.core.membership.member import PROTOCOL, Member, State
 from gossip.core.messages import Ack, Ping, Record
-
-Peer = Any
+from tests.unit.gossip.conftest import Peer
 
 
 class Application(Delegate):
     """Answers as the test wants."""
 
-    def __init__(self, **answers: Any) -> None:
-        self.answers = answers
-
-    def admit(self, member: Member) -> bool:
-        return bool(self.answers.get("admit", lambda _: True)(member))
+    def __init__(self, *, merge: Callable[[Sequence[Member]], bool] = lambda _: True, acknowledge: bytes = b"") -> None:
+        self._merge = merge
+        self._acknowledge = acknowledge
 
     def merge(self, members: Sequence[Member]) -> bool:
-        return bool(self.answers.get("merge", lambda _: True)(members))
+        return self._merge(members)
 
     def acknowledge(self) -> bytes:
-        return bytes(self.answers.get("acknowledge", b""))
+        return self._acknowledge
 
 
 def test_answer_to_a_ping_carries_what_the_application_attaches(peer: Callable[..., Peer]) -> None:

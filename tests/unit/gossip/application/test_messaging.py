@@ -2,23 +2,14 @@
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import pytest
 
-from gossip.core.application.delegate import Delegate
-from gossip.core.config import GossipConfig
 from gossip.core.errors import ConfigError, StateError
 from gossip.core.events import Answered, MessageReceived
-from gossip.core.membership.member import PROTOCOL, Address, Member, Span, State
-from gossip.core.membership.statements import record_message
 from gossip.core.messages import Ack, Broadcast, UserMessage
-from gossip.core.node import Node
-from gossip.core.packets.keyring import Keyring
-from gossip.core.packets.seal import Seal
-from gossip.core.streams.exchange import Exchange
-
-Peer = Any
+from tests.unit.gossip.conftest import Peer
+from tests.unit.gossip.conversing import KEYRINGS, acquainted, address, converse, node, of_kind
 
 
 @pytest.mark.parametrize("datagram_max_bytes", [1400, 1024])
@@ -78,56 +69,6 @@ def test_ping_measures_the_round_trip_of_the_one_that_was_asked(peer: Callable[.
     assert node.node.view.rtt_s("n1") == 0.25
     node.hear("n1", Ack(number))
     assert node.events(Answered) == []
-
-
-NOW = 100.0
-
-
-KEY, NEW_KEY = bytes(range(32)), bytes(32)
-
-
-KEYRINGS = pytest.mark.parametrize("keys", [(), (KEY,)], ids=["plain", "sealed"])
-
-
-def address(number: int) -> Address:
-    return Address(f"10.0.0.{number + 1}", 7946)
-
-
-def node(
-    number: int, keys: Sequence[bytes] = (), application: Delegate | None = None, span: Span = PROTOCOL, **settings: Any
-) -> Node:
-    config = GossipConfig(protocol=span, **settings)
-    me = Member(f"n{number}", address(number), 1, 0, State.ALIVE, b"", changed_at=NOW, protocol=span)
-    seal = Seal("", Keyring(keys), span, random.Random(number).randbytes)
-    return Node(config, me, seal, random.Random(number), NOW, application)
-
-
-def converse(dialled: Exchange, answering: Exchange, piece_bytes: int = 1 << 30) -> int:
-    """Carry what the halves say, in pieces of that size, until both are done. Returns the bytes that went over."""
-    carried = 0
-    for _ in range(6):
-        for here, there in ((answering, dialled), (dialled, answering)):
-            if here.my_turn:
-                for frame in here.frames():
-                    carried += len(frame)
-                    for start in range(0, len(frame), piece_bytes):
-                        there.feed(frame[start : start + piece_bytes], NOW)
-    assert dialled.finished
-    assert answering.finished
-    return carried
-
-
-def acquainted(*nodes: Node) -> None:
-    """Let nodes know each other."""
-    records = {one.view.name: record_message(one.view.me) for one in nodes}
-    for one in nodes:
-        others = [record for name, record in records.items() if name != one.view.name]
-        one.full_state.merge(others, NOW, stranger=False)
-        one.events()
-
-
-def of_kind(one: Node, kind: type) -> list[Any]:
-    return [event for event in one.events() if isinstance(event, kind)]
 
 
 @KEYRINGS

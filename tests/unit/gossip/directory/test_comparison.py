@@ -2,50 +2,22 @@
 
 import random
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from gossip.core.membership.member import PROTOCOL
-from gossip.core.messages import (
-    KEY_BYTES,
-    Alive,
-    Buckets,
-    Entries,
-    Left,
-    Offer,
-    Ops,
-    Pull,
-    Suspect,
-)
-
-Peer = Any
-
-
-def keys(seed: int, count: int) -> bytes:
-    return random.Random(seed).randbytes(count * KEY_BYTES)
-
-
-def introduce(peer: Peer, *names: str, epoch: int = 1, incarnation: int = 0) -> None:
-    for name in names:
-        peer.hear(name, Alive(name, epoch, incarnation, peer.address(name), b"", PROTOCOL), epoch=epoch)
-
-
-def share(peer: Peer, name: str, added: bytes, *, start: int = 0, generation: int = 0) -> None:
-    """Let the peer hear of keys of a member, by packets as long as they may be."""
-    for offset in range(0, len(added), 800):
-        first = start + offset // KEY_BYTES
-        peer.hear(name, Ops(name, 1, generation, 14, first, added[offset : offset + 800]))
-    peer.said()
+from gossip.core.messages import Alive, Buckets, Entries, Left, Message, Offer, Ops, Pull, Suspect
+from tests.unit.gossip.conftest import Peer
+from tests.unit.gossip.directory.sharing import introduce, keys, share
 
 
 def exchange(one: Peer, other: Peer, name: str) -> int:
     """Let `one` see that `other`, which is called so, has another view, until neither has anything to say."""
     said = 0
-    questions = [one.node.dissemination.reconciler.opening()]
+    questions: list[Message] = [one.node.dissemination.reconciler.opening()]
     here, there = one, other
     while questions:
-        answers = []
+        answers: list[Message] = []
         for question in questions:
             there.hear(name, question)
             answers += [message for _, message in there.said() if isinstance(message, _COMPARING)]

@@ -2,42 +2,15 @@
 
 import random
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from gossip.core.errors import WireError
 from gossip.core.events import Rejected
-from gossip.core.membership.member import PROTOCOL
-from gossip.core.messages import (
-    KEY_BYTES,
-    Alive,
-    Done,
-    Entry,
-    Offer,
-    Ops,
-    Pull,
-)
+from gossip.core.messages import KEY_BYTES, Done, Entry, Offer, Ops, Pull
 from gossip.core.packets.codec import U32_MAX, decode_packet
-
-Peer = Any
-
-
-def keys(seed: int, count: int) -> bytes:
-    return random.Random(seed).randbytes(count * KEY_BYTES)
-
-
-def introduce(peer: Peer, *names: str, epoch: int = 1, incarnation: int = 0) -> None:
-    for name in names:
-        peer.hear(name, Alive(name, epoch, incarnation, peer.address(name), b"", PROTOCOL), epoch=epoch)
-
-
-def share(peer: Peer, name: str, added: bytes, *, start: int = 0, generation: int = 0) -> None:
-    """Let the peer hear of keys of a member, by packets as long as they may be."""
-    for offset in range(0, len(added), 800):
-        first = start + offset // KEY_BYTES
-        peer.hear(name, Ops(name, 1, generation, 14, first, added[offset : offset + 800]))
-    peer.said()
+from tests.unit.gossip.conftest import Peer
+from tests.unit.gossip.directory.sharing import introduce, keys, share
 
 
 def test_offers_become_one_fetch_of_what_is_still_lacking(peer: Callable[..., Peer]) -> None:
@@ -75,7 +48,7 @@ def test_filter_far_too_large_for_its_keys_takes_no_memory(peer: Callable[..., P
     assert [event.reason for event in node.events(Rejected)] == ["size"]
     with pytest.raises(WireError):
         node.node.dissemination.install(Entry("n1", 1, 0, 1, sequence), 26, bytes(1 << 23), node.now)
-    assert node.node.view.replica("n1").filter.bits_log2 == 14
+    assert node.node.view.replica("n1").filter.bits_log2 == 14  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("bits_per_key", [8, 64])
@@ -90,7 +63,7 @@ def test_filters_that_nodes_make_are_not_too_large(
     other.hear("n1", other.alive("n1"))
     entry = Entry("n1", 1, 0, own.generation, own.sequence)
     other.node.dissemination.install(entry, own.filter.bits_log2, bytes(own.filter.bits), other.now)
-    assert other.node.view.replica("n1").version == (1, own.generation, key_count)
+    assert other.node.view.replica("n1").version == (1, own.generation, key_count)  # type: ignore[union-attr]
 
 
 def test_count_of_keys_stays_within_what_can_be_said(peer: Callable[..., Peer]) -> None:
@@ -99,4 +72,4 @@ def test_count_of_keys_stays_within_what_can_be_said(peer: Callable[..., Peer]) 
     node.node.dissemination.install(Entry("n1", 1, 0, 1, U32_MAX), 14, bytes(2048), node.now)
     node.hear("n1", Ops("n1", 1, 1, 14, U32_MAX, bytes(8)))
     assert [event.reason for event in node.events(Rejected)] == ["size"]
-    assert node.node.view.replica("n1").sequence == U32_MAX
+    assert node.node.view.replica("n1").sequence == U32_MAX  # type: ignore[union-attr]

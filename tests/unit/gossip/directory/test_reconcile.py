@@ -27,28 +27,10 @@ from gossip.core.messages import (
     Suspect,
 )
 from gossip.core.packets.codec import CHUNK_MAX_BYTES, encode_message
-
-Peer = Any
-
+from tests.unit.gossip.conftest import Peer
+from tests.unit.gossip.directory.sharing import introduce, keys, share
 
 ROOM_BYTES = 1300
-
-
-def keys(seed: int, count: int) -> bytes:
-    return random.Random(seed).randbytes(count * KEY_BYTES)
-
-
-def introduce(peer: Peer, *names: str, epoch: int = 1, incarnation: int = 0) -> None:
-    for name in names:
-        peer.hear(name, Alive(name, epoch, incarnation, peer.address(name), b"", PROTOCOL), epoch=epoch)
-
-
-def share(peer: Peer, name: str, added: bytes, *, start: int = 0, generation: int = 0) -> None:
-    """Let the peer hear of keys of a member, by packets as long as they may be."""
-    for offset in range(0, len(added), 800):
-        first = start + offset // KEY_BYTES
-        peer.hear(name, Ops(name, 1, generation, 14, first, added[offset : offset + 800]))
-    peer.said()
 
 
 entries = st.builds(
@@ -102,20 +84,25 @@ def test_buckets_are_answered_with_what_differs(peer: Callable[..., Peer]) -> No
     introduce(other, *names)
     introduce(other, "n50", incarnation=3)
     theirs = one.node.dissemination.reconciler.opening()
+    assert isinstance(theirs, Buckets)
     answer = other.node.dissemination.reconciler.answer_buckets(theirs)
+    assert isinstance(answer, Entries)
     assert answer.complete == 1 << bucket_of("n50")
     listed = {entry.name for entry in answer.entries}
     assert listed == {name for name in ["n0", *names] if bucket_of(name) == bucket_of("n50")}
     assert one.node.dissemination.reconciler.lacking(answer) == [Entry("n50", 1, 0, 0, 0)]
     assert one.node.dissemination.reconciler.surplus(answer) == []
     introduce(one, "n50", incarnation=3)
-    assert other.node.dissemination.reconciler.answer_buckets(one.node.dissemination.reconciler.opening()) is None
+    theirs = one.node.dissemination.reconciler.opening()
+    assert isinstance(theirs, Buckets)
+    assert other.node.dissemination.reconciler.answer_buckets(theirs) is None
 
 
 def test_answers_to_buckets_fit_a_datagram_however_much_differs(peer: Callable[..., Peer]) -> None:
     one, other = peer(), peer()
     introduce(other, *[f"n{i}" for i in range(1, 250)])
     answer = other.node.dissemination.reconciler.answer_buckets(Buckets(bytes(8 * BUCKETS)))
+    assert isinstance(answer, Entries)
     assert len(encode_message(answer)) <= ROOM_BYTES
     assert answer.complete
     lacking = one.node.dissemination.reconciler.lacking(answer)
@@ -146,6 +133,7 @@ def test_who_lacks_what(peer: Callable[..., Peer], theirs: Entry | None, lacking
     introduce(node, "n1", incarnation=2)
     share(node, "n1", keys(1, 3))
     ours = node.node.dissemination.reconciler.entry("n0")
+    assert ours is not None
     view = Entries(2**32 - 1, (ours,) if theirs is None else (theirs, ours))
     assert node.node.dissemination.reconciler.lacking(view) == ([N1] if lacking else [])
     unknown = Entry("n1", 0, 0, 0, 0)

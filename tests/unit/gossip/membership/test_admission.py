@@ -1,31 +1,23 @@
 """Whose records are believed: networks, versions of the protocol, and the application."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 from gossip.core.application.delegate import Delegate
 from gossip.core.events import Rejected
 from gossip.core.membership.member import Member, Span
 from gossip.core.messages import Dead
-
-Peer = Any
+from tests.unit.gossip.conftest import Peer
 
 
 class Application(Delegate):
-    """Answers as the test wants."""
+    """Admits the members that the test wants."""
 
-    def __init__(self, **answers: Any) -> None:
-        self.answers = answers
+    def __init__(self, admit: Callable[[Member], bool]) -> None:
+        self._admit = admit
 
     def admit(self, member: Member) -> bool:
-        return bool(self.answers.get("admit", lambda _: True)(member))
-
-    def merge(self, members: Sequence[Member]) -> bool:
-        return bool(self.answers.get("merge", lambda _: True)(members))
-
-    def acknowledge(self) -> bytes:
-        return bytes(self.answers.get("acknowledge", b""))
+        return self._admit(member)
 
 
 def test_application_keeps_a_member_out_and_an_update_back(peer: Callable[..., Peer]) -> None:

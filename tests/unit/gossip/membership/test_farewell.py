@@ -7,8 +7,7 @@ import pytest
 
 from gossip.core.errors import StateError
 from gossip.core.messages import Ack, Left, Ping
-
-Peer = Any
+from tests.unit.gossip.conftest import Peer
 
 
 def leaving(peer: Callable[..., Peer], members: int, **settings: Any) -> tuple[Peer, dict[str, int]]:

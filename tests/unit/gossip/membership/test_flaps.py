@@ -5,8 +5,7 @@ from typing import Any
 
 from gossip.core.events import MemberFlapping, MemberSteady
 from gossip.core.messages import Dead, Ops
-
-Peer = Any
+from tests.unit.gossip.conftest import Peer
 
 
 def test_member_that_died_three_times_is_left_out_of_lookups_until_it_was_steady(peer: Callable[..., Peer]) -> None:

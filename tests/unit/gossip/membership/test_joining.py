@@ -1,13 +1,12 @@
 """Reaching a cluster, and reaching it again."""
 
 from collections.abc import Callable
-from typing import Any
 
 from gossip.core.membership.member import Address
 from gossip.core.messages import Dead
 from gossip.core.streams.purpose import Purpose
+from tests.unit.gossip.conftest import Peer
 
-Peer = Any
 PATIENT = {"probe_interval_s": 60, "probe_timeout_s": 30}  # so that members that never answer live through a test
 SEED, OTHER = Address("10.9.1.1", 7946), Address("10.9.1.2", 7946)
 

@@ -15,8 +15,8 @@ from gossip.core.node import Node
 from gossip.core.packets.codec import decode_packet, encode_message, encode_packet
 from gossip.core.packets.keyring import Keyring
 from gossip.core.packets.seal import Seal
+from tests.unit.gossip.conftest import Peer
 
-Peer = Any
 ELSEWHERE = Address("10.9.7.7", 7946)
 
 

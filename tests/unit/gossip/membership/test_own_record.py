@@ -1,39 +1,18 @@
 """What a node says of itself, and to what is said of it."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from gossip.core.errors import ConfigError, StateError
-from gossip.core.events import (
-    Event,
-    Refuted,
-    Rejected,
-)
+from gossip.core.events import Refuted
 from gossip.core.membership.member import PROTOCOL, Address, State
 from gossip.core.messages import Alive, Dead, Left, Message, Suspect
 from gossip.core.packets.codec import U32_MAX
-
-Peer = Any
-
+from tests.unit.gossip.conftest import Peer
+from tests.unit.gossip.membership.outcome import HERE, happened, told
 
 STEP = 1 << 16  # by which an epoch is raised at most
-
-
-HERE, THERE = Address("10.9.0.2", 7946), Address("10.9.9.9", 7946)
-
-
-def happened(peer: Peer) -> list[type[Event]]:
-    return [type(event) for event in peer.node.events() if not isinstance(event, Rejected)]
-
-
-def told(peer: Peer) -> list[Message]:
-    """What the node passes on in the next half second, each thing once."""
-    peer.said()
-    peer.pass_time(peer.now + 0.4)
-    kinds = (Alive, Suspect, Dead, Left)
-    return list(dict.fromkeys(message for _, message in peer.said() if isinstance(message, kinds)))
 
 
 @pytest.mark.parametrize(

@@ -1,68 +1,20 @@
 """Failure detection, one node at a time: what is asked when, and who is judged by it."""
 
 import random
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
 from gossip.core.config import GossipConfig
 from gossip.core.events import MemberFailed, MemberSuspected
-from gossip.core.membership.member import PROTOCOL, Address, Member, State
-from gossip.core.messages import Ack, Alive, Dead, Message, Nack, Ping, ProbeRequest, Suspect
+from gossip.core.membership.member import PROTOCOL, Member, State
+from gossip.core.messages import Ack, Dead, Nack, Ping, ProbeRequest, Suspect
 from gossip.core.node import Node
 from gossip.core.packets.keyring import Keyring
 from gossip.core.packets.seal import Seal
 from gossip.core.streams.purpose import Purpose
-
-Peer = Any
-
-
-def introduce(peer: Peer, count: int) -> list[str]:
-    """Let members n1, n2, ... say that they are there."""
-    names = [f"n{number}" for number in range(1, count + 1)]
-    for name in names:
-        peer.hear(name, Alive(name, 1, 0, peer.address(name), b"", PROTOCOL))
-    peer.said()
-    peer.node.events()
-    return names
-
-
-def steps(peer: Peer, within_s: float) -> Iterator[list[tuple[Address, Message]]]:
-    """What the node says at each of its deadlines."""
-    until = peer.now + within_s
-    while (deadline := peer.node.next_deadline()) is not None and deadline <= until:
-        peer.now = max(peer.now, deadline)
-        peer.node.tick(peer.now)
-        yield peer.said()
-    peer.now = until
-
-
-def wait_for(peer: Peer, kind: type[Message], within_s: float = 30.0) -> list[tuple[Address, Any]]:
-    """Let time pass until the node says something of that kind. Returns all of that kind that it says then."""
-    for said in steps(peer, within_s):
-        found = [(address, message) for address, message in said if isinstance(message, kind)]
-        if found:
-            return found
-    raise AssertionError(f"no {kind.__name__} within {within_s} s")
-
-
-def name_at(address: Address) -> str:
-    return f"n{int(address.host.rpartition('.')[2]) - 1}"
-
-
-def answer(peer: Peer, within_s: float, but: tuple[str, ...] = ()) -> None:
-    """Let time pass in which all members answer pings, but some."""
-    for said in steps(peer, within_s):
-        for address, message in said:
-            if isinstance(message, Ping) and name_at(address) not in but:
-                peer.hear(name_at(address), Ack(message.number))
-
-
-def state(peer: Peer, name: str) -> State:
-    member = peer.node.view.member(name)
-    assert member is not None
-    return State(member.state)
+from tests.unit.gossip.conftest import Peer
+from tests.unit.gossip.probing import answer, introduce, name_at, state, steps, wait_for
 
 
 def test_each_member_is_probed_once_in_a_round(peer: Callable[..., Peer]) -> None:

@@ -1,14 +1,15 @@
 """How long a suspect may defend itself."""
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 
 from gossip.core.config import GossipConfig
-from gossip.core.membership.member import PROTOCOL, Address, State
+from gossip.core.membership.member import State
 from gossip.core.membership.suspicion import Suspicion, suspect
-from gossip.core.messages import Ack, Alive, Message, Ping, Suspect
+from gossip.core.messages import Suspect
+from tests.unit.gossip.conftest import Peer
+from tests.unit.gossip.probing import answer, introduce, state
 
 
 @pytest.mark.parametrize(("confirmers", "left_s"), [(0, 30.0), (1, 16.0), (2, 7.81), (3, 2.0)])
@@ -48,47 +49,6 @@ def test_confirmations_do_not_bring_the_deadline_before_the_moment_that_a_pause_
     suspicion.not_before = 12.0
     assert suspicion.confirm("another")
     assert suspicion.deadline == 12.0
-
-
-Peer = Any
-
-
-def introduce(peer: Peer, count: int) -> list[str]:
-    """Let members n1, n2, ... say that they are there."""
-    names = [f"n{number}" for number in range(1, count + 1)]
-    for name in names:
-        peer.hear(name, Alive(name, 1, 0, peer.address(name), b"", PROTOCOL))
-    peer.said()
-    peer.node.events()
-    return names
-
-
-def steps(peer: Peer, within_s: float) -> Iterator[list[tuple[Address, Message]]]:
-    """What the node says at each of its deadlines."""
-    until = peer.now + within_s
-    while (deadline := peer.node.next_deadline()) is not None and deadline <= until:
-        peer.now = max(peer.now, deadline)
-        peer.node.tick(peer.now)
-        yield peer.said()
-    peer.now = until
-
-
-def name_at(address: Address) -> str:
-    return f"n{int(address.host.rpartition('.')[2]) - 1}"
-
-
-def answer(peer: Peer, within_s: float, but: tuple[str, ...] = ()) -> None:
-    """Let time pass in which all members answer pings, but some."""
-    for said in steps(peer, within_s):
-        for address, message in said:
-            if isinstance(message, Ping) and name_at(address) not in but:
-                peer.hear(name_at(address), Ack(message.number))
-
-
-def state(peer: Peer, name: str) -> State:
-    member = peer.node.view.member(name)
-    assert member is not None
-    return State(member.state)
 
 
 @pytest.mark.parametrize(

@@ -15,16 +15,11 @@ from gossip.core.events import (
     MemberRecovered,
     MemberSuspected,
     MemberUpdated,
-    Rejected,
 )
-from gossip.core.membership.member import PROTOCOL, Address, State
+from gossip.core.membership.member import PROTOCOL, State
 from gossip.core.messages import Alive, Dead, Left, Message, Record, Suspect
-
-Peer = Any
-
-
-HERE, THERE = Address("10.9.0.2", 7946), Address("10.9.9.9", 7946)
-
+from tests.unit.gossip.conftest import Peer
+from tests.unit.gossip.membership.outcome import HERE, THERE, happened, told
 
 A1 = Alive("n1", 5, 1, HERE, b"", PROTOCOL)  # n1 in its run 5, at incarnation 1
 
@@ -51,18 +46,6 @@ def alive(incarnation: int, epoch: int = 5, **changes: Any) -> Alive:
 def believed(peer: Peer, name: str = "n1") -> tuple[int, State, int] | None:
     member = peer.node.view.member(name)
     return None if member is None else (member.epoch, member.state, member.incarnation)
-
-
-def happened(peer: Peer) -> list[type[Event]]:
-    return [type(event) for event in peer.node.events() if not isinstance(event, Rejected)]
-
-
-def told(peer: Peer) -> list[Message]:
-    """What the node passes on in the next half second, each thing once."""
-    peer.said()
-    peer.pass_time(peer.now + 0.4)
-    kinds = (Alive, Suspect, Dead, Left)
-    return list(dict.fromkeys(message for _, message in peer.said() if isinstance(message, kinds)))
 
 
 @pytest.mark.parametrize(
@@ -143,6 +126,7 @@ def test_member_is_where_its_newest_record_says(peer: Callable[..., Peer]) -> No
     node = peer()
     node.hear("n8", A1, left(1), alive(0, epoch=6, address=THERE, metadata=b"new"))
     member = node.node.view.member("n1")
+    assert member is not None
     assert (member.address, member.metadata) == (THERE, b"new")
     node.hear("n8", replace(A1, incarnation=7, metadata=b"old"))
     assert node.node.view.member("n1") == member
@@ -152,6 +136,7 @@ def test_record_that_its_accusation_overtook_is_taken_and_the_accusation_stands(
     node = peer()
     node.hear("n8", A1, suspect(3), alive(3, metadata=b"late", address=THERE))
     member = node.node.view.member("n1")
+    assert member is not None
     assert (member.metadata, member.address, member.state) == (b"late", THERE, State.SUSPECT)
 
 

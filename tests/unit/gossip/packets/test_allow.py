@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -11,8 +10,7 @@ from gossip.core.errors import ConfigError, WireError
 from gossip.core.events import Rejected
 from gossip.core.membership.member import Address
 from gossip.core.messages import Ping
-
-Peer = Any
+from tests.unit.gossip.conftest import Peer
 
 
 def test_only_allowed_networks_are_heard_answered_and_believed(peer: Callable[..., Peer]) -> None:

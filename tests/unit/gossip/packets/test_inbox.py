@@ -8,24 +8,17 @@ from gossip.core.config import GossipConfig
 from gossip.core.errors import Rejection
 from gossip.core.events import MemberJoined, Rejected
 from gossip.core.membership.member import PROTOCOL, Address, Member, State
-from gossip.core.messages import (
-    Ack,
-    Alive,
-    Entries,
-    Entry,
-    Message,
-    Ping,
-    UserMessage,
-)
+from gossip.core.messages import Ack, Alive, Entries, Entry, Message, Ping, UserMessage
 from gossip.core.node import Node
 from gossip.core.packets.codec import decode_packet, encode_message, encode_packet
 from gossip.core.packets.keyring import Keyring
 from gossip.core.packets.seal import Seal
+from tests.unit.gossip.handmade import ELSEWHERE
 
 KEY = bytes(range(32))
 
 
-HERE, THERE, ELSEWHERE = (Address(f"10.0.0.{i}", 7946) for i in (1, 2, 3))
+HERE, THERE = Address("10.0.0.1", 7946), Address("10.0.0.2", 7946)
 
 
 NOW = 100.0
@@ -135,17 +128,6 @@ def test_two_sealed_nodes_that_are_strangers_come_to_believe_each_other() -> Non
     }
     assert states["n0"] == [("n1", State.ALIVE)]
     assert states["n1"] == [("n0", State.ALIVE)]
-
-
-ELSEWHERE = Address("192.0.2.1", 9)
-
-
-def speaker() -> Seal:
-    return Seal("", Keyring(), PROTOCOL, random.Random(5).randbytes)
-
-
-def packet(sender: str, *messages: Message, epoch: int = 1) -> bytes:
-    return speaker().wrap(encode_packet(sender, epoch, bytes(8), map(encode_message, messages)))
 
 
 def test_what_waited_for_a_proof_is_answered_on_no_account_but_its_own() -> None:

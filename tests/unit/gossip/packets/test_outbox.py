@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -22,8 +21,7 @@ from gossip.core.packets.keyring import Keyring
 from gossip.core.packets.outbox import Datagram, Outbox, Stamp
 from gossip.core.packets.rumours import Rumours, Topic
 from gossip.core.packets.seal import Seal
-
-Peer = Any
+from tests.unit.gossip.conftest import Peer
 
 
 def test_the_longest_of_all_that_is_passed_on_fits_the_smallest_datagram(peer: Callable[..., Peer]) -> None:

@@ -1,11 +1,9 @@
 """Rounds of rumours: at once when there is something new, then at intervals, to the living and to those lately dead."""
 
 from collections.abc import Callable
-from typing import Any
 
 from gossip.core.messages import Broadcast, Dead
-
-Peer = Any
+from tests.unit.gossip.conftest import Peer
 
 
 def broadcasts(peer: Peer) -> set[str]:

@@ -1,83 +1,18 @@
 """Turns of a conversation, and what ends it."""
 
-import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from gossip.core.application.delegate import Delegate
-from gossip.core.config import GossipConfig
 from gossip.core.errors import WireError
-from gossip.core.membership.member import PROTOCOL, Address, Member, Span, State
-from gossip.core.messages import (
-    Ack,
-    Alive,
-    Buckets,
-    Done,
-    Entry,
-    Message,
-    Nack,
-    NameClaim,
-    Offer,
-    Ping,
-    Record,
-)
-from gossip.core.node import Node
-from gossip.core.packets.codec import encode_message, encode_packet
-from gossip.core.packets.keyring import Keyring
-from gossip.core.packets.seal import Channel, Seal
+from gossip.core.membership.member import PROTOCOL, Span, State
+from gossip.core.messages import Ack, Alive, Buckets, Done, Entry, Message, Nack, NameClaim, Offer, Ping, Record
 from gossip.core.streams.exchange import Exchange
 from gossip.core.streams.purpose import Purpose
-
-NOW = 100.0
-
-
-KEY, NEW_KEY = bytes(range(32)), bytes(32)
-
-
-KEYRINGS = pytest.mark.parametrize("keys", [(), (KEY,)], ids=["plain", "sealed"])
-
-
-def address(number: int) -> Address:
-    return Address(f"10.0.0.{number + 1}", 7946)
-
-
-def node(
-    number: int, keys: Sequence[bytes] = (), application: Delegate | None = None, span: Span = PROTOCOL, **settings: Any
-) -> Node:
-    config = GossipConfig(protocol=span, **settings)
-    me = Member(f"n{number}", address(number), 1, 0, State.ALIVE, b"", changed_at=NOW, protocol=span)
-    seal = Seal("", Keyring(keys), span, random.Random(number).randbytes)
-    return Node(config, me, seal, random.Random(number), NOW, application)
-
-
-def dial(one: Node, other: Node) -> Exchange:
-    """The stream that a node opens when it is told to join."""
-    one.join([other.view.me.address], NOW)
-    (exchange,) = one.dials()
-    return exchange
-
-
-def converse(dialled: Exchange, answering: Exchange, piece_bytes: int = 1 << 30) -> int:
-    """Carry what the halves say, in pieces of that size, until both are done. Returns the bytes that went over."""
-    carried = 0
-    for _ in range(6):
-        for here, there in ((answering, dialled), (dialled, answering)):
-            if here.my_turn:
-                for frame in here.frames():
-                    carried += len(frame)
-                    for start in range(0, len(frame), piece_bytes):
-                        there.feed(frame[start : start + piece_bytes], NOW)
-    assert dialled.finished
-    assert answering.finished
-    return carried
-
-
-def states(one: Node) -> dict[str, State]:
-    return {member.name: member.state for member in one.view.members()}
+from tests.unit.gossip.conftest import Peer
+from tests.unit.gossip.conversing import KEYRINGS, NOW, address, converse, dial, node, states
+from tests.unit.gossip.streams.hand import Hand, answering, channel, frame, refused
 
 
 @KEYRINGS
@@ -95,40 +30,6 @@ def test_probe_is_answered_by_the_one_it_is_for(keys: Sequence[bytes], target: s
             for frame in here.frames():
                 there.feed(frame, NOW)
         assert heard == []
-
-
-def channel(keys: Sequence[bytes] = (), *, dialled: bool = True) -> Channel:
-    return Seal("", Keyring(keys), PROTOCOL, random.Random(9).randbytes).channel(dialled=dialled)
-
-
-class Hand:
-    """The end of a stream that a node answers, in the hand of the test, past the greetings."""
-
-    def __init__(self, answering: Node, name: str = "x") -> None:
-        self.half = answering.answer(Address("192.0.2.1", 9))
-        self._name = name
-        self._channel = channel()
-        (greeting,) = self.half.frames()
-        self._channel.greet(greeting)
-        self.half.feed(self._channel.greeting, NOW)
-
-    def frame(self, *messages: Message) -> bytes:
-        packet = encode_packet(self._name, 1, bytes(8), map(encode_message, messages))
-        payload = self._channel.wrap(packet)
-        return len(payload).to_bytes(4, "big") + payload
-
-    def say(self, *messages: Message) -> None:
-        self.half.feed(self.frame(*messages), NOW)
-
-    def rename(self, name: str) -> None:
-        self._name = name
-
-
-@contextmanager
-def refused(reason: str) -> Iterator[Any]:
-    with pytest.raises(WireError) as ended:
-        yield ended
-    assert ended.value.reason == reason
 
 
 @pytest.mark.parametrize("messages", [[Ping(1, "n0")], [Done()], []], ids=str)
@@ -183,33 +84,6 @@ def test_ends_without_a_version_in_common_do_not_talk(span: Span, spoken: bool) 
     else:
         with refused("version"):
             converse(exchange, half)
-
-
-Peer = Any
-
-
-ELSEWHERE = Address("192.0.2.1", 9)
-
-
-def speaker() -> Seal:
-    return Seal("", Keyring(), PROTOCOL, random.Random(5).randbytes)
-
-
-def packet(sender: str, *messages: Message, epoch: int = 1) -> bytes:
-    return speaker().wrap(encode_packet(sender, epoch, bytes(8), map(encode_message, messages)))
-
-
-def answering(peer: Peer) -> Any:
-    """The half that a node answers with, past its greeting."""
-    half = peer.node.answer(ELSEWHERE)
-    list(half.frames())
-    half.feed(b"\x11" + bytes(16), peer.now)
-    return half
-
-
-def frame(*messages: Message) -> bytes:
-    payload = packet("n1", *messages)
-    return len(payload).to_bytes(4, "big") + payload
 
 
 @pytest.mark.parametrize(

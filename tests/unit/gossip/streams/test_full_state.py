@@ -1,33 +1,15 @@
 """Full exchanges, and what applications have to say in them."""
 
-import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
 
 import pytest
 
 from gossip.core.application.delegate import Delegate
-from gossip.core.config import GossipConfig
 from gossip.core.errors import WireError
 from gossip.core.events import StateReceived
-from gossip.core.membership.member import PROTOCOL, Address, Member, Span, State
-from gossip.core.membership.statements import record_message
-from gossip.core.messages import (
-    Record,
-)
-from gossip.core.node import Node
-from gossip.core.packets.keyring import Keyring
-from gossip.core.packets.seal import Seal
-from gossip.core.streams.exchange import Exchange
-
-NOW = 100.0
-
-
-KEY, NEW_KEY = bytes(range(32)), bytes(32)
-
-
-KEYRINGS = pytest.mark.parametrize("keys", [(), (KEY,)], ids=["plain", "sealed"])
+from gossip.core.membership.member import PROTOCOL, Member, State
+from gossip.core.messages import Record
+from tests.unit.gossip.conversing import KEYRINGS, NOW, acquainted, address, converse, dial, node, of_kind, states
 
 
 class Application(Delegate):
@@ -42,58 +24,6 @@ class Application(Delegate):
 
     def merge(self, members: Sequence[Member]) -> bool:
         return self._welcomes
-
-
-def address(number: int) -> Address:
-    return Address(f"10.0.0.{number + 1}", 7946)
-
-
-def node(
-    number: int, keys: Sequence[bytes] = (), application: Delegate | None = None, span: Span = PROTOCOL, **settings: Any
-) -> Node:
-    config = GossipConfig(protocol=span, **settings)
-    me = Member(f"n{number}", address(number), 1, 0, State.ALIVE, b"", changed_at=NOW, protocol=span)
-    seal = Seal("", Keyring(keys), span, random.Random(number).randbytes)
-    return Node(config, me, seal, random.Random(number), NOW, application)
-
-
-def dial(one: Node, other: Node) -> Exchange:
-    """The stream that a node opens when it is told to join."""
-    one.join([other.view.me.address], NOW)
-    (exchange,) = one.dials()
-    return exchange
-
-
-def converse(dialled: Exchange, answering: Exchange, piece_bytes: int = 1 << 30) -> int:
-    """Carry what the halves say, in pieces of that size, until both are done. Returns the bytes that went over."""
-    carried = 0
-    for _ in range(6):
-        for here, there in ((answering, dialled), (dialled, answering)):
-            if here.my_turn:
-                for frame in here.frames():
-                    carried += len(frame)
-                    for start in range(0, len(frame), piece_bytes):
-                        there.feed(frame[start : start + piece_bytes], NOW)
-    assert dialled.finished
-    assert answering.finished
-    return carried
-
-
-def acquainted(*nodes: Node) -> None:
-    """Let nodes know each other."""
-    records = {one.view.name: record_message(one.view.me) for one in nodes}
-    for one in nodes:
-        others = [record for name, record in records.items() if name != one.view.name]
-        one.full_state.merge(others, NOW, stranger=False)
-        one.events()
-
-
-def states(one: Node) -> dict[str, State]:
-    return {member.name: member.state for member in one.view.members()}
-
-
-def of_kind(one: Node, kind: type) -> list[Any]:
-    return [event for event in one.events() if isinstance(event, kind)]
 
 
 @KEYRINGS
@@ -127,10 +57,3 @@ def test_application_of_either_side_refuses_strangers(refusing: int) -> None:
         converse(dial(other, one), one.answer(address(1)))
     assert refused.value.reason == "veto"
     assert states((one, other)[refusing]) == {}
-
-
-@contextmanager
-def refused(reason: str) -> Iterator[Any]:
-    with pytest.raises(WireError) as ended:
-        yield ended
-    assert ended.value.reason == reason
