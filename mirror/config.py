@@ -191,8 +191,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("containerd-namespace", "NAME", str, "k8s.io", "containerd's namespace; Kubernetes uses k8s.io."),
     Setting(
         "cache-size", "SIZE", _cache_size, "20GiB",
-        "Bound on the cache; least recently used content goes first. 0 writes nothing: content passes through memory, "
-        "for nodes with SD cards.",
+        "Bound on the cache; the least recently used content goes first. 0: no content is written to disk, it passes "
+        "through memory; for nodes with SD cards.",
     ),
     Setting(
         "key-file", "FILE", Path, None,
