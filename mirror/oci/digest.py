@@ -35,7 +35,7 @@ class Digest:
 
     @classmethod
     def of(cls, content: bytes) -> "Digest":
-        """Compute the digest of content that is at hand."""
+        """Compute the digest of some content."""
         return cls(hashlib.sha256(content).hexdigest())
 
     @property
