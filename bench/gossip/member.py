@@ -1,7 +1,7 @@
-"""One node of gossip as a process of its own, which says what it sees in lines, and does what lines tell it.
+"""One node of gossip as a process. It prints what it sees, and reads what it is to do, line by line.
 
-says:  up | joined NAME | suspected NAME | recovered NAME | failed NAME | left NAME | holds KEY
-hears: advertise KEY | watch KEY | leave
+prints: up | joined NAME | suspected NAME | recovered NAME | failed NAME | left NAME | holds KEY
+reads:  advertise KEY | watch KEY | leave
 """
 
 import argparse
@@ -25,7 +25,7 @@ _WORDS = {
 
 
 def main() -> None:
-    """Take part until told to leave, or until the end of input."""
+    """Take part until the line `leave`, or until the end of input."""
     parser = argparse.ArgumentParser(prog="python -m bench.gossip.member", description=__doc__)
     parser.add_argument("name")
     parser.add_argument("host", help="IP address to listen on")

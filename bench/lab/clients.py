@@ -1,4 +1,4 @@
-"""The clients, one per host: started, waiting for the word, watched while they pull."""
+"""The clients, one per host. They start early, wait for a signal, and are watched while they pull."""
 
 import json
 import statistics
@@ -28,7 +28,7 @@ class Pull:
     """How a pull went.
 
     Args:
-        began: monotonic time at which the client was told to, s.
+        began: monotonic time of the signal to pull, s.
         ended: when it had everything, or gave up, s.
         received_bytes: of content.
         errors: what it complained about; none if all went well.
@@ -66,7 +66,7 @@ class Order:
 
 
 class Client(ABC):
-    """A client on a host, from `with` on until its end. It waits for `go`.
+    """A client on a host, which runs inside of `with`, and pulls when `go` is called.
 
     Args:
         host: where.
@@ -121,12 +121,12 @@ class Client(ABC):
         """How much it has received so far."""
 
     def until_ready(self) -> None:
-        """Wait until nothing but the word is missing."""
+        """Wait until it is ready to pull."""
         if not self._ready.wait(WAIT_S):
             raise BenchError(f"the client on {self.host.name} is not ready after {WAIT_S:g} s: {self._last_words()}")
 
     def go(self) -> None:
-        """Give the word."""
+        """Let it pull."""
         assert self._process is not None
         assert self._process.stdin is not None
         self._began = time.monotonic()
@@ -135,7 +135,7 @@ class Client(ABC):
             self._process.stdin.flush()
 
     def give_up(self, after_s: float) -> None:
-        """End a client that takes too long."""
+        """Stop a client that takes too long."""
         assert self._process is not None
         kill(self._process)
         self._ended.wait()
@@ -146,7 +146,7 @@ class Client(ABC):
 
     @abstractmethod
     def _follow(self, output: IO[bytes]) -> None:
-        """Read what it says until it ends, and set `pull`."""
+        """Read its output to the end, and set `pull`."""
 
     def _watch(self) -> None:
         assert self._process is not None

@@ -2,7 +2,7 @@
 
 It says that it is ready, waits for a line on its standard input, and then asks for the tag with HEAD, for the manifest
 by digest, and for configuration and layers, several at a time. Every sha256 is checked. Whatever a runtime might retry
-or work around is an error here, and the end of the pull. It prints JSON lines; times are those of the monotonic clock,
+or work around is an error here, and ends the pull. It prints JSON lines; times are those of the monotonic clock,
 which all processes of a machine share. Blocking sockets, few wakeups and nothing beyond the standard library keep it
 cheap.
 """
@@ -33,7 +33,7 @@ class PullError(Exception):
 
 
 class Connection:
-    """A connection that is kept for one request after the other.
+    """A connection that is used for one request after the other.
 
     Args:
         host: IP address.
@@ -46,7 +46,7 @@ class Connection:
         self._rest = b""
 
     def request(self, method: str, path: str) -> Mapping[str, str]:
-        """Ask, and read the answer's headers, their names in small letters; for GET, the body is to be read then."""
+        """Ask, and read the answer's headers, their names in lower case; for GET, the body is to be read then."""
         if self._socket is None:
             self._socket = socket.create_connection(self._address, _STALL_S)
             # Without a time limit of Python's own the socket blocks, and MSG_WAITALL saves wakeups.
@@ -186,7 +186,7 @@ class Puller:
 
 
 def main() -> None:
-    """Wait for the word, pull, and print how it goes."""
+    """Wait for the signal, pull, and print the progress."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("address", help="HOST:PORT to ask")
     parser.add_argument("repository")
