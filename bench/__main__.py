@@ -216,8 +216,8 @@ def lab(target: Path | None, plot: Path | None, **settings: Any) -> None:
     bytes is killed at half time. slow: all pull at once, and one node sends with a tenth of its link. lonely: one node
     has the image, upstream is gone, and the others pull.
 
-    Each run starts everything anew, with a new image of random content. The start takes seconds, the pull as long as
-    the links need: 8 s for 200 MiB at 200mbit, or 8 s for each node if all ask the registry.
+    Each run starts all processes again, with a new image of random content. The start takes seconds, the pull as long
+    as the links need: 8 s for 200 MiB at 200mbit, or 8 s for each node if all ask the registry.
     """
     from .lab.run import measure
     from .lab.settings import Settings

@@ -151,7 +151,7 @@ class Agent(Server):
         wait_until(lambda: set(holders) <= self.holders(what), f"{self.name} to find {what} on {', '.join(holders)}")
 
     def until_received(self, digest: str, source: str, count: int) -> None:
-        """Wait until it has got so many bytes of some content from a member or upstream."""
+        """Wait until it has received at least that many bytes of some content from a member or upstream."""
         wait_until(
             lambda: self.sources(digest).get(source, 0) >= count, f"{self.name} to get {count} bytes from {source}"
         )

@@ -229,7 +229,7 @@ def wait_until(condition: Callable[[], bool], what: str, within_s: float = WAIT_
     deadline = time.monotonic() + within_s
     while not condition():
         if time.monotonic() > deadline:
-            raise RunError(f"waited {within_s:g} s in vain for {what}")
+            raise RunError(f"waited {within_s:g} s for {what}, without success")
         time.sleep(_POLL_S)
 
 

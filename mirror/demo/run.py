@@ -97,7 +97,7 @@ class _Demo:
             self._say(f"starting {self._count} agents, which find each other by gossip")
             first, *others = nodes = await cluster.start(self._count)
 
-            title = "1. no node has the image, and all pull it at the same moment: upstream serves it once"
+            title = "1. all pull at the same moment what no node has: upstream serves it once"
             await self._pull(cluster, http, title, image, nodes)
             first.kill()
             await first.process.wait()
