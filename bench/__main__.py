@@ -81,7 +81,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too."
         ),
-        click.option("--size", type=_Size(), default=GIB, metavar="SIZE", help="Of the blob.  [default: 1GiB]"),
+        click.option("--size", type=_Size(), default=GIB, metavar="SIZE", help="Size of the blob.  [default: 1GiB]"),
         click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For its files."),
     ):
         command = option(command)
@@ -90,7 +90,7 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Measure Skvaller beside others. Each bench ends by itself within two minutes and leaves nothing behind."""
+    """Measure Skvaller beside others. Each bench ends by itself, and leaves nothing behind."""
 
 
 @main.command()
@@ -113,26 +113,30 @@ def relay(target: Path | None, size: int, folder: Path | None) -> None:
 
 @main.command()
 @click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
-@click.option("--nodes", type=_Counts(), metavar="N,N,...", help="Sizes.  [default: 10,20,30; with --sim 10,100,1000]")
+@click.option(
+    "--nodes", type=_Counts(), metavar="N,N,...", help="Cluster sizes.  [default: 10,20,30; with --sim 10,100,1000]"
+)
 @click.option("--repeats", type=click.IntRange(1), default=3, help="Clusters of each kind and size.  [default: 3]")
 @click.option("--leaves", type=click.IntRange(1), default=3, help="Graceful leaves in each cluster.  [default: 3]")
 @click.option("--kills", type=click.IntRange(1), default=3, help="Nodes killed in each cluster.  [default: 3]")
 @click.option("--keys", type=click.IntRange(1), default=20, help="Keys advertised in each of ours.  [default: 20]")
-@click.option("--quick", is_flag=True, help="Nobody is stopped for a while, and idling takes 5 s.")
-@click.option("--sim", is_flag=True, help="Simulate ours instead, which goes up to 1,500 nodes, and by a model beyond.")
+@click.option("--quick", is_flag=True, help="Suspend no node, and measure idle clusters for 5 s only.")
+@click.option("--sim", is_flag=True, help="Simulate ours instead: real nodes up to 1,500, beyond that a model.")
 @click.option(
-    "--plot", type=click.Path(dir_okay=False, path_type=Path), help="With --sim: draw it here, not beside JSON."
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="With --sim: file for the plot.  [default: beside the JSON]",
 )
 @click.option("--lookup", is_flag=True, help="Only measure the directory: lookups and memory, 20 to 1,000 members.")
 def gossip(
     target: Path | None, nodes: list[int] | None, sim: bool, plot: Path | None, lookup: bool, **amounts: Any
 ) -> None:
-    """Who knows what how soon: our gossip beside serf, as real processes (needs root), or simulated.
+    """How soon all nodes know of a change: our gossip beside serf, as real processes (needs root), or simulated.
 
     Five clusters of each size are started, one after the other: serf, ours with the same settings, ours with its `fast`
-    preset, and both sealed, which are only watched idling. In each a node joins, leaves, is killed, and is stopped for
-    2, 5 and 15 s; in ours keys are advertised, too, also with 10 % of all datagrams lost. A repeat takes about 6 min
-    for each size, 3 with --quick.
+    preset, and serf and ours sealed, which are only measured idle. In each a node joins, leaves, is killed, and is
+    suspended for 2, 5 and 15 s; in ours keys are advertised, too, also with 10 % of all datagrams lost. A repeat takes
+    about 6 min for each size, 3 with --quick.
 
     With --sim, detection, dissemination, false verdicts, bytes, CPU and memory are shown against the number of nodes.
     """
@@ -194,26 +198,26 @@ def gossip(
     type=click.FloatRange(0),
     default=0.0,
     metavar="S",
-    help="Seconds between the agents' having met and the pull.  [default: 0]",
+    help="Seconds from when all agents know each other to the pull.  [default: 0]",
 )
 @click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
 @click.option(
     "--plot",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Draw where the bytes came from here, not beside the JSON.",
+    help="File for the plot of where the bytes came from.  [default: beside the JSON]",
 )
 @click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For its files.")
 @click.option("--keep-logs", type=click.Path(file_okay=False, path_type=Path), help="Keep all logs of all runs here.")
 def lab(target: Path | None, plot: Path | None, **settings: Any) -> None:
-    """A cluster on limited links, in network namespaces (needs root): who has an image how soon, at what price.
+    """A cluster on limited links, in network namespaces (needs root): how soon all nodes have an image, at what cost.
 
-    fanout: all at once. rolling: 20 % of the nodes, and the next ones when these have ended. late: half of the nodes,
-    and the others when these are half-way. kill: all at once, and the agent that has moved most bytes is killed at half
-    time. slow: all at once, and one node sends with a tenth of its link. lonely: one node has it all, upstream is gone,
-    and the others pull.
+    fanout: all pull at once. rolling: 20 % of the nodes pull; when they have finished, the next 20 %. late: half of the
+    nodes pull; the others start when these are half-way. kill: all pull at once, and the agent that has moved most
+    bytes is killed at half time. slow: all pull at once, and one node sends with a tenth of its link. lonely: one node
+    has the image, upstream is gone, and the others pull.
 
-    A run starts everything anew, with an image that nobody has seen. It takes seconds to start, and the pull as long as
-    the links say: 8 s for 200 MiB at 200mbit, and that times the nodes where all ask the registry.
+    Each run starts all processes again, with a new image of random content. The start takes seconds, the pull as long
+    as the links need: 8 s for 200 MiB at 200mbit, or 8 s for each node if all ask the registry.
     """
     from .lab.run import measure
     from .lab.settings import Settings
@@ -239,7 +243,7 @@ def _run(measure: Callable[[Console], Report], target: Path | None) -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    """Unwind, so that everything that was started is stopped."""
+    """Raise SystemExit, so that everything that was started is stopped."""
     sys.exit(128 + number)
 
 

@@ -1,4 +1,4 @@
-"""What a bench needs of the machine: tools, root, and room for its files."""
+"""What a bench needs of the machine: tools, root, and space for its files."""
 
 import os
 import shutil
@@ -41,14 +41,14 @@ def need_root(bench: str) -> None:
 
 @contextmanager
 def workplace(parent: Path | None, needed_bytes: int) -> Iterator[Path]:
-    """A temporary folder with enough room, gone afterwards. Those of benches that were killed go at once.
+    """A temporary folder with enough space, removed afterwards. Folders of benches that were killed are removed first.
 
     Args:
         parent: where it is made; None for the machine's temporary folder.
         needed_bytes: how much must be free there.
 
     Raises:
-        BenchError: there is less room.
+        BenchError: there is not enough space.
     """
     parent = parent or Path(tempfile.gettempdir())
     for path in parent.glob(f"{PREFIX}*"):

@@ -1,4 +1,4 @@
-"""`python -m bench relay`: a blob that is passed on while it arrives, verified and kept, by the agent and by others.
+"""`python -m bench relay`: a blob that is passed on while it arrives, and stored, by the agent and by others.
 
 nginx proxy_cache and docker-registry's proxy take it from an upstream; the agent takes it from that upstream, and from
 one, two and four other agents. nginx verifies nothing. Every round has relays that start empty.
@@ -33,7 +33,7 @@ PEAK_MIB = 96
 _UPSTREAM = "upstream"
 
 _WAIT_S = 30.0
-"""How long a relay may take to see its holders, or to keep a blob, seconds."""
+"""How long a relay may take to see its holders, or to store a blob, seconds."""
 
 _COPIES = 5
 """How many copies of the blob there are at once: one in each holder, which is a link, and that of the relay."""
@@ -104,7 +104,7 @@ def _ways(upstream: Server, seeds: Sequence[str]) -> list[Way]:
 
 
 def _compare(comparison: Comparison, passages: Mapping[tuple[str, str], Passage]) -> None:
-    """Set each passage through an agent beside those through the others, which have only an upstream."""
+    """Compare each way through an agent with those through the others, which have only an upstream."""
     others = [name for _, name in passages if name != OURS]
     for source in (_UPSTREAM, *map(_held_by, HOLDERS)):
         for name, at in ((OURS, source), *((other, _UPSTREAM) for other in others)):
@@ -170,7 +170,7 @@ def _joined(seeds: Sequence[str], at: Path) -> LoneAgent:
 
 
 def _pass(way: Way, blob: Content, folder: Path) -> Passage:
-    """Have one client pull a blob through an empty relay, and wait until the relay has kept it."""
+    """Have one client pull a blob through an empty relay, and wait until the relay has stored it."""
     with way.make(folder) as relay:
         if isinstance(relay, Agent) and way.holders:
             agent = relay
@@ -178,7 +178,7 @@ def _pass(way: Way, blob: Content, folder: Path) -> Passage:
             wait_until(lambda: len(agent.holders(blob.digest)) >= way.holders, seen, _WAIT_S)
         before = relay.usage()
         rate = download(relay, blob.path, blob.size, Download("1 client", 1, blob.size))
-        wait_until(lambda: has_stored(relay, blob), f"{relay.name} to keep the blob", _WAIT_S)
+        wait_until(lambda: has_stored(relay, blob), f"{relay.name} to store the blob", _WAIT_S)
         after = relay.usage()
         lag_ms = relay.loop_lag_ms() if isinstance(relay, LoneAgent) else None
     shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""What a bench found: samples with their spread, tables, and what was to be reached."""
+"""The results of a bench: samples with their spread, tables, and goals."""
 
 import json
 import os
@@ -33,7 +33,7 @@ class Samples:
         return statistics.median(self.values)
 
     def __truediv__(self, other: "Samples") -> "Samples":
-        """The ratios round by round: interleaved rounds share the machine's mood, which thereby drops out."""
+        """The ratios, round by round: what slows the whole machine down slows both, and cancels out."""
         return Samples([mine / theirs for mine, theirs in zip(self.values, other.values, strict=True)])
 
     def __format__(self, spec: str) -> str:
@@ -149,7 +149,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """Something to be reached.
+    """A goal.
 
     Args:
         what: in words.
@@ -165,7 +165,7 @@ class Goal:
 
     @property
     def reached(self) -> bool:
-        """Whether it is so."""
+        """Whether the goal is reached."""
         return self.found <= self.limit if self.most else self.found >= self.limit
 
     def __str__(self) -> str:
@@ -175,13 +175,13 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that one bench found.
+    """All results of one bench.
 
     Args:
         bench: its name.
         tables: to be shown.
-        goals: what was to be reached.
-        details: more of it, for the JSON alone.
+        goals: which of them were reached.
+        details: more results, for the JSON alone.
     """
 
     bench: str

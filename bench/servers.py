@@ -1,4 +1,4 @@
-"""The servers that are compared, each set up as its own documentation would for the job at hand.
+"""The servers that are compared, each set up as its documentation recommends for this job.
 
 Where several serve the same content, its files are links to one file: all read the same pages of the page cache.
 """
@@ -86,12 +86,12 @@ class LoneAgent(Agent):
 
 
 class Nginx(Server):
-    """An nginx in the foreground, whose workers end with it.
+    """An nginx in the foreground; its workers stop with it.
 
     Args:
         name: for tables.
         folder: for its files; made if it is not there.
-        location: what it does with requests, in its own language.
+        location: what it does with requests, in the language of its configuration.
         extra: more of its settings.
     """
 
@@ -136,7 +136,7 @@ def registry(folder: Path, content: Sequence[Content] = (), upstream: Address | 
 
 
 def has_stored(server: Server, content: Content) -> bool:
-    """Whether a server has kept content for good."""
+    """Whether a server has stored some content."""
     match server:
         case Agent():
             return server.has_cached(content.digest)
@@ -145,7 +145,7 @@ def has_stored(server: Server, content: Content) -> bool:
         case NginxCache():
             return server.stored(content)
         case _:
-            raise AssertionError(f"{server.name} keeps nothing")
+            raise AssertionError(f"{server.name} stores nothing")
 
 
 def _link(source: Path, target: Path) -> None:

@@ -191,8 +191,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("containerd-namespace", "NAME", str, "k8s.io", "containerd's namespace; Kubernetes uses k8s.io."),
     Setting(
         "cache-size", "SIZE", _cache_size, "20GiB",
-        "Bound on the cache; least recently used content goes first. 0 writes nothing: content passes through memory, "
-        "for nodes with SD cards.",
+        "Bound on the cache; the least recently used content goes first. 0: no content is written to disk, it passes "
+        "through memory; for nodes with SD cards.",
     ),
     Setting(
         "key-file", "FILE", Path, None,
@@ -349,7 +349,7 @@ def _read_file(file: Path) -> dict[str, Any]:
         written = tomllib.loads(file.read_text())
     except OSError as error:
         raise ConfigError(f"config: cannot read {file}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:  # those of the syntax, of UTF-8, and of numbers without end
+    except (ValueError, RecursionError) as error:  # of syntax, UTF-8, long numbers, deep nesting
         raise ConfigError(f"config: {file} is not TOML: {error}") from None
     known = {setting.name: setting for setting in SETTINGS}
     for key, value in written.items():

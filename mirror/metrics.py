@@ -63,7 +63,7 @@ class Metrics:
 
 
 class Figures(Protocol):
-    """What gossip counts, and what is so with it now."""
+    """What gossip counts, and some of its present state."""
 
     @property
     def datagrams(self) -> Mapping[str, int]:
@@ -102,12 +102,12 @@ class Figures(Protocol):
 
     @property
     def health(self) -> int:
-        """How much the node doubts itself."""
+        """The local health score of Lifeguard; 0 is healthy, a node that runs late or misses answers has more."""
         ...
 
     @property
     def waiting(self) -> int:
-        """Rumours that wait to be told."""
+        """Rumours that wait to be sent."""
         ...
 
     @property
@@ -141,8 +141,9 @@ class _GossipCollector(Collector):
         yield CounterMetricFamily("gossip_streams", "Conversations over TCP.", value=figures.streams)
         stalls = "Times that the event loop ran late by 0.25 s or more."
         yield CounterMetricFamily("gossip_stalls", stalls, value=figures.stalls)
-        yield GaugeMetricFamily("gossip_health", "How much this node doubts itself; 0: healthy.", value=figures.health)
-        yield GaugeMetricFamily("gossip_rumours", "Rumours that wait to be told.", value=figures.waiting)
+        health = "Local health score of this node (Lifeguard); 0: healthy, more: it runs late or misses answers."
+        yield GaugeMetricFamily("gossip_health", health, value=figures.health)
+        yield GaugeMetricFamily("gossip_rumours", "Rumours that wait to be sent.", value=figures.waiting)
         lag = GaugeMetricFamily(
             "gossip_loop_lag_seconds", "How late the event loop ran in the last minute.", labels=["quantile"]
         )

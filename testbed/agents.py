@@ -120,7 +120,7 @@ class Agent(Server):
         return {name for name, state in self.states().items() if state == "alive"}
 
     def homes(self) -> set[str]:
-        """The members that it sees serve as homes of a settled cluster."""
+        """The members that it sees as homes that are no longer new."""
         return {row["name"] for row in self.members() if row["home"] == "yes"}
 
     def fetch(self, digest: str) -> dict[str, Any]:
@@ -144,7 +144,7 @@ class Agent(Server):
         pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
         return {name: float(value) for name, _, value in pairs}
 
-    # What it comes to see
+    # Waiting until it sees something
 
     def until_found(self, what: str, *holders: str) -> None:
         """Wait until it finds these members, and perhaps others, as holders of a digest or image name."""

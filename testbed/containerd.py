@@ -64,7 +64,7 @@ class Containerd(Process):
         return ["ctr", "--address", str(self.socket), "--namespace", namespace, *arguments]
 
     def ctr(self, *arguments: str, namespace: str = "k8s.io", timeout_s: float = 120) -> str:
-        """Run `ctr` against it to its end; return what it printed."""
+        """Run `ctr` against it; return what it printed."""
         return run(self.ctr_command(*arguments, namespace=namespace), netns=self.netns, timeout_s=timeout_s)
 
     def import_image(self, image: Image, *, namespace: str = "k8s.io") -> None:

@@ -101,7 +101,7 @@ def accepts(address: Address, netns: str | None = None) -> bool:
 
 
 class Namespace:
-    """A network namespace with nothing but loopback, from `with` on until its end. Needs root.
+    """A network namespace with only loopback, which exists inside of `with`. Needs root.
 
     Args:
         name: unique among those of this process.
@@ -125,12 +125,12 @@ class Namespace:
         _remove(self.name)
 
     def run(self, *command: str) -> str:
-        """Run a tool in it to its end; return what it printed."""
+        """Run a tool in it; return what it printed."""
         return run(command, netns=self.name)
 
 
 def inside(netns: str | None, work: Callable[[], _Result]) -> _Result:
-    """Do something inside a namespace. That is a property of the thread, which ends with this call."""
+    """Call something inside a namespace, in a thread of its own: a namespace is a property of the thread."""
     if netns is None:
         return work()
 
@@ -151,7 +151,7 @@ def enter(netns: str) -> None:
 
 
 def remove_orphans() -> None:
-    """Remove the namespaces of processes that were killed before they could."""
+    """Remove the namespaces of processes that were killed before they could do it."""
     for path in _NAMESPACES.glob(f"{PREFIX}*"):
         if orphaned(path.name):
             with suppress(RunError):  # another process removes it at the same time
@@ -202,7 +202,7 @@ class Host:
     port: str
 
     def run(self, *command: str) -> str:
-        """Run a tool on it to its end; return what it printed."""
+        """Run a tool on it; return what it printed."""
         return run(command, netns=self.netns)
 
     def limit_sent(self, bits: int) -> None:

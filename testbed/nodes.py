@@ -10,7 +10,7 @@ from .images import Image
 from .network import Host
 
 CONTAINERD_NAMESPACE: Final = "default"
-"""The namespace of containerd in which a node's images are, and of which its agent is told."""
+"""The namespace of containerd in which the images of a node are; its agent serves that one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Node:
     hosts_dir: Path
 
     def ctr(self, *arguments: str) -> str:
-        """Run `ctr` to its end; return what it printed."""
+        """Run `ctr`; return what it printed."""
         return self.containerd.ctr(*arguments, namespace=CONTAINERD_NAMESPACE)
 
     def import_image(self, image: Image) -> None:

@@ -1,6 +1,6 @@
 """Processes in the background: started, waited for until they are ready, measured, and stopped by their id.
 
-The kernel ends each of them when the thread that started it ends, for example because this process was killed.
+The kernel stops each of them when the thread that started it ends, for example because this process was killed.
 """
 
 import os
@@ -21,7 +21,7 @@ WAIT_S: Final = 20.0
 """How long anything is waited for by default, seconds: enough for a start on a machine whose cores are all busy."""
 
 _STOP_S: Final = 20.0
-"""How long a process has to end in order, seconds; then it is killed."""
+"""How long a process may take to stop when it is asked to, seconds; then it is killed."""
 
 _POLL_S: Final = 0.02
 """Pause between two looks at something that gives no signal of its own, seconds."""
@@ -92,7 +92,7 @@ class Process:
         """Start it, or start it again, and return when it is ready.
 
         Raises:
-            RunError: it ended before that, or is not ready in time; the message shows the end of its output.
+            RunError: it stopped before that, or is not ready in time; the message shows the end of its output.
         """
         self.launch()
         try:
@@ -126,7 +126,7 @@ class Process:
         return self._process.wait(within_s)
 
     def stop(self) -> int | None:
-        """End it in order, also if it stands still; return its exit status. None if it was not started or was ended."""
+        """Stop it as an operator would, also if it is suspended; return its exit status, None if it does not run."""
         process, self._process = self._process, None
         if process is None:
             return None
@@ -139,7 +139,7 @@ class Process:
             return process.returncode
 
     def kill(self) -> None:
-        """End it and its descendants without warning, as a crash would."""
+        """Kill it and its descendants, as a crash would."""
         process, self._process = self._process, None
         if process is not None:
             kill(process)
@@ -207,7 +207,7 @@ def kill(process: "subprocess.Popen[bytes]") -> None:
 
 
 def run(command: Sequence[str], *, netns: str | None = None, timeout_s: float = 120) -> str:
-    """Run a tool to its end and return what it printed.
+    """Run a tool, and return what it printed.
 
     Raises:
         RunError: its exit status is not 0; the message shows what it printed to standard error.
@@ -229,7 +229,7 @@ def wait_until(condition: Callable[[], bool], what: str, within_s: float = WAIT_
     deadline = time.monotonic() + within_s
     while not condition():
         if time.monotonic() > deadline:
-            raise RunError(f"waited {within_s:g} s in vain for {what}")
+            raise RunError(f"waited {within_s:g} s for {what}, without success")
         time.sleep(_POLL_S)
 
 

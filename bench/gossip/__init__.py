@@ -1,1 +1,1 @@
-"""How the gossip fares: beside serf with real processes, and by simulation where the machine is too small."""
+"""Measurements of gossip: beside serf with real processes, and by simulation where the machine is too small."""

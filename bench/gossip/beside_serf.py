@@ -1,7 +1,7 @@
-"""`python -m bench gossip`: how soon a cluster of real processes knows, beside serf's, and what that costs.
+"""`python -m bench gossip`: how soon real processes know of a change, beside serf, and what that costs.
 
-All clusters live on one machine, in one network namespace, one after the other, another kind first in each repeat. Both
-kinds say what they see in lines, which are timed as they arrive, so that they are measured the same way.
+All clusters run on one machine, in one network namespace, one after the other; each repeat begins with another kind.
+Both kinds print what they see line by line. The lines are timed as they arrive, so both are measured in the same way.
 """
 
 import random
@@ -61,7 +61,7 @@ class Amount:
         kills: nodes killed in each of those, one after the other.
         keys: keys advertised in each of ours, with and without loss.
         idle_s: for how long idle clusters are watched.
-        stops: whether nodes are stopped for a while, too, which takes most of the time.
+        stops: whether nodes are suspended for a while, too, which takes most of the time.
     """
 
     repeats: int = 3
@@ -215,7 +215,7 @@ class Trial:
         self.cluster.until(self.cluster.whole, _BACK_S, "it is back")
 
     def _stop(self, stop_s: float) -> None:
-        """Let one stand still, as a long stall of its event loop or its machine would."""
+        """Suspend one for a while: a long stall of its event loop, or of its machine, looks the same to the others."""
         time.sleep(_CALM_S)
         victim = f"n{max(2, self.size // 2)}"
         others = self.cluster.others(victim)
@@ -232,7 +232,7 @@ class Trial:
         self._count_healthy(at, victim)
 
     def _count_healthy(self, since: float, victim: str) -> None:
-        """Deaths of nodes that were well, seen by anybody."""
+        """Deaths that any node saw of nodes that were healthy."""
         self._add(
             "healthy dead",
             sum(
@@ -253,7 +253,7 @@ class Trial:
                 self._add(f"{what}, all", max(delays_s))
 
     def _advertise(self, holder: Agent, others: list[Agent]) -> list[float]:
-        """Let one hold a key. Returns how long it took the others to see that, s."""
+        """Let one node advertise a key; return how long it took the others to see that, s."""
         key = secrets.token_hex(32)
         for other in others:
             other.order(f"watch {key}")

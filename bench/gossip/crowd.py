@@ -1,8 +1,8 @@
-"""Large simulated clusters of the product's own nodes, and what is measured on them.
+"""Large simulated clusters of real nodes, and what is measured on them.
 
-Thousands of nodes that join one by one would take longer than all that is to be measured. They are made acquainted at
-once instead: each is given everybody's record as if it had heard it, has believed everybody's run, and the times of
-their full exchanges are spread evenly, as in a cluster that has been up for long.
+If thousands of nodes joined one by one, that would take longer than the measurements. So all nodes know each other from
+the start: each has the records of all others as if it had heard them, and accepts their runs. The times of their full
+exchanges are spread evenly, as in a cluster that has been up for long.
 """
 
 import gc
@@ -62,10 +62,10 @@ def sync_pause_s(config: GossipConfig, size: int) -> float:
 
 
 def _settle(node: Node, nodes: Sequence[Node], ciphers: dict[bytes, AESGCM]) -> None:
-    """Bring the parts of a node into the state of a node that has been there for long."""
+    """Put the parts of a node into the state that they have after a long time in the cluster."""
     node.context.rumours.clear()
     node.events()
-    node.seal.ciphers = ciphers  # what each would derive for itself, kept once for all
+    node.seal.ciphers = ciphers  # each would derive the same ones, so all share them
     guard = node.inbox.guard
     for other in nodes:
         if other is not node:
@@ -75,7 +75,7 @@ def _settle(node: Node, nodes: Sequence[Node], ciphers: dict[bytes, AESGCM]) -> 
 
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    """What lives through this is not looked at by later collections, which would take seconds each."""
+    """Freeze what is alive now: otherwise each later garbage collection would look at it, for seconds."""
     gc.disable()
     try:
         yield
@@ -220,7 +220,7 @@ def traffic(cluster: Cluster, duration_s: float) -> Traffic:
 
 
 def wave(cluster: Cluster, warm_s: float, duration_s: float) -> Traffic:
-    """The same while all pull an image: 12 blobs a node and minute, each told when it is complete."""
+    """The same while all pull an image: 12 blobs per node and minute, each advertised when it is complete."""
     names, rng = [node.view.name for node in cluster.nodes], cluster.rng
     rate = len(names) * _BLOBS / _WAVE_S
     ends_at = cluster.clock.now + warm_s + duration_s
@@ -239,13 +239,13 @@ def wave(cluster: Cluster, warm_s: float, duration_s: float) -> Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Verdicts:
-    """Nodes that were declared dead by somebody, of those that were well and of those that stood still.
+    """Nodes that some node declared dead, of those that were healthy and of those that were stalled.
 
     Args:
-        healthy: of those that were well.
-        stalled: of those that stood still for 5 s.
-        stalls: how often one stood still.
-        hours: of nodes that were well, together.
+        healthy: of those that were healthy.
+        stalled: of those that were stalled for 5 s.
+        stalls: how often one was stalled.
+        hours: of all healthy nodes together.
     """
 
     healthy: int
@@ -255,7 +255,7 @@ class Verdicts:
 
 
 def stalls(cluster: Cluster, rounds: int) -> Verdicts:
-    """A quarter of the nodes stand still for 5 s in turn, and a tenth of all datagrams is lost."""
+    """A quarter of the nodes are stalled for 5 s, one after the other, and a tenth of all datagrams is lost."""
     names = [node.view.name for node in cluster.nodes]
     cluster.network.weather = Weather(loss=_LOSS)
     healthy = stalled = 0

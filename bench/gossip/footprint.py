@@ -1,8 +1,8 @@
 """What the directory of one node takes: microseconds for a lookup, and bytes in memory.
 
-Filters are given to the directory as snapshots are, with as many bits set as the keys would set, at random, and with a
-few real keys among them. A lookup is measured where its rows are warm, as while the blobs of one image are asked for,
-and over more keys than caches hold. Memory is counted object by object.
+The directory gets its filters as snapshots, with as many random bits as the keys would set, and with a few real keys.
+Lookups are measured with their rows in the caches of the CPU, as when a client asks for the blobs of one image, and
+over more keys than the caches hold. Memory is counted object by object.
 """
 
 import gc

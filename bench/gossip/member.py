@@ -25,7 +25,7 @@ _WORDS = {
 
 
 def main() -> None:
-    """Take part until told to leave, or until the end of input."""
+    """Take part until the line `leave`, or until the end of input."""
     parser = argparse.ArgumentParser(prog="python -m bench.gossip.member", description=__doc__)
     parser.add_argument("name")
     parser.add_argument("host", help="IP address to listen on")

@@ -1,13 +1,13 @@
-"""A reduced model of dissemination and detection, for clusters of which no machine holds all tables.
+"""A reduced model of dissemination and detection, for clusters whose tables fit no machine.
 
 Every node of it has the product's own queue of rumours, sent as often and in the same rounds as in the product; the
 product's own suspicion of one victim; and probes that carry rumours, too. Time and delays are those of the simulated
 network. A probe of the victim fails at the end of its interval, and is due at a random place in a round over all.
 
-Left out, compared with the product: tables (everybody knows everybody, and nothing else happens), packets as bytes
-with their seals and proofs, indirect probes, streams, awareness, refutation, telling everybody directly in clusters of
-up to 32, and all repair by comparison of fingerprints: whoever no rumour reaches never knows. The bench runs the model
-beside the product's own nodes wherever those fit, to show how far it can be believed.
+The model leaves out: tables (all nodes know each other, and nothing else happens), packets as bytes with their seals
+and proofs, indirect probes, streams, awareness, refutation, direct messages to all members in clusters of up to 32, and
+all repair by comparison of fingerprints: a node that no rumour reaches never knows. The bench runs the model beside
+real nodes where these fit a machine, to show how exact it is.
 """
 
 import random
@@ -25,7 +25,7 @@ from gossip.sim.clock import TIMER, Clock
 from gossip.sim.network import CALM, Network, Weather
 
 _HEAD_BYTES: Final = 100  # of a datagram and of a probe in it: more than either needs
-_ROUND_GAP_S: Final = 0.01  # as in the product's node
+_ROUND_GAP_S: Final = 0.01  # as in a real node
 _VICTIM: Final = "victim"
 _WITHIN_S: Final = 120.0
 _STEP_S: Final = 0.05
@@ -68,7 +68,7 @@ class Model:
             self._later(self._rng.random() * config.probe_interval_s, self._probing(node))
 
     def spread(self, number: int) -> list[float]:
-        """How long it takes each of the others to hear of a key, s; those whom no rumour reaches are left out."""
+        """How long it takes each of the others to hear of a key, s; those that no rumour reaches are left out."""
         ops = Ops("n", 1, 0, 14, number, bytes(8))
         encoded, started_at = encode_message(ops), self._clock.now
         origin = self._rng.choice(self._nodes)
@@ -93,7 +93,7 @@ class Model:
     # What nodes do
 
     def _round(self, node: _Node) -> None:
-        """Tell rumours to some others."""
+        """Send rumours to some others."""
         node.round_at, node.due_at = self._clock.now, None
         for _ in range(self._config.gossip_fanout):
             rumours = node.rumours.take(self._room_bytes, self._limit)

@@ -1,4 +1,4 @@
-"""How gossip grows with the cluster, as pictures against the number of nodes."""
+"""How the costs and times of gossip grow with the number of nodes, as plots."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ mpl.use("Agg")
 
 
 def draw(found: Found, target: Path) -> None:
-    """Six pictures in one file, of the kind that its name's ending says; the model and what is extrapolated dashed."""
+    """Six plots in one file, whose suffix gives the format; the model and extrapolations are dashed."""
     figure, places = pyplot.subplots(2, 3, figsize=(15, 8), layout="constrained")
     (killed, key, dead), (sent, memory, cpu) = places
     _both(killed, found, "lan", lambda it: it.killed["lan"].median)
@@ -51,7 +51,7 @@ def draw(found: Found, target: Path) -> None:
 
 
 def _both(axes: Axes, found: Found, label: str, value: Callable[[Grown | Modelled], float]) -> None:
-    """What nodes showed and what the model says, in one colour."""
+    """The results of nodes and of the model, in one colour."""
     (line,) = axes.plot([it.size for it in found.grown], [value(it) for it in found.grown], "o-", label=label)
     axes.plot(
         [it.size for it in found.modelled],

@@ -19,7 +19,7 @@ from .kinds import Kind
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Somebody saw something: at that monotonic time, s, of what member or key."""
+    """What a process saw: at what monotonic time, s, and of which member or key."""
 
     at: float
     word: str
@@ -54,7 +54,7 @@ class Agent:
             self.view[what] = "alive" if word in ("joined", "recovered") else word
 
     def order(self, line: str) -> None:
-        """Tell it something."""
+        """Send it a line."""
         assert self.process.stdin is not None
         self.process.stdin.write(line.encode() + b"\n")
         self.process.stdin.flush()
@@ -76,7 +76,7 @@ class Agent:
 
 
 class Cluster:
-    """Agents of one kind in a namespace, from `with` on until their end.
+    """Agents of one kind in a namespace. As a context manager it stops them on exit.
 
     Args:
         kind: how to start them.
@@ -145,10 +145,10 @@ class Cluster:
         )
 
     def until(self, condition: Callable[[], bool], within_s: float, what: str) -> float:
-        """Wait until something is seen to be so. Returns when, s.
+        """Wait until a condition holds; return the time, monotonic, s.
 
         Raises:
-            BenchError: it was not so in time.
+            BenchError: it does not hold in time.
         """
         with self._changed:
             if not self._changed.wait_for(condition, within_s):

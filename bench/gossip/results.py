@@ -1,4 +1,4 @@
-"""What was found of clusters of some sizes."""
+"""Results of clusters of several sizes."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class Spread:
         return Samples([max(times) for times in self.delays])
 
     def quantile(self, share: float) -> float:
-        """Within what time that share of all others had a key."""
+        """The time within which that share of all others had a key."""
         return quantile([at for times in self.delays for at in times], share)
 
 
@@ -36,7 +36,7 @@ class Modelled:
 
 @dataclass(frozen=True, slots=True)
 class Calm:
-    """What was found while nothing worse happened than single nodes killed; times in s, rates per node and second."""
+    """Results while nothing worse happened than single nodes killed; times in s, rates per node and second."""
 
     idle: Traffic
     cpu_share: float
@@ -50,7 +50,7 @@ class Calm:
 
 @dataclass(frozen=True, slots=True)
 class Grown:
-    """What was found with the product's own nodes at one size."""
+    """Results with real nodes at one size."""
 
     size: int
     calm: Calm
@@ -70,7 +70,7 @@ class Grown:
 
 @dataclass(frozen=True, slots=True)
 class Extrapolated:
-    """What a node of a cluster that was not simulated whole is to cost."""
+    """The extrapolated costs of a node, for a cluster that was not simulated as a whole."""
 
     size: int
     node_bytes: float

@@ -1,8 +1,8 @@
-"""`python -m bench gossip --sim`: how gossip grows with the cluster, by simulation.
+"""`python -m bench gossip --sim`: how the times and costs of gossip grow with the cluster, by simulation.
 
-Up to 1,500 nodes the product's own nodes run on a simulated network, each with its whole table (module `crowd`). Beyond
-that tables do not fit a machine, and a model takes over for detection and dissemination (module `model`); it runs at
-smaller sizes too, beside the real nodes. What a node of such a cluster costs is extrapolated, and the arithmetic shown.
+Up to 1,500 real nodes run on a simulated network, each with its whole table (module `crowd`). Beyond that the tables do
+not fit a machine: a model gives detection and dissemination (module `model`), and the costs of a node are extrapolated.
+The model runs at smaller sizes, too, beside the real nodes.
 """
 
 import importlib.util
@@ -93,7 +93,7 @@ def _killed_fast(size: int) -> Samples:
 
 
 def _at_once(size: int, per: int) -> int:
-    """How many independent things may happen together in a cluster without being in each other's way."""
+    """How many changes may happen at once in a cluster without influence on each other."""
     return max(1, size // per)
 
 

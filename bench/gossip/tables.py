@@ -1,4 +1,4 @@
-"""The figures of all sizes as tables, and what was to be reached."""
+"""The figures of all sizes as tables, and the goals."""
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -149,7 +149,7 @@ def _cost(size: int, by: str, node_bytes: float, idle_bytes: float, cpu_share: f
 
 
 def goals(found: Found) -> Iterator[Goal]:
-    """What was to be reached, for each number of nodes."""
+    """The goals, for each number of nodes."""
     for it in found.grown:
         at = f"N = {it.size}"
         yield Goal(f"idle bytes per second, sealed, {at}", 400, it.calm.idle.bytes, most=True)

@@ -66,7 +66,7 @@ class Order:
 
 
 class Client(ABC):
-    """A client on a host, from `with` on until its end. It waits for `go`.
+    """A client on a host, which runs inside of `with`, and pulls when `go` is called.
 
     Args:
         host: where.

@@ -1,4 +1,4 @@
-"""What is read before, during and after a pull, from the kernel and from the agents, and what follows from it."""
+"""Counters of the kernel and of the agents, read before, during and after a pull, and the figures made of them."""
 
 import os
 import statistics
@@ -24,7 +24,7 @@ _SAMPLE_S: Final = 0.5
 """Time between two samples, and between two looks at whether upstream still sends, seconds."""
 
 _QUIET_BYTES: Final = 50_000
-"""What upstream may send within that time and still count as quiet, bytes: gossip and the ends of connections."""
+"""What upstream may send within that time and still count as quiet, bytes: gossip, and connections that are closed."""
 
 _QUIET_WITHIN: Final = 5
 """How many ideal times the wait for that may take."""
@@ -35,7 +35,7 @@ _LAG: Final = 'gossip_loop_lag_seconds{quantile="0.99"}'
 
 
 class Sampler:
-    """Looks twice a second at what has come from where, from `with` on until its end.
+    """Notes twice a second how many bytes have come from which source, inside of `with`.
 
     Agents are asked for their fetches. Without agents the interfaces' counters tell it, headers included.
     """
@@ -125,7 +125,7 @@ class Reading:
 
 
 def play(scene: Scene, action: Callable[[], Outcome], ideal_s: float) -> Mapping[str, float]:
-    """Let something happen, and turn what the counters say of it into figures.
+    """Run something, and make figures of what the counters say before and after it.
 
     Bytes are in images, ratios in ideal times. What upstream still sends when the last client has everything counts.
     """
@@ -214,7 +214,7 @@ def _costs(scene: Scene, outcome: Outcome, before: Reading, after: Reading) -> M
 
 
 def _gossip(scene: Scene, outcome: Outcome, before: Reading, after: Reading) -> Mapping[str, float]:
-    """Suspicions of members that were there all the time: who was killed is suspected with good reason."""
+    """Suspicions of members that were there all the time; a killed one is suspected rightly."""
     agents = {name: scene.agents[name] for name in after.suspicions}
     suspicions = sum(after.suspicions[name] - before.suspicions.get(name, 0.0) for name in agents)
     if outcome.killed is not None:
@@ -234,7 +234,7 @@ def _span_s(clients: Sequence[Client]) -> float:
 
 
 def _pull(client: Client) -> Pull:
-    assert client.pull is not None, f"{client.host.name} was never told to pull"
+    assert client.pull is not None, f"{client.host.name} never got the signal to pull"
     return client.pull
 
 

@@ -1,4 +1,4 @@
-"""Where the bytes came from, over time, as pictures."""
+"""Where the bytes came from, over time, as plots."""
 
 import statistics
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _COLOURS: Final = {"upstream": "tab:red", "members": "tab:blue", "proxy": "tab:g
 
 
 def draw(found: Sequence[Found], settings: Settings, target: Path) -> None:
-    """The first run of each mode, in one file, of the kind that its name's ending says."""
+    """The first run of each mode, in one file, whose suffix gives the format."""
     runs = [run for run in found if run.repeat == 0]
     figure, places = pyplot.subplots(
         1, len(runs), figsize=(7 * len(runs), 5), layout="constrained", squeeze=False, sharex=True, sharey=True

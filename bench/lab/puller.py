@@ -46,7 +46,7 @@ class Connection:
         self._rest = b""
 
     def request(self, method: str, path: str) -> Mapping[str, str]:
-        """Ask, and read the answer's headers, their names in small letters; for GET, the body is to be read then."""
+        """Ask, and read the answer's headers, their names in lower case; for GET, the body is to be read then."""
         if self._socket is None:
             self._socket = socket.create_connection(self._address, _STALL_S)
             # Without a time limit of Python's own the socket blocks, and MSG_WAITALL saves wakeups.

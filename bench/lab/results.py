@@ -1,4 +1,4 @@
-"""What a run showed."""
+"""The results of a run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -9,7 +9,7 @@ from .clients import Pull
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What had come when: bytes for each node, by the kind of source.
+    """How much had come by when: bytes for each node, by the kind of source.
 
     Args:
         at: seconds since the sampler's start.
@@ -22,14 +22,14 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one run showed.
+    """The results of one run.
 
     Args:
         mode: who was asked.
         repeat: which time, from 0 on.
         figures: by name; those that make no sense in a mode or scenario are missing.
         pulls: of all clients, by host.
-        samples: what had come when.
+        samples: how much had come by when.
     """
 
     mode: str

@@ -65,13 +65,13 @@ def measure(console: Console, settings: Settings, plot: Path | None) -> Report:
 
 
 class Lab:
-    """The hosts, on which one run follows the other.
+    """The hosts of the lab, and the runs on them, one after the other.
 
     Args:
         settings: what is to be run.
         network: without hosts so far.
         place: folder for the runs' own folders.
-        status: says how far it is.
+        status: shows the progress.
     """
 
     def __init__(self, settings: Settings, network: Network, place: Path, status: Status) -> None:
@@ -118,7 +118,7 @@ class Lab:
         return Found(mode, repeat, figures, pulls, sampler.samples)
 
     def _image(self, folder: Path, tag: str) -> Image:
-        """An image that nobody has seen."""
+        """A new image of random content."""
         sizes = [self._settings.image // self._settings.layers] * self._settings.layers
         return build_image(folder, f"docker.io/{REPOSITORY}:{tag}", sizes, seed=secrets.randbits(64))
 
@@ -168,7 +168,7 @@ class Lab:
 
 
 def _check(settings: Settings) -> None:
-    """Say at once what would fail later."""
+    """Refuse at once what would fail later."""
     need_root("lab")
     need(tc="iproute2", setpriv="util-linux", docker_registry="docker-registry")
     if settings.client == "ctr":

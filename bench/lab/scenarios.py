@@ -1,4 +1,4 @@
-"""The scenarios: in what order the clients go, and what happens meanwhile."""
+"""The scenarios: in what order the clients pull, and what happens meanwhile."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -103,7 +103,7 @@ def _lonely(scene: Scene, crowd: Crowd) -> Outcome:
 
 
 def _give_to_one(scene: Scene, crowd: Crowd, image: Image) -> None:
-    """Let the first node, or the cache, have it all; then stop the registry. Others would have taken pieces, too."""
+    """Let the first node, or the cache, pull everything, then stop upstream. Other agents would have taken pieces."""
     first = scene.clients[0]
     crowd.go([first])
     crowd.until_ended([first])
@@ -129,7 +129,7 @@ def _found_by_all(scene: Scene, image: Image) -> bool:
 
 
 def _busiest(scene: Scene) -> str:
-    """The agent that has brought most from upstream and served most to others."""
+    """The agent that has fetched most from upstream and served most to others."""
     received = scene.sources()
     moved = dict.fromkeys(scene.agents, 0)
     for name, sources in received.items():

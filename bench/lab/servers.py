@@ -1,4 +1,4 @@
-"""What runs on the lab's hosts, and what it tells while a run lasts: agents, the registry, its pull-through cache."""
+"""What runs on the hosts of the lab, and what it answers during a run: agents, registry, pull-through cache."""
 
 import re
 import shutil
@@ -88,7 +88,7 @@ def agent_on(host: Host, folder: Path, seed: Host, upstream: Host) -> Agent:
     return Agent(folder, host.name, endpoints, flags, netns=host.netns)
 
 
-# What agents tell; one that does not answer, for example because it was killed, tells nothing.
+# What agents answer. One that does not answer, for example because it was killed, counts as empty.
 
 
 def alive(agent: Agent) -> set[str]:

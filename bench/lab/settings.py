@@ -11,7 +11,7 @@ MODES: Final = ("skvaller", "direct", "pullthrough")
 """Whom the clients ask: their own agents, the registry, or one pull-through cache."""
 
 _HEADERS: Final = 1514 / 1448
-"""A full Ethernet frame over what it carries for TCP with timestamps: no download can do without."""
+"""Bytes of a full Ethernet frame by those that it carries for TCP with timestamps: every download needs them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class Settings:
         repeats: of each mode.
         client: http or ctr.
         parallel: blobs that a client asks for at a time.
-        settle: time between the agents' having met and the pull, seconds.
+        settle: time from when all agents know each other to the pull, seconds.
         folder: for all files; None for the machine's temporary one.
         keep_logs: where logs are kept.
     """
@@ -50,7 +50,7 @@ class Settings:
 
     @property
     def ideal_s(self) -> float:
-        """How long one download takes over the narrowest link on its way, seconds."""
+        """How long one download takes over the slowest link on its way, seconds."""
         narrowest = min(self.link, self.upstream) if SCENARIOS[self.scenario].upstream_counts else self.link
         return self.image * 8 * _HEADERS / narrowest
 

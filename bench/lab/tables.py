@@ -1,4 +1,4 @@
-"""The figures of all runs as tables, and what was to be reached."""
+"""The figures of all runs as tables, and the goals."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -98,7 +98,7 @@ def _samples(found: Sequence[Found], mode: str, key: str) -> Samples:
 
 
 def _goals(found: Sequence[Found], settings: Settings) -> list[Goal]:
-    """What the agents are to reach; medians, but not one error and not one suspicion in any run."""
+    """The goals of the agents: for medians, but no error and no suspicion in any run."""
     name = settings.scenario
     ratio = _RATIOS.get(name)
     if name == "fanout":

@@ -14,18 +14,20 @@ from ..config import Address
 from ..errors import ConfigError
 from .running_agent import ask, asks_agent, show_json, show_table
 
+_STEPS = """\b
+The steps:
+  skvaller keys install          a new key, which opens from now on; its id is printed
+  skvaller keys use ID           seal with it
+  skvaller keys remove OLD-ID    forget the old one
+"""
 
-@click.group()
+
+@click.group(epilog=_STEPS)
 def keys() -> None:
-    r"""Show and change the cluster's keys, on all its members, while it runs.
-
-    \b
-    skvaller keys install          a new key, which opens from now on; its id is printed
-    skvaller keys use ID           seal with it
-    skvaller keys remove OLD-ID    forget the old one
+    """Show and change the cluster's keys, on all its members, while it runs.
 
     Each step names the members that did not take it: repeat it for them before you go on. The agents write the keys
-    into their key files. Orders are signed with the node's own key, so give them as somebody who may read its key file.
+    into their key files. Orders are signed with the node's own key, so run this as a user who may read its key file.
     """
 
 
@@ -72,7 +74,7 @@ def keys_use(identity: str, url: str, as_json: bool, key_file: Path | None) -> N
 @click.argument("identity", metavar="ID")
 @_orders_agent
 def keys_remove(identity: str, url: str, as_json: bool, key_file: Path | None) -> None:
-    """Drop the key of that id, which no member may seal with any more."""
+    """Remove the key of that id; a member that still seals with it refuses."""
     _show(_order(url, "remove", {"id": identity}, key_file), as_json)
 
 

@@ -1,10 +1,12 @@
-"""Homes: which member is to bring which piece into the cluster. Pure arithmetic: all who see the same members agree.
+"""Homes: which member fetches which piece for the whole cluster. Pure: all that see the same members agree.
 
-Members, ordered by sha256(key of the content, name), form the content's ring. Piece i's home is member i mod n of it.
-Any n pieces in a row thereby have n different homes, and nobody has to be asked who has what.
+The members, ordered by sha256(key of the content, name), are the ring of the content. The home of piece i is member
+i mod n. So any n pieces in a row have n different homes, and no member has to ask who has which piece.
 
-A member that cannot be asked keeps its place, so that its failure moves its own pieces only. They go round: of the
-other members the one first asked is another for every n pieces, so that no single neighbour takes the whole load over.
+A member that cannot be asked keeps its place, so its failure moves only its own pieces. These go to all other members:
+the one that follows changes with every n pieces, so no single neighbour takes the whole load.
+
+Source: the word is from Iyer, Rowstron, Druschel, "Squirrel: a decentralized peer-to-peer web cache", PODC 2002.
 """
 
 import hashlib
@@ -40,7 +42,7 @@ class Ring:
         return cls(tuple(sorted(set(names), key=lambda name: hashlib.sha256(key + name.encode()).digest())))
 
     def homes(self, piece: int) -> Iterator[str]:
-        """All members, in the order in which they are to bring a piece: its home, then who is next should that fail."""
+        """All members, in the order in which they are asked for a piece: its home first, the next one if it fails."""
         count = len(self.members)
         home = piece % count
         yield self.members[home]

@@ -23,7 +23,7 @@ _PORT_TRIES = 100
 
 
 class ProcessError(Exception):
-    """An agent ended, or did not come to show what was waited for; the message says which, and what its log says."""
+    """An agent ended, or did not show what was waited for; the message says which, and what its log says."""
 
 
 @dataclass(frozen=True, slots=True)

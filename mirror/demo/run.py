@@ -1,4 +1,4 @@
-"""What the demo plays: an image that nobody has is pulled through all nodes at once, then again without registry."""
+"""The story of the demo: all nodes pull an image that none has at once, and then again without the registry."""
 
 import asyncio
 import contextlib
@@ -93,7 +93,7 @@ class _Demo:
         self._rows: list[Row] = []
 
     async def run(self) -> int:
-        """Play it; return the exit status."""
+        """Run it; return the exit status."""
         started = time.monotonic()
         async with contextlib.AsyncExitStack() as stack:
             folder = stack.enter_context(_temporary_folder())
@@ -107,7 +107,7 @@ class _Demo:
             self._say(f"starting {self._count} agents, which find each other by gossip")
             first, *others = nodes = await cluster.start(self._count)
 
-            title = "1. all pull at the same moment what nobody has: upstream serves it once, for all"
+            title = "1. all pull at the same moment what no node has: upstream serves it once"
             await self._pull(cluster, http, title, image, nodes)
             first.kill()
             await first.process.wait()
@@ -115,7 +115,7 @@ class _Demo:
             (newcomer,) = await cluster.start(1)
             for blob in image.everything:
                 await cluster.wait_for_holder(newcomer, str(blob.digest), others[0].name)
-            title = f"2. {first.name} is killed, upstream is stopped; {newcomer.name} is new and empty, and all pull"
+            title = f"2. {first.name} is killed, upstream is stopped, {newcomer.name} is new and empty: all pull again"
             await self._pull(cluster, http, title, image, [*others, newcomer])
             await cluster.stop()
         return self._report(image, registry, time.monotonic() - started)

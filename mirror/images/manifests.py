@@ -1,4 +1,4 @@
-"""Manifests in memory: they are small, every client asks for them, and their media type stands in their bytes."""
+"""Manifests in memory: they are small, every client asks for them, and their bytes say their media type."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""What other members know of a tag, and what they hear from upstream as its home."""
+"""What other members know of a tag, and what upstream says of it to its home."""
 
 import asyncio
 
@@ -60,7 +60,7 @@ class MemberTags:
                     registry = reference.repository.registry
                     raise UpstreamUnknown(f"{registry} has no such tag, says {peer.name}") from error
                 if error.reason is Reason.UNABLE:
-                    # It waited for upstream in vain. This node tries once, rather than have all homes try in turn.
+                    # Upstream did not answer it. This node tries once itself; to ask all homes would take too long.
                     return None
                 continue
             if tag.authority == "upstream":

@@ -192,7 +192,7 @@ class Tags:
 def _forget(running: dict[Reference, asyncio.Task[T]], reference: Reference, task: asyncio.Task[T]) -> None:
     del running[reference]
     if not task.cancelled():
-        task.exception()  # whoever asked may have gone meanwhile: then nobody else looks at it
+        task.exception()  # if all who asked have gone meanwhile, nobody else looks at it
 
 
 def _newest(tags: Iterable[Tag]) -> Tag | None:

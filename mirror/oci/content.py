@@ -11,7 +11,8 @@ from .reference import Repository
 class Content:
     """A manifest or blob by its digest, with the repository under whose name a client asked for it.
 
-    Registries keep manifests and blobs apart and have to be told which it is; the digest alone identifies the bytes.
+    Registries keep manifests and blobs apart, so a request has to say which it asks for. The digest alone identifies
+    the bytes.
     """
 
     repository: Repository

@@ -1,7 +1,7 @@
 """Content digests, as the OCI image specification defines them.
 
-A `Digest` cannot be built malformed, so a path made from one can never leave its folder. Only sha256 is spoken here:
-it is what registries and runtimes use, and its 32 bytes are at once the key under which the cluster knows the content.
+A `Digest` cannot be built malformed, so a path made from one can never leave its folder. Only sha256 is supported:
+registries and runtimes use it, and its 32 bytes are also the key under which the cluster knows the content.
 
 Source: OCI image-spec, descriptor.md, "Digests".
 """
@@ -35,7 +35,7 @@ class Digest:
 
     @classmethod
     def of(cls, content: bytes) -> "Digest":
-        """Compute the digest of content that is at hand."""
+        """Compute the digest of some content."""
         return cls(hashlib.sha256(content).hexdigest())
 
     @property

@@ -1,7 +1,7 @@
 """Manifests and indexes, as far as a mirror needs to understand them: their media type and what they point to.
 
-A content store keeps bytes, not media types, and a client takes the answer's Content-Type for the descriptor's: a wrong
-one pollutes its store. OCI manifests may leave `mediaType` out of the body; then their shape tells.
+A content store keeps bytes, not media types, and a client writes the Content-Type of the answer into its own store: it
+must be right. OCI manifests may leave `mediaType` out of the body; then their shape shows the type.
 
 Sources: OCI image-spec, manifest.md and image-index.md; Docker image manifest v2, schema 2.
 """

@@ -53,7 +53,7 @@ class MemberStatus:
         keys: number of keys that it says it holds.
         itself: whether it is this node.
         rtt_s: round-trip time of a packet, s; None if it is not known.
-        flapping: whether it died and came back so often that lookups leave it out for now.
+        flapping: whether lookups leave it out for now, because it died and came back several times.
         home: whether it serves as a home: yes, new (it has not been up for long), or no.
     """
 

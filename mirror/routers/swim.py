@@ -1,11 +1,11 @@
-"""Discovery by gossip: the only module of the mirror that knows there is such a thing.
+"""Discovery by gossip: the only module of the mirror that imports `gossip`.
 
-A member's metadata says where its peer endpoint is, as JSON: `{"port": 5001}`, with `"host"` where that is another than
-its gossip's. Members whose metadata says nothing of the kind, or whose name no agent has, take part in the gossip and
-are never asked.
+The metadata of a member says where its peer endpoint is, as JSON: `{"port": 5001}`, with `"host"` if its address is not
+that of its gossip. A member whose metadata does not say this, or whose name no agent can have, takes part in the gossip
+and is never asked for content.
 
-`"home"` says whether it serves as a home: `new` until it has been up for a while, `yes`, or `no`. As every member says
-it of itself, all others see it change at the same moment, and agree about the rings.
+`"home"` says whether the member serves as a home: `new` until it has been up for a while, `yes`, or `no`. Each member
+says this of itself, so all others see a change at nearly the same moment, and agree about the rings.
 """
 
 import asyncio
@@ -56,8 +56,8 @@ class SwimSettings:
         sealing: with keys: allow, prefer or require.
         cluster: its name.
         profile: lan, wan, fast or local.
-        allow: networks of which nodes are heard; empty for all.
-        snapshot: where this node remembers whom it knew.
+        allow: networks from which packets are accepted; empty: from all.
+        snapshot: the file in which this node keeps the members that it knew, for its next start.
     """
 
     name: str
@@ -75,7 +75,7 @@ class SwimSettings:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What gossip counts, for metrics: totals by label, 0 for what has not happened, and what is so now.
+    """What gossip counts, for metrics: totals by label, with 0 for what has not happened, and present values.
 
     Args:
         datagrams: by direction.
@@ -85,7 +85,7 @@ class Figures:
         errors: what went wrong on this node, by kind.
         streams: conversations over TCP.
         stalls: times that the event loop ran late by 0.25 s or more.
-        health: how much the node doubts itself; 0 is healthy.
+        health: the local health score of Lifeguard; 0 is healthy.
         waiting: rumours that wait to be sent.
         lag_s: how late its event loop ran in the last minute, by quantile.
     """
@@ -157,7 +157,7 @@ class SwimRouter:
             return cls(node, settings.peer_port, settings=timing)
 
     async def start(self) -> None:
-        """Bind and begin to join, in the background and for ever.
+        """Bind, and begin to join; joining goes on in the background.
 
         Raises:
             ConfigError: the gossip address cannot be bound; the message names it.
@@ -167,7 +167,7 @@ class SwimRouter:
         self._settling = asyncio.get_running_loop().call_later(self._settings.settled_s, self._settle)
 
     async def leave(self, timeout: float = 2.0) -> None:
-        """Tell the others goodbye, at most `timeout` seconds long."""
+        """Say goodbye to the others; wait at most `timeout` seconds for their confirmation."""
         await self._gossip.leave(timeout)
 
     async def close(self) -> None:
@@ -181,14 +181,14 @@ class SwimRouter:
         return self._gossip.settled
 
     def locate(self, key: bytes) -> Sequence[Peer]:
-        """Alive members whose filters have the key, in random order, for nothing makes one better than another here."""
+        """Alive members whose filters have the key, in random order: none is better than another here."""
         holders = self._gossip.view.holders(key)
         if len(holders) > 1:
             self._rng.shuffle(holders)
         return [peer for holder in holders if (peer := _peer(holder)) is not None]
 
     def advertise(self, keys: Collection[bytes]) -> None:
-        """Tell all members, within milliseconds; nobody any more, once this node has left."""
+        """Tell all members, within milliseconds. Once this node has left, nothing is done."""
         with contextlib.suppress(gossip.StateError):
             self._gossip.advertise(keys)
 
@@ -203,9 +203,9 @@ class SwimRouter:
         return [peer for member in alive if (peer := _peer(member)) is not None]
 
     def seats(self) -> Sequence[RingSeat]:
-        """This node, everybody who is up or failed lately, and who of them are homes.
+        """This node and all members that are up or failed lately, each with whether it is a home.
 
-        Where most members are new, as in a cluster that has just been started, they are homes too.
+        If more members are new than not, as in a cluster that was just started, the new ones are homes, too.
         """
         now = time.monotonic()
         kept_s, view = self._settings.seat_kept_s, self._gossip.view
@@ -244,7 +244,7 @@ class SwimRouter:
         return self._gossip.keyring
 
     async def follow_keys(self, use: Callable[[tuple[bytes, ...]], None]) -> None:
-        """Hand the keys over, and again whenever they changed, for ever."""
+        """Call `use` with the keys, and again whenever they have changed, until cancelled."""
         events = self._gossip.events()
         use(self.keys())
         async for event in events:
@@ -252,7 +252,7 @@ class SwimRouter:
                 use(self.keys())
 
     async def superseded(self) -> str:
-        """Wait until another node turns out to have this node's name, and more right to it. Returns its address."""
+        """Wait until this node gives its name up to another node that has the same; return the other's address."""
         events = self._gossip.events()
         while self._gossip.view.gave_way_to is None:
             await anext(events)
@@ -275,7 +275,7 @@ class SwimRouter:
         )
 
     def statuses(self) -> Sequence[MemberStatus]:
-        """Everybody known, this node first."""
+        """All known members, this node first."""
         me = self._gossip.view.me
         return [
             MemberStatus(
@@ -293,14 +293,14 @@ class SwimRouter:
 
 
 def load_keys(path: Path) -> list[bytes]:
-    """Read the cluster's keys from a file; raise ConfigError where that is not in order."""
+    """Read the cluster's keys from a file; raise ConfigError if it is not valid."""
     with _translated("key-file"):
         return gossip.load_keys(path)
 
 
 @contextlib.contextmanager
 def _translated(setting: str = "gossip") -> Iterator[None]:
-    """Turn what gossip says of a setting into the mirror's words."""
+    """Turn a ConfigError of gossip into one of the mirror, which names the setting."""
     try:
         yield
     except gossip.ConfigError as error:
@@ -313,7 +313,7 @@ def _by_label(totals: Mapping[Label, int]) -> Mapping[str, int]:
 
 
 def _peer(member: Member) -> Peer | None:
-    """A member's peer endpoint, if its metadata tells."""
+    """The peer endpoint of a member, if its metadata says where that is."""
     endpoint = _endpoint_of(member)
     return None if endpoint is None else _at(member, endpoint)
 
@@ -329,7 +329,7 @@ def _endpoint_of(member: Member) -> _Endpoint | None:
 
 @lru_cache(maxsize=1024)
 def _endpoint(metadata: bytes) -> _Endpoint | None:
-    """What a member's metadata says, if it makes sense."""
+    """What the metadata of a member says, if it is valid."""
     try:
         endpoint = msgspec.json.decode(metadata, type=_Endpoint)
     except msgspec.DecodeError:
