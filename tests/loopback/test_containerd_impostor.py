@@ -94,7 +94,7 @@ def test_an_answer_that_makes_no_sense_is_a_lost_connection_and_a_line_in_the_lo
             await server.stop(None)
 
     asyncio.run(check())
-    (line,) = caplog.records
+    (line,) = [record for record in caplog.records if record.name.startswith("mirror.stores.containerd")]
     assert (line.levelno, line.exc_info) == (logging.INFO, None)
     assert reason in line.getMessage()
 

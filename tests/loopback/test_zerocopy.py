@@ -152,6 +152,12 @@ class Witness:
             self.ended.set()
 
 
+def complaints(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    """Warnings and errors in the log, but for the debug mode's remarks about a loop that a busy machine held up."""
+    warnings = (record for record in caplog.records if record.levelno >= logging.WARNING)
+    return [record for record in warnings if not (record.name == "asyncio" and "Executing" in record.getMessage())]
+
+
 def test_uvicorn_still_has_the_insides_that_the_protocol_leans_on() -> None:
     protocol = uvicorn.Config(sender(), http=ZeroCopyProtocol, log_config=None)
     protocol.load()
@@ -308,7 +314,7 @@ def test_a_client_that_goes_in_the_middle_ends_the_answer_quietly(
                 await app.ended.wait()
 
     run(main())
-    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert [record.getMessage() for record in complaints(caplog)] == []
 
 
 @pytest.mark.parametrize("protocol", [ZeroCopyProtocol, HttpToolsProtocol])
@@ -336,7 +342,7 @@ def test_a_client_that_goes_while_bytes_are_awaited_ends_the_answer_quietly(
             assert closed.is_set()
 
     run(main())
-    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert [record.getMessage() for record in complaints(caplog)] == []
 
 
 def test_the_head_is_sent_before_the_first_extent_is_there(run: Run, path: Path, content: bytes) -> None:
@@ -384,7 +390,7 @@ def test_a_source_that_fails_makes_a_short_body_with_an_orderly_end(
     assert ["every source is gone" in record.getMessage() for record in told] == [True]
     assert all(record.exc_info is None for record in caplog.records)
     if protocol is ZeroCopyProtocol:
-        assert [record for record in caplog.records if record.levelno >= logging.WARNING] == told
+        assert complaints(caplog) == told
 
 
 def test_a_file_that_ends_early_makes_a_short_body(
@@ -399,7 +405,7 @@ def test_a_file_that_ends_early_makes_a_short_body(
                 assert await reader.read() == content
 
     run(main())
-    told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    told = [record.getMessage() for record in complaints(caplog)]
     assert len(told) == 1
     assert f"the file ends at byte {SIZE}" in told[0]
 
@@ -420,7 +426,7 @@ def test_a_client_that_takes_nothing_is_let_go(
                 await app.ended.wait()
 
     run(main())
-    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert [record.getMessage() for record in complaints(caplog)] == []
 
 
 @pytest.mark.parametrize("protocol", [ZeroCopyProtocol, HttpToolsProtocol])
