@@ -179,7 +179,8 @@ class Download:
 
     async def _fly(self, flight: Flight) -> None:
         """Carry one flight out; what it did not deliver goes back to the plan."""
-        sink = FlightSink(flight, self._spool, self._settings.notice_s, self._replied, self._arrived)
+        notice_s = self._settings.notice_s
+        sink = FlightSink(flight, self._spool, self._plan.size, notice_s, self._replied, self._arrived)
         outcome: SourceError | StorageError | None = None
         try:
             await self._source(flight.source).download(self.content, self._request(flight), sink)

@@ -1,0 +1,186 @@
+"""Where the bytes of a blob go, when several sources answer before its size is agreed on, or the disk fails."""
+
+import asyncio
+import hashlib
+import itertools
+import os
+import threading
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from mirror.cluster.homes import MEBIBYTE, Ring
+from mirror.errors import PeerError, Reason
+from mirror.fetch.stack import FetchStack
+from mirror.fileio import in_thread
+from mirror.metrics import Metrics
+from mirror.oci.content import Content
+from mirror.oci.digest import Digest
+from mirror.oci.reference import Repository
+from mirror.routers import Peer
+from mirror.settings import Settings
+from mirror.sources import UPSTREAM, RangeReply, RangeRequest, Role, Sink, Source
+from mirror.stores.cache import CacheStore
+from tests.static_router import StaticRouter
+
+if TYPE_CHECKING:
+    from mirror.sources.peers.client import PeerClient
+    from mirror.sources.upstream import Upstream
+
+SIZE = 5 * MEBIBYTE
+"""Of five pieces."""
+
+Story = Callable[[FetchStack, Content], Coroutine[Any, Any, None]]
+
+
+def blob_with_home(home: str) -> bytes:
+    """A blob of whose ring of two a member is the first."""
+    for seed in itertools.count():
+        blob = Random(seed).randbytes(SIZE)
+        if Ring.of(Digest.of(blob).key, ["me", home]).members[0] == home:
+            return blob
+    raise AssertionError
+
+
+class Router(StaticRouter):
+    """Knows the member "holder" and that it holds everything, and the member "home"."""
+
+    def __init__(self) -> None:
+        super().__init__(Peer("me", "127.0.0.1", 1), [Peer("home", "127.0.0.1", 2), Peer("holder", "127.0.0.1", 3)])
+
+    def locate(self, key: bytes) -> Sequence[Peer]:
+        return [peer for peer in self.peers if peer.name == "holder"]
+
+
+class Nobody:
+    """A listener that does not care."""
+
+    def appeared(self, keys: Collection[bytes]) -> None:
+        pass
+
+    def vanished(self, keys: Collection[bytes]) -> None:
+        pass
+
+
+async def never(*_: object) -> None:
+    raise AssertionError("nobody asks for this here")
+
+
+class Sender:
+    """A source that sends what is asked for at once."""
+
+    size = staticmethod(never)
+
+    def __init__(self, name: str, blob: bytes) -> None:
+        self.name = name
+        self.blob = blob
+        self.answered = threading.Event()
+        """Set when it has sent something, or waits for the loop to take its reply."""
+
+    async def download(self, content: Content, request: RangeRequest, sink: Sink) -> None:
+        stop = min(request.stop or SIZE, SIZE)
+        reply = RangeReply(request.start, stop, SIZE)
+        if not await in_thread(sink.begin_at_once, reply):
+            asyncio.get_running_loop().call_soon(self.answered.set)
+            await sink.begin(reply)
+        await in_thread(sink.put, request.start, self.blob[request.start : stop])
+        self.answered.set()
+
+
+class BusyHolder(Sender):
+    """A holder that is busy, and sends only to homes."""
+
+    def __init__(self, blob: bytes) -> None:
+        super().__init__("holder", blob)
+
+    async def download(self, content: Content, request: RangeRequest, sink: Sink) -> None:
+        if request.role is Role.HOLDER:
+            raise PeerError(Reason.BUSY, "busy")
+        await super().download(content, request, sink)
+
+
+class Peers:
+    """Gives the members as sources."""
+
+    def __init__(self, *sources: Source) -> None:
+        self._sources = {source.name: source for source in sources}
+
+    def source(self, peer: Peer) -> Source:
+        return self._sources[peer.name]
+
+    async def is_alive(self, peer: Peer) -> bool:
+        return True
+
+    notify_slow = size = staticmethod(never)
+
+
+async def leave_partial(cache: CacheStore, blob: bytes, pieces: int) -> None:
+    """Leave the first pieces of a blob in the cache, as a fetch does that was given up."""
+    writer = await cache.begin(Digest.of(blob), SIZE)
+    os.pwrite(writer.fd, blob[: pieces * MEBIBYTE], 0)
+    for piece in range(pieces):
+        writer.append_prefix(hashlib.sha256(blob[: (piece + 1) * MEBIBYTE]).digest())
+    os.close(writer.fd)
+    writer.leave()
+
+
+def play(folder: Path, blob: bytes, sources: Sequence[Source], story: Story) -> None:
+    """Run a story of a node that has left two pieces of a blob in its cache."""
+
+    async def run() -> None:
+        cache = CacheStore(folder / "cache", 100 * MEBIBYTE)
+        await cache.start(Nobody())
+        await leave_partial(cache, blob, 2)
+        fetching = FetchStack.build(
+            "me",
+            Router(),
+            cache,
+            peers=cast("PeerClient", Peers(*sources)),
+            upstream=cast("Upstream", Sender(UPSTREAM, blob)),
+            metrics=Metrics(),
+            settings=Settings(),
+        )
+        try:
+            await story(fetching, Content(Repository("lab", "app"), "blobs", Digest.of(blob)))
+        finally:
+            await fetching.close()
+            await cache.close()
+
+    asyncio.run(asyncio.wait_for(run(), 10), debug=True)
+
+
+def read_by_thread(monkeypatch: pytest.MonkeyPatch, number: int, instead: Callable[[], None]) -> threading.Event:
+    """Do something before a read of the file that is hashed; the event is set when it is to be done."""
+    preadv, count, reached = os.preadv, itertools.count(1), threading.Event()
+
+    def counted(*args: Any) -> int:
+        if threading.current_thread() is not threading.main_thread() and next(count) == number:
+            reached.set()
+            instead()
+        return preadv(*args)
+
+    monkeypatch.setattr(os, "preadv", counted)
+    return reached
+
+
+def test_no_source_writes_to_what_an_earlier_fetch_left_while_that_is_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blob = blob_with_home("home")
+    holder = BusyHolder(bytes(SIZE))  # it sends wrong bytes
+    reached = read_by_thread(monkeypatch, 2, lambda: holder.answered.wait(10) and None)
+
+    async def story(fetching: FetchStack, content: Content) -> None:
+        with fetching.fetches.read(content) as reader:
+            await in_thread(reached.wait, 10)
+            with fetching.fetches.relay(content, (0, MEBIBYTE)) as relay:
+                extents = relay.reader.extents(0, MEBIBYTE)
+                await anext(extents)
+                await extents.aclose()
+                await reader.completed()
+            assert os.pread(reader.fd, SIZE, 0) == blob
+
+    play(tmp_path, blob, [Sender("home", blob), holder], story)
