@@ -1,6 +1,7 @@
 """Where the bytes of a blob go, when several sources answer before its size is agreed on, or the disk fails."""
 
 import asyncio
+import errno
 import hashlib
 import itertools
 import os
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from mirror.cluster.homes import MEBIBYTE, Ring
-from mirror.errors import PeerError, Reason
+from mirror.errors import MirrorError, PeerError, Reason
 from mirror.fetch.stack import FetchStack
 from mirror.fileio import in_thread
 from mirror.metrics import Metrics
@@ -79,8 +80,12 @@ class Sender:
         self.blob = blob
         self.answered = threading.Event()
         """Set when it has sent something, or waits for the loop to take its reply."""
+        self.asked, self.may_answer = asyncio.Event(), asyncio.Event()
+        self.may_answer.set()
 
     async def download(self, content: Content, request: RangeRequest, sink: Sink) -> None:
+        self.asked.set()
+        await self.may_answer.wait()
         stop = min(request.stop or SIZE, SIZE)
         reply = RangeReply(request.start, stop, SIZE)
         if not await in_thread(sink.begin_at_once, reply):
@@ -127,13 +132,16 @@ async def leave_partial(cache: CacheStore, blob: bytes, pieces: int) -> None:
     writer.leave()
 
 
-def play(folder: Path, blob: bytes, sources: Sequence[Source], story: Story) -> None:
-    """Run a story of a node that has left two pieces of a blob in its cache."""
+def play(
+    folder: Path, blob: bytes, sources: Sequence[Source], story: Story, capacity_bytes: int = 100 * MEBIBYTE
+) -> None:
+    """Run a story of a node that has left two pieces of a blob in its cache, if that has the space."""
 
     async def run() -> None:
-        cache = CacheStore(folder / "cache", 100 * MEBIBYTE)
+        cache = CacheStore(folder / "cache", capacity_bytes)
         await cache.start(Nobody())
-        await leave_partial(cache, blob, 2)
+        if capacity_bytes:
+            await leave_partial(cache, blob, 2)
         fetching = FetchStack.build(
             "me",
             Router(),
@@ -152,14 +160,14 @@ def play(folder: Path, blob: bytes, sources: Sequence[Source], story: Story) -> 
     asyncio.run(asyncio.wait_for(run(), 10), debug=True)
 
 
-def read_by_thread(monkeypatch: pytest.MonkeyPatch, number: int, instead: Callable[[], None]) -> threading.Event:
+def read_by_thread(monkeypatch: pytest.MonkeyPatch, number: int, before: Callable[[], object]) -> threading.Event:
     """Do something before a read of the file that is hashed; the event is set when it is to be done."""
     preadv, count, reached = os.preadv, itertools.count(1), threading.Event()
 
     def counted(*args: Any) -> int:
         if threading.current_thread() is not threading.main_thread() and next(count) == number:
             reached.set()
-            instead()
+            before()
         return preadv(*args)
 
     monkeypatch.setattr(os, "preadv", counted)
@@ -171,7 +179,7 @@ def test_no_source_writes_to_what_an_earlier_fetch_left_while_that_is_verified(
 ) -> None:
     blob = blob_with_home("home")
     holder = BusyHolder(bytes(SIZE))  # it sends wrong bytes
-    reached = read_by_thread(monkeypatch, 2, lambda: holder.answered.wait(10) and None)
+    reached = read_by_thread(monkeypatch, 2, lambda: holder.answered.wait(10))
 
     async def story(fetching: FetchStack, content: Content) -> None:
         with fetching.fetches.read(content) as reader:
@@ -184,3 +192,54 @@ def test_no_source_writes_to_what_an_earlier_fetch_left_while_that_is_verified(
             assert os.pread(reader.fd, SIZE, 0) == blob
 
     play(tmp_path, blob, [Sender("home", blob), holder], story)
+
+
+def test_a_disk_that_fails_while_what_was_left_is_verified_fails_the_fetch_whoever_else_waits_to_send(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blob = blob_with_home("home")
+    holder = BusyHolder(blob)
+
+    def fail() -> None:
+        holder.answered.wait(10)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    reached = read_by_thread(monkeypatch, 2, fail)
+
+    async def story(fetching: FetchStack, content: Content) -> None:
+        with fetching.fetches.read(content) as reader:
+            await in_thread(reached.wait, 10)
+            with fetching.fetches.relay(content, (0, MEBIBYTE)) as relay:
+                extents = relay.reader.extents(0, MEBIBYTE)
+                with pytest.raises(MirrorError):
+                    await anext(extents)
+                with pytest.raises(MirrorError):
+                    await reader.completed()
+
+    play(tmp_path, blob, [Sender("home", blob), holder], story)
+
+
+def test_a_fetch_that_gets_no_window_in_memory_is_counted_no_more_when_it_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(fd: int, size: int) -> None:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    blob = blob_with_home("home")
+    home, holder = Sender("home", blob), BusyHolder(blob)
+
+    async def story(fetching: FetchStack, content: Content) -> None:
+        home.may_answer.clear()
+        with fetching.fetches.read(content) as reader:
+            await home.asked.wait()
+            with fetching.fetches.relay(content, (0, MEBIBYTE)) as relay:
+                await holder.asked.wait()
+                monkeypatch.setattr(os, "ftruncate", fail)
+                home.may_answer.set()
+                with pytest.raises(MirrorError):
+                    await relay.reader.completed()
+                with pytest.raises(MirrorError):
+                    await reader.completed()
+        assert len(fetching.memory) == 0
+
+    play(tmp_path, blob, [home, holder], story, capacity_bytes=0)
