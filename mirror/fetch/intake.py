@@ -103,11 +103,13 @@ class Intake:
         writer, self._writer = self._writer, None
         if writer is None:
             return
-        if writer.is_open and resumable:
-            writer.leave()
-        elif writer.is_open:
-            writer.discard()
-        self._env.turns.give_back(self._content.digest.hex)
+        try:
+            if writer.is_open and resumable:
+                writer.leave()
+            elif writer.is_open:
+                writer.discard()
+        finally:
+            self._env.turns.give_back(self._content.digest.hex)
 
     async def _find_place_once(self, size: int) -> None:
         try:

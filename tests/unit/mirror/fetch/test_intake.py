@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from mirror.cluster.homes import MEBIBYTE, Ring
-from mirror.errors import MirrorError, PeerError, Reason
+from mirror.errors import MirrorError, PeerError, Reason, SourceError, UpstreamUnknown
 from mirror.fetch.stack import FetchStack
 from mirror.fileio import in_thread
 from mirror.metrics import Metrics
@@ -107,6 +107,20 @@ class BusyHolder(Sender):
         await super().download(content, request, sink)
 
 
+class Refuser(Sender):
+    """A source that says what will come, and then that it has nothing after all; later it sends."""
+
+    def __init__(self, name: str, blob: bytes, error: SourceError) -> None:
+        super().__init__(name, blob)
+        self.error: SourceError | None = error
+
+    async def download(self, content: Content, request: RangeRequest, sink: Sink) -> None:
+        if self.error is not None:
+            await sink.begin(RangeReply(request.start, min(request.stop or SIZE, SIZE), SIZE))
+            raise self.error
+        await super().download(content, request, sink)
+
+
 class Peers:
     """Gives the members as sources."""
 
@@ -133,21 +147,28 @@ async def leave_partial(cache: CacheStore, blob: bytes, pieces: int) -> None:
 
 
 def play(
-    folder: Path, blob: bytes, sources: Sequence[Source], story: Story, capacity_bytes: int = 100 * MEBIBYTE
+    folder: Path,
+    blob: bytes,
+    sources: Sequence[Source],
+    story: Story,
+    *,
+    capacity_bytes: int = 100 * MEBIBYTE,
+    left: int = 2,
+    upstream: Source | None = None,
 ) -> None:
-    """Run a story of a node that has left two pieces of a blob in its cache, if that has the space."""
+    """Run a story of a node that has left some pieces of a blob in its cache."""
 
     async def run() -> None:
         cache = CacheStore(folder / "cache", capacity_bytes)
         await cache.start(Nobody())
-        if capacity_bytes:
-            await leave_partial(cache, blob, 2)
+        if left:
+            await leave_partial(cache, blob, left)
         fetching = FetchStack.build(
             "me",
             Router(),
             cache,
             peers=cast("PeerClient", Peers(*sources)),
-            upstream=cast("Upstream", Sender(UPSTREAM, blob)),
+            upstream=cast("Upstream", upstream or Sender(UPSTREAM, blob)),
             metrics=Metrics(),
             settings=Settings(),
         )
@@ -242,4 +263,27 @@ def test_a_fetch_that_gets_no_window_in_memory_is_counted_no_more_when_it_has_en
                     await reader.completed()
         assert len(fetching.memory) == 0
 
-    play(tmp_path, blob, [home, holder], story, capacity_bytes=0)
+    play(tmp_path, blob, [home, holder], story, capacity_bytes=0, left=0)
+
+
+def test_after_a_disk_that_lets_nothing_be_deleted_the_next_reader_gets_a_new_fetch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    blob = blob_with_home("home")
+    sources = [Refuser(name, blob, PeerError(Reason.MISSING, "no")) for name in ("home", "holder")]
+    upstream = Refuser(UPSTREAM, blob, UpstreamUnknown("no"))
+
+    async def story(fetching: FetchStack, content: Content) -> None:
+        with monkeypatch.context() as patch, fetching.fetches.read(content) as reader:
+            patch.setattr(Path, "unlink", fail)
+            with pytest.raises(MirrorError):
+                await reader.completed()
+        for source in (*sources, upstream):
+            source.error = None
+        with fetching.fetches.read(content) as reader:
+            await reader.completed()
+
+    play(tmp_path, blob, sources, story, left=0, upstream=upstream)
