@@ -6,15 +6,18 @@ import hashlib
 import itertools
 import os
 import threading
+import time
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from mirror.cluster.homes import MEBIBYTE, Ring
-from mirror.errors import MirrorError, PeerError, Reason, SourceError, UpstreamUnknown
+from mirror.errors import MirrorError, PeerError, Reason, StorageFailed, UpstreamUnknown
+from mirror.fetch import download
 from mirror.fetch.stack import FetchStack
 from mirror.fileio import in_thread
 from mirror.metrics import Metrics
@@ -51,8 +54,10 @@ class Router(StaticRouter):
 
     def __init__(self) -> None:
         super().__init__(Peer("me", "127.0.0.1", 1), [Peer("home", "127.0.0.1", 2), Peer("holder", "127.0.0.1", 3)])
+        self.looked_up = asyncio.Event()
 
     def locate(self, key: bytes) -> Sequence[Peer]:
+        self.looked_up.set()
         return [peer for peer in self.peers if peer.name == "holder"]
 
 
@@ -108,15 +113,17 @@ class BusyHolder(Sender):
 
 
 class Refuser(Sender):
-    """A source that says what will come, and then that it has nothing after all; later it sends."""
+    """A source that says what will come, and fails then; later it sends."""
 
-    def __init__(self, name: str, blob: bytes, error: SourceError) -> None:
+    def __init__(self, name: str, blob: bytes, error: MirrorError) -> None:
         super().__init__(name, blob)
-        self.error: SourceError | None = error
+        self.error: MirrorError | None = error
 
     async def download(self, content: Content, request: RangeRequest, sink: Sink) -> None:
         if self.error is not None:
             await sink.begin(RangeReply(request.start, min(request.stop or SIZE, SIZE), SIZE))
+            self.asked.set()
+            await self.may_answer.wait()
             raise self.error
         await super().download(content, request, sink)
 
@@ -155,6 +162,7 @@ def play(
     capacity_bytes: int = 100 * MEBIBYTE,
     left: int = 2,
     upstream: Source | None = None,
+    router: Router | None = None,
 ) -> None:
     """Run a story of a node that has left some pieces of a blob in its cache."""
 
@@ -165,7 +173,7 @@ def play(
             await leave_partial(cache, blob, left)
         fetching = FetchStack.build(
             "me",
-            Router(),
+            router or Router(),
             cache,
             peers=cast("PeerClient", Peers(*sources)),
             upstream=cast("Upstream", upstream or Sender(UPSTREAM, blob)),
@@ -287,3 +295,33 @@ def test_after_a_disk_that_lets_nothing_be_deleted_the_next_reader_gets_a_new_fe
             await reader.completed()
 
     play(tmp_path, blob, sources, story, left=0, upstream=upstream)
+
+
+def test_nobody_is_asked_any_more_once_the_disk_has_failed_however_long_the_last_flight_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blob = blob_with_home("home")
+    home, holder = Refuser("home", blob, StorageFailed("the disk failed")), BusyHolder(blob)
+    for source in (home, holder):
+        source.may_answer.clear()
+
+    async def story(fetching: FetchStack, content: Content) -> None:
+        with fetching.fetches.read(content) as reader:
+            await holder.asked.wait()
+            home.may_answer.set()
+            for _ in range(10):
+                await asyncio.sleep(0)
+            home.asked.clear()
+            an_hour_later = time.monotonic() + 3600.0
+            monkeypatch.setattr(download, "time", SimpleNamespace(monotonic=lambda: an_hour_later))
+            router.looked_up.clear()
+            await router.looked_up.wait()
+            for _ in range(3):
+                await asyncio.sleep(0)
+            assert not home.asked.is_set()
+            holder.may_answer.set()
+            with pytest.raises(StorageFailed):
+                await reader.completed()
+
+    router = Router()
+    play(tmp_path, blob, [home, holder], story, left=0, router=router)
