@@ -66,8 +66,9 @@ class ClusterView:
         """Usable members that may hold what has this key, best first."""
         unusable = self._health.unusable()
         found = [peer for peer in self._router.locate(key) if peer.name not in unusable]
-        if any(peer.name not in self._now().up for peer in found):
-            self._seen = None  # it has joined since
+        seen = self._now()
+        if any(peer.name not in seen.up or seen.peers.get(peer.name) != peer for peer in found):
+            self._seen = None  # it has joined since, or is back, perhaps at another address
         return found
 
     def ring(self, key: bytes, without: Collection[str] = ()) -> Ring:

@@ -179,7 +179,8 @@ class Download:
 
     async def _fly(self, flight: Flight) -> None:
         """Carry one flight out; what it did not deliver goes back to the plan."""
-        sink = FlightSink(flight, self._spool, self._settings.notice_s, self._replied, self._arrived)
+        notice_s = self._settings.notice_s
+        sink = FlightSink(flight, self._spool, self._plan.size, notice_s, self._replied, self._arrived)
         outcome: SourceError | StorageError | None = None
         try:
             await self._source(flight.source).download(self.content, self._request(flight), sink)
@@ -201,18 +202,17 @@ class Download:
 
     def _landed(self, flight: Flight, outcome: SourceError | StorageError | None) -> None:
         """Tell the plan how a flight ended, unless it was given up as superfluous meanwhile."""
+        if flight in self._plan.flights:
+            if outcome is None:
+                log.debug("landed %s", flight)
+                self._plan.landed(flight, time.monotonic())
+            elif isinstance(outcome, SourceError):
+                self._failed(flight, outcome)
+            else:
+                self._plan.failed(flight, Reason.DISK, time.monotonic())
         if isinstance(outcome, StorageError):
             self._storage_error = outcome
-            self._plan.candidates.halt()
-        if flight not in self._plan.flights:
-            return
-        if outcome is None:
-            log.debug("landed %s", flight)
-            self._plan.landed(flight, time.monotonic())
-        elif isinstance(outcome, SourceError):
-            self._failed(flight, outcome)
-        else:
-            self._plan.failed(flight, Reason.DISK, time.monotonic())
+            self._plan.candidates.halt()  # after what the failure says of the source, which rests for a while only
 
     def _failed(self, flight: Flight, error: SourceError) -> None:
         follows, reason = CONSEQUENCES[error.reason], error.reason

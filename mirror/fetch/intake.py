@@ -46,6 +46,8 @@ class Intake:
         self._stated_by = UPSTREAM
         self._disputed_by: set[str] = set()
         self._writer: CacheWriter | None = None
+        self._failure: StorageError | OSError | None = None
+        """Why there is no place. No second one is looked for: a part of the first may be held until the fetch ends."""
 
     async def agree(self, source: str, size: int) -> None:
         """Take a source's word about the size, or hold it against what is known.
@@ -53,10 +55,13 @@ class Intake:
         Raises:
             SourceError: the size is impossible, or contradicts what was stated first.
             StorageFull: there is no place for so many bytes, nor for one blob more in memory.
+            OSError: the disk failed.
         """
         async with self._agreeing:
+            if self._failure is not None:
+                raise self._failure
             if self._plan.size is None:
-                await self._find_place(_checked(size, source, self._content))
+                await self._find_place_once(_checked(size, source, self._content))
                 self._plan.sized(size)
                 self._stated_by = source
                 self._record.size = size
@@ -98,11 +103,20 @@ class Intake:
         writer, self._writer = self._writer, None
         if writer is None:
             return
-        if writer.is_open and resumable:
-            writer.leave()
-        elif writer.is_open:
-            writer.discard()
-        self._env.turns.give_back(self._content.digest.hex)
+        try:
+            if writer.is_open and resumable:
+                writer.leave()
+            elif writer.is_open:
+                writer.discard()
+        finally:
+            self._env.turns.give_back(self._content.digest.hex)
+
+    async def _find_place_once(self, size: int) -> None:
+        try:
+            await self._find_place(size)
+        except (StorageError, OSError) as error:
+            self._failure = error
+            raise
 
     async def _find_place(self, size: int) -> None:
         """Have a file in the cache, with what an earlier fetch left there, or else a window in memory."""

@@ -30,6 +30,8 @@ class FlightSink:
     Args:
         flight: whose bytes come.
         spool: where they go.
+        size: the blob's size, in bytes, once it is agreed on; None until then. That a spool has its file is not enough:
+            what an earlier fetch left in it may be under verification, and nobody may write to it meanwhile.
         notice_s: time between two reports, s.
         on_reply: is told on the loop what will come; it may have to wait, and may refuse.
         on_bytes: is told on the loop what came: the expected reply with the first report, the end of what has arrived,
@@ -40,6 +42,7 @@ class FlightSink:
         self,
         flight: Flight,
         spool: Spool,
+        size: int | None,
         notice_s: float,
         on_reply: Callable[[Flight, RangeReply], Coroutine[Any, Any, None]],
         on_bytes: Callable[[Flight, RangeReply | None, int, list[tuple[int, int]]], None],
@@ -49,8 +52,8 @@ class FlightSink:
         self._notice_s = notice_s
         self._on_reply = on_reply
         self._on_bytes = on_bytes
-        known = spool.size is not None and flight.stop is not None
-        self._expectation = Expectation(spool.size or 0, flight.stop or 0) if known else None
+        is_known = size is not None and flight.stop is not None
+        self._expectation = Expectation(size or 0, flight.stop or 0) if is_known else None
         self._expected_reply: RangeReply | None = None
         """Taken in a thread, and not reported yet."""
         self._loop = asyncio.get_running_loop()

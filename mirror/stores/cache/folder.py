@@ -115,7 +115,7 @@ class Folder:
         path = self.blob(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         os.replace(self.partial(name), path)
-        self.journal(name).unlink(missing_ok=True)
+        _unlink(self.journal(name))
 
     def discard_blob(self, name: str) -> asyncio.Future[None]:
         """Delete a complete blob; on the event loop. The future is done when its bytes are free."""
@@ -123,7 +123,7 @@ class Folder:
 
     def discard_partial(self, name: str) -> asyncio.Future[None]:
         """Delete a partial blob and its journal; on the event loop. The future is done when its bytes are free."""
-        self.journal(name).unlink(missing_ok=True)
+        _unlink(self.journal(name))
         return self._discard(self.partial(name))
 
     def _discard(self, path: Path) -> asyncio.Future[None]:
@@ -136,5 +136,6 @@ class Folder:
 
 
 def _unlink(path: Path) -> None:
+    """Delete a file, if it is there and the disk allows it; what stays is deleted at the next start."""
     with contextlib.suppress(OSError):
         path.unlink()

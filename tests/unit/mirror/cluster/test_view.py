@@ -129,3 +129,12 @@ def test_a_member_that_failed_lately_is_still_known() -> None:
     view, _ = made(chart)
     assert view.known() == {ME, "a", "b"}
     assert "b" not in view.up()
+
+
+def test_a_holder_that_is_back_at_another_address_is_asked_there_at_once() -> None:
+    chart = Chart("a")
+    view, _ = made(chart, math.inf)
+    assert view.peer("a") == peer("a")
+    chart.peers = chart.holders = [peer("a", 2)]
+    assert view.holders(KEY) == [peer("a", 2)]
+    assert view.peer("a") == peer("a", 2)

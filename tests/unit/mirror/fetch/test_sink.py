@@ -50,7 +50,7 @@ def play(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 def made(it: Spool, loop: Loop, start: int = 0, stop: int | None = SIZE) -> FlightSink:
-    return FlightSink(Flight("a", Role.HOME, start, stop, 0.0), it, 0.0, loop.on_reply, loop.on_bytes)
+    return FlightSink(Flight("a", Role.HOME, start, stop, 0.0), it, it.size, 0.0, loop.on_reply, loop.on_bytes)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,16 @@ def test_a_reply_that_was_not_expected_is_left_to_the_loop(
         assert not sink.begin_at_once(reply)
         await sink.begin(reply)
         assert loop.replies == [reply]
+        it.close()
+
+    play(story)
+
+
+def test_before_the_size_is_agreed_on_no_reply_is_expected_though_the_file_is_open(tmp_path: Path) -> None:
+    async def story() -> None:
+        loop, it = Loop(), spool(tmp_path)
+        sink = FlightSink(Flight("a", Role.HOME, 0, SIZE, 0.0), it, None, 0.0, loop.on_reply, loop.on_bytes)
+        assert not sink.begin_at_once(RangeReply(0, SIZE, SIZE))
         it.close()
 
     play(story)

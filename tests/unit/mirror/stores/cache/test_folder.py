@@ -62,3 +62,17 @@ def test_a_discarded_file_frees_its_name_at_once(tmp_path: Path) -> None:
         assert list((tmp_path / "spool").iterdir()) == []
 
     asyncio.run(check())
+
+
+def test_a_journal_that_cannot_be_deleted_keeps_nothing_from_its_end(tmp_path: Path) -> None:
+    async def check() -> None:
+        folder = opened(tmp_path)
+        folder.journal(NAME).mkdir()  # no file, so it cannot be deleted like one
+        folder.partial(NAME).write_bytes(b"blob")
+        await folder.discard_partial(NAME)
+        assert not folder.partial(NAME).exists()
+        folder.partial(NAME).write_bytes(b"blob")
+        folder.publish(NAME)
+        assert folder.blob(NAME).read_bytes() == b"blob"
+
+    asyncio.run(check())
