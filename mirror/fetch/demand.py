@@ -1,9 +1,19 @@
-"""Demand: which bytes of a blob its readers need. The spool states it, the plan meets it."""
+"""Demand: which bytes of a blob its readers need, and for whom. The spool states it, the plan meets it."""
 
+import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..oci.ranges import RangeSet
+
+
+class Audience(enum.Enum):
+    """For whom a reader reads."""
+
+    LOCAL = enum.auto()
+    """A client of this node. It never gets the last piece before the digest is right."""
+    MEMBER = enum.auto()
+    """Another member, which takes this node for a home. It gets every byte as it comes: it checks the whole itself."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from ..cluster.homes import MEBIBYTE
 from ..oci.content import Content
+from .demand import Audience
 from .environment import Environment
 from .fetch import Fetch
-from .spool import Audience, Reader
+from .spool import Reader
 
 if TYPE_CHECKING:
     from .record import Record

@@ -6,8 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from ..errors import ManifestUnknown
-from ..fetch import Fetches
-from ..fetch.spool import Audience, Reader
+from ..fetch import Audience, Fetches, Reader
 from ..oci.content import Content
 from ..oci.digest import Digest
 from ..oci.manifest import MANIFEST_MAX_BYTES, media_type

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from ...oci.ranges import RangeSet
 from ...sources import UPSTREAM, Role
+from ..demand import Audience
 
 EARLIER = "(an earlier fetch)"
 """The origin of bytes that were here from the start. No member can have this name: it has spaces."""
@@ -37,7 +38,7 @@ class Flight:
         start: first byte asked for.
         stop: end of what is asked for, later of what was promised; None for everything, while the size is unknown.
         began_at: monotonic seconds.
-        local: whether it counts in this node's own window; else it flies only because other members need the bytes.
+        audience: who needs the bytes. For readers on this node it counts in this node's own window.
         avoid: members whose word on these bytes is in doubt.
         position: end of what has arrived.
         first_at: when its first byte arrived, monotonic seconds.
@@ -50,7 +51,7 @@ class Flight:
     start: int
     stop: int | None
     began_at: float
-    local: bool = True
+    audience: Audience = Audience.LOCAL
     avoid: tuple[str, ...] = ()
     position: int = field(init=False)
     first_at: float | None = None
@@ -114,4 +115,4 @@ class Flights:
     @property
     def local_count(self) -> int:
         """How many of them count in this node's own window."""
-        return sum(flight.local for flight in self._flights)
+        return sum(flight.audience is Audience.LOCAL for flight in self._flights)

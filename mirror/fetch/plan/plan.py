@@ -9,7 +9,7 @@ from ...errors import Reason
 from ...oci.ranges import RangeSet
 from ...settings import PlanSettings
 from ...sources import UPSTREAM, Role
-from ..demand import Demand
+from ..demand import Audience, Demand
 from .candidates import Candidates
 from .chooser import Chooser
 from .flight import EARLIER, Flight, Flights, Segment
@@ -175,7 +175,8 @@ class Plan:
         if demand.members and not any(flight.is_direct for flight in self.flights):
             (start, stop), *_ = demand.members
             end = None if self._opening is Opening.WHOLE else stop
-            flight = self.chooser.direct(start, end, now, run_stop=self._run_stop(start, end), local=False)
+            run_stop = self._run_stop(start, end)
+            flight = self.chooser.direct(start, end, now, run_stop=run_stop, audience=Audience.MEMBER)
             if flight is not None:
                 return flight
         if demand.local and not self.flights:
@@ -190,7 +191,8 @@ class Plan:
         for start, stop in self._pieces.cut(self._gaps):
             if here.covers(start, stop):
                 continue
-            flight = self.chooser.direct(start, stop, now, run_stop=self._run_stop(start, stop), local=False)
+            run_stop = self._run_stop(start, stop)
+            flight = self.chooser.direct(start, stop, now, run_stop=run_stop, audience=Audience.MEMBER)
             if flight is not None:
                 yield self._launch(flight, here)
             elif self.candidates.can_fetch_directly(start):

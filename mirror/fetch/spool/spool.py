@@ -17,12 +17,12 @@ from ...errors import MirrorError
 from ...oci.content import Content
 from ...oci.ranges import RangeSet
 from ...settings import SpoolSettings
-from ..demand import Demand
+from ..demand import Audience, Demand
 from .arrival import Arrival, Arriving, Complete, Failed
 from .backing import Backing
 from .hasher import Hasher
 from .reader import Reader
-from .readers import Audience, Readers
+from .readers import Readers
 
 if TYPE_CHECKING:
     import asyncio

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mirror.cluster.homes import MEBIBYTE, Ring, piece_size
 from mirror.cluster.throughput import Throughput
 from mirror.errors import Reason
-from mirror.fetch.demand import Demand
+from mirror.fetch.demand import Audience, Demand
 from mirror.fetch.plan import Flight, Opening, Plan, Segment
 from mirror.oci.ranges import RangeSet
 from mirror.settings import PlanSettings
@@ -202,7 +202,7 @@ def test_before_the_size_is_known_others_do_not_wait_for_another_homes_answer() 
     assert own.role is Role.HOME
     at.relayed = RangeSet(of(3))
     (relayed,) = at.next()
-    assert (relayed.source, relayed.local, (relayed.start, relayed.stop)) == (UPSTREAM, False, of(3))
+    assert (relayed.source, relayed.audience, (relayed.start, relayed.stop)) == (UPSTREAM, Audience.MEMBER, of(3))
     assert at.next() == []
 
 
@@ -361,7 +361,7 @@ def test_what_others_ask_for_comes_straight_from_upstream() -> None:
     at.own, at.relayed = RangeSet(), RangeSet(of(0), of(5))
     flights = at.next()
     assert shown(flights) == [(UPSTREAM, "upstream", 0), (UPSTREAM, "upstream", 5)]
-    assert not any(flight.local for flight in flights)
+    assert not any(flight.audience is Audience.LOCAL for flight in flights)
 
 
 def test_what_others_ask_for_comes_from_a_holder_even_a_busy_one() -> None:
@@ -371,7 +371,7 @@ def test_what_others_ask_for_comes_from_a_holder_even_a_busy_one() -> None:
     at.own, at.relayed = RangeSet(), RangeSet(of(0, 6))
     flights = at.next()
     assert shown(flights) == [("h", "holder-for-home", number) for number in range(SETTINGS.home_lanes)]
-    assert all(flight.role is Role.HOLDER_FOR_HOME and not flight.local for flight in flights)
+    assert all(flight.role is Role.HOLDER_FOR_HOME and flight.audience is Audience.MEMBER for flight in flights)
 
 
 def test_what_others_ask_for_never_waits_for_another_homes_flight() -> None:
@@ -398,8 +398,8 @@ def test_what_is_flown_for_others_takes_no_room_in_this_nodes_window() -> None:
     at = desk()
     at.relayed = RangeSet(of(12, 4))
     flights = at.next()
-    assert sum(not flight.local for flight in flights) == 4
-    assert [piece(flight) for flight in flights if flight.local] == [0, 1, 2, 3]
+    assert sum(flight.audience is Audience.MEMBER for flight in flights) == 4
+    assert [piece(flight) for flight in flights if flight.audience is Audience.LOCAL] == [0, 1, 2, 3]
 
 
 def test_there_is_a_bound_on_requests_to_upstream() -> None:
@@ -933,7 +933,9 @@ class World:
             assert flight.source != "me"
             assert flight.source == UPSTREAM or flight.source in up
             assert flight.role not in INDIRECT or flight.source not in self.declining
-            assert flight.role not in INDIRECT or flight.local, "what others wait for waits for another home"
+            assert flight.role not in INDIRECT or flight.audience is Audience.LOCAL, (
+                "what others wait for waits for another home"
+            )
         self.check()
 
     def check(self) -> None:
@@ -941,13 +943,13 @@ class World:
         counts = Counter(flight.source for flight in flights)
         assert counts.pop(UPSTREAM, 0) <= SETTINGS.upstream_lanes
         assert all(count <= SETTINGS.home_lanes for count in counts.values())
-        assert sum(flight.local for flight in flights) <= 2 * self.plan.chooser.window
+        assert sum(flight.audience is Audience.LOCAL for flight in flights) <= 2 * self.plan.chooser.window
         if self.plan.size is None:
             return
         for flight in flights:
             assert flight.stop is not None
             assert 0 <= flight.start <= flight.position < flight.stop <= self.size or self.size == 0
-        self.check_copies([flight for flight in flights if flight.local], 1 if self.hurried else 2)
+        self.check_copies([flight for flight in flights if flight.audience is Audience.LOCAL], 1 if self.hurried else 2)
         self.check_copies([flight for flight in flights if flight.role not in INDIRECT], 1 if self.hurried else 2)
 
     @staticmethod
