@@ -139,9 +139,8 @@ class PeerEndpoint:
         if request.is_head:
             yield
             return
-        asker, for_others = member.node or "", member.role is not Role.HOLDER
-        digest = content.digest
-        if not self._admission.admits(digest.hex, held.size, asker, time.monotonic(), for_others=for_others):
+        digest, asker = content.digest, member.node or ""
+        if not self._admission.admits(digest.hex, held.size, asker, time.monotonic(), member.role):
             raise Refusal(Reason.BUSY, f"this node serves others with {digest}: ask the homes of its pieces")
         with self._admission.transfer():
             yield

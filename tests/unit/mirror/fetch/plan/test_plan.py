@@ -82,9 +82,9 @@ def desk(
     *,
     upstream: bool = True,
     opening: Opening = Opening.RUN,
-    pace: Throughput | None = None,
+    throughput: Throughput | None = None,
 ) -> Desk:
-    plan = Plan("me", Ring(tuple(ring)), pace or Throughput(), holders, plan_settings(upstream=upstream), opening)
+    plan = Plan("me", Ring(tuple(ring)), throughput or Throughput(), holders, plan_settings(upstream=upstream), opening)
     if size is not None:
         plan.sized(size)
     return Desk(plan, own=RangeSet((0, 1 if size is None else size)))
@@ -235,10 +235,10 @@ def test_holders_come_first_each_on_its_lanes_and_in_order() -> None:
 
 
 def test_a_faster_holder_is_given_more() -> None:
-    pace = Throughput()
-    pace.landed("g", MEBIBYTE, 1.0, 0.0, 0.0, home=False)
-    pace.landed("h", MEBIBYTE, 0.1, 0.0, 0.0, home=False)
-    at = desk(holders=["g", "h"], pace=pace)
+    throughput = Throughput()
+    throughput.landed("g", MEBIBYTE, 1.0, 0.0, 0.0, Role.HOLDER)
+    throughput.landed("h", MEBIBYTE, 0.1, 0.0, 0.0, Role.HOLDER)
+    at = desk(holders=["g", "h"], throughput=throughput)
     assert [flight.source for flight in at.next()] == ["h", "h", "g", "g"]
 
 
@@ -624,20 +624,20 @@ def test_after_a_halt_nobody_is_asked() -> None:
 # Slow members, and late pieces.
 
 
-def slow_pace(*slow: str, now: float = 0.0) -> Throughput:
+def slow_throughput(*slow: str, now: float = 0.0) -> Throughput:
     """Measurements of the homes, some of them slow."""
-    pace = Throughput()
+    throughput = Throughput()
     for name in RING[:3]:
         for _ in range(3):
-            pace.landed(name, MEBIBYTE, 10.0 if name in slow else 0.1, 0.0, now, home=True)
-    return pace
+            throughput.landed(name, MEBIBYTE, 10.0 if name in slow else 0.1, 0.0, now, Role.HOME)
+    return throughput
 
 
 @pytest.mark.parametrize("ring", [RING, ("a", "b", "c")])
 def test_a_slow_home_keeps_its_place_until_it_declines_itself_so_that_all_nodes_ask_the_same(
     ring: Sequence[str],
 ) -> None:
-    assert follow(desk(ring, pace=slow_pace("a")), "unreachable") == follow(desk(ring), "unreachable")
+    assert follow(desk(ring, throughput=slow_throughput("a")), "unreachable") == follow(desk(ring), "unreachable")
 
 
 def flying_late(at: Desk, *, others_s: float, now: float) -> Flight:
