@@ -75,20 +75,23 @@ class ClusterView:
         names = [seat.peer.name for seat in self._rings.seats() if seat.home and seat.peer.name not in without]
         return Ring.of(key, names or [self.me])
 
-    def homes(self, key: bytes, *, after: bool = False) -> list[Peer]:
-        """The homes to ask for what comes in one piece, in order, up to this node; none if this node is the first.
+    def homes(self, key: bytes) -> list[Peer]:
+        """The homes to ask for what comes in one piece, in order, up to this node; none if this node is the first."""
+        return self._homes_around_me(key)[0]
 
-        Args:
-            key: of the content.
-            after: give those that come after this node instead.
-        """
+    def later_homes(self, key: bytes) -> list[Peer]:
+        """The homes that come after this node, in order; all of them if this node does not serve as a home."""
+        return self._homes_around_me(key)[1]
+
+    def _homes_around_me(self, key: bytes) -> tuple[list[Peer], list[Peer]]:
         serving = self.serving()
         peers = {seat.peer.name: seat.peer for seat in self._rings.seats()}
         order = [name for name in self.ring(key).homes(0) if name in serving]
+        before, after = order, order
         if self.me in order:
             mine = order.index(self.me)
-            order = order[mine + 1 :] if after else order[:mine]
-        return [peers[name] for name in order]
+            before, after = order[:mine], order[mine + 1 :]
+        return [peers[name] for name in before], [peers[name] for name in after]
 
     def known(self) -> set[str]:
         """Names of all members, those included that failed lately: their bytes may still be here."""

@@ -118,7 +118,7 @@ def test_a_ring_is_never_empty() -> None:
 def test_the_homes_before_this_node_and_those_after_it_are_all_others() -> None:
     chart = Chart("a", "b", "c", "d")
     view, _ = made(chart)
-    before, after = view.homes(KEY), view.homes(KEY, after=True)
+    before, after = view.homes(KEY), view.later_homes(KEY)
     order = list(view.ring(KEY).homes(0))
     assert [it.name for it in before] + [ME] + [it.name for it in after] == order
 
