@@ -4,7 +4,7 @@ import time
 from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass
 
-from ..routers import Peer, Rings, Router
+from ..routers import Peer, Rings, Router, Serves
 from ..settings import ClusterSettings
 from .health import PeerHealth
 from .homes import Ring
@@ -72,8 +72,8 @@ class ClusterView:
 
     def ring(self, key: bytes, without: Collection[str] = ()) -> Ring:
         """The homes of some content as of now, without its holders. Never empty."""
-        names = [seat.peer.name for seat in self._rings.seats() if seat.home and seat.peer.name not in without]
-        return Ring.of(key, names or [self.me])
+        names = {seat.peer.name for seat in self._rings.seats() if seat.serves is Serves.YES}
+        return Ring.of(key, names.difference(without) or {self.me})
 
     def homes(self, key: bytes) -> list[Peer]:
         """The homes to ask for what comes in one piece, in order, up to this node; none if this node is the first."""
@@ -102,6 +102,6 @@ class ClusterView:
         if seen is None or seen.health != self._health.version or now - seen.at > self._settings.view_s:
             peers = {peer.name: peer for peer in self._router.members()}
             up = (peers.keys() - self._health.unusable()) | {self.me}
-            declining = {seat.peer.name for seat in self._rings.seats() if seat.declines}
+            declining = {seat.peer.name for seat in self._rings.seats() if seat.serves is Serves.NO}
             seen = self._seen = _Snapshot(now, self._health.version, peers, up, up - declining)
         return seen

@@ -14,11 +14,12 @@ import enum
 import ipaddress
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -28,7 +29,7 @@ from gossip import Gossip, Listen, Member, State
 from ..errors import ConfigError
 from ..settings import RouterSettings
 from ..sources import UPSTREAM
-from . import MemberStatus, Peer, RingSeat, is_member_name
+from . import MemberStatus, Peer, RingSeat, Serves, is_member_name
 
 key_id = gossip.key_id
 KeyRefusal = gossip.GossipError
@@ -39,7 +40,7 @@ PROFILES: Final = {"lan": gossip.lan, "wan": gossip.wan, "fast": gossip.fast, "l
 class _Endpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     port: int
     host: str | None = None
-    home: Literal["new", "yes", "no"] = "yes"
+    home: Serves = Serves.YES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +126,7 @@ class SwimRouter:
         self._gossip = gossip
         self._settings = settings or RouterSettings()
         self._rng = rng or random.Random()
-        self._endpoint = _Endpoint(port, host, "new")
+        self._endpoint = _Endpoint(port, host, Serves.NEW)
         self._willing, self._settled = True, False
         self._settling: asyncio.TimerHandle | None = None
         gossip.update(msgspec.json.encode(self._endpoint))
@@ -211,11 +212,11 @@ class SwimRouter:
         kept_s, view = self._settings.seat_kept_s, self._gossip.view
         members = [view.me, *(member for member in view.members() if _has_place(member, now, kept_s))]
         seats = [(endpoint, member) for member in members if (endpoint := _endpoint_of(member)) is not None]
-        settled = sum(endpoint.home == "yes" for endpoint, _ in seats)
-        new = sum(endpoint.home == "new" for endpoint, _ in seats)
-        homes = ("yes", "new") if new > settled else ("yes",)
+        count = Counter(endpoint.home for endpoint, _ in seats)
+        as_new = Serves.YES if count[Serves.NEW] > count[Serves.YES] else Serves.NEW
         return [
-            RingSeat(_at(member, endpoint), endpoint.home in homes, endpoint.home == "no") for endpoint, member in seats
+            RingSeat(_at(member, endpoint), as_new if endpoint.home is Serves.NEW else endpoint.home)
+            for endpoint, member in seats
         ]
 
     def set_serving(self, willing: bool) -> None:
@@ -228,7 +229,7 @@ class SwimRouter:
         self._say()
 
     def _say(self) -> None:
-        home: Literal["new", "yes", "no"] = "no" if not self._willing else "yes" if self._settled else "new"
+        home = Serves.NO if not self._willing else Serves.YES if self._settled else Serves.NEW
         if home != self._endpoint.home:
             self._endpoint = _Endpoint(self._endpoint.port, self._endpoint.host, home)
             with contextlib.suppress(gossip.StateError):

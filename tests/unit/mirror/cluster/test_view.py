@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from mirror.cluster.health import PeerHealth
 from mirror.cluster.view import ClusterView
 from mirror.metrics import Metrics
-from mirror.routers import MemberStatus, Peer, RingSeat
+from mirror.routers import MemberStatus, Peer, RingSeat, Serves
 from mirror.settings import ClusterSettings
 
 KEY = bytes(32)
@@ -43,7 +43,7 @@ class Chart:
 
     def seats(self) -> Sequence[RingSeat]:
         names = [ME, *(it.name for it in self.peers), *self.gone]
-        return [RingSeat(peer(name), name not in self.declining, name in self.declining) for name in names]
+        return [RingSeat(peer(name), Serves.NO if name in self.declining else Serves.YES) for name in names]
 
     def set_serving(self, willing: bool) -> None:
         raise AssertionError
