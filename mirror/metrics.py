@@ -107,7 +107,7 @@ class Figures(Protocol):
 
     @property
     def waiting(self) -> int:
-        """Rumours that wait to be told."""
+        """Rumours that wait to be sent."""
         ...
 
     @property
@@ -142,7 +142,7 @@ class _GossipCollector(Collector):
         stalls = "Times that the event loop ran late by 0.25 s or more."
         yield CounterMetricFamily("gossip_stalls", stalls, value=figures.stalls)
         yield GaugeMetricFamily("gossip_health", "How much this node doubts itself; 0: healthy.", value=figures.health)
-        yield GaugeMetricFamily("gossip_rumours", "Rumours that wait to be told.", value=figures.waiting)
+        yield GaugeMetricFamily("gossip_rumours", "Rumours that wait to be sent.", value=figures.waiting)
         lag = GaugeMetricFamily(
             "gossip_loop_lag_seconds", "How late the event loop ran in the last minute.", labels=["quantile"]
         )

@@ -276,13 +276,13 @@ class PlanSettings:
     late_s: float = 1.0
     """Age before which no request is late, s: under load, shorter delays say nothing."""
     late_factor: float = 3.0
-    """A request is late if its like come so many times as fast; a smaller factor costs bytes twice for nothing."""
+    """A request is late if others in its role are this many times as fast; with less, bytes come twice for nothing."""
     late_factor_at_end: float = 2.0
     """The same where nothing else is left to ask for: then a second copy costs idle links only."""
     late_grace: float = 1.5
-    """A request is not late before it had so many times the time that its like take for as many bytes."""
+    """A request is late only after this many times the time that others in its role take for as many bytes."""
     very_late_factor: float = 2.0
-    """A piece that is late by so many times as much is fetched by another home, at the cost of its bytes once more."""
+    """A piece that is this many times later still is fetched by another home, at the cost of its bytes once more."""
     partial_tries: int = 3
     """Members asked whether they have a late piece already, before another home is to fetch it."""
     measured_bytes: int = 256 * 1024

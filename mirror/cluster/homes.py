@@ -1,10 +1,10 @@
-"""Homes: which member is to bring which piece into the cluster. Pure arithmetic: all who see the same members agree.
+"""Homes: which member fetches which piece for the cluster. Pure arithmetic: all who see the same members agree.
 
 Members, ordered by sha256(key of the content, name), form the content's ring. Piece i's home is member i mod n of it.
 Any n pieces in a row thereby have n different homes, and nobody has to be asked who has what.
 
-A member that cannot be asked keeps its place, so that its failure moves its own pieces only. They go round: of the
-other members the one first asked is another for every n pieces, so that no single neighbour takes the whole load over.
+A member that cannot be asked keeps its place, so that its failure moves its own pieces only. Which of the other members
+is asked next changes with every n pieces, so that no single neighbour takes over the whole load.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ class Ring:
         return cls(tuple(sorted(set(names), key=lambda name: hashlib.sha256(key + name.encode()).digest())))
 
     def homes(self, piece: int) -> Iterator[str]:
-        """All members, in the order in which they are to bring a piece: its home, then who is next should that fail."""
+        """All members, in the order in which they are asked for a piece: its home first, the next one if that fails."""
         count = len(self.members)
         home = piece % count
         yield self.members[home]

@@ -108,7 +108,7 @@ class SlowReports:
         self._rates: dict[str, tuple[float, float]] = {}
 
     def heard(self, member: str, relative_rate: float, now: float) -> None:
-        """Take note of one member's word: this node's rate divided by the median of the other homes'."""
+        """Take note of what one member measured: this node's rate divided by the median of the other homes'."""
         if not math.isfinite(relative_rate) or relative_rate < 0:
             return
         self._rates.pop(member, None)

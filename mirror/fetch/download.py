@@ -34,7 +34,7 @@ class Download:
         record: for people.
         env: the node's parts.
         changed: set whenever something is different; the spool sets it, too.
-        on_hopeless: is called when nobody can tell the size: who asks from then on needs a new fetch.
+        on_hopeless: is called when nobody can tell the size: whoever asks from then on needs a new fetch.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of one fetch, put together in one place
@@ -142,7 +142,7 @@ class Download:
         return [peer.name for peer in self._env.cluster.holders(self.content.digest.key)]
 
     def _refusal(self) -> MirrorError:
-        """What members are told that take this node for a home of what it cannot fetch."""
+        """The error for members that ask this node, as a home, for what it cannot fetch."""
         if self._plan.candidates.whole_is_elsewhere():
             digest = self.content.digest
             return Refusal(
@@ -222,7 +222,7 @@ class Download:
             self._failures.append(error)
         beyond_end = reason is Reason.RANGE and self._plan.size is None and flight.start
         if flight.source == UPSTREAM and beyond_end:
-            # Another member asked for bytes that there are not: the first bytes tell the size.
+            # Another member asked for bytes beyond the end. The first bytes tell the size.
             self._spool.hint = (0, MEBIBYTE)
             reason = Reason.BROKEN
         final = not CONSEQUENCES[reason].retried
@@ -276,7 +276,7 @@ class Download:
                 )
 
     def _take(self, flight: Flight, reply: RangeReply) -> None:
-        """Tell the plan what will come, and whose word it is: the source's own, if the origin is nobody we know."""
+        """Tell the plan what will come, and its origin: the source itself, unless it names a known member."""
         self._plan.replied(flight, reply.stop, reply.origin if reply.origin in self._known else None)
 
     def _arrived(self, flight: Flight, reply: RangeReply | None, position: int, written: list[tuple[int, int]]) -> None:

@@ -1,4 +1,4 @@
-"""Intake: agreeing on a blob's size, and finding a place for its bytes."""
+"""Intake: agreeing on a blob's size, and opening the file for its bytes."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Intake:
-    """The first word about a blob's size is believed; every other is held against it.
+    """Takes the size that a source states first, and compares every later one with it.
 
     Args:
         content: what is fetched.
@@ -30,7 +30,7 @@ class Intake:
         plan: is told the size, and what an earlier fetch left.
         record: for people.
         env: the cache, and the bound of what passes through memory.
-        fetch: who counts in that bound.
+        fetch: counted in that bound.
     """
 
     def __init__(
@@ -48,15 +48,15 @@ class Intake:
         self._writer: CacheWriter | None = None
 
     async def agree(self, source: str, size: int) -> None:
-        """Take a source's word about the size, or hold it against what is known.
+        """Take the size that a source states, or compare it with the size that is known.
 
         Raises:
             SourceError: the size is impossible, or contradicts what was stated first.
-            StorageFull: there is no place for so many bytes, nor for one blob more in memory.
+            StorageFull: the cache has no space for the blob, and too many pass through memory already.
         """
         async with self._agreeing:
             if self._plan.size is None:
-                await self._find_place(_checked(size, source, self._content))
+                await self._open_backing(_checked(size, source, self._content))
                 self._plan.sized(size)
                 self._stated_by = source
                 self._record.size = size
@@ -72,8 +72,8 @@ class Intake:
         return bool(self._disputed_by)
 
     @property
-    def liar(self) -> str | None:
-        """The member that stated a size with which nobody else's bytes could be taken, if one did."""
+    def wrong_about_size(self) -> str | None:
+        """The member whose size was taken and is proven wrong by others, if there is one."""
         contradicted = UPSTREAM in self._disputed_by or len(self._disputed_by) > 1
         return self._stated_by if contradicted and self._stated_by != UPSTREAM else None
 
@@ -83,7 +83,7 @@ class Intake:
             self._writer.append_prefix(sha256)
 
     def retracted(self) -> None:
-        """Take note that bytes are fetched once more: what is on disk of them is not to be resumed."""
+        """Take note that bytes are fetched once more: no later fetch may resume what is on disk."""
         if self._writer is not None:
             self._writer.keep(0)
 
@@ -104,8 +104,8 @@ class Intake:
             writer.discard()
         self._env.turns.give_back(self._content.digest.hex)
 
-    async def _find_place(self, size: int) -> None:
-        """Have a file in the cache, with what an earlier fetch left there, or else a window in memory."""
+    async def _open_backing(self, size: int) -> None:
+        """Open a file in the cache, with what an earlier fetch left there; without space for it, a window in memory."""
         env, digest = self._env, self._content.digest
         await env.turns.take(digest.hex)
         try:

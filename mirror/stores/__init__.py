@@ -93,5 +93,5 @@ class Store(Protocol):
         ...
 
     def mark_redundant(self, keys: Collection[bytes]) -> None:
-        """Hear that another store of this node has these keys too: if what is here is only a copy, it goes first."""
+        """Note that another store of this node has these keys too: if what is here is only a copy, it goes first."""
         ...

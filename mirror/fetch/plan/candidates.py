@@ -68,7 +68,7 @@ class Candidates:
         elif flight.role.is_holder and reason is Reason.MISSING:
             self.holders = [name for name in self.holders if name != flight.source]
         elif flight.role is Role.HOLDER and reason is Reason.BUSY:
-            self.members.said_busy(flight.source, now)
+            self.members.note_busy(flight.source, now)
         else:
             self.members.failed(flight.source, reason, now)
 

@@ -163,7 +163,7 @@ class Plan:
             return [self._launch(first)] if first is not None else []
         is_look = now >= self._looked_at + self._settings.look_s
         for flight in self._progress.trickling(self.flights, now) if is_look else ():
-            self.candidates.members.trickles(flight.source, now)
+            self.candidates.members.note_trickle(flight.source, now)
         launched = [*self._for_members(demand, now), *self._for_local(demand, now)]
         if is_look:
             self._looked_at = now
