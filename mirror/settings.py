@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 class RouterSettings:
     """Of `routers.swim`: who has a place on the rings of homes."""
 
-    settled_s: float = 30.0
+    new_for_s: float = 30.0
     """Time that a member has to be up before it serves as a home, s: a node that crashes at its start does so within
     that time, and each change of the rings moves pieces to other homes."""
     seat_kept_s: float = 60.0
@@ -192,7 +192,7 @@ class ContainerdSettings:
     """Bounds one message of containerd. It is the bound of containerd's own clients; the list of images comes in
     one message."""
 
-    settle_s: float = 0.05
+    burst_s: float = 0.05
     """Time from the first event of a burst to the listing, s: an import sends dozens of events within it."""
     spacing_s: float = 1.0
     """Shortest time between the starts of two listings, s: bounds what listings cost while events never end."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..cluster.homes import piece_size
@@ -19,6 +20,31 @@ if TYPE_CHECKING:
     from ..stores.cache import CacheWriter
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SizeAgreement:
+    """What sources have stated about the size of one blob.
+
+    Args:
+        size: in bytes, as the first source stated it.
+        stated_by: that source.
+        disputed_by: sources that stated another size.
+    """
+
+    size: int
+    stated_by: str
+    disputed_by: frozenset[str] = frozenset()
+
+    def disputed(self, source: str) -> "SizeAgreement":
+        """A source stated another size."""
+        return replace(self, disputed_by=self.disputed_by | {source})
+
+    @property
+    def wrong(self) -> str | None:
+        """The member whose size is proven wrong, if it is: upstream contradicts it, or at least two members do."""
+        contradicted = UPSTREAM in self.disputed_by or len(self.disputed_by) > 1
+        return self.stated_by if contradicted and self.stated_by != UPSTREAM else None
 
 
 class Intake:
@@ -43,8 +69,7 @@ class Intake:
         self._env = env
         self._fetch = fetch
         self._agreeing = asyncio.Lock()
-        self._stated_by = UPSTREAM
-        self._disputed_by: set[str] = set()
+        self._agreement: SizeAgreement | None = None
         self._writer: CacheWriter | None = None
 
     async def agree(self, source: str, size: int) -> None:
@@ -55,27 +80,27 @@ class Intake:
             StorageFull: the cache has no space for the blob, and too many pass through memory already.
         """
         async with self._agreeing:
-            if self._plan.size is None:
+            agreement = self._agreement
+            if agreement is None:
                 await self._open_backing(_checked(size, source, self._content))
+                self._agreement = SizeAgreement(size, source)
                 self._plan.sized(size)
-                self._stated_by = source
                 self._record.size = size
-            elif size != self._plan.size:
-                self._disputed_by.add(source)
+            elif size != agreement.size:
+                self._agreement = agreement.disputed(source)
                 raise SourceError(
-                    Reason.LENGTH, f"{source} says {size} bytes, {self._stated_by} said {self._plan.size}"
+                    Reason.LENGTH, f"{source} says {size} bytes, {agreement.stated_by} said {agreement.size}"
                 )
 
     @property
     def is_disputed(self) -> bool:
         """Whether any source stated another size."""
-        return bool(self._disputed_by)
+        return self._agreement is not None and bool(self._agreement.disputed_by)
 
     @property
     def wrong_about_size(self) -> str | None:
         """The member whose size was taken and is proven wrong by others, if there is one."""
-        contradicted = UPSTREAM in self._disputed_by or len(self._disputed_by) > 1
-        return self._stated_by if contradicted and self._stated_by != UPSTREAM else None
+        return self._agreement.wrong if self._agreement is not None else None
 
     def append_prefix(self, sha256: bytes) -> None:
         """Take note of the sha256 of everything up to the end of the next piece, so that a later fetch can resume."""

@@ -127,8 +127,8 @@ class SwimRouter:
         self._settings = settings or RouterSettings()
         self._rng = rng or random.Random()
         self._endpoint = _Endpoint(port, host, Serves.NEW)
-        self._willing, self._settled = True, False
-        self._settling: asyncio.TimerHandle | None = None
+        self._willing, self._is_new = True, True
+        self._newness: asyncio.TimerHandle | None = None
         gossip.update(msgspec.json.encode(self._endpoint))
 
     @classmethod
@@ -165,7 +165,7 @@ class SwimRouter:
         """
         with _translated():
             await self._gossip.start()
-        self._settling = asyncio.get_running_loop().call_later(self._settings.settled_s, self._settle)
+        self._newness = asyncio.get_running_loop().call_later(self._settings.new_for_s, self._end_newness)
 
     async def leave(self, timeout: float = 2.0) -> None:
         """Tell the others goodbye, at most `timeout` seconds long."""
@@ -173,8 +173,8 @@ class SwimRouter:
 
     async def close(self) -> None:
         """Stop at once."""
-        if self._settling is not None:
-            self._settling.cancel()
+        if self._newness is not None:
+            self._newness.cancel()
         await self._gossip.close()
 
     def ready(self) -> bool:
@@ -222,14 +222,14 @@ class SwimRouter:
     def set_serving(self, willing: bool) -> None:
         """Say whether this node serves as a home; it does not before it has been up for a while."""
         self._willing = willing
-        self._say()
+        self._publish_home()
 
-    def _settle(self) -> None:
-        self._settled = True
-        self._say()
+    def _end_newness(self) -> None:
+        self._is_new = False
+        self._publish_home()
 
-    def _say(self) -> None:
-        home = Serves.NO if not self._willing else Serves.YES if self._settled else Serves.NEW
+    def _publish_home(self) -> None:
+        home = Serves.NO if not self._willing else Serves.NEW if self._is_new else Serves.YES
         if home != self._endpoint.home:
             self._endpoint = _Endpoint(self._endpoint.port, self._endpoint.host, home)
             with contextlib.suppress(gossip.StateError):

@@ -32,8 +32,8 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def running(gossip: Gossip, settled_s: float = 30.0) -> AsyncIterator[SwimRouter]:
-    router = SwimRouter(gossip, 5001, settings=RouterSettings(settled_s=settled_s))
+async def running(gossip: Gossip, new_for_s: float = 30.0) -> AsyncIterator[SwimRouter]:
+    router = SwimRouter(gossip, 5001, settings=RouterSettings(new_for_s=new_for_s))
     await router.start()
     try:
         yield router
