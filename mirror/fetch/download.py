@@ -225,8 +225,7 @@ class Download:
             # Another member asked for bytes beyond the end. The first bytes tell the size.
             self._spool.hint = (0, MEBIBYTE)
             reason = Reason.BROKEN
-        final = not CONSEQUENCES[reason].retried
-        self._plan.failed(flight, reason, time.monotonic(), final=final)
+        self._plan.failed(flight, reason, time.monotonic())
         self._turn_to_next_repository()
 
     def _count_failure(self, source: str, error: SourceError) -> None:

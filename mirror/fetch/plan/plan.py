@@ -107,20 +107,19 @@ class Plan:
         """Take note that a flight was given up, because somebody else was faster or nobody needs it."""
         self._end(flight, now)
 
-    def failed(self, flight: Flight, reason: Reason, now: float, *, final: bool = True) -> None:
+    def failed(self, flight: Flight, reason: Reason, now: float) -> None:
         """Take note that a flight ended early; what it did not deliver may be asked of others.
 
         Args:
             flight: which.
-            reason: why; it says for how long the source is not asked.
+            reason: why; what follows stands in `sources.failures`.
             now: monotonic seconds.
-            final: of upstream: whether it would answer the same again. If not, it has some more tries.
         """
         self._end(flight, now)
         if flight.role is Role.PARTIAL and reason in (Reason.MISSING, Reason.BUSY):
             self.chooser.has_not_got(flight.start, flight.source)
         else:
-            self.candidates.failed(flight, reason, now, final=final)
+            self.candidates.failed(flight, reason, now)
 
     def _end(self, flight: Flight, now: float) -> None:
         self.flights.remove(flight)

@@ -67,8 +67,8 @@ class Desk:
             self.arrive(flight)
             self.plan.landed(flight, self.now)
 
-    def fail(self, flight: Flight, reason: str, *, final: bool = True) -> None:
-        self.plan.failed(flight, Reason(reason), self.now, final=final)
+    def fail(self, flight: Flight, reason: str) -> None:
+        self.plan.failed(flight, Reason(reason), self.now)
 
 
 def plan_settings(*, upstream: bool) -> PlanSettings:
@@ -134,7 +134,7 @@ def test_a_trickle_is_better_than_nothing(out: str) -> None:
     instead = at.next()
     if out == "failed":
         for flight in instead:
-            at.fail(flight, "status")
+            at.fail(flight, "auth")
     assert at.next() == []
     at.land(*slow)
     assert {flight.source for flight in at.next()} == {"h"}
@@ -530,7 +530,8 @@ def test_where_upstream_has_it_all_the_same_the_other_homes_are_relied_on_again(
 def test_a_home_that_fails_is_followed_by_the_next_and_all_of_them_by_upstream(reason: str) -> None:
     at = desk(("a", "b", "c", "d", "e"))
     order = list(at.plan.candidates.ring.homes(0))
-    assert follow(at, reason) == [*order, UPSTREAM]
+    tries = SETTINGS.upstream_tries if CONSEQUENCES[Reason(reason)].retried else 1
+    assert follow(at, reason) == [*order, *[UPSTREAM] * tries]
 
 
 def test_this_node_takes_its_turn_in_the_order_by_asking_upstream_itself() -> None:
@@ -591,21 +592,21 @@ def test_upstream_is_tried_some_times_and_any_byte_earns_it_new_ones() -> None:
     at = desk(("me",))
     for _ in range(SETTINGS.upstream_tries - 1):
         (flight,) = at.next()
-        at.fail(flight, "broken", final=False)
+        at.fail(flight, "broken")
     (flight,) = at.next()
     at.arrive(flight, 10)
-    at.fail(flight, "broken", final=False)
+    at.fail(flight, "broken")
     for _ in range(SETTINGS.upstream_tries - 1):
         (flight,) = at.next()
         assert flight.start == 10
-        at.fail(flight, "broken", final=False)
+        at.fail(flight, "broken")
     assert at.next() == []
     assert at.plan.candidates.again_at(at.now) is None
 
 
 def test_a_final_failure_of_upstream_is_final() -> None:
     at = desk(("me",))
-    at.fail(at.next()[0], "unknown", final=True)
+    at.fail(at.next()[0], "unknown")
     assert at.next() == []
 
 
@@ -967,11 +968,11 @@ class World:
         """Let a flight bring some or all of its bytes, or fail."""
         reason = self.failure(flight)
         if reason in ("busy", "missing", "unknown", "unable", "rate-limited", "unreachable"):
-            self.plan.failed(flight, Reason(reason), self.now, final=self.chance.random() < 0.5)
+            self.plan.failed(flight, Reason(reason), self.now)
             return
         if self.plan.size is None:
             if flight.start > 0 and flight.start >= self.size:
-                self.plan.failed(flight, Reason.RANGE, self.now, final=False)
+                self.plan.failed(flight, Reason.BROKEN, self.now)  # as `Download` says it
                 return
             self.plan.sized(self.size)
         assert flight.stop is not None
@@ -985,7 +986,7 @@ class World:
         if flight.position == flight.stop:
             self.plan.landed(flight, self.now)
         elif reason:
-            self.plan.failed(flight, Reason(reason), self.now, final=self.chance.random() < 0.3)
+            self.plan.failed(flight, Reason(reason), self.now)
 
     def failure(self, flight: Flight) -> str:
         """Why it fails now; empty if it does not."""
