@@ -110,18 +110,18 @@ class UpstreamSettings:
     """Bounds the time from sending a request to the head of its answer, s, the wait for a free connection included.
     Registries that fetch from elsewhere, or wake storage up, take seconds."""
     stall_s: float = 20.0
-    """Bounds the time between two reads of a body, s. A line that was lost and came back resumes within it (TCP
+    """Bounds the time between two reads of a body, s. A link that failed and came back resumes within it (TCP
     retransmits at growing distances); what is dead longer is asked for anew, by range."""
     whole_s: float = 30.0
     """Bounds reading a whole body into memory, s: a token, or a manifest of unknown length, so a few megabytes."""
     connections_max: int = 64
-    """Bounds open connections to all registries together. A request beyond it waits, within `head_s`. A node brings at
-    most 32 pieces of a blob at once, so this serves several blobs."""
+    """Bounds open connections to all registries together. A request beyond it waits, within `head_s`. A node asks
+    for at most 32 pieces of a blob at once, so this serves several blobs."""
     redirects_max: int = 5
     """Bounds redirects of one request. Registries send to an object store at once or over one more host; the limit
     ends loops."""
     read_buffer_bytes: int = 256 * 1024
-    """Bounds what aiohttp buffers of one body before it stops reading: about what a read of a fast line brings."""
+    """Bounds what aiohttp buffers of one body before it stops reading: about as much as one read gives."""
 
     gather_bytes: int = 128 * 1024
     """Size of a chunk at and above which a body is written at once. Below it each write and each wake-up of readers
@@ -129,7 +129,7 @@ class UpstreamSettings:
     gather_min_s: float = 0.02
     """Shortest time for which small chunks are gathered, s: what readers do not notice."""
     gather_max_s: float = 0.3
-    """Longest time for which small chunks are gathered, s: bounds the delay that a slow line adds."""
+    """Longest time for which small chunks are gathered, s: bounds the delay that a slow connection adds."""
 
     token_bytes_max: int = 64 * 1024
     """Bounds a token service's answer. Real ones have a few KiB."""
