@@ -36,7 +36,7 @@ class ClusterView:
         me: this node's name.
         router: knows the members, and who may hold what.
         rings: knows who serves as a home.
-        health: knows whom to leave alone.
+        health: knows which members to leave alone.
         settings: for how long an answer is used again.
     """
 

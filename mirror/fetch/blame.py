@@ -85,7 +85,7 @@ class Blame:
             return True
 
     async def compare(self) -> set[str]:
-        """Compare what came with what was there before; name who sent wrong bytes, and fail who has read them.
+        """Compare what came with what was there before; name who sent wrong bytes, and fail the readers that got them.
 
         A member that passed on what another corrupted is wrong now and then, the one that corrupts most of the time:
         if there is one of the latter, none of the former is named.

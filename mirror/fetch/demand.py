@@ -21,9 +21,9 @@ class Demand:
     """What is needed of one blob, and what of it has arrived.
 
     Args:
-        local: needed by readers on this node.
-        members: needed by other members, which take this node for the home of these bytes.
-        present: has arrived.
+        local: ranges that readers on this node need.
+        members: ranges that other members need, which take this node for their home.
+        present: ranges that have arrived.
         heads: offsets at which readers on this node wait now; these bytes are fetched first.
     """
 

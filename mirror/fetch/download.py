@@ -27,7 +27,7 @@ class Download:
     """The flights of one fetch.
 
     Args:
-        repositories: the blob, and by which names upstream is asked for it.
+        repositories: the names under which upstream is asked for the blob.
         spool: says what is needed, and gets the bytes.
         plan: says what to do.
         intake: agrees on the size.
@@ -74,7 +74,7 @@ class Download:
 
     @property
     def content(self) -> Content:
-        """What is fetched, under the name by which upstream is asked for it now."""
+        """What is fetched, under the repository name that upstream is asked for now."""
         return self._repositories.current
 
     def add_name(self, content: Content) -> None:
@@ -83,7 +83,7 @@ class Download:
         self._turn_to_next_repository()
 
     def _turn_to_next_repository(self) -> None:
-        """Ask upstream for another repository, if there is one, when it does not answer for this one."""
+        """If upstream does not answer for this repository, go on to the next one, where there is one."""
         upstream = self._plan.candidates.upstream
         if not upstream.may_be_asked and self._storage_error is None and self._repositories.turn_to_next():
             self._plan.candidates.renew()

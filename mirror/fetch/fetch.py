@@ -24,7 +24,7 @@ class Fetch:
     """Fetches one blob, or the parts of it that other members ask of this node as their home.
 
     Args:
-        content: what is to come, and the repository of which upstream is asked for it.
+        content: the blob to fetch, and the repository under which upstream is asked for it.
         env: the node's parts.
         on_detach: is called when whoever asks for the content from then on needs a new fetch.
         on_end: is called once, when nothing more will happen.

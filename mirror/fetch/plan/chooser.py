@@ -1,4 +1,4 @@
-"""The chooser: which source a range is asked of. It makes flights, but launches none."""
+"""The chooser picks the source for a range. It makes flights, but launches none."""
 
 from collections.abc import Sequence
 
@@ -71,7 +71,7 @@ class Chooser:
         return self.direct(start, stop, now, run_stop=run_stop)
 
     def _homes_to_ask(self, start: int) -> Sequence[str]:
-        """The homes of a piece in order; none where their answer is known, or upstream is to be asked first."""
+        """The homes of a piece in order; none if their answer is known, or if upstream comes first."""
         upstream = self._candidates.upstream
         if upstream.denial is Denial.UPSTREAM:
             return ()

@@ -20,7 +20,7 @@ class _Seen:
         rests_until: it failed: until then it is not asked.
         unable_until: as a home it could not fetch something: until then it counts as unable.
         out_of_reach: it rests because it could not be reached.
-        avoided: ranges of which no bytes that came from it are to be taken, for they may be wrong.
+        avoided: ranges of which it must not be the origin, because its bytes may be wrong.
     """
 
     busy_until: float = -math.inf
@@ -119,7 +119,7 @@ class Members:
 
     @property
     def any_avoided(self) -> bool:
-        """Whether for some bytes it matters whom they are asked of."""
+        """Whether any member must not be the origin of some bytes."""
         return any(seen.avoided for seen in self._seen.values())
 
     @property

@@ -83,11 +83,11 @@ class Plan:
             self.provenance.add([Segment(0, stop, EARLIER, EARLIER)])
 
     def replied(self, flight: Flight, stop: int, origin: str | None) -> None:
-        """Take note of what a source promises: the end of what it sends, and whom it has it from."""
+        """Take note of what a source promises: the end of what it sends, and the origin of that."""
         flight.stop, flight.origin = stop, origin
 
     def arrived(self, flight: Flight, position: int, written: Sequence[tuple[int, int]], now: float) -> None:
-        """Take note of bytes: the end of what has arrived, and what of it was written, for it was not here yet."""
+        """Take note of bytes: the end of what has arrived, and the ranges of it that were new, and so were written."""
         if flight not in self.flights:  # a thread wrote them before it learned that the flight was cancelled
             self.provenance.add(flight.segments_of(written))
         flight.position = position
@@ -228,7 +228,7 @@ class Plan:
         return [self._launch(second)] if second is not None else []
 
     def _under_way(self, *, direct_only: bool = False) -> RangeSet:
-        """What is to arrive, but for a trickle; `direct_only`: without waiting for another node's flight."""
+        """What flights will deliver, without trickles; `direct_only`: without those that wait for another node's."""
         flights = (f for f in self.flights if f.is_direct or not direct_only)
         counted = (f for f in flights if not (f.role.is_holder and self.candidates.is_given_up(f.source, f.start)))
         return RangeSet(*((f.position, f.stop) for f in counted if f.stop is not None))

@@ -23,7 +23,7 @@ class Provenance:
         self._segments += segments
 
     def remove(self, segments: Iterable[Segment]) -> None:
-        """Forget segments whose bytes are to come once more."""
+        """Forget segments whose bytes are fetched once more."""
         for segment in segments:
             if segment in self._segments:
                 self._segments.remove(segment)

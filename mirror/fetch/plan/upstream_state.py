@@ -52,7 +52,7 @@ class UpstreamState:
         """
         if not CONSEQUENCES[reason].retried:
             return replace(self, tries_left=0)
-        # That it serves no ranges is no failure of upstream: another member is to ask it, and this one costs no try.
+        # Upstream serves no ranges, so another member asks it for the whole. That is no failure, and costs no try.
         cost = 0 if reason is Reason.WHOLE else 1
         return replace(self, tries_left=(self.tries_max if progressed else self.tries_left) - cost)
 
@@ -73,5 +73,5 @@ class UpstreamState:
         return replace(self, tries_left=self.tries_max, denial=Denial.NOBODY)
 
     def halted(self) -> "UpstreamState":
-        """Nobody is to be asked any more."""
+        """From now on nobody is asked."""
         return replace(self, tries_left=0)

@@ -151,14 +151,14 @@ class Transfers:
 
 
 class TransferPhase(enum.Enum):
-    """How far a transfer is, as far as its member answers for it."""
+    """How far a transfer is: whether bytes of its member are due."""
 
     WAITING = "waiting"
     """For a thread, or for its sink: the member owes nothing."""
     ASKING = "asking"
     """The request is being sent, and nothing of the answer has come."""
     RECEIVING = "receiving"
-    """Something of the answer has come, and more is to come."""
+    """A part of the answer has come, and the rest is due."""
 
 
 class Transfer:

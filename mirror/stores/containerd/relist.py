@@ -25,7 +25,7 @@ class RelistSchedule:
 
     @property
     def due_at(self) -> float:
-        """When the next listing is to start."""
+        """When the next listing starts."""
         return self._due_at
 
     def note_change(self, now: float) -> None:
