@@ -52,6 +52,7 @@ class Download:
         self._repositories = repositories
         self._spool = spool
         self._plan = plan
+        self._candidates = plan.candidates
         self._intake = intake
         self._record = record
         self._env = env
@@ -84,9 +85,9 @@ class Download:
 
     def _turn_to_next_repository(self) -> None:
         """If upstream does not answer for this repository, go on to the next one, where there is one."""
-        upstream = self._plan.candidates.upstream
-        if not upstream.may_be_asked and self._storage_error is None and self._repositories.turn_to_next():
-            self._plan.candidates.renew()
+        may_be_asked = self._candidates.upstream.may_be_asked
+        if not may_be_asked and self._storage_error is None and self._repositories.turn_to_next():
+            self._candidates.renew()
             self._changed.set()
 
     async def run(self, hashing: asyncio.Task[str]) -> None:
@@ -102,13 +103,13 @@ class Download:
                 demand = self._launch(flights)
                 lacks = self._lacks(demand)
                 if lacks and not self._plan.flights:
-                    if self._storage_error is None and self._plan.candidates.add_holders(self._locate()):
+                    if self._storage_error is None and self._candidates.add_holders(self._locate()):
                         continue
                     if not self._is_worth_waiting():
                         if self._plan.size is None:
                             self._on_hopeless()
                         break
-                self._env.slow.notify(self._plan.candidates.ring.members)
+                self._env.slow.notify(self._candidates.ring.members)
                 await self._wait_for_change(look=lacks or bool(self._plan.flights))
             for task in self._tasks.values():
                 task.cancel()
@@ -125,9 +126,9 @@ class Download:
             plan.cancelled(flight, now)
             self._tasks[flight].cancel()
         if now - self._located_at > self._settings.look_s:
-            plan.candidates.add_holders(self._locate())
+            self._candidates.add_holders(self._locate())
         demand, up = self._spool.demand(), cluster.up()
-        self._known.update(up, plan.candidates.ring.members)
+        self._known.update(up, self._candidates.ring.members)
         for flight in plan.next(demand, up, cluster.serving(), now):
             self._tasks[flight] = flights.create_task(self._fly(flight))
         if plan.flights:
@@ -143,7 +144,7 @@ class Download:
 
     def _refusal(self) -> MirrorError:
         """The error for members that ask this node, as a home, for what it cannot fetch."""
-        if self._plan.candidates.whole_is_elsewhere():
+        if self._candidates.whole_is_elsewhere():
             digest = self.content.digest
             return Refusal(
                 Reason.WHOLE, f"upstream serves no ranges, and another member is the home of all of {digest}"
@@ -160,10 +161,10 @@ class Download:
         """Whether somebody who cannot be asked now may be asked soon."""
         if self._storage_error is not None:
             return False
-        now, candidates, patience_s = time.monotonic(), self._plan.candidates, self._settings.patience_s
-        if self._env.health.awaits(candidates.holders):
+        now, patience_s = time.monotonic(), self._settings.patience_s
+        if self._env.health.awaits(self._candidates.holders):
             return now - self._active_at <= patience_s
-        again_at = candidates.again_at(now)
+        again_at = self._candidates.again_at(now)
         return again_at is not None and again_at - self._active_at <= patience_s
 
     async def _wait_for_change(self, *, look: bool) -> None:
@@ -203,7 +204,7 @@ class Download:
         """Tell the plan how a flight ended, unless it was given up as superfluous meanwhile."""
         if isinstance(outcome, StorageError):
             self._storage_error = outcome
-            self._plan.candidates.halt()
+            self._candidates.halt()
         if flight not in self._plan.flights:
             return
         if outcome is None:
@@ -242,7 +243,7 @@ class Download:
         return source
 
     def _request(self, flight: Flight) -> RangeRequest:
-        now, ring = time.monotonic(), self._plan.candidates.ring
+        now, ring = time.monotonic(), self._candidates.ring
         to_the_end = flight.stop is None or (flight.source == UPSTREAM and flight.stop == self._plan.size)
         return RangeRequest(
             flight.start,
@@ -267,9 +268,8 @@ class Download:
             raise SourceError(Reason.RANGE, f"{flight.source} goes on sending less than it was asked for")
         self._take(flight, reply)
         if not reply.ranged:
-            candidates = self._plan.candidates
-            candidates.learn_upstream_has_no_ranges()
-            if candidates.whole_is_elsewhere():
+            self._candidates.learn_upstream_has_no_ranges()
+            if self._candidates.whole_is_elsewhere():
                 raise SourceError(
                     Reason.WHOLE, f"{flight.source} serves no ranges, and another member is the home of the whole"
                 )
