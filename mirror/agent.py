@@ -139,8 +139,8 @@ class Agent:
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
         """Start the parts, and put what stops them on the stack.
 
-        The lock and the addresses come first, for they may be refused; then gossip, for all others report to it. On the
-        way out the node first says goodbye, so that members stop asking it, then lets transfers end.
+        The lock and the addresses come first, because they may be refused; then gossip, because all others report to
+        it. On the way out the node first says goodbye, so that members stop asking it, then lets transfers end.
         """
         stack.enter_context(locked(self._config.data_dir))
         for server in self._servers:

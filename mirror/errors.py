@@ -9,7 +9,7 @@
     │   ├── NameInvalid  DigestInvalid  RangeInvalid  RangeUnsatisfiable  Unsupported
     │   ├── ManifestUnknown  BlobUnknown  NotFound
     │   ├── Unauthorized  Denied  Unavailable
-    │   └── Refusal            to another member, with the reason; UnknownUpstream
+    │   └── Refusal            to another member, with the reason; UnknownRefusal
     └── SourceError            a peer or upstream did not deliver: ask another source
         ├── PeerError          names the failing in `reason`
         └── UpstreamError
@@ -178,8 +178,8 @@ class Refusal(OciError):
         self.reason = reason
 
 
-class UnknownUpstream(Refusal):
-    """A home's word that upstream has no such thing."""
+class UnknownRefusal(Refusal):
+    """What a home answers when upstream has no such content."""
 
     code, status = "BLOB_UNKNOWN", 404
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 class RouterSettings:
     """Of `routers.swim`: who has a place on the rings of homes."""
 
-    settled_s: float = 30.0
+    new_for_s: float = 30.0
     """Time that a member has to be up before it serves as a home, s: a node that crashes at its start does so within
     that time, and each change of the rings moves pieces to other homes."""
     seat_kept_s: float = 60.0
@@ -110,18 +110,18 @@ class UpstreamSettings:
     """Bounds the time from sending a request to the head of its answer, s, the wait for a free connection included.
     Registries that fetch from elsewhere, or wake storage up, take seconds."""
     stall_s: float = 20.0
-    """Bounds the time between two reads of a body, s. A line that was lost and came back resumes within it (TCP
+    """Bounds the time between two reads of a body, s. A link that failed and came back resumes within it (TCP
     retransmits at growing distances); what is dead longer is asked for anew, by range."""
     whole_s: float = 30.0
     """Bounds reading a whole body into memory, s: a token, or a manifest of unknown length, so a few megabytes."""
     connections_max: int = 64
-    """Bounds open connections to all registries together. A request beyond it waits, within `head_s`. A node brings at
-    most 32 pieces of a blob at once, so this serves several blobs."""
+    """Bounds open connections to all registries together. A request beyond it waits, within `head_s`. A node asks
+    for at most 32 pieces of a blob at once, so this serves several blobs."""
     redirects_max: int = 5
     """Bounds redirects of one request. Registries send to an object store at once or over one more host; the limit
     ends loops."""
     read_buffer_bytes: int = 256 * 1024
-    """Bounds what aiohttp buffers of one body before it stops reading: about what a read of a fast line brings."""
+    """Bounds what aiohttp buffers of one body before it stops reading: about as much as one read gives."""
 
     gather_bytes: int = 128 * 1024
     """Size of a chunk at and above which a body is written at once. Below it each write and each wake-up of readers
@@ -129,7 +129,7 @@ class UpstreamSettings:
     gather_min_s: float = 0.02
     """Shortest time for which small chunks are gathered, s: what readers do not notice."""
     gather_max_s: float = 0.3
-    """Longest time for which small chunks are gathered, s: bounds the delay that a slow line adds."""
+    """Longest time for which small chunks are gathered, s: bounds the delay that a slow connection adds."""
 
     token_bytes_max: int = 64 * 1024
     """Bounds a token service's answer. Real ones have a few KiB."""
@@ -192,7 +192,7 @@ class ContainerdSettings:
     """Bounds one message of containerd. It is the bound of containerd's own clients; the list of images comes in
     one message."""
 
-    settle_s: float = 0.05
+    burst_s: float = 0.05
     """Time from the first event of a burst to the listing, s: an import sends dozens of events within it."""
     spacing_s: float = 1.0
     """Shortest time between the starts of two listings, s: bounds what listings cost while events never end."""
@@ -276,13 +276,13 @@ class PlanSettings:
     late_s: float = 1.0
     """Age before which no request is late, s: under load, shorter delays say nothing."""
     late_factor: float = 3.0
-    """A request is late if its like come so many times as fast; a smaller factor costs bytes twice for nothing."""
+    """A request is late if others in its role are this many times as fast; with less, bytes come twice for nothing."""
     late_factor_at_end: float = 2.0
     """The same where nothing else is left to ask for: then a second copy costs idle links only."""
     late_grace: float = 1.5
-    """A request is not late before it had so many times the time that its like take for as many bytes."""
+    """A request is late only after this many times the time that others in its role take for as many bytes."""
     very_late_factor: float = 2.0
-    """A piece that is late by so many times as much is fetched by another home, at the cost of its bytes once more."""
+    """A piece that is this many times later still is fetched by another home, at the cost of its bytes once more."""
     partial_tries: int = 3
     """Members asked whether they have a late piece already, before another home is to fetch it."""
     measured_bytes: int = 256 * 1024

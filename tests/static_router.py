@@ -7,7 +7,7 @@ routers: a test that passes with it does not lean on gossip.
 import random
 from collections.abc import Collection, Sequence
 
-from mirror.routers import MemberStatus, Peer, RingSeat
+from mirror.routers import MemberStatus, Peer, RingSeat, Serves
 
 
 class StaticRouter:
@@ -48,8 +48,8 @@ class StaticRouter:
 
     def seats(self) -> Sequence[RingSeat]:
         """This node and all peers."""
-        others = [RingSeat(peer, home=True) for peer in self.peers]
-        return [RingSeat(self._me, home=self._willing, declines=not self._willing), *others]
+        others = [RingSeat(peer) for peer in self.peers]
+        return [RingSeat(self._me, Serves.YES if self._willing else Serves.NO), *others]
 
     def set_serving(self, willing: bool) -> None:
         """Keep it in mind; nobody is told."""

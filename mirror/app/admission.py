@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 
 from ..settings import AppSettings
+from ..sources import Role
 
 
 class Admission:
@@ -24,7 +25,7 @@ class Admission:
         self._askers: OrderedDict[str, dict[str, float]] = OrderedDict()
         self._transfers = 0
 
-    def admits(self, blob: str, size: int, asker: str, now: float, *, for_others: bool) -> bool:
+    def admits(self, blob: str, size: int, asker: str, now: float, role: Role) -> bool:
         """Whether a request is served now.
 
         Args:
@@ -32,7 +33,7 @@ class Admission:
             size: of the blob, in bytes.
             asker: name of the member that asks.
             now: monotonic seconds.
-            for_others: whether it asks as a home, for what it passes on.
+            role: as what it asks this node. Only a `HOLDER` is asked on behalf of the asker alone.
         """
         settings = self._settings
         if self._transfers >= settings.transfers_max:
@@ -47,7 +48,7 @@ class Admission:
             del askers[name]
         others = askers.keys() - {asker}
         askers[asker] = now
-        return for_others or not others
+        return role is not Role.HOLDER or not others
 
     @contextlib.contextmanager
     def transfer(self) -> Iterator[None]:

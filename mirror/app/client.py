@@ -43,10 +43,12 @@ class ClientEndpoint:
                 await send_json(scope, send, 200, {})
                 return
             kind = request.kind
-            if kind == "manifests":
-                await self._manifest(send, request)
+            if isinstance(request.what, Reference):
+                await self._tag(send, request, request.what)
+            elif request.kind == "manifests":
+                await send_manifest(send, request, await self._find(request, request.what), [])
             else:
-                await self._blob(scope, receive, send, request)
+                await self._blob(scope, receive, send, request, request.content(request.what))
         except OciError as error:
             self._count(kind, "missing" if error.status == 404 else "refused" if error.status < 500 else "failed")
             log.info("%s %s: %d %s", scope["method"], scope["path"][:300], error.status, error)
@@ -56,11 +58,8 @@ class ClientEndpoint:
             log.warning("%s %s: %s", scope["method"], scope["path"][:300], error)
             await send_error(scope, send, Unavailable(str(error)))
 
-    async def _manifest(self, send: Send, request: RegistryRequest) -> None:
-        if isinstance(request.what, Reference):
-            digest, extra = await self._resolve(request, request.what)
-        else:
-            digest, extra = request.what, []
+    async def _tag(self, send: Send, request: RegistryRequest, reference: Reference) -> None:
+        digest, extra = await self._resolve(request, reference)
         await send_manifest(send, request, await self._find(request, digest), extra)
 
     async def _resolve(self, request: RegistryRequest, reference: Reference) -> tuple[Digest, Headers]:
@@ -85,9 +84,9 @@ class ClientEndpoint:
             self._count("manifests", "fetched")
         return manifest
 
-    async def _blob(self, scope: Scope, receive: Receive, send: Send, request: RegistryRequest) -> None:
-        assert isinstance(request.what, Digest)
-        content = request.content(request.what)
+    async def _blob(
+        self, scope: Scope, receive: Receive, send: Send, request: RegistryRequest, content: Content
+    ) -> None:
         held = self._backend.holdings.open(content.digest)
         if held is not None:
             with held:

@@ -14,7 +14,6 @@ from starlette.types import Receive, Scope, Send
 from ..cluster.throughput import SlowReports
 from ..errors import BlobUnknown, ManifestUnknown, OciError, Reason, Refusal, Unauthorized
 from ..oci.content import Content
-from ..oci.digest import Digest
 from ..oci.reference import Reference
 from ..sources import Role
 from ..sources.peers.auth import PeerAuth
@@ -65,7 +64,7 @@ class PeerEndpoint:
                 await self._manifest(send, request, request.content(request.what), member)
             else:
                 kind = "blobs"
-                await self._blob(scope, receive, send, request, member)
+                await self._blob(scope, receive, send, request, request.content(request.what), member)
         except OciError as error:
             self._count(kind, "missing" if error.status == 404 else "refused")
             await send_error(scope, send, error)
@@ -104,10 +103,14 @@ class PeerEndpoint:
         await send_manifest(send, request, manifest, [])
 
     async def _blob(
-        self, scope: Scope, receive: Receive, send: Send, request: RegistryRequest, member: MemberRequest
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        request: RegistryRequest,
+        content: Content,
+        member: MemberRequest,
     ) -> None:
-        assert isinstance(request.what, Digest)
-        content = request.content(request.what)
         held = self._backend.holdings.open(content.digest)
         if held is not None:
             with held, self._admitted(request, content, held, member):
@@ -139,9 +142,8 @@ class PeerEndpoint:
         if request.is_head:
             yield
             return
-        asker, for_others = member.node or "", member.role is not Role.HOLDER
-        digest = content.digest
-        if not self._admission.admits(digest.hex, held.size, asker, time.monotonic(), for_others=for_others):
+        digest, asker = content.digest, member.node or ""
+        if not self._admission.admits(digest.hex, held.size, asker, time.monotonic(), member.role):
             raise Refusal(Reason.BUSY, f"this node serves others with {digest}: ask the homes of its pieces")
         with self._admission.transfer():
             yield

@@ -15,7 +15,7 @@ from ..errors import (
     RangeUnsatisfiable,
     Reason,
     Refusal,
-    UnknownUpstream,
+    UnknownRefusal,
     UpstreamRateLimited,
     UpstreamUnknown,
 )
@@ -198,6 +198,6 @@ def refusal(error: MirrorError) -> Refusal:
     if isinstance(error, Refusal):
         return error
     if isinstance(error, UpstreamUnknown) or (isinstance(error, OciError) and error.status == 404):
-        return UnknownUpstream(str(error))
+        return UnknownRefusal(str(error))
     limited = isinstance(error, UpstreamRateLimited) or isinstance(error.__cause__, UpstreamRateLimited)
     return Refusal(Reason.RATE_LIMITED if limited else Reason.UNABLE, str(error))

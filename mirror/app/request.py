@@ -4,13 +4,13 @@ Source: OCI distribution-spec, "Endpoints".
 """
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import cast
 from urllib.parse import parse_qsl
 
 from starlette.types import Scope
 
 from ..errors import NameInvalid, NotFound, Unsupported
-from ..oci.content import Content
+from ..oci.content import Content, Kind
 from ..oci.digest import Digest
 from ..oci.ranges import RequestedRange, parse_range
 from ..oci.reference import Reference, Repository
@@ -33,7 +33,7 @@ class RegistryRequest:
         is_hop: whether another node sent it on behalf of its own client.
     """
 
-    kind: Literal["manifests", "blobs"]
+    kind: Kind
     repository: Repository
     what: Digest | Reference
     is_head: bool = False
@@ -84,7 +84,7 @@ def parse(scope: Scope) -> RegistryRequest | None:
     is_tag = kind == "manifests" and ":" not in text
     is_head = scope["method"] == "HEAD"
     return RegistryRequest(
-        kind=cast("Literal['manifests', 'blobs']", kind),
+        kind=cast("Kind", kind),
         repository=repository,
         what=Reference.of(repository, text) if is_tag else Digest.parse(text),
         is_head=is_head,

@@ -41,7 +41,7 @@ class PeerHealth:
         self._probes: dict[str, asyncio.Task[None]] = {}
         """Members out of reach, each with the task that asks it for a sign of life."""
         self.version = 0
-        """Grows whenever a member is left alone that was not before, or the other way round before its time."""
+        """Grows whenever a member becomes unusable, or becomes usable again before its ban ends."""
 
     async def close(self) -> None:
         """Stop asking for signs of life."""

@@ -19,7 +19,7 @@ from .throughput import SlowReports
 log = logging.getLogger(__name__)
 
 When = Literal["auto", "always", "never"]
-"""The operator's word: `auto` follows the reports of the other members."""
+"""What the operator wants: `auto` follows the reports of the other members."""
 
 
 class _State(enum.Enum):
@@ -63,7 +63,7 @@ class HomeService:
             await asyncio.sleep(wait_s)
 
     def decide(self, now: float) -> float:
-        """Change over if need be, and return the number of seconds until the next decision.
+        """Change the state if need be, and return the number of seconds until the next decision.
 
         Args:
             now: monotonic seconds.

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection
 
-from ..routers import Peer, Rings
+from ..routers import Peer, Rings, Serves
 from ..settings import ClusterSettings
 from .throughput import SLOW, Throughput
 
@@ -47,7 +47,7 @@ class SlowNotifier:
         self._notified_at = now
         for seat in self._rings.seats():
             name = seat.peer.name
-            if name not in homes or seat.declines or name in self._notices:
+            if name not in homes or seat.serves is Serves.NO or name in self._notices:
                 continue
             rate = self._throughput.relative_rate(name, homes, now)
             if rate is not None and rate < SLOW:

@@ -10,6 +10,8 @@ import statistics
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from ..sources import Role
+
 SLOW = 0.25
 """A member is slow if it delivers less than this share of what the others deliver. A ring with one member at a tenth of
 a link is 8.8 times slower (simulated, 8 members); one at a quarter costs no more than leaving it out."""
@@ -51,9 +53,9 @@ class Throughput:
     """What each member delivers to this node: as a holder, and as a home, which is no faster than upstream."""
 
     def __init__(self) -> None:
-        self._averages: dict[tuple[str, bool], _Average] = {}
+        self._averages: dict[tuple[str, Role], _Average] = {}
 
-    def landed(self, member: str, count: int, seconds: float, latency_s: float, now: float, *, home: bool) -> None:
+    def landed(self, member: str, count: int, seconds: float, latency_s: float, now: float, role: Role) -> None:
         """Take note of a delivery.
 
         Args:
@@ -62,10 +64,10 @@ class Throughput:
             seconds: from the request to the last byte, s.
             latency_s: the part of that until the first byte, s.
             now: monotonic seconds.
-            home: whether it delivered as a home.
+            role: as what it delivered, `HOLDER` or `HOME`.
         """
         rate = count / max(seconds, 1e-4)
-        known = self._averages.pop((member, home), None)
+        known = self._averages.pop((member, role), None)
         if known is None:
             known = _Average(rate, latency_s, 0, now)
             while len(self._averages) >= _MEMBERS_MAX:
@@ -74,14 +76,14 @@ class Throughput:
         known.latency_s += _WEIGHT * (latency_s - known.latency_s)
         known.samples += 1
         known.at = now
-        self._averages[member, home] = known
+        self._averages[member, role] = known
 
     def expected_s(self, member: str, count: int) -> float:
         """How long a holder will take for `count` bytes, s; a stranger as long as the fastest, so that it is tried."""
-        known = self._averages.get((member, False))
+        known = self._averages.get((member, Role.HOLDER))
         if known is not None:
             return known.latency_s + count / max(known.rate, 1.0)
-        holders = [average.rate for (_, home), average in self._averages.items() if not home]
+        holders = [average.rate for (_, role), average in self._averages.items() if role is Role.HOLDER]
         return count / max([1.0, *holders])
 
     def relative_rate(self, member: str, among: Collection[str], now: float) -> float | None:
@@ -89,7 +91,7 @@ class Throughput:
         recent = {
             name: average.rate
             for name in among
-            if (average := self._averages.get((name, True))) is not None
+            if (average := self._averages.get((name, Role.HOME))) is not None
             and average.samples >= _SAMPLES_MIN
             and now - average.at < _RECENT_S
         }
@@ -106,7 +108,7 @@ class SlowReports:
         self._rates: dict[str, tuple[float, float]] = {}
 
     def heard(self, member: str, relative_rate: float, now: float) -> None:
-        """Take note of one member's word: this node's rate divided by the median of the other homes'."""
+        """Take note of what one member measured: this node's rate divided by the median of the other homes'."""
         if not math.isfinite(relative_rate) or relative_rate < 0:
             return
         self._rates.pop(member, None)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass
 
-from ..routers import Peer, Rings, Router
+from ..routers import Peer, Rings, Router, Serves
 from ..settings import ClusterSettings
 from .health import PeerHealth
 from .homes import Ring
@@ -36,7 +36,7 @@ class ClusterView:
         me: this node's name.
         router: knows the members, and who may hold what.
         rings: knows who serves as a home.
-        health: knows whom to leave alone.
+        health: knows which members to leave alone.
         settings: for how long an answer is used again.
     """
 
@@ -73,23 +73,26 @@ class ClusterView:
 
     def ring(self, key: bytes, without: Collection[str] = ()) -> Ring:
         """The homes of some content as of now, without its holders. Never empty."""
-        names = [seat.peer.name for seat in self._rings.seats() if seat.home and seat.peer.name not in without]
-        return Ring.of(key, names or [self.me])
+        names = {seat.peer.name for seat in self._rings.seats() if seat.serves is Serves.YES}
+        return Ring.of(key, names.difference(without) or {self.me})
 
-    def homes(self, key: bytes, *, after: bool = False) -> list[Peer]:
-        """The homes to ask for what comes in one piece, in order, up to this node; none if this node is the first.
+    def homes(self, key: bytes) -> list[Peer]:
+        """The homes to ask for what comes in one piece, in order, up to this node; none if this node is the first."""
+        return self._homes_around_me(key)[0]
 
-        Args:
-            key: of the content.
-            after: give those that come after this node instead.
-        """
+    def later_homes(self, key: bytes) -> list[Peer]:
+        """The homes that come after this node, in order; all of them if this node does not serve as a home."""
+        return self._homes_around_me(key)[1]
+
+    def _homes_around_me(self, key: bytes) -> tuple[list[Peer], list[Peer]]:
         serving = self.serving()
         peers = {seat.peer.name: seat.peer for seat in self._rings.seats()}
         order = [name for name in self.ring(key).homes(0) if name in serving]
+        before, after = order, order
         if self.me in order:
             mine = order.index(self.me)
-            order = order[mine + 1 :] if after else order[:mine]
-        return [peers[name] for name in order]
+            before, after = order[:mine], order[mine + 1 :]
+        return [peers[name] for name in before], [peers[name] for name in after]
 
     def known(self) -> set[str]:
         """Names of all members, those included that failed lately: their bytes may still be here."""
@@ -100,6 +103,6 @@ class ClusterView:
         if seen is None or seen.health != self._health.version or now - seen.at > self._settings.view_s:
             peers = {peer.name: peer for peer in self._router.members()}
             up = (peers.keys() - self._health.unusable()) | {self.me}
-            declining = {seat.peer.name for seat in self._rings.seats() if seat.declines}
+            declining = {seat.peer.name for seat in self._rings.seats() if seat.serves is Serves.NO}
             seen = self._seen = _Snapshot(now, self._health.version, peers, up, up - declining)
         return seen

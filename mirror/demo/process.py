@@ -74,11 +74,6 @@ class AgentProcess:
         """Whether it has not ended."""
         return self.process.returncode is None
 
-    async def wait_until_ready(self, http: aiohttp.ClientSession) -> None:
-        """Wait until it can serve pulls; raises ProcessError."""
-        async for _ in self.poll(http, "/readyz"):
-            return
-
     async def poll(self, http: aiohttp.ClientSession, path: str) -> AsyncIterator[bytes]:
         """Ask for the same path until the caller stops, and give each good answer's body.
 

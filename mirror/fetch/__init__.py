@@ -6,11 +6,12 @@ size and finds a place; `download` carries the plan out; `blame` finds out who s
 requests for a mere head.
 """
 
+from .demand import Audience
 from .environment import Environment
 from .fetches import Fetches, Relay
 from .memory import MemoryBudget
 from .record import Phase, Record
 from .sizes import SizeQuery
-from .spool import Audience, Reader
+from .spool import Reader
 
 __all__ = ["Audience", "Environment", "Fetches", "MemoryBudget", "Phase", "Reader", "Record", "Relay", "SizeQuery"]

@@ -1,4 +1,4 @@
-"""Blame: when a digest is wrong, have bytes fetched once more from others, and find out who had sent wrong ones.
+"""Blame: when a digest is wrong, have bytes fetched once more from others, and find out who sent wrong ones.
 
 The idea is libtorrent's smart ban: bytes are compared with what came in their place, and who sent what differs from the
 right bytes is banned, not everybody who took part.
@@ -19,7 +19,7 @@ Pair = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class _Doubt:
+class _Refetched:
     """Bytes that are fetched once more, and the sha256 of what was there before."""
 
     segment: Segment
@@ -37,29 +37,32 @@ class Blame:
     def __init__(self, spool: Spool, plan: Plan) -> None:
         self._spool = spool
         self._plan = plan
-        self._doubts: list[_Doubt] = []
+        self._refetched: list[_Refetched] = []
         self._retracting = asyncio.Lock()
         self._suspects: set[str] = set()
         self._avoid_sources = False
 
     @property
-    def has_doubts(self) -> bool:
-        """Whether any bytes were ever in doubt."""
-        return bool(self._doubts)
+    def has_refetched(self) -> bool:
+        """Whether any bytes were ever fetched once more."""
+        return bool(self._refetched)
 
     def rounds(self) -> Iterator[list[Segment]]:
         """What to fetch once more, as long as the digest is wrong.
 
-        Of each member the first segment that is its word, then all segments of those that are suspected by then, then
-        the rest of what members sent, then everything; and at last everything once more, from upstream alone.
+        1. The first segment of each origin that is a member.
+        2. All segments of the origins that are suspects after that.
+        3. The rest of what has a member as its origin.
+        4. Everything.
+        5. Everything once more, from upstream alone.
         """
         first: dict[str, Segment] = {}
         for segment in sorted(self._plan.provenance.from_members(), key=lambda segment: segment.start):
             first.setdefault(segment.origin, segment)
         yield list(first.values())
-        self._avoid_sources = True  # who sent bytes may have lied about whose word they are
+        self._avoid_sources = True  # whoever sent bytes may have named a wrong origin
         yield [segment for segment in self._plan.provenance if segment.origin in self._suspects]
-        fetched_again = RangeSet(*((doubt.segment.start, doubt.segment.stop) for doubt in self._doubts))
+        fetched_again = RangeSet(*((again.segment.start, again.segment.stop) for again in self._refetched))
         rest = self._plan.provenance.from_members()
         yield [segment for segment in rest if not fetched_again.covers(segment.start, segment.stop)]
         yield list(self._plan.provenance)
@@ -75,41 +78,41 @@ class Blame:
             before = await self._spool.hash_ranges([(segment.start, segment.stop) for segment in segments])
             if self._spool.is_over:
                 return False
-            self._doubts += [_Doubt(segment, sha256) for segment, sha256 in zip(segments, before, strict=True)]
+            self._refetched += [_Refetched(segment, sha256) for segment, sha256 in zip(segments, before, strict=True)]
             self._plan.refetch(segments, avoid_sources=self._avoid_sources)
             for segment in segments:
                 self._spool.retract(segment.start, segment.stop)
             return True
 
     async def compare(self) -> set[str]:
-        """Compare what came with what was there before; name who sent wrong bytes, and let go of who has read them.
+        """Compare what came with what was there before; name who sent wrong bytes, and fail the readers that got them.
 
         A member that passed on what another corrupted is wrong now and then, the one that corrupts most of the time:
         if there is one of the latter, none of the former is named.
         """
-        present = self._spool.present  # of what a window in memory has let go nothing can be told
-        doubts = [doubt for doubt in self._doubts if present.covers(doubt.segment.start, doubt.segment.stop)]
-        after = await self._spool.hash_ranges([(doubt.segment.start, doubt.segment.stop) for doubt in doubts])
+        present = self._spool.present  # what a window in memory has dropped cannot be compared
+        refetched = [again for again in self._refetched if present.covers(again.segment.start, again.segment.stop)]
+        after = await self._spool.hash_ranges([(again.segment.start, again.segment.stop) for again in refetched])
         wrong: list[Segment] = []
         contradictions: list[Pair] = []
         agreements: list[Pair] = []
-        for doubt, sha256 in zip(doubts, after, strict=True):
-            segment = doubt.segment
-            if doubt.sha256 != sha256:
+        for again, sha256 in zip(refetched, after, strict=True):
+            segment = again.segment
+            if again.sha256 != sha256:
                 wrong.append(segment)
                 self._spool.mark_replaced(segment.start, segment.stop)
             origins = {other.origin for other in self._plan.provenance.within(segment.start, segment.stop)}
-            pairs = agreements if doubt.sha256 == sha256 else contradictions
+            pairs = agreements if again.sha256 == sha256 else contradictions
             pairs += [(segment.origin, origin) for origin in sorted(origins - {segment.origin})]
         self._suspects = suspects(contradictions, agreements)
         self._plan.avoid(self._suspects)
         wrong_count = Counter(answerable(segment, wrong) for segment in wrong)
-        compared_count = Counter(answerable(doubt.segment, wrong) for doubt in doubts)
+        compared_count = Counter(answerable(again.segment, wrong) for again in refetched)
         return {name for name in wrong_count if 2 * wrong_count[name] > compared_count[name]} or set(wrong_count)
 
 
 def suspects(contradictions: Iterable[Pair], agreements: Iterable[Pair]) -> set[str]:
-    """The smallest set of names that explains all contradictions; both of a pair where nothing tells which.
+    """A small set of names that explains all contradictions; both names of a pair where it cannot be told which one.
 
     Two members that sent the same bytes differently show that one of them is wrong, not which. But who sends wrong
     bytes is contradicted by everybody, and an honest member only by those who do.

@@ -1,9 +1,19 @@
-"""Demand: which bytes of a blob its readers need. The spool states it, the plan meets it."""
+"""Demand: which bytes of a blob its readers need, and for whom. The spool states it, the plan meets it."""
 
+import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..oci.ranges import RangeSet
+
+
+class Audience(enum.Enum):
+    """For whom a reader reads."""
+
+    LOCAL = enum.auto()
+    """A client of this node. It never gets the last piece before the digest is right."""
+    MEMBER = enum.auto()
+    """Another member, which takes this node for a home. It gets every byte as it comes: it checks the whole itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,9 +21,9 @@ class Demand:
     """What is needed of one blob, and what of it has arrived.
 
     Args:
-        local: needed by readers on this node.
-        members: needed by other members, which take this node for the home of these bytes.
-        present: has arrived.
+        local: ranges that readers on this node need.
+        members: ranges that other members need, which take this node for their home.
+        present: ranges that have arrived.
         heads: offsets at which readers on this node wait now; these bytes are fetched first.
     """
 

@@ -27,14 +27,14 @@ class Download:
     """The flights of one fetch.
 
     Args:
-        repositories: the blob, and by which names upstream is asked for it.
+        repositories: the names under which upstream is asked for the blob.
         spool: says what is needed, and gets the bytes.
         plan: says what to do.
         intake: agrees on the size.
         record: for people.
         env: the node's parts.
         changed: set whenever something is different; the spool sets it, too.
-        on_hopeless: is called when nobody can tell the size: who asks from then on needs a new fetch.
+        on_hopeless: is called when nobody can tell the size: whoever asks from then on needs a new fetch.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of one fetch, put together in one place
@@ -52,6 +52,7 @@ class Download:
         self._repositories = repositories
         self._spool = spool
         self._plan = plan
+        self._candidates = plan.candidates
         self._intake = intake
         self._record = record
         self._env = env
@@ -74,7 +75,7 @@ class Download:
 
     @property
     def content(self) -> Content:
-        """What is fetched, under the name by which upstream is asked for it now."""
+        """What is fetched, under the repository name that upstream is asked for now."""
         return self._repositories.current
 
     def add_name(self, content: Content) -> None:
@@ -83,10 +84,10 @@ class Download:
         self._turn_to_next_repository()
 
     def _turn_to_next_repository(self) -> None:
-        """Ask upstream for another repository, if there is one, when it does not answer for this one."""
-        upstream = self._plan.candidates.upstream
-        if not upstream.may_be_asked and self._storage_error is None and self._repositories.turn_to_next():
-            self._plan.candidates.renew()
+        """If upstream does not answer for this repository, go on to the next one, where there is one."""
+        may_be_asked = self._candidates.upstream.may_be_asked
+        if not may_be_asked and self._storage_error is None and self._repositories.turn_to_next():
+            self._candidates.renew()
             self._changed.set()
 
     async def run(self, hashing: asyncio.Task[str]) -> None:
@@ -102,13 +103,13 @@ class Download:
                 demand = self._launch(flights)
                 lacks = self._lacks(demand)
                 if lacks and not self._plan.flights:
-                    if self._storage_error is None and self._plan.candidates.add_holders(self._locate()):
+                    if self._storage_error is None and self._candidates.add_holders(self._locate()):
                         continue
                     if not self._is_worth_waiting():
                         if self._plan.size is None:
                             self._on_hopeless()
                         break
-                self._env.slow.notify(self._plan.candidates.ring.members)
+                self._env.slow.notify(self._candidates.ring.members)
                 await self._wait_for_change(look=lacks or bool(self._plan.flights))
             for task in self._tasks.values():
                 task.cancel()
@@ -125,9 +126,9 @@ class Download:
             plan.cancelled(flight, now)
             self._tasks[flight].cancel()
         if now - self._located_at > self._settings.look_s:
-            plan.candidates.add_holders(self._locate())
+            self._candidates.add_holders(self._locate())
         demand, up = self._spool.demand(), cluster.up()
-        self._known.update(up, plan.candidates.ring.members)
+        self._known.update(up, self._candidates.ring.members)
         for flight in plan.next(demand, up, cluster.serving(), now):
             self._tasks[flight] = flights.create_task(self._fly(flight))
         if plan.flights:
@@ -142,8 +143,8 @@ class Download:
         return [peer.name for peer in self._env.cluster.holders(self.content.digest.key)]
 
     def _refusal(self) -> MirrorError:
-        """What members are told that take this node for a home of what it cannot fetch."""
-        if self._plan.candidates.whole_is_elsewhere():
+        """The error for members that ask this node, as a home, for what it cannot fetch."""
+        if self._candidates.whole_is_elsewhere():
             digest = self.content.digest
             return Refusal(
                 Reason.WHOLE, f"upstream serves no ranges, and another member is the home of all of {digest}"
@@ -160,10 +161,10 @@ class Download:
         """Whether somebody who cannot be asked now may be asked soon."""
         if self._storage_error is not None:
             return False
-        now, candidates, patience_s = time.monotonic(), self._plan.candidates, self._settings.patience_s
-        if self._env.health.awaits(candidates.holders):
+        now, patience_s = time.monotonic(), self._settings.patience_s
+        if self._env.health.awaits(self._candidates.holders):
             return now - self._active_at <= patience_s
-        again_at = candidates.again_at(now)
+        again_at = self._candidates.again_at(now)
         return again_at is not None and again_at - self._active_at <= patience_s
 
     async def _wait_for_change(self, *, look: bool) -> None:
@@ -212,7 +213,7 @@ class Download:
                 self._plan.failed(flight, Reason.DISK, time.monotonic())
         if isinstance(outcome, StorageError):
             self._storage_error = outcome
-            self._plan.candidates.halt()  # after what the failure says of the source, which rests for a while only
+            self._candidates.halt()  # after what the failure says of the source, which rests for a while only
 
     def _failed(self, flight: Flight, error: SourceError) -> None:
         follows, reason = CONSEQUENCES[error.reason], error.reason
@@ -222,11 +223,10 @@ class Download:
             self._failures.append(error)
         beyond_end = reason is Reason.RANGE and self._plan.size is None and flight.start
         if flight.source == UPSTREAM and beyond_end:
-            # Another member asked for bytes that there are not: the first bytes tell the size.
+            # Another member asked for bytes beyond the end. The first bytes tell the size.
             self._spool.hint = (0, MEBIBYTE)
             reason = Reason.BROKEN
-        final = not CONSEQUENCES[reason].retried
-        self._plan.failed(flight, reason, time.monotonic(), final=final)
+        self._plan.failed(flight, reason, time.monotonic())
         self._turn_to_next_repository()
 
     def _count_failure(self, source: str, error: SourceError) -> None:
@@ -243,7 +243,7 @@ class Download:
         return source
 
     def _request(self, flight: Flight) -> RangeRequest:
-        now, ring = time.monotonic(), self._plan.candidates.ring
+        now, ring = time.monotonic(), self._candidates.ring
         to_the_end = flight.stop is None or (flight.source == UPSTREAM and flight.stop == self._plan.size)
         return RangeRequest(
             flight.start,
@@ -268,15 +268,14 @@ class Download:
             raise SourceError(Reason.RANGE, f"{flight.source} goes on sending less than it was asked for")
         self._take(flight, reply)
         if not reply.ranged:
-            candidates = self._plan.candidates
-            candidates.learn_upstream_has_no_ranges()
-            if candidates.whole_is_elsewhere():
+            self._candidates.learn_upstream_has_no_ranges()
+            if self._candidates.whole_is_elsewhere():
                 raise SourceError(
                     Reason.WHOLE, f"{flight.source} serves no ranges, and another member is the home of the whole"
                 )
 
     def _take(self, flight: Flight, reply: RangeReply) -> None:
-        """Tell the plan what will come, and whose word it is: the source's own, if the origin is nobody we know."""
+        """Tell the plan what will come, and its origin: the source itself, unless it names a known member."""
         self._plan.replied(flight, reply.stop, reply.origin if reply.origin in self._known else None)
 
     def _arrived(self, flight: Flight, reply: RangeReply | None, position: int, written: list[tuple[int, int]]) -> None:

@@ -20,9 +20,9 @@ class Environment:
     """The parts of a node that a fetch uses.
 
     Args:
-        cluster: who may be asked.
-        health: whom to leave alone; it is told of failures.
-        throughput: how fast members deliver; it is told of deliveries.
+        cluster: knows who may be asked.
+        health: knows which members to leave alone; failures are reported to it.
+        throughput: knows how fast members deliver; deliveries are reported to it.
         slow: tells homes that they are slow.
         source: gives the source of a name, a member's or `UPSTREAM`; None if there is no such member any more.
         cache: where content is kept.

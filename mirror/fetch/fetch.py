@@ -24,9 +24,9 @@ class Fetch:
     """Fetches one blob, or the parts of it that other members ask of this node as their home.
 
     Args:
-        content: what is to come, and the repository of which upstream is asked for it.
+        content: the blob to fetch, and the repository under which upstream is asked for it.
         env: the node's parts.
-        on_detach: is called when who asks for the content from then on needs a new fetch.
+        on_detach: is called when whoever asks for the content from then on needs a new fetch.
         on_end: is called once, when nothing more will happen.
     """
 
@@ -86,7 +86,7 @@ class Fetch:
         return self.spool.was_read_locally
 
     async def evict(self) -> None:
-        """End it, for its memory is needed."""
+        """End it, because its memory is needed."""
         self._detach()
         self.task.cancel()
         await asyncio.wait([self.task])
@@ -99,7 +99,7 @@ class Fetch:
         return self._plan.candidates.whole_is_elsewhere()
 
     def origin(self, start: int, stop: int) -> tuple[str | None, int]:
-        """Whose word the bytes from `start` on are, and how far; see `Provenance.origin`."""
+        """The origin of the bytes from `start` on, and how far it goes; see `Provenance.origin`."""
         return self.provenance.origin(start, stop, self._plan.flights)
 
     async def distrust(self, names: Iterable[str], start: int, stop: int) -> None:
@@ -157,8 +157,8 @@ class Fetch:
 
     def _fail(self, phase: Phase, error: MirrorError) -> None:
         self._phase = phase
-        if phase is Phase.FAILED and (liar := self._intake.liar) is not None:
-            self._env.health.sent_corrupt(liar, self.content.digest)
+        if phase is Phase.FAILED and (member := self._intake.wrong_about_size) is not None:
+            self._env.health.sent_corrupt(member, self.content.digest)
         if phase is not Phase.RELAYED:
             self.record.failures.append(str(error))
         self._is_proven_wrong = isinstance(error, SourceError) and error.reason is Reason.CORRUPT
@@ -167,17 +167,17 @@ class Fetch:
     @property
     def _is_resumable(self) -> bool:
         """Whether what is here may be left for the next fetch: only if nothing about it was ever in doubt."""
-        return not (self._blame.has_doubts or self._intake.is_disputed or self._is_proven_wrong)
+        return not (self._blame.has_refetched or self._intake.is_disputed or self._is_proven_wrong)
 
     async def _fetch_verified(self) -> None:
         """Fetch all bytes, and fetch again what may be wrong, until the digest is right."""
         blame, rounds, wanted = self._blame, self._blame.rounds(), self.content.digest.hex
         digest = await self._download_and_hash()
-        while digest != wanted and not self.spool.is_trimmed:  # bytes that were let go cannot be compared
+        while digest != wanted and not self.spool.is_trimmed:  # bytes that were dropped cannot be compared
             segments = next(rounds, None)
             if segments is None:
                 break
-            if segments or blame.has_doubts:
+            if segments or blame.has_refetched:
                 names = ", ".join(sorted({segment.origin for segment in segments}))
                 log.warning(
                     "%s: wrong digest; fetching %d segments again, not from %s",
@@ -214,7 +214,7 @@ class Fetch:
             await self.spool.idle.wait()
             await asyncio.sleep(self._env.settings.fetch.idle_s)
             if self.is_idle:
-                self._detach()  # who comes from now on begins anew, and is not let down with this one
+                self._detach()  # whoever asks from now on gets a new fetch, which does not end with this one
                 self.task.cancel()
 
     def _detach(self) -> None:

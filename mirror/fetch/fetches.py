@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 
 from ..cluster.homes import MEBIBYTE
 from ..oci.content import Content
+from .demand import Audience
 from .environment import Environment
 from .fetch import Fetch
-from .spool import Audience, Reader
+from .spool import Reader
 
 if TYPE_CHECKING:
     from .record import Record
 
 
 class Relay:
-    """What a home gives to the member that asked it: a reader, and whose word the bytes are.
+    """What a home gives to the member that asked it: a reader, and the origin of the bytes.
 
     Args:
         reader: follows the bytes as they arrive.
@@ -34,7 +35,7 @@ class Relay:
         return self._fetch.whole_is_elsewhere
 
     def origin(self, start: int, stop: int) -> tuple[str | None, int]:
-        """Whose word the bytes from `start` on are, and how far; see `Provenance.origin`."""
+        """The origin of the bytes from `start` on, and how far it goes; see `Provenance.origin`."""
         return self._fetch.origin(start, stop)
 
     async def distrust(self, names: Iterable[str], start: int, stop: int) -> None:
@@ -119,12 +120,12 @@ class Fetches:
             self._close_if_unused(fetch)
 
     def _detach(self, fetch: Fetch) -> None:
-        """Let whoever asks for the content from now on begin anew."""
+        """Give a new fetch to whoever asks for the content from now on."""
         if self.current(fetch.content) is fetch:
             del self._current[fetch.content.digest.hex]
 
     def _ended(self, fetch: Fetch) -> None:
-        """Let go of a fetch: whoever asks for its content from now on finds it in the cache, or begins anew."""
+        """Forget a fetch: whoever asks for its content from now on finds it in the cache, or begins a new one."""
         self._running.discard(fetch)
         self._detach(fetch)
         self._close_if_unused(fetch)

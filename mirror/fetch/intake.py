@@ -1,7 +1,8 @@
-"""Intake: agreeing on a blob's size, and finding a place for its bytes."""
+"""Intake: agreeing on a blob's size, and opening the file for its bytes."""
 
 import asyncio
 import logging
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ..cluster.homes import piece_size
@@ -21,8 +22,33 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class SizeAgreement:
+    """What sources have stated about the size of one blob.
+
+    Args:
+        size: in bytes, as the first source stated it.
+        stated_by: that source.
+        disputed_by: sources that stated another size.
+    """
+
+    size: int
+    stated_by: str
+    disputed_by: frozenset[str] = frozenset()
+
+    def disputed(self, source: str) -> "SizeAgreement":
+        """A source stated another size."""
+        return replace(self, disputed_by=self.disputed_by | {source})
+
+    @property
+    def wrong(self) -> str | None:
+        """The member whose size is proven wrong, if it is: upstream contradicts it, or at least two members do."""
+        contradicted = UPSTREAM in self.disputed_by or len(self.disputed_by) > 1
+        return self.stated_by if contradicted and self.stated_by != UPSTREAM else None
+
+
 class Intake:
-    """The first word about a blob's size is believed; every other is held against it.
+    """Takes the size that a source states first, and compares every later one with it.
 
     Args:
         content: what is fetched.
@@ -30,7 +56,7 @@ class Intake:
         plan: is told the size, and what an earlier fetch left.
         record: for people.
         env: the cache, and the bound of what passes through memory.
-        fetch: who counts in that bound.
+        fetch: counted in that bound.
     """
 
     def __init__(
@@ -43,44 +69,43 @@ class Intake:
         self._env = env
         self._fetch = fetch
         self._agreeing = asyncio.Lock()
-        self._stated_by = UPSTREAM
-        self._disputed_by: set[str] = set()
+        self._agreement: SizeAgreement | None = None
         self._writer: CacheWriter | None = None
         self._failure: StorageError | OSError | None = None
         """Why there is no place. No second one is looked for: a part of the first may be held until the fetch ends."""
 
     async def agree(self, source: str, size: int) -> None:
-        """Take a source's word about the size, or hold it against what is known.
+        """Take the size that a source states, or compare it with the size that is known.
 
         Raises:
             SourceError: the size is impossible, or contradicts what was stated first.
-            StorageFull: there is no place for so many bytes, nor for one blob more in memory.
+            StorageFull: the cache has no space for the blob, and too many pass through memory already.
             OSError: the disk failed.
         """
         async with self._agreeing:
             if self._failure is not None:
                 raise self._failure
-            if self._plan.size is None:
-                await self._find_place_once(_checked(size, source, self._content))
+            agreement = self._agreement
+            if agreement is None:
+                await self._open_backing_once(_checked(size, source, self._content))
+                self._agreement = SizeAgreement(size, source)
                 self._plan.sized(size)
-                self._stated_by = source
                 self._record.size = size
-            elif size != self._plan.size:
-                self._disputed_by.add(source)
+            elif size != agreement.size:
+                self._agreement = agreement.disputed(source)
                 raise SourceError(
-                    Reason.LENGTH, f"{source} says {size} bytes, {self._stated_by} said {self._plan.size}"
+                    Reason.LENGTH, f"{source} says {size} bytes, {agreement.stated_by} said {agreement.size}"
                 )
 
     @property
     def is_disputed(self) -> bool:
         """Whether any source stated another size."""
-        return bool(self._disputed_by)
+        return self._agreement is not None and bool(self._agreement.disputed_by)
 
     @property
-    def liar(self) -> str | None:
-        """The member that stated a size with which nobody else's bytes could be taken, if one did."""
-        contradicted = UPSTREAM in self._disputed_by or len(self._disputed_by) > 1
-        return self._stated_by if contradicted and self._stated_by != UPSTREAM else None
+    def wrong_about_size(self) -> str | None:
+        """The member whose size was taken and is proven wrong by others, if there is one."""
+        return self._agreement.wrong if self._agreement is not None else None
 
     def append_prefix(self, sha256: bytes) -> None:
         """Take note of the sha256 of everything up to the end of the next piece, so that a later fetch can resume."""
@@ -88,7 +113,7 @@ class Intake:
             self._writer.append_prefix(sha256)
 
     def retracted(self) -> None:
-        """Take note that bytes are fetched once more: what is on disk of them is not to be resumed."""
+        """Take note that bytes are fetched once more: no later fetch may resume what is on disk."""
         if self._writer is not None:
             self._writer.keep(0)
 
@@ -111,15 +136,15 @@ class Intake:
         finally:
             self._env.turns.give_back(self._content.digest.hex)
 
-    async def _find_place_once(self, size: int) -> None:
+    async def _open_backing_once(self, size: int) -> None:
         try:
-            await self._find_place(size)
+            await self._open_backing(size)
         except (StorageError, OSError) as error:
             self._failure = error
             raise
 
-    async def _find_place(self, size: int) -> None:
-        """Have a file in the cache, with what an earlier fetch left there, or else a window in memory."""
+    async def _open_backing(self, size: int) -> None:
+        """Open a file in the cache, with what an earlier fetch left there; without space for it, a window in memory."""
         env, digest = self._env, self._content.digest
         await env.turns.take(digest.hex)
         try:

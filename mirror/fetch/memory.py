@@ -41,7 +41,7 @@ class MemoryBudget:
         return self._fetches_max
 
     async def admit(self, fetch: InMemory) -> bool:
-        """Count a fetch in, at the cost of one that nobody reads if need be; return False if there is no place."""
+        """Count a fetch in, if need be by ending one that nobody reads; return False if there is no space."""
         if len(self._fetches) >= self._fetches_max and not await self._evict_idle():
             return False
         self._fetches.append(fetch)
@@ -55,7 +55,7 @@ class MemoryBudget:
     async def _evict_idle(self) -> bool:
         """End a fetch that nobody reads; return whether there was one.
 
-        Rather one that only other members asked for parts of: a client that lost its connection comes back.
+        One that only other members asked for goes first: a client that lost its connection comes back.
         """
         idle = sorted((fetch for fetch in self._fetches if fetch.is_idle), key=lambda fetch: fetch.was_read_locally)
         for fetch in idle[:1]:

@@ -1,4 +1,4 @@
-"""Repositories: by which names upstream is asked for one blob, one after the other."""
+"""Repositories: the names under which upstream is asked for one blob, one after the other."""
 
 from ..oci.content import Content
 

@@ -79,7 +79,7 @@ class FlightSink:
         await self._spool.wait_for_space(position)
 
     def put(self, position: int, part: bytes) -> None:
-        """Write bytes, in a thread. The loop is called once for all that come until it has looked."""
+        """Write bytes, in a thread. The loop is called once, and not again before it has looked."""
         self._written.extend(self._spool.put(position, part))
         self._position = position + len(part)
         if not self._is_called:

@@ -12,8 +12,8 @@ from ..routers import Peer
 from ..settings import FetchSettings
 from ..sources import Role
 from .client_error import client_error
+from .demand import Audience
 from .fetches import Fetches
-from .spool import Audience
 
 
 class SizeQuery:

@@ -24,11 +24,11 @@ class FetchStack:
     """The parts of a node that fetch.
 
     Args:
-        cluster: who may be asked.
-        health: whom to leave alone.
+        cluster: knows who may be asked.
+        health: knows which members to leave alone.
         slow: tells homes that they are slow.
         fetches: what is being fetched.
-        sizes: how large something is.
+        sizes: finds out how large something is.
         memory: what passes through memory.
     """
 

@@ -6,8 +6,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from ..errors import ManifestUnknown
-from ..fetch import Fetches
-from ..fetch.spool import Audience, Reader
+from ..fetch import Audience, Fetches, Reader
 from ..oci.content import Content
 from ..oci.digest import Digest
 from ..oci.manifest import MANIFEST_MAX_BYTES, media_type
@@ -59,7 +58,7 @@ class Manifests:
             return self._remember(digest, os.pread(held.fd, held.size, 0))
 
     async def get(self, content: Content, audience: Audience = Audience.LOCAL) -> tuple[Manifest, bool]:
-        """A manifest from wherever it is, and whether this node held it already.
+        """A manifest from this node or from elsewhere, and whether this node held it already.
 
         Args:
             content: the manifest, and the repository by which it is asked for.

@@ -1,6 +1,7 @@
 """What other members know of a tag, and what upstream says of it to its home."""
 
 import asyncio
+from collections.abc import Sequence
 
 from ..cluster.health import PeerHealth
 from ..cluster.view import ClusterView
@@ -37,21 +38,27 @@ class MemberTags:
         answers = await asyncio.gather(*(self._ask(peer, reference) for peer in peers))
         return [(peer, tag) for peer, tag in zip(peers, answers, strict=True) if tag is not None]
 
-    async def from_home(self, reference: Reference, *, trusted: bool, after: bool = False) -> Tag | None:
-        """Ask the tag's homes, one after the other, what upstream says.
+    async def from_homes(self, reference: Reference, *, trusted: bool) -> Tag | None:
+        """Ask the tag's homes before this node, one after the other, what upstream says.
 
         Args:
             reference: the tag.
-            trusted: whether a home's word that upstream has no such tag counts for this node, too.
-            after: ask those that come after this node on the ring instead of those that come before it.
+            trusted: whether it counts for this node, too, when a home says that upstream has no such tag.
 
         Returns:
-            Upstream's word, or None where this node has to ask upstream itself.
+            What upstream says, or None where this node has to ask upstream itself.
 
         Raises:
             UpstreamUnknown: a home says that upstream has no such tag.
         """
-        for peer in self._cluster.homes(reference.key, after=after)[: self._settings.tag_homes_max]:
+        return await self._ask_homes(self._cluster.homes(reference.key), reference, trusted=trusted)
+
+    async def from_later_homes(self, reference: Reference, *, trusted: bool) -> Tag | None:
+        """Ask the tag's homes after this node; otherwise as `from_homes`."""
+        return await self._ask_homes(self._cluster.later_homes(reference.key), reference, trusted=trusted)
+
+    async def _ask_homes(self, homes: Sequence[Peer], reference: Reference, *, trusted: bool) -> Tag | None:
+        for peer in homes[: self._settings.tag_homes_max]:
             try:
                 tag = await self._peers.tag(peer, reference, Role.HOME)
             except PeerError as error:

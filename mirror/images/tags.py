@@ -135,7 +135,7 @@ class Tags:
 
     async def _resolve(self, reference: Reference) -> Answer:
         try:
-            tag = await self._from_home(reference)
+            tag = await self._members.from_homes(reference, trusted=self._trusts_homes(reference))
             if tag is None:
                 return Answer(await self._check_or_ask_later_homes(reference))
         except UpstreamError as error:
@@ -143,17 +143,16 @@ class Tags:
         await self._cache.put_tag(reference, tag)
         return Answer(tag)
 
-    async def _from_home(self, reference: Reference, *, after: bool = False) -> Tag | None:
-        # With a password of its own this node may see more upstream than the home does.
-        trusted = not self._upstream.has_password(reference.repository)
-        return await self._members.from_home(reference, trusted=trusted, after=after)
+    def _trusts_homes(self, reference: Reference) -> bool:
+        """Whether a home that finds no such tag speaks for this node, too: with a password this one may see more."""
+        return not self._upstream.has_password(reference.repository)
 
     async def _check_or_ask_later_homes(self, reference: Reference) -> Tag:
         """Ask upstream; if it limits this node's rate, ask the homes after this node, whose rate it may not limit."""
         try:
             return await self._once(self._checks, reference, self._check_upstream)
         except UpstreamRateLimited:
-            tag = await self._from_home(reference, after=True)
+            tag = await self._members.from_later_homes(reference, trusted=self._trusts_homes(reference))
             if tag is None:
                 raise
         await self._cache.put_tag(reference, tag)

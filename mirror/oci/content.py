@@ -1,10 +1,13 @@
 """Content: what a client asks for by digest, under the name of a repository."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from .digest import Digest
 from .reference import Repository
+
+Kind: TypeAlias = Literal["manifests", "blobs"]
+"""The distribution API's two kinds of content, as its paths name them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +19,7 @@ class Content:
     """
 
     repository: Repository
-    kind: Literal["manifests", "blobs"]
+    kind: Kind
     digest: Digest
 
     @property

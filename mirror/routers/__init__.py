@@ -7,10 +7,11 @@ that it uses; an implementation has all three, as `Discovery`. One suite (tests/
 A key is 32 bytes: `Digest.key` or `Reference.key`. Nothing of SWIM crosses this contract.
 """
 
+import enum
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
@@ -43,6 +44,17 @@ class Peer:
         return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
 
 
+class Serves(enum.StrEnum):
+    """Whether a member serves as a home; the value stands in its metadata and on the status endpoint."""
+
+    YES = "yes"
+    """It has a place on rings that are made now."""
+    NEW = "new"
+    """It has not been up for long, so it has a place only on rings that are older."""
+    NO = "no"
+    """It declines, so it is asked on no ring, however old."""
+
+
 @dataclass(frozen=True, slots=True)
 class MemberStatus:
     """A member as people see it on the status endpoint. No decision rests on it.
@@ -54,7 +66,7 @@ class MemberStatus:
         itself: whether it is this node.
         rtt_s: round-trip time of a packet, s; None if it is not known.
         flapping: whether lookups leave it out for now, because it died and came back several times.
-        home: whether it serves as a home: yes, new (it has not been up for long), or no.
+        home: whether it says that it serves as a home.
     """
 
     peer: Peer
@@ -63,7 +75,7 @@ class MemberStatus:
     itself: bool
     rtt_s: float | None = None
     flapping: bool = False
-    home: Literal["yes", "new", "no"] = "yes"
+    home: Serves = Serves.YES
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +84,11 @@ class RingSeat:
 
     Args:
         peer: the member.
-        home: whether it has a place on rings that are made now.
-        declines: whether it says itself that it does not serve as a home. Then it is not asked on older rings either.
+        serves: whether it serves as a home. A new member does where most members are new.
     """
 
     peer: Peer
-    home: bool
-    declines: bool = False
+    serves: Serves = Serves.YES
 
 
 class Router(Protocol):

@@ -14,11 +14,12 @@ import enum
 import ipaddress
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -28,7 +29,7 @@ from gossip import Gossip, Listen, Member, State
 from ..errors import ConfigError
 from ..settings import RouterSettings
 from ..sources import UPSTREAM
-from . import MemberStatus, Peer, RingSeat, is_member_name
+from . import MemberStatus, Peer, RingSeat, Serves, is_member_name
 
 key_id = gossip.key_id
 KeyRefusal = gossip.GossipError
@@ -39,7 +40,7 @@ PROFILES: Final = {"lan": gossip.lan, "wan": gossip.wan, "fast": gossip.fast, "l
 class _Endpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     port: int
     host: str | None = None
-    home: Literal["new", "yes", "no"] = "yes"
+    home: Serves = Serves.YES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,9 +126,9 @@ class SwimRouter:
         self._gossip = gossip
         self._settings = settings or RouterSettings()
         self._rng = rng or random.Random()
-        self._endpoint = _Endpoint(port, host, "new")
-        self._willing, self._settled = True, False
-        self._settling: asyncio.TimerHandle | None = None
+        self._endpoint = _Endpoint(port, host, Serves.NEW)
+        self._willing, self._is_new = True, True
+        self._newness: asyncio.TimerHandle | None = None
         gossip.update(msgspec.json.encode(self._endpoint))
 
     @classmethod
@@ -164,7 +165,7 @@ class SwimRouter:
         """
         with _translated():
             await self._gossip.start()
-        self._settling = asyncio.get_running_loop().call_later(self._settings.settled_s, self._settle)
+        self._newness = asyncio.get_running_loop().call_later(self._settings.new_for_s, self._end_newness)
 
     async def leave(self, timeout: float = 2.0) -> None:
         """Say goodbye to the others; wait at most `timeout` seconds for their confirmation."""
@@ -172,8 +173,8 @@ class SwimRouter:
 
     async def close(self) -> None:
         """Stop at once."""
-        if self._settling is not None:
-            self._settling.cancel()
+        if self._newness is not None:
+            self._newness.cancel()
         await self._gossip.close()
 
     def ready(self) -> bool:
@@ -211,24 +212,24 @@ class SwimRouter:
         kept_s, view = self._settings.seat_kept_s, self._gossip.view
         members = [view.me, *(member for member in view.members() if _has_place(member, now, kept_s))]
         seats = [(endpoint, member) for member in members if (endpoint := _endpoint_of(member)) is not None]
-        settled = sum(endpoint.home == "yes" for endpoint, _ in seats)
-        new = sum(endpoint.home == "new" for endpoint, _ in seats)
-        homes = ("yes", "new") if new > settled else ("yes",)
+        count = Counter(endpoint.home for endpoint, _ in seats)
+        as_new = Serves.YES if count[Serves.NEW] > count[Serves.YES] else Serves.NEW
         return [
-            RingSeat(_at(member, endpoint), endpoint.home in homes, endpoint.home == "no") for endpoint, member in seats
+            RingSeat(_at(member, endpoint), as_new if endpoint.home is Serves.NEW else endpoint.home)
+            for endpoint, member in seats
         ]
 
     def set_serving(self, willing: bool) -> None:
         """Say whether this node serves as a home; it does not before it has been up for a while."""
         self._willing = willing
-        self._say()
+        self._publish_home()
 
-    def _settle(self) -> None:
-        self._settled = True
-        self._say()
+    def _end_newness(self) -> None:
+        self._is_new = False
+        self._publish_home()
 
-    def _say(self) -> None:
-        home: Literal["new", "yes", "no"] = "no" if not self._willing else "yes" if self._settled else "new"
+    def _publish_home(self) -> None:
+        home = Serves.NO if not self._willing else Serves.NEW if self._is_new else Serves.YES
         if home != self._endpoint.home:
             self._endpoint = _Endpoint(self._endpoint.port, self._endpoint.host, home)
             with contextlib.suppress(gossip.StateError):

@@ -25,9 +25,9 @@ class Role(enum.Enum):
     """As what a source is asked for bytes; for members the value is what the request's header says."""
 
     HOLDER = "holder"
-    """Sends from its complete copy. It may say that it is busy."""
+    """Sends from its complete copy. It may answer that it is busy."""
     HOLDER_FOR_HOME = "holder-for-home"
-    """Sends from its complete copy though it is busy: who asks is the home of the bytes, and passes them on."""
+    """Sends from its complete copy although it is busy: the member that asks is a home, and passes the bytes on."""
     HOME = "home"
     """Fetches what it does not hold, from holders or upstream, and sends it on while it arrives."""
     PARTIAL = "partial"

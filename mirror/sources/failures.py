@@ -1,7 +1,7 @@
 """What follows from a failure: one table, by reason.
 
 A fetch leaves a member alone for a while, the whole node may leave it alone for longer, and upstream may be asked once
-more. The durations are in seconds; tests pass a table of their own.
+more. The durations are in seconds.
 """
 
 import math
@@ -17,7 +17,8 @@ class Consequence:
     """What follows from one failure of one source.
 
     Args:
-        rest_s: for how long the fetch that saw it does not ask the member again, s; infinite: never.
+        rest_s: for how long the fetch that saw it does not ask the member again, s; infinite: never. 30 s unless the
+            reason tells more: longer than most fetches take, so they do without the member.
         ban_s: for how long no fetch of this node asks the member, s.
         out_of_reach: whether the source gave no sign of life. Then the node leaves a member alone until it gives one.
         retried: whether a fetch may ask upstream again, a few times.
@@ -36,9 +37,10 @@ CONSEQUENCES: Final[Mapping[Reason, Consequence]] = {
     Reason.TIMEOUT: Consequence(out_of_reach=True, retried=True),
     Reason.STALLED: Consequence(out_of_reach=True, retried=True),
     Reason.MISSING: Consequence(rest_s=math.inf),
-    # A holder without room for homes either has some again when the piece that it sends now is through.
+    # A holder that refuses even homes is at its bound of transfers: it can serve again as soon as one of them ends.
     Reason.BUSY: Consequence(rest_s=0.25, is_failure=False),
     Reason.UNKNOWN: Consequence(rest_s=math.inf),
+    # As long as one try of upstream takes: asked sooner, a home would answer the same.
     Reason.UNABLE: Consequence(rest_s=5.0),
     Reason.RATE_LIMITED: Consequence(rest_s=5.0),
     Reason.WHOLE: Consequence(rest_s=5.0, retried=True, is_failure=False),

@@ -8,7 +8,7 @@ import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol, Self, TypeAlias
 
 from ..oci.digest import Digest
 from ..oci.reference import Reference
@@ -41,6 +41,10 @@ class Held:
         self.close()
 
 
+Authority: TypeAlias = Literal["upstream", "runtime"]
+"""Who says what a tag means: a registry, or only a container runtime's own store."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tag:
     """What a tag was last known to mean.
@@ -48,12 +52,12 @@ class Tag:
     Args:
         digest: of the manifest or index.
         checked_unix_s: Unix time, in seconds of this node's clock, when this was last known to be so.
-        authority: `upstream` if a registry said so, `runtime` if only a container runtime's own store does.
+        authority: who says so.
     """
 
     digest: Digest
     checked_unix_s: float
-    authority: Literal["upstream", "runtime"]
+    authority: Authority
 
 
 class Listener(Protocol):
@@ -93,5 +97,5 @@ class Store(Protocol):
         ...
 
     def mark_redundant(self, keys: Collection[bytes]) -> None:
-        """Hear that another store of this node has these keys too: if what is here is only a copy, it goes first."""
+        """Note that another store of this node has these keys too: if what is here is only a copy, it goes first."""
         ...

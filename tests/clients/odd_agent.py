@@ -36,6 +36,6 @@ if __name__ == "__main__":
         case "lying":
             setattr(mirror.agent, "PeerEndpoint", LyingEndpoint)  # noqa: B010 - it is imported there, not exported
         case "settled":
-            settled = partial(Settings, router=RouterSettings(settled_s=1.0))
+            settled = partial(Settings, router=RouterSettings(new_for_s=1.0))
             setattr(mirror.agent, "Settings", settled)  # noqa: B010 - it is imported there, not exported
     main()

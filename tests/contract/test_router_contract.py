@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 
 from gossip import Gossip, local
-from mirror.routers import Discovery, Peer, RingSeat
+from mirror.routers import Discovery, Peer, RingSeat, Serves
 from mirror.routers.swim import SwimRouter
 from tests.static_router import StaticRouter
 
@@ -133,7 +133,7 @@ def test_both_see_the_same_seats_themselves_included_and_both_are_homes(pair: Pa
     async def story() -> None:
         async with pair() as (a, b):
             await until(lambda: bool(a.members()) and bool(b.members()))
-            expected = {"a": RingSeat(A, home=True), "b": RingSeat(B, home=True)}
+            expected = {"a": RingSeat(A), "b": RingSeat(B)}
             await until(lambda: named(a) == named(b) == expected)
 
     asyncio.run(story())
@@ -146,10 +146,10 @@ def test_a_node_that_declines_says_so_at_once_and_may_change_its_mind(pair: Pair
             for _ in range(2):
                 a.set_serving(False)
                 a.set_serving(False)
-                assert named(a)["a"] == RingSeat(A, home=False, declines=True)
-                assert named(a)["b"] == RingSeat(B, home=True)
+                assert named(a)["a"] == RingSeat(A, Serves.NO)
+                assert named(a)["b"] == RingSeat(B)
                 a.set_serving(True)
-                assert named(a)["a"] == RingSeat(A, home=True)
+                assert named(a)["a"] == RingSeat(A)
 
     asyncio.run(story())
 
@@ -159,11 +159,11 @@ def test_the_others_see_that_a_swim_node_declines_and_that_it_serves_again() -> 
         async with swim_pair() as (a, b):
             await until(lambda: bool(a.members()) and bool(b.members()))
             a.set_serving(False)
-            await until(lambda: named(b)["a"].declines)
-            assert named(b) == {"a": RingSeat(A, home=False, declines=True), "b": RingSeat(B, home=True)}
+            await until(lambda: named(b)["a"].serves is Serves.NO)
+            assert named(b) == {"a": RingSeat(A, Serves.NO), "b": RingSeat(B)}
             assert list(b.members()) == [A], "it is up nevertheless"
             a.set_serving(True)
-            await until(lambda: named(b)["a"] == RingSeat(A, home=True))
+            await until(lambda: named(b)["a"] == RingSeat(A))
 
     asyncio.run(story())
 
@@ -175,7 +175,7 @@ def test_a_swim_node_that_left_has_no_seat_and_one_that_failed_keeps_its() -> No
             await until(lambda: bool(a.members()) and bool(b.members()))
             await b.close()
             await until(lambda: not a.members())
-            assert named(a)["b"] == RingSeat(B, home=True)
+            assert named(a)["b"] == RingSeat(B)
         async with swim_pair() as (a, b):
             assert isinstance(b, SwimRouter)
             await until(lambda: bool(a.members()) and bool(b.members()))

@@ -14,7 +14,7 @@ def test_an_agent_is_started_waited_for_asked_and_stopped(tmp_path: Path) -> Non
         agent = await AgentProcess.start("a", tmp_path / "a")
         async with aiohttp.ClientSession() as http:
             try:
-                await agent.wait_until_ready(http)
+                await anext(agent.poll(http, "/readyz"))
                 members = await agent.get_json(http, "/api/v1/members")
                 assert [row["name"] for row in members["members"]] == ["a"]
                 assert agent.is_running
@@ -30,6 +30,6 @@ def test_an_agent_that_ends_is_reported_with_the_last_line_of_its_log(tmp_path: 
         agent = await AgentProcess.start("a", tmp_path / "a", ["--cache-size", "nonsense"])
         async with aiohttp.ClientSession() as http:
             with pytest.raises(ProcessError, match=r"a ended with status 1: .*'nonsense' is not allowed"):
-                await agent.wait_until_ready(http)
+                await anext(agent.poll(http, "/readyz"))
 
     asyncio.run(asyncio.wait_for(story(), 50))

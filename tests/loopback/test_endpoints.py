@@ -35,7 +35,7 @@ from mirror.sources.upstream import Upstream
 from mirror.sources.upstream.registries import Registry
 from mirror.stores import Held, Listener, Tag
 from mirror.stores.cache import CacheStore
-from tests.loopback.conftest import serving
+from tests.loopback.nodes import serving
 from tests.static_router import StaticRouter
 
 WITHIN_S = 30.0

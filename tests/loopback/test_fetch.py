@@ -15,7 +15,7 @@ from mirror.oci.reference import Repository
 from mirror.routers import Peer
 from mirror.settings import FetchSettings
 from mirror.sources.upstream.registries import Registry
-from tests.loopback.conftest import (
+from tests.loopback.nodes import (
     CLOSE,
     LARGE,
     MIB,

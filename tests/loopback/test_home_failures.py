@@ -14,7 +14,7 @@ from mirror.oci.digest import Digest
 from mirror.routers import Peer
 from mirror.settings import FetchSettings
 from mirror.sources.peers.protocol import REASON_HEADER, ROLE_HEADER
-from tests.loopback.conftest import (
+from tests.loopback.nodes import (
     CLOSE,
     LARGE,
     MIB,

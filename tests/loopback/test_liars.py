@@ -10,7 +10,7 @@ import pytest
 from mirror.fetch import Relay
 from mirror.oci.content import Content
 from mirror.sources.peers.protocol import AVOID_HEADER, ORIGIN_HEADER, ROLE_HEADER
-from tests.loopback.conftest import (
+from tests.loopback.nodes import (
     LARGE,
     MIB,
     NOT_FOUND,

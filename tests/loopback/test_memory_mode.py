@@ -13,7 +13,7 @@ import pytest
 from mirror.errors import SourceError
 from mirror.settings import FetchSettings, SpoolSettings
 from mirror.sources.peers.protocol import AVOID_HEADER, ORIGIN_HEADER, ROLE_HEADER
-from tests.loopback.conftest import (
+from tests.loopback.nodes import (
     LARGE,
     MIB,
     SMALL,

@@ -11,7 +11,7 @@ import pytest
 from mirror.errors import MirrorError
 from mirror.oci.content import Content
 from mirror.settings import FetchSettings, SpoolSettings
-from tests.loopback.conftest import (
+from tests.loopback.nodes import (
     CLOSE,
     LARGE,
     MIB,

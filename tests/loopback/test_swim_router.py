@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gossip import Gossip, GossipConfig, Listen, key_id, local
-from mirror.routers import MemberStatus, Peer
+from mirror.routers import MemberStatus, Peer, Serves
 from mirror.routers.swim import SwimRouter
 from mirror.settings import RouterSettings
 from mirror.sources.peers.auth import PeerAuth
@@ -32,8 +32,8 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def running(gossip: Gossip, settled_s: float = 30.0) -> AsyncIterator[SwimRouter]:
-    router = SwimRouter(gossip, 5001, settings=RouterSettings(settled_s=settled_s))
+async def running(gossip: Gossip, new_for_s: float = 30.0) -> AsyncIterator[SwimRouter]:
+    router = SwimRouter(gossip, 5001, settings=RouterSettings(new_for_s=new_for_s))
     await router.start()
     try:
         yield router
@@ -136,9 +136,9 @@ def test_who_comes_back_from_the_dead_too_often_shows_as_flapping_and_is_not_loo
     run(story())
 
 
-def homes(router: SwimRouter) -> dict[str, tuple[bool, bool]]:
-    """Of each seat, whether it is a home, and whether it declines to be one."""
-    return {seat.peer.name: (seat.home, seat.declines) for seat in router.seats()}
+def homes(router: SwimRouter) -> dict[str, Serves]:
+    """Of each seat, whether its member serves as a home."""
+    return {seat.peer.name: seat.serves for seat in router.seats()}
 
 
 ODD_NAMES, ODD_HOSTS = ("upstream", "a,b", "b c"), ("[", "", "x.example", "::1%[", "1\n")
@@ -179,11 +179,11 @@ def test_an_address_beside_that_of_its_gossip_is_where_a_member_is_asked() -> No
 def test_in_a_new_cluster_all_are_homes_and_who_declines_is_none_for_anybody() -> None:
     async def story() -> None:
         async with pair() as (a, b):
-            await until(lambda: homes(a) == homes(b) == {"a": (True, False), "b": (True, False)})
+            await until(lambda: homes(a) == homes(b) == {"a": Serves.YES, "b": Serves.YES})
             b.set_serving(False)
-            await until(lambda: homes(a) == homes(b) == {"a": (True, False), "b": (False, True)})
+            await until(lambda: homes(a) == homes(b) == {"a": Serves.YES, "b": Serves.NO})
             b.set_serving(True)
-            await until(lambda: homes(a) == homes(b) == {"a": (True, False), "b": (True, False)})
+            await until(lambda: homes(a) == homes(b) == {"a": Serves.YES, "b": Serves.YES})
 
     run(story())
 
@@ -196,7 +196,7 @@ def test_where_some_are_settled_a_newcomer_is_no_home_yet_and_declines_nothing()
             await stack.enter_async_context(running(Gossip("b", local(), seeds=[str(first.address)]), 0.01))
             late = Gossip("c", local(), seeds=[str(first.address)])
             newcomer = await stack.enter_async_context(running(late, 1000.0))
-            settled = {"a": (True, False), "b": (True, False), "c": (False, False)}
+            settled = {"a": Serves.YES, "b": Serves.YES, "c": Serves.NEW}
             await until(lambda: homes(a) == homes(newcomer) == settled)
 
     run(story())
@@ -212,7 +212,7 @@ def test_who_failed_keeps_its_seat_for_a_while_and_who_left_does_not() -> None:
                 await until(lambda: "b" in homes(a))
             await until(lambda: standing(a, "b").state == "dead")
             assert [peer.name for peer in a.members()] == []
-            assert homes(a)["b"] == (True, False)
+            assert homes(a)["b"] == Serves.YES
             assert "b" not in homes(forgetful)
 
             async with running(Gossip("c", HASTY, seeds=[str(first.address)])) as leaving:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mirror.sources.peers.protocol import REASON_HEADER, ROLE_HEADER
-from tests.loopback.conftest import (
+from tests.loopback.nodes import (
     CLOSE,
     LARGE,
     MIB,

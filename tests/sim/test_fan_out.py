@@ -44,7 +44,7 @@ class Node:
 
     name: str
     plan: Plan
-    pace: Throughput
+    throughput: Throughput
     up: float = LINK
     down: float = LINK
     starts_at: float = 0.0
@@ -92,15 +92,15 @@ class Cluster:
         ring = Ring.of(chance.randbytes(32), wanting)
         nodes = {}
         for name in [*wanting, *holding]:
-            pace = Throughput()
+            throughput = Throughput()
             plan = Plan(
                 name,
                 ring,
-                pace,
+                throughput,
                 chance.sample(holding, holders),
                 PlanSettings() if upstream else PlanSettings(upstream_tries=0),
             )
-            nodes[name] = Node(name, plan, pace, starts_at=chance.uniform(0, JITTER_S))
+            nodes[name] = Node(name, plan, throughput, starts_at=chance.uniform(0, JITTER_S))
         for name in holding:
             nodes[name].present.add(0, SIZE)
             nodes[name].finished_at = 0.0
@@ -166,7 +166,7 @@ class Cluster:
             return
         node.told_at = self.now
         for name in node.plan.candidates.ring.members:
-            share = node.pace.relative_rate(name, node.plan.candidates.ring.members, self.now)
+            share = node.throughput.relative_rate(name, node.plan.candidates.ring.members, self.now)
             if share is not None and share < SLOW:
                 self.nodes[name].reports.heard(node.name, share, self.now)
         node.declines = node.declines or node.reports.slow(len(self.nodes) - 1, self.now)
@@ -184,8 +184,7 @@ class Cluster:
         elif transfer.admitted:
             return
         elif source.complete:
-            for_others = flight.role is not Role.HOLDER
-            if source.admission.admits("blob", SIZE, node.name, self.now, for_others=for_others):
+            if source.admission.admits("blob", SIZE, node.name, self.now, flight.role):
                 self.admit(transfer)
             else:
                 self.fail(transfer, "busy")
@@ -382,7 +381,7 @@ def test_members_that_cannot_reach_upstream_get_it_through_those_that_can(
     cluster = Cluster.of(8, seed)
     for name in Random(seed).sample(sorted(cluster.nodes), cut_off):
         node = cluster.nodes[name]
-        node.plan = Plan(name, node.plan.candidates.ring, node.pace, settings=PlanSettings(upstream_tries=0))
+        node.plan = Plan(name, node.plan.candidates.ring, node.throughput, settings=PlanSettings(upstream_tries=0))
     cluster.run()
     assert cluster.brought() <= min(times, 8 - cut_off)
     assert cluster.slowest() <= times
@@ -398,7 +397,7 @@ def test_members_that_disagree_about_the_ring_do_not_wait_for_each_other(fewest:
     for node in cluster.nodes.values():
         known = {*(names[:fewest] if fewest == 7 else chance.sample(names, fewest)), node.name}
         known = known if chance.random() < 0.5 else set(names)
-        node.plan = Plan(node.name, Ring.of(bytes(32), known), node.pace)
+        node.plan = Plan(node.name, Ring.of(bytes(32), known), node.throughput)
     cluster.run()
     assert cluster.brought() <= times
     assert cluster.slowest() <= times

@@ -55,20 +55,19 @@ class Candidates:
         elif flight.role is Role.UPSTREAM:
             self.upstream = self.upstream.landed()
 
-    def failed(self, flight: Flight, reason: Reason, now: float, *, final: bool) -> None:
+    def failed(self, flight: Flight, reason: Reason, now: float) -> None:
         """Take note that a flight ended early; as `Plan.failed`."""
         if reason is Reason.UNKNOWN and flight.role in (Role.HOME, Role.UPSTREAM):
             by = Denial.A_HOME if flight.role is Role.HOME else Denial.UPSTREAM
             self.upstream = self.upstream.denied(by)
         if flight.role is Role.UPSTREAM:
-            progressed = flight.position > flight.start
-            self.upstream = self.upstream.failed(final=final, progressed=progressed, counts=reason is not Reason.WHOLE)
+            self.upstream = self.upstream.failed(reason, progressed=flight.position > flight.start)
         elif reason is Reason.WHOLE and self.upstream.serves_ranges:
             self.upstream = self.upstream.without_ranges()
         elif flight.role.is_holder and reason is Reason.MISSING:
             self.holders = [name for name in self.holders if name != flight.source]
         elif flight.role is Role.HOLDER and reason is Reason.BUSY:
-            self.members.said_busy(flight.source, now)
+            self.members.note_busy(flight.source, now)
         else:
             self.members.failed(flight.source, reason, now)
 

@@ -1,4 +1,4 @@
-"""The chooser: which source a range is asked of. It makes flights, but launches none."""
+"""The chooser picks the source for a range. It makes flights, but launches none."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ from ...cluster.homes import MEBIBYTE, piece_size
 from ...cluster.throughput import Throughput
 from ...settings import PlanSettings
 from ...sources import UPSTREAM, Role
+from ..demand import Audience
 from .candidates import Candidates
 from .flight import Flight, Flights
 from .pieces import Pieces
@@ -70,7 +71,7 @@ class Chooser:
         return self.direct(start, stop, now, run_stop=run_stop)
 
     def _homes_to_ask(self, start: int) -> Sequence[str]:
-        """The homes of a piece in order; none where their answer is known, or upstream is to be asked first."""
+        """The homes of a piece in order; none if their answer is known, or if upstream comes first."""
         upstream = self._candidates.upstream
         if upstream.denial is Denial.UPSTREAM:
             return ()
@@ -80,7 +81,7 @@ class Chooser:
         return list(self._candidates.homes(self._pieces.number(start)))
 
     def direct(
-        self, start: int, stop: int | None, now: float, *, run_stop: int | None, local: bool = True
+        self, start: int, stop: int | None, now: float, *, run_stop: int | None, audience: Audience = Audience.LOCAL
     ) -> Flight | None:
         """A flight that waits for no other node's: from a holder or from upstream; None if there is none now.
 
@@ -89,18 +90,20 @@ class Chooser:
             stop: end of the piece, exclusive; None for everything, while the size is unknown.
             now: monotonic seconds.
             run_stop: end of what upstream is asked for in one run, if this node is the only home.
-            local: whether this node's own readers need the bytes; else only other members do.
+            audience: who needs the bytes.
         """
         candidates, settings = self._candidates, self._settings
         if holders := candidates.able_holders(start):
-            best = self._soonest(holders, settings.holder_lanes if local else settings.home_lanes)
+            lanes = settings.holder_lanes if audience is Audience.LOCAL else settings.home_lanes
+            best = self._soonest(holders, lanes)
             if best is None:
                 return None
-            return Flight(best, Role.HOLDER_FOR_HOME, start, stop, now, local, avoid=candidates.members.avoided(start))
+            avoid = candidates.members.avoided(start)
+            return Flight(best, Role.HOLDER_FOR_HOME, start, stop, now, audience, avoid=avoid)
         lanes = settings.upstream_lanes if candidates.upstream.serves_ranges else 1
         if not candidates.can_ask_upstream(start) or self._flights.count(UPSTREAM) >= lanes:
             return None
-        return Flight(UPSTREAM, Role.UPSTREAM, start, run_stop if candidates.is_only_home else stop, now, local)
+        return Flight(UPSTREAM, Role.UPSTREAM, start, run_stop if candidates.is_only_home else stop, now, audience)
 
     def second(self, flight: Flight, now: float, *, very_late: bool, run_stop: int | None) -> Flight | None:
         """The rest of a late flight from another source; for what upstream sends only holders are an alternative.
@@ -114,7 +117,7 @@ class Chooser:
         holders = candidates.free_holders(start) if flight.role is Role.HOME else candidates.able_holders(start)
         holders = [name for name in holders if name != flight.source]
         if (holder := self._soonest(holders, settings.home_lanes)) is not None:
-            return Flight(holder, Role.HOLDER_FOR_HOME, start, stop, now, flight.local, avoid=flight.avoid)
+            return Flight(holder, Role.HOLDER_FOR_HOME, start, stop, now, flight.audience, avoid=flight.avoid)
         if flight.role is not Role.HOME:
             return None
         piece = self._pieces.number(start)

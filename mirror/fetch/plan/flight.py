@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from ...oci.ranges import RangeSet
 from ...sources import UPSTREAM, Role
+from ..demand import Audience
 
 EARLIER = "(an earlier fetch)"
 """The origin of bytes that were here from the start. No member can have this name: it has spaces."""
@@ -18,7 +19,7 @@ class Segment:
         start: first byte.
         stop: end, exclusive.
         source: who sent it to this node.
-        origin: whose word the bytes are: the member that the source has them from, or the source itself.
+        origin: who is to blame if they are wrong: the member that the source has them from, or the source itself.
     """
 
     start: int
@@ -37,8 +38,8 @@ class Flight:
         start: first byte asked for.
         stop: end of what is asked for, later of what was promised; None for everything, while the size is unknown.
         began_at: monotonic seconds.
-        local: whether it counts in this node's own window; else it flies only because other members need the bytes.
-        avoid: members whose word on these bytes is in doubt.
+        audience: who needs the bytes. For readers on this node it counts in this node's own window.
+        avoid: members that must not be the origin of these bytes, for theirs may be wrong.
         position: end of what has arrived.
         first_at: when its first byte arrived, monotonic seconds.
         origin: the member that the source has the bytes from, or `UPSTREAM`; None if that is unknown, or the source.
@@ -50,7 +51,7 @@ class Flight:
     start: int
     stop: int | None
     began_at: float
-    local: bool = True
+    audience: Audience = Audience.LOCAL
     avoid: tuple[str, ...] = ()
     position: int = field(init=False)
     first_at: float | None = None
@@ -77,7 +78,7 @@ class Flight:
         return self.segments_of(RangeSet((self.start, self.position)) if self.written is None else self.written)
 
     def segments_of(self, written: Iterable[tuple[int, int]]) -> list[Segment]:
-        """Some ranges that it wrote, with their origin: the source's own word, unless it has them from a member."""
+        """Some ranges that it wrote, with their origin: the source itself, unless it has them from a member."""
         origin = self.source if self.origin is None or self.origin == UPSTREAM else self.origin
         return [Segment(start, stop, self.source, origin) for start, stop in written]
 
@@ -114,4 +115,4 @@ class Flights:
     @property
     def local_count(self) -> int:
         """How many of them count in this node's own window."""
-        return sum(flight.local for flight in self._flights)
+        return sum(flight.audience is Audience.LOCAL for flight in self._flights)

@@ -20,7 +20,7 @@ class _Seen:
         rests_until: it failed: until then it is not asked.
         unable_until: as a home it could not fetch something: until then it counts as unable.
         out_of_reach: it rests because it could not be reached.
-        avoided: ranges that are not to be taken from it, for its word on them is in doubt.
+        avoided: ranges of which it must not be the origin, because its bytes may be wrong.
     """
 
     busy_until: float = -math.inf
@@ -58,7 +58,7 @@ class Members:
             if seen.out_of_reach and name not in up:
                 seen.out_of_reach, seen.rests_until = False, -math.inf
 
-    def said_busy(self, name: str, now: float) -> None:
+    def note_busy(self, name: str, now: float) -> None:
         """Take note that a holder said that it is busy."""
         self._of(name).busy_until = now + self._settings.busy_s
 
@@ -70,7 +70,7 @@ class Members:
         seen.out_of_reach |= follows.out_of_reach
         seen.rests_until = now + follows.rest_s
 
-    def trickles(self, name: str, now: float) -> None:
+    def note_trickle(self, name: str, now: float) -> None:
         """Take note that next to nothing comes from a holder."""
         self._of(name).trickles_until = now + self._settings.trickle_ban_s
 
@@ -94,7 +94,7 @@ class Members:
     # Whom to ask.
 
     def able(self, names: Iterable[str], start: int) -> list[str]:
-        """Those of some members that may be asked for what begins at `start`."""
+        """Those of some members that may be asked for the bytes from `start` on."""
         return [name for name in names if name in self._up and self._is_able(name, start)]
 
     def _is_able(self, name: str, start: int) -> bool:
@@ -114,12 +114,12 @@ class Members:
         return name in self._seen and self._seen[name].trickles_until > self._now
 
     def avoided(self, start: int) -> tuple[str, ...]:
-        """Members whose word on what begins at `start` is not to be taken, from whomever it comes."""
+        """Members that must not be the origin of what begins at `start`, whoever sends it."""
         return tuple(name for name, seen in self._seen.items() if seen.avoided.front(start) > start)
 
     @property
     def any_avoided(self) -> bool:
-        """Whether for some bytes it matters whom they are asked of."""
+        """Whether any member must not be the origin of some bytes."""
         return any(seen.avoided for seen in self._seen.values())
 
     @property

@@ -9,7 +9,7 @@ from ...errors import Reason
 from ...oci.ranges import RangeSet
 from ...settings import PlanSettings
 from ...sources import UPSTREAM, Role
-from ..demand import Demand
+from ..demand import Audience, Demand
 from .candidates import Candidates
 from .chooser import Chooser
 from .flight import EARLIER, Flight, Flights, Segment
@@ -83,11 +83,11 @@ class Plan:
             self.provenance.add([Segment(0, stop, EARLIER, EARLIER)])
 
     def replied(self, flight: Flight, stop: int, origin: str | None) -> None:
-        """Take note of what a source promises: the end of what it sends, and whom it has it from."""
+        """Take note of what a source promises: the end of what it sends, and the origin of that."""
         flight.stop, flight.origin = stop, origin
 
     def arrived(self, flight: Flight, position: int, written: Sequence[tuple[int, int]], now: float) -> None:
-        """Take note of bytes: the end of what has arrived, and what of it was written, for it was not here yet."""
+        """Take note of bytes: the end of what has arrived, and the ranges of it that were new, and so were written."""
         if flight not in self.flights:  # a thread wrote them before it learned that the flight was cancelled
             self.provenance.add(flight.segments_of(written))
         flight.position = position
@@ -107,20 +107,19 @@ class Plan:
         """Take note that a flight was given up, because somebody else was faster or nobody needs it."""
         self._end(flight, now)
 
-    def failed(self, flight: Flight, reason: Reason, now: float, *, final: bool = True) -> None:
+    def failed(self, flight: Flight, reason: Reason, now: float) -> None:
         """Take note that a flight ended early; what it did not deliver may be asked of others.
 
         Args:
             flight: which.
-            reason: why; it says for how long the source is not asked.
+            reason: why; what follows stands in `sources.failures`.
             now: monotonic seconds.
-            final: of upstream: whether it would answer the same again. If not, it has some more tries.
         """
         self._end(flight, now)
         if flight.role is Role.PARTIAL and reason in (Reason.MISSING, Reason.BUSY):
             self.chooser.has_not_got(flight.start, flight.source)
         else:
-            self.candidates.failed(flight, reason, now, final=final)
+            self.candidates.failed(flight, reason, now)
 
     def _end(self, flight: Flight, now: float) -> None:
         self.flights.remove(flight)
@@ -163,7 +162,7 @@ class Plan:
             return [self._launch(first)] if first is not None else []
         is_look = now >= self._looked_at + self._settings.look_s
         for flight in self._progress.trickling(self.flights, now) if is_look else ():
-            self.candidates.members.trickles(flight.source, now)
+            self.candidates.members.note_trickle(flight.source, now)
         launched = [*self._for_members(demand, now), *self._for_local(demand, now)]
         if is_look:
             self._looked_at = now
@@ -175,7 +174,8 @@ class Plan:
         if demand.members and not any(flight.is_direct for flight in self.flights):
             (start, stop), *_ = demand.members
             end = None if self._opening is Opening.WHOLE else stop
-            flight = self.chooser.direct(start, end, now, run_stop=self._run_stop(start, end), local=False)
+            run_stop = self._run_stop(start, end)
+            flight = self.chooser.direct(start, end, now, run_stop=run_stop, audience=Audience.MEMBER)
             if flight is not None:
                 return flight
         if demand.local and not self.flights:
@@ -190,7 +190,8 @@ class Plan:
         for start, stop in self._pieces.cut(self._gaps):
             if here.covers(start, stop):
                 continue
-            flight = self.chooser.direct(start, stop, now, run_stop=self._run_stop(start, stop), local=False)
+            run_stop = self._run_stop(start, stop)
+            flight = self.chooser.direct(start, stop, now, run_stop=run_stop, audience=Audience.MEMBER)
             if flight is not None:
                 yield self._launch(flight, here)
             elif self.candidates.can_fetch_directly(start):
@@ -227,7 +228,7 @@ class Plan:
         return [self._launch(second)] if second is not None else []
 
     def _under_way(self, *, direct_only: bool = False) -> RangeSet:
-        """What is to arrive, but for a trickle; `direct_only`: without waiting for another node's flight."""
+        """What flights will deliver, without trickles; `direct_only`: without those that wait for another node's."""
         flights = (f for f in self.flights if f.is_direct or not direct_only)
         counted = (f for f in flights if not (f.role.is_holder and self.candidates.is_given_up(f.source, f.start)))
         return RangeSet(*((f.position, f.stop) for f in counted if f.stop is not None))

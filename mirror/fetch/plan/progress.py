@@ -98,7 +98,7 @@ class Progress:
             return
         count, seconds = flight.position - flight.start, now - flight.began_at
         latency_s = (flight.first_at or now) - flight.began_at
-        self._throughput.landed(flight.source, count, seconds, latency_s, now, home=flight.role is Role.HOME)
+        self._throughput.landed(flight.source, count, seconds, latency_s, now, _compared_as(flight))
 
 
 def _compared_as(flight: Flight) -> Role:

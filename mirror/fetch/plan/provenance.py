@@ -1,4 +1,4 @@
-"""Provenance: who sent which bytes of a blob, and whose word they are."""
+"""Provenance: who sent which bytes of a blob, and who is their origin."""
 
 from collections.abc import Iterable, Iterator
 
@@ -23,7 +23,7 @@ class Provenance:
         self._segments += segments
 
     def remove(self, segments: Iterable[Segment]) -> None:
-        """Forget segments whose bytes are to come once more."""
+        """Forget segments whose bytes are fetched once more."""
         for segment in segments:
             if segment in self._segments:
                 self._segments.remove(segment)
@@ -33,15 +33,15 @@ class Provenance:
         return [segment for segment in self._segments if segment.start < stop and start < segment.stop]
 
     def from_members(self) -> list[Segment]:
-        """The segments that are some member's word, or were left by an earlier fetch."""
+        """The segments whose origin is a member or an earlier fetch."""
         return [segment for segment in self._segments if segment.origin != UPSTREAM]
 
     def origins(self) -> list[str]:
-        """Whose word the bytes are: all names, in alphabetical order."""
+        """All origins, in alphabetical order."""
         return sorted({segment.origin for segment in self._segments})
 
     def origin(self, start: int, stop: int, flights: Iterable[Flight]) -> tuple[str | None, int]:
-        """Whose word the bytes from `start` on are, and how far.
+        """The origin of the bytes from `start` on, and how far it goes.
 
         Args:
             start: first byte.
@@ -49,7 +49,7 @@ class Provenance:
             flights: those under way: they may have bytes of the range that are not segments yet.
 
         Returns:
-            A member's name, `UPSTREAM`, or None for this node's own word; and the end of what has that origin, at most
+            A member's name, `UPSTREAM`, or None for this node itself; and the end of what has that origin, at most
             `stop`, as far as it can be told before all bytes have arrived.
         """
         under_way = list(flights)

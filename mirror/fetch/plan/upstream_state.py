@@ -3,6 +3,9 @@
 import enum
 from dataclasses import dataclass, replace
 
+from ...errors import Reason
+from ...sources.failures import CONSEQUENCES
+
 
 class Denial(enum.Enum):
     """Who says that upstream has no such content."""
@@ -40,17 +43,18 @@ class UpstreamState:
         denial = Denial.NOBODY if self.denial is Denial.A_HOME else self.denial
         return replace(self, tries_left=self.tries_max, denial=denial)
 
-    def failed(self, *, final: bool, progressed: bool, counts: bool) -> "UpstreamState":
+    def failed(self, reason: Reason, *, progressed: bool) -> "UpstreamState":
         """It did not deliver all that it was asked for.
 
         Args:
-            final: whether it would answer the same again.
+            reason: why.
             progressed: whether some bytes came.
-            counts: whether the failure costs a try.
         """
-        if final:
+        if not CONSEQUENCES[reason].retried:
             return replace(self, tries_left=0)
-        return replace(self, tries_left=(self.tries_max if progressed else self.tries_left) - counts)
+        # Upstream serves no ranges, so another member asks it for the whole. That is no failure, and costs no try.
+        cost = 0 if reason is Reason.WHOLE else 1
+        return replace(self, tries_left=(self.tries_max if progressed else self.tries_left) - cost)
 
     def denied(self, by: Denial) -> "UpstreamState":
         """Somebody says that it has no such content."""
@@ -69,5 +73,5 @@ class UpstreamState:
         return replace(self, tries_left=self.tries_max, denial=Denial.NOBODY)
 
     def halted(self) -> "UpstreamState":
-        """Nobody is to be asked any more."""
+        """From now on nobody is asked."""
         return replace(self, tries_left=0)

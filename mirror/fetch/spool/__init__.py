@@ -2,7 +2,6 @@
 
 from .backing import Backing, DiskFile, MemoryWindow
 from .reader import Reader
-from .readers import Audience
 from .spool import Spool
 
-__all__ = ["Audience", "Backing", "DiskFile", "MemoryWindow", "Reader", "Spool"]
+__all__ = ["Backing", "DiskFile", "MemoryWindow", "Reader", "Spool"]

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from ...errors import MirrorError
 from ...oci.ranges import RangeSet
+from ..demand import Audience
 from .backing import Backing
-from .readers import Audience
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ class Hasher:
         self._at_work = asyncio.Lock()  # so that `run` waits for `resume`
 
     def arrived(self, start: int, stop: int) -> None:
-        """Hear that bytes are present; wake if the next step may need them."""
+        """Note that bytes are present; wake if the next step may need them."""
         if start < self.position + self._settings.hash_step_bytes and self.position < stop:
             self._wake.set()
 
@@ -45,7 +45,7 @@ class Hasher:
         self._wake.set()
 
     def retract(self, start: int, stop: int) -> None:
-        """Hear that bytes may be wrong: if they were hashed, or are being hashed, the hash starts again."""
+        """Note that bytes may be wrong: if they were hashed, or are being hashed, the hash starts again."""
         self._resumed = 0, hashlib.sha256()
         if start < self.position or self.reading & RangeSet((start, stop)):
             self._must_restart = True

@@ -6,10 +6,11 @@ from typing import Self
 
 from ...errors import Reason, SourceError
 from ...oci.content import Content
+from ..demand import Audience
 from .arrival import Arrival, Failed
 from .backing import Backing
 from .hasher import Hasher
-from .readers import Audience, Cursor, Readers
+from .readers import Cursor, Readers
 
 
 class Reader:

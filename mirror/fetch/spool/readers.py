@@ -5,22 +5,13 @@ cursor besides. Of the blob itself this module knows nothing.
 """
 
 import asyncio
-import enum
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ...errors import MirrorError
 from ...oci.ranges import RangeSet
-
-
-class Audience(enum.Enum):
-    """For whom a reader reads."""
-
-    LOCAL = enum.auto()
-    """A client of this node. It never gets the last piece before the digest is right."""
-    MEMBER = enum.auto()
-    """Another member, which takes this node for a home. It gets every byte as it comes: it checks the whole itself."""
+from ..demand import Audience
 
 
 @dataclass(slots=True, eq=False)

@@ -17,12 +17,12 @@ from ...errors import MirrorError
 from ...oci.content import Content
 from ...oci.ranges import RangeSet
 from ...settings import SpoolSettings
-from ..demand import Demand
+from ..demand import Audience, Demand
 from .arrival import Arrival, Arriving, Complete, Failed
 from .backing import Backing
 from .hasher import Hasher
 from .reader import Reader
-from .readers import Audience, Readers
+from .readers import Readers
 
 if TYPE_CHECKING:
     import asyncio
@@ -46,9 +46,9 @@ class Spool:
         self.idle: asyncio.Event = self.readers.idle
         """Set while nobody reads."""
         self.was_read_locally = False
-        """Whether a reader on this node ever joined: then all of the blob is to come."""
+        """Whether a reader on this node ever joined: then all of the blob is fetched."""
         self.hint = (0, 1)
-        """What other members are going to read, while the size is not known: to ask for it tells the size."""
+        """While the size is not known: the range to ask for on behalf of other members; the answer tells the size."""
         self.is_trimmed = False
         """Whether bytes were dropped: whoever starts at byte 0 now may get others than those that were hashed."""
         self._arrival = Arrival()
@@ -113,7 +113,7 @@ class Spool:
         self._arrival.open(backing)
 
     def put(self, offset: int, part: bytes) -> list[tuple[int, int]]:
-        """Write those bytes that are not here yet; `arrived` is to be told of the result. See `Backing.put`."""
+        """Write those bytes that are not here yet; the result goes to `arrived`. See `Backing.put`."""
         return self._arrival.file.put(offset, part)
 
     def arrived(self, start: int, stop: int) -> None:

@@ -49,7 +49,7 @@ class ConnectionPool:
         self._direct = ThreadPoolExecutor(settings.direct_threads, thread_name_prefix="receive")
         self._waiting = ThreadPoolExecutor(settings.waiting_threads, thread_name_prefix="receive from homes")
         self._idle: dict[tuple[str, int], list[tuple[float, Connection]]] = {}
-        """By address, unused connections with the time since when they are; the one used last comes last."""
+        """Unused connections by address, each with the monotonic time of its last use; the newest comes last."""
 
     @property
     def idle_count(self) -> int:
@@ -277,7 +277,7 @@ class Connection:
     def abort(self) -> None:
         """End the download from outside: the thread that waits for bytes wakes up."""
         self._aborted = True
-        sock = self._sock  # the thread may let go of it meanwhile
+        sock = self._sock  # the thread may drop it meanwhile
         if sock is not None:
             with contextlib.suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)

@@ -12,10 +12,11 @@ Source: docs/homes.md, "On the wire".
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, get_args
 
 from ...errors import Reason
 from ...routers import is_member_name
+from ...stores import Authority
 from .. import HOP_HEADER, Role
 
 AUTH_HEADER: Final = "Skvaller-Auth"
@@ -39,8 +40,6 @@ TAG_AUTHORITY_HEADER: Final = "Skvaller-Tag-Authority"
 
 AVOIDED_MAX: Final = 1024
 """Bounds the names that one request can list as avoided: more than a cluster has members."""
-
-Authority: TypeAlias = Literal["upstream", "runtime"]
 
 _ROLES: Final = {role.value: role for role in Role if role is not Role.UPSTREAM}
 _REASONS: Final = {reason.value: reason for reason in Reason}

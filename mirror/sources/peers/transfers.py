@@ -150,15 +150,15 @@ class Transfers:
                 transfer.give_up(Reason.STALLED, "gave no sign of life")
 
 
-class Phase(enum.Enum):
-    """How far a transfer is, as far as its member answers for it."""
+class TransferPhase(enum.Enum):
+    """How far a transfer is: whether bytes of its member are due."""
 
     WAITING = "waiting"
     """For a thread, or for its sink: the member owes nothing."""
     ASKING = "asking"
     """The request is being sent, and nothing of the answer has come."""
     RECEIVING = "receiving"
-    """Something of the answer has come, and more is to come."""
+    """A part of the answer has come, and the rest is due."""
 
 
 class Transfer:
@@ -177,7 +177,7 @@ class Transfer:
         self.peer = peer
         self.given_up: PeerError | None = None
         """Why it was ended from outside."""
-        self._phase = Phase.WAITING
+        self._phase = TransferPhase.WAITING
         self._asked_at = 0.0
         self._heard_at = 0.0
         """When bytes last came, or the request was sent; means nothing while WAITING."""
@@ -194,22 +194,22 @@ class Transfer:
             What the answer says will come, and how many bytes came; None instead if the sink has to decide first.
         """
         self._asked_at = self._heard_at = self._alive_at = time.monotonic()
-        self._phase = Phase.ASKING
+        self._phase = TransferPhase.ASKING
         head = self._connection.get(target, headers)
         if head.status != 206:
             self._connection.drain()
         reply = check_reply(self.peer, head, self._request)
         self._heard_at = time.monotonic()
-        self._phase = Phase.RECEIVING
+        self._phase = TransferPhase.RECEIVING
         if self._sink.begin_at_once(reply):
             return reply, self.receive(reply)
-        self._phase = Phase.WAITING
+        self._phase = TransferPhase.WAITING
         return reply, None
 
     def receive(self, reply: RangeReply) -> int:
         """Put the answer where it belongs; return how many bytes of it came. Blocks."""
         self._heard_at = time.monotonic()
-        self._phase = Phase.RECEIVING
+        self._phase = TransferPhase.RECEIVING
         return self._connection.read_body(self._put, reply.start, reply.stop - reply.start)
 
     def _put(self, position: int, part: bytes) -> None:
@@ -218,11 +218,11 @@ class Transfer:
 
     def unheard_s(self, now: float) -> float:
         """For how long bytes are due and none came, s; 0 or less if the member owes nothing."""
-        return 0.0 if self._phase is Phase.WAITING else now - self._heard_at
+        return 0.0 if self._phase is TransferPhase.WAITING else now - self._heard_at
 
     def without_sign_s(self, now: float) -> float:
         """For how long bytes are due, none came, and the member gave no other sign of life, s; or 0 or less."""
-        return 0.0 if self._phase is Phase.WAITING else now - max(self._heard_at, self._alive_at)
+        return 0.0 if self._phase is TransferPhase.WAITING else now - max(self._heard_at, self._alive_at)
 
     def note_sign_of_life(self, now: float) -> None:
         """Note that the member answered something else just now."""
@@ -231,7 +231,7 @@ class Transfer:
     @property
     def was_heard(self) -> bool:
         """Whether its member answered, or gave a sign of life since it was asked."""
-        return self._phase is Phase.RECEIVING or self._alive_at > self._asked_at
+        return self._phase is TransferPhase.RECEIVING or self._alive_at > self._asked_at
 
     def give_up(self, reason: Reason, why: str) -> None:
         """End it from outside."""

@@ -82,7 +82,7 @@ def announced_span(answer: aiohttp.ClientResponse, length: int | None, start: in
     return Span(start, length if stop is None else min(stop, length), length, 0, length)
 
 
-class Body:
+class ExactBody:
     """An iterator over the bytes of a span: it gives exactly those, or raises UpstreamError.
 
     It is a class and no generator, so that a caller who stops in the middle has nothing to close.
@@ -97,7 +97,7 @@ class Body:
         self._read = read
         self._position = span.body_start
 
-    def __aiter__(self) -> "Body":
+    def __aiter__(self) -> "ExactBody":
         return self
 
     async def __anext__(self) -> bytes:

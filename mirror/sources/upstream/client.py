@@ -23,7 +23,7 @@ from ...oci.manifest import MANIFEST_MAX_BYTES, MEDIA_TYPES, media_type
 from ...oci.reference import Reference, Repository
 from ...settings import UpstreamSettings
 from .. import UPSTREAM, RangeReply, RangeRequest, Sink
-from .body import Body, UpstreamReply, announced_span, gathered
+from .body import ExactBody, UpstreamReply, announced_span, gathered
 from .registries import Registry, known_registries
 from .requests import RegistryRequests
 
@@ -145,7 +145,7 @@ class Upstream:
                 raise UpstreamError(
                     Reason.LENGTH, f"{answer.url.origin()} has a manifest of {span.size} bytes: too large"
                 )
-            yield UpstreamReply(span.start, span.stop, span.size, Body(span, read), ranged)
+            yield UpstreamReply(span.start, span.stop, span.size, ExactBody(span, read), ranged)
 
 
 def _reader(body: bytes) -> Callable[[], Awaitable[bytes]]:

@@ -100,7 +100,7 @@ class Folder:
         return partials
 
     def remove_leftovers(self, partials: dict[str, int]) -> None:
-        """Delete what is in the spool, but for these partial blobs."""
+        """Delete everything in the spool except these partial blobs."""
         for leftover in self._spool.iterdir():
             if leftover.name.removesuffix(".pieces") not in partials:
                 leftover.unlink()

@@ -60,7 +60,7 @@ class Journal:
 
 
 def read_size(path: Path) -> int:
-    """The size, in bytes, of the blob that a journal speaks of; junk reads as some other number."""
+    """The size, in bytes, of the blob that a journal speaks of; a damaged journal gives some other number."""
     return int.from_bytes(path.read_bytes()[:_SIZE_BYTES], "big")
 
 

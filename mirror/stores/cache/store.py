@@ -35,10 +35,10 @@ class _Nobody:
     """The listener of a store that has not started."""
 
     def appeared(self, keys: Collection[bytes]) -> None:
-        """Hear nothing."""
+        """Do nothing."""
 
     def vanished(self, keys: Collection[bytes]) -> None:
-        """Hear nothing."""
+        """Do nothing."""
 
 
 class CacheStore:

@@ -39,7 +39,7 @@ class TagFiles:
         self._tags: OrderedDict[str, Tag] = OrderedDict()  # least recently checked first
 
     def read(self) -> list[tuple[str, Tag]]:
-        """Read all files, in a thread, and remove those that are junk; `restore` is to be told of the result."""
+        """Read all files, in a thread, and remove those that cannot be read; the result goes to `restore`."""
         found = []
         for entry in self._folder.iterdir():
             if entry.suffix:  # being written when the process was killed

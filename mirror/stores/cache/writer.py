@@ -131,7 +131,7 @@ class CacheWriter:
 
 
 def _open_files(folder: Folder, name: str, size: int, *, continued: bool) -> _Files:
-    """Open the file and its journal, empty unless they are to be continued; blocks."""
+    """Open the file and its journal; empty them unless an earlier fetch is continued. Blocks."""
     truncate = 0 if continued else os.O_TRUNC
     fd = os.open(folder.partial(name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | truncate, 0o640)
     try:

@@ -25,13 +25,13 @@ class RelistSchedule:
 
     @property
     def due_at(self) -> float:
-        """When the next listing is to start."""
+        """When the next listing starts."""
         return self._due_at
 
     def note_change(self, now: float) -> None:
         """Note an event."""
         at = self._settings
-        self._due_at = min(self._due_at, max(now + at.settle_s, self._listed_at + at.spacing_s))
+        self._due_at = min(self._due_at, max(now + at.burst_s, self._listed_at + at.spacing_s))
         self._collected_at = now + at.collect_s
 
     def note_listing(self, now: float) -> None:

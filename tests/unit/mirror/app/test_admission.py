@@ -4,6 +4,7 @@ import pytest
 
 from mirror.app.admission import Admission
 from mirror.settings import AppSettings
+from mirror.sources import Role
 
 SETTINGS = AppSettings()
 WINDOW_S = SETTINGS.admission_window_s
@@ -11,9 +12,9 @@ LARGE = SETTINGS.small_blob_bytes + 1
 
 
 def asks(
-    admission: Admission, asker: str, now: float, *, blob: str = "blob", size: int = LARGE, for_others: bool = False
+    admission: Admission, asker: str, now: float, *, blob: str = "blob", size: int = LARGE, role: Role = Role.HOLDER
 ) -> bool:
-    return admission.admits(blob, size, asker, now, for_others=for_others)
+    return admission.admits(blob, size, asker, now, role)
 
 
 def test_one_member_gets_all_of_it_as_often_as_it_asks() -> None:
@@ -26,13 +27,13 @@ def test_as_soon_as_two_want_it_neither_gets_it_but_as_a_home() -> None:
     assert asks(admission, "a", 0.0)
     assert not asks(admission, "b", 0.1)
     assert not asks(admission, "a", 0.2)
-    assert asks(admission, "a", 0.3, for_others=True)
-    assert asks(admission, "b", 0.3, for_others=True)
+    assert asks(admission, "a", 0.3, role=Role.HOLDER_FOR_HOME)
+    assert asks(admission, "b", 0.3, role=Role.HOLDER_FOR_HOME)
 
 
 def test_who_asks_as_a_home_counts_as_somebody_who_wants_it() -> None:
     admission = Admission()
-    assert asks(admission, "a", 0.0, for_others=True)
+    assert asks(admission, "a", 0.0, role=Role.HOLDER_FOR_HOME)
     assert not asks(admission, "b", 0.1)
 
 
@@ -62,15 +63,15 @@ def test_blobs_are_counted_apart() -> None:
     assert not asks(admission, "a", 0.0, blob="two")
 
 
-@pytest.mark.parametrize("for_others", [False, True])
+@pytest.mark.parametrize("role", [Role.HOLDER, Role.HOLDER_FOR_HOME])
 @pytest.mark.parametrize("size", [1, LARGE])
-def test_there_is_a_bound_on_transfers_whoever_asks(size: int, *, for_others: bool) -> None:
+def test_there_is_a_bound_on_transfers_whoever_asks(size: int, role: Role) -> None:
     admission = Admission(AppSettings(transfers_max=2))
     with admission.transfer():
-        assert asks(admission, "a", 0.0, size=size, for_others=for_others)
+        assert asks(admission, "a", 0.0, size=size, role=role)
         with admission.transfer():
-            assert not asks(admission, "a", 0.0, size=size, for_others=for_others)
-        assert asks(admission, "a", 0.0, size=size, for_others=for_others)
+            assert not asks(admission, "a", 0.0, size=size, role=role)
+        assert asks(admission, "a", 0.0, size=size, role=role)
 
 
 def test_of_many_blobs_the_ones_last_asked_for_are_remembered() -> None:

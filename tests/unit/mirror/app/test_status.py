@@ -11,7 +11,7 @@ from mirror.app import Find, NodeStatus, StatusEndpoint
 from mirror.errors import NameInvalid
 from mirror.fetch.record import Record
 from mirror.metrics import Metrics
-from mirror.routers import MemberStatus, Peer
+from mirror.routers import MemberStatus, Peer, Serves
 
 PEER = Peer("b", "2001:db8::2", 5001)
 
@@ -53,7 +53,7 @@ def test_readiness_is_the_nodes_word_and_health_is_that_it_answers(is_ready: boo
 
 def test_members_are_shown_by_name_with_what_is_known_of_them() -> None:
     rows = [
-        MemberStatus(PEER, "suspect", 7, itself=False, rtt_s=0.00123, flapping=True, home="no"),
+        MemberStatus(PEER, "suspect", 7, itself=False, rtt_s=0.00123, flapping=True, home=Serves.NO),
         MemberStatus(Peer("a", "192.0.2.1", 5001), "alive", 3, itself=True),
     ]
     code, body = answer(endpoint(statuses=lambda: rows), "/api/v1/members")

@@ -9,6 +9,7 @@ from mirror.cluster.slow import SlowNotifier
 from mirror.cluster.throughput import Throughput
 from mirror.routers import Peer
 from mirror.settings import ClusterSettings
+from mirror.sources import Role
 from tests.unit.mirror.cluster.test_view import ME, Chart
 
 RING = ("a", "b", "c")
@@ -18,7 +19,7 @@ def measured(**rates: float) -> Throughput:
     throughput = Throughput()
     for name, rate in rates.items():
         for _ in range(3):
-            throughput.landed(name, 1_000_000, 1 / rate, 0.0, time.monotonic(), home=True)
+            throughput.landed(name, 1_000_000, 1 / rate, 0.0, time.monotonic(), Role.HOME)
     return throughput
 
 

@@ -1,4 +1,4 @@
-"""Pace: what is measured of members, what is concluded from it, and what others say of this node."""
+"""Throughput: what is measured of members, what is concluded from it, and what others say of this node."""
 
 import math
 
@@ -8,74 +8,75 @@ from hypothesis import strategies as st
 
 from mirror.cluster.homes import MEBIBYTE
 from mirror.cluster.throughput import SLOW, SlowReports, Throughput
+from mirror.sources import Role
 
 RING = ["a", "b", "c", "d"]
 
 
-def measured(rates: dict[str, float], *, home: bool = True, samples: int = 3, now: float = 0.0) -> Throughput:
-    """A pace that has seen deliveries at some rates, in MiB per second."""
-    pace = Throughput()
+def measured(rates: dict[str, float], role: Role = Role.HOME, *, samples: int = 3, now: float = 0.0) -> Throughput:
+    """What is known after deliveries at some rates, in MiB per second."""
+    throughput = Throughput()
     for name, rate in rates.items():
         for _ in range(samples):
-            pace.landed(name, MEBIBYTE, 1 / rate, 0.0, now, home=home)
-    return pace
+            throughput.landed(name, MEBIBYTE, 1 / rate, 0.0, now, role)
+    return throughput
 
 
 def test_a_holder_takes_as_long_as_its_latency_and_its_rate_say() -> None:
-    pace = Throughput()
-    pace.landed("a", 10_000, 2.0, 0.5, 0.0, home=False)
-    assert pace.expected_s("a", 20_000) == pytest.approx(0.5 + 20_000 / 5_000)
+    throughput = Throughput()
+    throughput.landed("a", 10_000, 2.0, 0.5, 0.0, Role.HOLDER)
+    assert throughput.expected_s("a", 20_000) == pytest.approx(0.5 + 20_000 / 5_000)
 
 
 def test_averages_move_towards_what_was_seen_last() -> None:
-    pace = Throughput()
-    pace.landed("a", 1000, 1.0, 0.0, 0.0, home=False)
-    before = pace.expected_s("a", 1000)
+    throughput = Throughput()
+    throughput.landed("a", 1000, 1.0, 0.0, 0.0, Role.HOLDER)
+    before = throughput.expected_s("a", 1000)
     for _ in range(3):
-        pace.landed("a", 2000, 1.0, 0.0, 0.0, home=False)
-        after = pace.expected_s("a", 1000)
+        throughput.landed("a", 2000, 1.0, 0.0, 0.0, Role.HOLDER)
+        after = throughput.expected_s("a", 1000)
         assert 0.5 < after < before
         before = after
     for _ in range(30):
-        pace.landed("a", 2000, 1.0, 0.0, 0.0, home=False)
-    assert pace.expected_s("a", 1000) == pytest.approx(0.5, rel=0.01)
+        throughput.landed("a", 2000, 1.0, 0.0, 0.0, Role.HOLDER)
+    assert throughput.expected_s("a", 1000) == pytest.approx(0.5, rel=0.01)
 
 
 def test_a_stranger_is_tried_for_it_may_be_as_fast_as_the_fastest() -> None:
-    pace = measured({"a": 1.0, "b": 4.0}, home=False)
-    assert pace.expected_s("stranger", 4 * MEBIBYTE) == pytest.approx(1.0)
-    assert pace.expected_s("stranger", 4 * MEBIBYTE) < pace.expected_s("a", 4 * MEBIBYTE)
+    throughput = measured({"a": 1.0, "b": 4.0}, Role.HOLDER)
+    assert throughput.expected_s("stranger", 4 * MEBIBYTE) == pytest.approx(1.0)
+    assert throughput.expected_s("stranger", 4 * MEBIBYTE) < throughput.expected_s("a", 4 * MEBIBYTE)
 
 
 def test_nothing_known_is_no_division_by_zero() -> None:
-    pace = Throughput()
-    assert math.isfinite(pace.expected_s("a", MEBIBYTE))
-    pace.landed("a", 0, 0.0, 0.0, 0.0, home=False)
-    assert math.isfinite(pace.expected_s("a", MEBIBYTE))
+    throughput = Throughput()
+    assert math.isfinite(throughput.expected_s("a", MEBIBYTE))
+    throughput.landed("a", 0, 0.0, 0.0, 0.0, Role.HOLDER)
+    assert math.isfinite(throughput.expected_s("a", MEBIBYTE))
 
 
 def test_what_a_member_does_as_a_home_says_nothing_of_it_as_a_holder() -> None:
-    pace = measured({"a": 0.001}, home=True)
-    pace.landed("b", MEBIBYTE, 1.0, 0.0, 0.0, home=False)
-    assert pace.expected_s("a", MEBIBYTE) == pace.expected_s("b", MEBIBYTE)
-    assert measured(dict.fromkeys(RING, 1.0), home=False).relative_rate("a", RING, 0.0) is None
+    throughput = measured({"a": 0.001}, Role.HOME)
+    throughput.landed("b", MEBIBYTE, 1.0, 0.0, 0.0, Role.HOLDER)
+    assert throughput.expected_s("a", MEBIBYTE) == throughput.expected_s("b", MEBIBYTE)
+    assert measured(dict.fromkeys(RING, 1.0), Role.HOLDER).relative_rate("a", RING, 0.0) is None
 
 
 def test_a_share_is_of_the_median_of_the_others() -> None:
-    pace = measured({"a": 1.0, "b": 8.0, "c": 10.0, "d": 100.0})
-    assert pace.relative_rate("a", RING, 0.0) == pytest.approx(0.1)
-    assert pace.relative_rate("c", RING, 0.0) == pytest.approx(10 / 8)
-    slow = pace.relative_rate("a", RING, 0.0)
+    throughput = measured({"a": 1.0, "b": 8.0, "c": 10.0, "d": 100.0})
+    assert throughput.relative_rate("a", RING, 0.0) == pytest.approx(0.1)
+    assert throughput.relative_rate("c", RING, 0.0) == pytest.approx(10 / 8)
+    slow = throughput.relative_rate("a", RING, 0.0)
     assert slow is not None
     assert slow < SLOW
 
 
 def test_a_share_is_not_known_of_a_stranger_or_among_too_few() -> None:
-    pace = measured({"a": 1.0, "b": 1.0, "c": 1.0})
-    assert pace.relative_rate("d", RING, 0.0) is None
-    assert pace.relative_rate("a", ["a", "b"], 0.0) is None
-    assert pace.relative_rate("a", ["b", "c"], 0.0) is None
-    assert pace.relative_rate("a", ["a", "b", "c"], 0.0) == pytest.approx(1.0)
+    throughput = measured({"a": 1.0, "b": 1.0, "c": 1.0})
+    assert throughput.relative_rate("d", RING, 0.0) is None
+    assert throughput.relative_rate("a", ["a", "b"], 0.0) is None
+    assert throughput.relative_rate("a", ["b", "c"], 0.0) is None
+    assert throughput.relative_rate("a", ["a", "b", "c"], 0.0) == pytest.approx(1.0)
 
 
 def test_a_single_delivery_is_no_measurement() -> None:
@@ -83,37 +84,42 @@ def test_a_single_delivery_is_no_measurement() -> None:
 
 
 def test_a_share_expires() -> None:
-    pace = measured({"a": 0.1, "b": 1.0, "c": 1.0}, now=100.0)
-    assert pace.relative_rate("a", RING, 129.0) is not None
-    assert pace.relative_rate("a", RING, 131.0) is None
+    throughput = measured({"a": 0.1, "b": 1.0, "c": 1.0}, now=100.0)
+    assert throughput.relative_rate("a", RING, 129.0) is not None
+    assert throughput.relative_rate("a", RING, 131.0) is None
 
 
-def test_pace_is_kept_of_a_bounded_number_the_latest() -> None:
-    pace = Throughput()
+def test_throughput_is_kept_of_a_bounded_number_the_latest() -> None:
+    throughput = Throughput()
     for number in range(3000):
-        pace.landed(f"node-{number}", MEBIBYTE, 1.0 if number else 0.01, 0.0, 0.0, home=False)
-    assert pace.expected_s("node-0", MEBIBYTE) == pytest.approx(1.0)
-    pace.landed("node-2999", MEBIBYTE, 0.5, 0.0, 0.0, home=False)
-    assert pace.expected_s("node-2999", MEBIBYTE) < 1.0
+        throughput.landed(f"node-{number}", MEBIBYTE, 1.0 if number else 0.01, 0.0, 0.0, Role.HOLDER)
+    assert throughput.expected_s("node-0", MEBIBYTE) == pytest.approx(1.0)
+    throughput.landed("node-2999", MEBIBYTE, 0.5, 0.0, 0.0, Role.HOLDER)
+    assert throughput.expected_s("node-2999", MEBIBYTE) < 1.0
 
 
 FACTS = st.tuples(
-    st.sampled_from(RING), st.integers(0, 2**40), st.floats(0, 1e6), st.floats(0, 1e6), st.floats(0, 1e6), st.booleans()
+    st.sampled_from(RING),
+    st.integers(0, 2**40),
+    st.floats(0, 1e6),
+    st.floats(0, 1e6),
+    st.floats(0, 1e6),
+    st.sampled_from([Role.HOLDER, Role.HOME]),
 )
 
 
 @given(st.lists(FACTS, max_size=30), st.integers(0, 2**30), st.floats(0, 1e6))
 def test_whatever_was_seen_the_answers_are_numbers(
-    facts: list[tuple[str, int, float, float, float, bool]], count: int, now: float
+    facts: list[tuple[str, int, float, float, float, Role]], count: int, now: float
 ) -> None:
-    pace = Throughput()
-    for member, size, seconds, latency_s, at, home in facts:
-        pace.landed(member, size, seconds, latency_s, at, home=home)
+    throughput = Throughput()
+    for member, size, seconds, latency_s, at, role in facts:
+        throughput.landed(member, size, seconds, latency_s, at, role)
     for member in [*RING, "stranger"]:
-        expected_s = pace.expected_s(member, count)
+        expected_s = throughput.expected_s(member, count)
         assert math.isfinite(expected_s)
         assert expected_s >= 0
-        share = pace.relative_rate(member, RING, now)
+        share = throughput.relative_rate(member, RING, now)
         assert share is None or (math.isfinite(share) and share >= 0)
 
 

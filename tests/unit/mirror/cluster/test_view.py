@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from mirror.cluster.health import PeerHealth
 from mirror.cluster.view import ClusterView
 from mirror.metrics import Metrics
-from mirror.routers import MemberStatus, Peer, RingSeat
+from mirror.routers import MemberStatus, Peer, RingSeat, Serves
 from mirror.settings import ClusterSettings
 
 KEY = bytes(32)
@@ -43,7 +43,7 @@ class Chart:
 
     def seats(self) -> Sequence[RingSeat]:
         names = [ME, *(it.name for it in self.peers), *self.gone]
-        return [RingSeat(peer(name), name not in self.declining, name in self.declining) for name in names]
+        return [RingSeat(peer(name), Serves.NO if name in self.declining else Serves.YES) for name in names]
 
     def set_serving(self, willing: bool) -> None:
         raise AssertionError
@@ -118,7 +118,7 @@ def test_a_ring_is_never_empty() -> None:
 def test_the_homes_before_this_node_and_those_after_it_are_all_others() -> None:
     chart = Chart("a", "b", "c", "d")
     view, _ = made(chart)
-    before, after = view.homes(KEY), view.homes(KEY, after=True)
+    before, after = view.homes(KEY), view.later_homes(KEY)
     order = list(view.ring(KEY).homes(0))
     assert [it.name for it in before] + [ME] + [it.name for it in after] == order
 

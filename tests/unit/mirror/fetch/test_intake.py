@@ -18,6 +18,7 @@ import pytest
 from mirror.cluster.homes import MEBIBYTE, Ring
 from mirror.errors import MirrorError, PeerError, Reason, StorageFailed, UpstreamUnknown
 from mirror.fetch import download
+from mirror.fetch.intake import SizeAgreement
 from mirror.fetch.stack import FetchStack
 from mirror.fileio import in_thread
 from mirror.metrics import Metrics
@@ -325,3 +326,30 @@ def test_nobody_is_asked_any_more_once_the_disk_has_failed_however_long_the_last
 
     router = Router()
     play(tmp_path, blob, [home, holder], story, left=0, router=router)
+
+
+# The size that sources agree on: the first one counts, and is blamed only on proof.
+
+
+def test_nobody_is_wrong_before_anybody_states_another_size() -> None:
+    assert SizeAgreement(7, "a").wrong is None
+
+
+@pytest.mark.parametrize(
+    ("stated_by", "disputed_by", "wrong"),
+    [
+        ("a", ["b"], None),
+        ("a", ["b", "b"], None),
+        ("a", ["b", "c"], "a"),
+        ("a", [UPSTREAM], "a"),
+        (UPSTREAM, ["b", "c"], None),
+    ],
+)
+def test_a_member_is_wrong_if_upstream_or_two_members_contradict_it(
+    stated_by: str, disputed_by: list[str], wrong: str | None
+) -> None:
+    agreement = SizeAgreement(7, stated_by)
+    for source in disputed_by:
+        agreement = agreement.disputed(source)
+    assert agreement == SizeAgreement(7, stated_by, frozenset(disputed_by))
+    assert agreement.wrong == wrong

@@ -42,7 +42,7 @@ class World:
     def holders(self, key: bytes) -> list[Peer]:
         return list(map(peer, self.holding))
 
-    def homes(self, key: bytes, *, after: bool = False) -> list[Peer]:
+    def homes(self, key: bytes) -> list[Peer]:
         return list(map(peer, self.serving))
 
     def note_failure(self, name: str, error: PeerError) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mirror.cluster.homes import MEBIBYTE, Ring, piece_size
 from mirror.cluster.throughput import Throughput
 from mirror.errors import Reason
-from mirror.fetch.demand import Demand
+from mirror.fetch.demand import Audience, Demand
 from mirror.fetch.plan import Flight, Opening, Plan, Segment
 from mirror.oci.ranges import RangeSet
 from mirror.settings import PlanSettings
@@ -67,8 +67,8 @@ class Desk:
             self.arrive(flight)
             self.plan.landed(flight, self.now)
 
-    def fail(self, flight: Flight, reason: str, *, final: bool = True) -> None:
-        self.plan.failed(flight, Reason(reason), self.now, final=final)
+    def fail(self, flight: Flight, reason: str) -> None:
+        self.plan.failed(flight, Reason(reason), self.now)
 
 
 def plan_settings(*, upstream: bool) -> PlanSettings:
@@ -82,9 +82,9 @@ def desk(
     *,
     upstream: bool = True,
     opening: Opening = Opening.RUN,
-    pace: Throughput | None = None,
+    throughput: Throughput | None = None,
 ) -> Desk:
-    plan = Plan("me", Ring(tuple(ring)), pace or Throughput(), holders, plan_settings(upstream=upstream), opening)
+    plan = Plan("me", Ring(tuple(ring)), throughput or Throughput(), holders, plan_settings(upstream=upstream), opening)
     if size is not None:
         plan.sized(size)
     return Desk(plan, own=RangeSet((0, 1 if size is None else size)))
@@ -134,7 +134,7 @@ def test_a_trickle_is_better_than_nothing(out: str) -> None:
     instead = at.next()
     if out == "failed":
         for flight in instead:
-            at.fail(flight, "status")
+            at.fail(flight, "auth")
     assert at.next() == []
     at.land(*slow)
     assert {flight.source for flight in at.next()} == {"h"}
@@ -202,7 +202,7 @@ def test_before_the_size_is_known_others_do_not_wait_for_another_homes_answer() 
     assert own.role is Role.HOME
     at.relayed = RangeSet(of(3))
     (relayed,) = at.next()
-    assert (relayed.source, relayed.local, (relayed.start, relayed.stop)) == (UPSTREAM, False, of(3))
+    assert (relayed.source, relayed.audience, (relayed.start, relayed.stop)) == (UPSTREAM, Audience.MEMBER, of(3))
     assert at.next() == []
 
 
@@ -235,10 +235,10 @@ def test_holders_come_first_each_on_its_lanes_and_in_order() -> None:
 
 
 def test_a_faster_holder_is_given_more() -> None:
-    pace = Throughput()
-    pace.landed("g", MEBIBYTE, 1.0, 0.0, 0.0, home=False)
-    pace.landed("h", MEBIBYTE, 0.1, 0.0, 0.0, home=False)
-    at = desk(holders=["g", "h"], pace=pace)
+    throughput = Throughput()
+    throughput.landed("g", MEBIBYTE, 1.0, 0.0, 0.0, Role.HOLDER)
+    throughput.landed("h", MEBIBYTE, 0.1, 0.0, 0.0, Role.HOLDER)
+    at = desk(holders=["g", "h"], throughput=throughput)
     assert [flight.source for flight in at.next()] == ["h", "h", "g", "g"]
 
 
@@ -361,7 +361,7 @@ def test_what_others_ask_for_comes_straight_from_upstream() -> None:
     at.own, at.relayed = RangeSet(), RangeSet(of(0), of(5))
     flights = at.next()
     assert shown(flights) == [(UPSTREAM, "upstream", 0), (UPSTREAM, "upstream", 5)]
-    assert not any(flight.local for flight in flights)
+    assert not any(flight.audience is Audience.LOCAL for flight in flights)
 
 
 def test_what_others_ask_for_comes_from_a_holder_even_a_busy_one() -> None:
@@ -371,7 +371,7 @@ def test_what_others_ask_for_comes_from_a_holder_even_a_busy_one() -> None:
     at.own, at.relayed = RangeSet(), RangeSet(of(0, 6))
     flights = at.next()
     assert shown(flights) == [("h", "holder-for-home", number) for number in range(SETTINGS.home_lanes)]
-    assert all(flight.role is Role.HOLDER_FOR_HOME and not flight.local for flight in flights)
+    assert all(flight.role is Role.HOLDER_FOR_HOME and flight.audience is Audience.MEMBER for flight in flights)
 
 
 def test_what_others_ask_for_never_waits_for_another_homes_flight() -> None:
@@ -398,8 +398,8 @@ def test_what_is_flown_for_others_takes_no_room_in_this_nodes_window() -> None:
     at = desk()
     at.relayed = RangeSet(of(12, 4))
     flights = at.next()
-    assert sum(not flight.local for flight in flights) == 4
-    assert [piece(flight) for flight in flights if flight.local] == [0, 1, 2, 3]
+    assert sum(flight.audience is Audience.MEMBER for flight in flights) == 4
+    assert [piece(flight) for flight in flights if flight.audience is Audience.LOCAL] == [0, 1, 2, 3]
 
 
 def test_there_is_a_bound_on_requests_to_upstream() -> None:
@@ -530,7 +530,8 @@ def test_where_upstream_has_it_all_the_same_the_other_homes_are_relied_on_again(
 def test_a_home_that_fails_is_followed_by_the_next_and_all_of_them_by_upstream(reason: str) -> None:
     at = desk(("a", "b", "c", "d", "e"))
     order = list(at.plan.candidates.ring.homes(0))
-    assert follow(at, reason) == [*order, UPSTREAM]
+    tries = SETTINGS.upstream_tries if CONSEQUENCES[Reason(reason)].retried else 1
+    assert follow(at, reason) == [*order, *[UPSTREAM] * tries]
 
 
 def test_this_node_takes_its_turn_in_the_order_by_asking_upstream_itself() -> None:
@@ -591,21 +592,21 @@ def test_upstream_is_tried_some_times_and_any_byte_earns_it_new_ones() -> None:
     at = desk(("me",))
     for _ in range(SETTINGS.upstream_tries - 1):
         (flight,) = at.next()
-        at.fail(flight, "broken", final=False)
+        at.fail(flight, "broken")
     (flight,) = at.next()
     at.arrive(flight, 10)
-    at.fail(flight, "broken", final=False)
+    at.fail(flight, "broken")
     for _ in range(SETTINGS.upstream_tries - 1):
         (flight,) = at.next()
         assert flight.start == 10
-        at.fail(flight, "broken", final=False)
+        at.fail(flight, "broken")
     assert at.next() == []
     assert at.plan.candidates.again_at(at.now) is None
 
 
 def test_a_final_failure_of_upstream_is_final() -> None:
     at = desk(("me",))
-    at.fail(at.next()[0], "unknown", final=True)
+    at.fail(at.next()[0], "unknown")
     assert at.next() == []
 
 
@@ -624,20 +625,20 @@ def test_after_a_halt_nobody_is_asked() -> None:
 # Slow members, and late pieces.
 
 
-def slow_pace(*slow: str, now: float = 0.0) -> Throughput:
+def slow_throughput(*slow: str, now: float = 0.0) -> Throughput:
     """Measurements of the homes, some of them slow."""
-    pace = Throughput()
+    throughput = Throughput()
     for name in RING[:3]:
         for _ in range(3):
-            pace.landed(name, MEBIBYTE, 10.0 if name in slow else 0.1, 0.0, now, home=True)
-    return pace
+            throughput.landed(name, MEBIBYTE, 10.0 if name in slow else 0.1, 0.0, now, Role.HOME)
+    return throughput
 
 
 @pytest.mark.parametrize("ring", [RING, ("a", "b", "c")])
 def test_a_slow_home_keeps_its_place_until_it_declines_itself_so_that_all_nodes_ask_the_same(
     ring: Sequence[str],
 ) -> None:
-    assert follow(desk(ring, pace=slow_pace("a")), "unreachable") == follow(desk(ring), "unreachable")
+    assert follow(desk(ring, throughput=slow_throughput("a")), "unreachable") == follow(desk(ring), "unreachable")
 
 
 def flying_late(at: Desk, *, others_s: float, now: float) -> Flight:
@@ -933,7 +934,9 @@ class World:
             assert flight.source != "me"
             assert flight.source == UPSTREAM or flight.source in up
             assert flight.role not in INDIRECT or flight.source not in self.declining
-            assert flight.role not in INDIRECT or flight.local, "what others wait for waits for another home"
+            assert flight.role not in INDIRECT or flight.audience is Audience.LOCAL, (
+                "what others wait for waits for another home"
+            )
         self.check()
 
     def check(self) -> None:
@@ -941,13 +944,13 @@ class World:
         counts = Counter(flight.source for flight in flights)
         assert counts.pop(UPSTREAM, 0) <= SETTINGS.upstream_lanes
         assert all(count <= SETTINGS.home_lanes for count in counts.values())
-        assert sum(flight.local for flight in flights) <= 2 * self.plan.chooser.window
+        assert sum(flight.audience is Audience.LOCAL for flight in flights) <= 2 * self.plan.chooser.window
         if self.plan.size is None:
             return
         for flight in flights:
             assert flight.stop is not None
             assert 0 <= flight.start <= flight.position < flight.stop <= self.size or self.size == 0
-        self.check_copies([flight for flight in flights if flight.local], 1 if self.hurried else 2)
+        self.check_copies([flight for flight in flights if flight.audience is Audience.LOCAL], 1 if self.hurried else 2)
         self.check_copies([flight for flight in flights if flight.role not in INDIRECT], 1 if self.hurried else 2)
 
     @staticmethod
@@ -965,11 +968,11 @@ class World:
         """Let a flight bring some or all of its bytes, or fail."""
         reason = self.failure(flight)
         if reason in ("busy", "missing", "unknown", "unable", "rate-limited", "unreachable"):
-            self.plan.failed(flight, Reason(reason), self.now, final=self.chance.random() < 0.5)
+            self.plan.failed(flight, Reason(reason), self.now)
             return
         if self.plan.size is None:
             if flight.start > 0 and flight.start >= self.size:
-                self.plan.failed(flight, Reason.RANGE, self.now, final=False)
+                self.plan.failed(flight, Reason.BROKEN, self.now)  # as `Download` says it
                 return
             self.plan.sized(self.size)
         assert flight.stop is not None
@@ -983,7 +986,7 @@ class World:
         if flight.position == flight.stop:
             self.plan.landed(flight, self.now)
         elif reason:
-            self.plan.failed(flight, Reason(reason), self.now, final=self.chance.random() < 0.3)
+            self.plan.failed(flight, Reason(reason), self.now)
 
     def failure(self, flight: Flight) -> str:
         """Why it fails now; empty if it does not."""

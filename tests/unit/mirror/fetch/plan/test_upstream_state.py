@@ -2,15 +2,15 @@
 
 import pytest
 
+from mirror.errors import Reason
 from mirror.fetch.plan.upstream_state import Denial, UpstreamState
+from mirror.sources.failures import CONSEQUENCES
 
 FRESH = UpstreamState(3, 3)
 
 
-def failed(
-    state: UpstreamState, *, final: bool = False, progressed: bool = False, counts: bool = True
-) -> UpstreamState:
-    return state.failed(final=final, progressed=progressed, counts=counts)
+def failed(state: UpstreamState, reason: Reason = Reason.BROKEN, *, progressed: bool = False) -> UpstreamState:
+    return state.failed(reason, progressed=progressed)
 
 
 def test_it_has_some_tries_without_a_byte_between_them() -> None:
@@ -23,21 +23,22 @@ def test_it_has_some_tries_without_a_byte_between_them() -> None:
 
 
 def test_an_answer_that_would_be_the_same_again_ends_it() -> None:
-    assert not failed(FRESH, final=True).may_be_asked
-    assert not failed(FRESH, final=True, progressed=True).may_be_asked
+    for reason in (reason for reason in Reason if not CONSEQUENCES[reason].retried):
+        assert not failed(FRESH, reason).may_be_asked
+        assert not failed(FRESH, reason, progressed=True).may_be_asked
 
 
 def test_being_sent_to_another_home_costs_no_try() -> None:
-    assert failed(FRESH, counts=False).tries_left == 3
+    assert failed(FRESH, Reason.WHOLE).tries_left == 3
 
 
 def test_it_can_be_tried_once_more_but_never_where_it_may_not_be_asked_at_all() -> None:
-    assert failed(FRESH, final=True).tried_once_more().tries_left == 1
+    assert failed(FRESH, Reason.AUTH).tried_once_more().tries_left == 1
     assert FRESH.tried_once_more().tries_left == 3
     never = UpstreamState(0, 0)
     assert not never.tried_once_more().may_be_asked
     assert not never.renewed().may_be_asked
-    assert not failed(never, progressed=True, counts=False).may_be_asked
+    assert not failed(never, Reason.WHOLE, progressed=True).may_be_asked
 
 
 @pytest.mark.parametrize(("by", "after_landing"), [(Denial.A_HOME, Denial.NOBODY), (Denial.UPSTREAM, Denial.UPSTREAM)])
@@ -46,5 +47,5 @@ def test_what_it_delivers_refutes_a_home_that_denied_it(by: Denial, after_landin
 
 
 def test_another_repository_begins_anew_but_for_ranges() -> None:
-    worn = failed(FRESH.denied(Denial.UPSTREAM).without_ranges(), final=True)
+    worn = failed(FRESH.denied(Denial.UPSTREAM).without_ranges(), Reason.AUTH)
     assert worn.renewed() == FRESH.without_ranges()

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from mirror.cluster.homes import MEBIBYTE, piece_size
-from mirror.fetch.spool import Audience, DiskFile, Spool
+from mirror.fetch.demand import Audience
+from mirror.fetch.spool import DiskFile, Spool
 from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Repository

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mirror.errors import Unavailable
-from mirror.fetch.spool.readers import Audience, Cursor, Readers
+from mirror.fetch.demand import Audience
+from mirror.fetch.spool.readers import Cursor, Readers
 from mirror.oci.ranges import RangeSet
 
 if TYPE_CHECKING:

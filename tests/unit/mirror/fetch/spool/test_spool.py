@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from mirror.cluster.homes import MEBIBYTE, piece_size
 from mirror.errors import MirrorError, SourceError, Unavailable
-from mirror.fetch.spool import Audience, MemoryWindow, Spool
+from mirror.fetch.demand import Audience
+from mirror.fetch.spool import MemoryWindow, Spool
 from mirror.oci.digest import Digest
 from mirror.oci.ranges import RangeSet
 from tests.unit.mirror.fetch.spool.spooling import (

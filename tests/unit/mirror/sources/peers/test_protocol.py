@@ -24,10 +24,10 @@ from mirror.sources.peers.protocol import (
     ROLE_HEADER,
     TAG_AGE_HEADER,
     TAG_AUTHORITY_HEADER,
-    Authority,
     MemberAnswer,
     MemberRequest,
 )
+from mirror.stores import Authority
 
 
 def as_a_server_has_them(headers: Mapping[str, str]) -> Mapping[str, str]:

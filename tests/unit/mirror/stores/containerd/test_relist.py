@@ -32,7 +32,7 @@ def test_a_burst_of_events_leads_to_one_listing_and_one_after_the_garbage_collec
     schedule = settled()
     for step in range(4):
         schedule.note_change(START + 10 + step * 0.01)
-    assert schedule.due_at == START + 10 + AT.settle_s
+    assert schedule.due_at == START + 10 + AT.burst_s
     schedule.note_listing(schedule.due_at)
     assert schedule.due_at == START + 10.03 + AT.collect_s
     schedule.note_listing(schedule.due_at)
@@ -47,7 +47,7 @@ def test_an_event_during_a_listing_calls_for_another() -> None:
 
 def test_an_event_never_puts_a_listing_off() -> None:
     schedule = settled()
-    schedule.note_change(START + AT.regardless_s - AT.settle_s / 2)
+    schedule.note_change(START + AT.regardless_s - AT.burst_s / 2)
     assert schedule.due_at == START + AT.regardless_s
 
 

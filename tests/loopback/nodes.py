@@ -41,7 +41,7 @@ from mirror.metrics import Metrics
 from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository
-from mirror.routers import MemberStatus, Peer, RingSeat
+from mirror.routers import MemberStatus, Peer, RingSeat, Serves
 from mirror.settings import PeerSettings, PlanSettings, Settings
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import PeerClient
@@ -281,7 +281,7 @@ class Chart:
         return [*self.holders, *self.homes]
 
     def seats(self) -> Sequence[RingSeat]:
-        return [RingSeat(peer, home=True) for peer in (Peer("me", "127.0.0.1", 1), *self.homes)]
+        return [RingSeat(peer) for peer in (Peer("me", "127.0.0.1", 1), *self.homes)]
 
     def set_serving(self, willing: bool) -> None:
         raise NotImplementedError
@@ -570,7 +570,7 @@ class View:
 
     def seats(self) -> Sequence[RingSeat]:
         seen = [node for node in self._cluster.nodes if node.name not in self.unseen]
-        return [RingSeat(node.peer, not node.router.declines, node.router.declines) for node in seen]
+        return [RingSeat(node.peer, Serves.NO if node.router.declines else Serves.YES) for node in seen]
 
     def set_serving(self, willing: bool) -> None:
         self.declines = not willing
