@@ -25,7 +25,7 @@ from ...settings import UpstreamSettings
 from .. import UPSTREAM, RangeReply, RangeRequest, Sink
 from .body import ExactBody, UpstreamReply, announced_span, gathered
 from .registries import Registry, known_registries
-from .requests import RegistryRequests
+from .requests import RegistryClient
 
 _ACCEPT = {"manifests": {"Accept": ", ".join(MEDIA_TYPES)}, "blobs": {"Accept": "*/*"}}
 
@@ -54,11 +54,11 @@ class Upstream:
         known = known_registries(self._configured).values()
         self._with_password = {registry.name for registry in known if registry.password is not None}
         self._settings = settings or UpstreamSettings()
-        self._started: RegistryRequests | None = None
+        self._started: RegistryClient | None = None
 
     async def start(self) -> None:
         """Be ready to ask."""
-        self._started = RegistryRequests(self._configured, self._settings)
+        self._started = RegistryClient(self._configured, self._settings)
 
     async def close(self) -> None:
         """Drop all connections."""
@@ -66,7 +66,7 @@ class Upstream:
             await self._started.close()
 
     @property
-    def _registries(self) -> RegistryRequests:
+    def _registries(self) -> RegistryClient:
         assert self._started is not None, "start() comes first"
         return self._started
 
