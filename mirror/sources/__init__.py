@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..oci.content import Content
+from ..oci.digest import Digest
+from ..oci.reference import Reference, Repository
 
 UPSTREAM = "upstream"
 """The name of the registry as a source. No member can have it: see `mirror.config`."""
@@ -85,6 +87,15 @@ class RangeReply:
     ranged: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a tag means upstream: a manifest's digest, media type and size in bytes."""
+
+    digest: Digest
+    media_type: str
+    size: int
+
+
 class Sink(Protocol):
     """Where a source puts the bytes of one request."""
 
@@ -132,5 +143,21 @@ class Source(Protocol):
             SourceError: the bytes do not come, or not all of them.
             StorageError: from the sink.
             OSError: the file cannot be written to.
+        """
+        ...
+
+
+class TagSource(Protocol):
+    """Who can say what a tag means: upstream."""
+
+    def has_password(self, repository: Repository) -> bool:
+        """Whether this node has a password for the registry, so that it may see more there than other nodes."""
+        ...
+
+    async def resolve(self, reference: Reference) -> Resolved:
+        """Ask what a tag means now.
+
+        Raises:
+            UpstreamError: there is no answer, or no such tag.
         """
         ...

@@ -60,6 +60,18 @@ class Tag:
     authority: Authority
 
 
+class TagStore(Protocol):
+    """Remembers what upstream said of tags."""
+
+    def tag(self, reference: Reference) -> Tag | None:
+        """What upstream last said of a tag, as far as this node heard."""
+        ...
+
+    async def put_tag(self, reference: Reference, tag: Tag) -> None:
+        """Remember what a tag means."""
+        ...
+
+
 class Listener(Protocol):
     """Follows what a store holds. The calls come on the event loop, and must not wait."""
 

@@ -11,7 +11,6 @@ Sources: OCI distribution-spec, "Pull"; RFC 9110 sections 14 and 15.
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import aiohttp
 
@@ -22,21 +21,12 @@ from ...oci.digest import Digest
 from ...oci.manifest import MANIFEST_MAX_BYTES, MEDIA_TYPES, media_type
 from ...oci.reference import Reference, Repository
 from ...settings import UpstreamSettings
-from .. import UPSTREAM, RangeReply, RangeRequest, Sink
+from .. import UPSTREAM, RangeReply, RangeRequest, Resolved, Sink
 from .body import ExactBody, UpstreamReply, announced_span, gathered
 from .registries import Registry, known_registries
 from .requests import RegistryClient
 
 _ACCEPT = {"manifests": {"Accept": ", ".join(MEDIA_TYPES)}, "blobs": {"Accept": "*/*"}}
-
-
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """What a tag means upstream: a manifest's digest, media type and size in bytes."""
-
-    digest: Digest
-    media_type: str
-    size: int
 
 
 class Upstream:
