@@ -17,7 +17,7 @@ from .record import Record
 from .spool import DiskFile, MemoryWindow, Spool
 
 if TYPE_CHECKING:
-    from ..stores.cache import CacheWriter
+    from ..stores import BlobWriter
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Intake:
         self._fetch = fetch
         self._agreeing = asyncio.Lock()
         self._agreement: SizeAgreement | None = None
-        self._writer: CacheWriter | None = None
+        self._writer: BlobWriter | None = None
 
     async def agree(self, source: str, size: int) -> None:
         """Take the size that a source states, or compare it with the size that is known.
