@@ -78,7 +78,7 @@ class Agent:
             metrics=metrics,
             settings=settings,
         )
-        member_tags = MemberTags(fetching.cluster, fetching.health, self._peers, settings.images)
+        member_tags = MemberTags(fetching.cluster, fetching.health, self._peers.tag, settings.images)
         self._tags = Tags(self._holdings, cache, member_tags, self._upstream, settings.images)
         manifests = Manifests(self._holdings, fetching.fetches, settings.images)
 

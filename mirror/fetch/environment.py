@@ -10,7 +10,7 @@ from ..cluster.view import ClusterView
 from ..metrics import Metrics
 from ..settings import Settings
 from ..sources import Source
-from ..stores.cache import CacheStore
+from ..stores import BlobCache
 from .memory import MemoryBudget
 from .turns import Turns
 
@@ -37,7 +37,7 @@ class Environment:
     throughput: Throughput
     slow: SlowNotifier
     source: Callable[[str], Source | None]
-    cache: CacheStore
+    cache: BlobCache
     metrics: Metrics
     settings: Settings
     memory: MemoryBudget

@@ -17,7 +17,7 @@ from .record import Record
 from .spool import DiskFile, MemoryWindow, Spool
 
 if TYPE_CHECKING:
-    from ..stores.cache import CacheWriter
+    from ..stores import BlobWriter
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class Intake:
         self._fetch = fetch
         self._agreeing = asyncio.Lock()
         self._agreement: SizeAgreement | None = None
-        self._writer: CacheWriter | None = None
+        self._writer: BlobWriter | None = None
         self._failure: StorageError | OSError | None = None
         """Why there is no place. No second one is looked for: a part of the first may be held until the fetch ends."""
 

@@ -9,10 +9,8 @@ from ..cluster.view import ClusterView
 from ..metrics import Metrics
 from ..routers import Discovery
 from ..settings import Settings
-from ..sources import UPSTREAM, Source
-from ..sources.peers.client import PeerClient
-from ..sources.upstream import Upstream
-from ..stores.cache import CacheStore
+from ..sources import UPSTREAM, MemberSources, SizedSource, Source
+from ..stores import BlobCache
 from .environment import Environment
 from .fetches import Fetches
 from .memory import MemoryBudget
@@ -44,10 +42,10 @@ class FetchStack:
         cls,
         me: str,
         discovery: Discovery,
-        cache: CacheStore,
+        cache: BlobCache,
         *,
-        peers: PeerClient,
-        upstream: Upstream,
+        peers: MemberSources,
+        upstream: SizedSource,
         metrics: Metrics,
         settings: Settings,
     ) -> "FetchStack":

@@ -1,7 +1,7 @@
 """What other members know of a tag, and what upstream says of it to its home."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from ..cluster.health import PeerHealth
 from ..cluster.view import ClusterView
@@ -10,7 +10,6 @@ from ..oci.reference import Reference
 from ..routers import Peer
 from ..settings import ImageSettings
 from ..sources import Role
-from ..sources.peers.client import PeerClient
 from ..stores import Tag
 
 
@@ -20,22 +19,26 @@ class MemberTags:
     Args:
         cluster: who may be asked.
         health: is told of failures.
-        peers: asks them.
+        ask: asks one member, in a role, what a tag means; raises PeerError.
         settings: how many are asked.
     """
 
     def __init__(
-        self, cluster: ClusterView, health: PeerHealth, peers: PeerClient, settings: ImageSettings | None = None
+        self,
+        cluster: ClusterView,
+        health: PeerHealth,
+        ask: Callable[[Peer, Reference, Role], Awaitable[Tag]],
+        settings: ImageSettings | None = None,
     ) -> None:
         self._cluster = cluster
         self._health = health
-        self._peers = peers
+        self._ask = ask
         self._settings = settings or ImageSettings()
 
     async def known(self, reference: Reference) -> list[tuple[Peer, Tag]]:
         """Ask the members that may know a tag what they know, all at once."""
         peers = self._cluster.holders(reference.key)[: self._settings.tag_members_max]
-        answers = await asyncio.gather(*(self._ask(peer, reference) for peer in peers))
+        answers = await asyncio.gather(*(self._ask_holder(peer, reference) for peer in peers))
         return [(peer, tag) for peer, tag in zip(peers, answers, strict=True) if tag is not None]
 
     async def from_homes(self, reference: Reference, *, trusted: bool) -> Tag | None:
@@ -60,7 +63,7 @@ class MemberTags:
     async def _ask_homes(self, homes: Sequence[Peer], reference: Reference, *, trusted: bool) -> Tag | None:
         for peer in homes[: self._settings.tag_homes_max]:
             try:
-                tag = await self._peers.tag(peer, reference, Role.HOME)
+                tag = await self._ask(peer, reference, Role.HOME)
             except PeerError as error:
                 self._health.failed(peer.name, error)
                 if error.reason is Reason.UNKNOWN and trusted:
@@ -74,9 +77,9 @@ class MemberTags:
                 return tag
         return None
 
-    async def _ask(self, peer: Peer, reference: Reference) -> Tag | None:
+    async def _ask_holder(self, peer: Peer, reference: Reference) -> Tag | None:
         try:
-            return await self._peers.tag(peer, reference)
+            return await self._ask(peer, reference, Role.HOLDER)
         except PeerError as error:
             if error.reason is not Reason.MISSING:
                 self._health.failed(peer.name, error)

@@ -26,10 +26,9 @@ from ..errors import (
 from ..oci.digest import Digest
 from ..oci.reference import Reference
 from ..settings import ImageSettings
+from ..sources import TagSource
 from ..sources.failures import CONSEQUENCES
-from ..sources.upstream import Upstream
-from ..stores import Tag
-from ..stores.cache import CacheStore
+from ..stores import Tag, TagStore
 from .holdings import Holdings
 from .member_tags import MemberTags
 
@@ -65,9 +64,9 @@ class Tags:
     def __init__(
         self,
         holdings: Holdings,
-        cache: CacheStore,
+        cache: TagStore,
         members: MemberTags,
-        upstream: Upstream,
+        upstream: TagSource,
         settings: ImageSettings | None = None,
     ) -> None:
         self._holdings = holdings

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..oci.content import Content
+from ..oci.digest import Digest
+from ..oci.reference import Reference, Repository
+from ..routers import Peer
 
 UPSTREAM = "upstream"
 """The name of the registry as a source. No member can have it: see `mirror.config`."""
@@ -85,6 +88,15 @@ class RangeReply:
     ranged: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a tag means upstream: a manifest's digest, media type and size in bytes."""
+
+    digest: Digest
+    media_type: str
+    size: int
+
+
 class Sink(Protocol):
     """Where a source puts the bytes of one request."""
 
@@ -132,5 +144,49 @@ class Source(Protocol):
             SourceError: the bytes do not come, or not all of them.
             StorageError: from the sink.
             OSError: the file cannot be written to.
+        """
+        ...
+
+
+class SizedSource(Source, Protocol):
+    """A source that can be asked for a size alone: upstream."""
+
+    async def size(self, content: Content) -> int:
+        """How many bytes some content has; raises SourceError."""
+        ...
+
+
+class MemberSources(Protocol):
+    """All other members as sources, and what is asked of them beside content."""
+
+    def source(self, peer: Peer) -> Source:
+        """One member as a source of content."""
+        ...
+
+    async def size(self, peer: Peer, content: Content, role: Role) -> int:
+        """How many bytes some content has, as one member says; raises PeerError."""
+        ...
+
+    async def is_alive(self, peer: Peer) -> bool:
+        """Ask a member for a sign of life, and say whether it gave one in time."""
+        ...
+
+    async def notify_slow(self, peer: Peer, relative_rate: float) -> None:
+        """Tell a member the relative rate that this node measures of it; whether that arrives does not matter."""
+        ...
+
+
+class TagSource(Protocol):
+    """Who can say what a tag means: upstream."""
+
+    def has_password(self, repository: Repository) -> bool:
+        """Whether this node has a password for the registry, so that it may see more there than other nodes."""
+        ...
+
+    async def resolve(self, reference: Reference) -> Resolved:
+        """Ask what a tag means now.
+
+        Raises:
+            UpstreamError: there is no answer, or no such tag.
         """
         ...

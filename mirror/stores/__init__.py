@@ -5,7 +5,7 @@ tests (tests/contract) run for every store.
 """
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Protocol, Self, TypeAlias
@@ -58,6 +58,78 @@ class Tag:
     digest: Digest
     checked_unix_s: float
     authority: Authority
+
+
+class BlobWriter(Protocol):
+    """Writes one blob into a store; exactly one of `commit`, `leave` and `discard` ends it, on the event loop."""
+
+    @property
+    def fd(self) -> int:
+        """The file, with all its bytes reserved; open for reading and writing. Whoever takes it closes it."""
+        ...
+
+    @property
+    def prefixes(self) -> Sequence[bytes]:
+        """What an earlier fetch left: for each piece, in order, the sha256 of everything up to its end."""
+        ...
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing has ended it yet."""
+        ...
+
+    def append_prefix(self, sha256: bytes) -> None:
+        """Note that the next piece is in the file, and the sha256 of everything up to its end."""
+        ...
+
+    def keep(self, count: int) -> None:
+        """Forget all but the first pieces: the others are not in the file, or may be wrong."""
+        ...
+
+    def commit(self) -> None:
+        """Let the file, complete and found right, become a blob.
+
+        Raises:
+            OSError: the disk failed. Then the writer has not ended.
+        """
+        ...
+
+    def leave(self) -> None:
+        """Leave the blob partial, for the next fetch to continue."""
+        ...
+
+    def discard(self) -> None:
+        """Forget the blob, and delete what is here of it."""
+        ...
+
+
+class BlobCache(Protocol):
+    """A place that content is written to."""
+
+    def has_partial(self, digest: Digest) -> bool:
+        """Whether an earlier fetch left something of a blob."""
+        ...
+
+    async def begin(self, digest: Digest, size: int) -> BlobWriter:
+        """Begin to write a blob of a size in bytes; nobody else may be writing it.
+
+        Raises:
+            StorageFull: it does not fit.
+            StorageFailed: the disk failed.
+        """
+        ...
+
+
+class TagStore(Protocol):
+    """Remembers what upstream said of tags."""
+
+    def tag(self, reference: Reference) -> Tag | None:
+        """What upstream last said of a tag, as far as this node heard."""
+        ...
+
+    async def put_tag(self, reference: Reference, tag: Tag) -> None:
+        """Remember what a tag means."""
+        ...
 
 
 class Listener(Protocol):

@@ -22,7 +22,8 @@ from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.manifest import OCI_MANIFEST
 from mirror.oci.reference import Reference, Repository
-from mirror.sources.upstream import Resolved, Upstream
+from mirror.sources import Resolved
+from mirror.sources.upstream import Upstream
 from mirror.sources.upstream.registries import Registry
 
 pytestmark = pytest.mark.clients

@@ -625,7 +625,7 @@ class Node:
             settings=self._cluster.settings,
         )
         self.holdings = Holdings([self.cache], self.router)
-        member_tags = MemberTags(self.fetching.cluster, self.fetching.health, self.peers)
+        member_tags = MemberTags(self.fetching.cluster, self.fetching.health, self.peers.tag)
         self.tags = Tags(self.holdings, self.cache, member_tags, self.upstream)
         self.manifests = Manifests(self.holdings, self.fetching.fetches)
         self.reports = SlowReports()

@@ -132,7 +132,7 @@ class Node:
             metrics=self.metrics,
             settings=Settings(),
         )
-        member_tags = MemberTags(self.fetching.cluster, self.fetching.health, self.peers)
+        member_tags = MemberTags(self.fetching.cluster, self.fetching.health, self.peers.tag)
         self.holdings = Holdings([self.cache, self.runtime], self.router)
         self.tags = Tags(self.holdings, self.cache, member_tags, self.upstream)
         manifests = self.manifests = Manifests(self.holdings, self.fetching.fetches)

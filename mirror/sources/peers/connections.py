@@ -21,6 +21,7 @@ from typing import TypeVar
 
 from ...fileio import to_its_end
 from ...settings import PeerSettings
+from .. import Role
 
 T = TypeVar("T")
 
@@ -93,7 +94,7 @@ class ConnectionPool:
             if not idle:
                 self._idle.pop((host, port), None)
 
-    async def run(self, connection: "Connection", work: Callable[[], T], *, waits_for_others: bool = False) -> T:
+    async def run(self, connection: "Connection", work: Callable[[], T], role: Role = Role.HOLDER) -> T:
         """Run blocking work on a connection in a thread; return when the thread is done, also when cancelled.
 
         So the file that the thread writes to is never closed under it. When cancelled, work that no thread has begun
@@ -102,9 +103,9 @@ class ConnectionPool:
         Args:
             connection: what the work uses.
             work: what to do.
-            waits_for_others: whether the member may itself wait for another node's download.
+            role: as what the member is asked; what may wait for another node's download has threads of its own.
         """
-        begun = (self._waiting if waits_for_others else self._direct).submit(work)
+        begun = (self._waiting if role.waits_for_others else self._direct).submit(work)
 
         def stop() -> None:
             connection.abort()

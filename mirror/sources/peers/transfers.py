@@ -68,7 +68,7 @@ class Transfers:
         Raises:
             PeerError: the bytes do not come, or not all of them.
         """
-        run = partial(self._pool.run, waits_for_others=request.role.waits_for_others)
+        run = partial(self._pool.run, role=request.role)
         with (
             self._pool.connection(peer.host, peer.port) as connection,
             self._watched(Transfer(peer, connection, request, sink)) as transfer,

@@ -5,6 +5,6 @@ client (Upstream, the source) ──> requests ──> transport ──> address
 └──> ratelimit, redirects, registries
 """
 
-from .client import Resolved, Upstream
+from .client import Upstream
 
-__all__ = ["Resolved", "Upstream"]
+__all__ = ["Upstream"]

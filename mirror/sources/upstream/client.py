@@ -11,7 +11,6 @@ Sources: OCI distribution-spec, "Pull"; RFC 9110 sections 14 and 15.
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import aiohttp
 
@@ -22,21 +21,12 @@ from ...oci.digest import Digest
 from ...oci.manifest import MANIFEST_MAX_BYTES, MEDIA_TYPES, media_type
 from ...oci.reference import Reference, Repository
 from ...settings import UpstreamSettings
-from .. import UPSTREAM, RangeReply, RangeRequest, Sink
+from .. import UPSTREAM, RangeReply, RangeRequest, Resolved, Sink
 from .body import ExactBody, UpstreamReply, announced_span, gathered
 from .registries import Registry, known_registries
-from .requests import RegistryRequests
+from .requests import RegistryClient
 
 _ACCEPT = {"manifests": {"Accept": ", ".join(MEDIA_TYPES)}, "blobs": {"Accept": "*/*"}}
-
-
-@dataclass(frozen=True, slots=True)
-class Resolved:
-    """What a tag means upstream: a manifest's digest, media type and size in bytes."""
-
-    digest: Digest
-    media_type: str
-    size: int
 
 
 class Upstream:
@@ -54,11 +44,11 @@ class Upstream:
         known = known_registries(self._configured).values()
         self._with_password = {registry.name for registry in known if registry.password is not None}
         self._settings = settings or UpstreamSettings()
-        self._started: RegistryRequests | None = None
+        self._started: RegistryClient | None = None
 
     async def start(self) -> None:
         """Be ready to ask."""
-        self._started = RegistryRequests(self._configured, self._settings)
+        self._started = RegistryClient(self._configured, self._settings)
 
     async def close(self) -> None:
         """Drop all connections."""
@@ -66,7 +56,7 @@ class Upstream:
             await self._started.close()
 
     @property
-    def _registries(self) -> RegistryRequests:
+    def _registries(self) -> RegistryClient:
         assert self._started is not None, "start() comes first"
         return self._started
 

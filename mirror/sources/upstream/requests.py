@@ -22,7 +22,7 @@ from .registries import Registry, known_registries
 from .transport import Transport, same_origin
 
 
-class RegistryRequests:
+class RegistryClient:
     """Asks registries. Make it inside a running event loop, and close it there.
 
     Args:
