@@ -82,7 +82,7 @@ class Agent:
         self._tags = Tags(self._holdings, cache, member_tags, self._upstream, settings.images)
         manifests = Manifests(self._holdings, fetching.fetches, settings.images)
 
-        reports = SlowReports()
+        reports = SlowReports(settings.cluster)
         self._home_service = HomeService(
             config.home, router, reports, lambda: len(router.members()), settings.serving
         )  # fmt: skip

@@ -218,6 +218,20 @@ class ClusterSettings:
     """Time for which a member that sent corrupt bytes is not asked, s: its disk or memory will not heal sooner."""
     slow_notice_s: float = 0.5
     """Time between two rounds of notices to slow homes, s: a few of them make a home decline, within some seconds."""
+    slow_rate: float = 0.25
+    """A member is slow if it delivers less than this share of what the others deliver. A ring with one member at a
+    tenth of a link is 8.8 times slower (simulated, 8 members); one at a quarter costs no more than leaving it out."""
+    sample_weight: float = 0.3
+    """Weight of the newest sample in a moving average: the last three samples have two thirds of the weight."""
+    samples_min: int = 3
+    """Samples of a home before it is judged: one alone may have met a busy moment."""
+    sample_age_max_s: float = 30.0
+    """Age up to which a sample or a report counts, s: a link that was slow a minute ago may be idle now."""
+    others_min: int = 2
+    """Others to compare with, and reports, at least: with one other it cannot be told which of two is slow."""
+    remembered_max: int = 1024
+    """Members whose throughput is remembered, the least recently heard forgotten first: ten times the largest cluster
+    that this is made for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Collection
 
 from ..routers import Peer, Rings, Serves
 from ..settings import ClusterSettings
-from .throughput import SLOW, Throughput
+from .throughput import Throughput
 
 
 class SlowNotifier:
@@ -50,7 +50,7 @@ class SlowNotifier:
             if name not in homes or seat.serves is Serves.NO or name in self._notices:
                 continue
             rate = self._throughput.relative_rate(name, homes, now)
-            if rate is not None and rate < SLOW:
+            if rate is not None and rate < self._settings.slow_rate:
                 self._notices[name] = asyncio.create_task(self._send(seat.peer, rate), name=f"notify {name}")
 
     async def _send(self, peer: Peer, rate: float) -> None:

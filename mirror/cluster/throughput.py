@@ -10,26 +10,8 @@ import statistics
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from ..settings import ClusterSettings
 from ..sources import Role
-
-SLOW = 0.25
-"""A member is slow if it delivers less than this share of what the others deliver. A ring with one member at a tenth of
-a link is 8.8 times slower (simulated, 8 members); one at a quarter costs no more than leaving it out."""
-
-_WEIGHT = 0.3
-"""Weight of the newest sample in a moving average: the last three samples have two thirds of the weight."""
-
-_MEMBERS_MAX = 1024
-"""Members remembered, the least recently heard forgotten first: ten times the largest cluster that this is made for."""
-
-_SAMPLES_MIN = 3
-"""Samples of a home before it is judged: one alone may have met a busy moment."""
-
-_RECENT_S = 30.0
-"""Age up to which a sample or a report counts, s: a link that was slow a minute ago may be idle now."""
-
-_OTHERS_MIN = 2
-"""Others to compare with, and reports, at least: with one other it cannot be told which of two is slow."""
 
 
 @dataclass(slots=True)
@@ -50,9 +32,14 @@ class _Average:
 
 
 class Throughput:
-    """What each member delivers to this node: as a holder, and as a home, which is no faster than upstream."""
+    """What each member delivers to this node: as a holder, and as a home, which is no faster than upstream.
 
-    def __init__(self) -> None:
+    Args:
+        settings: what counts, and for how long.
+    """
+
+    def __init__(self, settings: ClusterSettings | None = None) -> None:
+        self._settings = settings or ClusterSettings()
         self._averages: dict[tuple[str, Role], _Average] = {}
 
     def landed(self, member: str, count: int, seconds: float, latency_s: float, now: float, role: Role) -> None:
@@ -70,10 +57,11 @@ class Throughput:
         known = self._averages.pop((member, role), None)
         if known is None:
             known = _Average(rate, latency_s, 0, now)
-            while len(self._averages) >= _MEMBERS_MAX:
+            while len(self._averages) >= self._settings.remembered_max:
                 del self._averages[next(iter(self._averages))]
-        known.rate += _WEIGHT * (rate - known.rate)
-        known.latency_s += _WEIGHT * (latency_s - known.latency_s)
+        weight = self._settings.sample_weight
+        known.rate += weight * (rate - known.rate)
+        known.latency_s += weight * (latency_s - known.latency_s)
         known.samples += 1
         known.at = now
         self._averages[member, role] = known
@@ -92,19 +80,24 @@ class Throughput:
             name: average.rate
             for name in among
             if (average := self._averages.get((name, Role.HOME))) is not None
-            and average.samples >= _SAMPLES_MIN
-            and now - average.at < _RECENT_S
+            and average.samples >= self._settings.samples_min
+            and now - average.at < self._settings.sample_age_max_s
         }
         own = recent.pop(member, None)
-        if own is None or len(recent) < _OTHERS_MIN:
+        if own is None or len(recent) < self._settings.others_min:
             return None
         return own / max(statistics.median(recent.values()), 1.0)
 
 
 class SlowReports:
-    """What other members say about this node's throughput."""
+    """What other members say about this node's throughput.
 
-    def __init__(self) -> None:
+    Args:
+        settings: what counts, and for how long.
+    """
+
+    def __init__(self, settings: ClusterSettings | None = None) -> None:
+        self._settings = settings or ClusterSettings()
         self._rates: dict[str, tuple[float, float]] = {}
 
     def heard(self, member: str, relative_rate: float, now: float) -> None:
@@ -113,7 +106,7 @@ class SlowReports:
             return
         self._rates.pop(member, None)
         self._rates[member] = (relative_rate, now)
-        while len(self._rates) > _MEMBERS_MAX:
+        while len(self._rates) > self._settings.remembered_max:
             del self._rates[next(iter(self._rates))]
 
     @property
@@ -128,8 +121,9 @@ class SlowReports:
             others: how many other members are up.
             now: monotonic seconds.
         """
-        recent = [rate for rate, at in self._rates.values() if now - at < _RECENT_S]
-        return len(recent) >= max(_OTHERS_MIN, others / 2) and statistics.median(recent) < SLOW
+        recent = [rate for rate, at in self._rates.values() if now - at < self._settings.sample_age_max_s]
+        enough = len(recent) >= max(self._settings.others_min, others / 2)
+        return enough and statistics.median(recent) < self._settings.slow_rate
 
     def clear(self) -> None:
         """Forget everything, before this node serves as a home again."""

@@ -59,7 +59,7 @@ class FetchStack:
 
         health = PeerHealth(lambda name: cluster.peer(name), peers.is_alive, metrics, settings.cluster)
         cluster = ClusterView(me, discovery, discovery, health, settings.cluster)
-        throughput, memory = Throughput(), MemoryBudget(settings.fetch.in_memory_max)
+        throughput, memory = Throughput(settings.cluster), MemoryBudget(settings.fetch.in_memory_max)
         slow = SlowNotifier(discovery, throughput, peers.notify_slow, settings.cluster)
         env = Environment(
             cluster=cluster,

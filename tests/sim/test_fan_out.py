@@ -13,12 +13,12 @@ import pytest
 
 from mirror.app.admission import Admission
 from mirror.cluster.homes import MEBIBYTE, Ring
-from mirror.cluster.throughput import SLOW, SlowReports, Throughput
+from mirror.cluster.throughput import SlowReports, Throughput
 from mirror.errors import Reason
 from mirror.fetch.demand import Demand
 from mirror.fetch.plan import Flight, Plan
 from mirror.oci.ranges import RangeSet
-from mirror.settings import PlanSettings
+from mirror.settings import ClusterSettings, PlanSettings
 from mirror.sources import UPSTREAM, Role
 
 SIZE = 96 * MEBIBYTE
@@ -167,7 +167,7 @@ class Cluster:
         node.told_at = self.now
         for name in node.plan.candidates.ring.members:
             share = node.throughput.relative_rate(name, node.plan.candidates.ring.members, self.now)
-            if share is not None and share < SLOW:
+            if share is not None and share < ClusterSettings().slow_rate:
                 self.nodes[name].reports.heard(node.name, share, self.now)
         node.declines = node.declines or node.reports.slow(len(self.nodes) - 1, self.now)
 

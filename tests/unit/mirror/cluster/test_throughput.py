@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.cluster.homes import MEBIBYTE
-from mirror.cluster.throughput import SLOW, SlowReports, Throughput
+from mirror.cluster.throughput import SlowReports, Throughput
+from mirror.settings import ClusterSettings
 from mirror.sources import Role
 
 RING = ["a", "b", "c", "d"]
@@ -68,7 +69,7 @@ def test_a_share_is_of_the_median_of_the_others() -> None:
     assert throughput.relative_rate("c", RING, 0.0) == pytest.approx(10 / 8)
     slow = throughput.relative_rate("a", RING, 0.0)
     assert slow is not None
-    assert slow < SLOW
+    assert slow < ClusterSettings().slow_rate
 
 
 def test_a_share_is_not_known_of_a_stranger_or_among_too_few() -> None:
