@@ -1,27 +1,17 @@
-"""Nodes on loopback, and servers that do what a test tells them to, good or bad.
-
-`Lab` is what fetches on one node, among members and an upstream that follow scripts. `Cluster` is several whole nodes,
-which pull from each other and from an upstream that counts. Where the product waits in seconds, they make it wait less.
-"""
+"""Whole nodes: `Cluster` has several, which pull from each other and from an upstream that counts."""
 
 import asyncio
 import contextlib
-import hashlib
-import math
 import os
-import random
-import re
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
 import uvicorn
-import uvloop
 from starlette.types import ASGIApp
 from yarl import URL
 
@@ -30,8 +20,6 @@ from mirror.app.zerocopy import ZeroCopyProtocol
 from mirror.cluster.homes import Ring, piece_size
 from mirror.cluster.throughput import SlowReports
 from mirror.fetch import Record
-from mirror.fetch.fetch import Fetch
-from mirror.fetch.spool import Reader
 from mirror.fetch.stack import FetchStack
 from mirror.images.holdings import Holdings
 from mirror.images.manifests import Manifests
@@ -42,389 +30,21 @@ from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository
 from mirror.routers import MemberStatus, Peer, RingSeat, Serves
-from mirror.settings import PeerSettings, PlanSettings, Settings
+from mirror.settings import Settings
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import PeerClient
 from mirror.sources.upstream import Upstream
 from mirror.sources.upstream.registries import Registry
 from mirror.stores.cache import CacheStore
-
-MIB = 1024 * 1024
-LARGE = random.Random(1).randbytes(12 * MIB + 345)
-SMALL = LARGE[: 3 * MIB]
-WITHIN_S = 40.0
-CLOSE = b"<close>"
-NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
-ALIVE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
-
-STEADY = Settings(
-    peers=PeerSettings(silent_s=0.1, watch_interval_s=0.02),
-    plan=PlanSettings(late_s=math.inf),
+from tests.loopback.lab import STEADY, held_by
+from tests.loopback.servers import (
+    NOT_FOUND,
+    Listeners,
+    Part,
+    Request,
+    Server,
+    content_of,
 )
-"""A silent member is noticed soon; one that a busy machine makes slow is not taken for late."""
-"""A silent member is noticed soon."""
-
-Part = bytes | asyncio.Event
-"""Bytes to send, or an event to wait for before what follows; CLOSE ends the connection."""
-
-
-class Request(NamedTuple):
-    """A request as it came, with the range asked for."""
-
-    method: str
-    path: str
-    start: int
-    stop: int | None
-    headers: Mapping[str, str]
-    ranged: bool
-
-
-Script = Callable[[int, int | None], Awaitable[Sequence[Part]]]
-"""Given the range asked for, what to answer."""
-
-
-def run(story: Coroutine[Any, Any, None]) -> None:
-    """Run a story within bounds; no descriptor may be left open."""
-    uvloop.new_event_loop().close()
-    before = len(os.listdir("/proc/self/fd"))
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(asyncio.wait_for(story, WITHIN_S))
-    assert len(os.listdir("/proc/self/fd")) <= before
-
-
-def content_of(body: bytes, repository: str = "library/x") -> Content:
-    return Content(Repository.parse(repository), "blobs", Digest.of(body))
-
-
-def corrupt(body: bytes, at: int) -> bytes:
-    return body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
-
-
-def inverted(body: bytes) -> bytes:
-    """Every byte wrong."""
-    return body.translate(bytes(range(255, -1, -1)))
-
-
-# Servers that follow scripts ------------------------------------------------------------------------------------------
-
-
-def part(body: bytes, start: int, stop: int | None, **lies: Any) -> list[bytes]:
-    """A 206 answer, honest but for the lies."""
-    end = min(stop or len(body), len(body))
-    said = lies.get("content_range", f"bytes {start}-{end - 1}/{lies.get('size', len(body))}")
-    sent = lies.get("sent", body[start:end])
-    length = lies.get("length", end - start)
-    more = "".join(f"{name}: {value}\r\n" for name, value in lies.get("headers", {}).items())
-    head = f"HTTP/1.1 206 Partial Content\r\nContent-Range: {said}\r\nContent-Length: {length}\r\n{more}\r\n"
-    return [head.encode(), sent]
-
-
-def refusal(status: int, reason: str = "") -> bytes:
-    """What a member answers that does not give something."""
-    said = f"Skvaller-Reason: {reason}\r\n" if reason else ""
-    return f"HTTP/1.1 {status} No\r\n{said}Content-Length: 0\r\n\r\n".encode()
-
-
-def honest(body: bytes, **lies: Any) -> Script:
-    async def script(start: int, stop: int | None) -> Sequence[Part]:
-        return part(body, start, stop, **lies)
-
-    return script
-
-
-def always(*answer: Part) -> Script:
-    async def script(start: int, stop: int | None) -> Sequence[Part]:
-        return answer
-
-    return script
-
-
-async def stalls(start: int, stop: int | None) -> Sequence[Part]:
-    """Never answers."""
-    await asyncio.Event().wait()
-    return []
-
-
-async def breaks_off(start: int, stop: int | None) -> Sequence[Part]:
-    """Sends half of LARGE's bytes that it is asked for."""
-    head, body = part(LARGE, start, stop)
-    return [head, body[: len(body) // 2], CLOSE]
-
-
-@dataclass
-class Server:
-    """An HTTP server that follows a script.
-
-    Args:
-        script: says what to answer to a range.
-        alive: whether it gives a sign of life when asked for one.
-    """
-
-    script: Script
-    alive: bool = True
-    asked: list[tuple[int, int | None]] = field(default_factory=list)
-    requests: list[Request] = field(default_factory=list)
-    connections: int = 0
-    signs: int = 0
-    on_sign: Callable[[int], None] = lambda count: None
-    """Is told how many signs of life it has given."""
-    port: int = 0
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            while True:
-                request = _parsed((await reader.readuntil(b"\r\n\r\n")).decode())
-                if request.path == "/v2/" and self.alive:
-                    writer.write(ALIVE)
-                    self.signs += 1
-                    self.on_sign(self.signs)
-                    continue
-                for data in await self.answer(request):
-                    if data is CLOSE:
-                        return
-                    if isinstance(data, asyncio.Event):
-                        await data.wait()
-                    else:
-                        writer.write(data)
-                        await writer.drain()
-                        self.sent(request, data)
-        writer.close()
-
-    async def answer(self, request: Request) -> Sequence[Part]:
-        if request.path == "/v2/":
-            await asyncio.Event().wait()
-        self.asked.append((request.start, request.stop))
-        self.requests.append(request)
-        answer = await self.script(request.start, request.stop)
-        if not request.ranged and answer and isinstance(head := answer[0], bytes):
-            answer = [head.replace(b"206 Partial Content", b"200 OK"), *answer[1:]]
-        return answer[:1] if request.method == "HEAD" else answer
-
-    def sent(self, request: Request, data: bytes) -> None:
-        """Bytes are with the kernel, the head's included."""
-
-
-def _parsed(text: str) -> Request:
-    line, *fields = text.rstrip("\r\n").split("\r\n")
-    method, path, _ = line.split(" ")
-    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in fields)}
-    wanted = re.match(r"bytes=(\d+)-(\d*)$", headers.get("range", ""))
-    start = int(wanted[1]) if wanted else 0
-    stop = int(wanted[2]) + 1 if wanted and wanted[2] else None
-    return Request(method, path.split("?")[0], start, stop, headers, wanted is not None)
-
-
-class Listeners:
-    """Opens scripted servers, and ends them and their connections."""
-
-    def __init__(self) -> None:
-        self._servers: list[asyncio.Server] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def serve(self, scripted: Server, host: str = "127.0.0.1") -> None:
-        async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None
-            self._tasks.add(task)
-            try:
-                await scripted.serve(reader, writer)
-            except asyncio.CancelledError:
-                pass  # the end of the test
-            finally:
-                self._tasks.discard(task)
-                writer.close()
-
-        server = await asyncio.start_server(connection, host, 0)
-        self._servers.append(server)
-        scripted.port = server.sockets[0].getsockname()[1]
-
-    async def end(self, scripted: Server) -> None:
-        """Let a server be gone before anybody has connected."""
-        for server in self._servers:
-            if server.sockets and server.sockets[0].getsockname()[1] == scripted.port:
-                server.close()
-                await server.wait_closed()
-
-    async def close(self) -> None:
-        for server in self._servers:
-            server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-# One node's fetches among scripts -------------------------------------------------------------------------------------
-
-
-class Chart:
-    """A router of which a test says who is thought to hold everything, and who are homes beside this node."""
-
-    def __init__(self) -> None:
-        self.holders: list[Peer] = []
-        self.homes: list[Peer] = []
-        self.advertised: set[bytes] = set()
-
-    def ready(self) -> bool:
-        return True
-
-    def locate(self, key: bytes) -> Sequence[Peer]:
-        return list(self.holders)
-
-    def advertise(self, keys: Collection[bytes]) -> None:
-        self.advertised.update(keys)
-
-    def withdraw(self, keys: Collection[bytes]) -> None:
-        self.advertised.difference_update(keys)
-
-    def members(self) -> Sequence[Peer]:
-        return [*self.holders, *self.homes]
-
-    def seats(self) -> Sequence[RingSeat]:
-        return [RingSeat(peer) for peer in (Peer("me", "127.0.0.1", 1), *self.homes)]
-
-    def set_serving(self, willing: bool) -> None:
-        raise NotImplementedError
-
-    def statuses(self) -> Sequence[MemberStatus]:
-        return []
-
-    appeared = advertise
-    vanished = withdraw
-
-
-def before_me(content: Content, count: int) -> list[str]:
-    """Names of so many members that come before this node on a ring, in its order."""
-    ring = Ring.of(content.digest.key, ["me", *(f"h{number}" for number in range(100))]).members
-    names = ring[: ring.index("me")][:count]
-    assert len(names) == count
-    return list(names)
-
-
-class Lab:
-    """The parts of a node that fetch, among servers that follow scripts."""
-
-    def __init__(self, folder: Path, capacity: int, settings: Settings) -> None:
-        self.folder = folder
-        self._settings = settings
-        self.router = Chart()
-        self.cache = CacheStore(folder, capacity)
-        self.listeners = Listeners()
-        self.metrics = Metrics()
-
-    async def start(self, upstream: Script) -> None:
-        self.registry = await self.serve(upstream)
-        self.peers = PeerClient("me", PeerAuth(), self._settings.peers)
-        self.upstream = Upstream([Registry("docker.io", f"http://127.0.0.1:{self.registry.port}")])
-        await self.cache.start(self.router)
-        await self.peers.start()
-        await self.upstream.start()
-        self.fetching = self.stack()
-
-    async def ask(self, registries: Iterable[Registry]) -> None:
-        """Ask other registries from now on."""
-        await self.upstream.close()
-        self.upstream = Upstream(registries)
-        await self.upstream.start()
-        self.fetching = self.stack()
-
-    def stack(self) -> FetchStack:
-        return FetchStack.build(
-            "me",
-            self.router,
-            self.cache,
-            peers=self.peers,
-            upstream=self.upstream,
-            metrics=self.metrics,
-            settings=self._settings,
-        )
-
-    async def close(self) -> None:
-        await self.fetching.close()
-        await self.peers.close()
-        await self.upstream.close()
-        await self.cache.close()
-        await self.listeners.close()
-
-    async def serve(self, script: Script) -> Server:
-        server = Server(script, alive=script is not stalls)
-        await self.listeners.serve(server)
-        return server
-
-    async def holder(self, script: Script) -> Server:
-        """A member that is thought to hold everything."""
-        server = await self.serve(script)
-        self.router.holders.append(Peer(f"m{len(self.router.holders) + 1}", "127.0.0.1", server.port))
-        return server
-
-    async def home(self, name: str, script: Script) -> Server:
-        """A member that serves as a home."""
-        server = await self.serve(script)
-        self.router.homes.append(Peer(name, "127.0.0.1", server.port))
-        return server
-
-    async def read(self, content: Content, start: int = 0, stop: int | None = None) -> bytes:
-        """Read as a client does."""
-        with self.fetching.fetches.read(content) as reader:
-            size = await reader.size()
-            return await collect(reader, start, size if stop is None else stop)
-
-    async def whole(self, content: Content) -> None:
-        """Wait for the whole, verified, whatever a reader would get meanwhile."""
-        with self.fetching.fetches.read(content) as reader:
-            await reader.completed()
-
-    @property
-    def record(self) -> Record:
-        return self.fetching.fetches.records[-1]
-
-    def held(self, content: Content) -> bool:
-        return held_by(self.cache, content)
-
-    def leftovers(self) -> list[str]:
-        return [name for name in os.listdir(self.folder / "spool") if not name.startswith("discarded")]
-
-    def lies(self) -> float:
-        return self.metrics.registry.get_sample_value("mirror_corrupt_peers_total") or 0.0
-
-
-def running(node: "Lab | Node", content: Content) -> Fetch:
-    """The fetch of some content that is under way on a node."""
-    fetch = node.fetching.fetches.current(content)
-    assert fetch is not None
-    return fetch
-
-
-def held_by(cache: CacheStore, content: Content) -> bool:
-    """Whether a cache has some content, and it is right."""
-    held = cache.open(content.digest)
-    if held is None:
-        return False
-    with held:
-        return hashlib.sha256(os.pread(held.fd, held.size, 0)).hexdigest() == content.digest.hex
-
-
-async def collect(reader: Reader, start: int, stop: int, into: bytearray | None = None) -> bytes:
-    got = bytearray() if into is None else into
-    async with contextlib.aclosing(reader.extents(start, stop)) as extents:
-        async for offset, count in extents:
-            got += os.pread(reader.fd, count, offset)
-    return bytes(got)
-
-
-@contextlib.asynccontextmanager
-async def lab(
-    folder: Path, upstream: Script, capacity: int = 1 << 30, settings: Settings | None = None
-) -> AsyncIterator[Lab]:
-    made = Lab(folder, capacity, settings or STEADY)
-    await made.start(upstream)
-    try:
-        yield made
-    finally:
-        await made.close()
-
-
-# Whole nodes ----------------------------------------------------------------------------------------------------------
 
 
 class Prompt(uvicorn.Server):

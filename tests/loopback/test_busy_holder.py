@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from mirror.sources.peers.protocol import NODE_HEADER, RATE_HEADER, REASON_HEADER, ROLE_HEADER
-from tests.loopback.nodes import LARGE, MIB, SMALL, Node, cluster, pieces_of, run
+from tests.loopback.nodes import Node, cluster, pieces_of
+from tests.loopback.servers import LARGE, MIB, SMALL, run
 
 
 @pytest.mark.parametrize("pullers", [2, 3, 5])

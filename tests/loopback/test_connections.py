@@ -14,7 +14,8 @@ from mirror.errors import StorageFailed
 from mirror.fetch.spool import backing
 from mirror.settings import PeerSettings
 from mirror.sources.peers.connections import Connection, ConnectionPool, LocalProtocolError, RemoteProtocolError
-from tests.loopback.nodes import CLOSE, MIB, Listeners, Part, Script, Server, content_of, honest, lab, part, run
+from tests.loopback.lab import lab
+from tests.loopback.servers import CLOSE, MIB, Listeners, Part, Script, Server, content_of, honest, part, run
 
 SETTINGS = PeerSettings()
 BODY = bytes(range(256)) * 4096

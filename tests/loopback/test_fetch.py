@@ -15,27 +15,24 @@ from mirror.oci.reference import Repository
 from mirror.routers import Peer
 from mirror.settings import FetchSettings
 from mirror.sources.upstream.registries import Registry
-from tests.loopback.nodes import (
+from tests.loopback.lab import STEADY, collect, lab, running
+from tests.loopback.servers import (
     CLOSE,
     LARGE,
     MIB,
     NOT_FOUND,
     SMALL,
-    STEADY,
     WITHIN_S,
     Part,
     Script,
     always,
     breaks_off,
-    collect,
     content_of,
     corrupt,
     honest,
     inverted,
-    lab,
     part,
     run,
-    running,
     stalls,
 )
 
@@ -315,7 +312,7 @@ def test_what_one_registry_fails_to_send_another_that_is_asked_for_the_same_send
             while not other.asked:
                 await asyncio.sleep(0.01)
             second = asyncio.create_task(it.read(good))
-            while len(running(it, good).names) < 2:
+            while len(running(it.fetching, good).names) < 2:
                 await asyncio.sleep(0.01)
             joined.set()
             assert (await first, await second) == (SMALL, SMALL)
@@ -334,7 +331,7 @@ def test_a_fetch_that_nobody_reads_is_given_up(tmp_path: Path) -> None:
             it.registry.script = drips
             content = content_of(LARGE)
             with it.fetching.fetches.read(content):
-                task = running(it, content).task
+                task = running(it.fetching, content).task
             await asyncio.wait_for(task, WITHIN_S)
             assert it.record.outcome == "abandoned"
             assert it.leftovers() == []

@@ -14,22 +14,20 @@ from mirror.oci.digest import Digest
 from mirror.routers import Peer
 from mirror.settings import FetchSettings
 from mirror.sources.peers.protocol import REASON_HEADER, ROLE_HEADER
-from tests.loopback.nodes import (
+from tests.loopback.lab import STEADY, before_me, lab
+from tests.loopback.nodes import cluster
+from tests.loopback.servers import (
     CLOSE,
     LARGE,
     MIB,
     NOT_FOUND,
-    STEADY,
     Part,
     Request,
     Script,
     always,
-    before_me,
     breaks_off,
-    cluster,
     content_of,
     honest,
-    lab,
     part,
     refusal,
     run,

@@ -12,7 +12,8 @@ from mirror.oci.digest import Digest
 from mirror.oci.manifest import OCI_MANIFEST
 from mirror.oci.ranges import RangeSet
 from mirror.sources.peers.protocol import ORIGIN_HEADER, ROLE_HEADER
-from tests.loopback.nodes import LARGE, MIB, SMALL, Cluster, Node, cluster, pieces_of, run
+from tests.loopback.nodes import Cluster, Node, cluster, pieces_of
+from tests.loopback.servers import LARGE, MIB, SMALL, run
 
 MANIFEST = json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": {}, "layers": []}).encode()
 HALF = MIB // 2

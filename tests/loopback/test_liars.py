@@ -10,26 +10,9 @@ import pytest
 from mirror.fetch import Relay
 from mirror.oci.content import Content
 from mirror.sources.peers.protocol import AVOID_HEADER, ORIGIN_HEADER, ROLE_HEADER
-from tests.loopback.nodes import (
-    LARGE,
-    MIB,
-    NOT_FOUND,
-    Cluster,
-    Node,
-    Part,
-    Serve,
-    always,
-    before_me,
-    cluster,
-    content_of,
-    corrupt,
-    honest,
-    honestly,
-    inverted,
-    lab,
-    part,
-    run,
-)
+from tests.loopback.lab import before_me, lab
+from tests.loopback.nodes import Cluster, Node, Serve, cluster, honestly
+from tests.loopback.servers import LARGE, MIB, NOT_FOUND, Part, always, content_of, corrupt, honest, inverted, part, run
 
 
 def lying(liar: Node, wrong: Callable[[bytes], bytes] = inverted) -> Serve:

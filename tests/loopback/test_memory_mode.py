@@ -13,26 +13,22 @@ import pytest
 from mirror.errors import SourceError
 from mirror.settings import FetchSettings, SpoolSettings
 from mirror.sources.peers.protocol import AVOID_HEADER, ORIGIN_HEADER, ROLE_HEADER
-from tests.loopback.nodes import (
+from tests.loopback.lab import STEADY, before_me, collect, lab, running
+from tests.loopback.nodes import cluster
+from tests.loopback.servers import (
     LARGE,
     MIB,
     SMALL,
-    STEADY,
     Part,
     Script,
     always,
-    before_me,
     breaks_off,
-    cluster,
-    collect,
     content_of,
     corrupt,
     honest,
-    lab,
     part,
     refusal,
     run,
-    running,
     stalls,
 )
 
@@ -144,7 +140,7 @@ def test_a_reader_that_comes_when_the_beginning_was_let_go_gets_all_of_it_too(tm
             content = content_of(TWICE)
             with it.fetching.fetches.read(content) as followed:
                 size = await followed.size()
-                fetch = running(it, content)
+                fetch = running(it.fetching, content)
                 first = bytearray()
                 later: asyncio.Task[bytes] | None = None
                 async for offset, count in followed.extents(0, size):
@@ -293,7 +289,7 @@ def test_bytes_that_were_let_go_shame_nobody(tmp_path: Path) -> None:
                 await followed.size()
                 reading = followed.extents(0, len(TWICE))
                 await anext(reading)
-                fetch = running(home, content)
+                fetch = running(home.fetching, content)
                 while not fetch.provenance.within(2 * MIB, 2 * MIB + 1):
                     await asyncio.sleep(0.01)
                 asked = {ROLE_HEADER: "home", AVOID_HEADER: holder.name, "Range": f"bytes={2 * MIB}-{3 * MIB - 1}"}
@@ -318,7 +314,7 @@ def test_a_client_that_goes_lets_the_memory_go(tmp_path: Path) -> None:
         async with lab(tmp_path, held_back, 0, settings) as it:
             with it.fetching.fetches.read(CONTENT) as followed:
                 await followed.size()
-                task = running(it, CONTENT).task
+                task = running(it.fetching, CONTENT).task
             await task
             assert (len(it.fetching.memory), followed.fd) == (0, -1)
 

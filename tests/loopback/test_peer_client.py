@@ -20,7 +20,8 @@ from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import PeerClient
 from mirror.sources.peers.connections import Connection
 from mirror.sources.peers.protocol import ORIGIN_HEADER
-from tests.loopback.nodes import MIB, STEADY, Listeners, Part, Script, Server, content_of, honest, part, run, stalls
+from tests.loopback.lab import STEADY
+from tests.loopback.servers import MIB, Listeners, Part, Script, Server, content_of, honest, part, run, stalls
 
 BODY = bytes(range(256)) * 4096
 CONTENT = content_of(BODY)

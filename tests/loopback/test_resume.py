@@ -11,25 +11,21 @@ import pytest
 from mirror.errors import MirrorError
 from mirror.oci.content import Content
 from mirror.settings import FetchSettings, SpoolSettings
-from tests.loopback.nodes import (
+from tests.loopback.lab import STEADY, Lab, before_me, lab, running
+from tests.loopback.nodes import cluster
+from tests.loopback.servers import (
     CLOSE,
     LARGE,
     MIB,
     NOT_FOUND,
-    STEADY,
-    Lab,
     Part,
     Script,
     always,
-    before_me,
-    cluster,
     content_of,
     corrupt,
     honest,
-    lab,
     part,
     run,
-    running,
 )
 
 CONTENT = content_of(LARGE)
@@ -202,7 +198,7 @@ def test_a_fetch_that_was_given_up_is_gone_on_with(tmp_path: Path) -> None:
             it.registry.script = slow
             with it.fetching.fetches.read(CONTENT):
                 await written(tmp_path, 4, asyncio.Event())
-                task = running(it, CONTENT).task
+                task = running(it.fetching, CONTENT).task
             await task
             assert it.record.outcome == "abandoned"
             server.script = it.registry.script = honest(LARGE)

@@ -7,17 +7,8 @@ from pathlib import Path
 import pytest
 
 from mirror.sources.peers.protocol import REASON_HEADER, ROLE_HEADER
-from tests.loopback.nodes import (
-    CLOSE,
-    LARGE,
-    MIB,
-    SMALL,
-    Part,
-    Request,
-    cluster,
-    refusal,
-    run,
-)
+from tests.loopback.nodes import cluster
+from tests.loopback.servers import CLOSE, LARGE, MIB, SMALL, Part, Request, refusal, run
 
 ANGRY = b"HTTP/1.1 429 Slow\r\nRetry-After: 60\r\nContent-Length: 0\r\n\r\n"
 

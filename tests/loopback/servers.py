@@ -1,0 +1,212 @@
+"""Servers that do what a test tells them to, good or bad, and what tests on loopback have in common."""
+
+import asyncio
+import contextlib
+import os
+import random
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import uvloop
+
+from mirror.oci.content import Content
+from mirror.oci.digest import Digest
+from mirror.oci.reference import Repository
+
+MIB = 1024 * 1024
+LARGE = random.Random(1).randbytes(12 * MIB + 345)
+SMALL = LARGE[: 3 * MIB]
+WITHIN_S = 40.0
+CLOSE = b"<close>"
+NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+ALIVE = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+"""A silent member is noticed soon."""
+
+Part = bytes | asyncio.Event
+"""Bytes to send, or an event to wait for before what follows; CLOSE ends the connection."""
+
+
+class Request(NamedTuple):
+    """A request as it came, with the range asked for."""
+
+    method: str
+    path: str
+    start: int
+    stop: int | None
+    headers: Mapping[str, str]
+    ranged: bool
+
+
+Script = Callable[[int, int | None], Awaitable[Sequence[Part]]]
+"""Given the range asked for, what to answer."""
+
+
+def run(story: Coroutine[Any, Any, None]) -> None:
+    """Run a story within bounds; no descriptor may be left open."""
+    uvloop.new_event_loop().close()
+    before = len(os.listdir("/proc/self/fd"))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(asyncio.wait_for(story, WITHIN_S))
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def content_of(body: bytes, repository: str = "library/x") -> Content:
+    return Content(Repository.parse(repository), "blobs", Digest.of(body))
+
+
+def corrupt(body: bytes, at: int) -> bytes:
+    return body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
+
+
+def inverted(body: bytes) -> bytes:
+    """Every byte wrong."""
+    return body.translate(bytes(range(255, -1, -1)))
+
+
+def part(body: bytes, start: int, stop: int | None, **lies: Any) -> list[bytes]:
+    """A 206 answer, honest but for the lies."""
+    end = min(stop or len(body), len(body))
+    said = lies.get("content_range", f"bytes {start}-{end - 1}/{lies.get('size', len(body))}")
+    sent = lies.get("sent", body[start:end])
+    length = lies.get("length", end - start)
+    more = "".join(f"{name}: {value}\r\n" for name, value in lies.get("headers", {}).items())
+    head = f"HTTP/1.1 206 Partial Content\r\nContent-Range: {said}\r\nContent-Length: {length}\r\n{more}\r\n"
+    return [head.encode(), sent]
+
+
+def refusal(status: int, reason: str = "") -> bytes:
+    """What a member answers that does not give something."""
+    said = f"Skvaller-Reason: {reason}\r\n" if reason else ""
+    return f"HTTP/1.1 {status} No\r\n{said}Content-Length: 0\r\n\r\n".encode()
+
+
+def honest(body: bytes, **lies: Any) -> Script:
+    async def script(start: int, stop: int | None) -> Sequence[Part]:
+        return part(body, start, stop, **lies)
+
+    return script
+
+
+def always(*answer: Part) -> Script:
+    async def script(start: int, stop: int | None) -> Sequence[Part]:
+        return answer
+
+    return script
+
+
+async def stalls(start: int, stop: int | None) -> Sequence[Part]:
+    """Never answers."""
+    await asyncio.Event().wait()
+    return []
+
+
+async def breaks_off(start: int, stop: int | None) -> Sequence[Part]:
+    """Sends half of LARGE's bytes that it is asked for."""
+    head, body = part(LARGE, start, stop)
+    return [head, body[: len(body) // 2], CLOSE]
+
+
+@dataclass
+class Server:
+    """An HTTP server that follows a script.
+
+    Args:
+        script: says what to answer to a range.
+        alive: whether it gives a sign of life when asked for one.
+    """
+
+    script: Script
+    alive: bool = True
+    asked: list[tuple[int, int | None]] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
+    connections: int = 0
+    signs: int = 0
+    on_sign: Callable[[int], None] = lambda count: None
+    """Is told how many signs of life it has given."""
+    port: int = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                request = _parsed((await reader.readuntil(b"\r\n\r\n")).decode())
+                if request.path == "/v2/" and self.alive:
+                    writer.write(ALIVE)
+                    self.signs += 1
+                    self.on_sign(self.signs)
+                    continue
+                for data in await self.answer(request):
+                    if data is CLOSE:
+                        return
+                    if isinstance(data, asyncio.Event):
+                        await data.wait()
+                    else:
+                        writer.write(data)
+                        await writer.drain()
+                        self.sent(request, data)
+        writer.close()
+
+    async def answer(self, request: Request) -> Sequence[Part]:
+        if request.path == "/v2/":
+            await asyncio.Event().wait()
+        self.asked.append((request.start, request.stop))
+        self.requests.append(request)
+        answer = await self.script(request.start, request.stop)
+        if not request.ranged and answer and isinstance(head := answer[0], bytes):
+            answer = [head.replace(b"206 Partial Content", b"200 OK"), *answer[1:]]
+        return answer[:1] if request.method == "HEAD" else answer
+
+    def sent(self, request: Request, data: bytes) -> None:
+        """Bytes are with the kernel, the head's included."""
+
+
+def _parsed(text: str) -> Request:
+    line, *fields = text.rstrip("\r\n").split("\r\n")
+    method, path, _ = line.split(" ")
+    headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in fields)}
+    wanted = re.match(r"bytes=(\d+)-(\d*)$", headers.get("range", ""))
+    start = int(wanted[1]) if wanted else 0
+    stop = int(wanted[2]) + 1 if wanted and wanted[2] else None
+    return Request(method, path.split("?")[0], start, stop, headers, wanted is not None)
+
+
+class Listeners:
+    """Opens scripted servers, and ends them and their connections."""
+
+    def __init__(self) -> None:
+        self._servers: list[asyncio.Server] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def serve(self, scripted: Server, host: str = "127.0.0.1") -> None:
+        async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            self._tasks.add(task)
+            try:
+                await scripted.serve(reader, writer)
+            except asyncio.CancelledError:
+                pass  # the end of the test
+            finally:
+                self._tasks.discard(task)
+                writer.close()
+
+        server = await asyncio.start_server(connection, host, 0)
+        self._servers.append(server)
+        scripted.port = server.sockets[0].getsockname()[1]
+
+    async def end(self, scripted: Server) -> None:
+        """Let a server be gone before anybody has connected."""
+        for server in self._servers:
+            if server.sockets and server.sockets[0].getsockname()[1] == scripted.port:
+                server.close()
+                await server.wait_closed()
+
+    async def close(self) -> None:
+        for server in self._servers:
+            server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
