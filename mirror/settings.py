@@ -162,8 +162,27 @@ class UpstreamSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckSettings:
+    """Of `stores.checking`: how files are checked before their bytes leave."""
+
+    warm_bytes: int = 64 * 1024 * 1024
+    """Bytes that may leave after one look whether they are in memory. A client takes them within a second, so hardly
+    any of them go meanwhile; and one look costs less than a hundredth of sending them."""
+    cold_bytes: int = 4 * 1024 * 1024
+    """Bytes that are read from the disk and checked at once: a client waits for the first, 30 ms on a slow disk."""
+    read_bytes: int = 256 * 1024
+    """Bounds the buffer that files are read through, in bytes: within a core's second-level cache."""
+    memory_bytes: int = 16 * 1024 * 1024
+    """Bounds the proofs in memory, in bytes; the least recently used goes first, and is read from disk again. A cache
+    of 100 GB has 7 MB of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class CacheSettings:
     """Of `stores.cache`."""
+
+    checks: CheckSettings = field(default_factory=CheckSettings)
+    """How blobs are checked before their bytes leave."""
 
     tags_max: int = 10_000
     """Bounds the tags that are remembered; the least recently checked is forgotten first. Each takes one small file
@@ -177,6 +196,9 @@ class CacheSettings:
 @dataclass(frozen=True, slots=True)
 class ContainerdSettings:
     """Of `stores.containerd`."""
+
+    checks: CheckSettings = field(default_factory=CheckSettings)
+    """How blobs are checked before their bytes leave."""
 
     start_patience_s: float = 2.0
     """Time that the start of the store waits for containerd's first listing, s, so that an agent begins with what is
