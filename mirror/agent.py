@@ -19,8 +19,10 @@ from .app import (
     KeysEndpoint,
     NodeStatus,
     PeerEndpoint,
+    Places,
     StatusEndpoint,
     client_app,
+    descriptors_allowed,
 )
 from .app.keys import is_key_file_replaceable
 from .cluster.serving import HomeService
@@ -102,9 +104,12 @@ class Agent:
             KeysEndpoint(router.keyrings, self._auth.proves, config.key_file, key_id, KeyRefusal),
         )
         peer = PeerEndpoint(backend, reports, self._auth)
+        places = Places(
+            lambda: [peer.host for peer in router.members()], descriptors_allowed(), settings.server, metrics
+        )  # fmt: skip
         self._servers = [
-            EndpointServer(client, "listen", config.listen, settings.server),
-            EndpointServer(peer, "peer", config.peer, settings.server),
+            EndpointServer(client, "listen", config.listen, places, settings.server),
+            EndpointServer(peer, "peer", config.peer, places, settings.server),
         ]
 
     async def run(self) -> None:
