@@ -33,6 +33,7 @@ from .fetch.stack import FetchStack
 from .images.holdings import Holdings
 from .images.manifests import Manifests
 from .images.member_tags import MemberTags
+from .images.tag_trust import TagTrust
 from .images.tags import Tags
 from .metrics import Metrics
 from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id
@@ -80,8 +81,17 @@ class Agent:
             metrics=metrics,
             settings=settings,
         )
-        member_tags = MemberTags(fetching.cluster, fetching.health, self._peers.tag, settings.images)
-        self._tags = Tags(self._holdings, cache, member_tags, self._upstream, settings.images)
+        trust = TagTrust(metrics, settings.images)
+        member_tags = MemberTags(fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images)
+        self._tags = Tags(
+            self._holdings,
+            cache,
+            member_tags,
+            self._upstream,
+            trust,
+            settings.images,
+            verify=config.tags == "verify",
+        )
         manifests = Manifests(self._holdings, fetching.fetches, settings.images)
 
         reports = SlowReports(settings.cluster)
@@ -92,6 +102,7 @@ class Agent:
             name=config.name,
             is_ready=lambda: self._is_serving and router.ready(),
             statuses=router.statuses,
+            distrusted=trust.distrusted,
             records=lambda: fetching.fetches.records,
             key_count=lambda: len(self._holdings),
             cache_bytes=lambda: cache.used_bytes,

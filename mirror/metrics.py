@@ -48,6 +48,11 @@ class Metrics:
         self.corrupt_peers = Counter(
             "mirror_corrupt_peers", "Times that a member was proven to have sent corrupt bytes.", registry=self.registry
         )
+        self.tag_contradictions = Counter(
+            "mirror_tag_contradictions",
+            "Times that a member said of a tag, twice, what upstream did not say to this node.",
+            registry=self.registry,
+        )
         self.cache_bytes = Gauge(
             "mirror_cache_bytes",
             "Bytes in the cache, including those of blobs that still arrive.",

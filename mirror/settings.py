@@ -358,7 +358,7 @@ class ImageSettings:
 
     tag_fresh_s: float = 60.0
     """Time for which upstream's word about a tag is believed without asking again, s: a tag that was pushed a moment
-    ago may be seen late by that much, and a cluster asks for one tag once in that time."""
+    ago may be seen late by that much, and a home asks for one tag once in that time."""
     registry_down_s: float = 15.0
     """Time for which a registry that could not be reached is not asked about tags, s: its timeout is not paid by every
     pull."""
@@ -366,6 +366,26 @@ class ImageSettings:
     """Members asked about one tag, at most: they are asked at the same moment."""
     tag_homes_max: int = 3
     """Homes asked about one tag, at most, one after the other, before this node asks upstream itself."""
+    tag_window_s: float = 600.0
+    """Time after which the ring of a tag turns, s: for that long a member can be the first home of a tag because it
+    chose its name well. Each turn costs upstream one question a tag."""
+    tag_check_s: float = 5.0
+    """Bounds how long a client waits, s, until upstream confirms to this node what a home says, where the tag is new
+    here or has changed. A registry that is up answers within a second or two; then the client gets a warning."""
+    tag_sample: int = 16
+    """Of the answers by which homes only repeat what upstream said before, this node checks one in so many, after the
+    client has its answer. An old meaning that one member goes on telling is found by the cluster within minutes, for a
+    sixteenth of the requests that all checks would cost. Where HEAD is known to be free, all are checked."""
+    tag_recheck_s: float = 3.0
+    """Time after which a member that contradicts upstream is asked again, s. By then a tag that has just moved has
+    moved everywhere. A home does not ask upstream more often than that for the same tag, whoever wants it."""
+    tag_audits_max: int = 16
+    """Bounds the checks behind clients' backs that are under way at once; what comes beyond is not checked."""
+    tag_distrust_s: float = 3600.0
+    """Time for which a member that twice contradicted upstream is not asked about tags, s: long enough to be seen by
+    a person; short enough for a registry that was set wrong on one node, and was mended."""
+    tag_own_max: int = 1024
+    """Bounds the tags of which a home remembers that it asked upstream itself; the oldest check is forgotten first."""
     manifest_memory_bytes: int = 8 * 1024 * 1024
     """Bounds the manifests that stay in memory, in bytes; the least recently used goes first. A manifest has 1 to 10
     KiB: this is about a thousand of them, more than a node runs."""
