@@ -113,7 +113,7 @@ class Spool:
         self.size = backing.size
         self._arrival.open(backing)
 
-    def put(self, offset: int, part: bytes) -> list[tuple[int, int]]:
+    def put(self, offset: int, part: bytes | memoryview) -> list[tuple[int, int]]:
         """Write those bytes that are not here yet; the result goes to `arrived`. See `Backing.put`."""
         return self._arrival.file.put(offset, part)
 
