@@ -58,7 +58,7 @@ async def never(peer: Peer) -> bool:
 
 
 def made(chart: Chart, view_s: float = 0.0) -> tuple[ClusterView, PeerHealth]:
-    health = PeerHealth(lambda name: None, never, Metrics())
+    health = PeerHealth(lambda name: None, never, never, Metrics())
     return ClusterView(ME, chart, chart, health, ClusterSettings(view_s=view_s)), health
 
 
