@@ -457,7 +457,7 @@ class AppSettings:
     hashed_at_once: int = 2
     """Such ranges that are hashed at once; others wait. Members get their bytes beside that."""
     verify_again_s: float = 60.0
-    """Time for which the word of members that a copy here is wrong is not heard again, for each blob, s: verifying reads
+    """Time for which no member's word that a copy here is wrong is heard again, for each blob, s: it takes reading
     all of it, so it must not follow from every word."""
 
     avoided_max: int = 16
