@@ -12,6 +12,7 @@ import signal
 from collections.abc import Iterator, Sequence
 
 from .app import (
+    Acceptance,
     Backend,
     ClientEndpoint,
     EndpointServer,
@@ -109,7 +110,7 @@ class Agent:
         peer = PeerEndpoint(backend, reports, self._auth)
         self._servers = [
             EndpointServer(client, "listen", config.listen, settings.server),
-            EndpointServer(peer, "peer", config.peer, settings.server),
+            EndpointServer(peer, "peer", config.peer, settings.server, Acceptance(self._channels, settings.channels)),
         ]
 
     async def run(self) -> None:

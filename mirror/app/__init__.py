@@ -10,8 +10,10 @@ from .keys import KeysEndpoint
 from .peer import PeerEndpoint
 from .server import EndpointServer
 from .status import NodeStatus, StatusEndpoint
+from .tls import Acceptance
 
 __all__ = [
+    "Acceptance",
     "Backend",
     "ClientEndpoint",
     "EndpointServer",

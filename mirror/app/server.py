@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -11,7 +12,12 @@ from starlette.types import ASGIApp
 from ..config import Address
 from ..errors import ConfigError
 from ..settings import ServerSettings
-from .zerocopy import with_stall_timeout
+from .zerocopy import ZeroCopyProtocol, with_stall_timeout
+
+log = logging.getLogger(__name__)
+
+Connect = Callable[[socket.socket, asyncio.Protocol], Awaitable[None]]
+"""Makes a transport of an accepted socket, and gives it to the protocol (`connection_made`)."""
 
 
 class EndpointServer(uvicorn.Server):
@@ -22,9 +28,17 @@ class EndpointServer(uvicorn.Server):
         setting: the operator's setting that names the address, for messages.
         address: where to listen.
         settings: bounds on connections and on the time that stopping takes.
+        connect: hands an accepted connection to its protocol, where that takes more than to make a transport.
     """
 
-    def __init__(self, app: ASGIApp, setting: str, address: Address, settings: ServerSettings | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        setting: str,
+        address: Address,
+        settings: ServerSettings | None = None,
+        connect: Connect | None = None,
+    ) -> None:
         settings = settings or ServerSettings()
         super().__init__(
             uvicorn.Config(
@@ -44,6 +58,8 @@ class EndpointServer(uvicorn.Server):
         self._setting = setting
         self._address = address
         self._backlog = settings.backlog
+        self._connect = connect
+        self._accepting: asyncio.Task[None] | None = None
         self._socket: socket.socket | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -83,8 +99,34 @@ class EndpointServer(uvicorn.Server):
         assert self._socket is not None, "bind() comes first"
         self._task = asyncio.create_task(self.serve(sockets=[self._socket]), name=f"serve {self._setting}")
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; in uvicorn's own way, unless accepted connections need more."""
+        await super().startup(sockets=sockets if self._connect is None else [])
+        if self._connect is not None:
+            self._accepting = asyncio.create_task(self._accept(self._connect), name=f"accept {self._setting}")
+
+    async def _accept(self, connect: Connect) -> None:
+        assert self._socket is not None
+        self._socket.setblocking(False)
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                sock, _ = await loop.sock_accept(self._socket)
+                tasks.create_task(self._take_in(sock, connect))
+
+    async def _take_in(self, sock: socket.socket, connect: Connect) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        protocol = ZeroCopyProtocol(config=self.config, server_state=self.server_state, app_state={})
+        try:
+            await connect(sock, protocol)
+        except OSError as error:
+            log.debug("a connection that did not come about: %s", error)
+            sock.close()
+
     async def stop(self) -> None:
         """Take no new connection, and wait until transfers have ended, at most `drain_s` seconds."""
         self.should_exit = True
+        if self._accepting is not None:
+            self._accepting.cancel()
         if self._task is not None:
             await self._task
