@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-import logging
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
+from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -12,12 +12,9 @@ from starlette.types import ASGIApp
 from ..config import Address
 from ..errors import ConfigError
 from ..settings import ServerSettings
-from .zerocopy import ZeroCopyProtocol, with_stall_timeout
-
-log = logging.getLogger(__name__)
-
-Connect = Callable[[socket.socket, asyncio.Protocol], Awaitable[None]]
-"""Makes a transport of an accepted socket, and gives it to the protocol (`connection_made`)."""
+from .listener import Connect, Listener, plainly
+from .places import Place, Places
+from .zerocopy import ZeroCopyProtocol
 
 
 class EndpointServer(uvicorn.Server):
@@ -27,8 +24,9 @@ class EndpointServer(uvicorn.Server):
         app: the endpoint.
         setting: the operator's setting that names the address, for messages.
         address: where to listen.
-        settings: bounds on connections and on the time that stopping takes.
-        connect: hands an accepted connection to its protocol, where that takes more than to make a transport.
+        places: who is let in; all servers of a node share them.
+        settings: the bounds.
+        connect: makes the transport of an accepted socket.
     """
 
     def __init__(
@@ -36,30 +34,28 @@ class EndpointServer(uvicorn.Server):
         app: ASGIApp,
         setting: str,
         address: Address,
+        places: Places,
         settings: ServerSettings | None = None,
-        connect: Connect | None = None,
+        connect: Connect = plainly,
     ) -> None:
-        settings = settings or ServerSettings()
+        self._settings = settings = settings or ServerSettings()
         super().__init__(
             uvicorn.Config(
                 app,
-                http=with_stall_timeout(settings.stall_timeout_s),
+                http=ZeroCopyProtocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                limit_concurrency=settings.connections_max,
-                timeout_keep_alive=settings.keep_alive_s,
                 timeout_graceful_shutdown=settings.drain_s,
             )
         )
         self._setting = setting
         self._address = address
-        self._backlog = settings.backlog
+        self._places = places
         self._connect = connect
-        self._accepting: asyncio.Task[None] | None = None
         self._socket: socket.socket | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -80,8 +76,9 @@ class EndpointServer(uvicorn.Server):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            self._socket.setblocking(False)
             self._socket.bind((self._address.host, self._address.port))
-            self._socket.listen(self._backlog)
+            self._socket.listen(self._settings.backlog)
         except OSError as error:
             self.unbind()
             raise ConfigError(
@@ -100,33 +97,33 @@ class EndpointServer(uvicorn.Server):
         self._task = asyncio.create_task(self.serve(sockets=[self._socket]), name=f"serve {self._setting}")
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen; in uvicorn's own way, unless accepted connections need more."""
-        await super().startup(sockets=sockets if self._connect is None else [])
-        if self._connect is not None:
-            self._accepting = asyncio.create_task(self._accept(self._connect), name=f"accept {self._setting}")
-
-    async def _accept(self, connect: Connect) -> None:
+        """Listen. uvicorn's own way would let in all who come."""
+        await super().startup(sockets=[])
         assert self._socket is not None
-        self._socket.setblocking(False)
-        loop = asyncio.get_running_loop()
-        async with asyncio.TaskGroup() as tasks:
-            while True:
-                sock, _ = await loop.sock_accept(self._socket)
-                tasks.create_task(self._take_in(sock, connect))
+        self._listener = Listener(self._socket, self._protocol, self._connect, self._places, self._settings)
+        self.servers = [cast("asyncio.Server", self._listener)]
 
-    async def _take_in(self, sock: socket.socket, connect: Connect) -> None:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        protocol = ZeroCopyProtocol(config=self.config, server_state=self.server_state, app_state={})
-        try:
-            await connect(sock, protocol)
-        except OSError as error:
-            log.debug("a connection that did not come about: %s", error)
-            sock.close()
+    def _protocol(self, place: Place) -> asyncio.Protocol:
+        """The protocol object of a connection."""
+        return ZeroCopyProtocol(
+            config=self.config,
+            server_state=self.server_state,
+            app_state={},
+            settings=self._settings,
+            places=self._places,
+            place=place,
+        )
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look after the connections; uvicorn calls this ten times a second."""
+        if counter % max(1, round(10 * self._settings.look_s)) == 0:
+            for connection in list(self.server_state.connections):
+                cast("ZeroCopyProtocol", connection).look()
+            self._listener.relieve()
+        return await super().on_tick(counter)
 
     async def stop(self) -> None:
         """Take no new connection, and wait until transfers have ended, at most `drain_s` seconds."""
         self.should_exit = True
-        if self._accepting is not None:
-            self._accepting.cancel()
         if self._task is not None:
             await self._task
