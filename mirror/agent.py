@@ -9,7 +9,7 @@ import contextlib
 import gc
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from .app import (
     Backend,
@@ -65,8 +65,11 @@ class Agent:
         metrics.watch_gossip(router.figures)
         self._auth = PeerAuth(router.keys(), required=config.sealing == "require")
 
-        cache = CacheStore(config.data_dir / "cache", config.cache_size, settings.cache)
-        self._holdings = Holdings([cache, *_containerd(config, settings.containerd)], router)
+        cache = CacheStore(
+            config.data_dir / "cache", config.cache_size, settings.cache, metrics.damaged_blobs.labels("cache").inc
+        )
+        runtimes = _containerd(config, settings.containerd, metrics.damaged_blobs.labels("containerd").inc)
+        self._holdings = Holdings([cache, *runtimes], router)
         self._peers = PeerClient(config.name, self._auth, settings.peers)
         self._upstream = Upstream(config.upstream, settings.upstream)
         self._fetching = fetching = FetchStack.build(
@@ -205,14 +208,14 @@ def _router(config: AgentConfig, settings: RouterSettings) -> SwimRouter:
     )
 
 
-def _containerd(config: AgentConfig, settings: ContainerdSettings) -> list[Store]:
+def _containerd(config: AgentConfig, settings: ContainerdSettings, on_damaged: Callable[[], object]) -> list[Store]:
     """The containerd store, if the operator wants it."""
     if config.containerd is None:
         return []
     # Not at the top: its libraries are an optional extra, and take 20 MiB of memory.
     from .stores.containerd import ContainerdStore
 
-    return [ContainerdStore(config.containerd, config.containerd_namespace, settings)]
+    return [ContainerdStore(config.containerd, config.containerd_namespace, settings, on_damaged)]
 
 
 def _warnings(config: AgentConfig) -> Iterator[str]:

@@ -48,6 +48,12 @@ class Metrics:
         self.corrupt_peers = Counter(
             "mirror_corrupt_peers", "Times that a member was proven to have sent corrupt bytes.", registry=self.registry
         )
+        self.damaged_blobs = Counter(
+            "mirror_damaged_blobs",
+            "Blobs of this node whose files were found damaged, by store (cache: dropped; containerd: not served).",
+            ["store"],
+            registry=self.registry,
+        )
         self.cache_bytes = Gauge(
             "mirror_cache_bytes",
             "Bytes in the cache, including those of blobs that still arrive.",
