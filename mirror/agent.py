@@ -10,7 +10,7 @@ import gc
 import logging
 import signal
 import socket
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from starlette.types import ASGIApp
 
@@ -80,8 +80,11 @@ class Agent:
         self._auth = PeerAuth(router.keys(), required=config.sealing == "require")
         self._channels = _channels(config, router.keys(), settings.channels)
 
-        cache = CacheStore(config.data_dir / "cache", config.cache_size, settings.cache)
-        self._holdings = Holdings([cache, *_containerd(config, settings.containerd)], router)
+        cache = CacheStore(
+            config.data_dir / "cache", config.cache_size, settings.cache, metrics.damaged_blobs.labels("cache").inc
+        )
+        runtimes = _containerd(config, settings.containerd, metrics.damaged_blobs.labels("containerd").inc)
+        self._holdings = Holdings([cache, *runtimes], router)
         self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
         self._upstream = Upstream(config.upstream, settings.upstream)
         self._fetching = fetching = FetchStack.build(
@@ -275,14 +278,14 @@ def _channels(config: AgentConfig, keys: Sequence[bytes], settings: ChannelSetti
         raise ConfigError(f"peer-tls: {error}") from None
 
 
-def _containerd(config: AgentConfig, settings: ContainerdSettings) -> list[Store]:
+def _containerd(config: AgentConfig, settings: ContainerdSettings, on_damaged: Callable[[], object]) -> list[Store]:
     """The containerd store, if the operator wants it."""
     if config.containerd is None:
         return []
     # Not at the top: its libraries are an optional extra, and take 20 MiB of memory.
     from .stores.containerd import ContainerdStore
 
-    return [ContainerdStore(config.containerd, config.containerd_namespace, settings)]
+    return [ContainerdStore(config.containerd, config.containerd_namespace, settings, on_damaged)]
 
 
 def _warnings(config: AgentConfig) -> Iterator[str]:

@@ -194,11 +194,38 @@ class CheckSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class UpkeepSettings:
+    """Of `stores.cache.upkeep`: how the cache's files are read in the background."""
+
+    bytes_per_s: float = 8 * 1024 * 1024
+    """Bounds the rate, in bytes per second: a tenth of what a slow disk gives. 100 GB take three and a half hours."""
+    round_s: float = 86_400.0
+    """Time between the starts of two rounds, s: disks rot over months, and a day is soon enough."""
+    pause_s: float = 3600.0
+    """Time between two rounds, s, at least, where a round takes longer than a day."""
+    first_after_s: float = 600.0
+    """Time from the start of an agent to its first round, s: a node that starts has better things to read."""
+
+
+@dataclass(frozen=True, slots=True)
 class CacheSettings:
     """Of `stores.cache`."""
 
     checks: CheckSettings = field(default_factory=CheckSettings)
     """How blobs are checked before their bytes leave."""
+    upkeep: UpkeepSettings = field(default_factory=UpkeepSettings)
+    """How they are checked when nobody asks."""
+
+    room_s: float = 30.0
+    """Bounds how long bytes that arrive wait for space, s: deleting takes seconds on slow disks."""
+    others_part: float = 0.25
+    """The part of the cache that may hold what only other members asked for. It is refused before anything that
+    clients of this node used lately goes; a piece of a large blob that does not fit passes through memory."""
+    lately_s: float = 7 * 86_400.0
+    """Time for which a blob that a client of this node used gives no way to what only other members ask for, s: what
+    a node ran in the last week it may run again."""
+    start_batch: int = 512
+    """Blobs that are reported in one turn of the event loop when the cache starts: some ms of gossip's work."""
 
     tags_max: int = 10_000
     """Bounds the tags that are remembered; the least recently checked is forgotten first. Each takes one small file
@@ -286,6 +313,10 @@ class SpoolSettings:
     window_pieces: int = 8
     """The same bound in pieces, for blobs whose pieces are large: the larger of the two holds. With fewer, the hash, a
     reader and what arrives ahead of them would not find space for a piece each."""
+
+    reserve_bytes: int = 16 * 1024 * 1024
+    """Space that is taken at once for a blob that arrives, in bytes. More would let others go for bytes that may never
+    come; less would ask the disk and the event loop more often than once in some 20 ms at full speed."""
 
     hash_step_bytes: int = 4 * 1024 * 1024
     """Bytes that must have arrived before a thread hashes them, up to twice as many at a time. A turn of a thread costs

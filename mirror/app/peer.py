@@ -12,8 +12,10 @@ from starlette.datastructures import Headers as RequestHeaders
 from starlette.types import Receive, Scope, Send
 
 from ..cluster.throughput import SlowReports
-from ..errors import BlobUnknown, ManifestUnknown, OciError, Reason, Refusal, Unauthorized
+from ..errors import BlobUnknown, ManifestUnknown, OciError, Reason, Refusal, StorageFailed, Unauthorized
+from ..images.manifests import Manifest
 from ..oci.content import Content
+from ..oci.digest import Digest
 from ..oci.reference import Reference
 from ..sources import Role
 from ..sources.peers.auth import PeerAuth
@@ -100,19 +102,23 @@ class PeerEndpoint:
         if request.is_head:
             await send_empty(send, 200, [(b"docker-content-digest", str(tag.digest).encode()), *extra])
             return
-        manifest = self._backend.manifests.held(tag.digest)
+        manifest = await self._held_manifest(tag.digest)
         if manifest is None:
             raise ManifestUnknown(f"this node does not hold {tag.digest}, which {reference} means")
         await send_manifest(send, request, manifest, extra)
 
     async def _manifest(self, send: Send, request: RegistryRequest, content: Content, member: MemberRequest) -> None:
-        manifest = self._backend.manifests.held(content.digest)
+        manifest = await self._held_manifest(content.digest)
         if manifest is None and member.role is Role.HOME:
             manifest = await self._home.manifest(content)
         if manifest is None:
             raise ManifestUnknown(f"this node does not hold {content.digest}")
         self._count("manifests", "held")
         await send_manifest(send, request, manifest, [])
+
+    async def _held_manifest(self, digest: Digest) -> Manifest | None:
+        with _now():
+            return await self._backend.manifests.held(digest)
 
     async def _blob(
         self,
@@ -123,7 +129,8 @@ class PeerEndpoint:
         content: Content,
         member: MemberRequest,
     ) -> None:
-        held = self._backend.holdings.open(content.digest)
+        with _now():
+            held = self._backend.holdings.open(content.digest)
         if held is not None:
             with held, self._admitted(request, content, held, member):
                 self._count("blobs", "held")
@@ -162,3 +169,12 @@ class PeerEndpoint:
 
     def _count(self, kind: str, outcome: str) -> None:
         self._backend.metrics.requests.labels("peer", kind, outcome).inc()
+
+
+@contextlib.contextmanager
+def _now() -> Iterator[None]:
+    """Send a member elsewhere for a moment, where what is here cannot be opened or read now."""
+    try:
+        yield
+    except StorageFailed as error:
+        raise Refusal(Reason.BUSY, str(error)) from error
