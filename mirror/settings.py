@@ -282,8 +282,8 @@ class ClusterSettings:
     corrupt_ban_s: float = 600.0
     """Time for which a member that sent corrupt bytes is not asked, s: its disk or memory will not heal sooner."""
     doubt_s: float = 10.0
-    """Time for which a member is not asked that sent wrong bytes which may be another's, s. Fetches that run go on with
-    others meanwhile. It doubles with each time, up to `corrupt_ban_s`, and is forgotten that long after the last."""
+    """Time for which a member is not asked that sent wrong bytes which may be another's, s. Fetches go on with others
+    meanwhile. It doubles with each time, up to `corrupt_ban_s`, and is forgotten that long after the last one."""
     slow_notice_s: float = 0.5
     """Time between two rounds of notices to slow homes, s: a few of them make a home decline, within some seconds."""
     slow_rate: float = 0.25
@@ -378,6 +378,27 @@ class PlanSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class EvidenceSettings:
+    """Of `fetch.evidence`: whom else a node asks about what members sent, for the sake of its clients."""
+
+    holders_max: int = 3
+    """Holders that are asked for their prefixes: two that agree are needed, and one may be slow, or wrong."""
+    small_range_bytes: int = 4 * 1024 * 1024
+    """A range up to this size, in bytes, is one that a client reads by itself, as lazily pulling runtimes do; it does
+    not wait for the front. Runtimes that fetch a whole layer in parts ask for larger ones."""
+    upstream_bytes_max: int = 16 * 1024 * 1024
+    """Bytes that one fetch asks of upstream beside the download to have such ranges vouched for. Then they wait for the
+    whole: a node that reads a whole layer in small ranges must not fetch it twice."""
+    sample_after_s: float = 20.0
+    """Time for which a client waits for bytes that are here and that nobody vouches for, s, before upstream checks a
+    few: containerd 1.6 gives a pull up that made no progress for 60 s, later releases after 5 minutes."""
+    sample_bytes: int = 64 * 1024
+    """Size of such a sample, in bytes: any progress counts, and all nodes at once ask this little of upstream."""
+    again_s: float = 5.0
+    """Time after which a question that nobody could answer is asked again, s: as long as one try of upstream takes."""
+
+
+@dataclass(frozen=True, slots=True)
 class FetchSettings:
     """Of `fetch`."""
 
@@ -460,6 +481,15 @@ class AppSettings:
     admission_blobs_max: int = 1024
     """Bounds the blobs of which it is remembered who asked; the one asked for longest ago is forgotten first. More than
     members ask for within `admission_window_s`."""
+
+    hashed_max_bytes: int = 4 * 1024 * 1024
+    """Bounds a range of which a member is told the sha256, in bytes: a lazily pulling client asks for no more at once,
+    and hashing takes 4 ms."""
+    hashed_at_once: int = 2
+    """Such ranges that are hashed at once; others wait. Members get their bytes beside that."""
+    verify_again_s: float = 60.0
+    """Time for which the word of members that a copy here is wrong is not heard again, for each blob, s: to verify it
+    is to read all of it, so that must not follow from every word."""
 
     avoided_max: int = 16
     """Bounds the members that a home avoids for one request: each costs a look at all parts of the blob."""
@@ -551,6 +581,7 @@ class Settings:
     spool: SpoolSettings = field(default_factory=SpoolSettings)
     plan: PlanSettings = field(default_factory=PlanSettings)
     fetch: FetchSettings = field(default_factory=FetchSettings)
+    evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
     images: ImageSettings = field(default_factory=ImageSettings)
     app: AppSettings = field(default_factory=AppSettings)
     serving: ServingSettings = field(default_factory=ServingSettings)

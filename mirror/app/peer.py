@@ -27,6 +27,7 @@ from .blob import blob_headers
 from .relay import Home
 from .request import RegistryRequest, parse, target
 from .responses import OCTETS, Body, blob_response, encoded, send_empty, send_error, send_json, send_manifest
+from .testimony import Testimony
 from .tls import MEMBER_NAMES
 
 
@@ -42,6 +43,7 @@ class PeerEndpoint:
     def __init__(self, backend: Backend, reports: SlowReports, auth: PeerAuth) -> None:
         self._backend = backend
         self._home = Home(backend)
+        self._testimony = Testimony(backend.holdings, backend.settings)
         self._reports = reports
         self._auth = auth
         self._admission = Admission(backend.settings)
@@ -129,6 +131,12 @@ class PeerEndpoint:
         content: Content,
         member: MemberRequest,
     ) -> None:
+        if member.want is not None:
+            self._count("blobs", "vouched")
+            await self._testimony.answer(send, request, content, member.want)
+            return
+        if member.wrong is not None and member.node in self._backend.fetching.cluster.up():
+            self._testimony.doubt(content.digest)
         with _now():
             held = self._backend.holdings.open(content.digest)
         if held is not None:

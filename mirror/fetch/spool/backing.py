@@ -88,6 +88,11 @@ class Backing(ABC):
             os.close(self.fd)
             self.fd = -1
 
+    @property
+    def holds_all(self) -> bool:
+        """Whether all of the blob can be here at once, so that its digest is known before readers need its bytes."""
+        return not self.is_in_memory
+
     @abstractmethod
     def local_demand(self, spans: Sequence[Span], hashed: int, *, was_read: bool) -> RangeSet:
         """What has to be fetched for readers on this node, whether it is present or not.
@@ -205,6 +210,11 @@ class MemoryWindow(Backing):
         super().__init__(fd, size)
         self._window_bytes = max(settings.window_bytes, settings.window_pieces * self.piece_bytes)
 
+    @property
+    def holds_all(self) -> bool:
+        """Whether the blob is no larger than the window; see `Backing.holds_all`."""
+        return self.size <= self._window_bytes
+
     def close(self) -> None:
         """Give the memory back; see `Backing.close`."""
         if self._pages is not None:
@@ -214,6 +224,8 @@ class MemoryWindow(Backing):
 
     def local_demand(self, spans: Sequence[Span], hashed: int, *, was_read: bool) -> RangeSet:
         """What comes next for each reader and, if one of them waits for the digest, for the hash."""
+        if self.holds_all:
+            return RangeSet((0, self.size)) if spans else RangeSet()
         needed = list(spans)
         if any(stop > self.last_piece for _, stop in spans):
             needed.append((hashed, self.size))
@@ -221,7 +233,9 @@ class MemoryWindow(Backing):
         return RangeSet(*((start, min(stop, (start + ahead) // unit * unit + unit)) for start, stop in needed))
 
     def lookahead(self, local_readers: int) -> int:
-        """An equal share of half the window for each reader and for the hash, but at least one piece."""
+        """An equal share of half the window for each reader and for the hash, but at least one piece; or all of it."""
+        if self.holds_all:
+            return self.size
         return max(self.piece_bytes, self._window_bytes // (2 * (local_readers + 1)))
 
     def read_limit(self, position: int) -> int:
