@@ -25,6 +25,7 @@ from .app import (
     descriptors_allowed,
 )
 from .app.keys import is_key_file_replaceable
+from .app.signing import Orders
 from .app.tls import Acceptance
 from .channels import ChannelError, PeerTls
 from .channels.certificates import KeyIssuer
@@ -71,7 +72,8 @@ class Agent:
         self._metrics = metrics = Metrics()
         self._router = router = _router(config, settings.router)
         metrics.watch_gossip(router.figures)
-        self._auth = PeerAuth(router.keys(), required=config.sealing == "require")
+        required = config.sealing == "require"
+        self._auth = PeerAuth(router.keys(), config.name, required=required, settings=settings.signatures)
         self._channels = _channels(config, router.keys(), settings.channels)
 
         cache = CacheStore(config.data_dir / "cache", config.cache_size, settings.cache)
@@ -118,7 +120,7 @@ class Agent:
         client = client_app(
             ClientEndpoint(backend),
             StatusEndpoint(node, find, metrics),
-            KeysEndpoint(router.keyrings, self._auth.proves, config.key_file, key_id, KeyRefusal),
+            KeysEndpoint(router.keyrings, Orders(self._auth), config.key_file, key_id, KeyRefusal),
         )
         peer = PeerEndpoint(backend, reports, self._auth)
         places = Places(
