@@ -155,7 +155,7 @@ class Node:
         )
         find = Find("me", self.holdings, member_tags.known, self.fetching.cluster.holders, self.peers.size)
         status = StatusEndpoint(node, find, self.metrics)
-        self.client = client_app(client, status)
+        self.client = client_app(client, status, *status.routes())
         self.peer = PeerEndpoint(backend, SlowReports(), self.auth)
 
     def signed(self, target: str) -> dict[str, str]:

@@ -34,6 +34,8 @@ _OF_ANSWERS: Final = frozenset(
 )
 """Headers that mean something, beside those of the members' protocol."""
 _NONCE_BYTES: Final = 16
+_START_S: Final = 0.1
+"""Time that a process takes at least from its start to this point, s: what is older was meant for the one before it."""
 
 Headers = Iterable[tuple[str, str]]
 
@@ -223,7 +225,7 @@ class _Seen:
 
     def __init__(self, settings: SignatureSettings, now_s: float) -> None:
         self._settings = settings
-        self._since_s = now_s
+        self._since_s = now_s - _START_S
         self._nonces: OrderedDict[str, float] = OrderedDict()
 
     def take(self, at_s: float | None, nonce: str, now_s: float) -> None:
