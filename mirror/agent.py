@@ -31,6 +31,7 @@ from .app import (
 )
 from .app.keys import is_key_file_replaceable
 from .app.listener import Connect, plainly
+from .app.signing import Orders
 from .app.tls import Acceptance
 from .channels import ChannelError, PeerTls
 from .channels.certificates import KeyIssuer
@@ -77,7 +78,8 @@ class Agent:
         self._metrics = metrics = Metrics()
         self._router = router = _router(config, settings.router)
         metrics.watch_gossip(router.figures)
-        self._auth = PeerAuth(router.keys(), required=config.sealing == "require")
+        required = config.sealing == "require"
+        self._auth = PeerAuth(router.keys(), config.name, required=required, settings=settings.signatures)
         self._channels = _channels(config, router.keys(), settings.channels)
 
         cache = CacheStore(
@@ -125,7 +127,7 @@ class Agent:
         backend = Backend(self._holdings, fetching, manifests, self._tags, metrics, settings.app)
         find = Find(config.name, self._holdings, member_tags.known, fetching.cluster.holders, self._peers.size)
         status = StatusEndpoint(node, find, metrics)
-        keys = KeysEndpoint(router.keyrings, self._auth.proves, config.key_file, key_id, KeyRefusal)
+        keys = KeysEndpoint(router.keyrings, Orders(self._auth), config.key_file, key_id, KeyRefusal)
         api = [*status.routes(), *keys.routes()]
         client = client_app(ClientEndpoint(backend), status, *(api if config.listen_api is None else ()))
         self._servers = self._make_servers(client, api_app(status, *api), PeerEndpoint(backend, reports, self._auth))

@@ -95,6 +95,10 @@ class PeerSettings:
     head_max_bytes: int = 16 * 1024
     """Bounds the head of an answer, in bytes: a member's own heads have a few hundred."""
 
+    signed_body_max_bytes: int = 64 * 1024
+    """Bounds the body of an answer to a small question, in bytes, that is read to check its signature: as long as the
+    longest body that members sign."""
+
     drained_max_bytes: int = 16 * 1024
     """Bounds the body of a refusal that is read so that the connection can be used again, in bytes. A new connection
     costs less than to read more."""
@@ -114,6 +118,22 @@ class ChannelSettings:
     handshake_s: float = 5.0
     """Bounds the time from the acceptance of a connection to the end of its handshake, s. It takes one round trip and
     2 ms; this is a lost packet's retransmission twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureSettings:
+    """Of `sources.peers.auth`."""
+
+    window_s: float = 30.0
+    """Time for which a signed request is good, before and after its time, s. It has to cover what a request takes on
+    its way, and how far two clocks drift apart between two questions; where they differ more, one more round trip tells
+    the difference."""
+    nonces_max: int = 65536
+    """Bounds the requests that are remembered so that none is answered twice; some 10 MiB. 1,000 a second are 60,000
+    within the window. Where more come, those signed before the oldest one that is remembered are refused, and signed
+    anew."""
+    members_max: int = 1024
+    """Bounds the members whose clocks are known to differ from this node's: more than a cluster has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -574,6 +594,7 @@ class Settings:
     router: RouterSettings = field(default_factory=RouterSettings)
     peers: PeerSettings = field(default_factory=PeerSettings)
     channels: ChannelSettings = field(default_factory=ChannelSettings)
+    signatures: SignatureSettings = field(default_factory=SignatureSettings)
     upstream: UpstreamSettings = field(default_factory=UpstreamSettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
     containerd: ContainerdSettings = field(default_factory=ContainerdSettings)

@@ -18,15 +18,16 @@ from ..oci.content import Content
 from ..oci.digest import Digest
 from ..oci.reference import Reference
 from ..sources import Role
-from ..sources.peers.auth import PeerAuth
+from ..sources.peers.auth import PeerAuth, Proof
 from ..sources.peers.protocol import MemberAnswer, MemberRequest
 from ..stores import Held
 from .admission import Admission
 from .backend import Backend
 from .blob import blob_headers
 from .relay import Home
-from .request import RegistryRequest, parse, target
+from .request import RegistryRequest, parse
 from .responses import OCTETS, Body, blob_response, encoded, send_empty, send_error, send_json, send_manifest
+from .signing import signed_request, signing
 from .testimony import Testimony
 from .tls import MEMBER_NAMES
 
@@ -55,7 +56,10 @@ class PeerEndpoint:
         headers = RequestHeaders(scope=scope)
         try:
             member = MemberRequest.parse(headers)
-            self._check(scope, headers, member)
+            proof = self._recognise(scope, member)
+            if proof is not None:
+                send = signing(send, proof)
+                self._auth.take(proof)
             self._note_rate(member)
             request = parse(scope)
             if request is None:
@@ -73,15 +77,19 @@ class PeerEndpoint:
             self._count(kind, "missing" if error.status == 404 else "refused")
             await send_error(scope, send, error)
 
-    def _check(self, scope: Scope, headers: RequestHeaders, member: MemberRequest) -> None:
-        """Raise Unauthorized unless a member sent the request, and the one that it names where TLS proves that."""
+    def _recognise(self, scope: Scope, member: MemberRequest) -> Proof | None:
+        """What the answer is signed with; None where TLS proves that the member sends the request that it names.
+
+        Raises:
+            Unauthorized: no member sent the request, or another one.
+        """
         proven = scope.get("extensions", {}).get(MEMBER_NAMES)
         if proven is None:
-            if not self._auth.accepts(scope["method"], target(scope), headers):
-                raise Unauthorized("only members of the cluster may ask here: the request is not signed with its key")
-        elif member.node is None or member.node.lower() not in proven:
+            return self._auth.recognise(signed_request(scope))
+        if member.node is None or member.node.lower() not in proven:
             names = ", ".join(sorted(proven)) or "no member that is believed"
             raise Unauthorized(f"the request says that {member.node} asks, and its certificate is of {names}")
+        return None
 
     def _note_rate(self, member: MemberRequest) -> None:
         """Take note of the relative rate that the asking node measures of this one, if it is a member that is up."""

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from starlette.types import Scope, Send
 
-from ..errors import OciError, RangeUnsatisfiable, Refusal
+from ..errors import OciError, RangeUnsatisfiable, Refusal, StaleRequest
 from ..images.manifests import Manifest
 from ..oci.digest import Digest
 from ..settings import AppSettings
-from ..sources.peers.protocol import MemberAnswer
+from ..sources.peers.protocol import TIME_HEADER, MemberAnswer
 from ..stores import Held
 from .blob import BlobResponse, Extent, Headers, blob_headers, of_file
 from .request import RegistryRequest
@@ -98,6 +98,8 @@ async def send_error(scope: Scope, send: Send, error: OciError) -> None:
         extra.append((b"content-range", b"bytes */%d" % error.size))
     if error.status == 405:
         extra.append((b"allow", b"GET, HEAD"))
+    if isinstance(error, StaleRequest):
+        extra += encoded({TIME_HEADER: str(error.now_unix_s)})
     if isinstance(error, Refusal):
         extra += encoded(MemberAnswer(reason=error.reason).headers())
     document = {"errors": [{"code": error.code, "message": str(error), "detail": None}]}

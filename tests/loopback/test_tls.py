@@ -26,11 +26,11 @@ from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository
 from mirror.routers import Peer
-from mirror.settings import PeerSettings
 from mirror.sources import RangeReply, RangeRequest, Role
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import PeerClient
 from tests.loopback.channels import DAY_S, ONE, TWO, channels, listening
+from tests.loopback.lab import STEADY
 
 MIB = 1024 * 1024
 SIZE = 5 * MIB + 17
@@ -131,8 +131,8 @@ class Memory:
 
 
 @contextlib.asynccontextmanager
-async def asking(name: str, ways: Channels) -> AsyncIterator[PeerClient]:
-    client = PeerClient(name, PeerAuth(), PeerSettings(), ways)
+async def asking(name: str, ways: Channels, auth: PeerAuth | None = None) -> AsyncIterator[PeerClient]:
+    client = PeerClient(name, auth or PeerAuth(), STEADY.peers, ways)
     await client.start()
     try:
         yield client
