@@ -9,7 +9,7 @@ import contextlib
 import gc
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from .app import (
     Backend,
@@ -19,10 +19,17 @@ from .app import (
     KeysEndpoint,
     NodeStatus,
     PeerEndpoint,
+    Places,
     StatusEndpoint,
     client_app,
+    descriptors_allowed,
 )
 from .app.keys import is_key_file_replaceable
+from .app.tls import Acceptance
+from .channels import ChannelError, PeerTls
+from .channels.certificates import KeyIssuer
+from .channels.contexts import Channels, Issuer
+from .channels.files import FileIssuer
 from .cluster.serving import HomeService
 from .cluster.throughput import SlowReports
 from .config import AgentConfig, advertised_address
@@ -35,7 +42,7 @@ from .images.tag_trust import TagTrust
 from .images.tags import Tags
 from .metrics import Metrics
 from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id
-from .settings import ContainerdSettings, RouterSettings, Settings
+from .settings import ChannelSettings, ContainerdSettings, RouterSettings, Settings
 from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
 from .sources.upstream import Upstream
@@ -65,10 +72,11 @@ class Agent:
         self._router = router = _router(config, settings.router)
         metrics.watch_gossip(router.figures)
         self._auth = PeerAuth(router.keys(), required=config.sealing == "require")
+        self._channels = _channels(config, router.keys(), settings.channels)
 
         cache = CacheStore(config.data_dir / "cache", config.cache_size, settings.cache)
         self._holdings = Holdings([cache, *_containerd(config, settings.containerd)], router)
-        self._peers = PeerClient(config.name, self._auth, settings.peers)
+        self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
         self._upstream = Upstream(config.upstream, settings.upstream)
         self._fetching = fetching = FetchStack.build(
             config.name,
@@ -113,9 +121,14 @@ class Agent:
             KeysEndpoint(router.keyrings, self._auth.proves, config.key_file, key_id, KeyRefusal),
         )
         peer = PeerEndpoint(backend, reports, self._auth)
+        places = Places(
+            lambda: [peer.host for peer in router.members()], descriptors_allowed(), settings.server, metrics
+        )  # fmt: skip
         self._servers = [
-            EndpointServer(client, "listen", config.listen, settings.server),
-            EndpointServer(peer, "peer", config.peer, settings.server),
+            EndpointServer(client, "listen", config.listen, places, settings.server),
+            EndpointServer(
+                peer, "peer", config.peer, places, settings.server, Acceptance(self._channels, settings.channels)
+            ),
         ]
 
     async def run(self) -> None:
@@ -136,8 +149,10 @@ class Agent:
             )  # fmt: skip
             for warning in _warnings(self._config):
                 log.warning("%s", warning)
-            keys = asyncio.create_task(self._router.follow_keys(self._auth.use))
+            keys = asyncio.create_task(self._router.follow_keys(self._use_keys))
             stack.callback(keys.cancel)
+            certificates = asyncio.create_task(self._channels.keep_renewing(self._settings.channels.look_s))
+            stack.callback(certificates.cancel)
             serving = asyncio.create_task(self._home_service.run())
             stack.callback(serving.cancel)
             gc.collect()
@@ -173,6 +188,11 @@ class Agent:
         stack.push_async_callback(self._router.leave)
         self._is_serving = True
 
+    def _use_keys(self, keys: Sequence[bytes]) -> None:
+        """The cluster has these keys from now on."""
+        self._auth.use(keys)
+        self._channels.use(keys)
+
     async def _drain(self) -> None:
         await asyncio.gather(*(server.stop() for server in self._servers))
 
@@ -204,6 +224,7 @@ def _router(config: AgentConfig, settings: RouterSettings) -> SwimRouter:
             bind=(config.gossip.host, config.gossip.port),
             advertise=advertised_address(config),
             peer_port=config.peer.port,
+            tls=config.peer_tls is not PeerTls.OFF,
             seeds=config.join,
             key_file=config.key_file,
             sealing=config.sealing,
@@ -214,6 +235,22 @@ def _router(config: AgentConfig, settings: RouterSettings) -> SwimRouter:
         ),
         settings,
     )
+
+
+def _channels(config: AgentConfig, keys: Sequence[bytes], settings: ChannelSettings) -> Channels:
+    """How this node and the others speak: in clear text, or by TLS with certificates of one kind or the other."""
+    if config.peer_tls is PeerTls.OFF:
+        return Channels()
+    issuer: Issuer
+    if config.tls_cert and config.tls_key and config.tls_ca:
+        issuer = FileIssuer(config.tls_cert, config.tls_key, config.tls_ca, config.name)
+    else:
+        life_s, renewal_s = settings.certificate_life_s, settings.certificate_renewal_s
+        issuer = KeyIssuer(config.name, advertised_address(config), keys, life_s, renewal_s)
+    try:
+        return Channels(config.peer_tls, issuer, config.tls_deny)
+    except ChannelError as error:
+        raise ConfigError(f"peer-tls: {error}") from None
 
 
 def _containerd(config: AgentConfig, settings: ContainerdSettings) -> list[Store]:

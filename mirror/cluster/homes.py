@@ -16,17 +16,9 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-MEBIBYTE = 1024 * 1024
+from ..oci.pieces import MEBIBYTE, piece_size
 
-
-def piece_size(size: int) -> int:
-    """The bytes of a piece of a blob of `size` bytes; its last piece may be shorter.
-
-    A 256th of the blob, rounded down to a power of two, 1 to 16 MiB; a blob up to 4 MiB is one piece.
-    """
-    if size <= 4 * MEBIBYTE:
-        return 4 * MEBIBYTE
-    return min(max(1 << (size // 256).bit_length() - 1, MEBIBYTE), 16 * MEBIBYTE)
+__all__ = ["MEBIBYTE", "Ring", "piece_size"]
 
 
 def turned_key(key: bytes, unix_s: float, window_s: float) -> bytes:
