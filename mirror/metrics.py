@@ -48,10 +48,8 @@ class Metrics:
         self.corrupt_peers = Counter(
             "mirror_corrupt_peers", "Times that a member was proven to have sent corrupt bytes.", registry=self.registry
         )
-        self.tag_contradictions = Counter(
-            "mirror_tag_contradictions",
-            "Times that a member said of a tag, twice, what upstream did not say to this node.",
-            registry=self.registry,
+        self.tag_contradictions = self._counter(
+            "mirror_tag_contradictions", "Times that a member said of a tag, twice, what upstream did not say."
         )
         self.cache_bytes = Gauge(
             "mirror_cache_bytes",
@@ -65,20 +63,17 @@ class Metrics:
             ["kind"],
             registry=self.registry,
         )
-        self.connections_refused = Counter(
-            "mirror_connections_refused",
-            "Connections that were refused for want of a place, by kind.",
-            ["kind"],
-            registry=self.registry,
+        self.connections_refused = self._counter(
+            "mirror_connections_refused", "Connections that were refused for want of a place, by kind.", "kind"
         )
-        self.connections_shed = Counter(
-            "mirror_connections_shed",
-            "Idle connections that were closed to make place for others, by kind.",
-            ["kind"],
-            registry=self.registry,
+        self.connections_shed = self._counter(
+            "mirror_connections_shed", "Idle connections that were closed to make place for others, by kind.", "kind"
         )
         self.members = Gauge("gossip_members", "Members known, by state.", ["state"], registry=self.registry)
         ProcessCollector(registry=self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
 
     def watch_gossip(self, figures: "Callable[[], Figures]") -> None:
         """Show what gossip counts, too."""
