@@ -41,6 +41,9 @@ TAG_STALE_S: Final = 76.0
 TOGETHER_S: Final = 60.0
 """How long all nodes may take to find each other, at the start and when everything has healed, s."""
 
+LATE_MAX_S: Final = 5.0
+"""A fault that would begin so late, because the one before it took long to heal, does not happen, s."""
+
 ERRORS_KEPT: Final = 500
 """Bounds the errors that are described one by one."""
 

@@ -97,9 +97,9 @@ class Spool:
                 RangeSet(self.hint) if self.readers.joined(Audience.MEMBER) else RangeSet(),
             )
         if self.readers.is_whole_awaited(Audience.LOCAL):
-            local.append((self._hasher.next, backing.size))
+            local.append((self.hasher.next, backing.size))
         if self.readers.is_whole_awaited(Audience.MEMBER):
-            members.append((self._hasher.next, backing.size))
+            members.append((self.hasher.next, backing.size))
         return Demand(
             backing.local_demand(local, self.hasher.position, was_read=self.was_read_locally),
             backing.member_demand(members, len(local)),
