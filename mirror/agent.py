@@ -278,7 +278,8 @@ def _containerd(config: AgentConfig, settings: ContainerdSettings) -> list[Store
 
 
 def _warnings(config: AgentConfig) -> Iterator[str]:
-    """What the operator should know about who can take part, now and later."""
+    """What the operator should know about who can take part, now and later, and about secrets."""
+    yield from config.warnings
     if config.key_file is None:
         yield f"no cluster key: {_exposure(config)}"
         return
