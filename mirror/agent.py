@@ -100,15 +100,7 @@ class Agent:
         )
         trust = TagTrust(metrics, settings.images)
         member_tags = MemberTags(fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images)
-        self._tags = Tags(
-            self._holdings,
-            cache,
-            member_tags,
-            self._upstream,
-            trust,
-            settings.images,
-            verify=config.tags == "verify",
-        )
+        self._tags = Tags(self._holdings, cache, member_tags, self._upstream, trust, settings.images, how=config.tags)
         manifests = Manifests(self._holdings, fetching.fetches, settings.images)
 
         reports = SlowReports(settings.cluster)
@@ -291,7 +283,8 @@ def _containerd(config: AgentConfig, settings: ContainerdSettings, on_damaged: C
 
 
 def _warnings(config: AgentConfig) -> Iterator[str]:
-    """What the operator should know about who can take part, now and later."""
+    """What the operator should know about who can take part, now and later, and about secrets."""
+    yield from config.warnings
     if config.key_file is None:
         yield f"no cluster key: {_exposure(config)}"
         return
