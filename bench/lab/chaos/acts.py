@@ -238,7 +238,7 @@ def _limit(stage: Stage, fault: Fault) -> Iterator[str]:
 @contextmanager
 def _drop(stage: Stage, fault: Fault) -> Iterator[str]:
     chance = random.Random(fault.chance)
-    every, after = chance.randint(1, 4), chance.choice(_DROP_AFTER_BYTES)
+    every, after = chance.randint(2, 4), chance.choice(_DROP_AFTER_BYTES)
     stage.answers.drop_after, stage.answers.drop_every = after, every
     try:
         yield f"every {every}. answer with a blob ends after {after} bytes, for {fault.seconds:.1f} s"
