@@ -9,7 +9,10 @@ import contextlib
 import gc
 import logging
 import signal
-from collections.abc import Iterator, Sequence
+import socket
+from collections.abc import Collection, Iterator, Sequence
+
+from starlette.types import ASGIApp
 
 from .app import (
     Backend,
@@ -18,13 +21,16 @@ from .app import (
     Find,
     KeysEndpoint,
     NodeStatus,
+    NoPages,
     PeerEndpoint,
     Places,
     StatusEndpoint,
+    api_app,
     client_app,
     descriptors_allowed,
 )
 from .app.keys import is_key_file_replaceable
+from .app.listener import Connect, plainly
 from .app.tls import Acceptance
 from .channels import ChannelError, PeerTls
 from .channels.certificates import KeyIssuer
@@ -32,7 +38,7 @@ from .channels.contexts import Channels, Issuer
 from .channels.files import FileIssuer
 from .cluster.serving import HomeService
 from .cluster.throughput import SlowReports
-from .config import AgentConfig, advertised_address
+from .config import Address, AgentConfig, ListenAddress, advertised_address
 from .errors import ConfigError
 from .fetch.stack import FetchStack
 from .images.holdings import Holdings
@@ -115,20 +121,31 @@ class Agent:
         )
         backend = Backend(self._holdings, fetching, manifests, self._tags, metrics, settings.app)
         find = Find(config.name, self._holdings, member_tags.known, fetching.cluster.holders, self._peers.size)
-        client = client_app(
-            ClientEndpoint(backend),
-            StatusEndpoint(node, find, metrics),
-            KeysEndpoint(router.keyrings, self._auth.proves, config.key_file, key_id, KeyRefusal),
-        )
-        peer = PeerEndpoint(backend, reports, self._auth)
+        status = StatusEndpoint(node, find, metrics)
+        keys = KeysEndpoint(router.keyrings, self._auth.proves, config.key_file, key_id, KeyRefusal)
+        api = [*status.routes(), *keys.routes()]
+        client = client_app(ClientEndpoint(backend), status, *(api if config.listen_api is None else ()))
+        self._servers = self._make_servers(client, api_app(status, *api), PeerEndpoint(backend, reports, self._auth))
+
+    def _make_servers(self, client: ASGIApp, api: ASGIApp, peer: ASGIApp) -> list[EndpointServer]:
+        """A server for each address. They share the places for connections."""
+        config, router, settings = self._config, self._router, self._settings.server
         places = Places(
-            lambda: [peer.host for peer in router.members()], descriptors_allowed(), settings.server, metrics
+            lambda: [peer.host for peer in router.members()], descriptors_allowed(), settings, self._metrics
         )  # fmt: skip
-        self._servers = [
-            EndpointServer(client, "listen", config.listen, places, settings.server),
+        host = socket.gethostname().lower()
+        names = {config.name.lower(), host, host.partition(".")[0], *config.allow_host}
+        served: list[tuple[str, ListenAddress, ASGIApp, Connect]] = [
+            ("listen", address, client, plainly) for address in config.listen
+        ]
+        if config.listen_api is not None:
+            served.append(("listen-api", config.listen_api, api, plainly))
+        served.append(("peer", config.peer, peer, Acceptance(self._channels, self._settings.channels)))
+        return [
             EndpointServer(
-                peer, "peer", config.peer, places, settings.server, Acceptance(self._channels, settings.channels)
-            ),
+                NoPages(app, names) if isinstance(address, Address) else app, name, address, places, settings, connect
+            )
+            for name, address, app, connect in served
         ]
 
     async def run(self) -> None:
@@ -145,7 +162,7 @@ class Agent:
             await self._start(stack)
             log.info(
                 "agent %s serves clients on %s, members on %s, gossips on %s",
-                self._config.name, self._config.listen, self._config.peer, self._config.gossip,
+                self._config.name, " and ".join(map(str, self._config.listen)), self._config.peer, self._config.gossip,
             )  # fmt: skip
             for warning in _warnings(self._config):
                 log.warning("%s", warning)
@@ -210,6 +227,11 @@ class Agent:
         finally:
             stopped.cancel()
             superseded.cancel()
+
+
+def _without_pages(app: ASGIApp, address: ListenAddress, names: Collection[str]) -> ASGIApp:
+    """What is served at an address: not to pages of web sites. No page reaches a Unix socket."""
+    return NoPages(app, names) if isinstance(address, Address) else app
 
 
 def _router(config: AgentConfig, settings: RouterSettings) -> SwimRouter:

@@ -254,6 +254,9 @@ class ClusterSettings:
     """Time after which a member that gave no sign of life is tried like all others, s: gossip has judged it by then."""
     corrupt_ban_s: float = 600.0
     """Time for which a member that sent corrupt bytes is not asked, s: its disk or memory will not heal sooner."""
+    doubt_s: float = 10.0
+    """Time for which a member is not asked that sent wrong bytes which may be another's, s. Fetches that run go on with
+    others meanwhile. It doubles with each time, up to `corrupt_ban_s`, and is forgotten that long after the last."""
     slow_notice_s: float = 0.5
     """Time between two rounds of notices to slow homes, s: a few of them make a home decline, within some seconds."""
     slow_rate: float = 0.25
