@@ -40,6 +40,12 @@ def test_faults_follow_from_the_seed_and_the_lane_alone() -> None:
     assert draw(8, lanes_of(nodes("a")), 300) != one
 
 
+def test_what_is_left_out_leaves_the_rest_as_it_was() -> None:
+    everything, less = (draw(7, lanes_of(nodes("a")), 300, without) for without in ((), ("kill", "flip")))
+    for name, faults in everything.items():
+        assert less[name] == [fault for fault in faults if fault.kind not in ("kill", "flip")]
+
+
 def test_faults_of_a_lane_follow_each_other_and_are_over_in_time() -> None:
     lanes = lanes_of(nodes("a", "b"))
     schedule = draw(7, lanes, 600)
