@@ -10,7 +10,7 @@ import gc
 import logging
 import signal
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from starlette.types import ASGIApp
 
@@ -30,6 +30,12 @@ from .app import (
     descriptors_allowed,
 )
 from .app.keys import is_key_file_replaceable
+from .app.listener import Connect, plainly
+from .app.tls import Acceptance
+from .channels import ChannelError, PeerTls
+from .channels.certificates import KeyIssuer
+from .channels.contexts import Channels, Issuer
+from .channels.files import FileIssuer
 from .cluster.serving import HomeService
 from .cluster.throughput import SlowReports
 from .config import Address, AgentConfig, ListenAddress, advertised_address
@@ -38,10 +44,11 @@ from .fetch.stack import FetchStack
 from .images.holdings import Holdings
 from .images.manifests import Manifests
 from .images.member_tags import MemberTags
+from .images.tag_trust import TagTrust
 from .images.tags import Tags
 from .metrics import Metrics
 from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id
-from .settings import ContainerdSettings, RouterSettings, Settings
+from .settings import ChannelSettings, ContainerdSettings, RouterSettings, Settings
 from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
 from .sources.upstream import Upstream
@@ -71,10 +78,14 @@ class Agent:
         self._router = router = _router(config, settings.router)
         metrics.watch_gossip(router.figures)
         self._auth = PeerAuth(router.keys(), required=config.sealing == "require")
+        self._channels = _channels(config, router.keys(), settings.channels)
 
-        cache = CacheStore(config.data_dir / "cache", config.cache_size, settings.cache)
-        self._holdings = Holdings([cache, *_containerd(config, settings.containerd)], router)
-        self._peers = PeerClient(config.name, self._auth, settings.peers)
+        cache = CacheStore(
+            config.data_dir / "cache", config.cache_size, settings.cache, metrics.damaged_blobs.labels("cache").inc
+        )
+        runtimes = _containerd(config, settings.containerd, metrics.damaged_blobs.labels("containerd").inc)
+        self._holdings = Holdings([cache, *runtimes], router)
+        self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
         self._upstream = Upstream(config.upstream, settings.upstream)
         self._fetching = fetching = FetchStack.build(
             config.name,
@@ -85,8 +96,17 @@ class Agent:
             metrics=metrics,
             settings=settings,
         )
-        member_tags = MemberTags(fetching.cluster, fetching.health, self._peers.tag, settings.images)
-        self._tags = Tags(self._holdings, cache, member_tags, self._upstream, settings.images)
+        trust = TagTrust(metrics, settings.images)
+        member_tags = MemberTags(fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images)
+        self._tags = Tags(
+            self._holdings,
+            cache,
+            member_tags,
+            self._upstream,
+            trust,
+            settings.images,
+            verify=config.tags == "verify",
+        )
         manifests = Manifests(self._holdings, fetching.fetches, settings.images)
 
         reports = SlowReports(settings.cluster)
@@ -97,6 +117,7 @@ class Agent:
             name=config.name,
             is_ready=lambda: self._is_serving and router.ready(),
             statuses=router.statuses,
+            distrusted=trust.distrusted,
             records=lambda: fetching.fetches.records,
             key_count=lambda: len(self._holdings),
             cache_bytes=lambda: cache.used_bytes,
@@ -117,15 +138,17 @@ class Agent:
         )  # fmt: skip
         host = socket.gethostname().lower()
         names = {config.name.lower(), host, host.partition(".")[0], *config.allow_host}
-        served: list[tuple[str, ListenAddress, ASGIApp]] = [("listen", address, client) for address in config.listen]
+        served: list[tuple[str, ListenAddress, ASGIApp, Connect]] = [
+            ("listen", address, client, plainly) for address in config.listen
+        ]
         if config.listen_api is not None:
-            served.append(("listen-api", config.listen_api, api))
-        served.append(("peer", config.peer, peer))
+            served.append(("listen-api", config.listen_api, api, plainly))
+        served.append(("peer", config.peer, peer, Acceptance(self._channels, self._settings.channels)))
         return [
             EndpointServer(
-                NoPages(app, names) if isinstance(address, Address) else app, name, address, places, settings
+                NoPages(app, names) if isinstance(address, Address) else app, name, address, places, settings, connect
             )
-            for name, address, app in served
+            for name, address, app, connect in served
         ]
 
     async def run(self) -> None:
@@ -146,8 +169,10 @@ class Agent:
             )  # fmt: skip
             for warning in _warnings(self._config):
                 log.warning("%s", warning)
-            keys = asyncio.create_task(self._router.follow_keys(self._auth.use))
+            keys = asyncio.create_task(self._router.follow_keys(self._use_keys))
             stack.callback(keys.cancel)
+            certificates = asyncio.create_task(self._channels.keep_renewing(self._settings.channels.look_s))
+            stack.callback(certificates.cancel)
             serving = asyncio.create_task(self._home_service.run())
             stack.callback(serving.cancel)
             gc.collect()
@@ -182,6 +207,11 @@ class Agent:
         stack.push_async_callback(self._drain)
         stack.push_async_callback(self._router.leave)
         self._is_serving = True
+
+    def _use_keys(self, keys: Sequence[bytes]) -> None:
+        """The cluster has these keys from now on."""
+        self._auth.use(keys)
+        self._channels.use(keys)
 
     async def _drain(self) -> None:
         await asyncio.gather(*(server.stop() for server in self._servers))
@@ -219,6 +249,7 @@ def _router(config: AgentConfig, settings: RouterSettings) -> SwimRouter:
             bind=(config.gossip.host, config.gossip.port),
             advertise=advertised_address(config),
             peer_port=config.peer.port,
+            tls=config.peer_tls is not PeerTls.OFF,
             seeds=config.join,
             key_file=config.key_file,
             sealing=config.sealing,
@@ -231,14 +262,30 @@ def _router(config: AgentConfig, settings: RouterSettings) -> SwimRouter:
     )
 
 
-def _containerd(config: AgentConfig, settings: ContainerdSettings) -> list[Store]:
+def _channels(config: AgentConfig, keys: Sequence[bytes], settings: ChannelSettings) -> Channels:
+    """How this node and the others speak: in clear text, or by TLS with certificates of one kind or the other."""
+    if config.peer_tls is PeerTls.OFF:
+        return Channels()
+    issuer: Issuer
+    if config.tls_cert and config.tls_key and config.tls_ca:
+        issuer = FileIssuer(config.tls_cert, config.tls_key, config.tls_ca, config.name)
+    else:
+        life_s, renewal_s = settings.certificate_life_s, settings.certificate_renewal_s
+        issuer = KeyIssuer(config.name, advertised_address(config), keys, life_s, renewal_s)
+    try:
+        return Channels(config.peer_tls, issuer, config.tls_deny)
+    except ChannelError as error:
+        raise ConfigError(f"peer-tls: {error}") from None
+
+
+def _containerd(config: AgentConfig, settings: ContainerdSettings, on_damaged: Callable[[], object]) -> list[Store]:
     """The containerd store, if the operator wants it."""
     if config.containerd is None:
         return []
     # Not at the top: its libraries are an optional extra, and take 20 MiB of memory.
     from .stores.containerd import ContainerdStore
 
-    return [ContainerdStore(config.containerd, config.containerd_namespace, settings)]
+    return [ContainerdStore(config.containerd, config.containerd_namespace, settings, on_damaged)]
 
 
 def _warnings(config: AgentConfig) -> Iterator[str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from .channels import PeerTls
 from .errors import ConfigError
 from .routers import is_member_name
 from .sources import UPSTREAM
@@ -264,6 +265,23 @@ SETTINGS: tuple[Setting, ...] = (
         "With --key-file: allow sends plain and accepts both, prefer sends sealed and accepts both, require sends and "
         "accepts only sealed. These three steps, each on all nodes, give a running cluster its first key.",
     ),
+    Setting(
+        "peer-tls", "STEP", _one_of(*PeerTls), None,
+        "TLS between members: on sends and accepts nothing else, prefer sends it to members that speak it and accepts "
+        "both, off sends and accepts clear text, signed with the key. A running cluster goes from off to on, or back, "
+        "through prefer on all nodes. Default: on with --key-file (prefer while sealing is not require), else off.",
+    ),
+    Setting(
+        "tls-cert", "FILE", Path, None,
+        "This node's certificate from your own authority, in PEM, with its --name as a DNS name. Default: certificates "
+        "made from the key file.",
+    ),
+    Setting("tls-key", "FILE", Path, None, "The key of --tls-cert, in PEM, which only its owner can read."),
+    Setting("tls-ca", "FILE", Path, None, "Certificates of the authorities whose members are believed, in PEM."),
+    Setting(
+        "tls-deny", "NAME", _name, "",
+        "A member that is not believed although its certificate is valid; may be repeated. For --tls-ca.", many=True,
+    ),
     Setting("cluster", "NAME", _name, "default", "Name of the cluster; agents of another cluster are ignored."),
     Setting(
         "gossip-profile", "PROFILE", _one_of("lan", "wan", "fast", "local"), "lan",
@@ -278,6 +296,11 @@ SETTINGS: tuple[Setting, ...] = (
         "home", "WHEN", _one_of("auto", "always", "never"), "auto",
         "Whether this node fetches pieces of images for the others: auto does, unless they find it much slower than "
         "other nodes; never suits a slow or metered link.",
+    ),
+    Setting(
+        "tags", "HOW", _one_of("sample", "verify"), "sample",
+        "Whose word counts for what a tag means upstream: sample asks the tag's home, and asks upstream itself what is "
+        "new or has changed, and now and then the rest; verify always asks upstream itself.",
     ),
     Setting(
         "log-level", "LEVEL", _one_of("debug", "info", "warning", "error"), "info", "debug, info, warning or error."
@@ -304,10 +327,16 @@ class AgentConfig:
     cache_size: int
     key_file: Path | None
     sealing: str
+    peer_tls: PeerTls
+    tls_cert: Path | None
+    tls_key: Path | None
+    tls_ca: Path | None
+    tls_deny: tuple[str, ...]
     cluster: str
     gossip_profile: str
     gossip_allow: tuple[str, ...]
     home: Literal["auto", "always", "never"]
+    tags: Literal["sample", "verify"]
     log_level: str
 
     @property
@@ -369,6 +398,7 @@ def load(
     values["name"] = values["name"] or _parsed(SETTINGS[0], host_name, "the host name, for want of --name")
     values["peer"] = values["peer"] or Address(everywhere, 5001)
     values["gossip"] = values["gossip"] or Address(everywhere, 7946)
+    values["peer_tls"] = PeerTls(values["peer_tls"] or _usual_tls(values["key_file"], values["sealing"]))
     config = AgentConfig(**values)
     _check(config)
     return config
@@ -378,6 +408,7 @@ def _check(config: AgentConfig) -> None:
     """Relations between settings."""
     if config.key_file is None and config.sealing != "require":
         raise ConfigError(f"sealing: {config.sealing} means nothing without a key; give --key-file too")
+    _check_tls(config)
     if not config.listen:
         raise ConfigError("listen: no address; give IP:PORT or unix:PATH, e.g. 127.0.0.1:5000")
     used: dict[Address | str, str] = {}
@@ -392,6 +423,33 @@ def _check(config: AgentConfig) -> None:
         raise ConfigError(
             f"peer: {config.peer} and gossip: {config.gossip}; either both on loopback or both reachable by the others"
         )
+
+
+def _usual_tls(key_file: Path | None, sealing: str) -> PeerTls:
+    """What members speak if nobody says: TLS where all have a key, and both while some may have none."""
+    if key_file is None:
+        return PeerTls.OFF
+    return PeerTls.ON if sealing == "require" else PeerTls.PREFER
+
+
+def _check_tls(config: AgentConfig) -> None:
+    """Relations between the settings of TLS."""
+    files = {"tls-cert": config.tls_cert, "tls-key": config.tls_key, "tls-ca": config.tls_ca}
+    given = [name for name, file in files.items() if file is not None]
+    if config.key_file is None:
+        if given:
+            raise ConfigError(f"{given[0]}: gossip would still believe anybody; give --key-file as well")
+        if config.peer_tls is not PeerTls.OFF:
+            raise ConfigError(f"peer-tls: {config.peer_tls} needs the cluster's key; give --key-file too")
+    if given and len(given) < len(files):
+        lacking = ", ".join(f"--{name}" for name in files if name not in given)
+        raise ConfigError(f"{given[0]}: a certificate needs its key and an authority; give {lacking} too")
+    if given and config.peer_tls is PeerTls.OFF:
+        raise ConfigError(f"peer-tls: off leaves --{given[0]} without a use; give on or prefer, or leave the files out")
+    if config.tls_deny and not given:
+        raise ConfigError("tls-deny: whoever has the cluster's key can take any name; it needs --tls-ca")
+    if config.peer_tls is PeerTls.ON and config.key_file is not None and config.sealing != "require":
+        raise ConfigError(f"peer-tls: on needs sealing require, and that is {config.sealing}; give prefer until then")
 
 
 def _value(setting: Setting, given: Any, origin: str) -> Any:

@@ -101,6 +101,22 @@ class PeerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelSettings:
+    """Of `channels` and of `app.tls`."""
+
+    certificate_life_s: float = 7 * 86400.0
+    """Time for which a certificate made from the cluster's key is valid, before and after the moment it was made, s. So
+    the clocks of two nodes may differ by some days, and what was stolen from a node's memory is soon worth nothing."""
+    certificate_renewal_s: float = 86400.0
+    """Age at which such a certificate is made anew, s. So six days of its life are always left for others' clocks."""
+    look_s: float = 30.0
+    """Time between two looks whether a certificate is due, s: the clock may have been set, or a file replaced."""
+    handshake_s: float = 5.0
+    """Bounds the time from the acceptance of a connection to the end of its handshake, s. It takes one round trip and
+    2 ms; this is a lost packet's retransmission twice."""
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamSettings:
     """Of `sources.upstream`."""
 
@@ -162,8 +178,54 @@ class UpstreamSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckSettings:
+    """Of `stores.checking`: how files are checked before their bytes leave."""
+
+    warm_bytes: int = 64 * 1024 * 1024
+    """Bytes that may leave after one look whether they are in memory. A client takes them within a second, so hardly
+    any of them go meanwhile; and one look costs less than a hundredth of sending them."""
+    cold_bytes: int = 4 * 1024 * 1024
+    """Bytes that are read from the disk and checked at once: a client waits for the first, 30 ms on a slow disk."""
+    read_bytes: int = 256 * 1024
+    """Bounds the buffer that files are read through, in bytes: within a core's second-level cache."""
+    memory_bytes: int = 16 * 1024 * 1024
+    """Bounds the proofs in memory, in bytes; the least recently used goes first, and is read from disk again. A cache
+    of 100 GB has 7 MB of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpkeepSettings:
+    """Of `stores.cache.upkeep`: how the cache's files are read in the background."""
+
+    bytes_per_s: float = 8 * 1024 * 1024
+    """Bounds the rate, in bytes per second: a tenth of what a slow disk gives. 100 GB take three and a half hours."""
+    round_s: float = 86_400.0
+    """Time between the starts of two rounds, s: disks rot over months, and a day is soon enough."""
+    pause_s: float = 3600.0
+    """Time between two rounds, s, at least, where a round takes longer than a day."""
+    first_after_s: float = 600.0
+    """Time from the start of an agent to its first round, s: a node that starts has better things to read."""
+
+
+@dataclass(frozen=True, slots=True)
 class CacheSettings:
     """Of `stores.cache`."""
+
+    checks: CheckSettings = field(default_factory=CheckSettings)
+    """How blobs are checked before their bytes leave."""
+    upkeep: UpkeepSettings = field(default_factory=UpkeepSettings)
+    """How they are checked when nobody asks."""
+
+    room_s: float = 30.0
+    """Bounds how long bytes that arrive wait for space, s: deleting takes seconds on slow disks."""
+    others_part: float = 0.25
+    """The part of the cache that may hold what only other members asked for. It is refused before anything that
+    clients of this node used lately goes; a piece of a large blob that does not fit passes through memory."""
+    lately_s: float = 7 * 86_400.0
+    """Time for which a blob that a client of this node used gives no way to what only other members ask for, s: what
+    a node ran in the last week it may run again."""
+    start_batch: int = 512
+    """Blobs that are reported in one turn of the event loop when the cache starts: some ms of gossip's work."""
 
     tags_max: int = 10_000
     """Bounds the tags that are remembered; the least recently checked is forgotten first. Each takes one small file
@@ -177,6 +239,9 @@ class CacheSettings:
 @dataclass(frozen=True, slots=True)
 class ContainerdSettings:
     """Of `stores.containerd`."""
+
+    checks: CheckSettings = field(default_factory=CheckSettings)
+    """How blobs are checked before their bytes leave."""
 
     start_patience_s: float = 2.0
     """Time that the start of the store waits for containerd's first listing, s, so that an agent begins with what is
@@ -216,6 +281,9 @@ class ClusterSettings:
     """Time after which a member that gave no sign of life is tried like all others, s: gossip has judged it by then."""
     corrupt_ban_s: float = 600.0
     """Time for which a member that sent corrupt bytes is not asked, s: its disk or memory will not heal sooner."""
+    doubt_s: float = 10.0
+    """Time for which a member is not asked that sent wrong bytes which may be another's, s. Fetches that run go on with
+    others meanwhile. It doubles with each time, up to `corrupt_ban_s`, and is forgotten that long after the last."""
     slow_notice_s: float = 0.5
     """Time between two rounds of notices to slow homes, s: a few of them make a home decline, within some seconds."""
     slow_rate: float = 0.25
@@ -245,6 +313,10 @@ class SpoolSettings:
     window_pieces: int = 8
     """The same bound in pieces, for blobs whose pieces are large: the larger of the two holds. With fewer, the hash, a
     reader and what arrives ahead of them would not find space for a piece each."""
+
+    reserve_bytes: int = 16 * 1024 * 1024
+    """Space that is taken at once for a blob that arrives, in bytes. More would let others go for bytes that may never
+    come; less would ask the disk and the event loop more often than once in some 20 ms at full speed."""
 
     hash_step_bytes: int = 4 * 1024 * 1024
     """Bytes that must have arrived before a thread hashes them, up to twice as many at a time. A turn of a thread costs
@@ -336,7 +408,7 @@ class ImageSettings:
 
     tag_fresh_s: float = 60.0
     """Time for which upstream's word about a tag is believed without asking again, s: a tag that was pushed a moment
-    ago may be seen late by that much, and a cluster asks for one tag once in that time."""
+    ago may be seen late by that much, and a home asks for one tag once in that time."""
     registry_down_s: float = 15.0
     """Time for which a registry that could not be reached is not asked about tags, s: its timeout is not paid by every
     pull."""
@@ -344,6 +416,26 @@ class ImageSettings:
     """Members asked about one tag, at most: they are asked at the same moment."""
     tag_homes_max: int = 3
     """Homes asked about one tag, at most, one after the other, before this node asks upstream itself."""
+    tag_window_s: float = 600.0
+    """Time after which the ring of a tag turns, s: for that long a member can be the first home of a tag because it
+    chose its name well. Each turn costs upstream one question a tag."""
+    tag_check_s: float = 5.0
+    """Bounds how long a client waits, s, until upstream confirms to this node what a home says, where the tag is new
+    here or has changed. A registry that is up answers within a second or two; then the client gets a warning."""
+    tag_sample: int = 16
+    """Of the answers by which homes only repeat what upstream said before, this node checks one in so many, after the
+    client has its answer. An old meaning that one member goes on telling is found by the cluster within minutes, for a
+    sixteenth of the requests that all checks would cost. Where HEAD is known to be free, all are checked."""
+    tag_recheck_s: float = 3.0
+    """Time after which a member that contradicts upstream is asked again, s. By then a tag that has just moved has
+    moved everywhere. A home does not ask upstream more often than that for the same tag, whoever wants it."""
+    tag_audits_max: int = 16
+    """Bounds the checks behind clients' backs that are under way at once; what comes beyond is not checked."""
+    tag_distrust_s: float = 3600.0
+    """Time for which a member that twice contradicted upstream is not asked about tags, s: long enough to be seen by
+    a person; short enough for a registry that was set wrong on one node, and was mended."""
+    tag_own_max: int = 1024
+    """Bounds the tags of which a home remembers that it asked upstream itself; the oldest check is forgotten first."""
     manifest_memory_bytes: int = 8 * 1024 * 1024
     """Bounds the manifests that stay in memory, in bytes; the least recently used goes first. A manifest has 1 to 10
     KiB: this is about a thousand of them, more than a node runs."""
@@ -451,6 +543,7 @@ class Settings:
 
     router: RouterSettings = field(default_factory=RouterSettings)
     peers: PeerSettings = field(default_factory=PeerSettings)
+    channels: ChannelSettings = field(default_factory=ChannelSettings)
     upstream: UpstreamSettings = field(default_factory=UpstreamSettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
     containerd: ContainerdSettings = field(default_factory=ContainerdSettings)

@@ -120,8 +120,8 @@ class Sink(Protocol):
         """Wait until bytes from `position` on can be held until they have been read."""
         ...
 
-    def put(self, position: int, part: bytes) -> None:
-        """Write bytes to their place, in order. Blocks; called in any thread.
+    def put(self, position: int, part: bytes | memoryview) -> None:
+        """Write bytes to their place, in order. Blocks; called in any thread. They are good until it returns.
 
         Raises:
             StorageFailed: the disk does not take them.
@@ -179,8 +179,8 @@ class MemberSources(Protocol):
 class TagSource(Protocol):
     """Who can say what a tag means: upstream."""
 
-    def has_password(self, repository: Repository) -> bool:
-        """Whether this node has a password for the registry, so that it may see more there than other nodes."""
+    def is_head_free(self, repository: Repository) -> bool:
+        """Whether the registry is known not to count questions of what a tag means."""
         ...
 
     async def resolve(self, reference: Reference) -> Resolved:

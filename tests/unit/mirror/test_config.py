@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from mirror.channels import PeerTls
 from mirror.config import (
     SETTINGS,
     Address,
@@ -106,6 +107,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         gossip-profile = "fast"
         gossip-allow = ["10.0.0.0/8", "fd00::/8"]
         home = "Never"
+        tags = "verify"
         log-level = "DEBUG"
         """
     )
@@ -128,10 +130,16 @@ def test_a_full_file_is_read(file: Path) -> None:
         cache_size=100 * 2**30,
         key_file=Path("/etc/skvaller/keys"),
         sealing="prefer",
+        peer_tls=PeerTls.PREFER,
+        tls_cert=None,
+        tls_key=None,
+        tls_ca=None,
+        tls_deny=(),
         cluster="lab",
         gossip_profile="fast",
         gossip_allow=("10.0.0.0/8", "fd00::/8"),
         home="never",
+        tags="verify",
         log_level="debug",
     )
 
@@ -361,3 +369,35 @@ def test_a_node_that_listens_everywhere_advertises_its_main_address(
     main.clear()
     with pytest.raises(ConfigError, match="no main address"):
         advertised_address(config)
+
+
+@pytest.mark.parametrize(
+    ("given", "step"),
+    [
+        ({}, PeerTls.OFF),
+        ({"key-file": "keys"}, PeerTls.ON),
+        ({"key-file": "keys", "sealing": "allow"}, PeerTls.PREFER),
+        ({"key-file": "keys", "peer-tls": "off"}, PeerTls.OFF),
+        ({"key-file": "keys", "peer-tls": "prefer"}, PeerTls.PREFER),
+        ({"key-file": "keys", "tls-cert": "c", "tls-key": "k", "tls-ca": "a", "tls-deny": ["gone"]}, PeerTls.ON),
+    ],
+)
+def test_members_speak_tls_where_all_have_a_key(given: dict[str, str], step: PeerTls) -> None:
+    assert load(given, NOTHING, None).peer_tls is step
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"tls-cert": "c", "tls-key": "k", "tls-ca": "a"}, "tls-cert: .* --key-file"),
+        ({"peer-tls": "on"}, "peer-tls: .* --key-file"),
+        ({"key-file": "keys", "tls-cert": "c"}, "tls-cert: .* give --tls-key, --tls-ca"),
+        ({"key-file": "keys", "tls-deny": ["x"]}, "tls-deny: .* --tls-ca"),
+        ({"key-file": "keys", "peer-tls": "on", "sealing": "prefer"}, "peer-tls: .* sealing require"),
+        ({"key-file": "keys", "peer-tls": "off", "tls-cert": "c", "tls-key": "k", "tls-ca": "a"}, "peer-tls: off"),
+        ({"key-file": "keys", "peer-tls": "maybe"}, "peer-tls: 'maybe' .* off, prefer or on"),
+    ],
+)
+def test_tls_that_cannot_be_is_refused(given: dict[str, str], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        load(given, NOTHING, None)
