@@ -9,7 +9,10 @@ import contextlib
 import gc
 import logging
 import signal
-from collections.abc import Iterator, Sequence
+import socket
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+from starlette.types import ASGIApp
 
 from .app import (
     Backend,
@@ -18,13 +21,17 @@ from .app import (
     Find,
     KeysEndpoint,
     NodeStatus,
+    NoPages,
     PeerEndpoint,
     Places,
     StatusEndpoint,
+    api_app,
     client_app,
     descriptors_allowed,
 )
 from .app.keys import is_key_file_replaceable
+from .app.listener import Connect, plainly
+from .app.signing import Orders
 from .app.tls import Acceptance
 from .channels import ChannelError, PeerTls
 from .channels.certificates import KeyIssuer
@@ -32,7 +39,7 @@ from .channels.contexts import Channels, Issuer
 from .channels.files import FileIssuer
 from .cluster.serving import HomeService
 from .cluster.throughput import SlowReports
-from .config import AgentConfig, advertised_address
+from .config import Address, AgentConfig, ListenAddress, advertised_address
 from .errors import ConfigError
 from .fetch.stack import FetchStack
 from .images.holdings import Holdings
@@ -71,11 +78,15 @@ class Agent:
         self._metrics = metrics = Metrics()
         self._router = router = _router(config, settings.router)
         metrics.watch_gossip(router.figures)
-        self._auth = PeerAuth(router.keys(), required=config.sealing == "require")
+        required = config.sealing == "require"
+        self._auth = PeerAuth(router.keys(), config.name, required=required, settings=settings.signatures)
         self._channels = _channels(config, router.keys(), settings.channels)
 
-        cache = CacheStore(config.data_dir / "cache", config.cache_size, settings.cache)
-        self._holdings = Holdings([cache, *_containerd(config, settings.containerd)], router)
+        cache = CacheStore(
+            config.data_dir / "cache", config.cache_size, settings.cache, metrics.damaged_blobs.labels("cache").inc
+        )
+        runtimes = _containerd(config, settings.containerd, metrics.damaged_blobs.labels("containerd").inc)
+        self._holdings = Holdings([cache, *runtimes], router)
         self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
         self._upstream = Upstream(config.upstream, settings.upstream)
         self._fetching = fetching = FetchStack.build(
@@ -89,15 +100,7 @@ class Agent:
         )
         trust = TagTrust(metrics, settings.images)
         member_tags = MemberTags(fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images)
-        self._tags = Tags(
-            self._holdings,
-            cache,
-            member_tags,
-            self._upstream,
-            trust,
-            settings.images,
-            verify=config.tags == "verify",
-        )
+        self._tags = Tags(self._holdings, cache, member_tags, self._upstream, trust, settings.images, how=config.tags)
         manifests = Manifests(self._holdings, fetching.fetches, settings.images)
 
         reports = SlowReports(settings.cluster)
@@ -115,20 +118,31 @@ class Agent:
         )
         backend = Backend(self._holdings, fetching, manifests, self._tags, metrics, settings.app)
         find = Find(config.name, self._holdings, member_tags.known, fetching.cluster.holders, self._peers.size)
-        client = client_app(
-            ClientEndpoint(backend),
-            StatusEndpoint(node, find, metrics),
-            KeysEndpoint(router.keyrings, self._auth.proves, config.key_file, key_id, KeyRefusal),
-        )
-        peer = PeerEndpoint(backend, reports, self._auth)
+        status = StatusEndpoint(node, find, metrics)
+        keys = KeysEndpoint(router.keyrings, Orders(self._auth), config.key_file, key_id, KeyRefusal)
+        api = [*status.routes(), *keys.routes()]
+        client = client_app(ClientEndpoint(backend), status, *(api if config.listen_api is None else ()))
+        self._servers = self._make_servers(client, api_app(status, *api), PeerEndpoint(backend, reports, self._auth))
+
+    def _make_servers(self, client: ASGIApp, api: ASGIApp, peer: ASGIApp) -> list[EndpointServer]:
+        """A server for each address. They share the places for connections."""
+        config, router, settings = self._config, self._router, self._settings.server
         places = Places(
-            lambda: [peer.host for peer in router.members()], descriptors_allowed(), settings.server, metrics
+            lambda: [peer.host for peer in router.members()], descriptors_allowed(), settings, self._metrics
         )  # fmt: skip
-        self._servers = [
-            EndpointServer(client, "listen", config.listen, places, settings.server),
+        host = socket.gethostname().lower()
+        names = {config.name.lower(), host, host.partition(".")[0], *config.allow_host}
+        served: list[tuple[str, ListenAddress, ASGIApp, Connect]] = [
+            ("listen", address, client, plainly) for address in config.listen
+        ]
+        if config.listen_api is not None:
+            served.append(("listen-api", config.listen_api, api, plainly))
+        served.append(("peer", config.peer, peer, Acceptance(self._channels, self._settings.channels)))
+        return [
             EndpointServer(
-                peer, "peer", config.peer, places, settings.server, Acceptance(self._channels, settings.channels)
-            ),
+                NoPages(app, names) if isinstance(address, Address) else app, name, address, places, settings, connect
+            )
+            for name, address, app, connect in served
         ]
 
     async def run(self) -> None:
@@ -145,7 +159,7 @@ class Agent:
             await self._start(stack)
             log.info(
                 "agent %s serves clients on %s, members on %s, gossips on %s",
-                self._config.name, self._config.listen, self._config.peer, self._config.gossip,
+                self._config.name, " and ".join(map(str, self._config.listen)), self._config.peer, self._config.gossip,
             )  # fmt: skip
             for warning in _warnings(self._config):
                 log.warning("%s", warning)
@@ -212,6 +226,11 @@ class Agent:
             superseded.cancel()
 
 
+def _without_pages(app: ASGIApp, address: ListenAddress, names: Collection[str]) -> ASGIApp:
+    """What is served at an address: not to pages of web sites. No page reaches a Unix socket."""
+    return NoPages(app, names) if isinstance(address, Address) else app
+
+
 def _router(config: AgentConfig, settings: RouterSettings) -> SwimRouter:
     """The node's discovery. This is the one place where an implementation is chosen; gossip is the only one so far.
 
@@ -253,18 +272,19 @@ def _channels(config: AgentConfig, keys: Sequence[bytes], settings: ChannelSetti
         raise ConfigError(f"peer-tls: {error}") from None
 
 
-def _containerd(config: AgentConfig, settings: ContainerdSettings) -> list[Store]:
+def _containerd(config: AgentConfig, settings: ContainerdSettings, on_damaged: Callable[[], object]) -> list[Store]:
     """The containerd store, if the operator wants it."""
     if config.containerd is None:
         return []
     # Not at the top: its libraries are an optional extra, and take 20 MiB of memory.
     from .stores.containerd import ContainerdStore
 
-    return [ContainerdStore(config.containerd, config.containerd_namespace, settings)]
+    return [ContainerdStore(config.containerd, config.containerd_namespace, settings, on_damaged)]
 
 
 def _warnings(config: AgentConfig) -> Iterator[str]:
-    """What the operator should know about who can take part, now and later."""
+    """What the operator should know about who can take part, now and later, and about secrets."""
+    yield from config.warnings
     if config.key_file is None:
         yield f"no cluster key: {_exposure(config)}"
         return

@@ -5,6 +5,7 @@ operator has to touch are in `settings`.
 """
 
 import ipaddress
+import os
 import re
 import socket
 import tomllib
@@ -17,7 +18,14 @@ from .channels import PeerTls
 from .errors import ConfigError
 from .routers import is_member_name
 from .sources import UPSTREAM
+from .sources.upstream.passwords import read_passwords, with_passwords
 from .sources.upstream.registries import Registry
+
+_HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*")
+_UNIX_PATH_MAX = 107
+"""Bounds the path of a Unix socket, in bytes; see unix(7)."""
+CREDENTIAL = "skvaller-upstream-auth"
+"""Name of the systemd credential with the passwords of registries (systemd.exec(5), LoadCredential)."""
 
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([KMGT]i?B?|B)?", re.IGNORECASE)
 _UNITS = {"": 1, "B": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12} | {
@@ -44,6 +52,30 @@ class Address:
             return self.host == "localhost"
 
 
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    """A Unix socket to listen on.
+
+    Args:
+        path: absolute.
+        mode: of its file; who may write to the file may connect.
+    """
+
+    path: str
+    mode: int = 0o600
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+    @property
+    def loopback(self) -> bool:
+        """Only this machine can reach it."""
+        return True
+
+
+ListenAddress = Address | UnixAddress
+
+
 def parse_address(text: str) -> Address:
     """Read `HOST:PORT`, with brackets around an IPv6 address."""
     host, colon, port = text.rpartition(":")
@@ -64,6 +96,27 @@ def parse_bind(text: str) -> Address:
     except ValueError:
         raise ValueError("IP:PORT, an address of this machine, e.g. 127.0.0.1:5000 or 0.0.0.0:5000") from None
     return address
+
+
+def parse_listen(text: str) -> ListenAddress:
+    """Read an address for clients: IP:PORT, or `unix:/PATH`, with `?mode=` and an octal number if it is not 0600."""
+    if not text.startswith("unix:"):
+        return parse_bind(text)
+    path, asked, mode = text.removeprefix("unix:").partition("?mode=")
+    fits = len(path.encode()) <= _UNIX_PATH_MAX and path.isprintable()
+    if not path.startswith("/") or path.endswith("/") or not fits:
+        raise ValueError(f"unix: and an absolute path of at most {_UNIX_PATH_MAX} bytes, e.g. unix:/run/skvaller.sock")
+    if asked and not re.fullmatch("0?[67][0-7][0-7]", mode):
+        raise ValueError("a mode in octal digits that lets the owner read and write, e.g. ?mode=0660")
+    return UnixAddress(path, int(mode, 8)) if asked else UnixAddress(path)
+
+
+def parse_host_name(text: str) -> str:
+    """Read a name that clients use for this node in the Host header."""
+    name = text.lower().removesuffix(".")
+    if not _HOST_NAME.fullmatch(name):
+        raise ValueError("a host name without a port, e.g. mirror.example.com")
+    return name
 
 
 def parse_seed(text: str) -> str:
@@ -163,10 +216,28 @@ class Setting:
         return self.name.replace("-", "_")
 
 
+_SEEN_BY_ALL = (
+    "--upstream has a password, which every user of this machine sees in `ps`: put it into --upstream-auth, into the "
+    "variable SKVALLER_UPSTREAM, or into the file of --config"
+)
+
 SETTINGS: tuple[Setting, ...] = (
     Setting("name", "NAME", _node_name, None, "This node's name, unique in the cluster. Default: the host name."),
     Setting("data-dir", "DIR", Path, "/var/lib/skvaller", "Folder of the cache; made if missing."),
-    Setting("listen", "IP:PORT", parse_bind, "127.0.0.1:5000", "Client endpoint: where this node's runtime asks."),
+    Setting(
+        "listen", "IP:PORT|unix:PATH", parse_listen, "127.0.0.1:5000",
+        "Client endpoint: where this node's runtime asks; may be repeated. A Unix socket has the mode 0600, or what "
+        "unix:/PATH?mode=0660 says.", many=True,
+    ),
+    Setting(
+        "listen-api", "IP:PORT|unix:PATH", parse_listen, None,
+        "Where /api/v1 and /metrics are, if not on the client endpoint, which then serves images alone.",
+    ),
+    Setting(
+        "allow-host", "NAME", parse_host_name, "",
+        "A name by which clients call this node, in the Host header; may be repeated. Its IP addresses, localhost, its "
+        "--name and its host name are always allowed.", many=True,
+    ),
     Setting(
         "peer", "IP:PORT", parse_bind, None,
         "Peer endpoint: where other nodes ask. Default: 0.0.0.0:5001 with --key-file, else 127.0.0.1:5001.",
@@ -182,8 +253,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("join", "HOST[:PORT]", parse_seed, "", "Gossip address of any other node; may be repeated.", many=True),
     Setting(
         "upstream", "REGISTRY=URL", Registry.parse, "",
-        "Where a registry is fetched from, e.g. registry.example.com=http://10.0.0.5:5000, with user:password@ before "
-        "the host if it wants one; may be repeated. Well-known public registries need no entry.", many=True,
+        "Where a registry is fetched from, e.g. registry.example.com=http://10.0.0.5:5000; may be repeated. Well-known "
+        "public registries need no entry. A password belongs into --upstream-auth; user:password@ before the host "
+        "works too, but every user of the machine sees a command line.", many=True,
+    ),
+    Setting(
+        "upstream-auth", "FILE", Path, None,
+        "Passwords of registries, in the JSON of Docker's config.json and podman's auth.json; only its owner may read "
+        f"it. Default: the credential {CREDENTIAL} that systemd hands over, if there is one.",
     ),
     Setting(
         "containerd", "ADDRESS", str, None,
@@ -253,12 +330,15 @@ class AgentConfig:
 
     name: str
     data_dir: Path
-    listen: Address
+    listen: tuple[ListenAddress, ...]
+    listen_api: ListenAddress | None
+    allow_host: tuple[str, ...]
     peer: Address
     gossip: Address
     advertise: str | None
     join: tuple[str, ...]
     upstream: tuple[Registry, ...]
+    upstream_auth: Path | None
     containerd: str | None
     containerd_namespace: str
     cache_size: int
@@ -275,6 +355,8 @@ class AgentConfig:
     home: Literal["auto", "always", "never"]
     tags: Literal["sample", "verify"]
     log_level: str
+    warnings: tuple[str, ...] = ()
+    """What the operator should know about how they were set."""
 
     @property
     def exposed(self) -> list[str]:
@@ -318,6 +400,7 @@ def load(
     """
     written = _read_file(file) if file is not None else {}
     values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
     for setting in SETTINGS:
         given: Any = setting.default
         origin = "default"
@@ -330,15 +413,31 @@ def load(
                 given, origin = value, source
                 break
         values[setting.attribute] = _value(setting, given, origin)
+        origins[setting.name] = origin
     everywhere = "0.0.0.0" if values["key_file"] else "127.0.0.1"
     host_name = socket.gethostname().partition(".")[0]
     values["name"] = values["name"] or _parsed(SETTINGS[0], host_name, "the host name, for want of --name")
     values["peer"] = values["peer"] or Address(everywhere, 5001)
     values["gossip"] = values["gossip"] or Address(everywhere, 7946)
     values["peer_tls"] = PeerTls(values["peer_tls"] or _usual_tls(values["key_file"], values["sealing"]))
-    config = AgentConfig(**values)
+    has_password = any(registry.password is not None for registry in values["upstream"])
+    warnings = (_SEEN_BY_ALL,) if has_password and origins["upstream"] == "--upstream" else ()
+    values["upstream"] = _with_passwords(values["upstream"], values["upstream_auth"], environment)
+    config = AgentConfig(**values, warnings=warnings)
     _check(config)
     return config
+
+
+def _with_passwords(
+    registries: tuple[Registry, ...], file: Path | None, environment: Mapping[str, str]
+) -> tuple[Registry, ...]:
+    """Registries with the passwords of the operator's file, or else of the credential that systemd hands over."""
+    if file is not None:
+        return with_passwords(registries, read_passwords(file))
+    credential = Path(environment.get("CREDENTIALS_DIRECTORY", ""), CREDENTIAL)
+    if not environment.get("CREDENTIALS_DIRECTORY") or not credential.exists():
+        return registries
+    return with_passwords(registries, read_passwords(credential, guarded=True))
 
 
 def _check(config: AgentConfig) -> None:
@@ -346,11 +445,16 @@ def _check(config: AgentConfig) -> None:
     if config.key_file is None and config.sealing != "require":
         raise ConfigError(f"sealing: {config.sealing} means nothing without a key; give --key-file too")
     _check_tls(config)
-    used: dict[Address, str] = {}
-    for name, address in (("listen", config.listen), ("peer", config.peer), ("gossip", config.gossip)):
-        if address in used:
-            raise ConfigError(f"{name}: {address} is also --{used[address]}; give each a port of its own")
-        used[address] = name
+    if not config.listen:
+        raise ConfigError("listen: no address; give IP:PORT or unix:PATH, e.g. 127.0.0.1:5000")
+    used: dict[Address | str, str] = {}
+    given = [("listen", address) for address in config.listen]
+    given += [("listen-api", config.listen_api)] if config.listen_api is not None else []
+    for name, address in (*given, ("peer", config.peer), ("gossip", config.gossip)):
+        place = address if isinstance(address, Address) else address.path
+        if place in used:
+            raise ConfigError(f"{name}: {address} is also --{used[place]}; give each a port of its own")
+        used[place] = name
     if bool(config.peer.loopback) != bool(config.gossip.loopback):
         raise ConfigError(
             f"peer: {config.peer} and gossip: {config.gossip}; either both on loopback or both reachable by the others"
@@ -404,7 +508,8 @@ def _parsed(setting: Setting, text: str, origin: str) -> Any:
 def _read_file(file: Path) -> dict[str, Any]:
     """Read a TOML file whose keys are settings, as text, numbers or lists of texts."""
     try:
-        written = tomllib.loads(file.read_text())
+        with open(file, "rb") as opened:
+            mode, written = os.fstat(opened.fileno()).st_mode, tomllib.load(opened)
     except OSError as error:
         raise ConfigError(f"config: cannot read {file}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:  # of syntax, UTF-8, long numbers, deep nesting
@@ -422,4 +527,6 @@ def _read_file(file: Path) -> dict[str, Any]:
             written[key] = str(value)
         elif not known[key].many and not isinstance(value, str):
             raise ConfigError(f"{key} in {file}: {value!r} is not allowed; give {wanted}")
+    if mode & 0o077 and any("@" in text for text in written.get("upstream", ())):
+        raise ConfigError(f"config: {file} has a password and can be read by others: run chmod 600 {file}")
     return written

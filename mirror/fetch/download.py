@@ -118,10 +118,9 @@ class Download:
                 await self._wait_for_change(look=lacks or bool(self._plan.flights) or bool(demand.heads))
             for task in self._tasks.values():
                 task.cancel()
-        if self._storage_error is not None:
-            raise self._storage_error
-        if (hopeless := self._evidence.hopeless()) is not None:
-            raise hopeless
+        error = self._storage_error or self._evidence.hopeless()
+        if error is not None:
+            raise error
         if not hashing.done():
             raise client_error(self.content, self._failures)
 

@@ -5,9 +5,9 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Final
 
 from testbed.agents import CLIENT_PORT, GOSSIP_PORT, PEER_PORT, Agent, Endpoints, odd
+from testbed.clock import Clock
 from testbed.containerd import Containerd, write_hosts
 from testbed.network import Address, Host
 from testbed.nodes import CONTAINERD_NAMESPACE
@@ -16,14 +16,6 @@ from testbed.processes import run
 from .damage import DAMAGES
 from .schedule import Traits
 from .settings import ROOMY_CACHE_BYTES, TIGHT_CACHE_BYTES, TIGHT_DISK_BYTES
-
-_FAKETIME: Final = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-_DAMAGE_TRIES: Final = 20
-
-
-def clocks_move() -> bool:
-    """Whether libfaketime is installed, which moves clocks."""
-    return bool(_FAKETIME)
 
 
 class Member:
@@ -47,8 +39,7 @@ class Member:
         self._folder = folder
         self._flags = list(flags)
         self._tag = tag
-        self._clock = folder / "clock"
-        self._clock.write_text("+0")
+        self._clock = Clock(folder) if traits.clock else None
         self.containerd = Containerd(folder / "c", host.netns) if traits.containerd else None
         if self.containerd is not None:
             write_hosts(folder / "hosts", f"http://127.0.0.1:{CLIENT_PORT}")
@@ -94,10 +85,9 @@ class Member:
                 path.rmdir() if path.is_dir() else path.unlink()
 
     def move_clock(self, seconds: int) -> None:
-        """Let the agent's clock be wrong from the next second on, in a running agent too."""
-        new = self._clock.with_name("clock.new")
-        new.write_text(f"{seconds:+d}")
-        new.replace(self._clock)
+        """Let the agent's clock be wrong from now on."""
+        assert self._clock is not None
+        self._clock.be_wrong_by(seconds)
 
     @contextmanager
     def full_disk(self) -> Iterator[None]:
@@ -167,13 +157,6 @@ class Member:
             Address("127.0.0.1", CLIENT_PORT), Address("0.0.0.0", PEER_PORT), Address("0.0.0.0", GOSSIP_PORT)
         )
         program = odd(fault)
-        if self.traits.clock:
-            moved = {
-                "LD_PRELOAD": str(_FAKETIME[0]),
-                "FAKETIME_TIMESTAMP_FILE": str(self._clock),
-                "FAKETIME_CACHE_DURATION": "1",
-                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-                "NO_FAKE_STAT": "1",
-            }
-            program = ["env", *(f"{name}={value}" for name, value in moved.items()), *program]
+        if self._clock is not None:
+            program = self._clock.command(program)
         return Agent(self._folder / "agent", self.name, endpoints, self._flags, netns=self.host.netns, program=program)

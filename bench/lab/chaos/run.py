@@ -12,6 +12,7 @@ from typing import Final
 
 from rich.console import Console
 
+from testbed.clock import clocks_move
 from testbed.faulty import FaultyUpstream
 from testbed.network import Address, Network, remove_orphans
 from testbed.nodes import CONTAINERD_NAMESPACE
@@ -27,7 +28,7 @@ from .director import Director
 from .ending import ask_all, compare, heal, sees
 from .ledger import Ledger
 from .library import Library
-from .member import Member, clocks_move
+from .member import Member
 from .schedule import UPSTREAM, Traits, draw, lanes_of
 from .settings import TIGHT_DISK_BYTES, TOGETHER_S, Settings
 from .timeline import Timeline
@@ -81,7 +82,8 @@ class Chaos:
         with ExitStack() as stack:
             stack.callback(self._ledger.close)
             stage = self._build(stack)
-            schedule = draw(self._settings.seed, lanes_of(self._traits()), self._settings.seconds)
+            wanted = self._settings
+            schedule = draw(wanted.seed, lanes_of(self._traits()), wanted.seconds, wanted.without)
             judge = Judge(stage.members, self._timeline, stage.answers.wrongs)
             askers = Askers(self._library, judge, self._timeline, self._ledger, self._settings.seed)
             self._start(stack)

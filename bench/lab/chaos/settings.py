@@ -1,6 +1,6 @@
 """What a run of chaos is, and the numbers that its judgement rests on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -41,6 +41,9 @@ TAG_STALE_S: Final = 76.0
 TOGETHER_S: Final = 60.0
 """How long all nodes may take to find each other, at the start and when everything has healed, s."""
 
+LATE_MAX_S: Final = 5.0
+"""A fault that would begin so late, because the one before it took long to heal, does not happen, s."""
+
 ERRORS_KEPT: Final = 500
 """Bounds the errors that are described one by one."""
 
@@ -54,6 +57,7 @@ class Settings:
         seconds: time during which things happen.
         seed: everything that is random follows from it.
         key: whether the cluster has a key.
+        without: kinds of faults that do not happen; the others happen when they would have.
         folder: for all files; None for the machine's temporary one.
         keep_logs: where logs are kept; None: in the temporary folder, if something was wrong.
     """
@@ -62,14 +66,17 @@ class Settings:
     seconds: float
     seed: int
     key: bool
+    without: Sequence[str] = ()
     folder: Path | None = None
     keep_logs: Path | None = None
 
     @property
     def command(self) -> str:
         """The command that runs it again."""
-        key = " --key" if self.key else ""
-        return f"python -m bench lab chaos --nodes {self.nodes} --minutes {self.seconds / 60:g} --seed {self.seed}{key}"
+        flags = ["--key"] if self.key else []
+        flags += [f"--without '{kind}'" for kind in self.without]
+        wanted = f"--nodes {self.nodes} --minutes {self.seconds / 60:g} --seed {self.seed}"
+        return " ".join(["python -m bench lab chaos", wanted, *flags])
 
     def details(self) -> Mapping[str, Any]:
         """For the JSON."""

@@ -137,9 +137,39 @@ class Backing(ABC):
 
 
 class DiskFile(Backing):
-    """A file of the cache, which holds all of the blob. Readers and the hash go as far as bytes are present."""
+    """A file of the cache, which holds all of the blob. Readers and the hash go as far as bytes are present.
+
+    Args:
+        fd: open for reading and writing; `close` closes it.
+        size: of the blob, in bytes.
+        reserve: takes space for a range before it is written; blocks, and raises StorageError.
+        reserve_bytes: how much is taken at once, in bytes.
+    """
 
     is_in_memory = False
+
+    def __init__(
+        self,
+        fd: int,
+        size: int,
+        reserve: Callable[[int, int], None] = lambda start, stop: None,
+        reserve_bytes: int = SpoolSettings().reserve_bytes,
+    ) -> None:
+        super().__init__(fd, size)
+        self._reserve = reserve
+        self._reserve_bytes = reserve_bytes
+        self._reserved = RangeSet()
+        self._reserving = threading.Lock()
+
+    def put(self, offset: int, part: bytes | memoryview) -> list[tuple[int, int]]:
+        """Take space where none was taken yet, and write; see `Backing.put`."""
+        step = self._reserve_bytes
+        with self._reserving:
+            first, stop = offset // step * step, min(-(-(offset + len(part)) // step) * step, self.size)
+            for missing in list(RangeSet((first, stop)) - self._reserved):
+                self._reserve(*missing)
+                self._reserved.add(*missing)
+        return super().put(offset, part)
 
     def local_demand(self, spans: Sequence[Span], hashed: int, *, was_read: bool) -> RangeSet:
         """All of the blob, once a reader on this node has joined; see `Backing.local_demand`."""

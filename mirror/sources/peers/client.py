@@ -23,12 +23,14 @@ from ...routers import Peer
 from ...settings import PeerSettings
 from ...stores import Tag
 from .. import RangeRequest, Role, Sink
-from .auth import PeerAuth
-from .connections import ConnectionPool
+from .auth import PeerAuth, Question, Request
+from .connections import Connection, ConnectionPool, Head
 from .protocol import MemberAnswer, MemberRequest, Want
 from .transfers import Transfers, checked_size, raise_for_status
 
 _SHA256_BYTES = 32
+_TRIES = 2
+"""How often a member is asked: once more if its clock differs from this node's."""
 _USER_AGENT = {"User-Agent": f"skvaller/{__version__}"}
 
 
@@ -173,16 +175,29 @@ class PeerClient:
 
     async def download(self, peer: Peer, content: Content, request: RangeRequest, sink: Sink) -> None:
         """Have a peer send what it is asked for; see `Source.download`. Raises PeerError."""
-        path = _path(content)
+        path, channel = _path(content), self._channel(peer)
         member_request = MemberRequest(self._name, request.role, request.avoid, request.relative_rate)
         headers = {
             **_USER_AGENT,
             **member_request.headers(),
             "Range": str(IntRange(request.start, request.stop)),
-            **self._auth.sign("GET", path),
             "Host": peer.address,
         }
-        await self._transfers.download(peer, self._channel(peer), path, headers, request, sink)
+
+        def ask(connection: Connection) -> Head:
+            """Ask in a thread, with a signature where there is no TLS; once more if the member's clock differs."""
+            head = None
+            for _ in range(_TRIES):
+                question = self._question(peer, channel, "GET", path, headers)
+                head = connection.get(path, {**headers, **question.headers})
+                question.check(head.status, head.headers.items())
+                if not self._auth.learns(peer.name, head.status, head.headers):
+                    return head
+                connection.drain()
+            assert head is not None
+            return head
+
+        await self._transfers.download(peer, channel, ask, request, sink)
 
     @contextlib.asynccontextmanager
     async def _head(
@@ -203,18 +218,42 @@ class PeerClient:
                 ) from error
             raise
 
-    def _request(
+    @contextlib.asynccontextmanager
+    async def _request(
         self,
         method: str,
         peer: Peer,
         path: str,
         member_request: MemberRequest,
         extra: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Ask for something small, and check that the member answers; once more if its clock differs.
+
+        `path` begins with a slash and may have a query.
+        """
+        channel, headers = self._channel(peer), {**(extra or {}), **member_request.headers()}
+        for attempt in range(1, _TRIES + 1):
+            question = self._question(peer, channel, method, path, headers)
+            async with self._send(method, peer, channel, path, {**headers, **question.headers}) as answer:
+                question.check(answer.status, answer.headers.items())
+                if method == "GET" and (answer.content_length or 0) <= self._settings.signed_body_max_bytes:
+                    question.check_body(answer.headers, await answer.read())
+                if attempt == _TRIES or not self._auth.learns(peer.name, answer.status, answer.headers):
+                    yield answer
+                    return
+
+    def _question(
+        self, peer: Peer, channel: Channel | None, method: str, path: str, headers: Mapping[str, str]
+    ) -> Question:
+        """A question to a member, signed unless TLS proves who asks and who answers."""
+        if channel is not None:
+            return Question(peer.name)
+        return self._auth.ask(peer.name, Request(method, path, headers.items()))
+
+    def _send(
+        self, method: str, peer: Peer, channel: Channel | None, path: str, headers: Mapping[str, str]
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        """Send a signed request for something small; `path` begins with a slash and may have a query."""
         assert self._session is not None, "start() comes first"
-        headers = {**(extra or {}), **member_request.headers(), **self._auth.sign(method, path)}
-        channel = self._channel(peer)
         scheme = "https" if channel else "http"
         url = URL(f"{scheme}://{peer.address}{path}", encoded=True)  # it must be sent exactly as it was signed
         return self._session.request(

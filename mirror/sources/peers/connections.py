@@ -13,7 +13,9 @@ Source: RFC 9112, as far as a client needs it that sends GET and reads bodies wi
 
 import asyncio
 import contextlib
+import math
 import re
+import select
 import socket
 import ssl
 import time
@@ -299,26 +301,34 @@ class Connection:
         return sock.recv(most)
 
     def _receive_records(self, sock: ssl.SSLSocket, enough: int, most: int) -> memoryview:
-        """The same for TLS: collect records until there are `enough` bytes, or the time is up."""
+        """The same for TLS: collect records until there are `enough` bytes, or the time is up.
+
+        The socket does not block meanwhile, so that only a read that finds nothing costs more than its record.
+        """
         if len(self._buffer) < most:
             self._buffer = memoryview(bytearray(most))
-        content, count, wait = self._buffer[:most], 0, enough > 1
-        until = time.monotonic() + self._settings.gather_max_s
-        while count < enough:
-            least = max(1, enough - count - _RECORD_BYTES) if wait else 1
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, least)
-            sock.settimeout(max(until - time.monotonic(), 1e-3) if wait or count else self._settings.read_s)
-            try:
-                received = sock.recv_into(content[count:])
-            except TimeoutError:
-                if count or not wait:
+        content, count, settings = self._buffer[:most], 0, self._settings
+        until = time.monotonic() + settings.gather_max_s
+        sock.settimeout(0)
+        try:
+            while count < enough:
+                try:
+                    received = sock.recv_into(content[count:])
+                except ssl.SSLWantReadError:
+                    wait_s = max(0.0, until - time.monotonic()) if enough > 1 else settings.read_s
+                    if _wait(sock, max(1, enough - count - _RECORD_BYTES), wait_s):
+                        continue
+                    if count:
+                        break
+                    if enough == 1:
+                        raise TimeoutError("the member sent nothing for too long") from None
+                    enough = 1
+                    continue
+                if not received:
                     break
-                wait = False
-                continue
-            if not received:
-                break
-            count += received
-        sock.settimeout(self._settings.read_s)
+                count += received
+        finally:
+            sock.settimeout(settings.read_s)
         return content[:count]
 
     @property
@@ -343,6 +353,14 @@ class Connection:
         if self._sock is not None:
             self._sock.close()
             self._sock = None
+
+
+def _wait(sock: socket.socket, enough: int, wait_s: float) -> bool:
+    """Wait until a socket has `enough` bytes, or has ended; return whether that came within the time."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, enough)
+    poll = select.poll()
+    poll.register(sock.fileno(), select.POLLIN)
+    return bool(poll.poll(math.ceil(1000 * wait_s)))
 
 
 def _request(target: str, headers: Mapping[str, str]) -> bytes:

@@ -22,7 +22,13 @@ from ...stores import Authority
 from .. import HOP_HEADER, Role
 
 AUTH_HEADER: Final = "Skvaller-Auth"
-"""Of requests: the proof that a member sent it; see `auth`."""
+"""Of requests in clear text: time, number and the proof that a member sent it; see `auth`."""
+PROOF_HEADER: Final = "Skvaller-Proof"
+"""Of answers in clear text: the proof that the member that was asked sent the head, for this request."""
+BODY_PROOF_HEADER: Final = "Skvaller-Body-Proof"
+"""Of answers in clear text: the same for a short body."""
+TIME_HEADER: Final = "Skvaller-Time"
+"""Of answers to a request that was signed at another time: the answering node's time, Unix seconds."""
 NODE_HEADER: Final = "Skvaller-Node"
 """Of requests: the name of the node that asks."""
 ROLE_HEADER: Final = "Skvaller-Role"
