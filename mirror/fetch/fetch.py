@@ -109,8 +109,12 @@ class Fetch:
         """The origin of the bytes from `start` on, and how far it goes; see `Provenance.origin`."""
         return self.provenance.origin(start, stop, self._plan.flights)
 
-    async def distrust(self, names: Iterable[str], start: int, stop: int) -> None:
-        """Have what came from some members fetched once more, and everything of a range from others."""
+    async def distrust(self, names: Iterable[str], start: int, stop: int) -> bool:
+        """Have what came from some members fetched once more, and everything of a range from others.
+
+        Returns:
+            Whether anything is fetched once more.
+        """
         avoided = set(names)
         self._plan.avoid(avoided, start, stop)
         segments = [
@@ -118,9 +122,11 @@ class Fetch:
             for segment in self._plan.provenance.within(start, stop)
             if segment.origin in avoided or segment.source in avoided
         ]
-        if segments and not self.spool.is_complete and not self.spool.is_trimmed:
+        is_possible = bool(segments) and not self.spool.is_complete and not self.spool.is_trimmed
+        if is_possible:
             await self._retract(segments)
             self._changed.set()
+        return is_possible
 
     # Its own task.
 
@@ -169,6 +175,8 @@ class Fetch:
             self._env.health.doubt(member, self.content.digest)
         if phase is not Phase.RELAYED:
             self.record.failures.append(str(error))
+        for content in self.names.tried:
+            self._env.absences.note(content, error)
         self._is_proven_wrong = isinstance(error, SourceError) and error.reason is Reason.CORRUPT
         self.spool.fail(error)
 
