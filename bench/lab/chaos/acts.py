@@ -122,7 +122,7 @@ def _restart_as(stage: Stage, member: Member, odd: str) -> None:
 
 
 def _start(member: Member) -> None:
-    """Start the agent; one that cannot start with the files that it finds gets an empty cache and is honest, and the run goes on.
+    """Start the agent; one that cannot start with the files that it finds gets an empty cache and is honest.
 
     Raises:
         RunError: it was not ready in time with the files that it found.
