@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
-import xxhash
 
 from ...errors import DigestInvalid, NameInvalid
 from ...oci.digest import Digest
@@ -22,18 +21,12 @@ _BATCH = 512
 """Tags that are reported in one turn of the event loop."""
 
 
-class _TagFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A tag on disk. The checksum is that of all other fields; a file of an older version has none."""
+class _TagFile(msgspec.Struct, frozen=True):
+    """A tag on disk."""
 
     reference: str
     digest: str
     checked_unix_s: float
-    checksum: str | None = None
-
-    def checked(self) -> "_TagFile":
-        """The same with its checksum."""
-        text = f"{self.reference}\n{self.digest}\n{self.checked_unix_s!r}"
-        return msgspec.structs.replace(self, checksum=xxhash.xxh3_128_hexdigest(text.encode()))
 
 
 class TagFiles:
@@ -50,7 +43,7 @@ class TagFiles:
         self._tags: OrderedDict[str, Tag] = OrderedDict()  # least recently checked first
 
     def read(self) -> list[tuple[str, Tag]]:
-        """Read all files, in a thread, and remove those that are damaged; the result goes to `restore`."""
+        """Read all files, in a thread, and remove those that cannot be read; the result goes to `restore`."""
         found = []
         for entry in self._folder.iterdir():
             if entry.suffix:  # being written when the process was killed
@@ -58,13 +51,9 @@ class TagFiles:
                 continue
             try:
                 stored = msgspec.json.decode(entry.read_bytes(), type=_TagFile)
-                if stored.checksum is not None and stored != stored.checked():
-                    raise ValueError("its checksum is another one")
                 reference, digest = Reference.parse(stored.reference), Digest.parse(stored.digest)
                 found.append((str(reference), Tag(digest, stored.checked_unix_s, "upstream")))
-            except OSError as error:  # which says nothing of what is in the file
-                log.warning("the tag record %s cannot be read: %s", entry, error.strerror)
-            except (msgspec.MsgspecError, ValueError, NameInvalid, DigestInvalid) as error:
+            except (msgspec.MsgspecError, NameInvalid, DigestInvalid) as error:
                 log.warning("%s is no tag record (%s): removed", entry, error)
                 entry.unlink(missing_ok=True)
         return sorted(found, key=lambda row: row[1].checked_unix_s)
@@ -100,8 +89,7 @@ class TagFiles:
     def _write(self, reference: str, tag: Tag, forgotten: str | None) -> None:
         path = self._file(reference)
         new = path.with_suffix(".new")
-        stored = _TagFile(reference, str(tag.digest), tag.checked_unix_s)
-        new.write_bytes(msgspec.json.encode(stored.checked()))
+        new.write_bytes(msgspec.json.encode(_TagFile(reference, str(tag.digest), tag.checked_unix_s)))
         new.replace(path)
         if forgotten is not None:
             self._file(forgotten).unlink(missing_ok=True)

@@ -85,28 +85,3 @@ def test_a_disk_that_takes_no_tag_costs_nothing_but_its_memory_over_a_restart(tm
     (tmp_path / "tags").rmdir()
     asyncio.run(tags.put(ONE, tag(b"x", 1.0), keys))
     assert tags.get(ONE) == tag(b"x", 1.0)
-
-
-def test_no_flipped_bit_makes_a_tag_mean_something_else_or_hinders_a_start(tmp_path: Path) -> None:
-    tags, keys = opened(tmp_path)
-    asyncio.run(tags.put(ONE, tag(b"x", 1.25), keys))
-    (file,) = tmp_path.iterdir()
-    right = file.read_bytes()
-    for place in range(len(right)):
-        for bit in range(8):
-            file.write_bytes(right[:place] + bytes([right[place] ^ 1 << bit]) + right[place + 1 :])
-            assert not TagFiles(tmp_path, 10).read()
-            assert not file.exists()
-
-
-def test_a_tag_of_an_older_version_has_no_checksum(tmp_path: Path) -> None:
-    digest = Digest.of(b"x")
-    (tmp_path / "ab").write_text(f'{{"reference": "{ONE}", "digest": "{digest}", "checked_unix_s": 1.0}}')
-    tags, _ = opened(tmp_path)
-    assert tags.get(ONE) == tag(b"x", 1.0)
-
-
-def test_a_file_that_cannot_be_read_stays(tmp_path: Path) -> None:
-    (tmp_path / "ab").mkdir()
-    assert not TagFiles(tmp_path, 10).read()
-    assert (tmp_path / "ab").exists()
