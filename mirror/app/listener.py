@@ -75,7 +75,7 @@ class Listener:
         with contextlib.suppress(OSError):
             descriptor = os.dup(self._sock.fileno())
             os.close(descriptor)
-            self._places.relieve(descriptor, time.monotonic(), self._settings.accepts_max)
+            self._places.relieve(descriptor, time.monotonic(), self._settings.shed_max)
 
     def _accept(self) -> None:
         """Take in those that wait."""
@@ -123,7 +123,7 @@ class Listener:
         if now >= self._quiet_until:
             self._quiet_until = now + self._settings.complaint_s
             log.warning("no connection can be accepted for a moment: %s", error.strerror)
-        self._places.relieve(_EVERY, now, self._settings.accepts_max)
+        self._places.relieve(_EVERY, now, self._settings.shed_max)
         self._loop.remove_reader(self._sock.fileno())
         self._loop.call_later(self._settings.look_s, self._resume)
 
