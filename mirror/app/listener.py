@@ -54,6 +54,7 @@ class Listener:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._connecting: dict[asyncio.Task[None], socket.socket] = {}
+        self._is_unix = sock.family == socket.AF_UNIX
         self._is_open = True
         self._quiet_until = -1.0
         self._loop.add_reader(sock.fileno(), self._accept)
@@ -87,7 +88,7 @@ class Listener:
                     self._pause(error)
                 return
             host, own = "", ""
-            if sock.family != socket.AF_UNIX:
+            if not self._is_unix:
                 host, own = address[0], sock.getsockname()[0]
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._arrive(sock, host, own)
