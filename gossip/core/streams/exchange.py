@@ -166,6 +166,8 @@ class Exchange:
             return
         if self.peer not in (None, packet.sender):
             raise WireError(Rejection.ORDER, "the sender changed")
+        if self.peer is None and self.dialled:
+            self._local.prove(packet.sender, self.remote, packet.epoch, now)
         self.peer = packet.sender
         full_state = self._local.full_state
         for message in packet.messages:
