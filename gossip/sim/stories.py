@@ -98,7 +98,7 @@ def _meaning(message: Message) -> str:
 
 
 def join() -> str:
-    """A third node starts, knowing the address of the first; who hears of another asks it, and believes it by its answer."""
+    """A third node starts, knowing the address of the first; who hears of another believes in it when it answers."""
     stage = _Stage(2, Alive)
     stage.cluster.start("n2", ["n0"])
     stage.cluster.run(0.3)

@@ -1,8 +1,8 @@
 """Discovery by gossip: the only module of the mirror that imports `gossip`.
 
-The metadata of a member says where its peer endpoint is, as JSON: `{"port": 5001}`, with `"host"` if its address is not
-that of its gossip. A member whose metadata does not say this, or whose name no agent can have, takes part in the gossip
-and is never asked for content.
+The metadata of a member says at which port of its gossip's address its peer endpoint is, as JSON: `{"port": 5001}`. It
+cannot say another address: requests go only where the member has answered. A member whose metadata does not say this,
+or whose name no agent can have, takes part in the gossip and is never asked for content.
 
 `"home"` says whether the member serves as a home: `new` until it has been up for a while, `yes`, or `no`. Each member
 says this of itself, so all others see a change at nearly the same moment, and agree about the rings.
@@ -11,7 +11,6 @@ says this of itself, so all others see a change at nearly the same moment, and a
 import asyncio
 import contextlib
 import enum
-import ipaddress
 import random
 import time
 from collections import Counter
@@ -39,7 +38,6 @@ PROFILES: Final = {"lan": gossip.lan, "wan": gossip.wan, "fast": gossip.fast, "l
 
 class _Endpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     port: int
-    host: str | None = None
     home: Serves = Serves.YES
 
 
@@ -109,7 +107,6 @@ class SwimRouter:
     Args:
         gossip: not started yet; `start`, `leave` and `close` here are its own.
         port: TCP port of this node's peer endpoint.
-        host: IP address of this node's peer endpoint, if it differs from that of its gossip.
         settings: who has a place on rings.
         rng: spreads the load over holders.
     """
@@ -118,7 +115,6 @@ class SwimRouter:
         self,
         gossip: Gossip,
         port: int,
-        host: str | None = None,
         *,
         settings: RouterSettings | None = None,
         rng: random.Random | None = None,
@@ -126,7 +122,7 @@ class SwimRouter:
         self._gossip = gossip
         self._settings = settings or RouterSettings()
         self._rng = rng or random.Random()
-        self._endpoint = _Endpoint(port, host, Serves.NEW)
+        self._endpoint = _Endpoint(port, Serves.NEW)
         self._willing, self._is_new = True, True
         self._newness: asyncio.TimerHandle | None = None
         gossip.update(msgspec.json.encode(self._endpoint))
@@ -231,7 +227,7 @@ class SwimRouter:
     def _publish_home(self) -> None:
         home = Serves.NO if not self._willing else Serves.NEW if self._is_new else Serves.YES
         if home != self._endpoint.home:
-            self._endpoint = _Endpoint(self._endpoint.port, self._endpoint.host, home)
+            self._endpoint = _Endpoint(self._endpoint.port, home)
             with contextlib.suppress(gossip.StateError):
                 self._gossip.update(msgspec.json.encode(self._endpoint))
 
@@ -320,7 +316,7 @@ def _peer(member: Member) -> Peer | None:
 
 
 def _at(member: Member, endpoint: _Endpoint) -> Peer:
-    return Peer(member.name, endpoint.host or member.address.host, endpoint.port)
+    return Peer(member.name, member.address.host, endpoint.port)
 
 
 def _endpoint_of(member: Member) -> _Endpoint | None:
@@ -335,15 +331,7 @@ def _endpoint(metadata: bytes) -> _Endpoint | None:
         endpoint = msgspec.json.decode(metadata, type=_Endpoint)
     except msgspec.DecodeError:
         return None
-    return endpoint if 0 < endpoint.port < 65536 and (endpoint.host is None or _is_address(endpoint.host)) else None
-
-
-def _is_address(text: str) -> bool:
-    """Whether it is an IP address that means the same on all hosts: one with a zone does not."""
-    try:
-        return bool(ipaddress.ip_address(text)) and "%" not in text
-    except ValueError:
-        return False
+    return endpoint if 0 < endpoint.port < 65536 else None
 
 
 def _has_place(member: Member, now: float, kept_s: float) -> bool:
