@@ -81,6 +81,7 @@ class Introductions:
         self._draw = context.draw
         self._candidates: dict[_Key, _Candidate] = {}
         self._by_number: dict[int, _Key] = {}
+        self._by_name: dict[str, list[_Key]] = {}
         self._silent_until: dict[_Key, float] = {}
         self._proofs: dict[tuple[str, Address], tuple[int, float]] = {}
         self._allowance, self._allowed_at = float(_BURST), 0.0
@@ -112,6 +113,7 @@ class Introductions:
         number = self._draw()
         candidate = self._candidates[key] = _Candidate(heard, number, due_at=now)
         self._by_number[number] = key
+        self._by_name.setdefault(heard.name, []).append(key)
         self._expect(heard.name, heard.epoch)
         self._ask(key, candidate, now)
 
@@ -145,7 +147,7 @@ class Introductions:
         return epoch == key[2] and now - proven_at <= self._config.probe_timeout_s
 
     def _make_room(self, name: str) -> None:
-        namesakes = [key for key in self._candidates if key[0] == name]
+        namesakes = self._by_name.get(name, ())
         if len(namesakes) >= _PER_NAME:
             self._drop(namesakes[0])
         elif len(self._candidates) >= self._config.members_max:
@@ -153,8 +155,12 @@ class Introductions:
 
     def _drop(self, key: _Key, *, believed: bool = False) -> None:
         del self._by_number[self._candidates.pop(key).number]
-        if not believed and not any(other[0] == key[0] for other in self._candidates):
-            self._forget(key[0])
+        namesakes = self._by_name[key[0]]
+        namesakes.remove(key)
+        if not namesakes:
+            del self._by_name[key[0]]
+            if not believed:
+                self._forget(key[0])
 
     # Questions
 
