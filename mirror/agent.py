@@ -10,7 +10,7 @@ import gc
 import logging
 import signal
 import socket
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from starlette.types import ASGIApp
 
@@ -82,8 +82,11 @@ class Agent:
         required = config.sealing == "require"
         self._auth = PeerAuth(router.keys(), config.name, required=required, settings=settings.signatures)
 
-        cache = CacheStore(config.data_dir / "cache", config.cache_size, settings.cache)
-        self._holdings = Holdings([cache, *_containerd(config, settings.containerd)], router)
+        cache = CacheStore(
+            config.data_dir / "cache", config.cache_size, settings.cache, metrics.damaged_blobs.labels("cache").inc
+        )
+        runtimes = _containerd(config, settings.containerd, metrics.damaged_blobs.labels("containerd").inc)
+        self._holdings = Holdings([cache, *runtimes], router)
         self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
         self._upstream = Upstream(config.upstream, settings.upstream)
         self._fetching = fetching = FetchStack.build(
@@ -97,15 +100,7 @@ class Agent:
         )
         trust = TagTrust(metrics, settings.images)
         member_tags = MemberTags(fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images)
-        self._tags = Tags(
-            self._holdings,
-            cache,
-            member_tags,
-            self._upstream,
-            trust,
-            settings.images,
-            verify=config.tags == "verify",
-        )
+        self._tags = Tags(self._holdings, cache, member_tags, self._upstream, trust, settings.images, how=config.tags)
         manifests = Manifests(self._holdings, fetching.fetches, settings.images)
 
         reports = SlowReports(settings.cluster)
@@ -277,18 +272,19 @@ def _channels(config: AgentConfig, settings: ChannelSettings) -> Channels:
         raise ConfigError(f"peer-tls: {error}") from None
 
 
-def _containerd(config: AgentConfig, settings: ContainerdSettings) -> list[Store]:
+def _containerd(config: AgentConfig, settings: ContainerdSettings, on_damaged: Callable[[], object]) -> list[Store]:
     """The containerd store, if the operator wants it."""
     if config.containerd is None:
         return []
     # Not at the top: its libraries are an optional extra, and take 20 MiB of memory.
     from .stores.containerd import ContainerdStore
 
-    return [ContainerdStore(config.containerd, config.containerd_namespace, settings)]
+    return [ContainerdStore(config.containerd, config.containerd_namespace, settings, on_damaged)]
 
 
 def _warnings(config: AgentConfig) -> Iterator[str]:
-    """What the operator should know about who can take part, now and later."""
+    """What the operator should know about who can take part, now and later, and about secrets."""
+    yield from config.warnings
     if config.key_file is None:
         yield f"no cluster key: {_exposure(config)}"
         return

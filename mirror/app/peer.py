@@ -12,8 +12,10 @@ from starlette.datastructures import Headers as RequestHeaders
 from starlette.types import Receive, Scope, Send
 
 from ..cluster.throughput import SlowReports
-from ..errors import BlobUnknown, ManifestUnknown, OciError, Reason, Refusal, Unauthorized
+from ..errors import BlobUnknown, ManifestUnknown, OciError, Reason, Refusal, StorageFailed, Unauthorized
+from ..images.manifests import Manifest
 from ..oci.content import Content
+from ..oci.digest import Digest
 from ..oci.reference import Reference
 from ..sources import Role
 from ..sources.peers.auth import PeerAuth, Proof
@@ -26,6 +28,7 @@ from .relay import Home
 from .request import RegistryRequest, parse
 from .responses import OCTETS, Body, blob_response, encoded, send_empty, send_error, send_json, send_manifest
 from .signing import signed_request, signing
+from .testimony import Testimony
 from .tls import MEMBER_NAMES
 
 
@@ -41,6 +44,7 @@ class PeerEndpoint:
     def __init__(self, backend: Backend, reports: SlowReports, auth: PeerAuth) -> None:
         self._backend = backend
         self._home = Home(backend)
+        self._testimony = Testimony(backend.holdings, backend.settings)
         self._reports = reports
         self._auth = auth
         self._admission = Admission(backend.settings)
@@ -108,19 +112,23 @@ class PeerEndpoint:
         if request.is_head:
             await send_empty(send, 200, [(b"docker-content-digest", str(tag.digest).encode()), *extra])
             return
-        manifest = self._backend.manifests.held(tag.digest)
+        manifest = await self._held_manifest(tag.digest)
         if manifest is None:
             raise ManifestUnknown(f"this node does not hold {tag.digest}, which {reference} means")
         await send_manifest(send, request, manifest, extra)
 
     async def _manifest(self, send: Send, request: RegistryRequest, content: Content, member: MemberRequest) -> None:
-        manifest = self._backend.manifests.held(content.digest)
+        manifest = await self._held_manifest(content.digest)
         if manifest is None and member.role is Role.HOME:
             manifest = await self._home.manifest(content)
         if manifest is None:
             raise ManifestUnknown(f"this node does not hold {content.digest}")
         self._count("manifests", "held")
         await send_manifest(send, request, manifest, [])
+
+    async def _held_manifest(self, digest: Digest) -> Manifest | None:
+        with _now():
+            return await self._backend.manifests.held(digest)
 
     async def _blob(
         self,
@@ -131,7 +139,14 @@ class PeerEndpoint:
         content: Content,
         member: MemberRequest,
     ) -> None:
-        held = self._backend.holdings.open(content.digest)
+        if member.want is not None:
+            self._count("blobs", "vouched")
+            await self._testimony.answer(send, request, content, member.want)
+            return
+        if member.wrong is not None and member.node in self._backend.fetching.cluster.up():
+            self._testimony.doubt(content.digest)
+        with _now():
+            held = self._backend.holdings.open(content.digest)
         if held is not None:
             with held, self._admitted(request, content, held, member):
                 self._count("blobs", "held")
@@ -170,3 +185,12 @@ class PeerEndpoint:
 
     def _count(self, kind: str, outcome: str) -> None:
         self._backend.metrics.requests.labels("peer", kind, outcome).inc()
+
+
+@contextlib.contextmanager
+def _now() -> Iterator[None]:
+    """Send a member elsewhere for a moment, where what is here cannot be opened or read now."""
+    try:
+        yield
+    except StorageFailed as error:
+        raise Refusal(Reason.BUSY, str(error)) from error
