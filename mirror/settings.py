@@ -95,7 +95,7 @@ class PeerSettings:
     head_max_bytes: int = 16 * 1024
     """Bounds the head of an answer, in bytes: a member's own heads have a few hundred."""
 
-    signed_body_max_bytes: int = 64 * 1024
+    signed_body_max_bytes: int = 1024 * 1024
     """Bounds the body of an answer to a small question, in bytes, that is read to check its signature: as long as the
     longest body that members sign."""
 
