@@ -8,6 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from ..settings import ServerSettings
 from .places import Place, Places
@@ -32,7 +33,8 @@ class Listener:
     Args:
         sock: listens, and does not block. Whoever made it closes it.
         protocol: makes the protocol object for a connection that has a place.
-        connect: makes the transport; it is cancelled when its time is over.
+        connect: makes the transport. It is cancelled when its time is over, or the connection's place is needed, and
+            closes then what it has opened; before that the socket may be shut down.
         places: says who is let in.
         settings: the bounds.
     """
@@ -51,15 +53,19 @@ class Listener:
         self._places = places
         self._settings = settings
         self._loop = asyncio.get_running_loop()
-        self._connecting: set[asyncio.Task[None]] = set()
+        self._connecting: dict[asyncio.Task[None], socket.socket] = {}
+        self._is_unix = sock.family == socket.AF_UNIX
         self._is_open = True
+        self._quiet_until = -1.0
         self._loop.add_reader(sock.fileno(), self._accept)
 
     def close(self) -> None:
-        """Take no more connections; those that are open live on."""
+        """Take no more connections, and end those that are being made; those that are open live on."""
         if self._is_open:
             self._is_open = False
             self._loop.remove_reader(self._sock.fileno())
+            for task, sock in self._connecting.items():
+                _hang_up(sock, task)
 
     async def wait_closed(self) -> None:
         """Wait until no connection is being made any more."""
@@ -70,7 +76,7 @@ class Listener:
         with contextlib.suppress(OSError):
             descriptor = os.dup(self._sock.fileno())
             os.close(descriptor)
-            self._places.relieve(descriptor, time.monotonic(), self._settings.accepts_max)
+            self._places.relieve(descriptor, time.monotonic(), self._settings.shed_max)
 
     def _accept(self) -> None:
         """Take in those that wait."""
@@ -82,7 +88,7 @@ class Listener:
                     self._pause(error)
                 return
             host, own = "", ""
-            if sock.family != socket.AF_UNIX:
+            if not self._is_unix:
                 host, own = address[0], sock.getsockname()[0]
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._arrive(sock, host, own)
@@ -98,9 +104,9 @@ class Listener:
             return
         sock.setblocking(False)
         task = self._loop.create_task(self._connect(sock, place))
-        self._connecting.add(task)
-        task.add_done_callback(self._connecting.discard)
-        place.close = task.cancel
+        place.close = partial(_hang_up, sock, task)
+        self._connecting[task] = sock
+        task.add_done_callback(self._connecting.pop)
 
     async def _connect(self, sock: socket.socket, place: Place) -> None:
         """Give a socket a transport and a protocol object. With TLS this is where the handshake happens."""
@@ -111,21 +117,33 @@ class Listener:
             log.debug("a connection that did not come about: %s", error)
             self._places.leave(place)
             sock.close()
-        except asyncio.CancelledError:
-            self._places.leave(place)
-            sock.close()
-            raise
 
     def _pause(self, error: OSError) -> None:
         """Leave those that wait where they are for a moment: accept(2) would fail again at once."""
-        log.warning("no connection can be accepted for a moment: %s", error.strerror)
-        self._places.relieve(_EVERY, time.monotonic(), self._settings.accepts_max)
+        now = time.monotonic()
+        if now >= self._quiet_until:
+            self._quiet_until = now + self._settings.complaint_s
+            log.warning("no connection can be accepted for a moment: %s", error.strerror)
+        self._places.relieve(_EVERY, now, self._settings.shed_max)
         self._loop.remove_reader(self._sock.fileno())
         self._loop.call_later(self._settings.look_s, self._resume)
 
     def _resume(self) -> None:
         if self._is_open:
             self._loop.add_reader(self._sock.fileno(), self._accept)
+
+
+def _hang_up(sock: socket.socket, connecting: asyncio.Task[None]) -> None:
+    """End a connection whose transport is being made.
+
+    Who reads from the socket meets its end, and closes it. If a handshake has taken the descriptor over, that is
+    cancelled, and closes it. (A task that is cancelled before its first step would close nothing.)
+    """
+    if sock.fileno() < 0:
+        connecting.cancel()
+    else:
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
 
 
 _EVERY = 2**31 - 1

@@ -111,6 +111,7 @@ def streams(script: bytes) -> None:
     world = World(choose.below(4), sealed=bool(choose.below(2)))
     known = [Record(peer, 1, 0, State.ALIVE, address_of(peer), b"", PROTOCOL) for peer in PEERS[: choose.below(4)]]
     world.node.full_state.merge(known, world.now, stranger=False)
+    world.introduce_peers()
     for _ in range(_STEPS_MAX):
         if not choose.more:
             break
