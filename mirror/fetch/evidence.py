@@ -20,7 +20,7 @@ from ..errors import Reason, SourceError, StorageError, Unavailable
 from ..oci.content import Content
 from ..sources import UPSTREAM, RangeReply, RangeRequest, Role
 from .environment import Environment
-from .plan import Plan
+from .plan import EARLIER, Plan
 from .spool import Backing, Spool
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,12 @@ class Evidence:
 
     def _begin(self, about: object, question: Coroutine[Any, Any, None]) -> None:
         task = self._tasks[about] = asyncio.create_task(question, name=f"evidence {about}")
-        task.add_done_callback(lambda _: self._tasks.pop(about, None))
+        task.add_done_callback(lambda done: self._ended(about, done))
+
+    def _ended(self, about: object, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(about, None)
+        if not task.cancelled() and (error := task.exception()) is not None:  # the root of a task
+            log.error("asking about %s failed in a way that it should not", about, exc_info=error)
 
     # Prefixes.
 
@@ -155,7 +160,8 @@ class Evidence:
         losses = self._vouching.losses
         (ours,) = await self._spool.hash_ranges([(start, stop)])
         senders, up = self._senders(start, stop), self._env.cluster.up()
-        holders = [name for name in self._plan.candidates.holders if name not in senders and name in up]
+        may_vouch = up - senders if EARLIER not in senders else set()  # who sent it to an earlier fetch is forgotten
+        holders = [name for name in self._plan.candidates.holders if name in may_vouch]
         for name in holders[: self._settings.holders_max]:
             witness = self._env.witness(name)
             try:
