@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 _READS_MAX: Final = 512
 """Datagrams that are read in one turn of the loop, at most."""
-SLICE_S: Final = 0.01
+SLICE_S: Final = 0.005
 """Seconds for which datagrams, or what came over one stream, are taken in one turn of the loop: whoever sends much, or
 much in few bytes, cannot keep others from running."""
 _TIMER_MIN_S: Final = 0.001
