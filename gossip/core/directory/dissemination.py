@@ -176,7 +176,7 @@ class Dissemination:
             raise WireError(Rejection.FILTER, f"a filter of 2**{bits_log2} bits, where 2**{largest} are allowed")
 
     def _hear_own(self, version: tuple[int, int, int], now: float) -> None:
-        """Others have this node's filter in a version that it never made: a new run takes the place of what is invented.
+        """Others have this node's filter in a version that it never made: a new run takes the place of the invented.
 
         Until then no lookup would find this node, for its own versions are older.
         """
