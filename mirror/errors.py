@@ -4,7 +4,8 @@
     ├── ConfigError            the operator's: refused at start, one line
     ├── StorageError           this node cannot store the content
     │   ├── StorageFull        it does not fit: it passes through memory instead
-    │   └── StorageFailed      the disk failed
+    │   ├── StorageFailed      the disk failed, or gives nothing now
+    │   └── Corrupt            a file is not what it was when it was found right
     ├── OciError               an answer to a client, from the distribution-spec's table of codes
     │   ├── NameInvalid  DigestInvalid  RangeInvalid  RangeUnsatisfiable  Unsupported
     │   ├── ManifestUnknown  BlobUnknown  NotFound
@@ -53,6 +54,8 @@ class Reason(enum.StrEnum):
     """Another range than was asked for."""
     BROKEN = "broken"
     """The connection broke off, or what came is no answer."""
+    UNPROVEN = "unproven"
+    """A member has not proven that it is the one that was meant: its certificate or its signature is not right."""
     CORRUPT = "corrupt"
     """The bytes do not have the digest that they must have."""
     AUTH = "auth"
@@ -81,6 +84,10 @@ class StorageFull(StorageError):
 
 class StorageFailed(StorageError):
     """The disk failed: it does not take, or does not give, what it should."""
+
+
+class Corrupt(StorageError):
+    """A file of this node is not the content that it was when its sha256 was found right."""
 
 
 class OciError(MirrorError):
@@ -137,6 +144,19 @@ class Unauthorized(OciError):
     """The request does not prove that a member sent it."""
 
     code, status = "UNAUTHORIZED", 401
+
+
+class StaleRequest(Unauthorized):
+    """The request of a member was signed at another time than it is here.
+
+    Args:
+        message: one sentence for people.
+        now_unix_s: the time here, Unix seconds: with it, the member may ask again.
+    """
+
+    def __init__(self, message: str, now_unix_s: float) -> None:
+        super().__init__(message)
+        self.now_unix_s = now_unix_s
 
 
 class Denied(OciError):

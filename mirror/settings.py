@@ -64,14 +64,14 @@ class PeerSettings:
     most, for hardly ever do all of them end at once."""
 
     idle_connection_s: float = 20.0
-    """Bounds how long an unused connection is kept open, s. A member's server closes it after 60 s; a much shorter time
+    """Bounds how long an unused connection is kept open, s. A member's server closes it after 75 s; a much shorter time
     opens new ones between two layers of an image."""
 
     question_connections_max: int = 512
     """Bounds the connections at once for small questions, to all members: several to each of 100 members."""
 
     question_idle_s: float = 30.0
-    """Bounds how long an unused connection for small questions is kept open, s: less than the 60 s after which a
+    """Bounds how long an unused connection for small questions is kept open, s: less than the 75 s after which a
     member's server closes it."""
 
     read_bytes: int = 1024 * 1024
@@ -95,9 +95,45 @@ class PeerSettings:
     head_max_bytes: int = 16 * 1024
     """Bounds the head of an answer, in bytes: a member's own heads have a few hundred."""
 
+    signed_body_max_bytes: int = 1024 * 1024
+    """Bounds the body of an answer to a small question, in bytes, that is read to check its signature: as long as the
+    longest body that members sign."""
+
     drained_max_bytes: int = 16 * 1024
     """Bounds the body of a refusal that is read so that the connection can be used again, in bytes. A new connection
     costs less than to read more."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelSettings:
+    """Of `channels` and of `app.tls`."""
+
+    certificate_life_s: float = 7 * 86400.0
+    """Time for which a certificate made from the cluster's key is valid, before and after the moment it was made, s. So
+    the clocks of two nodes may differ by some days, and what was stolen from a node's memory is soon worth nothing."""
+    certificate_renewal_s: float = 86400.0
+    """Age at which such a certificate is made anew, s. So six days of its life are always left for others' clocks."""
+    look_s: float = 30.0
+    """Time between two looks whether a certificate is due, s: the clock may have been set, or a file replaced."""
+    handshake_s: float = 5.0
+    """Bounds the time from the acceptance of a connection to the end of its handshake, s. It takes one round trip and
+    2 ms; this is a lost packet's retransmission twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureSettings:
+    """Of `sources.peers.auth`."""
+
+    window_s: float = 30.0
+    """Time for which a signed request is good, before and after its time, s. It has to cover what a request takes on
+    its way, and how far two clocks drift apart between two questions; where they differ more, one more round trip tells
+    the difference."""
+    nonces_max: int = 65536
+    """Bounds the requests that are remembered so that none is answered twice; some 10 MiB. 1,000 a second are 60,000
+    within the window. Where more come, those signed before the oldest one that is remembered are refused, and signed
+    anew."""
+    members_max: int = 1024
+    """Bounds the members whose clocks are known to differ from this node's: more than a cluster has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +198,54 @@ class UpstreamSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckSettings:
+    """Of `stores.checking`: how files are checked before their bytes leave."""
+
+    warm_bytes: int = 256 * 1024 * 1024
+    """Bytes that may leave after one look whether they are in memory, for a reader that takes them within a second; a
+    slower one gets less. Four looks instead of one cost 7 % of serving eight clients."""
+    cold_bytes: int = 4 * 1024 * 1024
+    """Bytes that are read from the disk and checked at once: a client waits for the first, 30 ms on a slow disk."""
+    read_bytes: int = 256 * 1024
+    """Bounds the buffer that files are read through, in bytes: within a core's second-level cache."""
+    memory_bytes: int = 16 * 1024 * 1024
+    """Bounds the proofs in memory, in bytes; the least recently used goes first, and is read from disk again. A cache
+    of 100 GB has 7 MB of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpkeepSettings:
+    """Of `stores.cache.upkeep`: how the cache's files are read in the background."""
+
+    bytes_per_s: float = 8 * 1024 * 1024
+    """Bounds the rate, in bytes per second: a tenth of what a slow disk gives. 100 GB take three and a half hours."""
+    round_s: float = 86_400.0
+    """Time between the starts of two rounds, s: disks rot over months, and a day is soon enough."""
+    pause_s: float = 3600.0
+    """Time between two rounds, s, at least, where a round takes longer than a day."""
+    first_after_s: float = 600.0
+    """Time from the start of an agent to its first round, s: a node that starts has better things to read."""
+
+
+@dataclass(frozen=True, slots=True)
 class CacheSettings:
     """Of `stores.cache`."""
+
+    checks: CheckSettings = field(default_factory=CheckSettings)
+    """How blobs are checked before their bytes leave."""
+    upkeep: UpkeepSettings = field(default_factory=UpkeepSettings)
+    """How they are checked when nobody asks."""
+
+    room_s: float = 30.0
+    """Bounds how long bytes that arrive wait for space, s: deleting takes seconds on slow disks."""
+    others_part: float = 0.25
+    """The part of the cache that may hold what only other members asked for. It is refused before anything that
+    clients of this node used lately goes; a piece of a large blob that does not fit passes through memory."""
+    lately_s: float = 7 * 86_400.0
+    """Time for which a blob that a client of this node used gives no way to what only other members ask for, s: what
+    a node ran in the last week it may run again."""
+    start_batch: int = 512
+    """Blobs that are reported in one turn of the event loop when the cache starts: some ms of gossip's work."""
 
     tags_max: int = 10_000
     """Bounds the tags that are remembered; the least recently checked is forgotten first. Each takes one small file
@@ -177,6 +259,9 @@ class CacheSettings:
 @dataclass(frozen=True, slots=True)
 class ContainerdSettings:
     """Of `stores.containerd`."""
+
+    checks: CheckSettings = field(default_factory=CheckSettings)
+    """How blobs are checked before their bytes leave."""
 
     start_patience_s: float = 2.0
     """Time that the start of the store waits for containerd's first listing, s, so that an agent begins with what is
@@ -216,6 +301,9 @@ class ClusterSettings:
     """Time after which a member that gave no sign of life is tried like all others, s: gossip has judged it by then."""
     corrupt_ban_s: float = 600.0
     """Time for which a member that sent corrupt bytes is not asked, s: its disk or memory will not heal sooner."""
+    doubt_s: float = 10.0
+    """Time for which a member is not asked that sent wrong bytes which may be another's, s. Fetches go on with others
+    meanwhile. It doubles with each time, up to `corrupt_ban_s`, and is forgotten that long after the last one."""
     slow_notice_s: float = 0.5
     """Time between two rounds of notices to slow homes, s: a few of them make a home decline, within some seconds."""
     slow_rate: float = 0.25
@@ -245,6 +333,10 @@ class SpoolSettings:
     window_pieces: int = 8
     """The same bound in pieces, for blobs whose pieces are large: the larger of the two holds. With fewer, the hash, a
     reader and what arrives ahead of them would not find space for a piece each."""
+
+    reserve_bytes: int = 16 * 1024 * 1024
+    """Space that is taken at once for a blob that arrives, in bytes. More would let others go for bytes that may never
+    come; less would ask the disk and the event loop more often than once in some 20 ms at full speed."""
 
     hash_step_bytes: int = 4 * 1024 * 1024
     """Bytes that must have arrived before a thread hashes them, up to twice as many at a time. A turn of a thread costs
@@ -306,6 +398,27 @@ class PlanSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class EvidenceSettings:
+    """Of `fetch.evidence`: whom else a node asks about what members sent, for the sake of its clients."""
+
+    holders_max: int = 3
+    """Holders that are asked for their prefixes: two that agree are needed, and one may be slow, or wrong."""
+    small_range_bytes: int = 4 * 1024 * 1024
+    """A range up to this size, in bytes, is one that a client reads by itself, as lazily pulling runtimes do; it does
+    not wait for the front. Runtimes that fetch a whole layer in parts ask for larger ones."""
+    upstream_bytes_max: int = 16 * 1024 * 1024
+    """Bytes that one fetch asks of upstream beside the download to have such ranges vouched for. Then they wait for the
+    whole: a node that reads a whole layer in small ranges must not fetch it twice."""
+    sample_after_s: float = 20.0
+    """Time for which a client waits for bytes that are here and that nobody vouches for, s, before upstream checks a
+    few: containerd 1.6 gives a pull up that made no progress for 60 s, later releases after 5 minutes."""
+    sample_bytes: int = 64 * 1024
+    """Size of such a sample, in bytes: any progress counts, and all nodes at once ask this little of upstream."""
+    again_s: float = 5.0
+    """Time after which a question that nobody could answer is asked again, s: as long as one try of upstream takes."""
+
+
+@dataclass(frozen=True, slots=True)
 class FetchSettings:
     """Of `fetch`."""
 
@@ -336,7 +449,7 @@ class ImageSettings:
 
     tag_fresh_s: float = 60.0
     """Time for which upstream's word about a tag is believed without asking again, s: a tag that was pushed a moment
-    ago may be seen late by that much, and a cluster asks for one tag once in that time."""
+    ago may be seen late by that much, and a home asks for one tag once in that time."""
     registry_down_s: float = 15.0
     """Time for which a registry that could not be reached is not asked about tags, s: its timeout is not paid by every
     pull."""
@@ -344,6 +457,26 @@ class ImageSettings:
     """Members asked about one tag, at most: they are asked at the same moment."""
     tag_homes_max: int = 3
     """Homes asked about one tag, at most, one after the other, before this node asks upstream itself."""
+    tag_window_s: float = 600.0
+    """Time after which the ring of a tag turns, s: for that long a member can be the first home of a tag because it
+    chose its name well. Each turn costs upstream one question a tag."""
+    tag_check_s: float = 5.0
+    """Bounds how long a client waits, s, until upstream confirms to this node what a home says, where the tag is new
+    here or has changed. A registry that is up answers within a second or two; then the client gets a warning."""
+    tag_sample: int = 16
+    """Of the answers by which homes only repeat what upstream said before, this node checks one in so many, after the
+    client has its answer. An old meaning that one member goes on telling is found by the cluster within minutes, for a
+    sixteenth of the requests that all checks would cost. Where HEAD is known to be free, all are checked."""
+    tag_recheck_s: float = 3.0
+    """Time after which a member that contradicts upstream is asked again, s. By then a tag that has just moved has
+    moved everywhere. A home does not ask upstream more often than that for the same tag, whoever wants it."""
+    tag_audits_max: int = 16
+    """Bounds the checks behind clients' backs that are under way at once; what comes beyond is not checked."""
+    tag_distrust_s: float = 3600.0
+    """Time for which a member that twice contradicted upstream is not asked about tags, s: long enough to be seen by
+    a person; short enough for a registry that was set wrong on one node, and was mended."""
+    tag_own_max: int = 1024
+    """Bounds the tags of which a home remembers that it asked upstream itself; the oldest check is forgotten first."""
     manifest_memory_bytes: int = 8 * 1024 * 1024
     """Bounds the manifests that stay in memory, in bytes; the least recently used goes first. A manifest has 1 to 10
     KiB: this is about a thousand of them, more than a node runs."""
@@ -368,6 +501,15 @@ class AppSettings:
     admission_blobs_max: int = 1024
     """Bounds the blobs of which it is remembered who asked; the one asked for longest ago is forgotten first. More than
     members ask for within `admission_window_s`."""
+
+    hashed_max_bytes: int = 4 * 1024 * 1024
+    """Bounds a range of which a member is told the sha256, in bytes: a lazily pulling client asks for no more at once,
+    and hashing takes 4 ms."""
+    hashed_at_once: int = 2
+    """Such ranges that are hashed at once; others wait. Members get their bytes beside that."""
+    verify_again_s: float = 60.0
+    """Time for which the word of members that a copy here is wrong is not heard again, for each blob, s: to verify it
+    is to read all of it, so that must not follow from every word."""
 
     avoided_max: int = 16
     """Bounds the members that a home avoids for one request: each costs a look at all parts of the blob."""
@@ -394,22 +536,57 @@ class ServingSettings:
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """Of `app.server`, for each of the two listeners."""
+    """Of `app.server`, `app.listener`, `app.places` and `app.protocol`: the listeners, before any key is looked at."""
 
     drain_s: int = 20
     """Bounds the time that running transfers have to end when the agent stops, s. Then they are cut short, and clients
     go on elsewhere. Long enough for a large layer on a LAN; systemd kills the agent after 30 s (deploy/systemd)."""
-    connections_max: int = 4096
-    """Bounds connections, and requests that are answered at once. A hundred members with their transfers stay far
-    below it; what is above it is answered 503."""
-    keep_alive_s: int = 60
-    """Time after which an idle connection is closed, s. Longer than a runtime pauses between two layers."""
-    stall_timeout_s: float = 60.0
-    """Time after which the connection of a client that takes nothing is closed, s. A runtime that writes a layer to a
-    slow disk pauses for seconds; a client that is gone without a word would hold a descriptor for hours."""
     backlog: int = 1024
     """Bounds connections that wait to be accepted. All members may connect in the same moment; the kernel has its own
     bound besides (net.core.somaxconn)."""
+    accepts_max: int = 16
+    """Bounds the connections that one turn of the event loop accepts. Each takes some 0.3 ms until it is closed again:
+    so a flood of them holds gossip and transfers up for some 5 ms at a time."""
+    shed_max: int = 64
+    """Bounds the idle connections that are closed in one go while descriptors are scarce: some 0.1 ms each."""
+
+    local_max: int = 1024
+    """Bounds the connections from this machine, to all listeners. A runtime opens tens."""
+    members_max: int = 2560
+    """Bounds the connections from members' addresses. A hundred members have 16 unused ones each, and the transfers."""
+    strangers_max: int = 512
+    """Bounds the connections from all other addresses. With 32 KiB of a head in each they take 16 MiB."""
+    from_member_max: int = 512
+    """Bounds the connections from one member's address. A member has at most 160 downloads and some questions at once;
+    several nodes may share an address."""
+    from_stranger_max: int = 128
+    """Bounds the connections from one other address, or one IPv6 /64. A client that is no member opens tens."""
+    members_known_s: float = 1.0
+    """Age up to which the members' addresses are used again, s: one that joined a moment ago is a stranger so long."""
+    descriptors_kept: int = 1024
+    """Descriptors that are kept free for files and for this node's own connections, or a quarter of all where those are
+    few. Beyond it idle connections are closed. A transfer takes two, and a node has 256 to others at most."""
+    complaint_s: float = 60.0
+    """Time between two warnings that connections are refused, s: who floods a listener must not flood the log."""
+
+    head_max_bytes: int = 32 * 1024
+    """Bounds the head of a request, in bytes. Runtimes send hundreds; credentials in them reach a few thousand."""
+    head_lines_max: int = 100
+    """Bounds the lines of a head. Runtimes send about ten."""
+    head_s: float = 10.0
+    """Bounds the time from the opening of a connection, or from the first byte of a later request, to the end of the
+    head, s, and that of a body after it. Both come in one packet; on a bad line it is sent again a few times."""
+    body_max_bytes: int = 64 * 1024
+    """Bounds the body of a request that may have one, in bytes: an order to change keys has 100. GET and HEAD have
+    none."""
+    keep_alive_s: float = 75.0
+    """Time after which an idle connection is closed, s. Longer than a runtime pauses between two layers."""
+    look_s: float = 0.5
+    """Time between two looks for connections whose time is over, s: by this much a bound is exceeded at most. A look at
+    4,096 connections takes about a millisecond."""
+    stall_timeout_s: float = 60.0
+    """Time after which the connection of a client that takes nothing is closed, s. A runtime that writes a layer to a
+    slow disk pauses for seconds; a client that is gone without a word would hold a descriptor for hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,6 +595,8 @@ class Settings:
 
     router: RouterSettings = field(default_factory=RouterSettings)
     peers: PeerSettings = field(default_factory=PeerSettings)
+    channels: ChannelSettings = field(default_factory=ChannelSettings)
+    signatures: SignatureSettings = field(default_factory=SignatureSettings)
     upstream: UpstreamSettings = field(default_factory=UpstreamSettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
     containerd: ContainerdSettings = field(default_factory=ContainerdSettings)
@@ -425,6 +604,7 @@ class Settings:
     spool: SpoolSettings = field(default_factory=SpoolSettings)
     plan: PlanSettings = field(default_factory=PlanSettings)
     fetch: FetchSettings = field(default_factory=FetchSettings)
+    evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
     images: ImageSettings = field(default_factory=ImageSettings)
     app: AppSettings = field(default_factory=AppSettings)
     serving: ServingSettings = field(default_factory=ServingSettings)

@@ -19,6 +19,7 @@ from ..core.node import Node
 from ..core.packets.outbox import Datagram
 from ..core.streams.exchange import Exchange
 from .counters import Counters, Direction, Failure
+from .listener import StreamListener, StreamTls
 from .places import Places
 from .sockets import bind, destination, source_address
 from .streams import READ_BYTES, converse, dial
@@ -45,13 +46,21 @@ class Driver:
         config: settings.
         counters: of what is carried.
         announce: called with each event of the node.
+        tls: how streams are encrypted; None: they are not.
 
     `left` is set when enough members have confirmed that this node leaves; `has_dialled` says whether a first stream
     was opened, or could not be.
     """
 
-    def __init__(self, config: GossipConfig, counters: Counters, announce: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        config: GossipConfig,
+        counters: Counters,
+        announce: Callable[[Event], None],
+        tls: StreamTls | None = None,
+    ) -> None:
         self._config = config
+        self._tls = tls
         self._counters = counters
         self._announce = announce
         self._node: Node | None = None
@@ -93,7 +102,7 @@ class Driver:
         self._datagrams, streams = bind(host, port)
         try:
             self._node = make_node(source_address(self._datagrams.getsockname()))
-            self._server = await asyncio.start_server(self._serve, sock=streams, limit=READ_BYTES)
+            self._listener = StreamListener(streams, self._serve, self._note_refusal, self._tls, read_bytes=READ_BYTES)
         except BaseException:
             self._node = None
             self._datagrams.close()
@@ -107,7 +116,7 @@ class Driver:
         self._loop.remove_reader(self._datagrams)
         if self._timer is not None:
             self._timer.cancel()
-        self._server.close()
+        self._listener.close()
         await self.tasks.cancel()
         self._datagrams.close()
 
@@ -186,7 +195,7 @@ class Driver:
     async def carry_out(self, exchange: Exchange) -> str:
         """Carry out a conversation that this node opens. Returns what went wrong, or nothing."""
         try:
-            problem, error = await dial(exchange, self._feed, self._config.stream_timeout_s)
+            problem, error = await dial(exchange, self._feed, self._config.stream_timeout_s, self._tls)
         finally:
             self.has_dialled = True
         self._counters.streams += 1
@@ -204,7 +213,7 @@ class Driver:
         source = source_address(name)
         leave = self._places.take(source.host) if node is not None else None
         if node is None or task is None or leave is None:
-            self._counters.failures[Failure.STREAM_REFUSED] += 1
+            self._note_refusal()
             writer.transport.abort()
             return
         self.tasks.track(task)
@@ -228,6 +237,9 @@ class Driver:
             exchange, reader, writer, self._feed, config.stream_timeout_s, config.greeting_timeout_s
         )
         self._hang_up(exchange, error)
+
+    def _note_refusal(self) -> None:
+        self._counters.failures[Failure.STREAM_REFUSED] += 1
 
     async def _feed(self, exchange: Exchange, received: bytes) -> None:
         """Hand a stream's bytes to its conversation, in slices, and do what the node wants then."""

@@ -30,7 +30,7 @@ from ..sources import SIZE_MAX_BYTES
 from ..sources.peers.protocol import MemberAnswer
 from ..stores import Tag
 from .backend import Backend
-from .blob import BlobResponse, blob_headers
+from .blob import BlobResponse, blob_headers, of_file
 from .request import RegistryRequest
 from .responses import API_VERSION, OCTETS, encoded
 
@@ -50,10 +50,10 @@ class Home:
         self._fetching = backend.fetching
         self._served = backend.metrics.served_bytes.labels("peer")
 
-    async def tag(self, reference: Reference) -> Tag:
-        """What upstream says now of a tag."""
+    async def tag(self, reference: Reference, *, recheck: bool) -> Tag:
+        """What upstream says of a tag: a moment ago, or with `recheck` now."""
         with _refusals():
-            return await self._backend.tags.check(reference)
+            return await self._backend.tags.check(reference, recheck=recheck)
 
     async def manifest(self, content: Content) -> Manifest:
         """A manifest from a holder or upstream."""
@@ -127,7 +127,7 @@ class RelayResponse(BlobResponse):
     ) -> None:
         self._start, self._stop = wanted or (0, size)
         self._arriving = relay.reader.extents(self._start, self._stop)
-        super().__init__(200, [], relay.reader.fd, self._arriving, settings)
+        super().__init__(200, [], (), settings)
         self._relay = relay
         self._digest = digest
         self._size = size
@@ -147,7 +147,7 @@ class RelayResponse(BlobResponse):
             wanted = self._wanted and (self._start, end)
             self.status, headers = blob_headers(self._digest, OCTETS, self._size, wanted)
             self.headers = [API_VERSION, *headers, *encoded(MemberAnswer(origin=origin).headers())]
-            self._extents = _up_to(end, first, self._arriving)
+            self._extents = of_file(self._relay.reader.fd, _up_to(end, first, self._arriving))
             await super()._send(scope, send)
 
 

@@ -1,6 +1,8 @@
 """What people and their tools ask an agent about itself: health, readiness, metrics, members, fetches."""
 
-from collections.abc import Callable, Iterable, Sequence
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,10 +13,15 @@ from starlette.routing import Route
 
 from ..errors import DigestInvalid, NameInvalid
 from ..fetch.record import Record
+from ..images.tag_trust import Contradiction
 from ..metrics import Metrics
 from ..routers import MemberStatus
 from .find import Find
 
+Answer = Callable[[Request], Awaitable[Response]]
+
+_FINDS_MAX = 8
+"""Bounds the questions who has something that are under way at once: each asks all members that may have it."""
 _QUERY_SHOWN_MAX = 200
 """Characters of a wrong query that go into the answer: enough to recognise it, and bounded."""
 
@@ -27,6 +34,7 @@ class NodeStatus:
         name: of this node.
         is_ready: whether pulls can be served: the agent is up, knows what the cluster knows, and is not leaving.
         statuses: all known members, this node included.
+        distrusted: members that are not asked about tags now, by name, each with what it said of one.
         records: the last fetches, the oldest first.
         key_count: number of keys that this node can serve.
         cache_bytes: bytes in the cache, arriving ones included.
@@ -35,6 +43,7 @@ class NodeStatus:
     name: str
     is_ready: Callable[[], bool]
     statuses: Callable[[], Sequence[MemberStatus]]
+    distrusted: Callable[[], Mapping[str, Contradiction]]
     records: Callable[[], Iterable[Record]]
     key_count: Callable[[], int]
     cache_bytes: Callable[[], int]
@@ -53,17 +62,31 @@ class StatusEndpoint:
         self._node = node
         self._find = find
         self._metrics = metrics
+        self._turn = asyncio.Lock()
+        self._finding = asyncio.Semaphore(_FINDS_MAX)
+
+    def probes(self) -> list[Route]:
+        """The routes that say whether the agent lives, for a Starlette application."""
+        return [Route("/healthz", self.healthz), Route("/readyz", self.readyz)]
 
     def routes(self) -> list[Route]:
-        """The routes, for a Starlette application."""
+        """The other routes, which tell about images and members."""
         return [
-            Route("/healthz", self.healthz),
-            Route("/readyz", self.readyz),
-            Route("/metrics", self.metrics),
-            Route("/api/v1/members", self.members),
+            Route("/metrics", self._in_turn(self.metrics)),
+            Route("/api/v1/members", self._in_turn(self.members)),
             Route("/api/v1/find", self.find),
-            Route("/api/v1/fetches", self.fetches),
+            Route("/api/v1/fetches", self._in_turn(self.fetches)),
         ]
+
+    def _in_turn(self, answer: Answer) -> Answer:
+        """One of the answers that take milliseconds to make: one in a turn of the event loop, however many ask."""
+
+        async def answered(request: Request) -> Response:
+            async with self._turn:
+                await asyncio.sleep(0)
+                return await answer(request)
+
+        return answered
 
     async def healthz(self, request: Request) -> Response:
         """200 as long as the process answers."""
@@ -88,7 +111,9 @@ class StatusEndpoint:
 
     async def members(self, request: Request) -> Response:
         """All known members, this node included, by name."""
-        rows = sorted(map(_member_row, self._node.statuses()), key=lambda row: str(row["name"]))
+        distrusted = self._node.distrusted()
+        rows = [_member_row(it, distrusted.get(it.peer.name)) for it in self._node.statuses()]
+        rows.sort(key=lambda row: str(row["name"]))
         return JSONResponse({"node": self._node.name, "members": rows})
 
     async def fetches(self, request: Request) -> Response:
@@ -100,13 +125,14 @@ class StatusEndpoint:
         """Who has an image or digest (`?q=`)."""
         query = request.query_params.get("q", "")
         try:
-            return JSONResponse(await self._find.find(query))
+            async with self._finding:
+                return JSONResponse(await self._find.find(query))
         except (NameInvalid, DigestInvalid) as error:
             message = f"q={query[:_QUERY_SHOWN_MAX]!r} is no image name and no digest: {error}"
             return JSONResponse({"error": message}, status_code=400)
 
 
-def _member_row(status: MemberStatus) -> dict[str, Any]:
+def _member_row(status: MemberStatus, contradiction: Contradiction | None) -> dict[str, Any]:
     return {
         "name": status.peer.name,
         "state": status.state,
@@ -116,6 +142,16 @@ def _member_row(status: MemberStatus) -> dict[str, Any]:
         "flapping": status.flapping,
         "home": status.home,
         "rtt_ms": None if status.rtt_s is None else round(1000 * status.rtt_s, 2),
+        "contradicts": contradiction and _contradiction_row(contradiction),
+    }
+
+
+def _contradiction_row(contradiction: Contradiction) -> dict[str, Any]:
+    return {
+        "tag": str(contradiction.reference),
+        "says": str(contradiction.said),
+        "upstream": str(contradiction.upstream),
+        "ignored_s": round(max(0.0, contradiction.until - time.monotonic())),
     }
 
 

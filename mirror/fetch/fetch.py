@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 
 from ..errors import MirrorError, Reason, SourceError, StorageFailed, Unavailable
 from ..oci.content import Content
-from ..sources import UPSTREAM
-from .blame import Blame
+from .blame import Blame, Verdict
 from .download import Download
 from .environment import Environment
+from .evidence import Evidence
 from .intake import Intake
-from .plan import EARLIER, Opening, Plan, Provenance, Segment
+from .plan import Opening, Plan, Provenance, Segment
 from .record import Phase, Record
 from .repositories import Repositories
 from .spool import Spool
@@ -46,15 +46,22 @@ class Fetch:
         self._is_proven_wrong = False
         """The whole has another digest, and nobody could be found to blame."""
         self._changed = asyncio.Event()
-        self.spool = Spool(content, env.settings.spool, self._changed.set)
-        self._plan = _plan(content, env)
+        plan = self._plan = _plan(content, env)
+        self.spool = Spool(
+            content,
+            env.settings.spool,
+            self._changed.set,
+            lambda start, stop: plan.provenance.senders(start, stop, plan.flights),
+        )
         self._intake = Intake(content, self.spool, self._plan, self.record, env, self)
         self._blame = Blame(self.spool, self._plan)
+        self._evidence = Evidence(self.spool, self._plan, env, self.distrust)
         self.names = Repositories(content, env.settings.fetch.names_max)
         self._download = Download(
             self.names,
             self.spool,
             self._plan,
+            evidence=self._evidence,
             intake=self._intake,
             record=self.record,
             env=env,
@@ -123,7 +130,7 @@ class Fetch:
         abandonment = asyncio.create_task(self._abandon_when_idle())
         try:
             await self._fetch_verified()
-            self._intake.commit()
+            self._intake.commit(self.spool.hasher.proof())
             self.spool.finish()
             self._phase = Phase.COMPLETE
             self._env.metrics.fetch_seconds.observe(time.monotonic() - started_at)
@@ -139,6 +146,7 @@ class Fetch:
             self._fail(Phase.FAILED, Unavailable(f"the fetch of {self.content.digest} failed; the log says why"))
         finally:
             abandonment.cancel()
+            self._evidence.cancel()
             self.record.seconds = time.monotonic() - started_at
             self._end()
 
@@ -158,7 +166,7 @@ class Fetch:
     def _fail(self, phase: Phase, error: MirrorError) -> None:
         self._phase = phase
         if phase is Phase.FAILED and (member := self._intake.wrong_about_size) is not None:
-            self._env.health.sent_corrupt(member, self.content.digest)
+            self._env.health.doubt(member, self.content.digest)
         if phase is not Phase.RELAYED:
             self.record.failures.append(str(error))
         self._is_proven_wrong = isinstance(error, SourceError) and error.reason is Reason.CORRUPT
@@ -189,9 +197,19 @@ class Fetch:
         if digest != wanted:
             names = ", ".join(self._plan.provenance.origins())
             raise SourceError(Reason.CORRUPT, f"{self.content.digest}: what {names} sent has another digest")
-        for name in sorted(await blame.compare() - {UPSTREAM, EARLIER}):
+        self._judge(await blame.verdict())
+
+    def _judge(self, verdict: Verdict) -> None:
+        """Leave those alone that sent wrong bytes: for long where that is proven, else for some seconds."""
+        health, digest = self._env.health, self.content.digest
+        for name in sorted({*verdict.proven, *verdict.doubted}):
             self.record.failures.append(f"{name} sent wrong bytes")
-            self._env.health.sent_corrupt(name, self.content.digest)
+        for name in sorted(verdict.proven):
+            health.sent_corrupt(name, digest)
+        for name in sorted({*verdict.doubted, *verdict.named}):
+            health.doubt(name, digest, sent_it=name in verdict.doubted)
+        for name, wrong in {**verdict.doubted, **verdict.proven}.items():
+            health.tell(name, self.content, wrong)
 
     async def _retract(self, segments: list[Segment]) -> None:
         if await self._blame.retract(segments):

@@ -10,6 +10,7 @@ from ..errors import Reason, SourceError, StorageError, StorageFull
 from ..oci.content import Content
 from ..oci.manifest import MANIFEST_MAX_BYTES
 from ..sources import SIZE_MAX_BYTES, UPSTREAM
+from ..stores.proofs import Proof
 from .environment import Environment
 from .memory import InMemory
 from .plan import Plan
@@ -117,10 +118,10 @@ class Intake:
         if self._writer is not None:
             self._writer.keep(0)
 
-    def commit(self) -> None:
+    def commit(self, proof: Proof) -> None:
         """Let the cache serve what is complete and verified; nothing is done if it passed through memory."""
         if self._writer is not None:
-            self._writer.commit()
+            self._writer.commit(proof)
 
     def close(self, *, resumable: bool) -> None:
         """Give back what is held. Bytes that were not committed are left for the next fetch to resume, or discarded."""
@@ -148,14 +149,14 @@ class Intake:
         env, digest = self._env, self._content.digest
         await env.turns.take(digest.hex)
         try:
-            writer = self._writer = await env.cache.begin(digest, size)
+            writer = self._writer = await env.cache.begin(digest, size, lambda: self._spool.was_read_locally)
         except BaseException as error:
             env.turns.give_back(digest.hex)
             if not isinstance(error, StorageError):
                 raise
             await self._pass_through_memory(size, error)
             return
-        self._spool.open(DiskFile(writer.fd, size))
+        self._spool.open(DiskFile(writer.fd, size, writer.reserve, env.settings.spool.reserve_bytes))
         if writer.prefixes:
             self._record.resumed = await self._spool.resume(writer.prefixes)
             writer.keep(self._record.resumed // piece_size(size))

@@ -1,8 +1,11 @@
 """Discovery by gossip: the only module of the mirror that imports `gossip`.
 
-The metadata of a member says at which port of its gossip's address its peer endpoint is, as JSON: `{"port": 5001}`. It
-cannot say another address: requests go only where the member has answered. A member whose metadata does not say this,
-or whose name no agent can have, takes part in the gossip and is never asked for content.
+The metadata of a member says at which port its peer endpoint is, as JSON: `{"port": 5001}`. Its address is that of its
+gossip, from which it has answered: what a member says of itself cannot aim the requests of all others elsewhere. A
+member whose metadata does not say this, or whose name no agent can have, takes part in the gossip and is never asked
+for content.
+
+`"tls"` says that it speaks TLS there. Where gossip is sealed, nobody on the path can take that word away.
 
 `"home"` says whether the member serves as a home: `new` until it has been up for a while, `yes`, or `no`. Each member
 says this of itself, so all others see a change at nearly the same moment, and agree about the rings.
@@ -12,19 +15,22 @@ import asyncio
 import contextlib
 import enum
 import random
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 import gossip
 from gossip import Gossip, Listen, Member, State
 
+from ..channels import PeerTls
+from ..channels.contexts import Channels
 from ..errors import ConfigError
 from ..settings import RouterSettings
 from ..sources import UPSTREAM
@@ -39,6 +45,7 @@ PROFILES: Final = {"lan": gossip.lan, "wan": gossip.wan, "fast": gossip.fast, "l
 class _Endpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     port: int
     home: Serves = Serves.YES
+    tls: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +57,7 @@ class SwimSettings:
         bind: IP address and port of its gossip.
         advertise: IP address under which others reach its gossip and its peer endpoint.
         peer_port: TCP port of its peer endpoint.
+        channels: how it speaks there, and on the streams of its gossip.
         seeds: gossip addresses of others.
         key_file: the cluster's keys, or None.
         sealing: with keys: allow, prefer or require.
@@ -63,6 +71,7 @@ class SwimSettings:
     bind: tuple[str, int]
     advertise: str
     peer_port: int
+    channels: Channels
     seeds: Sequence[str]
     key_file: Path | None
     sealing: str
@@ -106,7 +115,8 @@ class SwimRouter:
 
     Args:
         gossip: not started yet; `start`, `leave` and `close` here are its own.
-        port: TCP port of this node's peer endpoint.
+        port: TCP port of this node's peer endpoint, at the address of its gossip.
+        tls: whether it speaks TLS there.
         settings: who has a place on rings.
         rng: spreads the load over holders.
     """
@@ -116,13 +126,14 @@ class SwimRouter:
         gossip: Gossip,
         port: int,
         *,
+        tls: bool = False,
         settings: RouterSettings | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self._gossip = gossip
         self._settings = settings or RouterSettings()
         self._rng = rng or random.Random()
-        self._endpoint = _Endpoint(port, Serves.NEW)
+        self._endpoint = _Endpoint(port, Serves.NEW, tls)
         self._willing, self._is_new = True, True
         self._newness: asyncio.TimerHandle | None = None
         gossip.update(msgspec.json.encode(self._endpoint))
@@ -150,8 +161,10 @@ class SwimRouter:
                 sealing=gossip.Sealing(settings.sealing),
                 key_file=settings.key_file,
                 snapshot=settings.snapshot,
+                stream_tls=_stream_tls(settings.channels),
             )
-            return cls(node, settings.peer_port, settings=timing)
+            speaks_tls = settings.channels.step is not PeerTls.OFF
+            return cls(node, settings.peer_port, tls=speaks_tls, settings=timing)
 
     async def start(self) -> None:
         """Bind, and begin to join; joining goes on in the background.
@@ -227,7 +240,7 @@ class SwimRouter:
     def _publish_home(self) -> None:
         home = Serves.NO if not self._willing else Serves.NEW if self._is_new else Serves.YES
         if home != self._endpoint.home:
-            self._endpoint = _Endpoint(self._endpoint.port, home)
+            self._endpoint = msgspec.structs.replace(self._endpoint, home=home)
             with contextlib.suppress(gossip.StateError):
                 self._gossip.update(msgspec.json.encode(self._endpoint))
 
@@ -289,6 +302,25 @@ class SwimRouter:
         ]
 
 
+def _stream_tls(channels: Channels) -> gossip.StreamTls | None:
+    """How gossip's streams are encrypted: as the peer endpoint is."""
+    if channels.server is None:
+        return None
+
+    def server() -> ssl.SSLContext:
+        assert channels.server is not None
+        return channels.server
+
+    def client() -> ssl.SSLContext:
+        assert channels.dialling is not None
+        return channels.dialling
+
+    def believes(certificate: Mapping[str, Any]) -> bool:
+        return bool(channels.proven(certificate))
+
+    return gossip.StreamTls(server, client, believes, required=channels.step is PeerTls.ON)
+
+
 def load_keys(path: Path) -> list[bytes]:
     """Read the cluster's keys from a file; raise ConfigError if it is not valid."""
     with _translated("key-file"):
@@ -316,7 +348,7 @@ def _peer(member: Member) -> Peer | None:
 
 
 def _at(member: Member, endpoint: _Endpoint) -> Peer:
-    return Peer(member.name, member.address.host, endpoint.port)
+    return Peer(member.name, member.address.host, endpoint.port, endpoint.tls)
 
 
 def _endpoint_of(member: Member) -> _Endpoint | None:

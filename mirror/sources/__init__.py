@@ -120,8 +120,8 @@ class Sink(Protocol):
         """Wait until bytes from `position` on can be held until they have been read."""
         ...
 
-    def put(self, position: int, part: bytes) -> None:
-        """Write bytes to their place, in order. Blocks; called in any thread.
+    def put(self, position: int, part: bytes | memoryview) -> None:
+        """Write bytes to their place, in order. Blocks; called in any thread. They are good until it returns.
 
         Raises:
             StorageFailed: the disk does not take them.
@@ -148,6 +148,22 @@ class Source(Protocol):
         ...
 
 
+class Witness(Protocol):
+    """A holder that says what it found when it verified the whole, so that it vouches for what others sent."""
+
+    async def prefixes(self, content: Content, count: int) -> tuple[bytes, ...]:
+        """For each whole piece of a blob, of which there are `count`, the sha256 of everything up to its end.
+
+        Raises:
+            SourceError: it does not hold the blob, has not verified it yet, or gave no valid answer.
+        """
+        ...
+
+    async def sha256(self, content: Content, start: int, stop: int) -> bytes:
+        """The sha256 of a range of its copy; raises SourceError."""
+        ...
+
+
 class SizedSource(Source, Protocol):
     """A source that can be asked for a size alone: upstream."""
 
@@ -163,6 +179,10 @@ class MemberSources(Protocol):
         """One member as a source of content."""
         ...
 
+    def witness(self, peer: Peer) -> Witness:
+        """One member as a holder that vouches."""
+        ...
+
     async def size(self, peer: Peer, content: Content, role: Role) -> int:
         """How many bytes some content has, as one member says; raises PeerError."""
         ...
@@ -175,12 +195,16 @@ class MemberSources(Protocol):
         """Tell a member the relative rate that this node measures of it; whether that arrives does not matter."""
         ...
 
+    async def notify_wrong(self, peer: Peer, content: Content, wrong: tuple[int, int]) -> None:
+        """Tell a member a range of which it sent wrong bytes; whether that arrives does not matter."""
+        ...
+
 
 class TagSource(Protocol):
     """Who can say what a tag means: upstream."""
 
-    def has_password(self, repository: Repository) -> bool:
-        """Whether this node has a password for the registry, so that it may see more there than other nodes."""
+    def is_head_free(self, repository: Repository) -> bool:
+        """Whether the registry is known not to count questions of what a tag means."""
         ...
 
     async def resolve(self, reference: Reference) -> Resolved:

@@ -1,44 +1,31 @@
 """Stores: the contract of a place that content is read from, and the values that it hands out.
 
-A store answers at once, from memory: `open` and `tag` never wait. What it serves is complete and verified. The same
-tests (tests/contract) run for every store.
+A store answers at once, from memory: `open` and `tag` never wait. What it serves is complete, was verified as a whole,
+and is checked again before it leaves (`held`, `checking`, `proofs`). Only proven damage makes a store drop content: no
+other error does. The same tests (tests/contract) run for every store.
 """
 
-import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Literal, Protocol, Self, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from ..oci.digest import Digest
 from ..oci.reference import Reference
+from .held import Checks, Held
+from .proofs import Proof
 
-
-@dataclass(slots=True)
-class Held:
-    """Content that a store holds, opened. The descriptor stays good even if the store drops the content meanwhile.
-
-    Args:
-        fd: open for reading; the content is the whole file. The caller of `open` calls `close`, or uses `with`.
-        size: in bytes.
-        store: the store's name, for logs and metrics.
-    """
-
-    fd: int
-    size: int
-    store: str
-
-    def close(self) -> None:
-        """Close the descriptor."""
-        os.close(self.fd)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
+__all__ = [
+    "Authority",
+    "BlobCache",
+    "BlobWriter",
+    "Checks",
+    "Held",
+    "Listener",
+    "Proof",
+    "Store",
+    "Tag",
+    "TagStore",
+]
 
 
 Authority: TypeAlias = Literal["upstream", "runtime"]
@@ -65,7 +52,7 @@ class BlobWriter(Protocol):
 
     @property
     def fd(self) -> int:
-        """The file, with all its bytes reserved; open for reading and writing. Whoever takes it closes it."""
+        """The file, as long as the blob; open for reading and writing. Whoever takes it closes it."""
         ...
 
     @property
@@ -78,6 +65,15 @@ class BlobWriter(Protocol):
         """Whether nothing has ended it yet."""
         ...
 
+    def reserve(self, start: int, stop: int) -> None:
+        """Take space for some bytes before they are written. Blocks; in any thread but the event loop's.
+
+        Raises:
+            StorageFull: there is no space that could be taken.
+            StorageFailed: the disk failed.
+        """
+        ...
+
     def append_prefix(self, sha256: bytes) -> None:
         """Note that the next piece is in the file, and the sha256 of everything up to its end."""
         ...
@@ -86,8 +82,11 @@ class BlobWriter(Protocol):
         """Forget all but the first pieces: the others are not in the file, or may be wrong."""
         ...
 
-    def commit(self) -> None:
+    def commit(self, proof: Proof | None = None) -> None:
         """Let the file, complete and found right, become a blob.
+
+        Args:
+            proof: of the file, by whoever hashed it. Without it the store hashes the file before any byte leaves.
 
         Raises:
             OSError: the disk failed. Then the writer has not ended.
@@ -110,8 +109,13 @@ class BlobCache(Protocol):
         """Whether an earlier fetch left something of a blob."""
         ...
 
-    async def begin(self, digest: Digest, size: int) -> BlobWriter:
-        """Begin to write a blob of a size in bytes; nobody else may be writing it.
+    async def begin(self, digest: Digest, size: int, wanted_here: Callable[[], bool]) -> BlobWriter:
+        """Begin to write a blob; nobody else may be writing it. Nothing goes for its size alone.
+
+        Args:
+            digest: of the blob.
+            size: in bytes, as somebody says.
+            wanted_here: whether a client of this node asked for it by now; else only other members did.
 
         Raises:
             StorageFull: it does not fit.
@@ -161,7 +165,22 @@ class Store(Protocol):
         ...
 
     def open(self, digest: Digest) -> Held | None:
-        """Open content, or return None if it is not here."""
+        """Open content, or return None if it is not here.
+
+        Raises:
+            StorageFailed: it is here, but cannot be opened now: no descriptors, no permission.
+        """
+        ...
+
+    async def verify(self, digest: Digest) -> bool:
+        """Hash what is here of some content at once, and drop it if it is wrong.
+
+        Returns:
+            Whether it is here, and right.
+
+        Raises:
+            StorageFailed: it is here, but cannot be read now.
+        """
         ...
 
     def tag(self, reference: Reference) -> Tag | None:

@@ -3,6 +3,7 @@
 datagrams   a script of packets, raw and well-formed, plain or sealed, of time, pauses and intents
 streams     a script of frames, raw and well-formed, into both halves of conversations
 files       a snapshot, a key file, or an address as somebody typed it
+registry    questions to a registry that answers anything
 """
 
 import os
@@ -20,6 +21,7 @@ from gossip.net.sockets import parse_address
 
 from . import grammar
 from .grammar import ADDRESSES, PEERS, Chooser, Script, address_of, pick
+from .registry import registry
 from .world import KEYS, BrokenRule, Talk, World
 
 _PASSING_S: Final = (0.0, 0.001, 0.05, 0.3, 1.0, 5.0)
@@ -188,4 +190,9 @@ def _hold(rule: bool, what: str) -> None:
         raise BrokenRule(what)
 
 
-TARGETS: Final[dict[str, Callable[[bytes], None]]] = {"datagrams": datagrams, "streams": streams, "files": files}
+TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
+    "datagrams": datagrams,
+    "streams": streams,
+    "files": files,
+    "registry": registry,
+}

@@ -18,7 +18,7 @@ from mirror.fetch.stack import FetchStack
 from mirror.metrics import Metrics
 from mirror.oci.content import Content
 from mirror.routers import MemberStatus, Peer, RingSeat
-from mirror.settings import PeerSettings, PlanSettings, Settings
+from mirror.settings import ImageSettings, PeerSettings, PlanSettings, Settings
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import PeerClient
 from mirror.sources.upstream import Upstream
@@ -29,8 +29,9 @@ from tests.loopback.servers import Listeners, Script, Server, stalls
 STEADY = Settings(
     peers=PeerSettings(silent_s=0.1, watch_interval_s=0.02),
     plan=PlanSettings(late_s=math.inf),
+    images=ImageSettings(tag_window_s=1e12, tag_recheck_s=0.05),
 )
-"""A silent member is noticed soon; one that a busy machine makes slow is not taken for late."""
+"""A silent member is noticed soon; one that a busy machine makes slow is not taken for late. No ring of a tag turns."""
 
 
 class Chart:
@@ -127,9 +128,10 @@ class Lab:
         await self.listeners.serve(server)
         return server
 
-    async def holder(self, script: Script) -> Server:
-        """A member that is thought to hold everything."""
+    async def holder(self, script: Script, vouches_for: bytes | None = None) -> Server:
+        """A member that is thought to hold everything, and may vouch for what it says it holds."""
         server = await self.serve(script)
+        server.vouches_for = vouches_for
         self.router.holders.append(Peer(f"m{len(self.router.holders) + 1}", "127.0.0.1", server.port))
         return server
 

@@ -5,8 +5,9 @@ cursor besides. Of the blob itself this module knows nothing.
 """
 
 import asyncio
+import contextlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from ...errors import MirrorError
@@ -43,6 +44,11 @@ class Cursor:
     def __post_init__(self) -> None:
         self.start = self.given_stop = self.position
 
+    def mislead(self) -> None:
+        """Let it fail: bytes that it was given were wrong."""
+        self.was_misled = True
+        self.wake.set()
+
 
 class Readers:
     """Everybody who reads one blob; the length is how many have joined.
@@ -57,6 +63,7 @@ class Readers:
         self.idle.set()
         self._on_change = on_change
         self._joined: Counter[Audience] = Counter()
+        self._awaiting: Counter[Audience] = Counter()
         self._cursors: set[Cursor] = set()
         self._moved = asyncio.Event()
 
@@ -78,6 +85,21 @@ class Readers:
         self._joined[audience] -= 1
         if not len(self):
             self.idle.set()
+
+    @contextlib.contextmanager
+    def awaiting(self, audience: Audience) -> Iterator[None]:
+        """Count a reader, while the context lasts, that waits for the whole, verified."""
+        self._awaiting[audience] += 1
+        self.note_move()
+        try:
+            yield
+        finally:
+            self._awaiting[audience] -= 1
+            self.note_move()
+
+    def is_whole_awaited(self, audience: Audience) -> bool:
+        """Whether a reader of an audience waits for the whole."""
+        return self._awaiting[audience] > 0
 
     def start(self, cursor: Cursor) -> None:
         """Let a reader follow its range."""
@@ -108,6 +130,11 @@ class Readers:
         local = (cursor for cursor in self._cursors if cursor.audience is Audience.LOCAL)
         return sorted({cursor.position for cursor in local if cursor.is_waiting})
 
+    def waiting(self) -> list[tuple[int, int, int]]:
+        """`(start, position, stop)` of each reader on this node that waits: of its range, and where it is."""
+        local = (cursor for cursor in self._cursors if cursor.audience is Audience.LOCAL and cursor.is_waiting)
+        return [(cursor.start, cursor.position, cursor.stop) for cursor in local]
+
     def wake_at(self, start: int, stop: int) -> None:
         """Wake those whose next byte is in a range."""
         for cursor in self._cursors:
@@ -126,9 +153,7 @@ class Readers:
                 cursor.refusal = error
                 cursor.wake.set()
 
-    def mark_misled(self, start: int, stop: int) -> None:
-        """Let those fail that have been given bytes of a range: they were wrong."""
-        for cursor in self._cursors:
-            if start < cursor.given_stop and cursor.start < stop:
-                cursor.was_misled = True
-                cursor.wake.set()
+    def given(self, start: int, stop: int) -> list[tuple[Cursor, int, int]]:
+        """The readers that have been given bytes of a range, each with `(start, stop)` of these."""
+        both = ((cursor, max(start, cursor.start), min(stop, cursor.given_stop)) for cursor in self._cursors)
+        return [(cursor, first, end) for cursor, first, end in both if first < end]
