@@ -26,15 +26,16 @@ from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository
 from mirror.routers import Peer
+from mirror.settings import PeerSettings
 from mirror.sources import RangeReply, RangeRequest, Role
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import PeerClient
 from tests.loopback.channels import DAY_S, ONE, TWO, channels, listening
-from tests.loopback.lab import STEADY
 
 MIB = 1024 * 1024
 SIZE = 5 * MIB + 17
-PATIENCE_S = 20.0
+PATIENCE_S = 50.0
+PATIENT = PeerSettings(connect_s=PATIENCE_S, head_s=PATIENCE_S, silent_s=PATIENCE_S, sign_of_life_s=PATIENCE_S)
 TAG = Reference.parse("library/x:1")
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -132,7 +133,7 @@ class Memory:
 
 @contextlib.asynccontextmanager
 async def asking(name: str, ways: Channels, auth: PeerAuth | None = None) -> AsyncIterator[PeerClient]:
-    client = PeerClient(name, auth or PeerAuth(), STEADY.peers, ways)
+    client = PeerClient(name, auth or PeerAuth(), PATIENT, ways)
     await client.start()
     try:
         yield client
@@ -345,6 +346,20 @@ def test_keys_change_under_load(run: Run, path: Path, blob: bytes) -> None:
             assert all(count > 0 for count in await asyncio.gather(*loads))
             async with asking("old", channels("old", ONE)) as old:
                 assert (await refused(fetch(old, peer)))[0] is Reason.UNPROVEN
+
+    run(main())
+
+
+def test_a_key_that_was_removed_is_of_no_use_on_open_connections(run: Run, path: Path) -> None:
+    async def main() -> None:
+        theirs, holder = channels("b", ONE), Holder(path)
+        async with listening(holder, theirs) as door, asking("a", channels("a", ONE)) as client:
+            await client.tag(at("b", door.port), TAG)
+            await client.is_alive(at("b", door.port))
+            await fetch(client, at("b", door.port))
+            theirs.use([TWO])
+            await fetch(client, at("b", door.port), 0, 100)  # the connection is open, and this holder answers anybody
+            assert holder.asked == [frozenset({"a"})] * 3 + [frozenset()]
 
     run(main())
 
