@@ -19,7 +19,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mirror.app.blob import BlobResponse, of_file
 from mirror.app.tls import MEMBER_NAMES
 from mirror.channels import PeerTls
-from mirror.channels.certificates import KeyIssuer
 from mirror.channels.contexts import Channels
 from mirror.errors import PeerError, Reason
 from mirror.oci.content import Content
@@ -461,13 +460,3 @@ def test_an_application_that_ends_early_makes_a_short_body(run: Run, path: Path)
 
 def _as_app(app: ASGIApp) -> ASGIApp:
     return app
-
-
-def test_a_certificate_is_made_anew_when_it_is_old_or_the_clock_was_set() -> None:
-    issuer = KeyIssuer("a", "10.0.0.1", [ONE], 7 * DAY_S, DAY_S)
-    assert issuer.issue(1e9) is not None
-    assert issuer.issue(1e9 + DAY_S / 2) is None
-    assert issuer.issue(1e9 + DAY_S) is not None
-    assert issuer.issue(1e9 - DAY_S) is not None
-    issuer.use([TWO])
-    assert issuer.issue(1e9 - DAY_S) is not None
