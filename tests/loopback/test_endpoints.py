@@ -172,6 +172,7 @@ class Node:
         stack.push_async_callback(self.upstream.close)
         await self.holdings.start()
         stack.push_async_callback(self.holdings.close)
+        await self.cache.upkeep.verified.wait()  # files that lie there have no proof yet
         stack.push_async_callback(self.fetching.close)
         stack.push_async_callback(self.tags.close)
         self.http = http
