@@ -3,6 +3,7 @@
 datagrams   a script of packets, raw and well-formed, plain or sealed, of time, pauses and intents
 streams     a script of frames, raw and well-formed, into both halves of conversations
 files       a snapshot, a key file, or an address as somebody typed it
+registry    questions to a registry that answers anything
 """
 
 import os
@@ -20,6 +21,7 @@ from gossip.net.sockets import parse_address
 
 from . import grammar
 from .grammar import ADDRESSES, PEERS, Chooser, Script, address_of, pick
+from .registry import registry
 from .world import KEYS, BrokenRule, Talk, World
 
 _PASSING_S: Final = (0.0, 0.001, 0.05, 0.3, 1.0, 5.0)
@@ -109,6 +111,7 @@ def streams(script: bytes) -> None:
     world = World(choose.below(4), sealed=bool(choose.below(2)))
     known = [Record(peer, 1, 0, State.ALIVE, address_of(peer), b"", PROTOCOL) for peer in PEERS[: choose.below(4)]]
     world.node.full_state.merge(known, world.now, stranger=False)
+    world.introduce_peers()
     for _ in range(_STEPS_MAX):
         if not choose.more:
             break
@@ -187,4 +190,9 @@ def _hold(rule: bool, what: str) -> None:
         raise BrokenRule(what)
 
 
-TARGETS: Final[dict[str, Callable[[bytes], None]]] = {"datagrams": datagrams, "streams": streams, "files": files}
+TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
+    "datagrams": datagrams,
+    "streams": streams,
+    "files": files,
+    "registry": registry,
+}

@@ -97,7 +97,7 @@ class Liar:
             try:
                 await asyncio.Event().wait()
             finally:
-                await asyncio.to_thread(sink.put, 0, bytes(MEBIBYTE))  # this thread does not know yet
+                await asyncio.to_thread(sink.put, 0, bytes(MEBIBYTE))  # as one does that does not know yet
                 self.lied.set()
         await self.lied.wait()
         await asyncio.to_thread(sink.put, ask.start, blob[ask.start : ask.stop])
