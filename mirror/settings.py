@@ -239,8 +239,8 @@ class CacheSettings:
     room_s: float = 30.0
     """Bounds how long bytes that arrive wait for space, s: deleting takes seconds on slow disks."""
     others_part: float = 0.25
-    """The part of the cache that may hold what only other members asked for. It is refused before anything that
-    clients of this node used lately goes; a piece of a large blob that does not fit passes through memory."""
+    """The part of the cache up to which blobs of clients of this node give way to what only other members asked for, if
+    they were not used lately. Beyond it that takes what is free or spare; what does not fit passes through memory."""
     lately_s: float = 7 * 86_400.0
     """Time for which a blob that a client of this node used gives no way to what only other members ask for, s: what
     a node ran in the last week it may run again."""
