@@ -19,6 +19,7 @@ from ..core.node import Node
 from ..core.packets.outbox import Datagram
 from ..core.streams.exchange import Exchange
 from .counters import Counters, Direction, Failure
+from .listener import StreamListener, StreamTls
 from .places import Places
 from .sockets import bind, destination, source_address
 from .streams import READ_BYTES, converse, dial
@@ -28,7 +29,7 @@ log = logging.getLogger(__name__)
 
 _READS_MAX: Final = 512
 """Datagrams that are read in one turn of the loop, at most."""
-_SLICE_S: Final = 0.01
+SLICE_S: Final = 0.005
 """Seconds for which datagrams, or what came over one stream, are taken in one turn of the loop: whoever sends much, or
 much in few bytes, cannot keep others from running."""
 _TIMER_MIN_S: Final = 0.001
@@ -45,13 +46,21 @@ class Driver:
         config: settings.
         counters: of what is carried.
         announce: called with each event of the node.
+        tls: how streams are encrypted; None: they are not.
 
     `left` is set when enough members have confirmed that this node leaves; `has_dialled` says whether a first stream
     was opened, or could not be.
     """
 
-    def __init__(self, config: GossipConfig, counters: Counters, announce: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        config: GossipConfig,
+        counters: Counters,
+        announce: Callable[[Event], None],
+        tls: StreamTls | None = None,
+    ) -> None:
         self._config = config
+        self._tls = tls
         self._counters = counters
         self._announce = announce
         self._node: Node | None = None
@@ -93,7 +102,7 @@ class Driver:
         self._datagrams, streams = bind(host, port)
         try:
             self._node = make_node(source_address(self._datagrams.getsockname()))
-            self._server = await asyncio.start_server(self._serve, sock=streams, limit=READ_BYTES)
+            self._listener = StreamListener(streams, self._serve, self._note_refusal, self._tls, read_bytes=READ_BYTES)
         except BaseException:
             self._node = None
             self._datagrams.close()
@@ -107,7 +116,7 @@ class Driver:
         self._loop.remove_reader(self._datagrams)
         if self._timer is not None:
             self._timer.cancel()
-        self._server.close()
+        self._listener.close()
         await self.tasks.cancel()
         self._datagrams.close()
 
@@ -148,7 +157,7 @@ class Driver:
 
     def _read_dry(self) -> bool:
         """Take all datagrams that wait. Returns whether those were all, or just as many as one turn allows."""
-        node, ends_at = self.node, time.monotonic() + _SLICE_S
+        node, ends_at = self.node, time.monotonic() + SLICE_S
         for _ in range(_READS_MAX):
             try:
                 payload, name = self._datagrams.recvfrom(READ_BYTES)
@@ -186,7 +195,7 @@ class Driver:
     async def carry_out(self, exchange: Exchange) -> str:
         """Carry out a conversation that this node opens. Returns what went wrong, or nothing."""
         try:
-            problem, error = await dial(exchange, self._feed, self._config.stream_timeout_s)
+            problem, error = await dial(exchange, self._feed, self._config.stream_timeout_s, self._tls)
         finally:
             self.has_dialled = True
         self._counters.streams += 1
@@ -204,7 +213,7 @@ class Driver:
         source = source_address(name)
         leave = self._places.take(source.host) if node is not None else None
         if node is None or task is None or leave is None:
-            self._counters.failures[Failure.STREAM_REFUSED] += 1
+            self._note_refusal()
             writer.transport.abort()
             return
         self.tasks.track(task)
@@ -229,15 +238,18 @@ class Driver:
         )
         self._hang_up(exchange, error)
 
+    def _note_refusal(self) -> None:
+        self._counters.failures[Failure.STREAM_REFUSED] += 1
+
     async def _feed(self, exchange: Exchange, received: bytes) -> None:
         """Hand a stream's bytes to its conversation, in slices, and do what the node wants then."""
         exchange.take(received)
-        ends_at = time.monotonic() + _SLICE_S
+        ends_at = time.monotonic() + SLICE_S
         while exchange.step(now := time.monotonic()):
             if now > ends_at:
                 self.pump()
                 await asyncio.sleep(0)
-                ends_at = time.monotonic() + _SLICE_S
+                ends_at = time.monotonic() + SLICE_S
         self.pump()
 
     def _is_member(self, host: str) -> bool:

@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from ..core.errors import WireError
 from ..core.streams.exchange import Exchange
+from .listener import StreamTls
 
 log = logging.getLogger(__name__)
 
@@ -19,20 +21,40 @@ Outcome = tuple[str, WireError | None]
 """What went wrong, in words, or nothing; and the error if the other half broke the rules of the protocol."""
 
 
-async def dial(exchange: Exchange, feed: Feed, timeout_s: float) -> Outcome:
+async def dial(exchange: Exchange, feed: Feed, timeout_s: float, tls: StreamTls | None = None) -> Outcome:
     """Open a stream and carry out a conversation on it.
 
     Args:
         exchange: this node's half.
         feed: given what arrives.
         timeout_s: for opening the stream, and again for the conversation, s.
+        tls: how it is encrypted; None: it is not.
     """
     try:
         async with asyncio.timeout(timeout_s):
-            reader, writer = await asyncio.open_connection(exchange.remote.host, exchange.remote.port)
+            reader, writer = await _open(exchange, tls)
     except _IO_ERRORS as failure:
         return _problem(exchange, failure)
     return await converse(exchange, reader, writer, feed, timeout_s, timeout_s)
+
+
+async def _open(exchange: Exchange, tls: StreamTls | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a stream, by TLS if that is wanted; in clear text where the other end does not speak it, and that may be."""
+    host, port = exchange.remote.host, exchange.remote.port
+    if tls is None:
+        return await asyncio.open_connection(host, port)
+    try:
+        reader, writer = await asyncio.open_connection(host, port, ssl=tls.client(), server_hostname="")
+    except ssl.SSLCertVerificationError:
+        raise
+    except (ssl.SSLError, ConnectionResetError):
+        if tls.required:
+            raise
+        return await asyncio.open_connection(host, port)
+    if not tls.believes(writer.get_extra_info("peercert")):
+        writer.close()
+        raise ConnectionAbortedError("its certificate is of a member that is not believed")
+    return reader, writer
 
 
 async def converse(
