@@ -104,6 +104,7 @@ class Folder:
         """Make what is missing; nobody but this user may look into it, for names tell what runs here."""
         for part in (self.path, self._blobs, self._proofs, self._spool, self.tags):
             part.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.path.chmod(0o700)  # an earlier version may have made it
         probe = self._spool / "discarded-0"
         probe.write_bytes(b"")  # raises now what would else be raised by the first fetch
         probe.unlink()
