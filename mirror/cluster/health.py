@@ -42,6 +42,8 @@ class PeerHealth:
         self._metrics = metrics
         self._settings = settings or ClusterSettings()
         self._banned_until: dict[str, float] = {}
+        self._proven_until: dict[str, float] = {}
+        """Those of them that were proven to send wrong bytes of their own."""
         self._doubts: dict[str, tuple[float, float]] = {}
         """By name: for how long the next doubt bans, s; and until when that is remembered, monotonic seconds."""
         self._probes: dict[str, asyncio.Task[None]] = {}
@@ -62,7 +64,15 @@ class PeerHealth:
         """Names of members that are not to be asked now."""
         now = time.monotonic()
         self._banned_until = {name: until for name, until in self._banned_until.items() if until > now}
+        self._proven_until = {name: until for name, until in self._proven_until.items() if until > now}
         return {*self._banned_until, *self._probes}
+
+    def left_alone(self) -> set[str]:
+        """Names of members that are not to be asked now if anybody else can give the same: they failed, or are doubted.
+
+        None of them is out of reach, or proven to lie.
+        """
+        return self.unusable() - self._proven_until.keys() - self._probes.keys()
 
     def awaits(self, names: Collection[str]) -> bool:
         """Whether one of some members is out of reach, and may give a sign of life at any moment."""
@@ -88,6 +98,7 @@ class PeerHealth:
         log.error("member=%s sent corrupt bytes of %s: banned for %g s", name, what, ban_s)
         self._metrics.corrupt_peers.inc()
         self._ban(name, ban_s)
+        self._proven_until[name] = self._banned_until[name]
 
     def doubt(self, name: str, what: object, *, sent_it: bool = True) -> None:
         """Leave a member alone for some seconds: what it sent was wrong, but may have been another's fault.

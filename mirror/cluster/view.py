@@ -63,9 +63,15 @@ class ClusterView:
         return self._now().peers.get(name)
 
     def holders(self, key: bytes) -> list[Peer]:
-        """Usable members that may hold what has this key, best first."""
-        unusable = self._health.unusable()
-        found = [peer for peer in self._router.locate(key) if peer.name not in unusable]
+        """Usable members that may hold what has this key, best first; without any, those that are left alone for now.
+
+        What is on nobody else must not be out of reach for a client because its only holder failed a moment ago.
+        """
+        located, unusable = self._router.locate(key), self._health.unusable()
+        found = [peer for peer in located if peer.name not in unusable]
+        if not found:
+            left_alone = self._health.left_alone()
+            found = [peer for peer in located if peer.name in left_alone]
         seen = self._now()
         if any(peer.name not in seen.up or seen.peers.get(peer.name) != peer for peer in found):
             self._seen = None  # it has joined since, or is back, perhaps at another address

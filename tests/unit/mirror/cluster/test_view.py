@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from mirror.cluster.health import PeerHealth
 from mirror.cluster.view import ClusterView
+from mirror.errors import PeerError, Reason
 from mirror.metrics import Metrics
 from mirror.oci.content import Content
 from mirror.routers import MemberStatus, Peer, RingSeat, Serves
@@ -143,3 +144,16 @@ def test_a_holder_that_is_back_at_another_address_is_asked_there_at_once() -> No
     chart.peers = chart.holders = [peer("a", 2)]
     assert view.holders(KEY) == [peer("a", 2)]
     assert view.peer("a") == peer("a", 2)
+
+
+def test_a_holder_that_is_left_alone_for_a_while_is_the_last_resort_and_a_proven_liar_is_none() -> None:
+    chart = Chart("a", "b", "c")
+    chart.holders = [peer("a"), peer("b"), peer("c")]
+    view, health = made(chart)
+    health.failed("a", PeerError(Reason.BROKEN, "broke off"))
+    health.doubt("b", "a blob")
+    assert view.holders(KEY) == [peer("c")]
+    health.sent_corrupt("c", "a blob")
+    assert view.holders(KEY) == [peer("a"), peer("b")]
+    health.sent_corrupt("a", "a blob")
+    assert view.holders(KEY) == [peer("b")]
