@@ -59,6 +59,11 @@ class Authority:
         )
         return cls(certificate, key)
 
+    @property
+    def name(self) -> str:
+        """Its name, which no authority of another key has."""
+        return str(self.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
+
     def issue(self, name: str, address: str, life: tuple[float, float]) -> tuple[bytes, bytes]:
         """A certificate for a node, and its new key, both in PEM.
 
@@ -69,7 +74,9 @@ class Authority:
         """
         key = ec.generate_private_key(ec.SECP256R1())
         begin, end = (datetime.datetime.fromtimestamp(at, datetime.UTC) for at in life)
-        names = x509.SubjectAlternativeName([x509.DNSName(name), x509.IPAddress(ipaddress.ip_address(address))])
+        addresses = {address, name} if _is_address(name) else {address}
+        shown = [x509.IPAddress(ipaddress.ip_address(text)) for text in sorted(addresses)]
+        names = x509.SubjectAlternativeName([x509.DNSName(name), *shown])
         purposes = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
         certificate = (
@@ -121,7 +128,7 @@ class KeyIssuer:
         life = (max(0.0, now_unix_s - self._life_s), now_unix_s + self._life_s)
         chain, key = self._authorities[0].issue(self._name, self._address, life)
         trusted = b"".join(authority.certificate.public_bytes(Encoding.PEM) for authority in self._authorities)
-        return Identity(chain, key, trusted.decode())
+        return Identity(chain, key, trusted.decode(), frozenset(authority.name for authority in self._authorities))
 
 
 def _certificate(
@@ -140,6 +147,14 @@ def _certificate(
         .not_valid_before(begin)
         .not_valid_after(end)
     )
+
+
+def _is_address(name: str) -> bool:
+    """Whether a node's name looks like an IP address: then TLS looks for it among the addresses."""
+    try:
+        return bool(ipaddress.ip_address(name))
+    except ValueError:
+        return False
 
 
 def _name(text: str) -> x509.Name:
