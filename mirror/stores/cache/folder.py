@@ -25,7 +25,7 @@ from pathlib import Path
 
 from ...errors import DigestInvalid
 from ...oci.digest import Digest
-from ..proofs import record_bytes
+from ..proofs import HEAD_BYTES, is_head_of, record_bytes
 from .journal import read_size
 
 log = logging.getLogger(__name__)
@@ -124,9 +124,10 @@ class Folder:
             yield Found(status.st_atime, entry.name, status.st_size, self._has_proof(entry.name, status.st_size))
 
     def _has_proof(self, name: str, size: int) -> bool:
-        """Whether there is a proof as long as it must be; whether it is right is seen when it is needed."""
+        """Whether there is a proof of a file of this size; whether all of it is right is seen when it is needed."""
         try:
-            return self.proof(name).stat().st_size == record_bytes(size)
+            with self.proof(name).open("rb", buffering=0) as file:
+                return os.fstat(file.fileno()).st_size == record_bytes(size) and is_head_of(file.read(HEAD_BYTES), size)
         except OSError:
             return False
 
