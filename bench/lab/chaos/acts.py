@@ -16,7 +16,7 @@ from .damage import DAMAGES
 from .library import MOVING, Library
 from .member import Member
 from .schedule import UPSTREAM, Fault
-from .timeline import BUSY, CUT, DOWN, LIMITED, LYING, Timeline
+from .timeline import BUSY, CUT, DOWN, FULL, LIMITED, LYING, Timeline
 
 READY_S: Final = 40.0
 """How long an agent that starts may take to be ready, s, on a machine whose cores are all busy."""
@@ -180,7 +180,7 @@ def _damage(stage: Stage, fault: Fault) -> Iterator[str]:
 
 @contextmanager
 def _fill(stage: Stage, fault: Fault) -> Iterator[str]:
-    with stage.members[fault.target].full_disk():
+    with stage.timeline.during(FULL, fault.target), stage.members[fault.target].full_disk():
         yield f"no space for {fault.seconds:.1f} s"
 
 
@@ -219,6 +219,16 @@ def _kill_upstream(stage: Stage, fault: Fault) -> Iterator[str]:
         stage.registry.kill()
         yield f"gone for {fault.seconds:.1f} s"
         stage.registry.start()
+
+
+@contextmanager
+def _stop_upstream(stage: Stage, fault: Fault) -> Iterator[str]:
+    with stage.timeline.during(DOWN, UPSTREAM):
+        stage.registry.send(signal.SIGSTOP)
+        try:
+            yield f"stands still for {fault.seconds:.1f} s"
+        finally:
+            stage.registry.send(signal.SIGCONT)
 
 
 @contextmanager
@@ -287,6 +297,7 @@ ACTS: Final[Mapping[str, Act]] = {
     "damage containerd": _damage_containerd,
     "kill upstream": _kill_upstream,
     "restart upstream": _kill_upstream,
+    "stop upstream": _stop_upstream,
     "cut upstream": _cut_upstream,
     "limit": _limit,
     "drop": _drop,
