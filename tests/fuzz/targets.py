@@ -4,6 +4,7 @@ datagrams   a script of packets, raw and well-formed, plain or sealed, of time, 
 streams     a script of frames, raw and well-formed, into both halves of conversations
 files       a snapshot, a key file, or an address as somebody typed it
 registry    questions to a registry that answers anything
+requests    packets, raw and well-formed, into a connection to an endpoint
 """
 
 import os
@@ -22,6 +23,7 @@ from gossip.net.sockets import parse_address
 from . import grammar
 from .grammar import ADDRESSES, PEERS, Chooser, Script, address_of, pick
 from .registry import registry
+from .requests import requests
 from .world import KEYS, BrokenRule, Talk, World
 
 _PASSING_S: Final = (0.0, 0.001, 0.05, 0.3, 1.0, 5.0)
@@ -195,4 +197,5 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "streams": streams,
     "files": files,
     "registry": registry,
+    "requests": requests,
 }
