@@ -19,8 +19,10 @@ from .app import (
     KeysEndpoint,
     NodeStatus,
     PeerEndpoint,
+    Places,
     StatusEndpoint,
     client_app,
+    descriptors_allowed,
 )
 from .app.keys import is_key_file_replaceable
 from .cluster.serving import HomeService
@@ -31,6 +33,7 @@ from .fetch.stack import FetchStack
 from .images.holdings import Holdings
 from .images.manifests import Manifests
 from .images.member_tags import MemberTags
+from .images.tag_trust import TagTrust
 from .images.tags import Tags
 from .metrics import Metrics
 from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id
@@ -78,8 +81,17 @@ class Agent:
             metrics=metrics,
             settings=settings,
         )
-        member_tags = MemberTags(fetching.cluster, fetching.health, self._peers.tag, settings.images)
-        self._tags = Tags(self._holdings, cache, member_tags, self._upstream, settings.images)
+        trust = TagTrust(metrics, settings.images)
+        member_tags = MemberTags(fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images)
+        self._tags = Tags(
+            self._holdings,
+            cache,
+            member_tags,
+            self._upstream,
+            trust,
+            settings.images,
+            verify=config.tags == "verify",
+        )
         manifests = Manifests(self._holdings, fetching.fetches, settings.images)
 
         reports = SlowReports(settings.cluster)
@@ -90,6 +102,7 @@ class Agent:
             name=config.name,
             is_ready=lambda: self._is_serving and router.ready(),
             statuses=router.statuses,
+            distrusted=trust.distrusted,
             records=lambda: fetching.fetches.records,
             key_count=lambda: len(self._holdings),
             cache_bytes=lambda: cache.used_bytes,
@@ -102,9 +115,12 @@ class Agent:
             KeysEndpoint(router.keyrings, self._auth.proves, config.key_file, key_id, KeyRefusal),
         )
         peer = PeerEndpoint(backend, reports, self._auth)
+        places = Places(
+            lambda: [peer.host for peer in router.members()], descriptors_allowed(), settings.server, metrics
+        )  # fmt: skip
         self._servers = [
-            EndpointServer(client, "listen", config.listen, settings.server),
-            EndpointServer(peer, "peer", config.peer, settings.server),
+            EndpointServer(client, "listen", config.listen, places, settings.server),
+            EndpointServer(peer, "peer", config.peer, places, settings.server),
         ]
 
     async def run(self) -> None:

@@ -219,6 +219,11 @@ SETTINGS: tuple[Setting, ...] = (
         "other nodes; never suits a slow or metered link.",
     ),
     Setting(
+        "tags", "HOW", _one_of("sample", "verify"), "sample",
+        "Whose word counts for what a tag means upstream: sample asks the tag's home, and asks upstream itself what is "
+        "new or has changed, and now and then the rest; verify always asks upstream itself.",
+    ),
+    Setting(
         "log-level", "LEVEL", _one_of("debug", "info", "warning", "error"), "info", "debug, info, warning or error."
     ),
 )  # fmt: skip
@@ -245,6 +250,7 @@ class AgentConfig:
     gossip_profile: str
     gossip_allow: tuple[str, ...]
     home: Literal["auto", "always", "never"]
+    tags: Literal["sample", "verify"]
     log_level: str
 
     @property

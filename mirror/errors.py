@@ -4,7 +4,8 @@
     ├── ConfigError            the operator's: refused at start, one line
     ├── StorageError           this node cannot store the content
     │   ├── StorageFull        it does not fit: it passes through memory instead
-    │   └── StorageFailed      the disk failed
+    │   ├── StorageFailed      the disk failed, or gives nothing now
+    │   └── Corrupt            a file is not what it was when it was found right
     ├── OciError               an answer to a client, from the distribution-spec's table of codes
     │   ├── NameInvalid  DigestInvalid  RangeInvalid  RangeUnsatisfiable  Unsupported
     │   ├── ManifestUnknown  BlobUnknown  NotFound
@@ -81,6 +82,10 @@ class StorageFull(StorageError):
 
 class StorageFailed(StorageError):
     """The disk failed: it does not take, or does not give, what it should."""
+
+
+class Corrupt(StorageError):
+    """A file of this node is not the content that it was when its sha256 was found right."""
 
 
 class OciError(MirrorError):

@@ -2,19 +2,51 @@
 
 Bytes in the kernel's page cache are read at memory speed, faster than a thread could be asked to do it. Other bytes
 may take a disk's seek, or some seconds on a disk that is about to fail. Linux says which it is: `preadv2` with
-RWF_NOWAIT refuses if it would have to wait. So warm bytes are read on the event loop, and cold ones in a thread.
+RWF_NOWAIT refuses if it would have to wait, and `cachestat` counts the pages that are there. So warm bytes are read on
+the event loop, and cold ones in a thread.
 """
 
 import asyncio
+import ctypes
 import errno
+import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _UNSUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+
+
+class _Range(ctypes.Structure):
+    """`struct cachestat_range`."""
+
+    _fields_ = (("offset", ctypes.c_uint64), ("length", ctypes.c_uint64))
+
+
+class _Pages(ctypes.Structure):
+    """`struct cachestat`: pages in the cache, of these dirty and being written; pages that have left it."""
+
+    _fields_ = tuple((name, ctypes.c_uint64) for name in ("cached", "dirty", "writeback", "evicted", "recently"))
+
+
+CACHESTAT = 451
+"""The number of the system call, the same on all machines but Alpha. Linux has it since 6.5."""
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def cached(fd: int, offset: int, count: int) -> bool:
+    """Whether all of some bytes are in the page cache; costs 2 to 20 µs, or 6 µs a MiB where pages are small.
+
+    Where the kernel cannot count pages, only both ends are looked at: see `resident`.
+    """
+    wanted, pages = _Range(offset, count), _Pages()
+    if _libc.syscall(CACHESTAT, fd, ctypes.byref(wanted), ctypes.byref(pages), 0):
+        return resident(fd, offset, count)
+    first, last = offset // mmap.PAGESIZE, (offset + count - 1) // mmap.PAGESIZE
+    return int(pages.cached) > last - first
 
 
 def resident(fd: int, offset: int, count: int) -> bool:
@@ -70,9 +102,29 @@ def write_all(fd: int, content: bytes | memoryview, offset: int) -> None:
         view, offset = view[written:], offset + written
 
 
-def ended_early(end: int, stop: int) -> OSError:
+def read_parts(fd: int, start: int, stop: int, buffer: bytearray) -> Iterator[memoryview]:
+    """Read a range of a file through a buffer; blocks. Each part is overwritten by the next one.
+
+    Raises:
+        EndedEarly: the file ends before the range does.
+        OSError: the disk fails.
+    """
+    view = memoryview(buffer)
+    while start < stop:
+        count = os.preadv(fd, [view[: stop - start]], start)
+        if not count:
+            raise ended_early(start, stop)
+        yield view[:count]
+        start += count
+
+
+class EndedEarly(OSError):
+    """A file is shorter than expected."""
+
+
+def ended_early(end: int, stop: int) -> EndedEarly:
     """The error for a file that is shorter than expected: it ends at `end`, but bytes up to `stop` are needed."""
-    return OSError(errno.EIO, f"the file ends at byte {end}, not at {stop} or later")
+    return EndedEarly(errno.EIO, f"the file ends at byte {end}, not at {stop} or later")
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

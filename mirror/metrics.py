@@ -48,12 +48,35 @@ class Metrics:
         self.corrupt_peers = Counter(
             "mirror_corrupt_peers", "Times that a member was proven to have sent corrupt bytes.", registry=self.registry
         )
+        self.tag_contradictions = Counter(
+            "mirror_tag_contradictions",
+            "Times that a member said of a tag, twice, what upstream did not say to this node.",
+            registry=self.registry,
+        )
         self.cache_bytes = Gauge(
             "mirror_cache_bytes",
             "Bytes in the cache, including those of blobs that still arrive.",
             registry=self.registry,
         )
         self.holdings = Gauge("mirror_holdings", "Keys that this node can serve.", registry=self.registry)
+        self.connections = Gauge(
+            "mirror_connections",
+            "Connections to this node's endpoints, by kind (local; member: from the address of one; stranger).",
+            ["kind"],
+            registry=self.registry,
+        )
+        self.connections_refused = Counter(
+            "mirror_connections_refused",
+            "Connections that were refused for want of a place, by kind.",
+            ["kind"],
+            registry=self.registry,
+        )
+        self.connections_shed = Counter(
+            "mirror_connections_shed",
+            "Idle connections that were closed to make place for others, by kind.",
+            ["kind"],
+            registry=self.registry,
+        )
         self.members = Gauge("gossip_members", "Members known, by state.", ["state"], registry=self.registry)
         ProcessCollector(registry=self.registry)
 

@@ -64,14 +64,14 @@ class PeerSettings:
     most, for hardly ever do all of them end at once."""
 
     idle_connection_s: float = 20.0
-    """Bounds how long an unused connection is kept open, s. A member's server closes it after 60 s; a much shorter time
+    """Bounds how long an unused connection is kept open, s. A member's server closes it after 75 s; a much shorter time
     opens new ones between two layers of an image."""
 
     question_connections_max: int = 512
     """Bounds the connections at once for small questions, to all members: several to each of 100 members."""
 
     question_idle_s: float = 30.0
-    """Bounds how long an unused connection for small questions is kept open, s: less than the 60 s after which a
+    """Bounds how long an unused connection for small questions is kept open, s: less than the 75 s after which a
     member's server closes it."""
 
     read_bytes: int = 1024 * 1024
@@ -162,8 +162,27 @@ class UpstreamSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckSettings:
+    """Of `stores.checking`: how files are checked before their bytes leave."""
+
+    warm_bytes: int = 64 * 1024 * 1024
+    """Bytes that may leave after one look whether they are in memory. A client takes them within a second, so hardly
+    any of them go meanwhile; and one look costs less than a hundredth of sending them."""
+    cold_bytes: int = 4 * 1024 * 1024
+    """Bytes that are read from the disk and checked at once: a client waits for the first, 30 ms on a slow disk."""
+    read_bytes: int = 256 * 1024
+    """Bounds the buffer that files are read through, in bytes: within a core's second-level cache."""
+    memory_bytes: int = 16 * 1024 * 1024
+    """Bounds the proofs in memory, in bytes; the least recently used goes first, and is read from disk again. A cache
+    of 100 GB has 7 MB of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class CacheSettings:
     """Of `stores.cache`."""
+
+    checks: CheckSettings = field(default_factory=CheckSettings)
+    """How blobs are checked before their bytes leave."""
 
     tags_max: int = 10_000
     """Bounds the tags that are remembered; the least recently checked is forgotten first. Each takes one small file
@@ -177,6 +196,9 @@ class CacheSettings:
 @dataclass(frozen=True, slots=True)
 class ContainerdSettings:
     """Of `stores.containerd`."""
+
+    checks: CheckSettings = field(default_factory=CheckSettings)
+    """How blobs are checked before their bytes leave."""
 
     start_patience_s: float = 2.0
     """Time that the start of the store waits for containerd's first listing, s, so that an agent begins with what is
@@ -336,7 +358,7 @@ class ImageSettings:
 
     tag_fresh_s: float = 60.0
     """Time for which upstream's word about a tag is believed without asking again, s: a tag that was pushed a moment
-    ago may be seen late by that much, and a cluster asks for one tag once in that time."""
+    ago may be seen late by that much, and a home asks for one tag once in that time."""
     registry_down_s: float = 15.0
     """Time for which a registry that could not be reached is not asked about tags, s: its timeout is not paid by every
     pull."""
@@ -344,6 +366,26 @@ class ImageSettings:
     """Members asked about one tag, at most: they are asked at the same moment."""
     tag_homes_max: int = 3
     """Homes asked about one tag, at most, one after the other, before this node asks upstream itself."""
+    tag_window_s: float = 600.0
+    """Time after which the ring of a tag turns, s: for that long a member can be the first home of a tag because it
+    chose its name well. Each turn costs upstream one question a tag."""
+    tag_check_s: float = 5.0
+    """Bounds how long a client waits, s, until upstream confirms to this node what a home says, where the tag is new
+    here or has changed. A registry that is up answers within a second or two; then the client gets a warning."""
+    tag_sample: int = 16
+    """Of the answers by which homes only repeat what upstream said before, this node checks one in so many, after the
+    client has its answer. An old meaning that one member goes on telling is found by the cluster within minutes, for a
+    sixteenth of the requests that all checks would cost. Where HEAD is known to be free, all are checked."""
+    tag_recheck_s: float = 3.0
+    """Time after which a member that contradicts upstream is asked again, s. By then a tag that has just moved has
+    moved everywhere. A home does not ask upstream more often than that for the same tag, whoever wants it."""
+    tag_audits_max: int = 16
+    """Bounds the checks behind clients' backs that are under way at once; what comes beyond is not checked."""
+    tag_distrust_s: float = 3600.0
+    """Time for which a member that twice contradicted upstream is not asked about tags, s: long enough to be seen by
+    a person; short enough for a registry that was set wrong on one node, and was mended."""
+    tag_own_max: int = 1024
+    """Bounds the tags of which a home remembers that it asked upstream itself; the oldest check is forgotten first."""
     manifest_memory_bytes: int = 8 * 1024 * 1024
     """Bounds the manifests that stay in memory, in bytes; the least recently used goes first. A manifest has 1 to 10
     KiB: this is about a thousand of them, more than a node runs."""
@@ -394,22 +436,55 @@ class ServingSettings:
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """Of `app.server`, for each of the two listeners."""
+    """Of `app.server`, `app.listener`, `app.places` and `app.protocol`: the listeners, before any key is looked at."""
 
     drain_s: int = 20
     """Bounds the time that running transfers have to end when the agent stops, s. Then they are cut short, and clients
     go on elsewhere. Long enough for a large layer on a LAN; systemd kills the agent after 30 s (deploy/systemd)."""
-    connections_max: int = 4096
-    """Bounds connections, and requests that are answered at once. A hundred members with their transfers stay far
-    below it; what is above it is answered 503."""
-    keep_alive_s: int = 60
-    """Time after which an idle connection is closed, s. Longer than a runtime pauses between two layers."""
-    stall_timeout_s: float = 60.0
-    """Time after which the connection of a client that takes nothing is closed, s. A runtime that writes a layer to a
-    slow disk pauses for seconds; a client that is gone without a word would hold a descriptor for hours."""
     backlog: int = 1024
     """Bounds connections that wait to be accepted. All members may connect in the same moment; the kernel has its own
     bound besides (net.core.somaxconn)."""
+    accepts_max: int = 64
+    """Bounds the connections that one turn of the event loop accepts: some 0.1 ms each, so a flood of them lets gossip
+    and transfers have every other turn."""
+
+    local_max: int = 1024
+    """Bounds the connections from this machine, to all listeners. A runtime opens tens."""
+    members_max: int = 2560
+    """Bounds the connections from members' addresses. A hundred members have 16 unused ones each, and the transfers."""
+    strangers_max: int = 512
+    """Bounds the connections from all other addresses. With 32 KiB of a head in each they take 16 MiB."""
+    from_member_max: int = 512
+    """Bounds the connections from one member's address. A member has at most 160 downloads and some questions at once;
+    several nodes may share an address."""
+    from_stranger_max: int = 128
+    """Bounds the connections from one other address, or one IPv6 /64. A client that is no member opens tens."""
+    members_known_s: float = 1.0
+    """Age up to which the members' addresses are used again, s: one that joined a moment ago is a stranger so long."""
+    descriptors_kept: int = 1024
+    """Descriptors that are kept free for files and for this node's own connections, or a quarter of all where those are
+    few. Beyond it idle connections are closed. A transfer takes two, and a node has 256 to others at most."""
+    complaint_s: float = 60.0
+    """Time between two warnings that connections are refused, s: who floods a listener must not flood the log."""
+
+    head_max_bytes: int = 32 * 1024
+    """Bounds the head of a request, in bytes. Runtimes send hundreds; credentials in them reach a few thousand."""
+    head_lines_max: int = 100
+    """Bounds the lines of a head. Runtimes send about ten."""
+    head_s: float = 10.0
+    """Bounds the time from the opening of a connection, or from the first byte of a later request, to the end of the
+    head, s, and that of a body after it. Both come in one packet; on a bad line it is sent again a few times."""
+    body_max_bytes: int = 64 * 1024
+    """Bounds the body of a request that may have one, in bytes: an order to change keys has 100. GET and HEAD have
+    none."""
+    keep_alive_s: float = 75.0
+    """Time after which an idle connection is closed, s. Longer than a runtime pauses between two layers."""
+    look_s: float = 0.5
+    """Time between two looks for connections whose time is over, s: by this much a bound is exceeded at most. A look at
+    4,096 connections takes about a millisecond."""
+    stall_timeout_s: float = 60.0
+    """Time after which the connection of a client that takes nothing is closed, s. A runtime that writes a layer to a
+    slow disk pauses for seconds; a client that is gone without a word would hold a descriptor for hours."""
 
 
 @dataclass(frozen=True, slots=True)

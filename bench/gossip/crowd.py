@@ -8,7 +8,7 @@ exchanges are spread evenly, as in a cluster that has been up for long.
 import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -43,7 +43,8 @@ _KEY: Final = bytes(range(32))
 def acquainted(size: int, config: GossipConfig, seed: int) -> Cluster:
     """A sealed cluster in which every node knows all others, and no rumour is under way."""
     with _without_garbage_collection():
-        cluster = Cluster(seed, config, keys=(_KEY,), checked=False)
+        roomy = replace(config, members_max=max(config.members_max, 2 * size))
+        cluster = Cluster(seed, roomy, keys=(_KEY,), checked=False)
         for number in range(size):
             cluster.start(f"n{number}")
         nodes, ciphers = cluster.nodes, dict[bytes, AESGCM]()

@@ -10,6 +10,7 @@ from typing import Final
 from .errors import ConfigError
 from .membership.member import PROTOCOL, Span
 from .packets.allow import AllowList
+from .packets.codec import BITS_LOG2_MAX, BITS_LOG2_MIN, ENTRIES_MAX
 
 FILTER_BITS_PER_KEY_MAX: Final = 64
 """Bits per key of the largest filters that any node may have: it bounds the memory that others can claim here."""
@@ -28,7 +29,7 @@ _BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "heal_interval_s": (0.1, 600),
     "join_retry_s": (0.05, 60),
     "forget_after_s": (1, 7 * 86400),
-    "members_max": (2, 65536),
+    "members_max": (2, ENTRIES_MAX),
     "gone_max": (1, 65536),
     "flaps_max": (1, 100),
     "flap_within_s": (0, 3600),
@@ -40,6 +41,8 @@ _BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "snapshot_over_keys": (1, 1 << 20),
     "reconcile_interval_s": (0.01, 10),
     "filter_bits_per_key": (8, FILTER_BITS_PER_KEY_MAX),
+    "filter_bits_log2_max": (BITS_LOG2_MIN, BITS_LOG2_MAX),
+    "directory_max_bytes": (1 << 20, 1 << 40),
     "rebuild_share": (0.001, 1),
     "rebuild_quiet_s": (0.1, 86400),
     "rebuild_pause_s": (0, 3600),
@@ -73,7 +76,7 @@ class GossipConfig:
         heal_interval_s: time between attempts to reach a dead member or a seed, so that partitions heal.
         join_retry_s: the same while no other member is known.
         forget_after_s: how long a dead member's address and filter are kept.
-        members_max: bound of the member table, the dead included.
+        members_max: bound of the member table, the dead included: ten times the clusters that this is made for.
         gone_max: dead and departed members that are kept; if more than that are live, as many as are live.
         flaps_max: returns from the dead, within the window, at which a member is left out of lookups.
         flap_within_s: a return counts if it comes this soon after the failure. Source: serf, flap timeout.
@@ -86,6 +89,10 @@ class GossipConfig:
         snapshot_over_keys: more additions at once than this become a new generation, which others fetch as a whole.
         reconcile_interval_s: least time between two comparisons of versions that this node begins.
         filter_bits_per_key: filter bits per slot of capacity, a power of two; 16 gives 1 false positive in 2,000.
+        filter_bits_log2_max: logarithm of the bits of the largest filter, this node's own included. 22 are 512 KiB, for
+            174,000 keys; a cache of 100 GiB holds some 10,000.
+        directory_max_bytes: bound of the memory of all filters. 100 members with 10,000 keys each take 18 MiB, 1,000 of
+            them 90 MiB. Beyond it the largest filters are not kept, and lookups do not find those members.
         rebuild_share: a filter is rebuilt when this share of its keys is gone. Source: Summary Cache section V-B.
         rebuild_quiet_s: or this long after the last withdrawal.
         rebuild_pause_s: least time between two rebuilds for withdrawals.
@@ -113,7 +120,7 @@ class GossipConfig:
     heal_interval_s: float = 10.0
     join_retry_s: float = 1.0
     forget_after_s: float = 86400.0
-    members_max: int = 8192
+    members_max: int = 1024
     gone_max: int = 1024
     flaps_max: int = 3
     flap_within_s: float = 60.0
@@ -125,6 +132,8 @@ class GossipConfig:
     snapshot_over_keys: int = 1024
     reconcile_interval_s: float = 0.2
     filter_bits_per_key: int = 16
+    filter_bits_log2_max: int = 22
+    directory_max_bytes: int = 40 * 1024 * 1024
     rebuild_share: float = 0.05
     rebuild_quiet_s: float = 60.0
     rebuild_pause_s: float = 5.0

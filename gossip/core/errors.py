@@ -55,6 +55,8 @@ class Rejection(enum.StrEnum):
     """A message has a wrong kind, type, length or range."""
     ORDER = "order"
     """A message that is not allowed here, or not yet."""
+    FILTER = "filter"
+    """A filter that is larger than this node allows, or than its keys need, or that is full."""
 
 
 class WireError(GossipError):

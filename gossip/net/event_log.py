@@ -21,7 +21,8 @@ from .counters import Counters
 log = logging.getLogger(__name__)
 
 _WARNING_INTERVAL_S: Final = 60.0
-"""Seconds between two warnings of rejected packets: junk on a port is normal, but a wrong key has to be mended."""
+"""Seconds between two warnings of packets rejected for one reason: junk on a port is normal, but a wrong key has to be
+mended, and must not go unseen because there is junk besides."""
 _NOT_LOGGED: Final = (FilterChanged, Answered, MessageReceived, BroadcastReceived, StateReceived)
 
 
@@ -36,7 +37,7 @@ class EventLog:
     def __init__(self, name: str, counters: Counters) -> None:
         self._name = name
         self._counters = counters
-        self._warn_at = 0.0
+        self._warn_at: dict[str, float] = {}
 
     def note(self, event: Event) -> None:
         """Log an event, if it is worth it."""
@@ -55,8 +56,8 @@ class EventLog:
 
     def _warn(self, event: Rejected) -> None:
         now = time.monotonic()
-        if now >= self._warn_at:
-            self._warn_at = now + _WARNING_INTERVAL_S
+        if now >= self._warn_at.get(event.reason, 0.0):
+            self._warn_at[event.reason] = now + _WARNING_INTERVAL_S
             totals = {reason.value: count for reason, count in self._counters.rejected.items() if count}
             log.warning(
                 "gossip rejected a packet reason=%s source=%s totals=%s", event.reason.value, event.source, totals

@@ -5,9 +5,11 @@ from starlette.routing import Mount
 
 from .backend import Backend
 from .client import ClientEndpoint
+from .descriptors import descriptors_allowed
 from .find import Find
 from .keys import KeysEndpoint
 from .peer import PeerEndpoint
+from .places import Places
 from .server import EndpointServer
 from .status import NodeStatus, StatusEndpoint
 
@@ -19,8 +21,10 @@ __all__ = [
     "KeysEndpoint",
     "NodeStatus",
     "PeerEndpoint",
+    "Places",
     "StatusEndpoint",
     "client_app",
+    "descriptors_allowed",
 ]
 
 

@@ -79,7 +79,9 @@ class PeerEndpoint:
     async def _tag(self, send: Send, request: RegistryRequest, reference: Reference, member: MemberRequest) -> None:
         """Say what this node knows of a tag, or as a home what upstream says; GET gets the manifest, if it is here."""
         as_home = member.role is Role.HOME
-        tag = await self._home.tag(reference) if as_home else self._backend.tags.local(reference)
+        tag = (
+            await self._home.tag(reference, recheck=member.recheck) if as_home else self._backend.tags.local(reference)
+        )
         if tag is None:
             raise ManifestUnknown(f"this node does not know {reference}")
         self._count("tags", "held")

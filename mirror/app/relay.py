@@ -50,10 +50,10 @@ class Home:
         self._fetching = backend.fetching
         self._served = backend.metrics.served_bytes.labels("peer")
 
-    async def tag(self, reference: Reference) -> Tag:
-        """What upstream says now of a tag."""
+    async def tag(self, reference: Reference, *, recheck: bool) -> Tag:
+        """What upstream says of a tag: a moment ago, or with `recheck` now."""
         with _refusals():
-            return await self._backend.tags.check(reference)
+            return await self._backend.tags.check(reference, recheck=recheck)
 
     async def manifest(self, content: Content) -> Manifest:
         """A manifest from a holder or upstream."""

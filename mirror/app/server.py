@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator
+from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -11,7 +12,9 @@ from starlette.types import ASGIApp
 from ..config import Address
 from ..errors import ConfigError
 from ..settings import ServerSettings
-from .zerocopy import with_stall_timeout
+from .listener import Connect, Listener, plainly
+from .places import Place, Places
+from .zerocopy import ZeroCopyProtocol
 
 
 class EndpointServer(uvicorn.Server):
@@ -21,29 +24,38 @@ class EndpointServer(uvicorn.Server):
         app: the endpoint.
         setting: the operator's setting that names the address, for messages.
         address: where to listen.
-        settings: bounds on connections and on the time that stopping takes.
+        places: who is let in; all servers of a node share them.
+        settings: the bounds.
+        connect: makes the transport of an accepted socket.
     """
 
-    def __init__(self, app: ASGIApp, setting: str, address: Address, settings: ServerSettings | None = None) -> None:
-        settings = settings or ServerSettings()
+    def __init__(
+        self,
+        app: ASGIApp,
+        setting: str,
+        address: Address,
+        places: Places,
+        settings: ServerSettings | None = None,
+        connect: Connect = plainly,
+    ) -> None:
+        self._settings = settings = settings or ServerSettings()
         super().__init__(
             uvicorn.Config(
                 app,
-                http=with_stall_timeout(settings.stall_timeout_s),
+                http=ZeroCopyProtocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                limit_concurrency=settings.connections_max,
-                timeout_keep_alive=settings.keep_alive_s,
                 timeout_graceful_shutdown=settings.drain_s,
             )
         )
         self._setting = setting
         self._address = address
-        self._backlog = settings.backlog
+        self._places = places
+        self._connect = connect
         self._socket: socket.socket | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -64,8 +76,9 @@ class EndpointServer(uvicorn.Server):
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            self._socket.setblocking(False)
             self._socket.bind((self._address.host, self._address.port))
-            self._socket.listen(self._backlog)
+            self._socket.listen(self._settings.backlog)
         except OSError as error:
             self.unbind()
             raise ConfigError(
@@ -82,6 +95,32 @@ class EndpointServer(uvicorn.Server):
         """Serve in the background."""
         assert self._socket is not None, "bind() comes first"
         self._task = asyncio.create_task(self.serve(sockets=[self._socket]), name=f"serve {self._setting}")
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen. uvicorn's own way would let in all who come."""
+        await super().startup(sockets=[])
+        assert self._socket is not None
+        self._listener = Listener(self._socket, self._protocol, self._connect, self._places, self._settings)
+        self.servers = [cast("asyncio.Server", self._listener)]
+
+    def _protocol(self, place: Place) -> asyncio.Protocol:
+        """The protocol object of a connection."""
+        return ZeroCopyProtocol(
+            config=self.config,
+            server_state=self.server_state,
+            app_state={},
+            settings=self._settings,
+            places=self._places,
+            place=place,
+        )
+
+    async def on_tick(self, counter: int) -> bool:
+        """Look after the connections; uvicorn calls this ten times a second."""
+        if counter % max(1, round(10 * self._settings.look_s)) == 0:
+            for connection in list(self.server_state.connections):
+                cast("ZeroCopyProtocol", connection).look()
+            self._listener.relieve()
+        return await super().on_tick(counter)
 
     async def stop(self) -> None:
         """Take no new connection, and wait until transfers have ended, at most `drain_s` seconds."""

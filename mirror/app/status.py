@@ -1,6 +1,7 @@
 """What people and their tools ask an agent about itself: health, readiness, metrics, members, fetches."""
 
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from starlette.routing import Route
 
 from ..errors import DigestInvalid, NameInvalid
 from ..fetch.record import Record
+from ..images.tag_trust import Contradiction
 from ..metrics import Metrics
 from ..routers import MemberStatus
 from .find import Find
@@ -27,6 +29,7 @@ class NodeStatus:
         name: of this node.
         is_ready: whether pulls can be served: the agent is up, knows what the cluster knows, and is not leaving.
         statuses: all known members, this node included.
+        distrusted: members that are not asked about tags now, by name, each with what it said of one.
         records: the last fetches, the oldest first.
         key_count: number of keys that this node can serve.
         cache_bytes: bytes in the cache, arriving ones included.
@@ -35,6 +38,7 @@ class NodeStatus:
     name: str
     is_ready: Callable[[], bool]
     statuses: Callable[[], Sequence[MemberStatus]]
+    distrusted: Callable[[], Mapping[str, Contradiction]]
     records: Callable[[], Iterable[Record]]
     key_count: Callable[[], int]
     cache_bytes: Callable[[], int]
@@ -88,7 +92,9 @@ class StatusEndpoint:
 
     async def members(self, request: Request) -> Response:
         """All known members, this node included, by name."""
-        rows = sorted(map(_member_row, self._node.statuses()), key=lambda row: str(row["name"]))
+        distrusted = self._node.distrusted()
+        rows = [_member_row(it, distrusted.get(it.peer.name)) for it in self._node.statuses()]
+        rows.sort(key=lambda row: str(row["name"]))
         return JSONResponse({"node": self._node.name, "members": rows})
 
     async def fetches(self, request: Request) -> Response:
@@ -106,7 +112,7 @@ class StatusEndpoint:
             return JSONResponse({"error": message}, status_code=400)
 
 
-def _member_row(status: MemberStatus) -> dict[str, Any]:
+def _member_row(status: MemberStatus, contradiction: Contradiction | None) -> dict[str, Any]:
     return {
         "name": status.peer.name,
         "state": status.state,
@@ -116,6 +122,16 @@ def _member_row(status: MemberStatus) -> dict[str, Any]:
         "flapping": status.flapping,
         "home": status.home,
         "rtt_ms": None if status.rtt_s is None else round(1000 * status.rtt_s, 2),
+        "contradicts": contradiction and _contradiction_row(contradiction),
+    }
+
+
+def _contradiction_row(contradiction: Contradiction) -> dict[str, Any]:
+    return {
+        "tag": str(contradiction.reference),
+        "says": str(contradiction.said),
+        "upstream": str(contradiction.upstream),
+        "ignored_s": round(max(0.0, contradiction.until - time.monotonic())),
     }
 
 

@@ -22,10 +22,10 @@ from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar, TypedDict, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from ..fileio import ended_early, in_thread, resident, to_its_end
-from ..settings import ServerSettings
+from .protocol import BoundedProtocol
 
 EXTENSION = "http.response.zerocopysend"
 
@@ -69,32 +69,17 @@ class ZeroCopySend(TypedDict, total=False):
     more_body: bool
 
 
-class ZeroCopyProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP protocol, with the extension. Each response has one more descriptor open while it is sent."""
-
-    stall_timeout_s: ClassVar[float] = ServerSettings().stall_timeout_s
-    """Seconds after which the connection of a client that takes nothing is closed; see `with_stall_timeout`."""
+class ZeroCopyProtocol(BoundedProtocol):
+    """A connection with the extension. Each response has one more descriptor open while it is sent."""
 
     _transfers: ClassVar[int] = 0
     """Number of files that are sent now, on all connections of the process."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._application = self.app
-        self.app = self._run
 
     def on_message_begin(self) -> None:
         """Offer the extension, unless the connection is encrypted: sendfile cannot encrypt."""
         super().on_message_begin()
         if self.scheme == "http":
             cast("dict[str, Any]", self.scope).setdefault("extensions", {})[EXTENSION] = {}
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer bytes that are no request. In the middle of a body, which the answer would end up in, close."""
-        if self.cycle is None or self.cycle.response_complete:
-            super().send_400_response(msg)
-        else:
-            self.transport.close()
 
     async def _run(self, scope: Any, receive: Any, send: Any) -> None:
         """Run the application for one request, in uvicorn's task."""
@@ -109,7 +94,7 @@ class ZeroCopyProtocol(HttpToolsProtocol):
                 await send(message)
 
         try:
-            await self._application(scope, receive, send_any)
+            await super()._run(scope, receive, send_any)
         except ClientGone:
             self.transport.abort()
         except asyncio.CancelledError:  # by uvicorn, at the end of a shutdown; it would log a stack trace
@@ -209,8 +194,8 @@ class ZeroCopyProtocol(HttpToolsProtocol):
                 continue
             if poll.poll(_POLL_MS):
                 waited_s = 0.0
-            elif (waited_s := waited_s + _POLL_MS / 1000) >= self.stall_timeout_s:
-                raise ClientGone(f"the client has taken nothing for {self.stall_timeout_s} s")
+            elif (waited_s := waited_s + _POLL_MS / 1000) >= self.settings.stall_timeout_s:
+                raise ClientGone(f"the client has taken nothing for {self.settings.stall_timeout_s} s")
 
     async def _writable(self, peer: int) -> None:
         """Wait until the socket takes bytes again."""
@@ -224,19 +209,14 @@ class ZeroCopyProtocol(HttpToolsProtocol):
     async def _progress(self, event: Awaitable[object]) -> None:
         """Wait for the client to take something, at most `stall_timeout_s`; raise ClientGone after that."""
         try:
-            async with asyncio.timeout(self.stall_timeout_s):
+            async with asyncio.timeout(self.settings.stall_timeout_s):
                 await event
         except TimeoutError:
-            raise ClientGone(f"the client has taken nothing for {self.stall_timeout_s} s") from None
+            raise ClientGone(f"the client has taken nothing for {self.settings.stall_timeout_s} s") from None
 
     def _ensure_open(self) -> None:
         if self.transport.is_closing():
             raise ClientGone("the connection is closed")
-
-
-def with_stall_timeout(stall_timeout_s: float) -> type[ZeroCopyProtocol]:
-    """The protocol with another patience. uvicorn makes one object for each connection and passes no settings on."""
-    return type("ZeroCopyProtocol", (ZeroCopyProtocol,), {"stall_timeout_s": stall_timeout_s})
 
 
 def _push(peer: int, fd: int, offset: int, count: int) -> tuple[int, bool]:

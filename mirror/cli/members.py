@@ -25,3 +25,9 @@ def members(url: str, as_json: bool) -> None:
         for row in answer["members"]
     ]
     show_table(("member", "state", "peer endpoint", "keys held", "home", "round trip"), rows)
+    for row in answer["members"]:
+        if (said := row["contradicts"]) is not None:
+            click.echo(
+                f"{row['name']} says that {said['tag']} is {said['says']}, and upstream says {said['upstream']}: it is "
+                f"asked about no tag for {said['ignored_s']} s; it lies, or its --upstream is another registry"
+            )

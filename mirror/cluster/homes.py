@@ -6,6 +6,9 @@ i mod n. So any n pieces in a row have n different homes, and no member has to a
 A member that cannot be asked keeps its place, so its failure moves only its own pieces. These go to all other members:
 the one that follows changes with every n pieces, so no single neighbour takes the whole load.
 
+What a home says of a blob is checked by the digest; what it says of a tag is not. So the ring of a tag turns: it has
+another order in every window of time, and no choice of a name makes a member the first for longer than that.
+
 Source: the word is from Iyer, Rowstron, Druschel, "Squirrel: a decentralized peer-to-peer web cache", PODC 2002.
 """
 
@@ -13,17 +16,24 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-MEBIBYTE = 1024 * 1024
+from ..oci.pieces import MEBIBYTE, piece_size
+
+__all__ = ["MEBIBYTE", "Ring", "piece_size"]
 
 
-def piece_size(size: int) -> int:
-    """The bytes of a piece of a blob of `size` bytes; its last piece may be shorter.
+def turned_key(key: bytes, unix_s: float, window_s: float) -> bytes:
+    """The key of a tag's ring at a time: another one in every window, and all tags do not turn at the same moment.
 
-    A 256th of the blob, rounded down to a power of two, 1 to 16 MiB; a blob up to 4 MiB is one piece.
+    Members whose clocks differ see different rings around a turn only; then upstream is asked once more.
+
+    Args:
+        key: of the tag (`Reference.key`).
+        unix_s: Unix time, s.
+        window_s: length of a window, s.
     """
-    if size <= 4 * MEBIBYTE:
-        return 4 * MEBIBYTE
-    return min(max(1 << (size // 256).bit_length() - 1, MEBIBYTE), 16 * MEBIBYTE)
+    offset_s = int.from_bytes(key[:4], "big") / 2**32 * window_s
+    window = int((unix_s + offset_s) // window_s)
+    return hashlib.sha256(key + window.to_bytes(8, "big", signed=True)).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +48,7 @@ class Ring:
 
     @classmethod
     def of(cls, key: bytes, names: Iterable[str]) -> "Ring":
-        """Order members for the content of a key (`Digest.key`, `Reference.key`)."""
+        """Order members for the content of a key (`Digest.key`, `turned_key`)."""
         return cls(tuple(sorted(set(names), key=lambda name: hashlib.sha256(key + name.encode()).digest())))
 
     def homes(self, piece: int) -> Iterator[str]:

@@ -123,7 +123,7 @@ class Fetch:
         abandonment = asyncio.create_task(self._abandon_when_idle())
         try:
             await self._fetch_verified()
-            self._intake.commit()
+            self._intake.commit(self.spool.hasher.proof())
             self.spool.finish()
             self._phase = Phase.COMPLETE
             self._env.metrics.fetch_seconds.observe(time.monotonic() - started_at)

@@ -10,6 +10,7 @@ from ..errors import Reason, SourceError, StorageError, StorageFull
 from ..oci.content import Content
 from ..oci.manifest import MANIFEST_MAX_BYTES
 from ..sources import SIZE_MAX_BYTES, UPSTREAM
+from ..stores.proofs import Proof
 from .environment import Environment
 from .memory import InMemory
 from .plan import Plan
@@ -117,10 +118,10 @@ class Intake:
         if self._writer is not None:
             self._writer.keep(0)
 
-    def commit(self) -> None:
+    def commit(self, proof: Proof) -> None:
         """Let the cache serve what is complete and verified; nothing is done if it passed through memory."""
         if self._writer is not None:
-            self._writer.commit()
+            self._writer.commit(proof)
 
     def close(self, *, resumable: bool) -> None:
         """Give back what is held. Bytes that were not committed are left for the next fetch to resume, or discarded."""

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Sequence
 
+from ..errors import StorageFailed
 from ..oci.digest import Digest
 from ..oci.reference import Reference
 from ..routers import Router
@@ -40,12 +41,31 @@ class Holdings:
 
         If several stores hold it, the last one is read, which is the runtime's: reading the cache's copy would count
         as a use, and keep a copy that is not needed.
+
+        Raises:
+            StorageFailed: it is here, but no store can open it now.
         """
+        failure: StorageFailed | None = None
         for store in self._stores if self._count[digest.key] < 2 else reversed(self._stores):
-            held = store.open(digest)
+            try:
+                held = store.open(digest)
+            except StorageFailed as error:
+                failure = failure or error
+                continue
             if held is not None:
                 return held
+        if failure is not None:
+            raise failure
         return None
+
+    async def verify(self, digest: Digest) -> bool:
+        """Hash every copy of some content at once, and drop those that are wrong; return whether a right one is here.
+
+        Raises:
+            StorageFailed: a copy is here, but cannot be read now.
+        """
+        found = [await store.verify(digest) for store in self._stores]
+        return any(found)
 
     def tags(self, reference: Reference) -> list[Tag]:
         """What each store knows of a tag, in the order of the stores."""

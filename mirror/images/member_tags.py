@@ -1,16 +1,38 @@
-"""What other members know of a tag, and what upstream says of it to its home."""
+"""What other members know of a tag, and what its home says that upstream says: words, which are to be checked."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Container, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 from ..cluster.health import PeerHealth
+from ..cluster.homes import turned_key
 from ..cluster.view import ClusterView
-from ..errors import PeerError, Reason, UpstreamUnknown
+from ..errors import PeerError, Reason
 from ..oci.reference import Reference
 from ..routers import Peer
 from ..settings import ImageSettings
 from ..sources import Role
 from ..stores import Tag
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one member says that upstream says of a tag."""
+
+    peer: Peer
+    tag: Tag
+
+
+class AsksMember(Protocol):
+    """Asks one member what a tag means; raises PeerError."""
+
+    def __call__(
+        self, peer: Peer, reference: Reference, role: Role = Role.HOLDER, *, recheck: bool = False
+    ) -> Awaitable[Tag]:
+        """In a role; with `recheck`, a home is to ask upstream now, whatever it knows."""
+        ...
 
 
 class MemberTags:
@@ -19,62 +41,72 @@ class MemberTags:
     Args:
         cluster: who may be asked.
         health: is told of failures.
-        ask: asks one member, in a role, what a tag means; raises PeerError.
-        settings: how many are asked.
+        ask: asks one member.
+        distrusted: gives the names of members whose word about tags does not count now.
+        settings: how many are asked, and for how long a ring stays as it is.
     """
 
     def __init__(
         self,
         cluster: ClusterView,
         health: PeerHealth,
-        ask: Callable[[Peer, Reference, Role], Awaitable[Tag]],
+        ask: AsksMember,
+        distrusted: Callable[[], Container[str]] = frozenset,
         settings: ImageSettings | None = None,
     ) -> None:
         self._cluster = cluster
         self._health = health
         self._ask = ask
+        self._distrusted = distrusted
         self._settings = settings or ImageSettings()
 
     async def known(self, reference: Reference) -> list[tuple[Peer, Tag]]:
         """Ask the members that may know a tag what they know, all at once."""
-        peers = self._cluster.holders(reference.key)[: self._settings.tag_members_max]
+        peers = self._believed(self._cluster.holders(reference.key))[: self._settings.tag_members_max]
         answers = await asyncio.gather(*(self._ask_holder(peer, reference) for peer in peers))
         return [(peer, tag) for peer, tag in zip(peers, answers, strict=True) if tag is not None]
 
-    async def from_homes(self, reference: Reference, *, trusted: bool) -> Tag | None:
+    async def from_homes(self, reference: Reference) -> Claim | None:
         """Ask the tag's homes before this node, one after the other, what upstream says.
 
-        Args:
-            reference: the tag.
-            trusted: whether it counts for this node, too, when a home says that upstream has no such tag.
-
         Returns:
-            What upstream says, or None where this node has to ask upstream itself.
+            The first claim, or None where this node has to ask upstream itself: it is the first home, no home answers,
+            or one says that upstream does not answer, or has no such tag. That would be its word alone as well.
+        """
+        return await self._ask_homes(self._cluster.homes(self._ring_key(reference)), reference)
+
+    async def from_later_homes(self, reference: Reference) -> Claim | None:
+        """Ask the tag's homes after this node; otherwise as `from_homes`."""
+        return await self._ask_homes(self._cluster.later_homes(self._ring_key(reference)), reference)
+
+    async def recheck(self, peer: Peer, reference: Reference) -> Tag:
+        """Have one home ask upstream anew.
 
         Raises:
-            UpstreamUnknown: a home says that upstream has no such tag.
+            PeerError: it does not answer.
         """
-        return await self._ask_homes(self._cluster.homes(reference.key), reference, trusted=trusted)
+        return await self._ask(peer, reference, Role.HOME, recheck=True)
 
-    async def from_later_homes(self, reference: Reference, *, trusted: bool) -> Tag | None:
-        """Ask the tag's homes after this node; otherwise as `from_homes`."""
-        return await self._ask_homes(self._cluster.later_homes(reference.key), reference, trusted=trusted)
+    def _ring_key(self, reference: Reference) -> bytes:
+        return turned_key(reference.key, time.time(), self._settings.tag_window_s)
 
-    async def _ask_homes(self, homes: Sequence[Peer], reference: Reference, *, trusted: bool) -> Tag | None:
-        for peer in homes[: self._settings.tag_homes_max]:
+    def _believed(self, peers: Sequence[Peer]) -> list[Peer]:
+        distrusted = self._distrusted()
+        return [peer for peer in peers if peer.name not in distrusted]
+
+    async def _ask_homes(self, homes: Sequence[Peer], reference: Reference) -> Claim | None:
+        for peer in self._believed(homes)[: self._settings.tag_homes_max]:
             try:
                 tag = await self._ask(peer, reference, Role.HOME)
             except PeerError as error:
                 self._health.failed(peer.name, error)
-                if error.reason is Reason.UNKNOWN and trusted:
-                    registry = reference.repository.registry
-                    raise UpstreamUnknown(f"{registry} has no such tag, says {peer.name}") from error
-                if error.reason is Reason.UNABLE:
-                    # Upstream did not answer it. This node tries once itself; to ask all homes would take too long.
+                if error.reason in (Reason.UNABLE, Reason.UNKNOWN):
+                    # Upstream did not answer it, or not with a tag. This node tries once itself; to ask all homes would
+                    # take too long.
                     return None
                 continue
             if tag.authority == "upstream":
-                return tag
+                return Claim(peer, tag)
         return None
 
     async def _ask_holder(self, peer: Peer, reference: Reference) -> Tag | None:

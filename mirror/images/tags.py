@@ -1,17 +1,21 @@
 """What a tag means now. A digest never changes, a tag does.
 
-Upstream says what a tag means, by HEAD, which Docker Hub does not count as a pull, and at most once per freshness time
-for the whole cluster: the tag's home asks upstream, and all others ask the home, or the next one if it fails. If
-upstream cannot be reached, the newest answer that any member knows is good enough. If upstream knows no such tag, an
+Upstream says what a tag means, by HEAD, which Docker Hub does not count as a pull. The tag's home asks upstream, and
+the others ask the home, or the next one if it fails. What a home says is its word alone, for no digest proves it. So
+it counts by itself only if the tag means what upstream has told this node before. A tag that is new to this node, or
+that has changed, is asked of upstream by this node, before the client has its answer; if upstream does not answer in
+time, the client gets the home's word with a warning. What homes repeat is checked afterwards, now and then
+(`tag_audit`).
+
+If upstream cannot be reached, the newest answer that any member knows is good enough. If upstream knows no such tag, an
 image that was tagged or imported by hand in some member's runtime is the answer.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 from ..errors import (
     Denied,
@@ -23,18 +27,17 @@ from ..errors import (
     UpstreamRefused,
     UpstreamUnknown,
 )
-from ..oci.digest import Digest
 from ..oci.reference import Reference
 from ..settings import ImageSettings
 from ..sources import TagSource
-from ..sources.failures import CONSEQUENCES
 from ..stores import Tag, TagStore
 from .holdings import Holdings
-from .member_tags import MemberTags
+from .member_tags import Claim, MemberTags
+from .tag_audit import TagAudit
+from .tag_checks import TagChecks
+from .tag_trust import TagTrust
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,122 +61,131 @@ class Tags:
         cache: where answers are kept.
         members: what other members know.
         upstream: asks registries.
+        trust: is told of members that contradict upstream.
         settings: for how long answers are believed.
+        verify: whether this node asks no member what upstream says, but upstream itself.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a tag's meaning is put together from
         self,
         holdings: Holdings,
         cache: TagStore,
         members: MemberTags,
         upstream: TagSource,
+        trust: TagTrust,
         settings: ImageSettings | None = None,
+        *,
+        verify: bool = False,
     ) -> None:
         self._holdings = holdings
         self._cache = cache
         self._members = members
         self._upstream = upstream
-        self._settings = settings or ImageSettings()
+        self._settings = settings = settings or ImageSettings()
+        self._verify = verify
+        self._checks = TagChecks(cache, upstream, settings)
+        self._audit = TagAudit(members, self._checks, trust, settings)
         self._resolutions: dict[Reference, asyncio.Task[Answer]] = {}
-        self._checks: dict[Reference, asyncio.Task[Tag]] = {}
-        self._down: dict[str, tuple[float, UpstreamError]] = {}
-        """Registries that could not be reached: until when they are not asked, monotonic seconds, and why."""
 
     async def close(self) -> None:
         """Give up what is under way."""
-        tasks = [*self._resolutions.values(), *self._checks.values()]
+        tasks = list(self._resolutions.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._audit.close()
+        await self._checks.close()
 
     async def resolve(self, reference: Reference) -> Answer:
-        """Find out what a reference means; all who ask at the same moment share one check.
+        """Find out what a reference means; all who ask at the same moment share one search.
 
         Raises:
             OciError: nobody knows it, or nobody who may know it can be asked.
         """
-        known = self._fresh(reference)
-        if known is not None:
+        known = self._cache.tag(reference)
+        if known is not None and self._is_fresh(known):
             return Answer(known)
-        return await self._once(self._resolutions, reference, self._resolve)
+        task = self._resolutions.get(reference)
+        if task is None:
+            task = self._resolutions[reference] = asyncio.create_task(self._resolve(reference, known))
+            task.add_done_callback(lambda done: self._end(reference, done))
+        return await asyncio.shield(task)
 
-    async def check(self, reference: Reference) -> Tag:
+    async def check(self, reference: Reference, *, recheck: bool = False) -> Tag:
         """What upstream says of a tag, for another member, which takes this node for the tag's home.
+
+        Args:
+            reference: the tag.
+            recheck: whether the member doubts the last answer: then one of some seconds ago is too old.
 
         Raises:
             UpstreamError: upstream does not say, or says that there is no such tag.
         """
-        known = self._fresh(reference)
-        if known is not None:
-            return known
-        return await self._once(self._checks, reference, self._check_upstream)
+        age_s = self._settings.tag_recheck_s if recheck else self._settings.tag_fresh_s
+        return self._checks.own(reference, age_s) or await self._checks.check(reference)
 
     def local(self, reference: Reference) -> Tag | None:
         """What this node knows by itself."""
         return _newest(self._holdings.tags(reference))
 
-    def _fresh(self, reference: Reference) -> Tag | None:
-        """What upstream said a moment ago, to this node or to another."""
-        known = self._cache.tag(reference)
-        if known is None or not 0 <= time.time() - known.checked_unix_s < self._settings.tag_fresh_s:
-            return None
-        return known
+    def _is_fresh(self, tag: Tag) -> bool:
+        """Whether upstream said it a moment ago, to this node or to another."""
+        return 0 <= time.time() - tag.checked_unix_s < self._settings.tag_fresh_s
 
-    async def _once(
-        self,
-        running: dict[Reference, asyncio.Task[T]],
-        reference: Reference,
-        work: Callable[[Reference], Coroutine[Any, Any, T]],
-    ) -> T:
-        """Do something for a reference, or wait for it if it is being done."""
-        task = running.get(reference)
-        if task is None:
-            task = running[reference] = asyncio.create_task(work(reference))
-            task.add_done_callback(lambda done: _forget(running, reference, done))
-        return await asyncio.shield(task)
+    def _end(self, reference: Reference, task: asyncio.Task[Answer]) -> None:
+        del self._resolutions[reference]
+        if not task.cancelled():
+            task.exception()  # if all who asked have gone meanwhile, nobody else looks at it
 
-    async def _resolve(self, reference: Reference) -> Answer:
+    async def _resolve(self, reference: Reference, known: Tag | None) -> Answer:
+        claiming = asyncio.create_task(self._claim(reference))
         try:
-            tag = await self._members.from_homes(reference, trusted=self._trusts_homes(reference))
-            if tag is None:
-                return Answer(await self._check_or_ask_later_homes(reference))
+            if known is not None:
+                claim = await claiming
+                if claim is not None and self._repeats(claim, known):
+                    free = self._upstream.is_head_free(reference.repository)
+                    self._audit.sample(reference, claiming, free=free)
+                    await self._cache.put_tag(reference, claim.tag)
+                    return Answer(claim.tag)
+            return await self._ask_upstream(reference, claiming)
         except UpstreamError as error:
             return await self._resolve_without_upstream(reference, error)
-        await self._cache.put_tag(reference, tag)
-        return Answer(tag)
-
-    def _trusts_homes(self, reference: Reference) -> bool:
-        """Whether a home that finds no such tag speaks for this node, too: with a password this one may see more."""
-        return not self._upstream.has_password(reference.repository)
-
-    async def _check_or_ask_later_homes(self, reference: Reference) -> Tag:
-        """Ask upstream; if it limits this node's rate, ask the homes after this node, whose rate it may not limit."""
-        try:
-            return await self._once(self._checks, reference, self._check_upstream)
-        except UpstreamRateLimited:
-            tag = await self._members.from_later_homes(reference, trusted=self._trusts_homes(reference))
-            if tag is None:
-                raise
-        await self._cache.put_tag(reference, tag)
-        return tag
-
-    async def _check_upstream(self, reference: Reference) -> Tag:
-        tag = Tag(await self._ask_upstream(reference), time.time(), "upstream")
-        await self._cache.put_tag(reference, tag)
-        return tag
-
-    async def _ask_upstream(self, reference: Reference) -> Digest:
-        registry = reference.repository.registry
-        until, error = self._down.get(registry, (0.0, None))
-        if error is not None and time.monotonic() < until:
-            raise error
-        self._down.pop(registry, None)
-        try:
-            return (await self._upstream.resolve(reference)).digest
-        except UpstreamError as error:
-            if CONSEQUENCES[error.reason].out_of_reach:
-                self._down[registry] = (time.monotonic() + self._settings.registry_down_s, error)
+        except asyncio.CancelledError:
+            claiming.cancel()
             raise
+
+    async def _claim(self, reference: Reference) -> Claim | None:
+        return None if self._verify else await self._members.from_homes(reference)
+
+    def _repeats(self, claim: Claim, known: Tag) -> bool:
+        """Whether a home says, of a moment ago, what upstream has told this node before."""
+        return claim.tag.digest == known.digest and self._is_fresh(claim.tag)
+
+    async def _ask_upstream(self, reference: Reference, claiming: asyncio.Task[Claim | None]) -> Answer:
+        """Upstream's word, to this node; if that does not come in time, a home's with a warning.
+
+        Raises:
+            UpstreamError: there is neither.
+        """
+        checking = self._checks.start(reference)
+        await asyncio.wait([checking], timeout=self._settings.tag_check_s)
+        if not checking.done():
+            why = f"upstream has not confirmed it within {self._settings.tag_check_s:g} s"
+        elif (error := checking.exception()) is not None:
+            why = f"upstream did not confirm it: {error}"
+        else:
+            self._audit.begin(reference, claiming, checking.result())
+            return Answer(checking.result())
+        claim = await claiming
+        if claim is None:
+            try:
+                return Answer(await asyncio.shield(checking))
+            except UpstreamRateLimited:  # it may not limit the rate of the homes after this node
+                claim = None if self._verify else await self._members.from_later_homes(reference)
+                if claim is None:
+                    raise
+        log.info("tag %s: %s says %s, and %s", reference, claim.peer.name, claim.tag.digest, why)
+        return Answer(claim.tag, f"what member {claim.peer.name} says; {why}")
 
     async def _resolve_without_upstream(self, reference: Reference, error: UpstreamError) -> Answer:
         """Take the newest answer of this node and the members; only a runtime's, if upstream knows no such tag."""
@@ -185,12 +197,6 @@ class Tags:
             raise _client_error(reference, error)
         log.info("tag %s: %s by %s, instead of upstream: %s", reference, newest.digest, newest.authority, error)
         return Answer(newest, f"{_age(time.time() - newest.checked_unix_s)} old answer of a member: {error}")
-
-
-def _forget(running: dict[Reference, asyncio.Task[T]], reference: Reference, task: asyncio.Task[T]) -> None:
-    del running[reference]
-    if not task.cancelled():
-        task.exception()  # if all who asked have gone meanwhile, nobody else looks at it
 
 
 def _newest(tags: Iterable[Tag]) -> Tag | None:

@@ -179,8 +179,8 @@ class MemberSources(Protocol):
 class TagSource(Protocol):
     """Who can say what a tag means: upstream."""
 
-    def has_password(self, repository: Repository) -> bool:
-        """Whether this node has a password for the registry, so that it may see more there than other nodes."""
+    def is_head_free(self, repository: Repository) -> bool:
+        """Whether the registry is known not to count questions of what a tag means."""
         ...
 
     async def resolve(self, reference: Reference) -> Resolved:

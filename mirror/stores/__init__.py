@@ -1,44 +1,31 @@
 """Stores: the contract of a place that content is read from, and the values that it hands out.
 
-A store answers at once, from memory: `open` and `tag` never wait. What it serves is complete and verified. The same
-tests (tests/contract) run for every store.
+A store answers at once, from memory: `open` and `tag` never wait. What it serves is complete, was verified as a whole,
+and is checked again before it leaves (`held`, `checking`, `proofs`). Only proven damage makes a store drop content: no
+other error does. The same tests (tests/contract) run for every store.
 """
 
-import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Literal, Protocol, Self, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from ..oci.digest import Digest
 from ..oci.reference import Reference
+from .held import Checks, Held
+from .proofs import Proof
 
-
-@dataclass(slots=True)
-class Held:
-    """Content that a store holds, opened. The descriptor stays good even if the store drops the content meanwhile.
-
-    Args:
-        fd: open for reading; the content is the whole file. The caller of `open` calls `close`, or uses `with`.
-        size: in bytes.
-        store: the store's name, for logs and metrics.
-    """
-
-    fd: int
-    size: int
-    store: str
-
-    def close(self) -> None:
-        """Close the descriptor."""
-        os.close(self.fd)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
+__all__ = [
+    "Authority",
+    "BlobCache",
+    "BlobWriter",
+    "Checks",
+    "Held",
+    "Listener",
+    "Proof",
+    "Store",
+    "Tag",
+    "TagStore",
+]
 
 
 Authority: TypeAlias = Literal["upstream", "runtime"]
@@ -86,8 +73,11 @@ class BlobWriter(Protocol):
         """Forget all but the first pieces: the others are not in the file, or may be wrong."""
         ...
 
-    def commit(self) -> None:
+    def commit(self, proof: Proof | None = None) -> None:
         """Let the file, complete and found right, become a blob.
+
+        Args:
+            proof: of the file, by whoever hashed it. Without it the store hashes the file before any byte leaves.
 
         Raises:
             OSError: the disk failed. Then the writer has not ended.
@@ -161,7 +151,22 @@ class Store(Protocol):
         ...
 
     def open(self, digest: Digest) -> Held | None:
-        """Open content, or return None if it is not here."""
+        """Open content, or return None if it is not here.
+
+        Raises:
+            StorageFailed: it is here, but cannot be opened now: no descriptors, no permission.
+        """
+        ...
+
+    async def verify(self, digest: Digest) -> bool:
+        """Hash what is here of some content at once, and drop it if it is wrong.
+
+        Returns:
+            Whether it is here, and right.
+
+        Raises:
+            StorageFailed: it is here, but cannot be read now.
+        """
         ...
 
     def tag(self, reference: Reference) -> Tag | None:

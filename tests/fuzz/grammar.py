@@ -186,7 +186,7 @@ def message(choose: Chooser, asked: Sequence[int] = ()) -> Message:  # noqa: C90
         case 9 | 10:
             first = pick(choose, NUMBERS)
             generation = pick(choose, NUMBERS)
-            added = keys(choose, 2000)
+            added = keys(choose, 1000)
             return Ops(who, epoch, generation, bits_log2(choose), first, added[: len(added) // 8 * 8])
         case 11:
             return Offer(entry(choose))

@@ -18,7 +18,7 @@ from mirror.fetch.stack import FetchStack
 from mirror.metrics import Metrics
 from mirror.oci.content import Content
 from mirror.routers import MemberStatus, Peer, RingSeat
-from mirror.settings import PeerSettings, PlanSettings, Settings
+from mirror.settings import ImageSettings, PeerSettings, PlanSettings, Settings
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import PeerClient
 from mirror.sources.upstream import Upstream
@@ -29,8 +29,9 @@ from tests.loopback.servers import Listeners, Script, Server, stalls
 STEADY = Settings(
     peers=PeerSettings(silent_s=0.1, watch_interval_s=0.02),
     plan=PlanSettings(late_s=math.inf),
+    images=ImageSettings(tag_window_s=1e12, tag_recheck_s=0.05),
 )
-"""A silent member is noticed soon; one that a busy machine makes slow is not taken for late."""
+"""A silent member is noticed soon; one that a busy machine makes slow is not taken for late. No ring of a tag turns."""
 
 
 class Chart:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -17,13 +18,14 @@ from yarl import URL
 
 from mirror.app import Backend, ClientEndpoint, PeerEndpoint
 from mirror.app.zerocopy import ZeroCopyProtocol
-from mirror.cluster.homes import Ring, piece_size
+from mirror.cluster.homes import Ring, piece_size, turned_key
 from mirror.cluster.throughput import SlowReports
 from mirror.fetch import Record
 from mirror.fetch.stack import FetchStack
 from mirror.images.holdings import Holdings
 from mirror.images.manifests import Manifests
 from mirror.images.member_tags import MemberTags
+from mirror.images.tag_trust import TagTrust
 from mirror.images.tags import Tags
 from mirror.metrics import Metrics
 from mirror.oci.content import Content
@@ -245,8 +247,12 @@ class Node:
             settings=self._cluster.settings,
         )
         self.holdings = Holdings([self.cache], self.router)
-        member_tags = MemberTags(self.fetching.cluster, self.fetching.health, self.peers.tag)
-        self.tags = Tags(self.holdings, self.cache, member_tags, self.upstream)
+        images, self.trust = self._cluster.settings.images, TagTrust(self.metrics, self._cluster.settings.images)
+        member_tags = MemberTags(
+            self.fetching.cluster, self.fetching.health, self.peers.tag, self.trust.distrusted, images
+        )
+        verify = self._cluster.verify_tags
+        self.tags = Tags(self.holdings, self.cache, member_tags, self.upstream, self.trust, images, verify=verify)
         self.manifests = Manifests(self.holdings, self.fetching.fetches)
         self.reports = SlowReports()
         backend = Backend(self.holdings, self.fetching, self.manifests, self.tags, self.metrics)
@@ -343,6 +349,7 @@ class Cluster:
         self._folder = folder
         self._capacity = capacity
         self.settings = settings
+        self.verify_tags = False
         self.serve_peer: Serve = honestly
 
     async def join(self, capacity: int | None = None) -> Node:
@@ -362,7 +369,8 @@ class Cluster:
 
     def ring_of_tag(self, reference: str) -> list[Node]:
         named = {node.name: node for node in self.nodes}
-        return [named[name] for name in Ring.of(Reference.parse(reference).key, named).members]
+        key = turned_key(Reference.parse(reference).key, time.time(), self.settings.images.tag_window_s)
+        return [named[name] for name in Ring.of(key, named).members]
 
     async def pull(self, content: Content, nodes: Iterable[Node] | None = None) -> None:
         """Have nodes pull at once, and get what is right."""

@@ -19,6 +19,7 @@ from mirror.fetch.stack import FetchStack
 from mirror.images.holdings import Holdings
 from mirror.images.manifests import Manifests
 from mirror.images.member_tags import MemberTags
+from mirror.images.tag_trust import TagTrust
 from mirror.images.tags import Tags
 from mirror.metrics import Metrics
 from mirror.oci.content import Content
@@ -80,6 +81,9 @@ class Runtime:
     def open(self, digest: Digest) -> Held | None:
         return None
 
+    async def verify(self, digest: Digest) -> bool:
+        return False
+
     def tag(self, reference: Reference) -> Tag | None:
         return self.known.get(str(reference))
 
@@ -132,9 +136,10 @@ class Node:
             metrics=self.metrics,
             settings=Settings(),
         )
-        member_tags = MemberTags(self.fetching.cluster, self.fetching.health, self.peers.tag)
+        trust = TagTrust(self.metrics)
+        member_tags = MemberTags(self.fetching.cluster, self.fetching.health, self.peers.tag, trust.distrusted)
         self.holdings = Holdings([self.cache, self.runtime], self.router)
-        self.tags = Tags(self.holdings, self.cache, member_tags, self.upstream)
+        self.tags = Tags(self.holdings, self.cache, member_tags, self.upstream, trust)
         manifests = self.manifests = Manifests(self.holdings, self.fetching.fetches)
         backend = Backend(self.holdings, self.fetching, manifests, self.tags, self.metrics)
         client = ClientEndpoint(backend)
@@ -142,6 +147,7 @@ class Node:
             name="me",
             is_ready=self.router.ready,
             statuses=self.router.statuses,
+            distrusted=trust.distrusted,
             records=lambda: self.fetching.fetches.records,
             key_count=lambda: len(self.holdings),
             cache_bytes=lambda: self.cache.used_bytes,

@@ -77,21 +77,6 @@ def test_a_manifest_is_asked_for_once_by_the_whole_cluster(tmp_path: Path) -> No
     run(story())
 
 
-def test_a_tag_is_checked_once_by_the_whole_cluster_while_the_answer_is_fresh(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with cluster(tmp_path, 4) as it:
-            path, content = it.origin.tag("1.27", MANIFEST), it.origin.has(MANIFEST, "manifests")
-            for _ in range(2):
-                answers = await asyncio.gather(*(node.ask(path) for node in it.nodes))
-                assert {(answer.status, answer.body) for answer in answers} == {(200, MANIFEST)}
-            asked = [(request.method, request.path) for request in it.origin.requests]
-            assert asked == [("HEAD", path), ("GET", f"/v2/{content.path}")]
-            home = it.ring_of_tag("library/x:1.27")[0]
-            assert it.origin.asker(it.origin.requests[0]) == home.name
-
-    run(story())
-
-
 def test_what_upstream_does_not_have_costs_it_two_questions_a_node_at_most(tmp_path: Path) -> None:
     async def story() -> None:
         async with cluster(tmp_path, 3) as it:

@@ -37,11 +37,11 @@ def positions(key: bytes, bits_log2: int) -> list[int]:
     return found
 
 
-def bits_log2_for(key_count: int, bits_per_key: int) -> int:
+def bits_log2_for(key_count: int, bits_per_key: int, largest: int = BITS_LOG2_MAX) -> int:
     """The size of a filter that has room for `key_count` keys and half as many again, as a power of two of bits."""
     capacity = max(CAPACITY_MIN, (key_count * 3 + 1) // 2)
     capacity_log2 = (capacity - 1).bit_length()
-    return max(BITS_LOG2_MIN, min(BITS_LOG2_MAX, capacity_log2 + bits_per_key.bit_length() - 1))
+    return max(BITS_LOG2_MIN, min(largest, capacity_log2 + bits_per_key.bit_length() - 1))
 
 
 class Filter:

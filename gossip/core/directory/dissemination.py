@@ -21,7 +21,7 @@ from ..packets.codec import U32_MAX, encode_message
 from ..packets.rumours import Topic, retransmit_limit
 from ..streams.purpose import Dial, Purpose
 from ..timers import Timer
-from .bloom import bits_log2_for
+from .bloom import POSITIONS, bits_log2_for
 from .comparison import Comparisons
 from .published import PublishedFilter
 from .reconcile import Reconciler, Versions
@@ -31,6 +31,10 @@ _FETCHES_MAX: Final = 64
 """Members whose offers wait to be fetched; further ones are ignored, for the next comparison brings them again."""
 _FETCH_SPREAD_S: Final = 0.01
 """Seconds per live member over which the fetches of one filter are spread."""
+_BITS_PER_KEY_MIN: Final = 4
+"""Bits per key of the fullest filters that are taken in; a node makes them with 8 at least."""
+_FULL_SHARE: Final = 0.9
+"""The share of bits of such a filter that are set, at most: 86 %. One that has more of them says yes to everything."""
 
 
 class Dissemination:
@@ -60,7 +64,7 @@ class Dissemination:
         self._wanted: dict[Address, dict[str, Entry]] = {}
         self._gaps: dict[str, None] = {}
         self.published = PublishedFilter(context.config, own.me.epoch)
-        self.directory = Directory(context.config.log_keys)
+        self.directory = Directory(context.config.log_keys, context.config.directory_max_bytes)
         self.versions = Versions()
         self.reconciler = Reconciler(own, context.members, self.published, self.directory, self.versions, room_bytes)
         self.comparisons = Comparisons(context, self.reconciler, self.versions)
@@ -101,9 +105,9 @@ class Dissemination:
         """A member added keys.
 
         Raises:
-            WireError: no node could have so many keys, or so large a filter for so few.
+            WireError: the filter is larger than it may be.
         """
-        _check_filter(ops.bits_log2, ops.end)
+        self.check_filter(Entry(ops.name, ops.epoch, 0, ops.generation, ops.end), ops.bits_log2, now)
         applied = self.directory.apply(ops)
         if applied is Applied.NEW:
             self._note_filter(ops.name, now)
@@ -137,11 +141,32 @@ class Dissemination:
         """A complete filter arrived over a stream.
 
         Raises:
-            WireError: no node could have so large a filter for so few keys.
+            WireError: it is larger, or fuller, than it may be.
         """
-        _check_filter(bits_log2, entry.sequence)
+        self.check_filter(entry, bits_log2, now)
+        ones = int.from_bytes(bits, "little").bit_count()
+        if ones > min(POSITIONS * entry.sequence, _FULL_SHARE * (1 << bits_log2)):
+            raise WireError(Rejection.FILTER, f"a filter of 2**{bits_log2} bits, {ones} of them set")
         if self.directory.install(entry, bits_log2, bits) is Applied.NEW:
             self._note_filter(entry.name, now)
+
+    def check_filter(self, entry: Entry, bits_log2: int, now: float) -> None:
+        """Refuse a filter, at that version, that would take memory which its keys do not need, or more than is allowed.
+
+        Of one that is only too large the version is noted, so that it is not asked for again.
+
+        Raises:
+            WireError: it is refused.
+        """
+        sequence, largest = entry.sequence, self._config.filter_bits_log2_max
+        if sequence > U32_MAX or bits_log2 > bits_log2_for(sequence, FILTER_BITS_PER_KEY_MAX):
+            raise WireError(Rejection.FILTER, f"a filter of 2**{bits_log2} bits for {sequence} keys")
+        if sequence > (1 << bits_log2) // _BITS_PER_KEY_MIN:
+            raise WireError(Rejection.FILTER, f"a filter of only 2**{bits_log2} bits for {sequence} keys")
+        if bits_log2 > largest:
+            if self.directory.note_version(entry.name, entry.filter_version):
+                self._note_filter(entry.name, now)
+            raise WireError(Rejection.FILTER, f"a filter of 2**{bits_log2} bits, where 2**{largest} are allowed")
 
     def _publish(self, now: float) -> None:
         """The time of additions, or of a step of a rebuild, has come."""
@@ -209,9 +234,3 @@ class Dissemination:
         encoded = encode_message(ops)
         if len(encoded) <= self._room_bytes:  # longer ones are made for streams; of those, fingerprints tell
             self._context.rumours.add(Topic.DIRECTORY, encoded, encoded, sent=copies - 1 if self._direct else 0)
-
-
-def _check_filter(bits_log2: int, sequence: int) -> None:
-    """Refuse what would take memory that its keys do not need, or be too long to count."""
-    if sequence > U32_MAX or bits_log2 > bits_log2_for(sequence, FILTER_BITS_PER_KEY_MAX):
-        raise WireError(Rejection.SIZE, f"a filter of 2**{bits_log2} bits for {sequence} keys")

@@ -13,7 +13,6 @@ from typing import Final
 
 from ..config import GossipConfig
 from ..messages import KEY_BYTES
-from ..packets.codec import BITS_LOG2_MAX
 from .bloom import bits_log2_for
 from .replicas import Replica
 
@@ -52,10 +51,16 @@ class PublishedFilter:
         return len(self._pending) + (len(self._held) if self._next is not None else 0)
 
     def advertise(self, keys: Iterable[bytes]) -> None:
-        """Hold these keys; those that the filter already shows are not published again."""
+        """Hold these keys; those that the filter already shows are not published again.
+
+        Keys beyond what the largest filter has room for are not held: with them it would say yes to everything.
+        """
+        room = (1 << self._config.filter_bits_log2_max) // self._config.filter_bits_per_key
         for key in _heads(keys):
             if key in self._held:
                 continue
+            if len(self._held) >= room:
+                break
             self._held[key] = None
             if key in self._gone:
                 self._gone.discard(key)
@@ -118,7 +123,7 @@ class PublishedFilter:
         bits_log2 = self.replica.filter.bits_log2
         full = self.replica.sequence + len(self._pending) > (1 << bits_log2) // self._config.filter_bits_per_key
         return (
-            (full and bits_log2 < BITS_LOG2_MAX)
+            (full and bits_log2 < self._config.filter_bits_log2_max)
             or len(self._pending) > self._config.snapshot_over_keys
             or (bool(self._gone) and now >= self._rebuild_at())
         )
@@ -140,7 +145,8 @@ class PublishedFilter:
         return None
 
     def _generation(self, epoch: int, generation: int, key_count: int) -> Replica:
-        bits_log2 = bits_log2_for(key_count, self._config.filter_bits_per_key)
+        config = self._config
+        bits_log2 = bits_log2_for(key_count, config.filter_bits_per_key, config.filter_bits_log2_max)
         return Replica(epoch, generation, bits_log2, self._config.log_keys)
 
 

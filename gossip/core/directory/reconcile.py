@@ -10,6 +10,7 @@ Source: Scuttlebutt (van Renesse et al., 2008) for versions by single writers.
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Final
 
 from ..membership.member import Member, State
@@ -90,6 +91,7 @@ class Versions:
         return [entry for entry in self if bitmap >> bucket_of(entry.name) & 1]
 
 
+@lru_cache(maxsize=16384)
 def bucket_of(name: str) -> int:
     """The bucket of a member's name, the same on every node."""
     return hashlib.blake2b(name.encode(), digest_size=1).digest()[0] % BUCKETS
@@ -234,7 +236,7 @@ class Reconciler:
 
     def _give_filter(self, member: Member, theirs: Entry) -> list[Message]:
         replica = self._replica(member.name)
-        if replica is None or replica.version <= theirs.filter_version:
+        if replica is None or replica.blank or replica.version <= theirs.filter_version:
             return []
         same = (replica.epoch, replica.generation) == (theirs.epoch, theirs.generation)
         keys = replica.since(theirs.sequence if same else 0)

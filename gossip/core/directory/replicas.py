@@ -1,20 +1,25 @@
 """The filters of all members, and the answer to "who may hold this key".
 
-A `Replica` is one member's filter with its version and its newest keys. `Rows` hold the filters of one size bit-sliced:
-for each position one bitmap of members. A lookup in all filters is then 8 short ANDs, and usually fewer, because it
-stops at zero. There is one `Rows` per filter size in use. Members that are not alive keep their bits but do not count.
+A `Replica` is one member's filter with its version and its newest keys. Members that are not alive keep their bits but
+do not count in lookups (module `lookup`).
+
+All of it has one bound of memory. A filter for which there is no room is *blank* here: its version is known, so that
+this node's view is equal to that of others, and lookups never find that member. Large filters give way to small ones:
+nobody can keep out what others hold by claiming to hold much.
 """
 
 import enum
-import heapq
 from typing import Final
 
 from ..messages import KEY_BYTES, Entry, Ops
 from ..packets.codec import BITS_LOG2_MIN
-from .bloom import HALVES, STEPS, Filter, split_keys
+from .bloom import Filter, split_keys
+from .lookup import Lookup
 
-# For each value of a byte: which of its bits are set.
-_ONES: Final = [tuple(bit for bit in range(8) if value >> bit & 1) for value in range(256)]
+_REPLICA_BYTES: Final = 1024
+"""Bytes of a replica's objects, besides its filter and its log."""
+_EXPECTED_SHARE: Final = 1 / 4
+"""The share of the memory that may be taken by filters of those who have not proven that they are there."""
 
 
 class Replica:
@@ -25,6 +30,8 @@ class Replica:
         generation: counts the member's rebuilds; each starts with an empty filter.
         bits_log2: size of the filter.
         log_keys: newest keys to keep for the repair of others.
+
+    `blank` says that only the version is known, for want of memory: no key seems to be in the filter.
     """
 
     def __init__(self, epoch: int, generation: int, bits_log2: int, log_keys: int) -> None:
@@ -32,6 +39,7 @@ class Replica:
         self.generation = generation
         self.sequence = 0
         self.filter = Filter(bits_log2)
+        self.blank = False
         self._log = bytearray()
         self._log_max_bytes = log_keys * KEY_BYTES
 
@@ -43,6 +51,11 @@ class Replica:
     def entry(self, name: str, incarnation: int) -> Entry:
         """The version as messages state it."""
         return Entry(name, self.epoch, incarnation, self.generation, self.sequence)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What it takes at most."""
+        return _REPLICA_BYTES + len(self.filter.bits) + self._log_max_bytes
 
     def extend(self, keys: bytes) -> list[int]:
         """Add keys. Returns the positions of their bits."""
@@ -56,6 +69,8 @@ class Replica:
 
     def since(self, sequence: int) -> bytes | None:
         """The keys added after `sequence`, or None if the log does not reach back that far."""
+        if self.blank:
+            return None
         missing = (self.sequence - sequence) * KEY_BYTES
         if not 0 <= missing <= len(self._log):
             return None
@@ -67,81 +82,11 @@ class Replica:
         self.filter = Filter(self.filter.bits_log2, bits)
         self._log.clear()
 
-
-class Rows:
-    """The filters of one size, bit-sliced: row i is the bitmap of the members whose filter has bit i.
-
-    A member is a slot, a bit in every row; slots of forgotten members are used again. Rows are Python's integers: with
-    100 members one takes 56 bytes instead of 13, but is read three times as fast as from a flat array.
-    """
-
-    def __init__(self, bits_log2: int) -> None:
-        self._mask = (1 << bits_log2) - 1
-        self._rows = [0] * (1 << bits_log2)
-        self._slots: dict[str, int] = {}
-        self._names: list[str] = []
-        self._free: list[int] = []
-        self._counted = 0
-
-    def __len__(self) -> int:
-        return len(self._slots)
-
-    def add(self, name: str, bits: bytes | bytearray) -> None:
-        """Give a new member a slot with the bits of its filter; it counts in lookups."""
-        if not self._free:
-            self._free.append(len(self._names))
-            self._names.append("")
-        slot = heapq.heappop(self._free)
-        self._names[slot] = name
-        self._slots[name] = slot
-        self._counted |= 1 << slot
-        self.flip(name, bits)
-
-    def flip(self, name: str, bits: bytes | bytearray) -> None:
-        """Invert a member's bits at all positions that are set in `bits`; about 0.1 us for each of those."""
-        rows, bit = self._rows, 1 << self._slots[name]
-        if bits == bytes(len(bits)):  # as those of a new member are
-            return
-        for index, byte in enumerate(bits):
-            if byte:
-                for offset in _ONES[byte]:
-                    rows[8 * index + offset] ^= bit
-
-    def set(self, name: str, positions: list[int]) -> None:
-        """Set some bits of a member."""
-        rows, bit = self._rows, 1 << self._slots[name]
-        for position in positions:
-            rows[position] |= bit
-
-    def drop(self, name: str, bits: bytes | bytearray) -> None:
-        """Free the slot of a member whose filter has these bits."""
-        self.count(name, False)
-        self.flip(name, bits)
-        heapq.heappush(self._free, self._slots.pop(name))
-
-    def count(self, name: str, counted: bool) -> None:
-        """Say whether a member's filter counts in lookups."""
-        bit = 1 << self._slots[name]
-        self._counted = self._counted | bit if counted else self._counted & ~bit
-
-    def lookup(self, position: int, step: int) -> list[str]:
-        """The counted members whose filters have all positions of the key with these halves."""
-        rows, mask, found = self._rows, self._mask, self._counted
-        for i in STEPS:
-            found &= rows[position & mask]
-            if not found:
-                return []
-            position += step
-            step += i
-        return self._members(found)
-
-    def _members(self, bitmap: int) -> list[str]:
-        names = []
-        while bitmap:
-            slot = bitmap.bit_length() - 1
-            names.append(self._names[slot])
-            bitmap ^= 1 << slot
-        return names
+    def erase(self) -> None:
+        """Keep the version only."""
+        self.blank = True
+        self.filter = Filter(BITS_LOG2_MIN)
+        self._log = bytearray()
 
 
 class Applied(enum.Enum):
@@ -153,29 +98,52 @@ class Applied(enum.Enum):
 
 
 class Directory:
-    """The filters of all other members.
+    """The filters of all other members, and of those who have yet to prove that they are there.
 
     Args:
         log_keys: newest keys kept per member, for repairs.
-
-    `rows` are the filters for lookups, by the logarithm of their size.
+        max_bytes: bound of the memory that all of it takes.
     """
 
-    def __init__(self, log_keys: int) -> None:
+    def __init__(self, log_keys: int, max_bytes: int) -> None:
         self._log_keys = log_keys
+        self._max_bytes = max_bytes
         self._replicas: dict[str, Replica] = {}
-        self.rows: dict[int, Rows] = {}
-        self._hidden: set[str] = set()
+        self._replicas_bytes = 0
+        self._expected: set[str] = set()
+        self._expected_bytes = 0
+        self.lookup = Lookup()
+
+    @property
+    def memory_bytes(self) -> int:
+        """What it takes at most."""
+        return self._replicas_bytes + self.lookup.memory_bytes
+
+    @property
+    def blanks(self) -> int:
+        """Members of which only the version is known, for want of memory."""
+        return sum(replica.blank for replica in self._replicas.values())
 
     def replica(self, name: str) -> Replica | None:
         """A member's filter."""
         return self._replicas.get(name)
 
+    def expect(self, name: str, epoch: int) -> None:
+        """Take in the filter of one who is not a member yet; lookups do not find it. A member's own is left alone."""
+        if name not in self._replicas:
+            self._expected.add(name)
+        if name in self._expected and self._is_new(name, epoch):
+            self._put(name, self._empty(epoch))
+
     def begin(self, name: str, epoch: int) -> None:
-        """Start with an empty filter for a member's run, unless there is one of this run already."""
-        known = self._replicas.get(name)
-        if known is None or known.epoch != epoch:
-            self._put(name, Replica(epoch, 0, BITS_LOG2_MIN, self._log_keys))
+        """A member is there: start with an empty filter for its run, unless there is one of this run already."""
+        if name in self._expected:
+            self._expected.discard(name)
+            self._expected_bytes -= self._replicas[name].memory_bytes
+        if self._is_new(name, epoch):
+            self._put(name, self._empty(epoch))
+        elif name not in self.lookup:
+            self._put(name, self._replicas[name])
 
     def apply(self, ops: Ops) -> Applied:
         """Add the keys of an op, if it follows what is known of that filter or overlaps with it."""
@@ -188,10 +156,14 @@ class Directory:
             return self._begin_generation(ops)
         if ops.end <= known.sequence:
             return Applied.KNOWN
+        if known.blank:
+            known.sequence = ops.end
+            return Applied.NEW
         if ops.start > known.sequence or ops.bits_log2 != known.filter.bits_log2:
             return self._begin_generation(ops) if known.sequence == 0 else Applied.GAP
         positions = known.extend(ops.keys[(known.sequence - ops.start) * KEY_BYTES :])
-        self.rows[ops.bits_log2].set(ops.name, positions)
+        if ops.name in self.lookup:
+            self.lookup.set(ops.name, positions)
         return Applied.NEW
 
     def install(self, entry: Entry, bits_log2: int, bits: bytes) -> Applied:
@@ -206,25 +178,29 @@ class Directory:
         self._put(entry.name, replica)
         return Applied.NEW
 
+    def note_version(self, name: str, version: tuple[int, int, int]) -> bool:
+        """A filter of that version is not to be taken in: it is blank from now on. Returns whether that is news."""
+        known, (epoch, generation, sequence) = self._replicas.get(name), version
+        if known is None or known.epoch != epoch or known.version >= version:
+            return False
+        replica = Replica(epoch, generation, BITS_LOG2_MIN, self._log_keys)
+        replica.sequence, replica.blank = sequence, True
+        self._put(name, replica)
+        return True
+
     def forget(self, name: str) -> None:
-        """Drop a member's filter."""
-        replica = self._replicas.pop(name, None)
-        if replica is not None:
-            self._drop_row(name, replica)
-            self._hidden.discard(name)
+        """Drop a filter, whoever's it is, and give its memory back; unknown names are fine."""
+        self._remove(name)
+        self._expected.discard(name)
+        self.lookup.drop(name)
 
     def count(self, name: str, counted: bool) -> None:
         """Say whether a member counts in lookups."""
-        (self._hidden.discard if counted else self._hidden.add)(name)
-        self.rows[self._replicas[name].filter.bits_log2].count(name, counted)
+        self.lookup.count(name, counted)
 
     def holders(self, key: bytes) -> list[str]:
         """The names of counted members that may hold the key of at least 8 bytes. Microseconds of local memory."""
-        position, step = HALVES.unpack_from(key)
-        found: list[str] = []
-        for rows in self.rows.values():
-            found += rows.lookup(position, step)
-        return found
+        return self.lookup.holders(key)
 
     def _begin_generation(self, ops: Ops) -> Applied:
         if ops.start != 0:
@@ -234,26 +210,50 @@ class Directory:
         self._put(ops.name, replica)
         return Applied.NEW
 
+    def _is_new(self, name: str, epoch: int) -> bool:
+        known = self._replicas.get(name)
+        return known is None or known.epoch != epoch
+
+    def _empty(self, epoch: int) -> Replica:
+        return Replica(epoch, 0, BITS_LOG2_MIN, self._log_keys)
+
+    # Memory
+
     def _put(self, name: str, replica: Replica) -> None:
-        known, size = self._replicas.get(name), replica.filter.bits_log2
-        if known is not None and known.filter.bits_log2 == size:
-            self.rows[size].flip(name, _difference(known.filter.bits, replica.filter.bits))
-        else:
-            if known is not None:
-                self._drop_row(name, known)
-            if size not in self.rows:
-                self.rows[size] = Rows(size)
-            self.rows[size].add(name, replica.filter.bits)
+        """Take a replica in, in place of the one before; it is blank if there is no room for it."""
+        self._remove(name)
+        expected = name in self._expected
+        if not self._make_room(replica, expected):
+            replica.erase()
         self._replicas[name] = replica
-        self.rows[size].count(name, name not in self._hidden)
+        self._replicas_bytes += replica.memory_bytes
+        if expected:
+            self._expected_bytes += replica.memory_bytes
+        else:
+            self.lookup.put(name, replica.filter)
 
-    def _drop_row(self, name: str, replica: Replica) -> None:
-        size = replica.filter.bits_log2
-        self.rows[size].drop(name, replica.filter.bits)
-        if not self.rows[size]:
-            del self.rows[size]
+    def _remove(self, name: str) -> None:
+        known = self._replicas.pop(name, None)
+        if known is not None:
+            self._replicas_bytes -= known.memory_bytes
+            if name in self._expected:
+                self._expected_bytes -= known.memory_bytes
 
+    def _make_room(self, replica: Replica, expected: bool) -> bool:
+        """Whether there is room for a replica, perhaps after larger ones have given way."""
+        smallest = replica.filter.bits_log2 == BITS_LOG2_MIN  # what is blank takes as much
+        needed = replica.memory_bytes
+        if expected:
+            return smallest or self._expected_bytes + needed <= _EXPECTED_SHARE * self._max_bytes
+        while self.memory_bytes + needed + self.lookup.growth_bytes(replica.filter.bits_log2) > self._max_bytes:
+            largest = max(self._replicas, key=lambda name: len(self._replicas[name].filter.bits), default=None)
+            if largest is None or len(self._replicas[largest].filter.bits) <= len(replica.filter.bits):
+                return smallest
+            self._erase(largest)
+        return True
 
-def _difference(one: bytes | bytearray, other: bytes | bytearray) -> bytes:
-    """The bits that are set in one of two filters of the same size only."""
-    return (int.from_bytes(one, "little") ^ int.from_bytes(other, "little")).to_bytes(len(one), "little")
+    def _erase(self, name: str) -> None:
+        replica = self._replicas[name]
+        self._remove(name)
+        replica.erase()
+        self._put(name, replica)

@@ -55,7 +55,12 @@ FINGERPRINT_BYTES: Final = 8
 BITS_LOG2_MIN: Final = 14
 """Filters have 2 KiB at least: smaller ones have too many false positives (module `bloom`)."""
 BITS_LOG2_MAX: Final = 26
-"""Filters have 8 MiB at most, for 4 million keys."""
+"""Filters have 8 MiB at most, for 4 million keys; settings allow less."""
+ENTRIES_MAX: Final = 4096
+"""Entries, and messages, of one packet: as many as the members of the largest cluster. To check an entry takes 3 us, so
+that nobody can stall a node by a packet of many."""
+OPS_KEYS_MAX: Final = 1024
+"""Keys of one `Ops`: what the largest datagram carries. To add a key takes 3 us."""
 CHUNK_MAX_BYTES: Final = 64 * 1024
 """Bytes of a filter in one message of a stream."""
 DATAGRAM_INFLATED_MAX_BYTES: Final = 16 * 1024
@@ -171,10 +176,16 @@ def _entry(value: Any) -> Entry:
 
 
 def _entries(value: Any) -> tuple[Entry, ...]:
-    return tuple(_entry(item) for item in _array(value))
+    return tuple(_entry(item) for item in _bounded(_array(value)))
 
 
-_keys = _octets(0, U32_MAX, step=KEY_BYTES)
+def _bounded(items: list[Any]) -> list[Any]:
+    if len(items) > ENTRIES_MAX:
+        raise WireError(Rejection.SIZE, f"more than {ENTRIES_MAX} of a kind in one packet")
+    return items
+
+
+_keys = _octets(0, OPS_KEYS_MAX * KEY_BYTES, step=KEY_BYTES)
 _metadata = _octets(0, METADATA_MAX_BYTES)
 # A message's kind on the wire is its place in this table: append only.
 _SCHEMA: Final[tuple[tuple[type, tuple[Check, ...]], ...]] = (
@@ -279,7 +290,7 @@ def _packet(items: Any) -> Packet:
     if len(_array(items)) < 3:
         raise WireError(Rejection.SCHEMA, "a packet has a sender, an epoch and a fingerprint")
     sender, epoch, fingerprint = _fields((_name, _u64, _octets(FINGERPRINT_BYTES, FINGERPRINT_BYTES)), items[:3])
-    return Packet(sender, epoch, fingerprint, tuple(_message(item) for item in items[3:]))
+    return Packet(sender, epoch, fingerprint, tuple(_message(item) for item in _bounded(items[3:])))
 
 
 def _message(item: Any) -> Message:

@@ -6,13 +6,15 @@ frame = length of the rest (4 bytes, big-endian, at most 4 MiB), sealed or plain
 from typing import Final
 
 from ..errors import Rejection, WireError
+from ..packets.codec import USER_MAX_BYTES
 from ..packets.seal import GREETING_BYTES
 
-FRAME_MAX_BYTES: Final = 4 * 1024 * 1024
-"""Bytes of a frame behind its length: the longest message has 1 MiB, and what is inflated is bounded by the same."""
+FRAME_MAX_BYTES: Final = USER_MAX_BYTES + 128 * 1024
+"""Bytes of a frame behind its length: the longest message, and what is gathered before it. What is inflated is bounded
+by the same."""
 LENGTH_BYTES: Final = 4
-_RECEIVED_MAX_BYTES: Final = 512 * 1024 * 1024
-"""Bytes that one half takes in a conversation: 64 filters of the largest size."""
+_RECEIVED_MAX_BYTES: Final = 128 * 1024 * 1024
+"""Bytes that one half takes in a conversation: 1,000 filters for 30,000 keys each."""
 
 
 class FrameReader:

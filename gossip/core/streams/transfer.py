@@ -86,7 +86,8 @@ class Transfer:
         self._note(self._pull, self._reconciler.lacking(entries))
 
     def hear_chunk(self, chunk: Chunk, now: float) -> None:
-        """A part of a filter."""
+        """A part of a filter; it is refused before its first bytes are kept."""
+        self._local.dissemination.check_filter(chunk.entry, chunk.bits_log2, now)
         arrived = self._assembly.add(chunk)
         if arrived is not None:
             self._local.dissemination.install(arrived.entry, arrived.bits_log2, bytes(arrived.bits), now)

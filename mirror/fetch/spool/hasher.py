@@ -1,4 +1,4 @@
-"""Hasher: the sha256 of an arriving blob, along the contiguous bytes from the beginning.
+"""Hasher: the sha256 of an arriving blob, along the contiguous bytes from the beginning, and its proof beside it.
 
 Threads read and hash, one step at a time; the event loop says how far the next step goes. What was retracted after it
 was hashed makes the hash start again from byte 0.
@@ -6,12 +6,12 @@ was hashed makes the hash start again from byte 0.
 
 import asyncio
 import hashlib
-import os
 from collections.abc import AsyncGenerator, Callable, Sequence
 
-from ...fileio import in_thread
+from ...fileio import in_thread, read_parts
 from ...oci.ranges import RangeSet
 from ...settings import SpoolSettings
+from ...stores.proofs import ContentHasher, Proof
 from .backing import Backing
 
 
@@ -28,9 +28,9 @@ class Hasher:
         self.reading = RangeSet()
         """The range that a thread hashes now, or hashed last."""
         self._settings = settings
-        self._sha256 = hashlib.sha256()
-        self._resumed = 0, hashlib.sha256()
-        """What `resume` has verified: its end, and the hash up to there."""
+        self._content = ContentHasher(0)
+        self._resumed: ContentHasher | None = None
+        """The hash of what `resume` has verified."""
         self._must_restart = False
         self._wake = asyncio.Event()
         self._at_work = asyncio.Lock()  # so that `run` waits for `resume`
@@ -46,7 +46,7 @@ class Hasher:
 
     def retract(self, start: int, stop: int) -> None:
         """Note that bytes may be wrong: if they were hashed, or are being hashed, the hash starts again."""
-        self._resumed = 0, hashlib.sha256()
+        self._resumed = None
         if start < self.position or self.reading & RangeSet((start, stop)):
             self._must_restart = True
             self._wake.set()
@@ -61,17 +61,17 @@ class Hasher:
         Returns:
             The end of what is right; `run` begins there.
         """
-        sha256, good = hashlib.sha256(), 0
+        hashed = ContentHasher(backing.size)
         async with self._at_work:
             for number, expected in enumerate(prefixes):
                 stop = min((number + 1) * backing.piece_bytes, backing.size)
-                further = sha256.copy()
-                await in_thread(_hash_range, further.update, backing.fd, (good, stop), self._settings.hash_read_bytes)
-                if further.digest() != expected:
+                further, wanted = hashed.copy(), (hashed.position, stop)
+                await in_thread(_hash_range, further.update, backing.fd, wanted, self._settings.hash_read_bytes)
+                if further.sha256 != expected:
                     break
-                sha256, good = further, stop
-            self._resumed = good, sha256
-        return good
+                hashed = further
+            self._resumed = hashed
+        return hashed.position
 
     async def run(self, backing: Backing, limit: Callable[[int], int]) -> AsyncGenerator[list[bytes], None]:
         """Hash to the end; then `hexdigest` is the digest of the whole.
@@ -86,18 +86,19 @@ class Hasher:
         settings = self._settings
         least = settings.memory_hash_step_bytes if backing.is_in_memory else settings.hash_step_bytes
         async with self._at_work:
-            self.position, self._sha256 = self._resumed
-            self._resumed, self._must_restart = (0, hashlib.sha256()), False
+            self._content, self._resumed = self._resumed or ContentHasher(backing.size), None
+            self.position, self._must_restart = self._content.position, False
             while self._must_restart or self.position < backing.size:
                 if self._must_restart:
-                    self._must_restart, self.position, self._sha256 = False, 0, hashlib.sha256()
+                    self._must_restart, self.position, self._content = False, 0, ContentHasher(backing.size)
                     yield []
                 stop = min(limit(self.position), self.position + 2 * settings.hash_step_bytes)
                 if stop >= min(self.position + least, backing.size):
                     self.reading = RangeSet((self.position, stop))
-                    prefixes = await in_thread(self._hash_pieces, backing, self.position, stop)
+                    known, wanted = len(self._content.prefixes), (self.position, stop)
+                    await in_thread(_hash_range, self._content.update, backing.fd, wanted, settings.hash_read_bytes)
                     self.position = stop
-                    yield [] if self._must_restart else prefixes
+                    yield [] if self._must_restart else self._content.prefixes[known:]
                 else:
                     self._wake.clear()
                     await self._wake.wait()
@@ -105,7 +106,11 @@ class Hasher:
     @property
     def hexdigest(self) -> str:
         """The hexadecimal sha256 of everything up to `position`."""
-        return self._sha256.hexdigest()
+        return self._content.sha256.hex()
+
+    def proof(self) -> Proof:
+        """What to keep beside the file, once everything was hashed and its digest is right."""
+        return self._content.proof()
 
     async def hash_ranges(self, backing: Backing, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """The sha256 of each of some ranges, as they are in the file now."""
@@ -119,17 +124,6 @@ class Hasher:
             return digests
 
         return await in_thread(work)
-
-    def _hash_pieces(self, backing: Backing, start: int, stop: int) -> list[bytes]:
-        """Hash a range, in a thread; return the sha256 of everything so far at each end of a piece in it."""
-        unit, prefixes = backing.piece_bytes, []
-        while start < stop:
-            end = min((start // unit + 1) * unit, stop)
-            _hash_range(self._sha256.update, backing.fd, (start, end), self._settings.hash_read_bytes)
-            if end % unit == 0:
-                prefixes.append(self._sha256.digest())
-            start = end
-        return prefixes
 
 
 def _hash_range(update: Callable[[memoryview], None], fd: int, wanted: tuple[int, int], buffer_bytes: int) -> None:
@@ -145,11 +139,5 @@ def _hash_range(update: Callable[[memoryview], None], fd: int, wanted: tuple[int
         OSError: the disk fails, or the file ends before the range does.
     """
     start, stop = wanted
-    block = bytearray(min(buffer_bytes, stop - start))
-    view = memoryview(block)
-    while start < stop:
-        count = os.preadv(fd, [view[: stop - start]], start)
-        if not count:
-            raise OSError(f"the spool file ends at {start}, before {stop}")
-        update(view[:count])
-        start += count
+    for part in read_parts(fd, start, stop, bytearray(min(buffer_bytes, stop - start))):
+        update(part)

@@ -54,7 +54,8 @@ class Spool:
         self._arrival = Arrival()
         self.present: RangeSet = self._arrival.present
         """Bytes that are in the file."""
-        self._hasher = Hasher(settings)
+        self.hasher = Hasher(settings)
+        """Hashes what has arrived; it has the proof when all of it was hashed."""
 
     # What readers see.
 
@@ -84,7 +85,7 @@ class Spool:
             self.was_read_locally = True
         elif hint is not None and not self.readers.joined(Audience.MEMBER):
             self.hint = hint
-        return Reader(self.content, audience, self._arrival, self.readers, self._hasher)
+        return Reader(self.content, audience, self._arrival, self.readers, self.hasher)
 
     def demand(self) -> Demand:
         """What readers need, what of it is present, and where readers on this node wait."""
@@ -96,7 +97,7 @@ class Spool:
                 RangeSet(self.hint) if self.readers.joined(Audience.MEMBER) else RangeSet(),
             )
         return Demand(
-            backing.local_demand(local, self._hasher.position, was_read=self.was_read_locally),
+            backing.local_demand(local, self.hasher.position, was_read=self.was_read_locally),
             backing.member_demand(members, len(local)),
             self.present,
             self.readers.heads(),
@@ -121,7 +122,7 @@ class Spool:
         self.present.add(start, stop)
         self._trim()
         self.readers.wake_at(start, stop)
-        self._hasher.arrived(start, stop)
+        self.hasher.arrived(start, stop)
 
     async def wait_for_space(self, position: int) -> None:
         """Wait, where only a part can be held, until bytes at or after `position` are what readers need next.
@@ -138,7 +139,7 @@ class Spool:
         """Take bytes back that may be wrong: they have to be written again, and hashed again if they were hashed."""
         self.present.remove(start, stop)
         self._arrival.file.release(start, stop)
-        self._hasher.retract(start, stop)
+        self.hasher.retract(start, stop)
 
     def mark_replaced(self, start: int, stop: int) -> None:
         """Note that bytes were wrong and have been replaced: whoever was given the wrong ones gets a short read."""
@@ -179,7 +180,7 @@ class Spool:
             The end of what is right.
         """
         backing = self._arrival.file
-        good = await self._hasher.resume(backing, prefixes)
+        good = await self.hasher.resume(backing, prefixes)
         if good:
             backing.claim(0, good)
             self.arrived(0, good)
@@ -199,7 +200,7 @@ class Spool:
             ahead = backing.lookahead(len(spans))
             return min([self.present.front(position), *(reader + ahead for reader, _ in spans)])
 
-        async with contextlib.aclosing(self._hasher.run(backing, limit)) as steps:
+        async with contextlib.aclosing(self.hasher.run(backing, limit)) as steps:
             async for prefixes in steps:
                 if on_prefix is not None:
                     for prefix in prefixes:
@@ -208,18 +209,18 @@ class Spool:
                     self._trim()
                     self.readers.note_move()
                     self.readers.wake_all()
-        return self._hasher.hexdigest
+        return self.hasher.hexdigest
 
     async def hash_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """The sha256 of each of some ranges, as they are in the file now."""
-        return await self._hasher.hash_ranges(self._arrival.file, ranges)
+        return await self.hasher.hash_ranges(self._arrival.file, ranges)
 
     def _trim(self) -> None:
         """Keep the bound of what is held."""
 
         def needed() -> RangeSet:
             demand = self.demand()
-            return demand.local | demand.members | self._hasher.reading
+            return demand.local | demand.members | self.hasher.reading
 
         for start, stop in self._arrival.file.trim(self.present, needed):
             self.present.remove(start, stop)

@@ -85,13 +85,14 @@ class PeerClient:
                 raise PeerError(Reason.LENGTH, f"{peer.name} does not say how long {content.digest} is")
             return checked_size(peer, answer.content_length)
 
-    async def tag(self, peer: Peer, reference: Reference, role: Role = Role.HOLDER) -> Tag:
+    async def tag(self, peer: Peer, reference: Reference, role: Role = Role.HOLDER, *, recheck: bool = False) -> Tag:
         """Ask what a tag means.
 
         Args:
             peer: the member to ask.
             reference: the tag.
-            role: a holder answers what it knows; a home asks upstream now.
+            role: a holder answers what it knows; a home asks upstream, or repeats what that said a moment ago.
+            recheck: whether a home is to ask upstream in any case.
 
         Returns:
             Its answer, with the age turned into a time on this node's clock.
@@ -100,7 +101,7 @@ class PeerClient:
             PeerError: it knows nothing, or gave no valid answer.
         """
         path = f"/v2/{reference.repository.path}/manifests/{reference.tag}?ns={_quoted(reference.repository)}"
-        async with self._head(peer, path, role) as answer:
+        async with self._head(peer, path, role, recheck=recheck) as answer:
             member_answer = MemberAnswer.parse(answer.headers)
             try:
                 digest = Digest.parse(answer.headers.get("Docker-Content-Digest", ""))
@@ -141,9 +142,11 @@ class PeerClient:
         await self._transfers.download(peer, path, headers, request, sink)
 
     @contextlib.asynccontextmanager
-    async def _head(self, peer: Peer, path: str, role: Role) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _head(
+        self, peer: Peer, path: str, role: Role, *, recheck: bool = False
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         """What a peer answers to a HEAD request, if it is 200; a home that is late but lives may wait for upstream."""
-        member_request = MemberRequest(self._name, role)
+        member_request = MemberRequest(self._name, role, recheck=recheck)
         try:
             with self._translated(peer):
                 async with self._request("HEAD", peer, path, member_request) as answer:

@@ -29,6 +29,8 @@ AVOID_HEADER: Final = "Skvaller-Avoid"
 """Of requests: members that the bytes must not come from, with commas between the names."""
 RATE_HEADER: Final = "Skvaller-Relative-Rate"
 """Of requests: the throughput that the asking node measures of this member, divided by the median of the others."""
+RECHECK_HEADER: Final = "Skvaller-Recheck"
+"""Of requests for a tag: `1` if the home is to ask upstream now, because its last answer is in doubt."""
 ORIGIN_HEADER: Final = "Skvaller-Origin"
 """Of answers: the member that a home has the bytes from, or `upstream`."""
 REASON_HEADER: Final = "Skvaller-Reason"
@@ -61,12 +63,14 @@ class MemberRequest:
         avoid: names of members that the bytes must not come from, at most `AVOIDED_MAX`, each once.
         relative_rate: the throughput that the asking node measures of this member, divided by the median of the others;
             finite, not negative; None where the request does not say.
+        recheck: whether a home is to ask upstream now what a tag means, whatever it knows.
     """
 
     node: str | None
     role: Role = Role.HOLDER
     avoid: tuple[str, ...] = ()
     relative_rate: float | None = None
+    recheck: bool = False
 
     def headers(self) -> dict[str, str]:
         """The headers of the request, written."""
@@ -79,6 +83,8 @@ class MemberRequest:
             headers[AVOID_HEADER] = ",".join(self.avoid[:AVOIDED_MAX])
         if self.relative_rate is not None:
             headers[RATE_HEADER] = str(self.relative_rate)
+        if self.recheck:
+            headers[RECHECK_HEADER] = "1"
         return headers
 
     @classmethod
@@ -90,6 +96,7 @@ class MemberRequest:
             role=_ROLES.get(_text(headers, ROLE_HEADER), Role.HOLDER),
             avoid=tuple(avoided)[:AVOIDED_MAX],
             relative_rate=_number(headers, RATE_HEADER, least=0.0),
+            recheck=_text(headers, RECHECK_HEADER) == "1",
         )
 
 

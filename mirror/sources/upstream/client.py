@@ -23,7 +23,7 @@ from ...oci.reference import Reference, Repository
 from ...settings import UpstreamSettings
 from .. import UPSTREAM, RangeReply, RangeRequest, Resolved, Sink
 from .body import ExactBody, UpstreamReply, announced_span, gathered
-from .registries import Registry, known_registries
+from .registries import DOCKER_HUB_URL, Registry, known_registries
 from .requests import RegistryClient
 
 _ACCEPT = {"manifests": {"Accept": ", ".join(MEDIA_TYPES)}, "blobs": {"Accept": "*/*"}}
@@ -42,7 +42,7 @@ class Upstream:
     def __init__(self, configured: Iterable[Registry] = (), settings: UpstreamSettings | None = None) -> None:
         self._configured = tuple(configured)
         known = known_registries(self._configured).values()
-        self._with_password = {registry.name for registry in known if registry.password is not None}
+        self._with_free_head = {registry.name for registry in known if registry.url == DOCKER_HUB_URL}
         self._settings = settings or UpstreamSettings()
         self._started: RegistryClient | None = None
 
@@ -60,9 +60,9 @@ class Upstream:
         assert self._started is not None, "start() comes first"
         return self._started
 
-    def has_password(self, repository: Repository) -> bool:
-        """Whether the operator gave a password for the registry, so that this node may see more there than others."""
-        return repository.registry in self._with_password
+    def is_head_free(self, repository: Repository) -> bool:
+        """Whether the registry is Docker Hub itself, which says that it does not count HEAD as a pull."""
+        return repository.registry in self._with_free_head
 
     async def resolve(self, reference: Reference) -> Resolved:
         """Ask what a tag means now, by HEAD, which Docker Hub does not count as a pull.

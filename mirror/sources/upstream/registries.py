@@ -103,8 +103,10 @@ _PUBLIC = (
     "us.gcr.io",
 )
 
+DOCKER_HUB_URL = "https://registry-1.docker.io"
+
 PUBLIC_REGISTRIES = (
-    Registry(DOCKER_HUB, "https://registry-1.docker.io"),
+    Registry(DOCKER_HUB, DOCKER_HUB_URL),
     *(Registry(name, f"https://{name}") for name in _PUBLIC),
 )
 """What may be contacted without being configured: hosts that serve images to the public, some after signing up."""

@@ -1,6 +1,7 @@
 """The cache's folder: where each file is, and what a start and a stop do to all of them.
 
     <folder>/blobs/sha256/ab/abcdef…   complete and verified; the modification time is when it was last used
+    <folder>/proofs/ab/abcdef…         the proof of a complete blob: see `stores.proofs`
     <folder>/spool/abcdef…             arriving, or left partial by a fetch that ended
     <folder>/spool/abcdef….pieces      its journal: the size, then the sha256 of everything up to the end of each piece
     <folder>/spool/discarded-7         about to be deleted
@@ -40,6 +41,7 @@ class Folder:
         self.path = path
         self.tags = path / "tags"
         self._blobs = path / "blobs" / "sha256"
+        self._proofs = path / "proofs"
         self._spool = path / "spool"
         self._running = path / "running"
         self._discarded = 0
@@ -47,6 +49,10 @@ class Folder:
     def blob(self, name: str) -> Path:
         """The file of a complete blob, named by the hex of its digest."""
         return self._blobs / name[:2] / name
+
+    def proof(self, name: str) -> Path:
+        """The record of the proof of a complete blob."""
+        return self._proofs / name[:2] / name
 
     def partial(self, name: str) -> Path:
         """The file of a blob that is not complete."""

@@ -18,13 +18,15 @@ from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from ...errors import ConfigError, StorageFailed, StorageFull
+from ...errors import ConfigError, Corrupt, StorageFailed, StorageFull
 from ...oci.digest import Digest
 from ...oci.reference import Reference
 from ...settings import CacheSettings
-from .. import Held, Listener, Tag
+from .. import Held, Listener, Proof, Tag
+from ..checking import Checker, FileChecks, Findings, Identity
 from .folder import Folder
 from .partials import Partials
+from .records import ProofRecords
 from .tags import TagFiles
 from .writer import CacheWriter
 
@@ -63,6 +65,8 @@ class CacheStore:
         self._complete_bytes = 0
         self._touched_at: dict[str, float] = {}
         self._partials = Partials(self._folder)
+        self._records = ProofRecords(self._folder)
+        self._checker = Checker(Findings(self._found_corrupt, _note_failure), self._records, settings.checks)
         self._tags = TagFiles(self._folder.tags, settings.tags_max)
         self._listener: Listener = _Nobody()
         self._has_started = False
@@ -120,8 +124,20 @@ class CacheStore:
             log.warning("cached blob %s is gone from disk: %s", digest, error.strerror)
             self._drop(digest.hex)
             return None
-        self._touch(digest.hex)
-        return Held(fd, size, self.name)
+        self._touch(digest, fd)
+        return Held(fd, size, self.name, FileChecks(self._checker, digest, size))
+
+    async def verify(self, digest: Digest) -> bool:
+        """Hash a complete blob at once, and drop it if it is wrong; return whether it is here, and right."""
+        held = self.open(digest)
+        if held is None:
+            return False
+        with held:
+            try:
+                await self._checker.verify(digest, held.fd, held.size)
+            except Corrupt:
+                return False
+        return True
 
     def tag(self, reference: Reference) -> Tag | None:
         """What upstream last said of a tag, as far as this node heard."""
@@ -173,16 +189,30 @@ class CacheStore:
                     size,
                     self._folder,
                     self._partials,
-                    lambda: self._admit([(digest.hex, size)]),
+                    lambda proof: self._committed(digest, size, proof),
                     continued=continued,
                 )
             except OSError as error:
                 failure = f"cannot write to {self._folder.path}: {error.strerror}"
                 if error.errno != errno.ENOSPC:
                     raise StorageFailed(failure) from error
-                if not self._can_evict:
+                if not (self._sizes or self._partials.any_left):
                     raise StorageFull(failure) from error
                 await self._evict_one()
+
+    def _committed(self, digest: Digest, size: int, proof: Proof | None) -> None:
+        """Serve a blob that is complete, and keep its proof."""
+        if proof is not None:
+            self._checker.know(digest, Identity.of(self._folder.blob(digest.hex)), proof)
+            asyncio.get_running_loop().run_in_executor(None, self._records.save, digest, proof)
+        self._admit([(digest.hex, size)])
+
+    def _found_corrupt(self, digest: Digest, identity: Identity, what: str) -> None:
+        """Drop a blob whose file is not what it was, unless another file has taken its place meanwhile."""
+        with contextlib.suppress(OSError):
+            if digest.hex in self._sizes and Identity.of(self._folder.blob(digest.hex)) == identity:
+                log.warning("cached blob %s was damaged: its file %s; it is dropped", digest, what)
+                self._drop(digest.hex)
 
     async def _verify(self, found: Sequence[tuple[str, int]]) -> None:
         """Read every blob once more; serve what is right, remove what is not."""
@@ -209,14 +239,10 @@ class CacheStore:
         self._make_space()
         self._listener.appeared([bytes.fromhex(name) for name, _ in new if name in self._sizes])
 
-    @property
-    def _can_evict(self) -> bool:
-        return bool(self._sizes) or self._partials.any_left
-
     def _make_space(self) -> list[asyncio.Future[None]]:
         """Drop blobs until the bound holds; the futures are done when their bytes are free."""
         freed = []
-        while self._can_evict and self.used_bytes > self._capacity_bytes:
+        while (self._sizes or self._partials.any_left) and self.used_bytes > self._capacity_bytes:
             freed.append(self._evict_one())
         return freed
 
@@ -234,11 +260,17 @@ class CacheStore:
         self._listener.vanished([bytes.fromhex(name)])
         return self._folder.discard_blob(name)
 
-    def _touch(self, name: str) -> None:
+    def _touch(self, digest: Digest, fd: int) -> None:
         """Count a use; on disk once in a while, for the order after a restart."""
-        self._sizes.move_to_end(name)
+        self._sizes.move_to_end(digest.hex)
         now = time.monotonic()
-        if now - self._touched_at.get(name, -self._touch_interval_s) >= self._touch_interval_s:
-            self._touched_at[name] = now
+        if now - self._touched_at.get(digest.hex, -self._touch_interval_s) >= self._touch_interval_s:
+            self._touched_at[digest.hex] = now
+            before = Identity.of(fd)
             with contextlib.suppress(OSError):
-                os.utime(self._folder.blob(name))
+                os.utime(fd)
+            self._checker.touched(digest, before, Identity.of(fd))
+
+
+def _note_failure(digest: Digest, identity: Identity, error: OSError) -> None:
+    log.warning("cached blob %s cannot be read: %s", digest, error.strerror)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ...fileio import in_thread
 from ...oci.digest import Digest
+from ..proofs import Proof
 from .folder import Folder
 from .journal import Journal
 from .partials import Partials
@@ -31,11 +32,16 @@ class CacheWriter:
         files: its open files.
         folder: where they are.
         partials: counts the blob as being written, until this ends.
-        on_commit: called when the blob is complete and under its final name.
+        on_commit: called with its proof when the blob is complete and under its final name.
     """
 
     def __init__(
-        self, digest: Digest, files: _Files, folder: Folder, partials: Partials, on_commit: Callable[[], None]
+        self,
+        digest: Digest,
+        files: _Files,
+        folder: Folder,
+        partials: Partials,
+        on_commit: Callable[[Proof | None], None],
     ) -> None:
         self.fd = files.fd
         """The file, with all its bytes reserved; open for reading and writing.
@@ -58,7 +64,7 @@ class CacheWriter:
         size: int,
         folder: Folder,
         partials: Partials,
-        on_commit: Callable[[], None],
+        on_commit: Callable[[Proof | None], None],
         *,
         continued: bool,
     ) -> "CacheWriter":
@@ -69,7 +75,7 @@ class CacheWriter:
             size: of the blob, in bytes.
             folder: where its files are.
             partials: counts the blob as being written.
-            on_commit: called when the blob is complete and under its final name.
+            on_commit: called with its proof when the blob is complete and under its final name.
             continued: whether to go on with what an earlier fetch left, rather than begin with empty files.
 
         Raises:
@@ -98,8 +104,11 @@ class CacheWriter:
         """Strike all but the first pieces from the journal: the others are not in the file, or may be wrong."""
         self._journal.keep(count)
 
-    def commit(self) -> None:
+    def commit(self, proof: Proof | None = None) -> None:
         """Let the file, complete and found right, become a blob; it is advertised at once.
+
+        Args:
+            proof: of the file, by whoever hashed it.
 
         Raises:
             OSError: the disk failed. Then the writer has not ended: leave or discard what is there.
@@ -108,7 +117,7 @@ class CacheWriter:
         self._folder.publish(self._name)
         self._end()
         self._partials.finish(self._name)
-        self._on_commit()
+        self._on_commit(proof)
 
     def leave(self) -> None:
         """Leave the blob partial, for the next fetch to continue."""

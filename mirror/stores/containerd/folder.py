@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..checking import Identity
+
 
 @dataclass(frozen=True, slots=True)
 class ContentFolder:
@@ -45,22 +47,33 @@ class ContentFolder:
             raise OSError(errno.EIO, f"has {found} bytes where containerd says {size}", str(path))
         return fd
 
-    def openable(self, sizes: Mapping[bytes, int]) -> tuple[dict[bytes, int], OSError | None]:
+    def openable(
+        self, sizes: Mapping[bytes, int], broken: Mapping[bytes, Identity]
+    ) -> tuple[dict[bytes, int], dict[bytes, OSError]]:
         """Find out which blobs can be opened, by opening them. Call it in a thread: there may be thousands.
 
+        Args:
+            sizes: of the blobs.
+            broken: files that were found damaged, as they were then; one that has not changed since is left out.
+
         Returns:
-            Those that can, with their sizes; and the error of the first that cannot.
+            Those that can, with their sizes; and why others cannot.
         """
         opened: dict[bytes, int] = {}
-        first_error: OSError | None = None
+        errors: dict[bytes, OSError] = {}
         for key, size in sizes.items():
             try:
-                os.close(self.open(key, size))
+                fd = self.open(key, size)
+                try:
+                    is_broken = key in broken and Identity.of(fd) == broken[key]
+                finally:
+                    os.close(fd)
             except OSError as error:
-                first_error = first_error or error
+                errors[key] = error
             else:
-                opened[key] = size
-        return opened, first_error
+                if not is_broken:
+                    opened[key] = size
+        return opened, errors
 
     def is_unreadable(self, error: OSError) -> bool:
         """Whether an error means that this process cannot read the folder at all, and not just this file."""

@@ -20,11 +20,12 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Final
 
-from ...errors import ConfigError, DigestInvalid
+from ...errors import ConfigError, Corrupt, DigestInvalid, StorageFailed
 from ...oci.digest import Digest
 from ...oci.reference import Reference
 from ...settings import ContainerdSettings
 from .. import Held, Listener, Tag
+from ..checking import Checker, FileChecks, Findings, Identity, Nowhere
 from .client import Client, ContainerdError
 from .folder import ContentFolder
 from .relist import RelistSchedule
@@ -37,6 +38,13 @@ _SOCKET_PATH_MAX_BYTES: Final = 107
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")
 _NAMESPACE_MAX_CHARACTERS: Final = 76
 """containerd, pkg/identifiers: the longest name that it accepts."""
+
+
+_IS_GONE: Final = (errno.ENOENT, errno.ENOTDIR, errno.EIO)
+"""The file is gone, or the disk does not give it. Everything else says nothing about the file."""
+
+_IS_OURS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""This process lacks something: that says nothing about the file either."""
 
 
 class _Connection(Enum):
@@ -79,6 +87,10 @@ class ContainerdStore:
         self._tried = asyncio.Event()
         self._connection = _Connection.CONNECTING
         self._unreadable = False
+        findings = Findings(self._found_corrupt, lambda digest, _, error: self._drop(digest.key, error))
+        self._checker = Checker(findings, Nowhere(), self._settings.checks)
+        self._corrupt: dict[bytes, Identity] = {}
+        """Files that are not the content that they are named by, as they were when that was found."""
 
     @property
     def connected(self) -> bool:
@@ -114,17 +126,31 @@ class ContainerdStore:
         self._sizes, self._tags = {}, {}
 
     def open(self, digest: Digest) -> Held | None:
-        """Open content in containerd's own folder; return None, and withdraw it, if the file is gone."""
+        """Open content in containerd's own folder; return None, and withdraw it, if the file is gone or broken."""
         key = digest.key
         size = self._sizes.get(key)
         if size is None:
             return None
         try:
-            return Held(self._folder.open(key, size), size, self.name)
+            fd = self._folder.open(key, size)
         except OSError as error:
-            if error.errno not in (errno.EMFILE, errno.ENFILE):
+            if error.errno in _IS_GONE:
                 self._drop(key, error)
-            return None
+                return None
+            raise StorageFailed(f"{digest} cannot be opened in containerd's folder: {error.strerror}") from error
+        return Held(fd, size, self.name, FileChecks(self._checker, digest, size))
+
+    async def verify(self, digest: Digest) -> bool:
+        """Hash content in containerd's folder at once; withdraw it if it is wrong. The file stays: it is not ours."""
+        held = self.open(digest)
+        if held is None:
+            return False
+        with held:
+            try:
+                await self._checker.verify(digest, held.fd, held.size)
+            except Corrupt:
+                return False
+        return True
 
     def tag(self, reference: Reference) -> Tag | None:
         """What a tag means in the runtime's own store."""
@@ -192,17 +218,29 @@ class ContainerdStore:
                     listed[Digest.parse(blob.digest).key] = blob.size
         sizes = {key: size for key, size in listed.items() if checked.get(key) == size}
         fresh = {key: size for key, size in listed.items() if key not in sizes}
-        opened, error = await asyncio.to_thread(self._folder.openable, fresh)
-        sizes |= opened
-        self._note_readable(bool(sizes), error)
+        opened, errors = await asyncio.to_thread(self._folder.openable, fresh, dict(self._corrupt))
+        kept = {key: fresh[key] for key, error in errors.items() if error.errno in _IS_OURS and key in self._sizes}
+        sizes |= opened | kept
+        self._corrupt = {key: identity for key, identity in self._corrupt.items() if key in listed}
+        self._note_readable(bool(sizes), next(iter(errors.values()), None))
         self._become(sizes, tags_of(images, listed))
 
     def _drop(self, key: bytes, error: OSError) -> None:
         """Stop holding a blob that does not open; the next listing tries it again."""
+        if key not in self._sizes:
+            return
         log.debug("containerd content gone digest=sha256:%s error=%s", key.hex(), error)
         del self._sizes[key]
         if self._listener is not None:
             self._listener.vanished({key})
+
+    def _found_corrupt(self, digest: Digest, identity: Identity, what: str) -> None:
+        """Withdraw a blob whose file is wrong, until the file is another one."""
+        log.warning(
+            "containerd's file of %s is damaged: it %s; it is not served, and it is not ours to delete", digest, what
+        )
+        self._corrupt[digest.key] = identity
+        self._drop(digest.key, OSError(errno.EIO, what))
 
     def _become(self, sizes: dict[bytes, int], tags: dict[Reference, Tag]) -> None:
         """Hold this from now on, and report the difference."""

@@ -103,6 +103,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         gossip-profile = "fast"
         gossip-allow = ["10.0.0.0/8", "fd00::/8"]
         home = "Never"
+        tags = "verify"
         log-level = "DEBUG"
         """
     )
@@ -127,6 +128,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         gossip_profile="fast",
         gossip_allow=("10.0.0.0/8", "fd00::/8"),
         home="never",
+        tags="verify",
         log_level="debug",
     )
 

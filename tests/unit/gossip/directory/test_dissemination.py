@@ -9,6 +9,7 @@ from gossip.core.errors import WireError
 from gossip.core.events import Rejected
 from gossip.core.messages import KEY_BYTES, Done, Entry, Offer, Ops, Pull
 from gossip.core.packets.codec import U32_MAX, decode_packet
+from gossip.core.streams.purpose import Purpose
 from tests.unit.gossip.conftest import Peer
 from tests.unit.gossip.directory.sharing import introduce, keys, share
 
@@ -45,7 +46,7 @@ def test_filter_far_too_large_for_its_keys_takes_no_memory(peer: Callable[..., P
     node = peer()
     node.hear("n1", node.alive("n1"))
     node.hear("n1", Ops("n1", 1, 1, 26, 0, b""))
-    assert [event.reason for event in node.events(Rejected)] == ["size"]
+    assert [event.reason for event in node.events(Rejected)] == ["filter"]
     with pytest.raises(WireError):
         node.node.dissemination.install(Entry("n1", 1, 0, 1, sequence), 26, bytes(1 << 23), node.now)
     assert node.node.view.replica("n1").filter.bits_log2 == 14  # type: ignore[union-attr]
@@ -69,7 +70,45 @@ def test_filters_that_nodes_make_are_not_too_large(
 def test_count_of_keys_stays_within_what_can_be_said(peer: Callable[..., Peer]) -> None:
     node = peer()
     node.hear("n1", node.alive("n1"))
-    node.node.dissemination.install(Entry("n1", 1, 0, 1, U32_MAX), 14, bytes(2048), node.now)
     node.hear("n1", Ops("n1", 1, 1, 14, U32_MAX, bytes(8)))
-    assert [event.reason for event in node.events(Rejected)] == ["size"]
-    assert node.node.view.replica("n1").sequence == U32_MAX  # type: ignore[union-attr]
+    assert [event.reason for event in node.events(Rejected)] == ["filter"]
+    assert node.node.view.replica("n1").sequence == 0  # type: ignore[union-attr]
+
+
+def test_filter_beyond_the_setting_is_refused_but_its_version_known_so_that_nobody_asks_again(
+    peer: Callable[..., Peer],
+) -> None:
+    node = peer(filter_bits_log2_max=16)
+    node.hear("n1", node.alive("n1"))
+    entry = Entry("n1", 1, 0, 3, 50_000)
+    with pytest.raises(WireError, match=r"2\*\*16 are allowed"):
+        node.node.dissemination.check_filter(entry, 20, node.now)
+    replica = node.node.view.replica("n1")
+    assert replica is not None
+    assert (replica.version, replica.blank, len(replica.filter.bits)) == (entry.filter_version, True, 2048)
+    node.hear("n1", Offer(entry))
+    node.pass_time(node.now + 2)
+    assert not [exchange for exchange in node.node.dials() if exchange.purpose is Purpose.FETCH]
+    node.hear("n1", Ops("n1", 1, 3, 20, 50_000, bytes(16)))
+    assert node.node.view.replica("n1").version == (1, 3, 50_002)  # type: ignore[union-attr]
+    assert node.node.view.holders(bytes(8)) == []
+
+
+@pytest.mark.parametrize(
+    ("bits_log2", "sequence", "ones"),
+    [
+        pytest.param(14, 1000, 8001, id="more bits than its keys have"),
+        pytest.param(14, 4096, 15_000, id="as good as full"),
+        pytest.param(14, 4097, 0, id="more keys than fit"),
+    ],
+)
+def test_filter_that_says_yes_to_everything_is_refused(
+    peer: Callable[..., Peer], bits_log2: int, sequence: int, ones: int
+) -> None:
+    node = peer()
+    node.hear("n1", node.alive("n1"))
+    bits = ((1 << ones) - 1).to_bytes(1 << (bits_log2 - 3), "little")
+    with pytest.raises(WireError) as refused:
+        node.node.dissemination.install(Entry("n1", 1, 0, 1, sequence), bits_log2, bits, node.now)
+    assert refused.value.reason == "filter"
+    assert node.node.view.holders(bytes(8)) == []

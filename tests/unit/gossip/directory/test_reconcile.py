@@ -222,8 +222,8 @@ def test_filters_go_over_streams_in_chunks(peer: Callable[..., Peer]) -> None:
     node = peer()
     introduce(node, "n1")
     bits = random.Random(1).randbytes(1 << 17)
-    node.node.dissemination.install(Entry("n1", 1, 0, 1, 50_000), 20, bits, node.now)
+    node.node.dissemination.install(Entry("n1", 1, 0, 1, 70_000), 20, bits, node.now)
     chunks = [chunk for chunk in node.node.dissemination.reconciler.snapshots(UNKNOWN) if isinstance(chunk, Chunk)]
     assert [chunk.offset for chunk in chunks] == [0, CHUNK_MAX_BYTES]
     assert b"".join(chunk.bits for chunk in chunks) == bits
-    assert {chunk.entry for chunk in chunks} == {Entry("n1", 1, 0, 1, 50_000)}
+    assert {chunk.entry for chunk in chunks} == {Entry("n1", 1, 0, 1, 70_000)}

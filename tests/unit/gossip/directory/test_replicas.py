@@ -1,6 +1,7 @@
 """Everybody's filters, and lookups in them."""
 
 import random
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -8,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gossip.core.directory.bloom import HALVES, Filter, split_keys
-from gossip.core.directory.replicas import Applied, Directory, Rows
+from gossip.core.directory.lookup import Rows
+from gossip.core.directory.replicas import Applied, Directory
 from gossip.core.messages import Entry, Ops
 
-EPOCH = 7
+EPOCH, ROOMY = 7, 1 << 30
 
 
 FIRST = Ops("a", EPOCH, 0, 14, 0, bytes(range(16)))
@@ -21,7 +23,7 @@ SECOND = Ops("a", EPOCH, 0, 14, 2, bytes(range(100, 108)))
 
 
 def directory() -> Directory:
-    made = Directory(log_keys=4)
+    made = Directory(log_keys=4, max_bytes=ROOMY)
     made.begin("a", EPOCH)
     return made
 
@@ -151,7 +153,7 @@ def _some_filter(rng: random.Random) -> Filter:
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from((14, 15)), st.integers(0, 9)), max_size=20))
 def test_lookups_agree_with_the_filters_whatever_was_installed(installed: list[tuple[str, int, int]]) -> None:
     """Generations of the same and of another size replace each other, and members are forgotten."""
-    seen = Directory(log_keys=4)
+    seen = Directory(log_keys=4, max_bytes=ROOMY)
     keys = [bytes((number,)) * 8 for number in range(10)]
     for generation, (name, bits_log2, number) in enumerate(installed, 1):
         if number == 0:
@@ -163,3 +165,101 @@ def test_lookups_agree_with_the_filters_whatever_was_installed(installed: list[t
     for key in keys:
         replicas = {name: seen.replica(name) for name in "abc"}
         assert sorted(seen.holders(key)) == [name for name, it in replicas.items() if it and key in it.filter]
+
+
+# Bounds of memory
+
+
+def filled(bits_log2: int, seed: int = 1) -> bytes:
+    """A filter of that size with a third of its bits set."""
+    rng = random.Random(seed)
+    return (rng.getrandbits(1 << bits_log2) & rng.getrandbits(1 << bits_log2)).to_bytes(1 << (bits_log2 - 3), "little")
+
+
+def take_in(seen: Directory, name: str, bits_log2: int, keys: int = 1000) -> None:
+    seen.begin(name, EPOCH)
+    seen.install(Entry(name, EPOCH, 0, 1, keys), bits_log2, filled(bits_log2))
+
+
+def test_large_filter_costs_its_bytes_and_no_rows() -> None:
+    seen = Directory(log_keys=4, max_bytes=ROOMY)
+    tracemalloc.start()
+    try:
+        take_in(seen, "a", 22)
+        grown, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert grown < 2 * (1 << 19), "rows for it would be 32 MiB"
+    assert grown <= seen.memory_bytes + 65536
+
+
+def test_large_filters_are_looked_into_like_small_ones() -> None:
+    seen = Directory(log_keys=4, max_bytes=ROOMY)
+    keys = [random.Random(number).randbytes(8) for number in range(50)]
+    for name, bits_log2 in (("small", 14), ("large", 20), ("larger", 22)):
+        holding = Filter(bits_log2)
+        for key in keys:
+            holding.add(key)
+        seen.begin(name, EPOCH)
+        seen.install(Entry(name, EPOCH, 0, 1, 50), bits_log2, bytes(holding.bits))
+    assert all(sorted(seen.holders(key)) == ["large", "larger", "small"] for key in keys)
+    seen.count("large", False)
+    assert all(sorted(seen.holders(key)) == ["larger", "small"] for key in keys)
+    seen.count("large", True)
+    late = random.Random("late").randbytes(8)
+    assert seen.apply(Ops("large", EPOCH, 1, 20, 50, late)) is Applied.NEW
+    assert seen.holders(late) == ["large"]
+    seen.forget("larger")
+    assert all(sorted(seen.holders(key)) == ["large", "small"] for key in keys)
+
+
+@pytest.mark.parametrize("bits_log2", [18, 22])
+def test_a_thousand_members_with_the_largest_filters_stay_within_the_bound(bits_log2: int) -> None:
+    seen, bound = Directory(log_keys=1024, max_bytes=40 << 20), 40 << 20
+    bits = filled(bits_log2)
+    for number in range(1000):
+        seen.begin(f"m{number}", EPOCH)
+        seen.install(Entry(f"m{number}", EPOCH, 0, 1, 30_000), bits_log2, bits)
+        assert seen.memory_bytes <= bound
+    assert seen.blanks > 0
+    for number in range(1000):
+        seen.forget(f"m{number}")
+    assert (seen.memory_bytes, seen.lookup.rows) == (0, {})
+
+
+def test_large_filters_give_way_to_small_ones_and_keep_their_versions() -> None:
+    seen = Directory(log_keys=4, max_bytes=4 << 20)
+    for number in range(8):
+        take_in(seen, f"greedy{number}", 22)
+    for number in range(20):
+        take_in(seen, f"honest{number}", 16)
+    honest = [seen.replica(f"honest{number}") for number in range(20)]
+    assert not any(replica is None or replica.blank for replica in honest)
+    greedy = [seen.replica(f"greedy{number}") for number in range(8)]
+    assert {replica.version for replica in greedy if replica is not None} == {(EPOCH, 1, 1000)}
+    assert seen.memory_bytes <= 4 << 20
+    take_in(seen, "late and greedy", 22)
+    assert not any(replica is None or replica.blank for replica in honest)
+
+
+def test_expected_filter_is_kept_apart_until_its_member_is_there() -> None:
+    seen = Directory(log_keys=4, max_bytes=ROOMY)
+    seen.expect("a", EPOCH)
+    assert seen.apply(FIRST) is Applied.NEW
+    assert not sees(seen, FIRST)
+    seen.begin("a", EPOCH)
+    assert sees(seen, FIRST)
+    seen.expect("a", EPOCH + 1)
+    assert sees(seen, FIRST), "what a member holds stays until its next run is there"
+
+
+def test_expected_filters_take_a_share_of_the_memory_only_and_give_it_back() -> None:
+    seen = Directory(log_keys=4, max_bytes=8 << 20)
+    for number in range(20):
+        seen.expect(f"x{number}", EPOCH)
+        seen.install(Entry(f"x{number}", EPOCH, 0, 1, 100), 22, filled(22))
+    assert 0 < seen.blanks < 20
+    assert seen.memory_bytes <= 3 << 20
+    for number in range(20):
+        seen.forget(f"x{number}")
+    assert seen.memory_bytes == 0

@@ -9,7 +9,7 @@ from gossip.core.messages import Alive, Chunk, Entry
 from tests.unit.gossip.conversing import address, node
 from tests.unit.gossip.streams.hand import Hand, refused
 
-ENTRY = Entry("x", 1, 0, 1, 1000)
+ENTRY = Entry("x", 1, 0, 1, 2000)
 
 
 def introduced() -> Hand:

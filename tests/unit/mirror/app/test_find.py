@@ -16,6 +16,7 @@ from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference
 from mirror.routers import Peer
 from mirror.stores import Held, Tag
+from tests.unchecked import Unchecked
 
 if TYPE_CHECKING:
     from mirror.images.holdings import Holdings
@@ -32,7 +33,7 @@ class Shelf:
         self._path, self._tag = path, tag
 
     def open(self, digest: Digest) -> Held | None:
-        return Held(os.open(self._path, os.O_RDONLY), 3, "shelf") if digest == DIGEST else None
+        return Held(os.open(self._path, os.O_RDONLY), 3, "shelf", Unchecked()) if digest == DIGEST else None
 
     def tags(self, reference: Reference) -> list[Tag]:
         return [self._tag] if self._tag is not None else []

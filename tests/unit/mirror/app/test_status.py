@@ -10,8 +10,12 @@ from starlette.requests import Request
 from mirror.app import Find, NodeStatus, StatusEndpoint
 from mirror.errors import NameInvalid
 from mirror.fetch.record import Record
+from mirror.images.tag_trust import TagTrust
 from mirror.metrics import Metrics
+from mirror.oci.digest import Digest
+from mirror.oci.reference import Reference
 from mirror.routers import MemberStatus, Peer, Serves
+from mirror.settings import ImageSettings
 
 PEER = Peer("b", "2001:db8::2", 5001)
 
@@ -29,6 +33,7 @@ def endpoint(**values: Any) -> StatusEndpoint:
     given: dict[str, Any] = {
         "is_ready": lambda: True,
         "statuses": list,
+        "distrusted": dict,
         "records": list,
         "key_count": lambda: 0,
         "cache_bytes": lambda: 0,
@@ -42,6 +47,18 @@ def answer(status: StatusEndpoint, path: str, query: str = "") -> tuple[int, str
     request = Request({"type": "http", "method": "GET", "headers": [], "query_string": query.encode()})
     response = asyncio.run(route.endpoint(request))
     return response.status_code, bytes(response.body).decode()
+
+
+def test_a_member_that_contradicts_upstream_is_shown_with_what_it_says() -> None:
+    nginx, said, upstream = Reference.parse("nginx:1"), Digest.of(b"said"), Digest.of(b"upstream")
+    trust = TagTrust(Metrics())
+    trust.contradicted("b", nginx, said, upstream)
+    rows = [MemberStatus(PEER, "alive", 7, itself=False)]
+    _, body = answer(endpoint(statuses=lambda: rows, distrusted=trust.distrusted), "/api/v1/members")
+    (shown,) = json.loads(body)["members"]
+    ignored_s = shown["contradicts"].pop("ignored_s")
+    assert shown["contradicts"] == {"tag": str(nginx), "says": str(said), "upstream": str(upstream)}
+    assert 0 < ignored_s <= ImageSettings().tag_distrust_s
 
 
 @pytest.mark.parametrize(("is_ready", "code"), [(True, 200), (False, 503)])
@@ -68,6 +85,7 @@ def test_members_are_shown_by_name_with_what_is_known_of_them() -> None:
         "flapping": True,
         "home": "no",
         "rtt_ms": 1.23,
+        "contradicts": None,
     }
     assert shown["members"][0]["rtt_ms"] is None
 

@@ -1,13 +1,14 @@
 """Homes: everybody computes the same ones, they carry even loads, and a failure moves what it has to."""
 
 from collections import Counter
+from itertools import groupby
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.cluster.homes import MEBIBYTE, Ring, piece_size
+from mirror.cluster.homes import MEBIBYTE, Ring, piece_size, turned_key
 from mirror.oci.digest import Digest
 
 NAMES = st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=40, unique=True)
@@ -108,3 +109,41 @@ def test_a_ring_is_the_same_in_every_version() -> None:
     assert ring.members == ("a", "d", "c", "b")
     assert list(ring.homes(0)) == ["a", "d", "c", "b"]
     assert list(ring.homes(5)) == ["d", "b", "a", "c"]
+
+
+WINDOW_S = 600.0
+YEAR_2026 = 1_780_000_000.0
+
+
+def first(key: bytes, names: list[str], unix_s: float) -> str:
+    return Ring.of(turned_key(key, unix_s, WINDOW_S), names).members[0]
+
+
+def test_a_name_that_is_first_on_a_tags_ring_is_so_for_one_window_and_then_as_often_as_any() -> None:
+    key, others = bytes(range(32)), [f"node-{number}" for number in range(19)]
+    chosen = next(name for name in (f"x{i}" for i in range(10_000)) if first(key, [*others, name], YEAR_2026) == name)
+    windows = [first(key, [*others, chosen], YEAR_2026 + turn * WINDOW_S) for turn in range(1, 1001)]
+    assert windows.count(chosen) < 100  # 50 are expected; 100 are 7 standard deviations more
+    assert max(len(list(run)) for name, run in groupby(windows) if name == chosen) <= 5
+    assert {*windows} == {*others, chosen}
+
+
+@given(KEYS, st.floats(0, 1e10))
+def test_a_tags_ring_turns_once_in_a_window(key: bytes, unix_s: float) -> None:
+    keys = [turned_key(key, unix_s + part * WINDOW_S / 50, WINDOW_S) for part in range(51)]
+    assert len({*keys}) == 2
+    assert [*dict.fromkeys(keys)] == sorted({*keys}, key=keys.index)
+
+
+def test_clocks_that_differ_by_seconds_disagree_about_a_tags_home_for_seconds_only() -> None:
+    key, names = bytes(range(32)), [f"node-{number}" for number in range(20)]
+    late_s, step_s = 6.0, 3.0
+    moments = [YEAR_2026 + step * step_s for step in range(int(10 * WINDOW_S / step_s))]
+    apart = sum(first(key, names, at) != first(key, names, at - late_s) for at in moments)
+    assert apart <= 10 * late_s / step_s
+
+
+def test_tags_do_not_turn_all_at_once() -> None:
+    keys = [Digest.of(bytes([number])).key for number in range(200)]
+    turned = [turned_key(key, YEAR_2026, WINDOW_S) != turned_key(key, YEAR_2026 + 60, WINDOW_S) for key in keys]
+    assert 0 < sum(turned) < 60  # 20 are expected

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from mirror.errors import StorageFailed
 from mirror.images.holdings import Holdings
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference
 from mirror.routers import Peer
 from mirror.stores import Held, Listener, Tag
 from tests.static_router import StaticRouter
+from tests.unchecked import Unchecked
 
 A, B = (Digest.of(content) for content in (b"a", b"b"))
 NGINX = Reference.parse("nginx:1.27")
@@ -44,6 +46,8 @@ class Shelf:
         self.tags: dict[Reference, Tag] = {}
         self.running = False
         self.spared: list[bytes] = []
+        self.verified: list[Digest] = []
+        self.failure: StorageFailed | None = None
         self._folder = folder
         folder.mkdir()
 
@@ -63,7 +67,15 @@ class Shelf:
 
     def open(self, digest: Digest) -> Held | None:
         path = self._folder / digest.hex
-        return Held(os.open(path, os.O_RDONLY), path.stat().st_size, self.name) if path.exists() else None
+        if self.failure is not None:
+            raise self.failure
+        if not path.exists():
+            return None
+        return Held(os.open(path, os.O_RDONLY), path.stat().st_size, self.name, Unchecked())
+
+    async def verify(self, digest: Digest) -> bool:
+        self.verified.append(digest)
+        return (self._folder / digest.hex).exists()
 
     def tag(self, reference: Reference) -> Tag | None:
         return self.tags.get(reference)
@@ -155,3 +167,23 @@ def test_the_stores_hear_of_what_two_of_them_have(holdings: Holdings, shelves: l
     holdings.vanished([B.key])
     holdings.appeared([B.key])
     assert [shelf.spared for shelf in shelves] == [[B.key], [B.key]]
+
+
+def test_every_copy_is_verified_and_one_that_is_right_is_enough(holdings: Holdings, shelves: list[Shelf]) -> None:
+    shelves[1].put(b"a")
+    assert asyncio.run(holdings.verify(A))
+    assert not asyncio.run(holdings.verify(B))
+    assert [shelf.verified for shelf in shelves] == [[A, B], [A, B]]
+
+
+def test_a_store_that_cannot_open_it_now_is_passed_over_and_told_of_if_no_other_has_it(
+    holdings: Holdings, shelves: list[Shelf]
+) -> None:
+    shelves[0].failure = StorageFailed("no descriptors")
+    with pytest.raises(StorageFailed, match="no descriptors"):
+        holdings.open(A)
+    shelves[1].put(b"a")
+    held = holdings.open(A)
+    assert held is not None
+    with held:
+        assert held.store == "second"

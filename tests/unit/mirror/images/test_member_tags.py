@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from mirror.errors import PeerError, Reason, UpstreamUnknown
-from mirror.images.member_tags import MemberTags
+from mirror.cluster.homes import turned_key
+from mirror.errors import PeerError, Reason
+from mirror.images.member_tags import Claim, MemberTags
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference
 from mirror.routers import Peer
@@ -35,27 +36,38 @@ class Cluster:
         self.asked: list[tuple[str, Role]] = []
         self.failures: list[str] = []
         self.after: list[str] = []
+        self.rings: list[bytes] = []
+        """The keys of the rings that were asked for."""
+        self.rechecks: list[str] = []
+        self.distrusted: set[str] = set()
 
     def holders(self, key: bytes) -> list[Peer]:
         return list(map(peer, self.answers))
 
-    homes = holders
+    def homes(self, key: bytes) -> list[Peer]:
+        self.rings.append(key)
+        return list(map(peer, self.answers))
 
     def later_homes(self, key: bytes) -> list[Peer]:
+        self.rings.append(key)
         return list(map(peer, self.after))
 
     def failed(self, name: str, error: PeerError) -> None:
         self.failures.append(name)
 
-    async def ask(self, asked: Peer, reference: Reference, role: Role) -> Tag:
-        self.asked.append((asked.name, role))
-        answer = self.answers[asked.name]
+    async def ask(self, peer: Peer, reference: Reference, role: Role = Role.HOLDER, *, recheck: bool = False) -> Tag:
+        self.asked.append((peer.name, role))
+        if recheck:
+            self.rechecks.append(peer.name)
+        answer = self.answers[peer.name]
         if isinstance(answer, Reason):
             raise PeerError(answer, "no")
         return answer
 
     def tags(self, settings: ImageSettings | None = None) -> MemberTags:
-        return MemberTags(cast("ClusterView", self), cast("PeerHealth", self), self.ask, settings)
+        return MemberTags(
+            cast("ClusterView", self), cast("PeerHealth", self), self.ask, lambda: self.distrusted, settings
+        )
 
 
 def test_all_that_may_know_a_tag_are_asked_and_one_that_does_not_is_no_failure() -> None:
@@ -74,30 +86,46 @@ def test_no_more_members_are_asked_than_is_allowed() -> None:
 
 def test_homes_are_asked_in_turn_until_one_says_what_upstream_says() -> None:
     cluster = Cluster(a=Reason.STALLED, b=FROM_RUNTIME, c=FROM_UPSTREAM, d=FROM_UPSTREAM)
-    assert asyncio.run(cluster.tags().from_homes(NGINX, trusted=True)) == FROM_UPSTREAM
+    assert asyncio.run(cluster.tags().from_homes(NGINX)) == Claim(peer("c"), FROM_UPSTREAM)
     assert cluster.asked == [(name, Role.HOME) for name in "abc"]
     assert cluster.failures == ["a"]
 
 
-@pytest.mark.parametrize("trusted", [True, False])
-def test_a_home_that_says_that_upstream_has_no_such_tag_is_believed_only_if_it_sees_as_much(*, trusted: bool) -> None:
-    cluster = Cluster(a=Reason.UNKNOWN, b=FROM_UPSTREAM)
-    asking = cluster.tags().from_homes(NGINX, trusted=trusted)
-    if trusted:
-        with pytest.raises(UpstreamUnknown):
-            asyncio.run(asking)
-    else:
-        assert asyncio.run(asking) == FROM_UPSTREAM
-
-
-def test_when_a_home_waited_for_upstream_in_vain_the_others_are_not_asked_to_wait_as_well() -> None:
-    cluster = Cluster(a=Reason.UNABLE, b=FROM_UPSTREAM)
-    assert asyncio.run(cluster.tags().from_homes(NGINX, trusted=True)) is None
+@pytest.mark.parametrize("reason", [Reason.UNABLE, Reason.UNKNOWN])
+def test_when_upstream_gave_a_home_no_answer_or_no_tag_this_node_is_to_ask_itself(reason: Reason) -> None:
+    cluster = Cluster(a=reason, b=FROM_UPSTREAM)
+    assert asyncio.run(cluster.tags().from_homes(NGINX)) is None
     assert [name for name, _ in cluster.asked] == ["a"]
 
 
 def test_later_homes_are_asked_apart() -> None:
     cluster = Cluster(a=Reason.STALLED, b=FROM_UPSTREAM)
     cluster.after = ["b"]
-    assert asyncio.run(cluster.tags().from_later_homes(NGINX, trusted=True)) == FROM_UPSTREAM
+    assert asyncio.run(cluster.tags().from_later_homes(NGINX)) == Claim(peer("b"), FROM_UPSTREAM)
     assert [name for name, _ in cluster.asked] == ["b"]
+
+
+def test_the_ring_of_a_tag_is_that_of_the_present_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster()
+    now = [1e9]
+    monkeypatch.setattr("time.time", lambda: now[0])
+    tags = cluster.tags(ImageSettings(tag_window_s=600.0))
+    for now[0] in (1e9, 1e9 + 600.0):
+        asyncio.run(tags.from_homes(NGINX))
+        asyncio.run(tags.from_later_homes(NGINX))
+    keys = [turned_key(NGINX.key, at, 600.0) for at in (1e9, 1e9 + 600.0)]
+    assert cluster.rings == [keys[0], keys[0], keys[1], keys[1]]
+
+
+def test_who_contradicted_upstream_is_asked_about_no_tag() -> None:
+    cluster = Cluster(a=FROM_UPSTREAM, b=FROM_UPSTREAM)
+    cluster.distrusted = {"a"}
+    assert asyncio.run(cluster.tags().from_homes(NGINX)) == Claim(peer("b"), FROM_UPSTREAM)
+    assert [found.name for found, _ in asyncio.run(cluster.tags().known(NGINX))] == ["b"]
+    assert {name for name, _ in cluster.asked} == {"b"}
+
+
+def test_a_member_in_doubt_is_told_to_ask_upstream_anew() -> None:
+    cluster = Cluster(a=FROM_UPSTREAM)
+    assert asyncio.run(cluster.tags().recheck(peer("a"), NGINX)) == FROM_UPSTREAM
+    assert (cluster.asked, cluster.rechecks) == ([("a", Role.HOME)], ["a"])

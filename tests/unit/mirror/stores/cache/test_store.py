@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import random
 import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
@@ -12,10 +13,12 @@ import pytest
 
 from mirror.errors import StorageFailed, StorageFull
 from mirror.oci.digest import Digest
+from mirror.oci.pieces import MEBIBYTE
 from mirror.oci.reference import Reference
 from mirror.settings import CacheSettings
-from mirror.stores import Tag
+from mirror.stores import Proof, Tag
 from mirror.stores.cache import CacheStore
+from mirror.stores.proofs import ContentHasher
 
 PART = 1000
 
@@ -126,5 +129,68 @@ def test_uses_are_written_down_once_in_a_while(tmp_path: Path) -> None:
                 os.utime(path, (1000, 1000))
                 read(cache, digest)
                 assert (path.stat().st_mtime > 1000) is is_written
+
+    asyncio.run(check(), debug=True)
+
+
+BLOB = random.Random(3).randbytes(5 * MEBIBYTE + 10)
+
+
+def proof_of(blob: bytes) -> Proof:
+    hasher = ContentHasher(len(blob))
+    hasher.update(memoryview(blob))
+    return hasher.proof()
+
+
+async def put_blob(cache: CacheStore, blob: bytes, proof: Proof | None = None) -> Digest:
+    digest = Digest.of(blob)
+    writer = await cache.begin(digest, len(blob))
+    os.pwrite(writer.fd, blob, 0)
+    os.close(writer.fd)
+    writer.commit(proof)
+    return digest
+
+
+async def prefixes(cache: CacheStore, digest: Digest) -> tuple[bytes, ...] | None:
+    held = cache.open(digest)
+    assert held is not None
+    with held:
+        return await held.prefixes()
+
+
+def file_of(folder: Path, digest: Digest) -> Path:
+    return folder / "blobs" / "sha256" / digest.hex[:2] / digest.hex
+
+
+def flip(path: Path, at: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+
+
+def test_what_was_hashed_on_the_way_is_known_at_once_and_after_a_restart(tmp_path: Path) -> None:
+    async def check() -> None:
+        proof = proof_of(BLOB)
+        async with opened(tmp_path, 1 << 30) as (cache, _):
+            digest = await put_blob(cache, BLOB, proof)
+            assert await prefixes(cache, digest) == proof.prefixes
+        async with opened(tmp_path, 1 << 30) as (cache, _):
+            assert await prefixes(cache, digest) == proof.prefixes
+
+    asyncio.run(check(), debug=True)
+
+
+def test_a_blob_that_is_verified_and_wrong_is_dropped_and_one_that_is_right_stays(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with opened(tmp_path, 1 << 30) as (cache, keys):
+            digest = await put_blob(cache, BLOB, proof_of(BLOB))
+            assert await cache.verify(digest)
+            assert keys.held == {digest.key}
+            flip(file_of(tmp_path, digest), 3_000_000)
+            assert not await cache.verify(digest)
+            assert keys.held == set()
+            assert not file_of(tmp_path, digest).exists()
+            assert cache.used_bytes == 0
+            assert not await cache.verify(digest)
 
     asyncio.run(check(), debug=True)

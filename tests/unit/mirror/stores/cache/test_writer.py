@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mirror.oci.digest import Digest
+from mirror.stores import Proof
 from mirror.stores.cache.folder import Folder
 from mirror.stores.cache.partials import Partials
 from mirror.stores.cache.writer import CacheWriter
@@ -33,7 +34,7 @@ class Place:
         continued = self.partials.begin(DIGEST.hex, len(BLOB))
         return await CacheWriter.open(DIGEST, len(BLOB), self.folder, self.partials, self._note, continued=continued)
 
-    def _note(self) -> None:
+    def _note(self, proof: Proof | None) -> None:
         assert self.folder.blob(DIGEST.hex).exists(), "told before it can be served"
         self.committed += 1
 

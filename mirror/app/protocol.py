@@ -1,0 +1,238 @@
+"""One connection to an endpoint: uvicorn's HTTP protocol, within bounds that hold before any key is looked at.
+
+uvicorn's parser gets one head at a time, whole, and the next one when the answer to the first is complete. So a head is
+bounded before it is parsed, and what a client sends behind a request costs only the memory that holds it, which is
+bounded, too. A body that nobody asked for is not read: the request is answered, and the connection closed. What is
+wrong with a request is the client's affair: it is a line of the log at debug level.
+
+The listener calls `look` now and then, which closes a connection whose time is over.
+
+The first test in `tests/loopback/test_zerocopy.py` lists all that this and `zerocopy` use of uvicorn's internals.
+
+Source: RFC 9112; RFC 9110 sections 9.3.1 and 15.5.
+"""
+
+import asyncio
+import enum
+import logging
+import math
+from http import HTTPStatus
+from typing import Any
+
+import httptools
+from starlette.requests import ClientDisconnect
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from ..settings import ServerSettings
+from .heads import HeadError, Heads
+from .places import Place, Places
+
+log = logging.getLogger(__name__)
+
+
+class Phase(enum.Enum):
+    """What a connection waits for."""
+
+    HEAD = "the rest of a head"
+    ANSWER = "the answer to a request, and its body if it has one"
+    IDLE = "the next request"
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, within bounds.
+
+    Args:
+        *args: uvicorn's.
+        settings: the bounds.
+        places: where the connection has its place; None if it needs none.
+        place: the connection's.
+        **kwargs: uvicorn's.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        settings: ServerSettings | None = None,
+        places: Places | None = None,
+        place: Place | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.settings = settings = settings or ServerSettings()
+        self._application = self.app
+        self.app = self._run
+        self._places = places
+        self._place = place
+        self._heads = Heads(settings.head_max_bytes, settings.head_lines_max)
+        self._phase = Phase.HEAD
+        self._ends_at = math.inf
+        """When the connection is closed if nothing happens, in seconds of the loop's clock."""
+        self._body_left = 0
+        """Bytes of the body of the request under way that have not come yet."""
+        self._ignored = 0
+        """Bytes that were dropped since the request under way began."""
+        self._refusal: HTTPStatus | None = None
+        """Why the request under way is not given to the application."""
+        self._unsent = 0
+        """Bytes that waited to be sent at the last look."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first head."""
+        super().connection_made(transport)
+        path = transport.get_extra_info("sockname")
+        if isinstance(path, str):  # a Unix socket, which uvicorn does not name
+            self.server = (path, None)
+        if self._place is not None:
+            self._place.close = self.end
+        self._end_in(self.settings.head_s)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give the place back."""
+        super().connection_lost(exc)
+        self._heads.clear()
+        if self._places is not None and self._place is not None:
+            self._places.leave(self._place)
+
+    def look(self) -> None:
+        """Close the connection if its time is over. A running answer is the application's affair, unless it ended."""
+        before, self._unsent = self._unsent, self.transport.get_write_buffer_size()
+        closing = self.transport.is_closing()
+        if self._phase is Phase.ANSWER and not self._body_left and not closing:
+            return
+        if self._unsent and (self._unsent != before or self._ends_at == math.inf):
+            self._end_in(self.settings.stall_timeout_s)
+        elif before and not self._unsent and not closing:
+            self._rest()
+        if self.loop.time() >= self._ends_at:
+            self.end()
+
+    def end(self) -> None:
+        """Close the connection. What the client has not taken by now, it does not get."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the client sends, a head at a time."""
+        if self.transport.is_closing() or self._is_deaf():
+            self._ignored += len(data)
+            if self._ignored > self.settings.head_max_bytes:
+                self.flow.pause_reading()
+            return
+        self._heads.add(data)
+        self._advance()
+
+    def _is_deaf(self) -> bool:
+        """Whether the connection is closed after this answer, so that what comes behind the request means nothing."""
+        return self._phase is Phase.ANSWER and not self._body_left and not self.cycle.keep_alive
+
+    def _advance(self) -> None:
+        """Go on with what has come."""
+        if self._phase is Phase.ANSWER:
+            self._take_body()
+            if self._is_deaf() or len(self._heads) > self.settings.head_max_bytes:
+                self._close_after_answer()
+            return
+        try:
+            head = self._heads.next()
+            if head is not None:
+                self._ask(head)
+            elif len(self._heads) and self._phase is Phase.IDLE:
+                self._phase = Phase.HEAD
+                self._end_in(self.settings.head_s)
+        except HeadError as error:
+            self._refuse(error)
+
+    def _ask(self, head: bytes) -> None:
+        """Let uvicorn parse a head, and start the application."""
+        self._ignored = 0
+        self._refusal = None
+        try:
+            self.parser.feed_data(head)
+        except httptools.HttpParserUpgrade:
+            self._close_after_answer()  # it is answered as if it asked for no other protocol
+        except httptools.HttpParserError as error:
+            raise HeadError(400, f"this is no HTTP request: {error}") from None
+        if self._phase is not Phase.ANSWER:
+            raise HeadError(400, "this is no HTTP request")
+        self._advance()
+
+    def on_headers_complete(self) -> None:
+        """Begin to answer a request. Decide whether its body is read."""
+        super().on_headers_complete()
+        self._phase = Phase.ANSWER
+        self._ends_at = math.inf
+        if self._places is not None and self._place is not None:
+            self._places.work(self._place)
+        fields = dict(self.headers)
+        is_chunked = b"transfer-encoding" in fields
+        length = int(fields.get(b"content-length", b"0"))
+        if not is_chunked and not length:
+            return
+        if self.scope["method"] not in ("GET", "HEAD"):
+            if not is_chunked and length <= self.settings.body_max_bytes:
+                self._body_left = length
+                self._end_in(self.settings.head_s)
+                return
+            self._refusal = HTTPStatus.LENGTH_REQUIRED if is_chunked else HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+        self.on_message_complete()
+        self._close_after_answer()
+
+    def _take_body(self) -> None:
+        if self._body_left:
+            part = self._heads.take(self._body_left)
+            self._body_left -= len(part)
+            self.parser.feed_data(part)
+            if not self._body_left:
+                self._ends_at = math.inf
+
+    def _close_after_answer(self) -> None:
+        """Read nothing more."""
+        self._heads.clear()
+        self.cycle.keep_alive = False
+        self.cycle.waiting_for_100_continue = False
+
+    def on_response_complete(self) -> None:
+        """Go on with the next request, or wait for it."""
+        self.server_state.total_requests += 1
+        if self._body_left:  # the answer came first: what comes now is no head
+            self._body_left = 0
+            self.transport.close()
+        self._rest()
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            self._advance()
+
+    def _rest(self) -> None:
+        """Wait for the next request. A connection whose answer has not left yet may not be closed for another."""
+        self._phase = Phase.IDLE
+        self._end_in(self.settings.keep_alive_s)
+        if self._places is not None and self._place is not None and not self.transport.get_write_buffer_size():
+            self._places.rest(self._place)
+
+    def _end_in(self, seconds: float) -> None:
+        self._ends_at = self.loop.time() + seconds
+
+    async def _run(self, scope: Any, receive: Any, send: Any) -> None:
+        """Run the application for one request, in uvicorn's task."""
+        if self._refusal is not None:
+            headers = [(b"content-length", b"0"), (b"connection", b"close")]
+            await send({"type": "http.response.start", "status": self._refusal, "headers": headers})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        try:
+            await self._application(scope, receive, send)
+        except ClientDisconnect:
+            log.debug("%s: the client left before the body of its request was here", scope["path"][:300])
+
+    def _refuse(self, error: HeadError) -> None:
+        """Answer what is no request, and close."""
+        log.debug("%s: %d: %s", self.client, error.status, error)
+        self._heads.clear()
+        text = f"{error}\n".encode("ascii", "replace")
+        self.transport.write(
+            b"HTTP/1.1 %d %b\r\ncontent-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+            % (error.status, HTTPStatus(error.status).phrase.encode(), len(text), text)
+        )
+        self.transport.close()

@@ -1,0 +1,333 @@
+"""Checking: bytes of files are checked before they leave, again each time they come from the disk.
+
+The kernel says which bytes are in its page cache. What is there, and was checked since the file was last changed,
+leaves as it is; everything else is read and compared with the file's proof in a thread. Then it is in the page cache.
+
+A file whose proof is not known is hashed as a whole first, which makes the proof. What is known is kept in memory, a
+bounded amount; what was forgotten costs one more check.
+
+Between a check and the moment when the kernel sends the bytes, pages may leave the page cache and be read once more.
+That takes a machine short of memory and a disk that gives other bytes the second time.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import xxhash
+
+from ..errors import Corrupt, StorageFailed
+from ..fileio import EndedEarly, cached, read_parts, to_its_end
+from ..oci.digest import Digest
+from ..settings import CheckSettings
+from .proofs import ContentHasher, Proof, block_count, block_size
+
+T = TypeVar("T")
+
+_THREADS = 4
+"""Bounds the reads of cold bytes at once: more than one disk answers at a time, and few enough for the interpreter."""
+
+_threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="check")
+
+
+class Identity(tuple[int, int, int, int]):
+    """What tells one state of a file from another: device, inode, size in bytes, time of its last change in ns.
+
+    The time is ctime, which no program can set back.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, file: int | Path) -> "Identity":
+        """Of an open file, or of the one that has a name now."""
+        status = os.stat(file)
+        return cls((status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns))
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self[2]
+
+
+class Records(Protocol):
+    """Where a store keeps proofs over a restart. The methods block, and are called in threads."""
+
+    def load(self, digest: Digest, size: int) -> Proof | None:
+        """The proof of some content; None if there is none, or it is damaged."""
+        ...
+
+    def save(self, digest: Digest, proof: Proof) -> None:
+        """Keep a proof, as far as the disk allows it."""
+        ...
+
+
+class Nowhere:
+    """The records of a store that keeps none."""
+
+    def load(self, digest: Digest, size: int) -> Proof | None:
+        """Know nothing."""
+        return None
+
+    def save(self, digest: Digest, proof: Proof) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a store is told about its files; the calls come on the event loop.
+
+    Args:
+        corrupt: a file, as it was when it was looked at, is not the content of a digest; and what is wrong with it.
+        failed: the disk did not give a file.
+    """
+
+    corrupt: Callable[[Digest, Identity, str], None]
+    failed: Callable[[Digest, Identity, OSError], None]
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of one file: its proof, and a byte for each block that says whether it was checked (1) or not."""
+
+    identity: Identity
+    proof: Proof
+    checked: bytearray
+
+    @property
+    def memory_bytes(self) -> int:
+        return 300 + len(self.checked) + len(self.proof.blocks) + 70 * len(self.proof.prefixes)
+
+
+class Checker:
+    """Checks the files of one store.
+
+    Args:
+        findings: is told what is wrong with a file.
+        records: keeps proofs over a restart.
+        settings: bounds.
+    """
+
+    def __init__(self, findings: Findings, records: Records, settings: CheckSettings) -> None:
+        self._findings = findings
+        self._records = records
+        self._settings = settings
+        self._known: OrderedDict[Digest, _Known] = OrderedDict()
+        """The least recently used first."""
+        self._known_bytes = 0
+        self._proving: dict[tuple[Digest, Identity], asyncio.Task[_Known]] = {}
+
+    def know(self, digest: Digest, identity: Identity, proof: Proof) -> None:
+        """Take note of the proof of a file that was hashed just now, and found right."""
+        self._remember(digest, _Known(identity, proof, bytearray(b"\1" * block_count(proof.size))))
+
+    def touched(self, digest: Digest, before: Identity, after: Identity) -> None:
+        """Take note that the store itself changed a file's times, and nothing else."""
+        known = self._known.get(digest)
+        if known is not None and known.identity == before:
+            known.identity = after
+
+    def forget(self, digest: Digest) -> None:
+        """Forget a file that is gone."""
+        known = self._known.pop(digest, None)
+        if known is not None:
+            self._known_bytes -= known.memory_bytes
+
+    async def proof(self, digest: Digest, fd: int, size: int, *, make: bool = True) -> Proof | None:
+        """The proof of an open file; made by hashing the whole if need be, or else None.
+
+        Raises:
+            Corrupt, StorageFailed: as `ready` does.
+        """
+        identity = self._expected(digest, fd, size)
+        known = self._look_up(digest, identity) or await self._load(digest, identity)
+        if known is None and make:
+            known = await self._prove(digest, fd, identity)
+        return None if known is None else known.proof
+
+    async def ready(self, digest: Digest, fd: int, size: int, start: int, stop: int) -> int:
+        """Check some bytes from `start` on; return the end of what may leave now. See `held.Checks`."""
+        identity = self._expected(digest, fd, size)
+        known = self._look_up(digest, identity) or await self._load(digest, identity)
+        if known is None:
+            known = await self._prove(digest, fd, identity)
+        block = block_size(size)
+        end = min(stop, start + self._settings.warm_bytes)
+        first, last = start // block, (end - 1) // block
+        if known.checked.find(0, first, last + 1) < 0 and _resident(fd, first * block, min((last + 1) * block, size)):
+            return end
+        end = min(stop, start + max(self._settings.cold_bytes, block))
+        last = (end - 1) // block
+        await self._check(digest, fd, known, first, last + 1)
+        return end
+
+    async def verify(self, digest: Digest, fd: int, size: int) -> None:
+        """Hash a whole file once more, whatever is known of it.
+
+        Raises:
+            Corrupt, StorageFailed: as `ready` does.
+        """
+        await self._prove(digest, fd, self._expected(digest, fd, size))
+
+    def _expected(self, digest: Digest, fd: int, size: int) -> Identity:
+        """What the file is now, if it has the size that it must have."""
+        identity = Identity.of(fd)
+        if identity.size != size:
+            raise self._corrupt(digest, identity, f"has {identity.size} bytes, not {size}")
+        return identity
+
+    def _look_up(self, digest: Digest, identity: Identity) -> _Known | None:
+        known = self._known.get(digest)
+        if known is None or known.identity != identity:
+            return None
+        self._known.move_to_end(digest)
+        return known
+
+    async def _load(self, digest: Digest, identity: Identity) -> _Known | None:
+        """The proof of a file that has changed, or that is new here: nothing of it was checked since."""
+        known = self._known.get(digest)
+        proof = known.proof if known else await _in_thread(self._records.load, digest, identity.size)
+        if proof is None:
+            return None
+        return self._look_up(digest, identity) or self._remember(
+            digest, _Known(identity, proof, bytearray(block_count(proof.size)))
+        )
+
+    def _remember(self, digest: Digest, known: _Known) -> _Known:
+        self.forget(digest)
+        self._known[digest] = known
+        self._known_bytes += known.memory_bytes
+        while self._known_bytes > self._settings.memory_bytes and len(self._known) > 1:
+            self.forget(next(iter(self._known)))
+        return known
+
+    async def _check(self, digest: Digest, fd: int, known: _Known, first: int, stop: int) -> None:
+        """Check the blocks from `first` to `stop`, without those that were checked and are in memory."""
+        try:
+            checked, buffer = bytes(known.checked[first:stop]), bytearray(self._settings.read_bytes)
+            wrong = await _in_thread(_first_wrong, fd, known.proof, checked, first, buffer)
+        except OSError as error:
+            raise self._failed(digest, known.identity, error) from error
+        if wrong is not None:
+            raise self._corrupt(digest, known.identity, f"block {wrong} does not have its checksum")
+        known.checked[first:stop] = b"\1" * (stop - first)
+
+    async def _prove(self, digest: Digest, fd: int, identity: Identity) -> _Known:
+        """Hash a whole file; all who ask for it at the same time wait for one hash."""
+        task = self._proving.get((digest, identity))
+        if task is None:
+            task = asyncio.create_task(self._prove_once(digest, os.dup(fd), identity))
+            self._proving[digest, identity] = task
+            task.add_done_callback(lambda done: self._proved(digest, identity, done))
+        return await asyncio.shield(task)
+
+    async def _prove_once(self, digest: Digest, fd: int, identity: Identity) -> _Known:
+        try:
+            hashed = await _in_thread(_hash_whole, fd, identity.size, bytearray(self._settings.read_bytes))
+        except OSError as error:
+            raise self._failed(digest, identity, error) from error
+        finally:
+            os.close(fd)
+        if hashed.position != identity.size or hashed.sha256 != digest.key:
+            raise self._corrupt(digest, identity, f"has the sha256 {hashed.sha256.hex()}")
+        known = _Known(identity, hashed.proof(), bytearray(b"\1" * block_count(identity.size)))
+        self._remember(digest, known)
+        await _in_thread(self._records.save, digest, known.proof)
+        return known
+
+    def _proved(self, digest: Digest, identity: Identity, task: "asyncio.Task[_Known]") -> None:
+        del self._proving[digest, identity]
+        if not task.cancelled():
+            task.exception()  # whoever waited has it; if nobody does any more, the store was told
+
+    def _corrupt(self, digest: Digest, identity: Identity, what: str) -> Corrupt:
+        self.forget(digest)
+        self._findings.corrupt(digest, identity, what)
+        return Corrupt(f"the file of {digest} {what}")
+
+    def _failed(self, digest: Digest, identity: Identity, error: OSError) -> StorageFailed:
+        self._findings.failed(digest, identity, error)
+        return StorageFailed(f"{digest} cannot be read: {error.strerror}")
+
+
+class FileChecks:
+    """The `held.Checks` of one opened file.
+
+    Args:
+        checker: of the store.
+        digest: of the content.
+        size: in bytes, that the file must have.
+        on_use: called with the descriptor when a client of this node reads it.
+    """
+
+    __slots__ = ("_checker", "_digest", "_on_use", "_size")
+
+    def __init__(
+        self,
+        checker: Checker,
+        digest: Digest,
+        size: int,
+        on_use: Callable[[Digest, int], None] = lambda digest, fd: None,
+    ) -> None:
+        self._checker = checker
+        self._digest = digest
+        self._size = size
+        self._on_use = on_use
+
+    async def ready(self, fd: int, start: int, stop: int) -> int:
+        """See `held.Checks`."""
+        return await self._checker.ready(self._digest, fd, self._size, start, stop)
+
+    async def prefixes(self, fd: int) -> tuple[bytes, ...] | None:
+        """See `held.Checks`."""
+        proof = await self._checker.proof(self._digest, fd, self._size, make=False)
+        return None if proof is None else proof.prefixes
+
+    def note_use(self, fd: int) -> None:
+        """See `held.Checks`."""
+        self._on_use(self._digest, fd)
+
+
+async def _in_thread(function: Callable[..., T], *args: object) -> T:
+    """Run work in a thread of this module; return only when it has ended, even if cancelled."""
+    return await to_its_end(asyncio.get_running_loop().run_in_executor(_threads, function, *args))
+
+
+def _resident(fd: int, start: int, stop: int) -> bool:
+    try:
+        return cached(fd, start, stop - start)
+    except OSError:
+        return False  # whoever reads it learns why
+
+
+def _first_wrong(fd: int, proof: Proof, checked: bytes, first: int, buffer: bytearray) -> int | None:
+    """The number of the first block that is wrong; blocks. Those that were checked and are in memory are skipped."""
+    size = block_size(proof.size)
+    for number, was_checked in enumerate(checked, first):
+        start, stop = number * size, min((number + 1) * size, proof.size)
+        if was_checked and _resident(fd, start, stop):
+            continue
+        checksum = xxhash.xxh3_64()
+        try:
+            for part in read_parts(fd, start, stop, buffer):
+                checksum.update(part)
+        except EndedEarly:
+            return number
+        if checksum.digest() != proof.block(number):
+            return number
+    return None
+
+
+def _hash_whole(fd: int, size: int, buffer: bytearray) -> ContentHasher:
+    """Hash a whole file; blocks. A file that was cut short meanwhile gives the hash of what is there."""
+    hashed = ContentHasher(size)
+    with contextlib.suppress(EndedEarly):
+        for part in read_parts(fd, 0, size, buffer):
+            hashed.update(part)
+    return hashed

@@ -1,0 +1,98 @@
+"""Held: content that a store has opened for somebody who reads it."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator
+from types import TracebackType
+from typing import Protocol, Self
+
+
+class Checks(Protocol):
+    """Checks the bytes of one open file before they leave."""
+
+    async def ready(self, fd: int, start: int, stop: int) -> int:
+        """Wait until some bytes from `start` on were checked, and are in memory; return their end, `stop` at most.
+
+        Raises:
+            Corrupt: the file is not what it was when its sha256 was found right.
+            StorageFailed: it cannot be read.
+        """
+        ...
+
+    async def prefixes(self, fd: int) -> tuple[bytes, ...] | None:
+        """The sha256 of everything up to the end of each whole piece, or None where that is not known yet."""
+        ...
+
+    def note_use(self, fd: int) -> None:
+        """Note that a client of this node reads it."""
+        ...
+
+
+class Held:
+    """Content that a store holds, opened. The descriptor stays good even if the store drops the content meanwhile.
+
+    Args:
+        fd: open for reading; the content is the whole file. The caller of `open` calls `close`, or uses `with`. What is
+            read from it without `ready` is unchecked.
+        size: in bytes.
+        store: the store's name, for logs and metrics.
+        checks: of the store, for this file.
+    """
+
+    __slots__ = ("_checks", "fd", "size", "store")
+
+    def __init__(self, fd: int, size: int, store: str, checks: Checks) -> None:
+        self.fd = fd
+        self.size = size
+        self.store = store
+        self._checks = checks
+
+    async def ready(self, start: int, stop: int) -> AsyncGenerator[tuple[int, int], None]:
+        """Follow `[start, stop)` as it is checked; while the reader takes some bytes, the next ones are checked.
+
+        Yields:
+            `(offset, count)`: bytes of the file that may leave now, in order, without gaps.
+
+        Raises:
+            Corrupt: what follows is not what it was when its sha256 was found right. The store has dropped it.
+            StorageFailed: it cannot be read.
+        """
+        ahead: asyncio.Task[int] | None = None
+        try:
+            while start < stop:
+                end = await (ahead or self._checks.ready(self.fd, start, stop))
+                ahead = asyncio.create_task(self._checks.ready(self.fd, end, stop)) if end < stop else None
+                yield start, end - start
+                start = end
+        finally:
+            if ahead is not None:
+                ahead.cancel()
+                await asyncio.gather(ahead, return_exceptions=True)  # a thread may read from the descriptor
+
+    async def read(self) -> bytes:
+        """All of it, checked; for content that is small."""
+        parts = [os.pread(self.fd, count, offset) async for offset, count in self.ready(0, self.size)]
+        return b"".join(parts)
+
+    async def prefixes(self) -> tuple[bytes, ...] | None:
+        """The sha256 of everything up to the end of each whole piece (`proofs.prefix_count` of them).
+
+        They are what this node found when it verified the whole. None where it has not verified the whole yet.
+        """
+        return await self._checks.prefixes(self.fd)
+
+    def note_use(self) -> None:
+        """Note that a client of this node reads it: then it stays longer than what only other members ask for."""
+        self._checks.note_use(self.fd)
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self.fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
