@@ -212,12 +212,7 @@ class Web:
 
     def close(self) -> None:
         """Stop."""
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for sock in list(self._open):
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+        _end(self._listener, *self._open)
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -381,7 +376,8 @@ class Overhearer:
     def __init__(self, victim: Host) -> None:
         self._streams: dict[tuple[bytes, bytes], bytearray] = {}
         self._next: dict[tuple[bytes, bytes], int] = {}
-        self._datagrams: list[bytes] = []
+        self.datagrams: list[bytes] = []
+        """What went over UDP, in order."""
         self._wire = inside(
             victim.switch, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0003))
         )
@@ -408,7 +404,7 @@ class Overhearer:
 
     def everything(self) -> bytes:
         """All that went over TCP and UDP in clear bytes."""
-        return b"\n".join([*map(bytes, self._streams.values()), *self._datagrams])
+        return b"\n".join([*map(bytes, self._streams.values()), *self.datagrams])
 
     def _listen(self) -> None:
         self._wire.settimeout(0.2)
@@ -426,7 +422,7 @@ class Overhearer:
         head, length = (ip[0] & 15) * 4, int.from_bytes(ip[2:4], "big") or len(ip)
         segment, ips = ip[head:length], ip[12:20]
         if ip[9] == socket.IPPROTO_UDP:
-            self._datagrams.append(segment[8:])
+            self.datagrams.append(segment[8:])
         elif ip[9] == socket.IPPROTO_TCP:
             number, payload = int.from_bytes(segment[4:8], "big"), segment[(segment[12] >> 4) * 4 :]
             key = (ips, segment[:4])
@@ -445,6 +441,7 @@ class ManOnPath:
         host: where he sits.
         victim: the host whose connections go through him.
         target: the address that the victim connects to.
+        instead: the address to which he leads the connections; by default the target's.
         upward: changes what the victim sends.
         downward: changes what the victim gets.
     """
@@ -455,12 +452,14 @@ class ManOnPath:
         victim: Host,
         target: Address,
         *,
+        instead: Address | None = None,
         upward: Callable[[bytes], bytes] = bytes,
         downward: Callable[[bytes], bytes] = bytes,
     ) -> None:
-        self._host, self._victim, self._target = host, victim, target
+        self._host, self._victim, self._target, self._end = host, victim, target, instead or target
         self._change = (upward, downward)
         self._listener = inside(host.netns, lambda: socket.create_server((host.address, 6001)))
+        self._open: list[socket.socket] = []
         self.connections = 0
 
     def __enter__(self) -> "ManOnPath":
@@ -468,20 +467,22 @@ class ManOnPath:
         rule = f"ip daddr {self._target.host} tcp dport {self._target.port} dnat to {self._host.address}:6001"
         chain = "add chain ip path out { type nat hook output priority -100; }"
         self._victim.run("nft", f"add table ip path; {chain}; add rule ip path out {rule}")
+        # Connections that are open already go past him; new ones do not. Source: ss(8), --kill
+        self._victim.run("ss", "--kill", "dst", self._target.host, "dport", "=", str(self._target.port))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._victim.run("nft", "delete table ip path")
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        _end(self._listener, *self._open)
 
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
                 self.connections += 1
-                far = inside(self._host.netns, lambda: socket.create_connection(self._target, SILENCE_S))
+                self._open.append(near)
+                far = inside(self._host.netns, lambda: socket.create_connection(self._end, SILENCE_S))
+                self._open.append(far)
                 for source, sink, change in ((near, far, self._change[0]), (far, near, self._change[1])):
                     threading.Thread(target=_pump, args=(source, sink, change), daemon=True).start()
 
@@ -490,9 +491,15 @@ def _pump(source: socket.socket, sink: socket.socket, change: Callable[[bytes], 
     with suppress(OSError):
         while part := source.recv(65536):
             sink.sendall(change(part))
-    for sock in (source, sink):
+    _end(source, sink)
+
+
+def _end(*sockets: socket.socket) -> None:
+    """Wake who waits on these, and close them."""
+    for sock in sockets:
         with suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)
+        sock.close()
 
 
 # What clients see

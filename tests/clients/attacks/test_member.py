@@ -60,7 +60,7 @@ def agent(site: Site) -> Agent:
 
 @pytest.fixture(scope="module")
 def other(site: Site, agent: Agent) -> Agent:
-    return site.agent("b", join=[agent])
+    return site.agent("b", "--home", "never", join=[agent])
 
 
 @pytest.fixture
