@@ -1,6 +1,7 @@
 """The benches' command line: `python -m bench NAME`, from the repository's root."""
 
 import re
+import secrets
 import signal
 import sys
 from collections.abc import Callable
@@ -161,76 +162,125 @@ def gossip(
     _run(lambda console: measure(console, nodes or [10, 20, 30], amount), target)
 
 
-@main.command()
-@click.argument("scenario", type=click.Choice(list(SCENARIOS)))
-@click.option("--nodes", type=click.IntRange(2, 100), default=8, help="Hosts with a client.  [default: 8]")
-@click.option(
-    "--image", type=_Size(), default=200 * MIB, metavar="SIZE", help="Of all layers together.  [default: 200MiB]"
-)
-@click.option("--layers", type=click.IntRange(1, 100), default=4, help="Of the image.  [default: 4]")
-@click.option(
-    "--link", type=_Rate(), default="200mbit", metavar="RATE", help="Of each host, either way.  [default: 200mbit]"
-)
-@click.option(
-    "--upstream", type=_Rate(), default="200mbit", metavar="RATE", help="Of the registry.  [default: 200mbit]"
-)
-@click.option(
-    "--mode",
-    "modes",
-    type=click.Choice(MODES),
-    multiple=True,
-    default=["skvaller"],
-    help="Whom the clients ask: their agents, the registry, or one docker-registry proxy; may be repeated: they take "
-    "turns.  [default: skvaller]",
-)
-@click.option("--repeats", type=click.IntRange(1), default=3, help="Runs of each mode.  [default: 3]")
-@click.option(
-    "--client",
-    type=click.Choice(["http", "ctr"]),
-    default="http",
-    help="A small client that keeps nothing, or a containerd per host.  [default: http]",
-)
-@click.option(
-    "--parallel", type=click.IntRange(1, 32), default=3, help="Blobs a client asks for at once.  [default: 3]"
-)
-@click.option(
-    "--settle",
-    type=click.FloatRange(0),
-    default=0.0,
-    metavar="S",
-    help="Seconds from when all agents know each other to the pull.  [default: 0]",
-)
-@click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
-@click.option(
-    "--plot",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="File for the plot of where the bytes came from.  [default: beside the JSON]",
-)
-@click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For its files.")
-@click.option("--keep-logs", type=click.Path(file_okay=False, path_type=Path), help="Keep all logs of all runs here.")
-def lab(target: Path | None, plot: Path | None, **settings: Any) -> None:
-    """A cluster on limited links, in network namespaces (needs root): how soon all nodes have an image, at what cost.
+@main.group()
+def lab() -> None:
+    """A cluster in network namespaces (needs root): how soon all nodes have an image, at what cost; and chaos.
 
     fanout: all pull at once. rolling: 20 % of the nodes pull; when they have finished, the next 20 %. late: half of the
     nodes pull; the others start when these are half-way. kill: all pull at once, and the agent that has moved most
     bytes is killed at half time. slow: all pull at once, and one node sends with a tenth of its link. lonely: one node
-    has the image, upstream is gone, and the others pull.
+    has the image, upstream is gone, and the others pull. chaos: clients check every byte while everything breaks.
+    """
+
+
+_SCENARIO_OPTIONS = (
+    click.option("--nodes", type=click.IntRange(2, 100), default=8, help="Hosts with a client.  [default: 8]"),
+    click.option(
+        "--image", type=_Size(), default=200 * MIB, metavar="SIZE", help="Of all layers together.  [default: 200MiB]"
+    ),
+    click.option("--layers", type=click.IntRange(1, 100), default=4, help="Of the image.  [default: 4]"),
+    click.option(
+        "--link", type=_Rate(), default="200mbit", metavar="RATE", help="Of each host, either way.  [default: 200mbit]"
+    ),
+    click.option(
+        "--upstream", type=_Rate(), default="200mbit", metavar="RATE", help="Of the registry.  [default: 200mbit]"
+    ),
+    click.option(
+        "--mode",
+        "modes",
+        type=click.Choice(MODES),
+        multiple=True,
+        default=["skvaller"],
+        help="Whom the clients ask: their agents, the registry, or one docker-registry proxy; may be repeated: they "
+        "take turns.  [default: skvaller]",
+    ),
+    click.option("--repeats", type=click.IntRange(1), default=3, help="Runs of each mode.  [default: 3]"),
+    click.option(
+        "--client",
+        type=click.Choice(["http", "ctr"]),
+        default="http",
+        help="A small client that keeps nothing, or a containerd per host.  [default: http]",
+    ),
+    click.option(
+        "--parallel", type=click.IntRange(1, 32), default=3, help="Blobs a client asks for at once.  [default: 3]"
+    ),
+    click.option(
+        "--settle",
+        type=click.FloatRange(0),
+        default=0.0,
+        metavar="S",
+        help="Seconds from when all agents know each other to the pull.  [default: 0]",
+    ),
+    click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too."),
+    click.option(
+        "--plot",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="File for the plot of where the bytes came from.  [default: beside the JSON]",
+    ),
+    click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For its files."),
+    click.option(
+        "--keep-logs", type=click.Path(file_okay=False, path_type=Path), help="Keep all logs of all runs here."
+    ),
+)
+"""Of each scenario that measures."""
+
+
+def _measure_scenario(name: str) -> click.Command:
+    """The command of one scenario that measures.
 
     Each run starts all processes again, with a new image of random content. The start takes seconds, the pull as long
     as the links need: 8 s for 200 MiB at 200mbit, or 8 s for each node if all ask the registry.
     """
-    from .lab.run import measure
-    from .lab.settings import Settings
 
-    drawable = find_spec("matplotlib") is not None
-    if plot is not None and not drawable:
-        raise click.UsageError("--plot needs matplotlib: pip install '.[bench]'")
-    if plot is None and target is not None and drawable:
-        plot = target.with_suffix(".svg")
-    _run(lambda console: measure(console, Settings(**settings), plot), target)
+    def command(target: Path | None, plot: Path | None, **settings: Any) -> None:
+        from .lab.run import measure
+        from .lab.settings import Settings
+
+        drawable = find_spec("matplotlib") is not None
+        if plot is not None and not drawable:
+            raise click.UsageError("--plot needs matplotlib: pip install '.[bench]'")
+        if plot is None and target is not None and drawable:
+            plot = target.with_suffix(".svg")
+        _run(lambda console: measure(console, Settings(scenario=name, **settings), plot), target)
+
+    for option in reversed(_SCENARIO_OPTIONS):
+        command = option(command)
+    return click.command(name, help=f"{SCENARIOS[name].what[0].upper()}{SCENARIOS[name].what[1:]}.")(command)
 
 
-def _run(measure: Callable[[Console], Report], target: Path | None) -> None:
+for _name in SCENARIOS:
+    lab.add_command(_measure_scenario(_name))
+
+
+@lab.command()
+@click.option("--nodes", type=click.IntRange(2, 20), default=6, help="Hosts with an agent and clients.  [default: 6]")
+@click.option("--minutes", type=click.FloatRange(0.1, 600), default=10.0, help="Of chaos.  [default: 10]")
+@click.option("--seed", type=click.IntRange(0), help="Everything random follows from it.  [default: a random one]")
+@click.option("--key", is_flag=True, help="Give the cluster a key.")
+@click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
+@click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For its files.")
+@click.option("--keep-logs", type=click.Path(file_okay=False, path_type=Path), help="Keep all logs here.")
+def chaos(target: Path | None, nodes: int, minutes: float, seed: int | None, **settings: Any) -> None:
+    """Clients check every byte while members and upstream fail, lie, and lose what is on their disks.
+
+    On each node clients read blobs, ranges, manifests and tags at random. Meanwhile agents are killed, stopped and
+    restarted, made to lie, cut off, slowed down; disks fill up, files are changed, cut short and deleted; clocks move;
+    upstream goes away, refuses, breaks off, and answers with a wrong byte; containerds are killed. In the end all of it
+    heals, and each node has to get everything right.
+
+    Every error that a client sees is excused, because its own agent was down, or nobody healthy had the content, or it
+    is a defect: then the exit status is 1, and the logs are kept.
+    """
+    from .lab.chaos.run import measure
+    from .lab.chaos.settings import Settings
+
+    drawn = secrets.randbelow(1_000_000) if seed is None else seed
+    wanted = Settings(nodes=nodes, seconds=minutes * 60, seed=drawn, **settings)
+    report = _run(lambda console: measure(console, wanted), target)
+    sys.exit(0 if all(goal.reached for goal in report.goals) else 1)
+
+
+def _run(measure: Callable[[Console], Report], target: Path | None) -> Report:
     console = Console() if sys.stdout.isatty() else Console(width=_FILE_COLUMNS)
     signal.signal(signal.SIGTERM, _end)
     try:
@@ -238,6 +288,7 @@ def _run(measure: Callable[[Console], Report], target: Path | None) -> None:
         report.show(console)
         if target is not None:
             report.write(target)
+        return report
     except (BenchError, RunError, OSError) as error:
         raise click.ClickException(str(error)) from None
 

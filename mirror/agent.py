@@ -9,7 +9,10 @@ import contextlib
 import gc
 import logging
 import signal
-from collections.abc import Iterator
+import socket
+from collections.abc import Collection, Iterator, Sequence
+
+from starlette.types import ASGIApp
 
 from .app import (
     Backend,
@@ -18,16 +21,24 @@ from .app import (
     Find,
     KeysEndpoint,
     NodeStatus,
+    NoPages,
     PeerEndpoint,
     Places,
     StatusEndpoint,
+    api_app,
     client_app,
     descriptors_allowed,
 )
 from .app.keys import is_key_file_replaceable
+from .app.listener import Connect, plainly
+from .app.tls import Acceptance
+from .channels import ChannelError, PeerTls
+from .channels.certificates import KeyIssuer
+from .channels.contexts import Channels, Issuer
+from .channels.files import FileIssuer
 from .cluster.serving import HomeService
 from .cluster.throughput import SlowReports
-from .config import AgentConfig, advertised_address
+from .config import Address, AgentConfig, ListenAddress, advertised_address
 from .errors import ConfigError
 from .fetch.stack import FetchStack
 from .images.holdings import Holdings
@@ -37,7 +48,7 @@ from .images.tag_trust import TagTrust
 from .images.tags import Tags
 from .metrics import Metrics
 from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id
-from .settings import ContainerdSettings, RouterSettings, Settings
+from .settings import ChannelSettings, ContainerdSettings, RouterSettings, Settings
 from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
 from .sources.upstream import Upstream
@@ -67,10 +78,11 @@ class Agent:
         self._router = router = _router(config, settings.router)
         metrics.watch_gossip(router.figures)
         self._auth = PeerAuth(router.keys(), required=config.sealing == "require")
+        self._channels = _channels(config, router.keys(), settings.channels)
 
         cache = CacheStore(config.data_dir / "cache", config.cache_size, settings.cache)
         self._holdings = Holdings([cache, *_containerd(config, settings.containerd)], router)
-        self._peers = PeerClient(config.name, self._auth, settings.peers)
+        self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
         self._upstream = Upstream(config.upstream, settings.upstream)
         self._fetching = fetching = FetchStack.build(
             config.name,
@@ -109,18 +121,31 @@ class Agent:
         )
         backend = Backend(self._holdings, fetching, manifests, self._tags, metrics, settings.app)
         find = Find(config.name, self._holdings, member_tags.known, fetching.cluster.holders, self._peers.size)
-        client = client_app(
-            ClientEndpoint(backend),
-            StatusEndpoint(node, find, metrics),
-            KeysEndpoint(router.keyrings, self._auth.proves, config.key_file, key_id, KeyRefusal),
-        )
-        peer = PeerEndpoint(backend, reports, self._auth)
+        status = StatusEndpoint(node, find, metrics)
+        keys = KeysEndpoint(router.keyrings, self._auth.proves, config.key_file, key_id, KeyRefusal)
+        api = [*status.routes(), *keys.routes()]
+        client = client_app(ClientEndpoint(backend), status, *(api if config.listen_api is None else ()))
+        self._servers = self._make_servers(client, api_app(status, *api), PeerEndpoint(backend, reports, self._auth))
+
+    def _make_servers(self, client: ASGIApp, api: ASGIApp, peer: ASGIApp) -> list[EndpointServer]:
+        """A server for each address. They share the places for connections."""
+        config, router, settings = self._config, self._router, self._settings.server
         places = Places(
-            lambda: [peer.host for peer in router.members()], descriptors_allowed(), settings.server, metrics
+            lambda: [peer.host for peer in router.members()], descriptors_allowed(), settings, self._metrics
         )  # fmt: skip
-        self._servers = [
-            EndpointServer(client, "listen", config.listen, places, settings.server),
-            EndpointServer(peer, "peer", config.peer, places, settings.server),
+        host = socket.gethostname().lower()
+        names = {config.name.lower(), host, host.partition(".")[0], *config.allow_host}
+        served: list[tuple[str, ListenAddress, ASGIApp, Connect]] = [
+            ("listen", address, client, plainly) for address in config.listen
+        ]
+        if config.listen_api is not None:
+            served.append(("listen-api", config.listen_api, api, plainly))
+        served.append(("peer", config.peer, peer, Acceptance(self._channels, self._settings.channels)))
+        return [
+            EndpointServer(
+                NoPages(app, names) if isinstance(address, Address) else app, name, address, places, settings, connect
+            )
+            for name, address, app, connect in served
         ]
 
     async def run(self) -> None:
@@ -137,12 +162,14 @@ class Agent:
             await self._start(stack)
             log.info(
                 "agent %s serves clients on %s, members on %s, gossips on %s",
-                self._config.name, self._config.listen, self._config.peer, self._config.gossip,
+                self._config.name, " and ".join(map(str, self._config.listen)), self._config.peer, self._config.gossip,
             )  # fmt: skip
             for warning in _warnings(self._config):
                 log.warning("%s", warning)
-            keys = asyncio.create_task(self._router.follow_keys(self._auth.use))
+            keys = asyncio.create_task(self._router.follow_keys(self._use_keys))
             stack.callback(keys.cancel)
+            certificates = asyncio.create_task(self._channels.keep_renewing(self._settings.channels.look_s))
+            stack.callback(certificates.cancel)
             serving = asyncio.create_task(self._home_service.run())
             stack.callback(serving.cancel)
             gc.collect()
@@ -178,6 +205,11 @@ class Agent:
         stack.push_async_callback(self._router.leave)
         self._is_serving = True
 
+    def _use_keys(self, keys: Sequence[bytes]) -> None:
+        """The cluster has these keys from now on."""
+        self._auth.use(keys)
+        self._channels.use(keys)
+
     async def _drain(self) -> None:
         await asyncio.gather(*(server.stop() for server in self._servers))
 
@@ -197,6 +229,11 @@ class Agent:
             superseded.cancel()
 
 
+def _without_pages(app: ASGIApp, address: ListenAddress, names: Collection[str]) -> ASGIApp:
+    """What is served at an address: not to pages of web sites. No page reaches a Unix socket."""
+    return NoPages(app, names) if isinstance(address, Address) else app
+
+
 def _router(config: AgentConfig, settings: RouterSettings) -> SwimRouter:
     """The node's discovery. This is the one place where an implementation is chosen; gossip is the only one so far.
 
@@ -209,6 +246,7 @@ def _router(config: AgentConfig, settings: RouterSettings) -> SwimRouter:
             bind=(config.gossip.host, config.gossip.port),
             advertise=advertised_address(config),
             peer_port=config.peer.port,
+            tls=config.peer_tls is not PeerTls.OFF,
             seeds=config.join,
             key_file=config.key_file,
             sealing=config.sealing,
@@ -219,6 +257,22 @@ def _router(config: AgentConfig, settings: RouterSettings) -> SwimRouter:
         ),
         settings,
     )
+
+
+def _channels(config: AgentConfig, keys: Sequence[bytes], settings: ChannelSettings) -> Channels:
+    """How this node and the others speak: in clear text, or by TLS with certificates of one kind or the other."""
+    if config.peer_tls is PeerTls.OFF:
+        return Channels()
+    issuer: Issuer
+    if config.tls_cert and config.tls_key and config.tls_ca:
+        issuer = FileIssuer(config.tls_cert, config.tls_key, config.tls_ca, config.name)
+    else:
+        life_s, renewal_s = settings.certificate_life_s, settings.certificate_renewal_s
+        issuer = KeyIssuer(config.name, advertised_address(config), keys, life_s, renewal_s)
+    try:
+        return Channels(config.peer_tls, issuer, config.tls_deny)
+    except ChannelError as error:
+        raise ConfigError(f"peer-tls: {error}") from None
 
 
 def _containerd(config: AgentConfig, settings: ContainerdSettings) -> list[Store]:

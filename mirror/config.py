@@ -13,11 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from .channels import PeerTls
 from .errors import ConfigError
 from .routers import is_member_name
 from .sources import UPSTREAM
 from .sources.upstream.registries import Registry
 
+_HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*")
+_UNIX_PATH_MAX = 107
+"""Bounds the path of a Unix socket, in bytes; see unix(7)."""
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([KMGT]i?B?|B)?", re.IGNORECASE)
 _UNITS = {"": 1, "B": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12} | {
     "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40,
@@ -43,6 +47,30 @@ class Address:
             return self.host == "localhost"
 
 
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    """A Unix socket to listen on.
+
+    Args:
+        path: absolute.
+        mode: of its file; who may write to the file may connect.
+    """
+
+    path: str
+    mode: int = 0o600
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+    @property
+    def loopback(self) -> bool:
+        """Only this machine can reach it."""
+        return True
+
+
+ListenAddress = Address | UnixAddress
+
+
 def parse_address(text: str) -> Address:
     """Read `HOST:PORT`, with brackets around an IPv6 address."""
     host, colon, port = text.rpartition(":")
@@ -63,6 +91,27 @@ def parse_bind(text: str) -> Address:
     except ValueError:
         raise ValueError("IP:PORT, an address of this machine, e.g. 127.0.0.1:5000 or 0.0.0.0:5000") from None
     return address
+
+
+def parse_listen(text: str) -> ListenAddress:
+    """Read an address for clients: IP:PORT, or `unix:/PATH`, with `?mode=` and an octal number if it is not 0600."""
+    if not text.startswith("unix:"):
+        return parse_bind(text)
+    path, asked, mode = text.removeprefix("unix:").partition("?mode=")
+    fits = len(path.encode()) <= _UNIX_PATH_MAX and path.isprintable()
+    if not path.startswith("/") or path.endswith("/") or not fits:
+        raise ValueError(f"unix: and an absolute path of at most {_UNIX_PATH_MAX} bytes, e.g. unix:/run/skvaller.sock")
+    if asked and not re.fullmatch("0?[67][0-7][0-7]", mode):
+        raise ValueError("a mode in octal digits that lets the owner read and write, e.g. ?mode=0660")
+    return UnixAddress(path, int(mode, 8)) if asked else UnixAddress(path)
+
+
+def parse_host_name(text: str) -> str:
+    """Read a name that clients use for this node in the Host header."""
+    name = text.lower().removesuffix(".")
+    if not _HOST_NAME.fullmatch(name):
+        raise ValueError("a host name without a port, e.g. mirror.example.com")
+    return name
 
 
 def parse_seed(text: str) -> str:
@@ -165,7 +214,20 @@ class Setting:
 SETTINGS: tuple[Setting, ...] = (
     Setting("name", "NAME", _node_name, None, "This node's name, unique in the cluster. Default: the host name."),
     Setting("data-dir", "DIR", Path, "/var/lib/skvaller", "Folder of the cache; made if missing."),
-    Setting("listen", "IP:PORT", parse_bind, "127.0.0.1:5000", "Client endpoint: where this node's runtime asks."),
+    Setting(
+        "listen", "IP:PORT|unix:PATH", parse_listen, "127.0.0.1:5000",
+        "Client endpoint: where this node's runtime asks; may be repeated. A Unix socket has the mode 0600, or what "
+        "unix:/PATH?mode=0660 says.", many=True,
+    ),
+    Setting(
+        "listen-api", "IP:PORT|unix:PATH", parse_listen, None,
+        "Where /api/v1 and /metrics are, if not on the client endpoint, which then serves images alone.",
+    ),
+    Setting(
+        "allow-host", "NAME", parse_host_name, "",
+        "A name by which clients call this node, in the Host header; may be repeated. Its IP addresses, localhost, its "
+        "--name and its host name are always allowed.", many=True,
+    ),
     Setting(
         "peer", "IP:PORT", parse_bind, None,
         "Peer endpoint: where other nodes ask. Default: 0.0.0.0:5001 with --key-file, else 127.0.0.1:5001.",
@@ -203,6 +265,23 @@ SETTINGS: tuple[Setting, ...] = (
         "With --key-file: allow sends plain and accepts both, prefer sends sealed and accepts both, require sends and "
         "accepts only sealed. These three steps, each on all nodes, give a running cluster its first key.",
     ),
+    Setting(
+        "peer-tls", "STEP", _one_of(*PeerTls), None,
+        "TLS between members: on sends and accepts nothing else, prefer sends it to members that speak it and accepts "
+        "both, off sends and accepts clear text, signed with the key. A running cluster goes from off to on, or back, "
+        "through prefer on all nodes. Default: on with --key-file (prefer while sealing is not require), else off.",
+    ),
+    Setting(
+        "tls-cert", "FILE", Path, None,
+        "This node's certificate from your own authority, in PEM, with its --name as a DNS name. Default: certificates "
+        "made from the key file.",
+    ),
+    Setting("tls-key", "FILE", Path, None, "The key of --tls-cert, in PEM, which only its owner can read."),
+    Setting("tls-ca", "FILE", Path, None, "Certificates of the authorities whose members are believed, in PEM."),
+    Setting(
+        "tls-deny", "NAME", _name, "",
+        "A member that is not believed although its certificate is valid; may be repeated. For --tls-ca.", many=True,
+    ),
     Setting("cluster", "NAME", _name, "default", "Name of the cluster; agents of another cluster are ignored."),
     Setting(
         "gossip-profile", "PROFILE", _one_of("lan", "wan", "fast", "local"), "lan",
@@ -235,7 +314,9 @@ class AgentConfig:
 
     name: str
     data_dir: Path
-    listen: Address
+    listen: tuple[ListenAddress, ...]
+    listen_api: ListenAddress | None
+    allow_host: tuple[str, ...]
     peer: Address
     gossip: Address
     advertise: str | None
@@ -246,6 +327,11 @@ class AgentConfig:
     cache_size: int
     key_file: Path | None
     sealing: str
+    peer_tls: PeerTls
+    tls_cert: Path | None
+    tls_key: Path | None
+    tls_ca: Path | None
+    tls_deny: tuple[str, ...]
     cluster: str
     gossip_profile: str
     gossip_allow: tuple[str, ...]
@@ -312,6 +398,7 @@ def load(
     values["name"] = values["name"] or _parsed(SETTINGS[0], host_name, "the host name, for want of --name")
     values["peer"] = values["peer"] or Address(everywhere, 5001)
     values["gossip"] = values["gossip"] or Address(everywhere, 7946)
+    values["peer_tls"] = PeerTls(values["peer_tls"] or _usual_tls(values["key_file"], values["sealing"]))
     config = AgentConfig(**values)
     _check(config)
     return config
@@ -321,15 +408,48 @@ def _check(config: AgentConfig) -> None:
     """Relations between settings."""
     if config.key_file is None and config.sealing != "require":
         raise ConfigError(f"sealing: {config.sealing} means nothing without a key; give --key-file too")
-    used: dict[Address, str] = {}
-    for name, address in (("listen", config.listen), ("peer", config.peer), ("gossip", config.gossip)):
-        if address in used:
-            raise ConfigError(f"{name}: {address} is also --{used[address]}; give each a port of its own")
-        used[address] = name
+    _check_tls(config)
+    if not config.listen:
+        raise ConfigError("listen: no address; give IP:PORT or unix:PATH, e.g. 127.0.0.1:5000")
+    used: dict[Address | str, str] = {}
+    given = [("listen", address) for address in config.listen]
+    given += [("listen-api", config.listen_api)] if config.listen_api is not None else []
+    for name, address in (*given, ("peer", config.peer), ("gossip", config.gossip)):
+        place = address if isinstance(address, Address) else address.path
+        if place in used:
+            raise ConfigError(f"{name}: {address} is also --{used[place]}; give each a port of its own")
+        used[place] = name
     if bool(config.peer.loopback) != bool(config.gossip.loopback):
         raise ConfigError(
             f"peer: {config.peer} and gossip: {config.gossip}; either both on loopback or both reachable by the others"
         )
+
+
+def _usual_tls(key_file: Path | None, sealing: str) -> PeerTls:
+    """What members speak if nobody says: TLS where all have a key, and both while some may have none."""
+    if key_file is None:
+        return PeerTls.OFF
+    return PeerTls.ON if sealing == "require" else PeerTls.PREFER
+
+
+def _check_tls(config: AgentConfig) -> None:
+    """Relations between the settings of TLS."""
+    files = {"tls-cert": config.tls_cert, "tls-key": config.tls_key, "tls-ca": config.tls_ca}
+    given = [name for name, file in files.items() if file is not None]
+    if config.key_file is None:
+        if given:
+            raise ConfigError(f"{given[0]}: gossip would still believe anybody; give --key-file as well")
+        if config.peer_tls is not PeerTls.OFF:
+            raise ConfigError(f"peer-tls: {config.peer_tls} needs the cluster's key; give --key-file too")
+    if given and len(given) < len(files):
+        lacking = ", ".join(f"--{name}" for name in files if name not in given)
+        raise ConfigError(f"{given[0]}: a certificate needs its key and an authority; give {lacking} too")
+    if given and config.peer_tls is PeerTls.OFF:
+        raise ConfigError(f"peer-tls: off leaves --{given[0]} without a use; give on or prefer, or leave the files out")
+    if config.tls_deny and not given:
+        raise ConfigError("tls-deny: whoever has the cluster's key can take any name; it needs --tls-ca")
+    if config.peer_tls is PeerTls.ON and config.key_file is not None and config.sealing != "require":
+        raise ConfigError(f"peer-tls: on needs sealing require, and that is {config.sealing}; give prefer until then")
 
 
 def _value(setting: Setting, given: Any, origin: str) -> Any:

@@ -54,6 +54,8 @@ class Reason(enum.StrEnum):
     """Another range than was asked for."""
     BROKEN = "broken"
     """The connection broke off, or what came is no answer."""
+    UNPROVEN = "unproven"
+    """A member has not proven that it is the one that was meant: its certificate or its signature is not right."""
     CORRUPT = "corrupt"
     """The bytes do not have the digest that they must have."""
     AUTH = "auth"

@@ -1,6 +1,7 @@
 """Every metric, declared once. Labels come from closed sets: no digest, repository or member."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
@@ -14,71 +15,57 @@ class Metrics:
     """The metrics of one agent, in a registry of their own."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.requests = Counter(
+        self.registry = registry = CollectorRegistry()
+        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
+        self.requests = counter(
             "mirror_requests",
             "Requests for manifests and blobs, by endpoint (client, peer), kind (manifests, blobs, tags) and outcome "
             "(held: served from this node; fetched: from elsewhere; passed: from elsewhere through memory, not kept; "
             "relayed: fetched for another member, as its home; missing; refused; failed).",
             ["endpoint", "kind", "outcome"],
-            registry=self.registry,
         )
-        self.received_bytes = Counter(
-            "mirror_received_bytes", "Content received, by source (peer, upstream).", ["source"], registry=self.registry
+        self.received_bytes = counter(
+            "mirror_received_bytes", "Content received, by source (peer, upstream).", ["source"]
         )
-        self.served_bytes = Counter(
-            "mirror_served_bytes", "Content sent, by endpoint (client, peer).", ["endpoint"], registry=self.registry
-        )
-        self.fetches = Counter(
+        self.served_bytes = counter("mirror_served_bytes", "Content sent, by endpoint (client, peer).", ["endpoint"])
+        self.fetches = counter(
             "mirror_fetches",
             "Fetches that ended, by outcome (complete; relayed: only other members asked for parts of it; failed; "
             "abandoned).",
             ["outcome"],
-            registry=self.registry,
         )
         self.fetch_seconds = Histogram(
-            "mirror_fetch_seconds", "Duration of complete fetches.", buckets=_SECONDS, registry=self.registry
+            "mirror_fetch_seconds", "Duration of complete fetches.", buckets=_SECONDS, registry=registry
         )
-        self.source_failures = Counter(
+        self.source_failures = counter(
             "mirror_source_failures",
             "Requests that a source did not fulfil, by source (peer, upstream) and reason.",
             ["source", "reason"],
-            registry=self.registry,
         )
-        self.corrupt_peers = Counter(
-            "mirror_corrupt_peers", "Times that a member was proven to have sent corrupt bytes.", registry=self.registry
+        self.corrupt_peers = counter(
+            "mirror_corrupt_peers", "Times that a member was proven to have sent corrupt bytes."
         )
-        self.tag_contradictions = Counter(
+        self.tag_contradictions = counter(
             "mirror_tag_contradictions",
             "Times that a member said of a tag, twice, what upstream did not say to this node.",
-            registry=self.registry,
         )
-        self.cache_bytes = Gauge(
-            "mirror_cache_bytes",
-            "Bytes in the cache, including those of blobs that still arrive.",
-            registry=self.registry,
+        self.cache_bytes = gauge(
+            "mirror_cache_bytes", "Bytes in the cache, including those of blobs that still arrive."
         )
-        self.holdings = Gauge("mirror_holdings", "Keys that this node can serve.", registry=self.registry)
-        self.connections = Gauge(
+        self.holdings = gauge("mirror_holdings", "Keys that this node can serve.")
+        self.connections = gauge(
             "mirror_connections",
             "Connections to this node's endpoints, by kind (local; member: from the address of one; stranger).",
             ["kind"],
-            registry=self.registry,
         )
-        self.connections_refused = Counter(
-            "mirror_connections_refused",
-            "Connections that were refused for want of a place, by kind.",
-            ["kind"],
-            registry=self.registry,
+        self.connections_refused = counter(
+            "mirror_connections_refused", "Connections that were refused for want of a place, by kind.", ["kind"]
         )
-        self.connections_shed = Counter(
-            "mirror_connections_shed",
-            "Idle connections that were closed to make place for others, by kind.",
-            ["kind"],
-            registry=self.registry,
+        self.connections_shed = counter(
+            "mirror_connections_shed", "Idle connections that were closed to make place for others, by kind.", ["kind"]
         )
-        self.members = Gauge("gossip_members", "Members known, by state.", ["state"], registry=self.registry)
-        ProcessCollector(registry=self.registry)
+        self.members = gauge("gossip_members", "Members known, by state.", ["state"])
+        ProcessCollector(registry=registry)
 
     def watch_gossip(self, figures: "Callable[[], Figures]") -> None:
         """Show what gossip counts, too."""

@@ -101,6 +101,22 @@ class PeerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelSettings:
+    """Of `channels` and of `app.tls`."""
+
+    certificate_life_s: float = 7 * 86400.0
+    """Time for which a certificate made from the cluster's key is valid, before and after the moment it was made, s. So
+    the clocks of two nodes may differ by some days, and what was stolen from a node's memory is soon worth nothing."""
+    certificate_renewal_s: float = 86400.0
+    """Age at which such a certificate is made anew, s. So six days of its life are always left for others' clocks."""
+    look_s: float = 30.0
+    """Time between two looks whether a certificate is due, s: the clock may have been set, or a file replaced."""
+    handshake_s: float = 5.0
+    """Bounds the time from the acceptance of a connection to the end of its handshake, s. It takes one round trip and
+    2 ms; this is a lost packet's retransmission twice."""
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamSettings:
     """Of `sources.upstream`."""
 
@@ -238,6 +254,9 @@ class ClusterSettings:
     """Time after which a member that gave no sign of life is tried like all others, s: gossip has judged it by then."""
     corrupt_ban_s: float = 600.0
     """Time for which a member that sent corrupt bytes is not asked, s: its disk or memory will not heal sooner."""
+    doubt_s: float = 10.0
+    """Time for which a member is not asked that sent wrong bytes which may be another's, s. Fetches that run go on with
+    others meanwhile. It doubles with each time, up to `corrupt_ban_s`, and is forgotten that long after the last."""
     slow_notice_s: float = 0.5
     """Time between two rounds of notices to slow homes, s: a few of them make a home decline, within some seconds."""
     slow_rate: float = 0.25
@@ -493,6 +512,7 @@ class Settings:
 
     router: RouterSettings = field(default_factory=RouterSettings)
     peers: PeerSettings = field(default_factory=PeerSettings)
+    channels: ChannelSettings = field(default_factory=ChannelSettings)
     upstream: UpstreamSettings = field(default_factory=UpstreamSettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
     containerd: ContainerdSettings = field(default_factory=ContainerdSettings)

@@ -21,6 +21,18 @@ GOSSIP_PORT: Final = 7946
 MODULE: Final = (sys.executable, "-m", "mirror")
 """How the `skvaller` command of the project under test is run."""
 
+_ODD_AGENT: Final = Path(__file__).with_name("odd_agent.py")
+_RUN_ODD: Final = """\
+import runpy, sys
+sys.path.append(sys.argv.pop(1))
+runpy.run_path(sys.argv.pop(1), run_name="__main__")
+"""
+
+
+def odd(fault: str) -> Sequence[str]:
+    """How an agent with a fault is run; `odd_agent.py` lists the faults. An agent without one is the ordinary one."""
+    return (sys.executable, "-c", _RUN_ODD, str(_ODD_AGENT.parents[1]), str(_ODD_AGENT), fault) if fault else MODULE
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:

@@ -224,6 +224,33 @@ class Host:
         """Undo `cut`."""
         run(["nft", f"delete table bridge cut-{self.port}"], netns=self.switch)
 
+    def lose(self, percent: int) -> None:
+        """Lose a share of the packets that come from it or are for it, at random; up to 64 KiB count as one packet."""
+        table = f"bridge lossy-{self.port}"
+        rules = [
+            f"add rule {table} forward {way} {self.port} numgen random mod 100 < {percent} drop"
+            for way in ("iifname", "oifname")
+        ]
+        chain = f"add chain {table} forward {{ type filter hook forward priority 0; }}"
+        run(["nft", "; ".join([f"add table {table}", chain, *rules])], netns=self.switch)
+
+    def lose_nothing(self) -> None:
+        """Undo `lose`."""
+        run(["nft", f"delete table bridge lossy-{self.port}"], netns=self.switch)
+
+    def delay(self, bits: int, queue_ms: int) -> None:
+        """Put it behind a thin link with a deep queue, bits per second: what is sent through it waits its turn.
+
+        The kernel's `netem`, which delays each packet alike, is not in all kernels.
+        """
+        for netns, device in ((self.netns, "eth0"), (self.switch, self.port)):
+            _limit(netns, device, bits, queue_ms)
+
+    def delay_nothing(self) -> None:
+        """Undo `delay`, and every limit."""
+        for netns, device in ((self.netns, "eth0"), (self.switch, self.port)):
+            run(["tc", "-n", netns, "qdisc", "delete", "dev", device, "root"])
+
     def drop(self, port: int, *others: "Host") -> None:
         """Lose all packets between it and others that are from or for a TCP or UDP port."""
         addresses = ", ".join(other.address for other in others)
@@ -293,7 +320,7 @@ def congestion_control() -> str:
     return Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
 
 
-def _limit(netns: str, device: str, bits: int) -> None:
+def _limit(netns: str, device: str, bits: int, queue_ms: int = _QUEUE_MS) -> None:
     burst = max(_BURST_BYTES, round(bits / 8 * _BURST_S))
-    bucket = ["tbf", "rate", f"{bits}bit", "burst", f"{burst}b", "latency", f"{_QUEUE_MS}ms"]
+    bucket = ["tbf", "rate", f"{bits}bit", "burst", f"{burst}b", "latency", f"{queue_ms}ms"]
     run(["tc", "-n", netns, "qdisc", "replace", "dev", device, "root", *bucket])

@@ -109,6 +109,14 @@ class Registry(Server):
             link.parent.mkdir(parents=True)
             link.write_text(digest)
 
+    def move(self, repository: str, tag: str, digest: str) -> None:
+        """Let a tag mean another manifest that the repository has, from the next question on."""
+        link = self._store / _TREE / "repositories" / repository / "_manifests/tags" / tag / "current/link"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        new = link.with_name("new")
+        new.write_text(digest)
+        new.replace(link)
+
     def stored(self, *digests: str) -> bool:
         """Whether it has all of some content."""
         return all(self._path(digest).exists() for digest in digests)

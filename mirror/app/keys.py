@@ -151,6 +151,10 @@ def is_key_file_replaceable(key_file: Path) -> bool:
 
 
 def _is_local(request: Request) -> bool:
+    """Whether a request comes from this machine: over loopback, or a Unix socket, whose server has no port."""
+    server = request.scope.get("server")
+    if server is not None and server[1] is None:
+        return True
     if request.client is None:
         return False
     address = ipaddress.ip_address(request.client.host)

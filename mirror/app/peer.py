@@ -25,6 +25,7 @@ from .blob import blob_headers
 from .relay import Home
 from .request import RegistryRequest, parse, target
 from .responses import OCTETS, Body, blob_response, encoded, send_empty, send_error, send_json, send_manifest
+from .tls import MEMBER_NAMES
 
 
 class PeerEndpoint:
@@ -49,9 +50,8 @@ class PeerEndpoint:
         kind = "other"
         headers = RequestHeaders(scope=scope)
         try:
-            if not self._auth.accepts(scope["method"], target(scope), headers):
-                raise Unauthorized("only members of the cluster may ask here: the request is not signed with its key")
             member = MemberRequest.parse(headers)
+            self._check(scope, headers, member)
             self._note_rate(member)
             request = parse(scope)
             if request is None:
@@ -68,6 +68,16 @@ class PeerEndpoint:
         except OciError as error:
             self._count(kind, "missing" if error.status == 404 else "refused")
             await send_error(scope, send, error)
+
+    def _check(self, scope: Scope, headers: RequestHeaders, member: MemberRequest) -> None:
+        """Raise Unauthorized unless a member sent the request, and the one that it names where TLS proves that."""
+        proven = scope.get("extensions", {}).get(MEMBER_NAMES)
+        if proven is None:
+            if not self._auth.accepts(scope["method"], target(scope), headers):
+                raise Unauthorized("only members of the cluster may ask here: the request is not signed with its key")
+        elif member.node is None or member.node.lower() not in proven:
+            names = ", ".join(sorted(proven)) or "no member that is believed"
+            raise Unauthorized(f"the request says that {member.node} asks, and its certificate is of {names}")
 
     def _note_rate(self, member: MemberRequest) -> None:
         """Take note of the relative rate that the asking node measures of this one, if it is a member that is up."""

@@ -9,9 +9,9 @@ from typing import cast
 import uvicorn
 from starlette.types import ASGIApp
 
-from ..config import Address
-from ..errors import ConfigError
+from ..config import ListenAddress
 from ..settings import ServerSettings
+from .binding import Bound
 from .listener import Connect, Listener, plainly
 from .places import Place, Places
 from .zerocopy import ZeroCopyProtocol
@@ -33,7 +33,7 @@ class EndpointServer(uvicorn.Server):
         self,
         app: ASGIApp,
         setting: str,
-        address: Address,
+        address: ListenAddress,
         places: Places,
         settings: ServerSettings | None = None,
         connect: Connect = plainly,
@@ -56,7 +56,7 @@ class EndpointServer(uvicorn.Server):
         self._address = address
         self._places = places
         self._connect = connect
-        self._socket: socket.socket | None = None
+        self._bound: Bound | None = None
         self._task: asyncio.Task[None] | None = None
 
     @contextlib.contextmanager
@@ -70,37 +70,23 @@ class EndpointServer(uvicorn.Server):
         Raises:
             ConfigError: the address is in use, or is none of this machine.
         """
-        family = socket.AF_INET6 if ":" in self._address.host else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            self._socket.setblocking(False)
-            self._socket.bind((self._address.host, self._address.port))
-            self._socket.listen(self._settings.backlog)
-        except OSError as error:
-            self.unbind()
-            raise ConfigError(
-                f"{self._setting}: cannot listen on {self._address}: {error.strerror}; "
-                f"stop what uses it, or choose another address with --{self._setting}"
-            ) from None
+        self._bound = Bound(self._address, self._setting, self._settings.backlog)
 
     def unbind(self) -> None:
         """Give the address back."""
-        if self._socket is not None:
-            self._socket.close()
+        if self._bound is not None:
+            self._bound.close()
 
     def start(self) -> None:
         """Serve in the background."""
-        assert self._socket is not None, "bind() comes first"
-        self._task = asyncio.create_task(self.serve(sockets=[self._socket]), name=f"serve {self._setting}")
+        assert self._bound is not None, "bind() comes first"
+        self._task = asyncio.create_task(self.serve(sockets=[self._bound.socket]), name=f"serve {self._setting}")
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen. uvicorn's own way would let in all who come."""
         await super().startup(sockets=[])
-        assert self._socket is not None
-        self._listener = Listener(self._socket, self._protocol, self._connect, self._places, self._settings)
+        assert self._bound is not None
+        self._listener = Listener(self._bound.socket, self._protocol, self._connect, self._places, self._settings)
         self.servers = [cast("asyncio.Server", self._listener)]
 
     def _protocol(self, place: Place) -> asyncio.Protocol:

@@ -58,11 +58,13 @@ class StatusEndpoint:
         self._find = find
         self._metrics = metrics
 
+    def probes(self) -> list[Route]:
+        """The routes that say whether the agent lives, for a Starlette application."""
+        return [Route("/healthz", self.healthz), Route("/readyz", self.readyz)]
+
     def routes(self) -> list[Route]:
-        """The routes, for a Starlette application."""
+        """The other routes, which tell about images and members."""
         return [
-            Route("/healthz", self.healthz),
-            Route("/readyz", self.readyz),
             Route("/metrics", self.metrics),
             Route("/api/v1/members", self.members),
             Route("/api/v1/find", self.find),

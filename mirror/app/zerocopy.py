@@ -20,12 +20,13 @@ import select
 import threading
 from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar, TypedDict, cast
+from typing import Any, ClassVar, Protocol, TypedDict, cast
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from ..fileio import ended_early, in_thread, resident, to_its_end
 from .protocol import BoundedProtocol
+from .tls import LEND, MEMBER_NAMES
 
 EXTENSION = "http.response.zerocopysend"
 
@@ -69,6 +70,54 @@ class ZeroCopySend(TypedDict, total=False):
     more_body: bool
 
 
+class Outlet(Protocol):
+    """Where a file is sent to."""
+
+    def fileno(self) -> int:
+        """The descriptor, to wait with."""
+        ...
+
+    def push(self, fd: int, offset: int, count: int) -> tuple[int, bool]:
+        """Send until `count` bytes are sent or the socket is full; return their number, and whether it is full."""
+        ...
+
+    def close(self) -> None:
+        """The part of the file is sent, or will not be."""
+        ...
+
+
+class Duplicate:
+    """A connection as the kernel sees it: a duplicate of its descriptor, to which the kernel moves a file's bytes.
+
+    Args:
+        sock: of the connection.
+    """
+
+    def __init__(self, sock: Any) -> None:
+        self._fd = os.dup(sock.fileno())
+
+    def fileno(self) -> int:
+        """The descriptor, to wait with."""
+        return self._fd
+
+    def push(self, fd: int, offset: int, count: int) -> tuple[int, bool]:
+        """Send until `count` bytes are sent or the socket is full; return their number, and whether it is full."""
+        sent = 0
+        while sent < count:
+            try:
+                moved = os.sendfile(self._fd, fd, offset + sent, count - sent)
+            except BlockingIOError:
+                return sent, True
+            if not moved:
+                raise ended_early(offset + sent, offset + count)
+            sent += moved
+        return sent, False
+
+    def close(self) -> None:
+        """Close the duplicate; the connection stays open."""
+        os.close(self._fd)
+
+
 class ZeroCopyProtocol(BoundedProtocol):
     """A connection with the extension. Each response has one more descriptor open while it is sent."""
 
@@ -76,10 +125,14 @@ class ZeroCopyProtocol(BoundedProtocol):
     """Number of files that are sent now, on all connections of the process."""
 
     def on_message_begin(self) -> None:
-        """Offer the extension, unless the connection is encrypted: sendfile cannot encrypt."""
+        """Offer the extension, and say whom an encrypted connection has proven to come from."""
         super().on_message_begin()
-        if self.scheme == "http":
-            cast("dict[str, Any]", self.scope).setdefault("extensions", {})[EXTENSION] = {}
+        extensions = cast("dict[str, Any]", self.scope).setdefault("extensions", {})
+        names = self.transport.get_extra_info(MEMBER_NAMES)
+        if names is not None:
+            extensions[MEMBER_NAMES] = names
+        if names is not None or self.scheme == "http":
+            extensions[EXTENSION] = {}
 
     async def _run(self, scope: Any, receive: Any, send: Any) -> None:
         """Run the application for one request, in uvicorn's task."""
@@ -154,7 +207,8 @@ class ZeroCopyProtocol(BoundedProtocol):
 
     async def _transfer(self, fd: int, offset: int, count: int) -> None:
         """Send a part of a file to the socket itself, while the transport is idle."""
-        peer = os.dup(self.transport.get_extra_info("socket").fileno())
+        lend = self.transport.get_extra_info(LEND)
+        peer: Outlet = (lend and lend()) or Duplicate(self.transport.get_extra_info("socket"))
         ZeroCopyProtocol._transfers += 1
         try:
             if count > _INLINE_BYTES and ZeroCopyProtocol._transfers <= _THREADS:
@@ -173,22 +227,22 @@ class ZeroCopyProtocol(BoundedProtocol):
                     await asyncio.sleep(0)
         finally:
             ZeroCopyProtocol._transfers -= 1
-            os.close(peer)
+            peer.close()
 
-    async def _push(self, peer: int, fd: int, offset: int, count: int) -> tuple[int, bool]:
+    async def _push(self, peer: Outlet, fd: int, offset: int, count: int) -> tuple[int, bool]:
         """Send as much as the socket takes now; return the number of bytes sent, and whether the socket is full."""
         near = min(count, _INLINE_BYTES)
-        if ZeroCopyProtocol._transfers <= _THREADS and resident(fd, offset, near):
-            return _push(peer, fd, offset, near)
-        return await in_thread(_push, peer, fd, offset, min(count, _BURST_BYTES))
+        if isinstance(peer, Duplicate) and ZeroCopyProtocol._transfers <= _THREADS and resident(fd, offset, near):
+            return peer.push(fd, offset, near)
+        return await in_thread(peer.push, fd, offset, min(count, _BURST_BYTES))
 
-    def _send_all(self, peer: int, fd: int, offset: int, count: int, ended: threading.Event) -> None:
+    def _send_all(self, peer: Outlet, fd: int, offset: int, count: int, ended: threading.Event) -> None:
         """Send all, and wait for the client where necessary. Blocks; ends early once `ended` is set."""
         poll = select.poll()
-        poll.register(peer, select.POLLOUT)
+        poll.register(peer.fileno(), select.POLLOUT)
         stop, waited_s = offset + count, 0.0
         while offset < stop and not ended.is_set():
-            sent, full = _push(peer, fd, offset, stop - offset)
+            sent, full = peer.push(fd, offset, stop - offset)
             offset += sent
             if not full:
                 continue
@@ -197,14 +251,14 @@ class ZeroCopyProtocol(BoundedProtocol):
             elif (waited_s := waited_s + _POLL_MS / 1000) >= self.settings.stall_timeout_s:
                 raise ClientGone(f"the client has taken nothing for {self.settings.stall_timeout_s} s")
 
-    async def _writable(self, peer: int) -> None:
+    async def _writable(self, peer: Outlet) -> None:
         """Wait until the socket takes bytes again."""
         writable = asyncio.Event()
-        self.loop.add_writer(peer, writable.set)
+        self.loop.add_writer(peer.fileno(), writable.set)
         try:
             await self._progress(writable.wait())
         finally:
-            self.loop.remove_writer(peer)
+            self.loop.remove_writer(peer.fileno())
 
     async def _progress(self, event: Awaitable[object]) -> None:
         """Wait for the client to take something, at most `stall_timeout_s`; raise ClientGone after that."""
@@ -217,17 +271,3 @@ class ZeroCopyProtocol(BoundedProtocol):
     def _ensure_open(self) -> None:
         if self.transport.is_closing():
             raise ClientGone("the connection is closed")
-
-
-def _push(peer: int, fd: int, offset: int, count: int) -> tuple[int, bool]:
-    """Send until `count` bytes are sent or the socket is full; return their number, and whether the socket is full."""
-    sent = 0
-    while sent < count:
-        try:
-            moved = os.sendfile(peer, fd, offset + sent, count - sent)
-        except BlockingIOError:
-            return sent, True
-        if not moved:
-            raise ended_early(offset + sent, offset + count)
-        sent += moved
-    return sent, False

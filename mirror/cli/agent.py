@@ -15,9 +15,8 @@ def _settings(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command a flag for every setting."""
     for setting in reversed(SETTINGS):
         text = f"{setting.help}  [env: {setting.variable}]"
-        shown = setting.default if setting.default and not setting.many else None
-        if shown:
-            text += f"  [default: {shown}]"
+        if setting.default:
+            text += f"  [default: {setting.default}]"
         command = click.option(f"--{setting.name}", metavar=setting.metavar, help=text, multiple=setting.many)(command)
     return command
 

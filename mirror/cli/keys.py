@@ -3,16 +3,14 @@
 import base64
 import json
 import sys
-import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ..config import Address
 from ..errors import ConfigError
-from .running_agent import ask, asks_agent, show_json, show_table
+from .running_agent import ask, asks_agent, is_on_this_machine, show_json, show_table
 
 _STEPS = """\b
 The steps:
@@ -84,7 +82,7 @@ def _order(url: str, step: str, order: dict[str, str], key_file: Path | None) ->
     from ..sources.peers.auth import PeerAuth
 
     own = ask(url, "/api/v1/keys")["key_file"]
-    if not Address(urllib.parse.urlsplit(url).hostname or "", 0).loopback:
+    if not is_on_this_machine(url):
         raise ConfigError(f"--agent: {url!r} is not allowed; keys are changed on the node itself: give a loopback URL")
     if own is None:
         raise ConfigError("this node has no cluster key: give every node the same one with --key-file first")

@@ -1,13 +1,17 @@
 """Asking an agent that runs: its status endpoint over HTTP, the flags that name it, and tables of what it answers."""
 
+import http.client
 import json
+import socket
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
 
+from ..config import Address
 from ..errors import ConfigError
 
 _JSON = {"Content-Type": "application/json"}
@@ -26,7 +30,7 @@ def asks_agent(command: Callable[..., None]) -> Callable[..., None]:
         default="http://127.0.0.1:5000",
         show_default=True,
         metavar="URL",
-        help="The agent's client endpoint.",
+        help="The agent's client endpoint, or that of --listen-api; unix:/PATH for a Unix socket.",
     )(command)
 
 
@@ -36,11 +40,16 @@ def ask(url: str, path: str, body: bytes | None = None, headers: Mapping[str, st
     Raises:
         ConfigError: no agent answers there, or it answers an error; one line.
     """
-    if not url.startswith(("http://", "https://")):
-        raise ConfigError(f"--agent: {url!r} is not allowed; give a URL such as http://127.0.0.1:5000")
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # an agent is not behind the site's proxy
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]  # no site's proxy knows an agent
+    start = url.rstrip("/")
+    if url.startswith("unix:/"):
+        handlers.append(_UnixHandler(url.removeprefix("unix:")))
+        start = "http://localhost"
+    elif not url.startswith(("http://", "https://")):
+        raise ConfigError(f"--agent: {url!r} is not allowed; give a URL such as http://127.0.0.1:5000, or unix:/PATH")
+    direct = urllib.request.build_opener(*handlers)
     try:
-        request = urllib.request.Request(url.rstrip("/") + path, body, {**_JSON, **(headers or {})})
+        request = urllib.request.Request(start + path, body, {**_JSON, **(headers or {})})
         with direct.open(request, timeout=_TIMEOUT_S) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
@@ -56,6 +65,31 @@ def ask(url: str, path: str, body: bytes | None = None, headers: Mapping[str, st
         raise ConfigError(
             f"no agent answers at {url} ({reason}): start one with `skvaller agent`, or name it with --agent"
         ) from None
+
+
+def is_on_this_machine(url: str) -> bool:
+    """Whether an agent's URL leads to this machine."""
+    return url.startswith("unix:/") or Address(urllib.parse.urlsplit(url).hostname or "", 0).loopback
+
+
+class _UnixHandler(urllib.request.HTTPHandler):
+    """Opens HTTP URLs over a Unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self._path = path
+
+    def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        """Open a URL, whatever host it names."""
+        path = self._path
+
+        class Connection(http.client.HTTPConnection):
+            def connect(self) -> None:
+                self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                self.sock.settimeout(self.timeout)
+                self.sock.connect(path)
+
+        return self.do_open(Connection, request)
 
 
 def show_json(answer: Any) -> None:

@@ -38,6 +38,8 @@ class PeerHealth:
         self._metrics = metrics
         self._settings = settings or ClusterSettings()
         self._banned_until: dict[str, float] = {}
+        self._doubts: dict[str, tuple[float, float]] = {}
+        """By name: for how long the next doubt bans, s; and until when that is remembered, monotonic seconds."""
         self._probes: dict[str, asyncio.Task[None]] = {}
         """Members out of reach, each with the task that asks it for a sign of life."""
         self.version = 0
@@ -71,13 +73,32 @@ class PeerHealth:
             self._ban(name, follows.ban_s)
 
     def sent_corrupt(self, name: str, what: object) -> None:
-        """Ban a member that sent bytes, or a size, that are proven wrong.
+        """Ban a member that sent bytes of its own copy that are proven wrong.
 
         Source: smart ban in libtorrent (a peer whose pieces fail the hash is found by comparing, and banned).
         """
         ban_s = self._settings.corrupt_ban_s
         log.error("member=%s sent corrupt bytes of %s: banned for %g s", name, what, ban_s)
         self._metrics.corrupt_peers.inc()
+        self._ban(name, ban_s)
+
+    def doubt(self, name: str, what: object, *, sent_it: bool = True) -> None:
+        """Leave a member alone for some seconds: what it sent was wrong, but may have been another's fault.
+
+        Args:
+            name: the member.
+            what: of which content.
+            sent_it: whether it sent that itself. Then the time doubles with each doubt, up to that of a proven lie. The
+                word of others that it is the origin never costs more than the shortest time.
+        """
+        settings, now = self._settings, time.monotonic()
+        self._doubts = {name: doubt for name, doubt in self._doubts.items() if doubt[1] > now}
+        doubt_s, _ = self._doubts.get(name, (settings.doubt_s, 0.0))
+        ban_s = doubt_s if sent_it else settings.doubt_s
+        log.warning("member=%s may have sent wrong bytes of %s: left alone for %g s", name, what, ban_s)
+        if sent_it:
+            doubled_s = min(2 * doubt_s, settings.corrupt_ban_s)
+            self._doubts[name] = doubled_s, now + ban_s + settings.corrupt_ban_s
         self._ban(name, ban_s)
 
     def _ban(self, name: str, ban_s: float) -> None:

@@ -2,11 +2,15 @@
 
 The idea is libtorrent's smart ban: bytes are compared with what came in their place, and who sent what differs from the
 right bytes is banned, not everybody who took part.
+
+Blame needs proof. A holder sends its own complete copy: if that differs from what has the right digest, it is proven
+wrong. A home passes on what it has from others, upstream among them, and names the origin on its own word alone: so
+neither the home nor the origin that it names is proven wrong. Both are doubted.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..oci.ranges import RangeSet
@@ -24,6 +28,21 @@ class _Refetched:
 
     segment: Segment
     sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Who sent wrong bytes of a blob whose right bytes are known, each with the first wrong range, `(start, stop)`.
+
+    Args:
+        proven: members that sent them as their own complete copy.
+        doubted: members that passed them on.
+        named: members that others name as their origin, without proof.
+    """
+
+    proven: Mapping[str, tuple[int, int]]
+    doubted: Mapping[str, tuple[int, int]]
+    named: Mapping[str, tuple[int, int]]
 
 
 class Blame:
@@ -84,31 +103,63 @@ class Blame:
                 self._spool.retract(segment.start, segment.stop)
             return True
 
-    async def compare(self) -> set[str]:
-        """Compare what came with what was there before; name who sent wrong bytes, and fail the readers that got them.
-
-        A member that passed on what another corrupted is wrong now and then, the one that corrupts most of the time:
-        if there is one of the latter, none of the former is named.
-        """
-        present = self._spool.present  # what a window in memory has dropped cannot be compared
-        refetched = [again for again in self._refetched if present.covers(again.segment.start, again.segment.stop)]
-        after = await self._spool.hash_ranges([(again.segment.start, again.segment.stop) for again in refetched])
-        wrong: list[Segment] = []
+    async def compare(self) -> None:
+        """Compare what came with what was there before: whom most contradict is a suspect, and is avoided."""
         contradictions: list[Pair] = []
         agreements: list[Pair] = []
-        for again, sha256 in zip(refetched, after, strict=True):
-            segment = again.segment
-            if again.sha256 != sha256:
-                wrong.append(segment)
-                self._spool.mark_replaced(segment.start, segment.stop)
+        for segment, is_equal in await self._compared():
             origins = {other.origin for other in self._plan.provenance.within(segment.start, segment.stop)}
-            pairs = agreements if again.sha256 == sha256 else contradictions
+            pairs = agreements if is_equal else contradictions
             pairs += [(segment.origin, origin) for origin in sorted(origins - {segment.origin})]
         self._suspects = suspects(contradictions, agreements)
         self._plan.avoid(self._suspects)
-        wrong_count = Counter(answerable(segment, wrong) for segment in wrong)
-        compared_count = Counter(answerable(again.segment, wrong) for again in refetched)
-        return {name for name in wrong_count if 2 * wrong_count[name] > compared_count[name]} or set(wrong_count)
+
+    async def verdict(self) -> Verdict:
+        """Say who sent wrong bytes, once the digest is right, and fail the readers that were given them."""
+        compared = await self._compared()
+        wrong = [segment for segment, is_equal in compared if not is_equal]
+        for segment in wrong:
+            self._spool.mark_replaced(segment.start, segment.stop)
+        return verdict([segment for segment, _ in compared], wrong)
+
+    async def _compared(self) -> list[tuple[Segment, bool]]:
+        """What was fetched once more, and whether the same bytes came again."""
+        present = self._spool.present  # what a window in memory has dropped cannot be compared
+        refetched = [again for again in self._refetched if present.covers(again.segment.start, again.segment.stop)]
+        after = await self._spool.hash_ranges([(again.segment.start, again.segment.stop) for again in refetched])
+        return [(again.segment, again.sha256 == sha256) for again, sha256 in zip(refetched, after, strict=True)]
+
+
+def verdict(compared: Sequence[Segment], wrong: Sequence[Segment]) -> Verdict:
+    """Say who sent wrong bytes.
+
+    A member that passed on what another corrupted is wrong now and then, the one that corrupts most of the time: if
+    there is one of the latter, none of the former is doubted.
+
+    Args:
+        compared: all segments that were fetched once more.
+        wrong: those of them whose bytes were others than those that have the right digest.
+    """
+    proven = _first(wrong, {segment.source for segment in wrong if segment.is_own_word} - _NO_MEMBERS)
+    wrong_count = Counter(answerable(segment, wrong) for segment in wrong)
+    compared_count = Counter(answerable(segment, wrong) for segment in compared)
+    names = {name for name in wrong_count if 2 * wrong_count[name] > compared_count[name]} or set(wrong_count)
+    senders = {segment.source for segment in wrong}
+    left = names - proven.keys() - _NO_MEMBERS
+    return Verdict(proven, _first(wrong, left & senders), _first(wrong, left - senders))
+
+
+_NO_MEMBERS = {UPSTREAM, EARLIER}
+
+
+def _first(wrong: Iterable[Segment], names: Collection[str]) -> dict[str, tuple[int, int]]:
+    """The first wrong range of each of some members."""
+    first: dict[str, tuple[int, int]] = {}
+    for segment in sorted(wrong, key=lambda segment: segment.start):
+        for name in (segment.source, segment.origin):
+            if name in names:
+                first.setdefault(name, (segment.start, segment.stop))
+    return first
 
 
 def suspects(contradictions: Iterable[Pair], agreements: Iterable[Pair]) -> set[str]:
@@ -118,7 +169,7 @@ def suspects(contradictions: Iterable[Pair], agreements: Iterable[Pair]) -> set[
     bytes is contradicted by everybody, and an honest member only by those who do.
 
     Args:
-        contradictions: pairs whose bytes differ; upstream is always right.
+        contradictions: pairs whose bytes differ; upstream is taken to be right until the digest says otherwise.
         agreements: pairs whose bytes are equal.
     """
     left = set(contradictions)

@@ -275,8 +275,9 @@ class Download:
                 )
 
     def _take(self, flight: Flight, reply: RangeReply) -> None:
-        """Tell the plan what will come, and its origin: the source itself, unless it names a known member."""
-        self._plan.replied(flight, reply.stop, reply.origin if reply.origin in self._known else None)
+        """Tell the plan what will come, and its origin: the source itself, unless a home names a known member."""
+        is_named = reply.origin in self._known and not flight.role.is_holder
+        self._plan.replied(flight, reply.stop, reply.origin if is_named else None)
 
     def _arrived(self, flight: Flight, reply: RangeReply | None, position: int, written: list[tuple[int, int]]) -> None:
         """Take note of bytes that a flight delivered, and of the expected reply that came before them."""

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable
 
 from ..errors import MirrorError, Reason, SourceError, StorageFailed, Unavailable
 from ..oci.content import Content
-from ..sources import UPSTREAM
-from .blame import Blame
+from .blame import Blame, Verdict
 from .download import Download
 from .environment import Environment
 from .intake import Intake
-from .plan import EARLIER, Opening, Plan, Provenance, Segment
+from .plan import Opening, Plan, Provenance, Segment
 from .record import Phase, Record
 from .repositories import Repositories
 from .spool import Spool
@@ -158,7 +157,7 @@ class Fetch:
     def _fail(self, phase: Phase, error: MirrorError) -> None:
         self._phase = phase
         if phase is Phase.FAILED and (member := self._intake.wrong_about_size) is not None:
-            self._env.health.sent_corrupt(member, self.content.digest)
+            self._env.health.doubt(member, self.content.digest)
         if phase is not Phase.RELAYED:
             self.record.failures.append(str(error))
         self._is_proven_wrong = isinstance(error, SourceError) and error.reason is Reason.CORRUPT
@@ -189,9 +188,17 @@ class Fetch:
         if digest != wanted:
             names = ", ".join(self._plan.provenance.origins())
             raise SourceError(Reason.CORRUPT, f"{self.content.digest}: what {names} sent has another digest")
-        for name in sorted(await blame.compare() - {UPSTREAM, EARLIER}):
+        self._judge(await blame.verdict())
+
+    def _judge(self, verdict: Verdict) -> None:
+        """Leave those alone that sent wrong bytes: for long where that is proven, else for some seconds."""
+        health, digest = self._env.health, self.content.digest
+        for name in sorted({*verdict.proven, *verdict.doubted}):
             self.record.failures.append(f"{name} sent wrong bytes")
-            self._env.health.sent_corrupt(name, self.content.digest)
+        for name in sorted(verdict.proven):
+            health.sent_corrupt(name, digest)
+        for name in sorted({*verdict.doubted, *verdict.named}):
+            health.doubt(name, digest, sent_it=name in verdict.doubted)
 
     async def _retract(self, segments: list[Segment]) -> None:
         if await self._blame.retract(segments):

@@ -78,7 +78,7 @@ class FlightSink:
         """Wait until what follows can be held; see `Sink.wait_for_space`."""
         await self._spool.wait_for_space(position)
 
-    def put(self, position: int, part: bytes) -> None:
+    def put(self, position: int, part: bytes | memoryview) -> None:
         """Write bytes, in a thread. The loop is called once, and not again before it has looked."""
         self._written.extend(self._spool.put(position, part))
         self._position = position + len(part)

@@ -32,16 +32,23 @@ class Peer:
         name: unique in the cluster.
         host: IP address of its peer endpoint.
         port: TCP port of its peer endpoint.
+        tls: whether it says that it speaks TLS there.
     """
 
     name: str
     host: str
     port: int
+    tls: bool = False
+
+    @property
+    def address(self) -> str:
+        """Host and port of its peer endpoint, as a URL has them."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def url(self) -> str:
         """The base of its peer endpoint, without a trailing slash."""
-        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+        return f"{'https' if self.tls else 'http'}://{self.address}"
 
 
 class Serves(enum.StrEnum):

@@ -4,6 +4,8 @@ The metadata of a member says where its peer endpoint is, as JSON: `{"port": 500
 that of its gossip. A member whose metadata does not say this, or whose name no agent can have, takes part in the gossip
 and is never asked for content.
 
+`"tls"` says that it speaks TLS there. Where gossip is sealed, nobody on the path can take that word away.
+
 `"home"` says whether the member serves as a home: `new` until it has been up for a while, `yes`, or `no`. Each member
 says this of itself, so all others see a change at nearly the same moment, and agree about the rings.
 """
@@ -41,6 +43,7 @@ class _Endpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     port: int
     host: str | None = None
     home: Serves = Serves.YES
+    tls: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,7 @@ class SwimSettings:
         bind: IP address and port of its gossip.
         advertise: IP address under which others reach its gossip and its peer endpoint.
         peer_port: TCP port of its peer endpoint.
+        tls: whether it speaks TLS there.
         seeds: gossip addresses of others.
         key_file: the cluster's keys, or None.
         sealing: with keys: allow, prefer or require.
@@ -65,6 +69,7 @@ class SwimSettings:
     bind: tuple[str, int]
     advertise: str
     peer_port: int
+    tls: bool
     seeds: Sequence[str]
     key_file: Path | None
     sealing: str
@@ -110,6 +115,7 @@ class SwimRouter:
         gossip: not started yet; `start`, `leave` and `close` here are its own.
         port: TCP port of this node's peer endpoint.
         host: IP address of this node's peer endpoint, if it differs from that of its gossip.
+        tls: whether it speaks TLS there.
         settings: who has a place on rings.
         rng: spreads the load over holders.
     """
@@ -120,13 +126,14 @@ class SwimRouter:
         port: int,
         host: str | None = None,
         *,
+        tls: bool = False,
         settings: RouterSettings | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self._gossip = gossip
         self._settings = settings or RouterSettings()
         self._rng = rng or random.Random()
-        self._endpoint = _Endpoint(port, host, Serves.NEW)
+        self._endpoint = _Endpoint(port, host, Serves.NEW, tls)
         self._willing, self._is_new = True, True
         self._newness: asyncio.TimerHandle | None = None
         gossip.update(msgspec.json.encode(self._endpoint))
@@ -155,7 +162,7 @@ class SwimRouter:
                 key_file=settings.key_file,
                 snapshot=settings.snapshot,
             )
-            return cls(node, settings.peer_port, settings=timing)
+            return cls(node, settings.peer_port, tls=settings.tls, settings=timing)
 
     async def start(self) -> None:
         """Bind, and begin to join; joining goes on in the background.
@@ -231,7 +238,7 @@ class SwimRouter:
     def _publish_home(self) -> None:
         home = Serves.NO if not self._willing else Serves.NEW if self._is_new else Serves.YES
         if home != self._endpoint.home:
-            self._endpoint = _Endpoint(self._endpoint.port, self._endpoint.host, home)
+            self._endpoint = msgspec.structs.replace(self._endpoint, home=home)
             with contextlib.suppress(gossip.StateError):
                 self._gossip.update(msgspec.json.encode(self._endpoint))
 
@@ -320,7 +327,7 @@ def _peer(member: Member) -> Peer | None:
 
 
 def _at(member: Member, endpoint: _Endpoint) -> Peer:
-    return Peer(member.name, endpoint.host or member.address.host, endpoint.port)
+    return Peer(member.name, endpoint.host or member.address.host, endpoint.port, endpoint.tls)
 
 
 def _endpoint_of(member: Member) -> _Endpoint | None:

@@ -120,8 +120,8 @@ class Sink(Protocol):
         """Wait until bytes from `position` on can be held until they have been read."""
         ...
 
-    def put(self, position: int, part: bytes) -> None:
-        """Write bytes to their place, in order. Blocks; called in any thread.
+    def put(self, position: int, part: bytes | memoryview) -> None:
+        """Write bytes to their place, in order. Blocks; called in any thread. They are good until it returns.
 
         Raises:
             StorageFailed: the disk does not take them.

@@ -50,6 +50,8 @@ CONSEQUENCES: Final[Mapping[Reason, Consequence]] = {
     Reason.RANGE: Consequence(ban_s=30.0),
     # A process that is restarted breaks its connections off, and is back within seconds.
     Reason.BROKEN: Consequence(ban_s=5.0, retried=True),
+    # Keys that are changed reach all nodes within seconds; else it stays so until an operator does something.
+    Reason.UNPROVEN: Consequence(ban_s=5.0),
     Reason.CORRUPT: Consequence(),
     Reason.AUTH: Consequence(),
     Reason.FORBIDDEN: Consequence(),

@@ -3,22 +3,20 @@
 import itertools
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from testbed.agents import MODULE, Agent, Endpoints
+from testbed.agents import Agent, Endpoints
+from testbed.agents import odd as run_odd
 from testbed.containerd import Containerd
 from testbed.images import Image, build_image
 from testbed.network import Address, free_address
 from testbed.processes import missing, remove_folder
 from testbed.recorder import Recorder
 from testbed.registry import Registry
-
-_ODD_AGENT = Path(__file__).with_name("odd_agent.py")
 
 
 def need(*tools: str) -> None:
@@ -88,7 +86,7 @@ def loopback() -> Callable[[], str]:
 def start_agent(tmp_path: Path) -> Iterator[Callable[..., Agent]]:
     """Start an agent: `start_agent(name, host, *flags, listen=host, netns=None, odd="")`; removed at the end.
 
-    `odd` says what is odd about it, as in `odd_agent.py`; an ordinary one has none.
+    `odd` says what is odd about it, as in testbed's `odd_agent.py`; an ordinary one has none.
     """
     if missing("setpriv"):
         pytest.skip("not installed: setpriv")
@@ -102,9 +100,8 @@ def start_agent(tmp_path: Path) -> Iterator[Callable[..., Agent]]:
             netns: str | None = None,
             odd: str = "",
         ) -> Agent:
-            program = (sys.executable, str(_ODD_AGENT), odd) if odd else MODULE
             folder, endpoints = tmp_path / f"agent-{name}", Endpoints.at(host, listen)
-            agent = Agent(folder, name, endpoints, flags, netns=netns, program=program)
+            agent = Agent(folder, name, endpoints, flags, netns=netns, program=run_odd(odd))
             stack.callback(remove_folder, agent.folder)
             stack.callback(agent.kill)
             agent.start()

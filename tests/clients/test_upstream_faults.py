@@ -8,10 +8,10 @@ from functools import partial
 import pytest
 
 from testbed.agents import Agent
+from testbed.faulty import FaultyUpstream
 from testbed.images import Image
 from testbed.processes import wait_until
 from testbed.registry import Registry
-from tests.clients.faulty import FaultyUpstream
 from tests.clients.pulling import Client, PullError, at_once, pulled
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(90)]

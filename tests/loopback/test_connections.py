@@ -58,7 +58,7 @@ class Writing(list[int]):
         super().__init__()
         self._fd = fd
 
-    def __call__(self, position: int, part: bytes) -> None:
+    def __call__(self, position: int, part: bytes | memoryview) -> None:
         os.pwrite(self._fd, part, position)
         self.append(position + len(part))
 
@@ -210,7 +210,7 @@ def test_bytes_that_have_come_are_not_held_back_for_those_that_have_not(tmp_path
             head, body = part(BODY, start, stop)
             return [head, body[: MIB // 2], rest, body[MIB // 2 :]]
 
-        def arrived(position: int, part: bytes) -> None:
+        def arrived(position: int, part: bytes | memoryview) -> None:
             if position + len(part) >= MIB // 2:
                 loop.call_soon_threadsafe(told.set)
 

@@ -154,7 +154,7 @@ class Node:
         )
         find = Find("me", self.holdings, member_tags.known, self.fetching.cluster.holders, self.peers.size)
         status = StatusEndpoint(node, find, self.metrics)
-        self.client = client_app(client, status)
+        self.client = client_app(client, status, *status.routes())
         self.peer = PeerEndpoint(backend, SlowReports(), self.auth)
 
     async def start(self, stack: contextlib.AsyncExitStack, http: aiohttp.ClientSession) -> None:

@@ -59,7 +59,7 @@ def test_a_lying_home_is_named_by_all_and_costs_upstream_little(tmp_path: Path, 
             for node in victims:
                 assert named(node, content) == {liar.name}
                 assert liar.name in node.fetching.health.unusable()
-                assert node.lies() == 1
+                assert node.lies() == 0, "a home may have had them from upstream: that is no proof"
             pieces = len([piece for piece in range(13) if piece % 4 == place])
             again = pieces + 2 * len(it.nodes)  # its pieces, one of each member, and what was being passed on meanwhile
             assert it.origin.bytes_of(content) <= len(LARGE) + again * MIB

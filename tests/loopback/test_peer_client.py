@@ -66,7 +66,7 @@ class Memory:
     async def wait_for_space(self, position: int) -> None:
         raise NotImplementedError
 
-    def put(self, position: int, part: bytes) -> None:
+    def put(self, position: int, part: bytes | memoryview) -> None:
         self.body += part
 
 

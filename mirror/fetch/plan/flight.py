@@ -20,12 +20,14 @@ class Segment:
         stop: end, exclusive.
         source: who sent it to this node.
         origin: who is to blame if they are wrong: the member that the source has them from, or the source itself.
+        is_own_word: whether the source sent them as its own complete copy, so that it alone answers for them.
     """
 
     start: int
     stop: int
     source: str
     origin: str
+    is_own_word: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -80,7 +82,7 @@ class Flight:
     def segments_of(self, written: Iterable[tuple[int, int]]) -> list[Segment]:
         """Some ranges that it wrote, with their origin: the source itself, unless it has them from a member."""
         origin = self.source if self.origin is None or self.origin == UPSTREAM else self.origin
-        return [Segment(start, stop, self.source, origin) for start, stop in written]
+        return [Segment(start, stop, self.source, origin, self.role.is_holder) for start, stop in written]
 
 
 class Flights:

@@ -45,7 +45,7 @@ class Backing(ABC):
         self._claimed = RangeSet()
         self._claiming = threading.Lock()
 
-    def put(self, offset: int, part: bytes) -> list[tuple[int, int]]:
+    def put(self, offset: int, part: bytes | memoryview) -> list[tuple[int, int]]:
         """Write those bytes that are not in the file, and that nobody writes now. Blocks; in any thread.
 
         No byte is written twice unless it was released in between: what was hashed, or given to a reader, stays as it

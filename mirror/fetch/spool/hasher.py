@@ -35,6 +35,11 @@ class Hasher:
         self._wake = asyncio.Event()
         self._at_work = asyncio.Lock()  # so that `run` waits for `resume`
 
+    @property
+    def next(self) -> int:
+        """The first byte that it needs next: 0 if it must start again."""
+        return 0 if self._must_restart else self.position
+
     def arrived(self, start: int, stop: int) -> None:
         """Note that bytes are present; wake if the next step may need them."""
         if start < self.position + self._settings.hash_step_bytes and self.position < stop:

@@ -68,12 +68,13 @@ class Reader:
         return (await self._arrival.opened(self.audience)).size
 
     async def completed(self) -> None:
-        """Wait for the whole blob, verified.
+        """Wait for the whole blob, verified; all of it is fetched meanwhile, and once more where it may be wrong.
 
         Raises:
             MirrorError: it does not come.
         """
-        await self._arrival.completed()
+        with self._readers.awaiting(self.audience):
+            await self._arrival.completed()
 
     async def extents(self, start: int, stop: int) -> AsyncGenerator[tuple[int, int], None]:
         """Follow `[start, stop)` as it arrives.

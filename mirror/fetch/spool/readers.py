@@ -5,8 +5,9 @@ cursor besides. Of the blob itself this module knows nothing.
 """
 
 import asyncio
+import contextlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from ...errors import MirrorError
@@ -57,6 +58,7 @@ class Readers:
         self.idle.set()
         self._on_change = on_change
         self._joined: Counter[Audience] = Counter()
+        self._awaiting: Counter[Audience] = Counter()
         self._cursors: set[Cursor] = set()
         self._moved = asyncio.Event()
 
@@ -78,6 +80,21 @@ class Readers:
         self._joined[audience] -= 1
         if not len(self):
             self.idle.set()
+
+    @contextlib.contextmanager
+    def awaiting(self, audience: Audience) -> Iterator[None]:
+        """Count a reader, while the context lasts, that waits for the whole, verified."""
+        self._awaiting[audience] += 1
+        self.note_move()
+        try:
+            yield
+        finally:
+            self._awaiting[audience] -= 1
+            self.note_move()
+
+    def is_whole_awaited(self, audience: Audience) -> bool:
+        """Whether a reader of an audience waits for the whole."""
+        return self._awaiting[audience] > 0
 
     def start(self, cursor: Cursor) -> None:
         """Let a reader follow its range."""
@@ -129,6 +146,6 @@ class Readers:
     def mark_misled(self, start: int, stop: int) -> None:
         """Let those fail that have been given bytes of a range: they were wrong."""
         for cursor in self._cursors:
-            if start < cursor.given_stop and cursor.start < stop:
+            if max(start, cursor.start) < min(stop, cursor.given_stop):
                 cursor.was_misled = True
                 cursor.wake.set()

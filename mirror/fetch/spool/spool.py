@@ -89,13 +89,17 @@ class Spool:
 
     def demand(self) -> Demand:
         """What readers need, what of it is present, and where readers on this node wait."""
-        local, members = (self.readers.spans(audience) for audience in (Audience.LOCAL, Audience.MEMBER))
         backing = self._arrival.backing
+        local, members = (self.readers.spans(audience) for audience in (Audience.LOCAL, Audience.MEMBER))
         if backing is None:
             return Demand(
                 RangeSet((0, 1)) if self.readers.joined(Audience.LOCAL) else RangeSet(),
                 RangeSet(self.hint) if self.readers.joined(Audience.MEMBER) else RangeSet(),
             )
+        if self.readers.is_whole_awaited(Audience.LOCAL):
+            local.append((self.hasher.next, backing.size))
+        if self.readers.is_whole_awaited(Audience.MEMBER):
+            members.append((self.hasher.next, backing.size))
         return Demand(
             backing.local_demand(local, self.hasher.position, was_read=self.was_read_locally),
             backing.member_demand(members, len(local)),
@@ -113,7 +117,7 @@ class Spool:
         self.size = backing.size
         self._arrival.open(backing)
 
-    def put(self, offset: int, part: bytes) -> list[tuple[int, int]]:
+    def put(self, offset: int, part: bytes | memoryview) -> list[tuple[int, int]]:
         """Write those bytes that are not here yet; the result goes to `arrived`. See `Backing.put`."""
         return self._arrival.file.put(offset, part)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -11,6 +12,8 @@ import aiohttp
 from yarl import URL
 
 from ... import __version__
+from ...channels import Channel, tls_problem
+from ...channels.contexts import Channels
 from ...errors import DigestInvalid, PeerError, Reason
 from ...oci.content import Content
 from ...oci.digest import Digest
@@ -35,11 +38,15 @@ class PeerClient:
         name: of this node.
         auth: signs the requests, where the cluster has a key.
         settings: timeouts and bounds.
+        channels: say who is spoken to by TLS, and how.
     """
 
-    def __init__(self, name: str, auth: PeerAuth, settings: PeerSettings | None = None) -> None:
+    def __init__(
+        self, name: str, auth: PeerAuth, settings: PeerSettings | None = None, channels: Channels | None = None
+    ) -> None:
         self._name = name
         self._auth = auth
+        self._channels = channels or Channels()
         self._settings = settings = settings or PeerSettings()
         self._session: aiohttp.ClientSession | None = None
         self._pool = ConnectionPool(settings)
@@ -114,13 +121,13 @@ class PeerClient:
 
     async def notify_slow(self, peer: Peer, relative_rate: float) -> None:
         """Tell a peer the relative rate that this node measures of it; whether that arrives does not matter."""
-        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError):
+        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError, PeerError):
             async with self._request("GET", peer, "/v2/", MemberRequest(self._name, relative_rate=relative_rate)):
                 pass
 
     async def is_alive(self, peer: Peer) -> bool:
         """Ask a peer for a sign of life, and say whether it gave one in time: the head of any answer is one."""
-        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError):
+        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError, PeerError):
             async with (
                 asyncio.timeout(self._settings.sign_of_life_s),
                 self._request("GET", peer, "/v2/", MemberRequest(self._name)),
@@ -137,9 +144,9 @@ class PeerClient:
             **member_request.headers(),
             "Range": str(IntRange(request.start, request.stop)),
             **self._auth.sign("GET", path),
-            "Host": peer.url.removeprefix("http://"),
+            "Host": peer.address,
         }
-        await self._transfers.download(peer, path, headers, request, sink)
+        await self._transfers.download(peer, self._channel(peer), path, headers, request, sink)
 
     @contextlib.asynccontextmanager
     async def _head(
@@ -166,20 +173,39 @@ class PeerClient:
         """Send a signed request for something small; `path` begins with a slash and may have a query."""
         assert self._session is not None, "start() comes first"
         headers = {**member_request.headers(), **self._auth.sign(method, path)}
-        url = URL(peer.url + path, encoded=True)  # it must be sent exactly as it was signed
-        return self._session.request(method, url, headers=headers, allow_redirects=False)
+        channel = self._channel(peer)
+        scheme = "https" if channel else "http"
+        url = URL(f"{scheme}://{peer.address}{path}", encoded=True)  # it must be sent exactly as it was signed
+        return self._session.request(
+            method,
+            url,
+            headers=headers,
+            allow_redirects=False,
+            ssl=channel.context if channel else True,
+            server_hostname=channel.name if channel else None,
+        )
+
+    def _channel(self, peer: Peer) -> Channel | None:
+        """How to speak with a member by TLS; None for clear text. Raises PeerError if it is not to be believed."""
+        if self._channels.is_denied(peer.name):
+            raise PeerError(Reason.UNPROVEN, f"{peer.name} is not believed here: --tls-deny names it")
+        return self._channels.to(peer.name, speaks_tls=peer.tls)
 
     @contextlib.contextmanager
     def _translated(self, peer: Peer) -> Iterator[None]:
         """Turn the client library's exceptions into PeerError."""
         try:
             yield
+        except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
+            cause = error.__cause__
+            why = tls_problem(cause) if isinstance(cause, ssl.SSLError) else str(error)
+            raise PeerError(Reason.UNPROVEN, f"{peer.name} at {peer.address}: {why}") from error
         except aiohttp.ClientConnectorError as error:
-            why = f"{peer.name} at {peer.url} cannot be reached: {error.strerror}"
+            why = f"{peer.name} at {peer.address} cannot be reached: {error.strerror}"
             raise PeerError(Reason.UNREACHABLE, why) from error
         except aiohttp.ConnectionTimeoutError as error:
             limit_s = self._settings.connect_s
-            why = f"{peer.name} at {peer.url} cannot be reached within {limit_s:g} s"
+            why = f"{peer.name} at {peer.address} cannot be reached within {limit_s:g} s"
             raise PeerError(Reason.TIMEOUT, why) from error
         except (TimeoutError, aiohttp.SocketTimeoutError) as error:
             raise PeerError(Reason.STALLED, f"{peer.name} sent nothing for too long") from error

@@ -4,6 +4,8 @@ Each download has a thread of its own, which reads a socket into memory and writ
 costs to receive through an event loop is the loop: buffers that are joined and cut, and a turn for every 64 KiB. A
 thread releases the interpreter in both calls. So the loop keeps its time for gossip, and hashing runs beside it.
 
+With TLS a read gives one record of 16 KiB, so a thread collects many of them before it writes.
+
 Connections are kept and used again. A download is ended from outside by shutting its socket down.
 
 Source: RFC 9112, as far as a client needs it that sends GET and reads bodies with a Content-Length.
@@ -11,22 +13,32 @@ Source: RFC 9112, as far as a client needs it that sends GET and reads bodies wi
 
 import asyncio
 import contextlib
+import math
 import re
+import select
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
+from ...channels import Channel
 from ...fileio import to_its_end
 from ...settings import PeerSettings
 from .. import Role
 
 T = TypeVar("T")
+Place = tuple[str, int, Channel | None]
+"""Whom a connection is to: host, port, and how TLS is spoken; None for clear text."""
 
 _LENGTH = re.compile(r"[0-9]{1,19}")
 _FORBIDDEN = re.compile(r"[\r\n\0]")
+_RECORD_BYTES = 17 * 1024
+"""The longest record of TLS with its head: as much may have left the kernel and still be incomplete."""
+_CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+"""What shows that the other end has closed a connection that was open for a while."""
 _STATUS_LINE = re.compile(r"HTTP/1\.1 ([1-5][0-9]{2})(?: .*)?")
 
 
@@ -49,8 +61,8 @@ class ConnectionPool:
         self._settings = settings
         self._direct = ThreadPoolExecutor(settings.direct_threads, thread_name_prefix="receive")
         self._waiting = ThreadPoolExecutor(settings.waiting_threads, thread_name_prefix="receive from homes")
-        self._idle: dict[tuple[str, int], list[tuple[float, Connection]]] = {}
-        """Unused connections by address, each with the monotonic time of its last use; the newest comes last."""
+        self._idle: dict[Place, list[tuple[float, Connection]]] = {}
+        """Unused connections by place, each with the monotonic time of its last use; the newest comes last."""
 
     @property
     def idle_count(self) -> int:
@@ -69,30 +81,31 @@ class ConnectionPool:
     def expire(self) -> None:
         """Close connections that nobody has used for long, among them those to members that are gone."""
         oldest = time.monotonic() - self._settings.idle_connection_s
-        for address, idle in list(self._idle.items()):
+        for place, idle in list(self._idle.items()):
             while idle and idle[0][0] < oldest:
                 idle.pop(0)[1].close()
             if not idle:
-                del self._idle[address]
+                del self._idle[place]
 
     @contextlib.contextmanager
-    def connection(self, host: str, port: int) -> Iterator["Connection"]:
+    def connection(self, host: str, port: int, channel: Channel | None = None) -> Iterator["Connection"]:
         """A connection, an unused one if there is one; it is kept afterwards if its answer was read to the end."""
-        idle = self._idle.setdefault((host, port), [])
+        place = (host, port, channel)
+        idle = self._idle.setdefault(place, [])
         oldest = time.monotonic() - self._settings.idle_connection_s
         while idle and (idle[-1][0] < oldest or not idle[-1][1].is_idle):
             idle.pop()[1].close()
-        connection = idle.pop()[1] if idle else Connection(host, port, self._settings)
+        connection = idle.pop()[1] if idle else Connection(host, port, self._settings, channel)
         try:
             yield connection
         finally:
-            idle = self._idle.setdefault((host, port), [])  # another download may have dropped the list meanwhile
+            idle = self._idle.setdefault(place, [])  # another download may have dropped the list meanwhile
             if connection.is_idle and len(idle) < self._settings.idle_connections_max:
                 idle.append((time.monotonic(), connection))
             else:
                 connection.close()
             if not idle:
-                self._idle.pop((host, port), None)
+                self._idle.pop(place, None)
 
     async def run(self, connection: "Connection", work: Callable[[], T], role: Role = Role.HOLDER) -> T:
         """Run blocking work on a connection in a thread; return when the thread is done, also when cancelled.
@@ -157,16 +170,20 @@ class Connection:
         host: IP address of the other end.
         port: its TCP port.
         settings: timeouts and bounds.
+        channel: how TLS is spoken; None for clear text.
     """
 
-    def __init__(self, host: str, port: int, settings: PeerSettings) -> None:
+    def __init__(self, host: str, port: int, settings: PeerSettings, channel: Channel | None = None) -> None:
         self._address = (host, port)
         self._settings = settings
+        self._channel = channel
         self._sock: socket.socket | None = None
         self._early = b""
         """Bytes of the body that came together with the head."""
         self._left: int | None = 0
         """Bytes of the body that have not been read; None where that is not known, and no other answer can follow."""
+        self._buffer = memoryview(b"")
+        """Where records are collected while a body is read."""
         self._aborted = False
 
     def get(self, target: str, headers: Mapping[str, str]) -> Head:
@@ -180,17 +197,26 @@ class Connection:
         try:
             request = _request(target, headers)
             if self._sock is not None:
-                with contextlib.suppress(ConnectionError):
+                with contextlib.suppress(*_CLOSED):
                     return self._exchange(self._sock, request)
                 self._sock.close()
                 self._sock = None
             return self._exchange(self._connect(), request)
+        except ssl.SSLError:  # some are a ValueError as well
+            raise
         except (ValueError, OverflowError) as error:  # from encoding the request, the host's name or the port
             raise LocalProtocolError(f"the request cannot be sent: {error}") from error
 
     def _connect(self) -> socket.socket:
         sock = self._sock = socket.create_connection(self._address, self._settings.connect_s)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._channel is not None:
+            context, name = self._channel.context, self._channel.name
+            encrypted = context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
+            sock = self._sock = encrypted
+            if self._aborted:
+                raise ConnectionAbortedError("given up")
+            encrypted.do_handshake()
         sock.settimeout(self._settings.read_s)  # with a timeout, Python polls before it reads: see _read
         return sock
 
@@ -213,11 +239,11 @@ class Connection:
         self._left = head.length
         return head
 
-    def read_body(self, put: Callable[[int, bytes], None], offset: int, count: int) -> int:
+    def read_body(self, put: Callable[[int, bytes | memoryview], None], offset: int, count: int) -> int:
         """Read the body, and put it where it belongs; return how many of `count` bytes came.
 
         Args:
-            put: takes the offset of what came, and the bytes.
+            put: takes the offset of what came, and the bytes, which are good until it returns.
             offset: where the body begins.
             count: how long it is, in bytes.
 
@@ -234,6 +260,7 @@ class Connection:
             collected = min(count / settings.gather_parts, rate * settings.gather_max_s)
             enough = int(min(settings.read_bytes / 2, max(1, rate * settings.gather_s, collected)))
             began_at = now
+        self._buffer = memoryview(b"")
         return count - (stop - offset)
 
     def drain(self) -> None:
@@ -241,7 +268,7 @@ class Connection:
         while self._left and self._left <= self._settings.drained_max_bytes and self._read(1, self._left):
             pass
 
-    def _read(self, enough: int, most: int) -> bytes:
+    def _read(self, enough: int, most: int) -> bytes | memoryview:
         """The next bytes of the body: at least `enough` unless the body ends before, at most `most`; none at its end.
 
         SO_RCVLOWAT makes the poll before a read wait for that many bytes. A read without a poll would take what is
@@ -249,6 +276,7 @@ class Connection:
         Source: socket(7), SO_RCVLOWAT.
         """
         assert self._sock is not None
+        part: bytes | memoryview
         if self._early:
             part, self._early = self._early[:most], self._early[most:]
         else:
@@ -257,8 +285,10 @@ class Connection:
             self._left = self._left - len(part) if part else None
         return part
 
-    def _receive(self, sock: socket.socket, enough: int, most: int) -> bytes:
+    def _receive(self, sock: socket.socket, enough: int, most: int) -> bytes | memoryview:
         """Wait for `enough` bytes, but not long where fewer are here: the sender itself may wait for the rest."""
+        if isinstance(sock, ssl.SSLSocket):
+            return self._receive_records(sock, enough, most)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, enough)
         if enough > 1:
             sock.settimeout(self._settings.gather_max_s)
@@ -269,6 +299,37 @@ class Connection:
             finally:
                 sock.settimeout(self._settings.read_s)
         return sock.recv(most)
+
+    def _receive_records(self, sock: ssl.SSLSocket, enough: int, most: int) -> memoryview:
+        """The same for TLS: collect records until there are `enough` bytes, or the time is up.
+
+        The socket does not block meanwhile, so that only a read that finds nothing costs more than its record.
+        """
+        if len(self._buffer) < most:
+            self._buffer = memoryview(bytearray(most))
+        content, count, settings = self._buffer[:most], 0, self._settings
+        until = time.monotonic() + settings.gather_max_s
+        sock.settimeout(0)
+        try:
+            while count < enough:
+                try:
+                    received = sock.recv_into(content[count:])
+                except ssl.SSLWantReadError:
+                    wait_s = max(0.0, until - time.monotonic()) if enough > 1 else settings.read_s
+                    if _wait(sock, max(1, enough - count - _RECORD_BYTES), wait_s):
+                        continue
+                    if count:
+                        break
+                    if enough == 1:
+                        raise TimeoutError("the member sent nothing for too long") from None
+                    enough = 1
+                    continue
+                if not received:
+                    break
+                count += received
+        finally:
+            sock.settimeout(settings.read_s)
+        return content[:count]
 
     @property
     def is_idle(self) -> bool:
@@ -281,7 +342,10 @@ class Connection:
         sock = self._sock  # the thread may drop it meanwhile
         if sock is not None:
             with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+                if isinstance(sock, ssl.SSLSocket):  # its own method would also have the thread read on without TLS
+                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
+                else:
+                    sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection."""
@@ -289,6 +353,14 @@ class Connection:
         if self._sock is not None:
             self._sock.close()
             self._sock = None
+
+
+def _wait(sock: socket.socket, enough: int, wait_s: float) -> bool:
+    """Wait until a socket has `enough` bytes, or has ended; return whether that came within the time."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, enough)
+    poll = select.poll()
+    poll.register(sock.fileno(), select.POLLIN)
+    return bool(poll.poll(math.ceil(1000 * wait_s)))
 
 
 def _request(target: str, headers: Mapping[str, str]) -> bytes:

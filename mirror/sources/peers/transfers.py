@@ -11,10 +11,12 @@ import contextlib
 import enum
 import errno
 import logging
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 
+from ...channels import Channel, tls_problem
 from ...errors import PeerError, Reason
 from ...oci.ranges import parse_content_range
 from ...routers import Peer
@@ -25,6 +27,8 @@ from .protocol import MemberAnswer
 
 log = logging.getLogger(__name__)
 
+_CUT = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
+"""Errors of TLS that mean only that the connection has ended."""
 _UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL)
 
 
@@ -54,12 +58,19 @@ class Transfers:
             await asyncio.gather(self._watcher, return_exceptions=True)
 
     async def download(
-        self, peer: Peer, target: str, headers: Mapping[str, str], request: RangeRequest, sink: Sink
+        self,
+        peer: Peer,
+        channel: Channel | None,
+        target: str,
+        headers: Mapping[str, str],
+        request: RangeRequest,
+        sink: Sink,
     ) -> None:
         """Have a member send a range; see `Source.download`.
 
         Args:
             peer: the member.
+            channel: how TLS is spoken with it; None for clear text.
             target: path and query of the request.
             headers: of the request; they ask for the range.
             request: what is asked for.
@@ -70,7 +81,7 @@ class Transfers:
         """
         run = partial(self._pool.run, role=request.role)
         with (
-            self._pool.connection(peer.host, peer.port) as connection,
+            self._pool.connection(peer.host, peer.port, channel) as connection,
             self._watched(Transfer(peer, connection, request, sink)) as transfer,
         ):
             with self._translated(transfer):
@@ -100,11 +111,13 @@ class Transfers:
             return PeerError(Reason.STALLED, f"{peer.name} gave no sign of life")
         if isinstance(error, TimeoutError):
             limit_s = self._settings.connect_s
-            return PeerError(Reason.TIMEOUT, f"{peer.name} at {peer.url} cannot be reached within {limit_s:g} s")
+            return PeerError(Reason.TIMEOUT, f"{peer.name} at {peer.address} cannot be reached within {limit_s:g} s")
         if isinstance(error, ConnectionRefusedError) or getattr(error, "errno", None) in _UNREACHABLE:
-            return PeerError(Reason.UNREACHABLE, f"{peer.name} at {peer.url} cannot be reached: {error}")
+            return PeerError(Reason.UNREACHABLE, f"{peer.name} at {peer.address} cannot be reached: {error}")
+        if isinstance(error, ssl.SSLError) and not isinstance(error, _CUT):
+            return PeerError(Reason.UNPROVEN, f"{peer.name} at {peer.address}: {tls_problem(error)}")
         if isinstance(error, LocalProtocolError):
-            return PeerError(Reason.BROKEN, f"{peer.name} at {peer.url} cannot be asked: {error}")
+            return PeerError(Reason.BROKEN, f"{peer.name} at {peer.address} cannot be asked: {error}")
         return PeerError(Reason.BROKEN, f"{peer.name} broke off: {error or type(error).__name__}")
 
     @contextlib.contextmanager
@@ -212,7 +225,7 @@ class Transfer:
         self._phase = TransferPhase.RECEIVING
         return self._connection.read_body(self._put, reply.start, reply.stop - reply.start)
 
-    def _put(self, position: int, part: bytes) -> None:
+    def _put(self, position: int, part: bytes | memoryview) -> None:
         self._heard_at = time.monotonic()
         self._sink.put(position, part)
 

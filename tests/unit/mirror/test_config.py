@@ -10,10 +10,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from mirror.channels import PeerTls
 from mirror.config import (
     SETTINGS,
     Address,
     AgentConfig,
+    UnixAddress,
     advertised_address,
     load,
     parse_address,
@@ -36,7 +38,7 @@ def test_an_agent_runs_without_any_setting_and_then_lets_nobody_in() -> None:
     config = load({}, NOTHING, None)
     assert config.name == socket.gethostname().partition(".")[0]
     assert (config.listen, config.peer, config.gossip) == (
-        Address("127.0.0.1", 5000),
+        (Address("127.0.0.1", 5000),),
         Address("127.0.0.1", 5001),
         Address("127.0.0.1", 7946),
     )
@@ -49,7 +51,7 @@ def test_with_a_key_members_are_let_in(tmp_path: Path) -> None:
     config = load({"key-file": str(tmp_path / "keys")}, NOTHING, None)
     assert (config.peer, config.gossip) == (Address("0.0.0.0", 5001), Address("0.0.0.0", 7946))
     assert config.exposed == ["peer", "gossip"]
-    assert config.listen.loopback
+    assert all(address.loopback for address in config.listen)
 
 
 def test_flags_win_over_the_environment_and_that_over_the_file(file: Path) -> None:
@@ -57,7 +59,7 @@ def test_flags_win_over_the_environment_and_that_over_the_file(file: Path) -> No
     environment = {"SKVALLER_NAME": "from-environment", "SKVALLER_LISTEN": "127.0.0.1:3"}
     config = load({"name": "from-flag"}, environment, file)
     assert config.name == "from-flag"
-    assert config.listen == Address("127.0.0.1", 3)
+    assert config.listen == (Address("127.0.0.1", 3),)
     assert config.peer == Address("127.0.0.1", 2)
 
 
@@ -89,7 +91,9 @@ def test_a_full_file_is_read(file: Path) -> None:
         """
         name = "node-1"
         data-dir = "/srv/skvaller"
-        listen = "[::1]:5000"
+        listen = ["[::1]:5000", "unix:/run/skvaller.sock?mode=0660"]
+        listen-api = "unix:/run/skvaller-api.sock"
+        allow-host = ["Mirror.example.com.", "mirror"]
         peer = "10.0.0.1:5001"
         gossip = "10.0.0.1:7946"
         advertise = "10.0.0.1"
@@ -110,7 +114,9 @@ def test_a_full_file_is_read(file: Path) -> None:
     assert load({}, NOTHING, file) == AgentConfig(
         name="node-1",
         data_dir=Path("/srv/skvaller"),
-        listen=Address("::1", 5000),
+        listen=(Address("::1", 5000), UnixAddress("/run/skvaller.sock", 0o660)),
+        listen_api=UnixAddress("/run/skvaller-api.sock"),
+        allow_host=("mirror.example.com", "mirror"),
         peer=Address("10.0.0.1", 5001),
         gossip=Address("10.0.0.1", 7946),
         advertise="10.0.0.1",
@@ -124,6 +130,11 @@ def test_a_full_file_is_read(file: Path) -> None:
         cache_size=100 * 2**30,
         key_file=Path("/etc/skvaller/keys"),
         sealing="prefer",
+        peer_tls=PeerTls.PREFER,
+        tls_cert=None,
+        tls_key=None,
+        tls_ca=None,
+        tls_deny=(),
         cluster="lab",
         gossip_profile="fast",
         gossip_allow=("10.0.0.0/8", "fd00::/8"),
@@ -148,6 +159,17 @@ def test_a_full_file_is_read(file: Path) -> None:
         ("listen", "127.0.0.1:http"),
         ("listen", "::1:5000"),
         ("listen", "[127.0.0.1]x:5000"),
+        ("listen", "unix:relative.sock"),
+        ("listen", "unix:"),
+        ("listen", "unix:/run/folder/"),
+        ("listen", "unix:/" + "a" * 107),
+        ("listen", "unix:/run/a.sock?mode=rw"),
+        ("listen", "unix:/run/a.sock?mode=0066"),
+        ("listen-api", "5002"),
+        ("allow-host", "http://mirror"),
+        ("allow-host", "mirror:5000"),
+        ("allow-host", "*"),
+        ("peer", "unix:/run/peer.sock"),
         ("advertise", "node-1.example"),
         ("advertise", "0.0.0.0"),
         ("advertise", "224.0.0.1"),
@@ -226,6 +248,21 @@ def test_a_step_to_a_sealed_cluster_needs_a_key(step: str) -> None:
 def test_each_listener_has_an_address_of_its_own() -> None:
     with pytest.raises(ConfigError, match=r"gossip: 127\.0\.0\.1:5001 is also --peer"):
         load({"gossip": "127.0.0.1:5001"}, NOTHING, None)
+
+
+def test_clients_may_have_several_addresses_each_once() -> None:
+    both = load({"listen": ["127.0.0.1:5000", "unix:/run/a.sock"]}, NOTHING, None)
+    assert both.listen == (Address("127.0.0.1", 5000), UnixAddress("/run/a.sock", 0o600))
+    assert load({}, {"SKVALLER_LISTEN": "127.0.0.1:5000,unix:/run/a.sock"}, None).listen == both.listen
+    for listen, api in (
+        (["127.0.0.1:5000", "127.0.0.1:5000"], None),
+        (["127.0.0.1:5000"], "127.0.0.1:5000"),
+        (["unix:/run/a.sock"], "unix:/run/a.sock?mode=660"),
+    ):
+        with pytest.raises(ConfigError, match="is also --listen"):
+            load({"listen": listen, "listen-api": api}, NOTHING, None)
+    with pytest.raises(ConfigError, match="no address"):
+        load({}, {"SKVALLER_LISTEN": " "}, None)
 
 
 @pytest.mark.parametrize("outside", ["peer", "gossip"])
@@ -332,3 +369,35 @@ def test_a_node_that_listens_everywhere_advertises_its_main_address(
     main.clear()
     with pytest.raises(ConfigError, match="no main address"):
         advertised_address(config)
+
+
+@pytest.mark.parametrize(
+    ("given", "step"),
+    [
+        ({}, PeerTls.OFF),
+        ({"key-file": "keys"}, PeerTls.ON),
+        ({"key-file": "keys", "sealing": "allow"}, PeerTls.PREFER),
+        ({"key-file": "keys", "peer-tls": "off"}, PeerTls.OFF),
+        ({"key-file": "keys", "peer-tls": "prefer"}, PeerTls.PREFER),
+        ({"key-file": "keys", "tls-cert": "c", "tls-key": "k", "tls-ca": "a", "tls-deny": ["gone"]}, PeerTls.ON),
+    ],
+)
+def test_members_speak_tls_where_all_have_a_key(given: dict[str, str], step: PeerTls) -> None:
+    assert load(given, NOTHING, None).peer_tls is step
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"tls-cert": "c", "tls-key": "k", "tls-ca": "a"}, "tls-cert: .* --key-file"),
+        ({"peer-tls": "on"}, "peer-tls: .* --key-file"),
+        ({"key-file": "keys", "tls-cert": "c"}, "tls-cert: .* give --tls-key, --tls-ca"),
+        ({"key-file": "keys", "tls-deny": ["x"]}, "tls-deny: .* --tls-ca"),
+        ({"key-file": "keys", "peer-tls": "on", "sealing": "prefer"}, "peer-tls: .* sealing require"),
+        ({"key-file": "keys", "peer-tls": "off", "tls-cert": "c", "tls-key": "k", "tls-ca": "a"}, "peer-tls: off"),
+        ({"key-file": "keys", "peer-tls": "maybe"}, "peer-tls: 'maybe' .* off, prefer or on"),
+    ],
+)
+def test_tls_that_cannot_be_is_refused(given: dict[str, str], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        load(given, NOTHING, None)

@@ -43,7 +43,7 @@ def endpoint(**values: Any) -> StatusEndpoint:
 
 def answer(status: StatusEndpoint, path: str, query: str = "") -> tuple[int, str]:
     """The status and body that a route gives."""
-    (route,) = [route for route in status.routes() if route.path == path]
+    (route,) = [route for route in (*status.probes(), *status.routes()) if route.path == path]
     request = Request({"type": "http", "method": "GET", "headers": [], "query_string": query.encode()})
     response = asyncio.run(route.endpoint(request))
     return response.status_code, bytes(response.body).decode()

@@ -116,3 +116,37 @@ def test_a_ban_ends() -> None:
         assert health.unusable() == set()
 
     play(story, settings=ClusterSettings(corrupt_ban_s=0.0))
+
+
+def test_doubt_costs_seconds_and_doubles_with_each_time_up_to_the_ban_for_a_proven_lie(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def story(health: PeerHealth, alive: asyncio.Event) -> None:
+        for _ in range(5):
+            health.doubt("a", "sha256:…")
+        assert health.unusable() == {"a"}
+
+    metrics = play(story, settings=ClusterSettings(doubt_s=10.0, corrupt_ban_s=60.0))
+    said = [record.getMessage().rpartition("alone for ")[2] for record in caplog.records]
+    assert said == ["10 s", "20 s", "40 s", "60 s", "60 s"]
+    assert metrics.registry.get_sample_value("mirror_corrupt_peers_total") == 0
+
+
+def test_the_word_of_others_costs_the_shortest_doubt_however_often_they_give_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def story(health: PeerHealth, alive: asyncio.Event) -> None:
+        for _ in range(3):
+            health.doubt("a", "sha256:…", sent_it=False)
+
+    play(story, settings=ClusterSettings(doubt_s=10.0))
+    assert all("alone for 10 s" in record.getMessage() for record in caplog.records)
+
+
+def test_a_doubt_ends_and_a_later_one_is_the_first_again() -> None:
+    async def story(health: PeerHealth, alive: asyncio.Event) -> None:
+        for _ in range(2):
+            health.doubt("a", "sha256:…")
+            assert health.unusable() == set()
+
+    play(story, settings=ClusterSettings(doubt_s=0.0, corrupt_ban_s=0.0))

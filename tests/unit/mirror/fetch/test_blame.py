@@ -2,7 +2,7 @@
 
 import pytest
 
-from mirror.fetch.blame import Pair, answerable, suspects
+from mirror.fetch.blame import Pair, Verdict, answerable, suspects, verdict
 from mirror.fetch.plan import EARLIER, Segment
 from mirror.sources import UPSTREAM
 
@@ -46,3 +46,26 @@ def test_an_origin_answers_if_it_sent_wrong_bytes_itself_or_two_members_name_it(
     passed_on = segment("a", "b")
     assert answerable(passed_on, [passed_on, segment("b", "b")]) == "b"
     assert answerable(passed_on, [passed_on, segment("c", "b")]) == "b"
+
+
+def test_a_holder_is_proven_wrong_by_its_own_copy() -> None:
+    wrong = Segment(20, 30, "a", "a", is_own_word=True)
+    right = Segment(0, 10, "a", "a", is_own_word=True)
+    assert verdict([right, wrong], [wrong]) == Verdict({"a": (20, 30)}, {}, {})
+
+
+def test_a_home_is_doubted_and_never_proven_wrong() -> None:
+    wrong = segment("a", "a")
+    assert verdict([wrong], [wrong]) == Verdict({}, {"a": (0, 10)}, {})
+
+
+def test_two_homes_cannot_frame_a_third_member() -> None:
+    wrong = [segment("a", "c"), segment("b", "c")]
+    found = verdict(wrong, wrong)
+    assert (found.proven, found.doubted, found.named) == ({}, {}, {"c": (0, 10)})
+
+
+@pytest.mark.parametrize("innocent", [UPSTREAM, EARLIER])
+def test_neither_upstream_nor_an_earlier_fetch_is_a_member_to_leave_alone(innocent: str) -> None:
+    wrong = segment(innocent, innocent)
+    assert verdict([wrong], [wrong]) == Verdict({}, {}, {})

@@ -585,7 +585,7 @@ def test_what_a_failing_source_did_not_bring_goes_to_another() -> None:
     (rest,) = at.next()
     assert rest.source != flight.source
     assert (rest.start, rest.stop) == (1000, MEBIBYTE)
-    assert list(at.plan.provenance) == [Segment(0, 1000, flight.source, flight.source)]
+    assert list(at.plan.provenance) == [Segment(0, 1000, flight.source, flight.source, is_own_word=True)]
 
 
 def test_upstream_is_tried_some_times_and_any_byte_earns_it_new_ones() -> None:

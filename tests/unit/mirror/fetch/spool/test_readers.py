@@ -86,7 +86,8 @@ def test_members_are_refused_what_this_node_cannot_fetch_and_nobody_else(readers
 
 
 @pytest.mark.parametrize(
-    ("start", "given_stop", "is_misled"), [(0, 10, False), (0, 11, True), (15, 15, True), (20, 30, False)]
+    ("start", "given_stop", "is_misled"),
+    [(0, 10, False), (0, 11, True), (15, 15, False), (15, 16, True), (20, 30, False)],
 )
 def test_those_are_misled_who_were_given_bytes_that_were_wrong(
     readers: Readers, start: int, given_stop: int, is_misled: bool

@@ -119,7 +119,7 @@ class Sink:
     async def wait_for_space(self, position: int) -> None:
         raise NotImplementedError
 
-    def put(self, position: int, part: bytes) -> None:
+    def put(self, position: int, part: bytes | memoryview) -> None:
         self.body += part
         self._on_put()
 

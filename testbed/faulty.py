@@ -6,15 +6,30 @@ import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import aiohttp
 from aiohttp import web
 
-from testbed.network import Address
+from .network import Address, enter
 
 _PASSED_ON = ("Content-Type", "Content-Length", "Content-Range", "Docker-Content-Digest")
 _CHUNK_BYTES = 64 * 1024
 _LIMITED = '{"errors":[{"code":"TOOMANYREQUESTS","message":"pull rate limit reached"}]}'
+
+
+class Wrong(NamedTuple):
+    """A byte that was changed in an answer.
+
+    Args:
+        node: who asked.
+        what: the digest of the content.
+        offset: of the byte in the content.
+    """
+
+    node: str
+    what: str
+    offset: int
 
 
 class FaultyUpstream:
@@ -23,9 +38,13 @@ class FaultyUpstream:
     Args:
         registry: address of the registry behind it.
         nodes: names of the nodes that ask.
+        host: IP address where it listens.
+        netns: network namespace that it runs in.
     """
 
-    def __init__(self, registry: Address, nodes: Sequence[str]) -> None:
+    def __init__(
+        self, registry: Address, nodes: Sequence[str], *, host: str = "127.0.0.1", netns: str | None = None
+    ) -> None:
         self.served: Counter[str] = Counter()
         """Bytes of content, by digest."""
         self.refused: Counter[str] = Counter()
@@ -41,9 +60,15 @@ class FaultyUpstream:
         """Tags that are served instead of the one asked for, in turn, the last one forever; empty: none is."""
         self.hold_after: int | None = None
         """Number of bytes of blobs after which nothing more comes until `go_on`; None: no limit."""
+        self.wrong_answers = 0
+        """How many of the next answers have one wrong byte."""
+        self.wrongs: list[Wrong] = []
+        """The bytes that were changed so far."""
         self.urls: dict[str, str] = {}
         self._registry = registry
         self._nodes = nodes
+        self._host = host
+        self._netns = netns
         self._blobs = 0
         self._going = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -53,7 +78,7 @@ class FaultyUpstream:
     @contextmanager
     def running(self) -> Iterator["FaultyUpstream"]:
         """Run it in a thread."""
-        thread = threading.Thread(target=lambda: asyncio.run(self._run()))
+        thread = threading.Thread(target=self._run_inside)
         thread.start()
         assert self._ready.wait(10)
         assert self._loop is not None
@@ -70,6 +95,11 @@ class FaultyUpstream:
         self.hold_after = None
         self._loop.call_soon_threadsafe(self._going.set)
 
+    def _run_inside(self) -> None:
+        if self._netns is not None:
+            enter(self._netns)
+        asyncio.run(self._run())
+
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
         async with contextlib.AsyncExitStack() as stack:
@@ -78,9 +108,9 @@ class FaultyUpstream:
                 runner = web.ServerRunner(web.Server(self._handler(session, node)), shutdown_timeout=1)
                 await runner.setup()
                 stack.push_async_callback(runner.cleanup)
-                site = web.TCPSite(runner, "127.0.0.1", 0)
+                site = web.TCPSite(runner, self._host, 0)
                 await site.start()
-                self.urls[node] = f"http://127.0.0.1:{runner.addresses[0][1]}"
+                self.urls[node] = f"http://{self._host}:{runner.addresses[0][1]}"
             self._ready.set()
             await self._stopping.wait()
 
@@ -91,11 +121,16 @@ class FaultyUpstream:
             if node in self.limited:
                 self.refused[node] += 1
                 return web.Response(status=429, headers={"Retry-After": "2"}, text=_LIMITED)
-            return await self._pass(session, request)
+            try:
+                return await self._pass(session, request, node)
+            except aiohttp.ClientError:  # the registry has gone away
+                if request.transport is not None:
+                    request.transport.abort()
+                return web.Response(status=502)
 
         return handle
 
-    async def _pass(self, session: aiohttp.ClientSession, request: web.BaseRequest) -> web.StreamResponse:
+    async def _pass(self, session: aiohttp.ClientSession, request: web.BaseRequest, node: str) -> web.StreamResponse:
         folder, _, what = request.path.rpartition("/")
         if self.meanings and folder.endswith("/manifests") and ":" not in what:
             what = self.meanings.pop(0) if len(self.meanings) > 1 else self.meanings[0]
@@ -108,17 +143,34 @@ class FaultyUpstream:
             with contextlib.suppress(ConnectionError):  # the client has gone away
                 await reply.prepare(request)
                 if request.method == "GET":
-                    await self._pour(answer, reply, what, request)
+                    wrong = self._spoil(answer, node, what)
+                    await self._pour(answer, reply, what, request, wrong)
         return reply
 
+    def _spoil(self, answer: aiohttp.ClientResponse, node: str, what: str) -> bool:
+        """Whether this answer is to have a wrong byte: the first one, for any size has that."""
+        if not self.wrong_answers or answer.status not in (200, 206):
+            return False
+        self.wrong_answers -= 1
+        first = answer.headers.get("Content-Range", "bytes 0-").removeprefix("bytes ").partition("-")[0]
+        self.wrongs.append(Wrong(node, answer.headers.get("Docker-Content-Digest", what), int(first)))
+        return True
+
     async def _pour(
-        self, answer: aiohttp.ClientResponse, reply: web.StreamResponse, what: str, request: web.BaseRequest
+        self,
+        answer: aiohttp.ClientResponse,
+        reply: web.StreamResponse,
+        what: str,
+        request: web.BaseRequest,
+        wrong: bool,
     ) -> None:
         left = self._limit() if "/blobs/" in request.path else None
         async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
             while self.hold_after is not None and self.served.total() >= self.hold_after:
                 await self._going.wait()
             part = chunk if left is None else chunk[:left]
+            if wrong:
+                part, wrong = bytes([part[0] ^ 1]) + part[1:], False
             await reply.write(part)
             self.served[what] += len(part)
             if left is not None and (left := left - len(part)) == 0:
