@@ -11,10 +11,11 @@ from types import FrameType
 from typing import Any, Final
 
 import gossip
+import mirror
 
 from .targets import TARGETS
 
-_WITHIN: Final = str(Path(gossip.__file__).parent)
+_WITHIN: Final = (str(Path(gossip.__file__).parent), str(Path(mirror.__file__).parent))
 _INPUTS_MAX: Final = 65  # of each target: with the sizes below within 200 files and 100 KiB
 _TOTAL_MAX_BYTES: Final = 33 * 1024
 
@@ -27,6 +28,7 @@ def minimise(corpus: Path, found: Path | None) -> int:
         folders = [corpus / name, *([found / name] if found is not None else [])]
         inputs = {path.read_bytes() for folder in folders if folder.is_dir() for path in folder.iterdir()}
         kept = _needed(target, sorted(inputs, key=lambda script: (len(script), script)))
+        (corpus / name).mkdir(exist_ok=True)
         for path in (corpus / name).iterdir():
             path.unlink()
         for script in kept:

@@ -1,6 +1,6 @@
-"""`python -m tests.fuzz.run`: fuzz gossip, guided by coverage, or with millions of packets.
+"""`python -m tests.fuzz.run`: fuzz gossip and heads of HTTP, guided by coverage, or with millions of packets.
 
-    python -m tests.fuzz.run datagrams --seconds 600        also: streams, files; needs the extra `fuzz`
+    python -m tests.fuzz.run datagrams --seconds 600        also: streams, files, requests, answers; needs the extra `fuzz`
     python -m tests.fuzz.run minimise --found DIRECTORY     keep in tests/fuzz/corpus what reaches code, and no more
     python -m tests.fuzz.run soak --packets 10000000        figures of rate, memory and exceptions; needs nothing
 
@@ -17,6 +17,7 @@ from pathlib import Path
 
 CORPUS = Path(__file__).parent / "corpus"
 _INPUT_MAX_BYTES = 2048
+_TARGETS = ("datagrams", "streams", "files", "requests", "answers")
 
 
 def main() -> int:
@@ -24,9 +25,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.fuzz.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("datagrams", "streams", "files", "minimise", "soak", "replay"))
+    parser.add_argument("what", choices=(*_TARGETS, "minimise", "soak", "replay"))
     parser.add_argument("input", nargs="?", type=Path, help="what to replay")
-    parser.add_argument("--target", choices=("datagrams", "streams", "files"), default="datagrams", help="for replay")
+    parser.add_argument("--target", choices=_TARGETS, default="datagrams", help="for replay")
     parser.add_argument("--seconds", type=int, default=60, help="how long to look for new coverage (60)")
     parser.add_argument("--found", type=Path, help="where new inputs go, and are looked for (a temporary folder)")
     parser.add_argument("--packets", type=int, default=100_000, help="length of the soak (100,000)")
@@ -53,7 +54,7 @@ def main() -> int:
 def guide(target: str, seconds: int, found: Path | None) -> int:
     """Let libFuzzer look for inputs that reach new code; it ends the process itself."""
     atheris = importlib.import_module("atheris")
-    with atheris.instrument_imports(include=["gossip"]):
+    with atheris.instrument_imports(include=["gossip", "mirror"]):
         from .targets import TARGETS
 
     found = found / target if found is not None else Path(tempfile.mkdtemp(prefix=f"fuzz-{target}-"))

@@ -3,6 +3,8 @@
 datagrams   a script of packets, raw and well-formed, plain or sealed, of time, pauses and intents
 streams     a script of frames, raw and well-formed, into both halves of conversations
 files       a snapshot, a key file, or an address as somebody typed it
+
+Heads of HTTP are in `heads`: requests, answers.
 """
 
 import os
@@ -18,7 +20,7 @@ from gossip.net.keys import load_keys, save_keys
 from gossip.net.snapshot_file import load_snapshot, save_snapshot
 from gossip.net.sockets import parse_address
 
-from . import grammar
+from . import grammar, heads
 from .grammar import ADDRESSES, PEERS, Chooser, Script, address_of, pick
 from .world import KEYS, BrokenRule, Talk, World
 
@@ -187,4 +189,9 @@ def _hold(rule: bool, what: str) -> None:
         raise BrokenRule(what)
 
 
-TARGETS: Final[dict[str, Callable[[bytes], None]]] = {"datagrams": datagrams, "streams": streams, "files": files}
+TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
+    "datagrams": datagrams,
+    "streams": streams,
+    "files": files,
+    **heads.TARGETS,
+}
