@@ -17,6 +17,7 @@ from mirror.config import parse_size
 from mirror.errors import ConfigError
 from testbed.errors import RunError
 
+from .lab.chaos.schedule import KINDS
 from .lab.scenarios import SCENARIOS
 from .lab.settings import MODES
 from .report import BenchError, Report
@@ -257,6 +258,13 @@ for _name in SCENARIOS:
 @click.option("--minutes", type=click.FloatRange(0.1, 600), default=10.0, help="Of chaos.  [default: 10]")
 @click.option("--seed", type=click.IntRange(0), help="Everything random follows from it.  [default: a random one]")
 @click.option("--key", is_flag=True, help="Give the cluster a key.")
+@click.option(
+    "--without",
+    type=click.Choice(KINDS),
+    multiple=True,
+    metavar="FAULT",
+    help=f"Leave a kind of fault out; may be repeated: {', '.join(KINDS)}.",
+)
 @click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
 @click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For its files.")
 @click.option("--keep-logs", type=click.Path(file_okay=False, path_type=Path), help="Keep all logs here.")

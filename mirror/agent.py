@@ -10,7 +10,7 @@ import gc
 import logging
 import signal
 import socket
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from starlette.types import ASGIApp
 
@@ -31,6 +31,7 @@ from .app import (
 )
 from .app.keys import is_key_file_replaceable
 from .app.listener import Connect, plainly
+from .app.signing import Orders
 from .app.tls import Acceptance
 from .channels import ChannelError, PeerTls
 from .channels.certificates import KeyIssuer
@@ -77,11 +78,15 @@ class Agent:
         self._metrics = metrics = Metrics()
         self._router = router = _router(config, settings.router)
         metrics.watch_gossip(router.figures)
-        self._auth = PeerAuth(router.keys(), required=config.sealing == "require")
+        required = config.sealing == "require"
+        self._auth = PeerAuth(router.keys(), config.name, required=required, settings=settings.signatures)
         self._channels = _channels(config, router.keys(), settings.channels)
 
-        cache = CacheStore(config.data_dir / "cache", config.cache_size, settings.cache)
-        self._holdings = Holdings([cache, *_containerd(config, settings.containerd)], router)
+        cache = CacheStore(
+            config.data_dir / "cache", config.cache_size, settings.cache, metrics.damaged_blobs.labels("cache").inc
+        )
+        runtimes = _containerd(config, settings.containerd, metrics.damaged_blobs.labels("containerd").inc)
+        self._holdings = Holdings([cache, *runtimes], router)
         self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
         self._upstream = Upstream(config.upstream, settings.upstream)
         self._fetching = fetching = FetchStack.build(
@@ -95,15 +100,7 @@ class Agent:
         )
         trust = TagTrust(metrics, settings.images)
         member_tags = MemberTags(fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images)
-        self._tags = Tags(
-            self._holdings,
-            cache,
-            member_tags,
-            self._upstream,
-            trust,
-            settings.images,
-            verify=config.tags == "verify",
-        )
+        self._tags = Tags(self._holdings, cache, member_tags, self._upstream, trust, settings.images, how=config.tags)
         manifests = Manifests(self._holdings, fetching.fetches, settings.images)
 
         reports = SlowReports(settings.cluster)
@@ -122,7 +119,7 @@ class Agent:
         backend = Backend(self._holdings, fetching, manifests, self._tags, metrics, settings.app)
         find = Find(config.name, self._holdings, member_tags.known, fetching.cluster.holders, self._peers.size)
         status = StatusEndpoint(node, find, metrics)
-        keys = KeysEndpoint(router.keyrings, self._auth.proves, config.key_file, key_id, KeyRefusal)
+        keys = KeysEndpoint(router.keyrings, Orders(self._auth), config.key_file, key_id, KeyRefusal)
         api = [*status.routes(), *keys.routes()]
         client = client_app(ClientEndpoint(backend), status, *(api if config.listen_api is None else ()))
         self._servers = self._make_servers(client, api_app(status, *api), PeerEndpoint(backend, reports, self._auth))
@@ -275,18 +272,19 @@ def _channels(config: AgentConfig, keys: Sequence[bytes], settings: ChannelSetti
         raise ConfigError(f"peer-tls: {error}") from None
 
 
-def _containerd(config: AgentConfig, settings: ContainerdSettings) -> list[Store]:
+def _containerd(config: AgentConfig, settings: ContainerdSettings, on_damaged: Callable[[], object]) -> list[Store]:
     """The containerd store, if the operator wants it."""
     if config.containerd is None:
         return []
     # Not at the top: its libraries are an optional extra, and take 20 MiB of memory.
     from .stores.containerd import ContainerdStore
 
-    return [ContainerdStore(config.containerd, config.containerd_namespace, settings)]
+    return [ContainerdStore(config.containerd, config.containerd_namespace, settings, on_damaged)]
 
 
 def _warnings(config: AgentConfig) -> Iterator[str]:
-    """What the operator should know about who can take part, now and later."""
+    """What the operator should know about who can take part, now and later, and about secrets."""
+    yield from config.warnings
     if config.key_file is None:
         yield f"no cluster key: {_exposure(config)}"
         return

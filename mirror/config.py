@@ -5,6 +5,7 @@ operator has to touch are in `settings`.
 """
 
 import ipaddress
+import os
 import re
 import socket
 import tomllib
@@ -17,11 +18,15 @@ from .channels import PeerTls
 from .errors import ConfigError
 from .routers import is_member_name
 from .sources import UPSTREAM
+from .sources.upstream.passwords import read_passwords, with_passwords
 from .sources.upstream.registries import Registry
 
 _HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*")
 _UNIX_PATH_MAX = 107
 """Bounds the path of a Unix socket, in bytes; see unix(7)."""
+CREDENTIAL = "skvaller-upstream-auth"
+"""Name of the systemd credential with the passwords of registries (systemd.exec(5), LoadCredential)."""
+
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([KMGT]i?B?|B)?", re.IGNORECASE)
 _UNITS = {"": 1, "B": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12} | {
     "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40,
@@ -211,6 +216,11 @@ class Setting:
         return self.name.replace("-", "_")
 
 
+_SEEN_BY_ALL = (
+    "--upstream has a password, which every user of this machine sees in `ps`: put it into --upstream-auth, into the "
+    "variable SKVALLER_UPSTREAM, or into the file of --config"
+)
+
 SETTINGS: tuple[Setting, ...] = (
     Setting("name", "NAME", _node_name, None, "This node's name, unique in the cluster. Default: the host name."),
     Setting("data-dir", "DIR", Path, "/var/lib/skvaller", "Folder of the cache; made if missing."),
@@ -243,8 +253,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("join", "HOST[:PORT]", parse_seed, "", "Gossip address of any other node; may be repeated.", many=True),
     Setting(
         "upstream", "REGISTRY=URL", Registry.parse, "",
-        "Where a registry is fetched from, e.g. registry.example.com=http://10.0.0.5:5000, with user:password@ before "
-        "the host if it wants one; may be repeated. Well-known public registries need no entry.", many=True,
+        "Where a registry is fetched from, e.g. registry.example.com=http://10.0.0.5:5000; may be repeated. Well-known "
+        "public registries need no entry. A password belongs into --upstream-auth; user:password@ before the host "
+        "works too, but every user of the machine sees a command line.", many=True,
+    ),
+    Setting(
+        "upstream-auth", "FILE", Path, None,
+        "Passwords of registries, in the JSON of Docker's config.json and podman's auth.json; only its owner may read "
+        f"it. Default: the credential {CREDENTIAL} that systemd hands over, if there is one.",
     ),
     Setting(
         "containerd", "ADDRESS", str, None,
@@ -322,6 +338,7 @@ class AgentConfig:
     advertise: str | None
     join: tuple[str, ...]
     upstream: tuple[Registry, ...]
+    upstream_auth: Path | None
     containerd: str | None
     containerd_namespace: str
     cache_size: int
@@ -338,6 +355,8 @@ class AgentConfig:
     home: Literal["auto", "always", "never"]
     tags: Literal["sample", "verify"]
     log_level: str
+    warnings: tuple[str, ...] = ()
+    """What the operator should know about how they were set."""
 
     @property
     def exposed(self) -> list[str]:
@@ -381,6 +400,7 @@ def load(
     """
     written = _read_file(file) if file is not None else {}
     values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
     for setting in SETTINGS:
         given: Any = setting.default
         origin = "default"
@@ -393,15 +413,31 @@ def load(
                 given, origin = value, source
                 break
         values[setting.attribute] = _value(setting, given, origin)
+        origins[setting.name] = origin
     everywhere = "0.0.0.0" if values["key_file"] else "127.0.0.1"
     host_name = socket.gethostname().partition(".")[0]
     values["name"] = values["name"] or _parsed(SETTINGS[0], host_name, "the host name, for want of --name")
     values["peer"] = values["peer"] or Address(everywhere, 5001)
     values["gossip"] = values["gossip"] or Address(everywhere, 7946)
     values["peer_tls"] = PeerTls(values["peer_tls"] or _usual_tls(values["key_file"], values["sealing"]))
-    config = AgentConfig(**values)
+    has_password = any(registry.password is not None for registry in values["upstream"])
+    warnings = (_SEEN_BY_ALL,) if has_password and origins["upstream"] == "--upstream" else ()
+    values["upstream"] = _with_passwords(values["upstream"], values["upstream_auth"], environment)
+    config = AgentConfig(**values, warnings=warnings)
     _check(config)
     return config
+
+
+def _with_passwords(
+    registries: tuple[Registry, ...], file: Path | None, environment: Mapping[str, str]
+) -> tuple[Registry, ...]:
+    """Registries with the passwords of the operator's file, or else of the credential that systemd hands over."""
+    if file is not None:
+        return with_passwords(registries, read_passwords(file))
+    credential = Path(environment.get("CREDENTIALS_DIRECTORY", ""), CREDENTIAL)
+    if not environment.get("CREDENTIALS_DIRECTORY") or not credential.exists():
+        return registries
+    return with_passwords(registries, read_passwords(credential, guarded=True))
 
 
 def _check(config: AgentConfig) -> None:
@@ -472,7 +508,8 @@ def _parsed(setting: Setting, text: str, origin: str) -> Any:
 def _read_file(file: Path) -> dict[str, Any]:
     """Read a TOML file whose keys are settings, as text, numbers or lists of texts."""
     try:
-        written = tomllib.loads(file.read_text())
+        with open(file, "rb") as opened:
+            mode, written = os.fstat(opened.fileno()).st_mode, tomllib.load(opened)
     except OSError as error:
         raise ConfigError(f"config: cannot read {file}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:  # of syntax, UTF-8, long numbers, deep nesting
@@ -490,4 +527,6 @@ def _read_file(file: Path) -> dict[str, Any]:
             written[key] = str(value)
         elif not known[key].many and not isinstance(value, str):
             raise ConfigError(f"{key} in {file}: {value!r} is not allowed; give {wanted}")
+    if mode & 0o077 and any("@" in text for text in written.get("upstream", ())):
+        raise ConfigError(f"config: {file} has a password and can be read by others: run chmod 600 {file}")
     return written

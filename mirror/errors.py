@@ -146,6 +146,19 @@ class Unauthorized(OciError):
     code, status = "UNAUTHORIZED", 401
 
 
+class StaleRequest(Unauthorized):
+    """The request of a member was signed at another time than it is here.
+
+    Args:
+        message: one sentence for people.
+        now_unix_s: the time here, Unix seconds: with it, the member may ask again.
+    """
+
+    def __init__(self, message: str, now_unix_s: float) -> None:
+        super().__init__(message)
+        self.now_unix_s = now_unix_s
+
+
 class Denied(OciError):
     """This mirror may not ask the registry that the request names."""
 

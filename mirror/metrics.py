@@ -49,6 +49,11 @@ class Metrics:
             "mirror_tag_contradictions",
             "Times that a member said of a tag, twice, what upstream did not say to this node.",
         )
+        self.damaged_blobs = counter(
+            "mirror_damaged_blobs",
+            "Blobs of this node whose files were found damaged, by store (cache: dropped; containerd: not served).",
+            ["store"],
+        )
         self.cache_bytes = gauge(
             "mirror_cache_bytes", "Bytes in the cache, including those of blobs that still arrive."
         )

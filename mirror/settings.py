@@ -95,6 +95,10 @@ class PeerSettings:
     head_max_bytes: int = 16 * 1024
     """Bounds the head of an answer, in bytes: a member's own heads have a few hundred."""
 
+    signed_body_max_bytes: int = 64 * 1024
+    """Bounds the body of an answer to a small question, in bytes, that is read to check its signature: as long as the
+    longest body that members sign."""
+
     drained_max_bytes: int = 16 * 1024
     """Bounds the body of a refusal that is read so that the connection can be used again, in bytes. A new connection
     costs less than to read more."""
@@ -114,6 +118,22 @@ class ChannelSettings:
     handshake_s: float = 5.0
     """Bounds the time from the acceptance of a connection to the end of its handshake, s. It takes one round trip and
     2 ms; this is a lost packet's retransmission twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureSettings:
+    """Of `sources.peers.auth`."""
+
+    window_s: float = 30.0
+    """Time for which a signed request is good, before and after its time, s. It has to cover what a request takes on
+    its way, and how far two clocks drift apart between two questions; where they differ more, one more round trip tells
+    the difference."""
+    nonces_max: int = 65536
+    """Bounds the requests that are remembered so that none is answered twice; some 10 MiB. 1,000 a second are 60,000
+    within the window. Where more come, those signed before the oldest one that is remembered are refused, and signed
+    anew."""
+    members_max: int = 1024
+    """Bounds the members whose clocks are known to differ from this node's: more than a cluster has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,11 +214,38 @@ class CheckSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class UpkeepSettings:
+    """Of `stores.cache.upkeep`: how the cache's files are read in the background."""
+
+    bytes_per_s: float = 8 * 1024 * 1024
+    """Bounds the rate, in bytes per second: a tenth of what a slow disk gives. 100 GB take three and a half hours."""
+    round_s: float = 86_400.0
+    """Time between the starts of two rounds, s: disks rot over months, and a day is soon enough."""
+    pause_s: float = 3600.0
+    """Time between two rounds, s, at least, where a round takes longer than a day."""
+    first_after_s: float = 600.0
+    """Time from the start of an agent to its first round, s: a node that starts has better things to read."""
+
+
+@dataclass(frozen=True, slots=True)
 class CacheSettings:
     """Of `stores.cache`."""
 
     checks: CheckSettings = field(default_factory=CheckSettings)
     """How blobs are checked before their bytes leave."""
+    upkeep: UpkeepSettings = field(default_factory=UpkeepSettings)
+    """How they are checked when nobody asks."""
+
+    room_s: float = 30.0
+    """Bounds how long bytes that arrive wait for space, s: deleting takes seconds on slow disks."""
+    others_part: float = 0.25
+    """The part of the cache that may hold what only other members asked for. It is refused before anything that
+    clients of this node used lately goes; a piece of a large blob that does not fit passes through memory."""
+    lately_s: float = 7 * 86_400.0
+    """Time for which a blob that a client of this node used gives no way to what only other members ask for, s: what
+    a node ran in the last week it may run again."""
+    start_batch: int = 512
+    """Blobs that are reported in one turn of the event loop when the cache starts: some ms of gossip's work."""
 
     tags_max: int = 10_000
     """Bounds the tags that are remembered; the least recently checked is forgotten first. Each takes one small file
@@ -255,8 +302,8 @@ class ClusterSettings:
     corrupt_ban_s: float = 600.0
     """Time for which a member that sent corrupt bytes is not asked, s: its disk or memory will not heal sooner."""
     doubt_s: float = 10.0
-    """Time for which a member is not asked that sent wrong bytes which may be another's, s. Fetches that run go on with
-    others meanwhile. It doubles with each time, up to `corrupt_ban_s`, and is forgotten that long after the last."""
+    """Time for which a member is not asked that sent wrong bytes which may be another's, s. Fetches go on with others
+    meanwhile. It doubles with each time, up to `corrupt_ban_s`, and is forgotten that long after the last one."""
     slow_notice_s: float = 0.5
     """Time between two rounds of notices to slow homes, s: a few of them make a home decline, within some seconds."""
     slow_rate: float = 0.25
@@ -286,6 +333,10 @@ class SpoolSettings:
     window_pieces: int = 8
     """The same bound in pieces, for blobs whose pieces are large: the larger of the two holds. With fewer, the hash, a
     reader and what arrives ahead of them would not find space for a piece each."""
+
+    reserve_bytes: int = 16 * 1024 * 1024
+    """Space that is taken at once for a blob that arrives, in bytes. More would let others go for bytes that may never
+    come; less would ask the disk and the event loop more often than once in some 20 ms at full speed."""
 
     hash_step_bytes: int = 4 * 1024 * 1024
     """Bytes that must have arrived before a thread hashes them, up to twice as many at a time. A turn of a thread costs
@@ -344,6 +395,27 @@ class PlanSettings:
     """Requests for fewer bytes say nothing about a member's throughput: asking takes longer than sending."""
     rates_remembered: int = 16
     """Finished requests by which those under way are judged, for each role: a window's worth."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceSettings:
+    """Of `fetch.evidence`: whom else a node asks about what members sent, for the sake of its clients."""
+
+    holders_max: int = 3
+    """Holders that are asked for their prefixes: two that agree are needed, and one may be slow, or wrong."""
+    small_range_bytes: int = 4 * 1024 * 1024
+    """A range up to this size, in bytes, is one that a client reads by itself, as lazily pulling runtimes do; it does
+    not wait for the front. Runtimes that fetch a whole layer in parts ask for larger ones."""
+    upstream_bytes_max: int = 16 * 1024 * 1024
+    """Bytes that one fetch asks of upstream beside the download to have such ranges vouched for. Then they wait for the
+    whole: a node that reads a whole layer in small ranges must not fetch it twice."""
+    sample_after_s: float = 20.0
+    """Time for which a client waits for bytes that are here and that nobody vouches for, s, before upstream checks a
+    few: containerd 1.6 gives a pull up that made no progress for 60 s, later releases after 5 minutes."""
+    sample_bytes: int = 64 * 1024
+    """Size of such a sample, in bytes: any progress counts, and all nodes at once ask this little of upstream."""
+    again_s: float = 5.0
+    """Time after which a question that nobody could answer is asked again, s: as long as one try of upstream takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -430,6 +502,15 @@ class AppSettings:
     """Bounds the blobs of which it is remembered who asked; the one asked for longest ago is forgotten first. More than
     members ask for within `admission_window_s`."""
 
+    hashed_max_bytes: int = 4 * 1024 * 1024
+    """Bounds a range of which a member is told the sha256, in bytes: a lazily pulling client asks for no more at once,
+    and hashing takes 4 ms."""
+    hashed_at_once: int = 2
+    """Such ranges that are hashed at once; others wait. Members get their bytes beside that."""
+    verify_again_s: float = 60.0
+    """Time for which the word of members that a copy here is wrong is not heard again, for each blob, s: to verify it
+    is to read all of it, so that must not follow from every word."""
+
     avoided_max: int = 16
     """Bounds the members that a home avoids for one request: each costs a look at all parts of the blob."""
 
@@ -513,6 +594,7 @@ class Settings:
     router: RouterSettings = field(default_factory=RouterSettings)
     peers: PeerSettings = field(default_factory=PeerSettings)
     channels: ChannelSettings = field(default_factory=ChannelSettings)
+    signatures: SignatureSettings = field(default_factory=SignatureSettings)
     upstream: UpstreamSettings = field(default_factory=UpstreamSettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
     containerd: ContainerdSettings = field(default_factory=ContainerdSettings)
@@ -520,6 +602,7 @@ class Settings:
     spool: SpoolSettings = field(default_factory=SpoolSettings)
     plan: PlanSettings = field(default_factory=PlanSettings)
     fetch: FetchSettings = field(default_factory=FetchSettings)
+    evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
     images: ImageSettings = field(default_factory=ImageSettings)
     app: AppSettings = field(default_factory=AppSettings)
     serving: ServingSettings = field(default_factory=ServingSettings)

@@ -1,4 +1,4 @@
-"""Makes `testbed`, which stands beside `tests`, importable without the checkout on `sys.path`.
+"""Makes `testbed` and `bench`, which stand beside `tests`, importable without the checkout on `sys.path`.
 
 With the checkout there, its `gossip` and `mirror` would shadow the installed wheel, which is what is tested.
 """
@@ -7,13 +7,13 @@ import importlib.util
 import sys
 from pathlib import Path
 
-_FOLDER = Path(__file__).parent.parent / "testbed"
-
-if "testbed" not in sys.modules:
-    _spec = importlib.util.spec_from_file_location(
-        "testbed", _FOLDER / "__init__.py", submodule_search_locations=[str(_FOLDER)]
-    )
-    assert _spec is not None
-    assert _spec.loader is not None
-    _package = sys.modules["testbed"] = importlib.util.module_from_spec(_spec)
-    _spec.loader.exec_module(_package)
+for _name in ("testbed", "bench"):
+    if _name not in sys.modules:
+        _folder = Path(__file__).parent.parent / _name
+        _spec = importlib.util.spec_from_file_location(
+            _name, _folder / "__init__.py", submodule_search_locations=[str(_folder)]
+        )
+        assert _spec is not None
+        assert _spec.loader is not None
+        _package = sys.modules[_name] = importlib.util.module_from_spec(_spec)
+        _spec.loader.exec_module(_package)

@@ -1,4 +1,4 @@
-"""Answers whose body is long: a file's bytes, whole or as they become ready.
+"""Answers whose body is long: bytes of files, as they become ready.
 
 The head is sent before the first byte of the body is ready. When the client closes the connection, the answer ends at
 once, without a log line. When the rest will not come, the answer ends short of its Content-Length, with one log line.
@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Headers = list[tuple[bytes, bytes]]
+Extent = tuple[int, int, int]
+"""Bytes of a file that may leave: its descriptor, the first byte's offset, and how many."""
 
 
 def blob_headers(
@@ -97,14 +99,13 @@ class LongResponse(ABC):
 
 
 class BlobResponse(LongResponse):
-    """A file's bytes, or ranges of them that become ready one after the other.
+    """Bytes of files that become ready one after the other.
 
     Args:
         status: 200 or 206; 304 without extents.
         headers: with lower-case names; a Content-Length among them.
-        fd: the file. The caller keeps it open until the answer has ended, and closes it.
-        extents: `(offset, count)` of the file, in bytes, in the body's order, each ready when it is given. A
-            MirrorError in between means that the rest will not come.
+        extents: in the body's order, each ready when it is given. Whoever gives them keeps the files open until the
+            next one is asked for. A MirrorError in between means that the rest will not come.
         settings: how the body is cut into messages.
     """
 
@@ -112,12 +113,10 @@ class BlobResponse(LongResponse):
         self,
         status: int,
         headers: Sequence[tuple[bytes, bytes]],
-        fd: int,
-        extents: Iterable[tuple[int, int]] | AsyncIterable[tuple[int, int]],
+        extents: Iterable[Extent] | AsyncIterable[Extent],
         settings: AppSettings | None = None,
     ) -> None:
         super().__init__(status, headers)
-        self._fd = fd
         self._extents = extents
         self._settings = settings or AppSettings()
 
@@ -125,14 +124,21 @@ class BlobResponse(LongResponse):
         copied_max, chunk = self._settings.copied_max_bytes, self._settings.chunk_bytes
         zero_copy = EXTENSION in scope.get("extensions", {})
         async with contextlib.aclosing(_each(self._extents)) as extents:
-            async for offset, count in extents:
+            async for fd, offset, count in extents:
                 if zero_copy and count > copied_max:
-                    place = {"file": self._fd, "offset": offset, "count": count}
+                    place = {"file": fd, "offset": offset, "count": count}
                     yield {"type": EXTENSION, **place, "more_body": True}, count
                     continue
                 for start in range(offset, offset + count, chunk):
-                    body = await read(self._fd, start, min(chunk, offset + count - start))
+                    body = await read(fd, start, min(chunk, offset + count - start))
                     yield _body(body), len(body)
+
+
+async def of_file(fd: int, places: AsyncGenerator[tuple[int, int], None]) -> AsyncGenerator[Extent, None]:
+    """The extents at some places `(offset, count)` of one file."""
+    async with contextlib.aclosing(places):
+        async for offset, count in places:
+            yield fd, offset, count
 
 
 def _body(content: bytes | bytearray) -> Message:

@@ -1,22 +1,35 @@
 """The client endpoint: `/v2/` for the container runtime of this node, and for people's tools.
 
-What this node holds is served from its stores. What it does not hold is fetched, and sent on while it arrives. A
-request with the hop mark comes from another node that has this endpoint configured as its upstream. It is answered from
-the stores alone, so that two nodes never send each other's requests round in circles.
+What this node holds is served from its stores. What it does not hold is fetched, and sent on while it arrives; so is
+the rest of a copy that turns out damaged in the middle of an answer. A request with the hop mark comes from another
+node that has this endpoint configured as its upstream. It is answered from the stores alone, so that two nodes never
+send each other's requests round in circles.
 """
 
+import contextlib
 import logging
+from collections.abc import AsyncGenerator
+from dataclasses import replace
 
 from starlette.types import Receive, Scope, Send
 
-from ..errors import BlobUnknown, ManifestUnknown, MirrorError, OciError, Unavailable
+from ..errors import (
+    BlobUnknown,
+    ManifestUnknown,
+    MirrorError,
+    OciError,
+    StorageError,
+    StorageFailed,
+    Unavailable,
+)
 from ..images.manifests import Manifest
 from ..oci.content import Content
 from ..oci.digest import Digest
 from ..oci.ranges import IntRange
 from ..oci.reference import Reference
+from ..stores import Held
 from .backend import Backend
-from .blob import Headers, blob_headers
+from .blob import Extent, Headers, blob_headers, of_file
 from .request import RegistryRequest, parse
 from .responses import OCTETS, Body, blob_response, send_empty, send_error, send_json, send_manifest, warning
 
@@ -74,24 +87,27 @@ class ClientEndpoint:
 
     async def _find(self, request: RegistryRequest, digest: Digest) -> Manifest:
         """A manifest, fetched if this node does not hold it."""
-        manifest = self._backend.manifests.held(digest)
-        if manifest is not None:
-            self._count("manifests", "held")
-        elif request.is_hop:
-            raise ManifestUnknown(f"this node does not hold {digest}")
+        if request.is_hop:
+            manifest, was_held = await self._backend.manifests.held(digest), True
         else:
-            manifest, _ = await self._backend.manifests.get(request.content(digest))
-            self._count("manifests", "fetched")
+            manifest, was_held = await self._backend.manifests.get(request.content(digest))
+        if manifest is None:
+            raise ManifestUnknown(f"this node does not hold {digest}")
+        self._count("manifests", "held" if was_held else "fetched")
         return manifest
 
     async def _blob(
         self, scope: Scope, receive: Receive, send: Send, request: RegistryRequest, content: Content
     ) -> None:
-        held = self._backend.holdings.open(content.digest)
+        held = self._open(request, content.digest)
         if held is not None:
             with held:
                 self._count("blobs", "held")
-                await self._send_blob(scope, receive, send, request, Body.held(content.digest, held))
+                held.note_use()
+                body = Body.held(content.digest, held)
+                if not request.is_hop:
+                    body = replace(body, extents=lambda start, stop: self._unbroken(held, content, start, stop))
+                await self._send_blob(scope, receive, send, request, body)
         elif request.is_hop:
             raise BlobUnknown(f"this node does not hold {content.digest}")
         elif request.is_head:
@@ -100,6 +116,35 @@ class ClientEndpoint:
             await send_empty(send, *blob_headers(content.digest, OCTETS, size))
         else:
             await self._fetch(scope, receive, send, request, content)
+
+    def _open(self, request: RegistryRequest, digest: Digest) -> Held | None:
+        """The copy of this node, if there is one that can be opened; if it cannot, the blob may come from elsewhere."""
+        try:
+            return self._backend.holdings.open(digest)
+        except StorageFailed as error:
+            if request.is_hop:
+                raise
+            log.warning("%s is here, but is fetched from elsewhere: %s", digest, error)
+            return None
+
+    async def _unbroken(self, held: Held, content: Content, start: int, stop: int) -> AsyncGenerator[Extent, None]:
+        """The bytes of a copy, and from where it turns out damaged or unreadable, those of others."""
+        position = start
+        try:
+            async with contextlib.aclosing(held.ready(start, stop)) as ready:
+                async for offset, count in ready:
+                    yield held.fd, offset, count
+                    position = offset + count
+            return
+        except StorageError as error:
+            log.info("%s: from byte %d on it comes from elsewhere: %s", content.digest, position, error)
+        with self._backend.fetching.fetches.read(content, from_start=position == 0) as reader:
+            size = await reader.size()
+            if size != held.size:
+                raise Unavailable(f"{content.digest} has {held.size} bytes here and {size} elsewhere")
+            async with contextlib.aclosing(of_file(reader.fd, reader.extents(position, stop))) as rest:
+                async for extent in rest:
+                    yield extent
 
     async def _fetch(
         self, scope: Scope, receive: Receive, send: Send, request: RegistryRequest, content: Content
@@ -110,7 +155,7 @@ class ClientEndpoint:
         with self._backend.fetching.fetches.read(content, from_start=from_start) as reader:
             size = await reader.size()
             self._count("blobs", "passed" if reader.is_in_memory else "fetched")
-            body = Body(content.digest, size, reader.fd, reader.extents)
+            body = Body(content.digest, size, lambda start, stop: of_file(reader.fd, reader.extents(start, stop)))
             await self._send_blob(scope, receive, send, request, body)
 
     async def _send_blob(

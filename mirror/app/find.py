@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from ..errors import PeerError
+from ..errors import PeerError, Reason, StorageFailed
 from ..images.holdings import Holdings
 from ..oci.content import Content
 from ..oci.digest import Digest
@@ -86,7 +86,11 @@ class Find:
         """Whether this node has the content, and the answer of every member whose filter says that it does."""
         content = Content(_ANY_REPOSITORY, "blobs", digest)
         rows: list[dict[str, Any]] = []
-        held = self._holdings.open(digest)
+        try:
+            held = self._holdings.open(digest)
+        except StorageFailed:
+            held = None
+            rows.append({"member": self._name, "has": False, "reason": Reason.DISK})
         if held is not None:
             with held:
                 rows.append({"member": self._name, "has": True, "bytes": held.size, "store": held.store})

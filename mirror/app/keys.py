@@ -1,8 +1,8 @@
 """The cluster's keys, for the operator of this node: which member has which, and the steps of changing them.
 
 Only clients on this machine are answered. An order must be signed with one of the cluster's keys: that a client reaches
-this endpoint proves nothing, because every process on the machine can, and a page in a browser too. Keys go in and
-never out: answers name a key by its id.
+this endpoint proves nothing, because every process on the machine can, and a page in a browser too. An order is good
+once, and the answer is signed as well. Keys go in and never out: answers name a key by its id.
 """
 
 import base64
@@ -18,7 +18,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from .request import target
+from ..errors import Unauthorized
+from .signing import Orders
 
 _BODY_MAX_BYTES: Final = 4096
 """Bounds the body of an order, which has one key or one id: under 100 bytes."""
@@ -60,16 +61,12 @@ class Keyrings(Protocol):
         ...
 
 
-SignatureCheck = Callable[[str, str, Mapping[str, str], bytes], bool]
-"""Called with a request's method, target (path and query), headers (case-insensitive) and body."""
-
-
 class KeysEndpoint:
     """The routes about keys.
 
     Args:
         keyrings: of all members.
-        is_signed: whether a request is signed with one of the cluster's keys.
+        orders: checks that an order is signed with one of the cluster's keys.
         key_file: where this node's keys are. Whoever may read it can sign orders. None: the cluster has no key.
         key_id: gives the id of a key.
         refusal: what `keyrings` raises, with a message for people.
@@ -78,13 +75,13 @@ class KeysEndpoint:
     def __init__(
         self,
         keyrings: Keyrings,
-        is_signed: SignatureCheck,
+        orders: Orders,
         key_file: Path | None,
         key_id: Callable[[bytes], bytes],
         refusal: type[Exception],
     ) -> None:
         self._keyrings = keyrings
-        self._is_signed = is_signed
+        self._orders = orders
         self._key_file = key_file
         self._key_id = key_id
         self._refusal = refusal
@@ -113,12 +110,20 @@ class KeysEndpoint:
             return _refused(409, "this node has no cluster key: give every node the same one with --key-file first")
         try:
             body = await _body(request)
-            if not self._is_signed("POST", target(request.scope), request.headers, body):
-                return _refused(401, f"the request must be signed with a key of the cluster, as {self._key_file} has")
+            step, key_file = request.path_params["step"], self._key_file
+            return await self._orders.answer(request.scope, body, lambda: self._take(step, body, key_file))
+        except Unauthorized:
+            return _refused(401, f"the request must be signed with a key of the cluster, as {self._key_file} has")
+        except ValueError as error:
+            return _refused(400, str(error))
+
+    async def _take(self, step: str, body: bytes, key_file: Path) -> Response:
+        """Take a step that was ordered by whoever has a key of the cluster."""
+        try:
             order = _object(body)
-            match request.path_params["step"]:
+            match step:
                 case "install":
-                    return await self._install(order, self._key_file)
+                    return await self._install(order, key_file)
                 case "use":
                     return self._shown(await self._keyrings.use(_identity(order)), order["id"])
                 case "remove":
@@ -141,7 +146,11 @@ class KeysEndpoint:
             {"member": name, "keys": [identity.hex() for identity in outcome.ids], "problem": outcome.problem}
             for name, outcome in sorted(outcomes.items())
         ]
-        answer = {"key_file": str(self._key_file) if self._key_file else None, "members": rows}
+        answer = {
+            "name": self._orders.name,
+            "key_file": str(self._key_file) if self._key_file else None,
+            "members": rows,
+        }
         return JSONResponse({"key": key, **answer} if key else answer)
 
 

@@ -8,6 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from ..settings import ServerSettings
 from .places import Place, Places
@@ -32,7 +33,8 @@ class Listener:
     Args:
         sock: listens, and does not block. Whoever made it closes it.
         protocol: makes the protocol object for a connection that has a place.
-        connect: makes the transport; it is cancelled when its time is over.
+        connect: makes the transport. It is cancelled when its time is over; if the connection's place is needed
+            meanwhile, the socket is shut down.
         places: says who is let in.
         settings: the bounds.
     """
@@ -53,6 +55,7 @@ class Listener:
         self._loop = asyncio.get_running_loop()
         self._connecting: set[asyncio.Task[None]] = set()
         self._is_open = True
+        self._quiet_until = -1.0
         self._loop.add_reader(sock.fileno(), self._accept)
 
     def close(self) -> None:
@@ -92,7 +95,7 @@ class Listener:
         now = time.monotonic()
         place = None
         if self._places.relieve(sock.fileno(), now, 1):
-            place = self._places.take(self._places.kind(host, own, now), host, sock.close, now)
+            place = self._places.take(self._places.kind(host, own, now), host, partial(_hang_up, sock), now)
         if place is None:
             sock.close()
             return
@@ -100,7 +103,6 @@ class Listener:
         task = self._loop.create_task(self._connect(sock, place))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
-        place.close = task.cancel
 
     async def _connect(self, sock: socket.socket, place: Place) -> None:
         """Give a socket a transport and a protocol object. With TLS this is where the handshake happens."""
@@ -111,21 +113,26 @@ class Listener:
             log.debug("a connection that did not come about: %s", error)
             self._places.leave(place)
             sock.close()
-        except asyncio.CancelledError:
-            self._places.leave(place)
-            sock.close()
-            raise
 
     def _pause(self, error: OSError) -> None:
         """Leave those that wait where they are for a moment: accept(2) would fail again at once."""
-        log.warning("no connection can be accepted for a moment: %s", error.strerror)
-        self._places.relieve(_EVERY, time.monotonic(), self._settings.accepts_max)
+        now = time.monotonic()
+        if now >= self._quiet_until:
+            self._quiet_until = now + self._settings.complaint_s
+            log.warning("no connection can be accepted for a moment: %s", error.strerror)
+        self._places.relieve(_EVERY, now, self._settings.accepts_max)
         self._loop.remove_reader(self._sock.fileno())
         self._loop.call_later(self._settings.look_s, self._resume)
 
     def _resume(self) -> None:
         if self._is_open:
             self._loop.add_reader(self._sock.fileno(), self._accept)
+
+
+def _hang_up(sock: socket.socket) -> None:
+    """End a connection whose transport is being made, or was made a moment ago: who reads from it meets its end."""
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 _EVERY = 2**31 - 1

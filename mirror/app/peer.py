@@ -12,19 +12,23 @@ from starlette.datastructures import Headers as RequestHeaders
 from starlette.types import Receive, Scope, Send
 
 from ..cluster.throughput import SlowReports
-from ..errors import BlobUnknown, ManifestUnknown, OciError, Reason, Refusal, Unauthorized
+from ..errors import BlobUnknown, ManifestUnknown, OciError, Reason, Refusal, StorageFailed, Unauthorized
+from ..images.manifests import Manifest
 from ..oci.content import Content
+from ..oci.digest import Digest
 from ..oci.reference import Reference
 from ..sources import Role
-from ..sources.peers.auth import PeerAuth
+from ..sources.peers.auth import PeerAuth, Proof
 from ..sources.peers.protocol import MemberAnswer, MemberRequest
 from ..stores import Held
 from .admission import Admission
 from .backend import Backend
 from .blob import blob_headers
 from .relay import Home
-from .request import RegistryRequest, parse, target
+from .request import RegistryRequest, parse
 from .responses import OCTETS, Body, blob_response, encoded, send_empty, send_error, send_json, send_manifest
+from .signing import signed_request, signing
+from .testimony import Testimony
 from .tls import MEMBER_NAMES
 
 
@@ -40,6 +44,7 @@ class PeerEndpoint:
     def __init__(self, backend: Backend, reports: SlowReports, auth: PeerAuth) -> None:
         self._backend = backend
         self._home = Home(backend)
+        self._testimony = Testimony(backend.holdings, backend.settings)
         self._reports = reports
         self._auth = auth
         self._admission = Admission(backend.settings)
@@ -51,7 +56,10 @@ class PeerEndpoint:
         headers = RequestHeaders(scope=scope)
         try:
             member = MemberRequest.parse(headers)
-            self._check(scope, headers, member)
+            proof = self._recognise(scope, member)
+            if proof is not None:
+                send = signing(send, proof)
+                self._auth.take(proof)
             self._note_rate(member)
             request = parse(scope)
             if request is None:
@@ -69,15 +77,19 @@ class PeerEndpoint:
             self._count(kind, "missing" if error.status == 404 else "refused")
             await send_error(scope, send, error)
 
-    def _check(self, scope: Scope, headers: RequestHeaders, member: MemberRequest) -> None:
-        """Raise Unauthorized unless a member sent the request, and the one that it names where TLS proves that."""
+    def _recognise(self, scope: Scope, member: MemberRequest) -> Proof | None:
+        """What the answer is signed with; None where TLS proves that the member sends the request that it names.
+
+        Raises:
+            Unauthorized: no member sent the request, or another one.
+        """
         proven = scope.get("extensions", {}).get(MEMBER_NAMES)
         if proven is None:
-            if not self._auth.accepts(scope["method"], target(scope), headers):
-                raise Unauthorized("only members of the cluster may ask here: the request is not signed with its key")
-        elif member.node is None or member.node.lower() not in proven:
+            return self._auth.recognise(signed_request(scope))
+        if member.node is None or member.node.lower() not in proven:
             names = ", ".join(sorted(proven)) or "no member that is believed"
             raise Unauthorized(f"the request says that {member.node} asks, and its certificate is of {names}")
+        return None
 
     def _note_rate(self, member: MemberRequest) -> None:
         """Take note of the relative rate that the asking node measures of this one, if it is a member that is up."""
@@ -100,19 +112,23 @@ class PeerEndpoint:
         if request.is_head:
             await send_empty(send, 200, [(b"docker-content-digest", str(tag.digest).encode()), *extra])
             return
-        manifest = self._backend.manifests.held(tag.digest)
+        manifest = await self._held_manifest(tag.digest)
         if manifest is None:
             raise ManifestUnknown(f"this node does not hold {tag.digest}, which {reference} means")
         await send_manifest(send, request, manifest, extra)
 
     async def _manifest(self, send: Send, request: RegistryRequest, content: Content, member: MemberRequest) -> None:
-        manifest = self._backend.manifests.held(content.digest)
+        manifest = await self._held_manifest(content.digest)
         if manifest is None and member.role is Role.HOME:
             manifest = await self._home.manifest(content)
         if manifest is None:
             raise ManifestUnknown(f"this node does not hold {content.digest}")
         self._count("manifests", "held")
         await send_manifest(send, request, manifest, [])
+
+    async def _held_manifest(self, digest: Digest) -> Manifest | None:
+        with _now():
+            return await self._backend.manifests.held(digest)
 
     async def _blob(
         self,
@@ -123,7 +139,14 @@ class PeerEndpoint:
         content: Content,
         member: MemberRequest,
     ) -> None:
-        held = self._backend.holdings.open(content.digest)
+        if member.want is not None:
+            self._count("blobs", "vouched")
+            await self._testimony.answer(send, request, content, member.want)
+            return
+        if member.wrong is not None and member.node in self._backend.fetching.cluster.up():
+            self._testimony.doubt(content.digest)
+        with _now():
+            held = self._backend.holdings.open(content.digest)
         if held is not None:
             with held, self._admitted(request, content, held, member):
                 self._count("blobs", "held")
@@ -162,3 +185,12 @@ class PeerEndpoint:
 
     def _count(self, kind: str, outcome: str) -> None:
         self._backend.metrics.requests.labels("peer", kind, outcome).inc()
+
+
+@contextlib.contextmanager
+def _now() -> Iterator[None]:
+    """Send a member elsewhere for a moment, where what is here cannot be opened or read now."""
+    try:
+        yield
+    except StorageFailed as error:
+        raise Refusal(Reason.BUSY, str(error)) from error

@@ -81,7 +81,9 @@ class Places:
         self._metrics = metrics or Metrics()
         self._crowds = {kind: _Crowd() for kind in Kind}
         self._limits = _limits(settings, descriptors)
-        self._tight_from = descriptors - min(settings.descriptors_kept, descriptors // 4)
+        kept = min(settings.descriptors_kept, descriptors // 4)
+        self._tight_from = descriptors - kept
+        self._too_tight_from = descriptors - kept // 2
         self._quiet_until = -1.0
 
     @property
@@ -164,7 +166,7 @@ class Places:
             most: bounds the connections that are closed.
 
         Returns:
-            False if there are too few, and no connection is idle.
+            False if no connection is idle, or too few descriptors are left until those that were closed are gone.
         """
         wanted = min(descriptor - self._tight_from + 1, most)
         for kind in (Kind.STRANGER, Kind.MEMBER, Kind.LOCAL):
@@ -172,8 +174,8 @@ class Places:
                 wanted -= 1
         if wanted > 0 and now >= self._quiet_until:
             self._quiet_until = now + self._settings.complaint_s
-            log.warning("%d descriptors are open, and no connection is idle: raise the limit (LimitNOFILE)", descriptor)
-        return wanted <= 0
+            log.warning("descriptors are scarce, %d are open: raise their limit (LimitNOFILE)", descriptor)
+        return wanted <= 0 and descriptor < self._too_tight_from
 
     def _make_room(self, place: Place | None) -> bool:
         """Close an idle connection, if there is one."""

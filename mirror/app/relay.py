@@ -30,7 +30,7 @@ from ..sources import SIZE_MAX_BYTES
 from ..sources.peers.protocol import MemberAnswer
 from ..stores import Tag
 from .backend import Backend
-from .blob import BlobResponse, blob_headers
+from .blob import BlobResponse, blob_headers, of_file
 from .request import RegistryRequest
 from .responses import API_VERSION, OCTETS, encoded
 
@@ -127,7 +127,7 @@ class RelayResponse(BlobResponse):
     ) -> None:
         self._start, self._stop = wanted or (0, size)
         self._arriving = relay.reader.extents(self._start, self._stop)
-        super().__init__(200, [], relay.reader.fd, self._arriving, settings)
+        super().__init__(200, [], (), settings)
         self._relay = relay
         self._digest = digest
         self._size = size
@@ -147,7 +147,7 @@ class RelayResponse(BlobResponse):
             wanted = self._wanted and (self._start, end)
             self.status, headers = blob_headers(self._digest, OCTETS, self._size, wanted)
             self.headers = [API_VERSION, *headers, *encoded(MemberAnswer(origin=origin).headers())]
-            self._extents = _up_to(end, first, self._arriving)
+            self._extents = of_file(self._relay.reader.fd, _up_to(end, first, self._arriving))
             await super()._send(scope, send)
 
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from starlette.types import Scope, Send
 
-from ..errors import OciError, RangeUnsatisfiable, Refusal
+from ..errors import OciError, RangeUnsatisfiable, Refusal, StaleRequest
 from ..images.manifests import Manifest
 from ..oci.digest import Digest
 from ..settings import AppSettings
-from ..sources.peers.protocol import MemberAnswer
+from ..sources.peers.protocol import TIME_HEADER, MemberAnswer
 from ..stores import Held
-from .blob import BlobResponse, Headers, blob_headers
+from .blob import BlobResponse, Extent, Headers, blob_headers, of_file
 from .request import RegistryRequest
 
 OCTETS = "application/octet-stream"
@@ -25,24 +25,22 @@ _WARNING_MAX = 1000
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A file that holds a blob, all of it or what has arrived so far.
+    """A blob, all of it or what has arrived so far.
 
     Args:
         digest: of the whole.
         size: of the whole, in bytes.
-        fd: the file, open for as long as the answer takes.
-        extents: gives the ready `(offset, count)` of `[start, stop)`, in order.
+        extents: gives what is ready of `[start, stop)`, in order.
     """
 
     digest: Digest
     size: int
-    fd: int
-    extents: Callable[[int, int], Iterable[tuple[int, int]] | AsyncIterable[tuple[int, int]]]
+    extents: Callable[[int, int], Iterable[Extent] | AsyncIterable[Extent]]
 
     @classmethod
     def held(cls, digest: Digest, held: Held) -> "Body":
-        """A complete blob: ready at once."""
-        return cls(digest, held.size, held.fd, lambda start, stop: [(start, stop - start)])
+        """A complete blob: ready as it is checked."""
+        return cls(digest, held.size, lambda start, stop: of_file(held.fd, held.ready(start, stop)))
 
 
 def blob_response(request: RegistryRequest, body: Body, settings: AppSettings) -> BlobResponse:
@@ -52,11 +50,11 @@ def blob_response(request: RegistryRequest, body: Body, settings: AppSettings) -
         RangeInvalid, RangeUnsatisfiable: the request's Range header.
     """
     if request.is_unmodified(body.digest):
-        return BlobResponse(304, [API_VERSION, *_not_modified(body.digest)], body.fd, (), settings)
+        return BlobResponse(304, [API_VERSION, *_not_modified(body.digest)], (), settings)
     wanted = request.resolve_range(body.size)
     start, stop = wanted or (0, body.size)
     status, headers = blob_headers(body.digest, OCTETS, body.size, wanted)
-    return BlobResponse(status, [API_VERSION, *headers], body.fd, body.extents(start, stop), settings)
+    return BlobResponse(status, [API_VERSION, *headers], body.extents(start, stop), settings)
 
 
 async def send_manifest(send: Send, request: RegistryRequest, manifest: Manifest, extra: Headers) -> None:
@@ -100,6 +98,8 @@ async def send_error(scope: Scope, send: Send, error: OciError) -> None:
         extra.append((b"content-range", b"bytes */%d" % error.size))
     if error.status == 405:
         extra.append((b"allow", b"GET, HEAD"))
+    if isinstance(error, StaleRequest):
+        extra += encoded({TIME_HEADER: str(error.now_unix_s)})
     if isinstance(error, Refusal):
         extra += encoded(MemberAnswer(reason=error.reason).headers())
     document = {"errors": [{"code": error.code, "message": str(error), "detail": None}]}

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from ..errors import ConfigError
-from .running_agent import ask, asks_agent, is_on_this_machine, show_json, show_table
+from ..errors import ConfigError, PeerError
+from .running_agent import ask, asks_agent, exchange, is_on_this_machine, read, show_json, show_table
 
 _STEPS = """\b
 The steps:
@@ -18,6 +18,9 @@ The steps:
   skvaller keys use ID           seal with it
   skvaller keys remove OLD-ID    forget the old one
 """
+
+_TRIES = 2
+"""How often an order is sent: once more if the agent's clock differs."""
 
 
 @click.group(epilog=_STEPS)
@@ -77,18 +80,31 @@ def keys_remove(identity: str, url: str, as_json: bool, key_file: Path | None) -
 
 
 def _order(url: str, step: str, order: dict[str, str], key_file: Path | None) -> Any:
-    """Have an agent on this machine take a step with all members. The order is signed with a key of the cluster."""
+    """Have an agent on this machine take a step with all members. Order and answer are signed with its key."""
     from ..routers.swim import load_keys
-    from ..sources.peers.auth import PeerAuth
+    from ..sources.peers.auth import PeerAuth, Request
+    from ..sources.peers.protocol import PROOF_HEADER
 
-    own = ask(url, "/api/v1/keys")["key_file"]
+    shown = ask(url, "/api/v1/keys")
+    own, name = shown["key_file"], shown["name"]
     if not is_on_this_machine(url):
         raise ConfigError(f"--agent: {url!r} is not allowed; keys are changed on the node itself: give a loopback URL")
     if own is None:
         raise ConfigError("this node has no cluster key: give every node the same one with --key-file first")
     path, body = f"/api/v1/keys/{step}", json.dumps(order).encode()
-    signature = PeerAuth(load_keys(key_file or Path(own))).sign("POST", path, body)
-    return ask(url, path, body, signature)
+    auth = PeerAuth(load_keys(key_file or Path(own)))
+    for _ in range(_TRIES):
+        question = auth.ask(name, Request("POST", path, (), body))
+        answer = exchange(url, path, body, question.headers)
+        if answer.status < 400 or PROOF_HEADER.lower() in answer.headers:
+            try:
+                question.check(answer.status, answer.headers.items())
+                question.check_body(answer.headers, answer.body)
+            except PeerError as error:
+                raise ConfigError(f"{url}: {error}; has another program taken the agent's address?") from None
+        if not auth.learns(name, answer.status, answer.headers):
+            break
+    return read(url, answer)
 
 
 def _show(answer: Any, as_json: bool) -> None:

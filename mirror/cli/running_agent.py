@@ -7,6 +7,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from email.message import Message
 from typing import Any
 
 import click
@@ -40,6 +42,41 @@ def ask(url: str, path: str, body: bytes | None = None, headers: Mapping[str, st
     Raises:
         ConfigError: no agent answers there, or it answers an error; one line.
     """
+    return read(url, exchange(url, path, body, headers))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an agent answered.
+
+    Args:
+        status: of HTTP.
+        headers: by lower-case name.
+        body: bytes; of an error at most `_ERROR_MAX_BYTES`.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def read(url: str, answer: Answer) -> Any:
+    """The JSON of an answer; raise ConfigError if it is an error, or no JSON."""
+    if answer.status < 400:
+        try:
+            return json.loads(answer.body)
+        except ValueError as error:
+            raise _nobody(url, error) from None
+    text = answer.body.decode(errors="replace")
+    try:
+        text = json.loads(text)["error"]
+    except (ValueError, KeyError, TypeError):
+        text = f"{answer.status} {http.client.responses.get(answer.status, '')}"
+    raise ConfigError(f"{url}: {text}")
+
+
+def exchange(url: str, path: str, body: bytes | None, headers: Mapping[str, str] | None) -> Answer:
+    """Ask an agent, and get what it answers, an error as well; raise ConfigError if none answers there."""
     handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]  # no site's proxy knows an agent
     start = url.rstrip("/")
     if url.startswith("unix:/"):
@@ -51,20 +88,23 @@ def ask(url: str, path: str, body: bytes | None = None, headers: Mapping[str, st
     try:
         request = urllib.request.Request(start + path, body, {**_JSON, **(headers or {})})
         with direct.open(request, timeout=_TIMEOUT_S) as answer:
-            return json.load(answer)
+            return Answer(answer.status, _lower(answer.headers), answer.read())
     except urllib.error.HTTPError as error:
         with error:
-            text = error.read(_ERROR_MAX_BYTES).decode(errors="replace")
-        try:
-            text = json.loads(text)["error"]
-        except (ValueError, KeyError, TypeError):
-            text = f"{error.code} {error.reason}"
-        raise ConfigError(f"{url}: {text}") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise ConfigError(
-            f"no agent answers at {url} ({reason}): start one with `skvaller agent`, or name it with --agent"
-        ) from None
+            return Answer(error.code, _lower(error.headers), error.read(_ERROR_MAX_BYTES))
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise _nobody(url, error) from None
+
+
+def _lower(headers: Message) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def _nobody(url: str, error: Exception) -> ConfigError:
+    reason = getattr(error, "reason", error)
+    return ConfigError(
+        f"no agent answers at {url} ({reason}): start one with `skvaller agent`, or name it with --agent"
+    )
 
 
 def is_on_this_machine(url: str) -> bool:

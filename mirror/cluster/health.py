@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection
 
 from ..errors import SourceError
 from ..metrics import Metrics
+from ..oci.content import Content
 from ..routers import Peer
 from ..settings import ClusterSettings
 from ..sources.failures import CONSEQUENCES
@@ -22,6 +23,7 @@ class PeerHealth:
     Args:
         find: gives the member of a name, or None if gossip knows none that is up.
         is_alive: asks a member for a sign of life.
+        notify_wrong: tells a member a range of some content of which it sent wrong bytes.
         metrics: counts failures.
         settings: for how long.
     """
@@ -30,11 +32,13 @@ class PeerHealth:
         self,
         find: Callable[[str], Peer | None],
         is_alive: Callable[[Peer], Awaitable[bool]],
+        notify_wrong: Callable[[Peer, Content, tuple[int, int]], Awaitable[None]],
         metrics: Metrics,
         settings: ClusterSettings | None = None,
     ) -> None:
         self._find = find
         self._is_alive = is_alive
+        self._notify_wrong = notify_wrong
         self._metrics = metrics
         self._settings = settings or ClusterSettings()
         self._banned_until: dict[str, float] = {}
@@ -42,14 +46,17 @@ class PeerHealth:
         """By name: for how long the next doubt bans, s; and until when that is remembered, monotonic seconds."""
         self._probes: dict[str, asyncio.Task[None]] = {}
         """Members out of reach, each with the task that asks it for a sign of life."""
+        self._notices: dict[str, asyncio.Task[None]] = {}
+        """Members that are being told that they sent wrong bytes."""
         self.version = 0
         """Grows whenever a member becomes unusable, or becomes usable again before its ban ends."""
 
     async def close(self) -> None:
-        """Stop asking for signs of life."""
-        for probe in self._probes.values():
-            probe.cancel()
-        await asyncio.gather(*self._probes.values(), return_exceptions=True)
+        """Stop asking for signs of life, and drop notices that are under way."""
+        tasks = [*self._probes.values(), *self._notices.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def unusable(self) -> set[str]:
         """Names of members that are not to be asked now."""
@@ -100,6 +107,18 @@ class PeerHealth:
             doubled_s = min(2 * doubt_s, settings.corrupt_ban_s)
             self._doubts[name] = doubled_s, now + ban_s + settings.corrupt_ban_s
         self._ban(name, ban_s)
+
+    def tell(self, name: str, content: Content, wrong: tuple[int, int]) -> None:
+        """Tell a member a range of which it sent wrong bytes, so that it looks at its copy; one notice at a time."""
+        peer = self._find(name)
+        if peer is not None and name not in self._notices:
+            self._notices[name] = asyncio.create_task(self._tell(peer, content, wrong), name=f"tell {name}")
+
+    async def _tell(self, peer: Peer, content: Content, wrong: tuple[int, int]) -> None:
+        try:
+            await self._notify_wrong(peer, content, wrong)
+        finally:
+            del self._notices[peer.name]
 
     def _ban(self, name: str, ban_s: float) -> None:
         self.version += 1

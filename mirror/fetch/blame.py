@@ -119,7 +119,7 @@ class Blame:
         compared = await self._compared()
         wrong = [segment for segment, is_equal in compared if not is_equal]
         for segment in wrong:
-            self._spool.mark_replaced(segment.start, segment.stop)
+            self._spool.readers.mark_misled(segment.start, segment.stop)
         return verdict([segment for segment, _ in compared], wrong)
 
     async def _compared(self) -> list[tuple[Segment, bool]]:

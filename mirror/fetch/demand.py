@@ -11,7 +11,8 @@ class Audience(enum.Enum):
     """For whom a reader reads."""
 
     LOCAL = enum.auto()
-    """A client of this node. It never gets the last piece before the digest is right."""
+    """A client of this node. It gets what members sent when others vouch for it, and the last piece when the digest is
+    right."""
     MEMBER = enum.auto()
     """Another member, which takes this node for a home. It gets every byte as it comes: it checks the whole itself."""
 

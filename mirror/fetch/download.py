@@ -13,6 +13,7 @@ from ..sources.failures import CONSEQUENCES
 from .client_error import client_error
 from .demand import Demand
 from .environment import Environment
+from .evidence import Evidence
 from .intake import Intake
 from .plan import Flight, Plan
 from .record import Record
@@ -30,6 +31,7 @@ class Download:
         repositories: the names under which upstream is asked for the blob.
         spool: says what is needed, and gets the bytes.
         plan: says what to do.
+        evidence: asks others about what members sent.
         intake: agrees on the size.
         record: for people.
         env: the node's parts.
@@ -43,6 +45,7 @@ class Download:
         spool: Spool,
         plan: Plan,
         *,
+        evidence: Evidence,
         intake: Intake,
         record: Record,
         env: Environment,
@@ -53,6 +56,7 @@ class Download:
         self._spool = spool
         self._plan = plan
         self._candidates = plan.candidates
+        self._evidence = evidence
         self._intake = intake
         self._record = record
         self._env = env
@@ -100,8 +104,11 @@ class Download:
         async with asyncio.TaskGroup() as flights:
             while not hashing.done():
                 self._changed.clear()
+                self._evidence.look(self.content, time.monotonic())
                 demand = self._launch(flights)
                 lacks = self._lacks(demand)
+                if self._evidence.hopeless() is not None:
+                    break
                 if lacks and not self._plan.flights:
                     if self._storage_error is None and self._candidates.add_holders(self._locate()):
                         continue
@@ -110,11 +117,12 @@ class Download:
                             self._on_hopeless()
                         break
                 self._env.slow.notify(self._candidates.ring.members)
-                await self._wait_for_change(look=lacks or bool(self._plan.flights))
+                await self._wait_for_change(look=lacks or bool(self._plan.flights) or bool(demand.heads))
             for task in self._tasks.values():
                 task.cancel()
-        if self._storage_error is not None:
-            raise self._storage_error
+        error = self._storage_error or self._evidence.hopeless()
+        if error is not None:
+            raise error
         if not hashing.done():
             raise client_error(self.content, self._failures)
 
@@ -269,7 +277,7 @@ class Download:
         self._take(flight, reply)
         if not reply.ranged:
             self._candidates.learn_upstream_has_no_ranges()
-            if self._candidates.whole_is_elsewhere():
+            if self._candidates.whole_is_elsewhere() and not self._plan.chooser.is_upstream_alone:
                 raise SourceError(
                     Reason.WHOLE, f"{flight.source} serves no ranges, and another member is the home of the whole"
                 )
@@ -288,4 +296,6 @@ class Download:
         self._plan.arrived(flight, position, written, time.monotonic())
         for start, stop in written:
             self._record.sources[flight.source] = self._record.sources.get(flight.source, 0) + stop - start
+            if flight.source == UPSTREAM:
+                self._spool.vouching.release(start, stop)
             self._spool.arrived(start, stop)

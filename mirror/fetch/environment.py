@@ -9,7 +9,7 @@ from ..cluster.throughput import Throughput
 from ..cluster.view import ClusterView
 from ..metrics import Metrics
 from ..settings import Settings
-from ..sources import Source
+from ..sources import Source, Witness
 from ..stores import BlobCache
 from .memory import MemoryBudget
 from .turns import Turns
@@ -25,6 +25,7 @@ class Environment:
         throughput: knows how fast members deliver; deliveries are reported to it.
         slow: tells homes that they are slow.
         source: gives the source of a name, a member's or `UPSTREAM`; None if there is no such member any more.
+        witness: gives the member of a name as a holder that vouches; None if there is no such member any more.
         cache: where content is kept.
         metrics: counts.
         settings: bounds and durations.
@@ -37,6 +38,7 @@ class Environment:
     throughput: Throughput
     slow: SlowNotifier
     source: Callable[[str], Source | None]
+    witness: Callable[[str], Witness | None]
     cache: BlobCache
     metrics: Metrics
     settings: Settings

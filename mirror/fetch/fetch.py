@@ -10,6 +10,7 @@ from ..oci.content import Content
 from .blame import Blame, Verdict
 from .download import Download
 from .environment import Environment
+from .evidence import Evidence
 from .intake import Intake
 from .plan import Opening, Plan, Provenance, Segment
 from .record import Phase, Record
@@ -45,15 +46,22 @@ class Fetch:
         self._is_proven_wrong = False
         """The whole has another digest, and nobody could be found to blame."""
         self._changed = asyncio.Event()
-        self.spool = Spool(content, env.settings.spool, self._changed.set)
-        self._plan = _plan(content, env)
+        plan = self._plan = _plan(content, env)
+        self.spool = Spool(
+            content,
+            env.settings.spool,
+            self._changed.set,
+            lambda start, stop: plan.provenance.senders(start, stop, plan.flights),
+        )
         self._intake = Intake(content, self.spool, self._plan, self.record, env, self)
         self._blame = Blame(self.spool, self._plan)
+        self._evidence = Evidence(self.spool, self._plan, env, self.distrust)
         self.names = Repositories(content, env.settings.fetch.names_max)
         self._download = Download(
             self.names,
             self.spool,
             self._plan,
+            evidence=self._evidence,
             intake=self._intake,
             record=self.record,
             env=env,
@@ -138,6 +146,7 @@ class Fetch:
             self._fail(Phase.FAILED, Unavailable(f"the fetch of {self.content.digest} failed; the log says why"))
         finally:
             abandonment.cancel()
+            self._evidence.cancel()
             self.record.seconds = time.monotonic() - started_at
             self._end()
 
@@ -199,6 +208,8 @@ class Fetch:
             health.sent_corrupt(name, digest)
         for name in sorted({*verdict.doubted, *verdict.named}):
             health.doubt(name, digest, sent_it=name in verdict.doubted)
+        for name, wrong in {**verdict.doubted, **verdict.proven}.items():
+            health.tell(name, self.content, wrong)
 
     async def _retract(self, segments: list[Segment]) -> None:
         if await self._blame.retract(segments):

@@ -149,14 +149,14 @@ class Intake:
         env, digest = self._env, self._content.digest
         await env.turns.take(digest.hex)
         try:
-            writer = self._writer = await env.cache.begin(digest, size)
+            writer = self._writer = await env.cache.begin(digest, size, lambda: self._spool.was_read_locally)
         except BaseException as error:
             env.turns.give_back(digest.hex)
             if not isinstance(error, StorageError):
                 raise
             await self._pass_through_memory(size, error)
             return
-        self._spool.open(DiskFile(writer.fd, size))
+        self._spool.open(DiskFile(writer.fd, size, writer.reserve, env.settings.spool.reserve_bytes))
         if writer.prefixes:
             self._record.resumed = await self._spool.resume(writer.prefixes)
             writer.keep(self._record.resumed // piece_size(size))

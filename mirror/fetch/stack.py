@@ -9,7 +9,7 @@ from ..cluster.view import ClusterView
 from ..metrics import Metrics
 from ..routers import Discovery
 from ..settings import Settings
-from ..sources import UPSTREAM, MemberSources, SizedSource, Source
+from ..sources import UPSTREAM, MemberSources, SizedSource, Source, Witness
 from ..stores import BlobCache
 from .environment import Environment
 from .fetches import Fetches
@@ -57,7 +57,13 @@ class FetchStack:
             peer = cluster.peer(name)
             return None if peer is None else peers.source(peer)
 
-        health = PeerHealth(lambda name: cluster.peer(name), peers.is_alive, metrics, settings.cluster)
+        def witness(name: str) -> Witness | None:
+            peer = cluster.peer(name)
+            return None if peer is None else peers.witness(peer)
+
+        health = PeerHealth(
+            lambda name: cluster.peer(name), peers.is_alive, peers.notify_wrong, metrics, settings.cluster
+        )
         cluster = ClusterView(me, discovery, discovery, health, settings.cluster)
         throughput, memory = Throughput(settings.cluster), MemoryBudget(settings.fetch.in_memory_max)
         slow = SlowNotifier(discovery, throughput, peers.notify_slow, settings.cluster)
@@ -67,6 +73,7 @@ class FetchStack:
             throughput=throughput,
             slow=slow,
             source=source,
+            witness=witness,
             cache=cache,
             metrics=metrics,
             settings=settings,

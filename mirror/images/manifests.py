@@ -1,17 +1,20 @@
 """Manifests in memory: they are small, every client asks for them, and their bytes say their media type."""
 
 import contextlib
+import logging
 import os
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from ..errors import ManifestUnknown
+from ..errors import Corrupt, ManifestUnknown, StorageFailed
 from ..fetch import Audience, Fetches, Reader
 from ..oci.content import Content
 from ..oci.digest import Digest
 from ..oci.manifest import MANIFEST_MAX_BYTES, media_type
 from ..settings import ImageSettings
 from .holdings import Holdings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +42,12 @@ class Manifests:
         self._memory_bytes = 0
         self._memory_max_bytes = (settings or ImageSettings()).manifest_memory_bytes
 
-    def held(self, digest: Digest) -> Manifest | None:
-        """A manifest that this node holds, or None.
+    async def held(self, digest: Digest) -> Manifest | None:
+        """A manifest that this node holds, or None. What a store gives is hashed, and dropped there if it is wrong.
 
         Raises:
             ManifestUnknown: it holds content of that digest, but that is no manifest.
+            StorageFailed: it is here, but cannot be read now.
         """
         manifest = self._memory.get(digest.hex)
         if manifest is not None:
@@ -55,7 +59,15 @@ class Manifests:
         with held:
             if held.size > MANIFEST_MAX_BYTES:
                 raise ManifestUnknown(f"{digest} has {held.size} bytes: it is no manifest")
-            return self._remember(digest, os.pread(held.fd, held.size, 0))
+            held.note_use()
+            try:
+                body = await held.read()
+            except Corrupt:
+                return None
+        if Digest.of(body) != digest:  # not what was checked a moment ago
+            await self._holdings.verify(digest)
+            return None
+        return self._remember(digest, body)
 
     async def get(self, content: Content, audience: Audience = Audience.LOCAL) -> tuple[Manifest, bool]:
         """A manifest from this node or from elsewhere, and whether this node held it already.
@@ -67,7 +79,11 @@ class Manifests:
         Raises:
             MirrorError: nobody has it, or what has that digest is no manifest.
         """
-        manifest = self.held(content.digest)
+        try:
+            manifest = await self.held(content.digest)
+        except StorageFailed as error:
+            log.warning("%s is here, but is fetched from elsewhere: %s", content.digest, error)
+            manifest = None
         if manifest is not None:
             return manifest, True
         if audience is Audience.MEMBER:

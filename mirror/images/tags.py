@@ -16,6 +16,7 @@ import logging
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from ..errors import (
     Denied,
@@ -63,7 +64,7 @@ class Tags:
         upstream: asks registries.
         trust: is told of members that contradict upstream.
         settings: for how long answers are believed.
-        verify: whether this node asks no member what upstream says, but upstream itself.
+        how: `verify`: this node asks no member what upstream says, but upstream itself.
     """
 
     def __init__(  # noqa: PLR0913 - what a tag's meaning is put together from
@@ -75,14 +76,14 @@ class Tags:
         trust: TagTrust,
         settings: ImageSettings | None = None,
         *,
-        verify: bool = False,
+        how: Literal["sample", "verify"] = "sample",
     ) -> None:
         self._holdings = holdings
         self._cache = cache
         self._members = members
         self._upstream = upstream
         self._settings = settings = settings or ImageSettings()
-        self._verify = verify
+        self._verify = how == "verify"
         self._checks = TagChecks(cache, upstream, settings)
         self._audit = TagAudit(members, self._checks, trust, settings)
         self._resolutions: dict[Reference, asyncio.Task[Answer]] = {}

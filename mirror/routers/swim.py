@@ -1,8 +1,9 @@
 """Discovery by gossip: the only module of the mirror that imports `gossip`.
 
-The metadata of a member says where its peer endpoint is, as JSON: `{"port": 5001}`, with `"host"` if its address is not
-that of its gossip. A member whose metadata does not say this, or whose name no agent can have, takes part in the gossip
-and is never asked for content.
+The metadata of a member says at which port its peer endpoint is, as JSON: `{"port": 5001}`. Its address is that of its
+gossip, from which it has answered: what a member says of itself cannot aim the requests of all others elsewhere. A
+member whose metadata does not say this, or whose name no agent can have, takes part in the gossip and is never asked
+for content.
 
 `"tls"` says that it speaks TLS there. Where gossip is sealed, nobody on the path can take that word away.
 
@@ -13,7 +14,6 @@ says this of itself, so all others see a change at nearly the same moment, and a
 import asyncio
 import contextlib
 import enum
-import ipaddress
 import random
 import time
 from collections import Counter
@@ -41,7 +41,6 @@ PROFILES: Final = {"lan": gossip.lan, "wan": gossip.wan, "fast": gossip.fast, "l
 
 class _Endpoint(msgspec.Struct, frozen=True, omit_defaults=True):
     port: int
-    host: str | None = None
     home: Serves = Serves.YES
     tls: bool = False
 
@@ -113,8 +112,7 @@ class SwimRouter:
 
     Args:
         gossip: not started yet; `start`, `leave` and `close` here are its own.
-        port: TCP port of this node's peer endpoint.
-        host: IP address of this node's peer endpoint, if it differs from that of its gossip.
+        port: TCP port of this node's peer endpoint, at the address of its gossip.
         tls: whether it speaks TLS there.
         settings: who has a place on rings.
         rng: spreads the load over holders.
@@ -124,7 +122,6 @@ class SwimRouter:
         self,
         gossip: Gossip,
         port: int,
-        host: str | None = None,
         *,
         tls: bool = False,
         settings: RouterSettings | None = None,
@@ -133,7 +130,7 @@ class SwimRouter:
         self._gossip = gossip
         self._settings = settings or RouterSettings()
         self._rng = rng or random.Random()
-        self._endpoint = _Endpoint(port, host, Serves.NEW, tls)
+        self._endpoint = _Endpoint(port, Serves.NEW, tls)
         self._willing, self._is_new = True, True
         self._newness: asyncio.TimerHandle | None = None
         gossip.update(msgspec.json.encode(self._endpoint))
@@ -327,7 +324,7 @@ def _peer(member: Member) -> Peer | None:
 
 
 def _at(member: Member, endpoint: _Endpoint) -> Peer:
-    return Peer(member.name, endpoint.host or member.address.host, endpoint.port, endpoint.tls)
+    return Peer(member.name, member.address.host, endpoint.port, endpoint.tls)
 
 
 def _endpoint_of(member: Member) -> _Endpoint | None:
@@ -342,15 +339,7 @@ def _endpoint(metadata: bytes) -> _Endpoint | None:
         endpoint = msgspec.json.decode(metadata, type=_Endpoint)
     except msgspec.DecodeError:
         return None
-    return endpoint if 0 < endpoint.port < 65536 and (endpoint.host is None or _is_address(endpoint.host)) else None
-
-
-def _is_address(text: str) -> bool:
-    """Whether it is an IP address that means the same on all hosts: one with a zone does not."""
-    try:
-        return bool(ipaddress.ip_address(text)) and "%" not in text
-    except ValueError:
-        return False
+    return endpoint if 0 < endpoint.port < 65536 else None
 
 
 def _has_place(member: Member, now: float, kept_s: float) -> bool:

@@ -148,6 +148,22 @@ class Source(Protocol):
         ...
 
 
+class Witness(Protocol):
+    """A holder that says what it found when it verified the whole, so that it vouches for what others sent."""
+
+    async def prefixes(self, content: Content, count: int) -> tuple[bytes, ...]:
+        """For each whole piece of a blob, of which there are `count`, the sha256 of everything up to its end.
+
+        Raises:
+            SourceError: it does not hold the blob, has not verified it yet, or gave no valid answer.
+        """
+        ...
+
+    async def sha256(self, content: Content, start: int, stop: int) -> bytes:
+        """The sha256 of a range of its copy; raises SourceError."""
+        ...
+
+
 class SizedSource(Source, Protocol):
     """A source that can be asked for a size alone: upstream."""
 
@@ -163,6 +179,10 @@ class MemberSources(Protocol):
         """One member as a source of content."""
         ...
 
+    def witness(self, peer: Peer) -> Witness:
+        """One member as a holder that vouches."""
+        ...
+
     async def size(self, peer: Peer, content: Content, role: Role) -> int:
         """How many bytes some content has, as one member says; raises PeerError."""
         ...
@@ -173,6 +193,10 @@ class MemberSources(Protocol):
 
     async def notify_slow(self, peer: Peer, relative_rate: float) -> None:
         """Tell a member the relative rate that this node measures of it; whether that arrives does not matter."""
+        ...
+
+    async def notify_wrong(self, peer: Peer, content: Content, wrong: tuple[int, int]) -> None:
+        """Tell a member a range of which it sent wrong bytes; whether that arrives does not matter."""
         ...
 
 

@@ -5,7 +5,7 @@ and is checked again before it leaves (`held`, `checking`, `proofs`). Only prove
 other error does. The same tests (tests/contract) run for every store.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
@@ -52,7 +52,7 @@ class BlobWriter(Protocol):
 
     @property
     def fd(self) -> int:
-        """The file, with all its bytes reserved; open for reading and writing. Whoever takes it closes it."""
+        """The file, as long as the blob; open for reading and writing. Whoever takes it closes it."""
         ...
 
     @property
@@ -63,6 +63,15 @@ class BlobWriter(Protocol):
     @property
     def is_open(self) -> bool:
         """Whether nothing has ended it yet."""
+        ...
+
+    def reserve(self, start: int, stop: int) -> None:
+        """Take space for some bytes before they are written. Blocks; in any thread but the event loop's.
+
+        Raises:
+            StorageFull: there is no space that could be taken.
+            StorageFailed: the disk failed.
+        """
         ...
 
     def append_prefix(self, sha256: bytes) -> None:
@@ -100,8 +109,13 @@ class BlobCache(Protocol):
         """Whether an earlier fetch left something of a blob."""
         ...
 
-    async def begin(self, digest: Digest, size: int) -> BlobWriter:
-        """Begin to write a blob of a size in bytes; nobody else may be writing it.
+    async def begin(self, digest: Digest, size: int, wanted_here: Callable[[], bool]) -> BlobWriter:
+        """Begin to write a blob; nobody else may be writing it. Nothing goes for its size alone.
+
+        Args:
+            digest: of the blob.
+            size: in bytes, as somebody says.
+            wanted_here: whether a client of this node asked for it by now; else only other members did.
 
         Raises:
             StorageFull: it does not fit.

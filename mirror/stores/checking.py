@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import os
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,8 @@ _THREADS = 4
 """Bounds the reads of cold bytes at once: more than one disk answers at a time, and few enough for the interpreter."""
 
 _threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="check")
+_idle_thread = ThreadPoolExecutor(1, thread_name_prefix="scrub", initializer=lambda: _give_way())
+"""For reading that nobody waits for."""
 
 
 class Identity(tuple[int, int, int, int]):
@@ -123,6 +125,12 @@ class Checker:
         self._known_bytes = 0
         self._proving: dict[tuple[Digest, Identity], asyncio.Task[_Known]] = {}
 
+    async def close(self) -> None:
+        """Wait until files that are being hashed were hashed: a thread cannot be stopped."""
+        for task in self._proving.values():
+            task.cancel()
+        await asyncio.gather(*self._proving.values(), return_exceptions=True)
+
     def know(self, digest: Digest, identity: Identity, proof: Proof) -> None:
         """Take note of the proof of a file that was hashed just now, and found right."""
         self._remember(digest, _Known(identity, proof, bytearray(b"\1" * block_count(proof.size))))
@@ -175,6 +183,28 @@ class Checker:
         """
         await self._prove(digest, fd, self._expected(digest, fd, size))
 
+    async def scrub(self, digest: Digest, fd: int, size: int) -> AsyncGenerator[int, None]:
+        """Check a whole file step by step, for nobody in particular; what was not in the page cache stays out of it.
+
+        Yields:
+            How many bytes were looked at, after each step.
+
+        Raises:
+            Corrupt, StorageFailed: as `ready` does.
+        """
+        identity = self._expected(digest, fd, size)
+        known = self._look_up(digest, identity) or await self._load(digest, identity)
+        if known is None:
+            await self._prove(digest, fd, identity, _idle_thread)
+            yield size
+            return
+        step = max(1, self._settings.read_bytes * 4 // block_size(size))
+        for first in range(0, block_count(size), step):
+            stop = min(first + step, block_count(size))
+            self._expected(digest, fd, size)
+            await self._check(digest, fd, known, first, stop, is_idle=True)
+            yield (stop - first) * block_size(size)
+
     def _expected(self, digest: Digest, fd: int, size: int) -> Identity:
         """What the file is now, if it has the size that it must have."""
         identity = Identity.of(fd)
@@ -207,29 +237,33 @@ class Checker:
             self.forget(next(iter(self._known)))
         return known
 
-    async def _check(self, digest: Digest, fd: int, known: _Known, first: int, stop: int) -> None:
+    async def _check(
+        self, digest: Digest, fd: int, known: _Known, first: int, stop: int, *, is_idle: bool = False
+    ) -> None:
         """Check the blocks from `first` to `stop`, without those that were checked and are in memory."""
         try:
             checked, buffer = bytes(known.checked[first:stop]), bytearray(self._settings.read_bytes)
-            wrong = await _in_thread(_first_wrong, fd, known.proof, checked, first, buffer)
+            look = _first_wrong_in_passing if is_idle else _first_wrong
+            pool = _idle_thread if is_idle else _threads
+            wrong = await _in_thread(look, fd, known.proof, checked, first, buffer, pool=pool)
         except OSError as error:
             raise self._failed(digest, known.identity, error) from error
         if wrong is not None:
             raise self._corrupt(digest, known.identity, f"block {wrong} does not have its checksum")
         known.checked[first:stop] = b"\1" * (stop - first)
 
-    async def _prove(self, digest: Digest, fd: int, identity: Identity) -> _Known:
+    async def _prove(self, digest: Digest, fd: int, identity: Identity, pool: ThreadPoolExecutor = _threads) -> _Known:
         """Hash a whole file; all who ask for it at the same time wait for one hash."""
         task = self._proving.get((digest, identity))
         if task is None:
-            task = asyncio.create_task(self._prove_once(digest, os.dup(fd), identity))
+            task = asyncio.create_task(self._prove_once(digest, os.dup(fd), identity, pool))
             self._proving[digest, identity] = task
             task.add_done_callback(lambda done: self._proved(digest, identity, done))
         return await asyncio.shield(task)
 
-    async def _prove_once(self, digest: Digest, fd: int, identity: Identity) -> _Known:
+    async def _prove_once(self, digest: Digest, fd: int, identity: Identity, pool: ThreadPoolExecutor) -> _Known:
         try:
-            hashed = await _in_thread(_hash_whole, fd, identity.size, bytearray(self._settings.read_bytes))
+            hashed = await _in_thread(_hash_whole, fd, identity.size, bytearray(self._settings.read_bytes), pool=pool)
         except OSError as error:
             raise self._failed(digest, identity, error) from error
         finally:
@@ -294,9 +328,15 @@ class FileChecks:
         self._on_use(self._digest, fd)
 
 
-async def _in_thread(function: Callable[..., T], *args: object) -> T:
+async def _in_thread(function: Callable[..., T], *args: object, pool: ThreadPoolExecutor = _threads) -> T:
     """Run work in a thread of this module; return only when it has ended, even if cancelled."""
-    return await to_its_end(asyncio.get_running_loop().run_in_executor(_threads, function, *args))
+    return await to_its_end(asyncio.get_running_loop().run_in_executor(pool, function, *args))
+
+
+def _give_way() -> None:
+    """Let this thread have processor and disk when nobody else wants them; the kernel derives both from this."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, 19)
 
 
 def _resident(fd: int, start: int, stop: int) -> bool:
@@ -322,6 +362,18 @@ def _first_wrong(fd: int, proof: Proof, checked: bytes, first: int, buffer: byte
         if checksum.digest() != proof.block(number):
             return number
     return None
+
+
+def _first_wrong_in_passing(fd: int, proof: Proof, checked: bytes, first: int, buffer: bytearray) -> int | None:
+    """As `_first_wrong`; what was not in the page cache goes out of it again."""
+    size = block_size(proof.size)
+    start, stop = first * size, min((first + len(checked)) * size, proof.size)
+    was_cold = not _resident(fd, start, stop)
+    try:
+        return _first_wrong(fd, proof, checked, first, buffer)
+    finally:
+        if was_cold:
+            os.posix_fadvise(fd, start, stop - start, os.POSIX_FADV_DONTNEED)
 
 
 def _hash_whole(fd: int, size: int, buffer: bytearray) -> ContentHasher:

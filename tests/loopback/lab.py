@@ -128,9 +128,10 @@ class Lab:
         await self.listeners.serve(server)
         return server
 
-    async def holder(self, script: Script) -> Server:
-        """A member that is thought to hold everything."""
+    async def holder(self, script: Script, vouches_for: bytes | None = None) -> Server:
+        """A member that is thought to hold everything, and may vouch for what it says it holds."""
         server = await self.serve(script)
+        server.vouches_for = vouches_for
         self.router.holders.append(Peer(f"m{len(self.router.holders) + 1}", "127.0.0.1", server.port))
         return server
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import aiohttp
 import uvicorn
@@ -251,8 +251,9 @@ class Node:
         member_tags = MemberTags(
             self.fetching.cluster, self.fetching.health, self.peers.tag, self.trust.distrusted, images
         )
-        verify = self._cluster.verify_tags
-        self.tags = Tags(self.holdings, self.cache, member_tags, self.upstream, self.trust, images, verify=verify)
+        self.tags = Tags(
+            self.holdings, self.cache, member_tags, self.upstream, self.trust, images, how=self._cluster.how_tags
+        )
         self.manifests = Manifests(self.holdings, self.fetching.fetches)
         self.reports = SlowReports()
         backend = Backend(self.holdings, self.fetching, self.manifests, self.tags, self.metrics)
@@ -349,7 +350,7 @@ class Cluster:
         self._folder = folder
         self._capacity = capacity
         self.settings = settings
-        self.verify_tags = False
+        self.how_tags: Literal["sample", "verify"] = "sample"
         self.serve_peer: Serve = honestly
 
     async def join(self, capacity: int | None = None) -> Node:

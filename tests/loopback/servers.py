@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import random
 import re
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 
 import uvloop
 
+from mirror.cluster.homes import piece_size
 from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Repository
@@ -109,6 +111,16 @@ async def breaks_off(start: int, stop: int | None) -> Sequence[Part]:
     return [head, body[: len(body) // 2], CLOSE]
 
 
+def testimony(body: bytes, request: "Request") -> bytes:
+    """What a holder of some content answers to a question about its copy."""
+    unit = piece_size(len(body))
+    said = hashlib.sha256(body[request.start : request.stop]).digest()
+    if request.headers["skvaller-want"] == "prefixes":
+        ends = range(unit, len(body) + 1, unit)
+        said = b"".join(hashlib.sha256(body[:end]).digest() for end in ends)
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(said), said)
+
+
 @dataclass
 class Server:
     """An HTTP server that follows a script.
@@ -124,6 +136,12 @@ class Server:
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
     signs: int = 0
+    vouches_for: bytes | None = None
+    """What it says that it holds, when it is asked to vouch for bytes of others; None if it does not vouch."""
+    vouched: list[str] = field(default_factory=list)
+    """What it was asked to say of its copy."""
+    told: list[str] = field(default_factory=list)
+    """Ranges of which it was told that it sent wrong bytes."""
     on_sign: Callable[[int], None] = lambda count: None
     """Is told how many signs of life it has given."""
     port: int = 0
@@ -152,6 +170,12 @@ class Server:
     async def answer(self, request: Request) -> Sequence[Part]:
         if request.path == "/v2/":
             await asyncio.Event().wait()
+        if (want := request.headers.get("skvaller-want")) is not None:
+            self.vouched.append(want)
+            return [testimony(self.vouches_for, request) if self.vouches_for else refusal(503, "busy")]
+        if (wrong := request.headers.get("skvaller-wrong")) is not None:
+            self.told.append(wrong)
+            return [NOT_FOUND]
         self.asked.append((request.start, request.stop))
         self.requests.append(request)
         answer = await self.script(request.start, request.stop)

@@ -1,12 +1,15 @@
 """The cache store on a real disk: what survives a restart, what is bounded, and what is never served."""
 
 import asyncio
+import errno
 import hashlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Collection, Coroutine, Iterator
@@ -16,11 +19,13 @@ from typing import Any
 import pytest
 
 from mirror.cluster.homes import piece_size
-from mirror.errors import ConfigError, StorageFull
+from mirror.errors import ConfigError, Corrupt, StorageError, StorageFailed, StorageFull
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference
-from mirror.stores import Tag
+from mirror.settings import CacheSettings, UpkeepSettings
+from mirror.stores import Proof, Tag
 from mirror.stores.cache import CacheStore
+from mirror.stores.proofs import ContentHasher
 
 MIB = 1024 * 1024
 WITHIN_S = 30.0
@@ -45,15 +50,25 @@ def body(number: int, size: int = MIB) -> bytes:
     return random.Random(number).randbytes(size)
 
 
-async def put(cache: CacheStore, content: bytes) -> Digest:
+def proof_of(content: bytes) -> Proof:
+    hasher = ContentHasher(len(content))
+    hasher.update(memoryview(content))
+    return hasher.proof()
+
+
+async def put(cache: CacheStore, content: bytes, wanted_here: bool = True) -> Digest:
     """Write content as a fetch does."""
     digest = Digest.of(content)
-    writer = await cache.begin(digest, len(content))
+    writer = await cache.begin(digest, len(content), lambda: wanted_here)
     try:
+        await asyncio.to_thread(writer.reserve, 0, len(content))
         os.pwrite(writer.fd, content, 0)
+    except StorageError:
+        writer.discard()
+        raise
     finally:
         os.close(writer.fd)
-    writer.commit()
+    writer.commit(proof_of(content))
     return digest
 
 
@@ -61,6 +76,7 @@ async def leave(cache: CacheStore, content: bytes, pieces: int) -> Digest:
     """Write some pieces of content, and leave it partial."""
     digest, unit = Digest.of(content), piece_size(len(content))
     writer = await cache.begin(digest, len(content))
+    await asyncio.to_thread(writer.reserve, 0, len(content))
     for number in range(pieces):
         stop = (number + 1) * unit
         os.pwrite(writer.fd, content[number * unit : stop], number * unit)
@@ -127,6 +143,9 @@ def test_more_than_the_bound_is_refused_and_evicts_nothing(tmp_path: Path) -> No
         writers = [await cache.begin(Digest.of(b"%d" % number), 2 * MIB - 1) for number in range(2)]
         with pytest.raises(StorageFull):
             await cache.begin(Digest.of(b"y"), MIB)
+        assert read(cache, kept) == body(1), "nothing has arrived yet"
+        for writer in writers:
+            await asyncio.to_thread(writer.reserve, 0, 2 * MIB - 1)
         for writer in writers:
             os.close(writer.fd)
             writer.discard()
@@ -230,15 +249,13 @@ def test_partial_blobs_are_evicted_before_complete_ones(tmp_path: Path) -> None:
     run(story())
 
 
-@pytest.mark.parametrize("harm", ["power failure", "no journal", "no file", "other size", "junk journal", "no cache"])
+@pytest.mark.parametrize("harm", ["no journal", "no file", "other size", "junk journal", "no cache"])
 def test_partial_blobs_that_cannot_be_continued_are_dropped_at_the_start(tmp_path: Path, harm: str) -> None:
     async def story() -> None:
         cache, _ = await opened(tmp_path)
         digest = await leave(cache, PARTIAL, 2)
         file, journal = tmp_path / "spool" / digest.hex, tmp_path / "spool" / f"{digest.hex}.pieces"
         match harm:
-            case "power failure":
-                after_a_power_failure(tmp_path)
             case "no journal":
                 journal.unlink()
             case "no file":
@@ -256,27 +273,34 @@ def test_partial_blobs_that_cannot_be_continued_are_dropped_at_the_start(tmp_pat
     run(story())
 
 
-def after_a_power_failure(folder: Path) -> None:
-    (folder / "running").write_text("another boot")
+def without_proofs(folder: Path) -> None:
+    """As an older agent left it, or a power failure."""
+    shutil.rmtree(folder / "proofs")
 
 
-def test_damage_by_a_power_failure_is_found_before_it_is_served(tmp_path: Path) -> None:
+def test_what_nothing_proves_is_hashed_before_it_is_served(tmp_path: Path) -> None:
     async def story() -> None:
         cache, _ = await opened(tmp_path)
         good, torn = await put(cache, body(1)), await put(cache, body(2))
+        await cache.close()
         path = tmp_path / "blobs/sha256" / torn.hex[:2] / torn.hex
         path.write_bytes(bytes(MIB))
-        after_a_power_failure(tmp_path)
+        without_proofs(tmp_path)
 
         again, told = await opened(tmp_path)
-        assert read(again, torn) is None
-        assert again.verification is not None
-        await again.verification
+        assert (read(again, good), read(again, torn)) == (None, None)
+        assert again.used_bytes == 2 * MIB
+        await again.upkeep.verified.wait()
         assert read(again, good) == body(1)
         assert told.keys == {good.key}
-        assert not path.exists()
+        assert again.open(torn) is None
+        assert again.used_bytes == MIB
         await again.close()
-        assert not (tmp_path / "running").exists()
+        assert not path.exists()
+
+        third, told = await opened(tmp_path)
+        assert told.keys == {good.key}, "now there is a proof"
+        await third.close()
 
     run(story())
 
@@ -285,14 +309,14 @@ def test_a_blob_fetched_before_its_old_copy_is_verified_counts_once(tmp_path: Pa
     async def story() -> None:
         cache, _ = await opened(tmp_path)
         good, torn = await put(cache, body(1)), await put(cache, body(2))
+        await cache.close()
         (tmp_path / "blobs/sha256" / torn.hex[:2] / torn.hex).write_bytes(bytes(MIB))
-        after_a_power_failure(tmp_path)
+        without_proofs(tmp_path)
 
         again, told = await opened(tmp_path)
         for number in (1, 2):
             await put(again, body(number))
-        assert again.verification is not None
-        await again.verification
+        await again.upkeep.verified.wait()
         assert told.keys == {good.key, torn.key}
         assert (read(again, good), read(again, torn)) == (body(1), body(2))
         assert again.used_bytes == 2 * MIB
@@ -308,20 +332,241 @@ def test_blobs_that_cannot_be_read_are_left_out_and_the_others_are_served(tmp_pa
         (tmp_path / "blobs/sha256/00" / ("0" * 64)).mkdir(parents=True)
         gone = await put(cache, body(3))
         path = tmp_path / "blobs/sha256" / gone.hex[:2] / gone.hex
-        os.utime(path, (0, 0))  # the first to be looked at
-        after_a_power_failure(tmp_path)
+        await cache.close()
+        os.utime(path, (0, 0))  # the last to be looked at
+        without_proofs(tmp_path)
 
         again, told = await opened(tmp_path)
         path.unlink()
-        assert again.verification is not None
-        await again.verification
+        await again.upkeep.verified.wait()
         assert told.keys == {digest.key for digest in good}
         await again.close()
 
-        trusted, told = await opened(tmp_path)
+        third, told = await opened(tmp_path)
         assert told.keys == {digest.key for digest in good}
-        assert trusted.open(Digest("0" * 64)) is None
-        await trusted.close()
+        assert third.open(Digest("0" * 64)) is None
+        await third.close()
+
+    run(story())
+
+
+@pytest.fixture
+def in_memory() -> Iterator[Path]:
+    """A folder that is no load for a disk."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
+def test_what_is_on_disk_and_too_much_goes_at_the_start_a_few_names_a_turn(in_memory: Path) -> None:
+    """Twenty thousand in a folder, and room for a thousand: the event loop never works on more than a batch."""
+    tmp_path = in_memory
+    count, kept = 20_000, 1000
+    names = [f"{number:064x}" for number in range(count)]
+    for part in {name[:2] for name in names}:
+        (tmp_path / "blobs/sha256" / part).mkdir(parents=True)
+        (tmp_path / "proofs" / part).mkdir(parents=True)
+    for number, name in enumerate(names):
+        content = b"%010d" % number
+        path = tmp_path / "blobs/sha256" / name[:2] / name
+        path.write_bytes(content)
+        os.utime(path, (number, number))
+        (tmp_path / "proofs" / name[:2] / name).write_bytes(proof_of(content).encode())
+
+    async def story() -> None:
+        calls: list[int] = []
+
+        class Counting(Told):
+            def appeared(self, keys: Collection[bytes]) -> None:
+                calls.append(len(keys))
+                super().appeared(keys)
+
+            def vanished(self, keys: Collection[bytes]) -> None:
+                calls.append(len(keys))
+                super().vanished(keys)
+
+        cache, told = CacheStore(tmp_path, 10 * kept), Counting()
+        await cache.start(told)
+        assert told.keys == {bytes.fromhex(name) for name in names[-kept:]}
+        assert max(calls) <= 512
+        calls.clear()
+        digest = await put(cache, body(1, 9 * kept))  # 900 have to go
+        assert digest.key in told.keys
+        assert len(told.keys) <= kept - 900 + 1
+        assert max(calls) <= 64
+        await cache.upkeep.verified.wait()
+        await cache.close()
+        assert len(list((tmp_path / "blobs").rglob("*/*/*"))) == len(told.keys)
+
+    run(story())
+
+
+def test_a_size_that_somebody_invents_costs_nothing(tmp_path: Path) -> None:
+    async def story() -> None:
+        cache, told = await opened(tmp_path, 8 * MIB)
+        kept = [await put(cache, body(number)) for number in range(7)]
+        with pytest.raises(StorageFull):
+            await cache.begin(Digest.of(b"invented"), 1 << 40)
+        writer = await cache.begin(Digest.of(b"large"), 8 * MIB)
+        assert told.keys == {digest.key for digest in kept}
+        await asyncio.to_thread(writer.reserve, 0, 2 * MIB)
+        assert len(told.keys) == 6, "room for what has arrived, and no more"
+        os.close(writer.fd)
+        writer.discard()
+        assert cache.used_bytes == 6 * MIB
+        await cache.close()
+
+    run(story())
+
+
+def test_what_other_members_ask_for_takes_no_place_of_what_clients_of_this_node_use(tmp_path: Path) -> None:
+    async def story() -> None:
+        cache, told = await opened(tmp_path, 8 * MIB)
+        ours = [await put(cache, body(number)) for number in range(7)]
+        first = await put(cache, body(10), wanted_here=False)
+        second = await put(cache, body(11), wanted_here=False)
+        assert told.keys == {digest.key for digest in (*ours, second)}, "one for others takes the other's place"
+        with pytest.raises(StorageFull, match="other members"):
+            await put(cache, body(12, 3 * MIB), wanted_here=False)
+        writers = [await cache.begin(Digest.of(b"%d" % number), MIB, lambda: False) for number in range(3)]
+        await asyncio.to_thread(writers[0].reserve, 0, MIB)
+        for writer in writers[1:]:
+            with pytest.raises(StorageFull):
+                await asyncio.to_thread(writer.reserve, 0, MIB)
+        assert told.keys == {digest.key for digest in ours}
+        for writer in writers:
+            os.close(writer.fd)
+            writer.discard()
+        last = await put(cache, body(13, 2 * MIB))
+        assert (first.key in told.keys, last.key in told.keys) == (False, True)
+        assert len(told.keys) == 7
+        await cache.close()
+
+    run(story())
+
+
+def test_what_no_client_used_lately_gives_way_to_what_other_members_ask_for(tmp_path: Path) -> None:
+    async def story() -> None:
+        cache, told = CacheStore(tmp_path, 4 * MIB, CacheSettings(lately_s=-1.0)), Told()
+        await cache.start(told)
+        old = [await put(cache, body(number)) for number in range(4)]
+        new = await put(cache, body(4), wanted_here=False)
+        assert told.keys == {digest.key for digest in (*old[1:], new)}
+        await cache.close()
+
+    run(story())
+
+
+@pytest.mark.parametrize("harm", ["flipped", "short", "junk", "gone"])
+def test_a_damaged_proof_costs_one_hash_and_no_blob(tmp_path: Path, harm: str) -> None:
+    async def story() -> None:
+        cache, _ = await opened(tmp_path)
+        digest = await put(cache, PARTIAL)
+        await cache.close()
+        path = tmp_path / "proofs" / digest.hex[:2] / digest.hex
+        record = bytearray(path.read_bytes())
+        record[40] ^= 1
+        wrong = {"flipped": bytes(record), "short": bytes(record[:40]), "junk": bytes(len(record)), "gone": b""}[harm]
+        path.write_bytes(wrong) if wrong else path.unlink()
+
+        again, told = await opened(tmp_path)
+        await again.upkeep.verified.wait()
+        assert told.keys == {digest.key}
+        held = again.open(digest)
+        assert held is not None
+        with held:
+            assert await held.read() == PARTIAL
+            assert await held.prefixes() == proof_of(PARTIAL).prefixes
+        await again.close()
+        assert path.read_bytes() == proof_of(PARTIAL).encode()
+
+    run(story())
+
+
+def test_a_byte_that_was_flipped_while_the_agent_was_down_leaves_never(tmp_path: Path) -> None:
+    async def story() -> None:
+        cache, _ = await opened(tmp_path)
+        digest = await put(cache, PARTIAL)
+        await cache.close()
+        path = tmp_path / "blobs/sha256" / digest.hex[:2] / digest.hex
+        flip(path, 3 * MIB)
+
+        again, told = await opened(tmp_path)
+        held = again.open(digest)
+        assert held is not None
+        with held, pytest.raises(Corrupt):
+            await held.read()
+        assert told.keys == set()
+        await again.close()
+        assert not path.exists()
+
+    run(story())
+
+
+def flip(path: Path, at: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_look_in_the_background_finds_what_is_damaged_and_drops_it(tmp_path: Path) -> None:
+    async def story() -> None:
+        damaged: list[None] = []
+        cache, told = CacheStore(tmp_path, 100 * MIB, on_damaged=lambda: damaged.append(None)), Told()
+        await cache.start(told)
+        good, bad, gone = [await put(cache, body(number, 3 * MIB)) for number in range(3)]
+        flip(tmp_path / "blobs/sha256" / bad.hex[:2] / bad.hex, 2 * MIB)
+        (tmp_path / "blobs/sha256" / gone.hex[:2] / gone.hex).unlink()
+        for digest in (good, bad, gone):
+            await cache.upkeep.look_at(digest.hex, bytes_per_s=None)
+        assert told.keys == {good.key}
+        assert len(damaged) == 1
+        assert cache.used_bytes == 3 * MIB
+        await cache.close()
+
+    run(story())
+
+
+def test_all_blobs_are_looked_at_round_after_round(tmp_path: Path) -> None:
+    async def story() -> None:
+        quick = UpkeepSettings(bytes_per_s=1e12, round_s=0, pause_s=0, first_after_s=0)
+        cache, told = CacheStore(tmp_path, 100 * MIB, CacheSettings(upkeep=quick)), Told()
+        await cache.start(told)
+        digests = [await put(cache, body(number)) for number in range(3)]
+        for digest in digests:
+            flip(tmp_path / "blobs/sha256" / digest.hex[:2] / digest.hex, 7)
+        while told.keys:
+            await asyncio.sleep(0)
+        await cache.close()
+
+    run(story())
+
+
+def test_a_disk_that_does_not_give_a_blob_has_it_withdrawn_and_not_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        cache, told = await opened(tmp_path)
+        digest = await put(cache, body(1))
+        path = tmp_path / "blobs/sha256" / digest.hex[:2] / digest.hex
+
+        def fails(*_: object) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        flip(path, 5)
+        flip(path, 5)  # so that it has to be read again
+        with monkeypatch.context() as patch:
+            patch.setattr("mirror.stores.checking.read_parts", fails)
+            held = cache.open(digest)
+            assert held is not None
+            with held, pytest.raises(StorageFailed):
+                await held.read()
+        assert told.keys == set()
+        assert cache.open(digest) is None
+        assert path.exists()
+        assert cache.used_bytes == MIB
+        await cache.upkeep.look_at(digest.hex, bytes_per_s=None)
+        assert told.keys == {digest.key}, "the disk gives it again"
+        await cache.close()
 
     run(story())
 
@@ -374,6 +619,7 @@ KILLED = """
     from pathlib import Path
     from mirror.oci.digest import Digest
     from mirror.stores.cache import CacheStore
+    from mirror.stores.proofs import ContentHasher
 
     class Deaf:
         appeared = vanished = lambda self, keys: None
@@ -388,7 +634,9 @@ KILLED = """
             writer = await cache.begin(digest, len(content))
             os.pwrite(writer.fd, content, 0)
             os.close(writer.fd)
-            writer.commit()
+            hasher = ContentHasher(len(content))
+            hasher.update(memoryview(content))
+            writer.commit(hasher.proof())
             number += 1
             print(number, flush=True)
 
@@ -410,6 +658,7 @@ def test_killed_at_any_moment_only_right_blobs_are_served_afterwards(tmp_path: P
 
     async def story() -> None:
         cache, told = await opened(tmp_path, 8 * MIB)
+        await cache.upkeep.verified.wait()
         assert told.keys
         for key in told.keys:
             content = read(cache, Digest(key.hex()))
@@ -441,7 +690,7 @@ def test_a_full_disk_evicts_then_refuses_and_keeps_what_is_right(small_disk: Pat
         assert read(cache, digests[4]) == body(4, 2 * MIB)
         assert read(cache, digests[0]) is None
         with pytest.raises(StorageFull, match="No space left"):
-            await cache.begin(Digest.of(b"large"), 9 * MIB)
+            await put(cache, body(5, 9 * MIB))
         assert told.keys == {key.key for key in digests if read(cache, key) is not None}
         await cache.close()
 

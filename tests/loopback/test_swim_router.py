@@ -1,6 +1,7 @@
 """The mirror's view of gossip, on real sockets: keys that members prove themselves by, names, flapping, counts."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -9,14 +10,25 @@ from typing import Any
 import pytest
 
 from gossip import Gossip, GossipConfig, Listen, key_id, local
+from mirror.errors import Unauthorized
 from mirror.routers import MemberStatus, Peer, Serves
 from mirror.routers.swim import SwimRouter
 from mirror.settings import RouterSettings
-from mirror.sources.peers.auth import PeerAuth
+from mirror.sources.peers.auth import PeerAuth, Request
 
 WITHIN_S = 20.0
 OLD, NEW = bytes(range(32)), bytes(range(32, 64))
-REQUEST = ("GET", "/v2/library/nginx/manifests/1.27?ns=docker.io")
+REQUEST = Request("GET", "/v2/library/nginx/manifests/1.27?ns=docker.io")
+
+
+def accepts(auth: PeerAuth, by: PeerAuth) -> bool:
+    """Whether one accepts what the other signs."""
+    try:
+        return auth.recognise(replace(REQUEST, headers=by.ask("", REQUEST).headers.items())) is not None
+    except Unauthorized:
+        return False
+
+
 HASTY = replace(
     local(), probe_interval_s=0.1, probe_timeout_s=0.05, suspicion_mult=1, suspicion_max_mult=1, flaps_max=1
 )
@@ -66,16 +78,16 @@ def test_members_accept_each_other_at_every_moment_of_a_change_of_keys() -> None
 
             def all_accept(all_keys: bool = True) -> bool:
                 members = [PeerAuth([OLD]), PeerAuth([NEW])] if all_keys else []
-                return all(auth.accepts(*REQUEST, by.sign(*REQUEST)) for auth in auths for by in [*auths, *members])
+                return all(accepts(auth, by) for auth in auths for by in [*auths, *members])
 
             await a.keyrings.install(NEW)
             await until(all_accept)
             await b.keyrings.use(key_id(NEW))
             assert all_accept()
-            await until(lambda: all(PeerAuth([NEW]).accepts(*REQUEST, auth.sign(*REQUEST)) for auth in auths))
+            await until(lambda: all(accepts(PeerAuth([NEW]), auth) for auth in auths))
             await a.keyrings.remove(key_id(OLD))
-            old = PeerAuth([OLD]).sign(*REQUEST)
-            await until(lambda: not any(auth.accepts(*REQUEST, old) for auth in auths))
+            old = PeerAuth([OLD])
+            await until(lambda: not any(accepts(auth, old) for auth in auths))
             assert all_accept(all_keys=False)
             for task in following:
                 task.cancel()
@@ -89,7 +101,7 @@ def test_keys_that_changed_before_anybody_followed_them_are_handed_over_too() ->
             auth = PeerAuth(b.keys())
             await a.keyrings.install(NEW)
             following = asyncio.create_task(b.follow_keys(auth.use))
-            await until(lambda: auth.accepts(*REQUEST, PeerAuth([NEW]).sign(*REQUEST)))
+            await until(lambda: accepts(auth, PeerAuth([NEW])))
             following.cancel()
 
     run(story())
@@ -141,17 +153,12 @@ def homes(router: SwimRouter) -> dict[str, Serves]:
     return {seat.peer.name: seat.serves for seat in router.seats()}
 
 
-ODD_NAMES, ODD_HOSTS = ("upstream", "a,b", "b c"), ("[", "", "x.example", "::1%[", "1\n")
-
-
-@pytest.mark.parametrize(
-    ("name", "host"), [*((name, None) for name in ODD_NAMES), *(("b", host) for host in ODD_HOSTS)]
-)
-def test_who_has_no_proper_name_or_address_is_no_member(name: str, host: str | None) -> None:
+@pytest.mark.parametrize("name", ["upstream", "a,b", "b c"])
+def test_who_has_no_proper_name_is_no_member(name: str) -> None:
     async def story() -> None:
         first = Gossip("a", local())
         async with running(first) as a, AsyncExitStack() as stack:
-            router = SwimRouter(Gossip(name, local(), seeds=[str(first.address)]), 5001, host)
+            router = SwimRouter(Gossip(name, local(), seeds=[str(first.address)]), 5001)
             await router.start()
             stack.push_async_callback(router.close)
             key = bytes(32)
@@ -164,14 +171,17 @@ def test_who_has_no_proper_name_or_address_is_no_member(name: str, host: str | N
     run(story())
 
 
-def test_an_address_beside_that_of_its_gossip_is_where_a_member_is_asked() -> None:
+@pytest.mark.parametrize("host", ["169.254.169.254", "fd00::7", "registry.example", "["])
+def test_a_member_is_asked_where_it_gossips_wherever_it_says_that_it_is(host: str) -> None:
     async def story() -> None:
         first = Gossip("a", local())
         async with running(first) as a, AsyncExitStack() as stack:
-            router = SwimRouter(Gossip("b", local(), seeds=[str(first.address)]), 5001, "fd00::7")
-            await router.start()
-            stack.push_async_callback(router.close)
-            await until(lambda: list(a.members()) == [Peer("b", "fd00::7", 5001)])
+            liar = Gossip("b", local(), seeds=[str(first.address)])
+            liar.update(json.dumps({"port": 5001, "host": host}).encode())
+            await liar.start()
+            stack.push_async_callback(liar.close)
+            await until(lambda: list(a.members()) == [Peer("b", "127.0.0.1", 5001)])
+            assert [seat.peer for seat in a.seats() if seat.peer.name == "b"] == [Peer("b", "127.0.0.1", 5001)]
 
     run(story())
 

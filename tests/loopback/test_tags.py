@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -123,11 +123,15 @@ def heads_by(it: Cluster) -> Counter[str]:
 
 
 def play(
-    folder: Path, count: int, settings: Settings, story: Callable[[Cluster], Awaitable[None]], *, verify: bool = False
+    folder: Path,
+    count: int,
+    settings: Settings,
+    story: Callable[[Cluster], Awaitable[None]],
+    how: Literal["sample", "verify"] = "sample",
 ) -> None:
     async def whole() -> None:
         async with cluster(folder, 0, settings=settings) as it:
-            it.verify_tags = verify
+            it.how_tags = how
             for _ in range(count):
                 await it.join()
             await story(it)
@@ -324,4 +328,4 @@ def test_to_verify_means_that_no_member_is_asked_what_upstream_says(tmp_path: Pa
             clock.advance(61.0)
         assert asked == []
 
-    play(tmp_path, 2, images(), story, verify=True)
+    play(tmp_path, 2, images(), story, "verify")

@@ -8,7 +8,7 @@ import random
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mirror.app.blob import BlobResponse
+from mirror.app.blob import BlobResponse, of_file
 from mirror.app.tls import MEMBER_NAMES
 from mirror.channels import PeerTls
 from mirror.channels.certificates import KeyIssuer
@@ -26,11 +26,11 @@ from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository
 from mirror.routers import Peer
-from mirror.settings import PeerSettings
 from mirror.sources import RangeReply, RangeRequest, Role
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import PeerClient
 from tests.loopback.channels import DAY_S, ONE, TWO, channels, listening
+from tests.loopback.lab import STEADY
 
 MIB = 1024 * 1024
 SIZE = 5 * MIB + 17
@@ -97,9 +97,9 @@ class Holder:
             (b"content-range", b"bytes %d-%d/%d" % (first, first + count - 1, SIZE)),
         ]
         with self._path.open("rb") as file:
-            await BlobResponse(206, headers, file.fileno(), self._extents(first, count))(scope, receive, send)
+            await BlobResponse(206, headers, of_file(file.fileno(), self._extents(first, count)))(scope, receive, send)
 
-    async def _extents(self, first: int, count: int) -> AsyncIterator[tuple[int, int]]:
+    async def _extents(self, first: int, count: int) -> AsyncGenerator[tuple[int, int], None]:
         """One that is copied, then one that is sent by a thread."""
         early = min(count, 1000)
         yield first, early
@@ -131,8 +131,8 @@ class Memory:
 
 
 @contextlib.asynccontextmanager
-async def asking(name: str, ways: Channels) -> AsyncIterator[PeerClient]:
-    client = PeerClient(name, PeerAuth(), PeerSettings(), ways)
+async def asking(name: str, ways: Channels, auth: PeerAuth | None = None) -> AsyncIterator[PeerClient]:
+    client = PeerClient(name, auth or PeerAuth(), STEADY.peers, ways)
     await client.start()
     try:
         yield client

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from mirror.app.blob import BlobResponse, LongResponse
+from mirror.app.blob import BlobResponse, LongResponse, of_file
 from mirror.app.zerocopy import EXTENSION, ZeroCopyProtocol
 from mirror.errors import Reason, SourceError
 from mirror.settings import ServerSettings
@@ -137,7 +137,8 @@ def whole(path: Path) -> ASGIApp:
 
 
 def blob(fd: int, extents: Any, length: int = SIZE) -> BlobResponse:
-    return BlobResponse(200, [(b"content-length", b"%d" % length)], fd, extents)
+    placed = [(fd, *extent) for extent in extents] if isinstance(extents, list) else of_file(fd, extents)
+    return BlobResponse(200, [(b"content-length", b"%d" % length)], placed)
 
 
 class Witness:

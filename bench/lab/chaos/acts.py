@@ -12,6 +12,7 @@ from testbed.faulty import FaultyUpstream
 from testbed.network import Host
 from testbed.registry import Registry
 
+from .damage import DAMAGES
 from .library import MOVING, Library
 from .member import Member
 from .schedule import UPSTREAM, Fault
@@ -64,12 +65,21 @@ Act = Callable[[Stage, Fault], AbstractContextManager[str]]
 
 @contextmanager
 def _kill(stage: Stage, fault: Fault) -> Iterator[str]:
-    """The agent is gone without a word; while it is, something may happen to its files, unfinished ones too."""
+    """The agent is gone without a word."""
+    member = stage.members[fault.target]
+    with stage.timeline.during(DOWN, member.name):
+        member.kill()
+        yield f"killed for {fault.seconds:.1f} s"
+        _start(member)
+
+
+@contextmanager
+def _kill_and_damage(stage: Stage, fault: Fault) -> Iterator[str]:
+    """The same, and something happens to one of its files, perhaps of an unfinished blob."""
     member, chance = stage.members[fault.target], random.Random(fault.chance)
     with stage.timeline.during(DOWN, member.name):
         member.kill()
-        harm = chance.choice([None, None, "flip", "flip", "truncate", "empty", "delete"])
-        yield "killed; " + (member.damage(harm, chance, stopped=True) if harm else "files as they were")
+        yield f"killed; {member.damage(chance.choice(list(DAMAGES)), chance, stopped=True)}"
         _start(member)
 
 
@@ -238,7 +248,7 @@ def _limit(stage: Stage, fault: Fault) -> Iterator[str]:
 @contextmanager
 def _drop(stage: Stage, fault: Fault) -> Iterator[str]:
     chance = random.Random(fault.chance)
-    every, after = chance.randint(1, 4), chance.choice(_DROP_AFTER_BYTES)
+    every, after = chance.randint(2, 4), chance.choice(_DROP_AFTER_BYTES)
     stage.answers.drop_after, stage.answers.drop_every = after, every
     try:
         yield f"every {every}. answer with a blob ends after {after} bytes, for {fault.seconds:.1f} s"
@@ -262,6 +272,7 @@ def _move_tag(stage: Stage, fault: Fault) -> Iterator[str]:
 
 ACTS: Final[Mapping[str, Act]] = {
     "kill": _kill,
+    "kill and damage": _kill_and_damage,
     "stop": _stop,
     "restart": _restart,
     **dict.fromkeys(_LIES, _lie),

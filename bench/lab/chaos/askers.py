@@ -18,7 +18,7 @@ from .member import Member
 from .question import PULL, WRONG_BYTES, Failure, Question, content_question, head_of_manifest, tag_question
 from .settings import PAUSE_MAX_S, READERS, REST_S
 from .timeline import Timeline
-from .verdict import Judge
+from .verdict import Judge, Verdict
 
 _PULL_S: Final = 120.0
 """How long a containerd may take for a pull of some MB, s: it tries again what fails, and waits between."""
@@ -90,11 +90,14 @@ class Askers:
 
     def _blame(self, failure: Failure, member: Member, question: Question, began: float, *, final: bool) -> None:
         ended = time.monotonic()
-        excuse = None if final else self._judge.excuse(failure, member.name, question, began, ended)
+        verdict = Verdict(None, "all was well")
+        if not final:
+            verdict = self._judge.judge(failure, member.name, question, began, ended)
+        detail = f"{failure.detail} ({verdict.reason})" if verdict.reason else failure.detail
         asked = f"at the end: {question.shown}" if final else question.shown
         at_s = ended - self._timeline.started_at
         self._ledger.error(
-            Error(at_s, member.name, failure.kind, asked, failure.detail, round(ended - began, 2), excuse)
+            Error(at_s, member.name, failure.kind, asked, detail, round(ended - began, 2), verdict.excuse)
         )
 
     def _ask_anything(self, member: Member, number: int) -> None:

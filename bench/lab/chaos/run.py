@@ -82,7 +82,8 @@ class Chaos:
         with ExitStack() as stack:
             stack.callback(self._ledger.close)
             stage = self._build(stack)
-            schedule = draw(self._settings.seed, lanes_of(self._traits()), self._settings.seconds)
+            wanted = self._settings
+            schedule = draw(wanted.seed, lanes_of(self._traits()), wanted.seconds, wanted.without)
             judge = Judge(stage.members, self._timeline, stage.answers.wrongs)
             askers = Askers(self._library, judge, self._timeline, self._ledger, self._settings.seed)
             self._start(stack)

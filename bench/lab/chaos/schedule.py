@@ -5,7 +5,7 @@ In one lane one fault follows the other. Lanes know nothing of each other, so a 
 """
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -54,7 +54,8 @@ class Lane:
 PROCESS: Final = Lane(
     20,
     {
-        "kill": (4, 0.5, 5),
+        "kill": (2, 0.5, 5),
+        "kill and damage": (3, 0.5, 5),
         "stop": (4, 0.5, 9),
         "restart": (2, 0, 1),
         "lie about bytes": (3, 6, 20),
@@ -71,6 +72,11 @@ CONTAINERD: Final = Lane(15, {"restart containerd": (1, 0.5, 3), "damage contain
 REGISTRY: Final = Lane(20, {"kill upstream": (2, 1, 8), "cut upstream": (1, 1, 8), "restart upstream": (1, 0, 0.5)})
 ANSWERS: Final = Lane(12, {"limit": (1, 2, 6), "drop": (1, 2, 6), "wrong byte": (2, 0, 0)})
 TAGS: Final = Lane(7, {"move tag": (1, 0, 0)})
+
+KINDS: Final = sorted(
+    kind for lane in (PROCESS, LINK, FILES, DISK, CLOCK, CONTAINERD, REGISTRY, ANSWERS, TAGS) for kind in lane.kinds
+)
+"""All kinds of faults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +108,25 @@ def lanes_of(nodes: Mapping[str, Traits]) -> Mapping[str, Lane]:
     return lanes
 
 
-def draw(seed: int, lanes: Mapping[str, Lane], seconds: float) -> Mapping[str, Sequence[Fault]]:
-    """All faults of a run, by lane; each is over when the run ends."""
-    return {name: list(_faults(name, lane, random.Random(f"{seed}/{name}"), seconds)) for name, lane in lanes.items()}
+def draw(
+    seed: int, lanes: Mapping[str, Lane], seconds: float, without: Collection[str] = ()
+) -> Mapping[str, Sequence[Fault]]:
+    """All faults of a run, by lane; each is over when the run ends.
+
+    Args:
+        seed: everything follows from it.
+        lanes: by name.
+        seconds: how long the run is.
+        without: kinds that do not happen; the others happen when they would have.
+    """
+    return {
+        name: [
+            fault
+            for fault in _faults(name, lane, random.Random(f"{seed}/{name}"), seconds)
+            if fault.kind not in without
+        ]
+        for name, lane in lanes.items()
+    }
 
 
 def _faults(name: str, lane: Lane, chance: random.Random, seconds: float) -> Iterator[Fault]:

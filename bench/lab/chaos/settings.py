@@ -1,6 +1,6 @@
 """What a run of chaos is, and the numbers that its judgement rests on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -57,6 +57,7 @@ class Settings:
         seconds: time during which things happen.
         seed: everything that is random follows from it.
         key: whether the cluster has a key.
+        without: kinds of faults that do not happen; the others happen when they would have.
         folder: for all files; None for the machine's temporary one.
         keep_logs: where logs are kept; None: in the temporary folder, if something was wrong.
     """
@@ -65,14 +66,17 @@ class Settings:
     seconds: float
     seed: int
     key: bool
+    without: Sequence[str] = ()
     folder: Path | None = None
     keep_logs: Path | None = None
 
     @property
     def command(self) -> str:
         """The command that runs it again."""
-        key = " --key" if self.key else ""
-        return f"python -m bench lab chaos --nodes {self.nodes} --minutes {self.seconds / 60:g} --seed {self.seed}{key}"
+        flags = ["--key"] if self.key else []
+        flags += [f"--without '{kind}'" for kind in self.without]
+        wanted = f"--nodes {self.nodes} --minutes {self.seconds / 60:g} --seed {self.seed}"
+        return " ".join(["python -m bench lab chaos", wanted, *flags])
 
     def details(self) -> Mapping[str, Any]:
         """For the JSON."""

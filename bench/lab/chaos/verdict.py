@@ -19,6 +19,7 @@ upstream itself had just sent wrong to that very node, which every client of tha
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from testbed.faulty import Wrong
 
@@ -35,6 +36,19 @@ NO_SOURCE = "no healthy source"
 FROM_UPSTREAM = "upstream's own wrong byte"
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an error is.
+
+    Args:
+        excuse: why it is excused; None: it is a defect.
+        reason: why it is a defect: who could have given an answer.
+    """
+
+    excuse: str | None
+    reason: str
+
+
 class Judge:
     """Knows what was done, and to whom.
 
@@ -49,8 +63,8 @@ class Judge:
         self._timeline = timeline
         self._wrongs = wrongs
 
-    def excuse(self, failure: Failure, node: str, question: Question, began: float, ended: float) -> str | None:
-        """Why an error is excused; None: it is a defect.
+    def judge(self, failure: Failure, node: str, question: Question, began: float, ended: float) -> Verdict:
+        """Whether an error is excused.
 
         Args:
             failure: what was seen.
@@ -62,27 +76,29 @@ class Judge:
         if failure.kind == WRONG_BYTES:
             sent = {(wrong.node, wrong.what, wrong.offset) for wrong in list(self._wrongs)}
             mine = {(node, content.digest, failure.offset) for content in question.contents}
-            return FROM_UPSTREAM if sent & mine else None
+            return Verdict(FROM_UPSTREAM if sent & mine else None, "")
         if failure.kind == WRONG_HEAD:
-            return None
+            return Verdict(None, "")
         if self._timeline.was(DOWN, node, began, ended):
-            return OWN_DOWN
+            return Verdict(OWN_DOWN, "")
         if question.kind == PULL and self._timeline.was(BUSY, node, began, ended):
-            return CONTAINERD_DOWN
+            return Verdict(CONTAINERD_DOWN, "")
         since = began - (REGISTRY_AWAY_S if question.is_tag else SETTLING_S)
         if self._upstream_was_there(node, since, ended):
-            return None
-        said = failure.kind in (WRONG_TAG, STALE_TAG)
-        if not said and all(self._was_held(node, content, since, ended) for content in question.contents):
-            return None
-        return NO_SOURCE
+            return Verdict(None, "upstream was there")
+        if failure.kind in (WRONG_TAG, STALE_TAG):
+            return Verdict(NO_SOURCE, "")
+        holders = [self._holder(node, content, since, ended) for content in question.contents]
+        if None in holders:
+            return Verdict(NO_SOURCE, "")
+        return Verdict(None, f"{', '.join(sorted({holder for holder in holders if holder}))} had it")
 
     def _upstream_was_there(self, node: str, since: float, until: float) -> bool:
         away = ((DOWN, UPSTREAM), (CUT, UPSTREAM), (CUT, node), (LIMITED, node))
         return not any(self._timeline.was(state, of, since, until) for state, of in away)
 
-    def _was_held(self, node: str, content: Content, since: float, until: float) -> bool:
-        """Whether a healthy member that the node could reach had some content all the time."""
+    def _holder(self, node: str, content: Content, since: float, until: float) -> str | None:
+        """A healthy member that the node could reach and that had some content, all the time."""
         was = self._timeline.was
         held_since = time.time() - (time.monotonic() - since)
         for name, member in self._members.items():
@@ -92,5 +108,5 @@ class Judge:
             if any(was(state, of, since, until) for state, of in bad):
                 continue
             if member.holds(content.hex, content.body, held_since):
-                return True
-        return False
+                return name
+        return None

@@ -42,6 +42,8 @@ class Chooser:
         self._settings = settings
         self._without: dict[int, set[str]] = {}
         """Of late pieces, by number: members that have not got them either."""
+        self.is_upstream_alone = False
+        """Whether this node's own readers get nothing of members: nobody could vouch for it in time."""
 
     def has_not_got(self, start: int, member: str) -> None:
         """Take note that a member has not got a late piece."""
@@ -57,6 +59,8 @@ class Chooser:
             run_stop: end of what upstream is asked for in one run, if this node is the only home.
         """
         candidates = self._candidates
+        if self.is_upstream_alone:
+            return self._from_upstream(start, run_stop, now, Audience.LOCAL)
         avoid = candidates.members.avoided(start)
         if free := candidates.free_holders(start):
             best = self._soonest(free, self._settings.holder_lanes)
@@ -100,10 +104,18 @@ class Chooser:
                 return None
             avoid = candidates.members.avoided(start)
             return Flight(best, Role.HOLDER_FOR_HOME, start, stop, now, audience, avoid=avoid)
-        lanes = settings.upstream_lanes if candidates.upstream.serves_ranges else 1
-        if not candidates.can_ask_upstream(start) or self._flights.count(UPSTREAM) >= lanes:
+        return self._from_upstream(start, run_stop if candidates.is_only_home else stop, now, audience)
+
+    def _from_upstream(self, start: int, stop: int | None, now: float, audience: Audience) -> Flight | None:
+        """A flight from upstream, unless it may not be asked or has enough to do."""
+        candidates = self._candidates
+        lanes = self._settings.upstream_lanes if candidates.upstream.serves_ranges else 1
+        may_be_asked = candidates.can_ask_upstream(start) or (
+            self.is_upstream_alone and audience is Audience.LOCAL and candidates.upstream.may_be_asked
+        )
+        if not may_be_asked or self._flights.count(UPSTREAM) >= lanes:
             return None
-        return Flight(UPSTREAM, Role.UPSTREAM, start, run_stop if candidates.is_only_home else stop, now, audience)
+        return Flight(UPSTREAM, Role.UPSTREAM, start, stop, now, audience)
 
     def second(self, flight: Flight, now: float, *, very_late: bool, run_stop: int | None) -> Flight | None:
         """The rest of a late flight from another source; for what upstream sends only holders are an alternative.
@@ -112,6 +124,8 @@ class Chooser:
         that they have; only what is very late is fetched by another home.
         """
         assert flight.stop is not None
+        if self.is_upstream_alone and flight.audience is Audience.LOCAL:
+            return None
         start, stop, candidates, settings = flight.position, flight.stop, self._candidates, self._settings
         # A home has its bytes from a holder that is busy: the link of that one is full already.
         holders = candidates.free_holders(start) if flight.role is Role.HOME else candidates.able_holders(start)

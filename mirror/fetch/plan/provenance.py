@@ -40,6 +40,20 @@ class Provenance:
         """All origins, in alphabetical order."""
         return sorted({segment.origin for segment in self._segments})
 
+    def senders(self, start: int, stop: int, flights: Iterable[Flight]) -> set[str]:
+        """All that had a part in bytes of a range: who sent them, and whom those name as their origin.
+
+        Args:
+            start: first byte.
+            stop: end of the range, exclusive.
+            flights: those under way: they may have sent bytes that are not segments yet.
+        """
+        senders = {name for segment in self.within(start, stop) for name in (segment.source, segment.origin)}
+        for flight in flights:
+            if flight.start < stop and start < flight.position:
+                senders.update({flight.source, flight.origin or flight.source})
+        return senders
+
     def origin(self, start: int, stop: int, flights: Iterable[Flight]) -> tuple[str | None, int]:
         """The origin of the bytes from `start` on, and how far it goes.
 

@@ -88,6 +88,11 @@ class Backing(ABC):
             os.close(self.fd)
             self.fd = -1
 
+    @property
+    def holds_all(self) -> bool:
+        """Whether all of the blob can be here at once, so that its digest is known before readers need its bytes."""
+        return not self.is_in_memory
+
     @abstractmethod
     def local_demand(self, spans: Sequence[Span], hashed: int, *, was_read: bool) -> RangeSet:
         """What has to be fetched for readers on this node, whether it is present or not.
@@ -132,9 +137,39 @@ class Backing(ABC):
 
 
 class DiskFile(Backing):
-    """A file of the cache, which holds all of the blob. Readers and the hash go as far as bytes are present."""
+    """A file of the cache, which holds all of the blob. Readers and the hash go as far as bytes are present.
+
+    Args:
+        fd: open for reading and writing; `close` closes it.
+        size: of the blob, in bytes.
+        reserve: takes space for a range before it is written; blocks, and raises StorageError.
+        reserve_bytes: how much is taken at once, in bytes.
+    """
 
     is_in_memory = False
+
+    def __init__(
+        self,
+        fd: int,
+        size: int,
+        reserve: Callable[[int, int], None] = lambda start, stop: None,
+        reserve_bytes: int = SpoolSettings().reserve_bytes,
+    ) -> None:
+        super().__init__(fd, size)
+        self._reserve = reserve
+        self._reserve_bytes = reserve_bytes
+        self._reserved = RangeSet()
+        self._reserving = threading.Lock()
+
+    def put(self, offset: int, part: bytes | memoryview) -> list[tuple[int, int]]:
+        """Take space where none was taken yet, and write; see `Backing.put`."""
+        step = self._reserve_bytes
+        with self._reserving:
+            first, stop = offset // step * step, min(-(-(offset + len(part)) // step) * step, self.size)
+            for missing in list(RangeSet((first, stop)) - self._reserved):
+                self._reserve(*missing)
+                self._reserved.add(*missing)
+        return super().put(offset, part)
 
     def local_demand(self, spans: Sequence[Span], hashed: int, *, was_read: bool) -> RangeSet:
         """All of the blob, once a reader on this node has joined; see `Backing.local_demand`."""
@@ -175,6 +210,11 @@ class MemoryWindow(Backing):
         super().__init__(fd, size)
         self._window_bytes = max(settings.window_bytes, settings.window_pieces * self.piece_bytes)
 
+    @property
+    def holds_all(self) -> bool:
+        """Whether the blob is no larger than the window; see `Backing.holds_all`."""
+        return self.size <= self._window_bytes
+
     def close(self) -> None:
         """Give the memory back; see `Backing.close`."""
         if self._pages is not None:
@@ -184,6 +224,8 @@ class MemoryWindow(Backing):
 
     def local_demand(self, spans: Sequence[Span], hashed: int, *, was_read: bool) -> RangeSet:
         """What comes next for each reader and, if one of them waits for the digest, for the hash."""
+        if self.holds_all:
+            return RangeSet((0, self.size)) if spans else RangeSet()
         needed = list(spans)
         if any(stop > self.last_piece for _, stop in spans):
             needed.append((hashed, self.size))
@@ -191,7 +233,9 @@ class MemoryWindow(Backing):
         return RangeSet(*((start, min(stop, (start + ahead) // unit * unit + unit)) for start, stop in needed))
 
     def lookahead(self, local_readers: int) -> int:
-        """An equal share of half the window for each reader and for the hash, but at least one piece."""
+        """An equal share of half the window for each reader and for the hash, but at least one piece; or all of it."""
+        if self.holds_all:
+            return self.size
         return max(self.piece_bytes, self._window_bytes // (2 * (local_readers + 1)))
 
     def read_limit(self, position: int) -> int:

@@ -7,6 +7,7 @@ from typing import Self
 from ...errors import Reason, SourceError
 from ...oci.content import Content
 from ..demand import Audience
+from ..vouching import Vouching
 from .arrival import Arrival, Failed
 from .backing import Backing
 from .hasher import Hasher
@@ -22,16 +23,24 @@ class Reader:
         arrival: how far the blob has come.
         readers: where this reader is counted.
         hasher: of the blob; it waits for readers where only a part of the blob is held, and they wait for it.
+        vouching: says what clients of this node may have before the digest is right.
     """
 
     def __init__(
-        self, content: Content, audience: Audience, arrival: Arrival, readers: Readers, hasher: Hasher
+        self,
+        content: Content,
+        audience: Audience,
+        arrival: Arrival,
+        readers: Readers,
+        hasher: Hasher,
+        vouching: Vouching,
     ) -> None:
         self.audience = audience
         self._content = content
         self._arrival = arrival
         self._readers = readers
         self._hasher = hasher
+        self._vouching = vouching
         self._is_open = True
         readers.join(audience)
 
@@ -117,7 +126,7 @@ class Reader:
         if self.audience is Audience.MEMBER:
             return front
         if not self._arrival.is_complete:
-            front = min(front, backing.last_piece)
+            front = min(front, backing.last_piece, self._vouching.free.front(cursor.position))
         if backing.is_in_memory and cursor.start == 0:  # who reads the whole gets what is hashed, not what comes later
             front = min(front, self._hasher.position + backing.lookahead(len(self._readers.spans(Audience.LOCAL))))
         return front

@@ -125,6 +125,11 @@ class Readers:
         local = (cursor for cursor in self._cursors if cursor.audience is Audience.LOCAL)
         return sorted({cursor.position for cursor in local if cursor.is_waiting})
 
+    def waiting(self) -> list[tuple[int, int, int]]:
+        """`(start, position, stop)` of each reader on this node that waits: of its range, and where it is."""
+        local = (cursor for cursor in self._cursors if cursor.audience is Audience.LOCAL and cursor.is_waiting)
+        return [(cursor.start, cursor.position, cursor.stop) for cursor in local]
+
     def wake_at(self, start: int, stop: int) -> None:
         """Wake those whose next byte is in a range."""
         for cursor in self._cursors:

@@ -18,6 +18,7 @@ from ...oci.content import Content
 from ...oci.ranges import RangeSet
 from ...settings import SpoolSettings
 from ..demand import Audience, Demand
+from ..vouching import Senders, Vouching
 from .arrival import Arrival, Arriving, Complete, Failed
 from .backing import Backing
 from .hasher import Hasher
@@ -35,9 +36,12 @@ class Spool:
         content: what is arriving; its digest is what the bytes must hash to.
         settings: bounds and steps.
         on_change: called whenever readers, or the hash, have moved on so that other bytes may be needed.
+        senders: says who had a part in which bytes.
     """
 
-    def __init__(self, content: Content, settings: SpoolSettings, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, content: Content, settings: SpoolSettings, on_change: Callable[[], None], senders: Senders
+    ) -> None:
         self.content = content
         self.size: int | None = None
         """In bytes; None until `open`."""
@@ -56,6 +60,8 @@ class Spool:
         """Bytes that are in the file."""
         self.hasher = Hasher(settings)
         """Hashes what has arrived; it has the proof when all of it was hashed."""
+        self.vouching = Vouching(senders, self.readers.wake_at)
+        """Says which bytes clients of this node may have by now."""
 
     # What readers see.
 
@@ -68,6 +74,11 @@ class Spool:
     def is_over(self) -> bool:
         """Whether it is complete, or never will be."""
         return not isinstance(self._arrival.state, Arriving)
+
+    @property
+    def backing(self) -> Backing | None:
+        """Where the bytes go; None until the size is known."""
+        return self._arrival.backing
 
     @property
     def is_idle(self) -> bool:
@@ -85,7 +96,7 @@ class Spool:
             self.was_read_locally = True
         elif hint is not None and not self.readers.joined(Audience.MEMBER):
             self.hint = hint
-        return Reader(self.content, audience, self._arrival, self.readers, self.hasher)
+        return Reader(self.content, audience, self._arrival, self.readers, self.hasher, self.vouching)
 
     def demand(self) -> Demand:
         """What readers need, what of it is present, and where readers on this node wait."""
@@ -115,6 +126,7 @@ class Spool:
         If an earlier fetch left bytes in the file, call `resume` at once, before anything is awaited.
         """
         self.size = backing.size
+        self.vouching.sized(backing.size)
         self._arrival.open(backing)
 
     def put(self, offset: int, part: bytes | memoryview) -> list[tuple[int, int]]:
@@ -143,11 +155,8 @@ class Spool:
         """Take bytes back that may be wrong: they have to be written again, and hashed again if they were hashed."""
         self.present.remove(start, stop)
         self._arrival.file.release(start, stop)
+        self.vouching.retracted(start, stop)
         self.hasher.retract(start, stop)
-
-    def mark_replaced(self, start: int, stop: int) -> None:
-        """Note that bytes were wrong and have been replaced: whoever was given the wrong ones gets a short read."""
-        self.readers.mark_misled(start, stop)
 
     def refuse_members(self, ranges: RangeSet, error: MirrorError) -> None:
         """Let other members that wait for some bytes fail: they are to ask elsewhere, for the bytes do not come here.
@@ -188,6 +197,8 @@ class Spool:
         if good:
             backing.claim(0, good)
             self.arrived(0, good)
+            for number in range(good // backing.piece_bytes):
+                self.vouching.hashed((number + 1) * backing.piece_bytes, prefixes[number])
         return good
 
     async def hash(self, on_prefix: Callable[[bytes], None] | None = None) -> str:
@@ -206,8 +217,10 @@ class Spool:
 
         async with contextlib.aclosing(self.hasher.run(backing, limit)) as steps:
             async for prefixes in steps:
-                if on_prefix is not None:
-                    for prefix in prefixes:
+                first = self.hasher.position // backing.piece_bytes - len(prefixes)
+                for number, prefix in enumerate(prefixes, first):
+                    self.vouching.hashed((number + 1) * backing.piece_bytes, prefix)
+                    if on_prefix is not None:
                         on_prefix(prefix)
                 if backing.is_in_memory:  # readers may go further now, other bytes be dropped, and more be fetched
                     self._trim()
@@ -228,4 +241,5 @@ class Spool:
 
         for start, stop in self._arrival.file.trim(self.present, needed):
             self.present.remove(start, stop)
+            self.vouching.forget(start, stop)
             self.is_trimmed = True

@@ -1,52 +1,284 @@
-"""How members prove to each other that they hold the cluster key.
+"""How members prove to each other that they hold the cluster key where they speak clear text.
 
-A request to a peer endpoint carries an HMAC of its method and target, under a key that is derived from the cluster key.
-A request that changes the cluster's keys has its body in the HMAC as well.
+A question carries an HMAC, under a key derived from the cluster key, of all that gives it a meaning: method, target,
+the name of the member that is meant, time, a number that is used once, every header of the members' protocol, range and
+body. So it is good for one member and one time, and no part of it can be changed.
 
-This needs no clock and no additional round trip. Whoever overhears a request can send the same request again. That
-gives it only bytes that it could overhear anyway; it cannot make any other request.
+An answer carries one as well: of the question's number, the status, and every header that means something; and another
+one of its body, if that is short. So nobody on the path can answer, and an answer is good for its own question alone.
+The bytes of a blob are not in it, for their digest is known.
+
+Clocks may differ: a node that is asked at the wrong time says what its time is, in a signed answer, and the asking node
+uses that time with it from then on.
 """
 
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping
+import math
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
 
-from .protocol import AUTH_HEADER
+from ...errors import PeerError, Reason, StaleRequest, Unauthorized
+from ...settings import SignatureSettings
+from .protocol import AUTH_HEADER, BODY_PROOF_HEADER, PROOF_HEADER, TIME_HEADER
+
+_OURS: Final = "skvaller-"
+_PROOFS: Final = frozenset(name.lower() for name in (AUTH_HEADER, PROOF_HEADER, BODY_PROOF_HEADER))
+_OF_QUESTIONS: Final = frozenset({"range", "if-none-match"})
+_OF_ANSWERS: Final = frozenset(
+    {"content-length", "content-range", "content-type", "docker-content-digest", "etag", "warning"}
+)
+"""Headers that mean something, beside those of the members' protocol."""
+_NONCE_BYTES: Final = 16
+_START_S: Final = 0.1
+"""Time that a process takes at least from its start to this point, s: what is older was meant for the one before it."""
+
+Headers = Iterable[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a question consists of, as far as it means something.
+
+    Args:
+        method: of HTTP.
+        target: path and query.
+        headers: names and values, with one that was sent twice twice.
+        body: bytes.
+    """
+
+    method: str
+    target: str
+    headers: Headers = ()
+    body: bytes = b""
+
+    def text(self, member: str, stamp: str) -> bytes:
+        """What is signed: the same bytes for the same question alone."""
+        lines = [f"{self.method} {self.target}", member, stamp, *_covered(self.headers, _OF_QUESTIONS)]
+        return _encoded(lines, hashlib.sha256(self.body).hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question that was signed, and what its answer is checked with.
+
+    Args:
+        member: that is meant.
+        stamp: its time and number.
+        headers: that prove it.
+        keys: one of them must have signed the answer; without any, every answer is believed.
+        required: whether an answer must be signed.
+    """
+
+    member: str
+    stamp: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    keys: tuple[bytes, ...] = ()
+    required: bool = True
+
+    def check(self, status: int, headers: Headers) -> None:
+        """Raise PeerError unless the head of an answer is the member's, and to this question."""
+        given = {name.lower(): value for name, value in headers}
+        proof = given.get(PROOF_HEADER.lower(), "")
+        if self.keys and (proof or self.required):
+            self._check(proof, _head(self.stamp, status, given.items()), "answer")
+
+    def check_body(self, headers: Mapping[str, str], body: bytes) -> None:
+        """Raise PeerError unless the short body of an answer whose head was checked is the member's as well."""
+        proof = headers.get(BODY_PROOF_HEADER, headers.get(BODY_PROOF_HEADER.lower(), ""))
+        if self.keys and (proof or self.required):
+            self._check(proof, _body(self.stamp, body), "answer's body")
+
+    def _check(self, proof: str, text: bytes, what: str) -> None:
+        if not any(hmac.compare_digest(_mac(key, text), proof.encode()) for key in self.keys):
+            wrong = "not the one that was signed" if proof else "not signed"
+            raise PeerError(Reason.UNPROVEN, f"the {what} of {self.member} is {wrong} with the cluster's key")
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A question that was found to be a member's, and what its answer is signed with.
+
+    Args:
+        stamp: of the question.
+        key: the one that signs.
+    """
+
+    stamp: str
+    key: bytes
+
+    def of_head(self, status: int, headers: Headers) -> tuple[str, str]:
+        """The header that proves the head of the answer."""
+        return PROOF_HEADER, _mac(self.key, _head(self.stamp, status, headers)).decode()
+
+    def of_body(self, body: bytes) -> tuple[str, str]:
+        """The header that proves the body of the answer. It stands in the head, and is no part of what proves that."""
+        return BODY_PROOF_HEADER, _mac(self.key, _body(self.stamp, body)).decode()
 
 
 class PeerAuth:
-    """Signs and checks requests between members.
+    """Signs questions and checks those of others, where members speak clear text.
 
     Args:
         keys: the cluster's keys, 32 bytes each, the first for signing; empty if the cluster has none, then nothing is
             signed and everything accepted.
+        name: of this node.
         required: whether unsigned requests are refused. False while a cluster changes from no keys to keys.
+        settings: how long a signature is good.
+        clock: gives Unix time, s; the monotonic clock moves it on, so that it never jumps.
     """
 
-    def __init__(self, keys: Iterable[bytes] = (), *, required: bool = True) -> None:
+    def __init__(
+        self,
+        keys: Iterable[bytes] = (),
+        name: str = "",
+        *,
+        required: bool = True,
+        settings: SignatureSettings | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        self._name = name
         self._required = required
+        self._settings = settings = settings or SignatureSettings()
+        began = time.time() - time.monotonic()
+        self._clock = clock or (lambda: began + time.monotonic())
+        self._seen = _Seen(settings, self._clock())
+        self._ahead: OrderedDict[str, float] = OrderedDict()
+        """By how many seconds members' clocks are ahead of this node's, where they said so."""
         self.use(keys)
 
     def use(self, keys: Iterable[bytes]) -> None:
         """Replace the keys."""
-        self._keys = [hmac.digest(key, b"skvaller peer requests", "sha256") for key in keys]
+        keys = tuple(keys)
+        self._keys = tuple(hmac.digest(key, b"skvaller questions of members", "sha256") for key in keys)
+        self._answer_keys = tuple(hmac.digest(key, b"skvaller answers of members", "sha256") for key in keys)
 
-    def sign(self, method: str, target: str, body: bytes = b"") -> dict[str, str]:
-        """The headers that prove membership, for a request's method, target (path and query) and body."""
-        return {AUTH_HEADER: _mac(self._keys[0], method, target, body)} if self._keys else {}
+    @property
+    def name(self) -> str:
+        """Of this node."""
+        return self._name
 
-    def accepts(self, method: str, target: str, headers: Mapping[str, str]) -> bool:
-        """Whether a request may be answered; `headers` must find names case-insensitively."""
-        if not self._keys or (not self._required and AUTH_HEADER not in headers):
-            return True
-        return self.proves(method, target, headers)
+    # Of those who ask
 
-    def proves(self, method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> bool:
-        """Whether the sender of the request has one of the keys; never where there are no keys."""
-        given = headers.get(AUTH_HEADER, "").encode()
-        return any(hmac.compare_digest(_mac(key, method, target, body).encode(), given) for key in self._keys)
+    def ask(self, member: str, request: Request) -> Question:
+        """Sign a question to a member; where there is no key, it is not signed, and every answer is believed."""
+        if not self._keys:
+            return Question(member)
+        now = self._clock() + self._ahead.get(member, 0.0)
+        stamp = f"{now:.3f} {secrets.token_hex(_NONCE_BYTES)}"
+        proof = _mac(self._keys[0], request.text(member, stamp)).decode()
+        return Question(member, stamp, {AUTH_HEADER: f"{stamp} {proof}"}, self._answer_keys, self._required)
+
+    def learns(self, member: str, status: int, headers: Mapping[str, str]) -> bool:
+        """Whether an answer that was checked says that the member's clock differs: then it is worth to ask again."""
+        told = _number(headers.get(TIME_HEADER, headers.get(TIME_HEADER.lower(), "")))
+        if status != StaleRequest.status or told is None:
+            return False
+        self._ahead[member] = told - self._clock()
+        self._ahead.move_to_end(member)
+        while len(self._ahead) > self._settings.members_max:
+            self._ahead.popitem(last=False)
+        return True
+
+    # Of those who are asked
+
+    def recognise(self, request: Request) -> Proof | None:
+        """Find out whether a member has sent a request; `take` comes next.
+
+        Returns:
+            What its answer is signed with; None if it is not signed, and needs not be.
+
+        Raises:
+            Unauthorized: no member has sent it.
+        """
+        if not self._keys or (not self._required and not _proofs(request)):
+            return None
+        return self.prove(request)
+
+    def prove(self, request: Request) -> Proof:
+        """The same for a request that must be signed, on the way to keys as well; without keys none can be."""
+        proofs = _proofs(request)
+        stamp, _, given = (proofs[0] if len(proofs) == 1 else "").rpartition(" ")
+        text = request.text(self._name, stamp)
+        for key, answer_key in zip(self._keys, self._answer_keys, strict=True):
+            if hmac.compare_digest(_mac(key, text), given.encode()):
+                return Proof(stamp, answer_key)
+        raise Unauthorized("only members of the cluster may ask here: the request is not signed with its key")
+
+    def take(self, proof: Proof) -> None:
+        """Take note of a member's request; raise Unauthorized if it was sent before, or is not of now."""
+        at, _, nonce = proof.stamp.partition(" ")
+        self._seen.take(_number(at), nonce, self._clock())
 
 
-def _mac(key: bytes, method: str, target: str, body: bytes) -> str:
-    request = f"{method} {target}".encode() + (b"\n" + body if body else b"")  # no target has a line end
-    return hmac.new(key, request, hashlib.sha256).hexdigest()
+class _Seen:
+    """The questions that were answered, so that none is answered twice.
+
+    Args:
+        settings: bound how long a question is good, and how many are remembered.
+        now_s: Unix time, s. Questions from before are refused, for nobody remembers whether they were answered.
+    """
+
+    def __init__(self, settings: SignatureSettings, now_s: float) -> None:
+        self._settings = settings
+        self._since_s = now_s - _START_S
+        self._nonces: OrderedDict[str, float] = OrderedDict()
+
+    def take(self, at_s: float | None, nonce: str, now_s: float) -> None:
+        """Take note of a question; raise Unauthorized if it is not of now, or was answered."""
+        window_s = self._settings.window_s
+        if at_s is None or not max(self._since_s, now_s - window_s) <= at_s <= now_s + window_s:
+            raise StaleRequest("the request was signed at another time than it is here", now_s)
+        if nonce in self._nonces:
+            raise Unauthorized("the request was answered before: somebody has sent it again")
+        self._nonces[nonce] = at_s
+        while self._nonces:
+            oldest, signed_s = next(iter(self._nonces.items()))
+            if signed_s >= now_s - window_s:
+                if len(self._nonces) <= self._settings.nonces_max:
+                    break
+                self._since_s = max(self._since_s, math.nextafter(signed_s, math.inf))
+            del self._nonces[oldest]
+
+
+def _proofs(request: Request) -> list[str]:
+    return [value for name, value in request.headers if name.lower() == AUTH_HEADER.lower()]
+
+
+def _covered(headers: Headers, words: frozenset[str]) -> list[str]:
+    """The headers that mean something, as lines in the order of their names."""
+    fields = ((name.lower(), value.strip()) for name, value in headers)
+    return sorted(
+        f"{name}: {value}"
+        for name, value in fields
+        if name in words or (name.startswith(_OURS) and name not in _PROOFS)
+    )
+
+
+def _head(stamp: str, status: int, headers: Headers) -> bytes:
+    return _encoded([stamp, str(status), *_covered(headers, _OF_ANSWERS)], "head")
+
+
+def _body(stamp: str, body: bytes) -> bytes:
+    return _encoded([stamp, hashlib.sha256(body).hexdigest()], "body")
+
+
+def _encoded(lines: Iterable[str], last: str) -> bytes:
+    """Lines as bytes; none of them has a line end, for HTTP has ended it there."""
+    return "\n".join([*lines, last]).encode(errors="backslashreplace")
+
+
+def _mac(key: bytes, text: bytes) -> bytes:
+    return hmac.new(key, text, hashlib.sha256).hexdigest().encode()
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

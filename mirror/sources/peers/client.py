@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from urllib.parse import quote
 
@@ -23,11 +23,14 @@ from ...routers import Peer
 from ...settings import PeerSettings
 from ...stores import Tag
 from .. import RangeRequest, Role, Sink
-from .auth import PeerAuth
-from .connections import ConnectionPool
-from .protocol import MemberAnswer, MemberRequest
+from .auth import PeerAuth, Question, Request
+from .connections import Connection, ConnectionPool, Head
+from .protocol import MemberAnswer, MemberRequest, Want
 from .transfers import Transfers, checked_size, raise_for_status
 
+_SHA256_BYTES = 32
+_TRIES = 2
+"""How often a member is asked: once more if its clock differs from this node's."""
 _USER_AGENT = {"User-Agent": f"skvaller/{__version__}"}
 
 
@@ -75,6 +78,8 @@ class PeerClient:
     def source(self, peer: Peer) -> "PeerSource":
         """The peer as a source of content."""
         return PeerSource(self, peer)
+
+    witness = source
 
     async def size(self, peer: Peer, content: Content, role: Role = Role.HOLDER) -> int:
         """Ask how many bytes some content has.
@@ -125,6 +130,39 @@ class PeerClient:
             async with self._request("GET", peer, "/v2/", MemberRequest(self._name, relative_rate=relative_rate)):
                 pass
 
+    async def notify_wrong(self, peer: Peer, content: Content, wrong: tuple[int, int]) -> None:
+        """Tell a peer a range of which it sent wrong bytes; whether that arrives does not matter."""
+        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError, PeerError):
+            async with self._request("HEAD", peer, _path(content), MemberRequest(self._name, wrong=wrong)):
+                pass
+
+    async def prefixes(self, peer: Peer, content: Content, count: int) -> tuple[bytes, ...]:
+        """Ask a holder for its prefixes; see `Witness.prefixes`."""
+        body = await self._ask(peer, content, MemberRequest(self._name, want=Want.PREFIXES), count * _SHA256_BYTES)
+        return tuple(body[at : at + _SHA256_BYTES] for at in range(0, len(body), _SHA256_BYTES))
+
+    async def sha256(self, peer: Peer, content: Content, start: int, stop: int) -> bytes:
+        """Ask a holder for the sha256 of a range of its copy; see `Witness.sha256`."""
+        wanted = MemberRequest(self._name, want=Want.SHA256)
+        return await self._ask(peer, content, wanted, _SHA256_BYTES, {"Range": str(IntRange(start, stop))})
+
+    async def _ask(
+        self,
+        peer: Peer,
+        content: Content,
+        member_request: MemberRequest,
+        length: int,
+        extra: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """What a peer answers to a question about some content: a body of a length that is known before."""
+        with self._translated(peer):
+            async with self._request("GET", peer, _path(content), member_request, extra) as answer:
+                raise_for_status(peer, answer.status, MemberAnswer.parse(answer.headers), expected=200)
+                if answer.content_length != length:
+                    answer.close()  # an agent that does not know the question sends the blob
+                    raise PeerError(Reason.LENGTH, f"{peer.name} answered {answer.content_length} bytes, not {length}")
+                return await answer.content.readexactly(length)
+
     async def is_alive(self, peer: Peer) -> bool:
         """Ask a peer for a sign of life, and say whether it gave one in time: the head of any answer is one."""
         with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError, PeerError):
@@ -137,16 +175,29 @@ class PeerClient:
 
     async def download(self, peer: Peer, content: Content, request: RangeRequest, sink: Sink) -> None:
         """Have a peer send what it is asked for; see `Source.download`. Raises PeerError."""
-        path = _path(content)
+        path, channel = _path(content), self._channel(peer)
         member_request = MemberRequest(self._name, request.role, request.avoid, request.relative_rate)
         headers = {
             **_USER_AGENT,
             **member_request.headers(),
             "Range": str(IntRange(request.start, request.stop)),
-            **self._auth.sign("GET", path),
             "Host": peer.address,
         }
-        await self._transfers.download(peer, self._channel(peer), path, headers, request, sink)
+
+        def ask(connection: Connection) -> Head:
+            """Ask in a thread, with a signature where there is no TLS; once more if the member's clock differs."""
+            head = None
+            for _ in range(_TRIES):
+                question = self._question(peer, channel, "GET", path, headers)
+                head = connection.get(path, {**headers, **question.headers})
+                question.check(head.status, head.headers.items())
+                if not self._auth.learns(peer.name, head.status, head.headers):
+                    return head
+                connection.drain()
+            assert head is not None
+            return head
+
+        await self._transfers.download(peer, channel, ask, request, sink)
 
     @contextlib.asynccontextmanager
     async def _head(
@@ -167,13 +218,42 @@ class PeerClient:
                 ) from error
             raise
 
-    def _request(
-        self, method: str, peer: Peer, path: str, member_request: MemberRequest
+    @contextlib.asynccontextmanager
+    async def _request(
+        self,
+        method: str,
+        peer: Peer,
+        path: str,
+        member_request: MemberRequest,
+        extra: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Ask for something small, and check that the member answers; once more if its clock differs.
+
+        `path` begins with a slash and may have a query.
+        """
+        channel, headers = self._channel(peer), {**(extra or {}), **member_request.headers()}
+        for attempt in range(1, _TRIES + 1):
+            question = self._question(peer, channel, method, path, headers)
+            async with self._send(method, peer, channel, path, {**headers, **question.headers}) as answer:
+                question.check(answer.status, answer.headers.items())
+                if method == "GET" and (answer.content_length or 0) <= self._settings.signed_body_max_bytes:
+                    question.check_body(answer.headers, await answer.read())
+                if attempt == _TRIES or not self._auth.learns(peer.name, answer.status, answer.headers):
+                    yield answer
+                    return
+
+    def _question(
+        self, peer: Peer, channel: Channel | None, method: str, path: str, headers: Mapping[str, str]
+    ) -> Question:
+        """A question to a member, signed unless TLS proves who asks and who answers."""
+        if channel is not None:
+            return Question(peer.name)
+        return self._auth.ask(peer.name, Request(method, path, headers.items()))
+
+    def _send(
+        self, method: str, peer: Peer, channel: Channel | None, path: str, headers: Mapping[str, str]
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        """Send a signed request for something small; `path` begins with a slash and may have a query."""
         assert self._session is not None, "start() comes first"
-        headers = {**member_request.headers(), **self._auth.sign(method, path)}
-        channel = self._channel(peer)
         scheme = "https" if channel else "http"
         url = URL(f"{scheme}://{peer.address}{path}", encoded=True)  # it must be sent exactly as it was signed
         return self._session.request(
@@ -207,6 +287,8 @@ class PeerClient:
             limit_s = self._settings.connect_s
             why = f"{peer.name} at {peer.address} cannot be reached within {limit_s:g} s"
             raise PeerError(Reason.TIMEOUT, why) from error
+        except asyncio.IncompleteReadError as error:
+            raise PeerError(Reason.BROKEN, f"{peer.name} broke off after {len(error.partial)} bytes") from error
         except (TimeoutError, aiohttp.SocketTimeoutError) as error:
             raise PeerError(Reason.STALLED, f"{peer.name} sent nothing for too long") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: the host or a header is not valid
@@ -214,7 +296,7 @@ class PeerClient:
 
 
 class PeerSource:
-    """A peer, as a fetch sees it: a `Source`.
+    """A peer, as a fetch sees it: a `Source`, and a `Witness`.
 
     Args:
         client: asks it.
@@ -233,6 +315,14 @@ class PeerSource:
     async def download(self, content: Content, request: RangeRequest, sink: Sink) -> None:
         """Have the peer send it; see `Source.download`. Raises PeerError."""
         await self._client.download(self._peer, content, request, sink)
+
+    async def prefixes(self, content: Content, count: int) -> tuple[bytes, ...]:
+        """The peer's prefixes of some content; see `Witness.prefixes`. Raises PeerError."""
+        return await self._client.prefixes(self._peer, content, count)
+
+    async def sha256(self, content: Content, start: int, stop: int) -> bytes:
+        """The sha256 of a range of the peer's copy; see `Witness.sha256`. Raises PeerError."""
+        return await self._client.sha256(self._peer, content, start, stop)
 
 
 def _path(content: Content) -> str:

@@ -9,7 +9,9 @@ and a parsed value keeps the rules that its fields state.
 Source: docs/homes.md, "On the wire".
 """
 
+import enum
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, get_args
@@ -20,7 +22,13 @@ from ...stores import Authority
 from .. import HOP_HEADER, Role
 
 AUTH_HEADER: Final = "Skvaller-Auth"
-"""Of requests: the proof that a member sent it; see `auth`."""
+"""Of requests in clear text: time, number and the proof that a member sent it; see `auth`."""
+PROOF_HEADER: Final = "Skvaller-Proof"
+"""Of answers in clear text: the proof that the member that was asked sent the head, for this request."""
+BODY_PROOF_HEADER: Final = "Skvaller-Body-Proof"
+"""Of answers in clear text: the same for a short body."""
+TIME_HEADER: Final = "Skvaller-Time"
+"""Of answers to a request that was signed at another time: the answering node's time, Unix seconds."""
 NODE_HEADER: Final = "Skvaller-Node"
 """Of requests: the name of the node that asks."""
 ROLE_HEADER: Final = "Skvaller-Role"
@@ -31,6 +39,10 @@ RATE_HEADER: Final = "Skvaller-Relative-Rate"
 """Of requests: the throughput that the asking node measures of this member, divided by the median of the others."""
 RECHECK_HEADER: Final = "Skvaller-Recheck"
 """Of requests for a tag: `1` if the home is to ask upstream now, because its last answer is in doubt."""
+WANT_HEADER: Final = "Skvaller-Want"
+"""Of requests for a blob: what is wanted of a holder's copy instead of its bytes, a value of `Want`."""
+WRONG_HEADER: Final = "Skvaller-Wrong"
+"""Of HEAD requests for a blob: the range `start-stop`, without `stop`, of which the member sent wrong bytes."""
 ORIGIN_HEADER: Final = "Skvaller-Origin"
 """Of answers: the member that a home has the bytes from, or `upstream`."""
 REASON_HEADER: Final = "Skvaller-Reason"
@@ -43,6 +55,18 @@ TAG_AUTHORITY_HEADER: Final = "Skvaller-Tag-Authority"
 AVOIDED_MAX: Final = 1024
 """Bounds the names that one request can list as avoided: more than a cluster has members."""
 
+
+class Want(enum.Enum):
+    """What a member wants of a holder's copy of a blob, to vouch for what others sent."""
+
+    PREFIXES = "prefixes"
+    """For each whole piece, in order, the 32 bytes of the sha256 of everything up to its end."""
+    SHA256 = "sha256"
+    """The 32 bytes of the sha256 of the range that is asked for."""
+
+
+_WANTS: Final = {want.value: want for want in Want}
+_WRONG: Final = re.compile(r"([0-9]{1,19})-([0-9]{1,19})")
 _ROLES: Final = {role.value: role for role in Role if role is not Role.UPSTREAM}
 _REASONS: Final = {reason.value: reason for reason in Reason}
 _AUTHORITIES: Final[Mapping[str, Authority]] = {authority: authority for authority in get_args(Authority)}
@@ -64,6 +88,8 @@ class MemberRequest:
         relative_rate: the throughput that the asking node measures of this member, divided by the median of the others;
             finite, not negative; None where the request does not say.
         recheck: whether a home is to ask upstream now what a tag means, whatever it knows.
+        want: what is wanted of a holder's copy instead of its bytes; None for the bytes.
+        wrong: the range `(start, stop)` of which this member sent wrong bytes; None where it says no such thing.
     """
 
     node: str | None
@@ -71,6 +97,8 @@ class MemberRequest:
     avoid: tuple[str, ...] = ()
     relative_rate: float | None = None
     recheck: bool = False
+    want: Want | None = None
+    wrong: tuple[int, int] | None = None
 
     def headers(self) -> dict[str, str]:
         """The headers of the request, written."""
@@ -85,6 +113,10 @@ class MemberRequest:
             headers[RATE_HEADER] = str(self.relative_rate)
         if self.recheck:
             headers[RECHECK_HEADER] = "1"
+        if self.want is not None:
+            headers[WANT_HEADER] = self.want.value
+        if self.wrong is not None:
+            headers[WRONG_HEADER] = "{}-{}".format(*self.wrong)
         return headers
 
     @classmethod
@@ -97,6 +129,8 @@ class MemberRequest:
             avoid=tuple(avoided)[:AVOIDED_MAX],
             relative_rate=_number(headers, RATE_HEADER, least=0.0),
             recheck=_text(headers, RECHECK_HEADER) == "1",
+            want=_WANTS.get(_text(headers, WANT_HEADER)),
+            wrong=_range(headers, WRONG_HEADER),
         )
 
 
@@ -153,6 +187,15 @@ def _name(headers: Mapping[str, str], name: str) -> str | None:
     """A header's text, if a member can have that name; `upstream` has the form of one."""
     text = _text(headers, name)
     return text if is_member_name(text) else None
+
+
+def _range(headers: Mapping[str, str], name: str) -> tuple[int, int] | None:
+    """A header's text as a range that has a byte at least."""
+    match = _WRONG.fullmatch(_text(headers, name))
+    if match is None:
+        return None
+    start, stop = int(match[1]), int(match[2])
+    return (start, stop) if start < stop else None
 
 
 def _number(headers: Mapping[str, str], name: str, least: float = -math.inf) -> float | None:

@@ -13,7 +13,7 @@ import errno
 import logging
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 
 from ...channels import Channel, tls_problem
@@ -27,6 +27,7 @@ from .protocol import MemberAnswer
 
 log = logging.getLogger(__name__)
 
+Ask = Callable[[Connection], Head]
 _CUT = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
 """Errors of TLS that mean only that the connection has ended."""
 _UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL)
@@ -61,8 +62,7 @@ class Transfers:
         self,
         peer: Peer,
         channel: Channel | None,
-        target: str,
-        headers: Mapping[str, str],
+        ask: Ask,
         request: RangeRequest,
         sink: Sink,
     ) -> None:
@@ -71,8 +71,7 @@ class Transfers:
         Args:
             peer: the member.
             channel: how TLS is spoken with it; None for clear text.
-            target: path and query of the request.
-            headers: of the request; they ask for the range.
+            ask: sends the question, and gives the head of the answer. Blocks.
             request: what is asked for.
             sink: takes the bytes.
 
@@ -85,7 +84,7 @@ class Transfers:
             self._watched(Transfer(peer, connection, request, sink)) as transfer,
         ):
             with self._translated(transfer):
-                reply, received = await run(connection, partial(transfer.begin, target, headers))
+                reply, received = await run(connection, partial(transfer.begin, ask))
             if received is None:
                 await sink.begin(reply)
                 with self._translated(transfer):
@@ -200,7 +199,7 @@ class Transfer:
         self._request = request
         self._sink = sink
 
-    def begin(self, target: str, headers: Mapping[str, str]) -> tuple[RangeReply, int | None]:
+    def begin(self, ask: Ask) -> tuple[RangeReply, int | None]:
         """Send the request, and receive the answer if the sink takes it at once. Blocks.
 
         Returns:
@@ -208,7 +207,7 @@ class Transfer:
         """
         self._asked_at = self._heard_at = self._alive_at = time.monotonic()
         self._phase = TransferPhase.ASKING
-        head = self._connection.get(target, headers)
+        head = ask(self._connection)
         if head.status != 206:
             self._connection.drain()
         reply = check_reply(self.peer, head, self._request)

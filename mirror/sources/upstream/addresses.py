@@ -4,10 +4,18 @@ A registry decides where its redirects and its token service lead, and the owner
 has. Without a check, either could make an agent fetch from inside the operator's network. A name is checked when it is
 resolved for a connection, so that no second lookup could give another answer (DNS rebinding).
 
-Sources: IANA special-purpose address registries (RFC 6890), through `ipaddress`; RFC 6052 (NAT64); RFC 3056 (6to4).
+An IPv4 address can be written in many ways: `2130706433`, `127.1`, `0177.0.0.1` and `0x7f.1` all mean 127.0.0.1 to the
+C library. Who takes such a text for a name, and who for an address, differs from library to library and from version
+to version. So the only way of writing one that passes here is four decimal numbers, and whatever else could be an
+address is refused before a library sees it.
+
+Sources: IANA special-purpose address registries (RFC 6890), through `ipaddress`; RFC 6052 (NAT64); RFC 3056 (6to4);
+WHATWG URL, "ends in a number".
 """
 
+import contextlib
 import ipaddress
+import re
 import socket
 from collections.abc import Iterable
 
@@ -17,6 +25,8 @@ from ...errors import UpstreamRefused
 
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
+_NAME = re.compile(r"[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*\.?")
 
 
 def is_public(address: str) -> bool:
@@ -35,6 +45,18 @@ def is_public(address: str) -> bool:
     return ip in _GLOBAL_UNICAST and ip.is_global
 
 
+def is_written_oddly(host: str) -> bool:
+    """Tell whether a host is neither a plain address nor a name that nobody can take for an address.
+
+    Args:
+        host: of a URL, without brackets.
+    """
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(host.partition("%")[0] if ":" in host else host)
+        return False
+    return not _NAME.fullmatch(host) or _NUMBER.fullmatch(host.removesuffix(".").rpartition(".")[2]) is not None
+
+
 class AddressGuard(AbstractResolver):
     """Resolves names for connections, and refuses those that lead to an address that may not be contacted.
 
@@ -48,7 +70,14 @@ class AddressGuard(AbstractResolver):
         self._named = frozenset(named)
 
     def check(self, host: str, port: int) -> None:
-        """Refuse a literal address that is neither public nor named. Names pass: `resolve` checks them."""
+        """Refuse a literal address that is neither public nor named, and what is written oddly.
+
+        Names pass: `resolve` checks them.
+        """
+        if is_written_oddly(host):
+            raise UpstreamRefused(
+                f"{host[:100]!r}: neither a host name nor an address, as in 192.0.2.1 or [2001:db8::1]"
+            )
         try:
             self._check_address(host, port, host)
         except ValueError:
@@ -58,6 +87,7 @@ class AddressGuard(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         """Look a name up; raise UpstreamRefused if any of its addresses is neither public nor named."""
+        self.check(host, port)
         results = await self._resolver.resolve(host, port, family)
         for result in results:
             self._check_address(host, port, result["host"])

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from ...errors import ConfigError, NameInvalid
 from ...oci.reference import DOCKER_HUB, parse_registry
+from .addresses import is_written_oddly
 
 _ALLOWED = "REGISTRY=URL, where the URL is http:// or https://, optional user:password@, host, optional :port and /path"
 _PRINTABLE = re.compile(r"[!-~]+")
@@ -49,8 +50,11 @@ class Registry:
             host = parts.netloc.rpartition("@")[2].lower()
             parse_registry(host)
             registry = parse_registry(name)
+            is_odd = is_written_oddly(parts.hostname or "")
         except (NameInvalid, ValueError):
             raise _invalid(text, "the registry, or the URL's host, is no host name with an optional port") from None
+        if is_odd:
+            raise _invalid(text, "the URL's host is neither a name nor an address, as in 192.0.2.1 or [2001:db8::1]")
         if parts.scheme not in ("http", "https"):
             raise _invalid(text, "the URL's scheme is neither http nor https")
         if "?" in url or "#" in url:

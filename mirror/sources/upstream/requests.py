@@ -33,7 +33,7 @@ class RegistryClient:
     def __init__(self, configured: Iterable[Registry], settings: UpstreamSettings) -> None:
         configured = tuple(configured)
         urls = [URL(registry.url) for registry in configured]
-        self.transport = Transport([(url.host or "", url.port or 0) for url in urls], settings)
+        self.transport = Transport([(url.raw_host or "", url.port or 0) for url in urls], settings)
         self._registries = known_registries(configured)
         self._rate_limits = RateLimits(settings)
         self._authorizer = Authorizer(self.transport, self._rate_limits, settings)

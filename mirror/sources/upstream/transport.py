@@ -94,7 +94,7 @@ class Transport:
     ) -> aiohttp.ClientResponse:
         try:
             with _translated(url, Reason.TIMEOUT, self._settings.head_s):
-                self._guard.check(url.host or "", url.port or 0)
+                self._guard.check(url.raw_host or "", url.port or 0)
                 async with asyncio.timeout(self._settings.head_s):
                     return await self._session.request(method, url, headers=headers, allow_redirects=False)
         except UpstreamRefused as error:

@@ -1,12 +1,11 @@
-"""The cache's folder: where each file is, and what a start and a stop do to all of them.
+"""The cache's folder: where each file is, and what a start does to all of them.
 
-    <folder>/blobs/sha256/ab/abcdef…   complete and verified; the modification time is when it was last used
-    <folder>/proofs/ab/abcdef…         the proof of a complete blob: see `stores.proofs`
+    <folder>/blobs/sha256/ab/abcdef…   complete and verified; the time of access is when it was last used
+    <folder>/proofs/ab/abcdef…         its proof: see `stores.proofs`
     <folder>/spool/abcdef…             arriving, or left partial by a fetch that ended
     <folder>/spool/abcdef….pieces      its journal: the size, then the sha256 of everything up to the end of each piece
     <folder>/spool/discarded-7         about to be deleted
-    <folder>/tags/<hex>                what a tag was last known to mean, one JSON object a file
-    <folder>/running                   the boot in which an agent last had the folder open; gone after a clean stop
+    <folder>/tags/<hex>                what a tag was last known to mean
 
 Each name is made from a parsed digest or from a hash, never from a client's text. Methods block, so they run in
 threads, unless their docstring names the event loop.
@@ -14,20 +13,55 @@ threads, unless their docstring names the event loop.
 
 import asyncio
 import contextlib
-import hashlib
+import itertools
 import logging
 import os
 import stat
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import DigestInvalid
 from ...oci.digest import Digest
+from ..proofs import record_bytes
 from .journal import read_size
 
 log = logging.getLogger(__name__)
 
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_changes = ThreadPoolExecutor(1, thread_name_prefix="cache files")
+"""Deletes files and keeps proofs, in turn. Not one of the loop's own threads: these may wait for space."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A complete blob, as a start finds it.
+
+    Args:
+        used_unix_s: when it was last used, Unix time.
+        name: the hex of its digest.
+        size: in bytes.
+        is_proven: whether a proof of it is here; then it was found right before it became a blob.
+    """
+
+    used_unix_s: float
+    name: str
+    size: int
+    is_proven: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A partial blob that a fetch left.
+
+    Args:
+        size: of the blob, in bytes.
+        reserved: bytes that it takes on the disk.
+    """
+
+    size: int
+    reserved: int
 
 
 class Folder:
@@ -43,8 +77,12 @@ class Folder:
         self._blobs = path / "blobs" / "sha256"
         self._proofs = path / "proofs"
         self._spool = path / "spool"
-        self._running = path / "running"
-        self._discarded = 0
+        self._serial = itertools.count(1)
+        self._doomed: set[str] = set()
+        """Complete blobs that are to be deleted."""
+        self._renaming = threading.Lock()
+        """Held for a rename: whether a name is doomed, and which file has it, change together."""
+        self._last_change: asyncio.Future[None] | None = None
 
     def blob(self, name: str) -> Path:
         """The file of a complete blob, named by the hex of its digest."""
@@ -62,27 +100,16 @@ class Folder:
         """The journal of a blob that is not complete."""
         return self._spool / f"{name}.pieces"
 
-    def open(self) -> bool:
-        """Make what is missing, and mark the folder as in use.
+    def open(self) -> None:
+        """Make what is missing; nobody but this user may look into it, for names tell what runs here."""
+        for part in (self.path, self._blobs, self._proofs, self._spool, self.tags):
+            part.mkdir(parents=True, exist_ok=True, mode=0o700)
+        probe = self._spool / "discarded-0"
+        probe.write_bytes(b"")  # raises now what would else be raised by the first fetch
+        probe.unlink()
 
-        Returns:
-            Whether its files can be trusted as they are: the last stop was clean, or only the process died. After a
-            power failure they cannot: a file's name may have reached the disk before its bytes.
-        """
-        for part in (self._blobs, self._spool, self.tags):
-            part.mkdir(parents=True, exist_ok=True)
-        boot = _BOOT_ID.read_text() if _BOOT_ID.exists() else "unknown"
-        trusted = not self._running.exists() or self._running.read_text() == boot
-        self._running.write_text(boot)
-        return trusted
-
-    def close(self) -> None:
-        """Write everything to disk, and mark the stop as clean."""
-        os.sync()
-        self._running.unlink(missing_ok=True)
-
-    def blobs(self) -> Iterator[tuple[float, str, int]]:
-        """Every complete blob as `(last used, name, size)`: Unix time in seconds, hex of the digest, bytes."""
+    def blobs(self) -> Iterator[Found]:
+        """Every complete blob, in no order."""
         for entry in self._blobs.glob("??/*"):
             try:
                 Digest.parse(f"sha256:{entry.name}")
@@ -93,52 +120,93 @@ class Folder:
             if not regular:
                 log.warning("%s is no cached blob: ignored", entry)
                 continue
-            yield status.st_mtime, entry.name, status.st_size
+            yield Found(status.st_atime, entry.name, status.st_size, self._has_proof(entry.name, status.st_size))
 
-    def partials(self) -> dict[str, int]:
-        """Every partial blob that the next fetch can continue, with its size in bytes."""
-        partials = {}
+    def _has_proof(self, name: str, size: int) -> bool:
+        """Whether there is a proof as long as it must be; whether it is right is seen when it is needed."""
+        try:
+            return self.proof(name).stat().st_size == record_bytes(size)
+        except OSError:
+            return False
+
+    def partials(self) -> dict[str, Left]:
+        """Every partial blob that the next fetch can continue."""
+        partials: dict[str, Left] = {}
         for journal in sorted(self._spool.glob("*.pieces")):
             name = journal.name.removesuffix(".pieces")
             size, file = read_size(journal), self.partial(name)
-            if file.is_file() and file.stat().st_size == size:
-                partials[name] = size
+            if file.is_file() and (status := file.stat()).st_size == size:
+                partials[name] = Left(size, min(size, status.st_blocks * 512))
         return partials
 
-    def remove_leftovers(self, partials: dict[str, int]) -> None:
+    def free_bytes(self) -> int:
+        """Bytes that the disk has left for this user."""
+        status = os.statvfs(self.path)
+        return status.f_bavail * status.f_frsize
+
+    def remove_leftovers(self, partials: Collection[str]) -> None:
         """Delete everything in the spool except these partial blobs."""
         for leftover in self._spool.iterdir():
             if leftover.name.removesuffix(".pieces") not in partials:
                 leftover.unlink()
 
-    def sha256(self, name: str) -> str:
-        """Read a complete blob; return the hexadecimal sha256 of what is there."""
-        with self.blob(name).open("rb", buffering=0) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-
     def publish(self, name: str) -> None:
         """Let a file that is complete become a blob, by one rename; on the event loop."""
         path = self.blob(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(self.partial(name), path)
+        with self._renaming:
+            os.replace(self.partial(name), path)
+            self._doomed.discard(name)
         _unlink(self.journal(name))
 
-    def discard_blob(self, name: str) -> asyncio.Future[None]:
-        """Delete a complete blob; on the event loop. The future is done when its bytes are free."""
-        return self._discard(self.blob(name))
+    def discard_blobs(self, names: Sequence[str]) -> asyncio.Future[None]:
+        """Delete complete blobs and their proofs in a thread; called on the event loop.
+
+        A new blob of one of these names may be published at any moment: then that one stays.
+
+        Returns:
+            Is done when their bytes are free.
+        """
+        self._doomed.update(names)
+        return self.in_turn(lambda: self._delete(names))
+
+    def _delete(self, names: Sequence[str]) -> None:
+        for name in names:
+            with self._renaming:
+                if name not in self._doomed:
+                    continue
+                self._doomed.discard(name)
+                aside = self._put_aside(self.blob(name))
+                _unlink(self.proof(name))
+            _unlink(aside)
 
     def discard_partial(self, name: str) -> asyncio.Future[None]:
         """Delete a partial blob and its journal; on the event loop. The future is done when its bytes are free."""
         _unlink(self.journal(name))
-        return self._discard(self.partial(name))
+        aside = self._put_aside(self.partial(name))
+        return self.in_turn(lambda: _unlink(aside))
 
-    def _discard(self, path: Path) -> asyncio.Future[None]:
-        """Free the file's name at once, for the next file, and its bytes, which may take long, in a thread."""
-        self._discarded += 1
-        trash = self._spool / f"discarded-{self._discarded}"
+    def in_turn(self, work: Callable[[], object]) -> asyncio.Future[None]:
+        """Do short work on files in a thread, after all that was asked for earlier; on the event loop."""
+
+        def run() -> None:
+            work()
+
+        future = asyncio.get_running_loop().run_in_executor(_changes, run)
+        self._last_change = future
+        return future
+
+    async def settled(self) -> None:
+        """Wait until all of that is done."""
+        if self._last_change is not None:
+            await asyncio.gather(self._last_change, return_exceptions=True)
+
+    def _put_aside(self, path: Path) -> Path:
+        """Free a file's name at once, for the next file; its bytes, whose freeing may take long, are freed later."""
+        trash = self._spool / f"discarded-{next(self._serial)}"
         with contextlib.suppress(OSError):
             path.replace(trash)
-        return asyncio.get_running_loop().run_in_executor(None, _unlink, trash)
+        return trash
 
 
 def _unlink(path: Path) -> None:

@@ -2,13 +2,36 @@
 
 A blob is either being written, or was left by a fetch that ended: then the next fetch for it continues, as far as
 hashing its file gives what the journal says. What was left goes first when space is needed.
+
+A blob that is being written takes space step by step, as its bytes arrive: its size is only what somebody said.
 """
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from .folder import Folder
+from .folder import Folder, Left
 from .journal import has_records
+
+
+@dataclass(slots=True)
+class Writing:
+    """A blob that is being written.
+
+    Args:
+        name: the hex of its digest.
+        size: in bytes, as somebody said.
+        wanted_here: whether a client of this node asked for it by now, rather than only other members.
+        reserved: bytes that are reserved for it.
+        continued: whether its file was left by an earlier fetch.
+    """
+
+    name: str
+    size: int
+    wanted_here: Callable[[], bool]
+    reserved: int = 0
+    continued: bool = False
 
 
 class Partials:
@@ -20,21 +43,36 @@ class Partials:
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
-        self._written: dict[str, int] = {}
-        self._left: OrderedDict[str, int] = OrderedDict()  # the one left first comes first
-
-    @property
-    def written_bytes(self) -> int:
-        """Bytes that are reserved for blobs that are being written."""
-        return sum(self._written.values())
+        self._written: dict[str, Writing] = {}
+        self._left: OrderedDict[str, Left] = OrderedDict()  # the one left first comes first
 
     @property
     def bytes(self) -> int:
         """Bytes that are reserved for all of them."""
-        return self.written_bytes + sum(self._left.values())
+        return sum(writing.reserved for writing in self._written.values()) + self.left_bytes
 
-    def restore(self, left: dict[str, int]) -> None:
-        """Take over what an earlier process left: sizes in bytes by name."""
+    @property
+    def left_bytes(self) -> int:
+        """Bytes of those that were left."""
+        return sum(left.reserved for left in self._left.values())
+
+    @property
+    def bytes_for_others(self) -> int:
+        """Bytes that are reserved for what is being written for other members alone."""
+        return sum(writing.reserved for writing in self._written.values() if not writing.wanted_here())
+
+    @property
+    def claimed_bytes(self) -> int:
+        """The sizes of what is being written for clients of this node, as somebody said."""
+        return sum(writing.size for writing in self._written.values() if writing.wanted_here())
+
+    @property
+    def bytes_to_come(self) -> int:
+        """Those of the claimed bytes that are not reserved yet."""
+        return self.claimed_bytes + self.bytes_for_others + self.left_bytes - self.bytes
+
+    def restore(self, left: Mapping[str, Left]) -> None:
+        """Take over what an earlier process left, by name."""
         self._left.update(left)
 
     def was_left(self, name: str) -> bool:
@@ -46,19 +84,23 @@ class Partials:
         """Whether anything was left that could be dropped."""
         return bool(self._left)
 
-    def begin(self, name: str, size: int) -> bool:
-        """Note that a blob is being written; return whether its file from an earlier fetch can be continued."""
-        found = self._left.pop(name, None) == size
-        self._written[name] = size
-        return found
+    def begin(self, name: str, size: int, wanted_here: Callable[[], bool] = lambda: True) -> Writing:
+        """Note that a blob is being written; of another size, nothing that an earlier fetch left is continued."""
+        writing = Writing(name, size, wanted_here)
+        left = self._left.pop(name, None)
+        if left is not None and left.size == size:
+            writing.reserved, writing.continued = left.reserved, True
+        self._written[name] = writing
+        return writing
 
-    def finish(self, name: str) -> None:
+    def finish(self, name: str) -> Writing:
         """Note that a blob is complete; its file has its new name already."""
-        del self._written[name]
+        return self._written.pop(name)
 
     def leave(self, name: str) -> None:
         """Keep a blob for the next fetch, unless no piece of it is known to be whole."""
-        self._left[name] = self._written.pop(name)
+        writing = self._written.pop(name)
+        self._left[name] = Left(writing.size, writing.reserved)
         if not has_records(self._folder.journal(name)):
             self._drop(name)
 

@@ -17,6 +17,10 @@ from .. import Listener, Tag
 log = logging.getLogger(__name__)
 
 
+_BATCH = 512
+"""Tags that are reported in one turn of the event loop."""
+
+
 class _TagFile(msgspec.Struct, frozen=True):
     """A tag on disk."""
 
@@ -54,10 +58,13 @@ class TagFiles:
                 entry.unlink(missing_ok=True)
         return sorted(found, key=lambda row: row[1].checked_unix_s)
 
-    def restore(self, found: Iterable[tuple[str, Tag]], listener: Listener) -> None:
-        """Remember what was read, and report it."""
+    async def restore(self, found: Iterable[tuple[str, Tag]], listener: Listener) -> None:
+        """Remember what was read, and report it, some at a time."""
         self._tags.update(list(found)[-self._tags_max :])
-        listener.appeared([Reference.parse(reference).key for reference in self._tags])
+        keys = [Reference.parse(reference).key for reference in self._tags]
+        for first in range(0, len(keys), _BATCH):
+            listener.appeared(keys[first : first + _BATCH])
+            await asyncio.sleep(0)
 
     def get(self, reference: Reference) -> Tag | None:
         """What a tag was last known to mean."""

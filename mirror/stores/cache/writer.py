@@ -1,17 +1,37 @@
 """CacheWriter: writes one blob into the cache, from `CacheStore.begin` until it is committed, left or discarded."""
 
 import asyncio
+import concurrent.futures
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
+from ...errors import StorageFailed
 from ...fileio import in_thread
-from ...oci.digest import Digest
 from ..proofs import Proof
 from .folder import Folder
 from .journal import Journal
-from .partials import Partials
+from .partials import Partials, Writing
+from .space import Space
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where blobs are written.
+
+    Args:
+        folder: the files.
+        partials: counts a blob as being written, until the writer ends.
+        space: makes room.
+        room_s: bounds the wait for room, s.
+    """
+
+    folder: Folder
+    partials: Partials
+    space: Space
+    room_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,73 +48,63 @@ class CacheWriter:
     Exactly one of `commit`, `leave` and `discard` ends it, on the event loop.
 
     Args:
-        digest: of the blob.
+        writing: the blob.
         files: its open files.
-        folder: where they are.
-        partials: counts the blob as being written, until this ends.
-        on_commit: called with its proof when the blob is complete and under its final name.
+        place: where they are.
+        on_commit: called when the blob is complete and under its final name.
     """
 
     def __init__(
-        self,
-        digest: Digest,
-        files: _Files,
-        folder: Folder,
-        partials: Partials,
-        on_commit: Callable[[Proof | None], None],
+        self, writing: Writing, files: _Files, place: Place, on_commit: Callable[[Writing, Proof | None], None]
     ) -> None:
         self.fd = files.fd
-        """The file, with all its bytes reserved; open for reading and writing.
+        """The file, as long as the blob; open for reading and writing. Space is taken by `reserve`.
 
         Whoever takes it closes it: readers go on with it when the writer has ended.
         """
         self.prefixes = files.journal.prefixes
         """The journal of an earlier fetch: for each piece, in order, the sha256 of everything up to its end."""
-        self._name = digest.hex
+        self._writing = writing
         self._journal = files.journal
-        self._folder = folder
-        self._partials = partials
+        self._place = place
         self._on_commit = on_commit
         self._has_ended = False
+        self._loop = asyncio.get_running_loop()
 
     @classmethod
     async def open(
-        cls,
-        digest: Digest,
-        size: int,
-        folder: Folder,
-        partials: Partials,
-        on_commit: Callable[[Proof | None], None],
-        *,
-        continued: bool,
+        cls, writing: Writing, place: Place, on_commit: Callable[[Writing, Proof | None], None]
     ) -> "CacheWriter":
-        """Open the files in a thread, and reserve the blob's bytes on disk; if cancelled meanwhile, leave none open.
-
-        Args:
-            digest: of the blob.
-            size: of the blob, in bytes.
-            folder: where its files are.
-            partials: counts the blob as being written.
-            on_commit: called with its proof when the blob is complete and under its final name.
-            continued: whether to go on with what an earlier fetch left, rather than begin with empty files.
+        """Open the files in a thread; if cancelled meanwhile, leave none open.
 
         Raises:
             OSError: the disk is full, or failed.
         """
         opened: list[_Files] = []
         try:
-            await in_thread(lambda: opened.append(_open_files(folder, digest.hex, size, continued=continued)))
+            await in_thread(lambda: opened.append(_open_files(place.folder, writing)))
         except asyncio.CancelledError:
             for files in opened:
                 os.close(files.fd)
                 files.journal.close()
             raise
-        return cls(digest, opened[0], folder, partials, on_commit)
+        return cls(writing, opened[0], place, on_commit)
 
     @property
     def is_open(self) -> bool:
         """Whether it was neither committed nor left nor discarded yet."""
         return not self._has_ended
+
+    def reserve(self, start: int, stop: int) -> None:
+        """Take space for some bytes before they are written. Blocks; in any thread but the event loop's.
+
+        Raises:
+            StorageFull: there is no space that could be taken.
+            StorageFailed: the disk failed.
+        """
+        self._ask(self._place.space.reserve(self._writing, stop - start))
+        while not _allocate(self.fd, start, stop):
+            self._ask(self._place.space.reserve_despite(self._writing))
 
     def append_prefix(self, sha256: bytes) -> None:
         """Note that the next piece is in the file, and the sha256 of everything up to its end."""
@@ -114,20 +124,29 @@ class CacheWriter:
             OSError: the disk failed. Then the writer has not ended: leave or discard what is there.
         """
         self._expect_open()
-        self._folder.publish(self._name)
+        self._place.folder.publish(self._writing.name)
         self._end()
-        self._partials.finish(self._name)
-        self._on_commit(proof)
+        self._place.partials.finish(self._writing.name)
+        self._on_commit(self._writing, proof)
 
     def leave(self) -> None:
         """Leave the blob partial, for the next fetch to continue."""
         self._end()
-        self._partials.leave(self._name)
+        self._place.partials.leave(self._writing.name)
 
     def discard(self) -> None:
         """Forget the blob, and delete what is here of it."""
         self._end()
-        self._partials.discard(self._name)
+        self._place.partials.discard(self._writing.name)
+
+    def _ask(self, question: Coroutine[Any, Any, None]) -> None:
+        """Have the event loop make room, and wait for it."""
+        answer = asyncio.run_coroutine_threadsafe(question, self._loop)
+        try:
+            answer.result(self._place.room_s)
+        except (concurrent.futures.TimeoutError, concurrent.futures.CancelledError) as error:
+            answer.cancel()
+            raise StorageFailed("the cache made no room in time") from error
 
     def _end(self) -> None:
         self._expect_open()
@@ -136,32 +155,35 @@ class CacheWriter:
 
     def _expect_open(self) -> None:
         if self._has_ended:
-            raise RuntimeError(f"sha256:{self._name} was already committed, left or discarded")
+            raise RuntimeError(f"sha256:{self._writing.name} was already committed, left or discarded")
 
 
-def _open_files(folder: Folder, name: str, size: int, *, continued: bool) -> _Files:
+def _open_files(folder: Folder, writing: Writing) -> _Files:
     """Open the file and its journal; empty them unless an earlier fetch is continued. Blocks."""
-    truncate = 0 if continued else os.O_TRUNC
-    fd = os.open(folder.partial(name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | truncate, 0o640)
+    name, flags = writing.name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (0 if writing.continued else os.O_TRUNC)
+    fd = os.open(folder.partial(name), flags, 0o600)
     try:
-        if size:
-            _reserve(fd, size)
-        journal = os.open(folder.journal(name), os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | truncate, 0o640)
+        os.ftruncate(fd, writing.size)
+        journal = os.open(folder.journal(name), flags | os.O_APPEND, 0o600)
     except OSError:
         os.close(fd)
         raise
     try:
-        return _Files(fd, Journal(journal, size))
+        return _Files(fd, Journal(journal, writing.size))
     except OSError:
         os.close(fd)
         os.close(journal)
         raise
 
 
-def _reserve(fd: int, size: int) -> None:
-    """Reserve the file's bytes on disk, where the file system can."""
+def _allocate(fd: int, start: int, stop: int) -> bool:
+    """Take space on the disk for bytes of a file, where the file system can; return False if the disk is full."""
     try:
-        os.posix_fallocate(fd, 0, size)
+        if stop > start:
+            os.posix_fallocate(fd, start, stop - start)
     except OSError as error:
+        if error.errno == errno.ENOSPC:
+            return False
         if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # those: no such call on this file system
-            raise
+            raise StorageFailed(f"the cache's disk failed: {error.strerror}") from error
+    return True

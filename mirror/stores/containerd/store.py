@@ -15,7 +15,7 @@ import logging
 import os
 import random
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import Enum, auto
 from pathlib import Path
 from typing import Final
@@ -60,6 +60,7 @@ class ContainerdStore:
         address: containerd's gRPC socket: an absolute path, or a URL `unix:///path`.
         namespace: Kubernetes keeps its images in `k8s.io`, `ctr` in `default`, Docker in `moby`.
         settings: bounds on calls, and times between listings.
+        on_damaged: called when a file was found damaged.
 
     Raises:
         ConfigError: address or namespace is malformed. If nobody answers at the address, that is no error: containerd
@@ -69,8 +70,13 @@ class ContainerdStore:
     name: Final = "containerd"
 
     def __init__(
-        self, address: str | Path, namespace: str = "k8s.io", settings: ContainerdSettings | None = None
+        self,
+        address: str | Path,
+        namespace: str = "k8s.io",
+        settings: ContainerdSettings | None = None,
+        on_damaged: Callable[[], object] = lambda: None,
     ) -> None:
+        self._on_damaged = on_damaged
         self._settings = settings or ContainerdSettings()
         self._socket = _socket_path(str(address))
         if len(namespace) > _NAMESPACE_MAX_CHARACTERS or not _NAMESPACE.fullmatch(namespace):
@@ -240,6 +246,7 @@ class ContainerdStore:
             "containerd's file of %s is damaged: it %s; it is not served, and it is not ours to delete", digest, what
         )
         self._corrupt[digest.key] = identity
+        self._on_damaged()
         self._drop(digest.key, OSError(errno.EIO, what))
 
     def _become(self, sizes: dict[bytes, int], tags: dict[Reference, Tag]) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mirror.channels import PeerTls
 from mirror.config import (
+    CREDENTIAL,
     SETTINGS,
     Address,
     AgentConfig,
@@ -111,6 +112,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         log-level = "DEBUG"
         """
     )
+    file.chmod(0o600)
     assert load({}, NOTHING, file) == AgentConfig(
         name="node-1",
         data_dir=Path("/srv/skvaller"),
@@ -125,6 +127,7 @@ def test_a_full_file_is_read(file: Path) -> None:
             Registry("lab", "http://10.0.0.9:5000"),
             Registry("docker.io", "https://hub.example", "user", "secret"),
         ),
+        upstream_auth=None,
         containerd="/run/containerd/containerd.sock",
         containerd_namespace="default",
         cache_size=100 * 2**30,
@@ -401,3 +404,50 @@ def test_members_speak_tls_where_all_have_a_key(given: dict[str, str], step: Pee
 def test_tls_that_cannot_be_is_refused(given: dict[str, str], complaint: str) -> None:
     with pytest.raises(ConfigError, match=complaint):
         load(given, NOTHING, None)
+
+
+# Passwords ------------------------------------------------------------------------------------------------------------
+
+WITH_PASSWORD = "lab=https://user:hunter2@lab.example"
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660])
+def test_a_file_with_a_password_that_others_can_read_is_refused(file: Path, mode: int) -> None:
+    file.write_text(f'upstream = ["{WITH_PASSWORD}"]')
+    file.chmod(mode)
+    with pytest.raises(ConfigError, match=rf"^config: {file} has a password .*: run chmod 600 {file}$"):
+        load({}, NOTHING, file)
+    with pytest.raises(ConfigError):  # it is in the file, whether it is used or not
+        load({"upstream": ["lab=https://lab.example"]}, NOTHING, file)
+    file.chmod(0o600)
+    assert load({}, NOTHING, file).warnings == ()
+
+
+def test_a_file_without_a_password_may_be_read_by_all(file: Path) -> None:
+    file.write_text('upstream = ["lab=https://lab.example"]')
+    file.chmod(0o644)
+    assert load({}, NOTHING, file).upstream == (Registry("lab", "https://lab.example"),)
+
+
+def test_a_password_on_the_command_line_is_warned_about_and_one_in_the_environment_is_not() -> None:
+    (warning,) = load({"upstream": [WITH_PASSWORD]}, NOTHING, None).warnings
+    assert "--upstream-auth" in warning
+    assert "hunter2" not in warning
+    assert load({}, {"SKVALLER_UPSTREAM": WITH_PASSWORD}, None).warnings == ()
+    assert load({"upstream": ["lab=https://lab.example"]}, NOTHING, None).warnings == ()
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o440])
+def test_the_credential_of_systemd_is_taken_whatever_its_mode_and_a_file_that_is_named_instead(
+    tmp_path: Path, mode: int
+) -> None:
+    for name, user in ((CREDENTIAL, "from-systemd"), ("auth.json", "from-file")):
+        (tmp_path / name).write_text(json.dumps({"auths": {"lab.example": {"username": user, "password": "x"}}}))
+        (tmp_path / name).chmod(mode if name == CREDENTIAL else 0o600)
+    environment = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    assert load({}, environment, None).upstream == (
+        Registry("lab.example", "https://lab.example", "from-systemd", "x"),
+    )
+    named = load({"upstream-auth": str(tmp_path / "auth.json")}, environment, None)
+    assert [registry.username for registry in named.upstream] == ["from-file"]
+    assert load({}, {"CREDENTIALS_DIRECTORY": str(tmp_path / "none")}, None).upstream == ()

@@ -13,7 +13,8 @@ from starlette.applications import Starlette
 
 from mirror.app import KeysEndpoint
 from mirror.app.keys import Outcome
-from mirror.sources.peers.auth import PeerAuth
+from mirror.app.signing import Orders
+from mirror.sources.peers.auth import PeerAuth, Request
 
 KEY, NEW = bytes(range(32)), bytes(range(32, 64))
 
@@ -64,8 +65,8 @@ def ask(
     file: Path = Path("/keys"),
 ) -> tuple[int, Any]:
     """RangeRequest an endpoint from some address, signed with some key. Returns the status and the answer."""
-    endpoint = KeysEndpoint(rings, PeerAuth([KEY]).proves, file, lambda key: key[:4], Refusal)
-    headers = PeerAuth([key]).sign(method, path, body) if key else {}
+    endpoint = KeysEndpoint(rings, Orders(PeerAuth([KEY], "me")), file, lambda key: key[:4], Refusal)
+    headers = PeerAuth([key] if key else []).ask("me", Request(method, path, (), body)).headers
     scope = {
         "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"",
         "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()], "client": (client, 9),
@@ -87,7 +88,7 @@ def test_who_is_on_this_machine_sees_ids_and_with_a_key_changes_them(client: str
     rings = Rings()
     assert ask(rings, "GET", "/api/v1/keys", client=client) == (
         200,
-        {"key_file": "/keys", "members": [{"member": "me", "keys": ["31323334"], "problem": ""}]},
+        {"name": "me", "key_file": "/keys", "members": [{"member": "me", "keys": ["31323334"], "problem": ""}]},
     )
     status, answer = ask(rings, "POST", "/api/v1/keys/use", b'{"id": "31323334"}', key=KEY, client=client)
     assert (status, answer["key"], rings.told) == (200, "31323334", [("use", b"1234")])

@@ -22,11 +22,11 @@ def answered(request: RegistryRequest) -> tuple[int, list[tuple[int, int]], dict
     """The status, the ranges that are sent, and the headers."""
     sent: list[tuple[int, int]] = []
 
-    def extents(start: int, stop: int) -> list[tuple[int, int]]:
+    def extents(start: int, stop: int) -> list[tuple[int, int, int]]:
         sent.append((start, stop))
-        return [(start, stop - start)]
+        return [(-1, start, stop - start)]
 
-    response = blob_response(request, Body(DIGEST, SIZE, -1, extents), AppSettings())
+    response = blob_response(request, Body(DIGEST, SIZE, extents), AppSettings())
     return response.status, sent, dict(response.headers)
 
 

@@ -10,6 +10,7 @@ import pytest
 from mirror.cluster.health import PeerHealth
 from mirror.errors import PeerError, Reason
 from mirror.metrics import Metrics
+from mirror.oci.content import Content
 from mirror.routers import Peer
 from mirror.settings import ClusterSettings
 
@@ -29,7 +30,11 @@ def play(story: Story, *, settings: ClusterSettings | None = None, gone: bool = 
             return True
 
         health = PeerHealth(
-            lambda name: None if gone else PEER, is_alive, metrics, settings or ClusterSettings(probe_s=0.0)
+            lambda name: None if gone else PEER,
+            is_alive,
+            notices,
+            metrics,
+            settings or ClusterSettings(probe_s=0.0),
         )
         try:
             await story(health, alive)
@@ -38,6 +43,10 @@ def play(story: Story, *, settings: ClusterSettings | None = None, gone: bool = 
 
     asyncio.run(asyncio.wait_for(tell(), 30))
     return metrics
+
+
+async def notices(peer: Peer, content: Content, wrong: tuple[int, int]) -> None:
+    raise AssertionError("nobody is told anything here")
 
 
 async def until_usable(health: PeerHealth) -> None:

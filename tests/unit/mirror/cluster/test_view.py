@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from mirror.cluster.health import PeerHealth
 from mirror.cluster.view import ClusterView
 from mirror.metrics import Metrics
+from mirror.oci.content import Content
 from mirror.routers import MemberStatus, Peer, RingSeat, Serves
 from mirror.settings import ClusterSettings
 
@@ -57,8 +58,12 @@ async def never(peer: Peer) -> bool:
     return True
 
 
+async def unheard(peer: Peer, content: Content, wrong: tuple[int, int]) -> None:
+    await asyncio.Event().wait()
+
+
 def made(chart: Chart, view_s: float = 0.0) -> tuple[ClusterView, PeerHealth]:
-    health = PeerHealth(lambda name: None, never, Metrics())
+    health = PeerHealth(lambda name: None, never, unheard, Metrics())
     return ClusterView(ME, chart, chart, health, ClusterSettings(view_s=view_s)), health
 
 

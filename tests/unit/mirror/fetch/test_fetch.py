@@ -84,7 +84,7 @@ class Liar:
     async def never(self, *_: object) -> None:
         raise AssertionError("nobody asks for this here")
 
-    is_alive = notify_slow = size = never
+    witness = is_alive = notify_slow = notify_wrong = size = never
 
     async def download(self, content: Content, ask: RangeRequest, sink: Sink) -> None:
         blob = self.upstream.blob

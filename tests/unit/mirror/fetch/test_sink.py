@@ -37,7 +37,7 @@ class Loop:
 
 
 def spool(folder: Path, size: int | None = SIZE) -> Spool:
-    it = Spool(CONTENT, SpoolSettings(), lambda: None)
+    it = Spool(CONTENT, SpoolSettings(), lambda: None, lambda start, stop: set())
     if size is not None:
         fd = os.open(folder / "spool", os.O_RDWR | os.O_CREAT)
         os.ftruncate(fd, size)

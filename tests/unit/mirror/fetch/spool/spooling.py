@@ -30,12 +30,17 @@ def content_of(digest: Digest) -> Content:
     return Content(Repository("lab", "app"), "blobs", digest)
 
 
+def nobody(start: int, stop: int) -> set[str]:
+    """No member had a part in any bytes."""
+    return set()
+
+
 @asynccontextmanager
 async def spooling(
     blob: bytes, *, opened: bool = True, on_change: Callable[[], None] = lambda: None
 ) -> AsyncIterator[Spool]:
     """A spool for a blob, on a file of its own."""
-    spool = Spool(content_of(Digest.of(blob)), SETTINGS, on_change)
+    spool = Spool(content_of(Digest.of(blob)), SETTINGS, on_change, nobody)
     with tempfile.TemporaryFile() as file:
         if opened:
             spool.open(DiskFile(os.dup(file.fileno()), len(blob)))
@@ -44,11 +49,12 @@ async def spooling(
 
 
 def write(spool: Spool, offset: int, *chunks: bytes) -> None:
-    """Have bytes arrive as a source sends them: into the file, all of them, then told."""
+    """Have bytes arrive as upstream sends them: into the file, all of them, then told."""
     part = b"".join(chunks)
     written = spool.put(offset, part)
     assert written == [(offset, offset + len(part))]
     for start, stop in written:
+        spool.vouching.release(start, stop)
         spool.arrived(start, stop)
 
 

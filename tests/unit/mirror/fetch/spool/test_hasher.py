@@ -15,7 +15,17 @@ from mirror.fetch.spool import DiskFile, Spool
 from mirror.oci.digest import Digest
 from mirror.oci.ranges import RangeSet
 from mirror.settings import SpoolSettings
-from tests.unit.mirror.fetch.spool.spooling import LARGE, Heard, content_of, file_of, prefixes_of, run, spooling, write
+from tests.unit.mirror.fetch.spool.spooling import (
+    LARGE,
+    Heard,
+    content_of,
+    file_of,
+    nobody,
+    prefixes_of,
+    run,
+    spooling,
+    write,
+)
 
 
 def test_the_hash_of_every_prefix_is_reported_piece_by_piece() -> None:
@@ -175,7 +185,7 @@ def test_whatever_is_retracted_and_written_again_the_digest_is_of_what_is_there(
         model, fill = bytearray(os.urandom(unit * parts)), random.Random(1)
         small = SpoolSettings(hash_step_bytes=3 * unit, hash_read_bytes=unit)
         content = content_of(Digest.of(b"any"))
-        spool = Spool(content, small, lambda: None)
+        spool = Spool(content, small, lambda: None, nobody)
         with tempfile.TemporaryFile() as file:
             spool.open(DiskFile(os.dup(file.fileno()), len(model)))
             hashing = asyncio.create_task(spool.hash())

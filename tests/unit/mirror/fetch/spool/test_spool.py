@@ -17,6 +17,7 @@ from mirror.fetch.demand import Audience
 from mirror.fetch.spool import MemoryWindow, Spool
 from mirror.oci.digest import Digest
 from mirror.oci.ranges import RangeSet
+from mirror.settings import SpoolSettings
 from tests.unit.mirror.fetch.spool.spooling import (
     LARGE,
     SETTINGS,
@@ -24,6 +25,7 @@ from tests.unit.mirror.fetch.spool.spooling import (
     WITHHELD,
     Follower,
     content_of,
+    nobody,
     run,
     settle,
     spooling,
@@ -180,7 +182,7 @@ def test_a_reader_of_wrong_bytes_gets_a_short_read_and_others_read_on() -> None:
             assert await spool.hash() != spool.content.digest.hex
             spool.retract(MEBIBYTE, 2 * MEBIBYTE)
             write(spool, MEBIBYTE, LARGE[MEBIBYTE : 2 * MEBIBYTE])
-            spool.mark_replaced(MEBIBYTE, 2 * MEBIBYTE)
+            spool.readers.mark_misled(MEBIBYTE, 2 * MEBIBYTE)
             assert await spool.hash() == spool.content.digest.hex
             spool.finish()
             with pytest.raises(MirrorError) as caught:
@@ -393,7 +395,7 @@ WHOLE = sha256_of(0, LONG)
 async def bounded() -> AsyncIterator[tuple[Spool, "Feeder"]]:
     """A spool in memory, and a fetch that delivers what it needs, a piece at a time."""
     changed = asyncio.Event()
-    spool = Spool(content_of(Digest(WHOLE.hex())), SETTINGS, changed.set)
+    spool = Spool(content_of(Digest(WHOLE.hex())), SETTINGS, changed.set, nobody)
     window = MemoryWindow(LONG, SETTINGS)
     spool.open(window)
     feeder = Feeder(spool, window, changed)
@@ -566,7 +568,7 @@ def test_in_memory_nothing_is_needed_while_nobody_reads() -> None:
 def test_a_source_is_held_up_until_a_reader_needs_what_follows() -> None:
     async def check() -> None:
         async with spooling(LARGE, opened=False) as spool:
-            spool.open(MemoryWindow(len(LARGE), SETTINGS))
+            spool.open(MemoryWindow(len(LARGE), SpoolSettings(window_bytes=4 * MEBIBYTE, window_pieces=1)))
             waiting = asyncio.create_task(spool.wait_for_space(2 * MEBIBYTE))
             await settle()
             assert not waiting.done()

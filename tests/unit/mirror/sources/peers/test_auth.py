@@ -1,72 +1,244 @@
-"""Requests between members: whose are accepted, and that a signature is good for its own request alone."""
+"""Signatures between members in clear text: whose are accepted, and that nothing of a question or answer changes."""
+
+from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
-from starlette.datastructures import Headers
 
-from mirror.sources.peers.auth import PeerAuth
-from mirror.sources.peers.protocol import AUTH_HEADER
+from mirror.errors import PeerError, Reason, StaleRequest, Unauthorized
+from mirror.settings import SignatureSettings
+from mirror.sources.peers.auth import PeerAuth, Question, Request
+from mirror.sources.peers.protocol import AUTH_HEADER, TIME_HEADER
 
 OLD, NEW, FOREIGN = (bytes([number]) * 32 for number in (1, 2, 3))
 TARGET = "/v2/library/nginx/manifests/1.27?ns=docker.io"
+ASKED = Request("GET", TARGET, (("Skvaller-Node", "a"), ("Range", "bytes=0-9"), ("User-Agent", "x")))
+HEAD = {"Content-Length": "2", "Docker-Content-Digest": "sha256:1", "Skvaller-Tag-Age": "3", "Date": "today"}
+BODY = b"{}"
+
+
+class Clock:
+    """Unix time that a test sets."""
+
+    def __init__(self, now: float = 1e9) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def auth(*keys: bytes, name: str = "b", required: bool = True, clock: Clock | None = None, most: int = 100) -> PeerAuth:
+    settings = SignatureSettings(nonces_max=most)
+    return PeerAuth(keys or (NEW,), name, required=required, settings=settings, clock=clock or Clock())
+
+
+def signed(question: Question, request: Request = ASKED) -> Request:
+    """A request as it is sent."""
+    return replace(request, headers=[*request.headers, *question.headers.items()])
+
+
+def accepts(whom: PeerAuth, request: Request) -> bool:
+    try:
+        proof = whom.recognise(request)
+        if proof is not None:
+            whom.take(proof)
+    except Unauthorized:
+        return False
+    return True
+
+
+def believes(question: Question, status: int, head: Iterable[tuple[str, str]], body: bytes | None = None) -> bool:
+    try:
+        question.check(status, head)
+        if body is not None:
+            question.check_body(dict(head), body)
+    except PeerError as error:
+        return error.reason is not Reason.UNPROVEN
+    return True
 
 
 def test_without_a_key_nothing_is_signed_and_everything_accepted() -> None:
-    auth = PeerAuth()
-    assert auth.sign("GET", TARGET) == {}
-    assert auth.accepts("GET", TARGET, {})
-
-
-def test_a_member_accepts_what_a_member_signed() -> None:
-    auth = PeerAuth([NEW])
-    assert auth.accepts("GET", TARGET, Headers(auth.sign("GET", TARGET)))
+    nobody = PeerAuth()
+    question = nobody.ask("b", ASKED)
+    assert question.headers == {}
+    assert nobody.recognise(ASKED) is None
+    assert believes(question, 200, HEAD.items(), BODY)
 
 
 def test_while_keys_change_both_are_accepted_and_the_first_signs() -> None:
-    changing = PeerAuth([NEW, OLD])
-    assert changing.accepts("GET", TARGET, PeerAuth([OLD]).sign("GET", TARGET))
-    assert PeerAuth([NEW]).accepts("GET", TARGET, changing.sign("GET", TARGET))
-    assert not PeerAuth([OLD]).accepts("GET", TARGET, changing.sign("GET", TARGET))
+    changing = auth(NEW, OLD)
+    assert accepts(changing, signed(auth(OLD).ask("b", ASKED)))
+    assert accepts(auth(NEW), signed(changing.ask("b", ASKED)))
+    assert not accepts(auth(OLD), signed(changing.ask("b", ASKED)))
+    question = auth(NEW, OLD).ask("b", ASKED)
+    for keys in ([OLD, NEW], [NEW]):
+        proof = auth(*keys).recognise(signed(question))
+        assert proof is not None
+        assert believes(question, 200, [*HEAD.items(), proof.of_head(200, HEAD.items())])
 
 
-@pytest.mark.parametrize(("method", "target"), [("HEAD", TARGET), ("GET", TARGET + "x"), ("GET", TARGET[:-1])])
-def test_a_signature_is_good_for_its_own_request_alone(method: str, target: str) -> None:
-    auth = PeerAuth([NEW])
-    assert not auth.accepts(method, target, auth.sign("GET", TARGET))
+CHANGED = {
+    "method": replace(ASKED, method="HEAD"),
+    "target": replace(ASKED, target=TARGET + "x"),
+    "a header of ours": replace(ASKED, headers=(("Skvaller-Node", "c"), *ASKED.headers[1:])),  # type: ignore[index]
+    "a header of ours more": replace(ASKED, headers=(*ASKED.headers, ("skvaller-relative-rate", "0"))),
+    "a header of ours less": replace(ASKED, headers=ASKED.headers[1:]),  # type: ignore[index]
+    "the range": replace(ASKED, headers=(ASKED.headers[0], ("range", "bytes=0-8"))),  # type: ignore[index]
+    "no range": replace(ASKED, headers=ASKED.headers[:1]),  # type: ignore[index]
+    "two ranges": replace(ASKED, headers=(*ASKED.headers, ("Range", "bytes=0-8"))),
+    "a condition": replace(ASKED, headers=(*ASKED.headers, ("If-None-Match", "*"))),
+    "a body": replace(ASKED, body=b"x"),
+}
 
 
-@pytest.mark.parametrize("given", [None, b"", b"junk", b"0" * 64, b"\xff" * 64])
-def test_a_request_without_a_right_signature_is_not_accepted(given: bytes | None) -> None:
-    headers = Headers(raw=[] if given is None else [(AUTH_HEADER.lower().encode(), given)])
-    assert not PeerAuth([NEW]).accepts("GET", TARGET, headers)
+@pytest.mark.parametrize("changed", CHANGED.values(), ids=CHANGED.keys())
+def test_a_question_with_another_meaning_is_refused(changed: Request) -> None:
+    question = auth(NEW).ask("b", ASKED)
+    assert not accepts(auth(NEW), signed(question, changed))
+    assert accepts(auth(NEW), signed(question, replace(ASKED, headers=(*ASKED.headers, ("Via", "1.1 x")))))
+
+
+def test_a_question_is_good_once_and_for_one_member() -> None:
+    asked = signed(auth(NEW).ask("b", ASKED))
+    assert not accepts(auth(NEW, name="c"), asked)
+    b = auth(NEW)
+    assert accepts(b, asked)
+    assert not accepts(b, asked)
+    assert accepts(b, signed(auth(NEW).ask("b", ASKED)))
+
+
+@pytest.mark.parametrize("given", ["", "junk", "0" * 64, "1 2 3", "\xff" * 64, "nan 00 00", "1e999 00 00"])
+def test_a_question_without_a_right_signature_is_refused(given: str) -> None:
+    assert not accepts(auth(NEW), replace(ASKED, headers=(*ASKED.headers, (AUTH_HEADER, given))))
+    twice = signed(auth(NEW).ask("b", ASKED))
+    assert not accepts(auth(NEW), replace(twice, headers=(*twice.headers, (AUTH_HEADER, given))))
 
 
 def test_another_cluster_is_not_accepted_and_no_signature_shows_the_key() -> None:
-    signed = PeerAuth([FOREIGN]).sign("GET", TARGET)
-    assert not PeerAuth([NEW, OLD]).accepts("GET", TARGET, signed)
-    assert FOREIGN.hex() not in signed[AUTH_HEADER]
+    question = auth(FOREIGN).ask("b", ASKED)
+    assert not accepts(auth(NEW, OLD), signed(question))
+    assert FOREIGN.hex() not in question.headers[AUTH_HEADER]
+
+
+def test_one_overheard_is_refused_later_and_after_a_restart() -> None:
+    clock = Clock()
+    b, asked = auth(clock=clock), signed(auth(clock=clock).ask("b", ASKED))
+    clock.now += SignatureSettings().window_s + 1
+    assert not accepts(b, asked)
+    again = auth(clock=Clock())
+    fresh = signed(again.ask("b", ASKED))
+    assert accepts(again, fresh)
+    assert not accepts(auth(clock=Clock(1e9 + 1)), fresh)
+
+
+@pytest.mark.parametrize("ahead_s", [-36_000.0, -31.0, 31.0, 36_000.0])
+def test_clocks_that_differ_cost_one_more_question(ahead_s: float) -> None:
+    a, b = auth(name="a", clock=Clock()), auth(name="b", clock=Clock(1e9 + ahead_s))
+    question = a.ask("b", ASKED)
+    proof = b.recognise(signed(question))
+    assert proof is not None
+    with pytest.raises(StaleRequest) as caught:
+        b.take(proof)
+    told = {TIME_HEADER: str(caught.value.now_unix_s)}
+    assert believes(question, 401, [*told.items(), proof.of_head(401, told.items())])
+    assert not believes(question, 401, [(TIME_HEADER, "1"), proof.of_head(401, told.items())])
+    assert a.learns("b", 401, told)
+    assert accepts(b, signed(a.ask("b", ASKED)))
+    assert accepts(auth(name="c", clock=Clock()), signed(a.ask("c", ASKED)))
+
+
+def test_only_a_refusal_teaches_a_time() -> None:
+    a = auth(name="a")
+    assert not a.learns("b", 200, {TIME_HEADER: "5"})
+    assert not a.learns("b", 401, {})
+    assert not a.learns("b", 401, {TIME_HEADER: "nan"})
+
+
+ANSWERS = {
+    "another status": (404, HEAD),
+    "another digest": (200, {**HEAD, "Docker-Content-Digest": "sha256:2"}),
+    "another length": (200, {**HEAD, "Content-Length": "3"}),
+    "another age": (200, {**HEAD, "Skvaller-Tag-Age": "4"}),
+    "an origin more": (200, {**HEAD, "Skvaller-Origin": "c"}),
+    "no age": (200, {name: value for name, value in HEAD.items() if name != "Skvaller-Tag-Age"}),
+}
+
+
+@pytest.mark.parametrize(("status", "head"), ANSWERS.values(), ids=ANSWERS.keys())
+def test_an_answer_that_was_changed_is_not_believed(status: int, head: dict[str, str]) -> None:
+    question = auth().ask("b", ASKED)
+    proof = auth().recognise(signed(question))
+    assert proof is not None
+    proofs = [proof.of_head(200, HEAD.items()), proof.of_body(BODY)]
+    assert believes(question, 200, [*HEAD.items(), *proofs], BODY)
+    assert believes(question, 200, [*HEAD.items(), ("Date", "tomorrow"), *proofs], BODY)
+    assert not believes(question, status, [*head.items(), *proofs])
+    assert not believes(question, 200, [*HEAD.items(), *proofs], b"[]")
+    assert not believes(question, 200, [*HEAD.items(), proofs[0]], BODY)
+    assert not believes(question, 200, HEAD.items())
+
+
+def test_answers_are_not_swapped_between_questions_nor_made_by_who_has_no_key() -> None:
+    a = auth(name="a")
+    one, two = a.ask("b", ASKED), a.ask("b", ASKED)
+    proof = auth().recognise(signed(one))
+    assert proof is not None
+    answer = [*HEAD.items(), proof.of_head(200, HEAD.items())]
+    assert believes(one, 200, answer)
+    assert not believes(two, 200, answer)
+    forged = auth(FOREIGN).recognise(signed(auth(FOREIGN).ask("b", ASKED)))
+    assert forged is not None
+    assert not believes(one, 200, [*HEAD.items(), replace(forged, stamp=one.stamp).of_head(200, HEAD.items())])
+    assert not believes(one, 200, [*HEAD.items(), ("Skvaller-Proof", "\xff")])
+
+
+def test_what_is_remembered_has_a_bound_and_none_is_answered_twice() -> None:
+    clock = Clock()
+    b, a = auth(clock=clock, most=10), auth(name="a", clock=clock)
+    asked = []
+    for _ in range(50):
+        clock.now += 0.1
+        asked.append(signed(a.ask("b", ASKED)))
+        assert accepts(b, asked[-1])
+    assert not any(accepts(b, request) for request in asked)
+    clock.now += 0.1
+    assert accepts(b, signed(a.ask("b", ASKED)))
+
+
+def test_who_has_no_key_makes_nothing_be_remembered() -> None:
+    b = auth(most=1)
+    first = signed(auth().ask("b", ASKED))
+    assert accepts(b, first)
+    for _ in range(20):
+        assert not accepts(b, signed(auth(FOREIGN).ask("b", ASKED)))
+    assert not accepts(b, first)
 
 
 def test_an_order_is_signed_with_its_body_and_a_member_alone_can() -> None:
-    order = ("POST", "/api/v1/keys/use")
-    signed = PeerAuth([OLD]).sign(*order, b'{"id": "1"}')
-    auth = PeerAuth([NEW, OLD], required=False)
-    assert auth.proves(*order, signed, b'{"id": "1"}')
-    assert not auth.proves(*order, signed, b'{"id": "2"}')
-    assert not auth.proves(*order, signed)
-    assert not auth.proves(*order, {}, b'{"id": "1"}')
-    assert not PeerAuth().proves(*order, signed, b'{"id": "1"}')
+    order = Request("POST", "/api/v1/keys/use", (), b'{"id": "1"}')
+    asked = signed(auth(OLD).ask("b", order), order)
+    node = auth(NEW, OLD, required=False)
+    node.prove(asked)
+    for other in (replace(asked, body=b'{"id": "2"}'), replace(asked, body=b""), order):
+        with pytest.raises(Unauthorized):
+            node.prove(other)
+    with pytest.raises(Unauthorized):
+        PeerAuth().prove(asked)
 
 
 def test_keys_that_change_are_followed() -> None:
-    auth, member = PeerAuth([OLD]), PeerAuth([OLD])
-    auth.use([NEW, OLD])
-    assert auth.accepts("GET", TARGET, member.sign("GET", TARGET))
-    auth.use([NEW])
-    assert not auth.accepts("GET", TARGET, member.sign("GET", TARGET))
+    node, member = auth(OLD), auth(OLD)
+    node.use([NEW, OLD])
+    assert accepts(node, signed(member.ask("b", ASKED)))
+    node.use([NEW])
+    assert not accepts(node, signed(member.ask("b", ASKED)))
 
 
-def test_on_the_way_to_keys_unsigned_requests_are_taken_and_wrong_ones_are_not() -> None:
-    auth = PeerAuth([NEW], required=False)
-    assert auth.accepts("GET", TARGET, {})
-    assert not auth.accepts("GET", TARGET, PeerAuth([FOREIGN]).sign("GET", TARGET))
-    assert auth.sign("GET", TARGET)
+def test_on_the_way_to_keys_unsigned_is_taken_and_wrong_is_not() -> None:
+    node = auth(required=False)
+    assert node.recognise(ASKED) is None
+    assert not accepts(node, signed(auth(FOREIGN).ask("b", ASKED)))
+    question = node.ask("b", ASKED)
+    assert question.headers
+    assert believes(question, 200, HEAD.items(), BODY)
+    assert not believes(question, 200, [*HEAD.items(), ("Skvaller-Proof", "0" * 64)])

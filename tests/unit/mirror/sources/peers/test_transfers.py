@@ -144,6 +144,10 @@ class Scripted(Connection):
         self.aborted = True
 
 
+def asking(connection: Connection) -> Head:
+    return connection.get("/x", {})
+
+
 FAR = 1e12
 """Later than any clock."""
 
@@ -158,7 +162,7 @@ def test_a_member_owes_bytes_from_the_request_on_but_not_while_the_sink_decides(
     sink = Sink(at_once=at_once, on_put=look)
     transfer = Transfer(PEER, Scripted(look), RangeRequest(0, 10), sink)
     look()
-    reply, received = transfer.begin("/x", {})
+    reply, received = transfer.begin(asking)
     assert (reply, received) == (RangeReply(0, 10, 10), 10 if at_once else None)
     if received is None:
         look()
@@ -176,7 +180,7 @@ def test_a_sign_of_life_counts_beside_bytes_and_says_that_the_member_was_reached
         assert transfer.unheard_s(FAR) > 0
 
     transfer = Transfer(PEER, Scripted(while_asked), RangeRequest(0, 10), Sink(at_once=False, on_put=lambda: None))
-    transfer.begin("/x", {})
+    transfer.begin(asking)
 
 
 def test_one_that_is_given_up_says_why_and_ends_its_connection() -> None:

@@ -57,6 +57,8 @@ def test_repositories_are_below_v2_once(url: str, api: str) -> None:
         ("docker.io=https://:secret@hub.example", "without a user"),
         ("docker.io=https://a%3Ab:secret@hub.example", "colon"),
         ("docker.io=https://[::1:5000", "upstream"),
+        ("docker.io=http://127.1:5000", "neither a name nor an address"),
+        ("docker.io=http://2130706433", "neither a name nor an address"),
     ],
 )
 def test_refuses_with_what_is_wrong_and_what_is_allowed(text: str, complaint: str) -> None:

@@ -1,43 +1,48 @@
-"""The cache's folder: where files are, which blobs there are, and whether a start can trust them."""
+"""The cache's folder: where files are, which blobs there are, and in which order files come and go."""
 
 import asyncio
 import hashlib
 import os
+import stat
 from pathlib import Path
 
-from mirror.stores.cache.folder import Folder
+from mirror.stores.cache.folder import Folder, Found, Left
+from mirror.stores.proofs import record_bytes
 
 NAME = hashlib.sha256(b"blob").hexdigest()
 
 
 def opened(path: Path) -> Folder:
     folder = Folder(path)
-    assert folder.open()
+    folder.open()
     return folder
 
 
-def test_files_are_trusted_unless_the_machine_went_down(tmp_path: Path) -> None:
-    folder = Folder(tmp_path)
-    assert folder.open(), "a new folder"
-    assert folder.open(), "only the process died"
-    (tmp_path / "running").write_text("another boot")
-    assert not folder.open()
-    folder.close()
-    assert not (tmp_path / "running").exists()
-    assert folder.open(), "a clean stop"
-
-
-def test_a_published_blob_is_listed_with_the_time_of_its_last_use(tmp_path: Path) -> None:
-    folder = opened(tmp_path)
-    folder.partial(NAME).write_bytes(b"blob")
+def published(folder: Folder, content: bytes = b"blob") -> None:
+    folder.partial(NAME).write_bytes(content)
     folder.journal(NAME).write_bytes(b"")
     folder.publish(NAME)
+
+
+def test_nobody_else_may_look_into_it(tmp_path: Path) -> None:
+    opened(tmp_path / "cache")
+    folders = [tmp_path / "cache", *(path for path in (tmp_path / "cache").rglob("*") if path.is_dir())]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folders if path.name != "blobs"} == {0o700}
+
+
+def test_a_published_blob_is_listed_with_the_time_of_its_last_use_and_whether_it_has_a_proof(tmp_path: Path) -> None:
+    folder = opened(tmp_path)
+    published(folder)
     assert not folder.journal(NAME).exists()
     assert not folder.partial(NAME).exists()
     assert folder.blob(NAME) == tmp_path / "blobs" / "sha256" / NAME[:2] / NAME
-    assert folder.sha256(NAME) == NAME
-    os.utime(folder.blob(NAME), (1000, 1000))
-    assert list(folder.blobs()) == [(1000.0, NAME, 4)]
+    os.utime(folder.blob(NAME), (1000, 2000))
+    assert list(folder.blobs()) == [Found(1000.0, NAME, 4, is_proven=False)]
+    folder.proof(NAME).parent.mkdir()
+    folder.proof(NAME).write_bytes(bytes(record_bytes(4)))
+    assert list(folder.blobs()) == [Found(1000.0, NAME, 4, is_proven=True)]
+    folder.proof(NAME).write_bytes(bytes(record_bytes(4) - 1))
+    assert list(folder.blobs()) == [Found(1000.0, NAME, 4, is_proven=False)]
 
 
 def test_what_is_no_blob_is_not_listed(tmp_path: Path) -> None:
@@ -46,6 +51,18 @@ def test_what_is_no_blob_is_not_listed(tmp_path: Path) -> None:
     (tmp_path / "blobs" / "sha256" / "00" / ("0" * 64)).mkdir()
     (tmp_path / "blobs" / "sha256" / "00" / "junk").touch()
     assert list(folder.blobs()) == []
+
+
+def test_what_is_left_counts_as_what_it_takes_on_the_disk(tmp_path: Path) -> None:
+    folder, size = opened(tmp_path), 1 << 40
+    folder.partial(NAME).touch()
+    os.truncate(folder.partial(NAME), size)
+    with folder.partial(NAME).open("r+b") as file:
+        file.write(bytes(100_000))
+    folder.journal(NAME).write_bytes(size.to_bytes(8, "big"))
+    (left,) = folder.partials().values()
+    assert left == Left(size, left.reserved)
+    assert 100_000 <= left.reserved < 1_000_000
 
 
 def test_a_discarded_file_frees_its_name_at_once(tmp_path: Path) -> None:
@@ -59,6 +76,30 @@ def test_a_discarded_file_frees_its_name_at_once(tmp_path: Path) -> None:
             assert not folder.journal(NAME).exists()
             await freed
         await folder.discard_partial(NAME)  # there is none: nothing happens
+        assert list((tmp_path / "spool").iterdir()) == []
+
+    asyncio.run(check())
+
+
+def test_a_blob_goes_with_its_proof_unless_a_new_one_has_its_name(tmp_path: Path) -> None:
+    async def check() -> None:
+        folder = opened(tmp_path)
+        published(folder)
+        folder.proof(NAME).parent.mkdir()
+        folder.proof(NAME).touch()
+        await folder.discard_blobs([NAME, "0" * 64])
+        assert not folder.blob(NAME).exists()
+        assert not folder.proof(NAME).exists()
+        published(folder, b"old")
+        gate = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        waiting = folder.in_turn(lambda: asyncio.run_coroutine_threadsafe(gate.wait(), loop).result())
+        gone = folder.discard_blobs([NAME])
+        published(folder, b"new")  # before the thread came to delete the old one
+        gate.set()
+        await asyncio.gather(waiting, gone)
+        assert folder.blob(NAME).read_bytes() == b"new"
+        await folder.settled()
         assert list((tmp_path / "spool").iterdir()) == []
 
     asyncio.run(check())

@@ -61,6 +61,7 @@ async def put(cache: CacheStore, number: int) -> Digest:
 def read(cache: CacheStore, digest: Digest) -> None:
     held = cache.open(digest)
     assert held is not None
+    held.note_use()
     held.close()
 
 
@@ -110,8 +111,11 @@ def test_a_disk_that_fails_is_told_from_one_that_is_full(tmp_path: Path, monkeyp
                 raise OSError(errno.ENOSPC, "No space left on device")
 
             monkeypatch.setattr(os, "posix_fallocate", full)
-            with pytest.raises(StorageFull, match="No space left"):
-                await cache.begin(Digest.of(b"b"), 1)
+            writer = await cache.begin(Digest.of(b"b"), 1)
+            with pytest.raises(StorageFull, match="no space is left"):
+                await asyncio.to_thread(writer.reserve, 0, 1)
+            os.close(writer.fd)
+            writer.discard()
             assert keys.held == set(), "all that could go went first"
             assert cache.used_bytes == 0
 
@@ -128,7 +132,8 @@ def test_uses_are_written_down_once_in_a_while(tmp_path: Path) -> None:
                 read(cache, digest)
                 os.utime(path, (1000, 1000))
                 read(cache, digest)
-                assert (path.stat().st_mtime > 1000) is is_written
+                assert (path.stat().st_atime > 1000) is is_written
+                assert path.stat().st_mtime == 1000, "this tells of changes"
 
     asyncio.run(check(), debug=True)
 
@@ -189,8 +194,8 @@ def test_a_blob_that_is_verified_and_wrong_is_dropped_and_one_that_is_right_stay
             flip(file_of(tmp_path, digest), 3_000_000)
             assert not await cache.verify(digest)
             assert keys.held == set()
-            assert not file_of(tmp_path, digest).exists()
             assert cache.used_bytes == 0
             assert not await cache.verify(digest)
+        assert not file_of(tmp_path, digest).exists()
 
     asyncio.run(check(), debug=True)

@@ -35,7 +35,7 @@ def tag(content: bytes, checked_unix_s: float) -> Tag:
 def opened(folder: Path, tags_max: int = 10) -> tuple[TagFiles, Keys]:
     folder.mkdir(exist_ok=True)
     tags, keys = TagFiles(folder, tags_max), Keys()
-    tags.restore(tags.read(), keys)
+    asyncio.run(tags.restore(tags.read(), keys))
     return tags, keys
 
 

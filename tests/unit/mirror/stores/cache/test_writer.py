@@ -10,11 +10,15 @@ from typing import Any
 
 import pytest
 
+from mirror.errors import StorageFailed, StorageFull
 from mirror.oci.digest import Digest
 from mirror.stores import Proof
+from mirror.stores.cache.blobs import Blobs
 from mirror.stores.cache.folder import Folder
-from mirror.stores.cache.partials import Partials
+from mirror.stores.cache.partials import Partials, Writing
+from mirror.stores.cache.space import Space
 from mirror.stores.cache.writer import CacheWriter
+from mirror.stores.cache.writer import Place as WhereTo
 
 BLOB = bytes(range(256)) * 40
 DIGEST = Digest.of(BLOB)
@@ -24,17 +28,19 @@ PREFIX = hashlib.sha256(BLOB).digest()
 class Place:
     """A folder, what is partial in it, and what was committed."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, capacity: int = 1 << 20) -> None:
         self.folder = Folder(path)
         self.folder.open()
         self.partials = Partials(self.folder)
+        self.blobs = Blobs(3600)
+        space = Space(capacity, capacity, self.folder, self.blobs, self.partials, lambda names: None)
+        self.place = WhereTo(self.folder, self.partials, space, room_s=10)
         self.committed = 0
 
     async def begin(self) -> CacheWriter:
-        continued = self.partials.begin(DIGEST.hex, len(BLOB))
-        return await CacheWriter.open(DIGEST, len(BLOB), self.folder, self.partials, self._note, continued=continued)
+        return await CacheWriter.open(self.partials.begin(DIGEST.hex, len(BLOB)), self.place, self._note)
 
-    def _note(self, proof: Proof | None) -> None:
+    def _note(self, writing: Writing, proof: Proof | None) -> None:
         assert self.folder.blob(DIGEST.hex).exists(), "told before it can be served"
         self.committed += 1
 
@@ -52,7 +58,10 @@ def test_a_committed_blob_is_under_its_name_and_nothing_else_is_left(tmp_path: P
         place = Place(tmp_path)
         writer = await place.begin()
         assert (writer.is_open, writer.prefixes, os.fstat(writer.fd).st_size) == (True, [], len(BLOB))
-        assert place.partials.written_bytes == len(BLOB)
+        assert place.partials.claimed_bytes == len(BLOB)
+        assert place.partials.bytes == 0, "its size alone takes no space"
+        await asyncio.to_thread(writer.reserve, 0, len(BLOB))
+        assert place.partials.bytes == len(BLOB)
         os.pwrite(writer.fd, BLOB, 0)
         writer.append_prefix(PREFIX)
         writer.commit()
@@ -71,12 +80,13 @@ def test_what_was_left_is_continued(tmp_path: Path) -> None:
     async def story() -> None:
         place = Place(tmp_path)
         writer = await place.begin()
+        await asyncio.to_thread(writer.reserve, 0, 5000)
         os.pwrite(writer.fd, BLOB, 0)
         writer.append_prefix(PREFIX)
         os.close(writer.fd)
         writer.leave()
         assert place.partials.was_left(DIGEST.hex)
-        assert (place.partials.bytes, place.partials.written_bytes) == (len(BLOB), 0)
+        assert (place.partials.bytes, place.partials.claimed_bytes) == (5000, 0)
         again = await place.begin()
         assert again.prefixes == [PREFIX]
         assert os.pread(again.fd, len(BLOB), 0) == BLOB
@@ -155,5 +165,45 @@ def test_whoever_is_cancelled_while_files_are_opened_leaves_none_open(tmp_path: 
         with pytest.raises(asyncio.CancelledError):
             await task
         assert os.listdir("/proc/self/fd") == before
+
+    run(story())
+
+
+def test_where_there_is_no_space_the_thread_that_asks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        place = Place(tmp_path, capacity=len(BLOB) - 1)
+        writer = await place.begin()
+        with pytest.raises(StorageFull, match="cache-size"):
+            await asyncio.to_thread(writer.reserve, 0, len(BLOB))
+        assert place.partials.bytes == 0
+
+        def full(*_: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        place.blobs.add("0" * 64, 1, 0.0)
+        monkeypatch.setattr(os, "posix_fallocate", full)
+        with pytest.raises(StorageFull):
+            await asyncio.to_thread(writer.reserve, 0, 1)
+        assert len(place.blobs) == 0, "all that could go went first"
+        os.close(writer.fd)
+        writer.discard()
+
+    run(story())
+
+
+def test_a_thread_does_not_wait_for_ever_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        place = Place(tmp_path)
+        place.place = WhereTo(place.folder, place.partials, place.place.space, room_s=0.01)
+
+        async def never(*_: object) -> None:
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(place.place.space, "reserve", never)
+        writer = await place.begin()
+        with pytest.raises(StorageFailed, match="in time"):
+            await asyncio.to_thread(writer.reserve, 0, 1)
+        os.close(writer.fd)
+        writer.discard()
 
     run(story())

@@ -1,0 +1,95 @@
+"""Signs what this node answers in clear text: to members, and to whoever changes the cluster's keys."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from starlette.responses import JSONResponse, Response
+from starlette.types import Message, Scope, Send
+
+from ..errors import StaleRequest, Unauthorized
+from ..sources.peers.auth import PeerAuth, Proof, Request
+from ..sources.peers.protocol import TIME_HEADER
+from .request import target
+
+_BODY_MAX_BYTES: Final = 64 * 1024
+"""Longest body that is signed: lists of digests and errors are shorter. The head of an answer with a longer body leaves
+at once, for a member takes it for a sign of life."""
+
+
+def signed_request(scope: Scope, body: bytes = b"") -> Request:
+    """What the signature of a request covers."""
+    headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+    return Request(scope["method"], target(scope), headers, body)
+
+
+def signing(send: Send, proof: Proof) -> Send:
+    """Send an answer with the proof of its head, and of its body if that is short and comes in one piece."""
+    waiting: list[Message] = []
+
+    async def send_signed(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            if _is_short(message["headers"]):
+                waiting.append(message)
+            else:
+                await send(_signed(message, proof, None))
+            return
+        if waiting:
+            whole = message["type"] == "http.response.body" and not message.get("more_body")
+            await send(_signed(waiting.pop(), proof, message.get("body", b"") if whole else None))
+        await send(message)
+
+    return send_signed
+
+
+def _is_short(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    length = dict(headers).get(b"content-length", b"0")
+    return int(length) <= _BODY_MAX_BYTES
+
+
+def _signed(start: Message, proof: Proof, body: bytes | None) -> Message:
+    """The beginning of an answer, with its proofs."""
+    headers = list(start["headers"])
+    proofs = [proof.of_head(start["status"], [(name.decode(), value.decode("latin-1")) for name, value in headers])]
+    if body is not None:
+        proofs.append(proof.of_body(body))
+    return {**start, "headers": [*headers, *((name.lower().encode(), value.encode()) for name, value in proofs)]}
+
+
+class Orders:
+    """Checks that orders of the operator are signed with a key of the cluster, and signs what is answered.
+
+    Args:
+        auth: of this node.
+    """
+
+    def __init__(self, auth: PeerAuth) -> None:
+        self._auth = auth
+
+    @property
+    def name(self) -> str:
+        """Of the node for which orders have to be signed."""
+        return self._auth.name
+
+    async def answer(self, scope: Scope, body: bytes, carry_out: Callable[[], Awaitable[Response]]) -> Response:
+        """Carry an order out, once, and sign the answer.
+
+        Args:
+            scope: of the request.
+            body: of the request.
+            carry_out: does what is ordered.
+
+        Raises:
+            Unauthorized: it is not signed with a key of the cluster.
+        """
+        proof = self._auth.prove(signed_request(scope, body))
+        try:
+            self._auth.take(proof)
+        except Unauthorized as error:
+            response: Response = JSONResponse({"error": str(error)}, status_code=error.status)
+            if isinstance(error, StaleRequest):
+                response.headers[TIME_HEADER] = str(error.now_unix_s)
+        else:
+            response = await carry_out()
+        head = proof.of_head(response.status_code, response.headers.items())
+        response.headers.update(dict((head, proof.of_body(bytes(response.body)))))
+        return response

@@ -1,0 +1,104 @@
+"""What this node says of its own copies to members that have bytes of them from others.
+
+A holder that has verified a blob vouches for it by its checksums. And a member that was sent wrong bytes from here says
+so: then this node looks at its copy at once.
+"""
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from starlette.types import Send
+
+from ..errors import BlobUnknown, Reason, Refusal, StorageFailed
+from ..fileio import in_thread, read_parts
+from ..images.holdings import Holdings
+from ..oci.content import Content
+from ..oci.digest import Digest
+from ..settings import AppSettings
+from ..sources.peers.protocol import Want
+from ..stores import Held
+from .request import RegistryRequest
+from .responses import API_VERSION
+
+log = logging.getLogger(__name__)
+
+
+class Testimony:
+    """Answers what members ask about copies of this node, and takes their word that one may be wrong.
+
+    Args:
+        holdings: what this node's stores hold.
+        settings: bounds.
+    """
+
+    def __init__(self, holdings: Holdings, settings: AppSettings) -> None:
+        self._holdings = holdings
+        self._settings = settings
+        self._hashing = asyncio.Semaphore(settings.hashed_at_once)
+        self._verified_at: OrderedDict[str, float] = OrderedDict()
+        """By hexadecimal digest: when it was last verified because a member said that it is wrong."""
+        self._verification: asyncio.Task[None] | None = None
+
+    async def answer(self, send: Send, request: RegistryRequest, content: Content, want: Want) -> None:
+        """Answer a question about a blob that this node holds.
+
+        Raises:
+            BlobUnknown: it does not hold it.
+            Refusal: it has not verified it yet.
+            RangeInvalid, RangeUnsatisfiable: the request's Range header.
+        """
+        held = self._holdings.open(content.digest)
+        if held is None:
+            raise BlobUnknown(f"this node does not hold {content.digest}")
+        with held:
+            if want is Want.PREFIXES:
+                prefixes = await held.prefixes()
+                if prefixes is None:
+                    raise Refusal(Reason.BUSY, f"this node has not verified its copy of {content.digest} yet")
+                body = b"".join(prefixes)
+            else:
+                body = await self._sha256(held, *(request.resolve_range(held.size) or (0, held.size)))
+        headers = [(b"content-type", b"application/octet-stream"), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": [API_VERSION, *headers]})
+        await send({"type": "http.response.body", "body": b"" if request.is_head else body})
+
+    async def _sha256(self, held: Held, start: int, stop: int) -> bytes:
+        """The sha256 of a range, whose bytes are checked as those that leave are."""
+        if stop - start > self._settings.hashed_max_bytes:
+            raise Refusal(Reason.BUSY, f"this node hashes {self._settings.hashed_max_bytes} bytes at once, at most")
+        sha256 = hashlib.sha256()
+        async with self._hashing:
+            async for offset, count in held.ready(start, stop):
+                await in_thread(_update, sha256.update, held.fd, offset, count)
+        return sha256.digest()
+
+    def doubt(self, digest: Digest) -> None:
+        """Verify a copy because a member says that it is wrong: one at a time, and each not too often."""
+        now, every_s = time.monotonic(), self._settings.verify_again_s
+        is_busy = self._verification is not None and not self._verification.done()
+        if is_busy or now < self._verified_at.get(digest.hex, -every_s) + every_s:
+            return
+        self._verified_at[digest.hex] = now
+        self._verified_at.move_to_end(digest.hex)
+        while len(self._verified_at) > self._settings.admission_blobs_max:
+            self._verified_at.popitem(last=False)
+        self._verification = asyncio.create_task(self._verify(digest), name=f"verify {digest}")
+
+    async def _verify(self, digest: Digest) -> None:
+        try:
+            is_right = await self._holdings.verify(digest)
+        except StorageFailed as error:
+            log.warning("a member says that the copy of %s here is wrong; it cannot be read: %s", digest, error)
+        else:
+            found = "it is right" if is_right else "there is none, or it was wrong and is gone"
+            log.info("a member says that the copy of %s here is wrong: %s", digest, found)
+
+
+def _update(update: Callable[[memoryview], None], fd: int, offset: int, count: int) -> None:
+    """Hash a part of a file; blocks."""
+    for part in read_parts(fd, offset, offset + count, bytearray(min(count, 1024 * 1024))):
+        update(part)

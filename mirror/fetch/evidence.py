@@ -1,0 +1,232 @@
+"""Evidence: gets the word of others about what members sent, so that clients of this node need not wait for the whole.
+
+1. At the start, and as soon as holders turn up, a few of them are asked for their prefixes (see `vouching`).
+2. A client that reads a small range by itself does not wait for the front: a holder that had no part in these bytes is
+   asked for their sha256, and upstream for the bytes themselves if no holder vouches.
+3. A client that has waited for long on bytes that nobody vouches for gets a few of them checked by upstream: a runtime
+   gives up a download that makes no progress.
+4. Where memory holds only a part of the blob, the digest of the whole comes too late for anybody. Then this node's own
+   bytes come from upstream, unless two holders vouch.
+"""
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any
+
+from ..errors import Reason, SourceError, StorageError, Unavailable
+from ..oci.content import Content
+from ..sources import UPSTREAM, RangeReply, RangeRequest, Role
+from .environment import Environment
+from .plan import Plan
+from .spool import Backing, Spool
+
+log = logging.getLogger(__name__)
+
+OnWrong = Callable[[Iterable[str], int, int], Awaitable[None]]
+"""Has what came from some names fetched once more, and a range from others."""
+
+
+class Evidence:
+    """Gets evidence about the bytes of one blob. All of it is asked for beside the download, and none holds it up.
+
+    Args:
+        spool: says where clients wait, and is told what they may have.
+        plan: knows who sent what.
+        env: the node's parts.
+        on_wrong: is called when others contradict what some members sent.
+    """
+
+    def __init__(self, spool: Spool, plan: Plan, env: Environment, on_wrong: OnWrong) -> None:
+        self._spool = spool
+        self._vouching = spool.vouching
+        self._plan = plan
+        self._env = env
+        self._settings = env.settings.evidence
+        self._on_wrong = on_wrong
+        self._tasks: dict[object, asyncio.Task[None]] = {}
+        """What is being asked, each by what it is about: one question about one thing at a time."""
+        self._asked: set[str] = set()
+        """Holders that were asked for their prefixes."""
+        self._waits: dict[int, float] = {}
+        """Where clients wait for bytes that are here, and since when, monotonic seconds."""
+        self._taken_back: set[tuple[int, int]] = set()
+        self._upstream_bytes = 0
+        self._upstream_rests_until = 0.0
+
+    def cancel(self) -> None:
+        """Ask nobody any more."""
+        for task in self._tasks.values():
+            task.cancel()
+
+    def look(self, content: Content, now: float) -> None:
+        """Ask for what is needed now.
+
+        Args:
+            content: what is fetched, under the name by which upstream is asked.
+            now: monotonic seconds.
+        """
+        backing = self._spool.backing
+        if backing is None or not self._spool.was_read_locally or self._spool.is_over:
+            return
+        passes = not backing.holds_all
+        self._plan.chooser.is_upstream_alone = passes and not self._vouching.is_agreed
+        if self._vouching.prefix_count:
+            self._ask_for_prefixes(content)
+        if (wrong := self._vouching.contradicted()) is not None and wrong not in self._taken_back:
+            self._taken_back.add(wrong)
+            self._begin(wrong, self._take_back(*wrong))
+        self._check_where_clients_wait(content, backing, now)
+
+    def hopeless(self) -> Unavailable | None:
+        """The error for clients that wait for bytes for which nobody will vouch, if that is so."""
+        backing = self._spool.backing
+        if backing is None or backing.holds_all or self._tasks or not self._waits or self._vouching.is_agreed:
+            return None
+        if self._plan.candidates.upstream.may_be_asked:
+            return None
+        return Unavailable(
+            f"{self._spool.content.digest} passes through memory, and nobody but the member that sent it vouches for it"
+        )
+
+    def _begin(self, about: object, question: Coroutine[Any, Any, None]) -> None:
+        task = self._tasks[about] = asyncio.create_task(question, name=f"evidence {about}")
+        task.add_done_callback(lambda _: self._tasks.pop(about, None))
+
+    # Prefixes.
+
+    def _ask_for_prefixes(self, content: Content) -> None:
+        missing = self._settings.holders_max - self._vouching.list_count
+        up = self._env.cluster.up()
+        for name in self._plan.candidates.holders:
+            if sum(isinstance(about, str) for about in self._tasks) >= missing:
+                break
+            if name not in self._asked and name in up:
+                self._asked.add(name)
+                self._begin(name, self._ask_for_list(name, content))
+
+    async def _ask_for_list(self, name: str, content: Content) -> None:
+        witness = self._env.witness(name)
+        if witness is None:
+            return
+        try:
+            prefixes = await witness.prefixes(content, self._vouching.prefix_count)
+        except SourceError as error:
+            log.debug("%s does not vouch: %s", name, error)
+        else:
+            self._vouching.listed(name, prefixes)
+
+    async def _take_back(self, start: int, stop: int) -> None:
+        """Have bytes fetched once more that two holders contradict, and all that came from the same senders."""
+        senders = self._senders(start, stop) - {UPSTREAM}
+        if senders:
+            log.warning("%s: holders contradict %s", self._spool.content.digest, ", ".join(sorted(senders)))
+            await self._on_wrong(senders, 0, self._spool.size or 0)
+
+    # Single ranges.
+
+    def _check_where_clients_wait(self, content: Content, backing: Backing, now: float) -> None:
+        settings, spool = self._settings, self._spool
+        present, free = spool.present, self._vouching.free
+        waits: dict[int, float] = {}
+        for start, position, stop in spool.readers.waiting():
+            end = min(present.front(position), stop, backing.last_piece)
+            if end <= position or free.front(position) > position:
+                continue
+            since = waits[position] = self._waits.get(position, now)
+            is_small = stop - start <= settings.small_range_bytes
+            if position in self._tasks:
+                continue
+            if is_small or not backing.holds_all:
+                end = min(end, position + settings.small_range_bytes)
+                self._begin(position, self._check(content, backing, position, end))
+            elif now - since >= settings.sample_after_s and self._may_ask_upstream(now):
+                end = min(end, position + settings.sample_bytes)
+                self._begin(position, self._compare_with_upstream(content, position, end))
+        self._waits = waits
+
+    async def _check(self, content: Content, backing: Backing, start: int, stop: int) -> None:
+        """Have a range vouched for by a holder that had no part in it, or by upstream."""
+        losses = self._vouching.losses
+        (ours,) = await self._spool.hash_ranges([(start, stop)])
+        senders, up = self._senders(start, stop), self._env.cluster.up()
+        holders = [name for name in self._plan.candidates.holders if name not in senders and name in up]
+        for name in holders[: self._settings.holders_max]:
+            witness = self._env.witness(name)
+            try:
+                theirs = None if witness is None else await witness.sha256(content, start, stop)
+            except SourceError as error:
+                log.debug("%s does not vouch: %s", name, error)
+                continue
+            if theirs == ours and losses == self._vouching.losses:
+                self._vouching.release(start, stop)
+                return
+        may_take_more = self._upstream_bytes + stop - start <= self._settings.upstream_bytes_max
+        if self._may_ask_upstream(time.monotonic()) and (may_take_more or not backing.holds_all):
+            await self._compare_with_upstream(content, start, stop)
+        elif not backing.holds_all and self._plan.candidates.upstream.may_be_asked:
+            await self._on_wrong(senders, start, stop)  # it serves no ranges, and sends all of it
+        else:  # the next look is not before something may be different
+            await asyncio.sleep(self._settings.again_s)
+
+    async def _compare_with_upstream(self, content: Content, start: int, stop: int) -> None:
+        """Have upstream send a range once more: if it is the same, clients may have it."""
+        losses, senders = self._vouching.losses, self._senders(start, stop) - {UPSTREAM}
+        (ours,) = await self._spool.hash_ranges([(start, stop)])
+        sample = Sample(start, stop)
+        source = self._env.source(UPSTREAM)
+        try:
+            if source is not None:
+                await source.download(content, RangeRequest(start, stop, Role.UPSTREAM), sample)
+        except (SourceError, StorageError, OSError) as error:
+            log.info("%s: upstream does not vouch: %s", content.digest, error)
+        if len(sample.body) < stop - start:
+            self._upstream_rests_until = time.monotonic() + self._settings.again_s
+            return
+        self._upstream_bytes += stop - start
+        self._env.metrics.received_bytes.labels("upstream").inc(stop - start)
+        if losses != self._vouching.losses:
+            return
+        if hashlib.sha256(sample.body).digest() == ours:
+            self._vouching.release(start, stop)
+        elif senders:
+            log.warning("%s: upstream contradicts %s", content.digest, ", ".join(sorted(senders)))
+            await self._on_wrong(senders, start, stop)
+
+    def _senders(self, start: int, stop: int) -> set[str]:
+        return self._plan.provenance.senders(start, stop, self._plan.flights)
+
+    def _may_ask_upstream(self, now: float) -> bool:
+        upstream = self._plan.candidates.upstream
+        return upstream.may_be_asked and upstream.serves_ranges and now >= self._upstream_rests_until
+
+
+class Sample:
+    """A `Sink` that keeps a small range in memory.
+
+    Args:
+        start: first byte.
+        stop: end, exclusive.
+    """
+
+    def __init__(self, start: int, stop: int) -> None:
+        self.body = bytearray()
+        self._range = start, stop
+
+    async def begin(self, reply: RangeReply) -> None:
+        """Take the reply if it is what was asked for; see `Sink.begin`."""
+        if not self.begin_at_once(reply):
+            raise SourceError(Reason.RANGE, f"upstream answered {reply.start}-{reply.stop} when asked for a sample")
+
+    def begin_at_once(self, reply: RangeReply) -> bool:
+        """See `Sink.begin_at_once`."""
+        return (reply.start, reply.stop) == self._range
+
+    async def wait_for_space(self, position: int) -> None:
+        """Memory has space for it; see `Sink.wait_for_space`."""
+
+    def put(self, position: int, part: bytes | memoryview) -> None:
+        """Keep bytes; see `Sink.put`."""
+        self.body += part

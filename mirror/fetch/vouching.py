@@ -1,0 +1,136 @@
+"""Vouching: which bytes a client of this node may have before the digest of the whole is right. Pure.
+
+What a member sends is its word alone, and whoever resumes a download keeps what it once got. So a client gets bytes of
+members when somebody else vouches for them. Upstream's own bytes need nobody's word. When the digest of the whole is
+right, everything is free.
+
+A holder that has verified the whole gives its *prefixes*: for each piece the sha256 of everything up to its end. This
+node computes the same along the way. If the list of one holder agrees, that holder vouches for all pieces up to there
+that it has not sent itself; if the lists of two agree, they vouch for all of them.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+
+from ..cluster.homes import piece_size
+from ..oci.ranges import RangeSet
+
+Senders = Callable[[int, int], Set[str]]
+"""Gives the names of all that had a part in bytes of a range: who sent them, and whom those named as their origin."""
+
+
+class Vouching:
+    """What is free of one blob.
+
+    Args:
+        senders: of a range.
+        on_free: called with each range that has become free.
+    """
+
+    def __init__(self, senders: Senders, on_free: Callable[[int, int], None]) -> None:
+        self.free = RangeSet()
+        """What clients may have, of what is present."""
+        self.losses = 0
+        """How often bytes were dropped or taken back: whoever compared some knows by it whether they are the same."""
+        self._senders = senders
+        self._on_free = on_free
+        self._size = 0
+        self._unit = 1
+        self._lists: dict[str, tuple[bytes, ...]] = {}
+        self._hashed: dict[int, bytes] = {}
+        """By number of the piece: the sha256 of everything up to its end, as this node has it."""
+
+    def sized(self, size: int) -> None:
+        """Take note of the blob's size, in bytes."""
+        self._size, self._unit = size, piece_size(size)
+
+    @property
+    def prefix_count(self) -> int:
+        """How many prefixes a list has: one for each whole piece."""
+        return self._size // self._unit
+
+    @property
+    def list_count(self) -> int:
+        """How many holders have given a list."""
+        return len(self._lists)
+
+    @property
+    def is_agreed(self) -> bool:
+        """Whether two lists are the same, so that they vouch for all bytes, whoever sends them."""
+        return len(set(self._lists.values())) < len(self._lists)
+
+    # What happened.
+
+    def release(self, start: int, stop: int) -> None:
+        """Free a range: upstream sent it, or somebody else vouched for it."""
+        self._add(RangeSet((start, stop)))
+
+    def listed(self, holder: str, prefixes: tuple[bytes, ...]) -> None:
+        """Take a holder's list of `prefix_count` prefixes."""
+        self._lists[holder] = prefixes
+        self._review(self._hashed)
+
+    def hashed(self, stop: int, prefix: bytes) -> None:
+        """Take this node's sha256 of everything up to the end of a whole piece."""
+        number = stop // self._unit - 1
+        self._hashed[number] = prefix
+        self._review([number])
+
+    def forget(self, start: int, stop: int) -> None:
+        """Take note that bytes are not here any more: dropped, or taken back. What comes next has other senders."""
+        self.losses += 1
+        self.free.remove(start, stop)
+        for number in [n for n in self._hashed if n * self._unit < stop and start < (n + 1) * self._unit]:
+            del self._hashed[number]
+
+    def retracted(self, start: int, stop: int) -> None:
+        """Take note that bytes may be wrong: they come again, and everything that follows is hashed again."""
+        self.forget(start, stop)
+        for number in [n for n in self._hashed if n * self._unit >= start]:
+            del self._hashed[number]
+
+    # What follows.
+
+    def contradicted(self) -> tuple[int, int] | None:
+        """The first piece here of which two lists say the same and this node's hash something else, and none agrees."""
+        for number, prefix in sorted(self._hashed.items()):
+            said = [prefixes[number] for prefixes in self._lists.values() if number < len(prefixes)]
+            if prefix in said:
+                continue
+            if len(said) > len(set(said)):
+                return self._range(number)
+        return None
+
+    def _review(self, numbers: Iterable[int]) -> None:
+        """Free what lists vouch for, after something about some pieces is new."""
+        free = RangeSet()
+        for number in numbers:
+            agreeing = [name for name, prefixes in self._lists.items() if self._agrees(prefixes, number)]
+            if len(agreeing) > 1:
+                free |= RangeSet(*(self._range(earlier) for earlier in self._up_to(number)))
+            elif agreeing and not self._is_denied(number):
+                (name,) = agreeing
+                ranges = (self._range(earlier) for earlier in self._up_to(number))
+                free |= RangeSet(*((a, b) for a, b in ranges if name not in self._senders(a, b)))
+        self._add(free)
+
+    def _agrees(self, prefixes: Sequence[bytes], number: int) -> bool:
+        return number < len(prefixes) and prefixes[number] == self._hashed.get(number)
+
+    def _is_denied(self, number: int) -> bool:
+        """Whether a list says otherwise: then the word of one holder is not enough."""
+        return any(
+            number < len(prefixes) and prefixes[number] != self._hashed[number] for prefixes in self._lists.values()
+        )
+
+    def _up_to(self, number: int) -> Iterator[int]:
+        return (earlier for earlier in self._hashed if earlier <= number)
+
+    def _range(self, number: int) -> tuple[int, int]:
+        return number * self._unit, min((number + 1) * self._unit, self._size)
+
+    def _add(self, more: RangeSet) -> None:
+        fresh = list(more - self.free)
+        for start, stop in fresh:
+            self.free.add(start, stop)
+        for start, stop in fresh:
+            self._on_free(start, stop)

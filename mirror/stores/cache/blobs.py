@@ -1,0 +1,128 @@
+"""Blobs: which complete blobs the cache has, and which of them go first when space is needed.
+
+A blob is *ours* when a client of this node asked for it. It is *spare* when only other members did, or when another
+store of this node has it too. Spare ones go first, each kind in the order of last use. What is fetched for other
+members alone takes the place of spare blobs, and of those that no client of this node has used lately.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+
+
+class Blobs:
+    """The complete blobs, by the hex of their digests.
+
+    Args:
+        lately_s: time after its last use by a client of this node for which a blob gives no way to others, s.
+        now: Unix time in seconds, which outlasts restarts.
+    """
+
+    def __init__(self, lately_s: float, now: Callable[[], float] = time.time) -> None:
+        self.bytes = 0
+        """Of all of them."""
+        self.spare_bytes = 0
+        """Of the spare ones."""
+        self._lately_s = lately_s
+        self._now = now
+        self._ours: OrderedDict[str, int] = OrderedDict()
+        self._spare: OrderedDict[str, int] = OrderedDict()
+        self._used_unix_s: dict[str, float] = {}
+        self._withheld: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._ours) + len(self._spare)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._ours or name in self._spare
+
+    def __iter__(self) -> Iterator[str]:
+        """All names, those that go first first."""
+        yield from self._spare
+        yield from self._ours
+
+    def size(self, name: str) -> int | None:
+        """The size of a blob that may be served, in bytes; None if there is none."""
+        return None if name in self._withheld else self.size_on_disk(name)
+
+    def size_on_disk(self, name: str) -> int | None:
+        """The size of a blob, in bytes, whether it may be served or not."""
+        return self._ours.get(name, self._spare.get(name))
+
+    def add(self, name: str, size: int, used_unix_s: float | None, *, withheld: bool = False) -> None:
+        """Take a blob, as the one used last; in place of an older copy, if there is one.
+
+        Args:
+            name: its name.
+            size: in bytes.
+            used_unix_s: when a client of this node last used it, Unix time; None if only other members asked for it.
+            withheld: whether it may not be served yet.
+        """
+        self.remove(name)
+        self.bytes += size
+        if used_unix_s is None:
+            self._spare[name] = size
+            self.spare_bytes += size
+        else:
+            self._ours[name] = size
+            self._used_unix_s[name] = used_unix_s
+        if withheld:
+            self._withheld.add(name)
+
+    def remove(self, name: str) -> None:
+        """Forget a blob, if it is here."""
+        self._used_unix_s.pop(name, None)
+        self._withheld.discard(name)
+        spare = self._spare.pop(name, 0)
+        self.spare_bytes -= spare
+        self.bytes -= spare + self._ours.pop(name, 0)
+
+    def use(self, name: str) -> None:
+        """Note a use by anybody."""
+        (self._ours if name in self._ours else self._spare).move_to_end(name)
+
+    def use_here(self, name: str) -> None:
+        """Note a use by a client of this node."""
+        size = self._spare.pop(name, None)
+        if size is not None:
+            self._ours[name] = size
+            self.spare_bytes -= size
+        self._ours.move_to_end(name)
+        self._used_unix_s[name] = self._now()
+
+    def spare(self, name: str) -> None:
+        """Note that a blob is not needed here: it goes before all others."""
+        size = self._ours.pop(name, None)
+        if size is not None:
+            self._spare[name] = size
+            self.spare_bytes += size
+            self._used_unix_s.pop(name, None)
+        if name in self._spare:
+            self._spare.move_to_end(name, last=False)
+
+    def withhold(self, name: str) -> None:
+        """Serve it no more for now; its bytes still count."""
+        self._withheld.add(name)
+
+    def release(self, name: str) -> None:
+        """Serve it again."""
+        self._withheld.discard(name)
+
+    def is_withheld(self, name: str) -> bool:
+        """Whether it is here, but may not be served."""
+        return name in self._withheld
+
+    def first_to_go(self, *, for_others: bool, spare_only: bool = False) -> str | None:
+        """Whose place is taken next; None if nothing gives way.
+
+        Args:
+            for_others: whether the space is for what only other members asked for.
+            spare_only: whether none of ours may go.
+        """
+        if self._spare:
+            return next(iter(self._spare))
+        name = next(iter(self._ours), None)
+        if name is None or spare_only:
+            return None
+        is_old = self._now() - self._used_unix_s[name] > self._lately_s
+        return name if is_old or not for_others else None

@@ -1,0 +1,195 @@
+"""Served: the complete blobs of the cache, as they are opened, used, looked at, and dropped when they are damaged.
+
+Only proven damage deletes a file. One that the disk does not give is withheld, and looked at again by `upkeep`.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import time
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+from ...errors import Corrupt, StorageFailed
+from ...oci.digest import Digest
+from ...settings import CacheSettings
+from .. import Held, Listener, Proof
+from ..checking import Checker, FileChecks, Findings, Identity
+from .blobs import Blobs
+from .folder import Folder, Found
+from .records import ProofRecords
+from .upkeep import Upkeep
+
+log = logging.getLogger(__name__)
+
+
+class _Nobody:
+    """The listener of a store that has not started."""
+
+    def appeared(self, keys: Collection[bytes]) -> None:
+        """Do nothing."""
+
+    def vanished(self, keys: Collection[bytes]) -> None:
+        """Do nothing."""
+
+
+class Served:
+    """Serves complete blobs.
+
+    Args:
+        store: the store's name.
+        folder: where the files are.
+        blobs: which there are.
+        settings: of the cache.
+        on_damaged: called when a blob was dropped because its file was damaged.
+    """
+
+    def __init__(
+        self, store: str, folder: Folder, blobs: Blobs, settings: CacheSettings, on_damaged: Callable[[], object]
+    ) -> None:
+        self.listener: Listener = _Nobody()
+        self._store = store
+        self._folder = folder
+        self._blobs = blobs
+        self._settings = settings
+        self._on_damaged = on_damaged
+        self._records = ProofRecords(folder)
+        self._checker = Checker(Findings(self._found_corrupt, self._found_failing), self._records, settings.checks)
+        self._touched_at: dict[str, float] = {}
+        self.upkeep = Upkeep(self._checker, self._open_file, self._found_right, settings.upkeep)
+
+    async def restore(self, found: Sequence[Found]) -> None:
+        """Serve what a start found, some in each turn of the event loop; what has no proof is withheld for now."""
+        for first in range(0, len(found), self._settings.start_batch):
+            batch = found[first : first + self._settings.start_batch]
+            for blob in batch:
+                self._blobs.add(blob.name, blob.size, blob.used_unix_s, withheld=not blob.is_proven)
+            self.listener.appeared([bytes.fromhex(blob.name) for blob in batch if blob.is_proven])
+            await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        """Write down what is still to be written."""
+        await self._checker.close()
+        await self._folder.settled()
+
+    def add(self, digest: Digest, size: int, proof: Proof | None, *, is_ours: bool) -> None:
+        """Take a blob that has become complete, and keep its proof; the caller reports it."""
+        if proof is not None:
+            with contextlib.suppress(OSError):
+                self._checker.know(digest, Identity.of(self._folder.blob(digest.hex)), proof)
+            self._folder.in_turn(lambda: self._records.save(digest, proof))
+        self._blobs.add(digest.hex, size, time.time() if is_ours else None)
+
+    def open(self, digest: Digest) -> Held | None:
+        """Open a complete blob and count it as used; return None if it is not here any more.
+
+        Raises:
+            StorageFailed: it is here, but cannot be opened now.
+        """
+        size = self._blobs.size(digest.hex)
+        if size is None:
+            return None
+        try:
+            fd = open_blob(self._folder.blob(digest.hex))
+        except FileNotFoundError:
+            log.warning("cached blob %s is gone from disk", digest)
+            self._drop(digest.hex)
+            return None
+        except OSError as error:
+            if error.errno == errno.EIO:
+                self._withhold(digest.hex, error)
+            raise StorageFailed(f"cached blob {digest} cannot be opened: {error.strerror}") from error
+        found = Identity.of(fd)
+        if found.size != size:
+            os.close(fd)
+            self._found_corrupt(digest, found, f"has {found.size} bytes, not {size}")
+            return None
+        self._blobs.use(digest.hex)
+        return Held(fd, size, self._store, FileChecks(self._checker, digest, size, self._note_use))
+
+    async def verify(self, digest: Digest) -> bool:
+        """Hash a complete blob at once, and drop it if it is wrong; return whether it is here, and right."""
+        held = self.open(digest)
+        if held is None:
+            return False
+        with held:
+            try:
+                await self._checker.verify(digest, held.fd, held.size)
+            except Corrupt:
+                return False
+        return True
+
+    def _open_file(self, name: str) -> tuple[int, int] | None:
+        """A blob's file and its size, for a look in the background; also if it may not be served."""
+        size = self._blobs.size_on_disk(name)
+        if size is None:
+            return None
+        try:
+            return open_blob(self._folder.blob(name)), size
+        except FileNotFoundError:
+            self._drop(name)
+        except OSError as error:
+            log.debug("cached blob sha256:%s is not looked at: %s", name, error.strerror)
+        return None
+
+    def _found_right(self, name: str) -> None:
+        """Serve a blob that was withheld, for all of it was found right."""
+        if self._blobs.is_withheld(name):
+            self._blobs.release(name)
+            self.listener.appeared([bytes.fromhex(name)])
+
+    def _found_corrupt(self, digest: Digest, identity: Identity, what: str) -> None:
+        """Drop a blob whose file is not what it was, unless another file has taken its place meanwhile."""
+        with contextlib.suppress(OSError):
+            if digest.hex in self._blobs and Identity.of(self._folder.blob(digest.hex)) == identity:
+                log.warning("cached blob %s was damaged: its file %s; it is dropped", digest, what)
+                self._drop(digest.hex)
+                self._on_damaged()
+
+    def _found_failing(self, digest: Digest, identity: Identity, error: OSError) -> None:
+        self._withhold(digest.hex, error)
+
+    def _withhold(self, name: str, error: OSError) -> None:
+        """Serve a blob no more that the disk does not give; its file stays, and is looked at again by `upkeep`."""
+        log.warning("cached blob sha256:%s cannot be read, and is not served: %s", name, error.strerror)
+        if self._blobs.size(name) is not None:
+            self._blobs.withhold(name)
+            self.listener.vanished([bytes.fromhex(name)])
+
+    def _drop(self, name: str) -> None:
+        if name in self._blobs:
+            was_served = self._blobs.size(name) is not None
+            self._blobs.remove(name)
+            self.gone([name] if was_served else [])
+            self._folder.discard_blobs([name])
+
+    def gone(self, names: Sequence[str]) -> None:
+        """Take note that blobs are no longer here."""
+        for name in names:
+            self._touched_at.pop(name, None)
+            self._checker.forget(Digest(name))
+        if names:
+            self.listener.vanished([bytes.fromhex(name) for name in names])
+
+    def _note_use(self, digest: Digest, fd: int) -> None:
+        """Note a use by a client of this node; on disk once in a while, for the order after a restart."""
+        if digest.hex not in self._blobs:
+            return
+        self._blobs.use_here(digest.hex)
+        now, never = time.monotonic(), -self._settings.touch_interval_s
+        if now - self._touched_at.get(digest.hex, never) >= self._settings.touch_interval_s:
+            self._touched_at[digest.hex] = now
+            with contextlib.suppress(OSError):
+                before = Identity.of(fd)
+                os.utime(fd, ns=(time.time_ns(), os.fstat(fd).st_mtime_ns))
+                self._checker.touched(digest, before, Identity.of(fd))
+
+
+def open_blob(path: Path) -> int:
+    """Open a blob for reading; that it is read leaves its time of access alone, where this user may have it so."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOATIME)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)

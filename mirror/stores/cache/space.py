@@ -1,0 +1,151 @@
+"""Space: the bound of the cache. Blobs go to make room for bytes that arrive, a few in each turn of the event loop.
+
+Nothing goes for a size that somebody states: room is made one step ahead of the bytes. What only other members ask of
+this node has a bound of its own, and takes no place of what clients of this node used lately.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from ...errors import StorageFull
+from .blobs import Blobs
+from .folder import Folder
+from .partials import Partials, Writing
+
+log = logging.getLogger(__name__)
+
+BATCH: Final = 64
+"""Blobs that go in one turn of the event loop, and that are deleted in one turn of a thread."""
+
+
+class Space:
+    """Makes room.
+
+    Args:
+        capacity_bytes: the bound on complete and partial blobs together.
+        others_bytes: the bound on what only other members asked for, within that.
+        folder: where the files are.
+        blobs: the complete blobs.
+        partials: the partial ones.
+        on_evicted: called with the names of complete blobs that were served, and are gone.
+    """
+
+    def __init__(
+        self,
+        capacity_bytes: int,
+        others_bytes: int,
+        folder: Folder,
+        blobs: Blobs,
+        partials: Partials,
+        on_evicted: Callable[[Sequence[str]], None],
+    ) -> None:
+        self._capacity_bytes = capacity_bytes
+        self._others_bytes = others_bytes
+        self._folder = folder
+        self._blobs = blobs
+        self._partials = partials
+        self._on_evicted = on_evicted
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of complete and partial blobs."""
+        return self._blobs.bytes + self._partials.bytes
+
+    def admit(self, writing: Writing, free_bytes: int) -> None:
+        """Refuse a blob that could not be held whatever went. Nothing goes for it yet.
+
+        Args:
+            writing: the blob, counted among the partial ones already.
+            free_bytes: free on the disk.
+
+        Raises:
+            StorageFull: it does not fit.
+        """
+        partials, size = self._partials, writing.size
+        if not writing.wanted_here():
+            if size > self._others_bytes:
+                raise StorageFull(f"{size} bytes for other members would exceed their part, {self._others_bytes}")
+            return
+        if partials.claimed_bytes + partials.bytes_for_others > self._capacity_bytes:
+            raise StorageFull(
+                f"{size} bytes more, with what is arriving, would exceed cache-size {self._capacity_bytes}"
+            )
+        if partials.bytes_to_come > free_bytes + self._blobs.bytes + partials.left_bytes:
+            raise StorageFull(f"{size} bytes more, with what is arriving: {os.strerror(errno.ENOSPC)}")
+
+    async def reserve(self, writing: Writing, count: int) -> None:
+        """Count some bytes of a blob in, and let others go for them; return when these are gone from the disk.
+
+        Raises:
+            StorageFull: nothing more may go.
+        """
+        count = max(0, min(count, writing.size - writing.reserved))
+        writing.reserved += count
+        freed: list[asyncio.Future[None]] = []
+        try:
+            self._expect_part_of_others(writing)
+            while self._is_over(for_others=not writing.wanted_here()):
+                freed.append(self._evict(for_others=not writing.wanted_here()))
+                await asyncio.sleep(0)
+        except BaseException:
+            writing.reserved -= count
+            raise
+        await asyncio.gather(*freed)
+
+    async def reserve_despite(self, writing: Writing) -> None:
+        """Let something go although the bound holds, because the disk is full; return when it is gone from the disk.
+
+        Raises:
+            StorageFull: nothing more may go.
+        """
+        await self._evict(for_others=not writing.wanted_here(), at_least=1)
+
+    def hold_bound(self) -> None:
+        """Let blobs go until the bound holds, after one has become complete; few, for its bytes were reserved."""
+        with contextlib.suppress(StorageFull):
+            while self._is_over(for_others=False):
+                self._evict(for_others=False)
+
+    def _expect_part_of_others(self, writing: Writing) -> None:
+        """Refuse what other members alone ask for, beyond their part, and where clients of this node need the space."""
+        if writing.wanted_here():
+            return
+        others = self._partials.bytes_for_others
+        if others > self._others_bytes or others + self._partials.claimed_bytes > self._capacity_bytes:
+            raise StorageFull(f"what other members ask for would exceed their part, {self._others_bytes}")
+
+    def _evict(self, *, for_others: bool, at_least: int = 0) -> asyncio.Future[None]:
+        """Drop what goes first, some at once, until the bounds hold; the future is done when it is gone from the disk.
+
+        Raises:
+            StorageFull: nothing may go.
+        """
+        if self._partials.any_left and not self._is_over_part(for_others=for_others):
+            return self._partials.evict()
+        names: list[str] = []
+        served: list[str] = []
+        while len(names) < BATCH and (len(names) < at_least or self._is_over(for_others=for_others)):
+            name = self._blobs.first_to_go(for_others=for_others, spare_only=self._is_over_part(for_others=for_others))
+            if name is None:
+                break
+            if not self._blobs.is_withheld(name):
+                served.append(name)
+            self._blobs.remove(name)
+            names.append(name)
+        if not names:
+            raise StorageFull(f"no space is left, and nothing more may go: cache-size is {self._capacity_bytes}")
+        log.debug("evicting %d blobs", len(names))
+        self._on_evicted(served)
+        return self._folder.discard_blobs(names)
+
+    def _is_over(self, *, for_others: bool) -> bool:
+        return self.used_bytes > self._capacity_bytes or self._is_over_part(for_others=for_others)
+
+    def _is_over_part(self, *, for_others: bool) -> bool:
+        """Whether there is too much that only other members asked for: then only such blobs go for it."""
+        return for_others and self._partials.bytes_for_others + self._blobs.spare_bytes > self._others_bytes
