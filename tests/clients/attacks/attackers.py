@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import socket
 import struct
 import threading
@@ -34,6 +35,14 @@ GROWTH_MAX_BYTES: Final = 50 * MEBIBYTE
 
 SILENCE_S: Final = 30.0
 """How long an attacker waits for any byte, seconds: longer than every bound of the agent that a test waits for."""
+
+_READ_BYTES: Final = 256 * 1024
+"""How much of an answer is read at a time: one may say that it is longer than all memory."""
+
+_STALL_MAX_S: Final = 1.5
+"""The longest turn of an event loop that an attack may cause, seconds. The aim is 0.05; machines that test are busy."""
+
+_STALL = re.compile(r"event loop stalled lag_s=([0-9.]+)")
 
 
 # A stranger: connections and packets
@@ -101,12 +110,14 @@ def exchange(sock: socket.socket, request: bytes, *, is_head: bool = False) -> R
         headers = {name.lower(): value for name, value in answer.getheaders()}
     except (OSError, http.client.HTTPException):
         return Reply(0, {}, b"", complete=False)
+    body, complete = bytearray(), True
     try:
-        return Reply(answer.status, headers, answer.read())
-    except http.client.IncompleteRead as short:
-        return Reply(answer.status, headers, short.partial, complete=False)
-    except OSError:
-        return Reply(answer.status, headers, b"", complete=False)
+        while part := answer.read(_READ_BYTES):
+            body += part
+        complete = answer.length in (None, 0)
+    except (OSError, http.client.HTTPException):
+        complete = False
+    return Reply(answer.status, headers, bytes(body), complete)
 
 
 def request(target: str, host: str = "localhost", *, method: str = "GET", **headers: str) -> bytes:
@@ -152,12 +163,14 @@ def harmless(agent: Agent, *others: Agent) -> Iterator[None]:
     """An attack on an agent: it does not grow, goes on answering, and the others do not suspect it meanwhile."""
     suspected = {other.name: _suspected(other) for other in others}
     Path(f"/proc/{agent.pid}/clear_refs").write_text("5")  # the peak begins anew. Source: proc(5)
-    idle = agent.usage().rss_bytes
+    idle, said = agent.usage().rss_bytes, len(agent.output)
     yield
     assert agent.get("/healthz") == b"ok\n"
     growth = agent.usage().peak_bytes - idle
     assert growth <= GROWTH_MAX_BYTES, f"{agent.name} grew by {growth / MEBIBYTE:.0f} MiB"
     assert "Traceback" not in agent.output
+    stalls = [float(found) for found in _STALL.findall(agent.output[said:])]
+    assert max(stalls, default=0.0) <= _STALL_MAX_S, f"the event loop of {agent.name} stalled for {max(stalls)} s"
     for other in others:
         assert other.states()[agent.name] == "alive"
         assert _suspected(other) == suspected[other.name], f"{other.name} suspected {agent.name} meanwhile"

@@ -1,14 +1,14 @@
 """A network with an upstream registry, agents and attackers; all of it goes at the end of a module."""
 
 import base64
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from testbed.agents import MODULE, Agent, Endpoints
+from testbed.agents import Agent, Endpoints
+from testbed.agents import odd as run_odd
 from testbed.images import Image, build_image
 from testbed.network import Address, Host, Network, remove_orphans
 from testbed.processes import remove_folder
@@ -17,7 +17,6 @@ from tests.clients.attacks.attackers import Stranger
 from tests.clients.conftest import need
 
 KEY = bytes(range(32))
-_ODD_AGENT = Path(__file__).parents[1] / "odd_agent.py"
 
 
 class Site:
@@ -81,12 +80,12 @@ class Site:
             name: of agent and host.
             flags: more flags.
             join: agents that see it alive at the end.
-            odd: what is odd about it, as in `odd_agent.py`.
+            odd: what is odd about it, as in testbed's `odd_agent.py`.
             upstream: URL that stands for docker.io instead of the registry.
             before: a program that runs the agent, such as `prlimit`.
         """
         host = self.host(name)
-        program = [*before, *((sys.executable, str(_ODD_AGENT), odd) if odd else MODULE)]
+        program = [*before, *run_odd(odd)]
         more = [*flags, "--upstream", f"docker.io={upstream or f'http://{self.upstream.address}'}"]
         for other in join:
             more += ["--join", other.gossip]
