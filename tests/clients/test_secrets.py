@@ -164,9 +164,7 @@ def test_no_secret_is_in_any_log_answer_command_line_or_file_but_its_own(
     b = start_agent("b", loopback(), *flags, "--join", a.gossip)
     b.until_state("a", "alive")
 
-    evidence = {
-        f"{agent.name}: {path}": answer(agent.url + path) for agent in (a, b) for path in PATHS
-    }
+    evidence = {f"{agent.name}: {path}": answer(agent.url + path) for agent in (a, b) for path in PATHS}
     assert evidence[f"a: {PATHS[1]}"].endswith(BLOB)
     assert evidence[f"b: {PATHS[1]}"].endswith(BLOB)  # from a: b has no password
     for command in (["members"], ["find", "lab/team/app:1"], ["keys", "list"]):

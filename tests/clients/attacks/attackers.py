@@ -335,7 +335,9 @@ class RogueMember:
         self._thread.start()
         assert self._ready.wait(SILENCE_S)
         try:
-            wait_until(lambda: self.call(lambda: any(it.live for it in self.gossip.view.members())), "the rogue to join")
+            wait_until(
+                lambda: self.call(lambda: any(it.live for it in self.gossip.view.members())), "the rogue to join"
+            )
             if self._is_shown:
                 self._seed.until_state(self.name, "alive")
         except BaseException:

@@ -5,7 +5,6 @@ wrong, brings it anew unseen by the client, and nothing that is right is lost.
 """
 
 import os
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 from testbed.agents import Agent
 from testbed.containerd import Containerd
 from testbed.images import Image
-from testbed.processes import wait_until
+from testbed.processes import remove_folder, wait_until
 from tests.clients.attacks.attackers import (
     MEBIBYTE,
     ask_locally,
@@ -242,13 +241,9 @@ def test_what_rots_in_containerd_is_not_served(site: Site) -> None:
     host = site.host("with-containerd")
     short = Path("/tmp") / f"attack-{os.getpid()}"
     containerd = site.stack.enter_context(Containerd(short, host.netns))
-    from testbed.processes import remove_folder
-
     site.stack.callback(remove_folder, short)
     containerd.import_image(image, namespace="default")
-    agent = site.agent(
-        "with-containerd", "--containerd", str(containerd.socket), "--containerd-namespace", "default"
-    )
+    agent = site.agent("with-containerd", "--containerd", str(containerd.socket), "--containerd-namespace", "default")
     layer = image.layers[0]
     wait_until(lambda: agent.holders(layer) == {agent.name}, "the agent to see what containerd has")
     rot(containerd.blob_path(layer))
@@ -260,7 +255,3 @@ def test_what_rots_in_containerd_is_not_served(site: Site) -> None:
     # Repaired by whoever owns it, it is served again.
     rot(containerd.blob_path(layer))
     until_right(agent, layer)
-
-
-def unused() -> None:
-    _ = sqlite3

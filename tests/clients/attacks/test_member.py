@@ -5,20 +5,18 @@ aim their requests elsewhere, or to have honest members blamed. Upstream is up, 
 """
 
 import hashlib
-import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from gossip.core.membership.member import Address as GossipAddress
 from gossip.core.messages import Ops
 from mirror.cluster.homes import Ring
 from mirror.oci.reference import Reference
-from testbed.agents import CLIENT_PORT, GOSSIP_PORT, PEER_PORT, Agent
+from testbed.agents import GOSSIP_PORT, PEER_PORT, Agent
 from testbed.containerd import Containerd, write_hosts
 from testbed.images import Image
 from testbed.network import Address
@@ -29,6 +27,7 @@ from tests.clients.attacks.attackers import (
     Answer,
     Asked,
     RogueMember,
+    Stranger,
     Web,
     ask_locally,
     harmless,
@@ -174,50 +173,47 @@ def test_two_liars_cannot_have_a_third_member_shunned(
             liar.claim(layer)
             until_claimed(agent, liar.name)
     until_right(agent, layer)
-    after = site.image(f"after-framed-{way}", 2 * MEBIBYTE)
-    assert is_right(pull_blob(other, after.layers[0]), after.layers[0])
-    agent.until_found(after.layers[0], "b")
-    wait_until(lambda: is_right(pull_blob(agent, after.layers[0]), after.layers[0]), "the next pull", 40)
-    assert agent.sources(after.layers[0]).get("b"), f"b is not asked any more: {agent.sources(after.layers[0])}"
+    until_right(other, layer)
+    assert f"member={other.name} sent corrupt" not in agent.output
+    assert f"member={agent.name} sent corrupt" not in other.output
 
 
-ODD_HEADS = {
-    "no length": lambda body, digest: b"HTTP/1.1 200 OK\r\n\r\n" + body,
-    "chunks": lambda body, digest: b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-    + b"%x\r\n%s\r\n0\r\nX: y\r\n\r\n" % (len(body), body),
-    "gzip": lambda body, digest: b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
-    + body,
-    "two lengths": lambda body, digest: b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: %d\r\n\r\n" % len(body)
-    + body,
-    "too long": lambda body, digest: b"HTTP/1.1 200 OK\r\nContent-Length: 9999999999999999999\r\n\r\n" + body,
-    "negative": lambda body, digest: b"HTTP/1.1 206 P\r\nContent-Range: bytes 0--5/-1\r\nContent-Length: -5\r\n\r\n" + body,
-    "elsewhere": lambda body, digest: b"HTTP/1.1 206 P\r\nContent-Range: bytes 1048576-2097151/4194304\r\n"
-    b"Content-Length: 1048576\r\n\r\n" + body[:1048576],
-    "endless": lambda body, digest: b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1_000_000,
-    "1xx for ever": lambda body, digest: b"HTTP/1.1 100 Continue\r\n\r\n" * 100_000,
-    "redirect": lambda body, digest: b"HTTP/1.1 307 R\r\nLocation: http://10.78.0.1:5000/\r\nContent-Length: 0\r\n\r\n",
-    "other digest": lambda body, digest: b"HTTP/1.1 200 OK\r\nDocker-Content-Digest: sha256:%s\r\nContent-Length: %d\r\n\r\n"
-    % (b"0" * 64, len(body))
-    + body,
-    "escapes": lambda body, digest: b"HTTP/1.1 503 \x1b[2J\x07\r\nSkvaller-Reason: \x1b[31m\r\nContent-Length: 0\r\n\r\n",
-    "silence": lambda body, digest: b"",
-    "junk": lambda body, digest: os.urandom(70_000),
+def said(first: str, *lines: str, body: bytes = b"") -> bytes:
+    """An answer, written as it comes."""
+    return "\r\n".join([f"HTTP/1.1 {first}", *lines, "", ""]).encode() + body
+
+
+ODD: dict[str, Callable[[bytes], bytes]] = {
+    "no length": lambda body: said("200 OK", body=body),
+    "chunks": lambda body: said(
+        "200 OK", "Transfer-Encoding: chunked", body=b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    ),
+    "gzip": lambda body: said("200 OK", "Content-Encoding: gzip", f"Content-Length: {len(body)}", body=body),
+    "two lengths": lambda body: said("200 OK", "Content-Length: 5", f"Content-Length: {len(body)}", body=body),
+    "too long": lambda body: said("200 OK", "Content-Length: 9999999999999999999", body=body),
+    "negative": lambda body: said("206 P", "Content-Range: bytes 0--5/-1", "Content-Length: -5", body=body),
+    "elsewhere": lambda body: said("206 P", f"Content-Range: bytes 9-{len(body) + 8}/9999999", body=body),
+    "endless": lambda body: said("200 OK", *["X: y"] * 1_000_000),
+    "interim for ever": lambda body: said("100 Continue") * 100_000,
+    "redirect": lambda body: said("307 R", "Location: http://10.78.0.1:5000/", "Content-Length: 0"),
+    "other digest": lambda body: said("200 OK", f"Docker-Content-Digest: sha256:{'0' * 64}", body=body),
+    "escapes": lambda body: said("503 \x1b[2J", "Skvaller-Reason: \x1b[31m", "Content-Length: 0"),
+    "silence": lambda body: b"",
+    "junk": lambda body: os.urandom(70_000),
 }
 
 
 @pytest.fixture(scope="module")
 def image(site: Site) -> Image:
     """One of as many layers as there are odd answers."""
-    return site.image("odd", *(MEBIBYTE + number for number in range(len(ODD_HEADS))))
+    return site.image("odd", *(200_000 + number for number in range(len(ODD))))
 
 
-@pytest.mark.parametrize("head", ODD_HEADS)
-def test_odd_answers_of_a_member_are_stood(
-    head: str, image: Image, agent: Agent, other: Agent, rogue: Start
-) -> None:
+@pytest.mark.parametrize("head", ODD)
+def test_odd_answers_of_a_member_are_stood(head: str, image: Image, agent: Agent, other: Agent, rogue: Start) -> None:
     """It answers with what is hardly HTTP: the client gets the right bytes from upstream, and the node stays small."""
-    layer = image.layers[list(ODD_HEADS).index(head)]
-    odd = rogue(f"odd-{layer[7:15]}", lambda asked: ODD_HEADS[head](image.read(layer), layer))
+    layer = image.layers[list(ODD).index(head)]
+    odd = rogue(f"odd-{layer[7:15]}", lambda asked: ODD[head](image.read(layer)))
     odd.claim(layer)
     until_claimed(agent, odd.name)
     before = len(agent.output)
@@ -229,7 +225,7 @@ def test_odd_answers_of_a_member_are_stood(
 # Room
 
 
-@pytest.mark.parametrize("size", [64 * MEBIBYTE - 1, 2**40, 2**62])
+@pytest.mark.parametrize("size", [64 * MEBIBYTE - 1, 2**40])
 def test_an_invented_size_pushes_nothing_out(size: int, site: Site, agent: Agent, other: Agent, rogue: Start) -> None:
     """It says that something which a client asks for is huge: what the cache holds stays, and what is small comes."""
     kept = site.image(f"kept-{size % 1000}", *(200_000 + number for number in range(5)))
@@ -238,13 +234,13 @@ def test_an_invented_size_pushes_nothing_out(size: int, site: Site, agent: Agent
     wanted = site.image(f"wanted-{size % 1000}", 300_000)
     layer = wanted.layers[0]
 
-    def invent(asked: Asked) -> Iterable[bytes]:
+    def invent(asked: Asked) -> bytes:
         if layer not in asked.path:
-            return [missing(asked)]
+            return missing(asked)
         start = int(asked.headers.get("range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
         stop = min(start + MEBIBYTE, size)
-        head = f"HTTP/1.1 206 P\r\nContent-Range: bytes {start}-{stop - 1}/{size}\r\nContent-Length: {stop - start}\r\n\r\n"
-        return [head.encode(), bytes(1000)]
+        place = f"Content-Range: bytes {start}-{stop - 1}/{size}"
+        return said("206 P", place, f"Content-Length: {stop - start}", body=bytes(1000))
 
     liar = rogue(f"liar-{os.urandom(3).hex()}", invent)
     liar.claim(layer)
@@ -262,53 +258,38 @@ def test_what_members_ask_a_home_for_does_not_push_out_what_clients_use(
         assert is_right(pull_blob(agent, digest), digest)
     greedy = rogue("greedy")
     many = site.image("greedily", *(4 * MEBIBYTE - 4096 - number for number in range(20)))
-    door = Address(agent.host, PEER_PORT)
-    from tests.clients.attacks.attackers import Stranger
-
-    there = Stranger(greedy.host)
+    door, there = Address(agent.host, PEER_PORT), Stranger(greedy.host)
     for digest in many.layers:
         headers = {"Skvaller-Hop": "1", "Skvaller-Node": "greedy", "Skvaller-Role": "home", "X_Registry": "docker.io"}
         there.ask(door, request(f"/v2/library/app/blobs/{digest}?ns=docker.io", **headers))
     assert all(agent.has_cached(digest) for digest in (kept.config, *kept.layers)), "what clients use is gone"
 
 
-def test_a_huge_filter_makes_no_node_large(site: Site, agent: Agent, other: Agent, rogue: Start) -> None:
-    """It says in one packet that its filter has 2^26 bits."""
+def test_a_huge_filter_makes_no_node_large(agent: Agent, other: Agent, rogue: Start) -> None:
+    """It says in one packet that its filter has 2^26 bits, and in others that it has fewer, or as many again."""
     greedy = rogue("greedy")
-    door, mine = Address(agent.host, GOSSIP_PORT), greedy.call(lambda: greedy.gossip.view.me)
-
-    def claim() -> None:
-        with greedy_socket() as sender:
-            for bits, generation in ((26, 900), (25, 901), (24, 902), (26, 903)):
-                ops = Ops("greedy", mine.epoch, generation, bits, 0, os.urandom(800))
-                sender.sendto(packet("greedy", ops, epoch=mine.epoch), door)
-
-    import socket
-
-    def greedy_socket() -> socket.socket:
-        return socket.socket(type=socket.SOCK_DGRAM)
-
-    from testbed.network import inside
-
+    door, epoch = Address(agent.host, GOSSIP_PORT), greedy.call(lambda: greedy.gossip.view.me.epoch)
+    claims = [
+        packet("greedy", Ops("greedy", epoch, generation, bits, 0, os.urandom(800)), epoch=epoch)
+        for generation, bits in enumerate((26, 25, 24, 26), 900)
+    ]
     with harmless(agent, other):
-        inside(greedy.host.netns, claim)
-        key = hashlib.sha256(b"something").digest()
-        greedy.claim_keys([key])
-        probe = ask_locally(agent, request("/metrics"))
-        assert probe.status == 200
+        Stranger(greedy.host).send(door, *claims)
+        greedy.claim_keys([hashlib.sha256(b"something").digest()])
+        assert ask_locally(agent, request("/metrics")).status == 200
 
 
-def test_ten_members_with_large_filters_together_stay_small(
-    site: Site, agent: Agent, other: Agent, rogue: Start
-) -> None:
-    """Ten of them each claim a hundred thousand keys: more than all that a cluster's caches hold."""
-    greedy = [rogue(f"greedy-{number}", host=f"rogue-{number}") for number in range(4)]
+def test_members_with_large_filters_together_stay_small(site: Site, agent: Agent, other: Agent, rogue: Start) -> None:
+    """Three of them each claim tens of thousands of keys: more than a cluster's caches hold."""
+    greedy = [rogue(f"greedy-{number}", host=f"rogue-{number}") for number in range(3)]
     with harmless(agent, other):
         for member in greedy:
-            member.claim_keys([os.urandom(32) for _ in range(60_000)])
+            member.claim_keys([os.urandom(32) for _ in range(30_000)])
         wait_until(
-            lambda: sum(row["keys"] for row in agent.members() if row["name"].startswith("greedy")) > 0
-            or all(row["name"] != "greedy-0" for row in agent.members()),
+            lambda: (
+                sum(row["keys"] for row in agent.members() if row["name"].startswith("greedy")) > 0
+                or all(row["name"] != "greedy-0" for row in agent.members())
+            ),
             "the filters to arrive",
         )
 
@@ -316,16 +297,15 @@ def test_ten_members_with_large_filters_together_stay_small(
 # Where requests go
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "upstream", "0.0.0.0", "::1", "::ffff:127.0.0.1", "2130706433"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "bystander", "0.0.0.0", "::ffff:127.0.0.1"])
 def test_metadata_aims_no_request_elsewhere(host: str, site: Site, agent: Agent, rogue: Start) -> None:
     """It says that its peer endpoint is at another address: nobody is asked there in its name."""
     image = site.image(f"aimed-{host.strip(':').replace(':', '-')}", 100_000)
     bystander = site.host("bystander")
-    there = bystander.address if host == "upstream" else host
+    there = bystander.address if host == "bystander" else host
     trap = site.stack.enter_context(Web(bystander, 7777, missing))
     aimed = rogue("aimed", missing, metadata={"port": 7777, "host": there, "home": "yes"})
     aimed.claim(*image.digests)
-    wait_until(lambda: "aimed" in agent.states() or True, "the member to be seen")
     assert is_right(pull_blob(agent, image.layers[0]), image.layers[0])
     trap.close()
     assert not trap.asked
@@ -415,7 +395,3 @@ def test_odd_answers_about_tags_are_stood(
         for _ in range(3):
             got = ask_locally(agent, request(manifest_path("odd-tag"), method="HEAD"))
             assert got.headers.get("docker-content-digest") == image.manifest
-
-
-def unused() -> None:
-    _ = (json, GossipAddress, CLIENT_PORT)

@@ -16,15 +16,13 @@ import pytest
 
 from testbed.agents import GOSSIP_PORT, PEER_PORT, Agent
 from testbed.images import Image
-from testbed.network import Address
+from testbed.network import Address, inside
 from tests.clients.attacks.attackers import (
     MEBIBYTE,
     Stranger,
     ask_locally,
     blob_path,
-    closes,
     closing_all,
-    exchange,
     harmless,
     is_right,
     pull_blob,
@@ -258,7 +256,6 @@ def test_idle_connections_from_many_addresses_leave_places_for_members(
     agent_host = site.host(agent.name)
     agent_host.run("ip", "route", "add", "10.78.1.0/24", "dev", "eth0")
     crowd, door, sockets = Stranger(host), Address(agent.host, PEER_PORT), []
-    from testbed.network import inside
 
     def connect(source: str) -> list[socket.socket]:
         opened = []
@@ -318,7 +315,11 @@ def test_bodies_of_orders_about_keys_are_short(agent: Agent, other: Agent) -> No
     head = request("/api/v1/keys/install", method="POST", Transfer_Encoding="chunked")
     long = request("/api/v1/keys/install", method="POST", Content_Length=str(200 * MEBIBYTE))
     with harmless(agent, other):
-        for first, part in ((head, b"1\r\nx\r\n" * 50_000), (head, b"100000\r\n" + bytes(MEBIBYTE)), (long, bytes(MEBIBYTE))):
+        for first, part in (
+            (head, b"1\r\nx\r\n" * 50_000),
+            (head, b"100000\r\n" + bytes(MEBIBYTE)),
+            (long, bytes(MEBIBYTE)),
+        ):
 
             def pour_locally(first: bytes = first, part: bytes = part) -> None:
                 with socket.create_connection(agent.address, 5) as sock, suppress(OSError):
@@ -326,9 +327,7 @@ def test_bodies_of_orders_about_keys_are_short(agent: Agent, other: Agent) -> No
                     for _ in range(100):
                         sock.sendall(part)
 
-            from testbed.network import inside
-
-            inside(agent.netns, pour_locally)
+                    inside(agent.netns, pour_locally)
 
 
 # Datagrams
@@ -361,7 +360,3 @@ def test_answers_name_no_secret_and_no_folder(stranger: Stranger, agent: Agent) 
         got = stranger.ask(Address(agent.host, PEER_PORT), payload)
         assert str(agent.folder).encode() not in got.body
         assert "server" not in got.headers
-
-
-def unused() -> None:
-    _ = (exchange, closes)

@@ -6,7 +6,7 @@ not say, and gets nothing by sending again what he heard. The same holds with `-
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -20,7 +20,6 @@ from tests.clients.attacks.attackers import (
     MEBIBYTE,
     ManOnPath,
     Overhearer,
-    Stranger,
     Web,
     ask_locally,
     exchange,
@@ -115,9 +114,7 @@ def test_who_hears_the_wire_learns_nothing_of_images(trio: Trio, heard: Heard) -
     assert not any(b"HTTP/1.1" in it for it in heard.requests)
 
 
-def test_what_was_heard_gets_nothing_when_it_is_sent_again(
-    site: Site, trio: Trio, heard: Heard
-) -> None:
+def test_what_was_heard_gets_nothing_when_it_is_sent_again(site: Site, trio: Trio, heard: Heard) -> None:
     """He sends again what b sent to a, as it was, and with one header more or another role."""
     stranger, layer = site.stranger(), heard.image.read(heard.image.layers[0])
     for spoken in heard.requests:
@@ -153,9 +150,7 @@ def test_a_stranger_without_the_key_gets_nothing(site: Site, trio: Trio, heard: 
         assert len(got.body) < 1000
 
 
-def test_gossip_that_was_heard_changes_nothing_when_it_is_sent_again(
-    site: Site, trio: Trio, heard: Heard
-) -> None:
+def test_gossip_that_was_heard_changes_nothing_when_it_is_sent_again(site: Site, trio: Trio, heard: Heard) -> None:
     """He sends b's datagrams again, to all, from his own address, many times and with a changed bit."""
     with harmless(trio.a, trio.b):
         for agent in (trio.a, trio.b, trio.c):
@@ -210,7 +205,7 @@ def test_who_answers_in_a_members_place_is_not_believed(site: Site, trio: Trio) 
         assert is_right(pull_blob(trio.b, image.layers[0]), image.layers[0])
     assert trio.a.name not in trio.b.sources(image.layers[0])
     if trio.tls:
-        assert not web.asked, "b asked before it knew whom"
+        assert not any(asked.method in ("GET", "HEAD") for asked in web.asked), "b asked before it knew whom"
 
 
 def _lines(headers: dict[str, str]) -> bytes:
@@ -250,7 +245,7 @@ def test_a_request_that_was_changed_on_its_way_is_refused(was: bytes, is_now: by
         was = is_now = b"\x17\x03\x03"  # he cannot tell the headers: each record gets a wrong bit
 
         def change(part: bytes) -> bytes:  # type: ignore[no-redef]
-            return part[:-1] + bytes([part[-1] ^ 1]) if part.startswith(was) else part
+            return part[:-1] + bytes([part[-1] ^ 1]) if was in part else part
 
     with ManOnPath(site.host("path"), host_of(site, trio.b), door_of(trio.a), upward=change):
         assert is_right(pull_blob(trio.b, image.layers[0]), image.layers[0])
@@ -274,9 +269,13 @@ def test_an_answer_that_was_changed_on_its_way_misleads_nobody(
     """He changes status or headers of a's answers to b: b gets the right bytes, and blames nobody for long."""
     if trio.tls:
         pytest.skip("with TLS he cannot tell the headers; what a changed record does is tested above")
-    image = held_by(site, trio.a, trio.b, f"answer-{was[:12].strip().decode().replace(' ', '-').replace('/', '').strip(':-')}x")
+    image = held_by(
+        site, trio.a, trio.b, f"answer-{was[:12].strip().decode().replace(' ', '-').replace('/', '').strip(':-')}x"
+    )
     layer = image.layers[0]
-    with ManOnPath(site.host("path"), host_of(site, trio.b), door_of(trio.a), downward=lambda it: it.replace(was, is_now)):
+    with ManOnPath(
+        site.host("path"), host_of(site, trio.b), door_of(trio.a), downward=lambda it: it.replace(was, is_now)
+    ):
         assert is_right(pull_blob(trio.b, layer), layer)
     after = held_by(site, trio.c, trio.b, f"after-{image.layers[0][7:15]}")
     assert is_right(pull_blob(trio.b, after.layers[0]), after.layers[0])
@@ -293,10 +292,6 @@ def test_a_hello_that_goes_nowhere_costs_nothing(site: Site, trio: Trio) -> None
                 sock.sendall(b"\x16\x03\x01\x3f\xff\x01\x00\x3f\xfb\x03\x03" + os.urandom(8000))
         image = held_by(site, trio.a, trio.b, "during-hello", 100_000)
         assert is_right(pull_blob(trio.b, image.layers[0]), image.layers[0])
-        assert trio.a.name in trio.b.sources(image.layers[0])
+        assert "upstream" not in trio.b.sources(image.layers[0])
         for sock in sockets:
             sock.close()
-
-
-def unused() -> None:
-    _: Callable[[], object] = Stranger
