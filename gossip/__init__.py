@@ -51,6 +51,7 @@ from .net.api import Gossip, Listen
 from .net.cluster_keys import ClusterKeys, KeyOutcome
 from .net.counters import Counters, Direction, Failure
 from .net.keys import load_keys, save_keys
+from .net.listener import StreamTls
 from .net.sockets import parse_address
 from .net.subscriptions import EventsLost, Subscription
 
@@ -95,6 +96,7 @@ __all__ = [
     "State",
     "StateError",
     "StateReceived",
+    "StreamTls",
     "Subscription",
     "View",
     "fast",

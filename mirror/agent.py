@@ -48,7 +48,7 @@ from .images.member_tags import MemberTags
 from .images.tag_trust import TagTrust
 from .images.tags import Tags
 from .metrics import Metrics
-from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id
+from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id, load_keys
 from .settings import ChannelSettings, ContainerdSettings, RouterSettings, Settings
 from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
@@ -76,11 +76,11 @@ class Agent:
         self._settings = settings = settings or Settings()
         self._is_serving = False
         self._metrics = metrics = Metrics()
-        self._router = router = _router(config, settings.router)
+        self._channels = _channels(config, settings.channels)
+        self._router = router = _router(config, self._channels, settings.router)
         metrics.watch_gossip(router.figures)
         required = config.sealing == "require"
         self._auth = PeerAuth(router.keys(), config.name, required=required, settings=settings.signatures)
-        self._channels = _channels(config, router.keys(), settings.channels)
 
         cache = CacheStore(
             config.data_dir / "cache", config.cache_size, settings.cache, metrics.damaged_blobs.labels("cache").inc
@@ -231,7 +231,7 @@ def _without_pages(app: ASGIApp, address: ListenAddress, names: Collection[str])
     return NoPages(app, names) if isinstance(address, Address) else app
 
 
-def _router(config: AgentConfig, settings: RouterSettings) -> SwimRouter:
+def _router(config: AgentConfig, channels: Channels, settings: RouterSettings) -> SwimRouter:
     """The node's discovery. This is the one place where an implementation is chosen; gossip is the only one so far.
 
     Another one has to be a `Discovery`, and what the agent calls beside that: start, leave, close, and the cluster's
@@ -243,7 +243,7 @@ def _router(config: AgentConfig, settings: RouterSettings) -> SwimRouter:
             bind=(config.gossip.host, config.gossip.port),
             advertise=advertised_address(config),
             peer_port=config.peer.port,
-            tls=config.peer_tls is not PeerTls.OFF,
+            channels=channels,
             seeds=config.join,
             key_file=config.key_file,
             sealing=config.sealing,
@@ -256,16 +256,16 @@ def _router(config: AgentConfig, settings: RouterSettings) -> SwimRouter:
     )
 
 
-def _channels(config: AgentConfig, keys: Sequence[bytes], settings: ChannelSettings) -> Channels:
+def _channels(config: AgentConfig, settings: ChannelSettings) -> Channels:
     """How this node and the others speak: in clear text, or by TLS with certificates of one kind or the other."""
-    if config.peer_tls is PeerTls.OFF:
+    if config.peer_tls is PeerTls.OFF or config.key_file is None:
         return Channels()
     issuer: Issuer
     if config.tls_cert and config.tls_key and config.tls_ca:
         issuer = FileIssuer(config.tls_cert, config.tls_key, config.tls_ca, config.name)
     else:
         life_s, renewal_s = settings.certificate_life_s, settings.certificate_renewal_s
-        issuer = KeyIssuer(config.name, advertised_address(config), keys, life_s, renewal_s)
+        issuer = KeyIssuer(config.name, advertised_address(config), load_keys(config.key_file), life_s, renewal_s)
     try:
         return Channels(config.peer_tls, issuer, config.tls_deny)
     except ChannelError as error:

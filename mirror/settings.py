@@ -95,7 +95,7 @@ class PeerSettings:
     head_max_bytes: int = 16 * 1024
     """Bounds the head of an answer, in bytes: a member's own heads have a few hundred."""
 
-    signed_body_max_bytes: int = 64 * 1024
+    signed_body_max_bytes: int = 1024 * 1024
     """Bounds the body of an answer to a small question, in bytes, that is read to check its signature: as long as the
     longest body that members sign."""
 
@@ -201,9 +201,9 @@ class UpstreamSettings:
 class CheckSettings:
     """Of `stores.checking`: how files are checked before their bytes leave."""
 
-    warm_bytes: int = 64 * 1024 * 1024
-    """Bytes that may leave after one look whether they are in memory. A client takes them within a second, so hardly
-    any of them go meanwhile; and one look costs less than a hundredth of sending them."""
+    warm_bytes: int = 256 * 1024 * 1024
+    """Bytes that may leave after one look whether they are in memory, for a reader that takes them within a second; a
+    slower one gets less. Four looks instead of one cost 7 % of serving eight clients."""
     cold_bytes: int = 4 * 1024 * 1024
     """Bytes that are read from the disk and checked at once: a client waits for the first, 30 ms on a slow disk."""
     read_bytes: int = 256 * 1024
@@ -544,9 +544,11 @@ class ServerSettings:
     backlog: int = 1024
     """Bounds connections that wait to be accepted. All members may connect in the same moment; the kernel has its own
     bound besides (net.core.somaxconn)."""
-    accepts_max: int = 64
-    """Bounds the connections that one turn of the event loop accepts: some 0.1 ms each, so a flood of them lets gossip
-    and transfers have every other turn."""
+    accepts_max: int = 16
+    """Bounds the connections that one turn of the event loop accepts. Each takes some 0.3 ms until it is closed again:
+    so a flood of them holds gossip and transfers up for some 5 ms at a time."""
+    shed_max: int = 64
+    """Bounds the idle connections that are closed in one go while descriptors are scarce: some 0.1 ms each."""
 
     local_max: int = 1024
     """Bounds the connections from this machine, to all listeners. A runtime opens tens."""

@@ -7,9 +7,11 @@ What it holds, and sends to its own clients, is right: only what it tells other 
 - `sizes`: a blob is 4 KiB longer in its words than it is.
 - `tags=sha256:…`: each tag that it knows means this digest, and it has checked that just now.
 - `settled`: it serves as a home of a settled cluster after a second instead of half a minute.
+- `descriptors=N`: it may have so many descriptors open, and cannot raise the limit.
 """
 
 import re
+import resource
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -80,6 +82,9 @@ def _be_odd(faults: Mapping[str, str]) -> None:
     if "settled" in faults:
         settled = partial(Settings, router=RouterSettings(new_for_s=1.0))
         setattr(mirror.agent, "Settings", settled)  # noqa: B010 - it is imported there, not exported
+    if "descriptors" in faults:
+        count = int(faults["descriptors"])
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, count))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from gossip.core.config import GossipConfig
 from gossip.core.membership.member import State
-from gossip.core.membership.statements import record_message
+from gossip.core.membership.statements import alive_message
 from gossip.core.node import Node
 from gossip.core.timers import Timer
 from gossip.sim.clock import TIMER
@@ -48,9 +48,11 @@ def acquainted(size: int, config: GossipConfig, seed: int) -> Cluster:
         for number in range(size):
             cluster.start(f"n{number}")
         nodes, ciphers = cluster.nodes, dict[bytes, AESGCM]()
-        records = [record_message(node.view.me) for node in nodes]
+        records = [alive_message(node.view.me) for node in nodes]
         for node in nodes:
-            node.full_state.merge([record for record in records if record.name != node.view.name], 0.0, stranger=False)
+            for record in records:
+                if record.name != node.view.name:
+                    node.membership.believe(record, 0.0)
             _settle(node, nodes, ciphers)
             node.context.timers.set(Timer.SYNC, cluster.rng.random() * sync_pause_s(config, size))
     cluster.run(_SETTLE_S)

@@ -47,6 +47,7 @@ _BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "rebuild_quiet_s": (0.1, 86400),
     "rebuild_pause_s": (0, 3600),
     "stream_timeout_s": (0.1, 120),
+    "greeting_timeout_s": (0.1, 120),
     "streams_max": (1, 1024),
 }
 
@@ -97,7 +98,10 @@ class GossipConfig:
         rebuild_quiet_s: or this long after the last withdrawal.
         rebuild_pause_s: least time between two rebuilds for withdrawals.
         stream_timeout_s: a stream that takes longer is cut.
-        streams_max: streams served at once, and as many opened.
+        greeting_timeout_s: a stream of another that says nothing for so long is cut; what is lost is sent again after
+            1 s at most.
+        streams_max: streams served at once, and as many opened. A quarter of those served is kept for members, and one
+            stranger has at most a quarter.
 
     Raises:
         ConfigError: a value is out of bounds, or two values contradict each other.
@@ -138,6 +142,7 @@ class GossipConfig:
     rebuild_quiet_s: float = 60.0
     rebuild_pause_s: float = 5.0
     stream_timeout_s: float = 10.0
+    greeting_timeout_s: float = 2.0
     streams_max: int = 16
 
     def __post_init__(self) -> None:

@@ -1,6 +1,7 @@
 """What all parts of one node share."""
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .application.delegate import Delegate
@@ -27,6 +28,7 @@ class Context:
         awareness: how much the node doubts itself.
         delegate: the application.
         allowed: which addresses may take part.
+        draw: gives the number of a question, 32 bits that nobody can guess: only who sees the question can answer it.
         timers: everything that happens by time.
     """
 
@@ -38,6 +40,7 @@ class Context:
     awareness: Awareness
     delegate: Delegate
     allowed: AllowList
+    draw: Callable[[], int]
     timers: Timers = field(default_factory=Timers)
     _events: list[Event] = field(default_factory=list, init=False)
 

@@ -74,6 +74,7 @@ class Dispatch:
         self._conflicts = parts.conflicts
         self._dissemination = parts.dissemination
         self._comparisons = parts.dissemination.comparisons
+        self._introductions = parts.introductions
         self._reminded_at: dict[str, float] = {}
         self._routes = self._table(parts)
 
@@ -114,6 +115,7 @@ class Dispatch:
         if packet.sender == self._own.name:
             self._conflicts.receive(packet, source, now)
             return
+        self._introductions.hear_answers(packet, source, now)
         taken: set[type[Message]] = set()
         for message in packet.messages:
             route = self._routes.get(type(message))
@@ -151,8 +153,14 @@ class Dispatch:
             return None
         return Ack(ping.number, self._context.delegate.acknowledge()[:ACK_PAYLOAD_MAX_BYTES])
 
+    def hear_answer(self, packet: Packet, source: Address, now: float) -> bool:
+        """Take the answers in a packet of one who has yet to prove itself. Returns whether anybody waited for one."""
+        acks = [message for message in packet.messages if isinstance(message, Ack)]
+        heard = [self.hear_ack(ack, packet.sender, now) for ack in acks]
+        return self._introductions.hear_answers(packet, source, now) or any(heard)
+
     def hear_ack(self, ack: Ack, sender: str, now: float) -> bool:
-        """Take an answer. Returns whether anybody waited for it."""
+        """Take an answer of a member. Returns whether anybody waited for it."""
         return self._farewell.confirm(ack, sender) or self._prober.acknowledge(ack, sender, now)
 
     def forget(self, name: str) -> None:

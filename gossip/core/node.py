@@ -34,6 +34,7 @@ from .events import (
 from .membership.awareness import Awareness
 from .membership.farewell import Farewell
 from .membership.flaps import Flaps
+from .membership.introductions import Introductions
 from .membership.joining import Joining
 from .membership.member import Address, Member, State, check_metadata, check_name
 from .membership.name_conflict import NameConflicts
@@ -41,7 +42,7 @@ from .membership.own_record import OwnRecord
 from .membership.probe import Prober
 from .membership.table import MemberTable
 from .membership.updates import Membership
-from .messages import KeyAction, KeyOrder, Message
+from .messages import Alive, KeyAction, KeyOrder, Message
 from .packets.allow import AllowList
 from .packets.inbox import Inbox
 from .packets.key_changes import KeyChanges
@@ -93,6 +94,9 @@ class Node:
         def dial(address: Address, purpose: Purpose, *opening: Message) -> None:
             self.conversations.dial(address, purpose, *opening)
 
+        def introduce(heard: Alive, now: float) -> None:
+            self.introductions.hear(heard, now)
+
         def stamp() -> Stamp:
             return Stamp(me.name, own.me.epoch, self.dissemination.versions.fingerprint)
 
@@ -102,31 +106,34 @@ class Node:
         self.context = context = _context(config, seal, rng, delegate or Delegate(), stamp, room)
         self.own = own = OwnRecord(context, me)
         self.conflicts = NameConflicts(context, own)
-        self.membership = membership = Membership(context, own, self._observe, self.conflicts.claim)
+        self.dissemination = Dissemination(context, own, room, dial)
+        directory = self.dissemination.directory
+        self.membership = membership = Membership(context, own, self._observe, self.conflicts.claim, introduce)
+        self.introductions = Introductions(
+            context, own, believe=membership.believe, expect=directory.expect, forget=directory.forget_expected
+        )
         self.farewell = Farewell(context, own)
         self.rounds = RumourRounds(context, now)
         self.keys = KeyChanges(seal, context.emit)
         self.broadcasts = Broadcasts(context, me.name, room)
         self.full_state = FullState(context, own, membership, self._after_input)
-        self.dissemination = Dissemination(context, own, room, dial)
         self.prober = Prober(context, me.name, dial, membership.suspect)
         self.joining = Joining(context, own, dial)
-        self.flaps = Flaps(context, self.dissemination.directory.count)
+        self.flaps = Flaps(context, directory.count)
         parts = Parts(
-            own, membership, self.prober, self.farewell, self.conflicts, self.flaps, self.dissemination, self.broadcasts
+            own,
+            membership,
+            self.introductions,
+            self.prober,
+            self.farewell,
+            self.conflicts,
+            self.flaps,
+            self.dissemination,
+            self.broadcasts,
         )
         self.dispatch = Dispatch(context, parts)
-        self.inbox = Inbox(context, seal, self.dispatch.ack, self.dispatch.hear_ack)
-        local = Local(
-            me.name,
-            config.members_max + 1,
-            self.full_state,
-            self.dissemination,
-            context.outbox,
-            self.dispatch.hear_on_stream,
-            self.keys.carry_out,
-        )
-        self.conversations = Conversations(local, seal, self.inbox.check_source, config.streams_max)
+        self.inbox = Inbox(context, seal, self.dispatch.ack, self.dispatch.hear_answer, self.introductions.prove)
+        self.conversations = Conversations(_local(self), seal, self.inbox.check_source, config.streams_max)
         self.messaging = Messaging(
             context,
             own=own,
@@ -310,6 +317,20 @@ class Node:
             self.joining.note_dead(now)
 
 
+def _local(node: Node) -> Local:
+    """What conversations need of a node."""
+    return Local(
+        node.own.name,
+        node.context.config.members_max + 1,
+        node.full_state,
+        node.dissemination,
+        node.context.outbox,
+        node.dispatch.hear_on_stream,
+        node.keys.carry_out,
+        node.introductions.prove,
+    )
+
+
 def _context(
     config: GossipConfig,
     seal: Seal,
@@ -327,7 +348,7 @@ def _context(
 
     outbox = Outbox(seal, rumours, stamp=stamp, copies=copies, room_bytes=room)
     awareness = Awareness(config.awareness_max)
-    return Context(config, rng, members, rumours, outbox, awareness, delegate, AllowList(config.allow))
+    return Context(config, rng, members, rumours, outbox, awareness, delegate, AllowList(config.allow), seal.draw)
 
 
 def _changes(before: Member | None, after: Member | None) -> list[Event]:

@@ -6,6 +6,7 @@ from .application.broadcasts import Broadcasts
 from .directory.dissemination import Dissemination
 from .membership.farewell import Farewell
 from .membership.flaps import Flaps
+from .membership.introductions import Introductions
 from .membership.name_conflict import NameConflicts
 from .membership.own_record import OwnRecord
 from .membership.probe import Prober
@@ -19,6 +20,7 @@ class Parts:
     Args:
         own: this node's record.
         membership: what is believed of other members.
+        introductions: those who have yet to answer before they are believed.
         prober: finds those that failed.
         farewell: this node's goodbye.
         conflicts: others with this node's name.
@@ -29,6 +31,7 @@ class Parts:
 
     own: OwnRecord
     membership: Membership
+    introductions: Introductions
     prober: Prober
     farewell: Farewell
     conflicts: NameConflicts

@@ -26,6 +26,7 @@ class Timer(enum.Enum):
     FINGERPRINT = "fingerprint"
     SYNC = "sync"
     HEAL = "heal"
+    INTRODUCE = "introduce"
     FAREWELL = "farewell"
     SUSPICION = "suspicion"
     FORGET = "forget"

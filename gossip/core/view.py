@@ -28,6 +28,7 @@ class View:
         self._versions = parts.dissemination.versions
         self._prober = parts.prober
         self._flaps = parts.flaps
+        self._introductions = parts.introductions
         self._farewell = parts.farewell
         self._conflicts = parts.conflicts
         self.name = parts.own.name
@@ -46,6 +47,11 @@ class View:
     def member(self, name: str) -> Member | None:
         """Another member, or this one."""
         return self.me if name == self.name else self._members.get(name)
+
+    @property
+    def candidates(self) -> int:
+        """How many were heard of that have yet to answer, before they are members."""
+        return len(self._introductions)
 
     def rtt_s(self, name: str) -> float | None:
         """The smoothed round-trip time to a member, s, if it was ever measured."""

@@ -26,6 +26,7 @@ from .cluster_keys import ClusterKeys
 from .counters import Counters
 from .driver import Driver
 from .keys import KeyFile
+from .listener import StreamTls
 from .loop_lag import LoopLag
 from .safe_delegate import SafeDelegate
 from .seeds import Seeds
@@ -67,6 +68,7 @@ class Gossip:
         key_file: where the keys are kept when they change through the cluster; else they are forgotten at the end.
         snapshot: a file in which this node keeps the members it knew, to find them again after a restart.
         delegate: the application, where it wants to be asked.
+        stream_tls: how streams are encrypted beside being sealed; None: they are not.
         rng_seed: makes chance repeatable, for tests; sealing is never repeatable.
 
     `counters` are totals: what was sent, what was dropped and why. `loop_lag` tells how late the event loop runs.
@@ -88,6 +90,7 @@ class Gossip:
         key_file: Path | None = None,
         snapshot: Path | None = None,
         delegate: Delegate | None = None,
+        stream_tls: StreamTls | None = None,
         rng_seed: int | None = None,
     ) -> None:
         self.name = check_name(name)
@@ -104,7 +107,7 @@ class Gossip:
         self._announcer = Announcer(
             name, self.counters, KeyFile(key_file, self._seal.keyring, self.counters) if key_file is not None else None
         )
-        self._driver = Driver(self.config, self.counters, self._announcer.announce)
+        self._driver = Driver(self.config, self.counters, self._announcer.announce, stream_tls)
         self.loop_lag = LoopLag(self._driver.note_stall)
         self.keys = ClusterKeys(name, self._driver)
 

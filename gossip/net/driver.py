@@ -19,6 +19,8 @@ from ..core.node import Node
 from ..core.packets.outbox import Datagram
 from ..core.streams.exchange import Exchange
 from .counters import Counters, Direction, Failure
+from .listener import StreamListener, StreamTls
+from .places import Places
 from .sockets import bind, destination, source_address
 from .streams import READ_BYTES, converse, dial
 from .tasks import Tasks
@@ -26,7 +28,10 @@ from .tasks import Tasks
 log = logging.getLogger(__name__)
 
 _READS_MAX: Final = 512
-"""Datagrams that are read in one turn of the loop, so that a flood cannot keep others from running; some 30 ms."""
+"""Datagrams that are read in one turn of the loop, at most."""
+_SLICE_S: Final = 0.01
+"""Seconds for which datagrams, or what came over one stream, are taken in one turn of the loop: whoever sends much, or
+much in few bytes, cannot keep others from running."""
 _TIMER_MIN_S: Final = 0.001
 """Seconds until a timer fires, at least: a deadline that has passed still lets the loop turn once."""
 
@@ -41,19 +46,27 @@ class Driver:
         config: settings.
         counters: of what is carried.
         announce: called with each event of the node.
+        tls: how streams are encrypted; None: they are not.
 
     `left` is set when enough members have confirmed that this node leaves; `has_dialled` says whether a first stream
     was opened, or could not be.
     """
 
-    def __init__(self, config: GossipConfig, counters: Counters, announce: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        config: GossipConfig,
+        counters: Counters,
+        announce: Callable[[Event], None],
+        tls: StreamTls | None = None,
+    ) -> None:
         self._config = config
+        self._tls = tls
         self._counters = counters
         self._announce = announce
         self._node: Node | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
-        self._served = 0
+        self._places = Places(config.streams_max, self._is_member)
         self.tasks = Tasks()
         self.left = asyncio.Event()
         self.has_dialled = False
@@ -89,7 +102,7 @@ class Driver:
         self._datagrams, streams = bind(host, port)
         try:
             self._node = make_node(source_address(self._datagrams.getsockname()))
-            self._server = await asyncio.start_server(self._serve, sock=streams, limit=READ_BYTES)
+            self._listener = StreamListener(streams, self._serve, self._note_refusal, self._tls, read_bytes=READ_BYTES)
         except BaseException:
             self._node = None
             self._datagrams.close()
@@ -103,7 +116,7 @@ class Driver:
         self._loop.remove_reader(self._datagrams)
         if self._timer is not None:
             self._timer.cancel()
-        self._server.close()
+        self._listener.close()
         await self.tasks.cancel()
         self._datagrams.close()
 
@@ -135,14 +148,16 @@ class Driver:
         self.pump()
 
     def _on_timer(self) -> None:
-        self._timer = self._timer_at = None
-        if self._read_dry():
+        due_at, self._timer, self._timer_at = self._timer_at, None, None
+        # A node that is flooded never reads all: it goes on late, and judges nobody by the lost time.
+        late = due_at is not None and time.monotonic() - due_at > self._config.probe_timeout_s
+        if self._read_dry() or late:
             self.node.tick(time.monotonic())
         self.pump()
 
     def _read_dry(self) -> bool:
         """Take all datagrams that wait. Returns whether those were all, or just as many as one turn allows."""
-        node = self.node
+        node, ends_at = self.node, time.monotonic() + _SLICE_S
         for _ in range(_READS_MAX):
             try:
                 payload, name = self._datagrams.recvfrom(READ_BYTES)
@@ -153,6 +168,8 @@ class Driver:
                 continue
             self._counters.note_datagram(Direction.RECEIVED, len(payload))
             node.receive(payload, source_address(name), time.monotonic())
+            if time.monotonic() > ends_at:
+                return False
         return False
 
     def _send(self, datagram: Datagram) -> None:
@@ -178,7 +195,7 @@ class Driver:
     async def carry_out(self, exchange: Exchange) -> str:
         """Carry out a conversation that this node opens. Returns what went wrong, or nothing."""
         try:
-            problem, error = await dial(exchange, self._feed, self._config.stream_timeout_s)
+            problem, error = await dial(exchange, self._feed, self._config.stream_timeout_s, self._tls)
         finally:
             self.has_dialled = True
         self._counters.streams += 1
@@ -189,31 +206,56 @@ class Driver:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry out a conversation that another node opened."""
-        node, task = self._node, asyncio.current_task()
-        if node is None or task is None or self._served >= self._config.streams_max:
-            self._counters.failures[Failure.STREAM_REFUSED] += 1
-            writer.close()
+        node, task, name = self._node, asyncio.current_task(), writer.get_extra_info("peername")
+        if name is None:  # it has gone already
+            writer.transport.abort()
+            return
+        source = source_address(name)
+        leave = self._places.take(source.host) if node is not None else None
+        if node is None or task is None or leave is None:
+            self._note_refusal()
+            writer.transport.abort()
             return
         self.tasks.track(task)
-        source = source_address(writer.get_extra_info("peername"))
+        try:
+            await self._answer(node, source, reader, writer)
+        finally:
+            leave()
+
+    async def _answer(
+        self, node: Node, source: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         try:
             exchange = node.answer(source)
         except WireError as refusal:
             writer.close()
             self._announce(Rejected(refusal.reason, source))
             return
-        self._served += 1
         self._counters.streams += 1
-        try:
-            _, error = await converse(exchange, reader, writer, self._feed, self._config.stream_timeout_s)
-        finally:
-            self._served -= 1
+        config = self._config
+        _, error = await converse(
+            exchange, reader, writer, self._feed, config.stream_timeout_s, config.greeting_timeout_s
+        )
         self._hang_up(exchange, error)
 
-    def _feed(self, exchange: Exchange, received: bytes) -> None:
-        """Hand a stream's bytes to its conversation, and do what the node wants then."""
-        exchange.feed(received, time.monotonic())
+    def _note_refusal(self) -> None:
+        self._counters.failures[Failure.STREAM_REFUSED] += 1
+
+    async def _feed(self, exchange: Exchange, received: bytes) -> None:
+        """Hand a stream's bytes to its conversation, in slices, and do what the node wants then."""
+        exchange.take(received)
+        ends_at = time.monotonic() + _SLICE_S
+        while exchange.step(now := time.monotonic()):
+            if now > ends_at:
+                self.pump()
+                await asyncio.sleep(0)
+                ends_at = time.monotonic() + _SLICE_S
         self.pump()
+
+    def _is_member(self, host: str) -> bool:
+        return self._node is not None and any(
+            member.live and member.address.host == host for member in self._node.view.members()
+        )
 
     def _hang_up(self, exchange: Exchange, error: WireError | None) -> None:
         if self._node is not None:

@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+import ssl
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from ..core.errors import WireError
 from ..core.streams.exchange import Exchange
+from .listener import StreamTls
 
 log = logging.getLogger(__name__)
 
@@ -14,25 +16,45 @@ READ_BYTES: Final = 65536
 """Bytes that are read at a time; the longest datagram that UDP can carry."""
 _IO_ERRORS: Final = (OSError, TimeoutError, asyncio.IncompleteReadError)
 
-Feed = Callable[[Exchange, bytes], None]
+Feed = Callable[[Exchange, bytes], Awaitable[None]]
 Outcome = tuple[str, WireError | None]
 """What went wrong, in words, or nothing; and the error if the other half broke the rules of the protocol."""
 
 
-async def dial(exchange: Exchange, feed: Feed, timeout_s: float) -> Outcome:
+async def dial(exchange: Exchange, feed: Feed, timeout_s: float, tls: StreamTls | None = None) -> Outcome:
     """Open a stream and carry out a conversation on it.
 
     Args:
         exchange: this node's half.
         feed: given what arrives.
         timeout_s: for opening the stream, and again for the conversation, s.
+        tls: how it is encrypted; None: it is not.
     """
     try:
         async with asyncio.timeout(timeout_s):
-            reader, writer = await asyncio.open_connection(exchange.remote.host, exchange.remote.port)
+            reader, writer = await _open(exchange, tls)
     except _IO_ERRORS as failure:
         return _problem(exchange, failure)
-    return await converse(exchange, reader, writer, feed, timeout_s)
+    return await converse(exchange, reader, writer, feed, timeout_s, timeout_s)
+
+
+async def _open(exchange: Exchange, tls: StreamTls | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a stream, by TLS if that is wanted; in clear text where the other end does not speak it, and that may be."""
+    host, port = exchange.remote.host, exchange.remote.port
+    if tls is None:
+        return await asyncio.open_connection(host, port)
+    try:
+        reader, writer = await asyncio.open_connection(host, port, ssl=tls.client(), server_hostname="")
+    except ssl.SSLCertVerificationError:
+        raise
+    except (ssl.SSLError, ConnectionResetError):
+        if tls.required:
+            raise
+        return await asyncio.open_connection(host, port)
+    if not tls.believes(writer.get_extra_info("peercert")):
+        writer.close()
+        raise ConnectionAbortedError("its certificate is of a member that is not believed")
+    return reader, writer
 
 
 async def converse(
@@ -41,6 +63,7 @@ async def converse(
     writer: asyncio.StreamWriter,
     feed: Feed,
     timeout_s: float,
+    greeting_s: float,
 ) -> Outcome:
     """Carry out a conversation on an open stream, and close the stream.
 
@@ -49,22 +72,29 @@ async def converse(
         reader: of the stream.
         writer: of the stream.
         feed: given what arrives.
-        timeout_s: for the conversation, s.
+        timeout_s: for the conversation, until the last byte has gone, s.
+        greeting_s: until the other half has greeted, s.
     """
     try:
-        async with asyncio.timeout(timeout_s):
-            await _take_turns(exchange, reader, writer, feed)
+        async with asyncio.timeout(timeout_s), asyncio.timeout(greeting_s) as greeting:
+            await _take_turns(exchange, reader, writer, feed, greeting)
+            writer.close()
+            await writer.wait_closed()
     except WireError as failure:
         return str(failure), failure
     except _IO_ERRORS as failure:
-        return _problem(exchange, failure)
+        return ("", None) if exchange.finished else _problem(exchange, failure)
     finally:
-        writer.close()
+        writer.transport.abort()  # what is not sent by now is not waited for: the other half may never read it
     return "", None
 
 
 async def _take_turns(
-    exchange: Exchange, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, feed: Feed
+    exchange: Exchange,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    feed: Feed,
+    greeting: asyncio.Timeout,
 ) -> None:
     while not exchange.finished:
         if exchange.my_turn:
@@ -75,7 +105,9 @@ async def _take_turns(
         received = await reader.read(READ_BYTES)
         if not received:
             raise asyncio.IncompleteReadError(b"", None)
-        feed(exchange, received)
+        await feed(exchange, received)
+        if exchange.greeted:
+            greeting.reschedule(None)
 
 
 def _problem(exchange: Exchange, failure: Exception) -> Outcome:

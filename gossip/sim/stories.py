@@ -98,7 +98,7 @@ def _meaning(message: Message) -> str:
 
 
 def join() -> str:
-    """A third node starts, knowing the address of the first; the second hears of it by a rumour."""
+    """A third node starts, knowing the address of the first; who hears of another believes in it when it answers."""
     stage = _Stage(2, Alive)
     stage.cluster.start("n2", ["n0"])
     stage.cluster.run(0.3)
@@ -132,9 +132,10 @@ def partition() -> str:
 
 
 def key() -> str:
-    """A node adds a key, and its word to one of the others is lost: that one learns of it by a fingerprint."""
+    """A node adds a key, and no word of it reaches one of the others: that one learns of it by a fingerprint."""
     stage = _Stage(3, Ops, Entries, Pull)
     cut(stage.cluster, "n0", "n2")
+    cut(stage.cluster, "n1", "n2")
     stage.cluster.advertise("n0", keys_of(1, 0, 1))
     stage.cluster.run(0.04)
     mend(stage.cluster)

@@ -33,8 +33,8 @@ class Listener:
     Args:
         sock: listens, and does not block. Whoever made it closes it.
         protocol: makes the protocol object for a connection that has a place.
-        connect: makes the transport. It is cancelled when its time is over; if the connection's place is needed
-            meanwhile, the socket is shut down.
+        connect: makes the transport. It is cancelled when its time is over, or the connection's place is needed, and
+            closes then what it has opened; before that the socket may be shut down.
         places: says who is let in.
         settings: the bounds.
     """
@@ -53,16 +53,19 @@ class Listener:
         self._places = places
         self._settings = settings
         self._loop = asyncio.get_running_loop()
-        self._connecting: set[asyncio.Task[None]] = set()
+        self._connecting: dict[asyncio.Task[None], socket.socket] = {}
+        self._is_unix = sock.family == socket.AF_UNIX
         self._is_open = True
         self._quiet_until = -1.0
         self._loop.add_reader(sock.fileno(), self._accept)
 
     def close(self) -> None:
-        """Take no more connections; those that are open live on."""
+        """Take no more connections, and end those that are being made; those that are open live on."""
         if self._is_open:
             self._is_open = False
             self._loop.remove_reader(self._sock.fileno())
+            for task, sock in self._connecting.items():
+                _hang_up(sock, task)
 
     async def wait_closed(self) -> None:
         """Wait until no connection is being made any more."""
@@ -73,7 +76,7 @@ class Listener:
         with contextlib.suppress(OSError):
             descriptor = os.dup(self._sock.fileno())
             os.close(descriptor)
-            self._places.relieve(descriptor, time.monotonic(), self._settings.accepts_max)
+            self._places.relieve(descriptor, time.monotonic(), self._settings.shed_max)
 
     def _accept(self) -> None:
         """Take in those that wait."""
@@ -85,7 +88,7 @@ class Listener:
                     self._pause(error)
                 return
             host, own = "", ""
-            if sock.family != socket.AF_UNIX:
+            if not self._is_unix:
                 host, own = address[0], sock.getsockname()[0]
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._arrive(sock, host, own)
@@ -95,14 +98,15 @@ class Listener:
         now = time.monotonic()
         place = None
         if self._places.relieve(sock.fileno(), now, 1):
-            place = self._places.take(self._places.kind(host, own, now), host, partial(_hang_up, sock), now)
+            place = self._places.take(self._places.kind(host, own, now), host, sock.close, now)
         if place is None:
             sock.close()
             return
         sock.setblocking(False)
         task = self._loop.create_task(self._connect(sock, place))
-        self._connecting.add(task)
-        task.add_done_callback(self._connecting.discard)
+        place.close = partial(_hang_up, sock, task)
+        self._connecting[task] = sock
+        task.add_done_callback(self._connecting.pop)
 
     async def _connect(self, sock: socket.socket, place: Place) -> None:
         """Give a socket a transport and a protocol object. With TLS this is where the handshake happens."""
@@ -120,7 +124,7 @@ class Listener:
         if now >= self._quiet_until:
             self._quiet_until = now + self._settings.complaint_s
             log.warning("no connection can be accepted for a moment: %s", error.strerror)
-        self._places.relieve(_EVERY, now, self._settings.accepts_max)
+        self._places.relieve(_EVERY, now, self._settings.shed_max)
         self._loop.remove_reader(self._sock.fileno())
         self._loop.call_later(self._settings.look_s, self._resume)
 
@@ -129,10 +133,17 @@ class Listener:
             self._loop.add_reader(self._sock.fileno(), self._accept)
 
 
-def _hang_up(sock: socket.socket) -> None:
-    """End a connection whose transport is being made, or was made a moment ago: who reads from it meets its end."""
-    with contextlib.suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
+def _hang_up(sock: socket.socket, connecting: asyncio.Task[None]) -> None:
+    """End a connection whose transport is being made.
+
+    Who reads from the socket meets its end, and closes it. If a handshake has taken the descriptor over, that is
+    cancelled, and closes it. (A task that is cancelled before its first step would close nothing.)
+    """
+    if sock.fileno() < 0:
+        connecting.cancel()
+    else:
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
 
 
 _EVERY = 2**31 - 1

@@ -11,9 +11,9 @@ from ..sources.peers.auth import PeerAuth, Proof, Request
 from ..sources.peers.protocol import TIME_HEADER
 from .request import target
 
-_BODY_MAX_BYTES: Final = 64 * 1024
-"""Longest body that is signed: lists of digests and errors are shorter. The head of an answer with a longer body leaves
-at once, for a member takes it for a sign of life."""
+_BODY_MAX_BYTES: Final = 1024 * 1024
+"""Longest body that is signed: the list of digests of a blob of 500 GiB is. The head of an answer with a longer body
+leaves at once, for a member takes it for a sign of life."""
 
 
 def signed_request(scope: Scope, body: bytes = b"") -> Request:

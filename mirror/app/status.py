@@ -1,7 +1,8 @@
 """What people and their tools ask an agent about itself: health, readiness, metrics, members, fetches."""
 
+import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +18,10 @@ from ..metrics import Metrics
 from ..routers import MemberStatus
 from .find import Find
 
+Answer = Callable[[Request], Awaitable[Response]]
+
+_FINDS_MAX = 8
+"""Bounds the questions who has something that are under way at once: each asks all members that may have it."""
 _QUERY_SHOWN_MAX = 200
 """Characters of a wrong query that go into the answer: enough to recognise it, and bounded."""
 
@@ -57,6 +62,8 @@ class StatusEndpoint:
         self._node = node
         self._find = find
         self._metrics = metrics
+        self._turn = asyncio.Lock()
+        self._finding = asyncio.Semaphore(_FINDS_MAX)
 
     def probes(self) -> list[Route]:
         """The routes that say whether the agent lives, for a Starlette application."""
@@ -65,11 +72,21 @@ class StatusEndpoint:
     def routes(self) -> list[Route]:
         """The other routes, which tell about images and members."""
         return [
-            Route("/metrics", self.metrics),
-            Route("/api/v1/members", self.members),
+            Route("/metrics", self._in_turn(self.metrics)),
+            Route("/api/v1/members", self._in_turn(self.members)),
             Route("/api/v1/find", self.find),
-            Route("/api/v1/fetches", self.fetches),
+            Route("/api/v1/fetches", self._in_turn(self.fetches)),
         ]
+
+    def _in_turn(self, answer: Answer) -> Answer:
+        """One of the answers that take milliseconds to make: one in a turn of the event loop, however many ask."""
+
+        async def answered(request: Request) -> Response:
+            async with self._turn:
+                await asyncio.sleep(0)
+                return await answer(request)
+
+        return answered
 
     async def healthz(self, request: Request) -> Response:
         """200 as long as the process answers."""
@@ -108,7 +125,8 @@ class StatusEndpoint:
         """Who has an image or digest (`?q=`)."""
         query = request.query_params.get("q", "")
         try:
-            return JSONResponse(await self._find.find(query))
+            async with self._finding:
+                return JSONResponse(await self._find.find(query))
         except (NameInvalid, DigestInvalid) as error:
             message = f"q={query[:_QUERY_SHOWN_MAX]!r} is no image name and no digest: {error}"
             return JSONResponse({"error": message}, status_code=400)

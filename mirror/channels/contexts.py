@@ -59,6 +59,7 @@ class Channels:
         self._kernel = kernel
         self._server: ssl.SSLContext | None = None
         self._client: ssl.SSLContext | None = None
+        self._dialling: ssl.SSLContext | None = None
         self._problem = ""
         if issuer is not None and step is not PeerTls.OFF:
             self._renew(issuer)
@@ -67,6 +68,11 @@ class Channels:
     def server(self) -> ssl.SSLContext | None:
         """For connections that members open; None: there is no TLS."""
         return self._server
+
+    @property
+    def dialling(self) -> ssl.SSLContext | None:
+        """For connections to whoever is at an address: it checks that a member is, not which one."""
+        return self._dialling
 
     @property
     def client(self) -> ssl.SSLContext | None:
@@ -120,11 +126,13 @@ class Channels:
         identity = issuer.issue(time.time())
         if identity is None:
             return
-        server, client = (self._context(identity, end) for end in (ssl.PROTOCOL_TLS_SERVER, ssl.PROTOCOL_TLS_CLIENT))
+        server = self._context(identity, ssl.PROTOCOL_TLS_SERVER)
+        client, dialling = (self._context(identity, ssl.PROTOCOL_TLS_CLIENT) for _ in range(2))
         server.verify_mode = ssl.CERT_REQUIRED
         server.num_tickets = 0  # connections live long, and a ticket would outlive a key that was removed
         client.hostname_checks_common_name = False
-        self._server, self._client = server, client
+        dialling.check_hostname = False
+        self._server, self._client, self._dialling = server, client, dialling
 
     def _context(self, identity: Identity, end: Any) -> ssl.SSLContext:
         context = ssl.SSLContext(end)

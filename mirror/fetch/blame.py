@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from ..oci.ranges import RangeSet
 from ..sources import UPSTREAM
 from .plan import EARLIER, Plan, Segment
-from .spool import Spool
+from .spool import Cursor, Spool
 
 Pair = tuple[str, str]
 """Two names, of which one's bytes were compared with the other's."""
@@ -24,9 +24,26 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class _Refetched:
-    """Bytes that are fetched once more, and the sha256 of what was there before."""
+    """Bytes that are fetched once more, and the sha256 of what was there before.
+
+    Args:
+        segment: who sent them.
+        sha256: of all of them.
+        given: who had been given which of them.
+    """
 
     segment: Segment
+    sha256: bytes
+    given: Sequence["_Given"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """Bytes that a reader had been given, `[start, stop)`, and their sha256."""
+
+    reader: Cursor
+    start: int
+    stop: int
     sha256: bytes
 
 
@@ -94,10 +111,10 @@ class Blame:
         async with self._retracting:
             known = list(self._plan.provenance)
             segments = [segment for segment in segments if segment in known]  # others may have retracted some meanwhile
-            before = await self._spool.hash_ranges([(segment.start, segment.stop) for segment in segments])
+            before = [await self._remember(segment) for segment in segments]
             if self._spool.is_over:
                 return False
-            self._refetched += [_Refetched(segment, sha256) for segment, sha256 in zip(segments, before, strict=True)]
+            self._refetched += before
             self._plan.refetch(segments, avoid_sources=self._avoid_sources)
             for segment in segments:
                 self._spool.retract(segment.start, segment.stop)
@@ -118,9 +135,19 @@ class Blame:
         """Say who sent wrong bytes, once the digest is right, and fail the readers that were given them."""
         compared = await self._compared()
         wrong = [segment for segment, is_equal in compared if not is_equal]
-        for segment in wrong:
-            self._spool.readers.mark_misled(segment.start, segment.stop)
+        given = [given for again in self._refetched for given in again.given]
+        now = await self._spool.hash_ranges([(given.start, given.stop) for given in given])
+        for before, sha256 in zip(given, now, strict=True):
+            if before.sha256 != sha256:
+                before.reader.mislead()
         return verdict([segment for segment, _ in compared], wrong)
+
+    async def _remember(self, segment: Segment) -> _Refetched:
+        """What was sent, and to whom it was given, before it is taken back."""
+        given = self._spool.readers.given(segment.start, segment.stop)
+        ranges = [(segment.start, segment.stop), *((start, stop) for _, start, stop in given)]
+        sha256, *parts = await self._spool.hash_ranges(ranges)
+        return _Refetched(segment, sha256, [_Given(*known, part) for known, part in zip(given, parts, strict=True)])
 
     async def _compared(self) -> list[tuple[Segment, bool]]:
         """What was fetched once more, and whether the same bytes came again."""

@@ -102,13 +102,11 @@ class Download:
         """
         self._active_at = time.monotonic()
         async with asyncio.TaskGroup() as flights:
-            while not hashing.done():
+            while not hashing.done() and self._evidence.hopeless() is None:
                 self._changed.clear()
                 self._evidence.look(self.content, time.monotonic())
                 demand = self._launch(flights)
                 lacks = self._lacks(demand)
-                if self._evidence.hopeless() is not None:
-                    break
                 if lacks and not self._plan.flights:
                     if self._storage_error is None and self._candidates.add_holders(self._locate()):
                         continue

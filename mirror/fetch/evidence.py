@@ -165,6 +165,7 @@ class Evidence:
                 return
         may_take_more = self._upstream_bytes + stop - start <= self._settings.upstream_bytes_max
         if self._may_ask_upstream(time.monotonic()) and (may_take_more or not backing.holds_all):
+            self._upstream_bytes += stop - start
             await self._compare_with_upstream(content, start, stop)
         elif not backing.holds_all and self._plan.candidates.upstream.may_be_asked:
             await self._on_wrong(senders, start, stop)  # it serves no ranges, and sends all of it
@@ -185,7 +186,6 @@ class Evidence:
         if len(sample.body) < stop - start:
             self._upstream_rests_until = time.monotonic() + self._settings.again_s
             return
-        self._upstream_bytes += stop - start
         self._env.metrics.received_bytes.labels("upstream").inc(stop - start)
         if losses != self._vouching.losses:
             return

@@ -15,19 +15,22 @@ import asyncio
 import contextlib
 import enum
 import random
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 import gossip
 from gossip import Gossip, Listen, Member, State
 
+from ..channels import PeerTls
+from ..channels.contexts import Channels
 from ..errors import ConfigError
 from ..settings import RouterSettings
 from ..sources import UPSTREAM
@@ -54,7 +57,7 @@ class SwimSettings:
         bind: IP address and port of its gossip.
         advertise: IP address under which others reach its gossip and its peer endpoint.
         peer_port: TCP port of its peer endpoint.
-        tls: whether it speaks TLS there.
+        channels: how it speaks there, and on the streams of its gossip.
         seeds: gossip addresses of others.
         key_file: the cluster's keys, or None.
         sealing: with keys: allow, prefer or require.
@@ -68,7 +71,7 @@ class SwimSettings:
     bind: tuple[str, int]
     advertise: str
     peer_port: int
-    tls: bool
+    channels: Channels
     seeds: Sequence[str]
     key_file: Path | None
     sealing: str
@@ -158,8 +161,10 @@ class SwimRouter:
                 sealing=gossip.Sealing(settings.sealing),
                 key_file=settings.key_file,
                 snapshot=settings.snapshot,
+                stream_tls=_stream_tls(settings.channels),
             )
-            return cls(node, settings.peer_port, tls=settings.tls, settings=timing)
+            speaks_tls = settings.channels.step is not PeerTls.OFF
+            return cls(node, settings.peer_port, tls=speaks_tls, settings=timing)
 
     async def start(self) -> None:
         """Bind, and begin to join; joining goes on in the background.
@@ -295,6 +300,25 @@ class SwimRouter:
             for member in (me, *self._gossip.view.members())
             if (endpoint := _endpoint_of(member)) is not None
         ]
+
+
+def _stream_tls(channels: Channels) -> gossip.StreamTls | None:
+    """How gossip's streams are encrypted: as the peer endpoint is."""
+    if channels.server is None:
+        return None
+
+    def server() -> ssl.SSLContext:
+        assert channels.server is not None
+        return channels.server
+
+    def client() -> ssl.SSLContext:
+        assert channels.dialling is not None
+        return channels.dialling
+
+    def believes(certificate: Mapping[str, Any]) -> bool:
+        return bool(channels.proven(certificate))
+
+    return gossip.StreamTls(server, client, believes, required=channels.step is PeerTls.ON)
 
 
 def load_keys(path: Path) -> list[bytes]:

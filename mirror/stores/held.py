@@ -6,6 +6,12 @@ from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import Protocol, Self
 
+_TAKEN_S = 1.0
+"""Time in which a reader shall take what it was given at once, s: what was looked at longer ago may have left the page
+cache, and would be read from the disk once more, unchecked."""
+_LEAST_BYTES = 1024 * 1024
+"""The least that a slow reader is given at once, in bytes."""
+
 
 class Checks(Protocol):
     """Checks the bytes of one open file before they leave."""
@@ -58,16 +64,23 @@ class Held:
             StorageFailed: it cannot be read.
         """
         ahead: asyncio.Task[int] | None = None
+        most, now = stop, asyncio.get_running_loop().time
         try:
             while start < stop:
-                end = await (ahead or self._checks.ready(self.fd, start, stop))
-                ahead = asyncio.create_task(self._checks.ready(self.fd, end, stop)) if end < stop else None
+                end = await (ahead or self._checks.ready(self.fd, start, min(stop, start + most)))
+                ahead = self._ahead(end, min(stop, end + most)) if end < stop else None
+                given_at = now()
                 yield start, end - start
+                taken_s = now() - given_at
+                most = stop if taken_s < _TAKEN_S else max(_LEAST_BYTES, int((end - start) * _TAKEN_S / taken_s))
                 start = end
         finally:
             if ahead is not None:
                 ahead.cancel()
                 await asyncio.gather(ahead, return_exceptions=True)  # a thread may read from the descriptor
+
+    def _ahead(self, start: int, stop: int) -> asyncio.Task[int]:
+        return asyncio.create_task(self._checks.ready(self.fd, start, stop))
 
     async def read(self) -> bytes:
         """All of it, checked; for content that is small."""

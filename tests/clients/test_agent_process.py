@@ -8,10 +8,12 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
+from urllib.error import HTTPError
 
 import pytest
 
@@ -255,6 +257,60 @@ def test_what_was_arriving_at_a_crash_is_not_served_but_gone_on_with(
     assert agent.get(path) == stopping_registry.blob
     assert agent.fetch(digest)["resumed"] > 0
     assert not list(agent.folder.glob("cache/spool/*"))
+
+
+class _Blobs(BaseHTTPRequestHandler):
+    """An upstream: the blob of each number from 0 to 19."""
+
+    @staticmethod
+    def blob(number: int) -> bytes:
+        return bytes([number]) * 300_000
+
+    def do_GET(self) -> None:
+        digest = self.path.partition("?")[0].rpartition(":")[2]
+        (blob,) = (blob for blob in map(self.blob, range(20)) if hashlib.sha256(blob).hexdigest() == digest)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(blob)))
+        self.end_headers()
+        self.wfile.write(blob)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+def test_with_few_descriptors_it_serves_all_that_it_has_and_loses_nothing(
+    start_agent: Callable[..., Agent], loopback: Callable[[], str]
+) -> None:
+    host, blobs = loopback(), [_Blobs.blob(number) for number in range(20)]
+    paths = [f"/v2/library/app/blobs/sha256:{hashlib.sha256(blob).hexdigest()}" for blob in blobs]
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Blobs) as upstream:
+        thread = Thread(target=upstream.serve_forever)
+        thread.start()
+        flags = ("--upstream", f"docker.io=http://127.0.0.1:{upstream.server_port}")
+        agent = start_agent("a", host, *flags, odd="descriptors=120")
+        assert [agent.get(path) for path in paths] == blobs
+        upstream.shutdown()
+        thread.join()
+    idle = [socket.create_connection((host, 5000 + number % 2), WAIT_S) for number in range(600)]
+    with ThreadPoolExecutor(8) as clients:
+        got = list(clients.map(lambda path: insist(agent, path), paths * 3))
+    assert got == blobs * 3
+    assert all(agent.has_cached(path.rpartition("/")[2]) for path in paths)
+    for connection in idle:
+        connection.close()
+    assert "Traceback" not in agent.output
+
+
+def insist(agent: Agent, path: str) -> bytes:
+    """Get something as a client does that tries again when its connection is refused."""
+    for _ in range(100):
+        try:
+            return agent.get(path)
+        except HTTPError:
+            raise
+        except OSError:
+            pass  # it was closed before it was answered
+    raise AssertionError(f"{path} is refused every time")
 
 
 # Asking it ---------------------------------------------------------------------------------------------------------

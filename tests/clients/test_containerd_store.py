@@ -1,6 +1,7 @@
 """The containerd store against a real containerd: what it reports, what it opens, and what it survives."""
 
 import asyncio
+import hashlib
 import logging
 import os
 import signal
@@ -11,11 +12,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import uvloop
 
+from mirror.errors import Corrupt
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference
 from mirror.stores.containerd import ContainerdStore
+from mirror.stores.proofs import prefix_count
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from testbed.containerd import Containerd
     from testbed.images import Image
     from testbed.recorder import Recorder
@@ -322,6 +327,83 @@ def test_a_file_cut_short_is_never_advertised(
         async with following(containerd, recorder) as store:
             assert store.open(Digest.parse(image.layers[0])) is None
             assert recorder.keys & content_keys(image) == content_keys(image) - {Digest.parse(image.layers[0]).key}
+
+    run(check())
+
+
+def flip(path: "Path", at: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("when", ["before it was served", "after it was served"])
+def test_a_file_with_one_byte_changed_is_not_served_and_not_deleted(
+    containerd: "Containerd", recorder: "Recorder", make_image: "Callable[..., Image]", when: str
+) -> None:
+    image = make_image(MADE, [3_000_000])
+    containerd.import_image(image)
+    layer, damaged = Digest.parse(image.layers[0]), []
+
+    async def read(store: ContainerdStore) -> bytes | None:
+        held = store.open(layer)
+        if held is None:
+            return None
+        with held:
+            return await held.read()
+
+    async def check() -> None:
+        store = ContainerdStore(f"unix://{containerd.socket}", on_damaged=lambda: damaged.append(layer))
+        await store.start(recorder)
+        path = containerd.blob_path(str(layer))
+        right = path.read_bytes()
+        try:
+            if when == "after it was served":
+                assert await read(store) == right
+            flip(path, 1_500_000)
+            with pytest.raises(Corrupt):
+                await read(store)
+            assert damaged == [layer]
+            assert layer.key not in recorder.keys
+            assert await read(store) is None
+            assert path.exists(), "it is not ours to delete"
+            # The next listing does not take it for new; when it has changed, it is served again.
+            await asyncio.to_thread(containerd.tag_image, MADE, "docker.io/library/made:2")
+            await recorder.until(lambda: tag_key("docker.io/library/made:2") in recorder.keys)
+            assert layer.key not in recorder.keys
+            path.write_bytes(right)
+            await asyncio.to_thread(containerd.tag_image, MADE, "docker.io/library/made:3")
+            await recorder.until(lambda: layer.key in recorder.keys)
+            assert await read(store) == right
+        finally:
+            await store.close()
+
+    run(check())
+
+
+def test_pieces_are_known_once_the_whole_was_verified(
+    containerd: "Containerd", recorder: "Recorder", make_image: "Callable[..., Image]"
+) -> None:
+    image = make_image(MADE, [6_000_000])
+    containerd.import_image(image)
+    layer = Digest.parse(image.layers[0])
+
+    async def check() -> None:
+        async with following(containerd, recorder) as store:
+            content = containerd.blob_path(str(layer)).read_bytes()
+            held = store.open(layer)
+            assert held is not None
+            with held:
+                assert await held.prefixes() is None
+                assert await store.verify(layer)
+                count = prefix_count(len(content))
+                assert await held.prefixes() == tuple(
+                    hashlib.sha256(content[: number * 1024 * 1024]).digest() for number in range(1, count + 1)
+                )
+            flip(containerd.blob_path(str(layer)), 7)
+            assert not await store.verify(layer)
+            assert layer.key not in recorder.keys
 
     run(check())
 

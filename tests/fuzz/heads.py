@@ -358,7 +358,7 @@ def answers(script: bytes) -> None:
     """A member answers questions for a piece, one after the other on one connection while that is whole."""
     choose = Script(script)
     settings = PeerSettings(head_max_bytes=4096, drained_max_bytes=64)
-    with mock.patch.object(connections.socket, "create_connection", lambda *_: _Answering(choose)):
+    with mock.patch.object(connections.socket, "create_connection", side_effect=lambda *_: _Answering(choose)):
         connection = connections.Connection("192.0.2.1", 1, settings)
         while choose.more:
             _question(connection, settings)

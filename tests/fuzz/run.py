@@ -1,6 +1,7 @@
-"""`python -m tests.fuzz.run`: fuzz gossip and heads of HTTP, guided by coverage, or with millions of packets.
+"""`python -m tests.fuzz.run`: fuzz gossip, requests to registries, and heads of HTTP.
 
-    python -m tests.fuzz.run datagrams --seconds 600        also: streams, files, requests, answers; needs the extra `fuzz`
+    python -m tests.fuzz.run datagrams --seconds 600        guided by coverage; needs the extra `fuzz`
+    python -m tests.fuzz.run streams ...                    and so for files, registry, requests, answers
     python -m tests.fuzz.run minimise --found DIRECTORY     keep in tests/fuzz/corpus what reaches code, and no more
     python -m tests.fuzz.run soak --packets 10000000        figures of rate, memory and exceptions; needs nothing
 
@@ -17,7 +18,7 @@ from pathlib import Path
 
 CORPUS = Path(__file__).parent / "corpus"
 _INPUT_MAX_BYTES = 2048
-_TARGETS = ("datagrams", "streams", "files", "requests", "answers")
+_TARGETS = ("datagrams", "streams", "files", "registry", "requests", "answers")
 
 
 def main() -> int:

@@ -3,8 +3,8 @@
 datagrams   a script of packets, raw and well-formed, plain or sealed, of time, pauses and intents
 streams     a script of frames, raw and well-formed, into both halves of conversations
 files       a snapshot, a key file, or an address as somebody typed it
-
-Heads of HTTP are in `heads`: requests, answers.
+registry    questions to a registry that answers anything
+requests, answers    heads of HTTP: module `heads`
 """
 
 import os
@@ -22,6 +22,7 @@ from gossip.net.sockets import parse_address
 
 from . import grammar, heads
 from .grammar import ADDRESSES, PEERS, Chooser, Script, address_of, pick
+from .registry import registry
 from .world import KEYS, BrokenRule, Talk, World
 
 _PASSING_S: Final = (0.0, 0.001, 0.05, 0.3, 1.0, 5.0)
@@ -111,6 +112,7 @@ def streams(script: bytes) -> None:
     world = World(choose.below(4), sealed=bool(choose.below(2)))
     known = [Record(peer, 1, 0, State.ALIVE, address_of(peer), b"", PROTOCOL) for peer in PEERS[: choose.below(4)]]
     world.node.full_state.merge(known, world.now, stranger=False)
+    world.introduce_peers()
     for _ in range(_STEPS_MAX):
         if not choose.more:
             break
@@ -193,5 +195,6 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "datagrams": datagrams,
     "streams": streams,
     "files": files,
+    "registry": registry,
     **heads.TARGETS,
 }

@@ -6,7 +6,8 @@
 - Tables, queues and conversations stay within their bounds.
 - A datagram is never longer than allowed, and others would read it.
 - An `Ack` goes only to where the question came from, or to a member that asked for a relay.
-- Who is at no member's address is never sent more than came from there, but for one line to a namesake a second.
+- Who is at no member's address is never sent more than came from there, but for one line to a namesake a second, and
+  short questions to those who were heard of, few of them.
 """
 
 import random
@@ -18,7 +19,7 @@ from gossip.core.config import GossipConfig
 from gossip.core.errors import WireError
 from gossip.core.events import Event, MemberForgotten, MemberJoined, MemberUpdated
 from gossip.core.membership.member import Address, Member, Precedence, Span, State
-from gossip.core.messages import Ack, Message, NameClaim, Ping
+from gossip.core.messages import Ack, Alive, Message, NameClaim, Ping
 from gossip.core.node import Node
 from gossip.core.packets.codec import DATAGRAM_INFLATED_MAX_BYTES, decode_packet, encode_message, encode_packet
 from gossip.core.packets.keyring import Keyring
@@ -27,7 +28,7 @@ from gossip.core.packets.seal import Channel, Seal
 from gossip.core.streams.exchange import Exchange
 from gossip.core.streams.frames import FRAME_MAX_BYTES
 
-from .grammar import ME, address_of
+from .grammar import ME, PEERS, address_of
 
 KEYS: Final = (bytes(range(32)), bytes(range(1, 33)))
 START_S: Final = 100.0
@@ -98,7 +99,7 @@ class World:
         self._believed: dict[str, Precedence] = {}
         self._balance: dict[Address, int] = {}
         self._reached: set[Address] = {me.address}
-        self._namesakes_told = 0
+        self._namesakes_told = self._questions = 0
 
     def _seal(self, seed: int, *, sealed: bool) -> Seal:
         keyring = Keyring(KEYS if sealed else ())
@@ -125,6 +126,15 @@ class World:
             self._balance[source] = len(payload)
         self.node.receive(payload, source, self.now)
         self._collect(source, _ANSWERS_MAX)
+        self.introduce_peers()
+
+    def introduce_peers(self) -> None:
+        """Peers are there: they answer at the address at which they were heard of, if it is theirs."""
+        for ping, heard in self.node.introductions.questions:
+            if heard.name in PEERS and heard.address == address_of(heard.name):
+                packet = encode_packet(heard.name, heard.epoch, bytes(8), [encode_message(Ack(ping.number))])
+                self.node.receive(self.wrap(packet), heard.address, self.now)
+                self._collect(heard.address, _ANSWERS_MAX)
 
     def pass_time(self, duration_s: float) -> None:
         """Tick at every deadline until then."""
@@ -222,8 +232,13 @@ class World:
                 _hold(destination == source or destination in self._reached, f"an answer goes to {destination}")
         if destination in self._reached:
             return
-        if any(isinstance(message, NameClaim) for message in packet.messages):
+        kinds = [type(message) for message in packet.messages]
+        if NameClaim in kinds and Ack not in kinds:
             self._check_namesake()
+            return
+        if kinds == [Ping, Alive]:
+            self._questions += 1
+            _hold(self._questions <= 128 + 512 * (self.now - START_S), "it asks too many of whom it only heard")
             return
         self._balance[destination] = self._balance.get(destination, 0) - len(payload)
         _hold(self._balance[destination] >= 0, f"{destination} is sent more than came from there: {packet}")

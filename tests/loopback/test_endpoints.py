@@ -5,7 +5,7 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from yarl import URL
 
 from mirror.app import Backend, ClientEndpoint, Find, NodeStatus, PeerEndpoint, StatusEndpoint, client_app
 from mirror.cluster.throughput import SlowReports
+from mirror.errors import PeerError, Reason
 from mirror.fetch.stack import FetchStack
 from mirror.images.holdings import Holdings
 from mirror.images.manifests import Manifests
@@ -115,13 +116,15 @@ class Registries:
 class Node:
     """One node: its endpoints, and what they stand on."""
 
-    def __init__(self, folder: Path, held: tuple[bytes, ...], upstream_port: int, keys: tuple[bytes, ...]) -> None:
+    def __init__(
+        self, folder: Path, held: tuple[bytes, ...], upstream_port: int, keys: tuple[bytes, ...], ahead_s: float = 0.0
+    ) -> None:
         for body in held:
             digest = Digest.of(body).hex
             path = folder / "blobs" / "sha256" / digest[:2] / digest
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(body)
-        self.auth = PeerAuth(keys, "n0")
+        self.auth = PeerAuth(keys, "n0", clock=lambda: time.time() + ahead_s)
         self.router = StaticRouter(Peer("me", "127.0.0.1", 1))
         self.cache = CacheStore(folder, 1 << 30)
         self.runtime = Runtime()
@@ -169,6 +172,7 @@ class Node:
         stack.push_async_callback(self.upstream.close)
         await self.holdings.start()
         stack.push_async_callback(self.holdings.close)
+        await self.cache.upkeep.verified.wait()  # files that lie there have no proof yet
         stack.push_async_callback(self.fetching.close)
         stack.push_async_callback(self.tags.close)
         self.http = http
@@ -194,9 +198,11 @@ class World:
         self._folder, self._stack, self._http, self._port = folder, stack, http, port
         self._count = 0
 
-    async def node(self, *held: bytes, keys: tuple[bytes, ...] = (), upstream: int | None = None) -> Node:
+    async def node(
+        self, *held: bytes, keys: tuple[bytes, ...] = (), upstream: int | None = None, ahead_s: float = 0.0
+    ) -> Node:
         self._count += 1
-        node = Node(self._folder / f"node{self._count}", held, upstream or self._port, keys)
+        node = Node(self._folder / f"node{self._count}", held, upstream or self._port, keys, ahead_s)
         await node.start(self._stack, self._http)
         return node
 
@@ -408,6 +414,97 @@ def test_a_marked_request_is_passed_on_to_nobody(play: Callable[[Story], None]) 
         assert registries.asked == []
 
     play(story)
+
+
+def test_a_question_that_was_overheard_is_not_answered_again_nor_with_another_header(
+    play: Callable[[Story], None],
+) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        holder = await world.node(BLOB, keys=(KEY,))
+        path = f"/v2/library/x/blobs/{name(BLOB)}"
+        overheard = holder.signed(path)
+        for added in ({"Skvaller-Relative-Rate": "0"}, {"Skvaller-Role": "home"}, {"Range": "bytes=0-1"}):
+            assert (await holder.ask(path, peer=True, headers={**overheard, **added})).status == 401
+        assert (await holder.ask(path, "HEAD", peer=True, headers=overheard)).status == 401
+        assert (await holder.ask(path, peer=True, headers=overheard)).body == BLOB
+        again = await holder.ask(path, peer=True, headers=overheard)
+        assert (again.status, again.code) == (401, "UNAUTHORIZED")
+
+    play(story)
+
+
+@pytest.mark.parametrize("ahead_s", [-10 * 3600.0, 10 * 3600.0])
+def test_members_whose_clocks_differ_by_hours_understand_each_other(
+    play: Callable[[Story], None], ahead_s: float
+) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        holder, member = await world.node(BLOB, keys=(KEY,), ahead_s=ahead_s), await world.node(keys=(KEY,))
+        member.knows(holder)
+        peer = Peer("n0", "127.0.0.1", holder.peer_port)
+        assert await member.peers.is_alive(peer)
+        content = Content(Repository.parse("docker.io/library/x"), "blobs", Digest.of(BLOB))
+        assert await member.peers.size(peer, content) == len(BLOB)
+        assert (await member.ask(f"/v2/library/x/blobs/{name(BLOB)}")).body == BLOB
+
+    play(story)
+
+
+def test_who_stands_on_the_path_without_the_key_answers_nothing(play: Callable[[Story], None]) -> None:
+    """It has the answers to other questions of the member's, and changes those to this one."""
+
+    async def story(world: World, registries: Registries) -> None:
+        holder, member = await world.node(BLOB, keys=(KEY,)), await world.node(keys=(KEY,))
+        path = f"/v2/library/x/blobs/{name(BLOB)}"
+        while (await holder.ask(path, "HEAD")).status != 200:
+            await asyncio.sleep(0.01)
+        digest, other = str(Digest.of(BLOB)).encode(), b"sha256:" + b"0" * 64
+        kept: list[bytes] = []
+
+        def changes(answer: bytes) -> bytes:
+            return answer.replace(digest, other)
+
+        def keeps(answer: bytes) -> bytes:
+            kept.append(answer)
+            return answer
+
+        def swaps(answer: bytes) -> bytes:
+            return kept[0]
+
+        def strips(answer: bytes) -> bytes:
+            return b"\r\n".join(line for line in answer.split(b"\r\n") if not line.startswith(b"skvaller-proof"))
+
+        content = Content(Repository.parse("docker.io/library/x"), "blobs", Digest.of(BLOB))
+        for change in (keeps, changes, swaps, strips):
+            async with on_the_path(holder.peer_port, change) as port:
+                peer = Peer("n0", "127.0.0.1", port)
+                if change is keeps:
+                    assert await member.peers.size(peer, content) == len(BLOB)
+                    continue
+                with pytest.raises(PeerError) as caught:
+                    await member.peers.size(peer, content)
+                assert caught.value.reason is Reason.UNPROVEN, change
+
+    play(story)
+
+
+@contextlib.asynccontextmanager
+async def on_the_path(port: int, change: Callable[[bytes], bytes]) -> AsyncIterator[int]:
+    """Pass one question after the other on to a port, and change the answers."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        onward, back = await asyncio.open_connection("127.0.0.1", port)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                back.write(await reader.readuntil(b"\r\n\r\n"))
+                writer.write(change(await onward.readuntil(b"\r\n\r\n")))
+        back.close()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
 
 
 def test_with_a_key_only_members_are_served(play: Callable[[Story], None]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import re
 import socket
 import stat
@@ -17,9 +18,12 @@ import uvloop
 from starlette.requests import Request
 
 from mirror.app import EndpointServer, Places
+from mirror.app.listener import Connect, plainly
+from mirror.app.tls import Acceptance
 from mirror.config import Address, ListenAddress, UnixAddress
-from mirror.settings import ServerSettings
+from mirror.settings import ChannelSettings, ServerSettings
 from testbed.network import free_address
+from tests.loopback.channels import channels
 
 PATIENCE_S = 30.0
 MIB = 1024 * 1024
@@ -132,13 +136,13 @@ class Served:
 
 @contextlib.asynccontextmanager
 async def serving(
-    settings: ServerSettings | None = None, address: ListenAddress | None = None
+    settings: ServerSettings | None = None, address: ListenAddress | None = None, connect: Connect = plainly
 ) -> AsyncIterator[Served]:
     settings = settings or ServerSettings()
     address = address or Address(*free_address())
     places = Places(lambda: [MEMBER], 20_000, settings, is_local=lambda host: host == "127.0.0.1")
     app = App()
-    server = EndpointServer(app, "listen", address, places, settings)
+    server = EndpointServer(app, "listen", address, places, settings, connect)
     server.bind()
     server.start()
     try:
@@ -492,6 +496,26 @@ def test_4100_idle_strangers_of_one_address_leave_it_useful(run: Run) -> None:
                 assert await served.is_answered(source)
             await until(lambda: len(served.server.server_state.connections) <= ServerSettings().from_stranger_max)
             for _, writer in idle:
+                writer.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize("begun", [b"", b"\x16", b"\x16\x03\x01\x02\x00\x01\x00"])
+def test_handshakes_that_strangers_do_not_end_hold_no_descriptors(run: Run, begun: bytes) -> None:
+    settings = ServerSettings(strangers_max=32, head_s=PATIENCE_S)
+    patient = Acceptance(channels("me"), ChannelSettings(handshake_s=PATIENCE_S))
+
+    async def main() -> None:
+        async with serving(settings, connect=patient) as served:
+            before = len(os.listdir("/proc/self/fd")) + 8  # the event loop may open some of its own
+            begin = [await served.connect(f"127.0.5.{number % 4 + 1}") for number in range(200)]
+            for _, writer in begin:
+                writer.write(begun)
+            await until(lambda: len(os.listdir("/proc/self/fd")) <= before + 200 + 32)
+            more = [await served.connect("127.0.6.1") for _ in range(32)]
+            await until(lambda: len(os.listdir("/proc/self/fd")) <= before + 232 + 32)
+            for _, writer in (*begin, *more):
                 writer.close()
 
     run(main())

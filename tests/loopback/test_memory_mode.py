@@ -227,7 +227,8 @@ def test_nodes_without_a_cache_pull_together(tmp_path: Path, count: int) -> None
                 bodies = await asyncio.gather(*(node.pull(content) for node in it.nodes))
             assert set(bodies) == {TWICE}
             assert watch.most <= WINDOW + 8 * MIB
-            assert it.origin.bytes_of(content) <= 2 * len(TWICE)
+            once_each = count * len(TWICE)  # nobody could vouch in time for what members send
+            assert it.origin.bytes_of(content) <= 1.25 * once_each
             for node in it.nodes:
                 assert files(node.folder) == []
 
@@ -243,7 +244,8 @@ def test_a_home_without_a_cache_relays_to_those_that_have_one(tmp_path: Path) ->
             assert set(bodies) == {LARGE}
             assert all(node.held(content) for node in it.nodes if node is not bare)
             assert bare.served() > 0
-            assert it.origin.bytes_of(content) <= 1.5 * len(LARGE)
+            bare_itself = len(LARGE)  # it takes nothing of members for its own client
+            assert it.origin.bytes_of(content) <= bare_itself + 1.25 * len(LARGE)
 
     run(story())
 

@@ -122,7 +122,7 @@ def _restart_as(stage: Stage, member: Member, odd: str) -> None:
 
 
 def _start(member: Member) -> None:
-    """Start the agent; one that cannot start with the files that it finds gets an empty cache, so that the run goes on.
+    """Start the agent; one that cannot start with the files that it finds gets an empty cache and is honest.
 
     Raises:
         RunError: it was not ready in time with the files that it found.
@@ -133,6 +133,7 @@ def _start(member: Member) -> None:
     except RunError:
         member.kill()
         member.empty_cache()
+        member.become("")
         member.agent.launch()
         member.agent.until(member.agent.is_ready, "ready", READY_S)
         raise

@@ -1,7 +1,7 @@
 """The end of a run: when everything has healed, each node has to get everything right, and all have to agree."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 from .askers import Askers
@@ -29,7 +29,7 @@ def ask_all(members: Sequence[Member], askers: Askers) -> None:
 
 
 def compare(members: Sequence[Member], timeline: Timeline, ledger: Ledger) -> None:
-    """Wait until all nodes know as many keys of each node as that one has."""
+    """Wait until all nodes know the same of each node that is not themselves."""
     deadline = time.monotonic() + TOGETHER_S
     while (different := _different(members)) and time.monotonic() < deadline:
         time.sleep(0.5)
@@ -45,15 +45,19 @@ def sees(member: Member) -> set[str]:
 
 
 def _different(members: Sequence[Member]) -> str:
-    """What the nodes know differently of each other; empty if they agree."""
-    known: dict[str, Mapping[str, int]] = {}
+    """What the nodes know differently of others; empty if they agree.
+
+    Of itself a node says how many keys it has now. What the others know may have keys that are gone until a minute is
+    quiet: a filter cannot forget, so a new one is made then.
+    """
+    known: dict[str, dict[str, int]] = {member.name: {} for member in members}
     for member in members:
         with suppress(OSError):
-            known[member.name] = {row["name"]: row["keys"] for row in member.agent.members()}
-    differences = [
-        f"{one} knows {keys.get(other)} keys of {other}, which has {known.get(other, {}).get(other)}"
-        for one, keys in known.items()
-        for other in (member.name for member in members)
-        if keys.get(other) != known.get(other, {}).get(other)
-    ]
-    return "; ".join(differences[:10])
+            for row in member.agent.members():
+                if row["name"] in known and not row["itself"]:
+                    known[row["name"]][member.name] = row["keys"]
+    return "; ".join(
+        f"keys of {name}: " + ", ".join(f"{other} knows {keys}" for other, keys in views.items())
+        for name, views in known.items()
+        if len(views) < len(members) - 1 or len(set(views.values())) > 1
+    )

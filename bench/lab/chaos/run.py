@@ -88,23 +88,25 @@ class Chaos:
             askers = Askers(self._library, judge, self._timeline, self._ledger, self._settings.seed)
             self._start(stack)
             self._timeline.started_at = time.monotonic()
-            with (
-                Director(schedule, stage, self._ledger) as director,
-                Watch(self._members, self._timeline, self._ledger) as watch,
-            ):
-                with ExitStack() as asking:
-                    askers.start(self._members, asking)
-                    say(f"chaos for {self._settings.seconds:g} s")
-                    director.until_over()
-                say("healing")
-                heal(self._members, self._timeline, self._ledger)
-                say("asking each node for everything")
-                ask_all(self._members, askers)
-                compare(self._members, self._timeline, self._ledger)
+            with Director(schedule, stage, self._ledger) as director:
+                with Watch(self._members, self._timeline, self._ledger) as watch:
+                    self._play(askers, director, say)
                 for member in self._members:
                     member.kill()
             served = sum(stage.answers.served.values())
             return tables.report(self._settings, self._library, self._members, self._ledger, watch, served)
+
+    def _play(self, askers: Askers, director: Director, say: Callable[[str], None]) -> None:
+        """Chaos, and the end, when all has healed."""
+        with ExitStack() as asking:
+            askers.start(self._members, asking)
+            say(f"chaos for {self._settings.seconds:g} s")
+            director.until_over()
+        say("healing")
+        heal(self._members, self._timeline, self._ledger)
+        say("asking each node for everything")
+        ask_all(self._members, askers)
+        compare(self._members, self._timeline, self._ledger)
 
     def _traits(self) -> dict[str, Traits]:
         """What each node is made of: of what there are few, the first nodes get some."""

@@ -35,6 +35,9 @@ agent asks again whether somebody has some content, within as long."""
 REGISTRY_AWAY_S: Final = 16.0
 """The same for upstream and tags, s: an agent asks about no tag for 15 s after a registry could not be reached."""
 
+SHUNNED_S: Final = 600.0
+"""Time for which others do not ask a member that has lied, s."""
+
 TAG_STALE_S: Final = 76.0
 """Time for which a tag may still mean what it meant before, s: it is believed for 60 s, and asked for 15 s later."""
 

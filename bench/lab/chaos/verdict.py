@@ -6,8 +6,8 @@ An error is excused, and nothing else is, if
   ready; for a pull by containerd, also the containerd;
 - or no healthy source had the content, all the time from shortly before the request to its end. Upstream is one if it
   ran, and neither it nor the node was cut off, nor the node refused. A member is one if it has had the right bytes
-  since then, its agent was never down nor a liar, and neither it nor the asking node was cut off. The own node is one
-  as well.
+  since then, its agent was never down, and neither it nor the asking node was cut off; nor had it lied in the ten
+  minutes before, for then it is rightly shunned. The own node is one as well.
 
 A tag that means what upstream never said, or says no more, is excused only by an upstream that was not there.
 
@@ -27,7 +27,7 @@ from .library import Content
 from .member import Member
 from .question import PULL, STALE_TAG, WRONG_BYTES, WRONG_HEAD, WRONG_TAG, Failure, Question
 from .schedule import UPSTREAM
-from .settings import REGISTRY_AWAY_S, SETTLING_S
+from .settings import REGISTRY_AWAY_S, SETTLING_S, SHUNNED_S
 from .timeline import BUSY, CUT, DOWN, LIMITED, LYING, Timeline
 
 OWN_DOWN = "own agent down"
@@ -104,7 +104,9 @@ class Judge:
         for name, member in self._members.items():
             bad = [(DOWN, name), (BUSY, name)]
             if name != node:
-                bad += [(LYING, name), (CUT, name), (CUT, node)]
+                bad += [(CUT, name), (CUT, node)]
+                if was(LYING, name, since - SHUNNED_S, until):
+                    continue
             if any(was(state, of, since, until) for state, of in bad):
                 continue
             if member.holds(content.hex, content.body, held_since):

@@ -111,7 +111,8 @@ class Dissemination:
         applied = self.directory.apply(ops)
         if applied is Applied.NEW:
             self._note_filter(ops.name, now)
-            self._pass_on(ops)
+            if self._members.get(ops.name) is not None:  # or it has yet to prove that it is there
+                self._pass_on(ops)
         elif applied is Applied.GAP and ops.name != self._own.name:
             entry = self.reconciler.entry(ops.name)
             if entry is not None and entry.epoch >= ops.epoch:

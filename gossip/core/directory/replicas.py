@@ -194,6 +194,11 @@ class Directory:
         self._expected.discard(name)
         self.lookup.drop(name)
 
+    def forget_expected(self, name: str) -> None:
+        """Drop the filter of one who did not prove to be there; a member's is left alone."""
+        if name in self._expected:
+            self.forget(name)
+
     def count(self, name: str, counted: bool) -> None:
         """Say whether a member counts in lookups."""
         self.lookup.count(name, counted)

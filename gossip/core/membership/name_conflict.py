@@ -4,6 +4,9 @@ Others follow the higher epoch, so that a node that restarts at another address 
 one still runs, the two would overtake each other endlessly. Therefore a node that hears of another under its name
 claims the name there, with the time of its own start, and the one that started later gives way: an operator who has
 just started a node is likely to notice.
+
+A claim alone stops nobody: anybody can write one. Beside each claim a question is asked, and only a claim from where
+that was answered counts.
 """
 
 from typing import Final
@@ -11,7 +14,7 @@ from typing import Final
 from ..context import Context
 from ..errors import Rejection, WireError
 from ..events import NameConflict
-from ..messages import NameClaim, Packet
+from ..messages import Ack, Message, NameClaim, Packet, Ping
 from .member import Address, State
 from .own_record import OwnRecord
 
@@ -34,13 +37,17 @@ class NameConflicts:
         self._own = own
         self._claim = NameClaim(own.me.epoch, context.rng.getrandbits(64))
         self._claimed_at = float("-inf")
+        self._asked: Ping | None = None
+        self._asked_where: Address | None = None
         self.gave_way_to: Address | None = None
 
     def claim(self, address: Address, now: float) -> None:
-        """Claim this node's name at an address where another may have it, at most once a second."""
+        """Claim this node's name at an address where another may have it, and ask there, at most once a second."""
         if address != self._own.me.address and now - self._claimed_at >= _CLAIM_INTERVAL_S:
             self._claimed_at = now
-            self._context.outbox.send_bare(address, [self._claim])
+            self._asked = Ping(self._context.draw(), self._own.name)
+            self._asked_where = address
+            self._context.outbox.send_bare(address, [self._claim, self._asked])
 
     def receive(self, packet: Packet, source: Address, now: float) -> None:
         """Take a packet under this node's own name.
@@ -51,9 +58,23 @@ class NameConflicts:
         me = self._own.me
         if source == me.address or me.state is State.LEFT:
             raise WireError(Rejection.SELF, "a packet under this node's own name")
-        self.claim(source, now)
+        answer = next((Ack(it.number) for it in packet.messages if isinstance(it, Ping) and it.target == me.name), None)
+        if answer is not None:
+            self._context.outbox.answer(source, [answer, self._claim], [answer])
+        if source == self._asked_where and any(_answers(it, self._asked) for it in packet.messages):
+            self._asked_where = None
+            self._settle(packet, source)
+        else:
+            self.claim(source, now)
+
+    def _settle(self, packet: Packet, source: Address) -> None:
+        """The other has answered for itself: one of the two gives way, if the other made its claim."""
         for message in packet.messages:
             if isinstance(message, NameClaim) and message.token != self._claim.token:
                 gives_way = self._claim.order > message.order
                 self.gave_way_to = source if gives_way else None
                 self._context.emit(NameConflict(source, gives_way))
+
+
+def _answers(message: Message, asked: Ping | None) -> bool:
+    return isinstance(message, Ack) and asked is not None and message.number == asked.number

@@ -1,8 +1,9 @@
 """SWIM's membership updates: what is heard of members, what of it is believed, and what is passed on.
 
-Every statement, wherever it comes from, becomes a candidate `Member` and is compared with the one believed by
-`precedence`; only a greater one changes anything, and what changed something is passed on as a rumour. All changes of
-what is believed happen in `_become`. Statements about this node itself are never believed (module `own_record`).
+Every statement, wherever it comes from, becomes a `Member` and is compared with the one believed by `precedence`; only
+a greater one changes anything, and what changed something is passed on as a rumour. That somebody is there, is back,
+has restarted or moved is believed only when it has answered this node at that address (module `introductions`). All
+changes of what is believed happen in `_become`. Statements about this node itself are never believed (`own_record`).
 
     ALIVE ──suspect──▶ SUSPECT ──timeout or dead──▶ DEAD ──forget──▶ (unknown)
       ▲                   │                          │
@@ -40,10 +41,16 @@ class Membership:
         own: this node's own record.
         observe: called with (before, after, now) for each change of another member.
         claim_name: called with an address at which another node uses this node's name.
+        introduce: called with the record of one who has yet to answer before it is believed.
     """
 
     def __init__(
-        self, context: Context, own: OwnRecord, observe: Observer, claim_name: Callable[[Address, float], None]
+        self,
+        context: Context,
+        own: OwnRecord,
+        observe: Observer,
+        claim_name: Callable[[Address, float], None],
+        introduce: Callable[[Alive, float], None],
     ) -> None:
         self._config = context.config
         self._members = context.members
@@ -52,6 +59,7 @@ class Membership:
         self._own = own
         self._observe = observe
         self._claim_name = claim_name
+        self._introduce = introduce
         self._admission = Admission(context)
         self._suspicions: dict[str, Suspicion] = {}
         self._timers.register_per_member(Timer.SUSPICION, self._expire_suspicion)
@@ -67,13 +75,22 @@ class Membership:
         known = self._members.get(heard.name)
         member = member_of(heard, State.ALIVE, now)
         if known is None or member.precedence > known.precedence:
-            if not self._admission.admits(member) or (known is None and not self._make_room(now)):
-                return
-            self._become(known, member, now)
-            spread(self._rumours, heard)
-        elif heard.epoch == known.epoch and heard.incarnation > known.recorded and self._admission.admits(member):
+            if known is not None and known.live and _same_run(known, member):
+                self.believe(heard, now)
+            elif self._admission.admits(member):
+                self._introduce(heard, now)
+        elif _same_run(known, member) and heard.incarnation > known.recorded and self._admission.admits(member):
             # The accusation against this incarnation overtook its record: it still holds, but the record was missing.
             self._become(known, replace(member, incarnation=known.incarnation, state=known.state), now)
+
+    def believe(self, heard: Alive, now: float) -> None:
+        """A member is there, as it says, and this node knows that it is."""
+        known, member = self._members.get(heard.name), member_of(heard, State.ALIVE, now)
+        if known is not None and member.precedence <= known.precedence:
+            return
+        if self._admission.admits(member) and (known is not None or self._make_room(now)):
+            self._become(known, member, now)
+            spread(self._rumours, heard)
 
     def hear_suspect(self, heard: Suspect, now: float) -> None:
         """Somebody could not reach a member."""
@@ -210,3 +227,8 @@ class Membership:
 
     def _gone(self) -> list[Member]:
         return [member for member in self._members if not member.live]
+
+
+def _same_run(known: Member, member: Member) -> bool:
+    """Whether a record is of the run that is known, at its address, so that whoever is there has answered before."""
+    return (known.epoch, known.address) == (member.epoch, member.address)

@@ -27,7 +27,8 @@ class Inbox:
         context: the node's parts.
         seal: opens datagrams.
         answer_ping: gives the answer to a ping, if it is for this node.
-        hear_ack: takes an answer from a sender; returns whether anybody waited for it.
+        hear_answer: takes the answers in a packet from that address; returns whether anybody waited for one.
+        prove: told of the name, address, epoch and time of a run that has answered at the address where it was asked.
     """
 
     def __init__(
@@ -35,14 +36,16 @@ class Inbox:
         context: Context,
         seal: Seal,
         answer_ping: Callable[[Ping], Ack | None],
-        hear_ack: Callable[[Ack, str, float], bool],
+        hear_answer: Callable[[Packet, Address, float], bool],
+        prove: Callable[[str, Address, int, float], None],
     ) -> None:
         self._context = context
         self._seal = seal
         self._answer_ping = answer_ping
-        self._hear_ack = hear_ack
+        self._hear_answer = hear_answer
+        self._prove = prove
         members = context.members
-        self.guard = ReplayGuard(lambda: context.rng.getrandbits(32), lambda: _RUNS_MIN + 2 * len(members))
+        self.guard = ReplayGuard(context.draw, lambda: _RUNS_MIN + 2 * len(members))
 
     def check_source(self, source: Address) -> None:
         """Refuse addresses outside of the allowed networks.
@@ -71,16 +74,19 @@ class Inbox:
         if self.guard.believes(opened.run):
             return [(packet, source)]
         held = Held(packet, source, opened.counter)
-        if self._proves(opened.run, packet, now):
+        if self._proves(opened.run, held, now):
             return [*((waited.packet, waited.source) for waited in self.guard.believe(opened.run)), (packet, source)]
         self._meet(opened.run, held, now)
         return []
 
-    def _proves(self, run: bytes, packet: Packet, now: float) -> bool:
+    def _proves(self, run: bytes, held: Held, now: float) -> bool:
         """Whether a stranger's packet answers what this node has asked."""
-        asked = self.guard.asked(run)
-        acks = [message for message in packet.messages if isinstance(message, Ack)]
-        return any(ack.number == asked or self._hear_ack(ack, packet.sender, now) for ack in acks)
+        packet, asked = held.packet, self.guard.asked(run)
+        if not any(isinstance(message, Ack) and message.number == asked for message in packet.messages):
+            return self._hear_answer(packet, held.source, now)
+        if held.source == self.guard.asked_where(run):
+            self._prove(packet.sender, held.source, packet.epoch, now)
+        return True
 
     def _meet(self, run: bytes, held: Held, now: float) -> None:
         """Let a stranger's packet wait; answer its ping, and ask for its proof."""
@@ -93,4 +99,4 @@ class Inbox:
         if self.guard.hold(run, replace(held, packet=replace(packet, messages=rest)), now):
             choices.insert(0, [question] if ack is None else [ack, question])
         if question in self._context.outbox.answer(held.source, *choices):
-            self.guard.ask(run, now)
+            self.guard.ask(run, held.source, now)

@@ -66,6 +66,7 @@ class _Stranger:
     number: int
     window: Window = field(default_factory=Window)
     asked_at: float = float("-inf")
+    asked_where: Address | None = None
     held: list[Held] = field(default_factory=list)
 
 
@@ -112,9 +113,14 @@ class ReplayGuard:
         stranger.held = [*stranger.held, held][-_HELD_MAX:]
         return now - stranger.asked_at >= _ASK_AGAIN_S
 
-    def ask(self, run: bytes, now: float) -> None:
-        """The stranger was asked, and is not asked again for a moment."""
-        self._stranger(run).asked_at = now
+    def ask(self, run: bytes, where: Address, now: float) -> None:
+        """The stranger was asked at that address, and is not asked again for a moment."""
+        stranger = self._stranger(run)
+        stranger.asked_at, stranger.asked_where = now, where
+
+    def asked_where(self, run: bytes) -> Address | None:
+        """The address at which a stranger was asked last."""
+        return self._stranger(run).asked_where
 
     def believe(self, run: bytes) -> list[Held]:
         """A run has proven itself. Returns those of its packets that waited and are recent."""

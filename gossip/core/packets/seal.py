@@ -103,6 +103,10 @@ class Seal:
         """Bytes that wrapping a datagram adds, at most."""
         return _HEAD_BYTES + (RUN_BYTES + _COUNTER_BYTES + _TAG_BYTES if self.keyring else 0)
 
+    def draw(self) -> int:
+        """A number of 32 bits that nobody can guess."""
+        return int.from_bytes(self._entropy(4), "big")
+
     def wrap(self, packet: bytes) -> bytes:
         """The datagram to send."""
         if not self.speaks_sealed:

@@ -13,6 +13,7 @@ much there is to give. A message out of turn, or from another sender than before
 """
 
 import enum
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
@@ -75,7 +76,7 @@ class Exchange:
         purpose: of an initiator; None for a responder.
         opening: what an initiator says, besides what belongs to a SYNC.
 
-    `answers` are the messages that answered a MESSAGE or KEYS.
+    `answers` are the messages that answered a MESSAGE or KEYS. `greeted` says whether the other half has greeted.
     """
 
     def __init__(
@@ -97,7 +98,8 @@ class Exchange:
         self._opening = opening
         self._turns = list(_SCRIPT[purpose])
         self._reader = FrameReader()
-        self._greeted = self._opened = False
+        self._unheard: deque[tuple[Message, str]] = deque()
+        self.greeted = self._opened = False
         self._replies: list[Message] = []
         self._transfer = Transfer(local, full=purpose is Purpose.SYNC)
         if purpose is None:
@@ -136,17 +138,40 @@ class Exchange:
         del self._turns[0]
 
     def feed(self, received: bytes, now: float) -> None:
-        """Take bytes from the other half.
+        """Take bytes from the other half, and all that they say.
 
         Raises:
             WireError: they are not what the protocol allows; close the stream.
         """
+        self.take(received)
+        while self.step(now):
+            pass
+
+    def take(self, received: bytes) -> None:
+        """Take bytes from the other half; call `step` then, until it has nothing to do.
+
+        Raises:
+            WireError: they are more than the protocol allows; close the stream.
+        """
         self._reader.feed(received)
-        if not self._greeted and not self._take_greeting():
-            return
-        while (payload := self._reader.payload()) is not None:
-            self._check_turn("the other half spoke out of turn")
-            self._hear(decode_packet(self._channel.unwrap(payload), FRAME_MAX_BYTES), now)
+
+    def step(self, now: float) -> bool:
+        """Hear one more message, or open one more frame. Returns whether there was one.
+
+        Raises:
+            WireError: it is not what the protocol allows; close the stream.
+        """
+        if self._unheard:
+            self._hear(*self._unheard.popleft(), now)
+            return True
+        if not self.greeted and not self._take_greeting():
+            return False
+        payload = self._reader.payload()
+        if payload is None:
+            return False
+        self._check_turn("the other half spoke out of turn")
+        self._open(decode_packet(self._channel.unwrap(payload), FRAME_MAX_BYTES), now)
+        return True
 
     # Hearing
 
@@ -155,30 +180,33 @@ class Exchange:
         if greeting is None:
             return False
         self._channel.greet(greeting)
-        self._greeted = True
+        self.greeted = True
         if self.dialled:
             del self._turns[0]
         return True
 
-    def _hear(self, packet: Packet, now: float) -> None:
+    def _open(self, packet: Packet, now: float) -> None:
         if packet.sender == self._local.name:
             self._refuse_own_name()
             return
         if self.peer not in (None, packet.sender):
             raise WireError(Rejection.ORDER, "the sender changed")
+        if self.peer is None and self.dialled:
+            self._local.prove(packet.sender, self.remote, packet.epoch, now)
         self.peer = packet.sender
-        full_state = self._local.full_state
-        for message in packet.messages:
-            self._check_turn("something was said after the end of a turn")
-            if self._transfer.has_records and not isinstance(message, Record):
-                # An initiator knows the other half by the address that it dialled, a responder by its name only.
-                stranger = self._with_stranger if self.dialled else full_state.is_stranger(packet.sender)
-                self._transfer.merge(now, stranger=stranger)
-            handler = self._handlers.get(type(message))
-            if handler is None:
-                self._local.hear(message, packet.sender, self.remote, now)
-            else:
-                handler(self, message, packet.sender, now)
+        self._unheard.extend((message, packet.sender) for message in packet.messages)
+
+    def _hear(self, message: Message, sender: str, now: float) -> None:
+        self._check_turn("something was said after the end of a turn")
+        if self._transfer.has_records and not isinstance(message, Record):
+            # An initiator knows the other half by the address that it dialled, a responder by its name only.
+            stranger = self._with_stranger if self.dialled else self._local.full_state.is_stranger(sender)
+            self._transfer.merge(now, stranger=stranger)
+        handler = self._handlers.get(type(message))
+        if handler is None:
+            self._local.hear(message, sender, self.remote, now)
+        else:
+            handler(self, message, sender, now)
 
     def _refuse_own_name(self) -> None:
         """The other half has this node's name. It dialled, so it ends the conversation once it hears this name."""

@@ -27,6 +27,7 @@ class Local:
         outbox: makes packets that bear this node's stamp.
         hear: takes a message that concerns the node, not the conversation: (message, sender, address, now).
         carry_out: changes this node's keys.
+        prove: told of the name, address, epoch and time of one who answered at the address that this node dialled.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Local:
     outbox: Outbox
     hear: Callable[[Message, str, Address, float], None]
     carry_out: Callable[[KeyOrder], KeyReport]
+    prove: Callable[[str, Address, int, float], None]
 
 
 class Transfer:

@@ -2,6 +2,7 @@
 
 from .backing import Backing, DiskFile, MemoryWindow
 from .reader import Reader
+from .readers import Cursor
 from .spool import Spool
 
-__all__ = ["Backing", "DiskFile", "MemoryWindow", "Reader", "Spool"]
+__all__ = ["Backing", "Cursor", "DiskFile", "MemoryWindow", "Reader", "Spool"]

@@ -44,6 +44,11 @@ class Cursor:
     def __post_init__(self) -> None:
         self.start = self.given_stop = self.position
 
+    def mislead(self) -> None:
+        """Let it fail: bytes that it was given were wrong."""
+        self.was_misled = True
+        self.wake.set()
+
 
 class Readers:
     """Everybody who reads one blob; the length is how many have joined.
@@ -148,9 +153,7 @@ class Readers:
                 cursor.refusal = error
                 cursor.wake.set()
 
-    def mark_misled(self, start: int, stop: int) -> None:
-        """Let those fail that have been given bytes of a range: they were wrong."""
-        for cursor in self._cursors:
-            if max(start, cursor.start) < min(stop, cursor.given_stop):
-                cursor.was_misled = True
-                cursor.wake.set()
+    def given(self, start: int, stop: int) -> list[tuple[Cursor, int, int]]:
+        """The readers that have been given bytes of a range, each with `(start, stop)` of these."""
+        both = ((cursor, max(start, cursor.start), min(stop, cursor.given_stop)) for cursor in self._cursors)
+        return [(cursor, first, end) for cursor, first, end in both if first < end]

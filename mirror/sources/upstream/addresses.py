@@ -25,6 +25,7 @@ from ...errors import UpstreamRefused
 
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_NAME_MAX_CHARACTERS = 254  # RFC 1035, with the dot at the end
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 _NAME = re.compile(r"[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*\.?")
 
@@ -54,7 +55,9 @@ def is_written_oddly(host: str) -> bool:
     with contextlib.suppress(ValueError):
         ipaddress.ip_address(host.partition("%")[0] if ":" in host else host)
         return False
-    return not _NAME.fullmatch(host) or _NUMBER.fullmatch(host.removesuffix(".").rpartition(".")[2]) is not None
+    if len(host) > _NAME_MAX_CHARACTERS or not _NAME.fullmatch(host):
+        return True
+    return _NUMBER.fullmatch(host.removesuffix(".").rpartition(".")[2]) is not None
 
 
 class AddressGuard(AbstractResolver):

@@ -1,7 +1,7 @@
 """What a registry wants to see before it answers: its challenges, the request for a token, and the token.
 
 Pure: no input or output happens here. All text comes from outside and must follow the grammar. What does not is an
-UpstreamError that says what is wrong, with the reason `auth`.
+UpstreamError that says what is wrong, with the reason `auth`, and repeats nothing of it: it may have a secret in it.
 
 Sources: RFC 9110 section 11.6.1 (WWW-Authenticate); distribution, "Token Authentication Specification".
 """
@@ -78,7 +78,9 @@ def _split(header: str) -> list[tuple[str, dict[str, str]]]:
             position = scheme.end()
         else:
             raise UpstreamError(
-                Reason.AUTH, f"the registry answered 401 with a challenge that cannot be read: {header[:200]!r}"
+                Reason.AUTH,
+                "the registry answered 401 with a challenge that cannot be read, at character "
+                f"{position + 1} of its WWW-Authenticate",
             )
     return challenges
 
@@ -120,7 +122,7 @@ def token_url(challenge: Bearer, registry: Registry, scope: str) -> URL:
         realm = URL()
     if realm.scheme not in ("http", "https") or not realm.host:
         raise UpstreamError(
-            Reason.AUTH, f"{registry.name} names as its token service {challenge.realm[:200]!r}, which is no URL"
+            Reason.AUTH, f"{registry.name} names as its token service what is neither an http nor an https URL"
         )
     if realm.scheme == "http" and not registry.url.startswith("http:"):
         raise UpstreamError(Reason.AUTH, f"{registry.name} sends from https to http for a token, to {realm.origin()}")
@@ -149,7 +151,7 @@ def parse_token(body: bytes, settings: UpstreamSettings) -> Token:
     try:
         document: Any = json.loads(body)
     except (ValueError, RecursionError):
-        raise UpstreamError(Reason.AUTH, f"the token service did not answer JSON: {body[:60]!r}") from None
+        raise UpstreamError(Reason.AUTH, "the token service answered with what is no JSON") from None
     fields = document if isinstance(document, dict) else {}
     value = fields.get("token") or fields.get("access_token")
     if not isinstance(value, str) or not _VALUE.fullmatch(value):

@@ -165,9 +165,25 @@ def _translated(url: URL, late: Reason, limit_s: float) -> Iterator[None]:
     except aiohttp.ConnectionTimeoutError:
         raise UpstreamError(Reason.UNREACHABLE, f"{url.origin()} cannot be reached: no connection in time") from None
     except aiohttp.ClientConnectorError as error:
-        raise UpstreamError(Reason.UNREACHABLE, f"{url.origin()} cannot be reached: {error}") from error
+        raise UpstreamError(Reason.UNREACHABLE, f"{url.origin()} cannot be reached: {_why(error)}") from error
     except TimeoutError:
         raise UpstreamError(late, f"{url.origin()} took more than {limit_s:g} s") from None
     # HttpProcessingError: from aiohttp's parser in Python; UnicodeError: from the names of hosts that cannot be any.
     except (aiohttp.ClientError, HttpProcessingError, OSError, UnicodeError) as error:
-        raise UpstreamError(Reason.BROKEN, f"{url.origin()} broke off: {error or type(error).__name__}") from error
+        raise UpstreamError(Reason.BROKEN, f"{url.origin()} broke off: {_why(error)}") from error
+
+
+def _why(error: Exception) -> str:
+    """What went wrong, in words of this machine alone.
+
+    The library's messages repeat what the server sent, of any length, and the URL of the request, which may be signed.
+    """
+    match error:
+        case aiohttp.ClientResponseError() | HttpProcessingError():
+            return "what it sends is not HTTP as this agent knows it"
+        case aiohttp.ClientConnectorError():
+            return error.os_error.strerror or str(error.os_error)[:200]
+        case OSError():
+            return error.strerror or type(error).__name__
+        case _:
+            return type(error).__name__

@@ -3,11 +3,13 @@
 import asyncio
 import hashlib
 import logging
+import os
 from collections import OrderedDict
 from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
+import xxhash
 
 from ...errors import DigestInvalid, NameInvalid
 from ...oci.digest import Digest
@@ -22,11 +24,17 @@ _BATCH = 512
 
 
 class _TagFile(msgspec.Struct, frozen=True):
-    """A tag on disk."""
+    """A tag on disk, with a checksum of what it says."""
 
     reference: str
     digest: str
     checked_unix_s: float
+    xxh3: str
+
+    @classmethod
+    def of(cls, reference: str, tag: Tag) -> "_TagFile":
+        said = f"{reference} {tag.digest} {tag.checked_unix_s!r}"
+        return cls(reference, str(tag.digest), tag.checked_unix_s, xxhash.xxh3_64_hexdigest(said.encode()))
 
 
 class TagFiles:
@@ -52,10 +60,15 @@ class TagFiles:
             try:
                 stored = msgspec.json.decode(entry.read_bytes(), type=_TagFile)
                 reference, digest = Reference.parse(stored.reference), Digest.parse(stored.digest)
-                found.append((str(reference), Tag(digest, stored.checked_unix_s, "upstream")))
+                tag = Tag(digest, stored.checked_unix_s, "upstream")
+                if _TagFile.of(stored.reference, tag) != stored:
+                    raise DigestInvalid("what it says does not have its checksum")
+                found.append((str(reference), tag))
             except (msgspec.MsgspecError, NameInvalid, DigestInvalid) as error:
                 log.warning("%s is no tag record (%s): removed", entry, error)
                 entry.unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("%s cannot be read: %s", entry, error.strerror)
         return sorted(found, key=lambda row: row[1].checked_unix_s)
 
     async def restore(self, found: Iterable[tuple[str, Tag]], listener: Listener) -> None:
@@ -89,7 +102,9 @@ class TagFiles:
     def _write(self, reference: str, tag: Tag, forgotten: str | None) -> None:
         path = self._file(reference)
         new = path.with_suffix(".new")
-        new.write_bytes(msgspec.json.encode(_TagFile(reference, str(tag.digest), tag.checked_unix_s)))
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(fd, "wb") as file:
+            file.write(msgspec.json.encode(_TagFile.of(reference, tag)))
         new.replace(path)
         if forgotten is not None:
             self._file(forgotten).unlink(missing_ok=True)

@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import errno
 import os
+import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -69,7 +70,7 @@ class CacheWriter:
         self._place = place
         self._on_commit = on_commit
         self._has_ended = False
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
 
     @classmethod
     async def open(
@@ -141,6 +142,9 @@ class CacheWriter:
 
     def _ask(self, question: Coroutine[Any, Any, None]) -> None:
         """Have the event loop make room, and wait for it."""
+        if threading.get_ident() == self._loop_thread:
+            question.close()
+            raise RuntimeError("reserve() waits for the event loop, so it cannot be called on it")
         answer = asyncio.run_coroutine_threadsafe(question, self._loop)
         try:
             answer.result(self._place.room_s)

@@ -314,20 +314,17 @@ def test_bodies_of_orders_about_keys_are_short(agent: Agent, other: Agent) -> No
     """He sends a body of 200 MiB, in one chunk or a million, to the one endpoint that reads bodies."""
     head = request("/api/v1/keys/install", method="POST", Transfer_Encoding="chunked")
     long = request("/api/v1/keys/install", method="POST", Content_Length=str(200 * MEBIBYTE))
+    tries = [(head, b"1\r\nx\r\n" * 50_000), (head, b"100000\r\n" + bytes(MEBIBYTE)), (long, bytes(MEBIBYTE))]
+
+    def pour_locally() -> None:
+        for first, part in tries:
+            with socket.create_connection(agent.address, 5) as sock, suppress(OSError):
+                sock.sendall(first)
+                for _ in range(100):
+                    sock.sendall(part)
+
     with harmless(agent, other):
-        for first, part in (
-            (head, b"1\r\nx\r\n" * 50_000),
-            (head, b"100000\r\n" + bytes(MEBIBYTE)),
-            (long, bytes(MEBIBYTE)),
-        ):
-
-            def pour_locally(first: bytes = first, part: bytes = part) -> None:
-                with socket.create_connection(agent.address, 5) as sock, suppress(OSError):
-                    sock.sendall(first)
-                    for _ in range(100):
-                        sock.sendall(part)
-
-                    inside(agent.netns, pour_locally)
+        inside(agent.netns, pour_locally)
 
 
 # Datagrams

@@ -1,5 +1,5 @@
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -7,7 +7,7 @@ import pytest
 from gossip.core.application.delegate import Delegate
 from gossip.core.config import GossipConfig
 from gossip.core.membership.member import PROTOCOL, Address, Member, Span, State
-from gossip.core.messages import Alive, Message, Packet
+from gossip.core.messages import Ack, Alive, Message, Packet, Ping
 from gossip.core.node import Node
 from gossip.core.packets.codec import decode_packet, encode_message, encode_packet
 from gossip.core.packets.keyring import Keyring
@@ -25,11 +25,15 @@ def plain(protocol: Span = ANY) -> Seal:
 
 
 class Peer:
-    """A node under test, and hands to play its peers."""
+    """A node under test, and hands to play its peers.
+
+    `answering`: whether those of whom the node hears answer at once, wherever they are said to be.
+    """
 
     def __init__(self, node: Node) -> None:
         self.node = node
         self.now = START
+        self.answering = True
 
     @staticmethod
     def address(name: str) -> Address:
@@ -40,6 +44,14 @@ class Peer:
         view = self.node.view.fingerprint if fingerprint is None else fingerprint
         packet = encode_packet(name, epoch, view, map(encode_message, messages))
         self.node.receive(plain(Span(1, self.node.view.protocol)).wrap(packet), self.address(name), self.now)
+        self.introduce_all()
+
+    def introduce_all(self) -> None:
+        """Let all those answer of whom the node has heard and who have yet to answer."""
+        while self.answering and (questions := self.node.introductions.questions):
+            for ping, heard in questions:
+                packet = encode_packet(heard.name, heard.epoch, bytes(8), [encode_message(Ack(ping.number))])
+                self.node.receive(plain(Span(1, self.node.view.protocol)).wrap(packet), heard.address, self.now)
 
     def alive(
         self,
@@ -58,8 +70,11 @@ class Peer:
         return [event for event in self.node.events() if isinstance(event, kind)]
 
     def said(self) -> list[tuple[Address, Message]]:
-        """Everything sent since the last call, with its destination."""
-        return [(sent.destination, message) for sent in self.node.datagrams() for message in opened(sent).messages]
+        """Everything sent since the last call, with its destination; without questions to those just heard of."""
+        packets = [(sent.destination, opened(sent).messages) for sent in self.node.datagrams()]
+        if self.answering:
+            packets = [(address, messages) for address, messages in packets if not is_introduction(messages)]
+        return [(address, message) for address, messages in packets for message in messages]
 
     def pass_time(self, until: float) -> None:
         """Tick at every deadline up to a time."""
@@ -67,6 +82,11 @@ class Peer:
             self.now = max(self.now, deadline)
             self.node.tick(self.now)
         self.now = until
+
+
+def is_introduction(messages: Sequence[Message]) -> bool:
+    """Whether this is what a node asks those of whom it has just heard."""
+    return [type(message) for message in messages] == [Ping, Alive] and messages[1].name == "n0"  # type: ignore[union-attr]
 
 
 def opened(datagram: Datagram) -> Packet:

@@ -9,7 +9,7 @@ import pytest
 from gossip.core.application.delegate import Delegate
 from gossip.core.config import GossipConfig
 from gossip.core.membership.member import PROTOCOL, Address, Member, Span, State
-from gossip.core.membership.statements import record_message
+from gossip.core.membership.statements import alive_message
 from gossip.core.node import Node
 from gossip.core.packets.keyring import Keyring
 from gossip.core.packets.seal import Seal
@@ -37,11 +37,21 @@ def node(
 
 def acquainted(*nodes: Node) -> None:
     """Let nodes know each other."""
-    records = {one.view.name: record_message(one.view.me) for one in nodes}
     for one in nodes:
-        others = [record for name, record in records.items() if name != one.view.name]
-        one.full_state.merge(others, NOW, stranger=False)
+        for other in nodes:
+            if other is not one:
+                one.membership.believe(alive_message(other.view.me), NOW)
+    for one in nodes:
         one.events()
+
+
+def deliver(*nodes: Node) -> None:
+    """Carry datagrams between nodes until none is left."""
+    at = {one.view.me.address: one for one in nodes}
+    while sent := [(one, datagram) for one in nodes for datagram in one.datagrams()]:
+        for one, datagram in sent:
+            if datagram.destination in at:
+                at[datagram.destination].receive(datagram.payload, one.view.me.address, NOW)
 
 
 def dial(one: Node, other: Node) -> Exchange:

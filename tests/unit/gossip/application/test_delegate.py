@@ -39,6 +39,8 @@ def test_application_refuses_a_whole_cluster_and_nothing_of_it_is_taken(peer: Ca
         node.node.full_state.merge(records, node.now, stranger=True)
     assert node.node.view.members() == []
     node.node.full_state.merge(records[:2], node.now, stranger=True)
+    node.introduce_all()
     assert not node.node.full_state.is_stranger("n1")
     node.node.full_state.merge(records, node.now, stranger=False)
+    node.introduce_all()
     assert len(node.node.view.members()) == 4

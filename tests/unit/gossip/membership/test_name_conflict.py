@@ -10,7 +10,7 @@ import pytest
 from gossip.core.config import GossipConfig
 from gossip.core.events import NameConflict, Rejected
 from gossip.core.membership.member import PROTOCOL, Address, Member, State
-from gossip.core.messages import Message, NameClaim
+from gossip.core.messages import Ack, Message, NameClaim, Ping
 from gossip.core.node import Node
 from gossip.core.packets.codec import decode_packet, encode_message, encode_packet
 from gossip.core.packets.keyring import Keyring
@@ -31,12 +31,19 @@ def hear(peer: Peer, *messages: Message, source: Address = ELSEWHERE) -> list[tu
     return list(peer.said())
 
 
+def challenge(said: list[tuple[Address, Any]]) -> Ping:
+    """The question that the node asks a namesake."""
+    (ping,) = [message for _, message in said if isinstance(message, Ping)]
+    return ping
+
+
 @pytest.mark.parametrize(("started", "gives_way"), [(0, True), (2, False)])
 def test_the_later_one_gives_way_and_the_earlier_one_stays(
     peer: Callable[..., Peer], started: int, gives_way: bool
 ) -> None:
     node = peer()
-    hear(node, NameClaim(started, 1))
+    ping = challenge(hear(node, NameClaim(started, 1)))
+    hear(node, Ack(ping.number), NameClaim(started, 1))
     assert node.events(NameConflict) == [NameConflict(ELSEWHERE, gives_way)]
     assert node.node.view.gave_way_to == (ELSEWHERE if gives_way else None)
     assert (node.node.next_deadline() is None) is gives_way
@@ -44,13 +51,33 @@ def test_the_later_one_gives_way_and_the_earlier_one_stays(
     assert bool(node.node.view.members()) is not gives_way
 
 
+def test_claim_alone_stops_nobody_nor_does_an_answer_from_elsewhere(peer: Callable[..., Peer]) -> None:
+    node, other = peer(), Address("10.9.6.6", 7946)
+    ping = challenge(hear(node, NameClaim(0, 1)))
+    for _ in range(3):
+        hear(node, NameClaim(0, 1))
+        hear(node, Ack(ping.number ^ 1), NameClaim(0, 1))
+        hear(node, Ack(ping.number), NameClaim(0, 1), source=other)
+    assert (node.events(NameConflict), node.node.view.gave_way_to) == ([], None)
+    node.hear("n1", node.alive("n1"))
+    assert [member.name for member in node.node.view.members()] == ["n1"]
+
+
+def test_namesake_that_asks_is_answered_with_the_claim(peer: Callable[..., Peer]) -> None:
+    node = peer()
+    said = hear(node, NameClaim(2, 1), Ping(5, "n0"))
+    assert {type(message) for _, message in said} == {Ack, NameClaim, Ping}
+    assert (ELSEWHERE, Ack(5)) in said
+
+
 def test_claim_is_made_where_the_other_is_at_most_once_a_second(peer: Callable[..., Peer]) -> None:
     node = peer()
-    ((address, claim),) = hear(node)
+    (address, claim), (_, ping) = hear(node)
     assert (address, isinstance(claim, NameClaim), claim.started) == (ELSEWHERE, True, 1)
+    assert isinstance(ping, Ping)
     assert hear(node) == []
     node.now += 1
-    assert [address for address, _ in hear(node)] == [ELSEWHERE]
+    assert {address for address, _ in hear(node)} == {ELSEWHERE}
 
 
 def test_record_of_ones_name_at_another_address_is_answered_there(peer: Callable[..., Peer]) -> None:
@@ -64,7 +91,7 @@ def test_record_of_ones_name_at_another_address_is_answered_there(peer: Callable
 def test_ones_own_voice_is_no_conflict(peer: Callable[..., Peer]) -> None:
     node = peer()
     assert hear(node, source=node.node.view.me.address) == []
-    ((_, claim),) = hear(node)
+    (_, claim), _ = hear(node)
     node.now += 1
     hear(node, claim)
     assert node.events(NameConflict) == []
@@ -86,7 +113,7 @@ def test_of_two_real_nodes_exactly_one_gives_way() -> None:
     early, late = nodes
     packet = encode_packet("n0", 1000, bytes(8), [])
     nodes[late].receive(seal().wrap(packet), early, 1.0)
-    for _ in range(4):
+    for _ in range(6):
         for address, node in nodes.items():
             for sent in node.datagrams():
                 if any(decode_packet(seal().unwrap(sent.payload).packet, 65536).messages):

@@ -97,11 +97,28 @@ def test_stranger_gets_no_more_than_it_sent_and_only_where_it_sent_from(sealed: 
 
 def test_own_question_answered_proves_a_stranger_too(sealed: Sealed) -> None:
     """A member known from others is probed; its answer is the first that is heard of its run."""
-    sealed.node.dispatch.hear_on_stream(HELLO, "n2", ELSEWHERE, NOW)
+    sealed.node.membership.believe(HELLO, NOW)
     number = sealed.node.messaging.ping("n1", NOW)
     sealed.node.datagrams()
     sealed.hear(sealed.packet(Ack(number), HELLO))
     assert sealed.hear(sealed.packet(Ping(9, "n0")))[0] == (THERE, Ack(9))
+
+
+def test_who_is_heard_of_answers_and_so_proves_its_run_too(sealed: Sealed) -> None:
+    sealed.node.dispatch.hear_on_stream(HELLO, "n2", ELSEWHERE, NOW)
+    ((ping, _),) = sealed.node.introductions.questions
+    sealed.hear(sealed.packet(Ack(ping.number)))
+    assert [member.name for member in sealed.node.view.members()] == ["n1"]
+    assert sealed.hear(sealed.packet(Ping(9, "n0")))[0] == (THERE, Ack(9))
+
+
+def test_run_that_proves_itself_proves_only_where_it_was_asked(sealed: Sealed) -> None:
+    """Its record says that it is at one address, and it answers from another."""
+    ((_, question),) = sealed.hear(sealed.packet(HELLO), ELSEWHERE)
+    assert isinstance(question, Ping)
+    sealed.hear(sealed.packet(Ack(question.number)), ELSEWHERE)
+    assert sealed.node.view.members() == []
+    assert [heard for _, heard in sealed.node.introductions.questions] == [HELLO]
 
 
 def test_two_sealed_nodes_that_are_strangers_come_to_believe_each_other() -> None:
@@ -110,7 +127,7 @@ def test_two_sealed_nodes_that_are_strangers_come_to_believe_each_other() -> Non
         seal = Seal("", Keyring([KEY]), PROTOCOL, random.Random(name).randbytes)
         me = Member(name, address, 1, 0, State.ALIVE, b"", changed_at=NOW)
         nodes[address] = Node(GossipConfig(), me, seal, random.Random(name), NOW)
-    nodes[HERE].dispatch.hear_on_stream(HELLO, "n2", ELSEWHERE, NOW)
+    nodes[HERE].membership.believe(HELLO, NOW)
     nodes[HERE].messaging.broadcast(b"hello", NOW)
     now = NOW
     for _ in range(200):

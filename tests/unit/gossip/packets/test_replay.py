@@ -46,7 +46,7 @@ def test_stranger_is_asked_seldom_and_holds_little() -> None:
     asked = 0
     for counter in range(40):
         if watch.hold(b"run", held(counter), NOW + counter / 100):
-            watch.ask(b"run", NOW + counter / 100)
+            watch.ask(b"run", ELSEWHERE, NOW + counter / 100)
             asked += 1
     assert asked == 2
     watch.admit(b"run", 39)
@@ -58,7 +58,7 @@ def test_stranger_whom_no_question_could_be_sent_is_asked_next_time() -> None:
     watch = guard()
     assert watch.hold(b"run", held(0), NOW)
     assert watch.hold(b"run", held(1), NOW + 0.001)
-    watch.ask(b"run", NOW + 0.001)
+    watch.ask(b"run", ELSEWHERE, NOW + 0.001)
     assert not watch.hold(b"run", held(2), NOW + 0.002)
 
 

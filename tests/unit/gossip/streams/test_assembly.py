@@ -6,7 +6,7 @@ import pytest
 
 from gossip.core.membership.member import PROTOCOL
 from gossip.core.messages import Alive, Chunk, Entry
-from tests.unit.gossip.conversing import address, node
+from tests.unit.gossip.conversing import NOW, address, node
 from tests.unit.gossip.streams.hand import Hand, refused
 
 ENTRY = Entry("x", 1, 0, 1, 2000)
@@ -16,7 +16,7 @@ def introduced() -> Hand:
     """A hand that a node knows as a member, so that a filter of it can arrive."""
     answering = node(0)
     hand = Hand(answering)
-    hand.say(Alive("x", 1, 0, address(5), b"", PROTOCOL))
+    answering.membership.believe(Alive("x", 1, 0, address(5), b"", PROTOCOL), NOW)
     assert answering.view.member("x") is not None
     return hand
 

@@ -80,7 +80,7 @@ def test_ends_without_a_version_in_common_do_not_talk(span: Span, spoken: bool) 
     exchange, half = dial(other, one), one.answer(address(1))
     if spoken:
         converse(exchange, half)
-        assert states(one) == {"n1": State.ALIVE}
+        assert states(other) == {"n0": State.ALIVE}
     else:
         with refused("version"):
             converse(exchange, half)

@@ -1,9 +1,9 @@
 """The bytes of a stream as frames."""
 
-from gossip.core.membership.member import PROTOCOL
-from gossip.core.messages import Alive
+from gossip.core.events import StateReceived
+from gossip.core.messages import UserState
 from gossip.core.streams.frames import FRAME_MAX_BYTES
-from tests.unit.gossip.conversing import NOW, address, node
+from tests.unit.gossip.conversing import NOW, node, of_kind
 from tests.unit.gossip.streams.hand import Hand, refused
 
 
@@ -16,8 +16,8 @@ def test_frame_too_long_is_refused_by_its_head() -> None:
 def test_frame_is_taken_when_its_last_byte_is_there() -> None:
     answering = node(0)
     hand = Hand(answering)
-    frame = hand.frame(Alive("x", 1, 0, address(5), b"", PROTOCOL))
+    frame = hand.frame(UserState(b"state"))
     hand.half.feed(frame[:-1], NOW)
-    assert answering.view.members() == []
+    assert of_kind(answering, StateReceived) == []
     hand.half.feed(frame[-1:], NOW)
-    assert len(answering.view.members()) == 1
+    assert of_kind(answering, StateReceived) == [StateReceived("x", b"state")]

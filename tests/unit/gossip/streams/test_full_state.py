@@ -8,8 +8,19 @@ from gossip.core.application.delegate import Delegate
 from gossip.core.errors import WireError
 from gossip.core.events import StateReceived
 from gossip.core.membership.member import PROTOCOL, Member, State
-from gossip.core.messages import Record
-from tests.unit.gossip.conversing import KEYRINGS, NOW, acquainted, address, converse, dial, node, of_kind, states
+from gossip.core.messages import Alive, Record
+from tests.unit.gossip.conversing import (
+    KEYRINGS,
+    NOW,
+    acquainted,
+    address,
+    converse,
+    deliver,
+    dial,
+    node,
+    of_kind,
+    states,
+)
 
 
 class Application(Delegate):
@@ -30,10 +41,13 @@ class Application(Delegate):
 @pytest.mark.parametrize("piece_bytes", [1, 7, 1 << 30])
 def test_full_exchange_tells_both_all_about_everybody(keys: Sequence[bytes], piece_bytes: int) -> None:
     one, other = (node(number, keys, Application(b"state of n%d" % number)) for number in range(2))
-    acquainted(one, *[node(number) for number in (2, 3)])
+    others = [node(number, keys) for number in (2, 3)]
+    acquainted(one, *others)
     one.advertise([b"key of n0 at it"], NOW)
     one.tick(NOW)
     converse(dial(other, one), one.answer(address(1)), piece_bytes)
+    assert states(other) == {"n0": State.ALIVE}, "the others are hearsay"
+    deliver(one, other, *others)
     assert states(other) == dict.fromkeys(("n0", "n2", "n3"), State.ALIVE)
     assert set(states(one)) == {"n1", "n2", "n3"}
     assert [member.name for member in other.view.holders(b"key of n0 at it")] == ["n0"]
@@ -44,6 +58,7 @@ def test_full_exchange_tells_both_all_about_everybody(keys: Sequence[bytes], pie
 
 def test_who_hears_in_it_that_it_is_dead_refutes_in_the_same_conversation() -> None:
     one, other = node(0), node(1)
+    one.membership.believe(Alive("n1", 1, 4, address(1), b"", PROTOCOL), NOW)
     one.full_state.merge([Record("n1", 1, 4, State.SUSPECT, address(1), b"", PROTOCOL)], NOW, stranger=False)
     converse(dial(other, one), one.answer(address(1)))
     assert other.view.me.incarnation == 5

@@ -66,7 +66,7 @@ class Honest:
         await sink.begin(RangeReply(ask.start, stop, len(self.blob)))
         self.began.set()
         await self.other_began.wait()
-        sink.put(ask.start, self.blob[ask.start : stop])
+        await asyncio.to_thread(sink.put, ask.start, self.blob[ask.start : stop])
 
 
 class Liar:
@@ -97,10 +97,10 @@ class Liar:
             try:
                 await asyncio.Event().wait()
             finally:
-                sink.put(0, bytes(MEBIBYTE))  # as a thread does that does not know yet
+                await asyncio.to_thread(sink.put, 0, bytes(MEBIBYTE))  # as one does that does not know yet
                 self.lied.set()
         await self.lied.wait()
-        sink.put(ask.start, blob[ask.start : ask.stop])
+        await asyncio.to_thread(sink.put, ask.start, blob[ask.start : ask.stop])
 
 
 def test_what_a_second_source_writes_over_what_was_hashed_is_not_taken_for_right(tmp_path: Path) -> None:

@@ -86,17 +86,23 @@ def test_members_are_refused_what_this_node_cannot_fetch_and_nobody_else(readers
 
 
 @pytest.mark.parametrize(
-    ("start", "given_stop", "is_misled"),
-    [(0, 10, False), (0, 11, True), (15, 15, False), (15, 16, True), (20, 30, False)],
+    ("start", "given_stop", "expected"),
+    [(0, 10, None), (0, 11, (10, 11)), (15, 15, None), (15, 16, (15, 16)), (5, 30, (10, 20)), (20, 30, None)],
 )
-def test_those_are_misled_who_were_given_bytes_that_were_wrong(
-    readers: Readers, start: int, given_stop: int, is_misled: bool
+def test_it_is_known_who_was_given_which_bytes_of_a_range(
+    readers: Readers, start: int, given_stop: int, expected: tuple[int, int] | None
 ) -> None:
     cursor = Cursor(Audience.LOCAL, start, 100)
     cursor.given_stop = given_stop
     readers.start(cursor)
-    readers.mark_misled(10, 20)
-    assert cursor.was_misled is is_misled
+    assert readers.given(10, 20) == ([(cursor, *expected)] if expected else [])
+
+
+def test_a_reader_that_was_given_wrong_bytes_learns_of_it_at_once() -> None:
+    cursor = Cursor(Audience.LOCAL, 0, 100)
+    cursor.mislead()
+    assert cursor.was_misled
+    assert cursor.wake.is_set()
 
 
 def test_every_move_wakes_whoever_waits_for_one(readers: Readers) -> None:

@@ -117,6 +117,7 @@ def test_what_the_operator_named_may_be_anywhere_but_only_on_its_port() -> None:
         "0x7f.1",
         "0x7F000001",
         "0x",
+        "x." * 128,
         "2130706433",
         "999.1.1.1",
         "registry.example.1",

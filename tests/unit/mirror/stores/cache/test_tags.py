@@ -73,6 +73,21 @@ def test_junk_is_removed_and_so_is_what_was_not_written_to_its_end(tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_tag_with_any_byte_changed_is_asked_for_again(tmp_path: Path) -> None:
+    tags, keys = opened(tmp_path)
+    asyncio.run(tags.put(ONE, tag(b"x", 1234.5), keys))
+    (file,) = tmp_path.iterdir()
+    content = file.read_bytes()
+    for at in range(len(content)):
+        changed = bytearray(content)
+        changed[at] ^= 1
+        file.write_bytes(bytes(changed))
+        again, keys = opened(tmp_path)
+        known = again.get(ONE)
+        assert known is None or known == tag(b"x", 1234.5), content[at : at + 1]
+        assert keys.held <= {ONE.key}, "no other tag"
+
+
 def test_files_are_named_by_a_hash_never_by_a_clients_text(tmp_path: Path) -> None:
     tags, keys = opened(tmp_path)
     asyncio.run(tags.put(ONE, tag(b"x", 1.0), keys))

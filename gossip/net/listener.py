@@ -1,0 +1,191 @@
+"""Accepting streams: in clear text, or by TLS where the application wants that.
+
+The packets on a stream are sealed in both cases, where the cluster has a key. TLS has a key of its own for each stream,
+and lets the application decide by certificate whom it speaks to. A running cluster can change from one to the other:
+who opens a stream speaks first if it speaks TLS, and else waits for the other end.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+log = logging.getLogger(__name__)
+
+_TLS_BYTE: Final = b"\x16"
+"""The first byte of TLS, a handshake record. Source: RFC 8446 section 5.1."""
+_TLS_SPEAKS_S: Final = 0.5
+"""Seconds within which an opener that speaks TLS has begun to; one that speaks clear text waits to hear something."""
+_ACCEPTS_MAX: Final = 16
+"""Streams that are accepted in one turn of the loop."""
+_OPENING_MAX: Final = 256
+"""Streams at once that have been accepted, and are not served yet. Others wait in the kernel."""
+_OPENING_FROM_MAX: Final = 8
+"""The same from one address: so no single stranger keeps members out. What is beyond it is closed."""
+_HANDSHAKES_MAX: Final = 16
+"""Handshakes of TLS at once: each costs the loop half a millisecond twice, and they may all go on in one turn of it."""
+_OPENING_S: Final = 3.0
+"""Seconds from the acceptance of a stream to the end of its handshake, at most: a lost packet's retransmission once."""
+_PAUSE_S: Final = 0.5
+"""Seconds without accepting when descriptors are lacking."""
+_FULL: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamTls:
+    """How streams are encrypted. The contexts are asked for at each stream, for certificates are renewed.
+
+    Args:
+        server: gives the context for streams that others open.
+        client: gives the one for streams to others. It is not to check the name, which is not known of a seed.
+        believes: whether the other end may take part, by its certificate as `SSLSocket.getpeercert` gives it.
+        required: whether there are no streams in clear text.
+    """
+
+    server: Callable[[], ssl.SSLContext]
+    client: Callable[[], ssl.SSLContext]
+    believes: Callable[[Mapping[str, Any]], bool]
+    required: bool
+
+
+class StreamListener:
+    """Accepts streams until it is closed.
+
+    Args:
+        sock: listens, and does not block; closed with the listener.
+        serve: carries out what was accepted.
+        refuse: called for each stream that did not come about.
+        tls: how streams are encrypted; None: they are not.
+        read_bytes: bounds what is read at once.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        serve: Serve,
+        refuse: Callable[[], None],
+        tls: StreamTls | None,
+        *,
+        read_bytes: int,
+    ) -> None:
+        self._sock = sock
+        self._serve = serve
+        self._refuse = refuse
+        self._tls = tls
+        self._read_bytes = read_bytes
+        self._loop = asyncio.get_running_loop()
+        self._opening: dict[asyncio.Task[None], str] = {}
+        """What is being opened, and the address that it comes from."""
+        self._handshakes = asyncio.Semaphore(_HANDSHAKES_MAX)
+        self._is_open = True
+        self._watches = False
+        self._watch()
+
+    def close(self) -> None:
+        """Accept no more streams."""
+        self._is_open = False
+        self._watch()
+        for task in list(self._opening):
+            task.cancel()
+        self._sock.close()
+
+    def _watch(self) -> None:
+        """Look out for streams as long as there is room for one more."""
+        wants = self._is_open and len(self._opening) < _OPENING_MAX
+        if wants and not self._watches:
+            self._loop.add_reader(self._sock.fileno(), self._accept)
+        elif self._watches and not wants:
+            self._loop.remove_reader(self._sock.fileno())
+        self._watches = wants
+
+    def _accept(self) -> None:
+        for _ in range(_ACCEPTS_MAX):
+            if not self._watches:
+                return
+            try:
+                accepted, (host, *_) = self._sock.accept()
+            except OSError as error:
+                if error.errno in _FULL:
+                    self._pause(error)
+                return
+            if self._tls is not None and list(self._opening.values()).count(host) >= _OPENING_FROM_MAX:
+                accepted.close()
+                self._refuse()
+                continue
+            accepted.setblocking(False)
+            task = self._loop.create_task(self._open(accepted))
+            self._opening[task] = host
+            task.add_done_callback(self._opened)
+            self._watch()
+
+    def _opened(self, task: asyncio.Task[None]) -> None:
+        del self._opening[task]
+        if self._is_open:
+            self._watch()
+
+    def _pause(self, error: OSError) -> None:
+        log.warning("gossip cannot accept streams for a moment: %s", error.strerror)
+        self._loop.remove_reader(self._sock.fileno())
+        self._watches = False
+        self._loop.call_later(_PAUSE_S, lambda: self._watch() if self._is_open else None)
+
+    async def _open(self, accepted: socket.socket) -> None:
+        """Make a stream of an accepted socket, and have it served."""
+        try:
+            async with asyncio.timeout(_OPENING_S):
+                context = None if self._tls is None else await self._context(accepted, self._tls)
+                reader = asyncio.StreamReader(limit=self._read_bytes)
+                protocol = asyncio.StreamReaderProtocol(reader, self._begin)
+                async with contextlib.nullcontext() if context is None else self._handshakes:
+                    await self._loop.connect_accepted_socket(lambda: protocol, accepted, ssl=context)
+        except (OSError, TimeoutError) as error:
+            log.debug("gossip stream not accepted error=%s", error)
+            accepted.close()
+            self._refuse()
+        except asyncio.CancelledError:
+            accepted.close()
+            raise
+
+    async def _context(self, accepted: socket.socket, tls: StreamTls) -> ssl.SSLContext | None:
+        """The context for a stream; None if the other end speaks clear text, and may."""
+        if tls.required:
+            first = await self._first_byte(accepted)
+            if first != _TLS_BYTE:
+                raise ConnectionAbortedError("it speaks clear text")
+            return tls.server()
+        try:
+            async with asyncio.timeout(_TLS_SPEAKS_S):
+                first = await self._first_byte(accepted)
+        except TimeoutError:
+            return None
+        return tls.server() if first == _TLS_BYTE else None
+
+    async def _first_byte(self, accepted: socket.socket) -> bytes:
+        while True:
+            try:
+                return accepted.recv(1, socket.MSG_PEEK)
+            except BlockingIOError:
+                await self._readable(accepted)
+
+    async def _readable(self, accepted: socket.socket) -> None:
+        ready = asyncio.Event()
+        self._loop.add_reader(accepted.fileno(), ready.set)
+        try:
+            await ready.wait()
+        finally:
+            self._loop.remove_reader(accepted.fileno())
+
+    async def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        certificate = writer.get_extra_info("peercert")
+        if self._tls is not None and certificate is not None and not self._tls.believes(certificate):
+            writer.close()
+            self._refuse()
+            return
+        await self._serve(reader, writer)

@@ -1,0 +1,320 @@
+"""What a client of a node gets of what members sent, and when: only what others vouch for, and never a wrong byte."""
+
+import asyncio
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mirror.errors import Unavailable
+from mirror.settings import EvidenceSettings, SpoolSettings
+from mirror.sources.peers.protocol import ORIGIN_HEADER
+from tests.loopback.lab import STEADY, Lab, before_me, collect, lab
+from tests.loopback.nodes import cluster
+from tests.loopback.servers import (
+    LARGE,
+    MIB,
+    NOT_FOUND,
+    Part,
+    Script,
+    always,
+    content_of,
+    corrupt,
+    honest,
+    inverted,
+    part,
+    run,
+)
+
+CONTENT = content_of(LARGE)
+LONG = LARGE + LARGE[::-1]
+
+
+def gated(body: bytes, gate: int, opened: asyncio.Event) -> Script:
+    """Sends what is before a place, and the rest once an event is set."""
+
+    async def script(start: int, stop: int | None) -> Sequence[Part]:
+        if (stop or len(body)) > gate:
+            await opened.wait()
+        return part(body, start, stop)
+
+    return script
+
+
+async def got(it: Lab, count: int, start: int = 0, stop: int = len(LARGE)) -> bool:
+    """Read until so much has come, then go; return whether all that came is right."""
+    into = bytearray()
+    with it.fetching.fetches.read(CONTENT) as reader:
+        reading = asyncio.create_task(collect(reader, start, stop, into))
+        while len(into) < count and not reading.done():
+            await asyncio.sleep(0.01)
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+    return len(into) >= count and into == LARGE[start : start + len(into)]
+
+
+def test_two_holders_that_agree_let_a_client_have_each_piece_as_soon_as_it_is_hashed(tmp_path: Path) -> None:
+    async def story() -> None:
+        opened = asyncio.Event()
+        async with lab(tmp_path, always(NOT_FOUND)) as it:
+            for _ in range(2):
+                await it.holder(gated(LARGE, 12 * MIB, opened), vouches_for=LARGE)
+            assert await got(it, 8 * MIB)
+
+    run(story())
+
+
+def test_a_holder_vouches_for_what_a_home_sent(tmp_path: Path) -> None:
+    async def story() -> None:
+        opened = asyncio.Event()
+        async with lab(tmp_path, gated(LARGE, 12 * MIB, opened)) as it:
+            (home,) = before_me(CONTENT, 1)
+            await it.home(home, gated(LARGE, 12 * MIB, opened))
+            await it.holder(always(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"), vouches_for=LARGE)
+            assert await got(it, 8 * MIB)
+
+    run(story())
+
+
+@pytest.mark.parametrize("vouches_for", [None, LARGE], ids=["without a word", "with its own word"])
+def test_a_lone_holder_is_not_believed_before_the_digest_is_right(tmp_path: Path, vouches_for: bytes | None) -> None:
+    async def story() -> None:
+        opened = asyncio.Event()
+        async with lab(tmp_path, always(NOT_FOUND)) as it:
+            await it.holder(gated(LARGE, 12 * MIB, opened), vouches_for)
+            into = bytearray()
+            with it.fetching.fetches.read(CONTENT) as reader:
+                reading = asyncio.create_task(collect(reader, 0, await reader.size(), into))
+                fetch = it.fetching.fetches.current(CONTENT)
+                assert fetch is not None
+                while not fetch.spool.present.covers(0, 12 * MIB):
+                    await asyncio.sleep(0.01)
+                assert not into
+                opened.set()
+                await reading
+            assert into == LARGE
+
+    run(story())
+
+
+@pytest.mark.parametrize("origin", [None, "m1"])
+def test_a_home_that_passes_on_what_the_voucher_sent_needs_another_one(tmp_path: Path, origin: str | None) -> None:
+    """A liar with two hats: it sends by way of a home, which says so, and vouches for that itself."""
+
+    async def story() -> None:
+        wrong = corrupt(LARGE, 5)
+        async with lab(tmp_path, honest(LARGE)) as it:
+            (home,) = before_me(CONTENT, 1)
+            said = {} if origin is None else {ORIGIN_HEADER: origin}
+            await it.home(home, honest(wrong, headers=said))
+            busy = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
+            await it.holder(always(busy), vouches_for=wrong if origin else None)
+            assert await it.read(CONTENT) == LARGE
+
+    run(story())
+
+
+def test_pieces_that_two_holders_contradict_come_from_others_before_the_whole_is_here(tmp_path: Path) -> None:
+    async def story() -> None:
+        opened = asyncio.Event()
+        async with lab(tmp_path, always(NOT_FOUND)) as it:
+            liar = await it.holder(gated(inverted(LARGE), 12 * MIB, opened))
+            for _ in range(2):
+                await it.holder(gated(LARGE, 12 * MIB, opened), vouches_for=LARGE)
+            assert await got(it, 8 * MIB)
+            assert liar.asked
+            opened.set()
+            await it.whole(CONTENT)
+            assert it.held(CONTENT)
+            assert it.fetching.health.unusable() == {"m1"}
+            while not liar.told:
+                await asyncio.sleep(0.01)
+
+    run(story())
+
+
+@pytest.mark.parametrize("lists", [[inverted(LARGE)], [inverted(LARGE), LARGE], [LARGE[::-1], inverted(LARGE)]])
+def test_a_lying_list_costs_time_alone(tmp_path: Path, lists: list[bytes]) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, honest(LARGE)) as it:
+            for said in lists:
+                await it.holder(honest(LARGE), vouches_for=said)
+            assert await it.read(CONTENT) == LARGE
+            assert it.fetching.health.unusable() == set()
+
+    run(story())
+
+
+# Ranges by themselves.
+
+
+def ranged(start: int) -> tuple[int, int]:
+    return start, start + 100_000
+
+
+def test_a_small_range_waits_for_a_holder_that_did_not_send_it_and_not_for_the_front(tmp_path: Path) -> None:
+    async def story() -> None:
+        opened = asyncio.Event()
+
+        async def only_there(start: int, stop: int | None) -> Sequence[Part]:
+            if MIB <= start < 6 * MIB or start >= 8 * MIB:
+                await opened.wait()
+            return part(LARGE, start, stop)
+
+        async with lab(tmp_path, always(NOT_FOUND)) as it:
+            servers = [await it.holder(only_there, vouches_for=LARGE) for _ in range(2)]
+            start, stop = ranged(7 * MIB + 5)
+            assert await got(it, stop - start, start, stop)
+            assert "sha256" in [want for server in servers for want in server.vouched]
+            opened.set()
+
+    run(story())
+
+
+def test_without_such_a_holder_upstream_sends_the_range_itself(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, honest(LARGE)) as it:
+            opened = asyncio.Event()
+
+            async def only_there(start: int, stop: int | None) -> Sequence[Part]:
+                if MIB <= start < 6 * MIB or start >= 8 * MIB:
+                    await opened.wait()
+                return part(inverted(LARGE), start, stop)
+
+            await it.holder(only_there, vouches_for=inverted(LARGE))
+            start, stop = ranged(7 * MIB + 5)
+            assert await it.read(CONTENT, start, stop) == LARGE[start:stop]
+            assert (start, stop) in it.registry.asked
+            opened.set()
+
+    run(story())
+
+
+def test_a_node_does_not_fetch_a_layer_twice_that_a_client_reads_in_small_ranges(tmp_path: Path) -> None:
+    async def story() -> None:
+        settings = replace(STEADY, evidence=EvidenceSettings(upstream_bytes_max=300_000))
+        async with lab(tmp_path, honest(LARGE), settings=settings) as it:
+            await it.holder(honest(LARGE))
+            ranges = [ranged(number * MIB // 2) for number in range(20)]
+            bodies = await asyncio.gather(*(it.read(CONTENT, *wanted) for wanted in ranges))
+            assert bodies == [LARGE[start:stop] for start, stop in ranges]
+            assert sum((stop or 0) - start for start, stop in it.registry.asked) <= 300_000
+
+    run(story())
+
+
+# Samples.
+
+
+def test_a_client_that_waits_for_long_gets_a_little_from_upstream_now_and_then(tmp_path: Path) -> None:
+    async def story() -> None:
+        settings = replace(STEADY, evidence=EvidenceSettings(sample_after_s=0.3, sample_bytes=1000))
+        opened = asyncio.Event()
+        async with lab(tmp_path, honest(LARGE), settings=settings) as it:
+            await it.holder(gated(LARGE, 12 * MIB, opened))
+            assert await got(it, 3000)
+            assert it.registry.asked[:3] == [(0, 1000), (1000, 2000), (2000, 3000)]
+            opened.set()
+
+    run(story())
+
+
+def test_a_sample_that_differs_makes_the_node_turn_to_others(tmp_path: Path) -> None:
+    async def story() -> None:
+        settings = replace(STEADY, evidence=EvidenceSettings(sample_after_s=0.3, sample_bytes=1000))
+        opened = asyncio.Event()
+        async with lab(tmp_path, honest(LARGE), settings=settings) as it:
+            await it.holder(gated(inverted(LARGE), 12 * MIB, opened))
+            assert await it.read(CONTENT, 0, MIB) == LARGE[:MIB]
+            assert await it.read(CONTENT) == LARGE
+
+    run(story())
+
+
+# In memory.
+
+WINDOW = replace(STEADY, spool=SpoolSettings(window_bytes=8 * MIB))
+
+
+def test_what_fits_in_memory_is_given_when_its_digest_is_right(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, honest(LARGE), 0, replace(STEADY, spool=SpoolSettings(window_bytes=16 * MIB))) as it:
+            await it.holder(honest(corrupt(LARGE, 5)))
+            assert await it.read(CONTENT) == LARGE
+
+    run(story())
+
+
+def test_what_does_not_fit_comes_from_upstream_and_members_lie_in_vain(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, honest(LONG), 0, WINDOW) as it:
+            await it.holder(honest(inverted(LONG)))
+            assert await it.read(content_of(LONG)) == LONG
+
+    run(story())
+
+
+def test_without_upstream_it_comes_from_members_for_which_two_vouch(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, always(NOT_FOUND), 0, WINDOW) as it:
+            for _ in range(2):
+                await it.holder(honest(LONG), vouches_for=LONG)
+            assert await it.read(content_of(LONG)) == LONG
+
+    run(story())
+
+
+def test_without_upstream_and_without_two_that_vouch_it_is_unavailable(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, always(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"), 0, WINDOW) as it:
+            await it.holder(honest(LONG), vouches_for=LONG)
+            with pytest.raises(Unavailable):
+                await it.read(content_of(LONG))
+
+    run(story())
+
+
+# Whole nodes.
+
+
+def test_a_node_that_finishes_lets_the_clients_of_others_go_on(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with cluster(tmp_path, 3) as it:
+            content = it.origin.has(LARGE)
+            first, second, third = it.nodes
+            await it.give(first, LARGE)
+            await it.give(second, LARGE)
+            assert await third.pull(content) == LARGE
+            assert it.origin.bytes_of(content) == 0
+
+    run(story())
+
+
+def test_a_holder_that_is_told_of_wrong_bytes_verifies_its_copy(tmp_path: Path) -> None:
+    async def story() -> None:
+        settings = replace(STEADY, cluster=replace(STEADY.cluster, corrupt_ban_s=math.inf))
+        async with cluster(tmp_path, 2, settings=settings) as it:
+            content = it.origin.has(LARGE)
+            holder, other = it.nodes
+            await it.give(holder, LARGE)
+            verified = asyncio.Event()
+            verify = holder.holdings.verify
+
+            async def noted(digest: object) -> bool:
+                assert digest == content.digest
+                verified.set()
+                return await verify(content.digest)
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(holder.holdings, "verify", noted)
+                other.fetching.health.tell(holder.name, content, (5, 10))
+                await verified.wait()
+                verified.clear()
+                other.fetching.health.tell(holder.name, content, (5, 10))
+                other.fetching.health.sent_corrupt(holder.name, content.digest)
+            assert not verified.is_set(), "once a minute"
+            assert holder.held(content)
+
+    run(story())
