@@ -239,6 +239,8 @@ class Web:
             while first := lines.readline().decode("latin-1").split():
                 pairs = iter(lambda: lines.readline().decode("latin-1").strip(), "")
                 headers = {name.lower(): value.strip() for name, _, value in (pair.partition(":") for pair in pairs)}
+                if len(first) != 3:
+                    return  # it is no request: perhaps TLS
                 asked = Asked(first[0], first[1], headers)
                 self.asked.append(asked)
                 answer = self.answer(asked)
@@ -335,9 +337,7 @@ class RogueMember:
         self._thread.start()
         assert self._ready.wait(SILENCE_S)
         try:
-            wait_until(
-                lambda: self.call(lambda: any(it.live for it in self.gossip.view.members())), "the rogue to join"
-            )
+            wait_until(self._has_joined, "the rogue to join")
             if self._is_shown:
                 self._seed.until_state(self.name, "alive")
         except BaseException:
@@ -368,6 +368,9 @@ class RogueMember:
             return work()
 
         return asyncio.run_coroutine_threadsafe(call(), self._loop).result(SILENCE_S)
+
+    def _has_joined(self) -> bool:
+        return self.call(lambda: any(member.live for member in self.gossip.view.members()))
 
     def _run(self) -> None:
         enter(self.host.netns)
