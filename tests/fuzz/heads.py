@@ -163,7 +163,7 @@ class _Wire(asyncio.Transport):
 def _config() -> uvicorn.Config:
     """uvicorn's part, as the agent sets it."""
     config = uvicorn.Config("", interface="asgi3", http=ZeroCopyProtocol, ws="none", lifespan="off", log_config=None)
-    config.load_app = lambda: None  # type: ignore[assignment,method-assign]
+    config.load_app = lambda: None  # type: ignore[method-assign]
     config.load()
     return config
 
@@ -358,7 +358,7 @@ def answers(script: bytes) -> None:
     """A member answers questions for a piece, one after the other on one connection while that is whole."""
     choose = Script(script)
     settings = PeerSettings(head_max_bytes=4096, drained_max_bytes=64)
-    with mock.patch.object(connections.socket, "create_connection", side_effect=lambda *_: _Answering(choose)):
+    with mock.patch("socket.create_connection", side_effect=lambda *_: _Answering(choose)):
         connection = connections.Connection("192.0.2.1", 1, settings)
         while choose.more:
             _question(connection, settings)

@@ -197,6 +197,7 @@ class Asked:
         return self.target.partition("?")[0]
 
 
+Whole = Callable[[Asked], bytes]
 Answer = Callable[[Asked], bytes | Iterable[bytes]]
 
 
@@ -249,21 +250,17 @@ class Web:
         self._open.discard(sock)
 
 
-def reply(asked: Asked, body: bytes, *, status: str = "", size: int | None = None, **headers: str) -> bytes:
-    """An answer with content, or the range of it that was asked for; `size` is a wrong size of the whole to state."""
-    total = len(body) if size is None else size
-    start, stop = 0, len(body)
+def reply(asked: Asked, body: bytes, headers: Mapping[str, str] | None = None, *, status: str = "200 OK") -> bytes:
+    """An answer with content, or the range of it that was asked for."""
+    said, part = dict(headers or {}), body
     wanted = asked.headers.get("range", "")
     if wanted.startswith("bytes=") and body:
         first, _, last = wanted.removeprefix("bytes=").partition("-")
         start, stop = int(first), min(int(last or len(body)) + 1, len(body))
-        status = status or "206 Partial Content"
-        headers["Content-Range"] = f"bytes {start}-{stop - 1}/{total}"
-    elif size is not None:
-        headers["Content-Length"] = str(total)
-    part = body[start:stop]
-    headers.setdefault("Content-Length", str(len(part)))
-    lines = [f"HTTP/1.1 {status or '200 OK'}", *(f"{name.replace('_', '-')}: {it}" for name, it in headers.items())]
+        status, part = "206 Partial Content", body[start:stop]
+        said["Content-Range"] = f"bytes {start}-{stop - 1}/{len(body)}"
+    said["Content-Length"] = str(len(part))
+    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in said.items())]
     return "\r\n".join([*lines, "", ""]).encode() + (b"" if asked.method == "HEAD" else part)
 
 
@@ -272,7 +269,7 @@ def missing(asked: Asked) -> bytes:
     return reply(asked, b"", status="404 Not Found")
 
 
-def registry_of(image: Image, tag: str, *, alter: Callable[[Asked, bytes], bytes] | None = None) -> Answer:
+def registry_of(image: Image, tag: str, *, alter: Callable[[Asked, bytes], bytes] | None = None) -> Whole:
     """A registry that has one image, in any repository; `alter` may give other bytes than are right."""
     media = json.loads(image.read(image.manifest))["mediaType"]
 
@@ -283,9 +280,8 @@ def registry_of(image: Image, tag: str, *, alter: Callable[[Asked, bytes], bytes
             return reply(asked, b"{}") if asked.path == "/v2/" else missing(asked)
         body = image.read(digest)
         kind = media if digest == image.manifest else "application/octet-stream"
-        return reply(
-            asked, alter(asked, body) if alter else body, Content_Type=kind, **{"Docker-Content-Digest": digest}
-        )
+        headers = {"Content-Type": kind, "Docker-Content-Digest": digest}
+        return reply(asked, alter(asked, body) if alter else body, headers)
 
     return answer
 

@@ -29,6 +29,7 @@ from tests.clients.attacks.attackers import (
     RogueMember,
     Stranger,
     Web,
+    Whole,
     ask_locally,
     harmless,
     is_right,
@@ -75,7 +76,7 @@ def rogue(site: Site, agent: Agent) -> Iterator[Start]:
         yield start
 
 
-def content(image: Image, change: Callable[[bytes], bytes] = bytes) -> Answer:
+def content(image: Image, change: Callable[[bytes], bytes] = bytes) -> Whole:
     """What a holder answers that has an image, with its blobs changed."""
     whole = registry_of(image, "none")
 
@@ -83,7 +84,7 @@ def content(image: Image, change: Callable[[bytes], bytes] = bytes) -> Answer:
         digest = asked.path.rpartition("/")[2]
         if digest not in image.digests or "/blobs/" not in asked.path:
             return whole(asked)
-        return reply(asked, change(image.read(digest)), **{"Docker-Content-Digest": digest})
+        return reply(asked, change(image.read(digest)), {"Docker-Content-Digest": digest})
 
     return answer
 
@@ -329,14 +330,14 @@ def first_on_ring(rogue: Start, agent: Agent, other: Agent) -> Callable[[str, An
     return start
 
 
-def means(image: Image, *, age_s: float = 0) -> Answer:
+def means(image: Image, *, age_s: float = 0) -> Whole:
     """Says of every tag that upstream says that it means this image, and serves it."""
 
     def answer(asked: Asked) -> bytes:
         what = asked.path.rpartition("/")[2]
         if "/manifests/" in asked.path and ":" not in what:
-            more = {"Skvaller-Tag-Age": str(age_s), "Skvaller-Tag-Authority": "upstream"}
-            return reply(asked, b"", **{"Docker-Content-Digest": image.manifest}, **more)
+            said = {"Skvaller-Tag-Age": str(age_s), "Skvaller-Tag-Authority": "upstream"}
+            return reply(asked, b"", {"Docker-Content-Digest": image.manifest, **said})
         return content(image)(asked)
 
     return answer

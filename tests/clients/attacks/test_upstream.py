@@ -147,11 +147,11 @@ def test_a_redirect_leads_nowhere_inside(inside: str, site: Site, evil: Web, age
     digest = f"sha256:{hashlib.sha256(inside.encode()).hexdigest()}"
 
     def redirect(asked: Asked) -> bytes:
-        return reply(asked, b"", status="307 Temporary Redirect", Location=url)
+        return reply(asked, b"", {"Location": url}, status="307 Temporary Redirect")
 
     def challenge(asked: Asked) -> bytes:
         realm = f'Bearer realm="{url}",service="s",scope="repository:library/app:pull"'
-        return reply(asked, b"", status="401 Unauthorized", **{"WWW-Authenticate": realm})
+        return reply(asked, b"", {"WWW-Authenticate": realm}, status="401 Unauthorized")
 
     for answer in (redirect, challenge):
         evil.answer = answer

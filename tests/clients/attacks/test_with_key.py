@@ -55,7 +55,8 @@ def trio(site: Site, request: pytest.FixtureRequest) -> Iterator[Trio]:
             flags += ["--home", "never"]
         agents.append(site.agent(f"{name}-{request.param}", *flags, join=agents[:1]))
     agents[1].until_state(agents[2].name, "alive")
-    yield Trio(*agents, tls=request.param == "on")
+    a, b, c = agents
+    yield Trio(a, b, c, tls=request.param == "on")
     for agent in agents:
         agent.stop()
 
@@ -244,7 +245,7 @@ def test_a_request_that_was_changed_on_its_way_is_refused(was: bytes, is_now: by
     if trio.tls:
         was = is_now = b"\x17\x03\x03"  # he cannot tell the headers: each record gets a wrong bit
 
-        def change(part: bytes) -> bytes:  # type: ignore[no-redef]
+        def change(part: bytes) -> bytes:
             return part[:-1] + bytes([part[-1] ^ 1]) if was in part else part
 
     with ManOnPath(site.host("path"), host_of(site, trio.b), door_of(trio.a), upward=change):
