@@ -114,6 +114,15 @@ def relay(target: Path | None, size: int, folder: Path | None) -> None:
 
 
 @main.command()
+@_options
+def channels(target: Path | None, size: int, folder: Path | None) -> None:
+    """Passing a blob on between members: in clear text, signed, and by TLS with each of its ciphers."""
+    from .channels import measure
+
+    _run(lambda console: measure(console, size, folder), target)
+
+
+@main.command()
 @click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
 @click.option(
     "--nodes", type=_Counts(), metavar="N,N,...", help="Cluster sizes.  [default: 10,20,30; with --sim 10,100,1000]"

@@ -239,8 +239,8 @@ class CacheSettings:
     room_s: float = 30.0
     """Bounds how long bytes that arrive wait for space, s: deleting takes seconds on slow disks."""
     others_part: float = 0.25
-    """The part of the cache that may hold what only other members asked for. It is refused before anything that
-    clients of this node used lately goes; a piece of a large blob that does not fit passes through memory."""
+    """The part of the cache up to which blobs of clients of this node give way to what only other members asked for, if
+    they were not used lately. Beyond it that takes what is free or spare; what does not fit passes through memory."""
     lately_s: float = 7 * 86_400.0
     """Time for which a blob that a client of this node used gives no way to what only other members ask for, s: what
     a node ran in the last week it may run again."""
@@ -414,6 +414,9 @@ class EvidenceSettings:
     few: containerd 1.6 gives a pull up that made no progress for 60 s, later releases after 5 minutes."""
     sample_bytes: int = 64 * 1024
     """Size of such a sample, in bytes: any progress counts, and all nodes at once ask this little of upstream."""
+    tries: int = 3
+    """Failures of upstream in a row after which a client that waits for its word is told that nobody can vouch. That is
+    so where only a part of the blob is held; elsewhere the client waits for the digest of the whole."""
     again_s: float = 5.0
     """Time after which a question that nobody could answer is asked again, s: as long as one try of upstream takes."""
 
@@ -439,6 +442,11 @@ class FetchSettings:
     """Time between two reports of a worker thread about what it received, s: each wakes the readers."""
     records_max: int = 512
     """Records of fetches kept for people; some 1 KiB each."""
+    absent_s: float = 5.0
+    """Time for which it is remembered that nobody has some content, s: whoever asks again and again costs upstream one
+    question in that time. An image that is pushed a moment after somebody asked for it is found that much later."""
+    absent_max: int = 4096
+    """Bounds what is remembered as absent; the oldest is forgotten first. Each takes some 1 KiB."""
     size_s: float = 5.0
     """Time for which members are asked for a size, s, before upstream is: a client waits for a mere head."""
 

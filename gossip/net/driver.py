@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 _READS_MAX: Final = 512
 """Datagrams that are read in one turn of the loop, at most."""
-_SLICE_S: Final = 0.01
+SLICE_S: Final = 0.005
 """Seconds for which datagrams, or what came over one stream, are taken in one turn of the loop: whoever sends much, or
 much in few bytes, cannot keep others from running."""
 _TIMER_MIN_S: Final = 0.001
@@ -157,7 +157,7 @@ class Driver:
 
     def _read_dry(self) -> bool:
         """Take all datagrams that wait. Returns whether those were all, or just as many as one turn allows."""
-        node, ends_at = self.node, time.monotonic() + _SLICE_S
+        node, ends_at = self.node, time.monotonic() + SLICE_S
         for _ in range(_READS_MAX):
             try:
                 payload, name = self._datagrams.recvfrom(READ_BYTES)
@@ -244,12 +244,12 @@ class Driver:
     async def _feed(self, exchange: Exchange, received: bytes) -> None:
         """Hand a stream's bytes to its conversation, in slices, and do what the node wants then."""
         exchange.take(received)
-        ends_at = time.monotonic() + _SLICE_S
+        ends_at = time.monotonic() + SLICE_S
         while exchange.step(now := time.monotonic()):
             if now > ends_at:
                 self.pump()
                 await asyncio.sleep(0)
-                ends_at = time.monotonic() + _SLICE_S
+                ends_at = time.monotonic() + SLICE_S
         self.pump()
 
     def _is_member(self, host: str) -> bool:

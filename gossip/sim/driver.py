@@ -33,7 +33,7 @@ class Driver:
         self._journal = simulation.journal
         self._checker = checker
         self._observer = observer
-        self._streams = Streams(simulation, self.after_input)
+        self._streams = Streams(simulation, self.after_input, checker.hears)
 
     def after_input(self, host: Host) -> None:
         """Carry out what a host's node wants after an input, and check the node."""
@@ -72,6 +72,7 @@ class Driver:
         if host.node is not node:
             return
         if not self._waits(host, ARRIVAL, lambda: self._receive(host, node, payload, source)):
+            self._checker.hears(host.name, host.run, source)
             node.receive(payload, source, self._clock.now)
             self.after_input(host)
 

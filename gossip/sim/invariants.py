@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from ..core.membership.member import Member, State
+from ..core.membership.member import Address, Member, State
 
 Version = tuple[int, int, int]
 _TICKS_MAX: Final = 10_000
@@ -60,12 +60,17 @@ class Checker:
         self._latest: dict[str, Version] = {}
         self._latest_run: dict[tuple[str, int], Version] = {}
         self._goodbyes: set[tuple[str, int]] = set()
+        self._heard: dict[tuple[str, int], set[Address]] = {}
         self._ticks = (0.0, 0)
         self.introduced: set[str] = set()
 
     def left(self, me: Member) -> None:
         """A node says goodbye on purpose."""
         self._goodbyes.add((me.name, me.epoch))
+
+    def hears(self, name: str, run: int, source: Address) -> None:
+        """A run of a node is given something that comes from there."""
+        self._heard.setdefault((name, run), set()).add(source)
 
     def sends(self, name: str, size: int, limit: int) -> None:
         """A node sends a datagram of that many bytes.
@@ -127,6 +132,8 @@ class Checker:
         _hold(name in self.introduced, seen, f"it knows {name}, which never was")
         owner = self._own.get(name, (0, 0))
         _hold((member.epoch, member.incarnation) <= owner, seen, f"it is ahead of {name} itself")
+        heard = self._heard.get((seen.me.name, seen.run), ())
+        _hold(member.address in heard, seen, f"it believes that {name} is at {member.address}, which never said a word")
         goodbye = (name, member.epoch) in self._goodbyes
         _hold(member.state is not State.LEFT or goodbye, seen, f"it invented the goodbye of {name}")
         self._check_record(seen, member)

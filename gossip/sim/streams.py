@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..core.errors import WireError
+from ..core.membership.member import Address
 from ..core.node import Node
 from ..core.streams.exchange import Exchange
 from .clock import ARRIVAL
@@ -39,15 +40,22 @@ class Streams:
     Args:
         simulation: the nodes' surroundings.
         after_input: is called for each host whose node had an input.
+        hears: is told the name, the run, and from which address that is given something.
     """
 
-    def __init__(self, simulation: Simulation, after_input: Callable[[Host], None]) -> None:
+    def __init__(
+        self,
+        simulation: Simulation,
+        after_input: Callable[[Host], None],
+        hears: Callable[[str, int, Address], None],
+    ) -> None:
         self._timeout_s = simulation.config.stream_timeout_s
         self._clock = simulation.clock
         self._network = simulation.network
         self._addresses = simulation.addresses
         self._journal = simulation.journal
         self._after_input = after_input
+        self._hears = hears
 
     def dial(self, host: Host, node: Node, exchange: Exchange) -> None:
         """Open a stream. A host without a node refuses at once; where nobody answers, the dial takes the whole time."""
@@ -88,6 +96,7 @@ class Streams:
     def _carry(self, mine: _End, other: _End) -> WireError | None:
         """Feed all that one end has to say to the other. Returns what the other finds wrong with it."""
         error: WireError | None = None
+        self._hears(other.host.name, other.host.run, mine.host.address)
         try:
             for frame in mine.exchange.frames():
                 self._journal.happened["stream bytes"] += len(frame)

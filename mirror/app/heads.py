@@ -2,6 +2,9 @@
 
 _END = b"\r\n\r\n"
 
+_BLANK_MAX_BYTES = 4
+"""Bounds what is skipped before a head, in bytes: old clients send an empty line after a body; two do no harm."""
+
 
 class HeadError(Exception):
     """What a connection sends is no head of a request that can be answered.
@@ -30,6 +33,8 @@ class Heads:
         self._held = bytearray()
         self._searched = 0
         """Up to here there is no end of a head."""
+        self._blank = 0
+        """Bytes that were skipped since the last head."""
 
     def __len__(self) -> int:
         return len(self._held)
@@ -59,7 +64,11 @@ class Heads:
             HeadError: it is too large, or what has come cannot be the beginning of one.
         """
         if self._held.startswith((b"\r", b"\n")):
+            blank = len(self._held)
             self._held, self._searched = self._held.lstrip(b"\r\n"), 0
+            self._blank += blank - len(self._held)
+            if self._blank > _BLANK_MAX_BYTES:
+                raise HeadError(400, "a request begins with its method, not with empty lines")
         if not self._held:
             return None
         if not self._held[:1].isalpha():
@@ -71,6 +80,7 @@ class Heads:
             self._searched = len(self._held)
             return None
         head = self.take(end + len(_END))
+        self._blank = 0
         ends = head.count(b"\n")
         if ends - 1 > self._lines_max:
             raise HeadError(431, f"the head of a request has more than {self._lines_max} lines")

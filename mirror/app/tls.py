@@ -15,6 +15,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
 
 from ..channels import PeerTls, tls_problem
@@ -25,7 +26,7 @@ from ..settings import ChannelSettings
 TLS_BYTE: Final = b"\x16"
 """The first byte of TLS, a handshake record; no request of HTTP begins with it. Source: RFC 8446 section 5.1."""
 MEMBER_NAMES: Final = "member_names"
-"""What `get_extra_info` calls the names that the other end has proven."""
+"""What `get_extra_info` calls the function that gives the names that the other end has proven."""
 LEND: Final = "lend"
 """What `get_extra_info` calls the function that hands the connection to a thread."""
 
@@ -87,7 +88,7 @@ class Acceptance:
                     if first == TLS_BYTE:
                         opened = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
                         await _shake_hands(opened)
-                        TlsTransport(opened, protocol, self._channels.proven(opened.getpeercert()))
+                        TlsTransport(opened, protocol, partial(self._channels.proven, opened.getpeercert()))
                         return
                     if self._channels.step is PeerTls.ON:
                         with contextlib.suppress(OSError):
@@ -153,10 +154,12 @@ class TlsTransport(asyncio.Transport):
     Args:
         encrypted: the connection after its handshake, not blocking; the transport closes it.
         protocol: told of it at once.
-        names: that the other end has proven.
+        proven: gives the names that the other end has proven, in lower case.
     """
 
-    def __init__(self, encrypted: ssl.SSLSocket, protocol: asyncio.Protocol, names: frozenset[str]) -> None:
+    def __init__(
+        self, encrypted: ssl.SSLSocket, protocol: asyncio.Protocol, proven: Callable[[], frozenset[str]]
+    ) -> None:
         super().__init__()
         self._loop = asyncio.get_running_loop()
         self._sock = encrypted
@@ -167,7 +170,7 @@ class TlsTransport(asyncio.Transport):
             "sockname": encrypted.getsockname(),
             "sslcontext": encrypted.context,
             "cipher": encrypted.cipher(),
-            MEMBER_NAMES: names,
+            MEMBER_NAMES: proven,
             LEND: self._lend,
         }
         self._fd = encrypted.fileno()

@@ -128,10 +128,10 @@ class ZeroCopyProtocol(BoundedProtocol):
         """Offer the extension, and say whom an encrypted connection has proven to come from."""
         super().on_message_begin()
         extensions = cast("dict[str, Any]", self.scope).setdefault("extensions", {})
-        names = self.transport.get_extra_info(MEMBER_NAMES)
-        if names is not None:
-            extensions[MEMBER_NAMES] = names
-        if names is not None or self.scheme == "http":
+        proven = self.transport.get_extra_info(MEMBER_NAMES)
+        if proven is not None:
+            extensions[MEMBER_NAMES] = proven()
+        if proven is not None or self.scheme == "http":
             extensions[EXTENSION] = {}
 
     async def _run(self, scope: Any, receive: Any, send: Any) -> None:

@@ -34,11 +34,14 @@ class Identity:
         chain: its certificate in PEM, and those between it and its authority.
         key: of the certificate, in PEM.
         trusted: the certificates of the authorities, in PEM.
+        issuers: the names of those that may have signed a member's certificate, which is looked at for each request, so
+            that a key that was removed is of no use on open connections either; None: the handshake alone decides.
     """
 
     chain: bytes
     key: bytes
     trusted: str
+    issuers: frozenset[str] | None = None
 
     def __repr__(self) -> str:
         return "Identity(…)"  # never the key
@@ -61,6 +64,12 @@ def names_in(certificate: Mapping[str, Any] | None) -> frozenset[str]:
     """The DNS names in a certificate, as `ssl.SSLSocket.getpeercert` gives it; in lower case."""
     alternatives = (certificate or {}).get("subjectAltName", ())
     return frozenset(value.lower() for kind, value in alternatives if kind == "DNS")
+
+
+def issuer_of(certificate: Mapping[str, Any]) -> str:
+    """The name of who signed a certificate."""
+    parts = dict(part for (part,) in certificate.get("issuer", ()))
+    return str(parts.get("commonName", ""))
 
 
 def tls_problem(error: ssl.SSLError) -> str:

@@ -59,6 +59,11 @@ class Authority:
         )
         return cls(certificate, key)
 
+    @property
+    def name(self) -> str:
+        """Its name, which no authority of another key has."""
+        return str(self.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
+
     def issue(self, name: str, address: str, life: tuple[float, float]) -> tuple[bytes, bytes]:
         """A certificate for a node, and its new key, both in PEM.
 
@@ -121,7 +126,7 @@ class KeyIssuer:
         life = (max(0.0, now_unix_s - self._life_s), now_unix_s + self._life_s)
         chain, key = self._authorities[0].issue(self._name, self._address, life)
         trusted = b"".join(authority.certificate.public_bytes(Encoding.PEM) for authority in self._authorities)
-        return Identity(chain, key, trusted.decode())
+        return Identity(chain, key, trusted.decode(), frozenset(authority.name for authority in self._authorities))
 
 
 def _certificate(

@@ -9,7 +9,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from . import Channel, ChannelError, Identity, PeerTls, names_in
+from . import Channel, ChannelError, Identity, PeerTls, issuer_of, names_in
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,7 @@ class Channels:
         self._server: ssl.SSLContext | None = None
         self._client: ssl.SSLContext | None = None
         self._dialling: ssl.SSLContext | None = None
+        self._issuers: frozenset[str] | None = None
         self._problem = ""
         if issuer is not None and step is not PeerTls.OFF:
             self._renew(issuer)
@@ -95,7 +96,12 @@ class Channels:
         return name.lower() in self._denied
 
     def proven(self, certificate: Mapping[str, Any] | None) -> frozenset[str]:
-        """The names that the other end has proven by its certificate, in lower case, without those denied."""
+        """The names that the other end has proven by its certificate, in lower case, without those denied.
+
+        None once the key of the cluster that its certificate comes from was removed.
+        """
+        if certificate is None or (self._issuers is not None and issuer_of(certificate) not in self._issuers):
+            return frozenset()
         return names_in(certificate) - self._denied
 
     def use(self, keys: Sequence[bytes]) -> None:
@@ -132,6 +138,7 @@ class Channels:
         server.num_tickets = 0  # connections live long, and a ticket would outlive a key that was removed
         client.hostname_checks_common_name = False
         dialling.check_hostname = False
+        self._issuers = identity.issuers
         self._server, self._client, self._dialling = server, client, dialling
 
     def _context(self, identity: Identity, end: Any) -> ssl.SSLContext:

@@ -11,6 +11,7 @@ from ..metrics import Metrics
 from ..settings import Settings
 from ..sources import Source, Witness
 from ..stores import BlobCache
+from .absences import Absences
 from .memory import MemoryBudget
 from .turns import Turns
 
@@ -30,6 +31,7 @@ class Environment:
         metrics: counts.
         settings: bounds and durations.
         memory: bounds the blobs that pass through memory.
+        absences: remembers what nobody has.
         turns: lets one fetch of a blob write to the cache at a time.
     """
 
@@ -43,4 +45,5 @@ class Environment:
     metrics: Metrics
     settings: Settings
     memory: MemoryBudget
+    absences: Absences
     turns: Turns = field(default_factory=Turns)

@@ -20,13 +20,13 @@ from ..errors import Reason, SourceError, StorageError, Unavailable
 from ..oci.content import Content
 from ..sources import UPSTREAM, RangeReply, RangeRequest, Role
 from .environment import Environment
-from .plan import Plan
+from .plan import EARLIER, Plan
 from .spool import Backing, Spool
 
 log = logging.getLogger(__name__)
 
-OnWrong = Callable[[Iterable[str], int, int], Awaitable[None]]
-"""Has what came from some names fetched once more, and a range from others."""
+OnWrong = Callable[[Iterable[str], int, int], Awaitable[bool]]
+"""Has what came from some names in a range fetched once more, from others; says whether there was any."""
 
 
 class Evidence:
@@ -55,6 +55,8 @@ class Evidence:
         self._taken_back: set[tuple[int, int]] = set()
         self._upstream_bytes = 0
         self._upstream_rests_until = 0.0
+        self._failures = 0
+        """How often in a row upstream could not vouch, or bytes that it contradicted could not be fetched once more."""
 
     def cancel(self) -> None:
         """Ask nobody any more."""
@@ -83,9 +85,10 @@ class Evidence:
     def hopeless(self) -> Unavailable | None:
         """The error for clients that wait for bytes for which nobody will vouch, if that is so."""
         backing = self._spool.backing
-        if backing is None or backing.holds_all or self._tasks or not self._waits or self._vouching.is_agreed:
+        if backing is None or backing.holds_all or not self._waits or self._vouching.is_agreed:
             return None
-        if self._plan.candidates.upstream.may_be_asked:
+        may_come = self._tasks or self._plan.candidates.upstream.may_be_asked
+        if may_come and self._failures < self._settings.tries:
             return None
         return Unavailable(
             f"{self._spool.content.digest} passes through memory, and nobody but the member that sent it vouches for it"
@@ -93,7 +96,12 @@ class Evidence:
 
     def _begin(self, about: object, question: Coroutine[Any, Any, None]) -> None:
         task = self._tasks[about] = asyncio.create_task(question, name=f"evidence {about}")
-        task.add_done_callback(lambda _: self._tasks.pop(about, None))
+        task.add_done_callback(lambda done: self._ended(about, done))
+
+    def _ended(self, about: object, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(about, None)
+        if not task.cancelled() and (error := task.exception()) is not None:  # the root of a task
+            log.error("asking about %s failed in a way that it should not", about, exc_info=error)
 
     # Prefixes.
 
@@ -152,7 +160,8 @@ class Evidence:
         losses = self._vouching.losses
         (ours,) = await self._spool.hash_ranges([(start, stop)])
         senders, up = self._senders(start, stop), self._env.cluster.up()
-        holders = [name for name in self._plan.candidates.holders if name not in senders and name in up]
+        may_vouch = up - senders if EARLIER not in senders else set()  # who sent it to an earlier fetch is forgotten
+        holders = [name for name in self._plan.candidates.holders if name in may_vouch]
         for name in holders[: self._settings.holders_max]:
             witness = self._env.witness(name)
             try:
@@ -184,16 +193,22 @@ class Evidence:
         except (SourceError, StorageError, OSError) as error:
             log.info("%s: upstream does not vouch: %s", content.digest, error)
         if len(sample.body) < stop - start:
-            self._upstream_rests_until = time.monotonic() + self._settings.again_s
+            self._note_failure()
             return
         self._env.metrics.received_bytes.labels("upstream").inc(stop - start)
         if losses != self._vouching.losses:
             return
         if hashlib.sha256(sample.body).digest() == ours:
+            self._failures = 0
             self._vouching.release(start, stop)
-        elif senders:
+        else:
             log.warning("%s: upstream contradicts %s", content.digest, ", ".join(sorted(senders)))
-            await self._on_wrong(senders, start, stop)
+            if not await self._on_wrong(senders, start, stop):
+                self._note_failure()
+
+    def _note_failure(self) -> None:
+        self._failures += 1
+        self._upstream_rests_until = time.monotonic() + self._settings.again_s
 
     def _senders(self, start: int, stop: int) -> set[str]:
         return self._plan.provenance.senders(start, stop, self._plan.flights)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from ..errors import MirrorError, Reason, SourceError, StorageFailed, Unavailable
 from ..oci.content import Content
@@ -12,7 +13,7 @@ from .download import Download
 from .environment import Environment
 from .evidence import Evidence
 from .intake import Intake
-from .plan import Opening, Plan, Provenance, Segment
+from .plan import EARLIER, Opening, Plan, Provenance, Segment
 from .record import Phase, Record
 from .repositories import Repositories
 from .spool import Spool
@@ -46,13 +47,8 @@ class Fetch:
         self._is_proven_wrong = False
         """The whole has another digest, and nobody could be found to blame."""
         self._changed = asyncio.Event()
-        plan = self._plan = _plan(content, env)
-        self.spool = Spool(
-            content,
-            env.settings.spool,
-            self._changed.set,
-            lambda start, stop: plan.provenance.senders(start, stop, plan.flights),
-        )
+        self._plan = _plan(content, env)
+        self.spool = Spool(content, env.settings.spool, self._changed.set, partial(_senders, self._plan))
         self._intake = Intake(content, self.spool, self._plan, self.record, env, self)
         self._blame = Blame(self.spool, self._plan)
         self._evidence = Evidence(self.spool, self._plan, env, self.distrust)
@@ -109,8 +105,12 @@ class Fetch:
         """The origin of the bytes from `start` on, and how far it goes; see `Provenance.origin`."""
         return self.provenance.origin(start, stop, self._plan.flights)
 
-    async def distrust(self, names: Iterable[str], start: int, stop: int) -> None:
-        """Have what came from some members fetched once more, and everything of a range from others."""
+    async def distrust(self, names: Iterable[str], start: int, stop: int) -> bool:
+        """Have what came from some members fetched once more, and everything of a range from others.
+
+        Returns:
+            Whether anything is fetched once more.
+        """
         avoided = set(names)
         self._plan.avoid(avoided, start, stop)
         segments = [
@@ -118,9 +118,11 @@ class Fetch:
             for segment in self._plan.provenance.within(start, stop)
             if segment.origin in avoided or segment.source in avoided
         ]
-        if segments and not self.spool.is_complete and not self.spool.is_trimmed:
+        is_possible = bool(segments) and not self.spool.is_complete and not self.spool.is_trimmed
+        if is_possible:
             await self._retract(segments)
             self._changed.set()
+        return is_possible
 
     # Its own task.
 
@@ -169,6 +171,8 @@ class Fetch:
             self._env.health.doubt(member, self.content.digest)
         if phase is not Phase.RELAYED:
             self.record.failures.append(str(error))
+        for content in self.names.tried:
+            self._env.absences.note(content, error)
         self._is_proven_wrong = isinstance(error, SourceError) and error.reason is Reason.CORRUPT
         self.spool.fail(error)
 
@@ -249,3 +253,9 @@ def _plan(content: Content, env: Environment) -> Plan:
     else:
         opening = Opening.PIECE if env.cache.has_partial(content.digest) else Opening.RUN
     return Plan(cluster.me, ring, env.throughput, holders, env.settings.plan, opening)
+
+
+def _senders(plan: Plan, start: int, stop: int) -> set[str] | None:
+    """All that had a part in bytes of a range; None if an earlier fetch had: who sent it these bytes is forgotten."""
+    senders = plan.provenance.senders(start, stop, plan.flights)
+    return None if EARLIER in senders else senders

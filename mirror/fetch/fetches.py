@@ -73,6 +73,9 @@ class Fetches:
             content: what is wanted.
             from_start: whether it is read from byte 0. A window in memory that has moved on cannot verify for such a
                 reader, so it gets a new fetch.
+
+        Raises:
+            BlobUnknown, ManifestUnknown: a moment ago nobody had it.
         """
         with self._joined(content, Audience.LOCAL, from_start=from_start) as (reader, _):
             yield reader
@@ -84,6 +87,9 @@ class Fetches:
         Args:
             content: which.
             hint: the bytes that the member wants: while the size is unknown, asking for these tells it.
+
+        Raises:
+            BlobUnknown, ManifestUnknown: a moment ago nobody had it.
         """
         with self._joined(content, Audience.MEMBER, from_start=False, hint=hint) as (reader, fetch):
             yield Relay(reader, fetch)
@@ -108,6 +114,8 @@ class Fetches:
     ) -> Iterator[tuple[Reader, Fetch]]:
         fetch = self.current(content)
         if fetch is None or (from_start and fetch.spool.is_trimmed):
+            if not self._env.cluster.holders(content.digest.key):
+                self._env.absences.check(content)
             fetch = Fetch(content, self._env, self._detach, self._ended)
             self._current[content.digest.hex] = fetch
             self._running.add(fetch)

@@ -22,6 +22,11 @@ class Repositories:
     def __len__(self) -> int:
         return len(self._contents)
 
+    @property
+    def tried(self) -> list[Content]:
+        """The blob under each name by which upstream was asked, the present one last."""
+        return self._contents[: self._contents.index(self.current) + 1]
+
     def add(self, content: Content) -> None:
         """Add a name, unless it is known, or of the other kind of content, or there are too many."""
         fits = content.kind == self.current.kind and len(self._contents) < self._names_max

@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable
 
 from ..cluster.health import PeerHealth
 from ..cluster.view import ClusterView
-from ..errors import PeerError, Reason, SourceError, UpstreamError
+from ..errors import MirrorError, PeerError, Reason, SourceError, UpstreamError
 from ..oci.content import Content
 from ..routers import Peer
 from ..settings import FetchSettings
 from ..sources import Role
+from .absences import Absences
 from .client_error import client_error
 from .demand import Audience
 from .fetches import Fetches
@@ -25,16 +26,19 @@ class SizeQuery:
         health: is told of failures.
         ask_member: asks one member, in a role, for a size in bytes; raises PeerError.
         ask_upstream: asks upstream; raises UpstreamError.
+        absences: remembers what nobody has.
         settings: for how long members are asked.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - whom it asks, one after the other
         self,
         fetches: Fetches,
         cluster: ClusterView,
         health: PeerHealth,
         ask_member: Callable[[Peer, Content, Role], Awaitable[int]],
         ask_upstream: Callable[[Content], Awaitable[int]],
+        *,
+        absences: Absences,
         settings: FetchSettings | None = None,
     ) -> None:
         self._fetches = fetches
@@ -42,6 +46,9 @@ class SizeQuery:
         self._health = health
         self._ask_member = ask_member
         self._ask_upstream = ask_upstream
+        self._absences = absences
+        self._asking: dict[tuple[Content, Audience], asyncio.Task[int]] = {}
+        """Questions under way: whoever asks the same meanwhile waits for the same answer."""
         self._settings = settings or FetchSettings()
 
     async def size(self, content: Content, audience: Audience = Audience.LOCAL) -> int:
@@ -53,6 +60,30 @@ class SizeQuery:
         known = self._fetches.size(content)
         if known is not None:
             return known
+        about = content, audience
+        task = self._asking.get(about)
+        if task is None:
+            if not self._cluster.holders(content.digest.key):
+                self._absences.check(content)
+            task = self._asking[about] = asyncio.create_task(
+                self._ask(content, audience), name=f"size {content.digest}"
+            )
+            task.add_done_callback(lambda done: self._answered(about, done))
+        return await asyncio.shield(task)
+
+    def _answered(self, about: tuple[Content, Audience], task: asyncio.Task[int]) -> None:
+        del self._asking[about]
+        if not task.cancelled() and isinstance(error := task.exception(), MirrorError):
+            self._absences.note(about[0], error)
+
+    async def close(self) -> None:
+        """Ask no more."""
+        tasks = list(self._asking.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _ask(self, content: Content, audience: Audience) -> int:
         failures: list[SourceError] = []
         key = content.digest.key
         asked = [(peer, Role.HOLDER) for peer in self._cluster.holders(key)]

@@ -11,6 +11,7 @@ from ..routers import Discovery
 from ..settings import Settings
 from ..sources import UPSTREAM, MemberSources, SizedSource, Source, Witness
 from ..stores import BlobCache
+from .absences import Absences
 from .environment import Environment
 from .fetches import Fetches
 from .memory import MemoryBudget
@@ -66,6 +67,7 @@ class FetchStack:
         )
         cluster = ClusterView(me, discovery, discovery, health, settings.cluster)
         throughput, memory = Throughput(settings.cluster), MemoryBudget(settings.fetch.in_memory_max)
+        absences = Absences(settings.fetch)
         slow = SlowNotifier(discovery, throughput, peers.notify_slow, settings.cluster)
         env = Environment(
             cluster=cluster,
@@ -78,13 +80,17 @@ class FetchStack:
             metrics=metrics,
             settings=settings,
             memory=memory,
+            absences=absences,
         )
         fetches = Fetches(env)
-        sizes = SizeQuery(fetches, cluster, health, peers.size, upstream.size, settings.fetch)
+        sizes = SizeQuery(
+            fetches, cluster, health, peers.size, upstream.size, absences=absences, settings=settings.fetch
+        )
         return cls(cluster, health, slow, fetches, sizes, memory)
 
     async def close(self) -> None:
         """Give up what is under way."""
         await self.fetches.close()
+        await self.sizes.close()
         await self.slow.close()
         await self.health.close()

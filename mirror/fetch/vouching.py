@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from ..cluster.homes import piece_size
 from ..oci.ranges import RangeSet
 
-Senders = Callable[[int, int], Set[str]]
-"""Gives the names of all that had a part in bytes of a range: who sent them, and whom those named as their origin."""
+Senders = Callable[[int, int], Set[str] | None]
+"""Gives the names of all that had a part in bytes of a range: who sent them, and whom those named as their origin. None
+if that is not known: it may have been anybody."""
 
 
 class Vouching:
@@ -110,8 +111,12 @@ class Vouching:
             elif agreeing and not self._is_denied(number):
                 (name,) = agreeing
                 ranges = (self._range(earlier) for earlier in self._up_to(number))
-                free |= RangeSet(*((a, b) for a, b in ranges if name not in self._senders(a, b)))
+                free |= RangeSet(*((a, b) for a, b in ranges if self._had_no_part(name, a, b)))
         self._add(free)
+
+    def _had_no_part(self, name: str, start: int, stop: int) -> bool:
+        senders = self._senders(start, stop)
+        return senders is not None and name not in senders
 
     def _agrees(self, prefixes: Sequence[bytes], number: int) -> bool:
         return number < len(prefixes) and prefixes[number] == self._hashed.get(number)

@@ -4,11 +4,12 @@ import asyncio
 import errno
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from mirror import fileio
 from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.sources.peers.protocol import ROLE_HEADER
@@ -194,6 +195,34 @@ def test_what_cannot_be_opened_now_is_fetched_elsewhere_or_refused_and_nothing_i
                     assert await node.pull(content) == LARGE
             assert path.read_bytes() == LARGE
             assert await node.pull(content) == LARGE
+
+    run(story())
+
+
+def test_a_disk_that_fails_in_the_middle_is_not_noticed_where_upstream_has_the_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with cluster(tmp_path, 1) as it:
+            (node,) = it.nodes
+            content = await it.give(node, LARGE)
+            assert await node.pull(content) == LARGE  # now there is a proof
+            path, real = file_of(node, content), fileio.read_parts
+            os.utime(path)  # whoever reads it from now on checks it anew
+            found = path.stat().st_ino
+
+            def fails(fd: int, start: int, stop: int, buffer: bytearray) -> Iterator[memoryview]:
+                if os.fstat(fd).st_ino == found and start >= 2 * MIB:
+                    raise OSError(errno.EIO, os.strerror(errno.EIO))
+                return real(fd, start, stop, buffer)
+
+            monkeypatch.setattr("mirror.stores.checking.read_parts", fails)
+            assert not (await node.get(content)).complete, "nobody else has it"
+            assert content.digest.key not in node.router.keys
+            assert path.stat().st_ino == found, "the file is not deleted"
+            it.origin.has(LARGE)
+            assert await node.pull(content) == LARGE
+            assert node.held(content)
 
     run(story())
 

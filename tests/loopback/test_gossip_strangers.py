@@ -190,7 +190,7 @@ def test_many_bad_streams_are_ended_and_keep_no_member_out(said: Sequence[bytes]
 
 def test_what_takes_long_to_hear_is_heard_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """With slices of no time, whatever else runs has a turn after every message and every datagram."""
-    monkeypatch.setattr(driver, "_SLICE_S", 0.0)
+    monkeypatch.setattr(driver, "SLICE_S", 0.0)
 
     async def story() -> None:
         async with AsyncExitStack() as stack:

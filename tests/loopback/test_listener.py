@@ -168,9 +168,10 @@ def ask(path: str = "/", method: str = "GET", *lines: str) -> bytes:
         (b"GET / HTTP/1.1\r\n", b"a: b\r\n" * 100_000, 83),
         (b"GET /", b"a" * MIB, 50),
         (b"", b"A" * MIB, 50),
+        (b"", b"\r\n" * (MIB // 2), 50),
         (b"\r\n\r\nGET / HTTP/1.1\r\n", b"a:" + b" " * MIB + b"\r\n", 50),
     ],
-    ids=["a wide header", "short lines", "a wide target", "a wide method", "blanks"],
+    ids=["a wide header", "short lines", "a wide target", "a wide method", "empty lines", "blanks"],
 )
 def test_a_head_without_an_end_is_not_read_to_it(run: Run, start: bytes, part: bytes, count: int) -> None:
     async def main() -> None:

@@ -19,22 +19,22 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mirror.app.blob import BlobResponse, of_file
 from mirror.app.tls import MEMBER_NAMES
 from mirror.channels import PeerTls
-from mirror.channels.certificates import KeyIssuer
 from mirror.channels.contexts import Channels
 from mirror.errors import PeerError, Reason
 from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository
 from mirror.routers import Peer
+from mirror.settings import PeerSettings
 from mirror.sources import RangeReply, RangeRequest, Role
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import PeerClient
 from tests.loopback.channels import DAY_S, ONE, TWO, channels, listening
-from tests.loopback.lab import STEADY
 
 MIB = 1024 * 1024
 SIZE = 5 * MIB + 17
-PATIENCE_S = 20.0
+PATIENCE_S = 50.0
+PATIENT = PeerSettings(connect_s=PATIENCE_S, head_s=PATIENCE_S, silent_s=PATIENCE_S, sign_of_life_s=PATIENCE_S)
 TAG = Reference.parse("library/x:1")
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -132,7 +132,7 @@ class Memory:
 
 @contextlib.asynccontextmanager
 async def asking(name: str, ways: Channels, auth: PeerAuth | None = None) -> AsyncIterator[PeerClient]:
-    client = PeerClient(name, auth or PeerAuth(), STEADY.peers, ways)
+    client = PeerClient(name, auth or PeerAuth(), PATIENT, ways)
     await client.start()
     try:
         yield client
@@ -349,6 +349,20 @@ def test_keys_change_under_load(run: Run, path: Path, blob: bytes) -> None:
     run(main())
 
 
+def test_a_key_that_was_removed_is_of_no_use_on_open_connections(run: Run, path: Path) -> None:
+    async def main() -> None:
+        theirs, holder = channels("b", ONE), Holder(path)
+        async with listening(holder, theirs) as door, asking("a", channels("a", ONE)) as client:
+            await client.tag(at("b", door.port), TAG)
+            await client.is_alive(at("b", door.port))
+            await fetch(client, at("b", door.port))
+            theirs.use([TWO])
+            await fetch(client, at("b", door.port), 0, 100)  # the connection is open, and this holder answers anybody
+            assert holder.asked == [frozenset({"a"})] * 3 + [frozenset()]
+
+    run(main())
+
+
 def client_hello() -> bytes:
     """The first bytes of a handshake."""
     outgoing = ssl.MemoryBIO()
@@ -446,13 +460,3 @@ def test_an_application_that_ends_early_makes_a_short_body(run: Run, path: Path)
 
 def _as_app(app: ASGIApp) -> ASGIApp:
     return app
-
-
-def test_a_certificate_is_made_anew_when_it_is_old_or_the_clock_was_set() -> None:
-    issuer = KeyIssuer("a", "10.0.0.1", [ONE], 7 * DAY_S, DAY_S)
-    assert issuer.issue(1e9) is not None
-    assert issuer.issue(1e9 + DAY_S / 2) is None
-    assert issuer.issue(1e9 + DAY_S) is not None
-    assert issuer.issue(1e9 - DAY_S) is not None
-    issuer.use([TWO])
-    assert issuer.issue(1e9 - DAY_S) is not None

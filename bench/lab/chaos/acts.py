@@ -16,7 +16,7 @@ from .damage import DAMAGES
 from .library import MOVING, Library
 from .member import Member
 from .schedule import UPSTREAM, Fault
-from .timeline import BUSY, CUT, DOWN, LIMITED, LYING, Timeline
+from .timeline import BUSY, CUT, DOWN, FULL, LIMITED, LYING, Timeline
 
 READY_S: Final = 40.0
 """How long an agent that starts may take to be ready, s, on a machine whose cores are all busy."""
@@ -180,7 +180,7 @@ def _damage(stage: Stage, fault: Fault) -> Iterator[str]:
 
 @contextmanager
 def _fill(stage: Stage, fault: Fault) -> Iterator[str]:
-    with stage.members[fault.target].full_disk():
+    with stage.timeline.during(FULL, fault.target), stage.members[fault.target].full_disk():
         yield f"no space for {fault.seconds:.1f} s"
 
 

@@ -117,7 +117,7 @@ class Member:
         return {Path(path).name for path in (self.cache / "blobs/sha256").glob("??/*") if not path.name.startswith(".")}
 
     def damage(self, kind: str, chance: random.Random, *, stopped: bool) -> str:
-        """Let something happen to one of the files of the cache; return what.
+        """Let something happen to one of the files of the cache, or to what the agent knew of members; return what.
 
         Args:
             kind: of damage.
@@ -131,6 +131,9 @@ class Member:
             with suppress(OSError):
                 if path.is_file() and path.name != "filler" and (stopped or kept not in ("spool",)):
                     by_kind.setdefault(kept, []).append(path)
+        snapshot = self._folder / "agent" / "members.json"
+        if stopped and snapshot.exists():
+            by_kind[snapshot.name] = [snapshot]
         if not by_kind:
             return "there is no file"
         path = chance.choice(by_kind[chance.choice(sorted(by_kind))])

@@ -15,6 +15,8 @@ CUT = "cut"
 """The node, or upstream, is cut off."""
 LIMITED = "limited"
 """Upstream refuses to answer the node."""
+FULL = "full"
+"""The node's disk is full."""
 BUSY = "busy"
 """The node's containerd does not run."""
 

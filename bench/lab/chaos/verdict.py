@@ -7,7 +7,9 @@ An error is excused, and nothing else is, if
 - or no healthy source had the content, all the time from shortly before the request to its end. Upstream is one if it
   ran, and neither it nor the node was cut off, nor the node refused. A member is one if it has had the right bytes
   since then, its agent was never down, and neither it nor the asking node was cut off; nor had it lied in the ten
-  minutes before, for then it is rightly shunned. The own node is one as well.
+  minutes before, for then it is rightly shunned. The own node is one as well;
+- or upstream was not there, and the disk of the client's node was full: what passes through memory is given to a client
+  only if it comes from upstream, or several members vouch for it.
 
 A tag that means what upstream never said, or says no more, is excused only by an upstream that was not there.
 
@@ -28,10 +30,11 @@ from .member import Member
 from .question import PULL, STALE_TAG, WRONG_BYTES, WRONG_HEAD, WRONG_TAG, Failure, Question
 from .schedule import UPSTREAM
 from .settings import REGISTRY_AWAY_S, SETTLING_S, SHUNNED_S
-from .timeline import BUSY, CUT, DOWN, LIMITED, LYING, Timeline
+from .timeline import BUSY, CUT, DOWN, FULL, LIMITED, LYING, Timeline
 
 OWN_DOWN = "own agent down"
 CONTAINERD_DOWN = "own containerd down"
+DISK_FULL = "own disk full, upstream away"
 NO_SOURCE = "no healthy source"
 FROM_UPSTREAM = "upstream's own wrong byte"
 
@@ -88,6 +91,8 @@ class Judge:
             return Verdict(None, "upstream was there")
         if failure.kind in (WRONG_TAG, STALE_TAG):
             return Verdict(NO_SOURCE, "")
+        if self._timeline.was(FULL, node, since, ended):
+            return Verdict(DISK_FULL, "")
         holders = [self._holder(node, content, since, ended) for content in question.contents]
         if None in holders:
             return Verdict(NO_SOURCE, "")

@@ -107,13 +107,16 @@ class Dissemination:
         Raises:
             WireError: the filter is larger than it may be.
         """
+        if ops.name == self._own.name:
+            self._hear_own((ops.epoch, ops.generation, ops.end), now)
+            return
         self.check_filter(Entry(ops.name, ops.epoch, 0, ops.generation, ops.end), ops.bits_log2, now)
         applied = self.directory.apply(ops)
         if applied is Applied.NEW:
             self._note_filter(ops.name, now)
             if self._members.get(ops.name) is not None:  # or it has yet to prove that it is there
                 self._pass_on(ops)
-        elif applied is Applied.GAP and ops.name != self._own.name:
+        elif applied is Applied.GAP:
             entry = self.reconciler.entry(ops.name)
             if entry is not None and entry.epoch >= ops.epoch:
                 self._gaps[ops.name] = None
@@ -127,8 +130,11 @@ class Dissemination:
 
     def hear_offer(self, offer: Offer, sender: Address, now: float) -> None:
         """Somebody has a filter that only a stream can carry."""
+        if offer.entry.name == self._own.name:
+            self._hear_own(offer.entry.filter_version, now)
+            return
         ours = self.reconciler.entry(offer.entry.name)
-        if ours is None or offer.entry.name == self._own.name:
+        if ours is None:
             return
         if ours.epoch != offer.entry.epoch or ours.filter_version >= offer.entry.filter_version:
             return
@@ -168,6 +174,15 @@ class Dissemination:
             if self.directory.note_version(entry.name, entry.filter_version):
                 self._note_filter(entry.name, now)
             raise WireError(Rejection.FILTER, f"a filter of 2**{bits_log2} bits, where 2**{largest} are allowed")
+
+    def _hear_own(self, version: tuple[int, int, int], now: float) -> None:
+        """Others have this node's filter in a version that it never made: a new run takes the place of the invented.
+
+        Until then no lookup would find this node, for its own versions are older.
+        """
+        me, ours = self._own.me, self.published.replica.version
+        if version > ours and version[0] == me.epoch and me.state is not State.LEFT:
+            self._own.renew(now)
 
     def _publish(self, now: float) -> None:
         """The time of additions, or of a step of a rebuild, has come."""

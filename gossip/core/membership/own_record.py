@@ -91,6 +91,11 @@ class OwnRecord:
         self._emit(Refuted(self.me.incarnation))
         self.announce()
 
+    def renew(self, now: float) -> None:
+        """Go on as a new run, because others believe something of this one that it never said."""
+        self.check_present()
+        self._renew(self.me.epoch, now)
+
     def _renew(self, epoch: int, now: float) -> None:
         """Continue under a newer epoch, at most once a probe interval: another node of this name may do the same."""
         if now - self._renewed_at < self._config.probe_interval_s or epoch >= U64_MAX:

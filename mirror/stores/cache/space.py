@@ -1,7 +1,8 @@
 """Space: the bound of the cache. Blobs go to make room for bytes that arrive, a few in each turn of the event loop.
 
 Nothing goes for a size that somebody states: room is made one step ahead of the bytes. What only other members ask of
-this node has a bound of its own, and takes no place of what clients of this node used lately.
+this node takes what is free and what is spare. Of what no client of this node used lately it takes the place up to a
+bound, and of nothing else.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ class Space:
 
     Args:
         capacity_bytes: the bound on complete and partial blobs together.
-        others_bytes: the bound on what only other members asked for, within that.
+        others_bytes: up to so many bytes of what only other members asked for, blobs that are ours give way to it.
         folder: where the files are.
         blobs: the complete blobs.
         partials: the partial ones.
@@ -68,7 +69,8 @@ class Space:
         """
         partials, size = self._partials, writing.size
         if not writing.wanted_here():
-            if size > self._others_bytes:
+            free = self._capacity_bytes - partials.claimed_bytes - self._blobs.bytes + self._blobs.spare_bytes
+            if size > max(free, self._others_bytes):
                 raise StorageFull(f"{size} bytes for other members would exceed their part, {self._others_bytes}")
             return
         if partials.claimed_bytes + partials.bytes_for_others > self._capacity_bytes:
@@ -88,8 +90,8 @@ class Space:
         writing.reserved += count
         freed: list[asyncio.Future[None]] = []
         try:
-            self._expect_part_of_others(writing)
-            while self._is_over(for_others=not writing.wanted_here()):
+            self._expect_room_beside_ours(writing)
+            while self._is_over():
                 freed.append(self._evict(for_others=not writing.wanted_here()))
                 await asyncio.sleep(0)
         except BaseException:
@@ -108,29 +110,28 @@ class Space:
     def hold_bound(self) -> None:
         """Let blobs go until the bound holds, after one has become complete; few, for its bytes were reserved."""
         with contextlib.suppress(StorageFull):
-            while self._is_over(for_others=False):
+            while self._is_over():
                 self._evict(for_others=False)
 
-    def _expect_part_of_others(self, writing: Writing) -> None:
-        """Refuse what other members alone ask for, beyond their part, and where clients of this node need the space."""
-        if writing.wanted_here():
-            return
-        others = self._partials.bytes_for_others
-        if others > self._others_bytes or others + self._partials.claimed_bytes > self._capacity_bytes:
-            raise StorageFull(f"what other members ask for would exceed their part, {self._others_bytes}")
+    def _expect_room_beside_ours(self, writing: Writing) -> None:
+        """Refuse what other members alone ask for, where what clients of this node wait for needs the space."""
+        others, ours = self._partials.bytes_for_others, self._partials.claimed_bytes
+        if not writing.wanted_here() and others + ours > self._capacity_bytes:
+            raise StorageFull("what other members ask for leaves no space for what this node needs")
 
     def _evict(self, *, for_others: bool, at_least: int = 0) -> asyncio.Future[None]:
-        """Drop what goes first, some at once, until the bounds hold; the future is done when it is gone from the disk.
+        """Drop what goes first, some at once, until the bound holds; the future is done when it is gone from the disk.
 
         Raises:
             StorageFull: nothing may go.
         """
-        if self._partials.any_left and not self._is_over_part(for_others=for_others):
+        if self._partials.any_left:
             return self._partials.evict()
         names: list[str] = []
         served: list[str] = []
-        while len(names) < BATCH and (len(names) < at_least or self._is_over(for_others=for_others)):
-            name = self._blobs.first_to_go(for_others=for_others, spare_only=self._is_over_part(for_others=for_others))
+        while len(names) < BATCH and (len(names) < at_least or self._is_over()):
+            others = self._partials.bytes_for_others + self._blobs.spare_bytes
+            name = self._blobs.first_to_go(for_others=for_others, spare_only=for_others and others > self._others_bytes)
             if name is None:
                 break
             if not self._blobs.is_withheld(name):
@@ -143,9 +144,5 @@ class Space:
         self._on_evicted(served)
         return self._folder.discard_blobs(names)
 
-    def _is_over(self, *, for_others: bool) -> bool:
-        return self.used_bytes > self._capacity_bytes or self._is_over_part(for_others=for_others)
-
-    def _is_over_part(self, *, for_others: bool) -> bool:
-        """Whether there is too much that only other members asked for: then only such blobs go for it."""
-        return for_others and self._partials.bytes_for_others + self._blobs.spare_bytes > self._others_bytes
+    def _is_over(self) -> bool:
+        return self.used_bytes > self._capacity_bytes

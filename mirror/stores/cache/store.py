@@ -154,10 +154,13 @@ class CacheStore:
 
     async def _look_after(self, excess: Sequence[str], unproven: Sequence[str]) -> None:
         """Delete what a start found too much, a few at a time; then look at the files for as long as the store runs."""
-        for first in range(0, len(excess), BATCH):
-            names = [name for name in excess[first : first + BATCH] if name not in self._blobs]
-            await self._folder.discard_blobs(names)
-        await self.upkeep.run(unproven, lambda: list(self._blobs))
+        try:
+            for first in range(0, len(excess), BATCH):
+                names = [name for name in excess[first : first + BATCH] if name not in self._blobs]
+                await self._folder.discard_blobs(names)
+            await self.upkeep.run(unproven, lambda: list(self._blobs))
+        except Exception:  # the root of a task: a bug here must not go unseen
+            log.exception("the cache's files are not looked at any more")
 
     def _read_folder(self) -> tuple[dict[str, Left], list[str], list[Found]]:
         """What there is, in a thread: partial blobs, blobs that are too much, and the others, the last used last."""

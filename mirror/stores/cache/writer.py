@@ -104,7 +104,7 @@ class CacheWriter:
             StorageFailed: the disk failed.
         """
         self._ask(self._place.space.reserve(self._writing, stop - start))
-        while not _allocate(self.fd, start, stop):
+        while not self._allocate(start, stop):
             self._ask(self._place.space.reserve_despite(self._writing))
 
     def append_prefix(self, sha256: bytes) -> None:
@@ -151,6 +151,12 @@ class CacheWriter:
         except (concurrent.futures.TimeoutError, concurrent.futures.CancelledError) as error:
             answer.cancel()
             raise StorageFailed("the cache made no room in time") from error
+
+    def _allocate(self, start: int, stop: int) -> bool:
+        """Take space on the disk; return False if it is full."""
+        if self._has_ended:  # the descriptor may be closed, and its number another file's
+            raise StorageFailed("the blob is not written any more")
+        return _allocate(self.fd, start, stop)
 
     def _end(self) -> None:
         self._expect_open()

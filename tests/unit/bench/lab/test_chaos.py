@@ -14,8 +14,8 @@ from bench.lab.chaos.damage import DAMAGES
 from bench.lab.chaos.library import Content, Meanings
 from bench.lab.chaos.question import WRONG_BYTES, WRONG_HEAD, WRONG_TAG, Failure, Question
 from bench.lab.chaos.schedule import UPSTREAM, Traits, draw, lanes_of
-from bench.lab.chaos.timeline import CUT, DOWN, LIMITED, LYING, Timeline
-from bench.lab.chaos.verdict import FROM_UPSTREAM, NO_SOURCE, OWN_DOWN, Judge, Verdict
+from bench.lab.chaos.timeline import CUT, DOWN, FULL, LIMITED, LYING, Timeline
+from bench.lab.chaos.verdict import DISK_FULL, FROM_UPSTREAM, NO_SOURCE, OWN_DOWN, Judge, Verdict
 from testbed.faulty import Wrong
 
 if TYPE_CHECKING:
@@ -181,6 +181,14 @@ def test_a_node_that_is_cut_off_has_only_what_it_holds(case: Case) -> None:
     assert case.judge().excuse == NO_SOURCE
     case.members["asker"].has = True
     assert case.judge().excuse is None
+
+
+def test_a_full_disk_is_an_excuse_only_while_upstream_is_away(case: Case) -> None:
+    case.members["other"].has = True
+    case.given(FULL, "asker")
+    assert case.judge().excuse is None
+    case.given(DOWN, UPSTREAM)
+    assert case.judge().excuse == DISK_FULL
 
 
 def test_wrong_bytes_and_wrong_sizes_are_never_excused_by_what_was_down(case: Case) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from gossip.core.errors import WireError
 from gossip.core.events import Rejected
-from gossip.core.messages import KEY_BYTES, Done, Entry, Offer, Ops, Pull
+from gossip.core.messages import KEY_BYTES, Alive, Done, Entry, Message, Offer, Ops, Pull
 from gossip.core.packets.codec import U32_MAX, decode_packet
 from gossip.core.streams.purpose import Purpose
 from tests.unit.gossip.conftest import Peer
@@ -112,3 +112,34 @@ def test_filter_that_says_yes_to_everything_is_refused(
         node.node.dissemination.install(Entry("n1", 1, 0, 1, sequence), bits_log2, bits, node.now)
     assert refused.value.reason == "filter"
     assert node.node.view.holders(bytes(8)) == []
+
+
+@pytest.mark.parametrize(
+    "heard", [Ops("n0", 1, 7, 14, 0, bytes(8)), Offer(Entry("n0", 1, 0, 7, 5000))], ids=["ops", "offer"]
+)
+def test_invented_version_of_ones_own_filter_is_overtaken_by_a_new_run(
+    peer: Callable[..., Peer], heard: Message
+) -> None:
+    """Who forged it would hide this node from all lookups, for its own versions are older."""
+    node = peer()
+    node.hear("n1", node.alive("n1"))
+    node.node.advertise([b"mine" * 8], node.now)
+    node.pass_time(node.now + 0.1)
+    node.hear("n1", heard)
+    renewed = node.node.view.me.epoch
+    assert renewed > 1
+    assert node.node.view.published.version == (renewed, 0, 1)
+    node.pass_time(node.now + 0.1)
+    assert renewed in [message.epoch for _, message in node.said() if isinstance(message, Alive)]
+    node.hear("n1", heard)
+    assert node.node.view.me.epoch == renewed
+
+
+def test_news_of_ones_own_filter_that_come_back_change_nothing(peer: Callable[..., Peer]) -> None:
+    node = peer()
+    node.hear("n1", node.alive("n1"))
+    node.node.advertise([b"mine" * 8], node.now)
+    node.pass_time(node.now + 0.1)
+    own = [message for _, message in node.said() if isinstance(message, Ops)]
+    node.hear("n1", own[0])
+    assert node.node.view.me.epoch == 1

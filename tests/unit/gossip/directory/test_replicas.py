@@ -216,7 +216,7 @@ def test_large_filters_are_looked_into_like_small_ones() -> None:
 @pytest.mark.parametrize("bits_log2", [18, 22])
 def test_a_thousand_members_with_the_largest_filters_stay_within_the_bound(bits_log2: int) -> None:
     seen, bound = Directory(log_keys=1024, max_bytes=40 << 20), 40 << 20
-    bits = filled(bits_log2)
+    bits = bytes(1 << (bits_log2 - 4)) + filled(10) + bytes((1 << (bits_log2 - 4)) - 128)
     for number in range(1000):
         seen.begin(f"m{number}", EPOCH)
         seen.install(Entry(f"m{number}", EPOCH, 0, 1, 30_000), bits_log2, bits)

@@ -28,7 +28,14 @@ def test_packets_do_not_matter(cuts: list[int]) -> None:
 
 
 def test_empty_lines_before_a_head_are_skipped() -> None:
-    assert heads_of([b"\r\n" * 50_000, b"\r", b"\n" + HEAD + b"\r\n\r\n", HEAD]) == [HEAD, HEAD]
+    assert heads_of([b"\r\n\r", b"\n" + HEAD + b"\r\n\r\n", HEAD]) == [HEAD, HEAD]
+
+
+@pytest.mark.parametrize("parts", [[b"\r\n" * 50_000], [b"\n"] * 5])
+def test_empty_lines_without_end_are_not_waited_out(parts: list[bytes]) -> None:
+    with pytest.raises(HeadError, match="empty lines") as caught:
+        heads_of(parts)
+    assert caught.value.status == 400
 
 
 @pytest.mark.parametrize("first", [b"\x16\x03\x01", b"\x00", b" GET / HTTP/1.1\r\n", b"{}", b"\xff", b"1"])

@@ -8,6 +8,7 @@ import pytest
 
 from mirror.errors import BlobUnknown, PeerError, Reason, UpstreamUnknown
 from mirror.fetch import Audience, Fetches, SizeQuery
+from mirror.fetch.absences import Absences
 from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Repository
@@ -64,15 +65,31 @@ class World:
             raise answer
         return answer
 
-    def query(self, audience: Audience = Audience.LOCAL, size_s: float = 60.0) -> int:
+    def query(
+        self, audience: Audience = Audience.LOCAL, size_s: float = 60.0, *, at_once: int = 1, rounds: int = 1
+    ) -> int:
         class Health:
             failed = staticmethod(self.note_failure)
 
         query = SizeQuery(
             cast("Fetches", self), cast("ClusterView", self), cast("PeerHealth", Health()), self.ask, self.ask_upstream,
-            FetchSettings(size_s=size_s),
+            absences=Absences(FetchSettings()), settings=FetchSettings(size_s=size_s),
         )  # fmt: skip
-        return asyncio.run(asyncio.wait_for(query.size(BLOB, audience), 30))
+
+        async def story() -> list[int | BaseException]:
+            return await asyncio.gather(*(query.size(BLOB, audience) for _ in range(at_once)), return_exceptions=True)
+
+        results: list[int | BaseException] = []
+        with asyncio.Runner() as runner:
+            for _ in range(rounds):
+                results += runner.run(asyncio.wait_for(story(), 30))
+        sizes = set()
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+            sizes.add(result)
+        (size,) = sizes
+        return size
 
 
 def test_what_is_being_fetched_is_asked_of_nobody() -> None:
@@ -109,3 +126,32 @@ def test_silent_members_are_not_waited_for_longer_than_a_client_waits() -> None:
     world = World(["h"])
     world.hang, world.answers = {"h"}, {"upstream": 7}
     assert world.query(size_s=0.01) == 7
+
+
+def test_whoever_asks_the_same_at_once_waits_for_one_answer() -> None:
+    world = World()
+    world.answers = {"upstream": 7}
+    assert world.query(at_once=5) == 7
+    assert world.asked == [("upstream", Role.UPSTREAM)]
+
+
+def test_what_nobody_has_is_asked_for_once_in_a_while() -> None:
+    world = World()
+    world.answers = {"upstream": UpstreamUnknown("404")}
+    with pytest.raises(BlobUnknown):
+        world.query(at_once=3, rounds=3)
+    assert world.asked == [("upstream", Role.UPSTREAM)]
+
+
+def test_a_holder_that_turns_up_is_asked_though_nobody_had_it_a_moment_ago() -> None:
+    world = World()
+    world.answers = {"upstream": UpstreamUnknown("404"), "h": 7}
+
+    def turn_up(key: bytes) -> list[Peer]:
+        return [peer("h")] if world.asked else []
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world, "holders", turn_up)
+        with pytest.raises(BlobUnknown):
+            world.query(rounds=2)
+    assert world.asked == [("upstream", Role.UPSTREAM), ("h", Role.HOLDER)]

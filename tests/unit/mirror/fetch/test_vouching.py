@@ -1,5 +1,7 @@
 """Which bytes clients may have before the digest is right: those for which somebody vouches who did not send them."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from mirror.fetch.vouching import Vouching
@@ -22,13 +24,13 @@ WRONG = tuple(prefix(number, "wrong") for number in range(PIECES))
 class Case:
     """The vouching for one blob of which members sent some pieces."""
 
-    def __init__(self, senders: dict[int, set[str]] | None = None) -> None:
+    def __init__(self, senders: Mapping[int, set[str] | None] | None = None) -> None:
         self._by_piece = senders or {}
         self.freed: list[tuple[int, int]] = []
         self.of = Vouching(self._senders, lambda start, stop: self.freed.append((start, stop)))
         self.of.sized(SIZE)
 
-    def _senders(self, start: int, stop: int) -> set[str]:
+    def _senders(self, start: int, stop: int) -> set[str] | None:
         return self._by_piece.get(start // MEBIBYTE, {"sender"})
 
     def hash(self, count: int, first: int = 0, what: str = "right") -> None:
@@ -70,6 +72,15 @@ def test_nobody_vouches_for_what_it_sent_itself_or_named_as_its_own() -> None:
     case.of.listed("holder", RIGHT)
     case.hash(3)
     assert case.of.free == mebibytes(2, 3)
+
+
+def test_of_bytes_whose_sender_is_forgotten_one_holder_may_be_the_sender() -> None:
+    case = Case({0: None, 1: {"other"}})
+    case.of.listed("a", RIGHT)
+    case.hash(2)
+    assert case.of.free == mebibytes(1, 2)
+    case.of.listed("b", RIGHT)
+    assert case.of.free == mebibytes(0, 2)
 
 
 def test_two_holders_that_agree_vouch_for_everything_up_to_there() -> None:
