@@ -69,7 +69,7 @@ class Stranger:
             opened: list[socket.socket] = []
             for _ in range(count):
                 with suppress(OSError):
-                    opened.append(socket.create_connection(address, 1.0))
+                    opened.append(socket.create_connection(address, 0.2))
             return opened
 
         return inside(self.host.netns, connect_all)
@@ -566,10 +566,10 @@ def until_claimed(agent: Agent, member: str, count: int = 1) -> None:
 
 
 @contextlib.contextmanager
-def closing_all(sockets: Sequence[socket.socket]) -> Iterator[None]:
+def closing_all(sockets: Sequence[socket.socket]) -> Iterator[Sequence[socket.socket]]:
     """Close connections at the end."""
     try:
-        yield
+        yield sockets
     finally:
         for sock in sockets:
             sock.close()

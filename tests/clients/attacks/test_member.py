@@ -226,7 +226,7 @@ def test_odd_answers_of_a_member_are_stood(head: str, image: Image, agent: Agent
 # Room
 
 
-@pytest.mark.parametrize("size", [64 * MEBIBYTE - 1, 2**40])
+@pytest.mark.parametrize("size", [8 * MEBIBYTE, 64 * MEBIBYTE - 1, 2**40])
 def test_an_invented_size_pushes_nothing_out(size: int, site: Site, agent: Agent, other: Agent, rogue: Start) -> None:
     """It says that something which a client asks for is huge: what the cache holds stays, and what is small comes."""
     kept = site.image(f"kept-{size % 1000}", *(200_000 + number for number in range(5)))
@@ -281,9 +281,9 @@ def test_a_huge_filter_makes_no_node_large(agent: Agent, other: Agent, rogue: St
 
 
 def test_members_with_large_filters_together_stay_small(site: Site, agent: Agent, other: Agent, rogue: Start) -> None:
-    """Three of them each claim tens of thousands of keys: more than a cluster's caches hold."""
-    greedy = [rogue(f"greedy-{number}", host=f"rogue-{number}") for number in range(3)]
-    with harmless(agent, other):
+    """Two of them each claim tens of thousands of keys: more than a cluster's caches hold."""
+    greedy = [rogue(f"greedy-{number}", host=f"rogue-{number}") for number in range(2)]
+    with harmless(agent):
         for member in greedy:
             member.claim_keys([os.urandom(32) for _ in range(30_000)])
         wait_until(
