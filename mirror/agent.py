@@ -290,6 +290,8 @@ def _warnings(config: AgentConfig) -> Iterator[str]:
         return
     if config.sealing != "require":
         yield f"sealing is {config.sealing}: anybody who reaches peer and gossip is taken for a member"
+    elif config.peer_tls is PeerTls.PREFER:
+        yield "peer-tls is prefer: members may speak clear text here, signed; set it to on once it is prefer everywhere"
     if not is_key_file_replaceable(config.key_file):
         yield (
             f"{config.key_file} cannot be replaced, for its folder is read-only: when the cluster's keys have changed, "

@@ -74,7 +74,9 @@ class Authority:
         """
         key = ec.generate_private_key(ec.SECP256R1())
         begin, end = (datetime.datetime.fromtimestamp(at, datetime.UTC) for at in life)
-        names = x509.SubjectAlternativeName([x509.DNSName(name), x509.IPAddress(ipaddress.ip_address(address))])
+        addresses = {address, name} if _is_address(name) else {address}
+        shown = [x509.IPAddress(ipaddress.ip_address(text)) for text in sorted(addresses)]
+        names = x509.SubjectAlternativeName([x509.DNSName(name), *shown])
         purposes = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
         certificate = (
@@ -145,6 +147,14 @@ def _certificate(
         .not_valid_before(begin)
         .not_valid_after(end)
     )
+
+
+def _is_address(name: str) -> bool:
+    """Whether a node's name looks like an IP address: then TLS looks for it among the addresses."""
+    try:
+        return bool(ipaddress.ip_address(name))
+    except ValueError:
+        return False
 
 
 def _name(text: str) -> x509.Name:

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,19 +11,23 @@ from ..errors import ConfigError
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make the data folder if it is missing, and hold its lock. The kernel releases the lock when the process dies.
+    """Make the data folder, for this user alone, if it is missing, and hold its lock.
+
+    The kernel releases the lock when the process dies.
 
     Raises:
         ConfigError: the folder cannot be written to, or another agent uses it.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("w")
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(folder / "lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ConfigError(f"data-dir: cannot write to {folder}: {error.strerror}; name a folder to write to") from None
-    with lock:
+    try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise ConfigError(f"data-dir: another agent uses {folder}; give each agent a folder of its own") from None
         yield
+    finally:
+        os.close(lock)

@@ -124,6 +124,12 @@ def private(file: Path, content: str) -> Path:
     return file
 
 
+def readable_by_others(file: Path, folder: Path) -> bool:
+    """Whether neither a file's own mode nor that of a folder between it and `folder` keeps others out."""
+    between = [file, *(parent for parent in file.parents if parent.is_relative_to(folder) and parent != folder)]
+    return all(path.stat().st_mode & 0o077 for path in between)
+
+
 def shown(evidence: dict[str, bytes]) -> list[str]:
     """Which secret is where."""
     return [
@@ -177,6 +183,7 @@ def test_no_secret_is_in_any_log_answer_command_line_or_file_but_its_own(
     for agent in (a, b):
         agent.stop()
         files = [file for file in agent.folder.rglob("*") if file.is_file()]
+        assert not [file for file in files if file.name != "agent.log" and readable_by_others(file, agent.folder)]
         evidence |= {str(file.relative_to(tmp_path)): file.read_bytes() for file in files}
 
     assert len(evidence["agent-a/agent.log"]) > 1000

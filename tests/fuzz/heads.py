@@ -1,6 +1,6 @@
 """Heads of HTTP that somebody else writes: those of requests to this node, and those of members' answers.
 
-requests    what a connection sends to a listener, in parts of any length, while answers leave at their own pace
+heads       what a connection sends to a listener, in parts of any length: what of it reaches an endpoint
 answers     what a member sends in reply to a question for a piece, over a connection that is used again
 
 Both are scripts: a byte chooses a phrase of HTTP, or noise, so that a changed byte is another head.
@@ -241,24 +241,24 @@ class Listened:
             await send_error(scope, send, error)
 
 
-def requests(script: bytes) -> None:
+def heads(script: bytes) -> None:
     """A client says anything on a connection, in parts of any length."""
     choose = Script(script)
     loop = asyncio.new_event_loop()
     try:
         connection = Listened(loop)
-        heads = 0
+        ends = 0
         for _ in range(_PARTS_MAX):
             if not choose.more:
                 break
             said = b"".join(_said(choose) for _ in range(1 + choose.below(3)))
-            heads += said.count(b"\n\r\n") + said.count(b"\n\n") + said.count(b"\n\r\r\n") + 2
+            ends += said.count(b"\n\r\n") + said.count(b"\n\n") + said.count(b"\n\r\r\n") + 2
             for part in _cut(choose, said):
                 connection.hear(part)
                 if choose.below(2):
                     connection.turn()
         connection.end()
-        _hold(connection.answered <= heads, f"{connection.answered} requests in {heads} heads")
+        _hold(connection.answered <= ends, f"{connection.answered} requests in {ends} heads")
     finally:
         loop.close()
 
@@ -395,4 +395,4 @@ def _hold(rule: bool, what: str) -> None:
         raise BrokenRule(what)
 
 
-TARGETS: Final[dict[str, Callable[[bytes], None]]] = {"requests": requests, "answers": answers}
+TARGETS: Final[dict[str, Callable[[bytes], None]]] = {"heads": heads, "answers": answers}

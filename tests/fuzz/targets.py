@@ -4,7 +4,9 @@ datagrams   a script of packets, raw and well-formed, plain or sealed, of time, 
 streams     a script of frames, raw and well-formed, into both halves of conversations
 files       a snapshot, a key file, or an address as somebody typed it
 registry    questions to a registry that answers anything
-requests, answers    heads of HTTP: module `heads`
+requests    packets, raw and well-formed, into a connection to an endpoint
+heads       heads of requests, in parts of any length: what of them reaches an endpoint
+answers     what members answer to questions for a piece
 """
 
 import os
@@ -20,9 +22,11 @@ from gossip.net.keys import load_keys, save_keys
 from gossip.net.snapshot_file import load_snapshot, save_snapshot
 from gossip.net.sockets import parse_address
 
-from . import grammar, heads
+from . import grammar
 from .grammar import ADDRESSES, PEERS, Chooser, Script, address_of, pick
+from .heads import TARGETS as HEADS
 from .registry import registry
+from .requests import requests
 from .world import KEYS, BrokenRule, Talk, World
 
 _PASSING_S: Final = (0.0, 0.001, 0.05, 0.3, 1.0, 5.0)
@@ -196,5 +200,6 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "streams": streams,
     "files": files,
     "registry": registry,
-    **heads.TARGETS,
+    "requests": requests,
+    **HEADS,
 }

@@ -222,6 +222,16 @@ def _kill_upstream(stage: Stage, fault: Fault) -> Iterator[str]:
 
 
 @contextmanager
+def _stop_upstream(stage: Stage, fault: Fault) -> Iterator[str]:
+    with stage.timeline.during(DOWN, UPSTREAM):
+        stage.registry.send(signal.SIGSTOP)
+        try:
+            yield f"stands still for {fault.seconds:.1f} s"
+        finally:
+            stage.registry.send(signal.SIGCONT)
+
+
+@contextmanager
 def _cut_upstream(stage: Stage, fault: Fault) -> Iterator[str]:
     with stage.timeline.during(CUT, UPSTREAM):
         stage.upstream.cut()
@@ -287,6 +297,7 @@ ACTS: Final[Mapping[str, Act]] = {
     "damage containerd": _damage_containerd,
     "kill upstream": _kill_upstream,
     "restart upstream": _kill_upstream,
+    "stop upstream": _stop_upstream,
     "cut upstream": _cut_upstream,
     "limit": _limit,
     "drop": _drop,

@@ -69,7 +69,15 @@ FILES: Final = Lane(3, {"flip": (5, 0, 0), "truncate": (2, 0, 0), "empty": (1, 0
 DISK: Final = Lane(20, {"fill": (1, 4, 12)})
 CLOCK: Final = Lane(15, {"clock": (1, 3, 15)})
 CONTAINERD: Final = Lane(15, {"restart containerd": (1, 0.5, 3), "damage containerd": (2, 0, 0)})
-REGISTRY: Final = Lane(20, {"kill upstream": (2, 1, 8), "cut upstream": (1, 1, 8), "restart upstream": (1, 0, 0.5)})
+REGISTRY: Final = Lane(
+    20,
+    {
+        "kill upstream": (2, 1, 8),
+        "cut upstream": (1, 1, 8),
+        "restart upstream": (1, 0, 0.5),
+        "stop upstream": (1, 1, 8),
+    },
+)
 ANSWERS: Final = Lane(12, {"limit": (1, 2, 6), "drop": (1, 2, 6), "wrong byte": (2, 0, 0)})
 TAGS: Final = Lane(7, {"move tag": (1, 0, 0)})
 

@@ -305,6 +305,7 @@ class Connection:
 
         The socket does not block meanwhile, so that only a read that finds nothing costs more than its record.
         """
+        most = min(most, enough + _RECORD_BYTES)
         if len(self._buffer) < most:
             self._buffer = memoryview(bytearray(most))
         content, count, settings = self._buffer[:most], 0, self._settings

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from ...errors import DigestInvalid
 from ...oci.digest import Digest
-from ..proofs import record_bytes
+from ..proofs import HEAD_BYTES, is_head_of, record_bytes
 from .journal import read_size
 
 log = logging.getLogger(__name__)
@@ -104,6 +104,7 @@ class Folder:
         """Make what is missing; nobody but this user may look into it, for names tell what runs here."""
         for part in (self.path, self._blobs, self._proofs, self._spool, self.tags):
             part.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.path.chmod(0o700)  # an earlier version may have made it
         probe = self._spool / "discarded-0"
         probe.write_bytes(b"")  # raises now what would else be raised by the first fetch
         probe.unlink()
@@ -123,9 +124,10 @@ class Folder:
             yield Found(status.st_atime, entry.name, status.st_size, self._has_proof(entry.name, status.st_size))
 
     def _has_proof(self, name: str, size: int) -> bool:
-        """Whether there is a proof as long as it must be; whether it is right is seen when it is needed."""
+        """Whether there is a proof of a file of this size; whether all of it is right is seen when it is needed."""
         try:
-            return self.proof(name).stat().st_size == record_bytes(size)
+            with self.proof(name).open("rb", buffering=0) as file:
+                return os.fstat(file.fileno()).st_size == record_bytes(size) and is_head_of(file.read(HEAD_BYTES), size)
         except OSError:
             return False
 

@@ -1,5 +1,6 @@
 """One agent per data folder."""
 
+import stat
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ def test_a_folder_is_made_locked_and_given_back(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
     for _ in range(2):
         with locked(folder):
-            assert folder.is_dir()
+            assert [stat.S_IMODE(path.stat().st_mode) for path in (folder, folder / "lock")] == [0o700, 0o600]
             with pytest.raises(ConfigError, match="another agent uses"), locked(folder):
                 pass
 

@@ -54,6 +54,7 @@ REQUESTS = st.builds(
     role=st.sampled_from([role for role in Role if role is not Role.UPSTREAM]),
     avoid=st.lists(NAMES, unique=True, max_size=20).map(tuple),
     relative_rate=st.none() | RATES,
+    recheck=st.booleans(),
 )
 ANSWERS = st.builds(
     MemberAnswer,

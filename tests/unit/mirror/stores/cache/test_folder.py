@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from mirror.stores.cache.folder import Folder, Found, Left
-from mirror.stores.proofs import record_bytes
+from mirror.stores.proofs import ContentHasher, Proof, record_bytes
 
 NAME = hashlib.sha256(b"blob").hexdigest()
 
@@ -24,7 +24,14 @@ def published(folder: Folder, content: bytes = b"blob") -> None:
     folder.publish(NAME)
 
 
+def proof_of(content: bytes) -> Proof:
+    hasher = ContentHasher(len(content))
+    hasher.update(memoryview(content))
+    return hasher.proof()
+
+
 def test_nobody_else_may_look_into_it(tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir(mode=0o755)  # by an earlier version
     opened(tmp_path / "cache")
     folders = [tmp_path / "cache", *(path for path in (tmp_path / "cache").rglob("*") if path.is_dir())]
     assert {stat.S_IMODE(path.stat().st_mode) for path in folders if path.name != "blobs"} == {0o700}
@@ -39,10 +46,21 @@ def test_a_published_blob_is_listed_with_the_time_of_its_last_use_and_whether_it
     os.utime(folder.blob(NAME), (1000, 2000))
     assert list(folder.blobs()) == [Found(1000.0, NAME, 4, is_proven=False)]
     folder.proof(NAME).parent.mkdir()
-    folder.proof(NAME).write_bytes(bytes(record_bytes(4)))
+    record = proof_of(b"blob").encode()
+    folder.proof(NAME).write_bytes(record)
     assert list(folder.blobs()) == [Found(1000.0, NAME, 4, is_proven=True)]
-    folder.proof(NAME).write_bytes(bytes(record_bytes(4) - 1))
+    folder.proof(NAME).write_bytes(record[:-1])
     assert list(folder.blobs()) == [Found(1000.0, NAME, 4, is_proven=False)]
+
+
+def test_a_blob_that_was_cut_short_has_no_proof_though_its_record_would_be_as_long(tmp_path: Path) -> None:
+    folder = opened(tmp_path)
+    published(folder)
+    folder.proof(NAME).parent.mkdir()
+    folder.proof(NAME).write_bytes(proof_of(b"blob").encode())
+    os.truncate(folder.blob(NAME), 3)
+    assert record_bytes(3) == record_bytes(4)
+    assert [found.is_proven for found in folder.blobs()] == [False]
 
 
 def test_what_is_no_blob_is_not_listed(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ import hashlib
 from collections.abc import Collection
 from pathlib import Path
 
+import pytest
+
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference
 from mirror.stores import Tag
@@ -73,14 +75,15 @@ def test_junk_is_removed_and_so_is_what_was_not_written_to_its_end(tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_tag_with_any_byte_changed_is_asked_for_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("bit", [1, 2, 32, 128])
+def test_a_tag_with_any_byte_changed_is_asked_for_again(tmp_path: Path, bit: int) -> None:
     tags, keys = opened(tmp_path)
     asyncio.run(tags.put(ONE, tag(b"x", 1234.5), keys))
     (file,) = tmp_path.iterdir()
     content = file.read_bytes()
     for at in range(len(content)):
         changed = bytearray(content)
-        changed[at] ^= 1
+        changed[at] ^= bit
         file.write_bytes(bytes(changed))
         again, keys = opened(tmp_path)
         known = again.get(ONE)

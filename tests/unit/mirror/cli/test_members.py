@@ -1,0 +1,36 @@
+"""What `skvaller members` prints of what an agent answers."""
+
+from importlib import import_module
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from mirror.cli import main
+
+
+def row(name: str, **values: Any) -> dict[str, Any]:
+    given: dict[str, Any] = {
+        "name": name,
+        "state": "alive",
+        "peer": "http://10.0.0.1:5001",
+        "keys": 7,
+        "itself": False,
+        "flapping": False,
+        "home": "yes",
+        "rtt_ms": 0.5,
+        "contradicts": None,
+    }
+    return given | values
+
+
+def test_a_member_that_contradicts_upstream_is_named_below_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {"tag": "docker.io/library/nginx:1", "says": "sha256:aa", "upstream": "sha256:bb", "ignored_s": 3000}
+    rows = [row("honest"), row("liar", contradicts=said)]
+    module = import_module("mirror.cli.members")  # the package has the command under that name
+    monkeypatch.setattr(module, "ask", lambda url, path: {"members": rows})
+    shown = CliRunner().invoke(main, ["members"])
+    assert shown.exit_code == 0
+    (line,) = [line for line in shown.output.splitlines() if "upstream says" in line]
+    assert line.startswith("liar says that docker.io/library/nginx:1 is sha256:aa, and upstream says sha256:bb")
+    assert "no tag for 3000 s" in line
