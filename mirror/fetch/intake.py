@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -100,6 +101,12 @@ class Intake:
                     Reason.LENGTH, f"{source} says {size} bytes, {agreement.stated_by} said {agreement.size}"
                 )
 
+    def ended(self, source: str) -> None:
+        """Take note that what a source has ends before the size that another one stated."""
+        agreement = self._agreement
+        if agreement is not None and agreement.stated_by != source:
+            self._agreement = agreement.disputed(source)
+
     @property
     def is_disputed(self) -> bool:
         """Whether any source stated another size."""
@@ -109,6 +116,11 @@ class Intake:
     def wrong_about_size(self) -> str | None:
         """The member whose size was taken and is proven wrong by others, if there is one."""
         return self._agreement.wrong if self._agreement is not None else None
+
+    def rests_on_an_invented_size(self, senders: Iterable[str]) -> bool:
+        """Whether the size that was taken is proven wrong, and nobody sends but the member that stated it."""
+        member = self.wrong_about_size
+        return member is not None and all(sender == member for sender in senders)
 
     def append_prefix(self, sha256: bytes) -> None:
         """Take note of the sha256 of everything up to the end of the next piece, so that a later fetch can resume."""
