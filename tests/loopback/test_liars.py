@@ -14,7 +14,6 @@ from mirror.sources.peers.protocol import AVOID_HEADER, ORIGIN_HEADER, ROLE_HEAD
 from tests.loopback.lab import before_me, lab
 from tests.loopback.nodes import Cluster, Node, Serve, cluster, honestly
 from tests.loopback.servers import (
-    CLOSE,
     LARGE,
     MIB,
     NOT_FOUND,
