@@ -35,6 +35,10 @@ agent asks again whether somebody has some content, within as long."""
 REGISTRY_AWAY_S: Final = 16.0
 """The same for upstream and tags, s: an agent asks about no tag for 15 s after a registry could not be reached."""
 
+REUNION_S: Final = 20.0
+"""Time that members take to find each other again when none is cut off any more, s: one that was taken for dead is
+tried every 10 s, and tells what it holds then."""
+
 SHUNNED_S: Final = 600.0
 """Time for which others do not ask a member that has lied, s."""
 

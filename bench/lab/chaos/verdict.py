@@ -13,7 +13,8 @@ An error is excused, and nothing else is, if
 
 A tag that means what upstream never said, or says no more, is excused only by an upstream that was not there.
 
-"Shortly before" is the time that agents take to notice: `SETTLING_S`, for tags `REGISTRY_AWAY_S`.
+"Shortly before" is the time that agents take to notice: `SETTLING_S`, for tags `REGISTRY_AWAY_S`, and `REUNION_S` for
+members that were cut off from each other.
 
 A wrong byte is never excused, in a short read neither, with one exception that is counted by itself: the byte that
 upstream itself had just sent wrong to that very node, which every client of that registry would have got.
@@ -29,7 +30,7 @@ from .library import Content
 from .member import Member
 from .question import PULL, STALE_TAG, WRONG_BYTES, WRONG_HEAD, WRONG_TAG, Failure, Question
 from .schedule import UPSTREAM
-from .settings import REGISTRY_AWAY_S, SETTLING_S, SHUNNED_S
+from .settings import REGISTRY_AWAY_S, REUNION_S, SETTLING_S, SHUNNED_S
 from .timeline import BUSY, CUT, DOWN, FULL, LIMITED, LYING, Timeline
 
 OWN_DOWN = "own agent down"
@@ -109,8 +110,8 @@ class Judge:
         for name, member in self._members.items():
             bad = [(DOWN, name), (BUSY, name)]
             if name != node:
-                bad += [(CUT, name), (CUT, node)]
-                if was(LYING, name, since - SHUNNED_S, until):
+                apart = was(CUT, name, since - REUNION_S, until) or was(CUT, node, since - REUNION_S, until)
+                if apart or was(LYING, name, since - SHUNNED_S, until):
                     continue
             if any(was(state, of, since, until) for state, of in bad):
                 continue
