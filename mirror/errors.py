@@ -228,6 +228,13 @@ class UpstreamError(SourceError):
     """Upstream did not deliver."""
 
 
+class UpstreamEnded(UpstreamError):
+    """What upstream has ends before the bytes that it was asked for."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Reason.RANGE, message)
+
+
 class UpstreamUnknown(UpstreamError):
     """Upstream has no such content, or shows it to nobody with our credentials."""
 

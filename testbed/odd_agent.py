@@ -7,6 +7,7 @@ What it holds, and sends to its own clients, is right: only what it tells other 
 - `sizes`: a blob is 4 KiB longer in its words than it is.
 - `tags=sha256:…`: each tag that it knows means this digest, and it has checked that just now.
 - `settled`: it serves as a home of a settled cluster after a second instead of half a minute.
+- `hasty`: it waits for heads of requests for a second, and closes idle connections after two.
 - `descriptors=N`: it may have so many descriptors open, and cannot raise the limit.
 """
 
@@ -20,7 +21,7 @@ from typing import Any, ClassVar, Final
 import mirror.agent
 from mirror.app import PeerEndpoint
 from mirror.cli import main
-from mirror.settings import RouterSettings, Settings
+from mirror.settings import RouterSettings, ServerSettings, Settings
 from mirror.sources.peers.protocol import TAG_AGE_HEADER
 
 _ADDED_BYTES: Final = 4096
@@ -79,9 +80,13 @@ def _be_odd(faults: Mapping[str, str]) -> None:
     if lies := {name: value for name, value in faults.items() if name in _LIES}:
         LyingEndpoint.lies = lies
         setattr(mirror.agent, "PeerEndpoint", LyingEndpoint)  # noqa: B010 - it is imported there, not exported
+    sections: dict[str, Any] = {}
     if "settled" in faults:
-        settled = partial(Settings, router=RouterSettings(new_for_s=1.0))
-        setattr(mirror.agent, "Settings", settled)  # noqa: B010 - it is imported there, not exported
+        sections["router"] = RouterSettings(new_for_s=1.0)
+    if "hasty" in faults:
+        sections["server"] = ServerSettings(head_s=1.0, keep_alive_s=2.0)
+    if sections:
+        setattr(mirror.agent, "Settings", partial(Settings, **sections))  # noqa: B010 - it is imported there
     if "descriptors" in faults:
         count = int(faults["descriptors"])
         resource.setrlimit(resource.RLIMIT_NOFILE, (count, count))

@@ -111,6 +111,12 @@ class Process:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def pid(self) -> int:
+        """The id of the process that runs now."""
+        assert self._process is not None, f"{self.name} does not run"
+        return self._process.pid
+
+    @property
     def output(self) -> str:
         """All that it has printed, in all its runs."""
         return self.log.read_text(errors="replace")

@@ -56,6 +56,13 @@ class MemberForgotten:
 
 
 @dataclass(frozen=True, slots=True)
+class MemberUnreached:
+    """Others speak of this member, but it did not answer this node at that address: to this node it is none."""
+
+    member: Member
+
+
+@dataclass(frozen=True, slots=True)
 class FilterChanged:
     """A newer version of a member's filter is in the directory."""
 
@@ -170,6 +177,7 @@ Event = (
     | MemberFailed
     | MemberLeft
     | MemberForgotten
+    | MemberUnreached
     | FilterChanged
     | Refuted
     | Paused

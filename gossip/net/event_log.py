@@ -10,6 +10,7 @@ from ..core.events import (
     Event,
     FilterChanged,
     KeysChanged,
+    MemberUnreached,
     MessageReceived,
     NameConflict,
     Rejected,
@@ -44,6 +45,14 @@ class EventLog:
         match event:
             case Rejected():
                 self._warn(event)
+            case MemberUnreached():
+                if self._is_due("unreached"):
+                    log.warning(
+                        "gossip does not reach a member that others speak of member=%s address=%s total=%d",
+                        event.member.name,
+                        event.member.address,
+                        self._counters.events[MemberUnreached],
+                    )
             case KeysChanged():
                 log.info("gossip keys changed ids=%s", ",".join(identity.hex() for identity in event.ids))
             case NameConflict():
@@ -55,10 +64,16 @@ class EventLog:
                 log.info("gossip event=%s %s", type(event).__name__, detail)
 
     def _warn(self, event: Rejected) -> None:
-        now = time.monotonic()
-        if now >= self._warn_at.get(event.reason, 0.0):
-            self._warn_at[event.reason] = now + _WARNING_INTERVAL_S
+        if self._is_due(event.reason):
             totals = {reason.value: count for reason, count in self._counters.rejected.items() if count}
             log.warning(
                 "gossip rejected a packet reason=%s source=%s totals=%s", event.reason.value, event.source, totals
             )
+
+    def _is_due(self, warning: str) -> bool:
+        """Whether it is time for a warning of that kind again."""
+        now = time.monotonic()
+        if now < self._warn_at.get(warning, 0.0):
+            return False
+        self._warn_at[warning] = now + _WARNING_INTERVAL_S
+        return True

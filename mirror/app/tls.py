@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from ..channels import PeerTls, tls_problem
 from ..channels.contexts import Channels
-from ..fileio import ended_early
+from ..fileio import ended_early, to_its_end
 from ..settings import ChannelSettings
 
 TLS_BYTE: Final = b"\x16"
@@ -119,7 +119,8 @@ async def _shake_hands(encrypted: ssl.SSLSocket) -> None:
     loop = asyncio.get_running_loop()
     while True:
         try:
-            waits_to_write = await loop.run_in_executor(_handshakes, _step, encrypted)
+            # To its end, also when the time is up: else the descriptor would be closed under the thread.
+            waits_to_write = await to_its_end(loop.run_in_executor(_handshakes, _step, encrypted))
         except ssl.SSLError as error:
             raise HandshakeFailed(tls_problem(error)) from error
         if waits_to_write is None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from ..cluster.homes import MEBIBYTE
-from ..errors import MirrorError, Reason, Refusal, SourceError, StorageError, StorageFailed
+from ..errors import MirrorError, Reason, Refusal, SourceError, StorageError, StorageFailed, UpstreamEnded
 from ..oci.content import Content
 from ..sources import UPSTREAM, RangeReply, RangeRequest, Role, Source
 from ..sources.failures import CONSEQUENCES
@@ -107,6 +107,8 @@ class Download:
                 self._evidence.look(self.content, time.monotonic())
                 demand = self._launch(flights)
                 lacks = self._lacks(demand)
+                if self._intake.rests_on_an_invented_size(flight.source for flight in self._plan.flights):
+                    break
                 if lacks and not self._plan.flights:
                     if self._storage_error is None and self._candidates.add_holders(self._locate()):
                         continue
@@ -227,6 +229,8 @@ class Download:
             self._count_failure(flight.source, error)
             self._record.failures.append(str(error))
             self._failures.append(error)
+        if isinstance(error, UpstreamEnded):
+            self._intake.ended(flight.source)
         beyond_end = reason is Reason.RANGE and self._plan.size is None and flight.start
         if flight.source == UPSTREAM and beyond_end:
             # Another member asked for bytes beyond the end. The first bytes tell the size.

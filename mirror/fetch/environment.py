@@ -13,6 +13,7 @@ from ..sources import Source, Witness
 from ..stores import BlobCache
 from .absences import Absences
 from .memory import MemoryBudget
+from .second_opinion import SecondOpinion
 from .turns import Turns
 
 
@@ -32,6 +33,7 @@ class Environment:
         settings: bounds and durations.
         memory: bounds the blobs that pass through memory.
         absences: remembers what nobody has.
+        opinion: confirms the sizes that members state.
         turns: lets one fetch of a blob write to the cache at a time.
     """
 
@@ -46,4 +48,5 @@ class Environment:
     settings: Settings
     memory: MemoryBudget
     absences: Absences
+    opinion: SecondOpinion
     turns: Turns = field(default_factory=Turns)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,7 @@ class SizeAgreement:
 
 
 class Intake:
-    """Takes the size that a source states first, and compares every later one with it.
+    """Takes the size that a source states first, if nobody who knows better contradicts; compares later ones with it.
 
     Args:
         content: what is fetched.
@@ -88,7 +89,9 @@ class Intake:
                 raise self._failure
             agreement = self._agreement
             if agreement is None:
-                await self._open_backing_once(_checked(size, source, self._content))
+                _check(size, source, self._content)
+                is_confirmed = await self._env.opinion.confirms(self._content, source, size)
+                await self._open_backing_once(size, is_confirmed=is_confirmed)
                 self._agreement = SizeAgreement(size, source)
                 self._plan.sized(size)
                 self._record.size = size
@@ -97,6 +100,12 @@ class Intake:
                 raise SourceError(
                     Reason.LENGTH, f"{source} says {size} bytes, {agreement.stated_by} said {agreement.size}"
                 )
+
+    def ended(self, source: str) -> None:
+        """Take note that what a source has ends before the size that another one stated."""
+        agreement = self._agreement
+        if agreement is not None and agreement.stated_by != source:
+            self._agreement = agreement.disputed(source)
 
     @property
     def is_disputed(self) -> bool:
@@ -107,6 +116,11 @@ class Intake:
     def wrong_about_size(self) -> str | None:
         """The member whose size was taken and is proven wrong by others, if there is one."""
         return self._agreement.wrong if self._agreement is not None else None
+
+    def rests_on_an_invented_size(self, senders: Iterable[str]) -> bool:
+        """Whether the size that was taken is proven wrong, and nobody sends but the member that stated it."""
+        member = self.wrong_about_size
+        return member is not None and all(sender == member for sender in senders)
 
     def append_prefix(self, sha256: bytes) -> None:
         """Take note of the sha256 of everything up to the end of the next piece, so that a later fetch can resume."""
@@ -137,14 +151,14 @@ class Intake:
         finally:
             self._env.turns.give_back(self._content.digest.hex)
 
-    async def _open_backing_once(self, size: int) -> None:
+    async def _open_backing_once(self, size: int, *, is_confirmed: bool) -> None:
         try:
-            await self._open_backing(size)
+            await self._open_backing(size, is_confirmed=is_confirmed)
         except (StorageError, OSError) as error:
             self._failure = error
             raise
 
-    async def _open_backing(self, size: int) -> None:
+    async def _open_backing(self, size: int, *, is_confirmed: bool) -> None:
         """Open a file in the cache, with what an earlier fetch left there; without space for it, a window in memory."""
         env, digest = self._env, self._content.digest
         await env.turns.take(digest.hex)
@@ -156,7 +170,8 @@ class Intake:
                 raise
             await self._pass_through_memory(size, error)
             return
-        self._spool.open(DiskFile(writer.fd, size, writer.reserve, env.settings.spool.reserve_bytes))
+        backing = DiskFile(writer.fd, size, writer.reserve, env.settings.spool.reserve_bytes)
+        self._spool.open(backing, is_size_confirmed=is_confirmed)
         if writer.prefixes:
             self._record.resumed = await self._spool.resume(writer.prefixes)
             writer.keep(self._record.resumed // piece_size(size))
@@ -170,9 +185,8 @@ class Intake:
         self._spool.open(MemoryWindow(size, env.settings.spool))
 
 
-def _checked(size: int, source: str, content: Content) -> int:
-    """The size itself, if anything can be so large."""
+def _check(size: int, source: str, content: Content) -> None:
+    """Raise SourceError if nothing can be so large."""
     most = MANIFEST_MAX_BYTES if content.kind == "manifests" else SIZE_MAX_BYTES
     if size > most:
         raise SourceError(Reason.LENGTH, f"{source} says {size} bytes: of {content.kind} at most {most} are taken")
-    return size

@@ -15,10 +15,11 @@ from .absences import Absences
 from .client_error import client_error
 from .demand import Audience
 from .fetches import Fetches
+from .second_opinion import SecondOpinion
 
 
 class SizeQuery:
-    """Asks holders, homes and upstream, in this order.
+    """Asks holders, homes and upstream, in this order. What a member says is confirmed by others, if they can be asked.
 
     Args:
         fetches: know the sizes of what is being fetched.
@@ -27,6 +28,7 @@ class SizeQuery:
         ask_member: asks one member, in a role, for a size in bytes; raises PeerError.
         ask_upstream: asks upstream; raises UpstreamError.
         absences: remembers what nobody has.
+        opinion: confirms what one member says.
         settings: for how long members are asked.
     """
 
@@ -39,6 +41,7 @@ class SizeQuery:
         ask_upstream: Callable[[Content], Awaitable[int]],
         *,
         absences: Absences,
+        opinion: SecondOpinion,
         settings: FetchSettings | None = None,
     ) -> None:
         self._fetches = fetches
@@ -47,6 +50,7 @@ class SizeQuery:
         self._ask_member = ask_member
         self._ask_upstream = ask_upstream
         self._absences = absences
+        self._opinion = opinion
         self._asking: dict[tuple[Content, Audience], asyncio.Task[int]] = {}
         """Questions under way: whoever asks the same meanwhile waits for the same answer."""
         self._settings = settings or FetchSettings()
@@ -93,9 +97,12 @@ class SizeQuery:
             async with asyncio.timeout(self._settings.size_s):
                 for peer, role in asked:
                     try:
-                        return await self._ask_member(peer, content, role)
-                    except PeerError as error:
-                        self._health.failed(peer.name, error)
+                        size = await self._ask_member(peer, content, role)
+                        await self._opinion.confirms(content, peer.name, size)
+                        return size
+                    except SourceError as error:
+                        if isinstance(error, PeerError):
+                            self._health.failed(peer.name, error)
                         failures.append(error)
                         if role is Role.HOME and error.reason is Reason.UNKNOWN:
                             break

@@ -15,6 +15,7 @@ from .absences import Absences
 from .environment import Environment
 from .fetches import Fetches
 from .memory import MemoryBudget
+from .second_opinion import SecondOpinion, StatedSizes
 from .sizes import SizeQuery
 
 
@@ -29,6 +30,7 @@ class FetchStack:
         fetches: what is being fetched.
         sizes: finds out how large something is.
         memory: what passes through memory.
+        stated: takes note of the sizes that manifests state.
     """
 
     cluster: ClusterView
@@ -37,6 +39,7 @@ class FetchStack:
     fetches: Fetches
     sizes: SizeQuery
     memory: MemoryBudget
+    stated: StatedSizes
 
     @classmethod
     def build(  # noqa: PLR0913 - what the agent has built before
@@ -67,7 +70,10 @@ class FetchStack:
         )
         cluster = ClusterView(me, discovery, discovery, health, settings.cluster)
         throughput, memory = Throughput(settings.cluster), MemoryBudget(settings.fetch.in_memory_max)
-        absences = Absences(settings.fetch)
+        absences, stated = Absences(settings.fetch), StatedSizes(settings.fetch.stated_sizes_max)
+        opinion = SecondOpinion(
+            stated, cluster, health, ask_member=peers.size, ask_upstream=upstream.size, settings=settings.fetch
+        )
         slow = SlowNotifier(discovery, throughput, peers.notify_slow, settings.cluster)
         env = Environment(
             cluster=cluster,
@@ -81,12 +87,20 @@ class FetchStack:
             settings=settings,
             memory=memory,
             absences=absences,
+            opinion=opinion,
         )
         fetches = Fetches(env)
         sizes = SizeQuery(
-            fetches, cluster, health, peers.size, upstream.size, absences=absences, settings=settings.fetch
+            fetches,
+            cluster,
+            health,
+            peers.size,
+            upstream.size,
+            absences=absences,
+            opinion=opinion,
+            settings=settings.fetch,
         )
-        return cls(cluster, health, slow, fetches, sizes, memory)
+        return cls(cluster, health, slow, fetches, sizes, memory, stated)
 
     async def close(self) -> None:
         """Give up what is under way."""

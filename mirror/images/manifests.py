@@ -4,13 +4,14 @@ import contextlib
 import logging
 import os
 from collections import OrderedDict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ..errors import Corrupt, ManifestUnknown, StorageFailed
 from ..fetch import Audience, Fetches, Reader
 from ..oci.content import Content
 from ..oci.digest import Digest
-from ..oci.manifest import MANIFEST_MAX_BYTES, media_type
+from ..oci.manifest import MANIFEST_MAX_BYTES, descriptors, media_type
 from ..settings import ImageSettings
 from .holdings import Holdings
 
@@ -32,12 +33,20 @@ class Manifests:
     Args:
         holdings: what this node's stores hold.
         fetches: fetches what they do not.
+        note_sizes: takes note of the sizes that a verified manifest states, `(hexadecimal sha256, bytes)` each.
         settings: bounds.
     """
 
-    def __init__(self, holdings: Holdings, fetches: Fetches, settings: ImageSettings | None = None) -> None:
+    def __init__(
+        self,
+        holdings: Holdings,
+        fetches: Fetches,
+        note_sizes: Callable[[Iterable[tuple[str, int]]], None],
+        settings: ImageSettings | None = None,
+    ) -> None:
         self._holdings = holdings
         self._fetches = fetches
+        self._note_sizes = note_sizes
         self._memory: OrderedDict[str, Manifest] = OrderedDict()
         self._memory_bytes = 0
         self._memory_max_bytes = (settings or ImageSettings()).manifest_memory_bytes
@@ -100,6 +109,7 @@ class Manifests:
         kind = media_type(body)
         if kind is None:
             raise ManifestUnknown(f"{digest} is no manifest of a known type")
+        self._note_sizes(descriptors(body))
         manifest = self._memory[digest.hex] = Manifest(digest, kind, body)
         self._memory_bytes += len(body)
         while self._memory_bytes > self._memory_max_bytes:

@@ -7,6 +7,8 @@ Sources: OCI image-spec, manifest.md and image-index.md; Docker image manifest v
 """
 
 import json
+import re
+from collections.abc import Iterator
 from typing import Any
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -14,6 +16,8 @@ OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 MEDIA_TYPES = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
+
+_SHA256 = re.compile("sha256:[0-9a-f]{64}")
 
 MANIFEST_MAX_BYTES = 4 * 1024 * 1024
 """Larger manifests are refused: containerd skips them too."""
@@ -41,3 +45,20 @@ def media_type(body: bytes) -> str | None:
     if isinstance(document.get("config"), dict):
         return OCI_MANIFEST
     return None
+
+
+def descriptors(body: bytes) -> Iterator[tuple[str, int]]:
+    """What a manifest or index states of the content that it names.
+
+    Yields:
+        The hexadecimal sha256, and the size in bytes. What is no descriptor of the specification is left out.
+    """
+    document: Any = json.loads(body)
+    lists = [document.get(name) for name in ("manifests", "layers")]
+    named = [document.get("config"), *(entry for entries in lists if isinstance(entries, list) for entry in entries)]
+    for entry in named:
+        if not isinstance(entry, dict):
+            continue
+        digest, size = entry.get("digest"), entry.get("size")
+        if isinstance(digest, str) and _SHA256.fullmatch(digest) and type(size) is int and size >= 0:
+            yield digest.removeprefix("sha256:"), size

@@ -28,6 +28,7 @@ def minimise(corpus: Path, found: Path | None) -> int:
         folders = [corpus / name, *([found / name] if found is not None else [])]
         inputs = {path.read_bytes() for folder in folders if folder.is_dir() for path in folder.iterdir()}
         kept = _needed(target, sorted(inputs, key=lambda script: (len(script), script)))
+        (corpus / name).mkdir(exist_ok=True)
         for path in (corpus / name).iterdir():
             path.unlink()
         for script in kept:

@@ -177,13 +177,16 @@ class Liar:
 
     def __init__(self, answers: Sequence[Sequence[bytes]]) -> None:
         self._answers = list(answers)
+        self._tasks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self.heard: list[bytes] = []
         """The heads of all requests."""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection."""
-        # Cancelled: at the end of the script.
-        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError):
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks[task] = writer
+        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             while True:
                 self.heard.append(await reader.readuntil(b"\r\n\r\n"))
                 if not self._answers:
@@ -193,6 +196,17 @@ class Liar:
                     await writer.drain()
                     await asyncio.sleep(0)
         writer.close()
+
+    async def close(self) -> None:
+        """End all connections."""
+        for _ in range(8):  # what is accepted has its task some turns of the loop later
+            await asyncio.sleep(0)
+        for writer in self._tasks.values():
+            writer.transport.abort()
+        await asyncio.gather(*self._tasks)
+        for writer in self._tasks.values():
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
 
 class Notebook:
@@ -252,6 +266,7 @@ async def _converse(questions: Sequence[int], answers: Sequence[Sequence[bytes]]
     finally:
         await upstream.close()
         server.close()
+        await liar.close()
     for contacted in loop.contacted:
         _hold(is_public(contacted[0]) or contacted == (address, port), f"{contacted} was contacted")
     for head in liar.heard:

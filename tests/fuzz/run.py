@@ -1,6 +1,7 @@
-"""`python -m tests.fuzz.run`: fuzz gossip, guided by coverage or with millions of packets, upstream and endpoints.
+"""`python -m tests.fuzz.run`: fuzz gossip, endpoints, and what registries and members answer.
 
-    python -m tests.fuzz.run datagrams --seconds 600        or streams, files, registry, requests; needs `fuzz`
+    python -m tests.fuzz.run datagrams --seconds 600        guided by coverage; needs the extra `fuzz`
+    python -m tests.fuzz.run heads --seconds 600            and so for all that `targets` lists
     python -m tests.fuzz.run minimise --found DIRECTORY     keep in tests/fuzz/corpus what reaches code, and no more
     python -m tests.fuzz.run soak --packets 10000000        figures of rate, memory and exceptions; needs nothing
 
@@ -17,7 +18,7 @@ from pathlib import Path
 
 CORPUS = Path(__file__).parent / "corpus"
 _INPUT_MAX_BYTES = 2048
-_TARGETS = ("datagrams", "streams", "files", "registry", "requests")
+_TARGETS = ("datagrams", "streams", "files", "registry", "requests", "heads", "answers")
 
 
 def main() -> int:

@@ -5,6 +5,8 @@ streams     a script of frames, raw and well-formed, into both halves of convers
 files       a snapshot, a key file, or an address as somebody typed it
 registry    questions to a registry that answers anything
 requests    packets, raw and well-formed, into a connection to an endpoint
+heads       heads of requests, in parts of any length: what of them reaches an endpoint
+answers     what members answer to questions for a piece
 """
 
 import os
@@ -22,6 +24,7 @@ from gossip.net.sockets import parse_address
 
 from . import grammar
 from .grammar import ADDRESSES, PEERS, Chooser, Script, address_of, pick
+from .heads import TARGETS as HEADS
 from .registry import registry
 from .requests import requests
 from .world import KEYS, BrokenRule, Talk, World
@@ -198,4 +201,5 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "files": files,
     "registry": registry,
     "requests": requests,
+    **HEADS,
 }

@@ -254,7 +254,7 @@ class Node:
         self.tags = Tags(
             self.holdings, self.cache, member_tags, self.upstream, self.trust, images, how=self._cluster.how_tags
         )
-        self.manifests = Manifests(self.holdings, self.fetching.fetches)
+        self.manifests = Manifests(self.holdings, self.fetching.fetches, self.fetching.stated.note)
         self.reports = SlowReports()
         backend = Backend(self.holdings, self.fetching, self.manifests, self.tags, self.metrics)
         client = ClientEndpoint(backend)

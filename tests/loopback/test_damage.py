@@ -5,6 +5,7 @@ import errno
 import json
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,14 @@ from mirror import fileio
 from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.sources.peers.protocol import ROLE_HEADER
+from tests.loopback.lab import STEADY
 from tests.loopback.nodes import Cluster, Node, cluster
 from tests.loopback.servers import LARGE, MIB, run
 
 AT = 3 * MIB + 17
+FORGETFUL = replace(STEADY, fetch=replace(STEADY.fetch, absent_s=0.0))
+"""Upstream may have at once what it had not a moment ago."""
+
 MANIFEST = json.dumps(
     {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": {}, "layers": []}
 ).encode()
@@ -175,7 +180,7 @@ def test_what_cannot_be_opened_now_is_fetched_elsewhere_or_refused_and_nothing_i
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     async def story() -> None:
-        async with cluster(tmp_path, 1) as it:
+        async with cluster(tmp_path, 1, settings=FORGETFUL) as it:
             (node,) = it.nodes
             content = await it.give(node, LARGE)
             path, real = file_of(node, content), os.open
@@ -203,7 +208,7 @@ def test_a_disk_that_fails_in_the_middle_is_not_noticed_where_upstream_has_the_c
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def story() -> None:
-        async with cluster(tmp_path, 1) as it:
+        async with cluster(tmp_path, 1, settings=FORGETFUL) as it:
             (node,) = it.nodes
             content = await it.give(node, LARGE)
             assert await node.pull(content) == LARGE  # now there is a proof

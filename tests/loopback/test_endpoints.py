@@ -144,7 +144,7 @@ class Node:
         member_tags = MemberTags(self.fetching.cluster, self.fetching.health, self.peers.tag, trust.distrusted)
         self.holdings = Holdings([self.cache, self.runtime], self.router)
         self.tags = Tags(self.holdings, self.cache, member_tags, self.upstream, trust)
-        manifests = self.manifests = Manifests(self.holdings, self.fetching.fetches)
+        manifests = self.manifests = Manifests(self.holdings, self.fetching.fetches, self.fetching.stated.note)
         backend = Backend(self.holdings, self.fetching, manifests, self.tags, self.metrics)
         client = ClientEndpoint(backend)
         node = NodeStatus(
@@ -606,7 +606,8 @@ def test_a_member_that_says_nonsense_of_a_tag_is_not_believed(play: Callable[[St
 def test_manifests_that_many_ask_for_at_once_count_once_in_memory(play: Callable[[Story], None]) -> None:
     async def story(world: World, registries: Registries) -> None:
         node = await world.node()
-        manifests = Manifests(node.holdings, node.fetching.fetches, ImageSettings(manifest_memory_bytes=3 * len(LIST)))
+        fetching, settings = node.fetching, ImageSettings(manifest_memory_bytes=3 * len(LIST))
+        manifests = Manifests(node.holdings, fetching.fetches, fetching.stated.note, settings)
         for body in (MANIFEST, INDEX, LIST):
             registries.has(f"/v2/library/x/manifests/{name(body)}", body)
             content = Content(Repository("docker.io", "library/x"), "manifests", Digest.of(body))

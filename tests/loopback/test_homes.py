@@ -247,7 +247,7 @@ def test_what_one_node_has_got_the_next_one_takes_from_it(tmp_path: Path) -> Non
     run(story())
 
 
-def test_the_size_alone_is_asked_of_the_home_and_of_upstream_once(tmp_path: Path) -> None:
+def test_the_size_alone_is_asked_of_the_home_whose_word_upstream_confirms(tmp_path: Path) -> None:
     async def story() -> None:
         async with cluster(tmp_path, 3) as it:
             content = it.origin.has(LARGE)
@@ -255,7 +255,8 @@ def test_the_size_alone_is_asked_of_the_home_and_of_upstream_once(tmp_path: Path
             answer = await node.get(content, method="HEAD")
             assert (answer.status, answer.headers["Content-Length"]) == (200, str(len(LARGE)))
             assert [(it.origin.asker(asked), asked.method) for asked in it.origin.requests] == [
-                (it.ring(content)[0].name, "HEAD")
+                (it.ring(content)[0].name, "HEAD"),
+                (node.name, "HEAD"),
             ]
 
     run(story())

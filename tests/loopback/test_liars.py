@@ -1,18 +1,32 @@
 """Members that send wrong bytes: all get what is right in the end, and the liar is named, nobody else."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mirror.errors import MirrorError
 from mirror.fetch import Relay
 from mirror.oci.content import Content
 from mirror.sources.peers.protocol import AVOID_HEADER, ORIGIN_HEADER, ROLE_HEADER
 from tests.loopback.lab import before_me, lab
 from tests.loopback.nodes import Cluster, Node, Serve, cluster, honestly
-from tests.loopback.servers import LARGE, MIB, NOT_FOUND, Part, always, content_of, corrupt, honest, inverted, part, run
+from tests.loopback.servers import (
+    LARGE,
+    MIB,
+    NOT_FOUND,
+    Part,
+    always,
+    content_of,
+    corrupt,
+    honest,
+    inverted,
+    part,
+    run,
+)
 
 
 def lying(liar: Node, wrong: Callable[[bytes], bytes] = inverted) -> Serve:
@@ -217,5 +231,34 @@ def test_upstream_that_sends_wrong_bytes_shames_no_member(tmp_path: Path) -> Non
             assert not any(answer.complete for answer in answers)
             assert not any(node.held(content) for node in it.nodes)
             assert not any(node.fetching.health.unusable() for node in it.nodes)
+
+    run(story())
+
+
+@pytest.mark.parametrize("size", [2**40, 60 * MIB])
+def test_a_size_that_upstream_contradicts_costs_one_try_at_most(tmp_path: Path, size: int) -> None:
+    """A holder says that something small is huge, and sends next to nothing of it; upstream has no bytes so far on."""
+
+    async def story() -> None:
+        small = LARGE[:300_000]
+
+        async def upstream(start: int, stop: int | None) -> Sequence[Part]:
+            if start >= len(small):
+                return [b"HTTP/1.1 416 No\r\nContent-Range: bytes */300000\r\nContent-Length: 0\r\n\r\n"]
+            return part(small, start, stop)
+
+        async def liar(start: int, stop: int | None) -> Sequence[Part]:
+            end = min(start + MIB, size)
+            said = f"bytes {start}-{end - 1}/{size}"
+            return [*part(b"", start, stop, content_range=said, length=end - start, sent=bytes(1000)), asyncio.Event()]
+
+        async with lab(tmp_path, upstream, capacity=64 * MIB) as it:
+            content = content_of(small)
+            await it.holder(liar)
+            with contextlib.suppress(MirrorError):
+                await it.whole(content)
+            if not it.held(content):
+                await it.whole(content)
+            assert it.held(content)
 
     run(story())

@@ -25,5 +25,5 @@ def test_the_corpus_breaks_no_rule(path: Path) -> None:
 @pytest.mark.parametrize("seed", range(8))
 def test_random_answers_break_no_rule(seed: int) -> None:
     rng = random.Random(seed)
-    for _ in range(5):
+    for _ in range(3):
         registry(rng.randbytes(rng.choice((20, 60, 200, 600))))

@@ -1,6 +1,7 @@
 """What a client of a node gets of what members sent, and when: only what others vouch for, and never a wrong byte."""
 
 import asyncio
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +11,7 @@ import pytest
 
 from mirror.errors import Unavailable
 from mirror.settings import EvidenceSettings, SpoolSettings
-from mirror.sources.peers.protocol import ORIGIN_HEADER
+from mirror.sources.peers.protocol import ORIGIN_HEADER, WANT_HEADER
 from tests.loopback.lab import STEADY, Lab, before_me, collect, lab
 from tests.loopback.nodes import cluster
 from tests.loopback.servers import (
@@ -316,5 +317,25 @@ def test_a_holder_that_is_told_of_wrong_bytes_verifies_its_copy(tmp_path: Path) 
                 other.fetching.health.sent_corrupt(holder.name, content.digest)
             assert not verified.is_set(), "once a minute"
             assert holder.held(content)
+
+    run(story())
+
+
+def test_a_holder_says_what_it_found_when_it_verified_its_copy(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with cluster(tmp_path, 1) as it:
+            (holder,) = it.nodes
+            content = it.origin.has(LARGE)
+            path = f"/v2/{content.path}"
+            assert (await holder.ask(path, peer=True, headers={WANT_HEADER: "prefixes"})).status == 404
+            await holder.pull(content)
+            said = await holder.ask(path, peer=True, headers={WANT_HEADER: "prefixes"})
+            ends = range(MIB, len(LARGE) + 1, MIB)
+            assert said.body == b"".join(hashlib.sha256(LARGE[:end]).digest() for end in ends)
+            said = await holder.ask(path, peer=True, headers={WANT_HEADER: "sha256", "Range": "bytes=5-1000"})
+            assert (said.status, said.body) == (200, hashlib.sha256(LARGE[5:1001]).digest())
+            for wanted, status in (("bytes=0-", 503), (f"bytes={len(LARGE)}-", 416)):
+                said = await holder.ask(path, peer=True, headers={WANT_HEADER: "sha256", "Range": wanted})
+                assert said.status == status
 
     run(story())

@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..context import Context
+from ..events import MemberUnreached
 from ..messages import Ack, Alive, Packet, Ping
 from ..timers import Timer
 from .member import Address, State
 from .own_record import OwnRecord
-from .statements import alive_message
+from .statements import alive_message, member_of
 
 _TRIES: Final = 5
 """Questions until a candidate is given up: with 30 % loss both ways one in 30 is missed, until it is heard of again."""
@@ -74,6 +75,7 @@ class Introductions:
         self._config = context.config
         self._outbox = context.outbox
         self._timers = context.timers
+        self._emit = context.emit
         self._own = own
         self._believe = believe
         self._expect = expect
@@ -193,6 +195,7 @@ class Introductions:
 
     def _give_up(self, key: _Key, now: float) -> None:
         """A candidate did not answer: it is left alone for a while, though others may speak of it."""
+        self._emit(MemberUnreached(member_of(self._candidates[key].heard, State.ALIVE, now)))
         self._drop(key)
         if len(self._silent_until) >= self._config.members_max:
             del self._silent_until[next(iter(self._silent_until))]

@@ -40,6 +40,8 @@ class Arrival:
         self.state: State = Arriving()
         self.backing: Backing | None = None
         """None until the size is known."""
+        self.is_size_confirmed = True
+        """Whether more than one member's word says how large the blob is."""
         self.present = RangeSet()
         """Bytes that are in the file, and that readers may have."""
         self._members_refusal: MirrorError | None = None
@@ -61,9 +63,10 @@ class Arrival:
         """Whether all bytes have come, and their digest is right."""
         return isinstance(self.state, Complete)
 
-    def open(self, backing: Backing) -> None:
+    def open(self, backing: Backing, *, is_size_confirmed: bool) -> None:
         """Take the file, and with it the size."""
         self.backing = backing
+        self.is_size_confirmed = is_size_confirmed
         self._notify()
 
     def become(self, state: State) -> None:

@@ -69,12 +69,15 @@ class Reader:
         return self._arrival.backing is not None and self._arrival.backing.is_in_memory
 
     async def size(self) -> int:
-        """Wait until the size is known, in bytes.
+        """Wait until the size is known, in bytes; a client, where only one member says it, until the digest is right.
 
         Raises:
             MirrorError: it never will be; or, for another member, it cannot be found out for members now.
         """
-        return (await self._arrival.opened(self.audience)).size
+        backing = await self._arrival.opened(self.audience)
+        if self.audience is Audience.LOCAL and not self._arrival.is_size_confirmed:
+            await self.completed()
+        return backing.size
 
     async def completed(self) -> None:
         """Wait for the whole blob, verified; all of it is fetched meanwhile, and once more where it may be wrong.

@@ -120,14 +120,18 @@ class Spool:
 
     # What the fetch tells.
 
-    def open(self, backing: Backing) -> None:
+    def open(self, backing: Backing, *, is_size_confirmed: bool = True) -> None:
         """Take the file that the bytes go to, and with it the size; the spool closes it.
 
         If an earlier fetch left bytes in the file, call `resume` at once, before anything is awaited.
+
+        Args:
+            backing: the file.
+            is_size_confirmed: whether clients of this node may know the size before the digest is right.
         """
         self.size = backing.size
         self.vouching.sized(backing.size)
-        self._arrival.open(backing)
+        self._arrival.open(backing, is_size_confirmed=is_size_confirmed)
 
     def put(self, offset: int, part: bytes | memoryview) -> list[tuple[int, int]]:
         """Write those bytes that are not here yet; the result goes to `arrived`. See `Backing.put`."""

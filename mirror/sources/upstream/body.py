@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from ...errors import Reason, UpstreamError
+from ...errors import Reason, UpstreamEnded, UpstreamError
 from ...oci.ranges import parse_content_range
 from ...settings import UpstreamSettings
 
@@ -74,11 +74,11 @@ def announced_span(answer: aiohttp.ClientResponse, length: int | None, start: in
     if answer.status == 416:
         if start == 0 and given == "bytes */0":
             return Span(0, 0, 0, 0, 0)
-        raise UpstreamError(Reason.RANGE, f"{server} has no bytes from {start} on")
+        raise UpstreamEnded(f"{server} has no bytes from {start} on")
     if length is None:
         raise UpstreamError(Reason.LENGTH, f"{server} does not say how long its answer is")
     if start > 0 and start >= length:
-        raise UpstreamError(Reason.RANGE, f"{server} has no bytes from {start} on: it has only {length}")
+        raise UpstreamEnded(f"{server} has no bytes from {start} on: it has only {length}")
     return Span(start, length if stop is None else min(stop, length), length, 0, length)
 
 

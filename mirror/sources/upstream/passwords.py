@@ -2,8 +2,8 @@
 
     {"auths": {"registry.example.com": {"auth": "<base64 of user:password>"}}}
 
-A password belongs to the host that is asked, as in those tools: Docker Hub's is not sent to a mirror of Docker Hub. No
-message shows one, or a part of one.
+A password belongs to the host that is asked, as in those tools, and to the token service that this host names: Docker
+Hub's is not sent to a mirror of Docker Hub. No message shows one, or a part of one.
 
 Sources: docker-config-json(5) of Docker; containers-auth.json(5).
 """

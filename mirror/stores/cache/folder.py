@@ -75,6 +75,7 @@ class Folder:
         self.path = path
         self.tags = path / "tags"
         self._blobs = path / "blobs" / "sha256"
+        self._blobs_path = str(self._blobs)
         self._proofs = path / "proofs"
         self._spool = path / "spool"
         self._serial = itertools.count(1)
@@ -86,7 +87,11 @@ class Folder:
 
     def blob(self, name: str) -> Path:
         """The file of a complete blob, named by the hex of its digest."""
-        return self._blobs / name[:2] / name
+        return Path(self.blob_path(name))
+
+    def blob_path(self, name: str) -> str:
+        """The same as text, for every request needs it: making a `Path` takes longer than opening the file."""
+        return f"{self._blobs_path}/{name[:2]}/{name}"
 
     def proof(self, name: str) -> Path:
         """The record of the proof of a complete blob."""

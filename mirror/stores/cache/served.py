@@ -10,7 +10,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
 
 from ...errors import Corrupt, StorageFailed
 from ...oci.digest import Digest
@@ -92,7 +91,7 @@ class Served:
         if size is None:
             return None
         try:
-            fd = open_blob(self._folder.blob(digest.hex))
+            fd = open_blob(self._folder.blob_path(digest.hex))
         except FileNotFoundError:
             log.warning("cached blob %s is gone from disk", digest)
             self._drop(digest.hex)
@@ -127,7 +126,7 @@ class Served:
         if size is None:
             return None
         try:
-            return open_blob(self._folder.blob(name)), size
+            return open_blob(self._folder.blob_path(name)), size
         except FileNotFoundError:
             self._drop(name)
         except OSError as error:
@@ -187,7 +186,7 @@ class Served:
                 self._checker.touched(digest, before, Identity.of(fd))
 
 
-def open_blob(path: Path) -> int:
+def open_blob(path: str) -> int:
     """Open a blob for reading; that it is read leaves its time of access alone, where this user may have it so."""
     try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOATIME)

@@ -1,10 +1,5 @@
-import importlib
 import random
-import sys
 from collections.abc import Callable, Sequence
-from importlib.machinery import ModuleSpec
-from importlib.util import module_from_spec
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,12 +103,3 @@ def peer() -> Callable[..., Peer]:
         return Peer(Node(config, me, plain(config.protocol), random.Random(seed), START, delegate))
 
     return make
-
-
-@pytest.fixture(scope="session")
-def fuzz() -> Callable[[str], Any]:
-    """Loads a module of `tests/fuzz` by its place, for tests run with nothing of the checkout on the path."""
-    package = ModuleSpec("fuzzing", loader=None, is_package=True)
-    package.submodule_search_locations = [str(Path(__file__).parents[2] / "fuzz")]
-    sys.modules[package.name] = module_from_spec(package)
-    return lambda name: importlib.import_module(f"{package.name}.{name}")

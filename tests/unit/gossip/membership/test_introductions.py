@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gossip.core.events import MemberJoined, MemberUpdated
+from gossip.core.events import MemberJoined, MemberUnreached, MemberUpdated
 from gossip.core.membership.member import PROTOCOL, Address, State
 from gossip.core.messages import Ack, Alive, Dead, Left, Message, Ops, Ping, Record
 from tests.unit.gossip.conftest import Peer, is_introduction, opened
@@ -166,6 +166,7 @@ def test_one_that_does_not_answer_is_asked_some_times_and_then_left_alone_for_a_
         asked_at += [node.now] * sum(where == node.address("n2") for where, _ in asked(node))
         node.pass_time(node.now + 0.05)
     assert 5 <= len(asked_at) <= 10
+    assert {event.member.name for event in node.events(MemberUnreached)} == {"n2"}
     assert asked_at[4] - asked_at[0] < 2
 
 

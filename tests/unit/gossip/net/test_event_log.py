@@ -12,6 +12,7 @@ from gossip import (
     KeysChanged,
     Member,
     MemberFailed,
+    MemberUnreached,
     NameConflict,
     Paused,
     Rejected,
@@ -60,3 +61,14 @@ def test_junk_is_warned_of_once_in_a_while_with_totals(caplog: pytest.LogCapture
         "{'cbor': 1}",
         "{'key': 1, 'cbor': 1}",
     ], "once for each reason"
+
+
+def test_members_out_of_reach_are_warned_of_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    """Anybody can speak of members that are not there."""
+    counters = Counters()
+    log = EventLog("me", counters)
+    for _ in range(2000):
+        counters.note_event(MemberUnreached(MEMBER))
+        log.note(MemberUnreached(MEMBER))
+    (record,) = caplog.records
+    assert "member=a address=10.0.0.1:7946 total=1" in record.getMessage()

@@ -61,7 +61,8 @@ def ask(
     body: bytes = b"",
     *,
     key: bytes | None = None,
-    client: str = "127.0.0.1",
+    client: str | None = "127.0.0.1",
+    server: tuple[str, int | None] = ("127.0.0.1", 5000),
     file: Path = Path("/keys"),
 ) -> tuple[int, Any]:
     """RangeRequest an endpoint from some address, signed with some key. Returns the status and the answer."""
@@ -69,7 +70,8 @@ def ask(
     headers = PeerAuth([key] if key else []).ask("me", Request(method, path, (), body)).headers
     scope = {
         "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"",
-        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()], "client": (client, 9),
+        "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+        "client": (client, 9) if client else None, "server": server,
     }  # fmt: skip
     sent: list[dict[str, Any]] = []
 
@@ -92,6 +94,13 @@ def test_who_is_on_this_machine_sees_ids_and_with_a_key_changes_them(client: str
     )
     status, answer = ask(rings, "POST", "/api/v1/keys/use", b'{"id": "31323334"}', key=KEY, client=client)
     assert (status, answer["key"], rings.told) == (200, "31323334", [("use", b"1234")])
+
+
+def test_who_comes_over_a_unix_socket_is_on_this_machine() -> None:
+    over_unix: dict[str, Any] = {"client": None, "server": ("/run/skvaller.sock", None)}
+    assert ask(Rings(), "GET", "/api/v1/keys", **over_unix)[0] == 200
+    assert ask(Rings(), "POST", "/api/v1/keys/install", b"{}", **over_unix)[0] == 401, "an order is signed all the same"
+    assert ask(Rings(), "GET", "/api/v1/keys", client=None)[0] == 403, "a TCP connection that is gone has no address"
 
 
 @pytest.mark.parametrize("client", ["10.0.0.1", "::ffff:10.0.0.1", "fe80::1"])

@@ -68,6 +68,28 @@ def test_readiness_is_the_nodes_word_and_health_is_that_it_answers(is_ready: boo
     assert answer(status, "/healthz") == (200, "ok\n")
 
 
+@pytest.mark.parametrize("path", ["/metrics", "/api/v1/members", "/api/v1/fetches"])
+def test_many_who_ask_at_once_let_the_event_loop_do_other_work_between_two_answers(path: str) -> None:
+    status = endpoint()
+    (route,) = [route for route in status.routes() if route.path == path]
+    turns: list[str] = []
+
+    async def ask() -> None:
+        response = await route.endpoint(Request({"type": "http", "method": "GET", "headers": [], "query_string": b""}))
+        assert response.status_code == 200
+        turns.append("answer")
+
+    async def main() -> None:
+        asking = [asyncio.create_task(ask()) for _ in range(20)]
+        while not all(task.done() for task in asking):
+            turns.append("other work")
+            await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert turns.count("answer") == 20
+    assert ["answer", "answer"] not in [turns[at : at + 2] for at in range(len(turns))]
+
+
 def test_members_are_shown_by_name_with_what_is_known_of_them() -> None:
     rows = [
         MemberStatus(PEER, "suspect", 7, itself=False, rtt_s=0.00123, flapping=True, home=Serves.NO),

@@ -58,8 +58,10 @@ class Honest:
 
     def __init__(self, blob: bytes) -> None:
         self.blob = blob
-        self.size = len
         self.began, self.other_began = asyncio.Event(), asyncio.Event()
+
+    async def size(self, content: Content) -> int:
+        return len(self.blob)
 
     async def download(self, content: Content, ask: RangeRequest, sink: Sink) -> None:
         stop = min(ask.stop or len(self.blob), len(self.blob))

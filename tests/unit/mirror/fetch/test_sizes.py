@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from mirror.errors import BlobUnknown, PeerError, Reason, UpstreamUnknown
+from mirror.errors import BlobUnknown, PeerError, Reason, SourceError, UpstreamUnknown
 from mirror.fetch import Audience, Fetches, SizeQuery
 from mirror.fetch.absences import Absences
 from mirror.oci.content import Content
@@ -19,6 +19,7 @@ from mirror.sources import Role
 if TYPE_CHECKING:
     from mirror.cluster.health import PeerHealth
     from mirror.cluster.view import ClusterView
+    from mirror.fetch.second_opinion import SecondOpinion
 
 BLOB = Content(Repository("docker.io", "a/a"), "blobs", Digest.of(b""))
 
@@ -36,6 +37,7 @@ class World:
         self.failed: list[str] = []
         self.answers: dict[str, int | Exception] = {}
         self.hang: set[str] = set()
+        self.contradicted: set[str] = set()
 
     def size(self, content: Content) -> int | None:
         return self.known
@@ -55,6 +57,11 @@ class World:
             await asyncio.Event().wait()
         return self._answer(asked.name)
 
+    async def confirms(self, content: Content, source: str, size: int) -> bool:
+        if source in self.contradicted:
+            raise SourceError(Reason.LENGTH, "others know better")
+        return True
+
     async def ask_upstream(self, content: Content) -> int:
         self.asked.append(("upstream", Role.UPSTREAM))
         return self._answer("upstream")
@@ -73,7 +80,8 @@ class World:
 
         query = SizeQuery(
             cast("Fetches", self), cast("ClusterView", self), cast("PeerHealth", Health()), self.ask, self.ask_upstream,
-            absences=Absences(FetchSettings()), settings=FetchSettings(size_s=size_s),
+            absences=Absences(FetchSettings()), opinion=cast("SecondOpinion", self),
+            settings=FetchSettings(size_s=size_s),
         )  # fmt: skip
 
         async def story() -> list[int | BaseException]:
@@ -105,6 +113,12 @@ def test_holders_come_first_then_homes_then_upstream() -> None:
     assert world.query() == 7
     assert world.asked == [("h", Role.HOLDER), ("a", Role.HOME), ("b", Role.HOME), ("upstream", Role.UPSTREAM)]
     assert world.failed == ["h", "a", "b"]
+
+
+def test_a_member_whose_word_others_contradict_is_passed_over() -> None:
+    world = World(["liar", "h"])
+    world.answers, world.contradicted = {"liar": 9, "h": 7}, {"liar"}
+    assert world.query() == 7
 
 
 def test_for_a_member_no_other_home_is_asked() -> None:

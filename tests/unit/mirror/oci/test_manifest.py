@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.oci.manifest import DOCKER_LIST, DOCKER_MANIFEST, MEDIA_TYPES, OCI_INDEX, OCI_MANIFEST, media_type
+from mirror.oci.manifest import (
+    DOCKER_LIST,
+    DOCKER_MANIFEST,
+    MEDIA_TYPES,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    descriptors,
+    media_type,
+)
 
 
 @pytest.mark.parametrize("stated", MEDIA_TYPES)
@@ -67,3 +75,16 @@ MANIFEST_LIKE = st.fixed_dictionaries(
 @given(st.binary(max_size=60) | (JSON | MANIFEST_LIKE).map(lambda document: json.dumps(document).encode()))
 def test_junk_is_one_of_the_known_types_or_none(body: bytes) -> None:
     assert media_type(body) in (*MEDIA_TYPES, None)
+
+
+def test_descriptors_of_manifests_and_indexes_and_nothing_that_is_none() -> None:
+    digest = "sha256:" + "a" * 64
+    good = {"digest": digest, "size": 7}
+    odd: list[Any] = [None, 7, {}, {"digest": digest}, {"digest": "sha512:" + "a" * 128, "size": 7}]
+    odd += [{"digest": digest, "size": size} for size in (-1, True, "7", 7.0)]
+    for document in (
+        {"config": good, "layers": odd},
+        {"layers": [*odd, good], "config": []},
+        {"manifests": [good], "layers": {}},
+    ):
+        assert list(descriptors(json.dumps(document).encode())) == [("a" * 64, 7)]

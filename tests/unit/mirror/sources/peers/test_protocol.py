@@ -24,8 +24,10 @@ from mirror.sources.peers.protocol import (
     ROLE_HEADER,
     TAG_AGE_HEADER,
     TAG_AUTHORITY_HEADER,
+    WRONG_HEADER,
     MemberAnswer,
     MemberRequest,
+    Want,
 )
 from mirror.stores import Authority
 
@@ -48,6 +50,7 @@ CARRIERS: tuple[Carrier, ...] = (as_a_server_has_them, as_a_download_has_them, a
 
 NAMES = st.from_regex(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", fullmatch=True)
 RATES = st.floats(min_value=0, allow_nan=False, allow_infinity=False)
+OFFSETS = st.integers(0, 10**19 - 1)
 REQUESTS = st.builds(
     MemberRequest,
     node=st.none() | NAMES,
@@ -55,6 +58,8 @@ REQUESTS = st.builds(
     avoid=st.lists(NAMES, unique=True, max_size=20).map(tuple),
     relative_rate=st.none() | RATES,
     recheck=st.booleans(),
+    want=st.none() | st.sampled_from(Want),
+    wrong=st.none() | st.tuples(OFFSETS, OFFSETS).filter(lambda wrong: wrong[0] < wrong[1]),
 )
 ANSWERS = st.builds(
     MemberAnswer,
@@ -154,3 +159,8 @@ def test_of_avoided_members_each_counts_once_and_a_bounded_number_at_all() -> No
 )
 def test_a_status_permits_some_reasons(status: int, said: Reason | None, meant: Reason) -> None:
     assert MemberAnswer(reason=said).failure(status) is meant
+
+
+@pytest.mark.parametrize("text", ["", "5", "5-5", "6-5", "-5", "5-", "a-b", "1-2-3", "1-99999999999999999999", " 1-2"])
+def test_a_range_that_has_no_byte_or_is_none_counts_as_not_sent(text: str) -> None:
+    assert MemberRequest.parse({WRONG_HEADER.lower(): text}).wrong is None
