@@ -1,4 +1,8 @@
-"""Health of members: who is left alone for now, and why."""
+"""Health of members: who is left alone for now, and why.
+
+A member is banned if it is proven that it sent wrong bytes. It is out of reach until it gives a sign of life. For all
+other failures it rests for some seconds; then a fetch may still ask it, if nobody else can send what it needs.
+"""
 
 import asyncio
 import logging
@@ -16,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class PeerHealth:
-    """Keeps members out of the choice that are out of reach, or banned.
+    """Keeps members out of the choice that are out of reach, or rest, or are banned.
 
     What follows from a failure stands in `sources.failures`.
 
@@ -42,14 +46,17 @@ class PeerHealth:
         self._metrics = metrics
         self._settings = settings or ClusterSettings()
         self._banned_until: dict[str, float] = {}
+        """By name: until when nobody asks it, monotonic seconds."""
+        self._rests_until: dict[str, float] = {}
+        """By name: until when it is asked as the last resort alone, monotonic seconds."""
         self._doubts: dict[str, tuple[float, float]] = {}
-        """By name: for how long the next doubt bans, s; and until when that is remembered, monotonic seconds."""
+        """By name: for how long the next doubt has it rest, s; and until when that is remembered, monotonic seconds."""
         self._probes: dict[str, asyncio.Task[None]] = {}
         """Members out of reach, each with the task that asks it for a sign of life."""
         self._notices: dict[str, asyncio.Task[None]] = {}
         """Members that are being told that they sent wrong bytes."""
         self.version = 0
-        """Grows whenever a member becomes unusable, or becomes usable again before its ban ends."""
+        """Grows whenever a member becomes unusable, or becomes usable again before its time ends."""
 
     async def close(self) -> None:
         """Stop asking for signs of life, and drop notices that are under way."""
@@ -59,10 +66,19 @@ class PeerHealth:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def unusable(self) -> set[str]:
-        """Names of members that are not to be asked now."""
-        now = time.monotonic()
-        self._banned_until = {name: until for name, until in self._banned_until.items() if until > now}
-        return {*self._banned_until, *self._probes}
+        """Names of members that are not to be asked now, but as the last resort."""
+        self._expire()
+        return {*self._banned_until, *self._rests_until, *self._probes}
+
+    def banned(self) -> set[str]:
+        """Names of those that are not even the last resort: it is proven that they sent wrong bytes."""
+        self._expire()
+        return set(self._banned_until)
+
+    def resting(self) -> set[str]:
+        """Names of those that are the last resort: they failed, but are neither banned nor out of reach."""
+        self._expire()
+        return self._rests_until.keys() - self._banned_until.keys() - self._probes.keys()
 
     def awaits(self, names: Collection[str]) -> bool:
         """Whether one of some members is out of reach, and may give a sign of life at any moment."""
@@ -77,7 +93,7 @@ class PeerHealth:
             self._probes[name] = asyncio.create_task(self._probe(name), name=f"probe {name}")
             self.version += 1
         elif follows.ban_s and not follows.out_of_reach:
-            self._ban(name, follows.ban_s)
+            self._rest(name, follows.ban_s)
 
     def sent_corrupt(self, name: str, what: object) -> None:
         """Ban a member that sent bytes of its own copy that are proven wrong.
@@ -87,7 +103,8 @@ class PeerHealth:
         ban_s = self._settings.corrupt_ban_s
         log.error("member=%s sent corrupt bytes of %s: banned for %g s", name, what, ban_s)
         self._metrics.corrupt_peers.inc()
-        self._ban(name, ban_s)
+        _leave_alone(name, ban_s, self._banned_until)
+        self.version += 1
 
     def doubt(self, name: str, what: object, *, sent_it: bool = True) -> None:
         """Leave a member alone for some seconds: what it sent was wrong, but may have been another's fault.
@@ -101,12 +118,12 @@ class PeerHealth:
         settings, now = self._settings, time.monotonic()
         self._doubts = {name: doubt for name, doubt in self._doubts.items() if doubt[1] > now}
         doubt_s, _ = self._doubts.get(name, (settings.doubt_s, 0.0))
-        ban_s = doubt_s if sent_it else settings.doubt_s
-        log.warning("member=%s may have sent wrong bytes of %s: left alone for %g s", name, what, ban_s)
+        rest_s = doubt_s if sent_it else settings.doubt_s
+        log.warning("member=%s may have sent wrong bytes of %s: left alone for %g s", name, what, rest_s)
         if sent_it:
             doubled_s = min(2 * doubt_s, settings.corrupt_ban_s)
-            self._doubts[name] = doubled_s, now + ban_s + settings.corrupt_ban_s
-        self._ban(name, ban_s)
+            self._doubts[name] = doubled_s, now + rest_s + settings.corrupt_ban_s
+        self._rest(name, rest_s)
 
     def tell(self, name: str, content: Content, wrong: tuple[int, int]) -> None:
         """Tell a member a range of which it sent wrong bytes, so that it looks at its copy; one notice at a time."""
@@ -120,9 +137,16 @@ class PeerHealth:
         finally:
             del self._notices[peer.name]
 
-    def _ban(self, name: str, ban_s: float) -> None:
+    def _rest(self, name: str, rest_s: float) -> None:
+        _leave_alone(name, rest_s, self._rests_until)
         self.version += 1
-        self._banned_until[name] = max(time.monotonic() + ban_s, self._banned_until.get(name, 0.0))
+
+    def _expire(self) -> None:
+        """Forget those whose time has ended."""
+        now = time.monotonic()
+        for until_by_name in (self._banned_until, self._rests_until):
+            for name in [name for name, until in until_by_name.items() if until <= now]:
+                del until_by_name[name]
 
     async def _probe(self, name: str) -> None:
         """Leave a member alone until it gives a sign of life, or gossip says what became of it.
@@ -142,3 +166,8 @@ class PeerHealth:
         finally:
             del self._probes[name]
             self.version += 1
+
+
+def _leave_alone(name: str, seconds: float, until_by_name: dict[str, float]) -> None:
+    """Note how long a member is left alone; a shorter time replaces no longer one."""
+    until_by_name[name] = max(time.monotonic() + seconds, until_by_name.get(name, 0.0))

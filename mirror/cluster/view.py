@@ -71,6 +71,15 @@ class ClusterView:
             self._seen = None  # it has joined since, or is back, perhaps at another address
         return found
 
+    def last_holders(self, key: bytes) -> list[Peer]:
+        """Other members that may hold it, for a fetch that finds nobody else: they rest, or are out of reach."""
+        last = self._health.unusable() - self._health.banned()
+        return [peer for peer in self._router.locate(key) if peer.name in last] if last else []
+
+    def resting(self) -> Set[str]:
+        """Names of members that failed lately, and may be asked by a fetch that finds nobody else."""
+        return self._health.resting()
+
     def ring(self, key: bytes, without: Collection[str] = ()) -> Ring:
         """The homes of some content as of now, without its holders. Never empty."""
         names = {seat.peer.name for seat in self._rings.seats() if seat.serves is Serves.YES}

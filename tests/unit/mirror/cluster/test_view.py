@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from mirror.cluster.health import PeerHealth
 from mirror.cluster.view import ClusterView
+from mirror.errors import PeerError, Reason
 from mirror.metrics import Metrics
 from mirror.oci.content import Content
 from mirror.routers import MemberStatus, Peer, RingSeat, Serves
@@ -102,6 +103,26 @@ def test_a_banned_member_is_no_holder() -> None:
     view, health = made(chart)
     health.sent_corrupt("a", "a blob")
     assert view.holders(KEY) == [peer("b")]
+    assert view.last_holders(KEY) == []
+
+
+def test_a_member_that_is_left_alone_for_seconds_is_a_holder_for_whom_nobody_else_can_serve() -> None:
+    chart = Chart("a", "b", "c")
+    chart.holders = [peer("a"), peer("b"), peer("c")]
+
+    async def story() -> None:
+        view, health = made(chart)
+        health.failed("a", PeerError(Reason.BROKEN, "it broke off"))
+        health.failed("b", PeerError(Reason.STALLED, "it says nothing"))
+        assert view.holders(KEY) == [peer("c")]
+        assert view.last_holders(KEY) == [peer("a"), peer("b")]
+        assert view.resting() == {"a"}, "who is out of reach is waited for, and not asked"
+        health.sent_corrupt("a", "a blob")
+        assert view.last_holders(KEY) == [peer("b")]
+        assert view.resting() == set()
+        await health.close()
+
+    asyncio.run(story())
 
 
 def test_who_declines_is_on_no_ring_and_is_asked_on_none() -> None:
