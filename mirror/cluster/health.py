@@ -1,8 +1,4 @@
-"""Health of members: who is left alone for now, and why.
-
-A member is banned if it is proven that it sent wrong bytes. It is out of reach until it gives a sign of life. For all
-other failures it rests for some seconds; then a fetch may still ask it, if nobody else can send what it needs.
-"""
+"""Health of members: who is left alone for now, and why."""
 
 import asyncio
 import logging
@@ -20,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class PeerHealth:
-    """Keeps members out of the choice that are out of reach, or rest, or are banned.
+    """Keeps members out of the choice that are out of reach, or banned.
 
     What follows from a failure stands in `sources.failures`.
 
@@ -46,17 +42,16 @@ class PeerHealth:
         self._metrics = metrics
         self._settings = settings or ClusterSettings()
         self._banned_until: dict[str, float] = {}
-        """By name: until when nobody asks it, monotonic seconds."""
-        self._rests_until: dict[str, float] = {}
-        """By name: until when it is asked as the last resort alone, monotonic seconds."""
+        self._proven_until: dict[str, float] = {}
+        """Those of them that were proven to send wrong bytes of their own."""
         self._doubts: dict[str, tuple[float, float]] = {}
-        """By name: for how long the next doubt has it rest, s; and until when that is remembered, monotonic seconds."""
+        """By name: for how long the next doubt bans, s; and until when that is remembered, monotonic seconds."""
         self._probes: dict[str, asyncio.Task[None]] = {}
         """Members out of reach, each with the task that asks it for a sign of life."""
         self._notices: dict[str, asyncio.Task[None]] = {}
         """Members that are being told that they sent wrong bytes."""
         self.version = 0
-        """Grows whenever a member becomes unusable, or becomes usable again before its time ends."""
+        """Grows whenever a member becomes unusable, or becomes usable again before its ban ends."""
 
     async def close(self) -> None:
         """Stop asking for signs of life, and drop notices that are under way."""
@@ -66,19 +61,22 @@ class PeerHealth:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def unusable(self) -> set[str]:
-        """Names of members that are not to be asked now, but as the last resort."""
-        self._expire()
-        return {*self._banned_until, *self._rests_until, *self._probes}
+        """Names of members that are not to be asked now."""
+        now = time.monotonic()
+        self._banned_until = {name: until for name, until in self._banned_until.items() if until > now}
+        self._proven_until = {name: until for name, until in self._proven_until.items() if until > now}
+        return {*self._banned_until, *self._probes}
 
-    def banned(self) -> set[str]:
-        """Names of those that are not even the last resort: it is proven that they sent wrong bytes."""
-        self._expire()
-        return set(self._banned_until)
+    def left_alone(self) -> set[str]:
+        """Names of members that are not to be asked now if anybody else can give the same: they failed, or are doubted.
 
-    def resting(self) -> set[str]:
-        """Names of those that are the last resort: they failed, but are neither banned nor out of reach."""
-        self._expire()
-        return self._rests_until.keys() - self._banned_until.keys() - self._probes.keys()
+        None of them is out of reach, or proven to lie.
+        """
+        return self.unusable() - self._proven_until.keys() - self._probes.keys()
+
+    def is_proven_wrong(self, name: str) -> bool:
+        """Whether a member is banned because it is proven that it sent wrong bytes."""
+        return self._proven_until.get(name, 0.0) > time.monotonic()
 
     def awaits(self, names: Collection[str]) -> bool:
         """Whether one of some members is out of reach, and may give a sign of life at any moment."""
@@ -93,7 +91,7 @@ class PeerHealth:
             self._probes[name] = asyncio.create_task(self._probe(name), name=f"probe {name}")
             self.version += 1
         elif follows.ban_s and not follows.out_of_reach:
-            self._rest(name, follows.ban_s)
+            self._ban(name, follows.ban_s)
 
     def sent_corrupt(self, name: str, what: object) -> None:
         """Ban a member that sent bytes of its own copy that are proven wrong.
@@ -103,8 +101,8 @@ class PeerHealth:
         ban_s = self._settings.corrupt_ban_s
         log.error("member=%s sent corrupt bytes of %s: banned for %g s", name, what, ban_s)
         self._metrics.corrupt_peers.inc()
-        _leave_alone(name, ban_s, self._banned_until)
-        self.version += 1
+        self._ban(name, ban_s)
+        self._proven_until[name] = self._banned_until[name]
 
     def doubt(self, name: str, what: object, *, sent_it: bool = True) -> None:
         """Leave a member alone for some seconds: what it sent was wrong, but may have been another's fault.
@@ -118,12 +116,12 @@ class PeerHealth:
         settings, now = self._settings, time.monotonic()
         self._doubts = {name: doubt for name, doubt in self._doubts.items() if doubt[1] > now}
         doubt_s, _ = self._doubts.get(name, (settings.doubt_s, 0.0))
-        rest_s = doubt_s if sent_it else settings.doubt_s
-        log.warning("member=%s may have sent wrong bytes of %s: left alone for %g s", name, what, rest_s)
+        ban_s = doubt_s if sent_it else settings.doubt_s
+        log.warning("member=%s may have sent wrong bytes of %s: left alone for %g s", name, what, ban_s)
         if sent_it:
             doubled_s = min(2 * doubt_s, settings.corrupt_ban_s)
-            self._doubts[name] = doubled_s, now + rest_s + settings.corrupt_ban_s
-        self._rest(name, rest_s)
+            self._doubts[name] = doubled_s, now + ban_s + settings.corrupt_ban_s
+        self._ban(name, ban_s)
 
     def tell(self, name: str, content: Content, wrong: tuple[int, int]) -> None:
         """Tell a member a range of which it sent wrong bytes, so that it looks at its copy; one notice at a time."""
@@ -137,16 +135,9 @@ class PeerHealth:
         finally:
             del self._notices[peer.name]
 
-    def _rest(self, name: str, rest_s: float) -> None:
-        _leave_alone(name, rest_s, self._rests_until)
+    def _ban(self, name: str, ban_s: float) -> None:
         self.version += 1
-
-    def _expire(self) -> None:
-        """Forget those whose time has ended."""
-        now = time.monotonic()
-        for until_by_name in (self._banned_until, self._rests_until):
-            for name in [name for name, until in until_by_name.items() if until <= now]:
-                del until_by_name[name]
+        self._banned_until[name] = max(time.monotonic() + ban_s, self._banned_until.get(name, 0.0))
 
     async def _probe(self, name: str) -> None:
         """Leave a member alone until it gives a sign of life, or gossip says what became of it.
@@ -166,8 +157,3 @@ class PeerHealth:
         finally:
             del self._probes[name]
             self.version += 1
-
-
-def _leave_alone(name: str, seconds: float, until_by_name: dict[str, float]) -> None:
-    """Note how long a member is left alone; a shorter time replaces no longer one."""
-    until_by_name[name] = max(time.monotonic() + seconds, until_by_name.get(name, 0.0))

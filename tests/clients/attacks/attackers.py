@@ -416,9 +416,11 @@ class Overhearer:
         ip, end = socket.inet_aton(source), struct.pack("!H", port)
         return [bytes(it) for (ips, ports), it in self._streams.items() if ips[:4] == ip and ports[2:] == end]
 
-    def everything(self) -> bytes:
-        """All that went over TCP and UDP in clear bytes."""
-        return b"\n".join([*map(bytes, self._streams.values()), *self.datagrams])
+    def everything(self, *, beside: int) -> bytes:
+        """All that went over TCP and UDP, but for what a TCP port sent or got."""
+        end = struct.pack("!H", beside)
+        heard = [bytes(it) for (_, ports), it in self._streams.items() if end not in (ports[:2], ports[2:])]
+        return b"\n".join([*heard, *self.datagrams])
 
     def _listen(self) -> None:
         self._wire.settimeout(0.2)

@@ -205,7 +205,7 @@ def test_links_in_the_data_folder_lead_nowhere_else(site: Site, image: Image) ->
 def test_a_holder_that_rots_heals_itself(site: Site, agent: Agent, image: Image) -> None:
     """A member pulls from a node whose file has rotted: it gets the right image, and the node repairs its copy."""
     layer = image.layers[0]
-    member = site.agent("member", join=[agent])
+    member = site.agent("member", "--home", "never", join=[agent])
     member.until_found(layer, agent.name)
     rot(cached(agent, layer))
     until_right(member, layer)

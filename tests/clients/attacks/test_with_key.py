@@ -51,7 +51,7 @@ def trio(site: Site, request: pytest.FixtureRequest) -> Iterator[Trio]:
     agents: list[Agent] = []
     for name in "abc":
         flags = ["--key-file", str(site.key_file(f"{name}-{request.param}", KEY)), "--peer-tls", request.param]
-        if name == "b":  # what it has, it has for its own clients, from those that the test names
+        if name != "a":  # what these have, they have for their own clients, from whom the test names
             flags += ["--home", "never"]
         agents.append(site.agent(f"{name}-{request.param}", *flags, join=agents[:1]))
     agents[1].until_state(agents[2].name, "alive")
@@ -98,7 +98,9 @@ def heard(site: Site, trio: Trio) -> Heard:
         assert trio.b.sources(image.layers[0]) == {trio.a.name: image.size(image.layers[0])}
         wait_until(lambda: len(ear.datagrams) > 5, "some gossip")
         wait_until(lambda: any(ear.streams(trio.b.host, PEER_PORT)), "the request")
-    return Heard(image, ear.streams(trio.b.host, PEER_PORT), ear.datagrams, ear.everything())
+    return Heard(
+        image, ear.streams(trio.b.host, PEER_PORT), ear.datagrams, ear.everything(beside=site.upstream.address.port)
+    )
 
 
 def test_who_hears_the_wire_learns_nothing_of_images(trio: Trio, heard: Heard) -> None:
@@ -228,10 +230,9 @@ def test_one_member_is_not_taken_for_another(site: Site, trio: Trio) -> None:
     ("was", "is_now"),
     [
         (b"\r\nRange: bytes=", b"\r\nSkvaller-Relative-Rate: 0.001\r\nRange: bytes="),
-        (b"\r\nSkvaller-Role: ", b"\r\nSkvaller-Role: x"),
         (b"\r\nSkvaller-Node: b", b"\r\nSkvaller-Node: c"),
     ],
-    ids=["rate", "role", "name"],
+    ids=["rate", "name"],
 )
 def test_a_request_that_was_changed_on_its_way_is_refused(was: bytes, is_now: bytes, site: Site, trio: Trio) -> None:
     """He changes a header of b's own, fresh requests to a."""
@@ -258,12 +259,10 @@ def test_a_request_that_was_changed_on_its_way_is_refused(was: bytes, is_now: by
 @pytest.mark.parametrize(
     ("was", "is_now"),
     [
-        (b"HTTP/1.1 404", b"HTTP/1.1 200"),
-        (b"HTTP/1.1 20", b"HTTP/1.1 50"),
         (b"content-range: bytes 0-", b"content-range: bytes 1-"),
         (b"\r\n\r\n", b"\r\nSkvaller-Origin: c-off\r\n\r\n"),
     ],
-    ids=["found", "failed", "range", "origin"],
+    ids=["range", "origin"],
 )
 def test_an_answer_that_was_changed_on_its_way_misleads_nobody(
     was: bytes, is_now: bytes, site: Site, trio: Trio

@@ -106,7 +106,7 @@ def test_a_banned_member_is_no_holder() -> None:
     assert view.last_holders(KEY) == []
 
 
-def test_a_member_that_is_left_alone_for_seconds_is_a_holder_for_whom_nobody_else_can_serve() -> None:
+def test_a_holder_that_is_out_of_reach_is_one_to_wait_for_and_not_to_ask() -> None:
     chart = Chart("a", "b", "c")
     chart.holders = [peer("a"), peer("b"), peer("c")]
 
@@ -116,10 +116,7 @@ def test_a_member_that_is_left_alone_for_seconds_is_a_holder_for_whom_nobody_els
         health.failed("b", PeerError(Reason.STALLED, "it says nothing"))
         assert view.holders(KEY) == [peer("c")]
         assert view.last_holders(KEY) == [peer("a"), peer("b")]
-        assert view.resting() == {"a"}, "who is out of reach is waited for, and not asked"
-        health.sent_corrupt("a", "a blob")
-        assert view.last_holders(KEY) == [peer("b")]
-        assert view.resting() == set()
+        assert view.resting() == {"a"}
         await health.close()
 
     asyncio.run(story())
@@ -164,3 +161,16 @@ def test_a_holder_that_is_back_at_another_address_is_asked_there_at_once() -> No
     chart.peers = chart.holders = [peer("a", 2)]
     assert view.holders(KEY) == [peer("a", 2)]
     assert view.peer("a") == peer("a", 2)
+
+
+def test_a_holder_that_is_left_alone_for_a_while_is_the_last_resort_and_a_proven_liar_is_none() -> None:
+    chart = Chart("a", "b", "c")
+    chart.holders = [peer("a"), peer("b"), peer("c")]
+    view, health = made(chart)
+    health.failed("a", PeerError(Reason.BROKEN, "broke off"))
+    health.doubt("b", "a blob")
+    assert view.holders(KEY) == [peer("c")]
+    health.sent_corrupt("c", "a blob")
+    assert view.holders(KEY) == view.last_holders(KEY) == [peer("a"), peer("b")]
+    health.sent_corrupt("a", "a blob")
+    assert view.holders(KEY) == [peer("b")]
