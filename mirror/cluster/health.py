@@ -74,6 +74,10 @@ class PeerHealth:
         """
         return self.unusable() - self._proven_until.keys() - self._probes.keys()
 
+    def is_proven_wrong(self, name: str) -> bool:
+        """Whether a member is banned because it is proven that it sent wrong bytes."""
+        return self._proven_until.get(name, 0.0) > time.monotonic()
+
     def awaits(self, names: Collection[str]) -> bool:
         """Whether one of some members is out of reach, and may give a sign of life at any moment."""
         return any(name in self._probes for name in names)

@@ -77,6 +77,17 @@ class ClusterView:
             self._seen = None  # it has joined since, or is back, perhaps at another address
         return found
 
+    def last_holders(self, key: bytes) -> list[Peer]:
+        """Others that may hold it, for a fetch that finds nobody else: they failed lately, or are out of reach."""
+        health = self._health
+        unusable = health.unusable()
+        located = self._router.locate(key) if unusable else ()
+        return [peer for peer in located if peer.name in unusable and not health.is_proven_wrong(peer.name)]
+
+    def resting(self) -> Set[str]:
+        """Names of members that failed lately, and may be asked by a fetch that finds nobody else."""
+        return self._health.left_alone()
+
     def ring(self, key: bytes, without: Collection[str] = ()) -> Ring:
         """The homes of some content as of now, without its holders. Never empty."""
         names = {seat.peer.name for seat in self._rings.seats() if seat.serves is Serves.YES}

@@ -137,7 +137,7 @@ class Download:
             self._candidates.add_holders(self._locate())
         demand, up = self._spool.demand(), cluster.up()
         self._known.update(up, self._candidates.ring.members)
-        for flight in plan.next(demand, up, cluster.serving(), now):
+        for flight in plan.next(demand, up, cluster.serving(), now, resting=cluster.resting()):
             self._tasks[flight] = flights.create_task(self._fly(flight))
         if plan.flights:
             self._active_at = now
@@ -146,9 +146,10 @@ class Download:
         return demand
 
     def _locate(self) -> list[str]:
-        """Names of those that may hold the content now."""
+        """Names of those that may hold the content now, those last that are left alone for now."""
         self._located_at = time.monotonic()
-        return [peer.name for peer in self._env.cluster.holders(self.content.digest.key)]
+        key, cluster = self.content.digest.key, self._env.cluster
+        return [peer.name for peer in (*cluster.holders(key), *cluster.last_holders(key))]
 
     def _refusal(self) -> MirrorError:
         """The error for members that ask this node, as a home, for what it cannot fetch."""

@@ -246,7 +246,7 @@ class Fetch:
 def _plan(content: Content, env: Environment) -> Plan:
     """The plan of a fetch that begins now."""
     key, cluster = content.digest.key, env.cluster
-    holders = [peer.name for peer in cluster.holders(key)]
+    holders = [peer.name for peer in (*cluster.holders(key), *cluster.last_holders(key))]
     ring = cluster.ring(key, without=set(holders))
     if content.kind == "manifests":
         opening = Opening.WHOLE

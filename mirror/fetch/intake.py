@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..cluster.homes import piece_size
 from ..errors import Reason, SourceError, StorageError, StorageFull
+from ..fileio import in_thread
 from ..oci.content import Content
 from ..oci.manifest import MANIFEST_MAX_BYTES
 from ..sources import SIZE_MAX_BYTES, UPSTREAM
@@ -140,6 +141,9 @@ class Intake:
     def close(self, *, resumable: bool) -> None:
         """Give back what is held. Bytes that were not committed are left for the next fetch to resume, or discarded."""
         self._env.memory.release(self._fetch)
+        self._end_writing(resumable=resumable)
+
+    def _end_writing(self, *, resumable: bool) -> None:
         writer, self._writer = self._writer, None
         if writer is None:
             return
@@ -171,6 +175,16 @@ class Intake:
             await self._pass_through_memory(size, error)
             return
         backing = DiskFile(writer.fd, size, writer.reserve, env.settings.spool.reserve_bytes)
+        try:
+            await _take_first_space(backing, len(writer.prefixes))
+        except StorageError as error:
+            self._end_writing(resumable=bool(writer.prefixes))
+            backing.close()
+            await self._pass_through_memory(size, error)
+            return
+        except BaseException:  # no spool closes the file
+            backing.close()
+            raise
         self._spool.open(backing, is_size_confirmed=is_confirmed)
         if writer.prefixes:
             self._record.resumed = await self._spool.resume(writer.prefixes)
@@ -183,6 +197,16 @@ class Intake:
             raise StorageFull(f"{env.memory.fetches_max} blobs pass through memory already, and {why}") from why
         log.info("%s passes through memory without being kept: %s", digest, why)
         self._spool.open(MemoryWindow(size, env.settings.spool))
+
+
+async def _take_first_space(backing: DiskFile, resumed_pieces: int) -> None:
+    """Take the first space that the blob needs, so that a full disk is known before a client gets the size.
+
+    Raises:
+        StorageError: there is none, or the disk failed.
+    """
+    start = min(resumed_pieces * backing.piece_bytes, backing.last_piece)
+    await in_thread(backing.take_space, start, min(start + backing.piece_bytes, backing.size))
 
 
 def _check(size: int, source: str, content: Content) -> None:

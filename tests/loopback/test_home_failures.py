@@ -2,13 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from mirror.errors import BlobUnknown
+from mirror.cluster.health import PeerHealth
+from mirror.errors import BlobUnknown, PeerError, Reason, Unavailable
 from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.routers import Peer
@@ -139,6 +140,51 @@ def test_a_home_that_is_back_at_another_address_is_asked_there(tmp_path: Path) -
             back.set()
             assert await reading == LARGE
             assert it.record.sources[home] > 0
+
+    run(story())
+
+
+FAILED_LATELY: dict[str, Callable[[PeerHealth, str], None]] = {
+    "broke off": lambda health, name: health.failed(name, PeerError(Reason.BROKEN, "another blob broke off")),
+    "was out of reach": lambda health, name: health.failed(name, PeerError(Reason.STALLED, "it said nothing")),
+    "is doubted": lambda health, name: health.doubt(name, "another blob"),
+}
+
+
+@pytest.mark.parametrize("fail", FAILED_LATELY.values(), ids=FAILED_LATELY.keys())
+def test_a_holder_that_failed_a_moment_ago_still_serves_if_nobody_else_can(
+    tmp_path: Path, fail: Callable[[PeerHealth, str], None]
+) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, always(CLOSE)) as it:
+            await it.holder(honest(LARGE))
+            fail(it.fetching.health, "m1")
+            assert await it.read(CONTENT) == LARGE
+            assert it.record.sources == {"m1": len(LARGE)}
+
+    run(story())
+
+
+def test_a_holder_that_goes_on_failing_is_asked_once_a_fetch_as_the_last_resort(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, always(CLOSE)) as it:
+            server = await it.holder(always(CLOSE))
+            it.fetching.health.doubt("m1", "another blob")
+            with pytest.raises(Unavailable):
+                await it.read(CONTENT)
+            assert len(server.requests) == 1
+
+    run(story())
+
+
+def test_a_proven_liar_is_not_even_the_last_resort(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, always(CLOSE)) as it:
+            server = await it.holder(honest(LARGE))
+            it.fetching.health.sent_corrupt("m1", "another blob")
+            with pytest.raises(Unavailable):
+                await it.read(CONTENT)
+            assert not server.requests
 
     run(story())
 

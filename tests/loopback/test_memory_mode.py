@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Self
 
 import pytest
 
-from mirror.errors import SourceError
+from mirror.errors import MirrorError, SourceError
 from mirror.settings import FetchSettings, SpoolSettings
 from mirror.sources.peers.protocol import AVOID_HEADER, ORIGIN_HEADER, ROLE_HEADER
 from tests.loopback.lab import STEADY, before_me, collect, lab, running
@@ -62,6 +63,15 @@ class Watch:
         self._next = asyncio.get_running_loop().call_soon(self._look)
 
 
+def fds_in(folder: Path) -> list[str]:
+    """Partial blobs that this process has open, so that their space is not free."""
+    opened = []
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # closed meanwhile
+            opened.append(os.readlink(f"/proc/self/fd/{fd}"))
+    return [path for path in opened if path.startswith(str(folder / "spool"))]
+
+
 def files(folder: Path) -> list[str]:
     return [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and path.name != "running"]
 
@@ -84,6 +94,31 @@ def test_it_comes_right_within_bounds_and_leaves_no_file(tmp_path: Path, capacit
             assert not it.held(content_of(body))
             assert it.router.advertised == set()
             assert files(tmp_path) == []
+
+    run(story())
+
+
+@pytest.mark.parametrize("left_pieces", [0, 5], ids=["a new blob", "a blob of which some is here"])
+def test_a_disk_that_others_have_filled_has_no_client_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left_pieces: int
+) -> None:
+    def full(fd: int, start: int, count: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async def story() -> None:
+        async with lab(tmp_path, breaks_off if left_pieces else honest(LARGE), settings=SETTINGS) as it:
+            if left_pieces:
+                with pytest.raises(MirrorError):
+                    await it.whole(CONTENT)
+                assert it.leftovers()
+                it.registry.script = honest(LARGE)
+            monkeypatch.setattr(os, "posix_fallocate", full)
+            with it.fetching.fetches.read(CONTENT) as reader:
+                assert await collect(reader, 0, await reader.size()) == LARGE
+                assert reader.is_in_memory
+            assert not it.held(CONTENT)
+            await it.cache.close()
+            assert fds_in(tmp_path) == []
 
     run(story())
 

@@ -4,6 +4,7 @@ A flight is one request to one source. Missing bytes are asked for piece by piec
 
 - A holder sends them: the one that is expected to be done first. A holder that already serves another member says that
   it is busy; then, and where nobody holds the content, each piece is asked of its home.
+- A holder that the node leaves alone for some seconds is the last resort: it is asked if nobody else can be.
 - This node's own pieces, and those that others ask of it as their home, come from a holder or from upstream. Such a
   flight never waits for another node's flight, so no two nodes can wait for each other.
 - A piece that is late compared with others is asked of one more source, and the first answer wins. A home that fails is

@@ -43,10 +43,12 @@ class Candidates:
         self.holders += new
         return bool(new)
 
-    def update(self, up: Collection[str], serving: Collection[str], now: float) -> None:
-        """Take note of who is up, and who of those serves as a home."""
+    def update(
+        self, up: Collection[str], serving: Collection[str], now: float, *, resting: Collection[str] = ()
+    ) -> None:
+        """Take note of who is up, who of those serves as a home, and whom the node leaves alone for some seconds."""
         self._serving, self._now = serving, now
-        self.members.update(up, now)
+        self.members.update(up, now, resting=resting)
 
     def landed(self, flight: Flight, now: float) -> None:
         """Take note that a flight delivered all that it was to deliver."""

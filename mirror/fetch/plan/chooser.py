@@ -97,7 +97,7 @@ class Chooser:
             audience: who needs the bytes.
         """
         candidates, settings = self._candidates, self._settings
-        if holders := candidates.able_holders(start):
+        if holders := candidates.able_holders(start) or self._last_resorts(start):
             lanes = settings.holder_lanes if audience is Audience.LOCAL else settings.home_lanes
             best = self._soonest(holders, lanes)
             if best is None:
@@ -105,6 +105,20 @@ class Chooser:
             avoid = candidates.members.avoided(start)
             return Flight(best, Role.HOLDER_FOR_HOME, start, stop, now, audience, avoid=avoid)
         return self._from_upstream(start, run_stop if candidates.is_only_home else stop, now, audience)
+
+    def has_direct_source(self, start: int) -> bool:
+        """Whether `direct` finds a source for what begins at `start`, now or as soon as one has less to do."""
+        return self._candidates.can_fetch_directly(start) or bool(self._last_resorts(start))
+
+    def _last_resorts(self, start: int) -> list[str]:
+        """Holders that the node leaves alone for some seconds, if no other holder, nor upstream, may be asked.
+
+        A fetch asks each of them once: one that fails again rests for longer than the fetch waits.
+        """
+        candidates = self._candidates
+        if candidates.upstream.may_be_asked or candidates.able_holders(start):
+            return []
+        return candidates.members.able_at_rest(candidates.holders, start)
 
     def _from_upstream(self, start: int, stop: int | None, now: float, audience: Audience) -> Flight | None:
         """A flight from upstream, unless it may not be asked or has enough to do."""

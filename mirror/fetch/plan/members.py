@@ -43,6 +43,7 @@ class Members:
         self._settings = settings
         self._seen: dict[str, _Seen] = {}
         self._up = up
+        self._resting: Collection[str] = ()
         self._now = 0.0
 
     def _of(self, name: str) -> _Seen:
@@ -50,9 +51,9 @@ class Members:
 
     # What happened.
 
-    def update(self, up: Collection[str], now: float) -> None:
-        """Take note of who is up."""
-        self._up, self._now = up, now
+    def update(self, up: Collection[str], now: float, *, resting: Collection[str] = ()) -> None:
+        """Take note of who is up, and whom the node leaves alone for some seconds."""
+        self._up, self._resting, self._now = up, resting, now
         for name, seen in self._seen.items():
             # The node leaves it alone by itself now, and asks for a sign of life: this fetch need not rest it besides.
             if seen.out_of_reach and name not in up:
@@ -96,6 +97,10 @@ class Members:
     def able(self, names: Iterable[str], start: int) -> list[str]:
         """Those of some members that may be asked for the bytes from `start` on."""
         return [name for name in names if name in self._up and self._is_able(name, start)]
+
+    def able_at_rest(self, names: Iterable[str], start: int) -> list[str]:
+        """Those of some members that might be asked as well, if the node did not leave them alone for some seconds."""
+        return [name for name in names if name in self._resting and self._is_able(name, start)]
 
     def _is_able(self, name: str, start: int) -> bool:
         seen = self._seen.get(name)

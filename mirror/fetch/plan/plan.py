@@ -144,7 +144,15 @@ class Plan:
 
     # What to do.
 
-    def next(self, demand: Demand, up: Collection[str], serving: Collection[str], now: float) -> list[Flight]:
+    def next(
+        self,
+        demand: Demand,
+        up: Collection[str],
+        serving: Collection[str],
+        now: float,
+        *,
+        resting: Collection[str] = (),
+    ) -> list[Flight]:
         """The requests to make now.
 
         Args:
@@ -152,11 +160,12 @@ class Plan:
             up: names of members that are believed to be up, this node included.
             serving: those of them that do not decline to serve as homes.
             now: monotonic seconds.
+            resting: names of members that the node leaves alone, and that are asked if nobody else can be.
         """
-        self.candidates.update(up, serving, now)
+        self.candidates.update(up, serving, now, resting=resting)
         self.stuck = RangeSet()
         if self.size is None:
-            if not self.candidates.can_fetch_directly(0):
+            if not self.chooser.has_direct_source(0):
                 self.stuck = demand.members
             first = self._first(demand, now)
             return [self._launch(first)] if first is not None else []
@@ -194,7 +203,7 @@ class Plan:
             flight = self.chooser.direct(start, stop, now, run_stop=run_stop, audience=Audience.MEMBER)
             if flight is not None:
                 yield self._launch(flight, here)
-            elif self.candidates.can_fetch_directly(start):
+            elif self.chooser.has_direct_source(start):
                 break  # all who could send it have enough to do
             else:
                 self.stuck.add(start, stop)

@@ -163,13 +163,22 @@ class DiskFile(Backing):
 
     def put(self, offset: int, part: bytes | memoryview) -> list[tuple[int, int]]:
         """Take space where none was taken yet, and write; see `Backing.put`."""
+        self.take_space(offset, offset + len(part))
+        return super().put(offset, part)
+
+    def take_space(self, start: int, stop: int) -> None:
+        """Take space for a range, and for what is around it, where none was taken yet. Blocks; in any thread.
+
+        Raises:
+            StorageFull: there is none.
+            StorageFailed: the disk failed.
+        """
         step = self._reserve_bytes
         with self._reserving:
-            first, stop = offset // step * step, min(-(-(offset + len(part)) // step) * step, self.size)
-            for missing in list(RangeSet((first, stop)) - self._reserved):
+            first, end = start // step * step, min(-(-stop // step) * step, self.size)
+            for missing in list(RangeSet((first, end)) - self._reserved):
                 self._reserve(*missing)
                 self._reserved.add(*missing)
-        return super().put(offset, part)
 
     def local_demand(self, spans: Sequence[Span], hashed: int, *, was_read: bool) -> RangeSet:
         """All of the blob, once a reader on this node has joined; see `Backing.local_demand`."""

@@ -103,6 +103,23 @@ def test_a_banned_member_is_no_holder() -> None:
     view, health = made(chart)
     health.sent_corrupt("a", "a blob")
     assert view.holders(KEY) == [peer("b")]
+    assert view.last_holders(KEY) == []
+
+
+def test_a_holder_that_is_out_of_reach_is_one_to_wait_for_and_not_to_ask() -> None:
+    chart = Chart("a", "b", "c")
+    chart.holders = [peer("a"), peer("b"), peer("c")]
+
+    async def story() -> None:
+        view, health = made(chart)
+        health.failed("a", PeerError(Reason.BROKEN, "it broke off"))
+        health.failed("b", PeerError(Reason.STALLED, "it says nothing"))
+        assert view.holders(KEY) == [peer("c")]
+        assert view.last_holders(KEY) == [peer("a"), peer("b")]
+        assert view.resting() == {"a"}
+        await health.close()
+
+    asyncio.run(story())
 
 
 def test_who_declines_is_on_no_ring_and_is_asked_on_none() -> None:
@@ -154,6 +171,6 @@ def test_a_holder_that_is_left_alone_for_a_while_is_the_last_resort_and_a_proven
     health.doubt("b", "a blob")
     assert view.holders(KEY) == [peer("c")]
     health.sent_corrupt("c", "a blob")
-    assert view.holders(KEY) == [peer("a"), peer("b")]
+    assert view.holders(KEY) == view.last_holders(KEY) == [peer("a"), peer("b")]
     health.sent_corrupt("a", "a blob")
     assert view.holders(KEY) == [peer("b")]

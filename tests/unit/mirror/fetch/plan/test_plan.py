@@ -48,12 +48,14 @@ class Desk:
     heads: Sequence[int] = ()
     up: Collection[str] | None = None
     serving: Collection[str] | None = None
+    resting: Collection[str] = ()
 
     def next(self) -> list[Flight]:
         everybody = {*self.plan.candidates.ring.members, "h", "g", "me"}
         up = everybody if self.up is None else self.up
         serving = up if self.serving is None else self.serving
-        return self.plan.next(Demand(self.own, self.relayed, self.present, self.heads), up, serving, self.now)
+        demand = Demand(self.own, self.relayed, self.present, self.heads)
+        return self.plan.next(demand, up, serving, self.now, resting=self.resting)
 
     def arrive(self, flight: Flight, position: int | None = None) -> None:
         """Some or all of a flight's bytes come."""
@@ -93,6 +95,51 @@ def desk(
 def shown(flights: Sequence[Flight]) -> list[tuple[str, str, int]]:
     """Source, way and piece of each flight."""
     return [(flight.source, flight.role.value, piece(flight)) for flight in flights]
+
+
+# The last resort.
+
+
+def test_a_holder_that_the_node_leaves_alone_is_asked_if_nobody_else_can_be() -> None:
+    at = desk(("me",), holders=("h",), upstream=False)
+    at.up, at.resting = {"me"}, {"h"}
+    flights = at.next()
+    assert {(flight.source, flight.role) for flight in flights} == {("h", Role.HOLDER_FOR_HOME)}
+    for flight in flights:
+        at.fail(flight, "broken")
+    assert at.next() == [], "it is not asked over and over"
+
+
+def test_while_the_size_is_unknown_too() -> None:
+    at = desk(("me",), holders=("h",), size=None, upstream=False)
+    at.up, at.resting = {"me"}, {"h"}
+    assert [flight.source for flight in at.next()] == ["h"]
+
+
+def test_as_long_as_another_holder_a_home_or_upstream_can_be_asked_it_is_not() -> None:
+    up = {"a", "b", "c", "me", "g"}
+    for at in (
+        desk(holders=("h", "g"), upstream=False),
+        desk(("me",), holders=("h",)),
+        desk(("a", "b"), holders=("h",), upstream=False),
+    ):
+        at.up, at.resting = up, {"h"}
+        assert "h" not in {flight.source for flight in at.next()}
+
+
+def test_for_what_others_ask_of_this_node_as_a_home_it_is_the_last_resort_as_well() -> None:
+    at = desk(("me",), holders=("h",), upstream=False)
+    at.own, at.relayed = RangeSet(), RangeSet(of(0, 8))
+    at.up, at.resting = {"me"}, {"h"}
+    assert {flight.source for flight in at.next()} == {"h"}
+    assert not at.plan.stuck
+
+
+def test_bytes_of_it_that_may_be_wrong_are_not_asked_of_it_again() -> None:
+    at = desk(("me",), holders=("h",), upstream=False)
+    at.up, at.resting = {"me"}, {"h"}
+    at.plan.avoid(["h"], 0, SIZE)
+    assert at.next() == []
 
 
 # A trickle.
