@@ -48,8 +48,9 @@ CONSEQUENCES: Final[Mapping[Reason, Consequence]] = {
     Reason.LENGTH: Consequence(),
     # Whoever sends another range than was asked for will do so again: it speaks another version, or means harm.
     Reason.RANGE: Consequence(ban_s=30.0),
-    # A process that is restarted breaks its connections off, and is back within seconds.
-    Reason.BROKEN: Consequence(ban_s=5.0, retried=True),
+    # A holder breaks off where its own copy turns out damaged, and can send everything else. One whose process has gone
+    # is out of reach at the next try.
+    Reason.BROKEN: Consequence(ban_s=1.0, retried=True),
     # Keys that are changed reach all nodes within seconds; else it stays so until an operator does something.
     Reason.UNPROVEN: Consequence(ban_s=5.0),
     Reason.CORRUPT: Consequence(),

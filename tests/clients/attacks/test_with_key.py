@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 
 import pytest
 
@@ -69,6 +70,17 @@ def held_by(site: Site, holder: Agent, asker: Agent, tag: str, size: int = 2 * M
     assert is_right(pull_blob(holder, image.layers[0]), image.layers[0])
     asker.until_found(image.layers[0], holder.name)
     return image
+
+
+def until_served_by(site: Site, holder: Agent, asker: Agent) -> None:
+    """Wait until one member takes what it needs from another again, after an attack that broke connections."""
+    tries = (held_by(site, holder, asker, f"again-{number}", 1000).layers[0] for number in count())
+
+    def is_served() -> bool:
+        layer = next(tries)
+        return is_right(pull_blob(asker, layer), layer) and holder.name in asker.sources(layer)
+
+    wait_until(is_served, f"{asker.name} to take from {holder.name}")
 
 
 def host_of(site: Site, agent: Agent) -> Host:
@@ -286,6 +298,7 @@ def test_an_answer_that_was_changed_on_its_way_misleads_nobody(
 def test_a_hello_that_goes_nowhere_costs_nothing(site: Site, trio: Trio) -> None:
     """He opens hundreds of connections that begin TLS, or seem to, and go no further."""
     stranger = site.stranger()
+    until_served_by(site, trio.a, trio.b)
     with harmless(trio.a, trio.b):
         sockets = stranger.connect_many(door_of(trio.a), 200)
         for sock in sockets:

@@ -113,7 +113,7 @@ def test_a_home_whose_disk_is_full_goes_on_through_memory(
     assert upstream.served(*app.digests, least=app.total) <= (1 + SHARE + LATE) * app.total
 
 
-def test_a_home_that_lies_is_named_and_shunned(
+def test_a_home_that_lies_is_named_and_left_alone(
     network: Network,
     upstream: Registry,
     start_cluster: Callable[..., Cluster],
@@ -126,9 +126,10 @@ def test_a_home_that_lies_is_named_and_shunned(
     assert set(at_once(*(partial(client.pull, APP) for client in clients))) == {app.manifest}
 
     for agent in honest:
-        assert "member=d sent corrupt bytes of" in agent.output
-        assert agent.metrics()["mirror_corrupt_peers_total"] >= 1
-        assert not any(f"member={other} sent corrupt" in agent.output for other in "abc")
+        assert "member=d may have sent wrong bytes of" in agent.output
+        assert not any(
+            f"member={other} {sent}" in agent.output for other in "abc" for sent in ("sent", "may have sent")
+        )
     # Each of the three brings again what the liar sent it.
     assert upstream.served(*app.digests, least=app.total) <= (1 + 3 * SHARE + LATE) * app.total
 
