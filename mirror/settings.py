@@ -20,8 +20,31 @@ class RouterSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerSettings:
+    """Of `sources.answers`: what a server may send in answer to one request."""
+
+    head_max_bytes: int = 32 * 1024
+    """Bounds what comes before the end of an answer's head, in bytes, interim answers (1xx) included. Registries send
+    one or two thousand, signed URLs included. It is passed by one read at most."""
+    read_bytes: int = 16 * 1024
+    """Bounds one read of heads or chunks, in bytes; the event loop has a turn after each. The worst, chunks of one
+    byte, take 25 ms to parse."""
+    body_read_bytes: int = 256 * 1024
+    """Bounds one read of a body of known length, in bytes: as much as a fast connection has ready."""
+    framing_bytes: int = 64 * 1024
+    """Bounds what surrounds the chunks of a short body, in bytes. 10,000 chunks are more than any token or manifest is
+    sent in."""
+    framing_share: float = 1 / 16
+    """Bounds what surrounds the chunks of a long body, as a share of the body: chunks of 100 bytes pass. Servers send
+    2 KiB and more in each."""
+
+
+@dataclass(frozen=True, slots=True)
 class PeerSettings:
     """Of `sources.peers`."""
+
+    answers: AnswerSettings = field(default_factory=AnswerSettings)
+    """Bounds answers to small questions."""
 
     connect_s: float = 2.0
     """Bounds how long a connection to a member takes to open, s. A cluster's network answers within milliseconds; this
@@ -139,6 +162,9 @@ class SignatureSettings:
 @dataclass(frozen=True, slots=True)
 class UpstreamSettings:
     """Of `sources.upstream`."""
+
+    answers: AnswerSettings = field(default_factory=AnswerSettings)
+    """Bounds all answers of registries."""
 
     connect_s: float = 5.0
     """Bounds one TCP connection with its TLS handshake, s. A server that is up answers within three round trips."""

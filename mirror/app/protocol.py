@@ -160,6 +160,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin to answer a request. Decide whether its body is read."""
+        if not self.url.startswith((b"/", b"*")):  # the target is a URL, whose host counts: RFC 9112 section 3.2.2
+            self.headers[:] = [field for field in self.headers if field[0] != b"host"]
+            self.headers.append((b"host", self.url.partition(b"://")[2].partition(b"/")[0]))
         super().on_headers_complete()
         self._phase = Phase.ANSWER
         self._ends_at = math.inf

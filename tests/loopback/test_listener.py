@@ -219,6 +219,28 @@ def test_what_is_no_request_is_told_so_and_logged_quietly(
     assert [record.levelno for record in told] == [logging.DEBUG]
 
 
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [
+        ("/v2/", b"localhost"),
+        ("http://evil.example/v2/", b"evil.example"),
+        ("HTTP://evil.example:5000/v2/?ns=http://localhost/", b"evil.example:5000"),
+        ("http://127.0.0.1:5000/v2/", b"127.0.0.1:5000"),
+    ],
+)
+def test_the_host_of_a_target_that_is_a_url_counts(run: Run, target: str, host: bytes) -> None:
+    async def main() -> None:
+        async with serving() as served:
+            await served.say(ask(target, "GET", "Host: localhost", "Connection: close"))
+            (scope,) = served.app.scopes
+            assert scope["path"] == "/v2/"
+            hosts = [value for name, value in scope["headers"] if name == b"host"]
+            assert set(hosts) == {host}
+            assert len(hosts) == (2 if target.startswith("/") else 1)
+
+    run(main())
+
+
 def test_what_runtimes_send_at_most_is_let_in(run: Run) -> None:
     async def main() -> None:
         async with serving() as served:

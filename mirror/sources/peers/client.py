@@ -23,6 +23,7 @@ from ...routers import Peer
 from ...settings import PeerSettings
 from ...stores import Tag
 from .. import RangeRequest, Role, Sink
+from ..answers import BoundedConnector
 from .auth import PeerAuth, Question, Request
 from .connections import Connection, ConnectionPool, Head
 from .protocol import MemberAnswer, MemberRequest, Want
@@ -59,8 +60,10 @@ class PeerClient:
         """Open the session for small questions; it comes before them."""
         settings = self._settings
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=settings.question_connections_max, keepalive_timeout=settings.question_idle_s
+            connector=BoundedConnector(
+                settings.answers,
+                limit=settings.question_connections_max,
+                keepalive_timeout=settings.question_idle_s,
             ),
             timeout=aiohttp.ClientTimeout(total=settings.head_s, sock_connect=settings.connect_s),
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -23,6 +23,7 @@ from ... import __version__
 from ...errors import Reason, UpstreamError, UpstreamRefused
 from ...settings import UpstreamSettings
 from .. import HOP_HEADER
+from ..answers import AnswerRefused, BoundedConnector
 from .addresses import AddressGuard
 
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -43,7 +44,7 @@ class Transport:
         self._settings = settings
         self._guard = AddressGuard(aiohttp.ThreadedResolver(), named)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=settings.connections_max, resolver=self._guard),
+            connector=BoundedConnector(settings.answers, limit=settings.connections_max, resolver=self._guard),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=settings.connect_s),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": f"skvaller/{__version__}", "Accept-Encoding": "identity", HOP_HEADER: "1"},
@@ -179,6 +180,8 @@ def _why(error: Exception) -> str:
     The library's messages repeat what the server sent, of any length, and the URL of the request, which may be signed.
     """
     match error:
+        case AnswerRefused():
+            return str(error)
         case aiohttp.ClientResponseError() | HttpProcessingError():
             return "what it sends is not HTTP as this agent knows it"
         case aiohttp.ClientConnectorError():

@@ -171,6 +171,8 @@ HUGE: dict[str, Callable[[], Iterable[bytes]]] = {
     "challenge": lambda: [
         b"HTTP/1.1 401 U\r\nWWW-Authenticate: Bearer " + b'a="b",' * 4000 + b"\r\nContent-Length: 0\r\n\r\n"
     ],
+    "interim": lambda: [b"HTTP/1.1 103 Early Hints\r\n\r\n" * 10_000] * 100,
+    "chunks": lambda: [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", *[b"1\r\nx\r\n" * 50_000] * 100],
 }
 
 

@@ -86,6 +86,13 @@ def test_two_hosts_are_none(agent: Agent) -> None:
         assert ask_locally(agent, payload).status in (400, 403, 404, 421), payload
 
 
+def test_a_target_with_a_foreign_name_reads_nothing(agent: Agent) -> None:
+    """It hides its name in the target, before a Host that is this node's."""
+    for path in PATHS:
+        got = ask_locally(agent, request(f"http://evil.example{path}", "127.0.0.1:5000"))
+        assert got.status == 403, (path, got.status)
+
+
 def test_no_answer_invites_other_origins(agent: Agent, image: Image) -> None:
     """It hopes for a header that lets it read."""
     for path in [*PATHS, manifest_path("private")]:
