@@ -22,14 +22,16 @@ from ..errors import (
     StorageFailed,
     Unavailable,
 )
+from ..fetch import Reader
 from ..images.manifests import Manifest
 from ..oci.content import Content
 from ..oci.digest import Digest
 from ..oci.ranges import IntRange
 from ..oci.reference import Reference
 from ..stores import Held
+from .again import rest, sha256_of
 from .backend import Backend
-from .blob import Extent, Headers, blob_headers, of_file
+from .blob import Extent, Headers, blob_headers
 from .request import RegistryRequest, parse
 from .responses import OCTETS, Body, blob_response, send_empty, send_error, send_json, send_manifest, warning
 
@@ -142,8 +144,8 @@ class ClientEndpoint:
             size = await reader.size()
             if size != held.size:
                 raise Unavailable(f"{content.digest} has {held.size} bytes here and {size} elsewhere")
-            async with contextlib.aclosing(of_file(reader.fd, reader.extents(position, stop))) as rest:
-                async for extent in rest:
+            async with contextlib.aclosing(self._arriving(reader, content, position, stop)) as extents:
+                async for extent in extents:
                     yield extent
 
     async def _fetch(
@@ -152,11 +154,38 @@ class ClientEndpoint:
         """Send a blob that this node does not hold, while it arrives."""
         part = request.range
         from_start = part is None or (isinstance(part, IntRange) and part.start == 0)
-        with self._backend.fetching.fetches.read(content, from_start=from_start) as reader:
-            size = await reader.size()
+        with contextlib.ExitStack() as reading:
+            read = self._backend.fetching.fetches.read
+            reader = reading.enter_context(read(content, from_start=from_start))
+            try:
+                size = await reader.size()
+            except StorageError as error:
+                log.info("%s passes through memory: %s", content.digest, error)
+                reader = reading.enter_context(read(content, from_start=from_start, is_kept=False))
+                size = await reader.size()
             self._count("blobs", "passed" if reader.is_in_memory else "fetched")
-            body = Body(content.digest, size, lambda start, stop: of_file(reader.fd, reader.extents(start, stop)))
+            body = Body(content.digest, size, lambda start, stop: self._arriving(reader, content, start, stop))
             await self._send_blob(scope, receive, send, request, body)
+
+    async def _arriving(self, reader: Reader, content: Content, start: int, stop: int) -> AsyncGenerator[Extent, None]:
+        """The bytes of a fetch; if the disk takes no more in the middle, the rest of another one, through memory."""
+        position = start
+        try:
+            async with contextlib.aclosing(reader.extents(start, stop)) as ready:
+                async for offset, count in ready:
+                    yield reader.fd, offset, count
+                    position = offset + count
+            return
+        except StorageError as error:
+            log.info("%s: from byte %d on it passes through memory: %s", content.digest, position, error)
+            size, given = await reader.size(), await sha256_of(reader.fd, start, position)
+        fetches = self._backend.fetching.fetches
+        with fetches.read(content, from_start=start == 0, is_kept=False) as again:
+            if await again.size() != size:
+                raise Unavailable(f"{content.digest}: its size changed from {size} bytes while it arrived")
+            async with contextlib.aclosing(rest(again, start, position, stop, given)) as extents:
+                async for extent in extents:
+                    yield extent
 
     async def _send_blob(
         self, scope: Scope, receive: Receive, send: Send, request: RegistryRequest, body: Body

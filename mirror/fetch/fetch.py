@@ -29,6 +29,7 @@ class Fetch:
         env: the node's parts.
         on_detach: is called when whoever asks for the content from then on needs a new fetch.
         on_end: is called once, when nothing more will happen.
+        is_kept: whether the cache may keep the blob; else it passes through memory.
     """
 
     def __init__(
@@ -37,6 +38,8 @@ class Fetch:
         env: Environment,
         on_detach: Callable[["Fetch"], None],
         on_end: Callable[["Fetch"], None],
+        *,
+        is_kept: bool = True,
     ) -> None:
         self.content = content
         self.record = Record(str(content.digest), str(content.repository), time.time())
@@ -49,7 +52,7 @@ class Fetch:
         self._changed = asyncio.Event()
         self._plan = _plan(content, env)
         self.spool = Spool(content, env.settings.spool, self._changed.set, partial(_senders, self._plan))
-        self._intake = Intake(content, self.spool, self._plan, self.record, env, self)
+        self._intake = Intake(content, self.spool, self._plan, self.record, env, self, is_kept=is_kept)
         self._blame = Blame(self.spool, self._plan)
         self._evidence = Evidence(self.spool, self._plan, env, self.distrust)
         self.names = Repositories(content, env.settings.fetch.names_max)

@@ -66,18 +66,19 @@ class Fetches:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     @contextlib.contextmanager
-    def read(self, content: Content, *, from_start: bool = True) -> Iterator[Reader]:
+    def read(self, content: Content, *, from_start: bool = True, is_kept: bool = True) -> Iterator[Reader]:
         """Read some content for a client of this node, fetching it if nobody does yet.
 
         Args:
             content: what is wanted.
+            is_kept: whether a new fetch may keep it in the cache; else it passes through memory.
             from_start: whether it is read from byte 0. A window in memory that has moved on cannot verify for such a
                 reader, so it gets a new fetch.
 
         Raises:
             BlobUnknown, ManifestUnknown: a moment ago nobody had it.
         """
-        with self._joined(content, Audience.LOCAL, from_start=from_start) as (reader, _):
+        with self._joined(content, Audience.LOCAL, from_start=from_start, is_kept=is_kept) as (reader, _):
             yield reader
 
     @contextlib.contextmanager
@@ -110,13 +111,19 @@ class Fetches:
 
     @contextlib.contextmanager
     def _joined(
-        self, content: Content, audience: Audience, *, from_start: bool, hint: tuple[int, int] | None = None
+        self,
+        content: Content,
+        audience: Audience,
+        *,
+        from_start: bool,
+        is_kept: bool = True,
+        hint: tuple[int, int] | None = None,
     ) -> Iterator[tuple[Reader, Fetch]]:
         fetch = self.current(content)
         if fetch is None or (from_start and fetch.spool.is_trimmed):
             if not self._env.cluster.holders(content.digest.key):
                 self._env.absences.check(content)
-            fetch = Fetch(content, self._env, self._detach, self._ended)
+            fetch = Fetch(content, self._env, self._detach, self._ended, is_kept=is_kept)
             self._current[content.digest.hex] = fetch
             self._running.add(fetch)
             self.records.append(fetch.record)

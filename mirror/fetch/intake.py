@@ -60,10 +60,19 @@ class Intake:
         record: for people.
         env: the cache, and the bound of what passes through memory.
         fetch: counted in that bound.
+        is_kept: whether the cache may keep the blob.
     """
 
-    def __init__(
-        self, content: Content, spool: Spool, plan: Plan, record: Record, env: Environment, fetch: InMemory
+    def __init__(  # noqa: PLR0913 - the parts of one fetch that its size concerns
+        self,
+        content: Content,
+        spool: Spool,
+        plan: Plan,
+        record: Record,
+        env: Environment,
+        fetch: InMemory,
+        *,
+        is_kept: bool = True,
     ) -> None:
         self._content = content
         self._spool = spool
@@ -71,6 +80,7 @@ class Intake:
         self._record = record
         self._env = env
         self._fetch = fetch
+        self._is_kept = is_kept
         self._agreeing = asyncio.Lock()
         self._agreement: SizeAgreement | None = None
         self._writer: BlobWriter | None = None
@@ -165,6 +175,9 @@ class Intake:
     async def _open_backing(self, size: int, *, is_confirmed: bool) -> None:
         """Open a file in the cache, with what an earlier fetch left there; without space for it, a window in memory."""
         env, digest = self._env, self._content.digest
+        if not self._is_kept:
+            await self._pass_through_memory(size, StorageFull("the disk was full a moment ago"))
+            return
         await env.turns.take(digest.hex)
         try:
             writer = self._writer = await env.cache.begin(digest, size, lambda: self._spool.was_read_locally)

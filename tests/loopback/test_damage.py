@@ -13,10 +13,11 @@ import pytest
 from mirror import fileio
 from mirror.oci.content import Content
 from mirror.oci.digest import Digest
+from mirror.settings import SpoolSettings
 from mirror.sources.peers.protocol import ROLE_HEADER
 from tests.loopback.lab import STEADY
 from tests.loopback.nodes import Cluster, Node, cluster
-from tests.loopback.servers import LARGE, MIB, run
+from tests.loopback.servers import LARGE, MIB, content_of, run
 
 AT = 3 * MIB + 17
 FORGETFUL = replace(STEADY, fetch=replace(STEADY.fetch, absent_s=0.0))
@@ -88,6 +89,41 @@ def test_a_client_gets_right_bytes_in_one_answer_where_another_member_has_them(
             assert await node.pull(content) == LARGE
             assert node.held(content)
             assert node.lies() == other.lies() == 0
+
+    run(story())
+
+
+FULL_FROM = 4 * MIB
+"""Where a disk is found full, in bytes."""
+
+SENDERS = {"upstream": 0, "two holders": 2, "one holder, on whose word alone the size rests": 1}
+"""Who sends, and how many hold it; what one holds is not upstream."""
+
+
+@pytest.mark.parametrize("start", [0, 2 * MIB + 5])
+@pytest.mark.parametrize("sender", SENDERS)
+def test_a_client_notices_nothing_if_others_fill_the_disk_while_a_blob_arrives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sender: str, start: int
+) -> None:
+    really = os.posix_fallocate
+
+    def full_from(fd: int, first: int, count: int) -> None:
+        if first + count > FULL_FROM:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        really(fd, first, count)
+
+    async def story() -> None:
+        settings = replace(STEADY, spool=SpoolSettings(reserve_bytes=MIB))
+        async with cluster(tmp_path, 3, settings=settings) as it:
+            node, *others = it.nodes
+            content = content_of(LARGE) if sender.startswith("one") else it.origin.has(LARGE)
+            for other in others[: SENDERS[sender]]:
+                assert await it.give(other, LARGE) == content
+            monkeypatch.setattr(os, "posix_fallocate", full_from)
+            answer = await node.get(content, headers={"Range": f"bytes={start}-"} if start else None)
+            assert answer.complete
+            assert answer.body == LARGE[start:]
+            assert not node.held(content)
 
     run(story())
 

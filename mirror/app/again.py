@@ -1,0 +1,65 @@
+"""The rest of an answer, from another fetch of the same content, once it is known that both gave the same bytes."""
+
+import contextlib
+import hashlib
+from collections.abc import AsyncGenerator
+
+from ..errors import Reason, SourceError, StorageFailed
+from ..fetch import Reader
+from ..fileio import in_thread, read_parts
+from .blob import Extent
+
+_READ_BYTES = 1024 * 1024
+"""How much of a file is read at once, in bytes: bounds what hashing takes of memory."""
+
+
+async def sha256_of(fd: int, start: int, stop: int) -> bytes:
+    """The sha256 of a range of a file.
+
+    Raises:
+        StorageFailed: the disk does not give it any more.
+    """
+    sha256 = hashlib.sha256()
+    await _hash(sha256, fd, start, stop)
+    return sha256.digest()
+
+
+async def rest(reader: Reader, start: int, position: int, stop: int, given: bytes) -> AsyncGenerator[Extent, None]:
+    """Follow `[start, stop)`, and give what follows `position`.
+
+    What comes before has gone to the client already. If the client got other bytes than come now, no right byte may
+    make a wrong answer complete.
+
+    Args:
+        reader: of the content.
+        start: first byte that the client wanted.
+        position: end of what it has got.
+        stop: end of what it wants, exclusive.
+        given: the sha256 of what it has got.
+
+    Raises:
+        MirrorError: the rest will not come, or the client has got other bytes.
+    """
+    sha256 = hashlib.sha256()
+    is_compared = position == start
+    async with contextlib.aclosing(reader.extents(start, stop)) as ready:
+        async for offset, count in ready:
+            begin, end = max(offset, position), offset + count
+            if not is_compared:
+                await _hash(sha256, reader.fd, offset, min(end, position))
+                is_compared = end >= position
+                if is_compared and sha256.digest() != given:
+                    raise SourceError(Reason.CORRUPT, f"bytes {start} to {position} came otherwise the second time")
+            if begin < end:
+                yield reader.fd, begin, end - begin
+
+
+async def _hash(sha256: "hashlib._Hash", fd: int, start: int, stop: int) -> None:
+    def work() -> None:
+        for part in read_parts(fd, start, stop, bytearray(min(_READ_BYTES, stop - start))):
+            sha256.update(part)
+
+    try:
+        await in_thread(work)
+    except OSError as error:
+        raise StorageFailed(f"the disk does not give what was sent: {error.strerror}") from error
