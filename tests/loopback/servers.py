@@ -176,7 +176,8 @@ class Server:
         if (wrong := request.headers.get("skvaller-wrong")) is not None:
             self.told.append(wrong)
             return [NOT_FOUND]
-        self.asked.append((request.start, request.stop))
+        if request.method == "GET":
+            self.asked.append((request.start, request.stop))
         self.requests.append(request)
         answer = await self.script(request.start, request.stop)
         if not request.ranged and answer and isinstance(head := answer[0], bytes):
