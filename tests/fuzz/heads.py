@@ -159,11 +159,16 @@ class _Wire(asyncio.Transport):
         return {"peername": ("192.0.2.1", 9), "sockname": ("192.0.2.2", 5001)}.get(name, default)
 
 
+async def _nobody(scope: Any, receive: Any, send: Any) -> None:
+    """Stands where each connection puts an application of its own."""
+
+
 @cache
 def _config() -> uvicorn.Config:
     """uvicorn's part, as the agent sets it."""
-    config = uvicorn.Config("", interface="asgi3", http=ZeroCopyProtocol, ws="none", lifespan="off", log_config=None)
-    config.load_app = lambda: None  # type: ignore[method-assign]
+    config = uvicorn.Config(
+        _nobody, interface="asgi3", http=ZeroCopyProtocol, ws="none", lifespan="off", log_config=None
+    )
     config.load()
     return config
 
