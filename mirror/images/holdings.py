@@ -64,8 +64,13 @@ class Holdings:
         Raises:
             StorageFailed: a copy is here, but cannot be read now.
         """
-        found = [await store.verify(digest) for store in self._stores]
-        return any(found)
+        is_here = False
+        for store in self._stores:
+            held = store.open(digest)
+            if held is not None:
+                with held:
+                    is_here |= await held.is_right()
+        return is_here
 
     def tags(self, reference: Reference) -> list[Tag]:
         """What each store knows of a tag, in the order of the stores."""

@@ -172,17 +172,6 @@ class Store(Protocol):
         """
         ...
 
-    async def verify(self, digest: Digest) -> bool:
-        """Hash what is here of some content at once, and drop it if it is wrong.
-
-        Returns:
-            Whether it is here, and right.
-
-        Raises:
-            StorageFailed: it is here, but cannot be read now.
-        """
-        ...
-
     def tag(self, reference: Reference) -> Tag | None:
         """What the store knows of a tag, or None."""
         ...

@@ -323,6 +323,10 @@ class FileChecks:
         proof = await self._checker.proof(self._digest, fd, self._size, make=False)
         return None if proof is None else proof.prefixes
 
+    async def verify(self, fd: int) -> None:
+        """See `held.Checks`."""
+        await self._checker.verify(self._digest, fd, self._size)
+
     def note_use(self, fd: int) -> None:
         """See `held.Checks`."""
         self._on_use(self._digest, fd)

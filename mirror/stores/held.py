@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator
 from types import TracebackType
 from typing import Protocol, Self
 
+from ..errors import Corrupt
+
 _TAKEN_S = 1.0
 """Time in which a reader shall take what it was given at once, s: what was looked at longer ago may have left the page
 cache, and would be read from the disk once more, unchecked."""
@@ -27,6 +29,15 @@ class Checks(Protocol):
 
     async def prefixes(self, fd: int) -> tuple[bytes, ...] | None:
         """The sha256 of everything up to the end of each whole piece, or None where that is not known yet."""
+        ...
+
+    async def verify(self, fd: int) -> None:
+        """Hash the whole once more, whatever is known of it.
+
+        Raises:
+            Corrupt: it is wrong. The store has dropped it.
+            StorageFailed: it cannot be read.
+        """
         ...
 
     def note_use(self, fd: int) -> None:
@@ -93,6 +104,18 @@ class Held:
         They are what this node found when it verified the whole. None where it has not verified the whole yet.
         """
         return await self._checks.prefixes(self.fd)
+
+    async def is_right(self) -> bool:
+        """Hash the whole once more; what is wrong, the store drops.
+
+        Raises:
+            StorageFailed: it cannot be read.
+        """
+        try:
+            await self._checks.verify(self.fd)
+        except Corrupt:
+            return False
+        return True
 
     def note_use(self) -> None:
         """Note that a client of this node reads it: then it stays longer than what only other members ask for."""

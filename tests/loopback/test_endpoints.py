@@ -83,9 +83,6 @@ class Runtime:
     def open(self, digest: Digest) -> Held | None:
         return None
 
-    async def verify(self, digest: Digest) -> bool:
-        return False
-
     def tag(self, reference: Reference) -> Tag | None:
         return self.known.get(str(reference))
 

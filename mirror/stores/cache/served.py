@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Collection, Sequence
 
-from ...errors import Corrupt, StorageFailed
+from ...errors import StorageFailed
 from ...oci.digest import Digest
 from ...settings import CacheSettings
 from .. import Held, Listener, Proof
@@ -107,18 +107,6 @@ class Served:
             return None
         self._blobs.use(digest.hex)
         return Held(fd, size, self._store, FileChecks(self._checker, digest, size, self._note_use))
-
-    async def verify(self, digest: Digest) -> bool:
-        """Hash a complete blob at once, and drop it if it is wrong; return whether it is here, and right."""
-        held = self.open(digest)
-        if held is None:
-            return False
-        with held:
-            try:
-                await self._checker.verify(digest, held.fd, held.size)
-            except Corrupt:
-                return False
-        return True
 
     def _open_file(self, name: str) -> tuple[int, int] | None:
         """A blob's file and its size, for a look in the background; also if it may not be served."""

@@ -105,10 +105,6 @@ class CacheStore:
         """
         return self._served.open(digest)
 
-    async def verify(self, digest: Digest) -> bool:
-        """Hash a complete blob at once, and drop it if it is wrong; return whether it is here, and right."""
-        return await self._served.verify(digest)
-
     def tag(self, reference: Reference) -> Tag | None:
         """What upstream last said of a tag, as far as this node heard."""
         return self._tags.get(reference)

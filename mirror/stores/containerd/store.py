@@ -20,7 +20,7 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Final
 
-from ...errors import ConfigError, Corrupt, DigestInvalid, StorageFailed
+from ...errors import ConfigError, DigestInvalid, StorageFailed
 from ...oci.digest import Digest
 from ...oci.reference import Reference
 from ...settings import ContainerdSettings
@@ -145,18 +145,6 @@ class ContainerdStore:
                 return None
             raise StorageFailed(f"{digest} cannot be opened in containerd's folder: {error.strerror}") from error
         return Held(fd, size, self.name, FileChecks(self._checker, digest, size))
-
-    async def verify(self, digest: Digest) -> bool:
-        """Hash content in containerd's folder at once; withdraw it if it is wrong. The file stays: it is not ours."""
-        held = self.open(digest)
-        if held is None:
-            return False
-        with held:
-            try:
-                await self._checker.verify(digest, held.fd, held.size)
-            except Corrupt:
-                return False
-        return True
 
     def tag(self, reference: Reference) -> Tag | None:
         """What a tag means in the runtime's own store."""

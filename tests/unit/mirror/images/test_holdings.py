@@ -46,7 +46,7 @@ class Shelf:
         self.tags: dict[Reference, Tag] = {}
         self.running = False
         self.spared: list[bytes] = []
-        self.verified: list[Digest] = []
+        self.checks = Unchecked()
         self.failure: StorageFailed | None = None
         self._folder = folder
         folder.mkdir()
@@ -71,11 +71,7 @@ class Shelf:
             raise self.failure
         if not path.exists():
             return None
-        return Held(os.open(path, os.O_RDONLY), path.stat().st_size, self.name, Unchecked())
-
-    async def verify(self, digest: Digest) -> bool:
-        self.verified.append(digest)
-        return (self._folder / digest.hex).exists()
+        return Held(os.open(path, os.O_RDONLY), path.stat().st_size, self.name, self.checks)
 
     def tag(self, reference: Reference) -> Tag | None:
         return self.tags.get(reference)
@@ -170,10 +166,15 @@ def test_the_stores_hear_of_what_two_of_them_have(holdings: Holdings, shelves: l
 
 
 def test_every_copy_is_verified_and_one_that_is_right_is_enough(holdings: Holdings, shelves: list[Shelf]) -> None:
-    shelves[1].put(b"a")
+    for shelf in shelves:
+        shelf.put(b"a")
     assert asyncio.run(holdings.verify(A))
     assert not asyncio.run(holdings.verify(B))
-    assert [shelf.verified for shelf in shelves] == [[A, B], [A, B]]
+    assert [shelf.checks.verifications for shelf in shelves] == [1, 1]
+    shelves[0].checks.is_right = False
+    assert asyncio.run(holdings.verify(A))
+    shelves[1].checks.is_right = False
+    assert not asyncio.run(holdings.verify(A))
 
 
 def test_a_store_that_cannot_open_it_now_is_passed_over_and_told_of_if_no_other_has_it(

@@ -189,13 +189,16 @@ def test_a_blob_that_is_verified_and_wrong_is_dropped_and_one_that_is_right_stay
     async def check() -> None:
         async with opened(tmp_path, 1 << 30) as (cache, keys):
             digest = await put_blob(cache, BLOB, proof_of(BLOB))
-            assert await cache.verify(digest)
-            assert keys.held == {digest.key}
-            flip(file_of(tmp_path, digest), 3_000_000)
-            assert not await cache.verify(digest)
+            held = cache.open(digest)
+            assert held is not None
+            with held:
+                assert await held.is_right()
+                assert keys.held == {digest.key}
+                flip(file_of(tmp_path, digest), 3_000_000)
+                assert not await held.is_right()
             assert keys.held == set()
             assert cache.used_bytes == 0
-            assert not await cache.verify(digest)
+            assert cache.open(digest) is None
         assert not file_of(tmp_path, digest).exists()
 
     asyncio.run(check(), debug=True)
