@@ -7,6 +7,12 @@ import importlib.util
 import sys
 from pathlib import Path
 
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says how busy the machine is, and nothing about the code.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
 for _name in ("testbed", "bench"):
     if _name not in sys.modules:
         _folder = Path(__file__).parent.parent / _name

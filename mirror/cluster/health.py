@@ -1,4 +1,8 @@
-"""Health of members: who is left alone for now, and why."""
+"""Health of members: who is not asked, and why.
+
+A member that is proven to have sent wrong bytes of its own is banned. One that gave no sign of life is out of reach
+until it gives one. After all other failures it rests for some seconds: then it is the last resort.
+"""
 
 import asyncio
 import logging
@@ -16,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class PeerHealth:
-    """Keeps members out of the choice that are out of reach, or banned.
+    """Keeps members out of the choice that are banned, out of reach, or rest.
 
     What follows from a failure stands in `sources.failures`.
 
@@ -42,16 +46,15 @@ class PeerHealth:
         self._metrics = metrics
         self._settings = settings or ClusterSettings()
         self._banned_until: dict[str, float] = {}
-        self._proven_until: dict[str, float] = {}
-        """Those of them that were proven to send wrong bytes of their own."""
+        self._rests_until: dict[str, float] = {}
         self._doubts: dict[str, tuple[float, float]] = {}
-        """By name: for how long the next doubt bans, s; and until when that is remembered, monotonic seconds."""
+        """By name: for how long it rests after the next doubt, s; until when that is remembered, monotonic seconds."""
         self._probes: dict[str, asyncio.Task[None]] = {}
         """Members out of reach, each with the task that asks it for a sign of life."""
         self._notices: dict[str, asyncio.Task[None]] = {}
         """Members that are being told that they sent wrong bytes."""
         self.version = 0
-        """Grows whenever a member becomes unusable, or becomes usable again before its ban ends."""
+        """Grows whenever a member becomes unusable, or becomes usable again before its time ends."""
 
     async def close(self) -> None:
         """Stop asking for signs of life, and drop notices that are under way."""
@@ -64,19 +67,19 @@ class PeerHealth:
         """Names of members that are not to be asked now."""
         now = time.monotonic()
         self._banned_until = {name: until for name, until in self._banned_until.items() if until > now}
-        self._proven_until = {name: until for name, until in self._proven_until.items() if until > now}
-        return {*self._banned_until, *self._probes}
+        self._rests_until = {name: until for name, until in self._rests_until.items() if until > now}
+        return {*self._banned_until, *self._rests_until, *self._probes}
 
-    def left_alone(self) -> set[str]:
+    def resting(self) -> set[str]:
         """Names of members that are not to be asked now if anybody else can give the same: they failed, or are doubted.
 
-        None of them is out of reach, or proven to lie.
+        None of them is banned, or out of reach.
         """
-        return self.unusable() - self._proven_until.keys() - self._probes.keys()
+        return self.unusable() - self._banned_until.keys() - self._probes.keys()
 
-    def is_proven_wrong(self, name: str) -> bool:
-        """Whether a member is banned because it is proven that it sent wrong bytes."""
-        return self._proven_until.get(name, 0.0) > time.monotonic()
+    def is_banned(self, name: str) -> bool:
+        """Whether it is proven that a member sent wrong bytes of its own, a while ago."""
+        return self._banned_until.get(name, 0.0) > time.monotonic()
 
     def awaits(self, names: Collection[str]) -> bool:
         """Whether one of some members is out of reach, and may give a sign of life at any moment."""
@@ -90,8 +93,8 @@ class PeerHealth:
         if follows.out_of_reach and name not in self._probes:
             self._probes[name] = asyncio.create_task(self._probe(name), name=f"probe {name}")
             self.version += 1
-        elif follows.ban_s and not follows.out_of_reach:
-            self._ban(name, follows.ban_s)
+        elif follows.node_rest_s and not follows.out_of_reach:
+            self._rest(name, follows.node_rest_s)
 
     def sent_corrupt(self, name: str, what: object) -> None:
         """Ban a member that sent bytes of its own copy that are proven wrong.
@@ -101,8 +104,8 @@ class PeerHealth:
         ban_s = self._settings.corrupt_ban_s
         log.error("member=%s sent corrupt bytes of %s: banned for %g s", name, what, ban_s)
         self._metrics.corrupt_peers.inc()
-        self._ban(name, ban_s)
-        self._proven_until[name] = self._banned_until[name]
+        self._banned_until[name] = time.monotonic() + ban_s
+        self.version += 1
 
     def doubt(self, name: str, what: object, *, sent_it: bool = True) -> None:
         """Leave a member alone for some seconds: what it sent was wrong, but may have been another's fault.
@@ -116,12 +119,12 @@ class PeerHealth:
         settings, now = self._settings, time.monotonic()
         self._doubts = {name: doubt for name, doubt in self._doubts.items() if doubt[1] > now}
         doubt_s, _ = self._doubts.get(name, (settings.doubt_s, 0.0))
-        ban_s = doubt_s if sent_it else settings.doubt_s
-        log.warning("member=%s may have sent wrong bytes of %s: left alone for %g s", name, what, ban_s)
+        rest_s = doubt_s if sent_it else settings.doubt_s
+        log.warning("member=%s may have sent wrong bytes of %s: left alone for %g s", name, what, rest_s)
         if sent_it:
             doubled_s = min(2 * doubt_s, settings.corrupt_ban_s)
-            self._doubts[name] = doubled_s, now + ban_s + settings.corrupt_ban_s
-        self._ban(name, ban_s)
+            self._doubts[name] = doubled_s, now + rest_s + settings.corrupt_ban_s
+        self._rest(name, rest_s)
 
     def tell(self, name: str, content: Content, wrong: tuple[int, int]) -> None:
         """Tell a member a range of which it sent wrong bytes, so that it looks at its copy; one notice at a time."""
@@ -135,9 +138,9 @@ class PeerHealth:
         finally:
             del self._notices[peer.name]
 
-    def _ban(self, name: str, ban_s: float) -> None:
+    def _rest(self, name: str, rest_s: float) -> None:
+        self._rests_until[name] = max(time.monotonic() + rest_s, self._rests_until.get(name, 0.0))
         self.version += 1
-        self._banned_until[name] = max(time.monotonic() + ban_s, self._banned_until.get(name, 0.0))
 
     async def _probe(self, name: str) -> None:
         """Leave a member alone until it gives a sign of life, or gossip says what became of it.

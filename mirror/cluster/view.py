@@ -63,30 +63,29 @@ class ClusterView:
         return self._now().peers.get(name)
 
     def holders(self, key: bytes) -> list[Peer]:
-        """Usable members that may hold what has this key, best first; without any, those that are left alone for now.
+        """Usable members that may hold what has this key, best first; without any, those that rest.
 
         What is on nobody else must not be out of reach for a client because its only holder failed a moment ago.
         """
-        located, unusable = self._router.locate(key), self._health.unusable()
-        found = [peer for peer in located if peer.name not in unusable]
+        unusable = self._health.unusable()
+        found = [peer for peer in self._router.locate(key) if peer.name not in unusable]
         if not found:
-            left_alone = self._health.left_alone()
-            found = [peer for peer in located if peer.name in left_alone]
+            resting = self.resting()
+            found = [peer for peer in self.last_holders(key) if peer.name in resting]
         seen = self._now()
         if any(peer.name not in seen.up or seen.peers.get(peer.name) != peer for peer in found):
             self._seen = None  # it has joined since, or is back, perhaps at another address
         return found
 
     def last_holders(self, key: bytes) -> list[Peer]:
-        """Others that may hold it, for a fetch that finds nobody else: they failed lately, or are out of reach."""
-        health = self._health
-        unusable = health.unusable()
+        """Others that may hold it, for a fetch that finds nobody else: they rest, or are out of reach."""
+        unusable = self._health.unusable()
         located = self._router.locate(key) if unusable else ()
-        return [peer for peer in located if peer.name in unusable and not health.is_proven_wrong(peer.name)]
+        return [peer for peer in located if peer.name in unusable and not self._health.is_banned(peer.name)]
 
     def resting(self) -> Set[str]:
         """Names of members that failed lately, and may be asked by a fetch that finds nobody else."""
-        return self._health.left_alone()
+        return self._health.resting()
 
     def ring(self, key: bytes, without: Collection[str] = ()) -> Ring:
         """The homes of some content as of now, without its holders. Never empty."""

@@ -79,7 +79,7 @@ class Download:
 
     @property
     def content(self) -> Content:
-        """What is fetched, under the repository name that upstream is asked for now."""
+        """What is fetched, under the repository name that upstream is asked for at present."""
         return self._repositories.current
 
     def add_name(self, content: Content) -> None:
@@ -146,7 +146,7 @@ class Download:
         return demand
 
     def _locate(self) -> list[str]:
-        """Names of those that may hold the content now, those last that are left alone for now."""
+        """Names of those that may hold the content now, those last that rest."""
         self._located_at = time.monotonic()
         key, cluster = self.content.digest.key, self._env.cluster
         return [peer.name for peer in (*cluster.holders(key), *cluster.last_holders(key))]

@@ -72,7 +72,7 @@ class MemberStatus:
         keys: number of keys that it says it holds.
         itself: whether it is this node.
         rtt_s: round-trip time of a packet, s; None if it is not known.
-        flapping: whether lookups leave it out for now, because it died and came back several times.
+        flapping: whether lookups leave it out at present, because it died and came back several times.
         home: whether it says that it serves as a home.
     """
 

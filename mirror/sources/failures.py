@@ -19,14 +19,14 @@ class Consequence:
     Args:
         rest_s: for how long the fetch that saw it does not ask the member again, s; infinite: never. 30 s unless the
             reason tells more: longer than most fetches take, so they do without the member.
-        ban_s: for how long no fetch of this node asks the member, s.
+        node_rest_s: for how long all fetches of this node ask the member as the last resort alone, s.
         out_of_reach: whether the source gave no sign of life. Then the node leaves a member alone until it gives one.
         retried: whether a fetch may ask upstream again, a few times.
         is_failure: whether it is logged, counted and remembered; else it is an answer that the protocol provides for.
     """
 
     rest_s: float = 30.0
-    ban_s: float = 0.0
+    node_rest_s: float = 0.0
     out_of_reach: bool = False
     retried: bool = False
     is_failure: bool = True
@@ -47,12 +47,12 @@ CONSEQUENCES: Final[Mapping[Reason, Consequence]] = {
     Reason.STATUS: Consequence(retried=True),
     Reason.LENGTH: Consequence(),
     # Whoever sends another range than was asked for will do so again: it speaks another version, or means harm.
-    Reason.RANGE: Consequence(ban_s=30.0),
+    Reason.RANGE: Consequence(node_rest_s=30.0),
     # A holder breaks off where its own copy turns out damaged, and can send everything else. One whose process has gone
     # is out of reach at the next try.
-    Reason.BROKEN: Consequence(ban_s=1.0, retried=True),
+    Reason.BROKEN: Consequence(node_rest_s=1.0, retried=True),
     # Keys that are changed reach all nodes within seconds; else it stays so until an operator does something.
-    Reason.UNPROVEN: Consequence(ban_s=5.0),
+    Reason.UNPROVEN: Consequence(node_rest_s=5.0),
     Reason.CORRUPT: Consequence(),
     Reason.AUTH: Consequence(),
     Reason.FORBIDDEN: Consequence(),

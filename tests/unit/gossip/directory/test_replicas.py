@@ -5,7 +5,7 @@ import tracemalloc
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gossip.core.directory.bloom import HALVES, Filter, split_keys
@@ -120,7 +120,6 @@ def test_a_repair_is_given_as_far_back_as_the_log_goes() -> None:
     assert replica.since(0) is None
 
 
-@settings(deadline=None)
 @given(st.integers(1, 140), st.randoms(use_true_random=False))
 def test_rows_are_the_filters_seen_from_the_side(members: int, rng: random.Random) -> None:
     """Against one filter per member, while members come and go and filters change altogether."""
@@ -149,7 +148,6 @@ def _some_filter(rng: random.Random) -> Filter:
     return filled
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from((14, 15)), st.integers(0, 9)), max_size=20))
 def test_lookups_agree_with_the_filters_whatever_was_installed(installed: list[tuple[str, int, int]]) -> None:
     """Generations of the same and of another size replace each other, and members are forgotten."""

@@ -80,7 +80,7 @@ class Anything(RuleBasedStateMachine):
 
 
 def test_node_stays_sound_whatever_it_hears(fuzz: Callable[[str], Any]) -> None:
-    thorough = settings(max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
+    thorough = settings(max_examples=40, stateful_step_count=30, suppress_health_check=list(HealthCheck))
     Anything.targets, Anything.worlds = fuzz("targets"), fuzz("world")
     run_state_machine_as_test(Anything, settings=thorough)
 
@@ -95,7 +95,7 @@ def test_node_stays_sound_through_thousands_of_packets(fuzz: Callable[[str], Any
     assert not failures
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(data=st.data())
 def test_all_that_is_said_is_read_as_it_was_meant(fuzz: Callable[[str], Any], data: st.DataObject) -> None:
     """The grammar of the fuzzers says only what the codec can say."""
@@ -106,7 +106,7 @@ def test_all_that_is_said_is_read_as_it_was_meant(fuzz: Callable[[str], Any], da
     assert packet.messages == messages
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(data=st.data(), damage=st.lists(st.tuples(st.integers(0, 500), st.binary(max_size=3)), min_size=1, max_size=3))
 def test_any_bytes_are_a_packet_or_a_wire_error(
     fuzz: Callable[[str], Any], data: st.DataObject, damage: list[tuple[int, bytes]]

@@ -42,7 +42,7 @@ def test_a_proof_has_the_checksum_of_every_block_and_the_sha256_at_the_end_of_ev
     assert hashed(blob).sha256 == hashlib.sha256(blob).digest()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 3 * MEBIBYTE))
 def test_the_cut_in_which_bytes_come_makes_no_difference(cut: int) -> None:
     assert hashed(BLOB, max(cut, 10_000)).proof() == hashed(BLOB, len(BLOB)).proof()
@@ -77,7 +77,6 @@ def test_a_record_is_read_as_it_was_written_and_only_for_its_size() -> None:
     assert Proof.decode(hashed(b"").proof().encode(), 0) == Proof(0, b"", ())
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_a_record_with_any_byte_changed_or_missing_is_none(data: st.DataObject) -> None:
     record = bytearray(hashed(BLOB[: 600 * KIB]).proof().encode())

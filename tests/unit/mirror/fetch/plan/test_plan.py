@@ -1083,14 +1083,14 @@ def check_end(world: World) -> None:
     assert not list(world.plan.flights)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(worlds())
 def test_whatever_happens_the_plan_ends_and_with_a_source_that_works_everything_is_there(world: World) -> None:
     world.run()
     check_end(world)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(worlds(hurried=True))
 def test_bytes_in_doubt_are_brought_again_by_others(world: World) -> None:
     world.run()

@@ -54,7 +54,7 @@ def test_no_byte_is_written_twice_unless_it_was_released(backing: Backing) -> No
     assert read(backing, 8, 16) == b"bbadaabb"
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 60), st.integers(1, 40)), max_size=30))
 def test_the_first_to_write_a_byte_counts_until_it_is_released(steps: list[tuple[bool, int, int]]) -> None:
     """Each step writes its own number into a range, or releases the range; the model is a list of numbers."""

@@ -173,7 +173,7 @@ def test_the_hash_waits_until_resumed_bytes_are_checked() -> None:
     run(check())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, 39), st.integers(1, 12), st.booleans()), max_size=25))
 def test_whatever_is_retracted_and_written_again_the_digest_is_of_what_is_there(
     steps: list[tuple[int, int, bool]],

@@ -92,7 +92,7 @@ def test_an_empty_blob_is_complete_without_a_byte() -> None:
     run(check())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.permutations(range(12)), st.integers(1, 997), st.data())
 def test_the_digest_is_of_the_whole_in_whatever_order_it_came(order: list[int], odd: int, data: st.DataObject) -> None:
     blob = os.urandom(12 * odd)
