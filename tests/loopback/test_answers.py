@@ -9,30 +9,16 @@ from typing import Any
 
 import aiohttp
 import pytest
-import uvloop
 from aiohttp.client_proto import ResponseHandler
 
 from mirror.settings import AnswerSettings
 from mirror.sources.answers import AnswerRefused, BoundedConnector
 
 MIB = 1024 * 1024
-PATIENCE_S = 30.0
 BOUNDS = AnswerSettings()
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
-
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Run:
-    """Runs a coroutine on one of the event loops, within bounds."""
-    factory = uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
-
-    def run(main: Coroutine[Any, Any, None]) -> None:
-        with asyncio.Runner(loop_factory=factory) as runner:
-            runner.run(asyncio.wait_for(main, PATIENCE_S))
-
-    return run
 
 
 class Parsed:

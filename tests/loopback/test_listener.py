@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 from starlette.requests import Request
 
 from mirror.app import EndpointServer, Places
@@ -35,14 +34,13 @@ MEMBER = "127.0.77.1"
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
-def run(request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture) -> Run:
+@pytest.fixture
+def run(new_loop: Callable[[], asyncio.AbstractEventLoop], caplog: pytest.LogCaptureFixture) -> Run:
     """Runs a coroutine on one of the event loops, within bounds; nothing that a stranger does is a warning."""
-    factory = uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
 
     def run(main: Coroutine[Any, Any, None]) -> None:
         caplog.set_level(logging.DEBUG, "mirror")
-        with asyncio.Runner(loop_factory=factory) as runner:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
             runner.run(asyncio.wait_for(main, PATIENCE_S))
         assert [record.getMessage() for record in caplog.records if is_loud(record)] == []
 

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import os
 import random
 import socket
 import ssl
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mirror.app.blob import BlobResponse, of_file
@@ -38,21 +36,6 @@ PATIENT = PeerSettings(connect_s=PATIENCE_S, head_s=PATIENCE_S, silent_s=PATIENC
 TAG = Reference.parse("library/x:1")
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
-
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Run:
-    """Runs a coroutine on one of the event loops, within bounds; checks that no descriptor is left open."""
-    factory = uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
-    factory().close()  # uvloop keeps some descriptors from its first loop on
-
-    def run(main: Coroutine[Any, Any, None]) -> None:
-        before = len(os.listdir("/proc/self/fd"))
-        with asyncio.Runner(loop_factory=factory) as runner:
-            runner.run(asyncio.wait_for(main, PATIENCE_S))
-        assert len(os.listdir("/proc/self/fd")) <= before
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 import uvicorn
-import uvloop
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -26,26 +25,9 @@ from mirror.settings import ServerSettings
 
 MIB = 1024 * 1024
 SIZE = 5 * MIB + 17
-PATIENCE_S = 20.0
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 Answer = Callable[[Send], Awaitable[None]]
-
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Run:
-    """Runs a coroutine on one of the event loops, within bounds; checks that no descriptor is left open."""
-    factory = uvloop.new_event_loop if request.param == "uvloop" else asyncio.new_event_loop
-
-    factory().close()  # uvloop keeps some descriptors from its first loop on
-
-    def run(main: Coroutine[Any, Any, None]) -> None:
-        before = len(os.listdir("/proc/self/fd"))
-        with asyncio.Runner(loop_factory=factory) as runner:
-            runner.run(asyncio.wait_for(main, PATIENCE_S))
-        assert len(os.listdir("/proc/self/fd")) <= before
-
-    return run
 
 
 @pytest.fixture(scope="module")
