@@ -1,16 +1,50 @@
-"""The rest of an answer, from another fetch of the same content, once it is known that both gave the same bytes."""
+"""The rest of an answer whose first source failed: who takes over gives what follows, once that is known to fit."""
 
 import contextlib
 import hashlib
-from collections.abc import AsyncGenerator
+import logging
+from collections.abc import AsyncGenerator, Callable
 
-from ..errors import Reason, SourceError, StorageFailed
+from ..errors import Reason, SourceError, StorageError, StorageFailed
 from ..fetch import Reader
 from ..fileio import in_thread, read_parts
+from ..oci.content import Content
 from .blob import Extent
+
+log = logging.getLogger(__name__)
 
 _READ_BYTES = 1024 * 1024
 """How much of a file is read at once, in bytes: bounds what hashing takes of memory."""
+
+
+async def taken_over(
+    content: Content,
+    fd: int,
+    places: AsyncGenerator[tuple[int, int], None],
+    start: int,
+    rest_from: Callable[[int], AsyncGenerator[Extent, None]],
+) -> AsyncGenerator[Extent, None]:
+    """The extents at some places of a file and, from where its disk fails, those of somebody who takes over.
+
+    Args:
+        content: of the file, for the log.
+        fd: the file.
+        places: `(offset, count)` of what is ready, in order; raises StorageError where the disk fails.
+        start: first byte that the client wants.
+        rest_from: gives what follows a position.
+    """
+    position = start
+    try:
+        async with contextlib.aclosing(places):
+            async for offset, count in places:
+                yield fd, offset, count
+                position = offset + count
+        return
+    except StorageError as error:
+        log.info("%s: from byte %d on it comes another way: %s", content.digest, position, error)
+    async with contextlib.aclosing(rest_from(position)) as extents:
+        async for extent in extents:
+            yield extent
 
 
 async def sha256_of(fd: int, start: int, stop: int) -> bytes:

@@ -10,6 +10,7 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator
 from dataclasses import replace
+from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
@@ -29,7 +30,7 @@ from ..oci.digest import Digest
 from ..oci.ranges import IntRange
 from ..oci.reference import Reference
 from ..stores import Held
-from .again import rest, sha256_of
+from .again import rest, sha256_of, taken_over
 from .backend import Backend
 from .blob import Extent, Headers, blob_headers
 from .request import RegistryRequest, parse
@@ -129,21 +130,16 @@ class ClientEndpoint:
             log.warning("%s is here, but is fetched from elsewhere: %s", digest, error)
             return None
 
-    async def _unbroken(self, held: Held, content: Content, start: int, stop: int) -> AsyncGenerator[Extent, None]:
+    def _unbroken(self, held: Held, content: Content, start: int, stop: int) -> AsyncGenerator[Extent, None]:
         """The bytes of a copy, and from where it turns out damaged or unreadable, those of others."""
-        position = start
-        try:
-            async with contextlib.aclosing(held.ready(start, stop)) as ready:
-                async for offset, count in ready:
-                    yield held.fd, offset, count
-                    position = offset + count
-            return
-        except StorageError as error:
-            log.info("%s: from byte %d on it comes from elsewhere: %s", content.digest, position, error)
+        elsewhere = partial(self._elsewhere, held.size, content, stop)
+        return taken_over(content, held.fd, held.ready(start, stop), start, elsewhere)
+
+    async def _elsewhere(self, size: int, content: Content, stop: int, position: int) -> AsyncGenerator[Extent, None]:
+        """The rest of a blob that is here no longer, from others."""
         with self._backend.fetching.fetches.read(content, from_start=position == 0) as reader:
-            size = await reader.size()
-            if size != held.size:
-                raise Unavailable(f"{content.digest} has {held.size} bytes here and {size} elsewhere")
+            if (other := await reader.size()) != size:
+                raise Unavailable(f"{content.digest} has {size} bytes here and {other} elsewhere")
             async with contextlib.aclosing(self._arriving(reader, content, position, stop)) as extents:
                 async for extent in extents:
                     yield extent
@@ -167,18 +163,16 @@ class ClientEndpoint:
             body = Body(content.digest, size, lambda start, stop: self._arriving(reader, content, start, stop))
             await self._send_blob(scope, receive, send, request, body)
 
-    async def _arriving(self, reader: Reader, content: Content, start: int, stop: int) -> AsyncGenerator[Extent, None]:
+    def _arriving(self, reader: Reader, content: Content, start: int, stop: int) -> AsyncGenerator[Extent, None]:
         """The bytes of a fetch; if the disk takes no more in the middle, the rest of another one, through memory."""
-        position = start
-        try:
-            async with contextlib.aclosing(reader.extents(start, stop)) as ready:
-                async for offset, count in ready:
-                    yield reader.fd, offset, count
-                    position = offset + count
-            return
-        except StorageError as error:
-            log.info("%s: from byte %d on it passes through memory: %s", content.digest, position, error)
-            size, given = await reader.size(), await sha256_of(reader.fd, start, position)
+        memory = partial(self._through_memory, reader, content, start, stop)
+        return taken_over(content, reader.fd, reader.extents(start, stop), start, memory)
+
+    async def _through_memory(
+        self, reader: Reader, content: Content, start: int, stop: int, position: int
+    ) -> AsyncGenerator[Extent, None]:
+        """The rest of a blob for which the disk has no place."""
+        size, given = await reader.size(), await sha256_of(reader.fd, start, position)
         fetches = self._backend.fetching.fetches
         with fetches.read(content, from_start=start == 0, is_kept=False) as again:
             if await again.size() != size:
