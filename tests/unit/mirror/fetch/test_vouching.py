@@ -149,3 +149,11 @@ def test_holders_agree_only_if_two_say_the_same(lists: list[tuple[bytes, ...]], 
     assert case.of.is_agreed is expected
     case.of.listed("another", RIGHT)
     assert case.of.is_agreed is (RIGHT in lists)
+
+
+def test_a_blob_of_many_tebibytes_becomes_free_in_little_memory() -> None:
+    of = Vouching(lambda start, stop: set(), lambda start, stop: None)
+    size = 900 * 2**40
+    of.sized(size)
+    of.release(0, size)
+    assert list(of.free) == [(0, size)]
