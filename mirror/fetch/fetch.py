@@ -171,7 +171,7 @@ class Fetch:
     def _fail(self, phase: Phase, error: MirrorError) -> None:
         self._phase = phase
         if phase is Phase.FAILED and (member := self._intake.wrong_about_size) is not None:
-            self._env.health.doubt(member, self.content.digest)
+            self._env.health.doubt(member, self.content.digest, sent_it=False)  # the word of others, which may be wrong
         if phase is not Phase.RELAYED:
             self.record.failures.append(str(error))
         for content in self.names.tried:
