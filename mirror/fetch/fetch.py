@@ -151,9 +151,12 @@ class Fetch:
             self._fail(Phase.FAILED, Unavailable(f"the fetch of {self.content.digest} failed; the log says why"))
         finally:
             abandonment.cancel()
-            self._evidence.cancel()
             self.record.seconds = time.monotonic() - started_at
-            self._end()
+            self._detach()
+            try:
+                await self._evidence.close()
+            finally:
+                self._end()
 
     def _end_unless_ended(self) -> None:
         """Do what `_run` would have done, if its task was cancelled before it began."""
