@@ -5,13 +5,13 @@ Only proven damage deletes a file. One that the disk does not give is withheld, 
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 import time
 from collections.abc import Callable, Collection, Sequence
 
 from ...errors import StorageFailed
+from ...fileio import tells_of_file
 from ...oci.digest import Digest
 from ...settings import CacheSettings
 from .. import Held, Listener, Proof
@@ -55,7 +55,8 @@ class Served:
         self._settings = settings
         self._on_damaged = on_damaged
         self._records = ProofRecords(folder, blobs.__contains__)
-        self._checker = Checker(Findings(self._found_corrupt, self._found_failing), self._records, settings.checks)
+        findings = Findings(self._found_corrupt, lambda digest, error: self._withhold(digest.hex, error))
+        self._checker = Checker(findings, self._records, settings.checks)
         self._touched_at: dict[str, float] = {}
         self.upkeep = Upkeep(self._checker, self._open_file, self._found_right, settings.upkeep)
 
@@ -97,7 +98,7 @@ class Served:
             self._drop(digest.hex)
             return None
         except OSError as error:
-            if error.errno == errno.EIO:
+            if tells_of_file(error):
                 self._withhold(digest.hex, error)
             raise StorageFailed(f"cached blob {digest} cannot be opened: {error.strerror}") from error
         found = Identity.of(fd)
@@ -118,7 +119,10 @@ class Served:
         except FileNotFoundError:
             self._drop(name)
         except OSError as error:
-            log.debug("cached blob sha256:%s is not looked at: %s", name, error.strerror)
+            if tells_of_file(error):
+                self._withhold(name, error)
+            else:
+                log.debug("cached blob sha256:%s is not looked at: %s", name, error.strerror)
         return None
 
     def _found_right(self, name: str) -> None:
@@ -135,13 +139,10 @@ class Served:
                 self._drop(digest.hex)
                 self._on_damaged()
 
-    def _found_failing(self, digest: Digest, identity: Identity, error: OSError) -> None:
-        self._withhold(digest.hex, error)
-
     def _withhold(self, name: str, error: OSError) -> None:
         """Serve a blob no more that the disk does not give; its file stays, and is looked at again by `upkeep`."""
-        log.warning("cached blob sha256:%s cannot be read, and is not served: %s", name, error.strerror)
         if self._blobs.size(name) is not None:
+            log.warning("cached blob sha256:%s cannot be read, and is not served: %s", name, error.strerror)
             self._blobs.withhold(name)
             self.listener.vanished([bytes.fromhex(name)])
 
