@@ -17,7 +17,7 @@ from ...settings import CacheSettings
 from .. import Held, Listener, Proof
 from ..checking import Checker, FileChecks, Findings, Identity
 from .blobs import Blobs
-from .folder import Folder, Found
+from .folder import Folder, Found, open_quietly
 from .records import ProofRecords
 from .upkeep import Upkeep
 
@@ -65,7 +65,7 @@ class Served:
         for first in range(0, len(found), self._settings.start_batch):
             batch = found[first : first + self._settings.start_batch]
             for blob in batch:
-                self._blobs.add(blob.name, blob.size, blob.used_unix_s, withheld=not blob.is_proven)
+                self._blobs.add(blob.name, blob.size, blob.used_unix_s or None, withheld=not blob.is_proven)
             self.listener.appeared([bytes.fromhex(blob.name) for blob in batch if blob.is_proven])
             await asyncio.sleep(0)
 
@@ -77,9 +77,13 @@ class Served:
     def add(self, digest: Digest, size: int, proof: Proof | None, *, is_ours: bool) -> None:
         """Take a blob that has become complete, and keep its proof; the caller reports it."""
         self._blobs.add(digest.hex, size, time.time() if is_ours else None)
+        path = self._folder.blob(digest.hex)
+        with contextlib.suppress(OSError):
+            if not is_ours:
+                os.utime(path, ns=(0, path.stat().st_mtime_ns))
+            if proof is not None:
+                self._checker.know(digest, Identity.of(path), proof)
         if proof is not None:
-            with contextlib.suppress(OSError):
-                self._checker.know(digest, Identity.of(self._folder.blob(digest.hex)), proof)
             self._records.save(digest, proof)
 
     def open(self, digest: Digest) -> Held | None:
@@ -92,7 +96,7 @@ class Served:
         if size is None:
             return None
         try:
-            fd = open_blob(self._folder.blob_path(digest.hex))
+            fd = open_quietly(self._folder.blob_path(digest.hex), os.O_RDONLY)
         except FileNotFoundError:
             log.warning("cached blob %s is gone from disk", digest)
             self._drop(digest.hex)
@@ -115,7 +119,7 @@ class Served:
         if size is None:
             return None
         try:
-            return open_blob(self._folder.blob_path(name)), size
+            return open_quietly(self._folder.blob_path(name), os.O_RDONLY), size
         except FileNotFoundError:
             self._drop(name)
         except OSError as error:
@@ -173,11 +177,3 @@ class Served:
                 before = Identity.of(fd)
                 os.utime(fd, ns=(time.time_ns(), os.fstat(fd).st_mtime_ns))
                 self._checker.touched(digest, before, Identity.of(fd))
-
-
-def open_blob(path: str) -> int:
-    """Open a blob for reading; that it is read leaves its time of access alone, where this user may have it so."""
-    try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOATIME)
-    except PermissionError:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
