@@ -312,7 +312,8 @@ class ContainerdSettings:
     old versions send no event for it. What it collects later, the regular listing sees."""
     regardless_s: float = 30.0
     """Longest time between the starts of two listings, s. containerd before 2.1 does not tell when content appears or
-    is collected; lookups of what is gone cost one fast 404 until then."""
+    is collected; lookups of what is gone cost one fast 404 until then. As often all files are looked at: whether they
+    open, and have the size that containerd says."""
 
 
 @dataclass(frozen=True, slots=True)

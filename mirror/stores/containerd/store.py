@@ -181,8 +181,11 @@ class ContainerdStore:
     async def _keep_listing(self, client: Client, schedule: RelistSchedule, changed: asyncio.Event) -> None:
         now = asyncio.get_running_loop().time
         checked: Mapping[bytes, int] = {}
+        checked_at = now()
         while True:
             schedule.note_listing(now())
+            if now() - checked_at >= self._settings.regardless_s:  # a file may have been cut since
+                checked, checked_at = {}, now()
             await self._list(client, checked)
             self._become_connected()
             checked = self._sizes
@@ -199,7 +202,7 @@ class ContainerdStore:
 
         Args:
             client: the connection.
-            checked: blobs, with their sizes, that opened before on this connection; they are not tried again.
+            checked: blobs, with their sizes, that opened a short while ago; they are not tried again.
         """
         self._dropped.clear()
         images = await client.images()
