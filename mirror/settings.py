@@ -314,6 +314,9 @@ class ContainerdSettings:
     """Longest time between the starts of two listings, s. containerd before 2.1 does not tell when content appears or
     is collected; lookups of what is gone cost one fast 404 until then. As often all files are looked at: whether they
     open, and have the size that containerd says."""
+    failing_s: float = 600.0
+    """Time for which a file that the disk did not give is not offered again, s: each try costs another member one, and
+    a disk that fails rarely heals."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,14 @@
 """What containerd's files are, rather than what containerd says of them: cut, empty, wrong, at any time."""
 
 import asyncio
+import errno
 import os
 import random
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from mirror.errors import Corrupt
+from mirror.errors import Corrupt, StorageFailed
 from mirror.oci.digest import Digest
 from mirror.settings import ContainerdSettings
 from mirror.stores.checking import Identity
@@ -98,12 +100,12 @@ class Counted(Recorder):
 
 
 @asynccontextmanager
-async def running(fake: Fake) -> AsyncIterator[tuple[ContainerdStore, Counted]]:
+async def running(fake: Fake, settings: ContainerdSettings = QUICK) -> AsyncIterator[tuple[ContainerdStore, Counted]]:
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((fake,))
     server.add_insecure_port(f"unix:{fake.socket}")
     await server.start()
-    store, told = ContainerdStore(fake.socket, settings=QUICK), Counted()
+    store, told = ContainerdStore(fake.socket, settings=settings), Counted()
     await store.start(told)
     try:
         yield store, told
@@ -194,6 +196,28 @@ def test_a_file_that_is_cut_is_withdrawn_though_nobody_asks_for_it(tmp_path: Pat
             await told.until(lambda: not told.keys)
             assert store.open(digest) is None
             assert told.twice == []
+
+    run(story())
+
+
+@pytest.mark.parametrize(("failing_s", "comes_back"), [(600.0, False), (0.0, True)])
+def test_a_file_that_the_disk_does_not_give_is_withdrawn_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing_s: float, comes_back: bool
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(errno.EUCLEAN, os.strerror(errno.EUCLEAN))
+
+    async def story() -> None:
+        fake = Fake(tmp_path)
+        digest = fake.put(BLOB)
+        async with running(fake, replace(QUICK, failing_s=failing_s)) as (store, told):
+            with monkeypatch.context() as patch:
+                patch.setattr("mirror.stores.checking.read_parts", fails)
+                with pytest.raises(StorageFailed):
+                    await read(store, digest)
+            await listed(fake, told)
+            assert (digest.key in told.keys) is comes_back
+            assert (await read(store, digest) == BLOB) is comes_back
 
     run(story())
 
