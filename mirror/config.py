@@ -5,7 +5,6 @@ operator has to touch are in `settings`.
 """
 
 import ipaddress
-import os
 import re
 import socket
 import tomllib
@@ -16,6 +15,7 @@ from typing import Any, Literal
 
 from .channels import PeerTls
 from .errors import ConfigError
+from .fileio import read_small
 from .routers import is_member_name
 from .sources import UPSTREAM
 from .sources.upstream.passwords import read_passwords, with_passwords
@@ -24,6 +24,8 @@ from .sources.upstream.registries import Registry
 _HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*")
 _UNIX_PATH_MAX = 107
 """Bounds the path of a Unix socket, in bytes; see unix(7)."""
+_FILE_MAX_BYTES = 1024 * 1024
+"""Bounds the file of settings, in bytes: an address a line, of every node of a large cluster, has some 50 KiB."""
 CREDENTIAL = "skvaller-upstream-auth"
 """Name of the systemd credential with the passwords of registries (systemd.exec(5), LoadCredential)."""
 
@@ -505,15 +507,23 @@ def _parsed(setting: Setting, text: str, origin: str) -> Any:
         raise ConfigError(f"{origin}: {text!r} is not allowed; give {error}") from None
 
 
-def _read_file(file: Path) -> dict[str, Any]:
-    """Read a TOML file whose keys are settings, as text, numbers or lists of texts."""
+def _read_toml(file: Path) -> tuple[dict[str, Any], bool]:
+    """What a TOML file has, and whether others than its owner may read it."""
     try:
-        with open(file, "rb") as opened:
-            mode, written = os.fstat(opened.fileno()).st_mode, tomllib.load(opened)
+        content, is_open_to_others = read_small(file, _FILE_MAX_BYTES)
     except OSError as error:
         raise ConfigError(f"config: cannot read {file}: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigError(f"config: {error}") from None
+    try:
+        return tomllib.loads(content.decode()), is_open_to_others
     except (ValueError, RecursionError) as error:  # of syntax, UTF-8, long numbers, deep nesting
         raise ConfigError(f"config: {file} is not TOML: {error}") from None
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    """Read a TOML file whose keys are settings, as text, numbers or lists of texts."""
+    written, is_open_to_others = _read_toml(file)
     known = {setting.name: setting for setting in SETTINGS}
     for key, value in written.items():
         if key not in known:
@@ -527,6 +537,6 @@ def _read_file(file: Path) -> dict[str, Any]:
             written[key] = str(value)
         elif not known[key].many and not isinstance(value, str):
             raise ConfigError(f"{key} in {file}: {value!r} is not allowed; give {wanted}")
-    if mode & 0o077 and any("@" in text for text in written.get("upstream", ())):
+    if is_open_to_others and any("@" in text for text in written.get("upstream", ())):
         raise ConfigError(f"config: {file} has a password and can be read by others: run chmod 600 {file}")
     return written

@@ -11,6 +11,7 @@ import ctypes
 import errno
 import mmap
 import os
+import stat
 from collections.abc import Callable, Iterator
 from typing import ParamSpec, TypeVar
 
@@ -66,6 +67,25 @@ def resident(fd: int, offset: int, count: int) -> bool:
             return False
         raise
     return True
+
+
+def read_small(path: str | os.PathLike[str], max_bytes: int) -> tuple[bytes, bool]:
+    """Read a whole file of settings or secrets, which blocks.
+
+    Returns:
+        What it has, and whether others than its owner may read or write that very file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no regular file, or has more than `max_bytes` bytes; the message names it.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:  # a pipe must not block
+        mode, content = os.fstat(file.fileno()).st_mode, b""
+        if stat.S_ISREG(mode):
+            content = file.read(max_bytes + 1)
+    if not stat.S_ISREG(mode) or len(content) > max_bytes:
+        raise ValueError(f"{path} must be a regular file of at most {max_bytes} bytes")
+    return content, bool(mode & 0o077)
 
 
 async def read(fd: int, offset: int, count: int) -> bytearray:

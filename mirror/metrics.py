@@ -21,7 +21,8 @@ class Metrics:
             "mirror_requests",
             "Requests for manifests and blobs, by endpoint (client, peer), kind (manifests, blobs, tags) and outcome "
             "(held: served from this node; fetched: from elsewhere; passed: from elsewhere through memory, not kept; "
-            "relayed: fetched for another member, as its home; missing; refused; failed).",
+            "relayed: fetched for another member, as its home; vouched: another member was told checksums of a copy; "
+            "missing; refused; failed).",
             ["endpoint", "kind", "outcome"],
         )
         self.received_bytes = counter(

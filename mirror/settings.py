@@ -328,8 +328,9 @@ class ClusterSettings:
     corrupt_ban_s: float = 600.0
     """Time for which a member that sent corrupt bytes is not asked, s: its disk or memory will not heal sooner."""
     doubt_s: float = 10.0
-    """Time for which a member is not asked that sent wrong bytes which may be another's, s. Fetches go on with others
-    meanwhile. It doubles with each time, up to `corrupt_ban_s`, and is forgotten that long after the last one."""
+    """Time for which a member that sent wrong bytes, perhaps another's, is the last resort, s: it is asked only where
+    nobody else can be. It doubles with each time, up to `corrupt_ban_s`, and is forgotten that long after the last
+    one."""
     slow_notice_s: float = 0.5
     """Time between two rounds of notices to slow homes, s: a few of them make a home decline, within some seconds."""
     slow_rate: float = 0.25

@@ -8,7 +8,7 @@ send each other's requests round in circles.
 
 import contextlib
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from functools import partial
 
@@ -137,8 +137,8 @@ class ClientEndpoint:
 
     async def _elsewhere(self, size: int, content: Content, stop: int, position: int) -> AsyncGenerator[Extent, None]:
         """The rest of a blob that is here no longer, from others."""
-        with self._backend.fetching.fetches.read(content, from_start=position == 0) as reader:
-            if (other := await reader.size()) != size:
+        async with self._sized(content, from_start=position == 0) as (reader, other):
+            if other != size:
                 raise Unavailable(f"{content.digest} has {size} bytes here and {other} elsewhere")
             async with contextlib.aclosing(self._arriving(reader, content, position, stop)) as extents:
                 async for extent in extents:
@@ -150,6 +150,14 @@ class ClientEndpoint:
         """Send a blob that this node does not hold, while it arrives."""
         part = request.range
         from_start = part is None or (isinstance(part, IntRange) and part.start == 0)
+        async with self._sized(content, from_start=from_start) as (reader, size):
+            self._count("blobs", "passed" if reader.is_in_memory else "fetched")
+            body = Body(content.digest, size, lambda start, stop: self._arriving(reader, content, start, stop))
+            await self._send_blob(scope, receive, send, request, body)
+
+    @contextlib.asynccontextmanager
+    async def _sized(self, content: Content, *, from_start: bool) -> AsyncIterator[tuple[Reader, int]]:
+        """A reader of a fetch, and the size; if the disk has no place before that is known, of one through memory."""
         with contextlib.ExitStack() as reading:
             read = self._backend.fetching.fetches.read
             reader = reading.enter_context(read(content, from_start=from_start))
@@ -159,9 +167,7 @@ class ClientEndpoint:
                 log.info("%s passes through memory: %s", content.digest, error)
                 reader = reading.enter_context(read(content, from_start=from_start, is_kept=False))
                 size = await reader.size()
-            self._count("blobs", "passed" if reader.is_in_memory else "fetched")
-            body = Body(content.digest, size, lambda start, stop: self._arriving(reader, content, start, stop))
-            await self._send_blob(scope, receive, send, request, body)
+            yield reader, size
 
     def _arriving(self, reader: Reader, content: Content, start: int, stop: int) -> AsyncGenerator[Extent, None]:
         """The bytes of a fetch; if the disk takes no more in the middle, the rest of another one, through memory."""

@@ -73,10 +73,14 @@ class Listener:
 
     def relieve(self) -> None:
         """Close idle connections if descriptors are scarce."""
-        with contextlib.suppress(OSError):
+        descriptor = None
+        try:
             descriptor = os.dup(self._sock.fileno())
             os.close(descriptor)
-            self._places.relieve(descriptor, time.monotonic(), self._settings.shed_max)
+        except OSError as error:
+            if error.errno not in _FULL:  # the socket is closed
+                return
+        self._places.relieve(descriptor, time.monotonic(), self._settings.shed_max)
 
     def _accept(self) -> None:
         """Take in those that wait."""
@@ -124,7 +128,7 @@ class Listener:
         if now >= self._quiet_until:
             self._quiet_until = now + self._settings.complaint_s
             log.warning("no connection can be accepted for a moment: %s", error.strerror)
-        self._places.relieve(_EVERY, now, self._settings.shed_max)
+        self._places.relieve(None, now, self._settings.shed_max)
         self._loop.remove_reader(self._sock.fileno())
         self._loop.call_later(self._settings.look_s, self._resume)
 
@@ -144,7 +148,3 @@ def _hang_up(sock: socket.socket, connecting: asyncio.Task[None]) -> None:
     else:
         with contextlib.suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)
-
-
-_EVERY = 2**31 - 1
-"""A descriptor's number as high as it can be: all are in use."""

@@ -50,7 +50,9 @@ class _Crowd:
 
     def __init__(self) -> None:
         self.by_origin: dict[str, dict[Place, None]] = {}
+        """Of each address; those that are idle are in the order in which they became so."""
         self.idle: OrderedDict[Place, None] = OrderedDict()
+        """The longest idle first."""
         self.count = 0
 
 
@@ -81,6 +83,7 @@ class Places:
         self._metrics = metrics or Metrics()
         self._crowds = {kind: _Crowd() for kind in Kind}
         self._limits = _limits(settings, descriptors)
+        self._descriptors = descriptors
         kept = min(settings.descriptors_kept, descriptors // 4)
         self._tight_from = descriptors - kept
         self._too_tight_from = descriptors - kept // 2
@@ -140,6 +143,8 @@ class Places:
         """The connection is idle from now on."""
         crowd = self._crowds[place.kind]
         if place in crowd.by_origin.get(place.origin, ()):
+            own = crowd.by_origin[place.origin]
+            own[place] = own.pop(place)
             crowd.idle[place] = None
             crowd.idle.move_to_end(place)
 
@@ -156,18 +161,20 @@ class Places:
         crowd.count -= 1
         self._metrics.connections.labels(place.kind).set(crowd.count)
 
-    def relieve(self, descriptor: int, now: float, most: int) -> bool:
+    def relieve(self, descriptor: int | None, now: float, most: int) -> bool:
         """Close idle connections while descriptors are scarce, strangers' first.
 
         Args:
             descriptor: the number of one that was opened just now. The kernel gives the lowest number that is free, so
-                at least as many are open.
+                at least as many are open. None: no other can be opened.
             now: monotonic seconds.
             most: bounds the connections that are closed.
 
         Returns:
             False if no connection is idle, or too few descriptors are left until those that were closed are gone.
         """
+        if descriptor is None:
+            descriptor = self._descriptors
         wanted = min(descriptor - self._tight_from + 1, most)
         for kind in (Kind.STRANGER, Kind.MEMBER, Kind.LOCAL):
             while wanted > 0 and self._make_room(next(iter(self._crowds[kind].idle), None)):

@@ -33,7 +33,8 @@ class Identity:
     Args:
         chain: its certificate in PEM, and those between it and its authority.
         key: of the certificate, in PEM.
-        trusted: the certificates of the authorities, in PEM.
+        trusted: the certificates of the authorities, in PEM and nothing else.
+        name: of the node, by which others reach it.
         issuers: the names of those that may have signed a member's certificate, which is looked at for each request, so
             that a key that was removed is of no use on open connections either; None: the handshake alone decides.
     """
@@ -41,6 +42,7 @@ class Identity:
     chain: bytes
     key: bytes
     trusted: str
+    name: str
     issuers: frozenset[str] | None = None
 
     def __repr__(self) -> str:

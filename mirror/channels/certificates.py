@@ -109,26 +109,33 @@ class KeyIssuer:
         self._life_s = life_s
         self._renewal_s = renewal_s
         self._issued_unix_s: float | None = None
+        self._used_unix_s: float | None = None
+        """When the last certificate was made, and the one that is in use."""
         self.use(keys)
 
     def use(self, keys: Sequence[bytes]) -> None:
         """Replace the keys."""
         self._authorities = [Authority.of(key) for key in keys]
-        self._issued_unix_s = None
+        self._issued_unix_s = self._used_unix_s = None
 
     def issue(self, now_unix_s: float) -> Identity | None:
-        """A new certificate, and the authorities to believe; None while the last one is young and the keys the same.
+        """A new certificate, and the authorities to believe; None while that in use is young and the keys the same.
 
-        A clock that was set makes the last one old as well: it would not be valid for others.
+        A clock that was set makes that one old as well: it would not be valid for others.
         """
-        issued = self._issued_unix_s
-        if issued is not None and abs(now_unix_s - issued) < self._renewal_s:
+        used = self._used_unix_s
+        if used is not None and abs(now_unix_s - used) < self._renewal_s:
             return None
         self._issued_unix_s = now_unix_s
         life = (max(0.0, now_unix_s - self._life_s), now_unix_s + self._life_s)
         chain, key = self._authorities[0].issue(self._name, self._address, life)
         trusted = b"".join(authority.certificate.public_bytes(Encoding.PEM) for authority in self._authorities)
-        return Identity(chain, key, trusted.decode(), frozenset(authority.name for authority in self._authorities))
+        issuers = frozenset(authority.name for authority in self._authorities)
+        return Identity(chain, key, trusted.decode(), self._name, issuers)
+
+    def confirm(self) -> None:
+        """The certificate that was issued last is in use."""
+        self._used_unix_s = self._issued_unix_s
 
 
 def _certificate(

@@ -1,14 +1,14 @@
 """Certificates of an operator's own authority: one file a node, so that a member is who it says it is."""
 
-import os
-import stat
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from ..fileio import read_small
 from . import ChannelError, Identity
 
 _FILE_MAX_BYTES: Final = 1024 * 1024
@@ -34,6 +34,10 @@ class FileIssuer:
         self._authorities = authorities
         self._name = name
         self._stamps: Sequence[Stamp] = ()
+        self._used: Sequence[Stamp] = ()
+        """Of the files that were read last, and of those that are in use."""
+        self._end_unix_s = 0.0
+        """Until when the certificate that was read last is valid."""
 
     def use(self, keys: Sequence[bytes]) -> None:
         """The cluster's keys have changed: nothing here comes from them."""
@@ -42,44 +46,63 @@ class FileIssuer:
         """What the files have; None if that has not changed.
 
         Raises:
-            ChannelError: a file cannot be read, others than its owner can read the key, or a certificate is not valid.
+            ChannelError: a file cannot be read, others than its owner can read the key, or the certificate is not valid
+                or has expired.
         """
         files = (self._certificate, self._key, self._authorities)
         stamps = [_stamp(file) for file in files]
-        if stamps == self._stamps:
+        if stamps == self._used:
+            if now_unix_s > self._end_unix_s:
+                raise ChannelError(self._expired())
             return None
-        chain, key, trusted = map(_read, files)
-        _check_mode(self._key)
-        self._check(_certificates(self._certificate, chain)[0], now_unix_s)
-        _certificates(self._authorities, trusted)
+        chain, trusted = _read(self._certificate), _read(self._authorities)
+        shown = _certificates(self._certificate, chain)
+        self._check(shown[0], now_unix_s)
+        authorities = _certificates(self._authorities, trusted)
+        key = _read(self._key, guarded=True)
         self._stamps = stamps
-        return Identity(chain, key, trusted.decode("latin-1"))
+        # Without what stands between them: files have comments, in any language.
+        return Identity(_pem(shown), key, _pem(authorities).decode(), self._name)
+
+    def confirm(self) -> None:
+        """What was read last is in use."""
+        self._used = self._stamps
 
     def _check(self, certificate: x509.Certificate, now_unix_s: float) -> None:
-        """Whether others will believe the certificate; they would refuse this node without a word here."""
+        """Whether the certificate is this node's, and of now; a handshake would not say so plainly what is wrong."""
         try:
             names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
             given = names.get_values_for_type(x509.DNSName)
         except x509.ExtensionNotFound:
             given = []
+        except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+            raise ChannelError(f"{self._certificate} has extensions that cannot be read: {error}") from error
         if self._name.lower() not in (name.lower() for name in given):
             shown = ", ".join(given) or "no DNS name"
             raise ChannelError(f"{self._certificate} is for {shown}; it must have this node's name, {self._name}")
         begin = certificate.not_valid_before_utc.timestamp()
-        end = certificate.not_valid_after_utc.timestamp()
-        if not begin <= now_unix_s <= end:
-            wrong = f"has expired at {_time(end)}" if now_unix_s > end else f"is valid only from {_time(begin)} on"
-            raise ChannelError(f"{self._certificate} {wrong}, and it is {_time(now_unix_s)}")
+        self._end_unix_s = certificate.not_valid_after_utc.timestamp()
+        if now_unix_s > self._end_unix_s:
+            raise ChannelError(self._expired())
+        if now_unix_s < begin:
+            raise ChannelError(
+                f"{self._certificate} is valid only from {_time(begin)} on, and it is {_time(now_unix_s)}"
+            )
+
+    def _expired(self) -> str:
+        return f"{self._certificate} has expired at {_time(self._end_unix_s)}"
 
 
-def _read(file: Path) -> bytes:
+def _read(file: Path, *, guarded: bool = False) -> bytes:
+    """What a file has; `guarded`: only its owner may be able to read it."""
     try:
-        with file.open("rb") as opened:
-            content = opened.read(_FILE_MAX_BYTES + 1)
+        content, is_open_to_others = read_small(file, _FILE_MAX_BYTES)
     except OSError as error:
         raise ChannelError(f"cannot read {file}: {error.strerror}") from error
-    if len(content) > _FILE_MAX_BYTES:
-        raise ChannelError(f"{file} must have at most {_FILE_MAX_BYTES} bytes")
+    except ValueError as error:
+        raise ChannelError(str(error)) from None
+    if guarded and is_open_to_others:
+        raise ChannelError(f"{file} can be read by others: run chmod 600 {file}")
     return content
 
 
@@ -91,16 +114,15 @@ def _stamp(file: Path) -> Stamp:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _check_mode(file: Path) -> None:
-    if stat.S_IMODE(os.stat(file).st_mode) & 0o077:
-        raise ChannelError(f"{file} can be read by others: run chmod 600 {file}")
-
-
 def _certificates(file: Path, content: bytes) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(content)
     except ValueError as error:
         raise ChannelError(f"{file} has no certificates in PEM: {error}") from error
+
+
+def _pem(certificates: Sequence[x509.Certificate]) -> bytes:
+    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in certificates)
 
 
 def _time(unix_s: float) -> str:

@@ -22,8 +22,9 @@ class Absences:
 
     def __init__(self, settings: FetchSettings) -> None:
         self._settings = settings
-        self._until: OrderedDict[Content, tuple[float, Unknown]] = OrderedDict()
-        """Until when, monotonic seconds, and what was said; the oldest first."""
+        self._until: OrderedDict[Content, tuple[float, type[Unknown], str]] = OrderedDict()
+        """Until when, monotonic seconds, and what was said; the oldest first. The error itself is not kept: its
+        traceback would keep the fetch that failed with it."""
 
     def __len__(self) -> int:
         return len(self._until)
@@ -32,12 +33,13 @@ class Absences:
         """Remember the content if the error says that nobody has it."""
         if isinstance(error, Unknown):
             self._until.pop(content, None)
-            self._until[content] = time.monotonic() + self._settings.absent_s, error
+            self._until[content] = time.monotonic() + self._settings.absent_s, type(error), str(error)
             while len(self._until) > self._settings.absent_max:
                 self._until.popitem(last=False)
 
     def check(self, content: Content) -> None:
         """Raise what was said if it was said a moment ago."""
-        until, error = self._until.get(content, (0.0, None))
-        if error is not None and time.monotonic() < until:
-            raise type(error)(str(error))
+        if content in self._until:
+            until, kind, said = self._until[content]
+            if time.monotonic() < until:
+                raise kind(said)

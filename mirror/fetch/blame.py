@@ -109,7 +109,7 @@ class Blame:
     async def retract(self, segments: Iterable[Segment]) -> bool:
         """Have bytes fetched once more, and remember what they were; return False if the spool is over by then."""
         async with self._retracting:
-            known = list(self._plan.provenance)
+            known = set(self._plan.provenance)
             segments = [segment for segment in segments if segment in known]  # others may have retracted some meanwhile
             before = [await self._remember(segment) for segment in segments]
             if self._spool.is_over:

@@ -56,12 +56,14 @@ class Evidence:
         self._upstream_bytes = 0
         self._upstream_rests_until = 0.0
         self._failures = 0
-        """How often in a row upstream could not vouch, or bytes that it contradicted could not be fetched once more."""
+        """How often in a row upstream could not vouch, or bytes could not be read, or not be fetched once more."""
 
-    def cancel(self) -> None:
-        """Ask nobody any more."""
-        for task in self._tasks.values():
+    async def close(self) -> None:
+        """Ask nobody any more, and wait for threads that read the file: it may be closed next."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def look(self, content: Content, now: float) -> None:
         """Ask for what is needed now.
@@ -95,8 +97,16 @@ class Evidence:
         )
 
     def _begin(self, about: object, question: Coroutine[Any, Any, None]) -> None:
-        task = self._tasks[about] = asyncio.create_task(question, name=f"evidence {about}")
+        task = self._tasks[about] = asyncio.create_task(self._asked_about(question), name=f"evidence {about}")
         task.add_done_callback(lambda done: self._ended(about, done))
+
+    async def _asked_about(self, question: Coroutine[Any, Any, None]) -> None:
+        """Await a question; if the disk does not give what it is about, the next look is not at once."""
+        try:
+            await question
+        except OSError as error:
+            log.info("%s: what came cannot be read: %s", self._spool.content.digest, error)
+            await self._rest_after_failure()
 
     def _ended(self, about: object, task: asyncio.Task[None]) -> None:
         self._tasks.pop(about, None)
@@ -177,7 +187,8 @@ class Evidence:
             self._upstream_bytes += stop - start
             await self._compare_with_upstream(content, start, stop)
         elif not backing.holds_all and self._plan.candidates.upstream.may_be_asked:
-            await self._on_wrong(senders, start, stop)  # it serves no ranges, and sends all of it
+            if not await self._on_wrong(senders, start, stop):  # it serves no ranges, and sends all of it
+                await self._rest_after_failure()
         else:  # the next look is not before something may be different
             await asyncio.sleep(self._settings.again_s)
 
@@ -205,6 +216,11 @@ class Evidence:
             log.warning("%s: upstream contradicts %s", content.digest, ", ".join(sorted(senders)))
             if not await self._on_wrong(senders, start, stop):
                 self._note_failure()
+
+    async def _rest_after_failure(self) -> None:
+        """Take note of a failure, and hold up the next look at the same."""
+        self._note_failure()
+        await asyncio.sleep(self._settings.again_s)
 
     def _note_failure(self) -> None:
         self._failures += 1

@@ -151,9 +151,12 @@ class Fetch:
             self._fail(Phase.FAILED, Unavailable(f"the fetch of {self.content.digest} failed; the log says why"))
         finally:
             abandonment.cancel()
-            self._evidence.cancel()
             self.record.seconds = time.monotonic() - started_at
-            self._end()
+            self._detach()
+            try:
+                await self._evidence.close()
+            finally:
+                self._end()
 
     def _end_unless_ended(self) -> None:
         """Do what `_run` would have done, if its task was cancelled before it began."""
@@ -171,7 +174,7 @@ class Fetch:
     def _fail(self, phase: Phase, error: MirrorError) -> None:
         self._phase = phase
         if phase is Phase.FAILED and (member := self._intake.wrong_about_size) is not None:
-            self._env.health.doubt(member, self.content.digest)
+            self._env.health.doubt(member, self.content.digest, sent_it=False)  # the word of others, which may be wrong
         if phase is not Phase.RELAYED:
             self.record.failures.append(str(error))
         for content in self.names.tried:

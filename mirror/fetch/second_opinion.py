@@ -95,8 +95,8 @@ class SecondOpinion:
         Raises:
             SourceError: others know better: upstream, or more of those who hold the blob.
         """
-        is_stated = size == self._stated.size(content.digest)
-        if source == UPSTREAM or content.kind == "manifests" or is_stated:
+        stated = self._stated.size(content.digest)
+        if source == UPSTREAM or content.kind == "manifests" or size == stated:
             return True
         said = await self._ask_holders(content, source)
         if size in said:
@@ -105,7 +105,6 @@ class SecondOpinion:
             async with asyncio.timeout(self._settings.opinion_s):
                 upstream = await self._ask_upstream(content)
         except (UpstreamError, TimeoutError):
-            stated = self._stated.size(content.digest)
             votes = said if stated is None else [*said, stated]
             if len(votes) < 2 or len(set(votes)) > 1:  # one word against another, or none at all
                 return False
@@ -114,7 +113,8 @@ class SecondOpinion:
             if upstream == size:
                 return True
             better = upstream
-        self._health.doubt(source, content.digest)
+        # Two that vote may have agreed on a lie, and upstream's HEAD may be wrong, too: no proof, so no doubling.
+        self._health.doubt(source, content.digest, sent_it=False)
         self._health.tell(source, content, (0, min(size, better)))
         raise SourceError(Reason.LENGTH, f"{source} says {size} bytes, others say {better}")
 

@@ -9,7 +9,8 @@ node computes the same along the way. If the list of one holder agrees, that hol
 that it has not sent itself; if the lists of two agree, they vouch for all of them.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+import itertools
+from collections.abc import Callable, Sequence, Set
 
 from ..cluster.homes import piece_size
 from ..oci.ranges import RangeSet
@@ -39,6 +40,11 @@ class Vouching:
         self._lists: dict[str, tuple[bytes, ...]] = {}
         self._hashed: dict[int, bytes] = {}
         """By number of the piece: the sha256 of everything up to its end, as this node has it."""
+        self._reviewed: dict[str | None, int] = {}
+        """By holder that alone agreed, or None for two that did: how many pieces were looked at with that word. Whoever
+        had a part in them then has it still, so they are not looked at with the same word again."""
+        self._contradicted: set[int] = set()
+        """Pieces of which two lists say the same and this node's hash something else, and none agrees."""
 
     def sized(self, size: int) -> None:
         """Take note of the blob's size, in bytes."""
@@ -68,51 +74,76 @@ class Vouching:
     def listed(self, holder: str, prefixes: tuple[bytes, ...]) -> None:
         """Take a holder's list of `prefix_count` prefixes."""
         self._lists[holder] = prefixes
-        self._review(self._hashed)
+        self._contradicted = {number for number in self._hashed if self._is_contradicted(number)}
+        agreed = sorted((number for number in self._hashed if self._agrees(prefixes, number)), reverse=True)
+        for number in agreed[:1]:  # who agrees there agrees with everything up to there
+            self._review(number)
+        two_agree = (number for number in agreed if len(self._agreeing(number)) > 1)
+        for number in itertools.islice(two_agree, 1):
+            self._review(number)
 
     def hashed(self, stop: int, prefix: bytes) -> None:
         """Take this node's sha256 of everything up to the end of a whole piece."""
         number = stop // self._unit - 1
+        if number not in self._hashed:
+            self._review_again_from(number)
         self._hashed[number] = prefix
-        self._review([number])
+        if self._is_contradicted(number):
+            self._contradicted.add(number)
+        self._review(number)
 
     def forget(self, start: int, stop: int) -> None:
         """Take note that bytes are not here any more: dropped, or taken back. What comes next has other senders."""
         self.losses += 1
         self.free.remove(start, stop)
-        for number in [n for n in self._hashed if n * self._unit < stop and start < (n + 1) * self._unit]:
-            del self._hashed[number]
+        self._forget_hashes(range(start // self._unit, -(-stop // self._unit)))
 
     def retracted(self, start: int, stop: int) -> None:
         """Take note that bytes may be wrong: they come again, and everything that follows is hashed again."""
         self.forget(start, stop)
-        for number in [n for n in self._hashed if n * self._unit >= start]:
-            del self._hashed[number]
+        self._forget_hashes(range(start // self._unit, self.prefix_count))
+
+    def _forget_hashes(self, numbers: range) -> None:
+        for number in numbers:
+            self._hashed.pop(number, None)
+            self._contradicted.discard(number)
+        self._review_again_from(numbers.start)
+
+    def _review_again_from(self, number: int) -> None:
+        """Take note that the bytes of a piece may have other senders than when it was looked at."""
+        for word, count in self._reviewed.items():
+            self._reviewed[word] = min(count, number)
 
     # What follows.
 
     def contradicted(self) -> tuple[int, int] | None:
         """The first piece here of which two lists say the same and this node's hash something else, and none agrees."""
-        for number, prefix in sorted(self._hashed.items()):
-            said = [prefixes[number] for prefixes in self._lists.values() if number < len(prefixes)]
-            if prefix in said:
-                continue
-            if len(said) > len(set(said)):
-                return self._range(number)
-        return None
+        return self._range(min(self._contradicted)) if self._contradicted else None
 
-    def _review(self, numbers: Iterable[int]) -> None:
-        """Free what lists vouch for, after something about some pieces is new."""
-        free = RangeSet()
-        for number in numbers:
-            agreeing = [name for name, prefixes in self._lists.items() if self._agrees(prefixes, number)]
-            if len(agreeing) > 1:
-                free |= RangeSet(*(self._range(earlier) for earlier in self._up_to(number)))
-            elif agreeing and not self._is_denied(number):
-                (name,) = agreeing
-                ranges = (self._range(earlier) for earlier in self._up_to(number))
-                free |= RangeSet(*((a, b) for a, b in ranges if self._had_no_part(name, a, b)))
-        self._add(free)
+    def _is_contradicted(self, number: int) -> bool:
+        if len(self._lists) < 2:
+            return False
+        said = [prefixes[number] for prefixes in self._lists.values() if number < len(prefixes)]
+        return self._hashed[number] not in said and len(said) > len(set(said))
+
+    def _review(self, number: int) -> None:
+        """Free what lists vouch for that agree at a piece: of this piece and of those before it, what is not free."""
+        agreeing = self._agreeing(number)
+        if not agreeing or (len(agreeing) == 1 and self._is_denied(number)):
+            return
+        word = agreeing[0] if len(agreeing) == 1 else None
+        known = self._reviewed.get(word, 0)
+        fresh = RangeSet()
+        for earlier in filter(self._hashed.__contains__, range(known, number + 1)):
+            start, stop = self._range(earlier)
+            if not self.free.covers(start, stop) and (word is None or self._had_no_part(word, start, stop)):
+                fresh.add(start, stop)
+        self._reviewed[word] = max(known, number + 1)
+        self._add(fresh)
+
+    def _agreeing(self, number: int) -> list[str]:
+        """The holders whose lists say of a piece what this node's hash says."""
+        return [name for name, prefixes in self._lists.items() if self._agrees(prefixes, number)]
 
     def _had_no_part(self, name: str, start: int, stop: int) -> bool:
         senders = self._senders(start, stop)
@@ -126,9 +157,6 @@ class Vouching:
         return any(
             number < len(prefixes) and prefixes[number] != self._hashed[number] for prefixes in self._lists.values()
         )
-
-    def _up_to(self, number: int) -> Iterator[int]:
-        return (earlier for earlier in self._hashed if earlier <= number)
 
     def _range(self, number: int) -> tuple[int, int]:
         return number * self._unit, min((number + 1) * self._unit, self._size)

@@ -9,6 +9,8 @@ time, the client gets the home's word with a warning. What homes repeat is check
 
 If upstream cannot be reached, the newest answer that any member knows is good enough. If upstream knows no such tag, an
 image that was tagged or imported by hand in some member's runtime is the answer.
+
+Who wants to `verify` takes no member's word: upstream is asked, and without it only this node's own stores count.
 """
 
 import asyncio
@@ -64,7 +66,7 @@ class Tags:
         upstream: asks registries.
         trust: is told of members that contradict upstream.
         settings: for how long answers are believed.
-        how: `verify`: this node asks no member what upstream says, but upstream itself.
+        how: `verify`: this node asks no member about tags, but upstream itself.
     """
 
     def __init__(  # noqa: PLR0913 - what a tag's meaning is put together from
@@ -143,6 +145,7 @@ class Tags:
         try:
             if known is not None:
                 claim = await claiming
+                known = self._cache.tag(reference) or known  # upstream may have told this node something else meanwhile
                 if claim is not None and self._repeats(claim, known):
                     free = self._upstream.is_head_free(reference.repository)
                     self._audit.sample(reference, claiming, free=free)
@@ -190,14 +193,17 @@ class Tags:
 
     async def _resolve_without_upstream(self, reference: Reference, error: UpstreamError) -> Answer:
         """Take the newest answer of this node and the members; only a runtime's, if upstream knows no such tag."""
-        tags = [*self._holdings.tags(reference), *(tag for _, tag in await self._members.known(reference))]
+        tags = list(self._holdings.tags(reference))
+        if not self._verify:
+            tags += [tag for _, tag in await self._members.known(reference)]
         if isinstance(error, UpstreamUnknown):
             tags = [tag for tag in tags if tag.authority == "runtime"]
         newest = _newest(tags)
         if newest is None:
-            raise _client_error(reference, error)
+            raise _client_error(reference, error, "this node does not know" if self._verify else "no member knows")
         log.info("tag %s: %s by %s, instead of upstream: %s", reference, newest.digest, newest.authority, error)
-        return Answer(newest, f"{_age(time.time() - newest.checked_unix_s)} old answer of a member: {error}")
+        whose = "this node" if self._verify else "a member"
+        return Answer(newest, f"{_age(time.time() - newest.checked_unix_s)} old answer of {whose}: {error}")
 
 
 def _newest(tags: Iterable[Tag]) -> Tag | None:
@@ -205,14 +211,14 @@ def _newest(tags: Iterable[Tag]) -> Tag | None:
     return max(tags, key=lambda tag: (tag.checked_unix_s, tag.digest.hex), default=None)
 
 
-def _client_error(reference: Reference, error: UpstreamError) -> OciError:
+def _client_error(reference: Reference, error: UpstreamError, nobody_knows: str) -> OciError:
     match error:
         case UpstreamUnknown():
-            return ManifestUnknown(f"no member knows {reference}, and upstream: {error}")
+            return ManifestUnknown(f"{nobody_knows} {reference}, and upstream: {error}")
         case UpstreamRefused():
-            return Denied(f"no member knows {reference}, and upstream may not be asked: {error}")
+            return Denied(f"{nobody_knows} {reference}, and upstream may not be asked: {error}")
         case _:
-            return Unavailable(f"no member knows {reference}, and upstream does not answer: {error}")
+            return Unavailable(f"{nobody_knows} {reference}, and upstream does not answer: {error}")
 
 
 def _age(seconds: float) -> str:

@@ -5,9 +5,11 @@ All offsets are bytes; a range is `[start, stop)`, half-open, except in header t
 Source: RFC 9110 section 14.
 """
 
+import bisect
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 
 from ..errors import RangeInvalid, RangeUnsatisfiable
 
@@ -176,10 +178,8 @@ class RangeSet:
 
     def front(self, offset: int) -> int:
         """The end of the contiguous bytes from `offset` on; `offset` itself where that byte is not in the set."""
-        for a, b in self._ranges:
-            if a <= offset < b:
-                return b
-        return offset
+        after = bisect.bisect_right(self._ranges, offset, key=itemgetter(0))
+        return max(offset, self._ranges[after - 1][1]) if after else offset
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         return iter(self._ranges)
@@ -187,7 +187,9 @@ class RangeSet:
     def __bool__(self) -> bool:
         return bool(self._ranges)
 
-    def __len__(self) -> int:
+    @property
+    def byte_count(self) -> int:
+        """How many bytes are in the set. It is not its `len`: `list` of the set takes that for the number of ranges."""
         return sum(b - a for a, b in self._ranges)
 
     def __eq__(self, other: object) -> bool:

@@ -96,6 +96,19 @@ def test_a_client_gets_right_bytes_in_one_answer_where_another_member_has_them(
 FULL_FROM = 4 * MIB
 """Where a disk is found full, in bytes."""
 
+
+def fill_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the disk have place for the first bytes of each file alone."""
+    really = os.posix_fallocate
+
+    def full_from(fd: int, first: int, count: int) -> None:
+        if first + count > FULL_FROM:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        really(fd, first, count)
+
+    monkeypatch.setattr(os, "posix_fallocate", full_from)
+
+
 SENDERS = {"upstream": 0, "two holders": 2, "one holder, on whose word alone the size rests": 1}
 """Who sends, and how many hold it; what one holds is not upstream."""
 
@@ -105,13 +118,6 @@ SENDERS = {"upstream": 0, "two holders": 2, "one holder, on whose word alone the
 def test_a_client_notices_nothing_if_others_fill_the_disk_while_a_blob_arrives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sender: str, start: int
 ) -> None:
-    really = os.posix_fallocate
-
-    def full_from(fd: int, first: int, count: int) -> None:
-        if first + count > FULL_FROM:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        really(fd, first, count)
-
     async def story() -> None:
         settings = replace(STEADY, spool=SpoolSettings(reserve_bytes=MIB))
         async with cluster(tmp_path, 3, settings=settings) as it:
@@ -119,11 +125,28 @@ def test_a_client_notices_nothing_if_others_fill_the_disk_while_a_blob_arrives(
             content = content_of(LARGE) if sender.startswith("one") else it.origin.has(LARGE)
             for other in others[: SENDERS[sender]]:
                 assert await it.give(other, LARGE) == content
-            monkeypatch.setattr(os, "posix_fallocate", full_from)
+            fill_disk(monkeypatch)
             answer = await node.get(content, headers={"Range": f"bytes={start}-"} if start else None)
             assert answer.complete
             assert answer.body == LARGE[start:]
             assert not node.held(content)
+
+    run(story())
+
+
+def test_a_damaged_copy_is_replaced_though_the_disk_is_full_before_anybody_confirms_the_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        settings = replace(STEADY, spool=SpoolSettings(reserve_bytes=MIB))
+        async with cluster(tmp_path, 2, settings=settings) as it:
+            node, other = it.nodes
+            content = await it.give(other, LARGE)
+            assert await held_and_harmed(it, node, flip) == content
+            fill_disk(monkeypatch)
+            answer = await node.get(content)
+            assert answer.complete
+            assert answer.body == LARGE
 
     run(story())
 

@@ -13,8 +13,10 @@ from typing import Any, Literal
 import pytest
 
 from mirror.oci.digest import Digest
+from mirror.oci.reference import Reference
 from mirror.settings import ImageSettings, Settings
 from mirror.sources.peers.protocol import TAG_AGE_HEADER, TAG_AUTHORITY_HEADER
+from mirror.stores import Tag
 from tests.loopback.lab import STEADY
 from tests.loopback.nodes import Answer, Cluster, Node, cluster, honestly
 from tests.loopback.servers import run
@@ -329,3 +331,79 @@ def test_to_verify_means_that_no_member_is_asked_what_upstream_says(tmp_path: Pa
         assert asked == []
 
     play(tmp_path, 2, images(), story, "verify")
+
+
+async def tag_by_hand(it: Cluster, node: Node) -> None:
+    """Let the node's runtime know both tags as something else, of this moment, and let the node hold that."""
+    said = Tag(Digest.of(EVIL), time.time(), "runtime")
+    node.tags.local = lambda reference: said  # type: ignore[method-assign]
+    node.router.advertise([Reference.parse(name).key for name in (NAME, "library/x:1.28")])
+    await it.give(node, EVIL)
+
+
+@pytest.mark.parametrize("how", ["sample", "verify"])
+def test_what_a_members_runtime_says_of_a_tag_that_upstream_does_not_have_counts_only_in_a_sample(
+    tmp_path: Path, how: Literal["sample", "verify"]
+) -> None:
+    async def story(it: Cluster) -> None:
+        member, node = it.ring_of_tag(NAME)
+        await tag_by_hand(it, member)
+        (answer,) = await pull([node])
+        if how == "sample":
+            assert (answer.status, answer.body) == (200, EVIL)
+            assert "old answer of a member" in answer.headers["Warning"]
+        else:
+            assert answer.status == 404
+            assert b"this node does not know" in answer.body
+
+    play(tmp_path, 2, images(), story, how)
+
+
+@pytest.mark.parametrize("how", ["sample", "verify"])
+def test_while_upstream_is_away_who_verifies_has_only_its_own_answer(
+    tmp_path: Path, clock: Clock, how: Literal["sample", "verify"]
+) -> None:
+    async def story(it: Cluster) -> None:
+        body, _ = means(it, 1), means(it, 2, OTHER_TAG)
+        member, node = it.ring_of_tag(NAME)
+        assert (await pull([node]))[0].body == body
+        clock.advance(61.0)
+        it.origin.refusals = dict.fromkeys((member.name, node.name), UNAVAILABLE)
+        await tag_by_hand(it, member)
+        old, unknown = await node.ask(TAG), await node.ask(OTHER_TAG)
+        if how == "sample":
+            assert (old.body, unknown.body) == (EVIL, EVIL)
+        else:
+            assert (old.body, unknown.status) == (body, 503)
+            assert "1 minute old answer of this node" in old.headers["Warning"]
+
+    play(tmp_path, 2, images(), story, how)
+
+
+def test_a_late_answer_of_a_home_does_not_replace_what_upstream_has_said_meanwhile(
+    tmp_path: Path, clock: Clock
+) -> None:
+    async def story(it: Cluster) -> None:
+        old = means(it, 1)
+        home, node = it.ring_of_tag(NAME)
+        assert (await pull([node]))[0].body == old
+        asked, late = asyncio.Event(), asyncio.Event()
+
+        async def serve(of: Node, scope: Any, receive: Any, send: Any) -> None:
+            if of is home and scope["path"] == TAG:
+                asked.set()
+                await late.wait()
+            await honestly(of, scope, receive, send)
+
+        clock.advance(61.0)
+        await home.ask(TAG)  # it knows the old meaning, of a moment ago
+        it.serve_peer = serve
+        pulling = asyncio.create_task(pull([node]))
+        await asked.wait()
+        new = means(it, 2)
+        await node.tags.check(Reference.parse(NAME))  # for another member
+        late.set()
+        assert (await pulling)[0].body == new
+        assert (await pull([node]))[0].body == new
+
+    play(tmp_path, 2, images(tag_sample=1 << 60), story)

@@ -60,7 +60,7 @@ class Stage:
 Act = Callable[[Stage, Fault], AbstractContextManager[str]]
 
 
-# Processes of a node
+# Processes
 
 
 @contextmanager
@@ -85,14 +85,15 @@ def _kill_and_damage(stage: Stage, fault: Fault) -> Iterator[str]:
 
 @contextmanager
 def _stop(stage: Stage, fault: Fault) -> Iterator[str]:
-    member = stage.members[fault.target]
-    with stage.timeline.during(DOWN, member.name):
-        member.agent.send(signal.SIGSTOP)
+    """The agent, or upstream, stands still."""
+    server = stage.registry if fault.target == UPSTREAM else stage.members[fault.target].agent
+    with stage.timeline.during(DOWN, fault.target):
+        server.send(signal.SIGSTOP)
         try:
             yield f"stands still for {fault.seconds:.1f} s"
         finally:
-            member.agent.send(signal.SIGCONT)
-        member.agent.until(member.agent.is_ready, "ready", READY_S)
+            server.send(signal.SIGCONT)
+        server.until(server.is_ready, "ready", READY_S)
 
 
 @contextmanager
@@ -102,6 +103,7 @@ def _restart(stage: Stage, fault: Fault) -> Iterator[str]:
         status = member.agent.stop()
         yield f"stopped with status {status}"
         _start(member)
+    _check(status)
 
 
 @contextmanager
@@ -116,9 +118,20 @@ def _lie(stage: Stage, fault: Fault) -> Iterator[str]:
 
 def _restart_as(stage: Stage, member: Member, odd: str) -> None:
     with stage.timeline.during(DOWN, member.name):
-        member.agent.stop()
+        status = member.agent.stop()
         member.become(odd)
         _start(member)
+    _check(status)
+
+
+def _check(status: int | None) -> None:
+    """Look how an agent ended that was told to; it runs again by now.
+
+    Raises:
+        RunError: it did not end as it should.
+    """
+    if status != 0:
+        raise RunError(f"the agent stopped with status {status}")
 
 
 def _start(member: Member) -> None:
@@ -139,13 +152,25 @@ def _start(member: Member) -> None:
         raise
 
 
-# Its link, files, clock and containerd
+@contextmanager
+def _kill_other(stage: Stage, fault: Fault) -> Iterator[str]:
+    """Upstream, or the node's containerd, is gone without a word."""
+    is_upstream = fault.target == UPSTREAM
+    server = stage.registry if is_upstream else stage.members[fault.target].containerd
+    assert server is not None
+    with stage.timeline.during(DOWN if is_upstream else BUSY, fault.target):
+        server.kill()
+        yield f"killed for {fault.seconds:.1f} s"
+        server.start()
+
+
+# Its link, files, clock and content
 
 
 @contextmanager
 def _cut(stage: Stage, fault: Fault) -> Iterator[str]:
-    host = stage.members[fault.target].host
-    with stage.timeline.during(CUT, host.name):
+    host = stage.upstream if fault.target == UPSTREAM else stage.members[fault.target].host
+    with stage.timeline.during(CUT, fault.target):
         host.cut()
         try:
             yield f"cut off for {fault.seconds:.1f} s"
@@ -195,50 +220,12 @@ def _clock(stage: Stage, fault: Fault) -> Iterator[str]:
 
 
 @contextmanager
-def _restart_containerd(stage: Stage, fault: Fault) -> Iterator[str]:
-    member = stage.members[fault.target]
-    assert member.containerd is not None
-    with stage.timeline.during(BUSY, member.name):
-        member.containerd.kill()
-        yield f"killed for {fault.seconds:.1f} s"
-        member.containerd.start()
-
-
-@contextmanager
 def _damage_containerd(stage: Stage, fault: Fault) -> Iterator[str]:
     digests = stage.library.shared.digests
     yield stage.members[fault.target].damage_containerd(random.Random(fault.chance), digests)
 
 
-# Upstream
-
-
-@contextmanager
-def _kill_upstream(stage: Stage, fault: Fault) -> Iterator[str]:
-    with stage.timeline.during(DOWN, UPSTREAM):
-        stage.registry.kill()
-        yield f"gone for {fault.seconds:.1f} s"
-        stage.registry.start()
-
-
-@contextmanager
-def _stop_upstream(stage: Stage, fault: Fault) -> Iterator[str]:
-    with stage.timeline.during(DOWN, UPSTREAM):
-        stage.registry.send(signal.SIGSTOP)
-        try:
-            yield f"stands still for {fault.seconds:.1f} s"
-        finally:
-            stage.registry.send(signal.SIGCONT)
-
-
-@contextmanager
-def _cut_upstream(stage: Stage, fault: Fault) -> Iterator[str]:
-    with stage.timeline.during(CUT, UPSTREAM):
-        stage.upstream.cut()
-        try:
-            yield f"cut off for {fault.seconds:.1f} s"
-        finally:
-            stage.upstream.rejoin()
+# What upstream answers
 
 
 @contextmanager
@@ -290,15 +277,14 @@ ACTS: Final[Mapping[str, Act]] = {
     "cut": _cut,
     "loss": _loss,
     "delay": _delay,
-    **dict.fromkeys(("flip", "truncate", "empty", "delete"), _damage),
+    **dict.fromkeys(DAMAGES, _damage),
     "fill": _fill,
     "clock": _clock,
-    "restart containerd": _restart_containerd,
+    "kill containerd": _kill_other,
     "damage containerd": _damage_containerd,
-    "kill upstream": _kill_upstream,
-    "restart upstream": _kill_upstream,
-    "stop upstream": _stop_upstream,
-    "cut upstream": _cut_upstream,
+    "kill upstream": _kill_other,
+    "stop upstream": _stop,
+    "cut upstream": _cut,
     "limit": _limit,
     "drop": _drop,
     "wrong byte": _wrong_byte,

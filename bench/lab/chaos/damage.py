@@ -1,8 +1,9 @@
 """What happens to files on a disk: bits flip, ends are lost, names disappear.
 
-A flip is made as a disk makes it: the next read from the disk gives another byte, and nothing else tells of it. What
-the kernel keeps of the file in memory is dropped, not changed, so bytes that are on their way to a client stay as they
-are.
+A flip is made much as a disk makes it: the next read from the disk gives another byte. What the kernel keeps of the
+file in memory is dropped, not changed, so bytes that are on their way to a client stay as they are. Size and mtime
+stay, but ctime changes, which no program can prevent: so an agent can see by the file's times that something happened.
+Rot that leaves ctime as it is happens in `tests/unit/mirror/stores/test_checking.py`.
 """
 
 import mmap
@@ -16,7 +17,7 @@ _BLOCK_BYTES: Final = 4096
 
 
 def flip(path: Path, chance: random.Random) -> str:
-    """Flip a bit somewhere; size and times stay."""
+    """Flip a bit somewhere; size and mtime stay."""
     status = path.stat()
     if not status.st_size:
         return "was empty"

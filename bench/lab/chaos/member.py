@@ -129,7 +129,7 @@ class Member:
         for path in sorted(self.cache.rglob("*")):
             kept = path.relative_to(self.cache).parts[0]
             with suppress(OSError):
-                if path.is_file() and path.name != "filler" and (stopped or kept not in ("spool",)):
+                if path.is_file() and path.name != "filler" and (stopped or kept != "spool"):
                     by_kind.setdefault(kept, []).append(path)
         snapshot = self._folder / "agent" / "members.json"
         if stopped and snapshot.exists():

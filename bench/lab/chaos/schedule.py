@@ -68,13 +68,12 @@ LINK: Final = Lane(25, {"cut": (3, 1, 12), "loss": (2, 4, 12), "delay": (2, 4, 1
 FILES: Final = Lane(3, {"flip": (5, 0, 0), "truncate": (2, 0, 0), "empty": (1, 0, 0), "delete": (2, 0, 0)})
 DISK: Final = Lane(20, {"fill": (1, 4, 12)})
 CLOCK: Final = Lane(15, {"clock": (1, 3, 15)})
-CONTAINERD: Final = Lane(15, {"restart containerd": (1, 0.5, 3), "damage containerd": (2, 0, 0)})
+CONTAINERD: Final = Lane(15, {"kill containerd": (1, 0.5, 3), "damage containerd": (2, 0, 0)})
 REGISTRY: Final = Lane(
     20,
     {
-        "kill upstream": (2, 1, 8),
+        "kill upstream": (3, 0, 8),
         "cut upstream": (1, 1, 8),
-        "restart upstream": (1, 0, 0.5),
         "stop upstream": (1, 1, 8),
     },
 )

@@ -29,6 +29,10 @@ class Segment:
     origin: str
     is_own_word: bool = False
 
+    def overlaps(self, start: int, stop: int) -> bool:
+        """Whether it has bytes of a range."""
+        return self.start < stop and start < self.stop
+
 
 @dataclass(slots=True, eq=False)
 class Flight:

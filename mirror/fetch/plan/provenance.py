@@ -1,6 +1,8 @@
 """Provenance: who sent which bytes of a blob, and who is their origin."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 
 from ...sources import UPSTREAM
 from .flight import EARLIER, Flight, Segment
@@ -11,6 +13,9 @@ class Provenance:
 
     def __init__(self) -> None:
         self._segments: list[Segment] = []
+        """In the order of their first bytes."""
+        self._ends: list[int] = []
+        """For each segment the end of what it and all before it have: it never falls, so it can be searched."""
 
     def __iter__(self) -> Iterator[Segment]:
         return iter(self._segments)
@@ -20,17 +25,27 @@ class Provenance:
 
     def add(self, segments: Iterable[Segment]) -> None:
         """Remember who sent some bytes."""
-        self._segments += segments
+        for segment in segments:
+            at = bisect_right(self._segments, segment.start, key=_START)
+            self._segments.insert(at, segment)
+            self._ends.insert(at, max(segment.stop, self._ends[at - 1] if at else 0))
+            for later in range(at + 1, len(self._ends)):
+                if self._ends[later] >= segment.stop:
+                    break
+                self._ends[later] = segment.stop
 
     def remove(self, segments: Iterable[Segment]) -> None:
         """Forget segments whose bytes are fetched once more."""
-        for segment in segments:
-            if segment in self._segments:
-                self._segments.remove(segment)
+        gone = set(segments)
+        left = [segment for segment in self._segments if segment not in gone]
+        self._segments, self._ends = [], []
+        self.add(left)
 
     def within(self, start: int, stop: int) -> list[Segment]:
         """The segments that have bytes of a range."""
-        return [segment for segment in self._segments if segment.start < stop and start < segment.stop]
+        first = bisect_right(self._ends, start)
+        end = bisect_left(self._segments, stop, first, key=_START)
+        return [segment for segment in self._segments[first:end] if start < segment.stop]
 
     def from_members(self) -> list[Segment]:
         """The segments whose origin is a member or an earlier fetch."""
@@ -46,13 +61,11 @@ class Provenance:
         Args:
             start: first byte.
             stop: end of the range, exclusive.
-            flights: those under way: they may have sent bytes that are not segments yet.
+            flights: those under way: what they have written is not among the segments yet.
         """
-        senders = {name for segment in self.within(start, stop) for name in (segment.source, segment.origin)}
-        for flight in flights:
-            if flight.start < stop and start < flight.position:
-                senders.update({flight.source, flight.origin or flight.source})
-        return senders
+        under_way = (flight for flight in flights if flight.start < stop and start < flight.position)
+        coming = (segment for flight in under_way for segment in flight.segments() if segment.overlaps(start, stop))
+        return {name for segment in (*self.within(start, stop), *coming) for name in (segment.source, segment.origin)}
 
     def origin(self, start: int, stop: int, flights: Iterable[Flight]) -> tuple[str | None, int]:
         """The origin of the bytes from `start` on, and how far it goes.
@@ -85,3 +98,6 @@ class Provenance:
             if flight.stop is not None and flight.start <= offset < flight.stop:
                 return flight.origin or flight.source, flight.stop
         return None
+
+
+_START = attrgetter("start")

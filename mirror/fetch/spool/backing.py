@@ -253,7 +253,7 @@ class MemoryWindow(Backing):
 
     def trim(self, present: RangeSet, needed: Callable[[], RangeSet]) -> list[tuple[int, int]]:
         """Drop whole pieces that nobody needs, lowest first, until the bound holds; what is needed is bounded too."""
-        excess = len(present) - self._window_bytes
+        excess = present.byte_count - self._window_bytes
         if excess <= 0 or self._pages is None:
             return []
         unit, dropped = self.piece_bytes, []

@@ -10,8 +10,6 @@ Sources: docker-config-json(5) of Docker; containers-auth.json(5).
 
 import base64
 import json
-import os
-import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ...errors import ConfigError, NameInvalid
+from ...fileio import read_small
 from ...oci.reference import parse_registry
 from .registries import Registry, known_registries
 
@@ -43,13 +42,12 @@ def read_passwords(file: Path, *, guarded: bool = False) -> Mapping[str, Passwor
         ConfigError: it cannot be read, others than its owner can read it, or an entry is not what this agent can use.
     """
     try:
-        with open(file, "rb") as opened:
-            mode, text = os.fstat(opened.fileno()).st_mode, opened.read(_FILE_MAX_BYTES + 1)
+        text, is_open_to_others = read_small(file, _FILE_MAX_BYTES)
     except OSError as error:
         raise ConfigError(f"upstream-auth: cannot read {file}: {error.strerror}") from None
-    if not stat.S_ISREG(mode) or len(text) > _FILE_MAX_BYTES:
-        raise ConfigError(f"upstream-auth: {file} must be a regular file of at most {_FILE_MAX_BYTES} bytes")
-    if mode & 0o077 and not guarded:
+    except ValueError as error:
+        raise ConfigError(f"upstream-auth: {error}") from None
+    if is_open_to_others and not guarded:
         raise ConfigError(f"upstream-auth: {file} can be read by others: run chmod 600 {file}")
     try:
         document: Any = json.loads(text)

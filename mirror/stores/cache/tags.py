@@ -6,12 +6,14 @@ import logging
 import os
 from collections import OrderedDict
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 import xxhash
 
 from ...errors import DigestInvalid, NameInvalid
+from ...fileio import to_its_end
 from ...oci.digest import Digest
 from ...oci.reference import Reference
 from .. import Listener, Tag
@@ -21,6 +23,9 @@ log = logging.getLogger(__name__)
 
 _BATCH = 512
 """Tags that are reported in one turn of the event loop."""
+
+_thread = ThreadPoolExecutor(1, thread_name_prefix="tags")
+"""Writes one file after the other, so what was said last of a tag is what lies on disk."""
 
 
 class _TagFile(msgspec.Struct, frozen=True):
@@ -100,7 +105,8 @@ class TagFiles:
         if forgotten is not None:
             listener.vanished([Reference.parse(forgotten).key])
         try:
-            await asyncio.to_thread(self._write, text, tag, forgotten)
+            loop = asyncio.get_running_loop()
+            await to_its_end(loop.run_in_executor(_thread, self._write, text, tag, forgotten))
         except OSError as error:
             log.warning("cannot write down what %s means: %s", text, error.strerror)
 

@@ -54,7 +54,10 @@ def cached(agent: Agent, digest: str) -> Path:
 
 
 def rot(path: Path, *, place: int = SIZE // 2) -> None:
-    """Change one bit on the disk, as a bad disk does: no time changes, and the page cache knows nothing of it."""
+    """Change one bit on the disk, much as a bad disk does: mtime stays, and the page cache forgets the file.
+
+    ctime changes, which no program can prevent. Rot that leaves it as it is happens in the unit tests of the checker.
+    """
     status = path.stat()
     path.chmod(0o600)
     with path.open("r+b") as file:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mirror.fileio import in_thread, read, resident
+from mirror.fileio import in_thread, read, read_small, resident
 
 
 @pytest.fixture
@@ -68,3 +68,17 @@ def test_cancelled_file_work_is_waited_for() -> None:
         assert ended.is_set()
 
     asyncio.run(main())
+
+
+def test_a_small_file_comes_whole_and_says_whether_others_may_read_it(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.touch(0o600)
+    file.write_bytes(b"1234")
+    assert read_small(file, 4) == (b"1234", False)
+    file.chmod(0o640)
+    assert read_small(file, 4) == (b"1234", True)
+    with pytest.raises(ValueError, match="secret must be a regular file of at most 3 bytes"):
+        read_small(file, 3)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="pipe must be a regular file"):
+        read_small(tmp_path / "pipe", 3)

@@ -4,18 +4,21 @@ import os
 import random
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from bench.lab.chaos.acts import ACTS, Stage
 from bench.lab.chaos.damage import DAMAGES
 from bench.lab.chaos.library import Content, Meanings
 from bench.lab.chaos.question import WRONG_BYTES, WRONG_HEAD, WRONG_TAG, Failure, Question
-from bench.lab.chaos.schedule import UPSTREAM, Traits, draw, lanes_of
+from bench.lab.chaos.schedule import KINDS, UPSTREAM, Fault, Traits, draw, lanes_of
 from bench.lab.chaos.timeline import CUT, DOWN, FULL, LIMITED, LYING, Timeline
 from bench.lab.chaos.verdict import DISK_FULL, FROM_UPSTREAM, NO_SOURCE, OWN_DOWN, Judge, Verdict
+from testbed.errors import RunError
 from testbed.faulty import Wrong
 
 if TYPE_CHECKING:
@@ -58,6 +61,53 @@ def test_faults_of_a_lane_follow_each_other_and_are_over_in_time() -> None:
         assert ends[-1] <= 600
 
 
+def test_every_kind_of_fault_has_an_act() -> None:
+    assert sorted(ACTS) == KINDS
+
+
+# Acts
+
+
+class FakeAgent:
+    """Runs, and ends with some status when it is told to stop."""
+
+    name = "a"
+
+    def __init__(self, status: int | None) -> None:
+        self.agent = self
+        self.runs = True
+        self._status = status
+
+    def stop(self) -> int | None:
+        self.runs = False
+        return self._status
+
+    def launch(self) -> None:
+        self.runs = True
+
+    def become(self, odd: str) -> None:
+        pass
+
+    def is_ready(self) -> bool:
+        return True
+
+    def until(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("kind", ["restart", "lie about bytes"])
+@pytest.mark.parametrize("status", [0, 1, -9, None])
+def test_an_agent_that_does_not_end_well_when_it_is_told_to_is_a_defect_and_runs_again(
+    kind: str, status: int | None
+) -> None:
+    agent, timeline = FakeAgent(status), Timeline()
+    stage = cast("Stage", SimpleNamespace(members={"a": agent}, timeline=timeline))
+    expected = nullcontext() if status == 0 else pytest.raises(RunError, match=f"stopped with status {status}")
+    with expected, ACTS[kind](stage, Fault("a/process", 0, 0.0, kind, 0.0, 0)):
+        pass
+    assert agent.runs
+
+
 # Damage
 
 
@@ -69,7 +119,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_flip_changes_one_bit_and_nothing_tells_of_it(file: Path) -> None:
+def test_a_flip_changes_one_bit_and_neither_size_nor_mtime(file: Path) -> None:
     before, right = file.stat(), file.read_bytes()
     DAMAGES["flip"](file, random.Random(2))
     after, wrong = file.stat(), file.read_bytes()

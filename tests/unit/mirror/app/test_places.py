@@ -91,6 +91,17 @@ def test_one_address_has_only_so_many_and_gives_its_own_up() -> None:
     assert door.come(Kind.STRANGER, "10.1.0.2") is None
 
 
+def test_of_one_addresss_own_the_longest_idle_goes_first_not_the_longest_connected() -> None:
+    door = Door()
+    first, _ = door.come(Kind.STRANGER, "10.1.0.1", "first"), door.come(Kind.STRANGER, "10.1.0.1", "second")
+    assert first is not None
+    door.places.work(first)
+    door.places.rest(first)
+    for number in range(3, 5):
+        assert door.come(Kind.STRANGER, "10.1.0.1", f"{number}") is not None
+    assert door.closed == ["second", "first"]
+
+
 def test_no_kind_takes_anothers_places() -> None:
     door = Door()
     for number in range(100):
@@ -137,6 +148,16 @@ def test_while_descriptors_are_scarce_idle_connections_are_closed_strangers_firs
     assert not door.places.relieve(91, 0.0, 10)
     assert door.closed == ["idle stranger", "idle member", "idle local"]
     assert "LimitNOFILE" in caplog.text
+
+
+def test_when_no_descriptor_is_left_idle_connections_are_closed_as_well(caplog: pytest.LogCaptureFixture) -> None:
+    door = Door(descriptors=100)
+    for host in ("10.1.0.1", "10.1.0.2", "10.1.0.3"):
+        door.come(Kind.STRANGER, host)
+    assert not door.places.relieve(None, 0.0, 2)
+    assert door.closed == ["10.1.0.1", "10.1.0.2"]
+    assert not door.places.relieve(None, 0.0, 2)
+    assert "100 are open" in caplog.text
 
 
 STEPS = st.lists(

@@ -45,8 +45,11 @@ def test_a_clock_that_begins_in_1970_is_no_trouble() -> None:
 def test_a_certificate_is_made_anew_when_it_is_old_or_the_clock_was_set_or_the_keys_changed() -> None:
     issuer = KeyIssuer("a", "10.0.0.1", [ONE], 7 * DAY_S, DAY_S)
     assert issuer.issue(NOW) is not None
+    assert issuer.issue(NOW) is not None  # nobody could use the first one
+    issuer.confirm()
     assert issuer.issue(NOW + DAY_S / 2) is None
     assert issuer.issue(NOW + DAY_S) is not None
     assert issuer.issue(NOW - DAY_S) is not None
+    issuer.confirm()
     issuer.use([TWO])
     assert issuer.issue(NOW - DAY_S) is not None

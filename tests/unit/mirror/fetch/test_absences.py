@@ -1,5 +1,7 @@
 """What nobody has is remembered for a moment, under the name by which it was asked for."""
 
+import gc
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -46,3 +48,23 @@ def test_a_stranger_with_many_digests_fills_a_bounded_table() -> None:
     absences.check(content("a/a", 0))
     with pytest.raises(BlobUnknown):
         absences.check(content("a/a", 9))
+
+
+def test_whatever_failed_with_the_error_is_not_kept_for_it() -> None:
+    class Failed:
+        """A fetch, say."""
+
+        def run(self) -> None:
+            raise BlobUnknown("nobody has it")
+
+    absences, failed = Absences(FetchSettings()), Failed()
+    try:
+        failed.run()
+    except BlobUnknown as error:
+        absences.note(content("a/a"), error)
+    left = weakref.ref(failed)
+    del failed
+    gc.collect()
+    assert left() is None
+    with pytest.raises(BlobUnknown, match="nobody has it"):
+        absences.check(content("a/a"))

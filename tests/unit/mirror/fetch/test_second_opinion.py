@@ -44,7 +44,8 @@ class World:
     def holders(self, key: bytes) -> list[Peer]:
         return [Peer(name, "127.0.0.1", 1) for name in self.says if name != UPSTREAM]
 
-    def doubt(self, name: str, what: object) -> None:
+    def doubt(self, name: str, what: object, *, sent_it: bool = True) -> None:
+        assert not sent_it, "that is the word of others"
         self.doubted.append(name)
 
     def tell(self, name: str, content: Content, wrong: tuple[int, int]) -> None:

@@ -27,10 +27,13 @@ class Case:
     def __init__(self, senders: Mapping[int, set[str] | None] | None = None) -> None:
         self._by_piece = senders or {}
         self.freed: list[tuple[int, int]] = []
+        self.looks: list[int] = []
+        """Pieces whose senders were looked up."""
         self.of = Vouching(self._senders, lambda start, stop: self.freed.append((start, stop)))
         self.of.sized(SIZE)
 
     def _senders(self, start: int, stop: int) -> set[str] | None:
+        self.looks.append(start // MEBIBYTE)
         return self._by_piece.get(start // MEBIBYTE, {"sender"})
 
     def hash(self, count: int, first: int = 0, what: str = "right") -> None:
@@ -149,3 +152,62 @@ def test_holders_agree_only_if_two_say_the_same(lists: list[tuple[bytes, ...]], 
     assert case.of.is_agreed is expected
     case.of.listed("another", RIGHT)
     assert case.of.is_agreed is (RIGHT in lists)
+
+
+def test_a_blob_of_many_tebibytes_becomes_free_in_little_memory() -> None:
+    of = Vouching(lambda start, stop: set(), lambda start, stop: None)
+    size = 900 * 2**40
+    of.sized(size)
+    of.release(0, size)
+    assert list(of.free) == [(0, size)]
+
+
+def test_the_senders_of_each_piece_are_looked_up_once_for_each_holder_however_late_its_list_comes() -> None:
+    case = Case({1: {"a"}})
+    case.hash(4)
+    case.of.listed("a", RIGHT)
+    assert sorted(case.looks) == [0, 1, 2, 3]
+    case.hash(PIECES, first=4)
+    assert sorted(case.looks) == list(range(PIECES))
+    case.of.listed("b", RIGHT)
+    assert sorted(case.looks) == list(range(PIECES)), "two vouch for whatever was sent by whomever"
+    assert case.of.free == mebibytes(0, PIECES)
+
+
+def test_the_senders_of_what_is_free_are_not_looked_up() -> None:
+    case = Case()
+    case.of.release(0, 3 * MEBIBYTE)
+    case.of.listed("a", RIGHT)
+    case.hash(4)
+    assert case.looks == [3]
+
+
+def test_a_piece_that_came_once_more_is_looked_at_again() -> None:
+    senders: dict[int, set[str] | None] = {1: {"a"}}
+    case = Case(senders)
+    case.of.listed("a", RIGHT)
+    case.hash(4)
+    assert not case.of.free.covers(MEBIBYTE, 2 * MEBIBYTE)
+    case.of.retracted(MEBIBYTE, 2 * MEBIBYTE)
+    senders[1] = {"b"}
+    case.hash(4)
+    assert case.of.free == mebibytes(0, 4)
+
+
+def test_two_who_agree_vouch_up_to_where_they_agree_whatever_one_of_them_says_later() -> None:
+    case = Case({number: {"a", "b"} for number in range(PIECES)})
+    case.hash(PIECES)
+    case.of.listed("a", RIGHT[:3] + WRONG[3:])
+    case.of.listed("b", RIGHT)
+    assert case.of.free == mebibytes(0, 3)
+
+
+def test_a_piece_that_a_window_dropped_is_looked_at_when_it_is_hashed_again() -> None:
+    case = Case()
+    case.of.listed("a", RIGHT)
+    case.hash(3)
+    case.of.forget(MEBIBYTE, 2 * MEBIBYTE)
+    case.hash(5, first=3)
+    case.of.retracted(4 * MEBIBYTE, 5 * MEBIBYTE)
+    case.hash(5)
+    assert case.of.free == mebibytes(0, 5)

@@ -167,7 +167,7 @@ def members(ranges: RangeSet) -> set[int]:
 def test_a_range_set_is_a_set(steps: list[tuple[str, tuple[int, int]]]) -> None:
     ranges, model = filled(steps)
     assert members(ranges) == model
-    assert len(ranges) == len(model)
+    assert ranges.byte_count == len(model)
     assert bool(ranges) == bool(model)
     assert ranges == RangeSet(*((byte, byte + 1) for byte in model))
 
@@ -226,3 +226,10 @@ def test_a_range_is_covered_if_all_of_it_is_there(
 ) -> None:
     ranges, model = filled(steps)
     assert ranges.covers(*bounds) == (set(range(*bounds)) <= model)
+
+
+def test_a_list_of_ranges_takes_memory_for_the_ranges_not_for_their_bytes() -> None:
+    tebibyte = 2**40
+    ranges = RangeSet((0, 900 * tebibyte), (1000 * tebibyte, 2000 * tebibyte))
+    assert list(ranges) == [(0, 900 * tebibyte), (1000 * tebibyte, 2000 * tebibyte)]
+    assert ranges.byte_count == 1900 * tebibyte

@@ -165,6 +165,33 @@ def test_a_change_is_seen_though_the_block_was_checked_before_and_the_time_was_s
     run(story())
 
 
+@pytest.mark.parametrize("who", ["a reader", "the scrub"])
+def test_other_bytes_from_the_disk_are_seen_though_nothing_tells_that_the_file_has_changed(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    """As rot does it: ctime stays, too. No program can have that, so the checker is told that nothing has changed."""
+
+    async def scrub() -> None:
+        with shelf.open() as held:
+            async for _ in shelf.checker.scrub(DIGEST, held.fd, held.size):
+                pass
+
+    async def story() -> None:
+        before = Identity.of(shelf.path)
+        shelf.checker.know(DIGEST, before, proof_of(BLOB))
+        shelf.flip(300_000)
+        shelf.checker.touched(DIGEST, before, Identity.of(shelf.path))
+        gone = (256 * KIB, 512 * KIB)  # the block has left the page cache
+        monkeypatch.setattr(checking, "cached", lambda fd, start, count: start + count <= gone[0] or start >= gone[1])
+        got = bytearray()
+        with pytest.raises(Corrupt, match="block 1 does not have its checksum"):
+            await (shelf.read(into=got) if who == "a reader" else scrub())
+        assert BLOB[: gone[0]].startswith(got)
+        assert len(shelf.corrupt) == 1
+
+    run(story())
+
+
 HARM: list[tuple[str, Callable[[Path], None]]] = [
     ("short", lambda path: os.truncate(path, 300_000)),
     ("empty", lambda path: os.truncate(path, 0)),

@@ -1,6 +1,10 @@
 """Who sent which bytes, and whose word they are."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from mirror.fetch.plan import EARLIER, Flight, Provenance, Segment
+from mirror.oci.ranges import RangeSet
 from mirror.sources import UPSTREAM, Role
 
 
@@ -24,6 +28,28 @@ def test_segments_within_a_range_are_those_that_share_a_byte_with_it() -> None:
     assert provenance.within(20, 30) == []
     provenance.remove([one, one])
     assert list(provenance) == [two]
+
+
+RANGES = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 20), st.sampled_from("abc")), max_size=12)
+
+
+@given(RANGES, RANGES, st.integers(0, 50), st.integers(1, 10))
+def test_segments_are_found_in_whatever_order_they_came(
+    rows: list[tuple[int, int, str]], again: list[tuple[int, int, str]], start: int, count: int
+) -> None:
+    segments, gone = ({Segment(a, a + n, name, name) for a, n, name in some} for some in (rows, again))
+    provenance = made(*segments)
+    provenance.remove(gone)
+    found = provenance.within(start, start + count)
+    assert len(found) == len(set(found))
+    assert set(found) == {segment for segment in segments - gone if segment.overlaps(start, start + count)}
+
+
+def test_a_second_request_that_wrote_nothing_has_no_part_in_the_bytes() -> None:
+    second = flight("b", 0, 10)
+    second.position, second.written = 10, RangeSet((8, 10))
+    assert made(Segment(0, 8, "a", "a")).senders(0, 8, [second]) == {"a"}
+    assert made(Segment(0, 8, "a", "a")).senders(0, 10, [second]) == {"a", "b"}
 
 
 def test_what_upstream_sent_is_no_members_word() -> None:

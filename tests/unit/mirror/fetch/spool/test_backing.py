@@ -193,3 +193,10 @@ def test_in_memory_the_window_holds_some_large_pieces_whatever_its_bytes() -> No
 def test_a_blob_that_memory_cannot_map_does_not_fit() -> None:
     with pytest.raises(StorageFull, match="do not pass through memory"):
         MemoryWindow((1 << 63) - 1, SETTINGS)
+
+
+def test_claims_and_space_of_many_tebibytes_take_little_memory() -> None:
+    size = 900 * 2**40
+    with closing(on_disk(size)) as file:
+        assert file.claim(0, size) == [(0, size)]
+        file.take_space(0, size)

@@ -53,6 +53,20 @@ def test_the_last_word_counts_also_after_a_restart(tmp_path: Path) -> None:
     assert keys.held == {ONE.key}
 
 
+def test_of_answers_at_the_same_moment_the_last_one_is_on_disk(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        answers = [tag(bytes(at), float(at)) for at in range(200)]
+        await asyncio.gather(*(tags.put(ONE, answer, keys) for answer in answers))
+
+    tags, keys = opened(tmp_path)
+    asyncio.run(story())
+    assert not caplog.records
+    again, _ = opened(tmp_path)
+    assert again.get(ONE) == tags.get(ONE) == tag(bytes(199), 199.0)
+
+
 def test_the_least_recently_checked_of_too_many_is_forgotten_on_disk_too(tmp_path: Path) -> None:
     tags, keys = opened(tmp_path, 2)
     for number, reference in enumerate((ONE, TWO, ONE, THREE)):
