@@ -61,7 +61,7 @@ class Testimony:
                     raise Refusal(Reason.BUSY, f"this node has not verified its copy of {content.digest} yet")
                 body = b"".join(prefixes)
             else:
-                body = await self._sha256(held, *(request.resolve_range(held.size) or (0, held.size)))
+                body = await self._sha256(held, *(request.one_span(held.size) or (0, held.size)))
         headers = [(b"content-type", b"application/octet-stream"), (b"content-length", b"%d" % len(body))]
         await send({"type": "http.response.start", "status": 200, "headers": [API_VERSION, *headers]})
         await send({"type": "http.response.body", "body": b"" if request.is_head else body})
