@@ -67,6 +67,10 @@ class Orders:
         """Of the node for which orders have to be signed."""
         return self._auth.name
 
+    def unseal(self, sealed: bytes) -> bytes:
+        """The secret in an order; raise ValueError if it is not sealed for this node with a key of the cluster."""
+        return self._auth.unseal(sealed)
+
     async def answer(self, scope: Scope, body: bytes, carry_out: Callable[[], Awaitable[Response]]) -> Response:
         """Carry an order out, once, and sign the answer.
 

@@ -12,6 +12,7 @@ Clocks may differ: a node that is asked at the wrong time says what its time is,
 uses that time with it from then on.
 """
 
+import contextlib
 import hashlib
 import hmac
 import math
@@ -22,6 +23,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ...errors import PeerError, Reason, StaleRequest, Unauthorized
 from ...settings import SignatureSettings
@@ -36,6 +40,8 @@ _OF_ANSWERS: Final = frozenset(
 """Headers that mean something, beside those of the members' protocol."""
 _NONCE_BYTES: Final = 16
 _NONCE: Final = re.compile(f"[0-9a-f]{{{2 * _NONCE_BYTES}}}")
+_SEAL_NONCE_BYTES: Final = 12
+"""Of AES-GCM. Source: NIST SP 800-38D, section 8.2."""
 _STAMP_STEP_S: Final = 0.001
 """The step in which requests tell their time, s."""
 _START_S: Final = 0.1
@@ -160,6 +166,7 @@ class PeerAuth:
         keys = tuple(keys)
         self._keys = tuple(hmac.digest(key, b"skvaller questions of members", "sha256") for key in keys)
         self._answer_keys = tuple(hmac.digest(key, b"skvaller answers of members", "sha256") for key in keys)
+        self._sealing_keys = tuple(hmac.digest(key, b"skvaller secrets in orders", "sha256") for key in keys)
 
     @property
     def name(self) -> str:
@@ -188,7 +195,20 @@ class PeerAuth:
             self._ahead.popitem(last=False)
         return True
 
+    def seal(self, member: str, secret: bytes) -> bytes:
+        """Encrypt a secret for a member with the first key, so that no other program that took its address reads it."""
+        nonce = secrets.token_bytes(_SEAL_NONCE_BYTES)
+        return nonce + AESGCM(self._sealing_keys[0]).encrypt(nonce, secret, member.encode())
+
     # Of those who are asked
+
+    def unseal(self, sealed: bytes) -> bytes:
+        """The secret that was sealed for this node; raise ValueError if none was."""
+        nonce, text = sealed[:_SEAL_NONCE_BYTES], sealed[_SEAL_NONCE_BYTES:]
+        for key in self._sealing_keys:
+            with contextlib.suppress(InvalidTag, ValueError):
+                return AESGCM(key).decrypt(nonce, text, self._name.encode())
+        raise ValueError("it is not sealed with a key of the cluster for this node")
 
     def recognise(self, request: Request) -> Proof | None:
         """Find out whether a member has sent a request; `take` comes next.
