@@ -3,8 +3,9 @@
 The kernel says which bytes are in its page cache. What is there, and was checked since the file was last changed,
 leaves as it is; everything else is read and compared with the file's proof in a thread. Then it is in the page cache.
 
-A file whose proof is not known is hashed as a whole first, which makes the proof. What is known is kept in memory, a
-bounded amount; what was forgotten costs one more check.
+A file whose proof is not known is hashed as a whole first, which makes the proof; a hash that nobody waits for any more
+stops. What is known is kept in memory, a bounded amount; what was forgotten costs one more check. Whoever reads a file
+keeps what is known of it to the end, for the file may have lost its name, and its record, meanwhile.
 
 Between a check and the moment when the kernel sends the bytes, pages may leave the page cache and be read once more.
 That takes a machine short of memory and a disk that gives other bytes the second time.
@@ -12,7 +13,9 @@ That takes a machine short of memory and a disk that gives other bytes the secon
 
 import asyncio
 import contextlib
+import errno
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +36,12 @@ T = TypeVar("T")
 _THREADS = 4
 """Bounds the reads of cold bytes at once: more than one disk answers at a time, and few enough for the interpreter."""
 
+_HASHES = 2
+"""Bounds the files that are hashed as a whole at once. Each takes seconds: checks, which take milliseconds, never wait
+behind them."""
+
 _threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="check")
+_hash_threads = ThreadPoolExecutor(_HASHES, thread_name_prefix="hash")
 _idle_thread = ThreadPoolExecutor(1, thread_name_prefix="scrub", initializer=lambda: _give_way())
 """For reading that nobody waits for."""
 
@@ -57,16 +65,20 @@ class Identity(tuple[int, int, int, int]):
         """In bytes."""
         return self[2]
 
+    def is_same_file(self, other: "Identity") -> bool:
+        """Whether both are states of one file; as long as it is open, no other file has its inode."""
+        return self[:2] == other[:2]
+
 
 class Records(Protocol):
-    """Where a store keeps proofs over a restart. The methods block, and are called in threads."""
+    """Where a store keeps proofs over a restart."""
 
     def load(self, digest: Digest, size: int) -> Proof | None:
-        """The proof of some content; None if there is none, or it is damaged."""
+        """The proof of some content; None if there is none, or it is damaged. Blocks; called in threads."""
         ...
 
     def save(self, digest: Digest, proof: Proof) -> None:
-        """Keep a proof, as far as the disk allows it."""
+        """Keep a proof of what the store still has, as far as the disk allows it. On the event loop; never waits."""
         ...
 
 
@@ -83,11 +95,11 @@ class Nowhere:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a store is told about its files; the calls come on the event loop.
+    """What a store is told about its files; the calls come on the event loop, while the file is open.
 
     Args:
         corrupt: a file, as it was when it was looked at, is not the content of a digest; and what is wrong with it.
-        failed: the disk did not give a file.
+        failed: the disk did not give a file (EIO). Of other errors the store is not told: they say nothing of the file.
     """
 
     corrupt: Callable[[Digest, Identity, str], None]
@@ -107,6 +119,19 @@ class _Known:
         return 300 + len(self.checked) + len(self.proof.blocks) + 70 * len(self.proof.prefixes)
 
 
+@dataclass(slots=True)
+class _Hashing:
+    """A file that is being hashed as a whole.
+
+    Args:
+        task: gives what is known of it then.
+        waiting: how many wait for that.
+    """
+
+    task: asyncio.Task[_Known]
+    waiting: int = 0
+
+
 class Checker:
     """Checks the files of one store.
 
@@ -123,13 +148,14 @@ class Checker:
         self._known: OrderedDict[Digest, _Known] = OrderedDict()
         """The least recently used first."""
         self._known_bytes = 0
-        self._proving: dict[tuple[Digest, Identity], asyncio.Task[_Known]] = {}
+        self._hashing: dict[tuple[Digest, Identity], _Hashing] = {}
 
     async def close(self) -> None:
-        """Wait until files that are being hashed were hashed: a thread cannot be stopped."""
-        for task in self._proving.values():
+        """Stop hashing files."""
+        tasks = [hashing.task for hashing in self._hashing.values()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._proving.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def know(self, digest: Digest, identity: Identity, proof: Proof) -> None:
         """Take note of the proof of a file that was hashed just now, and found right."""
@@ -147,24 +173,46 @@ class Checker:
         if known is not None:
             self._known_bytes -= known.memory_bytes
 
-    async def proof(self, digest: Digest, fd: int, size: int, *, make: bool = True) -> Proof | None:
-        """The proof of an open file; made by hashing the whole if need be, or else None.
+    async def look_up(self, digest: Digest, fd: int, size: int, before: _Known | None = None) -> _Known | None:
+        """What is known of an open file; None if no proof of it is here.
+
+        Args:
+            digest: of the content.
+            fd: the file.
+            size: in bytes, that it must have.
+            before: what was known of it when its reader began.
 
         Raises:
-            Corrupt, StorageFailed: as `ready` does.
+            Corrupt: it has another size.
         """
         identity = self._expected(digest, fd, size)
-        known = self._look_up(digest, identity) or await self._load(digest, identity)
-        if known is None and make:
-            known = await self._prove(digest, fd, identity)
-        return None if known is None else known.proof
+        if before is not None and before.identity == identity:
+            return before
+        known = self._known.get(digest)
+        if known is None and before is not None:  # forgotten meanwhile, and perhaps gone: it is the reader's alone
+            return _Known(identity, before.proof, bytearray(len(before.checked)))
+        proof = known.proof if known else await _in_thread(self._records.load, digest, identity.size)
+        known = self._known.get(digest)
+        if known is not None and known.identity == identity:
+            self._known.move_to_end(digest)
+            return known
+        if proof is None:
+            return None  # of a file that has changed, or that is new here, nothing was checked since
+        return self._remember(digest, _Known(identity, proof, bytearray(block_count(proof.size))))
 
-    async def ready(self, digest: Digest, fd: int, size: int, start: int, stop: int) -> int:
+    async def known(self, digest: Digest, fd: int, size: int, before: _Known | None = None) -> _Known:
+        """As `look_up`; where no proof is here, the file is hashed, which makes one.
+
+        Raises:
+            Corrupt: the file is not the content.
+            StorageFailed: it cannot be read.
+        """
+        known = await self.look_up(digest, fd, size, before)
+        return known or await self._prove(digest, fd, self._expected(digest, fd, size), _hash_threads)
+
+    async def ready(self, digest: Digest, fd: int, known: _Known, start: int, stop: int) -> int:
         """Check some bytes from `start` on; return the end of what may leave now. See `held.Checks`."""
-        identity = self._expected(digest, fd, size)
-        known = self._look_up(digest, identity) or await self._load(digest, identity)
-        if known is None:
-            known = await self._prove(digest, fd, identity)
+        size = known.proof.size
         block = block_size(size)
         end = min(stop, start + self._settings.warm_bytes)
         first, last = start // block, (end - 1) // block
@@ -179,9 +227,9 @@ class Checker:
         """Hash a whole file once more, whatever is known of it.
 
         Raises:
-            Corrupt, StorageFailed: as `ready` does.
+            Corrupt, StorageFailed: as `known` does.
         """
-        await self._prove(digest, fd, self._expected(digest, fd, size))
+        await self._prove(digest, fd, self._expected(digest, fd, size), _hash_threads)
 
     async def scrub(self, digest: Digest, fd: int, size: int) -> AsyncGenerator[int, None]:
         """Check a whole file step by step, for nobody in particular; what was not in the page cache stays out of it.
@@ -190,12 +238,11 @@ class Checker:
             How many bytes were looked at, after each step.
 
         Raises:
-            Corrupt, StorageFailed: as `ready` does.
+            Corrupt, StorageFailed: as `known` does.
         """
-        identity = self._expected(digest, fd, size)
-        known = self._look_up(digest, identity) or await self._load(digest, identity)
+        known = await self.look_up(digest, fd, size)
         if known is None:
-            await self._prove(digest, fd, identity, _idle_thread)
+            await self._prove(digest, fd, self._expected(digest, fd, size), _idle_thread)
             yield size
             return
         step = max(1, self._settings.read_bytes * 4 // block_size(size))
@@ -211,23 +258,6 @@ class Checker:
         if identity.size != size:
             raise self._corrupt(digest, identity, f"has {identity.size} bytes, not {size}")
         return identity
-
-    def _look_up(self, digest: Digest, identity: Identity) -> _Known | None:
-        known = self._known.get(digest)
-        if known is None or known.identity != identity:
-            return None
-        self._known.move_to_end(digest)
-        return known
-
-    async def _load(self, digest: Digest, identity: Identity) -> _Known | None:
-        """The proof of a file that has changed, or that is new here: nothing of it was checked since."""
-        known = self._known.get(digest)
-        proof = known.proof if known else await _in_thread(self._records.load, digest, identity.size)
-        if proof is None:
-            return None
-        return self._look_up(digest, identity) or self._remember(
-            digest, _Known(identity, proof, bytearray(block_count(proof.size)))
-        )
 
     def _remember(self, digest: Digest, known: _Known) -> _Known:
         self.forget(digest)
@@ -252,33 +282,44 @@ class Checker:
             raise self._corrupt(digest, known.identity, f"block {wrong} does not have its checksum")
         known.checked[first:stop] = b"\1" * (stop - first)
 
-    async def _prove(self, digest: Digest, fd: int, identity: Identity, pool: ThreadPoolExecutor = _threads) -> _Known:
-        """Hash a whole file; all who ask for it at the same time wait for one hash."""
-        task = self._proving.get((digest, identity))
-        if task is None:
-            task = asyncio.create_task(self._prove_once(digest, os.dup(fd), identity, pool))
-            self._proving[digest, identity] = task
-            task.add_done_callback(lambda done: self._proved(digest, identity, done))
-        return await asyncio.shield(task)
-
-    async def _prove_once(self, digest: Digest, fd: int, identity: Identity, pool: ThreadPoolExecutor) -> _Known:
+    async def _prove(self, digest: Digest, fd: int, identity: Identity, pool: ThreadPoolExecutor) -> _Known:
+        """Hash a whole file; all who ask for it at the same time wait for one hash, which stops when none is left."""
+        hashing = self._hashing.get((digest, identity))
+        if hashing is None:
+            hashing = _Hashing(asyncio.create_task(self._hash(digest, fd, identity, pool)))
+            self._hashing[digest, identity] = hashing
+        hashing.waiting += 1
         try:
-            hashed = await _in_thread(_hash_whole, fd, identity.size, bytearray(self._settings.read_bytes), pool=pool)
+            return await asyncio.shield(hashing.task)
+        finally:
+            hashing.waiting -= 1
+            if not hashing.waiting:
+                del self._hashing[digest, identity]
+                hashing.task.cancel()
+
+    async def _hash(self, digest: Digest, fd: int, identity: Identity, pool: ThreadPoolExecutor) -> _Known:
+        try:
+            fd = os.dup(fd)  # whoever asked first may close its own before the others have what they wait for
+        except OSError as error:
+            raise self._failed(digest, identity, error) from error
+        try:
+            stop, buffer = threading.Event(), bytearray(self._settings.read_bytes)
+            work = pool.submit(_hash_whole, fd, identity.size, buffer, stop)
+
+            def end() -> None:
+                stop.set()
+                work.cancel()  # if no thread has begun
+
+            hashed = await to_its_end(asyncio.wrap_future(work), end)
+            if hashed.position != identity.size or hashed.sha256 != digest.key:
+                raise self._corrupt(digest, identity, f"has the sha256 {hashed.sha256.hex()}")
         except OSError as error:
             raise self._failed(digest, identity, error) from error
         finally:
             os.close(fd)
-        if hashed.position != identity.size or hashed.sha256 != digest.key:
-            raise self._corrupt(digest, identity, f"has the sha256 {hashed.sha256.hex()}")
         known = _Known(identity, hashed.proof(), bytearray(b"\1" * block_count(identity.size)))
-        self._remember(digest, known)
-        await _in_thread(self._records.save, digest, known.proof)
-        return known
-
-    def _proved(self, digest: Digest, identity: Identity, task: "asyncio.Task[_Known]") -> None:
-        del self._proving[digest, identity]
-        if not task.cancelled():
-            task.exception()  # whoever waited has it; if nobody does any more, the store was told
+        self._records.save(digest, known.proof)
+        return self._remember(digest, known)
 
     def _corrupt(self, digest: Digest, identity: Identity, what: str) -> Corrupt:
         self.forget(digest)
@@ -286,7 +327,8 @@ class Checker:
         return Corrupt(f"the file of {digest} {what}")
 
     def _failed(self, digest: Digest, identity: Identity, error: OSError) -> StorageFailed:
-        self._findings.failed(digest, identity, error)
+        if error.errno == errno.EIO:
+            self._findings.failed(digest, identity, error)
         return StorageFailed(f"{digest} cannot be read: {error.strerror}")
 
 
@@ -300,7 +342,7 @@ class FileChecks:
         on_use: called with the descriptor when a client of this node reads it.
     """
 
-    __slots__ = ("_checker", "_digest", "_on_use", "_size")
+    __slots__ = ("_checker", "_digest", "_known", "_on_use", "_size")
 
     def __init__(
         self,
@@ -313,15 +355,17 @@ class FileChecks:
         self._digest = digest
         self._size = size
         self._on_use = on_use
+        self._known: _Known | None = None
 
     async def ready(self, fd: int, start: int, stop: int) -> int:
         """See `held.Checks`."""
-        return await self._checker.ready(self._digest, fd, self._size, start, stop)
+        self._known = await self._checker.known(self._digest, fd, self._size, self._known)
+        return await self._checker.ready(self._digest, fd, self._known, start, stop)
 
     async def prefixes(self, fd: int) -> tuple[bytes, ...] | None:
         """See `held.Checks`."""
-        proof = await self._checker.proof(self._digest, fd, self._size, make=False)
-        return None if proof is None else proof.prefixes
+        known = await self._checker.look_up(self._digest, fd, self._size, self._known)
+        return None if known is None else known.proof.prefixes
 
     async def verify(self, fd: int) -> None:
         """See `held.Checks`."""
@@ -380,10 +424,12 @@ def _first_wrong_in_passing(fd: int, proof: Proof, checked: bytes, first: int, b
             os.posix_fadvise(fd, start, stop - start, os.POSIX_FADV_DONTNEED)
 
 
-def _hash_whole(fd: int, size: int, buffer: bytearray) -> ContentHasher:
-    """Hash a whole file; blocks. A file that was cut short meanwhile gives the hash of what is there."""
+def _hash_whole(fd: int, size: int, buffer: bytearray, stop: threading.Event) -> ContentHasher:
+    """Hash a whole file, or up to where it is to stop; blocks. If it was cut short meanwhile, hash what is there."""
     hashed = ContentHasher(size)
     with contextlib.suppress(EndedEarly):
         for part in read_parts(fd, 0, size, buffer):
             hashed.update(part)
+            if stop.is_set():
+                break
     return hashed

@@ -24,7 +24,7 @@ from ..timers import Timer
 from .bloom import POSITIONS, bits_log2_for
 from .comparison import Comparisons
 from .published import PublishedFilter
-from .reconcile import Reconciler, Versions
+from .reconcile import Reconciler, Versions, portions
 from .replicas import Applied, Directory
 
 _FETCHES_MAX: Final = 64
@@ -209,7 +209,7 @@ class Dissemination:
         for address, entries in wanted.items():
             # Since the offer this node may have learnt more, and then needs less.
             latest = [self.reconciler.entry(name) or entry for name, entry in entries.items()]
-            self._dial(address, Purpose.FETCH, Pull(tuple(latest)))
+            self._dial(address, Purpose.FETCH, *map(Pull, portions(latest)))
 
     def _note_filter(self, name: str, now: float) -> None:
         self.comparisons.note_change(now)

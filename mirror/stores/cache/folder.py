@@ -151,11 +151,14 @@ class Folder:
         status = os.statvfs(self.path)
         return status.f_bavail * status.f_frsize
 
-    def remove_leftovers(self, partials: Collection[str]) -> None:
-        """Delete everything in the spool except these partial blobs."""
+    def remove_leftovers(self, partials: Collection[str], blobs: Collection[str]) -> None:
+        """Delete everything in the spool except these partial blobs, and all proofs except those of these blobs."""
         for leftover in self._spool.iterdir():
             if leftover.name.removesuffix(".pieces") not in partials:
                 leftover.unlink()
+        for proof in self._proofs.glob("??/*"):
+            if proof.name not in blobs:
+                _unlink(proof)
 
     def publish(self, name: str) -> None:
         """Let a file that is complete become a blob, by one rename; on the event loop."""

@@ -54,7 +54,7 @@ class Served:
         self._blobs = blobs
         self._settings = settings
         self._on_damaged = on_damaged
-        self._records = ProofRecords(folder)
+        self._records = ProofRecords(folder, blobs.__contains__)
         self._checker = Checker(Findings(self._found_corrupt, self._found_failing), self._records, settings.checks)
         self._touched_at: dict[str, float] = {}
         self.upkeep = Upkeep(self._checker, self._open_file, self._found_right, settings.upkeep)
@@ -75,11 +75,11 @@ class Served:
 
     def add(self, digest: Digest, size: int, proof: Proof | None, *, is_ours: bool) -> None:
         """Take a blob that has become complete, and keep its proof; the caller reports it."""
+        self._blobs.add(digest.hex, size, time.time() if is_ours else None)
         if proof is not None:
             with contextlib.suppress(OSError):
                 self._checker.know(digest, Identity.of(self._folder.blob(digest.hex)), proof)
-            self._folder.in_turn(lambda: self._records.save(digest, proof))
-        self._blobs.add(digest.hex, size, time.time() if is_ours else None)
+            self._records.save(digest, proof)
 
     def open(self, digest: Digest) -> Held | None:
         """Open a complete blob and count it as used; return None if it is not here any more.
@@ -102,8 +102,8 @@ class Served:
             raise StorageFailed(f"cached blob {digest} cannot be opened: {error.strerror}") from error
         found = Identity.of(fd)
         if found.size != size:
-            os.close(fd)
             self._found_corrupt(digest, found, f"has {found.size} bytes, not {size}")
+            os.close(fd)
             return None
         self._blobs.use(digest.hex)
         return Held(fd, size, self._store, FileChecks(self._checker, digest, size, self._note_use))
@@ -130,7 +130,7 @@ class Served:
     def _found_corrupt(self, digest: Digest, identity: Identity, what: str) -> None:
         """Drop a blob whose file is not what it was, unless another file has taken its place meanwhile."""
         with contextlib.suppress(OSError):
-            if digest.hex in self._blobs and Identity.of(self._folder.blob(digest.hex)) == identity:
+            if digest.hex in self._blobs and Identity.of(self._folder.blob(digest.hex)).is_same_file(identity):
                 log.warning("cached blob %s was damaged: its file %s; it is dropped", digest, what)
                 self._drop(digest.hex)
                 self._on_damaged()

@@ -97,6 +97,8 @@ class ContainerdStore:
         self._checker = Checker(findings, Nowhere(), self._settings.checks)
         self._corrupt: dict[bytes, Identity] = {}
         """Files that are not the content that they are named by, as they were when that was found."""
+        self._dropped: set[bytes] = set()
+        """What was dropped since the last listing began, which may not know it."""
 
     @property
     def connected(self) -> bool:
@@ -127,6 +129,7 @@ class ContainerdStore:
             self._task.cancel()
             await asyncio.wait([self._task])
             self._task = None
+        await self._checker.close()
         self._listener = None
         self._connection = _Connection.CONNECTING
         self._sizes, self._tags = {}, {}
@@ -204,6 +207,7 @@ class ContainerdStore:
             client: the connection.
             checked: blobs, with their sizes, that opened before on this connection; they are not tried again.
         """
+        self._dropped.clear()
         images = await client.images()
         listed: dict[bytes, int] = {}
         async for blobs in client.blobs():
@@ -215,12 +219,14 @@ class ContainerdStore:
         opened, errors = await asyncio.to_thread(self._folder.openable, fresh, dict(self._corrupt))
         kept = {key: fresh[key] for key, error in errors.items() if error.errno in _IS_OURS and key in self._sizes}
         sizes |= opened | kept
+        sizes = {key: size for key, size in sizes.items() if key not in self._dropped}
         self._corrupt = {key: identity for key, identity in self._corrupt.items() if key in listed}
         self._note_readable(bool(sizes), next(iter(errors.values()), None))
         self._become(sizes, tags_of(images, listed))
 
     def _drop(self, key: bytes, error: OSError) -> None:
         """Stop holding a blob that does not open; the next listing tries it again."""
+        self._dropped.add(key)
         if key not in self._sizes:
             return
         log.debug("containerd content gone digest=sha256:%s error=%s", key.hex(), error)

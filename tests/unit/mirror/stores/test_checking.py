@@ -4,7 +4,9 @@ import asyncio
 import errno
 import os
 import random
-from collections.abc import Callable, Coroutine
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +89,36 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
     monkeypatch.setattr(checking, "read_parts", read_parts)
     return seen
+
+
+class Gate:
+    """Holds threads that hash a whole file after its first part."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Semaphore(0)
+        self.opened = threading.Event()
+        self.parts = 0
+        self._real = fileio.read_parts
+
+    def read_parts(self, fd: int, start: int, stop: int, buffer: bytearray) -> Iterator[memoryview]:
+        for part in self._real(fd, start, stop, buffer):
+            self.parts += 1
+            yield part
+            if (start, stop) == (0, len(BLOB)):
+                self.begun.release()
+                self.opened.wait(20)
+
+    async def wait(self) -> None:
+        """Until one more thread stands at the gate."""
+        assert await asyncio.to_thread(self.begun.acquire, True, 20)
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    gate = Gate()
+    monkeypatch.setattr(checking, "read_parts", gate.read_parts)
+    yield gate
+    gate.opened.set()
 
 
 def run(story: Coroutine[Any, Any, None]) -> None:
@@ -260,6 +292,120 @@ def test_a_disk_that_fails_is_not_taken_for_a_wrong_file(shelf: Shelf, monkeypat
                 await shelf.read()
             shelf.records[DIGEST] = proof_of(BLOB)
         assert (shelf.corrupt, shelf.failed) == ([], [errno.EIO] * 2)
+
+    run(story())
+
+
+@pytest.mark.parametrize("has_proof", [True, False])
+def test_an_error_that_says_nothing_of_the_file_is_not_told_of_it(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, has_proof: bool
+) -> None:
+    async def story() -> None:
+        def fails(*_: object) -> None:
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+        if has_proof:
+            shelf.records[DIGEST] = proof_of(BLOB)
+        monkeypatch.setattr(checking, "read_parts", fails)
+        with pytest.raises(StorageFailed, match="allocate memory"):
+            await shelf.read()
+        assert (shelf.corrupt, shelf.failed) == ([], [])
+
+    run(story())
+
+
+def test_where_no_descriptor_is_left_a_file_without_a_proof_is_not_served_now(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        def fails(fd: int) -> int:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "dup", fails)
+            with pytest.raises(StorageFailed, match="Too many open files"):
+                await shelf.read()
+        assert (shelf.corrupt, shelf.failed) == ([], [])
+        assert await shelf.read() == BLOB
+
+    run(story())
+
+
+def test_whoever_reads_a_file_that_the_store_forgets_meanwhile_needs_no_new_hash(
+    shelf: Shelf, reads: list[tuple[int, int]]
+) -> None:
+    async def story() -> None:
+        shelf.records[DIGEST] = proof_of(BLOB)
+        with shelf.open() as held:
+            parts = held.ready(0, len(BLOB))
+            offset, count = await anext(parts)
+            got = os.pread(held.fd, count, offset)
+            shelf.path.unlink()  # which changes the file's ctime
+            shelf.checker.forget(DIGEST)
+            shelf.records.clear()
+            async for offset, count in parts:
+                got += os.pread(held.fd, count, offset)
+        assert got == BLOB
+        assert (0, len(BLOB)) not in reads
+        assert shelf.records == {}
+
+    run(story())
+
+
+def test_a_hash_goes_on_for_whoever_waits_and_stops_when_nobody_does(shelf: Shelf, gate: Gate) -> None:
+    async def story() -> None:
+        descriptors = len(os.listdir("/proc/self/fd"))
+        first, second = (asyncio.create_task(shelf.read()) for _ in range(2))
+        await gate.wait()
+        first.cancel()
+        await asyncio.wait([first])
+        assert not second.done()
+        second.cancel()
+        await asyncio.wait([second])
+        gate.opened.set()
+        await shelf.checker.close()
+        while len(asyncio.all_tasks()) > 2:  # this one, and the one that bounds its time
+            await asyncio.sleep(0)
+        assert gate.parts == 1
+        assert shelf.records == {}
+        assert len(os.listdir("/proc/self/fd")) == descriptors
+        assert await shelf.read() == BLOB, "whoever asks then, begins anew"
+
+    run(story())
+
+
+def test_to_close_stops_hashes_also_those_that_have_no_thread_yet(shelf: Shelf, gate: Gate) -> None:
+    async def story() -> None:
+        async def verify(number: int) -> None:
+            digest = Digest.of(bytes([number]))
+            with shelf.open(digest) as held, suppress(Corrupt):
+                await shelf.checker.verify(digest, held.fd, held.size)
+
+        tasks = [asyncio.create_task(verify(number)) for number in range(8)]
+        await gate.wait()
+        closing = asyncio.create_task(shelf.checker.close())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        gate.opened.set()
+        await closing
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert gate.parts <= 4, "some had begun"
+        assert shelf.corrupt == []
+
+    run(story())
+
+
+def test_checks_do_not_wait_for_hashes(shelf: Shelf, gate: Gate) -> None:
+    async def story() -> None:
+        shelf.records[DIGEST] = proof_of(BLOB)
+        others = [Digest.of(bytes([number])) for number in range(8)]
+        with shelf.open() as held:
+            tasks = [asyncio.create_task(shelf.checker.verify(other, held.fd, held.size)) for other in others]
+            await gate.wait()
+            assert await shelf.read() == BLOB
+            gate.opened.set()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        assert len(shelf.corrupt) == len(others)
 
     run(story())
 
