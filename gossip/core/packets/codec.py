@@ -6,9 +6,10 @@
 What comes from the network is bounded before it is decoded: the size of the packet by its carrier, the size of what
 zstandard would inflate by the size that its frame states (zstandard ignores `max_output_size` where the frame states
 one), what CBOR decodes by `BODY_MAX_BYTES`, nesting by the depth of our own schema. A long payload of an application is
-alone in its packet, and CBOR never sees it. What was decoded is counted before it is checked. Tags, maps, indefinite lengths and floats are refused, fields are
-checked for type, length and range, and only the one encoding that we would have written is accepted: the decoded
-packet is encoded again and compared, so that trailing bytes and other spellings are refused.
+alone in its packet, and CBOR never sees it. What was decoded is counted before it is checked. Tags, maps, indefinite
+lengths and floats are refused, fields are checked for type, length and range, and only the one encoding that we would
+have written is accepted: the decoded packet is encoded again and compared, so that trailing bytes and other spellings
+are refused.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -76,8 +77,8 @@ BROADCAST_MAX_BYTES: Final = 512
 USER_MAX_BYTES: Final = 1024 * 1024
 """Bytes of an application's message or state over a stream."""
 BODY_MAX_BYTES: Final = 128 * 1024
-"""Bytes of CBOR in a packet, but for one long payload. A node makes frames of 48 KiB, or of one message of 64 KiB; those
-that put both together are understood. The costliest CBOR of this size, empty arrays, takes 50 ms to decode."""
+"""Bytes of CBOR in a packet, but for one long payload. A node makes frames of 48 KiB, or of one message of 64 KiB;
+older nodes put both together. The costliest CBOR of this size, empty arrays, takes 50 ms to decode."""
 _REFUSAL_MAX_CHARACTERS: Final = 256
 """Characters of the reason for which an order about keys was refused: one line."""
 U32_MAX: Final = 2**32 - 1

@@ -40,8 +40,8 @@ from .purpose import Purpose
 from .transfer import Local, Transfer
 
 _GATHER_BYTES: Final = 48 * 1024
-"""Bytes of messages in a frame, but for one message that is longer: it has a frame of its own. Small enough to be made in
-between, large enough for zstandard."""
+"""Bytes of messages in a frame; one message that is longer has a frame of its own. Small enough to be made in between,
+large enough for zstandard."""
 
 
 class _Turn(enum.Enum):
