@@ -64,7 +64,8 @@ class Dissemination:
         self._wanted: dict[Address, dict[str, Entry]] = {}
         self._gaps: dict[str, None] = {}
         self.published = PublishedFilter(context.config, own.me.epoch)
-        self.directory = Directory(context.config.log_keys, context.config.directory_max_bytes)
+        config = context.config
+        self.directory = Directory(config.log_keys, config.directory_max_bytes, config.members_max)
         self.versions = Versions()
         self.reconciler = Reconciler(own, context.members, self.published, self.directory, self.versions, room_bytes)
         self.comparisons = Comparisons(context, self.reconciler, self.versions)
