@@ -21,6 +21,7 @@ from mirror.settings import CacheSettings
 from mirror.stores import Proof, Tag
 from mirror.stores.cache import CacheStore
 from mirror.stores.proofs import ContentHasher
+from tests.rot import flip
 
 PART = 1000
 
@@ -169,12 +170,6 @@ async def prefixes(cache: CacheStore, digest: Digest) -> tuple[bytes, ...] | Non
 
 def file_of(folder: Path, digest: Digest) -> Path:
     return folder / "blobs" / "sha256" / digest.hex[:2] / digest.hex
-
-
-def flip(path: Path, at: int) -> None:
-    content = bytearray(path.read_bytes())
-    content[at] ^= 1
-    path.write_bytes(content)
 
 
 def test_what_was_hashed_on_the_way_is_known_at_once_and_after_a_restart(tmp_path: Path) -> None:
