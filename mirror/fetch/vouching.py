@@ -129,7 +129,8 @@ class Vouching:
     def _review(self, number: int) -> None:
         """Free what lists vouch for that agree at a piece: of this piece and of those before it, what is not free."""
         agreeing = self._agreeing(number)
-        if not agreeing or (len(agreeing) == 1 and self._is_denied(number)):
+        others_deny = any(number < len(prefixes) for name, prefixes in self._lists.items() if name not in agreeing)
+        if not agreeing or (len(agreeing) == 1 and others_deny):  # the word of one holder is not enough then
             return
         word = agreeing[0] if len(agreeing) == 1 else None
         known = self._reviewed.get(word, 0)
@@ -151,12 +152,6 @@ class Vouching:
 
     def _agrees(self, prefixes: Sequence[bytes], number: int) -> bool:
         return number < len(prefixes) and prefixes[number] == self._hashed.get(number)
-
-    def _is_denied(self, number: int) -> bool:
-        """Whether a list says otherwise: then the word of one holder is not enough."""
-        return any(
-            number < len(prefixes) and prefixes[number] != self._hashed[number] for prefixes in self._lists.values()
-        )
 
     def _range(self, number: int) -> tuple[int, int]:
         return number * self._unit, min((number + 1) * self._unit, self._size)
