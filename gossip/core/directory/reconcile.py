@@ -9,7 +9,7 @@ Source: Scuttlebutt (van Renesse et al., 2008) for versions by single writers.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -18,9 +18,10 @@ from ..membership.own_record import OwnRecord
 from ..membership.statements import alive_message, statement
 from ..membership.table import MemberTable
 from ..messages import BUCKETS, KEY_BYTES, Buckets, Chunk, Entries, Entry, Message, Offer, Ops, Pull, Suspect
-from ..packets.codec import CHUNK_MAX_BYTES, FINGERPRINT_BYTES, encode_message
+from ..packets.codec import CHUNK_MAX_BYTES, ENTRIES_PER_MESSAGE, FINGERPRINT_BYTES, encode_message
 from .published import PublishedFilter
-from .replicas import Directory, Replica
+from .replica import Replica
+from .replicas import Directory
 
 _ALL_BUCKETS: Final = (1 << BUCKETS) - 1
 _OPS_HEAD_BYTES: Final = 200
@@ -91,6 +92,12 @@ class Versions:
         return [entry for entry in self if bitmap >> bucket_of(entry.name) & 1]
 
 
+def portions(entries: Sequence[Entry]) -> list[tuple[Entry, ...]]:
+    """Entries in as many parts as they need messages."""
+    step = ENTRIES_PER_MESSAGE
+    return [tuple(entries[first : first + step]) for first in range(0, len(entries), step)]
+
+
 @lru_cache(maxsize=16384)
 def bucket_of(name: str) -> int:
     """The bucket of a member's name, the same on every node."""
@@ -133,7 +140,7 @@ class Reconciler:
         """The first message of a comparison: all entries if they fit a datagram, else the fingerprints of buckets."""
         if len(self._versions) > self._room_bytes // _ENTRY_MIN_BYTES:  # not worth encoding
             return self._versions.buckets()
-        everything = self.everything()
+        everything = Entries(_ALL_BUCKETS, tuple(self._versions))
         return everything if len(encode_message(everything)) <= self._room_bytes else self._versions.buckets()
 
     def answer_buckets(self, theirs: Buckets) -> Message | None:
@@ -157,9 +164,15 @@ class Reconciler:
             entries = self._fitting(self._versions.within(differing))
         return Entries(complete, tuple(entries))
 
-    def everything(self) -> Entries:
-        """The whole view, for streams."""
-        return Entries(_ALL_BUCKETS, tuple(self._versions))
+    def everything(self) -> Iterator[Entries]:
+        """The whole view, for streams: in one message, or in buckets where one would be too long."""
+        if len(self._versions) <= ENTRIES_PER_MESSAGE:
+            yield Entries(_ALL_BUCKETS, tuple(self._versions))
+            return
+        for i in range(BUCKETS):
+            parts = portions(self._versions.within(1 << i)) or [()]
+            complete = 1 << i if len(parts) == 1 else 0
+            yield from (Entries(complete, part) for part in parts)
 
     def lacking(self, theirs: Entries) -> list[Entry]:
         """What to pull: this node's versions of those members of which the other knows more."""

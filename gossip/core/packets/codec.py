@@ -5,12 +5,15 @@
 
 What comes from the network is bounded before it is decoded: the size of the packet by its carrier, the size of what
 zstandard would inflate by the size that its frame states (zstandard ignores `max_output_size` where the frame states
-one), nesting by the depth of our own schema. Tags, maps, indefinite lengths and floats are refused, fields are
-checked for type, length and range, and only the one encoding that we would have written is accepted: the decoded
-packet is encoded again and compared, so that trailing bytes and other spellings are refused.
+one), what CBOR decodes by `BODY_MAX_BYTES`, nesting by the depth of our own schema. A long payload of an application is
+alone in its packet, and CBOR never sees it. What was decoded is counted before it is checked. Tags, maps, indefinite
+lengths and floats are refused, fields are checked for type, length and range, and only the one encoding that we would
+have written is accepted: the decoded packet is encoded again and compared, so that trailing bytes and other spellings
+are refused.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Final, NoReturn, cast
 
 import cbor2
@@ -57,8 +60,10 @@ BITS_LOG2_MIN: Final = 14
 BITS_LOG2_MAX: Final = 26
 """Filters have 8 MiB at most, for 4 million keys; settings allow less."""
 ENTRIES_MAX: Final = 4096
-"""Entries, and messages, of one packet: as many as the members of the largest cluster. To check an entry takes 3 us, so
-that nobody can stall a node by a packet of many."""
+"""Messages of one packet and items of the arrays in them, together. To check one takes 3 us, so that nobody can stall a
+node by a packet of many. No cluster has more members."""
+ENTRIES_PER_MESSAGE: Final = 256
+"""Entries of one message over a stream: with the longest names it has 41 KiB."""
 OPS_KEYS_MAX: Final = 1024
 """Keys of one `Ops`: what the largest datagram carries. To add a key takes 3 us."""
 CHUNK_MAX_BYTES: Final = 64 * 1024
@@ -70,7 +75,10 @@ ACK_PAYLOAD_MAX_BYTES: Final = 64
 BROADCAST_MAX_BYTES: Final = 512
 """Bytes of a broadcast: with its head it fits the smallest datagram, 1024 bytes."""
 USER_MAX_BYTES: Final = 1024 * 1024
-"""Bytes of an application's message or state over a stream; a frame, 4 MiB, has room for it."""
+"""Bytes of an application's message or state over a stream."""
+BODY_MAX_BYTES: Final = 128 * 1024
+"""Bytes of CBOR in a packet, but for one long payload. A node makes frames of 48 KiB, or of one message of 64 KiB;
+older nodes put both together. The costliest CBOR of this size, empty arrays, takes 50 ms to decode."""
 _REFUSAL_MAX_CHARACTERS: Final = 256
 """Characters of the reason for which an order about keys was refused: one line."""
 U32_MAX: Final = 2**32 - 1
@@ -79,6 +87,8 @@ U64_MAX: Final = 2**64 - 1
 _PLAIN, _ZSTD = 0, 1
 _DEPTH_MAX = 5  # packet, message, entries, entry, and one to spare for cbor2's way of counting
 _COMPRESS_FROM_BYTES = 200  # below, zstandard's own header eats the gain (measured: 33 bytes grow to 42)
+_LONG, _LONG_HEAD_BYTES = b"\x5a", 5  # the head of a byte string of 64 KiB or more
+_EMPTY: Final = b"\x40"  # an empty byte string
 _compressor = zstandard.ZstdCompressor(level=1)
 _decompressor = zstandard.ZstdDecompressor()
 
@@ -176,13 +186,7 @@ def _entry(value: Any) -> Entry:
 
 
 def _entries(value: Any) -> tuple[Entry, ...]:
-    return tuple(_entry(item) for item in _bounded(_array(value)))
-
-
-def _bounded(items: list[Any]) -> list[Any]:
-    if len(items) > ENTRIES_MAX:
-        raise WireError(Rejection.SIZE, f"more than {ENTRIES_MAX} of a kind in one packet")
-    return items
+    return tuple(map(_entry, _array(value)))
 
 
 _keys = _octets(0, OPS_KEYS_MAX * KEY_BYTES, step=KEY_BYTES)
@@ -276,6 +280,10 @@ def decode_packet(payload: bytes, inflated_max_bytes: int) -> Packet:
     if not payload:
         raise WireError(Rejection.SIZE, "the packet is empty")
     body = payload[1:] if payload[0] == _PLAIN else _inflate(payload, inflated_max_bytes)
+    return _decode(body) if len(body) <= BODY_MAX_BYTES else _decode_long(body)
+
+
+def _decode(body: bytes) -> Packet:
     try:
         items = cbor2.loads(body, semantic_decoders=_NO_TAGS, max_depth=_DEPTH_MAX, allow_indefinite=False)
     except (cbor2.CBORError, WireError, RecursionError, ValueError, TypeError) as error:
@@ -286,11 +294,46 @@ def decode_packet(payload: bytes, inflated_max_bytes: int) -> Packet:
     return packet
 
 
+def _decode_long(body: bytes) -> Packet:
+    """A packet of one long payload of an application: it is decoded without the payload, which is its last item."""
+    at = 1  # behind the head of the array
+    for _ in range(3):
+        at = _behind(body, at)
+    at += 2  # the head of the message, and its kind
+    payload = body[at + _LONG_HEAD_BYTES :]
+    if body[at : at + 1] != _LONG or int.from_bytes(body[at + 1 : at + _LONG_HEAD_BYTES]) != len(payload):
+        raise WireError(Rejection.SIZE, f"more than {BODY_MAX_BYTES} bytes that are not one payload")
+    packet = _decode(body[:at] + _EMPTY)
+    message = packet.messages[0] if len(packet.messages) == 1 else None
+    if not isinstance(message, UserMessage | UserState) or len(payload) > USER_MAX_BYTES:
+        raise WireError(Rejection.SIZE, "a payload that is longer than allowed")
+    return replace(packet, messages=(replace(message, payload=payload),))
+
+
+def _behind(body: bytes, at: int) -> int:
+    """Where what is behind a number or a string begins. Source: RFC 8949 section 3."""
+    head = int.from_bytes(body[at : at + 1])
+    kind, length, at = head >> 5, head & 31, at + 1
+    if length >= 24:
+        width = 1 << (length - 24)
+        length, at = int.from_bytes(body[at : at + width]), at + width
+    return at + length if kind in (2, 3) else at
+
+
 def _packet(items: Any) -> Packet:
     if len(_array(items)) < 3:
         raise WireError(Rejection.SCHEMA, "a packet has a sender, an epoch and a fingerprint")
     sender, epoch, fingerprint = _fields((_name, _u64, _octets(FINGERPRINT_BYTES, FINGERPRINT_BYTES)), items[:3])
-    return Packet(sender, epoch, fingerprint, tuple(_message(item) for item in _bounded(items[3:])))
+    _check_count(items[3:])
+    return Packet(sender, epoch, fingerprint, tuple(map(_message, items[3:])))
+
+
+def _check_count(items: list[Any]) -> None:
+    count = len(items)
+    if count <= ENTRIES_MAX:
+        count += sum(len(field) for item in items for field in _array(item) if type(field) is list)
+    if count > ENTRIES_MAX:
+        raise WireError(Rejection.SIZE, f"more than {ENTRIES_MAX} messages and entries in one packet")
 
 
 def _message(item: Any) -> Message:

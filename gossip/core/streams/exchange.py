@@ -40,7 +40,8 @@ from .purpose import Purpose
 from .transfer import Local, Transfer
 
 _GATHER_BYTES: Final = 48 * 1024
-"""Bytes of messages from which a frame is sent: small enough to be made in between, large enough for zstandard."""
+"""Bytes of messages in a frame; one message that is longer has a frame of its own. Small enough to be made in between,
+large enough for zstandard."""
 
 
 class _Turn(enum.Enum):
@@ -126,15 +127,18 @@ class Exchange:
             return
         if self.dialled and not self._opened:
             yield self._channel.greeting
-        gathered: list[Message] = []
+        gathered: list[bytes] = []
         size = 0
-        for message in self._speak():
-            gathered.append(message)
-            size += len(encode_message(message))
-            if size >= _GATHER_BYTES:
+        for encoded in map(encode_message, self._speak()):
+            if gathered and size + len(encoded) > _GATHER_BYTES:
                 yield self._frame(gathered)
                 gathered, size = [], 0
-        yield self._frame([*gathered, Done()])
+            gathered.append(encoded)
+            size += len(encoded)
+        if size > _GATHER_BYTES:
+            yield self._frame(gathered)
+            gathered = []
+        yield self._frame([*gathered, encode_message(Done())])
         del self._turns[0]
 
     def feed(self, received: bytes, now: float) -> None:
@@ -249,7 +253,7 @@ class Exchange:
         Done: _end_turn,
         Record: lambda self, record, *_: self._transfer.hear_record(record),
         Pull: lambda self, pull, *_: self._transfer.hear_pull(pull),
-        Entries: lambda self, entries, *_: self._transfer.hear_entries(entries),
+        Entries: lambda self, entries, _, now: self._transfer.hear_entries(entries, now),
         Chunk: lambda self, chunk, _, now: self._transfer.hear_chunk(chunk, now),
     }
     _OF_QUESTIONS: ClassVar[_Handlers] = {**_OF_ALL, Ack: _hear_answer, KeyReport: _hear_answer}
@@ -273,8 +277,8 @@ class Exchange:
         else:
             yield from self._transfer.closing()
 
-    def _frame(self, messages: Sequence[Message]) -> bytes:
-        return frame(self._channel.wrap(self._local.outbox.packet(map(encode_message, messages))))
+    def _frame(self, messages: Sequence[bytes]) -> bytes:
+        return frame(self._channel.wrap(self._local.outbox.packet(messages)))
 
 
 def _check_alone(before: Sequence[Message]) -> None:

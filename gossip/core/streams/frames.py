@@ -1,6 +1,6 @@
 """The bytes of a stream as a greeting and frames, within bounds.
 
-frame = length of the rest (4 bytes, big-endian, at most 4 MiB), sealed or plain packet
+frame = length of the rest (4 bytes, big-endian, at most 1.1 MiB), sealed or plain packet
 """
 
 from typing import Final

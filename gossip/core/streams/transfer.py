@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ..directory.dissemination import Dissemination
+from ..directory.reconcile import portions
 from ..errors import Rejection, WireError
 from ..membership.member import Address
 from ..messages import Chunk, Entries, Entry, KeyOrder, KeyReport, Message, Pull, Record, UserState
@@ -82,8 +83,9 @@ class Transfer:
         """The other half wants this."""
         self._note(self._give, pull.entries)
 
-    def hear_entries(self, entries: Entries) -> None:
+    def hear_entries(self, entries: Entries, now: float) -> None:
         """The other half's view."""
+        self._local.dissemination.hear_view(entries, now)
         self._note(self._give, self._reconciler.surplus(entries))
         self._note(self._pull, self._reconciler.lacking(entries))
 
@@ -105,15 +107,14 @@ class Transfer:
         """What the initiator says first."""
         if self._full:
             yield from self._full_state()
-            yield self._reconciler.everything()
+            yield from self._reconciler.everything()
 
     def answer(self) -> Iterator[Message]:
         """What the responder says."""
         if self._full:
             yield from self._full_state()
         yield from self._owed()
-        if self._pull:
-            yield Pull(tuple(self._pull))
+        yield from map(Pull, portions(self._pull))
 
     def closing(self) -> Iterator[Message]:
         """What the initiator says last: its own record again, because it may have refuted something meanwhile."""

@@ -1,11 +1,13 @@
 """Records: the proofs of the cache's blobs, a small file each.
 
-A record belongs to a digest, whichever file holds the content, so it may outlive the blob: the next copy has the same.
+A record belongs to a digest, whichever file holds the content. It is written, and deleted with its blob, in turn: so
+none is left of a blob that is gone.
 """
 
 import contextlib
 import logging
 import os
+from collections.abc import Callable
 
 from ...oci.digest import Digest
 from ..proofs import Proof, record_bytes
@@ -15,17 +17,19 @@ log = logging.getLogger(__name__)
 
 
 class ProofRecords:
-    """The `checking.Records` of one cache. The methods block.
+    """The `checking.Records` of one cache.
 
     Args:
         folder: where the files are.
+        is_here: whether the cache has a blob, by the hex of its digest.
     """
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, is_here: Callable[[str], bool]) -> None:
         self._folder = folder
+        self._is_here = is_here
 
     def load(self, digest: Digest, size: int) -> Proof | None:
-        """The proof of a blob; None if there is no record, or it is damaged."""
+        """The proof of a blob; None if there is no record, or it is damaged. Blocks."""
         path = self._folder.proof(digest.hex)
         try:
             with path.open("rb") as file:
@@ -38,7 +42,12 @@ class ProofRecords:
         return proof
 
     def save(self, digest: Digest, proof: Proof) -> None:
-        """Keep a proof by one rename; on a disk that does not take it, the next start hashes the blob once more."""
+        """Keep the proof of a blob that is here, in a thread; called on the event loop."""
+        if self._is_here(digest.hex):
+            self._folder.in_turn(lambda: self._write(digest, proof))
+
+    def _write(self, digest: Digest, proof: Proof) -> None:
+        """Write a record by one rename; on a disk that does not take it, the next start hashes the blob once more."""
         path = self._folder.proof(digest.hex)
         new = path.with_suffix(".new")
         with contextlib.suppress(OSError):

@@ -166,7 +166,7 @@ class CacheStore:
         left_bytes = self._capacity_bytes - sum(blob.size for blob in found)
         while partials and left_bytes < sum(left.reserved for left in partials.values()):
             partials.popitem()
-        self._folder.remove_leftovers(partials)
+        self._folder.remove_leftovers(partials, {blob.name for blob in found})
         too_many = 0
         while left_bytes < 0 and too_many < len(found):
             left_bytes += found[too_many].size
@@ -178,6 +178,6 @@ class CacheStore:
         digest = Digest(writing.name)
         was_served = self._blobs.size(digest.hex) is not None
         self._served.add(digest, writing.size, proof, is_ours=writing.wanted_here())
-        self._space.hold_bound()
-        if digest.hex in self._blobs and not was_served:
+        if not was_served:
             self._served.listener.appeared([digest.key])
+        self._space.hold_bound()  # it may be the one that goes

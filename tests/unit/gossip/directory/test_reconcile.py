@@ -1,5 +1,6 @@
 """Fingerprints of views, and what is said about differences."""
 
+import itertools
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -227,3 +228,23 @@ def test_filters_go_over_streams_in_chunks(peer: Callable[..., Peer]) -> None:
     assert [chunk.offset for chunk in chunks] == [0, CHUNK_MAX_BYTES]
     assert b"".join(chunk.bits for chunk in chunks) == bits
     assert {chunk.entry for chunk in chunks} == {Entry("n1", 1, 0, 1, 70_000)}
+
+
+@pytest.mark.parametrize("crowded", [False, True], ids=["spread", "crowded in one bucket"])
+def test_long_view_goes_over_a_stream_in_messages_that_one_packet_may_have(
+    peer: Callable[..., Peer], crowded: bool
+) -> None:
+    dissemination = peer().node.dissemination
+    names = (f"{number:0128}" for number in itertools.count())
+    for name in itertools.islice((name for name in names if not crowded or bucket_of(name) == 3), 1000):
+        dissemination.versions.set(Entry(name, 2**64 - 1, 2**32 - 1, 2**32 - 1, 2**32 - 1))
+    said = list(dissemination.reconciler.everything())
+    assert max(len(encode_message(part)) for part in said) <= 48 * 1024
+    assert sorted(entry.name for part in said for entry in part.entries) == sorted(
+        entry.name for entry in dissemination.versions
+    )
+    for part in said:
+        for bucket in range(BUCKETS):
+            if part.complete >> bucket & 1:
+                assert set(dissemination.versions.within(1 << bucket)) <= set(part.entries)
+    assert sum(part.complete for part in said) == (1 << BUCKETS) - 1 - crowded * (1 << 3)

@@ -1,5 +1,8 @@
 """Messages as bytes and back; junk is refused."""
 
+import random
+from typing import Any
+
 import cbor2
 import pytest
 import zstandard
@@ -148,6 +151,7 @@ def test_cut_short_or_followed_by_something_is_refused(packet: Packet, count: in
 
 
 HEAD = ["a", 1, b"12345678"]
+HEAD_BYTES = b"".join(map(cbor2.dumps, HEAD))
 
 
 @pytest.mark.parametrize(
@@ -195,6 +199,81 @@ HEAD = ["a", 1, b"12345678"]
 def test_what_cbor_allows_and_the_protocol_does_not(body: bytes) -> None:
     with pytest.raises(WireError):
         decode_packet(b"\0" + body, LIMIT)
+
+
+ENTRY = Entry("b", 1, 0, 0, 0)
+A_THOUSAND = encode_message(Pull((ENTRY,) * 1000))
+
+
+@pytest.mark.parametrize(
+    ("messages", "allowed"),
+    [
+        pytest.param([A_THOUSAND] * 4, True, id="within it"),
+        pytest.param([A_THOUSAND] * 5, False, id="many arrays, each within it"),
+        pytest.param([encode_message(Done())] * 4096, True, id="messages"),
+        pytest.param([encode_message(Done())] * 4097, False, id="too many messages"),
+        pytest.param([A_THOUSAND] * 4 + [encode_message(Done())] * 100, False, id="both together"),
+    ],
+)
+def test_one_packet_has_one_budget_of_messages_and_entries(messages: list[bytes], allowed: bool) -> None:
+    whole = encode_packet("a", 1, b"12345678", messages)
+    if allowed:
+        assert len(decode_packet(whole, LIMIT).messages) == len(messages)
+        return
+    with pytest.raises(WireError, match="4096 messages and entries") as refused:
+        decode_packet(whole, LIMIT)
+    assert refused.value.reason == "size"
+
+
+@pytest.mark.parametrize("kind", [UserMessage, UserState])
+def test_long_payload_is_alone_in_its_packet(kind: type[UserMessage | UserState]) -> None:
+    for size in (65535, 65536, 127 * 1024, 129 * 1024, LIMIT):
+        packet = Packet("a" * 128, 2**64 - 1, b"12345678", (kind(random.Random(size).randbytes(size)),))
+        assert decode_packet(encoded(packet), 2 * LIMIT) == packet
+    longest = encode_message(kind(bytes(LIMIT)))
+    for refused in ([longest, b"\x81\x0f"], [b"\x81\x0f", longest], [encode_message(kind(bytes(LIMIT + 1)))]):
+        with pytest.raises(WireError):
+            decode_packet(b"\0" + b"".join((bytes((0x83 + len(refused),)), HEAD_BYTES, *refused)), 2 * LIMIT)
+
+
+@pytest.mark.parametrize(
+    "many",
+    [
+        pytest.param(bytes(LIMIT), id="numbers"),
+        pytest.param(b"\x80" * LIMIT, id="empty arrays"),
+        pytest.param(b"\x82\x11\x5a" + (LIMIT - 3).to_bytes(4) + b"\x80" * LIMIT, id="a payload that ends elsewhere"),
+        pytest.param(b"\x82\x0a\x5a" + LIMIT.to_bytes(4) + b"\x80" * LIMIT, id="a payload of another kind"),
+        pytest.param(b"\x5a" + LIMIT.to_bytes(4) + b"\x80" * LIMIT, id="a string for a message"),
+        pytest.param(b"\x9a" + LIMIT.to_bytes(4) + b"\x80" * LIMIT, id="nested empty arrays"),
+    ],
+)
+def test_long_body_that_is_no_payload_is_refused_before_it_is_decoded(
+    many: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded, loads = [0], cbor2.loads
+
+    def counting(body: bytes, **options: Any) -> Any:
+        decoded.append(len(body))
+        return loads(body, **options)
+
+    monkeypatch.setattr(cbor2, "loads", counting)
+    for head in (b"\x84", b"\x9a" + (LIMIT + 3).to_bytes(4)):
+        with pytest.raises(WireError):
+            decode_packet(b"\0" + head + HEAD_BYTES + many, 2 * LIMIT)
+    assert max(decoded) < 100
+
+
+@given(st.binary(max_size=300), st.integers(0, 300))
+def test_long_junk_is_refused(junk: bytes, at: int) -> None:
+    """Heads of all kinds, also such as say that a string goes on behind the end."""
+    body = bytearray(b"\x84" + HEAD_BYTES + b"\x82\x11\x5a" + LIMIT.to_bytes(4))
+    body[at : at + len(junk)] = junk
+    try:
+        read = decode_packet(b"\0" + bytes(body) + bytes(LIMIT), 2 * LIMIT)
+    except WireError:
+        return
+    assert len(read.messages) == 1
+    assert len(encode_message(read.messages[0])) > LIMIT // 2
 
 
 def test_compressed_only_where_it_shrinks() -> None:

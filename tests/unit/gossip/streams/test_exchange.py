@@ -1,10 +1,12 @@
 """Turns of a conversation, and what ends it."""
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 
+from gossip.core.application.delegate import Delegate
 from gossip.core.errors import WireError
 from gossip.core.membership.member import PROTOCOL, Span, State
 from gossip.core.messages import Ack, Alive, Buckets, Done, Entry, Message, Nack, NameClaim, Offer, Ping, Record
@@ -97,3 +99,23 @@ def test_nothing_is_said_after_the_end_of_a_turn_nor_asked_twice(
     with pytest.raises(WireError) as refused:
         half.feed(frame(*messages), node.now)
     assert refused.value.reason == "order"
+
+
+def test_frame_has_48_kib_or_one_longer_message() -> None:
+    class Stateful(Delegate):
+        def state(self, *, joining: bool) -> bytes:
+            return random.Random(1).randbytes(1 << 20)
+
+    one, other = node(0, application=Stateful()), node(1, application=Stateful())
+    one.advertise([random.Random(number).randbytes(8) for number in range(30_000)], NOW)
+    while (at := one.dissemination.published.due_at()) is not None:
+        one.dissemination.published.publish(max(NOW, at))
+    one.dissemination.note_own()
+    dialled, answer = dial(other, one), one.answer(address(1))
+    sizes = []
+    for here, there in ((answer, dialled), (dialled, answer), (answer, dialled)):
+        for said in here.frames():
+            sizes.append(len(said))
+            there.feed(said, NOW)
+    assert len([size for size in sizes if size > 1 << 20]) == 2
+    assert max(size for size in sizes if size < 1 << 20) < 66 * 1024
