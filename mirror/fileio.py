@@ -141,15 +141,6 @@ def read_parts(fd: int, start: int, stop: int, buffer: bytearray) -> Iterator[me
         start += count
 
 
-def tells_of_file(error: OSError) -> bool:
-    """Whether an error of reading or opening tells of the file, rather than of what this process lacks or may not do.
-
-    Disks, and the file systems and networks before them, have many words for "it cannot be read": EIO, ENODATA,
-    EBADMSG, EUCLEAN, EILSEQ, ENXIO, EREMOTEIO, ETIMEDOUT, ESTALE. So what is not known to mean something else does.
-    """
-    return error.errno not in LACKS and not isinstance(error, PermissionError | InterruptedError)
-
-
 def hash_range(update: Callable[[memoryview], object], fd: int, start: int, stop: int, buffer_bytes: int) -> None:
     """Hash a range of a file, through a buffer of at most `buffer_bytes`; blocks.
 
@@ -166,6 +157,15 @@ def hash_range(update: Callable[[memoryview], object], fd: int, start: int, stop
     """
     for part in read_parts(fd, start, stop, bytearray(min(buffer_bytes, stop - start))):
         update(part)
+
+
+def tells_of_file(error: OSError) -> bool:
+    """Whether an error of reading or opening tells of the file, rather than of what this process lacks or may not do.
+
+    Disks, and the file systems and networks before them, have many words for "it cannot be read": EIO, ENODATA,
+    EBADMSG, EUCLEAN, EILSEQ, ENXIO, EREMOTEIO, ETIMEDOUT, ESTALE. So what is not known to mean something else does.
+    """
+    return error.errno not in LACKS and not isinstance(error, PermissionError | InterruptedError)
 
 
 class EndedEarly(OSError):
