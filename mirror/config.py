@@ -269,7 +269,8 @@ SETTINGS: tuple[Setting, ...] = (
         "upstream", "REGISTRY=URL", Registry.parse, "",
         "Where a registry is fetched from, e.g. registry.example.com=http://10.0.0.5:5000; may be repeated. Well-known "
         "public registries need no entry. A password belongs into --upstream-auth; user:password@ before the host "
-        "works too, but every user of the machine sees a command line.", many=True,
+        "works too, with @ : / ? # % and commas percent-encoded (%40 %3A %2F %3F %23 %25 %2C), but every user of the "
+        "machine sees a command line.", many=True,
     ),
     Setting(
         "upstream-auth", "FILE", Path, None,
@@ -544,7 +545,7 @@ def _read_file(file: Path) -> dict[str, Any]:
         if known[key].many and isinstance(value, str):
             written[key] = [value]
         elif known[key].many and not (isinstance(value, list) and all(isinstance(part, str) for part in value)):
-            raise ConfigError(f"{key} in {file}: {value!r} is not allowed; give {wanted}")
+            raise ConfigError(f"{key} in {file}: it must be {wanted}")  # without the value: there may be a password
         elif not known[key].many and isinstance(value, int) and not isinstance(value, bool):
             written[key] = str(value)
         elif not known[key].many and not isinstance(value, str):

@@ -244,6 +244,17 @@ def test_a_password_is_not_shown() -> None:
     assert "secret" not in repr(load({"upstream": ["a=http://user:secret@hub.example"]}, NOTHING, None))
 
 
+def test_a_password_in_a_file_that_is_not_in_order_or_with_a_comma_in_a_variable_is_not_shown(file: Path) -> None:
+    file.write_text('upstream = ["a=http://user:secret@hub.example", 5]')
+    file.chmod(0o600)
+    with pytest.raises(ConfigError, match="a list of texts") as caught:
+        load({}, NOTHING, file)
+    assert "secret" not in str(caught.value)
+    with pytest.raises(ConfigError) as caught:
+        load({}, {"SKVALLER_UPSTREAM": "a=http://user:secret,more@hub.example"}, None)
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("step", ["allow", "prefer"])
 def test_a_step_to_a_sealed_cluster_needs_a_key(step: str) -> None:
     with pytest.raises(ConfigError, match=f"sealing: {step} .* --key-file"):
