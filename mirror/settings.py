@@ -225,7 +225,7 @@ class CheckSettings:
 
     warm_bytes: int = 256 * 1024 * 1024
     """Bytes that may leave after one look whether they are in memory, for a reader that takes them within a second; a
-    slower one gets less. Four looks instead of one cost 7 % of serving eight clients."""
+    slower one, and one that has just begun, gets less. Four looks instead of one cost 7 % of serving eight clients."""
     cold_bytes: int = 4 * 1024 * 1024
     """Bytes that are read from the disk and checked at once: a client waits for the first, 30 ms on a slow disk."""
     read_bytes: int = 256 * 1024

@@ -67,7 +67,7 @@ class Testimony:
             raise BlobUnknown(f"this node does not hold {content.digest}")
         with held:
             if want is Want.SHA256:
-                return await self._sha256(held, *(request.resolve_range(held.size) or (0, held.size)))
+                return await self._sha256(held, *(request.one_span(held.size) or (0, held.size)))
             prefixes = await held.prefixes()
         if prefixes is None:
             raise Refusal(Reason.BUSY, f"this node has not verified its copy of {content.digest} yet")

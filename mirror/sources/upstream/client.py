@@ -18,7 +18,7 @@ from ...errors import DigestInvalid, Reason, UpstreamError
 from ...fileio import in_thread
 from ...oci.content import Content
 from ...oci.digest import Digest
-from ...oci.manifest import MANIFEST_MAX_BYTES, MEDIA_TYPES, media_type
+from ...oci.manifest import MANIFEST_MAX_BYTES, MEDIA_TYPES, outline_of
 from ...oci.reference import Reference, Repository
 from ...settings import UpstreamSettings
 from .. import UPSTREAM, RangeReply, RangeRequest, Resolved, Sink
@@ -79,9 +79,9 @@ class Upstream:
         async with self._registries.ask("GET", repository, path, _ACCEPT["manifests"], (200,)) as answer:
             _refuse_html(answer)
             body = await self._registries.transport.read_whole(answer, MANIFEST_MAX_BYTES)
-        if (kind := media_type(body)) is None:
+        if (outline := await outline_of(body)) is None:
             raise UpstreamError(Reason.BROKEN, f"{repository.registry} answered with no manifest to {reference}")
-        return Resolved(Digest.of(body), kind, len(body))
+        return Resolved(Digest.of(body), outline.media_type, len(body))
 
     async def size(self, content: Content) -> int:
         """Ask how many bytes some content has, by HEAD; raise UpstreamError, see the module's docstring."""
