@@ -16,6 +16,11 @@ OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 MEDIA_TYPES = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
+SCHEMA_1 = tuple(f"application/vnd.docker.distribution.manifest.v1+{form}" for form in ("json", "prettyjws"))
+"""Manifests of before 2016. Their digest is not that of their bytes, so no mirror can check them."""
+
+_MEDIA_TYPE = re.compile(r"application/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
+"""RFC 6838 section 4.2. Nothing else than `application` is a manifest, and a browser would show some of the rest."""
 
 _SHA256 = re.compile("sha256:[0-9a-f]{64}")
 
@@ -27,16 +32,14 @@ def media_type(body: bytes) -> str | None:
     """Tell a manifest's media type from its bytes.
 
     Returns:
-        What the body states; else the OCI type that its shape shows; None where it is no manifest at all.
+        What the body states, known or not; else the OCI type that its shape shows; None where it is no manifest at all,
+        or one of schema 1.
     """
-    try:
-        document: Any = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(document, dict):
+    document = _document(body)
+    if document is None:
         return None
     stated = document.get("mediaType")
-    if isinstance(stated, str) and stated in MEDIA_TYPES:
+    if isinstance(stated, str) and is_manifest_type(stated):
         return stated
     if document.get("schemaVersion") != 2:
         return None
@@ -45,6 +48,26 @@ def media_type(body: bytes) -> str | None:
     if isinstance(document.get("config"), dict):
         return OCI_MANIFEST
     return None
+
+
+def is_manifest_type(text: str) -> bool:
+    """Whether a media type can be that of a manifest which a mirror can pass on; new ones are made all the time."""
+    return _MEDIA_TYPE.fullmatch(text) is not None and text not in SCHEMA_1
+
+
+def is_schema_1(body: bytes) -> bool:
+    """Whether a body is a manifest of schema 1."""
+    document = _document(body)
+    return document is not None and document.get("schemaVersion") == 1
+
+
+def _document(body: bytes) -> dict[str, Any] | None:
+    """A JSON object; None for anything else."""
+    try:
+        document: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return document if isinstance(document, dict) else None
 
 
 def descriptors(body: bytes) -> Iterator[tuple[str, int]]:
