@@ -10,7 +10,7 @@ import gc
 import logging
 import signal
 import socket
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from starlette.types import ASGIApp
 
@@ -147,7 +147,7 @@ class Agent:
         if config.listen_api is not None:
             served.append(("listen-api", config.listen_api, api, plainly))
         served.append(("peer", config.peer, peer, Acceptance(self._channels, self._settings.channels)))
-        return [
+        return [  # no page of a web site reaches a Unix socket
             EndpointServer(
                 NoPages(app, names) if isinstance(address, Address) else app, name, address, places, settings, connect
             )
@@ -233,11 +233,6 @@ class Agent:
         finally:
             stopped.cancel()
             superseded.cancel()
-
-
-def _without_pages(app: ASGIApp, address: ListenAddress, names: Collection[str]) -> ASGIApp:
-    """What is served at an address: not to pages of web sites. No page reaches a Unix socket."""
-    return NoPages(app, names) if isinstance(address, Address) else app
 
 
 def _router(config: AgentConfig, channels: Channels, settings: RouterSettings) -> SwimRouter:

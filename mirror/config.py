@@ -22,6 +22,7 @@ from .sources.upstream.passwords import read_passwords, with_passwords
 from .sources.upstream.registries import Registry
 
 _HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*")
+_FOUR_NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
 _UNIX_PATH_MAX = 107
 """Bounds the path of a Unix socket, in bytes; see unix(7)."""
 _FILE_MAX_BYTES = 1024 * 1024
@@ -166,7 +167,18 @@ def _name(text: str) -> str:
 def _node_name(text: str) -> str:
     if text == UPSTREAM:
         raise ValueError("another name: this one stands for the registries, in logs and between members")
+    if ".." in text:
+        raise ValueError("a name without two dots in a row, which TLS cannot reach")
+    if _FOUR_NUMBERS.fullmatch(text) and not _is_ip(text):  # TLS would look for the address that it seems to be
+        raise ValueError("a name that is no IP address, or is one as it is usually written, which TLS can reach")
     return _name(text)
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        return ipaddress.ip_address(text) is not None
+    except ValueError:
+        return False
 
 
 def _network(text: str) -> str:

@@ -118,10 +118,6 @@ class PeerSettings:
     head_max_bytes: int = 16 * 1024
     """Bounds the head of an answer, in bytes: a member's own heads have a few hundred."""
 
-    signed_body_max_bytes: int = 1024 * 1024
-    """Bounds the body of an answer to a small question, in bytes, that is read to check its signature: as long as the
-    longest body that members sign."""
-
     drained_max_bytes: int = 16 * 1024
     """Bounds the body of a refusal that is read so that the connection can be used again, in bytes. A new connection
     costs less than to read more."""
@@ -149,7 +145,7 @@ class SignatureSettings:
 
     window_s: float = 30.0
     """Time for which a signed request is good, before and after its time, s. It has to cover what a request takes on
-    its way, and how far two clocks drift apart between two questions; where they differ more, one more round trip tells
+    its way, and how far two clocks drift apart between two requests; where they differ more, one more round trip tells
     the difference."""
     nonces_max: int = 65536
     """Bounds the requests that are remembered so that none is answered twice; some 10 MiB. 1,000 a second are 60,000
@@ -229,7 +225,7 @@ class CheckSettings:
 
     warm_bytes: int = 256 * 1024 * 1024
     """Bytes that may leave after one look whether they are in memory, for a reader that takes them within a second; a
-    slower one gets less. Four looks instead of one cost 7 % of serving eight clients."""
+    slower one, and one that has just begun, gets less. Four looks instead of one cost 7 % of serving eight clients."""
     cold_bytes: int = 4 * 1024 * 1024
     """Bytes that are read from the disk and checked at once: a client waits for the first, 30 ms on a slow disk."""
     read_bytes: int = 256 * 1024

@@ -153,7 +153,7 @@ class ClientEndpoint:
         self, scope: Scope, receive: Receive, send: Send, request: RegistryRequest, content: Content
     ) -> None:
         """Send a blob that this node does not hold, while it arrives."""
-        part = request.range
+        part = request.part(content.digest)
         from_start = part is None or (isinstance(part, IntRange) and part.start == 0)
         async with self._sized(content, from_start=from_start) as (reader, size):
             self._count("blobs", "passed" if reader.is_in_memory else "fetched")

@@ -10,10 +10,10 @@ from urllib.parse import parse_qsl
 
 from starlette.types import Scope
 
-from ..errors import BlobUnknown, ManifestUnknown, NameInvalid, NameUnknown, NotFound, Unsupported
+from ..errors import BlobUnknown, ManifestUnknown, NameInvalid, NameUnknown, NotFound, RangeInvalid, Unsupported
 from ..oci.content import Content, Kind
 from ..oci.digest import Digest
-from ..oci.ranges import RequestedRange, parse_range
+from ..oci.ranges import RequestedRange, SeveralRanges, Span, parse_range
 from ..oci.reference import Reference, Repository, parse_registry
 from ..sources import HOP_HEADER
 
@@ -32,6 +32,7 @@ class RegistryRequest:
         is_head: whether only the headers of the answer are wanted.
         range: the part of the content that is wanted; None for the whole. HEAD has none (RFC 9110 section 14.2).
         if_none_match: the entity tags that the client has already, as the header lists them; None without the header.
+        if_range: the entity tag of the content of which the range is wanted; None without the header.
         is_hop: whether another node sent it on behalf of its own client.
         is_fresh: whether the client wants upstream to be asked now what the tag means (RFC 9111 section 5.2.1).
     """
@@ -42,6 +43,7 @@ class RegistryRequest:
     is_head: bool = False
     range: RequestedRange | None = None
     if_none_match: str | None = None
+    if_range: str | None = None
     is_hop: bool = False
     is_fresh: bool = False
 
@@ -54,12 +56,33 @@ class RegistryRequest:
         known = self.if_none_match
         return known is not None and (known.strip() == "*" or f'"{digest}"' in known)
 
-    def resolve_range(self, size: int) -> tuple[int, int] | None:
-        """The range `(start, stop)` that is wanted of content with this size in bytes; None for the whole.
+    def part(self, digest: Digest) -> RequestedRange | None:
+        """The part of some content that is wanted; None for the whole.
+
+        A range counts only of the content that the client says it has the rest of (RFC 9110 section 13.1.5).
+        """
+        return self.range if self.if_range in (None, f'"{digest}"') else None
+
+    def spans(self, digest: Digest, size: int) -> tuple[Span, ...]:
+        """The ranges that are wanted of content with this size in bytes; none for the whole.
 
         Raises:
-            RangeInvalid, RangeUnsatisfiable: the Range header.
+            RangeUnsatisfiable: all begin beyond the end.
         """
+        part = self.part(digest)
+        if part is None:
+            return ()
+        return part.resolve(size) if isinstance(part, SeveralRanges) else (part.resolve(size),)
+
+    def one_span(self, size: int) -> Span | None:
+        """The range that a member wants of content with this size in bytes; None for the whole.
+
+        Raises:
+            RangeInvalid: it asks for several, as no member does.
+            RangeUnsatisfiable: it begins beyond the end.
+        """
+        if isinstance(self.range, SeveralRanges):
+            raise RangeInvalid("send one range per request: between members there are no more")
         return None if self.range is None else self.range.resolve(size)
 
 
@@ -94,6 +117,7 @@ def parse(scope: Scope) -> RegistryRequest | None:
         is_head=is_head,
         range=None if is_head else parse_range(_header(scope, b"range")),
         if_none_match=_header(scope, b"if-none-match"),
+        if_range=_header(scope, b"if-range"),
         is_hop=_header(scope, _HOP) is not None,
         is_fresh=_NO_CACHE.search(_header(scope, b"cache-control") or "") is not None,
     )

@@ -296,7 +296,7 @@ def test_a_home_that_is_asked_for_what_it_cannot_open_says_that_it_is_busy(
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(name))
 
             with monkeypatch.context() as patch:
-                patch.setattr("mirror.stores.cache.served.open_blob", lacks)
+                patch.setattr("mirror.stores.cache.served.open_quietly", lacks)
                 answer = await node.ask(f"/v2/{content.path}", peer=True, headers={ROLE_HEADER: "home"})
             assert (answer.status, answer.headers["Skvaller-Reason"]) == (503, "busy")
             assert node.held(content)

@@ -7,6 +7,7 @@ import random
 import socket
 import ssl
 import struct
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -324,6 +325,24 @@ def test_a_key_that_was_removed_is_of_no_use_on_open_connections(run: Run, path:
             theirs.use([TWO])
             await fetch(client, at("b", door.port), 0, 100)  # the connection is open, and this holder answers anybody
             assert holder.asked == [frozenset({"a"})] * 3 + [frozenset()]
+
+    run(main())
+
+
+def test_a_certificate_that_expires_is_of_no_use_on_open_connections(
+    run: Run, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        holder = Holder(path)
+        async with listening(holder, channels("b")) as door, asking("a", channels("a")) as client:
+            peer = at("b", door.port)
+            await client.tag(peer, TAG)
+            await fetch(client, peer)
+            asked, later = len(holder.asked), time.time() + 8 * DAY_S
+            monkeypatch.setattr("mirror.channels.contexts.time.time", lambda: later)
+            for work in (client.tag(peer, TAG), fetch(client, peer)):
+                assert (await refused(work))[0] is Reason.UNPROVEN
+            assert len(holder.asked) == asked
 
     run(main())
 

@@ -18,7 +18,7 @@ from ...errors import DigestInvalid, Reason, UpstreamError, UpstreamUnknown
 from ...fileio import in_thread
 from ...oci.content import Content
 from ...oci.digest import Digest
-from ...oci.manifest import MANIFEST_MAX_BYTES, MEDIA_TYPES, SCHEMA_1, is_manifest_type, is_schema_1, media_type
+from ...oci.manifest import MANIFEST_MAX_BYTES, MEDIA_TYPES, SCHEMA_1, is_manifest_type, is_schema_1, outline_of
 from ...oci.reference import Reference, Repository
 from ...settings import UpstreamSettings
 from .. import UPSTREAM, RangeReply, RangeRequest, Resolved, Sink
@@ -81,11 +81,11 @@ class Upstream:
         async with self._registries.ask("GET", repository, path, _ACCEPT["manifests"], (200,)) as answer:
             _refuse_what_is_no_manifest(answer)
             body = await self._whole_manifest(answer)
-        if (kind := media_type(body)) is None:
+        if (outline := await outline_of(body)) is None:
             if is_schema_1(body):
                 raise _schema_1(answer)
             raise UpstreamError(Reason.BROKEN, f"{repository.registry} answered with no manifest to {reference}")
-        return Resolved(Digest.of(body), kind, len(body))
+        return Resolved(Digest.of(body), outline.media_type, len(body))
 
     async def size(self, content: Content) -> int:
         """Ask how many bytes some content has, by HEAD; raise UpstreamError, see the module's docstring."""

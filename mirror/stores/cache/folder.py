@@ -1,6 +1,7 @@
 """The cache's folder: where each file is, and what a start does to all of them.
 
-    <folder>/blobs/sha256/ab/abcdef…   complete and verified; the time of access is when it was last used
+    <folder>/blobs/sha256/ab/abcdef…   complete and verified; the time of access is when a client of this node
+                                      last used it, or 0 if none did
     <folder>/proofs/ab/abcdef…         its proof: see `stores.proofs`
     <folder>/spool/abcdef…             arriving, or left partial by a fetch that ended
     <folder>/spool/abcdef….pieces      its journal: the size, then the sha256 of everything up to the end of each piece
@@ -39,7 +40,7 @@ class Found:
     """A complete blob, as a start finds it.
 
     Args:
-        used_unix_s: when it was last used, Unix time.
+        used_unix_s: when a client of this node last used it, Unix time; 0 if only other members asked for it.
         name: the hex of its digest.
         size: in bytes.
         is_proven: whether a proof of it is here; then it was found right before it became a blob.
@@ -217,6 +218,14 @@ class Folder:
         with contextlib.suppress(OSError):
             path.replace(trash)
         return trash
+
+
+def open_quietly(path: str | Path, flags: int) -> int:
+    """Open a file; that it is read leaves its time of access alone, where this user may have it so."""
+    try:
+        return os.open(path, flags | os.O_CLOEXEC | os.O_NOATIME, 0o600)
+    except PermissionError:
+        return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 def _unlink(path: Path) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from ...errors import ConfigError, DigestInvalid, StorageFailed
+from ...fileio import LACKS, tells_of_file
 from ...oci.digest import Digest
 from ...oci.reference import Reference
 from ...settings import ContainerdSettings
@@ -38,13 +39,6 @@ _SOCKET_PATH_MAX_BYTES: Final = 107
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*")
 _NAMESPACE_MAX_CHARACTERS: Final = 76
 """containerd, pkg/identifiers: the longest name that it accepts."""
-
-
-_IS_GONE: Final = (errno.ENOENT, errno.ENOTDIR, errno.EIO)
-"""The file is gone, or the disk does not give it. Everything else says nothing about the file."""
-
-_IS_OURS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-"""This process lacks something: that says nothing about the file either."""
 
 
 class _Connection(Enum):
@@ -93,7 +87,7 @@ class ContainerdStore:
         self._tried = asyncio.Event()
         self._connection = _Connection.CONNECTING
         self._unreadable = False
-        findings = Findings(self._found_corrupt, lambda digest, _, error: self._drop(digest.key, error))
+        findings = Findings(self._found_corrupt, lambda digest, error: self._drop(digest.key, error))
         self._checker = Checker(findings, Nowhere(), self._settings.checks)
         self._corrupt: dict[bytes, Identity] = {}
         """Files that are not the content that they are named by, as they were when that was found."""
@@ -143,7 +137,7 @@ class ContainerdStore:
         try:
             fd = self._folder.open(key, size)
         except OSError as error:
-            if error.errno in _IS_GONE:
+            if tells_of_file(error):
                 self._drop(key, error)
                 return None
             raise StorageFailed(f"{digest} cannot be opened in containerd's folder: {error.strerror}") from error
@@ -217,7 +211,7 @@ class ContainerdStore:
         sizes = {key: size for key, size in listed.items() if checked.get(key) == size}
         fresh = {key: size for key, size in listed.items() if key not in sizes}
         opened, errors = await asyncio.to_thread(self._folder.openable, fresh, dict(self._corrupt))
-        kept = {key: fresh[key] for key, error in errors.items() if error.errno in _IS_OURS and key in self._sizes}
+        kept = {key: fresh[key] for key, error in errors.items() if error.errno in LACKS and key in self._sizes}
         sizes |= opened | kept
         sizes = {key: size for key, size in sizes.items() if key not in self._dropped}
         self._corrupt = {key: identity for key, identity in self._corrupt.items() if key in listed}

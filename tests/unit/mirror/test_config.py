@@ -156,6 +156,9 @@ def test_a_full_file_is_read(file: Path) -> None:
         ("name", "a" * 64),
         ("name", "no de"),
         ("name", "upstream"),
+        ("name", "a..b"),
+        ("name", "010.0.0.1"),
+        ("name", "1.2.3.400"),
         ("listen", "5000"),
         ("listen", ":5000"),
         ("listen", "localhost:5000"),
@@ -280,7 +283,8 @@ def test_a_host_name_that_cannot_name_a_node_is_refused_with_what_to_do(monkeypa
     monkeypatch.setattr(socket, "gethostname", lambda: "(none)")
     with pytest.raises(ConfigError, match="--name"):
         load({}, NOTHING, None)
-    assert load({"name": "node-1"}, NOTHING, None).name == "node-1"
+    for name in ("node-1", "10.0.0.1", "1.2.3", "1.2.3.4.5", "a-.b_c"):
+        assert load({"name": name}, NOTHING, None).name == name
 
 
 @pytest.mark.parametrize(

@@ -166,14 +166,36 @@ def test_headers_are_found_by_name_and_the_hop_mark_is_one() -> None:
 def test_a_range_on_head_means_nothing() -> None:
     request = parse(asking(BLOB, method="HEAD", headers={b"range": b"bytes=0-1,5-6"}))
     assert request is not None
-    assert (request.is_head, request.resolve_range(10)) == (True, None)
+    assert (request.is_head, request.one_span(10)) == (True, None)
 
 
-def test_a_range_is_refused_only_where_it_is_resolved() -> None:
+def test_several_ranges_are_for_clients() -> None:
     request = parse(asking(BLOB, headers={b"range": b"bytes=0-1,5-6"}))
     assert request is not None
+    assert isinstance(request.what, Digest)
+    assert request.spans(request.what, 10) == ((0, 2), (5, 7))
     with pytest.raises(RangeInvalid):
-        request.resolve_range(10)
+        request.one_span(10)
+
+
+@pytest.mark.parametrize(
+    ("if_range", "spans"),
+    [
+        (None, ((0, 2),)),
+        (f'"sha256:{HEX}"', ((0, 2),)),
+        (f'W/"sha256:{HEX}"', ()),
+        ('"another"', ()),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", ()),
+    ],
+)
+def test_a_range_counts_only_of_the_content_that_the_client_has_in_part(
+    if_range: str | None, spans: tuple[tuple[int, int], ...]
+) -> None:
+    given = {} if if_range is None else {b"if-range": if_range.encode()}
+    request = parse(asking(BLOB, headers={b"range": b"bytes=0-1", **given}))
+    assert request is not None
+    assert isinstance(request.what, Digest)
+    assert request.spans(request.what, 10) == spans
 
 
 @pytest.mark.parametrize(

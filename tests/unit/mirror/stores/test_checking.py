@@ -49,7 +49,7 @@ class Shelf:
     def restart(self) -> None:
         findings = Findings(
             lambda digest, identity, what: self.corrupt.append(what),
-            lambda digest, identity, error: self.failed.append(error.errno),
+            lambda digest, error: self.failed.append(error.errno),
         )
         self.checker = Checker(findings, self, self._settings)
 
@@ -104,7 +104,7 @@ class Gate:
         for part in self._real(fd, start, stop, buffer):
             self.parts += 1
             yield part
-            if (start, stop) == (0, len(BLOB)):
+            if stop - start > block_size(len(BLOB)):
                 self.begun.release()
                 self.opened.wait(20)
 
@@ -274,6 +274,7 @@ def test_to_verify_is_to_hash_the_whole_whatever_is_known(shelf: Shelf, reads: l
         with shelf.open() as held:
             await shelf.checker.verify(DIGEST, held.fd, held.size)
             assert reads == [(0, len(BLOB))]
+            await shelf.checker.verify(DIGEST, held.fd, held.size)
             flip(shelf.path, 7)
             with pytest.raises(Corrupt):
                 await shelf.checker.verify(DIGEST, held.fd, held.size)
@@ -292,6 +293,25 @@ def test_a_disk_that_fails_is_not_taken_for_a_wrong_file(shelf: Shelf, monkeypat
                 await shelf.read()
             shelf.records[DIGEST] = proof_of(BLOB)
         assert (shelf.corrupt, shelf.failed) == ([], [errno.EIO] * 2)
+
+    run(story())
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENODATA, errno.EBADMSG, errno.EUCLEAN, errno.ESTALE])
+def test_what_disks_say_that_do_not_give_a_file_is_told_of_it(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    async def story() -> None:
+        def fails(*_: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(checking, "read_parts", fails)
+        with pytest.raises(StorageFailed):
+            await shelf.read()
+        monkeypatch.setattr(os, "stat", fails)
+        with pytest.raises(StorageFailed):
+            await shelf.read()
+        assert (shelf.corrupt, shelf.failed) == ([], [number, number])
 
     run(story())
 
@@ -362,14 +382,16 @@ def test_a_hash_goes_on_for_whoever_waits_and_stops_when_nobody_does(shelf: Shel
         assert not second.done()
         second.cancel()
         await asyncio.wait([second])
+        for _ in range(5):  # turns in which the thread is told
+            await asyncio.sleep(0)
         gate.opened.set()
-        await shelf.checker.close()
         while len(asyncio.all_tasks()) > 2:  # this one, and the one that bounds its time
             await asyncio.sleep(0)
-        assert gate.parts == 1
+        assert gate.parts == 2, "it notices with the next part"
         assert shelf.records == {}
         assert len(os.listdir("/proc/self/fd")) == descriptors
-        assert await shelf.read() == BLOB, "whoever asks then, begins anew"
+        assert await shelf.read() == BLOB
+        assert gate.parts == -(-len(BLOB) // SETTINGS.read_bytes), "whoever asks then goes on where it stopped"
 
     run(story())
 
