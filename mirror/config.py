@@ -336,6 +336,11 @@ SETTINGS: tuple[Setting, ...] = (
         "new or has changed, and now and then the rest; verify always asks upstream itself.",
     ),
     Setting(
+        "denied-tags", "HOW", _one_of("refuse", "serve"), "refuse",
+        "What a client gets if upstream answers 404, 401 or 403 for a tag that the cluster holds: refuse says so, "
+        "serve gives it what is held, with a warning.",
+    ),
+    Setting(
         "log-level", "LEVEL", _one_of("debug", "info", "warning", "error"), "info", "debug, info, warning or error."
     ),
 )  # fmt: skip
@@ -371,6 +376,7 @@ class AgentConfig:
     gossip_allow: tuple[str, ...]
     home: Literal["auto", "always", "never"]
     tags: Literal["sample", "verify"]
+    denied_tags: Literal["refuse", "serve"]
     log_level: str
     warnings: tuple[str, ...] = ()
     """What the operator should know about how they were set."""

@@ -14,11 +14,11 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
-from ...errors import DigestInvalid, Reason, UpstreamError
+from ...errors import DigestInvalid, Reason, UpstreamError, UpstreamUnknown
 from ...fileio import in_thread
 from ...oci.content import Content
 from ...oci.digest import Digest
-from ...oci.manifest import MANIFEST_MAX_BYTES, MEDIA_TYPES, outline_of
+from ...oci.manifest import MANIFEST_MAX_BYTES, MEDIA_TYPES, SCHEMA_1, is_manifest_type, is_schema_1, outline_of
 from ...oci.reference import Reference, Repository
 from ...settings import UpstreamSettings
 from .. import UPSTREAM, RangeReply, RangeRequest, Resolved, Sink
@@ -26,7 +26,9 @@ from .body import ExactBody, UpstreamReply, announced_span, gathered
 from .registries import DOCKER_HUB_URL, Registry, known_registries
 from .requests import RegistryClient
 
-_ACCEPT = {"manifests": {"Accept": ", ".join(MEDIA_TYPES)}, "blobs": {"Accept": "*/*"}}
+_ACCEPT = {"manifests": {"Accept": ", ".join((*MEDIA_TYPES, "*/*"))}, "blobs": {"Accept": "*/*"}}
+_SAYS_NOTHING = ("application/octet-stream", "application/json")
+"""Media types that a registry gives what it does not look into."""
 
 
 class Upstream:
@@ -77,9 +79,11 @@ class Upstream:
             if answer.status == 200 and (resolved := _resolved(answer)) is not None:
                 return resolved
         async with self._registries.ask("GET", repository, path, _ACCEPT["manifests"], (200,)) as answer:
-            _refuse_html(answer)
-            body = await self._registries.transport.read_whole(answer, MANIFEST_MAX_BYTES)
+            _refuse_what_is_no_manifest(answer)
+            body = await self._whole_manifest(answer)
         if (outline := await outline_of(body)) is None:
+            if is_schema_1(body):
+                raise _schema_1(answer)
             raise UpstreamError(Reason.BROKEN, f"{repository.registry} answered with no manifest to {reference}")
         return Resolved(Digest.of(body), outline.media_type, len(body))
 
@@ -125,17 +129,22 @@ class Upstream:
             length = answer.content_length
             read: Callable[[], Awaitable[bytes]] = functools.partial(self._registries.transport.read, answer)
             if content.kind == "manifests":
-                _refuse_html(answer)
+                _refuse_what_is_no_manifest(answer)
                 if answer.status == 200 and length is None:
-                    whole = await self._registries.transport.read_whole(answer, MANIFEST_MAX_BYTES)
+                    whole = await self._whole_manifest(answer)
                     length, read = len(whole), _reader(whole)
             ranged = answer.status != 200 or "Range" not in headers
             span = announced_span(answer, length, start, stop if ranged else None)
             if content.kind == "manifests" and span.size > MANIFEST_MAX_BYTES:
-                raise UpstreamError(
-                    Reason.LENGTH, f"{answer.url.origin()} has a manifest of {span.size} bytes: too large"
-                )
+                raise _too_large(answer)
             yield UpstreamReply(span.start, span.stop, span.size, ExactBody(span, read), ranged)
+
+    async def _whole_manifest(self, answer: aiohttp.ClientResponse) -> bytes:
+        """A manifest of which the registry does not say how long it is; raises UpstreamError."""
+        try:
+            return await self._registries.transport.read_whole(answer, MANIFEST_MAX_BYTES)
+        except UpstreamError as error:
+            raise (_too_large(answer) if error.reason is Reason.LENGTH else error) from None
 
 
 def _reader(body: bytes) -> Callable[[], Awaitable[bytes]]:
@@ -148,19 +157,31 @@ def _reader(body: bytes) -> Callable[[], Awaitable[bytes]]:
     return read
 
 
-def _refuse_html(answer: aiohttp.ClientResponse) -> None:
-    """Raise for what captive portals and error pages send with status 200."""
+def _refuse_what_is_no_manifest(answer: aiohttp.ClientResponse) -> None:
+    """Raise for what captive portals and error pages send with status 200, and for manifests of schema 1."""
     if answer.content_type in ("text/html", "application/xhtml+xml"):
         raise UpstreamError(Reason.BROKEN, f"{answer.url.origin()} answered with an HTML page instead of a manifest")
+    if answer.content_type in SCHEMA_1:
+        raise _schema_1(answer)
+
+
+def _schema_1(answer: aiohttp.ClientResponse) -> UpstreamUnknown:
+    return UpstreamUnknown(f"{answer.url.origin()} has only a manifest of schema 1, which nobody can check by digest")
+
+
+def _too_large(answer: aiohttp.ClientResponse) -> UpstreamUnknown:
+    return UpstreamUnknown(f"{answer.url.origin()} has a manifest of more than {MANIFEST_MAX_BYTES} bytes")
 
 
 def _resolved(answer: aiohttp.ClientResponse) -> Resolved | None:
     """What the headers of an answer to HEAD say of a manifest; None if something is missing."""
+    if answer.content_type in SCHEMA_1:
+        raise _schema_1(answer)
     size = answer.content_length
     try:
         digest = Digest.parse(answer.headers.get("Docker-Content-Digest", ""))
     except DigestInvalid:
         return None
-    if size is None or answer.content_type not in MEDIA_TYPES:
+    if size is None or not is_manifest_type(answer.content_type) or answer.content_type in _SAYS_NOTHING:
         return None
     return Resolved(digest, answer.content_type, size)

@@ -109,6 +109,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         gossip-allow = ["10.0.0.0/8", "fd00::/8"]
         home = "Never"
         tags = "verify"
+        denied-tags = "serve"
         log-level = "DEBUG"
         """
     )
@@ -143,6 +144,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         gossip_allow=("10.0.0.0/8", "fd00::/8"),
         home="never",
         tags="verify",
+        denied_tags="serve",
         log_level="debug",
     )
 
