@@ -114,9 +114,7 @@ class Agent:
         manifests = Manifests(self._holdings, fetching.fetches, fetching.stated.note, settings.images)
 
         reports = SlowReports(settings.cluster)
-        self._home_service = HomeService(
-            config.home, router, reports, lambda: len(router.members()), settings.serving
-        )  # fmt: skip
+        self._home_service = HomeService(config.home, router, reports, lambda: len(router.members()), settings.serving)
         node = NodeStatus(
             name=config.name,
             is_ready=lambda: self._is_serving and router.ready(),
