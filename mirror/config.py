@@ -20,7 +20,8 @@ from .interfaces import address_towards, machine_addresses
 from .routers import is_member_name
 from .sources import UPSTREAM
 from .sources.upstream.passwords import read_passwords, with_passwords
-from .sources.upstream.registries import Registry
+from .sources.upstream.registries import Registry, with_trust
+from .sources.upstream.trust import Trusted
 
 _HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*")
 _FOUR_NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
@@ -280,6 +281,12 @@ SETTINGS: tuple[Setting, ...] = (
         f"it. Default: the credential {CREDENTIAL} that systemd hands over, if there is one.",
     ),
     Setting(
+        "upstream-trust", "REGISTRY=WHERE", Trusted.parse, "",
+        "Where a registry may lead, by a redirect or as its token service, if that is no public address: a host with "
+        "or without a port, or a network, as in registry.example.com=minio.example.net:9000 or =10.2.0.0/16; may be "
+        "repeated. A registry in a private network leads to hosts of its own domain there without it.", many=True,
+    ),
+    Setting(
         "containerd", "ADDRESS", str, None,
         "Serve what this containerd holds, e.g. /run/containerd/containerd.sock. Default: do not.",
     ),
@@ -361,6 +368,7 @@ class AgentConfig:
     join: tuple[str, ...]
     upstream: tuple[Registry, ...]
     upstream_auth: Path | None
+    upstream_trust: tuple[Trusted, ...]
     containerd: str | None
     containerd_namespace: str
     cache_size: int
@@ -459,6 +467,7 @@ def load(
     has_password = any(registry.password is not None for registry in values["upstream"])
     warnings = (_SEEN_BY_ALL,) if has_password and origins["upstream"] == "--upstream" else ()
     values["upstream"] = _with_passwords(values["upstream"], values["upstream_auth"], environment)
+    values["upstream"] = with_trust(values["upstream"], values["upstream_trust"])
     config = AgentConfig(**values, warnings=warnings)
     _check(config)
     return config
