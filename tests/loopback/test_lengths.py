@@ -94,9 +94,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-@pytest.mark.parametrize(
-    ("body", "others"), CASES, ids=["large, two holders", "small, two holders", "large, one holder", "small, upstream"]
-)
+@pytest.mark.parametrize(("body", "others"), CASES.values(), ids=CASES)
 def test_a_pull_that_others_could_serve_succeeds_the_first_time(
     tmp_path: Path, body: bytes, others: str, answer: Answer
 ) -> None:
