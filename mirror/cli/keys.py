@@ -116,7 +116,7 @@ def _order(url: str, step: str, order: dict[str, str], key_file: Path | None, se
 def _trusted(key_file: Path) -> Path:
     """A key file that an agent names, if neither it nor its folder belongs to somebody else."""
     try:
-        owners = _owners(key_file)
+        owners = owners_of(key_file)
     except OSError as error:
         raise ConfigError(f"key-file: cannot read {key_file}, which the agent names: {error.strerror}") from None
     if not owners <= {0, os.geteuid()}:
@@ -124,7 +124,7 @@ def _trusted(key_file: Path) -> Path:
     return key_file
 
 
-def _owners(file: Path) -> set[int]:
+def owners_of(file: Path) -> set[int]:
     """Whose a file and its folder are, by user id."""
     return {place.stat().st_uid for place in (file, file.resolve().parent)}
 
