@@ -101,13 +101,20 @@ class Agent:
         )
         trust = TagTrust(metrics, settings.images)
         member_tags = MemberTags(fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images)
-        self._tags = Tags(self._holdings, cache, member_tags, self._upstream, trust, settings.images, how=config.tags)
+        self._tags = Tags(
+            self._holdings,
+            cache,
+            member_tags,
+            self._upstream,
+            trust,
+            settings.images,
+            how=config.tags,
+            denied=config.denied_tags,
+        )
         manifests = Manifests(self._holdings, fetching.fetches, fetching.stated.note, settings.images)
 
         reports = SlowReports(settings.cluster)
-        self._home_service = HomeService(
-            config.home, router, reports, lambda: len(router.members()), settings.serving
-        )  # fmt: skip
+        self._home_service = HomeService(config.home, router, reports, lambda: len(router.members()), settings.serving)
         node = NodeStatus(
             name=config.name,
             is_ready=lambda: self._is_serving and router.ready(),

@@ -21,7 +21,8 @@ from .interfaces import address_towards, machine_addresses
 from .routers import is_member_name
 from .sources import UPSTREAM
 from .sources.upstream.passwords import read_passwords, with_passwords
-from .sources.upstream.registries import Registry
+from .sources.upstream.registries import Registry, with_trust
+from .sources.upstream.trust import Trusted
 
 _HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*")
 _FOUR_NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
@@ -288,6 +289,12 @@ SETTINGS: tuple[Setting, ...] = (
         f"it. Default: the credential {CREDENTIAL} that systemd hands over, if there is one.",
     ),
     Setting(
+        "upstream-trust", "REGISTRY=WHERE", Trusted.parse, "",
+        "Where a registry may lead, by a redirect or as its token service, if that is no public address: a host with "
+        "or without a port, or a network, as in registry.example.com=minio.example.net:9000 or =10.2.0.0/16; may be "
+        "repeated. A registry in a private network leads to hosts of its own domain there without it.", many=True,
+    ),
+    Setting(
         "containerd", "ADDRESS", str, None,
         "Serve what this containerd holds, e.g. /run/containerd/containerd.sock. Default: do not.",
     ),
@@ -344,6 +351,11 @@ SETTINGS: tuple[Setting, ...] = (
         "new or has changed, and now and then the rest; verify always asks upstream itself.",
     ),
     Setting(
+        "denied-tags", "HOW", _one_of("refuse", "serve"), "refuse",
+        "What a client gets if upstream answers 404, 401 or 403 for a tag that the cluster holds: refuse says so, "
+        "serve gives it what is held, with a warning.",
+    ),
+    Setting(
         "log-level", "LEVEL", _one_of("debug", "info", "warning", "error"), "info", "debug, info, warning or error."
     ),
 )  # fmt: skip
@@ -364,6 +376,7 @@ class AgentConfig:
     join: tuple[str, ...]
     upstream: tuple[Registry, ...]
     upstream_auth: Path | None
+    upstream_trust: tuple[Trusted, ...]
     containerd: str | None
     containerd_namespace: str
     cache_size: int
@@ -379,6 +392,7 @@ class AgentConfig:
     gossip_allow: tuple[str, ...]
     home: Literal["auto", "always", "never"]
     tags: Literal["sample", "verify"]
+    denied_tags: Literal["refuse", "serve"]
     log_level: str
     warnings: tuple[str, ...] = ()
     """What the operator should know about how they were set."""
@@ -462,6 +476,7 @@ def load(
     has_password = any(registry.password is not None for registry in values["upstream"])
     warnings = (_SEEN_BY_ALL,) if has_password and origins["upstream"] == "--upstream" else ()
     values["upstream"] = _with_passwords(values["upstream"], values["upstream_auth"], environment)
+    values["upstream"] = with_trust(values["upstream"], values["upstream_trust"])
     config = AgentConfig(**values, warnings=warnings)
     _check(config)
     return config

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from ...errors import DigestInvalid
 from ...oci.digest import Digest
-from ..proofs import HEAD_BYTES, is_head_of, record_bytes
+from ..proofs import Proof, record_bytes
 from .journal import read_size
 
 log = logging.getLogger(__name__)
@@ -130,10 +130,10 @@ class Folder:
             yield Found(status.st_atime, entry.name, status.st_size, self._has_proof(entry.name, status.st_size))
 
     def _has_proof(self, name: str, size: int) -> bool:
-        """Whether there is a proof of a file of this size; whether all of it is right is seen when it is needed."""
+        """Whether there is a proof of a file of this size, all of it right."""
         try:
             with self.proof(name).open("rb", buffering=0) as file:
-                return os.fstat(file.fileno()).st_size == record_bytes(size) and is_head_of(file.read(HEAD_BYTES), size)
+                return Proof.decode(file.read(record_bytes(size) + 1), size) is not None
         except OSError:
             return False
 

@@ -54,7 +54,7 @@ class Served:
         self._blobs = blobs
         self._settings = settings
         self._on_damaged = on_damaged
-        self._records = ProofRecords(folder, blobs.__contains__)
+        self._records = ProofRecords(folder, blobs.__contains__, settings)
         findings = Findings(self._found_corrupt, lambda digest, error: self._withhold(digest.hex, error))
         self._checker = Checker(findings, self._records, settings.checks)
         self._touched_at: dict[str, float] = {}
@@ -72,7 +72,7 @@ class Served:
     async def close(self) -> None:
         """Write down what is still to be written."""
         await self._checker.close()
-        await self._folder.settled()
+        await self._records.close()
 
     def add(self, digest: Digest, size: int, proof: Proof | None, *, is_ours: bool) -> None:
         """Take a blob that has become complete, and keep its proof; the caller reports it."""
@@ -84,7 +84,9 @@ class Served:
             if proof is not None:
                 self._checker.know(digest, Identity.of(path), proof)
         if proof is not None:
-            self._records.save(digest, proof)
+            self._records.save_later(digest, proof)
+        else:
+            self._records.forget(digest)
 
     def open(self, digest: Digest) -> Held | None:
         """Open a complete blob and count it as used; return None if it is not here any more.

@@ -10,7 +10,6 @@ files in the background, `tags` knows what tags mean.
 """
 
 import asyncio
-import errno
 import logging
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -22,13 +21,17 @@ from ...settings import CacheSettings
 from .. import Held, Listener, Proof, Tag
 from .blobs import Blobs
 from .folder import Folder, Found, Left
+from .keeping import Keeping
 from .partials import Partials, Writing
 from .served import Served
-from .space import BATCH, Space
+from .space import BATCH, Bounds, Space
 from .tags import TagFiles
-from .writer import CacheWriter, Place
+from .writer import IS_FULL, CacheWriter, Place
 
 log = logging.getLogger(__name__)
+
+_ENTRY_BYTES = 4096
+"""What a file takes of a disk before it has any bytes, in bytes."""
 
 
 class CacheStore:
@@ -56,9 +59,10 @@ class CacheStore:
         self._blobs = Blobs(settings.lately_s)
         self._partials = Partials(folder)
         self._served = Served(self.name, folder, self._blobs, settings, on_damaged)
-        others_bytes = int(capacity_bytes * settings.others_part)
-        self._space = Space(capacity_bytes, others_bytes, folder, self._blobs, self._partials, self._served.gone)
-        self._place = Place(folder, self._partials, self._space, settings.room_s)
+        bounds = Bounds(capacity_bytes, int(capacity_bytes * settings.others_part))
+        self._keeping = Keeping(settings.settle_s)
+        self._space = Space(bounds, folder, self._blobs, self._partials, self._keeping, self._served.gone)
+        self._place = Place(folder, self._partials, self._space, self._keeping, settings.room_s)
         self.upkeep = self._served.upkeep
         """Looks at the files in the background, once the store has started."""
         self._upkeep: asyncio.Task[None] | None = None
@@ -68,6 +72,11 @@ class CacheStore:
     def used_bytes(self) -> int:
         """Bytes of complete and partial blobs."""
         return self._space.used_bytes
+
+    @property
+    def keeps_nothing(self) -> str | None:
+        """Why nothing is kept now, in a few words; None if what arrives is kept."""
+        return self._keeping.why_not
 
     async def start(self, listener: Listener) -> None:
         """Read what is in the folder, drop what cannot be used, and serve. What has no proof is served later.
@@ -134,19 +143,25 @@ class CacheStore:
             StorageFull: it does not fit, however much were evicted.
             StorageFailed: the disk failed.
         """
-        writing = self._partials.begin(digest.hex, size, wanted_here)
+        writing, gone = self._partials.begin(digest.hex, size, wanted_here), 0
         try:
-            self._space.admit(writing, await asyncio.to_thread(self._folder.free_bytes))
             while True:
                 try:
+                    free_bytes = await asyncio.to_thread(self._folder.free_bytes)
+                    self._space.admit(writing, free_bytes)
                     return await CacheWriter.open(writing, self._place, self._committed)
                 except OSError as error:
-                    if error.errno != errno.ENOSPC:
-                        raise StorageFailed(f"cannot write to {self._folder.path}: {error.strerror}") from error
-                    await self._space.reserve_despite(writing)
+                    if error.errno not in IS_FULL:
+                        raise self._failed(error) from error
+                    gone = await self._space.make_way(writing, _ENTRY_BYTES, free_bytes, gone)
         except BaseException:
             self._partials.discard(digest.hex)
             raise
+
+    def _failed(self, error: OSError) -> StorageFailed:
+        why = f"cannot write to {self._folder.path}: {error.strerror}"
+        self._keeping.failed(why)
+        return StorageFailed(why)
 
     async def _look_after(self, excess: Sequence[str], unproven: Sequence[str]) -> None:
         """Delete what a start found too much, a few at a time; then look at the files for as long as the store runs."""
@@ -181,3 +196,4 @@ class CacheStore:
         if not was_served:
             self._served.listener.appeared([digest.key])
         self._space.hold_bound()  # it may be the one that goes
+        self._keeping.works()

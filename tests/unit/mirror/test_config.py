@@ -1,6 +1,7 @@
 """An agent's settings: what may be written where, what wins, and what an operator is told otherwise."""
 
 import contextlib
+import ipaddress
 import json
 import socket
 from pathlib import Path
@@ -26,8 +27,10 @@ from mirror.config import (
 )
 from mirror.errors import ConfigError
 from mirror.sources.upstream.registries import Registry
+from mirror.sources.upstream.trust import Trusted
 
 NOTHING: dict[str, str] = {}
+TRUSTED = (Trusted("lab", "10.0.0.7", 9000), Trusted("lab", network=ipaddress.ip_network("10.2.0.0/16")))
 
 
 @pytest.fixture
@@ -114,6 +117,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         gossip = "10.0.0.1:7946"
         advertise = "10.0.0.1"
         upstream = ["lab=http://10.0.0.9:5000", "docker.io=https://user:secret@hub.example"]
+        upstream-trust = ["lab=10.0.0.7:9000", "lab=10.2.0.0/16"]
         containerd = "/run/containerd/containerd.sock"
         containerd-namespace = "default"
         cache-size = 107374182400
@@ -124,6 +128,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         gossip-allow = ["10.0.0.0/8", "fd00::/8"]
         home = "Never"
         tags = "verify"
+        denied-tags = "serve"
         log-level = "DEBUG"
         """
     )
@@ -139,10 +144,11 @@ def test_a_full_file_is_read(file: Path) -> None:
         advertise="10.0.0.1",
         join=(),
         upstream=(
-            Registry("lab", "http://10.0.0.9:5000"),
+            Registry("lab", "http://10.0.0.9:5000", trusted=TRUSTED),
             Registry("docker.io", "https://hub.example", "user", "secret"),
         ),
         upstream_auth=None,
+        upstream_trust=TRUSTED,
         containerd="/run/containerd/containerd.sock",
         containerd_namespace="default",
         cache_size=100 * 2**30,
@@ -158,6 +164,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         gossip_allow=("10.0.0.0/8", "fd00::/8"),
         home="never",
         tags="verify",
+        denied_tags="serve",
         log_level="debug",
     )
 
@@ -198,6 +205,12 @@ def test_a_full_file_is_read(file: Path) -> None:
         ("join", "10.0.0.1:0"),
         ("upstream", "docker.io"),
         ("upstream", "docker.io=ftp://hub.example"),
+        ("upstream-trust", "minio.example:9000"),
+        ("upstream-trust", "docker.io="),
+        ("upstream-trust", "docker.io=10.0.0.1/8"),
+        ("upstream-trust", "docker.io=http://minio.example"),
+        ("upstream-trust", "docker.io=minio.example:0"),
+        ("upstream-trust", "docker.io=*"),
         ("cache-size", "20"),
         ("cache-size", "63MiB"),
         ("cache-size", "1"),
@@ -492,3 +505,10 @@ def test_the_credential_of_systemd_is_taken_whatever_its_mode_and_a_file_that_is
     named = load({"upstream-auth": str(tmp_path / "auth.json")}, environment, None)
     assert [registry.username for registry in named.upstream] == ["from-file"]
     assert load({}, {"CREDENTIALS_DIRECTORY": str(tmp_path / "none")}, None).upstream == ()
+
+
+def test_trust_belongs_to_a_registry_that_may_be_asked() -> None:
+    config = load({"upstream-trust": ["ghcr.io=10.0.0.7:9000"]}, NOTHING, None)
+    assert config.upstream == (Registry("ghcr.io", "https://ghcr.io", trusted=(Trusted("ghcr.io", "10.0.0.7", 9000),)),)
+    with pytest.raises(ConfigError, match=r"upstream-trust: no such registry as lab\.example"):
+        load({"upstream-trust": ["lab.example=10.0.0.7"]}, NOTHING, None)
