@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from ...errors import ConfigError, StorageFailed
+from ...errors import StartFailed, StorageFailed
 from ...oci.digest import Digest
 from ...oci.reference import Reference
 from ...settings import CacheSettings
@@ -88,14 +88,14 @@ class CacheStore:
         """Read what is in the folder, drop what cannot be used, and serve. What has no proof is served later.
 
         Raises:
-            ConfigError: the folder cannot be made or written to.
+            StartFailed: the folder cannot be made or written to.
         """
         folder = self._folder
         try:
             partials, excess, found = await asyncio.to_thread(self._read_folder)
             tags = await asyncio.to_thread(self._tags.read)
         except OSError as error:
-            raise ConfigError(
+            raise StartFailed(
                 f"data-dir: cannot use {error.filename or folder.path}: {error.strerror}; name a folder to write to"
             ) from error
         self._served.listener = listener
