@@ -124,9 +124,7 @@ class _Demo:
         """Make the image; raise DemoError if the disk has no space for its copies."""
         needed = self._size * (self._count + 2)
         if shutil.disk_usage(folder).free < needed:
-            raise DemoError(
-                f"{folder} has no {_mib(needed)} free, which the copies take: give a smaller --size"
-            )
+            raise DemoError(f"{folder} has no {_mib(needed)} free, which the copies take: give a smaller --size")
         with _progress(self._console) as progress:
             task = progress.add_task(f"making an image of {LAYERS} random layers", total=self._size)
             return await asyncio.to_thread(make_image, folder, self._size, LAYERS, lambda n: progress.advance(task, n))
