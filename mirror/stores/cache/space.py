@@ -208,7 +208,7 @@ class Space:
             )
             if name is None:
                 break
-            if not self._blobs.is_withheld(name):
+            if self._blobs.why_withheld(name) is None:
                 served.append(name)
             self._blobs.remove(name)
             names.append(name)

@@ -134,7 +134,13 @@ class CacheWriter:
             OSError: the disk failed. Then the writer has not ended: leave or discard what is there.
         """
         self._expect_open()
-        self._place.folder.publish(self._writing.name)
+        try:
+            self._place.folder.publish(self._writing.name)
+        except FileNotFoundError:  # somebody removed the folder, which is made anew
+            raise
+        except OSError as error:
+            self._place.keeping.failed(f"the cache's disk failed: {error.strerror}")
+            raise
         self._end()
         self._place.partials.finish(self._writing.name)
         self._on_commit(self._writing, proof)
