@@ -247,7 +247,7 @@ class Download:
         if source != UPSTREAM:
             self._env.health.failed(source, error)
             return
-        log.info("source=%s reason=%s %s", source, error.reason, error)
+        log.info("upstream did not deliver: %s source=%s reason=%s", error, source, error.reason)
         self._env.metrics.source_failures.labels("upstream", error.reason).inc()
 
     def _source(self, name: str) -> Source:

@@ -130,6 +130,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         tags = "verify"
         denied-tags = "serve"
         log-level = "DEBUG"
+        log-format = "json"
         """
     )
     file.chmod(0o600)
@@ -166,6 +167,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         tags="verify",
         denied_tags="serve",
         log_level="debug",
+        log_format="json",
     )
 
 
