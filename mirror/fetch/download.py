@@ -245,7 +245,7 @@ class Download:
             self._env.health.failed(source, error)
             return
         log.info("source=%s reason=%s %s", source, error.reason, error)
-        self._env.metrics.source_failures.labels("upstream", error.reason).inc()
+        self._env.metrics.source_failed("upstream", error.reason)
 
     def _source(self, name: str) -> Source:
         source = self._env.source(name)

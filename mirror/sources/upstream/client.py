@@ -24,7 +24,7 @@ from ...settings import UpstreamSettings
 from .. import UPSTREAM, RangeReply, RangeRequest, Resolved, Sink
 from .body import ExactBody, UpstreamReply, announced_span, gathered
 from .registries import DOCKER_HUB_URL, Registry, known_registries
-from .requests import RegistryClient
+from .requests import RegistryClient, Tally
 
 _ACCEPT = {"manifests": {"Accept": ", ".join((*MEDIA_TYPES, "*/*"))}, "blobs": {"Accept": "*/*"}}
 _SAYS_NOTHING = ("application/octet-stream", "application/json")
@@ -37,11 +37,18 @@ class Upstream:
     Args:
         configured: what the operator named. These may have any address, and replace the built-in ones of their name.
         settings: bounds.
+        tally: counts how registries answer.
     """
 
     name = UPSTREAM
 
-    def __init__(self, configured: Iterable[Registry] = (), settings: UpstreamSettings | None = None) -> None:
+    def __init__(
+        self,
+        configured: Iterable[Registry] = (),
+        settings: UpstreamSettings | None = None,
+        tally: Tally | None = None,
+    ) -> None:
+        self._tally = tally
         self._configured = tuple(configured)
         known = known_registries(self._configured).values()
         self._with_free_head = {registry.name for registry in known if registry.url == DOCKER_HUB_URL}
@@ -50,7 +57,7 @@ class Upstream:
 
     async def start(self) -> None:
         """Be ready to ask."""
-        self._started = RegistryClient(self._configured, self._settings)
+        self._started = RegistryClient(self._configured, self._settings, self._tally)
 
     async def close(self) -> None:
         """Drop all connections."""

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Protocol
 
 import aiohttp
 from yarl import URL
@@ -25,15 +26,29 @@ _FOR_GOOD = (404, 406, 410, 451)
 """Statuses of what is not there, not there in this form, gone, or forbidden by law: to ask again changes nothing."""
 
 
+class Tally(Protocol):
+    """Counts how registries answer."""
+
+    def upstream_answered(self, registry: str, status: int) -> None:
+        """A registry answered."""
+        ...
+
+    def upstream_failed(self, registry: str, reason: Reason) -> None:
+        """A request to a registry did not bring what was wanted; where it answered at all, that is counted as well."""
+        ...
+
+
 class RegistryClient:
     """Asks registries. Make it inside a running event loop, and close it there.
 
     Args:
         configured: the registries that the operator named.
         settings: bounds.
+        tally: counts; None: nobody does.
     """
 
-    def __init__(self, configured: Iterable[Registry], settings: UpstreamSettings) -> None:
+    def __init__(self, configured: Iterable[Registry], settings: UpstreamSettings, tally: Tally | None = None) -> None:
+        self._tally = tally
         configured = tuple(configured)
         urls = [URL(registry.url) for registry in configured]
         self.transport = Transport([(url.raw_host or "", url.port or 0) for url in urls], settings)
@@ -62,6 +77,18 @@ class RegistryClient:
         Raises:
             UpstreamError: the registry cannot be asked, or answers another status; by what that status means.
         """
+        try:
+            async with self._asked(method, repository, path, headers, expected) as answer:
+                yield answer
+        except UpstreamError as error:  # of the body, too
+            if self._tally is not None:
+                self._tally.upstream_failed(repository.registry, error.reason)
+            raise
+
+    @asynccontextmanager
+    async def _asked(
+        self, method: str, repository: Repository, path: str, headers: Mapping[str, str], expected: Collection[int]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         registry = self._registries.get(repository.registry)
         if registry is None:
             raise UpstreamRefused(
@@ -74,6 +101,8 @@ class RegistryClient:
             answer = await self._send(method, registry, repository, path, headers)
             if method == "GET" and not same_origin(answer.url, URL(registry.api)):
                 self._redirects.put((registry.name, path), answer.url, _now())
+        if self._tally is not None:
+            self._tally.upstream_answered(registry.name, answer.status)
         try:
             if answer.status not in expected:
                 raise self._failure(registry, answer, f"{method} of {repository.registry}/{path}")
