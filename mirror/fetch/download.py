@@ -248,7 +248,7 @@ class Download:
             self._env.health.failed(source, error)
             return
         log.info("upstream did not deliver: %s source=%s reason=%s", error, source, error.reason)
-        self._env.metrics.source_failures.labels("upstream", error.reason).inc()
+        self._env.metrics.source_failed("upstream", error.reason)
 
     def _source(self, name: str) -> Source:
         source = self._env.source(name)

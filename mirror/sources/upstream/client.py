@@ -28,7 +28,7 @@ from .heads import DOUBTFUL, Head, Heads
 from .lengths import Lengths
 from .names import LookUp
 from .registries import DOCKER_HUB_URL, Registry, known_registries
-from .requests import RegistryClient
+from .requests import RegistryClient, Tally
 from .transport import Answer
 
 _SMALL_BYTES = 1024 * 1024
@@ -52,6 +52,7 @@ class Upstream:
         configured: what the operator named. These may have any address, and replace the built-in ones of their name.
         settings: bounds.
         look_up: has the addresses of a host, as `socket.getaddrinfo`.
+        tally: counts how registries answer.
     """
 
     name = UPSTREAM
@@ -61,7 +62,9 @@ class Upstream:
         configured: Iterable[Registry] = (),
         settings: UpstreamSettings | None = None,
         look_up: LookUp = socket.getaddrinfo,
+        tally: Tally | None = None,
     ) -> None:
+        self._tally = tally
         self._configured = tuple(configured)
         known = known_registries(self._configured).values()
         self._with_free_head = {registry.name for registry in known if registry.url == DOCKER_HUB_URL}
@@ -73,7 +76,7 @@ class Upstream:
 
     async def start(self) -> None:
         """Be ready to ask."""
-        self._started = RegistryClient(self._configured, self._settings, self._look_up)
+        self._started = RegistryClient(self._configured, self._settings, self._look_up, self._tally)
 
     async def close(self) -> None:
         """Drop all connections."""
