@@ -62,14 +62,20 @@ class Holdings:
         """Hash every copy of some content at once, and drop those that are wrong; return whether a right one is here.
 
         Raises:
-            StorageFailed: a copy is here, but cannot be read now.
+            StorageFailed: no right copy is known to be here, and one cannot be read now. All others were hashed.
         """
         is_here = False
+        failure: StorageFailed | None = None
         for store in self._stores:
-            held = store.open(digest)
-            if held is not None:
-                with held:
-                    is_here |= await held.is_right()
+            try:
+                held = store.open(digest)
+                if held is not None:
+                    with held:
+                        is_here |= await held.is_right()
+            except StorageFailed as error:
+                failure = failure or error
+        if failure is not None and not is_here:
+            raise failure
         return is_here
 
     def tags(self, reference: Reference) -> list[Tag]:

@@ -3,8 +3,10 @@
 The kernel says which bytes are in its page cache. What is there, and was checked since the file was last changed,
 leaves as it is; everything else is read and compared with the file's proof in a thread. Then it is in the page cache.
 
-A file whose proof is not known is hashed as a whole first, which makes the proof. What is known is kept in memory, a
-bounded amount; what was forgotten costs one more check.
+A file whose proof is not known is hashed as a whole first, which makes the proof. A hash that nobody waits for any more
+stops, and whoever asks next goes on from there. What is known is kept in memory, a bounded amount; what was forgotten
+costs one more check. Whoever reads a file keeps what is known of it to the end, for the file may have lost its name,
+and its record, meanwhile.
 
 Between a check and the moment when the kernel sends the bytes, pages may leave the page cache and be read once more.
 That takes a machine short of memory and a disk that gives other bytes the second time.
@@ -13,6 +15,7 @@ That takes a machine short of memory and a disk that gives other bytes the secon
 import asyncio
 import contextlib
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,17 +26,26 @@ from typing import Protocol, TypeVar
 import xxhash
 
 from ..errors import Corrupt, StorageFailed
-from ..fileio import EndedEarly, cached, read_parts, to_its_end
+from ..fileio import EndedEarly, cached, read_parts, tells_of_file, to_its_end
 from ..oci.digest import Digest
 from ..settings import CheckSettings
 from .proofs import ContentHasher, Proof, block_count, block_size
+from .shared import Shared
 
 T = TypeVar("T")
 
 _THREADS = 4
 """Bounds the reads of cold bytes at once: more than one disk answers at a time, and few enough for the interpreter."""
 
+_HASHES = 2
+"""Bounds the files that are hashed as a whole at once. Each takes seconds: checks, which take milliseconds, never wait
+behind them."""
+
+_BEGUN_MAX = 16
+"""Bounds the hashes that were begun and are kept for whoever asks next. Each takes some MB at most."""
+
 _threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="check")
+_hash_threads = ThreadPoolExecutor(_HASHES, thread_name_prefix="hash")
 _idle_thread = ThreadPoolExecutor(1, thread_name_prefix="scrub", initializer=lambda: _give_way())
 """For reading that nobody waits for."""
 
@@ -57,16 +69,20 @@ class Identity(tuple[int, int, int, int]):
         """In bytes."""
         return self[2]
 
+    def is_same_file(self, other: "Identity") -> bool:
+        """Whether both are states of one file; as long as it is open, no other file has its inode."""
+        return self[:2] == other[:2]
+
 
 class Records(Protocol):
-    """Where a store keeps proofs over a restart. The methods block, and are called in threads."""
+    """Where a store keeps proofs over a restart."""
 
     def load(self, digest: Digest, size: int) -> Proof | None:
-        """The proof of some content; None if there is none, or it is damaged."""
+        """The proof of some content; None if there is none, or it is damaged. Blocks; called in threads."""
         ...
 
     def save(self, digest: Digest, proof: Proof) -> None:
-        """Keep a proof, as far as the disk allows it."""
+        """Keep a proof of what the store still has, as far as the disk allows it. On the event loop; never waits."""
         ...
 
 
@@ -83,15 +99,15 @@ class Nowhere:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a store is told about its files; the calls come on the event loop.
+    """What a store is told about its files; the calls come on the event loop, while the file is open.
 
     Args:
         corrupt: a file, as it was when it was looked at, is not the content of a digest; and what is wrong with it.
-        failed: the disk did not give a file.
+        failed: the disk did not give a file. Of errors that say nothing of the file the store is not told.
     """
 
     corrupt: Callable[[Digest, Identity, str], None]
-    failed: Callable[[Digest, Identity, OSError], None]
+    failed: Callable[[Digest, OSError], None]
 
 
 @dataclass(slots=True)
@@ -123,13 +139,13 @@ class Checker:
         self._known: OrderedDict[Digest, _Known] = OrderedDict()
         """The least recently used first."""
         self._known_bytes = 0
-        self._proving: dict[tuple[Digest, Identity], asyncio.Task[_Known]] = {}
+        self._hashing: Shared[tuple[Digest, Identity], _Known] = Shared()
+        self._begun: OrderedDict[tuple[Digest, Identity], ContentHasher] = OrderedDict()
+        """How far files were hashed; the one that stopped first comes first."""
 
     async def close(self) -> None:
-        """Wait until files that are being hashed were hashed: a thread cannot be stopped."""
-        for task in self._proving.values():
-            task.cancel()
-        await asyncio.gather(*self._proving.values(), return_exceptions=True)
+        """Stop hashing files."""
+        await self._hashing.close()
 
     def know(self, digest: Digest, identity: Identity, proof: Proof) -> None:
         """Take note of the proof of a file that was hashed just now, and found right."""
@@ -147,24 +163,47 @@ class Checker:
         if known is not None:
             self._known_bytes -= known.memory_bytes
 
-    async def proof(self, digest: Digest, fd: int, size: int, *, make: bool = True) -> Proof | None:
-        """The proof of an open file; made by hashing the whole if need be, or else None.
+    async def look_up(self, digest: Digest, fd: int, size: int, before: _Known | None = None) -> _Known | None:
+        """What is known of an open file; None if no proof of it is here.
+
+        Args:
+            digest: of the content.
+            fd: the file.
+            size: in bytes, that it must have.
+            before: what was known of it when its reader began.
 
         Raises:
-            Corrupt, StorageFailed: as `ready` does.
+            Corrupt: it has another size.
+            StorageFailed: that cannot be told.
         """
         identity = self._expected(digest, fd, size)
-        known = self._look_up(digest, identity) or await self._load(digest, identity)
-        if known is None and make:
-            known = await self._prove(digest, fd, identity)
-        return None if known is None else known.proof
+        if before is not None and before.identity == identity:
+            return before
+        known = self._known.get(digest)
+        if known is None and before is not None:  # forgotten meanwhile, and perhaps gone: it is the reader's alone
+            return _Known(identity, before.proof, bytearray(len(before.checked)))
+        proof = known.proof if known else await _in_thread(self._records.load, digest, identity.size)
+        known = self._known.get(digest)
+        if known is not None and known.identity == identity:
+            self._known.move_to_end(digest)
+            return known
+        if proof is None:
+            return None  # of a file that has changed, or that is new here, nothing was checked since
+        return self._remember(digest, _Known(identity, proof, bytearray(block_count(proof.size))))
 
-    async def ready(self, digest: Digest, fd: int, size: int, start: int, stop: int) -> int:
+    async def known(self, digest: Digest, fd: int, size: int, before: _Known | None = None) -> _Known:
+        """As `look_up`; where no proof is here, the file is hashed, which makes one.
+
+        Raises:
+            Corrupt: the file is not the content.
+            StorageFailed: it cannot be read.
+        """
+        known = await self.look_up(digest, fd, size, before)
+        return known or await self._prove(digest, fd, self._expected(digest, fd, size), _hash_threads)
+
+    async def ready(self, digest: Digest, fd: int, known: _Known, start: int, stop: int) -> int:
         """Check some bytes from `start` on; return the end of what may leave now. See `held.Checks`."""
-        identity = self._expected(digest, fd, size)
-        known = self._look_up(digest, identity) or await self._load(digest, identity)
-        if known is None:
-            known = await self._prove(digest, fd, identity)
+        size = known.proof.size
         block = block_size(size)
         end = min(stop, start + self._settings.warm_bytes)
         first, last = start // block, (end - 1) // block
@@ -179,9 +218,11 @@ class Checker:
         """Hash a whole file once more, whatever is known of it.
 
         Raises:
-            Corrupt, StorageFailed: as `ready` does.
+            Corrupt, StorageFailed: as `known` does.
         """
-        await self._prove(digest, fd, self._expected(digest, fd, size))
+        identity = self._expected(digest, fd, size)
+        self._begun.pop((digest, identity), None)
+        await self._prove(digest, fd, identity, _hash_threads)
 
     async def scrub(self, digest: Digest, fd: int, size: int) -> AsyncGenerator[int, None]:
         """Check a whole file step by step, for nobody in particular; what was not in the page cache stays out of it.
@@ -190,12 +231,11 @@ class Checker:
             How many bytes were looked at, after each step.
 
         Raises:
-            Corrupt, StorageFailed: as `ready` does.
+            Corrupt, StorageFailed: as `known` does.
         """
-        identity = self._expected(digest, fd, size)
-        known = self._look_up(digest, identity) or await self._load(digest, identity)
+        known = await self.look_up(digest, fd, size)
         if known is None:
-            await self._prove(digest, fd, identity, _idle_thread)
+            await self._prove(digest, fd, self._expected(digest, fd, size), _idle_thread)
             yield size
             return
         step = max(1, self._settings.read_bytes * 4 // block_size(size))
@@ -207,27 +247,13 @@ class Checker:
 
     def _expected(self, digest: Digest, fd: int, size: int) -> Identity:
         """What the file is now, if it has the size that it must have."""
-        identity = Identity.of(fd)
+        try:
+            identity = Identity.of(fd)
+        except OSError as error:
+            raise self._failed(digest, error) from error
         if identity.size != size:
             raise self._corrupt(digest, identity, f"has {identity.size} bytes, not {size}")
         return identity
-
-    def _look_up(self, digest: Digest, identity: Identity) -> _Known | None:
-        known = self._known.get(digest)
-        if known is None or known.identity != identity:
-            return None
-        self._known.move_to_end(digest)
-        return known
-
-    async def _load(self, digest: Digest, identity: Identity) -> _Known | None:
-        """The proof of a file that has changed, or that is new here: nothing of it was checked since."""
-        known = self._known.get(digest)
-        proof = known.proof if known else await _in_thread(self._records.load, digest, identity.size)
-        if proof is None:
-            return None
-        return self._look_up(digest, identity) or self._remember(
-            digest, _Known(identity, proof, bytearray(block_count(proof.size)))
-        )
 
     def _remember(self, digest: Digest, known: _Known) -> _Known:
         self.forget(digest)
@@ -247,46 +273,44 @@ class Checker:
             pool = _idle_thread if is_idle else _threads
             wrong = await _in_thread(look, fd, known.proof, checked, first, buffer, pool=pool)
         except OSError as error:
-            raise self._failed(digest, known.identity, error) from error
+            raise self._failed(digest, error) from error
         if wrong is not None:
             raise self._corrupt(digest, known.identity, f"block {wrong} does not have its checksum")
         known.checked[first:stop] = b"\1" * (stop - first)
 
-    async def _prove(self, digest: Digest, fd: int, identity: Identity, pool: ThreadPoolExecutor = _threads) -> _Known:
+    async def _prove(self, digest: Digest, fd: int, identity: Identity, pool: ThreadPoolExecutor) -> _Known:
         """Hash a whole file; all who ask for it at the same time wait for one hash."""
-        task = self._proving.get((digest, identity))
-        if task is None:
-            task = asyncio.create_task(self._prove_once(digest, os.dup(fd), identity, pool))
-            self._proving[digest, identity] = task
-            task.add_done_callback(lambda done: self._proved(digest, identity, done))
-        return await asyncio.shield(task)
+        return await self._hashing.result((digest, identity), lambda: self._hash(digest, fd, identity, pool))
 
-    async def _prove_once(self, digest: Digest, fd: int, identity: Identity, pool: ThreadPoolExecutor) -> _Known:
+    async def _hash(self, digest: Digest, fd: int, identity: Identity, pool: ThreadPoolExecutor) -> _Known:
+        hashed = self._begun.pop((digest, identity), None) or ContentHasher(identity.size)
         try:
-            hashed = await _in_thread(_hash_whole, fd, identity.size, bytearray(self._settings.read_bytes), pool=pool)
+            fd = os.dup(fd)  # whoever asked first may close its own before the others have what they wait for
+            try:
+                await _hash_on(fd, hashed, identity.size, bytearray(self._settings.read_bytes), pool)
+                if hashed.position != identity.size or hashed.sha256 != digest.key:
+                    raise self._corrupt(digest, identity, f"has the sha256 {hashed.sha256.hex()}")
+            finally:
+                os.close(fd)
         except OSError as error:
-            raise self._failed(digest, identity, error) from error
-        finally:
-            os.close(fd)
-        if hashed.position != identity.size or hashed.sha256 != digest.key:
-            raise self._corrupt(digest, identity, f"has the sha256 {hashed.sha256.hex()}")
+            raise self._failed(digest, error) from error
+        except asyncio.CancelledError:
+            self._begun[digest, identity] = hashed
+            while len(self._begun) > _BEGUN_MAX:
+                self._begun.popitem(last=False)
+            raise
         known = _Known(identity, hashed.proof(), bytearray(b"\1" * block_count(identity.size)))
-        self._remember(digest, known)
-        await _in_thread(self._records.save, digest, known.proof)
-        return known
-
-    def _proved(self, digest: Digest, identity: Identity, task: "asyncio.Task[_Known]") -> None:
-        del self._proving[digest, identity]
-        if not task.cancelled():
-            task.exception()  # whoever waited has it; if nobody does any more, the store was told
+        self._records.save(digest, known.proof)
+        return self._remember(digest, known)
 
     def _corrupt(self, digest: Digest, identity: Identity, what: str) -> Corrupt:
         self.forget(digest)
         self._findings.corrupt(digest, identity, what)
         return Corrupt(f"the file of {digest} {what}")
 
-    def _failed(self, digest: Digest, identity: Identity, error: OSError) -> StorageFailed:
-        self._findings.failed(digest, identity, error)
+    def _failed(self, digest: Digest, error: OSError) -> StorageFailed:
+        if tells_of_file(error):
+            self._findings.failed(digest, error)
         return StorageFailed(f"{digest} cannot be read: {error.strerror}")
 
 
@@ -300,7 +324,7 @@ class FileChecks:
         on_use: called with the descriptor when a client of this node reads it.
     """
 
-    __slots__ = ("_checker", "_digest", "_on_use", "_size")
+    __slots__ = ("_checker", "_digest", "_known", "_on_use", "_size")
 
     def __init__(
         self,
@@ -313,15 +337,17 @@ class FileChecks:
         self._digest = digest
         self._size = size
         self._on_use = on_use
+        self._known: _Known | None = None
 
     async def ready(self, fd: int, start: int, stop: int) -> int:
         """See `held.Checks`."""
-        return await self._checker.ready(self._digest, fd, self._size, start, stop)
+        self._known = await self._checker.known(self._digest, fd, self._size, self._known)
+        return await self._checker.ready(self._digest, fd, self._known, start, stop)
 
     async def prefixes(self, fd: int) -> tuple[bytes, ...] | None:
         """See `held.Checks`."""
-        proof = await self._checker.proof(self._digest, fd, self._size, make=False)
-        return None if proof is None else proof.prefixes
+        known = await self._checker.look_up(self._digest, fd, self._size, self._known)
+        return None if known is None else known.proof.prefixes
 
     async def verify(self, fd: int) -> None:
         """See `held.Checks`."""
@@ -380,10 +406,22 @@ def _first_wrong_in_passing(fd: int, proof: Proof, checked: bytes, first: int, b
             os.posix_fadvise(fd, start, stop - start, os.POSIX_FADV_DONTNEED)
 
 
-def _hash_whole(fd: int, size: int, buffer: bytearray) -> ContentHasher:
-    """Hash a whole file; blocks. A file that was cut short meanwhile gives the hash of what is there."""
-    hashed = ContentHasher(size)
+async def _hash_on(fd: int, hashed: ContentHasher, size: int, buffer: bytearray, pool: ThreadPoolExecutor) -> None:
+    """Hash a file in a thread, from where the hasher stands to the end. If cancelled, it soon stops where it is."""
+    stop = threading.Event()
+    work = pool.submit(_hash, fd, hashed, size, buffer, stop)
+
+    def end() -> None:
+        stop.set()
+        work.cancel()  # if no thread has begun
+
+    await to_its_end(asyncio.wrap_future(work), end)
+
+
+def _hash(fd: int, hashed: ContentHasher, size: int, buffer: bytearray, stop: threading.Event) -> None:
+    """As `_hash_on`; blocks. A file that was cut short meanwhile is hashed as far as it goes."""
     with contextlib.suppress(EndedEarly):
-        for part in read_parts(fd, 0, size, buffer):
+        for part in read_parts(fd, hashed.position, size, buffer):
             hashed.update(part)
-    return hashed
+            if stop.is_set():
+                return

@@ -26,6 +26,7 @@ from mirror.settings import CacheSettings, UpkeepSettings
 from mirror.stores import Proof, Tag
 from mirror.stores.cache import CacheStore
 from mirror.stores.proofs import ContentHasher
+from tests.rot import flip
 
 MIB = 1024 * 1024
 WITHIN_S = 30.0
@@ -502,12 +503,6 @@ def test_a_byte_that_was_flipped_while_the_agent_was_down_leaves_never(tmp_path:
     run(story())
 
 
-def flip(path: Path, at: int) -> None:
-    content = bytearray(path.read_bytes())
-    content[at] ^= 1
-    path.write_bytes(content)
-
-
 def test_a_look_in_the_background_finds_what_is_damaged_and_drops_it(tmp_path: Path) -> None:
     async def story() -> None:
         damaged: list[None] = []
@@ -517,7 +512,7 @@ def test_a_look_in_the_background_finds_what_is_damaged_and_drops_it(tmp_path: P
         flip(tmp_path / "blobs/sha256" / bad.hex[:2] / bad.hex, 2 * MIB)
         (tmp_path / "blobs/sha256" / gone.hex[:2] / gone.hex).unlink()
         for digest in (good, bad, gone):
-            await cache.upkeep.look_at(digest.hex, bytes_per_s=None)
+            await cache.upkeep.look_at(digest.hex)
         assert told.keys == {good.key}
         assert len(damaged) == 1
         assert cache.used_bytes == 3 * MIB
@@ -564,7 +559,7 @@ def test_a_disk_that_does_not_give_a_blob_has_it_withdrawn_and_not_deleted(
         assert cache.open(digest) is None
         assert path.exists()
         assert cache.used_bytes == MIB
-        await cache.upkeep.look_at(digest.hex, bytes_per_s=None)
+        await cache.upkeep.look_at(digest.hex)
         assert told.keys == {digest.key}, "the disk gives it again"
         await cache.close()
 

@@ -5,6 +5,7 @@ Blobs without a proof come first, for nobody is given any of their bytes until t
 
 import asyncio
 import logging
+import math
 import os
 from collections.abc import Callable, Sequence
 
@@ -53,7 +54,7 @@ class Upkeep:
         while True:
             began_at = asyncio.get_running_loop().time()
             for name in names():
-                await self.look_at(name)
+                await self.look_at(name, self._settings.bytes_per_s)
             rest_s = began_at + self._settings.round_s - asyncio.get_running_loop().time()
             await asyncio.sleep(max(rest_s, self._settings.pause_s))
 
@@ -62,28 +63,27 @@ class Upkeep:
         if names:
             log.info("verifying %d cached blobs of which nothing says that they were found right", len(names))
         for name in names:
-            await self.look_at(name, bytes_per_s=None)
+            await self.look_at(name)
         if names:
             log.info("cached blobs verified")
 
-    async def look_at(self, name: str, *, bytes_per_s: float | None = 0) -> None:
+    async def look_at(self, name: str, bytes_per_s: float = math.inf) -> None:
         """Check one blob from its first byte to its last.
 
         Args:
             name: the hex of its digest.
-            bytes_per_s: bounds the rate; None for no bound, 0 for the one of the settings.
+            bytes_per_s: bounds the rate.
         """
-        rate = self._settings.bytes_per_s if bytes_per_s == 0 else bytes_per_s
         opened = self._open_file(name)
         if opened is None:
             return
         fd, size = opened
         try:
             async for count in self._checker.scrub(Digest(name), fd, size):
-                if rate is not None:
-                    await asyncio.sleep(count / rate)
-        except StorageError:
-            return  # the store was told
+                await asyncio.sleep(count / bytes_per_s)
+        except StorageError as error:  # the store was told what is wrong with the file; it is looked at again
+            log.debug("cached blob sha256:%s was not looked at to its end: %s", name, error)
+            return
         finally:
             os.close(fd)
         self._on_right(name)

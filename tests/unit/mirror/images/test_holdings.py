@@ -188,3 +188,15 @@ def test_a_store_that_cannot_open_it_now_is_passed_over_and_told_of_if_no_other_
     assert held is not None
     with held:
         assert held.store == "second"
+
+
+def test_a_store_that_cannot_open_it_now_leaves_no_other_copy_unverified(
+    holdings: Holdings, shelves: list[Shelf]
+) -> None:
+    shelves[0].failure = StorageFailed("no descriptors")
+    shelves[1].put(b"a")
+    assert asyncio.run(holdings.verify(A)), "one that is right is enough"
+    shelves[1].checks.is_right = False
+    with pytest.raises(StorageFailed, match="no descriptors"):
+        asyncio.run(holdings.verify(A))
+    assert shelves[1].checks.verifications == 2

@@ -4,7 +4,9 @@ import asyncio
 import errno
 import os
 import random
-from collections.abc import Callable, Coroutine
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from mirror.settings import CheckSettings
 from mirror.stores import Held, checking
 from mirror.stores.checking import Checker, FileChecks, Findings, Identity
 from mirror.stores.proofs import ContentHasher, Proof, block_size
+from tests.rot import flip
 
 KIB = 1024
 BLOB = random.Random(2).randbytes(5 * KIB * KIB + 100)
@@ -46,7 +49,7 @@ class Shelf:
     def restart(self) -> None:
         findings = Findings(
             lambda digest, identity, what: self.corrupt.append(what),
-            lambda digest, identity, error: self.failed.append(error.errno),
+            lambda digest, error: self.failed.append(error.errno),
         )
         self.checker = Checker(findings, self, self._settings)
 
@@ -68,16 +71,6 @@ class Shelf:
                 got += os.pread(held.fd, count, offset)
         return bytes(got)
 
-    def flip(self, at: int) -> None:
-        """Let the disk give another byte; the file's times stay, as far as a program can have it."""
-        status = self.path.stat()
-        with self.path.open("r+b") as file:
-            file.seek(at)
-            old = file.read(1)[0]
-            file.seek(at)
-            file.write(bytes([old ^ 1]))
-        os.utime(self.path, ns=(status.st_atime_ns, status.st_mtime_ns))
-
 
 @pytest.fixture
 def shelf(tmp_path: Path) -> Shelf:
@@ -96,6 +89,36 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
     monkeypatch.setattr(checking, "read_parts", read_parts)
     return seen
+
+
+class Gate:
+    """Holds threads that hash a whole file after its first part."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Semaphore(0)
+        self.opened = threading.Event()
+        self.parts = 0
+        self._real = fileio.read_parts
+
+    def read_parts(self, fd: int, start: int, stop: int, buffer: bytearray) -> Iterator[memoryview]:
+        for part in self._real(fd, start, stop, buffer):
+            self.parts += 1
+            yield part
+            if stop - start > block_size(len(BLOB)):
+                self.begun.release()
+                self.opened.wait(20)
+
+    async def wait(self) -> None:
+        """Until one more thread stands at the gate."""
+        assert await asyncio.to_thread(self.begun.acquire, True, 20)
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    gate = Gate()
+    monkeypatch.setattr(checking, "read_parts", gate.read_parts)
+    yield gate
+    gate.opened.set()
 
 
 def run(story: Coroutine[Any, Any, None]) -> None:
@@ -143,7 +166,7 @@ def test_after_a_restart_a_block_is_checked_once_and_again_when_it_comes_from_th
 def test_up_to_a_wrong_block_bytes_leave_and_none_of_it(shelf: Shelf, at: int) -> None:
     async def story() -> None:
         shelf.records[DIGEST] = proof_of(BLOB)
-        shelf.flip(at)
+        flip(shelf.path, at)
         got = bytearray()
         with pytest.raises(Corrupt, match=f"block {at // (256 * KIB)} does not have its checksum"):
             await shelf.read(into=got)
@@ -158,7 +181,7 @@ def test_a_change_is_seen_though_the_block_was_checked_before_and_the_time_was_s
     async def story() -> None:
         shelf.records[DIGEST] = proof_of(BLOB)
         assert await shelf.read() == BLOB
-        await asyncio.to_thread(shelf.flip, 300_000)
+        await asyncio.to_thread(flip, shelf.path, 300_000)
         with pytest.raises(Corrupt):
             await shelf.read()
 
@@ -179,7 +202,7 @@ def test_other_bytes_from_the_disk_are_seen_though_nothing_tells_that_the_file_h
     async def story() -> None:
         before = Identity.of(shelf.path)
         shelf.checker.know(DIGEST, before, proof_of(BLOB))
-        shelf.flip(300_000)
+        flip(shelf.path, 300_000)
         shelf.checker.touched(DIGEST, before, Identity.of(shelf.path))
         gone = (256 * KIB, 512 * KIB)  # the block has left the page cache
         monkeypatch.setattr(checking, "cached", lambda fd, start, count: start + count <= gone[0] or start >= gone[1])
@@ -235,7 +258,7 @@ def test_a_file_without_a_proof_is_hashed_first_once_for_all_who_ask(
 
 def test_a_file_without_a_proof_that_is_other_content_gives_no_byte(shelf: Shelf) -> None:
     async def story() -> None:
-        shelf.flip(len(BLOB) - 1)
+        flip(shelf.path, len(BLOB) - 1)
         got = bytearray()
         with pytest.raises(Corrupt, match="has the sha256"):
             await shelf.read(into=got)
@@ -251,7 +274,8 @@ def test_to_verify_is_to_hash_the_whole_whatever_is_known(shelf: Shelf, reads: l
         with shelf.open() as held:
             await shelf.checker.verify(DIGEST, held.fd, held.size)
             assert reads == [(0, len(BLOB))]
-            shelf.flip(7)
+            await shelf.checker.verify(DIGEST, held.fd, held.size)
+            flip(shelf.path, 7)
             with pytest.raises(Corrupt):
                 await shelf.checker.verify(DIGEST, held.fd, held.size)
 
@@ -269,6 +293,141 @@ def test_a_disk_that_fails_is_not_taken_for_a_wrong_file(shelf: Shelf, monkeypat
                 await shelf.read()
             shelf.records[DIGEST] = proof_of(BLOB)
         assert (shelf.corrupt, shelf.failed) == ([], [errno.EIO] * 2)
+
+    run(story())
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENODATA, errno.EBADMSG, errno.EUCLEAN, errno.ESTALE])
+def test_what_disks_say_that_do_not_give_a_file_is_told_of_it(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    async def story() -> None:
+        def fails(*_: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(checking, "read_parts", fails)
+        with pytest.raises(StorageFailed):
+            await shelf.read()
+        monkeypatch.setattr(os, "stat", fails)
+        with pytest.raises(StorageFailed):
+            await shelf.read()
+        assert (shelf.corrupt, shelf.failed) == ([], [number, number])
+
+    run(story())
+
+
+@pytest.mark.parametrize("has_proof", [True, False])
+def test_an_error_that_says_nothing_of_the_file_is_not_told_of_it(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, has_proof: bool
+) -> None:
+    async def story() -> None:
+        def fails(*_: object) -> None:
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+        if has_proof:
+            shelf.records[DIGEST] = proof_of(BLOB)
+        monkeypatch.setattr(checking, "read_parts", fails)
+        with pytest.raises(StorageFailed, match="allocate memory"):
+            await shelf.read()
+        assert (shelf.corrupt, shelf.failed) == ([], [])
+
+    run(story())
+
+
+def test_where_no_descriptor_is_left_a_file_without_a_proof_is_not_served_now(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        def fails(fd: int) -> int:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "dup", fails)
+            with pytest.raises(StorageFailed, match="Too many open files"):
+                await shelf.read()
+        assert (shelf.corrupt, shelf.failed) == ([], [])
+        assert await shelf.read() == BLOB
+
+    run(story())
+
+
+def test_whoever_reads_a_file_that_the_store_forgets_meanwhile_needs_no_new_hash(
+    shelf: Shelf, reads: list[tuple[int, int]]
+) -> None:
+    async def story() -> None:
+        shelf.records[DIGEST] = proof_of(BLOB)
+        with shelf.open() as held:
+            parts = held.ready(0, len(BLOB))
+            offset, count = await anext(parts)
+            got = os.pread(held.fd, count, offset)
+            shelf.path.unlink()  # which changes the file's ctime
+            shelf.checker.forget(DIGEST)
+            shelf.records.clear()
+            async for offset, count in parts:
+                got += os.pread(held.fd, count, offset)
+        assert got == BLOB
+        assert (0, len(BLOB)) not in reads
+        assert shelf.records == {}
+
+    run(story())
+
+
+def test_a_hash_goes_on_for_whoever_waits_and_stops_when_nobody_does(shelf: Shelf, gate: Gate) -> None:
+    async def story() -> None:
+        descriptors = len(os.listdir("/proc/self/fd"))
+        first, second = (asyncio.create_task(shelf.read()) for _ in range(2))
+        await gate.wait()
+        first.cancel()
+        await asyncio.wait([first])
+        assert not second.done()
+        second.cancel()
+        await asyncio.wait([second])
+        for _ in range(5):  # turns in which the thread is told
+            await asyncio.sleep(0)
+        gate.opened.set()
+        while len(asyncio.all_tasks()) > 2:  # this one, and the one that bounds its time
+            await asyncio.sleep(0)
+        assert gate.parts == 2, "it notices with the next part"
+        assert shelf.records == {}
+        assert len(os.listdir("/proc/self/fd")) == descriptors
+        assert await shelf.read() == BLOB
+        assert gate.parts == -(-len(BLOB) // SETTINGS.read_bytes), "whoever asks then goes on where it stopped"
+
+    run(story())
+
+
+def test_to_close_stops_hashes_also_those_that_have_no_thread_yet(shelf: Shelf, gate: Gate) -> None:
+    async def story() -> None:
+        async def verify(number: int) -> None:
+            digest = Digest.of(bytes([number]))
+            with shelf.open(digest) as held, suppress(Corrupt):
+                await shelf.checker.verify(digest, held.fd, held.size)
+
+        tasks = [asyncio.create_task(verify(number)) for number in range(8)]
+        await gate.wait()
+        closing = asyncio.create_task(shelf.checker.close())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        gate.opened.set()
+        await closing
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert gate.parts <= 4, "some had begun"
+        assert shelf.corrupt == []
+
+    run(story())
+
+
+def test_checks_do_not_wait_for_hashes(shelf: Shelf, gate: Gate) -> None:
+    async def story() -> None:
+        shelf.records[DIGEST] = proof_of(BLOB)
+        others = [Digest.of(bytes([number])) for number in range(8)]
+        with shelf.open() as held:
+            tasks = [asyncio.create_task(shelf.checker.verify(other, held.fd, held.size)) for other in others]
+            await gate.wait()
+            assert await shelf.read() == BLOB
+            gate.opened.set()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        assert len(shelf.corrupt) == len(others)
 
     run(story())
 

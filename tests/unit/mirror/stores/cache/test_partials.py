@@ -74,5 +74,5 @@ def test_the_folder_knows_what_can_be_continued(tmp_path: Path) -> None:
     folder.partial(C).unlink()
     left = folder.partials()
     assert left == {A: Left(10, 10)}
-    folder.remove_leftovers(left)
+    folder.remove_leftovers(left, ())
     assert sorted(path.name for path in (tmp_path / "spool").iterdir()) == [A, f"{A}.pieces"]

@@ -4,14 +4,16 @@ import asyncio
 import errno
 import os
 import random
+import threading
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from mirror.errors import StorageFailed, StorageFull
+from mirror.fileio import read_parts
 from mirror.oci.digest import Digest
 from mirror.oci.pieces import MEBIBYTE
 from mirror.oci.reference import Reference
@@ -19,6 +21,7 @@ from mirror.settings import CacheSettings
 from mirror.stores import Proof, Tag
 from mirror.stores.cache import CacheStore
 from mirror.stores.proofs import ContentHasher
+from tests.rot import flip
 
 PART = 1000
 
@@ -30,9 +33,11 @@ class Keys:
         self.held: set[bytes] = set()
 
     def appeared(self, keys: Collection[bytes]) -> None:
+        assert self.held.isdisjoint(keys)
         self.held.update(keys)
 
     def vanished(self, keys: Collection[bytes]) -> None:
+        assert self.held.issuperset(keys)
         self.held.difference_update(keys)
 
 
@@ -48,13 +53,13 @@ async def opened(
         await cache.close()
 
 
-async def put(cache: CacheStore, number: int) -> Digest:
+async def put(cache: CacheStore, number: int, *, is_ours: bool = True) -> Digest:
     content = bytes([number]) * PART
     digest = Digest.of(content)
-    writer = await cache.begin(digest, PART)
+    writer = await cache.begin(digest, PART, lambda: is_ours)
     os.write(writer.fd, content)
     os.close(writer.fd)
-    writer.commit()
+    writer.commit(proof_of(content))
     return digest
 
 
@@ -167,12 +172,6 @@ def file_of(folder: Path, digest: Digest) -> Path:
     return folder / "blobs" / "sha256" / digest.hex[:2] / digest.hex
 
 
-def flip(path: Path, at: int) -> None:
-    content = bytearray(path.read_bytes())
-    content[at] ^= 1
-    path.write_bytes(content)
-
-
 def test_what_was_hashed_on_the_way_is_known_at_once_and_after_a_restart(tmp_path: Path) -> None:
     async def check() -> None:
         proof = proof_of(BLOB)
@@ -200,5 +199,133 @@ def test_a_blob_that_is_verified_and_wrong_is_dropped_and_one_that_is_right_stay
             assert cache.used_bytes == 0
             assert cache.open(digest) is None
         assert not file_of(tmp_path, digest).exists()
+
+    asyncio.run(check(), debug=True)
+
+
+@pytest.fixture
+def hashing(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event, threading.Event]]:
+    """Tells that a file is being hashed; and lets that go on when it is set."""
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def slowly(fd: int, start: int, stop: int, buffer: bytearray) -> Iterator[memoryview]:
+        begun.set()
+        goes_on.wait(20)
+        return read_parts(fd, start, stop, buffer)
+
+    monkeypatch.setattr("mirror.stores.checking.read_parts", slowly)
+    yield begun, goes_on
+    goes_on.set()
+
+
+def test_a_damaged_copy_is_dropped_though_a_client_begins_to_read_it_while_it_is_hashed(
+    tmp_path: Path, hashing: tuple[threading.Event, threading.Event]
+) -> None:
+    async def check() -> None:
+        begun, goes_on = hashing
+        async with opened(tmp_path, 1 << 30, CacheSettings(touch_interval_s=0)) as (cache, keys):
+            digest = await put_blob(cache, BLOB, proof_of(BLOB))
+            await asyncio.to_thread(flip, file_of(tmp_path, digest), 3_000_000)
+            held = cache.open(digest)
+            assert held is not None
+            with held:
+                verifying = asyncio.create_task(held.is_right())
+                await asyncio.to_thread(begun.wait, 20)
+                read(cache, digest)
+                goes_on.set()
+                assert not await verifying
+            assert keys.held == set()
+            assert cache.open(digest) is None
+
+    asyncio.run(check(), debug=True)
+
+
+def test_no_proof_is_kept_of_a_blob_that_went_while_it_was_hashed(
+    tmp_path: Path, hashing: tuple[threading.Event, threading.Event]
+) -> None:
+    async def check() -> None:
+        begun, goes_on = hashing
+        async with opened(tmp_path, len(BLOB)) as (cache, keys):
+            digest = await put_blob(cache, BLOB)
+            held = cache.open(digest)
+            assert held is not None
+            with held:
+                reading = asyncio.create_task(held.read())
+                await asyncio.to_thread(begun.wait, 20)
+                other = await put_blob(cache, BLOB[1:])
+                assert keys.held == {other.key}
+                goes_on.set()
+                assert await reading == BLOB, "the descriptor stays good"
+        assert list((tmp_path / "proofs").glob("*/*")) == []
+
+    asyncio.run(check(), debug=True)
+
+
+def test_proofs_of_blobs_that_are_gone_are_deleted_at_the_start(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with opened(tmp_path, 1 << 30) as (cache, _):
+            kept, gone = await put_blob(cache, BLOB, proof_of(BLOB)), await put_blob(cache, b"gone", proof_of(b"gone"))
+        file_of(tmp_path, gone).unlink()
+        proof = tmp_path / "proofs" / kept.hex[:2] / kept.hex
+        proof.with_suffix(".new").touch()
+        async with opened(tmp_path, 1 << 30):
+            assert list((tmp_path / "proofs").glob("*/*")) == [proof]
+
+    asyncio.run(check(), debug=True)
+
+
+def test_what_only_other_members_asked_for_goes_first_after_a_restart_too(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with opened(tmp_path, 3 * PART) as (cache, _):
+            ours = await put(cache, 1)
+            used, _ = [await put(cache, number, is_ours=False) for number in (2, 3)]
+            read(cache, used)
+        async with opened(tmp_path, 3 * PART) as (cache, keys):
+            new = await put(cache, 4)
+            assert keys.held == {ours.key, used.key, new.key}
+
+    asyncio.run(check(), debug=True)
+
+
+def test_to_read_a_blob_on_by_the_file_that_was_written_is_no_use_of_it(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with opened(tmp_path, 3 * PART) as (cache, _):
+            writer = await cache.begin(Digest.of(b"a"), 1, lambda: False)
+            os.write(writer.fd, b"a")
+            writer.commit()
+            assert os.pread(writer.fd, 1, 0) == b"a"
+            os.close(writer.fd)
+            assert file_of(tmp_path, Digest.of(b"a")).stat().st_atime == 0
+
+    asyncio.run(check(), debug=True)
+
+
+def test_a_blob_that_goes_the_moment_it_is_complete_is_reported_before_it_is_withdrawn(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with opened(tmp_path, PART) as (cache, keys):
+            others = Digest.of(b"for others")
+            writer = await cache.begin(others, PART // 4, lambda: False)
+            ours = await put(cache, 1)
+            os.close(writer.fd)
+            writer.commit()  # although no space was taken for it
+            assert keys.held == {ours.key}
+
+    asyncio.run(check(), debug=True)
+
+
+def test_the_look_in_the_background_outlives_a_lack_of_descriptors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    async def check() -> None:
+        async with opened(tmp_path, 1 << 30) as (cache, keys):
+            digest = await put_blob(cache, BLOB)
+            for name in ("dup", "stat"):
+                with monkeypatch.context() as patch:
+                    patch.setattr(f"mirror.stores.checking.os.{name}", fails)
+                    await cache.upkeep.look_at(digest.hex)
+            assert keys.held == {digest.key}
 
     asyncio.run(check(), debug=True)
