@@ -27,6 +27,7 @@ from .load import Download, download
 from .machine import workplace
 from .report import GIB, MIB, Cell, Goal, Report, Samples, Table
 from .rounds import rounds, turned
+from .servers import put_into_cache
 
 BUDGET_S: Final = 75.0
 ROUNDS: Final = (3, 7)
@@ -158,9 +159,7 @@ def _agent(folder: Path, way: Way, blob: Content | None, join: Sequence[str] = (
         (folder / "openssl.cnf").write_text(_OPENSSL.format(cipher=way.cipher))
         program = ("env", f"OPENSSL_CONF={folder / 'openssl.cnf'}", *MODULE)
     if blob is not None:
-        file = folder / "cache/blobs/sha256" / blob.hex[:2] / blob.hex
-        file.parent.mkdir(parents=True)
-        file.hardlink_to(blob.file)
+        put_into_cache(folder, blob)
     with Agent(folder, folder.name, Endpoints.free(), flags, program=program) as agent:
         yield agent
 

@@ -79,14 +79,19 @@ class LoneAgent(Agent):
         super().__init__(folder, folder.name, Endpoints.free(), flags)
         self.name = OURS
         for item in content:
-            _link(item.file, folder / "cache/blobs/sha256" / item.hex[:2] / item.hex)
-            proof = folder / "cache/proofs" / item.hex[:2] / item.hex
-            proof.parent.mkdir(parents=True, exist_ok=True)
-            proof.write_bytes(_proof_of(item.file).encode())
+            put_into_cache(folder, item)
 
     def loop_lag_ms(self) -> float:
         """How late one turn in a hundred of its event loop was in the last minute, milliseconds."""
         return 1000 * self.metrics()['gossip_loop_lag_seconds{quantile="0.99"}']
+
+
+def put_into_cache(folder: Path, item: Content) -> None:
+    """Have an agent hold some content, and its proof, before it starts with this folder for its data."""
+    _link(item.file, folder / "cache/blobs/sha256" / item.hex[:2] / item.hex)
+    proof = folder / "cache/proofs" / item.hex[:2] / item.hex
+    proof.parent.mkdir(parents=True, exist_ok=True)
+    proof.write_bytes(_proof_of(item.file).encode())
 
 
 def _proof_of(file: Path) -> Proof:

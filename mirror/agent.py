@@ -10,7 +10,7 @@ import gc
 import logging
 import signal
 import socket
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from starlette.types import ASGIApp
 
@@ -76,8 +76,9 @@ class Agent:
         self._settings = settings = settings or Settings()
         self._is_serving = False
         self._metrics = metrics = Metrics()
-        self._channels = _channels(config, settings.channels)
-        self._router = router = _router(config, self._channels, settings.router)
+        self._address = address = advertised_address(config)
+        self._channels = _channels(config, address, settings.channels)
+        self._router = router = _router(config, address, self._channels, settings.router)
         metrics.watch_gossip(router.figures)
         required = config.sealing == "require"
         self._auth = PeerAuth(router.keys(), config.name, required=required, settings=settings.signatures)
@@ -100,13 +101,20 @@ class Agent:
         )
         trust = TagTrust(metrics, settings.images)
         member_tags = MemberTags(fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images)
-        self._tags = Tags(self._holdings, cache, member_tags, self._upstream, trust, settings.images, how=config.tags)
+        self._tags = Tags(
+            self._holdings,
+            cache,
+            member_tags,
+            self._upstream,
+            trust,
+            settings.images,
+            how=config.tags,
+            denied=config.denied_tags,
+        )
         manifests = Manifests(self._holdings, fetching.fetches, fetching.stated.note, settings.images)
 
         reports = SlowReports(settings.cluster)
-        self._home_service = HomeService(
-            config.home, router, reports, lambda: len(router.members()), settings.serving
-        )  # fmt: skip
+        self._home_service = HomeService(config.home, router, reports, lambda: len(router.members()), settings.serving)
         node = NodeStatus(
             name=config.name,
             is_ready=lambda: self._is_serving and router.ready(),
@@ -138,7 +146,7 @@ class Agent:
         if config.listen_api is not None:
             served.append(("listen-api", config.listen_api, api, plainly))
         served.append(("peer", config.peer, peer, Acceptance(self._channels, self._settings.channels)))
-        return [
+        return [  # no page of a web site reaches a Unix socket
             EndpointServer(
                 NoPages(app, names) if isinstance(address, Address) else app, name, address, places, settings, connect
             )
@@ -158,8 +166,9 @@ class Agent:
         async with contextlib.AsyncExitStack() as stack:
             await self._start(stack)
             log.info(
-                "agent %s serves clients on %s, members on %s, gossips on %s",
+                "agent %s serves clients on %s, members on %s, gossips on %s, is reached by others at %s",
                 self._config.name, " and ".join(map(str, self._config.listen)), self._config.peer, self._config.gossip,
+                self._address,
             )  # fmt: skip
             for warning in _warnings(self._config):
                 log.warning("%s", warning)
@@ -226,12 +235,7 @@ class Agent:
             superseded.cancel()
 
 
-def _without_pages(app: ASGIApp, address: ListenAddress, names: Collection[str]) -> ASGIApp:
-    """What is served at an address: not to pages of web sites. No page reaches a Unix socket."""
-    return NoPages(app, names) if isinstance(address, Address) else app
-
-
-def _router(config: AgentConfig, channels: Channels, settings: RouterSettings) -> SwimRouter:
+def _router(config: AgentConfig, address: str, channels: Channels, settings: RouterSettings) -> SwimRouter:
     """The node's discovery. This is the one place where an implementation is chosen; gossip is the only one so far.
 
     Another one has to be a `Discovery`, and what the agent calls beside that: start, leave, close, and the cluster's
@@ -241,7 +245,7 @@ def _router(config: AgentConfig, channels: Channels, settings: RouterSettings) -
         SwimSettings(
             name=config.name,
             bind=(config.gossip.host, config.gossip.port),
-            advertise=advertised_address(config),
+            advertise=address,
             peer_port=config.peer.port,
             channels=channels,
             seeds=config.join,
@@ -256,7 +260,7 @@ def _router(config: AgentConfig, channels: Channels, settings: RouterSettings) -
     )
 
 
-def _channels(config: AgentConfig, settings: ChannelSettings) -> Channels:
+def _channels(config: AgentConfig, address: str, settings: ChannelSettings) -> Channels:
     """How this node and the others speak: in clear text, or by TLS with certificates of one kind or the other."""
     if config.peer_tls is PeerTls.OFF or config.key_file is None:
         return Channels()
@@ -265,7 +269,7 @@ def _channels(config: AgentConfig, settings: ChannelSettings) -> Channels:
         issuer = FileIssuer(config.tls_cert, config.tls_key, config.tls_ca, config.name)
     else:
         life_s, renewal_s = settings.certificate_life_s, settings.certificate_renewal_s
-        issuer = KeyIssuer(config.name, advertised_address(config), load_keys(config.key_file), life_s, renewal_s)
+        issuer = KeyIssuer(config.name, address, load_keys(config.key_file), life_s, renewal_s)
     try:
         return Channels(config.peer_tls, issuer, config.tls_deny)
     except ChannelError as error:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from .channels import PeerTls
 from .errors import ConfigError
 from .fileio import read_small
+from .interfaces import address_towards, machine_addresses
 from .routers import is_member_name
 from .sources import UPSTREAM
 from .sources.upstream.passwords import read_passwords, with_passwords
@@ -23,6 +24,7 @@ from .sources.upstream.registries import Registry, with_trust
 from .sources.upstream.trust import Trusted
 
 _HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*")
+_FOUR_NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
 _UNIX_PATH_MAX = 107
 """Bounds the path of a Unix socket, in bytes; see unix(7)."""
 _FILE_MAX_BYTES = 1024 * 1024
@@ -167,7 +169,18 @@ def _name(text: str) -> str:
 def _node_name(text: str) -> str:
     if text == UPSTREAM:
         raise ValueError("another name: this one stands for the registries, in logs and between members")
+    if ".." in text:
+        raise ValueError("a name without two dots in a row, which TLS cannot reach")
+    if _FOUR_NUMBERS.fullmatch(text) and not _is_ip(text):  # TLS would look for the address that it seems to be
+        raise ValueError("a name that is no IP address, or is one as it is usually written, which TLS can reach")
     return _name(text)
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        return ipaddress.ip_address(text) is not None
+    except ValueError:
+        return False
 
 
 def _network(text: str) -> str:
@@ -251,14 +264,16 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "advertise", "IP", _host, None,
-        "Address under which the others reach this node. Default: that of --peer, or the machine's main address.",
+        "Address under which the others reach this node. Default: that of --peer, or the machine's main "
+        "address; without a default route the one that reaches the nodes of --join, or the only one.",
     ),
     Setting("join", "HOST[:PORT]", parse_seed, "", "Gossip address of any other node; may be repeated.", many=True),
     Setting(
         "upstream", "REGISTRY=URL", Registry.parse, "",
         "Where a registry is fetched from, e.g. registry.example.com=http://10.0.0.5:5000; may be repeated. Well-known "
         "public registries need no entry. A password belongs into --upstream-auth; user:password@ before the host "
-        "works too, but every user of the machine sees a command line.", many=True,
+        "works too, with @ : / ? # % and commas percent-encoded (%40 %3A %2F %3F %23 %25 %2C), but every user of the "
+        "machine sees a command line.", many=True,
     ),
     Setting(
         "upstream-auth", "FILE", Path, None,
@@ -328,6 +343,11 @@ SETTINGS: tuple[Setting, ...] = (
         "new or has changed, and now and then the rest; verify always asks upstream itself.",
     ),
     Setting(
+        "denied-tags", "HOW", _one_of("refuse", "serve"), "refuse",
+        "What a client gets if upstream answers 404, 401 or 403 for a tag that the cluster holds: refuse says so, "
+        "serve gives it what is held, with a warning.",
+    ),
+    Setting(
         "log-level", "LEVEL", _one_of("debug", "info", "warning", "error"), "info", "debug, info, warning or error."
     ),
 )  # fmt: skip
@@ -364,6 +384,7 @@ class AgentConfig:
     gossip_allow: tuple[str, ...]
     home: Literal["auto", "always", "never"]
     tags: Literal["sample", "verify"]
+    denied_tags: Literal["refuse", "serve"]
     log_level: str
     warnings: tuple[str, ...] = ()
     """What the operator should know about how they were set."""
@@ -377,22 +398,35 @@ class AgentConfig:
 def advertised_address(config: AgentConfig) -> str:
     """The IP address under which the other nodes reach this one: the operator's, or the machine's main one.
 
+    Where no route leads to everywhere, that is the address from which the seeds are reached, or the only one there is.
+
     Raises:
-        ConfigError: the machine has no route to other machines, so that it has no main address.
+        ConfigError: there is no such address, or several.
     """
     if config.advertise:
         return config.advertise
     if not ipaddress.ip_address(config.peer.host).is_unspecified:
         return config.peer.host
-    # A UDP socket that is connected sends nothing, but the kernel chooses the address that it would send from. The
-    # addresses are those that RFC 5737 and RFC 3849 reserve for documentation: they are routed as any other.
+    # The addresses are those that RFC 5737 and RFC 3849 reserve for documentation: they are routed as any other.
     family, elsewhere = (socket.AF_INET6, "2001:db8::1") if ":" in config.peer.host else (socket.AF_INET, "192.0.2.1")
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((elsewhere, 9))
-        except OSError:
-            raise ConfigError("advertise: this machine has no main address; name the one the others reach") from None
-        return str(probe.getsockname()[0])
+    main = address_towards(elsewhere, family)
+    if main is not None:
+        return main
+    towards_seeds = {address_towards(_seed_host(seed), family) for seed in config.join}
+    all_of_it = machine_addresses(family)
+    candidates = [address for address in all_of_it if address in towards_seeds] or all_of_it
+    if len(candidates) != 1:
+        there_are = f"several addresses, {', '.join(candidates)}" if candidates else "no address that others can reach"
+        raise ConfigError(
+            f"advertise: this machine has {there_are}, and no default route; name the address under which the other "
+            "nodes reach this one with --advertise"
+        )
+    return candidates[0]
+
+
+def _seed_host(seed: str) -> str:
+    """The host of a node to join through."""
+    return parse_address(seed).host if seed.count(":") == 1 or "]:" in seed else seed.strip("[]")
 
 
 def load(
@@ -541,7 +575,7 @@ def _read_file(file: Path) -> dict[str, Any]:
         if known[key].many and isinstance(value, str):
             written[key] = [value]
         elif known[key].many and not (isinstance(value, list) and all(isinstance(part, str) for part in value)):
-            raise ConfigError(f"{key} in {file}: {value!r} is not allowed; give {wanted}")
+            raise ConfigError(f"{key} in {file}: it must be {wanted}")  # without the value: there may be a password
         elif not known[key].many and isinstance(value, int) and not isinstance(value, bool):
             written[key] = str(value)
         elif not known[key].many and not isinstance(value, str):

@@ -8,13 +8,14 @@
     │   └── Corrupt            a file is not what it was when it was found right
     ├── OciError               an answer to a client, from the distribution-spec's table of codes
     │   ├── NameInvalid  DigestInvalid  RangeInvalid  RangeUnsatisfiable  Unsupported
-    │   ├── ManifestUnknown  BlobUnknown  NotFound
+    │   ├── ManifestUnknown  BlobUnknown  NameUnknown  NotFound
     │   ├── Unauthorized  Denied  Unavailable
     │   └── Refusal            to another member, with the reason; UnknownRefusal
     └── SourceError            a peer or upstream did not deliver: ask another source
         ├── PeerError          names the failing in `reason`
         └── UpstreamError
-            ├── UpstreamUnknown      it answered that it has no such thing (404, or 401/403 to our credentials)
+            ├── UpstreamUnknown      it answered that it has no such thing (404, or 401/403 to our credentials), or
+            │                        has it in a form that is never passed on
             ├── UpstreamRefused      this agent may not contact that registry or address
             └── UpstreamRateLimited  429; `retry_after_s`
 
@@ -101,6 +102,12 @@ class NameInvalid(OciError):
     """The repository, registry or tag is no valid name."""
 
     code, status = "NAME_INVALID", 400
+
+
+class NameUnknown(OciError):
+    """There can be no repository of that name."""
+
+    code, status = "NAME_UNKNOWN", 404
 
 
 class DigestInvalid(OciError):
@@ -236,7 +243,10 @@ class UpstreamEnded(UpstreamError):
 
 
 class UpstreamUnknown(UpstreamError):
-    """Upstream has no such content, or shows it to nobody with our credentials."""
+    """Upstream has no such content, shows it to nobody with our credentials, or has it in a form that is not passed on.
+
+    It will say the same when it is asked again.
+    """
 
     def __init__(self, message: str) -> None:
         super().__init__(Reason.UNKNOWN, message)

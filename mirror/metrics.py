@@ -127,6 +127,16 @@ class Figures(Protocol):
         ...
 
     @property
+    def candidates(self) -> int:
+        """Those who were heard of and have yet to answer, before they are members."""
+        ...
+
+    @property
+    def blanks(self) -> int:
+        """Members whose filters are not kept for want of memory."""
+        ...
+
+    @property
     def lag_s(self) -> Mapping[float, float]:
         """How late the event loop ran, by quantile."""
         ...
@@ -160,6 +170,10 @@ class _GossipCollector(Collector):
         health = "Local health score of this node (Lifeguard); 0: healthy, more: it runs late or misses answers."
         yield GaugeMetricFamily("gossip_health", health, value=figures.health)
         yield GaugeMetricFamily("gossip_rumours", "Rumours that wait to be sent.", value=figures.waiting)
+        candidates = "Those who were heard of and have yet to answer, before they are members."
+        yield GaugeMetricFamily("gossip_candidates", candidates, value=figures.candidates)
+        blanks = "Members whose filters are not kept for want of memory: lookups do not find them."
+        yield GaugeMetricFamily("gossip_blank_filters", blanks, value=figures.blanks)
         lag = GaugeMetricFamily(
             "gossip_loop_lag_seconds", "How late the event loop ran in the last minute.", labels=["quantile"]
         )

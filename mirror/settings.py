@@ -118,10 +118,6 @@ class PeerSettings:
     head_max_bytes: int = 16 * 1024
     """Bounds the head of an answer, in bytes: a member's own heads have a few hundred."""
 
-    signed_body_max_bytes: int = 1024 * 1024
-    """Bounds the body of an answer to a small question, in bytes, that is read to check its signature: as long as the
-    longest body that members sign."""
-
     drained_max_bytes: int = 16 * 1024
     """Bounds the body of a refusal that is read so that the connection can be used again, in bytes. A new connection
     costs less than to read more."""
@@ -149,7 +145,7 @@ class SignatureSettings:
 
     window_s: float = 30.0
     """Time for which a signed request is good, before and after its time, s. It has to cover what a request takes on
-    its way, and how far two clocks drift apart between two questions; where they differ more, one more round trip tells
+    its way, and how far two clocks drift apart between two requests; where they differ more, one more round trip tells
     the difference."""
     nonces_max: int = 65536
     """Bounds the requests that are remembered so that none is answered twice; some 10 MiB. 1,000 a second are 60,000
@@ -269,7 +265,7 @@ class CheckSettings:
 
     warm_bytes: int = 256 * 1024 * 1024
     """Bytes that may leave after one look whether they are in memory, for a reader that takes them within a second; a
-    slower one gets less. Four looks instead of one cost 7 % of serving eight clients."""
+    slower one, and one that has just begun, gets less. Four looks instead of one cost 7 % of serving eight clients."""
     cold_bytes: int = 4 * 1024 * 1024
     """Bytes that are read from the disk and checked at once: a client waits for the first, 30 ms on a slow disk."""
     read_bytes: int = 256 * 1024
@@ -317,6 +313,13 @@ class CacheSettings:
     """Bounds the tags that are remembered; the least recently checked is forgotten first. Each takes one small file
     on disk and some 500 bytes of memory: 5 MB in all, for more tags than a cluster's nodes run."""
 
+    sync_after_s: float = 40.0
+    """Time from a blob's arrival until its bytes are forced to the disk, and its proof is kept, s. Linux writes what is
+    older than 30 s by itself, looking every 5 s: so this costs next to nothing, where at once it would take the disk
+    from the runtime, which unpacks then. What a crash catches before is hashed at the next start."""
+    sync_at_stop_s: float = 5.0
+    """Bounds how long a stop forces bytes to the disk, s; what is not there by then is hashed at the next start."""
+
     touch_interval_s: float = 60.0
     """Seconds between two writes of a blob's time of last use. The time on disk only decides the order of eviction
     after a restart: a minute is exact enough, and spares a busy blob a write for every request."""
@@ -352,7 +355,11 @@ class ContainerdSettings:
     old versions send no event for it. What it collects later, the regular listing sees."""
     regardless_s: float = 30.0
     """Longest time between the starts of two listings, s. containerd before 2.1 does not tell when content appears or
-    is collected; lookups of what is gone cost one fast 404 until then."""
+    is collected; lookups of what is gone cost one fast 404 until then. As often all files are looked at: whether they
+    open, and have the size that containerd says."""
+    failing_s: float = 600.0
+    """Time for which a file that the disk did not give is not offered again, s: each try costs another member one, and
+    a disk that fails rarely heals."""
 
 
 @dataclass(frozen=True, slots=True)

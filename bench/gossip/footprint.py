@@ -63,7 +63,7 @@ def _footprint(members: int, digests: int) -> Footprint:
 def _filled(members: int, digests: int) -> tuple[Directory, list[bytes], float]:
     """A directory, keys of 32 bytes that members hold, in any order, and how long one snapshot took, us."""
     rng, bits_log2 = random.Random(1), bits_log2_for(digests, lan().filter_bits_per_key)
-    directory, held, spent_s = Directory(lan().log_keys, _ROOMY), list[bytes](), 0.0
+    directory, held, spent_s = Directory(lan().log_keys, _ROOMY, members), list[bytes](), 0.0
     for number in range(members):
         name, filled = f"n{number}", Filter(bits_log2)
         keys = [rng.randbytes(32) for _ in range(max(1, min(digests, _LOOKED_UP // members)))]

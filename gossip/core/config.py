@@ -14,6 +14,8 @@ from .packets.codec import BITS_LOG2_MAX, BITS_LOG2_MIN, ENTRIES_MAX
 
 FILTER_BITS_PER_KEY_MAX: Final = 64
 """Bits per key of the largest filters that any node may have: it bounds the memory that others can claim here."""
+_DIRECTORY_BYTES_PER_MEMBER_MIN: Final = 2048
+"""Bytes of the directory for each member that there may be: half of them hold its version, whatever filters take."""
 _BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "probe_interval_s": (0.01, 60),
     "probe_timeout_s": (0.005, 30),
@@ -93,7 +95,8 @@ class GossipConfig:
         filter_bits_log2_max: logarithm of the bits of the largest filter, this node's own included. 22 are 512 KiB, for
             174,000 keys; a cache of 100 GiB holds some 10,000.
         directory_max_bytes: bound of the memory of all filters. 100 members with 10,000 keys each take 18 MiB, 1,000 of
-            them 90 MiB. Beyond it the largest filters are not kept, and lookups do not find those members.
+            them 90 MiB. Beyond it the largest filters are not kept, and lookups do not find those members. It is at
+            least 2 KiB for each of `members_max`.
         rebuild_share: a filter is rebuilt when this share of its keys is gone. Source: Summary Cache section V-B.
         rebuild_quiet_s: or this long after the last withdrawal.
         rebuild_pause_s: least time between two rebuilds for withdrawals.
@@ -157,6 +160,12 @@ class GossipConfig:
         if self.probe_timeout_s >= self.probe_interval_s:
             raise ConfigError(
                 f"probe_timeout_s = {self.probe_timeout_s} must be below probe_interval_s = {self.probe_interval_s}"
+            )
+        directory_min_bytes = _DIRECTORY_BYTES_PER_MEMBER_MIN * self.members_max
+        if self.directory_max_bytes < directory_min_bytes:
+            raise ConfigError(
+                f"directory_max_bytes = {self.directory_max_bytes} must be at least {directory_min_bytes}, which is "
+                f"{_DIRECTORY_BYTES_PER_MEMBER_MIN} for each of members_max = {self.members_max}"
             )
         if self.filter_bits_per_key & (self.filter_bits_per_key - 1):
             raise ConfigError(f"filter_bits_per_key = {self.filter_bits_per_key} must be a power of two")

@@ -184,6 +184,7 @@ class Dispatch:
     def _hear_entries(self, entries: Entries, sender: str, source: Address, now: float) -> None:
         member = self._members.get(sender)
         if member is not None:
+            self._dissemination.hear_view(entries, now)
             self._comparisons.hear_entries(entries, member.address)
         else:  # it knows this node, but not the other way round: ask for its record
             self._outbox.answer(source, [Pull((Entry(sender, 0, 0, 0, 0),))])

@@ -1,7 +1,7 @@
 """What can be read of a node: its view of the cluster, and how it does itself."""
 
 from .context import Context
-from .directory.replicas import Replica
+from .directory.replica import Replica
 from .membership.member import Address, Member
 from .packets.keyring import Keyring
 from .packets.seal import Seal
@@ -79,6 +79,11 @@ class View:
     def replica(self, name: str) -> Replica | None:
         """This node's copy of another member's filter."""
         return self._directory.replica(name)
+
+    @property
+    def blanks(self) -> int:
+        """Members whose filters are not kept here for want of memory: lookups do not find them."""
+        return self._directory.blanks
 
     def key_count(self, name: str) -> int:
         """How many keys a member says that it holds; for this node, how many it does."""

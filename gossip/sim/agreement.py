@@ -1,6 +1,6 @@
 """What the nodes of a cluster agree on, and who lacks what."""
 
-from ..core.directory.replicas import Replica
+from ..core.directory.replica import Replica
 from ..core.membership.member import State
 from .cluster import Cluster
 

@@ -27,6 +27,8 @@ T = TypeVar("T")
 Headers = list[tuple[bytes, bytes]]
 Extent = tuple[int, int, int]
 """Bytes of a file that may leave: its descriptor, the first byte's offset, and how many."""
+Piece = Extent | bytes
+"""What a body consists of: bytes of files, and what stands between them."""
 
 
 def blob_headers(
@@ -99,7 +101,7 @@ class LongResponse(ABC):
 
 
 class BlobResponse(LongResponse):
-    """Bytes of files that become ready one after the other.
+    """Bytes of files that become ready one after the other, and what stands between them.
 
     Args:
         status: 200 or 206; 304 without extents.
@@ -113,7 +115,7 @@ class BlobResponse(LongResponse):
         self,
         status: int,
         headers: Sequence[tuple[bytes, bytes]],
-        extents: Iterable[Extent] | AsyncIterable[Extent],
+        extents: Iterable[Piece] | AsyncIterable[Piece],
         settings: AppSettings | None = None,
     ) -> None:
         super().__init__(status, headers)
@@ -123,15 +125,26 @@ class BlobResponse(LongResponse):
     async def _parts(self, scope: Scope) -> AsyncGenerator[tuple[Message, int], None]:
         copied_max, chunk = self._settings.copied_max_bytes, self._settings.chunk_bytes
         zero_copy = EXTENSION in scope.get("extensions", {})
-        async with contextlib.aclosing(_each(self._extents)) as extents:
-            async for fd, offset, count in extents:
+        between = b""
+        async with contextlib.aclosing(each(self._extents)) as pieces:
+            async for piece in pieces:
+                if isinstance(piece, bytes):
+                    between += piece  # leaves in one packet with what follows
+                    continue
+                fd, offset, count = piece
                 if zero_copy and count > copied_max:
+                    if between:
+                        yield _body(between), len(between)
                     place = {"file": fd, "offset": offset, "count": count}
                     yield {"type": EXTENSION, **place, "more_body": True}, count
+                    between = b""
                     continue
                 for start in range(offset, offset + count, chunk):
-                    body = await read(fd, start, min(chunk, offset + count - start))
+                    part = await read(fd, start, min(chunk, offset + count - start))
+                    body, between = between + part if between else part, b""
                     yield _body(body), len(body)
+        if between:
+            yield _body(between), len(between)
 
 
 async def of_file(fd: int, places: AsyncGenerator[tuple[int, int], None]) -> AsyncGenerator[Extent, None]:
@@ -145,7 +158,7 @@ def _body(content: bytes | bytearray) -> Message:
     return {"type": "http.response.body", "body": content, "more_body": True}
 
 
-async def _each(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:
+async def each(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:
     """Give the items of an iterable of either kind; close it afterwards if it is an asynchronous generator."""
     if isinstance(items, AsyncIterable):
         try:

@@ -2,7 +2,7 @@
 
 Only clients on this machine are answered. An order must be signed with one of the cluster's keys: that a client reaches
 this endpoint proves nothing, because every process on the machine can, and a page in a browser too. An order is good
-once, and the answer is signed as well. Keys go in and never out: answers name a key by its id.
+once, and the answer is signed as well. Keys go in, sealed, and never out: answers name a key by its id.
 """
 
 import base64
@@ -103,7 +103,7 @@ class KeysEndpoint:
             return _refused(409, str(error))
 
     async def order(self, request: Request) -> Response:
-        """Take a step with all members: install `{"key": base64}`, or `{}` for a new key; use, remove `{"id": hex}`."""
+        """Take a step with all members: install `{"key": base64 of it, sealed}`, or `{}`; use, remove `{"id": hex}`."""
         if not _is_local(request):
             return _refused(403, "keys are changed on the node itself only")
         if self._key_file is None:
@@ -137,9 +137,21 @@ class KeysEndpoint:
     async def _install(self, order: dict[str, Any], key_file: Path) -> Response:
         if "key" not in order and not is_key_file_replaceable(key_file):
             return _refused(409, f"{key_file} cannot be replaced: install a key of which you have a file")
-        key = _key(order)
+        key = self._key(order)
         await self._keyrings.list()  # raises if keys cannot be sent, before this node's own keyring changes
         return self._shown(await self._keyrings.install(key), self._key_id(key).hex())
+
+    def _key(self, order: dict[str, Any]) -> bytes:
+        """The key in an order, or a new one."""
+        if "key" not in order:
+            return secrets.token_bytes(_KEY_BYTES)
+        try:
+            key = self._orders.unseal(base64.b64decode(str(order["key"]), validate=True))
+        except ValueError:
+            key = b""
+        if len(key) != _KEY_BYTES:
+            raise ValueError("key must be 32 bytes, sealed with a key of the cluster for this node, in base64")
+        return key
 
     def _shown(self, outcomes: Mapping[str, Outcome], key: str | None = None) -> Response:
         rows = [
@@ -187,18 +199,6 @@ def _object(body: bytes) -> dict[str, Any]:
     if not isinstance(order, dict):
         raise ValueError("the body must be a JSON object")
     return order
-
-
-def _key(order: dict[str, Any]) -> bytes:
-    if "key" not in order:
-        return secrets.token_bytes(_KEY_BYTES)
-    try:
-        key = base64.b64decode(str(order["key"]), validate=True)
-    except ValueError:
-        key = b""
-    if len(key) != _KEY_BYTES:
-        raise ValueError("key must be 32 bytes in base64")
-    return key
 
 
 def _identity(order: dict[str, Any]) -> bytes:

@@ -140,11 +140,11 @@ class PeerEndpoint:
         member: MemberRequest,
     ) -> None:
         if member.want is not None:
-            self._count("blobs", "vouched")
             await self._testimony.answer(send, request, content, member.want)
+            self._count("blobs", "vouched")
             return
-        if member.wrong is not None and member.node in self._backend.fetching.cluster.up():
-            self._testimony.doubt(content.digest)
+        if request.is_head and member.wrong is not None and member.node in self._backend.fetching.cluster.up():
+            self._testimony.doubt(content.digest, member.wrong)
         with _now():
             held = self._backend.holdings.open(content.digest)
         if held is not None:

@@ -12,6 +12,7 @@ from ..cluster.homes import MEBIBYTE
 from ..errors import (
     MirrorError,
     OciError,
+    RangeInvalid,
     RangeUnsatisfiable,
     Reason,
     Refusal,
@@ -96,7 +97,7 @@ class Home:
         size = await relay.reader.size()
         if relay.is_elsewhere:
             raise Refusal(Reason.WHOLE, f"upstream has no ranges, and another member is the home of all of {digest}")
-        wanted = request.resolve_range(size)
+        wanted = request.one_span(size)
         start, stop = wanted or (0, size)
         await relay.distrust(self._known(avoid), start, stop)
         return RelayResponse(relay, digest, size, wanted, self._backend.settings)
@@ -169,7 +170,7 @@ def hint(part: RequestedRange | None) -> tuple[int, int]:
     """The bytes to fetch first while the size is not known: those that are asked for, if their place is known.
 
     Raises:
-        RangeInvalid: several ranges; they are refused before anything is fetched.
+        RangeInvalid: several ranges, for which no member asks; they are refused before anything is fetched.
     """
     match part:
         case IntRange(start, None):
@@ -177,7 +178,7 @@ def hint(part: RequestedRange | None) -> tuple[int, int]:
         case IntRange(start, int(stop)):
             return start, stop
         case SeveralRanges():
-            return part.resolve(0)
+            raise RangeInvalid("send one range per request: between members there are no more")
         case _:
             return 0, MEBIBYTE
 

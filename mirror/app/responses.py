@@ -1,6 +1,7 @@
 """The answers of the distribution API: blobs, manifests and errors."""
 
 import json
+import time
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from ..settings import AppSettings
 from ..sources.peers.protocol import TIME_HEADER, MemberAnswer
 from ..stores import Held
 from .blob import BlobResponse, Extent, Headers, blob_headers, of_file
+from .multipart import Multipart
 from .request import RegistryRequest
 
 OCTETS = "application/octet-stream"
@@ -44,30 +46,35 @@ class Body:
 
 
 def blob_response(request: RegistryRequest, body: Body, settings: AppSettings) -> BlobResponse:
-    """The answer to a request for a blob: all of it, or the range that is asked for, or 304.
+    """The answer to a request for a blob: all of it, or the ranges that are asked for, or 304.
 
     Raises:
-        RangeInvalid, RangeUnsatisfiable: the request's Range header.
+        RangeUnsatisfiable: the request's Range header.
     """
     if request.is_unmodified(body.digest):
         return BlobResponse(304, [API_VERSION, *_not_modified(body.digest)], (), settings)
-    wanted = request.resolve_range(body.size)
+    spans = request.spans(body.digest, body.size)
+    if len(spans) > 1:
+        several = Multipart.of(OCTETS, body.size, spans)
+        return BlobResponse(206, [API_VERSION, *several.headers(body.digest)], several.pieces(body.extents), settings)
+    wanted = spans[0] if spans else None
     start, stop = wanted or (0, body.size)
     status, headers = blob_headers(body.digest, OCTETS, body.size, wanted)
     return BlobResponse(status, [API_VERSION, *headers], body.extents(start, stop), settings)
 
 
 async def send_manifest(send: Send, request: RegistryRequest, manifest: Manifest, extra: Headers) -> None:
-    """Send a manifest: all of it, or the range that is asked for, or 304.
+    """Send a manifest: all of it, or the range that is asked for, or 304. Of several ranges, all of it.
 
     Raises:
-        RangeInvalid, RangeUnsatisfiable: the request's Range header.
+        RangeUnsatisfiable: the request's Range header.
     """
     if request.is_unmodified(manifest.digest):
         await send_empty(send, 304, [*_not_modified(manifest.digest), *extra])
         return
     size = len(manifest.body)
-    wanted = request.resolve_range(size)
+    spans = request.spans(manifest.digest, size)
+    wanted = spans[0] if len(spans) == 1 else None
     start, stop = wanted or (0, size)
     status, headers = blob_headers(manifest.digest, manifest.media_type, size, wanted)
     await send({"type": "http.response.start", "status": status, "headers": [API_VERSION, *headers, *extra]})
@@ -109,6 +116,11 @@ async def send_error(scope: Scope, send: Send, error: OciError) -> None:
 def encoded(headers: Mapping[str, str]) -> Headers:
     """Headers as ASGI has them."""
     return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+
+def age(since_unix_s: float) -> tuple[bytes, bytes]:
+    """An `Age` header: for how long what is answered has not been looked at (RFC 9111 section 5.1)."""
+    return b"age", b"%d" % max(0, time.time() - since_unix_s)
 
 
 def warning(text: str) -> tuple[bytes, bytes]:

@@ -1,19 +1,14 @@
 """Signs what this node answers in clear text: to members, and to whoever changes the cluster's keys."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable
 
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Scope, Send
 
 from ..errors import StaleRequest, Unauthorized
 from ..sources.peers.auth import PeerAuth, Proof, Request
-from ..sources.peers.protocol import TIME_HEADER
+from ..sources.peers.protocol import TIME_HEADER, needs_signed_body
 from .request import target
-
-_BODY_MAX_BYTES: Final = 1024 * 1024
-"""Longest body that is signed: the list of digests of a blob of 500 GiB is. The head of an answer with a longer body
-leaves at once, for a member takes it for a sign of life."""
 
 
 def signed_request(scope: Scope, body: bytes = b"") -> Request:
@@ -23,12 +18,15 @@ def signed_request(scope: Scope, body: bytes = b"") -> Request:
 
 
 def signing(send: Send, proof: Proof) -> Send:
-    """Send an answer with the proof of its head, and of its body if that is short and comes in one piece."""
+    """Send an answer with the proof of its head, and of its body if that is short and comes in one piece.
+
+    The head of any other answer leaves at once, for a member takes it for a sign of life.
+    """
     waiting: list[Message] = []
 
     async def send_signed(message: Message) -> None:
         if message["type"] == "http.response.start":
-            if _is_short(message["headers"]):
+            if _needs_proof_of_body(message):
                 waiting.append(message)
             else:
                 await send(_signed(message, proof, None))
@@ -41,9 +39,8 @@ def signing(send: Send, proof: Proof) -> Send:
     return send_signed
 
 
-def _is_short(headers: Sequence[tuple[bytes, bytes]]) -> bool:
-    length = dict(headers).get(b"content-length", b"0")
-    return int(length) <= _BODY_MAX_BYTES
+def _needs_proof_of_body(start: Message) -> bool:
+    return needs_signed_body(start["status"], int(dict(start["headers"]).get(b"content-length", b"0")))
 
 
 def _signed(start: Message, proof: Proof, body: bytes | None) -> Message:
@@ -69,6 +66,10 @@ class Orders:
     def name(self) -> str:
         """Of the node for which orders have to be signed."""
         return self._auth.name
+
+    def unseal(self, sealed: bytes) -> bytes:
+        """The secret in an order; raise ValueError if it is not sealed for this node with a key of the cluster."""
+        return self._auth.unseal(sealed)
 
     async def answer(self, scope: Scope, body: bytes, carry_out: Callable[[], Awaitable[Response]]) -> Response:
         """Carry an order out, once, and sign the answer.

@@ -9,12 +9,11 @@ import hashlib
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
 
 from starlette.types import Send
 
-from ..errors import BlobUnknown, Reason, Refusal, StorageFailed
-from ..fileio import in_thread, read_parts
+from ..errors import BlobUnknown, Corrupt, Reason, Refusal, StorageFailed
+from ..fileio import hash_range, in_thread
 from ..images.holdings import Holdings
 from ..oci.content import Content
 from ..oci.digest import Digest
@@ -25,6 +24,9 @@ from .request import RegistryRequest
 from .responses import API_VERSION
 
 log = logging.getLogger(__name__)
+
+_READ_BYTES = 1024 * 1024
+"""How much of a copy is read at once, in bytes: bounds what hashing takes of memory."""
 
 
 class Testimony:
@@ -47,24 +49,31 @@ class Testimony:
         """Answer a question about a blob that this node holds.
 
         Raises:
-            BlobUnknown: it does not hold it.
-            Refusal: it has not verified it yet.
+            BlobUnknown: it does not hold it, or its copy has just turned out to be damaged.
+            Refusal: it has not verified it yet, or cannot read it now.
             RangeInvalid, RangeUnsatisfiable: the request's Range header.
         """
+        try:
+            body = await self._body(request, content, want)
+        except Corrupt as error:
+            raise BlobUnknown(f"this node does not hold {content.digest}: {error}") from error
+        except (StorageFailed, OSError) as error:
+            raise Refusal(Reason.BUSY, f"this node cannot read its copy of {content.digest} now: {error}") from error
+        headers = [(b"content-type", b"application/octet-stream"), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": [API_VERSION, *headers]})
+        await send({"type": "http.response.body", "body": b"" if request.is_head else body})
+
+    async def _body(self, request: RegistryRequest, content: Content, want: Want) -> bytes:
         held = self._holdings.open(content.digest)
         if held is None:
             raise BlobUnknown(f"this node does not hold {content.digest}")
         with held:
-            if want is Want.PREFIXES:
-                prefixes = await held.prefixes()
-                if prefixes is None:
-                    raise Refusal(Reason.BUSY, f"this node has not verified its copy of {content.digest} yet")
-                body = b"".join(prefixes)
-            else:
-                body = await self._sha256(held, *(request.resolve_range(held.size) or (0, held.size)))
-        headers = [(b"content-type", b"application/octet-stream"), (b"content-length", b"%d" % len(body))]
-        await send({"type": "http.response.start", "status": 200, "headers": [API_VERSION, *headers]})
-        await send({"type": "http.response.body", "body": b"" if request.is_head else body})
+            if want is Want.SHA256:
+                return await self._sha256(held, *(request.one_span(held.size) or (0, held.size)))
+            prefixes = await held.prefixes()
+        if prefixes is None:
+            raise Refusal(Reason.BUSY, f"this node has not verified its copy of {content.digest} yet")
+        return b"".join(prefixes)
 
     async def _sha256(self, held: Held, start: int, stop: int) -> bytes:
         """The sha256 of a range, whose bytes are checked as those that leave are."""
@@ -73,11 +82,11 @@ class Testimony:
         sha256 = hashlib.sha256()
         async with self._hashing:
             async for offset, count in held.ready(start, stop):
-                await in_thread(_update, sha256.update, held.fd, offset, count)
+                await in_thread(hash_range, sha256.update, held.fd, offset, offset + count, _READ_BYTES)
         return sha256.digest()
 
-    def doubt(self, digest: Digest) -> None:
-        """Verify a copy because a member says that it is wrong: one at a time, and each not too often."""
+    def doubt(self, digest: Digest, wrong: tuple[int, int]) -> None:
+        """Verify a copy because a member says that a range of it is wrong: one at a time, and each not too often."""
         now, every_s = time.monotonic(), self._settings.verify_again_s
         is_busy = self._verification is not None and not self._verification.done()
         if is_busy or now < self._verified_at.get(digest.hex, -every_s) + every_s:
@@ -86,19 +95,14 @@ class Testimony:
         self._verified_at.move_to_end(digest.hex)
         while len(self._verified_at) > self._settings.admission_blobs_max:
             self._verified_at.popitem(last=False)
-        self._verification = asyncio.create_task(self._verify(digest), name=f"verify {digest}")
+        self._verification = asyncio.create_task(self._verify(digest, wrong), name=f"verify {digest}")
 
-    async def _verify(self, digest: Digest) -> None:
+    async def _verify(self, digest: Digest, wrong: tuple[int, int]) -> None:
+        said = "bytes {} to {}".format(*wrong)
         try:
             is_right = await self._holdings.verify(digest)
         except StorageFailed as error:
-            log.warning("a member says that the copy of %s here is wrong; it cannot be read: %s", digest, error)
+            log.warning("a member says that %s of %s here are wrong; the copy cannot be read: %s", said, digest, error)
         else:
             found = "it is right" if is_right else "there is none, or it was wrong and is gone"
-            log.info("a member says that the copy of %s here is wrong: %s", digest, found)
-
-
-def _update(update: Callable[[memoryview], None], fd: int, offset: int, count: int) -> None:
-    """Hash a part of a file; blocks."""
-    for part in read_parts(fd, offset, offset + count, bytearray(min(count, 1024 * 1024))):
-        update(part)
+            log.info("a member says that %s of %s here are wrong: %s", said, digest, found)

@@ -5,6 +5,7 @@
 """
 
 import enum
+import math
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -66,6 +67,12 @@ def names_in(certificate: Mapping[str, Any] | None) -> frozenset[str]:
     """The DNS names in a certificate, as `ssl.SSLSocket.getpeercert` gives it; in lower case."""
     alternatives = (certificate or {}).get("subjectAltName", ())
     return frozenset(value.lower() for kind, value in alternatives if kind == "DNS")
+
+
+def expiry_unix_s(certificate: Mapping[str, Any]) -> float:
+    """Until when a certificate is valid, Unix time, s; for ever if it does not say."""
+    end = certificate.get("notAfter")
+    return math.inf if end is None else ssl.cert_time_to_seconds(end)
 
 
 def issuer_of(certificate: Mapping[str, Any]) -> str:

@@ -157,7 +157,7 @@ def _certificate(
 
 
 def _is_address(name: str) -> bool:
-    """Whether a node's name looks like an IP address: then TLS looks for it among the addresses."""
+    """Whether a node's name is an IP address: then TLS looks for it among the addresses."""
     try:
         return bool(ipaddress.ip_address(name))
     except ValueError:

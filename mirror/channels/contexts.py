@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import ssl
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from . import Channel, ChannelError, Identity, PeerTls, issuer_of, names_in
+from . import Channel, ChannelError, Identity, PeerTls, expiry_unix_s, issuer_of, names_in
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ class Channels:
         if certificate is None or (self._issuers is not None and issuer_of(certificate) not in self._issuers):
             return frozenset()
         names = names_in(certificate)
-        if names & self._denied or ssl.cert_time_to_seconds(certificate["notAfter"]) < time.time():
+        if names & self._denied or expiry_unix_s(certificate) < time.time():
             return frozenset()
         return names
 
@@ -209,23 +210,44 @@ def _rehearse(server: ssl.SSLContext, client: ssl.SSLContext, name: str) -> None
 
 
 def _refuse_unproven(context: ssl.SSLContext, proven: Callable[[Mapping[str, Any] | None], Collection[str]]) -> None:
-    """Have a context end each handshake with whoever proves no name: the library alone knows of no denied one."""
+    """Have a context end each handshake with whoever proves no name: the library alone knows of no denied one.
 
-    def check(certificate: Mapping[str, Any] | None) -> None:
+    It sends nothing either once the other end's certificate has expired: the connection has ended then, and whoever
+    wants to go on opens another one.
+    """
+
+    def end_of(certificate: Mapping[str, Any] | None) -> float:
         if not proven(certificate):
             error = ssl.SSLCertVerificationError("the certificate is not believed")
             error.verify_message = "it has a name that --tls-deny has, or comes from a key that was removed"
             raise error
+        return expiry_unix_s(certificate or {})
+
+    def check(end_unix_s: float) -> None:
+        if time.time() > end_unix_s:
+            raise ConnectionAbortedError("the certificate of the other end has expired since the handshake")
 
     class Socket(ssl.SSLSocket):
+        end_unix_s = math.inf
+
         def do_handshake(self, block: bool = False) -> None:
             super().do_handshake(block)
-            check(self.getpeercert())
+            self.end_unix_s = end_of(self.getpeercert())
+
+        def send(self, data: Any, flags: int = 0) -> int:
+            check(self.end_unix_s)
+            return super().send(data, flags)
 
     class Object(ssl.SSLObject):
+        end_unix_s = math.inf
+
         def do_handshake(self) -> None:
             super().do_handshake()
-            check(self.getpeercert())
+            self.end_unix_s = end_of(self.getpeercert())
+
+        def write(self, data: Any) -> int:
+            check(self.end_unix_s)
+            return super().write(data)
 
     context.sslsocket_class, context.sslobject_class = Socket, Object
 

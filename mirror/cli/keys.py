@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -52,15 +53,14 @@ def keys_list(url: str, as_json: bool) -> None:
 @_orders_agent
 def keys_install(file: Path | None, url: str, as_json: bool, key_file: Path | None) -> None:
     """Add a key that opens: the one in FILE, which looks like a key file, or a new one that the agent makes."""
-    order = {}
+    secret = None
     if file is not None:
         from ..routers.swim import load_keys
 
-        key, *more = load_keys(file)
+        secret, *more = load_keys(file)
         if more:
             raise ConfigError(f"{file} has {len(more) + 1} keys; give a file with the one to install")
-        order["key"] = base64.b64encode(key).decode()
-    _show(_order(url, "install", order, key_file), as_json)
+    _show(_order(url, "install", {}, key_file, secret), as_json)
 
 
 @keys.command("use")
@@ -79,8 +79,12 @@ def keys_remove(identity: str, url: str, as_json: bool, key_file: Path | None) -
     _show(_order(url, "remove", {"id": identity}, key_file), as_json)
 
 
-def _order(url: str, step: str, order: dict[str, str], key_file: Path | None) -> Any:
-    """Have an agent on this machine take a step with all members. Order and answer are signed with its key."""
+def _order(url: str, step: str, order: dict[str, str], key_file: Path | None, secret: bytes | None = None) -> Any:
+    """Have an agent on this machine take a step with all members. Order and answer are signed with its key.
+
+    What answers may be another program that has taken the agent's address. So it gets no secret that it could read
+    without the cluster's key, and does not choose the key either.
+    """
     from ..routers.swim import load_keys
     from ..sources.peers.auth import PeerAuth, Request
     from ..sources.peers.protocol import PROOF_HEADER
@@ -91,20 +95,38 @@ def _order(url: str, step: str, order: dict[str, str], key_file: Path | None) ->
         raise ConfigError(f"--agent: {url!r} is not allowed; keys are changed on the node itself: give a loopback URL")
     if own is None:
         raise ConfigError("this node has no cluster key: give every node the same one with --key-file first")
+    auth = PeerAuth(load_keys(key_file or _trusted(Path(own))))
+    if secret is not None:
+        order = {**order, "key": base64.b64encode(auth.seal(name, secret)).decode()}
     path, body = f"/api/v1/keys/{step}", json.dumps(order).encode()
-    auth = PeerAuth(load_keys(key_file or Path(own)))
     for _ in range(_TRIES):
-        question = auth.ask(name, Request("POST", path, (), body))
-        answer = exchange(url, path, body, question.headers)
+        signed = auth.ask(name, Request("POST", path, (), body))
+        answer = exchange(url, path, body, signed.headers)
         if answer.status < 400 or PROOF_HEADER.lower() in answer.headers:
             try:
-                question.check(answer.status, answer.headers.items())
-                question.check_body(answer.headers, answer.body)
+                signed.check(answer.status, answer.headers.items())
+                signed.check_body(answer.headers, answer.body)
             except PeerError as error:
                 raise ConfigError(f"{url}: {error}; has another program taken the agent's address?") from None
         if not auth.learns(name, answer.status, answer.headers):
             break
     return read(url, answer)
+
+
+def _trusted(key_file: Path) -> Path:
+    """A key file that an agent names, if neither it nor its folder belongs to somebody else."""
+    try:
+        owners = owners_of(key_file)
+    except OSError as error:
+        raise ConfigError(f"key-file: cannot read {key_file}, which the agent names: {error.strerror}") from None
+    if not owners <= {0, os.geteuid()}:
+        raise ConfigError(f"key-file: {key_file}, which the agent names, is another user's; name it with --key-file")
+    return key_file
+
+
+def owners_of(file: Path) -> set[int]:
+    """Whose a file and its folder are, by user id."""
+    return {place.stat().st_uid for place in (file, file.resolve().parent)}
 
 
 def _show(answer: Any, as_json: bool) -> None:

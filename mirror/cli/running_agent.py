@@ -36,13 +36,13 @@ def asks_agent(command: Callable[..., None]) -> Callable[..., None]:
     )(command)
 
 
-def ask(url: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Any:
-    """Get JSON from an agent's status endpoint, or post some to it and get the answer.
+def ask(url: str, path: str) -> Any:
+    """Get JSON from an agent's status endpoint.
 
     Raises:
         ConfigError: no agent answers there, or it answers an error; one line.
     """
-    return read(url, exchange(url, path, body, headers))
+    return read(url, exchange(url, path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,8 @@ def read(url: str, answer: Answer) -> Any:
     raise ConfigError(f"{url}: {text}")
 
 
-def exchange(url: str, path: str, body: bytes | None, headers: Mapping[str, str] | None) -> Answer:
-    """Ask an agent, and get what it answers, an error as well; raise ConfigError if none answers there."""
+def exchange(url: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Answer:
+    """Ask an agent, or post it something, and get its answer, an error as well; raise ConfigError if there is none."""
     handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]  # no site's proxy knows an agent
     start = url.rstrip("/")
     if url.startswith("unix:/"):

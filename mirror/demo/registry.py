@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from ..oci.ranges import content_range, parse_range
+from ..oci.ranges import SeveralRanges, content_range, parse_range
 from .image import Blob, Image
 
 GET, HEAD = "GET", "HEAD"
@@ -73,7 +73,7 @@ class CountingRegistry:
         if request.method == HEAD:
             return Response(headers=headers)
         requested = parse_range(request.headers.get("range"))
-        wanted = requested.resolve(blob.size) if requested else None
+        wanted = None if requested is None or isinstance(requested, SeveralRanges) else requested.resolve(blob.size)
         start, stop = wanted or (0, blob.size)
         if wanted:
             headers |= {"Content-Length": str(stop - start), "Content-Range": content_range(start, stop, blob.size)}

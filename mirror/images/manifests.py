@@ -11,7 +11,7 @@ from ..errors import Corrupt, ManifestUnknown, StorageFailed
 from ..fetch import Audience, Fetches, Reader
 from ..oci.content import Content
 from ..oci.digest import Digest
-from ..oci.manifest import MANIFEST_MAX_BYTES, descriptors, media_type
+from ..oci.manifest import MANIFEST_MAX_BYTES, outline_of
 from ..settings import ImageSettings
 from .holdings import Holdings
 
@@ -76,7 +76,7 @@ class Manifests:
         if Digest.of(body) != digest:  # not what was checked a moment ago
             await self._holdings.verify(digest)
             return None
-        return self._remember(digest, body)
+        return await self._remember(digest, body)
 
     async def get(self, content: Content, audience: Audience = Audience.LOCAL) -> tuple[Manifest, bool]:
         """A manifest from this node or from elsewhere, and whether this node held it already.
@@ -101,16 +101,16 @@ class Manifests:
         else:
             with self._fetches.read(content) as reader:
                 body = await _whole(reader)
-        return self._remember(content.digest, body), False
+        return await self._remember(content.digest, body), False
 
-    def _remember(self, digest: Digest, body: bytes) -> Manifest:
+    async def _remember(self, digest: Digest, body: bytes) -> Manifest:
+        outline = await outline_of(body)
+        if outline is None:
+            raise ManifestUnknown(f"{digest} is no manifest of a known type")
         if (known := self._memory.get(digest.hex)) is not None:  # somebody else asked for it at the same time
             return known
-        kind = media_type(body)
-        if kind is None:
-            raise ManifestUnknown(f"{digest} is no manifest of a known type")
-        self._note_sizes(descriptors(body))
-        manifest = self._memory[digest.hex] = Manifest(digest, kind, body)
+        self._note_sizes(outline.sizes)
+        manifest = self._memory[digest.hex] = Manifest(digest, outline.media_type, body)
         self._memory_bytes += len(body)
         while self._memory_bytes > self._memory_max_bytes:
             self._memory_bytes -= len(self._memory.popitem(last=False)[1].body)

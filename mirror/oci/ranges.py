@@ -6,15 +6,29 @@ Source: RFC 9110 section 14.
 """
 
 import bisect
+import contextlib
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 
-from ..errors import RangeInvalid, RangeUnsatisfiable
+from ..errors import RangeUnsatisfiable
 
-_RANGE = re.compile(r"bytes=[ \t]*([0-9]{0,19})-([0-9]{0,19})[ \t]*", re.IGNORECASE)
+_RANGE = re.compile(r"([0-9]{0,19})-([0-9]{0,19})")
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})", re.IGNORECASE)
+
+
+_RANGES_MAX = 1024
+"""Bounds the ranges of one request. containers/storage sends as many for a layer that it has in part
+(`maxNumberMissingChunks`), and merges what is beyond; a head of 32 KiB holds few more."""
+
+_UNSORTED_MAX = 16
+"""Ranges that need not be in the order of their offsets: readers that jump back and forth ask for a few at once. More
+of them would make a disk seek for nothing."""
+
+Span = tuple[int, int]
+"""Bytes `[start, stop)`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +84,27 @@ class SuffixRange:
 
 @dataclass(frozen=True, slots=True)
 class SeveralRanges:
-    """More than one range in one request. A single-part answer to it corrupts what zstd:chunked clients build."""
+    """More than one range in one request, within the bounds of `parse_range`.
 
-    def resolve(self, size: int) -> tuple[int, int]:
-        """Refuse: it raises RangeInvalid whatever the size is."""
-        raise RangeInvalid("send one range per request: several are not supported")
+    Args:
+        ranges: in the order in which they are to be sent.
+    """
+
+    ranges: tuple[IntRange | SuffixRange, ...]
+
+    def resolve(self, size: int) -> tuple[Span, ...]:
+        """The ranges of content with this size in bytes, without those that begin beyond the end.
+
+        Raises:
+            RangeUnsatisfiable: all do.
+        """
+        spans: list[Span] = []
+        for part in self.ranges:
+            with contextlib.suppress(RangeUnsatisfiable):
+                spans.append(part.resolve(size))
+        if not spans:
+            raise RangeUnsatisfiable(size)
+        return tuple(spans)
 
 
 RequestedRange = IntRange | SuffixRange | SeveralRanges
@@ -88,20 +118,61 @@ def parse_range(header: str | None) -> RequestedRange | None:
         header: its text, or None where the request has none.
 
     Returns:
-        What it asks for; None where the header is absent, malformed or of another unit: such a header is ignored and
-        the whole content is sent (RFC 9110 section 14.2).
+        What it asks for; None where the header is absent, malformed, of another unit or beyond the bounds of several
+        ranges: such a header is ignored and the whole content is sent (RFC 9110 section 14.2).
     """
     if header is None or not header.lower().startswith("bytes="):
         return None
-    if "," in header:
-        return SeveralRanges()
-    match = _RANGE.fullmatch(header)
+    texts = [text.strip(" \t") for text in header[len("bytes=") :].split(",", 2 * _RANGES_MAX)]
+    ranges = [_parse_one(text) for text in texts if text]
+    parts = tuple(part for part in ranges if part is not None)
+    if not parts or len(parts) < len(ranges):
+        return None
+    if len(parts) == 1:
+        return parts[0]
+    return SeveralRanges(parts) if _are_sensible(parts) else None
+
+
+def _parse_one(text: str) -> IntRange | SuffixRange | None:
+    match = _RANGE.fullmatch(text)
     if match is None or match[1] == match[2] == "":
         return None
     if match[1] == "":
         return SuffixRange(int(match[2]))
     start, stop = int(match[1]), int(match[2]) + 1 if match[2] else None
     return None if stop is not None and stop <= start else IntRange(start, stop)
+
+
+def _are_sensible(parts: Sequence[IntRange | SuffixRange]) -> bool:
+    """Whether several ranges are no more work than the whole: then they are sent, else the whole is."""
+    spans = [(part.start, math.inf if part.stop is None else part.stop) for part in parts if isinstance(part, IntRange)]
+    in_order = sorted(spans)
+    if len(parts) > _RANGES_MAX or len(parts) - len(spans) > 1 or (len(parts) > _UNSORTED_MAX and spans != in_order):
+        return False
+    overlaps, end = 0, 0.0
+    for start, stop in in_order:
+        overlaps += start < end
+        end = max(end, stop)
+    return overlaps <= 1
+
+
+def is_read_by_itself(part: RequestedRange | None) -> bool:
+    """Whether a client reads a part by itself, and need not wait for the digest of the whole.
+
+    Whoever wants the whole asks without a range, or with an open one (`bytes=N-`): so every runtime goes on where a
+    download stopped, and containerd asks so for the parts of a layer that it fetches at once. It gets the last piece
+    only when the digest is right. Who names the end (`bytes=N-M`), the last bytes (`bytes=-N`) or several ranges reads
+    these: runtimes that pull lazily check what they read by the table of contents.
+    """
+    return not (part is None or (isinstance(part, IntRange) and part.stop is None))
+
+
+def first_span(part: RequestedRange | None) -> Span:
+    """What to ask for first of a part, before the size is known; the first byte, where the size decides."""
+    first = part.ranges[0] if isinstance(part, SeveralRanges) else part
+    if isinstance(first, IntRange) and first.stop is not None:
+        return first.start, first.stop
+    return 0, 1
 
 
 def content_range(start: int, stop: int, size: int) -> str:
@@ -123,51 +194,54 @@ def parse_content_range(header: str | None) -> tuple[int, int, int] | None:
 
 
 class RangeSet:
-    """A set of bytes, kept as sorted, disjoint ranges that do not touch."""
+    """A set of bytes, kept as sorted, disjoint ranges that do not touch.
+
+    Who goes through it while it changes sees the ranges that it had when he began.
+    """
 
     __slots__ = ("_ranges",)
 
-    def __init__(self, *ranges: tuple[int, int]) -> None:
-        self._ranges: list[tuple[int, int]] = []
-        for start, stop in ranges:
-            self.add(start, stop)
+    def __init__(self, *ranges: Span) -> None:
+        self._ranges = _merged(ranges)
 
     def add(self, start: int, stop: int) -> None:
         """Put `[start, stop)` in."""
         if start >= stop:
             return
-        ranges = []
-        for a, b in self._ranges:
-            if b < start or stop < a:
-                ranges.append((a, b))
-            else:
-                start, stop = min(a, start), max(b, stop)
-        ranges.append((start, stop))
-        ranges.sort()
-        self._ranges = ranges
+        first = bisect.bisect_left(self._ranges, start, key=_STOP)
+        end = bisect.bisect_right(self._ranges, stop, key=_START)
+        touched = self._ranges[first:end]
+        if touched:
+            start, stop = min(start, touched[0][0]), max(stop, touched[-1][1])
+        self._ranges = [*self._ranges[:first], (start, stop), *self._ranges[end:]]
 
     def remove(self, start: int, stop: int) -> None:
         """Take `[start, stop)` out."""
         if start >= stop:
             return
-        ranges = []
-        for a, b in self._ranges:
-            ranges += [(x, y) for x, y in ((a, min(b, start)), (max(a, stop), b)) if x < y]
-        self._ranges = ranges
+        first = bisect.bisect_right(self._ranges, start, key=_STOP)
+        end = bisect.bisect_left(self._ranges, stop, key=_START)
+        left = [(x, y) for a, b in self._ranges[first:end] for x, y in ((a, min(b, start)), (max(a, stop), b)) if x < y]
+        self._ranges = [*self._ranges[:first], *left, *self._ranges[end:]]
 
     def __sub__(self, other: "RangeSet") -> "RangeSet":
-        difference = RangeSet()
-        difference._ranges = list(self._ranges)
-        for start, stop in other:
-            difference.remove(start, stop)
-        return difference
+        difference: list[Span] = []
+        cuts, at = other._ranges, 0
+        for start, stop in self._ranges:
+            while at < len(cuts) and cuts[at][1] <= start:
+                at += 1
+            following = at
+            while start < stop and following < len(cuts) and cuts[following][0] < stop:
+                first, end = cuts[following]
+                if start < first:
+                    difference.append((start, first))
+                start, following = end, following + 1
+            if start < stop:
+                difference.append((start, stop))
+        return RangeSet(*difference)
 
     def __or__(self, other: "RangeSet") -> "RangeSet":
-        union = RangeSet()
-        union._ranges = list(self._ranges)
-        for start, stop in other:
-            union.add(start, stop)
-        return union
+        return RangeSet(*self._ranges, *other._ranges)
 
     def __and__(self, other: "RangeSet") -> "RangeSet":
         return self - (self - other)
@@ -176,9 +250,14 @@ class RangeSet:
         """Whether all of `[start, stop)` is in the set."""
         return start >= stop or self.front(start) >= stop
 
+    def touches(self, start: int, stop: int) -> bool:
+        """Whether any byte of `[start, stop)` is in the set."""
+        after = bisect.bisect_right(self._ranges, start, key=_STOP)
+        return start < stop and after < len(self._ranges) and self._ranges[after][0] < stop
+
     def front(self, offset: int) -> int:
         """The end of the contiguous bytes from `offset` on; `offset` itself where that byte is not in the set."""
-        after = bisect.bisect_right(self._ranges, offset, key=itemgetter(0))
+        after = bisect.bisect_right(self._ranges, offset, key=_START)
         return max(offset, self._ranges[after - 1][1]) if after else offset
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
@@ -199,3 +278,20 @@ class RangeSet:
 
     def __repr__(self) -> str:
         return f"RangeSet({', '.join(map(str, self._ranges))})"
+
+
+_START, _STOP = itemgetter(0), itemgetter(1)
+
+
+def _merged(ranges: Iterable[Span]) -> list[Span]:
+    """The same bytes as sorted, disjoint ranges that do not touch."""
+    merged: list[Span] = []
+    for start, stop in sorted(ranges):
+        if start >= stop:
+            continue
+        if merged and start <= merged[-1][1]:
+            if stop > merged[-1][1]:
+                merged[-1] = merged[-1][0], stop
+        else:
+            merged.append((start, stop))
+    return merged

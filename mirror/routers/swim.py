@@ -95,6 +95,8 @@ class Figures:
         stalls: times that the event loop ran late by 0.25 s or more.
         health: the local health score of Lifeguard; 0 is healthy.
         waiting: rumours that wait to be sent.
+        candidates: those who were heard of and have yet to answer, before they are members.
+        blanks: members whose filters are not kept for want of memory: lookups do not find them.
         lag_s: how late its event loop ran in the last minute, by quantile.
     """
 
@@ -107,6 +109,8 @@ class Figures:
     stalls: int
     health: int
     waiting: int
+    candidates: int
+    blanks: int
     lag_s: Mapping[float, float]
 
 
@@ -281,6 +285,8 @@ class SwimRouter:
             stalls=counters.stalls,
             health=view.health,
             waiting=view.waiting,
+            candidates=view.candidates,
+            blanks=view.blanks,
             lag_s={quantile: loop_lag.quantile_s(quantile) for quantile in (0.5, 0.99, 1.0)},
         )
 

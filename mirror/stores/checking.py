@@ -3,9 +3,10 @@
 The kernel says which bytes are in its page cache. What is there, and was checked since the file was last changed,
 leaves as it is; everything else is read and compared with the file's proof in a thread. Then it is in the page cache.
 
-A file whose proof is not known is hashed as a whole first, which makes the proof; a hash that nobody waits for any more
-stops. What is known is kept in memory, a bounded amount; what was forgotten costs one more check. Whoever reads a file
-keeps what is known of it to the end, for the file may have lost its name, and its record, meanwhile.
+A file whose proof is not known is hashed as a whole first, which makes the proof. A hash that nobody waits for any more
+stops, and whoever asks next goes on from there. What is known is kept in memory, a bounded amount; what was forgotten
+costs one more check. Whoever reads a file keeps what is known of it to the end, for the file may have lost its name,
+and its record, meanwhile.
 
 Between a check and the moment when the kernel sends the bytes, pages may leave the page cache and be read once more.
 That takes a machine short of memory and a disk that gives other bytes the second time.
@@ -13,7 +14,6 @@ That takes a machine short of memory and a disk that gives other bytes the secon
 
 import asyncio
 import contextlib
-import errno
 import os
 import threading
 from collections import OrderedDict
@@ -26,10 +26,11 @@ from typing import Protocol, TypeVar
 import xxhash
 
 from ..errors import Corrupt, StorageFailed
-from ..fileio import EndedEarly, cached, read_parts, to_its_end
+from ..fileio import EndedEarly, cached, read_parts, tells_of_file, to_its_end
 from ..oci.digest import Digest
 from ..settings import CheckSettings
 from .proofs import ContentHasher, Proof, block_count, block_size
+from .shared import Shared
 
 T = TypeVar("T")
 
@@ -39,6 +40,9 @@ _THREADS = 4
 _HASHES = 2
 """Bounds the files that are hashed as a whole at once. Each takes seconds: checks, which take milliseconds, never wait
 behind them."""
+
+_BEGUN_MAX = 16
+"""Bounds the hashes that were begun and are kept for whoever asks next. Each takes some MB at most."""
 
 _threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="check")
 _hash_threads = ThreadPoolExecutor(_HASHES, thread_name_prefix="hash")
@@ -99,11 +103,11 @@ class Findings:
 
     Args:
         corrupt: a file, as it was when it was looked at, is not the content of a digest; and what is wrong with it.
-        failed: the disk did not give a file (EIO). Of other errors the store is not told: they say nothing of the file.
+        failed: the disk did not give a file. Of errors that say nothing of the file the store is not told.
     """
 
     corrupt: Callable[[Digest, Identity, str], None]
-    failed: Callable[[Digest, Identity, OSError], None]
+    failed: Callable[[Digest, OSError], None]
 
 
 @dataclass(slots=True)
@@ -117,19 +121,6 @@ class _Known:
     @property
     def memory_bytes(self) -> int:
         return 300 + len(self.checked) + len(self.proof.blocks) + 70 * len(self.proof.prefixes)
-
-
-@dataclass(slots=True)
-class _Hashing:
-    """A file that is being hashed as a whole.
-
-    Args:
-        task: gives what is known of it then.
-        waiting: how many wait for that.
-    """
-
-    task: asyncio.Task[_Known]
-    waiting: int = 0
 
 
 class Checker:
@@ -148,14 +139,13 @@ class Checker:
         self._known: OrderedDict[Digest, _Known] = OrderedDict()
         """The least recently used first."""
         self._known_bytes = 0
-        self._hashing: dict[tuple[Digest, Identity], _Hashing] = {}
+        self._hashing: Shared[tuple[Digest, Identity], _Known] = Shared()
+        self._begun: OrderedDict[tuple[Digest, Identity], ContentHasher] = OrderedDict()
+        """How far files were hashed; the one that stopped first comes first."""
 
     async def close(self) -> None:
         """Stop hashing files."""
-        tasks = [hashing.task for hashing in self._hashing.values()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._hashing.close()
 
     def know(self, digest: Digest, identity: Identity, proof: Proof) -> None:
         """Take note of the proof of a file that was hashed just now, and found right."""
@@ -184,6 +174,7 @@ class Checker:
 
         Raises:
             Corrupt: it has another size.
+            StorageFailed: that cannot be told.
         """
         identity = self._expected(digest, fd, size)
         if before is not None and before.identity == identity:
@@ -229,7 +220,9 @@ class Checker:
         Raises:
             Corrupt, StorageFailed: as `known` does.
         """
-        await self._prove(digest, fd, self._expected(digest, fd, size), _hash_threads)
+        identity = self._expected(digest, fd, size)
+        self._begun.pop((digest, identity), None)
+        await self._prove(digest, fd, identity, _hash_threads)
 
     async def scrub(self, digest: Digest, fd: int, size: int) -> AsyncGenerator[int, None]:
         """Check a whole file step by step, for nobody in particular; what was not in the page cache stays out of it.
@@ -254,7 +247,10 @@ class Checker:
 
     def _expected(self, digest: Digest, fd: int, size: int) -> Identity:
         """What the file is now, if it has the size that it must have."""
-        identity = Identity.of(fd)
+        try:
+            identity = Identity.of(fd)
+        except OSError as error:
+            raise self._failed(digest, error) from error
         if identity.size != size:
             raise self._corrupt(digest, identity, f"has {identity.size} bytes, not {size}")
         return identity
@@ -277,46 +273,32 @@ class Checker:
             pool = _idle_thread if is_idle else _threads
             wrong = await _in_thread(look, fd, known.proof, checked, first, buffer, pool=pool)
         except OSError as error:
-            raise self._failed(digest, known.identity, error) from error
+            raise self._failed(digest, error) from error
         if wrong is not None:
             raise self._corrupt(digest, known.identity, f"block {wrong} does not have its checksum")
         known.checked[first:stop] = b"\1" * (stop - first)
 
     async def _prove(self, digest: Digest, fd: int, identity: Identity, pool: ThreadPoolExecutor) -> _Known:
-        """Hash a whole file; all who ask for it at the same time wait for one hash, which stops when none is left."""
-        hashing = self._hashing.get((digest, identity))
-        if hashing is None:
-            hashing = _Hashing(asyncio.create_task(self._hash(digest, fd, identity, pool)))
-            self._hashing[digest, identity] = hashing
-        hashing.waiting += 1
-        try:
-            return await asyncio.shield(hashing.task)
-        finally:
-            hashing.waiting -= 1
-            if not hashing.waiting:
-                del self._hashing[digest, identity]
-                hashing.task.cancel()
+        """Hash a whole file; all who ask for it at the same time wait for one hash."""
+        return await self._hashing.result((digest, identity), lambda: self._hash(digest, fd, identity, pool))
 
     async def _hash(self, digest: Digest, fd: int, identity: Identity, pool: ThreadPoolExecutor) -> _Known:
+        hashed = self._begun.pop((digest, identity), None) or ContentHasher(identity.size)
         try:
             fd = os.dup(fd)  # whoever asked first may close its own before the others have what they wait for
+            try:
+                await _hash_on(fd, hashed, identity.size, bytearray(self._settings.read_bytes), pool)
+                if hashed.position != identity.size or hashed.sha256 != digest.key:
+                    raise self._corrupt(digest, identity, f"has the sha256 {hashed.sha256.hex()}")
+            finally:
+                os.close(fd)
         except OSError as error:
-            raise self._failed(digest, identity, error) from error
-        try:
-            stop, buffer = threading.Event(), bytearray(self._settings.read_bytes)
-            work = pool.submit(_hash_whole, fd, identity.size, buffer, stop)
-
-            def end() -> None:
-                stop.set()
-                work.cancel()  # if no thread has begun
-
-            hashed = await to_its_end(asyncio.wrap_future(work), end)
-            if hashed.position != identity.size or hashed.sha256 != digest.key:
-                raise self._corrupt(digest, identity, f"has the sha256 {hashed.sha256.hex()}")
-        except OSError as error:
-            raise self._failed(digest, identity, error) from error
-        finally:
-            os.close(fd)
+            raise self._failed(digest, error) from error
+        except asyncio.CancelledError:
+            self._begun[digest, identity] = hashed
+            while len(self._begun) > _BEGUN_MAX:
+                self._begun.popitem(last=False)
+            raise
         known = _Known(identity, hashed.proof(), bytearray(b"\1" * block_count(identity.size)))
         self._records.save(digest, known.proof)
         return self._remember(digest, known)
@@ -326,9 +308,9 @@ class Checker:
         self._findings.corrupt(digest, identity, what)
         return Corrupt(f"the file of {digest} {what}")
 
-    def _failed(self, digest: Digest, identity: Identity, error: OSError) -> StorageFailed:
-        if error.errno == errno.EIO:
-            self._findings.failed(digest, identity, error)
+    def _failed(self, digest: Digest, error: OSError) -> StorageFailed:
+        if tells_of_file(error):
+            self._findings.failed(digest, error)
         return StorageFailed(f"{digest} cannot be read: {error.strerror}")
 
 
@@ -424,12 +406,22 @@ def _first_wrong_in_passing(fd: int, proof: Proof, checked: bytes, first: int, b
             os.posix_fadvise(fd, start, stop - start, os.POSIX_FADV_DONTNEED)
 
 
-def _hash_whole(fd: int, size: int, buffer: bytearray, stop: threading.Event) -> ContentHasher:
-    """Hash a whole file, or up to where it is to stop; blocks. If it was cut short meanwhile, hash what is there."""
-    hashed = ContentHasher(size)
+async def _hash_on(fd: int, hashed: ContentHasher, size: int, buffer: bytearray, pool: ThreadPoolExecutor) -> None:
+    """Hash a file in a thread, from where the hasher stands to the end. If cancelled, it soon stops where it is."""
+    stop = threading.Event()
+    work = pool.submit(_hash, fd, hashed, size, buffer, stop)
+
+    def end() -> None:
+        stop.set()
+        work.cancel()  # if no thread has begun
+
+    await to_its_end(asyncio.wrap_future(work), end)
+
+
+def _hash(fd: int, hashed: ContentHasher, size: int, buffer: bytearray, stop: threading.Event) -> None:
+    """As `_hash_on`; blocks. A file that was cut short meanwhile is hashed as far as it goes."""
     with contextlib.suppress(EndedEarly):
-        for part in read_parts(fd, 0, size, buffer):
+        for part in read_parts(fd, hashed.position, size, buffer):
             hashed.update(part)
             if stop.is_set():
-                break
-    return hashed
+                return

@@ -17,10 +17,9 @@ from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference
 from mirror.stores.containerd import ContainerdStore
 from mirror.stores.proofs import prefix_count
+from tests.rot import flip
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from testbed.containerd import Containerd
     from testbed.images import Image
     from testbed.recorder import Recorder
@@ -329,13 +328,6 @@ def test_a_file_cut_short_is_never_advertised(
             assert recorder.keys & content_keys(image) == content_keys(image) - {Digest.parse(image.layers[0]).key}
 
     run(check())
-
-
-def flip(path: "Path", at: int) -> None:
-    content = bytearray(path.read_bytes())
-    content[at] ^= 1
-    path.chmod(0o644)
-    path.write_bytes(content)
 
 
 @pytest.mark.parametrize("when", ["before it was served", "after it was served"])

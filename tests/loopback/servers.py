@@ -16,6 +16,7 @@ from mirror.cluster.homes import piece_size
 from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Repository
+from mirror.sources import RangeReply
 
 MIB = 1024 * 1024
 LARGE = random.Random(1).randbytes(12 * MIB + 345)
@@ -53,6 +54,37 @@ def run(story: Coroutine[Any, Any, None]) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(asyncio.wait_for(story, WITHIN_S))
     assert len(os.listdir("/proc/self/fd")) <= before
+
+
+class Memory:
+    """A sink that keeps what comes.
+
+    Args:
+        trouble: what it says instead of taking it.
+    """
+
+    def __init__(self, trouble: Exception | None = None) -> None:
+        self.body = bytearray()
+        self.came = asyncio.Event()
+        self.promise: RangeReply | None = None
+        self._trouble = trouble
+        self._loop = asyncio.get_running_loop()
+
+    async def begin(self, promise: RangeReply) -> None:
+        if self._trouble is not None:
+            raise self._trouble
+        self.promise = promise
+
+    def begin_at_once(self, promise: RangeReply) -> bool:
+        self.promise = promise
+        return self._trouble is None
+
+    async def wait_for_space(self, position: int) -> None:
+        raise NotImplementedError
+
+    def put(self, position: int, part: bytes | memoryview) -> None:
+        self.body += part
+        self._loop.call_soon_threadsafe(self.came.set)
 
 
 def content_of(body: bytes, repository: str = "library/x") -> Content:

@@ -26,6 +26,7 @@ from mirror.settings import CacheSettings, UpkeepSettings
 from mirror.stores import Proof, Tag
 from mirror.stores.cache import CacheStore
 from mirror.stores.proofs import ContentHasher
+from tests.rot import flip
 
 MIB = 1024 * 1024
 WITHIN_S = 30.0
@@ -500,12 +501,6 @@ def test_a_byte_that_was_flipped_while_the_agent_was_down_leaves_never(tmp_path:
         assert not path.exists()
 
     run(story())
-
-
-def flip(path: Path, at: int) -> None:
-    content = bytearray(path.read_bytes())
-    content[at] ^= 1
-    path.write_bytes(content)
 
 
 def test_a_look_in_the_background_finds_what_is_damaged_and_drops_it(tmp_path: Path) -> None:

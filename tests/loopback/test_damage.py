@@ -18,6 +18,7 @@ from mirror.sources.peers.protocol import ROLE_HEADER
 from tests.loopback.lab import STEADY
 from tests.loopback.nodes import Cluster, Node, cluster
 from tests.loopback.servers import LARGE, MIB, content_of, run
+from tests.rot import flip
 
 AT = 3 * MIB + 17
 FORGETFUL = replace(STEADY, fetch=replace(STEADY.fetch, absent_s=0.0))
@@ -33,16 +34,8 @@ def file_of(node: Node, content: Content) -> Path:
     return node.folder / "blobs" / "sha256" / name[:2] / name
 
 
-def flip(path: Path, at: int = AT) -> None:
-    with path.open("r+b") as file:
-        file.seek(at)
-        old = file.read(1)[0]
-        file.seek(at)
-        file.write(bytes([old ^ 1]))
-
-
 HARM: dict[str, Callable[[Path], None]] = {
-    "a byte in the middle": flip,
+    "a byte in the middle": lambda path: flip(path, AT),
     "the first byte": lambda path: flip(path, 0),
     "the last byte": lambda path: flip(path, len(LARGE) - 1),
     "short": lambda path: os.truncate(path, AT),
@@ -142,7 +135,7 @@ def test_a_damaged_copy_is_replaced_though_the_disk_is_full_before_anybody_confi
         async with cluster(tmp_path, 2, settings=settings) as it:
             node, other = it.nodes
             content = await it.give(other, LARGE)
-            assert await held_and_harmed(it, node, flip) == content
+            assert await held_and_harmed(it, node, HARM["a byte in the middle"]) == content
             fill_disk(monkeypatch)
             answer = await node.get(content)
             assert answer.complete
@@ -196,7 +189,7 @@ def test_a_member_that_asks_others_too_gets_right_bytes_where_one_copy_is_damage
     async def story() -> None:
         async with cluster(tmp_path, 3) as it:
             asking, damaged, right = it.nodes
-            content = await held_and_harmed(it, damaged, flip)
+            content = await held_and_harmed(it, damaged, HARM["a byte in the middle"])
             await it.give(right, LARGE)
             assert await asking.insist(content) == LARGE
             assert asking.lies() == 0, "nobody sent wrong bytes"
@@ -210,7 +203,7 @@ def test_a_range_of_a_damaged_copy_is_right_too(tmp_path: Path, start: int, stop
         async with cluster(tmp_path, 1) as it:
             (node,) = it.nodes
             content = it.origin.has(LARGE)
-            await held_and_harmed(it, node, flip)
+            await held_and_harmed(it, node, HARM["a byte in the middle"])
             answer = await node.get(content, headers={"Range": f"bytes={start}-{stop - 1}"})
             assert (answer.status, answer.complete, answer.body) == (206, True, LARGE[start:stop])
 
@@ -303,7 +296,7 @@ def test_a_home_that_is_asked_for_what_it_cannot_open_says_that_it_is_busy(
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(name))
 
             with monkeypatch.context() as patch:
-                patch.setattr("mirror.stores.cache.served.open_blob", lacks)
+                patch.setattr("mirror.stores.cache.served.open_quietly", lacks)
                 answer = await node.ask(f"/v2/{content.path}", peer=True, headers={ROLE_HEADER: "home"})
             assert (answer.status, answer.headers["Skvaller-Reason"]) == (503, "busy")
             assert node.held(content)
@@ -316,7 +309,7 @@ def test_many_clients_of_a_damaged_copy_share_one_new_fetch(tmp_path: Path) -> N
         async with cluster(tmp_path, 1) as it:
             (node,) = it.nodes
             content = it.origin.has(LARGE)
-            await held_and_harmed(it, node, flip)
+            await held_and_harmed(it, node, HARM["a byte in the middle"])
             bodies = await asyncio.gather(*(node.pull(content) for _ in range(5)))
             assert {Digest.of(body) for body in bodies} == {content.digest}
             assert it.origin.bytes_of(content) <= len(LARGE)

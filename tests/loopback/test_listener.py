@@ -48,8 +48,8 @@ def run(new_loop: Callable[[], asyncio.AbstractEventLoop], caplog: pytest.LogCap
 
 
 def is_loud(record: logging.LogRecord) -> bool:
-    """Whether an operator sees it; not so what the debug mode says of a loop that a busy machine held up."""
-    return (record.levelno >= logging.WARNING and record.name != "asyncio") or record.exc_info is not None
+    """Whether an operator sees it."""
+    return record.levelno >= logging.WARNING or record.exc_info is not None
 
 
 class App:

@@ -15,13 +15,13 @@ from mirror.errors import PeerError
 from mirror.oci.reference import Reference
 from mirror.routers import Peer
 from mirror.settings import PeerSettings
-from mirror.sources import RangeReply, RangeRequest, Role
+from mirror.sources import RangeRequest, Role
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import PeerClient
 from mirror.sources.peers.connections import Connection
 from mirror.sources.peers.protocol import ORIGIN_HEADER
 from tests.loopback.lab import STEADY
-from tests.loopback.servers import MIB, Listeners, Part, Script, Server, content_of, honest, part, run, stalls
+from tests.loopback.servers import MIB, Listeners, Memory, Part, Script, Server, content_of, honest, part, run, stalls
 
 BODY = bytes(range(256)) * 4096
 CONTENT = content_of(BODY)
@@ -40,34 +40,6 @@ NOWHERE = {
     "a header more": Peer("odd", "127.0.0.1\r\nX: y", 1),
     "a port too high": Peer("odd", "127.0.0.1", 70000),
 }
-
-
-class Memory:
-    """A sink that keeps what comes.
-
-    Args:
-        trouble: what it says instead of taking it.
-    """
-
-    def __init__(self, trouble: Exception | None = None) -> None:
-        self.body = bytearray()
-        self.promise: RangeReply | None = None
-        self._trouble = trouble
-
-    async def begin(self, promise: RangeReply) -> None:
-        if self._trouble is not None:
-            raise self._trouble
-        self.promise = promise
-
-    def begin_at_once(self, promise: RangeReply) -> bool:
-        self.promise = promise
-        return self._trouble is None
-
-    async def wait_for_space(self, position: int) -> None:
-        raise NotImplementedError
-
-    def put(self, position: int, part: bytes | memoryview) -> None:
-        self.body += part
 
 
 class Members:

@@ -7,6 +7,7 @@ import random
 import socket
 import ssl
 import struct
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,14 @@ from mirror.app.tls import MEMBER_NAMES, Acceptance
 from mirror.channels import PeerTls
 from mirror.channels.contexts import Channels
 from mirror.errors import PeerError, Reason
-from mirror.oci.content import Content
-from mirror.oci.digest import Digest
-from mirror.oci.reference import Reference, Repository
+from mirror.oci.reference import Reference
 from mirror.routers import Peer
 from mirror.settings import PeerSettings
-from mirror.sources import RangeReply, RangeRequest, Role
+from mirror.sources import RangeRequest, Role
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import PeerClient
 from tests.loopback.channels import DAY_S, ONE, TWO, channels, listening
+from tests.loopback.servers import Memory, content_of
 
 MIB = 1024 * 1024
 SIZE = 5 * MIB + 17
@@ -49,10 +49,6 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def blob(path: Path) -> bytes:
     return path.read_bytes()
-
-
-def content_of(body: bytes) -> Content:
-    return Content(Repository.parse("docker.io/library/x"), "blobs", Digest.of(body))
 
 
 class Holder:
@@ -89,28 +85,6 @@ class Holder:
         await self.gate.wait()
         if count > early:
             yield first + early, count - early
-
-
-class Memory:
-    """A sink that keeps what comes."""
-
-    def __init__(self) -> None:
-        self.body = bytearray()
-        self.came = asyncio.Event()
-        self._loop = asyncio.get_running_loop()
-
-    async def begin(self, promise: RangeReply) -> None:
-        pass
-
-    def begin_at_once(self, promise: RangeReply) -> bool:
-        return True
-
-    async def wait_for_space(self, position: int) -> None:
-        raise NotImplementedError
-
-    def put(self, position: int, part: bytes | memoryview) -> None:
-        self.body += part
-        self._loop.call_soon_threadsafe(self.came.set)
 
 
 @contextlib.asynccontextmanager
@@ -351,6 +325,24 @@ def test_a_key_that_was_removed_is_of_no_use_on_open_connections(run: Run, path:
             theirs.use([TWO])
             await fetch(client, at("b", door.port), 0, 100)  # the connection is open, and this holder answers anybody
             assert holder.asked == [frozenset({"a"})] * 3 + [frozenset()]
+
+    run(main())
+
+
+def test_a_certificate_that_expires_is_of_no_use_on_open_connections(
+    run: Run, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        holder = Holder(path)
+        async with listening(holder, channels("b")) as door, asking("a", channels("a")) as client:
+            peer = at("b", door.port)
+            await client.tag(peer, TAG)
+            await fetch(client, peer)
+            asked, later = len(holder.asked), time.time() + 8 * DAY_S
+            monkeypatch.setattr("mirror.channels.contexts.time.time", lambda: later)
+            for work in (client.tag(peer, TAG), fetch(client, peer)):
+                assert (await refused(work))[0] is Reason.UNPROVEN
+            assert len(holder.asked) == asked
 
     run(main())
 

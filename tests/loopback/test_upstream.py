@@ -12,7 +12,7 @@ from aiohttp import web
 from mirror.errors import UpstreamError, UpstreamRateLimited, UpstreamRefused, UpstreamUnknown
 from mirror.oci.content import Content
 from mirror.oci.digest import Digest
-from mirror.oci.manifest import MANIFEST_MAX_BYTES, MEDIA_TYPES, OCI_INDEX, OCI_MANIFEST
+from mirror.oci.manifest import MANIFEST_MAX_BYTES, MEDIA_TYPES, OCI_INDEX, OCI_MANIFEST, SCHEMA_1
 from mirror.oci.reference import Reference, Repository
 from tests.loopback.registries import (
     A_BLOB,
@@ -53,7 +53,7 @@ async def test_a_tag_is_resolved_by_head_alone() -> None:
         )
         (request,) = server.requests
         assert (request.method, request.path) == ("HEAD", "/v2/team/app/manifests/1.0")
-        assert request.headers["Accept"].split(", ") == list(MEDIA_TYPES)
+        assert request.headers["Accept"].split(", ") == [*MEDIA_TYPES, "*/*"]
         assert request.headers["Accept-Encoding"] == "identity"
         assert request.headers["User-Agent"].startswith("skvaller/")
         assert request.headers["Skvaller-Hop"] == "1"
@@ -84,7 +84,7 @@ async def test_a_registry_that_does_not_answer_head_in_full_is_asked_by_get(head
     [
         text(200, "<html>Please log in</html>", Content_Type="text/html; charset=utf-8"),
         text(200, "<html>Please log in</html>"),
-        text(200, '{"schemaVersion": 1}', Content_Type="application/json"),
+        text(200, '{"schemaVersion": 2}', Content_Type="application/json"),
         text(200, ""),
     ],
 )
@@ -92,6 +92,36 @@ async def test_a_registry_that_does_not_answer_head_in_full_is_asked_by_get(head
 async def test_what_is_no_manifest_does_not_resolve(script: Script) -> None:
     async with serving(script) as server, upstream(server.url) as client:
         assert (await failing(UpstreamError, client.resolve(TAG))).reason == "broken"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        text(200, '{"schemaVersion": 1}', Content_Type="application/json"),
+        text(200, "{}", Content_Type=SCHEMA_1[0]),
+        text(200, "{}", Content_Type=SCHEMA_1[1], Docker_Content_Digest=str(BLOB_DIGEST)),
+        text(200, " " * (MANIFEST_MAX_BYTES + 1)),
+        text(406),
+        text(410),
+        text(451),
+    ],
+)
+@on_loop
+async def test_what_is_never_passed_on_is_unknown_and_not_a_failure_that_may_pass(script: Script) -> None:
+    async with serving(script) as server, upstream(server.url) as client:
+        await failing(UpstreamUnknown, client.resolve(TAG))
+
+
+@on_loop
+async def test_a_tag_of_a_type_that_nobody_has_heard_of_is_resolved_by_head() -> None:
+    odd = "application/vnd.example.thing.v1+json"
+    async with (
+        serving(text(200, "{}", Content_Type=odd, Docker_Content_Digest=str(BLOB_DIGEST))) as server,
+        upstream(server.url) as client,
+    ):
+        resolved = await client.resolve(TAG)
+        assert (resolved.digest, resolved.media_type) == (BLOB_DIGEST, odd)
+        assert [request.method for request in server.requests] == ["HEAD"]
 
 
 @on_loop
@@ -289,15 +319,15 @@ async def test_an_endless_manifest_is_given_up() -> None:
             sent += 65536
 
     async with serving(endless) as server, upstream(server.url) as client:
-        assert (await failing(UpstreamError, fetch(client, A_MANIFEST))).reason == "length"
-        assert (await failing(UpstreamError, client.resolve(TAG))).reason == "length"
+        assert (await failing(UpstreamUnknown, fetch(client, A_MANIFEST))).reason == "unknown"
+        assert (await failing(UpstreamUnknown, client.resolve(TAG))).reason == "unknown"
     assert sent < 8 * MANIFEST_MAX_BYTES
 
 
 @on_loop
 async def test_a_manifest_that_is_announced_too_large_is_refused() -> None:
     async with raw(b"HTTP/1.1 200 OK\r\nContent-Length: 4194305\r\n\r\n{") as url, upstream(url) as client:
-        assert (await failing(UpstreamError, fetch(client, A_MANIFEST))).reason == "length"
+        assert (await failing(UpstreamUnknown, fetch(client, A_MANIFEST))).reason == "unknown"
 
 
 @on_loop
@@ -424,7 +454,7 @@ async def test_tls_to_what_speaks_none() -> None:
         (400, UpstreamError, "status"),
         (403, UpstreamUnknown, "unknown"),
         (404, UpstreamUnknown, "unknown"),
-        (410, UpstreamError, "status"),
+        (410, UpstreamUnknown, "unknown"),
         (500, UpstreamError, "status"),
         (503, UpstreamError, "status"),
         (204, UpstreamError, "status"),

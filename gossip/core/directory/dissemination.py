@@ -16,7 +16,7 @@ from ..errors import Rejection, WireError
 from ..events import FilterChanged
 from ..membership.member import Address, Member, State
 from ..membership.own_record import OwnRecord
-from ..messages import Entry, Message, Offer, Ops, Pull
+from ..messages import Entries, Entry, Message, Offer, Ops, Pull
 from ..packets.codec import U32_MAX, encode_message
 from ..packets.rumours import Topic, retransmit_limit
 from ..streams.purpose import Dial, Purpose
@@ -64,7 +64,8 @@ class Dissemination:
         self._wanted: dict[Address, dict[str, Entry]] = {}
         self._gaps: dict[str, None] = {}
         self.published = PublishedFilter(context.config, own.me.epoch)
-        self.directory = Directory(context.config.log_keys, context.config.directory_max_bytes)
+        config = context.config
+        self.directory = Directory(config.log_keys, config.directory_max_bytes, config.members_max)
         self.versions = Versions()
         self.reconciler = Reconciler(own, context.members, self.published, self.directory, self.versions, room_bytes)
         self.comparisons = Comparisons(context, self.reconciler, self.versions)
@@ -108,9 +109,9 @@ class Dissemination:
             WireError: the filter is larger than it may be.
         """
         if ops.name == self._own.name:
-            self._hear_own((ops.epoch, ops.generation, ops.end), now)
+            self.hear_own(Entry(ops.name, ops.epoch, 0, ops.generation, ops.end), now)
             return
-        self.check_filter(Entry(ops.name, ops.epoch, 0, ops.generation, ops.end), ops.bits_log2, now)
+        self._check_ops(ops, now)
         applied = self.directory.apply(ops)
         if applied is Applied.NEW:
             self._note_filter(ops.name, now)
@@ -131,7 +132,7 @@ class Dissemination:
     def hear_offer(self, offer: Offer, sender: Address, now: float) -> None:
         """Somebody has a filter that only a stream can carry."""
         if offer.entry.name == self._own.name:
-            self._hear_own(offer.entry.filter_version, now)
+            self.hear_own(offer.entry, now)
             return
         ours = self.reconciler.entry(offer.entry.name)
         if ours is None:
@@ -157,10 +158,11 @@ class Dissemination:
         if self.directory.install(entry, bits_log2, bits) is Applied.NEW:
             self._note_filter(entry.name, now)
 
-    def check_filter(self, entry: Entry, bits_log2: int, now: float) -> None:
+    def check_filter(self, entry: Entry, bits_log2: int, now: float, *, follows: bool = True) -> None:
         """Refuse a filter, at that version, that would take memory which its keys do not need, or more than is allowed.
 
-        Of one that is only too large the version is noted, so that it is not asked for again.
+        Of one that is only too large the version is noted, so that it is not asked for again, if it `follows` from what
+        was heard: nothing of it is missing.
 
         Raises:
             WireError: it is refused.
@@ -171,18 +173,31 @@ class Dissemination:
         if sequence > (1 << bits_log2) // _BITS_PER_KEY_MIN:
             raise WireError(Rejection.FILTER, f"a filter of only 2**{bits_log2} bits for {sequence} keys")
         if bits_log2 > largest:
-            if self.directory.note_version(entry.name, entry.filter_version):
+            if follows and self.directory.note_version(entry.name, entry.filter_version):
                 self._note_filter(entry.name, now)
             raise WireError(Rejection.FILTER, f"a filter of 2**{bits_log2} bits, where 2**{largest} are allowed")
 
-    def _hear_own(self, version: tuple[int, int, int], now: float) -> None:
-        """Others have this node's filter in a version that it never made: a new run takes the place of the invented.
+    def hear_view(self, entries: Entries, now: float) -> None:
+        """Look for this node's own version in another's view."""
+        for entry in entries.entries:
+            if entry.name == self._own.name:
+                self.hear_own(entry, now)
+
+    def hear_own(self, entry: Entry, now: float) -> None:
+        """If others have this node's filter in a version that it never made, a new run takes the place of the invented.
 
         Until then no lookup would find this node, for its own versions are older.
         """
         me, ours = self._own.me, self.published.replica.version
-        if version > ours and version[0] == me.epoch and me.state is not State.LEFT:
+        if entry.filter_version > ours and entry.epoch == me.epoch and me.state is not State.LEFT:
             self._own.renew(now)
+
+    def _check_ops(self, ops: Ops, now: float) -> None:
+        known = self.directory.replica(ops.name)
+        same = known is not None and (known.epoch, known.generation) == (ops.epoch, ops.generation)
+        follows = ops.start == 0 or (known is not None and same and ops.start <= known.sequence)
+        entry = Entry(ops.name, ops.epoch, 0, ops.generation, ops.end)
+        self.check_filter(entry, ops.bits_log2, now, follows=follows)
 
     def _publish(self, now: float) -> None:
         """The time of additions, or of a step of a rebuild, has come."""

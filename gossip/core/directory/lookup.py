@@ -129,9 +129,10 @@ class Lookup:
         """What the rows take at most, without the filters themselves."""
         return sum(rows.memory_bytes for rows in self.rows.values())
 
-    def growth_bytes(self, bits_log2: int) -> int:
-        """By how much the rows grow at most when one more filter of that size comes."""
-        if bits_log2 > SLICED_MAX_LOG2:
+    def growth_bytes(self, name: str, bits_log2: int) -> int:
+        """By how much the rows grow at most when a member's filter of that size comes."""
+        known = self._filters.get(name)
+        if bits_log2 > SLICED_MAX_LOG2 or (known is not None and known.bits_log2 == bits_log2):
             return 0
         rows = self.rows.get(bits_log2)
         return (1 << bits_log2) * _row_bytes(1) if rows is None else rows.grown_bytes() - rows.memory_bytes
@@ -153,23 +154,27 @@ class Lookup:
         self.count(name, name not in self._uncounted)
 
     def set(self, name: str, positions: list[int]) -> None:
-        """Some bits of a member's filter were set."""
-        size = self._filters[name].bits_log2
-        if size <= SLICED_MAX_LOG2:
-            self.rows[size].set(name, positions)
+        """Some bits of a member's filter were set; one into which lookups do not look is fine."""
+        known = self._filters.get(name)
+        if known is not None and known.bits_log2 <= SLICED_MAX_LOG2:
+            self.rows[known.bits_log2].set(name, positions)
+
+    def empty(self, name: str) -> None:
+        """A member's filter is not here: lookups do not find it until there is another; unknown names are fine."""
+        self._drop(name)
+        self._filters.pop(name, None)
 
     def drop(self, name: str) -> None:
         """Look into a member's filter no more; unknown names are fine."""
-        self._drop(name)
-        self._filters.pop(name, None)
+        self.empty(name)
         self._uncounted.discard(name)
 
     def count(self, name: str, counted: bool) -> None:
         """Say whether a member counts in lookups."""
         (self._uncounted.discard if counted else self._uncounted.add)(name)
-        size = self._filters[name].bits_log2
-        if size <= SLICED_MAX_LOG2:
-            self.rows[size].count(name, counted)
+        known = self._filters.get(name)
+        if known is not None and known.bits_log2 <= SLICED_MAX_LOG2:
+            self.rows[known.bits_log2].count(name, counted)
 
     def holders(self, key: bytes) -> list[str]:
         """The names of counted members that may hold the key of at least 8 bytes."""

@@ -14,7 +14,7 @@ from typing import Final
 from ..config import GossipConfig
 from ..messages import KEY_BYTES
 from .bloom import bits_log2_for
-from .replicas import Replica
+from .replica import Replica
 
 _STEP_KEYS: Final = 1024
 """Keys that one step of a rebuild adds; it takes 1.5 ms, so that the event loop is not blocked."""

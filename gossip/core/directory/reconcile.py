@@ -20,7 +20,8 @@ from ..membership.table import MemberTable
 from ..messages import BUCKETS, KEY_BYTES, Buckets, Chunk, Entries, Entry, Message, Offer, Ops, Pull, Suspect
 from ..packets.codec import CHUNK_MAX_BYTES, ENTRIES_PER_MESSAGE, FINGERPRINT_BYTES, encode_message
 from .published import PublishedFilter
-from .replicas import Directory, Replica
+from .replica import Replica
+from .replicas import Directory
 
 _ALL_BUCKETS: Final = (1 << BUCKETS) - 1
 _OPS_HEAD_BYTES: Final = 200

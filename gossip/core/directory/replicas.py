@@ -1,11 +1,7 @@
 """The filters of all members, and the answer to "who may hold this key".
 
 A `Replica` is one member's filter with its version and its newest keys. Members that are not alive keep their bits but
-do not count in lookups (module `lookup`).
-
-All of it has one bound of memory. A filter for which there is no room is *blank* here: its version is known, so that
-this node's view is equal to that of others, and lookups never find that member. Large filters give way to small ones:
-nobody can keep out what others hold by claiming to hold much.
+do not count in lookups (module `lookup`). All of it has one bound of memory (module `memory`).
 """
 
 import enum
@@ -13,80 +9,11 @@ from typing import Final
 
 from ..messages import KEY_BYTES, Entry, Ops
 from ..packets.codec import BITS_LOG2_MIN
-from .bloom import Filter, split_keys
-from .lookup import Lookup
+from .memory import ExpectedFilters, MemberFilters
+from .replica import Replica
 
-_REPLICA_BYTES: Final = 1024
-"""Bytes of a replica's objects, besides its filter and its log."""
-_EXPECTED_SHARE: Final = 1 / 4
-"""The share of the memory that may be taken by filters of those who have not proven that they are there."""
-
-
-class Replica:
-    """One member's filter at one version.
-
-    Args:
-        epoch: the run of the member.
-        generation: counts the member's rebuilds; each starts with an empty filter.
-        bits_log2: size of the filter.
-        log_keys: newest keys to keep for the repair of others.
-
-    `blank` says that only the version is known, for want of memory: no key seems to be in the filter.
-    """
-
-    def __init__(self, epoch: int, generation: int, bits_log2: int, log_keys: int) -> None:
-        self.epoch = epoch
-        self.generation = generation
-        self.sequence = 0
-        self.filter = Filter(bits_log2)
-        self.blank = False
-        self._log = bytearray()
-        self._log_max_bytes = log_keys * KEY_BYTES
-
-    @property
-    def version(self) -> tuple[int, int, int]:
-        """(epoch, generation, sequence); of two the greater is newer."""
-        return (self.epoch, self.generation, self.sequence)
-
-    def entry(self, name: str, incarnation: int) -> Entry:
-        """The version as messages state it."""
-        return Entry(name, self.epoch, incarnation, self.generation, self.sequence)
-
-    @property
-    def memory_bytes(self) -> int:
-        """What it takes at most."""
-        return _REPLICA_BYTES + len(self.filter.bits) + self._log_max_bytes
-
-    def extend(self, keys: bytes) -> list[int]:
-        """Add keys. Returns the positions of their bits."""
-        positions: list[int] = []
-        for key in split_keys(keys):
-            positions += self.filter.add(key)
-        self.sequence += len(keys) // KEY_BYTES
-        self._log += keys
-        del self._log[: max(0, len(self._log) - self._log_max_bytes)]
-        return positions
-
-    def since(self, sequence: int) -> bytes | None:
-        """The keys added after `sequence`, or None if the log does not reach back that far."""
-        if self.blank:
-            return None
-        missing = (self.sequence - sequence) * KEY_BYTES
-        if not 0 <= missing <= len(self._log):
-            return None
-        return bytes(self._log[len(self._log) - missing :])
-
-    def load(self, sequence: int, bits: bytes) -> None:
-        """Replace the filter by a snapshot, at that sequence."""
-        self.sequence = sequence
-        self.filter = Filter(self.filter.bits_log2, bits)
-        self._log.clear()
-
-    def erase(self) -> None:
-        """Keep the version only."""
-        self.blank = True
-        self.filter = Filter(BITS_LOG2_MIN)
-        self._log = bytearray()
+_EXPECTED_SHARE: Final = 1 / 8
+"""The share of the memory for the filters of those who have not proven that they are there: 100 with 10,000 keys."""
 
 
 class Applied(enum.Enum):
@@ -102,52 +29,48 @@ class Directory:
 
     Args:
         log_keys: newest keys kept per member, for repairs.
-        max_bytes: bound of the memory that all of it takes.
+        max_bytes: bound of the memory that all of it takes; at least twice `REPLICA_BYTES` for each member.
+        members_max: how many members there may be. The version of each is known, whatever the others' filters take.
     """
 
-    def __init__(self, log_keys: int, max_bytes: int) -> None:
+    def __init__(self, log_keys: int, max_bytes: int, members_max: int) -> None:
         self._log_keys = log_keys
-        self._max_bytes = max_bytes
-        self._replicas: dict[str, Replica] = {}
-        self._replicas_bytes = 0
-        self._expected: set[str] = set()
-        self._expected_bytes = 0
-        self.lookup = Lookup()
+        self._expected = ExpectedFilters(int(_EXPECTED_SHARE * max_bytes))
+        self._members = MemberFilters(max_bytes - self._expected.max_bytes, members_max)
+        self.lookup = self._members.lookup
 
     @property
     def memory_bytes(self) -> int:
         """What it takes at most."""
-        return self._replicas_bytes + self.lookup.memory_bytes
+        return self._members.memory_bytes + self._expected.memory_bytes
 
     @property
     def blanks(self) -> int:
         """Members of which only the version is known, for want of memory."""
-        return sum(replica.blank for replica in self._replicas.values())
+        return self._members.blanks
 
     def replica(self, name: str) -> Replica | None:
-        """A member's filter."""
-        return self._replicas.get(name)
+        """The filter of a member, or of one who is expected."""
+        return self._members.get(name) or self._expected.get(name)
 
     def expect(self, name: str, epoch: int) -> None:
-        """Take in the filter of one who is not a member yet; lookups do not find it. A member's own is left alone."""
-        if name not in self._replicas:
-            self._expected.add(name)
-        if name in self._expected and self._is_new(name, epoch):
-            self._put(name, self._empty(epoch))
+        """Take in the filter of one who is not a member yet, when it comes; lookups do not find it.
+
+        A member's own is left alone.
+        """
+        if self._members.get(name) is None:
+            self._expected.add(name, epoch)
 
     def begin(self, name: str, epoch: int) -> None:
         """A member is there: start with an empty filter for its run, unless there is one of this run already."""
-        if name in self._expected:
-            self._expected.discard(name)
-            self._expected_bytes -= self._replicas[name].memory_bytes
-        if self._is_new(name, epoch):
-            self._put(name, self._empty(epoch))
-        elif name not in self.lookup:
-            self._put(name, self._replicas[name])
+        early = self._expected.take(name)
+        known = self._members.get(name)
+        if known is None or known.epoch != epoch:
+            self._members.put(name, early if early is not None and early.epoch == epoch else self._empty(epoch))
 
     def apply(self, ops: Ops) -> Applied:
         """Add the keys of an op, if it follows what is known of that filter or overlaps with it."""
-        known = self._replicas.get(ops.name)
+        known = self._known(ops.name, ops.epoch)
         if known is None or ops.epoch != known.epoch:
             return Applied.KNOWN if known and ops.epoch < known.epoch else Applied.GAP
         if ops.generation < known.generation:
@@ -162,13 +85,12 @@ class Directory:
         if ops.start > known.sequence or ops.bits_log2 != known.filter.bits_log2:
             return self._begin_generation(ops) if known.sequence == 0 else Applied.GAP
         positions = known.extend(ops.keys[(known.sequence - ops.start) * KEY_BYTES :])
-        if ops.name in self.lookup:
-            self.lookup.set(ops.name, positions)
+        self.lookup.set(ops.name, positions)
         return Applied.NEW
 
     def install(self, entry: Entry, bits_log2: int, bits: bytes) -> Applied:
         """Replace a filter by a newer snapshot."""
-        known = self._replicas.get(entry.name)
+        known = self._known(entry.name, entry.epoch)
         if known is None or known.epoch != entry.epoch:
             return Applied.GAP
         if known.version >= entry.filter_version:
@@ -180,24 +102,24 @@ class Directory:
 
     def note_version(self, name: str, version: tuple[int, int, int]) -> bool:
         """A filter of that version is not to be taken in: it is blank from now on. Returns whether that is news."""
-        known, (epoch, generation, sequence) = self._replicas.get(name), version
+        epoch, generation, sequence = version
+        known = self._known(name, epoch)
         if known is None or known.epoch != epoch or known.version >= version:
             return False
         replica = Replica(epoch, generation, BITS_LOG2_MIN, self._log_keys)
-        replica.sequence, replica.blank = sequence, True
+        replica.erase()
+        replica.sequence = sequence
         self._put(name, replica)
         return True
 
     def forget(self, name: str) -> None:
         """Drop a filter, whoever's it is, and give its memory back; unknown names are fine."""
-        self._remove(name)
-        self._expected.discard(name)
-        self.lookup.drop(name)
+        self._members.drop(name)
+        self._expected.take(name)
 
     def forget_expected(self, name: str) -> None:
         """Drop the filter of one who did not prove to be there; a member's is left alone."""
-        if name in self._expected:
-            self.forget(name)
+        self._expected.take(name)
 
     def count(self, name: str, counted: bool) -> None:
         """Say whether a member counts in lookups."""
@@ -207,6 +129,15 @@ class Directory:
         """The names of counted members that may hold the key of at least 8 bytes. Microseconds of local memory."""
         return self.lookup.holders(key)
 
+    def _known(self, name: str, epoch: int) -> Replica | None:
+        """The filter that something was heard of; an empty one if it is the first that is heard of who is expected."""
+        known = self.replica(name)
+        if known is None and self._expected.epoch(name) == epoch:
+            known = self._empty(epoch)
+            if not self._expected.put(name, known):
+                return None
+        return known
+
     def _begin_generation(self, ops: Ops) -> Applied:
         if ops.start != 0:
             return Applied.GAP
@@ -215,50 +146,11 @@ class Directory:
         self._put(ops.name, replica)
         return Applied.NEW
 
-    def _is_new(self, name: str, epoch: int) -> bool:
-        known = self._replicas.get(name)
-        return known is None or known.epoch != epoch
-
     def _empty(self, epoch: int) -> Replica:
         return Replica(epoch, 0, BITS_LOG2_MIN, self._log_keys)
 
-    # Memory
-
     def _put(self, name: str, replica: Replica) -> None:
-        """Take a replica in, in place of the one before; it is blank if there is no room for it."""
-        self._remove(name)
-        expected = name in self._expected
-        if not self._make_room(replica, expected):
-            replica.erase()
-        self._replicas[name] = replica
-        self._replicas_bytes += replica.memory_bytes
-        if expected:
-            self._expected_bytes += replica.memory_bytes
+        if self._expected.epoch(name) is None:
+            self._members.put(name, replica)
         else:
-            self.lookup.put(name, replica.filter)
-
-    def _remove(self, name: str) -> None:
-        known = self._replicas.pop(name, None)
-        if known is not None:
-            self._replicas_bytes -= known.memory_bytes
-            if name in self._expected:
-                self._expected_bytes -= known.memory_bytes
-
-    def _make_room(self, replica: Replica, expected: bool) -> bool:
-        """Whether there is room for a replica, perhaps after larger ones have given way."""
-        smallest = replica.filter.bits_log2 == BITS_LOG2_MIN  # what is blank takes as much
-        needed = replica.memory_bytes
-        if expected:
-            return smallest or self._expected_bytes + needed <= _EXPECTED_SHARE * self._max_bytes
-        while self.memory_bytes + needed + self.lookup.growth_bytes(replica.filter.bits_log2) > self._max_bytes:
-            largest = max(self._replicas, key=lambda name: len(self._replicas[name].filter.bits), default=None)
-            if largest is None or len(self._replicas[largest].filter.bits) <= len(replica.filter.bits):
-                return smallest
-            self._erase(largest)
-        return True
-
-    def _erase(self, name: str) -> None:
-        replica = self._replicas[name]
-        self._remove(name)
-        replica.erase()
-        self._put(name, replica)
+            self._expected.put(name, replica)

@@ -77,8 +77,8 @@ BROADCAST_MAX_BYTES: Final = 512
 USER_MAX_BYTES: Final = 1024 * 1024
 """Bytes of an application's message or state over a stream."""
 BODY_MAX_BYTES: Final = 128 * 1024
-"""Bytes of CBOR in a packet, but for one long payload. A node makes frames of 48 KiB, or of one message of 64 KiB; older
-ones put both together. The costliest CBOR of this size, empty arrays, takes 50 ms to decode."""
+"""Bytes of CBOR in a packet, but for one long payload. A node makes frames of 48 KiB, or of one message of 64 KiB;
+older nodes put both together. The costliest CBOR of this size, empty arrays, takes 50 ms to decode."""
 _REFUSAL_MAX_CHARACTERS: Final = 256
 """Characters of the reason for which an order about keys was refused: one line."""
 U32_MAX: Final = 2**32 - 1

@@ -253,7 +253,7 @@ class Exchange:
         Done: _end_turn,
         Record: lambda self, record, *_: self._transfer.hear_record(record),
         Pull: lambda self, pull, *_: self._transfer.hear_pull(pull),
-        Entries: lambda self, entries, *_: self._transfer.hear_entries(entries),
+        Entries: lambda self, entries, _, now: self._transfer.hear_entries(entries, now),
         Chunk: lambda self, chunk, _, now: self._transfer.hear_chunk(chunk, now),
     }
     _OF_QUESTIONS: ClassVar[_Handlers] = {**_OF_ALL, Ack: _hear_answer, KeyReport: _hear_answer}

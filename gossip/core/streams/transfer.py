@@ -83,8 +83,9 @@ class Transfer:
         """The other half wants this."""
         self._note(self._give, pull.entries)
 
-    def hear_entries(self, entries: Entries) -> None:
+    def hear_entries(self, entries: Entries, now: float) -> None:
         """The other half's view."""
+        self._local.dissemination.hear_view(entries, now)
         self._note(self._give, self._reconciler.surplus(entries))
         self._note(self._pull, self._reconciler.lacking(entries))
 

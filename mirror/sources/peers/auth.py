@@ -1,20 +1,22 @@
 """How members prove to each other that they hold the cluster key where they speak clear text.
 
-A question carries an HMAC, under a key derived from the cluster key, of all that gives it a meaning: method, target,
-the name of the member that is meant, time, a number that is used once, every header of the members' protocol, range and
-body. So it is good for one member and one time, and no part of it can be changed.
+A request carries an HMAC, under a key derived from the cluster key, of all that gives it a meaning: method, target,
+the name of the member that is meant, time, a nonce, every header of the members' protocol, range and body. So it is
+good for one member and one time, and no part of it can be changed.
 
-An answer carries one as well: of the question's number, the status, and every header that means something; and another
-one of its body, if that is short. So nobody on the path can answer, and an answer is good for its own question alone.
+An answer carries one as well: of the request's nonce, the status, and every header that means something; and another
+one of its body, if that is short. So nobody on the path can answer, and an answer is good for its own request alone.
 The bytes of a blob are not in it, for their digest is known.
 
 Clocks may differ: a node that is asked at the wrong time says what its time is, in a signed answer, and the asking node
 uses that time with it from then on.
 """
 
+import contextlib
 import hashlib
 import hmac
 import math
+import re
 import secrets
 import time
 from collections import OrderedDict
@@ -22,18 +24,26 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from ...errors import PeerError, Reason, StaleRequest, Unauthorized
 from ...settings import SignatureSettings
 from .protocol import AUTH_HEADER, BODY_PROOF_HEADER, PROOF_HEADER, TIME_HEADER
 
 _OURS: Final = "skvaller-"
 _PROOFS: Final = frozenset(name.lower() for name in (AUTH_HEADER, PROOF_HEADER, BODY_PROOF_HEADER))
-_OF_QUESTIONS: Final = frozenset({"range", "if-none-match"})
+_OF_REQUESTS: Final = frozenset({"range", "if-none-match"})
 _OF_ANSWERS: Final = frozenset(
     {"content-length", "content-range", "content-type", "docker-content-digest", "etag", "warning"}
 )
 """Headers that mean something, beside those of the members' protocol."""
 _NONCE_BYTES: Final = 16
+_NONCE: Final = re.compile(f"[0-9a-f]{{{2 * _NONCE_BYTES}}}")
+_SEAL_NONCE_BYTES: Final = 12
+"""Of AES-GCM. Source: NIST SP 800-38D, section 8.2."""
+_STAMP_STEP_S: Final = 0.001
+"""The step in which requests tell their time, s."""
 _START_S: Final = 0.1
 """Time that a process takes at least from its start to this point, s: what is older was meant for the one before it."""
 
@@ -42,7 +52,7 @@ Headers = Iterable[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a question consists of, as far as it means something.
+    """What a request consists of, as far as it means something.
 
     Args:
         method: of HTTP.
@@ -57,18 +67,18 @@ class Request:
     body: bytes = b""
 
     def text(self, member: str, stamp: str) -> bytes:
-        """What is signed: the same bytes for the same question alone."""
-        lines = [f"{self.method} {self.target}", member, stamp, *_covered(self.headers, _OF_QUESTIONS)]
+        """What is signed: the same bytes for the same request alone."""
+        lines = [f"{self.method} {self.target}", member, stamp, *_covered(self.headers, _OF_REQUESTS)]
         return _encoded(lines, hashlib.sha256(self.body).hexdigest())
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A question that was signed, and what its answer is checked with.
+class SignedRequest:
+    """A request that was signed, and what its answer is checked with.
 
     Args:
         member: that is meant.
-        stamp: its time and number.
+        stamp: its time and nonce.
         headers: that prove it.
         keys: one of them must have signed the answer; without any, every answer is believed.
         required: whether an answer must be signed.
@@ -81,7 +91,7 @@ class Question:
     required: bool = True
 
     def check(self, status: int, headers: Headers) -> None:
-        """Raise PeerError unless the head of an answer is the member's, and to this question."""
+        """Raise PeerError unless the head of an answer is the member's, and to this request."""
         given = {name.lower(): value for name, value in headers}
         proof = given.get(PROOF_HEADER.lower(), "")
         if self.keys and (proof or self.required):
@@ -101,10 +111,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A question that was found to be a member's, and what its answer is signed with.
+    """A request that was found to be a member's, and what its answer is signed with.
 
     Args:
-        stamp: of the question.
+        stamp: of the request.
         key: the one that signs.
     """
 
@@ -121,7 +131,7 @@ class Proof:
 
 
 class PeerAuth:
-    """Signs questions and checks those of others, where members speak clear text.
+    """Signs requests and checks those of others, where members speak clear text.
 
     Args:
         keys: the cluster's keys, 32 bytes each, the first for signing; empty if the cluster has none, then nothing is
@@ -156,6 +166,7 @@ class PeerAuth:
         keys = tuple(keys)
         self._keys = tuple(hmac.digest(key, b"skvaller questions of members", "sha256") for key in keys)
         self._answer_keys = tuple(hmac.digest(key, b"skvaller answers of members", "sha256") for key in keys)
+        self._sealing_keys = tuple(hmac.digest(key, b"skvaller secrets in orders", "sha256") for key in keys)
 
     @property
     def name(self) -> str:
@@ -164,14 +175,14 @@ class PeerAuth:
 
     # Of those who ask
 
-    def ask(self, member: str, request: Request) -> Question:
-        """Sign a question to a member; where there is no key, it is not signed, and every answer is believed."""
+    def ask(self, member: str, request: Request) -> SignedRequest:
+        """Sign a request to a member; where there is no key, it is not signed, and every answer is believed."""
         if not self._keys:
-            return Question(member)
+            return SignedRequest(member)
         now = self._clock() + self._ahead.get(member, 0.0)
         stamp = f"{now:.3f} {secrets.token_hex(_NONCE_BYTES)}"
         proof = _mac(self._keys[0], request.text(member, stamp)).decode()
-        return Question(member, stamp, {AUTH_HEADER: f"{stamp} {proof}"}, self._answer_keys, self._required)
+        return SignedRequest(member, stamp, {AUTH_HEADER: f"{stamp} {proof}"}, self._answer_keys, self._required)
 
     def learns(self, member: str, status: int, headers: Mapping[str, str]) -> bool:
         """Whether an answer that was checked says that the member's clock differs: then it is worth to ask again."""
@@ -184,7 +195,20 @@ class PeerAuth:
             self._ahead.popitem(last=False)
         return True
 
+    def seal(self, member: str, secret: bytes) -> bytes:
+        """Encrypt a secret for a member with the first key, so that no other program that took its address reads it."""
+        nonce = secrets.token_bytes(_SEAL_NONCE_BYTES)
+        return nonce + AESGCM(self._sealing_keys[0]).encrypt(nonce, secret, member.encode())
+
     # Of those who are asked
+
+    def unseal(self, sealed: bytes) -> bytes:
+        """The secret that was sealed for this node; raise ValueError if none was."""
+        nonce, text = sealed[:_SEAL_NONCE_BYTES], sealed[_SEAL_NONCE_BYTES:]
+        for key in self._sealing_keys:
+            with contextlib.suppress(InvalidTag, ValueError):
+                return AESGCM(key).decrypt(nonce, text, self._name.encode())
+        raise ValueError("it is not sealed with a key of the cluster for this node")
 
     def recognise(self, request: Request) -> Proof | None:
         """Find out whether a member has sent a request; `take` comes next.
@@ -212,15 +236,17 @@ class PeerAuth:
     def take(self, proof: Proof) -> None:
         """Take note of a member's request; raise Unauthorized if it was sent before, or is not of now."""
         at, _, nonce = proof.stamp.partition(" ")
+        if not _NONCE.fullmatch(nonce):
+            raise Unauthorized(f"the nonce of the request must be {2 * _NONCE_BYTES} hex digits")
         self._seen.take(_number(at), nonce, self._clock())
 
 
 class _Seen:
-    """The questions that were answered, so that none is answered twice.
+    """The requests that were answered, so that none is answered twice.
 
     Args:
         settings: bound how long a question is good, and how many are remembered.
-        now_s: Unix time, s. Questions from before are refused, for nobody remembers whether they were answered.
+        now_s: Unix time, s. Requests from before are refused, for nobody remembers whether they were answered.
     """
 
     def __init__(self, settings: SignatureSettings, now_s: float) -> None:
@@ -229,10 +255,16 @@ class _Seen:
         self._nonces: OrderedDict[str, float] = OrderedDict()
 
     def take(self, at_s: float | None, nonce: str, now_s: float) -> None:
-        """Take note of a question; raise Unauthorized if it is not of now, or was answered."""
+        """Take note of a request; raise Unauthorized if it is not of now, or was answered.
+
+        Who is refused for its time is told one that is good. With a full memory, that may be later than now, because
+        members whose clocks are ahead have filled it.
+        """
         window_s = self._settings.window_s
         if at_s is None or not max(self._since_s, now_s - window_s) <= at_s <= now_s + window_s:
-            raise StaleRequest("the request was signed at another time than it is here", now_s)
+            raise StaleRequest(
+                "the request was signed at another time than it is here", max(now_s, self._since_s + _STAMP_STEP_S)
+            )
         if nonce in self._nonces:
             raise Unauthorized("the request was answered before: somebody has sent it again")
         self._nonces[nonce] = at_s

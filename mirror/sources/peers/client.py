@@ -24,9 +24,9 @@ from ...settings import PeerSettings
 from ...stores import Tag
 from .. import RangeRequest, Role, Sink
 from ..answers import BoundedConnector
-from .auth import PeerAuth, Question, Request
+from .auth import PeerAuth, Request, SignedRequest
 from .connections import Connection, ConnectionPool, Head
-from .protocol import MemberAnswer, MemberRequest, Want
+from .protocol import SIGNED_BODY_MAX_BYTES, MemberAnswer, MemberRequest, Want, needs_signed_body
 from .transfers import Transfers, checked_size, raise_for_status
 
 _SHA256_BYTES = 32
@@ -161,7 +161,7 @@ class PeerClient:
         with self._translated(peer):
             async with self._request("GET", peer, _path(content), member_request, extra) as answer:
                 raise_for_status(peer, answer.status, MemberAnswer.parse(answer.headers), expected=200)
-                if answer.content_length != length or length > self._settings.signed_body_max_bytes:
+                if answer.content_length != length or length > SIGNED_BODY_MAX_BYTES:
                     answer.close()  # an agent that does not know the question sends the blob
                     raise PeerError(Reason.LENGTH, f"{peer.name} answered {answer.content_length} bytes, not {length}")
                 return await answer.read()
@@ -191,9 +191,9 @@ class PeerClient:
             """Ask in a thread, with a signature where there is no TLS; once more if the member's clock differs."""
             head = None
             for _ in range(_TRIES):
-                question = self._question(peer, channel, "GET", path, headers)
-                head = connection.get(path, {**headers, **question.headers})
-                question.check(head.status, head.headers.items())
+                signed = self._signed(peer, channel, "GET", path, headers)
+                head = connection.get(path, {**headers, **signed.headers})
+                signed.check(head.status, head.headers.items())
                 if not self._auth.learns(peer.name, head.status, head.headers):
                     return head
                 connection.drain()
@@ -235,24 +235,22 @@ class PeerClient:
         `path` begins with a slash and may have a query.
         """
         channel, headers = self._channel(peer), {**(extra or {}), **member_request.headers()}
-        most = self._settings.signed_body_max_bytes
         for attempt in range(1, _TRIES + 1):
-            question = self._question(peer, channel, method, path, headers)
-            async with self._send(method, peer, channel, path, {**headers, **question.headers}) as answer:
-                question.check(answer.status, answer.headers.items())
-                length = answer.content_length
-                if question.keys and method == "GET" and length is not None and length <= most:
-                    question.check_body(answer.headers, await answer.read())
+            signed = self._signed(peer, channel, method, path, headers)
+            async with self._send(method, peer, channel, path, {**headers, **signed.headers}) as answer:
+                signed.check(answer.status, answer.headers.items())
+                if signed.keys and method == "GET" and needs_signed_body(answer.status, answer.content_length):
+                    signed.check_body(answer.headers, await answer.read())
                 if attempt == _TRIES or not self._auth.learns(peer.name, answer.status, answer.headers):
                     yield answer
                     return
 
-    def _question(
+    def _signed(
         self, peer: Peer, channel: Channel | None, method: str, path: str, headers: Mapping[str, str]
-    ) -> Question:
-        """A question to a member, signed unless TLS proves who asks and who answers."""
+    ) -> SignedRequest:
+        """A request to a member, signed unless TLS proves who asks and who answers."""
         if channel is not None:
-            return Question(peer.name)
+            return SignedRequest(peer.name)
         return self._auth.ask(peer.name, Request(method, path, headers.items()))
 
     def _send(

@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final, get_args
 
 from ...errors import Reason
@@ -22,7 +23,7 @@ from ...stores import Authority
 from .. import HOP_HEADER, Role
 
 AUTH_HEADER: Final = "Skvaller-Auth"
-"""Of requests in clear text: time, number and the proof that a member sent it; see `auth`."""
+"""Of requests in clear text: time, nonce and the proof that a member sent it; see `auth`."""
 PROOF_HEADER: Final = "Skvaller-Proof"
 """Of answers in clear text: the proof that the member that was asked sent the head, for this request."""
 BODY_PROOF_HEADER: Final = "Skvaller-Body-Proof"
@@ -52,6 +53,9 @@ TAG_AGE_HEADER: Final = "Skvaller-Tag-Age"
 TAG_AUTHORITY_HEADER: Final = "Skvaller-Tag-Authority"
 """Of answers: who says what the tag means, `upstream` or `runtime`."""
 
+SIGNED_BODY_MAX_BYTES: Final = 1024 * 1024
+"""Bounds the body of an answer in clear text that is signed, and read before it is believed, in bytes: both ends must
+use the same bound. The prefixes of a blob of 500 GiB are as long."""
 AVOIDED_MAX: Final = 1024
 """Bounds the names that one request can list as avoided: more than a cluster has members."""
 
@@ -176,6 +180,16 @@ class MemberAnswer:
         if permitted is None:
             return Reason.STATUS
         return self.reason if self.reason in permitted else permitted[0]
+
+
+def needs_signed_body(status: int, length: int | None) -> bool:
+    """Whether the body of an answer in clear text is signed, and read before it is believed. A part of a blob is not.
+
+    Args:
+        status: of the answer.
+        length: of its body, in bytes; None where it does not say.
+    """
+    return status != HTTPStatus.PARTIAL_CONTENT and length is not None and length <= SIGNED_BODY_MAX_BYTES
 
 
 def _text(headers: Mapping[str, str], name: str) -> str:

@@ -11,14 +11,14 @@ Sources: OCI distribution-spec, "Pull"; RFC 9110 sections 14 and 15.
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from ...errors import DigestInvalid, Reason, UpstreamError, UpstreamUnknown
 from ...fileio import in_thread
 from ...oci.content import Content
 from ...oci.digest import Digest
-from ...oci.manifest import MANIFEST_MAX_BYTES, MEDIA_TYPES, media_type
+from ...oci.manifest import MANIFEST_MAX_BYTES, MEDIA_TYPES, SCHEMA_1, is_manifest_type, is_schema_1, outline_of
 from ...oci.reference import Reference, Repository
 from ...settings import UpstreamSettings
 from .. import UPSTREAM, RangeReply, RangeRequest, Resolved, Sink
@@ -40,7 +40,9 @@ _ASKED_MAX = 3
 _NO_ANSWER = frozenset({Reason.UNREACHABLE, Reason.TIMEOUT, Reason.RATE_LIMITED, Reason.FORBIDDEN, Reason.AUTH})
 """Why a registry gave no answer to HEAD, so that it would give none to GET either."""
 
-_ACCEPT = {"manifests": {"Accept": ", ".join(MEDIA_TYPES)}, "blobs": {"Accept": "*/*"}}
+_ACCEPT = {"manifests": {"Accept": ", ".join((*MEDIA_TYPES, "*/*"))}, "blobs": {"Accept": "*/*"}}
+_SAYS_NOTHING = ("application/octet-stream", "application/json")
+"""Media types that a registry gives what it does not look into."""
 
 
 class Upstream:
@@ -109,13 +111,16 @@ class Upstream:
             if answer.status == 404:
                 self._heads.note(registry, Head.RELIABLE, now)
                 raise UpstreamUnknown(f"{answer.url.origin()} answered 404 to GET of {reference}")
-            _refuse_html(answer)
-            body = decoded(answer, await answer.read_whole(MANIFEST_MAX_BYTES), MANIFEST_MAX_BYTES)
-        if (kind := media_type(body)) is None:
+            _refuse_what_is_no_manifest(answer)
+            with _too_large_for_good(answer):
+                body = decoded(answer, await answer.read_whole(MANIFEST_MAX_BYTES), MANIFEST_MAX_BYTES)
+        if (outline := await outline_of(body)) is None:
+            if is_schema_1(body):
+                raise _schema_1(answer)
             raise UpstreamError(Reason.BROKEN, f"{registry} answered with no manifest to {reference}")
         if status:
             self._heads.note(registry, Head.USELESS, now)
-        return Resolved(Digest.of(body), kind, len(body))
+        return Resolved(Digest.of(body), outline.media_type, len(body))
 
     def _ask(self, method: str, reference: Reference, expected: Collection[int]) -> AbstractAsyncContextManager[Answer]:
         path = f"{reference.repository.path}/manifests/{reference.tag}"
@@ -181,9 +186,7 @@ class Upstream:
             is_whole = answer.status == 200
             span = announced_span(answer, body.length, start, None if is_whole and is_part else stop)
             if content.kind == "manifests" and span.size > MANIFEST_MAX_BYTES:
-                raise UpstreamError(
-                    Reason.LENGTH, f"{answer.url.origin()} has a manifest of {span.size} bytes: too large"
-                )
+                raise _too_large(answer)
             # Of nothing, everything is the range that was asked for.
             ranged = not (is_whole and is_part and span.size > 0)
             yield UpstreamReply(span.start, span.stop, span.size, ExactBody(span, body.read), ranged)
@@ -217,9 +220,10 @@ class Upstream:
         if answer.status != 200:
             return body
         if content.kind == "manifests":
-            _refuse_html(answer)
+            _refuse_what_is_no_manifest(answer)
             if answer.is_encoded or body.length is None:
-                body = in_memory(_plain(content, answer, await answer.read_whole(MANIFEST_MAX_BYTES)))
+                with _too_large_for_good(answer):
+                    body = in_memory(_plain(content, answer, await answer.read_whole(MANIFEST_MAX_BYTES)))
             return body
         if answer.is_encoded and (body.length or 0) <= _SMALL_BYTES:
             begin = await answer.read_up_to(_SMALL_BYTES)
@@ -275,19 +279,40 @@ def _plain(content: Content, answer: Answer, body: bytes) -> bytes:
     return body
 
 
-def _refuse_html(answer: Answer) -> None:
-    """Raise for what captive portals and error pages send with status 200."""
+def _refuse_what_is_no_manifest(answer: Answer) -> None:
+    """Raise for what captive portals and error pages send with status 200, and for manifests of schema 1."""
     if answer.content_type in ("text/html", "application/xhtml+xml"):
         raise UpstreamError(Reason.BROKEN, f"{answer.url.origin()} answered with an HTML page instead of a manifest")
+    if answer.content_type in SCHEMA_1:
+        raise _schema_1(answer)
+
+
+def _schema_1(answer: Answer) -> UpstreamUnknown:
+    return UpstreamUnknown(f"{answer.url.origin()} has only a manifest of schema 1, which nobody can check by digest")
+
+
+def _too_large(answer: Answer) -> UpstreamUnknown:
+    return UpstreamUnknown(f"{answer.url.origin()} has a manifest of more than {MANIFEST_MAX_BYTES} bytes")
+
+
+@contextlib.contextmanager
+def _too_large_for_good(answer: Answer) -> Iterator[None]:
+    """A manifest that is longer than what is read is one that this agent will never have."""
+    try:
+        yield
+    except UpstreamError as error:
+        raise (_too_large(answer) if error.reason is Reason.LENGTH else error) from None
 
 
 def _resolved(answer: Answer) -> Resolved | None:
     """What the headers of an answer to HEAD say of a manifest; None if something is missing."""
+    if answer.content_type in SCHEMA_1:
+        raise _schema_1(answer)
     size = answer.content_length
     try:
         digest = Digest.parse(answer.headers.get("Docker-Content-Digest", ""))
     except DigestInvalid:
         return None
-    if size is None or answer.content_type not in MEDIA_TYPES:
+    if not size or not is_manifest_type(answer.content_type) or answer.content_type in _SAYS_NOTHING:
         return None
     return Resolved(digest, answer.content_type, size)

@@ -29,6 +29,9 @@ _CONTENT = re.compile(r"/v2/(.+)/(?:manifests|blobs)/[^/]+")
 _PARTIES_MAX = 3
 """Bounds who may want a token for one request: the registry, and hosts to which it redirects."""
 
+_FOR_GOOD = (404, 406, 410, 451)
+"""Statuses of what is not there, not there in this form, gone, or forbidden by law: to ask again changes nothing."""
+
 
 class RegistryClient:
     """Asks registries. Make it inside a running event loop, and close it there.
@@ -209,7 +212,7 @@ class RegistryClient:
         if answer.status == 429:
             retry_after = answer.headers.get("Retry-After")
             return self._rate_limits.note_429(registry.name, retry_after, datetime.now(UTC), _now())
-        if answer.status == 404:
+        if answer.status in _FOR_GOOD:
             return UpstreamUnknown(message)
         if answer.status in (401, 403) and same_origin(answer.url, URL(registry.api)):
             # Docker Hub and others answer so for what does not exist. An object store answers so to a bad signed URL,

@@ -1,6 +1,7 @@
 """The cache's folder: where each file is, and what a start does to all of them.
 
-    <folder>/blobs/sha256/ab/abcdef…   complete and verified; the time of access is when it was last used
+    <folder>/blobs/sha256/ab/abcdef…   complete and verified; the time of access is when a client of this node
+                                      last used it, or 0 if none did
     <folder>/proofs/ab/abcdef…         its proof: see `stores.proofs`
     <folder>/spool/abcdef…             arriving, or left partial by a fetch that ended
     <folder>/spool/abcdef….pieces      its journal: the size, then the sha256 of everything up to the end of each piece
@@ -25,7 +26,7 @@ from pathlib import Path
 
 from ...errors import DigestInvalid
 from ...oci.digest import Digest
-from ..proofs import HEAD_BYTES, is_head_of, record_bytes
+from ..proofs import Proof, record_bytes
 from .journal import read_size
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ class Found:
     """A complete blob, as a start finds it.
 
     Args:
-        used_unix_s: when it was last used, Unix time.
+        used_unix_s: when a client of this node last used it, Unix time; 0 if only other members asked for it.
         name: the hex of its digest.
         size: in bytes.
         is_proven: whether a proof of it is here; then it was found right before it became a blob.
@@ -129,10 +130,10 @@ class Folder:
             yield Found(status.st_atime, entry.name, status.st_size, self._has_proof(entry.name, status.st_size))
 
     def _has_proof(self, name: str, size: int) -> bool:
-        """Whether there is a proof of a file of this size; whether all of it is right is seen when it is needed."""
+        """Whether there is a proof of a file of this size, all of it right."""
         try:
             with self.proof(name).open("rb", buffering=0) as file:
-                return os.fstat(file.fileno()).st_size == record_bytes(size) and is_head_of(file.read(HEAD_BYTES), size)
+                return Proof.decode(file.read(record_bytes(size) + 1), size) is not None
         except OSError:
             return False
 
@@ -217,6 +218,14 @@ class Folder:
         with contextlib.suppress(OSError):
             path.replace(trash)
         return trash
+
+
+def open_quietly(path: str | Path, flags: int) -> int:
+    """Open a file; that it is read leaves its time of access alone, where this user may have it so."""
+    try:
+        return os.open(path, flags | os.O_CLOEXEC | os.O_NOATIME, 0o600)
+    except PermissionError:
+        return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 def _unlink(path: Path) -> None:

@@ -5,19 +5,19 @@ Only proven damage deletes a file. One that the disk does not give is withheld, 
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 import time
 from collections.abc import Callable, Collection, Sequence
 
 from ...errors import StorageFailed
+from ...fileio import tells_of_file
 from ...oci.digest import Digest
 from ...settings import CacheSettings
 from .. import Held, Listener, Proof
 from ..checking import Checker, FileChecks, Findings, Identity
 from .blobs import Blobs
-from .folder import Folder, Found
+from .folder import Folder, Found, open_quietly
 from .records import ProofRecords
 from .upkeep import Upkeep
 
@@ -54,8 +54,9 @@ class Served:
         self._blobs = blobs
         self._settings = settings
         self._on_damaged = on_damaged
-        self._records = ProofRecords(folder, blobs.__contains__)
-        self._checker = Checker(Findings(self._found_corrupt, self._found_failing), self._records, settings.checks)
+        self._records = ProofRecords(folder, blobs.__contains__, settings)
+        findings = Findings(self._found_corrupt, lambda digest, error: self._withhold(digest.hex, error))
+        self._checker = Checker(findings, self._records, settings.checks)
         self._touched_at: dict[str, float] = {}
         self.upkeep = Upkeep(self._checker, self._open_file, self._found_right, settings.upkeep)
 
@@ -64,22 +65,28 @@ class Served:
         for first in range(0, len(found), self._settings.start_batch):
             batch = found[first : first + self._settings.start_batch]
             for blob in batch:
-                self._blobs.add(blob.name, blob.size, blob.used_unix_s, withheld=not blob.is_proven)
+                self._blobs.add(blob.name, blob.size, blob.used_unix_s or None, withheld=not blob.is_proven)
             self.listener.appeared([bytes.fromhex(blob.name) for blob in batch if blob.is_proven])
             await asyncio.sleep(0)
 
     async def close(self) -> None:
         """Write down what is still to be written."""
         await self._checker.close()
-        await self._folder.settled()
+        await self._records.close()
 
     def add(self, digest: Digest, size: int, proof: Proof | None, *, is_ours: bool) -> None:
         """Take a blob that has become complete, and keep its proof; the caller reports it."""
         self._blobs.add(digest.hex, size, time.time() if is_ours else None)
+        path = self._folder.blob(digest.hex)
+        with contextlib.suppress(OSError):
+            if not is_ours:
+                os.utime(path, ns=(0, path.stat().st_mtime_ns))
+            if proof is not None:
+                self._checker.know(digest, Identity.of(path), proof)
         if proof is not None:
-            with contextlib.suppress(OSError):
-                self._checker.know(digest, Identity.of(self._folder.blob(digest.hex)), proof)
-            self._records.save(digest, proof)
+            self._records.save_later(digest, proof)
+        else:
+            self._records.forget(digest)
 
     def open(self, digest: Digest) -> Held | None:
         """Open a complete blob and count it as used; return None if it is not here any more.
@@ -91,13 +98,13 @@ class Served:
         if size is None:
             return None
         try:
-            fd = open_blob(self._folder.blob_path(digest.hex))
+            fd = open_quietly(self._folder.blob_path(digest.hex), os.O_RDONLY)
         except FileNotFoundError:
             log.warning("cached blob %s is gone from disk", digest)
             self._drop(digest.hex)
             return None
         except OSError as error:
-            if error.errno == errno.EIO:
+            if tells_of_file(error):
                 self._withhold(digest.hex, error)
             raise StorageFailed(f"cached blob {digest} cannot be opened: {error.strerror}") from error
         found = Identity.of(fd)
@@ -114,11 +121,14 @@ class Served:
         if size is None:
             return None
         try:
-            return open_blob(self._folder.blob_path(name)), size
+            return open_quietly(self._folder.blob_path(name), os.O_RDONLY), size
         except FileNotFoundError:
             self._drop(name)
         except OSError as error:
-            log.debug("cached blob sha256:%s is not looked at: %s", name, error.strerror)
+            if tells_of_file(error):
+                self._withhold(name, error)
+            else:
+                log.debug("cached blob sha256:%s is not looked at: %s", name, error.strerror)
         return None
 
     def _found_right(self, name: str) -> None:
@@ -135,13 +145,10 @@ class Served:
                 self._drop(digest.hex)
                 self._on_damaged()
 
-    def _found_failing(self, digest: Digest, identity: Identity, error: OSError) -> None:
-        self._withhold(digest.hex, error)
-
     def _withhold(self, name: str, error: OSError) -> None:
         """Serve a blob no more that the disk does not give; its file stays, and is looked at again by `upkeep`."""
-        log.warning("cached blob sha256:%s cannot be read, and is not served: %s", name, error.strerror)
         if self._blobs.size(name) is not None:
+            log.warning("cached blob sha256:%s cannot be read, and is not served: %s", name, error.strerror)
             self._blobs.withhold(name)
             self.listener.vanished([bytes.fromhex(name)])
 
@@ -172,11 +179,3 @@ class Served:
                 before = Identity.of(fd)
                 os.utime(fd, ns=(time.time_ns(), os.fstat(fd).st_mtime_ns))
                 self._checker.touched(digest, before, Identity.of(fd))
-
-
-def open_blob(path: str) -> int:
-    """Open a blob for reading; that it is read leaves its time of access alone, where this user may have it so."""
-    try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOATIME)
-    except PermissionError:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -81,10 +81,7 @@ class Upkeep:
         try:
             async for count in self._checker.scrub(Digest(name), fd, size):
                 await asyncio.sleep(count / bytes_per_s)
-        except (
-            StorageError,
-            OSError,
-        ) as error:  # the store was told what is wrong with the file; it is looked at again
+        except StorageError as error:  # the store was told what is wrong with the file; it is looked at again
             log.debug("cached blob sha256:%s was not looked at to its end: %s", name, error)
             return
         finally:

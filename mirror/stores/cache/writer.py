@@ -12,7 +12,7 @@ from typing import Any
 from ...errors import StorageFailed
 from ...fileio import in_thread
 from ..proofs import Proof
-from .folder import Folder
+from .folder import Folder, open_quietly
 from .journal import Journal
 from .partials import Partials, Writing
 from .space import Space
@@ -170,11 +170,11 @@ class CacheWriter:
 
 def _open_files(folder: Folder, writing: Writing) -> _Files:
     """Open the file and its journal; empty them unless an earlier fetch is continued. Blocks."""
-    name, flags = writing.name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (0 if writing.continued else os.O_TRUNC)
-    fd = os.open(folder.partial(name), flags, 0o600)
+    name, flags = writing.name, os.O_RDWR | os.O_CREAT | (0 if writing.continued else os.O_TRUNC)
+    fd = open_quietly(folder.partial(name), flags)
     try:
         os.ftruncate(fd, writing.size)
-        journal = os.open(folder.journal(name), flags | os.O_APPEND, 0o600)
+        journal = open_quietly(folder.journal(name), flags | os.O_APPEND)
     except OSError:
         os.close(fd)
         raise

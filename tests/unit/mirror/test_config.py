@@ -113,6 +113,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         gossip-allow = ["10.0.0.0/8", "fd00::/8"]
         home = "Never"
         tags = "verify"
+        denied-tags = "serve"
         log-level = "DEBUG"
         """
     )
@@ -148,6 +149,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         gossip_allow=("10.0.0.0/8", "fd00::/8"),
         home="never",
         tags="verify",
+        denied_tags="serve",
         log_level="debug",
     )
 
@@ -159,6 +161,9 @@ def test_a_full_file_is_read(file: Path) -> None:
         ("name", "a" * 64),
         ("name", "no de"),
         ("name", "upstream"),
+        ("name", "a..b"),
+        ("name", "010.0.0.1"),
+        ("name", "1.2.3.400"),
         ("listen", "5000"),
         ("listen", ":5000"),
         ("listen", "localhost:5000"),
@@ -252,6 +257,17 @@ def test_a_password_is_not_shown() -> None:
     assert "secret" not in repr(load({"upstream": ["a=http://user:secret@hub.example"]}, NOTHING, None))
 
 
+def test_a_password_in_a_file_that_is_not_in_order_or_with_a_comma_in_a_variable_is_not_shown(file: Path) -> None:
+    file.write_text('upstream = ["a=http://user:secret@hub.example", 5]')
+    file.chmod(0o600)
+    with pytest.raises(ConfigError, match="a list of texts") as caught:
+        load({}, NOTHING, file)
+    assert "secret" not in str(caught.value)
+    with pytest.raises(ConfigError) as caught:
+        load({}, {"SKVALLER_UPSTREAM": "a=http://user:secret,more@hub.example"}, None)
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize("step", ["allow", "prefer"])
 def test_a_step_to_a_sealed_cluster_needs_a_key(step: str) -> None:
     with pytest.raises(ConfigError, match=f"sealing: {step} .* --key-file"):
@@ -289,7 +305,8 @@ def test_a_host_name_that_cannot_name_a_node_is_refused_with_what_to_do(monkeypa
     monkeypatch.setattr(socket, "gethostname", lambda: "(none)")
     with pytest.raises(ConfigError, match="--name"):
         load({}, NOTHING, None)
-    assert load({"name": "node-1"}, NOTHING, None).name == "node-1"
+    for name in ("node-1", "10.0.0.1", "1.2.3", "1.2.3.4.5", "a-.b_c"):
+        assert load({"name": name}, NOTHING, None).name == name
 
 
 @pytest.mark.parametrize(
@@ -360,29 +377,40 @@ def test_a_node_that_listens_everywhere_advertises_its_main_address(
     everywhere: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     main = {socket.AF_INET: "198.51.100.9", socket.AF_INET6: "2001:db8::9"}
-
-    class Routed(contextlib.nullcontext[None]):
-        def __init__(self, family: socket.AddressFamily, kind: socket.SocketKind) -> None:
-            super().__init__()
-            assert kind == socket.SOCK_DGRAM, "connecting a TCP socket would send something"
-            self.family = family
-
-        def __enter__(self) -> Any:
-            return self
-
-        def connect(self, address: tuple[str, int]) -> None:
-            if not main:
-                raise OSError("Network is unreachable")
-
-        def getsockname(self) -> tuple[str, int]:
-            return main[self.family], 1234
-
-    monkeypatch.setattr(socket, "socket", Routed)
+    monkeypatch.setattr("mirror.config.address_towards", lambda host, family: main[family])
     config = load({"peer": f"{everywhere}:5001", "gossip": f"{everywhere}:7946"}, NOTHING, None)
     assert advertised_address(config) == main[socket.AF_INET6 if ":" in everywhere else socket.AF_INET]
-    main.clear()
-    with pytest.raises(ConfigError, match="no main address"):
-        advertised_address(config)
+
+
+LAN = {"10.0.0.2": "10.0.0.1", "node2": "10.0.0.1", "10.1.0.2": "10.1.0.1", "localhost": "127.0.0.1"}
+"""Where no route leads out: hosts, and from which address this machine would send there."""
+
+
+@pytest.mark.parametrize(
+    ("own", "seeds", "address"),
+    [
+        (["10.0.0.1"], [], "10.0.0.1"),
+        (["10.0.0.1"], ["unknown"], "10.0.0.1"),
+        (["10.0.0.1"], ["localhost"], "10.0.0.1"),
+        (["10.0.0.1", "10.1.0.1"], ["10.1.0.2"], "10.1.0.1"),
+        (["10.0.0.1", "10.1.0.1"], ["node2:7946", "10.0.0.2", "unknown"], "10.0.0.1"),
+        (["10.0.0.1", "10.1.0.1"], [], r"several addresses, 10\.0\.0\.1, 10\.1\.0\.1, and no default route"),
+        (["10.0.0.1", "10.1.0.1"], ["10.0.0.2", "10.1.0.2"], "several addresses"),
+        (["10.0.0.1", "10.1.0.1"], ["localhost"], "several addresses"),
+        ([], ["localhost"], "no address that others can reach"),
+    ],
+)
+def test_without_a_default_route_a_node_advertises_what_reaches_the_seeds_or_is_the_only_one(
+    own: list[str], seeds: list[str], address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mirror.config.address_towards", lambda host, family: LAN.get(host))
+    monkeypatch.setattr("mirror.config.machine_addresses", lambda family: own)
+    config = load({"peer": "0.0.0.0:5001", "gossip": "0.0.0.0:7946", "join": seeds}, NOTHING, None)
+    if address[0].isdigit():
+        assert advertised_address(config) == address
+    else:
+        with pytest.raises(ConfigError, match=f"^advertise: this machine has {address}.*--advertise$"):
+            advertised_address(config)
 
 
 @pytest.mark.parametrize(

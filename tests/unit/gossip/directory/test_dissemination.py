@@ -7,7 +7,7 @@ import pytest
 
 from gossip.core.errors import WireError
 from gossip.core.events import Rejected
-from gossip.core.messages import KEY_BYTES, Alive, Done, Entry, Message, Offer, Ops, Pull
+from gossip.core.messages import KEY_BYTES, Alive, Done, Entries, Entry, Message, Offer, Ops, Pull
 from gossip.core.packets.codec import U32_MAX, decode_packet
 from gossip.core.streams.purpose import Purpose
 from tests.unit.gossip.conftest import Peer
@@ -115,7 +115,13 @@ def test_filter_that_says_yes_to_everything_is_refused(
 
 
 @pytest.mark.parametrize(
-    "heard", [Ops("n0", 1, 7, 14, 0, bytes(8)), Offer(Entry("n0", 1, 0, 7, 5000))], ids=["ops", "offer"]
+    "heard",
+    [
+        Ops("n0", 1, 7, 14, 0, bytes(8)),
+        Offer(Entry("n0", 1, 0, 7, 5000)),
+        Entries(0, (Entry("n1", 1, 0, 0, 0), Entry("n0", 1, 0, 7, 5000))),
+    ],
+    ids=["ops", "offer", "view"],
 )
 def test_invented_version_of_ones_own_filter_is_overtaken_by_a_new_run(
     peer: Callable[..., Peer], heard: Message
@@ -133,6 +139,18 @@ def test_invented_version_of_ones_own_filter_is_overtaken_by_a_new_run(
     assert renewed in [message.epoch for _, message in node.said() if isinstance(message, Alive)]
     node.hear("n1", heard)
     assert node.node.view.me.epoch == renewed
+
+
+@pytest.mark.parametrize("generation", [3, 4])
+def test_version_of_a_filter_that_is_too_large_is_noted_only_if_nothing_before_it_is_missing(
+    peer: Callable[..., Peer], generation: int
+) -> None:
+    node = peer(filter_bits_log2_max=16)
+    node.hear("n1", node.alive("n1"))
+    with pytest.raises(WireError):
+        node.node.dissemination.check_filter(Entry("n1", 1, 0, 3, 50_000), 20, node.now)
+    node.hear("n1", Ops("n1", 1, generation, 20, 60_000, bytes(8)))
+    assert node.node.view.replica("n1").version == (1, 3, 50_000)  # type: ignore[union-attr]
 
 
 def test_news_of_ones_own_filter_that_come_back_change_nothing(peer: Callable[..., Peer]) -> None:

@@ -23,7 +23,7 @@ SECOND = Ops("a", EPOCH, 0, 14, 2, bytes(range(100, 108)))
 
 
 def directory() -> Directory:
-    made = Directory(log_keys=4, max_bytes=ROOMY)
+    made = Directory(log_keys=4, max_bytes=ROOMY, members_max=64)
     made.begin("a", EPOCH)
     return made
 
@@ -151,7 +151,7 @@ def _some_filter(rng: random.Random) -> Filter:
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from((14, 15)), st.integers(0, 9)), max_size=20))
 def test_lookups_agree_with_the_filters_whatever_was_installed(installed: list[tuple[str, int, int]]) -> None:
     """Generations of the same and of another size replace each other, and members are forgotten."""
-    seen = Directory(log_keys=4, max_bytes=ROOMY)
+    seen = Directory(log_keys=4, max_bytes=ROOMY, members_max=64)
     keys = [bytes((number,)) * 8 for number in range(10)]
     for generation, (name, bits_log2, number) in enumerate(installed, 1):
         if number == 0:
@@ -180,7 +180,7 @@ def take_in(seen: Directory, name: str, bits_log2: int, keys: int = 1000) -> Non
 
 
 def test_large_filter_costs_its_bytes_and_no_rows() -> None:
-    seen = Directory(log_keys=4, max_bytes=ROOMY)
+    seen = Directory(log_keys=4, max_bytes=ROOMY, members_max=64)
     tracemalloc.start()
     try:
         take_in(seen, "a", 22)
@@ -192,7 +192,7 @@ def test_large_filter_costs_its_bytes_and_no_rows() -> None:
 
 
 def test_large_filters_are_looked_into_like_small_ones() -> None:
-    seen = Directory(log_keys=4, max_bytes=ROOMY)
+    seen = Directory(log_keys=4, max_bytes=ROOMY, members_max=64)
     keys = [random.Random(number).randbytes(8) for number in range(50)]
     for name, bits_log2 in (("small", 14), ("large", 20), ("larger", 22)):
         holding = Filter(bits_log2)
@@ -213,7 +213,7 @@ def test_large_filters_are_looked_into_like_small_ones() -> None:
 
 @pytest.mark.parametrize("bits_log2", [18, 22])
 def test_a_thousand_members_with_the_largest_filters_stay_within_the_bound(bits_log2: int) -> None:
-    seen, bound = Directory(log_keys=1024, max_bytes=40 << 20), 40 << 20
+    seen, bound = Directory(log_keys=1024, max_bytes=40 << 20, members_max=1000), 40 << 20
     bits = bytes(1 << (bits_log2 - 4)) + filled(10) + bytes((1 << (bits_log2 - 4)) - 128)
     for number in range(1000):
         seen.begin(f"m{number}", EPOCH)
@@ -226,7 +226,7 @@ def test_a_thousand_members_with_the_largest_filters_stay_within_the_bound(bits_
 
 
 def test_large_filters_give_way_to_small_ones_and_keep_their_versions() -> None:
-    seen = Directory(log_keys=4, max_bytes=4 << 20)
+    seen = Directory(log_keys=4, max_bytes=4 << 20, members_max=64)
     for number in range(8):
         take_in(seen, f"greedy{number}", 22)
     for number in range(20):
@@ -241,7 +241,7 @@ def test_large_filters_give_way_to_small_ones_and_keep_their_versions() -> None:
 
 
 def test_expected_filter_is_kept_apart_until_its_member_is_there() -> None:
-    seen = Directory(log_keys=4, max_bytes=ROOMY)
+    seen = Directory(log_keys=4, max_bytes=ROOMY, members_max=64)
     seen.expect("a", EPOCH)
     assert seen.apply(FIRST) is Applied.NEW
     assert not sees(seen, FIRST)
@@ -252,12 +252,63 @@ def test_expected_filter_is_kept_apart_until_its_member_is_there() -> None:
 
 
 def test_expected_filters_take_a_share_of_the_memory_only_and_give_it_back() -> None:
-    seen = Directory(log_keys=4, max_bytes=8 << 20)
+    seen = Directory(log_keys=4, max_bytes=8 << 20, members_max=64)
     for number in range(20):
         seen.expect(f"x{number}", EPOCH)
-        seen.install(Entry(f"x{number}", EPOCH, 0, 1, 100), 22, filled(22))
-    assert 0 < seen.blanks < 20
-    assert seen.memory_bytes <= 3 << 20
+        seen.install(Entry(f"x{number}", EPOCH, 0, 1, 100), 20, filled(20))
+    assert [seen.replica(f"x{number}") is not None for number in (0, 6, 19)] == [True, True, True]
+    assert [version_of(seen, f"x{number}")[1] for number in (0, 6, 19)] == [1, 1, 0], "no room: nothing came"
+    assert seen.memory_bytes <= 1 << 20
     for number in range(20):
         seen.forget(f"x{number}")
     assert seen.memory_bytes == 0
+
+
+def test_filters_of_members_never_give_way_to_those_who_have_yet_to_be_members() -> None:
+    seen = crowded(max_bytes=4 << 20)
+    before = [is_blank(seen, f"m{number}") for number in range(30)]
+    for number in range(1000):
+        seen.expect(f"x{number}", EPOCH)
+        seen.apply(Ops(f"x{number}", EPOCH, 0, 14, 0, bytes(8)))
+    assert [is_blank(seen, f"m{number}") for number in range(30)] == before
+    assert seen.memory_bytes <= 4 << 20
+
+
+def test_of_bit_sliced_filters_one_gives_way_at_once_and_else_the_new_one_is_blank() -> None:
+    seen = crowded(max_bytes=4 << 20)
+    for number in range(8):
+        blank, late = seen.blanks, f"late{number}"
+        take_in(seen, late, 17)
+        assert seen.blanks - blank <= 1 + is_blank(seen, late)
+        assert version_of(seen, late) == (EPOCH, 1, 1000)
+        assert seen.memory_bytes <= 4 << 20
+    assert not is_blank(seen, late), "enough have given way by now"
+
+
+def test_full_directory_keeps_what_replaces_a_filter_of_the_same_size() -> None:
+    seen = crowded(max_bytes=4 << 20)
+    kept = [name for number in range(30) if not is_blank(seen, name := f"m{number}")]
+    for name in kept:
+        assert seen.install(Entry(name, EPOCH, 0, 2, 1000), 18, filled(18)) is Applied.NEW
+    assert not any(is_blank(seen, name) for name in kept)
+
+
+def crowded(max_bytes: int) -> Directory:
+    """A directory that has no room for one more filter of the largest size that is bit-sliced."""
+    seen = Directory(log_keys=4, max_bytes=max_bytes, members_max=64)
+    for number in range(30):
+        take_in(seen, f"m{number}", 18)
+    assert 0 < seen.blanks < 30
+    return seen
+
+
+def is_blank(seen: Directory, name: str) -> bool:
+    replica = seen.replica(name)
+    assert replica is not None
+    return replica.blank
+
+
+def version_of(seen: Directory, name: str) -> tuple[int, int, int]:
+    replica = seen.replica(name)
+    assert replica is not None
+    return replica.version

@@ -123,9 +123,23 @@ def test_no_key_is_made_that_would_be_lost(tmp_path: Path) -> None:
     status, answer = ask(rings, "POST", "/api/v1/keys/install", b"{}", key=KEY, file=file)
     assert (status, rings.told) == (409, [])
     assert str(file) in answer["error"]
-    given = json.dumps({"key": base64.b64encode(NEW).decode()}).encode()
+    sealed = PeerAuth([KEY]).seal("me", NEW)
+    given = json.dumps({"key": base64.b64encode(sealed).decode()}).encode()
     assert ask(rings, "POST", "/api/v1/keys/install", given, key=KEY, file=file)[0] == 200
     assert rings.told == [("install", NEW)]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [NEW, b"", PeerAuth([NEW]).seal("me", NEW), PeerAuth([KEY]).seal("another", NEW), PeerAuth([KEY]).seal("me", b"1")],
+    ids=["not at all", "nothing", "by another key", "for another node", "no key"],  # those of the bytes would be random
+)
+def test_a_key_that_is_given_must_be_sealed_for_this_node(key: bytes) -> None:
+    rings = Rings()
+    given = json.dumps({"key": base64.b64encode(key).decode()}).encode()
+    status, answer = ask(rings, "POST", "/api/v1/keys/install", given, key=KEY)
+    assert (status, rings.told) == (400, [])
+    assert "sealed" in answer["error"]
 
 
 def test_a_new_key_is_made_here_and_never_shown(tmp_path: Path) -> None:

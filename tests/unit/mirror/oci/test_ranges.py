@@ -1,18 +1,20 @@
 """Byte ranges: header text against RFC 9110, and sets of ranges against plain sets of numbers."""
 
+import contextlib
 import itertools
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.errors import RangeInvalid, RangeUnsatisfiable
+from mirror.errors import RangeUnsatisfiable
 from mirror.oci.ranges import (
     IntRange,
     RangeSet,
     SeveralRanges,
     SuffixRange,
     content_range,
+    is_read_by_itself,
     parse_content_range,
     parse_range,
 )
@@ -21,8 +23,9 @@ SIZE = 1000
 
 
 def resolved(header: str | None, size: int) -> tuple[int, int] | None:
-    """A Range header for content of some size."""
+    """A Range header with one range, for content of some size."""
     requested = parse_range(header)
+    assert not isinstance(requested, SeveralRanges)
     return None if requested is None else requested.resolve(size)
 
 
@@ -72,10 +75,74 @@ def test_a_header_that_cannot_be_understood_is_ignored(header: str | None) -> No
     assert parse_range(header) is None
 
 
-@pytest.mark.parametrize("header", ["bytes=0-1,5-6", "bytes=0-1, 5-6", "bytes=,", "bytes=-1,0-"])
-def test_several_ranges_are_refused(header: str) -> None:
-    with pytest.raises(RangeInvalid):
-        resolved(header, SIZE)
+def several(*spans: tuple[int, int | None]) -> str:
+    return "bytes=" + ",".join(str(IntRange(*span)).removeprefix("bytes=") for span in spans)
+
+
+@pytest.mark.parametrize(
+    ("header", "spans"),
+    [
+        ("bytes=0-9,20-29", [(0, 10), (20, 30)]),
+        ("bytes=20-29,0-9", [(20, 30), (0, 10)]),
+        ("bytes=0-0,-1", [(0, 1), (999, 1000)]),
+        ("bytes=0-9,990-", [(0, 10), (990, 1000)]),
+        ("bytes=0-9,5-20", [(0, 10), (5, 21)]),
+        ("bytes=0-9,10-19", [(0, 10), (10, 20)]),
+        ("bytes=0-9,1000-1010", [(0, 10)]),
+        (several(*((at, at + 1) for at in range(0, 1000, 2))), [(at, at + 1) for at in range(0, 1000, 2)]),
+    ],
+)
+def test_several_ranges_are_kept_apart_in_the_order_of_the_request(header: str, spans: list[tuple[int, int]]) -> None:
+    requested = parse_range(header)
+    assert isinstance(requested, SeveralRanges)
+    assert list(requested.resolve(SIZE)) == spans
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "bytes=,",
+        "bytes=0-9,x",
+        "bytes=0-9,9-5",
+        "bytes=0-9,5-20,8-30",
+        "bytes=0-,0-,0-",
+        "bytes=0-,5-9,7-9",
+        "bytes=-5,-6",
+        several(*((at, at + 1) for at in range(2 * 1025, 0, -2))),
+        several(*((at, at + 1) for at in range(40, 0, -2))),
+        several(*((at, at + 1) for at in range(0, 2 * 1025, 2))),
+        "bytes=" + "0-0," * 5000,
+    ],
+)
+def test_several_ranges_that_are_more_work_than_the_whole_are_ignored(header: str) -> None:
+    assert parse_range(header) is None
+
+
+def test_as_many_ranges_are_taken_as_clients_send() -> None:
+    assert parse_range(several(*((at, at + 1) for at in range(0, 2 * 1024, 2)))) is not None
+
+
+def test_several_ranges_beyond_the_end_are_unsatisfiable() -> None:
+    requested = parse_range("bytes=1000-1001,1005-")
+    assert requested is not None
+    with pytest.raises(RangeUnsatisfiable):
+        requested.resolve(SIZE)
+
+
+@pytest.mark.parametrize(
+    ("header", "by_itself"),
+    [
+        (None, False),
+        ("bytes=0-", False),
+        ("bytes=500-", False),
+        ("bytes=0-499", True),
+        ("bytes=500-999", True),
+        ("bytes=-10", True),
+        ("bytes=0-9,500-", True),
+    ],
+)
+def test_a_download_that_goes_on_is_told_from_a_part_that_is_read(header: str | None, by_itself: bool) -> None:
+    assert is_read_by_itself(parse_range(header)) is by_itself
 
 
 @pytest.mark.parametrize(
@@ -87,14 +154,18 @@ def test_a_range_beyond_the_end_is_unsatisfiable_and_tells_the_size(header: str,
     assert caught.value.size == size
 
 
-@given(st.text(max_size=40) | st.from_regex(r"\Abytes=[0-9]{0,20}-?[0-9]{0,20}\Z"), st.integers(0, 2000))
+@given(
+    st.text(max_size=40) | st.from_regex(r"\Abytes=[0-9]{0,20}-?[0-9]{0,20}(,[0-9]{0,3}-?[0-9]{0,3})?\Z"),
+    st.integers(0, 2000),
+)
 def test_junk_is_a_range_within_the_content_or_none(header: str, size: int) -> None:
-    try:
-        wanted = resolved(header, size)
-    except (RangeInvalid, RangeUnsatisfiable):
+    requested = parse_range(header)
+    if requested is None:
         return
-    if wanted is not None:
-        assert 0 <= wanted[0] < wanted[1] <= size
+    with contextlib.suppress(RangeUnsatisfiable):
+        for part in requested.ranges if isinstance(requested, SeveralRanges) else [requested]:
+            start, stop = part.resolve(size)
+            assert 0 <= start < stop <= size
 
 
 @pytest.mark.parametrize(
@@ -103,7 +174,10 @@ def test_junk_is_a_range_within_the_content_or_none(header: str, size: int) -> N
         ("bytes=0-0", IntRange(0, 1)),
         ("bytes=5-", IntRange(5)),
         ("bytes=-7", SuffixRange(7)),
-        ("bytes=0-1,5-6", SeveralRanges()),
+        ("bytes=0-1,5-6", SeveralRanges((IntRange(0, 2), IntRange(5, 7)))),
+        ("bytes=0-1, ,\t5- ,", SeveralRanges((IntRange(0, 2), IntRange(5)))),
+        ("bytes=5-6,0-1,-3", SeveralRanges((IntRange(5, 7), IntRange(0, 2), SuffixRange(3)))),
+        ("bytes=,5-6", IntRange(5, 7)),
     ],
 )
 def test_what_is_asked_for_is_known_before_the_size_is(header: str, value: object) -> None:

@@ -19,6 +19,7 @@ from mirror.settings import CheckSettings
 from mirror.stores import Held, checking
 from mirror.stores.checking import Checker, FileChecks, Findings, Identity
 from mirror.stores.proofs import ContentHasher, Proof, block_size
+from tests.rot import flip
 
 KIB = 1024
 BLOB = random.Random(2).randbytes(5 * KIB * KIB + 100)
@@ -48,7 +49,7 @@ class Shelf:
     def restart(self) -> None:
         findings = Findings(
             lambda digest, identity, what: self.corrupt.append(what),
-            lambda digest, identity, error: self.failed.append(error.errno),
+            lambda digest, error: self.failed.append(error.errno),
         )
         self.checker = Checker(findings, self, self._settings)
 
@@ -69,16 +70,6 @@ class Shelf:
                 assert offset == start + len(got)
                 got += os.pread(held.fd, count, offset)
         return bytes(got)
-
-    def flip(self, at: int) -> None:
-        """Let the disk give another byte; the file's times stay, as far as a program can have it."""
-        status = self.path.stat()
-        with self.path.open("r+b") as file:
-            file.seek(at)
-            old = file.read(1)[0]
-            file.seek(at)
-            file.write(bytes([old ^ 1]))
-        os.utime(self.path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 @pytest.fixture
@@ -113,7 +104,7 @@ class Gate:
         for part in self._real(fd, start, stop, buffer):
             self.parts += 1
             yield part
-            if (start, stop) == (0, len(BLOB)):
+            if stop - start > block_size(len(BLOB)):
                 self.begun.release()
                 self.opened.wait(20)
 
@@ -175,7 +166,7 @@ def test_after_a_restart_a_block_is_checked_once_and_again_when_it_comes_from_th
 def test_up_to_a_wrong_block_bytes_leave_and_none_of_it(shelf: Shelf, at: int) -> None:
     async def story() -> None:
         shelf.records[DIGEST] = proof_of(BLOB)
-        shelf.flip(at)
+        flip(shelf.path, at)
         got = bytearray()
         with pytest.raises(Corrupt, match=f"block {at // (256 * KIB)} does not have its checksum"):
             await shelf.read(into=got)
@@ -190,7 +181,7 @@ def test_a_change_is_seen_though_the_block_was_checked_before_and_the_time_was_s
     async def story() -> None:
         shelf.records[DIGEST] = proof_of(BLOB)
         assert await shelf.read() == BLOB
-        await asyncio.to_thread(shelf.flip, 300_000)
+        await asyncio.to_thread(flip, shelf.path, 300_000)
         with pytest.raises(Corrupt):
             await shelf.read()
 
@@ -211,7 +202,7 @@ def test_other_bytes_from_the_disk_are_seen_though_nothing_tells_that_the_file_h
     async def story() -> None:
         before = Identity.of(shelf.path)
         shelf.checker.know(DIGEST, before, proof_of(BLOB))
-        shelf.flip(300_000)
+        flip(shelf.path, 300_000)
         shelf.checker.touched(DIGEST, before, Identity.of(shelf.path))
         gone = (256 * KIB, 512 * KIB)  # the block has left the page cache
         monkeypatch.setattr(checking, "cached", lambda fd, start, count: start + count <= gone[0] or start >= gone[1])
@@ -267,7 +258,7 @@ def test_a_file_without_a_proof_is_hashed_first_once_for_all_who_ask(
 
 def test_a_file_without_a_proof_that_is_other_content_gives_no_byte(shelf: Shelf) -> None:
     async def story() -> None:
-        shelf.flip(len(BLOB) - 1)
+        flip(shelf.path, len(BLOB) - 1)
         got = bytearray()
         with pytest.raises(Corrupt, match="has the sha256"):
             await shelf.read(into=got)
@@ -283,7 +274,8 @@ def test_to_verify_is_to_hash_the_whole_whatever_is_known(shelf: Shelf, reads: l
         with shelf.open() as held:
             await shelf.checker.verify(DIGEST, held.fd, held.size)
             assert reads == [(0, len(BLOB))]
-            shelf.flip(7)
+            await shelf.checker.verify(DIGEST, held.fd, held.size)
+            flip(shelf.path, 7)
             with pytest.raises(Corrupt):
                 await shelf.checker.verify(DIGEST, held.fd, held.size)
 
@@ -301,6 +293,25 @@ def test_a_disk_that_fails_is_not_taken_for_a_wrong_file(shelf: Shelf, monkeypat
                 await shelf.read()
             shelf.records[DIGEST] = proof_of(BLOB)
         assert (shelf.corrupt, shelf.failed) == ([], [errno.EIO] * 2)
+
+    run(story())
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENODATA, errno.EBADMSG, errno.EUCLEAN, errno.ESTALE])
+def test_what_disks_say_that_do_not_give_a_file_is_told_of_it(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    async def story() -> None:
+        def fails(*_: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(checking, "read_parts", fails)
+        with pytest.raises(StorageFailed):
+            await shelf.read()
+        monkeypatch.setattr(os, "stat", fails)
+        with pytest.raises(StorageFailed):
+            await shelf.read()
+        assert (shelf.corrupt, shelf.failed) == ([], [number, number])
 
     run(story())
 
@@ -371,14 +382,16 @@ def test_a_hash_goes_on_for_whoever_waits_and_stops_when_nobody_does(shelf: Shel
         assert not second.done()
         second.cancel()
         await asyncio.wait([second])
+        for _ in range(5):  # turns in which the thread is told
+            await asyncio.sleep(0)
         gate.opened.set()
-        await shelf.checker.close()
         while len(asyncio.all_tasks()) > 2:  # this one, and the one that bounds its time
             await asyncio.sleep(0)
-        assert gate.parts == 1
+        assert gate.parts == 2, "it notices with the next part"
         assert shelf.records == {}
         assert len(os.listdir("/proc/self/fd")) == descriptors
-        assert await shelf.read() == BLOB, "whoever asks then, begins anew"
+        assert await shelf.read() == BLOB
+        assert gate.parts == -(-len(BLOB) // SETTINGS.read_bytes), "whoever asks then goes on where it stopped"
 
     run(story())
 

@@ -1,5 +1,6 @@
-"""Signatures between members in clear text: whose are accepted, and that nothing of a question or answer changes."""
+"""Signatures between members in clear text: whose are accepted, and that nothing of a request or answer changes."""
 
+import hmac
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -7,7 +8,7 @@ import pytest
 
 from mirror.errors import PeerError, Reason, StaleRequest, Unauthorized
 from mirror.settings import SignatureSettings
-from mirror.sources.peers.auth import PeerAuth, Question, Request
+from mirror.sources.peers.auth import PeerAuth, Request, SignedRequest
 from mirror.sources.peers.protocol import AUTH_HEADER, TIME_HEADER
 
 OLD, NEW, FOREIGN = (bytes([number]) * 32 for number in (1, 2, 3))
@@ -32,9 +33,9 @@ def auth(*keys: bytes, name: str = "b", required: bool = True, clock: Clock | No
     return PeerAuth(keys or (NEW,), name, required=required, settings=settings, clock=clock or Clock())
 
 
-def signed(question: Question, request: Request = ASKED) -> Request:
+def signed(sent: SignedRequest, request: Request = ASKED) -> Request:
     """A request as it is sent."""
-    return replace(request, headers=[*request.headers, *question.headers.items()])
+    return replace(request, headers=[*request.headers, *sent.headers.items()])
 
 
 def accepts(whom: PeerAuth, request: Request) -> bool:
@@ -47,11 +48,11 @@ def accepts(whom: PeerAuth, request: Request) -> bool:
     return True
 
 
-def believes(question: Question, status: int, head: Iterable[tuple[str, str]], body: bytes | None = None) -> bool:
+def believes(sent: SignedRequest, status: int, head: Iterable[tuple[str, str]], body: bytes | None = None) -> bool:
     try:
-        question.check(status, head)
+        sent.check(status, head)
         if body is not None:
-            question.check_body(dict(head), body)
+            sent.check_body(dict(head), body)
     except PeerError as error:
         return error.reason is not Reason.UNPROVEN
     return True
@@ -59,10 +60,10 @@ def believes(question: Question, status: int, head: Iterable[tuple[str, str]], b
 
 def test_without_a_key_nothing_is_signed_and_everything_accepted() -> None:
     nobody = PeerAuth()
-    question = nobody.ask("b", ASKED)
-    assert question.headers == {}
+    sent = nobody.ask("b", ASKED)
+    assert sent.headers == {}
     assert nobody.recognise(ASKED) is None
-    assert believes(question, 200, HEAD.items(), BODY)
+    assert believes(sent, 200, HEAD.items(), BODY)
 
 
 def test_while_keys_change_both_are_accepted_and_the_first_signs() -> None:
@@ -70,11 +71,11 @@ def test_while_keys_change_both_are_accepted_and_the_first_signs() -> None:
     assert accepts(changing, signed(auth(OLD).ask("b", ASKED)))
     assert accepts(auth(NEW), signed(changing.ask("b", ASKED)))
     assert not accepts(auth(OLD), signed(changing.ask("b", ASKED)))
-    question = auth(NEW, OLD).ask("b", ASKED)
+    sent = auth(NEW, OLD).ask("b", ASKED)
     for keys in ([OLD, NEW], [NEW]):
-        proof = auth(*keys).recognise(signed(question))
+        proof = auth(*keys).recognise(signed(sent))
         assert proof is not None
-        assert believes(question, 200, [*HEAD.items(), proof.of_head(200, HEAD.items())])
+        assert believes(sent, 200, [*HEAD.items(), proof.of_head(200, HEAD.items())])
 
 
 CHANGED = {
@@ -92,13 +93,13 @@ CHANGED = {
 
 
 @pytest.mark.parametrize("changed", CHANGED.values(), ids=CHANGED.keys())
-def test_a_question_with_another_meaning_is_refused(changed: Request) -> None:
-    question = auth(NEW).ask("b", ASKED)
-    assert not accepts(auth(NEW), signed(question, changed))
-    assert accepts(auth(NEW), signed(question, replace(ASKED, headers=(*ASKED.headers, ("Via", "1.1 x")))))
+def test_a_request_with_another_meaning_is_refused(changed: Request) -> None:
+    sent = auth(NEW).ask("b", ASKED)
+    assert not accepts(auth(NEW), signed(sent, changed))
+    assert accepts(auth(NEW), signed(sent, replace(ASKED, headers=(*ASKED.headers, ("Via", "1.1 x")))))
 
 
-def test_a_question_is_good_once_and_for_one_member() -> None:
+def test_a_request_is_good_once_and_for_one_member() -> None:
     asked = signed(auth(NEW).ask("b", ASKED))
     assert not accepts(auth(NEW, name="c"), asked)
     b = auth(NEW)
@@ -108,16 +109,16 @@ def test_a_question_is_good_once_and_for_one_member() -> None:
 
 
 @pytest.mark.parametrize("given", ["", "junk", "0" * 64, "1 2 3", "\xff" * 64, "nan 00 00", "1e999 00 00"])
-def test_a_question_without_a_right_signature_is_refused(given: str) -> None:
+def test_a_request_without_a_right_signature_is_refused(given: str) -> None:
     assert not accepts(auth(NEW), replace(ASKED, headers=(*ASKED.headers, (AUTH_HEADER, given))))
     twice = signed(auth(NEW).ask("b", ASKED))
     assert not accepts(auth(NEW), replace(twice, headers=(*twice.headers, (AUTH_HEADER, given))))
 
 
 def test_another_cluster_is_not_accepted_and_no_signature_shows_the_key() -> None:
-    question = auth(FOREIGN).ask("b", ASKED)
-    assert not accepts(auth(NEW, OLD), signed(question))
-    assert FOREIGN.hex() not in question.headers[AUTH_HEADER]
+    sent = auth(FOREIGN).ask("b", ASKED)
+    assert not accepts(auth(NEW, OLD), signed(sent))
+    assert FOREIGN.hex() not in sent.headers[AUTH_HEADER]
 
 
 def test_one_overheard_is_refused_later_and_after_a_restart() -> None:
@@ -132,16 +133,16 @@ def test_one_overheard_is_refused_later_and_after_a_restart() -> None:
 
 
 @pytest.mark.parametrize("ahead_s", [-36_000.0, -31.0, 31.0, 36_000.0])
-def test_clocks_that_differ_cost_one_more_question(ahead_s: float) -> None:
+def test_clocks_that_differ_cost_one_more_request(ahead_s: float) -> None:
     a, b = auth(name="a", clock=Clock()), auth(name="b", clock=Clock(1e9 + ahead_s))
-    question = a.ask("b", ASKED)
-    proof = b.recognise(signed(question))
+    sent = a.ask("b", ASKED)
+    proof = b.recognise(signed(sent))
     assert proof is not None
     with pytest.raises(StaleRequest) as caught:
         b.take(proof)
     told = {TIME_HEADER: str(caught.value.now_unix_s)}
-    assert believes(question, 401, [*told.items(), proof.of_head(401, told.items())])
-    assert not believes(question, 401, [(TIME_HEADER, "1"), proof.of_head(401, told.items())])
+    assert believes(sent, 401, [*told.items(), proof.of_head(401, told.items())])
+    assert not believes(sent, 401, [(TIME_HEADER, "1"), proof.of_head(401, told.items())])
     assert a.learns("b", 401, told)
     assert accepts(b, signed(a.ask("b", ASKED)))
     assert accepts(auth(name="c", clock=Clock()), signed(a.ask("c", ASKED)))
@@ -166,19 +167,19 @@ ANSWERS = {
 
 @pytest.mark.parametrize(("status", "head"), ANSWERS.values(), ids=ANSWERS.keys())
 def test_an_answer_that_was_changed_is_not_believed(status: int, head: dict[str, str]) -> None:
-    question = auth().ask("b", ASKED)
-    proof = auth().recognise(signed(question))
+    sent = auth().ask("b", ASKED)
+    proof = auth().recognise(signed(sent))
     assert proof is not None
     proofs = [proof.of_head(200, HEAD.items()), proof.of_body(BODY)]
-    assert believes(question, 200, [*HEAD.items(), *proofs], BODY)
-    assert believes(question, 200, [*HEAD.items(), ("Date", "tomorrow"), *proofs], BODY)
-    assert not believes(question, status, [*head.items(), *proofs])
-    assert not believes(question, 200, [*HEAD.items(), *proofs], b"[]")
-    assert not believes(question, 200, [*HEAD.items(), proofs[0]], BODY)
-    assert not believes(question, 200, HEAD.items())
+    assert believes(sent, 200, [*HEAD.items(), *proofs], BODY)
+    assert believes(sent, 200, [*HEAD.items(), ("Date", "tomorrow"), *proofs], BODY)
+    assert not believes(sent, status, [*head.items(), *proofs])
+    assert not believes(sent, 200, [*HEAD.items(), *proofs], b"[]")
+    assert not believes(sent, 200, [*HEAD.items(), proofs[0]], BODY)
+    assert not believes(sent, 200, HEAD.items())
 
 
-def test_answers_are_not_swapped_between_questions_nor_made_by_who_has_no_key() -> None:
+def test_answers_are_not_swapped_between_requests_nor_made_by_who_has_no_key() -> None:
     a = auth(name="a")
     one, two = a.ask("b", ASKED), a.ask("b", ASKED)
     proof = auth().recognise(signed(one))
@@ -203,6 +204,28 @@ def test_what_is_remembered_has_a_bound_and_none_is_answered_twice() -> None:
     assert not any(accepts(b, request) for request in asked)
     clock.now += 0.1
     assert accepts(b, signed(a.ask("b", ASKED)))
+
+
+def test_members_whose_clocks_are_ahead_lock_nobody_out_when_they_fill_the_memory() -> None:
+    b, fast, a = auth(most=10), auth(name="fast", clock=Clock(1e9 + 20)), auth(name="a")
+    for _ in range(11):
+        assert accepts(b, signed(fast.ask("b", ASKED)))
+    proof = b.recognise(signed(a.ask("b", ASKED)))
+    assert proof is not None
+    with pytest.raises(StaleRequest) as caught:
+        b.take(proof)
+    assert a.learns("b", 401, {TIME_HEADER: str(caught.value.now_unix_s)})
+    assert accepts(b, signed(a.ask("b", ASKED)))
+
+
+@pytest.mark.parametrize("nonce", ["", "0" * 31, "0" * 33, "0" * 20_000, "A" * 32, "0" * 16 + " " + "0" * 15])
+def test_a_nonce_is_of_one_length_so_that_memory_is_bounded(nonce: str) -> None:
+    b = auth()
+    stamp = f"1000000000.000 {nonce}"
+    proof = hmac.new(hmac.digest(NEW, b"skvaller questions of members", "sha256"), ASKED.text("b", stamp), "sha256")
+    request = replace(ASKED, headers=(*ASKED.headers, (AUTH_HEADER, f"{stamp} {proof.hexdigest()}")))
+    assert b.recognise(request) is not None
+    assert not accepts(b, request)
 
 
 def test_who_has_no_key_makes_nothing_be_remembered() -> None:
@@ -238,7 +261,7 @@ def test_on_the_way_to_keys_unsigned_is_taken_and_wrong_is_not() -> None:
     node = auth(required=False)
     assert node.recognise(ASKED) is None
     assert not accepts(node, signed(auth(FOREIGN).ask("b", ASKED)))
-    question = node.ask("b", ASKED)
-    assert question.headers
-    assert believes(question, 200, HEAD.items(), BODY)
-    assert not believes(question, 200, [*HEAD.items(), ("Skvaller-Proof", "0" * 64)])
+    sent = node.ask("b", ASKED)
+    assert sent.headers
+    assert believes(sent, 200, HEAD.items(), BODY)
+    assert not believes(sent, 200, [*HEAD.items(), ("Skvaller-Proof", "0" * 64)])

@@ -21,6 +21,7 @@ from mirror.settings import CacheSettings
 from mirror.stores import Proof, Tag
 from mirror.stores.cache import CacheStore
 from mirror.stores.proofs import ContentHasher
+from tests.rot import flip
 
 PART = 1000
 
@@ -58,7 +59,7 @@ async def put(cache: CacheStore, number: int, *, is_ours: bool = True) -> Digest
     writer = await cache.begin(digest, PART, lambda: is_ours)
     os.write(writer.fd, content)
     os.close(writer.fd)
-    writer.commit()
+    writer.commit(proof_of(content))
     return digest
 
 
@@ -171,12 +172,6 @@ def file_of(folder: Path, digest: Digest) -> Path:
     return folder / "blobs" / "sha256" / digest.hex[:2] / digest.hex
 
 
-def flip(path: Path, at: int) -> None:
-    content = bytearray(path.read_bytes())
-    content[at] ^= 1
-    path.write_bytes(content)
-
-
 def test_what_was_hashed_on_the_way_is_known_at_once_and_after_a_restart(tmp_path: Path) -> None:
     async def check() -> None:
         proof = proof_of(BLOB)
@@ -275,6 +270,32 @@ def test_proofs_of_blobs_that_are_gone_are_deleted_at_the_start(tmp_path: Path) 
         proof.with_suffix(".new").touch()
         async with opened(tmp_path, 1 << 30):
             assert list((tmp_path / "proofs").glob("*/*")) == [proof]
+
+    asyncio.run(check(), debug=True)
+
+
+def test_what_only_other_members_asked_for_goes_first_after_a_restart_too(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with opened(tmp_path, 3 * PART) as (cache, _):
+            ours = await put(cache, 1)
+            used, _ = [await put(cache, number, is_ours=False) for number in (2, 3)]
+            read(cache, used)
+        async with opened(tmp_path, 3 * PART) as (cache, keys):
+            new = await put(cache, 4)
+            assert keys.held == {ours.key, used.key, new.key}
+
+    asyncio.run(check(), debug=True)
+
+
+def test_to_read_a_blob_on_by_the_file_that_was_written_is_no_use_of_it(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with opened(tmp_path, 3 * PART) as (cache, _):
+            writer = await cache.begin(Digest.of(b"a"), 1, lambda: False)
+            os.write(writer.fd, b"a")
+            writer.commit()
+            assert os.pread(writer.fd, 1, 0) == b"a"
+            os.close(writer.fd)
+            assert file_of(tmp_path, Digest.of(b"a")).stat().st_atime == 0
 
     asyncio.run(check(), debug=True)
 

@@ -1,0 +1,142 @@
+"""Where the filters of members are kept, and those of others who have yet to be members, each within a bound of memory.
+
+A member's filter for which there is no room is *blank*: its version is known, so that this node's view is equal to that
+of others, and lookups never find that member. Large filters give way to small ones: nobody can keep out what others
+hold by claiming to hold much. Those who have yet to prove that they are there have memory of their own, so that nobody
+can push out a member's filter by inventing others.
+"""
+
+from .lookup import SLICED_MAX_LOG2, Lookup
+from .replica import REPLICA_BYTES, Replica
+
+
+class MemberFilters:
+    """The filters of members, and lookups in them.
+
+    Args:
+        max_bytes: bound of the memory; at least `REPLICA_BYTES` for each member.
+        members_max: how many members there may be. The version of each is known, whatever the others' filters take.
+    """
+
+    def __init__(self, max_bytes: int, members_max: int) -> None:
+        self._max_bytes = max_bytes
+        self._members_max = members_max
+        self._replicas: dict[str, Replica] = {}
+        self._replicas_bytes = 0
+        self.lookup = Lookup()
+
+    @property
+    def memory_bytes(self) -> int:
+        """What it takes at most."""
+        return self._replicas_bytes + self.lookup.memory_bytes
+
+    @property
+    def blanks(self) -> int:
+        """Members of which only the version is known, for want of memory."""
+        return sum(replica.blank for replica in self._replicas.values())
+
+    def get(self, name: str) -> Replica | None:
+        """A member's filter."""
+        return self._replicas.get(name)
+
+    def put(self, name: str, replica: Replica) -> None:
+        """Keep a filter, in place of the one before; it is blank if there is no room for it."""
+        self._remove(name)
+        if not replica.blank and not self._make_room(name, replica):
+            replica.erase()
+        self._replicas[name] = replica
+        self._replicas_bytes += replica.memory_bytes
+        if replica.blank:
+            self.lookup.empty(name)
+        else:
+            self.lookup.put(name, replica.filter)
+
+    def drop(self, name: str) -> None:
+        """Keep nothing of that name; unknown names are fine."""
+        self._remove(name)
+        self.lookup.drop(name)
+
+    def _remove(self, name: str) -> None:
+        known = self._replicas.pop(name, None)
+        if known is not None:
+            self._replicas_bytes -= known.memory_bytes
+
+    def _make_room(self, name: str, replica: Replica) -> bool:
+        """Whether there is room for a filter, perhaps after larger ones have given way.
+
+        To drop a bit-sliced filter takes up to 25 ms, so that at most one of them gives way at once.
+        """
+        if self._fits(name, replica):
+            return True
+        sizes = {other: it.filter.bits_log2 for other, it in self._replicas.items()}
+        larger = [other for other, size in sizes.items() if size > replica.filter.bits_log2]
+        for other in sorted(larger, key=lambda other: sizes[other], reverse=True):
+            self._erase(other)
+            if self._fits(name, replica):
+                return True
+            if sizes[other] <= SLICED_MAX_LOG2:
+                break
+        return False
+
+    def _fits(self, name: str, replica: Replica) -> bool:
+        """Whether there is room for a filter, besides the versions of all members that may come."""
+        reserved = REPLICA_BYTES * (self._members_max - len(self._replicas) - 1)
+        growth = self.lookup.growth_bytes(name, replica.filter.bits_log2)
+        return self.memory_bytes + replica.memory_bytes + growth + reserved <= self._max_bytes
+
+    def _erase(self, name: str) -> None:
+        replica = self._replicas[name]
+        self._replicas_bytes -= replica.memory_bytes
+        replica.erase()
+        self._replicas_bytes += replica.memory_bytes
+        self.lookup.empty(name)
+
+
+class ExpectedFilters:
+    """The filters of those who have yet to prove that they are there, in memory of their own.
+
+    Args:
+        max_bytes: bound of that memory; a filter for which there is no room is not taken in.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.memory_bytes = 0
+        self._epochs: dict[str, int] = {}
+        self._replicas: dict[str, Replica] = {}
+
+    def epoch(self, name: str) -> int | None:
+        """The run that is expected of that name."""
+        return self._epochs.get(name)
+
+    def get(self, name: str) -> Replica | None:
+        """The filter that came, if one did."""
+        return self._replicas.get(name)
+
+    def add(self, name: str, epoch: int) -> None:
+        """Expect a run; the filter of another run of that name is dropped."""
+        if self._epochs.get(name) != epoch:
+            self.take(name)
+            self._epochs[name] = epoch
+
+    def take(self, name: str) -> Replica | None:
+        """Expect that name no longer. Returns the filter that came, if one did."""
+        self._epochs.pop(name, None)
+        return self._remove(name)
+
+    def put(self, name: str, replica: Replica) -> bool:
+        """Keep a filter, in place of the one before. Returns whether there is room for it."""
+        known = self._replicas.get(name)
+        freed = 0 if known is None else known.memory_bytes
+        if self.memory_bytes - freed + replica.memory_bytes > self.max_bytes:
+            return False
+        self._remove(name)
+        self._replicas[name] = replica
+        self.memory_bytes += replica.memory_bytes
+        return True
+
+    def _remove(self, name: str) -> Replica | None:
+        known = self._replicas.pop(name, None)
+        if known is not None:
+            self.memory_bytes -= known.memory_bytes
+        return known
