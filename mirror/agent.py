@@ -153,11 +153,26 @@ class Agent:
             for name, address, app, connect in served
         ]
 
+    @property
+    def summary(self) -> str:
+        """Who this node is, and where it serves whom."""
+        config, clients = self._config, " and ".join(map(str, self._config.listen))
+        return (
+            f"agent {config.name} serves clients on {clients}, members on {config.peer}, gossips on {config.gossip}, "
+            f"is reached by others at {self._address}"
+        )
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the operator should know about these settings."""
+        return list(_warnings(self._config))
+
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then leave the cluster and stop cleanly.
 
         Raises:
-            ConfigError: an address or the data folder is in use, or the folder cannot be written to.
+            StartFailed: an address or the data folder is in use, or the folder cannot be written to.
+            ConfigError: another node has the same name, and more right to it.
         """
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -165,12 +180,8 @@ class Agent:
             loop.add_signal_handler(number, stop.set)
         async with contextlib.AsyncExitStack() as stack:
             await self._start(stack)
-            log.info(
-                "agent %s serves clients on %s, members on %s, gossips on %s, is reached by others at %s",
-                self._config.name, " and ".join(map(str, self._config.listen)), self._config.peer, self._config.gossip,
-                self._address,
-            )  # fmt: skip
-            for warning in _warnings(self._config):
+            log.info("%s", self.summary)
+            for warning in self.warnings:
                 log.warning("%s", warning)
             keys = asyncio.create_task(self._router.follow_keys(self._use_keys))
             stack.callback(keys.cancel)

@@ -4,6 +4,7 @@
 operator has to touch are in `settings`.
 """
 
+import difflib
 import ipaddress
 import re
 import socket
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .channels import PeerTls
-from .errors import ConfigError
+from .errors import ConfigError, StartFailed
 from .fileio import read_small
 from .interfaces import address_towards, machine_addresses
 from .routers import is_member_name
@@ -31,6 +32,13 @@ _FILE_MAX_BYTES = 1024 * 1024
 """Bounds the file of settings, in bytes: an address a line, of every node of a large cluster, has some 50 KiB."""
 CREDENTIAL = "skvaller-upstream-auth"
 """Name of the systemd credential with the passwords of registries (systemd.exec(5), LoadCredential)."""
+
+_PREFIX = "SKVALLER_"
+_NO_SETTINGS = ("SKVALLER_CONFIG", "SKVALLER_AGENT")
+"""Variables that the command line reads itself."""
+_OF_KUBERNETES = re.compile(r"SKVALLER_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_[A-Z]+)?)?)")
+"""Variables that Kubernetes gives every container about a service whose name begins with `skvaller`.
+Source: Kubernetes, "Service", "Environment variables"."""
 
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([KMGT]i?B?|B)?", re.IGNORECASE)
 _UNITS = {"": 1, "B": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12} | {
@@ -224,7 +232,7 @@ class Setting:
     @property
     def variable(self) -> str:
         """Its environment variable."""
-        return "SKVALLER_" + self.name.upper().replace("-", "_")
+        return _PREFIX + self.name.upper().replace("-", "_")
 
     @property
     def attribute(self) -> str:
@@ -401,7 +409,7 @@ def advertised_address(config: AgentConfig) -> str:
     Where no route leads to everywhere, that is the address from which the seeds are reached, or the only one there is.
 
     Raises:
-        ConfigError: there is no such address, or several.
+        StartFailed: there is no such address, or several.
     """
     if config.advertise:
         return config.advertise
@@ -417,7 +425,7 @@ def advertised_address(config: AgentConfig) -> str:
     candidates = [address for address in all_of_it if address in towards_seeds] or all_of_it
     if len(candidates) != 1:
         there_are = f"several addresses, {', '.join(candidates)}" if candidates else "no address that others can reach"
-        raise ConfigError(
+        raise StartFailed(
             f"advertise: this machine has {there_are}, and no default route; name the address under which the other "
             "nodes reach this one with --advertise"
         )
@@ -442,6 +450,7 @@ def load(
     Raises:
         ConfigError: names the setting, where it was set, the value, and what is allowed.
     """
+    _refuse_misspelt(environment)
     written = _read_file(file) if file is not None else {}
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
@@ -471,6 +480,21 @@ def load(
     config = AgentConfig(**values, warnings=warnings)
     _check(config)
     return config
+
+
+def _refuse_misspelt(environment: Mapping[str, str]) -> None:
+    """Refuse variables that look like settings and are none, which would be left out in silence."""
+    known = [*(setting.variable for setting in SETTINGS), *_NO_SETTINGS]
+    for variable in environment:
+        if variable.startswith(_PREFIX) and variable not in known and not _OF_KUBERNETES.fullmatch(variable):
+            raise ConfigError(f"{variable}: no such setting; {_similar(variable, known)}")
+
+
+def _similar(word: str, known: Sequence[str]) -> str:
+    """Which words may be meant by one that is not known."""
+    by_rest = {name.removeprefix(_PREFIX): name for name in known}
+    close = difflib.get_close_matches(word.removeprefix(_PREFIX), by_rest, n=1)
+    return f"is {by_rest[close[0]]} meant?" if close else f"there are {', '.join(known)}"
 
 
 def _with_passwords(
@@ -570,7 +594,7 @@ def _read_file(file: Path) -> dict[str, Any]:
     known = {setting.name: setting for setting in SETTINGS}
     for key, value in written.items():
         if key not in known:
-            raise ConfigError(f"{key} in {file}: no such setting; there are {', '.join(known)}")
+            raise ConfigError(f"{key} in {file}: no such setting; {_similar(key, tuple(known))}")
         wanted = "a list of texts" if known[key].many else "a text"
         if known[key].many and isinstance(value, str):
             written[key] = [value]

@@ -313,6 +313,13 @@ class CacheSettings:
     """Bounds the tags that are remembered; the least recently checked is forgotten first. Each takes one small file
     on disk and some 500 bytes of memory: 5 MB in all, for more tags than a cluster's nodes run."""
 
+    look_s: float = 10.0
+    """Time between two looks whether the cache's folder is there and takes files, s; each costs a thread some 0.1 ms. A
+    fetch that finds the folder gone looks at once."""
+    settle_s: float = 30.0
+    """Time from the last failure to keep a blob until one that was kept counts, s: a disk that takes some and refuses
+    others must not flood the log."""
+
     sync_after_s: float = 40.0
     """Time from a blob's arrival until its bytes are forced to the disk, and its proof is kept, s. Linux writes what is
     older than 30 s by itself, looking every 5 s: so this costs next to nothing, where at once it would take the disk

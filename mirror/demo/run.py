@@ -16,9 +16,9 @@ import aiohttp
 import uvloop
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.filesize import decimal
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.table import Column, Table
+from rich.text import Text
 
 from .cluster import Cluster
 from .image import Blob, Image, make_image
@@ -124,9 +124,7 @@ class _Demo:
         """Make the image; raise DemoError if the disk has no space for its copies."""
         needed = self._size * (self._count + 2)
         if shutil.disk_usage(folder).free < needed:
-            raise DemoError(
-                f"{folder} has less than the {needed:,} bytes free that the copies take: give a smaller --size"
-            )
+            raise DemoError(f"{folder} has no {_mib(needed)} free, which the copies take: give a smaller --size")
         with _progress(self._console) as progress:
             task = progress.add_task(f"making an image of {LAYERS} random layers", total=self._size)
             return await asyncio.to_thread(make_image, folder, self._size, LAYERS, lambda n: progress.advance(task, n))
@@ -159,8 +157,8 @@ class _Demo:
         served = sum(registry.bytes_served.values())
         pulls = len({(row.phase, row.node) for row in self._rows})
         self._say(
-            f"upstream served {served:,} bytes of an image of {image.size:,}: {served / image.size:.3f} x\n"
-            f"{pulls} pulls delivered {sum(row.blob.size for row in self._rows):,}, in {seconds:.1f} s"
+            f"upstream served {_mib(served)} of an image of {_mib(image.size)}: {served / image.size:.3f} x\n"
+            f"{pulls} pulls delivered {_mib(sum(row.blob.size for row in self._rows))}, in {seconds:.1f} s"
         )
         failures = list(_failures(image, registry, self._rows))
         for failure in failures:
@@ -226,6 +224,19 @@ async def _pull_blob(http: aiohttp.ClientSession, url: str, blob: Blob, progress
     return bytes(small)
 
 
+class _Speed(ProgressColumn):
+    """How fast something goes on, in the unit of all other figures."""
+
+    def render(self, task: Task) -> Text:
+        """A cell."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{_mib(speed)}/s", "progress.data.speed")
+
+
+def _mib(count: float) -> str:
+    return f"{count / 2**20:,.1f} MiB"
+
+
 def _cells(rows: list[Row]) -> Iterator[str]:
     """Bytes, and their share, of each kind of source."""
     counts: Counter[str] = Counter()
@@ -233,12 +244,12 @@ def _cells(rows: list[Row]) -> Iterator[str]:
         for name, count in row.sources.items():
             counts[name if name in KINDS else MEMBERS] += count
     for kind in KINDS:
-        yield f"{decimal(counts[kind])} {counts[kind] / counts.total():4.0%}" if counts[kind] else ""
+        yield f"{_mib(counts[kind])} {counts[kind] / counts.total():4.0%}" if counts[kind] else ""
 
 
 def _progress(console: Console) -> Progress:
     return Progress(
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn(),
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), _Speed(),
         console=console,
     )  # fmt: skip
 

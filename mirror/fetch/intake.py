@@ -144,9 +144,16 @@ class Intake:
             self._writer.keep(0)
 
     def commit(self, proof: Proof) -> None:
-        """Let the cache serve what is complete and verified; nothing is done if it passed through memory."""
-        if self._writer is not None:
+        """Let the cache serve what is complete and verified.
+
+        What passed through memory is not kept, nor is it on a disk that fails now. No reader notices.
+        """
+        if self._writer is None:
+            return
+        try:
             self._writer.commit(proof)
+        except OSError as error:
+            log.warning("%s is complete, but is not kept: %s", self._content.digest, error.strerror)
 
     def close(self, *, resumable: bool) -> None:
         """Give back what is held. Bytes that were not committed are left for the next fetch to resume, or discarded."""

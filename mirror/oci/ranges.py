@@ -261,7 +261,8 @@ class RangeSet:
         return max(offset, self._ranges[after - 1][1]) if after else offset
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        return iter(self._ranges)
+        """The ranges as they are now: whoever goes through them may change the set meanwhile."""
+        return iter(tuple(self._ranges))
 
     def __bool__(self) -> bool:
         return bool(self._ranges)

@@ -67,6 +67,21 @@ def test_flags_win_over_the_environment_and_that_over_the_file(file: Path) -> No
     assert config.peer == Address("127.0.0.1", 2)
 
 
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [("SKVALLER_LISEN", "LISTEN"), ("SKVALLER_CACHE-SIZE", "CACHE_SIZE"), ("SKVALLER_XYZ", "NAME")],
+)
+def test_a_misspelt_variable_is_refused(variable: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{variable}: no such setting; .*SKVALLER_{meant}"):
+        load({}, {variable: "x"}, None)
+
+
+def test_variables_that_others_set_are_no_settings() -> None:
+    of_a_service = ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_PEER", "PORT", "PORT_5000_TCP", "PORT_5000_TCP_ADDR")
+    names = (*of_a_service, *(f"API_{name}" for name in of_a_service), "CONFIG", "AGENT")
+    load({}, {"skvaller_lisen": "x", **{f"SKVALLER_{name}": "x" for name in names}}, None)
+
+
 @pytest.mark.parametrize("where", ["flags", "environment", "file", "file as one text"])
 def test_what_may_be_repeated_can_be_written_everywhere(where: str, file: Path) -> None:
     file.write_text('join = ["a:7946", "b"]\n' if where == "file" else 'join = "a:7946"\n')
