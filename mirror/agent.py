@@ -76,8 +76,9 @@ class Agent:
         self._settings = settings = settings or Settings()
         self._is_serving = False
         self._metrics = metrics = Metrics()
-        self._channels = _channels(config, settings.channels)
-        self._router = router = _router(config, self._channels, settings.router)
+        self._address = address = advertised_address(config)
+        self._channels = _channels(config, address, settings.channels)
+        self._router = router = _router(config, address, self._channels, settings.router)
         metrics.watch_gossip(router.figures)
         required = config.sealing == "require"
         self._auth = PeerAuth(router.keys(), config.name, required=required, settings=settings.signatures)
@@ -100,13 +101,20 @@ class Agent:
         )
         trust = TagTrust(metrics, settings.images)
         member_tags = MemberTags(fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images)
-        self._tags = Tags(self._holdings, cache, member_tags, self._upstream, trust, settings.images, how=config.tags)
+        self._tags = Tags(
+            self._holdings,
+            cache,
+            member_tags,
+            self._upstream,
+            trust,
+            settings.images,
+            how=config.tags,
+            denied=config.denied_tags,
+        )
         manifests = Manifests(self._holdings, fetching.fetches, fetching.stated.note, settings.images)
 
         reports = SlowReports(settings.cluster)
-        self._home_service = HomeService(
-            config.home, router, reports, lambda: len(router.members()), settings.serving
-        )  # fmt: skip
+        self._home_service = HomeService(config.home, router, reports, lambda: len(router.members()), settings.serving)
         node = NodeStatus(
             name=config.name,
             is_ready=lambda: self._is_serving and router.ready(),
@@ -145,11 +153,26 @@ class Agent:
             for name, address, app, connect in served
         ]
 
+    @property
+    def summary(self) -> str:
+        """Who this node is, and where it serves whom."""
+        config, clients = self._config, " and ".join(map(str, self._config.listen))
+        return (
+            f"agent {config.name} serves clients on {clients}, members on {config.peer}, gossips on {config.gossip}, "
+            f"is reached by others at {self._address}"
+        )
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the operator should know about these settings."""
+        return list(_warnings(self._config))
+
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then leave the cluster and stop cleanly.
 
         Raises:
-            ConfigError: an address or the data folder is in use, or the folder cannot be written to.
+            StartFailed: an address or the data folder is in use, or the folder cannot be written to.
+            ConfigError: another node has the same name, and more right to it.
         """
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -157,11 +180,8 @@ class Agent:
             loop.add_signal_handler(number, stop.set)
         async with contextlib.AsyncExitStack() as stack:
             await self._start(stack)
-            log.info(
-                "agent %s serves clients on %s, members on %s, gossips on %s",
-                self._config.name, " and ".join(map(str, self._config.listen)), self._config.peer, self._config.gossip,
-            )  # fmt: skip
-            for warning in _warnings(self._config):
+            log.info("%s", self.summary)
+            for warning in self.warnings:
                 log.warning("%s", warning)
             keys = asyncio.create_task(self._router.follow_keys(self._use_keys))
             stack.callback(keys.cancel)
@@ -226,7 +246,7 @@ class Agent:
             superseded.cancel()
 
 
-def _router(config: AgentConfig, channels: Channels, settings: RouterSettings) -> SwimRouter:
+def _router(config: AgentConfig, address: str, channels: Channels, settings: RouterSettings) -> SwimRouter:
     """The node's discovery. This is the one place where an implementation is chosen; gossip is the only one so far.
 
     Another one has to be a `Discovery`, and what the agent calls beside that: start, leave, close, and the cluster's
@@ -236,7 +256,7 @@ def _router(config: AgentConfig, channels: Channels, settings: RouterSettings) -
         SwimSettings(
             name=config.name,
             bind=(config.gossip.host, config.gossip.port),
-            advertise=advertised_address(config),
+            advertise=address,
             peer_port=config.peer.port,
             channels=channels,
             seeds=config.join,
@@ -251,7 +271,7 @@ def _router(config: AgentConfig, channels: Channels, settings: RouterSettings) -
     )
 
 
-def _channels(config: AgentConfig, settings: ChannelSettings) -> Channels:
+def _channels(config: AgentConfig, address: str, settings: ChannelSettings) -> Channels:
     """How this node and the others speak: in clear text, or by TLS with certificates of one kind or the other."""
     if config.peer_tls is PeerTls.OFF or config.key_file is None:
         return Channels()
@@ -260,7 +280,7 @@ def _channels(config: AgentConfig, settings: ChannelSettings) -> Channels:
         issuer = FileIssuer(config.tls_cert, config.tls_key, config.tls_ca, config.name)
     else:
         life_s, renewal_s = settings.certificate_life_s, settings.certificate_renewal_s
-        issuer = KeyIssuer(config.name, advertised_address(config), load_keys(config.key_file), life_s, renewal_s)
+        issuer = KeyIssuer(config.name, address, load_keys(config.key_file), life_s, renewal_s)
     try:
         return Channels(config.peer_tls, issuer, config.tls_deny)
     except ChannelError as error:

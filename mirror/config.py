@@ -4,6 +4,7 @@
 operator has to touch are in `settings`.
 """
 
+import difflib
 import ipaddress
 import re
 import socket
@@ -14,12 +15,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .channels import PeerTls
-from .errors import ConfigError
+from .errors import ConfigError, StartFailed
 from .fileio import read_small
+from .interfaces import address_towards, machine_addresses
 from .routers import is_member_name
 from .sources import UPSTREAM
 from .sources.upstream.passwords import read_passwords, with_passwords
-from .sources.upstream.registries import Registry
+from .sources.upstream.registries import Registry, with_trust
+from .sources.upstream.trust import Trusted
 
 _HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*")
 _FOUR_NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
@@ -29,6 +32,13 @@ _FILE_MAX_BYTES = 1024 * 1024
 """Bounds the file of settings, in bytes: an address a line, of every node of a large cluster, has some 50 KiB."""
 CREDENTIAL = "skvaller-upstream-auth"
 """Name of the systemd credential with the passwords of registries (systemd.exec(5), LoadCredential)."""
+
+_PREFIX = "SKVALLER_"
+_NO_SETTINGS = ("SKVALLER_CONFIG", "SKVALLER_AGENT")
+"""Variables that the command line reads itself."""
+_OF_KUBERNETES = re.compile(r"SKVALLER_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_[A-Z]+)?)?)")
+"""Variables that Kubernetes gives every container about a service whose name begins with `skvaller`.
+Source: Kubernetes, "Service", "Environment variables"."""
 
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([KMGT]i?B?|B)?", re.IGNORECASE)
 _UNITS = {"": 1, "B": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12} | {
@@ -222,7 +232,7 @@ class Setting:
     @property
     def variable(self) -> str:
         """Its environment variable."""
-        return "SKVALLER_" + self.name.upper().replace("-", "_")
+        return _PREFIX + self.name.upper().replace("-", "_")
 
     @property
     def attribute(self) -> str:
@@ -262,19 +272,27 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "advertise", "IP", _host, None,
-        "Address under which the others reach this node. Default: that of --peer, or the machine's main address.",
+        "Address under which the others reach this node. Default: that of --peer, or the machine's main "
+        "address; without a default route the one that reaches the nodes of --join, or the only one.",
     ),
     Setting("join", "HOST[:PORT]", parse_seed, "", "Gossip address of any other node; may be repeated.", many=True),
     Setting(
         "upstream", "REGISTRY=URL", Registry.parse, "",
         "Where a registry is fetched from, e.g. registry.example.com=http://10.0.0.5:5000; may be repeated. Well-known "
         "public registries need no entry. A password belongs into --upstream-auth; user:password@ before the host "
-        "works too, but every user of the machine sees a command line.", many=True,
+        "works too, with @ : / ? # % and commas percent-encoded (%40 %3A %2F %3F %23 %25 %2C), but every user of the "
+        "machine sees a command line.", many=True,
     ),
     Setting(
         "upstream-auth", "FILE", Path, None,
         "Passwords of registries, in the JSON of Docker's config.json and podman's auth.json; only its owner may read "
         f"it. Default: the credential {CREDENTIAL} that systemd hands over, if there is one.",
+    ),
+    Setting(
+        "upstream-trust", "REGISTRY=WHERE", Trusted.parse, "",
+        "Where a registry may lead, by a redirect or as its token service, if that is no public address: a host with "
+        "or without a port, or a network, as in registry.example.com=minio.example.net:9000 or =10.2.0.0/16; may be "
+        "repeated. A registry in a private network leads to hosts of its own domain there without it.", many=True,
     ),
     Setting(
         "containerd", "ADDRESS", str, None,
@@ -333,6 +351,11 @@ SETTINGS: tuple[Setting, ...] = (
         "new or has changed, and now and then the rest; verify always asks upstream itself.",
     ),
     Setting(
+        "denied-tags", "HOW", _one_of("refuse", "serve"), "refuse",
+        "What a client gets if upstream answers 404, 401 or 403 for a tag that the cluster holds: refuse says so, "
+        "serve gives it what is held, with a warning.",
+    ),
+    Setting(
         "log-level", "LEVEL", _one_of("debug", "info", "warning", "error"), "info", "debug, info, warning or error."
     ),
 )  # fmt: skip
@@ -353,6 +376,7 @@ class AgentConfig:
     join: tuple[str, ...]
     upstream: tuple[Registry, ...]
     upstream_auth: Path | None
+    upstream_trust: tuple[Trusted, ...]
     containerd: str | None
     containerd_namespace: str
     cache_size: int
@@ -368,6 +392,7 @@ class AgentConfig:
     gossip_allow: tuple[str, ...]
     home: Literal["auto", "always", "never"]
     tags: Literal["sample", "verify"]
+    denied_tags: Literal["refuse", "serve"]
     log_level: str
     warnings: tuple[str, ...] = ()
     """What the operator should know about how they were set."""
@@ -381,22 +406,35 @@ class AgentConfig:
 def advertised_address(config: AgentConfig) -> str:
     """The IP address under which the other nodes reach this one: the operator's, or the machine's main one.
 
+    Where no route leads to everywhere, that is the address from which the seeds are reached, or the only one there is.
+
     Raises:
-        ConfigError: the machine has no route to other machines, so that it has no main address.
+        StartFailed: there is no such address, or several.
     """
     if config.advertise:
         return config.advertise
     if not ipaddress.ip_address(config.peer.host).is_unspecified:
         return config.peer.host
-    # A UDP socket that is connected sends nothing, but the kernel chooses the address that it would send from. The
-    # addresses are those that RFC 5737 and RFC 3849 reserve for documentation: they are routed as any other.
+    # The addresses are those that RFC 5737 and RFC 3849 reserve for documentation: they are routed as any other.
     family, elsewhere = (socket.AF_INET6, "2001:db8::1") if ":" in config.peer.host else (socket.AF_INET, "192.0.2.1")
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((elsewhere, 9))
-        except OSError:
-            raise ConfigError("advertise: this machine has no main address; name the one the others reach") from None
-        return str(probe.getsockname()[0])
+    main = address_towards(elsewhere, family)
+    if main is not None:
+        return main
+    towards_seeds = {address_towards(_seed_host(seed), family) for seed in config.join}
+    all_of_it = machine_addresses(family)
+    candidates = [address for address in all_of_it if address in towards_seeds] or all_of_it
+    if len(candidates) != 1:
+        there_are = f"several addresses, {', '.join(candidates)}" if candidates else "no address that others can reach"
+        raise StartFailed(
+            f"advertise: this machine has {there_are}, and no default route; name the address under which the other "
+            "nodes reach this one with --advertise"
+        )
+    return candidates[0]
+
+
+def _seed_host(seed: str) -> str:
+    """The host of a node to join through."""
+    return parse_address(seed).host if seed.count(":") == 1 or "]:" in seed else seed.strip("[]")
 
 
 def load(
@@ -412,6 +450,7 @@ def load(
     Raises:
         ConfigError: names the setting, where it was set, the value, and what is allowed.
     """
+    _refuse_misspelt(environment)
     written = _read_file(file) if file is not None else {}
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
@@ -437,9 +476,25 @@ def load(
     has_password = any(registry.password is not None for registry in values["upstream"])
     warnings = (_SEEN_BY_ALL,) if has_password and origins["upstream"] == "--upstream" else ()
     values["upstream"] = _with_passwords(values["upstream"], values["upstream_auth"], environment)
+    values["upstream"] = with_trust(values["upstream"], values["upstream_trust"])
     config = AgentConfig(**values, warnings=warnings)
     _check(config)
     return config
+
+
+def _refuse_misspelt(environment: Mapping[str, str]) -> None:
+    """Refuse variables that look like settings and are none, which would be left out in silence."""
+    known = [*(setting.variable for setting in SETTINGS), *_NO_SETTINGS]
+    for variable in environment:
+        if variable.startswith(_PREFIX) and variable not in known and not _OF_KUBERNETES.fullmatch(variable):
+            raise ConfigError(f"{variable}: no such setting; {_similar(variable, known)}")
+
+
+def _similar(word: str, known: Sequence[str]) -> str:
+    """Which words may be meant by one that is not known."""
+    by_rest = {name.removeprefix(_PREFIX): name for name in known}
+    close = difflib.get_close_matches(word.removeprefix(_PREFIX), by_rest, n=1)
+    return f"is {by_rest[close[0]]} meant?" if close else f"there are {', '.join(known)}"
 
 
 def _with_passwords(
@@ -539,12 +594,12 @@ def _read_file(file: Path) -> dict[str, Any]:
     known = {setting.name: setting for setting in SETTINGS}
     for key, value in written.items():
         if key not in known:
-            raise ConfigError(f"{key} in {file}: no such setting; there are {', '.join(known)}")
+            raise ConfigError(f"{key} in {file}: no such setting; {_similar(key, tuple(known))}")
         wanted = "a list of texts" if known[key].many else "a text"
         if known[key].many and isinstance(value, str):
             written[key] = [value]
         elif known[key].many and not (isinstance(value, list) and all(isinstance(part, str) for part in value)):
-            raise ConfigError(f"{key} in {file}: {value!r} is not allowed; give {wanted}")
+            raise ConfigError(f"{key} in {file}: it must be {wanted}")  # without the value: there may be a password
         elif not known[key].many and isinstance(value, int) and not isinstance(value, bool):
             written[key] = str(value)
         elif not known[key].many and not isinstance(value, str):

@@ -2,19 +2,21 @@
 
     MirrorError
     ├── ConfigError            the operator's: refused at start, one line
+    │   └── StartFailed        this machine does not let the agent start, now; a restart may help
     ├── StorageError           this node cannot store the content
     │   ├── StorageFull        it does not fit: it passes through memory instead
     │   ├── StorageFailed      the disk failed, or gives nothing now
     │   └── Corrupt            a file is not what it was when it was found right
     ├── OciError               an answer to a client, from the distribution-spec's table of codes
     │   ├── NameInvalid  DigestInvalid  RangeInvalid  RangeUnsatisfiable  Unsupported
-    │   ├── ManifestUnknown  BlobUnknown  NotFound
+    │   ├── ManifestUnknown  BlobUnknown  NameUnknown  NotFound
     │   ├── Unauthorized  Denied  Unavailable
     │   └── Refusal            to another member, with the reason; UnknownRefusal
     └── SourceError            a peer or upstream did not deliver: ask another source
         ├── PeerError          names the failing in `reason`
         └── UpstreamError
-            ├── UpstreamUnknown      it answered that it has no such thing (404, or 401/403 to our credentials)
+            ├── UpstreamUnknown      it answered that it has no such thing (404, or 401/403 to our credentials), or
+            │                        has it in a form that is never passed on
             ├── UpstreamRefused      this agent may not contact that registry or address
             └── UpstreamRateLimited  429; `retry_after_s`
 
@@ -74,6 +76,13 @@ class ConfigError(MirrorError):
     """A setting is wrong; the message names the key, the value and what is allowed."""
 
 
+class StartFailed(ConfigError):
+    """What is set may be right, but this machine does not let the agent start with it: an address is in use, say.
+
+    A supervisor may try again.
+    """
+
+
 class StorageError(MirrorError):
     """This node cannot store the content; no source is to blame."""
 
@@ -101,6 +110,12 @@ class NameInvalid(OciError):
     """The repository, registry or tag is no valid name."""
 
     code, status = "NAME_INVALID", 400
+
+
+class NameUnknown(OciError):
+    """There can be no repository of that name."""
+
+    code, status = "NAME_UNKNOWN", 404
 
 
 class DigestInvalid(OciError):
@@ -236,7 +251,10 @@ class UpstreamEnded(UpstreamError):
 
 
 class UpstreamUnknown(UpstreamError):
-    """Upstream has no such content, or shows it to nobody with our credentials."""
+    """Upstream has no such content, shows it to nobody with our credentials, or has it in a form that is not passed on.
+
+    It will say the same when it is asked again.
+    """
 
     def __init__(self, message: str) -> None:
         super().__init__(Reason.UNKNOWN, message)

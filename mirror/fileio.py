@@ -141,6 +141,24 @@ def read_parts(fd: int, start: int, stop: int, buffer: bytearray) -> Iterator[me
         start += count
 
 
+def hash_range(update: Callable[[memoryview], object], fd: int, start: int, stop: int, buffer_bytes: int) -> None:
+    """Hash a range of a file, through a buffer of at most `buffer_bytes`; blocks.
+
+    Args:
+        update: takes each part: of a hash object.
+        fd: the file.
+        start: first byte.
+        stop: end, exclusive.
+        buffer_bytes: how much is read at once, in bytes.
+
+    Raises:
+        EndedEarly: the file ends before the range does.
+        OSError: the disk fails.
+    """
+    for part in read_parts(fd, start, stop, bytearray(min(buffer_bytes, stop - start))):
+        update(part)
+
+
 def tells_of_file(error: OSError) -> bool:
     """Whether an error of reading or opening tells of the file, rather than of what this process lacks or may not do.
 

@@ -1,7 +1,8 @@
 """The HTTP endpoints: for this node's clients, for other nodes, and for people."""
 
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .backend import Backend
 from .client import ClientEndpoint
@@ -31,11 +32,20 @@ __all__ = [
 ]
 
 
-def client_app(client: ClientEndpoint, status: StatusEndpoint, *others: BaseRoute) -> Starlette:
-    """The application of the client endpoint. `/v2` comes first: most requests are for it."""
-    return Starlette(routes=[Mount("/v2", client), *status.probes(), *others])
+def client_app(client: ClientEndpoint, status: StatusEndpoint, *others: BaseRoute) -> ASGIApp:
+    """The application of the client endpoint."""
+    pages = api_app(status, *others)
+
+    async def either(scope: Scope, receive: Receive, send: Send) -> None:
+        # Not by Starlette's routes: they leave out paths with a line feed, and redirect to any Host that is named.
+        answer = client if scope["path"].startswith("/v2") else pages
+        await answer(scope, receive, send)
+
+    return either
 
 
 def api_app(status: StatusEndpoint, *others: BaseRoute) -> Starlette:
     """The application of an endpoint for the API alone."""
-    return Starlette(routes=[*status.probes(), *others])
+    app = Starlette(routes=[*status.probes(), *others])
+    app.router.redirect_slashes = False
+    return app

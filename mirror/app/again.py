@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 
 from ..errors import Reason, SourceError, StorageError, StorageFailed
 from ..fetch import Reader
-from ..fileio import in_thread, read_parts
+from ..fileio import hash_range, in_thread
 from ..oci.content import Content
 from .blob import Extent
 
@@ -89,11 +89,7 @@ async def rest(reader: Reader, start: int, position: int, stop: int, given: byte
 
 
 async def _hash(sha256: "hashlib._Hash", fd: int, start: int, stop: int) -> None:
-    def work() -> None:
-        for part in read_parts(fd, start, stop, bytearray(min(_READ_BYTES, stop - start))):
-            sha256.update(part)
-
     try:
-        await in_thread(work)
+        await in_thread(hash_range, sha256.update, fd, start, stop, _READ_BYTES)
     except OSError as error:
         raise StorageFailed(f"the disk does not give what was sent: {error.strerror}") from error

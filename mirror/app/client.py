@@ -34,7 +34,7 @@ from .again import rest, sha256_of, taken_over
 from .backend import Backend
 from .blob import Extent, Headers, blob_headers
 from .request import RegistryRequest, parse
-from .responses import OCTETS, Body, blob_response, send_empty, send_error, send_json, send_manifest, warning
+from .responses import OCTETS, Body, age, blob_response, send_empty, send_error, send_json, send_manifest, warning
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,10 @@ class ClientEndpoint:
         """Answer one request; an error becomes an answer in the specification's form."""
         kind = "other"
         try:
+            if scope["path"] == "/v2":
+                # Relative: what name and scheme the client knows this endpoint by is its own affair.
+                await send_empty(send, 307, [(b"location", b"/v2/"), (b"content-length", b"0")])
+                return
             request = parse(scope)
             if request is None:
                 await send_json(scope, send, 200, {})
@@ -79,14 +83,15 @@ class ClientEndpoint:
         await send_manifest(send, request, await self._find(request, digest), extra)
 
     async def _resolve(self, request: RegistryRequest, reference: Reference) -> tuple[Digest, Headers]:
-        """What a tag means, with a warning in a header where that may be out of date."""
+        """What a tag means; headers say how long ago that was so, and warn where it may have changed."""
         if request.is_hop:
             tag = self._backend.tags.local(reference)
             if tag is None:
                 raise ManifestUnknown(f"this node does not know {reference}")
-            return tag.digest, []
-        answer = await self._backend.tags.resolve(reference)
-        return answer.tag.digest, [warning(answer.warning)] if answer.warning else []
+            return tag.digest, [age(tag.checked_unix_s)]
+        answer = await self._backend.tags.resolve(reference, fresh=request.is_fresh)
+        extra = [age(answer.tag.checked_unix_s)]
+        return answer.tag.digest, [*extra, warning(answer.warning)] if answer.warning else extra
 
     async def _find(self, request: RegistryRequest, digest: Digest) -> Manifest:
         """A manifest, fetched if this node does not hold it."""

@@ -3,20 +3,22 @@
 Source: OCI distribution-spec, "Endpoints".
 """
 
+import re
 from dataclasses import dataclass
 from typing import cast
 from urllib.parse import parse_qsl
 
 from starlette.types import Scope
 
-from ..errors import NameInvalid, NotFound, RangeInvalid, Unsupported
+from ..errors import BlobUnknown, ManifestUnknown, NameInvalid, NameUnknown, NotFound, RangeInvalid, Unsupported
 from ..oci.content import Content, Kind
 from ..oci.digest import Digest
 from ..oci.ranges import RequestedRange, SeveralRanges, Span, parse_range
-from ..oci.reference import Reference, Repository
+from ..oci.reference import Reference, Repository, parse_registry
 from ..sources import HOP_HEADER
 
 _HOP = HOP_HEADER.lower().encode()
+_NO_CACHE = re.compile(r"(?:^|[,\s])(?:no-cache|max-age=0)(?=$|[,\s])", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,7 @@ class RegistryRequest:
         if_none_match: the entity tags that the client has already, as the header lists them; None without the header.
         if_range: the entity tag of the content of which the range is wanted; None without the header.
         is_hop: whether another node sent it on behalf of its own client.
+        is_fresh: whether the client wants upstream to be asked now what the tag means (RFC 9111 section 5.2.1).
     """
 
     kind: Kind
@@ -42,6 +45,7 @@ class RegistryRequest:
     if_none_match: str | None = None
     if_range: str | None = None
     is_hop: bool = False
+    is_fresh: bool = False
 
     def content(self, digest: Digest) -> Content:
         """The content to look for, once the digest is known."""
@@ -89,7 +93,8 @@ def parse(scope: Scope) -> RegistryRequest | None:
         What it asks for; None for `/v2/` itself.
 
     Raises:
-        OciError: the method, path, name, digest or `ns` is not one that this mirror answers.
+        OciError: the method, path, name, digest or `ns` is not one that this mirror answers. What a name, a tag or a
+            digest can never be is unknown, as in other registries (OCI distribution-spec: pulling fails with 404).
     """
     if scope["method"] not in ("GET", "HEAD"):
         raise Unsupported(f"{scope['method']} is not supported: this mirror is read-only, push to the registry itself")
@@ -103,19 +108,51 @@ def parse(scope: Scope) -> RegistryRequest | None:
     name, _, kind = name.rpartition("/")
     if kind not in ("manifests", "blobs") or not name:
         raise NotFound(f"/v2/{path[:200]} is no endpoint of this mirror: it serves manifests and blobs")
-    repository = Repository.parse(name, _ns(scope["query_string"]))
-    is_tag = kind == "manifests" and ":" not in text
+    repository = _repository(name, _ns(scope["query_string"]))
     is_head = scope["method"] == "HEAD"
     return RegistryRequest(
         kind=cast("Kind", kind),
         repository=repository,
-        what=Reference.of(repository, text) if is_tag else Digest.parse(text),
+        what=_what(kind, repository, text),
         is_head=is_head,
         range=None if is_head else parse_range(_header(scope, b"range")),
         if_none_match=_header(scope, b"if-none-match"),
         if_range=_header(scope, b"if-range"),
         is_hop=_header(scope, _HOP) is not None,
+        is_fresh=_NO_CACHE.search(_header(scope, b"cache-control") or "") is not None,
     )
+
+
+def _repository(name: str, ns: str | None) -> Repository:
+    """The repository of a request.
+
+    Raises:
+        NameInvalid: `ns` is no registry.
+        NameUnknown: there can be no repository of that name.
+    """
+    if ns is not None:
+        parse_registry(ns)
+    try:
+        return Repository.parse(name, ns)
+    except NameInvalid as error:
+        raise NameUnknown(str(error)) from None
+
+
+def _what(kind: str, repository: Repository, text: str) -> Digest | Reference:
+    """The digest or tag of a request.
+
+    Raises:
+        ManifestUnknown, BlobUnknown: it is neither, so there can be no such thing.
+        DigestInvalid: it is a digest that this mirror does not understand.
+    """
+    if ":" in text:
+        return Digest.parse(text)
+    if kind == "blobs":
+        raise BlobUnknown(f"a blob is asked for by its digest, and {text[:100]!r} is none")
+    try:
+        return Reference.of(repository, text)
+    except NameInvalid as error:
+        raise ManifestUnknown(str(error)) from None
 
 
 def target(scope: Scope) -> str:

@@ -1,6 +1,7 @@
 """The answers of the distribution API: blobs, manifests and errors."""
 
 import json
+import time
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -115,6 +116,11 @@ async def send_error(scope: Scope, send: Send, error: OciError) -> None:
 def encoded(headers: Mapping[str, str]) -> Headers:
     """Headers as ASGI has them."""
     return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+
+def age(since_unix_s: float) -> tuple[bytes, bytes]:
+    """An `Age` header: for how long what is answered has not been looked at (RFC 9111 section 5.1)."""
+    return b"age", b"%d" % max(0, time.time() - since_unix_s)
 
 
 def warning(text: str) -> tuple[bytes, bytes]:

@@ -9,12 +9,11 @@ import hashlib
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable
 
 from starlette.types import Send
 
 from ..errors import BlobUnknown, Corrupt, Reason, Refusal, StorageFailed
-from ..fileio import in_thread, read_parts
+from ..fileio import hash_range, in_thread
 from ..images.holdings import Holdings
 from ..oci.content import Content
 from ..oci.digest import Digest
@@ -25,6 +24,9 @@ from .request import RegistryRequest
 from .responses import API_VERSION
 
 log = logging.getLogger(__name__)
+
+_READ_BYTES = 1024 * 1024
+"""How much of a copy is read at once, in bytes: bounds what hashing takes of memory."""
 
 
 class Testimony:
@@ -80,7 +82,7 @@ class Testimony:
         sha256 = hashlib.sha256()
         async with self._hashing:
             async for offset, count in held.ready(start, stop):
-                await in_thread(_update, sha256.update, held.fd, offset, count)
+                await in_thread(hash_range, sha256.update, held.fd, offset, offset + count, _READ_BYTES)
         return sha256.digest()
 
     def doubt(self, digest: Digest, wrong: tuple[int, int]) -> None:
@@ -104,9 +106,3 @@ class Testimony:
         else:
             found = "it is right" if is_right else "there is none, or it was wrong and is gone"
             log.info("a member says that %s of %s here are wrong: %s", said, digest, found)
-
-
-def _update(update: Callable[[memoryview], None], fd: int, offset: int, count: int) -> None:
-    """Hash a part of a file; blocks."""
-    for part in read_parts(fd, offset, offset + count, bytearray(min(count, 1024 * 1024))):
-        update(part)

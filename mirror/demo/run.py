@@ -18,7 +18,7 @@ import uvloop
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -140,9 +140,7 @@ class _Demo:
         """Make the image; raise DemoError if the disk has no space for its copies."""
         needed = self._size * (self._count + 2)
         if shutil.disk_usage(folder).free < needed:
-            raise DemoError(
-                f"{folder} has less than the {mebibytes(needed)} free that the copies take: give a smaller --size"
-            )
+            raise DemoError(f"{folder} has no {_mib(needed)} free, which the copies take: give a smaller --size")
         wanted = True
         with _progress(self._console) as progress:
             task = progress.add_task(f"making an image of {LAYERS} random layers", total=self._size)
@@ -191,8 +189,8 @@ class _Demo:
         served = sum(registry.bytes_served.values())
         pulls = len({(row.phase, row.node) for row in self._rows})
         self._say(
-            f"upstream served {served:,} bytes of an image of {image.size:,} bytes: {served / image.size:.3f} x\n"
-            f"{pulls} pulls delivered {mebibytes(sum(row.blob.size for row in self._rows))} in {self._seconds:.1f} s"
+            f"upstream served {_mib(served)} of an image of {_mib(image.size)}: {served / image.size:.3f} x\n"
+            f"{pulls} pulls delivered {_mib(sum(row.blob.size for row in self._rows))}, in {self._seconds:.1f} s"
         )
         failures = list(_failures(image, registry, self._rows))
         for failure in failures:
@@ -258,6 +256,19 @@ async def _pull_blob(http: aiohttp.ClientSession, url: str, blob: Blob, progress
     return bytes(small)
 
 
+class _Speed(ProgressColumn):
+    """How fast something goes on, in the unit of all other figures."""
+
+    def render(self, task: Task) -> Text:
+        """A cell."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{_mib(speed)}/s", "progress.data.speed")
+
+
+def _mib(count: float) -> str:
+    return f"{count / 2**20:,.1f} MiB"
+
+
 def _cells(rows: list[Row]) -> Iterator[str]:
     """Bytes, and their share, of each kind of source."""
     counts: Counter[str] = Counter()
@@ -265,27 +276,14 @@ def _cells(rows: list[Row]) -> Iterator[str]:
         for name, count in row.sources.items():
             counts[name if name in KINDS else MEMBERS] += count
     for kind in KINDS:
-        yield f"{mebibytes(counts[kind])} {counts[kind] / counts.total():4.0%}" if counts[kind] else ""
+        yield f"{_mib(counts[kind])} {counts[kind] / counts.total():4.0%}" if counts[kind] else ""
 
 
 def _progress(console: Console) -> Progress:
     return Progress(
-        TextColumn("{task.description}"), BarColumn(), _Moved(), console=console,
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), _Speed(),
+        console=console,
     )  # fmt: skip
-
-
-def mebibytes(count: float) -> str:
-    """The one unit of the demo's figures, which is also that of `--size`."""
-    return f"{count / 2**20:.1f} MiB"
-
-
-class _Moved(ProgressColumn):
-    """What has come of how much, and how fast."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        pace = "" if speed is None else f" {mebibytes(speed)}/s"
-        return Text(f"{task.completed / 2**20:.1f}/{mebibytes(task.total or 0)}{pace}", style="progress.download")
 
 
 @contextlib.contextmanager

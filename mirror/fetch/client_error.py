@@ -24,7 +24,7 @@ def client_error(content: Content, failures: Sequence[SourceError]) -> OciError:
     if isinstance(upstream, UpstreamUnknown):
         unknown = ManifestUnknown if content.kind == "manifests" else BlobUnknown
         return unknown(f"no member has {content.digest}, and upstream: {upstream}")
-    if isinstance(upstream, UpstreamRefused):
+    if isinstance(upstream, UpstreamRefused) or (upstream is not None and upstream.reason is Reason.AUTH):
         return Denied(f"no member has {content.digest}, and upstream may not be asked: {upstream}")
     last = failures[-1] if failures else PeerError(Reason.MISSING, "there is nobody to ask")
     unavailable = Unavailable(f"{content.digest} cannot be fetched now: {upstream or last}")

@@ -52,11 +52,13 @@ class Evidence:
         """Holders that were asked for their prefixes."""
         self._waits: dict[int, float] = {}
         """Where clients wait for bytes that are here, and since when, monotonic seconds."""
-        self._taken_back: set[tuple[int, int]] = set()
+        self._lost: set[tuple[int, int]] = set()
+        """Ranges that two holders contradict, and that cannot be fetched once more."""
         self._upstream_bytes = 0
         self._upstream_rests_until = 0.0
         self._failures = 0
-        """How often in a row upstream could not vouch, or bytes could not be read, or not be fetched once more."""
+        """How often nobody could vouch, or bytes could not be read, or not be fetched once more, since a client that
+        waits has got on."""
 
     async def close(self) -> None:
         """Ask nobody any more, and wait for threads that read the file: it may be closed next."""
@@ -79,17 +81,17 @@ class Evidence:
         self._plan.chooser.is_upstream_alone = passes and not self._vouching.is_agreed
         if self._vouching.prefix_count:
             self._ask_for_prefixes(content)
-        if (wrong := self._vouching.contradicted()) is not None and wrong not in self._taken_back:
-            self._taken_back.add(wrong)
+        wrong = self._vouching.contradicted()
+        if wrong is not None and wrong not in self._lost and wrong not in self._tasks:
             self._begin(wrong, self._take_back(*wrong))
         self._check_where_clients_wait(content, backing, now)
 
     def hopeless(self) -> Unavailable | None:
         """The error for clients that wait for bytes for which nobody will vouch, if that is so."""
         backing = self._spool.backing
-        if backing is None or backing.holds_all or not self._waits or self._vouching.is_agreed:
+        if backing is None or backing.holds_all or not self._waits:
             return None
-        may_come = self._tasks or self._plan.candidates.upstream.may_be_asked
+        may_come = self._tasks or self._vouching.is_agreed or self._plan.candidates.upstream.may_be_asked
         if may_come and self._failures < self._settings.tries:
             return None
         return Unavailable(
@@ -141,7 +143,9 @@ class Evidence:
         senders = self._senders(start, stop) - {UPSTREAM}
         if senders:
             log.warning("%s: holders contradict %s", self._spool.content.digest, ", ".join(sorted(senders)))
-            await self._on_wrong(senders, 0, self._spool.size or 0)
+        if not await self._on_wrong(senders, 0, self._spool.size or 0):
+            self._lost.add((start, stop))
+            self._note_failure()
 
     # Single ranges.
 
@@ -163,11 +167,13 @@ class Evidence:
             elif now - since >= settings.sample_after_s and self._may_ask_upstream(now):
                 end = min(end, position + settings.sample_bytes)
                 self._begin(position, self._compare_with_upstream(content, position, end))
+        if self._waits.keys().isdisjoint(waits):
+            self._failures = 0
         self._waits = waits
 
     async def _check(self, content: Content, backing: Backing, start: int, stop: int) -> None:
         """Have a range vouched for by a holder that had no part in it, or by upstream."""
-        losses = self._vouching.losses
+        losses, upstream = self._vouching.losses, self._plan.candidates.upstream
         (ours,) = await self._spool.hash_ranges([(start, stop)])
         senders, up = self._senders(start, stop), self._env.cluster.up()
         may_vouch = up - senders if EARLIER not in senders else set()  # who sent it to an earlier fetch is forgotten
@@ -186,14 +192,15 @@ class Evidence:
         if self._may_ask_upstream(time.monotonic()) and (may_take_more or not backing.holds_all):
             self._upstream_bytes += stop - start
             await self._compare_with_upstream(content, start, stop)
-        elif not backing.holds_all and self._plan.candidates.upstream.may_be_asked:
-            if not await self._on_wrong(senders, start, stop):  # it serves no ranges, and sends all of it
-                await self._rest_after_failure()
-        else:  # the next look is not before something may be different
-            await asyncio.sleep(self._settings.again_s)
+        elif backing.holds_all or (upstream.may_be_asked and upstream.serves_ranges):
+            await asyncio.sleep(self._settings.again_s)  # the digest of the whole will tell, or upstream is asked again
+        elif not upstream.may_be_asked or not await self._on_wrong(senders, start, stop):  # it can only send all of it
+            await self._rest_after_failure()
 
     async def _compare_with_upstream(self, content: Content, start: int, stop: int) -> None:
         """Have upstream send a range once more: if it is the same, clients may have it."""
+        if not self._spool.present.covers(start, stop):  # taken back while others were asked: the file has old bytes
+            return
         losses, senders = self._vouching.losses, self._senders(start, stop) - {UPSTREAM}
         (ours,) = await self._spool.hash_ranges([(start, stop)])
         sample = Sample(start, stop)

@@ -84,7 +84,7 @@ class Fetch:
     @property
     def is_idle(self) -> bool:
         """Whether nobody reads it now."""
-        return self.spool.is_idle
+        return self.spool.idle.is_set()
 
     @property
     def was_read_locally(self) -> bool:

@@ -99,10 +99,10 @@ class Fetches:
         """The fetch of some content that the next reader joins, if there is one."""
         return self._current.get(content.digest.hex)
 
-    def size(self, content: Content) -> int | None:
-        """The size of a blob that is being fetched, in bytes, if it is known."""
+    def size(self, content: Content, audience: Audience = Audience.LOCAL) -> int | None:
+        """The size of a blob that is being fetched, in bytes, if an audience may know it by now."""
         fetch = self.current(content)
-        return None if fetch is None else fetch.spool.size
+        return None if fetch is None else fetch.spool.told_size(audience)
 
     def has(self, content: Content, start: int, stop: int) -> bool:
         """Whether some bytes of a blob that is being fetched are here."""

@@ -144,9 +144,16 @@ class Intake:
             self._writer.keep(0)
 
     def commit(self, proof: Proof) -> None:
-        """Let the cache serve what is complete and verified; nothing is done if it passed through memory."""
-        if self._writer is not None:
+        """Let the cache serve what is complete and verified.
+
+        What passed through memory is not kept, nor is it on a disk that fails now. No reader notices.
+        """
+        if self._writer is None:
+            return
+        try:
             self._writer.commit(proof)
+        except OSError as error:
+            log.warning("%s is complete, but is not kept: %s", self._content.digest, error.strerror)
 
     def close(self, *, resumable: bool) -> None:
         """Give back what is held. Bytes that were not committed are left for the next fetch to resume, or discarded."""
@@ -176,7 +183,9 @@ class Intake:
         """Open a file in the cache, with what an earlier fetch left there; without space for it, a window in memory."""
         env, digest = self._env, self._content.digest
         if not self._is_kept:
-            await self._pass_through_memory(size, StorageFull("the disk was full a moment ago"))
+            await self._pass_through_memory(
+                size, StorageFull("the disk was full a moment ago"), is_confirmed=is_confirmed
+            )
             return
         await env.turns.take(digest.hex)
         try:
@@ -185,7 +194,7 @@ class Intake:
             env.turns.give_back(digest.hex)
             if not isinstance(error, StorageError):
                 raise
-            await self._pass_through_memory(size, error)
+            await self._pass_through_memory(size, error, is_confirmed=is_confirmed)
             return
         backing = DiskFile(writer.fd, size, writer.reserve, env.settings.spool.reserve_bytes)
         try:
@@ -193,7 +202,7 @@ class Intake:
         except StorageError as error:
             self._end_writing(resumable=bool(writer.prefixes))
             backing.close()
-            await self._pass_through_memory(size, error)
+            await self._pass_through_memory(size, error, is_confirmed=is_confirmed)
             return
         except BaseException:  # no spool closes the file
             backing.close()
@@ -204,12 +213,14 @@ class Intake:
             writer.keep(self._record.resumed // piece_size(size))
             self._plan.resumed(self._record.resumed)
 
-    async def _pass_through_memory(self, size: int, why: StorageError) -> None:
+    async def _pass_through_memory(self, size: int, why: StorageError, *, is_confirmed: bool) -> None:
         env, digest = self._env, self._content.digest
         if not await env.memory.admit(self._fetch):
             raise StorageFull(f"{env.memory.fetches_max} blobs pass through memory already, and {why}") from why
         log.info("%s passes through memory without being kept: %s", digest, why)
-        self._spool.open(MemoryWindow(size, env.settings.spool))
+        window = MemoryWindow(size, env.settings.spool)
+        # Of what the window does not hold, the digest comes too late. Its bytes are upstream's, or two holders vouch.
+        self._spool.open(window, is_size_confirmed=is_confirmed or not window.holds_all)
 
 
 async def _take_first_space(backing: DiskFile, resumed_pieces: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from ..cluster.health import PeerHealth
 from ..cluster.view import ClusterView
-from ..errors import MirrorError, PeerError, Reason, SourceError, UpstreamError
+from ..errors import MirrorError, PeerError, Reason, SourceError, Unavailable, UpstreamError
 from ..oci.content import Content
 from ..routers import Peer
 from ..settings import FetchSettings
@@ -58,10 +58,12 @@ class SizeQuery:
     async def size(self, content: Content, audience: Audience = Audience.LOCAL) -> int:
         """The size of some content, in bytes. For a member, which asks this node as a home, no other home is asked.
 
+        A client is told only what others confirm, for no digest will prove it: a mere head is all that it gets.
+
         Raises:
-            OciError: nobody has it, or nobody who may have it can be asked.
+            OciError: nobody has it, nobody who may have it can be asked, or one member alone says how large it is.
         """
-        known = self._fetches.size(content)
+        known = self._fetches.size(content, audience)
         if known is not None:
             return known
         about = content, audience
@@ -98,8 +100,9 @@ class SizeQuery:
                 for peer, role in asked:
                     try:
                         size = await self._ask_member(peer, content, role)
-                        await self._opinion.confirms(content, peer.name, size)
-                        return size
+                        if await self._opinion.confirms(content, peer.name, size) or audience is Audience.MEMBER:
+                            return size
+                        raise SourceError(Reason.LENGTH, f"{peer.name} alone says that it has {size} bytes")
                     except SourceError as error:
                         if isinstance(error, PeerError):
                             self._health.failed(peer.name, error)
@@ -109,4 +112,7 @@ class SizeQuery:
         try:
             return await self._ask_upstream(content)
         except UpstreamError as error:
+            lone = next((failure for failure in failures if failure.reason is Reason.LENGTH), None)
+            if lone is not None:
+                raise Unavailable(f"{content.digest}: {lone}, and upstream: {error}") from error
             raise client_error(content, [*failures, error]) from error

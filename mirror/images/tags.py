@@ -7,8 +7,9 @@ that has changed, is asked of upstream by this node, before the client has its a
 time, the client gets the home's word with a warning. What homes repeat is checked afterwards, now and then
 (`tag_audit`).
 
-If upstream cannot be reached, the newest answer that any member knows is good enough. If upstream knows no such tag, an
-image that was tagged or imported by hand in some member's runtime is the answer.
+If upstream cannot be reached, the newest answer that any member knows is good enough. If upstream knows no such tag, or
+shows it to nobody with our credentials, an image that was tagged or imported by hand in some member's runtime is the
+answer; what upstream said before is none, unless the operator wants that.
 
 Who wants to `verify` takes no member's word: upstream is asked, and without it only this node's own stores count.
 """
@@ -24,6 +25,7 @@ from ..errors import (
     Denied,
     ManifestUnknown,
     OciError,
+    Reason,
     Unavailable,
     UpstreamError,
     UpstreamRateLimited,
@@ -67,6 +69,7 @@ class Tags:
         trust: is told of members that contradict upstream.
         settings: for how long answers are believed.
         how: `verify`: this node asks no member about tags, but upstream itself.
+        denied: whether a tag that upstream denies is answered with what it meant before.
     """
 
     def __init__(  # noqa: PLR0913 - what a tag's meaning is put together from
@@ -79,6 +82,7 @@ class Tags:
         settings: ImageSettings | None = None,
         *,
         how: Literal["sample", "verify"] = "sample",
+        denied: Literal["refuse", "serve"] = "refuse",
     ) -> None:
         self._holdings = holdings
         self._cache = cache
@@ -86,6 +90,7 @@ class Tags:
         self._upstream = upstream
         self._settings = settings = settings or ImageSettings()
         self._verify = how == "verify"
+        self._serves_denied = denied == "serve"
         self._checks = TagChecks(cache, upstream, settings)
         self._audit = TagAudit(members, self._checks, trust, settings)
         self._resolutions: dict[Reference, asyncio.Task[Answer]] = {}
@@ -99,12 +104,18 @@ class Tags:
         await self._audit.close()
         await self._checks.close()
 
-    async def resolve(self, reference: Reference) -> Answer:
+    async def resolve(self, reference: Reference, *, fresh: bool = False) -> Answer:
         """Find out what a reference means; all who ask at the same moment share one search.
+
+        Args:
+            reference: the tag.
+            fresh: whether upstream is to be asked now, whatever this node and the homes know.
 
         Raises:
             OciError: nobody knows it, or nobody who may know it can be asked.
         """
+        if fresh:
+            return await self._resolve_now(reference)
         known = self._cache.tag(reference)
         if known is not None and self._is_fresh(known):
             return Answer(known)
@@ -158,6 +169,13 @@ class Tags:
             claiming.cancel()
             raise
 
+    async def _resolve_now(self, reference: Reference) -> Answer:
+        """Ask upstream, however fresh the last answer is."""
+        try:
+            return Answer(await self._checks.check(reference))
+        except UpstreamError as error:
+            return await self._resolve_without_upstream(reference, error)
+
     async def _claim(self, reference: Reference) -> Claim | None:
         return None if self._verify else await self._members.from_homes(reference)
 
@@ -192,15 +210,18 @@ class Tags:
         return Answer(claim.tag, f"what member {claim.peer.name} says; {why}")
 
     async def _resolve_without_upstream(self, reference: Reference, error: UpstreamError) -> Answer:
-        """Take the newest answer of this node and the members; only a runtime's, if upstream knows no such tag."""
+        """Take the newest answer of this node and the members; where upstream denies the tag, that of a runtime."""
         tags = list(self._holdings.tags(reference))
         if not self._verify:
             tags += [tag for _, tag in await self._members.known(reference)]
-        if isinstance(error, UpstreamUnknown):
-            tags = [tag for tag in tags if tag.authority == "runtime"]
         newest = _newest(tags)
         if newest is None:
             raise _client_error(reference, error, "this node does not know" if self._verify else "no member knows")
+        if isinstance(error, UpstreamUnknown) or error.reason is Reason.AUTH:
+            by_hand = _newest(tag for tag in tags if tag.authority == "runtime")
+            if by_hand is None and not self._serves_denied:
+                raise _denied(reference, error, newest, "this node" if self._verify else "the cluster")
+            newest = by_hand or newest
         log.info("tag %s: %s by %s, instead of upstream: %s", reference, newest.digest, newest.authority, error)
         whose = "this node" if self._verify else "a member"
         return Answer(newest, f"{_age(time.time() - newest.checked_unix_s)} old answer of {whose}: {error}")
@@ -215,10 +236,19 @@ def _client_error(reference: Reference, error: UpstreamError, nobody_knows: str)
     match error:
         case UpstreamUnknown():
             return ManifestUnknown(f"{nobody_knows} {reference}, and upstream: {error}")
-        case UpstreamRefused():
+        case UpstreamRefused() | UpstreamError(reason=Reason.AUTH):
             return Denied(f"{nobody_knows} {reference}, and upstream may not be asked: {error}")
         case _:
             return Unavailable(f"{nobody_knows} {reference}, and upstream does not answer: {error}")
+
+
+def _denied(reference: Reference, error: UpstreamError, held: Tag, who: str) -> ManifestUnknown:
+    """What a client is told where upstream denies a tag that somebody here holds."""
+    ago = _age(time.time() - held.checked_unix_s)
+    return ManifestUnknown(
+        f"{reference} is denied: {error}. What it meant {ago} ago, {held.digest}, {who} holds: ask for that digest, or "
+        "set --denied-tags serve"
+    )
 
 
 def _age(seconds: float) -> str:

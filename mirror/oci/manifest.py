@@ -21,6 +21,11 @@ OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 MEDIA_TYPES = (OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST)
+SCHEMA_1 = tuple(f"application/vnd.docker.distribution.manifest.v1+{form}" for form in ("json", "prettyjws"))
+"""Manifests of before 2016. Their digest is not that of their bytes, so no mirror can check them."""
+
+_MEDIA_TYPE = re.compile(r"application/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
+"""RFC 6838 section 4.2. Nothing else than `application` is a manifest, and a browser would show some of the rest."""
 
 _SHA256 = re.compile("sha256:[0-9a-f]{64}")
 
@@ -61,7 +66,7 @@ class Outline:
     """What a mirror needs to know of a manifest or index.
 
     Args:
-        media_type: what the body states; else the OCI type that its shape shows.
+        media_type: what the body states, known or not; else the OCI type that its shape shows.
         sizes: the content that it names: `(hexadecimal sha256, bytes)` each.
     """
 
@@ -75,7 +80,7 @@ async def outline_of(body: bytes) -> Outline | None:
 
 
 def outline(body: bytes) -> Outline | None:
-    """Read a manifest; None where it is no manifest at all."""
+    """Read a manifest; None where it is no manifest at all, or one of schema 1."""
     try:
         document = _document.decode(body)
     except (msgspec.MsgspecError, RecursionError):
@@ -84,8 +89,20 @@ def outline(body: bytes) -> Outline | None:
     return None if media_type is None else Outline(media_type, tuple(islice(_sizes(document), _DESCRIPTORS_MAX)))
 
 
+def is_manifest_type(text: str) -> bool:
+    """Whether a media type can be that of a manifest which a mirror can pass on; new ones are made all the time."""
+    return _MEDIA_TYPE.fullmatch(text) is not None and text not in SCHEMA_1
+
+
+def is_schema_1(body: bytes) -> bool:
+    """Whether a body is a manifest of schema 1."""
+    with contextlib.suppress(msgspec.MsgspecError, RecursionError):
+        return bool(_document.decode(body).schemaVersion == 1)
+    return False
+
+
 def _media_type(document: _Document) -> str | None:
-    if isinstance(document.mediaType, str) and document.mediaType in MEDIA_TYPES:
+    if isinstance(document.mediaType, str) and is_manifest_type(document.mediaType):
         return document.mediaType
     if document.schemaVersion != 2:
         return None

@@ -167,6 +167,14 @@ def is_read_by_itself(part: RequestedRange | None) -> bool:
     return not (part is None or (isinstance(part, IntRange) and part.stop is None))
 
 
+def first_span(part: RequestedRange | None) -> Span:
+    """What to ask for first of a part, before the size is known; the first byte, where the size decides."""
+    first = part.ranges[0] if isinstance(part, SeveralRanges) else part
+    if isinstance(first, IntRange) and first.stop is not None:
+        return first.start, first.stop
+    return 0, 1
+
+
 def content_range(start: int, stop: int, size: int) -> str:
     """Write the Content-Range header of a 206 answer."""
     return f"bytes {start}-{stop - 1}/{size}"
@@ -186,7 +194,10 @@ def parse_content_range(header: str | None) -> tuple[int, int, int] | None:
 
 
 class RangeSet:
-    """A set of bytes, kept as sorted, disjoint ranges that do not touch."""
+    """A set of bytes, kept as sorted, disjoint ranges that do not touch.
+
+    Who goes through it while it changes sees the ranges that it had when he began.
+    """
 
     __slots__ = ("_ranges",)
 
@@ -202,7 +213,7 @@ class RangeSet:
         touched = self._ranges[first:end]
         if touched:
             start, stop = min(start, touched[0][0]), max(stop, touched[-1][1])
-        self._ranges[first:end] = [(start, stop)]
+        self._ranges = [*self._ranges[:first], (start, stop), *self._ranges[end:]]
 
     def remove(self, start: int, stop: int) -> None:
         """Take `[start, stop)` out."""
@@ -211,7 +222,7 @@ class RangeSet:
         first = bisect.bisect_right(self._ranges, start, key=_STOP)
         end = bisect.bisect_left(self._ranges, stop, key=_START)
         left = [(x, y) for a, b in self._ranges[first:end] for x, y in ((a, min(b, start)), (max(a, stop), b)) if x < y]
-        self._ranges[first:end] = left
+        self._ranges = [*self._ranges[:first], *left, *self._ranges[end:]]
 
     def __sub__(self, other: "RangeSet") -> "RangeSet":
         difference: list[Span] = []
@@ -239,13 +250,19 @@ class RangeSet:
         """Whether all of `[start, stop)` is in the set."""
         return start >= stop or self.front(start) >= stop
 
+    def touches(self, start: int, stop: int) -> bool:
+        """Whether any byte of `[start, stop)` is in the set."""
+        after = bisect.bisect_right(self._ranges, start, key=_STOP)
+        return start < stop and after < len(self._ranges) and self._ranges[after][0] < stop
+
     def front(self, offset: int) -> int:
         """The end of the contiguous bytes from `offset` on; `offset` itself where that byte is not in the set."""
         after = bisect.bisect_right(self._ranges, offset, key=_START)
         return max(offset, self._ranges[after - 1][1]) if after else offset
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        return iter(self._ranges)
+        """The ranges as they are now: whoever goes through them may change the set meanwhile."""
+        return iter(tuple(self._ranges))
 
     def __bool__(self) -> bool:
         return bool(self._ranges)

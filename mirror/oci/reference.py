@@ -2,7 +2,7 @@
 
 A reference is always canonical here: `docker.io/library/nginx:1.27`, however the client spelt it. A request names its
 registry in one of three ways: `?ns=` (containerd), the first component of the path (podman, CRI-O, skopeo), or not at
-all, which means Docker Hub (Docker's registry-mirrors).
+all, which means Docker Hub (Docker's registry-mirrors). BuildKit, and containerd with `override_path`, do both.
 
 Sources: OCI distribution-spec, "Pulling manifests" (grammar of <name> and <reference>); distribution/reference for
 the domain and for Docker Hub's aliases.
@@ -53,7 +53,8 @@ class Repository:
 
         Args:
             name: what stands between `/v2/` and `/manifests/` or `/blobs/`.
-            ns: the request's `ns` parameter, if it has one.
+            ns: the request's `ns` parameter, if it has one. If the name begins with the registry as well, that is
+                dropped.
 
         Raises:
             NameInvalid: either is not in the specification's grammar.
@@ -62,6 +63,7 @@ class Repository:
             registry, path = parse_registry(ns), name
         else:
             registry, path = _split_registry(name)
+        path = _without_registry(path, registry)
         if len(path) > _NAME_MAX_CHARACTERS or not _REPOSITORY.fullmatch(path):
             raise NameInvalid(
                 f"repository {path[:100]!r} is not lower-case path components of letters, digits and . _ -, "
@@ -76,12 +78,34 @@ class Repository:
 
 
 def _split_registry(name: str) -> tuple[str, str]:
-    """Tell a leading registry from a first component, as container tools do: by a dot, a port or `localhost`."""
+    """Tell a leading registry from a first component."""
     first, slash, rest = name.partition("/")
-    if not slash or not ("." in first or ":" in first or first == "localhost" or first.startswith("localhost_")):
+    if not slash or not _looks_like_registry(first):
         return DOCKER_HUB, name
-    escaped = _ESCAPED_PORT.fullmatch(first)
-    return parse_registry(f"{escaped[1]}:{escaped[2]}" if escaped else first), rest
+    return _written_registry(first), rest
+
+
+def _without_registry(path: str, registry: str) -> str:
+    """A path without its first components as long as these name its own registry."""
+    first, slash, rest = path.partition("/")
+    if not slash or not (_looks_like_registry(first) or ":" in registry):
+        return path
+    try:
+        is_prefix = _written_registry(first) == registry
+    except NameInvalid:  # a component of a path need not be a host
+        return path
+    return _without_registry(rest, registry) if is_prefix else path
+
+
+def _looks_like_registry(component: str) -> bool:
+    """Whether a first component is a registry, as container tools tell: by a dot, a port or `localhost`."""
+    return "." in component or ":" in component or component == "localhost" or component.startswith("localhost_")
+
+
+def _written_registry(component: str) -> str:
+    """The registry that a component names; `_` may stand before the port, where a path can have no colon."""
+    escaped = _ESCAPED_PORT.fullmatch(component)
+    return parse_registry(f"{escaped[1]}:{escaped[2]}" if escaped else component)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,7 @@ from ..oci.pieces import piece_size
 
 _MAGIC = b"skproof1"
 _SIZE_BYTES, _BLOCK_SUM_BYTES, _PREFIX_BYTES, _OWN_SUM_BYTES = 8, 8, 32, 16
-HEAD_BYTES = len(_MAGIC) + _SIZE_BYTES
-"""The beginning of a record, which tells of what size the blob is."""
+_HEAD_BYTES = len(_MAGIC) + _SIZE_BYTES
 
 _BLOCK_MIN_BYTES = 256 * 1024
 """Bytes of a block: read in one go, within a core's cache, and 3 MB of checksums for a cache of 100 GB."""
@@ -50,12 +49,7 @@ def prefix_count(size: int) -> int:
 def record_bytes(size: int) -> int:
     """The length of the record of a blob of `size` bytes."""
     sums = block_count(size) * _BLOCK_SUM_BYTES + prefix_count(size) * _PREFIX_BYTES
-    return HEAD_BYTES + sums + _OWN_SUM_BYTES
-
-
-def is_head_of(head: bytes, size: int) -> bool:
-    """Whether a record that begins so is one of a blob of `size` bytes: many sizes have records of one length."""
-    return head == _MAGIC + size.to_bytes(_SIZE_BYTES, "big")
+    return _HEAD_BYTES + sums + _OWN_SUM_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +80,13 @@ class Proof:
     def decode(cls, record: bytes, size: int) -> "Proof | None":
         """Read the record of a blob of `size` bytes; None if it is damaged, or belongs to another size."""
         text = record[:-_OWN_SUM_BYTES]
-        is_right = len(record) == record_bytes(size) and is_head_of(text[:HEAD_BYTES], size)
+        head = _MAGIC + size.to_bytes(_SIZE_BYTES, "big")  # many sizes have records of one length
+        is_right = len(record) == record_bytes(size) and text.startswith(head)
         if not is_right or xxhash.xxh3_128_digest(text) != record[-_OWN_SUM_BYTES:]:
             return None
-        at = HEAD_BYTES + block_count(size) * _BLOCK_SUM_BYTES
+        at = _HEAD_BYTES + block_count(size) * _BLOCK_SUM_BYTES
         prefixes = tuple(text[i : i + _PREFIX_BYTES] for i in range(at, len(text), _PREFIX_BYTES))
-        return cls(size, text[HEAD_BYTES:at], prefixes)
+        return cls(size, text[_HEAD_BYTES:at], prefixes)
 
 
 class ContentHasher:

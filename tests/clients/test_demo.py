@@ -37,6 +37,8 @@ def test_every_byte_leaves_upstream_once_for_all_and_nothing_is_left(demo: list[
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stderr == ""
     assert "1.000 x" in ended.stdout
+    assert " MB" not in ended.stdout
+    assert "bytes of" not in ended.stdout
     assert all(len(line) <= 80 for line in ended.stdout.splitlines())
     rows = [line.split() for line in ended.stdout.splitlines()]
     pulls = [(row[0], row[1]) for row in rows if row and row[0] in ("1", "2")]

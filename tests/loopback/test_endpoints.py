@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import aiohttp
 import pytest
@@ -25,7 +25,7 @@ from mirror.images.tags import Tags
 from mirror.metrics import Metrics
 from mirror.oci.content import Content
 from mirror.oci.digest import Digest
-from mirror.oci.manifest import DOCKER_LIST, OCI_INDEX, OCI_MANIFEST
+from mirror.oci.manifest import DOCKER_LIST, MANIFEST_MAX_BYTES, OCI_INDEX, OCI_MANIFEST, SCHEMA_1
 from mirror.oci.reference import Reference, Repository
 from mirror.routers import Peer
 from mirror.settings import ImageSettings, Settings
@@ -114,7 +114,13 @@ class Node:
     """One node: its endpoints, and what they stand on."""
 
     def __init__(
-        self, folder: Path, held: tuple[bytes, ...], upstream_port: int, keys: tuple[bytes, ...], ahead_s: float = 0.0
+        self,
+        folder: Path,
+        held: tuple[bytes, ...],
+        upstream_port: int,
+        keys: tuple[bytes, ...],
+        ahead_s: float = 0.0,
+        denied: Literal["refuse", "serve"] = "refuse",
     ) -> None:
         for body in held:
             digest = Digest.of(body).hex
@@ -140,7 +146,7 @@ class Node:
         trust = TagTrust(self.metrics)
         member_tags = MemberTags(self.fetching.cluster, self.fetching.health, self.peers.tag, trust.distrusted)
         self.holdings = Holdings([self.cache, self.runtime], self.router)
-        self.tags = Tags(self.holdings, self.cache, member_tags, self.upstream, trust)
+        self.tags = Tags(self.holdings, self.cache, member_tags, self.upstream, trust, denied=denied)
         manifests = self.manifests = Manifests(self.holdings, self.fetching.fetches, self.fetching.stated.note)
         backend = Backend(self.holdings, self.fetching, manifests, self.tags, self.metrics)
         client = ClientEndpoint(backend)
@@ -196,10 +202,15 @@ class World:
         self._count = 0
 
     async def node(
-        self, *held: bytes, keys: tuple[bytes, ...] = (), upstream: int | None = None, ahead_s: float = 0.0
+        self,
+        *held: bytes,
+        keys: tuple[bytes, ...] = (),
+        upstream: int | None = None,
+        ahead_s: float = 0.0,
+        denied: Literal["refuse", "serve"] = "refuse",
     ) -> Node:
         self._count += 1
-        node = Node(self._folder / f"node{self._count}", held, upstream or self._port, keys, ahead_s)
+        node = Node(self._folder / f"node{self._count}", held, upstream or self._port, keys, ahead_s, denied)
         await node.start(self._stack, self._http)
         return node
 
@@ -312,6 +323,8 @@ def test_a_client_that_has_it_is_told_so(play: Callable[[Story], None]) -> None:
         ("/v2/library/nginx/manifests/1.27", "library/nginx"),
         ("/v2/nginx/manifests/1.27", "library/nginx"),
         ("/v2/org/app/manifests/1.27?ns=index.docker.io", "org/app"),
+        ("/v2/docker.io/library/nginx/manifests/1.27?ns=docker.io", "library/nginx"),
+        ("/v2/docker.io/nginx/manifests/1.27?ns=registry-1.docker.io", "library/nginx"),
     ],
 )
 def test_every_way_to_name_a_registry_is_understood(play: Callable[[Story], None], path: str, asked: str) -> None:
@@ -334,18 +347,22 @@ BLOB_PATH = f"/v2/library/x/blobs/{name(BLOB)}"
 @pytest.mark.parametrize(
     ("path", "status", "code"),
     [
-        ("/v2/Library/x/manifests/1", 400, "NAME_INVALID"),
-        ("/v2/a//b/manifests/1", 400, "NAME_INVALID"),
-        ("/v2/../../etc/manifests/passwd", 400, "NAME_INVALID"),
-        ("/v2/%2e%2e/%2e%2e/manifests/x", 400, "NAME_INVALID"),
+        ("/v2/Library/x/manifests/1", 404, "NAME_UNKNOWN"),
+        ("/v2/a//b/manifests/1", 404, "NAME_UNKNOWN"),
+        ("/v2/../../etc/manifests/passwd", 404, "NAME_UNKNOWN"),
+        ("/v2/%2e%2e/%2e%2e/manifests/x", 404, "NAME_UNKNOWN"),
         ("/v2/x/manifests/..%2f..%2fpasswd", 404, "UNSUPPORTED"),
-        ("/v2/x/manifests/-tag", 400, "NAME_INVALID"),
-        ("/v2/x/manifests/" + "t" * 129, 400, "NAME_INVALID"),
-        ("/v2/" + "a/" * 200 + "x/manifests/1", 400, "NAME_INVALID"),
+        ("/v2/x/manifests/-tag", 404, "MANIFEST_UNKNOWN"),
+        ("/v2/x/manifests/" + "t" * 129, 404, "MANIFEST_UNKNOWN"),
+        ("/v2/" + "a/" * 200 + "x/manifests/1", 404, "NAME_UNKNOWN"),
         ("/v2/x/blobs/sha256:123", 400, "DIGEST_INVALID"),
         ("/v2/x/blobs/sha256:" + "Z" * 64, 400, "DIGEST_INVALID"),
         ("/v2/x/blobs/sha512:" + "a" * 128, 400, "DIGEST_INVALID"),
-        ("/v2/x/blobs/latest", 400, "DIGEST_INVALID"),
+        ("/v2/x/blobs/latest", 404, "BLOB_UNKNOWN"),
+        ("/v2/x/manifests/1%0a", 404, "MANIFEST_UNKNOWN"),
+        ("/v2/x%0ay/manifests/1", 404, "NAME_UNKNOWN"),
+        ("/v2/%0a", 404, "UNSUPPORTED"),
+        ("/v2x", 404, "UNSUPPORTED"),
         ("/v2/x/manifests/sha256:" + "a" * 63, 400, "DIGEST_INVALID"),
         (f"{BLOB_PATH}?ns=user:secret@docker.io", 400, "NAME_INVALID"),
         (f"{BLOB_PATH}?ns=docker.io/path", 400, "NAME_INVALID"),
@@ -393,6 +410,108 @@ def test_a_ping_is_answered(play: Callable[[Story], None]) -> None:
         for peer in (False, True):
             answer = await node.ask("/v2/", peer=peer)
             assert (answer.status, answer.headers["Docker-Distribution-API-Version"]) == (200, "registry/2.0")
+
+    play(story)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_the_root_without_its_slash_leads_to_the_root_whatever_the_host(
+    play: Callable[[Story], None], method: str
+) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        answer = await (await world.node()).ask("/v2", method, headers={"Host": "elsewhere.example"})
+        assert (answer.status, answer.headers["Location"]) == (307, "/v2/")
+
+    play(story)
+
+
+def test_a_tag_says_how_old_its_meaning_is_and_is_asked_for_anew_if_the_client_wants_that(
+    play: Callable[[Story], None],
+) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        node, reference, path = await world.node(MANIFEST, INDEX), Reference.parse("nginx:1"), "/v2/nginx/manifests/1"
+        registries.has("/v2/library/nginx/manifests/1", INDEX, OCI_INDEX)
+        await node.cache.put_tag(reference, Tag(Digest.of(MANIFEST), time.time() - 30, "upstream"))
+        known = await node.ask(path)
+        assert (known.body, 30 <= int(known.headers["Age"]) < 30 + WITHIN_S) == (MANIFEST, True)
+        held = {"If-None-Match": f'"{name(MANIFEST)}"'}
+        assert int((await node.ask(path, headers=held)).headers["Age"]) >= 30
+        assert registries.asked == []
+        for wanted in ("no-cache", "max-age=0"):
+            asked = len(registries.asked)
+            now = await node.ask(path, headers={"Cache-Control": wanted})
+            assert (now.body, int(now.headers["Age"]) < WITHIN_S) == (INDEX, True)
+            assert registries.asked[asked:] == ["HEAD /v2/library/nginx/manifests/1"]
+        assert "Age" not in (await node.ask(f"/v2/nginx/manifests/{name(MANIFEST)}")).headers
+
+    play(story)
+
+
+def test_a_manifest_of_a_type_that_nobody_has_heard_of_is_served_as_what_it_says(
+    play: Callable[[Story], None],
+) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        odd = "application/vnd.example.thing.v1+json"
+        body = json.dumps({"schemaVersion": 2, "mediaType": odd, "blobs": []}).encode()
+        for path in ("1", name(body)):
+            registries.has(f"/v2/library/x/manifests/{path}", body, odd)
+        node = await world.node()
+        for path in ("1", name(body)):
+            answer = await node.ask(f"/v2/library/x/manifests/{path}")
+            assert (answer.status, answer.body, answer.headers["Content-Type"]) == (200, body, odd)
+
+    play(story)
+
+
+@pytest.mark.parametrize("old", [SCHEMA_1[1], "application/json"])
+@pytest.mark.parametrize("by", ["tag", "digest"])
+def test_what_will_never_be_passed_on_is_no_reason_to_ask_again(
+    play: Callable[[Story], None], old: str, by: str
+) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        body = json.dumps({"schemaVersion": 1, "fsLayers": []}).encode()
+        path = "/v2/library/x/manifests/" + ("1" if by == "tag" else name(body))
+        registries.answers[path] = (200, {"Content-Type": old}, body)
+        node, other = await world.node(), await world.node()
+        node.knows(other)
+        for asked in (node, other):
+            answer = await asked.ask(path)
+            assert (answer.status, answer.code) == (404, "MANIFEST_UNKNOWN")
+
+    play(story)
+
+
+def test_a_manifest_beyond_the_limit_is_no_reason_to_ask_again(play: Callable[[Story], None]) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        body = b"{" + b" " * MANIFEST_MAX_BYTES + b"}"
+        for path in ("1", name(body)):
+            registries.has(f"/v2/library/x/manifests/{path}", body)
+        node = await world.node()
+        for path in ("1", name(body)):
+            assert (await node.ask(f"/v2/library/x/manifests/{path}")).status == 404
+
+    play(story)
+
+
+@pytest.mark.parametrize("status", [404, 401, 403])
+@pytest.mark.parametrize("serves", [False, True])
+def test_of_a_tag_that_upstream_denies_the_client_reads_what_the_cluster_has_or_gets_it(
+    play: Callable[[Story], None], status: int, serves: bool
+) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        registries.default = (status, {}, b"")
+        node, other = await world.node(denied="serve" if serves else "refuse"), await world.node(MANIFEST)
+        node.knows(other)
+        await other.cache.put_tag(Reference.parse("nginx:1"), Tag(Digest.of(MANIFEST), time.time() - 7300, "upstream"))
+        answer = await node.ask("/v2/nginx/manifests/1")
+        if serves:
+            assert (answer.status, answer.body) == (200, MANIFEST)
+            assert "2 hours old" in answer.headers["Warning"]
+        else:
+            assert (answer.status, answer.code) == (404, "MANIFEST_UNKNOWN")
+            for said in (str(status), "2 hours", name(MANIFEST), "--denied-tags serve"):
+                assert said in answer.body.decode()
+        assert "no member knows" in (await node.ask("/v2/nginx/manifests/2")).body.decode()
 
     play(story)
 

@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 
-from ...fileio import in_thread, read_parts
+from ...fileio import hash_range, in_thread
 from ...oci.ranges import RangeSet
 from ...settings import SpoolSettings
 from ...stores.proofs import ContentHasher, Proof
@@ -70,8 +70,8 @@ class Hasher:
         async with self._at_work:
             for number, expected in enumerate(prefixes):
                 stop = min((number + 1) * backing.piece_bytes, backing.size)
-                further, wanted = hashed.copy(), (hashed.position, stop)
-                await in_thread(_hash_range, further.update, backing.fd, wanted, self._settings.hash_read_bytes)
+                further, read_bytes = hashed.copy(), self._settings.hash_read_bytes
+                await in_thread(hash_range, further.update, backing.fd, hashed.position, stop, read_bytes)
                 if further.sha256 != expected:
                     break
                 hashed = further
@@ -100,8 +100,8 @@ class Hasher:
                 stop = min(limit(self.position), self.position + 2 * settings.hash_step_bytes)
                 if stop >= min(self.position + least, backing.size):
                     self.reading = RangeSet((self.position, stop))
-                    known, wanted = len(self._content.prefixes), (self.position, stop)
-                    await in_thread(_hash_range, self._content.update, backing.fd, wanted, settings.hash_read_bytes)
+                    known, update = len(self._content.prefixes), self._content.update
+                    await in_thread(hash_range, update, backing.fd, self.position, stop, settings.hash_read_bytes)
                     self.position = stop
                     yield [] if self._must_restart else self._content.prefixes[known:]
                 else:
@@ -122,27 +122,10 @@ class Hasher:
 
         def work() -> list[bytes]:
             digests = []
-            for wanted in ranges:
+            for start, stop in ranges:
                 sha256 = hashlib.sha256()
-                _hash_range(sha256.update, backing.fd, wanted, self._settings.hash_read_bytes)
+                hash_range(sha256.update, backing.fd, start, stop, self._settings.hash_read_bytes)
                 digests.append(sha256.digest())
             return digests
 
         return await in_thread(work)
-
-
-def _hash_range(update: Callable[[memoryview], None], fd: int, wanted: tuple[int, int], buffer_bytes: int) -> None:
-    """Hash a range of a file; blocks.
-
-    Args:
-        update: of a hash object.
-        fd: the file.
-        wanted: `(start, stop)` of the range.
-        buffer_bytes: how much is read at once, at most.
-
-    Raises:
-        OSError: the disk fails, or the file ends before the range does.
-    """
-    start, stop = wanted
-    for part in read_parts(fd, start, stop, bytearray(min(buffer_bytes, stop - start))):
-        update(part)

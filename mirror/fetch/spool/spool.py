@@ -75,15 +75,15 @@ class Spool:
         """Whether it is complete, or never will be."""
         return not isinstance(self._arrival.state, Arriving)
 
+    def told_size(self, audience: Audience) -> int | None:
+        """The size in bytes, if an audience may know it: a client, only if more than one member's word says so."""
+        is_told = audience is Audience.MEMBER or self._arrival.is_size_confirmed or self.is_complete
+        return self.size if is_told else None
+
     @property
     def backing(self) -> Backing | None:
         """Where the bytes go; None until the size is known."""
         return self._arrival.backing
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether nobody reads it now."""
-        return self.idle.is_set()
 
     def join(self, audience: Audience, hint: tuple[int, int] | None = None) -> Reader:
         """Let somebody read; the caller closes the handle.

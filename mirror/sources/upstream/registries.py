@@ -6,16 +6,22 @@ proxy into its own network. So a registry that is on neither list is refused.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import unquote, urlsplit
 
 from ...errors import ConfigError, NameInvalid
 from ...oci.reference import DOCKER_HUB, parse_registry
 from .addresses import is_written_oddly
+from .trust import Trusted
 
 _ALLOWED = "REGISTRY=URL, where the URL is http:// or https://, optional user:password@, host, optional :port and /path"
 _PRINTABLE = re.compile(r"[!-~]+")
-_USERINFO = re.compile(r"((?:[\w.-]+(?::\d+)?=)?(?:\w+://)?).*@", re.DOTALL)
+_ENCODED = "in a user or password, write @ as %40, / as %2F, : as %3A, ? as %3F, # as %23, % as %25"
+_BEFORE_USERINFO = re.compile(r"(?:[\w.-]+(?::\d+)?=)?(?:\w+://)?")
+_HOST_AND_PATH = re.compile(r"(?:[\w.-]*|\[[\w:.]*\])(?::\d*)?(?:[/?#].*)?", re.DOTALL)
+_AUTHORITY = re.compile(r"^[^/?#]*")
+"""Host and port of a URL, with a user and password, behind its scheme. Source: RFC 3986, section 3.2."""
+_ODD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +32,20 @@ class Registry:
         name: canonical, as in references: `docker.io`.
         url: without userinfo: `https://registry-1.docker.io`.
         username, password: for its basic or token authentication; both or neither.
+        trusted: where it may lead beside public addresses.
     """
 
     name: str
     url: str
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    trusted: tuple[Trusted, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> "Registry":
         """Read an operator's `REGISTRY=URL`, e.g. `docker.io=https://user:password@hub.example/prefix`.
 
-        Userinfo is percent-decoded. No error message contains the password.
+        Userinfo is percent-decoded (RFC 3986, section 3.2.1). No error message contains the password.
 
         Raises:
             ConfigError: what is wrong, and what is allowed.
@@ -45,6 +53,8 @@ class Registry:
         name, equals, url = text.partition("=")
         if not equals or not _PRINTABLE.fullmatch(text):
             raise _invalid(text, "is not of that form")
+        if "@" in _AUTHORITY.sub("", url.partition("://")[2]):
+            raise _invalid(text, f"an @ stands behind the end of the host; {_ENCODED}")
         try:
             parts = urlsplit(url)
             host = parts.netloc.rpartition("@")[2].lower()
@@ -58,7 +68,10 @@ class Registry:
         if parts.scheme not in ("http", "https"):
             raise _invalid(text, "the URL's scheme is neither http nor https")
         if "?" in url or "#" in url:
-            raise _invalid(text, "the URL has a query or fragment")
+            raise _invalid(text, f"the URL has a query or fragment; {_ENCODED}")
+        userinfo = parts.netloc.rpartition("@")[0]
+        if "@" in userinfo or _ODD_PERCENT.search(userinfo):
+            raise _invalid(text, f"the user or password has an @ or a % that is not encoded; {_ENCODED}")
         username, password = unquote(parts.username or ""), unquote(parts.password or "")
         if (username == "") != (password == "") or ":" in username:
             raise _invalid(text, "the URL has a user without a password, one without a user, or a user with a colon")
@@ -75,7 +88,11 @@ class Registry:
 
 
 def _invalid(text: str, complaint: str) -> ConfigError:
-    shown = _USERINFO.sub(r"\1***@", text, count=1)[:200]
+    """The complaint, with no part of what may be a password: that may have any character, encoded or not."""
+    before = _BEFORE_USERINFO.match(text)
+    start = before.group() if before else ""
+    _, at, rest = text.removeprefix(start).rpartition("@")
+    shown = (start + ("***@" if at else "") + (rest if _HOST_AND_PATH.fullmatch(rest) else "***"))[:200]
     return ConfigError(f"upstream {shown!r}: {complaint}; allowed is {_ALLOWED}")
 
 
@@ -119,3 +136,20 @@ PUBLIC_REGISTRIES = (
 def known_registries(configured: Iterable[Registry]) -> dict[str, Registry]:
     """All registries that may be contacted, by name; what is configured replaces what is built in."""
     return {registry.name: registry for registry in (*PUBLIC_REGISTRIES, *configured)}
+
+
+def with_trust(configured: Iterable[Registry], trusted: Iterable[Trusted]) -> tuple[Registry, ...]:
+    """Let registries lead where the operator says.
+
+    Raises:
+        ConfigError: one is no registry that this agent may contact.
+    """
+    configured, trusted = tuple(configured), tuple(trusted)
+    known = known_registries(configured)
+    for place in trusted:
+        if place.registry not in known:
+            raise ConfigError(f"upstream-trust: no such registry as {place.registry}; name it with --upstream as well")
+    names = dict.fromkeys([*(registry.name for registry in configured), *(place.registry for place in trusted)])
+    return tuple(
+        replace(known[name], trusted=tuple(place for place in trusted if place.registry == name)) for name in names
+    )

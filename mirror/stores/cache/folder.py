@@ -19,14 +19,14 @@ import logging
 import os
 import stat
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import DigestInvalid
 from ...oci.digest import Digest
-from ..proofs import HEAD_BYTES, is_head_of, record_bytes
+from ..proofs import Proof, record_bytes
 from .journal import read_size
 
 log = logging.getLogger(__name__)
@@ -85,6 +85,8 @@ class Folder:
         self._renaming = threading.Lock()
         """Held for a rename: whether a name is doomed, and which file has it, change together."""
         self._last_change: asyncio.Future[None] | None = None
+        self._made: list[tuple[int, int]] = []
+        """Device and inode of each part, as they were made or found."""
 
     def blob(self, name: str) -> Path:
         """The file of a complete blob, named by the hex of its digest."""
@@ -108,12 +110,32 @@ class Folder:
 
     def open(self) -> None:
         """Make what is missing; nobody but this user may look into it, for names tell what runs here."""
-        for part in (self.path, self._blobs, self._proofs, self._spool, self.tags):
+        for part in self._parts:
             part.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.path.chmod(0o700)  # an earlier version may have made it
+        self.probe()
+        self._made = [_identity(part) for part in self._parts]
+
+    def probe(self) -> None:
+        """Make a file and delete it; raises now what would else be raised by the next fetch."""
         probe = self._spool / "discarded-0"
-        probe.write_bytes(b"")  # raises now what would else be raised by the first fetch
+        probe.write_bytes(b"")
         probe.unlink()
+
+    def is_whole(self) -> bool:
+        """Whether all of it is where it was; else somebody removed it, or another folder has taken its place."""
+        try:
+            return [_identity(part) for part in self._parts] == self._made
+        except FileNotFoundError:
+            return False
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """Those complete blobs whose files are gone."""
+        return [name for name in names if not os.path.lexists(self.blob_path(name))]
+
+    @property
+    def _parts(self) -> tuple[Path, ...]:
+        return self.path, self._blobs, self._proofs, self._spool, self.tags
 
     def blobs(self) -> Iterator[Found]:
         """Every complete blob, in no order."""
@@ -130,10 +152,10 @@ class Folder:
             yield Found(status.st_atime, entry.name, status.st_size, self._has_proof(entry.name, status.st_size))
 
     def _has_proof(self, name: str, size: int) -> bool:
-        """Whether there is a proof of a file of this size; whether all of it is right is seen when it is needed."""
+        """Whether there is a proof of a file of this size, all of it right."""
         try:
             with self.proof(name).open("rb", buffering=0) as file:
-                return os.fstat(file.fileno()).st_size == record_bytes(size) and is_head_of(file.read(HEAD_BYTES), size)
+                return Proof.decode(file.read(record_bytes(size) + 1), size) is not None
         except OSError:
             return False
 
@@ -218,6 +240,11 @@ class Folder:
         with contextlib.suppress(OSError):
             path.replace(trash)
         return trash
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def open_quietly(path: str | Path, flags: int) -> int:

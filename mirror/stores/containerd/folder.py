@@ -1,19 +1,24 @@
 """containerd's content directory, as far as this process may read it.
 
 A blob is a file named by its digest. containerd's metadata and the file may differ: a file is removed a moment after
-its entry, and a power failure can leave a file too short. So a file counts only if it opens and has the size that
-containerd says.
+its entry, and a power failure can leave a file too short, or empty. So a file counts only if it opens and has the size
+that containerd says.
 
 Source: containerd, plugins/content/local/store.go (blobs/<algorithm>/<hex>).
 """
 
 import errno
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from ..checking import Identity
+
+_EMPTY: Final = hashlib.sha256().digest()
+"""The only content that has no bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +47,10 @@ class ContentFolder:
         path = self._blobs / key.hex()
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         found = os.fstat(fd).st_size
-        if found != size:
-            os.close(fd)
-            raise OSError(errno.EIO, f"has {found} bytes where containerd says {size}", str(path))
-        return fd
+        if found == size and (size or key == _EMPTY):
+            return fd
+        os.close(fd)
+        raise OSError(errno.EIO, f"has {found} bytes where containerd says {size}", str(path))
 
     def openable(
         self, sizes: Mapping[bytes, int], broken: Mapping[bytes, Identity]

@@ -87,10 +87,12 @@ class ContainerdStore:
         self._tried = asyncio.Event()
         self._connection = _Connection.CONNECTING
         self._unreadable = False
-        findings = Findings(self._found_corrupt, lambda digest, error: self._drop(digest.key, error))
+        findings = Findings(self._found_corrupt, self._found_failing)
         self._checker = Checker(findings, Nowhere(), self._settings.checks)
         self._corrupt: dict[bytes, Identity] = {}
         """Files that are not the content that they are named by, as they were when that was found."""
+        self._failing: dict[bytes, float] = {}
+        """Files that open, but that the disk does not give; and until when they are not tried again."""
         self._dropped: set[bytes] = set()
         """What was dropped since the last listing began, which may not know it."""
 
@@ -181,8 +183,11 @@ class ContainerdStore:
     async def _keep_listing(self, client: Client, schedule: RelistSchedule, changed: asyncio.Event) -> None:
         now = asyncio.get_running_loop().time
         checked: Mapping[bytes, int] = {}
+        checked_at = now()
         while True:
             schedule.note_listing(now())
+            if now() - checked_at >= self._settings.regardless_s:  # a file may have been cut since
+                checked, checked_at = {}, now()
             await self._list(client, checked)
             self._become_connected()
             checked = self._sizes
@@ -199,7 +204,7 @@ class ContainerdStore:
 
         Args:
             client: the connection.
-            checked: blobs, with their sizes, that opened before on this connection; they are not tried again.
+            checked: blobs, with their sizes, that opened a short while ago; they are not tried again.
         """
         self._dropped.clear()
         images = await client.images()
@@ -213,7 +218,9 @@ class ContainerdStore:
         opened, errors = await asyncio.to_thread(self._folder.openable, fresh, dict(self._corrupt))
         kept = {key: fresh[key] for key, error in errors.items() if error.errno in LACKS and key in self._sizes}
         sizes |= opened | kept
-        sizes = {key: size for key, size in sizes.items() if key not in self._dropped}
+        now = asyncio.get_running_loop().time()
+        self._failing = {key: until for key, until in self._failing.items() if until > now}
+        sizes = {key: sizes[key] for key in sizes.keys() - self._dropped - self._failing.keys()}
         self._corrupt = {key: identity for key, identity in self._corrupt.items() if key in listed}
         self._note_readable(bool(sizes), next(iter(errors.values()), None))
         self._become(sizes, tags_of(images, listed))
@@ -236,6 +243,13 @@ class ContainerdStore:
         self._corrupt[digest.key] = identity
         self._on_damaged()
         self._drop(digest.key, OSError(errno.EIO, what))
+
+    def _found_failing(self, digest: Digest, error: OSError) -> None:
+        """Withdraw a blob that the disk does not give, for a while."""
+        if digest.key in self._sizes:
+            log.warning("containerd's file of %s cannot be read, and is not served: %s", digest, error.strerror)
+        self._failing[digest.key] = asyncio.get_running_loop().time() + self._settings.failing_s
+        self._drop(digest.key, error)
 
     def _become(self, sizes: dict[bytes, int], tags: dict[Reference, Tag]) -> None:
         """Hold this from now on, and report the difference."""

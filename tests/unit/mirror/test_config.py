@@ -1,6 +1,7 @@
 """An agent's settings: what may be written where, what wins, and what an operator is told otherwise."""
 
 import contextlib
+import ipaddress
 import json
 import socket
 from pathlib import Path
@@ -26,8 +27,10 @@ from mirror.config import (
 )
 from mirror.errors import ConfigError
 from mirror.sources.upstream.registries import Registry
+from mirror.sources.upstream.trust import Trusted
 
 NOTHING: dict[str, str] = {}
+TRUSTED = (Trusted("lab", "10.0.0.7", 9000), Trusted("lab", network=ipaddress.ip_network("10.2.0.0/16")))
 
 
 @pytest.fixture
@@ -62,6 +65,21 @@ def test_flags_win_over_the_environment_and_that_over_the_file(file: Path) -> No
     assert config.name == "from-flag"
     assert config.listen == (Address("127.0.0.1", 3),)
     assert config.peer == Address("127.0.0.1", 2)
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [("SKVALLER_LISEN", "LISTEN"), ("SKVALLER_CACHE-SIZE", "CACHE_SIZE"), ("SKVALLER_XYZ", "NAME")],
+)
+def test_a_misspelt_variable_is_refused(variable: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{variable}: no such setting; .*SKVALLER_{meant}"):
+        load({}, {variable: "x"}, None)
+
+
+def test_variables_that_others_set_are_no_settings() -> None:
+    of_a_service = ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_PEER", "PORT", "PORT_5000_TCP", "PORT_5000_TCP_ADDR")
+    names = (*of_a_service, *(f"API_{name}" for name in of_a_service), "CONFIG", "AGENT")
+    load({}, {"skvaller_lisen": "x", **{f"SKVALLER_{name}": "x" for name in names}}, None)
 
 
 @pytest.mark.parametrize("where", ["flags", "environment", "file", "file as one text"])
@@ -99,6 +117,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         gossip = "10.0.0.1:7946"
         advertise = "10.0.0.1"
         upstream = ["lab=http://10.0.0.9:5000", "docker.io=https://user:secret@hub.example"]
+        upstream-trust = ["lab=10.0.0.7:9000", "lab=10.2.0.0/16"]
         containerd = "/run/containerd/containerd.sock"
         containerd-namespace = "default"
         cache-size = 107374182400
@@ -109,6 +128,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         gossip-allow = ["10.0.0.0/8", "fd00::/8"]
         home = "Never"
         tags = "verify"
+        denied-tags = "serve"
         log-level = "DEBUG"
         """
     )
@@ -124,10 +144,11 @@ def test_a_full_file_is_read(file: Path) -> None:
         advertise="10.0.0.1",
         join=(),
         upstream=(
-            Registry("lab", "http://10.0.0.9:5000"),
+            Registry("lab", "http://10.0.0.9:5000", trusted=TRUSTED),
             Registry("docker.io", "https://hub.example", "user", "secret"),
         ),
         upstream_auth=None,
+        upstream_trust=TRUSTED,
         containerd="/run/containerd/containerd.sock",
         containerd_namespace="default",
         cache_size=100 * 2**30,
@@ -143,6 +164,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         gossip_allow=("10.0.0.0/8", "fd00::/8"),
         home="never",
         tags="verify",
+        denied_tags="serve",
         log_level="debug",
     )
 
@@ -183,6 +205,12 @@ def test_a_full_file_is_read(file: Path) -> None:
         ("join", "10.0.0.1:0"),
         ("upstream", "docker.io"),
         ("upstream", "docker.io=ftp://hub.example"),
+        ("upstream-trust", "minio.example:9000"),
+        ("upstream-trust", "docker.io="),
+        ("upstream-trust", "docker.io=10.0.0.1/8"),
+        ("upstream-trust", "docker.io=http://minio.example"),
+        ("upstream-trust", "docker.io=minio.example:0"),
+        ("upstream-trust", "docker.io=*"),
         ("cache-size", "20"),
         ("cache-size", "63MiB"),
         ("cache-size", "1"),
@@ -242,6 +270,17 @@ def test_a_password_is_not_shown() -> None:
         load({"upstream": ["docker.io=ftp://user:secret@hub.example"]}, NOTHING, None)
     assert "secret" not in str(caught.value)
     assert "secret" not in repr(load({"upstream": ["a=http://user:secret@hub.example"]}, NOTHING, None))
+
+
+def test_a_password_in_a_file_that_is_not_in_order_or_with_a_comma_in_a_variable_is_not_shown(file: Path) -> None:
+    file.write_text('upstream = ["a=http://user:secret@hub.example", 5]')
+    file.chmod(0o600)
+    with pytest.raises(ConfigError, match="a list of texts") as caught:
+        load({}, NOTHING, file)
+    assert "secret" not in str(caught.value)
+    with pytest.raises(ConfigError) as caught:
+        load({}, {"SKVALLER_UPSTREAM": "a=http://user:secret,more@hub.example"}, None)
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("step", ["allow", "prefer"])
@@ -353,29 +392,40 @@ def test_a_node_that_listens_everywhere_advertises_its_main_address(
     everywhere: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     main = {socket.AF_INET: "198.51.100.9", socket.AF_INET6: "2001:db8::9"}
-
-    class Routed(contextlib.nullcontext[None]):
-        def __init__(self, family: socket.AddressFamily, kind: socket.SocketKind) -> None:
-            super().__init__()
-            assert kind == socket.SOCK_DGRAM, "connecting a TCP socket would send something"
-            self.family = family
-
-        def __enter__(self) -> Any:
-            return self
-
-        def connect(self, address: tuple[str, int]) -> None:
-            if not main:
-                raise OSError("Network is unreachable")
-
-        def getsockname(self) -> tuple[str, int]:
-            return main[self.family], 1234
-
-    monkeypatch.setattr(socket, "socket", Routed)
+    monkeypatch.setattr("mirror.config.address_towards", lambda host, family: main[family])
     config = load({"peer": f"{everywhere}:5001", "gossip": f"{everywhere}:7946"}, NOTHING, None)
     assert advertised_address(config) == main[socket.AF_INET6 if ":" in everywhere else socket.AF_INET]
-    main.clear()
-    with pytest.raises(ConfigError, match="no main address"):
-        advertised_address(config)
+
+
+LAN = {"10.0.0.2": "10.0.0.1", "node2": "10.0.0.1", "10.1.0.2": "10.1.0.1", "localhost": "127.0.0.1"}
+"""Where no route leads out: hosts, and from which address this machine would send there."""
+
+
+@pytest.mark.parametrize(
+    ("own", "seeds", "address"),
+    [
+        (["10.0.0.1"], [], "10.0.0.1"),
+        (["10.0.0.1"], ["unknown"], "10.0.0.1"),
+        (["10.0.0.1"], ["localhost"], "10.0.0.1"),
+        (["10.0.0.1", "10.1.0.1"], ["10.1.0.2"], "10.1.0.1"),
+        (["10.0.0.1", "10.1.0.1"], ["node2:7946", "10.0.0.2", "unknown"], "10.0.0.1"),
+        (["10.0.0.1", "10.1.0.1"], [], r"several addresses, 10\.0\.0\.1, 10\.1\.0\.1, and no default route"),
+        (["10.0.0.1", "10.1.0.1"], ["10.0.0.2", "10.1.0.2"], "several addresses"),
+        (["10.0.0.1", "10.1.0.1"], ["localhost"], "several addresses"),
+        ([], ["localhost"], "no address that others can reach"),
+    ],
+)
+def test_without_a_default_route_a_node_advertises_what_reaches_the_seeds_or_is_the_only_one(
+    own: list[str], seeds: list[str], address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mirror.config.address_towards", lambda host, family: LAN.get(host))
+    monkeypatch.setattr("mirror.config.machine_addresses", lambda family: own)
+    config = load({"peer": "0.0.0.0:5001", "gossip": "0.0.0.0:7946", "join": seeds}, NOTHING, None)
+    if address[0].isdigit():
+        assert advertised_address(config) == address
+    else:
+        with pytest.raises(ConfigError, match=f"^advertise: this machine has {address}.*--advertise$"):
+            advertised_address(config)
 
 
 @pytest.mark.parametrize(
@@ -455,3 +505,10 @@ def test_the_credential_of_systemd_is_taken_whatever_its_mode_and_a_file_that_is
     named = load({"upstream-auth": str(tmp_path / "auth.json")}, environment, None)
     assert [registry.username for registry in named.upstream] == ["from-file"]
     assert load({}, {"CREDENTIALS_DIRECTORY": str(tmp_path / "none")}, None).upstream == ()
+
+
+def test_trust_belongs_to_a_registry_that_may_be_asked() -> None:
+    config = load({"upstream-trust": ["ghcr.io=10.0.0.7:9000"]}, NOTHING, None)
+    assert config.upstream == (Registry("ghcr.io", "https://ghcr.io", trusted=(Trusted("ghcr.io", "10.0.0.7", 9000),)),)
+    with pytest.raises(ConfigError, match=r"upstream-trust: no such registry as lab\.example"):
+        load({"upstream-trust": ["lab.example=10.0.0.7"]}, NOTHING, None)

@@ -132,6 +132,7 @@ def test_no_key_is_made_that_would_be_lost(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "key",
     [NEW, b"", PeerAuth([NEW]).seal("me", NEW), PeerAuth([KEY]).seal("another", NEW), PeerAuth([KEY]).seal("me", b"1")],
+    ids=["not at all", "nothing", "by another key", "for another node", "no key"],  # those of the bytes would be random
 )
 def test_a_key_that_is_given_must_be_sealed_for_this_node(key: bytes) -> None:
     rings = Rings()

@@ -7,7 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.app.request import RegistryRequest, parse, target
-from mirror.errors import DigestInvalid, NameInvalid, NotFound, OciError, RangeInvalid, Unsupported
+from mirror.errors import (
+    BlobUnknown,
+    DigestInvalid,
+    ManifestUnknown,
+    NameInvalid,
+    NameUnknown,
+    NotFound,
+    OciError,
+    RangeInvalid,
+    Unsupported,
+)
 from mirror.oci.digest import Digest
 from mirror.oci.ranges import IntRange
 from mirror.oci.reference import Reference, Repository
@@ -76,16 +86,21 @@ def test_manifests_and_blobs_are_asked_for_by_name(path: str, query: bytes, want
         ("/v2/manifests/1", b"", NotFound),
         ("/v2//manifests/1", b"", NotFound),
         ("/v2/nginx/blobs/uploads/", b"", NotFound),
-        ("/v2/nginx/blobs/1.27", b"", DigestInvalid),
-        ("/v2/nginx/blobs/", b"", DigestInvalid),
+        ("/v2/nginx/blobs/1.27", b"", BlobUnknown),
+        ("/v2/nginx/blobs/", b"", BlobUnknown),
+        ("/v2/nginx/blobs/sha256:", b"", DigestInvalid),
         (f"/v2/nginx/blobs/sha512:{HEX}{HEX}", b"", DigestInvalid),
         ("/v2/nginx/manifests/sha256:abc", b"", DigestInvalid),
-        ("/v2/nginx/manifests/", b"", NameInvalid),
-        ("/v2/nginx/manifests/.x", b"", NameInvalid),
-        ("/v2/nginx/manifests/" + "t" * 129, b"", NameInvalid),
-        ("/v2/../../etc/manifests/1", b"", NameInvalid),
-        ("/v2/Nginx/manifests/1", b"", NameInvalid),
-        ("/v2/a b/manifests/1", b"", NameInvalid),
+        ("/v2/nginx/manifests/", b"", ManifestUnknown),
+        ("/v2/nginx/manifests/.x", b"", ManifestUnknown),
+        ("/v2/nginx/manifests/.INVALID_MANIFEST_NAME", b"ns=docker.io", ManifestUnknown),
+        ("/v2/nginx/manifests/1\n", b"", ManifestUnknown),
+        ("/v2/nginx/manifests/" + "t" * 129, b"", ManifestUnknown),
+        ("/v2/../../etc/manifests/1", b"", NameUnknown),
+        ("/v2/Nginx/manifests/1", b"", NameUnknown),
+        ("/v2/a b/manifests/1", b"", NameUnknown),
+        ("/v2/a\n/manifests/1", b"ns=docker.io", NameUnknown),
+        ("/v2/Nginx/manifests/1", b"ns=docker.io/x", NameInvalid),
         ("/v2/nginx/manifests/1", b"ns=", NameInvalid),
         ("/v2/nginx/manifests/1", b"ns=a&ns=b", NameInvalid),
         ("/v2/nginx/manifests/1", b"ns=user:password@docker.io", NameInvalid),
@@ -107,6 +122,26 @@ def test_pushing_is_not_supported(method: str, path: str) -> None:
         parse(asking(path, method=method))
 
 
+@pytest.mark.parametrize(
+    ("said", "is_fresh"),
+    [
+        ("no-cache", True),
+        ("No-Cache", True),
+        ("max-age=0", True),
+        ("no-store, no-cache", True),
+        ("no-cache,no-store", True),
+        ("no-store", False),
+        ("max-age=00, x-no-cache", False),
+        ("max-age=01", False),
+        ("", False),
+    ],
+)
+def test_a_client_may_want_the_tag_as_it_is_now(said: str, is_fresh: bool) -> None:
+    asked = parse(asking("/v2/nginx/manifests/1", headers={b"cache-control": said.encode()}))
+    assert asked is not None
+    assert asked.is_fresh is is_fresh
+
+
 PATHS = st.text(alphabet="ab1/.:_-%?\x00é@", max_size=30) | st.text(max_size=30)
 
 
@@ -114,7 +149,7 @@ PATHS = st.text(alphabet="ab1/.:_-%?\x00é@", max_size=30) | st.text(max_size=30
 def test_junk_is_refused_in_the_specifications_terms(name: str, kind: str, what: str, query: bytes) -> None:
     try:
         asked = parse(asking(f"/v2/{name}/{kind}/{what}", b"ns=" + query))
-    except (NameInvalid, DigestInvalid, NotFound):
+    except (BlobUnknown, DigestInvalid, ManifestUnknown, NameInvalid, NameUnknown, NotFound):
         return
     assert asked is None or isinstance(asked.what, Digest | Reference)
 

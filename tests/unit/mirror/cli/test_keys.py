@@ -57,7 +57,7 @@ def test_a_key_file_of_another_user_that_an_agent_names_is_not_believed(
     named, new = written(tmp_path / "named", CLUSTER), written(tmp_path / "new", NEW)
     impostor = Impostor(monkeypatch, named)
     module = import_module("mirror.cli.keys")
-    monkeypatch.setattr(module, "_owners", lambda file: {12345})
+    monkeypatch.setattr(module, "owners_of", lambda file: {12345})
     shown = CliRunner().invoke(main, ["keys", "install", str(new)])
     assert shown.exit_code != 0
     assert "name it with --key-file" in shown.output

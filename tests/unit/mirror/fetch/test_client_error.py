@@ -33,6 +33,7 @@ PEER = PeerError(Reason.STALLED, "a member is silent")
         (BLOB, [UpstreamUnknown("404"), PEER], BlobUnknown),
         (MANIFEST, [UpstreamUnknown("404")], ManifestUnknown),
         (BLOB, [UpstreamRefused("not configured"), PEER], Denied),
+        (BLOB, [UpstreamError(Reason.AUTH, "wrong password"), PEER], Denied),
         (BLOB, [UpstreamUnknown("404"), UpstreamError(Reason.STATUS, "500")], Unavailable),
     ],
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from mirror.errors import BlobUnknown, PeerError, Reason, SourceError, UpstreamUnknown
+from mirror.errors import BlobUnknown, PeerError, Reason, SourceError, Unavailable, UpstreamError, UpstreamUnknown
 from mirror.fetch import Audience, Fetches, SizeQuery
 from mirror.fetch.absences import Absences
 from mirror.oci.content import Content
@@ -38,8 +38,9 @@ class World:
         self.answers: dict[str, int | Exception] = {}
         self.hang: set[str] = set()
         self.contradicted: set[str] = set()
+        self.unconfirmed: set[str] = set()
 
-    def size(self, content: Content) -> int | None:
+    def size(self, content: Content, audience: Audience) -> int | None:
         return self.known
 
     def holders(self, key: bytes) -> list[Peer]:
@@ -60,7 +61,7 @@ class World:
     async def confirms(self, content: Content, source: str, size: int) -> bool:
         if source in self.contradicted:
             raise SourceError(Reason.LENGTH, "others know better")
-        return True
+        return source not in self.unconfirmed
 
     async def ask_upstream(self, content: Content) -> int:
         self.asked.append(("upstream", Role.UPSTREAM))
@@ -118,6 +119,20 @@ def test_holders_come_first_then_homes_then_upstream() -> None:
 def test_a_member_whose_word_others_contradict_is_passed_over() -> None:
     world = World(["liar", "h"])
     world.answers, world.contradicted = {"liar": 9, "h": 7}, {"liar"}
+    assert world.query() == 7
+
+
+def test_a_client_is_not_told_what_one_member_alone_says() -> None:
+    world = World(["h"])
+    world.answers, world.unconfirmed = {"h": 7, "upstream": UpstreamError(Reason.TIMEOUT, "no answer")}, {"h"}
+    with pytest.raises(Unavailable, match="alone says"):
+        world.query()
+    assert world.query(Audience.MEMBER) == 7
+
+
+def test_upstream_may_confirm_what_one_member_alone_says() -> None:
+    world = World(["h"])
+    world.answers, world.unconfirmed = {"h": 9, "upstream": 7}, {"h"}
     assert world.query() == 7
 
 

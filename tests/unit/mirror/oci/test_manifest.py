@@ -16,7 +16,10 @@ from mirror.oci.manifest import (
     MEDIA_TYPES,
     OCI_INDEX,
     OCI_MANIFEST,
+    SCHEMA_1,
     Outline,
+    is_manifest_type,
+    is_schema_1,
     outline,
     outline_of,
 )
@@ -27,7 +30,9 @@ def media_type(body: bytes) -> str | None:
     return None if found is None else found.media_type
 
 
-@pytest.mark.parametrize("stated", MEDIA_TYPES)
+@pytest.mark.parametrize(
+    "stated", [*MEDIA_TYPES, "application/vnd.oci.artifact.manifest.v1+json", "application/unheard.of"]
+)
 def test_what_the_body_states_holds(stated: str) -> None:
     assert media_type(json.dumps({"schemaVersion": 2, "mediaType": stated}).encode()) == stated
 
@@ -37,7 +42,9 @@ def test_what_the_body_states_holds(stated: str) -> None:
     [
         ({"schemaVersion": 2, "manifests": []}, OCI_INDEX),
         ({"schemaVersion": 2, "config": {}, "layers": []}, OCI_MANIFEST),
-        ({"schemaVersion": 2, "mediaType": "application/unheard.of", "manifests": []}, OCI_INDEX),
+        ({"schemaVersion": 2, "mediaType": "text/html", "manifests": []}, OCI_INDEX),
+        ({"schemaVersion": 2, "mediaType": "application/a\nb", "manifests": []}, OCI_INDEX),
+        ({"schemaVersion": 2, "mediaType": SCHEMA_1[0], "config": {}}, OCI_MANIFEST),
         ({"schemaVersion": 2, "mediaType": 7, "config": {}}, OCI_MANIFEST),
         ({"schemaVersion": 2, "mediaType": DOCKER_LIST, "config": {}}, DOCKER_LIST),
         ({"schemaVersion": 2, "mediaType": DOCKER_MANIFEST, "manifests": []}, DOCKER_MANIFEST),
@@ -59,6 +66,7 @@ def test_the_shape_tells_where_the_body_does_not(document: dict[str, Any], shown
         b'"text"',
         b"{}",
         b'{"schemaVersion": 1, "config": {}}',
+        b'{"schemaVersion": 1, "mediaType": "application/vnd.docker.distribution.manifest.v1+prettyjws"}',
         b'{"schemaVersion": 2}',
         b'{"schemaVersion": 2, "config": []}',
         b'{"schemaVersion": 2, "manifests": {}}',
@@ -82,8 +90,16 @@ MANIFEST_LIKE = st.fixed_dictionaries(
 
 
 @given(st.binary(max_size=60) | (JSON | MANIFEST_LIKE).map(lambda document: json.dumps(document).encode()))
-def test_junk_is_one_of_the_known_types_or_none(body: bytes) -> None:
-    assert media_type(body) in (*MEDIA_TYPES, None)
+def test_junk_has_a_type_that_a_manifest_can_have_or_none(body: bytes) -> None:
+    shown = media_type(body)
+    assert shown is None or is_manifest_type(shown)
+
+
+@pytest.mark.parametrize(
+    ("body", "is_old"), [(b'{"schemaVersion": 1}', True), (b'{"schemaVersion": 2}', False), (b"1", False)]
+)
+def test_a_manifest_of_schema_1_is_told_from_junk(body: bytes, is_old: bool) -> None:
+    assert is_schema_1(body) is is_old
 
 
 def sizes(document: dict[str, Any]) -> tuple[tuple[str, int], ...]:

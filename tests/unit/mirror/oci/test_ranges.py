@@ -307,3 +307,12 @@ def test_a_list_of_ranges_takes_memory_for_the_ranges_not_for_their_bytes() -> N
     ranges = RangeSet((0, 900 * tebibyte), (1000 * tebibyte, 2000 * tebibyte))
     assert list(ranges) == [(0, 900 * tebibyte), (1000 * tebibyte, 2000 * tebibyte)]
     assert ranges.byte_count == 1900 * tebibyte
+
+
+def test_whoever_goes_through_a_set_may_change_it_meanwhile() -> None:
+    ranges = RangeSet((0, 1), (2, 3), (4, 5))
+    seen = []
+    for start, stop in ranges:
+        ranges.remove(start, stop)
+        seen.append((start, stop))
+    assert seen == [(0, 1), (2, 3), (4, 5)]

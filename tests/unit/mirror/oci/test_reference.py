@@ -74,6 +74,18 @@ def test_what_is_no_host_is_no_registry(text: str) -> None:
         ("app", "ghcr.io", "ghcr.io/app"),
         ("a/b/c", "registry.example:5000", "registry.example:5000/a/b/c"),
         ("quay.io/a", "ghcr.io", "ghcr.io/quay.io/a"),
+        # both, as BuildKit asks a mirror with a prefix
+        ("docker.io/library/nginx", "docker.io", "docker.io/library/nginx"),
+        ("docker.io/nginx", "index.docker.io", "docker.io/library/nginx"),
+        ("registry-1.docker.io/nginx", "docker.io", "docker.io/library/nginx"),
+        ("ghcr.io/app", "ghcr.io", "ghcr.io/app"),
+        ("registry.example:5000/a/b", "registry.example:5000", "registry.example:5000/a/b"),
+        ("registry.example_5000/a/b", "registry.example:5000", "registry.example:5000/a/b"),
+        ("lab_5000/a", "lab:5000", "lab:5000/a"),
+        ("registry.example/a", "registry.example:5000", "registry.example:5000/registry.example/a"),
+        ("localhost/a", "localhost", "localhost/a"),
+        ("lab/a", "lab", "lab/lab/a"),
+        ("a.b_c/d", "ghcr.io", "ghcr.io/a.b_c/d"),
         # by path, as podman, CRI-O and skopeo ask
         ("docker.io/library/nginx", None, "docker.io/library/nginx"),
         ("docker.io/nginx", None, "docker.io/library/nginx"),

@@ -59,6 +59,12 @@ def test_repositories_are_below_v2_once(url: str, api: str) -> None:
         ("docker.io=https://:secret@hub.example", "without a user"),
         ("docker.io=https://a%3Ab:secret@hub.example", "colon"),
         ("docker.io=https://[::1:5000", "upstream"),
+        ("docker.io=https://user:p@ss@hub.example", "%40"),
+        ("docker.io=https://user:123/ss@hub.example", "%2F"),
+        ("docker.io=https://user:p@s/s@hub.example/path", "%2F"),
+        ("docker.io=https://user:a?b@hub.example", "%3F"),
+        ("docker.io=https://user:100%@hub.example", "%25"),
+        ("docker.io=https://user:100%xy@hub.example", "%25"),
         ("docker.io=http://127.1:5000", "neither a name nor an address"),
         ("docker.io=http://2130706433", "neither a name nor an address"),
     ],
@@ -85,6 +91,11 @@ def test_refuses_with_what_is_wrong_and_what_is_allowed(text: str, complaint: st
         "lab:5000=https://user:hunter2=@hub.example?x",
         "https://user:hunter2=@hub.example",
         "user:hunter2=@hub.example",
+        "docker.io=https://user:hunter2",  # a comma in the password ends it in a variable
+        "docker.io=https://user:hunter2/x",
+        "docker.io=https://user:1/hunter2@hub.example",
+        "docker.io=https://user:1@2/hunter2@hub.example",
+        "docker.io=https://user:hunter2%@hub.example",
     ],
 )
 def test_no_password_in_a_complaint(text: str) -> None:
