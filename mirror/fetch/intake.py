@@ -190,7 +190,7 @@ class Intake:
             return
         await env.turns.take(digest.hex)
         try:
-            writer = self._writer = await env.cache.begin(digest, size, lambda: self._spool.was_read_locally)
+            writer = self._writer = await env.cache.begin(digest, size, lambda: self._spool.interest.was_read_locally)
         except BaseException as error:
             env.turns.give_back(digest.hex)
             if not isinstance(error, StorageError):

@@ -42,6 +42,7 @@ class CacheStore:
         capacity_bytes: the bound on complete and partial blobs together; 0 keeps nothing, and writes nothing but tags.
         settings: bounds and intervals.
         on_damaged: called when a blob was dropped because its file was damaged.
+        on_evicted: called with the number of complete blobs that left to make room.
     """
 
     name = "cache"
@@ -52,6 +53,7 @@ class CacheStore:
         capacity_bytes: int,
         settings: CacheSettings | None = None,
         on_damaged: Callable[[], object] = lambda: None,
+        on_evicted: Callable[[int], object] = lambda count: None,
     ) -> None:
         settings = settings or CacheSettings()
         self._settings = settings
@@ -62,7 +64,8 @@ class CacheStore:
         self._served = Served(self.name, folder, self._blobs, settings, on_damaged)
         bounds = Bounds(capacity_bytes, int(capacity_bytes * settings.others_part))
         self._keeping = Keeping(settings.settle_s)
-        self._space = Space(bounds, folder, self._blobs, self._partials, self._keeping, self._served.gone)
+        self._space = Space(bounds, folder, self._blobs, self._partials, self._keeping, self._evicted)
+        self._on_evicted = on_evicted
         self._place = Place(folder, self._partials, self._space, self._keeping, settings.room_s)
         self.upkeep = self._served.upkeep
         """Looks at the files in the background, once the store has started."""
@@ -231,6 +234,11 @@ class CacheStore:
             left_bytes += found[too_many].size
             too_many += 1
         return partials, [blob.name for blob in found[:too_many]], found[too_many:]
+
+    def _evicted(self, names: Sequence[str]) -> None:
+        """Take note of blobs that left to make room."""
+        self._on_evicted(len(names))
+        self._served.gone(names)
 
     def _committed(self, writing: Writing, proof: Proof | None) -> None:
         """Serve a blob that is complete."""
