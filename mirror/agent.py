@@ -123,6 +123,8 @@ class Agent:
             records=lambda: fetching.fetches.records,
             key_count=lambda: len(self._holdings),
             cache_bytes=lambda: cache.used_bytes,
+            keeps_nothing=lambda: cache.keeps_nothing,
+            withheld=lambda: cache.withheld,
         )
         backend = Backend(self._holdings, fetching, manifests, self._tags, metrics, settings.app)
         find = Find(config.name, self._holdings, member_tags.known, fetching.cluster.holders, self._peers.size)
