@@ -13,6 +13,7 @@ from ..demand import Audience, Demand
 from .candidates import Candidates
 from .chooser import Chooser
 from .flight import EARLIER, Flight, Flights, Segment
+from .patience import Patience
 from .pieces import Pieces
 from .progress import Progress
 from .provenance import Provenance
@@ -52,6 +53,7 @@ class Plan:
     ) -> None:
         settings = settings or PlanSettings()
         self.candidates = Candidates(me, ring, holders, settings)
+        self._patience = Patience(settings)
         self.flights = Flights()
         self.provenance = Provenance()
         self.stuck = RangeSet()
@@ -96,10 +98,12 @@ class Plan:
         flight.written = flight.written or RangeSet()
         for start, stop in written:
             flight.written.add(start, stop)
+            self._patience.came(stop - start, now)
 
     def landed(self, flight: Flight, now: float) -> None:
         """Take note that a flight delivered all that it was to deliver."""
         self._end(flight, now)
+        self._patience.landed(now)
         self._progress.landed(flight, now)
         self.candidates.landed(flight, now)
 
@@ -144,6 +148,24 @@ class Plan:
 
     # What to do.
 
+    def lacks(self, demand: Demand) -> bool:
+        """Whether anything is needed that is not here."""
+        wanted = demand.local | demand.members
+        return bool(wanted if self.size is None else wanted - demand.present)
+
+    def is_over(self, now: float) -> bool:
+        """Whether no new request is made any more: next to nothing came for too long."""
+        return self._patience.is_over(now)
+
+    def again_at(self, now: float) -> float | None:
+        """When somebody may be asked who may not be now, monotonic seconds; None if nobody is worth waiting for.
+
+        Before the size is known nobody has begun to read, so a registry that is out is not waited for.
+        """
+        if self.size is None and self.candidates.upstream.is_resting:
+            return None
+        return self.candidates.again_at(now)
+
     def next(
         self,
         demand: Demand,
@@ -164,6 +186,9 @@ class Plan:
         """
         self.candidates.update(up, serving, now, resting=resting)
         self.stuck = RangeSet()
+        self._patience.look(now, is_lacking=self.lacks(demand))
+        if self._patience.is_over(now):
+            return []
         if self.size is None:
             if not self.chooser.has_direct_source(0):
                 self.stuck = demand.members

@@ -46,6 +46,18 @@ class RegistryClient:
         """Drop all connections."""
         await self.transport.close()
 
+    async def answers(self, name: str) -> bool:
+        """Whether a registry answers anything at all, whatever it is, to a request without authorization."""
+        registry = self._registries.get(name)
+        if registry is None:
+            return True  # nobody waits for what is refused
+        try:
+            answer = await self.transport.send("GET", URL(f"{registry.api}/"), {})
+        except UpstreamError as error:
+            return isinstance(error, UpstreamRefused)
+        answer.release()
+        return True
+
     @asynccontextmanager
     async def ask(
         self, method: str, repository: Repository, path: str, headers: Mapping[str, str], expected: Collection[int]
