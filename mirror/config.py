@@ -4,6 +4,7 @@
 operator has to touch are in `settings`.
 """
 
+import difflib
 import ipaddress
 import re
 import socket
@@ -14,13 +15,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .channels import PeerTls
-from .errors import ConfigError
+from .errors import ConfigError, StartFailed
 from .fileio import read_small
 from .interfaces import address_towards, machine_addresses
+from .logs import JSON, LOGFMT
 from .routers import is_member_name
 from .sources import UPSTREAM
 from .sources.upstream.passwords import read_passwords, with_passwords
-from .sources.upstream.registries import Registry
+from .sources.upstream.registries import Registry, with_trust
+from .sources.upstream.trust import Trusted
 
 _HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*")
 _FOUR_NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
@@ -30,6 +33,13 @@ _FILE_MAX_BYTES = 1024 * 1024
 """Bounds the file of settings, in bytes: an address a line, of every node of a large cluster, has some 50 KiB."""
 CREDENTIAL = "skvaller-upstream-auth"
 """Name of the systemd credential with the passwords of registries (systemd.exec(5), LoadCredential)."""
+
+_PREFIX = "SKVALLER_"
+_NO_SETTINGS = ("SKVALLER_CONFIG", "SKVALLER_AGENT")
+"""Variables that the command line reads itself."""
+_OF_KUBERNETES = re.compile(r"SKVALLER_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_[A-Z]+)?)?)")
+"""Variables that Kubernetes gives every container about a service whose name begins with `skvaller`.
+Source: Kubernetes, "Service", "Environment variables"."""
 
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([KMGT]i?B?|B)?", re.IGNORECASE)
 _UNITS = {"": 1, "B": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12} | {
@@ -223,7 +233,7 @@ class Setting:
     @property
     def variable(self) -> str:
         """Its environment variable."""
-        return "SKVALLER_" + self.name.upper().replace("-", "_")
+        return _PREFIX + self.name.upper().replace("-", "_")
 
     @property
     def attribute(self) -> str:
@@ -247,6 +257,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "listen-api", "IP:PORT|unix:PATH", parse_listen, None,
         "Where /api/v1 and /metrics are, if not on the client endpoint, which then serves images alone.",
+    ),
+    Setting(
+        "metrics", "IP:PORT", parse_bind, None,
+        "Where /metrics, /healthz and /readyz alone are as well, for who scrapes from another machine: these name no "
+        "image and no member, and everybody who reaches the address is answered.",
     ),
     Setting(
         "allow-host", "NAME", parse_host_name, "",
@@ -278,6 +293,12 @@ SETTINGS: tuple[Setting, ...] = (
         "upstream-auth", "FILE", Path, None,
         "Passwords of registries, in the JSON of Docker's config.json and podman's auth.json; only its owner may read "
         f"it. Default: the credential {CREDENTIAL} that systemd hands over, if there is one.",
+    ),
+    Setting(
+        "upstream-trust", "REGISTRY=WHERE", Trusted.parse, "",
+        "Where a registry may lead, by a redirect or as its token service, if that is no public address: a host with "
+        "or without a port, or a network, as in registry.example.com=minio.example.net:9000 or =10.2.0.0/16; may be "
+        "repeated. A registry in a private network leads to hosts of its own domain there without it.", many=True,
     ),
     Setting(
         "containerd", "ADDRESS", str, None,
@@ -343,6 +364,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "log-level", "LEVEL", _one_of("debug", "info", "warning", "error"), "info", "debug, info, warning or error."
     ),
+    Setting(
+        "log-format", "FORMAT", _one_of(LOGFMT, JSON), LOGFMT, "How a line of the log is written: logfmt, or json.",
+    ),
 )  # fmt: skip
 
 
@@ -354,6 +378,7 @@ class AgentConfig:
     data_dir: Path
     listen: tuple[ListenAddress, ...]
     listen_api: ListenAddress | None
+    metrics: Address | None
     allow_host: tuple[str, ...]
     peer: Address
     gossip: Address
@@ -361,6 +386,7 @@ class AgentConfig:
     join: tuple[str, ...]
     upstream: tuple[Registry, ...]
     upstream_auth: Path | None
+    upstream_trust: tuple[Trusted, ...]
     containerd: str | None
     containerd_namespace: str
     cache_size: int
@@ -378,6 +404,7 @@ class AgentConfig:
     tags: Literal["sample", "verify"]
     denied_tags: Literal["refuse", "serve"]
     log_level: str
+    log_format: str
     warnings: tuple[str, ...] = ()
     """What the operator should know about how they were set."""
 
@@ -393,7 +420,7 @@ def advertised_address(config: AgentConfig) -> str:
     Where no route leads to everywhere, that is the address from which the seeds are reached, or the only one there is.
 
     Raises:
-        ConfigError: there is no such address, or several.
+        StartFailed: there is no such address, or several.
     """
     if config.advertise:
         return config.advertise
@@ -409,7 +436,7 @@ def advertised_address(config: AgentConfig) -> str:
     candidates = [address for address in all_of_it if address in towards_seeds] or all_of_it
     if len(candidates) != 1:
         there_are = f"several addresses, {', '.join(candidates)}" if candidates else "no address that others can reach"
-        raise ConfigError(
+        raise StartFailed(
             f"advertise: this machine has {there_are}, and no default route; name the address under which the other "
             "nodes reach this one with --advertise"
         )
@@ -434,6 +461,7 @@ def load(
     Raises:
         ConfigError: names the setting, where it was set, the value, and what is allowed.
     """
+    _refuse_misspelt(environment)
     written = _read_file(file) if file is not None else {}
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
@@ -459,9 +487,25 @@ def load(
     has_password = any(registry.password is not None for registry in values["upstream"])
     warnings = (_SEEN_BY_ALL,) if has_password and origins["upstream"] == "--upstream" else ()
     values["upstream"] = _with_passwords(values["upstream"], values["upstream_auth"], environment)
+    values["upstream"] = with_trust(values["upstream"], values["upstream_trust"])
     config = AgentConfig(**values, warnings=warnings)
     _check(config)
     return config
+
+
+def _refuse_misspelt(environment: Mapping[str, str]) -> None:
+    """Refuse variables that look like settings and are none, which would be left out in silence."""
+    known = [*(setting.variable for setting in SETTINGS), *_NO_SETTINGS]
+    for variable in environment:
+        if variable.startswith(_PREFIX) and variable not in known and not _OF_KUBERNETES.fullmatch(variable):
+            raise ConfigError(f"{variable}: no such setting; {_similar(variable, known)}")
+
+
+def _similar(word: str, known: Sequence[str]) -> str:
+    """Which words may be meant by one that is not known."""
+    by_rest = {name.removeprefix(_PREFIX): name for name in known}
+    close = difflib.get_close_matches(word.removeprefix(_PREFIX), by_rest, n=1)
+    return f"is {by_rest[close[0]]} meant?" if close else f"there are {', '.join(known)}"
 
 
 def _with_passwords(
@@ -486,6 +530,7 @@ def _check(config: AgentConfig) -> None:
     used: dict[Address | str, str] = {}
     given = [("listen", address) for address in config.listen]
     given += [("listen-api", config.listen_api)] if config.listen_api is not None else []
+    given += [("metrics", config.metrics)] if config.metrics is not None else []
     for name, address in (*given, ("peer", config.peer), ("gossip", config.gossip)):
         place = address if isinstance(address, Address) else address.path
         if place in used:
@@ -561,7 +606,7 @@ def _read_file(file: Path) -> dict[str, Any]:
     known = {setting.name: setting for setting in SETTINGS}
     for key, value in written.items():
         if key not in known:
-            raise ConfigError(f"{key} in {file}: no such setting; there are {', '.join(known)}")
+            raise ConfigError(f"{key} in {file}: no such setting; {_similar(key, tuple(known))}")
         wanted = "a list of texts" if known[key].many else "a text"
         if known[key].many and isinstance(value, str):
             written[key] = [value]

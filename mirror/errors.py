@@ -2,6 +2,7 @@
 
     MirrorError
     ├── ConfigError            the operator's: refused at start, one line
+    │   └── StartFailed        this machine does not let the agent start, now; a restart may help
     ├── StorageError           this node cannot store the content
     │   ├── StorageFull        it does not fit: it passes through memory instead
     │   ├── StorageFailed      the disk failed, or gives nothing now
@@ -76,6 +77,13 @@ class MirrorError(Exception):
 
 class ConfigError(MirrorError):
     """A setting is wrong; the message names the key, the value and what is allowed."""
+
+
+class StartFailed(ConfigError):
+    """What is set may be right, but this machine does not let the agent start with it: an address is in use, say.
+
+    A supervisor may try again.
+    """
 
 
 class StorageError(MirrorError):

@@ -156,25 +156,58 @@ class SignatureSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class NameSettings:
+    """Of `sources.upstream.names`."""
+
+    wait_s: float = 4.0
+    """Bounds the wait for a name that is not known yet, s, from the start of its lookup. It leaves a second of
+    `connect_s` for the connection. Whoever comes while a lookup is older than that does not wait at all."""
+    renewal_s: float = 1.0
+    """Bounds the wait for a new answer where there is an old one, s: a name server that is up takes some 10 ms."""
+    fresh_s: float = 60.0
+    """Time for which an answer is used without asking again, s. The C library does not say for how long it is good;
+    registries that move give a minute and more."""
+    kept_s: float = 86_400.0
+    """Age up to which an answer is used where no name server gives another one, s: a day (RFC 8767 allows up to 7)."""
+    failed_s: float = 5.0
+    """Time for which a failure is repeated without asking again, s: one pull asks ten times for the same name."""
+    lookups_max: int = 32
+    """Bounds the lookups under way of names that are no registry's: each has a thread. Registries name few hosts."""
+    names_max: int = 1024
+    """Bounds the names that are remembered; the oldest is forgotten first. Each takes some 500 bytes."""
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamSettings:
     """Of `sources.upstream`."""
 
     answers: AnswerSettings = field(default_factory=AnswerSettings)
     """Bounds all answers of registries."""
+    names: NameSettings = field(default_factory=NameSettings)
+    """How the names of registries are looked up."""
+    complaint_s: float = 60.0
+    """Time between two warnings that one registry does not accept its password, s: each pull meets it many times."""
 
     connect_s: float = 5.0
-    """Bounds one TCP connection with its TLS handshake, s. A server that is up answers within three round trips."""
-    head_s: float = 30.0
-    """Bounds the time from sending a request to the head of its answer, s, the wait for a free connection included.
-    Registries that fetch from elsewhere, or wake storage up, take seconds."""
+    """Bounds the opening of one connection, s: the lookup of its name, all its addresses, and the TLS handshake. A
+    server that is up answers within three round trips. A registry to which no packet gets costs that much."""
+    question_s: float = 8.0
+    """Bounds one try of a question whose answer is small, s, from its start to the head of the answer: a tag, or a
+    manifest. All is in it: redirects, tokens, the wait for a free connection. A client waits for it, and a home that
+    asks on behalf of others answers before they give it up (`PeerSettings.head_s`)."""
+    head_s: float = 20.0
+    """Bounds one try of a blob, s, from its start to the head of the answer, with all of the same in it. Registries
+    that fetch from elsewhere, or wake storage up, take seconds. Members who wait for a home's try give it up later
+    (`PeerSettings.stall_s`)."""
     stall_s: float = 20.0
     """Bounds the time between two reads of a body, s. A link that failed and came back resumes within it (TCP
     retransmits at growing distances); what is dead longer is asked for anew, by range."""
     whole_s: float = 30.0
     """Bounds reading a whole body into memory, s: a token, or a manifest of unknown length, so a few megabytes."""
     connections_max: int = 64
-    """Bounds open connections to all registries together. A request beyond it waits, within `head_s`. A node asks
-    for at most 32 pieces of a blob at once, so this serves several blobs."""
+    """Bounds open connections for one registry. A request beyond it waits, within the bound of its try. A node asks for
+    at most 32 pieces of a blob at once, so this serves several blobs. Registries have connections of their own, so that
+    one that does not answer is in no other one's way."""
     redirects_max: int = 5
     """Bounds redirects of one request. Registries send to an object store at once or over one more host; the limit
     ends loops."""
@@ -211,6 +244,15 @@ class UpstreamSettings:
     clock must not cut it off for days."""
     retry_after_default_s: float = 60.0
     """Time for which a registry is left alone that answers 429 without a readable Retry-After, s."""
+
+    head_known_s: float = 3600.0
+    """Time for which it is believed of a registry that HEAD works there, or that it does not, s. One that was set right
+    is asked by HEAD again within that time."""
+    lengths_max: int = 1024
+    """Bounds the blobs of which the size is remembered because the registry does not say it; the oldest goes first."""
+    measured_s: float = 60.0
+    """Bounds how long a blob is read for its length alone, s: clients give a pull up that makes no progress for a
+    minute."""
 
     redirect_s: float = 60.0
     """Time for which a redirect is used again without asking the registry, s. The signed URLs of object stores are
@@ -301,6 +343,13 @@ class CacheSettings:
     tags_max: int = 10_000
     """Bounds the tags that are remembered; the least recently checked is forgotten first. Each takes one small file
     on disk and some 500 bytes of memory: 5 MB in all, for more tags than a cluster's nodes run."""
+
+    look_s: float = 10.0
+    """Time between two looks whether the cache's folder is there and takes files, s; each costs a thread some 0.1 ms. A
+    fetch that finds the folder gone looks at once."""
+    settle_s: float = 30.0
+    """Time from the last failure to keep a blob until one that was kept counts, s: a disk that takes some and refuses
+    others must not flood the log."""
 
     sync_after_s: float = 40.0
     """Time from a blob's arrival until its bytes are forced to the disk, and its proof is kept, s. Linux writes what is
@@ -422,6 +471,13 @@ class PlanSettings:
     """Requests under way at once to one home: the ring gives each home about one in a window, and some move on."""
     upstream_lanes: int = 8
     """Requests under way at once to upstream for one blob; most are made for other members, one for each piece."""
+    lazy_lanes: int = 8
+    """Requests under way at once to upstream for what clients read by themselves of one blob: they wait for no lane."""
+    lazy_bridge_share: float = 1 / 16
+    """What is fetched between such ranges, so that one request has several, as a share of them. Clients of the form
+    zstd:chunked read hundreds that lie close together; a tenth more than they read is what they may cost."""
+    lazy_patience_s: float = 2.0
+    """Time for which such a range waits for upstream's first byte, s, before the whole is asked of holders as well."""
     window_min: int = 4
     """Pieces asked for at once, at least: two nodes with one piece each under way would wait for every answer."""
     window_max: int = 32
@@ -479,8 +535,8 @@ class EvidenceSettings:
     holders_max: int = 3
     """Holders that are asked for their prefixes: two that agree are needed, and one may be slow, or wrong."""
     small_range_bytes: int = 4 * 1024 * 1024
-    """A range up to this size, in bytes, is one that a client reads by itself, as lazily pulling runtimes do; it does
-    not wait for the front. Runtimes that fetch a whole layer in parts ask for larger ones."""
+    """Bounds the range about which others are asked at once, in bytes, for a client that reads it by itself, as lazily
+    pulling runtimes do: such a client does not wait for the front. Holders hash no more in one go."""
     upstream_bytes_max: int = 16 * 1024 * 1024
     """Bytes that one fetch asks of upstream beside the download to have such ranges vouched for. Then they wait for the
     whole: a node that reads a whole layer in small ranges must not fetch it twice."""

@@ -22,7 +22,7 @@ from .counters import Counters, Direction, Failure
 from .listener import StreamListener, StreamTls
 from .places import Places
 from .sockets import bind, destination, source_address
-from .streams import READ_BYTES, converse, dial
+from .streams import READ_BYTES, converse, dial, drop
 from .tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -208,13 +208,13 @@ class Driver:
         """Carry out a conversation that another node opened."""
         node, task, name = self._node, asyncio.current_task(), writer.get_extra_info("peername")
         if name is None:  # it has gone already
-            writer.transport.abort()
+            drop(writer)
             return
         source = source_address(name)
         leave = self._places.take(source.host) if node is not None else None
         if node is None or task is None or leave is None:
             self._note_refusal()
-            writer.transport.abort()
+            drop(writer)
             return
         self.tasks.track(task)
         try:

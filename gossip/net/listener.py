@@ -183,7 +183,11 @@ class StreamListener:
             self._loop.remove_reader(accepted.fileno())
 
     async def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        certificate = writer.get_extra_info("peercert")
+        try:
+            certificate = writer.get_extra_info("peercert")
+        except AttributeError:  # of asyncio's TLS before Python 3.11.4, for a stream that has gone already
+            self._refuse()
+            return
         if self._tls is not None and certificate is not None and not self._tls.believes(certificate):
             writer.close()
             self._refuse()

@@ -1,6 +1,7 @@
 """Conversations carried over TCP."""
 
 import asyncio
+import contextlib
 import logging
 import ssl
 from collections.abc import Awaitable, Callable
@@ -85,8 +86,14 @@ async def converse(
     except _IO_ERRORS as failure:
         return ("", None) if exchange.finished else _problem(exchange, failure)
     finally:
-        writer.transport.abort()  # what is not sent by now is not waited for: the other half may never read it
+        drop(writer)  # what is not sent by now is not waited for: the other half may never read it
     return "", None
+
+
+def drop(writer: asyncio.StreamWriter) -> None:
+    """Close a stream at once, whatever it has not sent."""
+    with contextlib.suppress(AttributeError):  # of asyncio's TLS before Python 3.11.4, if it was closed twice
+        writer.transport.abort()
 
 
 async def _take_turns(
@@ -111,7 +118,7 @@ async def _take_turns(
 
 
 def _problem(exchange: Exchange, failure: Exception) -> Outcome:
-    log.debug("gossip stream failed remote=%s error=%r", exchange.remote, failure)
+    log.debug("gossip stream failed remote=%s error=%s", exchange.remote, failure)
     if isinstance(failure, asyncio.IncompleteReadError):
         return "it closed the connection", None
     return (failure.strerror if isinstance(failure, OSError) else None) or "it did not answer in time", None

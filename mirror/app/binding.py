@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 from ..config import Address, ListenAddress, UnixAddress
-from ..errors import ConfigError
+from ..errors import ConfigError, StartFailed
 
 _PROBE_S = 1.0
 """Bounds the question whether somebody listens on a Unix socket, s. The kernel answers at once."""
@@ -23,7 +23,8 @@ class Bound:
         backlog: bounds the connections that wait to be accepted.
 
     Raises:
-        ConfigError: the address is in use, or is none of this machine, or its path is not free.
+        StartFailed: the address is in use, or is none of this machine.
+        ConfigError: its path is another file.
     """
 
     def __init__(self, address: ListenAddress, setting: str, backlog: int) -> None:
@@ -40,7 +41,7 @@ class Bound:
             self.socket.listen(backlog)
         except OSError as error:
             self.close()
-            raise ConfigError(
+            raise StartFailed(
                 f"{setting}: cannot listen on {address}: {error.strerror}; "
                 f"stop what uses it, or choose another address with --{setting}"
             ) from None

@@ -68,7 +68,7 @@ class EndpointServer(uvicorn.Server):
         """Take the address. Clients that connect wait until `start`.
 
         Raises:
-            ConfigError: the address is in use, or is none of this machine.
+            StartFailed: the address is in use, or is none of this machine.
         """
         self._bound = Bound(self._address, self._setting, self._settings.backlog)
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from .. import __version__
-from ..errors import ConfigError
+from ..errors import ConfigError, StartFailed
 from .agent import agent
 from .demo import demo
 from .find import find
@@ -23,7 +23,17 @@ A first cluster of three nodes:
   node3$ skvaller agent --peer 0.0.0.0:5001 --gossip 0.0.0.0:7946 --join node1
 then let each node's container runtime use http://127.0.0.1:5000 as its mirror.
 To see it all on this machine first: skvaller demo
+
+\b
+Exit status: 0 if all went well; 1 if not, or if what was looked for is not there;
+2 if a flag or setting is wrong; 3 if no agent answers.
 """
+
+
+class Misconfigured(click.ClickException):
+    """A flag or a setting is wrong: the same will not go better the next time."""
+
+    exit_code = 2
 
 
 class _OneLine(click.Group):
@@ -34,7 +44,8 @@ class _OneLine(click.Group):
         try:
             return super().invoke(ctx)
         except ConfigError as error:
-            raise click.ClickException(str(error)) from None
+            kind = click.ClickException if isinstance(error, StartFailed) else Misconfigured
+            raise kind(str(error)) from None
 
 
 @click.group(

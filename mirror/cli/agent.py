@@ -1,7 +1,5 @@
 """`skvaller agent`: run a node. Its flags are `mirror.config.SETTINGS`."""
 
-import logging
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,16 +21,18 @@ def _settings(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @_settings
+@click.option("--check", is_flag=True, help="Say whether the settings and their files are in order, and end.")
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
     envvar="SKVALLER_CONFIG",
     help="A TOML file with these settings as keys.  [env: SKVALLER_CONFIG]",
 )
-def agent(config: Path | None, **flags: Any) -> None:
+def agent(config: Path | None, check: bool, **flags: Any) -> None:
     """Run this node's agent until SIGTERM.
 
     A flag wins over its environment variable, that over the TOML file.
+    Exit status 2 if a setting is wrong: then it is of no use to start the agent again.
     """
     import asyncio
     import os
@@ -41,13 +41,15 @@ def agent(config: Path | None, **flags: Any) -> None:
 
     from ..agent import Agent
     from ..config import load
+    from ..logs import start_logging
 
     settings = load({name.replace("_", "-"): value for name, value in flags.items()}, os.environ, config)
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=settings.log_level.upper(),
-        format="%(asctime)s level=%(levelname)s logger=%(name)s %(message)s",
-    )
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    if check:
+        checked = Agent(settings)
+        for warning in checked.warnings:
+            click.echo(f"warning: {warning}", err=True)
+        click.echo(f"the settings are in order: {checked.summary}")
+        return
+    start_logging(settings.log_level, settings.log_format)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(Agent(settings).run())

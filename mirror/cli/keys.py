@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from ..errors import ConfigError, PeerError
-from .running_agent import ask, asks_agent, exchange, is_on_this_machine, read, show_json, show_table
+from .running_agent import NoAgent, ask, asks_agent, exchange, is_on_this_machine, read, show_json, show_table
 
 _STEPS = """\b
 The steps:
@@ -107,7 +107,7 @@ def _order(url: str, step: str, order: dict[str, str], key_file: Path | None, se
                 signed.check(answer.status, answer.headers.items())
                 signed.check_body(answer.headers, answer.body)
             except PeerError as error:
-                raise ConfigError(f"{url}: {error}; has another program taken the agent's address?") from None
+                raise NoAgent(f"{url}: {error}; has another program taken the agent's address?") from None
         if not auth.learns(name, answer.status, answer.headers):
             break
     return read(url, answer)

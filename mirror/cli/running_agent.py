@@ -14,7 +14,6 @@ from typing import Any
 import click
 
 from ..config import Address
-from ..errors import ConfigError
 
 _JSON = {"Content-Type": "application/json"}
 _TIMEOUT_S = 90
@@ -31,16 +30,43 @@ def asks_agent(command: Callable[..., None]) -> Callable[..., None]:
         "url",
         default="http://127.0.0.1:5000",
         show_default=True,
-        metavar="URL",
-        help="The agent's client endpoint, or that of --listen-api; unix:/PATH for a Unix socket.",
+        envvar="SKVALLER_AGENT",
+        callback=lambda context, option, text: agent_url(text),
+        metavar="URL|HOST:PORT|unix:PATH",
+        help="The agent's client endpoint, or that of --listen-api.  [env: SKVALLER_AGENT]",
     )(command)
+
+
+def agent_url(text: str) -> str:
+    """An agent's URL, or `unix:/PATH`, of what somebody wrote; raise BadParameter if it is neither."""
+    url = text if "://" in text or text.startswith("unix:") else f"http://{text}"
+    if not url.startswith(("http://", "https://", "unix:/")) or not url.partition(":")[2].strip("/"):
+        raise click.BadParameter(f"{text!r}: give HOST:PORT, a URL such as http://127.0.0.1:5000, or unix:/PATH")
+    return url
+
+
+class NoAgent(click.ClickException):
+    """No agent answers."""
+
+    exit_code = 3
+
+
+class Refused(click.ClickException):
+    """The agent answers that it will not do what was asked, or cannot."""
+
+
+class NotUnderstood(Refused):
+    """The agent answers that nobody can do what was asked."""
+
+    exit_code = 2
 
 
 def ask(url: str, path: str) -> Any:
     """Get JSON from an agent's status endpoint.
 
     Raises:
-        ConfigError: no agent answers there, or it answers an error; one line.
+        NoAgent: no agent answers there.
+        Refused: it answers an error.
     """
     return read(url, exchange(url, path))
 
@@ -61,7 +87,7 @@ class Answer:
 
 
 def read(url: str, answer: Answer) -> Any:
-    """The JSON of an answer; raise ConfigError if it is an error, or no JSON."""
+    """The JSON of an answer; raise Refused if it is an error, NoAgent if it is no JSON."""
     if answer.status < 400:
         try:
             return json.loads(answer.body)
@@ -72,18 +98,17 @@ def read(url: str, answer: Answer) -> Any:
         text = json.loads(text)["error"]
     except (ValueError, KeyError, TypeError):
         text = f"{answer.status} {http.client.responses.get(answer.status, '')}"
-    raise ConfigError(f"{url}: {text}")
+    refused = NotUnderstood if answer.status == http.HTTPStatus.BAD_REQUEST else Refused
+    raise refused(f"{url}: {text}")
 
 
 def exchange(url: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Answer:
-    """Ask an agent, or post it something, and get its answer, an error as well; raise ConfigError if there is none."""
+    """Ask an agent, or post it something, and get its answer, an error as well; raise NoAgent if there is none."""
     handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]  # no site's proxy knows an agent
     start = url.rstrip("/")
     if url.startswith("unix:/"):
         handlers.append(_UnixHandler(url.removeprefix("unix:")))
         start = "http://localhost"
-    elif not url.startswith(("http://", "https://")):
-        raise ConfigError(f"--agent: {url!r} is not allowed; give a URL such as http://127.0.0.1:5000, or unix:/PATH")
     direct = urllib.request.build_opener(*handlers)
     try:
         request = urllib.request.Request(start + path, body, {**_JSON, **(headers or {})})
@@ -100,11 +125,10 @@ def _lower(headers: Message) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
-def _nobody(url: str, error: Exception) -> ConfigError:
+def _nobody(url: str, error: Exception) -> NoAgent:
     reason = getattr(error, "reason", error)
-    return ConfigError(
-        f"no agent answers at {url} ({reason}): start one with `skvaller agent`, or name it with --agent"
-    )
+    reason = getattr(reason, "strerror", None) or reason
+    return NoAgent(f"no agent answers at {url} ({reason}): start one with `skvaller agent`, or name it with --agent")
 
 
 def is_on_this_machine(url: str) -> bool:

@@ -10,6 +10,7 @@ from ..cluster.homes import piece_size
 from ..errors import Reason, SourceError, StorageError, StorageFull
 from ..fileio import in_thread
 from ..oci.content import Content
+from ..oci.digest import EMPTY
 from ..oci.manifest import MANIFEST_MAX_BYTES
 from ..sources import SIZE_MAX_BYTES, UPSTREAM
 from ..stores.proofs import Proof
@@ -144,9 +145,16 @@ class Intake:
             self._writer.keep(0)
 
     def commit(self, proof: Proof) -> None:
-        """Let the cache serve what is complete and verified; nothing is done if it passed through memory."""
-        if self._writer is not None:
+        """Let the cache serve what is complete and verified.
+
+        What passed through memory is not kept, nor is it on a disk that fails now. No reader notices.
+        """
+        if self._writer is None:
+            return
+        try:
             self._writer.commit(proof)
+        except OSError as error:
+            log.warning("%s is complete, but is not kept: %s", self._content.digest, error.strerror)
 
     def close(self, *, resumable: bool) -> None:
         """Give back what is held. Bytes that were not committed are left for the next fetch to resume, or discarded."""
@@ -182,7 +190,7 @@ class Intake:
             return
         await env.turns.take(digest.hex)
         try:
-            writer = self._writer = await env.cache.begin(digest, size, lambda: self._spool.was_read_locally)
+            writer = self._writer = await env.cache.begin(digest, size, lambda: self._spool.interest.was_read_locally)
         except BaseException as error:
             env.turns.give_back(digest.hex)
             if not isinstance(error, StorageError):
@@ -231,3 +239,5 @@ def _check(size: int, source: str, content: Content) -> None:
     most = MANIFEST_MAX_BYTES if content.kind == "manifests" else SIZE_MAX_BYTES
     if size > most:
         raise SourceError(Reason.LENGTH, f"{source} says {size} bytes: of {content.kind} at most {most} are taken")
+    if (size == 0) is not (content.digest == EMPTY):
+        raise SourceError(Reason.LENGTH, f"{source} says {size} bytes, which {content.digest} cannot have")

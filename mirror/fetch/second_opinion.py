@@ -60,7 +60,7 @@ class SecondOpinion:
         cluster: knows the holders.
         health: is told of members whose word others contradict.
         ask_member: asks one member, in a role, for a size in bytes; raises PeerError.
-        ask_upstream: asks upstream; raises UpstreamError.
+        ask_upstream: asks upstream, given what somebody else says; raises UpstreamError.
         settings: whom to ask, and for how long.
     """
 
@@ -71,7 +71,7 @@ class SecondOpinion:
         health: PeerHealth,
         *,
         ask_member: Callable[[Peer, Content, Role], Awaitable[int]],
-        ask_upstream: Callable[[Content], Awaitable[int]],
+        ask_upstream: Callable[[Content, int], Awaitable[int]],
         settings: FetchSettings,
     ) -> None:
         self._stated = stated
@@ -103,7 +103,7 @@ class SecondOpinion:
             return True
         try:
             async with asyncio.timeout(self._settings.opinion_s):
-                upstream = await self._ask_upstream(content)
+                upstream = await self._ask_upstream(content, size)
         except (UpstreamError, TimeoutError):
             votes = said if stated is None else [*said, stated]
             if len(votes) < 2 or len(set(votes)) > 1:  # one word against another, or none at all
@@ -113,7 +113,7 @@ class SecondOpinion:
             if upstream == size:
                 return True
             better = upstream
-        # Two that vote may have agreed on a lie, and upstream's HEAD may be wrong, too: no proof, so no doubling.
+        # Two that vote may have agreed on a lie, and upstream may be wrong, too: no proof, so no doubling.
         self._health.doubt(source, content.digest, sent_it=False)
         self._health.tell(source, content, (0, min(size, better)))
         raise SourceError(Reason.LENGTH, f"{source} says {size} bytes, others say {better}")

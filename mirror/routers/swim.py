@@ -31,7 +31,7 @@ from gossip import Gossip, Listen, Member, State
 
 from ..channels import PeerTls
 from ..channels.contexts import Channels
-from ..errors import ConfigError
+from ..errors import ConfigError, StartFailed
 from ..settings import RouterSettings
 from ..sources import UPSTREAM
 from . import MemberStatus, Peer, RingSeat, Serves, is_member_name
@@ -174,9 +174,9 @@ class SwimRouter:
         """Bind, and begin to join; joining goes on in the background.
 
         Raises:
-            ConfigError: the gossip address cannot be bound; the message names it.
+            StartFailed: the gossip address cannot be bound; the message names it.
         """
-        with _translated():
+        with _translated(into=StartFailed):
             await self._gossip.start()
         self._newness = asyncio.get_running_loop().call_later(self._settings.new_for_s, self._end_newness)
 
@@ -334,12 +334,12 @@ def load_keys(path: Path) -> list[bytes]:
 
 
 @contextlib.contextmanager
-def _translated(setting: str = "gossip") -> Iterator[None]:
+def _translated(setting: str = "gossip", into: type[ConfigError] = ConfigError) -> Iterator[None]:
     """Turn a ConfigError of gossip into one of the mirror, which names the setting."""
     try:
         yield
     except gossip.ConfigError as error:
-        raise ConfigError(f"{setting}: {error}") from None
+        raise into(f"{setting}: {error}") from None
 
 
 def _by_label(totals: Mapping[Label, int]) -> Mapping[str, int]:

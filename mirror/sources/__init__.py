@@ -167,8 +167,17 @@ class Witness(Protocol):
 class SizedSource(Source, Protocol):
     """A source that can be asked for a size alone: upstream."""
 
-    async def size(self, content: Content) -> int:
-        """How many bytes some content has; raises SourceError."""
+    async def size(self, content: Content, expected: int | None = None) -> int:
+        """How many bytes some content has.
+
+        Args:
+            content: what is asked about.
+            expected: what somebody else says, in bytes. Then a cheaper question may do: one whose answer can be wrong,
+                but hardly just as that one is.
+
+        Raises:
+            SourceError: it does not say.
+        """
         ...
 
 

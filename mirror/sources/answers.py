@@ -34,15 +34,23 @@ class BoundedConnector(aiohttp.TCPConnector):
 
     Args:
         bounds: of each connection.
+        open_s: bounds the opening of a connection, s: the lookup of its name, all its addresses, one after the other,
+            and the handshake; None if aiohttp's own timeouts do. Those count the wait for a place among the
+            connections as well, or each address by itself.
         **options: aiohttp's.
     """
 
-    def __init__(self, bounds: AnswerSettings, **options: Any) -> None:
+    def __init__(self, bounds: AnswerSettings, open_s: float | None = None, **options: Any) -> None:
         super().__init__(**options)
+        self._open_s = open_s
         # All connections share it: a loop asks for a buffer, fills it, and hands it over without a pause.
         buffer = memoryview(bytearray(max(bounds.read_bytes, bounds.body_read_bytes)))
         make: Any = _BoundedHandler
         self._factory = functools.partial(make, asyncio.get_running_loop(), bounds, buffer)
+
+    async def _create_connection(self, *args: Any, **named: Any) -> ResponseHandler:
+        async with asyncio.timeout(self._open_s):
+            return await super()._create_connection(*args, **named)
 
 
 class _BoundedHandler(ResponseHandler):

@@ -68,9 +68,9 @@ class WatchedUpstream:
         """Ask what a tag means; see `TagSource.resolve`."""
         return await self._watched(reference.repository.registry, lambda: self._registries.resolve(reference))
 
-    async def size(self, content: Content) -> int:
+    async def size(self, content: Content, expected: int | None = None) -> int:
         """Ask how many bytes some content has; see `SizedSource.size`."""
-        return await self._watched(content.repository.registry, lambda: self._registries.size(content))
+        return await self._watched(content.repository.registry, lambda: self._registries.size(content, expected))
 
     async def download(self, content: Content, request: RangeRequest, sink: Sink) -> None:
         """Put a range of some content into a sink; see `Source.download`. The head of the answer is watched for."""

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import ConfigError
+from ..errors import StartFailed
 
 
 @contextlib.contextmanager
@@ -16,18 +16,18 @@ def locked(folder: Path) -> Iterator[None]:
     The kernel releases the lock when the process dies.
 
     Raises:
-        ConfigError: the folder cannot be written to, or another agent uses it.
+        StartFailed: the folder cannot be written to, or another agent uses it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = os.open(folder / "lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise ConfigError(f"data-dir: cannot write to {folder}: {error.strerror}; name a folder to write to") from None
+        raise StartFailed(f"data-dir: cannot write to {folder}: {error.strerror}; name a folder to write to") from None
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise ConfigError(f"data-dir: another agent uses {folder}; give each agent a folder of its own") from None
+            raise StartFailed(f"data-dir: another agent uses {folder}; give each agent a folder of its own") from None
         yield
     finally:
         os.close(lock)

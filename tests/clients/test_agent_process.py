@@ -32,10 +32,10 @@ def ended(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
     return subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=False)
 
 
-def refusal(*arguments: str, **environment: str) -> str:
+def refusal(*arguments: str, status: int = 2, **environment: str) -> str:
     """What an agent says that does not start: one line, without its `Error: `."""
     agent = ended("agent", *arguments, **environment)
-    assert (agent.returncode, agent.stdout) == (1, "")
+    assert (agent.returncode, agent.stdout) == (status, "")
     (line,) = agent.stderr.splitlines()
     assert line.startswith("Error: ")
     return line.removeprefix("Error: ")
@@ -84,6 +84,21 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_a_bad_flag_and_a_bad_variable_are_refused_under_their_own_names() -> None:
     assert refusal("--listen", "localhost:5000").startswith("--listen: 'localhost:5000'")
     assert refusal(SKVALLER_CACHE_SIZE="plenty").startswith("SKVALLER_CACHE_SIZE: 'plenty'")
+    assert refusal(SKVALLER_LISEN="127.0.0.1:1") == "SKVALLER_LISEN: no such setting; is SKVALLER_LISTEN meant?"
+
+
+def test_settings_are_checked_without_a_start(tmp_path: Path, loopback: Callable[[], str]) -> None:
+    file = tmp_path / "keys"
+    file.touch(0o600)
+    file.write_text("short\n")
+    addresses = [f"--{name}={loopback()}:5001" for name in ("listen", "peer", "gossip")]
+    flags = ["--name", "a", "--data-dir", str(tmp_path / "data"), "--key-file", str(file), *addresses]
+    assert refusal("--check", *flags).startswith("key-file: ")
+    file.write_text(KEY.hex())
+    checked = ended("agent", "--check", *flags)
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert checked.stdout.startswith("the settings are in order: agent a serves clients on 127.")
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize(
@@ -106,7 +121,7 @@ def test_an_address_in_use_is_refused(
         taken.bind((host, port))
         if kind == socket.SOCK_STREAM:
             taken.listen()
-        line = refusal(*addresses, "--data-dir", str(tmp_path))
+        line = refusal(*addresses, "--data-dir", str(tmp_path), status=1)
     assert line.startswith(f"{key}: ")
     assert f"{host}:{port}: " in line
     assert "in use" in line
@@ -116,14 +131,15 @@ def test_a_data_folder_that_cannot_be_written_to_is_refused(tmp_path: Path) -> N
     file = tmp_path / "file"
     file.touch()
     for folder in (file, file / "below", Path("/proc/skvaller")):
-        assert refusal("--data-dir", str(folder)).startswith(f"data-dir: cannot write to {folder}: ")
+        assert refusal("--data-dir", str(folder), status=1).startswith(f"data-dir: cannot write to {folder}: ")
 
 
 def test_a_data_folder_of_a_running_agent_is_refused(
     start_agent: Callable[..., Agent], loopback: Callable[[], str]
 ) -> None:
     agent = start_agent("a", loopback())
-    assert refusal("--data-dir", str(agent.folder)).startswith(f"data-dir: another agent uses {agent.folder}")
+    said = refusal("--data-dir", str(agent.folder), status=1)
+    assert said.startswith(f"data-dir: another agent uses {agent.folder}")
     assert agent.running
 
 
@@ -371,7 +387,7 @@ def test_find_shows_who_has_an_image_or_a_digest(
 def test_find_says_so_where_nobody_has_it(start_agent: Callable[..., Agent], loopback: Callable[[], str]) -> None:
     agent = start_agent("a", loopback())
     missing = f"sha256:{'0' * 64}"
-    asked = ended("find", missing, "--agent", agent.url)
+    asked = ended("find", missing, SKVALLER_AGENT=agent.url.removeprefix("http://"))
     assert (asked.returncode, asked.stdout.strip()) == (1, f"no member has {missing}")
 
 
@@ -381,7 +397,7 @@ def test_asking_an_agent_that_does_not_run_says_so_in_one_line(
 ) -> None:
     url = f"http://{loopback()}:5000"
     asked = ended(*command, "--agent", url)
-    assert (asked.returncode, asked.stdout) == (1, "")
+    assert (asked.returncode, asked.stdout) == (3, "")
     assert asked.stderr.startswith(f"Error: no agent answers at {url} ")
     assert asked.stderr.count("\n") == 1
 

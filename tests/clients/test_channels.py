@@ -211,6 +211,6 @@ def test_a_certificate_that_cannot_be_used_is_refused_at_the_start(
     name = "z" if lacks == "name" else "a"
     command = skvaller("agent", "--name", name, "--data-dir", str(tmp_path / "data"), *addresses, *flags)
     done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert complaint in done.stderr
     assert done.stderr.count("\n") == 1

@@ -29,7 +29,15 @@ from .world import BrokenRule
 _ENDS_S: Final = 20.0
 """Bounds one question, s: hundreds of times what the settings below allow, for the machine may be busy."""
 _SETTINGS: Final = UpstreamSettings(
-    connect_s=0.5, head_s=0.05, stall_s=0.02, whole_s=0.05, gather_min_s=0.0, gather_max_s=0.0, token_bytes_max=2048
+    connect_s=0.5,
+    question_s=0.05,
+    head_s=0.05,
+    stall_s=0.02,
+    whole_s=0.05,
+    measured_s=0.05,
+    gather_min_s=0.0,
+    gather_max_s=0.0,
+    token_bytes_max=2048,
 )
 _ANSWERS_MAX: Final = 12
 _QUESTIONS_MAX: Final = 6
@@ -153,7 +161,8 @@ class Loop(asyncio.SelectorEventLoop):
         self.port = 0
         self.contacted: list[tuple[str, int]] = []
 
-    async def getaddrinfo(self, host: Any, port: Any, **_: Any) -> Any:
+    @staticmethod
+    def look_up(host: Any, port: Any, **_: Any) -> Any:
         """Names as `NAMES` has them; addresses, in every way of writing them, as the C library reads them."""
         with suppress(OSError, UnicodeError, AttributeError):
             host = socket.inet_ntoa(socket.inet_aton(host))
@@ -258,7 +267,7 @@ async def _converse(questions: Sequence[int], answers: Sequence[Sequence[bytes]]
     server = await asyncio.start_server(liar.serve, sock=socket.create_server(("127.0.0.1", 0)))
     loop.port = server.sockets[0].getsockname()[1]
     host, port, address = NAMED
-    upstream = Upstream([Registry("lab", f"http://{host}:{port}", "robot", PASSWORD)], _SETTINGS)
+    upstream = Upstream([Registry("lab", f"http://{host}:{port}", "robot", PASSWORD)], _SETTINGS, loop.look_up)
     await upstream.start()
     try:
         for question in questions:
@@ -269,8 +278,11 @@ async def _converse(questions: Sequence[int], answers: Sequence[Sequence[bytes]]
         await liar.close()
     for contacted in loop.contacted:
         _hold(is_public(contacted[0]) or contacted == (address, port), f"{contacted} was contacted")
+    strangers_asked = False
     for head in liar.heard:
-        _check_head(head.decode("latin-1"))
+        text = head.decode("latin-1")
+        _check_head(text, strangers_asked=strangers_asked)
+        strangers_asked |= "\r\nauthorization:" not in text.lower() and "/v2/team/app/" not in text
 
 
 async def _ask(upstream: Upstream, question: int) -> None:
@@ -304,14 +316,17 @@ async def _ask(upstream: Upstream, question: int) -> None:
         _hold(question < 2 or (notebook.reply is not None and notebook.position == notebook.reply.stop), "bytes lack")
 
 
-def _check_head(head: str) -> None:
-    """Who is told what: a token goes to the registry alone, a password to it and to the token service that it names."""
+def _check_head(head: str, *, strangers_asked: bool) -> None:
+    """Who is told what: a token goes to the registry alone, a password to it and to the token service that it names.
+
+    A host to which the registry redirects is told a token only if somebody was asked for one without a password.
+    """
     line, *fields = head.split("\r\n")
     headers = {name.lower(): value for name, _, value in (field.partition(": ") for field in fields)}
     given, host = headers.get("authorization", ""), headers.get("host", "")
     _hold("\n" not in line and line.endswith(" HTTP/1.1") and line.count(" ") == 2, f"a request is odd: {line!r}")
     if given.startswith("Bearer"):
-        _hold(host == "lab.example:5000", f"{host} is told a token")
+        _hold(strangers_asked or host == "lab.example:5000", f"{host} is told a token")
     elif given:
         _hold(host == "lab.example:5000" or "scope=" in line, f"{host} is told the password")
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gossip import DeliveryError, Gossip, State, StreamTls, local
+from gossip.net.streams import drop
 from mirror.channels import PeerTls
 from mirror.channels.contexts import Channels
 from tests.loopback.channels import ONE, TWO, channels
@@ -126,5 +127,17 @@ def test_a_stranger_has_no_more_than_its_time() -> None:
             writer.write(b"\x16\x03\x01\xff\xff")
             assert await reader.read() == b""
             writer.close()
+
+    run(story())
+
+
+def test_a_stream_that_was_closed_already_can_be_dropped() -> None:
+    async def story() -> None:
+        ways = channels("a")
+        async with node("a", ways) as a:
+            writer = (await asyncio.open_connection(a.address.host, a.address.port, ssl=ways.dialling))[1]
+            writer.close()
+            writer.close()
+            drop(writer)
 
     run(story())

@@ -255,7 +255,7 @@ def test_the_size_alone_is_asked_of_the_home_whose_word_upstream_confirms(tmp_pa
             answer = await node.get(content, method="HEAD")
             assert (answer.status, answer.headers["Content-Length"]) == (200, str(len(LARGE)))
             assert [(it.origin.asker(asked), asked.method) for asked in it.origin.requests] == [
-                (it.ring(content)[0].name, "HEAD"),
+                (it.ring(content)[0].name, "GET"),
                 (node.name, "HEAD"),
             ]
 

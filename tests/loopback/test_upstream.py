@@ -2,173 +2,42 @@
 
 import asyncio
 import contextlib
-import functools
 import gzip
-import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
-from typing import Any, ParamSpec
+from typing import Any
 
 import pytest
 from aiohttp import web
 
-from mirror.errors import SourceError, UpstreamError, UpstreamRateLimited, UpstreamRefused, UpstreamUnknown
+from mirror.errors import UpstreamError, UpstreamRateLimited, UpstreamRefused, UpstreamUnknown
 from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.manifest import MANIFEST_MAX_BYTES, MEDIA_TYPES, OCI_INDEX, OCI_MANIFEST, SCHEMA_1
 from mirror.oci.reference import Reference, Repository
-from mirror.settings import UpstreamSettings
-from mirror.sources.upstream import Upstream
-from mirror.sources.upstream.registries import Registry
-
-REPOSITORY = Repository("lab", "team/app")
-BLOB = bytes(range(256)) * 4096
-BLOB_DIGEST = Digest.of(BLOB)
-A_BLOB = Content(REPOSITORY, "blobs", BLOB_DIGEST)
-MANIFEST = json.dumps({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": {}, "layers": []}).encode()
-A_MANIFEST = Content(REPOSITORY, "manifests", Digest.of(MANIFEST))
-TAG = Reference(REPOSITORY, "1.0")
-
-Script = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-Parameters = ParamSpec("Parameters")
-
-
-def on_loop(test: Callable[Parameters, Coroutine[Any, Any, None]]) -> Callable[Parameters, None]:
-    """Run a test's coroutine, with a bound, and asyncio's own checks on."""
-
-    @functools.wraps(test)
-    def run(*args: Parameters.args, **kwargs: Parameters.kwargs) -> None:
-        asyncio.run(asyncio.wait_for(test(*args, **kwargs), 30), debug=True)
-
-    return run
-
-
-class Server:
-    """A registry that answers by a script and remembers what it was asked."""
-
-    def __init__(self, script: Script) -> None:
-        self.script = script
-        self.requests: list[web.Request] = []
-        self.url = ""
-
-    def paths(self) -> list[str]:
-        return [request.path for request in self.requests]
-
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        self.requests.append(request)
-        return await self.script(request)
-
-
-@asynccontextmanager
-async def serving(script: Script, host: str = "127.0.0.1") -> AsyncIterator[Server]:
-    server = Server(script)
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", server.answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, host, 0)
-        await site.start()
-        server.url = f"http://{host}:{runner.addresses[0][1]}"
-        yield server
-    finally:
-        await runner.cleanup()
-
-
-@asynccontextmanager
-async def raw(answer: bytes, *, then: asyncio.Event | None = None) -> AsyncIterator[str]:
-    """A server that sends these bytes to every request, and closes, or waits for an event first."""
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(65536)
-        writer.write(answer)
-        if then is not None:
-            await then.wait()
-        writer.close()
-
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    finally:
-        if then is not None:
-            then.set()
-        server.close()
-        await server.wait_closed()
-
-
-@asynccontextmanager
-async def upstream(*configured: str, **limits: float) -> AsyncIterator[Upstream]:
-    """An upstream client; `configured` are REGISTRY=URL, or a URL for the registry `lab`."""
-    entries = [entry if "=" in entry.partition("//")[0] else f"lab={entry}" for entry in configured]
-    client = Upstream([Registry.parse(entry) for entry in entries], UpstreamSettings(**limits))  # type: ignore[arg-type]
-    await client.start()
-    try:
-        yield client
-    finally:
-        await client.close()
-
-
-async def fetch(client: Upstream, content: Content, start: int = 0, stop: int | None = None) -> bytes:
-    """Open and read to the end, and check that what came is as long as announced."""
-    async with client.open(content, start, stop) as reply:
-        body = b"".join([chunk async for chunk in reply.chunks])
-        assert reply.start == start
-        assert len(body) == reply.stop - reply.start
-        return body
-
-
-async def failing(failure: type[SourceError], attempt: Awaitable[object]) -> SourceError:
-    """The error with which an attempt ends; its message is one line."""
-    with pytest.raises(failure) as caught:
-        await attempt
-    assert "\n" not in str(caught.value)
-    return caught.value
-
-
-async def ranged(request: web.Request) -> web.StreamResponse:
-    """Serve BLOB, with ranges, as registries do."""
-    begin, end = 0, len(BLOB)
-    if "Range" in request.headers:
-        wanted = request.http_range
-        begin, end = wanted.start or 0, min(wanted.stop or len(BLOB), len(BLOB))
-        headers = {"Content-Range": f"bytes {begin}-{end - 1}/{len(BLOB)}"}
-        return web.Response(status=206, body=BLOB[begin:end], headers=headers)
-    return web.Response(body=BLOB)
-
-
-async def unranged(_: web.Request) -> web.StreamResponse:
-    """Serve all of BLOB, whatever was asked for."""
-    return web.Response(body=BLOB)
-
-
-async def manifest(_: web.Request) -> web.StreamResponse:
-    """Serve MANIFEST in full, as registries do."""
-    headers = {"Docker-Content-Digest": str(Digest.of(MANIFEST))}
-    return web.Response(body=MANIFEST, content_type=OCI_MANIFEST, headers=headers)
-
-
-def text(status: int, body: str = "", **headers: str) -> Script:
-    """A script that always answers the same; underscores in header names are hyphens."""
-
-    async def answer(_: web.Request) -> web.StreamResponse:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return web.Response(status=status, text=body, headers={"Content-Type": "text/plain", **named})
-
-    return answer
-
-
-def in_turn(*scripts: Script) -> Script:
-    """A script that answers by each of these once, and by the last from then on."""
-    waiting = list(scripts)
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        return await (waiting.pop(0) if len(waiting) > 1 else waiting[0])(request)
-
-    return answer
-
+from tests.loopback.registries import (
+    A_BLOB,
+    A_MANIFEST,
+    BLOB,
+    BLOB_DIGEST,
+    MANIFEST,
+    REPOSITORY,
+    TAG,
+    Script,
+    chunked,
+    failing,
+    fetch,
+    in_turn,
+    manifest,
+    on_loop,
+    ranged,
+    raw,
+    serving,
+    text,
+    to,
+    token_service,
+    unranged,
+    upstream,
+)  # fmt: skip
 
 # Tags -----------------------------------------------------------------------------------------------------------------
 
@@ -268,7 +137,8 @@ async def test_cookies_are_not_kept() -> None:
     async with serving(text(404, Set_Cookie="a=b")) as server, upstream(server.url) as client:
         await failing(UpstreamUnknown, client.resolve(TAG))
         await failing(UpstreamUnknown, client.resolve(TAG))
-        assert [request.headers.get("Cookie") for request in server.requests] == [None, None]
+        assert len(server.requests) >= 2
+        assert {request.headers.get("Cookie") for request in server.requests} == {None}
 
 
 @on_loop
@@ -373,17 +243,10 @@ async def test_a_wrong_range_is_refused(script: Script, reason: str) -> None:
 
 
 @on_loop
-async def test_the_size_is_asked_by_head() -> None:
+async def test_the_size_is_asked_by_a_byte() -> None:
     async with serving(ranged) as server, upstream(server.url) as client:
         assert await client.size(A_BLOB) == len(BLOB)
-        assert [request.method for request in server.requests] == ["HEAD"]
-
-
-@on_loop
-async def test_the_size_is_asked_by_a_byte_where_head_is_not_answered() -> None:
-    async with serving(in_turn(text(405), ranged)) as server, upstream(server.url) as client:
-        assert await client.size(A_BLOB) == len(BLOB)
-        assert server.requests[1].headers["Range"] == "bytes=0-0"
+        assert [(request.method, request.headers["Range"]) for request in server.requests] == [("GET", "bytes=0-0")]
 
 
 @on_loop
@@ -432,28 +295,12 @@ async def test_a_pooled_connection_that_upstream_closed_is_not_noticed() -> None
 # Lengths, bad bodies --------------------------------------------------------------------------------------------------
 
 
-async def chunked(request: web.Request, *chunks: bytes, status: int = 200, **headers: str) -> web.StreamResponse:
-    response = web.StreamResponse(status=status, headers={k.replace("_", "-"): v for k, v in headers.items()})
-    response.enable_chunked_encoding()
-    await response.prepare(request)
-    for chunk in chunks:
-        await response.write(chunk)
-    await response.write_eof()
-    return response
-
-
 @on_loop
 async def test_a_manifest_may_come_without_a_length() -> None:
     script = in_turn(lambda request: chunked(request, MANIFEST[:10], MANIFEST[10:]))
     async with serving(script) as server, upstream(server.url) as client:
         assert await fetch(client, A_MANIFEST) == MANIFEST
         assert await fetch(client, A_MANIFEST, 5, 20) == MANIFEST[5:]
-
-
-@on_loop
-async def test_a_blob_may_not() -> None:
-    async with serving(lambda request: chunked(request, BLOB)) as server, upstream(server.url) as client:
-        assert (await failing(UpstreamError, fetch(client, A_BLOB))).reason == "length"
 
 
 @on_loop
@@ -644,41 +491,6 @@ async def test_a_rate_limited_registry_is_left_alone_and_others_are_not() -> Non
 # Tokens ---------------------------------------------------------------------------------------------------------------
 
 
-class TokenService:
-    """A token service, and the guard in front of a registry that accepts its tokens."""
-
-    def __init__(self) -> None:
-        self.url = ""
-        self.issued: list[str] = []
-        self.requests: list[web.Request] = []
-        self.revoked: set[str] = set()
-
-    async def issue(self, request: web.Request) -> web.StreamResponse:
-        self.requests.append(request)
-        await asyncio.sleep(0)
-        self.issued.append(f"token-{len(self.issued)}")
-        return web.json_response({"token": self.issued[-1], "expires_in": 300})
-
-    def guarding(self, behind: Script) -> Script:
-        async def answer(request: web.Request) -> web.StreamResponse:
-            token = request.headers.get("Authorization", "").removeprefix("Bearer ")
-            if token in self.issued and token not in self.revoked:
-                return await behind(request)
-            scope = "repository:team/app:pull"
-            challenge = f'Bearer realm="{self.url}/token",service="lab",scope="{scope}"'
-            return web.Response(status=401, headers={"WWW-Authenticate": challenge})
-
-        return answer
-
-
-@asynccontextmanager
-async def token_service() -> AsyncIterator[TokenService]:
-    service = TokenService()
-    async with serving(service.issue, "127.0.0.2") as server:
-        service.url = server.url
-        yield service
-
-
 @on_loop
 async def test_a_token_is_fetched_once_and_used_again() -> None:
     async with (
@@ -822,10 +634,6 @@ async def test_401_without_a_challenge_that_can_be_met(challenge: str | None) ->
 
 
 # Redirects ------------------------------------------------------------------------------------------------------------
-
-
-def to(location: str, status: int = 307) -> Script:
-    return text(status, Location=location)
 
 
 @on_loop
@@ -989,11 +797,10 @@ async def test_a_token_realm_on_an_address_that_nobody_named_is_refused() -> Non
 
 
 @on_loop
-async def test_a_built_in_registry_may_not_be_at_a_private_address(monkeypatch: pytest.MonkeyPatch) -> None:
-    def inside(host: str, port: int, *_: object, **__: object) -> list[object]:
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+async def test_a_built_in_registry_may_not_be_at_a_private_address() -> None:
+    def inside(*_: object, **__: object) -> list[object]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
 
-    monkeypatch.setattr(socket, "getaddrinfo", inside)  # what a forged answer of a name server would do
-    async with upstream() as client:
+    async with upstream(look_up=inside) as client:  # what a forged answer of a name server would do
         error = await failing(UpstreamRefused, client.resolve(Reference.parse("ghcr.io/a/b:1")))
         assert "ghcr.io:443, which has the address 127.0.0.1" in str(error)

@@ -4,40 +4,60 @@ Source: distribution, "Token Authentication Specification".
 """
 
 import asyncio
-from collections.abc import Sequence
+import logging
+import math
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from ...errors import Reason, UpstreamError, UpstreamUnknown
+from ...errors import Reason, UpstreamError, UpstreamRateLimited, UpstreamUnknown
 from ...settings import UpstreamSettings
-from .challenge import Bearer, Challenge, basic_authorization, parse_token, token_url
+from .challenge import Basic, Bearer, Challenge, basic_authorization, parse_token, token_url
+from .encodings import decoded
 from .ratelimit import RateLimits
 from .registries import Registry
-from .tokens import Authorizations
+from .tokens import Authorizations, Key
 from .transport import Transport
+
+log = logging.getLogger(__name__)
 
 
 class Authorizer:
     """Knows the Authorization header for each registry and scope, and gets new ones.
 
     Args:
-        transport: asks token services.
+        transport: gives the connections of a registry, by which its token service is asked.
         rate_limits: hears of a token service that answers 429.
         settings: lives and bounds of tokens.
     """
 
-    def __init__(self, transport: Transport, rate_limits: RateLimits, settings: UpstreamSettings) -> None:
+    def __init__(
+        self, transport: Callable[[Registry], Transport], rate_limits: RateLimits, settings: UpstreamSettings
+    ) -> None:
         self._transport = transport
         self._rate_limits = rate_limits
         self._settings = settings
         self._authorizations = Authorizations(settings)
+        self._warned_at: dict[str, float] = {}
+        """When the operator was last told that a registry does not accept its password, by the registry's name."""
 
     def known(self, registry: Registry, scope: str) -> str | None:
         """The header's value, or None if none is known that is good now."""
-        return self._authorizations.get((registry.name, scope), _now())
+        return self._authorizations.get(_key(registry, scope), _now())
 
     def reject(self, registry: Registry, scope: str, value: str) -> None:
         """Forget a value that the registry did not accept."""
-        self._authorizations.forget((registry.name, scope), value)
+        self._authorizations.forget(_key(registry, scope), value)
+
+    def password_rejected(self, registry: Registry) -> UpstreamError:
+        """The error of a registry that does not accept the operator's password, who is told now and then."""
+        error = UpstreamError(
+            Reason.AUTH, f"{registry.name} does not accept the password of user {registry.username!r}"
+        )
+        now = _now()
+        if now >= self._warned_at.get(registry.name, -math.inf) + self._settings.complaint_s:
+            self._warned_at[registry.name] = now
+            log.warning("%s: what it has under that name is not fetched registry=%s", error, registry.name)
+        return error
 
     async def authorize(self, registry: Registry, scope: str, challenges: Sequence[Challenge]) -> str:
         """Answer the challenges of a registry. Requests that want the same value at the same time share one answer.
@@ -49,33 +69,45 @@ class Authorizer:
             UpstreamError: no challenge can be answered, or the token service does not give a token.
         """
         return self.known(registry, scope) or await self._authorizations.once(
-            (registry.name, scope), lambda: self._answer(registry, scope, challenges)
+            _key(registry, scope), lambda: self._answer(registry, scope, challenges)
         )
 
     async def _answer(self, registry: Registry, scope: str, challenges: Sequence[Challenge]) -> str:
-        """Answer the first challenge that can be answered."""
-        for challenge in challenges:
-            if isinstance(challenge, Bearer):
-                value, life_s = await self._fetch_token(registry, scope, challenge)
-            elif (basic := _basic(registry)) is not None:
-                value, life_s = basic, self._settings.basic_s
+        """Answer the first challenge that can be answered: those that want a token come first, as with other clients.
+
+        Raises:
+            UpstreamError: none can be; why not the first one that was tried.
+        """
+        failure: UpstreamError | None = None
+        for challenge in sorted(challenges, key=lambda challenge: isinstance(challenge, Basic)):
+            try:
+                value, life_s = await self._granted(registry, scope, challenge)
+            except UpstreamRateLimited:
+                raise
+            except UpstreamError as error:
+                failure = failure or error
             else:
-                continue
-            self._authorizations.put((registry.name, scope), value, _now() + life_s)
-            return value
-        if challenges:
-            raise UpstreamError(
-                Reason.AUTH, f"{registry.name} wants a user and password: add them, as in https://USER:PASSWORD@HOST"
-            )
-        raise UpstreamError(
+                self._authorizations.put(_key(registry, scope), value, _now() + life_s)
+                return value
+        raise failure or UpstreamError(
             Reason.AUTH, f"{registry.name} answered 401 without a challenge that this agent understands"
+        )
+
+    async def _granted(self, registry: Registry, scope: str, challenge: Challenge) -> tuple[str, float]:
+        """What answers one challenge: the header's value, and the time for which it is used, s."""
+        if isinstance(challenge, Bearer):
+            return await self._fetch_token(registry, scope, challenge)
+        if (basic := _basic(registry)) is not None:
+            return basic, self._settings.basic_s
+        raise UpstreamError(
+            Reason.AUTH, f"{registry.name} wants a user and password: add them, as in https://USER:PASSWORD@HOST"
         )
 
     async def _fetch_token(self, registry: Registry, scope: str, challenge: Bearer) -> tuple[str, float]:
         """Get a token; returns the header's value and the time for which it is used, s."""
         url, basic = token_url(challenge, registry, scope), _basic(registry)
         headers = {"Authorization": basic} if basic else {}
-        answer = await self._transport.send("GET", url, headers, sent_by=registry.name)
+        answer = await self._transport(registry).send("GET", url, headers, sent_by=registry.name)
         try:
             if answer.status == 429:
                 retry_after = answer.headers.get("Retry-After")
@@ -83,19 +115,20 @@ class Authorizer:
             if answer.status in (401, 403):
                 if registry.username is None:
                     raise UpstreamUnknown(f"{url.origin()} gives no token for {scope} without a user and password")
-                raise password_rejected(registry)
+                raise self.password_rejected(registry)
             if answer.status != 200:
                 raise UpstreamError(Reason.STATUS, f"{url.origin()} answered {answer.status} to a request for a token")
-            body = await self._transport.read_whole(answer, self._settings.token_bytes_max)
+            body = decoded(
+                answer, await answer.read_whole(self._settings.token_bytes_max), self._settings.token_bytes_max
+            )
             token = parse_token(body, self._settings)
         finally:
             answer.release()
         return f"Bearer {token.value}", token.expires_in_s - self._settings.token_margin_s
 
 
-def password_rejected(registry: Registry) -> UpstreamError:
-    """The error of a registry that does not accept the operator's password."""
-    return UpstreamError(Reason.AUTH, f"{registry.name} does not accept the password of user {registry.username!r}")
+def _key(registry: Registry, scope: str) -> Key:
+    return registry.name, registry.url, scope
 
 
 def _basic(registry: Registry) -> str | None:

@@ -5,11 +5,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
-import aiohttp
-
 from ...errors import Reason, UpstreamEnded, UpstreamError
 from ...oci.ranges import parse_content_range
 from ...settings import UpstreamSettings
+from .transport import Answer
+
+Read = Callable[[], Awaitable[bytes]]
+"""Gives the next bytes of a body; none at its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,33 @@ class UpstreamReply:
 
 
 @dataclass(frozen=True, slots=True)
+class Body:
+    """The body of an answer from its first byte, and its length in bytes, if that is known."""
+
+    length: int | None
+    read: Read
+
+
+def in_memory(body: bytes) -> Body:
+    """A body that is here."""
+    return with_prefix(body, Body(len(body), _nothing))
+
+
+def with_prefix(prefix: bytes, body: Body) -> Body:
+    """A body of which some bytes have been read."""
+    read = [prefix] if prefix else []
+
+    async def read_on() -> bytes:
+        return read.pop() if read else await body.read()
+
+    return Body(body.length, read_on)
+
+
+async def _nothing() -> bytes:
+    return b""
+
+
+@dataclass(frozen=True, slots=True)
 class Span:
     """The bytes `[start, stop)` of some content of `size`, within a body that has `[body_start, body_stop)`."""
 
@@ -42,7 +71,7 @@ class Span:
     body_stop: int
 
 
-def announced_span(answer: aiohttp.ClientResponse, length: int | None, start: int, stop: int | None) -> Span:
+def announced_span(answer: Answer, length: int | None, start: int, stop: int | None) -> Span:
     """What the head of an answer announces of `[start, stop)`.
 
     A 206 must be for exactly the range that was asked for. A 200 has everything, the bytes outside of it included.
@@ -92,7 +121,7 @@ class ExactBody:
         read: gives the next bytes of the body; none at its end.
     """
 
-    def __init__(self, span: Span, read: Callable[[], Awaitable[bytes]]) -> None:
+    def __init__(self, span: Span, read: Read) -> None:
         self._span = span
         self._read = read
         self._position = span.body_start

@@ -9,7 +9,7 @@ Sources: RFC 9110 section 11.6.1 (WWW-Authenticate); distribution, "Token Authen
 import base64
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,43 +46,55 @@ def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
     """Read the WWW-Authenticate headers of a 401; there may be several, with several challenges each.
 
     Returns:
-        The challenges of the two known schemes, in the registry's order.
+        The challenges of the two known schemes, in the registry's order. What cannot be read does not matter where
+        another challenge can be.
 
     Raises:
-        UpstreamError: a header is not in the grammar, or a Bearer challenge has no realm.
+        UpstreamError: none can be read, and a header is not in the grammar, or a Bearer challenge has no realm.
     """
-    return [
-        challenge
-        for header in headers
-        for scheme, parameters in _split(header)
-        if (challenge := _understood(scheme, parameters)) is not None
-    ]
+    challenges: list[Challenge] = []
+    failures: list[UpstreamError] = []
+    for header in headers:
+        try:
+            for scheme, parameters in _split(header):
+                if scheme == "bearer" and not parameters.get("realm"):
+                    failures.append(
+                        UpstreamError(Reason.AUTH, "the registry wants a token but does not say where from")
+                    )
+                elif (challenge := _understood(scheme, parameters)) is not None:
+                    challenges.append(challenge)
+        except UpstreamError as error:
+            failures.append(error)
+    if failures and not challenges:
+        raise failures[0]
+    return challenges
 
 
-def _split(header: str) -> list[tuple[str, dict[str, str]]]:
-    """Take a header apart into schemes, in lower case, and their parameters.
+def _split(header: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Take a header apart into schemes, in lower case, and their parameters, as far as it is in the grammar.
 
     A comma separates parameters as well as challenges, so only the form of what follows tells which of the two it is.
     """
-    challenges: list[tuple[str, dict[str, str]]] = []
-    position = 0
+    scheme, parameters, position = "", dict[str, str](), 0
     while (position := _next(header, position)) < len(header):
-        parameter = _PARAMETER.match(header, position) if challenges else None
-        scheme = _SCHEME.match(header, position)
+        parameter = _PARAMETER.match(header, position) if scheme else None
+        other = _SCHEME.match(header, position)
         if parameter is not None:
             name, bare, quoted = parameter.groups()
-            challenges[-1][1][name.lower()] = bare if bare is not None else re.sub(r"\\(.)", r"\1", quoted)
+            parameters[name.lower()] = bare if bare is not None else re.sub(r"\\(.)", r"\1", quoted)
             position = parameter.end()
-        elif scheme is not None:
-            challenges.append((scheme[1].lower(), {}))
-            position = scheme.end()
+        elif other is not None:
+            if scheme:
+                yield scheme, parameters
+            scheme, parameters, position = other[1].lower(), {}, other.end()
         else:
             raise UpstreamError(
                 Reason.AUTH,
                 "the registry answered 401 with a challenge that cannot be read, at character "
                 f"{position + 1} of its WWW-Authenticate",
             )
-    return challenges
+    if scheme:
+        yield scheme, parameters
 
 
 def _next(header: str, position: int) -> int:
@@ -95,8 +107,6 @@ def _understood(scheme: str, parameters: dict[str, str]) -> Challenge | None:
         return Basic()
     if scheme != "bearer":
         return None
-    if not parameters.get("realm"):
-        raise UpstreamError(Reason.AUTH, "the registry wants a token but does not say where from")
     return Bearer(parameters["realm"], parameters.get("service"), parameters.get("scope"))
 
 

@@ -8,11 +8,11 @@ for the caller to check, who knows the digest. The kind of failure says what the
 Sources: OCI distribution-spec, "Pull"; RFC 9110 sections 14 and 15.
 """
 
-import functools
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
-
-import aiohttp
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from ...errors import DigestInvalid, Reason, UpstreamError, UpstreamUnknown
 from ...fileio import in_thread
@@ -22,9 +22,23 @@ from ...oci.manifest import MANIFEST_MAX_BYTES, MEDIA_TYPES, SCHEMA_1, is_manife
 from ...oci.reference import Reference, Repository
 from ...settings import UpstreamSettings
 from .. import UPSTREAM, RangeReply, RangeRequest, Resolved, Sink
-from .body import ExactBody, UpstreamReply, announced_span, gathered
+from .body import Body, ExactBody, UpstreamReply, announced_span, gathered, in_memory, with_prefix
+from .encodings import decoded
+from .heads import DOUBTFUL, Head, Heads
+from .lengths import Lengths
+from .names import LookUp
 from .registries import DOCKER_HUB_URL, Registry, known_registries
-from .requests import RegistryClient
+from .requests import RegistryClient, Tally
+from .transport import Answer
+
+_SMALL_BYTES = 1024 * 1024
+"""Size of a blob up to which it is read into memory where its head does not say what comes, in bytes. Configurations
+of images, which some proxies compress, have some 10 KiB."""
+_ASKED_MAX = 3
+"""Times that a blob is asked for at most until it is known what comes: by range, without one, and after measuring."""
+
+_NO_ANSWER = frozenset({Reason.UNREACHABLE, Reason.TIMEOUT, Reason.RATE_LIMITED, Reason.FORBIDDEN, Reason.AUTH})
+"""Why a registry gave no answer to HEAD, so that it would give none to GET either."""
 
 _ACCEPT = {"manifests": {"Accept": ", ".join((*MEDIA_TYPES, "*/*"))}, "blobs": {"Accept": "*/*"}}
 _SAYS_NOTHING = ("application/octet-stream", "application/json")
@@ -37,20 +51,32 @@ class Upstream:
     Args:
         configured: what the operator named. These may have any address, and replace the built-in ones of their name.
         settings: bounds.
+        look_up: has the addresses of a host, as `socket.getaddrinfo`.
+        tally: counts how registries answer.
     """
 
     name = UPSTREAM
 
-    def __init__(self, configured: Iterable[Registry] = (), settings: UpstreamSettings | None = None) -> None:
+    def __init__(
+        self,
+        configured: Iterable[Registry] = (),
+        settings: UpstreamSettings | None = None,
+        look_up: LookUp = socket.getaddrinfo,
+        tally: Tally | None = None,
+    ) -> None:
+        self._tally = tally
         self._configured = tuple(configured)
         known = known_registries(self._configured).values()
         self._with_free_head = {registry.name for registry in known if registry.url == DOCKER_HUB_URL}
         self._settings = settings or UpstreamSettings()
+        self._look_up = look_up
+        self._heads = Heads(self._settings)
+        self._lengths = Lengths(self._settings)
         self._started: RegistryClient | None = None
 
     async def start(self) -> None:
         """Be ready to ask."""
-        self._started = RegistryClient(self._configured, self._settings)
+        self._started = RegistryClient(self._configured, self._settings, self._look_up, self._tally)
 
     async def close(self) -> None:
         """Drop all connections."""
@@ -73,31 +99,58 @@ class Upstream:
     async def resolve(self, reference: Reference) -> Resolved:
         """Ask what a tag means now, by HEAD, which Docker Hub does not count as a pull.
 
-        If the answer to HEAD lacks something, the manifest is got by GET and its digest computed.
+        If the answer to HEAD lacks something, or may say nothing of the manifest, that is got by GET and its digest
+        computed. Where only GET works, HEAD is not tried again for a while.
 
         Raises:
             UpstreamError: see the module's docstring.
         """
-        repository, path = reference.repository, f"{reference.repository.path}/manifests/{reference.tag}"
-        async with self._registries.ask("HEAD", repository, path, _ACCEPT["manifests"], (200, 405)) as answer:
-            if answer.status == 200 and (resolved := _resolved(answer)) is not None:
-                return resolved
-        async with self._registries.ask("GET", repository, path, _ACCEPT["manifests"], (200,)) as answer:
+        registry, now = reference.repository.registry, asyncio.get_running_loop().time()
+        status = 0
+        if self._heads.of(registry, now) is not Head.USELESS:
+            expected = (200, *self._heads.doubtful(registry, now))
+            async with self._ask("HEAD", reference, expected) as answer:
+                status = answer.status
+                if status == 200 and (resolved := _resolved(answer)) is not None:
+                    self._heads.note(registry, Head.RELIABLE, now)
+                    return resolved
+        async with self._ask("GET", reference, (200, *((status,) if status == 404 else ()))) as answer:
+            if answer.status == 404:
+                self._heads.note(registry, Head.RELIABLE, now)
+                raise UpstreamUnknown(f"{answer.url.origin()} answered 404 to GET of {reference}")
             _refuse_what_is_no_manifest(answer)
-            body = await self._whole_manifest(answer)
+            with _too_large_for_good(answer):
+                body = decoded(answer, await answer.read_whole(MANIFEST_MAX_BYTES), MANIFEST_MAX_BYTES)
         if (outline := await outline_of(body)) is None:
             if is_schema_1(body):
                 raise _schema_1(answer)
-            raise UpstreamError(Reason.BROKEN, f"{repository.registry} answered with no manifest to {reference}")
+            raise UpstreamError(Reason.BROKEN, f"{registry} answered with no manifest to {reference}")
+        if status:
+            self._heads.note(registry, Head.USELESS, now)
         return Resolved(Digest.of(body), outline.media_type, len(body))
 
-    async def size(self, content: Content) -> int:
-        """Ask how many bytes some content has, by HEAD; raise UpstreamError, see the module's docstring."""
-        headers = _ACCEPT[content.kind]
-        async with self._registries.ask("HEAD", content.repository, content.path, headers, (200, 405)) as answer:
-            if answer.status == 200 and answer.content_length is not None:
-                return answer.content_length
-        async with self.open(content, 0, 1) as reply:
+    def _ask(self, method: str, reference: Reference, expected: Collection[int]) -> AbstractAsyncContextManager[Answer]:
+        path = f"{reference.repository.path}/manifests/{reference.tag}"
+        headers, within_s = _ACCEPT["manifests"], self._settings.question_s
+        return self._registries.ask(method, reference.repository, path, headers, expected, within_s=within_s)
+
+    async def size(self, content: Content, expected: int | None = None) -> int:
+        """Ask how many bytes some content has; see `SizedSource.size`.
+
+        What HEAD says counts where it is what is expected. Several registries answer it with no length, or with a wrong
+        one: so otherwise the first byte is asked for.
+
+        Raises:
+            UpstreamError: see the module's docstring.
+        """
+        if expected is not None:
+            try:
+                if await self._length_by_head(content) == expected:
+                    return expected
+            except UpstreamError as error:
+                if error.reason in _NO_ANSWER:
+                    raise
+        async with self.open(content, 0, 1, within_s=self._settings.question_s) as reply:
             return reply.size
 
     async def download(self, content: Content, request: RangeRequest, sink: Sink) -> None:
@@ -117,51 +170,123 @@ class Upstream:
                 position += len(chunk)
 
     @asynccontextmanager
-    async def open(self, content: Content, start: int, stop: int | None) -> AsyncIterator[UpstreamReply]:
+    async def open(
+        self, content: Content, start: int, stop: int | None, *, within_s: float | None = None
+    ) -> AsyncIterator[UpstreamReply]:
         """Ask for `[start, stop)`, or for everything from `start` on where stop is None or beyond the end.
 
         Entering waits for the head of the answer and checks it. Leaving early drops the connection. Of a registry that
         does not know ranges, the bytes before `start` are read and dropped, and the reply goes to the end.
 
+        Args:
+            content: what is wanted.
+            start: first byte.
+            stop: end, exclusive.
+            within_s: bounds the time to the head of the answer, s; by default as the settings say.
+
         Raises:
             UpstreamError: see the module's docstring.
         """
+        is_part = start > 0 or stop is not None
+        limit_s = within_s or (self._settings.head_s if content.kind == "blobs" else self._settings.question_s)
+        async with self._opened(content, start, stop, limit_s) as (answer, body):
+            is_whole = answer.status == 200
+            span = announced_span(answer, body.length, start, None if is_whole and is_part else stop)
+            if content.kind == "manifests" and span.size > MANIFEST_MAX_BYTES:
+                raise _too_large(answer)
+            # Of nothing, everything is the range that was asked for.
+            ranged = not (is_whole and is_part and span.size > 0)
+            yield UpstreamReply(span.start, span.stop, span.size, ExactBody(span, body.read), ranged)
+
+    @asynccontextmanager
+    async def _opened(
+        self, content: Content, start: int, stop: int | None, limit_s: float
+    ) -> AsyncIterator[tuple[Answer, Body]]:
+        """The answer to a request for a range, and its body, whose length is known where all of it comes."""
         headers = dict(_ACCEPT[content.kind])
         if start > 0 or stop is not None:
             headers["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
-        async with self._registries.ask("GET", content.repository, content.path, headers, (200, 206, 416)) as answer:
-            length = answer.content_length
-            read: Callable[[], Awaitable[bytes]] = functools.partial(self._registries.transport.read, answer)
-            if content.kind == "manifests":
-                _refuse_what_is_no_manifest(answer)
-                if answer.status == 200 and length is None:
-                    whole = await self._whole_manifest(answer)
-                    length, read = len(whole), _reader(whole)
-            ranged = answer.status != 200 or "Range" not in headers
-            span = announced_span(answer, length, start, stop if ranged else None)
-            if content.kind == "manifests" and span.size > MANIFEST_MAX_BYTES:
-                raise _too_large(answer)
-            yield UpstreamReply(span.start, span.stop, span.size, ExactBody(span, read), ranged)
+        async with AsyncExitStack() as answers:
+            for _ in range(_ASKED_MAX):
+                asking = self._registries.ask(
+                    "GET", content.repository, content.path, headers, (200, 206, 416), within_s=limit_s
+                )
+                answer = await answers.enter_async_context(asking)
+                if start == 0 and answer.status == 416 and answer.headers.get("Content-Range") != "bytes */0":
+                    headers.pop("Range", None)  # it is empty, or the registry does not clip ranges
+                elif (body := await self._body(content, answer)) is not None:
+                    break
+                answer.release()
+            else:
+                raise UpstreamError(Reason.LENGTH, f"{content.repository.registry} does not say how long its answer is")
+            yield answer, body
 
-    async def _whole_manifest(self, answer: aiohttp.ClientResponse) -> bytes:
-        """A manifest of which the registry does not say how long it is; raises UpstreamError."""
+    async def _body(self, content: Content, answer: Answer) -> Body | None:
+        """The body of an answer; None if it was read for its length alone, so that it has to be asked for again."""
+        body = Body(answer.content_length, answer.read)
+        if answer.status != 200:
+            return body
+        if content.kind == "manifests":
+            _refuse_what_is_no_manifest(answer)
+            if answer.is_encoded or body.length is None:
+                with _too_large_for_good(answer):
+                    body = in_memory(_plain(content, answer, await answer.read_whole(MANIFEST_MAX_BYTES)))
+            return body
+        if answer.is_encoded and (body.length or 0) <= _SMALL_BYTES:
+            begin = await answer.read_up_to(_SMALL_BYTES)
+            if len(begin) <= _SMALL_BYTES:
+                return in_memory(_plain(content, answer, begin))
+            body = with_prefix(begin, body)
+        return body if body.length is not None else await self._of_unknown_length(content, answer, body)
+
+    async def _of_unknown_length(self, content: Content, answer: Answer, body: Body) -> Body | None:
+        """A blob that comes in chunks, or until the connection ends."""
+        lengths, digest = self._lengths, content.digest
+        length = lengths.known(digest)
+        if length is None and not lengths.is_to_be_measured(digest):
+            with contextlib.suppress(UpstreamError):
+                length = await self._length_by_head(content)
+        if length is not None:
+            lengths.note(digest, length)
+            return Body(length, lengths.watched(digest, length, body.read))
+        begin, total = bytearray(), 0
         try:
-            return await self._registries.transport.read_whole(answer, MANIFEST_MAX_BYTES)
-        except UpstreamError as error:
-            raise (_too_large(answer) if error.reason is Reason.LENGTH else error) from None
+            async with asyncio.timeout(self._settings.measured_s):
+                while chunk := await body.read():
+                    total += len(chunk)
+                    begin += chunk[: _SMALL_BYTES + 1 - len(begin)]
+        except TimeoutError:
+            raise UpstreamError(
+                Reason.LENGTH, f"{answer.url.origin()} does not say how long its answer is, and it goes on and on"
+            ) from None
+        lengths.note(digest, total)
+        return in_memory(bytes(begin)) if total <= _SMALL_BYTES else None
+
+    async def _length_by_head(self, content: Content) -> int | None:
+        """What HEAD says of the length of a blob. Nothing but a positive number counts, nor any status but 200."""
+        headers, within_s = _ACCEPT[content.kind], self._settings.question_s
+        expected = (200, *DOUBTFUL)
+        async with self._registries.ask(
+            "HEAD", content.repository, content.path, headers, expected, within_s=within_s
+        ) as head:
+            return (head.content_length or None) if head.status == 200 else None
 
 
-def _reader(body: bytes) -> Callable[[], Awaitable[bytes]]:
-    """Reads a body that is in memory."""
-    chunks = iter((body,))
+def _plain(content: Content, answer: Answer, body: bytes) -> bytes:
+    """A whole body as the content that was asked for: what came, or what that was before it was compressed.
 
-    async def read() -> bytes:
-        return next(chunks, b"")
+    Some stores say of a compressed layer that its encoding is gzip. So what came counts where its digest is right, and
+    also where neither is: then the caller finds out.
+    """
+    if not answer.is_encoded or Digest.of(body) == content.digest:
+        return body
+    with contextlib.suppress(UpstreamError):
+        plain = decoded(answer, body, MANIFEST_MAX_BYTES)
+        return plain if Digest.of(plain) == content.digest else body
+    return body
 
-    return read
 
-
-def _refuse_what_is_no_manifest(answer: aiohttp.ClientResponse) -> None:
+def _refuse_what_is_no_manifest(answer: Answer) -> None:
     """Raise for what captive portals and error pages send with status 200, and for manifests of schema 1."""
     if answer.content_type in ("text/html", "application/xhtml+xml"):
         raise UpstreamError(Reason.BROKEN, f"{answer.url.origin()} answered with an HTML page instead of a manifest")
@@ -169,15 +294,24 @@ def _refuse_what_is_no_manifest(answer: aiohttp.ClientResponse) -> None:
         raise _schema_1(answer)
 
 
-def _schema_1(answer: aiohttp.ClientResponse) -> UpstreamUnknown:
+def _schema_1(answer: Answer) -> UpstreamUnknown:
     return UpstreamUnknown(f"{answer.url.origin()} has only a manifest of schema 1, which nobody can check by digest")
 
 
-def _too_large(answer: aiohttp.ClientResponse) -> UpstreamUnknown:
+def _too_large(answer: Answer) -> UpstreamUnknown:
     return UpstreamUnknown(f"{answer.url.origin()} has a manifest of more than {MANIFEST_MAX_BYTES} bytes")
 
 
-def _resolved(answer: aiohttp.ClientResponse) -> Resolved | None:
+@contextlib.contextmanager
+def _too_large_for_good(answer: Answer) -> Iterator[None]:
+    """A manifest that is longer than what is read is one that this agent will never have."""
+    try:
+        yield
+    except UpstreamError as error:
+        raise (_too_large(answer) if error.reason is Reason.LENGTH else error) from None
+
+
+def _resolved(answer: Answer) -> Resolved | None:
     """What the headers of an answer to HEAD say of a manifest; None if something is missing."""
     if answer.content_type in SCHEMA_1:
         raise _schema_1(answer)
@@ -186,6 +320,6 @@ def _resolved(answer: aiohttp.ClientResponse) -> Resolved | None:
         digest = Digest.parse(answer.headers.get("Docker-Content-Digest", ""))
     except DigestInvalid:
         return None
-    if size is None or not is_manifest_type(answer.content_type) or answer.content_type in _SAYS_NOTHING:
+    if not size or not is_manifest_type(answer.content_type) or answer.content_type in _SAYS_NOTHING:
         return None
     return Resolved(digest, answer.content_type, size)

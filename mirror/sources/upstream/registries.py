@@ -6,12 +6,13 @@ proxy into its own network. So a registry that is on neither list is refused.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import unquote, urlsplit
 
 from ...errors import ConfigError, NameInvalid
 from ...oci.reference import DOCKER_HUB, parse_registry
 from .addresses import is_written_oddly
+from .trust import Trusted
 
 _ALLOWED = "REGISTRY=URL, where the URL is http:// or https://, optional user:password@, host, optional :port and /path"
 _PRINTABLE = re.compile(r"[!-~]+")
@@ -31,12 +32,14 @@ class Registry:
         name: canonical, as in references: `docker.io`.
         url: without userinfo: `https://registry-1.docker.io`.
         username, password: for its basic or token authentication; both or neither.
+        trusted: where it may lead beside public addresses.
     """
 
     name: str
     url: str
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    trusted: tuple[Trusted, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> "Registry":
@@ -133,3 +136,20 @@ PUBLIC_REGISTRIES = (
 def known_registries(configured: Iterable[Registry]) -> dict[str, Registry]:
     """All registries that may be contacted, by name; what is configured replaces what is built in."""
     return {registry.name: registry for registry in (*PUBLIC_REGISTRIES, *configured)}
+
+
+def with_trust(configured: Iterable[Registry], trusted: Iterable[Trusted]) -> tuple[Registry, ...]:
+    """Let registries lead where the operator says.
+
+    Raises:
+        ConfigError: one is no registry that this agent may contact.
+    """
+    configured, trusted = tuple(configured), tuple(trusted)
+    known = known_registries(configured)
+    for place in trusted:
+        if place.registry not in known:
+            raise ConfigError(f"upstream-trust: no such registry as {place.registry}; name it with --upstream as well")
+    names = dict.fromkeys([*(registry.name for registry in configured), *(place.registry for place in trusted)])
+    return tuple(
+        replace(known[name], trusted=tuple(place for place in trusted if place.registry == name)) for name in names
+    )

@@ -1,28 +1,49 @@
 """Requests to registries by name: which may be asked, with which authorization, and what their answers mean.
 
-Nothing is retried but a request that needs a newer token, and one that went to the target of an earlier redirect.
+Nothing is retried but a request that needs a newer token, and one that went to the target of an earlier redirect. One
+try, all of that included, has one bound.
 """
 
 import asyncio
+import re
+import socket
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Protocol
 
-import aiohttp
 from yarl import URL
 
 from ...errors import Reason, UpstreamError, UpstreamRefused, UpstreamUnknown
 from ...oci.reference import Repository
 from ...settings import UpstreamSettings
-from .authorizer import Authorizer, password_rejected
-from .challenge import parse_challenges
+from .addresses import AddressGuard
+from .authorizer import Authorizer
+from .challenge import Bearer, parse_challenges
+from .names import LookUp, Names
 from .ratelimit import RateLimits
 from .redirects import RedirectCache
 from .registries import Registry, known_registries
-from .transport import Transport, same_origin
+from .transport import Answer, Transport, same_origin
+
+_CONTENT = re.compile(r"/v2/(.+)/(?:manifests|blobs)/[^/]+")
+_PARTIES_MAX = 3
+"""Bounds who may want a token for one request: the registry, and hosts to which it redirects."""
 
 _FOR_GOOD = (404, 406, 410, 451)
 """Statuses of what is not there, not there in this form, gone, or forbidden by law: to ask again changes nothing."""
+
+
+class Tally(Protocol):
+    """Counts how registries answer."""
+
+    def upstream_answered(self, registry: str, status: int) -> None:
+        """A registry answered."""
+        ...
+
+    def upstream_failed(self, registry: str, reason: Reason) -> None:
+        """A request to a registry did not bring what was wanted; where it answered at all, that is counted as well."""
+        ...
 
 
 class RegistryClient:
@@ -31,20 +52,43 @@ class RegistryClient:
     Args:
         configured: the registries that the operator named.
         settings: bounds.
+        look_up: has the addresses of a host.
+        tally: counts; None: nobody does.
     """
 
-    def __init__(self, configured: Iterable[Registry], settings: UpstreamSettings) -> None:
+    def __init__(
+        self,
+        configured: Iterable[Registry],
+        settings: UpstreamSettings,
+        look_up: LookUp = socket.getaddrinfo,
+        tally: Tally | None = None,
+    ) -> None:
+        self._tally = tally
         configured = tuple(configured)
-        urls = [URL(registry.url) for registry in configured]
-        self.transport = Transport([(url.raw_host or "", url.port or 0) for url in urls], settings)
+        self._settings = settings
         self._registries = known_registries(configured)
+        self._named = [_place(registry) for registry in configured]
+        hosts = [host for host, _ in map(_place, self._registries.values())]
+        self._names = Names(hosts, settings.names, look_up)
+        self._transports: dict[str, Transport] = {}
+        """By the registry's name, since it was first asked."""
         self._rate_limits = RateLimits(settings)
-        self._authorizer = Authorizer(self.transport, self._rate_limits, settings)
+        self._authorizer = Authorizer(self._transport, self._rate_limits, settings)
         self._redirects = RedirectCache(settings)
 
     async def close(self) -> None:
         """Drop all connections."""
-        await self.transport.close()
+        for transport in self._transports.values():
+            await transport.close()
+
+    def _transport(self, registry: Registry) -> Transport:
+        """The connections of a registry."""
+        transport = self._transports.get(registry.name)
+        if transport is None:
+            host, _ = _place(registry)
+            guard = AddressGuard(self._names.addresses, host, self._named, registry.trusted)
+            transport = self._transports[registry.name] = Transport(guard, self._settings)
+        return transport
 
     async def answers(self, name: str) -> bool:
         """Whether a registry answers anything at all, whatever it is, to a request without authorization."""
@@ -52,7 +96,7 @@ class RegistryClient:
         if registry is None:
             return True  # nobody waits for what is refused
         try:
-            answer = await self.transport.send("GET", URL(f"{registry.api}/"), {})
+            answer = await self._transport(registry).send("GET", URL(f"{registry.api}/"), {})
         except UpstreamError as error:
             return isinstance(error, UpstreamRefused)
         answer.release()
@@ -60,8 +104,15 @@ class RegistryClient:
 
     @asynccontextmanager
     async def ask(
-        self, method: str, repository: Repository, path: str, headers: Mapping[str, str], expected: Collection[int]
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        self,
+        method: str,
+        repository: Repository,
+        path: str,
+        headers: Mapping[str, str],
+        expected: Collection[int],
+        *,
+        within_s: float,
+    ) -> AsyncIterator[Answer]:
         """Ask the registry of a repository, and give the answer. Leaving releases the answer.
 
         Args:
@@ -70,10 +121,29 @@ class RegistryClient:
             path: below the registry's API, e.g. `library/nginx/blobs/sha256:…`.
             headers: to send, without Authorization.
             expected: statuses that the caller understands.
+            within_s: bounds the time until the head of the answer is here, s, with all redirects and tokens.
 
         Raises:
             UpstreamError: the registry cannot be asked, or answers another status; by what that status means.
         """
+        try:
+            async with self._asked(method, repository, path, headers, expected, within_s) as answer:
+                yield answer
+        except UpstreamError as error:  # of the body, too
+            if self._tally is not None:
+                self._tally.upstream_failed(repository.registry, error.reason)
+            raise
+
+    @asynccontextmanager
+    async def _asked(
+        self,
+        method: str,
+        repository: Repository,
+        path: str,
+        headers: Mapping[str, str],
+        expected: Collection[int],
+        within_s: float,
+    ) -> AsyncIterator[Answer]:
         registry = self._registries.get(repository.registry)
         if registry is None:
             raise UpstreamRefused(
@@ -81,11 +151,13 @@ class RegistryClient:
                 f"to allow it, add --upstream {repository.registry}=https://{repository.registry}"
             )
         self._rate_limits.check(registry.name, _now())
-        answer = await self._send_to_redirect(method, registry, path, headers, expected)
-        if answer is None:
-            answer = await self._send(method, registry, repository, path, headers)
-            if method == "GET" and not same_origin(answer.url, URL(registry.api)):
-                self._redirects.put((registry.name, path), answer.url, _now())
+        try:
+            async with asyncio.timeout(within_s):
+                answer = await self._answer(method, registry, repository, path, headers, expected)
+        except TimeoutError:
+            raise UpstreamError(Reason.TIMEOUT, f"{registry.name} gave no answer within {within_s:g} s") from None
+        if self._tally is not None:
+            self._tally.upstream_answered(registry.name, answer.status)
         try:
             if answer.status not in expected:
                 raise self._failure(registry, answer, f"{method} of {repository.registry}/{path}")
@@ -93,16 +165,34 @@ class RegistryClient:
         finally:
             answer.release()
 
+    async def _answer(
+        self,
+        method: str,
+        registry: Registry,
+        repository: Repository,
+        path: str,
+        headers: Mapping[str, str],
+        expected: Collection[int],
+    ) -> Answer:
+        """The answer of the registry, or of the place where it redirected the same question a moment ago."""
+        answer = await self._send_to_redirect(method, registry, path, headers, expected)
+        if answer is None:
+            answer = await self._send(method, registry, repository, path, headers)
+            if method == "GET" and answer.status in expected and not same_origin(answer.url, URL(registry.api)):
+                self._redirects.put((registry.name, path), answer.url, _now())
+        return answer
+
     async def _send_to_redirect(
         self, method: str, registry: Registry, path: str, headers: Mapping[str, str], expected: Collection[int]
-    ) -> aiohttp.ClientResponse | None:
+    ) -> Answer | None:
         """Ask where the registry redirected the same path a moment ago; None if it did not, or if that fails now."""
         key = registry.name, path
         target = self._redirects.get(key, _now())
         if target is None or method != "GET":
             return None
+        given = _authorized(headers, self._granted(registry, target))
         try:
-            answer = await self.transport.send(method, target, headers, sent_by=registry.name)
+            answer = await self._transport(registry).send(method, target, given, sent_by=registry.name)
         except UpstreamError:
             self._redirects.forget(key)
             return None
@@ -114,27 +204,60 @@ class RegistryClient:
 
     async def _send(
         self, method: str, registry: Registry, repository: Repository, path: str, headers: Mapping[str, str]
-    ) -> aiohttp.ClientResponse:
-        """Send with the authorization that is known, if any, and once more with a new one if the registry wants it."""
+    ) -> Answer:
+        """Send, with the authorizations that are known; and again with a new one for each party that wants one.
+
+        A registry may redirect to another one, which wants a token of its own. Who refuses a token that was good
+        before is asked once more with a new one, and nobody is asked a third time.
+        """
         scope = f"repository:{repository.path}:pull"
         url = URL(f"{registry.api}/{path}")
-        known = self._authorizer.known(registry, scope)
-        answer = await self.transport.send(method, url, _authorized(headers, known))
-        if answer.status != 401 or not same_origin(answer.url, url):
-            return answer
-        answer.release()
-        if known is not None:
-            self._authorizer.reject(registry, scope, known)
-        challenges = parse_challenges(answer.headers.getall("WWW-Authenticate", []))
-        new = await self._authorizer.authorize(registry, scope, challenges)
-        answer = await self.transport.send(method, url, _authorized(headers, new))
-        if answer.status == 401 and new.startswith("Basic "):
+        asked: set[str] = set()
+        while True:
+            given = _authorized(headers, self._authorizer.known(registry, scope))
+            answer = await self._transport(registry).send(
+                method, url, given, granted=lambda target: self._granted(registry, target)
+            )
+            if answer.status != 401:
+                return answer
             answer.release()
-            self._authorizer.reject(registry, scope, new)
-            raise password_rejected(registry)
+            party, wanted = registry, scope
+            if not same_origin(answer.url, url):
+                party, wanted = _elsewhere(registry, answer.url)
+            if answer.authorization is not None:
+                self._authorizer.reject(party, wanted, answer.authorization)
+                if "WWW-Authenticate" not in answer.headers:
+                    continue  # who is asked without an authorization says which one is wanted
+            if party.url in asked or len(asked) == _PARTIES_MAX:
+                break
+            asked.add(party.url)
+            if not await self._satisfy(party, wanted, answer, is_elsewhere=party is not registry):
+                break
+        if party is registry and (answer.authorization or "").startswith("Basic "):
+            raise self._authorizer.password_rejected(registry)
         return answer
 
-    def _failure(self, registry: Registry, answer: aiohttp.ClientResponse, request: str) -> UpstreamError:
+    async def _satisfy(self, party: Registry, scope: str, answer: Answer, *, is_elsewhere: bool) -> bool:
+        """Get the authorization that somebody wants who answered 401; return whether to ask again.
+
+        Who is not the operator's registry gets a token for strangers, if it wants one, and never a password.
+        """
+        try:
+            challenges = parse_challenges(answer.headers.getall("WWW-Authenticate", []))
+        except UpstreamError:
+            if is_elsewhere:
+                return False
+            raise
+        if is_elsewhere and not any(isinstance(challenge, Bearer) for challenge in challenges):
+            return False
+        await self._authorizer.authorize(party, scope, challenges)
+        return True
+
+    def _granted(self, registry: Registry, target: URL) -> str | None:
+        """What a host to which a registry redirects has granted to strangers, if anything."""
+        return self._authorizer.known(*_elsewhere(registry, target))
+
+    def _failure(self, registry: Registry, answer: Answer, request: str) -> UpstreamError:
         """The error that an answer of an unexpected status means."""
         message = f"{answer.url.origin()} answered {answer.status} to {request}"
         if answer.status == 429:
@@ -147,6 +270,23 @@ class RegistryClient:
             # which says nothing about the content.
             return UpstreamUnknown(f"{message}: there is no such thing, or only others may see it")
         return UpstreamError(Reason.STATUS, message)
+
+
+def _place(registry: Registry) -> tuple[str, int]:
+    """Host and port of a registry's URL."""
+    url = URL(registry.url)
+    return url.raw_host or "", url.port or 0
+
+
+def _elsewhere(registry: Registry, url: URL) -> tuple[Registry, str]:
+    """The party at a URL to which a registry redirected, and the scope of what is asked for there.
+
+    It has no password, whatever the operator gave to a registry of that URL: the one that redirects is not trusted
+    with that.
+    """
+    content = _CONTENT.fullmatch(url.path)
+    scope = f"repository:{content[1]}:pull" if content else ""
+    return Registry(registry.name, str(url.origin()), trusted=registry.trusted), scope
 
 
 def _authorized(headers: Mapping[str, str], authorization: str | None) -> dict[str, str]:

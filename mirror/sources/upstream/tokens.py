@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from ...errors import SourceError
 from ...settings import UpstreamSettings
 
-Key = tuple[str, str]
-"""A registry's name and a scope."""
+Key = tuple[str, str, str]
+"""A registry's name, the URL of who granted it (the registry, or a host to which that one redirects), and a scope."""
 
 
 class Authorizations:

@@ -1,4 +1,4 @@
-"""HTTP requests to registries: redirects, addresses, time limits. Only connections outlive a request.
+"""HTTP requests to a registry: redirects, addresses, answers. Only connections outlive a request.
 
 Redirects are followed here and not by the library, so that every hop is checked. The Authorization header goes only to
 the scheme, host and port that it is for: object stores are asked by signed URL and must not see it. https never becomes
@@ -12,7 +12,7 @@ Messages name a URL by its scheme, host and port only: paths and queries of sign
 
 import asyncio
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import aiohttp
@@ -30,22 +30,94 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 _LOCATION = re.compile(r"[!-~]+")
 
 
-class Transport:
-    """Sends requests and reads answers; everything that fails becomes an UpstreamError.
+def _nothing(url: URL) -> str | None:
+    """No authorization for any place to which a redirect leads."""
+    return None
+
+
+class Answer:
+    """The answer to one request: its head, and a body to read.
 
     Args:
-        named: host and port of every URL that the operator named.
+        response: aiohttp's.
+        authorization: the Authorization header of the request, if it had one.
+        settings: bounds on reading.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse, authorization: str | None, settings: UpstreamSettings) -> None:
+        self.status = response.status
+        self.url = response.url
+        """Where it came from, after all redirects."""
+        self.headers = response.headers
+        self.content_length = response.content_length
+        """As the head says, in bytes; None where it does not say."""
+        self.content_type = response.content_type
+        self.authorization = authorization
+        self._response = response
+        self._settings = settings
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether it says that its body is compressed, though nobody asked for that."""
+        return self.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity")
+
+    async def read(self) -> bytes:
+        """Read what has arrived of the body, or wait for more; returns nothing at its end.
+
+        Raises:
+            UpstreamError: stalled, or broken.
+        """
+        with _translated(self.url, Reason.STALLED, self._settings.stall_s):
+            async with asyncio.timeout(self._settings.stall_s):
+                return await self._response.content.readany()
+
+    async def read_whole(self, max_bytes: int) -> bytes:
+        """Read all of the body into memory, as it came.
+
+        Raises:
+            UpstreamError: timeout, stalled, broken, or length: it has more than `max_bytes`.
+        """
+        body = await self.read_up_to(max_bytes)
+        if len(body) > max_bytes:
+            raise UpstreamError(Reason.LENGTH, f"{self.url.origin()} sends more than {max_bytes} bytes")
+        return body
+
+    async def read_up_to(self, max_bytes: int) -> bytes:
+        """Read the body until it ends, or has more than `max_bytes`; raises UpstreamError as `read_whole`."""
+        body = bytearray()
+        with _translated(self.url, Reason.TIMEOUT, self._settings.whole_s):
+            async with asyncio.timeout(self._settings.whole_s):
+                while len(body) <= max_bytes and (chunk := await self.read()):
+                    body += chunk
+        return bytes(body)
+
+    def release(self) -> None:
+        """Let the connection serve others, or drop it where the body was not read to its end."""
+        self._response.release()
+
+
+class Transport:
+    """Sends requests on behalf of one registry, over connections that no other one uses.
+
+    Args:
+        guard: resolves names, and says where this registry may lead.
         settings: bounds on time, connections and redirects.
 
     Make it inside a running event loop, and close it there.
     """
 
-    def __init__(self, named: Iterable[tuple[str, int]], settings: UpstreamSettings) -> None:
+    def __init__(self, guard: AddressGuard, settings: UpstreamSettings) -> None:
         self._settings = settings
-        self._guard = AddressGuard(aiohttp.ThreadedResolver(), named)
+        self._guard = guard
         self._session = aiohttp.ClientSession(
-            connector=BoundedConnector(settings.answers, limit=settings.connections_max, resolver=self._guard),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=settings.connect_s),
+            connector=BoundedConnector(
+                settings.answers,
+                open_s=settings.connect_s,
+                limit=settings.connections_max,
+                resolver=guard,
+                use_dns_cache=False,
+            ),
+            timeout=aiohttp.ClientTimeout(total=None),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": f"skvaller/{__version__}", "Accept-Encoding": "identity", HOP_HEADER: "1"},
             auto_decompress=False,
@@ -56,35 +128,44 @@ class Transport:
     async def close(self) -> None:
         """Drop all connections."""
         await self._session.close()
-        await self._guard.close()
 
     async def send(
-        self, method: str, url: URL, headers: Mapping[str, str], sent_by: str | None = None
-    ) -> aiohttp.ClientResponse:
-        """Send a request and follow redirects. The caller has to release the answer.
+        self,
+        method: str,
+        url: URL,
+        headers: Mapping[str, str],
+        sent_by: str | None = None,
+        granted: Callable[[URL], str | None] = _nothing,
+    ) -> Answer:
+        """Send a request and follow redirects. The caller bounds the time, and has to release the answer.
 
         Args:
             method: GET or HEAD.
             url: without userinfo.
-            headers: Authorization among them, if there is one; it goes to the URL's scheme, host and port only.
+            headers: Authorization among them, if there is one; it goes to the URL's scheme, host and port only, and no
+                longer once a redirect has led elsewhere.
             sent_by: who gave the URL, if not the operator.
+            granted: what Authorization a URL elsewhere has asked for itself, if any.
 
         Returns:
-            The first answer that is no redirect, whatever its status; its `url` tells where it came from.
+            The first answer that is no redirect, whatever its status.
 
         Raises:
-            UpstreamRefused: the URL or a redirect leads to an address that may not be contacted.
-            UpstreamError: unreachable, timeout, or broken.
+            UpstreamRefused: the URL or a redirect leads to an address to which this registry may not lead.
+            UpstreamError: unreachable, or broken.
         """
+        headers = dict(headers)
         for _ in range(self._settings.redirects_max + 1):
-            answer = await self._send_once(method, url, headers, sent_by)
-            if answer.status not in _REDIRECTS:
-                return answer
-            answer.release()
+            response = await self._send_once(method, url, headers, sent_by)
+            if response.status not in _REDIRECTS:
+                return Answer(response, headers.get("Authorization"), self._settings)
+            response.release()
             sent_by = str(url.origin())
-            target = redirected(url, answer.headers.get("Location", ""))
+            target = redirected(url, response.headers.get("Location", ""))
             if not same_origin(url, target):
-                headers = {name: value for name, value in headers.items() if name != "Authorization"}
+                headers.pop("Authorization", None)
+                if (value := granted(target)) is not None:
+                    headers["Authorization"] = value
             url = target
         raise UpstreamError(
             Reason.BROKEN, f"more than {self._settings.redirects_max} redirects, the last from {sent_by}"
@@ -96,40 +177,11 @@ class Transport:
         try:
             with _translated(url, Reason.TIMEOUT, self._settings.head_s):
                 self._guard.check(url.raw_host or "", url.port or 0)
-                async with asyncio.timeout(self._settings.head_s):
-                    return await self._session.request(method, url, headers=headers, allow_redirects=False)
+                return await self._session.request(method, url, headers=headers, allow_redirects=False)
         except UpstreamRefused as error:
             if sent_by is None:
                 raise
             raise UpstreamRefused(f"{sent_by} sends on to {error}") from None
-
-    async def read(self, answer: aiohttp.ClientResponse) -> bytes:
-        """Read what has arrived of a body, or wait for more; returns nothing at its end.
-
-        Raises:
-            UpstreamError: stalled, or broken.
-        """
-        with _translated(answer.url, Reason.STALLED, self._settings.stall_s):
-            async with asyncio.timeout(self._settings.stall_s):
-                return await answer.content.readany()
-
-    async def read_whole(self, answer: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-        """Read all of a body into memory.
-
-        Raises:
-            UpstreamError: timeout, stalled, broken, or length: the body has more than `max_bytes`.
-        """
-        body = bytearray()
-        with _translated(answer.url, Reason.TIMEOUT, self._settings.whole_s):
-            async with asyncio.timeout(self._settings.whole_s):
-                while chunk := await self.read(answer):
-                    body += chunk
-                    if len(body) > max_bytes:
-                        raise UpstreamError(
-                            Reason.LENGTH,
-                            f"{answer.url.origin()} sends more than {max_bytes} bytes",
-                        )
-        return bytes(body)
 
 
 def same_origin(one: URL, other: URL) -> bool:

@@ -6,8 +6,18 @@ members alone takes the place of spare blobs, and of those that no client of thi
 """
 
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
+
+
+class Withheld(StrEnum):
+    """Why a blob is here and is not served."""
+
+    UNPROVEN = "unproven"
+    """Nothing says that it was found right; it is hashed in the background."""
+    UNREADABLE = "unreadable"
+    """The disk does not give it; it is tried again in the background."""
 
 
 class Blobs:
@@ -28,7 +38,7 @@ class Blobs:
         self._ours: OrderedDict[str, int] = OrderedDict()
         self._spare: OrderedDict[str, int] = OrderedDict()
         self._used_unix_s: dict[str, float] = {}
-        self._withheld: set[str] = set()
+        self._withheld: dict[str, Withheld] = {}
 
     def __len__(self) -> int:
         return len(self._ours) + len(self._spare)
@@ -49,14 +59,20 @@ class Blobs:
         """The size of a blob, in bytes, whether it may be served or not."""
         return self._ours.get(name, self._spare.get(name))
 
-    def add(self, name: str, size: int, used_unix_s: float | None, *, withheld: bool = False) -> None:
+    @property
+    def withheld(self) -> Mapping[Withheld, int]:
+        """How many blobs may not be served, by reason."""
+        counts = Counter(self._withheld.values())
+        return {why: counts[why] for why in Withheld}
+
+    def add(self, name: str, size: int, used_unix_s: float | None, withheld: Withheld | None = None) -> None:
         """Take a blob, as the one used last; in place of an older copy, if there is one.
 
         Args:
             name: its name.
             size: in bytes.
             used_unix_s: when a client of this node last used it, Unix time; None if only other members asked for it.
-            withheld: whether it may not be served yet.
+            withheld: why it may not be served yet; None if it may.
         """
         self.remove(name)
         self.bytes += size
@@ -66,13 +82,13 @@ class Blobs:
         else:
             self._ours[name] = size
             self._used_unix_s[name] = used_unix_s
-        if withheld:
-            self._withheld.add(name)
+        if withheld is not None:
+            self._withheld[name] = withheld
 
     def remove(self, name: str) -> None:
         """Forget a blob, if it is here."""
         self._used_unix_s.pop(name, None)
-        self._withheld.discard(name)
+        self._withheld.pop(name, None)
         spare = self._spare.pop(name, 0)
         self.spare_bytes -= spare
         self.bytes -= spare + self._ours.pop(name, 0)
@@ -100,17 +116,17 @@ class Blobs:
         if name in self._spare:
             self._spare.move_to_end(name, last=False)
 
-    def withhold(self, name: str) -> None:
+    def withhold(self, name: str, why: Withheld) -> None:
         """Serve it no more for now; its bytes still count."""
-        self._withheld.add(name)
+        self._withheld[name] = why
 
     def release(self, name: str) -> None:
         """Serve it again."""
-        self._withheld.discard(name)
+        self._withheld.pop(name, None)
 
-    def is_withheld(self, name: str) -> bool:
-        """Whether it is here, but may not be served."""
-        return name in self._withheld
+    def why_withheld(self, name: str) -> Withheld | None:
+        """Why it may not be served, if it is here and may not."""
+        return self._withheld.get(name)
 
     def first_to_go(self, *, for_others: bool, spare_only: bool = False) -> str | None:
         """Whose place is taken next; None if nothing gives way.

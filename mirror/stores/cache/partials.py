@@ -75,6 +75,11 @@ class Partials:
         """Take over what an earlier process left, by name."""
         self._left.update(left)
 
+    def forget_missing(self) -> None:
+        """Forget what was left and is gone from the disk."""
+        for name in [name for name in self._left if not self._folder.partial(name).exists()]:
+            del self._left[name]
+
     def was_left(self, name: str) -> bool:
         """Whether an earlier fetch left something of a blob."""
         return name in self._left

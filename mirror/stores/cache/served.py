@@ -16,7 +16,7 @@ from ...oci.digest import Digest
 from ...settings import CacheSettings
 from .. import Held, Listener, Proof
 from ..checking import Checker, FileChecks, Findings, Identity
-from .blobs import Blobs
+from .blobs import Blobs, Withheld
 from .folder import Folder, Found, open_quietly
 from .records import ProofRecords
 from .upkeep import Upkeep
@@ -65,7 +65,8 @@ class Served:
         for first in range(0, len(found), self._settings.start_batch):
             batch = found[first : first + self._settings.start_batch]
             for blob in batch:
-                self._blobs.add(blob.name, blob.size, blob.used_unix_s or None, withheld=not blob.is_proven)
+                withheld = None if blob.is_proven else Withheld.UNPROVEN
+                self._blobs.add(blob.name, blob.size, blob.used_unix_s or None, withheld)
             self.listener.appeared([bytes.fromhex(blob.name) for blob in batch if blob.is_proven])
             await asyncio.sleep(0)
 
@@ -133,7 +134,7 @@ class Served:
 
     def _found_right(self, name: str) -> None:
         """Serve a blob that was withheld, for all of it was found right."""
-        if self._blobs.is_withheld(name):
+        if self._blobs.why_withheld(name) is not None:
             self._blobs.release(name)
             self.listener.appeared([bytes.fromhex(name)])
 
@@ -147,9 +148,12 @@ class Served:
 
     def _withhold(self, name: str, error: OSError) -> None:
         """Serve a blob no more that the disk does not give; its file stays, and is looked at again by `upkeep`."""
-        if self._blobs.size(name) is not None:
-            log.warning("cached blob sha256:%s cannot be read, and is not served: %s", name, error.strerror)
-            self._blobs.withhold(name)
+        was_served = self._blobs.size(name) is not None
+        if name not in self._blobs or self._blobs.why_withheld(name) is Withheld.UNREADABLE:
+            return
+        log.warning("cached blob sha256:%s cannot be read, and is not served: %s", name, error.strerror)
+        self._blobs.withhold(name, Withheld.UNREADABLE)
+        if was_served:
             self.listener.vanished([bytes.fromhex(name)])
 
     def _drop(self, name: str) -> None:
@@ -158,6 +162,13 @@ class Served:
             self._blobs.remove(name)
             self.gone([name] if was_served else [])
             self._folder.discard_blobs([name])
+
+    async def look_for(self, names: Sequence[str]) -> None:
+        """Drop those of these blobs whose files are gone, some in each turn of the event loop."""
+        for first in range(0, len(names), self._settings.start_batch):
+            for name in self._folder.missing(names[first : first + self._settings.start_batch]):
+                self._drop(name)
+            await asyncio.sleep(0)
 
     def gone(self, names: Sequence[str]) -> None:
         """Take note that blobs are no longer here."""

@@ -10,25 +10,28 @@ files in the background, `tags` knows what tags mean.
 """
 
 import asyncio
-import errno
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from ...errors import ConfigError, StorageFailed
+from ...errors import StartFailed, StorageFailed
 from ...oci.digest import Digest
 from ...oci.reference import Reference
 from ...settings import CacheSettings
 from .. import Held, Listener, Proof, Tag
-from .blobs import Blobs
+from .blobs import Blobs, Withheld
 from .folder import Folder, Found, Left
+from .keeping import Keeping
 from .partials import Partials, Writing
 from .served import Served
-from .space import BATCH, Space
+from .space import BATCH, Bounds, Space
 from .tags import TagFiles
-from .writer import CacheWriter, Place
+from .writer import IS_FULL, CacheWriter, Place
 
 log = logging.getLogger(__name__)
+
+_ENTRY_BYTES = 4096
+"""What a file takes of a disk before it has any bytes, in bytes."""
 
 
 class CacheStore:
@@ -39,6 +42,7 @@ class CacheStore:
         capacity_bytes: the bound on complete and partial blobs together; 0 keeps nothing, and writes nothing but tags.
         settings: bounds and intervals.
         on_damaged: called when a blob was dropped because its file was damaged.
+        on_evicted: called with the number of complete blobs that left to make room.
     """
 
     name = "cache"
@@ -49,19 +53,23 @@ class CacheStore:
         capacity_bytes: int,
         settings: CacheSettings | None = None,
         on_damaged: Callable[[], object] = lambda: None,
+        on_evicted: Callable[[int], object] = lambda count: None,
     ) -> None:
         settings = settings or CacheSettings()
+        self._settings = settings
         self._folder = folder = Folder(path)
         self._capacity_bytes = capacity_bytes
         self._blobs = Blobs(settings.lately_s)
         self._partials = Partials(folder)
         self._served = Served(self.name, folder, self._blobs, settings, on_damaged)
-        others_bytes = int(capacity_bytes * settings.others_part)
-        self._space = Space(capacity_bytes, others_bytes, folder, self._blobs, self._partials, self._served.gone)
-        self._place = Place(folder, self._partials, self._space, settings.room_s)
+        bounds = Bounds(capacity_bytes, int(capacity_bytes * settings.others_part))
+        self._keeping = Keeping(settings.settle_s)
+        self._space = Space(bounds, folder, self._blobs, self._partials, self._keeping, self._evicted)
+        self._on_evicted = on_evicted
+        self._place = Place(folder, self._partials, self._space, self._keeping, settings.room_s)
         self.upkeep = self._served.upkeep
         """Looks at the files in the background, once the store has started."""
-        self._upkeep: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._tags = TagFiles(folder.tags, settings.tags_max)
 
     @property
@@ -69,18 +77,28 @@ class CacheStore:
         """Bytes of complete and partial blobs."""
         return self._space.used_bytes
 
+    @property
+    def keeps_nothing(self) -> str | None:
+        """Why nothing is kept now, in a few words; None if what arrives is kept."""
+        return self._keeping.why_not
+
+    @property
+    def withheld(self) -> Mapping[Withheld, int]:
+        """How many blobs are here and not served, by reason."""
+        return self._blobs.withheld
+
     async def start(self, listener: Listener) -> None:
         """Read what is in the folder, drop what cannot be used, and serve. What has no proof is served later.
 
         Raises:
-            ConfigError: the folder cannot be made or written to.
+            StartFailed: the folder cannot be made or written to.
         """
         folder = self._folder
         try:
             partials, excess, found = await asyncio.to_thread(self._read_folder)
             tags = await asyncio.to_thread(self._tags.read)
         except OSError as error:
-            raise ConfigError(
+            raise StartFailed(
                 f"data-dir: cannot use {error.filename or folder.path}: {error.strerror}; name a folder to write to"
             ) from error
         self._served.listener = listener
@@ -88,13 +106,16 @@ class CacheStore:
         await self._tags.restore(tags, listener)
         await self._served.restore(found)
         unproven = [blob.name for blob in reversed(found) if not blob.is_proven]
-        self._upkeep = asyncio.create_task(self._look_after(excess, unproven), name="cache upkeep")
+        self._tasks = [
+            asyncio.create_task(self._look_after(excess, unproven), name="cache upkeep"),
+            asyncio.create_task(self._keep_looking(), name="cache folder"),
+        ]
 
     async def close(self) -> None:
         """Stop looking at files, and write down what is still to be written."""
-        if self._upkeep is not None:
-            self._upkeep.cancel()
-            await asyncio.gather(self._upkeep, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._served.close()
 
     def open(self, digest: Digest) -> Held | None:
@@ -136,17 +157,58 @@ class CacheStore:
         """
         writing = self._partials.begin(digest.hex, size, wanted_here)
         try:
-            self._space.admit(writing, await asyncio.to_thread(self._folder.free_bytes))
-            while True:
-                try:
-                    return await CacheWriter.open(writing, self._place, self._committed)
-                except OSError as error:
-                    if error.errno != errno.ENOSPC:
-                        raise StorageFailed(f"cannot write to {self._folder.path}: {error.strerror}") from error
-                    await self._space.reserve_despite(writing)
-        except BaseException:
+            try:
+                return await self._open_writer(writing)
+            except FileNotFoundError:  # somebody removed the folder
+                await self.look()
+                return await self._open_writer(writing)
+        except BaseException as error:
             self._partials.discard(digest.hex)
+            if isinstance(error, OSError):
+                raise self._failed(error) from error
             raise
+
+    async def _open_writer(self, writing: Writing) -> CacheWriter:
+        gone = 0
+        while True:
+            free_bytes = await asyncio.to_thread(self._folder.ground.free_bytes)
+            self._space.admit(writing, free_bytes)
+            try:
+                return await CacheWriter.open(writing, self._place, self._committed)
+            except OSError as error:
+                if error.errno not in IS_FULL:
+                    raise
+                gone = await self._space.make_way(writing, _ENTRY_BYTES, free_bytes, gone)
+
+    def _failed(self, error: OSError) -> StorageFailed:
+        why = f"cannot write to {self._folder.path}: {error.strerror}"
+        self._keeping.failed(why)
+        return StorageFailed(why)
+
+    async def look(self) -> None:
+        """See whether the folder is there and takes files. If it was removed, make it anew, and forget what it had."""
+        folder = self._folder
+        try:
+            if not await asyncio.to_thread(folder.ground.is_whole):
+                log.warning("%s was removed, or replaced by another folder: it is made anew", folder.path)
+                await asyncio.to_thread(folder.ground.make)
+                self._partials.forget_missing()
+                gone = await asyncio.to_thread(folder.missing, list(self._blobs))
+                await self._served.look_for(gone)
+            await asyncio.to_thread(folder.ground.probe)
+            if self._space.look(await asyncio.to_thread(folder.ground.free_bytes)):
+                self._keeping.works()
+        except OSError as error:
+            self._failed(error)
+
+    async def _keep_looking(self) -> None:
+        """Look now and then, for as long as the store runs."""
+        while True:
+            await asyncio.sleep(self._settings.look_s)
+            try:
+                await self.look()
+            except Exception:  # one look in a task that must go on: a bug here must not go unseen
+                log.exception("the cache's folder was not looked at")
 
     async def _look_after(self, excess: Sequence[str], unproven: Sequence[str]) -> None:
         """Delete what a start found too much, a few at a time; then look at the files for as long as the store runs."""
@@ -160,7 +222,7 @@ class CacheStore:
 
     def _read_folder(self) -> tuple[dict[str, Left], list[str], list[Found]]:
         """What there is, in a thread: partial blobs, blobs that are too much, and the others, the last used last."""
-        self._folder.open()
+        self._folder.ground.make()
         partials = self._folder.partials() if self._capacity_bytes else {}
         found = sorted(self._folder.blobs(), key=lambda blob: (blob.used_unix_s, blob.name))
         left_bytes = self._capacity_bytes - sum(blob.size for blob in found)
@@ -173,6 +235,11 @@ class CacheStore:
             too_many += 1
         return partials, [blob.name for blob in found[:too_many]], found[too_many:]
 
+    def _evicted(self, names: Sequence[str]) -> None:
+        """Take note of blobs that left to make room."""
+        self._on_evicted(len(names))
+        self._served.gone(names)
+
     def _committed(self, writing: Writing, proof: Proof | None) -> None:
         """Serve a blob that is complete."""
         digest = Digest(writing.name)
@@ -181,3 +248,4 @@ class CacheStore:
         if not was_served:
             self._served.listener.appeared([digest.key])
         self._space.hold_bound()  # it may be the one that goes
+        self._keeping.works()

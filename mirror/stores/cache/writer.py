@@ -7,15 +7,21 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, TypeVar
 
 from ...errors import StorageFailed
 from ...fileio import in_thread
 from ..proofs import Proof
 from .folder import Folder, open_quietly
 from .journal import Journal
+from .keeping import Keeping
 from .partials import Partials, Writing
 from .space import Space
+
+T = TypeVar("T")
+
+IS_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What a disk says that takes no more, at least of this user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +32,14 @@ class Place:
         folder: the files.
         partials: counts a blob as being written, until the writer ends.
         space: makes room.
+        keeping: is told when the disk fails.
         room_s: bounds the wait for room, s.
     """
 
     folder: Folder
     partials: Partials
     space: Space
+    keeping: Keeping
     room_s: float
 
 
@@ -103,9 +111,10 @@ class CacheWriter:
             StorageFull: there is no space that could be taken.
             StorageFailed: the disk failed.
         """
-        self._ask(self._place.space.reserve(self._writing, stop - start))
+        space, missing, gone = self._place.space, stop - start, 0
+        self._ask(space.reserve(self._writing, missing))
         while not self._allocate(start, stop):
-            self._ask(self._place.space.reserve_despite(self._writing))
+            gone = self._ask(space.make_way(self._writing, missing, missing - 1, gone))
 
     def append_prefix(self, sha256: bytes) -> None:
         """Note that the next piece is in the file, and the sha256 of everything up to its end."""
@@ -125,7 +134,13 @@ class CacheWriter:
             OSError: the disk failed. Then the writer has not ended: leave or discard what is there.
         """
         self._expect_open()
-        self._place.folder.publish(self._writing.name)
+        try:
+            self._place.folder.publish(self._writing.name)
+        except FileNotFoundError:  # somebody removed the folder, which is made anew
+            raise
+        except OSError as error:
+            self._place.keeping.failed(f"the cache's disk failed: {error.strerror}")
+            raise
         self._end()
         self._place.partials.finish(self._writing.name)
         self._on_commit(self._writing, proof)
@@ -140,14 +155,14 @@ class CacheWriter:
         self._end()
         self._place.partials.discard(self._writing.name)
 
-    def _ask(self, question: Coroutine[Any, Any, None]) -> None:
+    def _ask(self, question: Coroutine[Any, Any, T]) -> T:
         """Have the event loop make room, and wait for it."""
         if threading.get_ident() == self._loop_thread:
             question.close()
             raise RuntimeError("reserve() waits for the event loop, so it cannot be called on it")
         answer = asyncio.run_coroutine_threadsafe(question, self._loop)
         try:
-            answer.result(self._place.room_s)
+            return answer.result(self._place.room_s)
         except (concurrent.futures.TimeoutError, concurrent.futures.CancelledError) as error:
             answer.cancel()
             raise StorageFailed("the cache made no room in time") from error
@@ -156,7 +171,12 @@ class CacheWriter:
         """Take space on the disk; return False if it is full."""
         if self._has_ended:  # the descriptor may be closed, and its number another file's
             raise StorageFailed("the blob is not written any more")
-        return _allocate(self.fd, start, stop)
+        try:
+            return _allocate(self.fd, start, stop)
+        except OSError as error:
+            why = f"the cache's disk failed: {error.strerror}"
+            self._loop.call_soon_threadsafe(self._place.keeping.failed, why)
+            raise StorageFailed(why) from error
 
     def _end(self) -> None:
         self._expect_open()
@@ -192,8 +212,8 @@ def _allocate(fd: int, start: int, stop: int) -> bool:
         if stop > start:
             os.posix_fallocate(fd, start, stop - start)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if error.errno in IS_FULL:
             return False
         if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # those: no such call on this file system
-            raise StorageFailed(f"the cache's disk failed: {error.strerror}") from error
+            raise
     return True

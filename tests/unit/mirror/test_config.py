@@ -1,6 +1,7 @@
 """An agent's settings: what may be written where, what wins, and what an operator is told otherwise."""
 
 import contextlib
+import ipaddress
 import json
 import socket
 from pathlib import Path
@@ -26,8 +27,10 @@ from mirror.config import (
 )
 from mirror.errors import ConfigError
 from mirror.sources.upstream.registries import Registry
+from mirror.sources.upstream.trust import Trusted
 
 NOTHING: dict[str, str] = {}
+TRUSTED = (Trusted("lab", "10.0.0.7", 9000), Trusted("lab", network=ipaddress.ip_network("10.2.0.0/16")))
 
 
 @pytest.fixture
@@ -64,6 +67,21 @@ def test_flags_win_over_the_environment_and_that_over_the_file(file: Path) -> No
     assert config.peer == Address("127.0.0.1", 2)
 
 
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [("SKVALLER_LISEN", "LISTEN"), ("SKVALLER_CACHE-SIZE", "CACHE_SIZE"), ("SKVALLER_XYZ", "NAME")],
+)
+def test_a_misspelt_variable_is_refused(variable: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{variable}: no such setting; .*SKVALLER_{meant}"):
+        load({}, {variable: "x"}, None)
+
+
+def test_variables_that_others_set_are_no_settings() -> None:
+    of_a_service = ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_PEER", "PORT", "PORT_5000_TCP", "PORT_5000_TCP_ADDR")
+    names = (*of_a_service, *(f"API_{name}" for name in of_a_service), "CONFIG", "AGENT")
+    load({}, {"skvaller_lisen": "x", **{f"SKVALLER_{name}": "x" for name in names}}, None)
+
+
 @pytest.mark.parametrize("where", ["flags", "environment", "file", "file as one text"])
 def test_what_may_be_repeated_can_be_written_everywhere(where: str, file: Path) -> None:
     file.write_text('join = ["a:7946", "b"]\n' if where == "file" else 'join = "a:7946"\n')
@@ -94,11 +112,13 @@ def test_a_full_file_is_read(file: Path) -> None:
         data-dir = "/srv/skvaller"
         listen = ["[::1]:5000", "unix:/run/skvaller.sock?mode=0660"]
         listen-api = "unix:/run/skvaller-api.sock"
+        metrics = "10.0.0.1:5002"
         allow-host = ["Mirror.example.com.", "mirror"]
         peer = "10.0.0.1:5001"
         gossip = "10.0.0.1:7946"
         advertise = "10.0.0.1"
         upstream = ["lab=http://10.0.0.9:5000", "docker.io=https://user:secret@hub.example"]
+        upstream-trust = ["lab=10.0.0.7:9000", "lab=10.2.0.0/16"]
         containerd = "/run/containerd/containerd.sock"
         containerd-namespace = "default"
         cache-size = 107374182400
@@ -111,6 +131,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         tags = "verify"
         denied-tags = "serve"
         log-level = "DEBUG"
+        log-format = "json"
         """
     )
     file.chmod(0o600)
@@ -119,16 +140,18 @@ def test_a_full_file_is_read(file: Path) -> None:
         data_dir=Path("/srv/skvaller"),
         listen=(Address("::1", 5000), UnixAddress("/run/skvaller.sock", 0o660)),
         listen_api=UnixAddress("/run/skvaller-api.sock"),
+        metrics=Address("10.0.0.1", 5002),
         allow_host=("mirror.example.com", "mirror"),
         peer=Address("10.0.0.1", 5001),
         gossip=Address("10.0.0.1", 7946),
         advertise="10.0.0.1",
         join=(),
         upstream=(
-            Registry("lab", "http://10.0.0.9:5000"),
+            Registry("lab", "http://10.0.0.9:5000", trusted=TRUSTED),
             Registry("docker.io", "https://hub.example", "user", "secret"),
         ),
         upstream_auth=None,
+        upstream_trust=TRUSTED,
         containerd="/run/containerd/containerd.sock",
         containerd_namespace="default",
         cache_size=100 * 2**30,
@@ -146,6 +169,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         tags="verify",
         denied_tags="serve",
         log_level="debug",
+        log_format="json",
     )
 
 
@@ -185,6 +209,12 @@ def test_a_full_file_is_read(file: Path) -> None:
         ("join", "10.0.0.1:0"),
         ("upstream", "docker.io"),
         ("upstream", "docker.io=ftp://hub.example"),
+        ("upstream-trust", "minio.example:9000"),
+        ("upstream-trust", "docker.io="),
+        ("upstream-trust", "docker.io=10.0.0.1/8"),
+        ("upstream-trust", "docker.io=http://minio.example"),
+        ("upstream-trust", "docker.io=minio.example:0"),
+        ("upstream-trust", "docker.io=*"),
         ("cache-size", "20"),
         ("cache-size", "63MiB"),
         ("cache-size", "1"),
@@ -479,3 +509,10 @@ def test_the_credential_of_systemd_is_taken_whatever_its_mode_and_a_file_that_is
     named = load({"upstream-auth": str(tmp_path / "auth.json")}, environment, None)
     assert [registry.username for registry in named.upstream] == ["from-file"]
     assert load({}, {"CREDENTIALS_DIRECTORY": str(tmp_path / "none")}, None).upstream == ()
+
+
+def test_trust_belongs_to_a_registry_that_may_be_asked() -> None:
+    config = load({"upstream-trust": ["ghcr.io=10.0.0.7:9000"]}, NOTHING, None)
+    assert config.upstream == (Registry("ghcr.io", "https://ghcr.io", trusted=(Trusted("ghcr.io", "10.0.0.7", 9000),)),)
+    with pytest.raises(ConfigError, match=r"upstream-trust: no such registry as lab\.example"):
+        load({"upstream-trust": ["lab.example=10.0.0.7"]}, NOTHING, None)

@@ -57,7 +57,7 @@ class World:
             raise PeerError(Reason.MISSING, "no")
         return size
 
-    async def _ask_upstream(self, content: Content) -> int:
+    async def _ask_upstream(self, content: Content, expected: int) -> int:
         self.asked.append(UPSTREAM)
         if (size := self.says[UPSTREAM]) is None:
             raise UpstreamError(Reason.UNREACHABLE, "no")

@@ -46,7 +46,7 @@ class Registries:
         await self._wait()
         return RESOLVED
 
-    async def size(self, content: Content) -> int:
+    async def size(self, content: Content, expected: int | None = None) -> int:
         await self._wait()
         return 1
 

@@ -3,14 +3,16 @@
 import asyncio
 import ipaddress
 import socket
+from collections.abc import Iterable, Mapping
 
 import pytest
-from aiohttp.abc import AbstractResolver, ResolveResult
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.errors import UpstreamRefused
-from mirror.sources.upstream.addresses import AddressGuard, is_public, is_written_oddly
+from mirror.sources.upstream.addresses import AddressGuard, is_public, is_same_domain, is_written_oddly
+from mirror.sources.upstream.names import Address
+from mirror.sources.upstream.trust import Trusted
 
 
 @pytest.mark.parametrize(
@@ -61,27 +63,20 @@ def test_addresses_of_the_internet_are_public(address: str) -> None:
     assert is_public(address)
 
 
-class Names(AbstractResolver):
-    """Answers from a table."""
+def guarding(
+    host: str, table: Mapping[str, list[str]], named: Iterable[tuple[str, int]] = (), trusted: Iterable[str] = ()
+) -> AddressGuard:
+    """A guard of the registry `lab` at a host; names mean what the table says."""
 
-    def __init__(self, **addresses: list[str]) -> None:
-        self._addresses = addresses
+    async def look_up(name: str) -> list[Address]:
+        return [Address(socket.AF_INET6 if ":" in text else socket.AF_INET, text) for text in table[name]]
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        return [
-            ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=0)
-            for address in self._addresses[host]
-        ]
-
-    async def close(self) -> None:
-        pass
+    return AddressGuard(look_up, host, named, [Trusted.parse(f"lab={text}") for text in trusted])
 
 
 def test_a_name_is_refused_for_any_address_that_is_not_public() -> None:
-    names = Names(**{"good": ["8.8.8.8", "2606:4700::1"], "rebound": ["8.8.8.8", "10.0.0.1"], "localhost.": ["::1"]})
-    guard = AddressGuard(names, [])
+    table = {"good": ["8.8.8.8", "2606:4700::1"], "rebound": ["8.8.8.8", "10.0.0.1"], "localhost.": ["::1"]}
+    guard = guarding("registry.example", table)
     assert len(asyncio.run(guard.resolve("good", 443))) == 2
     with pytest.raises(UpstreamRefused, match=r"rebound:443, which has the address 10\.0\.0\.1"):
         asyncio.run(guard.resolve("rebound", 443))
@@ -90,7 +85,8 @@ def test_a_name_is_refused_for_any_address_that_is_not_public() -> None:
 
 
 def test_what_the_operator_named_may_be_anywhere_but_only_on_its_port() -> None:
-    guard = AddressGuard(Names(lab=["10.0.0.1"]), [("lab", 5000), ("10.0.0.2", 5000), ("fd00::1", 5000)])
+    named = [("lab", 5000), ("10.0.0.2", 5000), ("fd00::1", 5000)]
+    guard = guarding("registry.example", {"lab": ["10.0.0.1"]}, named)
     assert len(asyncio.run(guard.resolve("lab", 5000))) == 1
     guard.check("10.0.0.2", 5000)
     guard.check("fd00::1", 5000)
@@ -136,7 +132,7 @@ def test_what_the_operator_named_may_be_anywhere_but_only_on_its_port() -> None:
 )
 def test_a_host_that_some_library_could_take_for_an_address_is_refused_before_any_sees_it(host: str) -> None:
     assert is_written_oddly(host)
-    guard = AddressGuard(Names(**{host: ["8.8.8.8"]}), [(host, 80)])
+    guard = guarding("registry.example", {host: ["8.8.8.8"]}, [(host, 80)], ["0.0.0.0/0"])
     with pytest.raises(UpstreamRefused, match="neither a host name nor an address"):
         guard.check(host, 80)
     with pytest.raises(UpstreamRefused, match="neither a host name nor an address"):
@@ -166,3 +162,102 @@ def test_no_way_in_which_the_c_library_reads_an_address_passes_but_the_plain_one
     assert socket.inet_aton(written) == address.to_bytes(4, "big")
     if written != str(ipaddress.IPv4Address(address)):
         assert is_written_oddly(written)
+
+
+# Where a registry may lead --------------------------------------------------------------------------------------------
+
+HARBOR = "harbor.corp.example"
+INSIDE = {
+    HARBOR: ["10.0.0.5"],
+    "minio.corp.example": ["10.0.0.6", "fd00::6"],
+    "s3.harbor.corp.example": ["192.168.7.7"],
+    "mixed.corp.example": ["10.0.0.6", "127.0.0.1"],
+    "self.corp.example": ["127.0.0.1"],
+    "cloud.corp.example": ["169.254.169.254"],
+    "minio.other.example": ["10.0.0.6"],
+    "corp.example": ["10.0.0.9"],
+    "notcorp.example": ["10.0.0.9"],
+}
+
+
+@pytest.mark.parametrize(
+    ("host", "may"),
+    [
+        ("minio.corp.example", True),
+        ("s3.harbor.corp.example", True),
+        ("mixed.corp.example", False),
+        ("self.corp.example", False),
+        ("cloud.corp.example", False),
+        ("minio.other.example", False),
+        ("corp.example", False),
+        ("notcorp.example", False),
+    ],
+)
+def test_a_registry_inside_leads_to_private_networks_in_its_own_domain_alone(host: str, may: bool) -> None:
+    async def story() -> None:
+        guard = guarding(HARBOR, INSIDE, [(HARBOR, 443)])
+        with pytest.raises(UpstreamRefused):
+            await guard.resolve("minio.corp.example", 9000)  # nobody knows yet that the registry is inside
+        await guard.resolve(HARBOR, 443)
+        if may:
+            assert len(await guard.resolve(host, 9000)) == len(INSIDE[host])
+        else:
+            with pytest.raises(UpstreamRefused, match=host):
+                await guard.resolve(host, 9000)
+
+    asyncio.run(story())
+
+
+def test_a_public_registry_leads_nowhere_inside_not_even_in_its_own_domain() -> None:
+    async def story() -> None:
+        guard = guarding(HARBOR, {**INSIDE, HARBOR: ["8.8.8.8", "10.0.0.5"]}, [(HARBOR, 443)])
+        await guard.resolve(HARBOR, 443)
+        with pytest.raises(UpstreamRefused):
+            await guard.resolve("minio.corp.example", 9000)
+
+    asyncio.run(story())
+
+
+def test_a_registry_at_an_address_leads_to_its_own_other_ports_alone_and_never_to_those_of_this_machine() -> None:
+    guard = guarding("10.0.0.5", {}, [("10.0.0.5", 5000)])
+    guard.check("10.0.0.5", 5001)
+    with pytest.raises(UpstreamRefused):
+        guard.check("10.0.0.6", 5000)
+    with pytest.raises(UpstreamRefused):
+        guarding("127.0.0.1", {}, [("127.0.0.1", 5000)]).check("127.0.0.1", 5001)
+
+
+@pytest.mark.parametrize(
+    ("trusted", "host", "port", "may"),
+    [
+        ("minio.other.example:9000", "minio.other.example", 9000, True),
+        ("minio.other.example:9000", "MINIO.other.example.", 9000, True),
+        ("minio.other.example:9000", "minio.other.example", 22, False),
+        ("minio.other.example", "minio.other.example", 22, True),
+        ("10.0.0.0/24", "minio.other.example", 22, True),
+        ("10.0.0.0/24", "self.corp.example", 22, False),
+        ("10.0.0.0/24", "mixed.corp.example", 22, False),
+        ("127.0.0.1:9000", "127.0.0.1", 9000, True),
+        ("127.0.0.1:9000", "self.corp.example", 9000, False),
+        ("[fd00::6]:9000", "fd00::6", 9000, True),
+        ("[fd00::6]", "fd00::6", 22, True),
+        ("fd00::/8", "fd00::6", 22, True),
+    ],
+)
+def test_a_registry_leads_where_the_operator_says(trusted: str, host: str, port: int, may: bool) -> None:
+    table = {**INSIDE, "MINIO.other.example.": ["10.0.0.6"], "fd00::6": ["fd00::6"], "127.0.0.1": ["127.0.0.1"]}
+    guard = guarding("registry.example", table, trusted=[trusted])
+    if may:
+        assert asyncio.run(guard.resolve(host, port))
+    else:
+        with pytest.raises(UpstreamRefused):
+            asyncio.run(guard.resolve(host, port))
+
+
+def test_two_names_of_one_label_and_a_top_level_domain_are_no_domain() -> None:
+    assert not is_same_domain("minio.example", "harbor.example")
+    assert is_same_domain("s3.harbor.example", "harbor.example")
+    assert is_same_domain("HARBOR.example.", "harbor.example")
+    assert not is_same_domain("xharbor.example", "harbor.example")
+    assert not is_same_domain("10.0.0.1", "10.0.0.2")
+    assert not is_same_domain("1.10.0.0.2", "10.0.0.2")

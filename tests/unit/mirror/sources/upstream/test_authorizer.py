@@ -26,8 +26,15 @@ SETTINGS = UpstreamSettings()
 
 
 class Answer:
-    def __init__(self, status: int, headers: Mapping[str, str]) -> None:
+    is_encoded = False
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
         self.status, self.headers, self.released = status, headers, False
+        self.body = body
+
+    async def read_whole(self, max_bytes: int) -> bytes:
+        assert max_bytes == SETTINGS.token_bytes_max
+        return self.body
 
     def release(self) -> None:
         self.released = True
@@ -37,8 +44,7 @@ class Service:
     """A token service, in place of the transport."""
 
     def __init__(self, status: int = 200, token: str = "t1", headers: Mapping[str, str] | None = None) -> None:
-        self.answer = Answer(status, headers or {})
-        self.body = json.dumps({"token": token, "expires_in": 300}).encode()
+        self.answer = Answer(status, headers or {}, json.dumps({"token": token, "expires_in": 300}).encode())
         self.asked: list[tuple[URL, Mapping[str, str]]] = []
 
     async def send(self, method: str, url: URL, headers: Mapping[str, str], sent_by: str | None = None) -> Answer:
@@ -47,13 +53,9 @@ class Service:
         await asyncio.sleep(0)
         return self.answer
 
-    async def read_whole(self, answer: Answer, max_bytes: int) -> bytes:
-        assert (answer, max_bytes) == (self.answer, SETTINGS.token_bytes_max)
-        return self.body
-
 
 def run(service: Service, story: Callable[[Authorizer], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(story(Authorizer(cast("Transport", service), RateLimits(), SETTINGS)))
+    asyncio.run(story(Authorizer(lambda _: cast("Transport", service), RateLimits(), SETTINGS)))
 
 
 def test_one_token_serves_all_who_want_it_until_it_is_rejected() -> None:
@@ -98,6 +100,19 @@ def test_what_cannot_be_answered_says_what_is_missing(
         assert refusal.value.reason == "auth"
 
     run(Service(), story)
+
+
+def test_a_password_that_is_refused_is_a_warning_now_and_then_without_it(caplog: pytest.LogCaptureFixture) -> None:
+    async def story(authorizer: Authorizer) -> None:
+        for _ in range(3):
+            with pytest.raises(UpstreamError):
+                await authorizer.authorize(CLOSED, SCOPE, [BEARER])
+
+    run(Service(403), story)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "lab does not accept the password of user 'user'" in record.getMessage()
+    assert "secret" not in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import pytest
 from mirror.errors import Reason, UpstreamError
 from mirror.sources.upstream.tokens import Authorizations
 
-KEY = ("docker.io", "repository:library/nginx:pull")
+URL = "https://registry-1.docker.io"
+KEY = ("docker.io", URL, "repository:library/nginx:pull")
 
 
 def test_an_authorization_is_used_while_it_is_good() -> None:
@@ -31,11 +32,11 @@ def test_only_the_refused_authorization_is_forgotten() -> None:
 def test_the_least_recently_used_is_forgotten_beyond_the_bound() -> None:
     known = Authorizations()
     for i in range(1024):
-        known.put(("docker.io", str(i)), "Bearer", expires_at=1)
-    known.get(("docker.io", "0"), now=0)
+        known.put(("docker.io", URL, str(i)), "Bearer", expires_at=1)
+    known.get(("docker.io", URL, "0"), now=0)
     known.put(KEY, "Bearer", expires_at=1)
-    assert known.get(("docker.io", "0"), now=0) is not None
-    assert known.get(("docker.io", "1"), now=0) is None
+    assert known.get(("docker.io", URL, "0"), now=0) is not None
+    assert known.get(("docker.io", URL, "1"), now=0) is None
 
 
 def test_all_who_wait_share_what_one_fetches() -> None:

@@ -1,6 +1,6 @@
 """Complete blobs: which of them go first, for whom, and what is counted."""
 
-from mirror.stores.cache.blobs import Blobs
+from mirror.stores.cache.blobs import Blobs, Withheld
 
 A, B, C = "abc"
 
@@ -58,11 +58,13 @@ def test_for_others_only_what_is_spare_or_was_not_used_lately_goes() -> None:
 
 def test_what_is_withheld_counts_and_is_not_served() -> None:
     blobs, _ = made()
-    blobs.add(A, 10, 1000.0, withheld=True)
-    assert (blobs.size(A), blobs.size_on_disk(A), blobs.bytes, blobs.is_withheld(A)) == (None, 10, 10, True)
+    blobs.add(A, 10, 1000.0, Withheld.UNPROVEN)
+    assert (blobs.size(A), blobs.size_on_disk(A), blobs.bytes) == (None, 10, 10)
+    assert blobs.withheld == {"unproven": 1, "unreadable": 0}
     blobs.release(A)
     assert blobs.size(A) == 10
-    blobs.withhold(A)
-    assert blobs.size(A) is None
+    blobs.withhold(A, Withheld.UNREADABLE)
+    assert (blobs.size(A), blobs.why_withheld(A)) == (None, "unreadable")
     blobs.add(A, 12, 1000.0)
     assert (blobs.size(A), blobs.bytes) == (12, 12), "a new copy is served"
+    assert blobs.withheld == {"unproven": 0, "unreadable": 0}

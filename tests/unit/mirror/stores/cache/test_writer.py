@@ -5,6 +5,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from mirror.oci.digest import Digest
 from mirror.stores import Proof
 from mirror.stores.cache.blobs import Blobs
 from mirror.stores.cache.folder import Folder
+from mirror.stores.cache.keeping import Keeping
 from mirror.stores.cache.partials import Partials, Writing
-from mirror.stores.cache.space import Space
+from mirror.stores.cache.space import Bounds, Space
 from mirror.stores.cache.writer import CacheWriter
 from mirror.stores.cache.writer import Place as WhereTo
 
@@ -30,11 +32,14 @@ class Place:
 
     def __init__(self, path: Path, capacity: int = 1 << 20) -> None:
         self.folder = Folder(path)
-        self.folder.open()
+        self.folder.ground.make()
         self.partials = Partials(self.folder)
         self.blobs = Blobs(3600)
-        space = Space(capacity, capacity, self.folder, self.blobs, self.partials, lambda names: None)
-        self.place = WhereTo(self.folder, self.partials, space, room_s=10)
+        self.keeping = Keeping(0.0)
+        space = Space(
+            Bounds(capacity, capacity), self.folder, self.blobs, self.partials, self.keeping, lambda names: None
+        )
+        self.place = WhereTo(self.folder, self.partials, space, self.keeping, room_s=10)
         self.committed = 0
 
     async def begin(self) -> CacheWriter:
@@ -184,7 +189,7 @@ def test_where_there_is_no_space_the_thread_that_asks_is_told(tmp_path: Path, mo
         monkeypatch.setattr(os, "posix_fallocate", full)
         with pytest.raises(StorageFull):
             await asyncio.to_thread(writer.reserve, 0, 1)
-        assert len(place.blobs) == 0, "all that could go went first"
+        assert len(place.blobs) == 1, "nothing goes for what would not fit"
         os.close(writer.fd)
         writer.discard()
 
@@ -194,7 +199,7 @@ def test_where_there_is_no_space_the_thread_that_asks_is_told(tmp_path: Path, mo
 def test_a_thread_does_not_wait_for_ever_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         place = Place(tmp_path)
-        place.place = WhereTo(place.folder, place.partials, place.place.space, room_s=0.01)
+        place.place = replace(place.place, room_s=0.01)
 
         async def never(*_: object) -> None:
             await asyncio.Event().wait()
