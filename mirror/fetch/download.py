@@ -106,7 +106,7 @@ class Download:
                 self._changed.clear()
                 self._evidence.look(self.content, time.monotonic())
                 demand = self._launch(flights)
-                lacks = self._plan.lacks(demand)
+                lacks = demand.lacks(is_sized=self._plan.size is not None)
                 if self._intake.rests_on_an_invented_size(flight.source for flight in self._plan.flights):
                     break
                 if lacks and not self._plan.flights:
@@ -166,11 +166,11 @@ class Download:
     def _is_worth_waiting(self) -> bool:
         """Whether somebody who cannot be asked now may be asked soon."""
         now, patience_s = time.monotonic(), self._settings.patience_s
-        if self._storage_error is not None or self._plan.is_over(now):
+        if self._storage_error is not None or self._plan.patience.is_over(now):
             return False
         if self._env.health.awaits(self._candidates.holders):
             return now - self._active_at <= patience_s
-        again_at = self._plan.again_at(now)
+        again_at = self._candidates.again_at(now, is_sized=self._plan.size is not None)
         return again_at is not None and again_at - self._active_at <= patience_s
 
     async def _wait_for_change(self, *, look: bool) -> None:

@@ -34,8 +34,8 @@ class Candidates:
         self._home_landed_at = -math.inf
         self._unable: set[str] = set()
         """Homes that could not fetch something since one last delivered."""
-        self._is_told_out = False
-        """Whether a home said that the registry gives it no sign of life."""
+        self.is_told_out = False
+        """Whether a home said lately, to this fetch or an earlier one, that the registry gives it no sign of life."""
         self._now = 0.0
 
     # What happened.
@@ -60,16 +60,16 @@ class Candidates:
         if flight.role is Role.HOME:
             self._home_landed_at = now
             self._unable.clear()
-            self._is_told_out = False
+            self.is_told_out = False
         elif flight.role is Role.UPSTREAM:
             self.upstream = self.upstream.landed()
-            self._is_told_out = False
+            self.is_told_out = False
 
     def failed(self, flight: Flight, reason: Reason, now: float) -> None:
         """Take note that a flight ended early; as `Plan.failed`."""
         if flight.role is Role.HOME and reason in (Reason.UNABLE, Reason.RATE_LIMITED, Reason.OUTAGE):
             self._unable.add(flight.source)
-            self._is_told_out |= reason is Reason.OUTAGE
+            self.is_told_out |= reason is Reason.OUTAGE
         if reason is Reason.UNKNOWN and flight.role in (Role.HOME, Role.UPSTREAM):
             by = Denial.A_HOME if flight.role is Role.HOME else Denial.UPSTREAM
             self.upstream = self.upstream.denied(by)
@@ -87,10 +87,6 @@ class Candidates:
         else:
             self.members.failed(flight.source, reason, now)
 
-    def told_out(self) -> None:
-        """Take note that a member said lately that the registry gives it no sign of life."""
-        self._is_told_out = True
-
     def learn_upstream_has_no_ranges(self) -> None:
         """Take note that upstream answered a range with everything."""
         self.upstream = self.upstream.without_ranges()
@@ -103,7 +99,7 @@ class Candidates:
         """Ask upstream anew, and the homes what it says: another repository is asked for from now on."""
         self.upstream = self.upstream.renewed()
         self._unable.clear()
-        self._is_told_out = False
+        self.is_told_out = False
         self.members.forget_answers()
 
     def halt(self) -> None:
@@ -157,7 +153,7 @@ class Candidates:
 
         One is enough that says that the registry gives it no sign of life.
         """
-        many = self._is_told_out or len(self._unable) >= self._settings.unable_max
+        many = self.is_told_out or len(self._unable) >= self._settings.unable_max
         return many and self._now - self._home_landed_at > self._settings.unable_s
 
     @property
@@ -172,8 +168,13 @@ class Candidates:
             name in self._serving or not self.members.is_up(name) for name in others
         )
 
-    def again_at(self, now: float) -> float | None:
-        """When a holder that rests, or upstream, may be asked again, monotonic seconds; None if there is none."""
+    def again_at(self, now: float, *, is_sized: bool) -> float | None:
+        """When a holder that rests, or upstream, may be asked again, monotonic seconds; None if nobody is waited for.
+
+        Before the size is known nobody has begun to read, so a registry that is out is not waited for.
+        """
+        if not is_sized and self.upstream.is_resting:
+            return None
         holder_at = self.members.again_at(self.holders, now)
         upstream_at = self.upstream.rests_until if self.upstream.is_resting and self.upstream.tries_left else None
         return min((at for at in (holder_at, upstream_at) if at is not None), default=None)

@@ -54,7 +54,7 @@ class Plan:
     ) -> None:
         settings = settings or PlanSettings()
         self.candidates = Candidates(me, ring, holders, settings)
-        self._patience = Patience(settings)
+        self.patience = Patience(settings)
         self.flights = Flights()
         self.provenance = Provenance()
         self.stuck = RangeSet()
@@ -101,12 +101,12 @@ class Plan:
         flight.written = flight.written or RangeSet()
         for start, stop in written:
             flight.written.add(start, stop)
-            self._patience.came(stop - start, now)
+            self.patience.came(stop - start, now)
 
     def landed(self, flight: Flight, now: float) -> None:
         """Take note that a flight delivered all that it was to deliver."""
         self._end(flight, now)
-        self._patience.landed(now)
+        self.patience.landed(now)
         self._progress.landed(flight, now)
         self.candidates.landed(flight, now)
 
@@ -151,23 +151,6 @@ class Plan:
 
     # What to do.
 
-    def lacks(self, demand: Demand) -> bool:
-        """Whether anything is needed that is not here."""
-        return bool(demand.needed if self.size is None else demand.needed - demand.present)
-
-    def is_over(self, now: float) -> bool:
-        """Whether no new request is made any more: next to nothing came for too long."""
-        return self._patience.is_over(now)
-
-    def again_at(self, now: float) -> float | None:
-        """When somebody may be asked who may not be now, monotonic seconds; None if nobody is worth waiting for.
-
-        Before the size is known nobody has begun to read, so a registry that is out is not waited for.
-        """
-        if self.size is None and self.candidates.upstream.is_resting:
-            return None
-        return self.candidates.again_at(now)
-
     def next(
         self,
         demand: Demand,
@@ -188,8 +171,8 @@ class Plan:
         """
         self.candidates.update(up, serving, now, resting=resting)
         self.stuck = RangeSet()
-        self._patience.look(now, is_lacking=self.lacks(demand))
-        if self._patience.is_over(now):
+        self.patience.look(now, is_lacking=demand.lacks(is_sized=self.size is not None))
+        if self.patience.is_over(now):
             return []
         if self.size is None:
             if not self.chooser.has_direct_source(0):

@@ -51,7 +51,7 @@ class History:
         opening = chance.choice(list(Opening))
         self.plan = Plan("me", Ring(tuple(ring or ["me"])), Throughput(), holders, PLAN, opening)
         if chance.random() < 0.1:
-            self.plan.candidates.told_out()
+            self.plan.candidates.is_told_out = True
         self.for_members = chance.random() < 0.3
         self.landing = chance.choice([0.0, 0.1, 0.5])
 
@@ -88,11 +88,11 @@ class History:
             assert self.tries <= self.bound
             if flying:
                 self.active_at = self.now
-            if not plan.lacks(demand):
+            if not demand.lacks(is_sized=self.size is not None):
                 return True
             if not flying:
-                again_at = plan.again_at(self.now)
-                if plan.is_over(self.now) or again_at is None or again_at - self.active_at > FETCH.patience_s:
+                again_at = plan.candidates.again_at(self.now, is_sized=self.size is not None)
+                if plan.patience.is_over(self.now) or again_at is None or again_at - self.active_at > FETCH.patience_s:
                     return False
                 self.now = max(again_at, self.now)
                 continue
