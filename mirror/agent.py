@@ -51,10 +51,12 @@ from .metrics import Metrics
 from .oci.reference import DOCKER_HUB
 from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id, load_keys
 from .settings import CacheSettings, ChannelSettings, ContainerdSettings, RouterSettings, Settings
+from .sources.outages import Outages
 from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
 from .sources.upstream import Upstream
 from .sources.upstream.registries import known_registries
+from .sources.watched import WatchedUpstream
 from .stores import Store
 from .stores.cache import CacheStore
 from .stores.folder_lock import locked
@@ -90,22 +92,27 @@ class Agent:
         self._holdings = Holdings([cache, *runtimes], router)
         self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
         self._upstream = Upstream(config.upstream, settings.upstream, tally=metrics)
+        outages = Outages(settings.outages)
+        self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages)
         self._fetching = fetching = FetchStack.build(
             config.name,
             router,
             cache,
             peers=self._peers,
-            upstream=self._upstream,
+            upstream=watched,
+            outages=outages,
             metrics=metrics,
             settings=settings,
         )
         trust = TagTrust(metrics, settings.images)
-        member_tags = MemberTags(fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images)
+        member_tags = MemberTags(
+            fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images, outages
+        )
         self._tags = Tags(
             self._holdings,
             cache,
             member_tags,
-            self._upstream,
+            watched,
             trust,
             settings.images,
             how=config.tags,
@@ -228,6 +235,7 @@ class Agent:
         stack.push_async_callback(self._peers.close)
         await self._upstream.start()
         stack.push_async_callback(self._upstream.close)
+        stack.push_async_callback(self._watched.close)
         stack.push_async_callback(self._holdings.close)
         await self._holdings.start()
         stack.push_async_callback(self._fetching.close)
