@@ -130,9 +130,15 @@ class Agent:
         keys = KeysEndpoint(router.keyrings, Orders(self._auth), config.key_file, key_id, KeyRefusal)
         api = [*status.routes(), *keys.routes()]
         client = client_app(ClientEndpoint(backend), status, *(api if config.listen_api is None else ()))
-        self._servers = self._make_servers(client, api_app(status, *api), PeerEndpoint(backend, reports, self._auth))
+        clients: list[tuple[str, ListenAddress, ASGIApp]] = [("listen", address, client) for address in config.listen]
+        for listener in config.listen_for:
+            app = client_app(ClientEndpoint(backend, listener.registry), status)
+            clients.append(("listen-for", listener.address, app))
+        self._servers = self._make_servers(clients, api_app(status, *api), PeerEndpoint(backend, reports, self._auth))
 
-    def _make_servers(self, client: ASGIApp, api: ASGIApp, peer: ASGIApp) -> list[EndpointServer]:
+    def _make_servers(
+        self, clients: Sequence[tuple[str, ListenAddress, ASGIApp]], api: ASGIApp, peer: ASGIApp
+    ) -> list[EndpointServer]:
         """A server for each address. They share the places for connections."""
         config, router, settings = self._config, self._router, self._settings.server
         places = Places(
@@ -141,7 +147,7 @@ class Agent:
         host = socket.gethostname().lower()
         names = {config.name.lower(), host, host.partition(".")[0], *config.allow_host}
         served: list[tuple[str, ListenAddress, ASGIApp, Connect]] = [
-            ("listen", address, client, plainly) for address in config.listen
+            (name, address, app, plainly) for name, address, app in clients
         ]
         if config.listen_api is not None:
             served.append(("listen-api", config.listen_api, api, plainly))
