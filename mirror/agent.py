@@ -10,7 +10,7 @@ import gc
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from starlette.types import ASGIApp
 
@@ -135,45 +135,46 @@ class Agent:
         )
         backend = Backend(self._holdings, fetching, manifests, self._tags, metrics, settings.app)
         find = Find(config.name, self._holdings, member_tags.known, fetching.cluster.holders, self._peers.size)
-        self._servers = self._make_servers(
-            self._make_apps(backend, StatusEndpoint(node, find, metrics), PeerEndpoint(backend, reports, self._auth))
-        )
+        status = StatusEndpoint(node, find, metrics)
+        self._servers = self._make_servers(self._served(backend, status, PeerEndpoint(backend, reports, self._auth)))
 
-    def _make_apps(self, backend: Backend, status: StatusEndpoint, peer: PeerEndpoint) -> dict[str, ASGIApp]:
-        """What is served, by the setting that says where."""
+    def _served(
+        self, backend: Backend, status: StatusEndpoint, peer: PeerEndpoint
+    ) -> list[tuple[str, ListenAddress, ASGIApp]]:
+        """What is served: the setting that says where, the address, and the application."""
         config = self._config
         keys = KeysEndpoint(self._router.keyrings, Orders(self._auth), config.key_file, key_id, KeyRefusal)
         api = [*status.routes(), *keys.routes()]
-        return {
-            "listen": client_app(ClientEndpoint(backend), status, *(api if config.listen_api is None else ())),
-            "listen-api": api_app(status, *api),
-            "metrics": api_app(status, status.figures()),
-            "peer": peer,
-        }
+        client = client_app(ClientEndpoint(backend), status, *(api if config.listen_api is None else ()))
+        served: list[tuple[str, ListenAddress, ASGIApp]] = [("listen", address, client) for address in config.listen]
+        for listener in config.listen_for:
+            app = client_app(ClientEndpoint(backend, listener.registry), status)
+            served.append(("listen-for", listener.address, app))
+        if config.listen_api is not None:
+            served.append(("listen-api", config.listen_api, api_app(status, *api)))
+        if config.metrics is not None:
+            served.append(("metrics", config.metrics, api_app(status, status.figures())))
+        return [*served, ("peer", config.peer, peer)]
 
-    def _make_servers(self, apps: Mapping[str, ASGIApp]) -> list[EndpointServer]:
-        """A server for each address, with the application of its setting. They share the places for connections."""
+    def _make_servers(self, served: Sequence[tuple[str, ListenAddress, ASGIApp]]) -> list[EndpointServer]:
+        """A server for each address. They share the places for connections."""
         config, router, settings = self._config, self._router, self._settings.server
         places = Places(
             lambda: [peer.host for peer in router.members()], descriptors_allowed(), settings, self._metrics
         )  # fmt: skip
         host = socket.gethostname().lower()
         names = {config.name.lower(), host, host.partition(".")[0], *config.allow_host}
-        alone = (("listen-api", config.listen_api), ("metrics", config.metrics), ("peer", config.peer))
-        served: list[tuple[str, ListenAddress]] = [("listen", address) for address in config.listen]
-        served += [(name, address) for name, address in alone if address is not None]
 
-        def guarded(name: str, address: ListenAddress) -> ASGIApp:
+        def guarded(name: str, address: ListenAddress, app: ASGIApp) -> ASGIApp:
             """No page of a web site reaches a Unix socket, and none reads in metrics what others may not know."""
-            is_open = name == "metrics" or not isinstance(address, Address)
-            return apps[name] if is_open else NoPages(apps[name], names)
+            return app if name == "metrics" or not isinstance(address, Address) else NoPages(app, names)
 
         acceptance = Acceptance(self._channels, self._settings.channels)
         return [
             EndpointServer(
-                guarded(name, address), name, address, places, settings, acceptance if name == "peer" else plainly
+                guarded(name, address, app), name, address, places, settings, acceptance if name == "peer" else plainly
             )
-            for name, address in served
+            for name, address, app in served
         ]
 
     @property
