@@ -129,7 +129,8 @@ class Agent:
         status = StatusEndpoint(node, find, metrics)
         keys = KeysEndpoint(router.keyrings, Orders(self._auth), config.key_file, key_id, KeyRefusal)
         api = [*status.routes(), *keys.routes()]
-        client = client_app(ClientEndpoint(backend), status, *(api if config.listen_api is None else ()))
+        self._clients = ClientEndpoint(backend)
+        client = client_app(self._clients, status, *(api if config.listen_api is None else ()))
         self._servers = self._make_servers(client, api_app(status, *api), PeerEndpoint(backend, reports, self._auth))
 
     def _make_servers(self, client: ASGIApp, api: ASGIApp, peer: ASGIApp) -> list[EndpointServer]:
@@ -218,6 +219,7 @@ class Agent:
         stack.push_async_callback(self._tags.close)
         for server in self._servers:
             server.start()
+        stack.callback(self._clients.close)
         stack.push_async_callback(self._drain)
         stack.push_async_callback(self._router.leave)
         self._is_serving = True
