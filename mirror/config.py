@@ -259,6 +259,11 @@ SETTINGS: tuple[Setting, ...] = (
         "Where /api/v1 and /metrics are, if not on the client endpoint, which then serves images alone.",
     ),
     Setting(
+        "metrics", "IP:PORT", parse_bind, None,
+        "Where /metrics, /healthz and /readyz alone are as well, for who scrapes from another machine: these name no "
+        "image and no member, and everybody who reaches the address is answered.",
+    ),
+    Setting(
         "allow-host", "NAME", parse_host_name, "",
         "A name by which clients call this node, in the Host header; may be repeated. Its IP addresses, localhost, its "
         "--name and its host name are always allowed.", many=True,
@@ -373,6 +378,7 @@ class AgentConfig:
     data_dir: Path
     listen: tuple[ListenAddress, ...]
     listen_api: ListenAddress | None
+    metrics: Address | None
     allow_host: tuple[str, ...]
     peer: Address
     gossip: Address
@@ -524,6 +530,7 @@ def _check(config: AgentConfig) -> None:
     used: dict[Address | str, str] = {}
     given = [("listen", address) for address in config.listen]
     given += [("listen-api", config.listen_api)] if config.listen_api is not None else []
+    given += [("metrics", config.metrics)] if config.metrics is not None else []
     for name, address in (*given, ("peer", config.peer), ("gossip", config.gossip)):
         place = address if isinstance(address, Address) else address.path
         if place in used:

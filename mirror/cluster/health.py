@@ -88,7 +88,7 @@ class PeerHealth:
     def failed(self, name: str, error: SourceError) -> None:
         """Count a failure of a member, and leave it alone for as long as follows from the reason."""
         log.info("a member did not deliver: %s source=%s reason=%s", error, name, error.reason)
-        self._metrics.source_failures.labels("peer", error.reason).inc()
+        self._metrics.source_failed("peer", error.reason)
         follows = CONSEQUENCES[error.reason]
         if follows.out_of_reach and name not in self._probes:
             self._probes[name] = asyncio.create_task(self._probe(name), name=f"probe {name}")

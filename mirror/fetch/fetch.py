@@ -89,7 +89,7 @@ class Fetch:
     @property
     def was_read_locally(self) -> bool:
         """Whether a client of this node ever read it."""
-        return self.spool.was_read_locally
+        return self.spool.interest.was_read_locally
 
     async def evict(self) -> None:
         """End it, because its memory is needed."""
@@ -144,7 +144,7 @@ class Fetch:
         except OSError as error:
             self._fail(Phase.FAILED, StorageFailed(f"the cache's disk failed: {error.strerror}"))
         except asyncio.CancelledError:
-            phase = Phase.ABANDONED if self.spool.was_read_locally else Phase.RELAYED
+            phase = Phase.ABANDONED if self.spool.interest.was_read_locally else Phase.RELAYED
             self._fail(phase, Unavailable(f"the fetch of {self.content.digest} was given up"))
         except Exception:  # the root of a task: a bug here must not leave readers waiting for ever
             log.exception("the fetch of %s failed in a way that it should not", self.content.digest)

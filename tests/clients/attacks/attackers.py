@@ -177,7 +177,7 @@ def harmless(agent: Agent, *others: Agent) -> Iterator[None]:
 
 
 def _suspected(agent: Agent) -> float:
-    return agent.metrics().get('gossip_events_total{event="MemberSuspected"}', 0)
+    return agent.metrics().get('skvaller_gossip_events_total{event="member_suspected"}', 0)
 
 
 # Servers that answer as a test says
