@@ -135,6 +135,7 @@ class Agent:
         )
         backend = Backend(self._holdings, fetching, manifests, self._tags, metrics, settings.app)
         find = Find(config.name, self._holdings, member_tags.known, fetching.cluster.holders, self._peers.size)
+        self._clients: list[ClientEndpoint] = []
         status = StatusEndpoint(node, find, metrics)
         self._servers = self._make_servers(self._served(backend, status, PeerEndpoint(backend, reports, self._auth)))
 
@@ -145,11 +146,15 @@ class Agent:
         config = self._config
         keys = KeysEndpoint(self._router.keyrings, Orders(self._auth), config.key_file, key_id, KeyRefusal)
         api = [*status.routes(), *keys.routes()]
-        client = client_app(ClientEndpoint(backend), status, *(api if config.listen_api is None else ()))
-        served: list[tuple[str, ListenAddress, ASGIApp]] = [("listen", address, client) for address in config.listen]
+
+        def client(registry: str | None = None) -> ClientEndpoint:
+            self._clients.append(ClientEndpoint(backend, registry))
+            return self._clients[-1]
+
+        app = client_app(client(), status, *(api if config.listen_api is None else ()))
+        served: list[tuple[str, ListenAddress, ASGIApp]] = [("listen", address, app) for address in config.listen]
         for listener in config.listen_for:
-            app = client_app(ClientEndpoint(backend, listener.registry), status)
-            served.append(("listen-for", listener.address, app))
+            served.append(("listen-for", listener.address, client_app(client(listener.registry), status)))
         if config.listen_api is not None:
             served.append(("listen-api", config.listen_api, api_app(status, *api)))
         if config.metrics is not None:
@@ -243,6 +248,8 @@ class Agent:
         stack.push_async_callback(self._tags.close)
         for server in self._servers:
             server.start()
+        for client in self._clients:
+            stack.callback(client.close)
         stack.push_async_callback(self._drain)
         stack.push_async_callback(self._router.leave)
         self._is_serving = True

@@ -33,6 +33,7 @@ from ..stores import Held
 from .again import rest, sha256_of, taken_over
 from .backend import Backend
 from .blob import Extent, Headers, blob_headers
+from .pulls import Pulls
 from .request import RegistryRequest, parse
 from .responses import OCTETS, Body, age, blob_response, send_empty, send_error, send_json, send_manifest, warning
 
@@ -51,6 +52,11 @@ class ClientEndpoint:
         self._backend = backend
         self._registry = registry
         self._served = backend.metrics.served_bytes.labels("client")
+        self._pulls = Pulls(backend.settings)
+
+    def close(self) -> None:
+        """Write what is known of pulls that were under way."""
+        self._pulls.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; an error becomes an answer in the specification's form."""
@@ -65,12 +71,13 @@ class ClientEndpoint:
                 await send_json(scope, send, 200, {})
                 return
             kind = request.kind
-            if isinstance(request.what, Reference):
-                await self._tag(send, request, request.what)
-            elif request.kind == "manifests":
-                await send_manifest(send, request, await self._find(request, request.what), [])
-            else:
-                await self._blob(scope, receive, send, request, request.content(request.what))
+            with self._pulls.following(scope, request, send) as send:
+                if isinstance(request.what, Reference):
+                    await self._tag(send, request, request.what)
+                elif request.kind == "manifests":
+                    await send_manifest(send, request, await self._find(request, request.what), [])
+                else:
+                    await self._blob(scope, receive, send, request, request.content(request.what))
         except OciError as error:
             self._count(kind, "missing" if error.status == 404 else "refused" if error.status < 500 else "failed")
             log.info("%s %s: %d %s", scope["method"], scope["path"][:300], error.status, error)
