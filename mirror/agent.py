@@ -42,6 +42,7 @@ from .cluster.throughput import SlowReports
 from .config import Address, AgentConfig, ListenAddress, advertised_address
 from .errors import ConfigError
 from .fetch.stack import FetchStack
+from .images.completeness import Completeness
 from .images.holdings import Holdings
 from .images.manifests import Manifests
 from .images.member_tags import MemberTags
@@ -125,9 +126,22 @@ class Agent:
             cache_bytes=lambda: cache.used_bytes,
         )
         backend = Backend(self._holdings, fetching, manifests, self._tags, metrics, settings.app)
-        find = Find(config.name, self._holdings, member_tags.known, fetching.cluster.holders, self._peers.size)
+        find = self._find(manifests, member_tags)
         self._servers = self._make_servers(
             self._make_apps(backend, StatusEndpoint(node, find, metrics), PeerEndpoint(backend, reports, self._auth))
+        )
+
+    def _find(self, manifests: Manifests, member_tags: MemberTags) -> Find:
+        """Looks for images on this node and on the others."""
+        peers, cluster = self._peers, self._fetching.cluster
+        return Find(
+            self._config.name,
+            self._holdings,
+            member_tags.known,
+            cluster.holders,
+            peers.size,
+            parts=Completeness(manifests, self._holdings).parts,
+            member_parts=lambda peer, content: peers.source(peer).parts(content),
         )
 
     def _make_apps(self, backend: Backend, status: StatusEndpoint, peer: PeerEndpoint) -> dict[str, ASGIApp]:
