@@ -18,6 +18,7 @@ from .channels import PeerTls
 from .errors import ConfigError, StartFailed
 from .fileio import read_small
 from .interfaces import address_towards, machine_addresses
+from .logs import JSON, LOGFMT
 from .routers import is_member_name
 from .sources import UPSTREAM
 from .sources.upstream.passwords import read_passwords, with_passwords
@@ -363,6 +364,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "log-level", "LEVEL", _one_of("debug", "info", "warning", "error"), "info", "debug, info, warning or error."
     ),
+    Setting(
+        "log-format", "FORMAT", _one_of(LOGFMT, JSON), LOGFMT, "How a line of the log is written: logfmt, or json.",
+    ),
 )  # fmt: skip
 
 
@@ -400,6 +404,7 @@ class AgentConfig:
     tags: Literal["sample", "verify"]
     denied_tags: Literal["refuse", "serve"]
     log_level: str
+    log_format: str
     warnings: tuple[str, ...] = ()
     """What the operator should know about how they were set."""
 

@@ -147,6 +147,12 @@ class Lab:
             size = await reader.size()
             return await collect(reader, start, size if stop is None else stop)
 
+    async def read_range(self, content: Content, start: int, stop: int) -> bytes:
+        """Read a range by itself, as a client does that pulls lazily."""
+        with self.fetching.fetches.read(content, from_start=False, part=(start, stop)) as reader:
+            await reader.size()
+            return await collect(reader, start, stop)
+
     async def whole(self, content: Content) -> None:
         """Wait for the whole, verified, whatever a reader would get meanwhile."""
         with self.fetching.fetches.read(content) as reader:

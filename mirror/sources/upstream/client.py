@@ -11,7 +11,7 @@ Sources: OCI distribution-spec, "Pull"; RFC 9110 sections 14 and 15.
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from ...errors import DigestInvalid, Reason, UpstreamError, UpstreamUnknown
@@ -115,7 +115,8 @@ class Upstream:
                 self._heads.note(registry, Head.RELIABLE, now)
                 raise UpstreamUnknown(f"{answer.url.origin()} answered 404 to GET of {reference}")
             _refuse_what_is_no_manifest(answer)
-            body = decoded(answer, await _whole_manifest(answer), MANIFEST_MAX_BYTES)
+            with _too_large_for_good(answer):
+                body = decoded(answer, await answer.read_whole(MANIFEST_MAX_BYTES), MANIFEST_MAX_BYTES)
         if (outline := await outline_of(body)) is None:
             if is_schema_1(body):
                 raise _schema_1(answer)
@@ -224,7 +225,8 @@ class Upstream:
         if content.kind == "manifests":
             _refuse_what_is_no_manifest(answer)
             if answer.is_encoded or body.length is None:
-                body = in_memory(_plain(content, answer, await _whole_manifest(answer)))
+                with _too_large_for_good(answer):
+                    body = in_memory(_plain(content, answer, await answer.read_whole(MANIFEST_MAX_BYTES)))
             return body
         if answer.is_encoded and (body.length or 0) <= _SMALL_BYTES:
             begin = await answer.read_up_to(_SMALL_BYTES)
@@ -266,14 +268,6 @@ class Upstream:
             return (head.content_length or None) if head.status == 200 else None
 
 
-async def _whole_manifest(answer: Answer) -> bytes:
-    """A manifest of which the registry does not say how long it is; raises UpstreamError."""
-    try:
-        return await answer.read_whole(MANIFEST_MAX_BYTES)
-    except UpstreamError as error:
-        raise (_too_large(answer) if error.reason is Reason.LENGTH else error) from None
-
-
 def _plain(content: Content, answer: Answer, body: bytes) -> bytes:
     """A whole body as the content that was asked for: what came, or what that was before it was compressed.
 
@@ -304,6 +298,15 @@ def _too_large(answer: Answer) -> UpstreamUnknown:
     return UpstreamUnknown(f"{answer.url.origin()} has a manifest of more than {MANIFEST_MAX_BYTES} bytes")
 
 
+@contextlib.contextmanager
+def _too_large_for_good(answer: Answer) -> Iterator[None]:
+    """A manifest that is longer than what is read is one that this agent will never have."""
+    try:
+        yield
+    except UpstreamError as error:
+        raise (_too_large(answer) if error.reason is Reason.LENGTH else error) from None
+
+
 def _resolved(answer: Answer) -> Resolved | None:
     """What the headers of an answer to HEAD say of a manifest; None if something is missing."""
     if answer.content_type in SCHEMA_1:
@@ -313,6 +316,6 @@ def _resolved(answer: Answer) -> Resolved | None:
         digest = Digest.parse(answer.headers.get("Docker-Content-Digest", ""))
     except DigestInvalid:
         return None
-    if size is None or not is_manifest_type(answer.content_type) or answer.content_type in _SAYS_NOTHING:
+    if not size or not is_manifest_type(answer.content_type) or answer.content_type in _SAYS_NOTHING:
         return None
     return Resolved(digest, answer.content_type, size)

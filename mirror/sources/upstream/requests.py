@@ -18,7 +18,7 @@ from ...errors import Reason, UpstreamError, UpstreamRefused, UpstreamUnknown
 from ...oci.reference import Repository
 from ...settings import UpstreamSettings
 from .addresses import AddressGuard
-from .authorizer import Authorizer, password_rejected
+from .authorizer import Authorizer
 from .challenge import Bearer, parse_challenges
 from .names import LookUp, Names
 from .ratelimit import RateLimits
@@ -222,7 +222,7 @@ class RegistryClient:
             if not await self._satisfy(party, wanted, answer, is_elsewhere=party is not registry):
                 break
         if party is registry and (answer.authorization or "").startswith("Basic "):
-            raise password_rejected(registry)
+            raise self._authorizer.password_rejected(registry)
         return answer
 
     async def _satisfy(self, party: Registry, scope: str, answer: Answer, *, is_elsewhere: bool) -> bool:

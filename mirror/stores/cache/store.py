@@ -171,7 +171,7 @@ class CacheStore:
     async def _open_writer(self, writing: Writing) -> CacheWriter:
         gone = 0
         while True:
-            free_bytes = await asyncio.to_thread(self._folder.free_bytes)
+            free_bytes = await asyncio.to_thread(self._folder.ground.free_bytes)
             self._space.admit(writing, free_bytes)
             try:
                 return await CacheWriter.open(writing, self._place, self._committed)
@@ -189,14 +189,14 @@ class CacheStore:
         """See whether the folder is there and takes files. If it was removed, make it anew, and forget what it had."""
         folder = self._folder
         try:
-            if not await asyncio.to_thread(folder.is_whole):
+            if not await asyncio.to_thread(folder.ground.is_whole):
                 log.warning("%s was removed, or replaced by another folder: it is made anew", folder.path)
-                await asyncio.to_thread(folder.open)
+                await asyncio.to_thread(folder.ground.make)
                 self._partials.forget_missing()
                 gone = await asyncio.to_thread(folder.missing, list(self._blobs))
                 await self._served.look_for(gone)
-            await asyncio.to_thread(folder.probe)
-            if self._space.look(await asyncio.to_thread(folder.free_bytes)):
+            await asyncio.to_thread(folder.ground.probe)
+            if self._space.look(await asyncio.to_thread(folder.ground.free_bytes)):
                 self._keeping.works()
         except OSError as error:
             self._failed(error)
@@ -222,7 +222,7 @@ class CacheStore:
 
     def _read_folder(self) -> tuple[dict[str, Left], list[str], list[Found]]:
         """What there is, in a thread: partial blobs, blobs that are too much, and the others, the last used last."""
-        self._folder.open()
+        self._folder.ground.make()
         partials = self._folder.partials() if self._capacity_bytes else {}
         found = sorted(self._folder.blobs(), key=lambda blob: (blob.used_unix_s, blob.name))
         left_bytes = self._capacity_bytes - sum(blob.size for blob in found)

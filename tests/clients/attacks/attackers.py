@@ -42,7 +42,7 @@ _READ_BYTES: Final = 256 * 1024
 _STALL_MAX_S: Final = 1.5
 """The longest turn of an event loop that an attack may cause, seconds. The aim is 0.05; machines that test are busy."""
 
-_STALL = re.compile(r"event loop stalled lag_s=([0-9.]+)")
+_STALL = re.compile(r'event loop stalled" lag_s=([0-9.]+)')
 
 
 # A stranger: connections and packets

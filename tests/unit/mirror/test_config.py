@@ -131,6 +131,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         tags = "verify"
         denied-tags = "serve"
         log-level = "DEBUG"
+        log-format = "json"
         """
     )
     file.chmod(0o600)
@@ -168,6 +169,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         tags="verify",
         denied_tags="serve",
         log_level="debug",
+        log_format="json",
     )
 
 
