@@ -42,6 +42,7 @@ from .cluster.throughput import SlowReports
 from .config import Address, AgentConfig, ListenAddress, advertised_address
 from .errors import ConfigError
 from .fetch.stack import FetchStack
+from .images.completeness import Completeness
 from .images.holdings import Holdings
 from .images.manifests import Manifests
 from .images.member_tags import MemberTags
@@ -134,10 +135,23 @@ class Agent:
             withheld=lambda: cache.withheld,
         )
         backend = Backend(self._holdings, fetching, manifests, self._tags, metrics, settings.app)
-        find = Find(config.name, self._holdings, member_tags.known, fetching.cluster.holders, self._peers.size)
+        find = self._find(manifests, member_tags)
         self._clients: list[ClientEndpoint] = []
         status = StatusEndpoint(node, find, metrics)
         self._servers = self._make_servers(self._served(backend, status, PeerEndpoint(backend, reports, self._auth)))
+
+    def _find(self, manifests: Manifests, member_tags: MemberTags) -> Find:
+        """Looks for images on this node and on the others."""
+        peers, cluster = self._peers, self._fetching.cluster
+        return Find(
+            self._config.name,
+            self._holdings,
+            member_tags.known,
+            cluster.holders,
+            peers.size,
+            parts=Completeness(manifests, self._holdings).parts,
+            member_parts=lambda peer, content: peers.source(peer).parts(content),
+        )
 
     def _served(
         self, backend: Backend, status: StatusEndpoint, peer: PeerEndpoint
@@ -153,8 +167,9 @@ class Agent:
 
         app = client_app(client(), status, *(api if config.listen_api is None else ()))
         served: list[tuple[str, ListenAddress, ASGIApp]] = [("listen", address, app) for address in config.listen]
-        for listener in config.listen_for:
-            served.append(("listen-for", listener.address, client_app(client(listener.registry), status)))
+        served += [
+            ("listen-for", each.address, client_app(client(each.registry), status)) for each in config.listen_for
+        ]
         if config.listen_api is not None:
             served.append(("listen-api", config.listen_api, api_app(status, *api)))
         if config.metrics is not None:
