@@ -40,7 +40,7 @@ _HANDSHAKES_KEPT: Final = 4
 _RECORD_HEAD_BYTES: Final = 5
 _RECORD_MAX_BYTES: Final = 1 << 14
 """Bytes of a record of TLS behind its head. Source: RFC 8446 section 5.1."""
-_OPENING_S: Final = 3.0
+OPENING_S: Final = 3.0
 """Seconds from the acceptance of a stream to the end of its handshake, at most: a lost packet's retransmission once."""
 _PAUSE_S: Final = 0.5
 """Seconds without accepting when descriptors are lacking."""
@@ -176,7 +176,7 @@ class StreamListener:
         """Make a stream of an accepted socket, and have it served."""
         handshakes = self._handshakes_kept if self._places.is_kept_for(host) else self._handshakes
         try:
-            async with asyncio.timeout(_OPENING_S):
+            async with asyncio.timeout(OPENING_S):
                 context = None if self._tls is None else await self._context(accepted, self._tls)
                 reader = asyncio.StreamReader(limit=self._read_bytes)
                 protocol = asyncio.StreamReaderProtocol(reader, self._begin)

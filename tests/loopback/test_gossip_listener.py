@@ -114,7 +114,7 @@ async def until(condition: Callable[[], bool]) -> None:
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody's time runs out."""
-    monkeypatch.setattr(listener, "_OPENING_S", 600.0)
+    monkeypatch.setattr(listener, "OPENING_S", 600.0)
 
 
 def test_strangers_that_began_to_greet_keep_nobody_out() -> None:
