@@ -50,6 +50,7 @@ from .images.tags import Tags
 from .metrics import Metrics
 from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id, load_keys
 from .settings import ChannelSettings, ContainerdSettings, RouterSettings, Settings
+from .sources.chain import Chain
 from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
 from .sources.upstream import Upstream
@@ -89,7 +90,8 @@ class Agent:
         runtimes = _containerd(config, settings.containerd, metrics.damaged_blobs.labels("containerd").inc)
         self._holdings = Holdings([cache, *runtimes], router)
         self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
-        self._upstream = Upstream(config.upstream, settings.upstream)
+        chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
+        self._upstream = Upstream(config.upstream, settings.upstream, passed_on=chain.passed_on)
         self._fetching = fetching = FetchStack.build(
             config.name,
             router,
@@ -129,7 +131,7 @@ class Agent:
         status = StatusEndpoint(node, find, metrics)
         keys = KeysEndpoint(router.keyrings, Orders(self._auth), config.key_file, key_id, KeyRefusal)
         api = [*status.routes(), *keys.routes()]
-        client = client_app(ClientEndpoint(backend), status, *(api if config.listen_api is None else ()))
+        client = client_app(ClientEndpoint(backend, chain), status, *(api if config.listen_api is None else ()))
         self._servers = self._make_servers(client, api_app(status, *api), PeerEndpoint(backend, reports, self._auth))
 
     def _make_servers(self, client: ASGIApp, api: ASGIApp, peer: ASGIApp) -> list[EndpointServer]:
