@@ -10,7 +10,7 @@ import gc
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from starlette.types import ASGIApp
 
@@ -30,7 +30,7 @@ from .app import (
     descriptors_allowed,
 )
 from .app.keys import is_key_file_replaceable
-from .app.listener import Connect, plainly
+from .app.listener import plainly
 from .app.signing import Orders
 from .app.tls import Acceptance
 from .channels import ChannelError, PeerTls
@@ -48,12 +48,14 @@ from .images.member_tags import MemberTags
 from .images.tag_trust import TagTrust
 from .images.tags import Tags
 from .metrics import Metrics
+from .oci.reference import DOCKER_HUB
 from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id, load_keys
-from .settings import ChannelSettings, ContainerdSettings, RouterSettings, Settings
+from .settings import CacheSettings, ChannelSettings, ContainerdSettings, RouterSettings, Settings
 from .sources.chain import Chain
 from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
 from .sources.upstream import Upstream
+from .sources.upstream.registries import known_registries
 from .stores import Store
 from .stores.cache import CacheStore
 from .stores.folder_lock import locked
@@ -76,7 +78,7 @@ class Agent:
         self._config = config
         self._settings = settings = settings or Settings()
         self._is_serving = False
-        self._metrics = metrics = Metrics()
+        self._metrics = metrics = _metrics(config)
         self._address = address = advertised_address(config)
         self._channels = _channels(config, address, settings.channels)
         self._router = router = _router(config, address, self._channels, settings.router)
@@ -84,14 +86,12 @@ class Agent:
         required = config.sealing == "require"
         self._auth = PeerAuth(router.keys(), config.name, required=required, settings=settings.signatures)
 
-        cache = CacheStore(
-            config.data_dir / "cache", config.cache_size, settings.cache, metrics.damaged_blobs.labels("cache").inc
-        )
+        cache = _cache(config, settings.cache, metrics)
         runtimes = _containerd(config, settings.containerd, metrics.damaged_blobs.labels("containerd").inc)
         self._holdings = Holdings([cache, *runtimes], router)
         self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
-        chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
-        self._upstream = Upstream(config.upstream, settings.upstream, passed_on=chain.passed_on)
+        self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
+        self._upstream = Upstream(config.upstream, settings.upstream, passed_on=self._chain.passed_on, tally=metrics)
         self._fetching = fetching = FetchStack.build(
             config.name,
             router,
@@ -128,31 +128,47 @@ class Agent:
         )
         backend = Backend(self._holdings, fetching, manifests, self._tags, metrics, settings.app)
         find = Find(config.name, self._holdings, member_tags.known, fetching.cluster.holders, self._peers.size)
-        status = StatusEndpoint(node, find, metrics)
-        keys = KeysEndpoint(router.keyrings, Orders(self._auth), config.key_file, key_id, KeyRefusal)
-        api = [*status.routes(), *keys.routes()]
-        client = client_app(ClientEndpoint(backend, chain), status, *(api if config.listen_api is None else ()))
-        self._servers = self._make_servers(client, api_app(status, *api), PeerEndpoint(backend, reports, self._auth))
+        self._servers = self._make_servers(
+            self._make_apps(backend, StatusEndpoint(node, find, metrics), PeerEndpoint(backend, reports, self._auth))
+        )
 
-    def _make_servers(self, client: ASGIApp, api: ASGIApp, peer: ASGIApp) -> list[EndpointServer]:
-        """A server for each address. They share the places for connections."""
+    def _make_apps(self, backend: Backend, status: StatusEndpoint, peer: PeerEndpoint) -> dict[str, ASGIApp]:
+        """What is served, by the setting that says where."""
+        config = self._config
+        keys = KeysEndpoint(self._router.keyrings, Orders(self._auth), config.key_file, key_id, KeyRefusal)
+        api = [*status.routes(), *keys.routes()]
+        return {
+            "listen": client_app(
+                ClientEndpoint(backend, self._chain), status, *(api if config.listen_api is None else ())
+            ),
+            "listen-api": api_app(status, *api),
+            "metrics": api_app(status, status.figures()),
+            "peer": peer,
+        }
+
+    def _make_servers(self, apps: Mapping[str, ASGIApp]) -> list[EndpointServer]:
+        """A server for each address, with the application of its setting. They share the places for connections."""
         config, router, settings = self._config, self._router, self._settings.server
         places = Places(
             lambda: [peer.host for peer in router.members()], descriptors_allowed(), settings, self._metrics
         )  # fmt: skip
         host = socket.gethostname().lower()
         names = {config.name.lower(), host, host.partition(".")[0], *config.allow_host}
-        served: list[tuple[str, ListenAddress, ASGIApp, Connect]] = [
-            ("listen", address, client, plainly) for address in config.listen
-        ]
-        if config.listen_api is not None:
-            served.append(("listen-api", config.listen_api, api, plainly))
-        served.append(("peer", config.peer, peer, Acceptance(self._channels, self._settings.channels)))
-        return [  # no page of a web site reaches a Unix socket
+        alone = (("listen-api", config.listen_api), ("metrics", config.metrics), ("peer", config.peer))
+        served: list[tuple[str, ListenAddress]] = [("listen", address) for address in config.listen]
+        served += [(name, address) for name, address in alone if address is not None]
+
+        def guarded(name: str, address: ListenAddress) -> ASGIApp:
+            """No page of a web site reaches a Unix socket, and none reads in metrics what others may not know."""
+            is_open = name == "metrics" or not isinstance(address, Address)
+            return apps[name] if is_open else NoPages(apps[name], names)
+
+        acceptance = Acceptance(self._channels, self._settings.channels)
+        return [
             EndpointServer(
-                NoPages(app, names) if isinstance(address, Address) else app, name, address, places, settings, connect
+                guarded(name, address), name, address, places, settings, acceptance if name == "peer" else plainly
             )
-            for name, address, app, connect in served
+            for name, address in served
         ]
 
     @property
@@ -246,6 +262,19 @@ class Agent:
         finally:
             stopped.cancel()
             superseded.cancel()
+
+
+def _metrics(config: AgentConfig) -> Metrics:
+    """The metrics of a node that may contact some registries."""
+    metrics = Metrics(known_registries(config.upstream), {DOCKER_HUB, *(registry.name for registry in config.upstream)})
+    metrics.cache_limit_bytes.set(config.cache_size)
+    return metrics
+
+
+def _cache(config: AgentConfig, settings: CacheSettings, metrics: Metrics) -> CacheStore:
+    """The cache, whose troubles are counted."""
+    on_damaged, on_evicted = metrics.damaged_blobs.labels("cache").inc, metrics.cache_evictions.inc
+    return CacheStore(config.data_dir / "cache", config.cache_size, settings, on_damaged, on_evicted)
 
 
 def _router(config: AgentConfig, address: str, channels: Channels, settings: RouterSettings) -> SwimRouter:

@@ -185,6 +185,8 @@ class UpstreamSettings:
     """Bounds all answers of registries."""
     names: NameSettings = field(default_factory=NameSettings)
     """How the names of registries are looked up."""
+    complaint_s: float = 60.0
+    """Time between two warnings that one registry does not accept its password, s: each pull meets it many times."""
 
     connect_s: float = 5.0
     """Bounds the opening of one connection, s: the lookup of its name, all its addresses, and the TLS handshake. A
@@ -440,6 +442,13 @@ class PlanSettings:
     """Requests under way at once to one home: the ring gives each home about one in a window, and some move on."""
     upstream_lanes: int = 8
     """Requests under way at once to upstream for one blob; most are made for other members, one for each piece."""
+    lazy_lanes: int = 8
+    """Requests under way at once to upstream for what clients read by themselves of one blob: they wait for no lane."""
+    lazy_bridge_share: float = 1 / 16
+    """What is fetched between such ranges, so that one request has several, as a share of them. Clients of the form
+    zstd:chunked read hundreds that lie close together; a tenth more than they read is what they may cost."""
+    lazy_patience_s: float = 2.0
+    """Time for which such a range waits for upstream's first byte, s, before the whole is asked of holders as well."""
     window_min: int = 4
     """Pieces asked for at once, at least: two nodes with one piece each under way would wait for every answer."""
     window_max: int = 32
@@ -485,8 +494,8 @@ class EvidenceSettings:
     holders_max: int = 3
     """Holders that are asked for their prefixes: two that agree are needed, and one may be slow, or wrong."""
     small_range_bytes: int = 4 * 1024 * 1024
-    """A range up to this size, in bytes, is one that a client reads by itself, as lazily pulling runtimes do; it does
-    not wait for the front. Runtimes that fetch a whole layer in parts ask for larger ones."""
+    """Bounds the range about which others are asked at once, in bytes, for a client that reads it by itself, as lazily
+    pulling runtimes do: such a client does not wait for the front. Holders hash no more in one go."""
     upstream_bytes_max: int = 16 * 1024 * 1024
     """Bytes that one fetch asks of upstream beside the download to have such ranges vouched for. Then they wait for the
     whole: a node that reads a whole layer in small ranges must not fetch it twice."""

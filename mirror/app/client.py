@@ -23,11 +23,11 @@ from ..errors import (
     StorageFailed,
     Unavailable,
 )
-from ..fetch import Reader
+from ..fetch import Audience, Reader
 from ..images.manifests import Manifest
 from ..oci.content import Content
 from ..oci.digest import Digest
-from ..oci.ranges import IntRange
+from ..oci.ranges import IntRange, Span, first_span, is_read_by_itself
 from ..oci.reference import Reference
 from ..sources.chain import Chain, came_by
 from ..stores import Held
@@ -161,22 +161,27 @@ class ClientEndpoint:
         """Send a blob that this node does not hold, while it arrives."""
         part = request.part(content.digest)
         from_start = part is None or (isinstance(part, IntRange) and part.start == 0)
-        async with self._sized(content, from_start=from_start) as (reader, size):
+        first = first_span(part) if is_read_by_itself(part) else None
+        async with self._sized(content, from_start=from_start, part=first) as (reader, size):
             self._count("blobs", "passed" if reader.is_in_memory else "fetched")
+            if first is not None:
+                reader.expect(request.spans(content.digest, size))
             body = Body(content.digest, size, lambda start, stop: self._arriving(reader, content, start, stop))
             await self._send_blob(scope, receive, send, request, body)
 
     @contextlib.asynccontextmanager
-    async def _sized(self, content: Content, *, from_start: bool) -> AsyncIterator[tuple[Reader, int]]:
+    async def _sized(
+        self, content: Content, *, from_start: bool, part: Span | None = None
+    ) -> AsyncIterator[tuple[Reader, int]]:
         """A reader of a fetch, and the size; if the disk has no place before that is known, of one through memory."""
         with contextlib.ExitStack() as reading:
-            read = self._backend.fetching.fetches.read
-            reader = reading.enter_context(read(content, from_start=from_start))
+            read = partial(self._backend.fetching.fetches.read, content, from_start=from_start, part=part)
+            reader = reading.enter_context(read())
             try:
                 size = await reader.size()
             except StorageError as error:
                 log.info("%s passes through memory: %s", content.digest, error)
-                reader = reading.enter_context(read(content, from_start=from_start, is_kept=False))
+                reader = reading.enter_context(read(is_kept=False))
                 size = await reader.size()
             yield reader, size
 
@@ -190,8 +195,9 @@ class ClientEndpoint:
     ) -> AsyncGenerator[Extent, None]:
         """The rest of a blob for which the disk has no place."""
         size, given = await reader.size(), await sha256_of(reader.fd, start, position)
+        part = (start, stop) if reader.audience is Audience.LAZY else None
         fetches = self._backend.fetching.fetches
-        with fetches.read(content, from_start=start == 0, is_kept=False) as again:
+        with fetches.read(content, from_start=start == 0, is_kept=False, part=part) as again:
             if await again.size() != size:
                 raise Unavailable(f"{content.digest}: its size changed from {size} bytes while it arrived")
             async with contextlib.aclosing(rest(again, start, position, stop, given)) as extents:

@@ -11,7 +11,7 @@ from ..oci.content import Content
 from ..sources import UPSTREAM, RangeReply, RangeRequest, Role, Source
 from ..sources.failures import CONSEQUENCES
 from .client_error import client_error
-from .demand import Demand
+from .demand import Audience, Demand
 from .environment import Environment
 from .evidence import Evidence
 from .intake import Intake
@@ -136,6 +136,9 @@ class Download:
         if now - self._located_at > self._settings.look_s:
             self._candidates.add_holders(self._locate())
         demand, up = self._spool.demand(), cluster.up()
+        if plan.lazy.look(demand, now) and not self._spool.interest.is_whole_wanted:
+            self._spool.interest.want_whole()
+            demand = self._spool.demand()
         self._known.update(up, self._candidates.ring.members)
         for flight in plan.next(demand, up, cluster.serving(), now, resting=cluster.resting()):
             self._tasks[flight] = flights.create_task(self._fly(flight))
@@ -163,8 +166,8 @@ class Download:
     def _lacks(self, demand: Demand) -> bool:
         """Whether anything is needed that is not here."""
         if self._plan.size is None:
-            return bool(demand.local or demand.members)
-        return bool((demand.local | demand.members) - demand.present)
+            return bool(demand.needed)
+        return bool(demand.needed - demand.present)
 
     def _is_worth_waiting(self) -> bool:
         """Whether somebody who cannot be asked now may be asked soon."""
@@ -234,8 +237,8 @@ class Download:
             self._intake.ended(flight.source)
         beyond_end = reason is Reason.RANGE and self._plan.size is None and flight.start
         if flight.source == UPSTREAM and beyond_end:
-            # Another member asked for bytes beyond the end. The first bytes tell the size.
-            self._spool.hint = (0, MEBIBYTE)
+            # Somebody asked for bytes beyond the end. The first bytes tell the size.
+            self._spool.interest.hints |= {Audience.MEMBER: (0, MEBIBYTE), Audience.LAZY: (0, 1)}
             reason = Reason.BROKEN
         self._plan.failed(flight, reason, time.monotonic())
         self._turn_to_next_repository()
@@ -244,8 +247,8 @@ class Download:
         if source != UPSTREAM:
             self._env.health.failed(source, error)
             return
-        log.info("source=%s reason=%s %s", source, error.reason, error)
-        self._env.metrics.source_failures.labels("upstream", error.reason).inc()
+        log.info("upstream did not deliver: %s source=%s reason=%s", error, source, error.reason)
+        self._env.metrics.source_failed("upstream", error.reason)
 
     def _source(self, name: str) -> Source:
         source = self._env.source(name)
@@ -280,6 +283,8 @@ class Download:
         self._take(flight, reply)
         if not reply.ranged:
             self._candidates.learn_upstream_has_no_ranges()
+            if flight.audience is Audience.LAZY and self._candidates.upstream.may_be_asked:
+                raise SourceError(Reason.WHOLE, f"{flight.source} serves no ranges: all of it is fetched")
             if self._candidates.whole_is_elsewhere() and not self._plan.chooser.is_upstream_alone:
                 raise SourceError(
                     Reason.WHOLE, f"{flight.source} serves no ranges, and another member is the home of the whole"

@@ -19,6 +19,7 @@ from typing import Any
 from ..errors import Reason, SourceError, StorageError, Unavailable
 from ..oci.content import Content
 from ..sources import UPSTREAM, RangeReply, RangeRequest, Role
+from .demand import Audience
 from .environment import Environment
 from .plan import EARLIER, Plan
 from .spool import Backing, Spool
@@ -75,11 +76,11 @@ class Evidence:
             now: monotonic seconds.
         """
         backing = self._spool.backing
-        if backing is None or not self._spool.was_read_locally or self._spool.is_over:
+        if backing is None or not self._spool.interest.was_read_locally or self._spool.is_over:
             return
         passes = not backing.holds_all
         self._plan.chooser.is_upstream_alone = passes and not self._vouching.is_agreed
-        if self._vouching.prefix_count:
+        if self._vouching.prefix_count and self._spool.interest.is_whole_wanted:
             self._ask_for_prefixes(content)
         wrong = self._vouching.contradicted()
         if wrong is not None and wrong not in self._lost and wrong not in self._tasks:
@@ -153,15 +154,15 @@ class Evidence:
         settings, spool = self._settings, self._spool
         present, free = spool.present, self._vouching.free
         waits: dict[int, float] = {}
-        for start, position, stop in spool.readers.waiting():
-            end = min(present.front(position), stop, backing.last_piece)
+        for cursor in spool.readers.waiting():
+            position, is_lazy = cursor.position, cursor.audience is Audience.LAZY
+            end = min(present.front(position), cursor.stop if is_lazy else min(cursor.stop, backing.last_piece))
             if end <= position or free.front(position) > position:
                 continue
             since = waits[position] = self._waits.get(position, now)
-            is_small = stop - start <= settings.small_range_bytes
             if position in self._tasks:
                 continue
-            if is_small or not backing.holds_all:
+            if is_lazy or not backing.holds_all:
                 end = min(end, position + settings.small_range_bytes)
                 self._begin(position, self._check(content, backing, position, end))
             elif now - since >= settings.sample_after_s and self._may_ask_upstream(now):
@@ -193,6 +194,8 @@ class Evidence:
             self._upstream_bytes += stop - start
             await self._compare_with_upstream(content, start, stop)
         elif backing.holds_all or (upstream.may_be_asked and upstream.serves_ranges):
+            if backing.holds_all:
+                self._spool.interest.want_whole()
             await asyncio.sleep(self._settings.again_s)  # the digest of the whole will tell, or upstream is asked again
         elif not upstream.may_be_asked or not await self._on_wrong(senders, start, stop):  # it can only send all of it
             await self._rest_after_failure()

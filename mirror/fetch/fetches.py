@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..cluster.homes import MEBIBYTE
 from ..oci.content import Content
+from ..oci.ranges import Span
 from .demand import Audience
 from .environment import Environment
 from .fetch import Fetch
@@ -66,7 +67,9 @@ class Fetches:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     @contextlib.contextmanager
-    def read(self, content: Content, *, from_start: bool = True, is_kept: bool = True) -> Iterator[Reader]:
+    def read(
+        self, content: Content, *, from_start: bool = True, is_kept: bool = True, part: Span | None = None
+    ) -> Iterator[Reader]:
         """Read some content for a client of this node, fetching it if nobody does yet.
 
         Args:
@@ -74,11 +77,14 @@ class Fetches:
             is_kept: whether a new fetch may keep it in the cache; else it passes through memory.
             from_start: whether it is read from byte 0. A window in memory that has moved on cannot verify for such a
                 reader, so it gets a new fetch.
+            part: the range that a client reads by itself first, or a guess that tells the size; None for a client that
+                wants the whole.
 
         Raises:
             BlobUnknown, ManifestUnknown: a moment ago nobody had it.
         """
-        with self._joined(content, Audience.LOCAL, from_start=from_start, is_kept=is_kept) as (reader, _):
+        who = Audience.LOCAL if part is None else Audience.LAZY
+        with self._joined(content, who, from_start=from_start, is_kept=is_kept, hint=part) as (reader, _):
             yield reader
 
     @contextlib.contextmanager

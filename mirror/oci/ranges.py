@@ -194,10 +194,7 @@ def parse_content_range(header: str | None) -> tuple[int, int, int] | None:
 
 
 class RangeSet:
-    """A set of bytes, kept as sorted, disjoint ranges that do not touch.
-
-    Who goes through it while it changes sees the ranges that it had when he began.
-    """
+    """A set of bytes, kept as sorted, disjoint ranges that do not touch."""
 
     __slots__ = ("_ranges",)
 
@@ -213,7 +210,7 @@ class RangeSet:
         touched = self._ranges[first:end]
         if touched:
             start, stop = min(start, touched[0][0]), max(stop, touched[-1][1])
-        self._ranges = [*self._ranges[:first], (start, stop), *self._ranges[end:]]
+        self._ranges[first:end] = [(start, stop)]
 
     def remove(self, start: int, stop: int) -> None:
         """Take `[start, stop)` out."""
@@ -222,7 +219,7 @@ class RangeSet:
         first = bisect.bisect_right(self._ranges, start, key=_STOP)
         end = bisect.bisect_left(self._ranges, stop, key=_START)
         left = [(x, y) for a, b in self._ranges[first:end] for x, y in ((a, min(b, start)), (max(a, stop), b)) if x < y]
-        self._ranges = [*self._ranges[:first], *left, *self._ranges[end:]]
+        self._ranges[first:end] = left
 
     def __sub__(self, other: "RangeSet") -> "RangeSet":
         difference: list[Span] = []

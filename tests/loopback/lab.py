@@ -147,6 +147,12 @@ class Lab:
             size = await reader.size()
             return await collect(reader, start, size if stop is None else stop)
 
+    async def read_range(self, content: Content, start: int, stop: int) -> bytes:
+        """Read a range by itself, as a client does that pulls lazily."""
+        with self.fetching.fetches.read(content, from_start=False, part=(start, stop)) as reader:
+            await reader.size()
+            return await collect(reader, start, stop)
+
     async def whole(self, content: Content) -> None:
         """Wait for the whole, verified, whatever a reader would get meanwhile."""
         with self.fetching.fetches.read(content) as reader:
@@ -163,7 +169,7 @@ class Lab:
         return [name for name in os.listdir(self.folder / "spool") if not name.startswith("discarded")]
 
     def lies(self) -> float:
-        return self.metrics.registry.get_sample_value("mirror_corrupt_peers_total") or 0.0
+        return self.metrics.registry.get_sample_value("skvaller_corrupt_peers_total") or 0.0
 
 
 def running(fetching: FetchStack, content: Content) -> Fetch:

@@ -106,6 +106,34 @@ class Chooser:
             return Flight(best, Role.HOLDER_FOR_HOME, start, stop, now, audience, avoid=avoid)
         return self._from_upstream(start, run_stop if candidates.is_only_home else stop, now, audience)
 
+    def for_range(self, start: int, piece_stop: int, stop: int, now: float) -> Flight | None:
+        """A flight for a client that reads a range by itself; None if who can send it has enough to do.
+
+        Two holders vouch for each other at once, as long as nobody was found to send wrong bytes. Without them the
+        bytes come from upstream, which needs nobody's word; a home would have them from there, too, and upstream would
+        have to send them once more for them to be believed. If upstream cannot send a range, members do what
+        they can, and the client has to wait for somebody's word.
+
+        Args:
+            start: first byte.
+            piece_stop: end of the piece, or of the range if that comes before: a member is asked for so much.
+            stop: end of the range.
+            now: monotonic seconds.
+        """
+        candidates, settings = self._candidates, self._settings
+        holders = candidates.free_holders(start)
+        are_agreed = len(holders) > 1 and not candidates.members.any_avoided
+        if are_agreed and (best := self._soonest(holders, settings.home_lanes)) is not None:
+            avoid = candidates.members.avoided(start)
+            return Flight(best, Role.HOLDER_FOR_HOME, start, piece_stop, now, Audience.LAZY, avoid=avoid)
+        if candidates.upstream.serves_ranges and candidates.can_ask_upstream(start):
+            if self._flights.lazy_count(from_upstream=True) >= settings.lazy_lanes:
+                return None
+            return Flight(UPSTREAM, Role.UPSTREAM, start, stop, now, Audience.LAZY)
+        if not candidates.upstream.serves_ranges:
+            return None  # it comes with the whole, in one request from its beginning
+        return self.for_local(start, piece_stop, now, run_stop=stop)
+
     def has_direct_source(self, start: int) -> bool:
         """Whether `direct` finds a source for what begins at `start`, now or as soon as one has less to do."""
         return self._candidates.can_fetch_directly(start) or bool(self._last_resorts(start))
@@ -138,7 +166,7 @@ class Chooser:
         that they have; only what is very late is fetched by another home.
         """
         assert flight.stop is not None
-        if self.is_upstream_alone and flight.audience is Audience.LOCAL:
+        if flight.audience is Audience.LAZY or (self.is_upstream_alone and flight.audience is Audience.LOCAL):
             return None
         start, stop, candidates, settings = flight.position, flight.stop, self._candidates, self._settings
         # A home has its bytes from a holder that is busy: the link of that one is full already.

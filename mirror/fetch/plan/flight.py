@@ -44,7 +44,7 @@ class Flight:
         start: first byte asked for.
         stop: end of what is asked for, later of what was promised; None for everything, while the size is unknown.
         began_at: monotonic seconds.
-        audience: who needs the bytes. For readers on this node it counts in this node's own window.
+        audience: who needs the bytes. For readers on this node that want the whole it counts in this node's own window.
         avoid: members that must not be the origin of these bytes, for theirs may be wrong.
         position: end of what has arrived.
         first_at: when its first byte arrived, monotonic seconds.
@@ -112,6 +112,11 @@ class Flights:
     def count(self, source: str) -> int:
         """How many flights there are from one source."""
         return sum(flight.source == source for flight in self._flights)
+
+    def lazy_count(self, *, from_upstream: bool) -> int:
+        """How many of them are for lazy readers, from upstream or from members."""
+        lazy = (flight for flight in self._flights if flight.audience is Audience.LAZY)
+        return sum((flight.source == UPSTREAM) is from_upstream for flight in lazy)
 
     def superfluous(self, present: RangeSet) -> list[Flight]:
         """Flights of which all has arrived by others."""

@@ -1,9 +1,9 @@
 """How a blob is cut into pieces, once its size is known."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ...cluster.homes import MEBIBYTE, piece_size
-from ...oci.ranges import RangeSet
+from ...oci.ranges import RangeSet, Span
 
 
 class Pieces:
@@ -25,13 +25,16 @@ class Pieces:
         """The number of the piece that has byte `start`."""
         return 0 if self.size is None else start // self.unit
 
+    def end(self, start: int) -> int:
+        """The end of the piece that has byte `start`."""
+        return (start // self.unit + 1) * self.unit
+
     def cut(self, gaps: RangeSet, start: int = 0) -> Iterator[tuple[int, int]]:
         """Cut what is missing from `start` on at the bounds of pieces."""
-        unit = self.unit
         for gap, stop in gaps:
             at = max(gap, start)
             while at < stop:
-                end = min(stop, (at // unit + 1) * unit)
+                end = min(stop, self.end(at))
                 yield at, end
                 at = end
 
@@ -42,3 +45,23 @@ class Pieces:
         if heads:
             yield from self.cut(gaps, min(heads))
         yield from self.cut(gaps)
+
+
+def bridged(gaps: Iterable[Span], share: float) -> Iterator[Span]:
+    """Join gaps that lie close together, in order, so that one request fetches several.
+
+    Args:
+        gaps: what is missing, in order.
+        share: bounds what is fetched in between, as a share of what is missing.
+    """
+    start = stop = missing = between = 0
+    for gap, end in gaps:
+        hole = gap - stop
+        if missing and between + hole <= share * (missing + end - gap):
+            stop, missing, between = end, missing + end - gap, between + hole
+            continue
+        if missing:
+            yield start, stop
+        start, stop, missing, between = gap, end, end - gap, 0
+    if missing:
+        yield start, stop

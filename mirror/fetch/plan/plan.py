@@ -13,6 +13,7 @@ from ..demand import Audience, Demand
 from .candidates import Candidates
 from .chooser import Chooser
 from .flight import EARLIER, Flight, Flights, Segment
+from .lazy import LazyReads
 from .pieces import Pieces
 from .progress import Progress
 from .provenance import Provenance
@@ -59,6 +60,8 @@ class Plan:
         self._settings = settings
         self._pieces = Pieces()
         self.chooser = Chooser(me, self.candidates, throughput, self.flights, self._pieces, settings)
+        self.lazy = LazyReads(self.chooser, self.candidates, self.flights, self._pieces, settings)
+        """Has fetched what clients read by themselves."""
         self._progress = Progress(throughput, settings)
         self._opening = opening
         self._gaps = RangeSet()
@@ -172,7 +175,11 @@ class Plan:
         is_look = now >= self._looked_at + self._settings.look_s
         for flight in self._progress.trickling(self.flights, now) if is_look else ():
             self.candidates.members.note_trickle(flight.source, now)
-        launched = [*self._for_members(demand, now), *self._for_local(demand, now)]
+        launched = [
+            *map(self._launch, self.lazy.next(demand, now)),
+            *self._for_members(demand, now),
+            *self._for_local(demand, now),
+        ]
         if is_look:
             self._looked_at = now
             launched += self._for_late(demand, self.size, now)
@@ -187,7 +194,13 @@ class Plan:
             flight = self.chooser.direct(start, end, now, run_stop=run_stop, audience=Audience.MEMBER)
             if flight is not None:
                 return flight
-        if demand.local and not self.flights:
+        if any(flight not in self.lazy.hung for flight in self.flights):
+            return None
+        if demand.lazy and not self.flights:
+            (start, stop), *_ = demand.lazy
+            if (flight := self.chooser.for_range(start, stop, stop, now)) is not None:
+                return flight
+        if demand.local or demand.lazy:
             end = None if self._opening is Opening.WHOLE else MEBIBYTE
             return self.chooser.for_local(0, end, now, run_stop=self._run_stop(0, end))
         return None
@@ -238,7 +251,7 @@ class Plan:
 
     def _under_way(self, *, direct_only: bool = False) -> RangeSet:
         """What flights will deliver, without trickles; `direct_only`: without those that wait for another node's."""
-        flights = (f for f in self.flights if f.is_direct or not direct_only)
+        flights = (f for f in self.flights if (f.is_direct or not direct_only) and f not in self.lazy.hung)
         counted = (f for f in flights if not (f.role.is_holder and self.candidates.is_given_up(f.source, f.start)))
         return RangeSet(*((f.position, f.stop) for f in counted if f.stop is not None))
 

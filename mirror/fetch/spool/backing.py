@@ -94,13 +94,21 @@ class Backing(ABC):
         return not self.is_in_memory
 
     @abstractmethod
-    def local_demand(self, spans: Sequence[Span], hashed: int, *, was_read: bool) -> RangeSet:
-        """What has to be fetched for readers on this node, whether it is present or not.
+    def local_demand(self, spans: Sequence[Span], hashed: int, *, is_whole_wanted: bool) -> RangeSet:
+        """What has to be fetched for readers on this node that want the whole, whether it is present or not.
 
         Args:
-            spans: of the readers on this node that read now.
+            spans: of those that read now.
             hashed: end of what has been hashed.
-            was_read: whether a reader on this node ever joined.
+            is_whole_wanted: whether such a reader ever joined.
+        """
+
+    @abstractmethod
+    def lazy_demand(self, spans: Sequence[Span]) -> RangeSet:
+        """What has to be fetched for readers on this node that read ranges by themselves.
+
+        Args:
+            spans: of what they read now, and then of what they will read.
         """
 
     def member_demand(self, spans: Sequence[Span], local_readers: int) -> RangeSet:
@@ -180,9 +188,13 @@ class DiskFile(Backing):
                 self._reserve(*missing)
                 self._reserved.add(*missing)
 
-    def local_demand(self, spans: Sequence[Span], hashed: int, *, was_read: bool) -> RangeSet:
-        """All of the blob, once a reader on this node has joined; see `Backing.local_demand`."""
-        return RangeSet((0, self.size)) if was_read else RangeSet()
+    def local_demand(self, spans: Sequence[Span], hashed: int, *, is_whole_wanted: bool) -> RangeSet:
+        """All of the blob, once somebody wants it; see `Backing.local_demand`."""
+        return RangeSet((0, self.size)) if is_whole_wanted else RangeSet()
+
+    def lazy_demand(self, spans: Sequence[Span]) -> RangeSet:
+        """All of it; see `Backing.lazy_demand`."""
+        return RangeSet(*spans)
 
     def lookahead(self, local_readers: int) -> int:
         """All of the blob; see `Backing.lookahead`."""
@@ -231,7 +243,7 @@ class MemoryWindow(Backing):
             self._pages = None
         super().close()
 
-    def local_demand(self, spans: Sequence[Span], hashed: int, *, was_read: bool) -> RangeSet:
+    def local_demand(self, spans: Sequence[Span], hashed: int, *, is_whole_wanted: bool) -> RangeSet:
         """What comes next for each reader and, if one of them waits for the digest, for the hash."""
         if self.holds_all:
             return RangeSet((0, self.size)) if spans else RangeSet()
@@ -240,6 +252,16 @@ class MemoryWindow(Backing):
             needed.append((hashed, self.size))
         unit, ahead = self.piece_bytes, self.lookahead(len(spans))
         return RangeSet(*((start, min(stop, (start + ahead) // unit * unit + unit)) for start, stop in needed))
+
+    def lazy_demand(self, spans: Sequence[Span]) -> RangeSet:
+        """What comes first, as much as fits into half the window; see `Backing.lazy_demand`."""
+        left, needed = self._window_bytes // 2, []
+        for start, stop in spans:
+            if left <= 0:
+                break
+            needed.append((start, min(stop, start + left)))
+            left -= stop - start
+        return RangeSet(*needed)
 
     def lookahead(self, local_readers: int) -> int:
         """An equal share of half the window for each reader and for the hash, but at least one piece; or all of it."""
@@ -252,20 +274,37 @@ class MemoryWindow(Backing):
         return (position // self.piece_bytes + 1) * self.piece_bytes
 
     def trim(self, present: RangeSet, needed: Callable[[], RangeSet]) -> list[tuple[int, int]]:
-        """Drop whole pieces that nobody needs, lowest first, until the bound holds; what is needed is bounded too."""
+        """Drop what nobody needs, lowest first, until the bound holds; what is needed is bounded too.
+
+        Whole pieces go, and what lies alone.
+        """
         excess = present.byte_count - self._window_bytes
-        if excess <= 0 or self._pages is None:
+        if excess <= 0:
             return []
-        unit, dropped = self.piece_bytes, []
+        unit, dropped, together = self.piece_bytes, [], set(present)
         for start, stop in present - needed():
             first, last = -(-start // unit) * unit, stop if stop == self.size else stop // unit * unit
             last = min(last, first + -(-excess // unit) * unit)
+            if first >= last and (start, stop) in together:
+                first, last = start, stop
             if first < last and excess > 0:
-                self._pages.madvise(mmap.MADV_REMOVE, first, last - first)
-                self.release(first, last)
+                self._drop(first, last)
                 dropped.append((first, last))
                 excess -= last - first
         return dropped
+
+    def _drop(self, start: int, stop: int) -> None:
+        """Give a range's memory back, but no page that has bytes of others: they may be written at this moment."""
+        page = mmap.PAGESIZE
+        first, end = start // page * page, -(-stop // page) * page
+        with self._claiming:
+            self._claimed.remove(start, stop)
+            if self._claimed.touches(first, start):
+                first += page
+            if self._claimed.touches(stop, end):
+                end -= page
+            if self._pages is not None and first < end:
+                self._pages.madvise(mmap.MADV_REMOVE, first, min(end, self.size) - first)
 
     def verified(self) -> RangeSet:
         """Nothing but what is present anyway; see `Backing.verified`."""

@@ -1,11 +1,13 @@
 """Reader: the handle of one request that reads a blob while it arrives."""
 
-from collections.abc import AsyncGenerator
+from collections import deque
+from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 from typing import Self
 
 from ...errors import Reason, SourceError
 from ...oci.content import Content
+from ...oci.ranges import Span
 from ..demand import Audience
 from ..vouching import Vouching
 from .arrival import Arrival, Failed
@@ -42,6 +44,7 @@ class Reader:
         self._hasher = hasher
         self._vouching = vouching
         self._is_open = True
+        self._coming: deque[Span] = deque()
         readers.join(audience)
 
     def __enter__(self) -> Self:
@@ -56,6 +59,7 @@ class Reader:
         """Leave; a second call does nothing."""
         if self._is_open:
             self._is_open = False
+            self._coming.clear()
             self._readers.leave(self.audience)
 
     @property
@@ -75,7 +79,7 @@ class Reader:
             MirrorError: it never will be; or, for another member, it cannot be found out for members now.
         """
         backing = await self._arrival.opened(self.audience)
-        if self.audience is Audience.LOCAL and not self._arrival.is_size_confirmed:
+        if self.audience is not Audience.MEMBER and not self._arrival.is_size_confirmed:
             await self.completed()
         return backing.size
 
@@ -88,6 +92,11 @@ class Reader:
         with self._readers.awaiting(self.audience):
             await self._arrival.completed()
 
+    def expect(self, spans: Sequence[Span]) -> None:
+        """Say which ranges this lazy reader will follow, one after the other: they are fetched meanwhile."""
+        self._coming.extend(spans)
+        self._readers.expect(self._coming)
+
     async def extents(self, start: int, stop: int) -> AsyncGenerator[tuple[int, int], None]:
         """Follow `[start, stop)` as it arrives.
 
@@ -99,6 +108,8 @@ class Reader:
         """
         backing, present = await self._arrival.opened(self.audience), self._arrival.present
         cursor = Cursor(self.audience, start, stop, is_waiting=present.front(start) == start)
+        while self._coming and self._coming.popleft() != (start, stop):
+            pass
         self._readers.start(cursor)
         try:
             while cursor.position < stop:
@@ -129,7 +140,11 @@ class Reader:
         if self.audience is Audience.MEMBER:
             return front
         if not self._arrival.is_complete:
-            front = min(front, backing.last_piece, self._vouching.free.front(cursor.position))
+            front = min(front, self._vouching.free.front(cursor.position))
+        if self.audience is Audience.LAZY:
+            return front
+        if not self._arrival.is_complete:
+            front = min(front, backing.last_piece)
         if backing.is_in_memory and cursor.start == 0:  # who reads the whole gets what is hashed, not what comes later
             front = min(front, self._hasher.position + backing.lookahead(len(self._readers.spans(Audience.LOCAL))))
         return front

@@ -6,12 +6,13 @@ cursor besides. Of the blob itself this module knows nothing.
 
 import asyncio
 import contextlib
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from ...errors import MirrorError
-from ...oci.ranges import RangeSet
+from ...oci.ranges import RangeSet, Span
 from ..demand import Audience
 
 
@@ -61,10 +62,15 @@ class Readers:
         self.idle = asyncio.Event()
         """Set while nobody has joined."""
         self.idle.set()
+        self.idle_at = time.monotonic()
+        """Since when it is set, monotonic seconds."""
         self._on_change = on_change
         self._joined: Counter[Audience] = Counter()
         self._awaiting: Counter[Audience] = Counter()
-        self._cursors: set[Cursor] = set()
+        self._cursors: dict[Cursor, None] = {}
+        """In the order in which they started."""
+        self._coming: list[deque[Span]] = []
+        """What lazy readers will follow next."""
         self._moved = asyncio.Event()
 
     def __len__(self) -> int:
@@ -85,6 +91,7 @@ class Readers:
         self._joined[audience] -= 1
         if not len(self):
             self.idle.set()
+            self.idle_at = time.monotonic()
 
     @contextlib.contextmanager
     def awaiting(self, audience: Audience) -> Iterator[None]:
@@ -103,12 +110,17 @@ class Readers:
 
     def start(self, cursor: Cursor) -> None:
         """Let a reader follow its range."""
-        self._cursors.add(cursor)
+        self._cursors[cursor] = None
         self.note_move()
 
     def stop(self, cursor: Cursor) -> None:
         """Forget a reader's range."""
-        self._cursors.discard(cursor)
+        self._cursors.pop(cursor, None)
+        self.note_move()
+
+    def expect(self, spans: deque[Span]) -> None:
+        """Have ranges fetched that a lazy reader will follow; it takes out of `spans` what it has begun to follow."""
+        self._coming = [*filter(None, self._coming), spans]
         self.note_move()
 
     def note_move(self) -> None:
@@ -125,15 +137,18 @@ class Readers:
         """`(position, stop)` of each reader of an audience that follows a range."""
         return [(cursor.position, cursor.stop) for cursor in self._cursors if cursor.audience is audience]
 
+    def lazy_spans(self) -> list[Span]:
+        """What lazy readers need: first `(position, stop)` of each range that is followed, then what comes next."""
+        return [*self.spans(Audience.LAZY), *(span for spans in self._coming for span in spans)]
+
     def heads(self) -> list[int]:
-        """Offsets at which readers on this node wait."""
+        """Offsets at which readers on this node wait that want the whole."""
         local = (cursor for cursor in self._cursors if cursor.audience is Audience.LOCAL)
         return sorted({cursor.position for cursor in local if cursor.is_waiting})
 
-    def waiting(self) -> list[tuple[int, int, int]]:
-        """`(start, position, stop)` of each reader on this node that waits: of its range, and where it is."""
-        local = (cursor for cursor in self._cursors if cursor.audience is Audience.LOCAL and cursor.is_waiting)
-        return [(cursor.start, cursor.position, cursor.stop) for cursor in local]
+    def waiting(self) -> list[Cursor]:
+        """The readers on this node that wait."""
+        return [cursor for cursor in self._cursors if cursor.audience is not Audience.MEMBER and cursor.is_waiting]
 
     def wake_at(self, start: int, stop: int) -> None:
         """Wake those whose next byte is in a range."""

@@ -22,6 +22,7 @@ from ..vouching import Senders, Vouching
 from .arrival import Arrival, Arriving, Complete, Failed
 from .backing import Backing
 from .hasher import Hasher
+from .interest import Interest
 from .reader import Reader
 from .readers import Readers
 
@@ -49,10 +50,8 @@ class Spool:
         """Everybody who has joined."""
         self.idle: asyncio.Event = self.readers.idle
         """Set while nobody reads."""
-        self.was_read_locally = False
-        """Whether a reader on this node ever joined: then all of the blob is fetched."""
-        self.hint = (0, 1)
-        """While the size is not known: the range to ask for on behalf of other members; the answer tells the size."""
+        self.interest = Interest(self.readers.note_move)
+        """What anybody has wanted of it so far."""
         self.is_trimmed = False
         """Whether bytes were dropped: whoever starts at byte 0 now may get others than those that were hashed."""
         self._arrival = Arrival()
@@ -90,12 +89,10 @@ class Spool:
 
         Args:
             audience: for whom.
-            hint: the range that another member wants; while the size is not known the first member's counts.
+            hint: the range that another member, or a lazy reader, wants first; while the size is not known, that of the
+                first of each counts.
         """
-        if audience is Audience.LOCAL:
-            self.was_read_locally = True
-        elif hint is not None and not self.readers.joined(Audience.MEMBER):
-            self.hint = hint
+        self.interest.note(audience, None if self.readers.joined(audience) else hint)
         return Reader(self.content, audience, self._arrival, self.readers, self.hasher, self.vouching)
 
     def demand(self) -> Demand:
@@ -103,19 +100,20 @@ class Spool:
         backing = self._arrival.backing
         local, members = (self.readers.spans(audience) for audience in (Audience.LOCAL, Audience.MEMBER))
         if backing is None:
-            return Demand(
-                RangeSet((0, 1)) if self.readers.joined(Audience.LOCAL) else RangeSet(),
-                RangeSet(self.hint) if self.readers.joined(Audience.MEMBER) else RangeSet(),
-            )
-        if self.readers.is_whole_awaited(Audience.LOCAL):
+            return self.interest.first_demand(self.readers.joined)
+        lazy = self.readers.lazy_spans()
+        if self.interest.is_whole_wanted and backing.holds_all:
+            local += lazy
+        if self.readers.is_whole_awaited(Audience.LOCAL) or self.readers.is_whole_awaited(Audience.LAZY):
             local.append((self.hasher.next, backing.size))
         if self.readers.is_whole_awaited(Audience.MEMBER):
             members.append((self.hasher.next, backing.size))
         return Demand(
-            backing.local_demand(local, self.hasher.position, was_read=self.was_read_locally),
+            backing.local_demand(local, self.hasher.position, is_whole_wanted=self.interest.is_whole_wanted),
             backing.member_demand(members, len(local)),
             self.present,
             self.readers.heads(),
+            backing.lazy_demand(lazy),
         )
 
     # What the fetch tells.
@@ -151,7 +149,7 @@ class Spool:
         """
         while self._arrival.file.is_in_memory:
             demand = self.demand()
-            if any(position < stop for _, stop in demand.local | demand.members):
+            if any(position < stop for _, stop in demand.needed):
                 return
             await self.readers.moved()
 
@@ -240,8 +238,7 @@ class Spool:
         """Keep the bound of what is held."""
 
         def needed() -> RangeSet:
-            demand = self.demand()
-            return demand.local | demand.members | self.hasher.reading
+            return self.demand().needed | self.hasher.reading
 
         for start, stop in self._arrival.file.trim(self.present, needed):
             self.present.remove(start, stop)

@@ -28,7 +28,7 @@ from .heads import DOUBTFUL, Head, Heads
 from .lengths import Lengths
 from .names import LookUp
 from .registries import DOCKER_HUB_URL, Registry, known_registries
-from .requests import RegistryClient
+from .requests import RegistryClient, Tally
 from .transport import Answer
 
 _SMALL_BYTES = 1024 * 1024
@@ -53,6 +53,7 @@ class Upstream:
         settings: bounds.
         look_up: has the addresses of a host, as `socket.getaddrinfo`.
         passed_on: the marks that requests have to have, so that circles of clusters end; see `sources.chain`.
+        tally: counts how registries answer.
     """
 
     name = UPSTREAM
@@ -63,8 +64,10 @@ class Upstream:
         settings: UpstreamSettings | None = None,
         look_up: LookUp = socket.getaddrinfo,
         passed_on: Callable[[], Sequence[str]] = tuple,
+        tally: Tally | None = None,
     ) -> None:
         self._passed_on = passed_on
+        self._tally = tally
         self._configured = tuple(configured)
         known = known_registries(self._configured).values()
         self._with_free_head = {registry.name for registry in known if registry.url == DOCKER_HUB_URL}
@@ -76,7 +79,7 @@ class Upstream:
 
     async def start(self) -> None:
         """Be ready to ask."""
-        self._started = RegistryClient(self._configured, self._settings, self._look_up, self._passed_on)
+        self._started = RegistryClient(self._configured, self._settings, self._look_up, self._passed_on, self._tally)
 
     async def close(self) -> None:
         """Drop all connections."""

@@ -112,6 +112,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         data-dir = "/srv/skvaller"
         listen = ["[::1]:5000", "unix:/run/skvaller.sock?mode=0660"]
         listen-api = "unix:/run/skvaller-api.sock"
+        metrics = "10.0.0.1:5002"
         allow-host = ["Mirror.example.com.", "mirror"]
         peer = "10.0.0.1:5001"
         gossip = "10.0.0.1:7946"
@@ -130,6 +131,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         tags = "verify"
         denied-tags = "serve"
         log-level = "DEBUG"
+        log-format = "json"
         """
     )
     file.chmod(0o600)
@@ -138,6 +140,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         data_dir=Path("/srv/skvaller"),
         listen=(Address("::1", 5000), UnixAddress("/run/skvaller.sock", 0o660)),
         listen_api=UnixAddress("/run/skvaller-api.sock"),
+        metrics=Address("10.0.0.1", 5002),
         allow_host=("mirror.example.com", "mirror"),
         peer=Address("10.0.0.1", 5001),
         gossip=Address("10.0.0.1", 7946),
@@ -166,6 +169,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         tags="verify",
         denied_tags="serve",
         log_level="debug",
+        log_format="json",
     )
 
 

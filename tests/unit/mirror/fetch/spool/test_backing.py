@@ -123,8 +123,8 @@ def test_a_small_blob_is_one_piece(size: int) -> None:
 
 def test_on_disk_all_is_needed_once_a_reader_of_this_node_has_joined() -> None:
     with closing(on_disk()) as disk:
-        assert disk.local_demand([], 0, was_read=False) == NOTHING
-        assert disk.local_demand([], 0, was_read=True) == RangeSet((0, SIZE))
+        assert disk.local_demand([], 0, is_whole_wanted=False) == NOTHING
+        assert disk.local_demand([], 0, is_whole_wanted=True) == RangeSet((0, SIZE))
         assert disk.member_demand([(5, 10), (20, SIZE)], 3) == RangeSet((5, 10), (20, SIZE))
         assert disk.read_limit(17) == SIZE
         assert disk.verified() == RangeSet((0, SIZE))
@@ -142,9 +142,9 @@ def test_in_memory_a_reader_needs_what_comes_next_up_to_the_end_of_a_piece(windo
     assert window.lookahead(0) == 4 * MEBIBYTE
     assert window.lookahead(1) == 2 * MEBIBYTE
     assert window.lookahead(100) == MEBIBYTE
-    assert window.local_demand([], 7, was_read=True) == NOTHING
-    assert window.local_demand([(5, 100)], 0, was_read=True) == RangeSet((5, 100))
-    assert window.local_demand([(5, 9 * MEBIBYTE)], 0, was_read=True) == RangeSet((5, 3 * MEBIBYTE))
+    assert window.local_demand([], 7, is_whole_wanted=True) == NOTHING
+    assert window.local_demand([(5, 100)], 0, is_whole_wanted=True) == RangeSet((5, 100))
+    assert window.local_demand([(5, 9 * MEBIBYTE)], 0, is_whole_wanted=True) == RangeSet((5, 3 * MEBIBYTE))
     assert window.member_demand([(5, 9 * MEBIBYTE)], 1) == RangeSet((5, 3 * MEBIBYTE + 5))
     assert window.read_limit(17) == MEBIBYTE
     assert window.verified() == NOTHING
@@ -152,7 +152,7 @@ def test_in_memory_a_reader_needs_what_comes_next_up_to_the_end_of_a_piece(windo
 
 def test_in_memory_a_reader_of_the_last_piece_needs_what_is_to_be_hashed(window: MemoryWindow) -> None:
     start = 20 * MEBIBYTE
-    needed = window.local_demand([(start, SIZE)], 3 * MEBIBYTE, was_read=True)
+    needed = window.local_demand([(start, SIZE)], 3 * MEBIBYTE, is_whole_wanted=True)
     assert needed == RangeSet((start, SIZE), (3 * MEBIBYTE, 6 * MEBIBYTE))
 
 
@@ -174,6 +174,30 @@ def test_in_memory_whole_pieces_are_dropped_lowest_first_and_none_that_is_needed
     assert held_bytes(window) == 8 * MEBIBYTE
     assert read(window, MEBIBYTE, 2 * MEBIBYTE) == b"x" * MEBIBYTE
     assert window.put(0, b"y" * 2 * MEBIBYTE) == [(0, MEBIBYTE)], "what was dropped can be written again"
+
+
+def test_in_memory_what_lies_alone_in_a_piece_is_dropped_and_what_shares_its_pages_stays(window: MemoryWindow) -> None:
+    fill(window, 8 * MEBIBYTE, 16 * MEBIBYTE)
+    window.put(5000, b"a" * 10_000)
+    claimed = window.claim(15_000, 16_000)  # a thread is about to write there
+    os.pwrite(window.fd, b"b" * 1000, 15_000)
+    before = held_bytes(window)
+    present = RangeSet((5000, 15_000), (8 * MEBIBYTE, 16 * MEBIBYTE))
+    assert window.trim(present, RangeSet) == [(5000, 15_000)]
+    assert claimed == [(15_000, 16_000)]
+    assert read(window, 15_000, 16_000) == b"b" * 1000
+    assert before - held_bytes(window) == 8192
+    assert window.put(5000, b"c" * 10_000) == [(5000, 15_000)]
+
+
+def test_in_memory_lazy_readers_need_no_more_than_half_the_window(window: MemoryWindow) -> None:
+    spans = [(0, MEBIBYTE), (5 * MEBIBYTE, 9 * MEBIBYTE), (10 * MEBIBYTE, 11 * MEBIBYTE)]
+    assert window.lazy_demand(spans) == RangeSet((0, MEBIBYTE), (5 * MEBIBYTE, 8 * MEBIBYTE))
+
+
+def test_on_disk_they_need_all_of_it() -> None:
+    with closing(on_disk()) as disk:
+        assert disk.lazy_demand([(7, 9), (0, 5)]) == RangeSet((0, 5), (7, 9))
 
 
 def test_in_memory_nobody_is_asked_what_is_needed_while_the_bound_holds(window: MemoryWindow) -> None:

@@ -298,7 +298,7 @@ def test_before_the_size_is_known_one_byte_is_needed_or_what_a_member_is_going_t
             spool.join(Audience.MEMBER, hint=(7 * MEBIBYTE, 8 * MEBIBYTE))
             spool.join(Audience.MEMBER, hint=(0, MEBIBYTE))
             assert spool.demand().members == RangeSet((7 * MEBIBYTE, 8 * MEBIBYTE))
-            spool.hint = 0, MEBIBYTE
+            spool.interest.hints[Audience.MEMBER] = 0, MEBIBYTE
             assert spool.demand().members == RangeSet((0, MEBIBYTE))
             spool.join(Audience.LOCAL)
             assert spool.demand().local == RangeSet((0, 1))
@@ -309,16 +309,16 @@ def test_before_the_size_is_known_one_byte_is_needed_or_what_a_member_is_going_t
 def test_readers_are_counted_and_a_local_one_is_remembered() -> None:
     async def check() -> None:
         async with spooling(SMALL) as spool:
-            assert (spool.idle.is_set(), spool.was_read_locally, len(spool.readers)) == (True, False, 0)
+            assert (spool.idle.is_set(), spool.interest.was_read_locally, len(spool.readers)) == (True, False, 0)
             other = spool.join(Audience.MEMBER)
-            assert (spool.idle.is_set(), spool.was_read_locally, len(spool.readers)) == (False, False, 1)
+            assert (spool.idle.is_set(), spool.interest.was_read_locally, len(spool.readers)) == (False, False, 1)
             own = spool.join(Audience.LOCAL)
-            assert (spool.idle.is_set(), spool.was_read_locally, len(spool.readers)) == (False, True, 2)
+            assert (spool.idle.is_set(), spool.interest.was_read_locally, len(spool.readers)) == (False, True, 2)
             for _ in range(2):  # the second time says nothing
                 other.close()
                 assert (spool.idle.is_set(), len(spool.readers)) == (False, 1)
             own.close()
-            assert (spool.idle.is_set(), spool.was_read_locally, len(spool.readers)) == (True, True, 0)
+            assert (spool.idle.is_set(), spool.interest.was_read_locally, len(spool.readers)) == (True, True, 0)
 
     run(check())
 
