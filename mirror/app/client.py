@@ -46,11 +46,13 @@ class ClientEndpoint:
     Args:
         backend: the parts of the node that it answers from.
         chain: tells circles of clusters.
+        registry: of requests that name none; without it, that is Docker Hub, or what a name begins with.
     """
 
-    def __init__(self, backend: Backend, chain: Chain) -> None:
+    def __init__(self, backend: Backend, chain: Chain, registry: str | None = None) -> None:
         self._backend = backend
         self._chain = chain
+        self._registry = registry
         self._served = backend.metrics.served_bytes.labels("client")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,7 +63,7 @@ class ClientEndpoint:
                 # Relative: what name and scheme the client knows this endpoint by is its own affair.
                 await send_empty(send, 307, [(b"location", b"/v2/"), (b"content-length", b"0")])
                 return
-            request = parse(scope)
+            request = parse(scope, self._registry)
             if request is None:
                 await send_json(scope, send, 200, {})
                 return

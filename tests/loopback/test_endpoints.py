@@ -166,6 +166,8 @@ class Node:
             records=lambda: self.fetching.fetches.records,
             key_count=lambda: len(self.holdings),
             cache_bytes=lambda: self.cache.used_bytes,
+            keeps_nothing=lambda: self.cache.keeps_nothing,
+            withheld=lambda: self.cache.withheld,
         )
         find = Find("me", self.holdings, member_tags.known, self.fetching.cluster.holders, self.peers.size)
         status = StatusEndpoint(node, find, self.metrics)

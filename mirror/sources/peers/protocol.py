@@ -77,7 +77,7 @@ _REASONS: Final = {reason.value: reason for reason in Reason}
 _AUTHORITIES: Final[Mapping[str, Authority]] = {authority: authority for authority in get_args(Authority)}
 _PERMITTED: Final[Mapping[int, tuple[Reason, ...]]] = {
     404: (Reason.MISSING, Reason.UNKNOWN),
-    503: (Reason.BUSY, Reason.UNABLE, Reason.RATE_LIMITED, Reason.WHOLE),
+    503: (Reason.BUSY, Reason.UNABLE, Reason.OUTAGE, Reason.RATE_LIMITED, Reason.WHOLE),
 }
 """By status, the reasons that a member may give; the first one counts where it gives none of them."""
 

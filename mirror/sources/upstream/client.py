@@ -95,6 +95,10 @@ class Upstream:
         """Whether the registry is Docker Hub itself, which says that it does not count HEAD as a pull."""
         return repository.registry in self._with_free_head
 
+    async def answers(self, registry: str) -> bool:
+        """Whether a registry answers anything at all; waits for as long as it takes."""
+        return await self._registries.answers(registry)
+
     async def resolve(self, reference: Reference) -> Resolved:
         """Ask what a tag means now, by HEAD, which Docker Hub does not count as a pull.
 

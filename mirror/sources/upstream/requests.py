@@ -93,6 +93,18 @@ class RegistryClient:
             transport = self._transports[registry.name] = Transport(guard, self._settings, self._passed_on)
         return transport
 
+    async def answers(self, name: str) -> bool:
+        """Whether a registry answers anything at all, whatever it is, to a request without authorization."""
+        registry = self._registries.get(name)
+        if registry is None:
+            return True  # nobody waits for what is refused
+        try:
+            answer = await self._transport(registry).send("GET", URL(f"{registry.api}/"), {})
+        except UpstreamError as error:
+            return isinstance(error, UpstreamRefused)
+        answer.release()
+        return True
+
     @asynccontextmanager
     async def ask(
         self,
