@@ -52,6 +52,7 @@ from .metrics import Metrics
 from .oci.reference import DOCKER_HUB
 from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id, load_keys
 from .settings import CacheSettings, ChannelSettings, ContainerdSettings, RouterSettings, Settings
+from .sources.chain import Chain
 from .sources.outages import Outages
 from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
@@ -92,7 +93,8 @@ class Agent:
         runtimes = _containerd(config, settings.containerd, metrics.damaged_blobs.labels("containerd").inc)
         self._holdings = Holdings([cache, *runtimes], router)
         self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
-        self._upstream = Upstream(config.upstream, settings.upstream, tally=metrics)
+        self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
+        self._upstream = Upstream(config.upstream, settings.upstream, passed_on=self._chain.passed_on, tally=metrics)
         outages = Outages(settings.outages)
         self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages)
         self._fetching = fetching = FetchStack.build(
@@ -162,7 +164,7 @@ class Agent:
         api = [*status.routes(), *keys.routes()]
 
         def client(registry: str | None = None) -> ClientEndpoint:
-            self._clients.append(ClientEndpoint(backend, registry))
+            self._clients.append(ClientEndpoint(backend, self._chain, registry))
             return self._clients[-1]
 
         app = client_app(client(), status, *(api if config.listen_api is None else ()))
