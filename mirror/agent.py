@@ -125,22 +125,26 @@ class Agent:
 
         reports = SlowReports(settings.cluster)
         self._home_service = HomeService(config.home, router, reports, lambda: len(router.members()), settings.serving)
-        node = NodeStatus(
-            name=config.name,
+        backend = Backend(self._holdings, fetching, manifests, self._tags, metrics, settings.app)
+        find = self._find(manifests, member_tags)
+        self._clients: list[ClientEndpoint] = []
+        status = StatusEndpoint(self._node(cache, trust), find, metrics)
+        self._servers = self._make_servers(self._served(backend, status, PeerEndpoint(backend, reports, self._auth)))
+
+    def _node(self, cache: CacheStore, trust: TagTrust) -> NodeStatus:
+        """What this node says of itself."""
+        router, fetches = self._router, self._fetching.fetches
+        return NodeStatus(
+            name=self._config.name,
             is_ready=lambda: self._is_serving and router.ready(),
             statuses=router.statuses,
             distrusted=trust.distrusted,
-            records=lambda: fetching.fetches.records,
+            records=lambda: fetches.records,
             key_count=lambda: len(self._holdings),
             cache_bytes=lambda: cache.used_bytes,
             keeps_nothing=lambda: cache.keeps_nothing,
             withheld=lambda: cache.withheld,
         )
-        backend = Backend(self._holdings, fetching, manifests, self._tags, metrics, settings.app)
-        find = self._find(manifests, member_tags)
-        self._clients: list[ClientEndpoint] = []
-        status = StatusEndpoint(node, find, metrics)
-        self._servers = self._make_servers(self._served(backend, status, PeerEndpoint(backend, reports, self._auth)))
 
     def _find(self, manifests: Manifests, member_tags: MemberTags) -> Find:
         """Looks for images on this node and on the others."""
