@@ -666,6 +666,13 @@ class AppSettings:
     """Time for which the word of members that a copy here is wrong is not heard again, for each blob, s: to verify it
     is to read all of it, so that must not follow from every word."""
 
+    pull_quiet_s: float = 5.0
+    """Time without a request under one name after which a client's pull of it has ended, s. Runtimes ask for the next
+    layer as soon as one is there; between manifest and layers they may wait for a slow disk."""
+    pulls_max: int = 256
+    """Bounds the pulls that are followed at once, each with some hundred bytes: the one that is quiet for longest gives
+    way. A node runs fewer containers."""
+
     avoided_max: int = 16
     """Bounds the members that a home avoids for one request: each costs a look at all parts of the blob."""
 
