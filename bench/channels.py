@@ -135,7 +135,7 @@ def _pass(folder: Path, way: Way, blob: Content, figures: Figures) -> None:
         rate = download(relay, blob.path, blob.size, Download("1 client", 1, blob.size))
         wait_until(lambda: relay.has_cached(blob.digest), "the relay to store the blob", _WAIT_S)
         after, held_after = relay.usage(), holder.usage()
-        lag_s = relay.metrics()['gossip_loop_lag_seconds{quantile="0.99"}']
+        lag_s = relay.metrics()['skvaller_event_loop_lag_seconds{percentile="99"}']
     shutil.rmtree(folder)
     figures.rate.values.append(rate / 1e6)
     figures.relay_cpu.values.append((after.cpu_s - before.cpu_s) / (blob.size / GIB))

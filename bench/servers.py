@@ -85,7 +85,7 @@ class LoneAgent(Agent):
 
     def loop_lag_ms(self) -> float:
         """How late one turn in a hundred of its event loop was in the last minute, milliseconds."""
-        return 1000 * self.metrics()['gossip_loop_lag_seconds{quantile="0.99"}']
+        return 1000 * self.metrics()['skvaller_event_loop_lag_seconds{percentile="99"}']
 
 
 def put_into_cache(folder: Path, item: Content) -> None:

@@ -1,5 +1,16 @@
-"""`python -m mirror`: the same as `skvaller`."""
+"""The `skvaller` command; `python -m mirror` is the same."""
 
-from .cli import main
+import signal
 
-main()
+
+def main() -> None:
+    """Run the command line. Ctrl-C ends it without a stack trace, also while it loads."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell's background job ignores it, and may
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from .cli import main as run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -30,7 +30,7 @@ from .app import (
     descriptors_allowed,
 )
 from .app.keys import is_key_file_replaceable
-from .app.listener import Connect, plainly
+from .app.listener import plainly
 from .app.signing import Orders
 from .app.tls import Acceptance
 from .channels import ChannelError, PeerTls
@@ -48,16 +48,21 @@ from .images.member_tags import MemberTags
 from .images.tag_trust import TagTrust
 from .images.tags import Tags
 from .metrics import Metrics
+from .oci.reference import DOCKER_HUB
 from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id, load_keys
-from .settings import ChannelSettings, ContainerdSettings, RouterSettings, Settings
+from .settings import CacheSettings, ChannelSettings, ContainerdSettings, RouterSettings, Settings
 from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
 from .sources.upstream import Upstream
+from .sources.upstream.registries import known_registries
 from .stores import Store
 from .stores.cache import CacheStore
 from .stores.folder_lock import locked
 
 log = logging.getLogger(__name__)
+
+Served = tuple[str, ListenAddress, ASGIApp]
+"""The setting that says where something is served, the address, and the application."""
 
 
 class Agent:
@@ -75,7 +80,7 @@ class Agent:
         self._config = config
         self._settings = settings = settings or Settings()
         self._is_serving = False
-        self._metrics = metrics = Metrics()
+        self._metrics = metrics = _metrics(config)
         self._address = address = advertised_address(config)
         self._channels = _channels(config, address, settings.channels)
         self._router = router = _router(config, address, self._channels, settings.router)
@@ -83,13 +88,11 @@ class Agent:
         required = config.sealing == "require"
         self._auth = PeerAuth(router.keys(), config.name, required=required, settings=settings.signatures)
 
-        cache = CacheStore(
-            config.data_dir / "cache", config.cache_size, settings.cache, metrics.damaged_blobs.labels("cache").inc
-        )
+        cache = _cache(config, settings.cache, metrics)
         runtimes = _containerd(config, settings.containerd, metrics.damaged_blobs.labels("containerd").inc)
         self._holdings = Holdings([cache, *runtimes], router)
         self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
-        self._upstream = Upstream(config.upstream, settings.upstream)
+        self._upstream = Upstream(config.upstream, settings.upstream, tally=metrics)
         self._fetching = fetching = FetchStack.build(
             config.name,
             router,
@@ -126,19 +129,27 @@ class Agent:
         )
         backend = Backend(self._holdings, fetching, manifests, self._tags, metrics, settings.app)
         find = Find(config.name, self._holdings, member_tags.known, fetching.cluster.holders, self._peers.size)
-        status = StatusEndpoint(node, find, metrics)
-        keys = KeysEndpoint(router.keyrings, Orders(self._auth), config.key_file, key_id, KeyRefusal)
+        self._servers = self._make_servers(
+            self._make_apps(backend, StatusEndpoint(node, find, metrics), PeerEndpoint(backend, reports, self._auth))
+        )
+
+    def _make_apps(self, backend: Backend, status: StatusEndpoint, peer: PeerEndpoint) -> Sequence[Served]:
+        """What is served, by which setting, and where."""
+        config = self._config
+        keys = KeysEndpoint(self._router.keyrings, Orders(self._auth), config.key_file, key_id, KeyRefusal)
         api = [*status.routes(), *keys.routes()]
         client = client_app(ClientEndpoint(backend), status, *(api if config.listen_api is None else ()))
-        clients: list[tuple[str, ListenAddress, ASGIApp]] = [("listen", address, client) for address in config.listen]
+        served: list[Served] = [("listen", address, client) for address in config.listen]
         for listener in config.listen_for:
             app = client_app(ClientEndpoint(backend, listener.registry), status)
-            clients.append(("listen-for", listener.address, app))
-        self._servers = self._make_servers(clients, api_app(status, *api), PeerEndpoint(backend, reports, self._auth))
+            served.append(("listen-for", listener.address, app))
+        if config.listen_api is not None:
+            served.append(("listen-api", config.listen_api, api_app(status, *api)))
+        if config.metrics is not None:
+            served.append(("metrics", config.metrics, api_app(status, status.figures())))
+        return [*served, ("peer", config.peer, peer)]
 
-    def _make_servers(
-        self, clients: Sequence[tuple[str, ListenAddress, ASGIApp]], api: ASGIApp, peer: ASGIApp
-    ) -> list[EndpointServer]:
+    def _make_servers(self, served: Sequence[Served]) -> list[EndpointServer]:
         """A server for each address. They share the places for connections."""
         config, router, settings = self._config, self._router, self._settings.server
         places = Places(
@@ -146,17 +157,18 @@ class Agent:
         )  # fmt: skip
         host = socket.gethostname().lower()
         names = {config.name.lower(), host, host.partition(".")[0], *config.allow_host}
-        served: list[tuple[str, ListenAddress, ASGIApp, Connect]] = [
-            (name, address, app, plainly) for name, address, app in clients
-        ]
-        if config.listen_api is not None:
-            served.append(("listen-api", config.listen_api, api, plainly))
-        served.append(("peer", config.peer, peer, Acceptance(self._channels, self._settings.channels)))
-        return [  # no page of a web site reaches a Unix socket
+
+        def guarded(name: str, address: ListenAddress, app: ASGIApp) -> ASGIApp:
+            """No page of a web site reaches a Unix socket, and none reads in metrics what others may not know."""
+            is_open = name == "metrics" or not isinstance(address, Address)
+            return app if is_open else NoPages(app, names)
+
+        acceptance = Acceptance(self._channels, self._settings.channels)
+        return [
             EndpointServer(
-                NoPages(app, names) if isinstance(address, Address) else app, name, address, places, settings, connect
+                guarded(name, address, app), name, address, places, settings, acceptance if name == "peer" else plainly
             )
-            for name, address, app, connect in served
+            for name, address, app in served
         ]
 
     @property
@@ -250,6 +262,19 @@ class Agent:
         finally:
             stopped.cancel()
             superseded.cancel()
+
+
+def _metrics(config: AgentConfig) -> Metrics:
+    """The metrics of a node that may contact some registries."""
+    metrics = Metrics(known_registries(config.upstream), {DOCKER_HUB, *(registry.name for registry in config.upstream)})
+    metrics.cache_limit_bytes.set(config.cache_size)
+    return metrics
+
+
+def _cache(config: AgentConfig, settings: CacheSettings, metrics: Metrics) -> CacheStore:
+    """The cache, whose troubles are counted."""
+    on_damaged, on_evicted = metrics.damaged_blobs.labels("cache").inc, metrics.cache_evictions.inc
+    return CacheStore(config.data_dir / "cache", config.cache_size, settings, on_damaged, on_evicted)
 
 
 def _router(config: AgentConfig, address: str, channels: Channels, settings: RouterSettings) -> SwimRouter:

@@ -18,6 +18,7 @@ from .channels import PeerTls
 from .errors import ConfigError, NameInvalid, StartFailed
 from .fileio import read_small
 from .interfaces import address_towards, machine_addresses
+from .logs import JSON, LOGFMT
 from .oci.reference import parse_registry
 from .routers import is_member_name
 from .sources import UPSTREAM
@@ -284,6 +285,11 @@ SETTINGS: tuple[Setting, ...] = (
         "Where /api/v1 and /metrics are, if not on the client endpoint, which then serves images alone.",
     ),
     Setting(
+        "metrics", "IP:PORT", parse_bind, None,
+        "Where /metrics, /healthz and /readyz alone are as well, for who scrapes from another machine: these name no "
+        "image and no member, and everybody who reaches the address is answered.",
+    ),
+    Setting(
         "allow-host", "NAME", parse_host_name, "",
         "A name by which clients call this node, in the Host header; may be repeated. Its IP addresses, localhost, its "
         "--name and its host name are always allowed.", many=True,
@@ -384,6 +390,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "log-level", "LEVEL", _one_of("debug", "info", "warning", "error"), "info", "debug, info, warning or error."
     ),
+    Setting(
+        "log-format", "FORMAT", _one_of(LOGFMT, JSON), LOGFMT, "How a line of the log is written: logfmt, or json.",
+    ),
 )  # fmt: skip
 
 
@@ -396,6 +405,7 @@ class AgentConfig:
     listen: tuple[ListenAddress, ...]
     listen_for: tuple[RegistryListener, ...]
     listen_api: ListenAddress | None
+    metrics: Address | None
     allow_host: tuple[str, ...]
     peer: Address
     gossip: Address
@@ -421,6 +431,7 @@ class AgentConfig:
     tags: Literal["sample", "verify"]
     denied_tags: Literal["refuse", "serve"]
     log_level: str
+    log_format: str
     warnings: tuple[str, ...] = ()
     """What the operator should know about how they were set."""
 
@@ -547,6 +558,7 @@ def _check(config: AgentConfig) -> None:
     given = [("listen", address) for address in config.listen]
     given += [("listen-for", listener.address) for listener in config.listen_for]
     given += [("listen-api", config.listen_api)] if config.listen_api is not None else []
+    given += [("metrics", config.metrics)] if config.metrics is not None else []
     for name, address in (*given, ("peer", config.peer), ("gossip", config.gossip)):
         place = address if isinstance(address, Address) else address.path
         if place in used:

@@ -1,81 +1,204 @@
-"""Every metric, declared once. Labels come from closed sets: no digest, repository or member."""
+"""Every metric, declared once, with all its series from the start: one that appears late hides its first step.
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from typing import Final, Protocol
+Labels come from closed sets: no digest, repository or member. A registry is a label where it is one of those that the
+agent may contact.
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
+Source: Prometheus documentation, "Metric and label naming"; `promtool check metrics` finds nothing.
+"""
+
+import platform
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Final, Literal, Protocol, TypeVar
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    Metric,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-_SECONDS = (0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300)
+from . import __version__
+from .errors import Reason
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a gauge for each counter, which nobody reads
+
+Instrument = TypeVar("Instrument", Counter, Gauge)
+
+PREFIX: Final = "skvaller_"
+_GOSSIP: Final = PREFIX + "gossip_"
+_SECONDS: Final = (0.005, 0.02, 0.1, 0.5, 2, 10, 60, 300)
+_CODES: Final = ("200", "206", "401", "403", "404", "429", "500", "502", "503")
+"""Statuses whose counters are there before a registry has answered."""
+_OTHER: Final = "other"
+"""Stands for every registry that the agent may not contact, and for every status that is none."""
+_STORES: Final = ("cache", "containerd")
+_KINDS: Final = ("local", "member", "stranger")
+_REASONS: Final = tuple(reason.value.replace("-", "_") for reason in Reason)
+
+
+@dataclass(frozen=True, slots=True)
+class _Family:
+    """A metric: what it says, its labels, and the values of the labels that are known from the start."""
+
+    text: str
+    labels: tuple[str, ...] = ()
+    known: tuple[tuple[str, ...], ...] = ()
+
+    @classmethod
+    def by(cls, text: str, **labels: Iterable[str]) -> "_Family":
+        """One whose labels have every combination of some values."""
+        return cls(text, tuple(labels), tuple(product(*labels.values())))
+
+
+_COUNTERS: Final[Mapping[str, _Family]] = {
+    "requests": _Family(
+        "Requests to the registry API, by endpoint (client, peer), kind (manifests, blobs, tags, other) and outcome "
+        "(held: served from this node; fetched: from elsewhere; passed: from elsewhere through memory, not kept; "
+        "relayed: fetched for another member, as its home; vouched: another member was told checksums of a copy; "
+        "missing; refused; failed).",
+        ("endpoint", "kind", "outcome"),
+        (
+            *product(["client"], ["manifests", "blobs", "other"], ["held", "fetched", "missing", "refused", "failed"]),
+            ("client", "blobs", "passed"),
+            *product(["peer"], ["manifests", "blobs", "tags", "other"], ["held", "missing", "refused"]),
+            *product(["peer"], ["blobs"], ["relayed", "vouched"]),
+        ),
+    ),
+    "received_bytes": _Family.by("Content received, by source (peer, upstream).", source=("peer", "upstream")),
+    "served_bytes": _Family.by("Content sent, by endpoint (client, peer).", endpoint=("client", "peer")),
+    "fetches": _Family.by(
+        "Fetches that ended, by outcome (complete; relayed: only other members asked for parts of it; failed; "
+        "abandoned).",
+        outcome=("complete", "relayed", "failed", "abandoned"),
+    ),
+    "source_failures": _Family.by(
+        "Requests for content that a source did not fulfil, by source (peer, upstream) and reason.",
+        source=("peer", "upstream"),
+        reason=_REASONS,
+    ),
+    "upstream_answers": _Family(
+        "Answers of registries, for tags and content, by registry and status; the last one, after redirects and after "
+        "a request for a password or token.",
+        ("registry", "code"),
+    ),
+    "upstream_failures": _Family(
+        "Requests to registries, for tags and content, that did not bring what was wanted, by registry and reason.",
+        ("registry", "reason"),
+    ),
+    "corrupt_peers": _Family("Times that a member was proven to have sent corrupt bytes."),
+    "tag_contradictions": _Family("Times that a member said of a tag, twice, what upstream did not say to this node."),
+    "damaged_blobs": _Family.by(
+        "Blobs of this node whose files were found damaged, by store (cache: dropped; containerd: not served).",
+        store=_STORES,
+    ),
+    "cache_evictions": _Family("Complete blobs that left the cache to make room."),
+    "connections_refused": _Family.by("Connections that were refused for want of a place, by kind.", kind=_KINDS),
+    "connections_shed": _Family.by("Idle connections that were closed to make place for others, by kind.", kind=_KINDS),
+}
+
+_GAUGES: Final[Mapping[str, _Family]] = {
+    "ready": _Family("1 if pulls can be served, as /readyz says; else 0."),
+    "cache_bytes": _Family("Bytes in the cache, including those of blobs that still arrive."),
+    "cache_limit_bytes": _Family("Bound on the bytes in the cache."),
+    "holdings": _Family("Keys that this node can serve."),
+    "connections": _Family.by(
+        "Connections to this node's endpoints, by kind (local; member: from the address of one; stranger).",
+        kind=_KINDS,
+    ),
+    "members": _Family.by("Members known, this node included, by state.", state=("alive", "suspect", "dead", "left")),
+}
 
 
 class Metrics:
-    """The metrics of one agent, in a registry of their own."""
+    """The metrics of one agent, in a registry of their own.
 
-    def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
-        self.requests = counter(
-            "mirror_requests",
-            "Requests for manifests and blobs, by endpoint (client, peer), kind (manifests, blobs, tags) and outcome "
-            "(held: served from this node; fetched: from elsewhere; passed: from elsewhere through memory, not kept; "
-            "relayed: fetched for another member, as its home; vouched: another member was told checksums of a copy; "
-            "missing; refused; failed).",
-            ["endpoint", "kind", "outcome"],
-        )
-        self.received_bytes = counter(
-            "mirror_received_bytes", "Content received, by source (peer, upstream).", ["source"]
-        )
-        self.served_bytes = counter("mirror_served_bytes", "Content sent, by endpoint (client, peer).", ["endpoint"])
-        self.fetches = counter(
-            "mirror_fetches",
-            "Fetches that ended, by outcome (complete; relayed: only other members asked for parts of it; failed; "
-            "abandoned).",
-            ["outcome"],
-        )
+    Args:
+        registries: that the agent may contact. All others count as one.
+        shown: those whose counters are there before they are asked.
+    """
+
+    def __init__(self, registries: Iterable[str] = (), shown: Iterable[str] = ()) -> None:
+        self.registry = CollectorRegistry()
+        self._registries = frozenset(registries)
+        self.requests = self._counter("requests")
+        self.received_bytes = self._counter("received_bytes")
+        self.served_bytes = self._counter("served_bytes")
+        self.fetches = self._counter("fetches")
         self.fetch_seconds = Histogram(
-            "mirror_fetch_seconds", "Duration of complete fetches.", buckets=_SECONDS, registry=registry
+            PREFIX + "fetch_seconds", "Duration of complete fetches.", buckets=_SECONDS, registry=self.registry
         )
-        self.source_failures = counter(
-            "mirror_source_failures",
-            "Requests that a source did not fulfil, by source (peer, upstream) and reason.",
-            ["source", "reason"],
-        )
-        self.corrupt_peers = counter(
-            "mirror_corrupt_peers", "Times that a member was proven to have sent corrupt bytes."
-        )
-        self.tag_contradictions = counter(
-            "mirror_tag_contradictions",
-            "Times that a member said of a tag, twice, what upstream did not say to this node.",
-        )
-        self.damaged_blobs = counter(
-            "mirror_damaged_blobs",
-            "Blobs of this node whose files were found damaged, by store (cache: dropped; containerd: not served).",
-            ["store"],
-        )
-        self.cache_bytes = gauge(
-            "mirror_cache_bytes", "Bytes in the cache, including those of blobs that still arrive."
-        )
-        self.holdings = gauge("mirror_holdings", "Keys that this node can serve.")
-        self.connections = gauge(
-            "mirror_connections",
-            "Connections to this node's endpoints, by kind (local; member: from the address of one; stranger).",
-            ["kind"],
-        )
-        self.connections_refused = counter(
-            "mirror_connections_refused", "Connections that were refused for want of a place, by kind.", ["kind"]
-        )
-        self.connections_shed = counter(
-            "mirror_connections_shed", "Idle connections that were closed to make place for others, by kind.", ["kind"]
-        )
-        self.members = gauge("gossip_members", "Members known, by state.", ["state"])
-        ProcessCollector(registry=registry)
+        self._source_failures = self._counter("source_failures")
+        self._upstream_answers = self._counter("upstream_answers")
+        self._upstream_failures = self._counter("upstream_failures")
+        self.corrupt_peers = self._counter("corrupt_peers")
+        self.tag_contradictions = self._counter("tag_contradictions")
+        self.damaged_blobs = self._counter("damaged_blobs")
+        self.cache_evictions = self._counter("cache_evictions")
+        self.connections_refused = self._counter("connections_refused")
+        self.connections_shed = self._counter("connections_shed")
+        self.ready = self._gauge("ready")
+        self.cache_bytes = self._gauge("cache_bytes")
+        self.cache_limit_bytes = self._gauge("cache_limit_bytes")
+        self.holdings = self._gauge("holdings")
+        self.connections = self._gauge("connections")
+        self.members = self._gauge("members")
+        build = Info(PREFIX + "build", "Which version runs, and on which Python.", registry=self.registry)
+        build.info({"version": __version__, "python": platform.python_version()})
+        ProcessCollector(registry=self.registry)
+        for name in (*shown, _OTHER):
+            for code in _CODES:
+                self._upstream_answers.labels(name, code)
+            for reason in _REASONS:
+                self._upstream_failures.labels(name, reason)
+
+    def _counter(self, name: str) -> Counter:
+        family = _COUNTERS[name]
+        return _with_series(Counter(PREFIX + name, family.text, family.labels, registry=self.registry), family)
+
+    def _gauge(self, name: str) -> Gauge:
+        family = _GAUGES[name]
+        return _with_series(Gauge(PREFIX + name, family.text, family.labels, registry=self.registry), family)
 
     def watch_gossip(self, figures: "Callable[[], Figures]") -> None:
         """Show what gossip counts, too."""
         self.registry.register(_GossipCollector(figures))
+
+    def source_failed(self, source: Literal["peer", "upstream"], reason: Reason) -> None:
+        """Count a request for content that a member, or upstream, did not fulfil."""
+        self._source_failures.labels(source, _label(reason)).inc()
+
+    def upstream_answered(self, registry: str, status: int) -> None:
+        """Count the answer of a registry."""
+        code = str(status) if 100 <= status < 600 else _OTHER
+        self._upstream_answers.labels(self._bounded(registry), code).inc()
+
+    def upstream_failed(self, registry: str, reason: Reason) -> None:
+        """Count a request to a registry that did not bring what was wanted."""
+        self._upstream_failures.labels(self._bounded(registry), _label(reason)).inc()
+
+    def _bounded(self, registry: str) -> str:
+        return registry if registry in self._registries else _OTHER
+
+
+def _label(reason: Reason) -> str:
+    """A reason as a label's value: in snake_case, as all of them."""
+    return reason.value.replace("-", "_")
+
+
+def _with_series(metric: Instrument, family: _Family) -> Instrument:
+    """A metric with a series for all values of its labels that are known."""
+    for values in family.known:
+        metric.labels(*values)
+    return metric
 
 
 class Figures(Protocol):
@@ -143,11 +266,11 @@ class Figures(Protocol):
 
 
 _GOSSIP_COUNTERS: Final[tuple[tuple[str, str, str, Callable[[Figures], Mapping[str, int]]], ...]] = (
-    ("gossip_datagrams", "Datagrams, by direction (sent, received).", "direction", lambda it: it.datagrams),
-    ("gossip_bytes", "Bytes of datagrams, by direction (sent, received).", "direction", lambda it: it.bytes),
-    ("gossip_rejected", "What was received and dropped, by reason.", "reason", lambda it: it.rejected),
-    ("gossip_events", "What happened to members and to this node, by event.", "event", lambda it: it.events),
-    ("gossip_errors", "What went wrong on this node, by kind.", "kind", lambda it: it.errors),
+    ("datagrams", "Datagrams, by direction (sent, received).", "direction", lambda it: it.datagrams),
+    ("bytes", "Bytes of datagrams, by direction (sent, received).", "direction", lambda it: it.bytes),
+    ("rejected", "What was received and dropped, by reason.", "reason", lambda it: it.rejected),
+    ("events", "What happened to members and to this node, by event.", "event", lambda it: it.events),
+    ("errors", "What went wrong on this node, by kind.", "kind", lambda it: it.errors),
 )
 
 
@@ -160,23 +283,27 @@ class _GossipCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         figures = self._figures()
         for name, text, label, counts in _GOSSIP_COUNTERS:
-            family = CounterMetricFamily(name, text, labels=[label])
+            family = CounterMetricFamily(_GOSSIP + name, text, labels=[label])
             for value, total in counts(figures).items():
-                family.add_metric([value], total)
+                family.add_metric([_snake_case(value)], total)
             yield family
-        yield CounterMetricFamily("gossip_streams", "Conversations over TCP.", value=figures.streams)
+        yield CounterMetricFamily(_GOSSIP + "streams", "Conversations over TCP.", value=figures.streams)
         stalls = "Times that the event loop ran late by 0.25 s or more."
-        yield CounterMetricFamily("gossip_stalls", stalls, value=figures.stalls)
+        yield CounterMetricFamily(_GOSSIP + "stalls", stalls, value=figures.stalls)
         health = "Local health score of this node (Lifeguard); 0: healthy, more: it runs late or misses answers."
-        yield GaugeMetricFamily("gossip_health", health, value=figures.health)
-        yield GaugeMetricFamily("gossip_rumours", "Rumours that wait to be sent.", value=figures.waiting)
+        yield GaugeMetricFamily(_GOSSIP + "health", health, value=figures.health)
+        yield GaugeMetricFamily(_GOSSIP + "rumours", "Rumours that wait to be sent.", value=figures.waiting)
         candidates = "Those who were heard of and have yet to answer, before they are members."
-        yield GaugeMetricFamily("gossip_candidates", candidates, value=figures.candidates)
+        yield GaugeMetricFamily(_GOSSIP + "candidates", candidates, value=figures.candidates)
         blanks = "Members whose filters are not kept for want of memory: lookups do not find them."
-        yield GaugeMetricFamily("gossip_blank_filters", blanks, value=figures.blanks)
-        lag = GaugeMetricFamily(
-            "gossip_loop_lag_seconds", "How late the event loop ran in the last minute.", labels=["quantile"]
-        )
+        yield GaugeMetricFamily(_GOSSIP + "blank_filters", blanks, value=figures.blanks)
+        text = "How late the event loop ran in the last minute, by percentile."
+        lag = GaugeMetricFamily(PREFIX + "event_loop_lag_seconds", text, labels=["percentile"])
         for quantile, late_s in figures.lag_s.items():
-            lag.add_metric([f"{quantile:g}"], late_s)
+            lag.add_metric([f"{100 * quantile:g}"], late_s)
         yield lag
+
+
+def _snake_case(name: str) -> str:
+    """The name of an event as a label's value."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()

@@ -185,6 +185,8 @@ class UpstreamSettings:
     """Bounds all answers of registries."""
     names: NameSettings = field(default_factory=NameSettings)
     """How the names of registries are looked up."""
+    complaint_s: float = 60.0
+    """Time between two warnings that one registry does not accept its password, s: each pull meets it many times."""
 
     connect_s: float = 5.0
     """Bounds the opening of one connection, s: the lookup of its name, all its addresses, and the TLS handshake. A

@@ -30,8 +30,8 @@ _QUIET_WITHIN: Final = 5
 """How many ideal times the wait for that may take."""
 
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
-_SUSPECTED: Final = 'gossip_events_total{event="MemberSuspected"}'
-_LAG: Final = 'gossip_loop_lag_seconds{quantile="0.99"}'
+_SUSPECTED: Final = 'skvaller_gossip_events_total{event="member_suspected"}'
+_LAG: Final = 'skvaller_event_loop_lag_seconds{percentile="99"}'
 
 
 class Sampler:

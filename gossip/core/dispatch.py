@@ -115,6 +115,8 @@ class Dispatch:
         if packet.sender == self._own.name:
             self._conflicts.receive(packet, source, now)
             return
+        if self._conflicts.gave_way_to is not None:
+            return
         self._introductions.hear_answers(packet, source, now)
         taken: set[type[Message]] = set()
         for message in packet.messages:
@@ -155,6 +157,8 @@ class Dispatch:
 
     def hear_answer(self, packet: Packet, source: Address, now: float) -> bool:
         """Take the answers in a packet of one who has yet to prove itself. Returns whether anybody waited for one."""
+        if packet.sender == self._own.name:
+            return self._conflicts.answers(packet, source)
         acks = [message for message in packet.messages if isinstance(message, Ack)]
         heard = [self.hear_ack(ack, packet.sender, now) for ack in acks]
         return self._introductions.hear_answers(packet, source, now) or any(heard)

@@ -217,16 +217,17 @@ class NameClaim:
 
     Args:
         started: the epoch with which the sender started; the one that started later gives way.
-        token: random, so that a node recognises its own claim, whatever address it seems to come from.
+        token: random, so that a node recognises its own claim, whatever address it seems to come from. Its last bit
+            says whether the sender is a newcomer, who gives way to one that is none, whatever their clocks say.
     """
 
     started: int
     token: int
 
     @property
-    def order(self) -> tuple[int, int]:
+    def order(self) -> tuple[int, int, int]:
         """Of two claims to one name the greater one gives way."""
-        return (self.started, self.token)
+        return (self.token & 1, self.started, self.token)
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,7 @@ class Node:
         self.seal = seal
         self.context = context = _context(config, seal, rng, delegate or Delegate(), stamp, room)
         self.own = own = OwnRecord(context, me)
-        self.conflicts = NameConflicts(context, own)
+        self.conflicts = NameConflicts(context, own, now)
         self.dissemination = Dissemination(context, own, room, dial)
         directory = self.dissemination.directory
         self.membership = membership = Membership(context, own, self._observe, self.conflicts.claim, introduce)
@@ -151,7 +151,7 @@ class Node:
 
     def receive(self, payload: bytes, source: Address, now: float) -> None:
         """Take a datagram. Whatever is wrong with it becomes a `Rejected` event."""
-        if self.conflicts.gave_way_to:
+        if self.conflicts.gave_way_to not in (None, source):  # the other still has to hear that this node gives way
             return
         self._notice_pause(now)
         self.context.outbox.credit(source, len(payload))

@@ -27,6 +27,7 @@ class Timer(enum.Enum):
     SYNC = "sync"
     HEAL = "heal"
     INTRODUCE = "introduce"
+    CLAIM = "claim"
     FAREWELL = "farewell"
     SUSPICION = "suspicion"
     FORGET = "forget"

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import fields
 from typing import Final
 
 from ..core.events import (
@@ -59,13 +60,17 @@ class EventLog:
                 advice = "this node gives way: rename it" if event.gives_way else "the other has to give way"
                 log.error("gossip name conflict name=%s address=%s %s", self._name, event.address, advice)
             case _ if not isinstance(event, _NOT_LOGGED):
-                member = getattr(event, "member", None)
-                detail = f"member={member.name} address={member.address}" if isinstance(member, Member) else repr(event)
-                log.info("gossip event=%s %s", type(event).__name__, detail)
+                parts: dict[str, object] = {field.name: getattr(event, field.name) for field in fields(event)}
+                member = parts.pop("member", None)
+                if isinstance(member, Member):
+                    parts = {"member": member.name, "address": member.address}
+                template = "".join(("gossip event=%s", *(f" {name}=%s" for name in parts)))
+                log.info(template, type(event).__name__, *parts.values())
 
     def _warn(self, event: Rejected) -> None:
         if self._is_due(event.reason):
-            totals = {reason.value: count for reason, count in self._counters.rejected.items() if count}
+            rejected = self._counters.rejected.items()
+            totals = ",".join(f"{reason.value}:{count}" for reason, count in rejected if count)
             log.warning(
                 "gossip rejected a packet reason=%s source=%s totals=%s", event.reason.value, event.source, totals
             )

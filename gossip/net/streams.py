@@ -118,7 +118,7 @@ async def _take_turns(
 
 
 def _problem(exchange: Exchange, failure: Exception) -> Outcome:
-    log.debug("gossip stream failed remote=%s error=%r", exchange.remote, failure)
+    log.debug("gossip stream failed remote=%s error=%s", exchange.remote, failure)
     if isinstance(failure, asyncio.IncompleteReadError):
         return "it closed the connection", None
     return (failure.strerror if isinstance(failure, OSError) else None) or "it did not answer in time", None

@@ -84,13 +84,13 @@ class Cluster:
         """Start a node, or start it again; it remembers its keys."""
         host = self.hosts.get(name)
         if host is None:
-            host = self.hosts[name] = self._addresses.new_host(name)
+            host = self.hosts[name] = self._addresses.new_host(name, name)
         host.run += 1
         now = self.clock.now
         rng = random.Random(self.rng.getrandbits(64))
         seal = Seal(self.config.label, self._keys.ring(), self.config.protocol, rng.randbytes)
         host.epoch = _EPOCH_MS + int((now + host.clock_ahead_s) * 1000) + host.run
-        me = Member(name, host.address, host.epoch, 0, State.ALIVE, b"", changed_at=now)
+        me = Member(host.node_name, host.address, host.epoch, 0, State.ALIVE, b"", changed_at=now)
         host.node = Node(self.config, me, seal, rng, now)
         host.paused_until = 0.0
         host.timer_at = None
@@ -99,6 +99,11 @@ class Cluster:
         host.node.join([self.hosts[seed].address for seed in seeds], now)
         host.node.advertise(host.keys, now)
         self._driver.after_input(host)
+        return host
+
+    def clone(self, name: str, of: str) -> Host:
+        """Set up a machine from the image of another: its node will have the other's name."""
+        host = self.hosts[name] = self._addresses.new_host(name, of)
         return host
 
     def crash(self, name: str) -> None:

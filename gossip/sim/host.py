@@ -13,8 +13,9 @@ class Host:
     """A machine.
 
     Args:
-        name: its name, and that of its node.
+        name: its name.
         address: where its node listens.
+        node_name: the name of its node: the same, unless it is a clone.
         node: its node, while that runs.
         run: counts the starts of its node.
         paused_until: until when its node's process stands still, seconds.
@@ -26,6 +27,7 @@ class Host:
 
     name: str
     address: Address
+    node_name: str
     node: Node | None = None
     run: int = 0
     paused_until: float = 0.0
@@ -42,9 +44,9 @@ class Addresses:
         self._hosts: dict[Address, Host] = {}
         self._given = 0
 
-    def new_host(self, name: str) -> Host:
+    def new_host(self, name: str, node_name: str) -> Host:
         """A host with an address that nobody had before."""
-        host = Host(name, self._new())
+        host = Host(name, self._new(), node_name)
         self._hosts[host.address] = host
         return host
 

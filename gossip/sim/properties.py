@@ -5,6 +5,7 @@ from itertools import cycle
 from typing import Final
 
 from ..core.membership.member import State
+from ..core.node import Node
 from .agreement import converged, missing_keys, separated, stale_filters
 from .cluster import Cluster
 from .faults import awake, mend, seeds_for, split
@@ -21,6 +22,7 @@ _DAY_S: Final = 86400.0
 _STALL_S: Final = 5.0
 _WOKE_S: Final = 1.0
 _LEAVERS: Final = 10
+_GIVES_WAY_S: Final = 15.0
 
 
 def filters(cluster: Cluster) -> Figures:
@@ -120,6 +122,40 @@ def restart(cluster: Cluster) -> Figures:
             cluster.start(name, [other for other in cluster.hosts if other != name])
         took_s.append(within(cluster, partial(converged, cluster), _SETTLED_S, "all are back"))
     return {"settled, s": took_s}
+
+
+def namesakes(cluster: Cluster) -> Figures:
+    """A clone of a running node is started again and again, with any clock: it gives way, the other keeps its place."""
+    rng = cluster.rng
+    formed(cluster, rng.randint(3, 8))
+    cluster.run(10.0)
+    cluster.network.weather = Weather(loss=rng.choice((0.0, 0.0, 0.1, 0.3)))
+    names, name = list(cluster.hosts), rng.choice(list(cluster.hosts))
+    clone, original, took_s = cluster.clone("clone", name), cluster.hosts[name], []
+    for _ in range(6):
+        clone.clock_ahead_s = rng.choice((-365, -1, 0, 0, 1, 365)) * _DAY_S
+        node = cluster.start("clone", rng.sample(names, rng.randint(1, 3))).node
+        assert node is not None
+
+        def gave_way(node: Node = node) -> bool:
+            require(original.node is not None and original.node.view.gave_way_to is None, f"{name} gave way to a clone")
+            if not cluster.network.weather.loss:
+                require(not _elsewhere(cluster, name), f"the clone took the place of {name}")
+            return node.view.gave_way_to is not None
+
+        took_s.append(within(cluster, gave_way, _GIVES_WAY_S, "the clone gives way"))
+        cluster.crash("clone")
+        cluster.run(rng.choice((0.0, 1.0, 5.0)))
+    calm(cluster)
+    within(cluster, lambda: converged(cluster) and not _elsewhere(cluster, name), 30.0, "all know the original")
+    return {"gives way, s": took_s}
+
+
+def _elsewhere(cluster: Cluster, name: str) -> list[str]:
+    """Who believes that a node of that name is where it is not."""
+    there = cluster.hosts[name].address
+    members = [(node.view.name, node.view.member(name)) for node in cluster.nodes if node.view.name != name]
+    return [observer for observer, member in members if member is not None and member.address != there]
 
 
 def leaves(cluster: Cluster) -> Figures:

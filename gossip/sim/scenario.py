@@ -71,6 +71,14 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "partition": Scenario(properties.partition, _LAN, ("cut", "MemberFailed"), enough=2),
     "day": Scenario(properties.day, _RARE, ("cut", "MemberFailed"), enough=2),
     "restart": Scenario(properties.restart, _LAN, ("moved", "clock set", "epoch raised", "MemberUpdated"), enough=10),
+    "namesakes": Scenario(
+        properties.namesakes,
+        _LAN,
+        ("lost", "sealed", "NameConflict"),
+        {"gives way, s": Goal(0.5, 1.0)},
+        enough=10,
+        checked=False,
+    ),
     "leaves": Scenario(properties.leaves, _LAN, ("lost", "killed meanwhile", "MemberLeft", "MemberFailed"), enough=10),
     "stalls": Scenario(
         properties.stalls, _LAN, ("lost", "Paused", "MemberSuspected", "Refuted"), enough=1, checked=False

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -69,10 +70,14 @@ class StatusEndpoint:
         """The routes that say whether the agent lives, for a Starlette application."""
         return [Route("/healthz", self.healthz), Route("/readyz", self.readyz)]
 
+    def figures(self) -> Route:
+        """The route of the metrics, which name no image and no member."""
+        return Route("/metrics", self._in_turn(self.metrics))
+
     def routes(self) -> list[Route]:
         """The other routes, which tell about images and members."""
         return [
-            Route("/metrics", self._in_turn(self.metrics)),
+            self.figures(),
             Route("/api/v1/members", self._in_turn(self.members)),
             Route("/api/v1/find", self.find),
             Route("/api/v1/fetches", self._in_turn(self.fetches)),
@@ -100,11 +105,11 @@ class StatusEndpoint:
 
     async def metrics(self, request: Request) -> Response:
         """All metrics in Prometheus' text format."""
-        states: dict[str, int] = dict.fromkeys(("alive", "suspect", "dead", "left"), 0)
-        for status in self._node.statuses():
-            states[status.state] += 1
+        states = Counter({"alive": 0, "suspect": 0, "dead": 0, "left": 0})
+        states.update(status.state for status in self._node.statuses())
         for state, count in states.items():
             self._metrics.members.labels(state).set(count)
+        self._metrics.ready.set(self._node.is_ready())
         self._metrics.holdings.set(self._node.key_count())
         self._metrics.cache_bytes.set(self._node.cache_bytes())
         return Response(generate_latest(self._metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -1,7 +1,5 @@
 """`skvaller agent`: run a node. Its flags are `mirror.config.SETTINGS`."""
 
-import logging
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,6 +41,7 @@ def agent(config: Path | None, check: bool, **flags: Any) -> None:
 
     from ..agent import Agent
     from ..config import load
+    from ..logs import start_logging
 
     settings = load({name.replace("_", "-"): value for name, value in flags.items()}, os.environ, config)
     if check:
@@ -51,11 +50,6 @@ def agent(config: Path | None, check: bool, **flags: Any) -> None:
             click.echo(f"warning: {warning}", err=True)
         click.echo(f"the settings are in order: {checked.summary}")
         return
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=settings.log_level.upper(),
-        format="%(asctime)s level=%(levelname)s logger=%(name)s %(message)s",
-    )
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    start_logging(settings.log_level, settings.log_format)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(Agent(settings).run())

@@ -87,8 +87,8 @@ class PeerHealth:
 
     def failed(self, name: str, error: SourceError) -> None:
         """Count a failure of a member, and leave it alone for as long as follows from the reason."""
-        log.info("source=%s reason=%s %s", name, error.reason, error)
-        self._metrics.source_failures.labels("peer", error.reason).inc()
+        log.info("a member did not deliver: %s source=%s reason=%s", error, name, error.reason)
+        self._metrics.source_failed("peer", error.reason)
         follows = CONSEQUENCES[error.reason]
         if follows.out_of_reach and name not in self._probes:
             self._probes[name] = asyncio.create_task(self._probe(name), name=f"probe {name}")
@@ -102,7 +102,7 @@ class PeerHealth:
         Source: smart ban in libtorrent (a peer whose pieces fail the hash is found by comparing, and banned).
         """
         ban_s = self._settings.corrupt_ban_s
-        log.error("member=%s sent corrupt bytes of %s: banned for %g s", name, what, ban_s)
+        log.error("member %s sent corrupt bytes of %s: banned for %g s", name, what, ban_s)
         self._metrics.corrupt_peers.inc()
         self._banned_until[name] = time.monotonic() + ban_s
         self.version += 1
@@ -120,7 +120,7 @@ class PeerHealth:
         self._doubts = {name: doubt for name, doubt in self._doubts.items() if doubt[1] > now}
         doubt_s, _ = self._doubts.get(name, (settings.doubt_s, 0.0))
         rest_s = doubt_s if sent_it else settings.doubt_s
-        log.warning("member=%s may have sent wrong bytes of %s: left alone for %g s", name, what, rest_s)
+        log.warning("member %s may have sent wrong bytes of %s: left alone for %g s", name, what, rest_s)
         if sent_it:
             doubled_s = min(2 * doubt_s, settings.corrupt_ban_s)
             self._doubts[name] = doubled_s, now + rest_s + settings.corrupt_ban_s

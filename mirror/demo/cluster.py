@@ -54,9 +54,12 @@ class Cluster:
         for seed in self._running()[:2]:
             flags += ["--join", seed.gossip]
         name = f"node{number}"
-        node = await AgentProcess.start(name, self._folder / name, flags, f"127.0.0.{number + 1}")
-        self._nodes.append(node)
-        return node
+        start = asyncio.create_task(AgentProcess.start(name, self._folder / name, flags, f"127.0.0.{number + 1}"))
+        try:
+            await asyncio.shield(start)
+        finally:  # who is interrupted meanwhile still knows of the process, to stop it
+            self._nodes.append(await start)
+        return self._nodes[-1]
 
     async def _wait_for_members(self, node: AgentProcess, count: int) -> None:
         async for body in node.poll(self._http, "/api/v1/members"):

@@ -1,10 +1,9 @@
 """The demo's image: a few layers of random bytes, so that no two pieces are alike."""
 
-import io
 import json
 import os
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -61,7 +60,7 @@ def make_image(folder: Path, size: int, layers: int, progress: Callable[[int], N
         folder: where its files go.
         size: of all layers together, in bytes.
         layers: number of layers. Each is a tar archive of one file; the first is the largest.
-        progress: called with the number of bytes after each block.
+        progress: called with the number of bytes after each block; what it raises ends the making.
     """
     shares = [2 ** (layers - index) for index in range(layers)]
     tars = [
@@ -84,25 +83,23 @@ def make_image(folder: Path, size: int, layers: int, progress: Callable[[int], N
 
 def _make_layer(folder: Path, label: str, size: int, progress: Callable[[int], None]) -> Blob:
     path = folder / label.replace(" ", "-")
+    hashed = sha256()
+    with path.open("wb") as file:
+        for block in _tar(size):
+            file.write(block)
+            hashed.update(block)
+            progress(len(block))
+    return Blob(Digest(hashed.hexdigest()), path.stat().st_size, path, label, _LAYER)
+
+
+def _tar(size: int) -> Iterator[bytes]:
+    """An archive of one file of random bytes."""
     header = tarfile.TarInfo("random")
     header.size = size
-    with path.open("wb") as file:
-        file.write(header.tobuf())
-        for offset in range(0, size, _BLOCK_BYTES):
-            count = min(_BLOCK_BYTES, size - offset)
-            file.write(os.urandom(count))
-            progress(count)
-        file.write(bytes(-size % 512 + 1024))
-    with path.open("rb") as file:
-        digest = Digest(_file_sha256(file))
-    return Blob(digest, path.stat().st_size, path, label, _LAYER)
-
-
-def _file_sha256(file: io.BufferedReader) -> str:
-    hashed = sha256()
-    while block := file.read(_BLOCK_BYTES):
-        hashed.update(block)
-    return hashed.hexdigest()
+    yield header.tobuf()
+    for offset in range(0, size, _BLOCK_BYTES):
+        yield os.urandom(min(_BLOCK_BYTES, size - offset))
+    yield bytes(-size % 512 + 1024)
 
 
 def _write(folder: Path, label: str, media_type: str, body: bytes) -> Blob:

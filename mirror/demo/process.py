@@ -83,12 +83,14 @@ class AgentProcess:
         deadline = asyncio.get_running_loop().time() + _WAIT_S
         while asyncio.get_running_loop().time() < deadline:
             if not self.is_running:
-                last_line = self.log.read_text(errors="replace").strip().splitlines()[-1:]
-                raise ProcessError(f"{self.name} ended with status {self.process.returncode}: {''.join(last_line)}")
+                raise ProcessError(f"{self.name} ended with status {self.process.returncode}: {self._last_line()}")
             with contextlib.suppress(aiohttp.ClientError):
                 yield await self._get(http, path)
             await asyncio.sleep(_POLL_S)
-        raise ProcessError(f"{self.name} did not show at {path} what it should in {_WAIT_S:g} s; its log: {self.log}")
+        raise ProcessError(f"{self.name} did not show at {path} what it should in {_WAIT_S:g} s: {self._last_line()}")
+
+    def _last_line(self) -> str:
+        return "".join(self.log.read_text(errors="replace").strip().splitlines()[-1:])
 
     async def get_json(self, http: aiohttp.ClientSession, path: str) -> Any:
         """Ask it once; raises aiohttp.ClientError."""

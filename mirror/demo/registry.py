@@ -30,7 +30,7 @@ class CountingRegistry:
         """By digest."""
         self.requests: Counter[tuple[str, str]] = Counter()
         """By method, and the digest or tag."""
-        self._image = image
+        self.image = image
         self._blobs = {str(blob.digest): blob for blob in image.everything}
         app = Starlette(
             routes=[
@@ -55,12 +55,12 @@ class CountingRegistry:
         """Stop serving."""
         self._server.should_exit = True
         if self._task is not None:
-            await self._task
+            await asyncio.wait([self._task])  # who is interrupted while it waits does not interrupt the server
             self._task = None
 
     async def _serve(self, request: Request) -> Response:
         what = request.path_params["what"]
-        blob = self._blobs.get(what) if what.startswith("sha256:") else self._image.manifest
+        blob = self._blobs.get(what) if what.startswith("sha256:") else self.image.manifest
         if blob is None:
             return PlainTextResponse("unknown", status_code=404)
         headers = {

@@ -11,17 +11,20 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import aiohttp
 import uvloop
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.table import Column, Table
 from rich.text import Text
 
 from .cluster import Cluster
 from .image import Blob, Image, make_image
+from .interrupt import Interrupt
 from .process import AgentProcess, ProcessError
 from .registry import GET, HEAD, CountingRegistry
 
@@ -33,6 +36,10 @@ UPSTREAM, MEMBERS, OWN = KINDS = "upstream", "members", "itself"
 
 class DemoError(Exception):
     """The demo cannot go on; the message says why."""
+
+
+_FAILURES: Final = (DemoError, ProcessError, aiohttp.ClientError, OSError)
+"""What is no fault of the demo's own code: it is told in one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +63,22 @@ def run(nodes: int, size: int) -> int:
         The exit status.
     """
     console = Console()
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_Demo(console, nodes, size).run())
-    except (DemoError, ProcessError, ExceptionGroup) as error:
-        failure = first_failure(error)
-        if not isinstance(failure, DemoError | ProcessError):
-            raise
-        console.print(f"[red]the demo failed:[/red] {failure}")
-        return 1
-    except KeyboardInterrupt:
-        console.print("stopped; nothing is left behind")
-        return 130
+    with Interrupt() as interrupt:
+        demo = _Demo(console, nodes, size)
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(demo.run(interrupt))
+            status = demo.report() if interrupt.status is None else 0
+        except (*_FAILURES, ExceptionGroup) as error:
+            failure = first_failure(error)
+            if not isinstance(failure, _FAILURES):
+                raise
+            console.print(f"[red]the demo failed:[/red] {escape(str(failure))}")
+            status = 1
+        if interrupt.status is not None:
+            console.print("stopped; nothing is left behind")
+            return interrupt.status
+        return status
 
 
 def first_failure(error: Exception) -> Exception:
@@ -91,43 +102,61 @@ class _Demo:
         self._count = nodes
         self._size = size
         self._rows: list[Row] = []
+        self._registry: CountingRegistry | None = None
+        self._seconds = 0.0
 
-    async def run(self) -> int:
-        """Run it; return the exit status."""
+    async def run(self, interrupt: Interrupt) -> None:
+        """Run it until it ends or is interrupted; whatever happens, it leaves nothing behind."""
         started = time.monotonic()
         async with contextlib.AsyncExitStack() as stack:
-            folder = stack.enter_context(_temporary_folder())
-            image = await self._make(folder)
-            registry = CountingRegistry(image)
-            url = await registry.start()
-            stack.push_async_callback(registry.stop)
-            http = await stack.enter_async_context(_http())
-            cluster = Cluster(folder, url, http)
-            stack.push_async_callback(cluster.stop)
-            self._say(f"starting {self._count} agents, which find each other by gossip")
-            first, *others = nodes = await cluster.start(self._count)
+            await interrupt.ends(self._tell(stack))
+        self._seconds = time.monotonic() - started
 
-            title = "1. all pull at the same moment what no node has: upstream serves it once"
-            await self._pull(cluster, http, title, image, nodes)
-            first.kill()
-            await first.process.wait()
-            await registry.stop()
-            (newcomer,) = await cluster.start(1)
-            for blob in image.everything:
-                await cluster.wait_for_holder(newcomer, str(blob.digest), others[0].name)
-            title = f"2. {first.name} is killed, upstream is stopped, {newcomer.name} is new and empty: all pull again"
-            await self._pull(cluster, http, title, image, [*others, newcomer])
-            await cluster.stop()
-        return self._report(image, registry, time.monotonic() - started)
+    async def _tell(self, stack: contextlib.AsyncExitStack) -> None:
+        """The story; `stack` takes what must end after it."""
+        folder = stack.enter_context(_temporary_folder())
+        image = await self._make(folder)
+        registry = self._registry = CountingRegistry(image)
+        stack.push_async_callback(registry.stop)
+        url = await registry.start()
+        http = await stack.enter_async_context(_http())
+        cluster = Cluster(folder, url, http)
+        stack.push_async_callback(cluster.stop)
+        self._say(f"starting {self._count} agents, which find each other by gossip")
+        first, *others = nodes = await cluster.start(self._count)
+
+        title = "1. all pull at the same moment what no node has: upstream serves it once"
+        await self._pull(cluster, http, title, image, nodes)
+        first.kill()
+        await first.process.wait()
+        await registry.stop()
+        (newcomer,) = await cluster.start(1)
+        for blob in image.everything:
+            await cluster.wait_for_holder(newcomer, str(blob.digest), others[0].name)
+        title = f"2. {first.name} is killed, upstream is stopped, {newcomer.name} is new and empty: all pull again"
+        await self._pull(cluster, http, title, image, [*others, newcomer])
 
     async def _make(self, folder: Path) -> Image:
         """Make the image; raise DemoError if the disk has no space for its copies."""
         needed = self._size * (self._count + 2)
         if shutil.disk_usage(folder).free < needed:
             raise DemoError(f"{folder} has no {_mib(needed)} free, which the copies take: give a smaller --size")
+        wanted = True
         with _progress(self._console) as progress:
             task = progress.add_task(f"making an image of {LAYERS} random layers", total=self._size)
-            return await asyncio.to_thread(make_image, folder, self._size, LAYERS, lambda n: progress.advance(task, n))
+
+            def advance(count: int) -> None:
+                if not wanted:
+                    raise DemoError("nobody wants it any more")
+                progress.advance(task, count)
+
+            making = asyncio.create_task(asyncio.to_thread(make_image, folder, self._size, LAYERS, advance))
+            try:
+                return await asyncio.shield(making)
+            except asyncio.CancelledError:
+                wanted = False
+                await asyncio.gather(making, return_exceptions=True)  # it writes into the folder, which goes next
+                raise
 
     async def _pull(
         self, cluster: Cluster, http: aiohttp.ClientSession, title: str, image: Image, nodes: list[AgentProcess]
@@ -147,8 +176,11 @@ class _Demo:
                 fetched = sources.get(digest, {}) if digest not in before[node.name] else {}
                 self._rows.append(Row(title[:1], node.name, blob, fetched or {OWN: blob.size}))
 
-    def _report(self, image: Image, registry: CountingRegistry, seconds: float) -> int:
+    def report(self) -> int:
         """Show where every byte came from; return 0 only if upstream served each byte once for all nodes."""
+        registry = self._registry
+        assert registry is not None, "it has run"
+        image = registry.image
         table = Table("pull", "through", *(Column(kind, justify="right") for kind in KINDS), box=SIMPLE_HEAD)
         for phase, node in dict.fromkeys((row.phase, row.node) for row in self._rows):
             table.add_row(phase, node, *_cells([row for row in self._rows if (row.phase, row.node) == (phase, node)]))
@@ -158,7 +190,7 @@ class _Demo:
         pulls = len({(row.phase, row.node) for row in self._rows})
         self._say(
             f"upstream served {_mib(served)} of an image of {_mib(image.size)}: {served / image.size:.3f} x\n"
-            f"{pulls} pulls delivered {_mib(sum(row.blob.size for row in self._rows))}, in {seconds:.1f} s"
+            f"{pulls} pulls delivered {_mib(sum(row.blob.size for row in self._rows))}, in {self._seconds:.1f} s"
         )
         failures = list(_failures(image, registry, self._rows))
         for failure in failures:

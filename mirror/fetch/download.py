@@ -247,8 +247,8 @@ class Download:
         if source != UPSTREAM:
             self._env.health.failed(source, error)
             return
-        log.info("source=%s reason=%s %s", source, error.reason, error)
-        self._env.metrics.source_failures.labels("upstream", error.reason).inc()
+        log.info("upstream did not deliver: %s source=%s reason=%s", error, source, error.reason)
+        self._env.metrics.source_failed("upstream", error.reason)
 
     def _source(self, name: str) -> Source:
         source = self._env.source(name)

@@ -151,7 +151,7 @@ class Fetch:
             self._fail(Phase.FAILED, Unavailable(f"the fetch of {self.content.digest} failed; the log says why"))
         finally:
             abandonment.cancel()
-            self.record.seconds = time.monotonic() - started_at
+            self.record.seconds = _ended_at(self._phase, self.spool) - started_at
             self._detach()
             try:
                 await self._evidence.close()
@@ -169,7 +169,7 @@ class Fetch:
         self._intake.close(resumable=self._is_resumable)
         self._on_end(self)
         self._env.metrics.fetches.labels(self._phase).inc()
-        log.info("fetch %s", self.record)
+        self.record.write(log)
 
     def _fail(self, phase: Phase, error: MirrorError) -> None:
         self._phase = phase
@@ -247,6 +247,12 @@ class Fetch:
 
     def _detach(self) -> None:
         self._on_detach(self)
+
+
+def _ended_at(phase: Phase, spool: Spool) -> float:
+    """When a fetch was of no more use, monotonic seconds: one that nobody reads waits for a while before it ends."""
+    is_given_up = phase in (Phase.RELAYED, Phase.ABANDONED) and not len(spool.readers)
+    return spool.readers.idle_at if is_given_up else time.monotonic()
 
 
 def _plan(content: Content, env: Environment) -> Plan:

@@ -1,6 +1,7 @@
 """What people can learn about a fetch."""
 
 import enum
+import logging
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -29,7 +30,7 @@ class Record:
         sources: bytes written by source: a member's name, or `upstream`.
         resumed: bytes that an earlier fetch had left.
         outcome: how it ended.
-        seconds: how long it took; 0 while it runs.
+        seconds: how long it took, without the time for which nobody read it at the end; 0 while it runs.
         failures: what went wrong on the way, the last few, one sentence each.
     """
 
@@ -43,7 +44,15 @@ class Record:
     seconds: float = 0.0
     failures: deque[str] = field(default_factory=lambda: deque(maxlen=8))
 
-    def __str__(self) -> str:
-        sources = ",".join(f"{name}:{count}" for name, count in self.sources.items())
-        line = f"digest={self.digest} outcome={self.outcome} bytes={self.size} seconds={self.seconds:.3f}"
-        return f"{line} resumed={self.resumed} sources={sources or None}"
+    def write(self, log: logging.Logger) -> None:
+        """Write a line about it, when it has ended."""
+        log.info(
+            "a fetch ended image=%s digest=%s outcome=%s bytes=%s seconds=%.3f resumed=%d sources=%s",
+            self.repository,
+            self.digest,
+            self.outcome,
+            "unknown" if self.size is None else self.size,
+            self.seconds,
+            self.resumed,
+            ",".join(f"{name}:{count}" for name, count in self.sources.items()),
+        )

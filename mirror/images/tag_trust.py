@@ -60,7 +60,7 @@ class TagTrust:
         """Note that a member says what upstream does not say, although it was asked twice."""
         distrust_s = self._settings.tag_distrust_s
         log.error(
-            "member=%s says that %s is %s, upstream says to this node that it is %s: the member lies, or asks another "
+            "member %s says that %s is %s, upstream says to this node that it is %s: the member lies, or asks another "
             "registry; it is not asked about tags for %g s", name, reference, said, upstream, distrust_s,
         )  # fmt: skip
         self._metrics.tag_contradictions.inc()

@@ -9,6 +9,7 @@ Source: OCI image-spec, descriptor.md, "Digests".
 import hashlib
 import re
 from dataclasses import dataclass
+from typing import Final
 
 from ..errors import DigestInvalid
 
@@ -45,3 +46,7 @@ class Digest:
 
     def __str__(self) -> str:
         return f"sha256:{self.hex}"
+
+
+EMPTY: Final = Digest.of(b"")
+"""The only content that has no bytes, whatever anybody says of another."""

@@ -1,8 +1,9 @@
 """`skvaller demo`, as somebody runs it who has just cloned the project."""
 
-import os
+import itertools
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -46,16 +47,30 @@ def test_every_byte_leaves_upstream_once_for_all_and_nothing_is_left(demo: list[
     assert not list(tmp_path.iterdir())
 
 
-def test_an_interrupt_leaves_nothing_either(demo: list[str], tmp_path: Path) -> None:
-    running = subprocess.Popen(demo, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
-    try:
-        wait_until(lambda: len(agents_below(tmp_path)) > 1, "the demo to start agents")
-        os.kill(running.pid, signal.SIGINT)
-        output, _ = running.communicate(timeout=60)
-    finally:
-        running.kill()
-        running.wait()
+MOMENTS: dict[str, Callable[[Path], bool]] = {
+    "its folder is there": lambda folder: any(folder.iterdir()),
+    "it makes the image": lambda folder: any(folder.glob("*/layer-2")),
+    "it starts the first agent": lambda folder: len(agents_below(folder)) == 1,
+    "it starts the second agent": lambda folder: len(agents_below(folder)) == 2,
+    "an agent has fetched something": lambda folder: any(folder.glob("*/node2/cache/blobs/sha256/*/*")),
+    "it starts the newcomer": lambda folder: any(folder.glob("*/node3")),
+    "the newcomer has fetched something": lambda folder: any(folder.glob("*/node3/cache/blobs/sha256/*/*")),
+    "its folder goes": lambda folder: any(folder.glob("*/node3")) and not agents_below(folder),
+}
 
-    assert running.returncode == 130, output.decode()
+
+@pytest.mark.parametrize(("moment", "number"), zip(MOMENTS, itertools.cycle([signal.SIGINT, signal.SIGTERM])))
+def test_a_signal_at_any_moment_leaves_nothing_either(tmp_path: Path, moment: str, number: signal.Signals) -> None:
+    command = skvaller("demo", "--nodes", "2", "--size", "4MiB", TMPDIR=str(tmp_path))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as demo:
+        try:
+            wait_until(lambda: MOMENTS[moment](tmp_path), moment, 60)
+            demo.send_signal(number)
+            output, complaint = demo.communicate(timeout=60)
+        finally:
+            demo.kill()
+
+    assert demo.returncode in (128 + number, -number), output.decode()
+    assert complaint == b""
     assert not agents_below(tmp_path)
     assert not list(tmp_path.iterdir())

@@ -44,6 +44,16 @@ def shows(agent: Agent, pattern: str) -> bool:
     return re.search(pattern, agent.get("/metrics").decode(), re.MULTILINE) is not None
 
 
+def fetched(url: str, host: str) -> int:
+    """The status of an answer to a request with this Host."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers={"Host": host}), timeout=WAIT_S) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
 def rings(answer: Any) -> dict[str, list[str]]:
     return {row["member"]: row["keys"] for row in answer["members"]}
 
@@ -141,7 +151,7 @@ def test_agents_say_at_the_start_who_may_take_part(
     file = key_file(tmp_path, "k", KEY)
     sealed = start_agent("sealed", loopback(), "--key-file", str(file))
     half = start_agent("half", loopback(), "--key-file", str(file), "--sealing", "prefer")
-    assert "level=WARNING" not in sealed.output
+    assert "level=warning" not in sealed.output
     assert "sealing is prefer: anybody who reaches peer and gossip is taken for a member" in half.output
 
 
@@ -200,25 +210,30 @@ def test_another_cluster_and_another_network_are_not_heard(
     a = start_agent("a", host, "--gossip-allow", f"{host}/32")
     other = start_agent("b", loopback(), "--join", host)
     stranger = start_agent("c", loopback(), "--join", other.host, "--cluster", "elsewhere")
-    until(lambda: shows(a, r'^gossip_rejected_total\{reason="allow"\} [1-9]'))
-    until(lambda: shows(other, r'^gossip_rejected_total\{reason="cluster"\} [1-9]'))
+    until(lambda: shows(a, r'^skvaller_gossip_rejected_total\{reason="allow"\} [1-9]'))
+    until(lambda: shows(other, r'^skvaller_gossip_rejected_total\{reason="cluster"\} [1-9]'))
     assert [agent.alive() for agent in (a, other, stranger)] == [{"a"}, {"b"}, {"c"}]
 
 
 def test_metrics_show_what_gossip_does(start_agent: StartAgent, loopback: Callable[[], str]) -> None:
     host = loopback()
-    a = start_agent("a", host)
+    a = start_agent("a", host, "--metrics", f"{host}:5002")
     start_agent("b", loopback(), "--join", host)
     until(lambda: a.alive() == {"a", "b"})
     patterns = (
-        r'^gossip_datagrams_total\{direction="sent"\} [1-9]',
-        r'^gossip_bytes_total\{direction="received"\} [1-9]',
-        r'^gossip_events_total\{event="MemberJoined"\} 1\.0$',
-        r"^gossip_streams_total [1-9]",
-        r"^gossip_health 0\.0$",
-        r'^gossip_loop_lag_seconds\{quantile="0\.99"\} 0\.\d',
-        r'^gossip_errors_total\{kind="snapshot"\} 0\.0$',
-        r'^gossip_events_total\{event="MemberFailed"\} 0\.0$',
-        r'^gossip_rejected_total\{reason="replay"\} 0\.0$',
+        r'^skvaller_gossip_datagrams_total\{direction="sent"\} [1-9]',
+        r'^skvaller_gossip_bytes_total\{direction="received"\} [1-9]',
+        r'^skvaller_gossip_events_total\{event="member_joined"\} 1\.0$',
+        r"^skvaller_gossip_streams_total [1-9]",
+        r"^skvaller_gossip_health 0\.0$",
+        r'^skvaller_event_loop_lag_seconds\{percentile="99"\} 0\.\d',
+        r'^skvaller_gossip_errors_total\{kind="snapshot"\} 0\.0$',
+        r'^skvaller_gossip_events_total\{event="member_failed"\} 0\.0$',
+        r'^skvaller_gossip_rejected_total\{reason="replay"\} 0\.0$',
     )
     until(lambda: all(shows(a, pattern) for pattern in patterns))
+    assert fetched(f"http://{host}:5002/metrics", "prometheus.example") == 200
+    assert fetched(f"http://{host}:5002/readyz", "prometheus.example") == 200
+    assert fetched(f"{a.url}/metrics", "prometheus.example") == 403
+    for path in ("/api/v1/members", "/api/v1/fetches", "/v2/", "/api/v1/find?q=nginx"):
+        assert fetched(f"http://{host}:5002{path}", host) == 404

@@ -7,7 +7,7 @@
 - A datagram is never longer than allowed, and others would read it.
 - An `Ack` goes only to where the question came from, or to a member that asked for a relay.
 - Who is at no member's address is never sent more than came from there, but for one line to a namesake a second, and
-  short questions to those who were heard of, few of them.
+  short questions to those who were heard of, or the record of a live member of their name, few of them.
 """
 
 import random
@@ -236,7 +236,7 @@ class World:
         if NameClaim in kinds and Ack not in kinds:
             self._check_namesake()
             return
-        if kinds == [Ping, Alive]:
+        if kinds in ([Ping, Alive], [Alive]):
             self._questions += 1
             _hold(self._questions <= 128 + 512 * (self.now - START_S), "it asks too many of whom it only heard")
             return

@@ -169,7 +169,7 @@ class Lab:
         return [name for name in os.listdir(self.folder / "spool") if not name.startswith("discarded")]
 
     def lies(self) -> float:
-        return self.metrics.registry.get_sample_value("mirror_corrupt_peers_total") or 0.0
+        return self.metrics.registry.get_sample_value("skvaller_corrupt_peers_total") or 0.0
 
 
 def running(fetching: FetchStack, content: Content) -> Fetch:

@@ -321,11 +321,11 @@ class Node:
         )
 
     def lies(self) -> float:
-        return self.metrics.registry.get_sample_value("mirror_corrupt_peers_total") or 0.0
+        return self.metrics.registry.get_sample_value("skvaller_corrupt_peers_total") or 0.0
 
     def served(self) -> float:
         """Bytes that it sent to other nodes."""
-        return self.metrics.registry.get_sample_value("mirror_served_bytes_total", {"endpoint": "peer"}) or 0.0
+        return self.metrics.registry.get_sample_value("skvaller_served_bytes_total", {"endpoint": "peer"}) or 0.0
 
 
 Serve = Callable[[Node, Any, Any, Any], Awaitable[None]]

@@ -95,7 +95,7 @@ def test_an_answer_that_makes_no_sense_is_a_lost_connection_and_a_line_in_the_lo
 
     asyncio.run(check())
     (line,) = [record for record in caplog.records if record.name.startswith("mirror.stores.containerd")]
-    assert (line.levelno, line.exc_info) == (logging.INFO, None)
+    assert (line.levelno, line.exc_info) == (logging.WARNING, None)
     assert reason in line.getMessage()
 
 

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.settings import SpoolSettings
 from mirror.sources.peers.protocol import ROLE_HEADER
+from mirror.stores.cache.folder import Folder
 from tests.loopback.lab import STEADY
 from tests.loopback.nodes import Cluster, Node, cluster
 from tests.loopback.servers import LARGE, MIB, content_of, run
@@ -123,6 +125,32 @@ def test_a_client_notices_nothing_if_others_fill_the_disk_while_a_blob_arrives(
             assert answer.complete
             assert answer.body == LARGE[start:]
             assert not node.held(content)
+
+    run(story())
+
+
+@pytest.mark.parametrize("sender", SENDERS)
+def test_a_client_notices_nothing_if_somebody_removes_the_cache_while_a_blob_arrives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sender: str
+) -> None:
+    async def story() -> None:
+        async with cluster(tmp_path, 3, settings=STEADY) as it:
+            node, *others = it.nodes
+            content = content_of(LARGE) if sender.startswith("one") else it.origin.has(LARGE)
+            for other in others[: SENDERS[sender]]:
+                await it.give(other, LARGE)
+            really = Folder.publish
+
+            def removed_before(folder: Folder, name: str) -> None:
+                shutil.rmtree(folder.path)
+                really(folder, name)
+
+            with monkeypatch.context() as patch:
+                patch.setattr(Folder, "publish", removed_before)
+                assert await node.pull(content) == LARGE
+                assert not node.held(content)
+            assert await node.pull(content) == LARGE
+            assert node.held(content)
 
     run(story())
 

@@ -131,9 +131,9 @@ class Node:
         self.router = StaticRouter(Peer("me", "127.0.0.1", 1))
         self.cache = CacheStore(folder, 1 << 30)
         self.runtime = Runtime()
-        self.upstream = Upstream([Registry("docker.io", f"http://127.0.0.1:{upstream_port}")])
+        self.metrics = Metrics({"docker.io"}, {"docker.io"})
+        self.upstream = Upstream([Registry("docker.io", f"http://127.0.0.1:{upstream_port}")], tally=self.metrics)
         self.peers = PeerClient("me", self.auth)
-        self.metrics = Metrics()
         self.fetching = FetchStack.build(
             "me",
             self.router,
@@ -163,6 +163,9 @@ class Node:
         status = StatusEndpoint(node, find, self.metrics)
         self.client = client_app(client, status, *status.routes())
         self.peer = PeerEndpoint(backend, SlowReports(), self.auth)
+
+    def counted(self, metric: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(metric, labels) or 0.0
 
     def signed(self, target: str) -> dict[str, str]:
         """Headers of a question that a member asks this node."""
@@ -759,6 +762,11 @@ def test_an_upstream_that_is_ill_is_never_the_clients_429(play: Callable[[Story]
         for path in ("manifests/1", f"manifests/{ABSENT}", f"blobs/{ABSENT}"):
             answer = await node.ask(f"/v2/library/x/{path}")
             assert (answer.status, answer.code) == (503, "UNAVAILABLE")
+            reason = "rate_limited" if status == 429 else "status"
+            assert node.counted("skvaller_upstream_answers_total", registry="docker.io", code=str(status)) > 0
+            assert node.counted("skvaller_upstream_failures_total", registry="docker.io", reason=reason) > 0
+        assert (await node.ask("/v2/x/manifests/1?ns=elsewhere.example")).status == 403
+        assert node.counted("skvaller_upstream_failures_total", registry="other", reason="forbidden") > 0
 
     play(story)
 
@@ -786,8 +794,8 @@ def test_a_node_tells_about_itself(play: Callable[[Story], None]) -> None:
         names = {row["name"] for row in json.loads((await node.ask("/api/v1/members")).body)["members"]}
         assert names == {"me", "n0"}
         metrics = (await node.ask("/metrics")).body.decode()
-        counted = node.metrics.registry.get_sample_value("mirror_received_bytes_total", {"source": "peer"})
+        counted = node.metrics.registry.get_sample_value("skvaller_received_bytes_total", {"source": "peer"})
         assert counted == len(BLOB)
-        assert 'mirror_requests_total{endpoint="client",kind="blobs",outcome="fetched"} 1.0' in metrics
+        assert 'skvaller_requests_total{endpoint="client",kind="blobs",outcome="fetched"} 1.0' in metrics
 
     play(story)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -328,10 +329,12 @@ def test_a_fetch_that_nobody_reads_is_given_up(tmp_path: Path) -> None:
 
             it.registry.script = drips
             content = content_of(LARGE)
+            began = time.monotonic()
             with it.fetching.fetches.read(content):
                 task = running(it.fetching, content).task
             await asyncio.wait_for(task, WITHIN_S)
             assert it.record.outcome == "abandoned"
+            assert it.record.seconds <= time.monotonic() - began - 0.04, "the wait for another reader is no part of it"
             assert it.leftovers() == []
 
     run(story())

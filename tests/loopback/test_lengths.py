@@ -85,9 +85,16 @@ async def prepared(it: Cluster, body: bytes, others: str, answer: Answer) -> tup
     return asking, content
 
 
+CASES = {
+    "large, two holders": (LARGE, "two holders"),
+    "small, two holders": (SMALL, "two holders"),
+    "large, one holder": (LARGE, "one holder"),
+    "small, upstream": (SMALL, "upstream"),
+}
+
+
 @pytest.mark.parametrize("answer", ANSWERS)
-@pytest.mark.parametrize("others", OTHERS)
-@pytest.mark.parametrize("body", [LARGE, SMALL], ids=["large", "small"])
+@pytest.mark.parametrize(("body", "others"), CASES.values(), ids=CASES)
 def test_a_pull_that_others_could_serve_succeeds_the_first_time(
     tmp_path: Path, body: bytes, others: str, answer: Answer
 ) -> None:

@@ -95,7 +95,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 def contradictions(node: Node) -> float:
-    return node.metrics.registry.get_sample_value("mirror_tag_contradictions_total") or 0.0
+    return node.metrics.registry.get_sample_value("skvaller_tag_contradictions_total") or 0.0
 
 
 class Clock:

@@ -16,6 +16,7 @@ SEEDS = {
     "partition": 2,
     "day": 2,
     "restart": 10,
+    "namesakes": 20,
     "leaves": 10,
     "stalls": 1,
     "detection": 10,

@@ -19,7 +19,7 @@ _METRICS_EVERY: Final = 5
 _LAG_WINDOW_S: Final = 62.0
 """An agent's lag is that of its last minute; one in which it stood still says nothing, s."""
 
-_LAG: Final = 'gossip_loop_lag_seconds{quantile="0.99"}'
+_LAG: Final = 'skvaller_event_loop_lag_seconds{percentile="99"}'
 
 
 class Watch:

@@ -31,7 +31,7 @@ class Admission:
 
     def _objection(self, member: Member) -> Rejection | None:
         context = self._context
-        if not context.allowed.allows(member.address.host) or not _can_listen(member.address.host):
+        if not context.allowed.allows(member.address.host) or not can_listen(member.address.host):
             return Rejection.ALLOW
         # All live members have to keep a version in common: one that breaks that would split the cluster.
         common = context.members.common(context.config.protocol) & member.protocol
@@ -41,7 +41,7 @@ class Admission:
 
 
 @lru_cache(maxsize=4096)
-def _can_listen(host: str) -> bool:
+def can_listen(host: str) -> bool:
     """Whether one node can be at that address: not one that stands for none or for many."""
     address = ipaddress.ip_address(host)
     return not (address.is_unspecified or address.is_multicast or host == _BROADCAST)

@@ -20,7 +20,7 @@ from ..context import Context
 from ..messages import Alive, Dead, Left, Record, Suspect
 from ..packets.rumours import Topic
 from ..timers import Timer
-from .admission import Admission
+from .admission import Admission, can_listen
 from .member import Address, Member, State
 from .own_record import OwnRecord
 from .statements import member_of, spread, statement
@@ -68,7 +68,7 @@ class Membership:
     def hear_alive(self, heard: Alive, now: float) -> None:
         """A member says that it is there."""
         if heard.name == self._own.name:
-            if heard.epoch >= self._own.me.epoch and heard.address != self._own.me.address:
+            if heard.address != self._own.me.address and can_listen(heard.address.host):
                 self._claim_name(heard.address, now)
             self._own.hear(heard, now)
             return

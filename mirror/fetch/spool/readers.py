@@ -6,6 +6,7 @@ cursor besides. Of the blob itself this module knows nothing.
 
 import asyncio
 import contextlib
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -61,6 +62,8 @@ class Readers:
         self.idle = asyncio.Event()
         """Set while nobody has joined."""
         self.idle.set()
+        self.idle_at = time.monotonic()
+        """Since when it is set, monotonic seconds."""
         self._on_change = on_change
         self._joined: Counter[Audience] = Counter()
         self._awaiting: Counter[Audience] = Counter()
@@ -88,6 +91,7 @@ class Readers:
         self._joined[audience] -= 1
         if not len(self):
             self.idle.set()
+            self.idle_at = time.monotonic()
 
     @contextlib.contextmanager
     def awaiting(self, audience: Audience) -> Iterator[None]:

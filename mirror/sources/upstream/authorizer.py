@@ -4,6 +4,8 @@ Source: distribution, "Token Authentication Specification".
 """
 
 import asyncio
+import logging
+import math
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -15,6 +17,8 @@ from .ratelimit import RateLimits
 from .registries import Registry
 from .tokens import Authorizations, Key
 from .transport import Transport
+
+log = logging.getLogger(__name__)
 
 
 class Authorizer:
@@ -33,6 +37,8 @@ class Authorizer:
         self._rate_limits = rate_limits
         self._settings = settings
         self._authorizations = Authorizations(settings)
+        self._warned_at: dict[str, float] = {}
+        """When the operator was last told that a registry does not accept its password, by the registry's name."""
 
     def known(self, registry: Registry, scope: str) -> str | None:
         """The header's value, or None if none is known that is good now."""
@@ -41,6 +47,17 @@ class Authorizer:
     def reject(self, registry: Registry, scope: str, value: str) -> None:
         """Forget a value that the registry did not accept."""
         self._authorizations.forget(_key(registry, scope), value)
+
+    def password_rejected(self, registry: Registry) -> UpstreamError:
+        """The error of a registry that does not accept the operator's password, who is told now and then."""
+        error = UpstreamError(
+            Reason.AUTH, f"{registry.name} does not accept the password of user {registry.username!r}"
+        )
+        now = _now()
+        if now >= self._warned_at.get(registry.name, -math.inf) + self._settings.complaint_s:
+            self._warned_at[registry.name] = now
+            log.warning("%s: what it has under that name is not fetched registry=%s", error, registry.name)
+        return error
 
     async def authorize(self, registry: Registry, scope: str, challenges: Sequence[Challenge]) -> str:
         """Answer the challenges of a registry. Requests that want the same value at the same time share one answer.
@@ -98,7 +115,7 @@ class Authorizer:
             if answer.status in (401, 403):
                 if registry.username is None:
                     raise UpstreamUnknown(f"{url.origin()} gives no token for {scope} without a user and password")
-                raise password_rejected(registry)
+                raise self.password_rejected(registry)
             if answer.status != 200:
                 raise UpstreamError(Reason.STATUS, f"{url.origin()} answered {answer.status} to a request for a token")
             body = decoded(
@@ -108,11 +125,6 @@ class Authorizer:
         finally:
             answer.release()
         return f"Bearer {token.value}", token.expires_in_s - self._settings.token_margin_s
-
-
-def password_rejected(registry: Registry) -> UpstreamError:
-    """The error of a registry that does not accept the operator's password."""
-    return UpstreamError(Reason.AUTH, f"{registry.name} does not accept the password of user {registry.username!r}")
 
 
 def _key(registry: Registry, scope: str) -> Key:

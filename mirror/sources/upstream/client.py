@@ -11,7 +11,7 @@ Sources: OCI distribution-spec, "Pull"; RFC 9110 sections 14 and 15.
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Collection, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from ...errors import DigestInvalid, Reason, UpstreamError, UpstreamUnknown
@@ -28,7 +28,7 @@ from .heads import DOUBTFUL, Head, Heads
 from .lengths import Lengths
 from .names import LookUp
 from .registries import DOCKER_HUB_URL, Registry, known_registries
-from .requests import RegistryClient
+from .requests import RegistryClient, Tally
 from .transport import Answer
 
 _SMALL_BYTES = 1024 * 1024
@@ -52,6 +52,7 @@ class Upstream:
         configured: what the operator named. These may have any address, and replace the built-in ones of their name.
         settings: bounds.
         look_up: has the addresses of a host, as `socket.getaddrinfo`.
+        tally: counts how registries answer.
     """
 
     name = UPSTREAM
@@ -61,7 +62,9 @@ class Upstream:
         configured: Iterable[Registry] = (),
         settings: UpstreamSettings | None = None,
         look_up: LookUp = socket.getaddrinfo,
+        tally: Tally | None = None,
     ) -> None:
+        self._tally = tally
         self._configured = tuple(configured)
         known = known_registries(self._configured).values()
         self._with_free_head = {registry.name for registry in known if registry.url == DOCKER_HUB_URL}
@@ -73,7 +76,7 @@ class Upstream:
 
     async def start(self) -> None:
         """Be ready to ask."""
-        self._started = RegistryClient(self._configured, self._settings, self._look_up)
+        self._started = RegistryClient(self._configured, self._settings, self._look_up, self._tally)
 
     async def close(self) -> None:
         """Drop all connections."""
@@ -112,7 +115,8 @@ class Upstream:
                 self._heads.note(registry, Head.RELIABLE, now)
                 raise UpstreamUnknown(f"{answer.url.origin()} answered 404 to GET of {reference}")
             _refuse_what_is_no_manifest(answer)
-            body = decoded(answer, await _whole_manifest(answer), MANIFEST_MAX_BYTES)
+            with _too_large_for_good(answer):
+                body = decoded(answer, await answer.read_whole(MANIFEST_MAX_BYTES), MANIFEST_MAX_BYTES)
         if (outline := await outline_of(body)) is None:
             if is_schema_1(body):
                 raise _schema_1(answer)
@@ -221,7 +225,8 @@ class Upstream:
         if content.kind == "manifests":
             _refuse_what_is_no_manifest(answer)
             if answer.is_encoded or body.length is None:
-                body = in_memory(_plain(content, answer, await _whole_manifest(answer)))
+                with _too_large_for_good(answer):
+                    body = in_memory(_plain(content, answer, await answer.read_whole(MANIFEST_MAX_BYTES)))
             return body
         if answer.is_encoded and (body.length or 0) <= _SMALL_BYTES:
             begin = await answer.read_up_to(_SMALL_BYTES)
@@ -263,14 +268,6 @@ class Upstream:
             return (head.content_length or None) if head.status == 200 else None
 
 
-async def _whole_manifest(answer: Answer) -> bytes:
-    """A manifest of which the registry does not say how long it is; raises UpstreamError."""
-    try:
-        return await answer.read_whole(MANIFEST_MAX_BYTES)
-    except UpstreamError as error:
-        raise (_too_large(answer) if error.reason is Reason.LENGTH else error) from None
-
-
 def _plain(content: Content, answer: Answer, body: bytes) -> bytes:
     """A whole body as the content that was asked for: what came, or what that was before it was compressed.
 
@@ -301,6 +298,15 @@ def _too_large(answer: Answer) -> UpstreamUnknown:
     return UpstreamUnknown(f"{answer.url.origin()} has a manifest of more than {MANIFEST_MAX_BYTES} bytes")
 
 
+@contextlib.contextmanager
+def _too_large_for_good(answer: Answer) -> Iterator[None]:
+    """A manifest that is longer than what is read is one that this agent will never have."""
+    try:
+        yield
+    except UpstreamError as error:
+        raise (_too_large(answer) if error.reason is Reason.LENGTH else error) from None
+
+
 def _resolved(answer: Answer) -> Resolved | None:
     """What the headers of an answer to HEAD say of a manifest; None if something is missing."""
     if answer.content_type in SCHEMA_1:
@@ -310,6 +316,6 @@ def _resolved(answer: Answer) -> Resolved | None:
         digest = Digest.parse(answer.headers.get("Docker-Content-Digest", ""))
     except DigestInvalid:
         return None
-    if size is None or not is_manifest_type(answer.content_type) or answer.content_type in _SAYS_NOTHING:
+    if not size or not is_manifest_type(answer.content_type) or answer.content_type in _SAYS_NOTHING:
         return None
     return Resolved(digest, answer.content_type, size)

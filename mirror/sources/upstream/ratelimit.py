@@ -68,5 +68,5 @@ class RateLimits:
     def block(self, registry: str, retry_after_s: float, now: float) -> UpstreamRateLimited:
         """Do not ask a registry for a number of seconds; returns the error to raise."""
         self._blocked_until[registry] = max(self._blocked_until.get(registry, now), now + retry_after_s)
-        log.warning("upstream rate limited: registry=%s retry_after_s=%.0f", registry, retry_after_s)
+        log.warning("upstream rate limited registry=%s retry_after_s=%.0f", registry, retry_after_s)
         return UpstreamRateLimited(f"{registry} answered 429: not asked for {retry_after_s:.0f} s", retry_after_s)

@@ -10,6 +10,7 @@ import socket
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Protocol
 
 from yarl import URL
 
@@ -17,7 +18,7 @@ from ...errors import Reason, UpstreamError, UpstreamRefused, UpstreamUnknown
 from ...oci.reference import Repository
 from ...settings import UpstreamSettings
 from .addresses import AddressGuard
-from .authorizer import Authorizer, password_rejected
+from .authorizer import Authorizer
 from .challenge import Bearer, parse_challenges
 from .names import LookUp, Names
 from .ratelimit import RateLimits
@@ -33,6 +34,18 @@ _FOR_GOOD = (404, 406, 410, 451)
 """Statuses of what is not there, not there in this form, gone, or forbidden by law: to ask again changes nothing."""
 
 
+class Tally(Protocol):
+    """Counts how registries answer."""
+
+    def upstream_answered(self, registry: str, status: int) -> None:
+        """A registry answered."""
+        ...
+
+    def upstream_failed(self, registry: str, reason: Reason) -> None:
+        """A request to a registry did not bring what was wanted; where it answered at all, that is counted as well."""
+        ...
+
+
 class RegistryClient:
     """Asks registries. Make it inside a running event loop, and close it there.
 
@@ -40,11 +53,17 @@ class RegistryClient:
         configured: the registries that the operator named.
         settings: bounds.
         look_up: has the addresses of a host.
+        tally: counts; None: nobody does.
     """
 
     def __init__(
-        self, configured: Iterable[Registry], settings: UpstreamSettings, look_up: LookUp = socket.getaddrinfo
+        self,
+        configured: Iterable[Registry],
+        settings: UpstreamSettings,
+        look_up: LookUp = socket.getaddrinfo,
+        tally: Tally | None = None,
     ) -> None:
+        self._tally = tally
         configured = tuple(configured)
         self._settings = settings
         self._registries = known_registries(configured)
@@ -95,6 +114,24 @@ class RegistryClient:
         Raises:
             UpstreamError: the registry cannot be asked, or answers another status; by what that status means.
         """
+        try:
+            async with self._asked(method, repository, path, headers, expected, within_s) as answer:
+                yield answer
+        except UpstreamError as error:  # of the body, too
+            if self._tally is not None:
+                self._tally.upstream_failed(repository.registry, error.reason)
+            raise
+
+    @asynccontextmanager
+    async def _asked(
+        self,
+        method: str,
+        repository: Repository,
+        path: str,
+        headers: Mapping[str, str],
+        expected: Collection[int],
+        within_s: float,
+    ) -> AsyncIterator[Answer]:
         registry = self._registries.get(repository.registry)
         if registry is None:
             raise UpstreamRefused(
@@ -107,6 +144,8 @@ class RegistryClient:
                 answer = await self._answer(method, registry, repository, path, headers, expected)
         except TimeoutError:
             raise UpstreamError(Reason.TIMEOUT, f"{registry.name} gave no answer within {within_s:g} s") from None
+        if self._tally is not None:
+            self._tally.upstream_answered(registry.name, answer.status)
         try:
             if answer.status not in expected:
                 raise self._failure(registry, answer, f"{method} of {repository.registry}/{path}")
@@ -183,7 +222,7 @@ class RegistryClient:
             if not await self._satisfy(party, wanted, answer, is_elsewhere=party is not registry):
                 break
         if party is registry and (answer.authorization or "").startswith("Basic "):
-            raise password_rejected(registry)
+            raise self._authorizer.password_rejected(registry)
         return answer
 
     async def _satisfy(self, party: Registry, scope: str, answer: Answer, *, is_elsewhere: bool) -> bool:

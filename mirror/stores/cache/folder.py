@@ -65,6 +65,48 @@ class Left:
     reserved: int
 
 
+class Ground:
+    """The folders in which the files are.
+
+    Args:
+        path: of the one that holds the others.
+        folders: all of them, each after the one that holds it.
+        probe: a file that may be made and deleted at any time.
+    """
+
+    def __init__(self, path: Path, folders: Sequence[Path], probe: Path) -> None:
+        self._path = path
+        self._folders = folders
+        self._probe = probe
+        self._made: list[tuple[int, int]] = []
+        """Device and inode of each folder, as it was made or found."""
+
+    def make(self) -> None:
+        """Make what is missing; nobody but this user may look into it, for names tell what runs here."""
+        for folder in self._folders:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._path.chmod(0o700)  # an earlier version may have made it
+        self.probe()
+        self._made = [_identity(folder) for folder in self._folders]
+
+    def probe(self) -> None:
+        """Make a file and delete it; raises now what would else be raised by the next fetch."""
+        self._probe.write_bytes(b"")
+        self._probe.unlink()
+
+    def is_whole(self) -> bool:
+        """Whether all folders are what they were; else somebody removed one, or another has taken its place."""
+        try:
+            return [_identity(folder) for folder in self._folders] == self._made
+        except FileNotFoundError:
+            return False
+
+    def free_bytes(self) -> int:
+        """Bytes that the disk has left for this user."""
+        status = os.statvfs(self._path)
+        return status.f_bavail * status.f_frsize
+
+
 class Folder:
     """The files of one cache.
 
@@ -85,8 +127,9 @@ class Folder:
         self._renaming = threading.Lock()
         """Held for a rename: whether a name is doomed, and which file has it, change together."""
         self._last_change: asyncio.Future[None] | None = None
-        self._made: list[tuple[int, int]] = []
-        """Device and inode of each part, as they were made or found."""
+        self.ground = Ground(
+            path, (path, self._blobs, self._proofs, self._spool, self.tags), self._spool / "discarded-0"
+        )
 
     def blob(self, name: str) -> Path:
         """The file of a complete blob, named by the hex of its digest."""
@@ -108,34 +151,9 @@ class Folder:
         """The journal of a blob that is not complete."""
         return self._spool / f"{name}.pieces"
 
-    def open(self) -> None:
-        """Make what is missing; nobody but this user may look into it, for names tell what runs here."""
-        for part in self._parts:
-            part.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.path.chmod(0o700)  # an earlier version may have made it
-        self.probe()
-        self._made = [_identity(part) for part in self._parts]
-
-    def probe(self) -> None:
-        """Make a file and delete it; raises now what would else be raised by the next fetch."""
-        probe = self._spool / "discarded-0"
-        probe.write_bytes(b"")
-        probe.unlink()
-
-    def is_whole(self) -> bool:
-        """Whether all of it is where it was; else somebody removed it, or another folder has taken its place."""
-        try:
-            return [_identity(part) for part in self._parts] == self._made
-        except FileNotFoundError:
-            return False
-
     def missing(self, names: Iterable[str]) -> list[str]:
         """Those complete blobs whose files are gone."""
         return [name for name in names if not os.path.lexists(self.blob_path(name))]
-
-    @property
-    def _parts(self) -> tuple[Path, ...]:
-        return self.path, self._blobs, self._proofs, self._spool, self.tags
 
     def blobs(self) -> Iterator[Found]:
         """Every complete blob, in no order."""
@@ -168,11 +186,6 @@ class Folder:
             if file.is_file() and (status := file.stat()).st_size == size:
                 partials[name] = Left(size, min(size, status.st_blocks * 512))
         return partials
-
-    def free_bytes(self) -> int:
-        """Bytes that the disk has left for this user."""
-        status = os.statvfs(self.path)
-        return status.f_bavail * status.f_frsize
 
     def remove_leftovers(self, partials: Collection[str], blobs: Collection[str]) -> None:
         """Delete everything in the spool except these partial blobs, and all proofs except those of these blobs."""

@@ -42,6 +42,7 @@ class CacheStore:
         capacity_bytes: the bound on complete and partial blobs together; 0 keeps nothing, and writes nothing but tags.
         settings: bounds and intervals.
         on_damaged: called when a blob was dropped because its file was damaged.
+        on_evicted: called with the number of complete blobs that left to make room.
     """
 
     name = "cache"
@@ -52,6 +53,7 @@ class CacheStore:
         capacity_bytes: int,
         settings: CacheSettings | None = None,
         on_damaged: Callable[[], object] = lambda: None,
+        on_evicted: Callable[[int], object] = lambda count: None,
     ) -> None:
         settings = settings or CacheSettings()
         self._settings = settings
@@ -62,7 +64,8 @@ class CacheStore:
         self._served = Served(self.name, folder, self._blobs, settings, on_damaged)
         bounds = Bounds(capacity_bytes, int(capacity_bytes * settings.others_part))
         self._keeping = Keeping(settings.settle_s)
-        self._space = Space(bounds, folder, self._blobs, self._partials, self._keeping, self._served.gone)
+        self._space = Space(bounds, folder, self._blobs, self._partials, self._keeping, self._evicted)
+        self._on_evicted = on_evicted
         self._place = Place(folder, self._partials, self._space, self._keeping, settings.room_s)
         self.upkeep = self._served.upkeep
         """Looks at the files in the background, once the store has started."""
@@ -168,7 +171,7 @@ class CacheStore:
     async def _open_writer(self, writing: Writing) -> CacheWriter:
         gone = 0
         while True:
-            free_bytes = await asyncio.to_thread(self._folder.free_bytes)
+            free_bytes = await asyncio.to_thread(self._folder.ground.free_bytes)
             self._space.admit(writing, free_bytes)
             try:
                 return await CacheWriter.open(writing, self._place, self._committed)
@@ -186,14 +189,14 @@ class CacheStore:
         """See whether the folder is there and takes files. If it was removed, make it anew, and forget what it had."""
         folder = self._folder
         try:
-            if not await asyncio.to_thread(folder.is_whole):
+            if not await asyncio.to_thread(folder.ground.is_whole):
                 log.warning("%s was removed, or replaced by another folder: it is made anew", folder.path)
-                await asyncio.to_thread(folder.open)
+                await asyncio.to_thread(folder.ground.make)
                 self._partials.forget_missing()
                 gone = await asyncio.to_thread(folder.missing, list(self._blobs))
                 await self._served.look_for(gone)
-            await asyncio.to_thread(folder.probe)
-            if self._space.look(await asyncio.to_thread(folder.free_bytes)):
+            await asyncio.to_thread(folder.ground.probe)
+            if self._space.look(await asyncio.to_thread(folder.ground.free_bytes)):
                 self._keeping.works()
         except OSError as error:
             self._failed(error)
@@ -219,7 +222,7 @@ class CacheStore:
 
     def _read_folder(self) -> tuple[dict[str, Left], list[str], list[Found]]:
         """What there is, in a thread: partial blobs, blobs that are too much, and the others, the last used last."""
-        self._folder.open()
+        self._folder.ground.make()
         partials = self._folder.partials() if self._capacity_bytes else {}
         found = sorted(self._folder.blobs(), key=lambda blob: (blob.used_unix_s, blob.name))
         left_bytes = self._capacity_bytes - sum(blob.size for blob in found)
@@ -231,6 +234,11 @@ class CacheStore:
             left_bytes += found[too_many].size
             too_many += 1
         return partials, [blob.name for blob in found[:too_many]], found[too_many:]
+
+    def _evicted(self, names: Sequence[str]) -> None:
+        """Take note of blobs that left to make room."""
+        self._on_evicted(len(names))
+        self._served.gone(names)
 
     def _committed(self, writing: Writing, proof: Proof | None) -> None:
         """Serve a blob that is complete."""

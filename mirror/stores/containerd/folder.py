@@ -8,17 +8,13 @@ Source: containerd, plugins/content/local/store.go (blobs/<algorithm>/<hex>).
 """
 
 import errno
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
+from ...oci.digest import EMPTY
 from ..checking import Identity
-
-_EMPTY: Final = hashlib.sha256().digest()
-"""The only content that has no bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +43,7 @@ class ContentFolder:
         path = self._blobs / key.hex()
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         found = os.fstat(fd).st_size
-        if found == size and (size or key == _EMPTY):
+        if found == size and (size or key == EMPTY.key):
             return fd
         os.close(fd)
         raise OSError(errno.EIO, f"has {found} bytes where containerd says {size}", str(path))

@@ -277,10 +277,10 @@ class ContainerdStore:
 
     def _become_disconnected(self, error: Exception) -> None:
         if self._connection is not _Connection.DISCONNECTED:
-            log.info(
-                "containerd not connected, trying on address=%s error=%r blobs=%d tags=%d",
+            log.warning(
+                "containerd not connected, trying on address=%s error=%s blobs=%d tags=%d",
                 self._socket,
-                str(error),
+                error,
                 self.blob_count,
                 self.tag_count,
             )
@@ -296,7 +296,7 @@ class ContainerdStore:
             self._unreadable = True
             log.error(
                 "containerd content is not readable, only its tags are served: run with the right to read the folder, "
-                "or mount it at the same path root=%s error=%r",
+                "or mount it at the same path root=%s error=%s",
                 self._folder.root,
                 str(error),
             )

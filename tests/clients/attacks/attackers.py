@@ -42,7 +42,7 @@ _READ_BYTES: Final = 256 * 1024
 _STALL_MAX_S: Final = 1.5
 """The longest turn of an event loop that an attack may cause, seconds. The aim is 0.05; machines that test are busy."""
 
-_STALL = re.compile(r"event loop stalled lag_s=([0-9.]+)")
+_STALL = re.compile(r'event loop stalled" lag_s=([0-9.]+)')
 
 
 # A stranger: connections and packets
@@ -177,7 +177,7 @@ def harmless(agent: Agent, *others: Agent) -> Iterator[None]:
 
 
 def _suspected(agent: Agent) -> float:
-    return agent.metrics().get('gossip_events_total{event="MemberSuspected"}', 0)
+    return agent.metrics().get('skvaller_gossip_events_total{event="member_suspected"}', 0)
 
 
 # Servers that answer as a test says

@@ -175,8 +175,8 @@ def test_two_liars_cannot_have_a_third_member_shunned(
             until_claimed(agent, liar.name)
     until_right(agent, layer)
     until_right(other, layer)
-    assert f"member={other.name} sent corrupt" not in agent.output
-    assert f"member={agent.name} sent corrupt" not in other.output
+    assert f"member {other.name} sent corrupt" not in agent.output
+    assert f"member {agent.name} sent corrupt" not in other.output
 
 
 def said(first: str, *lines: str, body: bytes = b"") -> bytes:

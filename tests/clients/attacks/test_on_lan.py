@@ -63,10 +63,12 @@ def peer_url(agent: Agent, member: str) -> set[str]:
 
 def until_heard(agent: Agent, stranger: Stranger) -> None:
     """Wait until an agent has worked through all datagrams sent before."""
-    before = agent.metrics()['gossip_datagrams_total{direction="received"}']
+    received = 'skvaller_gossip_datagrams_total{direction="received"}'
+    before = agent.metrics()[received]
     stranger.send(gossip_of(agent), packet("nobody", Ping(1, agent.name)))
     wait_until(
-        lambda: agent.metrics()['gossip_datagrams_total{direction="received"}'] > before, f"{agent.name} to hear"
+        lambda: agent.metrics()['skvaller_gossip_datagrams_total{direction="received"}'] > before,
+        f"{agent.name} to hear",
     )
 
 

@@ -210,7 +210,7 @@ def test_a_password_on_the_command_line_is_warned_about_in_the_log(
     agent = start_agent("a", loopback(), "--upstream", url)
     agent.stop()
     log = (agent.folder / "agent.log").read_bytes()
-    assert b"level=WARNING" in log
+    assert b"level=warning" in log
     assert b"every user of this machine sees in `ps`" in log
     assert not shown({"log": log})
 

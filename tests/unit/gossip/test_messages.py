@@ -15,5 +15,6 @@ def test_filters_are_ordered_by_run_then_generation_then_sequence(newer: Entry) 
 
 
 def test_of_two_claims_the_later_one_gives_way_and_chance_decides_between_equals() -> None:
-    assert NameClaim(2, 0).order > NameClaim(1, 9).order
-    assert NameClaim(1, 5).order > NameClaim(1, 4).order
+    assert NameClaim(2, 0).order > NameClaim(1, 8).order
+    assert NameClaim(1, 6).order > NameClaim(1, 4).order
+    assert NameClaim(1, 5).order > NameClaim(2, 4).order, "a newcomer's clock does not count"

@@ -114,6 +114,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         listen = ["[::1]:5000", "unix:/run/skvaller.sock?mode=0660"]
         listen-for = ["index.docker.io=127.0.0.1:5002", "Ghcr.io=unix:/run/ghcr.sock"]
         listen-api = "unix:/run/skvaller-api.sock"
+        metrics = "10.0.0.1:5002"
         allow-host = ["Mirror.example.com.", "mirror"]
         peer = "10.0.0.1:5001"
         gossip = "10.0.0.1:7946"
@@ -132,6 +133,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         tags = "verify"
         denied-tags = "serve"
         log-level = "DEBUG"
+        log-format = "json"
         """
     )
     file.chmod(0o600)
@@ -144,6 +146,7 @@ def test_a_full_file_is_read(file: Path) -> None:
             RegistryListener("ghcr.io", UnixAddress("/run/ghcr.sock")),
         ),
         listen_api=UnixAddress("/run/skvaller-api.sock"),
+        metrics=Address("10.0.0.1", 5002),
         allow_host=("mirror.example.com", "mirror"),
         peer=Address("10.0.0.1", 5001),
         gossip=Address("10.0.0.1", 7946),
@@ -172,6 +175,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         tags="verify",
         denied_tags="serve",
         log_level="debug",
+        log_format="json",
     )
 
 

@@ -97,12 +97,63 @@ def test_forged_move_of_a_live_member_moves_nothing_until_that_address_answers_a
     assert node.events(MemberUpdated) == []
 
 
-def test_member_that_moved_is_there_when_it_answers(peer: Callable[..., Peer]) -> None:
+def moving(peer: Peer) -> tuple[Ping, Ping]:
+    """Let the node hear that n1 has moved. Returns what it asks it there, and where it is known to be."""
+    peer.hear("n3", replace(peer.alive("n1", epoch=2), address=THERE))
+    said = peer.said()
+    (there,) = [message for where, message in said if where == THERE and isinstance(message, Ping)]
+    (here,) = [message for where, message in said if where == peer.address("n1") and isinstance(message, Ping)]
+    assert (THERE, peer.alive("n1")) in said, "who takes a name is told where the member of that name is"
+    return there, here
+
+
+def place(peer: Peer) -> Address:
+    member = peer.node.view.member("n1")
+    assert member is not None
+    return member.address
+
+
+def test_member_that_moved_is_there_when_it_answers_there_and_no_longer_where_it_was(peer: Callable[..., Peer]) -> None:
+    node = silent(peer, probe_interval_s=60.0)
+    there, _ = moving(node)
+    answer(node, "n1", THERE, there.number, epoch=2)
+    assert place(node) == node.address("n1")
+    node.pass_time(node.now + 0.9)
+    assert place(node) == THERE
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.6])
+def test_live_member_stays_where_it_answers(peer: Callable[..., Peer], late_s: float) -> None:
+    node = silent(peer, probe_interval_s=60.0)
+    there, here = moving(node)
+    answer(node, "n1", THERE, there.number, epoch=2)
+    node.pass_time(node.now + late_s)
+    answer(node, "n1", THERE, here.number, epoch=2)
+    answer(node, "n2", node.address("n1"), here.number)
+    assert node.node.view.candidates == 1, "another's answer is none"
+    answer(node, "n1", node.address("n1"), here.number)
+    assert node.node.view.candidates == 0
+    node.pass_time(node.now + 5)
+    assert (place(node), node.events(MemberUpdated)) == (node.address("n1"), [])
+
+
+def test_member_that_is_gone_may_come_back_elsewhere_at_once(peer: Callable[..., Peer]) -> None:
     node = silent(peer)
+    node.hear("n3", Left("n1", 1, 0))
     node.hear("n3", replace(node.alive("n1", epoch=2), address=THERE))
     ((where, ping),) = asked(node)
     answer(node, "n1", where, ping.number, epoch=2)
-    assert node.node.view.member("n1").address == THERE  # type: ignore[union-attr]
+    assert place(node) == THERE
+
+
+def test_who_was_dialled_under_the_name_of_a_live_member_has_to_wait_too(peer: Callable[..., Peer]) -> None:
+    node = silent(peer, probe_interval_s=60.0)
+    node.node.introductions.prove("n1", THERE, 2, node.now)
+    node.hear("n3", replace(node.alive("n1", epoch=2), address=THERE))
+    (here,) = [it for where, it in node.said() if where == node.address("n1") and isinstance(it, Ping)]
+    answer(node, "n1", node.address("n1"), here.number)
+    node.pass_time(node.now + 5)
+    assert place(node) == node.address("n1")
 
 
 @pytest.mark.parametrize("gone", [Dead("n1", 1, 0, "n3"), Left("n1", 1, 0)], ids=["dead", "left"])

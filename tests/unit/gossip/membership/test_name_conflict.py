@@ -75,9 +75,24 @@ def test_claim_is_made_where_the_other_is_at_most_once_a_second(peer: Callable[.
     (address, claim), (_, ping) = hear(node)
     assert (address, isinstance(claim, NameClaim), claim.started) == (ELSEWHERE, True, 1)
     assert isinstance(ping, Ping)
-    assert hear(node) == []
-    node.now += 1
-    assert {address for address, _ in hear(node)} == {ELSEWHERE}
+    for _ in range(9):
+        assert hear(node) == []
+        node.pass_time(node.now + 1)
+        said = [message for address, message in node.said() if address == ELSEWHERE]
+        assert ([type(message) for message in said], said[1]) == ([NameClaim, Ping], ping)
+    node.pass_time(node.now + 1)
+    assert ELSEWHERE not in {address for address, _ in node.said()}, "one that does not answer is given up"
+    assert ELSEWHERE in [address for address, _ in hear(node)], "until it speaks again"
+
+
+def test_address_where_nobody_answers_is_left_alone_for_a_while(peer: Callable[..., Peer]) -> None:
+    """This node may have moved from there, and others still speak of it."""
+    node, heard = peer(), 0
+    while node.now < 150:
+        node.hear("n1", replace(node.alive("n0"), address=ELSEWHERE))
+        heard += sum(address == ELSEWHERE and isinstance(message, NameClaim) for address, message in node.said())
+        node.pass_time(node.now + 0.5)
+    assert heard == 10
 
 
 def test_record_of_ones_name_at_another_address_is_answered_there(peer: Callable[..., Peer]) -> None:
@@ -88,12 +103,25 @@ def test_record_of_ones_name_at_another_address_is_answered_there(peer: Callable
     assert ELSEWHERE in [address for address, message in node.said() if isinstance(message, NameClaim)]
 
 
+@pytest.mark.parametrize("started", [0, 10**6], ids=["that one's clock is behind", "that one's clock is ahead"])
+@pytest.mark.parametrize("is_new", [True, False])
+def test_newcomer_gives_way_to_one_that_is_none_whatever_their_clocks_say(
+    peer: Callable[..., Peer], started: int, is_new: bool
+) -> None:
+    node = peer()
+    if not is_new:
+        node.now += 10
+    theirs = NameClaim(started, 8 | (not is_new))
+    ping = challenge(hear(node, theirs))
+    hear(node, Ack(ping.number), theirs)
+    assert node.node.view.gave_way_to == (ELSEWHERE if is_new else None)
+
+
 def test_ones_own_voice_is_no_conflict(peer: Callable[..., Peer]) -> None:
     node = peer()
     assert hear(node, source=node.node.view.me.address) == []
-    (_, claim), _ = hear(node)
-    node.now += 1
-    hear(node, claim)
+    (_, claim), (_, ping) = hear(node)
+    hear(node, claim, Ack(ping.number))
     assert node.events(NameConflict) == []
 
 

@@ -65,7 +65,7 @@ def test_an_idle_connection_goes_for_one_that_comes_the_longest_idle_first() -> 
         assert door.come(Kind.STRANGER, f"10.1.0.{number}") is not None
     assert door.closed == ["second", "first", "10.1.0.3"]
     assert door.places.count == SETTINGS.strangers_max
-    assert door.counted("mirror_connections_shed_total", Kind.STRANGER) == 3
+    assert door.counted("skvaller_connections_shed_total", Kind.STRANGER) == 3
 
 
 def test_a_request_under_way_keeps_its_place(caplog: pytest.LogCaptureFixture) -> None:
@@ -74,7 +74,7 @@ def test_a_request_under_way_keeps_its_place(caplog: pytest.LogCaptureFixture) -
     assert door.come(Kind.STRANGER, "10.1.1.1") is None
     assert door.come(Kind.STRANGER, "10.1.1.2") is None
     assert door.closed == []
-    assert door.counted("mirror_connections_refused_total", Kind.STRANGER) == 2
+    assert door.counted("skvaller_connections_refused_total", Kind.STRANGER) == 2
     assert len(caplog.records) == 1, "who floods a listener must not flood the log"
     door.places.leave(working[0])
     assert door.come(Kind.STRANGER, "10.1.1.1") is not None
@@ -179,8 +179,8 @@ def test_the_bounds_hold_and_nothing_is_kept_of_those_that_left(steps: list[tupl
         bound = {
             Kind.LOCAL: SETTINGS.local_max, Kind.MEMBER: SETTINGS.members_max, Kind.STRANGER: SETTINGS.strangers_max
         }  # fmt: skip
-        assert all(door.counted("mirror_connections", one) <= most for one, most in bound.items())
+        assert all(door.counted("skvaller_connections", one) <= most for one, most in bound.items())
     for place in known:
         door.places.leave(place)
     assert door.places.count == 0
-    assert all(door.counted("mirror_connections", kind) == 0 for kind in Kind)
+    assert all(door.counted("skvaller_connections", kind) == 0 for kind in Kind)

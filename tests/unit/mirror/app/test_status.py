@@ -126,12 +126,12 @@ def test_metrics_show_what_the_node_has_now() -> None:
     lines = body.splitlines()
     assert code == 200
     for line in (
-        'gossip_members{state="alive"} 2.0',
-        'gossip_members{state="dead"} 1.0',
-        'gossip_members{state="left"} 0.0',
-        "mirror_holdings 5.0",
-        "mirror_cache_bytes 1024.0",
-        "mirror_corrupt_peers_total 0.0",
+        'skvaller_members{state="alive"} 2.0',
+        'skvaller_members{state="dead"} 1.0',
+        'skvaller_members{state="left"} 0.0',
+        "skvaller_holdings 5.0",
+        "skvaller_cache_bytes 1024.0",
+        "skvaller_corrupt_peers_total 0.0",
     ):
         assert line in lines
 

@@ -96,7 +96,7 @@ def test_a_failure_that_concerns_one_blob_alone_makes_nobody_unusable(reason: Re
 
     metrics = play(story)
     labels = {"source": "peer", "reason": reason.value}
-    assert metrics.registry.get_sample_value("mirror_source_failures_total", labels) == 1
+    assert metrics.registry.get_sample_value("skvaller_source_failures_total", labels) == 1
 
 
 @pytest.mark.parametrize("reason", [Reason.BROKEN, Reason.RANGE])
@@ -116,7 +116,7 @@ def test_who_sent_corrupt_bytes_is_banned_and_no_shorter_ban_replaces_that() -> 
         assert health.unusable() == {"a"}
 
     metrics = play(story, settings=ClusterSettings(corrupt_ban_s=math.inf))
-    assert metrics.registry.get_sample_value("mirror_corrupt_peers_total") == 1
+    assert metrics.registry.get_sample_value("skvaller_corrupt_peers_total") == 1
 
 
 def test_a_ban_ends() -> None:
@@ -138,7 +138,7 @@ def test_doubt_costs_seconds_and_doubles_with_each_time_up_to_the_ban_for_a_prov
     metrics = play(story, settings=ClusterSettings(doubt_s=10.0, corrupt_ban_s=60.0))
     said = [record.getMessage().rpartition("alone for ")[2] for record in caplog.records]
     assert said == ["10 s", "20 s", "40 s", "60 s", "60 s"]
-    assert metrics.registry.get_sample_value("mirror_corrupt_peers_total") == 0
+    assert metrics.registry.get_sample_value("skvaller_corrupt_peers_total") == 0
 
 
 def test_the_word_of_others_costs_the_shortest_doubt_however_often_they_give_it(

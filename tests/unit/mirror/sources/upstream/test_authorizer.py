@@ -102,6 +102,19 @@ def test_what_cannot_be_answered_says_what_is_missing(
     run(Service(), story)
 
 
+def test_a_password_that_is_refused_is_a_warning_now_and_then_without_it(caplog: pytest.LogCaptureFixture) -> None:
+    async def story(authorizer: Authorizer) -> None:
+        for _ in range(3):
+            with pytest.raises(UpstreamError):
+                await authorizer.authorize(CLOSED, SCOPE, [BEARER])
+
+    run(Service(403), story)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "lab does not accept the password of user 'user'" in record.getMessage()
+    assert "secret" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("registry", "status", "error", "message"),
     [

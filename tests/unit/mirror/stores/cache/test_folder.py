@@ -14,7 +14,7 @@ NAME = hashlib.sha256(b"blob").hexdigest()
 
 def opened(path: Path) -> Folder:
     folder = Folder(path)
-    folder.open()
+    folder.ground.make()
     return folder
 
 

@@ -11,7 +11,7 @@ A, B, C = (letter * 64 for letter in "abc")
 
 def made(path: Path) -> tuple[Folder, Partials]:
     folder = Folder(path)
-    folder.open()
+    folder.ground.make()
     return folder, Partials(folder)
 
 

@@ -70,6 +70,19 @@ def read(cache: CacheStore, digest: Digest) -> None:
     held.close()
 
 
+def test_what_leaves_to_make_room_is_counted(tmp_path: Path) -> None:
+    async def check() -> None:
+        left: list[int] = []
+        cache = CacheStore(tmp_path, 2 * PART, on_evicted=left.append)
+        await cache.start(Keys())
+        for number in range(5):
+            await put(cache, number)
+        assert sum(left) == 3
+        await cache.close()
+
+    asyncio.run(check(), debug=True)
+
+
 def test_what_another_store_has_too_goes_first_even_if_used_last(tmp_path: Path) -> None:
     async def check() -> None:
         async with opened(tmp_path, 3 * PART) as (cache, keys):

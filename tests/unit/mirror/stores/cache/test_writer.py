@@ -32,7 +32,7 @@ class Place:
 
     def __init__(self, path: Path, capacity: int = 1 << 20) -> None:
         self.folder = Folder(path)
-        self.folder.open()
+        self.folder.ground.make()
         self.partials = Partials(self.folder)
         self.blobs = Blobs(3600)
         self.keeping = Keeping(0.0)
