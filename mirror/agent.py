@@ -109,16 +109,7 @@ class Agent:
         member_tags = MemberTags(
             fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images, outages
         )
-        self._tags = Tags(
-            self._holdings,
-            cache,
-            member_tags,
-            watched,
-            trust,
-            settings.images,
-            how=config.tags,
-            denied=config.denied_tags,
-        )
+        self._tags = self._make_tags(cache, member_tags, trust)
         manifests = Manifests(self._holdings, fetching.fetches, fetching.stated.note, settings.images)
 
         reports = SlowReports(settings.cluster)
@@ -139,6 +130,19 @@ class Agent:
         self._clients: list[ClientEndpoint] = []
         status = StatusEndpoint(node, find, metrics)
         self._servers = self._make_servers(self._served(backend, status, PeerEndpoint(backend, reports, self._auth)))
+
+    def _make_tags(self, cache: CacheStore, member_tags: MemberTags, trust: TagTrust) -> Tags:
+        """What tags mean."""
+        return Tags(
+            self._holdings,
+            cache,
+            member_tags,
+            self._watched,
+            trust,
+            self._settings.images,
+            how=self._config.tags,
+            denied=self._config.denied_tags,
+        )
 
     def _find(self, manifests: Manifests, member_tags: MemberTags) -> Find:
         """Looks for images on this node and on the others."""
