@@ -52,6 +52,7 @@ from .metrics import Metrics
 from .oci.reference import DOCKER_HUB
 from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id, load_keys
 from .settings import CacheSettings, ChannelSettings, ContainerdSettings, RouterSettings, Settings
+from .sources.chain import Chain
 from .sources.outages import Outages
 from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
@@ -92,7 +93,8 @@ class Agent:
         runtimes = _containerd(config, settings.containerd, metrics.damaged_blobs.labels("containerd").inc)
         self._holdings = Holdings([cache, *runtimes], router)
         self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
-        self._upstream = Upstream(config.upstream, settings.upstream, tally=metrics)
+        self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
+        self._upstream = Upstream(config.upstream, settings.upstream, passed_on=self._chain.passed_on, tally=metrics)
         outages = Outages(settings.outages)
         self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages)
         self._fetching = fetching = FetchStack.build(
@@ -114,22 +116,26 @@ class Agent:
 
         reports = SlowReports(settings.cluster)
         self._home_service = HomeService(config.home, router, reports, lambda: len(router.members()), settings.serving)
-        node = NodeStatus(
-            name=config.name,
+        backend = Backend(self._holdings, fetching, manifests, self._tags, metrics, settings.app)
+        find = self._find(manifests, member_tags)
+        self._clients: list[ClientEndpoint] = []
+        status = StatusEndpoint(self._node(cache, trust), find, metrics)
+        self._servers = self._make_servers(self._served(backend, status, PeerEndpoint(backend, reports, self._auth)))
+
+    def _node(self, cache: CacheStore, trust: TagTrust) -> NodeStatus:
+        """What this node says of itself."""
+        router, fetches = self._router, self._fetching.fetches
+        return NodeStatus(
+            name=self._config.name,
             is_ready=lambda: self._is_serving and router.ready(),
             statuses=router.statuses,
             distrusted=trust.distrusted,
-            records=lambda: fetching.fetches.records,
+            records=lambda: fetches.records,
             key_count=lambda: len(self._holdings),
             cache_bytes=lambda: cache.used_bytes,
             keeps_nothing=lambda: cache.keeps_nothing,
             withheld=lambda: cache.withheld,
         )
-        backend = Backend(self._holdings, fetching, manifests, self._tags, metrics, settings.app)
-        find = self._find(manifests, member_tags)
-        self._clients: list[ClientEndpoint] = []
-        status = StatusEndpoint(node, find, metrics)
-        self._servers = self._make_servers(self._served(backend, status, PeerEndpoint(backend, reports, self._auth)))
 
     def _make_tags(self, cache: CacheStore, member_tags: MemberTags, trust: TagTrust) -> Tags:
         """What tags mean."""
@@ -166,7 +172,7 @@ class Agent:
         api = [*status.routes(), *keys.routes()]
 
         def client(registry: str | None = None) -> ClientEndpoint:
-            self._clients.append(ClientEndpoint(backend, registry))
+            self._clients.append(ClientEndpoint(backend, self._chain, registry))
             return self._clients[-1]
 
         app = client_app(client(), status, *(api if config.listen_api is None else ()))

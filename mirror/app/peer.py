@@ -19,6 +19,7 @@ from ..oci.content import Content
 from ..oci.digest import Digest
 from ..oci.reference import Reference
 from ..sources import Role
+from ..sources.chain import came_by
 from ..sources.peers.auth import PeerAuth, Proof
 from ..sources.peers.protocol import MemberAnswer, MemberRequest
 from ..stores import Held
@@ -64,6 +65,8 @@ class PeerEndpoint:
                 self._auth.take(proof)
             self._note_rate(member)
             request = parse(scope)
+            if request is not None:
+                came_by.set(request.came_by)
             if request is None:
                 await send_json(scope, send, 200, {})
             elif isinstance(request.what, Reference):

@@ -33,6 +33,7 @@ from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository
 from mirror.routers import MemberStatus, Peer, RingSeat, Serves
 from mirror.settings import Settings
+from mirror.sources.chain import Chain
 from mirror.sources.outages import Outages
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import PeerClient
@@ -238,7 +239,8 @@ class Node:
         self.metrics, self.auth = Metrics(), PeerAuth()
         self.cache = CacheStore(self.folder, self._capacity)
         self.peers = PeerClient(self.name, self.auth, self._cluster.settings.peers)
-        self.upstream = Upstream([Registry("docker.io", self._url)])
+        self.chain = Chain("default", self.name, lambda: [seat.peer for seat in self.router.seats()])
+        self.upstream = Upstream([Registry("docker.io", self._url)], passed_on=self.chain.passed_on)
         self.outages = outages = Outages(self._cluster.settings.outages)
         self.watched = WatchedUpstream(self.upstream, outages, self._cluster.settings.outages)
         self.fetching = FetchStack.build(
@@ -262,7 +264,7 @@ class Node:
         self.manifests = Manifests(self.holdings, self.fetching.fetches, self.fetching.stated.note)
         self.reports = SlowReports()
         backend = Backend(self.holdings, self.fetching, self.manifests, self.tags, self.metrics)
-        client = ClientEndpoint(backend)
+        client = ClientEndpoint(backend, self.chain)
         self.endpoint = PeerEndpoint(backend, self.reports, self.auth)
         for part_of_it in (self.peers, self.upstream, self.holdings):
             await part_of_it.start()

@@ -24,6 +24,7 @@ from ...settings import PeerSettings
 from ...stores import Tag
 from .. import RangeRequest, Role, Sink
 from ..answers import BoundedConnector
+from ..chain import came_by
 from .auth import PeerAuth, Request, SignedRequest
 from .connections import Connection, ConnectionPool, Head
 from .protocol import (
@@ -189,7 +190,9 @@ class PeerClient:
     async def download(self, peer: Peer, content: Content, request: RangeRequest, sink: Sink) -> None:
         """Have a peer send what it is asked for; see `Source.download`. Raises PeerError."""
         path, channel = _path(content), self._channel(peer)
-        member_request = MemberRequest(self._name, request.role, request.avoid, request.relative_rate)
+        member_request = MemberRequest(
+            self._name, request.role, request.avoid, request.relative_rate, came_by=came_by.get()
+        )
         headers = {
             **_USER_AGENT,
             **member_request.headers(),
@@ -217,7 +220,7 @@ class PeerClient:
         self, peer: Peer, path: str, role: Role, *, recheck: bool = False
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """What a peer answers to a HEAD request, if it is 200; a home that is late but lives may wait for upstream."""
-        member_request = MemberRequest(self._name, role, recheck=recheck)
+        member_request = MemberRequest(self._name, role, recheck=recheck, came_by=came_by.get())
         try:
             with self._translated(peer):
                 async with self._request("HEAD", peer, path, member_request) as answer:

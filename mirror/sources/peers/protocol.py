@@ -22,6 +22,7 @@ from ...oci.content import Parts
 from ...routers import is_member_name
 from ...stores import Authority
 from .. import HOP_HEADER, Role
+from ..chain import VIA_HEADER, read_marks
 
 AUTH_HEADER: Final = "Skvaller-Auth"
 """Of requests in clear text: time, nonce and the proof that a member sent it; see `auth`."""
@@ -100,6 +101,7 @@ class MemberRequest:
         recheck: whether a home is to ask upstream now what a tag means, whatever it knows.
         want: what is wanted of a holder's copy instead of its bytes; None for the bytes.
         wrong: the range `(start, stop)` of which this member sent wrong bytes; None where it says no such thing.
+        came_by: marks of the nodes of other clusters that passed on what is asked: see `sources.chain`.
     """
 
     node: str | None
@@ -109,6 +111,7 @@ class MemberRequest:
     recheck: bool = False
     want: Want | None = None
     wrong: tuple[int, int] | None = None
+    came_by: tuple[str, ...] = ()
 
     def headers(self) -> dict[str, str]:
         """The headers of the request, written."""
@@ -127,6 +130,8 @@ class MemberRequest:
             headers[WANT_HEADER] = self.want.value
         if self.wrong is not None:
             headers[WRONG_HEADER] = "{}-{}".format(*self.wrong)
+        if self.came_by:
+            headers[VIA_HEADER] = ",".join(self.came_by)
         return headers
 
     @classmethod
@@ -141,6 +146,7 @@ class MemberRequest:
             recheck=_text(headers, RECHECK_HEADER) == "1",
             want=_WANTS.get(_text(headers, WANT_HEADER)),
             wrong=_range(headers, WRONG_HEADER),
+            came_by=read_marks(_text(headers, VIA_HEADER)),
         )
 
 
