@@ -114,16 +114,7 @@ class Agent:
         member_tags = MemberTags(
             fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images, outages
         )
-        self._tags = Tags(
-            self._holdings,
-            cache,
-            member_tags,
-            watched,
-            trust,
-            settings.images,
-            how=config.tags,
-            denied=config.denied_tags,
-        )
+        self._tags = self._make_tags(cache, member_tags, trust)
         manifests = Manifests(self._holdings, fetching.fetches, fetching.stated.note, settings.images)
 
         reports = SlowReports(settings.cluster)
@@ -147,6 +138,19 @@ class Agent:
             cache_bytes=lambda: cache.used_bytes,
             keeps_nothing=lambda: cache.keeps_nothing,
             withheld=lambda: cache.withheld,
+        )
+
+    def _make_tags(self, cache: CacheStore, member_tags: MemberTags, trust: TagTrust) -> Tags:
+        """What tags mean."""
+        return Tags(
+            self._holdings,
+            cache,
+            member_tags,
+            self._watched,
+            trust,
+            self._settings.images,
+            how=self._config.tags,
+            denied=self._config.denied_tags,
         )
 
     def _find(self, manifests: Manifests, member_tags: MemberTags) -> Find:

@@ -171,6 +171,8 @@ class Upstream:
                 await sink.wait_for_space(position)
                 await in_thread(sink.put, position, chunk)
                 position += len(chunk)
+                if self._tally is not None:
+                    self._tally.upstream_sent(content.repository.registry, len(chunk))
 
     @asynccontextmanager
     async def open(
