@@ -119,6 +119,7 @@ class Agent:
             name=config.name,
             is_ready=lambda: self._is_serving and router.ready(),
             statuses=router.statuses,
+            alone=router.alone,
             distrusted=trust.distrusted,
             records=lambda: fetching.fetches.records,
             key_count=lambda: len(self._holdings),

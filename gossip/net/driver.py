@@ -18,6 +18,7 @@ from ..core.membership.member import Address
 from ..core.node import Node
 from ..core.packets.outbox import Datagram
 from ..core.streams.exchange import Exchange
+from ..core.streams.purpose import Purpose
 from .counters import Counters, Direction, Failure
 from .listener import StreamListener, StreamTls, drop
 from .places import Places
@@ -46,6 +47,7 @@ class Driver:
         config: settings.
         counters: of what is carried.
         announce: called with each event of the node.
+        note_attempt: called with where this node looked for its cluster, and what went wrong, or nothing.
         tls: how streams are encrypted; None: they are not.
 
     `left` is set when enough members have confirmed that this node leaves; `has_dialled` says whether a first stream
@@ -57,12 +59,14 @@ class Driver:
         config: GossipConfig,
         counters: Counters,
         announce: Callable[[Event], None],
+        note_attempt: Callable[[str, str], None],
         tls: StreamTls | None = None,
     ) -> None:
         self._config = config
         self._tls = tls
         self._counters = counters
         self._announce = announce
+        self._note_attempt = note_attempt
         self._node: Node | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
@@ -204,6 +208,8 @@ class Driver:
         if problem and error is None:
             self._counters.failures[Failure.DIAL] += 1
         self._hang_up(exchange, error)
+        if exchange.purpose is Purpose.SYNC:
+            self._note_attempt(str(exchange.remote), problem)
         return problem
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
