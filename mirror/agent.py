@@ -253,8 +253,8 @@ class Agent:
             await asyncio.wait((stopped, superseded), return_when=asyncio.FIRST_COMPLETED)
             if not stop.is_set():
                 raise ConfigError(
-                    f"name: {self._config.name} is also the name of the node at {superseded.result()}, which started "
-                    "earlier; give each node a name of its own with --name"
+                    f"name: {self._config.name} is also the name of the node at {superseded.result()}, which was "
+                    "there before; give each node a name of its own with --name"
                 )
         finally:
             stopped.cancel()

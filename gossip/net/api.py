@@ -111,7 +111,7 @@ class Gossip:
         self._attempts = Attempts(
             lambda: self._driver.running and not any(member.live for member in self.view.members())
         )
-        self._driver = Driver(self.config, self.counters, self._announcer.announce, self._attempts.note, stream_tls)
+        self._driver = Driver(self.config, self.counters, self._announcer.announce, self._attempts, stream_tls)
         self.loop_lag = LoopLag(self._driver.note_stall)
         self.keys = ClusterKeys(name, self._driver)
 

@@ -19,6 +19,7 @@ LOOK_S: Final = 1.0
 """Seconds between two looks at whether it is alone."""
 _PLACES_MAX: Final = 16
 """Places that are remembered, the latest; there may be as many as members that died."""
+_SILENT: Final = "it has not answered"
 _UDP: Final = "it answers over TCP, but not over UDP"
 
 
@@ -32,6 +33,11 @@ class Attempts:
     def __init__(self, is_alone: Callable[[], bool]) -> None:
         self._is_alone = is_alone
         self._outcomes: dict[str, str] = {}
+
+    def begin(self, place: str) -> None:
+        """An attempt is under way; what came back from that place before is still so."""
+        if place not in self._outcomes:
+            self.note(place, _SILENT)
 
     def note(self, place: str, problem: str) -> None:
         """An attempt is over.

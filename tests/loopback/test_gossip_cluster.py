@@ -1,6 +1,7 @@
 """What several nodes of gossip do together for their applications and their operators, on loopback."""
 
 import asyncio
+import socket
 import stat
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -538,3 +539,14 @@ def test_node_says_in_the_log_that_it_is_alone_and_when_it_is_no_more(
 
     with caplog.at_level("INFO", "gossip.net.attempts"):
         run(story())
+
+
+def test_node_whose_seed_says_nothing_is_alone_before_it_gives_that_up() -> None:
+    async def story() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:  # the kernel accepts, and that is all
+            seed = f"127.0.0.1:{silent.getsockname()[1]}"
+            async with Gossip("n1", local(), seeds=[seed]) as one:
+                await until(lambda: one.alone == f"{seed}: it has not answered")
+                assert not one.settled, "the attempt goes on"
+
+    run(story())
