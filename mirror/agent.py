@@ -132,6 +132,7 @@ class Agent:
             name=self._config.name,
             is_ready=lambda: self._is_serving and router.ready(),
             statuses=router.statuses,
+            alone=router.alone,
             distrusted=trust.distrusted,
             records=lambda: fetches.records,
             key_count=lambda: len(self._holdings),
@@ -296,8 +297,8 @@ class Agent:
             await asyncio.wait((stopped, superseded), return_when=asyncio.FIRST_COMPLETED)
             if not stop.is_set():
                 raise ConfigError(
-                    f"name: {self._config.name} is also the name of the node at {superseded.result()}, which started "
-                    "earlier; give each node a name of its own with --name"
+                    f"name: {self._config.name} is also the name of the node at {superseded.result()}, which was "
+                    "there before; give each node a name of its own with --name"
                 )
         finally:
             stopped.cancel()

@@ -274,6 +274,11 @@ class Figures(Protocol):
         ...
 
     @property
+    def is_alone(self) -> bool:
+        """Whether this node looks for others and reaches none."""
+        ...
+
+    @property
     def lag_s(self) -> Mapping[float, float]:
         """How late the event loop ran, by quantile."""
         ...
@@ -311,6 +316,8 @@ class _GossipCollector(Collector):
         yield GaugeMetricFamily(_GOSSIP + "candidates", candidates, value=figures.candidates)
         blanks = "Members whose filters are not kept for want of memory: lookups do not find them."
         yield GaugeMetricFamily(_GOSSIP + "blank_filters", blanks, value=figures.blanks)
+        alone = "1 while this node looks for others and reaches none; else 0."
+        yield GaugeMetricFamily(_GOSSIP + "alone", alone, value=figures.is_alone)
         text = "How late the event loop ran in the last minute, by percentile."
         lag = GaugeMetricFamily(PREFIX + "event_loop_lag_seconds", text, labels=["percentile"])
         for quantile, late_s in figures.lag_s.items():

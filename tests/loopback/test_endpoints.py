@@ -163,6 +163,7 @@ class Node:
             name="me",
             is_ready=self.router.ready,
             statuses=self.router.statuses,
+            alone=self.router.alone,
             distrusted=trust.distrusted,
             records=lambda: self.fetching.fetches.records,
             key_count=lambda: len(self.holdings),
