@@ -111,15 +111,9 @@ class Agent:
             fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images, outages
         )
         self._tags = Tags(
-            self._holdings,
-            cache,
-            member_tags,
-            watched,
-            trust,
-            settings.images,
-            how=config.tags,
-            denied=config.denied_tags,
-        )
+            self._holdings, cache, member_tags, watched, trust, settings.images,
+            how=config.tags, denied=config.denied_tags,
+        )  # fmt: skip
         manifests = Manifests(self._holdings, fetching.fetches, fetching.stated.note, settings.images)
 
         reports = SlowReports(settings.cluster)
