@@ -42,6 +42,7 @@ from .cluster.throughput import SlowReports
 from .config import Address, AgentConfig, ListenAddress, advertised_address
 from .errors import ConfigError
 from .fetch.stack import FetchStack
+from .images.completeness import Completeness
 from .images.holdings import Holdings
 from .images.manifests import Manifests
 from .images.member_tags import MemberTags
@@ -118,21 +119,39 @@ class Agent:
 
         reports = SlowReports(settings.cluster)
         self._home_service = HomeService(config.home, router, reports, lambda: len(router.members()), settings.serving)
-        node = NodeStatus(
-            name=config.name,
+        backend = Backend(self._holdings, fetching, manifests, self._tags, metrics, settings.app)
+        find = self._find(manifests, member_tags)
+        self._clients: list[ClientEndpoint] = []
+        status = StatusEndpoint(self._node(cache, trust), find, metrics)
+        self._servers = self._make_servers(self._served(backend, status, PeerEndpoint(backend, reports, self._auth)))
+
+    def _node(self, cache: CacheStore, trust: TagTrust) -> NodeStatus:
+        """What this node says of itself."""
+        router, fetches = self._router, self._fetching.fetches
+        return NodeStatus(
+            name=self._config.name,
             is_ready=lambda: self._is_serving and router.ready(),
             statuses=router.statuses,
             distrusted=trust.distrusted,
-            records=lambda: fetching.fetches.records,
+            records=lambda: fetches.records,
             key_count=lambda: len(self._holdings),
             cache_bytes=lambda: cache.used_bytes,
             keeps_nothing=lambda: cache.keeps_nothing,
             withheld=lambda: cache.withheld,
         )
-        backend = Backend(self._holdings, fetching, manifests, self._tags, metrics, settings.app)
-        find = Find(config.name, self._holdings, member_tags.known, fetching.cluster.holders, self._peers.size)
-        status = StatusEndpoint(node, find, metrics)
-        self._servers = self._make_servers(self._served(backend, status, PeerEndpoint(backend, reports, self._auth)))
+
+    def _find(self, manifests: Manifests, member_tags: MemberTags) -> Find:
+        """Looks for images on this node and on the others."""
+        peers, cluster = self._peers, self._fetching.cluster
+        return Find(
+            self._config.name,
+            self._holdings,
+            member_tags.known,
+            cluster.holders,
+            peers.size,
+            parts=Completeness(manifests, self._holdings).parts,
+            member_parts=lambda peer, content: peers.source(peer).parts(content),
+        )
 
     def _served(
         self, backend: Backend, status: StatusEndpoint, peer: PeerEndpoint
@@ -141,11 +160,16 @@ class Agent:
         config = self._config
         keys = KeysEndpoint(self._router.keyrings, Orders(self._auth), config.key_file, key_id, KeyRefusal)
         api = [*status.routes(), *keys.routes()]
-        client = client_app(ClientEndpoint(backend, self._chain), status, *(api if config.listen_api is None else ()))
-        served: list[tuple[str, ListenAddress, ASGIApp]] = [("listen", address, client) for address in config.listen]
-        for listener in config.listen_for:
-            app = client_app(ClientEndpoint(backend, self._chain, listener.registry), status)
-            served.append(("listen-for", listener.address, app))
+
+        def client(registry: str | None = None) -> ClientEndpoint:
+            self._clients.append(ClientEndpoint(backend, self._chain, registry))
+            return self._clients[-1]
+
+        app = client_app(client(), status, *(api if config.listen_api is None else ()))
+        served: list[tuple[str, ListenAddress, ASGIApp]] = [("listen", address, app) for address in config.listen]
+        served += [
+            ("listen-for", each.address, client_app(client(each.registry), status)) for each in config.listen_for
+        ]
         if config.listen_api is not None:
             served.append(("listen-api", config.listen_api, api_app(status, *api)))
         if config.metrics is not None:
@@ -239,6 +263,8 @@ class Agent:
         stack.push_async_callback(self._tags.close)
         for server in self._servers:
             server.start()
+        for client in self._clients:
+            stack.callback(client.close)
         stack.push_async_callback(self._drain)
         stack.push_async_callback(self._router.leave)
         self._is_serving = True

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..cluster.throughput import SlowReports
 from ..errors import BlobUnknown, ManifestUnknown, OciError, Reason, Refusal, StorageFailed, Unauthorized
+from ..images.completeness import Completeness
 from ..images.manifests import Manifest
 from ..oci.content import Content
 from ..oci.digest import Digest
@@ -45,7 +46,8 @@ class PeerEndpoint:
     def __init__(self, backend: Backend, reports: SlowReports, auth: PeerAuth) -> None:
         self._backend = backend
         self._home = Home(backend)
-        self._testimony = Testimony(backend.holdings, backend.settings)
+        completeness = Completeness(backend.manifests, backend.holdings)
+        self._testimony = Testimony(backend.holdings, completeness.parts, backend.settings)
         self._reports = reports
         self._auth = auth
         self._admission = Admission(backend.settings)

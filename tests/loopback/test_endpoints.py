@@ -18,6 +18,7 @@ from mirror.app import Backend, ClientEndpoint, Find, NodeStatus, PeerEndpoint, 
 from mirror.cluster.throughput import SlowReports
 from mirror.errors import PeerError, Reason
 from mirror.fetch.stack import FetchStack
+from mirror.images.completeness import Completeness
 from mirror.images.holdings import Holdings
 from mirror.images.manifests import Manifests
 from mirror.images.member_tags import MemberTags
@@ -169,7 +170,15 @@ class Node:
             keeps_nothing=lambda: self.cache.keeps_nothing,
             withheld=lambda: self.cache.withheld,
         )
-        find = Find("me", self.holdings, member_tags.known, self.fetching.cluster.holders, self.peers.size)
+        find = Find(
+            "me",
+            self.holdings,
+            member_tags.known,
+            self.fetching.cluster.holders,
+            self.peers.size,
+            parts=Completeness(manifests, self.holdings).parts,
+            member_parts=lambda peer, content: self.peers.source(peer).parts(content),
+        )
         status = StatusEndpoint(node, find, self.metrics)
         self.client = client_app(client, status, *status.routes())
         self.peer = PeerEndpoint(backend, SlowReports(), self.auth)
@@ -904,5 +913,47 @@ def test_a_node_tells_about_itself(play: Callable[[Story], None]) -> None:
         counted = node.metrics.registry.get_sample_value("skvaller_received_bytes_total", {"source": "peer"})
         assert counted == len(BLOB)
         assert 'skvaller_requests_total{endpoint="client",kind="blobs",outcome="fetched"} 1.0' in metrics
+
+    play(story)
+
+
+def image(*layers: bytes) -> bytes:
+    """A manifest that names some content."""
+    named = [{"digest": name(layer), "size": len(layer)} for layer in layers]
+    return json.dumps({"schemaVersion": 2, "config": named[0], "layers": named[1:]}).encode()
+
+
+def test_who_holds_an_image_holds_all_of_it_for_one_platform(play: Callable[[Story], None]) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        blobs = [b"config", b"layer 1" * 1000, b"layer 2" * 100, b"of another platform" * 10]
+        here, there = image(*blobs[:3]), image(b"config", blobs[3])
+        origin = image(b"origin")
+        entries = [{"digest": name(body), "size": len(body)} for body in (here, there, origin)]
+        index = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}).encode()
+        whole = await world.node(index, here, *blobs[:3])
+        part = await world.node(index, here, origin, b"origin", blobs[0], blobs[2])
+        bare, node = await world.node(index), await world.node(there, blobs[0], blobs[3])
+        node.knows(whole, part, bare)
+
+        async def found(body: bytes) -> list[tuple[Any, ...]]:
+            answer = json.loads((await node.ask(f"/api/v1/find?q={name(body)}")).body)
+            rows = answer["holders"][name(body)]
+            shown = [(row["member"], row["has"], row.get("held"), row.get("blobs"), row.get("reason")) for row in rows]
+            return sorted(shown, key=lambda row: str(row[0]))
+
+        assert await found(index) == [
+            ("n0", True, 3, 3, None),
+            ("n1", False, 2, 3, "incomplete"),
+            ("n2", False, 0, 3, "incomplete"),
+        ]
+        assert await found(there) == [
+            ("me", True, 2, 2, None),
+            *((other, False, None, None, "missing") for other in ("n0", "n1", "n2")),
+        ]
+        assert [row[:3] for row in await found(blobs[2])] == [
+            ("n0", True, None),
+            ("n1", True, None),
+            ("n2", False, None),
+        ]
 
     play(story)

@@ -18,6 +18,7 @@ from http import HTTPStatus
 from typing import Final, get_args
 
 from ...errors import Reason
+from ...oci.content import Parts
 from ...routers import is_member_name
 from ...stores import Authority
 from .. import HOP_HEADER, Role
@@ -57,6 +58,9 @@ TAG_AUTHORITY_HEADER: Final = "Skvaller-Tag-Authority"
 SIGNED_BODY_MAX_BYTES: Final = 1024 * 1024
 """Bounds the body of an answer in clear text that is signed, and read before it is believed, in bytes: both ends must
 use the same bound. The prefixes of a blob of 500 GiB are as long."""
+PARTS_BYTES: Final = 8
+"""Length of an answer to `Want.PARTS`: two unsigned numbers of four bytes, the most significant byte first."""
+
 AVOIDED_MAX: Final = 1024
 """Bounds the names that one request can list as avoided: more than a cluster has members."""
 
@@ -68,6 +72,8 @@ class Want(enum.Enum):
     """For each whole piece, in order, the 32 bytes of the sha256 of everything up to its end."""
     SHA256 = "sha256"
     """The 32 bytes of the sha256 of the range that is asked for."""
+    PARTS = "parts"
+    """Of a manifest, how many of the blobs that it names the member holds, and how many it names: see `PARTS_BYTES`."""
 
 
 _WANTS: Final = {want.value: want for want in Want}
@@ -196,6 +202,17 @@ def needs_signed_body(status: int, length: int | None) -> bool:
         length: of its body, in bytes; None where it does not say.
     """
     return status != HTTPStatus.PARTIAL_CONTENT and length is not None and length <= SIGNED_BODY_MAX_BYTES
+
+
+def write_parts(parts: Parts) -> bytes:
+    """The answer to `Want.PARTS`."""
+    return b"".join(number.to_bytes(PARTS_BYTES // 2) for number in (parts.held, parts.named))
+
+
+def parse_parts(body: bytes) -> Parts:
+    """Read an answer to `Want.PARTS` of the right length."""
+    half = PARTS_BYTES // 2
+    return Parts(int.from_bytes(body[:half]), int.from_bytes(body[half:]))
 
 
 def _text(headers: Mapping[str, str], name: str) -> str:

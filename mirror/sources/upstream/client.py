@@ -184,7 +184,7 @@ class Upstream:
         async with self.open(content, request.start, request.stop, self._lookout(content, request.size)) as reply:
             position = reply.start
             await sink.begin(RangeReply(position, reply.stop, reply.size, ranged=reply.ranged))
-            async for chunk in gathered(reply.chunks, self._settings):
+            async for chunk in gathered(reply.chunks, reply.stop - reply.start, self._settings):
                 await sink.wait_for_space(position)
                 await in_thread(sink.put, position, chunk)
                 position += len(chunk)
