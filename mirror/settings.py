@@ -579,7 +579,7 @@ class FetchSettings:
     question in that time. An image that is pushed a moment after somebody asked for it is found that much later."""
     absent_max: int = 4096
     """Bounds what is remembered as absent; the oldest is forgotten first. Each takes some 1 KiB."""
-    opinion_s: float = 2.0
+    opinion_s: float = 1.0
     """Bounds how long another holder, and then upstream, is asked to confirm a size, s: a client waits for that."""
     opinions_max: int = 2
     """Other holders that are asked to confirm a size, at once: with two of them nobody's word stands alone."""
@@ -665,6 +665,13 @@ class AppSettings:
     verify_again_s: float = 60.0
     """Time for which the word of members that a copy here is wrong is not heard again, for each blob, s: to verify it
     is to read all of it, so that must not follow from every word."""
+
+    pull_quiet_s: float = 5.0
+    """Time without a request under one name after which a client's pull of it has ended, s. Runtimes ask for the next
+    layer as soon as one is there; between manifest and layers they may wait for a slow disk."""
+    pulls_max: int = 256
+    """Bounds the pulls that are followed at once, each with some hundred bytes: the one that is quiet for longest gives
+    way. A node runs fewer containers."""
 
     avoided_max: int = 16
     """Bounds the members that a home avoids for one request: each costs a look at all parts of the blob."""

@@ -19,10 +19,10 @@ from ..core.node import Node
 from ..core.packets.outbox import Datagram
 from ..core.streams.exchange import Exchange
 from .counters import Counters, Direction, Failure
-from .listener import StreamListener, StreamTls
+from .listener import StreamListener, StreamTls, drop
 from .places import Places
 from .sockets import bind, destination, source_address
-from .streams import READ_BYTES, converse, dial, drop
+from .streams import READ_BYTES, converse, dial
 from .tasks import Tasks
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,9 @@ class Driver:
         self._datagrams, streams = bind(host, port)
         try:
             self._node = make_node(source_address(self._datagrams.getsockname()))
-            self._listener = StreamListener(streams, self._serve, self._note_refusal, self._tls, read_bytes=READ_BYTES)
+            self._listener = StreamListener(
+                streams, self._serve, self._note_refusal, self._is_member, self._tls, read_bytes=READ_BYTES
+            )
         except BaseException:
             self._node = None
             self._datagrams.close()
@@ -228,7 +230,7 @@ class Driver:
         try:
             exchange = node.answer(source)
         except WireError as refusal:
-            writer.close()
+            drop(writer)
             self._announce(Rejected(refusal.reason, source))
             return
         self._counters.streams += 1

@@ -1,7 +1,6 @@
 """Conversations carried over TCP."""
 
 import asyncio
-import contextlib
 import logging
 import ssl
 from collections.abc import Awaitable, Callable
@@ -9,7 +8,7 @@ from typing import Final
 
 from ..core.errors import WireError
 from ..core.streams.exchange import Exchange
-from .listener import StreamTls
+from .listener import StreamTls, drop
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +52,7 @@ async def _open(exchange: Exchange, tls: StreamTls | None) -> tuple[asyncio.Stre
             raise
         return await asyncio.open_connection(host, port)
     if not tls.believes(writer.get_extra_info("peercert")):
-        writer.close()
+        drop(writer)
         raise ConnectionAbortedError("its certificate is of a member that is not believed")
     return reader, writer
 
@@ -88,12 +87,6 @@ async def converse(
     finally:
         drop(writer)  # what is not sent by now is not waited for: the other half may never read it
     return "", None
-
-
-def drop(writer: asyncio.StreamWriter) -> None:
-    """Close a stream at once, whatever it has not sent."""
-    with contextlib.suppress(AttributeError):  # of asyncio's TLS before Python 3.11.4, if it was closed twice
-        writer.transport.abort()
 
 
 async def _take_turns(

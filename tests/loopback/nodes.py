@@ -33,6 +33,7 @@ from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository
 from mirror.routers import MemberStatus, Peer, RingSeat, Serves
 from mirror.settings import Settings
+from mirror.sources.chain import Chain
 from mirror.sources.outages import Outages
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import PeerClient
@@ -48,6 +49,7 @@ from tests.loopback.servers import (
     Request,
     Server,
     content_of,
+    without_delay,
 )
 
 
@@ -65,7 +67,7 @@ class Prompt(uvicorn.Server):
 @contextlib.asynccontextmanager
 async def serving_by(app: ASGIApp, port: int = 0) -> AsyncIterator[tuple[Prompt, int]]:
     """A uvicorn with one application; gives it and its port."""
-    listener = socket.create_server(("127.0.0.1", port))
+    listener = without_delay(socket.create_server(("127.0.0.1", port)))
     config = uvicorn.Config(
         app, http=ZeroCopyProtocol, ws="none", lifespan="off", interface="asgi3", log_config=None, access_log=False
     )
@@ -238,7 +240,8 @@ class Node:
         self.metrics, self.auth = Metrics(), PeerAuth()
         self.cache = CacheStore(self.folder, self._capacity)
         self.peers = PeerClient(self.name, self.auth, self._cluster.settings.peers)
-        self.upstream = Upstream([Registry("docker.io", self._url)])
+        self.chain = Chain("default", self.name, lambda: [seat.peer for seat in self.router.seats()])
+        self.upstream = Upstream([Registry("docker.io", self._url)], passed_on=self.chain.passed_on)
         self.outages = outages = Outages(self._cluster.settings.outages)
         self.watched = WatchedUpstream(self.upstream, outages, self._cluster.settings.outages)
         self.fetching = FetchStack.build(
@@ -262,7 +265,7 @@ class Node:
         self.manifests = Manifests(self.holdings, self.fetching.fetches, self.fetching.stated.note)
         self.reports = SlowReports()
         backend = Backend(self.holdings, self.fetching, self.manifests, self.tags, self.metrics)
-        client = ClientEndpoint(backend)
+        client = ClientEndpoint(backend, self.chain)
         self.endpoint = PeerEndpoint(backend, self.reports, self.auth)
         for part_of_it in (self.peers, self.upstream, self.holdings):
             await part_of_it.start()

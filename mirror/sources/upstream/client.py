@@ -11,7 +11,7 @@ Sources: OCI distribution-spec, "Pull"; RFC 9110 sections 14 and 15.
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from ...errors import DigestInvalid, Reason, UpstreamError, UpstreamUnknown
@@ -52,6 +52,7 @@ class Upstream:
         configured: what the operator named. These may have any address, and replace the built-in ones of their name.
         settings: bounds.
         look_up: has the addresses of a host, as `socket.getaddrinfo`.
+        passed_on: the marks that requests have to have, so that circles of clusters end; see `sources.chain`.
         tally: counts how registries answer.
     """
 
@@ -62,8 +63,10 @@ class Upstream:
         configured: Iterable[Registry] = (),
         settings: UpstreamSettings | None = None,
         look_up: LookUp = socket.getaddrinfo,
+        passed_on: Callable[[], Sequence[str]] = tuple,
         tally: Tally | None = None,
     ) -> None:
+        self._passed_on = passed_on
         self._tally = tally
         self._configured = tuple(configured)
         known = known_registries(self._configured).values()
@@ -76,7 +79,7 @@ class Upstream:
 
     async def start(self) -> None:
         """Be ready to ask."""
-        self._started = RegistryClient(self._configured, self._settings, self._look_up, self._tally)
+        self._started = RegistryClient(self._configured, self._settings, self._look_up, self._passed_on, self._tally)
 
     async def close(self) -> None:
         """Drop all connections."""
@@ -164,10 +167,12 @@ class Upstream:
         async with self.open(content, request.start, request.stop) as reply:
             position = reply.start
             await sink.begin(RangeReply(position, reply.stop, reply.size, ranged=reply.ranged))
-            async for chunk in gathered(reply.chunks, self._settings):
+            async for chunk in gathered(reply.chunks, reply.stop - reply.start, self._settings):
                 await sink.wait_for_space(position)
                 await in_thread(sink.put, position, chunk)
                 position += len(chunk)
+                if self._tally is not None:
+                    self._tally.upstream_sent(content.repository.registry, len(chunk))
 
     @asynccontextmanager
     async def open(
