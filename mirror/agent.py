@@ -42,6 +42,7 @@ from .cluster.throughput import SlowReports
 from .config import Address, AgentConfig, ListenAddress, advertised_address
 from .errors import ConfigError
 from .fetch.stack import FetchStack
+from .images.completeness import Completeness
 from .images.holdings import Holdings
 from .images.manifests import Manifests
 from .images.member_tags import MemberTags
@@ -51,10 +52,13 @@ from .metrics import Metrics
 from .oci.reference import DOCKER_HUB
 from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id, load_keys
 from .settings import CacheSettings, ChannelSettings, ContainerdSettings, RouterSettings, Settings
+from .sources.chain import Chain
+from .sources.outages import Outages
 from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
 from .sources.upstream import Upstream
 from .sources.upstream.registries import known_registries
+from .sources.watched import WatchedUpstream
 from .stores import Store
 from .stores.cache import CacheStore
 from .stores.folder_lock import locked
@@ -92,57 +96,92 @@ class Agent:
         runtimes = _containerd(config, settings.containerd, metrics.damaged_blobs.labels("containerd").inc)
         self._holdings = Holdings([cache, *runtimes], router)
         self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
-        self._upstream = Upstream(config.upstream, settings.upstream, tally=metrics)
+        self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
+        self._upstream = Upstream(config.upstream, settings.upstream, passed_on=self._chain.passed_on, tally=metrics)
+        outages = Outages(settings.outages)
+        self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages)
         self._fetching = fetching = FetchStack.build(
             config.name,
             router,
             cache,
             peers=self._peers,
-            upstream=self._upstream,
+            upstream=watched,
+            outages=outages,
             metrics=metrics,
             settings=settings,
         )
         trust = TagTrust(metrics, settings.images)
-        member_tags = MemberTags(fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images)
-        self._tags = Tags(
-            self._holdings,
-            cache,
-            member_tags,
-            self._upstream,
-            trust,
-            settings.images,
-            how=config.tags,
-            denied=config.denied_tags,
+        member_tags = MemberTags(
+            fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images, outages
         )
+        self._tags = self._make_tags(cache, member_tags, trust)
         manifests = Manifests(self._holdings, fetching.fetches, fetching.stated.note, settings.images)
 
         reports = SlowReports(settings.cluster)
         self._home_service = HomeService(config.home, router, reports, lambda: len(router.members()), settings.serving)
-        node = NodeStatus(
-            name=config.name,
+        backend = Backend(self._holdings, fetching, manifests, self._tags, metrics, settings.app)
+        find = self._find(manifests, member_tags)
+        self._clients: list[ClientEndpoint] = []
+        status = StatusEndpoint(self._node(cache, trust), find, metrics)
+        self._servers = self._make_servers(self._served(backend, status, PeerEndpoint(backend, reports, self._auth)))
+
+    def _node(self, cache: CacheStore, trust: TagTrust) -> NodeStatus:
+        """What this node says of itself."""
+        router, fetches = self._router, self._fetching.fetches
+        return NodeStatus(
+            name=self._config.name,
             is_ready=lambda: self._is_serving and router.ready(),
             statuses=router.statuses,
+            alone=router.alone,
             distrusted=trust.distrusted,
-            records=lambda: fetching.fetches.records,
+            records=lambda: fetches.records,
             key_count=lambda: len(self._holdings),
             cache_bytes=lambda: cache.used_bytes,
-        )
-        backend = Backend(self._holdings, fetching, manifests, self._tags, metrics, settings.app)
-        find = Find(config.name, self._holdings, member_tags.known, fetching.cluster.holders, self._peers.size)
-        self._servers = self._make_servers(
-            self._make_apps(backend, StatusEndpoint(node, find, metrics), PeerEndpoint(backend, reports, self._auth))
+            keeps_nothing=lambda: cache.keeps_nothing,
+            withheld=lambda: cache.withheld,
         )
 
-    def _make_apps(self, backend: Backend, status: StatusEndpoint, peer: PeerEndpoint) -> Sequence[Served]:
-        """What is served, by which setting, and where."""
+    def _make_tags(self, cache: CacheStore, member_tags: MemberTags, trust: TagTrust) -> Tags:
+        """What tags mean."""
+        return Tags(
+            self._holdings,
+            cache,
+            member_tags,
+            self._watched,
+            trust,
+            self._settings.images,
+            how=self._config.tags,
+            denied=self._config.denied_tags,
+        )
+
+    def _find(self, manifests: Manifests, member_tags: MemberTags) -> Find:
+        """Looks for images on this node and on the others."""
+        peers, cluster = self._peers, self._fetching.cluster
+        return Find(
+            self._config.name,
+            self._holdings,
+            member_tags.known,
+            cluster.holders,
+            peers.size,
+            parts=Completeness(manifests, self._holdings).parts,
+            member_parts=lambda peer, content: peers.source(peer).parts(content),
+        )
+
+    def _served(self, backend: Backend, status: StatusEndpoint, peer: PeerEndpoint) -> list[Served]:
+        """What is served: the setting that says where, the address, and the application."""
         config = self._config
         keys = KeysEndpoint(self._router.keyrings, Orders(self._auth), config.key_file, key_id, KeyRefusal)
         api = [*status.routes(), *keys.routes()]
-        client = client_app(ClientEndpoint(backend), status, *(api if config.listen_api is None else ()))
-        served: list[Served] = [("listen", address, client) for address in config.listen]
-        for listener in config.listen_for:
-            app = client_app(ClientEndpoint(backend, listener.registry), status)
-            served.append(("listen-for", listener.address, app))
+
+        def client(registry: str | None = None) -> ClientEndpoint:
+            self._clients.append(ClientEndpoint(backend, self._chain, registry))
+            return self._clients[-1]
+
+        app = client_app(client(), status, *(api if config.listen_api is None else ()))
+        served: list[Served] = [("listen", address, app) for address in config.listen]
+        served += [
+            ("listen-for", each.address, client_app(client(each.registry), status)) for each in config.listen_for
+        ]
         if config.listen_api is not None:
             served.append(("listen-api", config.listen_api, api_app(status, *api)))
         if config.metrics is not None:
@@ -160,8 +199,7 @@ class Agent:
 
         def guarded(name: str, address: ListenAddress, app: ASGIApp) -> ASGIApp:
             """No page of a web site reaches a Unix socket, and none reads in metrics what others may not know."""
-            is_open = name == "metrics" or not isinstance(address, Address)
-            return app if is_open else NoPages(app, names)
+            return app if name == "metrics" or not isinstance(address, Address) else NoPages(app, names)
 
         acceptance = Acceptance(self._channels, self._settings.channels)
         return [
@@ -230,12 +268,15 @@ class Agent:
         stack.push_async_callback(self._peers.close)
         await self._upstream.start()
         stack.push_async_callback(self._upstream.close)
+        stack.push_async_callback(self._watched.close)
         stack.push_async_callback(self._holdings.close)
         await self._holdings.start()
         stack.push_async_callback(self._fetching.close)
         stack.push_async_callback(self._tags.close)
         for server in self._servers:
             server.start()
+        for client in self._clients:
+            stack.callback(client.close)
         stack.push_async_callback(self._drain)
         stack.push_async_callback(self._router.leave)
         self._is_serving = True
@@ -256,8 +297,8 @@ class Agent:
             await asyncio.wait((stopped, superseded), return_when=asyncio.FIRST_COMPLETED)
             if not stop.is_set():
                 raise ConfigError(
-                    f"name: {self._config.name} is also the name of the node at {superseded.result()}, which started "
-                    "earlier; give each node a name of its own with --name"
+                    f"name: {self._config.name} is also the name of the node at {superseded.result()}, which was "
+                    "there before; give each node a name of its own with --name"
                 )
         finally:
             stopped.cancel()

@@ -90,6 +90,7 @@ _COUNTERS: Final[Mapping[str, _Family]] = {
         "a request for a password or token.",
         ("registry", "code"),
     ),
+    "upstream_received_bytes": _Family("Content received from registries, by registry.", ("registry",)),
     "upstream_failures": _Family(
         "Requests to registries, for tags and content, that did not bring what was wanted, by registry and reason.",
         ("registry", "reason"),
@@ -109,6 +110,11 @@ _GAUGES: Final[Mapping[str, _Family]] = {
     "ready": _Family("1 if pulls can be served, as /readyz says; else 0."),
     "cache_bytes": _Family("Bytes in the cache, including those of blobs that still arrive."),
     "cache_limit_bytes": _Family("Bound on the bytes in the cache."),
+    "cache_keeping": _Family("1 if the cache keeps what arrives; 0 if it keeps nothing now, see /readyz."),
+    "cache_withheld": _Family.by(
+        "Blobs in the cache that are not served, by reason (unproven: to be hashed first; unreadable: by the disk).",
+        reason=("unproven", "unreadable"),
+    ),
     "holdings": _Family("Keys that this node can serve."),
     "connections": _Family.by(
         "Connections to this node's endpoints, by kind (local; member: from the address of one; stranger).",
@@ -138,6 +144,7 @@ class Metrics:
         )
         self._source_failures = self._counter("source_failures")
         self._upstream_answers = self._counter("upstream_answers")
+        self._upstream_received_bytes = self._counter("upstream_received_bytes")
         self._upstream_failures = self._counter("upstream_failures")
         self.corrupt_peers = self._counter("corrupt_peers")
         self.tag_contradictions = self._counter("tag_contradictions")
@@ -148,6 +155,8 @@ class Metrics:
         self.ready = self._gauge("ready")
         self.cache_bytes = self._gauge("cache_bytes")
         self.cache_limit_bytes = self._gauge("cache_limit_bytes")
+        self.cache_keeping = self._gauge("cache_keeping")
+        self.cache_withheld = self._gauge("cache_withheld")
         self.holdings = self._gauge("holdings")
         self.connections = self._gauge("connections")
         self.members = self._gauge("members")
@@ -155,6 +164,7 @@ class Metrics:
         build.info({"version": __version__, "python": platform.python_version()})
         ProcessCollector(registry=self.registry)
         for name in (*shown, _OTHER):
+            self._upstream_received_bytes.labels(name)
             for code in _CODES:
                 self._upstream_answers.labels(name, code)
             for reason in _REASONS:
@@ -180,6 +190,10 @@ class Metrics:
         """Count the answer of a registry."""
         code = str(status) if 100 <= status < 600 else _OTHER
         self._upstream_answers.labels(self._bounded(registry), code).inc()
+
+    def upstream_sent(self, registry: str, count: int) -> None:
+        """Count bytes of content that a registry sent."""
+        self._upstream_received_bytes.labels(self._bounded(registry)).inc(count)
 
     def upstream_failed(self, registry: str, reason: Reason) -> None:
         """Count a request to a registry that did not bring what was wanted."""
@@ -260,6 +274,11 @@ class Figures(Protocol):
         ...
 
     @property
+    def is_alone(self) -> bool:
+        """Whether this node looks for others and reaches none."""
+        ...
+
+    @property
     def lag_s(self) -> Mapping[float, float]:
         """How late the event loop ran, by quantile."""
         ...
@@ -297,6 +316,8 @@ class _GossipCollector(Collector):
         yield GaugeMetricFamily(_GOSSIP + "candidates", candidates, value=figures.candidates)
         blanks = "Members whose filters are not kept for want of memory: lookups do not find them."
         yield GaugeMetricFamily(_GOSSIP + "blank_filters", blanks, value=figures.blanks)
+        alone = "1 while this node looks for others and reaches none; else 0."
+        yield GaugeMetricFamily(_GOSSIP + "alone", alone, value=figures.is_alone)
         text = "How late the event loop ran in the last minute, by percentile."
         lag = GaugeMetricFamily(PREFIX + "event_loop_lag_seconds", text, labels=["percentile"])
         for quantile, late_s in figures.lag_s.items():

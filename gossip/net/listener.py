@@ -9,11 +9,16 @@ import asyncio
 import contextlib
 import errno
 import logging
+import math
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
+
+from .places import Places
+from .sockets import source_address
 
 log = logging.getLogger(__name__)
 
@@ -24,15 +29,23 @@ _TLS_SPEAKS_S: Final = 0.5
 _ACCEPTS_MAX: Final = 16
 """Streams that are accepted in one turn of the loop."""
 _OPENING_MAX: Final = 256
-"""Streams at once that have been accepted, and are not served yet. Others wait in the kernel."""
+"""Streams at once that have been accepted, and are not served yet. A quarter of them is kept for members."""
 _OPENING_FROM_MAX: Final = 8
-"""The same from one address: so no single stranger keeps members out. What is beyond it is closed."""
-_HANDSHAKES_MAX: Final = 16
-"""Handshakes of TLS at once: each costs the loop half a millisecond twice, and they may all go on in one turn of it."""
-_OPENING_S: Final = 3.0
+"""The same of one stranger: so no single one keeps others out. What is beyond it is closed."""
+_HANDSHAKES_MAX: Final = 12
+"""Handshakes of TLS with strangers at once: each costs the loop half a millisecond twice, and they may all go on in one
+turn of it. So a stranger that does not go on with its own holds up other strangers only."""
+_HANDSHAKES_KEPT: Final = 4
+"""The same with members and this machine."""
+_RECORD_HEAD_BYTES: Final = 5
+_RECORD_MAX_BYTES: Final = 1 << 14
+"""Bytes of a record of TLS behind its head. Source: RFC 8446 section 5.1."""
+OPENING_S: Final = 3.0
 """Seconds from the acceptance of a stream to the end of its handshake, at most: a lost packet's retransmission once."""
 _PAUSE_S: Final = 0.5
 """Seconds without accepting when descriptors are lacking."""
+_WARN_S: Final = 60.0
+"""Seconds between two warnings of that."""
 _FULL: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -55,6 +68,12 @@ class StreamTls:
     required: bool
 
 
+def drop(writer: asyncio.StreamWriter) -> None:
+    """Close a stream at once, whatever it has not sent."""
+    with contextlib.suppress(AttributeError):  # of asyncio's TLS before Python 3.11.4, if it was closed twice
+        writer.transport.abort()
+
+
 class StreamListener:
     """Accepts streams until it is closed.
 
@@ -62,6 +81,7 @@ class StreamListener:
         sock: listens, and does not block; closed with the listener.
         serve: carries out what was accepted.
         refuse: called for each stream that did not come about.
+        is_member: whether a live member has that IP address.
         tls: how streams are encrypted; None: they are not.
         read_bytes: bounds what is read at once.
     """
@@ -71,6 +91,7 @@ class StreamListener:
         sock: socket.socket,
         serve: Serve,
         refuse: Callable[[], None],
+        is_member: Callable[[str], bool],
         tls: StreamTls | None,
         *,
         read_bytes: int,
@@ -81,10 +102,13 @@ class StreamListener:
         self._tls = tls
         self._read_bytes = read_bytes
         self._loop = asyncio.get_running_loop()
-        self._opening: dict[asyncio.Task[None], str] = {}
-        """What is being opened, and the address that it comes from."""
+        self._opening: set[asyncio.Task[None]] = set()
+        self._places = Places(_OPENING_MAX, is_member, _OPENING_FROM_MAX)
         self._handshakes = asyncio.Semaphore(_HANDSHAKES_MAX)
+        self._handshakes_kept = asyncio.Semaphore(_HANDSHAKES_KEPT)
         self._is_open = True
+        self._pauses = False
+        self._warned_at = -math.inf
         self._watches = False
         self._watch()
 
@@ -98,7 +122,7 @@ class StreamListener:
 
     def _watch(self) -> None:
         """Look out for streams as long as there is room for one more."""
-        wants = self._is_open and len(self._opening) < _OPENING_MAX
+        wants = self._is_open and not self._pauses and self._places.taken < _OPENING_MAX
         if wants and not self._watches:
             self._loop.add_reader(self._sock.fileno(), self._accept)
         elif self._watches and not wants:
@@ -110,40 +134,53 @@ class StreamListener:
             if not self._watches:
                 return
             try:
-                accepted, (host, *_) = self._sock.accept()
+                accepted, name = self._sock.accept()
             except OSError as error:
                 if error.errno in _FULL:
                     self._pause(error)
                 return
-            if self._tls is not None and list(self._opening.values()).count(host) >= _OPENING_FROM_MAX:
+            host = source_address(name).host
+            leave = self._places.take(host)
+            if leave is None:
                 accepted.close()
                 self._refuse()
                 continue
             accepted.setblocking(False)
-            task = self._loop.create_task(self._open(accepted))
-            self._opening[task] = host
-            task.add_done_callback(self._opened)
+            task = self._loop.create_task(self._open(accepted, host))
+            self._opening.add(task)
+            task.add_done_callback(partial(self._opened, leave))
             self._watch()
 
-    def _opened(self, task: asyncio.Task[None]) -> None:
-        del self._opening[task]
+    def _opened(self, leave: Callable[[], None], task: asyncio.Task[None]) -> None:
+        leave()
+        self._opening.discard(task)
         if self._is_open:
             self._watch()
 
     def _pause(self, error: OSError) -> None:
-        log.warning("gossip cannot accept streams for a moment: %s", error.strerror)
-        self._loop.remove_reader(self._sock.fileno())
-        self._watches = False
-        self._loop.call_later(_PAUSE_S, lambda: self._watch() if self._is_open else None)
+        """Accept nothing for a while, whatever ends meanwhile."""
+        now = self._loop.time()
+        if now - self._warned_at >= _WARN_S:
+            self._warned_at = now
+            log.warning("gossip cannot accept streams for a moment: %s", error.strerror)
+        self._pauses = True
+        self._watch()
+        self._loop.call_later(_PAUSE_S, self._resume)
 
-    async def _open(self, accepted: socket.socket) -> None:
+    def _resume(self) -> None:
+        self._pauses = False
+        if self._is_open:
+            self._watch()
+
+    async def _open(self, accepted: socket.socket, host: str) -> None:
         """Make a stream of an accepted socket, and have it served."""
+        handshakes = self._handshakes_kept if self._places.is_kept_for(host) else self._handshakes
         try:
-            async with asyncio.timeout(_OPENING_S):
+            async with asyncio.timeout(OPENING_S):
                 context = None if self._tls is None else await self._context(accepted, self._tls)
                 reader = asyncio.StreamReader(limit=self._read_bytes)
                 protocol = asyncio.StreamReaderProtocol(reader, self._begin)
-                async with contextlib.nullcontext() if context is None else self._handshakes:
+                async with contextlib.nullcontext() if context is None else handshakes:
                     await self._loop.connect_accepted_socket(lambda: protocol, accepted, ssl=context)
         except (OSError, TimeoutError) as error:
             log.debug("gossip stream not accepted error=%s", error)
@@ -155,24 +192,35 @@ class StreamListener:
 
     async def _context(self, accepted: socket.socket, tls: StreamTls) -> ssl.SSLContext | None:
         """The context for a stream; None if the other end speaks clear text, and may."""
-        if tls.required:
-            first = await self._first_byte(accepted)
-            if first != _TLS_BYTE:
-                raise ConnectionAbortedError("it speaks clear text")
-            return tls.server()
         try:
-            async with asyncio.timeout(_TLS_SPEAKS_S):
-                first = await self._first_byte(accepted)
+            async with asyncio.timeout(None if tls.required else _TLS_SPEAKS_S):
+                speaks_tls = await self._peek(accepted, 1) == _TLS_BYTE
         except TimeoutError:
             return None
-        return tls.server() if first == _TLS_BYTE else None
+        if not speaks_tls:
+            if tls.required:
+                raise ConnectionAbortedError("it speaks clear text")
+            return None
+        head = await self._peek(accepted, _RECORD_HEAD_BYTES)
+        record_bytes = int.from_bytes(head[-2:])
+        if record_bytes > _RECORD_MAX_BYTES:
+            raise ConnectionAbortedError("it does not speak TLS")
+        await self._peek(accepted, _RECORD_HEAD_BYTES + record_bytes)  # who begins a handshake has said what it wants
+        return tls.server()
 
-    async def _first_byte(self, accepted: socket.socket) -> bytes:
-        while True:
-            try:
-                return accepted.recv(1, socket.MSG_PEEK)
-            except BlockingIOError:
-                await self._readable(accepted)
+    async def _peek(self, accepted: socket.socket, count: int) -> bytes:
+        """The first bytes of a stream, when they are here; they stay there."""
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, count)
+        try:
+            with contextlib.suppress(BlockingIOError):
+                if len(seen := accepted.recv(count, socket.MSG_PEEK)) == count:
+                    return seen
+            await self._readable(accepted)
+            if len(seen := accepted.recv(count, socket.MSG_PEEK)) < count:
+                raise ConnectionAbortedError("it ended before it began")
+            return seen
+        finally:
+            accepted.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
 
     async def _readable(self, accepted: socket.socket) -> None:
         ready = asyncio.Event()
@@ -189,7 +237,7 @@ class StreamListener:
             self._refuse()
             return
         if self._tls is not None and certificate is not None and not self._tls.believes(certificate):
-            writer.close()
+            drop(writer)
             self._refuse()
             return
         await self._serve(reader, writer)

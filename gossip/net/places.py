@@ -1,4 +1,4 @@
-"""Which streams of others are served: so many in all, few for each stranger, and some kept for members."""
+"""Which streams of others are opened, and served: so many in all, few for each stranger, and some kept for members."""
 
 import ipaddress
 from collections import Counter
@@ -15,25 +15,30 @@ _IPV6_PREFIX: Final = 64
 
 
 class Places:
-    """The streams that one node serves.
+    """The streams that one node opens, or serves.
 
     Args:
         places: how many in all.
         is_member: whether a live member has that IP address.
+        stranger_max: how many of them one stranger may have; None: a quarter.
     """
 
-    def __init__(self, places: int, is_member: Callable[[str], bool]) -> None:
+    def __init__(self, places: int, is_member: Callable[[str], bool], stranger_max: int | None = None) -> None:
         self._places = places
         self._strangers_max = max(1, int(places * _STRANGERS_SHARE))
-        self._stranger_max = max(1, int(places * _STRANGER_SHARE))
+        self._stranger_max = max(1, int(places * _STRANGER_SHARE)) if stranger_max is None else stranger_max
         self._is_member = is_member
         self._strangers: Counter[str] = Counter()
         self._kept = 0
 
     @property
     def taken(self) -> int:
-        """Streams that are served now."""
+        """Places that are taken now."""
         return self._strangers.total() + self._kept
+
+    def is_kept_for(self, host: str) -> bool:
+        """Whether the places that strangers may not have are for that IP address."""
+        return not _origin(host) or self._is_member(host)
 
     def take(self, host: str) -> Callable[[], None] | None:
         """A place for a stream from that IP address: call what is returned to give it back. None if there is none."""
@@ -43,7 +48,7 @@ class Places:
         if self._strangers.total() < self._strangers_max and self._strangers[origin] < self._stranger_max and origin:
             self._strangers[origin] += 1
             return lambda: self._leave(origin)
-        if origin and not self._is_member(host):
+        if not self.is_kept_for(host):
             return None
         self._kept += 1
         return self._give_back

@@ -1,9 +1,9 @@
 """The client endpoint: `/v2/` for the container runtime of this node, and for people's tools.
 
 What this node holds is served from its stores. What it does not hold is fetched, and sent on while it arrives; so is
-the rest of a copy that turns out damaged in the middle of an answer. A request with the hop mark comes from another
-node that has this endpoint configured as its upstream. It is answered from the stores alone, so that two nodes never
-send each other's requests round in circles.
+the rest of a copy that turns out damaged in the middle of an answer. Another cluster may have this endpoint as its
+upstream, and is a client like any other. But a request that came through this cluster before is answered from the
+stores alone, so that nobody sends requests round in circles.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from functools import partial
 from starlette.types import Receive, Scope, Send
 
 from ..errors import (
+    WRONG_COPIES_MAX,
     BlobUnknown,
     ManifestUnknown,
     MirrorError,
@@ -22,6 +23,7 @@ from ..errors import (
     StorageError,
     StorageFailed,
     Unavailable,
+    WrongCopy,
 )
 from ..fetch import Audience, Reader
 from ..images.manifests import Manifest
@@ -29,10 +31,12 @@ from ..oci.content import Content
 from ..oci.digest import Digest
 from ..oci.ranges import IntRange, Span, first_span, is_read_by_itself
 from ..oci.reference import Reference
+from ..sources.chain import Chain, came_by
 from ..stores import Held
 from .again import rest, sha256_of, taken_over
 from .backend import Backend
 from .blob import Extent, Headers, blob_headers
+from .pulls import Pulls
 from .request import RegistryRequest, parse
 from .responses import OCTETS, Body, age, blob_response, send_empty, send_error, send_json, send_manifest, warning
 
@@ -44,13 +48,20 @@ class ClientEndpoint:
 
     Args:
         backend: the parts of the node that it answers from.
+        chain: tells circles of clusters.
         registry: of requests that name none; without it, that is Docker Hub, or what a name begins with.
     """
 
-    def __init__(self, backend: Backend, registry: str | None = None) -> None:
+    def __init__(self, backend: Backend, chain: Chain, registry: str | None = None) -> None:
         self._backend = backend
+        self._chain = chain
         self._registry = registry
         self._served = backend.metrics.served_bytes.labels("client")
+        self._pulls = Pulls(backend.settings)
+
+    def close(self) -> None:
+        """Write what is known of pulls that were under way."""
+        self._pulls.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; an error becomes an answer in the specification's form."""
@@ -65,12 +76,16 @@ class ClientEndpoint:
                 await send_json(scope, send, 200, {})
                 return
             kind = request.kind
-            if isinstance(request.what, Reference):
-                await self._tag(send, request, request.what)
-            elif request.kind == "manifests":
-                await send_manifest(send, request, await self._find(request, request.what), [])
-            else:
-                await self._blob(scope, receive, send, request, request.content(request.what))
+            if self._chain.is_circle(request.came_by):
+                request = replace(request, is_hop=True)
+            came_by.set(request.came_by)
+            with self._pulls.following(scope, request, send) as send:
+                if isinstance(request.what, Reference):
+                    await self._tag(send, request, request.what)
+                elif request.kind == "manifests":
+                    await send_manifest(send, request, await self._find(request, request.what), [])
+                else:
+                    await self._blob(scope, receive, send, request, request.content(request.what))
         except OciError as error:
             self._count(kind, "missing" if error.status == 404 else "refused" if error.status < 500 else "failed")
             log.info("%s %s: %d %s", scope["method"], scope["path"][:300], error.status, error)
@@ -169,17 +184,29 @@ class ClientEndpoint:
     async def _sized(
         self, content: Content, *, from_start: bool, part: Span | None = None
     ) -> AsyncIterator[tuple[Reader, int]]:
-        """A reader of a fetch, and the size; if the disk has no place before that is known, of one through memory."""
-        with contextlib.ExitStack() as reading:
-            read = partial(self._backend.fetching.fetches.read, content, from_start=from_start, part=part)
-            reader = reading.enter_context(read())
-            try:
-                size = await reader.size()
-            except StorageError as error:
-                log.info("%s passes through memory: %s", content.digest, error)
-                reader = reading.enter_context(read(is_kept=False))
-                size = await reader.size()
-            yield reader, size
+        """A reader of a fetch, and the size.
+
+        If the disk has no place before that is known, the reader is one through memory. If a member's copy turns out
+        wrong before, others are asked.
+        """
+        is_kept, wrong = True, 0
+        while True:
+            with self._backend.fetching.fetches.read(content, from_start=from_start, is_kept=is_kept) as reader:
+                try:
+                    size = await reader.size()
+                except StorageError as error:
+                    if not is_kept:
+                        raise
+                    log.info("%s passes through memory: %s", content.digest, error)
+                    is_kept = False
+                except WrongCopy as error:
+                    wrong += 1
+                    if wrong == WRONG_COPIES_MAX:
+                        raise
+                    log.info("%s is fetched again: %s", content.digest, error)
+                else:
+                    yield reader, size
+                    return
 
     def _arriving(self, reader: Reader, content: Content, start: int, stop: int) -> AsyncGenerator[Extent, None]:
         """The bytes of a fetch; if the disk takes no more in the middle, the rest of another one, through memory."""

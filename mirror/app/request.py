@@ -16,8 +16,9 @@ from ..oci.digest import Digest
 from ..oci.ranges import RequestedRange, SeveralRanges, Span, parse_range
 from ..oci.reference import Reference, Repository, parse_registry
 from ..sources import HOP_HEADER
+from ..sources.chain import VIA_HEADER, read_marks
 
-_HOP = HOP_HEADER.lower().encode()
+_HOP, _VIA = HOP_HEADER.lower().encode(), VIA_HEADER.lower().encode()
 
 REGISTRY_HEADER = "Skvaller-Registry"
 """Names the registry that is meant, for clients that can send a header and no `ns`."""
@@ -37,7 +38,8 @@ class RegistryRequest:
         range: the part of the content that is wanted; None for the whole. HEAD has none (RFC 9110 section 14.2).
         if_none_match: the entity tags that the client has already, as the header lists them; None without the header.
         if_range: the entity tag of the content of which the range is wanted; None without the header.
-        is_hop: whether another node sent it on behalf of its own client.
+        is_hop: whether a member sent it, or, at the client endpoint, one that knows no marks.
+        came_by: the marks of the nodes that passed it on.
         is_fresh: whether the client wants upstream to be asked now what the tag means (RFC 9111 section 5.2.1).
     """
 
@@ -49,6 +51,7 @@ class RegistryRequest:
     if_none_match: str | None = None
     if_range: str | None = None
     is_hop: bool = False
+    came_by: tuple[str, ...] = ()
     is_fresh: bool = False
 
     def content(self, digest: Digest) -> Content:
@@ -128,6 +131,7 @@ def parse(scope: Scope, registry: str | None = None) -> RegistryRequest | None:
         if_none_match=_header(scope, b"if-none-match"),
         if_range=_header(scope, b"if-range"),
         is_hop=_header(scope, _HOP) is not None,
+        came_by=read_marks(_header(scope, _VIA)),
         is_fresh=_NO_CACHE.search(_header(scope, b"cache-control") or "") is not None,
     )
 

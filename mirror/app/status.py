@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,6 +23,8 @@ Answer = Callable[[Request], Awaitable[Response]]
 
 _FINDS_MAX = 8
 """Bounds the questions who has something that are under way at once: each asks all members that may have it."""
+_ALONE = "alone: no other member is reached; `skvaller members` says what was tried"
+"""In the answer of a node that is ready; everybody may ask for that, so it names no address."""
 _QUERY_SHOWN_MAX = 200
 """Characters of a wrong query that go into the answer: enough to recognise it, and bounded."""
 
@@ -35,19 +37,25 @@ class NodeStatus:
         name: of this node.
         is_ready: whether pulls can be served: the agent is up, knows what the cluster knows, and is not leaving.
         statuses: all known members, this node included.
+        alone: what was tried and what came back, while this node looks for others and reaches none; else nothing.
         distrusted: members that are not asked about tags now, by name, each with what it said of one.
         records: the last fetches, the oldest first.
         key_count: number of keys that this node can serve.
         cache_bytes: bytes in the cache, arriving ones included.
+        keeps_nothing: why the cache keeps nothing that arrives now; None if it does.
+        withheld: how many blobs are in the cache and are not served, by reason.
     """
 
     name: str
     is_ready: Callable[[], bool]
     statuses: Callable[[], Sequence[MemberStatus]]
+    alone: Callable[[], str]
     distrusted: Callable[[], Mapping[str, Contradiction]]
     records: Callable[[], Iterable[Record]]
     key_count: Callable[[], int]
     cache_bytes: Callable[[], int]
+    keeps_nothing: Callable[[], str | None]
+    withheld: Callable[[], Mapping[str, int]]
 
 
 class StatusEndpoint:
@@ -98,10 +106,19 @@ class StatusEndpoint:
         return PlainTextResponse("ok\n")
 
     async def readyz(self, request: Request) -> Response:
-        """200 when pulls can be served, by a lone node too; 503 while it starts or leaves."""
+        """200 when pulls can be served, by a lone node too; 503 while it starts or leaves. Then what is not well."""
         if self._node.is_ready():
-            return PlainTextResponse("ready\n")
+            return PlainTextResponse("".join(f"{line}\n" for line in ("ready", *self._complaints())))
         return PlainTextResponse("not ready: starting or leaving\n", status_code=503)
+
+    def _complaints(self) -> Iterator[str]:
+        """What an operator should look at although pulls are served."""
+        if self._node.alone():
+            yield _ALONE
+        if (why := self._node.keeps_nothing()) is not None:
+            yield f"cache: nothing is kept, for {why}"
+        if unreadable := self._node.withheld().get("unreadable"):
+            yield f"cache: {unreadable} blobs cannot be read, and are not served"
 
     async def metrics(self, request: Request) -> Response:
         """All metrics in Prometheus' text format."""
@@ -112,6 +129,9 @@ class StatusEndpoint:
         self._metrics.ready.set(self._node.is_ready())
         self._metrics.holdings.set(self._node.key_count())
         self._metrics.cache_bytes.set(self._node.cache_bytes())
+        self._metrics.cache_keeping.set(self._node.keeps_nothing() is None)
+        for why, count in self._node.withheld().items():
+            self._metrics.cache_withheld.labels(why).set(count)
         return Response(generate_latest(self._metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     async def members(self, request: Request) -> Response:
@@ -119,7 +139,7 @@ class StatusEndpoint:
         distrusted = self._node.distrusted()
         rows = [_member_row(it, distrusted.get(it.peer.name)) for it in self._node.statuses()]
         rows.sort(key=lambda row: str(row["name"]))
-        return JSONResponse({"node": self._node.name, "members": rows})
+        return JSONResponse({"node": self._node.name, "alone": self._node.alone(), "members": rows})
 
     async def fetches(self, request: Request) -> Response:
         """The last fetches of this node, newest first, each with the bytes that every source sent."""

@@ -17,8 +17,9 @@ UPSTREAM = "upstream"
 """The name of the registry as a source. No member can have it: see `mirror.config`."""
 
 HOP_HEADER = "Skvaller-Hop"
-"""Marks a request that a node makes on behalf of its own client. A node that gets one answers from what it holds. A
-home also asks holders and upstream, but never another home: so no request goes round in a circle."""
+"""Marks a request of a member, made on behalf of its own client. A node that gets one answers from what it holds. A
+home also asks holders and upstream, but never another home: so no request goes round in a circle. How circles of
+several clusters end: see `chain`."""
 
 SIZE_MAX_BYTES = 1 << 44
 """Bounds the size that a source may state for one blob, 16 TiB: no image is larger, and file systems can hold it."""
@@ -60,6 +61,7 @@ class RangeRequest:
         avoid: names of members that the bytes must not come from.
         relative_rate: the throughput that this node measures of the source, divided by the median of the other homes;
             None if too little is known. It tells a slow home that it is slow.
+        size: of the whole content in bytes, as others or a manifest say: for a registry that says nothing of it.
     """
 
     start: int
@@ -67,6 +69,7 @@ class RangeRequest:
     role: Role = Role.HOLDER
     avoid: tuple[str, ...] = ()
     relative_rate: float | None = None
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

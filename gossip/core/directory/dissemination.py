@@ -108,18 +108,19 @@ class Dissemination:
         Raises:
             WireError: the filter is larger than it may be.
         """
+        entry = Entry(ops.name, ops.epoch, 0, ops.generation, ops.end)
         if ops.name == self._own.name:
-            self.hear_own(Entry(ops.name, ops.epoch, 0, ops.generation, ops.end), now)
+            self.hear_own(entry, now)
             return
-        self._check_ops(ops, now)
+        self.check_filter(entry, ops.bits_log2, now, follows=self.directory.is_next(ops))
         applied = self.directory.apply(ops)
         if applied is Applied.NEW:
             self._note_filter(ops.name, now)
             if self._members.get(ops.name) is not None:  # or it has yet to prove that it is there
                 self._pass_on(ops)
         elif applied is Applied.GAP:
-            entry = self.reconciler.entry(ops.name)
-            if entry is not None and entry.epoch >= ops.epoch:
+            ours = self.reconciler.entry(ops.name)
+            if ours is not None and ours.epoch >= ops.epoch:
                 self._gaps[ops.name] = None
 
     def close_gaps(self, sender: Address) -> None:
@@ -191,13 +192,6 @@ class Dissemination:
         me, ours = self._own.me, self.published.replica.version
         if entry.filter_version > ours and entry.epoch == me.epoch and me.state is not State.LEFT:
             self._own.renew(now)
-
-    def _check_ops(self, ops: Ops, now: float) -> None:
-        known = self.directory.replica(ops.name)
-        same = known is not None and (known.epoch, known.generation) == (ops.epoch, ops.generation)
-        follows = ops.start == 0 or (known is not None and same and ops.start <= known.sequence)
-        entry = Entry(ops.name, ops.epoch, 0, ops.generation, ops.end)
-        self.check_filter(entry, ops.bits_log2, now, follows=follows)
 
     def _publish(self, now: float) -> None:
         """The time of additions, or of a step of a rebuild, has come."""

@@ -88,6 +88,12 @@ class Directory:
         self.lookup.set(ops.name, positions)
         return Applied.NEW
 
+    def is_next(self, ops: Ops) -> bool:
+        """Whether nothing is missing before an op: it begins a filter, or goes on with the one that is known."""
+        known = self.replica(ops.name)
+        same = known is not None and (known.epoch, known.generation) == (ops.epoch, ops.generation)
+        return ops.start == 0 or (known is not None and same and ops.start <= known.sequence)
+
     def install(self, entry: Entry, bits_log2: int, bits: bytes) -> Applied:
         """Replace a filter by a newer snapshot."""
         known = self._known(entry.name, entry.epoch)

@@ -11,8 +11,9 @@ Sources: OCI distribution-spec, "Pull"; RFC 9110 sections 14 and 15.
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
 from ...errors import DigestInvalid, Reason, UpstreamError, UpstreamUnknown
 from ...fileio import in_thread
@@ -45,6 +46,21 @@ _SAYS_NOTHING = ("application/octet-stream", "application/json")
 """Media types that a registry gives what it does not look into."""
 
 
+@dataclass(frozen=True, slots=True)
+class Lookout:
+    """How long an answer is waited for, and what is known of it before.
+
+    Args:
+        within_s: bounds the time until its head is here, s.
+        measured_s: bounds the time for which a blob of unknown length is read for its length alone, s; 0: it is not.
+        stated: the size that others state, in bytes, for a registry that does not; None if nobody does.
+    """
+
+    within_s: float
+    measured_s: float = 0.0
+    stated: int | None = None
+
+
 class Upstream:
     """All registries that this node may contact. `start` it inside the event loop that uses it, and `close` it there.
 
@@ -52,6 +68,7 @@ class Upstream:
         configured: what the operator named. These may have any address, and replace the built-in ones of their name.
         settings: bounds.
         look_up: has the addresses of a host, as `socket.getaddrinfo`.
+        passed_on: the marks that requests have to have, so that circles of clusters end; see `sources.chain`.
         tally: counts how registries answer.
     """
 
@@ -62,8 +79,10 @@ class Upstream:
         configured: Iterable[Registry] = (),
         settings: UpstreamSettings | None = None,
         look_up: LookUp = socket.getaddrinfo,
+        passed_on: Callable[[], Sequence[str]] = tuple,
         tally: Tally | None = None,
     ) -> None:
+        self._passed_on = passed_on
         self._tally = tally
         self._configured = tuple(configured)
         known = known_registries(self._configured).values()
@@ -76,7 +95,7 @@ class Upstream:
 
     async def start(self) -> None:
         """Be ready to ask."""
-        self._started = RegistryClient(self._configured, self._settings, self._look_up, self._tally)
+        self._started = RegistryClient(self._configured, self._settings, self._look_up, self._passed_on, self._tally)
 
     async def close(self) -> None:
         """Drop all connections."""
@@ -91,6 +110,10 @@ class Upstream:
     def is_head_free(self, repository: Repository) -> bool:
         """Whether the registry is Docker Hub itself, which says that it does not count HEAD as a pull."""
         return repository.registry in self._with_free_head
+
+    async def answers(self, registry: str) -> bool:
+        """Whether a registry answers anything at all; waits for as long as it takes."""
+        return await self._registries.answers(registry)
 
     async def resolve(self, reference: Reference) -> Resolved:
         """Ask what a tag means now, by HEAD, which Docker Hub does not count as a pull.
@@ -134,7 +157,7 @@ class Upstream:
         """Ask how many bytes some content has; see `SizedSource.size`.
 
         What HEAD says counts where it is what is expected. Several registries answer it with no length, or with a wrong
-        one: so otherwise the first byte is asked for.
+        one: so otherwise the first byte is asked for. To confirm a size, no blob is read for its length alone.
 
         Raises:
             UpstreamError: see the module's docstring.
@@ -146,7 +169,8 @@ class Upstream:
             except UpstreamError as error:
                 if error.reason in _NO_ANSWER:
                     raise
-        async with self.open(content, 0, 1, within_s=self._settings.question_s) as reply:
+        measured_s = self._settings.measured_s if expected is None else 0.0
+        async with self.open(content, 0, 1, Lookout(self._settings.question_s, measured_s)) as reply:
             return reply.size
 
     async def download(self, content: Content, request: RangeRequest, sink: Sink) -> None:
@@ -157,17 +181,24 @@ class Upstream:
         Raises:
             UpstreamError: see the module's docstring.
         """
-        async with self.open(content, request.start, request.stop) as reply:
+        async with self.open(content, request.start, request.stop, self._lookout(content, request.size)) as reply:
             position = reply.start
             await sink.begin(RangeReply(position, reply.stop, reply.size, ranged=reply.ranged))
-            async for chunk in gathered(reply.chunks, self._settings):
+            async for chunk in gathered(reply.chunks, reply.stop - reply.start, self._settings):
                 await sink.wait_for_space(position)
                 await in_thread(sink.put, position, chunk)
                 position += len(chunk)
+                if self._tally is not None:
+                    self._tally.upstream_sent(content.repository.registry, len(chunk))
+
+    def _lookout(self, content: Content, stated: int | None = None) -> Lookout:
+        settings = self._settings
+        within_s = settings.head_s if content.kind == "blobs" else settings.question_s
+        return Lookout(within_s, settings.measured_s, stated)
 
     @asynccontextmanager
     async def open(
-        self, content: Content, start: int, stop: int | None, *, within_s: float | None = None
+        self, content: Content, start: int, stop: int | None, lookout: Lookout | None = None
     ) -> AsyncIterator[UpstreamReply]:
         """Ask for `[start, stop)`, or for everything from `start` on where stop is None or beyond the end.
 
@@ -178,14 +209,13 @@ class Upstream:
             content: what is wanted.
             start: first byte.
             stop: end, exclusive.
-            within_s: bounds the time to the head of the answer, s; by default as the settings say.
+            lookout: for how long the answer is waited for; by default as the settings say.
 
         Raises:
             UpstreamError: see the module's docstring.
         """
         is_part = start > 0 or stop is not None
-        limit_s = within_s or (self._settings.head_s if content.kind == "blobs" else self._settings.question_s)
-        async with self._opened(content, start, stop, limit_s) as (answer, body):
+        async with self._opened(content, start, stop, lookout or self._lookout(content)) as (answer, body):
             is_whole = answer.status == 200
             span = announced_span(answer, body.length, start, None if is_whole and is_part else stop)
             if content.kind == "manifests" and span.size > MANIFEST_MAX_BYTES:
@@ -196,7 +226,7 @@ class Upstream:
 
     @asynccontextmanager
     async def _opened(
-        self, content: Content, start: int, stop: int | None, limit_s: float
+        self, content: Content, start: int, stop: int | None, lookout: Lookout
     ) -> AsyncIterator[tuple[Answer, Body]]:
         """The answer to a request for a range, and its body, whose length is known where all of it comes."""
         headers = dict(_ACCEPT[content.kind])
@@ -205,19 +235,19 @@ class Upstream:
         async with AsyncExitStack() as answers:
             for _ in range(_ASKED_MAX):
                 asking = self._registries.ask(
-                    "GET", content.repository, content.path, headers, (200, 206, 416), within_s=limit_s
+                    "GET", content.repository, content.path, headers, (200, 206, 416), within_s=lookout.within_s
                 )
                 answer = await answers.enter_async_context(asking)
                 if start == 0 and answer.status == 416 and answer.headers.get("Content-Range") != "bytes */0":
                     headers.pop("Range", None)  # it is empty, or the registry does not clip ranges
-                elif (body := await self._body(content, answer)) is not None:
+                elif (body := await self._body(content, answer, lookout)) is not None:
                     break
                 answer.release()
             else:
                 raise UpstreamError(Reason.LENGTH, f"{content.repository.registry} does not say how long its answer is")
             yield answer, body
 
-    async def _body(self, content: Content, answer: Answer) -> Body | None:
+    async def _body(self, content: Content, answer: Answer, lookout: Lookout) -> Body | None:
         """The body of an answer; None if it was read for its length alone, so that it has to be asked for again."""
         body = Body(answer.content_length, answer.read)
         if answer.status != 200:
@@ -233,21 +263,25 @@ class Upstream:
             if len(begin) <= _SMALL_BYTES:
                 return in_memory(_plain(content, answer, begin))
             body = with_prefix(begin, body)
-        return body if body.length is not None else await self._of_unknown_length(content, answer, body)
+        if body.length is not None:
+            return body
+        return await self._of_unknown_length(content, answer, body, lookout)
 
-    async def _of_unknown_length(self, content: Content, answer: Answer, body: Body) -> Body | None:
+    async def _of_unknown_length(self, content: Content, answer: Answer, body: Body, lookout: Lookout) -> Body | None:
         """A blob that comes in chunks, or until the connection ends."""
         lengths, digest = self._lengths, content.digest
         length = lengths.known(digest)
         if length is None and not lengths.is_to_be_measured(digest):
-            with contextlib.suppress(UpstreamError):
-                length = await self._length_by_head(content)
+            length = lookout.stated
+            if length is None and lookout.measured_s > 0:
+                with contextlib.suppress(UpstreamError):
+                    length = await self._length_by_head(content)
         if length is not None:
             lengths.note(digest, length)
             return Body(length, lengths.watched(digest, length, body.read))
         begin, total = bytearray(), 0
         try:
-            async with asyncio.timeout(self._settings.measured_s):
+            async with asyncio.timeout(lookout.measured_s):
                 while chunk := await body.read():
                     total += len(chunk)
                     begin += chunk[: _SMALL_BYTES + 1 - len(begin)]
