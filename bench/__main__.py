@@ -124,6 +124,16 @@ def channels(target: Path | None, size: int, folder: Path | None) -> None:
 
 @main.command()
 @click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
+@click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For its files.")
+def lazy(target: Path | None, folder: Path | None) -> None:
+    """Reading ranges of a layer that nobody holds, as lazily pulling runtimes do: directly, and through the agent."""
+    from .lazy import measure
+
+    _run(lambda console: measure(console, folder), target)
+
+
+@main.command()
+@click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
 @click.option(
     "--nodes", type=_Counts(), metavar="N,N,...", help="Cluster sizes.  [default: 10,20,30; with --sim 10,100,1000]"
 )

@@ -65,6 +65,7 @@ class LoneAgent(Agent):
         content: what it holds.
         join: gossip addresses of other agents.
         upstream: the registry that it takes for docker.io; without one, nothing.
+        flags: more flags.
     """
 
     def __init__(
@@ -73,8 +74,9 @@ class LoneAgent(Agent):
         content: Sequence[Content] = (),
         join: Sequence[str] = (),
         upstream: Address | None = None,
+        flags: Sequence[str] = (),
     ) -> None:
-        flags = ["--log-level", "warning", *(flag for seed in join for flag in ("--join", seed))]
+        flags = ["--log-level", "warning", *flags, *(flag for seed in join for flag in ("--join", seed))]
         flags += ["--upstream", f"docker.io=http://{upstream}"] if upstream else []
         super().__init__(folder, folder.name, Endpoints.free(), flags)
         self.name = OURS

@@ -10,7 +10,7 @@ import gc
 import logging
 import signal
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from starlette.types import ASGIApp
 
@@ -42,6 +42,7 @@ from .cluster.throughput import SlowReports
 from .config import Address, AgentConfig, ListenAddress, advertised_address
 from .errors import ConfigError
 from .fetch.stack import FetchStack
+from .images.completeness import Completeness
 from .images.holdings import Holdings
 from .images.manifests import Manifests
 from .images.member_tags import MemberTags
@@ -51,10 +52,13 @@ from .metrics import Metrics
 from .oci.reference import DOCKER_HUB
 from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id, load_keys
 from .settings import CacheSettings, ChannelSettings, ContainerdSettings, RouterSettings, Settings
+from .sources.chain import Chain
+from .sources.outages import Outages
 from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
 from .sources.upstream import Upstream
 from .sources.upstream.registries import known_registries
+from .sources.watched import WatchedUpstream
 from .stores import Store
 from .stores.cache import CacheStore
 from .stores.folder_lock import locked
@@ -89,23 +93,29 @@ class Agent:
         runtimes = _containerd(config, settings.containerd, metrics.damaged_blobs.labels("containerd").inc)
         self._holdings = Holdings([cache, *runtimes], router)
         self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
-        self._upstream = Upstream(config.upstream, settings.upstream, tally=metrics)
+        self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
+        self._upstream = Upstream(config.upstream, settings.upstream, passed_on=self._chain.passed_on, tally=metrics)
+        outages = Outages(settings.outages)
+        self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages)
         self._fetching = fetching = FetchStack.build(
             config.name,
             router,
             cache,
             peers=self._peers,
-            upstream=self._upstream,
+            upstream=watched,
+            outages=outages,
             metrics=metrics,
             settings=settings,
         )
         trust = TagTrust(metrics, settings.images)
-        member_tags = MemberTags(fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images)
+        member_tags = MemberTags(
+            fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images, outages
+        )
         self._tags = Tags(
             self._holdings,
             cache,
             member_tags,
-            self._upstream,
+            watched,
             trust,
             settings.images,
             how=config.tags,
@@ -115,57 +125,83 @@ class Agent:
 
         reports = SlowReports(settings.cluster)
         self._home_service = HomeService(config.home, router, reports, lambda: len(router.members()), settings.serving)
-        node = NodeStatus(
-            name=config.name,
+        backend = Backend(self._holdings, fetching, manifests, self._tags, metrics, settings.app)
+        find = self._find(manifests, member_tags)
+        self._clients: list[ClientEndpoint] = []
+        status = StatusEndpoint(self._node(cache, trust), find, metrics)
+        self._servers = self._make_servers(self._served(backend, status, PeerEndpoint(backend, reports, self._auth)))
+
+    def _node(self, cache: CacheStore, trust: TagTrust) -> NodeStatus:
+        """What this node says of itself."""
+        router, fetches = self._router, self._fetching.fetches
+        return NodeStatus(
+            name=self._config.name,
             is_ready=lambda: self._is_serving and router.ready(),
             statuses=router.statuses,
             alone=router.alone,
             distrusted=trust.distrusted,
-            records=lambda: fetching.fetches.records,
+            records=lambda: fetches.records,
             key_count=lambda: len(self._holdings),
             cache_bytes=lambda: cache.used_bytes,
-        )
-        backend = Backend(self._holdings, fetching, manifests, self._tags, metrics, settings.app)
-        find = Find(config.name, self._holdings, member_tags.known, fetching.cluster.holders, self._peers.size)
-        self._servers = self._make_servers(
-            self._make_apps(backend, StatusEndpoint(node, find, metrics), PeerEndpoint(backend, reports, self._auth))
+            keeps_nothing=lambda: cache.keeps_nothing,
+            withheld=lambda: cache.withheld,
         )
 
-    def _make_apps(self, backend: Backend, status: StatusEndpoint, peer: PeerEndpoint) -> dict[str, ASGIApp]:
-        """What is served, by the setting that says where."""
+    def _find(self, manifests: Manifests, member_tags: MemberTags) -> Find:
+        """Looks for images on this node and on the others."""
+        peers, cluster = self._peers, self._fetching.cluster
+        return Find(
+            self._config.name,
+            self._holdings,
+            member_tags.known,
+            cluster.holders,
+            peers.size,
+            parts=Completeness(manifests, self._holdings).parts,
+            member_parts=lambda peer, content: peers.source(peer).parts(content),
+        )
+
+    def _served(
+        self, backend: Backend, status: StatusEndpoint, peer: PeerEndpoint
+    ) -> list[tuple[str, ListenAddress, ASGIApp]]:
+        """What is served: the setting that says where, the address, and the application."""
         config = self._config
         keys = KeysEndpoint(self._router.keyrings, Orders(self._auth), config.key_file, key_id, KeyRefusal)
         api = [*status.routes(), *keys.routes()]
-        return {
-            "listen": client_app(ClientEndpoint(backend), status, *(api if config.listen_api is None else ())),
-            "listen-api": api_app(status, *api),
-            "metrics": api_app(status, status.figures()),
-            "peer": peer,
-        }
 
-    def _make_servers(self, apps: Mapping[str, ASGIApp]) -> list[EndpointServer]:
-        """A server for each address, with the application of its setting. They share the places for connections."""
+        def client(registry: str | None = None) -> ClientEndpoint:
+            self._clients.append(ClientEndpoint(backend, self._chain, registry))
+            return self._clients[-1]
+
+        app = client_app(client(), status, *(api if config.listen_api is None else ()))
+        served: list[tuple[str, ListenAddress, ASGIApp]] = [("listen", address, app) for address in config.listen]
+        served += [
+            ("listen-for", each.address, client_app(client(each.registry), status)) for each in config.listen_for
+        ]
+        if config.listen_api is not None:
+            served.append(("listen-api", config.listen_api, api_app(status, *api)))
+        if config.metrics is not None:
+            served.append(("metrics", config.metrics, api_app(status, status.figures())))
+        return [*served, ("peer", config.peer, peer)]
+
+    def _make_servers(self, served: Sequence[tuple[str, ListenAddress, ASGIApp]]) -> list[EndpointServer]:
+        """A server for each address. They share the places for connections."""
         config, router, settings = self._config, self._router, self._settings.server
         places = Places(
             lambda: [peer.host for peer in router.members()], descriptors_allowed(), settings, self._metrics
         )  # fmt: skip
         host = socket.gethostname().lower()
         names = {config.name.lower(), host, host.partition(".")[0], *config.allow_host}
-        alone = (("listen-api", config.listen_api), ("metrics", config.metrics), ("peer", config.peer))
-        served: list[tuple[str, ListenAddress]] = [("listen", address) for address in config.listen]
-        served += [(name, address) for name, address in alone if address is not None]
 
-        def guarded(name: str, address: ListenAddress) -> ASGIApp:
+        def guarded(name: str, address: ListenAddress, app: ASGIApp) -> ASGIApp:
             """No page of a web site reaches a Unix socket, and none reads in metrics what others may not know."""
-            is_open = name == "metrics" or not isinstance(address, Address)
-            return apps[name] if is_open else NoPages(apps[name], names)
+            return app if name == "metrics" or not isinstance(address, Address) else NoPages(app, names)
 
         acceptance = Acceptance(self._channels, self._settings.channels)
         return [
             EndpointServer(
-                guarded(name, address), name, address, places, settings, acceptance if name == "peer" else plainly
+                guarded(name, address, app), name, address, places, settings, acceptance if name == "peer" else plainly
             )
-            for name, address in served
+            for name, address, app in served
         ]
 
     @property
@@ -227,12 +263,15 @@ class Agent:
         stack.push_async_callback(self._peers.close)
         await self._upstream.start()
         stack.push_async_callback(self._upstream.close)
+        stack.push_async_callback(self._watched.close)
         stack.push_async_callback(self._holdings.close)
         await self._holdings.start()
         stack.push_async_callback(self._fetching.close)
         stack.push_async_callback(self._tags.close)
         for server in self._servers:
             server.start()
+        for client in self._clients:
+            stack.callback(client.close)
         stack.push_async_callback(self._drain)
         stack.push_async_callback(self._router.leave)
         self._is_serving = True

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .channels import PeerTls
-from .errors import ConfigError, StartFailed
+from .errors import ConfigError, NameInvalid, StartFailed
 from .fileio import read_small
 from .interfaces import address_towards, machine_addresses
 from .logs import JSON, LOGFMT
+from .oci.reference import parse_registry
 from .routers import is_member_name
 from .sources import UPSTREAM
 from .sources.upstream.passwords import read_passwords, with_passwords
@@ -90,6 +91,14 @@ class UnixAddress:
 ListenAddress = Address | UnixAddress
 
 
+@dataclass(frozen=True, slots=True)
+class RegistryListener:
+    """An address at which clients ask for images of one registry, which their requests need not name."""
+
+    registry: str
+    address: ListenAddress
+
+
 def parse_address(text: str) -> Address:
     """Read `HOST:PORT`, with brackets around an IPv6 address."""
     host, colon, port = text.rpartition(":")
@@ -123,6 +132,18 @@ def parse_listen(text: str) -> ListenAddress:
     if asked and not re.fullmatch("0?[67][0-7][0-7]", mode):
         raise ValueError("a mode in octal digits that lets the owner read and write, e.g. ?mode=0660")
     return UnixAddress(path, int(mode, 8)) if asked else UnixAddress(path)
+
+
+def parse_registry_listener(text: str) -> RegistryListener:
+    """Read a registry and an address for its clients: `docker.io=127.0.0.1:5002`."""
+    name, equals, address = text.partition("=")
+    if not equals:
+        raise ValueError("REGISTRY=IP:PORT or REGISTRY=unix:PATH, e.g. docker.io=127.0.0.1:5002")
+    try:
+        registry = parse_registry(name)
+    except NameInvalid as error:
+        raise ValueError(f"a registry before the address: {error}") from None
+    return RegistryListener(registry, parse_listen(address))
 
 
 def parse_host_name(text: str) -> str:
@@ -255,6 +276,11 @@ SETTINGS: tuple[Setting, ...] = (
         "unix:/PATH?mode=0660 says.", many=True,
     ),
     Setting(
+        "listen-for", "REGISTRY=IP:PORT|unix:PATH", parse_registry_listener, "",
+        "Another client endpoint, for clients that do not say which registry they mean: there it is this one, e.g. "
+        "docker.io=127.0.0.1:5002; may be repeated.", many=True,
+    ),
+    Setting(
         "listen-api", "IP:PORT|unix:PATH", parse_listen, None,
         "Where /api/v1 and /metrics are, if not on the client endpoint, which then serves images alone.",
     ),
@@ -377,6 +403,7 @@ class AgentConfig:
     name: str
     data_dir: Path
     listen: tuple[ListenAddress, ...]
+    listen_for: tuple[RegistryListener, ...]
     listen_api: ListenAddress | None
     metrics: Address | None
     allow_host: tuple[str, ...]
@@ -529,6 +556,7 @@ def _check(config: AgentConfig) -> None:
         raise ConfigError("listen: no address; give IP:PORT or unix:PATH, e.g. 127.0.0.1:5000")
     used: dict[Address | str, str] = {}
     given = [("listen", address) for address in config.listen]
+    given += [("listen-for", listener.address) for listener in config.listen_for]
     given += [("listen-api", config.listen_api)] if config.listen_api is not None else []
     given += [("metrics", config.metrics)] if config.metrics is not None else []
     for name, address in (*given, ("peer", config.peer), ("gossip", config.gossip)):

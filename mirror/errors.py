@@ -18,6 +18,7 @@
             ├── UpstreamUnknown      it answered that it has no such thing (404, or 401/403 to our credentials), or
             │                        has it in a form that is never passed on
             ├── UpstreamRefused      this agent may not contact that registry or address
+            ├── UpstreamOut          the registry gives no sign of life; `retry_after_s`
             └── UpstreamRateLimited  429; `retry_after_s`
 
 Source: OCI distribution-spec, "Error Codes".
@@ -44,6 +45,8 @@ class Reason(enum.StrEnum):
     """Upstream has no such content, or shows it to nobody with our credentials; or a home says so of upstream."""
     UNABLE = "unable"
     """A home lives, but cannot fetch the content now."""
+    OUTAGE = "outage"
+    """The registry gives no sign of life; or a home says so."""
     RATE_LIMITED = "rate-limited"
     """Upstream answers 429; or a home says so of upstream."""
     WHOLE = "whole"
@@ -193,9 +196,18 @@ class BlobUnknown(OciError):
 
 
 class Unavailable(OciError):
-    """Content may exist, but no source could deliver it now. A runtime goes on to its next endpoint."""
+    """Content may exist, but no source could deliver it now. A runtime goes on to its next endpoint.
+
+    Args:
+        message: one sentence for people.
+        retry_after_s: seconds after which the same request may succeed; None where nobody can tell.
+    """
 
     code, status = "UNAVAILABLE", 503
+
+    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class Refusal(OciError):
@@ -265,6 +277,18 @@ class UpstreamRefused(UpstreamError):
 
     def __init__(self, message: str) -> None:
         super().__init__(Reason.FORBIDDEN, message)
+
+
+class UpstreamOut(UpstreamError):
+    """The registry gives no sign of life.
+
+    Args:
+        retry_after_s: seconds after which it is known whether it is back.
+    """
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(Reason.OUTAGE, message)
+        self.retry_after_s = retry_after_s
 
 
 class UpstreamRateLimited(UpstreamError):

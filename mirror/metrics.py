@@ -109,6 +109,11 @@ _GAUGES: Final[Mapping[str, _Family]] = {
     "ready": _Family("1 if pulls can be served, as /readyz says; else 0."),
     "cache_bytes": _Family("Bytes in the cache, including those of blobs that still arrive."),
     "cache_limit_bytes": _Family("Bound on the bytes in the cache."),
+    "cache_keeping": _Family("1 if the cache keeps what arrives; 0 if it keeps nothing now, see /readyz."),
+    "cache_withheld": _Family.by(
+        "Blobs in the cache that are not served, by reason (unproven: to be hashed first; unreadable: by the disk).",
+        reason=("unproven", "unreadable"),
+    ),
     "holdings": _Family("Keys that this node can serve."),
     "connections": _Family.by(
         "Connections to this node's endpoints, by kind (local; member: from the address of one; stranger).",
@@ -148,6 +153,8 @@ class Metrics:
         self.ready = self._gauge("ready")
         self.cache_bytes = self._gauge("cache_bytes")
         self.cache_limit_bytes = self._gauge("cache_limit_bytes")
+        self.cache_keeping = self._gauge("cache_keeping")
+        self.cache_withheld = self._gauge("cache_withheld")
         self.holdings = self._gauge("holdings")
         self.connections = self._gauge("connections")
         self.members = self._gauge("members")

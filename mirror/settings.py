@@ -262,6 +262,35 @@ class UpstreamSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class OutageSettings:
+    """Of `sources.outages` and `sources.watched`: registries that do not answer."""
+
+    silent_s: float = 0.8
+    """Time without the head of an answer, s, after which a registry is asked for a sign of life. Most answers come
+    sooner; a registry that fetches from elsewhere takes seconds, and answers this question beside it."""
+    sign_of_life_s: float = 1.7
+    """Bounds how long a registry takes to give a sign of life, s: a connection with TLS and one answer, of four round
+    trips, with one lost packet, which is sent again after 1 s. With `silent_s`, a client waits 5 s where both this node
+    and a home find out that a registry is out."""
+    probe_s: float = 1.0
+    """Time between two questions whether a registry that is out is back, s: the first request after its return should
+    succeed. The question needs no authorization, and no registry counts it."""
+    wanted_s: float = 60.0
+    """Time after the last request for which these questions go on, s. Then the outage is forgotten, and who asks next
+    finds out anew."""
+    grace_s: float = 0.05
+    """Time for which a request to a registry that is out waits whether it is back, s: little enough that nobody
+    notices, and enough for a registry nearby."""
+    told_s: float = 30.0
+    """Time for which the word of a home that a registry is out counts, s. A node that cannot reach the registry itself
+    asks homes again after it."""
+    registries_max: int = 256
+    """Bounds the registries of which something is known; the one used longest ago is forgotten first."""
+    retry_after_s: float = 2.0
+    """What a client is told to wait before it asks again, s: by then a registry that is back is known to be."""
+
+
+@dataclass(frozen=True, slots=True)
 class CheckSettings:
     """Of `stores.checking`: how files are checked before their bytes leave."""
 
@@ -460,9 +489,21 @@ class PlanSettings:
     busy_s: float = 2.0
     """Time for which a holder that said that it is busy is asked only on behalf of other members, s."""
     unable_s: float = 5.0
-    """Time for which a home that could not fetch a piece counts as unable, s: as long as one try of upstream takes."""
+    """Time since a home last delivered, s, after which homes that could not fetch a piece count: a home that is unable
+    beside others that deliver has a trouble of its own."""
     unable_max: int = 2
-    """Homes that are unable at once, after which this node asks upstream itself instead of one home after the other."""
+    """Homes that could not fetch a piece since one last delivered, after which this node asks upstream itself instead
+    of one home after the other; and if it cannot either, nobody."""
+    upstream_rest_s: float = 1.0
+    """Time for which a fetch does not ask a registry that gave no sign of life, s: whether it is back is found out
+    about as often. So too where another member asks it for the whole: that costs no try."""
+    barren_s: float = 30.0
+    """Time for which a fetch makes new requests although next to nothing comes, s; then it ends with those that are
+    under way. It is the time that upstream is given for the head of an answer: who has waited as long is not helped by
+    a second try."""
+    progress_bytes: int = 64 * 1024
+    """Bytes that count as progress: of a source that goes on breaking off, and for `barren_s`. With less, a blob would
+    take days."""
     trickle_after_s: float = 10.0
     """Age of a request to a holder, s, from which its rate is judged by itself: a lone holder has none beside it."""
     trickle_bytes_per_s: float = 64 * 1024
@@ -555,9 +596,18 @@ class ImageSettings:
     tag_fresh_s: float = 60.0
     """Time for which upstream's word about a tag is believed without asking again, s: a tag that was pushed a moment
     ago may be seen late by that much, and a home asks for one tag once in that time."""
-    registry_down_s: float = 15.0
-    """Time for which a registry that could not be reached is not asked about tags, s: its timeout is not paid by every
-    pull."""
+    tag_known_s: float = 1.0
+    """Bounds how long a client waits, s, for upstream or a home to say what a tag means that this node or a member
+    knows already. A registry that is up answers within a second; after it, the client gets what is known, with a
+    warning, and upstream is waited for behind its back."""
+    tag_denied_s: float = 5.0
+    """Time for which it is remembered that upstream has no such tag, s: clients ask for signatures and the like that do
+    not exist, of every image. One that is pushed meanwhile is found that much later."""
+    tag_denied_out_s: float = 3600.0
+    """The same while the registry gives no sign of life, s: what did not exist an hour ago most likely does not
+    exist."""
+    tag_denied_max: int = 4096
+    """Bounds the tags of which that is remembered; the oldest answer is forgotten first. Each takes some 500 bytes."""
     tag_members_max: int = 8
     """Members asked about one tag, at most: they are asked at the same moment."""
     tag_homes_max: int = 3
@@ -615,6 +665,13 @@ class AppSettings:
     verify_again_s: float = 60.0
     """Time for which the word of members that a copy here is wrong is not heard again, for each blob, s: to verify it
     is to read all of it, so that must not follow from every word."""
+
+    pull_quiet_s: float = 5.0
+    """Time without a request under one name after which a client's pull of it has ended, s. Runtimes ask for the next
+    layer as soon as one is there; between manifest and layers they may wait for a slow disk."""
+    pulls_max: int = 256
+    """Bounds the pulls that are followed at once, each with some hundred bytes: the one that is quiet for longest gives
+    way. A node runs fewer containers."""
 
     avoided_max: int = 16
     """Bounds the members that a home avoids for one request: each costs a look at all parts of the blob."""
@@ -703,6 +760,7 @@ class Settings:
     channels: ChannelSettings = field(default_factory=ChannelSettings)
     signatures: SignatureSettings = field(default_factory=SignatureSettings)
     upstream: UpstreamSettings = field(default_factory=UpstreamSettings)
+    outages: OutageSettings = field(default_factory=OutageSettings)
     cache: CacheSettings = field(default_factory=CacheSettings)
     containerd: ContainerdSettings = field(default_factory=ContainerdSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)

@@ -1,9 +1,9 @@
 """The client endpoint: `/v2/` for the container runtime of this node, and for people's tools.
 
 What this node holds is served from its stores. What it does not hold is fetched, and sent on while it arrives; so is
-the rest of a copy that turns out damaged in the middle of an answer. A request with the hop mark comes from another
-node that has this endpoint configured as its upstream. It is answered from the stores alone, so that two nodes never
-send each other's requests round in circles.
+the rest of a copy that turns out damaged in the middle of an answer. Another cluster may have this endpoint as its
+upstream, and is a client like any other. But a request that came through this cluster before is answered from the
+stores alone, so that nobody sends requests round in circles.
 """
 
 import contextlib
@@ -29,10 +29,12 @@ from ..oci.content import Content
 from ..oci.digest import Digest
 from ..oci.ranges import IntRange, Span, first_span, is_read_by_itself
 from ..oci.reference import Reference
+from ..sources.chain import Chain, came_by
 from ..stores import Held
 from .again import rest, sha256_of, taken_over
 from .backend import Backend
 from .blob import Extent, Headers, blob_headers
+from .pulls import Pulls
 from .request import RegistryRequest, parse
 from .responses import OCTETS, Body, age, blob_response, send_empty, send_error, send_json, send_manifest, warning
 
@@ -44,11 +46,20 @@ class ClientEndpoint:
 
     Args:
         backend: the parts of the node that it answers from.
+        chain: tells circles of clusters.
+        registry: of requests that name none; without it, that is Docker Hub, or what a name begins with.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, chain: Chain, registry: str | None = None) -> None:
         self._backend = backend
+        self._chain = chain
+        self._registry = registry
         self._served = backend.metrics.served_bytes.labels("client")
+        self._pulls = Pulls(backend.settings)
+
+    def close(self) -> None:
+        """Write what is known of pulls that were under way."""
+        self._pulls.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; an error becomes an answer in the specification's form."""
@@ -58,17 +69,21 @@ class ClientEndpoint:
                 # Relative: what name and scheme the client knows this endpoint by is its own affair.
                 await send_empty(send, 307, [(b"location", b"/v2/"), (b"content-length", b"0")])
                 return
-            request = parse(scope)
+            request = parse(scope, self._registry)
             if request is None:
                 await send_json(scope, send, 200, {})
                 return
             kind = request.kind
-            if isinstance(request.what, Reference):
-                await self._tag(send, request, request.what)
-            elif request.kind == "manifests":
-                await send_manifest(send, request, await self._find(request, request.what), [])
-            else:
-                await self._blob(scope, receive, send, request, request.content(request.what))
+            if self._chain.is_circle(request.came_by):
+                request = replace(request, is_hop=True)
+            came_by.set(request.came_by)
+            with self._pulls.following(scope, request, send) as send:
+                if isinstance(request.what, Reference):
+                    await self._tag(send, request, request.what)
+                elif request.kind == "manifests":
+                    await send_manifest(send, request, await self._find(request, request.what), [])
+                else:
+                    await self._blob(scope, receive, send, request, request.content(request.what))
         except OciError as error:
             self._count(kind, "missing" if error.status == 404 else "refused" if error.status < 500 else "failed")
             log.info("%s %s: %d %s", scope["method"], scope["path"][:300], error.status, error)

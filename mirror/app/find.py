@@ -1,14 +1,16 @@
 """`/api/v1/find`: who has an image or a digest. Members are asked; their filters alone could be wrong."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from ..errors import PeerError, Reason, StorageFailed
 from ..images.holdings import Holdings
-from ..oci.content import Content
+from ..oci.content import Content, Parts
 from ..oci.digest import Digest
+from ..oci.manifest import MANIFEST_MAX_BYTES
 from ..oci.reference import Reference, Repository, parse_image
 from ..routers import Peer
 from ..stores import Tag
@@ -26,21 +28,28 @@ class Find:
         tags: asks the members that may know a tag what it means.
         holders: gives the members that may hold what has a key; reads local memory.
         size: asks one member for the size of some content, in bytes; raises PeerError if it does not have it.
+        parts: says how much of an image this node holds.
+        member_parts: asks one member the same; raises PeerError.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is asked, of whom
         self,
         name: str,
         holdings: Holdings,
         tags: Callable[[Reference], Awaitable[Sequence[tuple[Peer, Tag]]]],
         holders: Callable[[bytes], Sequence[Peer]],
         size: Callable[[Peer, Content], Awaitable[int]],
+        *,
+        parts: Callable[[Digest], Awaitable[Parts]],
+        member_parts: Callable[[Peer, Content], Awaitable[Parts]],
     ) -> None:
         self._name = name
         self._holdings = holdings
         self._tags = tags
         self._holders = holders
         self._size = size
+        self._parts = parts
+        self._member_parts = member_parts
 
     async def find(self, query: str) -> dict[str, Any]:
         """Find an image or a digest.
@@ -83,22 +92,38 @@ class Find:
         ]
 
     async def _find_holders(self, digest: Digest) -> list[dict[str, Any]]:
-        """Whether this node has the content, and the answer of every member whose filter says that it does."""
+        """Whether this node has the content, and the answer of every member whose filter says that it does.
+
+        Who has a manifest and not all that it names does not have the image.
+        """
         content = Content(_ANY_REPOSITORY, "blobs", digest)
         rows: list[dict[str, Any]] = []
         try:
             held = self._holdings.open(digest)
+            if held is not None:
+                with held:
+                    shown = _shown(self._name, held.size, await self._parts(digest))
+                rows.append({**shown, "store": held.store})
         except StorageFailed:
-            held = None
             rows.append({"member": self._name, "has": False, "reason": Reason.DISK})
-        if held is not None:
-            with held:
-                rows.append({"member": self._name, "has": True, "bytes": held.size, "store": held.store})
+        return rows + list(await asyncio.gather(*(self._ask(peer, content) for peer in self._holders(digest.key))))
 
-        async def ask(peer: Peer) -> dict[str, Any]:
-            try:
-                return {"member": peer.name, "has": True, "bytes": await self._size(peer, content)}
-            except PeerError as error:
-                return {"member": peer.name, "has": False, "reason": error.reason}
+    async def _ask(self, peer: Peer, content: Content) -> dict[str, Any]:
+        """What one member says of some content."""
+        try:
+            size = await self._size(peer, content)
+        except PeerError as error:
+            return {"member": peer.name, "has": False, "reason": error.reason}
+        parts = Parts(0, 0)
+        if size <= MANIFEST_MAX_BYTES:
+            with contextlib.suppress(PeerError):  # an agent that does not know the question
+                parts = await self._member_parts(peer, content)
+        return _shown(peer.name, size, parts)
 
-        return rows + list(await asyncio.gather(*map(ask, self._holders(digest.key))))
+
+def _shown(member: str, size: int, parts: Parts) -> dict[str, Any]:
+    """The row of a member that has some content, or of an image the manifest."""
+    row: dict[str, Any] = {"member": member, "has": parts.is_whole, "bytes": size}
+    if parts.named:
+        row |= {"blobs": parts.named, "held": parts.held}
+    return row if parts.is_whole else {**row, "reason": "incomplete"}

@@ -13,11 +13,13 @@ from starlette.types import Receive, Scope, Send
 
 from ..cluster.throughput import SlowReports
 from ..errors import BlobUnknown, ManifestUnknown, OciError, Reason, Refusal, StorageFailed, Unauthorized
+from ..images.completeness import Completeness
 from ..images.manifests import Manifest
 from ..oci.content import Content
 from ..oci.digest import Digest
 from ..oci.reference import Reference
 from ..sources import Role
+from ..sources.chain import came_by
 from ..sources.peers.auth import PeerAuth, Proof
 from ..sources.peers.protocol import MemberAnswer, MemberRequest
 from ..stores import Held
@@ -44,7 +46,8 @@ class PeerEndpoint:
     def __init__(self, backend: Backend, reports: SlowReports, auth: PeerAuth) -> None:
         self._backend = backend
         self._home = Home(backend)
-        self._testimony = Testimony(backend.holdings, backend.settings)
+        completeness = Completeness(backend.manifests, backend.holdings)
+        self._testimony = Testimony(backend.holdings, completeness.parts, backend.settings)
         self._reports = reports
         self._auth = auth
         self._admission = Admission(backend.settings)
@@ -62,6 +65,8 @@ class PeerEndpoint:
                 self._auth.take(proof)
             self._note_rate(member)
             request = parse(scope)
+            if request is not None:
+                came_by.set(request.came_by)
             if request is None:
                 await send_json(scope, send, 200, {})
             elif isinstance(request.what, Reference):

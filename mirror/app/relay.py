@@ -17,7 +17,7 @@ from ..errors import (
     Reason,
     Refusal,
     UnknownRefusal,
-    UpstreamRateLimited,
+    UpstreamError,
     UpstreamUnknown,
 )
 from ..fetch import Audience, Relay
@@ -200,5 +200,6 @@ def refusal(error: MirrorError) -> Refusal:
         return error
     if isinstance(error, UpstreamUnknown) or (isinstance(error, OciError) and error.status == 404):
         return UnknownRefusal(str(error))
-    limited = isinstance(error, UpstreamRateLimited) or isinstance(error.__cause__, UpstreamRateLimited)
-    return Refusal(Reason.RATE_LIMITED if limited else Reason.UNABLE, str(error))
+    causes = [cause.reason for cause in (error, error.__cause__) if isinstance(cause, UpstreamError)]
+    told = next((reason for reason in causes if reason in (Reason.RATE_LIMITED, Reason.OUTAGE)), Reason.UNABLE)
+    return Refusal(told, str(error))

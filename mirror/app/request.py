@@ -16,8 +16,13 @@ from ..oci.digest import Digest
 from ..oci.ranges import RequestedRange, SeveralRanges, Span, parse_range
 from ..oci.reference import Reference, Repository, parse_registry
 from ..sources import HOP_HEADER
+from ..sources.chain import VIA_HEADER, read_marks
 
-_HOP = HOP_HEADER.lower().encode()
+_HOP, _VIA = HOP_HEADER.lower().encode(), VIA_HEADER.lower().encode()
+
+REGISTRY_HEADER = "Skvaller-Registry"
+"""Names the registry that is meant, for clients that can send a header and no `ns`."""
+_REGISTRY = REGISTRY_HEADER.lower().encode()
 _NO_CACHE = re.compile(r"(?:^|[,\s])(?:no-cache|max-age=0)(?=$|[,\s])", re.IGNORECASE)
 
 
@@ -33,7 +38,8 @@ class RegistryRequest:
         range: the part of the content that is wanted; None for the whole. HEAD has none (RFC 9110 section 14.2).
         if_none_match: the entity tags that the client has already, as the header lists them; None without the header.
         if_range: the entity tag of the content of which the range is wanted; None without the header.
-        is_hop: whether another node sent it on behalf of its own client.
+        is_hop: whether a member sent it, or, at the client endpoint, one that knows no marks.
+        came_by: the marks of the nodes that passed it on.
         is_fresh: whether the client wants upstream to be asked now what the tag means (RFC 9111 section 5.2.1).
     """
 
@@ -45,6 +51,7 @@ class RegistryRequest:
     if_none_match: str | None = None
     if_range: str | None = None
     is_hop: bool = False
+    came_by: tuple[str, ...] = ()
     is_fresh: bool = False
 
     def content(self, digest: Digest) -> Content:
@@ -86,8 +93,12 @@ class RegistryRequest:
         return None if self.range is None else self.range.resolve(size)
 
 
-def parse(scope: Scope) -> RegistryRequest | None:
+def parse(scope: Scope, registry: str | None = None) -> RegistryRequest | None:
     """Read a request below `/v2/`.
+
+    Args:
+        scope: of the request.
+        registry: of a request that names none, neither by `ns` nor by `Skvaller-Registry`; None if it is in the path.
 
     Returns:
         What it asks for; None for `/v2/` itself.
@@ -108,7 +119,8 @@ def parse(scope: Scope) -> RegistryRequest | None:
     name, _, kind = name.rpartition("/")
     if kind not in ("manifests", "blobs") or not name:
         raise NotFound(f"/v2/{path[:200]} is no endpoint of this mirror: it serves manifests and blobs")
-    repository = _repository(name, _ns(scope["query_string"]))
+    named = _named_registry(scope)
+    repository = _repository(name, registry if named is None else named)
     is_head = scope["method"] == "HEAD"
     return RegistryRequest(
         kind=cast("Kind", kind),
@@ -119,6 +131,7 @@ def parse(scope: Scope) -> RegistryRequest | None:
         if_none_match=_header(scope, b"if-none-match"),
         if_range=_header(scope, b"if-range"),
         is_hop=_header(scope, _HOP) is not None,
+        came_by=read_marks(_header(scope, _VIA)),
         is_fresh=_NO_CACHE.search(_header(scope, b"cache-control") or "") is not None,
     )
 
@@ -162,13 +175,15 @@ def target(scope: Scope) -> str:
     return f"{path}?{query}" if query else path
 
 
-def _ns(query: bytes) -> str | None:
-    """The registry that containerd names in `?ns=`."""
-    if not query:
-        return None
-    named = {value for key, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True) if key == "ns"}
+def _named_registry(scope: Scope) -> str | None:
+    """The registry that a client names in `?ns=`, as containerd does, or in a header, as others can be told to."""
+    header, query = _header(scope, _REGISTRY), cast("bytes", scope["query_string"])
+    named = set() if header is None else {header}
+    if query:
+        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+        named |= {value for key, value in pairs if key == "ns"}
     if len(named) > 1:
-        raise NameInvalid("the request names several registries in ns")
+        raise NameInvalid(f"the request names several registries in ns and {REGISTRY_HEADER}")
     return named.pop() if named else None
 
 

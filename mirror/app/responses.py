@@ -1,13 +1,14 @@
 """The answers of the distribution API: blobs, manifests and errors."""
 
 import json
+import math
 import time
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from starlette.types import Scope, Send
 
-from ..errors import OciError, RangeUnsatisfiable, Refusal, StaleRequest
+from ..errors import OciError, RangeUnsatisfiable, Refusal, StaleRequest, Unavailable
 from ..images.manifests import Manifest
 from ..oci.digest import Digest
 from ..settings import AppSettings
@@ -105,6 +106,8 @@ async def send_error(scope: Scope, send: Send, error: OciError) -> None:
         extra.append((b"content-range", b"bytes */%d" % error.size))
     if error.status == 405:
         extra.append((b"allow", b"GET, HEAD"))
+    if isinstance(error, Unavailable) and error.retry_after_s is not None:
+        extra.append((b"retry-after", b"%d" % math.ceil(error.retry_after_s)))
     if isinstance(error, StaleRequest):
         extra += encoded({TIME_HEADER: str(error.now_unix_s)})
     if isinstance(error, Refusal):

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ Answer = Callable[[Request], Awaitable[Response]]
 
 _FINDS_MAX = 8
 """Bounds the questions who has something that are under way at once: each asks all members that may have it."""
-_ALONE = "alone: no other member is reached; `skvaller members` says what was tried\n"
+_ALONE = "alone: no other member is reached; `skvaller members` says what was tried"
 """In the answer of a node that is ready; everybody may ask for that, so it names no address."""
 _QUERY_SHOWN_MAX = 200
 """Characters of a wrong query that go into the answer: enough to recognise it, and bounded."""
@@ -42,6 +42,8 @@ class NodeStatus:
         records: the last fetches, the oldest first.
         key_count: number of keys that this node can serve.
         cache_bytes: bytes in the cache, arriving ones included.
+        keeps_nothing: why the cache keeps nothing that arrives now; None if it does.
+        withheld: how many blobs are in the cache and are not served, by reason.
     """
 
     name: str
@@ -52,6 +54,8 @@ class NodeStatus:
     records: Callable[[], Iterable[Record]]
     key_count: Callable[[], int]
     cache_bytes: Callable[[], int]
+    keeps_nothing: Callable[[], str | None]
+    withheld: Callable[[], Mapping[str, int]]
 
 
 class StatusEndpoint:
@@ -102,10 +106,19 @@ class StatusEndpoint:
         return PlainTextResponse("ok\n")
 
     async def readyz(self, request: Request) -> Response:
-        """200 when pulls can be served, by a lone node too, which says so; 503 while it starts or leaves."""
+        """200 when pulls can be served, by a lone node too; 503 while it starts or leaves. Then what is not well."""
         if self._node.is_ready():
-            return PlainTextResponse("ready\n" + (_ALONE if self._node.alone() else ""))
+            return PlainTextResponse("".join(f"{line}\n" for line in ("ready", *self._complaints())))
         return PlainTextResponse("not ready: starting or leaving\n", status_code=503)
+
+    def _complaints(self) -> Iterator[str]:
+        """What an operator should look at although pulls are served."""
+        if self._node.alone():
+            yield _ALONE
+        if (why := self._node.keeps_nothing()) is not None:
+            yield f"cache: nothing is kept, for {why}"
+        if unreadable := self._node.withheld().get("unreadable"):
+            yield f"cache: {unreadable} blobs cannot be read, and are not served"
 
     async def metrics(self, request: Request) -> Response:
         """All metrics in Prometheus' text format."""
@@ -116,6 +129,9 @@ class StatusEndpoint:
         self._metrics.ready.set(self._node.is_ready())
         self._metrics.holdings.set(self._node.key_count())
         self._metrics.cache_bytes.set(self._node.cache_bytes())
+        self._metrics.cache_keeping.set(self._node.keeps_nothing() is None)
+        for why, count in self._node.withheld().items():
+            self._metrics.cache_withheld.labels(why).set(count)
         return Response(generate_latest(self._metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     async def members(self, request: Request) -> Response:

@@ -9,16 +9,17 @@ import hashlib
 import logging
 import time
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 
 from starlette.types import Send
 
 from ..errors import BlobUnknown, Corrupt, Reason, Refusal, StorageFailed
 from ..fileio import hash_range, in_thread
 from ..images.holdings import Holdings
-from ..oci.content import Content
+from ..oci.content import Content, Parts
 from ..oci.digest import Digest
 from ..settings import AppSettings
-from ..sources.peers.protocol import Want
+from ..sources.peers.protocol import Want, write_parts
 from ..stores import Held
 from .request import RegistryRequest
 from .responses import API_VERSION
@@ -34,11 +35,13 @@ class Testimony:
 
     Args:
         holdings: what this node's stores hold.
+        parts: counts what is here of what a manifest names.
         settings: bounds.
     """
 
-    def __init__(self, holdings: Holdings, settings: AppSettings) -> None:
+    def __init__(self, holdings: Holdings, parts: Callable[[Digest], Awaitable[Parts]], settings: AppSettings) -> None:
         self._holdings = holdings
+        self._parts = parts
         self._settings = settings
         self._hashing = asyncio.Semaphore(settings.hashed_at_once)
         self._verified_at: OrderedDict[str, float] = OrderedDict()
@@ -68,6 +71,8 @@ class Testimony:
         if held is None:
             raise BlobUnknown(f"this node does not hold {content.digest}")
         with held:
+            if want is Want.PARTS:
+                return write_parts(await self._parts(content.digest))
             if want is Want.SHA256:
                 return await self._sha256(held, *(request.one_span(held.size) or (0, held.size)))
             prefixes = await held.prefixes()

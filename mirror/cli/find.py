@@ -2,6 +2,8 @@
 
 import sys
 import urllib.parse
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
@@ -14,7 +16,8 @@ from .running_agent import ask, asks_agent, show_json, show_table
 def find(what: str, url: str, as_json: bool) -> None:
     """Show which members have an image or a digest.
 
-    REF is an image name such as nginx:1.27 or ghcr.io/org/app@sha256:…, DIGEST is sha256:….
+    REF is an image name such as nginx:1.27 or ghcr.io/org/app@sha256:…, DIGEST is sha256:…. Who has the manifest
+    of an image and not all that it names does not have the image.
     Exit status 1 if nobody has it.
     """
     answer = ask(url, "/api/v1/find?" + urllib.parse.urlencode({"q": what}))
@@ -25,13 +28,18 @@ def find(what: str, url: str, as_json: bool) -> None:
         for row in answer.get("tags", ()):
             click.echo(f"{answer['reference']} is {row['digest']}")
             click.echo(f"  says {row['member']}: from {row['authority']}, {row['age_seconds']:.0f} s ago")
-        rows = [
-            (row["member"], digest[:19] + "…", f"{row['bytes']:,} bytes" if row["has"] else f"no: {row['reason']}")
-            for digest, row in holders
-        ]
+        rows = [(row["member"], digest[:19] + "…", _found(row)) for digest, row in holders]
         if rows:
             show_table(("member", "digest", "has it"), rows)
         else:
             click.echo(f"no member has {what}")
     if not any(row["has"] for _, row in holders):
         sys.exit(1)
+
+
+def _found(row: Mapping[str, Any]) -> str:
+    """What one member has."""
+    blobs = f"{row['held']} of {row['blobs']} blobs" if "blobs" in row else ""
+    if row["has"]:
+        return f"image, {blobs}" if blobs else f"{row['bytes']:,} bytes"
+    return f"no: the manifest, and {blobs}" if blobs else f"no: {row['reason']}"

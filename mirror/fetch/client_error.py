@@ -12,6 +12,8 @@ from ..errors import (
     SourceError,
     Unavailable,
     UpstreamError,
+    UpstreamOut,
+    UpstreamRateLimited,
     UpstreamRefused,
     UpstreamUnknown,
 )
@@ -27,6 +29,7 @@ def client_error(content: Content, failures: Sequence[SourceError]) -> OciError:
     if isinstance(upstream, UpstreamRefused) or (upstream is not None and upstream.reason is Reason.AUTH):
         return Denied(f"no member has {content.digest}, and upstream may not be asked: {upstream}")
     last = failures[-1] if failures else PeerError(Reason.MISSING, "there is nobody to ask")
-    unavailable = Unavailable(f"{content.digest} cannot be fetched now: {upstream or last}")
+    again_s = upstream.retry_after_s if isinstance(upstream, UpstreamOut | UpstreamRateLimited) else None
+    unavailable = Unavailable(f"{content.digest} cannot be fetched now: {upstream or last}", again_s)
     unavailable.__cause__ = upstream or last
     return unavailable

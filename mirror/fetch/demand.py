@@ -42,3 +42,7 @@ class Demand:
     def needed(self) -> RangeSet:
         """What anybody needs."""
         return self.local | self.members | self.lazy
+
+    def lacks(self, *, is_sized: bool) -> bool:
+        """Whether anything is needed that is not here. Before the size is known, nothing is here."""
+        return bool(self.needed - self.present if is_sized else self.needed)

@@ -106,7 +106,7 @@ class Download:
                 self._changed.clear()
                 self._evidence.look(self.content, time.monotonic())
                 demand = self._launch(flights)
-                lacks = self._lacks(demand)
+                lacks = demand.lacks(is_sized=self._plan.size is not None)
                 if self._intake.rests_on_an_invented_size(flight.source for flight in self._plan.flights):
                     break
                 if lacks and not self._plan.flights:
@@ -163,20 +163,14 @@ class Download:
             )
         return client_error(self.content, self._failures)
 
-    def _lacks(self, demand: Demand) -> bool:
-        """Whether anything is needed that is not here."""
-        if self._plan.size is None:
-            return bool(demand.needed)
-        return bool(demand.needed - demand.present)
-
     def _is_worth_waiting(self) -> bool:
         """Whether somebody who cannot be asked now may be asked soon."""
-        if self._storage_error is not None:
-            return False
         now, patience_s = time.monotonic(), self._settings.patience_s
+        if self._storage_error is not None or self._plan.patience.is_over(now):
+            return False
         if self._env.health.awaits(self._candidates.holders):
             return now - self._active_at <= patience_s
-        again_at = self._candidates.again_at(now)
+        again_at = self._candidates.again_at(now, is_sized=self._plan.size is not None)
         return again_at is not None and again_at - self._active_at <= patience_s
 
     async def _wait_for_change(self, *, look: bool) -> None:
@@ -229,6 +223,8 @@ class Download:
 
     def _failed(self, flight: Flight, error: SourceError) -> None:
         follows, reason = CONSEQUENCES[error.reason], error.reason
+        if reason is Reason.OUTAGE and flight.role is Role.HOME:
+            self._env.outages.told(self.content.repository.registry, time.monotonic())
         if follows.is_failure and flight.role is not Role.PARTIAL:
             self._count_failure(flight.source, error)
             self._record.failures.append(str(error))

@@ -10,6 +10,7 @@ from ..cluster.view import ClusterView
 from ..metrics import Metrics
 from ..settings import Settings
 from ..sources import Source, Witness
+from ..sources.outages import Outages
 from ..stores import BlobCache
 from .absences import Absences
 from .memory import MemoryBudget
@@ -34,6 +35,7 @@ class Environment:
         memory: bounds the blobs that pass through memory.
         absences: remembers what nobody has.
         opinion: confirms the sizes that members state.
+        outages: knows the registries that do not answer.
         turns: lets one fetch of a blob write to the cache at a time.
     """
 
@@ -49,4 +51,5 @@ class Environment:
     memory: MemoryBudget
     absences: Absences
     opinion: SecondOpinion
+    outages: Outages
     turns: Turns = field(default_factory=Turns)

@@ -264,7 +264,10 @@ def _plan(content: Content, env: Environment) -> Plan:
         opening = Opening.WHOLE
     else:
         opening = Opening.PIECE if env.cache.has_partial(content.digest) else Opening.RUN
-    return Plan(cluster.me, ring, env.throughput, holders, env.settings.plan, opening)
+    plan = Plan(cluster.me, ring, env.throughput, holders, env.settings.plan, opening)
+    if env.outages.is_told(content.repository.registry, time.monotonic()):
+        plan.candidates.is_told_out = True
+    return plan
 
 
 def _senders(plan: Plan, start: int, stop: int) -> set[str] | None:

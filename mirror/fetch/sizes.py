@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable
 
 from ..cluster.health import PeerHealth
@@ -11,6 +12,7 @@ from ..oci.content import Content
 from ..routers import Peer
 from ..settings import FetchSettings
 from ..sources import Role
+from ..sources.outages import Outages
 from .absences import Absences
 from .client_error import client_error
 from .demand import Audience
@@ -29,6 +31,7 @@ class SizeQuery:
         ask_upstream: asks upstream; raises UpstreamError.
         absences: remembers what nobody has.
         opinion: confirms what one member says.
+        outages: knows the registries that do not answer.
         settings: for how long members are asked.
     """
 
@@ -42,6 +45,7 @@ class SizeQuery:
         *,
         absences: Absences,
         opinion: SecondOpinion,
+        outages: Outages,
         settings: FetchSettings | None = None,
     ) -> None:
         self._fetches = fetches
@@ -51,6 +55,7 @@ class SizeQuery:
         self._ask_upstream = ask_upstream
         self._absences = absences
         self._opinion = opinion
+        self._outages = outages
         self._asking: dict[tuple[Content, Audience], asyncio.Task[int]] = {}
         """Questions under way: whoever asks the same meanwhile waits for the same answer."""
         self._settings = settings or FetchSettings()
@@ -91,9 +96,9 @@ class SizeQuery:
 
     async def _ask(self, content: Content, audience: Audience) -> int:
         failures: list[SourceError] = []
-        key = content.digest.key
+        key, registry = content.digest.key, content.repository.registry
         asked = [(peer, Role.HOLDER) for peer in self._cluster.holders(key)]
-        if audience is Audience.LOCAL:
+        if audience is Audience.LOCAL and not self._outages.is_told(registry, time.monotonic()):
             asked += [(peer, Role.HOME) for peer in self._cluster.homes(key)]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._settings.size_s):
@@ -107,7 +112,9 @@ class SizeQuery:
                         if isinstance(error, PeerError):
                             self._health.failed(peer.name, error)
                         failures.append(error)
-                        if role is Role.HOME and error.reason is Reason.UNKNOWN:
+                        if role is Role.HOME and error.reason is Reason.OUTAGE:
+                            self._outages.told(registry, time.monotonic())
+                        if role is Role.HOME and error.reason in (Reason.UNKNOWN, Reason.OUTAGE):
                             break
         try:
             return await self._ask_upstream(content)

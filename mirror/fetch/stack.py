@@ -10,6 +10,7 @@ from ..metrics import Metrics
 from ..routers import Discovery
 from ..settings import Settings
 from ..sources import UPSTREAM, MemberSources, SizedSource, Source, Witness
+from ..sources.outages import Outages
 from ..stores import BlobCache
 from .absences import Absences
 from .environment import Environment
@@ -52,8 +53,10 @@ class FetchStack:
         upstream: SizedSource,
         metrics: Metrics,
         settings: Settings,
+        outages: Outages | None = None,
     ) -> "FetchStack":
-        """Put the parts together for the node of a name."""
+        """Put the parts together for the node of a name; `outages`: what others find out of registries as well."""
+        outages = outages or Outages(settings.outages)
 
         def source(name: str) -> Source | None:
             if name == UPSTREAM:
@@ -88,6 +91,7 @@ class FetchStack:
             memory=memory,
             absences=absences,
             opinion=opinion,
+            outages=outages,
         )
         fetches = Fetches(env)
         sizes = SizeQuery(
@@ -98,6 +102,7 @@ class FetchStack:
             upstream.size,
             absences=absences,
             opinion=opinion,
+            outages=outages,
             settings=settings.fetch,
         )
         return cls(cluster, health, slow, fetches, sizes, memory, stated)

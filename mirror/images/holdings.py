@@ -36,6 +36,10 @@ class Holdings:
     def __len__(self) -> int:
         return len(self._count)
 
+    def has(self, digest: Digest) -> bool:
+        """Whether any store says that it holds some content; reads local memory."""
+        return digest.key in self._count
+
     def open(self, digest: Digest) -> Held | None:
         """Open content that any store holds, or return None.
 

@@ -12,8 +12,9 @@ from ..cluster.view import ClusterView
 from ..errors import PeerError, Reason
 from ..oci.reference import Reference
 from ..routers import Peer
-from ..settings import ImageSettings
+from ..settings import ImageSettings, OutageSettings
 from ..sources import Role
+from ..sources.outages import Outages
 from ..stores import Tag
 
 
@@ -44,6 +45,7 @@ class MemberTags:
         ask: asks one member.
         distrusted: gives the names of members whose word about tags does not count now.
         settings: how many are asked, and for how long a ring stays as it is.
+        outages: is told of registries that do not answer homes; what they say of these is not asked.
     """
 
     def __init__(
@@ -53,7 +55,9 @@ class MemberTags:
         ask: AsksMember,
         distrusted: Callable[[], Container[str]] = frozenset,
         settings: ImageSettings | None = None,
+        outages: Outages | None = None,
     ) -> None:
+        self._outages = outages or Outages(OutageSettings())
         self._cluster = cluster
         self._health = health
         self._ask = ask
@@ -95,12 +99,16 @@ class MemberTags:
         return [peer for peer in peers if peer.name not in distrusted]
 
     async def _ask_homes(self, homes: Sequence[Peer], reference: Reference) -> Claim | None:
+        if self._outages.is_told(reference.repository.registry, time.monotonic()):
+            return None
         for peer in self._believed(homes)[: self._settings.tag_homes_max]:
             try:
                 tag = await self._ask(peer, reference, Role.HOME)
             except PeerError as error:
                 self._health.failed(peer.name, error)
-                if error.reason in (Reason.UNABLE, Reason.UNKNOWN):
+                if error.reason is Reason.OUTAGE:
+                    self._outages.told(reference.repository.registry, time.monotonic())
+                if error.reason in (Reason.UNABLE, Reason.OUTAGE, Reason.UNKNOWN):
                     # Upstream did not answer it, or not with a tag. This node tries once itself; to ask all homes would
                     # take too long.
                     return None

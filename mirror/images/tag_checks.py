@@ -1,15 +1,15 @@
 """What upstream says of tags to this node itself."""
 
 import asyncio
+import math
 import time
 from collections import OrderedDict
 
-from ..errors import UpstreamError
+from ..errors import UpstreamOut, UpstreamUnknown
 from ..oci.digest import Digest
 from ..oci.reference import Reference
 from ..settings import ImageSettings
 from ..sources import TagSource
-from ..sources.failures import CONSEQUENCES
 from ..stores import Tag, TagStore
 
 
@@ -19,7 +19,7 @@ class TagChecks:
     Args:
         cache: where answers are kept.
         upstream: asks registries.
-        settings: for how long a registry that is out of reach is left alone.
+        settings: for how long it is remembered that there is no such tag, and how much is remembered.
     """
 
     def __init__(self, cache: TagStore, upstream: TagSource, settings: ImageSettings | None = None) -> None:
@@ -29,8 +29,8 @@ class TagChecks:
         self._running: dict[Reference, asyncio.Task[Tag]] = {}
         self._own: OrderedDict[Reference, Tag] = OrderedDict()
         """What upstream said to this node and to no other, the oldest answer first."""
-        self._down: dict[str, tuple[float, UpstreamError]] = {}
-        """Registries that could not be reached: until when they are not asked, monotonic seconds, and why."""
+        self._denied: OrderedDict[Reference, tuple[float, str]] = OrderedDict()
+        """Tags that upstream denied, the oldest answer first: when, monotonic seconds, and what it said."""
 
     async def close(self) -> None:
         """Give up what is under way."""
@@ -48,7 +48,7 @@ class TagChecks:
         """The question about a tag that is under way, or a new one; its task raises UpstreamError."""
         task = self._running.get(reference)
         if task is None:
-            task = self._running[reference] = asyncio.create_task(self.ask(reference))
+            task = self._running[reference] = asyncio.create_task(self._ask_unless_denied(reference))
             task.add_done_callback(lambda done: self._end(reference, done))
         return task
 
@@ -71,16 +71,28 @@ class TagChecks:
         return tag
 
     async def _ask(self, reference: Reference) -> Digest:
-        registry = reference.repository.registry
-        until, error = self._down.get(registry, (0.0, None))
-        if error is not None and time.monotonic() < until:
-            raise error
-        self._down.pop(registry, None)
         try:
-            return (await self._upstream.resolve(reference)).digest
-        except UpstreamError as error:
-            if CONSEQUENCES[error.reason].out_of_reach:
-                self._down[registry] = (time.monotonic() + self._settings.registry_down_s, error)
+            digest = (await self._upstream.resolve(reference)).digest
+        except UpstreamUnknown as error:
+            self._denied[reference] = (time.monotonic(), str(error))
+            self._denied.move_to_end(reference)
+            while len(self._denied) > self._settings.tag_denied_max:
+                self._denied.popitem(last=False)
+            raise
+        self._denied.pop(reference, None)
+        return digest
+
+    async def _ask_unless_denied(self, reference: Reference) -> Tag:
+        """Ask upstream, unless it has just said that there is no such tag; or said so once, and does not answer now."""
+        at, said = self._denied.get(reference, (-math.inf, ""))
+        age_s = time.monotonic() - at
+        if age_s < self._settings.tag_denied_s:
+            raise UpstreamUnknown(said)
+        try:
+            return await self.ask(reference)
+        except UpstreamOut as error:
+            if age_s < self._settings.tag_denied_out_s:
+                raise UpstreamUnknown(f"{said}, {age_s:.0f} s ago; now {error}") from error
             raise
 
     def _end(self, reference: Reference, task: asyncio.Task[Tag]) -> None:

@@ -17,9 +17,9 @@ Who wants to `verify` takes no member's word: upstream is asked, and without it 
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ..errors import (
     Denied,
@@ -28,6 +28,7 @@ from ..errors import (
     Reason,
     Unavailable,
     UpstreamError,
+    UpstreamOut,
     UpstreamRateLimited,
     UpstreamRefused,
     UpstreamUnknown,
@@ -94,10 +95,12 @@ class Tags:
         self._checks = TagChecks(cache, upstream, settings)
         self._audit = TagAudit(members, self._checks, trust, settings)
         self._resolutions: dict[Reference, asyncio.Task[Answer]] = {}
+        self._asking: set[asyncio.Task[Claim | None]] = set()
+        """Questions to homes."""
 
     async def close(self) -> None:
         """Give up what is under way."""
-        tasks = list(self._resolutions.values())
+        tasks = [*self._resolutions.values(), *self._asking]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -152,10 +155,10 @@ class Tags:
             task.exception()  # if all who asked have gone meanwhile, nobody else looks at it
 
     async def _resolve(self, reference: Reference, known: Tag | None) -> Answer:
-        claiming = asyncio.create_task(self._claim(reference))
+        claiming = self._begin(self._claim(reference))
         try:
-            if known is not None:
-                claim = await claiming
+            if known is not None and await self._is_soon(claiming):
+                claim = claiming.result()
                 known = self._cache.tag(reference) or known  # upstream may have told this node something else meanwhile
                 if claim is not None and self._repeats(claim, known):
                     free = self._upstream.is_head_free(reference.repository)
@@ -165,19 +168,31 @@ class Tags:
             return await self._ask_upstream(reference, claiming)
         except UpstreamError as error:
             return await self._resolve_without_upstream(reference, error)
-        except asyncio.CancelledError:
-            claiming.cancel()
-            raise
+
+    def _begin(self, question: Coroutine[Any, Any, Claim | None]) -> asyncio.Task[Claim | None]:
+        """Ask homes. That goes on when the client has its answer: a home may tell that it cannot reach the registry."""
+        task = asyncio.create_task(question)
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+        return task
+
+    async def _is_soon(self, task: "asyncio.Task[Any]") -> bool:
+        """Whether a task ends in the time for which a client waits though the tag is known."""
+        await asyncio.wait([task], timeout=self._settings.tag_known_s)
+        return task.done()
 
     async def _resolve_now(self, reference: Reference) -> Answer:
         """Ask upstream, however fresh the last answer is."""
         try:
-            return Answer(await self._checks.check(reference))
+            return Answer(await self._checks.ask(reference))
         except UpstreamError as error:
             return await self._resolve_without_upstream(reference, error)
 
     async def _claim(self, reference: Reference) -> Claim | None:
         return None if self._verify else await self._members.from_homes(reference)
+
+    async def _later_claim(self, reference: Reference) -> Claim | None:
+        return None if self._verify else await self._members.from_later_homes(reference)
 
     def _repeats(self, claim: Claim, known: Tag) -> bool:
         """Whether a home says, of a moment ago, what upstream has told this node before."""
@@ -190,6 +205,10 @@ class Tags:
             UpstreamError: there is neither.
         """
         checking = self._checks.start(reference)
+        if not await self._is_soon(checking) and not _has_claim(claiming):
+            late_s = self._settings.tag_known_s
+            if (newest := _newest(await self._known(reference))) is not None:
+                return self._old(reference, newest, f"upstream has not answered within {late_s:g} s")
         await asyncio.wait([checking], timeout=self._settings.tag_check_s)
         if not checking.done():
             why = f"upstream has not confirmed it within {self._settings.tag_check_s:g} s"
@@ -198,22 +217,33 @@ class Tags:
         else:
             self._audit.begin(reference, claiming, checking.result())
             return Answer(checking.result())
-        claim = await claiming
+        claim = await self._unless_known(reference, claiming)
         if claim is None:
             try:
                 return Answer(await asyncio.shield(checking))
-            except UpstreamRateLimited:  # it may not limit the rate of the homes after this node
-                claim = None if self._verify else await self._members.from_later_homes(reference)
+            except (UpstreamRateLimited, UpstreamOut):  # the homes after this node may be able to ask
+                claim = await self._unless_known(reference, self._begin(self._later_claim(reference)))
                 if claim is None:
                     raise
         log.info("tag %s: %s says %s, and %s", reference, claim.peer.name, claim.tag.digest, why)
         return Answer(claim.tag, f"what member {claim.peer.name} says; {why}")
 
-    async def _resolve_without_upstream(self, reference: Reference, error: UpstreamError) -> Answer:
-        """Take the newest answer of this node and the members; where upstream denies the tag, that of a runtime."""
+    async def _unless_known(self, reference: Reference, asking: asyncio.Task[Claim | None]) -> Claim | None:
+        """What a home claims; where the tag is known already, only if the home says so soon."""
+        if not await self._is_soon(asking) and await self._known(reference):
+            return None
+        return await asyncio.shield(asking)
+
+    async def _known(self, reference: Reference) -> list[Tag]:
+        """What this node's stores and, unless they are not believed, the members know."""
         tags = list(self._holdings.tags(reference))
         if not self._verify:
             tags += [tag for _, tag in await self._members.known(reference)]
+        return tags
+
+    async def _resolve_without_upstream(self, reference: Reference, error: UpstreamError) -> Answer:
+        """Take the newest answer of this node and the members; where upstream denies the tag, that of a runtime."""
+        tags = await self._known(reference)
         newest = _newest(tags)
         if newest is None:
             raise _client_error(reference, error, "this node does not know" if self._verify else "no member knows")
@@ -222,9 +252,18 @@ class Tags:
             if by_hand is None and not self._serves_denied:
                 raise _denied(reference, error, newest, "this node" if self._verify else "the cluster")
             newest = by_hand or newest
-        log.info("tag %s: %s by %s, instead of upstream: %s", reference, newest.digest, newest.authority, error)
+        return self._old(reference, newest, str(error))
+
+    def _old(self, reference: Reference, tag: Tag, why: str) -> Answer:
+        """An answer that upstream has not confirmed now, and why not."""
+        log.info("tag %s: %s by %s, instead of upstream: %s", reference, tag.digest, tag.authority, why)
         whose = "this node" if self._verify else "a member"
-        return Answer(newest, f"{_age(time.time() - newest.checked_unix_s)} old answer of {whose}: {error}")
+        return Answer(tag, f"{_age(time.time() - tag.checked_unix_s)} old answer of {whose}: {why}")
+
+
+def _has_claim(claiming: asyncio.Task[Claim | None]) -> bool:
+    """Whether a home has said already what upstream says."""
+    return claiming.done() and claiming.result() is not None
 
 
 def _newest(tags: Iterable[Tag]) -> Tag | None:
@@ -239,7 +278,8 @@ def _client_error(reference: Reference, error: UpstreamError, nobody_knows: str)
         case UpstreamRefused() | UpstreamError(reason=Reason.AUTH):
             return Denied(f"{nobody_knows} {reference}, and upstream may not be asked: {error}")
         case _:
-            return Unavailable(f"{nobody_knows} {reference}, and upstream does not answer: {error}")
+            again_s = error.retry_after_s if isinstance(error, UpstreamOut | UpstreamRateLimited) else None
+            return Unavailable(f"{nobody_knows} {reference}, and upstream does not answer: {error}", again_s)
 
 
 def _denied(reference: Reference, error: UpstreamError, held: Tag, who: str) -> ManifestUnknown:

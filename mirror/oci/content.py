@@ -26,3 +26,21 @@ class Content:
     def path(self) -> str:
         """The path of the distribution API below the registry, e.g. `library/nginx/blobs/sha256:…`."""
         return f"{self.repository.path}/{self.kind}/{self.digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """How much of an image somebody holds.
+
+    Args:
+        held: of the blobs that its manifest names, how many.
+        named: how many it names; 0 if it is no manifest.
+    """
+
+    held: int
+    named: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing lacks."""
+        return self.held >= self.named

@@ -17,8 +17,9 @@ UPSTREAM = "upstream"
 """The name of the registry as a source. No member can have it: see `mirror.config`."""
 
 HOP_HEADER = "Skvaller-Hop"
-"""Marks a request that a node makes on behalf of its own client. A node that gets one answers from what it holds. A
-home also asks holders and upstream, but never another home: so no request goes round in a circle."""
+"""Marks a request of a member, made on behalf of its own client. A node that gets one answers from what it holds. A
+home also asks holders and upstream, but never another home: so no request goes round in a circle. How circles of
+several clusters end: see `chain`."""
 
 SIZE_MAX_BYTES = 1 << 44
 """Bounds the size that a source may state for one blob, 16 TiB: no image is larger, and file systems can hold it."""

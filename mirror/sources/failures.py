@@ -42,6 +42,8 @@ CONSEQUENCES: Final[Mapping[Reason, Consequence]] = {
     Reason.UNKNOWN: Consequence(rest_s=math.inf),
     # As long as one try of upstream takes: asked sooner, a home would answer the same.
     Reason.UNABLE: Consequence(rest_s=5.0),
+    # A home learns within a second or two that the registry is back. Upstream itself is asked again after a second.
+    Reason.OUTAGE: Consequence(rest_s=5.0),
     Reason.RATE_LIMITED: Consequence(rest_s=5.0),
     Reason.WHOLE: Consequence(rest_s=5.0, retried=True, is_failure=False),
     Reason.STATUS: Consequence(retried=True),

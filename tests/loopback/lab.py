@@ -19,10 +19,12 @@ from mirror.metrics import Metrics
 from mirror.oci.content import Content
 from mirror.routers import MemberStatus, Peer, RingSeat
 from mirror.settings import ImageSettings, PeerSettings, PlanSettings, Settings
+from mirror.sources.outages import Outages
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import PeerClient
 from mirror.sources.upstream import Upstream
 from mirror.sources.upstream.registries import Registry
+from mirror.sources.watched import WatchedUpstream
 from mirror.stores.cache import CacheStore
 from tests.loopback.servers import Listeners, Script, Server, stalls
 
@@ -96,6 +98,7 @@ class Lab:
         self.registry = await self.serve(upstream)
         self.peers = PeerClient("me", PeerAuth(), self._settings.peers)
         self.upstream = Upstream([Registry("docker.io", f"http://127.0.0.1:{self.registry.port}")])
+        self._watch()
         await self.cache.start(self.router)
         await self.peers.start()
         await self.upstream.start()
@@ -103,10 +106,16 @@ class Lab:
 
     async def ask(self, registries: Iterable[Registry]) -> None:
         """Ask other registries from now on."""
+        await self.watched.close()
         await self.upstream.close()
         self.upstream = Upstream(registries)
+        self._watch()
         await self.upstream.start()
         self.fetching = self.stack()
+
+    def _watch(self) -> None:
+        self.outages = Outages(self._settings.outages)
+        self.watched = WatchedUpstream(self.upstream, self.outages, self._settings.outages)
 
     def stack(self) -> FetchStack:
         return FetchStack.build(
@@ -114,7 +123,8 @@ class Lab:
             self.router,
             self.cache,
             peers=self.peers,
-            upstream=self.upstream,
+            upstream=self.watched,
+            outages=self.outages,
             metrics=self.metrics,
             settings=self._settings,
         )
@@ -122,6 +132,7 @@ class Lab:
     async def close(self) -> None:
         await self.fetching.close()
         await self.peers.close()
+        await self.watched.close()
         await self.upstream.close()
         await self.cache.close()
         await self.listeners.close()

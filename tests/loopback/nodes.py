@@ -33,10 +33,13 @@ from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository
 from mirror.routers import MemberStatus, Peer, RingSeat, Serves
 from mirror.settings import Settings
+from mirror.sources.chain import Chain
+from mirror.sources.outages import Outages
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import PeerClient
 from mirror.sources.upstream import Upstream
 from mirror.sources.upstream.registries import Registry
+from mirror.sources.watched import WatchedUpstream
 from mirror.stores.cache import CacheStore
 from tests.loopback.lab import STEADY, held_by
 from tests.loopback.servers import (
@@ -239,32 +242,37 @@ class Node:
         self.metrics, self.auth = Metrics(), PeerAuth()
         self.cache = CacheStore(self.folder, self._capacity)
         self.peers = PeerClient(self.name, self.auth, self._cluster.settings.peers)
-        self.upstream = Upstream([Registry("docker.io", self._url)])
+        self.chain = Chain("default", self.name, lambda: [seat.peer for seat in self.router.seats()])
+        self.upstream = Upstream([Registry("docker.io", self._url)], passed_on=self.chain.passed_on)
+        self.outages = outages = Outages(self._cluster.settings.outages)
+        self.watched = WatchedUpstream(self.upstream, outages, self._cluster.settings.outages)
         self.fetching = FetchStack.build(
             self.name,
             self.router,
             self.cache,
             peers=self.peers,
-            upstream=self.upstream,
+            upstream=self.watched,
+            outages=outages,
             metrics=self.metrics,
             settings=self._cluster.settings,
         )
         self.holdings = Holdings([self.cache], self.router)
         images, self.trust = self._cluster.settings.images, TagTrust(self.metrics, self._cluster.settings.images)
         member_tags = MemberTags(
-            self.fetching.cluster, self.fetching.health, self.peers.tag, self.trust.distrusted, images
+            self.fetching.cluster, self.fetching.health, self.peers.tag, self.trust.distrusted, images, outages
         )
         self.tags = Tags(
-            self.holdings, self.cache, member_tags, self.upstream, self.trust, images, how=self._cluster.how_tags
+            self.holdings, self.cache, member_tags, self.watched, self.trust, images, how=self._cluster.how_tags
         )
         self.manifests = Manifests(self.holdings, self.fetching.fetches, self.fetching.stated.note)
         self.reports = SlowReports()
         backend = Backend(self.holdings, self.fetching, self.manifests, self.tags, self.metrics)
-        client = ClientEndpoint(backend)
+        client = ClientEndpoint(backend, self.chain)
         self.endpoint = PeerEndpoint(backend, self.reports, self.auth)
         for part_of_it in (self.peers, self.upstream, self.holdings):
             await part_of_it.start()
             self._stack.push_async_callback(part_of_it.close)
+        self._stack.push_async_callback(self.watched.close)
         self._stack.push_async_callback(self.fetching.close)
         self._stack.push_async_callback(self.tags.close)
         _, self.client_port = await enter(serving_by(client))

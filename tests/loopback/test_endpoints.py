@@ -11,12 +11,14 @@ from typing import Any, Literal, NamedTuple
 
 import aiohttp
 import pytest
+from starlette.datastructures import Headers as RequestHeaders
 from yarl import URL
 
 from mirror.app import Backend, ClientEndpoint, Find, NodeStatus, PeerEndpoint, StatusEndpoint, client_app
 from mirror.cluster.throughput import SlowReports
 from mirror.errors import PeerError, Reason
 from mirror.fetch.stack import FetchStack
+from mirror.images.completeness import Completeness
 from mirror.images.holdings import Holdings
 from mirror.images.manifests import Manifests
 from mirror.images.member_tags import MemberTags
@@ -30,6 +32,7 @@ from mirror.oci.reference import Reference, Repository
 from mirror.routers import Peer
 from mirror.settings import ImageSettings, Settings
 from mirror.sources import HOP_HEADER
+from mirror.sources.chain import MARKS_MAX, VIA_HEADER, Chain, mark_of
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.auth import Request as AuthRequest
 from mirror.sources.peers.client import PeerClient
@@ -48,6 +51,7 @@ INDEX = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}
 LIST = json.dumps({"schemaVersion": 2, "mediaType": DOCKER_LIST, "manifests": []}).encode()
 ABSENT = Digest.of(b"nobody has this")
 KEY = bytes(range(32))
+ME = Peer("me", "127.0.0.1", 1)
 
 
 def name(body: bytes) -> str:
@@ -97,12 +101,14 @@ class Registries:
         self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
         self.default: tuple[int, dict[str, str], bytes] = (404, {}, b"")
         self.asked: list[str] = []
+        self.headers: list[Mapping[str, str]] = []
 
     def has(self, path: str, body: bytes, media_type: str = OCI_MANIFEST) -> None:
         self.answers[path] = (200, {"Content-Type": media_type, "Docker-Content-Digest": name(body)}, body)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.asked.append(f"{scope['method']} {scope['path']}")
+        self.headers.append(RequestHeaders(scope=scope))
         status, headers, body = self.answers.get(scope["path"], self.default)
         raw = [(k.lower().encode(), v.encode()) for k, v in headers.items()]
         raw.append((b"content-length", b"%d" % len(body)))
@@ -121,6 +127,7 @@ class Node:
         keys: tuple[bytes, ...],
         ahead_s: float = 0.0,
         denied: Literal["refuse", "serve"] = "refuse",
+        me: Peer = ME,
     ) -> None:
         for body in held:
             digest = Digest.of(body).hex
@@ -128,11 +135,13 @@ class Node:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(body)
         self.auth = PeerAuth(keys, "n0", clock=lambda: time.time() + ahead_s)
-        self.router = StaticRouter(Peer("me", "127.0.0.1", 1))
+        self.router = StaticRouter(me)
+        self.chain = Chain("default", me.name, lambda: [seat.peer for seat in self.router.seats()])
         self.cache = CacheStore(folder, 1 << 30)
         self.runtime = Runtime()
         self.metrics = Metrics({"docker.io"}, {"docker.io"})
-        self.upstream = Upstream([Registry("docker.io", f"http://127.0.0.1:{upstream_port}")], tally=self.metrics)
+        registry = Registry("docker.io", f"http://127.0.0.1:{upstream_port}")
+        self.upstream = Upstream([registry], passed_on=self.chain.passed_on, tally=self.metrics)
         self.peers = PeerClient("me", self.auth)
         self.fetching = FetchStack.build(
             "me",
@@ -149,7 +158,7 @@ class Node:
         self.tags = Tags(self.holdings, self.cache, member_tags, self.upstream, trust, denied=denied)
         manifests = self.manifests = Manifests(self.holdings, self.fetching.fetches, self.fetching.stated.note)
         backend = Backend(self.holdings, self.fetching, manifests, self.tags, self.metrics)
-        client = ClientEndpoint(backend)
+        client = ClientEndpoint(backend, self.chain)
         node = NodeStatus(
             name="me",
             is_ready=self.router.ready,
@@ -159,8 +168,18 @@ class Node:
             records=lambda: self.fetching.fetches.records,
             key_count=lambda: len(self.holdings),
             cache_bytes=lambda: self.cache.used_bytes,
+            keeps_nothing=lambda: self.cache.keeps_nothing,
+            withheld=lambda: self.cache.withheld,
         )
-        find = Find("me", self.holdings, member_tags.known, self.fetching.cluster.holders, self.peers.size)
+        find = Find(
+            "me",
+            self.holdings,
+            member_tags.known,
+            self.fetching.cluster.holders,
+            self.peers.size,
+            parts=Completeness(manifests, self.holdings).parts,
+            member_parts=lambda peer, content: self.peers.source(peer).parts(content),
+        )
         status = StatusEndpoint(node, find, self.metrics)
         self.client = client_app(client, status, *status.routes())
         self.peer = PeerEndpoint(backend, SlowReports(), self.auth)
@@ -212,9 +231,10 @@ class World:
         upstream: int | None = None,
         ahead_s: float = 0.0,
         denied: Literal["refuse", "serve"] = "refuse",
+        me: Peer = ME,
     ) -> Node:
         self._count += 1
-        node = Node(self._folder / f"node{self._count}", held, upstream or self._port, keys, ahead_s, denied)
+        node = Node(self._folder / f"node{self._count}", held, upstream or self._port, keys, ahead_s, denied, me)
         await node.start(self._stack, self._http)
         return node
 
@@ -536,6 +556,102 @@ def test_a_marked_request_is_passed_on_to_nobody(play: Callable[[Story], None]) 
     play(story)
 
 
+class Gate:
+    """Stands before an endpoint that does not exist yet."""
+
+    def __init__(self) -> None:
+        self.behind: Any = None
+        self.asked: list[str] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.asked.append(f"{scope['method']} {scope['path']}")
+        await self.behind(scope, receive, send)
+
+
+SITE, CENTRE = Peer("edge", "10.1.0.1", 5001), Peer("centre", "10.0.0.1", 5001)
+NODE = Peer("node", "10.0.0.3", 5001)
+
+
+@pytest.mark.parametrize("others", [SITE, Peer("edge", "10.0.0.1", 5001)], ids=["another name", "the same name"])
+def test_a_cluster_whose_upstream_is_another_cluster_gets_what_any_client_gets(
+    play: Callable[[Story], None], others: Peer
+) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        registries.has("/v2/library/x/manifests/latest", MANIFEST)
+        registries.has(f"/v2/library/x/manifests/{name(MANIFEST)}", MANIFEST)
+        registries.has(f"/v2/library/x/blobs/{name(BLOB)}", BLOB)
+        centre = await world.node(me=CENTRE if others == SITE else others)
+        middle = await world.node(upstream=centre.client_port, me=Peer("middle", "10.0.5.1", 5001))
+        site = await world.node(upstream=middle.client_port, me=SITE)
+        tag = await site.ask("/v2/library/x/manifests/latest")
+        assert (tag.status, tag.body, "Warning" in tag.headers) == (200, MANIFEST, False)
+        head = await site.ask(f"/v2/library/x/blobs/{name(BLOB)}", "HEAD")
+        assert (head.status, head.headers["Content-Length"]) == (200, str(len(BLOB)))
+        blob = await site.ask(f"/v2/library/x/blobs/{name(BLOB)}")
+        assert (blob.status, blob.body) == (200, BLOB)
+        assert (await site.ask(f"/v2/library/x/blobs/{ABSENT}", "HEAD")).status == 404
+        assert (await site.ask("/v2/library/x/manifests/absent")).status == 404
+
+    play(story)
+
+
+def test_two_clusters_that_are_each_others_upstream_share_what_they_hold_and_end_the_circle(
+    play: Callable[[Story], None],
+) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            gate = Gate()
+            port = await stack.enter_async_context(serving(gate))
+            one = await world.node(upstream=port, me=SITE)
+            other = await world.node(MANIFEST, BLOB, upstream=one.client_port, me=CENTRE)
+            gate.behind = other.client
+            assert (await one.ask(f"/v2/library/x/blobs/{name(BLOB)}")).body == BLOB
+            assert (await one.ask(f"/v2/library/x/manifests/{name(MANIFEST)}")).body == MANIFEST
+            # Marks pass from one node of a cluster to the next, which asks on its behalf.
+            other.knows(await world.node(upstream=one.client_port, me=Peer("home", "10.0.0.2", 5001)))
+            gate.asked.clear()
+            for path in (f"blobs/{ABSENT}", f"manifests/{ABSENT}", "manifests/absent"):
+                for method in ("HEAD", "GET"):
+                    answer = await one.ask(f"/v2/library/x/{path}", method)
+                    assert answer.status == 404, (path, answer.body)
+            assert len(gate.asked) <= 12
+
+    play(story)
+
+
+def test_who_asks_on_behalf_of_another_cluster_says_so_to_its_homes(play: Callable[[Story], None]) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        came_from = mark_of("default", SITE)
+        home = await world.node(me=CENTRE)
+        node = await world.node(me=NODE)
+        node.knows(home)
+        marked = {VIA_HEADER: came_from}
+        assert (await node.ask(f"/v2/library/x/blobs/{ABSENT}", headers=marked)).status == 404
+        said = [headers.get(VIA_HEADER, "").split(",") for headers in registries.headers]
+        assert said
+        assert all(marks[0] == came_from for marks in said)
+        assert {marks[1] for marks in said} <= {mark_of("default", peer) for peer in (CENTRE, NODE)}
+
+    play(story)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["of this cluster", "too many"])
+def test_a_request_that_goes_round_is_answered_from_the_stores(play: Callable[[Story], None], known: bool) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        registries.default = (200, {}, b"x")
+        member, marks = Peer("b", "10.0.0.9", 5001), [f"{number:016x}" for number in range(MARKS_MAX + 1)]
+        node = await world.node(MANIFEST, me=SITE)
+        node.router.peers = (member,)
+        marked = {VIA_HEADER: ", ".join([marks[0], mark_of("default", member)] if known else marks)}
+        for path in (f"blobs/{name(BLOB)}", f"manifests/{name(INDEX)}", "manifests/latest"):
+            for method in ("GET", "HEAD"):
+                assert (await node.ask(f"/v2/library/x/{path}", method, headers=marked)).status == 404
+        assert (await node.ask(f"/v2/library/x/manifests/{name(MANIFEST)}", headers=marked)).status == 200
+        assert registries.asked == []
+
+    play(story)
+
+
 def test_a_question_that_was_overheard_is_not_answered_again_nor_with_another_header(
     play: Callable[[Story], None],
 ) -> None:
@@ -798,5 +914,47 @@ def test_a_node_tells_about_itself(play: Callable[[Story], None]) -> None:
         counted = node.metrics.registry.get_sample_value("skvaller_received_bytes_total", {"source": "peer"})
         assert counted == len(BLOB)
         assert 'skvaller_requests_total{endpoint="client",kind="blobs",outcome="fetched"} 1.0' in metrics
+
+    play(story)
+
+
+def image(*layers: bytes) -> bytes:
+    """A manifest that names some content."""
+    named = [{"digest": name(layer), "size": len(layer)} for layer in layers]
+    return json.dumps({"schemaVersion": 2, "config": named[0], "layers": named[1:]}).encode()
+
+
+def test_who_holds_an_image_holds_all_of_it_for_one_platform(play: Callable[[Story], None]) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        blobs = [b"config", b"layer 1" * 1000, b"layer 2" * 100, b"of another platform" * 10]
+        here, there = image(*blobs[:3]), image(b"config", blobs[3])
+        origin = image(b"origin")
+        entries = [{"digest": name(body), "size": len(body)} for body in (here, there, origin)]
+        index = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}).encode()
+        whole = await world.node(index, here, *blobs[:3])
+        part = await world.node(index, here, origin, b"origin", blobs[0], blobs[2])
+        bare, node = await world.node(index), await world.node(there, blobs[0], blobs[3])
+        node.knows(whole, part, bare)
+
+        async def found(body: bytes) -> list[tuple[Any, ...]]:
+            answer = json.loads((await node.ask(f"/api/v1/find?q={name(body)}")).body)
+            rows = answer["holders"][name(body)]
+            shown = [(row["member"], row["has"], row.get("held"), row.get("blobs"), row.get("reason")) for row in rows]
+            return sorted(shown, key=lambda row: str(row[0]))
+
+        assert await found(index) == [
+            ("n0", True, 3, 3, None),
+            ("n1", False, 2, 3, "incomplete"),
+            ("n2", False, 0, 3, "incomplete"),
+        ]
+        assert await found(there) == [
+            ("me", True, 2, 2, None),
+            *((other, False, None, None, "missing") for other in ("n0", "n1", "n2")),
+        ]
+        assert [row[:3] for row in await found(blobs[2])] == [
+            ("n0", True, None),
+            ("n1", True, None),
+            ("n2", False, None),
+        ]
 
     play(story)

@@ -32,6 +32,10 @@ class Candidates:
         self._ever_holders = set(self.holders)
         self._serving: Collection[str] = ring.members
         self._home_landed_at = -math.inf
+        self._unable: set[str] = set()
+        """Homes that could not fetch something since one last delivered."""
+        self.is_told_out = False
+        """Whether a home said lately, to this fetch or an earlier one, that the registry gives it no sign of life."""
         self._now = 0.0
 
     # What happened.
@@ -48,22 +52,32 @@ class Candidates:
     ) -> None:
         """Take note of who is up, who of those serves as a home, and whom the node leaves alone for some seconds."""
         self._serving, self._now = serving, now
+        self.upstream = self.upstream.at(now)
         self.members.update(up, now, resting=resting)
 
     def landed(self, flight: Flight, now: float) -> None:
         """Take note that a flight delivered all that it was to deliver."""
         if flight.role is Role.HOME:
             self._home_landed_at = now
+            self._unable.clear()
+            self.is_told_out = False
         elif flight.role is Role.UPSTREAM:
             self.upstream = self.upstream.landed()
+            self.is_told_out = False
 
     def failed(self, flight: Flight, reason: Reason, now: float) -> None:
         """Take note that a flight ended early; as `Plan.failed`."""
+        if flight.role is Role.HOME and reason in (Reason.UNABLE, Reason.RATE_LIMITED, Reason.OUTAGE):
+            self._unable.add(flight.source)
+            self.is_told_out |= reason is Reason.OUTAGE
         if reason is Reason.UNKNOWN and flight.role in (Role.HOME, Role.UPSTREAM):
             by = Denial.A_HOME if flight.role is Role.HOME else Denial.UPSTREAM
             self.upstream = self.upstream.denied(by)
-        if flight.role is Role.UPSTREAM:
-            self.upstream = self.upstream.failed(reason, progressed=flight.position > flight.start)
+        if flight.role is Role.UPSTREAM and reason in (Reason.OUTAGE, Reason.WHOLE):
+            self.upstream = self.upstream.resting(now + self._settings.upstream_rest_s)
+        elif flight.role is Role.UPSTREAM:
+            progressed = flight.progressed(self._settings.progress_bytes)
+            self.upstream = self.upstream.failed(reason, progressed=progressed)
         elif reason is Reason.WHOLE and self.upstream.serves_ranges:
             self.upstream = self.upstream.without_ranges()
         elif flight.role.is_holder and reason is Reason.MISSING:
@@ -84,6 +98,8 @@ class Candidates:
     def renew(self) -> None:
         """Ask upstream anew, and the homes what it says: another repository is asked for from now on."""
         self.upstream = self.upstream.renewed()
+        self._unable.clear()
+        self.is_told_out = False
         self.members.forget_answers()
 
     def halt(self) -> None:
@@ -133,8 +149,11 @@ class Candidates:
 
     @property
     def homes_are_unable(self) -> bool:
-        """Whether homes fail one after the other to fetch anything, so that asking them all takes too long."""
-        many = self.members.unable_count >= self._settings.unable_max
+        """Whether homes fail one after the other to fetch anything, so that asking them all takes too long.
+
+        One is enough that says that the registry gives it no sign of life.
+        """
+        many = self.is_told_out or len(self._unable) >= self._settings.unable_max
         return many and self._now - self._home_landed_at > self._settings.unable_s
 
     @property
@@ -149,6 +168,13 @@ class Candidates:
             name in self._serving or not self.members.is_up(name) for name in others
         )
 
-    def again_at(self, now: float) -> float | None:
-        """When a holder that rests may be asked again, monotonic seconds; None if there is none."""
-        return self.members.again_at(self.holders, now)
+    def again_at(self, now: float, *, is_sized: bool) -> float | None:
+        """When a holder that rests, or upstream, may be asked again, monotonic seconds; None if nobody is waited for.
+
+        Before the size is known nobody has begun to read, so a registry that is out is not waited for.
+        """
+        if not is_sized and self.upstream.is_resting:
+            return None
+        holder_at = self.members.again_at(self.holders, now)
+        upstream_at = self.upstream.rests_until if self.upstream.is_resting and self.upstream.tries_left else None
+        return min((at for at in (holder_at, upstream_at) if at is not None), default=None)

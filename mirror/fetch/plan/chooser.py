@@ -79,6 +79,8 @@ class Chooser:
         upstream = self._candidates.upstream
         if upstream.denial is Denial.UPSTREAM:
             return ()
+        if self._candidates.homes_are_unable and not upstream.may_be_asked:  # nor is this node able to
+            return ()
         is_doubted = upstream.denial is Denial.A_HOME and not self._flights.count(UPSTREAM)
         if is_doubted and self._candidates.can_ask_upstream(start):
             return ()

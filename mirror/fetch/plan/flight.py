@@ -75,6 +75,11 @@ class Flight:
         """Whether it waits for no other node's flight."""
         return not self.role.waits_for_others
 
+    def progressed(self, unit: int) -> bool:
+        """Whether it brought something worth the name: so many bytes, or all that it was asked for."""
+        got = self.position - self.start
+        return got >= unit or (got > 0 and self.position == self.stop)
+
     def rate(self, now: float) -> float:
         """Bytes per second since it was asked for."""
         return (self.position - self.start) / max(now - self.began_at, 1e-4)

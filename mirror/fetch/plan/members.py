@@ -18,7 +18,6 @@ class _Seen:
         busy_until: it said that it is busy: until then it is asked only on behalf of others.
         trickles_until: next to nothing came from it: until then it is not asked while upstream can be.
         rests_until: it failed: until then it is not asked.
-        unable_until: as a home it could not fetch something: until then it counts as unable.
         out_of_reach: it rests because it could not be reached.
         avoided: ranges of which it must not be the origin, because its bytes may be wrong.
     """
@@ -26,7 +25,6 @@ class _Seen:
     busy_until: float = -math.inf
     trickles_until: float = -math.inf
     rests_until: float = -math.inf
-    unable_until: float = -math.inf
     out_of_reach: bool = False
     avoided: RangeSet = field(default_factory=RangeSet)
 
@@ -66,8 +64,6 @@ class Members:
     def failed(self, name: str, reason: Reason, now: float) -> None:
         """Take note that a member failed."""
         seen, follows = self._of(name), CONSEQUENCES[reason]
-        if reason in (Reason.UNABLE, Reason.RATE_LIMITED):
-            seen.unable_until = now + self._settings.unable_s
         seen.out_of_reach |= follows.out_of_reach
         seen.rests_until = now + follows.rest_s
 
@@ -126,11 +122,6 @@ class Members:
     def any_avoided(self) -> bool:
         """Whether any member must not be the origin of some bytes."""
         return any(seen.avoided for seen in self._seen.values())
-
-    @property
-    def unable_count(self) -> int:
-        """How many members could not fetch something lately."""
-        return sum(seen.unable_until > self._now for seen in self._seen.values())
 
     def again_at(self, names: Iterable[str], now: float) -> float | None:
         """When one of some members that rest may be asked again, monotonic seconds; None if there is none."""

@@ -14,6 +14,7 @@ from .candidates import Candidates
 from .chooser import Chooser
 from .flight import EARLIER, Flight, Flights, Segment
 from .lazy import LazyReads
+from .patience import Patience
 from .pieces import Pieces
 from .progress import Progress
 from .provenance import Provenance
@@ -53,6 +54,7 @@ class Plan:
     ) -> None:
         settings = settings or PlanSettings()
         self.candidates = Candidates(me, ring, holders, settings)
+        self.patience = Patience(settings)
         self.flights = Flights()
         self.provenance = Provenance()
         self.stuck = RangeSet()
@@ -99,10 +101,12 @@ class Plan:
         flight.written = flight.written or RangeSet()
         for start, stop in written:
             flight.written.add(start, stop)
+            self.patience.came(stop - start, now)
 
     def landed(self, flight: Flight, now: float) -> None:
         """Take note that a flight delivered all that it was to deliver."""
         self._end(flight, now)
+        self.patience.landed(now)
         self._progress.landed(flight, now)
         self.candidates.landed(flight, now)
 
@@ -167,6 +171,9 @@ class Plan:
         """
         self.candidates.update(up, serving, now, resting=resting)
         self.stuck = RangeSet()
+        self.patience.look(now, is_lacking=demand.lacks(is_sized=self.size is not None))
+        if self.patience.is_over(now):
+            return []
         if self.size is None:
             if not self.chooser.has_direct_source(0):
                 self.stuck = demand.members

@@ -1,6 +1,7 @@
 """Whether upstream may still be asked for a blob: a value, and its transitions."""
 
 import enum
+import math
 from dataclasses import dataclass, replace
 
 from ...errors import Reason
@@ -26,17 +27,29 @@ class UpstreamState:
         tries_left: how many of those are left; at 0 it is not asked.
         denial: who says that it has no such content.
         serves_ranges: whether it does, as far as is known. If not, the ring's first member is the home of the whole.
+        rests_until: when it may be asked again, monotonic seconds.
+        is_resting: whether that is still to come.
     """
 
     tries_max: int
     tries_left: int
     denial: Denial = Denial.NOBODY
     serves_ranges: bool = True
+    rests_until: float = -math.inf
+    is_resting: bool = False
 
     @property
     def may_be_asked(self) -> bool:
-        """Whether it has tries left."""
-        return self.tries_left > 0
+        """Whether it has tries left, and does not rest."""
+        return self.tries_left > 0 and not self.is_resting
+
+    def at(self, now: float) -> "UpstreamState":
+        """As of now, monotonic seconds: its rest may be over."""
+        return replace(self, is_resting=False) if self.is_resting and now >= self.rests_until else self
+
+    def resting(self, until: float) -> "UpstreamState":
+        """It is not asked for a moment: it gives no sign of life, or another member asks it for the whole."""
+        return replace(self, is_resting=True, rests_until=until)
 
     def landed(self) -> "UpstreamState":
         """It delivered: it has the content, and all its tries again."""
@@ -48,13 +61,11 @@ class UpstreamState:
 
         Args:
             reason: why.
-            progressed: whether some bytes came.
+            progressed: whether bytes worth the name came.
         """
         if not CONSEQUENCES[reason].retried:
             return replace(self, tries_left=0)
-        # Upstream serves no ranges, so another member asks it for the whole. That is no failure, and costs no try.
-        cost = 0 if reason is Reason.WHOLE else 1
-        return replace(self, tries_left=(self.tries_max if progressed else self.tries_left) - cost)
+        return replace(self, tries_left=(self.tries_max if progressed else self.tries_left) - 1)
 
     def denied(self, by: Denial) -> "UpstreamState":
         """Somebody says that it has no such content."""
@@ -70,7 +81,7 @@ class UpstreamState:
 
     def renewed(self) -> "UpstreamState":
         """Another repository is asked for from now on: what was said of the last one does not hold for it."""
-        return replace(self, tries_left=self.tries_max, denial=Denial.NOBODY)
+        return replace(self, tries_left=self.tries_max, denial=Denial.NOBODY, is_resting=False)
 
     def halted(self) -> "UpstreamState":
         """From now on nobody is asked."""

@@ -15,7 +15,7 @@ from ... import __version__
 from ...channels import Channel, tls_problem
 from ...channels.contexts import Channels
 from ...errors import DigestInvalid, PeerError, Reason
-from ...oci.content import Content
+from ...oci.content import Content, Parts
 from ...oci.digest import Digest
 from ...oci.ranges import IntRange
 from ...oci.reference import Reference, Repository
@@ -24,9 +24,18 @@ from ...settings import PeerSettings
 from ...stores import Tag
 from .. import RangeRequest, Role, Sink
 from ..answers import BoundedConnector
+from ..chain import came_by
 from .auth import PeerAuth, Request, SignedRequest
 from .connections import Connection, ConnectionPool, Head
-from .protocol import SIGNED_BODY_MAX_BYTES, MemberAnswer, MemberRequest, Want, needs_signed_body
+from .protocol import (
+    PARTS_BYTES,
+    SIGNED_BODY_MAX_BYTES,
+    MemberAnswer,
+    MemberRequest,
+    Want,
+    needs_signed_body,
+    parse_parts,
+)
 from .transfers import Transfers, checked_size, raise_for_status
 
 _SHA256_BYTES = 32
@@ -139,25 +148,27 @@ class PeerClient:
             async with self._request("HEAD", peer, _path(content), MemberRequest(self._name, wrong=wrong)):
                 pass
 
-    async def prefixes(self, peer: Peer, content: Content, count: int) -> tuple[bytes, ...]:
-        """Ask a holder for its prefixes; see `Witness.prefixes`."""
-        body = await self._ask(peer, content, MemberRequest(self._name, want=Want.PREFIXES), count * _SHA256_BYTES)
-        return tuple(body[at : at + _SHA256_BYTES] for at in range(0, len(body), _SHA256_BYTES))
-
-    async def sha256(self, peer: Peer, content: Content, start: int, stop: int) -> bytes:
-        """Ask a holder for the sha256 of a range of its copy; see `Witness.sha256`."""
-        wanted = MemberRequest(self._name, want=Want.SHA256)
-        return await self._ask(peer, content, wanted, _SHA256_BYTES, {"Range": str(IntRange(start, stop))})
-
-    async def _ask(
+    async def ask(
         self,
         peer: Peer,
         content: Content,
-        member_request: MemberRequest,
+        want: Want,
         length: int,
         extra: Mapping[str, str] | None = None,
     ) -> bytes:
-        """What a peer answers to a question about some content: a body of a length that is known before."""
+        """What a peer answers to a question about some content.
+
+        Args:
+            peer: the member to ask.
+            content: what is asked about.
+            want: what is asked.
+            length: of the answer's body, in bytes.
+            extra: headers beside those of members.
+
+        Raises:
+            PeerError: it does not hold the content, or gave no valid answer.
+        """
+        member_request = MemberRequest(self._name, want=want)
         with self._translated(peer):
             async with self._request("GET", peer, _path(content), member_request, extra) as answer:
                 raise_for_status(peer, answer.status, MemberAnswer.parse(answer.headers), expected=200)
@@ -179,7 +190,9 @@ class PeerClient:
     async def download(self, peer: Peer, content: Content, request: RangeRequest, sink: Sink) -> None:
         """Have a peer send what it is asked for; see `Source.download`. Raises PeerError."""
         path, channel = _path(content), self._channel(peer)
-        member_request = MemberRequest(self._name, request.role, request.avoid, request.relative_rate)
+        member_request = MemberRequest(
+            self._name, request.role, request.avoid, request.relative_rate, came_by=came_by.get()
+        )
         headers = {
             **_USER_AGENT,
             **member_request.headers(),
@@ -207,7 +220,7 @@ class PeerClient:
         self, peer: Peer, path: str, role: Role, *, recheck: bool = False
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """What a peer answers to a HEAD request, if it is 200; a home that is late but lives may wait for upstream."""
-        member_request = MemberRequest(self._name, role, recheck=recheck)
+        member_request = MemberRequest(self._name, role, recheck=recheck, came_by=came_by.get())
         try:
             with self._translated(peer):
                 async with self._request("HEAD", peer, path, member_request) as answer:
@@ -319,11 +332,17 @@ class PeerSource:
 
     async def prefixes(self, content: Content, count: int) -> tuple[bytes, ...]:
         """The peer's prefixes of some content; see `Witness.prefixes`. Raises PeerError."""
-        return await self._client.prefixes(self._peer, content, count)
+        body = await self._client.ask(self._peer, content, Want.PREFIXES, count * _SHA256_BYTES)
+        return tuple(body[at : at + _SHA256_BYTES] for at in range(0, len(body), _SHA256_BYTES))
 
     async def sha256(self, content: Content, start: int, stop: int) -> bytes:
         """The sha256 of a range of the peer's copy; see `Witness.sha256`. Raises PeerError."""
-        return await self._client.sha256(self._peer, content, start, stop)
+        part = {"Range": str(IntRange(start, stop))}
+        return await self._client.ask(self._peer, content, Want.SHA256, _SHA256_BYTES, part)
+
+    async def parts(self, content: Content) -> Parts:
+        """How many of the blobs that a manifest names the peer holds. Raises PeerError."""
+        return parse_parts(await self._client.ask(self._peer, content, Want.PARTS, PARTS_BYTES))
 
 
 def _path(content: Content) -> str:

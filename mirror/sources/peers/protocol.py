@@ -18,9 +18,11 @@ from http import HTTPStatus
 from typing import Final, get_args
 
 from ...errors import Reason
+from ...oci.content import Parts
 from ...routers import is_member_name
 from ...stores import Authority
 from .. import HOP_HEADER, Role
+from ..chain import VIA_HEADER, read_marks
 
 AUTH_HEADER: Final = "Skvaller-Auth"
 """Of requests in clear text: time, nonce and the proof that a member sent it; see `auth`."""
@@ -56,6 +58,9 @@ TAG_AUTHORITY_HEADER: Final = "Skvaller-Tag-Authority"
 SIGNED_BODY_MAX_BYTES: Final = 1024 * 1024
 """Bounds the body of an answer in clear text that is signed, and read before it is believed, in bytes: both ends must
 use the same bound. The prefixes of a blob of 500 GiB are as long."""
+PARTS_BYTES: Final = 8
+"""Length of an answer to `Want.PARTS`: two unsigned numbers of four bytes, the most significant byte first."""
+
 AVOIDED_MAX: Final = 1024
 """Bounds the names that one request can list as avoided: more than a cluster has members."""
 
@@ -67,6 +72,8 @@ class Want(enum.Enum):
     """For each whole piece, in order, the 32 bytes of the sha256 of everything up to its end."""
     SHA256 = "sha256"
     """The 32 bytes of the sha256 of the range that is asked for."""
+    PARTS = "parts"
+    """Of a manifest, how many of the blobs that it names the member holds, and how many it names: see `PARTS_BYTES`."""
 
 
 _WANTS: Final = {want.value: want for want in Want}
@@ -76,7 +83,7 @@ _REASONS: Final = {reason.value: reason for reason in Reason}
 _AUTHORITIES: Final[Mapping[str, Authority]] = {authority: authority for authority in get_args(Authority)}
 _PERMITTED: Final[Mapping[int, tuple[Reason, ...]]] = {
     404: (Reason.MISSING, Reason.UNKNOWN),
-    503: (Reason.BUSY, Reason.UNABLE, Reason.RATE_LIMITED, Reason.WHOLE),
+    503: (Reason.BUSY, Reason.UNABLE, Reason.OUTAGE, Reason.RATE_LIMITED, Reason.WHOLE),
 }
 """By status, the reasons that a member may give; the first one counts where it gives none of them."""
 
@@ -94,6 +101,7 @@ class MemberRequest:
         recheck: whether a home is to ask upstream now what a tag means, whatever it knows.
         want: what is wanted of a holder's copy instead of its bytes; None for the bytes.
         wrong: the range `(start, stop)` of which this member sent wrong bytes; None where it says no such thing.
+        came_by: marks of the nodes of other clusters that passed on what is asked: see `sources.chain`.
     """
 
     node: str | None
@@ -103,6 +111,7 @@ class MemberRequest:
     recheck: bool = False
     want: Want | None = None
     wrong: tuple[int, int] | None = None
+    came_by: tuple[str, ...] = ()
 
     def headers(self) -> dict[str, str]:
         """The headers of the request, written."""
@@ -121,6 +130,8 @@ class MemberRequest:
             headers[WANT_HEADER] = self.want.value
         if self.wrong is not None:
             headers[WRONG_HEADER] = "{}-{}".format(*self.wrong)
+        if self.came_by:
+            headers[VIA_HEADER] = ",".join(self.came_by)
         return headers
 
     @classmethod
@@ -135,6 +146,7 @@ class MemberRequest:
             recheck=_text(headers, RECHECK_HEADER) == "1",
             want=_WANTS.get(_text(headers, WANT_HEADER)),
             wrong=_range(headers, WRONG_HEADER),
+            came_by=read_marks(_text(headers, VIA_HEADER)),
         )
 
 
@@ -190,6 +202,17 @@ def needs_signed_body(status: int, length: int | None) -> bool:
         length: of its body, in bytes; None where it does not say.
     """
     return status != HTTPStatus.PARTIAL_CONTENT and length is not None and length <= SIGNED_BODY_MAX_BYTES
+
+
+def write_parts(parts: Parts) -> bytes:
+    """The answer to `Want.PARTS`."""
+    return b"".join(number.to_bytes(PARTS_BYTES // 2) for number in (parts.held, parts.named))
+
+
+def parse_parts(body: bytes) -> Parts:
+    """Read an answer to `Want.PARTS` of the right length."""
+    half = PARTS_BYTES // 2
+    return Parts(int.from_bytes(body[:half]), int.from_bytes(body[half:]))
 
 
 def _text(headers: Mapping[str, str], name: str) -> str:

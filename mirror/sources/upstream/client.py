@@ -11,7 +11,7 @@ Sources: OCI distribution-spec, "Pull"; RFC 9110 sections 14 and 15.
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from ...errors import DigestInvalid, Reason, UpstreamError, UpstreamUnknown
@@ -52,6 +52,7 @@ class Upstream:
         configured: what the operator named. These may have any address, and replace the built-in ones of their name.
         settings: bounds.
         look_up: has the addresses of a host, as `socket.getaddrinfo`.
+        passed_on: the marks that requests have to have, so that circles of clusters end; see `sources.chain`.
         tally: counts how registries answer.
     """
 
@@ -62,8 +63,10 @@ class Upstream:
         configured: Iterable[Registry] = (),
         settings: UpstreamSettings | None = None,
         look_up: LookUp = socket.getaddrinfo,
+        passed_on: Callable[[], Sequence[str]] = tuple,
         tally: Tally | None = None,
     ) -> None:
+        self._passed_on = passed_on
         self._tally = tally
         self._configured = tuple(configured)
         known = known_registries(self._configured).values()
@@ -76,7 +79,7 @@ class Upstream:
 
     async def start(self) -> None:
         """Be ready to ask."""
-        self._started = RegistryClient(self._configured, self._settings, self._look_up, self._tally)
+        self._started = RegistryClient(self._configured, self._settings, self._look_up, self._passed_on, self._tally)
 
     async def close(self) -> None:
         """Drop all connections."""
@@ -91,6 +94,10 @@ class Upstream:
     def is_head_free(self, repository: Repository) -> bool:
         """Whether the registry is Docker Hub itself, which says that it does not count HEAD as a pull."""
         return repository.registry in self._with_free_head
+
+    async def answers(self, registry: str) -> bool:
+        """Whether a registry answers anything at all; waits for as long as it takes."""
+        return await self._registries.answers(registry)
 
     async def resolve(self, reference: Reference) -> Resolved:
         """Ask what a tag means now, by HEAD, which Docker Hub does not count as a pull.

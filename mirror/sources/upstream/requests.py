@@ -7,7 +7,7 @@ try, all of that included, has one bound.
 import asyncio
 import re
 import socket
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Protocol
@@ -53,6 +53,7 @@ class RegistryClient:
         configured: the registries that the operator named.
         settings: bounds.
         look_up: has the addresses of a host.
+        passed_on: the marks that a request has to have.
         tally: counts; None: nobody does.
     """
 
@@ -61,8 +62,10 @@ class RegistryClient:
         configured: Iterable[Registry],
         settings: UpstreamSettings,
         look_up: LookUp = socket.getaddrinfo,
+        passed_on: Callable[[], Sequence[str]] = tuple,
         tally: Tally | None = None,
     ) -> None:
+        self._passed_on = passed_on
         self._tally = tally
         configured = tuple(configured)
         self._settings = settings
@@ -87,8 +90,20 @@ class RegistryClient:
         if transport is None:
             host, _ = _place(registry)
             guard = AddressGuard(self._names.addresses, host, self._named, registry.trusted)
-            transport = self._transports[registry.name] = Transport(guard, self._settings)
+            transport = self._transports[registry.name] = Transport(guard, self._settings, self._passed_on)
         return transport
+
+    async def answers(self, name: str) -> bool:
+        """Whether a registry answers anything at all, whatever it is, to a request without authorization."""
+        registry = self._registries.get(name)
+        if registry is None:
+            return True  # nobody waits for what is refused
+        try:
+            answer = await self._transport(registry).send("GET", URL(f"{registry.api}/"), {})
+        except UpstreamError as error:
+            return isinstance(error, UpstreamRefused)
+        answer.release()
+        return True
 
     @asynccontextmanager
     async def ask(

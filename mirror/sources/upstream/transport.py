@@ -12,7 +12,7 @@ Messages name a URL by its scheme, host and port only: paths and queries of sign
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import aiohttp
@@ -22,8 +22,8 @@ from yarl import URL
 from ... import __version__
 from ...errors import Reason, UpstreamError, UpstreamRefused
 from ...settings import UpstreamSettings
-from .. import HOP_HEADER
 from ..answers import AnswerRefused, BoundedConnector
+from ..chain import VIA_HEADER
 from .addresses import AddressGuard
 
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -102,12 +102,16 @@ class Transport:
     Args:
         guard: resolves names, and says where this registry may lead.
         settings: bounds on time, connections and redirects.
+        passed_on: the marks that a request has to have, for the case that this registry is an agent.
 
     Make it inside a running event loop, and close it there.
     """
 
-    def __init__(self, guard: AddressGuard, settings: UpstreamSettings) -> None:
+    def __init__(
+        self, guard: AddressGuard, settings: UpstreamSettings, passed_on: Callable[[], Sequence[str]] = tuple
+    ) -> None:
         self._settings = settings
+        self._passed_on = passed_on
         self._guard = guard
         self._session = aiohttp.ClientSession(
             connector=BoundedConnector(
@@ -119,7 +123,7 @@ class Transport:
             ),
             timeout=aiohttp.ClientTimeout(total=None),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": f"skvaller/{__version__}", "Accept-Encoding": "identity", HOP_HEADER: "1"},
+            headers={"User-Agent": f"skvaller/{__version__}", "Accept-Encoding": "identity"},
             auto_decompress=False,
             read_bufsize=settings.read_buffer_bytes,
             trust_env=False,
@@ -177,7 +181,8 @@ class Transport:
         try:
             with _translated(url, Reason.TIMEOUT, self._settings.head_s):
                 self._guard.check(url.raw_host or "", url.port or 0)
-                return await self._session.request(method, url, headers=headers, allow_redirects=False)
+                marked = {**headers, VIA_HEADER: ",".join(marks)} if (marks := self._passed_on()) else headers
+                return await self._session.request(method, url, headers=marked, allow_redirects=False)
         except UpstreamRefused as error:
             if sent_by is None:
                 raise

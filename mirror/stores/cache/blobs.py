@@ -60,10 +60,10 @@ class Blobs:
         return self._ours.get(name, self._spare.get(name))
 
     @property
-    def withheld(self) -> Mapping[Withheld, int]:
+    def withheld(self) -> Mapping[str, int]:
         """How many blobs may not be served, by reason."""
         counts = Counter(self._withheld.values())
-        return {why: counts[why] for why in Withheld}
+        return {why.value: counts[why] for why in Withheld}
 
     def add(self, name: str, size: int, used_unix_s: float | None, withheld: Withheld | None = None) -> None:
         """Take a blob, as the one used last; in place of an older copy, if there is one.

@@ -19,7 +19,7 @@ from ...oci.digest import Digest
 from ...oci.reference import Reference
 from ...settings import CacheSettings
 from .. import Held, Listener, Proof, Tag
-from .blobs import Blobs, Withheld
+from .blobs import Blobs
 from .folder import Folder, Found, Left
 from .keeping import Keeping
 from .partials import Partials, Writing
@@ -80,10 +80,10 @@ class CacheStore:
     @property
     def keeps_nothing(self) -> str | None:
         """Why nothing is kept now, in a few words; None if what arrives is kept."""
-        return self._keeping.why_not
+        return self._keeping.why_not if self._capacity_bytes else "cache-size is 0"
 
     @property
-    def withheld(self) -> Mapping[Withheld, int]:
+    def withheld(self) -> Mapping[str, int]:
         """How many blobs are here and not served, by reason."""
         return self._blobs.withheld
 

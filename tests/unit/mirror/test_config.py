@@ -17,6 +17,7 @@ from mirror.config import (
     SETTINGS,
     Address,
     AgentConfig,
+    RegistryListener,
     UnixAddress,
     advertised_address,
     load,
@@ -111,6 +112,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         name = "node-1"
         data-dir = "/srv/skvaller"
         listen = ["[::1]:5000", "unix:/run/skvaller.sock?mode=0660"]
+        listen-for = ["index.docker.io=127.0.0.1:5002", "Ghcr.io=unix:/run/ghcr.sock"]
         listen-api = "unix:/run/skvaller-api.sock"
         metrics = "10.0.0.1:5002"
         allow-host = ["Mirror.example.com.", "mirror"]
@@ -139,6 +141,10 @@ def test_a_full_file_is_read(file: Path) -> None:
         name="node-1",
         data_dir=Path("/srv/skvaller"),
         listen=(Address("::1", 5000), UnixAddress("/run/skvaller.sock", 0o660)),
+        listen_for=(
+            RegistryListener("docker.io", Address("127.0.0.1", 5002)),
+            RegistryListener("ghcr.io", UnixAddress("/run/ghcr.sock")),
+        ),
         listen_api=UnixAddress("/run/skvaller-api.sock"),
         metrics=Address("10.0.0.1", 5002),
         allow_host=("mirror.example.com", "mirror"),
@@ -184,6 +190,11 @@ def test_a_full_file_is_read(file: Path) -> None:
         ("name", "010.0.0.1"),
         ("name", "1.2.3.400"),
         ("listen", "5000"),
+        ("listen-for", "127.0.0.1:5002"),
+        ("listen-for", "docker.io"),
+        ("listen-for", "docker io=127.0.0.1:5002"),
+        ("listen-for", "=127.0.0.1:5002"),
+        ("listen-for", "docker.io=localhost:5002"),
         ("listen", ":5000"),
         ("listen", "localhost:5000"),
         ("listen", "127.0.0.1:0"),
@@ -312,6 +323,8 @@ def test_clients_may_have_several_addresses_each_once() -> None:
             load({"listen": listen, "listen-api": api}, NOTHING, None)
     with pytest.raises(ConfigError, match="no address"):
         load({}, {"SKVALLER_LISTEN": " "}, None)
+    with pytest.raises(ConfigError, match="is also --listen"):
+        load({"listen-for": "docker.io=127.0.0.1:5000"}, NOTHING, None)
 
 
 @pytest.mark.parametrize("outside", ["peer", "gossip"])

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,7 +11,7 @@ import pytest
 
 from mirror.app import Find
 from mirror.errors import DigestInvalid, NameInvalid, PeerError, Reason
-from mirror.oci.content import Content
+from mirror.oci.content import Content, Parts
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference
 from mirror.routers import Peer
@@ -55,10 +55,32 @@ async def size(peer: Peer, content: Content) -> int:
     return len(content.digest.hex)
 
 
-def find(query: str, folder: Path, tag: Tag | None = None, *answers: tuple[Peer, Tag]) -> dict[str, Any]:
+def find(
+    query: str,
+    folder: Path,
+    tag: Tag | None = None,
+    *answers: tuple[Peer, Tag],
+    parts: Mapping[str, Parts] | None = None,
+) -> dict[str, Any]:
+    async def parts_of(member: str) -> Parts:
+        if parts is None:
+            return Parts(0, 0)
+        if member not in parts:
+            raise PeerError(Reason.LENGTH, "an old agent")
+        return parts[member]
+
     (folder / "blob").write_bytes(b"new")
     holdings = cast("Holdings", Shelf(folder / "blob", tag))
-    return asyncio.run(Find("me", holdings, Members(*answers).members, lambda _: [A, B], size).find(query))
+    looking = Find(
+        "me",
+        holdings,
+        Members(*answers).members,
+        lambda _: [A, B],
+        size,
+        parts=lambda _: parts_of("me"),
+        member_parts=lambda peer, _: parts_of(peer.name),
+    )
+    return asyncio.run(looking.find(query))
 
 
 def test_holders_are_this_node_and_the_members_that_say_so(tmp_path: Path) -> None:
@@ -88,6 +110,24 @@ def test_of_a_tag_each_answer_is_shown_newest_first_and_the_holders_of_each_dige
         str(DIGEST): ["me", "a", "b"],
         str(OLDER): ["a", "b"],
     }
+
+
+def test_who_has_the_manifest_and_not_all_that_it_names_does_not_have_the_image(tmp_path: Path) -> None:
+    answer = find(str(DIGEST), tmp_path, parts={"me": Parts(2, 3), "a": Parts(3, 3)})
+    assert answer["holders"][str(DIGEST)][:2] == [
+        {
+            "member": "me",
+            "has": False,
+            "bytes": 3,
+            "blobs": 3,
+            "held": 2,
+            "reason": "incomplete",
+            "store": "shelf",
+        },
+        {"member": "a", "has": True, "bytes": 64, "blobs": 3, "held": 3},
+    ]
+    unknown = find(str(DIGEST), tmp_path, parts={"me": Parts(0, 0)})
+    assert unknown["holders"][str(DIGEST)][1] == {"member": "a", "has": True, "bytes": 64}
 
 
 def test_an_image_by_digest_is_looked_for_under_its_digest(tmp_path: Path) -> None:

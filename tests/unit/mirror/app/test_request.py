@@ -115,6 +115,38 @@ def test_what_is_no_request_is_refused(path: str, query: bytes, error: type[OciE
         parse(asking(path, query))
 
 
+@pytest.mark.parametrize(
+    ("path", "query", "header", "registry", "wanted"),
+    [
+        ("nginx", b"", None, "ghcr.io", "ghcr.io/nginx"),
+        ("nginx", b"", None, "docker.io", "docker.io/library/nginx"),
+        ("a.b/c", b"", None, "ghcr.io", "ghcr.io/a.b/c"),
+        ("nginx", b"", b"quay.io", "ghcr.io", "quay.io/nginx"),
+        ("nginx", b"ns=quay.io", None, "ghcr.io", "quay.io/nginx"),
+        ("nginx", b"ns=quay.io", b"quay.io", None, "quay.io/nginx"),
+        ("nginx", b"", b"index.docker.io", None, "docker.io/library/nginx"),
+    ],
+)
+def test_a_registry_is_named_by_ns_by_a_header_or_by_where_the_client_asks(
+    path: str, query: bytes, header: bytes | None, registry: str | None, wanted: str
+) -> None:
+    headers = {} if header is None else {b"skvaller-registry": header}
+    request = parse(asking(f"/v2/{path}/blobs/sha256:{HEX}", query, headers=headers), registry)
+    assert request is not None
+    assert str(request.repository) == wanted
+
+
+def test_a_request_for_two_registries_is_refused() -> None:
+    with pytest.raises(NameInvalid, match="Skvaller-Registry"):
+        parse(asking(BLOB, b"ns=quay.io", headers={b"skvaller-registry": b"ghcr.io"}))
+
+
+@pytest.mark.parametrize("header", [b"", b"a b", b"http://ghcr.io", b"ghcr.io/x"])
+def test_a_registry_that_is_none_is_refused(header: bytes) -> None:
+    with pytest.raises(NameInvalid):
+        parse(asking(BLOB, headers={b"skvaller-registry": header}))
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"])
 @pytest.mark.parametrize("path", ["/v2/", "/v2/nginx/blobs/uploads/", "/v2/nginx/manifests/1"])
 def test_pushing_is_not_supported(method: str, path: str) -> None:

@@ -38,6 +38,8 @@ def endpoint(**values: Any) -> StatusEndpoint:
         "records": list,
         "key_count": lambda: 0,
         "cache_bytes": lambda: 0,
+        "keeps_nothing": lambda: None,
+        "withheld": dict,
     }
     return StatusEndpoint(NodeStatus(name="a", **(given | values)), cast("Find", Asked()), Metrics())
 
@@ -152,3 +154,20 @@ def test_node_that_is_alone_is_ready_and_says_that_it_is_alone() -> None:
     assert "10.0.0.1" not in body, "everybody may ask for it"
     assert json.loads(answer(status, "/api/v1/members")[1])["alone"] == "10.0.0.1:7946: Connection refused"
     assert answer(endpoint(), "/readyz") == (200, "ready\n")
+
+
+def test_a_cache_that_keeps_nothing_or_cannot_be_read_is_told_though_the_node_is_ready() -> None:
+    assert answer(endpoint(), "/readyz") == (200, "ready\n")
+    assert "skvaller_cache_keeping 1.0" in answer(endpoint(), "/metrics")[1]
+    status = endpoint(keeps_nothing=lambda: "the disk is full", withheld=lambda: {"unproven": 4, "unreadable": 2})
+    assert answer(status, "/readyz") == (
+        200,
+        "ready\ncache: nothing is kept, for the disk is full\ncache: 2 blobs cannot be read, and are not served\n",
+    )
+    _, metrics = answer(status, "/metrics")
+    for line in (
+        "cache_keeping 0.0",
+        'cache_withheld{reason="unproven"} 4.0',
+        'cache_withheld{reason="unreadable"} 2.0',
+    ):
+        assert f"skvaller_{line}" in metrics

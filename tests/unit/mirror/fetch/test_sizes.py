@@ -13,8 +13,9 @@ from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Repository
 from mirror.routers import Peer
-from mirror.settings import FetchSettings
+from mirror.settings import FetchSettings, OutageSettings
 from mirror.sources import Role
+from mirror.sources.outages import Outages
 
 if TYPE_CHECKING:
     from mirror.cluster.health import PeerHealth
@@ -81,7 +82,7 @@ class World:
 
         query = SizeQuery(
             cast("Fetches", self), cast("ClusterView", self), cast("PeerHealth", Health()), self.ask, self.ask_upstream,
-            absences=Absences(FetchSettings()), opinion=cast("SecondOpinion", self),
+            absences=Absences(FetchSettings()), opinion=cast("SecondOpinion", self), outages=Outages(OutageSettings()),
             settings=FetchSettings(size_s=size_s),
         )  # fmt: skip
 

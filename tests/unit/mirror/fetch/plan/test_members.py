@@ -76,16 +76,6 @@ def test_being_busy_and_trickling_end_by_themselves() -> None:
     assert not members.is_trickling("a")
 
 
-def test_homes_that_could_not_fetch_something_are_counted_for_a_while() -> None:
-    members = made("a", "b", "c")
-    members.failed("a", Reason.UNABLE, 100.0)
-    members.failed("b", Reason.RATE_LIMITED, 100.0)
-    members.failed("c", Reason.STATUS, 100.0)
-    assert members.unable_count == 2
-    members.update(["a", "b", "c"], 100.0 + SETTINGS.unable_s)
-    assert members.unable_count == 0
-
-
 def test_after_a_halt_nobody_is_asked_though_it_comes_back() -> None:
     members = made("a", "b")
     members.failed("a", Reason.STALLED, 100.0)

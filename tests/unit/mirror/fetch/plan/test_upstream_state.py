@@ -28,8 +28,12 @@ def test_an_answer_that_would_be_the_same_again_ends_it() -> None:
         assert not failed(FRESH, reason, progressed=True).may_be_asked
 
 
-def test_being_sent_to_another_home_costs_no_try() -> None:
-    assert failed(FRESH, Reason.WHOLE).tries_left == 3
+def test_a_rest_ends_and_costs_no_try() -> None:
+    resting = FRESH.resting(5.0)
+    assert not resting.at(4.9).may_be_asked
+    assert resting.at(5.0).may_be_asked
+    assert resting.at(5.0).tries_left == 3
+    assert resting.renewed().may_be_asked
 
 
 def test_it_can_be_tried_once_more_but_never_where_it_may_not_be_asked_at_all() -> None:
@@ -38,7 +42,7 @@ def test_it_can_be_tried_once_more_but_never_where_it_may_not_be_asked_at_all() 
     never = UpstreamState(0, 0)
     assert not never.tried_once_more().may_be_asked
     assert not never.renewed().may_be_asked
-    assert not failed(never, Reason.WHOLE, progressed=True).may_be_asked
+    assert not failed(never, Reason.BROKEN, progressed=True).may_be_asked
 
 
 @pytest.mark.parametrize(("by", "after_landing"), [(Denial.A_HOME, Denial.NOBODY), (Denial.UPSTREAM, Denial.UPSTREAM)])

@@ -11,6 +11,7 @@ from multidict import CIMultiDict
 from starlette.datastructures import Headers
 
 from mirror.errors import Reason
+from mirror.oci.content import Parts
 from mirror.routers import is_member_name
 from mirror.sources import HOP_HEADER, UPSTREAM, Role
 from mirror.sources.peers.connections import Head
@@ -19,6 +20,7 @@ from mirror.sources.peers.protocol import (
     AVOIDED_MAX,
     NODE_HEADER,
     ORIGIN_HEADER,
+    PARTS_BYTES,
     RATE_HEADER,
     REASON_HEADER,
     ROLE_HEADER,
@@ -28,6 +30,8 @@ from mirror.sources.peers.protocol import (
     MemberAnswer,
     MemberRequest,
     Want,
+    parse_parts,
+    write_parts,
 )
 from mirror.stores import Authority
 
@@ -164,3 +168,9 @@ def test_a_status_permits_some_reasons(status: int, said: Reason | None, meant: 
 @pytest.mark.parametrize("text", ["", "5", "5-5", "6-5", "-5", "5-", "a-b", "1-2-3", "1-99999999999999999999", " 1-2"])
 def test_a_range_that_has_no_byte_or_is_none_counts_as_not_sent(text: str) -> None:
     assert MemberRequest.parse({WRONG_HEADER.lower(): text}).wrong is None
+
+
+@given(st.builds(Parts, st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1)))
+def test_the_parts_of_an_image_come_as_they_were_sent(parts: Parts) -> None:
+    body = write_parts(parts)
+    assert (len(body), parse_parts(body)) == (PARTS_BYTES, parts)

@@ -1,0 +1,218 @@
+"""Upstream under watch: whoever asks a registry that does not answer learns it soon, and the next one at once.
+
+A registry may be slow with one answer: it wakes storage up, or fetches from elsewhere. So who waits for the head of an
+answer does not give up by a clock of its own. After a short silence the registry is asked for a sign of life. If it
+gives none, it is out, and all requests fail at once until it answers again. While anybody wants something of it, it is
+asked again and again, so that it is used as soon as it is back; a request that comes meanwhile asks once more itself.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeVar
+
+from ..errors import Reason, UpstreamError, UpstreamOut
+from ..oci.content import Content
+from ..oci.reference import Reference, Repository
+from ..settings import OutageSettings
+from . import UPSTREAM, RangeReply, RangeRequest, Resolved, Sink, SizedSource, TagSource
+from .outages import Outages
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_UNANSWERED = (Reason.UNREACHABLE, Reason.TIMEOUT)
+
+
+class Registries(SizedSource, TagSource, Protocol):
+    """Upstream as it is: all registries, which may not answer."""
+
+    async def answers(self, registry: str) -> bool:
+        """Whether a registry answers anything at all; waits for as long as it takes."""
+        ...
+
+
+class WatchedUpstream:
+    """Upstream, which fails soon where a registry does not answer. Otherwise as what it watches over.
+
+    Args:
+        registries: asks them.
+        outages: what is known of them.
+        settings: how long they may be silent.
+    """
+
+    name = UPSTREAM
+
+    def __init__(self, registries: Registries, outages: Outages, settings: OutageSettings) -> None:
+        self._registries = registries
+        self._outages = outages
+        self._settings = settings
+        self._asking: dict[str, asyncio.Task[bool]] = {}
+        """Questions for a sign of life, the last of each registry."""
+        self._asked_at: dict[str, float] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def close(self) -> None:
+        """Ask no more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def is_head_free(self, repository: Repository) -> bool:
+        """See `TagSource.is_head_free`."""
+        return self._registries.is_head_free(repository)
+
+    async def resolve(self, reference: Reference) -> Resolved:
+        """Ask what a tag means; see `TagSource.resolve`."""
+        return await self._watched(reference.repository.registry, lambda: self._registries.resolve(reference))
+
+    async def size(self, content: Content, expected: int | None = None) -> int:
+        """Ask how many bytes some content has; see `SizedSource.size`."""
+        return await self._watched(content.repository.registry, lambda: self._registries.size(content, expected))
+
+    async def download(self, content: Content, request: RangeRequest, sink: Sink) -> None:
+        """Put a range of some content into a sink; see `Source.download`. The head of the answer is watched for."""
+        registry = content.repository.registry
+        signs = _Signs(sink, lambda: self._outages.signed(registry, time.monotonic()))
+        await self._watched(registry, lambda: self._registries.download(content, request, signs), signs.begun)
+
+    async def _watched(
+        self,
+        registry: str,
+        ask: Callable[[], Coroutine[Any, Any, T]],
+        answered: "asyncio.Future[None] | None" = None,
+    ) -> T:
+        """The outcome of a question.
+
+        Raises:
+            UpstreamOut: the registry gives no sign of life.
+            UpstreamError: what the question raises.
+        """
+        await self._admit(registry)
+        task = asyncio.create_task(ask())
+        awaited: set[asyncio.Future[Any]] = {task} if answered is None else {task, answered}
+
+        def is_silent() -> bool:
+            return not any(future.done() for future in awaited)
+
+        try:
+            while is_silent():
+                await asyncio.wait(awaited, timeout=self._settings.silent_s, return_when=asyncio.FIRST_COMPLETED)
+                if is_silent() and not await self._lives(registry) and is_silent():
+                    raise self._out(registry, "it gives no sign of life")
+            outcome = await task
+        except UpstreamError as error:
+            if error.reason in _UNANSWERED and not await self._lives(registry):
+                raise self._out(registry, str(error)) from error
+            raise
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        self._outages.signed(registry, time.monotonic())
+        return outcome
+
+    async def _admit(self, registry: str) -> None:
+        """Refuse at once what a registry would not answer, unless it turns out to be back within a moment.
+
+        Raises:
+            UpstreamOut: it is out.
+        """
+        now = time.monotonic()
+        if self._outages.why(registry, now) is None:
+            return
+        self._outages.wanted(registry, now)
+        asking = self._asking.get(registry)
+        if asking is None or asking.done() or now - self._asked_at[registry] >= self._settings.probe_s / 2:
+            asking = self._ask(registry)  # a question that is under way may have been lost before the registry was back
+        await asyncio.wait([asking], timeout=self._settings.grace_s)
+        if (why := self._outages.why(registry, now)) is not None:
+            raise UpstreamOut(why, self._settings.retry_after_s)
+
+    def _out(self, registry: str, why: str) -> UpstreamOut:
+        """Take note that a registry is out, and look out for its return; returns the error to raise."""
+        now = time.monotonic()
+        if self._outages.why(registry, now) is None:
+            self._outages.began(registry, why, now)
+            log.warning("registry=%s does not answer: %s", registry, why)
+            self._begin(self._look_out(registry))
+        return UpstreamOut(f"{registry} does not answer: {why}", self._settings.retry_after_s)
+
+    async def _look_out(self, registry: str) -> None:
+        """Ask a registry that is out until it answers, or nobody wants it any more."""
+        while self._outages.is_wanted(registry, time.monotonic()):
+            await asyncio.sleep(self._settings.probe_s)
+            await asyncio.wait([self._ask(registry)])
+        if self._outages.why(registry, time.monotonic()) is not None:
+            self._outages.ended(registry)
+
+    async def _lives(self, registry: str) -> bool:
+        """Whether a registry gives a sign of life, or gave one a moment ago. All who want to know ask once."""
+        if self._outages.lives(registry, time.monotonic()):
+            return True
+        asking = self._asking.get(registry)
+        if asking is None or asking.done():
+            asking = self._ask(registry)
+        return await asyncio.shield(asking)
+
+    def _ask(self, registry: str) -> "asyncio.Task[bool]":
+        self._asked_at[registry] = time.monotonic()
+        self._asking[registry] = task = self._begin(self._sign_of_life(registry))
+        return task
+
+    async def _sign_of_life(self, registry: str) -> bool:
+        try:
+            async with asyncio.timeout(self._settings.sign_of_life_s):
+                answers = await self._registries.answers(registry)
+        except TimeoutError:
+            answers = False
+        if answers:
+            now = time.monotonic()
+            if self._outages.why(registry, now) is not None:
+                log.warning("registry=%s answers again", registry)
+                self._outages.ended(registry)
+            self._outages.signed(registry, now)
+        return answers
+
+    def _begin(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+class _Signs:
+    """A sink that takes every byte for a sign of life.
+
+    Args:
+        sink: gets everything.
+        on_sign: is called with each, in any thread.
+    """
+
+    def __init__(self, sink: Sink, on_sign: Callable[[], None]) -> None:
+        self._sink = sink
+        self._on_sign = on_sign
+        self.begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when the head of an answer has come."""
+
+    async def begin(self, reply: RangeReply) -> None:
+        """See `Sink.begin`."""
+        if not self.begun.done():
+            self.begun.set_result(None)
+        self._on_sign()
+        await self._sink.begin(reply)
+
+    def begin_at_once(self, reply: RangeReply) -> bool:
+        """See `Sink.begin_at_once`."""
+        return self._sink.begin_at_once(reply)
+
+    async def wait_for_space(self, position: int) -> None:
+        """See `Sink.wait_for_space`."""
+        await self._sink.wait_for_space(position)
+
+    def put(self, position: int, part: bytes | memoryview) -> None:
+        """See `Sink.put`."""
+        self._on_sign()
+        self._sink.put(position, part)

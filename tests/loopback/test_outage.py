@@ -1,0 +1,136 @@
+"""Registries that do not answer: what nobody has is refused soon, what anybody has is served, their return is seen."""
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mirror.oci.digest import Digest
+from mirror.oci.reference import Reference
+from mirror.settings import OutageSettings
+from mirror.stores import Tag
+from tests.loopback.lab import STEADY
+from tests.loopback.nodes import Cluster, Node, cluster
+from tests.loopback.servers import SMALL, content_of, run
+from tests.loopback.test_tags import NAME, TAG, manifest
+
+OUTAGES = OutageSettings(silent_s=0.2, sign_of_life_s=0.4, probe_s=0.2, grace_s=0.005)
+SETTINGS = replace(
+    STEADY, outages=OUTAGES, images=replace(STEADY.images, tag_fresh_s=0.0, tag_known_s=0.3, tag_check_s=5.0)
+)
+MANY = 80
+"""So many requests would take longer than a test may, if each found out for itself that the registry is out."""
+
+
+@contextlib.contextmanager
+def black_hole() -> Iterator[socket.socket]:
+    """An address from which nothing ever comes: its queue is full, so the kernel drops what asks for a connection."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("0.0.0.0", 0), backlog=0))
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                waiting.connect(("127.0.0.1", listener.getsockname()[1]))
+        yield listener
+
+
+@contextlib.asynccontextmanager
+async def silence() -> AsyncIterator[int]:
+    """The port of a server that takes every connection and says nothing."""
+    ends = asyncio.Event()
+
+    async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await ends.wait()
+        writer.close()
+
+    async with await asyncio.start_server(connection, "0.0.0.0", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+        ends.set()
+
+
+@contextlib.asynccontextmanager
+async def without_upstream(folder: Path, count: int, kind: str) -> AsyncIterator[Cluster]:
+    """A cluster whose upstream does not answer, in one of two ways."""
+    async with contextlib.AsyncExitStack() as stack:
+        if kind == "black hole":
+            port = stack.enter_context(black_hole()).getsockname()[1]
+        else:
+            port = await stack.enter_async_context(silence())
+        it = await stack.enter_async_context(cluster(folder, 0, settings=SETTINGS))
+        it.origin.port = port
+        for _ in range(count):
+            await it.join()
+        yield it
+
+
+def known(digest: Digest) -> Tag:
+    """What upstream said of a tag a while ago."""
+    return Tag(digest, time.time() - 3600, "upstream")
+
+
+async def refused(node: Node, path: str) -> None:
+    answer = await node.ask(path)
+    assert answer.status == 503, answer.body
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+def blob(number: int) -> str:
+    return f"/v2/{content_of(b'nobody has it %d' % number).path}"
+
+
+@pytest.mark.parametrize("kind", ["black hole", "silence"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_what_nobody_has_is_refused_and_to_find_that_out_is_paid_for_once(
+    tmp_path: Path, count: int, kind: str
+) -> None:
+    async def story() -> None:
+        async with without_upstream(tmp_path, count, kind) as it:
+            for node in it.nodes[:2]:
+                await asyncio.gather(refused(node, blob(0)), refused(node, "/v2/library/x/manifests/none"))
+            for number in range(MANY // 2):
+                await refused(it.nodes[0], blob(number))
+                await refused(it.nodes[0], f"/v2/library/x/manifests/none{number}")
+
+    run(story())
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_what_a_node_or_a_member_has_is_served_without_waiting_for_upstream(tmp_path: Path, count: int) -> None:
+    async def story() -> None:
+        async with without_upstream(tmp_path, count, "black hole") as it:
+            first, last = it.nodes[0], it.nodes[-1]
+            content, said = await it.give(last, SMALL), manifest(1)
+            image = await it.give(last, said)
+            await last.cache.put_tag(Reference.parse(NAME), known(image.digest))
+            assert await first.pull(content) == SMALL
+            for _ in range(MANY):
+                answer = await first.ask(TAG)
+                assert (answer.status, answer.body) == (200, said)
+                assert "does not answer" in answer.headers["Warning"] or "has not answered" in answer.headers["Warning"]
+
+    run(story())
+
+
+def test_the_first_request_after_the_return_of_upstream_succeeds(tmp_path: Path) -> None:
+    async def story() -> None:
+        with black_hole() as hole:
+            port = hole.getsockname()[1]
+            async with cluster(tmp_path, 0, settings=SETTINGS) as it:
+                it.origin.port = port
+                node = await it.join()
+                content = it.origin.has(SMALL)
+                await refused(node, f"/v2/{content.path}")
+                hole.close()
+                async with await asyncio.start_server(it.origin.serve, "0.0.0.0", port):
+                    while node.outages.why("docker.io", 0.0) is not None:
+                        await asyncio.sleep(0.01)
+                    assert await node.pull(content) == SMALL
+                    await node.stop()
+
+    run(story())

@@ -1,0 +1,54 @@
+"""What is known of registries that do not answer, and for how long it counts."""
+
+from mirror.settings import OutageSettings
+from mirror.sources.outages import Outages
+
+SETTINGS = OutageSettings()
+
+
+def test_an_outage_lasts_until_it_is_said_to_have_ended() -> None:
+    outages = Outages(SETTINGS)
+    assert outages.why("hub", 0.0) is None
+    outages.began("hub", "it gives no sign of life", 100.0)
+    outages.began("hub", "it gives no sign of life", 105.0)
+    assert outages.why("hub", 107.0) == "hub has not answered for 7 s: it gives no sign of life"
+    assert outages.why("other", 107.0) is None
+    outages.ended("hub")
+    assert outages.why("hub", 107.0) is None
+
+
+def test_it_is_worth_finding_out_whether_a_registry_is_back_while_somebody_wants_it() -> None:
+    outages = Outages(SETTINGS)
+    outages.began("hub", "", 0.0)
+    assert outages.is_wanted("hub", SETTINGS.wanted_s - 1)
+    assert not outages.is_wanted("hub", SETTINGS.wanted_s)
+    outages.wanted("hub", 100.0)
+    assert outages.is_wanted("hub", 101.0)
+    outages.ended("hub")
+    assert not outages.is_wanted("hub", 101.0)
+
+
+def test_a_sign_of_life_counts_for_a_moment_and_not_beyond_an_outage() -> None:
+    outages = Outages(SETTINGS)
+    outages.signed("hub", 100.0)
+    assert outages.lives("hub", 101.0)
+    assert not outages.lives("hub", 100.0 + SETTINGS.sign_of_life_s)
+    outages.began("hub", "", 100.1)
+    assert not outages.lives("hub", 100.2)
+
+
+def test_the_word_of_a_home_counts_for_a_while_unless_this_node_can_ask_the_registry() -> None:
+    outages = Outages(SETTINGS)
+    outages.told("hub", 100.0)
+    assert outages.is_told("hub", 100.0 + SETTINGS.told_s - 1)
+    assert not outages.is_told("hub", 100.0 + SETTINGS.told_s)
+    outages.told("hub", 200.0)
+    outages.signed("hub", 200.1)
+    assert not outages.is_told("hub", 200.2)
+
+
+def test_registries_are_remembered_up_to_a_bound() -> None:
+    outages = Outages(OutageSettings(registries_max=2))
+    for name in ("a", "b", "c"):
+        outages.told(name, 0.0)
+    assert [outages.is_told(name, 1.0) for name in ("a", "b", "c")] == [False, True, True]

@@ -1,0 +1,215 @@
+"""A registry that does not answer: who finds it out, what that costs, and when it is used again."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from mirror.errors import Reason, UpstreamError, UpstreamOut, UpstreamUnknown
+from mirror.oci.content import Content
+from mirror.oci.digest import Digest
+from mirror.oci.reference import Reference, Repository
+from mirror.settings import OutageSettings
+from mirror.sources import RangeReply, RangeRequest, Resolved, Role, Sink
+from mirror.sources.outages import Outages
+from mirror.sources.watched import WatchedUpstream
+
+HUB = "docker.io"
+TAG = Reference.parse("library/x:1")
+BLOB = Content(Repository(HUB, "library/x"), "blobs", Digest.of(b"x"))
+RESOLVED = Resolved(Digest.of(b"m"), "application/json", 1)
+PROMPT = OutageSettings(silent_s=0.01, sign_of_life_s=0.05, probe_s=0.01, grace_s=0.02)
+
+
+class Registries:
+    """A registry that answers, lives, or neither, as a test says."""
+
+    name = "upstream"
+
+    def __init__(self) -> None:
+        self.answering, self.living = asyncio.Event(), asyncio.Event()
+        self.error: UpstreamError | None = None
+        self.questions = self.signs = self.cancelled = 0
+        self.asked_for_a_sign = asyncio.Event()
+
+    def is_head_free(self, repository: Repository) -> bool:
+        return True
+
+    async def answers(self, registry: str) -> bool:
+        self.signs += 1
+        self.asked_for_a_sign.set()
+        await self.living.wait()
+        return True
+
+    async def resolve(self, reference: Reference) -> Resolved:
+        await self._wait()
+        return RESOLVED
+
+    async def size(self, content: Content, expected: int | None = None) -> int:
+        await self._wait()
+        return 1
+
+    async def download(self, content: Content, request: RangeRequest, sink: Sink) -> None:
+        await sink.begin(RangeReply(0, 1, 1))
+        await self._wait()
+
+    async def _wait(self) -> None:
+        self.questions += 1
+        if self.error is not None:
+            raise self.error
+        try:
+            await self.answering.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+
+
+class Nowhere:
+    """A sink that keeps nothing."""
+
+    async def begin(self, reply: RangeReply) -> None:
+        pass
+
+    def begin_at_once(self, reply: RangeReply) -> bool:
+        return True
+
+    async def wait_for_space(self, position: int) -> None:
+        pass
+
+    def put(self, position: int, part: bytes | memoryview) -> None:
+        pass
+
+
+class World:
+    def __init__(self, settings: OutageSettings) -> None:
+        self.registries, self.outages = Registries(), Outages(settings)
+        self.upstream = WatchedUpstream(self.registries, self.outages, settings)
+
+    def is_out(self) -> bool:
+        return self.outages.why(HUB, 0.0) is not None
+
+    async def __aenter__(self) -> "World":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.upstream.close()
+
+
+def run(story: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(story, 30))
+
+
+def test_who_asks_a_silent_registry_learns_that_it_is_out_and_the_next_one_is_not_kept_waiting() -> None:
+    async def story() -> None:
+        async with World(PROMPT) as it:
+            with pytest.raises(UpstreamOut, match="no sign of life"):
+                await it.upstream.resolve(TAG)
+            assert (it.registries.questions, it.registries.cancelled) == (1, 1)
+            with pytest.raises(UpstreamOut, match="has not answered") as caught:
+                await it.upstream.size(BLOB)
+            assert it.registries.questions == 1
+            assert caught.value.retry_after_s == PROMPT.retry_after_s
+
+    run(story())
+
+
+def test_all_who_wait_for_a_silent_registry_ask_for_one_sign_of_life() -> None:
+    async def story() -> None:
+        async with World(OutageSettings(silent_s=0.01, sign_of_life_s=0.2, probe_s=60.0)) as it:
+            waiting = [it.upstream.resolve(TAG) for _ in range(5)]
+            failures = await asyncio.gather(*waiting, return_exceptions=True)
+            assert {type(failure) for failure in failures} == {UpstreamOut}
+            assert it.registries.signs == 1
+
+    run(story())
+
+
+def test_a_registry_that_lives_is_waited_for() -> None:
+    async def story() -> None:
+        async with World(PROMPT) as it:
+            it.registries.living.set()
+            resolving = asyncio.create_task(it.upstream.resolve(TAG))
+            while it.registries.signs < 3:
+                await asyncio.sleep(0)
+            it.registries.answering.set()
+            assert await resolving == RESOLVED
+
+    run(story())
+
+
+def test_the_body_of_an_answer_is_not_watched() -> None:
+    async def story() -> None:
+        async with World(OutageSettings(silent_s=0.0)) as it:
+            download = it.upstream.download(BLOB, RangeRequest(0, 1, Role.UPSTREAM), Nowhere())
+            downloading = asyncio.create_task(download)
+            while not it.registries.questions:
+                await asyncio.sleep(0)
+            it.registries.answering.set()
+            await downloading
+            assert not it.registries.signs
+
+    run(story())
+
+
+def test_it_is_used_again_as_soon_as_it_is_back_also_if_nobody_asks() -> None:
+    async def story() -> None:
+        async with World(PROMPT) as it:
+            with pytest.raises(UpstreamOut):
+                await it.upstream.resolve(TAG)
+            it.registries.living.set()
+            it.registries.answering.set()
+            while it.is_out():
+                await asyncio.sleep(0.001)
+            assert await it.upstream.resolve(TAG) == RESOLVED
+
+    run(story())
+
+
+def test_a_request_asks_for_a_sign_of_life_itself_and_waits_a_moment_for_it() -> None:
+    async def story() -> None:
+        async with World(OutageSettings(silent_s=0.01, sign_of_life_s=0.02, probe_s=60.0, grace_s=10.0)) as it:
+            with pytest.raises(UpstreamOut):
+                await it.upstream.resolve(TAG)
+            it.registries.living.set()
+            it.registries.answering.set()
+            assert await it.upstream.resolve(TAG) == RESOLVED
+
+    run(story())
+
+
+def test_nobody_asks_for_signs_of_life_when_nobody_wants_anything_any_more() -> None:
+    async def story() -> None:
+        async with World(OutageSettings(silent_s=0.01, sign_of_life_s=0.01, probe_s=0.01, wanted_s=0.05)) as it:
+            with pytest.raises(UpstreamOut):
+                await it.upstream.resolve(TAG)
+            while it.is_out():  # it never answers: so this ends with the questions
+                await asyncio.sleep(0.001)
+
+    run(story())
+
+
+def test_what_a_registry_says_is_passed_on() -> None:
+    async def story() -> None:
+        async with World(PROMPT) as it:
+            it.registries.error = UpstreamUnknown("no such tag")
+            with pytest.raises(UpstreamUnknown):
+                await it.upstream.resolve(TAG)
+            assert not it.registries.signs
+
+    run(story())
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_a_request_that_reaches_nobody_says_the_registry_is_out_only_if_that_is_so(*, lives: bool) -> None:
+    async def story() -> None:
+        async with World(PROMPT) as it:
+            if lives:
+                it.registries.living.set()
+            it.registries.error = UpstreamError(Reason.UNREACHABLE, "an object store cannot be reached")
+            with pytest.raises(UpstreamError) as caught:
+                await it.upstream.resolve(TAG)
+            assert caught.value.reason is (Reason.UNREACHABLE if lives else Reason.OUTAGE)
+            assert it.is_out() is not lives
+
+    run(story())
