@@ -504,6 +504,36 @@ def slowly(script: Script) -> Script:
     return answer
 
 
+@on_loop
+async def test_a_host_that_takes_no_connection_at_any_of_its_addresses_is_given_up_once() -> None:
+    hosts = [f"127.0.0.{number}" for number in range(1, 4)]
+    loop, tried = asyncio.get_running_loop(), list[str]()
+    connect = loop.sock_connect
+
+    async def counted(sock: socket.socket, address: Any) -> None:
+        tried.append(address[0])
+        await connect(sock, address)
+
+    loop.sock_connect = counted  # type: ignore[method-assign]
+    with contextlib.ExitStack() as stack:
+        port = 0
+        for host in hosts:
+            full = stack.enter_context(socket.create_server((host, port), backlog=0))
+            port = full.getsockname()[1]
+            for _ in range(4):  # beyond the backlog, the kernel drops what knocks
+                filler = stack.enter_context(socket.socket())
+                filler.setblocking(False)
+                filler.connect_ex((host, port))
+
+        def look_up(*_: Any, **__: Any) -> list[Any]:
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 0)) for host in hosts]
+
+        async with upstream(f"http://full.example:{port}", look_up=look_up, connect_s=0.8) as client:
+            error = await failing(UpstreamError, client.resolve(TAG))
+    assert (error.reason, "no connection in time" in str(error)) == ("unreachable", True)
+    assert tried == hosts
+
+
 # Names ----------------------------------------------------------------------------------------------------------------
 
 
