@@ -86,7 +86,7 @@ class Agent(Server):
     def is_ready(self) -> bool:
         """Whether it says that it is ready."""
         with suppress(OSError):
-            return self.get("/readyz") == b"ready\n"
+            return self.get("/readyz").startswith(b"ready\n")
         return False
 
     @property

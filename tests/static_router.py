@@ -55,6 +55,10 @@ class StaticRouter:
         """Keep it in mind; nobody is told."""
         self._willing = willing
 
+    def alone(self) -> str:
+        """It looks for nobody."""
+        return ""
+
     def statuses(self) -> Sequence[MemberStatus]:
         """This node, and the peers, which are taken for alive."""
         others = [MemberStatus(peer, "alive", 0, itself=False) for peer in self.peers]

@@ -22,6 +22,7 @@ from ..core.packets.keyring import Keyring
 from ..core.packets.seal import Seal, Sealing
 from ..core.view import View
 from .announcer import Announcer
+from .attempts import Attempts
 from .cluster_keys import ClusterKeys
 from .counters import Counters
 from .driver import Driver
@@ -107,7 +108,10 @@ class Gossip:
         self._announcer = Announcer(
             name, self.counters, KeyFile(key_file, self._seal.keyring, self.counters) if key_file is not None else None
         )
-        self._driver = Driver(self.config, self.counters, self._announcer.announce, stream_tls)
+        self._attempts = Attempts(
+            lambda: self._driver.running and not any(member.live for member in self.view.members())
+        )
+        self._driver = Driver(self.config, self.counters, self._announcer.announce, self._attempts, stream_tls)
         self.loop_lag = LoopLag(self._driver.note_stall)
         self.keys = ClusterKeys(name, self._driver)
 
@@ -131,8 +135,9 @@ class Gossip:
         await self._driver.start(self._listen.host, self._listen.port, self._make_node)
         self.loop_lag.start()
         remembered = self._snapshot.addresses if self._snapshot is not None else ()
-        self._seeds = Seeds(self._driver, self._seed_names, remembered)
+        self._seeds = Seeds(self._driver, self._attempts, self._seed_names, remembered)
         self._driver.pump()
+        self._driver.tasks.spawn(self._attempts.watch())
         if not self._seeds.exhausted:
             self._driver.tasks.spawn(self._seeds.keep_joining())
         if self._snapshot is not None:
@@ -182,6 +187,11 @@ class Gossip:
     def settled(self) -> bool:
         """Whether the first attempt to join is over, or there is nothing to join through."""
         return self._driver.has_dialled or (self._seeds is not None and self._seeds.exhausted)
+
+    @property
+    def alone(self) -> str:
+        """What was tried and what came back, while this node looks for its cluster and knows nobody; else nothing."""
+        return self._attempts.summary
 
     @property
     def keyring(self) -> tuple[bytes, ...]:

@@ -18,6 +18,8 @@ from ..core.membership.member import Address
 from ..core.node import Node
 from ..core.packets.outbox import Datagram
 from ..core.streams.exchange import Exchange
+from ..core.streams.purpose import Purpose
+from .attempts import Attempts
 from .counters import Counters, Direction, Failure
 from .listener import StreamListener, StreamTls, drop
 from .places import Places
@@ -46,6 +48,7 @@ class Driver:
         config: settings.
         counters: of what is carried.
         announce: called with each event of the node.
+        attempts: told of those to reach the cluster.
         tls: how streams are encrypted; None: they are not.
 
     `left` is set when enough members have confirmed that this node leaves; `has_dialled` says whether a first stream
@@ -57,12 +60,14 @@ class Driver:
         config: GossipConfig,
         counters: Counters,
         announce: Callable[[Event], None],
+        attempts: Attempts,
         tls: StreamTls | None = None,
     ) -> None:
         self._config = config
         self._tls = tls
         self._counters = counters
         self._announce = announce
+        self._attempts = attempts
         self._node: Node | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
@@ -196,6 +201,8 @@ class Driver:
 
     async def carry_out(self, exchange: Exchange) -> str:
         """Carry out a conversation that this node opens. Returns what went wrong, or nothing."""
+        if exchange.purpose is Purpose.SYNC:
+            self._attempts.begin(str(exchange.remote))
         try:
             problem, error = await dial(exchange, self._feed, self._config.stream_timeout_s, self._tls)
         finally:
@@ -204,6 +211,8 @@ class Driver:
         if problem and error is None:
             self._counters.failures[Failure.DIAL] += 1
         self._hang_up(exchange, error)
+        if exchange.purpose is Purpose.SYNC:
+            self._attempts.note(str(exchange.remote), problem)
         return problem
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

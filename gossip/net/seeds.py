@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ..core.membership.member import Address
+from .attempts import Attempts
 from .driver import Driver
 from .sockets import source_address
 
@@ -23,12 +24,16 @@ class Seeds:
 
     Args:
         driver: of the node.
+        attempts: told of names that cannot be resolved.
         names: hosts, by name or address, and ports.
         remembered: addresses of members that the run before knew, tried while no live member is known.
     """
 
-    def __init__(self, driver: Driver, names: Sequence[tuple[str, int]], remembered: Sequence[Address]) -> None:
+    def __init__(
+        self, driver: Driver, attempts: Attempts, names: Sequence[tuple[str, int]], remembered: Sequence[Address]
+    ) -> None:
         self._driver = driver
+        self._attempts = attempts
         self._names = names
         self._remembered = remembered
         self.exhausted = not names and not remembered
@@ -56,5 +61,6 @@ class Seeds:
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that no resolver can be asked for
             log.warning("gossip seed not resolved host=%s error=%s", host, error)
+            self._attempts.note(f"{host}:{port}", "its name is not resolved")
             return []
         return [source_address(name) for *_, name in found]

@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import os
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from ..core.errors import WireError
+from ..core.errors import Rejection, WireError
 from ..core.streams.exchange import Exchange
+from ..core.streams.frames import refusal
 from .listener import StreamTls, drop
 
 log = logging.getLogger(__name__)
@@ -81,12 +83,31 @@ async def converse(
             writer.close()
             await writer.wait_closed()
     except WireError as failure:
+        if not exchange.dialled:
+            writer.write(refusal(failure.reason))
         return str(failure), failure
     except _IO_ERRORS as failure:
         return ("", None) if exchange.finished else _problem(exchange, failure)
     finally:
         drop(writer)  # what is not sent by now is not waited for: the other half may never read it
-    return "", None
+    return _said(exchange), None
+
+
+def _said(exchange: Exchange) -> str:
+    """Why the other half took nothing, in words; nothing if it did."""
+    match exchange.refusal:
+        case None:
+            return ""
+        case Rejection.KEY:
+            return "it says that it does not have the key with which this node seals"
+        case Rejection.SEAL if exchange.sealed:
+            return "it says that it cannot open the seal: it has no key, or its cluster has another name"
+        case Rejection.SEAL:
+            return "it says that packets have to be sealed, and this node has no key"
+        case Rejection.CLUSTER:
+            return "it says that its cluster has another name"
+        case reason:
+            return f"it says that it takes nothing of this node: {reason}"
 
 
 async def _take_turns(
@@ -113,5 +134,13 @@ async def _take_turns(
 def _problem(exchange: Exchange, failure: Exception) -> Outcome:
     log.debug("gossip stream failed remote=%s error=%s", exchange.remote, failure)
     if isinstance(failure, asyncio.IncompleteReadError):
+        if not exchange.greeted:
+            return "it closed the connection without a greeting: it may want TLS, for which one needs its key", None
         return "it closed the connection", None
-    return (failure.strerror if isinstance(failure, OSError) else None) or "it did not answer in time", None
+    if isinstance(failure, ssl.SSLCertVerificationError):
+        return "its certificate is of another key, or of another authority", None
+    if isinstance(failure, OSError) and failure.strerror:
+        if failure.errno is None or isinstance(failure, ssl.SSLError):
+            return failure.strerror, None
+        return os.strerror(failure.errno), None
+    return "it did not answer in time", None

@@ -23,6 +23,8 @@ Answer = Callable[[Request], Awaitable[Response]]
 
 _FINDS_MAX = 8
 """Bounds the questions who has something that are under way at once: each asks all members that may have it."""
+_ALONE = "alone: no other member is reached; `skvaller members` says what was tried"
+"""In the answer of a node that is ready; everybody may ask for that, so it names no address."""
 _QUERY_SHOWN_MAX = 200
 """Characters of a wrong query that go into the answer: enough to recognise it, and bounded."""
 
@@ -35,6 +37,7 @@ class NodeStatus:
         name: of this node.
         is_ready: whether pulls can be served: the agent is up, knows what the cluster knows, and is not leaving.
         statuses: all known members, this node included.
+        alone: what was tried and what came back, while this node looks for others and reaches none; else nothing.
         distrusted: members that are not asked about tags now, by name, each with what it said of one.
         records: the last fetches, the oldest first.
         key_count: number of keys that this node can serve.
@@ -46,6 +49,7 @@ class NodeStatus:
     name: str
     is_ready: Callable[[], bool]
     statuses: Callable[[], Sequence[MemberStatus]]
+    alone: Callable[[], str]
     distrusted: Callable[[], Mapping[str, Contradiction]]
     records: Callable[[], Iterable[Record]]
     key_count: Callable[[], int]
@@ -109,6 +113,8 @@ class StatusEndpoint:
 
     def _complaints(self) -> Iterator[str]:
         """What an operator should look at although pulls are served."""
+        if self._node.alone():
+            yield _ALONE
         if (why := self._node.keeps_nothing()) is not None:
             yield f"cache: nothing is kept, for {why}"
         if unreadable := self._node.withheld().get("unreadable"):
@@ -133,7 +139,7 @@ class StatusEndpoint:
         distrusted = self._node.distrusted()
         rows = [_member_row(it, distrusted.get(it.peer.name)) for it in self._node.statuses()]
         rows.sort(key=lambda row: str(row["name"]))
-        return JSONResponse({"node": self._node.name, "members": rows})
+        return JSONResponse({"node": self._node.name, "alone": self._node.alone(), "members": rows})
 
     async def fetches(self, request: Request) -> Response:
         """The last fetches of this node, newest first, each with the bytes that every source sent."""

@@ -25,6 +25,8 @@ def members(url: str, as_json: bool) -> None:
         for row in answer["members"]
     ]
     show_table(("member", "state", "peer endpoint", "keys held", "home", "round trip"), rows)
+    if answer["alone"]:
+        click.echo(f"This node is alone: it reaches no other member. Tried {answer['alone']}")
     for row in answer["members"]:
         if (said := row["contradicts"]) is not None:
             click.echo(

@@ -145,6 +145,10 @@ class Statuses(Protocol):
         """All known members, this node and dead ones included."""
         ...
 
+    def alone(self) -> str:
+        """What was tried and what came back, while this node looks for others and reaches none; else nothing."""
+        ...
+
 
 class Discovery(Router, Rings, Statuses, Protocol):
     """What an implementation offers to the agent, which hands each part what it needs of it."""

@@ -97,6 +97,7 @@ class Figures:
         waiting: rumours that wait to be sent.
         candidates: those who were heard of and have yet to answer, before they are members.
         blanks: members whose filters are not kept for want of memory: lookups do not find them.
+        is_alone: whether this node looks for others and reaches none.
         lag_s: how late its event loop ran in the last minute, by quantile.
     """
 
@@ -111,6 +112,7 @@ class Figures:
     waiting: int
     candidates: int
     blanks: int
+    is_alone: bool
     lag_s: Mapping[float, float]
 
 
@@ -178,7 +180,7 @@ class SwimRouter:
         """
         with _translated(into=StartFailed):
             await self._gossip.start()
-        self._newness = asyncio.get_running_loop().call_later(self._settings.new_for_s, self._end_newness)
+        self._newness = asyncio.get_running_loop().call_later(self._settings.new_for_s, self._publish_home, False)
 
     async def leave(self, timeout: float = 2.0) -> None:
         """Say goodbye to the others; wait at most `timeout` seconds for their confirmation."""
@@ -237,11 +239,8 @@ class SwimRouter:
         self._willing = willing
         self._publish_home()
 
-    def _end_newness(self) -> None:
-        self._is_new = False
-        self._publish_home()
-
-    def _publish_home(self) -> None:
+    def _publish_home(self, is_new: bool | None = None) -> None:
+        self._is_new = self._is_new if is_new is None else is_new
         home = Serves.NO if not self._willing else Serves.NEW if self._is_new else Serves.YES
         if home != self._endpoint.home:
             self._endpoint = msgspec.structs.replace(self._endpoint, home=home)
@@ -287,8 +286,13 @@ class SwimRouter:
             waiting=view.waiting,
             candidates=view.candidates,
             blanks=view.blanks,
+            is_alone=bool(self._gossip.alone),
             lag_s={quantile: loop_lag.quantile_s(quantile) for quantile in (0.5, 0.99, 1.0)},
         )
+
+    def alone(self) -> str:
+        """What was tried and what came back, while this node looks for its cluster and reaches nobody; else nothing."""
+        return self._gossip.alone
 
     def statuses(self) -> Sequence[MemberStatus]:
         """All known members, this node first."""

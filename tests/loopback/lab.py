@@ -65,6 +65,9 @@ class Chart:
     def set_serving(self, willing: bool) -> None:
         raise NotImplementedError
 
+    def alone(self) -> str:
+        return ""
+
     def statuses(self) -> Sequence[MemberStatus]:
         return []
 

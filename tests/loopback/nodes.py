@@ -201,6 +201,9 @@ class View:
     def set_serving(self, willing: bool) -> None:
         self.declines = not willing
 
+    def alone(self) -> str:
+        return ""
+
     def statuses(self) -> Sequence[MemberStatus]:
         return []
 

@@ -1,6 +1,7 @@
 """What several nodes of gossip do together for their applications and their operators, on loopback."""
 
 import asyncio
+import socket
 import stat
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -36,6 +37,7 @@ from gossip import (
     local,
     save_keys,
 )
+from gossip.net import attempts
 
 OLD, NEW = bytes(range(32)), bytes(range(1, 33))
 WITHIN_S = 15.0
@@ -469,5 +471,82 @@ def test_blocked_loop_is_measured_and_makes_the_node_doubt_itself() -> None:
             await until(lambda: node.counters.stalls > 0)
             assert node.view.health > 0
             assert node.loop_lag.quantile_s(1) >= 0.5
+
+    run(story())
+
+
+# Nodes that cannot join
+
+
+def named(label: str) -> GossipConfig:
+    return local(label=label)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "mine", "said"),
+    [
+        pytest.param({"keys": [OLD]}, {"keys": [NEW]}, "does not have the key", id="another key"),
+        pytest.param({"keys": [OLD]}, {}, "has no key", id="no key"),
+        pytest.param({}, {"keys": [OLD]}, "it has no key, or", id="a key for a cluster that has none"),
+        pytest.param({"config": named("a")}, {"config": named("b")}, "has another name", id="another name"),
+        pytest.param(
+            {"keys": [OLD], "config": named("a")},
+            {"keys": [OLD], "config": named("b")},
+            "or its cluster has another name",
+            id="another name, sealed",
+        ),
+        pytest.param(
+            {"config": GossipConfig(protocol=Span(2, 2))},
+            {"config": GossipConfig(protocol=Span(1, 1))},
+            "the other end speaks 2 of the protocol",
+            id="another version",
+        ),
+    ],
+)
+def test_node_that_is_not_let_in_says_why(theirs: dict[str, Any], mine: dict[str, Any], said: str) -> None:
+    async def story() -> None:
+        settings = {"config": local()}
+        async with Gossip("n1", **(settings | theirs)) as one:
+            seed = str(one.address)
+            async with Gossip("n2", seeds=[seed], **(settings | mine)) as two:
+                await until(lambda: said in two.alone)
+                assert two.alone.startswith(f"{seed}: ")
+                assert one.alone == "", "it looks for nobody"
+
+    run(story())
+
+
+def test_node_says_in_the_log_that_it_is_alone_and_when_it_is_no_more(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(attempts, "FIRST_S", 600.0)
+    monkeypatch.setattr(attempts, "LOOK_S", 0.01)
+
+    def logged(text: str) -> list[str]:
+        return [record.getMessage() for record in caplog.records if text in record.getMessage()]
+
+    async def story() -> None:
+        async with Gossip("n1", local()) as one:
+            address = one.address
+        async with Gossip("n2", local(), seeds=[str(address), f"{chr(228) * 60}:7946"]) as two:
+            await until(lambda: "Connection refused" in two.alone and "not resolved" in two.alone)
+            monkeypatch.setattr(attempts, "FIRST_S", 0.0)
+            await until(lambda: bool(logged("gossip is alone")))
+            assert f"{address}: " in logged("gossip is alone")[-1]
+            async with Gossip("n1", local(), listen=Listen(*address)):
+                await until(lambda: two.alone == "" and bool(logged("not alone any more")))
+            assert len(logged("gossip is alone")) == 1
+
+    with caplog.at_level("INFO", "gossip.net.attempts"):
+        run(story())
+
+
+def test_node_whose_seed_says_nothing_is_alone_before_it_gives_that_up() -> None:
+    async def story() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:  # the kernel accepts, and that is all
+            seed = f"127.0.0.1:{silent.getsockname()[1]}"
+            async with Gossip("n1", local(), seeds=[seed]) as one:
+                await until(lambda: one.alone == f"{seed}: it has not answered")
+                assert not one.settled, "the attempt goes on"
 
     run(story())

@@ -77,7 +77,8 @@ class Exchange:
         purpose: of an initiator; None for a responder.
         opening: what an initiator says, besides what belongs to a SYNC.
 
-    `answers` are the messages that answered a MESSAGE or KEYS. `greeted` says whether the other half has greeted.
+    `answers` are the messages that answered a MESSAGE or KEYS. `greeted` says whether the other half has greeted, and
+    `refusal` why it takes nothing of this one, if it says so: nothing rests on that.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Exchange:
         self.purpose = purpose
         self.peer: str | None = None
         self.answers: list[Message] = []
+        self.refusal: Rejection | None = None
         self._local = local
         self._channel = channel
         self._opening = opening
@@ -113,6 +115,11 @@ class Exchange:
     def my_turn(self) -> bool:
         """Whether `frames` is to be sent now."""
         return bool(self._turns) and self._turns[0] in (_Turn.GREET, _Turn.SPEAK)
+
+    @property
+    def sealed(self) -> bool:
+        """Whether the packets of this conversation are sealed."""
+        return self._channel.sealed
 
     @property
     def finished(self) -> bool:
@@ -169,6 +176,10 @@ class Exchange:
             self._hear(*self._unheard.popleft(), now)
             return True
         if not self.greeted and not self._take_greeting():
+            return False
+        if self.dialled and (refusal := self._reader.refusal()) is not None:
+            self.refusal = refusal
+            self._turns.clear()
             return False
         payload = self._reader.payload()
         if payload is None:

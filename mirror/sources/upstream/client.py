@@ -188,6 +188,8 @@ class Upstream:
                 await sink.wait_for_space(position)
                 await in_thread(sink.put, position, chunk)
                 position += len(chunk)
+                if self._tally is not None:
+                    self._tally.upstream_sent(content.repository.registry, len(chunk))
 
     def _lookout(self, content: Content, stated: int | None = None) -> Lookout:
         settings = self._settings

@@ -13,7 +13,7 @@ from gossip.core.membership.member import PROTOCOL
 from gossip.core.membership.member import Address as GossipAddress
 from gossip.core.messages import Alive, Dead, Left, NameClaim, Ops, Ping, Suspect
 from mirror.oci.digest import Digest
-from testbed.agents import GOSSIP_PORT, PEER_PORT, Agent
+from testbed.agents import GOSSIP_PORT, PEER_PORT, Agent, Endpoints
 from testbed.network import Address, Host
 from testbed.processes import wait_until
 from tests.clients.attacks.attackers import (
@@ -110,6 +110,20 @@ def test_a_namesake_ends_no_running_node(a: Agent, b: Agent, stranger: Stranger)
     assert a.get("/readyz") == b"ready\n"
     wait_until(lambda: b.states().get("a") == "alive", "b to see a alive")
     wait_until(lambda: peer_url(b, "a") == {f"http://{a.host}:{PEER_PORT}"}, "b to see a where it is")
+
+
+def test_clone_of_a_running_node_ends_and_never_takes_its_place(site: Site, a: Agent, b: Agent) -> None:
+    host = site.host("clone")
+    endpoints = Endpoints.at(host.address, "127.0.0.1")
+    for attempt, through in enumerate((a, b)):
+        folder = site.folder / f"clone-{attempt}"
+        clone = Agent(folder, "a", endpoints, ["--join", through.gossip], netns=host.netns)
+        site.stack.callback(clone.kill)
+        clone.launch()
+        assert clone.wait() != 0
+        assert "a is also the name of the node at" in clone.output
+        assert peer_url(b, "a") == {f"http://{a.host}:{PEER_PORT}"}
+    assert a.running
 
 
 def test_rumours_of_death_end_no_member(a: Agent, b: Agent, stranger: Stranger) -> None:

@@ -27,6 +27,7 @@ FIGURES = Figures(
     waiting=1,
     candidates=2,
     blanks=3,
+    is_alone=True,
     lag_s={0.5: 0.001, 0.99: 0.01, 1.0: 0.1},
 )
 UNITS = ("seconds", "bytes", "info")

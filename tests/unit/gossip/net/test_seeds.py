@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gossip import Address, Member, State
+from gossip.net.attempts import Attempts
 from gossip.net.seeds import Seeds
 
 KNOWN = Address("10.0.0.7", 7946)
@@ -39,7 +40,7 @@ def run(story: Coroutine[Any, Any, None]) -> None:
 
 
 async def first_round(node: Any, names: list[tuple[str, int]], remembered: list[Address]) -> Seeds:
-    seeds = Seeds(node, names, remembered)
+    seeds = Seeds(node, Attempts(lambda: True), names, remembered)
     joining = asyncio.create_task(seeds.keep_joining())
     async with asyncio.timeout(15):
         await node.pumped.wait()
@@ -79,7 +80,7 @@ def test_name_that_cannot_be_asked_for_leaves_nothing_to_try(caplog: pytest.LogC
 def test_without_names_there_is_nothing_to_try_from_the_start() -> None:
     async def story() -> None:
         node: Any = Node()
-        assert Seeds(node, [], []).exhausted
-        assert not Seeds(node, [], [KNOWN]).exhausted
+        assert Seeds(node, Attempts(lambda: True), [], []).exhausted
+        assert not Seeds(node, Attempts(lambda: True), [], [KNOWN]).exhausted
 
     run(story())

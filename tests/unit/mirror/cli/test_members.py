@@ -28,9 +28,18 @@ def test_a_member_that_contradicts_upstream_is_named_below_the_table(monkeypatch
     said = {"tag": "docker.io/library/nginx:1", "says": "sha256:aa", "upstream": "sha256:bb", "ignored_s": 3000}
     rows = [row("honest"), row("liar", contradicts=said)]
     module = import_module("mirror.cli.members")  # the package has the command under that name
-    monkeypatch.setattr(module, "ask", lambda url, path: {"members": rows})
+    monkeypatch.setattr(module, "ask", lambda url, path: {"alone": "", "members": rows})
     shown = CliRunner().invoke(main, ["members"])
     assert shown.exit_code == 0
+    assert "alone" not in shown.output
     (line,) = [line for line in shown.output.splitlines() if "upstream says" in line]
     assert line.startswith("liar says that docker.io/library/nginx:1 is sha256:aa, and upstream says sha256:bb")
     assert "no tag for 3000 s" in line
+
+
+def test_node_that_is_alone_says_what_it_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = import_module("mirror.cli.members")
+    answer = {"alone": "10.0.0.1:7946: Connection refused", "members": [row("me", itself=True)]}
+    monkeypatch.setattr(module, "ask", lambda url, path: answer)
+    shown = CliRunner().invoke(main, ["members"])
+    assert "reaches no other member. Tried 10.0.0.1:7946: Connection refused" in shown.output

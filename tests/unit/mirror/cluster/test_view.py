@@ -50,6 +50,9 @@ class Chart:
     def set_serving(self, willing: bool) -> None:
         raise AssertionError
 
+    def alone(self) -> str:
+        return ""
+
     def statuses(self) -> Sequence[MemberStatus]:
         return []
 
