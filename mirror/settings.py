@@ -450,6 +450,9 @@ class SpoolSettings:
     """Space that is taken at once for a blob that arrives, in bytes. More would let others go for bytes that may never
     come; less would ask the disk and the event loop more often than once in some 20 ms at full speed."""
 
+    lazy_reserve_bytes: int = 256 * 1024
+    """The same for a blob of which clients only read ranges, in bytes: they read some 50 KB at once, here and there."""
+
     hash_step_bytes: int = 4 * 1024 * 1024
     """Bytes that must have arrived before a thread hashes them, up to twice as many at a time. A turn of a thread costs
     some 0.1 ms, hashing 4 MiB some 2 to 10 ms."""

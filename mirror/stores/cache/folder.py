@@ -5,6 +5,7 @@
     <folder>/proofs/ab/abcdef…         its proof: see `stores.proofs`
     <folder>/proofs/ab/abcdef….<boot>  the same, which only this boot of the machine may believe: see `records`
     <folder>/spool/abcdef…             arriving, or left partial by a fetch that ended
+    <folder>/spool/abcdef….ranges     what is there beyond that: see `ranges`
     <folder>/spool/abcdef….pieces      its journal: the size, then the sha256 of everything up to the end of each piece
     <folder>/spool/discarded-7         about to be deleted
     <folder>/tags/<hex>                what a tag was last known to mean
@@ -156,6 +157,10 @@ class Folder:
         """The file of a blob that is not complete."""
         return self._spool / name
 
+    def ranges(self, name: str) -> Path:
+        """What is there of a blob that is not complete, beyond what its journal says."""
+        return self._spool / f"{name}.ranges"
+
     def journal(self, name: str) -> Path:
         """The journal of a blob that is not complete."""
         return self._spool / f"{name}.pieces"
@@ -193,7 +198,7 @@ class Folder:
     def remove_leftovers(self, partials: Collection[str], blobs: Collection[str]) -> None:
         """Delete what is in the spool but these partial blobs, and all proofs but those of these blobs that count."""
         for leftover in self._spool.iterdir():
-            if leftover.name.removesuffix(".pieces") not in partials:
+            if leftover.name.removesuffix(".pieces").removesuffix(".ranges") not in partials:
                 leftover.unlink()
         for proof in self._proofs.glob("??/*"):
             if proof.stem not in blobs or proof.suffix not in ("", f".{boot_id()}"):
@@ -233,6 +238,7 @@ class Folder:
     def discard_partial(self, name: str) -> asyncio.Future[None]:
         """Delete a partial blob and its journal; on the event loop. The future is done when its bytes are free."""
         _unlink(self.journal(name))
+        _unlink(self.ranges(name))
         aside = self._put_aside(self.partial(name))
         return self.in_turn(lambda: _unlink(aside))
 
