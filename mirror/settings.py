@@ -352,11 +352,11 @@ class CacheSettings:
     others must not flood the log."""
 
     sync_after_s: float = 40.0
-    """Time from a blob's arrival until its bytes are forced to the disk, and its proof is kept, s. Linux writes what is
-    older than 30 s by itself, looking every 5 s: so this costs next to nothing, where at once it would take the disk
-    from the runtime, which unpacks then. What a crash catches before is hashed at the next start."""
+    """Time from a blob's arrival until its bytes are forced to the disk, s. Linux writes what is older than 30 s by
+    itself, looking every 5 s: so this costs next to nothing, where at once it would take the disk from the runtime,
+    which unpacks then. What a power failure catches before is hashed at the next start."""
     sync_at_stop_s: float = 5.0
-    """Bounds how long a stop forces bytes to the disk, s; what is not there by then is hashed at the next start."""
+    """Bounds how long a stop forces bytes to the disk, s; what is not there by then goes on with the next start."""
 
     touch_interval_s: float = 60.0
     """Seconds between two writes of a blob's time of last use. The time on disk only decides the order of eviction
