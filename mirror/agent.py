@@ -65,6 +65,9 @@ from .stores.folder_lock import locked
 
 log = logging.getLogger(__name__)
 
+Served = tuple[str, ListenAddress, ASGIApp]
+"""The setting that says where something is served, the address, and the application."""
+
 
 class Agent:
     """A node.
@@ -111,16 +114,7 @@ class Agent:
         member_tags = MemberTags(
             fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images, outages
         )
-        self._tags = Tags(
-            self._holdings,
-            cache,
-            member_tags,
-            watched,
-            trust,
-            settings.images,
-            how=config.tags,
-            denied=config.denied_tags,
-        )
+        self._tags = self._make_tags(cache, member_tags, trust)
         manifests = Manifests(self._holdings, fetching.fetches, fetching.stated.note, settings.images)
 
         reports = SlowReports(settings.cluster)
@@ -147,6 +141,19 @@ class Agent:
             withheld=lambda: cache.withheld,
         )
 
+    def _make_tags(self, cache: CacheStore, member_tags: MemberTags, trust: TagTrust) -> Tags:
+        """What tags mean."""
+        return Tags(
+            self._holdings,
+            cache,
+            member_tags,
+            self._watched,
+            trust,
+            self._settings.images,
+            how=self._config.tags,
+            denied=self._config.denied_tags,
+        )
+
     def _find(self, manifests: Manifests, member_tags: MemberTags) -> Find:
         """Looks for images on this node and on the others."""
         peers, cluster = self._peers, self._fetching.cluster
@@ -160,9 +167,7 @@ class Agent:
             member_parts=lambda peer, content: peers.source(peer).parts(content),
         )
 
-    def _served(
-        self, backend: Backend, status: StatusEndpoint, peer: PeerEndpoint
-    ) -> list[tuple[str, ListenAddress, ASGIApp]]:
+    def _served(self, backend: Backend, status: StatusEndpoint, peer: PeerEndpoint) -> list[Served]:
         """What is served: the setting that says where, the address, and the application."""
         config = self._config
         keys = KeysEndpoint(self._router.keyrings, Orders(self._auth), config.key_file, key_id, KeyRefusal)
@@ -173,7 +178,7 @@ class Agent:
             return self._clients[-1]
 
         app = client_app(client(), status, *(api if config.listen_api is None else ()))
-        served: list[tuple[str, ListenAddress, ASGIApp]] = [("listen", address, app) for address in config.listen]
+        served: list[Served] = [("listen", address, app) for address in config.listen]
         served += [
             ("listen-for", each.address, client_app(client(each.registry), status)) for each in config.listen_for
         ]
@@ -183,7 +188,7 @@ class Agent:
             served.append(("metrics", config.metrics, api_app(status, status.figures())))
         return [*served, ("peer", config.peer, peer)]
 
-    def _make_servers(self, served: Sequence[tuple[str, ListenAddress, ASGIApp]]) -> list[EndpointServer]:
+    def _make_servers(self, served: Sequence[Served]) -> list[EndpointServer]:
         """A server for each address. They share the places for connections."""
         config, router, settings = self._config, self._router, self._settings.server
         places = Places(

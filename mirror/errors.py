@@ -247,6 +247,17 @@ class SourceError(MirrorError):
         self.reason = reason
 
 
+WRONG_COPIES_MAX = 3
+"""Bounds the members' wrong copies that one request survives: each costs it a transfer, and the member its trust."""
+
+
+class WrongCopy(SourceError):
+    """All that came was one member's own copy, which is wrong. That member is not asked again; others may have it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Reason.CORRUPT, message)
+
+
 class PeerError(SourceError):
     """A member did not deliver."""
 

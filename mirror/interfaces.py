@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 
 _LOCAL = re.compile(r"\|-- ([0-9.]+)\n\s+/32 host LOCAL")
+_PROC = Path("/proc/thread-self/net")
 _GLOBAL_SCOPE = "00"
 _PORT = 9
 """Any: no packet leaves."""
@@ -37,8 +38,8 @@ def machine_addresses(family: socket.AddressFamily) -> list[str]:
     found: set[ipaddress.IPv4Address | ipaddress.IPv6Address] = set()
     with contextlib.suppress(OSError):
         if family == socket.AF_INET6:
-            rows = [line.split() for line in Path("/proc/net/if_inet6").read_text().splitlines()]
+            rows = [line.split() for line in (_PROC / "if_inet6").read_text().splitlines()]
             found = {ipaddress.ip_address(bytes.fromhex(row[0])) for row in rows if row[3] == _GLOBAL_SCOPE}
         else:
-            found = {ipaddress.ip_address(text) for text in _LOCAL.findall(Path("/proc/net/fib_trie").read_text())}
+            found = {ipaddress.ip_address(text) for text in _LOCAL.findall((_PROC / "fib_trie").read_text())}
     return [str(address) for address in sorted(found, key=int) if not address.is_loopback]

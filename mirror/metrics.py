@@ -90,6 +90,7 @@ _COUNTERS: Final[Mapping[str, _Family]] = {
         "a request for a password or token.",
         ("registry", "code"),
     ),
+    "upstream_received_bytes": _Family("Content received from registries, by registry.", ("registry",)),
     "upstream_failures": _Family(
         "Requests to registries, for tags and content, that did not bring what was wanted, by registry and reason.",
         ("registry", "reason"),
@@ -143,6 +144,7 @@ class Metrics:
         )
         self._source_failures = self._counter("source_failures")
         self._upstream_answers = self._counter("upstream_answers")
+        self._upstream_received_bytes = self._counter("upstream_received_bytes")
         self._upstream_failures = self._counter("upstream_failures")
         self.corrupt_peers = self._counter("corrupt_peers")
         self.tag_contradictions = self._counter("tag_contradictions")
@@ -162,6 +164,7 @@ class Metrics:
         build.info({"version": __version__, "python": platform.python_version()})
         ProcessCollector(registry=self.registry)
         for name in (*shown, _OTHER):
+            self._upstream_received_bytes.labels(name)
             for code in _CODES:
                 self._upstream_answers.labels(name, code)
             for reason in _REASONS:
@@ -187,6 +190,10 @@ class Metrics:
         """Count the answer of a registry."""
         code = str(status) if 100 <= status < 600 else _OTHER
         self._upstream_answers.labels(self._bounded(registry), code).inc()
+
+    def upstream_sent(self, registry: str, count: int) -> None:
+        """Count bytes of content that a registry sent."""
+        self._upstream_received_bytes.labels(self._bounded(registry)).inc(count)
 
     def upstream_failed(self, registry: str, reason: Reason) -> None:
         """Count a request to a registry that did not bring what was wanted."""

@@ -579,7 +579,7 @@ class FetchSettings:
     question in that time. An image that is pushed a moment after somebody asked for it is found that much later."""
     absent_max: int = 4096
     """Bounds what is remembered as absent; the oldest is forgotten first. Each takes some 1 KiB."""
-    opinion_s: float = 2.0
+    opinion_s: float = 1.0
     """Bounds how long another holder, and then upstream, is asked to confirm a size, s: a client waits for that."""
     opinions_max: int = 2
     """Other holders that are asked to confirm a size, at once: with two of them nobody's word stands alone."""

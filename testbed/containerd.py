@@ -98,15 +98,18 @@ class Containerd(Process):
         return total
 
 
-def write_hosts(folder: Path, mirror: str, server: str = "https://registry-1.docker.io") -> Path:
+def write_hosts(
+    folder: Path, mirror: str, server: str = "https://registry-1.docker.io", *, has_path: bool = False
+) -> Path:
     """Write a folder for containerd's `config_path` or ctr's `--hosts-dir`; return it.
 
     Args:
         folder: made here.
         mirror: URL that is asked first for everything of docker.io.
         server: URL that is asked when the mirror fails.
+        has_path: whether the mirror's URL has all that comes before the repository, `/v2` included.
     """
     hosts = folder / "docker.io" / "hosts.toml"
     hosts.parent.mkdir(parents=True)
-    hosts.write_text(_HOSTS.format(mirror=mirror, server=server))
+    hosts.write_text(_HOSTS.format(mirror=mirror, server=server) + ("  override_path = true\n" if has_path else ""))
     return folder

@@ -15,6 +15,7 @@ from functools import partial
 from starlette.types import Receive, Scope, Send
 
 from ..errors import (
+    WRONG_COPIES_MAX,
     BlobUnknown,
     ManifestUnknown,
     MirrorError,
@@ -22,6 +23,7 @@ from ..errors import (
     StorageError,
     StorageFailed,
     Unavailable,
+    WrongCopy,
 )
 from ..fetch import Audience, Reader
 from ..images.manifests import Manifest
@@ -182,17 +184,29 @@ class ClientEndpoint:
     async def _sized(
         self, content: Content, *, from_start: bool, part: Span | None = None
     ) -> AsyncIterator[tuple[Reader, int]]:
-        """A reader of a fetch, and the size; if the disk has no place before that is known, of one through memory."""
-        with contextlib.ExitStack() as reading:
-            read = partial(self._backend.fetching.fetches.read, content, from_start=from_start, part=part)
-            reader = reading.enter_context(read())
-            try:
-                size = await reader.size()
-            except StorageError as error:
-                log.info("%s passes through memory: %s", content.digest, error)
-                reader = reading.enter_context(read(is_kept=False))
-                size = await reader.size()
-            yield reader, size
+        """A reader of a fetch, and the size.
+
+        If the disk has no place before that is known, the reader is one through memory. If a member's copy turns out
+        wrong before, others are asked.
+        """
+        is_kept, wrong = True, 0
+        while True:
+            with self._backend.fetching.fetches.read(content, from_start=from_start, is_kept=is_kept) as reader:
+                try:
+                    size = await reader.size()
+                except StorageError as error:
+                    if not is_kept:
+                        raise
+                    log.info("%s passes through memory: %s", content.digest, error)
+                    is_kept = False
+                except WrongCopy as error:
+                    wrong += 1
+                    if wrong == WRONG_COPIES_MAX:
+                        raise
+                    log.info("%s is fetched again: %s", content.digest, error)
+                else:
+                    yield reader, size
+                    return
 
     def _arriving(self, reader: Reader, content: Content, start: int, stop: int) -> AsyncGenerator[Extent, None]:
         """The bytes of a fetch; if the disk takes no more in the middle, the rest of another one, through memory."""

@@ -165,8 +165,9 @@ def show_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """Print rows under a head."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(*head, box=None, header_style="bold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))  # a name in brackets is no markup
     Console().print(table)

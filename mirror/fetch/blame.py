@@ -83,6 +83,11 @@ class Blame:
         """Whether any bytes were ever fetched once more."""
         return bool(self._refetched)
 
+    def sole_owner(self) -> str | None:
+        """The member that sent everything, as its own complete copy; None if others had a part in it."""
+        owners = {segment.source if segment.is_own_word else UPSTREAM for segment in self._plan.provenance}
+        return owners.pop() if len(owners) == 1 and not owners & _NO_MEMBERS else None
+
     def rounds(self) -> Iterator[list[Segment]]:
         """What to fetch once more, as long as the digest is wrong.
 

@@ -261,6 +261,7 @@ class Download:
             flight.role,
             flight.avoid,
             self._env.throughput.relative_rate(flight.source, ring.members, now),
+            self._plan.size or self._env.opinion.stated(self.content),
         )
 
     async def _replied(self, flight: Flight, reply: RangeReply) -> None:

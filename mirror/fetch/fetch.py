@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from ..errors import MirrorError, Reason, SourceError, StorageFailed, Unavailable
+from ..errors import MirrorError, OciError, Reason, SourceError, StorageFailed, Unavailable, WrongCopy
 from ..oci.content import Content
 from .blame import Blame, Verdict
 from .download import Download
@@ -189,8 +189,20 @@ class Fetch:
 
     async def _fetch_verified(self) -> None:
         """Fetch all bytes, and fetch again what may be wrong, until the digest is right."""
-        blame, rounds, wanted = self._blame, self._blame.rounds(), self.content.digest.hex
         digest = await self._download_and_hash()
+        owner = None if digest == self.content.digest.hex else self._blame.sole_owner()
+        try:
+            await self._mend(digest)
+        except (SourceError, OciError) as error:
+            if owner is None:
+                raise
+            # Whose copy it was answers for every byte. Its length is as wrong: what others have may not have fitted.
+            self._judge(Verdict({owner: (0, self.spool.size or 0)}, {}, {}))
+            raise WrongCopy(f"{self.content.digest}: the copy of {owner} has another digest") from error
+
+    async def _mend(self, digest: str) -> None:
+        """Fetch again what may be wrong, until the digest, which was found for the whole, is right."""
+        blame, rounds, wanted = self._blame, self._blame.rounds(), self.content.digest.hex
         while digest != wanted and not self.spool.is_trimmed:  # bytes that were dropped cannot be compared
             segments = next(rounds, None)
             if segments is None:

@@ -81,6 +81,10 @@ class SecondOpinion:
         self._ask_upstream = ask_upstream
         self._settings = settings
 
+    def stated(self, content: Content) -> int | None:
+        """What manifests state of a blob's size, in bytes; None where none does, or where they disagree."""
+        return self._stated.size(content.digest)
+
     async def confirms(self, content: Content, source: str, size: int) -> bool:
         """Whether somebody else says the same of a blob's size.
 

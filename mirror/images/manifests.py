@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from ..errors import Corrupt, ManifestUnknown, StorageFailed
+from ..errors import WRONG_COPIES_MAX, Corrupt, ManifestUnknown, StorageFailed, WrongCopy
 from ..fetch import Audience, Fetches, Reader
 from ..oci.content import Content
 from ..oci.digest import Digest
@@ -95,13 +95,22 @@ class Manifests:
             manifest = None
         if manifest is not None:
             return manifest, True
+        wrong = 0
+        while True:
+            try:
+                return await self._remember(content.digest, await self._fetch(content, audience)), False
+            except WrongCopy as error:
+                wrong += 1
+                if wrong == WRONG_COPIES_MAX:
+                    raise
+                log.info("%s is fetched again: %s", content.digest, error)
+
+    async def _fetch(self, content: Content, audience: Audience) -> bytes:
         if audience is Audience.MEMBER:
             with self._fetches.relay(content) as relay:
-                body = await _whole(relay.reader)
-        else:
-            with self._fetches.read(content) as reader:
-                body = await _whole(reader)
-        return await self._remember(content.digest, body), False
+                return await _whole(relay.reader)
+        with self._fetches.read(content) as reader:
+            return await _whole(reader)
 
     async def _remember(self, digest: Digest, body: bytes) -> Manifest:
         outline = await outline_of(body)

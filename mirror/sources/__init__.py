@@ -61,6 +61,7 @@ class RangeRequest:
         avoid: names of members that the bytes must not come from.
         relative_rate: the throughput that this node measures of the source, divided by the median of the other homes;
             None if too little is known. It tells a slow home that it is slow.
+        size: of the whole content in bytes, as others or a manifest say: for a registry that says nothing of it.
     """
 
     start: int
@@ -68,6 +69,7 @@ class RangeRequest:
     role: Role = Role.HOLDER
     avoid: tuple[str, ...] = ()
     relative_rate: float | None = None
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

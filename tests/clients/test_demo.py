@@ -50,16 +50,14 @@ def test_every_byte_leaves_upstream_once_for_all_and_nothing_is_left(demo: list[
 MOMENTS: dict[str, Callable[[Path], bool]] = {
     "its folder is there": lambda folder: any(folder.iterdir()),
     "it makes the image": lambda folder: any(folder.glob("*/layer-2")),
-    "it starts the first agent": lambda folder: len(agents_below(folder)) == 1,
     "it starts the second agent": lambda folder: len(agents_below(folder)) == 2,
     "an agent has fetched something": lambda folder: any(folder.glob("*/node2/cache/blobs/sha256/*/*")),
-    "it starts the newcomer": lambda folder: any(folder.glob("*/node3")),
     "the newcomer has fetched something": lambda folder: any(folder.glob("*/node3/cache/blobs/sha256/*/*")),
     "its folder goes": lambda folder: any(folder.glob("*/node3")) and not agents_below(folder),
 }
 
 
-@pytest.mark.parametrize(("moment", "number"), zip(MOMENTS, itertools.cycle([signal.SIGINT, signal.SIGTERM])))
+@pytest.mark.parametrize(("moment", "number"), list(zip(MOMENTS, itertools.cycle([signal.SIGINT, signal.SIGTERM]))))
 def test_a_signal_at_any_moment_leaves_nothing_either(tmp_path: Path, moment: str, number: signal.Signals) -> None:
     command = skvaller("demo", "--nodes", "2", "--size", "4MiB", TMPDIR=str(tmp_path))
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as demo:

@@ -49,6 +49,7 @@ from tests.loopback.servers import (
     Request,
     Server,
     content_of,
+    without_delay,
 )
 
 
@@ -66,7 +67,7 @@ class Prompt(uvicorn.Server):
 @contextlib.asynccontextmanager
 async def serving_by(app: ASGIApp, port: int = 0) -> AsyncIterator[tuple[Prompt, int]]:
     """A uvicorn with one application; gives it and its port."""
-    listener = socket.create_server(("127.0.0.1", port))
+    listener = without_delay(socket.create_server(("127.0.0.1", port)))
     config = uvicorn.Config(
         app, http=ZeroCopyProtocol, ws="none", lifespan="off", interface="asgi3", log_config=None, access_log=False
     )

@@ -867,6 +867,8 @@ def test_a_tag_is_checked_once_while_its_answer_is_fresh_and_by_all_who_ask_at_o
         assert {answer.body for answer in answers} == {MANIFEST}
         assert (await node.ask("/v2/nginx/manifests/1")).body == MANIFEST
         assert len(registries.asked) == 2
+        assert node.counted("skvaller_upstream_answers_total", registry="docker.io", code="200") == 2
+        assert node.counted("skvaller_upstream_received_bytes_total", registry="docker.io") == len(MANIFEST)
 
     play(story)
 

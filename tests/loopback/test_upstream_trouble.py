@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from mirror.sources.peers.protocol import REASON_HEADER, ROLE_HEADER
 from tests.loopback.nodes import cluster
 from tests.loopback.servers import CLOSE, LARGE, MIB, SMALL, Part, Request, refusal, run
 
+LAST = b"0\r\n\r\n"
 ANGRY = b"HTTP/1.1 429 Slow\r\nRetry-After: 60\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -136,5 +139,38 @@ def test_an_upstream_that_says_another_size_to_one_node_spoils_one_try_at_most(t
             honest = [node for node in it.nodes if node is not fooled]
             await asyncio.gather(*(node.insist(content) for node in honest))
             assert all(node.held(content) for node in honest)
+
+    run(story())
+
+
+@pytest.mark.parametrize("body", [LARGE, b"x" * 1000, b""], ids=["large", "small", "empty"])
+@pytest.mark.parametrize("says_in_head", [True, False])
+@pytest.mark.parametrize("version", [b"HTTP/1.1", b"HTTP/1.0"])
+def test_a_cluster_gets_what_upstream_sends_without_saying_how_long_it_is(
+    tmp_path: Path, body: bytes, says_in_head: bool, version: bytes
+) -> None:
+    async def story() -> None:
+        async with cluster(tmp_path, 3) as it:
+            it.origin.without_ranges = True
+            content, honest = it.origin.has(body), it.origin.answer
+
+            async def unsized(request: Request) -> Sequence[Part]:
+                head, *rest = await honest(request)
+                assert isinstance(head, bytes)
+                if request.method == "HEAD" and says_in_head:
+                    return [head]
+                framing = b"Transfer-Encoding: chunked" if version == b"HTTP/1.1" else b"X: x"
+                head = re.sub(rb"Content-Length: \d+", framing, head.replace(b"HTTP/1.1", version))
+                if request.method == "HEAD":
+                    return [head, CLOSE]
+                if version == b"HTTP/1.0":
+                    return [head, *rest, CLOSE]
+                return [head, *(b"%x\r\n%b\r\n" % (len(it), it) for it in rest if isinstance(it, bytes) and it), LAST]
+
+            it.origin.answer = unsized  # type: ignore[method-assign]
+            bodies = await asyncio.gather(*(node.pull(content) for node in it.nodes))
+            assert set(bodies) == {body}
+            # Each home of a piece begins to read all. Where nothing says the length, one node reads all for that alone.
+            assert it.origin.bytes_of(content) <= (3 if says_in_head else 4) * len(LARGE)
 
     run(story())

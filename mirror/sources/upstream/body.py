@@ -142,13 +142,21 @@ class ExactBody:
         raise StopAsyncIteration
 
 
-async def gathered(chunks: AsyncIterator[bytes], settings: UpstreamSettings) -> AsyncIterator[bytes]:
-    """Pause after small chunks, so that the next one is larger: each chunk costs a write and wakes all readers up."""
+async def gathered(chunks: AsyncIterator[bytes], count: int, settings: UpstreamSettings) -> AsyncIterator[bytes]:
+    """Pause after small chunks, so that the next one is larger: each chunk costs a write and wakes all readers up.
+
+    Args:
+        chunks: of a body.
+        count: how many bytes they have together. What is left of a body, and is small, is not waited for: a manifest
+            that comes in two packets would take ten times as long.
+        settings: what is small, and how long the pauses are.
+    """
     began_at = time.monotonic()
     async for chunk in chunks:
+        count -= len(chunk)
         yield chunk
         now = time.monotonic()
-        if len(chunk) < settings.gather_bytes:
+        if len(chunk) < settings.gather_bytes < count:
             wait_s = (now - began_at) * settings.gather_bytes / len(chunk)
             await asyncio.sleep(min(max(wait_s, settings.gather_min_s), settings.gather_max_s))
         began_at = now

@@ -13,6 +13,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
 from ...errors import DigestInvalid, Reason, UpstreamError, UpstreamUnknown
 from ...fileio import in_thread
@@ -43,6 +44,21 @@ _NO_ANSWER = frozenset({Reason.UNREACHABLE, Reason.TIMEOUT, Reason.RATE_LIMITED,
 _ACCEPT = {"manifests": {"Accept": ", ".join((*MEDIA_TYPES, "*/*"))}, "blobs": {"Accept": "*/*"}}
 _SAYS_NOTHING = ("application/octet-stream", "application/json")
 """Media types that a registry gives what it does not look into."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lookout:
+    """How long an answer is waited for, and what is known of it before.
+
+    Args:
+        within_s: bounds the time until its head is here, s.
+        measured_s: bounds the time for which a blob of unknown length is read for its length alone, s; 0: it is not.
+        stated: the size that others state, in bytes, for a registry that does not; None if nobody does.
+    """
+
+    within_s: float
+    measured_s: float = 0.0
+    stated: int | None = None
 
 
 class Upstream:
@@ -141,7 +157,7 @@ class Upstream:
         """Ask how many bytes some content has; see `SizedSource.size`.
 
         What HEAD says counts where it is what is expected. Several registries answer it with no length, or with a wrong
-        one: so otherwise the first byte is asked for.
+        one: so otherwise the first byte is asked for. To confirm a size, no blob is read for its length alone.
 
         Raises:
             UpstreamError: see the module's docstring.
@@ -153,7 +169,8 @@ class Upstream:
             except UpstreamError as error:
                 if error.reason in _NO_ANSWER:
                     raise
-        async with self.open(content, 0, 1, within_s=self._settings.question_s) as reply:
+        measured_s = self._settings.measured_s if expected is None else 0.0
+        async with self.open(content, 0, 1, Lookout(self._settings.question_s, measured_s)) as reply:
             return reply.size
 
     async def download(self, content: Content, request: RangeRequest, sink: Sink) -> None:
@@ -164,17 +181,24 @@ class Upstream:
         Raises:
             UpstreamError: see the module's docstring.
         """
-        async with self.open(content, request.start, request.stop) as reply:
+        async with self.open(content, request.start, request.stop, self._lookout(content, request.size)) as reply:
             position = reply.start
             await sink.begin(RangeReply(position, reply.stop, reply.size, ranged=reply.ranged))
-            async for chunk in gathered(reply.chunks, self._settings):
+            async for chunk in gathered(reply.chunks, reply.stop - reply.start, self._settings):
                 await sink.wait_for_space(position)
                 await in_thread(sink.put, position, chunk)
                 position += len(chunk)
+                if self._tally is not None:
+                    self._tally.upstream_sent(content.repository.registry, len(chunk))
+
+    def _lookout(self, content: Content, stated: int | None = None) -> Lookout:
+        settings = self._settings
+        within_s = settings.head_s if content.kind == "blobs" else settings.question_s
+        return Lookout(within_s, settings.measured_s, stated)
 
     @asynccontextmanager
     async def open(
-        self, content: Content, start: int, stop: int | None, *, within_s: float | None = None
+        self, content: Content, start: int, stop: int | None, lookout: Lookout | None = None
     ) -> AsyncIterator[UpstreamReply]:
         """Ask for `[start, stop)`, or for everything from `start` on where stop is None or beyond the end.
 
@@ -185,14 +209,13 @@ class Upstream:
             content: what is wanted.
             start: first byte.
             stop: end, exclusive.
-            within_s: bounds the time to the head of the answer, s; by default as the settings say.
+            lookout: for how long the answer is waited for; by default as the settings say.
 
         Raises:
             UpstreamError: see the module's docstring.
         """
         is_part = start > 0 or stop is not None
-        limit_s = within_s or (self._settings.head_s if content.kind == "blobs" else self._settings.question_s)
-        async with self._opened(content, start, stop, limit_s) as (answer, body):
+        async with self._opened(content, start, stop, lookout or self._lookout(content)) as (answer, body):
             is_whole = answer.status == 200
             span = announced_span(answer, body.length, start, None if is_whole and is_part else stop)
             if content.kind == "manifests" and span.size > MANIFEST_MAX_BYTES:
@@ -203,7 +226,7 @@ class Upstream:
 
     @asynccontextmanager
     async def _opened(
-        self, content: Content, start: int, stop: int | None, limit_s: float
+        self, content: Content, start: int, stop: int | None, lookout: Lookout
     ) -> AsyncIterator[tuple[Answer, Body]]:
         """The answer to a request for a range, and its body, whose length is known where all of it comes."""
         headers = dict(_ACCEPT[content.kind])
@@ -212,19 +235,19 @@ class Upstream:
         async with AsyncExitStack() as answers:
             for _ in range(_ASKED_MAX):
                 asking = self._registries.ask(
-                    "GET", content.repository, content.path, headers, (200, 206, 416), within_s=limit_s
+                    "GET", content.repository, content.path, headers, (200, 206, 416), within_s=lookout.within_s
                 )
                 answer = await answers.enter_async_context(asking)
                 if start == 0 and answer.status == 416 and answer.headers.get("Content-Range") != "bytes */0":
                     headers.pop("Range", None)  # it is empty, or the registry does not clip ranges
-                elif (body := await self._body(content, answer)) is not None:
+                elif (body := await self._body(content, answer, lookout)) is not None:
                     break
                 answer.release()
             else:
                 raise UpstreamError(Reason.LENGTH, f"{content.repository.registry} does not say how long its answer is")
             yield answer, body
 
-    async def _body(self, content: Content, answer: Answer) -> Body | None:
+    async def _body(self, content: Content, answer: Answer, lookout: Lookout) -> Body | None:
         """The body of an answer; None if it was read for its length alone, so that it has to be asked for again."""
         body = Body(answer.content_length, answer.read)
         if answer.status != 200:
@@ -240,21 +263,25 @@ class Upstream:
             if len(begin) <= _SMALL_BYTES:
                 return in_memory(_plain(content, answer, begin))
             body = with_prefix(begin, body)
-        return body if body.length is not None else await self._of_unknown_length(content, answer, body)
+        if body.length is not None:
+            return body
+        return await self._of_unknown_length(content, answer, body, lookout)
 
-    async def _of_unknown_length(self, content: Content, answer: Answer, body: Body) -> Body | None:
+    async def _of_unknown_length(self, content: Content, answer: Answer, body: Body, lookout: Lookout) -> Body | None:
         """A blob that comes in chunks, or until the connection ends."""
         lengths, digest = self._lengths, content.digest
         length = lengths.known(digest)
         if length is None and not lengths.is_to_be_measured(digest):
-            with contextlib.suppress(UpstreamError):
-                length = await self._length_by_head(content)
+            length = lookout.stated
+            if length is None and lookout.measured_s > 0:
+                with contextlib.suppress(UpstreamError):
+                    length = await self._length_by_head(content)
         if length is not None:
             lengths.note(digest, length)
             return Body(length, lengths.watched(digest, length, body.read))
         begin, total = bytearray(), 0
         try:
-            async with asyncio.timeout(self._settings.measured_s):
+            async with asyncio.timeout(lookout.measured_s):
                 while chunk := await body.read():
                     total += len(chunk)
                     begin += chunk[: _SMALL_BYTES + 1 - len(begin)]

@@ -1,8 +1,8 @@
 """How long blobs are of which the registry does not say it: it sends them in chunks, or until the connection ends.
 
-Container tools read those to the end. Here a blob's size has to be known before its first byte is passed on. So HEAD is
-asked for it, which often says it, and else the blob is read once for its length alone. What HEAD says is a claim: where
-the body turns out to have another length, that is remembered instead.
+Container tools read those to the end. Here a blob's size has to be known before its first byte is passed on. A manifest
+or a member may state it. Else HEAD is asked for it, which often says it, and else the blob is read once for its length
+alone. What others state, and what HEAD says, are claims: where the body has another length, they are forgotten.
 """
 
 from collections import OrderedDict

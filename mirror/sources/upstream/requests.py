@@ -41,6 +41,10 @@ class Tally(Protocol):
         """A registry answered."""
         ...
 
+    def upstream_sent(self, registry: str, count: int) -> None:
+        """A registry sent so many bytes of content."""
+        ...
+
     def upstream_failed(self, registry: str, reason: Reason) -> None:
         """A request to a registry did not bring what was wanted; where it answered at all, that is counted as well."""
         ...

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 
+from testbed.containerd import write_hosts
 from testbed.images import Image
 from testbed.nodes import Node
 from tests.clients.conftest import need
@@ -44,6 +45,13 @@ def test_skopeo_copies_through_the_agent(b: Node, made: Image, wanted: str, tmp_
     assert (target / "manifest.json").read_bytes() == made.read(made.manifest)
     for digest in (made.config, *made.layers):
         assert (target / digest.removeprefix("sha256:")).read_bytes() == made.read(digest)
+
+
+def test_containerd_may_name_the_registry_in_the_path_as_well(b: Node, made: Image, tmp_path: Path) -> None:
+    """As BuildKit does with a mirror that has a prefix: the same registry stands in the path and in `ns`."""
+    hosts = write_hosts(tmp_path / "prefix", f"{b.agent.url}/v2/docker.io", "http://127.0.0.1:9", has_path=True)
+    replace(b, hosts_dir=hosts).pull(NAME)
+    assert b.agent.sources(made.layers[0]) == {"a": made.size(made.layers[0])}
 
 
 @dataclass(frozen=True)

@@ -147,15 +147,6 @@ def test_a_search_is_answered_and_a_wrong_one_refused_with_a_bounded_line() -> N
     assert len(body) < 400
 
 
-def test_node_that_is_alone_is_ready_and_says_that_it_is_alone() -> None:
-    status = endpoint(alone=lambda: "10.0.0.1:7946: Connection refused")
-    code, body = answer(status, "/readyz")
-    assert (code, body.startswith("ready\nalone: ")) == (200, True)
-    assert "10.0.0.1" not in body, "everybody may ask for it"
-    assert json.loads(answer(status, "/api/v1/members")[1])["alone"] == "10.0.0.1:7946: Connection refused"
-    assert answer(endpoint(), "/readyz") == (200, "ready\n")
-
-
 def test_a_cache_that_keeps_nothing_or_cannot_be_read_is_told_though_the_node_is_ready() -> None:
     assert answer(endpoint(), "/readyz") == (200, "ready\n")
     assert "skvaller_cache_keeping 1.0" in answer(endpoint(), "/metrics")[1]
@@ -171,3 +162,12 @@ def test_a_cache_that_keeps_nothing_or_cannot_be_read_is_told_though_the_node_is
         'cache_withheld{reason="unreadable"} 2.0',
     ):
         assert f"skvaller_{line}" in metrics
+
+
+def test_node_that_is_alone_is_ready_and_says_that_it_is_alone() -> None:
+    status = endpoint(alone=lambda: "10.0.0.1:7946: Connection refused")
+    code, body = answer(status, "/readyz")
+    assert (code, body.startswith("ready\nalone: ")) == (200, True)
+    assert "10.0.0.1" not in body, "everybody may ask for it"
+    assert json.loads(answer(status, "/api/v1/members")[1])["alone"] == "10.0.0.1:7946: Connection refused"
+    assert answer(endpoint(), "/readyz") == (200, "ready\n")

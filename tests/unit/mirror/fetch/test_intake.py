@@ -87,7 +87,7 @@ class Sender:
         self.asked, self.may_answer = asyncio.Event(), asyncio.Event()
         self.may_answer.set()
 
-    async def size(self, content: Content) -> int:
+    async def size(self, content: Content, expected: int | None = None) -> int:
         return SIZE
 
     async def download(self, content: Content, request: RangeRequest, sink: Sink) -> None:

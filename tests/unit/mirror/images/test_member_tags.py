@@ -11,8 +11,9 @@ from mirror.images.member_tags import Claim, MemberTags
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference
 from mirror.routers import Peer
-from mirror.settings import ImageSettings
+from mirror.settings import ImageSettings, OutageSettings
 from mirror.sources import Role
+from mirror.sources.outages import Outages
 from mirror.stores import Tag
 
 if TYPE_CHECKING:
@@ -65,8 +66,14 @@ class Cluster:
         return answer
 
     def tags(self, settings: ImageSettings | None = None) -> MemberTags:
+        self.outages = Outages(OutageSettings())
         return MemberTags(
-            cast("ClusterView", self), cast("PeerHealth", self), self.ask, lambda: self.distrusted, settings
+            cast("ClusterView", self),
+            cast("PeerHealth", self),
+            self.ask,
+            lambda: self.distrusted,
+            settings,
+            self.outages,
         )
 
 
@@ -129,3 +136,13 @@ def test_a_member_in_doubt_is_told_to_ask_upstream_anew() -> None:
     cluster = Cluster(a=FROM_UPSTREAM)
     assert asyncio.run(cluster.tags().recheck(peer("a"), NGINX)) == FROM_UPSTREAM
     assert (cluster.asked, cluster.rechecks) == ([("a", Role.HOME)], ["a"])
+
+
+def test_a_home_that_cannot_reach_the_registry_is_the_last_one_that_is_asked_for_a_while() -> None:
+    cluster = Cluster(a=Reason.OUTAGE, b=FROM_UPSTREAM)
+    tags = cluster.tags()
+    assert asyncio.run(tags.from_homes(NGINX)) is None
+    assert asyncio.run(tags.from_homes(Reference.parse("nginx:2"))) is None
+    assert cluster.asked == [("a", Role.HOME)]
+    assert asyncio.run(tags.from_homes(Reference.parse("ghcr.io/x/y:1"))) is None
+    assert len(cluster.asked) == 2, "another registry is another matter"
