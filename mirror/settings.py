@@ -352,11 +352,11 @@ class CacheSettings:
     others must not flood the log."""
 
     sync_after_s: float = 40.0
-    """Time from a blob's arrival until its bytes are forced to the disk, and its proof is kept, s. Linux writes what is
-    older than 30 s by itself, looking every 5 s: so this costs next to nothing, where at once it would take the disk
-    from the runtime, which unpacks then. What a crash catches before is hashed at the next start."""
+    """Time from a blob's arrival until its bytes are forced to the disk, s. Linux writes what is older than 30 s by
+    itself, looking every 5 s: so this costs next to nothing, where at once it would take the disk from the runtime,
+    which unpacks then. What a power failure catches before is hashed at the next start."""
     sync_at_stop_s: float = 5.0
-    """Bounds how long a stop forces bytes to the disk, s; what is not there by then is hashed at the next start."""
+    """Bounds how long a stop forces bytes to the disk, s; what is not there by then goes on with the next start."""
 
     touch_interval_s: float = 60.0
     """Seconds between two writes of a blob's time of last use. The time on disk only decides the order of eviction
@@ -449,6 +449,9 @@ class SpoolSettings:
     reserve_bytes: int = 16 * 1024 * 1024
     """Space that is taken at once for a blob that arrives, in bytes. More would let others go for bytes that may never
     come; less would ask the disk and the event loop more often than once in some 20 ms at full speed."""
+
+    lazy_reserve_bytes: int = 256 * 1024
+    """The same for a blob of which clients only read ranges, in bytes: they read some 50 KB at once, here and there."""
 
     hash_step_bytes: int = 4 * 1024 * 1024
     """Bytes that must have arrived before a thread hashes them, up to twice as many at a time. A turn of a thread costs

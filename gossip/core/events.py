@@ -72,6 +72,19 @@ class FilterChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class FilterFull:
+    """This node was to advertise more keys than its largest filter has room for.
+
+    Args:
+        left_out: keys of this call that are not advertised: lookups of others do not find them here.
+        room: how many keys there may be.
+    """
+
+    left_out: int
+    room: int
+
+
+@dataclass(frozen=True, slots=True)
 class Refuted:
     """Others suspected this node; it refuted that under this incarnation."""
 
@@ -179,6 +192,7 @@ Event = (
     | MemberForgotten
     | MemberUnreached
     | FilterChanged
+    | FilterFull
     | Refuted
     | Paused
     | NameConflict

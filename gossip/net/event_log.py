@@ -10,6 +10,7 @@ from ..core.events import (
     BroadcastReceived,
     Event,
     FilterChanged,
+    FilterFull,
     KeysChanged,
     MemberUnreached,
     MessageReceived,
@@ -53,6 +54,13 @@ class EventLog:
                         event.member.name,
                         event.member.address,
                         self._counters.events[MemberUnreached],
+                    )
+            case FilterFull():
+                if self._is_due("full"):
+                    log.warning(
+                        "gossip filter full left_out=%d room=%d others do not find these keys here",
+                        event.left_out,
+                        event.room,
                     )
             case KeysChanged():
                 log.info("gossip keys changed ids=%s", ",".join(identity.hex() for identity in event.ids))

@@ -9,6 +9,7 @@ from ..core.events import (
     BroadcastReceived,
     Event,
     FilterChanged,
+    FilterFull,
     KeysChanged,
     MemberFailed,
     MessageReceived,
@@ -86,7 +87,7 @@ class Journal:
 def _line(event: Event) -> str:
     """An event as people read it in a trace."""
     match event:
-        case Paused() | Refuted() | NameConflict() | FilterChanged() | Rejected():
+        case Paused() | Refuted() | NameConflict() | FilterChanged() | FilterFull() | Rejected():
             return str(event)
         case MessageReceived() | BroadcastReceived() | StateReceived():
             return f"{type(event).__name__} from {event.sender}, {len(event.payload)} bytes"

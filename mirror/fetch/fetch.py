@@ -155,6 +155,8 @@ class Fetch:
             self._detach()
             try:
                 await self._evidence.close()
+                if self._is_resumable:
+                    await self._intake.look_for_ranges()
             finally:
                 self._end()
 

@@ -129,6 +129,8 @@ class Fetches:
         if fetch is None or (from_start and fetch.spool.is_trimmed):
             if not self._env.cluster.holders(content.digest.key):
                 self._env.absences.check(content)
+            if audience is Audience.LAZY and self._env.cache.has_partial(content.digest):
+                hint = (0, 1)  # what an earlier fetch left may have more of it
             fetch = Fetch(content, self._env, self._detach, self._ended, is_kept=is_kept)
             self._current[content.digest.hex] = fetch
             self._running.add(fetch)

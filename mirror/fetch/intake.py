@@ -1,8 +1,9 @@
 """Intake: agreeing on a blob's size, and opening the file for its bytes."""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,10 @@ from .memory import InMemory
 from .plan import Plan
 from .record import Record
 from .spool import DiskFile, MemoryWindow, Spool
+from .spool.left import ranges_to_leave, resume_ranges
 
 if TYPE_CHECKING:
-    from ..stores import BlobWriter
+    from ..stores import BlobWriter, HashedRange
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +87,8 @@ class Intake:
         self._agreeing = asyncio.Lock()
         self._agreement: SizeAgreement | None = None
         self._writer: BlobWriter | None = None
+        self._ranges: Sequence[HashedRange] = ()
+        """What may be left for the next fetch, beyond the pieces that were hashed."""
         self._failure: StorageError | OSError | None = None
         """Why there is no place. No second one is looked for: a part of the first may be held until the fetch ends."""
 
@@ -156,6 +160,12 @@ class Intake:
         except OSError as error:
             log.warning("%s is complete, but is not kept: %s", self._content.digest, error.strerror)
 
+    async def look_for_ranges(self) -> None:
+        """Find out what may be left of what was read by itself. Called when nothing more comes, before `close`."""
+        if self._writer is not None and self._writer.is_open and self._spool.interest.was_read_lazily:
+            with contextlib.suppress(OSError):
+                self._ranges = await ranges_to_leave(self._spool)
+
     def close(self, *, resumable: bool) -> None:
         """Give back what is held. Bytes that were not committed are left for the next fetch to resume, or discarded."""
         self._env.memory.release(self._fetch)
@@ -167,7 +177,7 @@ class Intake:
             return
         try:
             if writer.is_open and resumable:
-                writer.leave()
+                writer.leave(self._ranges)
             elif writer.is_open:
                 writer.discard()
         finally:
@@ -197,7 +207,9 @@ class Intake:
                 raise
             await self._pass_through_memory(size, error, is_confirmed=is_confirmed)
             return
-        backing = DiskFile(writer.fd, size, writer.reserve, env.settings.spool.reserve_bytes)
+        backing = DiskFile(
+            writer.fd, size, writer.reserve, lambda: self._spool.interest.reserve_bytes(env.settings.spool)
+        )
         try:
             await _take_first_space(backing, len(writer.prefixes))
         except StorageError as error:
@@ -210,9 +222,12 @@ class Intake:
             raise
         self._spool.open(backing, is_size_confirmed=is_confirmed)
         if writer.prefixes:
-            self._record.resumed = await self._spool.resume(writer.prefixes)
-            writer.keep(self._record.resumed // piece_size(size))
-            self._plan.resumed(self._record.resumed)
+            good = await self._spool.resume(writer.prefixes)
+            writer.keep(good // piece_size(size))
+        if writer.ranges:
+            await resume_ranges(self._spool, writer.ranges)
+        self._record.resumed = self._spool.present.byte_count
+        self._plan.resumed(self._spool.present)
 
     async def _pass_through_memory(self, size: int, why: StorageError, *, is_confirmed: bool) -> None:
         env, digest = self._env, self._content.digest

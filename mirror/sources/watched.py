@@ -163,11 +163,13 @@ class WatchedUpstream:
         return task
 
     async def _sign_of_life(self, registry: str) -> bool:
+        began_at, within_s = time.monotonic(), self._settings.sign_of_life_s
         try:
-            async with asyncio.timeout(self._settings.sign_of_life_s):
+            async with asyncio.timeout(within_s):
                 answers = await self._registries.answers(registry)
         except TimeoutError:
-            answers = False
+            # An event loop that is as late as that may have missed the answer: then nothing is known of the registry.
+            answers = time.monotonic() - began_at > 2 * within_s
         if answers:
             now = time.monotonic()
             if self._outages.why(registry, now) is not None:

@@ -19,6 +19,7 @@ __all__ = [
     "BlobCache",
     "BlobWriter",
     "Checks",
+    "HashedRange",
     "Held",
     "Listener",
     "Proof",
@@ -47,6 +48,15 @@ class Tag:
     authority: Authority
 
 
+@dataclass(frozen=True, slots=True)
+class HashedRange:
+    """A part of a blob that was left, `[start, stop)`, and its sha256."""
+
+    start: int
+    stop: int
+    sha256: bytes
+
+
 class BlobWriter(Protocol):
     """Writes one blob into a store; exactly one of `commit`, `leave` and `discard` ends it, on the event loop."""
 
@@ -58,6 +68,11 @@ class BlobWriter(Protocol):
     @property
     def prefixes(self) -> Sequence[bytes]:
         """What an earlier fetch left: for each piece, in order, the sha256 of everything up to its end."""
+        ...
+
+    @property
+    def ranges(self) -> Sequence[HashedRange]:
+        """What an earlier fetch left beyond that; each is to be hashed before it is used."""
         ...
 
     @property
@@ -93,8 +108,8 @@ class BlobWriter(Protocol):
         """
         ...
 
-    def leave(self) -> None:
-        """Leave the blob partial, for the next fetch to continue."""
+    def leave(self, ranges: Sequence[HashedRange] = ()) -> None:
+        """Leave the blob partial, for the next fetch to continue, with what is there beyond the whole pieces."""
         ...
 
     def discard(self) -> None:

@@ -13,6 +13,7 @@ sha256 for each piece, and 16 bytes of xxh3_128 of all that, each big-endian as 
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 
 import xxhash
 
@@ -75,6 +76,16 @@ class Proof:
         """The record for a disk."""
         text = b"".join((_MAGIC, self.size.to_bytes(_SIZE_BYTES, "big"), self.blocks, *self.prefixes))
         return text + xxhash.xxh3_128_digest(text)
+
+    @classmethod
+    def read(cls, path: Path, size: int) -> "Proof | None":
+        """Read the record of a blob of `size` bytes; blocks. None if it is damaged.
+
+        Raises:
+            OSError: there is none, or it cannot be read.
+        """
+        with path.open("rb") as file:
+            return cls.decode(file.read(record_bytes(size) + 1), size)
 
     @classmethod
     def decode(cls, record: bytes, size: int) -> "Proof | None":

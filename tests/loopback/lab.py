@@ -18,7 +18,7 @@ from mirror.fetch.stack import FetchStack
 from mirror.metrics import Metrics
 from mirror.oci.content import Content
 from mirror.routers import MemberStatus, Peer, RingSeat
-from mirror.settings import ImageSettings, PeerSettings, PlanSettings, Settings
+from mirror.settings import ImageSettings, OutageSettings, PeerSettings, PlanSettings, Settings
 from mirror.sources.outages import Outages
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import PeerClient
@@ -31,9 +31,11 @@ from tests.loopback.servers import Listeners, Script, Server, stalls
 STEADY = Settings(
     peers=PeerSettings(silent_s=0.1, watch_interval_s=0.02),
     plan=PlanSettings(late_s=math.inf),
+    outages=OutageSettings(silent_s=5.0, sign_of_life_s=15.0),
     images=ImageSettings(tag_window_s=1e12, tag_recheck_s=0.05),
 )
-"""A silent member is noticed soon; one that a busy machine makes slow is not taken for late. No ring of a tag turns."""
+"""A silent member is noticed soon; one that a busy machine makes slow is not taken for late, nor is upstream taken for
+out. No ring of a tag turns."""
 
 
 class Chart:

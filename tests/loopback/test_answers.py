@@ -129,6 +129,7 @@ def test_aiohttp_still_has_the_insides_that_the_connector_leans_on() -> None:
     for name in ("data_received", "feed_data", "set_response_params", "set_exception", "abort"):
         assert callable(getattr(ResponseHandler, name))
     assert "feed_data" in ResponseHandler.data_received.__code__.co_names
+    assert "_create_connection" in aiohttp.TCPConnector.connect.__code__.co_names
     assert {"code", "chunked", "headers"} <= set(dir(aiohttp.http.RawResponseMessage))
     assert "total_bytes" in aiohttp.StreamReader.__init__.__code__.co_names
     assert list(inspect.signature(aiohttp.StreamReader.is_eof).parameters) == ["self"]

@@ -1,6 +1,7 @@
 """Clients that read ranges by themselves, as lazily pulling runtimes do: they get these at once, and nothing else."""
 
 import asyncio
+import os
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from mirror.oci.ranges import Span
-from mirror.settings import EvidenceSettings, PlanSettings, SpoolSettings
+from mirror.oci.ranges import RangeSet, Span
+from mirror.settings import EvidenceSettings, FetchSettings, PlanSettings, SpoolSettings
 from tests.loopback.lab import STEADY, lab, running
 from tests.loopback.nodes import Answer, Node, cluster
 from tests.loopback.servers import (
@@ -95,6 +96,33 @@ def test_a_whole_pull_uses_what_was_read(tmp_path: Path) -> None:
             await read(node, *spans)
             await it.pull(content)
             assert it.origin.bytes_of(content) == SIZE
+
+    run(story())
+
+
+@pytest.mark.parametrize("damage", [False, True])
+def test_what_was_read_is_kept_after_the_fetch_has_ended_and_used_as_far_as_it_is_right(
+    tmp_path: Path, damage: bool
+) -> None:
+    async def story() -> None:
+        settings = replace(STEADY, fetch=FetchSettings(idle_s=0.01))
+        async with lab(tmp_path, honest(LARGE), settings=settings) as it:
+            for start, stop in ((SIZE - 50_000, SIZE), (3 * MIB, 4 * MIB)):
+                assert await it.read_range(CONTENT, start, stop) == LARGE[start:stop]
+            while it.fetching.fetches.current(CONTENT) is not None:
+                await asyncio.sleep(0.01)
+            if damage:
+                (left,) = (tmp_path / "spool").glob(CONTENT.digest.hex)
+                with left.open("r+b") as file:
+                    file.seek(SIZE - 10)
+                    file.write(b"x")
+            asked = len(it.registry.asked)
+            start, stop = 3 * MIB + 7, 3 * MIB + 70_000
+            assert await it.read_range(CONTENT, start, stop) == LARGE[start:stop]
+            await it.whole(CONTENT)
+            assert it.held(CONTENT)
+            again = RangeSet(*((start, stop or SIZE) for start, stop in it.registry.asked[asked:]))
+            assert again.byte_count <= SIZE - MIB - (0 if damage else 50_000) + 1
 
     run(story())
 
@@ -243,8 +271,6 @@ def test_in_memory_what_was_read_gives_way_to_what_is_read(tmp_path: Path) -> No
 
 
 def _allocated(fd: int) -> int:
-    import os
-
     return os.fstat(fd).st_blocks * 512
 
 

@@ -474,7 +474,7 @@ Ask = Callable[[Upstream], Awaitable[object]]
     ],
     ids=["tag", "size", "blob", "manifest"],
 )
-@pytest.mark.parametrize("where", ["registry", "redirect", "token service", "redirects", "redirect of a moment ago"])
+@pytest.mark.parametrize("where", ["registry", "redirect", "token service", "redirects"])
 @on_loop
 async def test_one_try_has_one_bound_wherever_nobody_answers(ask: Ask, where: str) -> None:
     async with serving(silent) as server, serving(silent, "127.0.0.3") as other:
@@ -487,13 +487,23 @@ async def test_one_try_has_one_bound_wherever_nobody_answers(ask: Ask, where: st
                     server.script = text(401, WWW_Authenticate=f'Bearer realm="{other.url}/token"')
                 case "redirects":
                     server.script = slowly(to(f"{server.url}/again"))
-                case "redirect of a moment ago":
-                    server.script, other.script = to(other.url), ranged
-                    await fetch(client, A_BLOB)
-                    server.script, other.script = silent, silent
             error = await failing(UpstreamError, ask(client))
             assert error.reason == "timeout"
             assert "lab gave no answer within 0." in str(error)
+
+
+@on_loop
+async def test_a_place_that_no_longer_answers_is_asked_once_more_and_then_the_registry() -> None:
+    async with (
+        serving(ranged, "127.0.0.3") as old,
+        serving(ranged, "127.0.0.4") as new,
+        serving(to(old.url)) as server,
+        upstream(server.url, f"old={old.url}", f"new={new.url}", head_s=1.0) as client,
+    ):
+        assert await fetch(client, A_BLOB, 0, 10) == BLOB[:10]
+        old.script, server.script = silent, to(new.url)
+        assert (await failing(UpstreamError, fetch(client, A_BLOB, 10, 20))).reason == "timeout"
+        assert await fetch(client, A_BLOB, 10, 20) == BLOB[10:20]
 
 
 def slowly(script: Script) -> Script:
@@ -502,6 +512,36 @@ def slowly(script: Script) -> Script:
         return await script(request)
 
     return answer
+
+
+@on_loop
+async def test_a_host_that_takes_no_connection_at_any_of_its_addresses_is_given_up_once() -> None:
+    hosts = [f"127.0.0.{number}" for number in range(1, 4)]
+    loop, tried = asyncio.get_running_loop(), list[str]()
+    connect = loop.sock_connect
+
+    async def counted(sock: socket.socket, address: Any) -> None:
+        tried.append(address[0])
+        await connect(sock, address)
+
+    loop.sock_connect = counted  # type: ignore[method-assign]
+    with contextlib.ExitStack() as stack:
+        port = 0
+        for host in hosts:
+            full = stack.enter_context(socket.create_server((host, port), backlog=0))
+            port = full.getsockname()[1]
+            for _ in range(4):  # beyond the backlog, the kernel drops what knocks
+                filler = stack.enter_context(socket.socket())
+                filler.setblocking(False)
+                filler.connect_ex((host, port))
+
+        def look_up(*_: Any, **__: Any) -> list[Any]:
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 0)) for host in hosts]
+
+        async with upstream(f"http://full.example:{port}", look_up=look_up, connect_s=0.8) as client:
+            error = await failing(UpstreamError, client.resolve(TAG))
+    assert (error.reason, "no connection in time" in str(error)) == ("unreachable", True)
+    assert tried == hosts
 
 
 # Names ----------------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from typing import Final
 from ..config import FILTER_BITS_PER_KEY_MAX
 from ..context import Context
 from ..errors import Rejection, WireError
-from ..events import FilterChanged
+from ..events import FilterChanged, FilterFull
 from ..membership.member import Address, Member, State
 from ..membership.own_record import OwnRecord
 from ..messages import Entries, Entry, Message, Offer, Ops, Pull
@@ -75,7 +75,9 @@ class Dissemination:
 
     def advertise(self, keys: Iterable[bytes], now: float) -> None:
         """Hold these keys and tell of it within a moment."""
-        self.published.advertise(keys)
+        left_out = self.published.advertise(keys)
+        if left_out:
+            self._context.emit(FilterFull(left_out, self.published.room))
         self._schedule(now)
 
     def withdraw(self, keys: Iterable[bytes], now: float) -> None:

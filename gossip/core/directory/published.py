@@ -50,22 +50,30 @@ class PublishedFilter:
         """How many keys the published filter does not show yet."""
         return len(self._pending) + (len(self._held) if self._next is not None else 0)
 
-    def advertise(self, keys: Iterable[bytes]) -> None:
+    @property
+    def room(self) -> int:
+        """How many keys the largest filter has room for."""
+        return (1 << self._config.filter_bits_log2_max) // self._config.filter_bits_per_key
+
+    def advertise(self, keys: Iterable[bytes]) -> int:
         """Hold these keys; those that the filter already shows are not published again.
 
-        Keys beyond what the largest filter has room for are not held: with them it would say yes to everything.
+        Returns:
+            How many are not held, for want of room: with them the filter would say yes to everything.
         """
-        room = (1 << self._config.filter_bits_log2_max) // self._config.filter_bits_per_key
+        left_out, room = 0, self.room
         for key in _heads(keys):
             if key in self._held:
                 continue
             if len(self._held) >= room:
-                break
+                left_out += 1
+                continue
             self._held[key] = None
             if key in self._gone:
                 self._gone.discard(key)
             else:
                 self._pending[key] = None
+        return left_out
 
     def withdraw(self, keys: Iterable[bytes], now: float) -> None:
         """Hold these keys no longer."""

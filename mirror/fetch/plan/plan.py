@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from ...cluster.homes import MEBIBYTE, Ring
 from ...cluster.throughput import Throughput
 from ...errors import Reason
-from ...oci.ranges import RangeSet
+from ...oci.ranges import RangeSet, Span
 from ...settings import PlanSettings
 from ...sources import UPSTREAM, Role
 from ..demand import Audience, Demand
@@ -82,10 +82,9 @@ class Plan:
         for flight in self.flights:
             flight.stop = size if flight.stop is None else min(flight.stop, size)
 
-    def resumed(self, stop: int) -> None:
-        """Take note that an earlier fetch left everything before `stop`."""
-        if stop:
-            self.provenance.add([Segment(0, stop, EARLIER, EARLIER)])
+    def resumed(self, ranges: Iterable[Span]) -> None:
+        """Take note of what an earlier fetch left."""
+        self.provenance.add(Segment(start, stop, EARLIER, EARLIER) for start, stop in ranges)
 
     def replied(self, flight: Flight, stop: int, origin: str | None) -> None:
         """Take note of what a source promises: the end of what it sends, and the origin of that."""

@@ -151,7 +151,7 @@ class DiskFile(Backing):
         fd: open for reading and writing; `close` closes it.
         size: of the blob, in bytes.
         reserve: takes space for a range before it is written; blocks, and raises StorageError.
-        reserve_bytes: how much is taken at once, in bytes.
+        reserve_bytes: how much is taken at once, in bytes; asked each time.
     """
 
     is_in_memory = False
@@ -161,7 +161,7 @@ class DiskFile(Backing):
         fd: int,
         size: int,
         reserve: Callable[[int, int], None] = lambda start, stop: None,
-        reserve_bytes: int = SpoolSettings().reserve_bytes,
+        reserve_bytes: Callable[[], int] = lambda: SpoolSettings().reserve_bytes,
     ) -> None:
         super().__init__(fd, size)
         self._reserve = reserve
@@ -181,7 +181,7 @@ class DiskFile(Backing):
             StorageFull: there is none.
             StorageFailed: the disk failed.
         """
-        step = self._reserve_bytes
+        step = self._reserve_bytes()
         with self._reserving:
             first, end = start // step * step, min(-(-stop // step) * step, self.size)
             for missing in list(RangeSet((first, end)) - self._reserved):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from ...oci.ranges import RangeSet, Span
+from ...settings import SpoolSettings
 from ..demand import Audience, Demand
 
 _FIRST_BYTE = (0, 1)
@@ -18,6 +19,8 @@ class Interest:
     def __init__(self, on_change: Callable[[], None]) -> None:
         self.was_read_locally = False
         """Whether a client of this node ever read it."""
+        self.was_read_lazily = False
+        """Whether one of them read ranges by themselves."""
         self.is_whole_wanted = False
         """Whether a client of this node ever wanted the whole, or waits for its digest: then all of it is fetched."""
         self.hints = {Audience.LOCAL: _FIRST_BYTE, Audience.LAZY: _FIRST_BYTE, Audience.MEMBER: _FIRST_BYTE}
@@ -28,6 +31,8 @@ class Interest:
         """Take note that somebody joins, and of the range that tells the size; None leaves that as it is."""
         if audience is not Audience.MEMBER:
             self.was_read_locally = True
+        if audience is Audience.LAZY:
+            self.was_read_lazily = True
         if audience is Audience.LOCAL:
             self.is_whole_wanted = True
         elif hint is not None:
@@ -38,6 +43,11 @@ class Interest:
         if not self.is_whole_wanted:
             self.is_whole_wanted = True
             self._on_change()
+
+    def reserve_bytes(self, settings: SpoolSettings) -> int:
+        """How much space to take at once, in bytes."""
+        is_lazy = self.was_read_locally and not self.is_whole_wanted
+        return settings.lazy_reserve_bytes if is_lazy else settings.reserve_bytes
 
     def first_demand(self, is_joined: Callable[[Audience], object]) -> Demand:
         """What is needed while the size is not known."""

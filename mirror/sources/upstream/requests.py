@@ -203,6 +203,9 @@ class RegistryClient:
         except UpstreamError:
             self._redirects.forget(key)
             return None
+        except asyncio.CancelledError:  # it does not answer in time: the next try asks the registry
+            self._redirects.forget(key)
+            raise
         if answer.status in expected:
             return answer
         answer.release()

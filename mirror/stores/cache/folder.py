@@ -3,7 +3,9 @@
     <folder>/blobs/sha256/ab/abcdef…   complete and verified; the time of access is when a client of this node
                                       last used it, or 0 if none did
     <folder>/proofs/ab/abcdef…         its proof: see `stores.proofs`
+    <folder>/proofs/ab/abcdef….<boot>  the same, which only this boot of the machine may believe: see `records`
     <folder>/spool/abcdef…             arriving, or left partial by a fetch that ended
+    <folder>/spool/abcdef….ranges     what is there beyond that: see `ranges`
     <folder>/spool/abcdef….pieces      its journal: the size, then the sha256 of everything up to the end of each piece
     <folder>/spool/discarded-7         about to be deleted
     <folder>/tags/<hex>                what a tag was last known to mean
@@ -14,11 +16,13 @@ threads, unless their docstring names the event loop.
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import logging
 import os
 import stat
 import threading
+import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,7 +30,7 @@ from pathlib import Path
 
 from ...errors import DigestInvalid
 from ...oci.digest import Digest
-from ..proofs import Proof, record_bytes
+from ..proofs import Proof
 from .journal import read_size
 
 log = logging.getLogger(__name__)
@@ -44,12 +48,14 @@ class Found:
         name: the hex of its digest.
         size: in bytes.
         is_proven: whether a proof of it is here; then it was found right before it became a blob.
+        is_synced: whether that proof outlasts a power failure.
     """
 
     used_unix_s: float
     name: str
     size: int
     is_proven: bool
+    is_synced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +149,17 @@ class Folder:
         """The record of the proof of a complete blob."""
         return self._proofs / name[:2] / name
 
+    def proof_of_this_boot(self, name: str) -> Path:
+        """The same, while the blob may not be on the disk; another boot of the machine has another name for it."""
+        return self._proofs / name[:2] / f"{name}.{boot_id()}"
+
     def partial(self, name: str) -> Path:
         """The file of a blob that is not complete."""
         return self._spool / name
+
+    def ranges(self, name: str) -> Path:
+        """What is there of a blob that is not complete, beyond what its journal says."""
+        return self._spool / f"{name}.ranges"
 
     def journal(self, name: str) -> Path:
         """The journal of a blob that is not complete."""
@@ -167,15 +181,9 @@ class Folder:
             if not regular:
                 log.warning("%s is no cached blob: ignored", entry)
                 continue
-            yield Found(status.st_atime, entry.name, status.st_size, self._has_proof(entry.name, status.st_size))
-
-    def _has_proof(self, name: str, size: int) -> bool:
-        """Whether there is a proof of a file of this size, all of it right."""
-        try:
-            with self.proof(name).open("rb", buffering=0) as file:
-                return Proof.decode(file.read(record_bytes(size) + 1), size) is not None
-        except OSError:
-            return False
+            is_synced = _is_proof(self.proof(entry.name), status.st_size)
+            is_proven = is_synced or _is_proof(self.proof_of_this_boot(entry.name), status.st_size)
+            yield Found(status.st_atime, entry.name, status.st_size, is_proven, is_synced)
 
     def partials(self) -> dict[str, Left]:
         """Every partial blob that the next fetch can continue."""
@@ -188,12 +196,12 @@ class Folder:
         return partials
 
     def remove_leftovers(self, partials: Collection[str], blobs: Collection[str]) -> None:
-        """Delete everything in the spool except these partial blobs, and all proofs except those of these blobs."""
+        """Delete what is in the spool but these partial blobs, and all proofs but those of these blobs that count."""
         for leftover in self._spool.iterdir():
-            if leftover.name.removesuffix(".pieces") not in partials:
+            if leftover.name.removesuffix(".pieces").removesuffix(".ranges") not in partials:
                 leftover.unlink()
         for proof in self._proofs.glob("??/*"):
-            if proof.name not in blobs:
+            if proof.stem not in blobs or proof.suffix not in ("", f".{boot_id()}"):
                 _unlink(proof)
 
     def publish(self, name: str) -> None:
@@ -224,11 +232,13 @@ class Folder:
                 self._doomed.discard(name)
                 aside = self._put_aside(self.blob(name))
                 _unlink(self.proof(name))
+                _unlink(self.proof_of_this_boot(name))
             _unlink(aside)
 
     def discard_partial(self, name: str) -> asyncio.Future[None]:
         """Delete a partial blob and its journal; on the event loop. The future is done when its bytes are free."""
         _unlink(self.journal(name))
+        _unlink(self.ranges(name))
         aside = self._put_aside(self.partial(name))
         return self.in_turn(lambda: _unlink(aside))
 
@@ -253,6 +263,23 @@ class Folder:
         with contextlib.suppress(OSError):
             path.replace(trash)
         return trash
+
+
+def _is_proof(path: Path, size: int) -> bool:
+    """Whether there is a proof of a file of this size, all of it right."""
+    try:
+        return Proof.read(path, size) is not None
+    except OSError:
+        return False
+
+
+@functools.cache
+def boot_id() -> str:
+    """What tells this boot of the machine from all others; where the kernel does not say, this process from others."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return str(uuid.uuid4())
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -106,7 +106,7 @@ class Partials:
         """Keep a blob for the next fetch, unless no piece of it is known to be whole."""
         writing = self._written.pop(name)
         self._left[name] = Left(writing.size, writing.reserved)
-        if not has_records(self._folder.journal(name)):
+        if not has_records(self._folder.journal(name)) and not self._folder.ranges(name).exists():
             self._drop(name)
 
     def discard(self, name: str) -> None:

@@ -67,6 +67,8 @@ class Served:
             for blob in batch:
                 withheld = None if blob.is_proven else Withheld.UNPROVEN
                 self._blobs.add(blob.name, blob.size, blob.used_unix_s or None, withheld)
+                if blob.is_proven and not blob.is_synced:
+                    self._records.sync(Digest(blob.name))
             self.listener.appeared([bytes.fromhex(blob.name) for blob in batch if blob.is_proven])
             await asyncio.sleep(0)
 

@@ -5,16 +5,18 @@ import concurrent.futures
 import errno
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from ...errors import StorageFailed
 from ...fileio import in_thread
+from .. import HashedRange
 from ..proofs import Proof
 from .folder import Folder, open_quietly
 from .journal import Journal
 from .keeping import Keeping
+from .left_ranges import read_ranges, write_ranges
 from .partials import Partials, Writing
 from .space import Space
 
@@ -49,6 +51,7 @@ class _Files:
 
     fd: int
     journal: Journal
+    ranges: Sequence[HashedRange]
 
 
 class CacheWriter:
@@ -73,6 +76,8 @@ class CacheWriter:
         """
         self.prefixes = files.journal.prefixes
         """The journal of an earlier fetch: for each piece, in order, the sha256 of everything up to its end."""
+        self.ranges = files.ranges
+        """What that fetch left beyond these pieces."""
         self._writing = writing
         self._journal = files.journal
         self._place = place
@@ -145,9 +150,11 @@ class CacheWriter:
         self._place.partials.finish(self._writing.name)
         self._on_commit(self._writing, proof)
 
-    def leave(self) -> None:
-        """Leave the blob partial, for the next fetch to continue."""
+    def leave(self, ranges: Sequence[HashedRange] = ()) -> None:
+        """Leave the blob partial, for the next fetch to continue; see `BlobWriter.leave`."""
         self._end()
+        if ranges:
+            write_ranges(self._place.folder.ranges(self._writing.name), self._writing.size, ranges)
         self._place.partials.leave(self._writing.name)
 
     def discard(self) -> None:
@@ -199,7 +206,10 @@ def _open_files(folder: Folder, writing: Writing) -> _Files:
         os.close(fd)
         raise
     try:
-        return _Files(fd, Journal(journal, writing.size))
+        ranges = folder.ranges(name)
+        left = read_ranges(ranges, writing.size) if writing.continued else []
+        ranges.unlink(missing_ok=True)  # the file changes from now on
+        return _Files(fd, Journal(journal, writing.size), left)
     except OSError:
         os.close(fd)
         os.close(journal)

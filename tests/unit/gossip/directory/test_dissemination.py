@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from gossip.core.errors import WireError
-from gossip.core.events import Rejected
+from gossip.core.events import FilterFull, Rejected
 from gossip.core.messages import KEY_BYTES, Alive, Done, Entries, Entry, Message, Offer, Ops, Pull
 from gossip.core.packets.codec import U32_MAX, decode_packet
 from gossip.core.streams.purpose import Purpose
@@ -161,3 +161,14 @@ def test_news_of_ones_own_filter_that_come_back_change_nothing(peer: Callable[..
     own = [message for _, message in node.said() if isinstance(message, Ops)]
     node.hear("n1", own[0])
     assert node.node.view.me.epoch == 1
+
+
+def test_keys_beyond_the_largest_filter_are_told(peer: Callable[..., Peer]) -> None:
+    node = peer(filter_bits_log2_max=14)
+    room = (1 << 14) // 16
+    held = [random.Random(i).randbytes(8) for i in range(room + 3)]
+    node.node.advertise(held[:room], node.now)
+    assert node.events(FilterFull) == []
+    node.node.advertise(held, node.now)
+    assert node.events(FilterFull) == [FilterFull(3, room)]
+    assert node.node.view.key_count("n0") == room

@@ -9,6 +9,7 @@ from gossip import (
     Answered,
     Counters,
     Event,
+    FilterFull,
     KeysChanged,
     Member,
     MemberFailed,
@@ -33,6 +34,7 @@ MEMBER = Member("a", THERE, 1, 0, State.ALIVE, b"", changed_at=0.0)
         (KeysChanged((b"\x01\x02\x03\x04",)), "INFO", "ids=01020304"),
         (NameConflict(THERE, True), "ERROR", "name=me address=10.0.0.1:7946 this node gives way"),
         (NameConflict(THERE, False), "ERROR", "the other has to give way"),
+        (FilterFull(3, 1024), "WARNING", "left_out=3 room=1024"),
         (Rejected(Rejection.KEY, THERE), "WARNING", "reason=key source=10.0.0.1:7946"),
     ],
 )

@@ -585,6 +585,21 @@ def test_a_source_is_held_up_until_a_reader_needs_what_follows() -> None:
     run(check())
 
 
+def test_in_memory_what_the_hash_needs_next_is_kept_for_a_reader_that_waits_for_the_hash() -> None:
+    async def check() -> None:
+        async with spooling(LARGE, opened=False) as spool:
+            spool.open(MemoryWindow(len(LARGE), SpoolSettings(window_bytes=4 * MEBIBYTE, window_pieces=1)))
+            reader = Follower(spool, 0, 3 * MEBIBYTE)
+            await settle()
+            write(spool, 0, LARGE[: 3 * MEBIBYTE])
+            await settle()
+            assert 0 < len(reader.got) < 3 * MEBIBYTE, "it gets no further than a bound before the hash"
+            assert spool.demand().local.covers(0, MEBIBYTE)
+            reader.task.cancel()
+
+    run(check())
+
+
 def test_on_disk_no_source_is_held_up() -> None:
     async def check() -> None:
         async with spooling(LARGE) as spool:

@@ -48,7 +48,7 @@ def test_a_published_blob_is_listed_with_the_time_of_its_last_use_and_whether_it
     folder.proof(NAME).parent.mkdir()
     record = proof_of(b"blob").encode()
     folder.proof(NAME).write_bytes(record)
-    assert list(folder.blobs()) == [Found(1000.0, NAME, 4, is_proven=True)]
+    assert list(folder.blobs()) == [Found(1000.0, NAME, 4, is_proven=True, is_synced=True)]
     folder.proof(NAME).write_bytes(record[:-1])
     assert list(folder.blobs()) == [Found(1000.0, NAME, 4, is_proven=False)]
 

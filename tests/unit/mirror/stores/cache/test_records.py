@@ -20,6 +20,7 @@ import pytest
 from mirror.oci.digest import Digest
 from mirror.settings import CacheSettings
 from mirror.stores.cache import CacheStore
+from mirror.stores.cache.folder import boot_id
 from mirror.stores.proofs import ContentHasher
 
 AT_ONCE = CacheSettings(sync_after_s=0.0)
@@ -49,6 +50,7 @@ class Disk:
         self.may_go_on = threading.Event()
         self.may_go_on.set()
         self.begun = threading.Event()
+        self._patch = monkeypatch
         monkeypatch.setattr(os, "fdatasync", self._sync)
 
     def _sync(self, fd: int) -> None:
@@ -59,7 +61,8 @@ class Disk:
         self.synced.add(os.fstat(fd).st_ino)
 
     def lose_power(self, folder: Path, after: Path, left: bytes) -> Path:
-        """What is left in a folder, made anew: of files that are not on the disk only some zeros, or none."""
+        """Boot again. What is left of a folder, made anew: of files that are not on the disk some zeros, or nothing."""
+        self._patch.setattr("mirror.stores.cache.folder.boot_id", lambda: "another-boot")
         for path in folder.rglob("*"):
             copy = after / path.relative_to(folder)
             if path.is_dir():
@@ -111,6 +114,25 @@ async def until_there(path: Path) -> None:
 
 def run(story: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(story, 20), debug=True)
+
+
+def test_after_a_crash_of_the_agent_alone_all_is_offered_at_once(tmp_path: Path, disk: Disk) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+
+    async def story() -> None:
+        async with opened(before, NEVER) as (cache, _):
+            digest = await put(cache, body(1))
+            await until_there(record(before, digest).with_suffix(f".{boot_id()}"))
+            shutil.copytree(before, after)  # what is there if it is killed now
+        async with opened(after, AT_ONCE) as (_, keys):
+            assert keys.held == {digest.key}
+            await until_there(record(after, digest))
+        disk.lose_power(after, tmp_path / "later", b"")
+        async with opened(after, NEVER) as (_, keys):
+            assert keys.held == {digest.key}, "it was forced to the disk after the crash"
+            assert [path.name for path in (after / "proofs").glob("??/*")] == [digest.hex]
+
+    run(story())
 
 
 @pytest.mark.parametrize("left", [b"", bytes(SIZE), bytes(SIZE // 2)])
