@@ -47,7 +47,7 @@ class History:
         self.ends_at = chance.choice([1, 1000, 300_000, 2 * MEBIBYTE, 5 * MEBIBYTE + 7])
         self.unit_s = chance.choice([0.0, 0.001, 0.3, 5.0, LONGEST_S])
         self.reasons = chance.sample(list(Reason), chance.choice([1, 1, 2, 3, len(Reason)]))
-        self.moves = chance.choice([(0,), (0, 1), (0, 1, 1000), (0, 1, 100_000, MEBIBYTE)])
+        self.moves = chance.choice([(0,), (0, 1), (0, 1, 20_000), (0, 1, 100_000, MEBIBYTE)])
         opening = chance.choice(list(Opening))
         self.plan = Plan("me", Ring(tuple(ring or ["me"])), Throughput(), holders, PLAN, opening)
         if chance.random() < 0.1:
