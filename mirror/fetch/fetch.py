@@ -44,7 +44,7 @@ class Fetch:
         self.content = content
         self.record = Record(str(content.digest), str(content.repository), time.time())
         self._env = env
-        self._on_detach = on_detach
+        self._detach = partial(on_detach, self)
         self._on_end = on_end
         self._phase = Phase.RUNNING
         self._is_proven_wrong = False
@@ -258,9 +258,6 @@ class Fetch:
             if self.is_idle:
                 self._detach()  # whoever asks from now on gets a new fetch, which does not end with this one
                 self.task.cancel()
-
-    def _detach(self) -> None:
-        self._on_detach(self)
 
 
 def _ended_at(phase: Phase, spool: Spool) -> float:
