@@ -212,7 +212,9 @@ class Agent:
     @property
     def summary(self) -> str:
         """Who this node is, and where it serves whom."""
-        config, clients = self._config, " and ".join(map(str, self._config.listen))
+        config = self._config
+        alone = (f"{listener.address} (of {listener.registry})" for listener in config.listen_for)
+        clients = " and ".join([*map(str, config.listen), *alone])
         return (
             f"agent {config.name} serves clients on {clients}, members on {config.peer}, gossips on {config.gossip}, "
             f"is reached by others at {self._address}"

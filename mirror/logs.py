@@ -72,7 +72,8 @@ class Line(logging.Formatter):
         message, fields = _parts(record)
         when = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         level = record.levelname.lower()
-        pairs = {"time": when, "level": level, "logger": record.name, "msg": message, **fields}
+        pairs: dict[str, Value] = {"time": when, "level": level, "logger": record.name, "msg": message}
+        pairs |= {f"{name}_" if name in pairs else name: value for name, value in fields.items()}
         if record.exc_info:
             pairs["traceback"] = self.formatException(record.exc_info)[-_TRACEBACK_MAX:]
         return self.write(pairs)

@@ -54,6 +54,10 @@ class Attempts:
             del self._outcomes[next(iter(self._outcomes))]
         self._outcomes[place] = problem or _UDP
 
+    def drop(self, place: str) -> None:
+        """What came back from there means nothing any more; unknown places are fine."""
+        self._outcomes.pop(place, None)
+
     @property
     def summary(self) -> str:
         """What was tried and what came back, if this node looks for its cluster and is alone; else nothing."""

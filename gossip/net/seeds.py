@@ -1,6 +1,11 @@
-"""Joining: names and addresses to try, resolved again and again, for they may come to mean others."""
+"""Joining: names and addresses to try, resolved again and again, for they may come to mean others.
+
+A name server that does not answer holds up nobody: the other seeds are tried meanwhile, and a name means what it meant
+before.
+"""
 
 import asyncio
+import ipaddress
 import logging
 import socket
 from collections.abc import Sequence
@@ -15,6 +20,8 @@ log = logging.getLogger(__name__)
 
 _RESOLVE_ALONE_S: Final = 5.0
 """Seconds between two resolutions of the seeds while no other member is known."""
+PATIENCE_S: Final = 2.0
+"""Seconds for which one round waits for names; what comes later counts in the next."""
 _RESOLVE_S: Final = 60.0
 """The same while there are others: then the seeds only help to heal a partition."""
 
@@ -36,31 +43,65 @@ class Seeds:
         self._attempts = attempts
         self._names = names
         self._remembered = remembered
+        self._lookups: dict[tuple[str, int], asyncio.Task[list[Address]]] = {}
+        self._unresolved: set[tuple[str, int]] = set()
+        self._found: dict[tuple[str, int], list[Address]] = {}
         self.exhausted = not names and not remembered
         """Whether there is nothing to try."""
 
     async def keep_joining(self) -> None:
         """Resolve the seeds and hand them to the node, which tries them until they are reached; for ever."""
-        while True:
-            addresses = [address for host, port in self._names for address in await self._resolve(host, port)]
-            if self._alone():
-                addresses += self._remembered
-            if addresses:
-                self._driver.node.join(addresses, self._driver.now())
-            else:
-                self.exhausted = True
-            self._driver.pump()
-            await asyncio.sleep(_RESOLVE_ALONE_S if self._alone() else _RESOLVE_S)
+        try:
+            while True:
+                await self._look_up()
+                addresses = [address for name in self._names for address in self._found.get(name, ())]
+                if self._alone():
+                    addresses += self._remembered
+                if addresses:
+                    self._driver.node.join(addresses, self._driver.now())
+                else:
+                    self.exhausted = True
+                self._driver.pump()
+                await asyncio.sleep(_RESOLVE_ALONE_S if self._alone() else _RESOLVE_S)
+        finally:
+            for lookup in self._lookups.values():
+                lookup.cancel()
 
     def _alone(self) -> bool:
         return not any(member.live for member in self._driver.node.view.members())
 
+    async def _look_up(self) -> None:
+        """Look all names up at once, and wait for a moment."""
+        for name in self._names:
+            if name not in self._lookups:
+                self._lookups[name] = asyncio.create_task(self._resolve(*name))
+        if self._lookups:
+            await asyncio.wait(self._lookups.values(), timeout=PATIENCE_S)
+        for name, lookup in list(self._lookups.items()):
+            if not lookup.done():
+                self._note_unresolved(name, "no name server has answered")
+                continue
+            del self._lookups[name]
+            if found := lookup.result():
+                self._found[name] = found
+                if name in self._unresolved:
+                    self._unresolved.remove(name)
+                    self._attempts.drop("{}:{}".format(*name))
+
+    def _note_unresolved(self, name: tuple[str, int], problem: str) -> None:
+        self._unresolved.add(name)
+        self._attempts.note("{}:{}".format(*name), problem)
+
     async def _resolve(self, host: str, port: int) -> list[Address]:
         loop = asyncio.get_running_loop()
+        try:
+            return [Address(str(ipaddress.ip_address(host)), port)]
+        except ValueError:
+            pass  # a name, or an address with a zone
         try:
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that no resolver can be asked for
             log.warning("gossip seed not resolved host=%s error=%s", host, error)
-            self._attempts.note(f"{host}:{port}", "its name is not resolved")
+            self._note_unresolved((host, port), "its name is not resolved")
             return []
         return [source_address(name) for *_, name in found]

@@ -190,8 +190,9 @@ class ClientEndpoint:
         wrong before, others are asked.
         """
         is_kept, wrong = True, 0
+        read = partial(self._backend.fetching.fetches.read, content, from_start=from_start, part=part)
         while True:
-            with self._backend.fetching.fetches.read(content, from_start=from_start, is_kept=is_kept) as reader:
+            with read(is_kept=is_kept) as reader:
                 try:
                     size = await reader.size()
                 except StorageError as error:

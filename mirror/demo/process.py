@@ -13,8 +13,8 @@ from typing import Any
 
 import aiohttp
 
-_WAIT_S = 15.0
-"""Bounds the wait for an agent to show something, s. A start takes one second, on a busy machine a few."""
+_WAIT_S = 30.0
+"""Bounds the wait for an agent to show something, s. A start takes one second, on a busy machine several."""
 _STOP_S = 10.0
 """Bounds the time that an agent has to stop by itself, s; then it is killed."""
 _POLL_S = 0.02

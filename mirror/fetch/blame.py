@@ -10,7 +10,7 @@ neither the home nor the origin that it names is proven wrong. Both are doubted.
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..oci.ranges import RangeSet
@@ -68,11 +68,13 @@ class Blame:
     Args:
         spool: where the bytes are.
         plan: has them fetched, and knows who sent them.
+        on_retracted: called when bytes are fetched once more.
     """
 
-    def __init__(self, spool: Spool, plan: Plan) -> None:
+    def __init__(self, spool: Spool, plan: Plan, on_retracted: Callable[[], object]) -> None:
         self._spool = spool
         self._plan = plan
+        self._on_retracted = on_retracted
         self._refetched: list[_Refetched] = []
         self._retracting = asyncio.Lock()
         self._suspects: set[str] = set()
@@ -111,19 +113,19 @@ class Blame:
         self._plan.avoid([*candidates.holders, *candidates.ring.members])
         yield list(self._plan.provenance)
 
-    async def retract(self, segments: Iterable[Segment]) -> bool:
-        """Have bytes fetched once more, and remember what they were; return False if the spool is over by then."""
+    async def retract(self, segments: Iterable[Segment]) -> None:
+        """Have bytes fetched once more, and remember what they were; do nothing if the spool is over by then."""
         async with self._retracting:
             known = set(self._plan.provenance)
             segments = [segment for segment in segments if segment in known]  # others may have retracted some meanwhile
             before = [await self._remember(segment) for segment in segments]
             if self._spool.is_over:
-                return False
+                return
             self._refetched += before
             self._plan.refetch(segments, avoid_sources=self._avoid_sources)
             for segment in segments:
                 self._spool.retract(segment.start, segment.stop)
-            return True
+            self._on_retracted()
 
     async def compare(self) -> None:
         """Compare what came with what was there before: whom most contradict is a suspect, and is avoided."""

@@ -1,7 +1,7 @@
 """Evidence: gets the word of others about what members sent, so that clients of this node need not wait for the whole.
 
 1. At the start, and as soon as holders turn up, a few of them are asked for their prefixes (see `vouching`).
-2. A client that reads a small range by itself does not wait for the front: a holder that had no part in these bytes is
+2. A client that reads ranges by themselves does not wait for the front: a holder that had no part in these bytes is
    asked for their sha256, and upstream for the bytes themselves if no holder vouches.
 3. A client that has waited for long on bytes that nobody vouches for gets a few of them checked by upstream: a runtime
    gives up a download that makes no progress.

@@ -13,7 +13,7 @@ from .download import Download
 from .environment import Environment
 from .evidence import Evidence
 from .intake import Intake
-from .plan import EARLIER, Opening, Plan, Provenance, Segment
+from .plan import EARLIER, Opening, Plan, Provenance
 from .record import Phase, Record
 from .repositories import Repositories
 from .spool import Spool
@@ -53,7 +53,7 @@ class Fetch:
         self._plan = _plan(content, env)
         self.spool = Spool(content, env.settings.spool, self._changed.set, partial(_senders, self._plan))
         self._intake = Intake(content, self.spool, self._plan, self.record, env, self, is_kept=is_kept)
-        self._blame = Blame(self.spool, self._plan)
+        self._blame = Blame(self.spool, self._plan, self._intake.retracted)
         self._evidence = Evidence(self.spool, self._plan, env, self.distrust)
         self.names = Repositories(content, env.settings.fetch.names_max)
         self._download = Download(
@@ -123,7 +123,7 @@ class Fetch:
         ]
         is_possible = bool(segments) and not self.spool.is_complete and not self.spool.is_trimmed
         if is_possible:
-            await self._retract(segments)
+            await self._blame.retract(segments)
             self._changed.set()
         return is_possible
 
@@ -215,7 +215,7 @@ class Fetch:
                     "%s: wrong digest; fetching %d segments again, not from %s",
                     self.content.digest, len(segments), names,
                 )  # fmt: skip
-                await self._retract(segments)
+                await blame.retract(segments)
                 digest = await self._download_and_hash()
                 await blame.compare()
         if digest != wanted:
@@ -234,10 +234,6 @@ class Fetch:
             health.doubt(name, digest, sent_it=name in verdict.doubted)
         for name, wrong in {**verdict.doubted, **verdict.proven}.items():
             health.tell(name, self.content, wrong)
-
-    async def _retract(self, segments: list[Segment]) -> None:
-        if await self._blame.retract(segments):
-            self._intake.retracted()
 
     async def _download_and_hash(self) -> str:
         """Download what is missing, hashing along; return the hexadecimal sha256 of the whole."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
@@ -158,7 +159,7 @@ class Node:
         self.tags = Tags(self.holdings, self.cache, member_tags, self.upstream, trust, denied=denied)
         manifests = self.manifests = Manifests(self.holdings, self.fetching.fetches, self.fetching.stated.note)
         backend = Backend(self.holdings, self.fetching, manifests, self.tags, self.metrics)
-        client = ClientEndpoint(backend, self.chain)
+        self.clients = client = ClientEndpoint(backend, self.chain)
         node = NodeStatus(
             name="me",
             is_ready=self.router.ready,
@@ -279,6 +280,23 @@ def test_what_is_held_is_served_whole_with_exact_headers(play: Callable[[Story],
         assert registries.asked == []
 
     play(story)
+
+
+def test_a_pull_is_one_line_of_the_log(play: Callable[[Story], None], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "mirror.app")
+
+    async def story(world: World, registries: Registries) -> None:
+        node = await world.node(BLOB, MANIFEST)
+        for path in (f"manifests/{name(MANIFEST)}", f"blobs/{name(BLOB)}", "manifests/none"):
+            for method in ("HEAD", "GET"):
+                await node.ask(f"/v2/library/x/{path}", method)
+        await node.ask(f"/v2/library/x/blobs/{name(BLOB)}", headers={"Range": "bytes=5-9"})
+        node.clients.close()
+
+    play(story)
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "mirror.app.pulls"]
+    assert line.startswith("a client pulled image=docker.io/library/x:none client=127.0.0.1 requests=7 failed=2 bytes=")
+    assert int(line.partition("bytes=")[2].split()[0]) >= len(BLOB) + len(MANIFEST) + 5
 
 
 @pytest.mark.parametrize(

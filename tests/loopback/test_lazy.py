@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mirror.fetch import Phase
 from mirror.oci.ranges import RangeSet, Span
 from mirror.settings import EvidenceSettings, FetchSettings, PlanSettings, SpoolSettings
 from tests.loopback.lab import STEADY, lab, running
@@ -109,7 +110,7 @@ def test_what_was_read_is_kept_after_the_fetch_has_ended_and_used_as_far_as_it_i
         async with lab(tmp_path, honest(LARGE), settings=settings) as it:
             for start, stop in ((SIZE - 50_000, SIZE), (3 * MIB, 4 * MIB)):
                 assert await it.read_range(CONTENT, start, stop) == LARGE[start:stop]
-            while it.fetching.fetches.current(CONTENT) is not None:
+            while it.record.outcome is Phase.RUNNING:
                 await asyncio.sleep(0.01)
             if damage:
                 (left,) = (tmp_path / "spool").glob(CONTENT.digest.hex)

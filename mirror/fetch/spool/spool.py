@@ -104,7 +104,8 @@ class Spool:
         lazy = self.readers.lazy_spans()
         if self.interest.is_whole_wanted and backing.holds_all:
             local += lazy
-        waits_for_hash = any(cursor.start == 0 for cursor in self.readers.waiting())  # in memory: see `Reader`
+        waiting = (cursor for cursor in self.readers.waiting() if cursor.audience is Audience.LOCAL)
+        waits_for_hash = any(cursor.start == 0 for cursor in waiting)  # in memory: see `Reader`
         is_awaited = self.readers.is_whole_awaited(Audience.LOCAL) or self.readers.is_whole_awaited(Audience.LAZY)
         if is_awaited or waits_for_hash:
             local.append((self.hasher.next, backing.size))

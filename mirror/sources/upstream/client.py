@@ -89,7 +89,7 @@ class Upstream:
         self._with_free_head = {registry.name for registry in known if registry.url == DOCKER_HUB_URL}
         self._settings = settings or UpstreamSettings()
         self._look_up = look_up
-        self._heads = Heads(self._settings)
+        self._heads = Heads(self._settings, self._with_free_head)
         self._lengths = Lengths(self._settings)
         self._started: RegistryClient | None = None
 

@@ -5,6 +5,7 @@ that is signed for GET alone. What they answer then, 404 among it, may also mean
 """
 
 import enum
+from collections.abc import Collection
 
 from ...settings import UpstreamSettings
 
@@ -28,14 +29,18 @@ class Heads:
 
     Args:
         settings: `head_known_s`.
+        reliable: registries that say that they know HEAD, so that nothing is to be found out.
     """
 
-    def __init__(self, settings: UpstreamSettings) -> None:
+    def __init__(self, settings: UpstreamSettings, reliable: Collection[str] = ()) -> None:
         self._settings = settings
+        self._reliable = frozenset(reliable)
         self._known: dict[str, tuple[Head, float]] = {}
 
     def of(self, registry: str, now: float) -> Head:
         """What a registry does with HEAD, as far as is known at `now`."""
+        if registry in self._reliable:
+            return Head.RELIABLE
         head, until = self._known.get(registry, (Head.UNTRIED, now))
         return head if now < until else Head.UNTRIED
 

@@ -109,21 +109,25 @@ class Names:
         others = sum(name not in self._registries for name in self._lookups)
         if host not in self._registries and others >= self._settings.lookups_max:
             raise socket.gaierror(socket.EAI_AGAIN, f"{others} other names are being looked up")
-        lookup = self._lookups[host] = _Lookup(self._loop.create_future(), now)
+        lookup = _Lookup(self._loop.create_future(), now)
         # It is no thread of a pool, and dies with the process: nobody can end it, and a pool would wait for it.
-        threading.Thread(target=self._run, args=(host, lookup), name="look up", daemon=True).start()
+        try:
+            threading.Thread(target=self._run, args=(host, lookup), name="look up", daemon=True).start()
+        except RuntimeError:
+            raise socket.gaierror(socket.EAI_AGAIN, "no thread can be started for the lookup") from None
+        self._lookups[host] = lookup
         return lookup
 
     def _run(self, host: str, lookup: _Lookup) -> None:
-        """In a thread: look up, and report."""
+        """In a thread: look up, and report, whatever happens: else nobody would look this name up again."""
+        outcome: tuple[Address, ...] | Exception = socket.gaierror(socket.EAI_FAIL, "the lookup failed")
         try:
-            outcome: tuple[Address, ...] | Exception = _addresses(
-                self._look_up(host, None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
-            )
+            outcome = _addresses(self._look_up(host, None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG))
         except (OSError, UnicodeError) as error:
             outcome = error
-        with contextlib.suppress(RuntimeError):  # the event loop has ended meanwhile
-            self._loop.call_soon_threadsafe(self._ended, host, lookup, outcome)
+        finally:
+            with contextlib.suppress(RuntimeError):  # the event loop has ended meanwhile
+                self._loop.call_soon_threadsafe(self._ended, host, lookup, outcome)
 
     def _ended(self, host: str, lookup: _Lookup, outcome: tuple[Address, ...] | Exception) -> None:
         """Keep what a lookup found, and wake up who waits for it."""

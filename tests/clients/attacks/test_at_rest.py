@@ -184,6 +184,15 @@ def test_every_file_beside_the_blobs_may_rot(site: Site, agent: Agent, image: Im
     assert "Traceback" not in agent.output
 
 
+def test_a_cache_folder_that_somebody_removes_while_the_agent_runs_is_made_anew(agent: Agent, image: Image) -> None:
+    for _ in range(2):
+        remove_folder(agent.folder / "cache")
+        until_right(agent, image.layers[0])
+        wait_until(lambda: agent.has_cached(image.layers[0]), "the layer to be in the cache")
+        assert ask_locally(agent, request("/readyz")).body == b"ready\n"
+    assert "made anew" in agent.output
+
+
 def test_links_in_the_data_folder_lead_nowhere_else(site: Site, image: Image) -> None:
     """Somebody who may write to the folder while the agent is down wants it to write, or delete, elsewhere."""
     victim = site.folder / "precious"

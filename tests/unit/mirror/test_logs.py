@@ -42,6 +42,7 @@ def logfmt(message: str, *args: Any) -> dict[str, str]:
         ("100%% done name=%s", ("a",), "100% done", {"name": "a"}),
         ("100% name=%s", (), "100% name=%s", {}),
         ("name=%s", ("",), "", {"name": ""}),
+        ("it says level=%s msg=%s", ("high", "hi"), "it says", {"level_": "high", "msg_": "hi"}),
     ],
 )
 def test_fields_stand_at_the_end_of_a_message(

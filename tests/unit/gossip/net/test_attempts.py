@@ -11,6 +11,8 @@ def test_what_came_back_last_is_told_until_somebody_is_known() -> None:
     assert attempts.summary == "a:1: it has not answered"
     attempts.note("a:1", "Connection refused")
     attempts.begin("a:1")
+    attempts.note("c:3", "its name is not resolved")
+    attempts.drop("c:3")
     attempts.note("b:2", "")
     assert attempts.summary == "a:1: Connection refused; b:2: it answers over TCP, but not over UDP"
     alone = False

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gossip import Address, Member, State
+from gossip.net import seeds as seeds_module
 from gossip.net.attempts import Attempts
 from gossip.net.seeds import Seeds
 
@@ -39,8 +40,10 @@ def run(story: Coroutine[Any, Any, None]) -> None:
     asyncio.run(story, debug=True)
 
 
-async def first_round(node: Any, names: list[tuple[str, int]], remembered: list[Address]) -> Seeds:
-    seeds = Seeds(node, Attempts(lambda: True), names, remembered)
+async def first_round(
+    node: Any, names: list[tuple[str, int]], remembered: list[Address], attempts: Attempts | None = None
+) -> Seeds:
+    seeds = Seeds(node, attempts or Attempts(lambda: True), names, remembered)
     joining = asyncio.create_task(seeds.keep_joining())
     async with asyncio.timeout(15):
         await node.pumped.wait()
@@ -75,6 +78,25 @@ def test_name_that_cannot_be_asked_for_leaves_nothing_to_try(caplog: pytest.LogC
 
     run(story())
     assert "seed not resolved" in caplog.text
+
+
+def test_name_server_that_does_not_answer_holds_up_no_other_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        node, hangs, attempts = Node(), asyncio.Event(), Attempts(lambda: True)
+        attempts.note("10.0.0.8:3", "Connection refused")
+
+        async def getaddrinfo(host: str, port: int, **_: Any) -> list[Any]:
+            if host == "hangs":
+                await hangs.wait()
+            return [(0, 0, 0, "", ("10.0.0.9", port))]
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+        monkeypatch.setattr(seeds_module, "PATIENCE_S", 0.01)
+        await first_round(node, [("hangs", 1), ("answers", 2), ("10.0.0.8", 3)], [], attempts)
+        assert node.joined == [[Address("10.0.0.9", 2), Address("10.0.0.8", 3)]]
+        assert attempts.summary == "10.0.0.8:3: Connection refused; hangs:1: no name server has answered"
+
+    run(story())
 
 
 def test_without_names_there_is_nothing_to_try_from_the_start() -> None:

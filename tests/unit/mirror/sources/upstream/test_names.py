@@ -170,6 +170,17 @@ def test_a_name_that_no_host_can_have_and_one_who_goes_away_harm_nobody() -> Non
     run(story)
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_lookup_that_fails_as_nobody_thought_of_is_a_failure_like_others() -> None:
+    async def story() -> None:
+        def look_up(*_: Any, **__: Any) -> list[Any]:
+            raise ValueError("odd")
+
+        assert await error(Names([], SETTINGS, look_up), "registry") == "the lookup failed"
+
+    asyncio.run(story())
+
+
 def test_the_real_resolver_knows_this_machine() -> None:
     async def story() -> None:
         names = Names([], NameSettings())
