@@ -179,6 +179,9 @@ def test_a_lookup_that_fails_as_nobody_thought_of_is_a_failure_like_others() -> 
         assert await error(Names([], SETTINGS, look_up), "registry") == "the lookup failed"
 
     asyncio.run(story())
+    for thread in threading.enumerate():
+        if thread.name == "look up":
+            thread.join()  # what it raises belongs to this test, not to the next one
 
 
 def test_the_real_resolver_knows_this_machine() -> None:
