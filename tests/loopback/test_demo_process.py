@@ -29,7 +29,7 @@ def test_an_agent_that_ends_is_reported_with_the_last_line_of_its_log(tmp_path: 
     async def story() -> None:
         agent = await AgentProcess.start("a", tmp_path / "a", ["--cache-size", "nonsense"])
         async with aiohttp.ClientSession() as http:
-            with pytest.raises(ProcessError, match=r"a ended with status 1: .*'nonsense' is not allowed"):
+            with pytest.raises(ProcessError, match=r"a ended with status 2: .*'nonsense' is not allowed"):
                 await anext(agent.poll(http, "/readyz"))
 
     asyncio.run(asyncio.wait_for(story(), 50))
