@@ -6,6 +6,7 @@ wheel, which is what is tested.
 
 import importlib.util
 import logging
+import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +15,11 @@ from hypothesis import HealthCheck, settings
 # How long an example takes says how busy the machine is, and nothing about the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+
+# A shell's background job ignores Ctrl-C, and so do the programs that it starts; tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _is_no_matter_of_time(record: logging.LogRecord) -> bool:
