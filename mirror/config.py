@@ -66,6 +66,11 @@ class Address:
         except ValueError:
             return self.host == "localhost"
 
+    @property
+    def everywhere(self) -> bool:
+        """Whether it stands for all addresses of this machine."""
+        return self.host in ("0.0.0.0", "::")
+
 
 @dataclass(frozen=True, slots=True)
 class UnixAddress:
@@ -554,20 +559,27 @@ def _check(config: AgentConfig) -> None:
     _check_tls(config)
     if not config.listen:
         raise ConfigError("listen: no address; give IP:PORT or unix:PATH, e.g. 127.0.0.1:5000")
-    used: dict[Address | str, str] = {}
+    used: list[tuple[ListenAddress, str]] = []
     given = [("listen", address) for address in config.listen]
     given += [("listen-for", listener.address) for listener in config.listen_for]
     given += [("listen-api", config.listen_api)] if config.listen_api is not None else []
     given += [("metrics", config.metrics)] if config.metrics is not None else []
     for name, address in (*given, ("peer", config.peer), ("gossip", config.gossip)):
-        place = address if isinstance(address, Address) else address.path
-        if place in used:
-            raise ConfigError(f"{name}: {address} is also --{used[place]}; give each a port of its own")
-        used[place] = name
+        for other, its_name in used:
+            if _collide(address, other):
+                raise ConfigError(f"{name}: {address} is taken by --{its_name} {other}; give each a port of its own")
+        used.append((address, name))
     if bool(config.peer.loopback) != bool(config.gossip.loopback):
         raise ConfigError(
             f"peer: {config.peer} and gossip: {config.gossip}; either both on loopback or both reachable by the others"
         )
+
+
+def _collide(one: ListenAddress, other: ListenAddress) -> bool:
+    """Whether a machine cannot listen at both: they are the same, or one of them is every address, with this port."""
+    if isinstance(one, UnixAddress) or isinstance(other, UnixAddress):
+        return isinstance(one, UnixAddress) and isinstance(other, UnixAddress) and one.path == other.path
+    return one.port == other.port and (one.host == other.host or one.everywhere or other.everywhere)
 
 
 def _usual_tls(key_file: Path | None, sealing: str) -> PeerTls:

@@ -5,11 +5,13 @@ before.
 """
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import socket
+import threading
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from ..core.membership.member import Address
 from .attempts import Attempts
@@ -93,15 +95,48 @@ class Seeds:
         self._attempts.note("{}:{}".format(*name), problem)
 
     async def _resolve(self, host: str, port: int) -> list[Address]:
-        loop = asyncio.get_running_loop()
         try:
             return [Address(str(ipaddress.ip_address(host)), port)]
         except ValueError:
             pass  # a name, or an address with a zone
         try:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+            found = await _addresses(host, port)
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that no resolver can be asked for
             log.warning("gossip seed not resolved host=%s error=%s", host, error)
             self._note_unresolved((host, port), "its name is not resolved")
             return []
         return [source_address(name) for *_, name in found]
+
+
+async def _addresses(host: str, port: int) -> list[Any]:
+    """What `getaddrinfo` says of a name; raises what it raises.
+
+    A lookup has a thread of its own, which dies with the process. A loop's own lookups share a few threads, so that two
+    name servers that do not answer would hold up all other names, and the end of the process.
+    """
+    loop = asyncio.get_running_loop()
+    found: asyncio.Future[list[Any]] = loop.create_future()
+
+    def end(outcome: list[Any] | Exception) -> None:
+        if found.done():  # nobody waits any more
+            return
+        if isinstance(outcome, Exception):
+            found.set_exception(outcome)
+        else:
+            found.set_result(outcome)
+
+    def look_up() -> None:
+        outcome: list[Any] | Exception = socket.gaierror(socket.EAI_FAIL, "the lookup failed")
+        try:
+            outcome = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        except (OSError, UnicodeError) as error:
+            outcome = error
+        finally:  # whatever happens, the waiting task hears of it
+            with contextlib.suppress(RuntimeError):  # the event loop has ended meanwhile
+                loop.call_soon_threadsafe(end, outcome)
+
+    try:
+        threading.Thread(target=look_up, name="look up seed", daemon=True).start()
+    except RuntimeError as error:
+        raise OSError("no thread can be started for the lookup") from error
+    return await found

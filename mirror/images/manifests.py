@@ -51,8 +51,12 @@ class Manifests:
         self._memory_bytes = 0
         self._memory_max_bytes = (settings or ImageSettings()).manifest_memory_bytes
 
-    async def held(self, digest: Digest) -> Manifest | None:
+    async def held(self, digest: Digest, audience: Audience = Audience.MEMBER) -> Manifest | None:
         """A manifest that this node holds, or None. What a store gives is hashed, and dropped there if it is wrong.
+
+        Args:
+            digest: of the manifest.
+            audience: for whom: what a client of this node asks for is kept longer than what members ask for.
 
         Raises:
             ManifestUnknown: it holds content of that digest, but that is no manifest.
@@ -68,7 +72,8 @@ class Manifests:
         with held:
             if held.size > MANIFEST_MAX_BYTES:
                 raise ManifestUnknown(f"{digest} has {held.size} bytes: it is no manifest")
-            held.note_use()
+            if audience is not Audience.MEMBER:
+                held.note_use()
             try:
                 body = await held.read()
             except Corrupt:
@@ -89,7 +94,7 @@ class Manifests:
             MirrorError: nobody has it, or what has that digest is no manifest.
         """
         try:
-            manifest = await self.held(content.digest)
+            manifest = await self.held(content.digest, audience)
         except StorageFailed as error:
             log.warning("%s is here, but is fetched from elsewhere: %s", content.digest, error)
             manifest = None

@@ -82,6 +82,17 @@ class TagChecks:
         self._denied.pop(reference, None)
         return digest
 
+    def was_denied(self, reference: Reference) -> bool:
+        """Whether upstream has said within the last hour that there is no such tag, and nothing else since."""
+        at, _ = self._denied.get(reference, (-math.inf, ""))
+        return time.monotonic() - at < self._settings.tag_denied_out_s
+
+    def has_newer(self, reference: Reference, checked_unix_s: float) -> bool:
+        """Whether upstream has told somebody what a tag means since it denied that tag, which is not a moment ago."""
+        at, _ = self._denied.get(reference, (math.inf, ""))
+        age_s = time.monotonic() - at
+        return age_s >= self._settings.tag_denied_s and time.time() - age_s < checked_unix_s
+
     async def _ask_unless_denied(self, reference: Reference) -> Tag:
         """Ask upstream, unless it has just said that there is no such tag; or said so once, and does not answer now."""
         at, said = self._denied.get(reference, (-math.inf, ""))

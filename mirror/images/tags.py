@@ -206,8 +206,10 @@ class Tags:
         """
         checking = self._checks.start(reference)
         if not await self._is_soon(checking) and not _has_claim(claiming):
-            late_s = self._settings.tag_known_s
-            if (newest := _newest(await self._known(reference))) is not None:
+            # What members say waits for upstream longer, and what upstream has denied lately for its word.
+            newest = None if self._checks.was_denied(reference) else _newest(self._holdings.tags(reference))
+            if newest is not None:
+                late_s = self._settings.tag_known_s
                 return self._old(reference, newest, f"upstream has not answered within {late_s:g} s")
         await asyncio.wait([checking], timeout=self._settings.tag_check_s)
         if not checking.done():
@@ -247,7 +249,8 @@ class Tags:
         newest = _newest(tags)
         if newest is None:
             raise _client_error(reference, error, "this node does not know" if self._verify else "no member knows")
-        if isinstance(error, UpstreamUnknown) or error.reason is Reason.AUTH:
+        is_unknown = isinstance(error, UpstreamUnknown) and not self._checks.has_newer(reference, newest.checked_unix_s)
+        if is_unknown or error.reason is Reason.AUTH:
             by_hand = _newest(tag for tag in tags if tag.authority == "runtime")
             if by_hand is None and not self._serves_denied:
                 raise _denied(reference, error, newest, "this node" if self._verify else "the cluster")

@@ -35,7 +35,10 @@ def read_marks(text: str | None) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def mark_of(cluster: str, peer: Peer) -> str:
-    """The mark of a node: the same for all who know its name, address, and cluster, none of which it tells."""
+    """The mark of a node: the same for all who know its name, address, and cluster.
+
+    It does not tell them, but who guesses them can see that they are right.
+    """
     return hashlib.sha256(f"{cluster}\n{peer.name}\n{peer.address}".encode()).hexdigest()[:16]
 
 

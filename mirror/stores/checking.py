@@ -266,7 +266,14 @@ class Checker:
     async def _check(
         self, digest: Digest, fd: int, known: _Known, first: int, stop: int, *, is_idle: bool = False
     ) -> None:
-        """Check the blocks from `first` to `stop`, without those that were checked and are in memory."""
+        """Check the blocks from `first` to `stop`, without those that were checked and are in memory.
+
+        The kernel reads ahead of what is asked for. So where a block comes from the disk, those behind it may be in
+        memory a moment later without having been checked: they count as unchecked from then on.
+        """
+        block = block_size(known.proof.size)
+        if not _resident(fd, first * block, min(stop * block, known.proof.size)):
+            known.checked[first:] = bytes(len(known.checked) - first)
         try:
             checked, buffer = bytes(known.checked[first:stop]), bytearray(self._settings.read_bytes)
             look = _first_wrong_in_passing if is_idle else _first_wrong

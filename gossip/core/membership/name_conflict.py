@@ -138,7 +138,9 @@ class NameConflicts:
         self._timers.set(Timer.CLAIM, now + _CLAIM_INTERVAL_S)
 
     def _claim(self, now: float) -> NameClaim:
-        return NameClaim(self._started, self._token | (now < self._new_until))
+        """The claim of this run. One that has given way stays the weaker one, or the other might give way as well."""
+        is_weak = now < self._new_until or self.gave_way_to is not None
+        return NameClaim(self._started, self._token | is_weak)
 
     def _settle(self, theirs: NameClaim, source: Address, now: float) -> None:
         """The other has answered for itself and made its claim: one of the two gives way."""

@@ -189,8 +189,8 @@ class DiskFile(Backing):
                 self._reserved.add(*missing)
 
     def local_demand(self, spans: Sequence[Span], hashed: int, *, is_whole_wanted: bool) -> RangeSet:
-        """All of the blob, once somebody wants it; see `Backing.local_demand`."""
-        return RangeSet((0, self.size)) if is_whole_wanted else RangeSet()
+        """All of the blob, once somebody wants it, or has to wait for its digest; see `Backing.local_demand`."""
+        return RangeSet((0, self.size)) if is_whole_wanted or spans else RangeSet()
 
     def lazy_demand(self, spans: Sequence[Span]) -> RangeSet:
         """All of it; see `Backing.lazy_demand`."""

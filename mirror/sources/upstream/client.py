@@ -35,8 +35,9 @@ from .transport import Answer
 _SMALL_BYTES = 1024 * 1024
 """Size of a blob up to which it is read into memory where its head does not say what comes, in bytes. Configurations
 of images, which some proxies compress, have some 10 KiB."""
-_ASKED_MAX = 3
-"""Times that a blob is asked for at most until it is known what comes: by range, without one, and after measuring."""
+_ASKED_MAX = 4
+"""Times that a blob is asked for at most until it is known what comes: by range, without one, after HEAD was asked, and
+after measuring."""
 
 _NO_ANSWER = frozenset({Reason.UNREACHABLE, Reason.TIMEOUT, Reason.RATE_LIMITED, Reason.FORBIDDEN, Reason.AUTH})
 """Why a registry gave no answer to HEAD, so that it would give none to GET either."""
@@ -134,8 +135,7 @@ class Upstream:
                     self._heads.note(registry, Head.RELIABLE, now)
                     return resolved
         async with self._ask("GET", reference, (200, *((status,) if status == 404 else ()))) as answer:
-            if answer.status == 404:
-                self._heads.note(registry, Head.RELIABLE, now)
+            if answer.status == 404:  # which says nothing of HEAD: a registry that does not know it answers so, too
                 raise UpstreamUnknown(f"{answer.url.origin()} answered 404 to GET of {reference}")
             _refuse_what_is_no_manifest(answer)
             with _too_large_for_good(answer):
@@ -274,8 +274,11 @@ class Upstream:
         if length is None and not lengths.is_to_be_measured(digest):
             length = lookout.stated
             if length is None and lookout.measured_s > 0:
+                answer.release()  # many that kept a connection while they wait for another would wait for each other
                 with contextlib.suppress(UpstreamError):
                     length = await self._length_by_head(content)
+                lengths.note(digest, length)
+                return None
         if length is not None:
             lengths.note(digest, length)
             return Body(length, lengths.watched(digest, length, body.read))

@@ -96,7 +96,7 @@ class Names:
         """What a lookup finds that has been under way for no longer than `patience_s`."""
         error, until = self._failures.get(host, (None, now))
         if error is not None and now < until:
-            raise error
+            raise error.with_traceback(None)  # else it would grow with everybody who is told
         lookup = self._lookups.get(host) or self._begin(host, now)
         left_s = lookup.began_at + patience_s - now
         if left_s > 0:

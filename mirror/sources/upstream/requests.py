@@ -9,6 +9,7 @@ import re
 import socket
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -74,11 +75,13 @@ class RegistryClient:
         configured = tuple(configured)
         self._settings = settings
         self._registries = known_registries(configured)
+        self._configured = {registry.name for registry in configured}
         self._named = [_place(registry) for registry in configured]
         hosts = [host for host, _ in map(_place, self._registries.values())]
         self._names = Names(hosts, settings.names, look_up)
-        self._transports: dict[str, Transport] = {}
-        """By the registry's name, since it was first asked."""
+        self._transports: dict[tuple[str, bool], Transport] = {}
+        """By the registry's name, since it was first asked; and whether it is for signs of life, which must not wait
+        until one of the requests that they are about gives its connection back."""
         self._rate_limits = RateLimits(settings)
         self._authorizer = Authorizer(self._transport, self._rate_limits, settings)
         self._redirects = RedirectCache(settings)
@@ -88,13 +91,16 @@ class RegistryClient:
         for transport in self._transports.values():
             await transport.close()
 
-    def _transport(self, registry: Registry) -> Transport:
-        """The connections of a registry."""
-        transport = self._transports.get(registry.name)
+    def _transport(self, registry: Registry, *, for_signs: bool = False) -> Transport:
+        """The connections of a registry. Only one that the operator named can be an agent, and is given marks."""
+        key = registry.name, for_signs
+        transport = self._transports.get(key)
         if transport is None:
             host, _ = _place(registry)
             guard = AddressGuard(self._names.addresses, host, self._named, registry.trusted)
-            transport = self._transports[registry.name] = Transport(guard, self._settings, self._passed_on)
+            settings = replace(self._settings, connections_max=1) if for_signs else self._settings
+            passed_on = self._passed_on if registry.name in self._configured else tuple
+            transport = self._transports[key] = Transport(guard, settings, passed_on)
         return transport
 
     async def answers(self, name: str) -> bool:
@@ -103,7 +109,7 @@ class RegistryClient:
         if registry is None:
             return True  # nobody waits for what is refused
         try:
-            answer = await self._transport(registry).send("GET", URL(f"{registry.api}/"), {})
+            answer = await self._transport(registry, for_signs=True).send("GET", URL(f"{registry.api}/"), {})
         except UpstreamError as error:
             return isinstance(error, UpstreamRefused)
         answer.release()
@@ -185,7 +191,8 @@ class RegistryClient:
         answer = await self._send_to_redirect(method, registry, path, headers, expected)
         if answer is None:
             answer = await self._send(method, registry, repository, path, headers)
-            if method == "GET" and answer.status in expected and not same_origin(answer.url, URL(registry.api)):
+            is_elsewhere = not same_origin(answer.url, URL(registry.api))
+            if method == "GET" and answer.status in expected and is_elsewhere and _never_changes(path):
                 self._redirects.put((registry.name, path), answer.url, _now())
         return answer
 
@@ -301,6 +308,11 @@ def _elsewhere(registry: Registry, url: URL) -> tuple[Registry, str]:
 
 def _authorized(headers: Mapping[str, str], authorization: str | None) -> dict[str, str]:
     return {**headers, **({"Authorization": authorization} if authorization else {})}
+
+
+def _never_changes(path: str) -> bool:
+    """Whether a path names content by its digest, which has a colon; what a tag means may change at any moment."""
+    return ":" in path.rpartition("/")[2]
 
 
 def _now() -> float:

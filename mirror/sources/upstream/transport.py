@@ -158,7 +158,8 @@ class Transport:
             UpstreamRefused: the URL or a redirect leads to an address to which this registry may not lead.
             UpstreamError: unreachable, or broken.
         """
-        headers = dict(headers)
+        marks = self._passed_on()
+        headers = {**headers, VIA_HEADER: ",".join(marks)} if marks else dict(headers)
         for _ in range(self._settings.redirects_max + 1):
             response = await self._send_once(method, url, headers, sent_by)
             if response.status not in _REDIRECTS:
@@ -168,6 +169,7 @@ class Transport:
             target = redirected(url, response.headers.get("Location", ""))
             if not same_origin(url, target):
                 headers.pop("Authorization", None)
+                headers.pop(VIA_HEADER, None)
                 if (value := granted(target)) is not None:
                     headers["Authorization"] = value
             url = target
@@ -181,8 +183,7 @@ class Transport:
         try:
             with _translated(url, Reason.TIMEOUT, self._settings.head_s):
                 self._guard.check(url.raw_host or "", url.port or 0)
-                marked = {**headers, VIA_HEADER: ",".join(marks)} if (marks := self._passed_on()) else headers
-                return await self._session.request(method, url, headers=marked, allow_redirects=False)
+                return await self._session.request(method, url, headers=headers, allow_redirects=False)
         except UpstreamRefused as error:
             if sent_by is None:
                 raise

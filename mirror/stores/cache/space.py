@@ -125,7 +125,7 @@ class Space:
         except BaseException:
             writing.reserved -= count
             raise
-        await asyncio.gather(*freed)
+        await asyncio.gather(*map(asyncio.shield, freed))  # who waits may go; what goes from the disk must not stay
 
     async def make_way(self, writing: Writing, missing: int, free_bytes: int, gone: int) -> int:
         """Let something go although the bound holds, because the disk is full; return when it is gone from the disk.
@@ -160,7 +160,7 @@ class Space:
                 self._keeping.failed("the disk is full, and nothing in the cache may go")
             raise
         gone += before - self.used_bytes
-        await freed
+        await asyncio.shield(freed)
         return gone
 
     def look(self, free_bytes: int) -> bool:

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
-from ...errors import StartFailed, StorageFailed
+from ...errors import StartFailed, StorageFailed, StorageFull
 from ...oci.digest import Digest
 from ...oci.reference import Reference
 from ...settings import CacheSettings
@@ -64,6 +64,8 @@ class CacheStore:
         self._served = Served(self.name, folder, self._blobs, settings, on_damaged)
         bounds = Bounds(capacity_bytes, int(capacity_bytes * settings.others_part))
         self._keeping = Keeping(settings.settle_s)
+        self._looking = asyncio.Lock()
+        """Looks come one after the other: two at once would find what the other leaves behind for a moment."""
         self._space = Space(bounds, folder, self._blobs, self._partials, self._keeping, self._evicted)
         self._on_evicted = on_evicted
         self._place = Place(folder, self._partials, self._space, self._keeping, settings.room_s)
@@ -163,7 +165,10 @@ class CacheStore:
                 await self.look()
                 return await self._open_writer(writing)
         except BaseException as error:
-            self._partials.discard(digest.hex)
+            if writing.continued and isinstance(error, StorageFull | asyncio.CancelledError):
+                self._partials.leave(digest.hex)  # there is nothing wrong with it
+            else:
+                self._partials.discard(digest.hex)
             if isinstance(error, OSError):
                 raise self._failed(error) from error
             raise
@@ -188,18 +193,19 @@ class CacheStore:
     async def look(self) -> None:
         """See whether the folder is there and takes files. If it was removed, make it anew, and forget what it had."""
         folder = self._folder
-        try:
-            if not await asyncio.to_thread(folder.ground.is_whole):
-                log.warning("%s was removed, or replaced by another folder: it is made anew", folder.path)
-                await asyncio.to_thread(folder.ground.make)
-                self._partials.forget_missing()
-                gone = await asyncio.to_thread(folder.missing, list(self._blobs))
-                await self._served.look_for(gone)
-            await asyncio.to_thread(folder.ground.probe)
-            if self._space.look(await asyncio.to_thread(folder.ground.free_bytes)):
-                self._keeping.works()
-        except OSError as error:
-            self._failed(error)
+        async with self._looking:
+            try:
+                if not await asyncio.to_thread(folder.ground.is_whole):
+                    log.warning("%s was removed, or replaced by another folder: it is made anew", folder.path)
+                    await asyncio.to_thread(folder.ground.make)
+                    self._partials.forget_missing()
+                    gone = await asyncio.to_thread(folder.missing, list(self._blobs))
+                    await self._served.look_for(gone)
+                await asyncio.to_thread(folder.ground.probe)
+                if self._space.look(await asyncio.to_thread(folder.ground.free_bytes)):
+                    self._keeping.works()
+            except OSError as error:
+                self._failed(error)
 
     async def _keep_looking(self) -> None:
         """Look now and then, for as long as the store runs."""

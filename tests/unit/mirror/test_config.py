@@ -306,7 +306,7 @@ def test_a_step_to_a_sealed_cluster_needs_a_key(step: str) -> None:
 
 
 def test_each_listener_has_an_address_of_its_own() -> None:
-    with pytest.raises(ConfigError, match=r"gossip: 127\.0\.0\.1:5001 is also --peer"):
+    with pytest.raises(ConfigError, match=r"gossip: 127\.0\.0\.1:5001 is taken by --peer"):
         load({"gossip": "127.0.0.1:5001"}, NOTHING, None)
 
 
@@ -319,11 +319,11 @@ def test_clients_may_have_several_addresses_each_once() -> None:
         (["127.0.0.1:5000"], "127.0.0.1:5000"),
         (["unix:/run/a.sock"], "unix:/run/a.sock?mode=660"),
     ):
-        with pytest.raises(ConfigError, match="is also --listen"):
+        with pytest.raises(ConfigError, match="is taken by --listen"):
             load({"listen": listen, "listen-api": api}, NOTHING, None)
     with pytest.raises(ConfigError, match="no address"):
         load({}, {"SKVALLER_LISTEN": " "}, None)
-    with pytest.raises(ConfigError, match="is also --listen"):
+    with pytest.raises(ConfigError, match="is taken by --listen"):
         load({"listen-for": "docker.io=127.0.0.1:5000"}, NOTHING, None)
 
 

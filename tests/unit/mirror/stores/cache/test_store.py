@@ -140,6 +140,25 @@ def test_a_disk_that_fails_is_told_from_one_that_is_full(tmp_path: Path, monkeyp
     asyncio.run(check(), debug=True)
 
 
+def test_who_may_not_begin_leaves_what_an_earlier_fetch_left(tmp_path: Path) -> None:
+    async def check() -> None:
+        content, piece = bytes(2 * PART), Digest.of(bytes(PART))
+        digest = Digest.of(content)
+        async with opened(tmp_path, 3 * PART) as (cache, _):
+            writer = await cache.begin(digest, 2 * PART)
+            writer.append_prefix(piece.key)
+            os.close(writer.fd)
+            writer.leave()
+            assert cache.has_partial(digest)
+            await put(cache, 1)
+            await put(cache, 2)
+            with pytest.raises(StorageFull):  # others may have a quarter
+                await cache.begin(digest, 2 * PART, lambda: False)
+            assert cache.has_partial(digest)
+
+    asyncio.run(check(), debug=True)
+
+
 def test_uses_are_written_down_once_in_a_while(tmp_path: Path) -> None:
     async def check() -> None:
         for interval_s, is_written in ((0.0, True), (3600.0, False)):
