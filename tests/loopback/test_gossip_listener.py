@@ -66,6 +66,7 @@ class Site:
         self.served += 1
         writer.write(b"served")
         await writer.drain()
+        writer.close()
 
     def _refuse(self) -> None:
         self.refused += 1

@@ -375,7 +375,7 @@ def test_whoever_reads_a_file_that_the_store_forgets_meanwhile_needs_no_new_hash
 
 def test_a_hash_goes_on_for_whoever_waits_and_stops_when_nobody_does(shelf: Shelf, gate: Gate) -> None:
     async def story() -> None:
-        descriptors = len(os.listdir("/proc/self/fd"))
+        descriptors, tasks = len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())
         first, second = (asyncio.create_task(shelf.read()) for _ in range(2))
         await gate.wait()
         first.cancel()
@@ -386,7 +386,7 @@ def test_a_hash_goes_on_for_whoever_waits_and_stops_when_nobody_does(shelf: Shel
         for _ in range(5):  # turns in which the thread is told
             await asyncio.sleep(0)
         gate.opened.set()
-        while len(asyncio.all_tasks()) > 2:  # this one, and the one that bounds its time
+        while len(asyncio.all_tasks()) > tasks:
             await asyncio.sleep(0)
         assert gate.parts == 2, "it notices with the next part"
         assert shelf.records == {}
