@@ -4,6 +4,7 @@ A power failure is played: of what was not forced to the disk, the folder that i
 """
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -63,12 +64,14 @@ class Disk:
     def lose_power(self, folder: Path, after: Path, left: bytes) -> Path:
         """Boot again. What is left of a folder, made anew: of files that are not on the disk some zeros, or nothing."""
         self._patch.setattr("mirror.stores.cache.folder.boot_id", lambda: "another-boot")
-        for path in folder.rglob("*"):
+        for path in folder.rglob("*"):  # while threads of the cache write their records
             copy = after / path.relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
             if path.is_dir():
-                copy.mkdir(parents=True, exist_ok=True)
+                copy.mkdir(exist_ok=True)
             elif path.parts[-4:-2] != ("blobs", "sha256") or path.stat().st_ino in self.synced:
-                shutil.copyfile(path, copy)
+                with contextlib.suppress(FileNotFoundError):  # it has got its final name meanwhile
+                    shutil.copyfile(path, copy)
             else:
                 copy.write_bytes(left)
         return after
