@@ -273,6 +273,21 @@ async def test_a_delivery_left_early_drops_its_connection() -> None:
 
 
 @on_loop
+async def test_what_came_before_a_connection_broke_is_read_however_late() -> None:
+    head = b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-999/1000\r\nContent-Length: 1000\r\n\r\n"
+    async with (
+        raw(head + b"ten bytes.") as server,
+        upstream(server) as client,
+        client.open(A_BLOB, 0, 1000) as reply,
+    ):
+        for _ in range(100):  # turns in which the client hears of the end
+            await asyncio.sleep(0)
+        chunks = aiter(reply.chunks)
+        assert await anext(chunks) == b"ten bytes."
+        await failing(UpstreamError, anext(chunks))
+
+
+@on_loop
 async def test_a_pooled_connection_that_upstream_closed_is_not_noticed() -> None:
     answers = 0
 

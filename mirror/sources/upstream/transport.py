@@ -14,6 +14,7 @@ import asyncio
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import cast
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
@@ -55,6 +56,7 @@ class Answer:
         self.authorization = authorization
         self._response = response
         self._settings = settings
+        self._read_bytes = 0
 
     @property
     def is_encoded(self) -> bool:
@@ -69,7 +71,26 @@ class Answer:
         """
         with _translated(self.url, Reason.STALLED, self._settings.stall_s):
             async with asyncio.timeout(self._settings.stall_s):
-                return await self._response.content.readany()
+                part = await self._part()
+        self._read_bytes += len(part)
+        return part
+
+    async def _part(self) -> bytes:
+        """What has arrived; where the connection has broken since, the error comes only after that.
+
+        aiohttp would raise it at once, and drop what nobody has read yet: a registry that often breaks off would seem
+        to send nothing at all.
+        """
+        body = self._response.content
+        try:
+            return await body.readany()
+        except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError) as error:
+            if self._read_bytes == body.total_bytes:
+                raise
+            body.set_exception(cast("Exception", None))
+            part = await body.readany()
+            body.set_exception(error)
+            return part
 
     async def read_whole(self, max_bytes: int) -> bytes:
         """Read all of the body into memory, as it came.
