@@ -16,7 +16,7 @@ import math
 import re
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, TypeAlias
@@ -47,7 +47,7 @@ def start_logging(level: str, form: str) -> None:
         form: `LOGFMT` or `JSON`.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if form == JSON else LogfmtFormatter())
+    handler.setFormatter(Line(form))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(capture=True)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)  # it would say that it starts and stops
@@ -65,7 +65,15 @@ def _note(what: str, error: BaseException | None) -> None:
 
 
 class Line(logging.Formatter):
-    """A formatter that knows the parts of an event; a subclass writes them."""
+    """Formats an event as one line.
+
+    Args:
+        form: `LOGFMT`: `name=value name="value with spaces"`; or `JSON`: an object.
+    """
+
+    def __init__(self, form: str) -> None:
+        super().__init__()
+        self._write = _FORMS[form]
 
     def format(self, record: logging.LogRecord) -> str:
         """One line."""
@@ -76,27 +84,19 @@ class Line(logging.Formatter):
         pairs |= {f"{name}_" if name in pairs else name: value for name, value in fields.items()}
         if record.exc_info:
             pairs["traceback"] = self.formatException(record.exc_info)[-_TRACEBACK_MAX:]
-        return self.write(pairs)
-
-    def write(self, pairs: Mapping[str, Value]) -> str:
-        """The line that has these names and values, in this order."""
-        raise NotImplementedError
+        return self._write(pairs)
 
 
-class LogfmtFormatter(Line):
-    """Writes `name=value name="value with spaces"`."""
-
-    def write(self, pairs: Mapping[str, Value]) -> str:
-        """See `Line.write`."""
-        return " ".join(f"{name}={_quoted(str(value), always=name == 'msg')}" for name, value in pairs.items())
+def _logfmt(pairs: Mapping[str, Value]) -> str:
+    return " ".join(f"{name}={_quoted(str(value), always=name == 'msg')}" for name, value in pairs.items())
 
 
-class JsonFormatter(Line):
-    """Writes an object a line."""
+def _json(pairs: Mapping[str, Value]) -> str:
+    return json.dumps(pairs).replace("\x7f", "\\u007f")  # the one control character that JSON may have
 
-    def write(self, pairs: Mapping[str, Value]) -> str:
-        """See `Line.write`."""
-        return json.dumps(pairs).replace("\x7f", "\\u007f")  # the one control character that JSON may have
+
+_FORMS: Final[Mapping[str, Callable[[Mapping[str, Value]], str]]] = {LOGFMT: _logfmt, JSON: _json}
+"""What writes names and values, in this order, by the setting `log-format`."""
 
 
 def _parts(record: logging.LogRecord) -> tuple[str, dict[str, Value]]:

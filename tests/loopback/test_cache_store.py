@@ -23,9 +23,9 @@ from mirror.errors import ConfigError, Corrupt, StorageError, StorageFailed, Sto
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference
 from mirror.settings import CacheSettings, UpkeepSettings
-from mirror.stores import Proof, Tag
+from mirror.stores import Tag
 from mirror.stores.cache import CacheStore
-from mirror.stores.proofs import ContentHasher
+from tests.caches import proof_of
 from tests.rot import flip
 
 MIB = 1024 * 1024
@@ -49,12 +49,6 @@ class Told:
 
 def body(number: int, size: int = MIB) -> bytes:
     return random.Random(number).randbytes(size)
-
-
-def proof_of(content: bytes) -> Proof:
-    hasher = ContentHasher(len(content))
-    hasher.update(memoryview(content))
-    return hasher.proof()
 
 
 async def put(cache: CacheStore, content: bytes, wanted_here: bool = True) -> Digest:

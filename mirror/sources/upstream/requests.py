@@ -7,8 +7,8 @@ try, all of that included, has one bound.
 import asyncio
 import re
 import socket
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
@@ -139,44 +139,37 @@ class RegistryClient:
         Raises:
             UpstreamError: the registry cannot be asked, or answers another status; by what that status means.
         """
-        try:
-            async with self._asked(method, repository, path, headers, expected, within_s) as answer:
-                yield answer
-        except UpstreamError as error:  # of the body, too
+        with self._counting_failures(repository.registry):
+            registry = self._registries.get(repository.registry)
+            if registry is None:
+                raise UpstreamRefused(
+                    f"{repository.registry} is neither configured nor a well-known public registry: "
+                    f"to allow it, add --upstream {repository.registry}=https://{repository.registry}"
+                )
+            self._rate_limits.check(registry.name, _now())
+            try:
+                async with asyncio.timeout(within_s):
+                    answer = await self._answer(method, registry, repository, path, headers, expected)
+            except TimeoutError:
+                raise UpstreamError(Reason.TIMEOUT, f"{registry.name} gave no answer within {within_s:g} s") from None
             if self._tally is not None:
-                self._tally.upstream_failed(repository.registry, error.reason)
-            raise
+                self._tally.upstream_answered(registry.name, answer.status)
+            try:
+                if answer.status not in expected:
+                    raise self._failure(registry, answer, f"{method} of {repository.registry}/{path}")
+                yield answer
+            finally:
+                answer.release()
 
-    @asynccontextmanager
-    async def _asked(
-        self,
-        method: str,
-        repository: Repository,
-        path: str,
-        headers: Mapping[str, str],
-        expected: Collection[int],
-        within_s: float,
-    ) -> AsyncIterator[Answer]:
-        registry = self._registries.get(repository.registry)
-        if registry is None:
-            raise UpstreamRefused(
-                f"{repository.registry} is neither configured nor a well-known public registry: "
-                f"to allow it, add --upstream {repository.registry}=https://{repository.registry}"
-            )
-        self._rate_limits.check(registry.name, _now())
+    @contextmanager
+    def _counting_failures(self, registry: str) -> Iterator[None]:
+        """Count with what a question ends, or the reading of the answer's body."""
         try:
-            async with asyncio.timeout(within_s):
-                answer = await self._answer(method, registry, repository, path, headers, expected)
-        except TimeoutError:
-            raise UpstreamError(Reason.TIMEOUT, f"{registry.name} gave no answer within {within_s:g} s") from None
-        if self._tally is not None:
-            self._tally.upstream_answered(registry.name, answer.status)
-        try:
-            if answer.status not in expected:
-                raise self._failure(registry, answer, f"{method} of {repository.registry}/{path}")
-            yield answer
-        finally:
-            answer.release()
+            yield
+        except UpstreamError as error:
+            if self._tally is not None:
+                self._tally.upstream_failed(registry, error.reason)
+            raise
 
     async def _answer(
         self,

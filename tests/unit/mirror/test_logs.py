@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mirror.logs import JsonFormatter, LogfmtFormatter
+from mirror.logs import JSON, LOGFMT, Line
 
 _PAIR = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|[^ "]+)(?: |$)')
 
@@ -28,7 +28,7 @@ def parsed(line: str) -> dict[str, str]:
 
 
 def logfmt(message: str, *args: Any) -> dict[str, str]:
-    return parsed(LogfmtFormatter().format(record(message, *args)))
+    return parsed(Line(LOGFMT).format(record(message, *args)))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_fields_stand_at_the_end_of_a_message(
 
 
 def test_json_has_numbers_where_the_message_has() -> None:
-    line = JsonFormatter().format(record("a pull ended bytes=%d seconds=%.1f image=%s", 5, 0.25, "a\u2028b"))
+    line = Line(JSON).format(record("a pull ended bytes=%d seconds=%.1f image=%s", 5, 0.25, "a\u2028b"))
     found = json.loads(line)
     assert (found["bytes"], found["seconds"], found["image"]) == (5, 0.2, "a\u2028b")
     assert line.isascii()
@@ -65,7 +65,7 @@ def test_json_has_numbers_where_the_message_has() -> None:
 @example("x level=error msg=forged", "\nlevel=error")
 def test_no_control_character_leaves_and_a_parser_reads_back_what_was_said(name: str, error: str) -> None:
     event = record("cannot ask %s error=%s", name, error)
-    for line in (LogfmtFormatter().format(event), JsonFormatter().format(event)):
+    for line in (Line(LOGFMT).format(event), Line(JSON).format(event)):
         assert line.isprintable()
         found = parsed(line) if line.startswith("time=") else json.loads(line)
         assert (found["level"], found["msg"], found["error"]) == ("warning", f"cannot ask {name}", error)
@@ -75,7 +75,7 @@ def test_values_and_stack_traces_are_bounded_and_take_one_line() -> None:
     try:
         raise ValueError("\x1b\n" * 20_000)
     except ValueError as error:
-        line = LogfmtFormatter().format(record("%s path=%s", "x" * 10_000, "y" * 10_000, error=error))
+        line = Line(LOGFMT).format(record("%s path=%s", "x" * 10_000, "y" * 10_000, error=error))
     found = parsed(line)
     assert (len(found["msg"]), len(found["path"]), len(found["traceback"])) == (4097, 4097, 16384)
     assert line.isprintable()

@@ -18,19 +18,14 @@ from mirror.oci.digest import Digest
 from mirror.settings import CheckSettings
 from mirror.stores import Held, checking
 from mirror.stores.checking import Checker, FileChecks, Findings, Identity
-from mirror.stores.proofs import ContentHasher, Proof, block_size
+from mirror.stores.proofs import Proof, block_size
+from tests.caches import proof_of
 from tests.rot import flip
 
 KIB = 1024
 BLOB = random.Random(2).randbytes(5 * KIB * KIB + 100)
 DIGEST = Digest.of(BLOB)
 SETTINGS = CheckSettings(warm_bytes=KIB * KIB, cold_bytes=512 * KIB)
-
-
-def proof_of(blob: bytes) -> Proof:
-    hasher = ContentHasher(len(blob))
-    hasher.update(memoryview(blob))
-    return hasher.proof()
 
 
 class Shelf:

@@ -7,7 +7,8 @@ import stat
 from pathlib import Path
 
 from mirror.stores.cache.folder import Folder, Found, Left
-from mirror.stores.proofs import ContentHasher, Proof, record_bytes
+from mirror.stores.proofs import record_bytes
+from tests.caches import proof_of
 
 NAME = hashlib.sha256(b"blob").hexdigest()
 
@@ -22,12 +23,6 @@ def published(folder: Folder, content: bytes = b"blob") -> None:
     folder.partial(NAME).write_bytes(content)
     folder.journal(NAME).write_bytes(b"")
     folder.publish(NAME)
-
-
-def proof_of(content: bytes) -> Proof:
-    hasher = ContentHasher(len(content))
-    hasher.update(memoryview(content))
-    return hasher.proof()
 
 
 def test_nobody_else_may_look_into_it(tmp_path: Path) -> None:

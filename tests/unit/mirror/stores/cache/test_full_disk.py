@@ -4,8 +4,8 @@ import asyncio
 import errno
 import logging
 import os
-from collections.abc import AsyncIterator, Collection, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from mirror.errors import StorageFull
 from mirror.oci.digest import Digest
 from mirror.settings import CacheSettings
 from mirror.stores.cache import CacheStore
+from tests import caches
+from tests.caches import Keys
 
 PART = 100_000
 
@@ -40,29 +42,10 @@ class Disk:
         self._taken[inode] = self._taken.get(inode, 0) + count
 
 
-class Keys:
-    """A listener that knows what is offered."""
-
-    def __init__(self) -> None:
-        self.held: set[bytes] = set()
-
-    def appeared(self, keys: Collection[bytes]) -> None:
-        self.held.update(keys)
-
-    def vanished(self, keys: Collection[bytes]) -> None:
-        self.held.difference_update(keys)
-
-
-@asynccontextmanager
-async def opened(
+def opened(
     folder: Path, settle_s: float = 0.0, capacity: int = 40 * PART
-) -> AsyncIterator[tuple[CacheStore, Keys]]:
-    cache, keys = CacheStore(folder, capacity, CacheSettings(settle_s=settle_s)), Keys()
-    await cache.start(keys)
-    try:
-        yield cache, keys
-    finally:
-        await cache.close()
+) -> AbstractAsyncContextManager[tuple[CacheStore, Keys]]:
+    return caches.opened(folder, capacity, CacheSettings(settle_s=settle_s))
 
 
 async def put(cache: CacheStore, number: int, parts: int = 1, *, is_ours: bool = True) -> Digest:

@@ -11,8 +11,7 @@ import os
 import random
 import shutil
 import threading
-from collections.abc import AsyncIterator, Collection, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -22,24 +21,11 @@ from mirror.oci.digest import Digest
 from mirror.settings import CacheSettings
 from mirror.stores.cache import CacheStore
 from mirror.stores.cache.folder import boot_id
-from mirror.stores.proofs import ContentHasher
+from tests.caches import opened, proof_of, put
 
 AT_ONCE = CacheSettings(sync_after_s=0.0)
 NEVER = CacheSettings(sync_after_s=3600.0, sync_at_stop_s=0.0)
 SIZE = 600_000
-
-
-class Keys:
-    """A listener that knows what is offered."""
-
-    def __init__(self) -> None:
-        self.held: set[bytes] = set()
-
-    def appeared(self, keys: Collection[bytes]) -> None:
-        self.held.update(keys)
-
-    def vanished(self, keys: Collection[bytes]) -> None:
-        self.held.difference_update(keys)
 
 
 class Disk:
@@ -82,28 +68,12 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     return Disk(monkeypatch)
 
 
-@asynccontextmanager
-async def opened(folder: Path, settings: CacheSettings) -> AsyncIterator[tuple[CacheStore, Keys]]:
-    cache, keys = CacheStore(folder, 1 << 30, settings), Keys()
-    await cache.start(keys)
-    try:
-        yield cache, keys
-    finally:
-        await cache.close()
-
-
 def body(number: int) -> bytes:
     return random.Random(number).randbytes(SIZE)
 
 
-async def put(cache: CacheStore, content: bytes) -> Digest:
-    digest, hasher = Digest.of(content), ContentHasher(len(content))
-    hasher.update(memoryview(content))
-    writer = await cache.begin(digest, len(content))
-    os.pwrite(writer.fd, content, 0)
-    os.close(writer.fd)
-    writer.commit(hasher.proof())
-    return digest
+async def put_proven(cache: CacheStore, content: bytes) -> Digest:
+    return await put(cache, content, proof_of(content))
 
 
 def record(folder: Path, digest: Digest) -> Path:
@@ -123,15 +93,15 @@ def test_after_a_crash_of_the_agent_alone_all_is_offered_at_once(tmp_path: Path,
     before, after = tmp_path / "before", tmp_path / "after"
 
     async def story() -> None:
-        async with opened(before, NEVER) as (cache, _):
-            digest = await put(cache, body(1))
+        async with opened(before, settings=NEVER) as (cache, _):
+            digest = await put_proven(cache, body(1))
             await until_there(record(before, digest).with_suffix(f".{boot_id()}"))
             shutil.copytree(before, after)  # what is there if it is killed now
-        async with opened(after, AT_ONCE) as (_, keys):
+        async with opened(after, settings=AT_ONCE) as (_, keys):
             assert keys.held == {digest.key}
             await until_there(record(after, digest))
         disk.lose_power(after, tmp_path / "later", b"")
-        async with opened(after, NEVER) as (_, keys):
+        async with opened(after, settings=NEVER) as (_, keys):
             assert keys.held == {digest.key}, "it was forced to the disk after the crash"
             assert [path.name for path in (after / "proofs").glob("??/*")] == [digest.hex]
 
@@ -141,13 +111,13 @@ def test_after_a_crash_of_the_agent_alone_all_is_offered_at_once(tmp_path: Path,
 @pytest.mark.parametrize("left", [b"", bytes(SIZE), bytes(SIZE // 2)])
 def test_what_a_power_failure_took_is_not_offered_and_the_rest_is(tmp_path: Path, disk: Disk, left: bytes) -> None:
     async def story() -> None:
-        async with opened(tmp_path / "before", AT_ONCE) as (cache, _):
-            kept = await put(cache, body(1))
+        async with opened(tmp_path / "before", settings=AT_ONCE) as (cache, _):
+            kept = await put_proven(cache, body(1))
             await until_there(record(tmp_path / "before", kept))
-        async with opened(tmp_path / "before", NEVER) as (cache, _):
-            lost = await put(cache, body(2))
+        async with opened(tmp_path / "before", settings=NEVER) as (cache, _):
+            lost = await put_proven(cache, body(2))
             after = disk.lose_power(tmp_path / "before", tmp_path / "after", left)
-        async with opened(after, NEVER) as (cache, keys):
+        async with opened(after, settings=NEVER) as (cache, keys):
             assert keys.held == {kept.key}
             await cache.upkeep.verified.wait()
             assert keys.held == {kept.key}
@@ -160,11 +130,11 @@ def test_what_a_power_failure_took_is_not_offered_and_the_rest_is(tmp_path: Path
 def test_no_record_is_there_before_the_bytes_are(tmp_path: Path, disk: Disk) -> None:
     async def story() -> None:
         disk.may_go_on.clear()
-        async with opened(tmp_path, AT_ONCE) as (cache, keys):
-            digest = await put(cache, body(1))
+        async with opened(tmp_path, settings=AT_ONCE) as (cache, keys):
+            digest = await put_proven(cache, body(1))
             await asyncio.to_thread(disk.begun.wait, 20)
             assert keys.held == {digest.key}, "it is offered meanwhile, for it was hashed as it came"
-            other = await put(cache, body(2))
+            other = await put_proven(cache, body(2))
             assert not record(tmp_path, digest).exists()
             disk.may_go_on.set()
             await until_there(record(tmp_path, other))
@@ -178,8 +148,8 @@ def test_a_disk_that_does_not_take_it_gets_no_record_and_the_log_says_so(
 ) -> None:
     async def story() -> None:
         disk.fails = True
-        async with opened(tmp_path, AT_ONCE) as (cache, keys):
-            digest = await put(cache, body(1))
+        async with opened(tmp_path, settings=AT_ONCE) as (cache, keys):
+            digest = await put_proven(cache, body(1))
         assert keys.held == {digest.key}
         assert not record(tmp_path, digest).exists()
         assert "may not be on the disk" in caplog.text
@@ -191,14 +161,14 @@ def test_a_disk_that_does_not_take_it_gets_no_record_and_the_log_says_so(
 def test_a_stop_forces_to_the_disk_what_is_not_there_yet_for_a_bounded_time(tmp_path: Path, disk: Disk) -> None:
     async def story() -> None:
         late = CacheSettings(sync_after_s=3600.0)
-        async with opened(tmp_path, late) as (cache, _):
-            digest = await put(cache, body(1))
+        async with opened(tmp_path, settings=late) as (cache, _):
+            digest = await put_proven(cache, body(1))
             assert not record(tmp_path, digest).exists()
         assert record(tmp_path, digest).exists()
-        async with opened(tmp_path, NEVER) as (cache, keys):
+        async with opened(tmp_path, settings=NEVER) as (cache, keys):
             assert keys.held == {digest.key}
             disk.may_go_on.clear()
-            others = [await put(cache, body(number)) for number in (2, 3)]
+            others = [await put_proven(cache, body(number)) for number in (2, 3)]
         disk.may_go_on.set()
         assert not any(record(tmp_path, other).exists() for other in others)
 
@@ -208,8 +178,8 @@ def test_a_stop_forces_to_the_disk_what_is_not_there_yet_for_a_bounded_time(tmp_
 def test_no_record_is_kept_of_a_blob_that_goes_before_its_bytes_are_there(tmp_path: Path, disk: Disk) -> None:
     async def story() -> None:
         disk.may_go_on.clear()
-        async with opened(tmp_path, AT_ONCE) as (cache, keys):
-            digest = await put(cache, body(1))
+        async with opened(tmp_path, settings=AT_ONCE) as (cache, keys):
+            digest = await put_proven(cache, body(1))
             await asyncio.to_thread(disk.begun.wait, 20)
             (tmp_path / "blobs" / "sha256" / digest.hex[:2] / digest.hex).unlink()
             assert cache.open(digest) is None
@@ -227,15 +197,15 @@ def test_killed_while_it_verifies_an_agent_trusts_what_was_verified_and_nothing_
     before, after = tmp_path / "before", tmp_path / "after"
 
     async def story() -> None:
-        async with opened(before, AT_ONCE) as (cache, _):
-            digests = [await put(cache, body(number)) for number in range(5)]
+        async with opened(before, settings=AT_ONCE) as (cache, _):
+            digests = [await put_proven(cache, body(number)) for number in range(5)]
         for age, digest in enumerate(digests):
             path = before / "blobs" / "sha256" / digest.hex[:2] / digest.hex
             if digest is digests[0]:  # the last that is looked at
                 path.write_bytes(bytes(SIZE))
             os.utime(path, (1000 + age, 1000))
         shutil.rmtree(before / "proofs")
-        async with opened(before, AT_ONCE) as (_, keys):
+        async with opened(before, settings=AT_ONCE) as (_, keys):
             while len(keys.held) < verified:
                 await asyncio.sleep(0)
             with_record = [digest for digest in digests if digest.key in keys.held]
@@ -243,7 +213,7 @@ def test_killed_while_it_verifies_an_agent_trusts_what_was_verified_and_nothing_
                 await until_there(record(before, digest))
             shutil.copytree(before, after)  # what is there if it is killed now
         good = {digest.key for digest in digests[1:]}
-        async with opened(after, AT_ONCE) as (cache, keys):
+        async with opened(after, settings=AT_ONCE) as (cache, keys):
             assert {digest.key for digest in with_record} <= keys.held <= good
             await cache.upkeep.verified.wait()
             assert keys.held == good

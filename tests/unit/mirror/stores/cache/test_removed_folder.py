@@ -5,8 +5,8 @@ import errno
 import logging
 import os
 import shutil
-from collections.abc import AsyncIterator, Collection, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,44 +16,18 @@ from mirror.errors import StorageFailed
 from mirror.oci.digest import Digest
 from mirror.settings import CacheSettings
 from mirror.stores.cache import CacheStore
-from mirror.stores.proofs import ContentHasher
+from tests import caches
+from tests.caches import Keys
 
 SETTINGS = CacheSettings(settle_s=0.0)
 
 
-class Keys:
-    """A listener that knows what is offered."""
-
-    def __init__(self) -> None:
-        self.held: set[bytes] = set()
-
-    def appeared(self, keys: Collection[bytes]) -> None:
-        assert self.held.isdisjoint(keys)
-        self.held.update(keys)
-
-    def vanished(self, keys: Collection[bytes]) -> None:
-        assert self.held.issuperset(keys)
-        self.held.difference_update(keys)
-
-
-@asynccontextmanager
-async def opened(folder: Path, settings: CacheSettings = SETTINGS) -> AsyncIterator[tuple[CacheStore, Keys]]:
-    cache, keys = CacheStore(folder, 1 << 20, settings), Keys()
-    await cache.start(keys)
-    try:
-        yield cache, keys
-    finally:
-        await cache.close()
+def opened(folder: Path, settings: CacheSettings = SETTINGS) -> AbstractAsyncContextManager[tuple[CacheStore, Keys]]:
+    return caches.opened(folder, 1 << 20, settings)
 
 
 async def put(cache: CacheStore, content: bytes) -> Digest:
-    digest, hasher = Digest.of(content), ContentHasher(len(content))
-    hasher.update(memoryview(content))
-    writer = await cache.begin(digest, len(content))
-    os.pwrite(writer.fd, content, 0)
-    os.close(writer.fd)
-    writer.commit(hasher.proof())
-    return digest
+    return await caches.put(cache, content, caches.proof_of(content))
 
 
 async def read(cache: CacheStore, digest: Digest) -> bytes | None:

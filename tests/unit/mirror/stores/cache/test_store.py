@@ -6,8 +6,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import AsyncIterator, Collection, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,49 +17,17 @@ from mirror.oci.digest import Digest
 from mirror.oci.pieces import MEBIBYTE
 from mirror.oci.reference import Reference
 from mirror.settings import CacheSettings
-from mirror.stores import Proof, Tag
+from mirror.stores import Tag
 from mirror.stores.cache import CacheStore
-from mirror.stores.proofs import ContentHasher
+from tests.caches import Keys, opened, proof_of, put
 from tests.rot import flip
 
 PART = 1000
 
 
-class Keys:
-    """A listener that knows what can be served."""
-
-    def __init__(self) -> None:
-        self.held: set[bytes] = set()
-
-    def appeared(self, keys: Collection[bytes]) -> None:
-        assert self.held.isdisjoint(keys)
-        self.held.update(keys)
-
-    def vanished(self, keys: Collection[bytes]) -> None:
-        assert self.held.issuperset(keys)
-        self.held.difference_update(keys)
-
-
-@asynccontextmanager
-async def opened(
-    folder: Path, capacity_bytes: int, settings: CacheSettings | None = None
-) -> AsyncIterator[tuple[CacheStore, Keys]]:
-    cache, keys = CacheStore(folder, capacity_bytes, settings), Keys()
-    await cache.start(keys)
-    try:
-        yield cache, keys
-    finally:
-        await cache.close()
-
-
-async def put(cache: CacheStore, number: int, *, is_ours: bool = True) -> Digest:
+async def put_part(cache: CacheStore, number: int, *, is_ours: bool = True) -> Digest:
     content = bytes([number]) * PART
-    digest = Digest.of(content)
-    writer = await cache.begin(digest, PART, lambda: is_ours)
-    os.write(writer.fd, content)
-    os.close(writer.fd)
-    writer.commit(proof_of(content))
-    return digest
+    return await put(cache, content, proof_of(content), is_ours=is_ours)
 
 
 def read(cache: CacheStore, digest: Digest) -> None:
@@ -76,7 +43,7 @@ def test_what_leaves_to_make_room_is_counted(tmp_path: Path) -> None:
         cache = CacheStore(tmp_path, 2 * PART, on_evicted=left.append)
         await cache.start(Keys())
         for number in range(5):
-            await put(cache, number)
+            await put_part(cache, number)
         assert sum(left) == 3
         await cache.close()
 
@@ -86,9 +53,9 @@ def test_what_leaves_to_make_room_is_counted(tmp_path: Path) -> None:
 def test_what_another_store_has_too_goes_first_even_if_used_last(tmp_path: Path) -> None:
     async def check() -> None:
         async with opened(tmp_path, 3 * PART) as (cache, keys):
-            old, redundant, new = [await put(cache, number) for number in range(3)]
+            old, redundant, new = [await put_part(cache, number) for number in range(3)]
             cache.mark_redundant([redundant.key, Digest.of(b"unknown").key])
-            last = await put(cache, 3)
+            last = await put_part(cache, 3)
             assert keys.held == {old.key, new.key, last.key}
             assert cache.open(redundant) is None
 
@@ -118,7 +85,7 @@ def test_a_cache_of_no_size_takes_no_blob_but_remembers_tags(tmp_path: Path) -> 
 def test_a_disk_that_fails_is_told_from_one_that_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def check() -> None:
         async with opened(tmp_path, 3 * PART) as (cache, keys):
-            kept = await put(cache, 1)
+            kept = await put_part(cache, 1)
             (tmp_path / "spool" / Digest.of(b"a").hex).mkdir()  # a folder where the file has to be
             with pytest.raises(StorageFailed, match=r"cannot write to .*Is a directory"):
                 await cache.begin(Digest.of(b"a"), 1)
@@ -150,8 +117,8 @@ def test_who_may_not_begin_leaves_what_an_earlier_fetch_left(tmp_path: Path) -> 
             os.close(writer.fd)
             writer.leave()
             assert cache.has_partial(digest)
-            await put(cache, 1)
-            await put(cache, 2)
+            await put_part(cache, 1)
+            await put_part(cache, 2)
             with pytest.raises(StorageFull):  # others may have a quarter
                 await cache.begin(digest, 2 * PART, lambda: False)
             assert cache.has_partial(digest)
@@ -164,7 +131,7 @@ def test_uses_are_written_down_once_in_a_while(tmp_path: Path) -> None:
         for interval_s, is_written in ((0.0, True), (3600.0, False)):
             folder = tmp_path / str(interval_s)
             async with opened(folder, 3 * PART, CacheSettings(touch_interval_s=interval_s)) as (cache, _):
-                digest = await put(cache, 1)
+                digest = await put_part(cache, 1)
                 path = folder / "blobs" / "sha256" / digest.hex[:2] / digest.hex
                 read(cache, digest)
                 os.utime(path, (1000, 1000))
@@ -176,21 +143,6 @@ def test_uses_are_written_down_once_in_a_while(tmp_path: Path) -> None:
 
 
 BLOB = random.Random(3).randbytes(5 * MEBIBYTE + 10)
-
-
-def proof_of(blob: bytes) -> Proof:
-    hasher = ContentHasher(len(blob))
-    hasher.update(memoryview(blob))
-    return hasher.proof()
-
-
-async def put_blob(cache: CacheStore, blob: bytes, proof: Proof | None = None) -> Digest:
-    digest = Digest.of(blob)
-    writer = await cache.begin(digest, len(blob))
-    os.pwrite(writer.fd, blob, 0)
-    os.close(writer.fd)
-    writer.commit(proof)
-    return digest
 
 
 async def prefixes(cache: CacheStore, digest: Digest) -> tuple[bytes, ...] | None:
@@ -208,7 +160,7 @@ def test_what_was_hashed_on_the_way_is_known_at_once_and_after_a_restart(tmp_pat
     async def check() -> None:
         proof = proof_of(BLOB)
         async with opened(tmp_path, 1 << 30) as (cache, _):
-            digest = await put_blob(cache, BLOB, proof)
+            digest = await put(cache, BLOB, proof)
             assert await prefixes(cache, digest) == proof.prefixes
         async with opened(tmp_path, 1 << 30) as (cache, _):
             assert await prefixes(cache, digest) == proof.prefixes
@@ -219,7 +171,7 @@ def test_what_was_hashed_on_the_way_is_known_at_once_and_after_a_restart(tmp_pat
 def test_a_blob_that_is_verified_and_wrong_is_dropped_and_one_that_is_right_stays(tmp_path: Path) -> None:
     async def check() -> None:
         async with opened(tmp_path, 1 << 30) as (cache, keys):
-            digest = await put_blob(cache, BLOB, proof_of(BLOB))
+            digest = await put(cache, BLOB, proof_of(BLOB))
             held = cache.open(digest)
             assert held is not None
             with held:
@@ -256,7 +208,7 @@ def test_a_damaged_copy_is_dropped_though_a_client_begins_to_read_it_while_it_is
     async def check() -> None:
         begun, goes_on = hashing
         async with opened(tmp_path, 1 << 30, CacheSettings(touch_interval_s=0)) as (cache, keys):
-            digest = await put_blob(cache, BLOB, proof_of(BLOB))
+            digest = await put(cache, BLOB, proof_of(BLOB))
             await asyncio.to_thread(flip, file_of(tmp_path, digest), 3_000_000)
             held = cache.open(digest)
             assert held is not None
@@ -278,13 +230,13 @@ def test_no_proof_is_kept_of_a_blob_that_went_while_it_was_hashed(
     async def check() -> None:
         begun, goes_on = hashing
         async with opened(tmp_path, len(BLOB)) as (cache, keys):
-            digest = await put_blob(cache, BLOB)
+            digest = await put(cache, BLOB)
             held = cache.open(digest)
             assert held is not None
             with held:
                 reading = asyncio.create_task(held.read())
                 await asyncio.to_thread(begun.wait, 20)
-                other = await put_blob(cache, BLOB[1:])
+                other = await put(cache, BLOB[1:])
                 assert keys.held == {other.key}
                 goes_on.set()
                 assert await reading == BLOB, "the descriptor stays good"
@@ -296,7 +248,7 @@ def test_no_proof_is_kept_of_a_blob_that_went_while_it_was_hashed(
 def test_proofs_of_blobs_that_are_gone_are_deleted_at_the_start(tmp_path: Path) -> None:
     async def check() -> None:
         async with opened(tmp_path, 1 << 30) as (cache, _):
-            kept, gone = await put_blob(cache, BLOB, proof_of(BLOB)), await put_blob(cache, b"gone", proof_of(b"gone"))
+            kept, gone = await put(cache, BLOB, proof_of(BLOB)), await put(cache, b"gone", proof_of(b"gone"))
         file_of(tmp_path, gone).unlink()
         proof = tmp_path / "proofs" / kept.hex[:2] / kept.hex
         proof.with_suffix(".new").touch()
@@ -309,11 +261,11 @@ def test_proofs_of_blobs_that_are_gone_are_deleted_at_the_start(tmp_path: Path) 
 def test_what_only_other_members_asked_for_goes_first_after_a_restart_too(tmp_path: Path) -> None:
     async def check() -> None:
         async with opened(tmp_path, 3 * PART) as (cache, _):
-            ours = await put(cache, 1)
-            used, _ = [await put(cache, number, is_ours=False) for number in (2, 3)]
+            ours = await put_part(cache, 1)
+            used, _ = [await put_part(cache, number, is_ours=False) for number in (2, 3)]
             read(cache, used)
         async with opened(tmp_path, 3 * PART) as (cache, keys):
-            new = await put(cache, 4)
+            new = await put_part(cache, 4)
             assert keys.held == {ours.key, used.key, new.key}
 
     asyncio.run(check(), debug=True)
@@ -337,7 +289,7 @@ def test_a_blob_that_goes_the_moment_it_is_complete_is_reported_before_it_is_wit
         async with opened(tmp_path, PART) as (cache, keys):
             others = Digest.of(b"for others")
             writer = await cache.begin(others, PART // 4, lambda: False)
-            ours = await put(cache, 1)
+            ours = await put_part(cache, 1)
             os.close(writer.fd)
             writer.commit()  # although no space was taken for it
             assert keys.held == {ours.key}
@@ -353,7 +305,7 @@ def test_the_look_in_the_background_outlives_a_lack_of_descriptors(
 
     async def check() -> None:
         async with opened(tmp_path, 1 << 30) as (cache, keys):
-            digest = await put_blob(cache, BLOB)
+            digest = await put(cache, BLOB)
             for name in ("dup", "stat"):
                 with monkeypatch.context() as patch:
                     patch.setattr(f"mirror.stores.checking.os.{name}", fails)

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -11,23 +10,9 @@ from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference
 from mirror.stores import Tag
 from mirror.stores.cache.tags import TagFiles
+from tests.caches import Keys
 
 ONE, TWO, THREE = (Reference.parse(f"nginx:{number}") for number in (1, 2, 3))
-
-
-class Keys:
-    """A listener that keeps what can be served; each key is reported once."""
-
-    def __init__(self) -> None:
-        self.held: set[bytes] = set()
-
-    def appeared(self, keys: Collection[bytes]) -> None:
-        assert not self.held & set(keys)
-        self.held.update(keys)
-
-    def vanished(self, keys: Collection[bytes]) -> None:
-        assert self.held >= set(keys)
-        self.held.difference_update(keys)
 
 
 def tag(content: bytes, checked_unix_s: float) -> Tag:
