@@ -225,17 +225,16 @@ class Download:
         follows, reason = CONSEQUENCES[error.reason], error.reason
         if reason is Reason.OUTAGE and flight.role is Role.HOME:
             self._env.outages.told(self.content.repository.registry, time.monotonic())
-        if follows.is_failure and flight.role is not Role.PARTIAL:
+        beyond_end = reason is Reason.RANGE and self._plan.size is None and flight.start > 0
+        if beyond_end:  # somebody asked for bytes beyond the end, and the first bytes tell the size: who says so is right
+            self._spool.interest.hints |= {Audience.MEMBER: (0, MEBIBYTE), Audience.LAZY: (0, 1)}
+            reason = Reason.BROKEN if flight.source == UPSTREAM else Reason.BUSY
+        elif follows.is_failure and flight.role is not Role.PARTIAL:
             self._count_failure(flight.source, error)
             self._record.failures.append(str(error))
             self._failures.append(error)
         if isinstance(error, UpstreamEnded):
             self._intake.ended(flight.source)
-        beyond_end = reason is Reason.RANGE and self._plan.size is None and flight.start
-        if flight.source == UPSTREAM and beyond_end:
-            # Somebody asked for bytes beyond the end. The first bytes tell the size.
-            self._spool.interest.hints |= {Audience.MEMBER: (0, MEBIBYTE), Audience.LAZY: (0, 1)}
-            reason = Reason.BROKEN
         self._plan.failed(flight, reason, time.monotonic())
         self._turn_to_next_repository()
 

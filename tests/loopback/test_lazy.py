@@ -309,3 +309,29 @@ def test_a_request_that_is_given_up_ends_what_was_fetched_for_it(tmp_path: Path)
             gate.set()
 
     run(story())
+
+
+@pytest.mark.parametrize("body", [LARGE, LARGE[:700_000]], ids=["large", "small"])
+def test_a_range_that_a_lone_holder_has_comes_once_the_digest_is_right(tmp_path: Path, body: bytes) -> None:
+    async def story() -> None:
+        async with cluster(tmp_path, 2) as it:  # upstream does not know it, and no manifest states its size
+            holder, reader = it.nodes
+            await it.give(holder, body)
+            await read(reader, (100, 200), body=body)
+            await read(reader, (len(body) - 7, len(body)), body=body)
+
+    run(story())
+
+
+@pytest.mark.parametrize("holders", [1, 2])
+def test_a_range_beyond_the_end_is_told_the_size_by_whoever_knows_it(tmp_path: Path, holders: int) -> None:
+    async def story() -> None:
+        async with cluster(tmp_path, 3) as it:
+            *others, reader = it.nodes
+            for holder in others[:holders]:
+                await it.give(holder, LARGE)
+            answer = await reader.get(CONTENT, headers={"Range": "bytes=900000000-900000100"})
+            assert (answer.status, answer.headers["Content-Range"]) == (416, f"bytes */{SIZE}")
+            assert (await reader.get(CONTENT)).body == LARGE, "nobody rests for that"
+
+    run(story())

@@ -260,6 +260,8 @@ def check_reply(peer: Peer, head: Head, request: RangeRequest) -> RangeReply:
     given = head.headers.get("content-range")
     if head.status == 416 and request.start == 0 and given == "bytes */0":
         return RangeReply(0, 0, 0)
+    if head.status == 416 and request.start and request.size is None:
+        raise PeerError(Reason.RANGE, f"{peer.name} has no byte from {request.start} on")
     answer = MemberAnswer.parse(head.headers)
     raise_for_status(peer, head.status, answer, expected=206)
     promised = parse_content_range(given)
