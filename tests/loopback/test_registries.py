@@ -588,3 +588,55 @@ async def test_a_name_server_that_does_not_answer_makes_a_registry_unreachable(w
                 assert ("no name server answered within 0.1 s" in str(error)) == (wait_s < connect_s)
     finally:
         hung.set()
+
+
+# What belongs to one question alone -----------------------------------------------------------------------------------
+
+
+@on_loop
+async def test_what_a_tag_means_is_not_asked_where_it_led_a_moment_ago() -> None:
+    moved = MANIFEST + b"\n"
+
+    async def by_path(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=moved if request.path == "/2" else MANIFEST, content_type=OCI_MANIFEST)
+
+    async with serving(by_path, "127.0.0.3") as store:
+        get = in_turn(to(f"{store.url}/1"), to(f"{store.url}/2"))
+        async with (
+            serving(by_method(text(405), get)) as server,
+            upstream(server.url, f"store={store.url}") as client,
+        ):
+            assert (await client.resolve(TAG)).digest == Digest.of(MANIFEST)
+            assert (await client.resolve(TAG)).digest == Digest.of(moved)
+
+
+@on_loop
+async def test_a_sign_of_life_needs_no_connection_of_the_requests_that_it_is_about() -> None:
+    came, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        if request.path == "/v2/":
+            return web.Response()
+        came.set()
+        await may_answer.wait()
+        return await manifest(request)
+
+    async with serving(slow) as server, upstream(server.url, connections_max=1) as client:
+        asking = asyncio.create_task(client.resolve(TAG))
+        await came.wait()
+        assert await client.answers("lab")
+        may_answer.set()
+        assert (await asking).digest == Digest.of(MANIFEST)
+
+
+@on_loop
+async def test_blobs_of_unknown_length_do_not_wait_for_each_others_connections() -> None:
+    async def sized(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=LARGE)
+
+    async def unsized(request: web.Request) -> web.StreamResponse:
+        return await chunked(request, LARGE)
+
+    async with serving(by_method(sized, unsized)) as server, upstream(server.url, connections_max=1) as client:
+        got = await asyncio.gather(*(fetch(client, A_LARGE_BLOB) for _ in range(4)))
+        assert set(got) == {LARGE}

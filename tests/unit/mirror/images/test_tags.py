@@ -1,0 +1,114 @@
+"""Whose word on a tag counts while upstream takes its time, and after upstream has said that there is no such tag."""
+
+import asyncio
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mirror.errors import ManifestUnknown, UpstreamError, UpstreamOut, UpstreamUnknown
+from mirror.images.tags import Tags
+from mirror.oci.digest import Digest
+from mirror.oci.reference import Reference, Repository
+from mirror.settings import ImageSettings
+from mirror.sources import Resolved
+from mirror.stores import Tag
+
+NAME = Reference.parse("nginx:new")
+RIGHT, LIE = Digest.of(b"right"), Digest.of(b"lie")
+SETTINGS = ImageSettings(tag_known_s=0.01, tag_denied_s=0.0)
+
+
+class World:
+    """Upstream, which answers when a test says so; members, and this node's stores."""
+
+    def __init__(self, *, members: Tag | None = None, own: Tag | None = None) -> None:
+        self.answer: Resolved | UpstreamError = Resolved(RIGHT, "application/json", 1)
+        self.may_answer = asyncio.Event()
+        self.members, self.own = members, own
+        holdings: Any = SimpleNamespace(tags=lambda reference: [] if self.own is None else [self.own])
+        audit: Any = None
+        self.tags = Tags(holdings, self, self, self, audit, SETTINGS)  # type: ignore[arg-type]
+
+    def is_head_free(self, repository: Repository) -> bool:
+        return True
+
+    async def resolve(self, reference: Reference) -> Resolved:
+        await self.may_answer.wait()
+        if isinstance(self.answer, UpstreamError):
+            raise self.answer
+        return self.answer
+
+    def tag(self, reference: Reference) -> Tag | None:
+        return None
+
+    async def put_tag(self, reference: Reference, tag: Tag) -> None:
+        pass
+
+    async def from_homes(self, reference: Reference) -> None:
+        return None
+
+    async def from_later_homes(self, reference: Reference) -> None:
+        return None
+
+    async def known(self, reference: Reference) -> list[tuple[str, Tag]]:
+        return [] if self.members is None else [("a member", self.members)]
+
+    async def after_a_while(self) -> Digest:
+        """What a client gets if upstream answers later than a known tag waits."""
+        asking = asyncio.create_task(self.tags.resolve(NAME))
+        await asyncio.wait([asking], timeout=10 * SETTINGS.tag_known_s)
+        self.may_answer.set()
+        return (await asking).tag.digest
+
+
+def said(digest: Digest, at: float | None = None) -> Tag:
+    return Tag(digest, time.time() if at is None else at, "upstream")
+
+
+def test_a_member_does_not_decide_what_upstream_is_about_to_say() -> None:
+    async def story() -> None:
+        assert await World(members=said(LIE)).after_a_while() == RIGHT
+
+    asyncio.run(story())
+
+
+def test_what_this_node_knows_itself_is_answered_before_upstream_is() -> None:
+    async def story() -> None:
+        world = World(own=said(LIE))
+        assert (await world.tags.resolve(NAME)).tag.digest == LIE
+        world.may_answer.set()
+
+    asyncio.run(story())
+
+
+def test_a_tag_that_upstream_has_denied_waits_for_its_word() -> None:
+    async def story() -> None:
+        world = World(own=said(LIE, 1.0))
+        world.answer = UpstreamUnknown("404")
+        world.may_answer.set()
+        for _ in range(2):
+            with pytest.raises(ManifestUnknown, match="is denied"):
+                await world.tags.resolve(NAME)
+            world.may_answer.clear()
+            with pytest.raises(ManifestUnknown, match="is denied"):
+                await world.after_a_while()
+
+    asyncio.run(story())
+
+
+def test_an_old_denial_does_not_outweigh_what_a_member_has_of_upstream_since() -> None:
+    async def story() -> None:
+        world = World()
+        world.answer = UpstreamUnknown("404")
+        world.may_answer.set()
+        with pytest.raises(ManifestUnknown):
+            await world.tags.resolve(NAME)
+        world.answer, world.members = UpstreamOut("no sign of life", 2.0), said(RIGHT, time.time() + 1)
+        assert (await world.tags.resolve(NAME)).tag.digest == RIGHT
+        world.members = said(RIGHT, time.time() - 60)
+        with pytest.raises(ManifestUnknown):
+            await world.tags.resolve(NAME)
+
+    asyncio.run(story())
