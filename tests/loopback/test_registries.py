@@ -640,3 +640,4 @@ async def test_blobs_of_unknown_length_do_not_wait_for_each_others_connections()
     async with serving(by_method(sized, unsized)) as server, upstream(server.url, connections_max=1) as client:
         got = await asyncio.gather(*(fetch(client, A_LARGE_BLOB) for _ in range(4)))
         assert set(got) == {LARGE}
+        assert "HEAD" in methods(server), "it had a connection"
