@@ -226,7 +226,9 @@ class Download:
         if reason is Reason.OUTAGE and flight.role is Role.HOME:
             self._env.outages.told(self.content.repository.registry, time.monotonic())
         beyond_end = reason is Reason.RANGE and self._plan.size is None and flight.start > 0
-        if beyond_end:  # somebody asked for bytes beyond the end, and the first bytes tell the size: who says so is right
+        if (
+            beyond_end
+        ):  # somebody asked for bytes beyond the end, and the first bytes tell the size: who says so is right
             self._spool.interest.hints |= {Audience.MEMBER: (0, MEBIBYTE), Audience.LAZY: (0, 1)}
             reason = Reason.BROKEN if flight.source == UPSTREAM else Reason.BUSY
         elif follows.is_failure and flight.role is not Role.PARTIAL:

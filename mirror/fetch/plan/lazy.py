@@ -34,6 +34,8 @@ class LazyReads:
         self._settings = settings
         self.hung: list[Flight] = []
         """Those that upstream has not answered for so long that others are asked for the same bytes."""
+        self._made: set[Flight] = set()
+        """Those under way that were made here, also of members, as for readers of the whole: all that they bring counts."""
 
     def look(self, demand: Demand, now: float) -> bool:
         """Take note of who does not answer; `next` comes after it.
@@ -52,16 +54,19 @@ class LazyReads:
 
     def next(self, demand: Demand, now: float) -> Iterator[Flight]:
         """What to ask for now, each before the next one is chosen. What flies for others counts where it comes soon."""
+        self._made.intersection_update(self._flights)
         coming = RangeSet(*((flight.position, self._soon(flight)) for flight in self._flights))
         for start, stop in bridged(demand.lazy - demand.present - coming, self._settings.lazy_bridge_share):
             while start < stop:
                 flight = self._chooser.for_range(start, min(stop, self._pieces.end(start)), stop, now)
                 if flight is None or flight.stop is None:
                     return  # all who could send it have enough to do
+                self._made.add(flight)
                 yield flight
                 start = flight.stop
 
     def _soon(self, flight: Flight) -> int:
         """The end of what a flight brings soon."""
         stop = flight.stop or flight.position
-        return stop if flight.audience is Audience.LAZY else min(stop, flight.position + MEBIBYTE)
+        is_lazy = flight.audience is Audience.LAZY or flight in self._made
+        return stop if is_lazy else min(stop, flight.position + MEBIBYTE)

@@ -98,6 +98,19 @@ def test_without_upstream_members_send_what_they_have(holders: Sequence[str]) ->
     assert flights[0].audience is Audience.LOCAL
 
 
+@pytest.mark.parametrize("holders", [[], ["h"]])
+def test_large_pieces_are_asked_of_members_once(holders: Sequence[str]) -> None:
+    """Pieces of blobs from 512 MiB on are larger than what counts as soon."""
+    plan = plan_of(holders, 4096 * MEBIBYTE, ("a", "b", "me"), upstream=False)
+    (flight,) = asked(plan, (0, SIZE))
+    assert (flight.start, flight.stop) == (0, SIZE)
+    for now in (0.1, 0.2):
+        assert asked(plan, (0, SIZE), now=now) == []
+    plan.failed(flight, Reason.BROKEN, 0.3)
+    again = asked(plan, (0, SIZE), now=2.0)
+    assert [(flight.start, flight.stop) for flight in again] == [(0, SIZE)]
+
+
 def test_who_waits_for_upstream_in_vain_gets_the_whole_from_a_holder() -> None:
     plan = plan_of(["h"])
     (hung,) = asked(plan, FOOTER)
