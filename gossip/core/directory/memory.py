@@ -62,27 +62,36 @@ class MemberFilters:
             self._replicas_bytes -= known.memory_bytes
 
     def _make_room(self, name: str, replica: Replica) -> bool:
-        """Whether there is room for a filter, perhaps after larger ones have given way.
-
-        To drop a bit-sliced filter takes up to 25 ms, so that at most one of them gives way at once.
-        """
+        """Whether there is room for a filter, perhaps after larger ones have given way; none does so in vain."""
         if self._fits(name, replica):
             return True
-        sizes = {other: it.filter.bits_log2 for other, it in self._replicas.items()}
-        larger = [other for other, size in sizes.items() if size > replica.filter.bits_log2]
-        for other in sorted(larger, key=lambda other: sizes[other], reverse=True):
+        larger = self._larger(replica.filter.bits_log2)
+        freed = sum(self._replicas[other].memory_bytes - REPLICA_BYTES for other in larger)
+        if not self._fits(name, replica, freed):
+            return False
+        for other in larger:
             self._erase(other)
             if self._fits(name, replica):
                 return True
-            if sizes[other] <= SLICED_MAX_LOG2:
-                break
         return False
 
-    def _fits(self, name: str, replica: Replica) -> bool:
+    def _larger(self, bits_log2: int) -> list[str]:
+        """Whose filters may give way to one of that size, the largest first.
+
+        To drop a bit-sliced filter takes up to 25 ms, so that at most one of them gives way at once.
+        """
+        sizes = {other: replica.filter.bits_log2 for other, replica in self._replicas.items()}
+        larger = sorted(
+            (other for other, size in sizes.items() if size > bits_log2), key=sizes.__getitem__, reverse=True
+        )
+        sliced = next((at for at, other in enumerate(larger) if sizes[other] <= SLICED_MAX_LOG2), len(larger))
+        return larger[: sliced + 1]
+
+    def _fits(self, name: str, replica: Replica, freed_bytes: int = 0) -> bool:
         """Whether there is room for a filter, besides the versions of all members that may come."""
         reserved = REPLICA_BYTES * (self._members_max - len(self._replicas) - 1)
         growth = self.lookup.growth_bytes(name, replica.filter.bits_log2)
-        return self.memory_bytes + replica.memory_bytes + growth + reserved <= self._max_bytes
+        return self.memory_bytes - freed_bytes + replica.memory_bytes + growth + reserved <= self._max_bytes
 
     def _erase(self, name: str) -> None:
         replica = self._replicas[name]

@@ -35,7 +35,7 @@ class LazyReads:
         self.hung: list[Flight] = []
         """Those that upstream has not answered for so long that others are asked for the same bytes."""
         self._made: set[Flight] = set()
-        """Those under way that were made here, also of members, as for readers of the whole: all that they bring counts."""
+        """Those under way that were made here, some as for readers of the whole: all that they bring counts."""
 
     def look(self, demand: Demand, now: float) -> bool:
         """Take note of who does not answer; `next` comes after it.

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossip.core.directory.bloom import HALVES, Filter, split_keys
-from gossip.core.directory.lookup import Rows
+from gossip.core.directory.lookup import SLICED_MAX_LOG2, Rows
+from gossip.core.directory.memory import MemberFilters
+from gossip.core.directory.replica import Replica
 from gossip.core.directory.replicas import Applied, Directory
 from gossip.core.messages import Entry, Ops
 
@@ -312,3 +314,14 @@ def version_of(seen: Directory, name: str) -> tuple[int, int, int]:
     replica = seen.replica(name)
     assert replica is not None
     return replica.version
+
+
+def test_no_filter_gives_way_to_one_for_which_there_is_no_room_even_so() -> None:
+    filters = MemberFilters(1024 * 1024, 8)
+    filters.put("large", Replica(1, 1, SLICED_MAX_LOG2 + 1, 8))
+    filters.put("small", Replica(1, 1, SLICED_MAX_LOG2, 8))  # the rows of lookups would be larger than all that may be
+    kept = {name: filters.get(name) for name in ("large", "small")}
+    assert {name: replica is not None and replica.blank for name, replica in kept.items()} == {
+        "large": False,
+        "small": True,
+    }
