@@ -74,7 +74,13 @@ def test_another_answer_is_a_failure_with_a_reason(head: Head, reason: Reason) -
 
 def test_nothing_of_nothing_is_an_answer() -> None:
     assert check_reply(PEER, Head(416, {"content-range": "bytes */0"}), RangeRequest(0, 10)) == RangeReply(0, 0, 0)
-    assert reason_of(Head(416, {"content-range": "bytes */0"}), RangeRequest(1, 10)) is Reason.STATUS
+
+
+@pytest.mark.parametrize("size", ["bytes */0", "bytes */100", ""])
+def test_beyond_the_end_is_a_range_that_content_of_unknown_size_may_lack(size: str) -> None:
+    answer = Head(416, {"content-range": size} if size else {})
+    assert reason_of(answer, RangeRequest(200, 210)) is Reason.RANGE
+    assert reason_of(answer, RangeRequest(200, 210, size=1000)) is Reason.STATUS  # the asker knows that it has bytes there
 
 
 @given(
