@@ -82,6 +82,8 @@ class Lab:
         self._upstream = network.host(UPSTREAM, settings.upstream)
         self._proxy = network.host(PROXY, settings.link) if "pullthrough" in settings.modes else None
         self._nodes = [network.host(f"node{number}", settings.link) for number in range(1, settings.nodes + 1)]
+        if settings.loss:
+            network.lose(settings.loss)
 
     def run(self, scenario: Scenario, mode: str, repeat: int) -> Found:
         """One run: everything new, and everything gone afterwards."""
@@ -170,7 +172,7 @@ class Lab:
 def _check(settings: Settings) -> None:
     """Refuse at once what would fail later."""
     need_root("lab")
-    need(tc="iproute2", setpriv="util-linux", docker_registry="docker-registry")
+    need(tc="iproute2", nft="nftables", setpriv="util-linux", docker_registry="docker-registry")
     if settings.client == "ctr":
         need(ctr="containerd")
     modes = SCENARIOS[settings.scenario].modes

@@ -24,6 +24,7 @@ class Settings:
         nodes: hosts with a client.
         image: size, bytes.
         layers: of the image, equally large.
+        image_name: of Spegel's benchmark, if it is one of those images.
         link: of each host, bits per second either way.
         upstream: the registry's link, bits per second either way.
         repeats: of each mode.
@@ -32,6 +33,7 @@ class Settings:
         settle: time from when all agents know each other to the pull, seconds.
         folder: for all files; None for the machine's temporary one.
         keep_logs: where logs are kept.
+        loss: share of all packets that the network loses, percent.
     """
 
     scenario: str
@@ -47,6 +49,8 @@ class Settings:
     settle: float
     folder: Path | None
     keep_logs: Path | None
+    image_name: str | None = None
+    loss: float = 0.0
 
     @property
     def ideal_s(self) -> float:
