@@ -493,7 +493,6 @@ def load(
     Raises:
         ConfigError: names the setting, where it was set, the value, and what is allowed.
     """
-    _refuse_misspelt(environment)
     written = _read_file(file) if file is not None else {}
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
@@ -525,8 +524,8 @@ def load(
     return config
 
 
-def _refuse_misspelt(environment: Mapping[str, str]) -> None:
-    """Refuse variables that look like settings and are none, which would be left out in silence."""
+def refuse_misspelt(environment: Mapping[str, str]) -> None:
+    """Raise ConfigError for a variable that looks like a setting and is none: it would be left out in silence."""
     known = [*(setting.variable for setting in SETTINGS), *_NO_SETTINGS]
     for variable in environment:
         if variable.startswith(_PREFIX) and variable not in known and not _OF_KUBERNETES.fullmatch(variable):

@@ -25,6 +25,7 @@ from mirror.config import (
     parse_bind,
     parse_seed,
     parse_size,
+    refuse_misspelt,
 )
 from mirror.errors import ConfigError
 from mirror.sources.upstream.registries import Registry
@@ -74,13 +75,13 @@ def test_flags_win_over_the_environment_and_that_over_the_file(file: Path) -> No
 )
 def test_a_misspelt_variable_is_refused(variable: str, meant: str) -> None:
     with pytest.raises(ConfigError, match=rf"^{variable}: no such setting; .*SKVALLER_{meant}"):
-        load({}, {variable: "x"}, None)
+        refuse_misspelt({variable: "x"})
 
 
 def test_variables_that_others_set_are_no_settings() -> None:
     of_a_service = ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_PEER", "PORT", "PORT_5000_TCP", "PORT_5000_TCP_ADDR")
     names = (*of_a_service, *(f"API_{name}" for name in of_a_service), "CONFIG", "AGENT")
-    load({}, {"skvaller_lisen": "x", **{f"SKVALLER_{name}": "x" for name in names}}, None)
+    refuse_misspelt({"skvaller_lisen": "x", **{f"SKVALLER_{name}": "x" for name in names}})
 
 
 @pytest.mark.parametrize("where", ["flags", "environment", "file", "file as one text"])
