@@ -80,7 +80,9 @@ def test_nothing_of_nothing_is_an_answer() -> None:
 def test_beyond_the_end_is_a_range_that_content_of_unknown_size_may_lack(size: str) -> None:
     answer = Head(416, {"content-range": size} if size else {})
     assert reason_of(answer, RangeRequest(200, 210)) is Reason.RANGE
-    assert reason_of(answer, RangeRequest(200, 210, size=1000)) is Reason.STATUS  # the asker knows that it has bytes there
+    assert (
+        reason_of(answer, RangeRequest(200, 210, size=1000)) is Reason.STATUS
+    )  # the asker knows that it has bytes there
 
 
 @given(
