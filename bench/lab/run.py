@@ -24,6 +24,7 @@ from .clients import Client, Crowd, CtrClient, HttpClient, Order
 from .measure import Sampler, play
 from .modes import PROXY, Mode, Site
 from .modes.table import MODES
+from .programs import Programs, find
 from .results import Found
 from .scenarios import SCENARIOS, Scenario
 from .scene import Scene
@@ -40,7 +41,7 @@ _COPIES_PER_NODE: Final = {"http": 1, "ctr": 3}
 
 def measure(console: Console, settings: Settings, plot: Path | None) -> Report:
     """Run it all."""
-    _check(settings)
+    programs = _check(settings)
     scenario = SCENARIOS[settings.scenario]
     found: list[Found] = []
     remove_orphans()
@@ -50,14 +51,14 @@ def measure(console: Console, settings: Settings, plot: Path | None) -> Report:
         ExitStack() as stack,
         console.status("making the network") as status,
     ):
-        lab = Lab(settings, Network(stack), place, status)
+        lab = Lab(settings, programs, Network(stack), place, status)
         for repeat in range(settings.repeats):
             found += [lab.run(scenario, mode, repeat) for mode in turned(settings.modes, repeat)]
     if plot is not None:
         from .plots import draw
 
         draw(found, settings, plot)
-    return tables.report(found, settings)
+    return tables.report(found, settings, programs.versions)
 
 
 class Lab:
@@ -65,13 +66,15 @@ class Lab:
 
     Args:
         settings: what is to be run.
+        programs: of others, that it needs.
         network: without hosts so far.
         place: folder for the runs' own folders.
         status: shows the progress.
     """
 
-    def __init__(self, settings: Settings, network: Network, place: Path, status: Status) -> None:
+    def __init__(self, settings: Settings, programs: Programs, network: Network, place: Path, status: Status) -> None:
         self._settings = settings
+        self._programs = programs
         self._network = network
         self._place = place
         self._status = status
@@ -123,9 +126,12 @@ class Lab:
         """The servers, started, and all that the nodes are to have, not started yet."""
         upstream = stack.enter_context(registry_on(self._upstream, folder / UPSTREAM, image))
         containerds = {}
-        if self._settings.client == "ctr":
-            containerds = {node.name: Containerd(folder / node.name / "c", node.netns) for node in self._nodes}
-        site = Site(self._network, self._nodes, self._upstream, self._proxy, folder, containerds)
+        if (programs := self._programs.containerd) is not None:
+            containerds = {
+                node.name: Containerd(folder / node.name / "c", node.netns, programs) for node in self._nodes
+            }
+        spegel = self._programs.spegel
+        site = Site(self._network, self._nodes, self._upstream, self._proxy, folder, containerds, spegel)
         asked = MODES[mode].make(site)
         clients = [self._client(asked, node, image) for node in self._nodes]
         for node in self._nodes:
@@ -158,12 +164,12 @@ class Lab:
         self._status.update(f"{title}, {repeat + 1} of {self._settings.repeats}: {what}")
 
 
-def _check(settings: Settings) -> None:
-    """Refuse at once what would fail later."""
+def _check(settings: Settings) -> Programs:
+    """Refuse at once what would fail later; return what was found."""
     need_root("lab")
     need(tc="iproute2", setpriv="util-linux", docker_registry="docker-registry")
-    if settings.client == "ctr":
-        need(ctr="containerd")
+    if settings.client == "ctr" and settings.spegel_containerd is None:
+        need(containerd="containerd", ctr="containerd")
     if SCENARIOS[settings.scenario].needs_mirror:
         mirrors = [kind.name for kind in MODES.values() if kind.mirrors]
         for mode in settings.modes:
@@ -171,3 +177,12 @@ def _check(settings: Settings) -> None:
                 raise BenchError(
                     f"the scenario {settings.scenario} makes no sense with --mode {mode}: {' or '.join(mirrors)}"
                 )
+    with_spegel = any(MODES[mode].spegel for mode in settings.modes)
+    if with_spegel and settings.client != "ctr":
+        raise BenchError(
+            f"--mode spegel makes no sense with --client {settings.client}: Spegel serves what a containerd has, so "
+            "add --client ctr"
+        )
+    return find(
+        containerd=settings.spegel_containerd, spegel=settings.spegel, client=settings.client, with_spegel=with_spegel
+    )

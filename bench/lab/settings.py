@@ -29,6 +29,8 @@ class Settings:
         settle: time from when all agents know each other to the pull, seconds.
         folder: for all files; None for the machine's temporary one.
         keep_logs: where logs are kept.
+        spegel: path of Spegel; None for the one on PATH.
+        spegel_containerd: path of the containerd that all modes use; None for the one on PATH.
     """
 
     scenario: str
@@ -44,6 +46,8 @@ class Settings:
     settle: float
     folder: Path | None
     keep_logs: Path | None
+    spegel: Path | None = None
+    spegel_containerd: Path | None = None
 
     @property
     def ideal_s(self) -> float:

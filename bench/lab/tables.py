@@ -50,8 +50,14 @@ _LAG_MOST_MS: Final = 20
 _ERRORS_SHOWN: Final = 20
 
 
-def report(found: Sequence[Found], settings: Settings) -> Report:
-    """All of it."""
+def report(found: Sequence[Found], settings: Settings, versions: Mapping[str, str]) -> Report:
+    """All of it.
+
+    Args:
+        found: in all runs.
+        settings: of them.
+        versions: of the programs of others, by name.
+    """
     scenario = SCENARIOS[settings.scenario]
     image = f"an image of {settings.image / MIB:.0f} MiB in {settings.layers} layers"
     links = f"links {_rate(settings.link)}, upstream's {_rate(settings.upstream)}"
@@ -63,7 +69,7 @@ def report(found: Sequence[Found], settings: Settings) -> Report:
         _table(f"{title}; {runs}\n{times}", _TIMES, found),
         _table("Upstream: bytes in images, by its access log (U), and with headers by its interface", _UPSTREAM, found),
         _table("Bytes in and out of a node's interface, in images; the machine's cores at work", _NODES, found),
-        _table("The agents, or the cache; suspicions of healthy members", _SERVERS, found),
+        _table("What the clients ask: agents, Spegels, or the cache; suspicions of healthy members", _SERVERS, found),
     ]
     errors = [
         {"mode": run.mode, "run": f"{run.repeat + 1}", "node": name, "error": error}
@@ -77,6 +83,7 @@ def report(found: Sequence[Found], settings: Settings) -> Report:
     details = {
         "settings": settings.details(),
         "congestion_control": congestion_control(),
+        "versions": versions,
         "runs": [run.details() for run in found],
     }
     return Report(f"lab {settings.scenario}", tables, _goals(found, settings), details)

@@ -8,6 +8,7 @@ from . import Mode, Site
 from .direct import Direct
 from .pullthrough import PullThrough
 from .skvaller import Skvaller
+from .spegel import Spegel
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class Kind:
         build: makes what a run needs, without starting it.
         mirrors: whether something stands between the clients and upstream, which keeps what it has passed on.
         proxied: whether it needs the host for a pull-through cache.
+        spegel: whether it runs Spegel, which serves what containerds have, and so nothing to clients without one.
     """
 
     name: str
@@ -27,6 +29,7 @@ class Kind:
     build: Callable[[str, Site], Mode]
     mirrors: bool = True
     proxied: bool = False
+    spegel: bool = False
 
     def make(self, site: Site) -> Mode:
         """What one run needs, not started."""
@@ -39,5 +42,6 @@ MODES: Final[Mapping[str, Kind]] = {
         Kind("skvaller", "their own agents", Skvaller),
         Kind("direct", "the registry", Direct, mirrors=False),
         Kind("pullthrough", "one docker-registry proxy", PullThrough, proxied=True),
+        Kind("spegel", "Spegels, beside containerds", Spegel, spegel=True),
     )
 }
