@@ -338,6 +338,7 @@ def _router(config: AgentConfig, address: str, channels: Channels, settings: Rou
             sealing=config.sealing,
             cluster=config.cluster,
             profile=config.gossip_profile,
+            exact=config.router == "exact",
             allow=config.gossip_allow,
             snapshot=config.data_dir / "members.json",
         ),
@@ -374,6 +375,8 @@ def _containerd(config: AgentConfig, settings: ContainerdSettings, on_damaged: C
 def _warnings(config: AgentConfig) -> Iterator[str]:
     """What the operator should know about who can take part, now and later, and about secrets."""
     yield from config.warnings
+    if config.router != "swim":
+        yield f"router is {config.router}, which is there for comparison: every member has to have the same"
     if config.key_file is None:
         yield f"no cluster key: {_exposure(config)}"
         return

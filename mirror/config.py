@@ -369,6 +369,11 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("cluster", "NAME", _name, "default", "Name of the cluster; agents of another cluster are ignored."),
     Setting(
+        "router", "ROUTER", _one_of("swim", "exact"), "swim",
+        "How members know what each of them holds, the same in a whole cluster. swim: by gossip about Bloom filters. "
+        "exact: by gossip about the keys themselves; it is there for comparison.",
+    ),
+    Setting(
         "gossip-profile", "PROFILE", _one_of("lan", "wan", "fast", "local"), "lan",
         "lan: a dead node is found in 6 to 10 s; fast: in 2 to 4, at twice the packets and with less patience for "
         "stalls; wan: for nodes far apart; local: for nodes on one machine.",
@@ -430,6 +435,7 @@ class AgentConfig:
     tls_ca: Path | None
     tls_deny: tuple[str, ...]
     cluster: str
+    router: Literal["swim", "exact"]
     gossip_profile: str
     gossip_allow: tuple[str, ...]
     home: Literal["auto", "always", "never"]

@@ -128,6 +128,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         key-file = "/etc/skvaller/keys"
         sealing = "prefer"
         cluster = "lab"
+        router = "Exact"
         gossip-profile = "fast"
         gossip-allow = ["10.0.0.0/8", "fd00::/8"]
         home = "Never"
@@ -170,6 +171,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         tls_ca=None,
         tls_deny=(),
         cluster="lab",
+        router="exact",
         gossip_profile="fast",
         gossip_allow=("10.0.0.0/8", "fd00::/8"),
         home="never",
