@@ -97,7 +97,9 @@ class Agent:
         self._holdings = Holdings([cache, *runtimes], router)
         self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
         self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
-        self._upstream = Upstream(config.upstream, settings.upstream, passed_on=self._chain.passed_on, tally=metrics)
+        self._upstream = Upstream(
+            config.upstream, settings.upstream, config.upstream_auth, passed_on=self._chain.passed_on, tally=metrics
+        )
         outages = Outages(settings.outages)
         self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages)
         self._fetching = fetching = FetchStack.build(

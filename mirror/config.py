@@ -22,7 +22,7 @@ from .logs import JSON, LOGFMT
 from .oci.reference import parse_registry
 from .routers import is_member_name
 from .sources import UPSTREAM
-from .sources.upstream.passwords import read_passwords, with_passwords
+from .sources.upstream.credentials import AuthPath, with_hosts
 from .sources.upstream.registries import Registry, with_trust
 from .sources.upstream.trust import Trusted
 
@@ -321,9 +321,11 @@ SETTINGS: tuple[Setting, ...] = (
         "machine sees a command line.", many=True,
     ),
     Setting(
-        "upstream-auth", "FILE", Path, None,
-        "Passwords of registries, in the JSON of Docker's config.json and podman's auth.json; only its owner may read "
-        f"it. Default: the credential {CREDENTIAL} that systemd hands over, if there is one.",
+        "upstream-auth", "FILE", lambda text: AuthPath(Path(text)), None,
+        "Credentials of registries, in the JSON of Docker's config.json, podman's auth.json and Kubernetes' "
+        "dockerconfigjson, with credential programs (credHelpers, credsStore) and identity tokens; only its owner may "
+        f"read it; a change counts at once. Default: the credential {CREDENTIAL} that systemd hands over, if there is "
+        "one.",
     ),
     Setting(
         "upstream-trust", "REGISTRY=WHERE", Trusted.parse, "",
@@ -422,7 +424,7 @@ class AgentConfig:
     advertise: str | None
     join: tuple[str, ...]
     upstream: tuple[Registry, ...]
-    upstream_auth: Path | None
+    upstream_auth: AuthPath | None
     upstream_trust: tuple[Trusted, ...]
     containerd: str | None
     containerd_namespace: str
@@ -523,7 +525,8 @@ def load(
     values["peer_tls"] = PeerTls(values["peer_tls"] or _usual_tls(values["key_file"], values["sealing"]))
     has_password = any(registry.password is not None for registry in values["upstream"])
     warnings = (_SEEN_BY_ALL,) if has_password and origins["upstream"] == "--upstream" else ()
-    values["upstream"] = _with_passwords(values["upstream"], values["upstream_auth"], environment)
+    values["upstream_auth"] = auth = values["upstream_auth"] or _handed_over(environment)
+    values["upstream"] = values["upstream"] if auth is None else with_hosts(values["upstream"], auth.read())
     values["upstream"] = with_trust(values["upstream"], values["upstream_trust"])
     config = AgentConfig(**values, warnings=warnings)
     _check(config)
@@ -545,16 +548,12 @@ def _similar(word: str, known: Sequence[str]) -> str:
     return f"is {by_rest[close[0]]} meant?" if close else f"there are {', '.join(known)}"
 
 
-def _with_passwords(
-    registries: tuple[Registry, ...], file: Path | None, environment: Mapping[str, str]
-) -> tuple[Registry, ...]:
-    """Registries with the passwords of the operator's file, or else of the credential that systemd hands over."""
-    if file is not None:
-        return with_passwords(registries, read_passwords(file))
+def _handed_over(environment: Mapping[str, str]) -> AuthPath | None:
+    """The credentials of registries that systemd hands over, if it does."""
     credential = Path(environment.get("CREDENTIALS_DIRECTORY", ""), CREDENTIAL)
     if not environment.get("CREDENTIALS_DIRECTORY") or not credential.exists():
-        return registries
-    return with_passwords(registries, read_passwords(credential, guarded=True))
+        return None
+    return AuthPath(credential, guarded=True)
 
 
 def _check(config: AgentConfig) -> None:

@@ -28,6 +28,7 @@ from mirror.config import (
     refuse_misspelt,
 )
 from mirror.errors import ConfigError
+from mirror.sources.upstream.credentials import AuthPath
 from mirror.sources.upstream.registries import Registry
 from mirror.sources.upstream.trust import Trusted
 
@@ -519,12 +520,13 @@ def test_the_credential_of_systemd_is_taken_whatever_its_mode_and_a_file_that_is
         (tmp_path / name).write_text(json.dumps({"auths": {"lab.example": {"username": user, "password": "x"}}}))
         (tmp_path / name).chmod(mode if name == CREDENTIAL else 0o600)
     environment = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
-    assert load({}, environment, None).upstream == (
-        Registry("lab.example", "https://lab.example", "from-systemd", "x"),
-    )
+    handed_over = load({}, environment, None)
+    assert handed_over.upstream == (Registry("lab.example", "https://lab.example"),)
+    assert handed_over.upstream_auth == AuthPath(tmp_path / CREDENTIAL, guarded=True)
     named = load({"upstream-auth": str(tmp_path / "auth.json")}, environment, None)
-    assert [registry.username for registry in named.upstream] == ["from-file"]
-    assert load({}, {"CREDENTIALS_DIRECTORY": str(tmp_path / "none")}, None).upstream == ()
+    assert named.upstream_auth == AuthPath(tmp_path / "auth.json")
+    without = load({}, {"CREDENTIALS_DIRECTORY": str(tmp_path / "none")}, None)
+    assert (without.upstream, without.upstream_auth) == ((), None)
 
 
 def test_trust_belongs_to_a_registry_that_may_be_asked() -> None:
