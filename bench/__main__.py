@@ -19,8 +19,8 @@ from testbed.errors import RunError
 
 from .lab.chaos.schedule import KINDS
 from .lab.images import NAMED, shape_of
+from .lab.modes.table import MODES
 from .lab.scenarios import SCENARIOS
-from .lab.settings import MODES
 from .report import BenchError, Report
 
 GIB = 1024**3
@@ -212,11 +212,11 @@ _SCENARIO_OPTIONS = (
     click.option(
         "--mode",
         "modes",
-        type=click.Choice(MODES),
+        type=click.Choice(list(MODES)),
         multiple=True,
         default=["skvaller"],
-        help="Whom the clients ask: their agents, the registry, or one docker-registry proxy; may be repeated: they "
-        "take turns.  [default: skvaller]",
+        help=f"Whom the clients ask: {'; '.join(f'{kind.name}: {kind.what}' for kind in MODES.values())}. May be "
+        "repeated: they take turns.  [default: skvaller]",
     ),
     click.option("--repeats", type=click.IntRange(1), default=3, help="Runs of each mode.  [default: 3]"),
     click.option(

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from testbed.containerd import Containerd, write_hosts
+from testbed.containerd import Containerd
 from testbed.images import Image
 from testbed.network import Host
 from testbed.processes import WAIT_S, kill, spawn
@@ -196,27 +196,20 @@ class HttpClient(Client):
 
 
 class CtrClient(Client):
-    """`ctr images pull` into a containerd of the host's own; its time includes the start of `ctr`, and unpacking."""
+    """`ctr images pull` into the containerd of the host; its time includes the start of `ctr`, and unpacking.
 
-    def __init__(self, host: Host, folder: Path, order: Order) -> None:
+    Args:
+        host: where.
+        folder: for its files.
+        order: what to pull.
+        containerd: the host's.
+        hosts_dir: says whom `ctr` asks, instead of the order's address.
+    """
+
+    def __init__(self, host: Host, folder: Path, order: Order, containerd: Containerd, hosts_dir: Path) -> None:
         super().__init__(host, folder, order)
-        self._containerd = Containerd(folder / "c", host.netns)
-        server = f"http://{order.address}"
-        self._hosts_dir = write_hosts(self._containerd.folder / "hosts", server, server)
-
-    def __enter__(self) -> Self:
-        self._containerd.start()
-        try:
-            return super().__enter__()
-        except BaseException:
-            self._containerd.kill()
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        super().__exit__(kind, error, traceback)
-        self._containerd.kill()
+        self._containerd = containerd
+        self._hosts_dir = hosts_dir
 
     @property
     def progress_bytes(self) -> int:

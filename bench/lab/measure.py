@@ -14,11 +14,10 @@ from testbed.network import Traffic
 
 from ..report import GIB, MIB
 from .clients import Client, Pull
+from .modes import MEMBERS
 from .results import Sample
-from .scene import PROXY, Outcome, Scene
-from .servers import UPSTREAM, Accesses, metrics, suspicions_of
-
-MEMBERS: Final = "members"
+from .scene import Outcome, Scene
+from .servers import UPSTREAM, Accesses
 
 _SAMPLE_S: Final = 0.5
 """Time between two samples, and between two looks at whether upstream still sends, seconds."""
@@ -30,21 +29,19 @@ _QUIET_WITHIN: Final = 5
 """How many ideal times the wait for that may take."""
 
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
-_SUSPECTED: Final = 'skvaller_gossip_events_total{event="member_suspected"}'
-_LAG: Final = 'skvaller_event_loop_lag_seconds{percentile="99"}'
 
 
 class Sampler:
     """Notes twice a second how many bytes have come from which source, inside of `with`.
 
-    Agents are asked for their fetches. Without agents the interfaces' counters tell it, headers included.
+    The mode's processes are asked, or else the interfaces' counters, headers included.
     """
 
     def __init__(self, scene: Scene) -> None:
         self.samples: list[Sample] = []
         self._scene = scene
         self._before = scene.network.traffic()
-        self._latest: dict[str, Mapping[str, int]] = dict(scene.sources())
+        self._latest: dict[str, Mapping[str, int]] = dict(scene.mode.sources())
         self._own = dict(self._latest)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -65,13 +62,17 @@ class Sampler:
         while not last:
             last = self._stopped.is_set()
             at = time.monotonic() - self._started_at
-            self.samples.append(Sample(at, self._by_agents() if self._scene.agents else self._by_interfaces()))
+            self.samples.append(Sample(at, self._received()))
             self._stopped.wait(_SAMPLE_S)
 
-    def _by_agents(self) -> Mapping[str, Sequence[float]]:
-        """A killed one keeps what it had."""
-        self._latest |= self._scene.sources()
-        received = [self._since(name) for name in self._scene.agents]
+    def _received(self) -> Mapping[str, Sequence[float]]:
+        """What a killed process had received is kept."""
+        mode, nodes = self._scene.mode, self._scene.nodes
+        if not mode.tells_sources:
+            now = self._scene.network.traffic()
+            return mode.by_interfaces({name: now[name] - before for name, before in self._before.items()})
+        self._latest |= mode.sources()
+        received = [self._since(node.name) for node in nodes]
         return {UPSTREAM: [row[0] for row in received], MEMBERS: [row[1] for row in received]}
 
     def _since(self, name: str) -> tuple[int, int]:
@@ -79,15 +80,6 @@ class Sampler:
         came = {source: count - before.get(source, 0) for source, count in after.items()}
         upstream = came.pop(UPSTREAM, 0)
         return upstream, sum(came.values())
-
-    def _by_interfaces(self) -> Mapping[str, Sequence[float]]:
-        now = self._scene.network.traffic()
-        nodes = self._scene.nodes
-        received = [(now[node.name] - self._before[node.name]).received for node in nodes]
-        if self._scene.proxy is None:
-            return {UPSTREAM: received}
-        brought = (now[PROXY] - self._before[PROXY]).received
-        return {PROXY: received, UPSTREAM: [brought / len(nodes)]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +90,8 @@ class Reading:
         at: monotonic time, s.
         traffic: of every host, by name.
         accesses: of the upstream registry.
-        cpu_s: used by each agent, or by the pull-through cache.
-        suspicions: that each agent that answers had.
+        cpu_s: used by each process of the mode, by its host.
+        counters: the mode's own, by host.
         busy_s: CPU time of the whole machine that was not idle.
     """
 
@@ -107,19 +99,19 @@ class Reading:
     traffic: Mapping[str, Traffic]
     accesses: Accesses
     cpu_s: Mapping[str, float]
-    suspicions: Mapping[str, float]
+    counters: Mapping[str, float]
     busy_s: float
 
     @classmethod
     def of(cls, scene: Scene) -> "Reading":
         """Read them now."""
-        used = {name: server.usage() for name, server in scene.servers.items() if server.running}
+        used = {name: process.usage() for name, process in scene.mode.processes.items() if process.running}
         return cls(
             at=time.monotonic(),
             traffic=scene.network.traffic(),
             accesses=Accesses.of(scene.upstream),
             cpu_s={name: usage.cpu_s for name, usage in used.items()},
-            suspicions={name: shown[_SUSPECTED] for name, agent in scene.agents.items() if (shown := metrics(agent))},
+            counters=scene.mode.counters(),
             busy_s=_busy_s(),
         )
 
@@ -143,8 +135,7 @@ def play(scene: Scene, action: Callable[[], Outcome], ideal_s: float) -> Mapping
     figures |= _upstream(scene, before, after)
     figures |= _nodes(scene, before, after)
     figures |= _costs(scene, outcome, before, after)
-    if scene.agents:
-        figures |= _gossip(scene, outcome, before, after)
+    figures |= scene.mode.figures(before.counters, after.counters, outcome.killed)
     return figures
 
 
@@ -200,7 +191,7 @@ def _nodes(scene: Scene, before: Reading, after: Reading) -> Mapping[str, float]
 
 def _costs(scene: Scene, outcome: Outcome, before: Reading, after: Reading) -> Mapping[str, float]:
     """Of what stands between clients and upstream."""
-    used = [server.usage() for server in scene.servers.values() if server.running]
+    used = [process.usage() for process in scene.mode.processes.values() if process.running]
     used += [outcome.lost] if outcome.lost else []
     pulls = [client.pull for client in scene.clients if client.pull is not None]
     delivered = sum(pull.received_bytes for pull in pulls if pull.started_at >= before.at)
@@ -211,16 +202,6 @@ def _costs(scene: Scene, outcome: Outcome, before: Reading, after: Reading) -> M
         last_cpu_s[outcome.killed] = outcome.lost.cpu_s
     cpu_s = sum(last_cpu_s[name] - first for name, first in before.cpu_s.items() if name in last_cpu_s)
     return {"cpu_s_per_gib": cpu_s / (delivered / GIB), "peak_mib": max(use.peak_bytes for use in used) / MIB}
-
-
-def _gossip(scene: Scene, outcome: Outcome, before: Reading, after: Reading) -> Mapping[str, float]:
-    """Suspicions of members that were there all the time; a killed one is suspected rightly."""
-    agents = {name: scene.agents[name] for name in after.suspicions}
-    suspicions = sum(after.suspicions[name] - before.suspicions.get(name, 0.0) for name in agents)
-    if outcome.killed is not None:
-        suspicions -= sum(suspicions_of(agent, outcome.killed) for agent in agents.values())
-    lags = [shown[_LAG] for agent in agents.values() if (shown := metrics(agent))]
-    return {"suspicions": suspicions, "lag_ms": 1000 * max(lags)} if lags else {}
 
 
 def _seconds(clients: Sequence[Client]) -> list[float]:

@@ -3,7 +3,6 @@
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -12,9 +11,9 @@ from typing import Final
 from rich.console import Console
 from rich.status import Status
 
-from testbed.agents import CLIENT_PORT, Agent
+from testbed.containerd import Containerd
 from testbed.images import Image, build_image
-from testbed.network import Network, remove_orphans
+from testbed.network import Host, Network, remove_orphans
 
 from ..content import REPOSITORY
 from ..machine import need, need_root, workplace
@@ -23,16 +22,13 @@ from ..rounds import turned
 from . import tables
 from .clients import Client, Crowd, CtrClient, HttpClient, Order
 from .measure import Sampler, play
+from .modes import PROXY, Mode, Site
+from .modes.table import MODES
 from .results import Found
 from .scenarios import SCENARIOS, Scenario
-from .scene import PROXY, Scene
-from .servers import REGISTRY_PORT, UPSTREAM, agent_on, alive, keep_logs, registry_on
+from .scene import Scene
+from .servers import UPSTREAM, keep_logs, registry_on
 from .settings import Settings
-
-CLIENTS: Final[Mapping[str, type[Client]]] = {"http": HttpClient, "ctr": CtrClient}
-
-_TOGETHER_S: Final = 60.0
-"""How long agents may take to find each other, seconds: a hundred that start on two cores need half of it."""
 
 _GRACE_S: Final = 60.0
 _PATIENCE: Final = 3.0
@@ -80,7 +76,8 @@ class Lab:
         self._place = place
         self._status = status
         self._upstream = network.host(UPSTREAM, settings.upstream)
-        self._proxy = network.host(PROXY, settings.link) if "pullthrough" in settings.modes else None
+        proxied = any(MODES[mode].proxied for mode in settings.modes)
+        self._proxy = network.host(PROXY, settings.link) if proxied else None
         self._nodes = [network.host(f"node{number}", settings.link) for number in range(1, settings.nodes + 1)]
         if settings.loss:
             network.lose(settings.loss)
@@ -127,37 +124,31 @@ class Lab:
     def _scene(self, mode: str, image: Image, folder: Path, stack: ExitStack) -> Scene:
         """The servers, started, and all that the nodes are to have, not started yet."""
         upstream = stack.enter_context(registry_on(self._upstream, folder / UPSTREAM, image))
-        proxy = None
-        if mode == "pullthrough" and self._proxy is not None:
-            proxy = stack.enter_context(registry_on(self._proxy, folder / PROXY, upstream=self._upstream))
-        agents: dict[str, Agent] = {}
-        if mode == "skvaller":
-            agents = {
-                node.name: agent_on(node, folder / node.name / "agent", self._nodes[0], self._upstream)
-                for node in self._nodes
-            }
-        asked = {"skvaller": f"127.0.0.1:{CLIENT_PORT}", "direct": f"{self._upstream.address}:{REGISTRY_PORT}"}
-        if proxy is not None:
-            asked["pullthrough"] = str(proxy.address)
-        order = Order(image, asked[mode], self._settings.parallel)
-        kind = CLIENTS[self._settings.client]
-        clients = [kind(node, folder / node.name, order) for node in self._nodes]
+        containerds = {}
+        if self._settings.client == "ctr":
+            containerds = {node.name: Containerd(folder / node.name / "c", node.netns) for node in self._nodes}
+        site = Site(self._network, self._nodes, self._upstream, self._proxy, folder, containerds)
+        asked = MODES[mode].make(site)
+        clients = [self._client(asked, node, image) for node in self._nodes]
         for node in self._nodes:
             node.limit_sent(self._settings.link)
-        return Scene(
-            mode, self._network, self._settings.link, self._nodes, upstream, agents, proxy, clients, image.total
-        )
+        return Scene(asked, upstream, self._settings.link, clients, image.total)
+
+    def _client(self, mode: Mode, node: Host, image: Image) -> Client:
+        order = Order(image, mode.asked(node), self._settings.parallel)
+        containerd = mode.site.containerds.get(node.name)
+        if containerd is None:
+            return HttpClient(node, mode.site.place(node), order)
+        return CtrClient(node, mode.site.place(node), order, containerd, mode.hosts_dir(node))
 
     def _start(self, scene: Scene, count: int, stack: ExitStack) -> None:
         """Start what is missing on the first `count` nodes; then their clients only wait to be told to pull."""
-        agents = list(scene.agents.values())[:count]
-        for agent in agents:
-            if not agent.running:
-                stack.callback(agent.kill)  # nothing that it keeps outlives the run
-                agent.launch()
-        names = {agent.name for agent in agents}
-        for agent in agents:
-            agent.until(partial(_sees_all, agent, names), "together with all others", _TOGETHER_S)
+        for node in self._nodes[:count]:
+            containerd = scene.mode.site.containerds.get(node.name)
+            if containerd is not None and not containerd.running:
+                stack.callback(containerd.kill)
+                containerd.start()
+        scene.mode.start(self._nodes[:count], stack)
         for client in scene.clients[:count]:
             if not client.started:
                 stack.enter_context(client)
@@ -175,13 +166,10 @@ def _check(settings: Settings) -> None:
     need(tc="iproute2", nft="nftables", setpriv="util-linux", docker_registry="docker-registry")
     if settings.client == "ctr":
         need(ctr="containerd")
-    modes = SCENARIOS[settings.scenario].modes
-    for mode in settings.modes:
-        if mode not in modes:
-            raise BenchError(
-                f"the scenario {settings.scenario} makes no sense with --mode {mode}: {' or '.join(modes)}"
-            )
-
-
-def _sees_all(agent: Agent, names: set[str]) -> bool:
-    return alive(agent) == names
+    if SCENARIOS[settings.scenario].needs_mirror:
+        mirrors = [kind.name for kind in MODES.values() if kind.mirrors]
+        for mode in settings.modes:
+            if mode not in mirrors:
+                raise BenchError(
+                    f"the scenario {settings.scenario} makes no sense with --mode {mode}: {' or '.join(mirrors)}"
+                )

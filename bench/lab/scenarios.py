@@ -6,18 +6,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from testbed.images import Image
-from testbed.processes import wait_until
 
 from ..report import BenchError
 from .clients import Crowd
 from .scene import Outcome, Scene
-from .servers import UPSTREAM, keys_of
 
 SLOW_SHARE: Final = 0.1
 ROLLING_SHARE: Final = 0.2
-
-_KNOWN_WITHIN_S: Final = 15.0
-"""How long gossip may take to tell all agents what one holds, or a cache to store the image, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +26,7 @@ class Scenario:
         alone: what is done when the first node is the only one that was started; without it, all start together.
         prepare: what is done when all have started.
         upstream_counts: whether upstream's link can be the narrowest on the way.
-        modes: in which it makes sense.
+        needs_mirror: whether it makes sense only where something between the clients and upstream keeps content.
     """
 
     name: str
@@ -40,7 +35,7 @@ class Scenario:
     alone: Callable[[Scene, Crowd, Image], None] | None = None
     prepare: Callable[[Scene, Image], None] | None = None
     upstream_counts: bool = True
-    modes: tuple[str, ...] = ("skvaller", "direct", "pullthrough")
+    needs_mirror: bool = False
 
 
 def _fanout(scene: Scene, crowd: Crowd) -> Outcome:
@@ -71,17 +66,16 @@ def _late(scene: Scene, crowd: Crowd) -> Outcome:
 def _kill(scene: Scene, crowd: Crowd) -> Outcome:
     crowd.go(scene.clients)
     crowd.until_half(scene.clients)
-    if not scene.agents:  # without agents there is none to kill: shown for comparison
+    victim = scene.mode.busiest()
+    if victim is None:  # there is none to kill: shown for comparison
         crowd.until_ended(scene.clients)
         return Outcome(scene.clients)
-    victim = scene.agents[_busiest(scene)]
-    lost = victim.usage()
-    victim.kill()
-    own = crowd.of(victim.name)
+    lost = scene.mode.kill(victim)
+    own = crowd.of(victim)
     counted = [client for client in scene.clients if client is not own]
     crowd.until_ended(counted)
     crowd.until_ended([own])
-    return Outcome(counted, killed=victim.name, lost=lost)
+    return Outcome(counted, killed=victim, lost=lost)
 
 
 def _slow(scene: Scene, crowd: Crowd) -> Outcome:
@@ -109,33 +103,12 @@ def _give_to_one(scene: Scene, crowd: Crowd, image: Image) -> None:
     crowd.until_ended([first])
     if first.pull is None or first.pull.errors:
         raise BenchError(f"the first node could not pull: {first.pull and first.pull.errors[0]}")
-    if scene.proxy is not None:
-        proxy = scene.proxy
-        wait_until(lambda: proxy.stored(*image.digests), "the cache to store everything", _KNOWN_WITHIN_S)
+    scene.mode.until_found(scene.nodes[0], image)
     scene.upstream.kill()
 
 
 def _until_found(scene: Scene, image: Image) -> None:
-    if scene.agents:
-        known = "the others to know what the first node holds"
-        wait_until(lambda: _found_by_all(scene, image), known, _KNOWN_WITHIN_S)
-
-
-def _found_by_all(scene: Scene, image: Image) -> bool:
-    """Whether all agents know as many keys of the holder as it has."""
-    holder = scene.nodes[0].name
-    keys = [keys_of(agent, holder) for agent in scene.agents.values()]
-    return keys[0] > len((image.config, *image.layers)) and len(set(keys)) == 1
-
-
-def _busiest(scene: Scene) -> str:
-    """The agent that has fetched most from upstream and served most to others."""
-    received = scene.sources()
-    moved = dict.fromkeys(scene.agents, 0)
-    for name, sources in received.items():
-        for source, count in sources.items():
-            moved[name if source == UPSTREAM else source] += count
-    return max(moved, key=lambda name: moved[name])
+    scene.mode.until_found(scene.nodes[0], image)
 
 
 SCENARIOS: Final[Mapping[str, Scenario]] = {
@@ -144,11 +117,11 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
         Scenario("fanout", "all at once", _fanout),
         Scenario("rolling", "20 % of them at a time", _rolling),
         Scenario("late", "the second half when the first has half of it", _late),
-        Scenario("kill", "the busiest agent killed at half time", _kill),
+        Scenario("kill", "the busiest process killed at half time", _kill),
         Scenario("slow", "one sends with a tenth of its link", _slow, prepare=_make_slow),
         Scenario(
             "lonely", "one has it, and upstream is gone", _lonely, alone=_give_to_one, prepare=_until_found,
-            upstream_counts=False, modes=("skvaller", "pullthrough"),
+            upstream_counts=False, needs_mirror=True,
         ),
     )
 }  # fmt: skip

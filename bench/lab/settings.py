@@ -7,9 +7,6 @@ from typing import Any, Final
 
 from .scenarios import SCENARIOS
 
-MODES: Final = ("skvaller", "direct", "pullthrough")
-"""Whom the clients ask: their own agents, the registry, or one pull-through cache."""
-
 _HEADERS: Final = 1514 / 1448
 """Bytes of a full Ethernet frame by those that it carries for TCP with timestamps: every download needs them."""
 

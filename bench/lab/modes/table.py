@@ -1,0 +1,43 @@
+"""All modes, by name."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from . import Mode, Site
+from .direct import Direct
+from .pullthrough import PullThrough
+from .skvaller import Skvaller
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A mode that can be asked for.
+
+    Args:
+        name: on the command line.
+        what: the clients ask.
+        build: makes what a run needs, without starting it.
+        mirrors: whether something stands between the clients and upstream, which keeps what it has passed on.
+        proxied: whether it needs the host for a pull-through cache.
+    """
+
+    name: str
+    what: str
+    build: Callable[[str, Site], Mode]
+    mirrors: bool = True
+    proxied: bool = False
+
+    def make(self, site: Site) -> Mode:
+        """What one run needs, not started."""
+        return self.build(self.name, site)
+
+
+MODES: Final[Mapping[str, Kind]] = {
+    kind.name: kind
+    for kind in (
+        Kind("skvaller", "their own agents", Skvaller),
+        Kind("direct", "the registry", Direct, mirrors=False),
+        Kind("pullthrough", "one docker-registry proxy", PullThrough, proxied=True),
+    )
+}
