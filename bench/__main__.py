@@ -18,6 +18,7 @@ from mirror.errors import ConfigError
 from testbed.errors import RunError
 
 from .lab.chaos.schedule import KINDS
+from .lab.images import NAMED, shape_of
 from .lab.modes.table import MODES
 from .lab.scenarios import SCENARIOS
 from .report import BenchError, Report
@@ -196,9 +197,12 @@ def lab() -> None:
 _SCENARIO_OPTIONS = (
     click.option("--nodes", type=click.IntRange(2, 100), default=8, help="Hosts with a client.  [default: 8]"),
     click.option(
-        "--image", type=_Size(), default=200 * MIB, metavar="SIZE", help="Of all layers together.  [default: 200MiB]"
+        "--image",
+        default="200MiB",
+        metavar="SIZE|NAME",
+        help=f"Size of all layers together, or an image of Spegel's benchmark: {', '.join(NAMED)}.  [default: 200MiB]",
     ),
-    click.option("--layers", type=click.IntRange(1, 100), default=4, help="Of the image.  [default: 4]"),
+    click.option("--layers", type=click.IntRange(1, 100), help="Of an image given by its size.  [default: 4]"),
     click.option(
         "--link", type=_Rate(), default="200mbit", metavar="RATE", help="Of each host, either way.  [default: 200mbit]"
     ),
@@ -231,6 +235,13 @@ _SCENARIO_OPTIONS = (
         metavar="S",
         help="Seconds from when all agents know each other to the pull.  [default: 0]",
     ),
+    click.option(
+        "--loss",
+        type=click.FloatRange(0, 50),
+        default=0.0,
+        metavar="PERCENT",
+        help="Share of all packets that the network loses, at random.  [default: 0]",
+    ),
     click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too."),
     click.option(
         "--plot",
@@ -262,7 +273,7 @@ def _measure_scenario(name: str) -> click.Command:
     as the links need: 8 s for 200 MiB at 200mbit, or 8 s for each node if all ask the registry.
     """
 
-    def command(target: Path | None, plot: Path | None, **settings: Any) -> None:
+    def command(target: Path | None, plot: Path | None, image: str, layers: int | None, **settings: Any) -> None:
         from .lab.run import measure
         from .lab.settings import Settings
 
@@ -271,7 +282,12 @@ def _measure_scenario(name: str) -> click.Command:
             raise click.UsageError("--plot needs matplotlib: pip install '.[bench]'")
         if plot is None and target is not None and drawable:
             plot = target.with_suffix(".svg")
-        _run(lambda console: measure(console, Settings(scenario=name, **settings), plot), target)
+        try:
+            shape = shape_of(image, layers)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--image") from None
+        wanted = Settings(scenario=name, image=shape.size_bytes, layers=shape.layers, image_name=shape.name, **settings)
+        _run(lambda console: measure(console, wanted, plot), target)
 
     for option in reversed(_SCENARIO_OPTIONS):
         command = option(command)

@@ -82,6 +82,8 @@ class Lab:
         proxied = any(MODES[mode].proxied for mode in settings.modes)
         self._proxy = network.host(PROXY, settings.link) if proxied else None
         self._nodes = [network.host(f"node{number}", settings.link) for number in range(1, settings.nodes + 1)]
+        if settings.loss:
+            network.lose(settings.loss)
 
     def run(self, scenario: Scenario, mode: str, repeat: int) -> Found:
         """One run: everything new, and everything gone afterwards."""
@@ -167,7 +169,7 @@ class Lab:
 def _check(settings: Settings) -> Programs:
     """Refuse at once what would fail later; return what was found."""
     need_root("lab")
-    need(tc="iproute2", setpriv="util-linux", docker_registry="docker-registry")
+    need(tc="iproute2", nft="nftables", setpriv="util-linux", docker_registry="docker-registry")
     if settings.client == "ctr" and settings.spegel_containerd is None:
         need(containerd="containerd", ctr="containerd")
     if SCENARIOS[settings.scenario].needs_mirror:

@@ -21,6 +21,7 @@ class Settings:
         nodes: hosts with a client.
         image: size, bytes.
         layers: of the image, equally large.
+        image_name: of Spegel's benchmark, if it is one of those images.
         link: of each host, bits per second either way.
         upstream: the registry's link, bits per second either way.
         repeats: of each mode.
@@ -31,6 +32,7 @@ class Settings:
         keep_logs: where logs are kept.
         spegel: path of Spegel; None for the one on PATH.
         spegel_containerd: path of the containerd that all modes use; None for the one on PATH.
+        loss: share of all packets that the network loses, percent.
     """
 
     scenario: str
@@ -48,6 +50,8 @@ class Settings:
     keep_logs: Path | None
     spegel: Path | None = None
     spegel_containerd: Path | None = None
+    image_name: str | None = None
+    loss: float = 0.0
 
     @property
     def ideal_s(self) -> float:
