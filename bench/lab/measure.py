@@ -91,6 +91,7 @@ class Reading:
         traffic: of every host, by name.
         accesses: of the upstream registry.
         cpu_s: used by each process of the mode, by its host.
+        containerds_cpu_s: used by all containerds of the hosts together.
         counters: the mode's own, by host.
         busy_s: CPU time of the whole machine that was not idle.
     """
@@ -99,6 +100,7 @@ class Reading:
     traffic: Mapping[str, Traffic]
     accesses: Accesses
     cpu_s: Mapping[str, float]
+    containerds_cpu_s: float
     counters: Mapping[str, float]
     busy_s: float
 
@@ -106,11 +108,13 @@ class Reading:
     def of(cls, scene: Scene) -> "Reading":
         """Read them now."""
         used = {name: process.usage() for name, process in scene.mode.processes.items() if process.running}
+        containerds = scene.mode.site.containerds.values()
         return cls(
             at=time.monotonic(),
             traffic=scene.network.traffic(),
             accesses=Accesses.of(scene.upstream),
             cpu_s={name: usage.cpu_s for name, usage in used.items()},
+            containerds_cpu_s=sum(each.usage().cpu_s for each in containerds if each.running),
             counters=scene.mode.counters(),
             busy_s=_busy_s(),
         )
@@ -190,18 +194,22 @@ def _nodes(scene: Scene, before: Reading, after: Reading) -> Mapping[str, float]
 
 
 def _costs(scene: Scene, outcome: Outcome, before: Reading, after: Reading) -> Mapping[str, float]:
-    """Of what stands between clients and upstream."""
+    """Of what stands between clients and upstream, and of containerds apart from it."""
     used = [process.usage() for process in scene.mode.processes.values() if process.running]
     used += [outcome.lost] if outcome.lost else []
     pulls = [client.pull for client in scene.clients if client.pull is not None]
     delivered = sum(pull.received_bytes for pull in pulls if pull.started_at >= before.at)
+    shared = (
+        {"containerds_cpu_s": after.containerds_cpu_s - before.containerds_cpu_s} if after.containerds_cpu_s else {}
+    )
     if not used or not delivered:
-        return {}
+        return shared
     last_cpu_s = dict(after.cpu_s)
     if outcome.killed is not None and outcome.lost is not None:
         last_cpu_s[outcome.killed] = outcome.lost.cpu_s
     cpu_s = sum(last_cpu_s[name] - first for name, first in before.cpu_s.items() if name in last_cpu_s)
-    return {"cpu_s_per_gib": cpu_s / (delivered / GIB), "peak_mib": max(use.peak_bytes for use in used) / MIB}
+    peak_bytes = max(use.peak_bytes for use in used)
+    return {"cpu_s": cpu_s, "cpu_s_per_gib": cpu_s / (delivered / GIB), "peak_mib": peak_bytes / MIB, **shared}
 
 
 def _seconds(clients: Sequence[Client]) -> list[float]:

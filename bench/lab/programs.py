@@ -67,7 +67,8 @@ def find(*, containerd: Path | None, spegel: Path | None, client: str, with_speg
             f"--mode spegel needs Spegel {_text(_SPEGEL_LEAST)} or newer, and {program} is {_text(version)}: give "
             "another one with --spegel"
         )
-    return Programs(containerds, program, versions | {"spegel": answer.strip().removeprefix("spegel version").strip()})
+    told = answer.strip().removeprefix("spegel version").strip() or "built without a version"
+    return Programs(containerds, program, versions | {"spegel": told})
 
 
 def spegel_version(answer: str) -> tuple[int, int] | None:

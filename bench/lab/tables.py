@@ -34,7 +34,9 @@ _NODES: Final = {
     "cores_busy": ("cores busy", ".2f"),
 }
 _SERVERS: Final = {
+    "cpu_s": ("CPU s, all", ".2f"),
     "cpu_s_per_gib": ("CPU s/GiB", ".2f"),
+    "containerds_cpu_s": ("containerds' CPU s", ".2f"),
     "peak_mib": ("peak RSS MiB", ".0f"),
     "client_errors": ("client errors", ".0f"),
     "suspicions": ("suspicions", ".0f"),
@@ -56,7 +58,7 @@ def report(found: Sequence[Found], settings: Settings, versions: Mapping[str, st
     Args:
         found: in all runs.
         settings: of them.
-        versions: of the programs of others, by name.
+        versions: of the programs that its options name.
     """
     scenario = SCENARIOS[settings.scenario]
     image = f"an image of {settings.image / MIB:.0f} MiB in {settings.layers} layers"
@@ -83,10 +85,9 @@ def report(found: Sequence[Found], settings: Settings, versions: Mapping[str, st
     details = {
         "settings": settings.details(),
         "congestion_control": congestion_control(),
-        "versions": versions,
         "runs": [run.details() for run in found],
     }
-    return Report(f"lab {settings.scenario}", tables, _goals(found, settings), details)
+    return Report(f"lab {settings.scenario}", tables, _goals(found, settings), details, versions)
 
 
 def _table(title: str, columns: Mapping[str, tuple[str, str]], found: Sequence[Found]) -> Table:

@@ -26,25 +26,25 @@ class Skvaller(Mode):
     Args:
         name: on the command line.
         site: where they run.
+        flags: what they are told beyond the addresses of others.
     """
 
     control_port = GOSSIP_PORT
     tells_sources = True
 
-    def __init__(self, name: str, site: Site) -> None:
+    def __init__(self, name: str, site: Site, flags: Sequence[str] = ()) -> None:
         super().__init__(name, site)
         self._agents = {
-            node.name: agent_on(node, site.place(node) / "agent", [*self._flags(node)]) for node in site.nodes
+            node.name: agent_on(node, site.place(node) / "agent", [*self._addresses(node), *flags])
+            for node in site.nodes
         }
 
-    def _flags(self, host: Host) -> Sequence[str]:
-        """What the agent of a host is told beyond its addresses."""
+    def _addresses(self, host: Host) -> Sequence[str]:
+        """What the agent of a host is told of upstream and of others: the first joins nobody, and the rest join it."""
         site = self.site
         seed = site.nodes[0]
-        return [
-            *("--upstream", f"docker.io=http://{site.upstream_address}"),
-            *(("--join", seed.address) if seed != host else ()),
-        ]
+        upstream = ("--upstream", f"docker.io=http://{site.upstream_address}")
+        return [*upstream, *(("--join", seed.address) if seed != host else ())]
 
     @property
     def processes(self) -> Mapping[str, Process]:

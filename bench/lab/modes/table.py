@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from . import Mode, Site
@@ -40,6 +41,7 @@ MODES: Final[Mapping[str, Kind]] = {
     kind.name: kind
     for kind in (
         Kind("skvaller", "their own agents", Skvaller),
+        Kind("exact", "agents that gossip about keys themselves", partial(Skvaller, flags=("--router", "exact"))),
         Kind("direct", "the registry", Direct, mirrors=False),
         Kind("pullthrough", "one docker-registry proxy", PullThrough, proxied=True),
         Kind("spegel", "Spegels, beside containerds", Spegel, spegel=True),
