@@ -19,6 +19,7 @@ class Kind:
         what: the clients ask.
         build: makes what a run needs, without starting it.
         mirrors: whether something stands between the clients and upstream, which keeps what it has passed on.
+        discovers: whether each host with a client has a process that finds what the others have.
         proxied: whether it needs the host for a pull-through cache.
     """
 
@@ -26,6 +27,7 @@ class Kind:
     what: str
     build: Callable[[str, Site], Mode]
     mirrors: bool = True
+    discovers: bool = True
     proxied: bool = False
 
     def make(self, site: Site) -> Mode:
@@ -37,7 +39,7 @@ MODES: Final[Mapping[str, Kind]] = {
     kind.name: kind
     for kind in (
         Kind("skvaller", "their own agents", Skvaller),
-        Kind("direct", "the registry", Direct, mirrors=False),
-        Kind("pullthrough", "one docker-registry proxy", PullThrough, proxied=True),
+        Kind("direct", "the registry", Direct, mirrors=False, discovers=False),
+        Kind("pullthrough", "one docker-registry proxy", PullThrough, discovers=False, proxied=True),
     )
 }
