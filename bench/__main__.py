@@ -272,6 +272,16 @@ _SCENARIO_OPTIONS = (
     click.option(
         "--keep-logs", type=click.Path(file_okay=False, path_type=Path), help="Keep all logs of all runs here."
     ),
+    click.option(
+        "--spegel", type=click.Path(path_type=Path), metavar="PATH", help="Spegel's binary.  [default: on PATH]"
+    ),
+    click.option(
+        "--spegel-containerd",
+        type=click.Path(path_type=Path),
+        metavar="PATH",
+        help="A containerd, 2.1 or newer for Spegel, with its ctr beside it: for all modes, with --client ctr.  "
+        "[default: on PATH]",
+    ),
 )
 """Of each scenario that measures."""
 

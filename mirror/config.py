@@ -5,6 +5,7 @@ operator has to touch are in `settings`.
 """
 
 import difflib
+import enum
 import ipaddress
 import re
 import socket
@@ -22,7 +23,7 @@ from .logs import JSON, LOGFMT
 from .oci.reference import parse_registry
 from .routers import is_member_name
 from .sources import UPSTREAM
-from .sources.upstream.passwords import read_passwords, with_passwords
+from .sources.upstream.credentials import AuthPath, with_hosts
 from .sources.upstream.registries import Registry, with_trust
 from .sources.upstream.trust import Trusted
 
@@ -46,6 +47,15 @@ _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([KMGT]i?B?|B)?", re.IGNOR
 _UNITS = {"": 1, "B": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12} | {
     "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40,
 }  # fmt: skip
+
+
+class Routing(enum.StrEnum):
+    """How nodes find out who has what; the value stands in the settings."""
+
+    SWIM = "swim"
+    """By gossip about Bloom filters."""
+    EXACT = "exact"
+    """By gossip about the keys themselves, for comparison."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,9 +331,11 @@ SETTINGS: tuple[Setting, ...] = (
         "machine sees a command line.", many=True,
     ),
     Setting(
-        "upstream-auth", "FILE", Path, None,
-        "Passwords of registries, in the JSON of Docker's config.json and podman's auth.json; only its owner may read "
-        f"it. Default: the credential {CREDENTIAL} that systemd hands over, if there is one.",
+        "upstream-auth", "FILE", lambda text: AuthPath(Path(text)), None,
+        "Credentials of registries, in the JSON of Docker's config.json, podman's auth.json and Kubernetes' "
+        "dockerconfigjson, with credential programs (credHelpers, credsStore) and identity tokens; only its owner may "
+        f"read it; a change counts at once. Default: the credential {CREDENTIAL} that systemd hands over, if there is "
+        "one.",
     ),
     Setting(
         "upstream-trust", "REGISTRY=WHERE", Trusted.parse, "",
@@ -368,6 +380,11 @@ SETTINGS: tuple[Setting, ...] = (
         "A member that is not believed although its certificate is valid; may be repeated. For --tls-ca.", many=True,
     ),
     Setting("cluster", "NAME", _name, "default", "Name of the cluster; agents of another cluster are ignored."),
+    Setting(
+        "router", "HOW", _one_of(*Routing), "swim",
+        "How nodes find out who has what; the same on all. swim gossips. exact is for comparison with it and for "
+        "nothing else: it gossips about the keys themselves, 8 bytes each, instead of about Bloom filters.",
+    ),
     Setting(
         "gossip-profile", "PROFILE", _one_of("lan", "wan", "fast", "local"), "lan",
         "lan: a dead node is found in 6 to 10 s; fast: in 2 to 4, at twice the packets and with less patience for "
@@ -417,7 +434,7 @@ class AgentConfig:
     advertise: str | None
     join: tuple[str, ...]
     upstream: tuple[Registry, ...]
-    upstream_auth: Path | None
+    upstream_auth: AuthPath | None
     upstream_trust: tuple[Trusted, ...]
     containerd: str | None
     containerd_namespace: str
@@ -430,6 +447,7 @@ class AgentConfig:
     tls_ca: Path | None
     tls_deny: tuple[str, ...]
     cluster: str
+    router: Routing
     gossip_profile: str
     gossip_allow: tuple[str, ...]
     home: Literal["auto", "always", "never"]
@@ -493,7 +511,6 @@ def load(
     Raises:
         ConfigError: names the setting, where it was set, the value, and what is allowed.
     """
-    _refuse_misspelt(environment)
     written = _read_file(file) if file is not None else {}
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
@@ -515,18 +532,20 @@ def load(
     values["name"] = values["name"] or _parsed(SETTINGS[0], host_name, "the host name, for want of --name")
     values["peer"] = values["peer"] or Address(everywhere, 5001)
     values["gossip"] = values["gossip"] or Address(everywhere, 7946)
+    values["router"] = Routing(values["router"])
     values["peer_tls"] = PeerTls(values["peer_tls"] or _usual_tls(values["key_file"], values["sealing"]))
     has_password = any(registry.password is not None for registry in values["upstream"])
     warnings = (_SEEN_BY_ALL,) if has_password and origins["upstream"] == "--upstream" else ()
-    values["upstream"] = _with_passwords(values["upstream"], values["upstream_auth"], environment)
+    values["upstream_auth"] = auth = values["upstream_auth"] or _handed_over(environment)
+    values["upstream"] = values["upstream"] if auth is None else with_hosts(values["upstream"], auth.read())
     values["upstream"] = with_trust(values["upstream"], values["upstream_trust"])
     config = AgentConfig(**values, warnings=warnings)
     _check(config)
     return config
 
 
-def _refuse_misspelt(environment: Mapping[str, str]) -> None:
-    """Refuse variables that look like settings and are none, which would be left out in silence."""
+def refuse_misspelt(environment: Mapping[str, str]) -> None:
+    """Raise ConfigError for a variable that looks like a setting and is none: it would be left out in silence."""
     known = [*(setting.variable for setting in SETTINGS), *_NO_SETTINGS]
     for variable in environment:
         if variable.startswith(_PREFIX) and variable not in known and not _OF_KUBERNETES.fullmatch(variable):
@@ -540,16 +559,12 @@ def _similar(word: str, known: Sequence[str]) -> str:
     return f"is {by_rest[close[0]]} meant?" if close else f"there are {', '.join(known)}"
 
 
-def _with_passwords(
-    registries: tuple[Registry, ...], file: Path | None, environment: Mapping[str, str]
-) -> tuple[Registry, ...]:
-    """Registries with the passwords of the operator's file, or else of the credential that systemd hands over."""
-    if file is not None:
-        return with_passwords(registries, read_passwords(file))
+def _handed_over(environment: Mapping[str, str]) -> AuthPath | None:
+    """The credentials of registries that systemd hands over, if it does."""
     credential = Path(environment.get("CREDENTIALS_DIRECTORY", ""), CREDENTIAL)
     if not environment.get("CREDENTIALS_DIRECTORY") or not credential.exists():
-        return registries
-    return with_passwords(registries, read_passwords(credential, guarded=True))
+        return None
+    return AuthPath(credential, guarded=True)
 
 
 def _check(config: AgentConfig) -> None:

@@ -227,9 +227,8 @@ class CtrClient(Client):
         return self._containerd.content_bytes()
 
     def _command(self) -> Sequence[str]:
-        options = ["--hosts-dir", str(self._hosts_dir)]
-        options += ["--max-concurrent-downloads", str(self.order.parallel)]
-        pull = self._containerd.ctr_command("images", "pull", *options, f"docker.io/{REPOSITORY}:{self.order.tag}")
+        name = f"docker.io/{REPOSITORY}:{self.order.tag}"
+        pull = self._containerd.pull_command(name, self._hosts_dir, self.order.parallel)
         return ["sh", "-c", 'echo ready && read -r word && exec "$@" >&2', "sh", *pull]
 
     def _follow(self, output: IO[bytes]) -> None:

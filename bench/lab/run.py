@@ -25,6 +25,7 @@ from .clients import Client, Crowd, CtrClient, HttpClient, Order
 from .measure import Sampler, play
 from .modes import PROXY, Site
 from .modes.table import MODES, Kind
+from .programs import Programs, find
 from .progress import Progress
 from .results import Found
 from .scenarios import SCENARIOS, Needs, Scenario
@@ -44,7 +45,7 @@ _COPIES_PER_NODE: Final = {"http": 1, "ctr": 3}
 
 def measure(console: Console, settings: Settings, plot: Path | None) -> Report:
     """Run it all."""
-    _check(settings)
+    programs = _check(settings)
     scenario = SCENARIOS[settings.scenario]
     found: list[Found] = []
     remove_orphans()
@@ -55,7 +56,7 @@ def measure(console: Console, settings: Settings, plot: Path | None) -> Report:
         console.status("making the network") as status,
     ):
         progress = Progress(settings.repeats * len(settings.modes))
-        lab = Lab(settings, Network(stack), place, lambda what: status.update(f"{progress}: {what}"))
+        lab = Lab(settings, programs, Network(stack), place, lambda what: status.update(f"{progress}: {what}"))
         for repeat in range(settings.repeats):
             for mode in turned(settings.modes, repeat):
                 found.append(lab.run(scenario, mode, repeat))
@@ -66,7 +67,7 @@ def measure(console: Console, settings: Settings, plot: Path | None) -> Report:
         from .plots import draw
 
         draw(found, settings, plot)
-    return tables.report(found, settings)
+    return tables.report(found, settings, programs.versions)
 
 
 class Lab:
@@ -74,13 +75,17 @@ class Lab:
 
     Args:
         settings: what is to be run.
+        programs: of others, that it needs.
         network: without hosts so far.
         place: folder for the runs' own folders.
         show: is told what happens.
     """
 
-    def __init__(self, settings: Settings, network: Network, place: Path, show: Callable[[str], None]) -> None:
+    def __init__(
+        self, settings: Settings, programs: Programs, network: Network, place: Path, show: Callable[[str], None]
+    ) -> None:
         self._settings = settings
+        self._programs = programs
         self._network = network
         self._place = place
         self._show = show
@@ -136,9 +141,12 @@ class Lab:
         """The servers, started, and all that the nodes are to have, not started yet."""
         upstream = stack.enter_context(registry_on(self._upstream, folder / UPSTREAM, image))
         containerds = {}
-        if self._settings.client == "ctr":
-            containerds = {node.name: Containerd(folder / node.name / "c", node.netns) for node in self._nodes}
-        site = Site(self._network, self._nodes, self._upstream, self._proxy, folder, containerds)
+        if (programs := self._programs.containerd) is not None:
+            containerds = {
+                node.name: Containerd(folder / node.name / "c", node.netns, programs) for node in self._nodes
+            }
+        spegel = self._programs.spegel
+        site = Site(self._network, self._nodes, self._upstream, self._proxy, folder, containerds, spegel)
         asked = MODES[mode].make(site)
         hosts_dirs = {node.name: asked.hosts_dir(node) for node in self._nodes} if containerds else {}
 
@@ -180,12 +188,12 @@ class Lab:
         self._show(f"{self._settings.scenario}, {self._settings.nodes} nodes, {mode}: {what}")
 
 
-def _check(settings: Settings) -> None:
-    """Refuse at once what would fail later."""
+def _check(settings: Settings) -> Programs:
+    """Refuse at once what would fail later; return what was found."""
     need_root("lab")
     need(tc="iproute2", nft="nftables", setpriv="util-linux", docker_registry="docker-registry")
-    if settings.client == "ctr":
-        need(ctr="containerd")
+    if settings.client == "ctr" and settings.spegel_containerd is None:
+        need(containerd="containerd", ctr="containerd")
     scenario = SCENARIOS[settings.scenario]
     if settings.nodes < scenario.nodes_least:
         raise BenchError(f"the scenario {scenario.name} needs --nodes {scenario.nodes_least} or more")
@@ -193,6 +201,15 @@ def _check(settings: Settings) -> None:
     for mode in settings.modes:
         if mode not in fitting:
             raise BenchError(f"the scenario {scenario.name} makes no sense with --mode {mode}: {' or '.join(fitting)}")
+    with_spegel = any(MODES[mode].spegel for mode in settings.modes)
+    if with_spegel and settings.client != "ctr":
+        raise BenchError(
+            f"--mode spegel makes no sense with --client {settings.client}: Spegel serves what a containerd has, so "
+            "add --client ctr"
+        )
+    return find(
+        containerd=settings.spegel_containerd, spegel=settings.spegel, client=settings.client, with_spegel=with_spegel
+    )
 
 
 def _fits(kind: Kind, needs: Needs) -> bool:

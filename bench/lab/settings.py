@@ -33,6 +33,8 @@ class Settings:
         patience: how long a client may take beyond what the links need, or wait for a byte, seconds.
         watch: how long something is watched that may not end, or not happen; how long idle nodes are measured, seconds.
         keys: that each idle node gets.
+        spegel: path of Spegel; None for the one on PATH.
+        spegel_containerd: path of the containerd that all modes use; None for the one on PATH.
         loss: share of all packets that the network loses, percent.
     """
 
@@ -52,6 +54,8 @@ class Settings:
     patience: float = 60.0
     watch: float = 60.0
     keys: int = 0
+    spegel: Path | None = None
+    spegel_containerd: Path | None = None
     image_name: str | None = None
     loss: float = 0.0
 

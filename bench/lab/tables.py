@@ -120,8 +120,14 @@ _LAG_MOST_MS: Final = 20
 _ERRORS_SHOWN: Final = 20
 
 
-def report(found: Sequence[Found], settings: Settings) -> Report:
-    """All of it."""
+def report(found: Sequence[Found], settings: Settings, versions: Mapping[str, str]) -> Report:
+    """All of it.
+
+    Args:
+        found: in all runs.
+        settings: of them.
+        versions: of the programs of others, by name.
+    """
     scenario = SCENARIOS[settings.scenario]
     name = settings.image_name or f"{settings.image / MIB:.0f} MiB"
     image = f"an image of {name} in {settings.layers} layers; " if scenario.pulls else ""
@@ -145,6 +151,7 @@ def report(found: Sequence[Found], settings: Settings) -> Report:
     details = {
         "settings": settings.details(),
         "congestion_control": congestion_control(),
+        "versions": versions,
         "runs": [run.details() for run in found],
     }
     return Report(f"lab {settings.scenario}", tables, _goals(found, settings), details)
@@ -167,7 +174,7 @@ def _shown(settings: Settings) -> Sequence[tuple[str, Mapping[str, tuple[str, st
         ("Upstream: bytes in images, by its access log (U), and with headers by its interface", _UPSTREAM),
         ("Bytes in and out of a node's interface, in images; the machine's cores at work", _NODES),
         ("Control traffic of a node, on the port of gossip or of the DHT; median and most of all nodes", _CONTROL),
-        ("The agents, or the cache; suspicions of healthy members", _SERVERS),
+        ("What the clients ask: agents, Spegels, or the cache; suspicions of healthy members", _SERVERS),
     )
 
 

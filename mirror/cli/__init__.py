@@ -4,11 +4,13 @@ Every error is one line that says what to do next. Libraries load when a command
 commands that only ask a running agent start fast.
 """
 
+import os
 from typing import Any
 
 import click
 
 from .. import __version__
+from ..config import refuse_misspelt
 from ..errors import ConfigError, StartFailed
 from .agent import agent
 from .demo import demo
@@ -58,6 +60,7 @@ def main() -> None:
     One agent per node answers the container runtime as a registry mirror. What any node holds, every node can pull at
     LAN speed; only what none holds comes from upstream.
     """
+    refuse_misspelt(os.environ)
 
 
 for command in (agent, demo, members, find, keys):

@@ -18,6 +18,7 @@ from mirror.oci.manifest import OCI_MANIFEST
 from mirror.oci.reference import Reference, Repository
 from mirror.settings import UpstreamSettings
 from mirror.sources.upstream import Upstream
+from mirror.sources.upstream.credentials import AuthPath
 from mirror.sources.upstream.names import LookUp
 from mirror.sources.upstream.registries import Registry, with_trust
 from mirror.sources.upstream.trust import Trusted
@@ -101,13 +102,17 @@ async def raw(answer: bytes, *, then: asyncio.Event | None = None) -> AsyncItera
 
 @asynccontextmanager
 async def upstream(
-    *configured: str, trust: Sequence[str] = (), look_up: LookUp = socket.getaddrinfo, **limits: Any
+    *configured: str,
+    trust: Sequence[str] = (),
+    auth: AuthPath | None = None,
+    look_up: LookUp = socket.getaddrinfo,
+    **limits: Any,
 ) -> AsyncIterator[Upstream]:
     """An upstream client; `configured` are REGISTRY=URL, or a URL for the registry `lab`, which leads to `trust`."""
     entries = [entry if "=" in entry.partition("//")[0] else f"lab={entry}" for entry in configured]
     trusted = [Trusted.parse(f"lab={where}") for where in trust]
     registries = with_trust([Registry.parse(entry) for entry in entries], trusted)
-    client = Upstream(registries, UpstreamSettings(**limits), look_up)
+    client = Upstream(registries, UpstreamSettings(**limits), auth, look_up)
     await client.start()
     try:
         yield client

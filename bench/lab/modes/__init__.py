@@ -45,6 +45,7 @@ class Site:
         proxy: the host for a pull-through cache, if there is one.
         folder: for all files of the run; a host's are in the one of its name.
         containerds: by host; none where the clients do without.
+        spegel: command or path, if a mode runs it.
     """
 
     network: Network
@@ -53,6 +54,7 @@ class Site:
     proxy: Host | None
     folder: Path
     containerds: Mapping[str, Containerd] = field(default_factory=dict)
+    spegel: str | None = None
 
     @property
     def upstream_address(self) -> str:

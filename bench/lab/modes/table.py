@@ -8,6 +8,7 @@ from . import Mode, Site
 from .direct import Direct
 from .pullthrough import PullThrough
 from .skvaller import Skvaller
+from .spegel import Spegel
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Kind:
         mirrors: whether something stands between the clients and upstream, which keeps what it has passed on.
         discovers: whether each host with a client has a process that finds what the others have.
         proxied: whether it needs the host for a pull-through cache.
+        spegel: whether it runs Spegel, which serves what containerds have, and so nothing to clients without one.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Kind:
     mirrors: bool = True
     discovers: bool = True
     proxied: bool = False
+    spegel: bool = False
 
     def make(self, site: Site) -> Mode:
         """What one run needs, not started."""
@@ -41,5 +44,6 @@ MODES: Final[Mapping[str, Kind]] = {
         Kind("skvaller", "their own agents", Skvaller),
         Kind("direct", "the registry", Direct, mirrors=False, discovers=False),
         Kind("pullthrough", "one docker-registry proxy", PullThrough, discovers=False, proxied=True),
+        Kind("spegel", "Spegels, beside containerds", Spegel, spegel=True),
     )
 }

@@ -1,6 +1,7 @@
 """Answers the challenges of registries: with a token from their token service, or with a user and password.
 
-Source: distribution, "Token Authentication Specification".
+A token service is asked by GET, with the user and password if there is one (distribution, "Token Authentication
+Specification"). For an identity token it is asked by POST (distribution, "OAuth2 Token Authentication").
 """
 
 import asyncio
@@ -11,7 +12,8 @@ from datetime import UTC, datetime
 
 from ...errors import Reason, UpstreamError, UpstreamRateLimited, UpstreamUnknown
 from ...settings import UpstreamSettings
-from .challenge import Basic, Bearer, Challenge, basic_authorization, parse_token, token_url
+from .challenge import Basic, Bearer, Challenge, basic_authorization, parse_token, realm_of, token_form, token_url
+from .credentials import Credential, Credentials, IdentityToken, Password
 from .encodings import decoded
 from .ratelimit import RateLimits
 from .registries import Registry
@@ -20,20 +22,30 @@ from .transport import Transport
 
 log = logging.getLogger(__name__)
 
+_REJECTED = (400, 401, 403)
+"""Statuses by which a token service refuses a credential; 400 is that of OAuth 2 for a token that is good no longer
+(RFC 6749, section 5.2)."""
+
 
 class Authorizer:
     """Knows the Authorization header for each registry and scope, and gets new ones.
 
     Args:
         transport: gives the connections of a registry, by which its token service is asked.
+        credentials: finds that of a registry.
         rate_limits: hears of a token service that answers 429.
         settings: lives and bounds of tokens.
     """
 
     def __init__(
-        self, transport: Callable[[Registry], Transport], rate_limits: RateLimits, settings: UpstreamSettings
+        self,
+        transport: Callable[[Registry], Transport],
+        credentials: Credentials,
+        rate_limits: RateLimits,
+        settings: UpstreamSettings,
     ) -> None:
         self._transport = transport
+        self._credentials = credentials
         self._rate_limits = rate_limits
         self._settings = settings
         self._authorizations = Authorizations(settings)
@@ -48,19 +60,29 @@ class Authorizer:
         """Forget a value that the registry did not accept."""
         self._authorizations.forget(_key(registry, scope), value)
 
-    def password_rejected(self, registry: Registry) -> UpstreamError:
-        """The error of a registry that does not accept the operator's password, who is told now and then."""
-        error = UpstreamError(
-            Reason.AUTH, f"{registry.name} does not accept the password of user {registry.username!r}"
-        )
+    async def rejected(self, registry: Registry, repository: str) -> UpstreamError:
+        """The error of a registry that does not accept the operator's credential, who is told now and then."""
+        return self._rejected(registry, await self._credentials.of(registry, repository))
+
+    def _rejected(self, registry: Registry, credential: Credential | None) -> UpstreamError:
+        self._credentials.reject(registry)
+        error = UpstreamError(Reason.AUTH, f"{registry.name} does not accept {credential or 'what it was asked with'}")
         now = _now()
         if now >= self._warned_at.get(registry.name, -math.inf) + self._settings.complaint_s:
             self._warned_at[registry.name] = now
             log.warning("%s: what it has under that name is not fetched registry=%s", error, registry.name)
         return error
 
-    async def authorize(self, registry: Registry, scope: str, challenges: Sequence[Challenge]) -> str:
+    async def authorize(
+        self, registry: Registry, scope: str, challenges: Sequence[Challenge], repository: str | None
+    ) -> str:
         """Answer the challenges of a registry. Requests that want the same value at the same time share one answer.
+
+        Args:
+            registry: who wants an authorization.
+            scope: for what.
+            challenges: what it wants.
+            repository: the path of the repository whose credential it may see; None: it may see none.
 
         Returns:
             The header's value.
@@ -69,19 +91,22 @@ class Authorizer:
             UpstreamError: no challenge can be answered, or the token service does not give a token.
         """
         return self.known(registry, scope) or await self._authorizations.once(
-            _key(registry, scope), lambda: self._answer(registry, scope, challenges)
+            _key(registry, scope), lambda: self._answer(registry, scope, challenges, repository)
         )
 
-    async def _answer(self, registry: Registry, scope: str, challenges: Sequence[Challenge]) -> str:
+    async def _answer(
+        self, registry: Registry, scope: str, challenges: Sequence[Challenge], repository: str | None
+    ) -> str:
         """Answer the first challenge that can be answered: those that want a token come first, as with other clients.
 
         Raises:
             UpstreamError: none can be; why not the first one that was tried.
         """
+        credential = None if repository is None else await self._credentials.of(registry, repository)
         failure: UpstreamError | None = None
         for challenge in sorted(challenges, key=lambda challenge: isinstance(challenge, Basic)):
             try:
-                value, life_s = await self._granted(registry, scope, challenge)
+                value, life_s = await self._granted(registry, scope, challenge, credential)
             except UpstreamRateLimited:
                 raise
             except UpstreamError as error:
@@ -93,31 +118,42 @@ class Authorizer:
             Reason.AUTH, f"{registry.name} answered 401 without a challenge that this agent understands"
         )
 
-    async def _granted(self, registry: Registry, scope: str, challenge: Challenge) -> tuple[str, float]:
+    async def _granted(
+        self, registry: Registry, scope: str, challenge: Challenge, credential: Credential | None
+    ) -> tuple[str, float]:
         """What answers one challenge: the header's value, and the time for which it is used, s."""
         if isinstance(challenge, Bearer):
-            return await self._fetch_token(registry, scope, challenge)
-        if (basic := _basic(registry)) is not None:
-            return basic, self._settings.basic_s
+            return await self._fetch_token(registry, scope, challenge, credential)
+        if isinstance(credential, Password):
+            return _basic(credential), self._settings.basic_s
         raise UpstreamError(
-            Reason.AUTH, f"{registry.name} wants a user and password: add them, as in https://USER:PASSWORD@HOST"
+            Reason.AUTH, f"{registry.name} wants a user and password: add them to the file of --upstream-auth"
         )
 
-    async def _fetch_token(self, registry: Registry, scope: str, challenge: Bearer) -> tuple[str, float]:
+    async def _fetch_token(
+        self, registry: Registry, scope: str, challenge: Bearer, credential: Credential | None
+    ) -> tuple[str, float]:
         """Get a token; returns the header's value and the time for which it is used, s."""
-        url, basic = token_url(challenge, registry, scope), _basic(registry)
-        headers = {"Authorization": basic} if basic else {}
-        answer = await self._transport(registry).send("GET", url, headers, sent_by=registry.name)
+        realm = realm_of(challenge, registry)
+        if isinstance(credential, IdentityToken):
+            form = token_form(challenge, scope, credential.token)
+            answer = await self._transport(registry).send("POST", realm, {}, sent_by=registry.name, form=form)
+        else:
+            headers = {"Authorization": _basic(credential)} if credential else {}
+            url = token_url(realm, challenge, scope)
+            answer = await self._transport(registry).send("GET", url, headers, sent_by=registry.name)
         try:
             if answer.status == 429:
                 retry_after = answer.headers.get("Retry-After")
                 raise self._rate_limits.note_429(registry.name, retry_after, datetime.now(UTC), _now())
-            if answer.status in (401, 403):
-                if registry.username is None:
-                    raise UpstreamUnknown(f"{url.origin()} gives no token for {scope} without a user and password")
-                raise self.password_rejected(registry)
+            if credential is None and answer.status in (401, 403):
+                raise UpstreamUnknown(f"{realm.origin()} gives no token for {scope} without a user and password")
+            if credential is not None and answer.status in _REJECTED:
+                raise self._rejected(registry, credential)
             if answer.status != 200:
-                raise UpstreamError(Reason.STATUS, f"{url.origin()} answered {answer.status} to a request for a token")
+                raise UpstreamError(
+                    Reason.STATUS, f"{realm.origin()} answered {answer.status} to a request for a token"
+                )
             body = decoded(
                 answer, await answer.read_whole(self._settings.token_bytes_max), self._settings.token_bytes_max
             )
@@ -131,10 +167,8 @@ def _key(registry: Registry, scope: str) -> Key:
     return registry.name, registry.url, scope
 
 
-def _basic(registry: Registry) -> str | None:
-    if registry.username is None or registry.password is None:
-        return None
-    return basic_authorization(registry.username, registry.password)
+def _basic(credential: Password) -> str:
+    return basic_authorization(credential.user, credential.password)
 
 
 def _now() -> float:

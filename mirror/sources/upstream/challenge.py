@@ -115,13 +115,16 @@ def basic_authorization(username: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
 
 
-def token_url(challenge: Bearer, registry: Registry, scope: str) -> URL:
-    """The URL to ask for a token.
+_CLIENT = "skvaller"
+"""By which name the agent asks a token service for a token; a service may show it to people."""
+
+
+def realm_of(challenge: Bearer, registry: Registry) -> URL:
+    """The URL of a token service.
 
     Args:
         challenge: what the registry answered.
         registry: the one that did.
-        scope: to ask for if the challenge names none, e.g. `repository:library/nginx:pull`.
 
     Raises:
         UpstreamError: the realm is no URL, or is http for an https registry: the password would go in the clear.
@@ -136,9 +139,34 @@ def token_url(challenge: Bearer, registry: Registry, scope: str) -> URL:
         )
     if realm.scheme == "http" and not registry.url.startswith("http:"):
         raise UpstreamError(Reason.AUTH, f"{registry.name} sends from https to http for a token, to {realm.origin()}")
+    return realm
+
+
+def token_url(realm: URL, challenge: Bearer, scope: str) -> URL:
+    """The URL to ask for a token.
+
+    Args:
+        realm: of the token service.
+        challenge: what the registry answered.
+        scope: to ask for if the challenge names none, e.g. `repository:library/nginx:pull`.
+    """
     query = [("service", challenge.service)] if challenge.service else []
     query += [("scope", part) for part in (challenge.scope or scope).split()]
     return realm.extend_query(query)
+
+
+def token_form(challenge: Bearer, scope: str, identity_token: str) -> dict[str, str]:
+    """The form to post for a token, in exchange for an identity token; `challenge` and `scope` as for `token_url`.
+
+    Source: distribution, "OAuth2 Token Authentication"; RFC 6749, section 6.
+    """
+    return {
+        "grant_type": "refresh_token",
+        "service": challenge.service or "",
+        "client_id": _CLIENT,
+        "scope": challenge.scope or scope,
+        "refresh_token": identity_token,
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from ...oci.reference import Reference, Repository
 from ...settings import UpstreamSettings
 from .. import UPSTREAM, RangeReply, RangeRequest, Resolved, Sink
 from .body import Body, ExactBody, UpstreamReply, announced_span, gathered, in_memory, with_prefix
+from .credentials import AuthPath
 from .encodings import decoded
 from .heads import DOUBTFUL, Head, Heads
 from .lengths import Lengths
@@ -68,6 +69,7 @@ class Upstream:
     Args:
         configured: what the operator named. These may have any address, and replace the built-in ones of their name.
         settings: bounds.
+        auth: the operator's file of credentials, if there is one.
         look_up: has the addresses of a host, as `socket.getaddrinfo`.
         passed_on: the marks that requests have to have, so that circles of clusters end; see `sources.chain`.
         tally: counts how registries answer.
@@ -79,12 +81,14 @@ class Upstream:
         self,
         configured: Iterable[Registry] = (),
         settings: UpstreamSettings | None = None,
+        auth: AuthPath | None = None,
         look_up: LookUp = socket.getaddrinfo,
         passed_on: Callable[[], Sequence[str]] = tuple,
         tally: Tally | None = None,
     ) -> None:
         self._passed_on = passed_on
         self._tally = tally
+        self._auth = auth
         self._configured = tuple(configured)
         known = known_registries(self._configured).values()
         self._with_free_head = {registry.name for registry in known if registry.url == DOCKER_HUB_URL}
@@ -96,7 +100,9 @@ class Upstream:
 
     async def start(self) -> None:
         """Be ready to ask."""
-        self._started = RegistryClient(self._configured, self._settings, self._look_up, self._passed_on, self._tally)
+        self._started = RegistryClient(
+            self._configured, self._settings, self._auth, self._look_up, self._passed_on, self._tally
+        )
 
     async def close(self) -> None:
         """Drop all connections."""

@@ -21,6 +21,7 @@ from ...settings import UpstreamSettings
 from .addresses import AddressGuard
 from .authorizer import Authorizer
 from .challenge import Bearer, parse_challenges
+from .credentials import AuthPath, Credentials
 from .names import LookUp, Names
 from .ratelimit import RateLimits
 from .redirects import RedirectCache
@@ -57,6 +58,7 @@ class RegistryClient:
     Args:
         configured: the registries that the operator named.
         settings: bounds.
+        auth: the operator's file of credentials, if there is one.
         look_up: has the addresses of a host.
         passed_on: the marks that a request has to have.
         tally: counts; None: nobody does.
@@ -66,6 +68,7 @@ class RegistryClient:
         self,
         configured: Iterable[Registry],
         settings: UpstreamSettings,
+        auth: AuthPath | None = None,
         look_up: LookUp = socket.getaddrinfo,
         passed_on: Callable[[], Sequence[str]] = tuple,
         tally: Tally | None = None,
@@ -83,11 +86,13 @@ class RegistryClient:
         """By the registry's name, since it was first asked; and whether it is for signs of life, which must not wait
         until one of the requests that they are about gives its connection back."""
         self._rate_limits = RateLimits(settings)
-        self._authorizer = Authorizer(self._transport, self._rate_limits, settings)
+        self._credentials = Credentials(auth, settings.credentials)
+        self._authorizer = Authorizer(self._transport, self._credentials, self._rate_limits, settings)
         self._redirects = RedirectCache(settings)
 
     async def close(self) -> None:
         """Drop all connections."""
+        await self._credentials.close()
         for transport in self._transports.values():
             await transport.close()
 
@@ -241,17 +246,25 @@ class RegistryClient:
             if party.url in asked or len(asked) == _PARTIES_MAX:
                 break
             asked.add(party.url)
-            if not await self._satisfy(party, wanted, answer, is_elsewhere=party is not registry):
+            known_as = repository.path if party is registry else None
+            if not await self._satisfy(party, wanted, answer, known_as):
                 break
         if party is registry and (answer.authorization or "").startswith("Basic "):
-            raise self._authorizer.password_rejected(registry)
+            raise await self._authorizer.rejected(registry, repository.path)
         return answer
 
-    async def _satisfy(self, party: Registry, scope: str, answer: Answer, *, is_elsewhere: bool) -> bool:
+    async def _satisfy(self, party: Registry, scope: str, answer: Answer, known_as: str | None) -> bool:
         """Get the authorization that somebody wants who answered 401; return whether to ask again.
 
         Who is not the operator's registry gets a token for strangers, if it wants one, and never a password.
+
+        Args:
+            party: who answered.
+            scope: of what was asked for there.
+            answer: what it answered.
+            known_as: the path of the repository whose credential the party may see; None if it may see none.
         """
+        is_elsewhere = known_as is None
         try:
             challenges = parse_challenges(answer.headers.getall("WWW-Authenticate", []))
         except UpstreamError:
@@ -260,7 +273,7 @@ class RegistryClient:
             raise
         if is_elsewhere and not any(isinstance(challenge, Bearer) for challenge in challenges):
             return False
-        await self._authorizer.authorize(party, scope, challenges)
+        await self._authorizer.authorize(party, scope, challenges, known_as)
         return True
 
     def _granted(self, registry: Registry, target: URL) -> str | None:

@@ -161,16 +161,18 @@ class Transport:
         headers: Mapping[str, str],
         sent_by: str | None = None,
         granted: Callable[[URL], str | None] = _nothing,
+        form: Mapping[str, str] | None = None,
     ) -> Answer:
         """Send a request and follow redirects. The caller bounds the time, and has to release the answer.
 
         Args:
-            method: GET or HEAD.
+            method: GET or HEAD; POST with a form.
             url: without userinfo.
             headers: Authorization among them, if there is one; it goes to the URL's scheme, host and port only, and no
                 longer once a redirect has led elsewhere.
             sent_by: who gave the URL, if not the operator.
             granted: what Authorization a URL elsewhere has asked for itself, if any.
+            form: to be posted. It has a secret, so that it goes nowhere else: then no redirect is followed.
 
         Returns:
             The first answer that is no redirect, whatever its status.
@@ -182,8 +184,8 @@ class Transport:
         marks = self._passed_on()
         headers = {**headers, VIA_HEADER: ",".join(marks)} if marks else dict(headers)
         for _ in range(self._settings.redirects_max + 1):
-            response = await self._send_once(method, url, headers, sent_by)
-            if response.status not in _REDIRECTS:
+            response = await self._send_once(method, url, headers, sent_by, form)
+            if form is not None or response.status not in _REDIRECTS:
                 return Answer(response, headers.get("Authorization"), self._settings)
             response.release()
             sent_by = str(url.origin())
@@ -199,12 +201,12 @@ class Transport:
         )
 
     async def _send_once(
-        self, method: str, url: URL, headers: Mapping[str, str], sent_by: str | None
+        self, method: str, url: URL, headers: Mapping[str, str], sent_by: str | None, form: Mapping[str, str] | None
     ) -> aiohttp.ClientResponse:
         try:
             with _translated(url, Reason.TIMEOUT, self._settings.head_s):
                 self._guard.check(url.raw_host or "", url.port or 0)
-                return await self._session.request(method, url, headers=headers, allow_redirects=False)
+                return await self._session.request(method, url, headers=headers, data=form, allow_redirects=False)
         except UpstreamRefused as error:
             if sent_by is None:
                 raise

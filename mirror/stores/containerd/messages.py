@@ -23,8 +23,8 @@ _MESSAGE = descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE
 _ONE = descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL
 _MANY = descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED
 
-# message -> field -> (number, label, type: a scalar's, or the name of a message)
-_FIELDS: Mapping[str, Mapping[str, tuple[int, int, int | str]]] = {
+# message -> field -> (number, label, type: a scalar's, or the name of a message); protobuf itself has no types
+_FIELDS: Mapping[str, Mapping[str, tuple[int, Any, Any]]] = {
     "Timestamp": {"seconds": (1, _ONE, _INT64), "nanos": (2, _ONE, _INT32)},
     "Entry": {"key": (1, _ONE, _STRING), "value": (2, _ONE, _STRING)},
     "Descriptor": {"media_type": (1, _ONE, _STRING), "digest": (2, _ONE, _STRING), "size": (3, _ONE, _INT64)},

@@ -18,6 +18,7 @@ from mirror.config import (
     Address,
     AgentConfig,
     RegistryListener,
+    Routing,
     UnixAddress,
     advertised_address,
     load,
@@ -25,8 +26,10 @@ from mirror.config import (
     parse_bind,
     parse_seed,
     parse_size,
+    refuse_misspelt,
 )
 from mirror.errors import ConfigError
+from mirror.sources.upstream.credentials import AuthPath
 from mirror.sources.upstream.registries import Registry
 from mirror.sources.upstream.trust import Trusted
 
@@ -74,13 +77,13 @@ def test_flags_win_over_the_environment_and_that_over_the_file(file: Path) -> No
 )
 def test_a_misspelt_variable_is_refused(variable: str, meant: str) -> None:
     with pytest.raises(ConfigError, match=rf"^{variable}: no such setting; .*SKVALLER_{meant}"):
-        load({}, {variable: "x"}, None)
+        refuse_misspelt({variable: "x"})
 
 
 def test_variables_that_others_set_are_no_settings() -> None:
     of_a_service = ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_PEER", "PORT", "PORT_5000_TCP", "PORT_5000_TCP_ADDR")
     names = (*of_a_service, *(f"API_{name}" for name in of_a_service), "CONFIG", "AGENT")
-    load({}, {"skvaller_lisen": "x", **{f"SKVALLER_{name}": "x" for name in names}}, None)
+    refuse_misspelt({"skvaller_lisen": "x", **{f"SKVALLER_{name}": "x" for name in names}})
 
 
 @pytest.mark.parametrize("where", ["flags", "environment", "file", "file as one text"])
@@ -127,6 +130,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         key-file = "/etc/skvaller/keys"
         sealing = "prefer"
         cluster = "lab"
+        router = "Exact"
         gossip-profile = "fast"
         gossip-allow = ["10.0.0.0/8", "fd00::/8"]
         home = "Never"
@@ -169,6 +173,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         tls_ca=None,
         tls_deny=(),
         cluster="lab",
+        router=Routing.EXACT,
         gossip_profile="fast",
         gossip_allow=("10.0.0.0/8", "fd00::/8"),
         home="never",
@@ -213,6 +218,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         ("allow-host", "mirror:5000"),
         ("allow-host", "*"),
         ("peer", "unix:/run/peer.sock"),
+        ("router", "chord"),
         ("advertise", "node-1.example"),
         ("advertise", "0.0.0.0"),
         ("advertise", "224.0.0.1"),
@@ -516,12 +522,13 @@ def test_the_credential_of_systemd_is_taken_whatever_its_mode_and_a_file_that_is
         (tmp_path / name).write_text(json.dumps({"auths": {"lab.example": {"username": user, "password": "x"}}}))
         (tmp_path / name).chmod(mode if name == CREDENTIAL else 0o600)
     environment = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
-    assert load({}, environment, None).upstream == (
-        Registry("lab.example", "https://lab.example", "from-systemd", "x"),
-    )
+    handed_over = load({}, environment, None)
+    assert handed_over.upstream == (Registry("lab.example", "https://lab.example"),)
+    assert handed_over.upstream_auth == AuthPath(tmp_path / CREDENTIAL, guarded=True)
     named = load({"upstream-auth": str(tmp_path / "auth.json")}, environment, None)
-    assert [registry.username for registry in named.upstream] == ["from-file"]
-    assert load({}, {"CREDENTIALS_DIRECTORY": str(tmp_path / "none")}, None).upstream == ()
+    assert named.upstream_auth == AuthPath(tmp_path / "auth.json")
+    without = load({}, {"CREDENTIALS_DIRECTORY": str(tmp_path / "none")}, None)
+    assert (without.upstream, without.upstream_auth) == ((), None)
 
 
 def test_trust_belongs_to_a_registry_that_may_be_asked() -> None:

@@ -44,14 +44,16 @@ def found(**figures: float) -> Found:
 def test_a_scenario_has_the_tables_of_its_figures_and_no_other(
     scenario: str, figures: Mapping[str, float], columns: list[str]
 ) -> None:
-    made = report([found(**figures)], settings(scenario))
+    made = report([found(**figures)], settings(scenario), {})
     assert [list(table.columns) for table in made.tables] == [columns]
     assert made.tables[0].title.startswith(f"{scenario}: 3 nodes, ")
     assert ("16 MiB" in made.tables[0].title) == SCENARIOS[scenario].pulls
 
 
 def test_a_time_whose_end_was_not_seen_is_shown_as_such() -> None:
-    made = report([found(offered_kill_s=30.0, offered_kill_s_at_least=1.0, offered_vanish_s=4.0)], settings("discover"))
+    made = report(
+        [found(offered_kill_s=30.0, offered_kill_s_at_least=1.0, offered_vanish_s=4.0)], settings("discover"), {}
+    )
     row = made.tables[0].rows[0]
     assert row["offered_kill_s"] == "> 30.00"
     assert row["offered_vanish_s"] == Samples([4.0])

@@ -56,3 +56,10 @@ def test_help_has_no_marks_for_its_writer(command: list[str]) -> None:
     assert shown.exit_code == 0
     assert "\b" not in shown.output
     assert "\\b" not in shown.output
+
+
+@pytest.mark.parametrize("words", [words for words in COMMANDS if words])
+def test_a_misspelt_variable_is_refused_by_every_command(words: list[str]) -> None:
+    answer = CliRunner(env={"SKVALLER_AGNET": "10.0.0.1:5000"}).invoke(main, words)
+    assert answer.exit_code == 2
+    assert answer.stderr == "Error: SKVALLER_AGNET: no such setting; is SKVALLER_AGENT meant?\n"
