@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from testbed.counters import Flow
 from testbed.network import Traffic
 
 from ..report import GIB, MIB
@@ -89,6 +90,7 @@ class Reading:
     Args:
         at: monotonic time, s.
         traffic: of every host, by name.
+        control: control traffic of every host, by name.
         accesses: of the upstream registry.
         cpu_s: used by each process of the mode, by its host.
         containerds_cpu_s: used by all containerds of the hosts together.
@@ -98,6 +100,7 @@ class Reading:
 
     at: float
     traffic: Mapping[str, Traffic]
+    control: Mapping[str, Flow]
     accesses: Accesses
     cpu_s: Mapping[str, float]
     containerds_cpu_s: float
@@ -112,6 +115,7 @@ class Reading:
         return cls(
             at=time.monotonic(),
             traffic=scene.network.traffic(),
+            control=scene.control(),
             accesses=Accesses.of(scene.upstream),
             cpu_s={name: usage.cpu_s for name, usage in used.items()},
             containerds_cpu_s=sum(each.usage().cpu_s for each in containerds if each.running),
@@ -120,27 +124,33 @@ class Reading:
         )
 
 
-def play(scene: Scene, action: Callable[[], Outcome], ideal_s: float) -> Mapping[str, float]:
+def play(
+    scene: Scene, action: Callable[[], Outcome], ideal_s: float
+) -> tuple[Mapping[str, float], Mapping[str, Sequence[float]]]:
     """Run something, and make figures of what the counters say before and after it.
 
     Bytes are in images, ratios in ideal times. What upstream still sends when the last client has everything counts.
+
+    Returns:
+        The figures, and all times behind those that the scenario itself has taken, in milliseconds.
     """
     before = Reading.of(scene)
     outcome = action()
     finished = Reading.of(scene)
-    _until_quiet(scene, _QUIET_WITHIN * ideal_s)
+    figures = {"cores_busy": (finished.busy_s - before.busy_s) / (finished.at - before.at)}
+    if outcome.counted:
+        _until_quiet(scene, _QUIET_WITHIN * ideal_s)
     after = Reading.of(scene)
-    figures = {
-        "ideal_s": ideal_s,
-        "client_errors": float(sum(len(_pull(client).errors) for client in outcome.counted)),
-        "cores_busy": (finished.busy_s - before.busy_s) / (finished.at - before.at),
-    }
-    figures |= _times(outcome, ideal_s)
-    figures |= _upstream(scene, before, after)
-    figures |= _nodes(scene, before, after)
-    figures |= _costs(scene, outcome, before, after)
-    figures |= scene.mode.figures(before.counters, after.counters, outcome.killed)
-    return figures
+    if outcome.counted:
+        figures["ideal_s"] = ideal_s
+        figures["client_errors"] = float(sum(len(_pull(client).errors) for client in outcome.counted))
+        figures |= _times(outcome, ideal_s)
+        figures |= _upstream(scene, before, after)
+        figures |= _nodes(scene, before, after)
+        figures |= _costs(scene, outcome, before, after)
+    figures |= _control(scene, before, finished)
+    figures |= scene.mode.figures(before.counters, after.counters, outcome.gone)
+    return {**figures, **outcome.figures}, outcome.times_ms
 
 
 def _until_quiet(scene: Scene, within_s: float) -> None:
@@ -166,6 +176,9 @@ def _times(outcome: Outcome, ideal_s: float) -> Mapping[str, float]:
         times |= {"late_s": late[-1], "late_ratio": late[-1] / ideal_s}
     if apart := _seconds(outcome.apart):
         times["apart_s"] = apart[-1]
+    if outcome.fault_at is not None:
+        finished_at = max(_pull(client).finished_at for client in outcome.counted)
+        times["after_fault_s"] = max(0.0, finished_at - outcome.fault_at)
     return times
 
 
@@ -193,10 +206,25 @@ def _nodes(scene: Scene, before: Reading, after: Reading) -> Mapping[str, float]
     }
 
 
+def _control(scene: Scene, before: Reading, after: Reading) -> Mapping[str, float]:
+    """What the nodes tell each other of themselves and of what they hold, apart from content."""
+    if scene.mode.control_port is None:
+        return {}
+    seconds = after.at - before.at
+    flows = [after.control[node.name] - before.control[node.name] for node in scene.nodes]
+    found: dict[str, float] = {"measured_s": seconds}
+    for way, counts in (("sent", [it.sent for it in flows]), ("received", [it.received for it in flows])):
+        for unit, values in (("bytes", [it.bytes for it in counts]), ("packets", [it.packets for it in counts])):
+            found[f"control_{way}_{unit}_median"] = statistics.median(values)
+            found[f"control_{way}_{unit}_most"] = float(max(values))
+            found[f"control_{way}_{unit}_per_s"] = statistics.median(values) / seconds
+    return found
+
+
 def _costs(scene: Scene, outcome: Outcome, before: Reading, after: Reading) -> Mapping[str, float]:
     """Of what stands between clients and upstream, and of containerds apart from it."""
     used = [process.usage() for process in scene.mode.processes.values() if process.running]
-    used += [outcome.lost] if outcome.lost else []
+    used += outcome.lost.values()
     pulls = [client.pull for client in scene.clients if client.pull is not None]
     delivered = sum(pull.received_bytes for pull in pulls if pull.started_at >= before.at)
     shared = (
@@ -204,9 +232,7 @@ def _costs(scene: Scene, outcome: Outcome, before: Reading, after: Reading) -> M
     )
     if not used or not delivered:
         return shared
-    last_cpu_s = dict(after.cpu_s)
-    if outcome.killed is not None and outcome.lost is not None:
-        last_cpu_s[outcome.killed] = outcome.lost.cpu_s
+    last_cpu_s = {**after.cpu_s, **{name: usage.cpu_s for name, usage in outcome.lost.items()}}
     cpu_s = sum(last_cpu_s[name] - first for name, first in before.cpu_s.items() if name in last_cpu_s)
     peak_bytes = max(use.peak_bytes for use in used)
     return {"cpu_s": cpu_s, "cpu_s_per_gib": cpu_s / (delivered / GIB), "peak_mib": peak_bytes / MIB, **shared}

@@ -17,6 +17,8 @@ from testbed.images import Image
 from testbed.network import Host, Network, Traffic
 from testbed.processes import Process, Usage
 
+from ..asking import TIMEOUT_S, Asker
+from ..finding import Finder, MirrorFinder
 from ..servers import REGISTRY_PORT, UPSTREAM
 
 MEMBERS: Final = "members"
@@ -176,18 +178,27 @@ class Mode(ABC):
         """
         return {UPSTREAM: [carried[node.name].received for node in self.site.nodes]}
 
+    def finder(self, host: Host, timeout_s: float = TIMEOUT_S) -> Finder:
+        """Asks what runs on a host for content; by asking for the content itself, unless the mode knows better.
+
+        Args:
+            host: with a client.
+            timeout_s: how long an answer may take, seconds.
+        """
+        return MirrorFinder(Asker(host, self.asked(host), timeout_s))
+
     def counters(self) -> Mapping[str, float]:
         """Counters of its own, by host: what they count is the mode's."""
         return {}
 
     def figures(
-        self, before: Mapping[str, float], after: Mapping[str, float], killed: str | None
+        self, before: Mapping[str, float], after: Mapping[str, float], gone: Collection[str]
     ) -> Mapping[str, float]:
         """Figures that only this mode has, from its counters before and after.
 
         Args:
             before: what `counters` said.
             after: the same afterwards.
-            killed: the host whose process was killed meanwhile.
+            gone: hosts that were away meanwhile, or whose processes were.
         """
         return {}

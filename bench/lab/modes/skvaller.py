@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +12,8 @@ from testbed.images import Image
 from testbed.network import Address, Host
 from testbed.processes import Process, wait_until
 
+from ..asking import TIMEOUT_S, Asker
+from ..finding import AgentFinder, Finder
 from ..servers import UPSTREAM
 from . import KNOWN_WITHIN_S, Mode, Site
 
@@ -87,20 +89,26 @@ class Skvaller(Mode):
         asked = ((name, received(agent)) for name, agent in self._agents.items())
         return {name: sources for name, sources in asked if sources is not None}
 
+    def finder(self, host: Host, timeout_s: float = TIMEOUT_S) -> Finder:
+        """Asks its agent who has what."""
+        return AgentFinder(Asker(host, self.asked(host), timeout_s))
+
     def counters(self) -> Mapping[str, float]:
         """Suspicions that each agent that answers had."""
         return {name: shown[_SUSPECTED] for name, agent in self._agents.items() if (shown := metrics(agent))}
 
     def figures(
-        self, before: Mapping[str, float], after: Mapping[str, float], killed: str | None
+        self, before: Mapping[str, float], after: Mapping[str, float], gone: Collection[str]
     ) -> Mapping[str, float]:
-        """Suspicions of members that were there all the time (a killed one is suspected rightly), and loop lags."""
-        agents = {name: self._agents[name] for name in after}
-        suspicions = sum(after[name] - before.get(name, 0.0) for name in agents)
-        if killed is not None:
-            suspicions -= sum(suspicions_of(agent, killed) for agent in agents.values())
-        lags = [shown[_LAG] for agent in agents.values() if (shown := metrics(agent))]
-        return {"suspicions": suspicions, "lag_ms": 1000 * max(lags)} if lags else {}
+        """Suspicions among members that were there all the time, and the worst loop lag of all that answer."""
+        lags = [shown[_LAG] for name in after if (shown := metrics(self._agents[name]))]
+        found = {"lag_ms": 1000 * max(lags)} if lags else {}
+        stayed = [name for name in after if name in before and name not in gone]
+        if not stayed:
+            return found
+        suspicions = sum(after[name] - before[name] for name in stayed)
+        rightly = sum(suspicions_of(self._agents[name], other) for name in stayed for other in gone)
+        return {**found, "suspicions": suspicions - rightly}
 
 
 def agent_on(host: Host, folder: Path, flags: Sequence[str]) -> Agent:

@@ -21,6 +21,7 @@ class Kind:
         what: the clients ask.
         build: makes what a run needs, without starting it.
         mirrors: whether something stands between the clients and upstream, which keeps what it has passed on.
+        discovers: whether each host with a client has a process that finds what the others have.
         proxied: whether it needs the host for a pull-through cache.
         spegel: whether it runs Spegel, which serves what containerds have, and so nothing to clients without one.
     """
@@ -29,6 +30,7 @@ class Kind:
     what: str
     build: Callable[[str, Site], Mode]
     mirrors: bool = True
+    discovers: bool = True
     proxied: bool = False
     spegel: bool = False
 
@@ -42,8 +44,8 @@ MODES: Final[Mapping[str, Kind]] = {
     for kind in (
         Kind("skvaller", "their own agents", Skvaller),
         Kind("exact", "agents that gossip about keys themselves", partial(Skvaller, flags=("--router", "exact"))),
-        Kind("direct", "the registry", Direct, mirrors=False),
-        Kind("pullthrough", "one docker-registry proxy", PullThrough, proxied=True),
+        Kind("direct", "the registry", Direct, mirrors=False, discovers=False),
+        Kind("pullthrough", "one docker-registry proxy", PullThrough, discovers=False, proxied=True),
         Kind("spegel", "Spegels, beside containerds", Spegel, spegel=True),
     )
 }
