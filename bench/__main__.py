@@ -19,8 +19,8 @@ from testbed.errors import RunError
 
 from .lab.chaos.schedule import KINDS
 from .lab.images import NAMED, shape_of
-from .lab.scenarios import SCENARIOS
-from .lab.settings import MODES
+from .lab.modes.table import MODES
+from .lab.scenarios import ALIASES, SCENARIOS
 from .report import BenchError, Report
 
 GIB = 1024**3
@@ -274,15 +274,14 @@ def gossip(
 def lab() -> None:
     """A cluster in network namespaces (needs root): how soon all nodes have an image, at what cost; and chaos.
 
-    fanout: all pull at once. rolling: 20 % of the nodes pull; when they have finished, the next 20 %. late: half of the
-    nodes pull; the others start when these are half-way. kill: all pull at once, and the agent that has moved most
-    bytes is killed at half time. slow: all pull at once, and one node sends with a tenth of its link. lonely: one node
-    has the image, upstream is gone, and the others pull. chaos: clients check every byte while everything breaks.
+    Pulls: fanout (create), rolling (update), late, slow, lonely. Faults while all pull: kill, vanish, dark, partition,
+    churn. Without pulls: discover says when the others find what one node has, and how long a holder is named that is
+    gone; idle says what it costs to be there. chaos: clients check every byte while everything breaks.
     """
 
 
 _SCENARIO_OPTIONS = (
-    click.option("--nodes", type=click.IntRange(2, 100), default=8, help="Hosts with a client.  [default: 8]"),
+    click.option("--nodes", type=click.IntRange(1, 100), default=8, help="Hosts with a client.  [default: 8]"),
     click.option(
         "--image",
         default="200MiB",
@@ -299,11 +298,11 @@ _SCENARIO_OPTIONS = (
     click.option(
         "--mode",
         "modes",
-        type=click.Choice(MODES),
+        type=click.Choice(list(MODES)),
         multiple=True,
         default=["skvaller"],
-        help="Whom the clients ask: their agents, the registry, or one docker-registry proxy; may be repeated: they "
-        "take turns.  [default: skvaller]",
+        help=f"Whom the clients ask: {'; '.join(f'{kind.name}: {kind.what}' for kind in MODES.values())}. May be "
+        "repeated: they take turns.  [default: skvaller]",
     ),
     click.option("--repeats", type=click.IntRange(1), default=3, help="Runs of each mode.  [default: 3]"),
     click.option(
@@ -323,6 +322,27 @@ _SCENARIO_OPTIONS = (
         help="Seconds from when all agents know each other to the pull.  [default: 0]",
     ),
     click.option(
+        "--patience",
+        type=click.FloatRange(1),
+        default=60.0,
+        metavar="S",
+        help="Seconds that a client may take beyond what the links need, or wait for a byte.  [default: 60]",
+    ),
+    click.option(
+        "--watch",
+        type=click.FloatRange(1),
+        default=60.0,
+        metavar="S",
+        help="discover, partition: seconds after which what has not happened is no longer waited for; idle: seconds "
+        "that are measured.  [default: 60]",
+    ),
+    click.option(
+        "--keys",
+        type=click.IntRange(0, 1000),
+        default=0,
+        help="idle: measure again when each node has pulled as many small layers of its own.  [default: 0]",
+    ),
+    click.option(
         "--loss",
         type=click.FloatRange(0, 50),
         default=0.0,
@@ -339,12 +359,22 @@ _SCENARIO_OPTIONS = (
     click.option(
         "--keep-logs", type=click.Path(file_okay=False, path_type=Path), help="Keep all logs of all runs here."
     ),
+    click.option(
+        "--spegel", type=click.Path(path_type=Path), metavar="PATH", help="Spegel's binary.  [default: on PATH]"
+    ),
+    click.option(
+        "--spegel-containerd",
+        type=click.Path(path_type=Path),
+        metavar="PATH",
+        help="A containerd, 2.1 or newer for Spegel, with its ctr beside it: for all modes, with --client ctr.  "
+        "[default: on PATH]",
+    ),
 )
 """Of each scenario that measures."""
 
 
-def _measure_scenario(name: str) -> click.Command:
-    """The command of one scenario that measures.
+def _measure_scenario(name: str, called: str) -> click.Command:
+    """The command of one scenario that measures, and what it is called.
 
     Each run starts all processes again, with a new image of random content. The start takes seconds, the pull as long
     as the links need: 8 s for 200 MiB at 200mbit, or 8 s for each node if all ask the registry.
@@ -368,11 +398,13 @@ def _measure_scenario(name: str) -> click.Command:
 
     for option in reversed(_SCENARIO_OPTIONS):
         command = option(command)
-    return click.command(name, help=f"{SCENARIOS[name].what[0].upper()}{SCENARIOS[name].what[1:]}.")(command)
+    same = f"The same as {name}, by the name that Spegel's benchmark gives it: " if called != name else ""
+    sentence = f"{same}{SCENARIOS[name].what}."
+    return click.command(called, help=f"{sentence[0].upper()}{sentence[1:]}")(command)
 
 
-for _name in SCENARIOS:
-    lab.add_command(_measure_scenario(_name))
+for _called, _name in {**{name: name for name in SCENARIOS}, **ALIASES}.items():
+    lab.add_command(_measure_scenario(_name, _called))
 
 
 @lab.command()

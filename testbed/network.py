@@ -10,9 +10,9 @@ import http.client
 import os
 import socket
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -227,6 +227,15 @@ class Host:
         """Undo `cut`."""
         run(["nft", f"delete table bridge cut-{self.port}"], netns=self.switch)
 
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """It is cut off inside of `with`."""
+        self.cut()
+        try:
+            yield
+        finally:
+            self.rejoin()
+
     def lose(self, percent: int) -> None:
         """Lose a share of the packets that come from it or are for it, at random; up to 64 KiB count as one packet."""
         table = f"bridge lossy-{self.port}"
@@ -318,15 +327,16 @@ class Network:
         steps = max(1, round(percent / 100 * _LOSS_STEPS))
         self._rule("lossy", f"numgen random mod {_LOSS_STEPS} <= {steps - 1} drop")
 
-    def divide(self, one: Sequence[Host], other: Sequence[Host]) -> None:
-        """Lose all packets between two groups of hosts; the rest of the network reaches both."""
+    @contextmanager
+    def divided(self, one: Sequence[Host], other: Sequence[Host]) -> Iterator[None]:
+        """Inside of `with` all packets between two groups of hosts are lost; the rest of the network reaches both."""
         sides = [", ".join(host.port for host in hosts) for hosts in (one, other)]
         crossing = [f"iifname {{ {a} }} oifname {{ {b} }} drop" for a, b in (sides, sides[::-1])]
         self._rule("divided", *crossing)
-
-    def unite(self) -> None:
-        """Undo `divide`."""
-        run(["nft", "delete table bridge divided"], netns=self._switch)
+        try:
+            yield
+        finally:
+            run(["nft", "delete table bridge divided"], netns=self._switch)
 
     def _rule(self, table: str, *rules: str) -> None:
         """Add a table to the bridge, with rules for what is forwarded."""

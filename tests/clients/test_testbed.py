@@ -215,16 +215,15 @@ def test_what_a_divided_network_carries_is_counted_by_port_and_direction() -> No
         one = Count(1, 128)
         assert counters.read() == {"a": Flow(Count(), one), "b": Flow(one, Count()), "c": Flow(Count(), Count())}
 
-        network.divide([a], [b])
-        inside(a.netns, lambda: send(b, 5000))
-        inside(c.netns, lambda: send(b, 5000))
+        with network.divided([a], [b]):
+            inside(a.netns, lambda: send(b, 5000))
+            inside(c.netns, lambda: send(b, 5000))
         assert counters.read() == {
             "a": Flow(Count(), one + one),
             "b": Flow(one + one, Count()),
             "c": Flow(Count(), one),
         }
 
-        network.unite()
         network.lose(100)
         inside(a.netns, lambda: send(b, 5000))
         assert counters.read()["b"].received == one + one

@@ -18,6 +18,7 @@ from mirror.config import (
     Address,
     AgentConfig,
     RegistryListener,
+    Routing,
     UnixAddress,
     advertised_address,
     load,
@@ -129,6 +130,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         key-file = "/etc/skvaller/keys"
         sealing = "prefer"
         cluster = "lab"
+        router = "Exact"
         gossip-profile = "fast"
         gossip-allow = ["10.0.0.0/8", "fd00::/8"]
         home = "Never"
@@ -171,6 +173,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         tls_ca=None,
         tls_deny=(),
         cluster="lab",
+        router=Routing.EXACT,
         gossip_profile="fast",
         gossip_allow=("10.0.0.0/8", "fd00::/8"),
         home="never",
@@ -215,6 +218,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         ("allow-host", "mirror:5000"),
         ("allow-host", "*"),
         ("peer", "unix:/run/peer.sock"),
+        ("router", "chord"),
         ("advertise", "node-1.example"),
         ("advertise", "0.0.0.0"),
         ("advertise", "224.0.0.1"),
