@@ -172,7 +172,7 @@ _FULL: Final[Sequence[Lab | Bench]] = (
     Bench(("relay",), 130),
     Bench(("channels",), 120),
     Bench(("lazy",), 90),
-    Bench(("gossip", "--lookup"), 90),
+    Bench(("micro",), 120),
     Bench(("gossip", "--sim", "--nodes", "10,100,1000,10000"), 1500),
     Bench(("gossip", "--nodes", "5,10,30", "--repeats", "2"), 2 * 3 * 360),
     Bench(("lab", "chaos", "--nodes", "5", "--minutes", "2", "--seed", "7"), 200),
@@ -185,15 +185,13 @@ _QUICK: Final[Sequence[Lab | Bench]] = (
     Lab(scenario="idle", nodes=5, image="10MB-4", modes=_FINDERS, repeats=1, more=("--watch", "10")),
     Lab(scenario="vanish", nodes=5, image="10MB-4", mbit=20, upstream_mbit=20, modes=_FINDERS, repeats=1),
     Lab(scenario="fanout", nodes=2, image="10MB-4", mbit=20, upstream_mbit=20, modes=_FINDERS, repeats=1),
-    Bench(("lazy",), 80),
+    Bench(("micro", "--quick"), 30),
+    Bench(("serve", "--quick"), 60),
 )
 """Every mode but Spegel, in less than ten minutes on two cores: thin links, and one run of each."""
 
 _SMOKE: Final[Sequence[Lab | Bench]] = (
-    *(
-        Lab(scenario=scenario, nodes=3, image="2MiB", mbit=40, upstream_mbit=40, repeats=1)
-        for scenario in ("fanout",)
-    ),
+    *(Lab(scenario=scenario, nodes=3, image="2MiB", mbit=40, upstream_mbit=40, repeats=1) for scenario in ("fanout",)),
     Lab(scenario="idle", nodes=3, image="2MiB", modes=_FINDERS, repeats=1, more=("--watch", "2")),
 )
 """The smallest form, for tests: does every part work?"""
