@@ -39,7 +39,7 @@ from .channels.contexts import Channels, Issuer
 from .channels.files import FileIssuer
 from .cluster.serving import HomeService
 from .cluster.throughput import SlowReports
-from .config import Address, AgentConfig, ListenAddress, advertised_address
+from .config import Address, AgentConfig, ListenAddress, Routing, advertised_address
 from .errors import ConfigError
 from .fetch.stack import FetchStack
 from .images.completeness import Completeness
@@ -345,6 +345,7 @@ def _router(config: AgentConfig, address: str, channels: Channels, settings: Rou
             sealing=config.sealing,
             cluster=config.cluster,
             profile=config.gossip_profile,
+            exact=config.router is Routing.EXACT,
             allow=config.gossip_allow,
             snapshot=config.data_dir / "members.json",
         ),
@@ -381,6 +382,8 @@ def _containerd(config: AgentConfig, settings: ContainerdSettings, on_damaged: C
 def _warnings(config: AgentConfig) -> Iterator[str]:
     """What the operator should know about who can take part, now and later, and about secrets."""
     yield from config.warnings
+    if config.router is Routing.EXACT:
+        yield "router is exact, which is for comparison with swim: members that have another are not let in"
     if config.key_file is None:
         yield f"no cluster key: {_exposure(config)}"
         return

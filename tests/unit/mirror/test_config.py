@@ -19,6 +19,7 @@ from mirror.config import (
     AgentConfig,
     Offline,
     RegistryListener,
+    Routing,
     UnixAddress,
     advertised_address,
     load,
@@ -131,6 +132,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         key-file = "/etc/skvaller/keys"
         sealing = "prefer"
         cluster = "lab"
+        router = "Exact"
         gossip-profile = "fast"
         gossip-allow = ["10.0.0.0/8", "fd00::/8"]
         home = "Never"
@@ -177,6 +179,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         tls_ca=None,
         tls_deny=(),
         cluster="lab",
+        router=Routing.EXACT,
         gossip_profile="fast",
         gossip_allow=("10.0.0.0/8", "fd00::/8"),
         home="never",
@@ -221,6 +224,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         ("allow-host", "mirror:5000"),
         ("allow-host", "*"),
         ("peer", "unix:/run/peer.sock"),
+        ("router", "chord"),
         ("advertise", "node-1.example"),
         ("advertise", "0.0.0.0"),
         ("advertise", "224.0.0.1"),
