@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .results import Cell, Figure, Result, numbers, shown
+from .results import Cell, Figure, Result, Sheet, numbers, shown
 
 CLEAR_SHARE: Final = 0.05
 """By how much two medians must differ for one to count as better than the other, as a share of the larger one."""
@@ -159,17 +159,14 @@ class Figures:
         ]
         return sorted(found, key=lambda trial: (trial.nodes, trial.name))
 
-    def cells(self, bench: str, table: str, key: str, **row: str | float) -> list[Spread]:
-        """The cells of tables of a bench: those whose title begins so, in rows that have these cells."""
+    def tables(self, bench: str, title: str) -> list[Sheet]:
+        """The tables of a bench whose title begins so; a name such as `gossip` stands for that bench alone."""
         return [
-            found
+            sheet
             for result in self._results.values()
             if result.bench == bench
             for sheet in result.tables
-            if sheet.title.startswith(table)
-            for cells in sheet.rows
-            if all(cells.get(name) == value for name, value in row.items())
-            if (found := spread(cells.get(key))) is not None
+            if sheet.title.startswith(title)
         ]
 
     def named(self) -> Iterator[tuple[str, str, Spread]]:

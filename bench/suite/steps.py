@@ -155,7 +155,7 @@ _FULL: Final[Sequence[Lab | Bench]] = (
         for scenario in _FAULTS
     ),
     *(Lab(scenario="fanout", nodes=nodes, image="10MB-4") for nodes in (1, 2, 3, 5, 8, 10, 16, 20)),
-    *(Lab(scenario="fanout", nodes=nodes, image="100MB-4") for nodes in (2, 3, 5)),
+    *(Lab(scenario="fanout", nodes=nodes, image="100MB-4") for nodes in (8, 2, 3, 5)),
     *(
         Lab(scenario=scenario, nodes=8, image=image, client="ctr")
         for scenario in ("fanout", "rolling")
