@@ -110,6 +110,7 @@ def main() -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="For the results.  [default: results, results-quick or results-smoke]",
 )
+@click.option("--only", multiple=True, metavar="TEXT", help="Only steps with this in their name; may be repeated.")
 @click.option("--list", "listed", is_flag=True, help="Only say what would be run.")
 @click.option(
     "--spegel", type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path), help="Its binary."
@@ -120,22 +121,35 @@ def main() -> None:
     help="A containerd of version 2 or newer, for Spegel.",
 )
 def suite(
-    size: str | None, folder: Path | None, listed: bool, spegel: Path | None, spegel_containerd: Path | None
+    size: str | None,
+    folder: Path | None,
+    only: tuple[str, ...],
+    listed: bool,
+    spegel: Path | None,
+    spegel_containerd: Path | None,
 ) -> None:
     """All benches, one after the other, and the page: some hours (needs root).
 
     Each step writes its JSON into the folder. What is there, of the same settings and the same code, is not measured
     again, so a run that was stopped goes on. A step that fails is noted in the page, and the exit status is 1.
     """
+    from .suite.progress import duration
     from .suite.run import run_all
     from .suite.steps import Rivals, plan
 
     wanted = size or "full"
-    steps = plan(wanted, Rivals(spegel, spegel_containerd))
+    rivals = Rivals(spegel, spegel_containerd)
+    for mode, needed in rivals.absent.items():
+        click.echo(f"left out: {mode}, which needs {needed}")
+    planned = plan(wanted, rivals)
+    steps = [step for step in planned if not only or any(text in step.name for text in only)]
+    if not steps:
+        raise click.BadParameter(f"no step of the {wanted} suite has that in its name", param_hint="--only")
     folder = folder or Path("results" if wanted == "full" else f"results-{wanted}")
     if listed:
         for step in steps:
-            click.echo(f"{step.usual_s:6.0f} s  python -m bench {' '.join(step.arguments)}")
+            click.echo(f"{step.name}: about {duration(step.usual_s)}: python -m bench {' '.join(step.arguments)}")
+        click.echo(f"{len(steps)} steps, about {duration(sum(step.usual_s for step in steps))}")
         return
     console = _console()
     signal.signal(signal.SIGTERM, _end)
