@@ -18,6 +18,7 @@ from mirror.config import (
     Address,
     AgentConfig,
     RegistryListener,
+    Routing,
     UnixAddress,
     advertised_address,
     load,
@@ -128,6 +129,10 @@ def test_a_full_file_is_read(file: Path) -> None:
         cache-size = 107374182400
         key-file = "/etc/skvaller/keys"
         sealing = "prefer"
+        router = "DHT"
+        dht = "10.0.0.1:4001"
+        bootstrap = ["10.0.0.2:4001"]
+        resolve-timeout = "5s"
         cluster = "lab"
         gossip-profile = "fast"
         gossip-allow = ["10.0.0.0/8", "fd00::/8"]
@@ -154,6 +159,10 @@ def test_a_full_file_is_read(file: Path) -> None:
         gossip=Address("10.0.0.1", 7946),
         advertise="10.0.0.1",
         join=(),
+        router=Routing.DHT,
+        dht=Address("10.0.0.1", 4001),
+        bootstrap=("10.0.0.2:4001",),
+        resolve_timeout=5.0,
         upstream=(
             Registry("lab", "http://10.0.0.9:5000", trusted=TRUSTED),
             Registry("docker.io", "https://hub.example", "user", "secret"),
