@@ -59,6 +59,7 @@ from .sources.outages import Outages
 from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
 from .sources.upstream import Upstream
+from .sources.upstream.access import Access
 from .sources.upstream.registries import known_registries
 from .sources.watched import WatchedUpstream
 from .stores import Store
@@ -99,10 +100,14 @@ class Agent:
         self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
         self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
         self._upstream = Upstream(
-            config.upstream, settings.upstream, config.upstream_auth, passed_on=self._chain.passed_on, tally=metrics
+            config.upstream,
+            settings.upstream,
+            Access(config.upstream_auth, config.upstream_proxy),
+            passed_on=self._chain.passed_on,
+            tally=metrics,
         )
         outages = Outages(settings.outages)
-        self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages)
+        self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages, config.offline)
         self._fetching = fetching = FetchStack.build(
             config.name,
             router,
@@ -350,6 +355,7 @@ def _router(
             sealing=config.sealing,
             cluster=config.cluster,
             profile=config.gossip_profile,
+            exact=config.router is Routing.EXACT,
             allow=config.gossip_allow,
             snapshot=config.data_dir / "members.json",
         ),
@@ -408,6 +414,8 @@ def _warnings(config: AgentConfig) -> Iterator[str]:
             "router is dht, which is for comparison with gossip: this node knows no members, so it has no homes and "
             "fetches itself from upstream what no other node has yet; whoever reaches the DHT may take part in it"
         )
+    if config.router is Routing.EXACT:
+        yield "router is exact, which is for comparison with swim: members that have another are not let in"
     if config.key_file is None:
         yield f"no cluster key: {_exposure(config)}"
         return

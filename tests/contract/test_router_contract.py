@@ -5,11 +5,12 @@ import hashlib
 import tempfile
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from gossip import Gossip, local
+from gossip import FilterKind, Gossip, local
 from mirror.routers import Discovery, Peer, RingSeat, Serves
 from mirror.routers.dht import DhtRouter, DhtSettings
 from mirror.routers.swim import SwimRouter
@@ -28,11 +29,12 @@ async def static_pair() -> AsyncIterator[tuple[Discovery, Discovery]]:
 
 
 @asynccontextmanager
-async def swim_pair() -> AsyncIterator[tuple[Discovery, Discovery]]:
-    one = Gossip("a", local())
+async def swim_pair(filters: FilterKind = FilterKind.BLOOM) -> AsyncIterator[tuple[Discovery, Discovery]]:
+    config = replace(local(), filters=filters)
+    one = Gossip("a", config)
     a = SwimRouter(one, 1001)
     await a.start()
-    b = SwimRouter(Gossip("b", local(), seeds=[str(one.address)]), 1002)
+    b = SwimRouter(Gossip("b", config, seeds=[str(one.address)]), 1002)
     await b.start()
     try:
         yield a, b
@@ -65,7 +67,11 @@ async def dht_pair() -> AsyncIterator[tuple[Discovery, Discovery]]:
                 await router.close()
 
 
-@pytest.fixture(params=[static_pair, swim_pair, dht_pair], ids=["static", "swim", "dht"])
+def exact_pair() -> AbstractAsyncContextManager[tuple[Discovery, Discovery]]:
+    return swim_pair(FilterKind.EXACT)
+
+
+@pytest.fixture(params=[static_pair, swim_pair, exact_pair, dht_pair], ids=["static", "swim", "exact", "dht"])
 def pair(request: pytest.FixtureRequest) -> Pair:
     made: Pair = request.param
     return made
