@@ -12,6 +12,12 @@ from .finding import Look
 _PAUSE_S: Final = 0.005
 """Between an answer and the next question, seconds: what the times are exact to, without asking all the time."""
 
+_LOOK_S: Final = 0.02
+"""Between two looks at what gives no answer with a time, seconds."""
+
+AT_LEAST: Final = "_at_least"
+"""Ends the name of the figure that says that another one was still growing when nobody looked any more."""
+
 
 def turns(
     looks: Mapping[str, Callable[[], Look]],
@@ -54,6 +60,19 @@ def turns(
             began.set()
         found = {name: future.result() for name, future in seen.items()}
     return began_at, {name: look for name, look in found.items() if look is not None}
+
+
+def bounded(name: str, seconds: float, within_s: float, *, reached: bool) -> Mapping[str, float]:
+    """A time as a figure; where its end was not seen, the time for which it was watched, marked as such."""
+    return {name: seconds} if reached else {name: within_s, f"{name}{AT_LEAST}": 1.0}
+
+
+def until(condition: Callable[[], bool], within_s: float) -> bool:
+    """Wait until a condition holds, but not longer than this; return whether it does."""
+    deadline = time.monotonic() + within_s
+    while not (held := condition()) and time.monotonic() < deadline:
+        time.sleep(_LOOK_S)
+    return held
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
