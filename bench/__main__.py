@@ -96,6 +96,93 @@ def main() -> None:
     """Measure Skvaller beside others. Each bench ends by itself, and leaves nothing behind."""
 
 
+@main.command(name="all")
+@click.option("--quick", "size", flag_value="quick", help="In less than ten minutes on two cores, without Spegel.")
+@click.option("--smoke", "size", flag_value="smoke", help="In about a minute: does every part work?")
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="For the results.  [default: results, results-quick or results-smoke]",
+)
+@click.option("--list", "listed", is_flag=True, help="Only say what would be run.")
+@click.option(
+    "--spegel", type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path), help="Its binary."
+)
+@click.option(
+    "--spegel-containerd",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path),
+    help="A containerd of version 2 or newer, for Spegel.",
+)
+def suite(
+    size: str | None, folder: Path | None, listed: bool, spegel: Path | None, spegel_containerd: Path | None
+) -> None:
+    """All benches, one after the other, and the page: some hours (needs root).
+
+    Each step writes its JSON into the folder. What is there, of the same settings and the same code, is not measured
+    again, so a run that was stopped goes on. A step that fails is noted in the page, and the exit status is 1.
+    """
+    from .suite.run import run_all
+    from .suite.steps import Rivals, plan
+
+    wanted = size or "full"
+    steps = plan(wanted, Rivals(spegel, spegel_containerd))
+    folder = folder or Path("results" if wanted == "full" else f"results-{wanted}")
+    if listed:
+        for step in steps:
+            click.echo(f"{step.usual_s:6.0f} s  python -m bench {' '.join(step.arguments)}")
+        return
+    console = _console()
+    signal.signal(signal.SIGTERM, _end)
+    whole = run_all(console, steps, folder)
+    _write_page(console, folder, folder / "report.html", None)
+    sys.exit(0 if whole else 1)
+
+
+@main.command(name="report")
+@click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The page; its JSON goes beside it.  [default: report.html in the folder]",
+)
+@click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write a page of documents, too.")
+def page(folders: tuple[Path, ...], output: Path | None, markdown: Path | None) -> None:
+    """One page of all results in a FOLDER; of two, where they differ by more than their spread (exit status 1)."""
+    console = _console()
+    if len(folders) > 2:
+        raise click.UsageError("one folder makes a page, two are compared")
+    if len(folders) == 1:
+        _write_page(console, folders[0], output or folders[0] / "report.html", markdown)
+        return
+    from .page.compare import compare
+
+    try:
+        found = compare(*folders)
+    except (BenchError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    found.show(console)
+    sys.exit(1 if found.differing else 0)
+
+
+def _write_page(console: Console, folder: Path, target: Path, markdown: Path | None) -> None:
+    if any(find_spec(package) is None for package in ("jinja2", "matplotlib")):
+        raise click.ClickException("the page needs jinja2 and matplotlib: pip install '.[bench]'")
+    from .page.build import Page
+    from .page.results import read_folder
+    from .page.write import html, write_markdown
+
+    try:
+        made = Page.of(read_folder(folder))
+        target.write_text(html(made), "utf-8", "replace")
+        target.with_suffix(".json").write_bytes(made.as_json())
+        if markdown is not None:
+            write_markdown(made, markdown)
+    except (BenchError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    console.print(f"{target} is the page, {target.with_suffix('.json')} has its figures", highlight=False)
+
+
 @main.command()
 @_options
 def serve(target: Path | None, size: int, folder: Path | None) -> None:
@@ -356,7 +443,7 @@ def chaos(target: Path | None, nodes: int, minutes: float, seed: int | None, **s
 
 
 def _run(measure: Callable[[Console], Report], target: Path | None) -> Report:
-    console = Console() if sys.stdout.isatty() else Console(width=_FILE_COLUMNS)
+    console = _console()
     signal.signal(signal.SIGTERM, _end)
     try:
         report = measure(console)
@@ -366,6 +453,10 @@ def _run(measure: Callable[[Console], Report], target: Path | None) -> Report:
         return report
     except (BenchError, RunError, OSError) as error:
         raise click.ClickException(str(error)) from None
+
+
+def _console() -> Console:
+    return Console() if sys.stdout.isatty() else Console(width=_FILE_COLUMNS)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

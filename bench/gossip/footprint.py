@@ -50,7 +50,7 @@ def measure() -> Report:
 
 
 def _footprint(members: int, digests: int) -> Footprint:
-    directory, held, install_us = _filled(members, digests)
+    directory, held, install_us = filled(members, digests)
     rng = random.Random(2)
     strange = [rng.randbytes(32) for _ in range(_COLD)]
     kinds = {"hit": held[:_WARM], "miss": strange[:_WARM], "hit, cold": held[:_COLD], "miss, cold": strange}
@@ -62,7 +62,7 @@ def _footprint(members: int, digests: int) -> Footprint:
     return Footprint(members, digests, lookups, install_us, deep_bytes(directory.lookup.indexes), deep_bytes(directory))
 
 
-def _filled(members: int, digests: int) -> tuple[Directory, list[bytes], float]:
+def filled(members: int, digests: int) -> tuple[Directory, list[bytes], float]:
     """A directory, keys of 32 bytes that members hold, in any order, and how long one snapshot took, us."""
     rng, bits_log2 = random.Random(1), bits_log2_for(digests, lan().filter_bits_per_key)
     directory, held, spent_s = Directory(rules_of(lan()), lan().log_keys, _ROOMY, members), list[bytes](), 0.0
