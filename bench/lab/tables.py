@@ -99,7 +99,10 @@ _IDLE: Final = {
     "idle_rss_mib": ("RSS MiB", ".0f"),
     "idle_pss_mib": ("PSS MiB", ".0f"),
 }
-_KEYED: Final = {f"keys_{name}": column for name, column in _IDLE.items()}
+_KEYED: Final = {
+    "keys_held": ("keys of a node", ",.0f"),
+    **{f"keys_{name}": column for name, column in _IDLE.items()},
+}
 _SERVERS: Final = {
     "cpu_s": ("CPU s, all", ".2f"),
     "cpu_s_per_gib": ("CPU s/GiB", ".2f"),
