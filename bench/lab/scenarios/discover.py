@@ -15,7 +15,7 @@ from ..asking import Asker
 from ..clients import Client, Crowd
 from ..finding import Finder, Look, blob_path
 from ..scene import Outcome, Scene
-from ..turns import AT_LEAST, bounded, spread, turns, until
+from ..turns import AT_LEAST, bounded, last_named, spread, turns, until
 from .scenario import Needs, Scenario
 
 _CONTENT_BYTES: Final = 64 * 1024
@@ -31,6 +31,9 @@ _PULL_AFTER_S: Final = 0.3
 
 _ANSWER_S: Final = 1.5
 """How long a question for content of a holder that is gone is waited for, seconds. The next one may see it gone."""
+
+_FORGOTTEN_S: Final = 6.0
+"""How long a holder that is gone has to stay unnamed, seconds. Spegel keeps what it has looked up for 5 s."""
 
 _SOON_MS: Final = (10, 20, 100)
 
@@ -213,11 +216,11 @@ def _gone(scene: Scene, held: Mapping[str, Image], how: str, begin: Callable[[],
     with ExitStack() as stack:
         finders = {node.name: stack.enter_context(scene.mode.finder(node, _ANSWER_S)) for node in scene.nodes[1:]}
         looks = _looks(finders, scene.nodes[1:], held["first"], holder)
-        gone_at, seen = turns(looks, _not_offered, scene.watch_s, begin_and_pull)
+        gone_at, last_at = last_named(looks, _FORGOTTEN_S, scene.watch_s, begin_and_pull)
     pulling.join()
     scene.finish([client], allow_errors=True)
-    offered_s = [max(0.0, look.answer.asked_at - gone_at) for look in seen.values()]
-    figures = bounded(f"offered_{how}_s", max(offered_s, default=0.0), scene.watch_s, reached=len(seen) == len(looks))
+    offered_s = 0.0 if last_at is None else last_at - gone_at
+    figures = bounded(f"offered_{how}_s", offered_s, scene.watch_s, reached=last_at is not None)
     pull = client.pull
     assert pull is not None
     return {**figures, f"pull_after_{how}_s": pull.seconds, f"pull_after_{how}_errors": float(len(pull.errors))}
@@ -236,10 +239,6 @@ def _looks(
 
 def _found(look: Look) -> bool:
     return look.found
-
-
-def _not_offered(look: Look) -> bool:
-    return look.answered and not look.offered
 
 
 def _pull(client: Client, scene: Scene) -> float:
