@@ -198,7 +198,7 @@ def _check(settings: Settings) -> Programs:
     scenario = SCENARIOS[settings.scenario]
     if settings.nodes < scenario.nodes_least:
         raise BenchError(f"the scenario {scenario.name} needs --nodes {scenario.nodes_least} or more")
-    fitting = [kind.name for kind in MODES.values() if _fits(kind, scenario.needs)]
+    fitting = [kind.name for kind in MODES.values() if fits(kind, scenario.needs)]
     for mode in settings.modes:
         if mode not in fitting:
             raise BenchError(f"the scenario {scenario.name} makes no sense with --mode {mode}: {' or '.join(fitting)}")
@@ -213,6 +213,6 @@ def _check(settings: Settings) -> Programs:
     )
 
 
-def _fits(kind: Kind, needs: Needs) -> bool:
+def fits(kind: Kind, needs: Needs) -> bool:
     """Whether a scenario makes sense in a mode."""
     return {Needs.NOTHING: True, Needs.MIRROR: kind.mirrors, Needs.DISCOVERY: kind.discovers}[needs]
