@@ -90,6 +90,10 @@ class Skvaller(Mode):
         """Asks its agent who has what."""
         return AgentFinder(Asker(host, self.asked(host), timeout_s))
 
+    def key_count(self, host: Host) -> int:
+        """As its agent says."""
+        return keys_of(self._agents[host.name], host.name)
+
     def counters(self) -> Mapping[str, float]:
         """Suspicions that each agent that answers had."""
         return {name: shown[_SUSPECTED] for name, agent in self._agents.items() if (shown := metrics(agent))}
