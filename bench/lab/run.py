@@ -4,7 +4,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -63,7 +63,7 @@ def measure(console: Console, settings: Settings, plot: Path | None) -> Report:
                 progress.ended()
                 if not console.is_terminal:
                     console.print(f"{settings.scenario}, {mode}: ended; {progress}", highlight=False)
-    if plot is not None:
+    if plot is not None and scenario.pulls:
         from .plots import draw
 
         draw(found, settings, plot)
@@ -126,7 +126,8 @@ class Lab:
         self._say(mode, "settling")
         time.sleep(self._settings.settle)
         self._say(mode, scenario.what)
-        with Sampler(scene) as sampler:
+        sampler = Sampler(scene)
+        with sampler if scenario.pulls else nullcontext():  # idle nodes are left in peace
             figures, times_ms = play(scene, partial(scenario.play, scene, crowd), self._settings.ideal_s)
         pulls = {client.host.name: client.pull for client in scene.clients if client.pull is not None}
         return Found(mode, repeat, figures, pulls, sampler.samples, times_ms)
