@@ -310,6 +310,36 @@ def gossip(
     _run(lambda console: measure(console, nodes or ([10] if quick else [10, 20, 30]), amount), target)
 
 
+@main.command()
+@click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
+@click.option("--nodes", type=_Counts(), metavar="N,N,...", help="Cluster sizes.  [default: 100,1000,10000]")
+@click.option(
+    "--lab",
+    "checks",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    help="JSON of `lab fanout` or `lab rolling`, to which the model is compared; may be repeated.",
+)
+@click.option(
+    "--plot", type=click.Path(dir_okay=False, path_type=Path), help="File for the plots.  [default: beside the JSON]"
+)
+@click.option("--quick", is_flag=True, help="Simulate gossip with 80 nodes at most, and compute nothing beyond 1,000.")
+def scale(
+    target: Path | None, nodes: list[int] | None, checks: tuple[Path, ...], plot: Path | None, quick: bool
+) -> None:
+    """From 100 to 10,000 nodes in zones: gossip with homes, and a DHT, by simulation and on paper.
+
+    What a node pays for membership, directory and lookups; waves of pulls in a fluid model of the links; where flat
+    membership stops being sensible, and what zones would change. A quarter of an hour on two cores; with --quick, two
+    minutes. Nothing is sent, and root is not needed.
+    """
+    from .scale.run import measure
+
+    if plot is None and target is not None and find_spec("matplotlib") is not None:
+        plot = target.with_suffix(".svg")
+    _run(lambda console: measure(console, nodes or [100, 1000, 10_000], checks, plot, quick=quick), target)
+
+
 @main.group()
 def lab() -> None:
     """A cluster in network namespaces (needs root): how soon all nodes have an image, at what cost; and chaos.
