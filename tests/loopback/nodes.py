@@ -23,6 +23,7 @@ from mirror.cluster.throughput import SlowReports
 from mirror.fetch import Record
 from mirror.fetch.stack import FetchStack
 from mirror.images.holdings import Holdings
+from mirror.images.listings import Listings
 from mirror.images.manifests import Manifests
 from mirror.images.member_tags import MemberTags
 from mirror.images.tag_trust import TagTrust
@@ -270,7 +271,8 @@ class Node:
         )
         self.manifests = Manifests(self.holdings, self.fetching.fetches, self.fetching.stated.note)
         self.reports = SlowReports()
-        backend = Backend(self.holdings, self.fetching, self.manifests, self.tags, self.metrics)
+        listings = Listings(self.watched, self.holdings, self.router.members, self.peers.tags)
+        backend = Backend(self.holdings, self.fetching, self.manifests, self.tags, listings, self.metrics)
         client = ClientEndpoint(backend, self.chain)
         self.endpoint = PeerEndpoint(backend, self.reports, self.auth)
         for part_of_it in (self.peers, self.upstream, self.holdings):
