@@ -184,7 +184,7 @@ class Node:
             "me",
             self.holdings,
             member_tags.known,
-            self.fetching.cluster.holders,
+            self.fetching.cluster.find_holders,
             self.peers.size,
             parts=Completeness(manifests, self.holdings).parts,
             member_parts=lambda peer, content: self.peers.source(peer).parts(content),
