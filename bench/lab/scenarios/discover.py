@@ -111,7 +111,8 @@ def _joining(scene: Scene, finders: Mapping[str, Finder], image: Image) -> Mappi
     looks = _looks(finders, scene.nodes[1:], image, first)
     began_at, seen = turns(looks, _found, scene.watch_s, launch_others)
     scene.start(scene.nodes)
-    return {**figures, **_last("others_find_s", began_at, seen, len(looks), scene.watch_s)}
+    together = {"together_s": time.monotonic() - began_at}
+    return {**figures, **_last("others_find_s", began_at, seen, len(looks), scene.watch_s), **together}
 
 
 # Finding
