@@ -57,6 +57,7 @@ from .sources.outages import Outages
 from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
 from .sources.upstream import Upstream
+from .sources.upstream.access import Access
 from .sources.upstream.registries import known_registries
 from .sources.watched import WatchedUpstream
 from .stores import Store
@@ -98,10 +99,14 @@ class Agent:
         self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
         self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
         self._upstream = Upstream(
-            config.upstream, settings.upstream, config.upstream_auth, passed_on=self._chain.passed_on, tally=metrics
+            config.upstream,
+            settings.upstream,
+            Access(config.upstream_auth, config.upstream_proxy),
+            passed_on=self._chain.passed_on,
+            tally=metrics,
         )
         outages = Outages(settings.outages)
-        self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages)
+        self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages, config.offline)
         self._fetching = fetching = FetchStack.build(
             config.name,
             router,

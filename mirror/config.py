@@ -10,7 +10,7 @@ import ipaddress
 import re
 import socket
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +24,9 @@ from .oci.reference import parse_registry
 from .routers import is_member_name
 from .sources import UPSTREAM
 from .sources.upstream.credentials import AuthPath, with_hosts
+from .sources.upstream.reached import Proxies
 from .sources.upstream.registries import Registry, with_trust
+from .sources.upstream.tables import offline_in, registries_of
 from .sources.upstream.trust import Trusted
 
 _HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*")
@@ -36,6 +38,10 @@ _FILE_MAX_BYTES = 1024 * 1024
 CREDENTIAL = "skvaller-upstream-auth"
 """Name of the systemd credential with the passwords of registries (systemd.exec(5), LoadCredential)."""
 
+ALL = "all"
+"""Stands for all registries."""
+TABLES = "registry"
+"""The key of the TOML file's tables of registries; only there can they be written."""
 _PREFIX = "SKVALLER_"
 _NO_SETTINGS = ("SKVALLER_CONFIG", "SKVALLER_AGENT")
 """Variables that the command line reads itself."""
@@ -247,6 +253,27 @@ def _one_of(*words: str) -> Callable[[str], str]:
 
 
 @dataclass(frozen=True, slots=True)
+class Offline:
+    """The registries that are never asked; `in` tells which.
+
+    Args:
+        names: canonical names of registries; `all` for all of them.
+    """
+
+    names: Collection[str] = frozenset()
+
+    def __contains__(self, registry: object) -> bool:
+        return registry in self.names or ALL in self.names
+
+
+def _offline(text: str) -> str:
+    try:
+        return ALL if text == ALL else parse_registry(text)
+    except NameInvalid:
+        raise ValueError(f"a registry, as in docker.io, or {ALL}") from None
+
+
+@dataclass(frozen=True, slots=True)
 class Setting:
     """One setting.
 
@@ -344,6 +371,16 @@ SETTINGS: tuple[Setting, ...] = (
         "repeated. A registry in a private network leads to hosts of its own domain there without it.", many=True,
     ),
     Setting(
+        "upstream-proxy", "URL|none", Proxies.parse, None,
+        "HTTP proxy through which registries are reached; it looks names up. Default: what HTTPS_PROXY, HTTP_PROXY and "
+        "NO_PROXY say.",
+    ),
+    Setting(
+        "offline", "REGISTRY|all", _offline, "",
+        "Never ask this registry, whatever happens: what no member holds is not there; may be repeated. all: no packet "
+        "leaves for any registry, nor for a name server.", many=True,
+    ),
+    Setting(
         "containerd", "ADDRESS", str, None,
         "Serve what this containerd holds, e.g. /run/containerd/containerd.sock. Default: do not.",
     ),
@@ -436,6 +473,8 @@ class AgentConfig:
     upstream: tuple[Registry, ...]
     upstream_auth: AuthPath | None
     upstream_trust: tuple[Trusted, ...]
+    upstream_proxy: Proxies
+    offline: Container[str]
     containerd: str | None
     containerd_namespace: str
     cache_size: int
@@ -536,6 +575,9 @@ def load(
     values["peer_tls"] = PeerTls(values["peer_tls"] or _usual_tls(values["key_file"], values["sealing"]))
     has_password = any(registry.password is not None for registry in values["upstream"])
     warnings = (_SEEN_BY_ALL,) if has_password and origins["upstream"] == "--upstream" else ()
+    values["upstream"] = _with_tables(values["upstream"], written.get(TABLES, []))
+    values["offline"] = Offline({*values["offline"], *offline_in(written.get(TABLES, []))})
+    values["upstream_proxy"] = values["upstream_proxy"] or Proxies.of_environment(environment)
     values["upstream_auth"] = auth = values["upstream_auth"] or _handed_over(environment)
     values["upstream"] = values["upstream"] if auth is None else with_hosts(values["upstream"], auth.read())
     values["upstream"] = with_trust(values["upstream"], values["upstream_trust"])
@@ -557,6 +599,12 @@ def _similar(word: str, known: Sequence[str]) -> str:
     by_rest = {name.removeprefix(_PREFIX): name for name in known}
     close = difflib.get_close_matches(word.removeprefix(_PREFIX), by_rest, n=1)
     return f"is {by_rest[close[0]]} meant?" if close else f"there are {', '.join(known)}"
+
+
+def _with_tables(named: tuple[Registry, ...], tables: Any) -> tuple[Registry, ...]:
+    """The registries of the file's tables, but for those that --upstream names as well, and these."""
+    names = {registry.name for registry in named}
+    return (*(registry for registry in registries_of(tables) if registry.name not in names), *named)
 
 
 def _handed_over(environment: Mapping[str, str]) -> AuthPath | None:
@@ -656,12 +704,14 @@ def _read_toml(file: Path) -> tuple[dict[str, Any], bool]:
 
 
 def _read_file(file: Path) -> dict[str, Any]:
-    """Read a TOML file whose keys are settings, as text, numbers or lists of texts."""
+    """Read a TOML file whose keys are settings, as text, numbers or lists of texts; and the tables of registries."""
     written, is_open_to_others = _read_toml(file)
     known = {setting.name: setting for setting in SETTINGS}
     for key, value in written.items():
+        if key == TABLES:
+            continue
         if key not in known:
-            raise ConfigError(f"{key} in {file}: no such setting; {_similar(key, tuple(known))}")
+            raise ConfigError(f"{key} in {file}: no such setting; {_similar(key, (*known, TABLES))}")
         wanted = "a list of texts" if known[key].many else "a text"
         if known[key].many and isinstance(value, str):
             written[key] = [value]
@@ -671,6 +721,8 @@ def _read_file(file: Path) -> dict[str, Any]:
             written[key] = str(value)
         elif not known[key].many and not isinstance(value, str):
             raise ConfigError(f"{key} in {file}: {value!r} is not allowed; give {wanted}")
-    if is_open_to_others and any("@" in text for text in written.get("upstream", ())):
+    tables = registries_of(written.get(TABLES, []))
+    has_password = any(registry.password is not None for registry in tables)
+    if is_open_to_others and (has_password or any("@" in text for text in written.get("upstream", ()))):
         raise ConfigError(f"config: {file} has a password and can be read by others: run chmod 600 {file}")
     return written

@@ -227,6 +227,8 @@ class UpstreamSettings:
     """Bounds open connections for one registry. A request beyond it waits, within the bound of its try. A node asks for
     at most 32 pieces of a blob at once, so this serves several blobs. Registries have connections of their own, so that
     one that does not answer is in no other one's way."""
+    turn_rest_s: float = 30.0
+    """Time for which a URL of a registry that failed is asked after its other URLs, s."""
     redirects_max: int = 5
     """Bounds redirects of one request. Registries send to an object store at once or over one more host; the limit
     ends loops."""

@@ -42,6 +42,23 @@ class Basic:
 Challenge = Bearer | Basic
 
 
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Who wants an authorization, and for what: a registry, or another host to which it redirects.
+
+    Args:
+        registry: the operator's.
+        url: where the party is: the registry's own URL, or the origin of the other host.
+        scope: of what is asked for there, e.g. `repository:library/nginx:pull`.
+        repository: the path of the repository whose credential it may see; None if it may see none.
+    """
+
+    registry: Registry
+    url: str
+    scope: str
+    repository: str | None = None
+
+
 def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
     """Read the WWW-Authenticate headers of a 401; there may be several, with several challenges each.
 
@@ -119,12 +136,12 @@ _CLIENT = "skvaller"
 """By which name the agent asks a token service for a token; a service may show it to people."""
 
 
-def realm_of(challenge: Bearer, registry: Registry) -> URL:
+def realm_of(challenge: Bearer, party: Party) -> URL:
     """The URL of a token service.
 
     Args:
-        challenge: what the registry answered.
-        registry: the one that did.
+        challenge: what the party answered.
+        party: the one that did.
 
     Raises:
         UpstreamError: the realm is no URL, or is http for an https registry: the password would go in the clear.
@@ -135,10 +152,12 @@ def realm_of(challenge: Bearer, registry: Registry) -> URL:
         realm = URL()
     if realm.scheme not in ("http", "https") or not realm.host:
         raise UpstreamError(
-            Reason.AUTH, f"{registry.name} names as its token service what is neither an http nor an https URL"
+            Reason.AUTH, f"{party.registry.name} names as its token service what is neither an http nor an https URL"
         )
-    if realm.scheme == "http" and not registry.url.startswith("http:"):
-        raise UpstreamError(Reason.AUTH, f"{registry.name} sends from https to http for a token, to {realm.origin()}")
+    if realm.scheme == "http" and not party.url.startswith("http:"):
+        raise UpstreamError(
+            Reason.AUTH, f"{party.registry.name} sends from https to http for a token, to {realm.origin()}"
+        )
     return realm
 
 

@@ -23,8 +23,8 @@ from ...oci.manifest import MANIFEST_MAX_BYTES, MEDIA_TYPES, SCHEMA_1, is_manife
 from ...oci.reference import Reference, Repository
 from ...settings import UpstreamSettings
 from .. import UPSTREAM, RangeReply, RangeRequest, Resolved, Sink
+from .access import Access
 from .body import Body, ExactBody, UpstreamReply, announced_span, gathered, in_memory, with_prefix
-from .credentials import AuthPath
 from .encodings import decoded
 from .heads import DOUBTFUL, Head, Heads
 from .lengths import Lengths
@@ -69,7 +69,7 @@ class Upstream:
     Args:
         configured: what the operator named. These may have any address, and replace the built-in ones of their name.
         settings: bounds.
-        auth: the operator's file of credentials, if there is one.
+        access: how registries are reached, and who this node is to them.
         look_up: has the addresses of a host, as `socket.getaddrinfo`.
         passed_on: the marks that requests have to have, so that circles of clusters end; see `sources.chain`.
         tally: counts how registries answer.
@@ -81,17 +81,17 @@ class Upstream:
         self,
         configured: Iterable[Registry] = (),
         settings: UpstreamSettings | None = None,
-        auth: AuthPath | None = None,
+        access: Access | None = None,
         look_up: LookUp = socket.getaddrinfo,
         passed_on: Callable[[], Sequence[str]] = tuple,
         tally: Tally | None = None,
     ) -> None:
         self._passed_on = passed_on
         self._tally = tally
-        self._auth = auth
+        self._access = access or Access()
         self._configured = tuple(configured)
-        known = known_registries(self._configured).values()
-        self._with_free_head = {registry.name for registry in known if registry.url == DOCKER_HUB_URL}
+        known = known_registries(self._configured)
+        self._with_free_head = {name for name, urls in known.items() if {url.url for url in urls} == {DOCKER_HUB_URL}}
         self._settings = settings or UpstreamSettings()
         self._look_up = look_up
         self._heads = Heads(self._settings, self._with_free_head)
@@ -101,7 +101,7 @@ class Upstream:
     async def start(self) -> None:
         """Be ready to ask."""
         self._started = RegistryClient(
-            self._configured, self._settings, self._auth, self._look_up, self._passed_on, self._tally
+            self._configured, self._settings, self._access, self._look_up, self._passed_on, self._tally
         )
 
     async def close(self) -> None:

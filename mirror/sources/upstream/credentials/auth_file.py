@@ -158,7 +158,7 @@ def with_hosts(configured: Iterable[Registry], file: AuthFile) -> tuple[Registry
             raise ConfigError(
                 f"upstream-auth: {asked_at(registry)} has a password in --upstream as well; leave one of them out"
             )
-    asked = {asked_at(registry) for registry in known.values()}
+    asked = {asked_at(registry) for urls in known.values() for registry in urls}
     others = [host for host in file.hosts if host not in asked and host not in known]
     return (*configured, *(Registry(host, f"https://{host}") for host in others))
 

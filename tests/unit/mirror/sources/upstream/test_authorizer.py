@@ -12,7 +12,7 @@ from yarl import URL
 from mirror.errors import UpstreamError, UpstreamRateLimited, UpstreamUnknown
 from mirror.settings import UpstreamSettings
 from mirror.sources.upstream.authorizer import Authorizer
-from mirror.sources.upstream.challenge import Basic, Bearer, Challenge, basic_authorization
+from mirror.sources.upstream.challenge import Basic, Bearer, Challenge, Party, basic_authorization
 from mirror.sources.upstream.credentials import AuthPath, Credentials
 from mirror.sources.upstream.ratelimit import RateLimits
 from mirror.sources.upstream.registries import Registry
@@ -25,6 +25,10 @@ CLOSED = Registry("lab", "https://lab.example", "user", "secret")
 SCOPE = "repository:team/app:pull"
 BEARER = Bearer("https://auth.example/token", "lab", None)
 SETTINGS = UpstreamSettings()
+
+
+def party(registry: Registry, scope: str = SCOPE) -> Party:
+    return Party(registry, registry.url, scope, "team/app")
 
 
 class Answer:
@@ -79,15 +83,15 @@ def test_one_token_serves_all_who_want_it_until_it_is_rejected() -> None:
     service = Service()
 
     async def story(authorizer: Authorizer) -> None:
-        assert authorizer.known(OPEN, SCOPE) is None
-        values = await asyncio.gather(*(authorizer.authorize(OPEN, SCOPE, [BEARER], "team/app") for _ in range(5)))
+        assert authorizer.known(party(OPEN)) is None
+        values = await asyncio.gather(*(authorizer.authorize(party(OPEN), [BEARER]) for _ in range(5)))
         assert values == ["Bearer t1"] * 5
-        assert authorizer.known(OPEN, SCOPE) == "Bearer t1"
-        assert authorizer.known(OPEN, "repository:other:pull") is None
+        assert authorizer.known(party(OPEN)) == "Bearer t1"
+        assert authorizer.known(party(OPEN, "repository:other:pull")) is None
         assert service.asked == [(URL("https://auth.example/token").with_query(service="lab", scope=SCOPE), {})]
         assert service.answer.released
-        authorizer.reject(OPEN, SCOPE, "Bearer t1")
-        assert authorizer.known(OPEN, SCOPE) is None
+        authorizer.reject(party(OPEN), "Bearer t1")
+        assert authorizer.known(party(OPEN)) is None
 
     run(service, story)
 
@@ -96,10 +100,10 @@ def test_a_password_goes_to_the_token_service_or_is_the_answer_itself() -> None:
     service, basic = Service(), basic_authorization("user", "secret")
 
     async def story(authorizer: Authorizer) -> None:
-        await authorizer.authorize(CLOSED, SCOPE, [BEARER, Basic()], "team/app")
+        await authorizer.authorize(party(CLOSED), [BEARER, Basic()])
         assert service.asked[0][1] == {"Authorization": basic}
-        assert await authorizer.authorize(CLOSED, "other", [Basic()], "team/app") == basic
-        assert authorizer.known(CLOSED, "other") == basic
+        assert await authorizer.authorize(party(CLOSED, "other"), [Basic()]) == basic
+        assert authorizer.known(party(CLOSED, "other")) == basic
 
     run(service, story)
 
@@ -116,7 +120,7 @@ def test_an_identity_token_is_exchanged_by_a_form_and_shown_to_nobody_else(tmp_p
     service = Service()
 
     async def story(authorizer: Authorizer) -> None:
-        assert await authorizer.authorize(OPEN, SCOPE, [BEARER], "team/app") == "Bearer t1"
+        assert await authorizer.authorize(party(OPEN), [BEARER]) == "Bearer t1"
         assert service.asked == [(URL("https://auth.example/token"), {})]
         (form,) = service.forms
         assert form == {
@@ -126,10 +130,10 @@ def test_an_identity_token_is_exchanged_by_a_form_and_shown_to_nobody_else(tmp_p
             "scope": SCOPE,
             "refresh_token": "secret",
         }
-        await authorizer.authorize(OPEN, "of another party", [BEARER], None)
+        await authorizer.authorize(Party(OPEN, "https://elsewhere.example", SCOPE), [BEARER])
         assert service.forms[1] is None
         with pytest.raises(UpstreamError, match="wants a user and password"):
-            await authorizer.authorize(OPEN, "basic", [Basic()], "team/app")
+            await authorizer.authorize(party(OPEN, "basic"), [Basic()])
 
     run(service, story, identity(tmp_path))
 
@@ -140,7 +144,7 @@ def test_an_identity_token_that_is_good_no_longer_is_told_without_it(
 ) -> None:
     async def story(authorizer: Authorizer) -> None:
         with pytest.raises(UpstreamError, match="lab does not accept its identity token"):
-            await authorizer.authorize(OPEN, SCOPE, [BEARER], "team/app")
+            await authorizer.authorize(party(OPEN), [BEARER])
 
     run(Service(status), story, identity(tmp_path))
     assert "secret" not in caplog.text
@@ -155,7 +159,7 @@ def test_what_cannot_be_answered_says_what_is_missing(
 ) -> None:
     async def story(authorizer: Authorizer) -> None:
         with pytest.raises(UpstreamError, match=message) as refusal:
-            await authorizer.authorize(registry, SCOPE, challenges, "team/app")
+            await authorizer.authorize(party(registry), challenges)
         assert refusal.value.reason == "auth"
 
     run(Service(), story)
@@ -165,7 +169,7 @@ def test_a_password_that_is_refused_is_a_warning_now_and_then_without_it(caplog:
     async def story(authorizer: Authorizer) -> None:
         for _ in range(3):
             with pytest.raises(UpstreamError):
-                await authorizer.authorize(CLOSED, SCOPE, [BEARER], "team/app")
+                await authorizer.authorize(party(CLOSED), [BEARER])
 
     run(Service(403), story)
     (record,) = caplog.records
@@ -190,9 +194,9 @@ def test_a_token_service_that_gives_none_is_an_error_by_its_status(
 
     async def story(authorizer: Authorizer) -> None:
         with pytest.raises(error, match=message) as refusal:
-            await authorizer.authorize(registry, SCOPE, [BEARER], "team/app")
+            await authorizer.authorize(party(registry), [BEARER])
         assert "secret" not in str(refusal.value)
         assert service.answer.released
-        assert authorizer.known(registry, SCOPE) is None
+        assert authorizer.known(party(registry)) is None
 
     run(service, story)

@@ -13,6 +13,7 @@ from mirror.settings import UpstreamSettings
 from mirror.sources.upstream.challenge import (
     Basic,
     Bearer,
+    Party,
     Token,
     basic_authorization,
     parse_challenges,
@@ -83,7 +84,7 @@ REGISTRY = Registry("docker.io", "https://registry-1.docker.io")
 
 
 def asked(challenge: Bearer, registry: Registry, scope: str) -> URL:
-    return token_url(realm_of(challenge, registry), challenge, scope)
+    return token_url(realm_of(challenge, Party(registry, registry.url, scope)), challenge, scope)
 
 
 def test_a_token_is_asked_for_as_the_challenge_says() -> None:
