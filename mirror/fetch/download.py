@@ -141,6 +141,7 @@ class Download:
             demand = self._spool.demand()
         self._known.update(up, self._candidates.ring.members)
         for flight in plan.next(demand, up, cluster.serving(), now, resting=cluster.resting()):
+            log.debug("asked %s digest=%s", flight, self.content.digest)
             self._tasks[flight] = flights.create_task(self._fly(flight))
         if plan.flights:
             self._active_at = now
@@ -211,7 +212,7 @@ class Download:
         """Tell the plan how a flight ended, unless it was given up as superfluous meanwhile."""
         if flight in self._plan.flights:
             if outcome is None:
-                log.debug("landed %s", flight)
+                log.debug("landed %s digest=%s", flight, self.content.digest)
                 self._plan.landed(flight, time.monotonic())
             elif isinstance(outcome, SourceError):
                 self._failed(flight, outcome)
@@ -225,7 +226,11 @@ class Download:
         follows, reason = CONSEQUENCES[error.reason], error.reason
         if reason is Reason.OUTAGE and flight.role is Role.HOME:
             self._env.outages.told(self.content.repository.registry, time.monotonic())
-        beyond_end = reason is Reason.RANGE and self._plan.size is None and flight.start > 0
+        size = self._plan.size
+        if reason is Reason.RANGE and size is not None and flight.start >= size > 0:
+            self._plan.cancelled(flight, time.monotonic())  # a manifest had stated another size
+            return
+        beyond_end = reason is Reason.RANGE and size is None and flight.start > 0
         if (
             beyond_end
         ):  # somebody asked for bytes beyond the end, and the first bytes tell the size: who says so is right

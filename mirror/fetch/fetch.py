@@ -271,7 +271,8 @@ def _plan(content: Content, env: Environment) -> Plan:
         opening = Opening.WHOLE
     else:
         opening = Opening.PIECE if env.cache.has_partial(content.digest) else Opening.RUN
-    plan = Plan(cluster.me, ring, env.throughput, holders, env.settings.plan, opening)
+    stated = env.opinion.stated(content)
+    plan = Plan(cluster.me, ring, env.throughput, holders, env.settings.plan, opening, stated=stated)
     if env.outages.is_told(content.repository.registry, time.monotonic()):
         plan.candidates.is_told_out = True
     return plan
