@@ -18,8 +18,9 @@ from mirror.errors import ConfigError
 from testbed.errors import RunError
 
 from .lab.chaos.schedule import KINDS
-from .lab.scenarios import SCENARIOS
-from .lab.settings import MODES
+from .lab.images import NAMED, shape_of
+from .lab.modes.table import MODES
+from .lab.scenarios import ALIASES, SCENARIOS
 from .report import BenchError, Report
 
 GIB = 1024**3
@@ -93,6 +94,93 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Measure Skvaller beside others. Each bench ends by itself, and leaves nothing behind."""
+
+
+@main.command(name="all")
+@click.option("--quick", "size", flag_value="quick", help="In less than ten minutes on two cores, without Spegel.")
+@click.option("--smoke", "size", flag_value="smoke", help="In about a minute: does every part work?")
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="For the results.  [default: results, results-quick or results-smoke]",
+)
+@click.option("--list", "listed", is_flag=True, help="Only say what would be run.")
+@click.option(
+    "--spegel", type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path), help="Its binary."
+)
+@click.option(
+    "--spegel-containerd",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path),
+    help="A containerd of version 2 or newer, for Spegel.",
+)
+def suite(
+    size: str | None, folder: Path | None, listed: bool, spegel: Path | None, spegel_containerd: Path | None
+) -> None:
+    """All benches, one after the other, and the page: some hours (needs root).
+
+    Each step writes its JSON into the folder. What is there, of the same settings and the same code, is not measured
+    again, so a run that was stopped goes on. A step that fails is noted in the page, and the exit status is 1.
+    """
+    from .suite.run import run_all
+    from .suite.steps import Rivals, plan
+
+    wanted = size or "full"
+    steps = plan(wanted, Rivals(spegel, spegel_containerd))
+    folder = folder or Path("results" if wanted == "full" else f"results-{wanted}")
+    if listed:
+        for step in steps:
+            click.echo(f"{step.usual_s:6.0f} s  python -m bench {' '.join(step.arguments)}")
+        return
+    console = _console()
+    signal.signal(signal.SIGTERM, _end)
+    whole = run_all(console, steps, folder)
+    _write_page(console, folder, folder / "report.html", None)
+    sys.exit(0 if whole else 1)
+
+
+@main.command(name="report")
+@click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The page; its JSON goes beside it.  [default: report.html in the folder]",
+)
+@click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write a page of documents, too.")
+def page(folders: tuple[Path, ...], output: Path | None, markdown: Path | None) -> None:
+    """One page of all results in a FOLDER; of two, where they differ by more than their spread (exit status 1)."""
+    console = _console()
+    if len(folders) > 2:
+        raise click.UsageError("one folder makes a page, two are compared")
+    if len(folders) == 1:
+        _write_page(console, folders[0], output or folders[0] / "report.html", markdown)
+        return
+    from .page.compare import compare
+
+    try:
+        found = compare(*folders)
+    except (BenchError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    found.show(console)
+    sys.exit(1 if found.differing else 0)
+
+
+def _write_page(console: Console, folder: Path, target: Path, markdown: Path | None) -> None:
+    if any(find_spec(package) is None for package in ("jinja2", "matplotlib")):
+        raise click.ClickException("the page needs jinja2 and matplotlib: pip install '.[bench]'")
+    from .page.build import Page
+    from .page.results import read_folder
+    from .page.write import html, write_markdown
+
+    try:
+        made = Page.of(read_folder(folder))
+        target.write_text(html(made), "utf-8", "replace")
+        target.with_suffix(".json").write_bytes(made.as_json())
+        if markdown is not None:
+            write_markdown(made, markdown)
+    except (BenchError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    console.print(f"{target} is the page, {target.with_suffix('.json')} has its figures", highlight=False)
 
 
 @main.command()
@@ -186,19 +274,21 @@ def gossip(
 def lab() -> None:
     """A cluster in network namespaces (needs root): how soon all nodes have an image, at what cost; and chaos.
 
-    fanout: all pull at once. rolling: 20 % of the nodes pull; when they have finished, the next 20 %. late: half of the
-    nodes pull; the others start when these are half-way. kill: all pull at once, and the agent that has moved most
-    bytes is killed at half time. slow: all pull at once, and one node sends with a tenth of its link. lonely: one node
-    has the image, upstream is gone, and the others pull. chaos: clients check every byte while everything breaks.
+    Pulls: fanout (create), rolling (update), late, slow, lonely. Faults while all pull: kill, vanish, dark, partition,
+    churn. Without pulls: discover says when the others find what one node has, and how long a holder is named that is
+    gone; idle says what it costs to be there. chaos: clients check every byte while everything breaks.
     """
 
 
 _SCENARIO_OPTIONS = (
-    click.option("--nodes", type=click.IntRange(2, 100), default=8, help="Hosts with a client.  [default: 8]"),
+    click.option("--nodes", type=click.IntRange(1, 100), default=8, help="Hosts with a client.  [default: 8]"),
     click.option(
-        "--image", type=_Size(), default=200 * MIB, metavar="SIZE", help="Of all layers together.  [default: 200MiB]"
+        "--image",
+        default="200MiB",
+        metavar="SIZE|NAME",
+        help=f"Size of all layers together, or an image of Spegel's benchmark: {', '.join(NAMED)}.  [default: 200MiB]",
     ),
-    click.option("--layers", type=click.IntRange(1, 100), default=4, help="Of the image.  [default: 4]"),
+    click.option("--layers", type=click.IntRange(1, 100), help="Of an image given by its size.  [default: 4]"),
     click.option(
         "--link", type=_Rate(), default="200mbit", metavar="RATE", help="Of each host, either way.  [default: 200mbit]"
     ),
@@ -208,11 +298,11 @@ _SCENARIO_OPTIONS = (
     click.option(
         "--mode",
         "modes",
-        type=click.Choice(MODES),
+        type=click.Choice(list(MODES)),
         multiple=True,
         default=["skvaller"],
-        help="Whom the clients ask: their agents, the registry, or one docker-registry proxy; may be repeated: they "
-        "take turns.  [default: skvaller]",
+        help=f"Whom the clients ask: {'; '.join(f'{kind.name}: {kind.what}' for kind in MODES.values())}. May be "
+        "repeated: they take turns.  [default: skvaller]",
     ),
     click.option("--repeats", type=click.IntRange(1), default=3, help="Runs of each mode.  [default: 3]"),
     click.option(
@@ -231,6 +321,34 @@ _SCENARIO_OPTIONS = (
         metavar="S",
         help="Seconds from when all agents know each other to the pull.  [default: 0]",
     ),
+    click.option(
+        "--patience",
+        type=click.FloatRange(1),
+        default=60.0,
+        metavar="S",
+        help="Seconds that a client may take beyond what the links need, or wait for a byte.  [default: 60]",
+    ),
+    click.option(
+        "--watch",
+        type=click.FloatRange(1),
+        default=60.0,
+        metavar="S",
+        help="discover, partition: seconds after which what has not happened is no longer waited for; idle: seconds "
+        "that are measured.  [default: 60]",
+    ),
+    click.option(
+        "--keys",
+        type=click.IntRange(0, 1000),
+        default=0,
+        help="idle: measure again when each node has pulled as many small layers of its own.  [default: 0]",
+    ),
+    click.option(
+        "--loss",
+        type=click.FloatRange(0, 50),
+        default=0.0,
+        metavar="PERCENT",
+        help="Share of all packets that the network loses, at random.  [default: 0]",
+    ),
     click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too."),
     click.option(
         "--plot",
@@ -241,18 +359,28 @@ _SCENARIO_OPTIONS = (
     click.option(
         "--keep-logs", type=click.Path(file_okay=False, path_type=Path), help="Keep all logs of all runs here."
     ),
+    click.option(
+        "--spegel", type=click.Path(path_type=Path), metavar="PATH", help="Spegel's binary.  [default: on PATH]"
+    ),
+    click.option(
+        "--spegel-containerd",
+        type=click.Path(path_type=Path),
+        metavar="PATH",
+        help="A containerd, 2.1 or newer for Spegel, with its ctr beside it: for all modes, with --client ctr.  "
+        "[default: on PATH]",
+    ),
 )
 """Of each scenario that measures."""
 
 
-def _measure_scenario(name: str) -> click.Command:
-    """The command of one scenario that measures.
+def _measure_scenario(name: str, called: str) -> click.Command:
+    """The command of one scenario that measures, and what it is called.
 
     Each run starts all processes again, with a new image of random content. The start takes seconds, the pull as long
     as the links need: 8 s for 200 MiB at 200mbit, or 8 s for each node if all ask the registry.
     """
 
-    def command(target: Path | None, plot: Path | None, **settings: Any) -> None:
+    def command(target: Path | None, plot: Path | None, image: str, layers: int | None, **settings: Any) -> None:
         from .lab.run import measure
         from .lab.settings import Settings
 
@@ -261,15 +389,22 @@ def _measure_scenario(name: str) -> click.Command:
             raise click.UsageError("--plot needs matplotlib: pip install '.[bench]'")
         if plot is None and target is not None and drawable:
             plot = target.with_suffix(".svg")
-        _run(lambda console: measure(console, Settings(scenario=name, **settings), plot), target)
+        try:
+            shape = shape_of(image, layers)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--image") from None
+        wanted = Settings(scenario=name, image=shape.size_bytes, layers=shape.layers, image_name=shape.name, **settings)
+        _run(lambda console: measure(console, wanted, plot), target)
 
     for option in reversed(_SCENARIO_OPTIONS):
         command = option(command)
-    return click.command(name, help=f"{SCENARIOS[name].what[0].upper()}{SCENARIOS[name].what[1:]}.")(command)
+    same = f"The same as {name}, by the name that Spegel's benchmark gives it: " if called != name else ""
+    sentence = f"{same}{SCENARIOS[name].what}."
+    return click.command(called, help=f"{sentence[0].upper()}{sentence[1:]}")(command)
 
 
-for _name in SCENARIOS:
-    lab.add_command(_measure_scenario(_name))
+for _called, _name in {**{name: name for name in SCENARIOS}, **ALIASES}.items():
+    lab.add_command(_measure_scenario(_name, _called))
 
 
 @lab.command()
@@ -308,7 +443,7 @@ def chaos(target: Path | None, nodes: int, minutes: float, seed: int | None, **s
 
 
 def _run(measure: Callable[[Console], Report], target: Path | None) -> Report:
-    console = Console() if sys.stdout.isatty() else Console(width=_FILE_COLUMNS)
+    console = _console()
     signal.signal(signal.SIGTERM, _end)
     try:
         report = measure(console)
@@ -318,6 +453,10 @@ def _run(measure: Callable[[Console], Report], target: Path | None) -> Report:
         return report
     except (BenchError, RunError, OSError) as error:
         raise click.ClickException(str(error)) from None
+
+
+def _console() -> Console:
+    return Console() if sys.stdout.isatty() else Console(width=_FILE_COLUMNS)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -39,7 +39,7 @@ from .channels.contexts import Channels, Issuer
 from .channels.files import FileIssuer
 from .cluster.serving import HomeService
 from .cluster.throughput import SlowReports
-from .config import Address, AgentConfig, ListenAddress, advertised_address
+from .config import Address, AgentConfig, ListenAddress, Routing, advertised_address
 from .errors import ConfigError
 from .fetch.stack import FetchStack
 from .images.completeness import Completeness
@@ -57,6 +57,7 @@ from .sources.outages import Outages
 from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
 from .sources.upstream import Upstream
+from .sources.upstream.access import Access
 from .sources.upstream.registries import known_registries
 from .sources.watched import WatchedUpstream
 from .stores import Store
@@ -97,9 +98,15 @@ class Agent:
         self._holdings = Holdings([cache, *runtimes], router)
         self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
         self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
-        self._upstream = Upstream(config.upstream, settings.upstream, passed_on=self._chain.passed_on, tally=metrics)
+        self._upstream = Upstream(
+            config.upstream,
+            settings.upstream,
+            Access(config.upstream_auth, config.upstream_proxy),
+            passed_on=self._chain.passed_on,
+            tally=metrics,
+        )
         outages = Outages(settings.outages)
-        self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages)
+        self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages, config.offline)
         self._fetching = fetching = FetchStack.build(
             config.name,
             router,
@@ -338,6 +345,7 @@ def _router(config: AgentConfig, address: str, channels: Channels, settings: Rou
             sealing=config.sealing,
             cluster=config.cluster,
             profile=config.gossip_profile,
+            exact=config.router is Routing.EXACT,
             allow=config.gossip_allow,
             snapshot=config.data_dir / "members.json",
         ),
@@ -374,6 +382,8 @@ def _containerd(config: AgentConfig, settings: ContainerdSettings, on_damaged: C
 def _warnings(config: AgentConfig) -> Iterator[str]:
     """What the operator should know about who can take part, now and later, and about secrets."""
     yield from config.warnings
+    if config.router is Routing.EXACT:
+        yield "router is exact, which is for comparison with swim: members that have another are not let in"
     if config.key_file is None:
         yield f"no cluster key: {_exposure(config)}"
         return

@@ -178,6 +178,23 @@ class NameSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CredentialSettings:
+    """Of `sources.upstream.credentials`."""
+
+    look_s: float = 1.0
+    """Shortest time between two looks at the file of credentials, s: it is looked at when a registry wants one."""
+    program_s: float = 5.0
+    """Bounds one question to a credential program, s. A cloud's asks a service; a client waits for it, and all of its
+    question has `UpstreamSettings.question_s`."""
+    kept_s: float = 60.0
+    """Time for which a program's answer is used, s. What it knows of, such as a login that ends, it renews itself."""
+    failure_kept_s: float = 10.0
+    """Time after which a program that failed is asked again, s."""
+    hosts_max: int = 256
+    """Bounds the answers of programs that are kept; the oldest goes first. One for each registry is needed."""
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamSettings:
     """Of `sources.upstream`."""
 
@@ -185,6 +202,8 @@ class UpstreamSettings:
     """Bounds all answers of registries."""
     names: NameSettings = field(default_factory=NameSettings)
     """How the names of registries are looked up."""
+    credentials: CredentialSettings = field(default_factory=CredentialSettings)
+    """Who this node is to registries."""
     complaint_s: float = 60.0
     """Time between two warnings that one registry does not accept its password, s: each pull meets it many times."""
 
@@ -208,6 +227,8 @@ class UpstreamSettings:
     """Bounds open connections for one registry. A request beyond it waits, within the bound of its try. A node asks for
     at most 32 pieces of a blob at once, so this serves several blobs. Registries have connections of their own, so that
     one that does not answer is in no other one's way."""
+    turn_rest_s: float = 30.0
+    """Time for which a URL of a registry that failed is asked after its other URLs, s."""
     redirects_max: int = 5
     """Bounds redirects of one request. Registries send to an object store at once or over one more host; the limit
     ends loops."""

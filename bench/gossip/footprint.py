@@ -15,7 +15,9 @@ from types import FunctionType, ModuleType
 from typing import Any, Final
 
 from gossip.core.config import lan
-from gossip.core.directory.bloom import POSITIONS, Filter, bits_log2_for
+from gossip.core.directory.bloom import BloomFilter, bits_log2_for
+from gossip.core.directory.kinds import rules_of
+from gossip.core.directory.positions import POSITIONS
 from gossip.core.directory.replicas import Directory
 from gossip.core.messages import Entry
 
@@ -48,7 +50,7 @@ def measure() -> Report:
 
 
 def _footprint(members: int, digests: int) -> Footprint:
-    directory, held, install_us = _filled(members, digests)
+    directory, held, install_us = filled(members, digests)
     rng = random.Random(2)
     strange = [rng.randbytes(32) for _ in range(_COLD)]
     kinds = {"hit": held[:_WARM], "miss": strange[:_WARM], "hit, cold": held[:_COLD], "miss, cold": strange}
@@ -57,15 +59,15 @@ def _footprint(members: int, digests: int) -> Footprint:
         for kind, keys in kinds.items():
             if len(keys) == _WARM or number < _ROUNDS // 10:
                 lookups[kind].values.append(_lookup_us(directory, keys))
-    return Footprint(members, digests, lookups, install_us, deep_bytes(directory.lookup.rows), deep_bytes(directory))
+    return Footprint(members, digests, lookups, install_us, deep_bytes(directory.lookup.indexes), deep_bytes(directory))
 
 
-def _filled(members: int, digests: int) -> tuple[Directory, list[bytes], float]:
+def filled(members: int, digests: int) -> tuple[Directory, list[bytes], float]:
     """A directory, keys of 32 bytes that members hold, in any order, and how long one snapshot took, us."""
     rng, bits_log2 = random.Random(1), bits_log2_for(digests, lan().filter_bits_per_key)
-    directory, held, spent_s = Directory(lan().log_keys, _ROOMY, members), list[bytes](), 0.0
+    directory, held, spent_s = Directory(rules_of(lan()), lan().log_keys, _ROOMY, members), list[bytes](), 0.0
     for number in range(members):
-        name, filled = f"n{number}", Filter(bits_log2)
+        name, filled = f"n{number}", BloomFilter(bits_log2)
         keys = [rng.randbytes(32) for _ in range(max(1, min(digests, _LOOKED_UP // members)))]
         for key in keys:
             filled.add(key[:8])
@@ -75,7 +77,7 @@ def _filled(members: int, digests: int) -> tuple[Directory, list[bytes], float]:
         held += keys
         directory.begin(name, 1)
         started_at = time.thread_time()
-        directory.install(Entry(name, 1, 0, 1, digests), bits_log2, bytes(filled.bits))
+        directory.install(Entry(name, 1, 0, 1, digests), filled)
         spent_s += time.thread_time() - started_at
         directory.count(name, counted=True)
     rng.shuffle(held)

@@ -63,6 +63,7 @@ class SwimSettings:
         sealing: with keys: allow, prefer or require.
         cluster: its name.
         profile: lan, wan, fast or local.
+        exact: whether members publish keys instead of Bloom filters, for comparison.
         allow: networks from which packets are accepted; empty: from all.
         snapshot: the file in which this node keeps the members that it knew, for its next start.
     """
@@ -77,6 +78,7 @@ class SwimSettings:
     sealing: str
     cluster: str
     profile: str
+    exact: bool
     allow: tuple[str, ...]
     snapshot: Path
 
@@ -157,7 +159,11 @@ class SwimRouter:
         """
         keys = load_keys(settings.key_file) if settings.key_file else ()
         with _translated():
-            config = replace(PROFILES[settings.profile](label=settings.cluster), allow=settings.allow or None)
+            config = replace(
+                PROFILES[settings.profile](label=settings.cluster),
+                allow=settings.allow or None,
+                filters=gossip.FilterKind.EXACT if settings.exact else gossip.FilterKind.BLOOM,
+            )
             node = Gossip(
                 settings.name,
                 config,

@@ -9,10 +9,10 @@ asked again and again, so that it is used as soon as it is back; a request that 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Container, Coroutine
 from typing import Any, Protocol, TypeVar
 
-from ..errors import Reason, UpstreamError, UpstreamOut
+from ..errors import Reason, UpstreamError, UpstreamOffline, UpstreamOut
 from ..oci.content import Content
 from ..oci.reference import Reference, Repository
 from ..settings import OutageSettings
@@ -41,11 +41,19 @@ class WatchedUpstream:
         registries: asks them.
         outages: what is known of them.
         settings: how long they may be silent.
+        offline: which of them are never asked.
     """
 
     name = UPSTREAM
 
-    def __init__(self, registries: Registries, outages: Outages, settings: OutageSettings) -> None:
+    def __init__(
+        self,
+        registries: Registries,
+        outages: Outages,
+        settings: OutageSettings,
+        offline: Container[str] = frozenset(),
+    ) -> None:
+        self._offline = offline
         self._registries = registries
         self._outages = outages
         self._settings = settings
@@ -118,8 +126,11 @@ class WatchedUpstream:
         """Refuse at once what a registry would not answer, unless it turns out to be back within a moment.
 
         Raises:
+            UpstreamOffline: it is never asked.
             UpstreamOut: it is out.
         """
+        if registry in self._offline:
+            raise UpstreamOffline(f"{registry} is never asked by this node: --offline")
         now = time.monotonic()
         if self._outages.why(registry, now) is None:
             return

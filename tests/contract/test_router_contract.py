@@ -4,10 +4,11 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
-from gossip import Gossip, local
+from gossip import FilterKind, Gossip, local
 from mirror.routers import Discovery, Peer, RingSeat, Serves
 from mirror.routers.swim import SwimRouter
 from tests.static_router import StaticRouter
@@ -24,11 +25,12 @@ async def static_pair() -> AsyncIterator[tuple[Discovery, Discovery]]:
 
 
 @asynccontextmanager
-async def swim_pair() -> AsyncIterator[tuple[Discovery, Discovery]]:
-    one = Gossip("a", local())
+async def swim_pair(filters: FilterKind = FilterKind.BLOOM) -> AsyncIterator[tuple[Discovery, Discovery]]:
+    config = replace(local(), filters=filters)
+    one = Gossip("a", config)
     a = SwimRouter(one, 1001)
     await a.start()
-    b = SwimRouter(Gossip("b", local(), seeds=[str(one.address)]), 1002)
+    b = SwimRouter(Gossip("b", config, seeds=[str(one.address)]), 1002)
     await b.start()
     try:
         yield a, b
@@ -37,7 +39,11 @@ async def swim_pair() -> AsyncIterator[tuple[Discovery, Discovery]]:
         await a.close()
 
 
-@pytest.fixture(params=[static_pair, swim_pair], ids=["static", "swim"])
+def exact_pair() -> AbstractAsyncContextManager[tuple[Discovery, Discovery]]:
+    return swim_pair(FilterKind.EXACT)
+
+
+@pytest.fixture(params=[static_pair, swim_pair, exact_pair], ids=["static", "swim", "exact"])
 def pair(request: pytest.FixtureRequest) -> Pair:
     made: Pair = request.param
     return made

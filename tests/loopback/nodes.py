@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Container, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -227,7 +227,10 @@ class Answer(NamedTuple):
 class Node:
     """A whole node, but for gossip."""
 
-    def __init__(self, cluster: "Cluster", number: int, folder: Path, capacity: int) -> None:
+    def __init__(
+        self, cluster: "Cluster", number: int, folder: Path, capacity: int, offline: Container[str] = frozenset()
+    ) -> None:
+        self._offline = offline
         self.name = f"n{number}"
         self.folder = folder
         self._cluster = cluster
@@ -246,7 +249,7 @@ class Node:
         self.chain = Chain("default", self.name, lambda: [seat.peer for seat in self.router.seats()])
         self.upstream = Upstream([Registry("docker.io", self._url)], passed_on=self.chain.passed_on)
         self.outages = outages = Outages(self._cluster.settings.outages)
-        self.watched = WatchedUpstream(self.upstream, outages, self._cluster.settings.outages)
+        self.watched = WatchedUpstream(self.upstream, outages, self._cluster.settings.outages, self._offline)
         self.fetching = FetchStack.build(
             self.name,
             self.router,
@@ -365,11 +368,11 @@ class Cluster:
         self.how_tags: Literal["sample", "verify"] = "sample"
         self.serve_peer: Serve = honestly
 
-    async def join(self, capacity: int | None = None) -> Node:
-        """One node more."""
+    async def join(self, capacity: int | None = None, offline: Container[str] = frozenset()) -> Node:
+        """One node more, which never asks some registries."""
         number = len(self.nodes)
         folder = self._folder / f"n{number}"
-        node = Node(self, number, folder, self._capacity if capacity is None else capacity)
+        node = Node(self, number, folder, self._capacity if capacity is None else capacity, offline)
         self._stack.push_async_callback(node.stop)
         await node.start()
         self.nodes.append(node)

@@ -23,6 +23,7 @@ from ...oci.manifest import MANIFEST_MAX_BYTES, MEDIA_TYPES, SCHEMA_1, is_manife
 from ...oci.reference import Reference, Repository
 from ...settings import UpstreamSettings
 from .. import UPSTREAM, RangeReply, RangeRequest, Resolved, Sink
+from .access import Access
 from .body import Body, ExactBody, UpstreamReply, announced_span, gathered, in_memory, with_prefix
 from .encodings import decoded
 from .heads import DOUBTFUL, Head, Heads
@@ -68,6 +69,7 @@ class Upstream:
     Args:
         configured: what the operator named. These may have any address, and replace the built-in ones of their name.
         settings: bounds.
+        access: how registries are reached, and who this node is to them.
         look_up: has the addresses of a host, as `socket.getaddrinfo`.
         passed_on: the marks that requests have to have, so that circles of clusters end; see `sources.chain`.
         tally: counts how registries answer.
@@ -79,15 +81,17 @@ class Upstream:
         self,
         configured: Iterable[Registry] = (),
         settings: UpstreamSettings | None = None,
+        access: Access | None = None,
         look_up: LookUp = socket.getaddrinfo,
         passed_on: Callable[[], Sequence[str]] = tuple,
         tally: Tally | None = None,
     ) -> None:
         self._passed_on = passed_on
         self._tally = tally
+        self._access = access or Access()
         self._configured = tuple(configured)
-        known = known_registries(self._configured).values()
-        self._with_free_head = {registry.name for registry in known if registry.url == DOCKER_HUB_URL}
+        known = known_registries(self._configured)
+        self._with_free_head = {name for name, urls in known.items() if {url.url for url in urls} == {DOCKER_HUB_URL}}
         self._settings = settings or UpstreamSettings()
         self._look_up = look_up
         self._heads = Heads(self._settings, self._with_free_head)
@@ -96,7 +100,9 @@ class Upstream:
 
     async def start(self) -> None:
         """Be ready to ask."""
-        self._started = RegistryClient(self._configured, self._settings, self._look_up, self._passed_on, self._tally)
+        self._started = RegistryClient(
+            self._configured, self._settings, self._access, self._look_up, self._passed_on, self._tally
+        )
 
     async def close(self) -> None:
         """Drop all connections."""

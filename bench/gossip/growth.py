@@ -1,0 +1,101 @@
+"""How the costs of a node grow with the cluster: straight lines through two sizes that were simulated whole.
+
+Memory grows with the number of members. Bytes, packets and CPU of an idle node have a constant part, probing, and one
+that grows with the records that full exchanges carry in a second: members, twice, over the time between two that a node
+begins. What a wave of pulls adds grows with the copies of rumours that a node sends: as many of each as the protocol
+says, of a number of rumours that grows with the members.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from gossip.core.config import lan
+from gossip.core.packets.rumours import retransmit_limit
+
+from . import crowd
+from .results import Calm
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A straight line: its value at 0, and its slope."""
+
+    start: float
+    slope: float
+
+    @classmethod
+    def through(cls, one: tuple[float, float], other: tuple[float, float]) -> "Line":
+        """The line through two points."""
+        slope = (other[1] - one[1]) / (other[0] - one[0])
+        return cls(one[1] - slope * one[0], slope)
+
+    def at(self, x: float) -> float:
+        """Its value there."""
+        return self.start + self.slope * x
+
+
+def records(size: int) -> float:
+    """Records that full exchanges of one node carry, per second."""
+    return 2 * size / crowd.sync_pause_s(lan(), size)
+
+
+def copies(size: int) -> float:
+    """Copies of rumours that a node sends in a wave of pulls, per second."""
+    return size * crowd.BLOBS / crowd.WAVE_S * retransmit_limit(lan().retransmit_mult, size)
+
+
+class Growth:
+    """The costs of a node in a cluster of any size; rates per second, CPU as a share of a core.
+
+    Args:
+        found: what was simulated, by the number of nodes; the smallest and the largest count, and must differ.
+    """
+
+    def __init__(self, found: Mapping[int, Calm]) -> None:
+        first, last = min(found), max(found)
+
+        def line(x: Callable[[int], float], y: Callable[[Calm], float]) -> Line:
+            return Line.through((x(first), y(found[first])), (x(last), y(found[last])))
+
+        self.memory = line(float, lambda it: it.node_bytes)
+        self.idle = line(records, lambda it: it.idle.bytes)
+        self.idle_packets = line(records, lambda it: it.idle.packets)
+        self.cpu = line(records, lambda it: it.cpu_share)
+        self.wave = line(copies, lambda it: it.wave.bytes)
+        self.wave_packets = line(copies, lambda it: it.wave.packets)
+        self.wave_cpu = line(copies, lambda it: it.wave_cpu_share)
+
+    def node_bytes(self, size: int) -> float:
+        """Bytes of memory that its tables take, with empty filters."""
+        return self.memory.at(size)
+
+    def idle_bytes(self, size: int) -> float:
+        """Bytes that it sends while idle."""
+        return self.idle.at(records(size))
+
+    def cpu_share(self, size: int) -> float:
+        """CPU that it uses while idle."""
+        return self.cpu.at(records(size))
+
+    def wave_bytes(self, size: int) -> float:
+        """Bytes that it sends in a wave of pulls."""
+        return self.wave.at(copies(size))
+
+    def wave_packets_sent(self, size: int) -> float:
+        """Packets that it sends in a wave of pulls."""
+        return self.wave_packets.at(copies(size))
+
+    def wave_cpu_share(self, size: int) -> float:
+        """CPU that it uses in a wave of pulls, for gossip alone."""
+        return self.wave_cpu.at(copies(size))
+
+    @property
+    def arithmetic(self) -> str:
+        """The lines of an idle node, in words."""
+        return (
+            f"memory = {self.memory.start / 1024:.0f} KiB + {self.memory.slope / 1024:.2f} KiB x members\n"
+            "r = records per second in full exchanges = 2 x members / (30 s x max(1, log2(members) - 4))\n"
+            f"B/s = {self.idle.start:.0f} + {self.idle.slope:.1f} x r; "
+            f"CPU % = {100 * self.cpu.start:.3f} + {100 * self.cpu.slope:.4f} x r, and what "
+            "sockets take for two packets a second"
+        )

@@ -1,0 +1,69 @@
+"""Watching for the moment at which an answer turns, on several nodes at once; and what many times amount to."""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from .finding import Look
+
+_PAUSE_S: Final = 0.005
+"""Between an answer and the next question, seconds: what the times are exact to, without asking all the time."""
+
+
+def turns(
+    looks: Mapping[str, Callable[[], Look]],
+    turned: Callable[[Look], bool],
+    within_s: float,
+    begin: Callable[[], float] = time.monotonic,
+) -> tuple[float, Mapping[str, Look]]:
+    """Ask some nodes again and again until each answer has turned.
+
+    Args:
+        looks: questions by node; each is asked in a thread of its own.
+        turned: whether an answer is the one that is waited for.
+        within_s: time after which no question is asked any more, seconds.
+        begin: what is done first, when all threads are there; gives the monotonic time from which `within_s` counts.
+
+    Returns:
+        That time, and the first answer that has turned, by node; those that have not in time are missing.
+    """
+    began = threading.Event()
+    deadline = math.inf
+
+    def watch(look: Callable[[], Look]) -> Look | None:
+        began.wait()
+        while time.monotonic() < deadline:
+            seen = look()
+            if turned(seen):
+                return seen
+            time.sleep(_PAUSE_S)
+        return None
+
+    with ThreadPoolExecutor(max(1, len(looks))) as threads:
+        seen = {name: threads.submit(watch, look) for name, look in looks.items()}
+        try:
+            began_at = begin()
+            deadline = began_at + within_s
+        except BaseException:
+            deadline = -math.inf
+            raise
+        finally:
+            began.set()
+        found = {name: future.result() for name, future in seen.items()}
+    return began_at, {name: look for name, look in found.items() if look is not None}
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The least of some values that as many percent of them do not exceed (nearest rank)."""
+    return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
+
+
+def spread(name: str, seconds: Sequence[float]) -> Mapping[str, float]:
+    """Median, 99th percentile and most of some times, as figures in milliseconds; none of no times."""
+    if not seconds:
+        return {}
+    marks = {"p50": percentile(seconds, 50), "p99": percentile(seconds, 99), "max": max(seconds)}
+    return {f"{name}_{mark}_ms": 1000 * value for mark, value in marks.items()}
