@@ -18,7 +18,7 @@ from yarl import URL
 
 from mirror.app import Backend, ClientEndpoint, PeerEndpoint
 from mirror.app.zerocopy import ZeroCopyProtocol
-from mirror.cluster.homes import Ring, piece_size, turned_key
+from mirror.cluster.homes import Ring, home_piece_size, turned_key
 from mirror.cluster.throughput import SlowReports
 from mirror.fetch import Record
 from mirror.fetch.stack import FetchStack
@@ -415,8 +415,8 @@ async def honestly(node: Node, scope: Any, receive: Any, send: Any) -> None:
     await node.endpoint(scope, receive, send)
 
 
-def pieces_of(body: bytes) -> list[tuple[int, int]]:
-    unit = piece_size(len(body))
+def pieces_of(body: bytes, homes: int) -> list[tuple[int, int]]:
+    unit = home_piece_size(len(body), homes)
     return [(start, min(start + unit, len(body))) for start in range(0, len(body), unit)]
 
 
