@@ -44,6 +44,7 @@ from .errors import ConfigError
 from .fetch.stack import FetchStack
 from .images.completeness import Completeness
 from .images.holdings import Holdings
+from .images.listings import Listings
 from .images.manifests import Manifests
 from .images.member_tags import MemberTags
 from .images.tag_trust import TagTrust
@@ -127,7 +128,8 @@ class Agent:
 
         reports = SlowReports(settings.cluster)
         self._home_service = HomeService(config.home, router, reports, lambda: len(router.members()), settings.serving)
-        backend = Backend(self._holdings, fetching, manifests, self._tags, metrics, settings.app)
+        listings = Listings(watched, self._holdings, router.members, self._peers.tags)
+        backend = Backend(self._holdings, fetching, manifests, self._tags, listings, metrics, settings.app)
         find = self._find(manifests, member_tags)
         self._clients: list[ClientEndpoint] = []
         status = StatusEndpoint(self._node(cache, trust), find, metrics)

@@ -62,15 +62,19 @@ class _Family:
 
 _COUNTERS: Final[Mapping[str, _Family]] = {
     "requests": _Family(
-        "Requests to the registry API, by endpoint (client, peer), kind (manifests, blobs, tags, other) and outcome "
-        "(held: served from this node; fetched: from elsewhere; passed: from elsewhere through memory, not kept; "
-        "relayed: fetched for another member, as its home; vouched: another member was told checksums of a copy; "
+        "Requests to the registry API, by endpoint (client, peer), kind (manifests, blobs, tags, lists, other) and "
+        "outcome (held: served from this node; fetched: from elsewhere; passed: from elsewhere through memory, not "
+        "kept; relayed: fetched for another member, as its home; vouched: another member was told checksums of a copy; "
         "missing; refused; failed).",
         ("endpoint", "kind", "outcome"),
         (
-            *product(["client"], ["manifests", "blobs", "other"], ["held", "fetched", "missing", "refused", "failed"]),
+            *product(
+                ["client"],
+                ["manifests", "blobs", "lists", "other"],
+                ["held", "fetched", "missing", "refused", "failed"],
+            ),
             ("client", "blobs", "passed"),
-            *product(["peer"], ["manifests", "blobs", "tags", "other"], ["held", "missing", "refused"]),
+            *product(["peer"], ["manifests", "blobs", "tags", "lists", "other"], ["held", "missing", "refused"]),
             *product(["peer"], ["blobs"], ["relayed", "vouched"]),
         ),
     ),

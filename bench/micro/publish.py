@@ -90,7 +90,7 @@ def _keys(count: int) -> list[bytes]:
 
 
 def _build(config: GossipConfig, keys: list[bytes]) -> Iterator[float]:
-    """CPU time until a node has noted the keys that it finds at its start, and of each step of publishing them, us."""
+    """CPU time, us, until a node has noted the keys that it finds at its start, and of each step of publishing them."""
     published = PublishedFilter(config, rules_of(config), _EPOCH)
     yield cpu_us(lambda: published.advertise(keys))
     while published.unpublished:
