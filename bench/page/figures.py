@@ -1,5 +1,6 @@
 """The figures of all results, to be asked for by what they are."""
 
+import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ CLEAR_SHARE: Final = 0.05
 
 SAME_SHARE: Final = 0.02
 """By how much two medians may differ in any case and still count as equal, as a share of the larger one."""
+
+_COUNTED: Final = re.compile(r",? ?\b\d+ (?:rounds|repeats|runs)\b")
+"""What a title says of how often it was measured, which time decides: another run may have another number."""
 
 _AT_LEAST: Final = "_at_least"
 """Ends the name of the figure that says that another one was still growing when nobody looked any more."""
@@ -183,7 +187,11 @@ class Figures:
                     label = ", ".join(f"{cell}" for cell in row.values() if isinstance(cell, str))
                     for key, cell in row.items():
                         if isinstance(cell, Figure) and (measured := spread(cell)) is not None:
-                            yield name, f"{sheet.name}: {label}: {sheet.headings.get(key, key)}", measured
+                            yield (
+                                name,
+                                f"{_COUNTED.sub('', sheet.name)}: {label}: {sheet.headings.get(key, key)}",
+                                measured,
+                            )
 
 
 def _trial(name: str, scenario: str, result: Result) -> Trial:
