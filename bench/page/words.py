@@ -11,11 +11,12 @@ from .results import shown
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
 DHT: Final = "dht"
 SPEGEL: Final = "spegel"
+EXACT: Final = "exact"
 DIRECT: Final = "direct"
 
 MODES: Final[Mapping[str, str]] = {
     OURS: "gossip",
-    "exact": "exact directory",
+    EXACT: "exact directory",
     DHT: "DHT",
     SPEGEL: "Spegel",
     DIRECT: "no mirror",
@@ -25,7 +26,7 @@ MODES: Final[Mapping[str, str]] = {
 
 WHO: Final[Mapping[str, str]] = {
     OURS: "Skvaller as it is: SWIM membership, Bloom filters of what each member holds, homes for the pieces of a blob",
-    "exact": "Skvaller with digest prefixes instead of Bloom filters",
+    EXACT: "Skvaller with digest prefixes instead of Bloom filters",
     DHT: "Skvaller's data plane over a Kademlia (py-libp2p) with Spegel's settings. A DHT knows no members, so there "
     "are no homes, and nodes that pull at the same moment each ask the registry",
     SPEGEL: "the real Spegel beside a containerd on each node",
@@ -240,7 +241,7 @@ def mode_words(mode: str) -> str:
 
 def named(mode: str) -> str:
     """The same in a sentence."""
-    return {DHT: "a DHT", "exact": "an exact directory"}.get(mode, mode_words(mode))
+    return {DHT: "a DHT", EXACT: "an exact directory"}.get(mode, mode_words(mode))
 
 
 def ordered(modes: Mapping[str, object]) -> list[str]:

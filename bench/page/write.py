@@ -11,7 +11,7 @@ from ..suite.progress import duration
 from .build import Page
 from .charts import colour
 from .contest import ASKED_NODES, Outcome
-from .figures import CLEAR_SHARE
+from .figures import CLEAR_SHARE, CLEAR_SHARE_ONCE
 from .plots import standalone
 from .results import Cell, Sheet, numbers, shown
 from .results import Figure as Measured
@@ -60,6 +60,7 @@ def _environment() -> Environment:
     environment.globals |= {
         "ASKED_NODES": ASKED_NODES,
         "CLEAR_PERCENT": round(100 * CLEAR_SHARE),
+        "ONCE_PERCENT": round(100 * CLEAR_SHARE_ONCE),
         "MODES": MODES,
         "WHO": WHO,
         "Outcome": Outcome,
