@@ -182,6 +182,7 @@ def bars(name: str, title: str, label: str, rows: Sequence[Bar], *, log: bool = 
             xytext=(6, 0),
             textcoords="offset points",
             va="center",
+            color=_INK,
             annotation_clip=False,
         )
     axes.set_yticks(range(len(rows)), [row.name for row in rows])
