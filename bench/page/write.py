@@ -7,6 +7,7 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from ..report import GIB
 from ..suite.progress import duration
 from .build import Page
 from .charts import colour
@@ -73,6 +74,7 @@ def _environment() -> Environment:
         "cell": _cell,
         "duration": duration,
         "markdown": _markdown,
+        "fact": _fact,
         "order": lambda modes: ordered(dict.fromkeys(modes)),
     }
     return environment
@@ -93,6 +95,15 @@ def _cell(cell: Cell, sheet: Sheet, key: str) -> str:
             return median if low == high == median or not values else f"{median} ({low} to {high})"
         case _:
             return shown(cell, spec)
+
+
+def _fact(key: str, value: str | float | None) -> str:
+    """Something of the machine, in words."""
+    if isinstance(value, str) or value is None:
+        return f"{key.replace('_', ' ')} {value or 'unknown'}"
+    if key.endswith("_bytes"):
+        return f"{key.removesuffix('_bytes')} {value / GIB:.1f} GiB"
+    return f"{key} {value:.15g}"
 
 
 def _markdown(text: Any) -> str:
