@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from .figures import Spread
 
-COLOURS: Final = 7
+COLOURS: Final = 8
 """How many colours there are for series; the page defines each for dark and light, as `--series-0` and so on."""
 
 _INK, _FAINT = "#010101", "#020202"
@@ -22,7 +22,7 @@ _SERIES: Final = [f"#03030{number}" for number in range(COLOURS)]
 _VARIABLES: Final = {_INK: "--ink", _FAINT: "--faint", **{it: f"--series-{n}" for n, it in enumerate(_SERIES)}}
 """Colours as they are drawn, and the variable of the page that stands in their place afterwards."""
 
-_MARKS: Final = "osD^vPX"
+_MARKS: Final = "osDd^vPX"
 _BOUND: Final = 1e12
 """Beyond this number nothing is drawn: no figure of a bench comes near it."""
 

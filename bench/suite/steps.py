@@ -13,7 +13,7 @@ from ..lab.scenarios import SCENARIOS
 
 _SPEGEL: Final = "spegel"
 _DHT: Final = "dht"
-_ALONE: Final = ("direct", "dht", _SPEGEL, "pullthrough")
+_ALONE: Final = ("direct", "dht", "dht-5s", _SPEGEL, "pullthrough")
 """Modes in which clients that pull at once each take everything from one place, so that time grows with the nodes."""
 
 _START_S: Final = 5.0
@@ -62,7 +62,7 @@ class Rivals:
         """Whether a mode can be run. Spegel serves what a containerd has, so it needs a client that has one."""
         if mode == _SPEGEL:
             return self.spegel is not None and client == "ctr"
-        return mode in MODES and (mode != _DHT or find_spec("libp2p") is not None)
+        return mode in MODES and (not mode.startswith(_DHT) or find_spec("libp2p") is not None)
 
     @property
     def absent(self) -> Mapping[str, str]:
@@ -154,7 +154,7 @@ class Bench:
         yield Step(name, self.arguments, self.usual_s, checks)
 
 
-_FINDERS: Final = ("skvaller", "exact", "dht", "spegel")
+_FINDERS: Final = ("skvaller", "exact", "dht", "dht-5s", "spegel")
 _FAULTS: Final = ("kill", "vanish", "dark", "partition", "churn", "slow", "late", "lonely")
 _IMAGES: Final = ("10MB-1", "10MB-4", "100MB-1", "100MB-4")
 
