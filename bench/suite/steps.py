@@ -160,7 +160,6 @@ _FAULTS: Final = ("kill", "vanish", "dark", "partition", "churn", "slow", "late"
 _IMAGES: Final = ("10MB-1", "10MB-4", "100MB-1", "100MB-4")
 
 _AT_ONCE: Final = tuple(Lab(scenario="fanout", nodes=nodes, image="100MB-4") for nodes in (8, 2, 3, 5))
-_AT_ONCE_QUICK: Final = Lab(scenario="fanout", nodes=5, image="10MB-4", mbit=20, upstream_mbit=20, repeats=1)
 
 _FULL: Final[Sequence[Lab | Bench]] = (
     *(Lab(scenario="fanout", nodes=nodes, image="100MB-4", client="ctr") for nodes in (5, 2, 3, 8)),
@@ -205,14 +204,13 @@ _FULL: Final[Sequence[Lab | Bench]] = (
 """What can be measured on one machine: some hours. What answers most comes first."""
 
 _QUICK: Final[Sequence[Lab | Bench]] = (
-    _AT_ONCE_QUICK,
+    Lab(scenario="fanout", nodes=5, image="10MB-4", mbit=20, upstream_mbit=20, repeats=1),
     Lab(scenario="discover", nodes=5, image="10MB-4", modes=_FINDERS, repeats=1, more=("--watch", "15")),
     Lab(scenario="idle", nodes=5, image="10MB-4", modes=_BESIDE, repeats=1, more=("--watch", "10")),
     Lab(scenario="vanish", nodes=5, image="10MB-4", mbit=20, upstream_mbit=20, modes=_BESIDE, repeats=1),
     Lab(scenario="fanout", nodes=2, image="10MB-4", mbit=20, upstream_mbit=20, modes=_BESIDE, repeats=1),
     Bench(("micro", "--quick"), 30),
     Bench(("serve", "--quick"), 60),
-    Bench(("scale", "--quick", "--nodes", "100,1000"), 60, (_AT_ONCE_QUICK,)),
 )
 """Every mode but Spegel, in less than ten minutes on two cores: thin links, and one run of each."""
 
