@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,7 @@ from ..lab.run import fits
 from ..lab.scenarios import SCENARIOS
 
 _SPEGEL: Final = "spegel"
+_DHT: Final = "dht"
 _ALONE: Final = ("direct", "dht", _SPEGEL, "pullthrough")
 """Modes in which clients that pull at once each take everything from one place, so that time grows with the nodes."""
 
@@ -56,7 +58,15 @@ class Rivals:
 
     def may_run(self, mode: str, client: str) -> bool:
         """Whether a mode can be run. Spegel serves what a containerd has, so it needs a client that has one."""
-        return mode in MODES and (mode != _SPEGEL or (self.spegel is not None and client == "ctr"))
+        if mode == _SPEGEL:
+            return self.spegel is not None and client == "ctr"
+        return mode in MODES and (mode != _DHT or find_spec("libp2p") is not None)
+
+    @property
+    def absent(self) -> Mapping[str, str]:
+        """Modes that are left out everywhere, and what they need."""
+        needs = {_DHT: "pip install '.[dht]'", _SPEGEL: "--spegel PATH"}
+        return {mode: what for mode, what in needs.items() if not self.may_run(mode, "ctr")}
 
     @property
     def flags(self) -> Sequence[str]:
@@ -192,7 +202,7 @@ _QUICK: Final[Sequence[Lab | Bench]] = (
 
 _SMOKE: Final[Sequence[Lab | Bench]] = (
     *(Lab(scenario=scenario, nodes=3, image="2MiB", mbit=40, upstream_mbit=40, repeats=1) for scenario in ("fanout",)),
-    Lab(scenario="idle", nodes=3, image="2MiB", modes=_FINDERS, repeats=1, more=("--watch", "2")),
+    Lab(scenario="idle", nodes=3, image="2MiB", modes=("skvaller", "dht"), repeats=1, more=("--watch", "2")),
 )
 """The smallest form, for tests: does every part work?"""
 
