@@ -110,6 +110,7 @@ def main() -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="For the results.  [default: results, results-quick or results-smoke]",
 )
+@click.option("--only", multiple=True, metavar="TEXT", help="Only steps with this in their name; may be repeated.")
 @click.option("--list", "listed", is_flag=True, help="Only say what would be run.")
 @click.option(
     "--spegel", type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path), help="Its binary."
@@ -120,22 +121,35 @@ def main() -> None:
     help="A containerd of version 2 or newer, for Spegel.",
 )
 def suite(
-    size: str | None, folder: Path | None, listed: bool, spegel: Path | None, spegel_containerd: Path | None
+    size: str | None,
+    folder: Path | None,
+    only: tuple[str, ...],
+    listed: bool,
+    spegel: Path | None,
+    spegel_containerd: Path | None,
 ) -> None:
     """All benches, one after the other, and the page: some hours (needs root).
 
     Each step writes its JSON into the folder. What is there, of the same settings and the same code, is not measured
     again, so a run that was stopped goes on. A step that fails is noted in the page, and the exit status is 1.
     """
+    from .suite.progress import duration
     from .suite.run import run_all
     from .suite.steps import Rivals, plan
 
     wanted = size or "full"
-    steps = plan(wanted, Rivals(spegel, spegel_containerd))
+    rivals = Rivals(spegel, spegel_containerd)
+    for mode, needed in rivals.absent.items():
+        click.echo(f"left out: {mode}, which needs {needed}")
+    planned = plan(wanted, rivals)
+    steps = [step for step in planned if not only or any(text in step.name for text in only)]
+    if not steps:
+        raise click.BadParameter(f"no step of the {wanted} suite has that in its name", param_hint="--only")
     folder = folder or Path("results" if wanted == "full" else f"results-{wanted}")
     if listed:
         for step in steps:
-            click.echo(f"{step.usual_s:6.0f} s  python -m bench {' '.join(step.arguments)}")
+            click.echo(f"{step.name}: about {duration(step.usual_s)}: python -m bench {' '.join(step.arguments)}")
+        click.echo(f"{len(steps)} steps, about {duration(sum(step.usual_s for step in steps))}")
         return
     console = _console()
     signal.signal(signal.SIGTERM, _end)
@@ -294,6 +308,36 @@ def gossip(
     counts = {name: count or usual for name, count in repeats.items()}
     amount = Amount(**counts, keys=keys, idle_s=5.0 if quick else 15.0, stops=not quick)
     _run(lambda console: measure(console, nodes or ([10] if quick else [10, 20, 30]), amount), target)
+
+
+@main.command()
+@click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
+@click.option("--nodes", type=_Counts(), metavar="N,N,...", help="Cluster sizes.  [default: 100,1000,10000]")
+@click.option(
+    "--lab",
+    "checks",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    help="JSON of `lab fanout` or `lab rolling`, to which the model is compared; may be repeated.",
+)
+@click.option(
+    "--plot", type=click.Path(dir_okay=False, path_type=Path), help="File for the plots.  [default: beside the JSON]"
+)
+@click.option("--quick", is_flag=True, help="Simulate gossip with 80 nodes at most, and compute nothing beyond 1,000.")
+def scale(
+    target: Path | None, nodes: list[int] | None, checks: tuple[Path, ...], plot: Path | None, quick: bool
+) -> None:
+    """From 100 to 10,000 nodes in zones: gossip with homes, and a DHT, by simulation and on paper.
+
+    What a node pays for membership, directory and lookups; waves of pulls in a fluid model of the links; where flat
+    membership stops being sensible, and what zones would change. A quarter of an hour on two cores; with --quick, two
+    minutes. Nothing is sent, and root is not needed.
+    """
+    from .scale.run import measure
+
+    if plot is None and target is not None and find_spec("matplotlib") is not None:
+        plot = target.with_suffix(".svg")
+    _run(lambda console: measure(console, nodes or [100, 1000, 10_000], checks, plot, quick=quick), target)
 
 
 @main.group()

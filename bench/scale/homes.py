@@ -21,7 +21,7 @@ from mirror.settings import PlanSettings
 from .fluid import Flow, Water
 from .world import Ledger, Lines, Port, World
 
-EXACT_MAX: Final = 24
+EXACT_MAX: Final = 16
 """Nodes up to which each is computed by itself."""
 
 COHORTS: Final = {1_500: 4, 5_000: 2, math.inf: 1}
