@@ -133,6 +133,11 @@ def agent_on(host: Host, folder: Path, flags: Sequence[str]) -> Agent:
 # What agents answer. One that does not answer, for example because it was killed, counts as empty.
 
 
+def keys_of(agent: Agent, name: str) -> int:
+    """How many keys an agent knows a member to hold; 0 while it does not answer."""
+    return next((int(row["keys"]) for row in _members(agent) if row["name"] == name), 0)
+
+
 def received(agent: Agent) -> Mapping[str, int] | None:
     """Bytes that an agent has received, by source: a member's name or `upstream`; None if it does not answer."""
     answer = _ask(agent, "/api/v1/fetches")
