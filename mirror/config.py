@@ -50,6 +50,10 @@ _OF_KUBERNETES = re.compile(r"SKVALLER_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PO
 Source: Kubernetes, "Service", "Environment variables"."""
 
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([KMGT]i?B?|B)?", re.IGNORECASE)
+_DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)\s*(ms|s)")
+_SECONDS = {"ms": 0.001, "s": 1.0}
+_DURATION_MAX_S = 60
+"""Bounds a time that an operator sets, s: a client that waits longer is gone."""
 _UNITS = {"": 1, "B": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12} | {
     "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40,
 }  # fmt: skip
@@ -62,6 +66,8 @@ class Routing(enum.StrEnum):
     """By gossip about Bloom filters."""
     EXACT = "exact"
     """By gossip about the keys themselves, for comparison."""
+    DHT = "dht"
+    """By a distributed hash table, for comparison."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +188,20 @@ def parse_seed(text: str) -> str:
     if not text or any(character in text for character in "/ @?#"):
         raise ValueError("HOST or HOST:PORT of another agent's gossip address")
     return text
+
+
+def parse_duration(text: str) -> float:
+    """Read a time with a unit, s: 20ms, 5s, 1.5s."""
+    match = _DURATION.fullmatch(text.strip())
+    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
+    if not 0 < seconds <= _DURATION_MAX_S:
+        raise ValueError(f"a time such as 20ms or 5s, of at most {_DURATION_MAX_S} s")
+    return seconds
+
+
+def parse_bootstrap(text: str) -> str:
+    """Read a node of the DHT to begin with."""
+    return str(parse_address(text))
 
 
 def parse_size(text: str) -> int:
@@ -351,6 +371,17 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("join", "HOST[:PORT]", parse_seed, "", "Gossip address of any other node; may be repeated.", many=True),
     Setting(
+        "dht", "IP:PORT", parse_bind, None,
+        "The DHT, TCP. Default: 0.0.0.0:4001 with --key-file, else 127.0.0.1:4001. The key does not guard it.",
+    ),
+    Setting(
+        "bootstrap", "HOST:PORT", parse_bootstrap, "", "DHT address of any other node; may be repeated.", many=True
+    ),
+    Setting(
+        "resolve-timeout", "TIME", parse_duration, "20ms",
+        "How long a request waits for the DHT to name a holder. Spegel waits 20ms by default, and 5s in K3s.",
+    ),
+    Setting(
         "upstream", "REGISTRY=URL", Registry.parse, "",
         "Where a registry is fetched from, e.g. registry.example.com=http://10.0.0.5:5000; may be repeated. Well-known "
         "public registries need no entry. A password belongs into --upstream-auth; user:password@ before the host "
@@ -419,8 +450,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("cluster", "NAME", _name, "default", "Name of the cluster; agents of another cluster are ignored."),
     Setting(
         "router", "HOW", _one_of(*Routing), "swim",
-        "How nodes find out who has what; the same on all. swim gossips. exact is for comparison with it and for "
-        "nothing else: it gossips about the keys themselves, 8 bytes each, instead of about Bloom filters.",
+        "How nodes find out who has what; the same on all. swim gossips. exact and dht are for comparison with it and "
+        "for nothing else. exact gossips about the keys themselves, 8 bytes each, instead of about Bloom filters. dht "
+        "is a Kademlia with Spegel's settings, which knows no members, so each node fetches from upstream itself what "
+        "no other has yet; it needs pip install 'skvaller[dht]'.",
     ),
     Setting(
         "gossip-profile", "PROFILE", _one_of("lan", "wan", "fast", "local"), "lan",
@@ -470,6 +503,9 @@ class AgentConfig:
     gossip: Address
     advertise: str | None
     join: tuple[str, ...]
+    dht: Address
+    bootstrap: tuple[str, ...]
+    resolve_timeout: float
     upstream: tuple[Registry, ...]
     upstream_auth: AuthPath | None
     upstream_trust: tuple[Trusted, ...]
@@ -498,9 +534,19 @@ class AgentConfig:
     """What the operator should know about how they were set."""
 
     @property
+    def discovery(self) -> tuple[str, Address]:
+        """The setting of the address at which nodes find each other, and that address."""
+        return ("dht", self.dht) if self.router is Routing.DHT else ("gossip", self.gossip)
+
+    @property
+    def first_nodes(self) -> tuple[str, ...]:
+        """Where this node begins to look for others."""
+        return self.bootstrap if self.router is Routing.DHT else self.join
+
+    @property
     def exposed(self) -> list[str]:
         """The settings that let other machines in."""
-        return [name for name, address in (("peer", self.peer), ("gossip", self.gossip)) if not address.loopback]
+        return [name for name, address in (("peer", self.peer), self.discovery) if not address.loopback]
 
 
 def advertised_address(config: AgentConfig) -> str:
@@ -520,7 +566,7 @@ def advertised_address(config: AgentConfig) -> str:
     main = address_towards(elsewhere, family)
     if main is not None:
         return main
-    towards_seeds = {address_towards(_seed_host(seed), family) for seed in config.join}
+    towards_seeds = {address_towards(_seed_host(seed), family) for seed in config.first_nodes}
     all_of_it = machine_addresses(family)
     candidates = [address for address in all_of_it if address in towards_seeds] or all_of_it
     if len(candidates) != 1:
@@ -571,6 +617,7 @@ def load(
     values["name"] = values["name"] or _parsed(SETTINGS[0], host_name, "the host name, for want of --name")
     values["peer"] = values["peer"] or Address(everywhere, 5001)
     values["gossip"] = values["gossip"] or Address(everywhere, 7946)
+    values["dht"] = values["dht"] or Address(everywhere, 4001)
     values["router"] = Routing(values["router"])
     values["peer_tls"] = PeerTls(values["peer_tls"] or _usual_tls(values["key_file"], values["sealing"]))
     has_password = any(registry.password is not None for registry in values["upstream"])
@@ -620,6 +667,7 @@ def _check(config: AgentConfig) -> None:
     if config.key_file is None and config.sealing != "require":
         raise ConfigError(f"sealing: {config.sealing} means nothing without a key; give --key-file too")
     _check_tls(config)
+    _check_router(config)
     if not config.listen:
         raise ConfigError("listen: no address; give IP:PORT or unix:PATH, e.g. 127.0.0.1:5000")
     used: list[tuple[ListenAddress, str]] = []
@@ -627,15 +675,26 @@ def _check(config: AgentConfig) -> None:
     given += [("listen-for", listener.address) for listener in config.listen_for]
     given += [("listen-api", config.listen_api)] if config.listen_api is not None else []
     given += [("metrics", config.metrics)] if config.metrics is not None else []
-    for name, address in (*given, ("peer", config.peer), ("gossip", config.gossip)):
+    finds, at = config.discovery
+    for name, address in (*given, ("peer", config.peer), (finds, at)):
         for other, its_name in used:
             if _collide(address, other):
                 raise ConfigError(f"{name}: {address} is taken by --{its_name} {other}; give each a port of its own")
         used.append((address, name))
-    if bool(config.peer.loopback) != bool(config.gossip.loopback):
+    if bool(config.peer.loopback) != bool(at.loopback):
         raise ConfigError(
-            f"peer: {config.peer} and gossip: {config.gossip}; either both on loopback or both reachable by the others"
+            f"peer: {config.peer} and {finds}: {at}; either both on loopback or both reachable by the others"
         )
+
+
+def _check_router(config: AgentConfig) -> None:
+    """Where a node looks for others has to suit how it does."""
+    if config.router is Routing.DHT and config.join:
+        raise ConfigError(
+            "join: router dht does not gossip; give --bootstrap HOST:PORT, the DHT address of another node"
+        )
+    if config.router is not Routing.DHT and config.bootstrap:
+        raise ConfigError(f"bootstrap: router {config.router} gossips; give --join HOST:PORT, or --router dht")
 
 
 def _collide(one: ListenAddress, other: ListenAddress) -> bool:

@@ -17,9 +17,9 @@ from rich.console import Console
 from gossip.core.config import fast, lan
 from gossip.sim.network import Weather
 
+from ..memory import deep_bytes
 from ..report import BenchError, Report, Samples
 from . import crowd, tables
-from .footprint import deep_bytes
 from .growth import Growth
 from .model import Model
 from .results import Calm, Extrapolated, Found, Grown, Modelled, Spread

@@ -13,6 +13,9 @@ from .words import DHT, METRICS, MODES, SPEGEL, TIMES, mode_words, ordered
 _AGAINST_NODES: Final = (("fanout", "ratio"), ("fanout", "upstream"), ("fanout", "cpu_s_per_gib"))
 """What is drawn against the number of nodes."""
 
+_BY_MODE: Final = (("fanout", "ratio"), ("fanout", "upstream"))
+"""What is drawn mode by mode at the size that is asked for."""
+
 _FAULTS: Final = ("kill", "vanish", "dark", "partition", "churn", "slow", "lonely")
 _SIZES_LEAST: Final = 2
 """How many sizes make a line."""
@@ -30,6 +33,7 @@ def colour(mode: str) -> int:
 def draw(figures: Figures, results: Mapping[str, Result], answers: Sequence[Answer]) -> list[Plot]:
     """All plots."""
     found: list[Plot | None] = [_ratios(answers, rival) for rival in (DHT, SPEGEL)]
+    found += [_by_mode(answer) for answer in answers if (answer.trial.scenario, answer.question.key) in _BY_MODE]
     found += _against_nodes(figures)
     found += _after_faults(figures)
     found += _by_size(results)
@@ -49,6 +53,17 @@ def _ratios(answers: Sequence[Answer], rival: str) -> Plot | None:
     other = mode_words(rival)
     title = f"{other}, in times of gossip: right of 1 gossip is better, left of 1 {other}"
     return bars(f"{rival}-beside-gossip", title, "times (logarithmic)", rows, log=True)
+
+
+def _by_mode(answer: Answer) -> Plot | None:
+    metric = answer.question.metric
+    rows = [
+        Bar(mode_words(mode), colour(mode), found, metric.shown(found))
+        for mode in ordered(answer.trial.modes)
+        if (found := answer.get(mode)) is not None
+    ]
+    title = f"{answer.question.words} {answer.trial.where}"
+    return bars(f"{answer.trial.scenario}-{answer.question.key}", title, answer.question.short, rows)
 
 
 def _against_nodes(figures: Figures) -> Iterator[Plot | None]:

@@ -42,9 +42,9 @@ class Duel:
     @property
     def outcome(self) -> Outcome:
         """Whose worst run is better than the other's best one, by enough to matter."""
-        if self.ours.is_below(self.theirs):
+        if self.metric.is_better(self.ours, self.theirs):
             return Outcome.BETTER
-        return Outcome.WORSE if self.theirs.is_below(self.ours) else Outcome.EVEN
+        return Outcome.WORSE if self.metric.is_better(self.theirs, self.ours) else Outcome.EVEN
 
     @property
     def times(self) -> float | None:
@@ -77,7 +77,8 @@ class Answer:
     def best(self) -> list[str]:
         """The modes that no other is better than, if there is one that is worse."""
         found = {mode: figure for mode in self.trial.modes if (figure := self.get(mode)) is not None}
-        best = [mode for mode, figure in found.items() if not any(it.is_below(figure) for it in found.values())]
+        better = self.question.metric.is_better
+        best = [mode for mode, figure in found.items() if not any(better(it, figure) for it in found.values())]
         return best if len(best) < len(found) else []
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .results import Cell, Figure, Result, numbers, shown
+from .results import Cell, Figure, Result, Sheet, numbers, shown
 
 CLEAR_SHARE: Final = 0.05
 """By how much two medians must differ for one to count as better than the other, as a share of the larger one."""
@@ -13,12 +13,21 @@ CLEAR_SHARE: Final = 0.05
 SAME_SHARE: Final = 0.02
 """By how much two medians may differ in any case and still count as equal, as a share of the larger one."""
 
+_AT_LEAST: Final = "_at_least"
+"""Ends the name of the figure that says that another one was still growing when nobody looked any more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """What was measured of one thing in all repeats; never empty."""
+    """What was measured of one thing in all repeats; never empty.
+
+    Args:
+        values: in the order of the repeats.
+        is_open: whether it was still growing when nobody looked any more: it is at least so much.
+    """
 
     values: Sequence[float]
+    is_open: bool = False
 
     @property
     def median(self) -> float:
@@ -43,12 +52,14 @@ class Spread:
     def shown(self, spec: str) -> str:
         """Median and range."""
         median, low, high = (shown(value, spec) for value in (self.median, self.low, self.high))
+        if self.is_open:
+            return f"> {high}"
         return median if low == high else f"{median} ({low} to {high})"
 
     def is_below(self, other: "Spread") -> bool:
         """Whether the worst here is less than the best there, and the medians differ by enough to matter."""
         far = abs(self.median - other.median) >= CLEAR_SHARE * max(abs(self.median), abs(other.median))
-        return self.high < other.low and far
+        return self.high < other.low and far and not self.is_open
 
     def agrees(self, other: "Spread") -> bool:
         """Whether two medians of one thing differ by no more than both ranges together."""
@@ -148,17 +159,14 @@ class Figures:
         ]
         return sorted(found, key=lambda trial: (trial.nodes, trial.name))
 
-    def cells(self, bench: str, table: str, key: str, **row: str | float) -> list[Spread]:
-        """The cells of tables of a bench: those whose title begins so, in rows that have these cells."""
+    def tables(self, bench: str, title: str) -> list[Sheet]:
+        """The tables of a bench whose title begins so; a name such as `gossip` stands for that bench alone."""
         return [
-            found
+            sheet
             for result in self._results.values()
             if result.bench == bench
             for sheet in result.tables
-            if sheet.title.startswith(table)
-            for cells in sheet.rows
-            if all(cells.get(name) == value for name, value in row.items())
-            if (found := spread(cells.get(key))) is not None
+            if sheet.title.startswith(title)
         ]
 
     def named(self) -> Iterator[tuple[str, str, Spread]]:
@@ -184,5 +192,12 @@ def _trial(name: str, scenario: str, result: Result) -> Trial:
         for key, value in run.figures.items():
             if value is not None:
                 values.setdefault(run.mode, {}).setdefault(key, []).append(value)
-    modes = {mode: {key: Spread(found) for key, found in figures.items()} for mode, figures in values.items()}
+    modes = {
+        mode: {
+            key: Spread(found, is_open=key + _AT_LEAST in figures)
+            for key, found in figures.items()
+            if not key.endswith(_AT_LEAST)
+        }
+        for mode, figures in values.items()
+    }
     return Trial(name, scenario, result.settings, modes)

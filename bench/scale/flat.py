@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from gossip.core.config import lan
+from gossip.core.messages import FilterKind
 from gossip.core.packets.rumours import retransmit_limit
 
 from ..gossip import crowd
-from ..gossip.footprint import deep_bytes, filled
 from ..gossip.growth import Growth, Line, Trend, copies, records
 from ..gossip.results import Calm, Modelled
+from ..memory import deep_bytes
+from ..micro.lookup import fill
 from .figure import Figure
 
 GOSSIP: Final = "gossip"
@@ -34,7 +36,7 @@ class Flat:
         self.growth = Growth(counted)
         self._counted = counted
         self._keys = keys
-        few, many = ((size, float(deep_bytes(filled(size, keys)[0]))) for size in _FILTER_SIZES)
+        few, many = ((size, float(deep_bytes(fill(FilterKind.BLOOM, size, keys).directory))) for size in _FILTER_SIZES)
         self.filters = Line.through(few, many)
 
     def memory(self, size: int) -> float:

@@ -100,6 +100,7 @@ class Download:
         Raises:
             MirrorError: nobody is left to ask, or there is no place for the bytes.
         """
+        await self._find_holders()
         self._active_at = time.monotonic()
         async with asyncio.TaskGroup() as flights:
             while not hashing.done() and self._evidence.hopeless() is None:
@@ -126,6 +127,12 @@ class Download:
         if not hashing.done():
             raise client_error(self.content, self._failures)
 
+    async def _find_holders(self) -> None:
+        """Wait for the first holder, where the router has to ask for it; else the plan has all that are known."""
+        if (asking := self._env.cluster.look_up(self.content.digest.key)) is not None:
+            await asking
+            self._candidates.add_holders(self._locate())
+
     def _launch(self, flights: asyncio.TaskGroup) -> Demand:
         """Make the requests that the plan wants now; return what is needed."""
         now, plan, cluster = time.monotonic(), self._plan, self._env.cluster
@@ -134,6 +141,7 @@ class Download:
             plan.cancelled(flight, now)
             self._tasks[flight].cancel()
         if now - self._located_at > self._settings.look_s:
+            cluster.look_up(self.content.digest.key)  # what others answer is seen at the next look
             self._candidates.add_holders(self._locate())
         demand, up = self._spool.demand(), cluster.up()
         if plan.lazy.look(demand, now) and not self._spool.interest.is_whole_wanted:

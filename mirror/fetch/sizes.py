@@ -97,7 +97,7 @@ class SizeQuery:
     async def _ask(self, content: Content, audience: Audience) -> int:
         failures: list[SourceError] = []
         key, registry = content.digest.key, content.repository.registry
-        asked = [(peer, Role.HOLDER) for peer in self._cluster.holders(key)]
+        asked = [(peer, Role.HOLDER) for peer in await self._cluster.find_holders(key)]
         if audience is Audience.LOCAL and not self._outages.is_told(registry, time.monotonic()):
             asked += [(peer, Role.HOME) for peer in self._cluster.homes(key)]
         with contextlib.suppress(TimeoutError):

@@ -66,7 +66,8 @@ class MemberTags:
 
     async def known(self, reference: Reference) -> list[tuple[Peer, Tag]]:
         """Ask the members that may know a tag what they know, all at once."""
-        peers = self._believed(self._cluster.holders(reference.key))[: self._settings.tag_members_max]
+        holders = await self._cluster.find_holders(reference.key)
+        peers = self._believed(holders)[: self._settings.tag_members_max]
         answers = await asyncio.gather(*(self._ask_holder(peer, reference) for peer in peers))
         return [(peer, tag) for peer, tag in zip(peers, answers, strict=True) if tag is not None]
 

@@ -131,8 +131,11 @@ def test_a_full_file_is_read(file: Path) -> None:
         cache-size = 107374182400
         key-file = "/etc/skvaller/keys"
         sealing = "prefer"
+        router = "DHT"
+        dht = "10.0.0.1:4001"
+        bootstrap = ["10.0.0.2:4001"]
+        resolve-timeout = "5s"
         cluster = "lab"
-        router = "Exact"
         gossip-profile = "fast"
         gossip-allow = ["10.0.0.0/8", "fd00::/8"]
         home = "Never"
@@ -160,6 +163,9 @@ def test_a_full_file_is_read(file: Path) -> None:
         gossip=Address("10.0.0.1", 7946),
         advertise="10.0.0.1",
         join=(),
+        dht=Address("10.0.0.1", 4001),
+        bootstrap=("10.0.0.2:4001",),
+        resolve_timeout=5.0,
         upstream=(
             Registry("lab", "http://10.0.0.9:5000", trusted=TRUSTED),
             Registry("docker.io", "https://hub.example", "user", "secret"),
@@ -179,7 +185,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         tls_ca=None,
         tls_deny=(),
         cluster="lab",
-        router=Routing.EXACT,
+        router=Routing.DHT,
         gossip_profile="fast",
         gossip_allow=("10.0.0.0/8", "fd00::/8"),
         home="never",

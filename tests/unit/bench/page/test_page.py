@@ -66,7 +66,7 @@ def test_the_first_screen_answers_by_the_figures(page: Page) -> None:
     assert "Use gossip rather than a DHT." in text
     assert "In what users feel, gossip is better in 3, worse in 0, no clear difference in 0" in text
     speaks = text.partition("What speaks for a DHT")[2].partition("gossip beside")[0]
-    assert "CPU of the agents" in speaks, "what it costs stands beside it"
+    assert "CPU of agents" in speaks, "what it costs stands beside it"
 
 
 def test_the_same_page_says_the_contrary_of_contrary_figures(tmp_path: Path) -> None:
