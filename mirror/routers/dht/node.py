@@ -77,7 +77,7 @@ class KademliaNode:
         )
         records = Records(host, timing.record_s, timing.records_max)
         dht = Kademlia(host, records, timing.streams_max)
-        network = Network(dht, records, endpoint_line(settings.me, port), timing, self.counts, reports)
+        network = Network(dht, endpoint_line(settings.me, port), timing, self.counts, reports)
         async with host.run([address]), background_trio_service(dht), trio.open_nursery() as nursery:
             self._parts = parts = _Parts(network, records, reports, nursery, timing, self.counts)
             host.get_network().register_notifee(Greeter(network, nursery))
