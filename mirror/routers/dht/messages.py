@@ -18,8 +18,8 @@ from libp2p.peer.peerinfo import PeerInfo
 from libp2p.utils.varint import encode_uvarint, read_varint_prefixed_bytes_limited
 from multiaddr import Multiaddr
 
-_RESET_S = 1.0
-"""Bounds the reset of a stream, s: one small frame."""
+CLOSE_S = 1.0
+"""Bounds the end of a stream or connection that is given up, s: one small frame."""
 
 
 class Messages:
@@ -97,7 +97,7 @@ class _Conversation:
             answer = Message()
             answer.ParseFromString(await read_varint_prefixed_bytes_limited(stream, MAX_DHT_MESSAGE_SIZE))
         except BaseException:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + _RESET_S), contextlib.suppress(Exception):
+            with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_S), contextlib.suppress(Exception):
                 await stream.reset()
             raise
         self._stream = stream

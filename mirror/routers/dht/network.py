@@ -19,7 +19,7 @@ from multiaddr import Multiaddr
 from ...settings import DhtTiming
 from .. import Peer, is_member_name
 from .boundary import Counts, Reports
-from .messages import Messages
+from .messages import CLOSE_S, Messages
 from .records import Records
 
 if TYPE_CHECKING:
@@ -231,7 +231,8 @@ class Network:
                     return
                 await self._swarm.add_conn(muxed, direction="outbound")
             except BaseException:
-                await raw.close()
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_S):
+                    await raw.close()
                 raise
             await self.greet(peer)
 

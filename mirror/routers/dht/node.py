@@ -59,9 +59,13 @@ class KademliaNode:
         """Have something done in the thread; nothing happens before it runs, or when it has ended."""
         if self._token is not None and self._parts is not None:
             try:
-                self._token.run_sync_soon(call, self._parts)
+                self._token.run_sync_soon(self._do, call, self._parts)
             except trio.RunFinishedError:
                 log.debug("the DHT has ended")
+
+    def _do(self, call: Callable[["_Parts"], object], parts: "_Parts") -> None:
+        if not self._stopped.is_set():  # else its tasks have no place to run any more
+            call(parts)
 
     async def _main(self, reports: Reports, listens: Call) -> None:
         settings, timing = self._settings, self._timing
@@ -78,18 +82,21 @@ class KademliaNode:
         records = Records(host, timing.record_s, timing.records_max)
         dht = Kademlia(host, records, timing.streams_max)
         network = Network(dht, endpoint_line(settings.me, port), timing, self.counts, reports)
-        async with host.run([address]), background_trio_service(dht), trio.open_nursery() as nursery:
-            self._parts = parts = _Parts(network, records, reports, nursery, timing, self.counts)
-            host.get_network().register_notifee(Greeter(network, nursery))
-            bootstrap = Bootstrap(network, settings.bootstrap, timing, reports.bootstrapped)
-            for task in (parts.sweep.run, parts.watch, bootstrap.run):
-                nursery.start_soon(task)
-            self._token = trio.lowlevel.current_trio_token()
-            listens()
-            await self._stopped.wait()
+        async with host.run([address]), background_trio_service(dht):
+            async with trio.open_nursery() as nursery:
+                self._parts = parts = _Parts(network, records, reports, nursery, timing, self.counts)
+                greeter = Greeter(network, nursery)
+                host.get_network().register_notifee(greeter)
+                bootstrap = Bootstrap(network, settings.bootstrap, timing, reports.bootstrapped)
+                for task in (parts.sweep.run, parts.watch, bootstrap.run):
+                    nursery.start_soon(task)
+                self._token = trio.lowlevel.current_trio_token()
+                listens()
+                await self._stopped.wait()
+                nursery.cancel_scope.cancel()
+            host.get_network().remove_notifee(greeter)
             for peer in host.get_connected_peers():  # the library would leave their sockets to the collector
                 await host.disconnect(peer)
-            nursery.cancel_scope.cancel()
 
 
 class _Parts:
