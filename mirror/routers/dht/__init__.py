@@ -17,9 +17,9 @@ which it answers, so no word of a peer aims the requests of others elsewhere.
       └─────> thread ──> node     on trio, in a thread of its own; it needs the optional extra `skvaller[dht]`
                           └────> bootstrap, finder, sweep ──> network ──> messages, records
 
-The library encrypts, answers the questions of others, and keeps the routing table. Ours is what Spegel's libp2p does and
-py-libp2p does not: records that expire after minutes, one stream to a peer for all questions, lookups that say at once
-whom they found, the sweep that tells all keys again; and bounds.
+The library encrypts, answers the questions of others, and keeps the routing table. Ours is what Spegel's libp2p does
+and py-libp2p does not: records that expire after minutes, one stream to a peer for all questions, lookups that say at
+once whom they found, the sweep that tells all keys again; and bounds.
 """
 
 from .router import DhtRouter, DhtSettings, KeysAreFixed

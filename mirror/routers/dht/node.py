@@ -1,6 +1,7 @@
 """The node of libp2p's Kademlia, on trio. Needs the optional extra `skvaller[dht]`; only `thread` imports it."""
 
 import logging
+import socket
 from collections.abc import Callable, Sequence
 
 import trio
@@ -73,6 +74,7 @@ class KademliaNode:
         key = load_or_make(settings.identity)
         host_address, port = settings.bind
         address = tcp_address(host_address, port)
+        _check_free(host_address, port)
         host = new_host(
             key_pair=key,
             listen_addrs=[address],
@@ -97,6 +99,13 @@ class KademliaNode:
             host.get_network().remove_notifee(greeter)
             for peer in host.get_connected_peers():  # the library would leave their sockets to the collector
                 await host.disconnect(peer)
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raise OSError if nobody can listen at an address: the library would say so in its own log, and go on."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
 
 
 class _Parts:
