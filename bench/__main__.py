@@ -393,6 +393,7 @@ _SCENARIO_OPTIONS = (
     ),
     click.option(
         "--patience",
+        "patience_s",
         type=click.FloatRange(1),
         default=60.0,
         metavar="S",
@@ -400,6 +401,7 @@ _SCENARIO_OPTIONS = (
     ),
     click.option(
         "--watch",
+        "watch_s",
         type=click.FloatRange(1),
         default=60.0,
         metavar="S",
