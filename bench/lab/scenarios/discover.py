@@ -139,7 +139,7 @@ def _present(scene: Scene, finders: Mapping[str, Finder]) -> Timed:
             _looks(finders, others, image, holder),
             _found,
             _FOUND_WITHIN_S,
-            lambda client=client: _pull(client, scene),  # type: ignore[misc]
+            partial(_pull, client, scene),
         )
         taken_s += [max(0.0, look.answer.asked_at - present_at) for look in seen.values()]
         asking_s += [look.answer.seconds for look in seen.values()]
