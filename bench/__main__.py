@@ -79,16 +79,22 @@ class _Counts(click.ParamType[list[int]]):
 
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that every bench has."""
+    """The options of the benches that move a blob."""
     for option in (
         click.option(
             "--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too."
         ),
-        click.option("--size", type=_Size(), default=GIB, metavar="SIZE", help="Size of the blob.  [default: 1GiB]"),
+        click.option("--quick", is_flag=True, help="Fewer rounds, a smaller blob: a minute or two."),
+        click.option("--size", type=_Size(), metavar="SIZE", help="Size of the blob.  [default: 1GiB, 64MiB if quick]"),
         click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For its files."),
     ):
         command = option(command)
     return command
+
+
+def _blob_bytes(*, quick: bool) -> int:
+    """The size of a blob, if nobody says: a quick one is long enough to see who is fast."""
+    return 64 * MIB if quick else GIB
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -104,6 +110,7 @@ def main() -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="For the results.  [default: results, results-quick or results-smoke]",
 )
+@click.option("--only", multiple=True, metavar="TEXT", help="Only steps with this in their name; may be repeated.")
 @click.option("--list", "listed", is_flag=True, help="Only say what would be run.")
 @click.option(
     "--spegel", type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path), help="Its binary."
@@ -114,23 +121,37 @@ def main() -> None:
     help="A containerd of version 2 or newer, for Spegel.",
 )
 def suite(
-    size: str | None, folder: Path | None, listed: bool, spegel: Path | None, spegel_containerd: Path | None
+    size: str | None,
+    folder: Path | None,
+    only: tuple[str, ...],
+    listed: bool,
+    spegel: Path | None,
+    spegel_containerd: Path | None,
 ) -> None:
     """All benches, one after the other, and the page: some hours (needs root).
 
     Each step writes its JSON into the folder. What is there, of the same settings and the same code, is not measured
     again, so a run that was stopped goes on. A step that fails is noted in the page, and the exit status is 1.
     """
+    from .suite.progress import duration
     from .suite.run import run_all
     from .suite.steps import Rivals, plan
 
     wanted = size or "full"
-    steps = plan(wanted, Rivals(spegel, spegel_containerd))
+    rivals = Rivals(spegel, spegel_containerd)
+    for mode, needed in rivals.absent.items():
+        click.echo(f"left out: {mode}, which needs {needed}")
+    planned = plan(wanted, rivals)
+    steps = [step for step in planned if not only or any(text in step.name for text in only)]
+    if not steps:
+        raise click.BadParameter(f"no step of the {wanted} suite has that in its name", param_hint="--only")
     folder = folder or Path("results" if wanted == "full" else f"results-{wanted}")
     if listed:
         for step in steps:
-            click.echo(f"{step.usual_s:6.0f} s  python -m bench {' '.join(step.arguments)}")
+            click.echo(f"{step.name}: about {duration(step.usual_s)}: python -m bench {' '.join(step.arguments)}")
+        click.echo(f"{len(steps)} steps, about {duration(sum(step.usual_s for step in steps))}")
         return
+    _need_page()
     console = _console()
     signal.signal(signal.SIGTERM, _end)
     whole = run_all(console, steps, folder)
@@ -165,9 +186,14 @@ def page(folders: tuple[Path, ...], output: Path | None, markdown: Path | None) 
     sys.exit(1 if found.differing else 0)
 
 
-def _write_page(console: Console, folder: Path, target: Path, markdown: Path | None) -> None:
+def _need_page() -> None:
+    """Say at once, and not after hours, what the page lacks."""
     if any(find_spec(package) is None for package in ("jinja2", "matplotlib")):
         raise click.ClickException("the page needs jinja2 and matplotlib: pip install '.[bench]'")
+
+
+def _write_page(console: Console, folder: Path, target: Path, markdown: Path | None) -> None:
+    _need_page()
     from .page.build import Page
     from .page.results import read_folder
     from .page.write import html, write_markdown
@@ -185,29 +211,29 @@ def _write_page(console: Console, folder: Path, target: Path, markdown: Path | N
 
 @main.command()
 @_options
-def serve(target: Path | None, size: int, folder: Path | None) -> None:
+def serve(target: Path | None, size: int | None, folder: Path | None, *, quick: bool) -> None:
     """Serving what is cached: the agent, nginx with sendfile, and docker-registry."""
     from .serve import measure
 
-    _run(lambda console: measure(console, size, folder), target)
+    _run(lambda console: measure(console, size or _blob_bytes(quick=quick), folder, quick=quick), target)
 
 
 @main.command()
 @_options
-def relay(target: Path | None, size: int, folder: Path | None) -> None:
+def relay(target: Path | None, size: int | None, folder: Path | None, *, quick: bool) -> None:
     """Passing a blob on while it arrives: the agent, nginx proxy_cache, and docker-registry as a proxy."""
     from .relay import measure
 
-    _run(lambda console: measure(console, size, folder), target)
+    _run(lambda console: measure(console, size or _blob_bytes(quick=quick), folder, quick=quick), target)
 
 
 @main.command()
 @_options
-def channels(target: Path | None, size: int, folder: Path | None) -> None:
+def channels(target: Path | None, size: int | None, folder: Path | None, *, quick: bool) -> None:
     """Passing a blob on between members: in clear text, signed, and by TLS with each of its ciphers."""
     from .channels import measure
 
-    _run(lambda console: measure(console, size, folder), target)
+    _run(lambda console: measure(console, size or _blob_bytes(quick=quick), folder, quick=quick), target)
 
 
 @main.command()
@@ -222,52 +248,102 @@ def lazy(target: Path | None, folder: Path | None) -> None:
 
 @main.command()
 @click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
+@click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For its files.")
+@click.option("--quick", is_flag=True, help="Fewer rounds, small directories, a file of 64 MiB: some 20 s.")
+def micro(target: Path | None, folder: Path | None, *, quick: bool) -> None:
+    """Small parts by themselves: lookups, memory, filters, packets, hashes; Bloom filters beside keys themselves."""
+    from .micro.run import measure
+
+    _run(lambda console: measure(console, folder, quick=quick), target)
+
+
+@main.command()
+@click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
 @click.option(
-    "--nodes", type=_Counts(), metavar="N,N,...", help="Cluster sizes.  [default: 10,20,30; with --sim 10,100,1000]"
+    "--nodes",
+    type=_Counts(),
+    metavar="N,N,...",
+    help="Cluster sizes.  [default: 10,20,30; with --sim 10,100,1000; quick: 10, 10,100]",
 )
-@click.option("--repeats", type=click.IntRange(1), default=3, help="Clusters of each kind and size.  [default: 3]")
-@click.option("--leaves", type=click.IntRange(1), default=3, help="Graceful leaves in each cluster.  [default: 3]")
-@click.option("--kills", type=click.IntRange(1), default=3, help="Nodes killed in each cluster.  [default: 3]")
+@click.option("--repeats", type=click.IntRange(1), help="Clusters of each kind and size.  [default: 3; quick: 1]")
+@click.option("--leaves", type=click.IntRange(1), help="Graceful leaves in each cluster.  [default: 3; quick: 1]")
+@click.option("--kills", type=click.IntRange(1), help="Nodes killed in each cluster.  [default: 3; quick: 1]")
 @click.option("--keys", type=click.IntRange(1), default=20, help="Keys advertised in each of ours.  [default: 20]")
-@click.option("--quick", is_flag=True, help="Suspend no node, and measure idle clusters for 5 s only.")
+@click.option(
+    "--quick", is_flag=True, help="Only 10 nodes, suspend none, and watch idle clusters for 5 s: two minutes."
+)
 @click.option("--sim", is_flag=True, help="Simulate ours instead: real nodes up to 1,500, beyond that a model.")
 @click.option(
     "--plot",
     type=click.Path(dir_okay=False, path_type=Path),
     help="With --sim: file for the plot.  [default: beside the JSON]",
 )
-@click.option("--lookup", is_flag=True, help="Only measure the directory: lookups and memory, 20 to 1,000 members.")
 def gossip(
-    target: Path | None, nodes: list[int] | None, sim: bool, plot: Path | None, lookup: bool, **amounts: Any
+    target: Path | None,
+    nodes: list[int] | None,
+    plot: Path | None,
+    *,
+    sim: bool,
+    quick: bool,
+    keys: int,
+    **repeats: Any,
 ) -> None:
     """How soon all nodes know of a change: our gossip beside serf, as real processes (needs root), or simulated.
 
     Five clusters of each size are started, one after the other: serf, ours with the same settings, ours with its `fast`
     preset, and serf and ours sealed, which are only measured idle. In each a node joins, leaves, is killed, and is
     suspended for 2, 5 and 15 s; in ours keys are advertised, too, also with 10 % of all datagrams lost. A repeat takes
-    about 6 min for each size, 3 with --quick.
+    about 6 min for each size.
 
     With --sim, detection, dissemination, false verdicts, bytes, CPU and memory are shown against the number of nodes.
     """
-    if lookup:
-        from .gossip import footprint
-
-        _run(lambda _: footprint.measure(), target)
-        return
     if sim:
         from .gossip import simulated
 
         if plot is None and target is not None and find_spec("matplotlib") is not None:
             plot = target.with_suffix(".svg")
-        _run(lambda console: simulated.measure(console, nodes or [10, 100, 1000], plot), target)
+        _run(
+            lambda console: simulated.measure(console, nodes or ([10, 100] if quick else [10, 100, 1000]), plot), target
+        )
         return
     if max(nodes or [0]) > _PROCESSES_MAX:
         raise click.UsageError(f"more than {_PROCESSES_MAX} processes do not fit a machine: add --sim")
     from .gossip.beside_serf import Amount, measure
 
-    quick = amounts.pop("quick")
-    amount = Amount(**amounts, idle_s=5.0 if quick else 15.0, stops=not quick)
-    _run(lambda console: measure(console, nodes or [10, 20, 30], amount), target)
+    usual = 1 if quick else 3
+    counts = {name: count or usual for name, count in repeats.items()}
+    amount = Amount(**counts, keys=keys, idle_s=5.0 if quick else 15.0, stops=not quick)
+    _run(lambda console: measure(console, nodes or ([10] if quick else [10, 20, 30]), amount), target)
+
+
+@main.command()
+@click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
+@click.option("--nodes", type=_Counts(), metavar="N,N,...", help="Cluster sizes.  [default: 100,1000,10000]")
+@click.option(
+    "--lab",
+    "checks",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    help="JSON of `lab fanout` or `lab rolling`, to which the model is compared; may be repeated.",
+)
+@click.option(
+    "--plot", type=click.Path(dir_okay=False, path_type=Path), help="File for the plots.  [default: beside the JSON]"
+)
+@click.option("--quick", is_flag=True, help="Simulate gossip with 80 nodes at most, and compute nothing beyond 1,000.")
+def scale(
+    target: Path | None, nodes: list[int] | None, checks: tuple[Path, ...], plot: Path | None, quick: bool
+) -> None:
+    """From 100 to 10,000 nodes in zones: gossip with homes, and a DHT, by simulation and on paper.
+
+    What a node pays for membership, directory and lookups; waves of pulls in a fluid model of the links; where flat
+    membership stops being sensible, and what zones would change. A quarter of an hour on two cores; with --quick, two
+    minutes. Nothing is sent, and root is not needed.
+    """
+    from .scale.run import measure
+
+    if plot is None and target is not None and find_spec("matplotlib") is not None:
+        plot = target.with_suffix(".svg")
+    _run(lambda console: measure(console, nodes or [100, 1000, 10_000], checks, plot, quick=quick), target)
 
 
 @main.group()

@@ -44,6 +44,25 @@ def copies(size: int) -> float:
     return size * crowd.BLOBS / crowd.WAVE_S * retransmit_limit(lan().retransmit_mult, size)
 
 
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """One cost of a node, against what it grows with.
+
+    Args:
+        line: through what was simulated.
+        grows_with: of the number of nodes.
+        counted: in a cluster that was simulated whole.
+    """
+
+    line: Line
+    grows_with: Callable[[int], float]
+    counted: Callable[[Calm], float]
+
+    def at(self, size: int) -> float:
+        """What the line gives for a number of nodes."""
+        return self.line.at(self.grows_with(size))
+
+
 class Growth:
     """The costs of a node in a cluster of any size; rates per second, CPU as a share of a core.
 
@@ -54,48 +73,31 @@ class Growth:
     def __init__(self, found: Mapping[int, Calm]) -> None:
         first, last = min(found), max(found)
 
-        def line(x: Callable[[int], float], y: Callable[[Calm], float]) -> Line:
-            return Line.through((x(first), y(found[first])), (x(last), y(found[last])))
+        def trend(grows_with: Callable[[int], float], counted: Callable[[Calm], float]) -> Trend:
+            points = ((grows_with(size), counted(found[size])) for size in (first, last))
+            return Trend(Line.through(*points), grows_with, counted)
 
-        self.memory = line(float, lambda it: it.node_bytes)
-        self.idle = line(records, lambda it: it.idle.bytes)
-        self.idle_packets = line(records, lambda it: it.idle.packets)
-        self.cpu = line(records, lambda it: it.cpu_share)
-        self.wave = line(copies, lambda it: it.wave.bytes)
-        self.wave_packets = line(copies, lambda it: it.wave.packets)
-        self.wave_cpu = line(copies, lambda it: it.wave_cpu_share)
-
-    def node_bytes(self, size: int) -> float:
-        """Bytes of memory that its tables take, with empty filters."""
-        return self.memory.at(size)
-
-    def idle_bytes(self, size: int) -> float:
+        self.memory = trend(float, lambda it: it.node_bytes)
+        """Bytes that its tables take, with empty filters."""
+        self.idle = trend(records, lambda it: it.idle.bytes)
         """Bytes that it sends while idle."""
-        return self.idle.at(records(size))
-
-    def cpu_share(self, size: int) -> float:
-        """CPU that it uses while idle."""
-        return self.cpu.at(records(size))
-
-    def wave_bytes(self, size: int) -> float:
-        """Bytes that it sends in a wave of pulls."""
-        return self.wave.at(copies(size))
-
-    def wave_packets_sent(self, size: int) -> float:
-        """Packets that it sends in a wave of pulls."""
-        return self.wave_packets.at(copies(size))
-
-    def wave_cpu_share(self, size: int) -> float:
-        """CPU that it uses in a wave of pulls, for gossip alone."""
-        return self.wave_cpu.at(copies(size))
+        self.idle_packets = trend(records, lambda it: it.idle.packets)
+        self.cpu = trend(records, lambda it: it.cpu_share)
+        """CPU that it uses while idle, without sockets."""
+        self.wave = trend(copies, lambda it: it.wave.bytes)
+        """Bytes of gossip that it sends in a wave of pulls."""
+        self.wave_packets = trend(copies, lambda it: it.wave.packets)
+        self.wave_cpu = trend(copies, lambda it: it.wave_cpu_share)
+        """CPU that gossip uses in a wave of pulls, without sockets."""
 
     @property
     def arithmetic(self) -> str:
         """The lines of an idle node, in words."""
+        memory, idle, cpu = self.memory.line, self.idle.line, self.cpu.line
         return (
-            f"memory = {self.memory.start / 1024:.0f} KiB + {self.memory.slope / 1024:.2f} KiB x members\n"
+            f"memory = {memory.start / 1024:.0f} KiB + {memory.slope / 1024:.2f} KiB x members\n"
             "r = records per second in full exchanges = 2 x members / (30 s x max(1, log2(members) - 4))\n"
-            f"B/s = {self.idle.start:.0f} + {self.idle.slope:.1f} x r; "
-            f"CPU % = {100 * self.cpu.start:.3f} + {100 * self.cpu.slope:.4f} x r, and what "
+            f"B/s = {idle.start:.0f} + {idle.slope:.1f} x r; "
+            f"CPU % = {100 * cpu.start:.3f} + {100 * cpu.slope:.4f} x r, and what "
             "sockets take for two packets a second"
         )

@@ -17,16 +17,16 @@ from rich.console import Console
 from gossip.core.config import fast, lan
 from gossip.sim.network import Weather
 
+from ..memory import deep_bytes
 from ..report import BenchError, Report, Samples
 from . import crowd, tables
-from .footprint import deep_bytes
 from .growth import Growth
 from .model import Model
 from .results import Calm, Extrapolated, Found, Grown, Modelled, Spread
 from .tables import KEYS, KILLS
 
 FULL_MAX: Final = 1500
-_MODELLED_MIN: Final = 33  # below, every key is sent to all members directly, which the model leaves out
+MODELLED_MIN: Final = 33  # below, every key is sent to all members directly, which the model leaves out
 _JOINS: Final = 5
 _WARM_S: Final = 0.5  # simulated seconds of a wave of pulls before its traffic is counted
 _LOSSY: Final = Weather(loss=0.1)
@@ -73,7 +73,7 @@ def simulate(console: Console, jobs: Sequence[tuple[str, int]]) -> dict[tuple[st
 
 
 def _is_for(part: str, size: int) -> bool:
-    return size >= _MODELLED_MIN if part == "model" else size <= FULL_MAX
+    return size >= MODELLED_MIN if part == "model" else size <= FULL_MAX
 
 
 def _simulate(job: tuple[str, int]) -> tuple[tuple[str, int], Any]:
@@ -144,5 +144,5 @@ def _extrapolate(grown: Sequence[Grown], sizes: Sequence[int]) -> tuple[list[Ext
         return [], "to extrapolate, two sizes are needed that are simulated whole"
     growth = Growth({it.size: it.calm for it in grown})
     return [
-        Extrapolated(size, growth.node_bytes(size), growth.idle_bytes(size), growth.cpu_share(size)) for size in sizes
+        Extrapolated(size, growth.memory.at(size), growth.idle.at(size), growth.cpu.at(size)) for size in sizes
     ], growth.arithmetic

@@ -4,7 +4,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -63,7 +63,7 @@ def measure(console: Console, settings: Settings, plot: Path | None) -> Report:
                 progress.ended()
                 if not console.is_terminal:
                     console.print(f"{settings.scenario}, {mode}: ended; {progress}", highlight=False)
-    if plot is not None:
+    if plot is not None and scenario.pulls:
         from .plots import draw
 
         draw(found, settings, plot)
@@ -126,7 +126,8 @@ class Lab:
         self._say(mode, "settling")
         time.sleep(self._settings.settle)
         self._say(mode, scenario.what)
-        with Sampler(scene) as sampler:
+        sampler = Sampler(scene)
+        with sampler if scenario.pulls else nullcontext():  # idle nodes are left in peace
             figures, times_ms = play(scene, partial(scenario.play, scene, crowd), self._settings.ideal_s)
         pulls = {client.host.name: client.pull for client in scene.clients if client.pull is not None}
         return Found(mode, repeat, figures, pulls, sampler.samples, times_ms)
@@ -197,7 +198,7 @@ def _check(settings: Settings) -> Programs:
     scenario = SCENARIOS[settings.scenario]
     if settings.nodes < scenario.nodes_least:
         raise BenchError(f"the scenario {scenario.name} needs --nodes {scenario.nodes_least} or more")
-    fitting = [kind.name for kind in MODES.values() if _fits(kind, scenario.needs)]
+    fitting = [kind.name for kind in MODES.values() if fits(kind, scenario.needs)]
     for mode in settings.modes:
         if mode not in fitting:
             raise BenchError(f"the scenario {scenario.name} makes no sense with --mode {mode}: {' or '.join(fitting)}")
@@ -212,6 +213,6 @@ def _check(settings: Settings) -> Programs:
     )
 
 
-def _fits(kind: Kind, needs: Needs) -> bool:
+def fits(kind: Kind, needs: Needs) -> bool:
     """Whether a scenario makes sense in a mode."""
     return {Needs.NOTHING: True, Needs.MIRROR: kind.mirrors, Needs.DISCOVERY: kind.discovers}[needs]

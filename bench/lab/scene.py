@@ -100,13 +100,18 @@ class Scene:
         client.until_ready()
         return client
 
-    def finish(self, clients: Sequence[Client], *, allow_errors: bool = False) -> None:
+    def finish(self, clients: Sequence[Client], *, allow_errors: bool = False, more_s: float = 0.0) -> None:
         """Wait until such clients, which were told to pull, have ended.
 
+        Args:
+            clients: all of them.
+            allow_errors: whether they may fail.
+            more_s: how long they may take beyond what one pull may, seconds.
+
         Raises:
-            BenchError: one has failed, unless that is allowed.
+            BenchError: one has failed, and may not.
         """
-        Crowd(clients, self.patience_s).until_ended(clients)
+        Crowd(clients, self.patience_s + more_s).until_ended(clients)
         for client in clients:
             if client.pull is not None and client.pull.errors and not allow_errors:
                 raise BenchError(f"the client on {client.host.name} could not pull: {client.pull.errors[0]}")

@@ -10,6 +10,7 @@ from ..report import MIB, OURS, Cell, Goal, Report, Samples, Table
 from .results import Found
 from .scenarios import SCENARIOS
 from .settings import Settings
+from .turns import AT_LEAST
 
 _TIMES: Final = {
     "first_s": ("first client s", ".1f"),
@@ -53,9 +54,10 @@ _CONTROL: Final = {
     "control_sent_bytes_per_s": ("sent B/s", ",.0f"),
 }
 _JOINING: Final = {
-    "ready_alone_s": ("first node ready s", ".2f"),
-    "join_s": ("second finds the first's content s", ".2f"),
-    "together_s": ("all others start: all see all s", ".2f"),
+    "ready_alone_s": ("first is ready s", ".2f"),
+    "join_s": ("second finds its content s", ".2f"),
+    "others_find_s": ("all others: find it s", ".2f"),
+    "together_s": ("see all s", ".2f"),
 }
 _PRESENT: Final = {
     "found_p50_ms": ("p50 ms", ".1f"),
@@ -98,10 +100,10 @@ _IDLE: Final = {
     "idle_rss_mib": ("RSS MiB", ".0f"),
     "idle_pss_mib": ("PSS MiB", ".0f"),
 }
-_KEYED: Final = {f"keys_{name}": column for name, column in _IDLE.items()}
-_AT_LEAST: Final = "_at_least"
-"""Ends the name of the figure that says that another one was still growing when nobody looked any more."""
-
+_KEYED: Final = {
+    "keys_held": ("keys of a node", ",.0f"),
+    **{f"keys_{name}": column for name, column in _IDLE.items()},
+}
 _SERVERS: Final = {
     "cpu_s": ("CPU s, all", ".2f"),
     "cpu_s_per_gib": ("CPU s/GiB", ".2f"),
@@ -194,7 +196,7 @@ def _cell(found: Sequence[Found], mode: str, key: str, spec: str) -> Cell:
     samples = _samples(found, mode, key)
     if not samples.values:
         return None
-    if _samples(found, mode, key + _AT_LEAST).values:
+    if _samples(found, mode, key + AT_LEAST).values:
         return f"> {max(samples.values):{spec}}"
     return samples
 

@@ -42,9 +42,9 @@ class Duel:
     @property
     def outcome(self) -> Outcome:
         """Whose worst run is better than the other's best one, by enough to matter."""
-        if self.ours.is_below(self.theirs):
+        if self.metric.is_better(self.ours, self.theirs):
             return Outcome.BETTER
-        return Outcome.WORSE if self.theirs.is_below(self.ours) else Outcome.EVEN
+        return Outcome.WORSE if self.metric.is_better(self.theirs, self.ours) else Outcome.EVEN
 
     @property
     def times(self) -> float | None:
@@ -77,7 +77,8 @@ class Answer:
     def best(self) -> list[str]:
         """The modes that no other is better than, if there is one that is worse."""
         found = {mode: figure for mode in self.trial.modes if (figure := self.get(mode)) is not None}
-        best = [mode for mode, figure in found.items() if not any(it.is_below(figure) for it in found.values())]
+        better = self.question.metric.is_better
+        best = [mode for mode, figure in found.items() if not any(better(it, figure) for it in found.values())]
         return best if len(best) < len(found) else []
 
 
@@ -175,11 +176,13 @@ def duels(figures: Figures) -> Iterator[Duel]:
 
 
 def standings(figures: Figures) -> list[Standing]:
-    """The same, put together by scenario, rival and figure."""
+    """The same, put together by rival, scenario and figure."""
     found: dict[tuple[str, str, str], list[Duel]] = {}
     for each in duels(figures):
         found.setdefault((each.trial.scenario, each.metric.words, each.rival), []).append(each)
-    return [Standing(scenario, group) for (scenario, _, _), group in found.items()]
+    every = [Standing(scenario, group) for (scenario, _, _), group in found.items()]
+    place = {rival: number for number, rival in enumerate(ordered(dict.fromkeys(it.rival for it in every)))}
+    return sorted(every, key=lambda it: place[it.rival])
 
 
 def answers(figures: Figures) -> list[Answer]:

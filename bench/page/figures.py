@@ -1,24 +1,43 @@
 """The figures of all results, to be asked for by what they are."""
 
+import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .results import Cell, Figure, Result, numbers, shown
+from .results import Cell, Figure, Result, Sheet, numbers, shown
 
 CLEAR_SHARE: Final = 0.05
 """By how much two medians must differ for one to count as better than the other, as a share of the larger one."""
 
+CLEAR_SHARE_ONCE: Final = 0.25
+"""The same where one of them was measured only once, so that its spread is not known."""
+
 SAME_SHARE: Final = 0.02
 """By how much two medians may differ in any case and still count as equal, as a share of the larger one."""
+
+_WITHOUT_IMAGE: Final = ("discover", "idle")
+"""Scenarios in which nobody pulls the image."""
+
+_COUNTED: Final = re.compile(r",? ?\b\d+ (?:rounds|repeats|runs)\b")
+"""What a title says of how often it was measured, which time decides: another run may have another number."""
+
+_AT_LEAST: Final = "_at_least"
+"""Ends the name of the figure that says that another one was still growing when nobody looked any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """What was measured of one thing in all repeats; never empty."""
+    """What was measured of one thing in all repeats; never empty.
+
+    Args:
+        values: in the order of the repeats.
+        is_open: whether it was still growing when nobody looked any more: it is at least so much.
+    """
 
     values: Sequence[float]
+    is_open: bool = False
 
     @property
     def median(self) -> float:
@@ -43,12 +62,15 @@ class Spread:
     def shown(self, spec: str) -> str:
         """Median and range."""
         median, low, high = (shown(value, spec) for value in (self.median, self.low, self.high))
+        if self.is_open:
+            return f"> {high}"
         return median if low == high else f"{median} ({low} to {high})"
 
     def is_below(self, other: "Spread") -> bool:
         """Whether the worst here is less than the best there, and the medians differ by enough to matter."""
-        far = abs(self.median - other.median) >= CLEAR_SHARE * max(abs(self.median), abs(other.median))
-        return self.high < other.low and far
+        share = CLEAR_SHARE_ONCE if min(len(self.values), len(other.values)) < 2 else CLEAR_SHARE
+        far = abs(self.median - other.median) >= share * max(abs(self.median), abs(other.median))
+        return self.high < other.low and far and not self.is_open
 
     def agrees(self, other: "Spread") -> bool:
         """Whether two medians of one thing differ by no more than both ranges together."""
@@ -107,9 +129,10 @@ class Trial:
     def where(self) -> str:
         """Its setting in words."""
         parts = [f"{self.nodes} nodes"]
-        if (name := self.settings.get("image_name")) and isinstance(name, str):
+        name = self.settings.get("image_name")
+        if isinstance(name, str) and self.scenario not in _WITHOUT_IMAGE:
             parts.append(name)
-        elif self.image_bytes:
+        elif self.image_bytes and self.scenario not in _WITHOUT_IMAGE:
             parts.append(f"{self.image_bytes / 2**20:.4g} MiB in {self.number('layers') or 1} layers")
         for key, words in (("link", "links"), ("upstream", "upstream's")):
             if (bits := self.number(key)) is not None:
@@ -148,17 +171,14 @@ class Figures:
         ]
         return sorted(found, key=lambda trial: (trial.nodes, trial.name))
 
-    def cells(self, bench: str, table: str, key: str, **row: str | float) -> list[Spread]:
-        """The cells of tables of a bench: those whose title begins so, in rows that have these cells."""
+    def tables(self, bench: str, title: str) -> list[Sheet]:
+        """The tables of a bench whose title begins so; a name such as `gossip` stands for that bench alone."""
         return [
-            found
+            sheet
             for result in self._results.values()
             if result.bench == bench
             for sheet in result.tables
-            if sheet.title.startswith(table)
-            for cells in sheet.rows
-            if all(cells.get(name) == value for name, value in row.items())
-            if (found := spread(cells.get(key))) is not None
+            if sheet.title.startswith(title)
         ]
 
     def named(self) -> Iterator[tuple[str, str, Spread]]:
@@ -175,7 +195,11 @@ class Figures:
                     label = ", ".join(f"{cell}" for cell in row.values() if isinstance(cell, str))
                     for key, cell in row.items():
                         if isinstance(cell, Figure) and (measured := spread(cell)) is not None:
-                            yield name, f"{sheet.name}: {label}: {sheet.headings.get(key, key)}", measured
+                            yield (
+                                name,
+                                f"{_COUNTED.sub('', sheet.name)}: {label}: {sheet.headings.get(key, key)}",
+                                measured,
+                            )
 
 
 def _trial(name: str, scenario: str, result: Result) -> Trial:
@@ -184,5 +208,12 @@ def _trial(name: str, scenario: str, result: Result) -> Trial:
         for key, value in run.figures.items():
             if value is not None:
                 values.setdefault(run.mode, {}).setdefault(key, []).append(value)
-    modes = {mode: {key: Spread(found) for key, found in figures.items()} for mode, figures in values.items()}
+    modes = {
+        mode: {
+            key: Spread(found, is_open=key + _AT_LEAST in figures)
+            for key, found in figures.items()
+            if not key.endswith(_AT_LEAST)
+        }
+        for mode, figures in values.items()
+    }
     return Trial(name, scenario, result.settings, modes)

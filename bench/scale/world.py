@@ -21,7 +21,7 @@ ZONE_NODES_MAX: Final = 500
 """Nodes of a zone at most: beyond 1,500 nodes there are more zones."""
 
 OVERSUBSCRIBED: Final = 4.0
-"""A zone's line to the others carries a quarter of what its nodes' links could: a common choice in data centres."""
+"""A thin line of a zone to the others carries a quarter of what its nodes' links could: common between racks."""
 
 ROLLING_SHARE: Final = 0.2
 """Share of the nodes that pull at a time in the wave `rolling`, as in the lab and in Spegel's benchmark."""
@@ -79,11 +79,17 @@ class World:
         return [range(start, min(self.nodes, start + size)) for start in range(0, self.nodes, size)]
 
 
-def world_of(nodes: int, seed: int = 1) -> World:
-    """A cluster of a size on links of 1 Gbit/s, whose clients start within a quarter of a second."""
+def world_of(nodes: int, seed: int = 1, *, thin: bool = False) -> World:
+    """A cluster of a size on links of 1 Gbit/s, whose clients start within a quarter of a second.
+
+    Args:
+        nodes: how many.
+        seed: of the digests, and of chance.
+        thin: whether a zone's line to the others carries a quarter of what its nodes' links could; else it is none.
+    """
     zones = max(ZONES_MIN, math.ceil(nodes / ZONE_NODES_MAX))
     world = World(nodes=nodes, zones=zones, spread_s=0.25, seed=seed)
-    return replace(world, zone_link=world.link * nodes / zones / OVERSUBSCRIBED)
+    return replace(world, zone_link=world.link * nodes / zones / OVERSUBSCRIBED) if thin else world
 
 
 @dataclass(frozen=True, slots=True)

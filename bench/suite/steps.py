@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 from ..lab.images import shape_of
+from ..lab.modes.table import MODES
+from ..lab.run import fits
 from ..lab.scenarios import SCENARIOS
-from ..lab.settings import MODES
 
 _SPEGEL: Final = "spegel"
-_ALONE: Final = ("direct", "dht", _SPEGEL, "pullthrough")
+_DHT: Final = "dht"
+_ALONE: Final = ("direct", "dht", "dht-5s", _SPEGEL, "pullthrough")
 """Modes in which clients that pull at once each take everything from one place, so that time grows with the nodes."""
 
 _START_S: Final = 5.0
@@ -32,13 +35,15 @@ class Step:
 
     Args:
         name: also of its file, without the suffix.
-        arguments: of `python -m bench`, without `--json`.
+        arguments: of `python -m bench`, without files.
         usual_s: how long it takes on two cores, seconds, about.
+        checks: steps of the lab before it, to whose files its own results are compared; those that are there.
     """
 
     name: str
     arguments: Sequence[str]
     usual_s: float
+    checks: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +58,17 @@ class Rivals:
     spegel: Path | None = None
     containerd: Path | None = None
 
-    def may_run(self, mode: str) -> bool:
-        """Whether a mode can be run."""
-        return mode in MODES and (mode != _SPEGEL or self.spegel is not None)
+    def may_run(self, mode: str, client: str) -> bool:
+        """Whether a mode can be run. Spegel serves what a containerd has, so it needs a client that has one."""
+        if mode == _SPEGEL:
+            return self.spegel is not None and client == "ctr"
+        return mode in MODES and (not mode.startswith(_DHT) or find_spec("libp2p") is not None)
+
+    @property
+    def absent(self) -> Mapping[str, str]:
+        """Modes that are left out everywhere, and what they need."""
+        needs = {_DHT: "pip install '.[dht]'", _SPEGEL: "--spegel PATH"}
+        return {mode: what for mode, what in needs.items() if not self.may_run(mode, "ctr")}
 
     @property
     def flags(self) -> Sequence[str]:
@@ -96,10 +109,8 @@ class Lab:
 
     def steps(self, rivals: Rivals) -> Iterator[Step]:
         """The step, unless no mode is left."""
-        if self.scenario not in SCENARIOS:
-            return
-        allowed = SCENARIOS[self.scenario].modes
-        modes = [mode for mode in self.modes if mode in allowed and rivals.may_run(mode)]
+        needs = SCENARIOS[self.scenario].needs
+        modes = [mode for mode in self.modes if rivals.may_run(mode, self.client) and fits(MODES[mode], needs)]
         if not modes:
             return
         name = f"lab-{self.scenario}-{self.nodes}-{self.image}-{self.upstream_mbit}of{self.mbit}mbit"
@@ -124,40 +135,58 @@ class Lab:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Any other bench; its name is made of its arguments."""
+    """Any other bench; its name is made of its arguments.
+
+    Args:
+        arguments: of `python -m bench`.
+        usual_s: how long it takes, about.
+        checked: pulls of the lab to which its own results are compared.
+    """
 
     arguments: Sequence[str]
     usual_s: float
+    checked: Sequence[Lab] = ()
 
     def steps(self, rivals: Rivals) -> Iterator[Step]:
         """The step."""
         name = "-".join(word.strip("-").replace(",", "_") for word in self.arguments)
-        yield Step(name, self.arguments, self.usual_s)
+        checks = [step.name for pulls in self.checked for step in pulls.steps(rivals)]
+        yield Step(name, self.arguments, self.usual_s, checks)
 
 
-_NO_CACHE: Final = ("skvaller", "exact", "dht", "spegel", "direct")
-_FAULTS: Final = ("kill", "vanish", "dark", "partition", "churn")
-_TURNS: Final = ("late", "slow", "lonely")
-_ONE_BY_ONE: Final = ("10MB-1", "10MB-4", "100MB-1")
+_FINDERS: Final = ("skvaller", "exact", "dht", "dht-5s", "spegel")
+_FAULTS: Final = ("kill", "vanish", "dark", "partition", "churn", "slow", "late", "lonely")
+_IMAGES: Final = ("10MB-1", "10MB-4", "100MB-1", "100MB-4")
+
+_AT_ONCE: Final = tuple(Lab(scenario="fanout", nodes=nodes, image="100MB-4") for nodes in (8, 2, 3, 5))
+_AT_ONCE_QUICK: Final = Lab(scenario="fanout", nodes=5, image="10MB-4", mbit=20, upstream_mbit=20, repeats=1)
 
 _FULL: Final[Sequence[Lab | Bench]] = (
-    *(Lab(scenario="fanout", nodes=nodes, image="100MB-4") for nodes in (5, 2, 3, 8)),
+    *(Lab(scenario="fanout", nodes=nodes, image="100MB-4", client="ctr") for nodes in (5, 2, 3, 8)),
     *(
-        Lab(scenario=scenario, nodes=nodes, image="10MB-4", modes=_NO_CACHE)
+        Lab(scenario=scenario, nodes=nodes, image="10MB-4", modes=_FINDERS, client="ctr", more=more)
         for nodes in (5, 1, 2, 3, 8, 16)
-        for scenario in ("discover", "idle")
+        for scenario, more in (("discover", ()), ("idle", ("--keys", "20")))
+    ),
+    *(
+        Lab(scenario=scenario, nodes=5, image="32MiB", mbit=50, upstream_mbit=50, client="ctr")
+        for scenario in ("kill", "vanish", "lonely")
     ),
     *(
         Lab(scenario=scenario, nodes=nodes, image="32MiB", mbit=50, upstream_mbit=50)
         for nodes in (5, 8)
-        for scenario in (*_FAULTS, *_TURNS)
+        for scenario in _FAULTS
     ),
     *(Lab(scenario="fanout", nodes=nodes, image="10MB-4") for nodes in (1, 2, 3, 5, 8, 10, 16, 20)),
-    *(Lab(scenario="fanout", nodes=8, image=image) for image in ("10MB-1", "100MB-1")),
-    *(Lab(scenario="rolling", nodes=8, image=image) for image in (*_ONE_BY_ONE, "100MB-4")),
+    *_AT_ONCE,
+    *(
+        Lab(scenario=scenario, nodes=8, image=image, client="ctr")
+        for scenario in ("fanout", "rolling")
+        for image in _IMAGES
+        if (scenario, image) != ("fanout", "100MB-4")
+    ),
     Lab(scenario="fanout", nodes=5, image="40MiB", upstream_mbit=20),
     Lab(scenario="fanout", nodes=5, image="10MB-4", more=("--loss", "1")),
-    *(Lab(scenario="fanout", nodes=nodes, image="64MiB", client="ctr") for nodes in (2, 3, 5)),
     *(
         Lab(scenario="fanout", nodes=3, image=image, mbit=200, upstream_mbit=200, repeats=1)
         for image in ("1GB-1", "1GB-4")
@@ -166,28 +195,29 @@ _FULL: Final[Sequence[Lab | Bench]] = (
     Bench(("relay",), 130),
     Bench(("channels",), 120),
     Bench(("lazy",), 90),
-    Bench(("gossip", "--lookup"), 90),
+    Bench(("micro",), 120),
     Bench(("gossip", "--sim", "--nodes", "10,100,1000,10000"), 1500),
+    Bench(("scale",), 900, _AT_ONCE),
     Bench(("gossip", "--nodes", "5,10,30", "--repeats", "2"), 2 * 3 * 360),
     Bench(("lab", "chaos", "--nodes", "5", "--minutes", "2", "--seed", "7"), 200),
 )
 """What can be measured on one machine: some hours. What answers most comes first."""
 
 _QUICK: Final[Sequence[Lab | Bench]] = (
-    *(
-        Lab(scenario=scenario, nodes=5, image="10MB-4", mbit=50, upstream_mbit=50, repeats=1)
-        for scenario in ("fanout", "discover", "idle", "kill", "vanish")
-    ),
-    Lab(scenario="fanout", nodes=2, image="10MB-4", mbit=50, upstream_mbit=50, repeats=1),
-    Bench(("gossip", "--sim", "--nodes", "10,100"), 60),
+    _AT_ONCE_QUICK,
+    Lab(scenario="discover", nodes=5, image="10MB-4", modes=_FINDERS, repeats=1, more=("--watch", "15")),
+    Lab(scenario="idle", nodes=5, image="10MB-4", modes=_FINDERS, repeats=1, more=("--watch", "10")),
+    Lab(scenario="vanish", nodes=5, image="10MB-4", mbit=20, upstream_mbit=20, modes=_FINDERS, repeats=1),
+    Lab(scenario="fanout", nodes=2, image="10MB-4", mbit=20, upstream_mbit=20, modes=_FINDERS, repeats=1),
+    Bench(("micro", "--quick"), 30),
+    Bench(("serve", "--quick"), 60),
+    Bench(("scale", "--quick", "--nodes", "100,1000"), 60, (_AT_ONCE_QUICK,)),
 )
 """Every mode but Spegel, in less than ten minutes on two cores: thin links, and one run of each."""
 
 _SMOKE: Final[Sequence[Lab | Bench]] = (
-    *(
-        Lab(scenario=scenario, nodes=3, image="2MiB", mbit=40, upstream_mbit=40, repeats=1)
-        for scenario in ("fanout", "discover")
-    ),
+    *(Lab(scenario=scenario, nodes=3, image="2MiB", mbit=40, upstream_mbit=40, repeats=1) for scenario in ("fanout",)),
+    Lab(scenario="idle", nodes=3, image="2MiB", modes=("skvaller", "dht"), repeats=1, more=("--watch", "2")),
 )
 """The smallest form, for tests: does every part work?"""
 

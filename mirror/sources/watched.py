@@ -16,7 +16,7 @@ from ..errors import Reason, UpstreamError, UpstreamOffline, UpstreamOut
 from ..oci.content import Content
 from ..oci.reference import Reference, Repository
 from ..settings import OutageSettings
-from . import UPSTREAM, RangeReply, RangeRequest, Resolved, Sink, SizedSource, TagSource
+from . import UPSTREAM, ListSource, Page, RangeReply, RangeRequest, Resolved, Sink, SizedSource, TagSource
 from .outages import Outages
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ T = TypeVar("T")
 _UNANSWERED = (Reason.UNREACHABLE, Reason.TIMEOUT)
 
 
-class Registries(SizedSource, TagSource, Protocol):
+class Registries(SizedSource, TagSource, ListSource, Protocol):
     """Upstream as it is: all registries, which may not answer."""
 
     async def answers(self, registry: str) -> bool:
@@ -75,6 +75,10 @@ class WatchedUpstream:
     async def resolve(self, reference: Reference) -> Resolved:
         """Ask what a tag means; see `TagSource.resolve`."""
         return await self._watched(reference.repository.registry, lambda: self._registries.resolve(reference))
+
+    async def page(self, repository: Repository, what: str, query: str) -> Page:
+        """Ask for a page of a list; see `ListSource.page`."""
+        return await self._watched(repository.registry, lambda: self._registries.page(repository, what, query))
 
     async def size(self, content: Content, expected: int | None = None) -> int:
         """Ask how many bytes some content has; see `SizedSource.size`."""

@@ -18,11 +18,12 @@ from yarl import URL
 
 from mirror.app import Backend, ClientEndpoint, PeerEndpoint
 from mirror.app.zerocopy import ZeroCopyProtocol
-from mirror.cluster.homes import Ring, piece_size, turned_key
+from mirror.cluster.homes import Ring, home_piece_size, turned_key
 from mirror.cluster.throughput import SlowReports
 from mirror.fetch import Record
 from mirror.fetch.stack import FetchStack
 from mirror.images.holdings import Holdings
+from mirror.images.listings import Listings
 from mirror.images.manifests import Manifests
 from mirror.images.member_tags import MemberTags
 from mirror.images.tag_trust import TagTrust
@@ -273,7 +274,8 @@ class Node:
         )
         self.manifests = Manifests(self.holdings, self.fetching.fetches, self.fetching.stated.note)
         self.reports = SlowReports()
-        backend = Backend(self.holdings, self.fetching, self.manifests, self.tags, self.metrics)
+        listings = Listings(self.watched, self.holdings, self.router.members, self.peers.tags)
+        backend = Backend(self.holdings, self.fetching, self.manifests, self.tags, listings, self.metrics)
         client = ClientEndpoint(backend, self.chain)
         self.endpoint = PeerEndpoint(backend, self.reports, self.auth)
         for part_of_it in (self.peers, self.upstream, self.holdings):
@@ -413,8 +415,8 @@ async def honestly(node: Node, scope: Any, receive: Any, send: Any) -> None:
     await node.endpoint(scope, receive, send)
 
 
-def pieces_of(body: bytes) -> list[tuple[int, int]]:
-    unit = piece_size(len(body))
+def pieces_of(body: bytes, homes: int) -> list[tuple[int, int]]:
+    unit = home_piece_size(len(body), homes)
     return [(start, min(start + unit, len(body))) for start in range(0, len(body), unit)]
 
 

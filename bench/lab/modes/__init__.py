@@ -187,6 +187,10 @@ class Mode(ABC):
         """
         return MirrorFinder(Asker(host, self.asked(host), timeout_s))
 
+    def key_count(self, host: Host) -> int | None:
+        """How many keys what runs on a host tells the others of; None if it does not say."""
+        return None
+
     def counters(self) -> Mapping[str, float]:
         """Counters of its own, by host: what they count is the mode's."""
         return {}

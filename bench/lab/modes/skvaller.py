@@ -36,17 +36,15 @@ class Skvaller(Mode):
 
     def __init__(self, name: str, site: Site, flags: Sequence[str] = ()) -> None:
         super().__init__(name, site)
+        usual = ["--upstream", f"docker.io=http://{site.upstream_address}", *flags]
         self._agents = {
-            node.name: agent_on(node, site.place(node) / "agent", [*self._addresses(node), *flags])
-            for node in site.nodes
+            node.name: agent_on(node, site.place(node) / "agent", [*usual, *self._others(node)]) for node in site.nodes
         }
 
-    def _addresses(self, host: Host) -> Sequence[str]:
-        """What the agent of a host is told of upstream and of others: the first joins nobody, and the rest join it."""
-        site = self.site
-        seed = site.nodes[0]
-        upstream = ("--upstream", f"docker.io=http://{site.upstream_address}")
-        return [*upstream, *(("--join", seed.address) if seed != host else ())]
+    def _others(self, host: Host) -> Sequence[str]:
+        """What the agent of a host is told of the others: the first nothing, and the rest where the first is."""
+        seed = self.site.nodes[0]
+        return ["--join", seed.address] if seed != host else []
 
     @property
     def processes(self) -> Mapping[str, Process]:
@@ -66,15 +64,14 @@ class Skvaller(Mode):
         return str(self._agents[host.name].endpoints.client)
 
     def until_found(self, holder: Host, image: Image) -> None:
-        """Wait until all agents know as many keys of the holder as it has."""
-        least = len((image.config, *image.layers)) + 1
+        """Wait until all agents that run find its name, its manifest and its blobs on the holder."""
+        wanted = (image.name, image.manifest, image.config, *image.layers)
 
         def found() -> bool:
             running = [agent for agent in self._agents.values() if agent.running]
-            counts = {keys_of(agent, holder.name) for agent in running}
-            return len(counts) == 1 and counts.pop() >= least
+            return all(_finds(agent, what, holder.name) for agent in running for what in wanted)
 
-        wait_until(found, f"the others to know what {holder.name} holds", KNOWN_WITHIN_S)
+        wait_until(found, f"the others to find what {holder.name} holds", KNOWN_WITHIN_S)
 
     def busiest(self) -> str | None:
         """The agent that has fetched most from upstream and served most to others."""
@@ -93,6 +90,10 @@ class Skvaller(Mode):
         """Asks its agent who has what."""
         return AgentFinder(Asker(host, self.asked(host), timeout_s))
 
+    def key_count(self, host: Host) -> int:
+        """As its agent says."""
+        return keys_of(self._agents[host.name], host.name)
+
     def counters(self) -> Mapping[str, float]:
         """Suspicions that each agent that answers had."""
         return {name: shown[_SUSPECTED] for name, agent in self._agents.items() if (shown := metrics(agent))}
@@ -101,14 +102,17 @@ class Skvaller(Mode):
         self, before: Mapping[str, float], after: Mapping[str, float], gone: Collection[str]
     ) -> Mapping[str, float]:
         """Suspicions among members that were there all the time, and the worst loop lag of all that answer."""
-        lags = [shown[_LAG] for name in after if (shown := metrics(self._agents[name]))]
-        found = {"lag_ms": 1000 * max(lags)} if lags else {}
+        found = self._lag()
         stayed = [name for name in after if name in before and name not in gone]
         if not stayed:
             return found
         suspicions = sum(after[name] - before[name] for name in stayed)
         rightly = sum(suspicions_of(self._agents[name], other) for name in stayed for other in gone)
         return {**found, "suspicions": suspicions - rightly}
+
+    def _lag(self) -> Mapping[str, float]:
+        lags = [shown[_LAG] for agent in self._agents.values() if (shown := metrics(agent))]
+        return {"lag_ms": 1000 * max(lags)} if lags else {}
 
 
 def agent_on(host: Host, folder: Path, flags: Sequence[str]) -> Agent:
@@ -155,6 +159,13 @@ def metrics(agent: Agent) -> Mapping[str, float]:
 def suspicions_of(agent: Agent, name: str) -> int:
     """How often an agent has suspected a member, by its log."""
     return _SUSPICION.findall(agent.output).count(name)
+
+
+def _finds(agent: Agent, what: str, holder: str) -> bool:
+    """Whether an agent finds a digest or image name on a holder."""
+    with suppress(OSError):
+        return holder in agent.holders(what)
+    return False
 
 
 def _members(agent: Agent) -> list[dict[str, Any]]:

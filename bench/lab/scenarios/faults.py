@@ -3,13 +3,15 @@
 import itertools
 import math
 import time
-from typing import Final
-
-from testbed.processes import Usage, wait_until
+from typing import TYPE_CHECKING, Final
 
 from ..clients import Client, Crowd
 from ..scene import Outcome, Scene
+from ..turns import bounded, until
 from .scenario import Needs, Scenario
+
+if TYPE_CHECKING:
+    from testbed.processes import Usage
 
 _DARK_S: Final = 10.0
 """How long the line to upstream is cut, seconds: longer than a stall that everybody sits out."""
@@ -77,8 +79,8 @@ def _partition(scene: Scene, crowd: Crowd) -> Outcome:
         time.sleep(max(0.0, fault_at + _DIVIDED_S - time.monotonic()))
     healed_at = time.monotonic()
     names = {node.name for node in scene.nodes}
-    wait_until(lambda: all(scene.mode.known_by(node) >= names for node in scene.nodes), "all to see all", scene.watch_s)
-    figures = {"healed_s": time.monotonic() - healed_at}
+    whole = until(lambda: all(scene.mode.known_by(node) >= names for node in scene.nodes), scene.watch_s)
+    figures = bounded("healed_s", time.monotonic() - healed_at, scene.watch_s, reached=whole)
     return Outcome(scene.clients, gone=sorted(names), fault_at=fault_at, figures=figures)
 
 

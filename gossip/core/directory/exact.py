@@ -222,12 +222,13 @@ class KeyTable:
         if bucket is None:
             return []
         first = (number & _REST) << _SLOT_BITS
-        at, end, found, counted = bisect_left(bucket, first), len(bucket), list[str](), self._slots.counted
-        while at < end and bucket[at] - first <= _SLOT:
-            slot = bucket[at] - first
+        found, counted, name_of = list[str](), self._slots.counted, self._slots.name
+        for word in bucket[bisect_left(bucket, first) :]:
+            slot = word - first
+            if slot > _SLOT:
+                break
             if counted >> slot & 1:
-                found.append(self._slots.name(slot))
-            at += 1
+                found.append(name_of(slot))
         return found
 
     def _unset(self, name: str, numbers: Iterable[int]) -> None:

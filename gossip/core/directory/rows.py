@@ -88,7 +88,7 @@ class Rows:
                 return []
             position += step
             step += i
-        return list(self._slots.names(found))
+        return self._slots.names(found)
 
     def _flip(self, name: str, bits: bytes) -> None:
         """Invert a member's bits at all positions that are set in `bits`; about 0.1 us for each of those."""

@@ -1,7 +1,6 @@
 """Members as small numbers: an index keeps many of them in one integer, or one of them in a few bits."""
 
 import heapq
-from collections.abc import Iterator
 
 
 class Slots:
@@ -57,9 +56,11 @@ class Slots:
         """Whose number that is."""
         return self._names[slot]
 
-    def names(self, bitmap: int) -> Iterator[str]:
+    def names(self, bitmap: int) -> list[str]:
         """Whose numbers those are."""
+        names, found = self._names, list[str]()
         while bitmap:
             slot = bitmap.bit_length() - 1
-            yield self._names[slot]
+            found.append(names[slot])
             bitmap ^= 1 << slot
+        return found

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from ...errors import StartFailed
 from ...settings import DhtTiming
-from .. import MemberStatus, Peer, RingSeat, Serves
+from .. import MemberStatus, NoNotes, Peer, RingSeat, Serves
 from .boundary import NodeSettings
 from .lookups import Lookups, Outcome
 from .peers import Peers
@@ -105,6 +105,7 @@ class DhtRouter:
 
     def __init__(self, settings: DhtSettings, timing: DhtTiming | None = None) -> None:
         self._settings = settings
+        self.notes = NoNotes()
         timing = timing or DhtTiming()
         self._held: set[bytes] = set()
         self._willing = True

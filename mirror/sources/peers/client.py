@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import json
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 from urllib.parse import quote
 
 import aiohttp
@@ -18,7 +20,7 @@ from ...errors import DigestInvalid, PeerError, Reason
 from ...oci.content import Content, Parts
 from ...oci.digest import Digest
 from ...oci.ranges import IntRange
-from ...oci.reference import Reference, Repository
+from ...oci.reference import Reference, Repository, is_tag
 from ...routers import Peer
 from ...settings import PeerSettings
 from ...stores import Tag
@@ -28,6 +30,8 @@ from ..chain import came_by
 from .auth import PeerAuth, Request, SignedRequest
 from .connections import Connection, ConnectionPool, Head
 from .protocol import (
+    MEMBER_TAGS_MAX,
+    MEMBER_TAGS_MAX_BYTES,
     PARTS_BYTES,
     SIGNED_BODY_MAX_BYTES,
     MemberAnswer,
@@ -135,6 +139,21 @@ class PeerClient:
                 raise PeerError(Reason.BROKEN, f"{peer.name} answered a tag without its age")
             checked_unix_s = time.time() - max(0.0, member_answer.tag_age_s)
             return Tag(digest, checked_unix_s, member_answer.tag_authority or "upstream")
+
+    async def tags(self, peer: Peer, repository: Repository) -> list[str]:
+        """Ask which tags of a repository a peer knows itself.
+
+        Raises:
+            PeerError: it gave no valid answer.
+        """
+        path = f"/v2/{repository.path}/tags/list?ns={_quoted(repository)}"
+        with self._translated(peer):
+            async with self._request("GET", peer, path, MemberRequest(self._name)) as answer:
+                raise_for_status(peer, answer.status, MemberAnswer.parse(answer.headers), expected=200)
+                if not 0 < (answer.content_length or 0) <= MEMBER_TAGS_MAX_BYTES:
+                    answer.close()
+                    raise PeerError(Reason.LENGTH, f"{peer.name} answered {answer.content_length} bytes of tags")
+                return _tags_in(peer, await answer.read())
 
     async def notify_slow(self, peer: Peer, relative_rate: float) -> None:
         """Tell a peer the relative rate that this node measures of it; whether that arrives does not matter."""
@@ -343,6 +362,17 @@ class PeerSource:
     async def parts(self, content: Content) -> Parts:
         """How many of the blobs that a manifest names the peer holds. Raises PeerError."""
         return parse_parts(await self._client.ask(self._peer, content, Want.PARTS, PARTS_BYTES))
+
+
+def _tags_in(peer: Peer, body: bytes) -> list[str]:
+    """The tags in a peer's answer; raise PeerError if it has none."""
+    try:
+        tags: Any = json.loads(body)["tags"]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        tags = None
+    if not isinstance(tags, list) or not all(isinstance(tag, str) and is_tag(tag) for tag in tags):
+        raise PeerError(Reason.BROKEN, f"{peer.name} answered with no list of tags")
+    return tags[:MEMBER_TAGS_MAX]
 
 
 def _path(content: Content) -> str:

@@ -19,16 +19,26 @@ from ...errors import DigestInvalid, Reason, UpstreamError, UpstreamUnknown
 from ...fileio import in_thread
 from ...oci.content import Content
 from ...oci.digest import Digest
-from ...oci.manifest import MANIFEST_MAX_BYTES, MEDIA_TYPES, SCHEMA_1, is_manifest_type, is_schema_1, outline_of
+from ...oci.manifest import (
+    MANIFEST_MAX_BYTES,
+    MEDIA_TYPES,
+    OCI_INDEX,
+    SCHEMA_1,
+    is_manifest_type,
+    is_schema_1,
+    outline_of,
+)
 from ...oci.reference import Reference, Repository
 from ...settings import UpstreamSettings
-from .. import UPSTREAM, RangeReply, RangeRequest, Resolved, Sink
+from .. import UPSTREAM, Page, RangeReply, RangeRequest, Resolved, Sink
 from .access import Access
 from .body import Body, ExactBody, UpstreamReply, announced_span, gathered, in_memory, with_prefix
+from .budgets import Budgets
 from .encodings import decoded
 from .heads import DOUBTFUL, Head, Heads
 from .lengths import Lengths
 from .names import LookUp
+from .pages import PAGE_MAX_BYTES, filters, following
 from .registries import DOCKER_HUB_URL, Registry, known_registries
 from .requests import RegistryClient, Tally
 from .transport import Answer
@@ -43,7 +53,11 @@ after measuring."""
 _NO_ANSWER = frozenset({Reason.UNREACHABLE, Reason.TIMEOUT, Reason.RATE_LIMITED, Reason.FORBIDDEN, Reason.AUTH})
 """Why a registry gave no answer to HEAD, so that it would give none to GET either."""
 
-_ACCEPT = {"manifests": {"Accept": ", ".join((*MEDIA_TYPES, "*/*"))}, "blobs": {"Accept": "*/*"}}
+_ACCEPT = {
+    "manifests": {"Accept": ", ".join((*MEDIA_TYPES, "*/*"))},
+    "blobs": {"Accept": "*/*"},
+    "lists": {"Accept": f"application/json, {OCI_INDEX}"},
+}
 _SAYS_NOTHING = ("application/octet-stream", "application/json")
 """Media types that a registry gives what it does not look into."""
 
@@ -73,11 +87,12 @@ class Upstream:
         look_up: has the addresses of a host, as `socket.getaddrinfo`.
         passed_on: the marks that requests have to have, so that circles of clusters end; see `sources.chain`.
         tally: counts how registries answer.
+        budgets: what registries say of their limits, to all members.
     """
 
     name = UPSTREAM
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - all that a question to a registry depends on
         self,
         configured: Iterable[Registry] = (),
         settings: UpstreamSettings | None = None,
@@ -85,9 +100,11 @@ class Upstream:
         look_up: LookUp = socket.getaddrinfo,
         passed_on: Callable[[], Sequence[str]] = tuple,
         tally: Tally | None = None,
+        budgets: Budgets | None = None,
     ) -> None:
         self._passed_on = passed_on
         self._tally = tally
+        self._budgets = budgets
         self._access = access or Access()
         self._configured = tuple(configured)
         known = known_registries(self._configured)
@@ -101,7 +118,13 @@ class Upstream:
     async def start(self) -> None:
         """Be ready to ask."""
         self._started = RegistryClient(
-            self._configured, self._settings, self._access, self._look_up, self._passed_on, self._tally
+            self._configured,
+            self._settings,
+            self._access,
+            self._look_up,
+            self._passed_on,
+            self._tally,
+            self._budgets,
         )
 
     async def close(self) -> None:
@@ -153,6 +176,16 @@ class Upstream:
         if status:
             self._heads.note(registry, Head.USELESS, now)
         return Resolved(Digest.of(body), outline.media_type, len(body))
+
+    async def page(self, repository: Repository, what: str, query: str) -> Page:
+        """Ask for a page of a list; see `ListSource.page`."""
+        path = f"{repository.path}/{what}{'?' if query else ''}{query}"
+        asking = self._registries.ask(
+            "GET", repository, path, _ACCEPT["lists"], (200,), within_s=self._settings.question_s
+        )
+        async with asking as answer:
+            body = decoded(answer, await answer.read_whole(PAGE_MAX_BYTES), PAGE_MAX_BYTES)
+            return Page(body, following(answer.headers.getall("Link", [])), filters(answer.headers))
 
     def _ask(self, method: str, reference: Reference, expected: Collection[int]) -> AbstractAsyncContextManager[Answer]:
         path = f"{reference.repository.path}/manifests/{reference.tag}"

@@ -1,12 +1,13 @@
 """Watching for the turn of an answer, and what times amount to."""
 
 import itertools
+import time
 
 import pytest
 
 from bench.lab.asking import Answer
 from bench.lab.finding import Look
-from bench.lab.turns import percentile, spread, turns
+from bench.lab.turns import last_named, percentile, spread, turns
 
 
 def looks(*found: bool) -> Look:
@@ -46,3 +47,22 @@ def test_a_percentile_is_one_of_the_values(percent: float, value: float) -> None
 def test_times_become_figures_in_milliseconds() -> None:
     assert spread("hit", [0.002, 0.001, 0.003]) == {"hit_p50_ms": 2.0, "hit_p99_ms": 3.0, "hit_max_ms": 3.0}
     assert spread("hit", []) == {}
+
+
+def test_a_holder_is_named_until_its_last_mention_or_question_without_an_answer() -> None:
+    def told(offered: bool, at: float, status: int = 200) -> Look:
+        return Look(found=False, offered=offered, answer=Answer(status, b"", at, at))
+
+    began_at = time.monotonic()
+    soon = itertools.chain([told(True, began_at + 0.01)], itertools.repeat(told(False, 0)))
+    mute = itertools.chain([told(False, began_at + 0.02, status=0)], itertools.repeat(told(False, 0)))
+    asked = {"soon": lambda: next(soon), "mute": lambda: next(mute)}
+    assert last_named(asked, 0.1, 60, lambda: began_at) == (began_at, began_at + 0.02)
+
+
+def test_who_goes_on_naming_a_holder_has_no_last_mention() -> None:
+    def told() -> Look:
+        at = time.monotonic()
+        return Look(found=False, offered=True, answer=Answer(200, b"", at, at))
+
+    assert last_named({"a": told}, 0.05, 0.1, time.monotonic)[1] is None

@@ -55,7 +55,7 @@ def lab(wanted: Settings, typical: Mapping[str, Mapping[str, float]] = TYPICAL, 
         for repeat in range(wanted.repeats)
         for mode in wanted.modes
     ]
-    return tables.report(found, wanted)
+    return tables.report(found, wanted, {})
 
 
 def serve(seed: int = 1) -> Report:

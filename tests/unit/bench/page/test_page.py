@@ -66,7 +66,7 @@ def test_the_first_screen_answers_by_the_figures(page: Page) -> None:
     assert "Use gossip rather than a DHT." in text
     assert "In what users feel, gossip is better in 3, worse in 0, no clear difference in 0" in text
     speaks = text.partition("What speaks for a DHT")[2].partition("gossip beside")[0]
-    assert "CPU of the agents" in speaks, "what it costs stands beside it"
+    assert "CPU of agents" in speaks, "what it costs stands beside it"
 
 
 def test_the_same_page_says_the_contrary_of_contrary_figures(tmp_path: Path) -> None:
@@ -158,6 +158,8 @@ def test_the_page_of_documents_shows_its_plots_from_a_folder_beside_it(page: Pag
     assert shown
     picture = (tmp_path / "results" / shown[0]).read_text()
     assert "prefers-color-scheme: dark" in picture
+    texts = [tag for tag in re.findall(r"<text[^>]*>", picture) if "fill: var(--ink)" not in tag]
+    assert texts == [], "these cannot be read on a dark page"
     assert "**Use gossip rather than a DHT.**" in text
 
 

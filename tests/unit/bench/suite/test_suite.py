@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from bench.lab.modes.table import MODES
+from bench.lab.run import fits
 from bench.lab.scenarios import SCENARIOS
 from bench.suite import run
 from bench.suite.progress import Estimate, duration
@@ -137,7 +139,8 @@ def test_every_step_has_a_name_of_its_own_and_modes_that_its_scenario_has(size: 
         modes = [words[at + 1] for at, word in enumerate(words) if word == "--mode"]
         if words[0] == "lab" and words[1] in SCENARIOS:
             assert modes
-            assert set(modes) <= set(SCENARIOS[words[1]].modes)
+            assert all(fits(MODES[mode], SCENARIOS[words[1]].needs) for mode in modes)
+            assert ("spegel" in modes) <= ("ctr" in words), "Spegel serves what a containerd has"
 
 
 def test_the_quick_suite_is_planned_for_less_than_ten_minutes_and_without_spegel() -> None:

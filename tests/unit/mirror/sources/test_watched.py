@@ -11,7 +11,7 @@ from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository
 from mirror.settings import OutageSettings
-from mirror.sources import RangeReply, RangeRequest, Resolved, Role, Sink
+from mirror.sources import Page, RangeReply, RangeRequest, Resolved, Role, Sink
 from mirror.sources.outages import Outages
 from mirror.sources.watched import WatchedUpstream
 
@@ -45,6 +45,10 @@ class Registries:
     async def resolve(self, reference: Reference) -> Resolved:
         await self._wait()
         return RESOLVED
+
+    async def page(self, repository: Repository, what: str, query: str) -> Page:
+        await self._wait()
+        return Page(b"")
 
     async def size(self, content: Content, expected: int | None = None) -> int:
         await self._wait()
