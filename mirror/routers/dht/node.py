@@ -31,6 +31,7 @@ class KademliaNode:
     def __init__(self, settings: NodeSettings, timing: DhtTiming) -> None:
         self._settings = settings
         self._timing = timing
+        self.address = "{}:{}".format(*settings.bind)
         self.counts = Counts()
         self._token: trio.lowlevel.TrioToken | None = None
         self._stopped = trio.Event()

@@ -12,7 +12,7 @@ from .. import MemberStatus, NoNotes, Peer, RingSeat, Serves
 from .boundary import NodeSettings
 from .lookups import Lookups, Outcome
 from .peers import Peers
-from .thread import DhtThread
+from .thread import DhtThread, make_node
 
 
 class KeysAreFixed(Exception):
@@ -98,6 +98,9 @@ class DhtRouter:
     Args:
         settings: what the operator set.
         timing: Spegel's values, and bounds.
+
+    Raises:
+        ConfigError: the extra is not installed.
     """
 
     def __init__(self, settings: DhtSettings, timing: DhtTiming | None = None) -> None:
@@ -107,7 +110,7 @@ class DhtRouter:
         self._held: set[bytes] = set()
         self._willing = True
         self._peers = Peers(settings.me, timing.peers_max)
-        self._thread = DhtThread(settings.node(), timing)
+        self._thread = DhtThread(make_node(settings.node(), timing), timing)
         self._lookups = Lookups(self._thread.look_up, settings.resolve_s, timing)
 
     async def start(self) -> None:
