@@ -156,6 +156,7 @@ class Bench:
 
 _FINDERS: Final = ("skvaller", "exact", "dht", "dht-5s", "spegel")
 _BESIDE: Final = ("skvaller", "dht")
+_PATIENT: Final = (*_BESIDE, "dht-5s")
 _FAULTS: Final = ("kill", "vanish", "dark", "partition", "churn", "slow", "late", "lonely")
 _IMAGES: Final = ("10MB-1", "10MB-4", "100MB-1", "100MB-4")
 
@@ -205,10 +206,10 @@ _FULL: Final[Sequence[Lab | Bench]] = (
 
 _QUICK: Final[Sequence[Lab | Bench]] = (
     Lab(scenario="fanout", nodes=5, image="10MB-4", mbit=20, upstream_mbit=20, repeats=1),
-    Lab(scenario="discover", nodes=5, image="10MB-4", modes=_FINDERS, repeats=1, more=("--watch", "15")),
+    Lab(scenario="discover", nodes=5, image="10MB-4", modes=_BESIDE, repeats=1, more=("--watch", "15")),
     Lab(scenario="idle", nodes=5, image="10MB-4", modes=_BESIDE, repeats=1, more=("--watch", "10")),
     Lab(scenario="vanish", nodes=5, image="10MB-4", mbit=20, upstream_mbit=20, modes=_BESIDE, repeats=1),
-    Lab(scenario="fanout", nodes=2, image="10MB-4", mbit=20, upstream_mbit=20, modes=_BESIDE, repeats=1),
+    Lab(scenario="fanout", nodes=2, image="10MB-4", mbit=20, upstream_mbit=20, modes=_PATIENT, repeats=1),
     Bench(("micro", "--quick"), 30),
     Bench(("serve", "--quick"), 60),
 )
