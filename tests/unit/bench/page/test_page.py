@@ -96,6 +96,12 @@ def test_another_size_is_named_where_it_stands_for_the_one_that_is_asked_for(tmp
     assert "Not all of it was measured with 5 nodes: the nearest sizes are 3." in parsed(html(page)).text
 
 
+def test_a_size_at_which_modes_can_be_compared_answers_before_a_nearer_one(tmp_path: Path) -> None:
+    canned.lab(canned.settings(nodes=5, modes=["skvaller"])).write(tmp_path / "alone.json")
+    page = only(tmp_path, canned.lab(canned.settings(nodes=8)))
+    assert {answer.trial.nodes for answer in page.answers} == {8}
+
+
 def test_the_page_needs_nothing_beside_it_and_has_the_plots(page: Page) -> None:
     shown = parsed(html(page))
     assert "svg" in shown.tags
