@@ -44,7 +44,7 @@ class World:
     def size(self, content: Content, audience: Audience) -> int | None:
         return self.known
 
-    def holders(self, key: bytes) -> list[Peer]:
+    async def find_holders(self, key: bytes) -> list[Peer]:
         return list(map(peer, self.holding))
 
     def homes(self, key: bytes) -> list[Peer]:
