@@ -250,6 +250,23 @@ class CredentialSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetSettings:
+    """Of `sources.upstream.budgets`."""
+
+    budgets_max: int = 256
+    """Bounds the budgets that are remembered; the one of which nothing was heard for longest goes first. A site has one
+    for each registry and address."""
+    blocked_max_s: float = 3600.0
+    """Bounds the time for which another member's note keeps this node from asking, s: as `retry_after_max_s`."""
+    window_s: float = 86400.0
+    """Time after which a note says nothing any more, s, where the registry does not say. Windows have some hours."""
+    told_s: float = 60.0
+    """Shortest time between two notes of one budget that has changed a little, s."""
+    told_part: float = 0.05
+    """The part of a limit by which what is left has to change to be told at once."""
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamSettings:
     """Of `sources.upstream`."""
 
@@ -259,6 +276,8 @@ class UpstreamSettings:
     """How the names of registries are looked up."""
     credentials: CredentialSettings = field(default_factory=CredentialSettings)
     """Who this node is to registries."""
+    budgets: BudgetSettings = field(default_factory=BudgetSettings)
+    """What registries still let the members ask."""
     complaint_s: float = 60.0
     """Time between two warnings that one registry does not accept its password, s: each pull meets it many times."""
 

@@ -54,10 +54,10 @@ _CONTROL: Final = {
     "control_sent_bytes_per_s": ("sent B/s", ",.0f"),
 }
 _JOINING: Final = {
-    "ready_alone_s": ("first node ready s", ".2f"),
-    "join_s": ("second finds the first's content s", ".2f"),
-    "others_find_s": ("all others start: all find it s", ".2f"),
-    "together_s": ("and all see all s", ".2f"),
+    "ready_alone_s": ("first is ready s", ".2f"),
+    "join_s": ("second finds its content s", ".2f"),
+    "others_find_s": ("all others: find it s", ".2f"),
+    "together_s": ("see all s", ".2f"),
 }
 _PRESENT: Final = {
     "found_p50_ms": ("p50 ms", ".1f"),
