@@ -101,6 +101,16 @@ class Download:
             MirrorError: nobody is left to ask, or there is no place for the bytes.
         """
         self._active_at = time.monotonic()
+        with self._env.health.followed(self._changed.set):
+            await self._fly_until_hashed(hashing)
+        error = self._storage_error or self._evidence.hopeless()
+        if error is not None:
+            raise error
+        if not hashing.done():
+            raise client_error(self.content, self._failures)
+
+    async def _fly_until_hashed(self, hashing: asyncio.Task[str]) -> None:
+        """Make requests until every byte has been hashed, or nobody is left to ask."""
         async with asyncio.TaskGroup() as flights:
             while not hashing.done() and self._evidence.hopeless() is None:
                 self._changed.clear()
@@ -120,11 +130,6 @@ class Download:
                 await self._wait_for_change(look=lacks or bool(self._plan.flights) or bool(demand.heads))
             for task in self._tasks.values():
                 task.cancel()
-        error = self._storage_error or self._evidence.hopeless()
-        if error is not None:
-            raise error
-        if not hashing.done():
-            raise client_error(self.content, self._failures)
 
     def _launch(self, flights: asyncio.TaskGroup) -> Demand:
         """Make the requests that the plan wants now; return what is needed."""
@@ -140,7 +145,8 @@ class Download:
             self._spool.interest.want_whole()
             demand = self._spool.demand()
         self._known.update(up, self._candidates.ring.members)
-        for flight in plan.next(demand, up, cluster.serving(), now, resting=cluster.resting()):
+        resting, silent = cluster.resting(), self._env.health.silent()
+        for flight in plan.next(demand, up, cluster.serving(), now, resting=resting, silent=silent):
             self._tasks[flight] = flights.create_task(self._fly(flight))
         if plan.flights:
             self._active_at = now
@@ -168,7 +174,8 @@ class Download:
         now, patience_s = time.monotonic(), self._settings.patience_s
         if self._storage_error is not None or self._plan.patience.is_over(now):
             return False
-        if self._env.health.awaits(self._candidates.holders):
+        health, silent = self._env.health, self._env.health.silent()
+        if health.awaits(self._candidates.holders) or not silent.isdisjoint(self._candidates.ring.members):
             return now - self._active_at <= patience_s
         again_at = self._candidates.again_at(now, is_sized=self._plan.size is not None)
         return again_at is not None and again_at - self._active_at <= patience_s
@@ -223,8 +230,6 @@ class Download:
 
     def _failed(self, flight: Flight, error: SourceError) -> None:
         follows, reason = CONSEQUENCES[error.reason], error.reason
-        if reason is Reason.OUTAGE and flight.role is Role.HOME:
-            self._env.outages.told(self.content.repository.registry, time.monotonic())
         beyond_end = reason is Reason.RANGE and self._plan.size is None and flight.start > 0
         if (
             beyond_end
@@ -238,6 +243,8 @@ class Download:
         if isinstance(error, UpstreamEnded):
             self._intake.ended(flight.source)
         self._plan.failed(flight, reason, time.monotonic())
+        if self._candidates.troubles.agree:
+            self._env.outages.told(self.content.repository.registry, time.monotonic())
         self._turn_to_next_repository()
 
     def _count_failure(self, source: str, error: SourceError) -> None:

@@ -273,7 +273,7 @@ def _plan(content: Content, env: Environment) -> Plan:
         opening = Opening.PIECE if env.cache.has_partial(content.digest) else Opening.RUN
     plan = Plan(cluster.me, ring, env.throughput, holders, env.settings.plan, opening)
     if env.outages.is_told(content.repository.registry, time.monotonic()):
-        plan.candidates.is_told_out = True
+        plan.candidates.troubles.is_told_out = True
     return plan
 
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from urllib.parse import quote
 
@@ -22,7 +22,7 @@ from ...oci.reference import Reference, Repository
 from ...routers import Peer
 from ...settings import PeerSettings
 from ...stores import Tag
-from .. import RangeRequest, Role, Sink
+from .. import Life, RangeRequest, Role, Sink
 from ..answers import BoundedConnector
 from ..chain import came_by
 from .auth import PeerAuth, Request, SignedRequest
@@ -36,7 +36,9 @@ from .protocol import (
     needs_signed_body,
     parse_parts,
 )
+from .questions import Question
 from .transfers import Transfers, checked_size, raise_for_status
+from .watch import Watch
 
 _SHA256_BYTES = 32
 _TRIES = 2
@@ -63,7 +65,8 @@ class PeerClient:
         self._settings = settings = settings or PeerSettings()
         self._session: aiohttp.ClientSession | None = None
         self._pool = ConnectionPool(settings)
-        self._transfers = Transfers(self._pool, settings, self.is_alive)
+        self._watch = Watch(settings, self.is_alive, self._pool.expire)
+        self._transfers = Transfers(self._pool, settings, self._watch)
 
     async def start(self) -> None:
         """Open the session for small questions; it comes before them."""
@@ -82,10 +85,20 @@ class PeerClient:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._transfers.close()
+        await self._watch.close()
         self._pool.close()
         if self._session is not None:
             await self._session.close()
+
+    def follow(self, on_life: Callable[[Peer, Life], None]) -> None:
+        """Tell from now on what is found out of members that owe an answer; see `MemberSources.follow`."""
+
+        def noticed(peer: Peer, life: Life) -> None:
+            if life is Life.GONE:
+                self._pool.forget(peer.host, peer.port)
+            on_life(peer, life)
+
+        self._watch.follow(noticed)
 
     def source(self, peer: Peer) -> "PeerSource":
         """The peer as a source of content."""
@@ -170,7 +183,7 @@ class PeerClient:
         """
         member_request = MemberRequest(self._name, want=want)
         with self._translated(peer):
-            async with self._request("GET", peer, _path(content), member_request, extra) as answer:
+            async with self._watched(peer), self._request("GET", peer, _path(content), member_request, extra) as answer:
                 raise_for_status(peer, answer.status, MemberAnswer.parse(answer.headers), expected=200)
                 if answer.content_length != length or length > SIGNED_BODY_MAX_BYTES:
                     answer.close()  # an agent that does not know the question sends the blob
@@ -216,23 +229,39 @@ class PeerClient:
         await self._transfers.download(peer, channel, ask, request, sink)
 
     @contextlib.asynccontextmanager
+    async def _watched(self, peer: Peer) -> AsyncIterator[None]:
+        """End what is asked of a member as soon as that one is gone.
+
+        Raises:
+            PeerError: it is, or has given signs of life alone for too long.
+        """
+        question = None
+        try:
+            async with asyncio.timeout(None) as scope:
+                with self._watch.over(Question(peer, scope)) as question:
+                    yield
+        except TimeoutError:
+            if question is not None and question.given_up is not None:
+                raise question.given_up from None
+            raise
+
+    @contextlib.asynccontextmanager
     async def _head(
         self, peer: Peer, path: str, role: Role, *, recheck: bool = False
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """What a peer answers to a HEAD request, if it is 200; a home that is late but lives may wait for upstream."""
         member_request = MemberRequest(self._name, role, recheck=recheck, came_by=came_by.get())
-        try:
-            with self._translated(peer):
-                async with self._request("HEAD", peer, path, member_request) as answer:
+        with self._translated(peer):
+            try:
+                async with self._watched(peer), self._request("HEAD", peer, path, member_request) as answer:
                     raise_for_status(peer, answer.status, MemberAnswer.parse(answer.headers), expected=200)
                     yield answer
-        except PeerError as error:
-            if role is Role.HOME and error.reason is Reason.STALLED and await self.is_alive(peer):
+            except TimeoutError as error:
+                if role is not Role.HOME or isinstance(error, aiohttp.ConnectionTimeoutError):
+                    raise
                 limit_s = self._settings.head_s
-                raise PeerError(
-                    Reason.UNABLE, f"{peer.name} has not answered within {limit_s:g} s, but lives"
-                ) from error
-            raise
+                why = f"{peer.name} has not answered within {limit_s:g} s, but lives"
+                raise PeerError(Reason.UNABLE, why) from error
 
     @contextlib.asynccontextmanager
     async def _request(

@@ -1,8 +1,8 @@
 """Whom a size is asked of, and in which order."""
 
 import asyncio
-from collections.abc import Collection
-from typing import TYPE_CHECKING, cast
+from collections.abc import Collection, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pytest
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mirror.cluster.view import ClusterView
     from mirror.fetch.second_opinion import SecondOpinion
 
+T = TypeVar("T")
 BLOB = Content(Repository("docker.io", "a/a"), "blobs", Digest.of(b""))
 
 
@@ -38,6 +39,7 @@ class World:
         self.failed: list[str] = []
         self.answers: dict[str, int | Exception] = {}
         self.hang: set[str] = set()
+        self.silent: set[str] = set()
         self.contradicted: set[str] = set()
         self.unconfirmed: set[str] = set()
 
@@ -59,6 +61,12 @@ class World:
             await asyncio.Event().wait()
         return self._answer(asked.name)
 
+    async def unless_silent(self, name: str, asking: Coroutine[Any, Any, T]) -> T:
+        if name in self.silent:
+            asking.close()
+            raise PeerError(Reason.SILENT, "it may be gone")
+        return await asking
+
     async def confirms(self, content: Content, source: str, size: int) -> bool:
         if source in self.contradicted:
             raise SourceError(Reason.LENGTH, "others know better")
@@ -79,6 +87,7 @@ class World:
     ) -> int:
         class Health:
             failed = staticmethod(self.note_failure)
+            unless_silent = staticmethod(self.unless_silent)
 
         query = SizeQuery(
             cast("Fetches", self), cast("ClusterView", self), cast("PeerHealth", Health()), self.ask, self.ask_upstream,
