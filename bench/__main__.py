@@ -18,8 +18,9 @@ from mirror.errors import ConfigError
 from testbed.errors import RunError
 
 from .lab.chaos.schedule import KINDS
-from .lab.scenarios import SCENARIOS
-from .lab.settings import MODES
+from .lab.images import NAMED, shape_of
+from .lab.modes.table import MODES
+from .lab.scenarios import ALIASES, SCENARIOS
 from .report import BenchError, Report
 
 GIB = 1024**3
@@ -78,16 +79,22 @@ class _Counts(click.ParamType[list[int]]):
 
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options that every bench has."""
+    """The options of the benches that move a blob."""
     for option in (
         click.option(
             "--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too."
         ),
-        click.option("--size", type=_Size(), default=GIB, metavar="SIZE", help="Size of the blob.  [default: 1GiB]"),
+        click.option("--quick", is_flag=True, help="Fewer rounds, a smaller blob: a minute or two."),
+        click.option("--size", type=_Size(), metavar="SIZE", help="Size of the blob.  [default: 1GiB, 64MiB if quick]"),
         click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For its files."),
     ):
         command = option(command)
     return command
+
+
+def _blob_bytes(*, quick: bool) -> int:
+    """The size of a blob, if nobody says: a quick one is long enough to see who is fast."""
+    return 64 * MIB if quick else GIB
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -95,31 +102,132 @@ def main() -> None:
     """Measure Skvaller beside others. Each bench ends by itself, and leaves nothing behind."""
 
 
+@main.command(name="all")
+@click.option("--quick", "size", flag_value="quick", help="In less than ten minutes on two cores, without Spegel.")
+@click.option("--smoke", "size", flag_value="smoke", help="In about a minute: does every part work?")
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="For the results.  [default: results, results-quick or results-smoke]",
+)
+@click.option("--only", multiple=True, metavar="TEXT", help="Only steps with this in their name; may be repeated.")
+@click.option("--list", "listed", is_flag=True, help="Only say what would be run.")
+@click.option(
+    "--spegel", type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path), help="Its binary."
+)
+@click.option(
+    "--spegel-containerd",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path),
+    help="A containerd of version 2 or newer, for Spegel.",
+)
+def suite(
+    size: str | None,
+    folder: Path | None,
+    only: tuple[str, ...],
+    listed: bool,
+    spegel: Path | None,
+    spegel_containerd: Path | None,
+) -> None:
+    """All benches, one after the other, and the page: some hours (needs root).
+
+    Each step writes its JSON into the folder. What is there, of the same settings and the same code, is not measured
+    again, so a run that was stopped goes on. A step that fails is noted in the page, and the exit status is 1.
+    """
+    from .suite.progress import duration
+    from .suite.run import run_all
+    from .suite.steps import Rivals, plan
+
+    wanted = size or "full"
+    rivals = Rivals(spegel, spegel_containerd)
+    for mode, needed in rivals.absent.items():
+        click.echo(f"left out: {mode}, which needs {needed}")
+    planned = plan(wanted, rivals)
+    steps = [step for step in planned if not only or any(text in step.name for text in only)]
+    if not steps:
+        raise click.BadParameter(f"no step of the {wanted} suite has that in its name", param_hint="--only")
+    folder = folder or Path("results" if wanted == "full" else f"results-{wanted}")
+    if listed:
+        for step in steps:
+            click.echo(f"{step.name}: about {duration(step.usual_s)}: python -m bench {' '.join(step.arguments)}")
+        click.echo(f"{len(steps)} steps, about {duration(sum(step.usual_s for step in steps))}")
+        return
+    console = _console()
+    signal.signal(signal.SIGTERM, _end)
+    whole = run_all(console, steps, folder)
+    _write_page(console, folder, folder / "report.html", None)
+    sys.exit(0 if whole else 1)
+
+
+@main.command(name="report")
+@click.argument("folders", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The page; its JSON goes beside it.  [default: report.html in the folder]",
+)
+@click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write a page of documents, too.")
+def page(folders: tuple[Path, ...], output: Path | None, markdown: Path | None) -> None:
+    """One page of all results in a FOLDER; of two, where they differ by more than their spread (exit status 1)."""
+    console = _console()
+    if len(folders) > 2:
+        raise click.UsageError("one folder makes a page, two are compared")
+    if len(folders) == 1:
+        _write_page(console, folders[0], output or folders[0] / "report.html", markdown)
+        return
+    from .page.compare import compare
+
+    try:
+        found = compare(*folders)
+    except (BenchError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    found.show(console)
+    sys.exit(1 if found.differing else 0)
+
+
+def _write_page(console: Console, folder: Path, target: Path, markdown: Path | None) -> None:
+    if any(find_spec(package) is None for package in ("jinja2", "matplotlib")):
+        raise click.ClickException("the page needs jinja2 and matplotlib: pip install '.[bench]'")
+    from .page.build import Page
+    from .page.results import read_folder
+    from .page.write import html, write_markdown
+
+    try:
+        made = Page.of(read_folder(folder))
+        target.write_text(html(made), "utf-8", "replace")
+        target.with_suffix(".json").write_bytes(made.as_json())
+        if markdown is not None:
+            write_markdown(made, markdown)
+    except (BenchError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    console.print(f"{target} is the page, {target.with_suffix('.json')} has its figures", highlight=False)
+
+
 @main.command()
 @_options
-def serve(target: Path | None, size: int, folder: Path | None) -> None:
+def serve(target: Path | None, size: int | None, folder: Path | None, *, quick: bool) -> None:
     """Serving what is cached: the agent, nginx with sendfile, and docker-registry."""
     from .serve import measure
 
-    _run(lambda console: measure(console, size, folder), target)
+    _run(lambda console: measure(console, size or _blob_bytes(quick=quick), folder, quick=quick), target)
 
 
 @main.command()
 @_options
-def relay(target: Path | None, size: int, folder: Path | None) -> None:
+def relay(target: Path | None, size: int | None, folder: Path | None, *, quick: bool) -> None:
     """Passing a blob on while it arrives: the agent, nginx proxy_cache, and docker-registry as a proxy."""
     from .relay import measure
 
-    _run(lambda console: measure(console, size, folder), target)
+    _run(lambda console: measure(console, size or _blob_bytes(quick=quick), folder, quick=quick), target)
 
 
 @main.command()
 @_options
-def channels(target: Path | None, size: int, folder: Path | None) -> None:
+def channels(target: Path | None, size: int | None, folder: Path | None, *, quick: bool) -> None:
     """Passing a blob on between members: in clear text, signed, and by TLS with each of its ciphers."""
     from .channels import measure
 
-    _run(lambda console: measure(console, size, folder), target)
+    _run(lambda console: measure(console, size or _blob_bytes(quick=quick), folder, quick=quick), target)
 
 
 @main.command()
@@ -134,71 +242,123 @@ def lazy(target: Path | None, folder: Path | None) -> None:
 
 @main.command()
 @click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
+@click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For its files.")
+@click.option("--quick", is_flag=True, help="Fewer rounds, small directories, a file of 64 MiB: some 20 s.")
+def micro(target: Path | None, folder: Path | None, *, quick: bool) -> None:
+    """Small parts by themselves: lookups, memory, filters, packets, hashes; Bloom filters beside keys themselves."""
+    from .micro.run import measure
+
+    _run(lambda console: measure(console, folder, quick=quick), target)
+
+
+@main.command()
+@click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
 @click.option(
-    "--nodes", type=_Counts(), metavar="N,N,...", help="Cluster sizes.  [default: 10,20,30; with --sim 10,100,1000]"
+    "--nodes",
+    type=_Counts(),
+    metavar="N,N,...",
+    help="Cluster sizes.  [default: 10,20,30; with --sim 10,100,1000; quick: 10, 10,100]",
 )
-@click.option("--repeats", type=click.IntRange(1), default=3, help="Clusters of each kind and size.  [default: 3]")
-@click.option("--leaves", type=click.IntRange(1), default=3, help="Graceful leaves in each cluster.  [default: 3]")
-@click.option("--kills", type=click.IntRange(1), default=3, help="Nodes killed in each cluster.  [default: 3]")
+@click.option("--repeats", type=click.IntRange(1), help="Clusters of each kind and size.  [default: 3; quick: 1]")
+@click.option("--leaves", type=click.IntRange(1), help="Graceful leaves in each cluster.  [default: 3; quick: 1]")
+@click.option("--kills", type=click.IntRange(1), help="Nodes killed in each cluster.  [default: 3; quick: 1]")
 @click.option("--keys", type=click.IntRange(1), default=20, help="Keys advertised in each of ours.  [default: 20]")
-@click.option("--quick", is_flag=True, help="Suspend no node, and measure idle clusters for 5 s only.")
+@click.option(
+    "--quick", is_flag=True, help="Only 10 nodes, suspend none, and watch idle clusters for 5 s: two minutes."
+)
 @click.option("--sim", is_flag=True, help="Simulate ours instead: real nodes up to 1,500, beyond that a model.")
 @click.option(
     "--plot",
     type=click.Path(dir_okay=False, path_type=Path),
     help="With --sim: file for the plot.  [default: beside the JSON]",
 )
-@click.option("--lookup", is_flag=True, help="Only measure the directory: lookups and memory, 20 to 1,000 members.")
 def gossip(
-    target: Path | None, nodes: list[int] | None, sim: bool, plot: Path | None, lookup: bool, **amounts: Any
+    target: Path | None,
+    nodes: list[int] | None,
+    plot: Path | None,
+    *,
+    sim: bool,
+    quick: bool,
+    keys: int,
+    **repeats: Any,
 ) -> None:
     """How soon all nodes know of a change: our gossip beside serf, as real processes (needs root), or simulated.
 
     Five clusters of each size are started, one after the other: serf, ours with the same settings, ours with its `fast`
     preset, and serf and ours sealed, which are only measured idle. In each a node joins, leaves, is killed, and is
     suspended for 2, 5 and 15 s; in ours keys are advertised, too, also with 10 % of all datagrams lost. A repeat takes
-    about 6 min for each size, 3 with --quick.
+    about 6 min for each size.
 
     With --sim, detection, dissemination, false verdicts, bytes, CPU and memory are shown against the number of nodes.
     """
-    if lookup:
-        from .gossip import footprint
-
-        _run(lambda _: footprint.measure(), target)
-        return
     if sim:
         from .gossip import simulated
 
         if plot is None and target is not None and find_spec("matplotlib") is not None:
             plot = target.with_suffix(".svg")
-        _run(lambda console: simulated.measure(console, nodes or [10, 100, 1000], plot), target)
+        _run(
+            lambda console: simulated.measure(console, nodes or ([10, 100] if quick else [10, 100, 1000]), plot), target
+        )
         return
     if max(nodes or [0]) > _PROCESSES_MAX:
         raise click.UsageError(f"more than {_PROCESSES_MAX} processes do not fit a machine: add --sim")
     from .gossip.beside_serf import Amount, measure
 
-    quick = amounts.pop("quick")
-    amount = Amount(**amounts, idle_s=5.0 if quick else 15.0, stops=not quick)
-    _run(lambda console: measure(console, nodes or [10, 20, 30], amount), target)
+    usual = 1 if quick else 3
+    counts = {name: count or usual for name, count in repeats.items()}
+    amount = Amount(**counts, keys=keys, idle_s=5.0 if quick else 15.0, stops=not quick)
+    _run(lambda console: measure(console, nodes or ([10] if quick else [10, 20, 30]), amount), target)
+
+
+@main.command()
+@click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
+@click.option("--nodes", type=_Counts(), metavar="N,N,...", help="Cluster sizes.  [default: 100,1000,10000]")
+@click.option(
+    "--lab",
+    "checks",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    help="JSON of `lab fanout` or `lab rolling`, to which the model is compared; may be repeated.",
+)
+@click.option(
+    "--plot", type=click.Path(dir_okay=False, path_type=Path), help="File for the plots.  [default: beside the JSON]"
+)
+@click.option("--quick", is_flag=True, help="Simulate gossip with 80 nodes at most, and compute nothing beyond 1,000.")
+def scale(
+    target: Path | None, nodes: list[int] | None, checks: tuple[Path, ...], plot: Path | None, quick: bool
+) -> None:
+    """From 100 to 10,000 nodes in zones: gossip with homes, and a DHT, by simulation and on paper.
+
+    What a node pays for membership, directory and lookups; waves of pulls in a fluid model of the links; where flat
+    membership stops being sensible, and what zones would change. A quarter of an hour on two cores; with --quick, two
+    minutes. Nothing is sent, and root is not needed.
+    """
+    from .scale.run import measure
+
+    if plot is None and target is not None and find_spec("matplotlib") is not None:
+        plot = target.with_suffix(".svg")
+    _run(lambda console: measure(console, nodes or [100, 1000, 10_000], checks, plot, quick=quick), target)
 
 
 @main.group()
 def lab() -> None:
     """A cluster in network namespaces (needs root): how soon all nodes have an image, at what cost; and chaos.
 
-    fanout: all pull at once. rolling: 20 % of the nodes pull; when they have finished, the next 20 %. late: half of the
-    nodes pull; the others start when these are half-way. kill: all pull at once, and the agent that has moved most
-    bytes is killed at half time. slow: all pull at once, and one node sends with a tenth of its link. lonely: one node
-    has the image, upstream is gone, and the others pull. chaos: clients check every byte while everything breaks.
+    Pulls: fanout (create), rolling (update), late, slow, lonely. Faults while all pull: kill, vanish, dark, partition,
+    churn. Without pulls: discover says when the others find what one node has, and how long a holder is named that is
+    gone; idle says what it costs to be there. chaos: clients check every byte while everything breaks.
     """
 
 
 _SCENARIO_OPTIONS = (
-    click.option("--nodes", type=click.IntRange(2, 100), default=8, help="Hosts with a client.  [default: 8]"),
+    click.option("--nodes", type=click.IntRange(1, 100), default=8, help="Hosts with a client.  [default: 8]"),
     click.option(
-        "--image", type=_Size(), default=200 * MIB, metavar="SIZE", help="Of all layers together.  [default: 200MiB]"
+        "--image",
+        default="200MiB",
+        metavar="SIZE|NAME",
+        help=f"Size of all layers together, or an image of Spegel's benchmark: {', '.join(NAMED)}.  [default: 200MiB]",
     ),
-    click.option("--layers", type=click.IntRange(1, 100), default=4, help="Of the image.  [default: 4]"),
+    click.option("--layers", type=click.IntRange(1, 100), help="Of an image given by its size.  [default: 4]"),
     click.option(
         "--link", type=_Rate(), default="200mbit", metavar="RATE", help="Of each host, either way.  [default: 200mbit]"
     ),
@@ -208,11 +368,11 @@ _SCENARIO_OPTIONS = (
     click.option(
         "--mode",
         "modes",
-        type=click.Choice(MODES),
+        type=click.Choice(list(MODES)),
         multiple=True,
         default=["skvaller"],
-        help="Whom the clients ask: their agents, the registry, or one docker-registry proxy; may be repeated: they "
-        "take turns.  [default: skvaller]",
+        help=f"Whom the clients ask: {'; '.join(f'{kind.name}: {kind.what}' for kind in MODES.values())}. May be "
+        "repeated: they take turns.  [default: skvaller]",
     ),
     click.option("--repeats", type=click.IntRange(1), default=3, help="Runs of each mode.  [default: 3]"),
     click.option(
@@ -231,6 +391,34 @@ _SCENARIO_OPTIONS = (
         metavar="S",
         help="Seconds from when all agents know each other to the pull.  [default: 0]",
     ),
+    click.option(
+        "--patience",
+        type=click.FloatRange(1),
+        default=60.0,
+        metavar="S",
+        help="Seconds that a client may take beyond what the links need, or wait for a byte.  [default: 60]",
+    ),
+    click.option(
+        "--watch",
+        type=click.FloatRange(1),
+        default=60.0,
+        metavar="S",
+        help="discover, partition: seconds after which what has not happened is no longer waited for; idle: seconds "
+        "that are measured.  [default: 60]",
+    ),
+    click.option(
+        "--keys",
+        type=click.IntRange(0, 1000),
+        default=0,
+        help="idle: measure again when each node has pulled as many small layers of its own.  [default: 0]",
+    ),
+    click.option(
+        "--loss",
+        type=click.FloatRange(0, 50),
+        default=0.0,
+        metavar="PERCENT",
+        help="Share of all packets that the network loses, at random.  [default: 0]",
+    ),
     click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too."),
     click.option(
         "--plot",
@@ -241,18 +429,28 @@ _SCENARIO_OPTIONS = (
     click.option(
         "--keep-logs", type=click.Path(file_okay=False, path_type=Path), help="Keep all logs of all runs here."
     ),
+    click.option(
+        "--spegel", type=click.Path(path_type=Path), metavar="PATH", help="Spegel's binary.  [default: on PATH]"
+    ),
+    click.option(
+        "--spegel-containerd",
+        type=click.Path(path_type=Path),
+        metavar="PATH",
+        help="A containerd, 2.1 or newer for Spegel, with its ctr beside it: for all modes, with --client ctr.  "
+        "[default: on PATH]",
+    ),
 )
 """Of each scenario that measures."""
 
 
-def _measure_scenario(name: str) -> click.Command:
-    """The command of one scenario that measures.
+def _measure_scenario(name: str, called: str) -> click.Command:
+    """The command of one scenario that measures, and what it is called.
 
     Each run starts all processes again, with a new image of random content. The start takes seconds, the pull as long
     as the links need: 8 s for 200 MiB at 200mbit, or 8 s for each node if all ask the registry.
     """
 
-    def command(target: Path | None, plot: Path | None, **settings: Any) -> None:
+    def command(target: Path | None, plot: Path | None, image: str, layers: int | None, **settings: Any) -> None:
         from .lab.run import measure
         from .lab.settings import Settings
 
@@ -261,15 +459,22 @@ def _measure_scenario(name: str) -> click.Command:
             raise click.UsageError("--plot needs matplotlib: pip install '.[bench]'")
         if plot is None and target is not None and drawable:
             plot = target.with_suffix(".svg")
-        _run(lambda console: measure(console, Settings(scenario=name, **settings), plot), target)
+        try:
+            shape = shape_of(image, layers)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--image") from None
+        wanted = Settings(scenario=name, image=shape.size_bytes, layers=shape.layers, image_name=shape.name, **settings)
+        _run(lambda console: measure(console, wanted, plot), target)
 
     for option in reversed(_SCENARIO_OPTIONS):
         command = option(command)
-    return click.command(name, help=f"{SCENARIOS[name].what[0].upper()}{SCENARIOS[name].what[1:]}.")(command)
+    same = f"The same as {name}, by the name that Spegel's benchmark gives it: " if called != name else ""
+    sentence = f"{same}{SCENARIOS[name].what}."
+    return click.command(called, help=f"{sentence[0].upper()}{sentence[1:]}")(command)
 
 
-for _name in SCENARIOS:
-    lab.add_command(_measure_scenario(_name))
+for _called, _name in {**{name: name for name in SCENARIOS}, **ALIASES}.items():
+    lab.add_command(_measure_scenario(_name, _called))
 
 
 @lab.command()
@@ -308,7 +513,7 @@ def chaos(target: Path | None, nodes: int, minutes: float, seed: int | None, **s
 
 
 def _run(measure: Callable[[Console], Report], target: Path | None) -> Report:
-    console = Console() if sys.stdout.isatty() else Console(width=_FILE_COLUMNS)
+    console = _console()
     signal.signal(signal.SIGTERM, _end)
     try:
         report = measure(console)
@@ -318,6 +523,10 @@ def _run(measure: Callable[[Console], Report], target: Path | None) -> Report:
         return report
     except (BenchError, RunError, OSError) as error:
         raise click.ClickException(str(error)) from None
+
+
+def _console() -> Console:
+    return Console() if sys.stdout.isatty() else Console(width=_FILE_COLUMNS)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

@@ -26,11 +26,10 @@ from .content import Content, make_blob
 from .load import Download, download
 from .machine import workplace
 from .report import GIB, MIB, Cell, Goal, Report, Samples, Table
-from .rounds import rounds, turned
+from .rounds import QUICK, Budget, rounds, turned
 from .servers import put_into_cache
 
-BUDGET_S: Final = 75.0
-ROUNDS: Final = (3, 7)
+BUDGET: Final = Budget(75.0, 3, 7)
 RELAY_MB_S: Final = 400
 HANDSHAKES: Final = 200
 _WAIT_S: Final = 30.0
@@ -89,12 +88,12 @@ class Figures:
         return cls(*(Samples() for _ in range(5)))
 
 
-def measure(console: Console, size: int, folder: Path | None) -> Report:
+def measure(console: Console, size: int, folder: Path | None, *, quick: bool = False) -> Report:
     """Run it all: about two minutes."""
     figures = {way: Figures.empty() for way in WAYS}
     with workplace(folder, 4 * size) as place, console.status("making content") as status:
         blob = make_blob(place / "blob", size)
-        for number in rounds(BUDGET_S, *ROUNDS):
+        for number in rounds(QUICK if quick else BUDGET):
             for way in turned(WAYS, number):
                 status.update(f"passing {size / MIB:.0f} MiB on, {way.name}, round {number + 1}")
                 _pass(place / "agents", way, blob, figures[way])

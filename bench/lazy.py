@@ -26,12 +26,11 @@ from testbed.network import Address
 from .content import Content, make_blob
 from .machine import workplace
 from .report import MIB, OURS, BenchError, Cell, Goal, Report, Samples, Table
-from .rounds import rounds, turned
+from .rounds import Budget, rounds, turned
 from .servers import LoneAgent
 from .slow import SlowRegistry
 
-BUDGET_S = 60.0
-ROUNDS = (2, 5)
+BUDGET = Budget(60.0, 2, 5)
 RATE = 4e6
 FOOTER_S = 0.3
 UPSTREAM_SHARE = 1.2
@@ -92,7 +91,7 @@ def measure(console: Console, folder: Path | None) -> Report:
     found: dict[tuple[str, str], Way] = {}
     with workplace(folder, 4 * _LAYER_BYTES) as place, console.status("making content") as status:
         blobs = {pattern.size: make_blob(place / str(pattern.size), pattern.size) for pattern in patterns()}
-        for number in rounds(BUDGET_S, *ROUNDS):
+        for number in rounds(BUDGET):
             status.update(f"reading lazily, round {number + 1}")
             for pattern in patterns():
                 for name, read in turned(_ways(), number):

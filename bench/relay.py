@@ -22,11 +22,10 @@ from .content import Content, make_blob
 from .load import Download, download
 from .machine import need, workplace
 from .report import GIB, MIB, OURS, Cell, Comparison, Goal, Report, Samples, Table
-from .rounds import rounds, turned
+from .rounds import QUICK, Budget, rounds, turned
 from .servers import LoneAgent, NginxCache, NginxFiles, has_stored, registry
 
-BUDGET_S = 75.0
-ROUNDS = (3, 7)
+BUDGET = Budget(75.0, 3, 7)
 HOLDERS = (1, 2, 4)
 CPU_SHARE = 1.3
 PEAK_MIB = 96
@@ -67,7 +66,7 @@ class Passage:
     lag_ms: float | None
 
 
-def measure(console: Console, size: int, folder: Path | None) -> Report:
+def measure(console: Console, size: int, folder: Path | None, *, quick: bool = False) -> Report:
     """Run it all: about a minute and a half."""
     need(nginx="nginx", docker_registry="docker-registry")
     comparison, memory = Comparison(), _Memory()
@@ -80,7 +79,7 @@ def measure(console: Console, size: int, folder: Path | None) -> Report:
         upstream = stack.enter_context(NginxFiles(place / "upstream", [blob, large]))
         holders = [stack.enter_context(LoneAgent(place / f"holder{number}", [blob])) for number in range(max(HOLDERS))]
         ways = _ways(upstream, [holder.gossip for holder in holders])
-        for number in rounds(BUDGET_S, *ROUNDS):
+        for number in rounds(QUICK if quick else BUDGET):
             status.update(f"passing a blob of {size / MIB:.0f} MiB on, round {number + 1}")
             passages = {way: _pass(way, blob, place / "relay") for way in turned(ways, number)}
             for way, passage in passages.items():

@@ -1,9 +1,10 @@
 """The results of a bench: samples with their spread, tables, and goals."""
 
 import json
-import os
-import platform
+import math
 import statistics
+import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table as RichTable
+
+from .versions import machine, versions
 
 GIB = 1024**3
 MIB = 1024**2
@@ -182,12 +185,14 @@ class Report:
         tables: to be shown.
         goals: which of them were reached.
         details: more results, for the JSON alone.
+        versions: of programs that only this bench knows, such as one that a flag names.
     """
 
     bench: str
     tables: Sequence[Table]
     goals: Sequence[Goal]
     details: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     def show(self, console: Console) -> None:
         """Print it."""
@@ -198,20 +203,45 @@ class Report:
             console.print(str(goal), highlight=False)
 
     def write(self, target: Path) -> None:
-        """Write it as JSON."""
-        machine = {"cpus": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()}
+        """Write it as JSON, from which `python -m bench report` makes its page.
+
+        Keys: `bench`, its name; `command`, as it was given; `written_unix_s`; `machine` and `versions`; `tables`, each
+        with its title, headings (`columns`) and `formats` by key, and rows; `goals`; and the details. Samples are
+        written with their median, in the order in which they were taken.
+        """
         found = {
             "bench": self.bench,
-            "machine": machine,
-            "tables": [{"title": table.title, "rows": [_plain(row) for row in table.rows]} for table in self.tables],
+            "command": ["python", "-m", "bench", *sys.argv[1:]],
+            "written_unix_s": time.time(),
+            "machine": machine(),
+            "versions": {**versions(), **self.versions},
+            "tables": [
+                {
+                    "title": table.title,
+                    "columns": dict(table.columns),
+                    "formats": dict(table.formats),
+                    "rows": table.rows,
+                }
+                for table in self.tables
+            ],
             "goals": [{**asdict(goal), "reached": goal.reached} for goal in self.goals],
             **self.details,
         }
-        target.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+        target.write_text(json.dumps(_plain(found), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _plain(row: Mapping[str, Cell]) -> dict[str, Any]:
-    return {
-        key: {"median": cell.median, "samples": cell.values} if isinstance(cell, Samples) else cell
-        for key, cell in row.items()
-    }
+def _plain(found: Any) -> Any:
+    """As JSON has it. That has no number for what is infinite, or for what is none: null stands for both."""
+    match found:
+        case Samples():
+            return {"median": _plain(found.median), "samples": _plain(found.values)}
+        case float():
+            return found if math.isfinite(found) else None
+        case str():
+            return found
+        case Mapping():
+            return {key: _plain(value) for key, value in found.items()}
+        case Sequence():
+            return [_plain(value) for value in found]
+        case _:
+            return found

@@ -2,22 +2,36 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Final, TypeVar
 
 _Item = TypeVar("_Item")
 
 
-def rounds(budget_s: float, least: int, most: int) -> Iterator[int]:
-    """Number rounds of measuring, starting no more of them once the time is used up.
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How many rounds are run.
 
     Args:
-        budget_s: time after which no round starts, seconds.
+        seconds: after which no round starts.
         least: rounds that are run however long they take.
         most: rounds that are run at most.
     """
+
+    seconds: float
+    least: int
+    most: int
+
+
+QUICK: Final = Budget(10.0, 2, 3)
+"""For a quick look."""
+
+
+def rounds(budget: Budget) -> Iterator[int]:
+    """Number rounds of measuring, starting no more of them once the time is used up."""
     started_at = time.monotonic()
-    for number in range(most):
-        if number >= least and time.monotonic() - started_at > budget_s:
+    for number in range(budget.most):
+        if number >= budget.least and time.monotonic() - started_at > budget.seconds:
             return
         yield number
 

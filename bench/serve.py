@@ -14,17 +14,17 @@ from .content import Content, make_blob, make_manifest
 from .load import Download, download, requests_per_s
 from .machine import need, workplace
 from .report import GIB, MIB, Cell, Comparison, Goal, Report, Table
-from .rounds import rounds, turned
+from .rounds import QUICK, Budget, rounds, turned
 from .servers import LoneAgent, NginxFiles, registry
 
-BLOBS_BUDGET_S = 55.0
-BLOBS_ROUNDS = (3, 9)
+BUDGET = Budget(55.0, 3, 9)
 MANIFESTS_ROUNDS = 3
 MANIFESTS_S = 2
+MANIFESTS_QUICK_S = 1
 MANIFESTS_CONNECTIONS = 16
 
 
-def measure(console: Console, size: int, folder: Path | None) -> Report:
+def measure(console: Console, size: int, folder: Path | None, *, quick: bool = False) -> Report:
     """Run it all: about a minute and a half."""
     need(nginx="nginx", docker_registry="docker-registry", wrk="wrk")
     with workplace(folder, size + GIB // 4) as place, ExitStack() as stack, console.status("making content") as status:
@@ -40,10 +40,10 @@ def measure(console: Console, size: int, folder: Path | None) -> Report:
             stack.enter_context(server)
         idle = [server.usage() for server in servers]
         status.update(f"downloading a blob of {size / MIB:.0f} MiB again and again")
-        blobs = _blobs(servers, blob)
+        blobs = _blobs(servers, blob, QUICK if quick else BUDGET)
         lag_ms = agent.loop_lag_ms()
         status.update("asking for a manifest again and again")
-        manifests = _manifests(servers, manifest)
+        manifests = _manifests(servers, manifest, MANIFESTS_QUICK_S if quick else MANIFESTS_S)
         memory = _memory(servers, idle)
     goals = [
         *(Goal(f"x nginx, {load}", 1.0, blobs.ratio(load, "nginx")) for load in blobs.loads[:3]),
@@ -73,10 +73,10 @@ def loads(size: int) -> list[Download]:
     ]
 
 
-def _blobs(servers: Sequence[Server], blob: Content) -> Comparison:
+def _blobs(servers: Sequence[Server], blob: Content, budget: Budget) -> Comparison:
     """Megabytes per second, and CPU seconds per GiB."""
     comparison = Comparison()
-    for number in rounds(BLOBS_BUDGET_S, *BLOBS_ROUNDS):
+    for number in rounds(budget):
         for load in loads(blob.size):
             for server in turned(servers, number):
                 before = server.usage()
@@ -86,16 +86,16 @@ def _blobs(servers: Sequence[Server], blob: Content) -> Comparison:
     return comparison
 
 
-def _manifests(servers: Sequence[Server], manifest: Content) -> Comparison:
+def _manifests(servers: Sequence[Server], manifest: Content, seconds: int) -> Comparison:
     """Requests per second, and CPU microseconds per request."""
     comparison = Comparison()
     load = f"{manifest.size / 1000:.0f} kB, {MANIFESTS_CONNECTIONS} connections"
     for number in range(MANIFESTS_ROUNDS):
         for server in turned(servers, number):
             before = server.usage()
-            rate = requests_per_s(server, manifest.path, MANIFEST_TYPE, MANIFESTS_CONNECTIONS, MANIFESTS_S)
+            rate = requests_per_s(server, manifest.path, MANIFEST_TYPE, MANIFESTS_CONNECTIONS, seconds)
             cpu_s = server.usage().cpu_s - before.cpu_s
-            comparison.add(load, server.name, rate, cpu_s * 1e6 / (rate * MANIFESTS_S))
+            comparison.add(load, server.name, rate, cpu_s * 1e6 / (rate * seconds))
     return comparison
 
 

@@ -46,6 +46,7 @@ from .core.events import (
     StateReceived,
 )
 from .core.membership.member import Address, Member, Span, State
+from .core.messages import FilterKind
 from .core.packets.keyring import key_id
 from .core.packets.seal import Sealing
 from .core.view import View
@@ -72,6 +73,7 @@ __all__ = [
     "Failure",
     "FilterChanged",
     "FilterFull",
+    "FilterKind",
     "Gossip",
     "GossipConfig",
     "GossipError",

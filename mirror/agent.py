@@ -39,24 +39,28 @@ from .channels.contexts import Channels, Issuer
 from .channels.files import FileIssuer
 from .cluster.serving import HomeService
 from .cluster.throughput import SlowReports
-from .config import Address, AgentConfig, ListenAddress, advertised_address
+from .config import Address, AgentConfig, ListenAddress, Routing, advertised_address
 from .errors import ConfigError
 from .fetch.stack import FetchStack
 from .images.completeness import Completeness
 from .images.holdings import Holdings
+from .images.listings import Listings
 from .images.manifests import Manifests
 from .images.member_tags import MemberTags
 from .images.tag_trust import TagTrust
 from .images.tags import Tags
 from .metrics import Metrics
 from .oci.reference import DOCKER_HUB
+from .routers import Peer
+from .routers.dht import DhtRouter, DhtSettings, KeysAreFixed
 from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id, load_keys
-from .settings import CacheSettings, ChannelSettings, ContainerdSettings, RouterSettings, Settings
+from .settings import CacheSettings, ChannelSettings, ContainerdSettings, Settings
 from .sources.chain import Chain
 from .sources.outages import Outages
 from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
 from .sources.upstream import Upstream
+from .sources.upstream.access import Access
 from .sources.upstream.registries import known_registries
 from .sources.watched import WatchedUpstream
 from .stores import Store
@@ -87,8 +91,7 @@ class Agent:
         self._metrics = metrics = _metrics(config)
         self._address = address = advertised_address(config)
         self._channels = _channels(config, address, settings.channels)
-        self._router = router = _router(config, address, self._channels, settings.router)
-        metrics.watch_gossip(router.figures)
+        self._router = router = _router(config, address, self._channels, settings, metrics)
         required = config.sealing == "require"
         self._auth = PeerAuth(router.keys(), config.name, required=required, settings=settings.signatures)
 
@@ -97,9 +100,15 @@ class Agent:
         self._holdings = Holdings([cache, *runtimes], router)
         self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
         self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
-        self._upstream = Upstream(config.upstream, settings.upstream, passed_on=self._chain.passed_on, tally=metrics)
+        self._upstream = Upstream(
+            config.upstream,
+            settings.upstream,
+            Access(config.upstream_auth, config.upstream_proxy),
+            passed_on=self._chain.passed_on,
+            tally=metrics,
+        )
         outages = Outages(settings.outages)
-        self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages)
+        self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages, config.offline)
         self._fetching = fetching = FetchStack.build(
             config.name,
             router,
@@ -119,7 +128,8 @@ class Agent:
 
         reports = SlowReports(settings.cluster)
         self._home_service = HomeService(config.home, router, reports, lambda: len(router.members()), settings.serving)
-        backend = Backend(self._holdings, fetching, manifests, self._tags, metrics, settings.app)
+        listings = Listings(watched, self._holdings, router.members, self._peers.tags)
+        backend = Backend(self._holdings, fetching, manifests, self._tags, listings, metrics, settings.app)
         find = self._find(manifests, member_tags)
         self._clients: list[ClientEndpoint] = []
         status = StatusEndpoint(self._node(cache, trust), find, metrics)
@@ -161,7 +171,7 @@ class Agent:
             self._config.name,
             self._holdings,
             member_tags.known,
-            cluster.holders,
+            cluster.find_holders,
             peers.size,
             parts=Completeness(manifests, self._holdings).parts,
             member_parts=lambda peer, content: peers.source(peer).parts(content),
@@ -170,7 +180,9 @@ class Agent:
     def _served(self, backend: Backend, status: StatusEndpoint, peer: PeerEndpoint) -> list[Served]:
         """What is served: the setting that says where, the address, and the application."""
         config = self._config
-        keys = KeysEndpoint(self._router.keyrings, Orders(self._auth), config.key_file, key_id, KeyRefusal)
+        keys = KeysEndpoint(
+            self._router.keyrings, Orders(self._auth), config.key_file, key_id, (KeyRefusal, KeysAreFixed)
+        )
         api = [*status.routes(), *keys.routes()]
 
         def client(registry: str | None = None) -> ClientEndpoint:
@@ -216,7 +228,8 @@ class Agent:
         alone = (f"{listener.address} (of {listener.registry})" for listener in config.listen_for)
         clients = " and ".join([*map(str, config.listen), *alone])
         return (
-            f"agent {config.name} serves clients on {clients}, members on {config.peer}, gossips on {config.gossip}, "
+            f"agent {config.name} serves clients on {clients}, members on {config.peer}, "
+            f"{'has its DHT' if config.router is Routing.DHT else 'gossips'} on {config.discovery[1]}, "
             f"is reached by others at {self._address}"
         )
 
@@ -320,13 +333,19 @@ def _cache(config: AgentConfig, settings: CacheSettings, metrics: Metrics) -> Ca
     return CacheStore(config.data_dir / "cache", config.cache_size, settings, on_damaged, on_evicted)
 
 
-def _router(config: AgentConfig, address: str, channels: Channels, settings: RouterSettings) -> SwimRouter:
-    """The node's discovery. This is the one place where an implementation is chosen; gossip is the only one so far.
+def _router(
+    config: AgentConfig, address: str, channels: Channels, settings: Settings, metrics: Metrics
+) -> SwimRouter | DhtRouter:
+    """The node's discovery, whose figures are shown. This is the one place where an implementation is chosen.
 
     Another one has to be a `Discovery`, and what the agent calls beside that: start, leave, close, and the cluster's
-    keys (keys, keyrings, follow_keys, superseded, figures).
+    keys (keys, keyrings, follow_keys, superseded).
     """
-    return SwimRouter.of(
+    if config.router is Routing.DHT:
+        dht = _dht(config, address, channels, settings)
+        metrics.watch_dht(dht.figures)
+        return dht
+    swim = SwimRouter.of(
         SwimSettings(
             name=config.name,
             bind=(config.gossip.host, config.gossip.port),
@@ -338,10 +357,28 @@ def _router(config: AgentConfig, address: str, channels: Channels, settings: Rou
             sealing=config.sealing,
             cluster=config.cluster,
             profile=config.gossip_profile,
+            exact=config.router is Routing.EXACT,
             allow=config.gossip_allow,
             snapshot=config.data_dir / "members.json",
         ),
-        settings,
+        settings.router,
+    )
+    metrics.watch_gossip(swim.figures)
+    return swim
+
+
+def _dht(config: AgentConfig, address: str, channels: Channels, settings: Settings) -> DhtRouter:
+    """Discovery by a DHT, for comparison."""
+    return DhtRouter(
+        DhtSettings(
+            me=Peer(config.name, address, config.peer.port, channels.step is not PeerTls.OFF),
+            bind=(config.dht.host, config.dht.port),
+            bootstrap=config.bootstrap,
+            identity=config.data_dir / "dht.key",
+            resolve_s=config.resolve_timeout,
+            keys=tuple(load_keys(config.key_file)) if config.key_file else (),
+        ),
+        settings.dht,
     )
 
 
@@ -374,10 +411,17 @@ def _containerd(config: AgentConfig, settings: ContainerdSettings, on_damaged: C
 def _warnings(config: AgentConfig) -> Iterator[str]:
     """What the operator should know about who can take part, now and later, and about secrets."""
     yield from config.warnings
+    if config.router is Routing.DHT:
+        yield (
+            "router is dht, which is for comparison with gossip: this node knows no members, so it has no homes and "
+            "fetches itself from upstream what no other node has yet; whoever reaches the DHT may take part in it"
+        )
+    if config.router is Routing.EXACT:
+        yield "router is exact, which is for comparison with swim: members that have another are not let in"
     if config.key_file is None:
         yield f"no cluster key: {_exposure(config)}"
         return
-    if config.sealing != "require":
+    if config.sealing != "require" and config.router is not Routing.DHT:
         yield f"sealing is {config.sealing}: anybody who reaches peer and gossip is taken for a member"
     elif config.peer_tls is PeerTls.PREFER:
         yield "peer-tls is prefer: members may speak clear text here, signed; set it to on once it is prefer everywhere"

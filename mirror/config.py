@@ -5,11 +5,12 @@ operator has to touch are in `settings`.
 """
 
 import difflib
+import enum
 import ipaddress
 import re
 import socket
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,8 +23,10 @@ from .logs import JSON, LOGFMT
 from .oci.reference import parse_registry
 from .routers import is_member_name
 from .sources import UPSTREAM
-from .sources.upstream.passwords import read_passwords, with_passwords
+from .sources.upstream.credentials import AuthPath, with_hosts
+from .sources.upstream.reached import Proxies
 from .sources.upstream.registries import Registry, with_trust
+from .sources.upstream.tables import offline_in, registries_of
 from .sources.upstream.trust import Trusted
 
 _HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*")
@@ -35,6 +38,10 @@ _FILE_MAX_BYTES = 1024 * 1024
 CREDENTIAL = "skvaller-upstream-auth"
 """Name of the systemd credential with the passwords of registries (systemd.exec(5), LoadCredential)."""
 
+ALL = "all"
+"""Stands for all registries."""
+TABLES = "registry"
+"""The key of the TOML file's tables of registries; only there can they be written."""
 _PREFIX = "SKVALLER_"
 _NO_SETTINGS = ("SKVALLER_CONFIG", "SKVALLER_AGENT")
 """Variables that the command line reads itself."""
@@ -43,9 +50,24 @@ _OF_KUBERNETES = re.compile(r"SKVALLER_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PO
 Source: Kubernetes, "Service", "Environment variables"."""
 
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([KMGT]i?B?|B)?", re.IGNORECASE)
+_DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)\s*(ms|s)")
+_SECONDS = {"ms": 0.001, "s": 1.0}
+_DURATION_MAX_S = 60
+"""Bounds a time that an operator sets, s: a client that waits longer is gone."""
 _UNITS = {"": 1, "B": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12} | {
     "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40,
 }  # fmt: skip
+
+
+class Routing(enum.StrEnum):
+    """How nodes find out who has what; the value stands in the settings."""
+
+    SWIM = "swim"
+    """By gossip about Bloom filters."""
+    EXACT = "exact"
+    """By gossip about the keys themselves, for comparison."""
+    DHT = "dht"
+    """By a distributed hash table, for comparison."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +190,20 @@ def parse_seed(text: str) -> str:
     return text
 
 
+def parse_duration(text: str) -> float:
+    """Read a time with a unit, s: 20ms, 5s, 1.5s."""
+    match = _DURATION.fullmatch(text.strip())
+    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
+    if not 0 < seconds <= _DURATION_MAX_S:
+        raise ValueError(f"a time such as 20ms or 5s, of at most {_DURATION_MAX_S} s")
+    return seconds
+
+
+def parse_bootstrap(text: str) -> str:
+    """Read a node of the DHT to begin with."""
+    return str(parse_address(text))
+
+
 def parse_size(text: str) -> int:
     """Read a number of bytes with a unit: 512MiB, 20GB, 1073741824."""
     match = _SIZE.fullmatch(text.strip())
@@ -234,6 +270,27 @@ def _one_of(*words: str) -> Callable[[str], str]:
         return text.lower()
 
     return parse
+
+
+@dataclass(frozen=True, slots=True)
+class Offline:
+    """The registries that are never asked; `in` tells which.
+
+    Args:
+        names: canonical names of registries; `all` for all of them.
+    """
+
+    names: Collection[str] = frozenset()
+
+    def __contains__(self, registry: object) -> bool:
+        return registry in self.names or ALL in self.names
+
+
+def _offline(text: str) -> str:
+    try:
+        return ALL if text == ALL else parse_registry(text)
+    except NameInvalid:
+        raise ValueError(f"a registry, as in docker.io, or {ALL}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +371,17 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("join", "HOST[:PORT]", parse_seed, "", "Gossip address of any other node; may be repeated.", many=True),
     Setting(
+        "dht", "IP:PORT", parse_bind, None,
+        "The DHT, TCP. Default: 0.0.0.0:4001 with --key-file, else 127.0.0.1:4001. The key does not guard it.",
+    ),
+    Setting(
+        "bootstrap", "HOST:PORT", parse_bootstrap, "", "DHT address of any other node; may be repeated.", many=True
+    ),
+    Setting(
+        "resolve-timeout", "TIME", parse_duration, "20ms",
+        "How long a request waits for the DHT to name a holder. Spegel waits 20ms by default, and 5s in K3s.",
+    ),
+    Setting(
         "upstream", "REGISTRY=URL", Registry.parse, "",
         "Where a registry is fetched from, e.g. registry.example.com=http://10.0.0.5:5000; may be repeated. Well-known "
         "public registries need no entry. A password belongs into --upstream-auth; user:password@ before the host "
@@ -321,15 +389,27 @@ SETTINGS: tuple[Setting, ...] = (
         "machine sees a command line.", many=True,
     ),
     Setting(
-        "upstream-auth", "FILE", Path, None,
-        "Passwords of registries, in the JSON of Docker's config.json and podman's auth.json; only its owner may read "
-        f"it. Default: the credential {CREDENTIAL} that systemd hands over, if there is one.",
+        "upstream-auth", "FILE", lambda text: AuthPath(Path(text)), None,
+        "Credentials of registries, in the JSON of Docker's config.json, podman's auth.json and Kubernetes' "
+        "dockerconfigjson, with credential programs (credHelpers, credsStore) and identity tokens; only its owner may "
+        f"read it; a change counts at once. Default: the credential {CREDENTIAL} that systemd hands over, if there is "
+        "one.",
     ),
     Setting(
         "upstream-trust", "REGISTRY=WHERE", Trusted.parse, "",
         "Where a registry may lead, by a redirect or as its token service, if that is no public address: a host with "
         "or without a port, or a network, as in registry.example.com=minio.example.net:9000 or =10.2.0.0/16; may be "
         "repeated. A registry in a private network leads to hosts of its own domain there without it.", many=True,
+    ),
+    Setting(
+        "upstream-proxy", "URL|none", Proxies.parse, None,
+        "HTTP proxy through which registries are reached; it looks names up. Default: what HTTPS_PROXY, HTTP_PROXY and "
+        "NO_PROXY say.",
+    ),
+    Setting(
+        "offline", "REGISTRY|all", _offline, "",
+        "Never ask this registry, whatever happens: what no member holds is not there; may be repeated. all: no packet "
+        "leaves for any registry, nor for a name server.", many=True,
     ),
     Setting(
         "containerd", "ADDRESS", str, None,
@@ -368,6 +448,13 @@ SETTINGS: tuple[Setting, ...] = (
         "A member that is not believed although its certificate is valid; may be repeated. For --tls-ca.", many=True,
     ),
     Setting("cluster", "NAME", _name, "default", "Name of the cluster; agents of another cluster are ignored."),
+    Setting(
+        "router", "HOW", _one_of(*Routing), "swim",
+        "How nodes find out who has what; the same on all. swim gossips. exact and dht are for comparison with it and "
+        "for nothing else. exact gossips about the keys themselves, 8 bytes each, instead of about Bloom filters. dht "
+        "is a Kademlia with Spegel's settings, which knows no members, so each node fetches from upstream itself what "
+        "no other has yet; it needs pip install 'skvaller[dht]'.",
+    ),
     Setting(
         "gossip-profile", "PROFILE", _one_of("lan", "wan", "fast", "local"), "lan",
         "lan: a dead node is found in 6 to 10 s; fast: in 2 to 4, at twice the packets and with less patience for "
@@ -416,9 +503,14 @@ class AgentConfig:
     gossip: Address
     advertise: str | None
     join: tuple[str, ...]
+    dht: Address
+    bootstrap: tuple[str, ...]
+    resolve_timeout: float
     upstream: tuple[Registry, ...]
-    upstream_auth: Path | None
+    upstream_auth: AuthPath | None
     upstream_trust: tuple[Trusted, ...]
+    upstream_proxy: Proxies
+    offline: Container[str]
     containerd: str | None
     containerd_namespace: str
     cache_size: int
@@ -430,6 +522,7 @@ class AgentConfig:
     tls_ca: Path | None
     tls_deny: tuple[str, ...]
     cluster: str
+    router: Routing
     gossip_profile: str
     gossip_allow: tuple[str, ...]
     home: Literal["auto", "always", "never"]
@@ -441,9 +534,19 @@ class AgentConfig:
     """What the operator should know about how they were set."""
 
     @property
+    def discovery(self) -> tuple[str, Address]:
+        """The setting of the address at which nodes find each other, and that address."""
+        return ("dht", self.dht) if self.router is Routing.DHT else ("gossip", self.gossip)
+
+    @property
+    def first_nodes(self) -> tuple[str, ...]:
+        """Where this node begins to look for others."""
+        return self.bootstrap if self.router is Routing.DHT else self.join
+
+    @property
     def exposed(self) -> list[str]:
         """The settings that let other machines in."""
-        return [name for name, address in (("peer", self.peer), ("gossip", self.gossip)) if not address.loopback]
+        return [name for name, address in (("peer", self.peer), self.discovery) if not address.loopback]
 
 
 def advertised_address(config: AgentConfig) -> str:
@@ -463,7 +566,7 @@ def advertised_address(config: AgentConfig) -> str:
     main = address_towards(elsewhere, family)
     if main is not None:
         return main
-    towards_seeds = {address_towards(_seed_host(seed), family) for seed in config.join}
+    towards_seeds = {address_towards(_seed_host(seed), family) for seed in config.first_nodes}
     all_of_it = machine_addresses(family)
     candidates = [address for address in all_of_it if address in towards_seeds] or all_of_it
     if len(candidates) != 1:
@@ -514,10 +617,16 @@ def load(
     values["name"] = values["name"] or _parsed(SETTINGS[0], host_name, "the host name, for want of --name")
     values["peer"] = values["peer"] or Address(everywhere, 5001)
     values["gossip"] = values["gossip"] or Address(everywhere, 7946)
+    values["dht"] = values["dht"] or Address(everywhere, 4001)
+    values["router"] = Routing(values["router"])
     values["peer_tls"] = PeerTls(values["peer_tls"] or _usual_tls(values["key_file"], values["sealing"]))
     has_password = any(registry.password is not None for registry in values["upstream"])
     warnings = (_SEEN_BY_ALL,) if has_password and origins["upstream"] == "--upstream" else ()
-    values["upstream"] = _with_passwords(values["upstream"], values["upstream_auth"], environment)
+    values["upstream"] = _with_tables(values["upstream"], written.get(TABLES, []))
+    values["offline"] = Offline({*values["offline"], *offline_in(written.get(TABLES, []))})
+    values["upstream_proxy"] = values["upstream_proxy"] or Proxies.of_environment(environment)
+    values["upstream_auth"] = auth = values["upstream_auth"] or _handed_over(environment)
+    values["upstream"] = values["upstream"] if auth is None else with_hosts(values["upstream"], auth.read())
     values["upstream"] = with_trust(values["upstream"], values["upstream_trust"])
     config = AgentConfig(**values, warnings=warnings)
     _check(config)
@@ -539,16 +648,18 @@ def _similar(word: str, known: Sequence[str]) -> str:
     return f"is {by_rest[close[0]]} meant?" if close else f"there are {', '.join(known)}"
 
 
-def _with_passwords(
-    registries: tuple[Registry, ...], file: Path | None, environment: Mapping[str, str]
-) -> tuple[Registry, ...]:
-    """Registries with the passwords of the operator's file, or else of the credential that systemd hands over."""
-    if file is not None:
-        return with_passwords(registries, read_passwords(file))
+def _with_tables(named: tuple[Registry, ...], tables: Any) -> tuple[Registry, ...]:
+    """The registries of the file's tables, but for those that --upstream names as well, and these."""
+    names = {registry.name for registry in named}
+    return (*(registry for registry in registries_of(tables) if registry.name not in names), *named)
+
+
+def _handed_over(environment: Mapping[str, str]) -> AuthPath | None:
+    """The credentials of registries that systemd hands over, if it does."""
     credential = Path(environment.get("CREDENTIALS_DIRECTORY", ""), CREDENTIAL)
     if not environment.get("CREDENTIALS_DIRECTORY") or not credential.exists():
-        return registries
-    return with_passwords(registries, read_passwords(credential, guarded=True))
+        return None
+    return AuthPath(credential, guarded=True)
 
 
 def _check(config: AgentConfig) -> None:
@@ -556,6 +667,7 @@ def _check(config: AgentConfig) -> None:
     if config.key_file is None and config.sealing != "require":
         raise ConfigError(f"sealing: {config.sealing} means nothing without a key; give --key-file too")
     _check_tls(config)
+    _check_router(config)
     if not config.listen:
         raise ConfigError("listen: no address; give IP:PORT or unix:PATH, e.g. 127.0.0.1:5000")
     used: list[tuple[ListenAddress, str]] = []
@@ -563,15 +675,26 @@ def _check(config: AgentConfig) -> None:
     given += [("listen-for", listener.address) for listener in config.listen_for]
     given += [("listen-api", config.listen_api)] if config.listen_api is not None else []
     given += [("metrics", config.metrics)] if config.metrics is not None else []
-    for name, address in (*given, ("peer", config.peer), ("gossip", config.gossip)):
+    finds, at = config.discovery
+    for name, address in (*given, ("peer", config.peer), (finds, at)):
         for other, its_name in used:
             if _collide(address, other):
                 raise ConfigError(f"{name}: {address} is taken by --{its_name} {other}; give each a port of its own")
         used.append((address, name))
-    if bool(config.peer.loopback) != bool(config.gossip.loopback):
+    if bool(config.peer.loopback) != bool(at.loopback):
         raise ConfigError(
-            f"peer: {config.peer} and gossip: {config.gossip}; either both on loopback or both reachable by the others"
+            f"peer: {config.peer} and {finds}: {at}; either both on loopback or both reachable by the others"
         )
+
+
+def _check_router(config: AgentConfig) -> None:
+    """Where a node looks for others has to suit how it does."""
+    if config.router is Routing.DHT and config.join:
+        raise ConfigError(
+            "join: router dht does not gossip; give --bootstrap HOST:PORT, the DHT address of another node"
+        )
+    if config.router is not Routing.DHT and config.bootstrap:
+        raise ConfigError(f"bootstrap: router {config.router} gossips; give --join HOST:PORT, or --router dht")
 
 
 def _collide(one: ListenAddress, other: ListenAddress) -> bool:
@@ -640,12 +763,14 @@ def _read_toml(file: Path) -> tuple[dict[str, Any], bool]:
 
 
 def _read_file(file: Path) -> dict[str, Any]:
-    """Read a TOML file whose keys are settings, as text, numbers or lists of texts."""
+    """Read a TOML file whose keys are settings, as text, numbers or lists of texts; and the tables of registries."""
     written, is_open_to_others = _read_toml(file)
     known = {setting.name: setting for setting in SETTINGS}
     for key, value in written.items():
+        if key == TABLES:
+            continue
         if key not in known:
-            raise ConfigError(f"{key} in {file}: no such setting; {_similar(key, tuple(known))}")
+            raise ConfigError(f"{key} in {file}: no such setting; {_similar(key, (*known, TABLES))}")
         wanted = "a list of texts" if known[key].many else "a text"
         if known[key].many and isinstance(value, str):
             written[key] = [value]
@@ -655,6 +780,8 @@ def _read_file(file: Path) -> dict[str, Any]:
             written[key] = str(value)
         elif not known[key].many and not isinstance(value, str):
             raise ConfigError(f"{key} in {file}: {value!r} is not allowed; give {wanted}")
-    if is_open_to_others and any("@" in text for text in written.get("upstream", ())):
+    tables = registries_of(written.get(TABLES, []))
+    has_password = any(registry.password is not None for registry in tables)
+    if is_open_to_others and (has_password or any("@" in text for text in written.get("upstream", ()))):
         raise ConfigError(f"config: {file} has a password and can be read by others: run chmod 600 {file}")
     return written

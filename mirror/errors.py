@@ -304,6 +304,13 @@ class UpstreamOut(UpstreamError):
         self.retry_after_s = retry_after_s
 
 
+class UpstreamOffline(UpstreamError):
+    """The operator does not let this agent ask the registry, ever."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Reason.OUTAGE, message)
+
+
 class UpstreamRateLimited(UpstreamError):
     """Upstream answered 429.
 

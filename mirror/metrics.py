@@ -10,7 +10,7 @@ import platform
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import product
+from itertools import accumulate, product
 from typing import Final, Literal, Protocol, TypeVar
 
 from prometheus_client import (
@@ -23,8 +23,9 @@ from prometheus_client import (
     ProcessCollector,
     disable_created_metrics,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from . import __version__
 from .errors import Reason
@@ -61,15 +62,19 @@ class _Family:
 
 _COUNTERS: Final[Mapping[str, _Family]] = {
     "requests": _Family(
-        "Requests to the registry API, by endpoint (client, peer), kind (manifests, blobs, tags, other) and outcome "
-        "(held: served from this node; fetched: from elsewhere; passed: from elsewhere through memory, not kept; "
-        "relayed: fetched for another member, as its home; vouched: another member was told checksums of a copy; "
+        "Requests to the registry API, by endpoint (client, peer), kind (manifests, blobs, tags, lists, other) and "
+        "outcome (held: served from this node; fetched: from elsewhere; passed: from elsewhere through memory, not "
+        "kept; relayed: fetched for another member, as its home; vouched: another member was told checksums of a copy; "
         "missing; refused; failed).",
         ("endpoint", "kind", "outcome"),
         (
-            *product(["client"], ["manifests", "blobs", "other"], ["held", "fetched", "missing", "refused", "failed"]),
+            *product(
+                ["client"],
+                ["manifests", "blobs", "lists", "other"],
+                ["held", "fetched", "missing", "refused", "failed"],
+            ),
             ("client", "blobs", "passed"),
-            *product(["peer"], ["manifests", "blobs", "tags", "other"], ["held", "missing", "refused"]),
+            *product(["peer"], ["manifests", "blobs", "tags", "lists", "other"], ["held", "missing", "refused"]),
             *product(["peer"], ["blobs"], ["relayed", "vouched"]),
         ),
     ),
@@ -181,6 +186,10 @@ class Metrics:
     def watch_gossip(self, figures: "Callable[[], Figures]") -> None:
         """Show what gossip counts, too."""
         self.registry.register(_GossipCollector(figures))
+
+    def watch_dht(self, figures: "Callable[[], DhtFigures]") -> None:
+        """Show what the DHT counts, too."""
+        self.registry.register(_DhtCollector(figures))
 
     def source_failed(self, source: Literal["peer", "upstream"], reason: Reason) -> None:
         """Count a request for content that a member, or upstream, did not fulfil."""
@@ -323,6 +332,90 @@ class _GossipCollector(Collector):
         for quantile, late_s in figures.lag_s.items():
             lag.add_metric([f"{100 * quantile:g}"], late_s)
         yield lag
+
+
+class DhtFigures(Protocol):
+    """What the DHT counts, and some of its present state."""
+
+    @property
+    def lookups(self) -> Mapping[str, int]:
+        """Lookups, by how the wait for them ended."""
+        ...
+
+    @property
+    def lookup_seconds(self) -> Mapping[float, int]:
+        """Waits for lookups by the upper bound of their bucket, s, not cumulated; the last one is infinite."""
+        ...
+
+    @property
+    def lookup_seconds_sum(self) -> float:
+        """Of all waits, s."""
+        ...
+
+    @property
+    def queries(self) -> Mapping[str, int]:
+        """Questions to other nodes, by kind."""
+        ...
+
+    @property
+    def told(self) -> Mapping[str, int]:
+        """Keys that were told to those closest to them, by outcome."""
+        ...
+
+    @property
+    def peers(self) -> int:
+        """Peers in the routing table."""
+        ...
+
+    @property
+    def records(self) -> int:
+        """Provider records that are kept."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """Keys that wait to be told."""
+        ...
+
+
+_DHT_COUNTERS: Final[tuple[tuple[str, str, str, Callable[[DhtFigures], Mapping[str, int]]], ...]] = (
+    (
+        "lookups",
+        "Lookups, by outcome (local: a record of this node named a holder; found: another node did; missing: all were "
+        "asked, and none did; late: nothing was known in time; refused: too many were under way).",
+        "outcome",
+        lambda it: it.lookups,
+    ),
+    ("queries", "Questions to other nodes, by kind (get_providers, add_provider).", "kind", lambda it: it.queries),
+    (
+        "told",
+        "Keys that were told to the nodes closest to them, by outcome (taken, failed, over_bound).",
+        "outcome",
+        lambda it: it.told,
+    ),
+)
+
+
+class _DhtCollector(Collector):
+    """Turns the DHT's own counters into metrics when somebody asks for them."""
+
+    def __init__(self, figures: Callable[[], DhtFigures]) -> None:
+        self._figures = figures
+
+    def collect(self) -> Iterator[Metric]:
+        figures, prefix = self._figures(), PREFIX + "dht_"
+        for name, text, label, counts in _DHT_COUNTERS:
+            family = CounterMetricFamily(prefix + name, text, labels=[label])
+            for value, total in counts(figures).items():
+                family.add_metric([value], total)
+            yield family
+        text = "Time from a lookup to its first holder, to its end, or to the end of the wait for it."
+        totals = accumulate(figures.lookup_seconds.values())
+        buckets = list(zip(map(floatToGoString, figures.lookup_seconds), totals, strict=True))
+        yield HistogramMetricFamily(prefix + "lookup_seconds", text, buckets, figures.lookup_seconds_sum)
+        yield GaugeMetricFamily(prefix + "peers", "Peers in the routing table.", value=figures.peers)
+        yield GaugeMetricFamily(prefix + "records", "Provider records that this node keeps.", value=figures.records)
+        yield GaugeMetricFamily(prefix + "waiting", "Keys that wait to be told.", value=figures.waiting)
 
 
 def _snake_case(name: str) -> str:

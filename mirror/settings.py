@@ -20,6 +20,61 @@ class RouterSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DhtTiming:
+    """Of `routers.dht`: Spegel's values where it has one, so that the two can be compared.
+
+    Source: Spegel and go-libp2p-kad-dht, constants and defaults of 2026. k is 20 and alpha is 10 in libp2p's own code.
+    """
+
+    providers_wanted: int = 3
+    """Holders after which a lookup ends."""
+    record_s: float = 19 * 60.0
+    """Time after which a provider record expires, s."""
+    provide_again_s: float = 15 * 60.0
+    """Time after which a node tells a key again, s: its record must not expire meanwhile."""
+    provide_failed_s: float = 5 * 60.0
+    """Time after which it tells a key again that nobody took, s."""
+    provide_workers: int = 4
+    """Keys that are told at once."""
+    lookup_kept_s: float = 5.0
+    """Time for which a lookup that has found enough holders is used, s."""
+    lookup_again_s: float = 2.5
+    """Time for which one that has found fewer, or none, is used, s."""
+    bootstrap_retry_s: float = 10.0
+    """Bounds the time between two attempts to reach the first other node, s; it begins with a twentieth of it."""
+    bootstrap_again_s: float = 30 * 60.0
+    """Time after which the nodes to begin with are asked again although others are known, s."""
+
+    dial_s: float = 5.0
+    """Bounds a connection to a peer with its handshakes, s; as in go-libp2p for private addresses."""
+    query_s: float = 10.0
+    """Bounds one question to a peer, s; as in go-libp2p."""
+    lookup_s: float = 30.0
+    """Bounds a whole lookup, s: three questions one after the other that are not answered."""
+    queries_max: int = 10
+    """Questions of one lookup, or for one key that is told, that are under way at once: Kademlia's alpha."""
+    lookups_max: int = 64
+    """Bounds the lookups that are under way. A runtime pulls three layers of an image at a time."""
+    lookups_kept_max: int = 4096
+    """Bounds the lookups that are remembered: 1 KiB each."""
+    streams_max: int = 256
+    """Bounds the streams of others that are answered at once: 20 nodes that tell 4 keys each, with a margin of 3. The
+    library has 12, and resets all others."""
+    records_max: int = 200_000
+    """Bounds the provider records of others that are kept, about 300 bytes each: 20 nodes with 10,000 keys each."""
+    keys_max: int = 50_000
+    """Bounds the keys that this node tells others. Beyond that the newest are not told."""
+    peers_max: int = 1024
+    """Bounds the peers whose endpoints are remembered: 500 bytes each."""
+    look_s: float = 1.0
+    """Time between two looks for changes of the routing table, s."""
+    start_s: float = 10.0
+    """Bounds the start of the thread until it listens, s. It takes 2 s on a busy machine: the libraries are large."""
+    stop_s: float = 5.0
+    """Bounds the wait for the thread's end, s. It takes milliseconds; beyond that the thread ends with the process."""
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerSettings:
     """Of `sources.answers`: what a server may send in answer to one request."""
 
@@ -192,6 +247,23 @@ class NameSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CredentialSettings:
+    """Of `sources.upstream.credentials`."""
+
+    look_s: float = 1.0
+    """Shortest time between two looks at the file of credentials, s: it is looked at when a registry wants one."""
+    program_s: float = 5.0
+    """Bounds one question to a credential program, s. A cloud's asks a service; a client waits for it, and all of its
+    question has `UpstreamSettings.question_s`."""
+    kept_s: float = 60.0
+    """Time for which a program's answer is used, s. What it knows of, such as a login that ends, it renews itself."""
+    failure_kept_s: float = 10.0
+    """Time after which a program that failed is asked again, s."""
+    hosts_max: int = 256
+    """Bounds the answers of programs that are kept; the oldest goes first. One for each registry is needed."""
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamSettings:
     """Of `sources.upstream`."""
 
@@ -199,6 +271,8 @@ class UpstreamSettings:
     """Bounds all answers of registries."""
     names: NameSettings = field(default_factory=NameSettings)
     """How the names of registries are looked up."""
+    credentials: CredentialSettings = field(default_factory=CredentialSettings)
+    """Who this node is to registries."""
     complaint_s: float = 60.0
     """Time between two warnings that one registry does not accept its password, s: each pull meets it many times."""
 
@@ -222,6 +296,8 @@ class UpstreamSettings:
     """Bounds open connections for one registry. A request beyond it waits, within the bound of its try. A node asks for
     at most 32 pieces of a blob at once, so this serves several blobs. Registries have connections of their own, so that
     one that does not answer is in no other one's way."""
+    turn_rest_s: float = 30.0
+    """Time for which a URL of a registry that failed is asked after its other URLs, s."""
     redirects_max: int = 5
     """Bounds redirects of one request. Registries send to an object store at once or over one more host; the limit
     ends loops."""
@@ -773,6 +849,7 @@ class Settings:
     """All of them."""
 
     router: RouterSettings = field(default_factory=RouterSettings)
+    dht: DhtTiming = field(default_factory=DhtTiming)
     peers: PeerSettings = field(default_factory=PeerSettings)
     channels: ChannelSettings = field(default_factory=ChannelSettings)
     signatures: SignatureSettings = field(default_factory=SignatureSettings)

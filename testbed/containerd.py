@@ -1,26 +1,45 @@
 """A containerd of the caller's own, and its client `ctr`."""
 
+import re
 import subprocess
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from .errors import RunError
 from .images import Image
 from .processes import Process, run
 
 _SETTINGS: Final = """\
-version = 2
+version = {version}
 root = "{folder}/root"
 state = "{folder}/state"
-disabled_plugins = [
-  "io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt", "io.containerd.internal.v1.restart",
-  "io.containerd.tracing.processor.v1.otlp", "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs",
-  "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs",
-]
+disabled_plugins = {disabled}
 [grpc]
   address = "{folder}/c.sock"
 """
+_VERSIONS: Final[Mapping[int, int]] = {1: 2, 2: 3}
+"""Of the configuration file, by containerd's own first number."""
+
+_SNAPSHOTTERS: Final = ("blockfile", "btrfs", "devmapper", "zfs")
+_DISABLED: Final[Mapping[int, tuple[str, ...]]] = {
+    1: (
+        *("io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt", "io.containerd.internal.v1.restart"),
+        *("io.containerd.tracing.processor.v1.otlp", "io.containerd.snapshotter.v1.aufs"),
+        *(f"io.containerd.snapshotter.v1.{name}" for name in _SNAPSHOTTERS[1:]),
+    ),
+    2: (
+        *("io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"),
+        *("io.containerd.podsandbox.controller.v1.podsandbox", "io.containerd.nri.v1.nri"),
+        *("io.containerd.internal.v1.opt", "io.containerd.monitor.container.v1.restart"),
+        *("io.containerd.tracing.processor.v1.otlp", "io.containerd.snapshotter.v1.erofs"),
+        *(f"io.containerd.snapshotter.v1.{name}" for name in _SNAPSHOTTERS),
+    ),
+}
+"""Plugins that nobody needs here, or that share files with another containerd of the machine, by the first number."""
+
 _HOSTS: Final = """\
 server = "{server}"
 
@@ -32,26 +51,74 @@ _SOCKET_PATH_MAX: Final = 107
 """Bytes in the path of a Unix socket. Source: unix(7), `sun_path` with its final zero."""
 
 
+_VERSION: Final = re.compile(r"^containerd \S+ v?(\d+)\.(\d+)\S*", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """A containerd and its client, to be run.
+
+    Args:
+        containerd: command or path.
+        ctr: command or path of its client.
+        version: of containerd, its first two numbers.
+    """
+
+    containerd: str = "containerd"
+    ctr: str = "ctr"
+    version: tuple[int, int] = (1, 6)
+
+    @classmethod
+    def beside(cls, containerd: Path) -> Self:
+        """A containerd by its path, and the `ctr` in the same folder.
+
+        Raises:
+            RunError: one of them is missing, or the first does not say its version.
+        """
+        ctr = containerd.with_name("ctr")
+        if not ctr.is_file():
+            raise RunError(f"{ctr} is missing: the ctr of {containerd} must be in the same folder")
+        return cls(str(containerd), str(ctr), version_of(run([str(containerd), "--version"])))
+
+
+def version_of(answer: str) -> tuple[int, int]:
+    """The first two numbers in what `containerd --version` prints.
+
+    Raises:
+        RunError: there are none.
+    """
+    found = _VERSION.search(answer)
+    if found is None:
+        raise RunError(f"{answer.strip()!r} is not what a containerd says of its version")
+    return int(found[1]), int(found[2])
+
+
+DEBIAN: Final = Programs()
+"""Debian 12's, on PATH."""
+
+
 class Containerd(Process):
     """A containerd whose root, state and socket are in one folder, without the plugin for Kubernetes.
 
     Args:
         folder: for its files; made if it is not there.
         netns: network namespace that it runs in.
+        programs: what is run.
 
     Raises:
         RunError: the folder's path is too long for a socket in it.
     """
 
-    def __init__(self, folder: Path, netns: str | None = None) -> None:
+    def __init__(self, folder: Path, netns: str | None = None, programs: Programs = DEBIAN) -> None:
         self.folder = folder
         self.socket = folder / "c.sock"
         if len(f"{self.socket}.ttrpc".encode()) > _SOCKET_PATH_MAX:
             raise RunError(f"{self.socket} is too long for a Unix socket")
         folder.mkdir(parents=True, exist_ok=True)
         settings = folder / "config.toml"
-        settings.write_text(_SETTINGS.format(folder=folder))
-        command = ["containerd", "--config", str(settings)]
+        settings.write_text(settings_of(folder, programs))
+        self._programs = programs
+        command = [programs.containerd, "--config", str(settings)]
         super().__init__(f"containerd in {folder.name}", command, folder / "containerd.log", netns=netns)
 
     def is_ready(self) -> bool:
@@ -61,11 +128,23 @@ class Containerd(Process):
 
     def ctr_command(self, *arguments: str, namespace: str = "k8s.io") -> list[str]:
         """A command for it, in a namespace of containerd's."""
-        return ["ctr", "--address", str(self.socket), "--namespace", namespace, *arguments]
+        return [self._programs.ctr, "--address", str(self.socket), "--namespace", namespace, *arguments]
 
     def ctr(self, *arguments: str, namespace: str = "k8s.io", timeout_s: float = 120) -> str:
         """Run `ctr` against it; return what it printed."""
         return run(self.ctr_command(*arguments, namespace=namespace), netns=self.netns, timeout_s=timeout_s)
+
+    def pull_command(self, name: str, hosts_dir: Path, parallel: int) -> list[str]:
+        """A command that pulls an image and unpacks it; `ctr` itself downloads.
+
+        Args:
+            name: of the image.
+            hosts_dir: says whom it asks.
+            parallel: how many blobs at a time.
+        """
+        local = ["--local"] if self._programs.version[0] > 1 else []
+        asked = ["--hosts-dir", str(hosts_dir), "--max-concurrent-downloads", str(parallel)]
+        return self.ctr_command("images", "pull", *local, *asked, name)
 
     def import_image(self, image: Image, *, namespace: str = "k8s.io") -> None:
         """Put an image into its content store, without unpacking it."""
@@ -96,6 +175,14 @@ class Containerd(Process):
             with suppress(FileNotFoundError):  # finished, and moved, meanwhile
                 total += file.stat().st_size
         return total
+
+
+def settings_of(folder: Path, programs: Programs) -> str:
+    """The configuration of a containerd with all files in one folder."""
+    first = programs.version[0]
+    known = max(number for number in _VERSIONS if number <= max(first, 1))
+    disabled = "[" + ", ".join(f'"{plugin}"' for plugin in _DISABLED[known]) + "]"
+    return _SETTINGS.format(version=_VERSIONS[known], folder=folder, disabled=disabled)
 
 
 def write_hosts(

@@ -10,9 +10,9 @@ import http.client
 import os
 import socket
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +36,9 @@ _QUEUE_MS: Final = 50
 _BURST_BYTES: Final = 128 * 1024
 _BURST_S: Final = 0.002
 """What may leave a limited link at once: two large packets before they are cut, and no less than 2 ms of its rate."""
+
+_LOSS_STEPS: Final = 100_000
+"""Parts of the whole in which a share of packets to lose is stated: thousandths of a percent."""
 
 _TIMEOUT_S: Final = 10.0
 """How long a server may take to accept a connection, or to send its next bytes, seconds."""
@@ -224,6 +227,15 @@ class Host:
         """Undo `cut`."""
         run(["nft", f"delete table bridge cut-{self.port}"], netns=self.switch)
 
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """It is cut off inside of `with`."""
+        self.cut()
+        try:
+            yield
+        finally:
+            self.rejoin()
+
     def lose(self, percent: int) -> None:
         """Lose a share of the packets that come from it or are for it, at random; up to 64 KiB count as one packet."""
         table = f"bridge lossy-{self.port}"
@@ -304,6 +316,34 @@ class Network:
             host.limit_sent(link_bits)
             host.limit_received(link_bits)
         return host
+
+    def lose(self, percent: float) -> None:
+        """Lose a share of all packets that cross the network, at random, for as long as it exists.
+
+        From now on its hosts cut what they send into packets for the wire themselves: one that is lost is 1.5 KB.
+        """
+        for host in self.hosts.values():
+            run(["ip", "-n", host.netns, "link", "set", "eth0", "gso_max_segs", "1"])
+        steps = max(1, round(percent / 100 * _LOSS_STEPS))
+        self._rule("lossy", f"numgen random mod {_LOSS_STEPS} <= {steps - 1} drop")
+
+    @contextmanager
+    def divided(self, one: Sequence[Host], other: Sequence[Host]) -> Iterator[None]:
+        """Inside of `with` all packets between two groups of hosts are lost; the rest of the network reaches both."""
+        sides = [", ".join(host.port for host in hosts) for hosts in (one, other)]
+        crossing = [f"iifname {{ {a} }} oifname {{ {b} }} drop" for a, b in (sides, sides[::-1])]
+        self._rule("divided", *crossing)
+        try:
+            yield
+        finally:
+            run(["nft", "delete table bridge divided"], netns=self._switch)
+
+    def _rule(self, table: str, *rules: str) -> None:
+        """Add a table to the bridge, with rules for what is forwarded."""
+        commands = [f"add table bridge {table}"]
+        commands.append(f"add chain bridge {table} forward {{ type filter hook forward priority 0; }}")
+        commands += [f"add rule bridge {table} forward {rule}" for rule in rules]
+        run(["nft", "; ".join(commands)], netns=self._switch)
 
     def traffic(self) -> Mapping[str, Traffic]:
         """What every host's interface has carried, by the host's name. Source: proc_pid_net(5)."""

@@ -270,6 +270,19 @@ def usage(pid: int) -> Usage | None:
     return Usage(sum(u.cpu_s for u in uses), sum(u.rss_bytes for u in uses), sum(u.peak_bytes for u in uses))
 
 
+def proportional_bytes(pid: int) -> int:
+    """Resident memory of a process and its descendants, bytes, each shared page divided among those that share it.
+
+    It reads all their page tables, which takes milliseconds. One that has ended counts as nothing. Source: proc(5).
+    """
+    total = 0
+    for each in _tree(pid):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            rows = Path(f"/proc/{each}/smaps_rollup").read_text().splitlines()
+            total += sum(int(row.split()[1]) * 1024 for row in rows if row.startswith("Pss:"))
+    return total
+
+
 def _tree(pid: int) -> Iterator[int]:
     """A process and all its descendants."""
     yield pid

@@ -30,6 +30,9 @@ class StaticRouter:
         """Always: there is nothing to wait for."""
         return True
 
+    def look_up(self, key: bytes) -> None:
+        """Nothing: it knows no more."""
+
     def locate(self, key: bytes) -> Sequence[Peer]:
         """All peers, in random order."""
         return self._rng.sample(self.peers, len(self.peers))

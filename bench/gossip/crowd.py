@@ -33,8 +33,8 @@ _POLL_S: Final = 0.02  # the same for deaths, which take a thousand times longer
 _WITHIN_S: Final = 120.0  # simulated seconds after which something that somebody does not see is an error
 _APART_S: Final = 0.3  # simulated seconds between two keys or joins, so that they do not share packets
 _KILLS_APART_S: Final = 0.7  # the same for deaths; not a multiple of the probe interval
-_BLOBS: Final = 12  # blobs of an image
-_WAVE_S: Final = 60.0  # simulated seconds in which every node pulls an image in a wave of pulls
+BLOBS: Final = 12  # blobs of an image
+WAVE_S: Final = 60.0  # simulated seconds in which every node pulls an image in a wave of pulls
 _STALL_S: Final = 5.0  # simulated seconds for which a node stands still
 _LOSS: Final = 0.1  # share of datagrams lost meanwhile
 _KEY: Final = bytes(range(32))
@@ -225,7 +225,7 @@ def traffic(cluster: Cluster, duration_s: float) -> Traffic:
 def wave(cluster: Cluster, warm_s: float, duration_s: float) -> Traffic:
     """The same while all pull an image: 12 blobs per node and minute, each advertised when it is complete."""
     names, rng = [node.view.name for node in cluster.nodes], cluster.rng
-    rate = len(names) * _BLOBS / _WAVE_S
+    rate = len(names) * BLOBS / WAVE_S
     ends_at = cluster.clock.now + warm_s + duration_s
 
     def pull() -> None:

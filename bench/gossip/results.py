@@ -45,6 +45,7 @@ class Calm:
     lossy: Spread
     joined: Samples
     wave: Traffic
+    wave_cpu_share: float
     killed: Samples
 
 

@@ -17,16 +17,18 @@ from rich.console import Console
 from gossip.core.config import fast, lan
 from gossip.sim.network import Weather
 
+from ..memory import deep_bytes
 from ..report import BenchError, Report, Samples
 from . import crowd, tables
-from .footprint import deep_bytes
+from .growth import Growth
 from .model import Model
 from .results import Calm, Extrapolated, Found, Grown, Modelled, Spread
 from .tables import KEYS, KILLS
 
 FULL_MAX: Final = 1500
-_MODELLED_MIN: Final = 33  # below, every key is sent to all members directly, which the model leaves out
+MODELLED_MIN: Final = 33  # below, every key is sent to all members directly, which the model leaves out
 _JOINS: Final = 5
+_WARM_S: Final = 0.5  # simulated seconds of a wave of pulls before its traffic is counted
 _LOSSY: Final = Weather(loss=0.1)
 
 
@@ -38,14 +40,9 @@ def measure(console: Console, sizes: Sequence[int], plot: Path | None) -> Report
     """
     if plot is not None and importlib.util.find_spec("matplotlib") is None:
         raise BenchError("a plot needs matplotlib: pip install 'skvaller[bench]'")
-    jobs = [(part, size) for size in sorted(set(sizes), reverse=True) for part in _PARTS if _is_for(part, size)]
-    console.print(f"[dim]{len(jobs)} simulations, two at a time[/dim]")
-    results, started_at = dict[tuple[str, int], Any](), time.monotonic()
-    with multiprocessing.get_context("spawn").Pool(2, maxtasksperchild=1) as pool:
-        for job, result in pool.imap_unordered(_simulate, jobs):
-            results[job] = result
-            part, size = job
-            console.print(f"[dim]{time.monotonic() - started_at:4.0f} s  {size} nodes: {part}[/dim]", highlight=False)
+    results = simulate(
+        console, [(part, size) for size in sorted(set(sizes), reverse=True) for part in _PARTS if _is_for(part, size)]
+    )
     whole = sorted(size for part, size in results if part == "calm")
     grown = [Grown(size, results["calm", size], results["stalls", size], results["fast", size]) for size in whole]
     modelled = [results[job] for job in sorted(results) if job[0] == "model"]
@@ -57,8 +54,26 @@ def measure(console: Console, sizes: Sequence[int], plot: Path | None) -> Report
     return Report("gossip-sim", list(tables.tables(found)), list(tables.goals(found)))
 
 
+def simulate(console: Console, jobs: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Any]:
+    """Run parts of the simulation, each for a number of nodes, two at a time; the results by part and number.
+
+    Args:
+        console: is told how far it is.
+        jobs: `calm` (gives `Calm`), `stalls` (`Verdicts`), `fast` (`Samples` of kills) or `model` (`Modelled`), and the
+            number of nodes.
+    """
+    console.print(f"[dim]{len(jobs)} simulations, two at a time[/dim]")
+    results, started_at = dict[tuple[str, int], Any](), time.monotonic()
+    with multiprocessing.get_context("spawn").Pool(2, maxtasksperchild=1) as pool:
+        for job, result in pool.imap_unordered(_simulate, jobs):
+            results[job] = result
+            part, size = job
+            console.print(f"[dim]{time.monotonic() - started_at:4.0f} s  {size} nodes: {part}[/dim]", highlight=False)
+    return results
+
+
 def _is_for(part: str, size: int) -> bool:
-    return size >= _MODELLED_MIN if part == "model" else size <= FULL_MAX
+    return size >= MODELLED_MIN if part == "model" else size <= FULL_MAX
 
 
 def _simulate(job: tuple[str, int]) -> tuple[tuple[str, int], Any]:
@@ -72,14 +87,21 @@ def _calm(size: int) -> Calm:
     started_at = time.process_time()
     idle = crowd.traffic(cluster, idle_s)
     cpu_share = (time.process_time() - started_at) / (idle_s * size)
+    node_bytes = deep_bytes(cluster.nodes[0])
+    keys = Spread(crowd.keys(cluster, KEYS, _at_once(size, 100)))
+    lossy = Spread(crowd.keys(cluster, KEYS // 2, _at_once(size, 100), _LOSSY))
+    joined = Samples(crowd.joins(cluster, _JOINS, _at_once(size, 100)))
+    wave_s, started_at = max(0.5, min(20.0, 500 / size)), time.process_time()
+    wave = crowd.wave(cluster, warm_s=_WARM_S, duration_s=wave_s)
     return Calm(
         idle,
         cpu_share,
-        deep_bytes(cluster.nodes[0]),
-        keys=Spread(crowd.keys(cluster, KEYS, _at_once(size, 100))),
-        lossy=Spread(crowd.keys(cluster, KEYS // 2, _at_once(size, 100), _LOSSY)),
-        joined=Samples(crowd.joins(cluster, _JOINS, _at_once(size, 100))),
-        wave=crowd.wave(cluster, warm_s=0.5, duration_s=max(0.5, min(20.0, 500 / size))),
+        node_bytes,
+        keys=keys,
+        lossy=lossy,
+        joined=joined,
+        wave=wave,
+        wave_cpu_share=(time.process_time() - started_at) / ((_WARM_S + wave_s) * size),
         killed=Samples(crowd.kills(cluster, KILLS, _at_once(size, 50))),
     )
 
@@ -117,37 +139,10 @@ _PARTS: Final[dict[str, Callable[[int], Any]]] = {
 
 
 def _extrapolate(grown: Sequence[Grown], sizes: Sequence[int]) -> tuple[list[Extrapolated], str]:
-    """Straight lines through the smallest and the largest cluster that were simulated whole.
-
-    Memory grows with the number of members. Bytes and CPU have a constant part, probing, and one that grows with the
-    records that full exchanges carry in a second: members, twice, over the time between two that a node begins.
-    """
+    """The costs of a node in clusters that were not simulated whole."""
     if len(grown) < 2:
         return [], "to extrapolate, two sizes are needed that are simulated whole"
-    first, last = grown[0], grown[-1]
-    memory = _line((first.size, first.calm.node_bytes), (last.size, last.calm.node_bytes))
-    traffic = _line((_records(first.size), first.calm.idle.bytes), (_records(last.size), last.calm.idle.bytes))
-    cpu = _line((_records(first.size), first.calm.cpu_share), (_records(last.size), last.calm.cpu_share))
-    arithmetic = (
-        f"memory = {memory[0] / 1024:.0f} KiB + {memory[1] / 1024:.2f} KiB x members\n"
-        "r = records per second in full exchanges = 2 x members / (30 s x max(1, log2(members) - 4))\n"
-        f"B/s = {traffic[0]:.0f} + {traffic[1]:.1f} x r; CPU % = {100 * cpu[0]:.3f} + {100 * cpu[1]:.4f} x r, and what "
-        "sockets take for two packets a second"
-    )
+    growth = Growth({it.size: it.calm for it in grown})
     return [
-        Extrapolated(size, _at(memory, size), _at(traffic, _records(size)), _at(cpu, _records(size))) for size in sizes
-    ], arithmetic
-
-
-def _records(size: int) -> float:
-    return 2 * size / crowd.sync_pause_s(lan(), size)
-
-
-def _line(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
-    """(value at 0, slope) of the straight line through two points."""
-    slope = (other[1] - one[1]) / (other[0] - one[0])
-    return one[1] - slope * one[0], slope
-
-
-def _at(line: tuple[float, float], x: float) -> float:
-    return line[0] + line[1] * x
+        Extrapolated(size, growth.memory.at(size), growth.idle.at(size), growth.cpu.at(size)) for size in sizes
+    ], growth.arithmetic

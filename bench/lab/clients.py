@@ -7,20 +7,23 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Final, Self
 
-from testbed.containerd import Containerd, write_hosts
+from testbed.containerd import Containerd
 from testbed.images import Image
 from testbed.network import Host
 from testbed.processes import WAIT_S, kill, spawn
 
 from ..content import REPOSITORY
 from ..report import BenchError
+
+_LOOK_S: Final = 0.02
+"""Pause between two looks at clients, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +56,13 @@ class Order:
         image: the image.
         address: HOST:PORT to ask.
         parallel: how many blobs at a time.
+        stall_s: how long a client of ours waits for a byte, seconds.
     """
 
     image: Image
     address: str
     parallel: int
+    stall_s: float
 
     @property
     def tag(self) -> str:
@@ -75,7 +80,7 @@ class Client(ABC):
     """
 
     def __init__(self, host: Host, folder: Path, order: Order) -> None:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         self.host = host
         self.order = order
         self.pull: Pull | None = None
@@ -120,6 +125,10 @@ class Client(ABC):
     def progress_bytes(self) -> int:
         """How much it has received so far."""
 
+    def wait(self, seconds: float) -> bool:
+        """Wait until it has ended, but not longer than this; return whether it has."""
+        return self._ended.wait(max(0.0, seconds))
+
     def until_ready(self) -> None:
         """Wait until it would pull at once."""
         if not self._ready.wait(WAIT_S):
@@ -146,7 +155,7 @@ class Client(ABC):
 
     @abstractmethod
     def _follow(self, output: IO[bytes]) -> None:
-        """Read its output until it ends, and set `pull`."""
+        """Read its output until it says, or its end tells, how the pull went, and set `pull`."""
 
     def _watch(self) -> None:
         assert self._process is not None
@@ -178,7 +187,7 @@ class HttpClient(Client):
 
     def _command(self) -> Sequence[str]:
         order = self.order
-        words = [order.address, REPOSITORY, order.tag, "--parallel", str(order.parallel)]
+        words = [order.address, REPOSITORY, order.tag, "--parallel", str(order.parallel), "--stall", str(order.stall_s)]
         return [sys.executable, "-m", "bench.lab.puller", *words]
 
     def _follow(self, output: IO[bytes]) -> None:
@@ -193,30 +202,24 @@ class HttpClient(Client):
                 if not errors and self._received != self.order.image.total:
                     errors = [f"{self._received} bytes instead of {self.order.image.total}"]
                 self.pull = Pull(message["started_at"], message["finished_at"], self._received, errors)
+                return
 
 
 class CtrClient(Client):
-    """`ctr images pull` into a containerd of the host's own; its time includes the start of `ctr`, and unpacking."""
+    """`ctr images pull` into the containerd of the host; its time includes the start of `ctr`, and unpacking.
 
-    def __init__(self, host: Host, folder: Path, order: Order) -> None:
+    Args:
+        host: where.
+        folder: for its files.
+        order: what to pull.
+        containerd: the host's.
+        hosts_dir: says whom `ctr` asks, instead of the order's address.
+    """
+
+    def __init__(self, host: Host, folder: Path, order: Order, containerd: Containerd, hosts_dir: Path) -> None:
         super().__init__(host, folder, order)
-        self._containerd = Containerd(folder / "c", host.netns)
-        server = f"http://{order.address}"
-        self._hosts_dir = write_hosts(self._containerd.folder / "hosts", server, server)
-
-    def __enter__(self) -> Self:
-        self._containerd.start()
-        try:
-            return super().__enter__()
-        except BaseException:
-            self._containerd.kill()
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        super().__exit__(kind, error, traceback)
-        self._containerd.kill()
+        self._containerd = containerd
+        self._hosts_dir = hosts_dir
 
     @property
     def progress_bytes(self) -> int:
@@ -224,9 +227,8 @@ class CtrClient(Client):
         return self._containerd.content_bytes()
 
     def _command(self) -> Sequence[str]:
-        options = ["--hosts-dir", str(self._hosts_dir)]
-        options += ["--max-concurrent-downloads", str(self.order.parallel)]
-        pull = self._containerd.ctr_command("images", "pull", *options, f"docker.io/{REPOSITORY}:{self.order.tag}")
+        name = f"docker.io/{REPOSITORY}:{self.order.tag}"
+        pull = self._containerd.pull_command(name, self._hosts_dir, self.order.parallel)
         return ["sh", "-c", 'echo ready && read -r word && exec "$@" >&2', "sh", *pull]
 
     def _follow(self, output: IO[bytes]) -> None:
@@ -263,21 +265,20 @@ class Crowd:
     def until_half(self, clients: Sequence[Client]) -> None:
         """Wait until the one in the middle has half of the image."""
         half = clients[0].order.image.total / 2
-        self._until(
-            lambda: (
-                all(client.ended for client in clients)
-                or statistics.median(client.progress_bytes for client in clients) >= half
-            )
-        )
+        deadline = time.monotonic() + self.limit_s
+        while time.monotonic() < deadline and not all(client.ended for client in clients):
+            if statistics.median(client.progress_bytes for client in clients) >= half:
+                return
+            time.sleep(_LOOK_S)
+
+    def ended_within(self, clients: Sequence[Client], seconds: float) -> bool:
+        """Wait for some time, or until they have ended; return whether they have."""
+        deadline = time.monotonic() + seconds
+        return all(client.wait(deadline - time.monotonic()) for client in clients)
 
     def until_ended(self, clients: Sequence[Client]) -> None:
         """Wait until they have ended; give up those that do not."""
-        self._until(lambda: all(client.ended for client in clients))
-        for client in clients:
-            if not client.ended:
-                client.give_up(self.limit_s)
-
-    def _until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + self.limit_s
-        while not condition() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        if not self.ended_within(clients, self.limit_s):
+            for client in clients:
+                if not client.ended:
+                    client.give_up(self.limit_s)

@@ -10,15 +10,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from testbed.counters import Flow
 from testbed.network import Traffic
 
 from ..report import GIB, MIB
 from .clients import Client, Pull
+from .modes import MEMBERS
 from .results import Sample
-from .scene import PROXY, Outcome, Scene
-from .servers import UPSTREAM, Accesses, metrics, suspicions_of
-
-MEMBERS: Final = "members"
+from .scene import Outcome, Scene
+from .servers import UPSTREAM, Accesses
 
 _SAMPLE_S: Final = 0.5
 """Time between two samples, and between two looks at whether upstream still sends, seconds."""
@@ -30,21 +30,19 @@ _QUIET_WITHIN: Final = 5
 """How many ideal times the wait for that may take."""
 
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
-_SUSPECTED: Final = 'skvaller_gossip_events_total{event="member_suspected"}'
-_LAG: Final = 'skvaller_event_loop_lag_seconds{percentile="99"}'
 
 
 class Sampler:
     """Notes twice a second how many bytes have come from which source, inside of `with`.
 
-    Agents are asked for their fetches. Without agents the interfaces' counters tell it, headers included.
+    The mode's processes are asked, or else the interfaces' counters, headers included.
     """
 
     def __init__(self, scene: Scene) -> None:
         self.samples: list[Sample] = []
         self._scene = scene
         self._before = scene.network.traffic()
-        self._latest: dict[str, Mapping[str, int]] = dict(scene.sources())
+        self._latest: dict[str, Mapping[str, int]] = dict(scene.mode.sources())
         self._own = dict(self._latest)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -65,13 +63,17 @@ class Sampler:
         while not last:
             last = self._stopped.is_set()
             at = time.monotonic() - self._started_at
-            self.samples.append(Sample(at, self._by_agents() if self._scene.agents else self._by_interfaces()))
+            self.samples.append(Sample(at, self._received()))
             self._stopped.wait(_SAMPLE_S)
 
-    def _by_agents(self) -> Mapping[str, Sequence[float]]:
-        """A killed one keeps what it had."""
-        self._latest |= self._scene.sources()
-        received = [self._since(name) for name in self._scene.agents]
+    def _received(self) -> Mapping[str, Sequence[float]]:
+        """What a killed process had received is kept."""
+        mode, nodes = self._scene.mode, self._scene.nodes
+        if not mode.tells_sources:
+            now = self._scene.network.traffic()
+            return mode.by_interfaces({name: now[name] - before for name, before in self._before.items()})
+        self._latest |= mode.sources()
+        received = [self._since(node.name) for node in nodes]
         return {UPSTREAM: [row[0] for row in received], MEMBERS: [row[1] for row in received]}
 
     def _since(self, name: str) -> tuple[int, int]:
@@ -79,15 +81,6 @@ class Sampler:
         came = {source: count - before.get(source, 0) for source, count in after.items()}
         upstream = came.pop(UPSTREAM, 0)
         return upstream, sum(came.values())
-
-    def _by_interfaces(self) -> Mapping[str, Sequence[float]]:
-        now = self._scene.network.traffic()
-        nodes = self._scene.nodes
-        received = [(now[node.name] - self._before[node.name]).received for node in nodes]
-        if self._scene.proxy is None:
-            return {UPSTREAM: received}
-        brought = (now[PROXY] - self._before[PROXY]).received
-        return {PROXY: received, UPSTREAM: [brought / len(nodes)]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,55 +90,67 @@ class Reading:
     Args:
         at: monotonic time, s.
         traffic: of every host, by name.
+        control: control traffic of every host, by name.
         accesses: of the upstream registry.
-        cpu_s: used by each agent, or by the pull-through cache.
-        suspicions: that each agent that answers had.
+        cpu_s: used by each process of the mode, by its host.
+        containerds_cpu_s: used by all containerds of the hosts together.
+        counters: the mode's own, by host.
         busy_s: CPU time of the whole machine that was not idle.
     """
 
     at: float
     traffic: Mapping[str, Traffic]
+    control: Mapping[str, Flow]
     accesses: Accesses
     cpu_s: Mapping[str, float]
-    suspicions: Mapping[str, float]
+    containerds_cpu_s: float
+    counters: Mapping[str, float]
     busy_s: float
 
     @classmethod
     def of(cls, scene: Scene) -> "Reading":
         """Read them now."""
-        used = {name: server.usage() for name, server in scene.servers.items() if server.running}
+        used = {name: process.usage() for name, process in scene.mode.processes.items() if process.running}
+        containerds = scene.mode.site.containerds.values()
         return cls(
             at=time.monotonic(),
             traffic=scene.network.traffic(),
+            control=scene.control(),
             accesses=Accesses.of(scene.upstream),
             cpu_s={name: usage.cpu_s for name, usage in used.items()},
-            suspicions={name: shown[_SUSPECTED] for name, agent in scene.agents.items() if (shown := metrics(agent))},
+            containerds_cpu_s=sum(each.usage().cpu_s for each in containerds if each.running),
+            counters=scene.mode.counters(),
             busy_s=_busy_s(),
         )
 
 
-def play(scene: Scene, action: Callable[[], Outcome], ideal_s: float) -> Mapping[str, float]:
+def play(
+    scene: Scene, action: Callable[[], Outcome], ideal_s: float
+) -> tuple[Mapping[str, float], Mapping[str, Sequence[float]]]:
     """Run something, and make figures of what the counters say before and after it.
 
     Bytes are in images, ratios in ideal times. What upstream still sends when the last client has everything counts.
+
+    Returns:
+        The figures, and all times behind those that the scenario itself has taken, in milliseconds.
     """
     before = Reading.of(scene)
     outcome = action()
     finished = Reading.of(scene)
-    _until_quiet(scene, _QUIET_WITHIN * ideal_s)
+    figures = {"cores_busy": (finished.busy_s - before.busy_s) / (finished.at - before.at)}
+    if outcome.counted:
+        _until_quiet(scene, _QUIET_WITHIN * ideal_s)
     after = Reading.of(scene)
-    figures = {
-        "ideal_s": ideal_s,
-        "client_errors": float(sum(len(_pull(client).errors) for client in outcome.counted)),
-        "cores_busy": (finished.busy_s - before.busy_s) / (finished.at - before.at),
-    }
-    figures |= _times(outcome, ideal_s)
-    figures |= _upstream(scene, before, after)
-    figures |= _nodes(scene, before, after)
-    figures |= _costs(scene, outcome, before, after)
-    if scene.agents:
-        figures |= _gossip(scene, outcome, before, after)
-    return figures
+    if outcome.counted:
+        figures["ideal_s"] = ideal_s
+        figures["client_errors"] = float(sum(len(_pull(client).errors) for client in outcome.counted))
+        figures |= _times(outcome, ideal_s)
+        figures |= _upstream(scene, before, after)
+        figures |= _nodes(scene, before, after)
+        figures |= _costs(scene, outcome, before, after)
+    figures |= _control(scene, before, finished)
+    figures |= scene.mode.figures(before.counters, after.counters, outcome.gone)
+    return {**figures, **outcome.figures}, outcome.times_ms
 
 
 def _until_quiet(scene: Scene, within_s: float) -> None:
@@ -171,6 +176,9 @@ def _times(outcome: Outcome, ideal_s: float) -> Mapping[str, float]:
         times |= {"late_s": late[-1], "late_ratio": late[-1] / ideal_s}
     if apart := _seconds(outcome.apart):
         times["apart_s"] = apart[-1]
+    if outcome.fault_at is not None:
+        finished_at = max(_pull(client).finished_at for client in outcome.counted)
+        times["after_fault_s"] = max(0.0, finished_at - outcome.fault_at)
     return times
 
 
@@ -198,29 +206,36 @@ def _nodes(scene: Scene, before: Reading, after: Reading) -> Mapping[str, float]
     }
 
 
+def _control(scene: Scene, before: Reading, after: Reading) -> Mapping[str, float]:
+    """What the nodes tell each other of themselves and of what they hold, apart from content."""
+    if scene.mode.control_port is None:
+        return {}
+    seconds = after.at - before.at
+    flows = [after.control[node.name] - before.control[node.name] for node in scene.nodes]
+    found: dict[str, float] = {"measured_s": seconds}
+    for way, counts in (("sent", [it.sent for it in flows]), ("received", [it.received for it in flows])):
+        for unit, values in (("bytes", [it.bytes for it in counts]), ("packets", [it.packets for it in counts])):
+            found[f"control_{way}_{unit}_median"] = statistics.median(values)
+            found[f"control_{way}_{unit}_most"] = float(max(values))
+            found[f"control_{way}_{unit}_per_s"] = statistics.median(values) / seconds
+    return found
+
+
 def _costs(scene: Scene, outcome: Outcome, before: Reading, after: Reading) -> Mapping[str, float]:
-    """Of what stands between clients and upstream."""
-    used = [server.usage() for server in scene.servers.values() if server.running]
-    used += [outcome.lost] if outcome.lost else []
+    """Of what stands between clients and upstream, and of containerds apart from it."""
+    used = [process.usage() for process in scene.mode.processes.values() if process.running]
+    used += outcome.lost.values()
     pulls = [client.pull for client in scene.clients if client.pull is not None]
     delivered = sum(pull.received_bytes for pull in pulls if pull.started_at >= before.at)
+    shared = (
+        {"containerds_cpu_s": after.containerds_cpu_s - before.containerds_cpu_s} if after.containerds_cpu_s else {}
+    )
     if not used or not delivered:
-        return {}
-    last_cpu_s = dict(after.cpu_s)
-    if outcome.killed is not None and outcome.lost is not None:
-        last_cpu_s[outcome.killed] = outcome.lost.cpu_s
+        return shared
+    last_cpu_s = {**after.cpu_s, **{name: usage.cpu_s for name, usage in outcome.lost.items()}}
     cpu_s = sum(last_cpu_s[name] - first for name, first in before.cpu_s.items() if name in last_cpu_s)
-    return {"cpu_s_per_gib": cpu_s / (delivered / GIB), "peak_mib": max(use.peak_bytes for use in used) / MIB}
-
-
-def _gossip(scene: Scene, outcome: Outcome, before: Reading, after: Reading) -> Mapping[str, float]:
-    """Suspicions of members that were there all the time; a killed one is suspected rightly."""
-    agents = {name: scene.agents[name] for name in after.suspicions}
-    suspicions = sum(after.suspicions[name] - before.suspicions.get(name, 0.0) for name in agents)
-    if outcome.killed is not None:
-        suspicions -= sum(suspicions_of(agent, outcome.killed) for agent in agents.values())
-    lags = [shown[_LAG] for agent in agents.values() if (shown := metrics(agent))]
-    return {"suspicions": suspicions, "lag_ms": 1000 * max(lags)} if lags else {}
+    peak_bytes = max(use.peak_bytes for use in used)
+    return {"cpu_s": cpu_s, "cpu_s_per_gib": cpu_s / (delivered / GIB), "peak_mib": peak_bytes / MIB, **shared}
 
 
 def _seconds(clients: Sequence[Client]) -> list[float]:

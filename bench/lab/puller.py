@@ -23,7 +23,6 @@ from typing import Any, Final
 ACCEPT: Final = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json"
 PROGRESS_S: Final = 0.1
 
-_STALL_S: Final = 60
 _CHUNK_BYTES: Final = 256 * 1024
 _MANIFEST_MAX_BYTES: Final = 4 * 1024 * 1024
 
@@ -38,20 +37,23 @@ class Connection:
     Args:
         host: IP address.
         port: of the registry, or whoever stands for it.
+        stall_s: how long it waits for a byte, seconds.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, stall_s: float) -> None:
         self._address = (host, port)
+        self._stall_s = stall_s
         self._socket: socket.socket | None = None
         self._rest = b""
 
     def request(self, method: str, path: str) -> Mapping[str, str]:
         """Ask, and read the answer's headers, their names in lower case; for GET, the body is to be read then."""
         if self._socket is None:
-            self._socket = socket.create_connection(self._address, _STALL_S)
+            self._socket = socket.create_connection(self._address, self._stall_s)
             # Without a time limit of Python's own the socket blocks, and MSG_WAITALL saves wakeups.
             self._socket.settimeout(None)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _STALL_S, 0))
+            limit = struct.pack("ll", round(self._stall_s), 0)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         host = f"{self._address[0]}:{self._address[1]}"
         lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", f"Accept: {ACCEPT}", "User-Agent: skvaller-lab"]
         self._socket.sendall("\r\n".join([*lines, "", ""]).encode())
@@ -72,7 +74,7 @@ class Connection:
         try:
             return self._socket.recv_into(buffer, len(buffer), socket.MSG_WAITALL)
         except BlockingIOError:
-            raise PullError(f"no byte for {_STALL_S} s") from None
+            raise PullError(f"no byte for {self._stall_s:g} s") from None
 
     def close(self) -> None:
         """Close it; the next request opens another one."""
@@ -87,7 +89,7 @@ class Connection:
             try:
                 chunk = self._socket.recv(4096)
             except BlockingIOError:
-                raise PullError(f"{what}: no answer for {_STALL_S} s") from None
+                raise PullError(f"{what}: no answer for {self._stall_s:g} s") from None
             if not chunk:
                 raise PullError(f"{what}: the connection was closed without an answer")
             head += chunk
@@ -104,20 +106,22 @@ class Puller:
         address: host and port to ask.
         image: repository and tag.
         parallel: how many blobs at a time.
+        stall_s: how long it waits for a byte, seconds.
     """
 
-    def __init__(self, address: tuple[str, int], image: tuple[str, str], parallel: int) -> None:
+    def __init__(self, address: tuple[str, int], image: tuple[str, str], parallel: int, stall_s: float) -> None:
         self.received = 0
         self.errors: list[str] = []
         self._address = address
         self._repository, self._tag = image
         self._parallel = parallel
+        self._stall_s = stall_s
         self._lock = threading.Lock()
         self._wanted: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
 
     def pull(self) -> None:
         """Pull it all. Afterwards `errors` says what went wrong, if anything."""
-        connection = Connection(*self._address)
+        connection = self._connection()
         try:
             manifest = self._manifest(connection)
         except (PullError, OSError, ValueError, KeyError) as error:
@@ -126,13 +130,14 @@ class Puller:
         for descriptor in (manifest["config"], *manifest["layers"]):
             self._wanted.put(descriptor)
         threads = [threading.Thread(target=self._work, args=(connection,))]
-        threads += [
-            threading.Thread(target=self._work, args=(Connection(*self._address),)) for _ in range(self._parallel - 1)
-        ]
+        threads += [threading.Thread(target=self._work, args=(self._connection(),)) for _ in range(self._parallel - 1)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+
+    def _connection(self) -> Connection:
+        return Connection(*self._address, self._stall_s)
 
     def _manifest(self, connection: Connection) -> Any:
         headers = connection.request("HEAD", self._path("manifests", self._tag))
@@ -192,9 +197,10 @@ def main() -> None:
     parser.add_argument("repository")
     parser.add_argument("tag")
     parser.add_argument("--parallel", type=int, default=3)
+    parser.add_argument("--stall", type=float, default=60.0, help="seconds without a byte after which it gives up")
     asked = parser.parse_args()
     host, _, port = asked.address.rpartition(":")
-    puller = Puller((host, int(port)), (asked.repository, asked.tag), asked.parallel)
+    puller = Puller((host, int(port)), (asked.repository, asked.tag), asked.parallel, asked.stall)
     _say("ready")
     if not sys.stdin.readline():
         return

@@ -1,7 +1,7 @@
 """The results of a run."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .clients import Pull
@@ -30,6 +30,7 @@ class Found:
         figures: by name; those that make no sense in a mode or scenario are missing.
         pulls: of all clients, by host.
         samples: how much had come by when.
+        times_ms: all times behind some figures, milliseconds, by name.
     """
 
     mode: str
@@ -37,6 +38,7 @@ class Found:
     figures: Mapping[str, float]
     pulls: Mapping[str, Pull]
     samples: Sequence[Sample]
+    times_ms: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def details(self) -> Mapping[str, Any]:
         """For the JSON."""
@@ -46,4 +48,5 @@ class Found:
             "figures": self.figures,
             "pulls": {name: {**asdict(pull), "seconds": pull.seconds} for name, pull in self.pulls.items()},
             "samples": [asdict(sample) for sample in self.samples],
+            "times_ms": self.times_ms,
         }

@@ -3,18 +3,18 @@
 import secrets
 import shutil
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from rich.console import Console
-from rich.status import Status
 
-from testbed.agents import CLIENT_PORT, Agent
+from testbed.containerd import Containerd
+from testbed.counters import PortCounters
 from testbed.images import Image, build_image
-from testbed.network import Network, remove_orphans
+from testbed.network import Host, Network, remove_orphans
 
 from ..content import REPOSITORY
 from ..machine import need, need_root, workplace
@@ -23,20 +23,21 @@ from ..rounds import turned
 from . import tables
 from .clients import Client, Crowd, CtrClient, HttpClient, Order
 from .measure import Sampler, play
+from .modes import PROXY, Site
+from .modes.table import MODES, Kind
+from .programs import Programs, find
+from .progress import Progress
 from .results import Found
-from .scenarios import SCENARIOS, Scenario
-from .scene import PROXY, Scene
-from .servers import REGISTRY_PORT, UPSTREAM, agent_on, alive, keep_logs, registry_on
+from .scenarios import SCENARIOS, Needs, Scenario
+from .scene import Scene
+from .servers import UPSTREAM, keep_logs, registry_on
 from .settings import Settings
 
-CLIENTS: Final[Mapping[str, type[Client]]] = {"http": HttpClient, "ctr": CtrClient}
+_SLOWNESS: Final = 3.0
+"""A client is given up after `patience` seconds and so many times what all would take one after the other."""
 
-_TOGETHER_S: Final = 60.0
-"""How long agents may take to find each other, seconds: a hundred that start on two cores need half of it."""
-
-_GRACE_S: Final = 60.0
-_PATIENCE: Final = 3.0
-"""A client is given up after `_GRACE_S` seconds and `_PATIENCE` times what all would take one after the other."""
+_TINY_BYTES: Final = 64 * 1024
+"""Size of the image in a scenario in which nobody pulls it."""
 
 _COPIES_PER_NODE: Final = {"http": 1, "ctr": 3}
 """How many copies of the image a host has at most: in its agent's cache, and in containerd packed and unpacked."""
@@ -44,7 +45,7 @@ _COPIES_PER_NODE: Final = {"http": 1, "ctr": 3}
 
 def measure(console: Console, settings: Settings, plot: Path | None) -> Report:
     """Run it all."""
-    _check(settings)
+    programs = _check(settings)
     scenario = SCENARIOS[settings.scenario]
     found: list[Found] = []
     remove_orphans()
@@ -54,14 +55,19 @@ def measure(console: Console, settings: Settings, plot: Path | None) -> Report:
         ExitStack() as stack,
         console.status("making the network") as status,
     ):
-        lab = Lab(settings, Network(stack), place, status)
+        progress = Progress(settings.repeats * len(settings.modes))
+        lab = Lab(settings, programs, Network(stack), place, lambda what: status.update(f"{progress}: {what}"))
         for repeat in range(settings.repeats):
-            found += [lab.run(scenario, mode, repeat) for mode in turned(settings.modes, repeat)]
-    if plot is not None:
+            for mode in turned(settings.modes, repeat):
+                found.append(lab.run(scenario, mode, repeat))
+                progress.ended()
+                if not console.is_terminal:
+                    console.print(f"{settings.scenario}, {mode}: ended; {progress}", highlight=False)
+    if plot is not None and scenario.pulls:
         from .plots import draw
 
         draw(found, settings, plot)
-    return tables.report(found, settings)
+    return tables.report(found, settings, programs.versions)
 
 
 class Lab:
@@ -69,19 +75,26 @@ class Lab:
 
     Args:
         settings: what is to be run.
+        programs: of others, that it needs.
         network: without hosts so far.
         place: folder for the runs' own folders.
-        status: shows the progress.
+        show: is told what happens.
     """
 
-    def __init__(self, settings: Settings, network: Network, place: Path, status: Status) -> None:
+    def __init__(
+        self, settings: Settings, programs: Programs, network: Network, place: Path, show: Callable[[str], None]
+    ) -> None:
         self._settings = settings
+        self._programs = programs
         self._network = network
         self._place = place
-        self._status = status
+        self._show = show
         self._upstream = network.host(UPSTREAM, settings.upstream)
-        self._proxy = network.host(PROXY, settings.link) if "pullthrough" in settings.modes else None
+        proxied = any(MODES[mode].proxied for mode in settings.modes)
+        self._proxy = network.host(PROXY, settings.link) if proxied else None
         self._nodes = [network.host(f"node{number}", settings.link) for number in range(1, settings.nodes + 1)]
+        if settings.loss:
+            network.lose(settings.loss)
 
     def run(self, scenario: Scenario, mode: str, repeat: int) -> Found:
         """One run: everything new, and everything gone afterwards."""
@@ -96,90 +109,110 @@ class Lab:
             shutil.rmtree(folder)
 
     def _run(self, scenario: Scenario, mode: str, repeat: int, folder: Path, stack: ExitStack) -> Found:
-        self._say(mode, repeat, "making an image")
-        image = self._image(folder, f"run{repeat + 1}")
+        self._say(mode, "making an image")
+        image = self._image(folder, f"run{repeat + 1}", pulled=scenario.pulls)
         scene = self._scene(mode, image, folder, stack)
-        crowd = Crowd(scene.clients, _GRACE_S + _PATIENCE * self._settings.ideal_s * len(scene.clients))
-        self._say(mode, repeat, "starting")
-        first = 1 if scenario.alone is not None else len(self._nodes)
-        self._start(scene, first, stack)
+        patience_s = self._settings.patience + _SLOWNESS * self._settings.ideal_s * len(scene.clients)
+        crowd = Crowd(scene.clients, patience_s)
+        if not scenario.starts:
+            self._say(mode, "starting")
+            self._start(scene, 1 if scenario.alone is not None else len(self._nodes))
         if scenario.alone is not None:
-            self._say(mode, repeat, "letting the first node pull")
+            self._say(mode, "letting the first node pull")
             scenario.alone(scene, crowd, image)
-            self._start(scene, len(self._nodes), stack)
+            self._start(scene, len(self._nodes))
         if scenario.prepare is not None:
             scenario.prepare(scene, image)
-        self._say(mode, repeat, "settling")
+        self._say(mode, "settling")
         time.sleep(self._settings.settle)
-        self._say(mode, repeat, "pulling")
-        with Sampler(scene) as sampler:
-            figures = play(scene, partial(scenario.play, scene, crowd), self._settings.ideal_s)
+        self._say(mode, scenario.what)
+        sampler = Sampler(scene)
+        with sampler if scenario.pulls else nullcontext():  # idle nodes are left in peace
+            figures, times_ms = play(scene, partial(scenario.play, scene, crowd), self._settings.ideal_s)
         pulls = {client.host.name: client.pull for client in scene.clients if client.pull is not None}
-        return Found(mode, repeat, figures, pulls, sampler.samples)
+        return Found(mode, repeat, figures, pulls, sampler.samples, times_ms)
 
-    def _image(self, folder: Path, tag: str) -> Image:
+    def _image(self, folder: Path, tag: str, *, pulled: bool) -> Image:
         """A new image of random content."""
-        sizes = [self._settings.image // self._settings.layers] * self._settings.layers
+        size = self._settings.image if pulled else _TINY_BYTES
+        sizes = [size // self._settings.layers] * self._settings.layers
         return build_image(folder, f"docker.io/{REPOSITORY}:{tag}", sizes, seed=secrets.randbits(64))
 
     def _scene(self, mode: str, image: Image, folder: Path, stack: ExitStack) -> Scene:
         """The servers, started, and all that the nodes are to have, not started yet."""
         upstream = stack.enter_context(registry_on(self._upstream, folder / UPSTREAM, image))
-        proxy = None
-        if mode == "pullthrough" and self._proxy is not None:
-            proxy = stack.enter_context(registry_on(self._proxy, folder / PROXY, upstream=self._upstream))
-        agents: dict[str, Agent] = {}
-        if mode == "skvaller":
-            agents = {
-                node.name: agent_on(node, folder / node.name / "agent", self._nodes[0], self._upstream)
-                for node in self._nodes
+        containerds = {}
+        if (programs := self._programs.containerd) is not None:
+            containerds = {
+                node.name: Containerd(folder / node.name / "c", node.netns, programs) for node in self._nodes
             }
-        asked = {"skvaller": f"127.0.0.1:{CLIENT_PORT}", "direct": f"{self._upstream.address}:{REGISTRY_PORT}"}
-        if proxy is not None:
-            asked["pullthrough"] = str(proxy.address)
-        order = Order(image, asked[mode], self._settings.parallel)
-        kind = CLIENTS[self._settings.client]
-        clients = [kind(node, folder / node.name, order) for node in self._nodes]
+        spegel = self._programs.spegel
+        site = Site(self._network, self._nodes, self._upstream, self._proxy, folder, containerds, spegel)
+        asked = MODES[mode].make(site)
+        hosts_dirs = {node.name: asked.hosts_dir(node) for node in self._nodes} if containerds else {}
+
+        def client(node: Host, pulled: Image) -> Client:
+            """One in a folder of its own, which is named after the image's tag."""
+            order = Order(pulled, asked.asked(node), self._settings.parallel, self._settings.patience)
+            place = site.place(node) / order.tag
+            if not containerds:
+                return HttpClient(node, place, order)
+            return CtrClient(node, place, order, containerds[node.name], hosts_dirs[node.name])
+
         for node in self._nodes:
             node.limit_sent(self._settings.link)
+        ports = [asked.control_port] if asked.control_port is not None else []
         return Scene(
-            mode, self._network, self._settings.link, self._nodes, upstream, agents, proxy, clients, image.total
+            asked,
+            upstream,
+            self._settings.link,
+            clients=[client(node, image) for node in self._nodes],
+            image_bytes=image.total,
+            counters=stack.enter_context(PortCounters(list(self._network.hosts.values()), ports)),
+            stack=stack,
+            puller=client,
+            patience_s=self._settings.patience,
+            watch_s=self._settings.watch,
+            keys=self._settings.keys,
         )
 
-    def _start(self, scene: Scene, count: int, stack: ExitStack) -> None:
+    def _start(self, scene: Scene, count: int) -> None:
         """Start what is missing on the first `count` nodes; then their clients only wait to be told to pull."""
-        agents = list(scene.agents.values())[:count]
-        for agent in agents:
-            if not agent.running:
-                stack.callback(agent.kill)  # nothing that it keeps outlives the run
-                agent.launch()
-        names = {agent.name for agent in agents}
-        for agent in agents:
-            agent.until(partial(_sees_all, agent, names), "together with all others", _TOGETHER_S)
+        scene.start(self._nodes[:count])
         for client in scene.clients[:count]:
             if not client.started:
-                stack.enter_context(client)
+                scene.stack.enter_context(client)
         for client in scene.clients[:count]:
             client.until_ready()
 
-    def _say(self, mode: str, repeat: int, what: str) -> None:
-        title = f"{self._settings.scenario}, {self._settings.nodes} nodes, {mode}"
-        self._status.update(f"{title}, {repeat + 1} of {self._settings.repeats}: {what}")
+    def _say(self, mode: str, what: str) -> None:
+        self._show(f"{self._settings.scenario}, {self._settings.nodes} nodes, {mode}: {what}")
 
 
-def _check(settings: Settings) -> None:
-    """Refuse at once what would fail later."""
+def _check(settings: Settings) -> Programs:
+    """Refuse at once what would fail later; return what was found."""
     need_root("lab")
-    need(tc="iproute2", setpriv="util-linux", docker_registry="docker-registry")
-    if settings.client == "ctr":
-        need(ctr="containerd")
-    modes = SCENARIOS[settings.scenario].modes
+    need(tc="iproute2", nft="nftables", setpriv="util-linux", docker_registry="docker-registry")
+    if settings.client == "ctr" and settings.spegel_containerd is None:
+        need(containerd="containerd", ctr="containerd")
+    scenario = SCENARIOS[settings.scenario]
+    if settings.nodes < scenario.nodes_least:
+        raise BenchError(f"the scenario {scenario.name} needs --nodes {scenario.nodes_least} or more")
+    fitting = [kind.name for kind in MODES.values() if fits(kind, scenario.needs)]
     for mode in settings.modes:
-        if mode not in modes:
-            raise BenchError(
-                f"the scenario {settings.scenario} makes no sense with --mode {mode}: {' or '.join(modes)}"
-            )
+        if mode not in fitting:
+            raise BenchError(f"the scenario {scenario.name} makes no sense with --mode {mode}: {' or '.join(fitting)}")
+    with_spegel = any(MODES[mode].spegel for mode in settings.modes)
+    if with_spegel and settings.client != "ctr":
+        raise BenchError(
+            f"--mode spegel makes no sense with --client {settings.client}: Spegel serves what a containerd has, so "
+            "add --client ctr"
+        )
+    return find(
+        containerd=settings.spegel_containerd, spegel=settings.spegel, client=settings.client, with_spegel=with_spegel
+    )
 
 
-def _sees_all(agent: Agent, names: set[str]) -> bool:
-    return alive(agent) == names
+def fits(kind: Kind, needs: Needs) -> bool:
+    """Whether a scenario makes sense in a mode."""
+    return {Needs.NOTHING: True, Needs.MIRROR: kind.mirrors, Needs.DISCOVERY: kind.discovers}[needs]

@@ -7,9 +7,6 @@ from typing import Any, Final
 
 from .scenarios import SCENARIOS
 
-MODES: Final = ("skvaller", "direct", "pullthrough")
-"""Whom the clients ask: their own agents, the registry, or one pull-through cache."""
-
 _HEADERS: Final = 1514 / 1448
 """Bytes of a full Ethernet frame by those that it carries for TCP with timestamps: every download needs them."""
 
@@ -24,6 +21,7 @@ class Settings:
         nodes: hosts with a client.
         image: size, bytes.
         layers: of the image, equally large.
+        image_name: of Spegel's benchmark, if it is one of those images.
         link: of each host, bits per second either way.
         upstream: the registry's link, bits per second either way.
         repeats: of each mode.
@@ -32,6 +30,12 @@ class Settings:
         settle: time from when all agents know each other to the pull, seconds.
         folder: for all files; None for the machine's temporary one.
         keep_logs: where logs are kept.
+        patience: how long a client may take beyond what the links need, or wait for a byte, seconds.
+        watch: how long something is watched that may not end, or not happen; how long idle nodes are measured, seconds.
+        keys: that each idle node gets.
+        spegel: path of Spegel; None for the one on PATH.
+        spegel_containerd: path of the containerd that all modes use; None for the one on PATH.
+        loss: share of all packets that the network loses, percent.
     """
 
     scenario: str
@@ -47,6 +51,13 @@ class Settings:
     settle: float
     folder: Path | None
     keep_logs: Path | None
+    patience: float = 60.0
+    watch: float = 60.0
+    keys: int = 0
+    spegel: Path | None = None
+    spegel_containerd: Path | None = None
+    image_name: str | None = None
+    loss: float = 0.0
 
     @property
     def ideal_s(self) -> float:

@@ -1,7 +1,8 @@
 """Every number of the protocol, with its meaning, unit, bounds and source.
 
 A configuration is a frozen value that is passed whole. Nothing here names a node or a socket: those are arguments of
-the node and of its driver. Nodes with different timings interoperate; `label` must be equal within a cluster.
+the node and of its driver. Nodes with different timings interoperate; `label` and `filters` must be equal within a
+cluster.
 """
 
 from dataclasses import dataclass, fields
@@ -9,6 +10,7 @@ from typing import Final
 
 from .errors import ConfigError
 from .membership.member import PROTOCOL, Span
+from .messages import FilterKind
 from .packets.allow import AllowList
 from .packets.codec import BITS_LOG2_MAX, BITS_LOG2_MIN, ENTRIES_MAX
 
@@ -91,9 +93,11 @@ class GossipConfig:
         log_keys: newest keys kept per member, to repair others without a snapshot; 8 bytes each.
         snapshot_over_keys: more additions at once than this become a new generation, which others fetch as a whole.
         reconcile_interval_s: least time between two comparisons of versions that this node begins.
+        filters: what members publish of their keys: Bloom filters or, for comparison, the keys themselves. Packets of
+            clusters that publish the other kind are dropped.
         filter_bits_per_key: filter bits per slot of capacity, a power of two; 16 gives 1 false positive in 2,000.
         filter_bits_log2_max: logarithm of the bits of the largest filter, this node's own included. 22 are 512 KiB, for
-            174,000 keys; a cache of 100 GiB holds some 10,000.
+            174,000 keys, or 65,536 as they are; a cache of 100 GiB holds some 10,000.
         directory_max_bytes: bound of the memory of all filters. 100 members with 10,000 keys each take 18 MiB, 1,000 of
             them 90 MiB. Beyond it the largest filters are not kept, and lookups do not find those members. It is at
             least 2 KiB for each of `members_max`.
@@ -138,6 +142,7 @@ class GossipConfig:
     log_keys: int = 1024
     snapshot_over_keys: int = 1024
     reconcile_interval_s: float = 0.2
+    filters: FilterKind = FilterKind.BLOOM
     filter_bits_per_key: int = 16
     filter_bits_log2_max: int = 22
     directory_max_bytes: int = 40 * 1024 * 1024
@@ -153,6 +158,8 @@ class GossipConfig:
             if field.name in _BOUNDS:
                 self._check_bounds(field.name, whole=field.type is int)
         AllowList(self.allow)
+        if not isinstance(self.filters, FilterKind):
+            raise ConfigError(f"filters = {self.filters!r} must be FilterKind.BLOOM or FilterKind.EXACT")
         if not 1 <= self.protocol.low <= self.protocol.high <= 15:
             raise ConfigError(f"protocol = {self.protocol} must be a span of versions within 1 to 15")
         if len(self.label.encode()) > 255:

@@ -35,6 +35,8 @@ class Rejection(enum.StrEnum):
     """A version of the protocol, or a compression, that this node does not speak."""
     CLUSTER = "cluster"
     """Of a cluster with another label."""
+    KIND = "kind"
+    """Of a cluster whose members publish another kind of filter."""
     KEY = "key"
     """Sealed with a key that this node does not have."""
     SEAL = "seal"

@@ -20,6 +20,15 @@ KEY_BYTES = 8
 BUCKETS = 32
 
 
+class FilterKind(enum.IntEnum):
+    """What members publish of their keys, the same in a whole cluster. The value is its bit on the wire."""
+
+    BLOOM = 0
+    """Bloom filters: a key takes some 2 bytes, and a few strange keys seem to be in."""
+    EXACT = 1
+    """The keys themselves, 8 bytes each, to compare Bloom filters with."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ping:
     """Are you there? Answered by `Ack` to where the packet came from, if `target` is the receiver's name."""
@@ -137,7 +146,7 @@ class Ops:
         name: the member.
         epoch: its run.
         generation: of its filter.
-        bits_log2: the filter has 2 ** bits_log2 bits.
+        bits_log2: the filter has 2 ** bits_log2 bits; 64: it is the set of the keys themselves.
         start: the sequence before these keys; every generation starts empty at 0.
         keys: 8 bytes each.
     """
@@ -195,7 +204,7 @@ class Chunk:
 
     Args:
         entry: the filter's version.
-        bits_log2: the filter has 2 ** bits_log2 bits.
+        bits_log2: the filter has 2 ** bits_log2 bits; 64: it is the set of the keys themselves, in ascending order.
         offset: of these bytes in the filter.
         bits: at most 64 KiB.
     """

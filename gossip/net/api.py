@@ -101,7 +101,9 @@ class Gossip:
         self._metadata = b""
         self._seed_names = [parse_address(seed) for seed in seeds]
         self._seeds: Seeds | None = None
-        self._seal = Seal(self.config.label, Keyring(keys), self.config.protocol, os.urandom, sealing)
+        self._seal = Seal(
+            self.config.label, Keyring(keys), self.config.protocol, os.urandom, sealing, self.config.filters
+        )
         self._snapshot = SnapshotFile(snapshot, self.counters) if snapshot is not None else None
         self._delegate = SafeDelegate(delegate or Delegate())
         self._rng_seed = secrets.randbits(64) if rng_seed is None else rng_seed

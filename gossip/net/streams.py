@@ -106,6 +106,8 @@ def _said(exchange: Exchange) -> str:
             return "it says that packets have to be sealed, and this node has no key"
         case Rejection.CLUSTER:
             return "it says that its cluster has another name"
+        case Rejection.KIND:
+            return "it says that the members of its cluster publish another kind of filter"
         case reason:
             return f"it says that it takes nothing of this node: {reason}"
 

@@ -50,4 +50,4 @@ def missing_keys(cluster: Cluster) -> list[tuple[str, str, bytes]]:
 
 
 def _same(copy: Replica | None, original: Replica) -> bool:
-    return copy is not None and copy.version == original.version and copy.filter.bits == original.filter.bits
+    return copy is not None and copy.version == original.version and copy.filter.packed() == original.filter.packed()

@@ -88,7 +88,9 @@ class Cluster:
         host.run += 1
         now = self.clock.now
         rng = random.Random(self.rng.getrandbits(64))
-        seal = Seal(self.config.label, self._keys.ring(), self.config.protocol, rng.randbytes)
+        seal = Seal(
+            self.config.label, self._keys.ring(), self.config.protocol, rng.randbytes, filters=self.config.filters
+        )
         host.epoch = _EPOCH_MS + int((now + host.clock_ahead_s) * 1000) + host.run
         me = Member(host.node_name, host.address, host.epoch, 0, State.ALIVE, b"", changed_at=now)
         host.node = Node(self.config, me, seal, rng, now)

@@ -2,6 +2,7 @@
 
 import hashlib
 
+from ..core.directory.replica import Replica
 from ..core.node import Node
 from .host import Host
 from .invariants import Observation, Version
@@ -21,7 +22,7 @@ class Observer:
         for member in members:
             replica = node.view.replica(member.name)
             assert replica is not None
-            filters[member.name] = self._hashed(host.name, member.name, replica.version, replica.filter.bits)
+            filters[member.name] = self._hashed(host.name, member.name, replica)
         own = node.view.published
         known = self._filters.get((host.name, host.name))
         if known is None or known[0] != own.version:
@@ -32,17 +33,17 @@ class Observer:
             run=host.run,
             members=members,
             filters=filters,
-            filter=self._hashed(host.name, host.name, own.version, own.filter.bits),
+            filter=self._hashed(host.name, host.name, own),
             hidden=self._hidden[host.name],
             waiting=node.view.waiting,
             next_deadline=node.next_deadline(),
             now=now,
         )
 
-    def _hashed(self, observer: str, name: str, version: Version, bits: bytearray) -> tuple[Version, bytes]:
+    def _hashed(self, observer: str, name: str, replica: Replica) -> tuple[Version, bytes]:
         """A filter's version and hash, as the same object until the version changes."""
         known = self._filters.get((observer, name))
-        if known is None or known[0] != version:
-            known = (version, hashlib.blake2b(bits, digest_size=8).digest())
+        if known is None or known[0] != replica.version:
+            known = (replica.version, hashlib.blake2b(replica.filter.packed(), digest_size=8).digest())
             self._filters[observer, name] = known
         return known

@@ -10,12 +10,13 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing import get_context
 from typing import Final
 
 from ..core.config import GossipConfig, fast, lan
+from ..core.messages import FilterKind
 from . import properties
 from .cluster import Cluster
 from .invariants import InvariantError
@@ -60,6 +61,11 @@ class Scenario:
         return (self.play.__doc__ or "").partition("\n")[0]
 
 
+def _exact(config: GossipConfig) -> GossipConfig:
+    """The same settings, with keys published instead of Bloom filters."""
+    return replace(config, filters=FilterKind.EXACT)
+
+
 _LAN: Final = lan(label="sim")
 _RARE: Final = GossipConfig(label="sim", probe_interval_s=30.0, sync_interval_s=300.0)  # a day goes by faster
 
@@ -67,6 +73,13 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "storm": Scenario(storm, hasty(), MUST_HAPPEN, enough=50),
     "filters": Scenario(
         properties.filters, _LAN, ("lost", "duplicated", "overtaken", "new generation", "stream: fetch"), enough=10
+    ),
+    "storm-exact": Scenario(storm, _exact(hasty()), MUST_HAPPEN, enough=50),
+    "filters-exact": Scenario(
+        properties.filters,
+        _exact(_LAN),
+        ("lost", "duplicated", "overtaken", "new generation", "stream: fetch"),
+        enough=10,
     ),
     "partition": Scenario(properties.partition, _LAN, ("cut", "MemberFailed"), enough=2),
     "day": Scenario(properties.day, _RARE, ("cut", "MemberFailed"), enough=2),

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from ..fetch.stack import FetchStack
 from ..images.holdings import Holdings
+from ..images.listings import Listings
 from ..images.manifests import Manifests
 from ..images.tags import Tags
 from ..metrics import Metrics
@@ -19,6 +20,7 @@ class Backend:
         fetching: fetches what they do not hold.
         manifests: gives manifests by digest.
         tags: resolves references.
+        listings: has lists of tags.
         metrics: counts.
         settings: of the endpoints.
     """
@@ -27,5 +29,6 @@ class Backend:
     fetching: FetchStack
     manifests: Manifests
     tags: Tags
+    listings: Listings
     metrics: Metrics
     settings: AppSettings = field(default_factory=AppSettings)

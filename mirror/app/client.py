@@ -7,6 +7,7 @@ stores alone, so that nobody sends requests round in circles.
 """
 
 import contextlib
+import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
@@ -26,19 +27,32 @@ from ..errors import (
     WrongCopy,
 )
 from ..fetch import Audience, Reader
+from ..images.listings import TagPage
 from ..images.manifests import Manifest
 from ..oci.content import Content
 from ..oci.digest import Digest
 from ..oci.ranges import IntRange, Span, first_span, is_read_by_itself
 from ..oci.reference import Reference
+from ..sources import Page
 from ..sources.chain import Chain, came_by
 from ..stores import Held
 from .again import rest, sha256_of, taken_over
 from .backend import Backend
 from .blob import Extent, Headers, blob_headers
 from .pulls import Pulls
-from .request import RegistryRequest, parse
-from .responses import OCTETS, Body, age, blob_response, send_empty, send_error, send_json, send_manifest, warning
+from .request import ListRequest, RegistryRequest, parse
+from .responses import (
+    OCTETS,
+    Body,
+    age,
+    blob_response,
+    send_empty,
+    send_error,
+    send_json,
+    send_manifest,
+    send_page,
+    warning,
+)
 
 log = logging.getLogger(__name__)
 
@@ -75,10 +89,14 @@ class ClientEndpoint:
             if request is None:
                 await send_json(scope, send, 200, {})
                 return
-            kind = request.kind
             if self._chain.is_circle(request.came_by):
                 request = replace(request, is_hop=True)
             came_by.set(request.came_by)
+            if isinstance(request, ListRequest):
+                kind = "lists"
+                await self._list(scope, send, request)
+                return
+            kind = request.kind
             with self._pulls.following(scope, request, send) as send:
                 if isinstance(request.what, Reference):
                     await self._tag(send, request, request.what)
@@ -94,6 +112,24 @@ class ClientEndpoint:
             self._count(kind, "failed")
             log.warning("%s %s: %s", scope["method"], scope["path"][:300], error)
             await send_error(scope, send, Unavailable(str(error)))
+
+    async def _list(self, scope: Scope, send: Send, request: ListRequest) -> None:
+        """A page of tags, or of the manifests that refer to one."""
+        listings, extra = self._backend.listings, list[tuple[bytes, bytes]]()
+        if request.referred is None:
+            tags = (
+                TagPage(listings.held(request.repository))
+                if request.is_hop
+                else await listings.tags(request.repository, request.query)
+            )
+            page = Page(json.dumps({"name": request.name, "tags": tags.tags}).encode(), tags.following)
+            extra = [warning(tags.warning)] if tags.warning else []
+        elif request.is_hop:
+            raise ManifestUnknown(f"this node does not know who refers to {request.referred}")
+        else:
+            page = await listings.referrers(request.repository, request.referred, request.query)
+        self._count("lists", "fetched")
+        await send_page(scope, send, request, page, extra)
 
     async def _tag(self, send: Send, request: RegistryRequest, reference: Reference) -> None:
         digest, extra = await self._resolve(request, reference)

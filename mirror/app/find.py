@@ -26,7 +26,7 @@ class Find:
         name: of this node.
         holdings: what this node's stores hold.
         tags: asks the members that may know a tag what it means.
-        holders: gives the members that may hold what has a key; reads local memory.
+        holders: gives the members that may hold what has a key.
         size: asks one member for the size of some content, in bytes; raises PeerError if it does not have it.
         parts: says how much of an image this node holds.
         member_parts: asks one member the same; raises PeerError.
@@ -37,7 +37,7 @@ class Find:
         name: str,
         holdings: Holdings,
         tags: Callable[[Reference], Awaitable[Sequence[tuple[Peer, Tag]]]],
-        holders: Callable[[bytes], Sequence[Peer]],
+        holders: Callable[[bytes], Awaitable[Sequence[Peer]]],
         size: Callable[[Peer, Content], Awaitable[int]],
         *,
         parts: Callable[[Digest], Awaitable[Parts]],
@@ -106,7 +106,8 @@ class Find:
                 rows.append({**shown, "store": held.store})
         except StorageFailed:
             rows.append({"member": self._name, "has": False, "reason": Reason.DISK})
-        return rows + list(await asyncio.gather(*(self._ask(peer, content) for peer in self._holders(digest.key))))
+        holders = await self._holders(digest.key)
+        return rows + list(await asyncio.gather(*(self._ask(peer, content) for peer in holders)))
 
     async def _ask(self, peer: Peer, content: Content) -> dict[str, Any]:
         """What one member says of some content."""

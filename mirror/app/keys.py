@@ -78,7 +78,7 @@ class KeysEndpoint:
         orders: Orders,
         key_file: Path | None,
         key_id: Callable[[bytes], bytes],
-        refusal: type[Exception],
+        refusal: tuple[type[Exception], ...],
     ) -> None:
         self._keyrings = keyrings
         self._orders = orders

@@ -21,13 +21,13 @@ from ..oci.reference import Reference
 from ..sources import Role
 from ..sources.chain import came_by
 from ..sources.peers.auth import PeerAuth, Proof
-from ..sources.peers.protocol import MemberAnswer, MemberRequest
+from ..sources.peers.protocol import MEMBER_TAGS_MAX, MemberAnswer, MemberRequest
 from ..stores import Held
 from .admission import Admission
 from .backend import Backend
 from .blob import blob_headers
 from .relay import Home
-from .request import RegistryRequest, parse
+from .request import ListRequest, RegistryRequest, parse
 from .responses import OCTETS, Body, blob_response, encoded, send_empty, send_error, send_json, send_manifest
 from .signing import signed_request, signing
 from .testimony import Testimony
@@ -69,6 +69,9 @@ class PeerEndpoint:
                 came_by.set(request.came_by)
             if request is None:
                 await send_json(scope, send, 200, {})
+            elif isinstance(request, ListRequest):
+                kind = "lists"
+                await self._list(scope, send, request)
             elif isinstance(request.what, Reference):
                 kind = "tags"
                 await self._tag(send, request, request.what, member)
@@ -102,6 +105,14 @@ class PeerEndpoint:
         if member.relative_rate is None or node is None or node == cluster.me or node not in cluster.up():
             return
         self._reports.heard(node, member.relative_rate, time.monotonic())
+
+    async def _list(self, scope: Scope, send: Send, request: ListRequest) -> None:
+        """The tags that this node itself knows of a repository."""
+        if request.referred is not None:
+            raise ManifestUnknown(f"this node does not know who refers to {request.referred}")
+        tags = self._backend.listings.held(request.repository)[:MEMBER_TAGS_MAX]
+        self._count("lists", "held")
+        await send_json(scope, send, 200, {"name": request.name, "tags": tags})
 
     async def _tag(self, send: Send, request: RegistryRequest, reference: Reference, member: MemberRequest) -> None:
         """Say what this node knows of a tag, or as a home what upstream says; GET gets the manifest, if it is here."""

@@ -18,6 +18,7 @@ from ..errors import (
     Refusal,
     UnknownRefusal,
     UpstreamError,
+    UpstreamOffline,
     UpstreamUnknown,
 )
 from ..fetch import Audience, Relay
@@ -198,6 +199,8 @@ def refusal(error: MirrorError) -> Refusal:
     """What a member is told when this node, as its home of something, cannot fetch it."""
     if isinstance(error, Refusal):
         return error
+    if any(isinstance(cause, UpstreamOffline) for cause in (error, error.__cause__)):
+        return Refusal(Reason.UNABLE, str(error))  # it says nothing of the registry: others may be able to ask
     if isinstance(error, UpstreamUnknown) or (isinstance(error, OciError) and error.status == 404):
         return UnknownRefusal(str(error))
     causes = [cause.reason for cause in (error, error.__cause__) if isinstance(cause, UpstreamError)]

@@ -23,6 +23,10 @@ _HOP, _VIA = HOP_HEADER.lower().encode(), VIA_HEADER.lower().encode()
 REGISTRY_HEADER = "Skvaller-Registry"
 """Names the registry that is meant, for clients that can send a header and no `ns`."""
 _REGISTRY = REGISTRY_HEADER.lower().encode()
+_QUERY_MAX = 2048
+"""Bounds the query of a request for a list, in characters: registries put marks of their own into it."""
+_QUERY = re.compile(r"[!$&-;=?-Z_a-z~%]*")
+"""What may stand in a query (RFC 3986, section 3.4), but for brackets."""
 _NO_CACHE = re.compile(r"(?:^|[,\s])(?:no-cache|max-age=0)(?=$|[,\s])", re.IGNORECASE)
 
 
@@ -93,7 +97,35 @@ class RegistryRequest:
         return None if self.range is None else self.range.resolve(size)
 
 
-def parse(scope: Scope, registry: str | None = None) -> RegistryRequest | None:
+@dataclass(frozen=True, slots=True)
+class ListRequest:
+    """A request for a list.
+
+    Args:
+        repository: whose list.
+        referred: the manifest of which those are wanted that refer to it; None: the tags are.
+        name: the repository, as the client names it.
+        query: of the page, percent-encoded, without what names the registry.
+        registry: what names the registry in the query, percent-encoded; nothing if the query does not.
+        is_hop: whether a member sent it, or, at the client endpoint, one that knows no marks.
+        came_by: the marks of the nodes that passed it on.
+    """
+
+    repository: Repository
+    referred: Digest | None
+    name: str
+    query: str
+    registry: str
+    is_hop: bool = False
+    came_by: tuple[str, ...] = ()
+
+    def following(self, query: str) -> str:
+        """Where a client finds the page of that query, relative to this endpoint."""
+        what = "tags/list" if self.referred is None else f"referrers/{self.referred}"
+        return f"/v2/{self.name}/{what}?{'&'.join(part for part in (self.registry, query) if part)}"
+
+
+def parse(scope: Scope, registry: str | None = None) -> RegistryRequest | ListRequest | None:
     """Read a request below `/v2/`.
 
     Args:
@@ -117,11 +149,14 @@ def parse(scope: Scope, registry: str | None = None) -> RegistryRequest | None:
         return None
     name, _, text = path.rpartition("/")
     name, _, kind = name.rpartition("/")
-    if kind not in ("manifests", "blobs") or not name:
-        raise NotFound(f"/v2/{path[:200]} is no endpoint of this mirror: it serves manifests and blobs")
+    is_list = kind == "referrers" or (kind, text) == ("tags", "list")
+    if not name or not (is_list or kind in ("manifests", "blobs")):
+        raise NotFound(f"/v2/{path[:200]} is no endpoint of this mirror: it has manifests, blobs, tags and referrers")
     named = _named_registry(scope)
     repository = _repository(name, registry if named is None else named)
     is_head = scope["method"] == "HEAD"
+    if is_list:
+        return _list_request(scope, repository, name, None if kind == "tags" else Digest.parse(text))
     return RegistryRequest(
         kind=cast("Kind", kind),
         repository=repository,
@@ -133,6 +168,24 @@ def parse(scope: Scope, registry: str | None = None) -> RegistryRequest | None:
         is_hop=_header(scope, _HOP) is not None,
         came_by=read_marks(_header(scope, _VIA)),
         is_fresh=_NO_CACHE.search(_header(scope, b"cache-control") or "") is not None,
+    )
+
+
+def _list_request(scope: Scope, repository: Repository, name: str, referred: Digest | None) -> ListRequest:
+    """A request for a list; raise NameInvalid if its query is too long."""
+    query: str = scope["query_string"].decode("latin-1")
+    if len(query) > _QUERY_MAX or not _QUERY.fullmatch(query):
+        raise NameInvalid(f"the query of a list is percent-encoded, with at most {_QUERY_MAX} characters")
+    parts = query.split("&") if query else []
+    registry = [part for part in parts if part.partition("=")[0] == "ns"]
+    return ListRequest(
+        repository=repository,
+        referred=referred,
+        name=name,
+        query="&".join(part for part in parts if part not in registry),
+        registry="&".join(registry),
+        is_hop=_header(scope, _HOP) is not None,
+        came_by=read_marks(_header(scope, _VIA)),
     )
 
 

@@ -11,12 +11,14 @@ from starlette.types import Scope, Send
 from ..errors import OciError, RangeUnsatisfiable, Refusal, StaleRequest, Unavailable
 from ..images.manifests import Manifest
 from ..oci.digest import Digest
+from ..oci.manifest import OCI_INDEX
 from ..settings import AppSettings
+from ..sources import Page
 from ..sources.peers.protocol import TIME_HEADER, MemberAnswer
 from ..stores import Held
 from .blob import BlobResponse, Extent, Headers, blob_headers, of_file
 from .multipart import Multipart
-from .request import RegistryRequest
+from .request import ListRequest, RegistryRequest
 
 OCTETS = "application/octet-stream"
 
@@ -94,6 +96,18 @@ async def send_json(scope: Scope, send: Send, status: int, document: object, ext
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *(extra or ())]
     await send({"type": "http.response.start", "status": status, "headers": [API_VERSION, *headers]})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+
+async def send_page(scope: Scope, send: Send, request: ListRequest, page: Page, extra: Headers) -> None:
+    """Send a page of a list, and where the next one is."""
+    media_type = b"application/json" if request.referred is None else OCI_INDEX.encode()
+    headers = [(b"content-type", media_type), (b"content-length", b"%d" % len(page.body)), *extra]
+    if page.following:
+        headers.append((b"link", f'<{request.following(page.following)}>; rel="next"'.encode()))
+    if page.filtered:
+        headers.append((b"oci-filters-applied", page.filtered.encode()))
+    await send({"type": "http.response.start", "status": 200, "headers": [API_VERSION, *headers]})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else page.body})
 
 
 async def send_error(scope: Scope, send: Send, error: OciError) -> None:

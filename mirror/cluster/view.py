@@ -1,7 +1,7 @@
 """The view of the cluster that fetches decide by: who is up, who holds, who is home of what."""
 
 import time
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Awaitable, Collection, Mapping, Set
 from dataclasses import dataclass
 
 from ..routers import Peer, Rings, Router, Serves
@@ -17,7 +17,7 @@ class _Snapshot:
     Args:
         at: monotonic seconds.
         health: the version of `PeerHealth` then.
-        peers: members that gossip believes to be up, by name.
+        peers: members that the router believes to be up, by name.
         up: names of those that are usable, and this node's.
         serving: those of them that do not decline to serve as homes.
     """
@@ -59,8 +59,18 @@ class ClusterView:
         return self._now().serving
 
     def peer(self, name: str) -> Peer | None:
-        """The member of a name, at its present address; None if gossip knows none that is up."""
+        """The member of a name, at its present address; None if the router knows none that is up."""
         return self._now().peers.get(name)
+
+    def look_up(self, key: bytes) -> Awaitable[None] | None:
+        """Have the others asked who may hold what has this key, where that is not known here; see `Router.look_up`."""
+        return self._router.look_up(key)
+
+    async def find_holders(self, key: bytes) -> list[Peer]:
+        """`holders`, as soon as they can be known; at once where the router knows them."""
+        if (asking := self._router.look_up(key)) is not None:
+            await asking
+        return self.holders(key)
 
     def holders(self, key: bytes) -> list[Peer]:
         """Usable members that may hold what has this key, best first; without any, those that rest.

@@ -12,6 +12,7 @@ from ..errors import (
     SourceError,
     Unavailable,
     UpstreamError,
+    UpstreamOffline,
     UpstreamOut,
     UpstreamRateLimited,
     UpstreamRefused,
@@ -23,9 +24,11 @@ from ..oci.content import Content
 def client_error(content: Content, failures: Sequence[SourceError]) -> OciError:
     """The error that a client gets, from all that went wrong; what upstream said last counts most."""
     upstream = next((error for error in reversed(failures) if isinstance(error, UpstreamError)), None)
-    if isinstance(upstream, UpstreamUnknown):
-        unknown = ManifestUnknown if content.kind == "manifests" else BlobUnknown
-        return unknown(f"no member has {content.digest}, and upstream: {upstream}")
+    if isinstance(upstream, UpstreamUnknown | UpstreamOffline):
+        kind = ManifestUnknown if content.kind == "manifests" else BlobUnknown
+        unknown = kind(f"no member has {content.digest}, and upstream: {upstream}")
+        unknown.__cause__ = upstream
+        return unknown
     if isinstance(upstream, UpstreamRefused) or (upstream is not None and upstream.reason is Reason.AUTH):
         return Denied(f"no member has {content.digest}, and upstream may not be asked: {upstream}")
     last = failures[-1] if failures else PeerError(Reason.MISSING, "there is nobody to ask")

@@ -100,17 +100,8 @@ class Download:
         Raises:
             MirrorError: nobody is left to ask, or there is no place for the bytes.
         """
+        await self._find_holders()
         self._active_at = time.monotonic()
-        with self._env.health.followed(self._changed.set):
-            await self._fly_until_hashed(hashing)
-        error = self._storage_error or self._evidence.hopeless()
-        if error is not None:
-            raise error
-        if not hashing.done():
-            raise client_error(self.content, self._failures)
-
-    async def _fly_until_hashed(self, hashing: asyncio.Task[str]) -> None:
-        """Make requests until every byte has been hashed, or nobody is left to ask."""
         async with asyncio.TaskGroup() as flights:
             while not hashing.done() and self._evidence.hopeless() is None:
                 self._changed.clear()
@@ -130,6 +121,17 @@ class Download:
                 await self._wait_for_change(look=lacks or bool(self._plan.flights) or bool(demand.heads))
             for task in self._tasks.values():
                 task.cancel()
+        error = self._storage_error or self._evidence.hopeless()
+        if error is not None:
+            raise error
+        if not hashing.done():
+            raise client_error(self.content, self._failures)
+
+    async def _find_holders(self) -> None:
+        """Wait for the first holder, where the router has to ask for it; else the plan has all that are known."""
+        if (asking := self._env.cluster.look_up(self.content.digest.key)) is not None:
+            await asking
+            self._candidates.add_holders(self._locate())
 
     def _launch(self, flights: asyncio.TaskGroup) -> Demand:
         """Make the requests that the plan wants now; return what is needed."""
@@ -139,6 +141,7 @@ class Download:
             plan.cancelled(flight, now)
             self._tasks[flight].cancel()
         if now - self._located_at > self._settings.look_s:
+            cluster.look_up(self.content.digest.key)  # what others answer is seen at the next look
             self._candidates.add_holders(self._locate())
         demand, up = self._spool.demand(), cluster.up()
         if plan.lazy.look(demand, now) and not self._spool.interest.is_whole_wanted:
@@ -147,6 +150,7 @@ class Download:
         self._known.update(up, self._candidates.ring.members)
         resting, silent = cluster.resting(), self._env.health.silent()
         for flight in plan.next(demand, up, cluster.serving(), now, resting=resting, silent=silent):
+            log.debug("asked %s digest=%s", flight, self.content.digest)
             self._tasks[flight] = flights.create_task(self._fly(flight))
         if plan.flights:
             self._active_at = now
@@ -218,7 +222,7 @@ class Download:
         """Tell the plan how a flight ended, unless it was given up as superfluous meanwhile."""
         if flight in self._plan.flights:
             if outcome is None:
-                log.debug("landed %s", flight)
+                log.debug("landed %s digest=%s", flight, self.content.digest)
                 self._plan.landed(flight, time.monotonic())
             elif isinstance(outcome, SourceError):
                 self._failed(flight, outcome)
@@ -230,7 +234,11 @@ class Download:
 
     def _failed(self, flight: Flight, error: SourceError) -> None:
         follows, reason = CONSEQUENCES[error.reason], error.reason
-        beyond_end = reason is Reason.RANGE and self._plan.size is None and flight.start > 0
+        size = self._plan.size
+        if reason is Reason.RANGE and size is not None and flight.start >= size > 0:
+            self._plan.cancelled(flight, time.monotonic())  # a manifest had stated another size
+            return
+        beyond_end = reason is Reason.RANGE and size is None and flight.start > 0
         if (
             beyond_end
         ):  # somebody asked for bytes beyond the end, and the first bytes tell the size: who says so is right

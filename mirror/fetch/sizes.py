@@ -99,7 +99,7 @@ class SizeQuery:
     async def _ask(self, content: Content, audience: Audience) -> int:
         search = _Search(content, audience)
         key, registry = content.digest.key, content.repository.registry
-        asked = [(peer, Role.HOLDER) for peer in self._cluster.holders(key)]
+        asked = [(peer, Role.HOLDER) for peer in await self._cluster.find_holders(key)]
         if audience is Audience.LOCAL and not self._outages.is_told(registry, time.monotonic()):
             asked += [(peer, Role.HOME) for peer in self._cluster.homes(key)]
         size = await self._ask_members(search, asked)
@@ -109,8 +109,9 @@ class SizeQuery:
         try:
             return await self._ask_upstream(content)
         except UpstreamError as error:
-            # Who gave no sign of life in time may be late after all: nobody else knows.
-            size = await second or await self._ask_members(search, search.silent)
+            size = await second
+            if size is None:  # who gave no sign of life in time may be late after all, and nobody else knows
+                size = await self._ask_members(search, search.silent)
             if size is not None:
                 return size
             lone = next((failure for failure in search.failures if failure.reason is Reason.LENGTH), None)

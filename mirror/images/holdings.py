@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 
 from ..errors import StorageFailed
 from ..oci.digest import Digest
-from ..oci.reference import Reference
+from ..oci.reference import Reference, Repository
 from ..routers import Router
 from ..stores import Held, Store, Tag
 
@@ -85,6 +85,10 @@ class Holdings:
     def tags(self, reference: Reference) -> list[Tag]:
         """What each store knows of a tag, in the order of the stores."""
         return [tag for store in self._stores if (tag := store.tag(reference)) is not None]
+
+    def tags_of(self, repository: Repository) -> set[str]:
+        """The tags that the stores know of a repository."""
+        return {tag for store in self._stores for tag in store.tags_of(repository)}
 
     def appeared(self, keys: Collection[bytes]) -> None:
         """A store can serve these keys from now on (`Listener`)."""

@@ -73,7 +73,8 @@ class MemberTags:
 
         Unless nobody else knows it: then they are asked once more, for as long as it takes.
         """
-        peers = self._believed(self._cluster.holders(reference.key))[: self._settings.tag_members_max]
+        holders = await self._cluster.find_holders(reference.key)
+        peers = self._believed(holders)[: self._settings.tag_members_max]
         silent: list[Peer] = []
         answers = await asyncio.gather(*(self._ask_holder(peer, reference, silent) for peer in peers))
         if silent and not any(answers):

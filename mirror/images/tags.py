@@ -28,6 +28,7 @@ from ..errors import (
     Reason,
     Unavailable,
     UpstreamError,
+    UpstreamOffline,
     UpstreamOut,
     UpstreamRateLimited,
     UpstreamRefused,
@@ -276,7 +277,7 @@ def _newest(tags: Iterable[Tag]) -> Tag | None:
 
 def _client_error(reference: Reference, error: UpstreamError, nobody_knows: str) -> OciError:
     match error:
-        case UpstreamUnknown():
+        case UpstreamUnknown() | UpstreamOffline():
             return ManifestUnknown(f"{nobody_knows} {reference}, and upstream: {error}")
         case UpstreamRefused() | UpstreamError(reason=Reason.AUTH):
             return Denied(f"{nobody_knows} {reference}, and upstream may not be asked: {error}")

@@ -40,6 +40,11 @@ def parse_registry(text: str) -> str:
     return DOCKER_HUB if registry in _HUB_ALIASES else registry
 
 
+def is_tag(text: str) -> bool:
+    """Whether a text can be a tag."""
+    return _TAG.fullmatch(text) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Repository:
     """A canonical repository, e.g. registry `docker.io`, path `library/nginx`."""
@@ -132,7 +137,7 @@ class Reference:
     @classmethod
     def of(cls, repository: Repository, tag: str) -> "Reference":
         """Join a repository and a tag from outside; raise NameInvalid if the tag is none."""
-        if not _TAG.fullmatch(tag):
+        if not is_tag(tag):
             raise NameInvalid(f"tag {tag[:140]!r} is not letters, digits and . _ -, 128 characters at most")
         return cls(repository, tag)
 

@@ -1,15 +1,16 @@
-"""Routers: the contract of discovery, which `swim` implements.
+"""Routers: the contract of discovery, which `swim` and, for comparison with it, `dht` implement.
 
 Who looks for content needs a `Router`: who may hold a key, and what this node holds. Who divides work among the members
 needs `Rings`: which of them serve as homes. Who shows the cluster to people needs `Statuses`. A part asks for the one
 that it uses; an implementation has all three, as `Discovery`. One suite (tests/contract) runs over all implementations.
 
-A key is 32 bytes: `Digest.key` or `Reference.key`. Nothing of SWIM crosses this contract.
+A key is 32 bytes: `Digest.key` or `Reference.key`. Nothing of SWIM crosses this contract. Some routers know at
+once who holds a key, others have to ask: `Router.look_up` is for both, so that who looks need not know which it has.
 """
 
 import enum
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -105,11 +106,22 @@ class Router(Protocol):
         """Whether lookups give what the cluster knows; a lone node is ready at once."""
         ...
 
+    def look_up(self, key: bytes) -> Awaitable[None] | None:
+        """Have the others asked who may hold the key, where `locate` does not know that by itself.
+
+        Returns:
+            None if there is nothing to wait for: `locate` gives what can be known. Else what is done as soon as
+            `locate` gives a holder, or nobody is left to ask, or after a time that the router bounds. It raises
+            nothing, and need not be awaited: the question goes on without. Asking again soon costs nothing.
+        """
+        ...
+
     def locate(self, key: bytes) -> Sequence[Peer]:
         """Members that may hold the key, best first, without this node.
 
         Reads local memory: it sends no packet and does not wait. A peer in the answer may not hold the key after all (a
-        false positive costs one fast 404). A peer that is missing may have got the content a moment ago.
+        false positive costs one fast 404). A peer that is missing may have got the content a moment ago, or `look_up`
+        has not heard of it yet.
         """
         ...
 
@@ -122,7 +134,10 @@ class Router(Protocol):
         ...
 
     def members(self) -> Sequence[Peer]:
-        """All other nodes that are believed to be up."""
+        """All other nodes that are believed to be up, those included that `locate` gives.
+
+        Of a router without membership: those whom it knows.
+        """
         ...
 
 
@@ -130,7 +145,10 @@ class Rings(Protocol):
     """Knows which members serve as homes, and tells them whether this node does."""
 
     def seats(self) -> Sequence[RingSeat]:
-        """This node, all members that are believed to be up, and those that failed lately, which keep their places."""
+        """This node, all members that are believed to be up, and those that failed lately, which keep their places.
+
+        A router that does not know all members gives this node alone: homes need that all agree who they are.
+        """
         ...
 
     def set_serving(self, willing: bool) -> None:

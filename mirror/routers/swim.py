@@ -63,6 +63,7 @@ class SwimSettings:
         sealing: with keys: allow, prefer or require.
         cluster: its name.
         profile: lan, wan, fast or local.
+        exact: whether members publish keys instead of Bloom filters, for comparison.
         allow: networks from which packets are accepted; empty: from all.
         snapshot: the file in which this node keeps the members that it knew, for its next start.
     """
@@ -77,6 +78,7 @@ class SwimSettings:
     sealing: str
     cluster: str
     profile: str
+    exact: bool
     allow: tuple[str, ...]
     snapshot: Path
 
@@ -116,6 +118,47 @@ class Figures:
     lag_s: Mapping[float, float]
 
 
+class _Word:
+    """What this node says of itself in its metadata: where its peer endpoint is, and whether it serves as a home.
+
+    Args:
+        gossip: carries it.
+        endpoint: what it says at first, as a new node.
+    """
+
+    def __init__(self, gossip: Gossip, endpoint: _Endpoint) -> None:
+        self._gossip = gossip
+        self._endpoint = endpoint
+        self._willing, self._is_new = True, True
+        self._newness: asyncio.TimerHandle | None = None
+        gossip.update(msgspec.json.encode(endpoint))
+
+    def grow_old_after(self, seconds: float) -> None:
+        """Have this node count as new no more after a while."""
+        self._newness = asyncio.get_running_loop().call_later(seconds, self._grow_old)
+
+    def close(self) -> None:
+        """Say nothing more."""
+        if self._newness is not None:
+            self._newness.cancel()
+
+    def set_willing(self, willing: bool) -> None:
+        """Say whether this node serves as a home; it does not before it has been up for a while."""
+        self._willing = willing
+        self._publish()
+
+    def _grow_old(self) -> None:
+        self._is_new = False
+        self._publish()
+
+    def _publish(self) -> None:
+        home = Serves.NO if not self._willing else Serves.NEW if self._is_new else Serves.YES
+        if home != self._endpoint.home:
+            self._endpoint = msgspec.structs.replace(self._endpoint, home=home)
+            with contextlib.suppress(gossip.StateError):
+                self._gossip.update(msgspec.json.encode(self._endpoint))
+
+
 class SwimRouter:
     """Implements `Discovery` on a node of gossip.
 
@@ -139,10 +182,7 @@ class SwimRouter:
         self._gossip = gossip
         self._settings = settings or RouterSettings()
         self._rng = rng or random.Random()
-        self._endpoint = _Endpoint(port, Serves.NEW, tls)
-        self._willing, self._is_new = True, True
-        self._newness: asyncio.TimerHandle | None = None
-        gossip.update(msgspec.json.encode(self._endpoint))
+        self._word = _Word(gossip, _Endpoint(port, Serves.NEW, tls))
 
     @classmethod
     def of(cls, settings: SwimSettings, timing: RouterSettings | None = None) -> "SwimRouter":
@@ -157,7 +197,11 @@ class SwimRouter:
         """
         keys = load_keys(settings.key_file) if settings.key_file else ()
         with _translated():
-            config = replace(PROFILES[settings.profile](label=settings.cluster), allow=settings.allow or None)
+            config = replace(
+                PROFILES[settings.profile](label=settings.cluster),
+                allow=settings.allow or None,
+                filters=gossip.FilterKind.EXACT if settings.exact else gossip.FilterKind.BLOOM,
+            )
             node = Gossip(
                 settings.name,
                 config,
@@ -180,7 +224,7 @@ class SwimRouter:
         """
         with _translated(into=StartFailed):
             await self._gossip.start()
-        self._newness = asyncio.get_running_loop().call_later(self._settings.new_for_s, self._publish_home, False)
+        self._word.grow_old_after(self._settings.new_for_s)
 
     async def leave(self, timeout: float = 2.0) -> None:
         """Say goodbye to the others; wait at most `timeout` seconds for their confirmation."""
@@ -188,13 +232,15 @@ class SwimRouter:
 
     async def close(self) -> None:
         """Stop at once."""
-        if self._newness is not None:
-            self._newness.cancel()
+        self._word.close()
         await self._gossip.close()
 
     def ready(self) -> bool:
         """Whether the first attempt to join is over; at once without seeds."""
         return self._gossip.settled
+
+    def look_up(self, key: bytes) -> None:
+        """Nothing: the filters of all members are here."""
 
     def locate(self, key: bytes) -> Sequence[Peer]:
         """Alive members whose filters have the key, in random order: none is better than another here."""
@@ -236,16 +282,7 @@ class SwimRouter:
 
     def set_serving(self, willing: bool) -> None:
         """Say whether this node serves as a home; it does not before it has been up for a while."""
-        self._willing = willing
-        self._publish_home()
-
-    def _publish_home(self, is_new: bool | None = None) -> None:
-        self._is_new = self._is_new if is_new is None else is_new
-        home = Serves.NO if not self._willing else Serves.NEW if self._is_new else Serves.YES
-        if home != self._endpoint.home:
-            self._endpoint = msgspec.structs.replace(self._endpoint, home=home)
-            with contextlib.suppress(gossip.StateError):
-                self._gossip.update(msgspec.json.encode(self._endpoint))
+        self._word.set_willing(willing)
 
     @property
     def keyrings(self) -> gossip.ClusterKeys:

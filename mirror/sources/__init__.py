@@ -231,6 +231,38 @@ class MemberSources(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a list: of the tags of a repository, or of the manifests that refer to another one.
+
+    Args:
+        body: JSON, as the registry sent it.
+        following: the query of the next page, as the registry's `Link` header has it; None on the last page.
+        filtered: which filters the registry says it has applied (`OCI-Filters-Applied`); None if it says nothing.
+    """
+
+    body: bytes
+    following: str | None = None
+    filtered: str | None = None
+
+
+class ListSource(Protocol):
+    """Who has lists: upstream."""
+
+    async def page(self, repository: Repository, what: str, query: str) -> Page:
+        """Ask for a page of a list.
+
+        Args:
+            repository: whose list.
+            what: the list below the repository's path: `tags/list`, or `referrers/` and a digest.
+            query: that of the page, percent-encoded, without its question mark.
+
+        Raises:
+            UpstreamError: there is no answer, or no such list.
+        """
+        ...
+
+
 class TagSource(Protocol):
     """Who can say what a tag means: upstream."""
 

@@ -9,14 +9,14 @@ asked again and again, so that it is used as soon as it is back; a request that 
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Container, Coroutine
 from typing import Any, Protocol, TypeVar
 
-from ..errors import Reason, UpstreamError, UpstreamOut
+from ..errors import Reason, UpstreamError, UpstreamOffline, UpstreamOut
 from ..oci.content import Content
 from ..oci.reference import Reference, Repository
 from ..settings import OutageSettings
-from . import UPSTREAM, RangeReply, RangeRequest, Resolved, Sink, SizedSource, TagSource
+from . import UPSTREAM, ListSource, Page, RangeReply, RangeRequest, Resolved, Sink, SizedSource, TagSource
 from .outages import Outages
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ T = TypeVar("T")
 _UNANSWERED = (Reason.UNREACHABLE, Reason.TIMEOUT)
 
 
-class Registries(SizedSource, TagSource, Protocol):
+class Registries(SizedSource, TagSource, ListSource, Protocol):
     """Upstream as it is: all registries, which may not answer."""
 
     async def answers(self, registry: str) -> bool:
@@ -41,11 +41,19 @@ class WatchedUpstream:
         registries: asks them.
         outages: what is known of them.
         settings: how long they may be silent.
+        offline: which of them are never asked.
     """
 
     name = UPSTREAM
 
-    def __init__(self, registries: Registries, outages: Outages, settings: OutageSettings) -> None:
+    def __init__(
+        self,
+        registries: Registries,
+        outages: Outages,
+        settings: OutageSettings,
+        offline: Container[str] = frozenset(),
+    ) -> None:
+        self._offline = offline
         self._registries = registries
         self._outages = outages
         self._settings = settings
@@ -67,6 +75,10 @@ class WatchedUpstream:
     async def resolve(self, reference: Reference) -> Resolved:
         """Ask what a tag means; see `TagSource.resolve`."""
         return await self._watched(reference.repository.registry, lambda: self._registries.resolve(reference))
+
+    async def page(self, repository: Repository, what: str, query: str) -> Page:
+        """Ask for a page of a list; see `ListSource.page`."""
+        return await self._watched(repository.registry, lambda: self._registries.page(repository, what, query))
 
     async def size(self, content: Content, expected: int | None = None) -> int:
         """Ask how many bytes some content has; see `SizedSource.size`."""
@@ -118,8 +130,11 @@ class WatchedUpstream:
         """Refuse at once what a registry would not answer, unless it turns out to be back within a moment.
 
         Raises:
+            UpstreamOffline: it is never asked.
             UpstreamOut: it is out.
         """
+        if registry in self._offline:
+            raise UpstreamOffline(f"{registry} is never asked by this node: --offline")
         now = time.monotonic()
         if self._outages.why(registry, now) is None:
             return

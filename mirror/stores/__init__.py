@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 from ..oci.digest import Digest
-from ..oci.reference import Reference
+from ..oci.reference import Reference, Repository
 from .held import Checks, Held
 from .proofs import Proof
 
@@ -189,6 +189,10 @@ class Store(Protocol):
 
     def tag(self, reference: Reference) -> Tag | None:
         """What the store knows of a tag, or None."""
+        ...
+
+    def tags_of(self, repository: Repository) -> list[str]:
+        """The tags that the store knows of a repository, in any order."""
         ...
 
     def mark_redundant(self, keys: Collection[bytes]) -> None:

@@ -106,7 +106,7 @@ def test_what_is_there_at_the_start_is_reported_when_start_returns(
         async with following(containerd, recorder) as store:
             assert store.connected
             assert content_keys(image) | {tag_key(MADE)} <= recorder.keys
-            assert (store.tag_count, store.blob_count) == (1, len(recorder.keys) - 1)
+            assert store.counts == (len(recorder.keys) - 1, 1)
 
     run(check())
 
@@ -206,7 +206,7 @@ def test_only_names_with_a_registry_and_a_tag_are_tags(
 
     async def check() -> None:
         async with following(containerd, recorder) as store:
-            assert store.tag_count == 2
+            assert store.counts[1] == 2
             assert {tag_key(MADE), tag_key("registry.test:5000/a/b:v1")} <= recorder.keys
 
     run(check())

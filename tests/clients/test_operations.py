@@ -150,9 +150,10 @@ def test_agents_say_at_the_start_who_may_take_part(
 ) -> None:
     file = key_file(tmp_path, "k", KEY)
     sealed = start_agent("sealed", loopback(), "--key-file", str(file))
-    half = start_agent("half", loopback(), "--key-file", str(file), "--sealing", "prefer")
+    half = start_agent("half", loopback(), "--key-file", str(file), "--sealing", "prefer", "--router", "exact")
     assert "level=warning logger=mirror.agent" not in sealed.output
     assert "sealing is prefer: anybody who reaches peer and gossip is taken for a member" in half.output
+    assert "router is exact, which is for comparison" in half.output
 
 
 def test_agents_without_a_key_refuse_to_change_keys(start_agent: StartAgent, loopback: Callable[[], str]) -> None:

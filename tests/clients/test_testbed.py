@@ -11,8 +11,9 @@ import pytest
 
 import gossip
 import mirror
+from testbed.counters import Count, Flow, PortCounters
 from testbed.errors import RunError
-from testbed.network import Address, Network, accepts, free_address, inside, orphaned, remove_orphans
+from testbed.network import Address, Host, Network, accepts, free_address, inside, orphaned, remove_orphans
 from testbed.processes import Process, missing, run, usage, wait_until
 from testbed.servers import Server
 from tests.clients.conftest import need
@@ -195,3 +196,34 @@ def test_hosts_see_each_other_until_one_is_cut_off_and_nobody_else_sees_them() -
                 inside(a.netns, lambda: socket.create_connection(address, 0.5))
             a.rejoin()
             assert accepts(address, a.netns)
+
+
+@pytest.mark.clients
+def test_what_a_divided_network_carries_is_counted_by_port_and_direction() -> None:
+    need("ip", "tc", "nft")
+    with ExitStack() as stack:
+        network = Network(stack)
+        a, b, c = (network.host(name) for name in "abc")
+        counters = stack.enter_context(PortCounters([a, b, c], [5000]))
+
+        def send(target: Host, port: int) -> None:
+            with socket.socket(type=socket.SOCK_DGRAM) as udp:
+                udp.sendto(bytes(100), (target.address, port))
+
+        for port in (5000, 5001):
+            inside(a.netns, lambda port=port: send(b, port))  # type: ignore[misc]
+        one = Count(1, 128)
+        assert counters.read() == {"a": Flow(Count(), one), "b": Flow(one, Count()), "c": Flow(Count(), Count())}
+
+        with network.divided([a], [b]):
+            inside(a.netns, lambda: send(b, 5000))
+            inside(c.netns, lambda: send(b, 5000))
+        assert counters.read() == {
+            "a": Flow(Count(), one + one),
+            "b": Flow(one + one, Count()),
+            "c": Flow(Count(), one),
+        }
+
+        network.lose(100)
+        inside(a.netns, lambda: send(b, 5000))
+        assert counters.read()["b"].received == one + one

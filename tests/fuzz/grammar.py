@@ -39,7 +39,7 @@ from gossip.core.messages import (
     UserMessage,
     UserState,
 )
-from gossip.core.packets.codec import CHUNK_MAX_BYTES, U32_MAX, U64_MAX, encode_message, encode_packet
+from gossip.core.packets.codec import BITS_LOG2_EXACT, CHUNK_MAX_BYTES, U32_MAX, U64_MAX, encode_message, encode_packet
 
 T = TypeVar("T")
 
@@ -153,7 +153,9 @@ def entry(choose: Chooser) -> Entry:
 
 
 def bits_log2(choose: Chooser) -> int:
-    """The size of a filter; large ones are rare, for honest ones are slow to make."""
+    """The size of a filter; large ones are rare, for honest ones are slow to make, and so are sets of keys."""
+    if not choose.below(32):
+        return BITS_LOG2_EXACT
     return 14 + choose.below(3) if choose.below(32) else 14 + choose.below(13)
 
 
@@ -213,7 +215,7 @@ def stream_message(choose: Chooser, asked: Sequence[int] = ()) -> Message:
             return Record(*said, octets(choose, 512), pick(choose, SPANS))
         case 1 | 2:
             size = bits_log2(choose)
-            part = pick(choose, (1, 1000, CHUNK_MAX_BYTES, 1 << (size - 3)))
+            part = pick(choose, (1, 1000, CHUNK_MAX_BYTES, 1 << min(size, 26) - 3))
             offset = pick(choose, (0, 0, 1, 1000, 2048, CHUNK_MAX_BYTES))
             return Chunk(entry(choose), size, offset, bytes(min(part, CHUNK_MAX_BYTES)))
         case 3 | 4:

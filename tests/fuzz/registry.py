@@ -267,7 +267,7 @@ async def _converse(questions: Sequence[int], answers: Sequence[Sequence[bytes]]
     server = await asyncio.start_server(liar.serve, sock=socket.create_server(("127.0.0.1", 0)))
     loop.port = server.sockets[0].getsockname()[1]
     host, port, address = NAMED
-    upstream = Upstream([Registry("lab", f"http://{host}:{port}", "robot", PASSWORD)], _SETTINGS, loop.look_up)
+    upstream = Upstream([Registry("lab", f"http://{host}:{port}", "robot", PASSWORD)], _SETTINGS, look_up=loop.look_up)
     await upstream.start()
     try:
         for question in questions:

@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Container, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -18,11 +18,12 @@ from yarl import URL
 
 from mirror.app import Backend, ClientEndpoint, PeerEndpoint
 from mirror.app.zerocopy import ZeroCopyProtocol
-from mirror.cluster.homes import Ring, piece_size, turned_key
+from mirror.cluster.homes import Ring, home_piece_size, turned_key
 from mirror.cluster.throughput import SlowReports
 from mirror.fetch import Record
 from mirror.fetch.stack import FetchStack
 from mirror.images.holdings import Holdings
+from mirror.images.listings import Listings
 from mirror.images.manifests import Manifests
 from mirror.images.member_tags import MemberTags
 from mirror.images.tag_trust import TagTrust
@@ -182,6 +183,9 @@ class View:
     def ready(self) -> bool:
         return True
 
+    def look_up(self, key: bytes) -> None:
+        return None
+
     def locate(self, key: bytes) -> Sequence[Peer]:
         return [node.peer for node in self._up() if key in node.router.keys]
 
@@ -227,7 +231,10 @@ class Answer(NamedTuple):
 class Node:
     """A whole node, but for gossip."""
 
-    def __init__(self, cluster: "Cluster", number: int, folder: Path, capacity: int) -> None:
+    def __init__(
+        self, cluster: "Cluster", number: int, folder: Path, capacity: int, offline: Container[str] = frozenset()
+    ) -> None:
+        self._offline = offline
         self.name = f"n{number}"
         self.folder = folder
         self._cluster = cluster
@@ -246,7 +253,7 @@ class Node:
         self.chain = Chain("default", self.name, lambda: [seat.peer for seat in self.router.seats()])
         self.upstream = Upstream([Registry("docker.io", self._url)], passed_on=self.chain.passed_on)
         self.outages = outages = Outages(self._cluster.settings.outages)
-        self.watched = WatchedUpstream(self.upstream, outages, self._cluster.settings.outages)
+        self.watched = WatchedUpstream(self.upstream, outages, self._cluster.settings.outages, self._offline)
         self.fetching = FetchStack.build(
             self.name,
             self.router,
@@ -267,7 +274,8 @@ class Node:
         )
         self.manifests = Manifests(self.holdings, self.fetching.fetches, self.fetching.stated.note)
         self.reports = SlowReports()
-        backend = Backend(self.holdings, self.fetching, self.manifests, self.tags, self.metrics)
+        listings = Listings(self.watched, self.holdings, self.router.members, self.peers.tags)
+        backend = Backend(self.holdings, self.fetching, self.manifests, self.tags, listings, self.metrics)
         client = ClientEndpoint(backend, self.chain)
         self.endpoint = PeerEndpoint(backend, self.reports, self.auth)
         for part_of_it in (self.peers, self.upstream, self.holdings):
@@ -365,11 +373,11 @@ class Cluster:
         self.how_tags: Literal["sample", "verify"] = "sample"
         self.serve_peer: Serve = honestly
 
-    async def join(self, capacity: int | None = None) -> Node:
-        """One node more."""
+    async def join(self, capacity: int | None = None, offline: Container[str] = frozenset()) -> Node:
+        """One node more, which never asks some registries."""
         number = len(self.nodes)
         folder = self._folder / f"n{number}"
-        node = Node(self, number, folder, self._capacity if capacity is None else capacity)
+        node = Node(self, number, folder, self._capacity if capacity is None else capacity, offline)
         self._stack.push_async_callback(node.stop)
         await node.start()
         self.nodes.append(node)
@@ -407,8 +415,8 @@ async def honestly(node: Node, scope: Any, receive: Any, send: Any) -> None:
     await node.endpoint(scope, receive, send)
 
 
-def pieces_of(body: bytes) -> list[tuple[int, int]]:
-    unit = piece_size(len(body))
+def pieces_of(body: bytes, homes: int) -> list[tuple[int, int]]:
+    unit = home_piece_size(len(body), homes)
     return [(start, min(start + unit, len(body))) for start in range(0, len(body), unit)]
 
 

@@ -4,6 +4,7 @@ import asyncio
 import functools
 import json
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ParamSpec
@@ -18,7 +19,10 @@ from mirror.oci.manifest import OCI_MANIFEST
 from mirror.oci.reference import Reference, Repository
 from mirror.settings import UpstreamSettings
 from mirror.sources.upstream import Upstream
+from mirror.sources.upstream.access import Access
+from mirror.sources.upstream.credentials import AuthPath
 from mirror.sources.upstream.names import LookUp
+from mirror.sources.upstream.reached import Proxies
 from mirror.sources.upstream.registries import Registry, with_trust
 from mirror.sources.upstream.trust import Trusted
 
@@ -63,16 +67,16 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(script: Script, host: str = "127.0.0.1") -> AsyncIterator[Server]:
+async def serving(script: Script, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
     server = Server(script)
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", server.answer)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, 0)
+        site = web.TCPSite(runner, host, 0, ssl_context=tls)
         await site.start()
-        server.url = f"http://{host}:{runner.addresses[0][1]}"
+        server.url = f"{'https' if tls else 'http'}://{host}:{runner.addresses[0][1]}"
         yield server
     finally:
         await runner.cleanup()
@@ -101,13 +105,22 @@ async def raw(answer: bytes, *, then: asyncio.Event | None = None) -> AsyncItera
 
 @asynccontextmanager
 async def upstream(
-    *configured: str, trust: Sequence[str] = (), look_up: LookUp = socket.getaddrinfo, **limits: Any
+    *configured: str,
+    tables: Sequence[Registry] = (),
+    trust: Sequence[str] = (),
+    auth: AuthPath | None = None,
+    proxies: Proxies | None = None,
+    look_up: LookUp = socket.getaddrinfo,
+    **limits: Any,
 ) -> AsyncIterator[Upstream]:
-    """An upstream client; `configured` are REGISTRY=URL, or a URL for the registry `lab`, which leads to `trust`."""
+    """An upstream client; `configured` are REGISTRY=URL, or a URL for the registry `lab`, which leads to `trust`.
+
+    `tables` are registries as they are, beside these.
+    """
     entries = [entry if "=" in entry.partition("//")[0] else f"lab={entry}" for entry in configured]
     trusted = [Trusted.parse(f"lab={where}") for where in trust]
-    registries = with_trust([Registry.parse(entry) for entry in entries], trusted)
-    client = Upstream(registries, UpstreamSettings(**limits), look_up)
+    registries = with_trust([*(Registry.parse(entry) for entry in entries), *tables], trusted)
+    client = Upstream(registries, UpstreamSettings(**limits), Access(auth, proxies or Proxies()), look_up)
     await client.start()
     try:
         yield client

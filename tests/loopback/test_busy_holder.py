@@ -148,6 +148,6 @@ def test_no_piece_is_relayed_by_more_than_its_home(tmp_path: Path) -> None:
             await it.pull(content, others)
             for node in others:  # each gets each piece once
                 assert sum(node.record(content).sources.values()) == len(LARGE)
-            assert len(pieces_of(LARGE)) == 13
+            assert len(pieces_of(LARGE, 3)) == 13
 
     run(story())

@@ -21,6 +21,7 @@ from mirror.errors import PeerError, Reason
 from mirror.fetch.stack import FetchStack
 from mirror.images.completeness import Completeness
 from mirror.images.holdings import Holdings
+from mirror.images.listings import Listings
 from mirror.images.manifests import Manifests
 from mirror.images.member_tags import MemberTags
 from mirror.images.tag_trust import TagTrust
@@ -91,6 +92,10 @@ class Runtime:
     def tag(self, reference: Reference) -> Tag | None:
         return self.known.get(str(reference))
 
+    def tags_of(self, repository: Repository) -> list[str]:
+        known = map(Reference.parse, self.known)
+        return [reference.tag for reference in known if reference.repository == repository]
+
     def mark_redundant(self, keys: Collection[bytes]) -> None:
         pass
 
@@ -102,6 +107,7 @@ class Registries:
         self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
         self.default: tuple[int, dict[str, str], bytes] = (404, {}, b"")
         self.asked: list[str] = []
+        self.queries: list[str] = []
         self.headers: list[Mapping[str, str]] = []
 
     def has(self, path: str, body: bytes, media_type: str = OCI_MANIFEST) -> None:
@@ -109,6 +115,7 @@ class Registries:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.asked.append(f"{scope['method']} {scope['path']}")
+        self.queries.append(scope["query_string"].decode())
         self.headers.append(RequestHeaders(scope=scope))
         status, headers, body = self.answers.get(scope["path"], self.default)
         raw = [(k.lower().encode(), v.encode()) for k, v in headers.items()]
@@ -158,7 +165,8 @@ class Node:
         self.holdings = Holdings([self.cache, self.runtime], self.router)
         self.tags = Tags(self.holdings, self.cache, member_tags, self.upstream, trust, denied=denied)
         manifests = self.manifests = Manifests(self.holdings, self.fetching.fetches, self.fetching.stated.note)
-        backend = Backend(self.holdings, self.fetching, manifests, self.tags, self.metrics)
+        listings = Listings(self.upstream, self.holdings, self.router.members, self.peers.tags)
+        backend = Backend(self.holdings, self.fetching, manifests, self.tags, listings, self.metrics)
         self.clients = client = ClientEndpoint(backend, self.chain)
         node = NodeStatus(
             name="me",
@@ -176,7 +184,7 @@ class Node:
             "me",
             self.holdings,
             member_tags.known,
-            self.fetching.cluster.holders,
+            self.fetching.cluster.find_holders,
             self.peers.size,
             parts=Completeness(manifests, self.holdings).parts,
             member_parts=lambda peer, content: self.peers.source(peer).parts(content),
@@ -421,7 +429,11 @@ BLOB_PATH = f"/v2/library/x/blobs/{name(BLOB)}"
         (f"/v2/library/x/manifests/{ABSENT}", 404, "MANIFEST_UNKNOWN"),
         ("/v2/library/x/manifests/none", 404, "MANIFEST_UNKNOWN"),
         ("/v2/_catalog", 404, "UNSUPPORTED"),
-        ("/v2/library/x/tags/list", 404, "UNSUPPORTED"),
+        ("/v2/library/x/tags/list", 404, "NAME_UNKNOWN"),
+        ("/v2/library/x/tags/list?last=%zz&n=a", 404, "NAME_UNKNOWN"),
+        (f"/v2/library/x/referrers/{ABSENT}", 404, "MANIFEST_UNKNOWN"),
+        ("/v2/library/x/referrers/latest", 400, "DIGEST_INVALID"),
+        ("/v2/localhost/x/tags/list", 403, "DENIED"),
         ("/v2/manifests/x", 404, "UNSUPPORTED"),
     ],
 )
@@ -432,6 +444,49 @@ def test_what_cannot_be_answered_is_refused_with_a_reason(
         answer = await (await world.node()).ask(path)
         assert (answer.status, answer.code) == (status, code)
         assert answer.headers["Content-Type"] == "application/json"
+
+    play(story)
+
+
+def test_lists_come_from_upstream_page_by_page(play: Callable[[Story], None]) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        node = await world.node()
+        tags = b'{"name": "library/x", "tags": ["1", "2"]}'
+        link = {"Link": '</v2/library/x/tags/list?last=2&n=2>; rel="next"'}
+        registries.default = (200, link, tags)
+        for name in ("library/x", "docker.io/x"):
+            answer = await node.ask(f"/v2/{name}/tags/list?n=2")
+            assert json.loads(answer.body) == {"name": name, "tags": ["1", "2"]}
+            assert answer.headers["Link"] == f'</v2/{name}/tags/list?last=2&n=2>; rel="next"'
+        head = await node.ask("/v2/library/x/tags/list?ns=docker.io", "HEAD")
+        assert (head.status, head.body) == (200, b"")
+        assert head.headers["Link"].startswith("</v2/library/x/tags/list?ns=docker.io&last=2&n=2>")
+        registries.default = (200, {"OCI-Filters-Applied": "artifactType"}, b'{"manifests": []}')
+        answer = await node.ask(f"/v2/library/x/referrers/{ABSENT}?artifactType=a")
+        assert (answer.status, answer.body) == (200, b'{"manifests": []}')
+        assert answer.headers["Content-Type"] == "application/vnd.oci.image.index.v1+json"
+        assert answer.headers["OCI-Filters-Applied"] == "artifactType"
+        assert registries.asked[-1] == f"GET /v2/library/x/referrers/{ABSENT}"
+        assert registries.queries[-3:] == ["n=2", "", "artifactType=a"]
+
+    play(story)
+
+
+def test_a_list_that_upstream_does_not_have_is_what_this_node_and_the_members_know(
+    play: Callable[[Story], None],
+) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        node, member = await world.node(), await world.node()
+        node.knows(member)
+        digest = Digest.of(MANIFEST)
+        await node.cache.put_tag(Reference.parse("x:1"), Tag(digest, time.time(), "upstream"))
+        member.runtime.known["docker.io/library/x:2"] = Tag(digest, time.time(), "runtime")
+        registries.default = (500, {}, b"")
+        answer = await node.ask("/v2/library/x/tags/list")
+        assert json.loads(answer.body)["tags"] == ["1", "2"]
+        assert "only what members know" in answer.headers["Warning"]
+        hop = await node.ask("/v2/library/x/tags/list", headers={HOP_HEADER: "1"})
+        assert json.loads(hop.body)["tags"] == ["1"]
 
     play(story)
 

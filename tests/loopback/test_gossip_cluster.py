@@ -6,6 +6,7 @@ import stat
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from gossip import (
     ConfigError,
     Delegate,
     DeliveryError,
+    FilterKind,
     Gossip,
     GossipConfig,
     Listen,
@@ -500,6 +502,18 @@ def named(label: str) -> GossipConfig:
             {"config": GossipConfig(protocol=Span(1, 1))},
             "the other end speaks 2 of the protocol",
             id="another version",
+        ),
+        pytest.param(
+            {"config": replace(local(), filters=FilterKind.EXACT)},
+            {},
+            "publish another kind of filter",
+            id="another kind of filter",
+        ),
+        pytest.param(
+            {"keys": [OLD]},
+            {"keys": [OLD], "config": replace(local(), filters=FilterKind.EXACT)},
+            "publish another kind of filter",
+            id="another kind of filter, sealed",
         ),
     ],
 )

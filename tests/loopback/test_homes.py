@@ -48,8 +48,10 @@ def test_each_piece_is_brought_by_its_home(tmp_path: Path) -> None:
             content = it.origin.has(LARGE)
             await it.pull(content)
             ring = [node.name for node in it.ring(content)]
-            asked = {(request.start // MIB, it.origin.asker(request)) for request in it.origin.asked_for(content)}
-            assert asked == {(piece, ring[piece % 4]) for piece in range(len(pieces_of(LARGE)))}
+            pieces = pieces_of(LARGE, 4)
+            _, unit = pieces[0]
+            asked = {(request.start // unit, it.origin.asker(request)) for request in it.origin.asked_for(content)}
+            assert asked == {(piece, ring[piece % 4]) for piece in range(len(pieces))}
 
     run(story())
 
@@ -106,14 +108,15 @@ def test_a_home_sends_on_what_has_come_of_a_piece_while_upstream_holds_the_rest_
         async with cluster(tmp_path, 4) as it:
             content = it.origin.has(LARGE)
             ring = it.ring(content)
-            gate = it.origin.gates[2 * MIB + HALF] = asyncio.Event()  # within the piece of which ring[2] is the home
+            start, _ = pieces_of(LARGE, 4)[2]
+            gate = it.origin.gates[start + HALF] = asyncio.Event()  # within the piece of which ring[2] is the home
             askers = [ring[0], ring[1], ring[3]]
-            answers = [await streaming(it, node, content, 2 * MIB) for node in askers]
-            await come(askers, content, 2 * MIB, 2 * MIB + HALF // 2)
+            answers = [await streaming(it, node, content, start) for node in askers]
+            await come(askers, content, start, start + HALF // 2)
             assert not gate.is_set()
             gate.set()
-            assert [await answer.read() for answer in answers] == [LARGE[2 * MIB :]] * 3
-            piece = [request for request in it.origin.asked_for(content) if request.start == 2 * MIB]
+            assert [await answer.read() for answer in answers] == [LARGE[start:]] * 3
+            piece = [request for request in it.origin.asked_for(content) if request.start == start]
             assert [it.origin.asker(request) for request in piece] == [ring[2].name]
 
     run(story())

@@ -134,3 +134,36 @@ def test_the_first_request_after_the_return_of_upstream_succeeds(tmp_path: Path)
                     await node.stop()
 
     run(story())
+
+
+OFFLINE = frozenset({"docker.io"})
+
+
+def test_where_all_are_offline_what_nobody_has_is_not_there_and_no_registry_is_asked(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with cluster(tmp_path, 0) as it:
+            for _ in range(3):
+                await it.join(offline=OFFLINE)
+            one, other, _ = it.nodes
+            held = await it.give(other, b"held" * 10_000)
+            for node in it.nodes:
+                for path in (blob(0), "/v2/library/x/manifests/none", f"/v2/library/x/manifests/{Digest.of(b'none')}"):
+                    answer = await node.ask(path)
+                    assert answer.status == 404, answer.body
+                    assert b"never asked by this node: --offline" in answer.body
+            assert await one.pull(held) == b"held" * 10_000
+            assert it.origin.requests == []
+
+    run(story())
+
+
+def test_one_that_is_offline_says_nothing_of_the_registry_to_others(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with cluster(tmp_path, 1) as it:
+            await it.join(offline=OFFLINE)
+            await it.join(offline=OFFLINE)
+            content = it.origin.has(b"from upstream" * 100_000)
+            await it.pull(content)
+            assert all(node.outages.why("docker.io", time.monotonic()) is None for node in it.nodes)
+
+    run(story())

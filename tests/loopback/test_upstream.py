@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import gzip
+import json
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,9 @@ from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.manifest import MANIFEST_MAX_BYTES, MEDIA_TYPES, OCI_INDEX, OCI_MANIFEST, SCHEMA_1
 from mirror.oci.reference import Reference, Repository
+from mirror.settings import CredentialSettings
+from mirror.sources.upstream.challenge import basic_authorization
+from mirror.sources.upstream.credentials import AuthPath
 from tests.loopback.registries import (
     A_BLOB,
     A_MANIFEST,
@@ -23,6 +28,7 @@ from tests.loopback.registries import (
     REPOSITORY,
     TAG,
     Script,
+    TokenService,
     chunked,
     failing,
     fetch,
@@ -503,6 +509,14 @@ async def test_a_rate_limited_registry_is_left_alone_and_others_are_not() -> Non
         await client.resolve(Reference(Repository("free", "a"), "1"))
 
 
+def auth_file(folder: Path, auths: dict[str, Any]) -> AuthPath:
+    """A file of credentials, in place of the one before."""
+    new = folder / "new.json"
+    new.touch(0o600)
+    new.write_text(json.dumps({"auths": auths}))
+    return AuthPath(new.rename(folder / "auth.json"))
+
+
 # Tokens ---------------------------------------------------------------------------------------------------------------
 
 
@@ -557,6 +571,58 @@ async def test_credentials_go_to_the_token_service_and_tokens_to_the_registry() 
         await fetch(client, A_BLOB)
         assert service.requests[0].headers["Authorization"] == "Basic dXNlcjpwQHNz"
         assert [request.headers.get("Authorization") for request in server.requests] == [None, "Bearer token-0"]
+
+
+@on_loop
+async def test_an_identity_token_is_posted_to_the_token_service_and_to_nobody_to_whom_that_sends_on(
+    tmp_path: Path,
+) -> None:
+    posted: list[dict[str, Any]] = []
+
+    async def exchange(request: web.Request) -> web.StreamResponse:
+        posted.append({"method": request.method, **await request.post()})
+        return web.json_response({"access_token": "token-0"})
+
+    async with serving(exchange, "127.0.0.2") as service:
+        accepted = TokenService()
+        accepted.url, accepted.issued = service.url, ["token-0"]
+        async with serving(accepted.guarding(ranged)) as server:
+            host = server.url.removeprefix("http://")
+            auth = auth_file(tmp_path, {host: {"identitytoken": "secret"}})
+            async with upstream(server.url, f"tokens={service.url}", auth=auth) as client:
+                assert await fetch(client, A_BLOB) == BLOB
+            (asked,) = posted
+            assert (asked["method"], asked["refresh_token"]) == ("POST", "secret")
+            assert asked["scope"] == "repository:team/app:pull"
+            assert not service.requests[0].query
+            service.script = text(307, Location=f"{server.url}/token")
+            server.requests.clear()
+            async with upstream(server.url, f"tokens={service.url}", auth=auth) as client:
+                await failing(UpstreamError, fetch(client, A_BLOB))
+            assert {request.method for request in server.requests} == {"GET"}
+
+
+@on_loop
+async def test_a_password_that_was_changed_in_the_file_is_used_without_a_restart(tmp_path: Path) -> None:
+    good = "old"
+
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        expected = basic_authorization("user", good)
+        if request.headers.get("Authorization") != expected:
+            return web.Response(status=401, headers={"WWW-Authenticate": "Basic"})
+        return await ranged(request)
+
+    async with serving(guarded) as server:
+        host = server.url.removeprefix("http://")
+        auth = auth_file(tmp_path, {host: {"username": "user", "password": "old"}})
+        looking = CredentialSettings(look_s=0)
+        async with upstream(server.url, auth=auth, credentials=looking) as client:
+            assert await fetch(client, A_BLOB, 0, 10) == BLOB[:10]
+            good = "new"
+            error = await failing(UpstreamError, fetch(client, A_BLOB, 0, 10))
+            assert "does not accept the password of user 'user'" in str(error)
+            auth_file(tmp_path, {host: {"username": "user", "password": "new"}})
+            assert await fetch(client, A_BLOB, 0, 10) == BLOB[:10]
 
 
 @on_loop

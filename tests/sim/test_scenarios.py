@@ -12,7 +12,9 @@ JOBS = 2
 PORTION = 20
 SEEDS = {
     "storm": 100,
+    "storm-exact": 10,
     "filters": 10,
+    "filters-exact": 4,
     "partition": 2,
     "day": 2,
     "restart": 10,

@@ -26,6 +26,6 @@ def test_what_is_for_the_work_alone_is_not_installed(package: str) -> None:
 def test_each_lower_bound_is_one_that_is_tested() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["containerd"], *extras["test"]]
+    wanted = [*project["dependencies"], *extras["containerd"], *extras["bench"], *extras["test"]]
     lines = [line for line in (ROOT / "tests" / "lowest.txt").read_text().splitlines() if not line.startswith("#")]
     assert lines == [re.sub(r">=([0-9.]+).*", r"==\1", requirement) for requirement in wanted]

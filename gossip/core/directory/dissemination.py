@@ -10,19 +10,18 @@ Source: SWIM section 4.1 for rumours on packets; module `comparison` repairs wha
 from collections.abc import Iterable
 from typing import Final
 
-from ..config import FILTER_BITS_PER_KEY_MAX
 from ..context import Context
 from ..errors import Rejection, WireError
 from ..events import FilterChanged, FilterFull
 from ..membership.member import Address, Member, State
 from ..membership.own_record import OwnRecord
 from ..messages import Entries, Entry, Message, Offer, Ops, Pull
-from ..packets.codec import U32_MAX, encode_message
+from ..packets.codec import encode_message
 from ..packets.rumours import Topic, retransmit_limit
 from ..streams.purpose import Dial, Purpose
 from ..timers import Timer
-from .bloom import POSITIONS, bits_log2_for
 from .comparison import Comparisons
+from .kinds import rules_of
 from .published import PublishedFilter
 from .reconcile import Reconciler, Versions, portions
 from .replicas import Applied, Directory
@@ -31,10 +30,6 @@ _FETCHES_MAX: Final = 64
 """Members whose offers wait to be fetched; further ones are ignored, for the next comparison brings them again."""
 _FETCH_SPREAD_S: Final = 0.01
 """Seconds per live member over which the fetches of one filter are spread."""
-_BITS_PER_KEY_MIN: Final = 4
-"""Bits per key of the fullest filters that are taken in; a node makes them with 8 at least."""
-_FULL_SHARE: Final = 0.9
-"""The share of bits of such a filter that are set, at most: 86 %. One that has more of them says yes to everything."""
 
 
 class Dissemination:
@@ -63,9 +58,10 @@ class Dissemination:
         self._room_bytes = room_bytes
         self._wanted: dict[Address, dict[str, Entry]] = {}
         self._gaps: dict[str, None] = {}
-        self.published = PublishedFilter(context.config, own.me.epoch)
         config = context.config
-        self.directory = Directory(config.log_keys, config.directory_max_bytes, config.members_max)
+        self.rules = rules_of(config)
+        self.published = PublishedFilter(config, self.rules, own.me.epoch)
+        self.directory = Directory(self.rules, config.log_keys, config.directory_max_bytes, config.members_max)
         self.versions = Versions()
         self.reconciler = Reconciler(own, context.members, self.published, self.directory, self.versions, room_bytes)
         self.comparisons = Comparisons(context, self.reconciler, self.versions)
@@ -152,13 +148,11 @@ class Dissemination:
         """A complete filter arrived over a stream.
 
         Raises:
-            WireError: it is larger, or fuller, than it may be.
+            WireError: it is larger, or fuller, than it may be, or no filter of this kind.
         """
         self.check_filter(entry, bits_log2, now)
-        ones = int.from_bytes(bits, "little").bit_count()
-        if ones > min(POSITIONS * entry.sequence, _FULL_SHARE * (1 << bits_log2)):
-            raise WireError(Rejection.FILTER, f"a filter of 2**{bits_log2} bits, {ones} of them set")
-        if self.directory.install(entry, bits_log2, bits) is Applied.NEW:
+        filled = self.rules.unpack(bits_log2, entry.sequence, bits)
+        if self.directory.install(entry, filled) is Applied.NEW:
             self._note_filter(entry.name, now)
 
     def check_filter(self, entry: Entry, bits_log2: int, now: float, *, follows: bool = True) -> None:
@@ -170,15 +164,12 @@ class Dissemination:
         Raises:
             WireError: it is refused.
         """
-        sequence, largest = entry.sequence, self._config.filter_bits_log2_max
-        if sequence > U32_MAX or bits_log2 > bits_log2_for(sequence, FILTER_BITS_PER_KEY_MAX):
-            raise WireError(Rejection.FILTER, f"a filter of 2**{bits_log2} bits for {sequence} keys")
-        if sequence > (1 << bits_log2) // _BITS_PER_KEY_MIN:
-            raise WireError(Rejection.FILTER, f"a filter of only 2**{bits_log2} bits for {sequence} keys")
-        if bits_log2 > largest:
+        self.rules.check(bits_log2, entry.sequence)
+        excess = self.rules.excess(bits_log2, entry.sequence)
+        if excess:
             if follows and self.directory.note_version(entry.name, entry.filter_version):
                 self._note_filter(entry.name, now)
-            raise WireError(Rejection.FILTER, f"a filter of 2**{bits_log2} bits, where 2**{largest} are allowed")
+            raise WireError(Rejection.FILTER, excess)
 
     def hear_view(self, entries: Entries, now: float) -> None:
         """Look for this node's own version in another's view."""

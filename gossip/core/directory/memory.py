@@ -6,7 +6,11 @@ hold by claiming to hold much. Those who have yet to prove that they are there h
 can push out a member's filter by inventing others.
 """
 
-from .lookup import SLICED_MAX_LOG2, Lookup
+from collections.abc import Callable
+
+from ..messages import KEY_BYTES
+from .filters import Index
+from .lookup import Lookup
 from .replica import REPLICA_BYTES, Replica
 
 
@@ -16,14 +20,15 @@ class MemberFilters:
     Args:
         max_bytes: bound of the memory; at least `REPLICA_BYTES` for each member.
         members_max: how many members there may be. The version of each is known, whatever the others' filters take.
+        make_index: makes an empty index for filters of one size.
     """
 
-    def __init__(self, max_bytes: int, members_max: int) -> None:
+    def __init__(self, max_bytes: int, members_max: int, make_index: Callable[[int], Index]) -> None:
         self._max_bytes = max_bytes
         self._members_max = members_max
         self._replicas: dict[str, Replica] = {}
         self._replicas_bytes = 0
-        self.lookup = Lookup()
+        self.lookup = Lookup(make_index)
 
     @property
     def memory_bytes(self) -> int:
@@ -42,7 +47,11 @@ class MemberFilters:
     def put(self, name: str, replica: Replica) -> None:
         """Keep a filter, in place of the one before; it is blank if there is no room for it."""
         self._remove(name)
-        if not replica.blank and not self._make_room(name, replica):
+
+        def needed() -> int:
+            return replica.memory_bytes + self.lookup.growth_bytes(name, replica.filter)
+
+        if not replica.blank and not self._make_room(name, replica, needed):
             replica.erase()
         self._replicas[name] = replica
         self._replicas_bytes += replica.memory_bytes
@@ -50,6 +59,21 @@ class MemberFilters:
             self.lookup.empty(name)
         else:
             self.lookup.put(name, replica.filter)
+
+    def extend(self, name: str, keys: bytes) -> bool:
+        """Add keys to a member's filter; it is blank from then on if there is no room for them."""
+        replica, key_count = self._replicas[name], len(keys) // KEY_BYTES
+
+        def needed() -> int:
+            return replica.filter.growth_bytes(key_count) + self.lookup.extension_bytes(name, key_count)
+
+        if needed() and not self._make_room(name, replica, needed):
+            self._erase(name)
+        self._replicas_bytes -= replica.memory_bytes
+        positions = replica.extend(keys)
+        self._replicas_bytes += replica.memory_bytes
+        self.lookup.set(name, positions)
+        return True
 
     def drop(self, name: str) -> None:
         """Keep nothing of that name; unknown names are fine."""
@@ -61,37 +85,36 @@ class MemberFilters:
         if known is not None:
             self._replicas_bytes -= known.memory_bytes
 
-    def _make_room(self, name: str, replica: Replica) -> bool:
+    def _make_room(self, name: str, replica: Replica, needed: Callable[[], int]) -> bool:
         """Whether there is room for a filter, perhaps after larger ones have given way; none does so in vain."""
-        if self._fits(name, replica):
+        if self._fits(name, needed()):
             return True
-        larger = self._larger(replica.filter.bits_log2)
+        larger = self._larger(replica.filter.memory_bytes)
         freed = sum(self._replicas[other].memory_bytes - REPLICA_BYTES for other in larger)
-        if not self._fits(name, replica, freed):
+        if not self._fits(name, needed() - freed):
             return False
         for other in larger:
             self._erase(other)
-            if self._fits(name, replica):
+            if self._fits(name, needed()):
                 return True
         return False
 
-    def _larger(self, bits_log2: int) -> list[str]:
-        """Whose filters may give way to one of that size, the largest first.
+    def _larger(self, filter_bytes: int) -> list[str]:
+        """Whose filters may give way to one that takes so much, the largest first.
 
-        To drop a bit-sliced filter takes up to 25 ms, so that at most one of them gives way at once.
+        To take one out of an index takes up to 25 ms, so that at most one of them gives way at once.
         """
-        sizes = {other: replica.filter.bits_log2 for other, replica in self._replicas.items()}
+        sizes = {other: replica.filter.memory_bytes for other, replica in self._replicas.items()}
         larger = sorted(
-            (other for other, size in sizes.items() if size > bits_log2), key=sizes.__getitem__, reverse=True
+            (other for other, size in sizes.items() if size > filter_bytes), key=sizes.__getitem__, reverse=True
         )
-        sliced = next((at for at, other in enumerate(larger) if sizes[other] <= SLICED_MAX_LOG2), len(larger))
-        return larger[: sliced + 1]
+        indexed = next((at for at, other in enumerate(larger) if self.lookup.is_indexed(other)), len(larger))
+        return larger[: indexed + 1]
 
-    def _fits(self, name: str, replica: Replica, freed_bytes: int = 0) -> bool:
-        """Whether there is room for a filter, besides the versions of all members that may come."""
-        reserved = REPLICA_BYTES * (self._members_max - len(self._replicas) - 1)
-        growth = self.lookup.growth_bytes(name, replica.filter.bits_log2)
-        return self.memory_bytes - freed_bytes + replica.memory_bytes + growth + reserved <= self._max_bytes
+    def _fits(self, name: str, needed_bytes: int) -> bool:
+        """Whether there is room for so much for a member, besides the versions of all others that may come."""
+        known = len(self._replicas) + (name not in self._replicas)
+        return self.memory_bytes + needed_bytes + REPLICA_BYTES * (self._members_max - known) <= self._max_bytes
 
     def _erase(self, name: str) -> None:
         replica = self._replicas[name]
@@ -141,6 +164,17 @@ class ExpectedFilters:
             return False
         self._remove(name)
         self._replicas[name] = replica
+        self.memory_bytes += replica.memory_bytes
+        return True
+
+    def extend(self, name: str, keys: bytes) -> bool:
+        """Add keys to a filter. Returns whether there is room for them; if not, nothing of it is kept."""
+        replica = self._replicas[name]
+        if self.memory_bytes + replica.filter.growth_bytes(len(keys) // KEY_BYTES) > self.max_bytes:
+            self._remove(name)
+            return False
+        self.memory_bytes -= replica.memory_bytes
+        replica.extend(keys)
         self.memory_bytes += replica.memory_bytes
         return True
 

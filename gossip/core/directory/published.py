@@ -1,9 +1,9 @@
 """The keys of this node itself, and the filter of them that others copy.
 
-The exact set of keys is the truth; the filter is what others learn of it. Additions wait some 20 ms for further ones
-and go out as one op; the first after a silence goes out at once. A Bloom filter cannot forget: after a withdrawal the
-stale bit costs others one fast miss, until many keys have gone, or none has gone for a while; then a new generation is
-built from the exact set. Growth is a new generation too. Building is cut into short steps: 50,000 keys take 70 ms.
+The set of keys is the truth; the filter is what others learn of it. Additions wait some 20 ms for further ones
+and go out as one op; the first after a silence goes out at once. A filter cannot forget: after a withdrawal the stale
+bit costs others one fast miss, until many keys have gone, or none has gone for a while; then a new generation is
+built from the set. Growth is a new generation too. Building is cut into short steps: 50,000 keys take 70 ms.
 
 Source: Summary Cache (Fan et al., 2000) section V-B for the delay of rebuilds.
 """
@@ -13,7 +13,7 @@ from typing import Final
 
 from ..config import GossipConfig
 from ..messages import KEY_BYTES
-from .bloom import bits_log2_for
+from .filters import FilterRules
 from .replica import Replica
 
 _STEP_KEYS: Final = 1024
@@ -25,12 +25,14 @@ class PublishedFilter:
     """The keys of one node and their published filter.
 
     Args:
-        config: sizes and times.
+        config: times.
+        rules: of the kind of filters that members publish.
         epoch: this run of the node.
     """
 
-    def __init__(self, config: GossipConfig, epoch: int) -> None:
+    def __init__(self, config: GossipConfig, rules: FilterRules, epoch: int) -> None:
         self._config = config
+        self._rules = rules
         self._held: dict[bytes, None] = {}
         self._pending: dict[bytes, None] = {}
         self._gone: set[bytes] = set()
@@ -53,7 +55,7 @@ class PublishedFilter:
     @property
     def room(self) -> int:
         """How many keys the largest filter has room for."""
-        return (1 << self._config.filter_bits_log2_max) // self._config.filter_bits_per_key
+        return self._rules.room
 
     def advertise(self, keys: Iterable[bytes]) -> int:
         """Hold these keys; those that the filter already shows are not published again.
@@ -128,10 +130,8 @@ class PublishedFilter:
         return self._withdrawn_at + self._config.rebuild_quiet_s
 
     def _must_rebuild(self, now: float) -> bool:
-        bits_log2 = self.replica.filter.bits_log2
-        full = self.replica.sequence + len(self._pending) > (1 << bits_log2) // self._config.filter_bits_per_key
         return (
-            (full and bits_log2 < self._config.filter_bits_log2_max)
+            self._rules.is_outgrown(self.replica.filter.bits_log2, self.replica.sequence + len(self._pending))
             or len(self._pending) > self._config.snapshot_over_keys
             or (bool(self._gone) and now >= self._rebuild_at())
         )
@@ -153,9 +153,8 @@ class PublishedFilter:
         return None
 
     def _generation(self, epoch: int, generation: int, key_count: int) -> Replica:
-        config = self._config
-        bits_log2 = bits_log2_for(key_count, config.filter_bits_per_key, config.filter_bits_log2_max)
-        return Replica(epoch, generation, bits_log2, self._config.log_keys)
+        filled = self._rules.empty(self._rules.size_for(key_count))
+        return Replica(epoch, generation, filled, self._config.log_keys)
 
 
 def _heads(keys: Iterable[bytes]) -> Iterable[bytes]:

@@ -209,11 +209,12 @@ class Reconciler:
                 yield message
                 continue
             replica = self._replica(message.entry.name)
-            assert replica is not None  # or there would be no offer
-            bits = bytes(replica.filter.bits)
-            for offset in range(0, len(bits), CHUNK_MAX_BYTES):
-                chunk = bits[offset : offset + CHUNK_MAX_BYTES]
-                yield Chunk(message.entry, replica.filter.bits_log2, offset, chunk)
+            if replica is None or replica.blank:  # it went while what comes before was sent
+                continue
+            entry = replica.entry(message.entry.name, message.entry.incarnation)
+            bits_log2, packed = replica.filter.bits_log2, replica.filter.packed()
+            for offset in range(0, len(packed), CHUNK_MAX_BYTES):
+                yield Chunk(entry, bits_log2, offset, packed[offset : offset + CHUNK_MAX_BYTES])
 
     def ops(self, name: str, replica: Replica, keys: bytes) -> list[Ops]:
         """The newest keys of a filter, in messages that fit datagrams."""

@@ -1,15 +1,13 @@
 """One member's filter at one version, with its newest keys."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from ..messages import KEY_BYTES, Entry
-from ..packets.codec import BITS_LOG2_MIN
-from .bloom import Filter, split_keys
+from .filters import NO_FILTER, Filter, split_keys
 
 REPLICA_BYTES: Final = 1024
 """Bytes of a replica's objects, besides its filter and its log: all that a blank one takes."""
-_NO_KEYS: Final = Filter(BITS_LOG2_MIN)
-"""The filter of all replicas that are blank; nothing is ever added to it."""
 
 
 class Replica:
@@ -18,17 +16,17 @@ class Replica:
     Args:
         epoch: the run of the member.
         generation: counts the member's rebuilds; each starts with an empty filter.
-        bits_log2: size of the filter.
+        filled: the filter at sequence 0, or at the one that is set then.
         log_keys: newest keys to keep for the repair of others.
 
     `blank` says that only the version is known, for want of memory: no key seems to be in the filter.
     """
 
-    def __init__(self, epoch: int, generation: int, bits_log2: int, log_keys: int) -> None:
+    def __init__(self, epoch: int, generation: int, filled: Filter, log_keys: int) -> None:
         self.epoch = epoch
         self.generation = generation
         self.sequence = 0
-        self.filter = Filter(bits_log2)
+        self.filter = filled
         self.blank = False
         self._log = bytearray()
         self._log_max_bytes = log_keys * KEY_BYTES
@@ -45,14 +43,16 @@ class Replica:
     @property
     def memory_bytes(self) -> int:
         """What it takes at most."""
-        return REPLICA_BYTES if self.blank else REPLICA_BYTES + len(self.filter.bits) + self._log_max_bytes
+        return REPLICA_BYTES if self.blank else REPLICA_BYTES + self.filter.memory_bytes + self._log_max_bytes
 
-    def extend(self, keys: bytes) -> list[int]:
+    def extend(self, keys: bytes) -> Sequence[int]:
         """Add keys. Returns the positions of their bits."""
+        self.sequence += len(keys) // KEY_BYTES
+        if self.blank:
+            return ()
         positions: list[int] = []
         for key in split_keys(keys):
             positions += self.filter.add(key)
-        self.sequence += len(keys) // KEY_BYTES
         self._log += keys
         del self._log[: max(0, len(self._log) - self._log_max_bytes)]
         return positions
@@ -66,14 +66,8 @@ class Replica:
             return None
         return bytes(self._log[len(self._log) - missing :])
 
-    def load(self, sequence: int, bits: bytes) -> None:
-        """Replace the filter by a snapshot, at that sequence."""
-        self.sequence = sequence
-        self.filter = Filter(self.filter.bits_log2, bits)
-        self._log.clear()
-
     def erase(self) -> None:
         """Keep the version only."""
         self.blank = True
-        self.filter = _NO_KEYS
+        self.filter = NO_FILTER
         self._log = bytearray()

@@ -8,7 +8,7 @@ import enum
 from typing import Final
 
 from ..messages import KEY_BYTES, Entry, Ops
-from ..packets.codec import BITS_LOG2_MIN
+from .filters import NO_FILTER, Filter, FilterRules
 from .memory import ExpectedFilters, MemberFilters
 from .replica import Replica
 
@@ -28,15 +28,17 @@ class Directory:
     """The filters of all other members, and of those who have yet to prove that they are there.
 
     Args:
+        rules: of the kind of filters that members publish.
         log_keys: newest keys kept per member, for repairs.
         max_bytes: bound of the memory that all of it takes; at least twice `REPLICA_BYTES` for each member.
         members_max: how many members there may be. The version of each is known, whatever the others' filters take.
     """
 
-    def __init__(self, log_keys: int, max_bytes: int, members_max: int) -> None:
+    def __init__(self, rules: FilterRules, log_keys: int, max_bytes: int, members_max: int) -> None:
+        self._rules = rules
         self._log_keys = log_keys
         self._expected = ExpectedFilters(int(_EXPECTED_SHARE * max_bytes))
-        self._members = MemberFilters(max_bytes - self._expected.max_bytes, members_max)
+        self._members = MemberFilters(max_bytes - self._expected.max_bytes, members_max, rules.index)
         self.lookup = self._members.lookup
 
     @property
@@ -84,9 +86,9 @@ class Directory:
             return Applied.NEW
         if ops.start > known.sequence or ops.bits_log2 != known.filter.bits_log2:
             return self._begin_generation(ops) if known.sequence == 0 else Applied.GAP
-        positions = known.extend(ops.keys[(known.sequence - ops.start) * KEY_BYTES :])
-        self.lookup.set(ops.name, positions)
-        return Applied.NEW
+        keys = ops.keys[(known.sequence - ops.start) * KEY_BYTES :]
+        kept = self._expected if self._members.get(ops.name) is None else self._members
+        return Applied.NEW if kept.extend(ops.name, keys) else Applied.GAP
 
     def is_next(self, ops: Ops) -> bool:
         """Whether nothing is missing before an op: it begins a filter, or goes on with the one that is known."""
@@ -94,15 +96,15 @@ class Directory:
         same = known is not None and (known.epoch, known.generation) == (ops.epoch, ops.generation)
         return ops.start == 0 or (known is not None and same and ops.start <= known.sequence)
 
-    def install(self, entry: Entry, bits_log2: int, bits: bytes) -> Applied:
+    def install(self, entry: Entry, filled: Filter) -> Applied:
         """Replace a filter by a newer snapshot."""
         known = self._known(entry.name, entry.epoch)
         if known is None or known.epoch != entry.epoch:
             return Applied.GAP
         if known.version >= entry.filter_version:
             return Applied.KNOWN
-        replica = Replica(entry.epoch, entry.generation, bits_log2, self._log_keys)
-        replica.load(entry.sequence, bits)
+        replica = Replica(entry.epoch, entry.generation, filled, self._log_keys)
+        replica.sequence = entry.sequence
         self._put(entry.name, replica)
         return Applied.NEW
 
@@ -112,7 +114,7 @@ class Directory:
         known = self._known(name, epoch)
         if known is None or known.epoch != epoch or known.version >= version:
             return False
-        replica = Replica(epoch, generation, BITS_LOG2_MIN, self._log_keys)
+        replica = Replica(epoch, generation, NO_FILTER, self._log_keys)
         replica.erase()
         replica.sequence = sequence
         self._put(name, replica)
@@ -147,13 +149,13 @@ class Directory:
     def _begin_generation(self, ops: Ops) -> Applied:
         if ops.start != 0:
             return Applied.GAP
-        replica = Replica(ops.epoch, ops.generation, ops.bits_log2, self._log_keys)
+        replica = Replica(ops.epoch, ops.generation, self._rules.empty(ops.bits_log2), self._log_keys)
         replica.extend(ops.keys)
         self._put(ops.name, replica)
         return Applied.NEW
 
     def _empty(self, epoch: int) -> Replica:
-        return Replica(epoch, 0, BITS_LOG2_MIN, self._log_keys)
+        return Replica(epoch, 0, self._rules.empty(self._rules.smallest), self._log_keys)
 
     def _put(self, name: str, replica: Replica) -> None:
         if self._expected.epoch(name) is None:

@@ -59,6 +59,8 @@ BITS_LOG2_MIN: Final = 14
 """Filters have 2 KiB at least: smaller ones have too many false positives (module `bloom`)."""
 BITS_LOG2_MAX: Final = 26
 """Filters have 8 MiB at most, for 4 million keys; settings allow less."""
+BITS_LOG2_EXACT: Final = 8 * KEY_BYTES
+"""Stands for a set of keys themselves: a filter of so many bits that each key has one of its own."""
 ENTRIES_MAX: Final = 4096
 """Messages of one packet and items of the arrays in them, together. To check one takes 3 us, so that nobody can stall a
 node by a packet of many. No cluster has more members."""
@@ -160,7 +162,7 @@ def _words(value: Any) -> str:
 
 
 def _bits_log2(value: Any) -> int:
-    if type(value) is not int or not BITS_LOG2_MIN <= value <= BITS_LOG2_MAX:
+    if type(value) is not int or not (BITS_LOG2_MIN <= value <= BITS_LOG2_MAX or value == BITS_LOG2_EXACT):
         raise WireError(Rejection.SCHEMA, "a filter size is expected")
     return value
 

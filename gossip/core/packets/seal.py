@@ -1,6 +1,6 @@
 """The outermost layer of every datagram and stream frame: which protocol, which cluster, and whether it is sealed.
 
-    first byte          = version of the protocol << 4 | 1 if sealed
+    first byte          = version of the protocol << 4 | kind of filters << 1 | 1 if sealed
     plain               = first byte, 4 bytes of sha256(label), packet
     sealed datagram     = first byte, key id (4), run (12), counter (8), AES-256-GCM(packet) with its tag (16)
     sealed frame        = first byte, key id (4), AES-256-GCM(packet) with its tag (16)
@@ -9,6 +9,8 @@ Every process draws a run of 12 random bytes when it starts, and seals under a k
 run), with a counter as the nonce: no nonce can ever be used twice under one key, whatever the number of nodes. The
 counter lets the receiver drop what it has seen before (module `replay`). A stream has its own keys, derived from
 random bytes of both ends: no frame fits another stream, another place in its own, or the other direction.
+
+A packet says of which kind the filters of its cluster are, so that no node takes one kind for the other.
 
 The associated data are everything before the ciphertext, and the label. The key id picks the one key to try.
 
@@ -28,7 +30,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ..errors import Rejection, WireError
 from ..membership.member import Span
-from ..messages import KeyAction
+from ..messages import FilterKind, KeyAction
 from .keyring import ID_BYTES, KEY_BYTES, Keyring
 
 RUN_BYTES: Final = 12
@@ -73,6 +75,7 @@ class Seal:
         protocol: the versions that this node understands.
         entropy: gives that many unpredictable bytes, never the same ones twice.
         sealing: what is sent and accepted, with keys.
+        filters: the kind of filters that members of this cluster publish.
 
     `version` is the version of the protocol in which packets are sent; the node sets it. `ciphers` are derived ciphers
     by key id and run; nodes that share a process may share them.
@@ -85,6 +88,7 @@ class Seal:
         protocol: Span,
         entropy: Callable[[int], bytes],
         sealing: Sealing = Sealing.REQUIRE,
+        filters: FilterKind = FilterKind.BLOOM,
     ) -> None:
         self.keyring = keyring
         self.version = protocol.high
@@ -92,6 +96,7 @@ class Seal:
         self._label_hash = hashlib.sha256(self.label).digest()[:ID_BYTES]
         self.protocol = protocol
         self._entropy = entropy
+        self._filters = filters
         self._plain_is_fine = not keyring or sealing is not Sealing.REQUIRE
         self.speaks_sealed = bool(keyring) and sealing is not Sealing.ALLOW
         self.run = entropy(RUN_BYTES) if keyring else b""
@@ -114,7 +119,7 @@ class Seal:
         counter = self._counter.to_bytes(_COUNTER_BYTES, "big")
         self._counter += 1
         identity = self.keyring.primary
-        head = _first_byte(self.version, sealed=True) + identity + self.run + counter
+        head = self.first_byte(self.version, sealed=True) + identity + self.run + counter
         cipher = self.ciphers.get(identity + self.run)
         if cipher is None:
             cipher = self.derive(identity, self.run)
@@ -125,7 +130,7 @@ class Seal:
         """The packet inside.
 
         Raises:
-            WireError: it is not of this cluster; the reason is size, version, cluster, key or seal.
+            WireError: it is not of this cluster; the reason is size, version, kind, cluster, key or seal.
         """
         if not self.is_sealed(datagram):
             return Opened(self.unwrap_plain(datagram))
@@ -169,24 +174,30 @@ class Seal:
 
     def wrap_plain(self, packet: bytes, version: int) -> bytes:
         """A packet without a seal, in a version of the protocol."""
-        return _first_byte(version, sealed=False) + self._label_hash + packet
+        return self.first_byte(version, sealed=False) + self._label_hash + packet
+
+    def first_byte(self, version: int, *, sealed: bool) -> bytes:
+        """What every payload begins with."""
+        return bytes((version << 4 | self._filters << 1 | sealed,))
 
     def is_sealed(self, payload: bytes) -> bool:
         """Whether these bytes are sealed.
 
         Raises:
-            WireError: they are not acceptable either way; the reason is size, version or seal.
+            WireError: they are not acceptable either way; the reason is size, version, kind or seal.
         """
         if len(payload) <= _HEAD_BYTES:
             raise WireError(Rejection.SIZE, "shorter than a header")
-        version, kind = payload[0] >> 4, payload[0] & 15
-        if version not in self.protocol or kind > 1:
+        version, kind, sealed = payload[0] >> 4, payload[0] >> 1 & 7, bool(payload[0] & 1)
+        if version not in self.protocol or kind > max(FilterKind):
             raise WireError(Rejection.VERSION, f"version {version} of the protocol, this node speaks {self.protocol}")
-        if kind and not self.keyring:
+        if kind != self._filters:
+            raise WireError(Rejection.KIND, f"of a cluster with filters of another kind, {FilterKind(kind).name}")
+        if sealed and not self.keyring:
             raise WireError(Rejection.SEAL, "sealed where plain packets are spoken")
-        if not kind and not self._plain_is_fine:
+        if not sealed and not self._plain_is_fine:
             raise WireError(Rejection.SEAL, "plain where sealed packets are spoken")
-        return bool(kind)
+        return sealed
 
     def unwrap_plain(self, payload: bytes) -> bytes:
         """The packet in a payload that is not sealed.
@@ -262,7 +273,7 @@ class Channel:
         """The payload of the next frame."""
         if not self._sealed:
             return self._seal.wrap_plain(packet, self._version)
-        head = _first_byte(self._version, sealed=True) + self._identity
+        head = self._seal.first_byte(self._version, sealed=True) + self._identity
         nonce = _nonce(self._said.to_bytes(_COUNTER_BYTES, "big"))
         self._said += 1
         return head + self._cipher(self._identity, ours=True).encrypt(nonce, packet, head + self._seal.label)
@@ -271,7 +282,7 @@ class Channel:
         """The packet in the payload of the next frame from the other end.
 
         Raises:
-            WireError: it holds no packet for this end; the reason is size, version, cluster, key or seal.
+            WireError: it holds no packet for this end; the reason is size, version, kind, cluster, key or seal.
         """
         sealed = self._seal.is_sealed(payload)
         if self._dialled and sealed is not self._sealed:
@@ -296,10 +307,6 @@ class Channel:
             info = b"stream of its dialler" if by_dialler else b"stream of its acceptor"
             cipher = self._ciphers[identity, ours] = self._seal.derive(identity, b"".join(greetings), info)
         return cipher
-
-
-def _first_byte(version: int, *, sealed: bool) -> bytes:
-    return bytes((version << 4 | sealed,))
 
 
 def _nonce(counter: bytes) -> bytes:

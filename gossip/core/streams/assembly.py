@@ -1,5 +1,6 @@
 """A filter from its chunks, which come in order and one filter at a time: so memory is bounded by one filter."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..errors import Rejection, WireError
@@ -12,7 +13,7 @@ class ArrivingFilter:
 
     Args:
         entry: its version.
-        bits_log2: it has 2 ** bits_log2 bits.
+        bits_log2: its size.
         bits: its first bytes.
     """
 
@@ -20,16 +21,16 @@ class ArrivingFilter:
     bits_log2: int
     bits: bytearray
 
-    @property
-    def complete(self) -> bool:
-        """Whether all of it is here."""
-        return len(self.bits) == 1 << (self.bits_log2 - 3)
-
 
 class FilterAssembly:
-    """Puts chunks together."""
+    """Puts chunks together.
 
-    def __init__(self) -> None:
+    Args:
+        length_of: tells the length in bytes of a filter of that size with so many keys.
+    """
+
+    def __init__(self, length_of: Callable[[int, int], int]) -> None:
+        self._length_of = length_of
         self._arriving: ArrivingFilter | None = None
 
     def add(self, chunk: Chunk) -> ArrivingFilter | None:
@@ -43,10 +44,11 @@ class FilterAssembly:
         arriving = self._arriving
         if arriving is None or (chunk.entry, chunk.bits_log2) != (arriving.entry, arriving.bits_log2):
             raise WireError(Rejection.ORDER, "a chunk of another filter")
-        if chunk.offset != len(arriving.bits) or chunk.offset + len(chunk.bits) > 1 << (chunk.bits_log2 - 3):
+        length = self._length_of(chunk.bits_log2, chunk.entry.sequence)
+        if chunk.offset != len(arriving.bits) or chunk.offset + len(chunk.bits) > length:
             raise WireError(Rejection.ORDER, "a chunk of another place")
         arriving.bits += chunk.bits
-        if not arriving.complete:
+        if len(arriving.bits) < length:
             return None
         self._arriving = None
         return arriving

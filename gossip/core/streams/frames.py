@@ -19,7 +19,7 @@ by the same."""
 LENGTH_BYTES: Final = 4
 _REFUSAL: Final = b"\xff\xff\xff"
 """What a refusal begins with: as a length it would be longer than any frame."""
-_TOLD: Final = (Rejection.KEY, Rejection.SEAL, Rejection.CLUSTER, Rejection.VERSION)
+_TOLD: Final = (Rejection.KEY, Rejection.SEAL, Rejection.CLUSTER, Rejection.VERSION, Rejection.KIND)
 """The reasons that are told, by their place: append only."""
 _RECEIVED_MAX_BYTES: Final = 128 * 1024 * 1024
 """Bytes that one half takes in a conversation: 1,000 filters for 30,000 keys each."""

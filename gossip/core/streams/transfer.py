@@ -56,7 +56,7 @@ class Transfer:
         self._records: list[Record] = []
         self._give: list[Entry] = []
         self._pull: list[Entry] = []
-        self._assembly = FilterAssembly()
+        self._assembly = FilterAssembly(local.dissemination.rules.packed_bytes)
 
     # Hearing
 

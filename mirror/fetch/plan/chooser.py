@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Sequence
 
-from ...cluster.homes import MEBIBYTE, piece_size
 from ...cluster.throughput import Throughput
 from ...settings import PlanSettings
 from ...sources import UPSTREAM, Role
@@ -233,7 +232,7 @@ class Chooser:
     def _soonest(self, names: Sequence[str], lanes: int) -> str | None:
         """The member that is expected to be done first with one piece more; None if each has all its lanes in use."""
         free = [name for name in names if self._flights.count(name) < lanes]
-        count = piece_size(self._pieces.size or MEBIBYTE)
+        count = self._pieces.unit
 
         def expected_s(name: str) -> float:
             return self._throughput.expected_s(name, (self._flights.count(name) + 1) * count)

@@ -2,28 +2,32 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from ...cluster.homes import MEBIBYTE, piece_size
+from ...cluster.homes import MEBIBYTE, home_piece_size
 from ...oci.ranges import RangeSet, Span
 
 
 class Pieces:
-    """The pieces of one blob. Until `sized` is called there is one piece, of which only the beginning is asked for."""
+    """The pieces of one blob. Until the size is known there is one piece, of which only the beginning is asked for.
 
-    def __init__(self) -> None:
+    Args:
+        homes: how many there are.
+        stated: the blob's size in bytes, as a manifest states it: the blob is cut as if that were true until `sized`.
+    """
+
+    def __init__(self, homes: int, stated: int | None = None) -> None:
         self.size: int | None = None
+        self.stated = stated
+        self._homes = homes
+        self.unit = MEBIBYTE if stated is None else home_piece_size(stated, homes)
+        """The bytes of a piece; the last one may have fewer. While nobody states the size: of the first request."""
 
     def sized(self, size: int) -> None:
         """Take note of the blob's size, in bytes."""
-        self.size = size
-
-    @property
-    def unit(self) -> int:
-        """The bytes of a piece; the last one may have fewer. Before the size is known: of the first request."""
-        return MEBIBYTE if self.size is None else piece_size(self.size)
+        self.size, self.unit = size, home_piece_size(size, self._homes)
 
     def number(self, start: int) -> int:
         """The number of the piece that has byte `start`."""
-        return 0 if self.size is None else start // self.unit
+        return 0 if self.size is None and self.stated is None else start // self.unit
 
     def end(self, start: int) -> int:
         """The end of the piece that has byte `start`."""

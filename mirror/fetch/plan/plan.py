@@ -41,9 +41,10 @@ class Plan:
         holders: names of members that may have the blob, best first.
         settings: bounds and durations.
         opening: how much the first request asks for.
+        stated: the blob's size in bytes, as a manifest states it; None where none does.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is known of the blob and of the members when its fetch begins
         self,
         me: str,
         ring: Ring,
@@ -51,6 +52,8 @@ class Plan:
         holders: Iterable[str] = (),
         settings: PlanSettings | None = None,
         opening: Opening = Opening.RUN,
+        *,
+        stated: int | None = None,
     ) -> None:
         settings = settings or PlanSettings()
         self.candidates = Candidates(me, ring, holders, settings)
@@ -60,7 +63,7 @@ class Plan:
         self.stuck = RangeSet()
         """What other members ask of this node as a home, and it cannot fetch now."""
         self._settings = settings
-        self._pieces = Pieces()
+        self._pieces = Pieces(len(ring), stated)
         self.chooser = Chooser(me, self.candidates, throughput, self.flights, self._pieces, settings)
         self.lazy = LazyReads(self.chooser, self.candidates, self.flights, self._pieces, settings)
         """Has fetched what clients read by themselves."""
@@ -178,7 +181,7 @@ class Plan:
         if self.size is None:
             if not self.chooser.has_direct_source(0):
                 self.stuck = demand.members
-            return [self._launch(flight) for flight in iter(lambda: self._first(demand, now), None)]
+            return [*self._unanswered(demand, now), *self._unanswered(demand, now)]  # of a second source, if it is due
         is_look = now >= self._looked_at + self._settings.look_s
         for flight in self._progress.trickling(self.flights, now) if is_look else ():
             self.candidates.members.note_trickle(flight.source, now)
@@ -192,8 +195,12 @@ class Plan:
             launched += self._for_late(demand, self.size, now)
         return launched
 
-    def _first(self, demand: Demand, now: float) -> Flight | None:
-        """One request tells the size. What members ask for does not wait for another node's answer."""
+    def _unanswered(self, demand: Demand, now: float) -> Iterator[Flight]:
+        """Requests to make before any answer has told the size. What members ask for waits for no other node's answer.
+
+        One request tells it. But where a manifest states it, it is hardly ever another one: then what follows is asked
+        for as well, and cut anew if the first answer says otherwise.
+        """
         awaited = self.chooser.awaited(self.lazy.hung)
         if demand.members and not any(flight.is_direct for flight in awaited):
             (start, stop), *_ = demand.members
@@ -201,17 +208,24 @@ class Plan:
             run_stop = self._run_stop(start, end)
             flight = self.chooser.direct(start, end, now, run_stop=run_stop, audience=Audience.MEMBER)
             if flight is not None:
-                return flight
+                yield self._launch(flight)
+                return
         if awaited:
-            return None
+            return
         if demand.lazy and not self.flights:
             (start, stop), *_ = demand.lazy
             if (flight := self.chooser.for_range(start, stop, stop, now)) is not None:
-                return flight
+                yield self._launch(flight)
+                return
         if demand.local or demand.lazy:
-            end = None if self._opening is Opening.WHOLE else MEBIBYTE
-            return self.chooser.for_local(0, end, now, run_stop=self._run_stop(0, end))
-        return None
+            stated = self._pieces.stated
+            end = None if self._opening is Opening.WHOLE else min(self._pieces.unit, stated or MEBIBYTE)
+            first = self.chooser.for_local(0, end, now, run_stop=self._run_stop(0, end))
+            if first is None:
+                return
+            yield self._launch(first)
+            if demand.local and stated and first.stop is not None and self._opening is Opening.RUN:
+                yield from self._for_local(Demand(RangeSet((0, stated)), RangeSet()), now)
 
     def _for_members(self, demand: Demand, now: float) -> Iterator[Flight]:
         """Requests for what other members wait for, none of which waits for another node's flight."""
@@ -268,7 +282,7 @@ class Plan:
     def _run_stop(self, start: int, stop: int | None) -> int | None:
         """How far one run from `start` may go: to the next byte that is here or under way; None: to the end."""
         if stop is None or self.size is None:
-            return stop if self._opening is Opening.PIECE else None
+            return stop if self._opening is Opening.PIECE or len(self.flights) else None
         return max(stop, self._gaps.front(start))
 
     def _launch(self, flight: Flight, here: RangeSet | None = None) -> Flight:

@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import json
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from typing import Any
 from urllib.parse import quote
 
 import aiohttp
@@ -18,7 +20,7 @@ from ...errors import DigestInvalid, PeerError, Reason
 from ...oci.content import Content, Parts
 from ...oci.digest import Digest
 from ...oci.ranges import IntRange
-from ...oci.reference import Reference, Repository
+from ...oci.reference import Reference, Repository, is_tag
 from ...routers import Peer
 from ...settings import PeerSettings
 from ...stores import Tag
@@ -28,6 +30,8 @@ from ..chain import came_by
 from .auth import PeerAuth, Request, SignedRequest
 from .connections import Connection, ConnectionPool, Head
 from .protocol import (
+    MEMBER_TAGS_MAX,
+    MEMBER_TAGS_MAX_BYTES,
     PARTS_BYTES,
     SIGNED_BODY_MAX_BYTES,
     MemberAnswer,
@@ -36,7 +40,7 @@ from .protocol import (
     needs_signed_body,
     parse_parts,
 )
-from .questions import Question
+from .questions import asked
 from .transfers import Transfers, checked_size, raise_for_status
 from .watch import Watch
 
@@ -149,6 +153,21 @@ class PeerClient:
             checked_unix_s = time.time() - max(0.0, member_answer.tag_age_s)
             return Tag(digest, checked_unix_s, member_answer.tag_authority or "upstream")
 
+    async def tags(self, peer: Peer, repository: Repository) -> list[str]:
+        """Ask which tags of a repository a peer knows itself.
+
+        Raises:
+            PeerError: it gave no valid answer.
+        """
+        path = f"/v2/{repository.path}/tags/list?ns={_quoted(repository)}"
+        with self._translated(peer):
+            async with self._request("GET", peer, path, MemberRequest(self._name)) as answer:
+                raise_for_status(peer, answer.status, MemberAnswer.parse(answer.headers), expected=200)
+                if not 0 < (answer.content_length or 0) <= MEMBER_TAGS_MAX_BYTES:
+                    answer.close()
+                    raise PeerError(Reason.LENGTH, f"{peer.name} answered {answer.content_length} bytes of tags")
+                return _tags_in(peer, await answer.read())
+
     async def notify_slow(self, peer: Peer, relative_rate: float) -> None:
         """Tell a peer the relative rate that this node measures of it; whether that arrives does not matter."""
         with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError, PeerError):
@@ -183,7 +202,10 @@ class PeerClient:
         """
         member_request = MemberRequest(self._name, want=want)
         with self._translated(peer):
-            async with self._watched(peer), self._request("GET", peer, _path(content), member_request, extra) as answer:
+            async with (
+                asked(peer, self._watch),
+                self._request("GET", peer, _path(content), member_request, extra) as answer,
+            ):
                 raise_for_status(peer, answer.status, MemberAnswer.parse(answer.headers), expected=200)
                 if answer.content_length != length or length > SIGNED_BODY_MAX_BYTES:
                     answer.close()  # an agent that does not know the question sends the blob
@@ -229,23 +251,6 @@ class PeerClient:
         await self._transfers.download(peer, channel, ask, request, sink)
 
     @contextlib.asynccontextmanager
-    async def _watched(self, peer: Peer) -> AsyncIterator[None]:
-        """End what is asked of a member as soon as that one is gone.
-
-        Raises:
-            PeerError: it is, or has given signs of life alone for too long.
-        """
-        question = None
-        try:
-            async with asyncio.timeout(None) as scope:
-                with self._watch.over(Question(peer, scope)) as question:
-                    yield
-        except TimeoutError:
-            if question is not None and question.given_up is not None:
-                raise question.given_up from None
-            raise
-
-    @contextlib.asynccontextmanager
     async def _head(
         self, peer: Peer, path: str, role: Role, *, recheck: bool = False
     ) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -253,7 +258,7 @@ class PeerClient:
         member_request = MemberRequest(self._name, role, recheck=recheck, came_by=came_by.get())
         with self._translated(peer):
             try:
-                async with self._watched(peer), self._request("HEAD", peer, path, member_request) as answer:
+                async with asked(peer, self._watch), self._request("HEAD", peer, path, member_request) as answer:
                     raise_for_status(peer, answer.status, MemberAnswer.parse(answer.headers), expected=200)
                     yield answer
             except TimeoutError as error:
@@ -372,6 +377,17 @@ class PeerSource:
     async def parts(self, content: Content) -> Parts:
         """How many of the blobs that a manifest names the peer holds. Raises PeerError."""
         return parse_parts(await self._client.ask(self._peer, content, Want.PARTS, PARTS_BYTES))
+
+
+def _tags_in(peer: Peer, body: bytes) -> list[str]:
+    """The tags in a peer's answer; raise PeerError if it has none."""
+    try:
+        tags: Any = json.loads(body)["tags"]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        tags = None
+    if not isinstance(tags, list) or not all(isinstance(tag, str) and is_tag(tag) for tag in tags):
+        raise PeerError(Reason.BROKEN, f"{peer.name} answered with no list of tags")
+    return tags[:MEMBER_TAGS_MAX]
 
 
 def _path(content: Content) -> str:

@@ -65,6 +65,12 @@ AVOIDED_MAX: Final = 1024
 """Bounds the names that one request can list as avoided: more than a cluster has members."""
 
 
+MEMBER_TAGS_MAX: Final = 1000
+"""Bounds the tags of one repository that a member tells: more than a node has images of one name."""
+MEMBER_TAGS_MAX_BYTES: Final = 160 * MEMBER_TAGS_MAX
+"""Bounds the answer with these: a tag has at most 128 characters."""
+
+
 class Want(enum.Enum):
     """What a member wants of a holder's copy of a blob, to vouch for what others sent."""
 

@@ -1,11 +1,14 @@
 """Small questions to members, as far as the watch is concerned: it may end them."""
 
 import asyncio
+import contextlib
 import math
 import time
+from collections.abc import AsyncIterator
 
 from ...errors import PeerError, Reason
 from ...routers import Peer
+from .watch import Watch
 
 
 class Question:
@@ -41,3 +44,21 @@ class Question:
         """See `Owed.give_up`."""
         self.given_up = PeerError(reason, f"{self.peer.name} {why}")
         self._scope.reschedule(asyncio.get_running_loop().time())
+
+
+@contextlib.asynccontextmanager
+async def asked(peer: Peer, watch: Watch) -> AsyncIterator[None]:
+    """End what is asked of a member, within `async with`, as soon as that one is gone.
+
+    Raises:
+        PeerError: it is, or has given signs of life alone for too long.
+    """
+    question = None
+    try:
+        async with asyncio.timeout(None) as scope:
+            with watch.over(Question(peer, scope)) as question:
+                yield
+    except TimeoutError:
+        if question is not None and question.given_up is not None:
+            raise question.given_up from None
+        raise

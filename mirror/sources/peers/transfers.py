@@ -180,9 +180,9 @@ class Transfer:
         return max(self._last_heard_at(time.monotonic()), self._alive_at) if self.was_heard else -math.inf
 
     def _last_heard_at(self, now: float) -> float:
-        """When bytes last came. The thread collects them for a while, so of an answer the kernel has the last word."""
-        is_received = self._phase is TransferPhase.RECEIVING
-        return max(self._heard_at, now - self._connection.quiet_s()) if is_received else self._heard_at
+        """When bytes last came. The thread collects them for a while, so the kernel knows it better."""
+        quiet_s = self._connection.quiet_s() if self._phase is TransferPhase.RECEIVING else math.inf
+        return self._heard_at if quiet_s == math.inf else now - quiet_s
 
     def note_sign_of_life(self, now: float) -> None:
         """See `Owed.note_sign_of_life`."""

@@ -11,6 +11,7 @@ does for its retransmissions: RFC 6298.
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
@@ -112,6 +113,8 @@ class Watch:
         self._is_owed = asyncio.Event()
         self._probes: dict[Peer, asyncio.Task[None]] = {}
         """Questions for a sign of life, one at a time to each member."""
+        self._signs: dict[Peer, tuple[asyncio.Future[bool], float]] = {}
+        """Their outcomes, and since when they are waited for, monotonic seconds: bytes are a sign of life as well."""
         self._asked_after: dict[Peer, float] = {}
         """By member that gives signs of life, and nothing of what it owes: the silence after which it is asked again,
         s."""
@@ -140,6 +143,13 @@ class Watch:
             yield owed
         finally:
             self._owed.discard(owed)
+            self._heard(owed.peer, owed.signed_at)
+
+    def _heard(self, peer: Peer, signed_at: float) -> None:
+        """Wait no longer for a sign of life of a member that has sent bytes since it was asked for one."""
+        sign, asked_at = self._signs.get(peer, (None, math.inf))
+        if sign is not None and signed_at > asked_at:
+            sign.cancel()
 
     async def _run(self) -> None:
         while True:
@@ -168,6 +178,8 @@ class Watch:
         self._asked_after = {
             peer: after_s for peer, after_s in self._asked_after.items() if unheard.get(peer, 0.0) > settings.silent_s
         }
+        for peer, signed_at in signed.items():
+            self._heard(peer, signed_at)
         for peer, unheard_s in unheard.items():
             after_s = self._asked_after.get(peer, settings.silent_s)
             if min(unheard_s, now - signed[peer]) > after_s and peer not in self._probes:
@@ -184,19 +196,22 @@ class Watch:
         """Ask a member for a sign of life; without one all that it owes has failed."""
         life = Life.ALIVE
         asking = asyncio.ensure_future(self._is_alive(peer))
+        self._signs[peer] = asking, now
         try:
             if not await _ends_within(asking, self._usual.within_s(peer.name), self._settings.watch_interval_s):
                 log.info("a member is silent: others are asked as well source=%s", peer.name)
                 self._on_life(peer, Life.SILENT)
-            if await asking:
+            await asyncio.wait([asking])
+            if not asking.cancelled() and asking.result():
                 took_s = time.monotonic() - now
                 self._usual.took(peer.name, took_s)
                 self._note_sign_of_life(peer)
-            elif not any(owed.peer == peer and owed.signed_at > now for owed in self._owed):
+            elif not asking.cancelled() and not any(owed.peer == peer and owed.signed_at > now for owed in self._owed):
                 life = Life.GONE
                 for owed in [owed for owed in self._owed if owed.peer == peer and owed.unheard_s(now) > 0]:
                     owed.give_up(Reason.STALLED, "gave no sign of life")
         finally:
+            del self._signs[peer]
             asking.cancel()
             self._on_life(peer, life)
 

@@ -42,6 +42,23 @@ class Basic:
 Challenge = Bearer | Basic
 
 
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Who wants an authorization, and for what: a registry, or another host to which it redirects.
+
+    Args:
+        registry: the operator's.
+        url: where the party is: the registry's own URL, or the origin of the other host.
+        scope: of what is asked for there, e.g. `repository:library/nginx:pull`.
+        repository: the path of the repository whose credential it may see; None if it may see none.
+    """
+
+    registry: Registry
+    url: str
+    scope: str
+    repository: str | None = None
+
+
 def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
     """Read the WWW-Authenticate headers of a 401; there may be several, with several challenges each.
 
@@ -115,13 +132,16 @@ def basic_authorization(username: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
 
 
-def token_url(challenge: Bearer, registry: Registry, scope: str) -> URL:
-    """The URL to ask for a token.
+_CLIENT = "skvaller"
+"""By which name the agent asks a token service for a token; a service may show it to people."""
+
+
+def realm_of(challenge: Bearer, party: Party) -> URL:
+    """The URL of a token service.
 
     Args:
-        challenge: what the registry answered.
-        registry: the one that did.
-        scope: to ask for if the challenge names none, e.g. `repository:library/nginx:pull`.
+        challenge: what the party answered.
+        party: the one that did.
 
     Raises:
         UpstreamError: the realm is no URL, or is http for an https registry: the password would go in the clear.
@@ -132,13 +152,40 @@ def token_url(challenge: Bearer, registry: Registry, scope: str) -> URL:
         realm = URL()
     if realm.scheme not in ("http", "https") or not realm.host:
         raise UpstreamError(
-            Reason.AUTH, f"{registry.name} names as its token service what is neither an http nor an https URL"
+            Reason.AUTH, f"{party.registry.name} names as its token service what is neither an http nor an https URL"
         )
-    if realm.scheme == "http" and not registry.url.startswith("http:"):
-        raise UpstreamError(Reason.AUTH, f"{registry.name} sends from https to http for a token, to {realm.origin()}")
+    if realm.scheme == "http" and not party.url.startswith("http:"):
+        raise UpstreamError(
+            Reason.AUTH, f"{party.registry.name} sends from https to http for a token, to {realm.origin()}"
+        )
+    return realm
+
+
+def token_url(realm: URL, challenge: Bearer, scope: str) -> URL:
+    """The URL to ask for a token.
+
+    Args:
+        realm: of the token service.
+        challenge: what the registry answered.
+        scope: to ask for if the challenge names none, e.g. `repository:library/nginx:pull`.
+    """
     query = [("service", challenge.service)] if challenge.service else []
     query += [("scope", part) for part in (challenge.scope or scope).split()]
     return realm.extend_query(query)
+
+
+def token_form(challenge: Bearer, scope: str, identity_token: str) -> dict[str, str]:
+    """The form to post for a token, in exchange for an identity token; `challenge` and `scope` as for `token_url`.
+
+    Source: distribution, "OAuth2 Token Authentication"; RFC 6749, section 6.
+    """
+    return {
+        "grant_type": "refresh_token",
+        "service": challenge.service or "",
+        "client_id": _CLIENT,
+        "scope": challenge.scope or scope,
+        "refresh_token": identity_token,
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,15 +19,25 @@ from ...errors import DigestInvalid, Reason, UpstreamError, UpstreamUnknown
 from ...fileio import in_thread
 from ...oci.content import Content
 from ...oci.digest import Digest
-from ...oci.manifest import MANIFEST_MAX_BYTES, MEDIA_TYPES, SCHEMA_1, is_manifest_type, is_schema_1, outline_of
+from ...oci.manifest import (
+    MANIFEST_MAX_BYTES,
+    MEDIA_TYPES,
+    OCI_INDEX,
+    SCHEMA_1,
+    is_manifest_type,
+    is_schema_1,
+    outline_of,
+)
 from ...oci.reference import Reference, Repository
 from ...settings import UpstreamSettings
-from .. import UPSTREAM, RangeReply, RangeRequest, Resolved, Sink
+from .. import UPSTREAM, Page, RangeReply, RangeRequest, Resolved, Sink
+from .access import Access
 from .body import Body, ExactBody, UpstreamReply, announced_span, gathered, in_memory, with_prefix
 from .encodings import decoded
 from .heads import DOUBTFUL, Head, Heads
 from .lengths import Lengths
 from .names import LookUp
+from .pages import PAGE_MAX_BYTES, filters, following
 from .registries import DOCKER_HUB_URL, Registry, known_registries
 from .requests import RegistryClient, Tally
 from .transport import Answer
@@ -42,7 +52,11 @@ after measuring."""
 _NO_ANSWER = frozenset({Reason.UNREACHABLE, Reason.TIMEOUT, Reason.RATE_LIMITED, Reason.FORBIDDEN, Reason.AUTH})
 """Why a registry gave no answer to HEAD, so that it would give none to GET either."""
 
-_ACCEPT = {"manifests": {"Accept": ", ".join((*MEDIA_TYPES, "*/*"))}, "blobs": {"Accept": "*/*"}}
+_ACCEPT = {
+    "manifests": {"Accept": ", ".join((*MEDIA_TYPES, "*/*"))},
+    "blobs": {"Accept": "*/*"},
+    "lists": {"Accept": f"application/json, {OCI_INDEX}"},
+}
 _SAYS_NOTHING = ("application/octet-stream", "application/json")
 """Media types that a registry gives what it does not look into."""
 
@@ -68,6 +82,7 @@ class Upstream:
     Args:
         configured: what the operator named. These may have any address, and replace the built-in ones of their name.
         settings: bounds.
+        access: how registries are reached, and who this node is to them.
         look_up: has the addresses of a host, as `socket.getaddrinfo`.
         passed_on: the marks that requests have to have, so that circles of clusters end; see `sources.chain`.
         tally: counts how registries answer.
@@ -79,15 +94,17 @@ class Upstream:
         self,
         configured: Iterable[Registry] = (),
         settings: UpstreamSettings | None = None,
+        access: Access | None = None,
         look_up: LookUp = socket.getaddrinfo,
         passed_on: Callable[[], Sequence[str]] = tuple,
         tally: Tally | None = None,
     ) -> None:
         self._passed_on = passed_on
         self._tally = tally
+        self._access = access or Access()
         self._configured = tuple(configured)
-        known = known_registries(self._configured).values()
-        self._with_free_head = {registry.name for registry in known if registry.url == DOCKER_HUB_URL}
+        known = known_registries(self._configured)
+        self._with_free_head = {name for name, urls in known.items() if {url.url for url in urls} == {DOCKER_HUB_URL}}
         self._settings = settings or UpstreamSettings()
         self._look_up = look_up
         self._heads = Heads(self._settings, self._with_free_head)
@@ -96,7 +113,9 @@ class Upstream:
 
     async def start(self) -> None:
         """Be ready to ask."""
-        self._started = RegistryClient(self._configured, self._settings, self._look_up, self._passed_on, self._tally)
+        self._started = RegistryClient(
+            self._configured, self._settings, self._access, self._look_up, self._passed_on, self._tally
+        )
 
     async def close(self) -> None:
         """Drop all connections."""
@@ -147,6 +166,16 @@ class Upstream:
         if status:
             self._heads.note(registry, Head.USELESS, now)
         return Resolved(Digest.of(body), outline.media_type, len(body))
+
+    async def page(self, repository: Repository, what: str, query: str) -> Page:
+        """Ask for a page of a list; see `ListSource.page`."""
+        path = f"{repository.path}/{what}{'?' if query else ''}{query}"
+        asking = self._registries.ask(
+            "GET", repository, path, _ACCEPT["lists"], (200,), within_s=self._settings.question_s
+        )
+        async with asking as answer:
+            body = decoded(answer, await answer.read_whole(PAGE_MAX_BYTES), PAGE_MAX_BYTES)
+            return Page(body, following(answer.headers.getall("Link", [])), filters(answer.headers))
 
     def _ask(self, method: str, reference: Reference, expected: Collection[int]) -> AbstractAsyncContextManager[Answer]:
         path = f"{reference.repository.path}/manifests/{reference.tag}"

@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 
 from ...errors import UpstreamRateLimited
 from ...settings import UpstreamSettings
+from .registries import Registry
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ def parse_retry_after(header: str | None, now: datetime, settings: UpstreamSetti
 
 
 class RateLimits:
-    """Until when each registry is not asked. Bounded: only known registries are ever asked.
+    """Until when each URL of a registry is not asked. Bounded: only known registries are ever asked.
 
     Args:
         settings: bounds on that time.
@@ -45,16 +46,16 @@ class RateLimits:
         self._settings = settings or UpstreamSettings()
         self._blocked_until: dict[str, float] = {}
 
-    def check(self, registry: str, now: float) -> None:
+    def check(self, registry: Registry, now: float) -> None:
         """Raise UpstreamRateLimited if the registry may not be asked at `now`, in seconds of the caller's clock."""
-        remaining_s = self._blocked_until.get(registry, now) - now
+        remaining_s = self._blocked_until.get(registry.url, now) - now
         if remaining_s > 0:
             raise UpstreamRateLimited(
-                f"{registry} answered 429: not asked for another {remaining_s:.0f} s", remaining_s
+                f"{registry.name} answered 429: not asked for another {remaining_s:.0f} s", remaining_s
             )
-        self._blocked_until.pop(registry, None)
+        self._blocked_until.pop(registry.url, None)
 
-    def note_429(self, registry: str, retry_after: str | None, clock: datetime, now: float) -> UpstreamRateLimited:
+    def note_429(self, registry: Registry, retry_after: str | None, clock: datetime, now: float) -> UpstreamRateLimited:
         """Note an answer of status 429; returns the error to raise.
 
         Args:
@@ -65,8 +66,8 @@ class RateLimits:
         """
         return self.block(registry, parse_retry_after(retry_after, clock, self._settings), now)
 
-    def block(self, registry: str, retry_after_s: float, now: float) -> UpstreamRateLimited:
+    def block(self, registry: Registry, retry_after_s: float, now: float) -> UpstreamRateLimited:
         """Do not ask a registry for a number of seconds; returns the error to raise."""
-        self._blocked_until[registry] = max(self._blocked_until.get(registry, now), now + retry_after_s)
-        log.warning("upstream rate limited registry=%s retry_after_s=%.0f", registry, retry_after_s)
-        return UpstreamRateLimited(f"{registry} answered 429: not asked for {retry_after_s:.0f} s", retry_after_s)
+        self._blocked_until[registry.url] = max(self._blocked_until.get(registry.url, now), now + retry_after_s)
+        log.warning("upstream rate limited registry=%s retry_after_s=%.0f", registry.name, retry_after_s)
+        return UpstreamRateLimited(f"{registry.name} answered 429: not asked for {retry_after_s:.0f} s", retry_after_s)

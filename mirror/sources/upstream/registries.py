@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from ...errors import ConfigError, NameInvalid
 from ...oci.reference import DOCKER_HUB, parse_registry
 from .addresses import is_written_oddly
+from .reached import Reached
 from .trust import Trusted
 
 _ALLOWED = "REGISTRY=URL, where the URL is http:// or https://, optional user:password@, host, optional :port and /path"
@@ -26,13 +27,14 @@ _ODD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """A registry as images name it, and the URL to ask it at.
+    """A registry as images name it, and a URL to ask it at.
 
     Args:
         name: canonical, as in references: `docker.io`.
         url: without userinfo: `https://registry-1.docker.io`.
         username, password: for its basic or token authentication; both or neither.
         trusted: where it may lead beside public addresses.
+        reached: how it is reached.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Registry:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     trusted: tuple[Trusted, ...] = ()
+    reached: Reached = field(default_factory=Reached)
 
     @classmethod
     def parse(cls, text: str) -> "Registry":
@@ -133,9 +136,16 @@ PUBLIC_REGISTRIES = (
 """What may be contacted without being configured: hosts that serve images to the public, some after signing up."""
 
 
-def known_registries(configured: Iterable[Registry]) -> dict[str, Registry]:
-    """All registries that may be contacted, by name; what is configured replaces what is built in."""
-    return {registry.name: registry for registry in (*PUBLIC_REGISTRIES, *configured)}
+def known_registries(configured: Iterable[Registry]) -> dict[str, tuple[Registry, ...]]:
+    """The URLs of all registries that may be contacted, by name, in the operator's order.
+
+    What is configured replaces what is built in.
+    """
+    known = {registry.name: (registry,) for registry in PUBLIC_REGISTRIES}
+    listed: dict[str, tuple[Registry, ...]] = {}
+    for registry in configured:
+        listed[registry.name] = (*listed.get(registry.name, ()), registry)
+    return known | listed
 
 
 def with_trust(configured: Iterable[Registry], trusted: Iterable[Trusted]) -> tuple[Registry, ...]:
@@ -150,6 +160,7 @@ def with_trust(configured: Iterable[Registry], trusted: Iterable[Trusted]) -> tu
         if place.registry not in known:
             raise ConfigError(f"upstream-trust: no such registry as {place.registry}; name it with --upstream as well")
     names = dict.fromkeys([*(registry.name for registry in configured), *(place.registry for place in trusted)])
+    places = {name: tuple(place for place in trusted if place.registry == name) for name in names}
     return tuple(
-        replace(known[name], trusted=tuple(place for place in trusted if place.registry == name)) for name in names
+        replace(registry, trusted=(*registry.trusted, *places[name])) for name in names for registry in known[name]
     )

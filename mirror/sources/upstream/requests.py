@@ -1,31 +1,37 @@
-"""Requests to registries by name: which may be asked, with which authorization, and what their answers mean.
+"""Requests to registries by name: which may be asked, at which URL, with which authorization, and what answers mean.
 
 Nothing is retried but a request that needs a newer token, and one that went to the target of an earlier redirect. One
 try, all of that included, has one bound.
 """
 
 import asyncio
+import logging
 import re
 import socket
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
 from yarl import URL
 
-from ...errors import Reason, UpstreamError, UpstreamRefused, UpstreamUnknown
+from ...errors import Reason, UpstreamError, UpstreamRateLimited, UpstreamRefused, UpstreamUnknown
 from ...oci.reference import Repository
 from ...settings import UpstreamSettings
+from .access import Access
 from .addresses import AddressGuard
 from .authorizer import Authorizer
-from .challenge import Bearer, parse_challenges
+from .challenge import Bearer, Party, parse_challenges
+from .credentials import Credentials
 from .names import LookUp, Names
 from .ratelimit import RateLimits
 from .redirects import RedirectCache
 from .registries import Registry, known_registries
 from .transport import Answer, Transport, same_origin
+from .turns import Turns
+
+log = logging.getLogger(__name__)
 
 _CONTENT = re.compile(r"/v2/(.+)/(?:manifests|blobs)/[^/]+")
 _PARTIES_MAX = 3
@@ -51,12 +57,40 @@ class Tally(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of a registry.
+
+    Args:
+        method: GET or HEAD.
+        repository: of what is asked for.
+        path: below the registry's API, e.g. `library/nginx/blobs/sha256:…`.
+        headers: to send, without Authorization.
+        expected: statuses that the caller understands.
+    """
+
+    method: str
+    repository: Repository
+    path: str
+    headers: Mapping[str, str]
+    expected: Collection[int]
+
+    def __str__(self) -> str:
+        return f"{self.method} of {self.repository.registry}/{self.path}"
+
+    @property
+    def may_be_redirected(self) -> bool:
+        """Whether a redirect holds for the next time: the path names content by its digest, which has a colon."""
+        return self.method == "GET" and ":" in self.path.rpartition("/")[2]
+
+
 class RegistryClient:
     """Asks registries. Make it inside a running event loop, and close it there.
 
     Args:
         configured: the registries that the operator named.
         settings: bounds.
+        access: how registries are reached, and who this node is to them.
         look_up: has the addresses of a host.
         passed_on: the marks that a request has to have.
         tally: counts; None: nobody does.
@@ -66,6 +100,7 @@ class RegistryClient:
         self,
         configured: Iterable[Registry],
         settings: UpstreamSettings,
+        access: Access,
         look_up: LookUp = socket.getaddrinfo,
         passed_on: Callable[[], Sequence[str]] = tuple,
         tally: Tally | None = None,
@@ -75,39 +110,54 @@ class RegistryClient:
         configured = tuple(configured)
         self._settings = settings
         self._registries = known_registries(configured)
-        self._configured = {registry.name for registry in configured}
-        self._named = [_place(registry) for registry in configured]
-        hosts = [host for host, _ in map(_place, self._registries.values())]
+        self._configured = frozenset(configured)
+        self._proxies = access.proxies
+        self._named = [_place(registry.url) for registry in configured]
+        hosts = [_place(registry.url)[0] for urls in self._registries.values() for registry in urls]
         self._names = Names(hosts, settings.names, look_up)
-        self._transports: dict[tuple[str, bool], Transport] = {}
-        """By the registry's name, since it was first asked; and whether it is for signs of life, which must not wait
-        until one of the requests that they are about gives its connection back."""
+        self._turns = Turns(settings.turn_rest_s)
+        self._transports: dict[tuple[str, str, bool], Transport] = {}
+        """By the registry's name and URL, since it was first asked; and whether it is for signs of life, which must not
+        wait until one of the requests that they are about gives its connection back."""
         self._rate_limits = RateLimits(settings)
-        self._authorizer = Authorizer(self._transport, self._rate_limits, settings)
+        self._credentials = Credentials(access.auth, settings.credentials)
+        self._authorizer = Authorizer(self._transport, self._credentials, self._rate_limits, settings)
         self._redirects = RedirectCache(settings)
 
     async def close(self) -> None:
         """Drop all connections."""
+        await self._credentials.close()
         for transport in self._transports.values():
             await transport.close()
 
     def _transport(self, registry: Registry, *, for_signs: bool = False) -> Transport:
         """The connections of a registry. Only one that the operator named can be an agent, and is given marks."""
-        key = registry.name, for_signs
+        key = registry.name, registry.url, for_signs
         transport = self._transports.get(key)
         if transport is None:
-            host, _ = _place(registry)
-            guard = AddressGuard(self._names.addresses, host, self._named, registry.trusted)
+            host, _ = _place(registry.url)
+            proxies = registry.reached.proxies or self._proxies
+            named = [*self._named, *(_place(proxy.url) for proxy in (proxies.http, proxies.https) if proxy)]
+            guard = AddressGuard(self._names.addresses, host, named, registry.trusted)
             settings = replace(self._settings, connections_max=1) if for_signs else self._settings
-            passed_on = self._passed_on if registry.name in self._configured else tuple
-            transport = self._transports[key] = Transport(guard, settings, passed_on)
+            passed_on = self._passed_on if registry in self._configured else tuple
+            transport = self._transports[key] = Transport(guard, settings, registry, proxies, passed_on)
         return transport
 
     async def answers(self, name: str) -> bool:
         """Whether a registry answers anything at all, whatever it is, to a request without authorization."""
-        registry = self._registries.get(name)
-        if registry is None:
-            return True  # nobody waits for what is refused
+        asking = [asyncio.create_task(self._answers(registry)) for registry in self._registries.get(name, ())]
+        try:
+            for answers in asyncio.as_completed(asking):
+                if await answers:
+                    return True
+            return not asking  # nobody waits for what is refused
+        finally:
+            for task in asking:
+                task.cancel()
+            await asyncio.gather(*asking, return_exceptions=True)
+
+    async def _answers(self, registry: Registry) -> bool:
         try:
             answer = await self._transport(registry, for_signs=True).send("GET", URL(f"{registry.api}/"), {})
         except UpstreamError as error:
@@ -140,26 +190,56 @@ class RegistryClient:
             UpstreamError: the registry cannot be asked, or answers another status; by what that status means.
         """
         with self._counting_failures(repository.registry):
-            registry = self._registries.get(repository.registry)
-            if registry is None:
+            urls = self._registries.get(repository.registry)
+            if urls is None:
                 raise UpstreamRefused(
                     f"{repository.registry} is neither configured nor a well-known public registry: "
                     f"to allow it, add --upstream {repository.registry}=https://{repository.registry}"
                 )
-            self._rate_limits.check(registry.name, _now())
+            question = Question(method, repository, path, headers, expected)
+            answer = await self._first_of(urls, question, within_s)
             try:
-                async with asyncio.timeout(within_s):
-                    answer = await self._answer(method, registry, repository, path, headers, expected)
-            except TimeoutError:
-                raise UpstreamError(Reason.TIMEOUT, f"{registry.name} gave no answer within {within_s:g} s") from None
-            if self._tally is not None:
-                self._tally.upstream_answered(registry.name, answer.status)
-            try:
-                if answer.status not in expected:
-                    raise self._failure(registry, answer, f"{method} of {repository.registry}/{path}")
                 yield answer
             finally:
                 answer.release()
+
+    async def _first_of(self, urls: Sequence[Registry], question: Question, within_s: float) -> Answer:
+        """The first answer that is of use; else the failure of the URL that is listed last, which knows all.
+
+        A URL after which there is another one has half of the time that is left.
+        """
+        until, failures = _now() + within_s, dict[Registry, UpstreamError]()
+        for registry in (turns := self._turns.of(urls, _now())):
+            left_s = until - _now()
+            is_last = registry is turns[-1]
+            try:
+                return await self._answer_within(registry, question, left_s if is_last else left_s / 2, urls[-1])
+            except UpstreamError as error:
+                failures[registry] = error
+                if registry is urls[-1] and isinstance(error, UpstreamUnknown):
+                    break
+                if not isinstance(error, UpstreamUnknown | UpstreamRateLimited):
+                    self._turns.failed(registry, _now())
+                if not is_last:
+                    log.info("%s: the next URL is asked registry=%s", error, registry.name)
+        raise failures[urls[-1]]
+
+    async def _answer_within(
+        self, registry: Registry, question: Question, within_s: float, authority: Registry
+    ) -> Answer:
+        """The answer at one URL, of a status that is expected; that it has no such thing only the authority may say."""
+        self._rate_limits.check(registry, _now())
+        try:
+            async with asyncio.timeout(within_s):
+                answer = await self._answer(registry, question)
+        except TimeoutError:
+            raise UpstreamError(Reason.TIMEOUT, f"{registry.name} gave no answer within {within_s:.1f} s") from None
+        if self._tally is not None:
+            self._tally.upstream_answered(registry.name, answer.status)
+        if answer.status in question.expected and (registry is authority or answer.status != 404):
+            return answer
+        answer.release()
+        raise self._failure(registry, answer, str(question))
 
     @contextmanager
     def _counting_failures(self, registry: str) -> Iterator[None]:
@@ -171,87 +251,75 @@ class RegistryClient:
                 self._tally.upstream_failed(registry, error.reason)
             raise
 
-    async def _answer(
-        self,
-        method: str,
-        registry: Registry,
-        repository: Repository,
-        path: str,
-        headers: Mapping[str, str],
-        expected: Collection[int],
-    ) -> Answer:
+    async def _answer(self, registry: Registry, question: Question) -> Answer:
         """The answer of the registry, or of the place where it redirected the same question a moment ago."""
-        answer = await self._send_to_redirect(method, registry, path, headers, expected)
+        answer = await self._send_to_redirect(registry, question)
         if answer is None:
-            answer = await self._send(method, registry, repository, path, headers)
+            answer = await self._send(registry, question)
             is_elsewhere = not same_origin(answer.url, URL(registry.api))
-            if method == "GET" and answer.status in expected and is_elsewhere and _never_changes(path):
-                self._redirects.put((registry.name, path), answer.url, _now())
+            if is_elsewhere and answer.status in question.expected and question.may_be_redirected:
+                self._redirects.put((registry.url, question.path), answer.url, _now())
         return answer
 
-    async def _send_to_redirect(
-        self, method: str, registry: Registry, path: str, headers: Mapping[str, str], expected: Collection[int]
-    ) -> Answer | None:
+    async def _send_to_redirect(self, registry: Registry, question: Question) -> Answer | None:
         """Ask where the registry redirected the same path a moment ago; None if it did not, or if that fails now."""
-        key = registry.name, path
+        key = registry.url, question.path
         target = self._redirects.get(key, _now())
-        if target is None or method != "GET":
+        if target is None or question.method != "GET":
             return None
-        given = _authorized(headers, self._granted(registry, target))
+        given = _authorized(question.headers, self._granted(registry, target))
         try:
-            answer = await self._transport(registry).send(method, target, given, sent_by=registry.name)
+            answer = await self._transport(registry).send(question.method, target, given, sent_by=registry.name)
         except UpstreamError:
             self._redirects.forget(key)
             return None
         except asyncio.CancelledError:  # it does not answer in time: the next try asks the registry
             self._redirects.forget(key)
             raise
-        if answer.status in expected:
+        if answer.status in question.expected:
             return answer
         answer.release()
         self._redirects.forget(key)
         return None
 
-    async def _send(
-        self, method: str, registry: Registry, repository: Repository, path: str, headers: Mapping[str, str]
-    ) -> Answer:
+    async def _send(self, registry: Registry, question: Question) -> Answer:
         """Send, with the authorizations that are known; and again with a new one for each party that wants one.
 
         A registry may redirect to another one, which wants a token of its own. Who refuses a token that was good
         before is asked once more with a new one, and nobody is asked a third time.
         """
-        scope = f"repository:{repository.path}:pull"
-        url = URL(f"{registry.api}/{path}")
+        repository = question.repository.path
+        itself = Party(registry, registry.url, f"repository:{repository}:pull", repository)
+        url = URL(f"{registry.api}/{question.path}")
         asked: set[str] = set()
         while True:
-            given = _authorized(headers, self._authorizer.known(registry, scope))
+            given = _authorized(question.headers, self._authorizer.known(itself))
             answer = await self._transport(registry).send(
-                method, url, given, granted=lambda target: self._granted(registry, target)
+                question.method, url, given, granted=lambda target: self._granted(registry, target)
             )
             if answer.status != 401:
                 return answer
             answer.release()
-            party, wanted = registry, scope
-            if not same_origin(answer.url, url):
-                party, wanted = _elsewhere(registry, answer.url)
+            party = itself if same_origin(answer.url, url) else _elsewhere(registry, answer.url)
             if answer.authorization is not None:
-                self._authorizer.reject(party, wanted, answer.authorization)
+                self._authorizer.reject(party, answer.authorization)
                 if "WWW-Authenticate" not in answer.headers:
                     continue  # who is asked without an authorization says which one is wanted
             if party.url in asked or len(asked) == _PARTIES_MAX:
                 break
             asked.add(party.url)
-            if not await self._satisfy(party, wanted, answer, is_elsewhere=party is not registry):
+            if not await self._satisfy(party, answer):
                 break
-        if party is registry and (answer.authorization or "").startswith("Basic "):
-            raise self._authorizer.password_rejected(registry)
+        if party is itself and (answer.authorization or "").startswith("Basic "):
+            raise await self._authorizer.rejected(itself)
         return answer
 
-    async def _satisfy(self, party: Registry, scope: str, answer: Answer, *, is_elsewhere: bool) -> bool:
+    async def _satisfy(self, party: Party, answer: Answer) -> bool:
         """Get the authorization that somebody wants who answered 401; return whether to ask again.
 
         Who is not the operator's registry gets a token for strangers, if it wants one, and never a password.
         """
+        is_elsewhere = party.repository is None
         try:
             challenges = parse_challenges(answer.headers.getall("WWW-Authenticate", []))
         except UpstreamError:
@@ -260,19 +328,19 @@ class RegistryClient:
             raise
         if is_elsewhere and not any(isinstance(challenge, Bearer) for challenge in challenges):
             return False
-        await self._authorizer.authorize(party, scope, challenges)
+        await self._authorizer.authorize(party, challenges)
         return True
 
     def _granted(self, registry: Registry, target: URL) -> str | None:
         """What a host to which a registry redirects has granted to strangers, if anything."""
-        return self._authorizer.known(*_elsewhere(registry, target))
+        return self._authorizer.known(_elsewhere(registry, target))
 
     def _failure(self, registry: Registry, answer: Answer, request: str) -> UpstreamError:
         """The error that an answer of an unexpected status means."""
         message = f"{answer.url.origin()} answered {answer.status} to {request}"
         if answer.status == 429:
             retry_after = answer.headers.get("Retry-After")
-            return self._rate_limits.note_429(registry.name, retry_after, datetime.now(UTC), _now())
+            return self._rate_limits.note_429(registry, retry_after, datetime.now(UTC), _now())
         if answer.status in _FOR_GOOD:
             return UpstreamUnknown(message)
         if answer.status in (401, 403) and same_origin(answer.url, URL(registry.api)):
@@ -282,30 +350,24 @@ class RegistryClient:
         return UpstreamError(Reason.STATUS, message)
 
 
-def _place(registry: Registry) -> tuple[str, int]:
-    """Host and port of a registry's URL."""
-    url = URL(registry.url)
-    return url.raw_host or "", url.port or 0
+def _place(url: str) -> tuple[str, int]:
+    """Host and port of a URL."""
+    parsed = URL(url)
+    return parsed.raw_host or "", parsed.port or 0
 
 
-def _elsewhere(registry: Registry, url: URL) -> tuple[Registry, str]:
-    """The party at a URL to which a registry redirected, and the scope of what is asked for there.
+def _elsewhere(registry: Registry, url: URL) -> Party:
+    """The party at a URL to which a registry redirected.
 
-    It has no password, whatever the operator gave to a registry of that URL: the one that redirects is not trusted
-    with that.
+    It may see no credential, whatever the operator gave to a registry of that URL: the one that redirects is not
+    trusted with that.
     """
     content = _CONTENT.fullmatch(url.path)
-    scope = f"repository:{content[1]}:pull" if content else ""
-    return Registry(registry.name, str(url.origin()), trusted=registry.trusted), scope
+    return Party(registry, str(url.origin()), f"repository:{content[1]}:pull" if content else "")
 
 
 def _authorized(headers: Mapping[str, str], authorization: str | None) -> dict[str, str]:
     return {**headers, **({"Authorization": authorization} if authorization else {})}
-
-
-def _never_changes(path: str) -> bool:
-    """Whether a path names content by its digest, which has a colon; what a tag means may change at any moment."""
-    return ":" in path.rpartition("/")[2]
 
 
 def _now() -> float:

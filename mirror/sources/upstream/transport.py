@@ -4,8 +4,9 @@ Redirects are followed here and not by the library, so that every hop is checked
 the scheme, host and port that it is for: object stores are asked by signed URL and must not see it. https never becomes
 http, and no hop leads to an address that may not be contacted.
 
-The environment's proxies and netrc are not used. A proxy would resolve names where the address check cannot see it, and
-netrc would send passwords that nobody named here. OpenSSL's own SSL_CERT_FILE names a private certificate authority.
+Where the operator names a proxy, that looks names up, where the address check cannot see it: what the proxy lets
+through is its owner's choice; addresses that stand in a URL are checked as ever. netrc is not used: it would send
+passwords that nobody named here. OpenSSL's own SSL_CERT_FILE names a private certificate authority for all registries.
 
 Messages name a URL by its scheme, host and port only: paths and queries of signed URLs are secrets.
 """
@@ -14,7 +15,7 @@ import asyncio
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
@@ -26,6 +27,9 @@ from ...settings import UpstreamSettings
 from ..answers import AnswerRefused, BoundedConnector
 from ..chain import VIA_HEADER
 from .addresses import AddressGuard
+from .challenge import basic_authorization
+from .reached import Proxies, Proxy
+from .registries import Registry
 
 _REDIRECTS = {301, 302, 303, 307, 308}
 _LOCATION = re.compile(r"[!-~]+")
@@ -123,14 +127,26 @@ class Transport:
     Args:
         guard: resolves names, and says where this registry may lead.
         settings: bounds on time, connections and redirects.
+        registry: says by which certificates it is reached. Its own host alone sees this agent's.
+        proxies: through which it is reached.
         passed_on: the marks that a request has to have, for the case that this registry is an agent.
 
     Make it inside a running event loop, and close it there.
     """
 
     def __init__(
-        self, guard: AddressGuard, settings: UpstreamSettings, passed_on: Callable[[], Sequence[str]] = tuple
+        self,
+        guard: AddressGuard,
+        settings: UpstreamSettings,
+        registry: Registry,
+        proxies: Proxies,
+        passed_on: Callable[[], Sequence[str]] = tuple,
     ) -> None:
+        reached = registry.reached
+        self._place = URL(registry.url)
+        self._proxies = proxies
+        self._strangers = reached.context(with_certificate=False) if reached.ca or reached.cert else True
+        self._itself = reached.context(with_certificate=True) if reached.cert else self._strangers
         self._settings = settings
         self._passed_on = passed_on
         self._guard = guard
@@ -161,16 +177,18 @@ class Transport:
         headers: Mapping[str, str],
         sent_by: str | None = None,
         granted: Callable[[URL], str | None] = _nothing,
+        form: Mapping[str, str] | None = None,
     ) -> Answer:
         """Send a request and follow redirects. The caller bounds the time, and has to release the answer.
 
         Args:
-            method: GET or HEAD.
+            method: GET or HEAD; POST with a form.
             url: without userinfo.
             headers: Authorization among them, if there is one; it goes to the URL's scheme, host and port only, and no
                 longer once a redirect has led elsewhere.
             sent_by: who gave the URL, if not the operator.
             granted: what Authorization a URL elsewhere has asked for itself, if any.
+            form: to be posted. It has a secret, so that it goes nowhere else: then no redirect is followed.
 
         Returns:
             The first answer that is no redirect, whatever its status.
@@ -182,8 +200,8 @@ class Transport:
         marks = self._passed_on()
         headers = {**headers, VIA_HEADER: ",".join(marks)} if marks else dict(headers)
         for _ in range(self._settings.redirects_max + 1):
-            response = await self._send_once(method, url, headers, sent_by)
-            if response.status not in _REDIRECTS:
+            response = await self._send_once(method, url, headers, sent_by, form)
+            if form is not None or response.status not in _REDIRECTS:
                 return Answer(response, headers.get("Authorization"), self._settings)
             response.release()
             sent_by = str(url.origin())
@@ -199,16 +217,35 @@ class Transport:
         )
 
     async def _send_once(
-        self, method: str, url: URL, headers: Mapping[str, str], sent_by: str | None
+        self, method: str, url: URL, headers: Mapping[str, str], sent_by: str | None, form: Mapping[str, str] | None
     ) -> aiohttp.ClientResponse:
         try:
             with _translated(url, Reason.TIMEOUT, self._settings.head_s):
                 self._guard.check(url.raw_host or "", url.port or 0)
-                return await self._session.request(method, url, headers=headers, allow_redirects=False)
+                return await self._session.request(
+                    method,
+                    url,
+                    data=form,
+                    allow_redirects=False,
+                    ssl=self._itself if same_origin(url, self._place) else self._strangers,
+                    **_through(self._proxies.of(str(url)), url, headers),
+                )
         except UpstreamRefused as error:
             if sent_by is None:
                 raise
             raise UpstreamRefused(f"{sent_by} sends on to {error}") from None
+
+
+def _through(proxy: Proxy | None, url: URL, headers: Mapping[str, str]) -> dict[str, Any]:
+    """What aiohttp has to know to send a request with these headers, through the proxy if there is one."""
+    if proxy is None:
+        return {"headers": headers}
+    login = {}
+    if proxy.username is not None:
+        login["Proxy-Authorization"] = basic_authorization(proxy.username, proxy.password or "")
+    if url.scheme == "https":
+        return {"headers": headers, "proxy": proxy.url, "proxy_headers": login}  # they go with CONNECT alone
+    return {"headers": {**headers, **login}, "proxy": proxy.url}
 
 
 def same_origin(one: URL, other: URL) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ...errors import StartFailed, StorageFailed, StorageFull
 from ...oci.digest import Digest
-from ...oci.reference import Reference
+from ...oci.reference import Reference, Repository
 from ...settings import CacheSettings
 from .. import Held, Listener, Proof, Tag
 from .blobs import Blobs
@@ -97,7 +97,7 @@ class CacheStore:
         """
         folder = self._folder
         try:
-            partials, excess, found = await asyncio.to_thread(self._read_folder)
+            partials, excess, found = await asyncio.to_thread(_read, self._folder, self._capacity_bytes)
             tags = await asyncio.to_thread(self._tags.read)
         except OSError as error:
             raise StartFailed(
@@ -131,6 +131,10 @@ class CacheStore:
     def tag(self, reference: Reference) -> Tag | None:
         """What upstream last said of a tag, as far as this node heard."""
         return self._tags.get(reference)
+
+    def tags_of(self, repository: Repository) -> list[str]:
+        """The tags that it remembers of a repository."""
+        return self._tags.of(repository)
 
     async def put_tag(self, reference: Reference, tag: Tag) -> None:
         """Remember what a tag means; if there are too many, the least recently checked is forgotten."""
@@ -226,21 +230,6 @@ class CacheStore:
         except Exception:  # the root of a task: a bug here must not go unseen
             log.exception("the cache's files are not looked at any more")
 
-    def _read_folder(self) -> tuple[dict[str, Left], list[str], list[Found]]:
-        """What there is, in a thread: partial blobs, blobs that are too much, and the others, the last used last."""
-        self._folder.ground.make()
-        partials = self._folder.partials() if self._capacity_bytes else {}
-        found = sorted(self._folder.blobs(), key=lambda blob: (blob.used_unix_s, blob.name))
-        left_bytes = self._capacity_bytes - sum(blob.size for blob in found)
-        while partials and left_bytes < sum(left.reserved for left in partials.values()):
-            partials.popitem()
-        self._folder.remove_leftovers(partials, {blob.name for blob in found})
-        too_many = 0
-        while left_bytes < 0 and too_many < len(found):
-            left_bytes += found[too_many].size
-            too_many += 1
-        return partials, [blob.name for blob in found[:too_many]], found[too_many:]
-
     def _evicted(self, names: Sequence[str]) -> None:
         """Take note of blobs that left to make room."""
         self._on_evicted(len(names))
@@ -255,3 +244,19 @@ class CacheStore:
             self._served.listener.appeared([digest.key])
         self._space.hold_bound()  # it may be the one that goes
         self._keeping.works()
+
+
+def _read(folder: Folder, capacity_bytes: int) -> tuple[dict[str, Left], list[str], list[Found]]:
+    """What there is, in a thread: partial blobs, blobs that are too much, and the others, the last used last."""
+    folder.ground.make()
+    partials = folder.partials() if capacity_bytes else {}
+    found = sorted(folder.blobs(), key=lambda blob: (blob.used_unix_s, blob.name))
+    left_bytes = capacity_bytes - sum(blob.size for blob in found)
+    while partials and left_bytes < sum(left.reserved for left in partials.values()):
+        partials.popitem()
+    folder.remove_leftovers(partials, {blob.name for blob in found})
+    too_many = 0
+    while left_bytes < 0 and too_many < len(found):
+        left_bytes += found[too_many].size
+        too_many += 1
+    return partials, [blob.name for blob in found[:too_many]], found[too_many:]

@@ -15,7 +15,7 @@ import xxhash
 from ...errors import DigestInvalid, NameInvalid
 from ...fileio import to_its_end
 from ...oci.digest import Digest
-from ...oci.reference import Reference
+from ...oci.reference import Reference, Repository
 from .. import Listener, Tag
 
 log = logging.getLogger(__name__)
@@ -92,6 +92,11 @@ class TagFiles:
     def get(self, reference: Reference) -> Tag | None:
         """What a tag was last known to mean."""
         return self._tags.get(str(reference))
+
+    def of(self, repository: Repository) -> list[str]:
+        """The tags of a repository. It looks at all that are remembered, a thousand in some 100 µs."""
+        beginning = f"{repository}:"
+        return [text.removeprefix(beginning) for text in self._tags if text.startswith(beginning)]
 
     async def put(self, reference: Reference, tag: Tag, listener: Listener) -> None:
         """Remember what a tag means, report it, and write it to disk."""

@@ -23,7 +23,7 @@ from typing import Final
 from ...errors import ConfigError, DigestInvalid, StorageFailed
 from ...fileio import LACKS, tells_of_file
 from ...oci.digest import Digest
-from ...oci.reference import Reference
+from ...oci.reference import Reference, Repository
 from ...settings import ContainerdSettings
 from .. import Held, Listener, Tag
 from ..checking import Checker, FileChecks, Findings, Identity, Nowhere
@@ -102,14 +102,9 @@ class ContainerdStore:
         return self._connection is _Connection.CONNECTED
 
     @property
-    def blob_count(self) -> int:
-        """How many blobs can be served now."""
-        return len(self._sizes)
-
-    @property
-    def tag_count(self) -> int:
-        """How many tags are known now."""
-        return len(self._tags)
+    def counts(self) -> tuple[int, int]:
+        """How many blobs can be served now, and how many tags are known."""
+        return len(self._sizes), len(self._tags)
 
     async def start(self, listener: Listener) -> None:
         """Begin to follow containerd. If it answers in time, return when what it holds has been reported."""
@@ -148,6 +143,10 @@ class ContainerdStore:
     def tag(self, reference: Reference) -> Tag | None:
         """What a tag means in the runtime's own store."""
         return self._tags.get(reference)
+
+    def tags_of(self, repository: Repository) -> list[str]:
+        """The tags of a repository in the runtime's own store."""
+        return [reference.tag for reference in self._tags if reference.repository == repository]
 
     def mark_redundant(self, keys: Collection[bytes]) -> None:
         """Do nothing: this content belongs to the runtime."""
@@ -269,8 +268,7 @@ class ContainerdStore:
                 "containerd connected address=%s namespace=%s blobs=%d tags=%d",
                 self._socket,
                 self._namespace,
-                self.blob_count,
-                self.tag_count,
+                *self.counts,
             )
         self._connection = _Connection.CONNECTED
         self._tried.set()
@@ -281,8 +279,7 @@ class ContainerdStore:
                 "containerd not connected, trying on address=%s error=%s blobs=%d tags=%d",
                 self._socket,
                 error,
-                self.blob_count,
-                self.tag_count,
+                *self.counts,
             )
         self._connection = _Connection.DISCONNECTED
         self._tried.set()

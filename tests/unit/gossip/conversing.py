@@ -31,7 +31,7 @@ def node(
     """A node that has heard of no one. `number` is in its name and its address, and seeds its random numbers."""
     config = GossipConfig(protocol=span, **settings)
     me = Member(f"n{number}", address(number), 1, 0, State.ALIVE, b"", changed_at=NOW, protocol=span)
-    seal = Seal("", Keyring(keys), span, random.Random(number).randbytes)
+    seal = Seal("", Keyring(keys), span, random.Random(number).randbytes, filters=config.filters)
     return Node(config, me, seal, random.Random(number), NOW, application)
 
 

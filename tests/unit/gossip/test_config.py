@@ -44,6 +44,7 @@ def test_value_out_of_bounds_is_refused_by_name(name: str, value: Any) -> None:
         ({"filter_bits_per_key": 24}, "power of two"),
         ({"members_max": 1024, "directory_max_bytes": (1 << 21) - 1}, "must be at least 2097152"),
         ({"label": "x" * 256}, "label"),
+        ({"filters": "exact"}, "must be FilterKind"),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(settings: dict[str, Any], message: str) -> None:

@@ -17,7 +17,9 @@ from mirror.config import (
     SETTINGS,
     Address,
     AgentConfig,
+    Offline,
     RegistryListener,
+    Routing,
     UnixAddress,
     advertised_address,
     load,
@@ -28,6 +30,8 @@ from mirror.config import (
     refuse_misspelt,
 )
 from mirror.errors import ConfigError
+from mirror.sources.upstream.credentials import AuthPath
+from mirror.sources.upstream.reached import Proxies, Proxy, Reached
 from mirror.sources.upstream.registries import Registry
 from mirror.sources.upstream.trust import Trusted
 
@@ -127,6 +131,10 @@ def test_a_full_file_is_read(file: Path) -> None:
         cache-size = 107374182400
         key-file = "/etc/skvaller/keys"
         sealing = "prefer"
+        router = "DHT"
+        dht = "10.0.0.1:4001"
+        bootstrap = ["10.0.0.2:4001"]
+        resolve-timeout = "5s"
         cluster = "lab"
         gossip-profile = "fast"
         gossip-allow = ["10.0.0.0/8", "fd00::/8"]
@@ -134,6 +142,8 @@ def test_a_full_file_is_read(file: Path) -> None:
         tags = "verify"
         denied-tags = "serve"
         log-level = "DEBUG"
+        upstream-proxy = "http://proxy.example:3128"
+        offline = "quay.io"
         log-format = "json"
         """
     )
@@ -153,12 +163,17 @@ def test_a_full_file_is_read(file: Path) -> None:
         gossip=Address("10.0.0.1", 7946),
         advertise="10.0.0.1",
         join=(),
+        dht=Address("10.0.0.1", 4001),
+        bootstrap=("10.0.0.2:4001",),
+        resolve_timeout=5.0,
         upstream=(
             Registry("lab", "http://10.0.0.9:5000", trusted=TRUSTED),
             Registry("docker.io", "https://hub.example", "user", "secret"),
         ),
         upstream_auth=None,
         upstream_trust=TRUSTED,
+        upstream_proxy=Proxies(Proxy("http://proxy.example:3128"), Proxy("http://proxy.example:3128")),
+        offline=Offline({"quay.io"}),
         containerd="/run/containerd/containerd.sock",
         containerd_namespace="default",
         cache_size=100 * 2**30,
@@ -170,6 +185,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         tls_ca=None,
         tls_deny=(),
         cluster="lab",
+        router=Routing.DHT,
         gossip_profile="fast",
         gossip_allow=("10.0.0.0/8", "fd00::/8"),
         home="never",
@@ -214,6 +230,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         ("allow-host", "mirror:5000"),
         ("allow-host", "*"),
         ("peer", "unix:/run/peer.sock"),
+        ("router", "chord"),
         ("advertise", "node-1.example"),
         ("advertise", "0.0.0.0"),
         ("advertise", "224.0.0.1"),
@@ -517,12 +534,13 @@ def test_the_credential_of_systemd_is_taken_whatever_its_mode_and_a_file_that_is
         (tmp_path / name).write_text(json.dumps({"auths": {"lab.example": {"username": user, "password": "x"}}}))
         (tmp_path / name).chmod(mode if name == CREDENTIAL else 0o600)
     environment = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
-    assert load({}, environment, None).upstream == (
-        Registry("lab.example", "https://lab.example", "from-systemd", "x"),
-    )
+    handed_over = load({}, environment, None)
+    assert handed_over.upstream == (Registry("lab.example", "https://lab.example"),)
+    assert handed_over.upstream_auth == AuthPath(tmp_path / CREDENTIAL, guarded=True)
     named = load({"upstream-auth": str(tmp_path / "auth.json")}, environment, None)
-    assert [registry.username for registry in named.upstream] == ["from-file"]
-    assert load({}, {"CREDENTIALS_DIRECTORY": str(tmp_path / "none")}, None).upstream == ()
+    assert named.upstream_auth == AuthPath(tmp_path / "auth.json")
+    without = load({}, {"CREDENTIALS_DIRECTORY": str(tmp_path / "none")}, None)
+    assert (without.upstream, without.upstream_auth) == ((), None)
 
 
 def test_trust_belongs_to_a_registry_that_may_be_asked() -> None:
@@ -530,3 +548,90 @@ def test_trust_belongs_to_a_registry_that_may_be_asked() -> None:
     assert config.upstream == (Registry("ghcr.io", "https://ghcr.io", trusted=(Trusted("ghcr.io", "10.0.0.7", 9000),)),)
     with pytest.raises(ConfigError, match=r"upstream-trust: no such registry as lab\.example"):
         load({"upstream-trust": ["lab.example=10.0.0.7"]}, NOTHING, None)
+
+
+TABLES = """
+name = "node-1"
+upstream = ["lab=http://10.0.0.9:5000"]
+offline = ["ghcr.io"]
+
+[[registry]]
+name = "docker.io"
+url = ["http://10.0.0.5:5000", "https://registry-1.docker.io"]
+trust = ["minio.example.net:9000"]
+
+[[registry]]
+name = "lab"
+url = "https://lab.example"
+
+[[registry]]
+name = "quay.io"
+offline = true
+
+[[registry]]
+name = "registry.example"
+proxy = "none"
+"""
+
+
+def test_tables_of_registries_keep_the_order_of_their_urls_and_give_way_to_upstream(file: Path) -> None:
+    file.write_text(TABLES)
+    config = load({}, {"HTTPS_PROXY": "http://proxy.example:3128", "no_proxy": "corp.example"}, file)
+    trusted = (Trusted("docker.io", "minio.example.net", 9000),)
+    assert config.upstream == (
+        Registry("docker.io", "http://10.0.0.5:5000", trusted=trusted),
+        Registry("docker.io", "https://registry-1.docker.io", trusted=trusted),
+        Registry("quay.io", "https://quay.io"),
+        Registry("registry.example", "https://registry.example", reached=Reached(proxies=Proxies())),
+        Registry("lab", "http://10.0.0.9:5000"),
+    )
+    assert config.upstream_proxy == Proxies(None, Proxy("http://proxy.example:3128"), ("corp.example",))
+    assert [name in config.offline for name in ("quay.io", "ghcr.io", "docker.io")] == [True, True, False]
+    assert "docker.io" in load({"offline": ["all"]}, NOTHING, None).offline
+    assert load({"upstream-proxy": "none"}, {"HTTPS_PROXY": "http://p"}, None).upstream_proxy == Proxies()
+
+
+@pytest.mark.parametrize(
+    ("table", "complaint"),
+    [
+        ('url = "https://lab"', "registry: a table has no name"),
+        ("name = 5", "registry: a table has no name"),
+        ('name = "lab"\nurls = ["https://lab"]', "registry 'lab': urls: no such key; is url meant"),
+        ('name = "lab"\nurl = [5]', "registry 'lab': url: it must be a text or a list of texts"),
+        ('name = "lab"\nurl = "ftp://lab"', "registry 'lab': upstream 'lab=ftp://lab': the URL's scheme"),
+        ('name = "la b"', "registry 'la b': upstream"),
+        ('name = "lab"\nca = "/nonexistent/ca.pem"', "registry 'lab': /nonexistent/ca.pem cannot be used"),
+        ('name = "lab"\ncert = "a.pem"', "registry 'lab': cert: a certificate needs its key"),
+        ('name = "lab"\nproxy = "socks5://p:1"', "registry 'lab': the proxy socks5://p is not allowed"),
+        ('name = "lab"\nproxy = 5', "registry 'lab': proxy: it must be a text"),
+        ('name = "lab"\ntrust = "a b"', "registry 'lab': upstream-trust"),
+        ('name = "lab"\noffline = "yes"', "registry 'lab': offline: give true or false"),
+    ],
+)
+def test_a_table_that_is_wrong_is_named_with_what_is_allowed(file: Path, table: str, complaint: str) -> None:
+    file.write_text(f"[[registry]]\n{table}\n")
+    with pytest.raises(ConfigError) as refusal:
+        load({}, NOTHING, file)
+    assert str(refusal.value).startswith(complaint)
+
+
+def test_a_registry_is_a_table_of_its_own(file: Path) -> None:
+    file.write_text("registry = 'docker.io'")
+    with pytest.raises(ConfigError, match=r"begins with \[\[registry\]\]"):
+        load({}, NOTHING, file)
+
+
+def test_a_password_in_a_table_must_not_be_read_by_others(file: Path) -> None:
+    file.write_text('[[registry]]\nname = "lab"\nurl = "https://user:hunter2@lab.example"\n')
+    file.chmod(0o644)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        load({}, NOTHING, file)
+    file.chmod(0o600)
+    assert load({}, NOTHING, file).upstream[0].username == "user"
+
+
+@pytest.mark.parametrize(("text", "meant"), [("http://user:hunter2@p:1/x", "HTTPS_PROXY"), ("ftp://p", "HTTPS_PROXY")])
+def test_a_proxy_that_is_none_is_refused_without_its_password(text: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=meant) as refusal:
+        load({}, {"HTTPS_PROXY": text}, None)
+    assert "hunter2" not in str(refusal.value)

@@ -9,7 +9,7 @@ from mirror.config import load
 FOLDER = Path(__file__).parents[3] / "deploy" / "systemd"
 LINES = (FOLDER / "agent.toml").read_text().splitlines()
 GIVEN = [line for line in LINES if re.match(r"[a-z-]+ = ", line)]
-OFFERED = [line.removeprefix("# ") for line in LINES if re.match(r"# [a-z-]+ = ", line)]
+OFFERED = [line.removeprefix("# ") for line in LINES if re.match(r"# ([a-z-]+ = |\[\[registry\]\])", line)]
 
 
 def test_all_settings_that_are_offered_may_be_given_at_once(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from mirror import __version__
 from mirror.errors import Reason
 from mirror.metrics import Metrics
+from mirror.routers.dht.router import Figures as DhtFigures
 from mirror.routers.swim import Figures
 
 ROOT = Path(__file__).parents[3]
@@ -30,6 +31,16 @@ FIGURES = Figures(
     is_alone=True,
     lag_s={0.5: 0.001, 0.99: 0.01, 1.0: 0.1},
 )
+DHT_FIGURES = DhtFigures(
+    lookups={"local": 1, "found": 2, "missing": 0, "late": 0, "refused": 0},
+    lookup_seconds={0.01: 2, 1.0: 1, float("inf"): 0},
+    lookup_seconds_sum=0.5,
+    queries={"get_providers": 4, "add_provider": 5},
+    told={"taken": 6, "failed": 0, "over_bound": 0},
+    peers=7,
+    records=8,
+    waiting=9,
+)
 UNITS = ("seconds", "bytes", "info")
 BAD_UNITS = re.compile(r"_(ms|milliseconds?|minutes?|hours?|kilobytes?|megabytes?|mib|kib|percent)(_|$)")
 
@@ -38,6 +49,7 @@ BAD_UNITS = re.compile(r"_(ms|milliseconds?|minutes?|hours?|kilobytes?|megabytes
 def metrics() -> Metrics:
     metrics = Metrics({"docker.io", "ghcr.io", "lab:5000"}, ["docker.io", "lab:5000"])
     metrics.watch_gossip(lambda: FIGURES)
+    metrics.watch_dht(lambda: DHT_FIGURES)
     return metrics
 
 
@@ -112,6 +124,12 @@ def test_a_registry_is_a_label_only_if_the_agent_may_contact_it(metrics: Metrics
     assert value(metrics, "skvaller_upstream_answers_total", registry="docker.io", code="other") == 1
     assert value(metrics, "skvaller_upstream_failures_total", registry="other", reason="forbidden") == 50
     assert "example" not in exposed(metrics)
+
+
+def test_waits_for_lookups_are_cumulated(metrics: Metrics) -> None:
+    buckets = {le: value(metrics, "skvaller_dht_lookup_seconds_bucket", le=le) for le in ("0.01", "1.0", "+Inf")}
+    assert buckets == {"0.01": 2, "1.0": 3, "+Inf": 3}
+    assert value(metrics, "skvaller_dht_lookup_seconds_sum") == 0.5
 
 
 def test_documents_name_the_metrics_that_there_are(metrics: Metrics) -> None:

@@ -6,18 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossip.core.directory.bloom import POSITIONS, Filter, bits_log2_for, positions, split_keys
+from gossip.core.directory.bloom import BloomFilter, bits_log2_for
+from gossip.core.directory.filters import split_keys
+from gossip.core.directory.positions import POSITIONS, positions
 
 keys = st.binary(min_size=8, max_size=8)
 
 
 @given(st.lists(keys, max_size=50), st.integers(14, 18))
 def test_what_was_added_is_in(added: list[bytes], bits_log2: int) -> None:
-    filled = Filter(bits_log2)
+    filled = BloomFilter(bits_log2)
     for key in added:
         filled.add(key)
     assert all(key in filled for key in added)
-    assert all(key in Filter(bits_log2, bytes(filled.bits)) for key in added)
+    assert all(key in BloomFilter(bits_log2, bytes(filled.bits)) for key in added)
 
 
 @given(keys)
@@ -30,7 +32,7 @@ def test_positions_of_a_small_filter_are_the_low_bits_of_a_large_ones(key: bytes
 @pytest.mark.parametrize("count", [100, 1024, 4096])
 def test_few_that_were_not_added_seem_to_be_in(count: int) -> None:
     rng = random.Random(count)
-    filled = Filter(bits_log2_for(count * 2 // 3, 16))
+    filled = BloomFilter(bits_log2_for(count * 2 // 3, 16))
     for _ in range(count):
         filled.add(rng.randbytes(8))
     assert sum(rng.randbytes(8) in filled for _ in range(40_000)) <= 40  # at capacity theory says 18
@@ -43,7 +45,7 @@ def test_sizes_leave_room_for_half_as_many_again(count: int, bits_log2: int) -> 
 
 def test_a_filter_of_the_wrong_length_is_refused() -> None:
     with pytest.raises(ValueError, match="bytes"):
-        Filter(14, bytes(2047))
+        BloomFilter(14, bytes(2047))
 
 
 def test_keys_that_stand_together_are_split() -> None:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossip.core.config import GossipConfig
+from gossip.core.directory.kinds import rules_of
 from gossip.core.directory.published import PublishedFilter
 
 
@@ -15,7 +16,8 @@ def keys(first: int, count: int) -> list[bytes]:
 
 
 def published(**settings: float) -> PublishedFilter:
-    return PublishedFilter(GossipConfig(**settings), 7)  # type: ignore[arg-type]
+    config = GossipConfig(**settings)  # type: ignore[arg-type]
+    return PublishedFilter(config, rules_of(config), 7)
 
 
 def build(own: PublishedFilter, now: float) -> bytes | None:

@@ -59,7 +59,7 @@ entries = st.builds(Entry, names, u64, u32, u32, u32)
 many_entries = st.lists(entries, max_size=5).map(tuple)
 
 
-bits = st.integers(14, 26)
+bits = st.integers(14, 26) | st.just(64)
 
 
 keys = st.lists(st.binary(min_size=8, max_size=8), max_size=20).map(b"".join)
@@ -193,6 +193,7 @@ HEAD_BYTES = b"".join(map(cbor2.dumps, HEAD))
         pytest.param(cbor2.dumps([*HEAD, [8, "b", 1, 0, 4, b"123456", b""]]), id="unknown state"),
         pytest.param(cbor2.dumps([*HEAD, [9, "b", 1, 0, 14, 0, b"1234567"]]), id="broken key"),
         pytest.param(cbor2.dumps([*HEAD, [9, "b", 1, 0, 27, 0, b""]]), id="giant filter"),
+        pytest.param(cbor2.dumps([*HEAD, [9, "b", 1, 0, 63, 0, b""]]), id="nearly a set of keys"),
         pytest.param(cbor2.dumps([*HEAD, [13, [["b", 1, 0, 0]]]]), id="short entry"),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 
 from gossip.core.errors import WireError
 from gossip.core.membership.member import PROTOCOL, Span
-from gossip.core.messages import KeyAction
+from gossip.core.messages import FilterKind, KeyAction
 from gossip.core.packets.keyring import Keyring, key_id
 from gossip.core.packets.seal import Channel, Seal, Sealing
 
@@ -17,9 +17,14 @@ LONG = b"a packet that is long enough for any header"
 
 
 def seal(
-    label: str = "", *keys: bytes, sealing: Sealing = Sealing.REQUIRE, protocol: Span = PROTOCOL, seed: int = 0
+    label: str = "",
+    *keys: bytes,
+    sealing: Sealing = Sealing.REQUIRE,
+    protocol: Span = PROTOCOL,
+    seed: int = 0,
+    filters: FilterKind = FilterKind.BLOOM,
 ) -> Seal:
-    return Seal(label, Keyring(keys), protocol, random.Random(seed).randbytes, sealing)
+    return Seal(label, Keyring(keys), protocol, random.Random(seed).randbytes, sealing, filters)
 
 
 def stream(dialler: Seal, acceptor: Seal) -> tuple[Channel, Channel]:
@@ -87,12 +92,24 @@ def test_keys_change_step_by_step_without_a_packet_lost() -> None:
         (seal("c"), seal("c", ONE), "seal"),
         (seal("c", ONE, sealing=Sealing.ALLOW), seal("c", ONE), "seal"),
         (seal("c", protocol=Span(2, 3)), seal("c"), "version"),
+        (seal("c", filters=FilterKind.EXACT), seal("c"), "kind"),
+        (seal("c"), seal("c", filters=FilterKind.EXACT), "kind"),
+        (seal("c", ONE, filters=FilterKind.EXACT), seal("c", ONE), "kind"),
     ],
 )
 def test_other_clusters_are_kept_out(sender: Seal, receiver: Seal, reason: str) -> None:
     with pytest.raises(WireError) as refused:
         receiver.unwrap(sender.wrap(LONG))
     assert refused.value.reason == reason
+
+
+def test_kind_of_filters_is_sealed_and_one_that_nobody_knows_is_of_another_version() -> None:
+    exact = seal("c", ONE, filters=FilterKind.EXACT).wrap(LONG)
+    assert seal("c", ONE, filters=FilterKind.EXACT, seed=1).unwrap(exact).packet == LONG
+    for first, reason in ((exact[0] & ~2, "seal"), (exact[0] | 4, "version")):
+        with pytest.raises(WireError) as refused:
+            seal("c", ONE, seed=1).unwrap(bytes((first,)) + exact[1:])
+        assert refused.value.reason == reason
 
 
 STEPS = [

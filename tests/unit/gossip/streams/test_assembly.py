@@ -48,4 +48,4 @@ def test_half_a_filter_is_none_and_may_begin_anew() -> None:
     hand.say(Alive("x", 1, 0, address(5), b"", PROTOCOL), Chunk(ENTRY, 14, 0, bytes(2000)))
     assert answering.view.replica("x") is None
     hand.say(Chunk(ENTRY, 14, 0, bits[:1000]), Chunk(ENTRY, 14, 1000, bits[1000:]))
-    assert bytes(answering.view.replica("x").filter.bits) == bits  # type: ignore[union-attr]
+    assert answering.view.replica("x").filter.packed() == bits  # type: ignore[union-attr]

@@ -30,7 +30,7 @@ def test_frame_is_taken_when_its_last_byte_is_there() -> None:
 def test_refusal_is_read_as_it_was_said_and_most_reasons_are_not_told(reason: Rejection) -> None:
     reader, said = FrameReader(), refusal(reason)
     reader.feed(said)
-    told = reason in (Rejection.KEY, Rejection.SEAL, Rejection.CLUSTER, Rejection.VERSION)
+    told = reason in (Rejection.KEY, Rejection.SEAL, Rejection.CLUSTER, Rejection.VERSION, Rejection.KIND)
     assert (len(said), reader.refusal()) == ((4, reason) if told else (0, None))
 
 

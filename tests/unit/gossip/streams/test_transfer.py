@@ -24,16 +24,16 @@ def test_filter_of_several_chunks_is_fetched(keys: Sequence[bytes]) -> None:
     one.advertise(held, NOW)
     while one.view.unpublished:
         one.tick(NOW)
-    assert len(one.view.published.filter.bits) > CHUNK_MAX_BYTES
+    assert len(one.view.published.filter.packed()) > CHUNK_MAX_BYTES
     other.dissemination.hear_offer(Offer(one.view.published.entry("n0", 0)), address(0), NOW)
     other.tick(NOW + 0.4)
     (fetch,) = [exchange for exchange in other.dials() if exchange.purpose is Purpose.FETCH]
     carried = converse(fetch, one.answer(address(1)))
     copy = other.view.replica("n0")
     assert copy is not None
-    assert (copy.version, copy.filter.bits) == (one.view.published.version, one.view.published.filter.bits)
+    assert (copy.version, copy.filter.packed()) == (one.view.published.version, one.view.published.filter.packed())
     assert all(other.view.holders(key) for key in held[:100])
-    assert carried < 2 * len(one.view.published.filter.bits)
+    assert carried < 2 * len(one.view.published.filter.packed())
 
 
 @pytest.mark.parametrize("kind", ["pull", "entries", "records"])

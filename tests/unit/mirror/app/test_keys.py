@@ -66,7 +66,7 @@ def ask(
     file: Path = Path("/keys"),
 ) -> tuple[int, Any]:
     """RangeRequest an endpoint from some address, signed with some key. Returns the status and the answer."""
-    endpoint = KeysEndpoint(rings, Orders(PeerAuth([KEY], "me")), file, lambda key: key[:4], Refusal)
+    endpoint = KeysEndpoint(rings, Orders(PeerAuth([KEY], "me")), file, lambda key: key[:4], (Refusal,))
     headers = PeerAuth([key] if key else []).ask("me", Request(method, path, (), body)).headers
     scope = {
         "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"",

@@ -15,6 +15,7 @@ from mirror.errors import (
     Refusal,
     Unavailable,
     UpstreamError,
+    UpstreamOffline,
     UpstreamRateLimited,
     UpstreamUnknown,
 )
@@ -23,6 +24,13 @@ from mirror.oci.ranges import IntRange, SeveralRanges, SuffixRange
 
 def caused(error: MirrorError, cause: Exception) -> MirrorError:
     error.__cause__ = cause
+    return error
+
+
+def unknown_offline() -> BlobUnknown:
+    """What a client of a node that is offline is told."""
+    error = BlobUnknown("no member has it")
+    error.__cause__ = UpstreamOffline("never asked")
     return error
 
 
@@ -37,6 +45,8 @@ def caused(error: MirrorError, cause: Exception) -> MirrorError:
         (caused(Unavailable("no source"), UpstreamError(Reason.STALLED, "silent")), 503, Reason.UNABLE),
         (UpstreamError(Reason.AUTH, "no credentials"), 503, Reason.UNABLE),
         (Denied("not configured"), 503, Reason.UNABLE),
+        (UpstreamOffline("never asked"), 503, Reason.UNABLE),
+        (unknown_offline(), 503, Reason.UNABLE),
     ],
 )
 def test_a_member_is_told_why_in_words_of_the_protocol(error: MirrorError, status: int, reason: Reason) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.app.request import RegistryRequest, parse, target
+from mirror.app.request import ListRequest, RegistryRequest, parse, target
 from mirror.errors import (
     BlobUnknown,
     DigestInvalid,
@@ -36,6 +36,13 @@ def asking(path: str, query: bytes = b"", method: str = "GET", headers: dict[byt
         "query_string": query,
         "headers": list((headers or {}).items()),
     }
+
+
+def parsed(scope: Any) -> RegistryRequest:
+    """A request for a manifest or a blob."""
+    request = parse(scope)
+    assert isinstance(request, RegistryRequest)
+    return request
 
 
 @pytest.mark.parametrize("path", ["/v2", "/v2/"])
@@ -81,8 +88,13 @@ def test_manifests_and_blobs_are_asked_for_by_name(path: str, query: bytes, want
         ("/nginx/manifests/1", b"", NotFound),
         ("/v2/_catalog", b"", NotFound),
         ("/v2/nginx", b"", NotFound),
-        ("/v2/nginx/tags/list", b"", NotFound),
-        (f"/v2/nginx/referrers/sha256:{HEX}", b"", NotFound),
+        ("/v2/nginx/tags/lists", b"", NotFound),
+        ("/v2/tags/list", b"", NotFound),
+        ("/v2/Nginx/tags/list", b"", NameUnknown),
+        ("/v2/nginx/tags/list", b"last=a b", NameInvalid),
+        ("/v2/nginx/tags/list", b"last=\xff", NameInvalid),
+        ("/v2/nginx/tags/list", b"last=" + b"a" * 3000, NameInvalid),
+        ("/v2/nginx/referrers/latest", b"", DigestInvalid),
         ("/v2/manifests/1", b"", NotFound),
         ("/v2//manifests/1", b"", NotFound),
         ("/v2/nginx/blobs/uploads/", b"", NotFound),
@@ -169,41 +181,36 @@ def test_pushing_is_not_supported(method: str, path: str) -> None:
     ],
 )
 def test_a_client_may_want_the_tag_as_it_is_now(said: str, is_fresh: bool) -> None:
-    asked = parse(asking("/v2/nginx/manifests/1", headers={b"cache-control": said.encode()}))
-    assert asked is not None
+    asked = parsed(asking("/v2/nginx/manifests/1", headers={b"cache-control": said.encode()}))
     assert asked.is_fresh is is_fresh
 
 
 PATHS = st.text(alphabet="ab1/.:_-%?\x00é@", max_size=30) | st.text(max_size=30)
 
 
-@given(PATHS, st.sampled_from(["manifests", "blobs", "tags"]), PATHS, st.binary(max_size=30))
+@given(PATHS, st.sampled_from(["manifests", "blobs", "tags", "referrers"]), PATHS, st.binary(max_size=30))
 def test_junk_is_refused_in_the_specifications_terms(name: str, kind: str, what: str, query: bytes) -> None:
     try:
         asked = parse(asking(f"/v2/{name}/{kind}/{what}", b"ns=" + query))
     except (BlobUnknown, DigestInvalid, ManifestUnknown, NameInvalid, NameUnknown, NotFound):
         return
-    assert asked is None or isinstance(asked.what, Digest | Reference)
+    assert isinstance(asked, ListRequest | None) or isinstance(asked.what, Digest | Reference)
 
 
 def test_headers_are_found_by_name_and_the_hop_mark_is_one() -> None:
     scope = asking(BLOB, headers={b"range": b"bytes=0-1", b"skvaller-hop": b"1"})
-    marked, plain = parse(scope), parse(asking(BLOB))
-    assert marked is not None
-    assert plain is not None
+    marked, plain = parsed(scope), parsed(asking(BLOB))
     assert (marked.range, marked.if_none_match, marked.is_hop) == (IntRange(0, 2), None, True)
     assert (plain.range, plain.if_none_match, plain.is_hop) == (None, None, False)
 
 
 def test_a_range_on_head_means_nothing() -> None:
-    request = parse(asking(BLOB, method="HEAD", headers={b"range": b"bytes=0-1,5-6"}))
-    assert request is not None
+    request = parsed(asking(BLOB, method="HEAD", headers={b"range": b"bytes=0-1,5-6"}))
     assert (request.is_head, request.one_span(10)) == (True, None)
 
 
 def test_several_ranges_are_for_clients() -> None:
-    request = parse(asking(BLOB, headers={b"range": b"bytes=0-1,5-6"}))
-    assert request is not None
+    request = parsed(asking(BLOB, headers={b"range": b"bytes=0-1,5-6"}))
     assert isinstance(request.what, Digest)
     assert request.spans(request.what, 10) == ((0, 2), (5, 7))
     with pytest.raises(RangeInvalid):
@@ -224,8 +231,7 @@ def test_a_range_counts_only_of_the_content_that_the_client_has_in_part(
     if_range: str | None, spans: tuple[tuple[int, int], ...]
 ) -> None:
     given = {} if if_range is None else {b"if-range": if_range.encode()}
-    request = parse(asking(BLOB, headers={b"range": b"bytes=0-1", **given}))
-    assert request is not None
+    request = parsed(asking(BLOB, headers={b"range": b"bytes=0-1", **given}))
     assert isinstance(request.what, Digest)
     assert request.spans(request.what, 10) == spans
 
@@ -242,9 +248,45 @@ def test_a_range_counts_only_of_the_content_that_the_client_has_in_part(
     ],
 )
 def test_a_client_says_what_it_has(header: str | None, *, is_unmodified: bool) -> None:
-    request = parse(asking(BLOB, headers={} if header is None else {b"if-none-match": header.encode()}))
-    assert request is not None
+    request = parsed(asking(BLOB, headers={} if header is None else {b"if-none-match": header.encode()}))
     assert request.is_unmodified(Digest(HEX)) is is_unmodified
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "wanted", "following"),
+    [
+        (
+            "/v2/library/nginx/tags/list",
+            b"ns=docker.io&n=2&last=a%2Fb",
+            ListRequest(NGINX, None, "library/nginx", "n=2&last=a%2Fb", "ns=docker.io"),
+            "/v2/library/nginx/tags/list?ns=docker.io&n=2",
+        ),
+        (
+            "/v2/docker.io/nginx/tags/list",
+            b"",
+            ListRequest(NGINX, None, "docker.io/nginx", "", ""),
+            "/v2/docker.io/nginx/tags/list?n=2",
+        ),
+        (
+            f"/v2/nginx/referrers/sha256:{HEX}",
+            b"artifactType=a",
+            ListRequest(NGINX, Digest(HEX), "nginx", "artifactType=a", ""),
+            f"/v2/nginx/referrers/sha256:{HEX}?n=2",
+        ),
+        (
+            f"/v2/tags/list/blobs/sha256:{HEX}",
+            b"",
+            RegistryRequest("blobs", Repository("docker.io", "tags/list"), Digest(HEX)),
+            "",
+        ),
+    ],
+)
+def test_a_list_is_asked_for_page_by_page(
+    path: str, query: bytes, wanted: ListRequest | RegistryRequest, following: str
+) -> None:
+    asked = parse(asking(path, query))
+    assert asked == wanted
+    assert not isinstance(asked, ListRequest) or asked.following("n=2") == following
 
 
 def test_a_request_is_signed_as_it_was_sent() -> None:

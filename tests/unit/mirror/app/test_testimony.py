@@ -59,7 +59,7 @@ def request() -> RegistryRequest:
     asked = parse(
         {"method": "GET", "path": path, "query_string": b"ns=docker.io", "headers": [(b"range", b"bytes=0-9")]}
     )
-    assert asked is not None
+    assert isinstance(asked, RegistryRequest)
     return asked
 
 

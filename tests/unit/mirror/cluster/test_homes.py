@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.cluster.homes import MEBIBYTE, Ring, piece_size, turned_key
+from mirror.cluster.homes import MEBIBYTE, Ring, home_piece_size, piece_size, turned_key
 from mirror.oci.digest import Digest
 
 NAMES = st.lists(st.text(min_size=1, max_size=20), min_size=1, max_size=40, unique=True)
@@ -42,6 +42,36 @@ def test_pieces_are_powers_of_two_and_not_too_many(size: int) -> None:
     assert piece.bit_count() == 1
     assert MEBIBYTE <= piece <= 16 * MEBIBYTE
     assert piece == 16 * MEBIBYTE or size / piece <= 512
+
+
+@pytest.mark.parametrize(
+    ("size", "homes", "piece"),
+    [
+        (2_500_000, 8, 312_500 // 4096 * 4096 + 4096),
+        (2_500_000, 2, 1_250_000 // 2 // 4096 * 4096 + 4096),
+        (10_000_000, 8, 10_000_000 // 16 // 4096 * 4096 + 4096),
+        (500, 8, 128 * 1024),
+        (0, 3, 128 * 1024),
+        (2_500_000, 1, 4 * MEBIBYTE),
+        (32 * MEBIBYTE, 8, MEBIBYTE),
+        (32 * MEBIBYTE - 1, 8, MEBIBYTE),
+        (100 * MEBIBYTE + 17, 8, MEBIBYTE),
+        (4096 * MEBIBYTE, 20, 16 * MEBIBYTE),
+    ],
+)
+def test_a_blob_of_few_pieces_is_cut_so_that_all_homes_have_equally_many(size: int, homes: int, piece: int) -> None:
+    """The same in every version, as the ring is: members that cut a blob in two ways ask upstream for it twice."""
+    assert home_piece_size(size, homes) == piece
+
+
+@given(st.integers(0, 2**44), st.integers(1, 100))
+def test_no_home_has_much_more_to_send_than_another(size: int, homes: int) -> None:
+    unit = home_piece_size(size, homes)
+    assert 128 * 1024 <= unit <= piece_size(size)
+    count, last = divmod(size, unit)
+    loads = [(count // homes + (home < count % homes)) * unit + last * (home == count % homes) for home in range(homes)]
+    assert sum(loads) == size
+    assert max(loads) <= max(1.3 * size / homes, unit if unit == 128 * 1024 else 0)
 
 
 @given(KEYS, NAMES, PIECES, st.randoms(use_true_random=False))

@@ -12,6 +12,7 @@ from mirror.errors import (
     SourceError,
     Unavailable,
     UpstreamError,
+    UpstreamOffline,
     UpstreamRefused,
     UpstreamUnknown,
 )
@@ -32,6 +33,7 @@ PEER = PeerError(Reason.STALLED, "a member is silent")
         (BLOB, [PEER], Unavailable),
         (BLOB, [UpstreamUnknown("404"), PEER], BlobUnknown),
         (MANIFEST, [UpstreamUnknown("404")], ManifestUnknown),
+        (BLOB, [PEER, UpstreamOffline("never asked")], BlobUnknown),
         (BLOB, [UpstreamRefused("not configured"), PEER], Denied),
         (BLOB, [UpstreamError(Reason.AUTH, "wrong password"), PEER], Denied),
         (BLOB, [UpstreamUnknown("404"), UpstreamError(Reason.STATUS, "500")], Unavailable),

@@ -45,7 +45,7 @@ class Cluster:
         self.rechecks: list[str] = []
         self.distrusted: set[str] = set()
 
-    def holders(self, key: bytes) -> list[Peer]:
+    async def find_holders(self, key: bytes) -> list[Peer]:
         return list(map(peer, self.answers))
 
     def homes(self, key: bytes) -> list[Peer]:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from mirror.errors import Reason, UpstreamError, UpstreamOut, UpstreamUnknown
+from mirror.errors import Reason, UpstreamError, UpstreamOffline, UpstreamOut, UpstreamUnknown
 from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository
 from mirror.settings import OutageSettings
-from mirror.sources import RangeReply, RangeRequest, Resolved, Role, Sink
+from mirror.sources import Page, RangeReply, RangeRequest, Resolved, Role, Sink
 from mirror.sources.outages import Outages
 from mirror.sources.watched import WatchedUpstream
 
@@ -45,6 +45,10 @@ class Registries:
     async def resolve(self, reference: Reference) -> Resolved:
         await self._wait()
         return RESOLVED
+
+    async def page(self, repository: Repository, what: str, query: str) -> Page:
+        await self._wait()
+        return Page(b"")
 
     async def size(self, content: Content, expected: int | None = None) -> int:
         await self._wait()
@@ -110,6 +114,19 @@ def test_who_asks_a_silent_registry_learns_that_it_is_out_and_the_next_one_is_no
                 await it.upstream.size(BLOB)
             assert it.registries.questions == 1
             assert caught.value.retry_after_s == PROMPT.retry_after_s
+
+    run(story())
+
+
+def test_a_registry_that_is_never_asked_is_not_asked_for_a_sign_of_life_either() -> None:
+    async def story() -> None:
+        registries, outages = Registries(), Outages(PROMPT)
+        upstream = WatchedUpstream(registries, outages, PROMPT, {HUB})
+        for ask in (lambda: upstream.resolve(TAG), lambda: upstream.size(BLOB)):
+            with pytest.raises(UpstreamOffline, match=f"{HUB} is never asked by this node: --offline"):
+                await ask()
+        assert (registries.questions, registries.signs, outages.why(HUB, 0.0)) == (0, 0, None)
+        await upstream.close()
 
     run(story())
 

@@ -6,13 +6,13 @@ from mirror.oci.ranges import RangeSet
 
 
 def sized(size: int) -> Pieces:
-    pieces = Pieces()
+    pieces = Pieces(2)
     pieces.sized(size)
     return pieces
 
 
 def test_before_the_size_is_known_there_is_one_piece() -> None:
-    pieces = Pieces()
+    pieces = Pieces(2)
     assert pieces.size is None
     assert pieces.number(10 * MEBIBYTE) == 0
     assert pieces.unit == MEBIBYTE

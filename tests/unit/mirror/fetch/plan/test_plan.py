@@ -86,8 +86,10 @@ def desk(
     upstream: bool = True,
     opening: Opening = Opening.RUN,
     throughput: Throughput | None = None,
+    stated: int | None = None,
 ) -> Desk:
-    plan = Plan("me", Ring(tuple(ring)), throughput or Throughput(), holders, plan_settings(upstream=upstream), opening)
+    homes, settings = Ring(tuple(ring)), plan_settings(upstream=upstream)
+    plan = Plan("me", homes, throughput or Throughput(), holders, settings, opening, stated=stated)
     if size is not None:
         plan.sized(size)
     return Desk(plan, own=RangeSet((0, 1 if size is None else size)))
@@ -214,6 +216,53 @@ def test_the_first_mebibyte_tells_the_size(ring: Sequence[str], holders: Sequenc
     (first,) = at.next()
     assert (first.source, first.role, first.start, first.stop) == (source, via, 0, MEBIBYTE)
     assert at.next() == []
+
+
+def test_where_a_manifest_states_the_size_all_homes_are_asked_before_the_first_answers() -> None:
+    at = desk(size=None, stated=SIZE)
+    known = desk()
+    assert shown(at.next()) == shown(known.next())
+    assert at.next() == []
+    at.plan.sized(SIZE)
+    at.own = RangeSet((0, SIZE))
+    assert at.next() == []
+    at.land(*at.plan.flights)
+    known.land(*known.plan.flights)
+    assert shown(at.next()) == shown(known.next())
+
+
+@pytest.mark.parametrize("size", [1, 3 * MEBIBYTE + 5, 40 * MEBIBYTE])
+def test_a_manifest_that_states_another_size_than_the_right_one_costs_a_few_requests(size: int) -> None:
+    at = desk(size=None, stated=SIZE)
+    flights = at.next()
+    at.plan.sized(size)
+    at.own = RangeSet((0, size))
+    for flight in flights:
+        if flight.stop is not None and flight.start >= flight.stop:
+            at.plan.cancelled(flight, at.now)
+        else:
+            at.land(flight)
+    while flights := at.next():
+        at.land(*flights)
+    assert at.present == RangeSet((0, size))
+
+
+@pytest.mark.parametrize("opening", [Opening.WHOLE, Opening.PIECE])
+def test_what_is_here_in_part_or_comes_as_a_whole_begins_with_one_request(opening: Opening) -> None:
+    at = desk(size=None, stated=SIZE, opening=opening)
+    assert len(at.next()) == 1
+
+
+def test_the_only_home_asks_upstream_for_everything_in_one_request_whatever_a_manifest_states() -> None:
+    at = desk(("me",), size=None, stated=SIZE)
+    assert [(flight.start, flight.stop) for flight in at.next()] == [(0, None)]
+    assert at.next() == []
+
+
+def test_what_another_member_asks_for_does_not_wait_although_this_node_reads_it_as_well() -> None:
+    at = desk(size=None, stated=SIZE)
+    at.own, at.relayed = RangeSet(), RangeSet(of(3))
+    assert shown(at.next()) == [(UPSTREAM, "upstream", 3)]
     at.plan.sized(SIZE)
     at.own = RangeSet((0, SIZE))
     assert at.next()
@@ -489,7 +538,7 @@ def test_what_only_waits_for_its_turn_is_not_given_up() -> None:
 @pytest.mark.parametrize("members", [1, 2, 5, 31, 60])
 def test_about_one_piece_for_every_home_is_on_its_way(members: int) -> None:
     ring = [f"node-{number}" for number in range(members)]
-    at = desk(ring, size=200 * MEBIBYTE)
+    at = desk(ring, size=240 * MEBIBYTE)
     at.up = {*ring, "me"}
     flights = at.next()
     assert len(flights) == min(max(members, SETTINGS.window_min), SETTINGS.window_max)
@@ -558,12 +607,12 @@ def follow(at: Desk, reason: str) -> list[str]:
 
 
 def test_who_is_told_by_a_home_that_upstream_has_no_such_thing_asks_that_itself_and_sends_nobody_else() -> None:
-    at = desk(("a", "b", "c", "d", "e"))
+    at = desk(("a", "b", "c", "d", "e"), size=20 * MEBIBYTE)
     assert follow(at, "unknown") == [next(at.plan.candidates.ring.homes(0)), UPSTREAM]
 
 
 def test_where_upstream_has_it_all_the_same_the_other_homes_are_relied_on_again() -> None:
-    at = desk(("a", "b", "c", "d", "e"))
+    at = desk(("a", "b", "c", "d", "e"), size=20 * MEBIBYTE)
     at.own = RangeSet(of(0))
     (first,) = at.next()
     at.fail(first, "unknown")
@@ -577,7 +626,7 @@ def test_where_upstream_has_it_all_the_same_the_other_homes_are_relied_on_again(
 
 @pytest.mark.parametrize("reason", ["unreachable", "stalled", "timeout", "broken", "status"])
 def test_a_home_that_fails_is_followed_by_the_next_and_all_of_them_by_upstream(reason: str) -> None:
-    at = desk(("a", "b", "c", "d", "e"))
+    at = desk(("a", "b", "c", "d", "e"), size=20 * MEBIBYTE)
     order = list(at.plan.candidates.ring.homes(0))
     tries = SETTINGS.upstream_tries if CONSEQUENCES[Reason(reason)].retried else 1
     assert follow(at, reason) == [*order, *[UPSTREAM] * tries]
@@ -591,7 +640,7 @@ def test_this_node_takes_its_turn_in_the_order_by_asking_upstream_itself() -> No
 
 @pytest.mark.parametrize("reason", ["unable", "rate-limited"])
 def test_after_two_homes_that_cannot_this_node_asks_upstream_itself(reason: str) -> None:
-    at = desk(("a", "b", "c", "d", "e"))
+    at = desk(("a", "b", "c", "d", "e"), size=20 * MEBIBYTE)
     order = list(at.plan.candidates.ring.homes(0))
     assert follow(at, reason) == [*order[:2], UPSTREAM], "and if it cannot either, nobody"
 

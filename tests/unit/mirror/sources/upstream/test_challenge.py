@@ -13,10 +13,12 @@ from mirror.settings import UpstreamSettings
 from mirror.sources.upstream.challenge import (
     Basic,
     Bearer,
+    Party,
     Token,
     basic_authorization,
     parse_challenges,
     parse_token,
+    realm_of,
     token_url,
 )
 from mirror.sources.upstream.registries import Registry
@@ -81,15 +83,19 @@ def test_any_quoted_text_comes_out_as_it_went_in(values: list[str]) -> None:
 REGISTRY = Registry("docker.io", "https://registry-1.docker.io")
 
 
+def asked(challenge: Bearer, registry: Registry, scope: str) -> URL:
+    return token_url(realm_of(challenge, Party(registry, registry.url, scope)), challenge, scope)
+
+
 def test_a_token_is_asked_for_as_the_challenge_says() -> None:
-    assert token_url(HUB, REGISTRY, "unused") == URL(
+    assert asked(HUB, REGISTRY, "unused") == URL(
         "https://auth.docker.io/token?service=registry.docker.io&scope=repository:library/nginx:pull"
     )
 
 
 def test_the_realms_own_query_stays_and_each_scope_goes_by_itself() -> None:
     challenge = Bearer("https://a/t?client=x#frag", None, "repository:a:pull repository:b:pull")
-    assert list(token_url(challenge, REGISTRY, "unused").query.items()) == [
+    assert list(asked(challenge, REGISTRY, "unused").query.items()) == [
         ("client", "x"),
         ("scope", "repository:a:pull"),
         ("scope", "repository:b:pull"),
@@ -97,24 +103,24 @@ def test_the_realms_own_query_stays_and_each_scope_goes_by_itself() -> None:
 
 
 def test_without_a_scope_the_repository_is_asked_for() -> None:
-    url = token_url(Bearer("https://a/t", None, None), REGISTRY, "repository:a/b:pull")
+    url = asked(Bearer("https://a/t", None, None), REGISTRY, "repository:a/b:pull")
     assert url.query["scope"] == "repository:a/b:pull"
 
 
 def test_userinfo_in_a_realm_goes_nowhere() -> None:
-    assert "user" not in str(token_url(Bearer("https://user:x@a/t", None, None), REGISTRY, "s"))
+    assert "user" not in str(asked(Bearer("https://user:x@a/t", None, None), REGISTRY, "s"))
 
 
 @pytest.mark.parametrize("realm", ["token", "//host/t", "ftp://a/t", "https://", "https://a:b/t", "http://a/t"])
 def test_a_realm_must_be_a_url_no_less_safe_than_the_registry(realm: str) -> None:
     with pytest.raises(UpstreamError) as refusal:
-        token_url(Bearer(realm, None, None), REGISTRY, "s")
+        asked(Bearer(realm, None, None), REGISTRY, "s")
     assert refusal.value.reason == "auth"
 
 
 def test_a_registry_on_http_may_have_its_tokens_there() -> None:
     registry = Registry("lab", "http://10.0.0.1:5000")
-    assert token_url(Bearer("http://10.0.0.1:5001/t", None, None), registry, "s").host == "10.0.0.1"
+    assert asked(Bearer("http://10.0.0.1:5001/t", None, None), registry, "s").host == "10.0.0.1"
 
 
 def test_user_and_password_are_sent_in_utf_8() -> None:

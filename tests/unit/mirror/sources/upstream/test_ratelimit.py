@@ -7,7 +7,9 @@ import pytest
 from mirror.errors import UpstreamRateLimited
 from mirror.settings import UpstreamSettings
 from mirror.sources.upstream.ratelimit import RateLimits, parse_retry_after
+from mirror.sources.upstream.registries import Registry
 
+HUB, QUAY = (Registry(name, f"https://{name}") for name in ("docker.io", "quay.io"))
 NOW = datetime(2026, 8, 1, 12, 0, 0, tzinfo=UTC)
 
 
@@ -39,19 +41,19 @@ def test_reads_retry_after_within_bounds(header: str | None, seconds: float) -> 
 
 def test_a_registry_is_left_alone_until_its_time_and_no_other() -> None:
     limits = RateLimits()
-    assert limits.block("docker.io", 60, now=100).retry_after_s == 60
-    limits.block("docker.io", 10, now=110)  # a shorter one does not shorten the first
-    limits.check("quay.io", now=110)
+    assert limits.block(HUB, 60, now=100).retry_after_s == 60
+    limits.block(HUB, 10, now=110)  # a shorter one does not shorten the first
+    limits.check(QUAY, now=110)
     with pytest.raises(UpstreamRateLimited) as refusal:
-        limits.check("docker.io", now=150)
+        limits.check(HUB, now=150)
     assert refusal.value.retry_after_s == 10
-    limits.check("docker.io", now=160)
+    limits.check(HUB, now=160)
 
 
 def test_an_answer_of_429_blocks_for_as_long_as_it_says() -> None:
     limits = RateLimits()
-    assert limits.note_429("docker.io", "Sat, 01 Aug 2026 12:02:00 GMT", NOW, now=100).retry_after_s == 120
+    assert limits.note_429(HUB, "Sat, 01 Aug 2026 12:02:00 GMT", NOW, now=100).retry_after_s == 120
     with pytest.raises(UpstreamRateLimited) as refusal:
-        limits.check("docker.io", now=219)
+        limits.check(HUB, now=219)
     assert refusal.value.retry_after_s == 1
-    limits.check("docker.io", now=220)
+    limits.check(HUB, now=220)

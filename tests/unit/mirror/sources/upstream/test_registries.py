@@ -111,8 +111,10 @@ def test_no_password_in_a_repr() -> None:
 def test_what_is_configured_replaces_what_is_built_in() -> None:
     mirror = Registry.parse("registry-1.docker.io=http://10.0.0.1:5000")
     known = known_registries([mirror])
-    assert known["docker.io"] == mirror
-    assert known["ghcr.io"] == Registry("ghcr.io", "https://ghcr.io")
+    assert known["docker.io"] == (mirror,)
+    assert known["ghcr.io"] == (Registry("ghcr.io", "https://ghcr.io"),)
+    cache = Registry.parse("docker.io=http://10.0.0.2:5000")
+    assert known_registries([cache, Registry("lab", "http://lab"), mirror])["docker.io"] == (cache, mirror)
 
 
 def test_the_built_in_list_is_in_canonical_form() -> None:

@@ -1,0 +1,51 @@
+"""All modes, by name."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from . import Mode, Site
+from .direct import Direct
+from .pullthrough import PullThrough
+from .skvaller import Skvaller
+from .spegel import Spegel
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A mode that can be asked for.
+
+    Args:
+        name: on the command line.
+        what: the clients ask.
+        build: makes what a run needs, without starting it.
+        mirrors: whether something stands between the clients and upstream, which keeps what it has passed on.
+        discovers: whether each host with a client has a process that finds what the others have.
+        proxied: whether it needs the host for a pull-through cache.
+        spegel: whether it runs Spegel, which serves what containerds have, and so nothing to clients without one.
+    """
+
+    name: str
+    what: str
+    build: Callable[[str, Site], Mode]
+    mirrors: bool = True
+    discovers: bool = True
+    proxied: bool = False
+    spegel: bool = False
+
+    def make(self, site: Site) -> Mode:
+        """What one run needs, not started."""
+        return self.build(self.name, site)
+
+
+MODES: Final[Mapping[str, Kind]] = {
+    kind.name: kind
+    for kind in (
+        Kind("skvaller", "their own agents", Skvaller),
+        Kind("exact", "agents that gossip about keys themselves", partial(Skvaller, flags=("--router", "exact"))),
+        Kind("direct", "the registry", Direct, mirrors=False, discovers=False),
+        Kind("pullthrough", "one docker-registry proxy", PullThrough, discovers=False, proxied=True),
+        Kind("spegel", "Spegels, beside containerds", Spegel, spegel=True),
+    )
+}

@@ -1,0 +1,185 @@
+"""All that the page shows, put together from the files of one folder."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from ..claims import CLAIMS, Claim, Verdict
+from ..report import OURS
+from .charts import draw
+from .contest import ASKED_NODES, Answer, Outcome, Standing, Tally, answers, standings, tallies
+from .figures import Figures
+from .plots import Plot
+from .results import Goal, Result
+from .words import DHT, SPEGEL
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What is shown.
+
+    Args:
+        results: by the name of their files.
+        figures: all of them.
+        answers: the questions that were measured.
+        tallies: gossip beside each other mode, in those questions.
+        standings: gossip beside each other mode, in everything.
+        plots: of all that can be drawn.
+    """
+
+    results: Mapping[str, Result]
+    figures: Figures
+    answers: Sequence[Answer]
+    tallies: Sequence[Tally]
+    standings: Sequence[Standing]
+    plots: Sequence[Plot]
+
+    @classmethod
+    def of(cls, results: Mapping[str, Result]) -> "Page":
+        """Put it together."""
+        figures = Figures(results)
+        answered = answers(figures)
+        return cls(
+            results,
+            figures,
+            answered,
+            tallies(answered, figures.modes),
+            standings(figures),
+            draw(figures, results, answered),
+        )
+
+    @property
+    def first(self) -> Tally | None:
+        """Gossip beside the DHT on the same data plane, or else beside the one that people would run."""
+        return next((tally for name in (DHT, SPEGEL) for tally in self.tallies if tally.rival == name), None)
+
+    @property
+    def nodes(self) -> Sequence[int]:
+        """The sizes of cluster that the questions are answered for."""
+        return sorted({answer.trial.nodes for answer in self.answers})
+
+    @property
+    def single(self) -> bool:
+        """Whether something that is compared was measured only once."""
+        return any(duel.single for tally in self.tallies for _, duel in tally.answers)
+
+    @property
+    def is_nearest(self) -> bool:
+        """Whether another size than the one that is asked for has to do."""
+        return any(size != ASKED_NODES for size in self.nodes)
+
+    @property
+    def failed(self) -> Mapping[str, str]:
+        """Steps that failed, with what they said."""
+        return {
+            name: result.step.error
+            for name, result in self.results.items()
+            if result.step is not None and result.step.error is not None
+        }
+
+    @property
+    def missed(self) -> Sequence[tuple[str, Goal]]:
+        """Goals of the benches that were missed, by file."""
+        return [(name, goal) for name, result in self.results.items() for goal in result.goals if not goal.reached]
+
+    @property
+    def reached(self) -> int:
+        """How many goals were reached."""
+        return sum(goal.reached for result in self.results.values() for goal in result.goals)
+
+    @property
+    def claims(self) -> Sequence[tuple[Claim, Verdict]]:
+        """Each claim of README with what the figures say of it."""
+        return [(claim, claim.verdict(self.figures)) for claim in CLAIMS]
+
+    @property
+    def machines(self) -> Sequence[Mapping[str, Any]]:
+        """The machines on which this was measured; one, unless files were carried here."""
+        return _distinct(result.machine for result in self.results.values() if result.machine)
+
+    @property
+    def versions(self) -> Sequence[Mapping[str, Any]]:
+        """The versions that were measured; one set, unless something changed in between."""
+        return _distinct(result.versions for result in self.results.values() if result.versions)
+
+    @property
+    def dates(self) -> Sequence[str]:
+        """The first and the last day, by UTC."""
+        times = [it.written_unix_s for it in self.results.values() if it.written_unix_s is not None]
+        return sorted({f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}" for at in times if 0 <= at < _YEAR_9999_UNIX_S})
+
+    @property
+    def took_s(self) -> float:
+        """How long all steps took together, seconds."""
+        return sum(result.step.took_s for result in self.results.values() if result.step is not None)
+
+    def standing(self, outcome: Outcome) -> Sequence[Standing]:
+        """Where something came out so at least once."""
+        return [standing for standing in self.standings if standing.of(outcome)]
+
+    def plain(self) -> Any:
+        """All of it, for JSON."""
+        return {
+            "answers": [
+                {
+                    "question": answer.question.words,
+                    "scenario": answer.trial.scenario,
+                    "file": answer.trial.name,
+                    "figure": answer.question.key,
+                    "modes": {mode: _spread(answer, mode) for mode in answer.trial.modes if answer.get(mode)},
+                    "best": answer.best,
+                }
+                for answer in self.answers
+            ],
+            "choices": [
+                {"rival": it.rival, "headline": it.headline, "choice": it.choice.value if it.choice else None}
+                for it in self.tallies
+            ],
+            "duels": [
+                {
+                    "scenario": standing.scenario,
+                    "file": each.trial.name,
+                    "figure": standing.metric.words,
+                    "rival": each.rival,
+                    OURS: each.ours.values,
+                    "theirs": each.theirs.values,
+                    "outcome": each.outcome.value,
+                }
+                for standing in self.standings
+                for each in standing.duels
+            ],
+            "claims": [
+                {
+                    "id": claim.id,
+                    "sentence": claim.sentence,
+                    "verdict": verdict.value,
+                    "findings": claim.findings(self.figures),
+                }
+                for claim, verdict in self.claims
+            ],
+            "failed": self.failed,
+            "results": self.results,
+        }
+
+    def as_json(self) -> bytes:
+        """The same, written out."""
+        return msgspec.json.format(msgspec.json.encode(self.plain()), indent=1) + b"\n"
+
+
+_YEAR_9999_UNIX_S = 253_370_764_800
+
+
+def _distinct(found: Any) -> Sequence[Mapping[str, Any]]:
+    distinct: list[Mapping[str, Any]] = []
+    for each in found:
+        if each not in distinct:
+            distinct.append(each)
+    return distinct
+
+
+def _spread(answer: Answer, mode: str) -> Any:
+    figure = answer.get(mode)
+    return None if figure is None else {"median": figure.median, "samples": figure.values}

@@ -1,0 +1,132 @@
+"""The plots of the page, as far as there are figures for them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from ..report import OURS
+from .contest import Answer
+from .figures import Figures, Spread, Trial, spread
+from .plots import Bar, Plot, Series, bars, lines
+from .results import Result
+from .words import DHT, METRICS, MODES, SPEGEL, TIMES, mode_words, ordered
+
+_AGAINST_NODES: Final = (("fanout", "ratio"), ("fanout", "upstream"), ("fanout", "cpu_s_per_gib"))
+"""What is drawn against the number of nodes."""
+
+_BY_MODE: Final = (("fanout", "ratio"), ("fanout", "upstream"))
+"""What is drawn mode by mode at the size that is asked for."""
+
+_FAULTS: Final = ("kill", "vanish", "dark", "partition", "churn", "slow", "lonely")
+_SIZES_LEAST: Final = 2
+"""How many sizes make a line."""
+
+_SERIES_MOST: Final = 12
+"""How many lines, or groups of bars, a plot has at most."""
+
+
+def colour(mode: str) -> int:
+    """The number of a mode's colour, the same in all plots."""
+    known = list(MODES)
+    return known.index(mode) if mode in known else len(known)
+
+
+def draw(figures: Figures, results: Mapping[str, Result], answers: Sequence[Answer]) -> list[Plot]:
+    """All plots."""
+    found: list[Plot | None] = [_ratios(answers, rival) for rival in (DHT, SPEGEL)]
+    found += [_by_mode(answer) for answer in answers if (answer.trial.scenario, answer.question.key) in _BY_MODE]
+    found += _against_nodes(figures)
+    found += _after_faults(figures)
+    found += _by_size(results)
+    return [plot for plot in found if plot is not None]
+
+
+def _ratios(answers: Sequence[Answer], rival: str) -> Plot | None:
+    """How many times ours the other's figures are, question by question."""
+    rows = []
+    for answer in answers:
+        duel = answer.duel(rival)
+        if duel is None or duel.ours.median <= 0 or duel.theirs.median <= 0:
+            continue
+        ratio = duel.theirs.median / duel.ours.median
+        name = f"{answer.trial.scenario}: {answer.question.short}"
+        rows.append(Bar(name, colour(rival if ratio > 1 else OURS), Spread([ratio]), f"{ratio:.2f} {TIMES}"))
+    other = mode_words(rival)
+    title = f"{other}, in times of gossip: right of 1 gossip is better, left of 1 {other}"
+    return bars(f"{rival}-beside-gossip", title, "times (logarithmic)", rows, log=True)
+
+
+def _by_mode(answer: Answer) -> Plot | None:
+    metric = answer.question.metric
+    rows = [
+        Bar(mode_words(mode), colour(mode), found, metric.shown(found))
+        for mode in ordered(answer.trial.modes)
+        if (found := answer.get(mode)) is not None
+    ]
+    title = f"{answer.question.words} {answer.trial.where}"
+    return bars(f"{answer.trial.scenario}-{answer.question.key}", title, answer.question.short, rows)
+
+
+def _against_nodes(figures: Figures) -> Iterator[Plot | None]:
+    for scenario, key in _AGAINST_NODES:
+        metric = METRICS[key]
+        for number, trials in enumerate(_alike(figures.lab(scenario))):
+            modes = ordered(dict.fromkeys(mode for trial in trials for mode in trial.modes))
+            series = [
+                Series(mode_words(mode), colour(mode), points)
+                for mode in modes
+                if (points := [(float(it.nodes), found) for it in trials if (found := it.get(mode, key)) is not None])
+            ]
+            where = trials[0].where.partition(", ")[2]
+            title = f"{scenario}: {metric.words}, against the number of nodes; {where}"
+            label = f"{metric.words.split(',')[0]}{f', {metric.unit}' if metric.unit else ''}"
+            yield lines(f"{scenario}-{key}-{number}", title, ("nodes", label), series)
+
+
+def _alike(trials: Sequence[Trial]) -> list[list[Trial]]:
+    """Those that differ in nothing but the number of nodes, where there are enough of them to make a line."""
+    groups: dict[tuple[Any, ...], list[Trial]] = {}
+    for trial in trials:
+        key = tuple(f"{trial.settings.get(name)}" for name in ("image", "layers", "link", "upstream", "client", "loss"))
+        groups.setdefault(key, []).append(trial)
+    return [group for group in groups.values() if len({trial.nodes for trial in group}) >= _SIZES_LEAST]
+
+
+def _after_faults(figures: Figures) -> Iterator[Plot | None]:
+    for scenario in _FAULTS:
+        trials = [trial for trial in figures.lab(scenario) if any("ratio" in found for found in trial.modes.values())]
+        rows = [
+            Bar(f"{trial.nodes} nodes, {mode_words(mode)}", colour(mode), found, found.shown(".2f"))
+            for trial in trials
+            for mode in ordered(trial.modes)
+            if (found := trial.get(mode, "ratio")) is not None
+        ]
+        if len(rows) > 1:
+            where = trials[0].where.partition(", ")[2]
+            title = f"{scenario}: {METRICS['ratio'].words}; {where}"
+            yield bars(f"{scenario}-ratio", title, "times of one download", rows[: 2 * _SERIES_MOST])
+
+
+def _by_size(results: Mapping[str, Result]) -> Iterator[Plot | None]:
+    """Tables of the simulation and of the model whose rows are numbers of nodes: a plot for each column of numbers."""
+    for name, result in results.items():
+        for number, sheet in enumerate(result.tables):
+            headings = sheet.headings
+            if next(iter(headings.values()), None) != "nodes" or result.scenario is not None:
+                continue
+            size, *columns = headings
+            texts = [key for key in columns if any(isinstance(row.get(key), str) for row in sheet.rows)]
+            series: list[Series] = []
+            for key in columns:
+                labels = dict.fromkeys(tuple(f"{row.get(text)}" for text in texts) for row in sheet.rows)
+                for label in labels:
+                    rows = [row for row in sheet.rows if tuple(f"{row.get(text)}" for text in texts) == label]
+                    points = [
+                        (x.median, found)
+                        for row in rows
+                        if (x := spread(row.get(size))) is not None and (found := spread(row.get(key))) is not None
+                    ]
+                    if len({x for x, _ in points}) >= _SIZES_LEAST and key not in texts:
+                        series.append(Series(" ".join([headings[key], *label]), len(series), points))
+            title = f"{result.bench}: {(sheet.title.splitlines() or [''])[0]}"
+            if series:
+                yield lines(f"{name}-{number}", title, ("nodes", "as in the legend"), series[:_SERIES_MOST], log=True)

@@ -1,0 +1,210 @@
+"""Which mode is better at what, and whether to use gossip or something else: counted, not judged."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from ..report import OURS
+from .figures import Figures, Spread, Trial
+from .words import METRICS, QUESTIONS, Metric, Question, named, ordered
+
+ASKED_NODES: Final = 5
+"""The size of cluster that the first screen answers for."""
+
+
+class Outcome(Enum):
+    """How ours compares with another in one figure."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    EVEN = "even"
+
+
+@dataclass(frozen=True, slots=True)
+class Duel:
+    """Ours beside another in one figure of one trial.
+
+    Args:
+        trial: where it was measured.
+        metric: what it is.
+        rival: the mode beside ours.
+        ours: our figure.
+        theirs: the other's.
+    """
+
+    trial: Trial
+    metric: Metric
+    rival: str
+    ours: Spread
+    theirs: Spread
+
+    @property
+    def outcome(self) -> Outcome:
+        """Whose worst run is better than the other's best one, by enough to matter."""
+        if self.metric.is_better(self.ours, self.theirs):
+            return Outcome.BETTER
+        return Outcome.WORSE if self.metric.is_better(self.theirs, self.ours) else Outcome.EVEN
+
+    @property
+    def times(self) -> float | None:
+        """How many times the better figure the worse one is; None where one is nothing."""
+        small, large = sorted((self.ours.median, self.theirs.median))
+        return large / small if small > 0 else None
+
+    @property
+    def single(self) -> bool:
+        """Whether one of them was measured only once, so that nothing is known of its spread."""
+        return min(len(self.ours.values), len(self.theirs.values)) < 2
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A question with what was measured for it."""
+
+    question: Question
+    trial: Trial
+
+    def get(self, mode: str) -> Spread | None:
+        """A mode's figure."""
+        return self.trial.get(mode, self.question.key)
+
+    def duel(self, rival: str) -> Duel | None:
+        """Ours beside another, if both were measured."""
+        return duel(self.trial, self.question.key, rival)
+
+    @property
+    def best(self) -> list[str]:
+        """The modes that no other is better than, if there is one that is worse."""
+        found = {mode: figure for mode in self.trial.modes if (figure := self.get(mode)) is not None}
+        better = self.question.metric.is_better
+        best = [mode for mode, figure in found.items() if not any(better(it, figure) for it in found.values())]
+        return best if len(best) < len(found) else []
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Ours beside one other, question by question.
+
+    Args:
+        rival: the other mode.
+        answers: the questions for which both were measured, with the duel.
+    """
+
+    rival: str
+    answers: Sequence[tuple[Answer, Duel]]
+
+    def of(self, outcome: Outcome, *, felt: bool) -> list[tuple[Answer, Duel]]:
+        """The answers that came out so, the clearest first."""
+        found = [
+            (answer, duel) for answer, duel in self.answers if duel.outcome is outcome and answer.question.felt is felt
+        ]
+        return sorted(found, key=lambda it: -(it[1].times or float("inf")))
+
+    @property
+    def choice(self) -> Outcome | None:
+        """Which of both answers more of what is felt better; None if nothing that is felt was measured."""
+        if not any(answer.question.felt for answer, _ in self.answers):
+            return None
+        won, lost = (len(self.of(outcome, felt=True)) for outcome in (Outcome.BETTER, Outcome.WORSE))
+        if won == lost:
+            return Outcome.EVEN
+        return Outcome.BETTER if won > lost else Outcome.WORSE
+
+    @property
+    def headline(self) -> str:
+        """The choice in words."""
+        other = named(self.rival)
+        match self.choice:
+            case Outcome.BETTER:
+                return f"Use gossip rather than {other}"
+            case Outcome.WORSE:
+                return f"Use {other} rather than gossip"
+            case Outcome.EVEN:
+                return f"Gossip or {other}: what was measured does not decide"
+            case None:
+                return f"Gossip or {other}: nothing was measured that decides"
+
+    @property
+    def winner(self) -> str:
+        """Who is better in more of what is felt, in words."""
+        match self.choice:
+            case Outcome.BETTER:
+                return "gossip"
+            case Outcome.WORSE:
+                return named(self.rival)
+            case _:
+                return "neither"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Ours beside another in one figure of one scenario, under all settings that were measured."""
+
+    scenario: str
+    duels: Sequence[Duel]
+
+    @property
+    def metric(self) -> Metric:
+        """What the figure is."""
+        return self.duels[0].metric
+
+    @property
+    def rival(self) -> str:
+        """The other mode."""
+        return self.duels[0].rival
+
+    def of(self, outcome: Outcome) -> list[Duel]:
+        """The duels that came out so, the clearest first."""
+        found = [duel for duel in self.duels if duel.outcome is outcome]
+        return sorted(found, key=lambda duel: -(duel.times or float("inf")))
+
+
+def duel(trial: Trial, key: str, rival: str) -> Duel | None:
+    """Ours beside another in one figure, if both were measured."""
+    ours, theirs = trial.get(OURS, key), trial.get(rival, key)
+    return Duel(trial, METRICS[key], rival, ours, theirs) if ours is not None and theirs is not None else None
+
+
+def duels(figures: Figures) -> Iterator[Duel]:
+    """Ours beside every other in every figure that can be compared."""
+    for trial in figures.trials:
+        for rival in ordered(trial.modes):
+            for key in METRICS:
+                if rival != OURS and (found := duel(trial, key, rival)) is not None:
+                    yield found
+
+
+def standings(figures: Figures) -> list[Standing]:
+    """The same, put together by scenario, rival and figure."""
+    found: dict[tuple[str, str, str], list[Duel]] = {}
+    for each in duels(figures):
+        found.setdefault((each.trial.scenario, each.metric.words, each.rival), []).append(each)
+    return [Standing(scenario, group) for (scenario, _, _), group in found.items()]
+
+
+def answers(figures: Figures) -> list[Answer]:
+    """The questions that were measured, each at the size that is nearest to the one that is asked for."""
+    found = []
+    for question in QUESTIONS:
+        trials = [
+            it for it in figures.lab(question.scenario) if any(question.key in mode for mode in it.modes.values())
+        ]
+        if trials:
+            found.append(Answer(question, min(trials, key=_distance)))
+    return found
+
+
+def tallies(found: Sequence[Answer], modes: Sequence[str]) -> list[Tally]:
+    """Ours beside each other mode for which a question was measured."""
+    every = [
+        Tally(rival, [(answer, duel) for answer in found if (duel := answer.duel(rival)) is not None])
+        for rival in ordered(dict.fromkeys(modes))
+        if rival != OURS
+    ]
+    return [tally for tally in every if tally.answers]
+
+
+def _distance(trial: Trial) -> tuple[int, int, int, str]:
+    """The nearest size, then the most modes, then the largest image, whose figures the start of a pull blurs least."""
+    return abs(trial.nodes - ASKED_NODES), -len(trial.modes), -trial.image_bytes, trial.name

@@ -1,0 +1,203 @@
+"""The figures of all results, to be asked for by what they are."""
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from .results import Cell, Figure, Result, Sheet, numbers, shown
+
+CLEAR_SHARE: Final = 0.05
+"""By how much two medians must differ for one to count as better than the other, as a share of the larger one."""
+
+SAME_SHARE: Final = 0.02
+"""By how much two medians may differ in any case and still count as equal, as a share of the larger one."""
+
+_AT_LEAST: Final = "_at_least"
+"""Ends the name of the figure that says that another one was still growing when nobody looked any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """What was measured of one thing in all repeats; never empty.
+
+    Args:
+        values: in the order of the repeats.
+        is_open: whether it was still growing when nobody looked any more: it is at least so much.
+    """
+
+    values: Sequence[float]
+    is_open: bool = False
+
+    @property
+    def median(self) -> float:
+        """The middle one."""
+        return statistics.median(self.values)
+
+    @property
+    def low(self) -> float:
+        """The least."""
+        return min(self.values)
+
+    @property
+    def high(self) -> float:
+        """The most."""
+        return max(self.values)
+
+    @property
+    def width(self) -> float:
+        """From the least to the most."""
+        return self.high - self.low
+
+    def shown(self, spec: str) -> str:
+        """Median and range."""
+        median, low, high = (shown(value, spec) for value in (self.median, self.low, self.high))
+        if self.is_open:
+            return f"> {high}"
+        return median if low == high else f"{median} ({low} to {high})"
+
+    def is_below(self, other: "Spread") -> bool:
+        """Whether the worst here is less than the best there, and the medians differ by enough to matter."""
+        far = abs(self.median - other.median) >= CLEAR_SHARE * max(abs(self.median), abs(other.median))
+        return self.high < other.low and far and not self.is_open
+
+    def agrees(self, other: "Spread") -> bool:
+        """Whether two medians of one thing differ by no more than both ranges together."""
+        allowed = self.width + other.width
+        return abs(self.median - other.median) <= max(allowed, SAME_SHARE * max(abs(self.median), abs(other.median)))
+
+
+def spread(cell: Cell) -> Spread | None:
+    """That of a table's cell; None if it holds no number."""
+    match cell:
+        case Figure():
+            values = numbers(cell.samples)
+        case float() | int():
+            values = [float(cell)]
+        case _:
+            values = []
+    return Spread(values) if values else None
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One scenario of the lab under one setting: the figures of each mode, by key.
+
+    Args:
+        name: of the file.
+        scenario: its name.
+        settings: as the file has them.
+        modes: figures by mode, and by key.
+    """
+
+    name: str
+    scenario: str
+    settings: Mapping[str, Any]
+    modes: Mapping[str, Mapping[str, Spread]]
+
+    @property
+    def nodes(self) -> int:
+        """Number of hosts."""
+        return self.number("nodes") or 0
+
+    @property
+    def image_bytes(self) -> int:
+        """Size of the image."""
+        return self.number("image") or 0
+
+    def number(self, key: str) -> int | None:
+        """A setting that is a whole number."""
+        value = self.settings.get(key)
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+    def get(self, mode: str, key: str) -> Spread | None:
+        """A figure of one mode, if it was measured."""
+        return self.modes.get(mode, {}).get(key)
+
+    @property
+    def where(self) -> str:
+        """Its setting in words."""
+        parts = [f"{self.nodes} nodes"]
+        if (name := self.settings.get("image_name")) and isinstance(name, str):
+            parts.append(name)
+        elif self.image_bytes:
+            parts.append(f"{self.image_bytes / 2**20:.4g} MiB in {self.number('layers') or 1} layers")
+        for key, words in (("link", "links"), ("upstream", "upstream's")):
+            if (bits := self.number(key)) is not None:
+                parts.append(f"{words} {bits / 1e6:.4g} Mbit/s")
+        if loss := self.settings.get("loss"):
+            parts.append(f"{loss} % of all packets lost")
+        if self.settings.get("client") == "ctr":
+            parts.append("by containerd's ctr")
+        return ", ".join(parts)
+
+
+class Figures:
+    """All of them.
+
+    Args:
+        results: by the name of their files.
+    """
+
+    def __init__(self, results: Mapping[str, Result]) -> None:
+        self._results = results
+        self.trials = [
+            _trial(name, result.scenario, result) for name, result in results.items() if result.scenario is not None
+        ]
+
+    @property
+    def modes(self) -> list[str]:
+        """All modes of the lab, in the order in which they come."""
+        return list(dict.fromkeys(mode for trial in self.trials for mode in trial.modes))
+
+    def lab(self, scenario: str, **settings: Any) -> list[Trial]:
+        """The trials of a scenario with these settings, those with fewer nodes first."""
+        found = [
+            trial
+            for trial in self.trials
+            if trial.scenario == scenario and all(trial.settings.get(key) == value for key, value in settings.items())
+        ]
+        return sorted(found, key=lambda trial: (trial.nodes, trial.name))
+
+    def tables(self, bench: str, title: str) -> list[Sheet]:
+        """The tables of a bench whose title begins so; a name such as `gossip` stands for that bench alone."""
+        return [
+            sheet
+            for result in self._results.values()
+            if result.bench == bench
+            for sheet in result.tables
+            if sheet.title.startswith(title)
+        ]
+
+    def named(self) -> Iterator[tuple[str, str, Spread]]:
+        """All that has samples: the file, what it is in words, and its figure."""
+        for trial in self.trials:
+            for mode, figures in trial.modes.items():
+                for key, found in figures.items():
+                    yield trial.name, f"{mode}: {key}", found
+        for name, result in self._results.items():
+            if result.runs:
+                continue
+            for sheet in result.tables:
+                for row in sheet.rows:
+                    label = ", ".join(f"{cell}" for cell in row.values() if isinstance(cell, str))
+                    for key, cell in row.items():
+                        if isinstance(cell, Figure) and (measured := spread(cell)) is not None:
+                            yield name, f"{sheet.name}: {label}: {sheet.headings.get(key, key)}", measured
+
+
+def _trial(name: str, scenario: str, result: Result) -> Trial:
+    values: dict[str, dict[str, list[float]]] = {}
+    for run in sorted(result.runs, key=lambda run: run.repeat):
+        for key, value in run.figures.items():
+            if value is not None:
+                values.setdefault(run.mode, {}).setdefault(key, []).append(value)
+    modes = {
+        mode: {
+            key: Spread(found, is_open=key + _AT_LEAST in figures)
+            for key, found in figures.items()
+            if not key.endswith(_AT_LEAST)
+        }
+        for mode, figures in values.items()
+    }
+    return Trial(name, scenario, result.settings, modes)

@@ -1,0 +1,101 @@
+"""The page as HTML, and the page of results as Markdown with its plots beside it."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from ..suite.progress import duration
+from .build import Page
+from .charts import colour
+from .contest import ASKED_NODES, Outcome
+from .figures import CLEAR_SHARE
+from .plots import standalone
+from .results import Cell, Sheet, numbers, shown
+from .results import Figure as Measured
+from .words import MODES, WHO, mode_words, named, ordered
+
+_FOLDER: Final = Path(__file__).parent
+_COLOURS_CSS: Final = _FOLDER / "colours.css"
+_CELL_CHARACTERS_MAX: Final = 300
+
+
+def html(page: Page) -> str:
+    """One page, which needs nothing beside it."""
+    return (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            page=page,
+            colours=Markup(_COLOURS_CSS.read_text()),
+            svg={it.name: Markup(it.svg) for it in page.plots},
+        )
+    )
+
+
+def write_markdown(page: Page, target: Path) -> None:
+    """A page for the documents; its plots go into a folder beside it, which has the name of the page."""
+    folder = target.with_suffix("")
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.svg"):
+        old.unlink()
+    style = _COLOURS_CSS.read_text()
+    for plot in page.plots:
+        (folder / f"{plot.name}.svg").write_text(standalone(plot, style), "utf-8", "replace")
+    text = _environment().get_template("results.md.j2").render(page=page, folder=folder.name)
+    target.write_text(text, "utf-8", "replace")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=select_autoescape(enabled_extensions=("html.j2",)),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {
+        "ASKED_NODES": ASKED_NODES,
+        "CLEAR_PERCENT": round(100 * CLEAR_SHARE),
+        "MODES": MODES,
+        "WHO": WHO,
+        "Outcome": Outcome,
+        "ordered": ordered,
+        "colour_of": colour,
+    }
+    environment.filters |= {
+        "mode": mode_words,
+        "mode_the": named,
+        "cell": _cell,
+        "duration": duration,
+        "markdown": _markdown,
+        "order": lambda modes: ordered(dict.fromkeys(modes)),
+    }
+    return environment
+
+
+def _cell(cell: Cell, sheet: Sheet, key: str) -> str:
+    """A cell as text; of samples the median, and the range where there is one."""
+    spec = sheet.formats.get(key, ".4g")
+    match cell:
+        case None:
+            return "-"
+        case str():
+            return cell[:_CELL_CHARACTERS_MAX]
+        case Measured():
+            values = numbers(cell.samples)
+            low, high = (shown(value, spec) for value in (min(values, default=None), max(values, default=None)))
+            median = shown(cell.median, spec)
+            return median if low == high == median or not values else f"{median} ({low} to {high})"
+        case _:
+            return shown(cell, spec)
+
+
+def _markdown(text: Any) -> str:
+    """Text that means nothing else in a table of Markdown."""
+    for mark in ("\\", "|", "<", "*", "_", "`", "["):
+        text = str(text).replace(mark, f"\\{mark}")
+    return " ".join(str(text).split())

@@ -1,0 +1,121 @@
+"""Runs the steps, one after the other, each as a process of its own."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from rich.console import Console
+
+from testbed.processes import kill, spawn
+
+from ..page.results import read
+from ..report import BenchError
+from ..versions import code
+from .progress import Estimate, duration
+from .steps import Step
+
+_LOOK_S: Final = 1.0
+"""Time between two updates of the progress, seconds."""
+
+_STOP_S: Final = 90.0
+"""How long a bench may take to stop and remove what it made, seconds: its processes have 20 s each, most at once."""
+
+_COMPLAINT_CHARACTERS: Final = 2000
+"""How much of the output of a step that failed its file keeps, from the end."""
+
+
+def run_all(console: Console, steps: Sequence[Step], folder: Path) -> bool:
+    """Run what is not there yet; return whether all steps have succeeded.
+
+    A step that fails leaves a file that says why, and is run again the next time. The file of a step appears when it is
+    complete. Ctrl-C and SIGTERM stop the step that runs, which removes what it made.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in folder.glob("*.part"):
+        part.unlink()
+    waiting = [step for step in steps if not is_done(folder / f"{step.name}.json", step)]
+    estimate = Estimate([step.usual_s for step in waiting])
+    console.print(
+        f"{len(waiting)} of {len(steps)} steps to run, about {duration(estimate.left_s(0.0))}; results in {folder}"
+    )
+    failed = 0
+    for number, step in enumerate(waiting, start=1):
+        began_at = time.monotonic()
+        with console.status("") as status:
+
+            def tell(number: int = number, step: Step = step, began_at: float = began_at) -> None:
+                left = duration(estimate.left_s(time.monotonic() - began_at))
+                status.update(f"{number} of {len(waiting)}: {step.name}; about {left} left")
+
+            error = run_step(step, folder, tell)
+        took_s = time.monotonic() - began_at
+        estimate.add(took_s)
+        failed += error is not None
+        said = "[red]failed[/red]" if error is not None else "done"
+        left = duration(estimate.left_s(0.0))
+        console.print(f"{number} of {len(waiting)}: {step.name}: {said} after {duration(took_s)}; about {left} left")
+        if error is not None:
+            console.print(error.splitlines()[-1] if error else "", style="dim", markup=False)
+    return not failed
+
+
+def is_done(path: Path, step: Step) -> bool:
+    """Whether a step's file is there, whole, of the same settings and code, and of a step that succeeded."""
+    try:
+        found = read(path).step
+    except (BenchError, OSError):
+        return False
+    return found is not None and found.error is None and (found.arguments, found.code) == (list(step.arguments), code())
+
+
+def run_step(step: Step, folder: Path, tell: Callable[[], None]) -> str | None:
+    """Run one step, and write its file; return why it failed, if it did."""
+    part, log, target = (folder / f"{step.name}.{suffix}" for suffix in ("part", "log", "json"))
+    command = [sys.executable, "-m", "bench", *step.arguments, "--json", str(part)]
+    began_at = time.monotonic()
+    try:
+        with log.open("wb") as output:
+            status = _wait(spawn(command, orphan_signal="TERM", stdout=output, stderr=output), tell)
+        error = _complaint(status, log)
+        found: dict[str, Any] = {"bench": " ".join(step.arguments)}
+        try:
+            read(part)
+            found = msgspec.json.decode(part.read_bytes())
+        except (BenchError, OSError) as unreadable:
+            error = error or str(unreadable)
+        took_s = time.monotonic() - began_at
+        about = {"name": step.name, "arguments": step.arguments, "code": code(), "took_s": took_s, "error": error}
+        part.write_bytes(msgspec.json.encode({**found, "step": about}))
+        part.replace(target)
+        return error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _wait(process: "subprocess.Popen[bytes]", tell: Callable[[], None]) -> int:
+    """Wait for the end of a process; whatever ends this, ends that."""
+    try:
+        while True:
+            tell()
+            try:
+                return process.wait(_LOOK_S)
+            except subprocess.TimeoutExpired:
+                continue
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                kill(process)
+
+
+def _complaint(status: int, log: Path) -> str | None:
+    if not status:
+        return None
+    said = log.read_text(errors="replace").strip()[-_COMPLAINT_CHARACTERS:]
+    return f"exit status {status}\n{said or 'without a word'}"

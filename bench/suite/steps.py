@@ -1,0 +1,214 @@
+"""The steps of the suite: a command of this package each, with its settings and the time that it usually takes."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from ..lab.images import shape_of
+from ..lab.modes.table import MODES
+from ..lab.run import fits
+from ..lab.scenarios import SCENARIOS
+
+_SPEGEL: Final = "spegel"
+_DHT: Final = "dht"
+_ALONE: Final = ("direct", "dht", _SPEGEL, "pullthrough")
+"""Modes in which clients that pull at once each take everything from one place, so that time grows with the nodes."""
+
+_START_S: Final = 5.0
+_START_NODE_S: Final = 0.8
+"""How long a run of the lab takes beside the pull, seconds: for itself, and for each node."""
+
+_CHANGE_S: Final[Mapping[str, float]] = {
+    "discover": 25, "idle": 45, "kill": 2, "vanish": 8, "dark": 5, "partition": 30, "churn": 40,
+}  # fmt: skip
+"""How much longer a run takes for what happens in it, seconds, by scenario."""
+
+_HEADERS: Final = 1.05
+"""Bytes on the wire by those of the image, about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step.
+
+    Args:
+        name: also of its file, without the suffix.
+        arguments: of `python -m bench`, without `--json`.
+        usual_s: how long it takes on two cores, seconds, about.
+    """
+
+    name: str
+    arguments: Sequence[str]
+    usual_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rivals:
+    """Programs that the machine's packages do not bring.
+
+    Args:
+        spegel: its binary; None leaves that mode out.
+        containerd: a containerd of version 2 or newer for it; None for the one on PATH.
+    """
+
+    spegel: Path | None = None
+    containerd: Path | None = None
+
+    def may_run(self, mode: str, client: str) -> bool:
+        """Whether a mode can be run. Spegel serves what a containerd has, so it needs a client that has one."""
+        if mode == _SPEGEL:
+            return self.spegel is not None and client == "ctr"
+        return mode in MODES and (mode != _DHT or find_spec("libp2p") is not None)
+
+    @property
+    def absent(self) -> Mapping[str, str]:
+        """Modes that are left out everywhere, and what they need."""
+        needs = {_DHT: "pip install '.[dht]'", _SPEGEL: "--spegel PATH"}
+        return {mode: what for mode, what in needs.items() if not self.may_run(mode, "ctr")}
+
+    @property
+    def flags(self) -> Sequence[str]:
+        """For commands that have that mode."""
+        return [
+            word
+            for flag, path in (("--spegel", self.spegel), ("--spegel-containerd", self.containerd))
+            if path is not None
+            for word in (flag, str(path))
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lab:
+    """A scenario under some settings.
+
+    Args:
+        scenario: its name.
+        nodes: how many hosts.
+        image: a name, or a size.
+        mbit: link of each host, Mbit/s.
+        upstream_mbit: link of the registry, Mbit/s.
+        modes: those of them that the scenario has and that can be run are.
+        repeats: of each mode.
+        client: http or ctr.
+        more: further arguments.
+    """
+
+    scenario: str
+    nodes: int
+    image: str
+    mbit: int = 100
+    upstream_mbit: int = 100
+    modes: Sequence[str] = ("skvaller", "exact", "dht", "spegel", "direct", "pullthrough")
+    repeats: int = 3
+    client: str = "http"
+    more: Sequence[str] = ()
+
+    def steps(self, rivals: Rivals) -> Iterator[Step]:
+        """The step, unless no mode is left."""
+        needs = SCENARIOS[self.scenario].needs
+        modes = [mode for mode in self.modes if rivals.may_run(mode, self.client) and fits(MODES[mode], needs)]
+        if not modes:
+            return
+        name = f"lab-{self.scenario}-{self.nodes}-{self.image}-{self.upstream_mbit}of{self.mbit}mbit"
+        name += "".join(f"-{word.strip('-').replace('.', '_')}" for word in self.more)
+        if self.client != "http":
+            name += f"-{self.client}"
+        arguments = [
+            *("lab", self.scenario, "--nodes", f"{self.nodes}", "--image", self.image),
+            *("--link", f"{self.mbit}mbit", "--upstream", f"{self.upstream_mbit}mbit"),
+            *("--repeats", f"{self.repeats}", "--client", self.client, *self.more),
+            *(word for mode in modes for word in ("--mode", mode)),
+            *(rivals.flags if _SPEGEL in modes else ()),
+        ]
+        yield Step(name, arguments, self.repeats * sum(map(self._run_s, modes)))
+
+    def _run_s(self, mode: str) -> float:
+        """How long one run takes, about."""
+        one_s = shape_of(self.image, None).size_bytes * 8 * _HEADERS / (1e6 * min(self.mbit, self.upstream_mbit))
+        times = self.nodes if mode in _ALONE else 1.4
+        return _START_S + _START_NODE_S * self.nodes + times * one_s + _CHANGE_S.get(self.scenario, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Any other bench; its name is made of its arguments."""
+
+    arguments: Sequence[str]
+    usual_s: float
+
+    def steps(self, rivals: Rivals) -> Iterator[Step]:
+        """The step."""
+        name = "-".join(word.strip("-").replace(",", "_") for word in self.arguments)
+        yield Step(name, self.arguments, self.usual_s)
+
+
+_FINDERS: Final = ("skvaller", "exact", "dht", "spegel")
+_FAULTS: Final = ("kill", "vanish", "dark", "partition", "churn", "slow", "late", "lonely")
+_IMAGES: Final = ("10MB-1", "10MB-4", "100MB-1", "100MB-4")
+
+_FULL: Final[Sequence[Lab | Bench]] = (
+    *(Lab(scenario="fanout", nodes=nodes, image="100MB-4", client="ctr") for nodes in (5, 2, 3, 8)),
+    *(
+        Lab(scenario=scenario, nodes=nodes, image="10MB-4", modes=_FINDERS, client="ctr", more=more)
+        for nodes in (5, 1, 2, 3, 8, 16)
+        for scenario, more in (("discover", ()), ("idle", ("--keys", "20")))
+    ),
+    *(
+        Lab(scenario=scenario, nodes=5, image="32MiB", mbit=50, upstream_mbit=50, client="ctr")
+        for scenario in ("kill", "vanish", "lonely")
+    ),
+    *(
+        Lab(scenario=scenario, nodes=nodes, image="32MiB", mbit=50, upstream_mbit=50)
+        for nodes in (5, 8)
+        for scenario in _FAULTS
+    ),
+    *(Lab(scenario="fanout", nodes=nodes, image="10MB-4") for nodes in (1, 2, 3, 5, 8, 10, 16, 20)),
+    *(Lab(scenario="fanout", nodes=nodes, image="100MB-4") for nodes in (8, 2, 3, 5)),
+    *(
+        Lab(scenario=scenario, nodes=8, image=image, client="ctr")
+        for scenario in ("fanout", "rolling")
+        for image in _IMAGES
+        if (scenario, image) != ("fanout", "100MB-4")
+    ),
+    Lab(scenario="fanout", nodes=5, image="40MiB", upstream_mbit=20),
+    Lab(scenario="fanout", nodes=5, image="10MB-4", more=("--loss", "1")),
+    *(
+        Lab(scenario="fanout", nodes=3, image=image, mbit=200, upstream_mbit=200, repeats=1)
+        for image in ("1GB-1", "1GB-4")
+    ),
+    Bench(("serve",), 130),
+    Bench(("relay",), 130),
+    Bench(("channels",), 120),
+    Bench(("lazy",), 90),
+    Bench(("micro",), 120),
+    Bench(("gossip", "--sim", "--nodes", "10,100,1000,10000"), 1500),
+    Bench(("gossip", "--nodes", "5,10,30", "--repeats", "2"), 2 * 3 * 360),
+    Bench(("lab", "chaos", "--nodes", "5", "--minutes", "2", "--seed", "7"), 200),
+)
+"""What can be measured on one machine: some hours. What answers most comes first."""
+
+_QUICK: Final[Sequence[Lab | Bench]] = (
+    Lab(scenario="fanout", nodes=5, image="10MB-4", mbit=20, upstream_mbit=20, repeats=1),
+    Lab(scenario="discover", nodes=5, image="10MB-4", modes=_FINDERS, repeats=1, more=("--watch", "15")),
+    Lab(scenario="idle", nodes=5, image="10MB-4", modes=_FINDERS, repeats=1, more=("--watch", "10")),
+    Lab(scenario="vanish", nodes=5, image="10MB-4", mbit=20, upstream_mbit=20, modes=_FINDERS, repeats=1),
+    Lab(scenario="fanout", nodes=2, image="10MB-4", mbit=20, upstream_mbit=20, modes=_FINDERS, repeats=1),
+    Bench(("micro", "--quick"), 30),
+    Bench(("serve", "--quick"), 60),
+)
+"""Every mode but Spegel, in less than ten minutes on two cores: thin links, and one run of each."""
+
+_SMOKE: Final[Sequence[Lab | Bench]] = (
+    *(Lab(scenario=scenario, nodes=3, image="2MiB", mbit=40, upstream_mbit=40, repeats=1) for scenario in ("fanout",)),
+    Lab(scenario="idle", nodes=3, image="2MiB", modes=("skvaller", "dht"), repeats=1, more=("--watch", "2")),
+)
+"""The smallest form, for tests: does every part work?"""
+
+_PLANS: Final[Mapping[str, Sequence[Lab | Bench]]] = {"full": _FULL, "quick": _QUICK, "smoke": _SMOKE}
+
+
+def plan(size: str, rivals: Rivals) -> Sequence[Step]:
+    """The steps of a suite: `full`, `quick` or `smoke`."""
+    return [step for item in _PLANS[size] for step in item.steps(rivals)]

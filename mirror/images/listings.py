@@ -1,0 +1,167 @@
+"""Lists: the tags of a repository, and the manifests that refer to another one, such as signatures.
+
+Upstream has them, page by page. While it does not answer, or does not know the repository, the tags that this node and
+the members know are the list: all that can be pulled then. Who refers to a manifest only upstream can say; where it
+does not, the client is told that there is no such list, and asks for the tag that the specification has for that case,
+which is a tag like any other.
+
+Source: OCI distribution-spec, "Content Discovery".
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from ..errors import (
+    Denied,
+    ManifestUnknown,
+    NameUnknown,
+    OciError,
+    PeerError,
+    Reason,
+    Unavailable,
+    UpstreamError,
+    UpstreamOffline,
+    UpstreamOut,
+    UpstreamRateLimited,
+    UpstreamRefused,
+    UpstreamUnknown,
+)
+from ..oci.digest import Digest
+from ..oci.reference import Repository
+from ..routers import Peer
+from ..sources import ListSource, Page
+from .holdings import Holdings
+
+log = logging.getLogger(__name__)
+
+PAGE_MAX_TAGS = 10_000
+"""Bounds the tags on one page that this node makes itself; a client may ask for fewer."""
+MEMBERS_MAX = 128
+"""Bounds the members that are asked for their tags, as many as a cluster has."""
+
+AsksForTags = Callable[[Peer, Repository], Awaitable[Collection[str]]]
+"""Asks one member for the tags that it knows of a repository; raises PeerError."""
+
+
+@dataclass(frozen=True, slots=True)
+class TagPage:
+    """Some tags of a repository.
+
+    Args:
+        tags: in the order of the list.
+        following: the query of the next page; None on the last one.
+        warning: what a person should know about it, or None if upstream has just said so.
+    """
+
+    tags: Sequence[str]
+    following: str | None = None
+    warning: str | None = None
+
+
+class Listings:
+    """Has lists.
+
+    Args:
+        upstream: asks registries.
+        holdings: what this node's own stores know.
+        members: those that are up.
+        ask: asks one of them.
+    """
+
+    def __init__(
+        self, upstream: ListSource, holdings: Holdings, members: Callable[[], Sequence[Peer]], ask: AsksForTags
+    ) -> None:
+        self._upstream = upstream
+        self._holdings = holdings
+        self._members = members
+        self._ask = ask
+
+    def held(self, repository: Repository) -> list[str]:
+        """The tags that this node itself knows of a repository, in order."""
+        return sorted(self._holdings.tags_of(repository))
+
+    async def tags(self, repository: Repository, query: str) -> TagPage:
+        """A page of the tags of a repository.
+
+        Args:
+            repository: whose tags.
+            query: as the client sent it; `n` bounds the page, and `last` is the tag after which it begins.
+
+        Raises:
+            OciError: nobody knows any, or nobody who may know them can be asked.
+        """
+        try:
+            page = await self._upstream.page(repository, "tags/list", query)
+            return TagPage(_tags_in(page, repository), page.following)
+        except UpstreamError as error:
+            known = sorted(await self._known(repository))
+            if not known:
+                raise _client_error(repository, error) from None
+            log.info("tags of %s: the %d that members know, instead of upstream: %s", repository, len(known), error)
+            return _page(known, query, f"only what members know: {error}")
+
+    async def referrers(self, repository: Repository, digest: Digest, query: str) -> Page:
+        """A page of the manifests that refer to one: an index, as upstream has it.
+
+        Raises:
+            OciError: there is no such list, or upstream does not answer.
+        """
+        try:
+            return await self._upstream.page(repository, f"referrers/{digest}", query)
+        except (UpstreamUnknown, UpstreamOffline, UpstreamOut) as error:
+            raise ManifestUnknown(f"who refers to {digest} is not known: {error}") from None
+        except UpstreamError as error:
+            raise _client_error(repository, error) from None
+
+    async def _known(self, repository: Repository) -> set[str]:
+        """What this node and the members know, asked all at once."""
+        answers = await asyncio.gather(*(self._of(peer, repository) for peer in self._members()[:MEMBERS_MAX]))
+        return self._holdings.tags_of(repository).union(*answers)
+
+    async def _of(self, peer: Peer, repository: Repository) -> Collection[str]:
+        try:
+            return await self._ask(peer, repository)
+        except PeerError as error:
+            log.debug("%s does not say which tags of %s it knows: %s", peer.name, repository, error)
+            return ()
+
+
+def _tags_in(page: Page, repository: Repository) -> list[str]:
+    """The tags of a registry's answer; raise UpstreamError if it has none in the form of the specification."""
+    try:
+        document: Any = json.loads(page.body)
+    except (ValueError, RecursionError):
+        document = None
+    tags = document.get("tags") if isinstance(document, dict) else ()
+    if tags is None:  # some registries say so of a repository without tags
+        return []
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise UpstreamError(Reason.BROKEN, f"{repository.registry} answered with no list of tags of {repository.path}")
+    return tags
+
+
+def _page(tags: Sequence[str], query: str, warning: str) -> TagPage:
+    """The page of a list of tags in order for which a client asks."""
+    wanted = dict(parse_qsl(query, keep_blank_values=True))
+    text, last = wanted.get("n", ""), wanted.get("last", "")
+    count = min(int(text[:9]), PAGE_MAX_TAGS) if text.isascii() and text.isdigit() else PAGE_MAX_TAGS
+    after = [tag for tag in tags if tag > last]
+    shown = after[:count]
+    more = shown and len(shown) < len(after)
+    return TagPage(shown, urlencode({"n": count, "last": shown[-1]}) if more else None, warning)
+
+
+def _client_error(repository: Repository, error: UpstreamError) -> OciError:
+    match error:
+        case UpstreamUnknown() | UpstreamOffline():
+            return NameUnknown(f"no member knows a tag of {repository}, and upstream: {error}")
+        case UpstreamRefused() | UpstreamError(reason=Reason.AUTH):
+            return Denied(f"no member knows a tag of {repository}, and upstream may not be asked: {error}")
+        case _:
+            again_s = error.retry_after_s if isinstance(error, UpstreamOut | UpstreamRateLimited) else None
+            return Unavailable(f"no member knows a tag of {repository}, and upstream does not answer: {error}", again_s)

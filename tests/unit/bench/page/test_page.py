@@ -1,0 +1,244 @@
+"""The page: made of files alone, honest about who is better, and safe whatever stands in a file."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bench.page.build import Page
+from bench.page.contest import Outcome
+from bench.page.results import FILE_BYTES_MAX, read_folder
+from bench.page.write import html, write_markdown
+from bench.report import BenchError, Cell, Report, Samples, Table
+from tests.unit.bench.page import canned
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Checker(HTMLParser):
+    """Collects what a page has loaded from elsewhere, its scripts, and its text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.sources: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def parsed(text: str) -> Checker:
+    checker = Checker()
+    checker.feed(text)
+    checker.text = " ".join(checker.text.split())
+    return checker
+
+
+def made(folder: Path) -> Checker:
+    return parsed(html(Page.of(read_folder(folder))))
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    """That of the canned folder."""
+    return Page.of(read_folder(canned.folder(tmp_path_factory.mktemp("canned"))))
+
+
+def only(folder: Path, report: Report) -> Page:
+    folder.mkdir(exist_ok=True)
+    report.write(folder / "a.json")
+    return Page.of(read_folder(folder))
+
+
+def test_the_first_screen_answers_by_the_figures(page: Page) -> None:
+    text = parsed(html(page)).text
+    assert "Use gossip rather than a DHT." in text
+    assert "In what users feel, gossip is better in 3, worse in 0, no clear difference in 0" in text
+    speaks = text.partition("What speaks for a DHT")[2].partition("gossip beside")[0]
+    assert "CPU of agents" in speaks, "what it costs stands beside it"
+
+
+def test_the_same_page_says_the_contrary_of_contrary_figures(tmp_path: Path) -> None:
+    turned = {**canned.TYPICAL, "skvaller": canned.TYPICAL["dht"], "dht": canned.TYPICAL["skvaller"]}
+    page = only(tmp_path, canned.lab(canned.settings(), turned))
+    assert page.first is not None
+    assert page.first.headline == "Use a DHT rather than gossip"
+    assert "Use a DHT rather than gossip." in parsed(html(page)).text
+
+
+def test_what_differs_by_less_than_the_spread_decides_nothing(tmp_path: Path) -> None:
+    same = dict.fromkeys(canned.TYPICAL, canned.TYPICAL["skvaller"])
+    page = only(tmp_path, canned.lab(canned.settings(), same))
+    assert page.first is not None
+    assert page.first.choice is Outcome.EVEN
+    assert "what was measured does not decide" in html(page)
+    assert page.standing(Outcome.BETTER) == page.standing(Outcome.WORSE) == []
+
+
+def test_without_a_dht_the_page_does_not_choose(tmp_path: Path) -> None:
+    page = only(tmp_path, canned.lab(canned.settings(modes=("skvaller", "direct"))))
+    assert "no DHT was measured beside gossip" in html(page)
+
+
+def test_another_size_is_named_where_it_stands_for_the_one_that_is_asked_for(tmp_path: Path) -> None:
+    page = only(tmp_path, canned.lab(canned.settings(nodes=3)))
+    assert "Not all of it was measured with 5 nodes: the nearest sizes are 3." in parsed(html(page)).text
+
+
+def test_the_page_needs_nothing_beside_it_and_has_the_plots(page: Page) -> None:
+    shown = parsed(html(page))
+    assert "svg" in shown.tags
+    assert not shown.tags & {"script", "link", "img", "iframe"}
+    assert [source for source in shown.sources if not source.startswith("#")] == []
+
+
+def test_it_has_machine_versions_commands_and_every_table(page: Page) -> None:
+    text, found = parsed(html(page)).text, page.results["serve"]
+    for words in (found.machine["kernel"], found.versions["skvaller"], "python -m bench", "MB/s", "docker-registry"):
+        assert f"{words}" in text
+
+
+def test_names_from_files_are_escaped(tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script>\"'&$x$"
+    rows: list[Mapping[str, Cell]] = [
+        {"mode": evil, "a": Samples([1.0, 2.0]), "size": 3.0},
+        {"mode": evil, "a": 4.0, "size": 5.0},
+    ]
+    table = Table(evil, {"size": "nodes", "mode": evil, "a": evil}, {"a": ".1f", "size": ".0f"}, rows)
+    Report(evil, [table], [], {"settings": {"seed": evil}}, {evil: evil}).write(tmp_path / "evil.json")
+    report = canned.lab(canned.settings(modes=("skvaller",)))
+    for run in report.details["runs"]:
+        run["mode"] = evil
+    report.write(tmp_path / "modes.json")
+    page = made(tmp_path)
+    assert "script" not in page.tags
+    assert evil in page.text
+
+
+def test_a_step_that_failed_is_named_with_what_it_said(tmp_path: Path) -> None:
+    canned.serve().write(tmp_path / "serve.json")
+    step = {"name": "relay", "arguments": ["relay"], "code": "abc", "took_s": 3.0, "error": "exit status 1\n<no disk>"}
+    (tmp_path / "relay.json").write_text(json.dumps({"bench": "relay", "step": step}))
+    page = made(tmp_path)
+    assert "1 step failed" in page.text
+    assert "<no disk>" in page.text
+
+
+def test_files_of_several_versions_are_told(tmp_path: Path) -> None:
+    canned.serve().write(tmp_path / "serve.json")
+    canned.serve().write(tmp_path / "again.json")
+    found = json.loads((tmp_path / "serve.json").read_text())
+    (tmp_path / "serve.json").write_text(json.dumps({**found, "versions": {"skvaller": "other"}}))
+    assert "2 sets of versions" in made(tmp_path).text
+
+
+def test_the_json_has_the_answers_and_all_results(page: Page) -> None:
+    found = json.loads(page.as_json())
+    assert {answer["scenario"] for answer in found["answers"]} == {"fanout", "kill"}
+    assert found["choices"][1]["headline"] == "Use gossip rather than a DHT"
+    assert set(found["results"]) == {"fanout-2", "fanout-5", "kill-5", "serve"}
+
+
+def test_the_page_of_documents_shows_its_plots_from_a_folder_beside_it(page: Page, tmp_path: Path) -> None:
+    write_markdown(page, tmp_path / "results.md")
+    text = (tmp_path / "results.md").read_text()
+    shown = re.findall(r"\]\(results/([^)]+)\)", text)
+    assert sorted(shown) == sorted(path.name for path in (tmp_path / "results").iterdir())
+    assert shown
+    picture = (tmp_path / "results" / shown[0]).read_text()
+    assert "prefers-color-scheme: dark" in picture
+    assert "**Use gossip rather than a DHT.**" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "is no result of a bench"),
+        (b'{"bench": "lab fan', "is no result of a bench"),
+        (b"[]", "is no result of a bench"),
+        (b'{"bench": 1}', "Expected `str`"),
+        (b'{"bench": "x", "tables": [{"title": "t", "rows": [{"a": [1]}]}]}', "tables"),
+        (b'{"bench": "x", "tables": [{"title": "t", "rows": [], "formats": {"a": "9999999d"}}]}', "'9999999d'"),
+        (b'{"bench": "x", "runs": [{"mode": "a"}]}', "repeat"),
+        (b"[" * 100_000, "is no result of a bench"),
+        (b'{"bench": "x", "written_unix_s": NaN}', "is no result of a bench"),
+        (b'{"bench": "\xff"}', "is no result of a bench"),
+    ],
+)
+def test_a_file_that_no_bench_has_written_is_named_with_what_is_wrong(
+    tmp_path: Path, content: bytes, complaint: str
+) -> None:
+    (tmp_path / "odd.json").write_bytes(content)
+    with pytest.raises(BenchError, match=re.escape(complaint)) as caught:
+        read_folder(tmp_path)
+    assert "odd.json" in str(caught.value)
+
+
+def test_an_empty_folder_and_a_huge_file_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="has no results"):
+        read_folder(tmp_path)
+    with (tmp_path / "a.json").open("wb") as file:
+        file.truncate(FILE_BYTES_MAX + 1)
+    with pytest.raises(BenchError, match="at most"):
+        read_folder(tmp_path)
+
+
+NUMBERS = st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.integers()
+WORDS = st.text(max_size=8) | st.sampled_from(["skvaller", "dht", "direct", "ratio", "upstream", "nodes", "size"])
+CELLS = WORDS | NUMBERS | st.fixed_dictionaries({"median": NUMBERS, "samples": st.lists(NUMBERS, max_size=3)})
+SHEETS = st.fixed_dictionaries(
+    {"title": WORDS, "rows": st.lists(st.dictionaries(WORDS, CELLS, max_size=3), max_size=3)},
+    optional={
+        "columns": st.dictionaries(WORDS, WORDS, max_size=3),
+        "formats": st.dictionaries(WORDS, st.sampled_from([".2f", ".0f", "", "x", ",.1f"]), max_size=2),
+    },
+)
+RUNS = st.fixed_dictionaries(
+    {"mode": WORDS, "repeat": st.integers(), "figures": st.dictionaries(WORDS, NUMBERS, max_size=4)}
+)
+ANYTHING = st.recursive(NUMBERS | WORDS | st.booleans(), lambda inner: st.lists(inner) | st.dictionaries(WORDS, inner))
+FILES = st.fixed_dictionaries(
+    {"bench": st.sampled_from(["lab fanout", "lab kill", "lab ", "serve"]) | WORDS},
+    optional={
+        "tables": st.lists(SHEETS, max_size=2),
+        "runs": st.lists(RUNS, max_size=4),
+        "goals": st.lists(
+            st.fixed_dictionaries({"what": WORDS, "limit": NUMBERS, "found": NUMBERS, "reached": st.booleans()})
+        ),
+        "settings": st.dictionaries(
+            st.sampled_from(["nodes", "image", "layers", "link", "upstream", "image_name", "client", "loss", "seed"]),
+            ANYTHING,
+        ),
+        "machine": st.dictionaries(st.sampled_from(["cpus", "kernel"]) | WORDS, WORDS | NUMBERS, max_size=2),
+        "versions": st.dictionaries(WORDS, WORDS, max_size=2),
+        "written_unix_s": NUMBERS,
+    },
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(first=FILES, second=FILES | ANYTHING)
+def test_any_json_gives_a_page_or_a_clear_error(tmp_path: Path, first: Any, second: Any) -> None:
+    (tmp_path / "a.json").write_text(json.dumps(first))
+    (tmp_path / "b.json").write_text(json.dumps(second))
+    complaint = ""
+    try:
+        page = Page.of(read_folder(tmp_path))
+    except BenchError as error:
+        complaint = str(error)
+    else:
+        assert "</html>" in html(page)
+        write_markdown(page, tmp_path / "results.md")
+        json.loads(page.as_json())
+    assert not complaint or re.search(r"[ab]\.json", complaint)

@@ -1,0 +1,149 @@
+"""The suite: what is done is not done again, what is half-written never counts, what fails does not stop the rest."""
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from bench.lab.modes.table import MODES
+from bench.lab.run import fits
+from bench.lab.scenarios import SCENARIOS
+from bench.suite import run
+from bench.suite.progress import Estimate, duration
+from bench.suite.run import is_done, run_all, run_step
+from bench.suite.steps import Rivals, Step, plan
+from bench.versions import code
+from testbed.processes import spawn
+
+GOOD = Step("good", ["serve", "--size", "1MiB"], 10.0)
+OTHER = Step("other", ["relay"], 20.0)
+
+
+def script(monkeypatch: pytest.MonkeyPatch, body: str) -> list[Sequence[str]]:
+    """Stand a shell script in for the benches; the file that they write is `$JSON`. Returns their commands."""
+    commands: list[Sequence[str]] = []
+
+    def spawned(command: Sequence[str], **options: object) -> object:
+        commands.append(command)
+        return spawn(["sh", "-c", f'JSON="{command[-1]}"; BENCH="{command[3]}"; {body}'], **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(run, "spawn", spawned)
+    return commands
+
+
+def written(path: Path) -> object:
+    return json.loads(path.read_text())["step"]["error"]
+
+
+def all_of(steps: Sequence[Step], folder: Path) -> tuple[bool, str]:
+    out = io.StringIO()
+    return run_all(Console(file=out, width=200), steps, folder), out.getvalue()
+
+
+def test_what_is_there_is_not_measured_again_unless_its_settings_or_the_code_have_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = script(monkeypatch, 'echo "{\\"bench\\": \\"$BENCH\\"}" > "$JSON"')
+    assert all_of([GOOD, OTHER], tmp_path)[0]
+    assert len(commands) == 2
+    assert all_of([GOOD, OTHER], tmp_path)[0]
+    assert len(commands) == 2, "both are there"
+    assert not is_done(tmp_path / "good.json", Step("good", ["serve"], 10.0)), "other settings"
+    monkeypatch.setattr(run, "code", lambda: "other code")
+    assert not is_done(tmp_path / "good.json", GOOD)
+
+
+def test_a_step_that_fails_is_noted_and_the_rest_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = '[ "$BENCH" = serve ] && { echo no disk; exit 3; }; echo "{\\"bench\\": \\"relay\\"}" > "$JSON"'
+    commands = script(monkeypatch, body)
+    whole, said = all_of([GOOD, OTHER], tmp_path)
+    assert not whole
+    assert written(tmp_path / "good.json") == "exit status 3\nno disk"
+    assert written(tmp_path / "other.json") is None
+    assert "failed" in said
+    all_of([GOOD, OTHER], tmp_path)
+    assert [command[3] for command in commands] == ["serve", "relay", "serve"], "what failed is tried again"
+
+
+@pytest.mark.parametrize("half", ["", '{"bench": "se', "[]"])
+def test_a_half_written_file_never_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, half: str) -> None:
+    script(monkeypatch, f"printf '%s' '{half}' > \"$JSON\"")
+    assert run_step(GOOD, tmp_path, lambda: None) is not None
+    assert "good.part" in f"{written(tmp_path / 'good.json')}"
+    (tmp_path / "good.json").write_text(half)
+    (tmp_path / "other.part").write_text(half)
+    assert not is_done(tmp_path / "good.json", GOOD)
+    script(monkeypatch, 'echo "{\\"bench\\": \\"serve\\"}" > "$JSON"')
+    assert all_of([GOOD], tmp_path)[0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["good.json", "good.log"]
+
+
+def test_ctrl_c_lets_the_step_clean_up_and_leaves_nothing_half_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(
+        monkeypatch,
+        f'echo half > "$JSON"; trap "touch {tmp_path}/cleaned; exit 143" TERM; while :; do sleep 0.02; done',
+    )
+    tries = iter(range(1000))
+
+    def tell() -> None:
+        if (tmp_path / "good.part").exists() or next(tries) > 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_step(GOOD, tmp_path, tell)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cleaned", "good.log"]
+
+
+def test_the_step_is_known_by_the_code_that_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script(monkeypatch, 'echo "{\\"bench\\": \\"serve\\"}" > "$JSON"')
+    run_step(GOOD, tmp_path, lambda: None)
+    found = json.loads((tmp_path / "good.json").read_text())["step"]
+    assert (found["code"], found["arguments"]) == (code(), ["serve", "--size", "1MiB"])
+
+
+def test_the_time_that_is_left_follows_from_what_the_first_steps_took() -> None:
+    estimate = Estimate([10.0, 20.0, 30.0])
+    assert estimate.left_s(0.0) == 60.0
+    assert estimate.left_s(4.0) == 56.0
+    assert estimate.left_s(100.0) == 50.0, "a step that takes longer than usual does not make the others shorter"
+    estimate.add(20.0)
+    assert estimate.left_s(0.0) == 100.0, "this machine takes twice as long as usual"
+    estimate.add(40.0)
+    estimate.add(60.0)
+    assert estimate.left_s(5.0) == 0.0
+
+
+def test_one_odd_step_does_not_decide_the_estimate() -> None:
+    estimate = Estimate([1.0, 100.0])
+    estimate.add(1000.0)
+    assert estimate.left_s(0.0) == 400.0
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (119, "119 s"), (300, "5 min"), (7500, "2 h 5 min")])
+def test_durations_are_rounded(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+@pytest.mark.parametrize("size", ["full", "quick", "smoke"])
+def test_every_step_has_a_name_of_its_own_and_modes_that_its_scenario_has(size: str) -> None:
+    steps = plan(size, Rivals(Path("/opt/spegel"), Path("/opt/containerd")))
+    assert len({step.name for step in steps}) == len(steps)
+    for step in steps:
+        assert "/" not in step.name
+        words = list(step.arguments)
+        modes = [words[at + 1] for at, word in enumerate(words) if word == "--mode"]
+        if words[0] == "lab" and words[1] in SCENARIOS:
+            assert modes
+            assert all(fits(MODES[mode], SCENARIOS[words[1]].needs) for mode in modes)
+            assert ("spegel" in modes) <= ("ctr" in words), "Spegel serves what a containerd has"
+
+
+def test_the_quick_suite_is_planned_for_less_than_ten_minutes_and_without_spegel() -> None:
+    steps = plan("quick", Rivals())
+    assert sum(step.usual_s for step in steps) < 600
+    assert not any("spegel" in step.arguments for step in steps)
