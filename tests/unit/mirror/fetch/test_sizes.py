@@ -197,3 +197,28 @@ def test_a_holder_that_turns_up_is_asked_though_nobody_had_it_a_moment_ago() -> 
         with pytest.raises(BlobUnknown):
             world.query(rounds=2)
     assert world.asked == [("upstream", Role.UPSTREAM), ("h", Role.HOLDER)]
+
+
+def test_a_silent_member_is_not_waited_for_unless_nobody_else_knows() -> None:
+    world = World(["h"], ["a"])
+    world.silent = {"h"}
+    world.answers = {"h": 7, "a": 7}
+    assert world.query() == 7
+    assert world.asked == [("a", Role.HOME)]
+    world = World(["h"])
+    world.silent = {"h"}
+    world.answers = {"h": 7, "upstream": UpstreamError(Reason.UNREACHABLE, "no")}
+    assert world.query() == 7
+    assert world.asked == [("upstream", Role.UPSTREAM), ("h", Role.HOLDER)]
+
+
+def test_a_home_that_cannot_reach_the_registry_has_one_more_asked_beside_upstream() -> None:
+    out = UpstreamError(Reason.OUTAGE, "no")
+    world = World((), ["a", "b", "c"])
+    world.answers = {"a": PeerError(Reason.OUTAGE, "no"), "b": 7, "c": 7, "upstream": out}
+    assert world.query() == 7
+    assert {name for name, _ in world.asked} == {"a", "b", "upstream"}
+    world.answers["b"] = PeerError(Reason.OUTAGE, "no")
+    with pytest.raises(Unavailable):
+        world.query()
+    assert ("c", Role.HOME) not in world.asked, "two are enough"

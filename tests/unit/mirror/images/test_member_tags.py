@@ -44,6 +44,7 @@ class Cluster:
         """The keys of the rings that were asked for."""
         self.rechecks: list[str] = []
         self.distrusted: set[str] = set()
+        self.silent: set[str] = set()
 
     async def find_holders(self, key: bytes) -> list[Peer]:
         return list(map(peer, self.answers))
@@ -60,6 +61,9 @@ class Cluster:
         self.failures.append(name)
 
     async def unless_silent(self, name: str, asking: Coroutine[Any, Any, T]) -> T:
+        if name in self.silent:
+            asking.close()
+            raise PeerError(Reason.SILENT, "it may be gone")
         return await asking
 
     async def ask(self, peer: Peer, reference: Reference, role: Role = Role.HOLDER, *, recheck: bool = False) -> Tag:
@@ -159,3 +163,13 @@ def test_after_two_homes_that_cannot_reach_the_registry_none_is_asked_for_a_whil
     assert cluster.asked == [("a", Role.HOME), ("b", Role.HOME)]
     assert asyncio.run(tags.from_homes(Reference.parse("ghcr.io/x/y:1"))) is None
     assert len(cluster.asked) == 4, "another registry is another matter"
+
+
+def test_what_a_silent_member_knows_others_are_asked_and_it_is_asked_again_where_nobody_else_knows() -> None:
+    cluster = Cluster(a=FROM_RUNTIME, b=FROM_UPSTREAM)
+    cluster.silent = {"a"}
+    assert asyncio.run(cluster.tags().from_homes(NGINX)) == Claim(peer("b"), FROM_UPSTREAM)
+    assert asyncio.run(cluster.tags().known(NGINX)) == [(peer("b"), FROM_UPSTREAM)]
+    assert cluster.asked == [("b", Role.HOME), ("b", Role.HOLDER)]
+    cluster.silent = {"a", "b"}
+    assert len(asyncio.run(cluster.tags().known(NGINX))) == 2
