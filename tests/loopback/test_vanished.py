@@ -5,8 +5,11 @@ In all stories nobody is ever found to be gone, and no wait ends by itself.
 
 import asyncio
 import contextlib
+import math
+import socket
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from mirror.errors import PeerError, Reason
 from mirror.routers import Peer
 from mirror.settings import PeerSettings
 from mirror.sources import Role
+from mirror.sources.peers.connections import ConnectionPool
 from tests.loopback.lab import STEADY, Lab, before_me, lab
 from tests.loopback.servers import LARGE, SMALL, Part, content_of, honest, part, run
 from tests.loopback.test_outage import black_hole
@@ -43,6 +47,11 @@ async def pauses(start: int, stop: int | None) -> Sequence[Part]:
 
 async def never(start: int, stop: int | None) -> Sequence[Part]:
     return [asyncio.Event()]
+
+
+async def no_bytes(start: int, stop: int | None) -> Sequence[Part]:
+    """Says how long it is."""
+    return [part(LARGE, start, stop)[0], asyncio.Event()]
 
 
 @contextlib.asynccontextmanager
@@ -91,14 +100,19 @@ def test_the_next_fetch_does_not_begin_with_it(tmp_path: Path) -> None:
 def test_where_nobody_else_has_it_a_silent_holder_that_is_only_late_sends_it(tmp_path: Path) -> None:
     async def story() -> None:
         async with lab(tmp_path, honest(LARGE), settings=SETTINGS) as it:
-            late = asyncio.Event()
+            late, answered = asyncio.Event(), list[object]()
+
+            async def says_how_long_it_is(start: int, stop: int | None) -> Sequence[Part]:
+                is_get = len(it.registry.asked) > len(answered)
+                answered[:] = it.registry.asked
+                return [asyncio.Event()] if is_get else part(LARGE, start, stop)
 
             async def at_last(start: int, stop: int | None) -> Sequence[Part]:
                 return [late, *part(LARGE, start, stop)]
 
             holder = await it.holder(at_last)
             holder.alive = False
-            it.registry.script = never
+            it.registry.script = says_how_long_it_is
             reading = asyncio.create_task(it.read(CONTENT))
             while not it.registry.asked:
                 await asyncio.sleep(0.01)
@@ -137,7 +151,7 @@ def test_what_a_member_is_asked_ends_as_soon_as_it_is_found_to_be_gone(tmp_path:
 def test_unused_connections_to_a_member_that_is_gone_are_closed(tmp_path: Path) -> None:
     async def story() -> None:
         settings = replace(SETTINGS, peers=replace(SETTINGS.peers, sign_of_life_s=0.05))
-        async with lab(tmp_path, never, settings=settings) as it:
+        async with lab(tmp_path, no_bytes, settings=settings) as it:
             holder = await it.holder(honest(LARGE))
             assert await it.read(CONTENT) == LARGE
             ended = asyncio.Event()
@@ -155,5 +169,28 @@ def test_unused_connections_to_a_member_that_is_gone_are_closed(tmp_path: Path) 
                 await asyncio.sleep(0.01)
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
+
+    run(story())
+
+
+def test_a_connection_that_did_not_come_is_not_kept_and_one_that_is_awaited_can_be_given_up() -> None:
+    async def story() -> None:
+        pool = ConnectionPool(SETTINGS.peers)
+        with socket.create_server(("127.0.0.1", 0)) as door:
+            closed = door.getsockname()[1]
+        with pytest.raises(ConnectionRefusedError), pool.connection("127.0.0.1", closed) as connection:
+            await pool.run(connection, partial(connection.get, "/", {}))
+        assert not pool.idle_count
+        with black_hole() as hole:
+            port = hole.getsockname()[1]
+            with pool.connection("127.0.0.1", port) as connection:
+                asking = asyncio.create_task(pool.run(connection, partial(connection.get, "/", {})))
+                while connection.quiet_s() == math.inf:  # there is no socket yet
+                    await asyncio.sleep(0.01)
+                asking.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await asking
+        assert not pool.idle_count
+        pool.close()
 
     run(story())

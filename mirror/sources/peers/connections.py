@@ -217,6 +217,7 @@ class Connection:
             raise LocalProtocolError(f"the request cannot be sent: {error}") from error
 
     def _connect(self) -> socket.socket:
+        self._left = None  # until it is connected, it is of no use to anybody else
         sock = self._sock = self._open()
         if self._aborted:
             raise ConnectionAbortedError("given up")
