@@ -128,7 +128,7 @@ class Flights:
         flights = (flight for flight in self._flights if flight.stop is not None and flight.position < flight.stop)
         return [flight for flight in flights if present.covers(flight.position, flight.stop or 0)]
 
-    @property
-    def local_count(self) -> int:
-        """How many of them count in this node's own window."""
-        return sum(flight.audience is Audience.LOCAL for flight in self._flights)
+    def has(self, source: str, position: int) -> bool:
+        """Whether a source has been asked for a byte."""
+        mine = (flight for flight in self._flights if flight.source == source)
+        return any(flight.start <= position and (flight.stop is None or position < flight.stop) for flight in mine)

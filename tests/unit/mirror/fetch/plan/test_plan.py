@@ -49,13 +49,14 @@ class Desk:
     up: Collection[str] | None = None
     serving: Collection[str] | None = None
     resting: Collection[str] = ()
+    silent: Collection[str] = ()
 
     def next(self) -> list[Flight]:
         everybody = {*self.plan.candidates.ring.members, "h", "g", "me"}
         up = everybody if self.up is None else self.up
         serving = up if self.serving is None else self.serving
         demand = Demand(self.own, self.relayed, self.present, self.heads)
-        return self.plan.next(demand, up, serving, self.now, resting=self.resting)
+        return self.plan.next(demand, up, serving, self.now, resting=self.resting, silent=self.silent)
 
     def arrive(self, flight: Flight, position: int | None = None) -> None:
         """Some or all of a flight's bytes come."""
