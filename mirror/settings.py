@@ -536,6 +536,11 @@ class ClusterSettings:
     """Samples of a home before it is judged: one alone may have met a busy moment."""
     sample_age_max_s: float = 30.0
     """Age up to which a sample or a report counts, s: a link that was slow a minute ago may be idle now."""
+    recent_s: float = 2.0
+    """Time over which it is counted what comes from a source, s: two of the shortest times after which a request is
+    late."""
+    recent_slots: int = 8
+    """Slots into which that time is divided: what is older than it by less than one of them counts, too."""
     others_min: int = 2
     """Others to compare with, and reports, at least: with one other it cannot be told which of two is slow."""
     remembered_max: int = 1024
@@ -631,7 +636,11 @@ class PlanSettings:
     late_grace: float = 1.5
     """A request is late only after this many times the time that others in its role take for as many bytes."""
     very_late_factor: float = 2.0
-    """A piece that is this many times later still is fetched by another home, at the cost of its bytes once more."""
+    """A piece that is this many times later still is fetched by another home, at the cost of its bytes once more, if
+    all that its home sends is as slow. Otherwise the bytes are as slow to come to the home."""
+    still_s: float = 5.0
+    """Time in which nothing has come of a piece, s, after which it is fetched by another home, whatever its home sends
+    of others: upstream may have forgotten one request among many."""
     partial_tries: int = 3
     """Members asked whether they have a late piece already, before another home is to fetch it."""
     measured_bytes: int = 256 * 1024
