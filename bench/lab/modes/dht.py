@@ -21,6 +21,7 @@ class Dht(Skvaller):
     """
 
     control_port = DHT_PORT
+    found_within_s = 60.0  # one that was alone looks for others every 10 s
 
     def __init__(self, name: str, site: Site, resolve: str) -> None:
         flags = ["--router", "dht", "--dht", f"0.0.0.0:{DHT_PORT}", "--resolve-timeout", resolve]

@@ -15,7 +15,7 @@ from testbed.processes import Process, wait_until
 from ..asking import TIMEOUT_S, Asker
 from ..finding import AgentFinder, Finder
 from ..servers import UPSTREAM
-from . import KNOWN_WITHIN_S, Mode, Site
+from . import Mode, Site
 
 _SUSPECTED: Final = 'skvaller_gossip_events_total{event="member_suspected"}'
 _LAG: Final = 'skvaller_event_loop_lag_seconds{percentile="99"}'
@@ -71,7 +71,7 @@ class Skvaller(Mode):
             running = [agent for agent in self._agents.values() if agent.running]
             return all(_finds(agent, what, holder.name) for agent in running for what in wanted)
 
-        wait_until(found, f"the others to find what {holder.name} holds", KNOWN_WITHIN_S)
+        wait_until(found, f"the others to find what {holder.name} holds", self.found_within_s)
 
     def busiest(self) -> str | None:
         """The agent that has fetched most from upstream and served most to others."""
