@@ -79,10 +79,11 @@ def _alone_in(folder: Path) -> Iterator[None]:
     """Keep other suites out of a folder; the kernel lets them in again when this process ends, however it does."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BenchError(f"another suite uses {folder}: wait for its end, or name another --folder") from None
         yield
-    except BlockingIOError:
-        raise BenchError(f"another suite uses {folder}: wait for its end, or name another --folder") from None
     finally:
         os.close(descriptor)
 
