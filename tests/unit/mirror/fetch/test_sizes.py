@@ -52,7 +52,6 @@ class World:
     def holders(self, key: bytes) -> list[Peer]:
         return list(map(peer, self.holding))
 
-
     def homes(self, key: bytes) -> list[Peer]:
         return list(map(peer, self.serving))
 
