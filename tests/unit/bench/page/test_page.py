@@ -149,6 +149,17 @@ def test_files_of_several_versions_are_told(tmp_path: Path) -> None:
     assert "2 sets of versions" in made(tmp_path).text
 
 
+def test_a_commit_that_changes_nothing_that_is_measured_makes_no_other_version(tmp_path: Path) -> None:
+    for name, commit in (("serve", "aaa"), ("again", "bbb")):
+        canned.serve().write(tmp_path / f"{name}.json")
+        found = json.loads((tmp_path / f"{name}.json").read_text())
+        found["versions"]["commit"] = commit
+        (tmp_path / f"{name}.json").write_text(json.dumps(found))
+    text = made(tmp_path).text
+    assert "sets of versions" not in text
+    assert "commit aaa, bbb" in text
+
+
 def test_the_json_has_the_answers_and_all_results(page: Page) -> None:
     found = json.loads(page.as_json())
     assert {answer["scenario"] for answer in found["answers"]} == {"fanout", "kill"}
