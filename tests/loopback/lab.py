@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import math
 import os
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from mirror.cluster.homes import Ring
@@ -29,13 +29,13 @@ from mirror.stores.cache import CacheStore
 from tests.loopback.servers import Listeners, Script, Server, stalls
 
 STEADY = Settings(
-    peers=PeerSettings(silent_s=0.1, watch_interval_s=0.02),
+    peers=PeerSettings(silent_s=0.1, silent_max_s=0.1, hedge_s=math.inf, watch_interval_s=0.02),
     plan=PlanSettings(late_s=math.inf),
     outages=OutageSettings(silent_s=5.0, sign_of_life_s=15.0),
     images=ImageSettings(tag_window_s=1e12, tag_recheck_s=0.05),
 )
-"""A silent member is noticed soon; one that a busy machine makes slow is not taken for late, nor is upstream taken for
-out. No ring of a tag turns."""
+"""A silent member is noticed soon; one that a busy machine makes slow is not taken for silent or late, nor is upstream
+taken for out. No ring of a tag turns."""
 
 
 class Chart:
@@ -45,12 +45,14 @@ class Chart:
         self.holders: list[Peer] = []
         self.homes: list[Peer] = []
         self.advertised: set[bytes] = set()
+        self.asks: Callable[[], Awaitable[None] | None] = lambda: None
+        """What happens when the router is to ask others who holds something."""
 
     def ready(self) -> bool:
         return True
 
-    def look_up(self, key: bytes) -> None:
-        return None
+    def look_up(self, key: bytes) -> Awaitable[None] | None:
+        return self.asks()
 
     def locate(self, key: bytes) -> Sequence[Peer]:
         return list(self.holders)

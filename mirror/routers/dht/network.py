@@ -13,6 +13,7 @@ from libp2p.kad_dht.kad_dht import DHTMode
 from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
+from libp2p.peer.peerstore import PeerStoreError
 from libp2p.records.validator import NamespacedValidator
 from multiaddr import Multiaddr
 
@@ -35,6 +36,8 @@ K = 20
 """Kademlia's k. The library has it as a constant, as go-libp2p has."""
 _ENDPOINT_MAX = 512
 """Bounds that line, in bytes: a name has 63 at most."""
+_ADDRESSES_MAX = 2
+"""Bounds the addresses of a peer that are tried: it says one, and may have had another before."""
 _ADDRESS_KEPT_S = 3600
 """Time for which an address of a peer is kept, s; Spegel's."""
 
@@ -137,7 +140,10 @@ class Network:
 
     async def refresh(self) -> None:
         """Ask those whom this node knows for others, and fill the routing table."""
-        await self._dht.peer_routing.refresh_routing_table()
+        try:
+            await self._dht.peer_routing.refresh_routing_table()
+        except Exception as error:  # noqa: BLE001 - the library's streams raise anything
+            log.debug("the DHT's routing table is not refreshed: %r", error)
 
     async def closest(self, key: bytes) -> Sequence[ID]:
         """The k peers closest to a key. While the routing table has no more than k, these are all of them."""
@@ -177,10 +183,10 @@ class Network:
     ) -> _Answer | None:
         """Put a question to a peer; None if it does not answer in time, after which it is asked no more."""
         with trio.move_on_after(self._timing.query_s):
-            if not await self.reach(peer):
-                return None
-            self._counts.queries[kind] += 1
             try:
+                if not await self.reach(peer):
+                    return None
+                self._counts.queries[kind] += 1
                 return await put(peer, key)
             except Exception as error:  # noqa: BLE001 - the library's streams raise anything
                 log.debug("the DHT's peer %s does not answer: %r", peer, error)
@@ -201,7 +207,11 @@ class Network:
         """Whether there is a connection to a peer; one is made, if needed and possible. Else it leaves the table."""
         if self._swarm.get_connections(peer):
             return True
-        for address in self._host.get_peerstore().addrs(peer)[:2]:
+        try:
+            addresses = self._host.get_peerstore().addrs(peer)
+        except PeerStoreError:  # none is known any more
+            addresses = []
+        for address in addresses[:_ADDRESSES_MAX]:
             if await self._dial(address, peer):
                 return True
         self._lost(peer)
