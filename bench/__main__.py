@@ -399,6 +399,7 @@ _SCENARIO_OPTIONS = (
     ),
     click.option(
         "--patience",
+        "patience_s",
         type=click.FloatRange(1),
         default=60.0,
         metavar="S",
@@ -406,6 +407,7 @@ _SCENARIO_OPTIONS = (
     ),
     click.option(
         "--watch",
+        "watch_s",
         type=click.FloatRange(1),
         default=60.0,
         metavar="S",

@@ -168,6 +168,7 @@ class Agent:
             self._settings.images,
             how=self._config.tags,
             denied=self._config.denied_tags,
+            policies=self._config.tag_policies,
         )
 
     def _find(self, manifests: Manifests, member_tags: MemberTags) -> Find:

@@ -112,7 +112,7 @@ class Lab:
         self._say(mode, "making an image")
         image = self._image(folder, f"run{repeat + 1}", pulled=scenario.pulls)
         scene = self._scene(mode, image, folder, stack)
-        patience_s = self._settings.patience + _SLOWNESS * self._settings.ideal_s * len(scene.clients)
+        patience_s = self._settings.patience_s + _SLOWNESS * self._settings.ideal_s * len(scene.clients)
         crowd = Crowd(scene.clients, patience_s)
         if not scenario.starts:
             self._say(mode, "starting")
@@ -153,7 +153,7 @@ class Lab:
 
         def client(node: Host, pulled: Image) -> Client:
             """One in a folder of its own, which is named after the image's tag."""
-            order = Order(pulled, asked.asked(node), self._settings.parallel, self._settings.patience)
+            order = Order(pulled, asked.asked(node), self._settings.parallel, self._settings.patience_s)
             place = site.place(node) / order.tag
             if not containerds:
                 return HttpClient(node, place, order)
@@ -171,8 +171,8 @@ class Lab:
             counters=stack.enter_context(PortCounters(list(self._network.hosts.values()), ports)),
             stack=stack,
             puller=client,
-            patience_s=self._settings.patience,
-            watch_s=self._settings.watch,
+            patience_s=self._settings.patience_s,
+            watch_s=self._settings.watch_s,
             keys=self._settings.keys,
         )
 

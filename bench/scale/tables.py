@@ -234,7 +234,7 @@ def _budgets(found: Found, said: Sequence[str]) -> Table:
     return Table.of(
         "\n".join(["Where flat membership stops being sensible: the nodes at which a budget is spent", *said]),
         {"what": "budget of a node for knowing the others", "unit": "unit"},
-        {"limit": ("limit", ".10g"), "at": ("spent at nodes", ",.0f")},
+        {"limit": ("limit", ",.4g"), "at": ("spent at nodes", ",.0f")},
         rows,
     )
 
@@ -278,7 +278,7 @@ def _lab(checked: Sequence[Checked]) -> Iterator[Table]:
                 "layers": ("layers", ".0f"),
                 "lab_ratio": ("R, lab", ".2f"),
                 "model_ratio": ("R, model", ".2f"),
-                "apart": ("apart %", "+.0f"),
+                "apart": ("apart %", ".0f"),
                 "lab_upstream": ("U, lab", ".3f"),
                 "model_upstream": ("U, model", ".3f"),
             },

@@ -21,7 +21,7 @@ _START_NODE_S: Final = 0.8
 """How long a run of the lab takes beside the pull, seconds: for itself, and for each node."""
 
 _CHANGE_S: Final[Mapping[str, float]] = {
-    "discover": 25, "idle": 45, "kill": 2, "vanish": 8, "dark": 5, "partition": 30, "churn": 40,
+    "discover": 30, "idle": 30, "kill": 2, "vanish": 8, "dark": 5, "partition": 30, "churn": 40,
 }  # fmt: skip
 """How much longer a run takes for what happens in it, seconds, by scenario."""
 
@@ -155,6 +155,7 @@ class Bench:
 
 
 _FINDERS: Final = ("skvaller", "exact", "dht", "dht-5s", "spegel")
+_BESIDE: Final = ("skvaller", "dht")
 _FAULTS: Final = ("kill", "vanish", "dark", "partition", "churn", "slow", "late", "lonely")
 _IMAGES: Final = ("10MB-1", "10MB-4", "100MB-1", "100MB-4")
 
@@ -206,9 +207,9 @@ _FULL: Final[Sequence[Lab | Bench]] = (
 _QUICK: Final[Sequence[Lab | Bench]] = (
     _AT_ONCE_QUICK,
     Lab(scenario="discover", nodes=5, image="10MB-4", modes=_FINDERS, repeats=1, more=("--watch", "15")),
-    Lab(scenario="idle", nodes=5, image="10MB-4", modes=_FINDERS, repeats=1, more=("--watch", "10")),
-    Lab(scenario="vanish", nodes=5, image="10MB-4", mbit=20, upstream_mbit=20, modes=_FINDERS, repeats=1),
-    Lab(scenario="fanout", nodes=2, image="10MB-4", mbit=20, upstream_mbit=20, modes=_FINDERS, repeats=1),
+    Lab(scenario="idle", nodes=5, image="10MB-4", modes=_BESIDE, repeats=1, more=("--watch", "10")),
+    Lab(scenario="vanish", nodes=5, image="10MB-4", mbit=20, upstream_mbit=20, modes=_BESIDE, repeats=1),
+    Lab(scenario="fanout", nodes=2, image="10MB-4", mbit=20, upstream_mbit=20, modes=_BESIDE, repeats=1),
     Bench(("micro", "--quick"), 30),
     Bench(("serve", "--quick"), 60),
     Bench(("scale", "--quick", "--nodes", "100,1000"), 60, (_AT_ONCE_QUICK,)),
@@ -217,7 +218,7 @@ _QUICK: Final[Sequence[Lab | Bench]] = (
 
 _SMOKE: Final[Sequence[Lab | Bench]] = (
     *(Lab(scenario=scenario, nodes=3, image="2MiB", mbit=40, upstream_mbit=40, repeats=1) for scenario in ("fanout",)),
-    Lab(scenario="idle", nodes=3, image="2MiB", modes=("skvaller", "dht"), repeats=1, more=("--watch", "2")),
+    Lab(scenario="idle", nodes=3, image="2MiB", modes=_BESIDE, repeats=1, more=("--watch", "2")),
 )
 """The smallest form, for tests: does every part work?"""
 

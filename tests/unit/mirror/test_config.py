@@ -30,6 +30,7 @@ from mirror.config import (
     refuse_misspelt,
 )
 from mirror.errors import ConfigError
+from mirror.images.tag_policies import TagPolicies
 from mirror.sources.upstream.credentials import AuthPath
 from mirror.sources.upstream.reached import Proxies, Proxy, Reached
 from mirror.sources.upstream.registries import Registry
@@ -191,6 +192,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         home="never",
         tags="verify",
         denied_tags="serve",
+        tag_policies=TagPolicies(),
         log_level="debug",
         log_format="json",
     )
