@@ -411,7 +411,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "offline", "REGISTRY|all", _offline, "",
         "Never ask this registry, whatever happens: what no member holds is not there; may be repeated. all: no packet "
-        "leaves for any registry, nor for a name server.", many=True,
+        "leaves for any registry, and no name of one is looked up.", many=True,
     ),
     Setting(
         "containerd", "ADDRESS", str, None,

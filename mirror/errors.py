@@ -37,6 +37,8 @@ class Reason(enum.StrEnum):
     """No connection, or no answer, in time."""
     STALLED = "stalled"
     """The answer began, or was waited for, and then nothing came; a member gave no sign of life either."""
+    SILENT = "silent"
+    """A member gave no sign of life in the time that is usual for it: it may be gone, and somebody else is asked."""
     MISSING = "missing"
     """A member does not have the content."""
     BUSY = "busy"

@@ -110,10 +110,19 @@ class PeerSettings:
     """Bounds a small question (a size, a tag) from the connection to the end of its answer, s. A home may ask upstream
     before it answers, which takes seconds where upstream is slow."""
 
-    silent_s: float = 0.8
-    """A member that has sent nothing of an answer for this time, s, is asked for a sign of life. With `sign_of_life_s`
-    it keeps the promise that a dead member costs a piece at most 2 s; members that wait for upstream are silent often,
-    so a shorter time would ask most of them."""
+    silent_s: float = 0.15
+    """A member that has sent nothing of an answer for this time, s, is asked for a sign of life. On a cluster's network
+    answers begin within milliseconds, so only members that wait for somebody else are asked, and those that are gone.
+    With `hedge_s` it is what a host that vanishes costs: 0.3 s."""
+
+    silent_max_s: float = 0.8
+    """Bounds the time that doubles with each sign of life, from `silent_s` on, s: one that waits for upstream is asked
+    about once a second."""
+
+    hedge_s: float = 0.15
+    """Bounds from below the time that a sign of life may take, s, before others are asked for the same as well. It is
+    the longest time in which a member was usually heard, by the rule of TCP's retransmissions, if that is more: a
+    member that is slow with its signs of life is waited for, up to `sign_of_life_s`."""
 
     sign_of_life_s: float = 1.0
     """Bounds how long a member takes to give a sign of life when it is asked for one, s. An event loop that serves at
@@ -123,8 +132,13 @@ class PeerSettings:
     """Bounds the time in which a download receives no byte, s, although its member gives signs of life. It is the time
     that upstream is given for the head of an answer, which a home may wait for; after it every request ends."""
 
-    watch_interval_s: float = 0.2
-    """Time between two looks at all downloads, s: by this much a silent member is noticed late at most."""
+    watch_interval_s: float = 0.05
+    """Time between two looks at all that members owe, s: by this much a silent member is noticed late at most. A look
+    at a hundred downloads takes 0.1 ms, and there is none while nothing is owed."""
+
+    members_remembered: int = 1024
+    """Bounds the members of which it is remembered how long their signs of life take; the one asked longest ago is
+    forgotten first."""
 
     read_s: float = 60.0
     """Bounds one wait of a thread for a member's bytes, s. It is the last resort: `silent_s` and `stall_s` end a
@@ -523,6 +537,11 @@ class ClusterSettings:
     """Samples of a home before it is judged: one alone may have met a busy moment."""
     sample_age_max_s: float = 30.0
     """Age up to which a sample or a report counts, s: a link that was slow a minute ago may be idle now."""
+    recent_s: float = 2.0
+    """Time over which it is counted what comes from a source, s: two of the shortest times after which a request is
+    late."""
+    recent_slots: int = 8
+    """Slots into which that time is divided: what is older than it by less than one of them counts, too."""
     others_min: int = 2
     """Others to compare with, and reports, at least: with one other it cannot be told which of two is slow."""
     remembered_max: int = 1024
@@ -618,7 +637,11 @@ class PlanSettings:
     late_grace: float = 1.5
     """A request is late only after this many times the time that others in its role take for as many bytes."""
     very_late_factor: float = 2.0
-    """A piece that is this many times later still is fetched by another home, at the cost of its bytes once more."""
+    """A piece that is this many times later still is fetched by another home, at the cost of its bytes once more, if
+    all that its home sends is as slow. Otherwise the bytes are as slow to come to the home."""
+    still_s: float = 5.0
+    """Time in which nothing has come of a piece, s, after which it is fetched by another home, whatever its home sends
+    of others: upstream may have forgotten one request among many."""
     partial_tries: int = 3
     """Members asked whether they have a late piece already, before another home is to fetch it."""
     measured_bytes: int = 256 * 1024

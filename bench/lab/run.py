@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -202,6 +203,9 @@ def _check(settings: Settings) -> Programs:
     for mode in settings.modes:
         if mode not in fitting:
             raise BenchError(f"the scenario {scenario.name} makes no sense with --mode {mode}: {' or '.join(fitting)}")
+    for mode in settings.modes:
+        if MODES[mode].dht and find_spec("libp2p") is None:
+            raise BenchError(f"--mode {mode} needs libp2p: pip install '.[dht]'")
     with_spegel = any(MODES[mode].spegel for mode in settings.modes)
     if with_spegel and settings.client != "ctr":
         raise BenchError(

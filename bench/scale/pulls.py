@@ -113,7 +113,7 @@ def cases(sizes: Iterable[int], *, quick: bool = False) -> list[Case]:
     for size in sorted(set(sizes), reverse=True):
         found += [Case(size, kind, wave) for kind in KINDS for wave in WAVES]
         thin = (HOMES, BY_ZONE) if size >= THIN_MIN else ()
-        found += [Case(size, kind, wave, thin=True) for kind in thin for wave in WAVES]
+        found += [Case(size, kind, WAVES[0], thin=True) for kind in thin]
         found += [Case(size, HOMES, WAVES[0], seed=seed) for seed in range(2, SEEDS + 1)]
         others = () if quick else (image for image in IMAGES if image != IMAGE)
         found += [Case(size, HOMES, WAVES[0], image) for image in others]

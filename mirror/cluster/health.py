@@ -1,22 +1,28 @@
 """Health of members: who is not asked, and why.
 
 A member that is proven to have sent wrong bytes of its own is banned. One that gave no sign of life is out of reach
-until it gives one. After all other failures it rests for some seconds: then it is the last resort.
+until it gives one. While it is silent, before that is known, and for some seconds after all other failures, it is the
+last resort.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
+from typing import Any, TypeVar
 
-from ..errors import SourceError
+from ..errors import PeerError, Reason, SourceError
 from ..metrics import Metrics
 from ..oci.content import Content
 from ..routers import Peer
 from ..settings import ClusterSettings
+from ..sources import Life
 from ..sources.failures import CONSEQUENCES
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class PeerHealth:
@@ -51,6 +57,9 @@ class PeerHealth:
         """By name: for how long it rests after the next doubt, s; until when that is remembered, monotonic seconds."""
         self._probes: dict[str, asyncio.Task[None]] = {}
         """Members out of reach, each with the task that asks it for a sign of life."""
+        self._silent: set[str] = set()
+        """Members that owe something, and may be gone."""
+        self._followers: set[Callable[[], object]] = set()
         self._notices: dict[str, asyncio.Task[None]] = {}
         """Members that are being told that they sent wrong bytes."""
         self.version = 0
@@ -68,33 +77,92 @@ class PeerHealth:
         now = time.monotonic()
         self._banned_until = {name: until for name, until in self._banned_until.items() if until > now}
         self._rests_until = {name: until for name, until in self._rests_until.items() if until > now}
-        return {*self._banned_until, *self._rests_until, *self._probes}
+        return {*self._banned_until, *self._rests_until, *self._probes, *self._silent}
 
     def resting(self) -> set[str]:
-        """Names of members that are not to be asked now if anybody else can give the same: they failed, or are doubted.
+        """Names of members that are not to be asked now if anybody else can give the same.
 
-        None of them is banned, or out of reach.
+        They failed, are doubted, or are silent. None of them is banned, or out of reach.
         """
         return self.unusable() - self._banned_until.keys() - self._probes.keys()
+
+    def silent(self) -> set[str]:
+        """Names of members that may be gone: what they owe is asked of others as well."""
+        return set(self._silent)
+
+    def noticed(self, peer: Peer, life: Life) -> None:
+        """Take note of what was found out of a member that owes an answer to anybody on this node."""
+        name, before = peer.name, set(self._silent)
+        if life is Life.SILENT and name not in self._probes:
+            self._silent.add(name)
+        else:
+            self._silent.discard(name)
+        if life is Life.GONE:
+            self._leave_alone(name)
+        if life is Life.GONE or self._silent != before:
+            self.version += 1
+            for on_change in list(self._followers):
+                on_change()
+
+    @contextlib.contextmanager
+    def followed(self, on_change: Callable[[], object]) -> Iterator[None]:
+        """Tell somebody, within `with`, whenever a member becomes silent, or is so no more."""
+        self._followers.add(on_change)
+        try:
+            yield
+        finally:
+            self._followers.discard(on_change)
+
+    async def unless_silent(self, name: str, asking: Coroutine[Any, Any, T]) -> T:
+        """The answer to a small question, unless its member may be gone: somebody else may know the same.
+
+        Raises:
+            PeerError: `SILENT`, or what the question raises.
+        """
+        task, is_silent = asyncio.create_task(asking), asyncio.Event()
+
+        def look() -> None:
+            if name in self._silent or name in self._probes:
+                is_silent.set()
+
+        waiting = asyncio.create_task(is_silent.wait())
+        try:
+            with self.followed(look):
+                look()
+                await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise PeerError(Reason.SILENT, f"{name} gives no sign of life")
+            return task.result()
+        finally:
+            waiting.cancel()
+            task.cancel()
+            await asyncio.gather(task, waiting, return_exceptions=True)
 
     def is_banned(self, name: str) -> bool:
         """Whether it is proven that a member sent wrong bytes of its own, a while ago."""
         return self._banned_until.get(name, 0.0) > time.monotonic()
 
     def awaits(self, names: Collection[str]) -> bool:
-        """Whether one of some members is out of reach, and may give a sign of life at any moment."""
-        return any(name in self._probes for name in names)
+        """Whether one of some members is out of reach or silent, and may give a sign of life at any moment."""
+        return any(name in self._probes or name in self._silent for name in names)
 
     def failed(self, name: str, error: SourceError) -> None:
         """Count a failure of a member, and leave it alone for as long as follows from the reason."""
+        if error.reason is Reason.SILENT:
+            return  # the watch over it has told, and will tell what becomes of it
         log.info("a member did not deliver: %s source=%s reason=%s", error, name, error.reason)
         self._metrics.source_failed("peer", error.reason)
         follows = CONSEQUENCES[error.reason]
-        if follows.out_of_reach and name not in self._probes:
-            self._probes[name] = asyncio.create_task(self._probe(name), name=f"probe {name}")
-            self.version += 1
+        if follows.out_of_reach:
+            self._leave_alone(name)
         elif follows.node_rest_s and not follows.out_of_reach:
             self._rest(name, follows.node_rest_s)
+
+    def _leave_alone(self, name: str) -> None:
+        """Leave a member alone until it gives a sign of life."""
+        if name not in self._probes:
+            self._probes[name] = asyncio.create_task(self._probe(name), name=f"probe {name}")
+            self.version += 1
 
     def sent_corrupt(self, name: str, what: object) -> None:
         """Ban a member that sent bytes of its own copy that are proven wrong.

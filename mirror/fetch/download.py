@@ -148,7 +148,8 @@ class Download:
             self._spool.interest.want_whole()
             demand = self._spool.demand()
         self._known.update(up, self._candidates.ring.members)
-        for flight in plan.next(demand, up, cluster.serving(), now, resting=cluster.resting()):
+        resting, silent = cluster.resting(), self._env.health.silent()
+        for flight in plan.next(demand, up, cluster.serving(), now, resting=resting, silent=silent):
             log.debug("asked %s digest=%s", flight, self.content.digest)
             self._tasks[flight] = flights.create_task(self._fly(flight))
         if plan.flights:
@@ -177,7 +178,8 @@ class Download:
         now, patience_s = time.monotonic(), self._settings.patience_s
         if self._storage_error is not None or self._plan.patience.is_over(now):
             return False
-        if self._env.health.awaits(self._candidates.holders):
+        health, silent = self._env.health, self._env.health.silent()
+        if health.awaits(self._candidates.holders) or not silent.isdisjoint(self._candidates.ring.members):
             return now - self._active_at <= patience_s
         again_at = self._candidates.again_at(now, is_sized=self._plan.size is not None)
         return again_at is not None and again_at - self._active_at <= patience_s
@@ -232,8 +234,6 @@ class Download:
 
     def _failed(self, flight: Flight, error: SourceError) -> None:
         follows, reason = CONSEQUENCES[error.reason], error.reason
-        if reason is Reason.OUTAGE and flight.role is Role.HOME:
-            self._env.outages.told(self.content.repository.registry, time.monotonic())
         size = self._plan.size
         if reason is Reason.RANGE and size is not None and flight.start >= size > 0:
             self._plan.cancelled(flight, time.monotonic())  # a manifest had stated another size
@@ -251,6 +251,8 @@ class Download:
         if isinstance(error, UpstreamEnded):
             self._intake.ended(flight.source)
         self._plan.failed(flight, reason, time.monotonic())
+        if self._candidates.troubles.agree:
+            self._env.outages.told(self.content.repository.registry, time.monotonic())
         self._turn_to_next_repository()
 
     def _count_failure(self, source: str, error: SourceError) -> None:

@@ -240,7 +240,8 @@ class Fetch:
         hashing = asyncio.create_task(self.spool.hash(self._intake.append_prefix))
         hashing.add_done_callback(lambda _: self._changed.set())
         try:
-            await self._download.run(hashing)
+            with self._env.health.followed(self._changed.set):
+                await self._download.run(hashing)
             return await hashing
         finally:
             hashing.cancel()
@@ -274,7 +275,7 @@ def _plan(content: Content, env: Environment) -> Plan:
     stated = env.opinion.stated(content)
     plan = Plan(cluster.me, ring, env.throughput, holders, env.settings.plan, opening, stated=stated)
     if env.outages.is_told(content.repository.registry, time.monotonic()):
-        plan.candidates.is_told_out = True
+        plan.candidates.troubles.is_told_out = True
     return plan
 
 

@@ -7,7 +7,8 @@ nothing. Else other holders are asked, and then upstream.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any
 
 from ..cluster.health import PeerHealth
 from ..cluster.view import ClusterView
@@ -58,7 +59,7 @@ class SecondOpinion:
     Args:
         stated: what manifests state.
         cluster: knows the holders.
-        health: is told of members whose word others contradict.
+        health: is told of members whose word others contradict, and knows those that may be gone.
         ask_member: asks one member, in a role, for a size in bytes; raises PeerError.
         ask_upstream: asks upstream, given what somebody else says; raises UpstreamError.
         settings: whom to ask, and for how long.
@@ -70,7 +71,7 @@ class SecondOpinion:
         cluster: ClusterView,
         health: PeerHealth,
         *,
-        ask_member: Callable[[Peer, Content, Role], Awaitable[int]],
+        ask_member: Callable[[Peer, Content, Role], Coroutine[Any, Any, int]],
         ask_upstream: Callable[[Content, int], Awaitable[int]],
         settings: FetchSettings,
     ) -> None:
@@ -102,7 +103,7 @@ class SecondOpinion:
         stated = self._stated.size(content.digest)
         if source == UPSTREAM or content.kind == "manifests" or size == stated:
             return True
-        said = await self._ask_holders(content, source)
+        said = await self._ask_holders(content, source, size)
         if size in said:
             return True
         try:
@@ -122,17 +123,25 @@ class SecondOpinion:
         self._health.tell(source, content, (0, min(size, better)))
         raise SourceError(Reason.LENGTH, f"{source} says {size} bytes, others say {better}")
 
-    async def _ask_holders(self, content: Content, source: str) -> list[int]:
-        """What some other holders say."""
+    async def _ask_holders(self, content: Content, source: str, expected: int) -> list[int]:
+        """What some other holders say, up to the first that says what is expected."""
         others = [peer for peer in self._cluster.holders(content.digest.key) if peer.name != source]
-        answers = await asyncio.gather(
-            *(self._ask_holder(peer, content) for peer in others[: self._settings.opinions_max])
-        )
-        return [size for size in answers if size is not None]
+        said: list[int] = []
+        tasks = [asyncio.create_task(self._ask_holder(peer, content)) for peer in others[: self._settings.opinions_max]]
+        try:
+            for answer in asyncio.as_completed(tasks):
+                if (size := await answer) is not None:
+                    said.append(size)
+                if size == expected:
+                    break
+        finally:
+            for task in tasks:
+                task.cancel()
+        return said
 
     async def _ask_holder(self, peer: Peer, content: Content) -> int | None:
         try:
             async with asyncio.timeout(self._settings.opinion_s):
-                return await self._ask_member(peer, content, Role.HOLDER)
+                return await self._health.unless_silent(peer.name, self._ask_member(peer, content, Role.HOLDER))
         except (PeerError, TimeoutError):
             return None

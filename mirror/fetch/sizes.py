@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from ..cluster.health import PeerHealth
 from ..cluster.view import ClusterView
@@ -40,7 +42,7 @@ class SizeQuery:
         fetches: Fetches,
         cluster: ClusterView,
         health: PeerHealth,
-        ask_member: Callable[[Peer, Content, Role], Awaitable[int]],
+        ask_member: Callable[[Peer, Content, Role], Coroutine[Any, Any, int]],
         ask_upstream: Callable[[Content], Awaitable[int]],
         *,
         absences: Absences,
@@ -95,31 +97,80 @@ class SizeQuery:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _ask(self, content: Content, audience: Audience) -> int:
-        failures: list[SourceError] = []
+        search = _Search(content, audience)
         key, registry = content.digest.key, content.repository.registry
         asked = [(peer, Role.HOLDER) for peer in await self._cluster.find_holders(key)]
         if audience is Audience.LOCAL and not self._outages.is_told(registry, time.monotonic()):
             asked += [(peer, Role.HOME) for peer in self._cluster.homes(key)]
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._settings.size_s):
-                for peer, role in asked:
-                    try:
-                        size = await self._ask_member(peer, content, role)
-                        if await self._opinion.confirms(content, peer.name, size) or audience is Audience.MEMBER:
-                            return size
-                        raise SourceError(Reason.LENGTH, f"{peer.name} alone says that it has {size} bytes")
-                    except SourceError as error:
-                        if isinstance(error, PeerError):
-                            self._health.failed(peer.name, error)
-                        failures.append(error)
-                        if role is Role.HOME and error.reason is Reason.OUTAGE:
-                            self._outages.told(registry, time.monotonic())
-                        if role is Role.HOME and error.reason in (Reason.UNKNOWN, Reason.OUTAGE):
-                            break
+        size = await self._ask_members(search, asked)
+        if size is not None:
+            return size
+        second = asyncio.create_task(self._ask_second_home(search))
         try:
             return await self._ask_upstream(content)
         except UpstreamError as error:
-            lone = next((failure for failure in failures if failure.reason is Reason.LENGTH), None)
+            size = await second
+            if size is None:  # who gave no sign of life in time may be late after all, and nobody else knows
+                size = await self._ask_members(search, search.silent)
+            if size is not None:
+                return size
+            lone = next((failure for failure in search.failures if failure.reason is Reason.LENGTH), None)
             if lone is not None:
                 raise Unavailable(f"{content.digest}: {lone}, and upstream: {error}") from error
-            raise client_error(content, [*failures, error]) from error
+            raise client_error(content, [*search.failures, error]) from error
+        finally:
+            second.cancel()
+
+    async def _ask_members(self, search: "_Search", asked: Sequence[tuple[Peer, Role]]) -> int | None:
+        """Ask one member after the other, for a bounded time; what comes of it stands in the search."""
+        content, may_wait = search.content, asked is search.silent
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.size_s):
+                for number, (peer, role) in enumerate(asked, 1):
+                    asking = self._ask_member(peer, content, role)
+                    try:
+                        size = await (asking if may_wait else self._health.unless_silent(peer.name, asking))
+                        is_confirmed = await self._opinion.confirms(content, peer.name, size)
+                        if is_confirmed or search.audience is Audience.MEMBER:
+                            return size
+                        raise SourceError(Reason.LENGTH, f"{peer.name} alone says that it has {size} bytes")
+                    except SourceError as error:
+                        if error.reason is Reason.SILENT:
+                            search.silent.append((peer, role))
+                            continue
+                        if isinstance(error, PeerError):
+                            self._health.failed(peer.name, error)
+                        search.failures.append(error)
+                        if role is Role.HOME and error.reason is Reason.OUTAGE:
+                            search.untold = asked[number:]
+                        if role is Role.HOME and error.reason in (Reason.UNKNOWN, Reason.OUTAGE):
+                            break
+        return None
+
+    async def _ask_second_home(self, search: "_Search") -> int | None:
+        """Where a home says that the registry gives it no sign of life, ask one more, while this node asks upstream."""
+        if search.untold is None:
+            return None
+        size = await self._ask_members(search, search.untold[:1])
+        if size is None:
+            self._outages.told(search.content.repository.registry, time.monotonic())
+        return size
+
+
+@dataclass(slots=True)
+class _Search:
+    """What came of the questions for one size.
+
+    Args:
+        content: of which.
+        audience: for whom.
+        failures: of those who were asked.
+        silent: members that may be gone, and were not waited for.
+        untold: homes that come after one that said that the registry gives it no sign of life; None if none did.
+    """
+
+    content: Content
+    audience: Audience
+    failures: list[SourceError] = field(default_factory=list)
+    silent: list[tuple[Peer, Role]] = field(default_factory=list)
+    untold: Sequence[tuple[Peer, Role]] | None = None

@@ -71,6 +71,7 @@ class FetchStack:
         health = PeerHealth(
             lambda name: cluster.peer(name), peers.is_alive, peers.notify_wrong, metrics, settings.cluster
         )
+        peers.follow(health.noticed)
         cluster = ClusterView(me, discovery, discovery, health, settings.cluster)
         throughput, memory = Throughput(settings.cluster), MemoryBudget(settings.fetch.in_memory_max)
         absences, stated = Absences(settings.fetch), StatedSizes(settings.fetch.stated_sizes_max)

@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Container, Sequence
+from collections.abc import Callable, Container, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..cluster.health import PeerHealth
 from ..cluster.homes import turned_key
@@ -16,6 +16,10 @@ from ..settings import ImageSettings, OutageSettings
 from ..sources import Role
 from ..sources.outages import Outages
 from ..stores import Tag
+
+_OUTAGES_MAX = 2
+"""Homes that say that the registry gives them no sign of life, before no other one is asked: the line of one alone may
+be broken. This node asks the registry itself meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,7 @@ class AsksMember(Protocol):
 
     def __call__(
         self, peer: Peer, reference: Reference, role: Role = Role.HOLDER, *, recheck: bool = False
-    ) -> Awaitable[Tag]:
+    ) -> Coroutine[Any, Any, Tag]:
         """In a role; with `recheck`, a home is to ask upstream now, whatever it knows."""
         ...
 
@@ -65,10 +69,17 @@ class MemberTags:
         self._settings = settings or ImageSettings()
 
     async def known(self, reference: Reference) -> list[tuple[Peer, Tag]]:
-        """Ask the members that may know a tag what they know, all at once."""
+        """Ask the members that may know a tag what they know, all at once; those that may be gone are not waited for.
+
+        Unless nobody else knows it: then they are asked once more, for as long as it takes.
+        """
         holders = await self._cluster.find_holders(reference.key)
         peers = self._believed(holders)[: self._settings.tag_members_max]
-        answers = await asyncio.gather(*(self._ask_holder(peer, reference) for peer in peers))
+        silent: list[Peer] = []
+        answers = await asyncio.gather(*(self._ask_holder(peer, reference, silent) for peer in peers))
+        if silent and not any(answers):
+            peers = silent
+            answers = await asyncio.gather(*(self._ask_holder(peer, reference, None) for peer in peers))
         return [(peer, tag) for peer, tag in zip(peers, answers, strict=True) if tag is not None]
 
     async def from_homes(self, reference: Reference) -> Claim | None:
@@ -76,7 +87,8 @@ class MemberTags:
 
         Returns:
             The first claim, or None where this node has to ask upstream itself: it is the first home, no home answers,
-            or one says that upstream does not answer, or has no such tag. That would be its word alone as well.
+            one says that upstream has no such tag, or does not answer; or two, that the registry gives no sign of life.
+            That would be their word alone as well.
         """
         return await self._ask_homes(self._cluster.homes(self._ring_key(reference)), reference)
 
@@ -102,26 +114,34 @@ class MemberTags:
     async def _ask_homes(self, homes: Sequence[Peer], reference: Reference) -> Claim | None:
         if self._outages.is_told(reference.repository.registry, time.monotonic()):
             return None
+        outages = 0
         for peer in self._believed(homes)[: self._settings.tag_homes_max]:
             try:
-                tag = await self._ask(peer, reference, Role.HOME)
+                tag = await self._health.unless_silent(peer.name, self._ask(peer, reference, Role.HOME))
             except PeerError as error:
                 self._health.failed(peer.name, error)
-                if error.reason is Reason.OUTAGE:
-                    self._outages.told(reference.repository.registry, time.monotonic())
-                if error.reason in (Reason.UNABLE, Reason.OUTAGE, Reason.UNKNOWN):
+                if error.reason in (Reason.UNABLE, Reason.UNKNOWN):
                     # Upstream did not answer it, or not with a tag. This node tries once itself; to ask all homes would
                     # take too long.
                     return None
+                outages += error.reason is Reason.OUTAGE
+                if outages == _OUTAGES_MAX:
+                    break
                 continue
             if tag.authority == "upstream":
                 return Claim(peer, tag)
+        if outages:
+            self._outages.told(reference.repository.registry, time.monotonic())
         return None
 
-    async def _ask_holder(self, peer: Peer, reference: Reference) -> Tag | None:
+    async def _ask_holder(self, peer: Peer, reference: Reference, silent: list[Peer] | None) -> Tag | None:
+        """What one member knows. One that may be gone is put into the list and not waited for, if there is a list."""
+        asking = self._ask(peer, reference, Role.HOLDER)
         try:
-            return await self._ask(peer, reference, Role.HOLDER)
+            return await (asking if silent is None else self._health.unless_silent(peer.name, asking))
         except PeerError as error:
-            if error.reason is not Reason.MISSING:
+            if error.reason is Reason.SILENT and silent is not None:
+                silent.append(peer)
+            elif error.reason is not Reason.MISSING:
                 self._health.failed(peer.name, error)
             return None

@@ -5,6 +5,7 @@ the sink that came with the request.
 """
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,6 +49,17 @@ class Role(enum.Enum):
     def waits_for_others(self) -> bool:
         """Whether the source may itself wait for another node's download before it can send."""
         return self in (Role.HOME, Role.PARTIAL)
+
+
+class Life(enum.Enum):
+    """What is known of a member that owes an answer."""
+
+    ALIVE = "alive"
+    """It gave a sign of life."""
+    SILENT = "silent"
+    """It has given none in the time that is usual for it, and may be gone: what it owes is asked of others as well."""
+    GONE = "gone"
+    """It gave none within the time that any member has: what it owed has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +213,13 @@ class MemberSources(Protocol):
 
     async def is_alive(self, peer: Peer) -> bool:
         """Ask a member for a sign of life, and say whether it gave one in time."""
+        ...
+
+    def follow(self, on_life: Callable[[Peer, Life], None]) -> None:
+        """Tell from now on, on the loop, what is found out of members that owe an answer.
+
+        Soon after `SILENT` comes one of the others.
+        """
         ...
 
     async def notify_slow(self, peer: Peer, relative_rate: float) -> None:

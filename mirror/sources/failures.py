@@ -36,6 +36,8 @@ CONSEQUENCES: Final[Mapping[Reason, Consequence]] = {
     Reason.UNREACHABLE: Consequence(out_of_reach=True),
     Reason.TIMEOUT: Consequence(out_of_reach=True, retried=True),
     Reason.STALLED: Consequence(out_of_reach=True, retried=True),
+    # It is the last resort while it is silent. Then it is found alive, or out of reach.
+    Reason.SILENT: Consequence(rest_s=1.0),
     Reason.MISSING: Consequence(rest_s=math.inf),
     # A holder that refuses even homes is at its bound of transfers: it can serve again as soon as one of them ends.
     Reason.BUSY: Consequence(rest_s=0.25, is_failure=False),

@@ -145,7 +145,7 @@ def test_trouble_of_this_node_is_not_the_peers() -> None:
 @pytest.mark.parametrize(("alive", "reason"), [(True, "unable"), (False, "stalled")])
 def test_a_home_that_is_late_with_an_answer_is_blamed_only_if_it_does_not_live(reason: str, *, alive: bool) -> None:
     async def story() -> None:
-        async with members(head_s=0.2, sign_of_life_s=10.0 if alive else 0.2) as it:
+        async with members(head_s=0.2 if alive else 20.0, sign_of_life_s=10.0 if alive else 0.2) as it:
             peer, _ = await it.member("n0", stalls, alive=alive)
             sizing = asyncio.create_task(it.client.size(peer, CONTENT, Role.HOME))
             tagging = asyncio.create_task(it.client.tag(peer, TAG, Role.HOME))
@@ -217,7 +217,7 @@ def test_the_watch_over_transfers_goes_on_whatever_happens(caplog: pytest.LogCap
                 assert await reason_of(asyncio.create_task(it.receive(silent))) == "stalled"
             assert isinstance(it.client, Stumbling)
             assert it.client.failed > 2
-            assert len([record for record in caplog.records if record.name == "mirror.sources.peers.transfers"]) == 1
+            assert len([record for record in caplog.records if record.name == "mirror.sources.peers.watch"]) == 1
 
     run(story())
 

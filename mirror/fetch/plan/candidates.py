@@ -1,6 +1,5 @@
 """Candidates: who may be asked for one blob's bytes. Pure: told what they did, and the time."""
 
-import math
 from collections.abc import Collection, Iterable, Iterator
 
 from ...cluster.homes import Ring
@@ -9,6 +8,7 @@ from ...settings import PlanSettings
 from ...sources import Role
 from .flight import Flight
 from .members import Members
+from .troubles import HomeTroubles
 from .upstream_state import Denial, UpstreamState
 
 
@@ -31,12 +31,7 @@ class Candidates:
         self._settings = settings
         self._ever_holders = set(self.holders)
         self._serving: Collection[str] = ring.members
-        self._home_landed_at = -math.inf
-        self._unable: set[str] = set()
-        """Homes that could not fetch something since one last delivered."""
-        self.is_told_out = False
-        """Whether a home said lately, to this fetch or an earlier one, that the registry gives it no sign of life."""
-        self._now = 0.0
+        self.troubles = HomeTroubles(settings)
 
     # What happened.
 
@@ -48,28 +43,33 @@ class Candidates:
         return bool(new)
 
     def update(
-        self, up: Collection[str], serving: Collection[str], now: float, *, resting: Collection[str] = ()
+        self,
+        up: Collection[str],
+        serving: Collection[str],
+        now: float,
+        *,
+        resting: Collection[str] = (),
+        silent: Collection[str] = (),
     ) -> None:
-        """Take note of who is up, who of those serves as a home, and whom the node leaves alone for some seconds."""
-        self._serving, self._now = serving, now
+        """Take note of who is up, who of those serves as a home, and whom the node leaves alone; see `Members`."""
+        self._serving = serving
         self.upstream = self.upstream.at(now)
-        self.members.update(up, now, resting=resting)
+        self.members.update(up, now, resting=resting, silent=silent)
+        others = [name for name in self.ring.members if name != self._me and name in serving]
+        self.troubles.update(self.members.able(others, 0), now)
 
     def landed(self, flight: Flight, now: float) -> None:
         """Take note that a flight delivered all that it was to deliver."""
         if flight.role is Role.HOME:
-            self._home_landed_at = now
-            self._unable.clear()
-            self.is_told_out = False
+            self.troubles.home_landed(now)
         elif flight.role is Role.UPSTREAM:
             self.upstream = self.upstream.landed()
-            self.is_told_out = False
+            self.troubles.upstream_landed()
 
     def failed(self, flight: Flight, reason: Reason, now: float) -> None:
         """Take note that a flight ended early; as `Plan.failed`."""
-        if flight.role is Role.HOME and reason in (Reason.UNABLE, Reason.RATE_LIMITED, Reason.OUTAGE):
-            self._unable.add(flight.source)
-            self.is_told_out |= reason is Reason.OUTAGE
+        if flight.role is Role.HOME:
+            self.troubles.failed(flight.source, reason)
         if reason is Reason.UNKNOWN and flight.role in (Role.HOME, Role.UPSTREAM):
             by = Denial.A_HOME if flight.role is Role.HOME else Denial.UPSTREAM
             self.upstream = self.upstream.denied(by)
@@ -98,8 +98,7 @@ class Candidates:
     def renew(self) -> None:
         """Ask upstream anew, and the homes what it says: another repository is asked for from now on."""
         self.upstream = self.upstream.renewed()
-        self._unable.clear()
-        self.is_told_out = False
+        self.troubles.forget()
         self.members.forget_answers()
 
     def halt(self) -> None:
@@ -148,25 +147,16 @@ class Candidates:
         return first != self._me
 
     @property
-    def homes_are_unable(self) -> bool:
-        """Whether homes fail one after the other to fetch anything, so that asking them all takes too long.
-
-        One is enough that says that the registry gives it no sign of life.
-        """
-        many = self.is_told_out or len(self._unable) >= self._settings.unable_max
-        return many and self._now - self._home_landed_at > self._settings.unable_s
-
-    @property
     def is_only_home(self) -> bool:
         """Whether there is no other home, so that what is missing need not be cut into pieces.
 
         A home that is down or out of reach counts: it may be back before a piece is here, and then fetches the next
-        one. A home that declines does not.
+        one. So does a holder that is silent. A home that declines does not.
         """
         others = (name for name in self.ring.members if name != self._me)
-        return not self.upstream.serves_ranges or not any(
-            name in self._serving or not self.members.is_up(name) for name in others
-        )
+        are_others = any(name in self._serving or not self.members.is_up(name) for name in others)
+        may_be_back = are_others or any(map(self.members.is_silent, self.holders))
+        return not self.upstream.serves_ranges or not may_be_back
 
     def again_at(self, now: float, *, is_sized: bool) -> float | None:
         """When a holder that rests, or upstream, may be asked again, monotonic seconds; None if nobody is waited for.

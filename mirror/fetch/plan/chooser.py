@@ -1,6 +1,6 @@
 """The chooser picks the source for a range. It makes flights, but launches none."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ...cluster.throughput import Throughput
 from ...settings import PlanSettings
@@ -48,6 +48,21 @@ class Chooser:
         """Take note that a member has not got a late piece."""
         self._without.setdefault(self._pieces.number(start), set()).add(member)
 
+    def may_fail(self, flight: Flight) -> bool:
+        """Whether others are asked for the same: its member may be gone, or upstream be out, as a home says."""
+        if flight.source == UPSTREAM:
+            return flight.first_at is None and self._is_second_home_due
+        return self._candidates.members.is_silent(flight.source)
+
+    def awaited(self, hung: Collection[Flight]) -> list[Flight]:
+        """Flights that are relied on, without those that hang: while they are under way, others are not asked."""
+        return [flight for flight in self._flights if flight not in hung and not self.may_fail(flight)]
+
+    @property
+    def _is_second_home_due(self) -> bool:
+        """Whether another home is to be asked beside upstream: one said that the registry gives it no sign of life."""
+        return self._candidates.troubles.leave_doubt and not any(flight.role is Role.HOME for flight in self._flights)
+
     def for_local(self, start: int, stop: int | None, now: float, *, run_stop: int | None) -> Flight | None:
         """A flight for this node's own readers, or None if all sources have enough to do.
 
@@ -64,8 +79,11 @@ class Chooser:
         if free := candidates.free_holders(start):
             best = self._soonest(free, self._settings.holder_lanes)
             return None if best is None else Flight(best, Role.HOLDER, start, stop, now, avoid=avoid)
+        is_own_turn = candidates.troubles.are_many or (
+            candidates.troubles.leave_doubt and not self._flights.has(UPSTREAM, start)
+        )
         for home in self._homes_to_ask(start):
-            if (home == self._me or candidates.homes_are_unable) and candidates.can_fetch_directly(start):
+            if (home == self._me or is_own_turn) and candidates.can_fetch_directly(start):
                 break
             if home != self._me and candidates.members.able([home], start):
                 if self._flights.count(home) >= self._settings.home_lanes:
@@ -78,7 +96,7 @@ class Chooser:
         upstream = self._candidates.upstream
         if upstream.denial is Denial.UPSTREAM:
             return ()
-        if self._candidates.homes_are_unable and not upstream.may_be_asked:  # nor is this node able to
+        if self._candidates.troubles.are_many and not upstream.may_be_asked:  # nor is this node able to
             return ()
         is_doubted = upstream.denial is Denial.A_HOME and not self._flights.count(UPSTREAM)
         if is_doubted and self._candidates.can_ask_upstream(start):
@@ -98,7 +116,8 @@ class Chooser:
             audience: who needs the bytes.
         """
         candidates, settings = self._candidates, self._settings
-        if holders := candidates.able_holders(start) or self._last_resorts(start):
+        last = [name for name in self._last_resorts(start) if not self._flights.has(name, start)]
+        if holders := candidates.able_holders(start) or last:
             lanes = settings.holder_lanes if audience is Audience.LOCAL else settings.home_lanes
             best = self._soonest(holders, lanes)
             if best is None:
@@ -157,6 +176,8 @@ class Chooser:
             self.is_upstream_alone and audience is Audience.LOCAL and candidates.upstream.may_be_asked
         )
         if not may_be_asked or self._flights.count(UPSTREAM) >= lanes:
+            return None
+        if self._is_second_home_due and self._flights.has(UPSTREAM, start):
             return None
         return Flight(UPSTREAM, Role.UPSTREAM, start, stop, now, audience)
 

@@ -48,6 +48,7 @@ class Flight:
         avoid: members that must not be the origin of these bytes, for theirs may be wrong.
         position: end of what has arrived.
         first_at: when its first byte arrived, monotonic seconds.
+        moved_at: when its last byte so far arrived, or when it began, monotonic seconds.
         origin: the member that the source has the bytes from, or `UPSTREAM`; None if that is unknown, or the source.
         written: what of the arrived bytes was not here before; None until a report says so: all of them.
     """
@@ -61,11 +62,12 @@ class Flight:
     avoid: tuple[str, ...] = ()
     position: int = field(init=False)
     first_at: float | None = None
+    moved_at: float = field(init=False)
     origin: str | None = None
     written: RangeSet | None = None
 
     def __post_init__(self) -> None:
-        self.position = self.start
+        self.position, self.moved_at = self.start, self.began_at
 
     def __str__(self) -> str:
         return f"{self.start}-{self.stop} at {self.position} role={self.role.value} source={self.source}"
@@ -128,7 +130,7 @@ class Flights:
         flights = (flight for flight in self._flights if flight.stop is not None and flight.position < flight.stop)
         return [flight for flight in flights if present.covers(flight.position, flight.stop or 0)]
 
-    @property
-    def local_count(self) -> int:
-        """How many of them count in this node's own window."""
-        return sum(flight.audience is Audience.LOCAL for flight in self._flights)
+    def has(self, source: str, position: int) -> bool:
+        """Whether a source has been asked for a byte."""
+        mine = (flight for flight in self._flights if flight.source == source)
+        return any(flight.start <= position and (flight.stop is None or position < flight.stop) for flight in mine)

@@ -55,7 +55,8 @@ class LazyReads:
     def next(self, demand: Demand, now: float) -> Iterator[Flight]:
         """What to ask for now, each before the next one is chosen. What flies for others counts where it comes soon."""
         self._made.intersection_update(self._flights)
-        coming = RangeSet(*((flight.position, self._soon(flight)) for flight in self._flights))
+        relied_on = (flight for flight in self._flights if not self._chooser.may_fail(flight))
+        coming = RangeSet(*((flight.position, self._soon(flight)) for flight in relied_on))
         for start, stop in bridged(demand.lazy - demand.present - coming, self._settings.lazy_bridge_share):
             while start < stop:
                 flight = self._chooser.for_range(start, min(stop, self._pieces.end(start)), stop, now)

@@ -42,6 +42,7 @@ class Members:
         self._seen: dict[str, _Seen] = {}
         self._up = up
         self._resting: Collection[str] = ()
+        self._silent: Collection[str] = ()
         self._now = 0.0
 
     def _of(self, name: str) -> _Seen:
@@ -49,9 +50,11 @@ class Members:
 
     # What happened.
 
-    def update(self, up: Collection[str], now: float, *, resting: Collection[str] = ()) -> None:
-        """Take note of who is up, and whom the node leaves alone for some seconds."""
-        self._up, self._resting, self._now = up, resting, now
+    def update(
+        self, up: Collection[str], now: float, *, resting: Collection[str] = (), silent: Collection[str] = ()
+    ) -> None:
+        """Take note of who is up, whom the node leaves alone for some seconds, and who of these may be gone."""
+        self._up, self._resting, self._silent, self._now = up, resting, silent, now
         for name, seen in self._seen.items():
             # The node leaves it alone by itself now, and asks for a sign of life: this fetch need not rest it besides.
             if seen.out_of_reach and name not in up:
@@ -105,6 +108,10 @@ class Members:
     def is_up(self, name: str) -> bool:
         """Whether a member is believed to be up."""
         return name in self._up
+
+    def is_silent(self, name: str) -> bool:
+        """Whether a member gives no sign of life now, so that what it owes is asked of others as well."""
+        return name in self._silent
 
     def is_busy(self, name: str) -> bool:
         """Whether a holder said lately that it is busy."""

@@ -97,6 +97,7 @@ class Plan:
         """Take note of bytes: the end of what has arrived, and the ranges of it that were new, and so were written."""
         if flight not in self.flights:  # a thread wrote them before it learned that the flight was cancelled
             self.provenance.add(flight.segments_of(written))
+        self._progress.arrived(flight, position, now)
         flight.position = position
         if flight.first_at is None:
             flight.first_at = now
@@ -161,6 +162,7 @@ class Plan:
         now: float,
         *,
         resting: Collection[str] = (),
+        silent: Collection[str] = (),
     ) -> list[Flight]:
         """The requests to make now.
 
@@ -170,8 +172,9 @@ class Plan:
             serving: those of them that do not decline to serve as homes.
             now: monotonic seconds.
             resting: names of members that the node leaves alone, and that are asked if nobody else can be.
+            silent: names of those of them that may be gone: what they were asked for is asked of others as well.
         """
-        self.candidates.update(up, serving, now, resting=resting)
+        self.candidates.update(up, serving, now, resting=resting, silent=silent)
         self.stuck = RangeSet()
         self.patience.look(now, is_lacking=demand.lacks(is_sized=self.size is not None))
         if self.patience.is_over(now):
@@ -179,7 +182,7 @@ class Plan:
         if self.size is None:
             if not self.chooser.has_direct_source(0):
                 self.stuck = demand.members
-            return list(self._unanswered(demand, now))
+            return [*self._unanswered(demand, now), *self._unanswered(demand, now)]  # of a second source, if it is due
         is_look = now >= self._looked_at + self._settings.look_s
         for flight in self._progress.trickling(self.flights, now) if is_look else ():
             self.candidates.members.note_trickle(flight.source, now)
@@ -199,7 +202,8 @@ class Plan:
         One request tells it. But where a manifest states it, it is hardly ever another one: then what follows is asked
         for as well, and cut anew if the first answer says otherwise.
         """
-        if demand.members and not any(flight.is_direct for flight in self.flights):
+        awaited = self.chooser.awaited(self.lazy.hung)
+        if demand.members and not any(flight.is_direct for flight in awaited):
             (start, stop), *_ = demand.members
             end = None if self._opening is Opening.WHOLE else stop
             run_stop = self._run_stop(start, end)
@@ -207,7 +211,7 @@ class Plan:
             if flight is not None:
                 yield self._launch(flight)
                 return
-        if any(flight not in self.lazy.hung for flight in self.flights):
+        if awaited:
             return
         if demand.lazy and not self.flights:
             (start, stop), *_ = demand.lazy
@@ -246,7 +250,8 @@ class Plan:
         self._gaps = demand.local - here
         looks_left = window = self.chooser.window
         for start, stop in self._pieces.in_order(self._gaps, demand.heads):
-            if not looks_left or self.flights.local_count >= window:
+            awaited = sum(flight.audience is Audience.LOCAL for flight in self.chooser.awaited(self.lazy.hung))
+            if not looks_left or awaited >= window:
                 break
             if here.covers(start, stop):
                 continue
@@ -258,9 +263,10 @@ class Plan:
 
     def _for_late(self, demand: Demand, size: int, now: float) -> list[Flight]:
         """A request for the rest of the flight that is latest, if any is late."""
-        self._progress.sample(self.flights, now)
+        flights = self.chooser.awaited(self.lazy.hung)
+        self._progress.sample(flights, now)
         at_the_end = (demand.present | self._under_way()).covers(0, size)
-        late = self._progress.latest(self.flights, now, at_the_end=at_the_end)
+        late = self._progress.latest(flights, now, at_the_end=at_the_end)
         if late is None:
             return []
         flight, very_late = late
@@ -270,7 +276,7 @@ class Plan:
 
     def _under_way(self, *, direct_only: bool = False) -> RangeSet:
         """What flights will deliver, without trickles; `direct_only`: without those that wait for another node's."""
-        flights = (f for f in self.flights if (f.is_direct or not direct_only) and f not in self.lazy.hung)
+        flights = (flight for flight in self.chooser.awaited(self.lazy.hung) if flight.is_direct or not direct_only)
         counted = (f for f in flights if not (f.role.is_holder and self.candidates.is_given_up(f.source, f.start)))
         return RangeSet(*((f.position, f.stop) for f in counted if f.stop is not None))
 

@@ -5,7 +5,7 @@ import contextlib
 import json
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 from urllib.parse import quote
@@ -24,7 +24,7 @@ from ...oci.reference import Reference, Repository, is_tag
 from ...routers import Peer
 from ...settings import PeerSettings
 from ...stores import Tag
-from .. import RangeRequest, Role, Sink
+from .. import Life, RangeRequest, Role, Sink
 from ..answers import BoundedConnector
 from ..chain import came_by
 from .auth import PeerAuth, Request, SignedRequest
@@ -40,7 +40,9 @@ from .protocol import (
     needs_signed_body,
     parse_parts,
 )
+from .questions import asked
 from .transfers import Transfers, checked_size, raise_for_status
+from .watch import Watch
 
 _SHA256_BYTES = 32
 _TRIES = 2
@@ -67,7 +69,8 @@ class PeerClient:
         self._settings = settings = settings or PeerSettings()
         self._session: aiohttp.ClientSession | None = None
         self._pool = ConnectionPool(settings)
-        self._transfers = Transfers(self._pool, settings, self.is_alive)
+        self._watch = Watch(settings, self.is_alive, self._pool.expire)
+        self._transfers = Transfers(self._pool, settings, self._watch)
 
     async def start(self) -> None:
         """Open the session for small questions; it comes before them."""
@@ -86,10 +89,20 @@ class PeerClient:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._transfers.close()
+        await self._watch.close()
         self._pool.close()
         if self._session is not None:
             await self._session.close()
+
+    def follow(self, on_life: Callable[[Peer, Life], None]) -> None:
+        """Tell from now on what is found out of members that owe an answer; see `MemberSources.follow`."""
+
+        def noticed(peer: Peer, life: Life) -> None:
+            if life is Life.GONE:
+                self._pool.forget(peer.host, peer.port)
+            on_life(peer, life)
+
+        self._watch.follow(noticed)
 
     def source(self, peer: Peer) -> "PeerSource":
         """The peer as a source of content."""
@@ -189,7 +202,10 @@ class PeerClient:
         """
         member_request = MemberRequest(self._name, want=want)
         with self._translated(peer):
-            async with self._request("GET", peer, _path(content), member_request, extra) as answer:
+            async with (
+                asked(peer, self._watch),
+                self._request("GET", peer, _path(content), member_request, extra) as answer,
+            ):
                 raise_for_status(peer, answer.status, MemberAnswer.parse(answer.headers), expected=200)
                 if answer.content_length != length or length > SIGNED_BODY_MAX_BYTES:
                     answer.close()  # an agent that does not know the question sends the blob
@@ -240,18 +256,17 @@ class PeerClient:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """What a peer answers to a HEAD request, if it is 200; a home that is late but lives may wait for upstream."""
         member_request = MemberRequest(self._name, role, recheck=recheck, came_by=came_by.get())
-        try:
-            with self._translated(peer):
-                async with self._request("HEAD", peer, path, member_request) as answer:
+        with self._translated(peer):
+            try:
+                async with asked(peer, self._watch), self._request("HEAD", peer, path, member_request) as answer:
                     raise_for_status(peer, answer.status, MemberAnswer.parse(answer.headers), expected=200)
                     yield answer
-        except PeerError as error:
-            if role is Role.HOME and error.reason is Reason.STALLED and await self.is_alive(peer):
+            except TimeoutError as error:
+                if role is not Role.HOME or isinstance(error, aiohttp.ConnectionTimeoutError):
+                    raise
                 limit_s = self._settings.head_s
-                raise PeerError(
-                    Reason.UNABLE, f"{peer.name} has not answered within {limit_s:g} s, but lives"
-                ) from error
-            raise
+                why = f"{peer.name} has not answered within {limit_s:g} s, but lives"
+                raise PeerError(Reason.UNABLE, why) from error
 
     @contextlib.asynccontextmanager
     async def _request(

@@ -18,6 +18,7 @@ import re
 import select
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,8 @@ _LENGTH = re.compile(r"[0-9]{1,19}")
 _FORBIDDEN = re.compile(r"[\r\n\0]")
 _RECORD_BYTES = 17 * 1024
 """The longest record of TLS with its head: as much may have left the kernel and still be incomplete."""
+_LAST_RECEIVED_AT = 52
+"""Where in the kernel's answer to TCP_INFO stands how long ago the last byte came, milliseconds, in 4 bytes."""
 _CLOSED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 """What shows that the other end has closed a connection that was open for a while."""
 _STATUS_LINE = re.compile(r"HTTP/1\.1 ([1-5][0-9]{2})(?: .*)?")
@@ -77,6 +80,12 @@ class ConnectionPool:
             for _, connection in connections:
                 connection.close()
         self._idle.clear()
+
+    def forget(self, host: str, port: int) -> None:
+        """Close the unused connections to a member that is gone: whoever asks it next finds out whether it is back."""
+        for place in [place for place in self._idle if place[:2] == (host, port)]:
+            for _, connection in self._idle.pop(place):
+                connection.close()
 
     def expire(self) -> None:
         """Close connections that nobody has used for long, among them those to members that are gone."""
@@ -208,7 +217,12 @@ class Connection:
             raise LocalProtocolError(f"the request cannot be sent: {error}") from error
 
     def _connect(self) -> socket.socket:
-        sock = self._sock = socket.create_connection(self._address, self._settings.connect_s)
+        self._left = None  # until it is connected, it is of no use to anybody else
+        sock = self._sock = self._open()
+        if self._aborted:
+            raise ConnectionAbortedError("given up")
+        sock.settimeout(self._settings.connect_s)
+        sock.connect(self._address)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._channel is not None:
             context, name = self._channel.context, self._channel.name
@@ -219,6 +233,12 @@ class Connection:
             encrypted.do_handshake()
         sock.settimeout(self._settings.read_s)  # with a timeout, Python polls before it reads: see _read
         return sock
+
+    def _open(self) -> socket.socket:
+        """A socket that is not connected yet, so that `abort` ends the wait for its connection as well."""
+        host, port = self._address
+        family, kind, protocol, *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.socket(family, kind, protocol)
 
     def _exchange(self, sock: socket.socket, request: bytes) -> Head:
         if self._aborted:
@@ -331,6 +351,20 @@ class Connection:
         finally:
             sock.settimeout(settings.read_s)
         return content[:count]
+
+    def quiet_s(self) -> float:
+        """For how long no byte has reached the kernel, s; infinite where there is no connection.
+
+        Source: tcp(7), TCP_INFO; `tcpi_last_data_recv` in linux/tcp.h.
+        """
+        sock = self._sock  # the thread may drop it meanwhile
+        if sock is None:
+            return math.inf
+        try:
+            known = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_RECEIVED_AT + 4)
+        except OSError:
+            return math.inf
+        return int.from_bytes(known[_LAST_RECEIVED_AT:], sys.byteorder) / 1000
 
     @property
     def is_idle(self) -> bool:

@@ -1,19 +1,15 @@
-"""Downloads from members: each in a thread, all of them watched by one task.
-
-A member that sends nothing may be dead, or may itself wait for upstream. So after a short silence the task asks it for
-a sign of life. If none comes, all that this member was to send has failed, and the fetches take it from somebody else.
+"""Downloads from members: each in a thread, and watched over on the loop (`watch`), which may end it.
 
 What a member says about ranges and lengths is checked here. Whether its bytes are right shows when they are hashed.
 """
 
-import asyncio
 import contextlib
 import enum
 import errno
-import logging
+import math
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from ...channels import Channel, tls_problem
@@ -24,8 +20,7 @@ from ...settings import PeerSettings
 from .. import SIZE_MAX_BYTES, RangeReply, RangeRequest, Sink
 from .connections import Connection, ConnectionPool, Head, LocalProtocolError, RemoteProtocolError
 from .protocol import MemberAnswer
-
-log = logging.getLogger(__name__)
+from .watch import Watch
 
 Ask = Callable[[Connection], Head]
 _CUT = (ssl.SSLEOFError, ssl.SSLZeroReturnError)
@@ -34,29 +29,18 @@ _UNREACHABLE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL)
 
 
 class Transfers:
-    """The downloads from members that are under way, and the task that ends those of silent members.
+    """The downloads from members that are under way.
 
     Args:
         pool: connections and threads.
         settings: timeouts.
-        is_alive: asks a member for a sign of life.
+        watch: ends those of members that are gone.
     """
 
-    def __init__(
-        self, pool: ConnectionPool, settings: PeerSettings, is_alive: Callable[[Peer], Awaitable[bool]]
-    ) -> None:
+    def __init__(self, pool: ConnectionPool, settings: PeerSettings, watch: Watch) -> None:
         self._pool = pool
         self._settings = settings
-        self._is_alive = is_alive
-        self._transfers: set[Transfer] = set()
-        self._watcher: asyncio.Task[None] | None = None
-        self._has_logged = False
-
-    async def close(self) -> None:
-        """Stop watching."""
-        if self._watcher is not None:
-            self._watcher.cancel()
-            await asyncio.gather(self._watcher, return_exceptions=True)
+        self._watch = watch
 
     async def download(
         self,
@@ -81,7 +65,7 @@ class Transfers:
         run = partial(self._pool.run, role=request.role)
         with (
             self._pool.connection(peer.host, peer.port, channel) as connection,
-            self._watched(Transfer(peer, connection, request, sink)) as transfer,
+            self._watch.over(Transfer(peer, connection, request, sink)) as transfer,
         ):
             with self._translated(transfer):
                 reply, received = await run(connection, partial(transfer.begin, ask))
@@ -119,48 +103,6 @@ class Transfers:
             return PeerError(Reason.BROKEN, f"{peer.name} at {peer.address} cannot be asked: {error}")
         return PeerError(Reason.BROKEN, f"{peer.name} broke off: {error or type(error).__name__}")
 
-    @contextlib.contextmanager
-    def _watched(self, transfer: "Transfer") -> Iterator["Transfer"]:
-        self._transfers.add(transfer)
-        if self._watcher is None:
-            self._watcher = asyncio.create_task(self._watch(), name="watch transfers")
-        try:
-            yield transfer
-        finally:
-            self._transfers.discard(transfer)
-
-    async def _watch(self) -> None:
-        """End transfers of members that are silent and give no sign of life."""
-        while True:
-            await asyncio.sleep(self._settings.watch_interval_s)
-            try:
-                await self._poll()
-            except Exception:  # the root of a task: if it ended, transfers would wait for silent members for ever
-                if not self._has_logged:
-                    log.exception("the watch over transfers failed unexpectedly; this is logged only once")
-                self._has_logged = True
-
-    async def _poll(self) -> None:
-        """Look at all transfers once; also close connections that nobody has used for long."""
-        stall_s, now = self._settings.stall_s, time.monotonic()
-        for transfer in list(self._transfers):
-            if transfer.unheard_s(now) > stall_s:
-                transfer.give_up(Reason.UNABLE, f"has sent nothing for {stall_s:g} s, but lives")
-        self._pool.expire()
-        silent = {t.peer for t in self._transfers if t.without_sign_s(now) > self._settings.silent_s}
-        if silent:
-            await asyncio.gather(*(self._probe(peer) for peer in silent))
-
-    async def _probe(self, peer: Peer) -> None:
-        """Ask a member for a sign of life; without one its silent transfers have failed."""
-        asked_at = time.monotonic()
-        alive = await self._is_alive(peer)
-        for transfer in list(self._transfers):
-            if transfer.peer == peer and alive:
-                transfer.note_sign_of_life(time.monotonic())
-            elif transfer.peer == peer and transfer.unheard_s(asked_at) > 0:
-                transfer.give_up(Reason.STALLED, "gave no sign of life")
-
 
 class TransferPhase(enum.Enum):
     """How far a transfer is: whether bytes of its member are due."""
@@ -174,9 +116,9 @@ class TransferPhase(enum.Enum):
 
 
 class Transfer:
-    """One request for content. A thread carries it out; the watcher, on the loop, may end it.
+    """One request for content. A thread carries it out; the watch, on the loop, may end it.
 
-    The thread writes the phase and when bytes came; the watcher reads them, and decides.
+    The thread writes the phase and when bytes came; the watch reads them, and decides.
 
     Args:
         peer: the member that is asked.
@@ -229,15 +171,21 @@ class Transfer:
         self._sink.put(position, part)
 
     def unheard_s(self, now: float) -> float:
-        """For how long bytes are due and none came, s; 0 or less if the member owes nothing."""
-        return 0.0 if self._phase is TransferPhase.WAITING else now - self._heard_at
+        """See `Owed.unheard_s`."""
+        return 0.0 if self._phase is TransferPhase.WAITING else now - self._last_heard_at(now)
 
-    def without_sign_s(self, now: float) -> float:
-        """For how long bytes are due, none came, and the member gave no other sign of life, s; or 0 or less."""
-        return 0.0 if self._phase is TransferPhase.WAITING else now - max(self._heard_at, self._alive_at)
+    @property
+    def signed_at(self) -> float:
+        """See `Owed.signed_at`."""
+        return max(self._last_heard_at(time.monotonic()), self._alive_at) if self.was_heard else -math.inf
+
+    def _last_heard_at(self, now: float) -> float:
+        """When bytes last came. The thread collects them for a while, so the kernel knows it better."""
+        quiet_s = self._connection.quiet_s() if self._phase is TransferPhase.RECEIVING else math.inf
+        return self._heard_at if quiet_s == math.inf else now - quiet_s
 
     def note_sign_of_life(self, now: float) -> None:
-        """Note that the member answered something else just now."""
+        """See `Owed.note_sign_of_life`."""
         self._alive_at = now
 
     @property
@@ -246,7 +194,7 @@ class Transfer:
         return self._phase is TransferPhase.RECEIVING or self._alive_at > self._asked_at
 
     def give_up(self, reason: Reason, why: str) -> None:
-        """End it from outside."""
+        """See `Owed.give_up`."""
         self.given_up = PeerError(reason, f"{self.peer.name} {why}")
         self._connection.abort()
 

@@ -13,6 +13,7 @@ from mirror.metrics import Metrics
 from mirror.oci.content import Content
 from mirror.routers import Peer
 from mirror.settings import ClusterSettings
+from mirror.sources import Life
 
 PEER = Peer("a", "127.0.0.1", 1)
 Story = Callable[[PeerHealth, asyncio.Event], Coroutine[Any, Any, None]]
@@ -159,3 +160,66 @@ def test_a_doubt_ends_and_a_later_one_is_the_first_again() -> None:
             assert health.unusable() == set()
 
     play(story, settings=ClusterSettings(doubt_s=0.0, corrupt_ban_s=0.0))
+
+
+def test_a_silent_member_is_the_last_resort_until_it_is_heard_or_is_gone() -> None:
+    async def story(health: PeerHealth, alive: asyncio.Event) -> None:
+        told: list[set[str]] = []
+        with health.followed(lambda: told.append(health.silent())):
+            health.noticed(PEER, Life.ALIVE)
+            assert told == [], "that is no news"
+            health.noticed(PEER, Life.SILENT)
+            assert health.unusable() == health.resting() == {"a"}
+            assert health.awaits(["a"])
+            health.noticed(PEER, Life.ALIVE)
+            assert not health.unusable()
+            health.noticed(PEER, Life.SILENT)
+            before = health.version
+            health.noticed(PEER, Life.GONE)
+            assert health.version > before
+            assert (health.unusable(), health.resting(), health.silent()) == ({"a"}, set(), set())
+            health.noticed(PEER, Life.SILENT)
+            assert not health.silent(), "it is out of reach, which is more"
+        assert told == [{"a"}, set(), {"a"}, set()]
+        health.noticed(PEER, Life.SILENT)
+        assert len(told) == 4, "nobody follows any more"
+        alive.set()
+        await until_usable(health)
+
+    play(story)
+
+
+def test_a_question_is_not_waited_for_where_its_member_may_be_gone() -> None:
+    async def story(health: PeerHealth, alive: asyncio.Event) -> None:
+        asked, ended = asyncio.Event(), asyncio.Event()
+
+        async def question() -> int:
+            asked.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+            return 1
+
+        async def answer() -> int:
+            return 1
+
+        assert await health.unless_silent("a", answer()) == 1
+        asking = asyncio.create_task(health.unless_silent("a", question()))
+        await asked.wait()
+        health.noticed(Peer("b", "127.0.0.1", 2), Life.SILENT)
+        assert not ended.is_set()
+        health.noticed(PEER, Life.SILENT)
+        with pytest.raises(PeerError) as caught:
+            await asking
+        assert caught.value.reason is Reason.SILENT
+        assert ended.is_set()
+        before = health.version
+        health.failed("a", caught.value)
+        assert health.version == before, "that is known already"
+        health.noticed(PEER, Life.GONE)
+        with pytest.raises(PeerError):
+            await health.unless_silent("a", question())
+        alive.set()
+
+    play(story)

@@ -88,6 +88,9 @@ class Liar:
 
     witness = is_alive = notify_slow = notify_wrong = size = never
 
+    def follow(self, on_life: object) -> None:
+        """Nobody becomes silent here."""
+
     async def download(self, content: Content, ask: RangeRequest, sink: Sink) -> None:
         blob = self.upstream.blob
         assert ask.stop is not None

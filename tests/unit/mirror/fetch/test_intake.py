@@ -147,6 +147,9 @@ class Peers:
 
     notify_slow = notify_wrong = staticmethod(never)
 
+    def follow(self, on_life: object) -> None:
+        """Nobody becomes silent here."""
+
     async def size(self, peer: Peer, content: Content, role: Role) -> int:
         """All members say the same."""
         return SIZE

@@ -1,8 +1,8 @@
 """Who is believed about a size."""
 
 import asyncio
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pytest
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mirror.cluster.health import PeerHealth
     from mirror.cluster.view import ClusterView
 
+T = TypeVar("T")
 BLOB = Content(Repository("docker.io", "a/a"), "blobs", Digest.of(b"a blob"))
 MANIFEST = Content(Repository("docker.io", "a/a"), "manifests", Digest.of(b"a manifest"))
 
@@ -47,6 +48,9 @@ class World:
     def doubt(self, name: str, what: object, *, sent_it: bool = True) -> None:
         assert not sent_it, "that is the word of others"
         self.doubted.append(name)
+
+    async def unless_silent(self, name: str, asking: Coroutine[Any, Any, T]) -> T:
+        return await asking
 
     def tell(self, name: str, content: Content, wrong: tuple[int, int]) -> None:
         self.told.append(name)

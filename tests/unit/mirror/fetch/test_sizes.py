@@ -1,8 +1,8 @@
 """Whom a size is asked of, and in which order."""
 
 import asyncio
-from collections.abc import Collection
-from typing import TYPE_CHECKING, cast
+from collections.abc import Collection, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pytest
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mirror.cluster.view import ClusterView
     from mirror.fetch.second_opinion import SecondOpinion
 
+T = TypeVar("T")
 BLOB = Content(Repository("docker.io", "a/a"), "blobs", Digest.of(b""))
 
 
@@ -38,6 +39,7 @@ class World:
         self.failed: list[str] = []
         self.answers: dict[str, int | Exception] = {}
         self.hang: set[str] = set()
+        self.silent: set[str] = set()
         self.contradicted: set[str] = set()
         self.unconfirmed: set[str] = set()
 
@@ -62,6 +64,12 @@ class World:
             await asyncio.Event().wait()
         return self._answer(asked.name)
 
+    async def unless_silent(self, name: str, asking: Coroutine[Any, Any, T]) -> T:
+        if name in self.silent:
+            asking.close()
+            raise PeerError(Reason.SILENT, "it may be gone")
+        return await asking
+
     async def confirms(self, content: Content, source: str, size: int) -> bool:
         if source in self.contradicted:
             raise SourceError(Reason.LENGTH, "others know better")
@@ -82,6 +90,7 @@ class World:
     ) -> int:
         class Health:
             failed = staticmethod(self.note_failure)
+            unless_silent = staticmethod(self.unless_silent)
 
         query = SizeQuery(
             cast("Fetches", self), cast("ClusterView", self), cast("PeerHealth", Health()), self.ask, self.ask_upstream,
@@ -188,3 +197,28 @@ def test_a_holder_that_turns_up_is_asked_though_nobody_had_it_a_moment_ago() -> 
         with pytest.raises(BlobUnknown):
             world.query(rounds=2)
     assert world.asked == [("upstream", Role.UPSTREAM), ("h", Role.HOLDER)]
+
+
+def test_a_silent_member_is_not_waited_for_unless_nobody_else_knows() -> None:
+    world = World(["h"], ["a"])
+    world.silent = {"h"}
+    world.answers = {"h": 7, "a": 7}
+    assert world.query() == 7
+    assert world.asked == [("a", Role.HOME)]
+    world = World(["h"])
+    world.silent = {"h"}
+    world.answers = {"h": 7, "upstream": UpstreamError(Reason.UNREACHABLE, "no")}
+    assert world.query() == 7
+    assert world.asked == [("upstream", Role.UPSTREAM), ("h", Role.HOLDER)]
+
+
+def test_a_home_that_cannot_reach_the_registry_has_one_more_asked_beside_upstream() -> None:
+    out = UpstreamError(Reason.OUTAGE, "no")
+    world = World((), ["a", "b", "c"])
+    world.answers = {"a": PeerError(Reason.OUTAGE, "no"), "b": 7, "c": 7, "upstream": out}
+    assert world.query() == 7
+    assert {name for name, _ in world.asked} == {"a", "b", "upstream"}
+    world.answers["b"] = PeerError(Reason.OUTAGE, "no")
+    with pytest.raises(Unavailable):
+        world.query()
+    assert ("c", Role.HOME) not in world.asked, "two are enough"

@@ -1,7 +1,9 @@
 """Which members are asked about a tag, in which order, and what their failures mean."""
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+import time
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pytest
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from mirror.cluster.health import PeerHealth
     from mirror.cluster.view import ClusterView
 
+T = TypeVar("T")
 NGINX = Reference.parse("nginx:1")
 FROM_UPSTREAM = Tag(Digest.of(b"1"), 1.0, "upstream")
 FROM_RUNTIME = Tag(Digest.of(b"2"), 2.0, "runtime")
@@ -41,6 +44,7 @@ class Cluster:
         """The keys of the rings that were asked for."""
         self.rechecks: list[str] = []
         self.distrusted: set[str] = set()
+        self.silent: set[str] = set()
 
     async def find_holders(self, key: bytes) -> list[Peer]:
         return list(map(peer, self.answers))
@@ -55,6 +59,12 @@ class Cluster:
 
     def failed(self, name: str, error: PeerError) -> None:
         self.failures.append(name)
+
+    async def unless_silent(self, name: str, asking: Coroutine[Any, Any, T]) -> T:
+        if name in self.silent:
+            asking.close()
+            raise PeerError(Reason.SILENT, "it may be gone")
+        return await asking
 
     async def ask(self, peer: Peer, reference: Reference, role: Role = Role.HOLDER, *, recheck: bool = False) -> Tag:
         self.asked.append((peer.name, role))
@@ -138,11 +148,28 @@ def test_a_member_in_doubt_is_told_to_ask_upstream_anew() -> None:
     assert (cluster.asked, cluster.rechecks) == ([("a", Role.HOME)], ["a"])
 
 
-def test_a_home_that_cannot_reach_the_registry_is_the_last_one_that_is_asked_for_a_while() -> None:
+def test_a_home_that_cannot_reach_the_registry_is_not_the_last_one_that_is_asked() -> None:
     cluster = Cluster(a=Reason.OUTAGE, b=FROM_UPSTREAM)
+    tags = cluster.tags()
+    assert asyncio.run(tags.from_homes(NGINX)) == Claim(peer("b"), FROM_UPSTREAM)
+    assert not cluster.outages.is_told("docker.io", time.monotonic())
+
+
+def test_after_two_homes_that_cannot_reach_the_registry_none_is_asked_for_a_while() -> None:
+    cluster = Cluster(a=Reason.OUTAGE, b=Reason.OUTAGE, c=FROM_UPSTREAM)
     tags = cluster.tags()
     assert asyncio.run(tags.from_homes(NGINX)) is None
     assert asyncio.run(tags.from_homes(Reference.parse("nginx:2"))) is None
-    assert cluster.asked == [("a", Role.HOME)]
+    assert cluster.asked == [("a", Role.HOME), ("b", Role.HOME)]
     assert asyncio.run(tags.from_homes(Reference.parse("ghcr.io/x/y:1"))) is None
-    assert len(cluster.asked) == 2, "another registry is another matter"
+    assert len(cluster.asked) == 4, "another registry is another matter"
+
+
+def test_what_a_silent_member_knows_others_are_asked_and_it_is_asked_again_where_nobody_else_knows() -> None:
+    cluster = Cluster(a=FROM_RUNTIME, b=FROM_UPSTREAM)
+    cluster.silent = {"a"}
+    assert asyncio.run(cluster.tags().from_homes(NGINX)) == Claim(peer("b"), FROM_UPSTREAM)
+    assert asyncio.run(cluster.tags().known(NGINX)) == [(peer("b"), FROM_UPSTREAM)]
+    assert cluster.asked == [("b", Role.HOME), ("b", Role.HOLDER)]
+    cluster.silent = {"a", "b"}
+    assert len(asyncio.run(cluster.tags().known(NGINX))) == 2

@@ -51,7 +51,7 @@ class History:
         opening = chance.choice(list(Opening))
         self.plan = Plan("me", Ring(tuple(ring or ["me"])), Throughput(), holders, PLAN, opening)
         if chance.random() < 0.1:
-            self.plan.candidates.is_told_out = True
+            self.plan.candidates.troubles.is_told_out = True
         self.for_members = chance.random() < 0.3
         self.landing = chance.choice([0.0, 0.1, 0.5])
 
@@ -82,7 +82,9 @@ class History:
                 plan.cancelled(flight, self.now)
                 flying.remove(flight)
             up = {name for name in self.members if chance.random() < 0.9} | {"me"}
-            launched = plan.next(demand, up, up, self.now, resting=self.members - up)
+            resting = self.members - up
+            silent = {name for name in sorted(resting) if chance.random() < 0.5}
+            launched = plan.next(demand, up, up, self.now, resting=resting, silent=silent)
             flying += launched
             self.tries += len(launched)
             assert self.tries <= self.bound

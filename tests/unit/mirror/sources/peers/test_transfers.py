@@ -1,5 +1,6 @@
 """Downloads from members: what an answer may say, and for what a silent member answers."""
 
+import math
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -165,7 +166,7 @@ def test_a_member_owes_bytes_from_the_request_on_but_not_while_the_sink_decides(
     owed: list[bool] = []
 
     def look() -> None:
-        owed.append(transfer.unheard_s(FAR) > 0 and transfer.without_sign_s(FAR) > 0)
+        owed.append(transfer.unheard_s(FAR) > 0)
 
     sink = Sink(at_once=at_once, on_put=look)
     transfer = Transfer(PEER, Scripted(look), RangeRequest(0, 10), sink)
@@ -182,9 +183,10 @@ def test_a_member_owes_bytes_from_the_request_on_but_not_while_the_sink_decides(
 def test_a_sign_of_life_counts_beside_bytes_and_says_that_the_member_was_reached() -> None:
     def while_asked() -> None:
         assert not transfer.was_heard
+        assert transfer.signed_at == -math.inf
         transfer.note_sign_of_life(FAR)
         assert transfer.was_heard
-        assert transfer.without_sign_s(FAR) == 0
+        assert transfer.signed_at == FAR
         assert transfer.unheard_s(FAR) > 0
 
     transfer = Transfer(PEER, Scripted(while_asked), RangeRequest(0, 10), Sink(at_once=False, on_put=lambda: None))

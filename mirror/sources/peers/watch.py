@@ -1,0 +1,232 @@
+"""The watch over members that owe an answer. A member that sends nothing may be gone, or may itself wait for upstream.
+
+After a short silence the watch asks it for a sign of life. One that gives none in the time that is usual for it is
+`SILENT`: others are asked for the same, and the first answer counts. One that gives none within a second is `GONE`, and
+all that it owes has failed. So a host that vanishes costs some 0.3 s, and one that is slow is waited for.
+
+Source of the hedged request: Dean, Barroso, "The Tail at Scale", CACM 56 (2), 2013. The usual time is estimated as TCP
+does for its retransmissions: RFC 6298.
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, TypeVar
+
+from ...errors import Reason
+from ...routers import Peer
+from ...settings import PeerSettings
+from .. import Life
+
+log = logging.getLogger(__name__)
+
+OwedT = TypeVar("OwedT", bound="Owed")
+
+
+class Owed(Protocol):
+    """What one member owes: an answer, or the rest of one."""
+
+    peer: Peer
+
+    def unheard_s(self, now: float) -> float:
+        """For how long bytes are due and none came, s; 0 or less if the member owes nothing."""
+        ...
+
+    @property
+    def signed_at(self) -> float:
+        """When its member last gave a sign of life in answer to it, monotonic seconds; minus infinity if it did not."""
+        ...
+
+    def note_sign_of_life(self, now: float) -> None:
+        """Note that the member answered something else just now."""
+        ...
+
+    def give_up(self, reason: Reason, why: str) -> None:
+        """End it from outside."""
+        ...
+
+
+@dataclass(slots=True)
+class _Usual:
+    """How long one member's signs of life take, s.
+
+    Args:
+        mean: smoothed.
+        deviation: smoothed, from the mean.
+    """
+
+    mean: float
+    deviation: float
+
+
+class UsualTimes:
+    """How long the signs of life of each member take. Pure.
+
+    Args:
+        settings: bounds of what follows from them.
+    """
+
+    def __init__(self, settings: PeerSettings) -> None:
+        self._settings = settings
+        self._usual: OrderedDict[str, _Usual] = OrderedDict()
+
+    def took(self, member: str, seconds: float) -> None:
+        """Take note of a sign of life that took so long. Source: RFC 6298, section 2."""
+        usual = self._usual.setdefault(member, _Usual(seconds, seconds / 2))
+        self._usual.move_to_end(member)
+        usual.deviation += (abs(seconds - usual.mean) - usual.deviation) / 4
+        usual.mean += (seconds - usual.mean) / 8
+        if len(self._usual) > self._settings.members_remembered:
+            self._usual.popitem(last=False)
+
+    def within_s(self, member: str) -> float:
+        """The time within which a member most likely gives a sign of life if it can, s."""
+        usual, settings = self._usual.get(member), self._settings
+        expected_s = 0.0 if usual is None else usual.mean + 4 * usual.deviation
+        return min(max(settings.hedge_s, expected_s), settings.sign_of_life_s)
+
+
+class Watch:
+    """Looks after everything that members owe.
+
+    Args:
+        settings: how long a member may be silent.
+        is_alive: asks a member for a sign of life; ends within a bound.
+        look: is called now and then, also while nothing is owed for a while.
+    """
+
+    def __init__(
+        self, settings: PeerSettings, is_alive: Callable[[Peer], Awaitable[bool]], look: Callable[[], None]
+    ) -> None:
+        self._settings = settings
+        self._is_alive = is_alive
+        self._look = look
+        self._on_life: Callable[[Peer, Life], None] = lambda peer, life: None
+        self._usual = UsualTimes(settings)
+        self._owed: set[Owed] = set()
+        self._is_owed = asyncio.Event()
+        self._probes: dict[Peer, asyncio.Task[None]] = {}
+        """Questions for a sign of life, one at a time to each member."""
+        self._signs: dict[Peer, tuple[asyncio.Future[bool], float]] = {}
+        """Their outcomes, and since when they are waited for, monotonic seconds: bytes are a sign of life as well."""
+        self._asked_after: dict[Peer, float] = {}
+        """By member that gives signs of life, and nothing of what it owes: the silence after which it is asked again,
+        s."""
+        self._task: asyncio.Task[None] | None = None
+        self._has_logged = False
+
+    async def close(self) -> None:
+        """Stop watching."""
+        tasks = [*self._probes.values(), *([self._task] if self._task is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def follow(self, on_life: Callable[[Peer, Life], None]) -> None:
+        """Tell from now on what becomes of members; `SILENT` is followed by one of the others."""
+        self._on_life = on_life
+
+    @contextlib.contextmanager
+    def over(self, owed: OwedT) -> Iterator[OwedT]:
+        """Watch over something that is owed."""
+        self._owed.add(owed)
+        self._is_owed.set()
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="watch members")
+        try:
+            yield owed
+        finally:
+            self._owed.discard(owed)
+            self._heard(owed.peer, owed.signed_at)
+
+    def _heard(self, peer: Peer, signed_at: float) -> None:
+        """Wait no longer for a sign of life of a member that has sent bytes since it was asked for one."""
+        sign, asked_at = self._signs.get(peer, (None, math.inf))
+        if sign is not None and signed_at > asked_at:
+            sign.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            if not self._owed:
+                self._is_owed.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._settings.silent_max_s):
+                        await self._is_owed.wait()
+            await asyncio.sleep(self._settings.watch_interval_s)
+            try:
+                self._poll(time.monotonic())
+                self._look()
+            except Exception:  # the root of a task: if it ended, requests would wait for silent members for ever
+                log.exception("the watch over members failed unexpectedly")
+                await asyncio.sleep(self._settings.silent_max_s)
+
+    def _poll(self, now: float) -> None:
+        """Look at everything once."""
+        settings, signed, unheard = self._settings, dict[Peer, float](), dict[Peer, float]()
+        for owed in list(self._owed):
+            unheard_s = owed.unheard_s(now)
+            if unheard_s > settings.stall_s:
+                owed.give_up(Reason.UNABLE, f"has sent nothing for {settings.stall_s:g} s, but lives")
+            signed[owed.peer] = max(signed.get(owed.peer, owed.signed_at), owed.signed_at)
+            unheard[owed.peer] = max(unheard.get(owed.peer, 0.0), unheard_s)
+        self._asked_after = {
+            peer: after_s for peer, after_s in self._asked_after.items() if unheard.get(peer, 0.0) > settings.silent_s
+        }
+        for peer, signed_at in signed.items():
+            self._heard(peer, signed_at)
+        for peer, unheard_s in unheard.items():
+            after_s = self._asked_after.get(peer, settings.silent_s)
+            if min(unheard_s, now - signed[peer]) > after_s and peer not in self._probes:
+                task = self._probes[peer] = asyncio.create_task(self._probe(peer, now), name=f"probe {peer.name}")
+                task.add_done_callback(partial(self._ended, peer))
+
+    def _ended(self, peer: Peer, task: asyncio.Task[None]) -> None:
+        del self._probes[peer]
+        if not task.cancelled() and (error := task.exception()) is not None and not self._has_logged:
+            log.error("a question for a sign of life failed unexpectedly; this is logged only once", exc_info=error)
+            self._has_logged = True
+
+    async def _probe(self, peer: Peer, now: float) -> None:
+        """Ask a member for a sign of life; without one all that it owes has failed."""
+        life = Life.ALIVE
+        asking = asyncio.ensure_future(self._is_alive(peer))
+        self._signs[peer] = asking, now
+        try:
+            if not await _ends_within(asking, self._usual.within_s(peer.name), self._settings.watch_interval_s):
+                log.info("a member is silent: others are asked as well source=%s", peer.name)
+                self._on_life(peer, Life.SILENT)
+            await asyncio.wait([asking])
+            if not asking.cancelled() and asking.result():
+                took_s = time.monotonic() - now
+                self._usual.took(peer.name, took_s)
+                self._note_sign_of_life(peer)
+            elif not asking.cancelled() and not any(owed.peer == peer and owed.signed_at > now for owed in self._owed):
+                life = Life.GONE
+                for owed in [owed for owed in self._owed if owed.peer == peer and owed.unheard_s(now) > 0]:
+                    owed.give_up(Reason.STALLED, "gave no sign of life")
+        finally:
+            del self._signs[peer]
+            asking.cancel()
+            self._on_life(peer, life)
+
+    def _note_sign_of_life(self, peer: Peer) -> None:
+        """It waits for somebody else, perhaps for long: it is asked less often."""
+        settings, now = self._settings, time.monotonic()
+        self._asked_after[peer] = min(2 * self._asked_after.get(peer, settings.silent_s), settings.silent_max_s)
+        for owed in self._owed:
+            if owed.peer == peer:
+                owed.note_sign_of_life(now)
+
+
+async def _ends_within(task: "asyncio.Future[bool]", within_s: float, slice_s: float) -> bool:
+    """Whether a task ends in time. While this node's own loop is late, no time counts: the answer may wait here."""
+    while within_s > 0 and not task.done():
+        await asyncio.wait([task], timeout=min(slice_s, within_s))
+        within_s -= slice_s
+    return task.done()
