@@ -151,6 +151,7 @@ def suite(
             click.echo(f"{step.name}: about {duration(step.usual_s)}: python -m bench {' '.join(step.arguments)}")
         click.echo(f"{len(steps)} steps, about {duration(sum(step.usual_s for step in steps))}")
         return
+    _need_page()
     console = _console()
     signal.signal(signal.SIGTERM, _end)
     whole = run_all(console, steps, folder)
@@ -185,9 +186,14 @@ def page(folders: tuple[Path, ...], output: Path | None, markdown: Path | None) 
     sys.exit(1 if found.differing else 0)
 
 
-def _write_page(console: Console, folder: Path, target: Path, markdown: Path | None) -> None:
+def _need_page() -> None:
+    """Say at once, and not after hours, what the page lacks."""
     if any(find_spec(package) is None for package in ("jinja2", "matplotlib")):
         raise click.ClickException("the page needs jinja2 and matplotlib: pip install '.[bench]'")
+
+
+def _write_page(console: Console, folder: Path, target: Path, markdown: Path | None) -> None:
+    _need_page()
     from .page.build import Page
     from .page.results import read_folder
     from .page.write import html, write_markdown
@@ -393,6 +399,7 @@ _SCENARIO_OPTIONS = (
     ),
     click.option(
         "--patience",
+        "patience_s",
         type=click.FloatRange(1),
         default=60.0,
         metavar="S",
@@ -400,6 +407,7 @@ _SCENARIO_OPTIONS = (
     ),
     click.option(
         "--watch",
+        "watch_s",
         type=click.FloatRange(1),
         default=60.0,
         metavar="S",

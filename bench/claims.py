@@ -58,6 +58,11 @@ class Claim:
         """All figures that bear on it."""
         return [finding for rule in self.rules for finding in rule(figures)]
 
+    def decisive(self, figures: Figures) -> Finding | None:
+        """One figure that it fails by, or else the first one; None if nothing was measured."""
+        found = self.findings(figures)
+        return next((finding for finding in found if not finding.holds), found[0] if found else None)
+
     def verdict(self, figures: Figures) -> Verdict:
         """It fails by one figure; it holds when every rule has one and none fails."""
         found = [rule(figures) for rule in self.rules]

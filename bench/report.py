@@ -87,7 +87,8 @@ class Table:
         """For a terminal."""
         table = RichTable()
         for key, heading in self.columns.items():
-            table.add_column(heading, justify="right" if key in self.formats else "left", no_wrap=True)
+            is_figure = key in self.formats  # texts fold where the terminal is too narrow for all
+            table.add_column(heading, justify="right" if is_figure else "left", no_wrap=is_figure)
         for row in self.rows:
             table.add_row(*(self._text(key, row.get(key)) for key in self.columns))
         return table

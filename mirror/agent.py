@@ -10,12 +10,14 @@ import gc
 import logging
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 from starlette.types import ASGIApp
 
 from .app import (
     Backend,
+    BudgetStatus,
     ClientEndpoint,
     EndpointServer,
     Find,
@@ -61,6 +63,7 @@ from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
 from .sources.upstream import Upstream
 from .sources.upstream.access import Access
+from .sources.upstream.budgets import Budgets
 from .sources.upstream.registries import known_registries
 from .sources.watched import WatchedUpstream
 from .stores import Store
@@ -100,12 +103,14 @@ class Agent:
         self._holdings = Holdings([cache, *runtimes], router)
         self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
         self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
+        self._budgets = budgets = Budgets(settings.upstream.budgets, router.notes.tell)
         self._upstream = Upstream(
             config.upstream,
             settings.upstream,
             Access(config.upstream_auth, config.upstream_proxy),
             passed_on=self._chain.passed_on,
             tally=metrics,
+            budgets=budgets,
         )
         outages = Outages(settings.outages)
         self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages, config.offline)
@@ -149,6 +154,7 @@ class Agent:
             cache_bytes=lambda: cache.used_bytes,
             keeps_nothing=lambda: cache.keeps_nothing,
             withheld=lambda: cache.withheld,
+            budgets=self._budget_rows,
         )
 
     def _make_tags(self, cache: CacheStore, member_tags: MemberTags, trust: TagTrust) -> Tags:
@@ -162,6 +168,7 @@ class Agent:
             self._settings.images,
             how=self._config.tags,
             denied=self._config.denied_tags,
+            policies=self._config.tag_policies,
         )
 
     def _find(self, manifests: Manifests, member_tags: MemberTags) -> Find:
@@ -256,6 +263,8 @@ class Agent:
                 log.warning("%s", warning)
             keys = asyncio.create_task(self._router.follow_keys(self._use_keys))
             stack.callback(keys.cancel)
+            notes = asyncio.create_task(self._router.notes.follow(self._heard, self._notes))
+            stack.callback(notes.cancel)
             certificates = asyncio.create_task(self._channels.keep_renewing(self._settings.channels.look_s))
             stack.callback(certificates.cancel)
             serving = asyncio.create_task(self._home_service.run())
@@ -300,6 +309,33 @@ class Agent:
         """The cluster has these keys from now on."""
         self._auth.use(keys)
         self._channels.use(keys)
+
+    def _budget_rows(self) -> list[BudgetStatus]:
+        """What registries still let the members ask."""
+        names = {url.url: name for name, urls in known_registries(self._config.upstream).items() for url in urls}
+        now = time.monotonic()
+        return [
+            BudgetStatus(
+                names[note.url],
+                note.source,
+                note.remaining,
+                note.limit,
+                note.window_s,
+                max(0.0, note.blocked_until - now),
+                now - note.at,
+            )
+            for note in self._budgets.shown(now)
+            if note.url in names
+        ]
+
+    def _heard(self, payload: bytes) -> None:
+        """Take in what another member says of registries."""
+        for note in self._budgets.heard(payload, now := time.monotonic()):
+            log.warning("a registry rate limits a member url=%s retry_after_s=%.0f", note.url, note.blocked_until - now)
+
+    def _notes(self) -> bytes:
+        """What a member should know of registries that this node meets anew."""
+        return self._budgets.state(time.monotonic())
 
     async def _drain(self) -> None:
         await asyncio.gather(*(server.stop() for server in self._servers))

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from .channels import PeerTls
 from .errors import ConfigError, NameInvalid, StartFailed
 from .fileio import read_small
+from .images.tag_policies import TagPolicies, policies_of
 from .interfaces import address_towards, machine_addresses
 from .logs import JSON, LOGFMT
 from .oci.reference import parse_registry
@@ -41,7 +42,8 @@ CREDENTIAL = "skvaller-upstream-auth"
 ALL = "all"
 """Stands for all registries."""
 TABLES = "registry"
-"""The key of the TOML file's tables of registries; only there can they be written."""
+TAG_TABLES = "tag"
+"""The keys of the TOML file's tables of registries, and of policies for tags; only there can they be written."""
 _PREFIX = "SKVALLER_"
 _NO_SETTINGS = ("SKVALLER_CONFIG", "SKVALLER_AGENT")
 """Variables that the command line reads itself."""
@@ -528,6 +530,7 @@ class AgentConfig:
     home: Literal["auto", "always", "never"]
     tags: Literal["sample", "verify"]
     denied_tags: Literal["refuse", "serve"]
+    tag_policies: TagPolicies
     log_level: str
     log_format: str
     warnings: tuple[str, ...] = ()
@@ -624,6 +627,7 @@ def load(
     warnings = (_SEEN_BY_ALL,) if has_password and origins["upstream"] == "--upstream" else ()
     values["upstream"] = _with_tables(values["upstream"], written.get(TABLES, []))
     values["offline"] = Offline({*values["offline"], *offline_in(written.get(TABLES, []))})
+    values["tag_policies"] = policies_of(written.get(TAG_TABLES, []))
     values["upstream_proxy"] = values["upstream_proxy"] or Proxies.of_environment(environment)
     values["upstream_auth"] = auth = values["upstream_auth"] or _handed_over(environment)
     values["upstream"] = values["upstream"] if auth is None else with_hosts(values["upstream"], auth.read())
@@ -767,10 +771,10 @@ def _read_file(file: Path) -> dict[str, Any]:
     written, is_open_to_others = _read_toml(file)
     known = {setting.name: setting for setting in SETTINGS}
     for key, value in written.items():
-        if key == TABLES:
+        if key in (TABLES, TAG_TABLES):
             continue
         if key not in known:
-            raise ConfigError(f"{key} in {file}: no such setting; {_similar(key, (*known, TABLES))}")
+            raise ConfigError(f"{key} in {file}: no such setting; {_similar(key, (*known, TABLES, TAG_TABLES))}")
         wanted = "a list of texts" if known[key].many else "a text"
         if known[key].many and isinstance(value, str):
             written[key] = [value]

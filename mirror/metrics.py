@@ -120,6 +120,13 @@ _GAUGES: Final[Mapping[str, _Family]] = {
         "Blobs in the cache that are not served, by reason (unproven: to be hashed first; unreadable: by the disk).",
         reason=("unproven", "unreadable"),
     ),
+    "upstream_pulls_left": _Family(
+        "Requests that a registry still lets the members make, as it last said, by registry.", ("registry",)
+    ),
+    "upstream_pulls_limit": _Family("Of how many requests, by registry.", ("registry",)),
+    "upstream_blocked_seconds": _Family(
+        "For how long nobody asks a registry that answered 429, by registry; 0 if it may be asked.", ("registry",)
+    ),
     "holdings": _Family("Keys that this node can serve."),
     "connections": _Family.by(
         "Connections to this node's endpoints, by kind (local; member: from the address of one; stranger).",
@@ -162,6 +169,9 @@ class Metrics:
         self.cache_limit_bytes = self._gauge("cache_limit_bytes")
         self.cache_keeping = self._gauge("cache_keeping")
         self.cache_withheld = self._gauge("cache_withheld")
+        self._pulls_left = self._gauge("upstream_pulls_left")
+        self._pulls_limit = self._gauge("upstream_pulls_limit")
+        self._blocked_s = self._gauge("upstream_blocked_seconds")
         self.holdings = self._gauge("holdings")
         self.connections = self._gauge("connections")
         self.members = self._gauge("members")
@@ -199,6 +209,18 @@ class Metrics:
         """Count the answer of a registry."""
         code = str(status) if 100 <= status < 600 else _OTHER
         self._upstream_answers.labels(self._bounded(registry), code).inc()
+
+    def show_budgets(self, budgets: Mapping[str, tuple[int | None, int | None, float]]) -> None:
+        """Show what registries let the members ask: what is left, of how many, and for how long nobody asks, s."""
+        for gauge in (self._pulls_left, self._pulls_limit, self._blocked_s):
+            gauge.clear()  # what a registry said once says nothing for ever
+        for registry, (left, limit, wait_s) in budgets.items():
+            name = self._bounded(registry)
+            if left is not None:
+                self._pulls_left.labels(name).set(left)
+            if limit is not None:
+                self._pulls_limit.labels(name).set(limit)
+            self._blocked_s.labels(name).set(wait_s)
 
     def upstream_sent(self, registry: str, count: int) -> None:
         """Count bytes of content that a registry sent."""

@@ -268,6 +268,23 @@ class CredentialSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetSettings:
+    """Of `sources.upstream.budgets`."""
+
+    budgets_max: int = 256
+    """Bounds the budgets that are remembered; the one of which nothing was heard for longest goes first. A site has one
+    for each registry and address."""
+    blocked_max_s: float = 3600.0
+    """Bounds the time for which another member's note keeps this node from asking, s: as `retry_after_max_s`."""
+    window_s: float = 86400.0
+    """Time after which a note says nothing any more, s, where the registry does not say. Windows have some hours."""
+    told_s: float = 60.0
+    """Shortest time between two notes of one budget that has changed a little, s."""
+    told_part: float = 0.05
+    """The part of a limit by which what is left has to change to be told at once."""
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamSettings:
     """Of `sources.upstream`."""
 
@@ -277,6 +294,8 @@ class UpstreamSettings:
     """How the names of registries are looked up."""
     credentials: CredentialSettings = field(default_factory=CredentialSettings)
     """Who this node is to registries."""
+    budgets: BudgetSettings = field(default_factory=BudgetSettings)
+    """What registries still let the members ask."""
     complaint_s: float = 60.0
     """Time between two warnings that one registry does not accept its password, s: each pull meets it many times."""
 
@@ -521,6 +540,11 @@ class ClusterSettings:
     """Samples of a home before it is judged: one alone may have met a busy moment."""
     sample_age_max_s: float = 30.0
     """Age up to which a sample or a report counts, s: a link that was slow a minute ago may be idle now."""
+    recent_s: float = 2.0
+    """Time over which it is counted what comes from a source, s: two of the shortest times after which a request is
+    late."""
+    recent_slots: int = 8
+    """Slots into which that time is divided: what is older than it by less than one of them counts, too."""
     others_min: int = 2
     """Others to compare with, and reports, at least: with one other it cannot be told which of two is slow."""
     remembered_max: int = 1024
@@ -616,7 +640,11 @@ class PlanSettings:
     late_grace: float = 1.5
     """A request is late only after this many times the time that others in its role take for as many bytes."""
     very_late_factor: float = 2.0
-    """A piece that is this many times later still is fetched by another home, at the cost of its bytes once more."""
+    """A piece that is this many times later still is fetched by another home, at the cost of its bytes once more, if
+    all that its home sends is as slow. Otherwise the bytes are as slow to come to the home."""
+    still_s: float = 5.0
+    """Time in which nothing has come of a piece, s, after which it is fetched by another home, whatever its home sends
+    of others: upstream may have forgotten one request among many."""
     partial_tries: int = 3
     """Members asked whether they have a late piece already, before another home is to fetch it."""
     measured_bytes: int = 256 * 1024

@@ -106,6 +106,11 @@ class Process:
         return True
 
     @property
+    def command(self) -> Sequence[str]:
+        """What is run."""
+        return self._command
+
+    @property
     def running(self) -> bool:
         """Whether it has been started and has not ended."""
         return self._process is not None and self._process.poll() is None

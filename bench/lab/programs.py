@@ -61,7 +61,7 @@ def find(*, containerd: Path | None, spegel: Path | None, client: str, with_speg
         )
     program = str(_path(spegel, "spegel", "--spegel"))
     answer = _told(lambda: run([program, "version"]))
-    version = spegel_version(answer)
+    version = spegel_version(answer, program)
     if version is not None and version < _SPEGEL_LEAST:
         raise BenchError(
             f"--mode spegel needs Spegel {_text(_SPEGEL_LEAST)} or newer, and {program} is {_text(version)}: give "
@@ -71,15 +71,21 @@ def find(*, containerd: Path | None, spegel: Path | None, client: str, with_speg
     return Programs(containerds, program, versions | {"spegel": told})
 
 
-def spegel_version(answer: str) -> tuple[int, int] | None:
+def spegel_version(answer: str, program: str) -> tuple[int, int] | None:
     """The first two numbers in what `spegel version` prints; None if it was built without them.
+
+    Args:
+        answer: what it printed.
+        program: that printed it.
 
     Raises:
         BenchError: that is no Spegel.
     """
     found = _SPEGEL_VERSION.search(answer)
     if found is None:
-        raise BenchError(f"{answer.strip()!r} is not what a Spegel says of its version: give another one with --spegel")
+        raise BenchError(
+            f"{program} is no Spegel, by its answer {answer.strip()!r} to `version`: give one with --spegel"
+        )
     return (int(found[1]), int(found[2])) if found[1] else None
 
 

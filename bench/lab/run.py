@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -112,7 +113,7 @@ class Lab:
         self._say(mode, "making an image")
         image = self._image(folder, f"run{repeat + 1}", pulled=scenario.pulls)
         scene = self._scene(mode, image, folder, stack)
-        patience_s = self._settings.patience + _SLOWNESS * self._settings.ideal_s * len(scene.clients)
+        patience_s = self._settings.patience_s + _SLOWNESS * self._settings.ideal_s * len(scene.clients)
         crowd = Crowd(scene.clients, patience_s)
         if not scenario.starts:
             self._say(mode, "starting")
@@ -153,7 +154,7 @@ class Lab:
 
         def client(node: Host, pulled: Image) -> Client:
             """One in a folder of its own, which is named after the image's tag."""
-            order = Order(pulled, asked.asked(node), self._settings.parallel, self._settings.patience)
+            order = Order(pulled, asked.asked(node), self._settings.parallel, self._settings.patience_s)
             place = site.place(node) / order.tag
             if not containerds:
                 return HttpClient(node, place, order)
@@ -171,8 +172,8 @@ class Lab:
             counters=stack.enter_context(PortCounters(list(self._network.hosts.values()), ports)),
             stack=stack,
             puller=client,
-            patience_s=self._settings.patience,
-            watch_s=self._settings.watch,
+            patience_s=self._settings.patience_s,
+            watch_s=self._settings.watch_s,
             keys=self._settings.keys,
         )
 
@@ -202,6 +203,9 @@ def _check(settings: Settings) -> Programs:
     for mode in settings.modes:
         if mode not in fitting:
             raise BenchError(f"the scenario {scenario.name} makes no sense with --mode {mode}: {' or '.join(fitting)}")
+    for mode in settings.modes:
+        if MODES[mode].dht and find_spec("libp2p") is None:
+            raise BenchError(f"--mode {mode} needs libp2p: pip install '.[dht]'")
     with_spegel = any(MODES[mode].spegel for mode in settings.modes)
     if with_spegel and settings.client != "ctr":
         raise BenchError(

@@ -30,8 +30,8 @@ class Settings:
         settle: time from when all agents know each other to the pull, seconds.
         folder: for all files; None for the machine's temporary one.
         keep_logs: where logs are kept.
-        patience: how long a client may take beyond what the links need, or wait for a byte, seconds.
-        watch: how long something is watched that may not end, or not happen; how long idle nodes are measured, seconds.
+        patience_s: how long a client may take beyond what the links need, or wait for a byte, seconds.
+        watch_s: how long is watched what may not end, or not happen; how long idle nodes are measured, seconds.
         keys: that each idle node gets.
         spegel: path of Spegel; None for the one on PATH.
         spegel_containerd: path of the containerd that all modes use; None for the one on PATH.
@@ -51,8 +51,8 @@ class Settings:
     settle: float
     folder: Path | None
     keep_logs: Path | None
-    patience: float = 60.0
-    watch: float = 60.0
+    patience_s: float = 60.0
+    watch_s: float = 60.0
     keys: int = 0
     spegel: Path | None = None
     spegel_containerd: Path | None = None

@@ -54,10 +54,10 @@ _CONTROL: Final = {
     "control_sent_bytes_per_s": ("sent B/s", ",.0f"),
 }
 _JOINING: Final = {
-    "ready_alone_s": ("first node ready s", ".2f"),
-    "join_s": ("second finds the first's content s", ".2f"),
-    "others_find_s": ("all others start: all find it s", ".2f"),
-    "together_s": ("and all see all s", ".2f"),
+    "ready_alone_s": ("first is ready s", ".2f"),
+    "join_s": ("second finds its content s", ".2f"),
+    "others_find_s": ("all others: find it s", ".2f"),
+    "together_s": ("see all s", ".2f"),
 }
 _PRESENT: Final = {
     "found_p50_ms": ("p50 ms", ".1f"),
@@ -109,6 +109,8 @@ _SERVERS: Final = {
     "cpu_s_per_gib": ("CPU s/GiB", ".2f"),
     "containerds_cpu_s": ("containerds' CPU s", ".2f"),
     "peak_mib": ("peak RSS MiB", ".0f"),
+}
+_TROUBLE: Final = {
     "client_errors": ("client errors", ".0f"),
     "suspicions": ("suspicions", ".0f"),
     "lag_ms": ("loop lag p99 ms", ".1f"),
@@ -177,7 +179,11 @@ def _shown(settings: Settings) -> Sequence[tuple[str, Mapping[str, tuple[str, st
         ("Upstream: bytes in images, by its access log (U), and with headers by its interface", _UPSTREAM),
         ("Bytes in and out of a node's interface, in images; the machine's cores at work", _NODES),
         ("Control traffic of a node, on the port of gossip or of the DHT; median and most of all nodes", _CONTROL),
-        ("What the clients ask: agents, Spegels, or the cache; suspicions of healthy members", _SERVERS),
+        ("What the clients ask (agents, Spegels, or the cache), on all hosts; and containerds apart from it", _SERVERS),
+        (
+            "What went wrong: clients' errors, suspicions of healthy members, and agents whose event loop was late",
+            _TROUBLE,
+        ),
     )
 
 

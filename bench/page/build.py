@@ -14,7 +14,7 @@ from .contest import ASKED_NODES, Answer, Outcome, Standing, Tally, answers, sta
 from .figures import Figures
 from .plots import Plot
 from .results import Goal, Result
-from .words import DHT, SPEGEL
+from .words import DHT, EXACT, SPEGEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +116,9 @@ class Page:
         """How long all steps took together, seconds."""
         return sum(result.step.took_s for result in self.results.values() if result.step is not None)
 
-    def standing(self, outcome: Outcome) -> Sequence[Standing]:
-        """Where something came out so at least once."""
-        return [standing for standing in self.standings if standing.of(outcome)]
+    def standing(self, outcome: Outcome, *, variant: bool = False) -> Sequence[Standing]:
+        """Where something came out so at least once; beside the exact directory (a variant), or beside others."""
+        return [it for it in self.standings if it.of(outcome) and (it.rival == EXACT) is variant]
 
     def plain(self) -> Any:
         """All of it, for JSON."""

@@ -7,7 +7,7 @@ from ..report import OURS
 from .contest import Answer
 from .figures import Figures, Spread, Trial, spread
 from .plots import Bar, Plot, Series, bars, lines
-from .results import Result
+from .results import Result, Sheet
 from .words import DHT, METRICS, MODES, SPEGEL, TIMES, mode_words, ordered
 
 _AGAINST_NODES: Final = (("fanout", "ratio"), ("fanout", "upstream"), ("fanout", "cpu_s_per_gib"))
@@ -19,6 +19,12 @@ _BY_MODE: Final = (("fanout", "ratio"), ("fanout", "upstream"))
 _FAULTS: Final = ("kill", "vanish", "dark", "partition", "churn", "slow", "lonely")
 _SIZES_LEAST: Final = 2
 """How many sizes make a line."""
+
+_SIZES_LEAST_TABLE: Final = 3
+"""The same for tables of a simulation or a model."""
+
+_PLOTS_MOST: Final = 12
+"""How many plots are made of the tables of one file at most."""
 
 _SERIES_MOST: Final = 12
 """How many lines, or groups of bars, a plot has at most."""
@@ -109,24 +115,32 @@ def _after_faults(figures: Figures) -> Iterator[Plot | None]:
 def _by_size(results: Mapping[str, Result]) -> Iterator[Plot | None]:
     """Tables of the simulation and of the model whose rows are numbers of nodes: a plot for each column of numbers."""
     for name, result in results.items():
-        for number, sheet in enumerate(result.tables):
-            headings = sheet.headings
-            if next(iter(headings.values()), None) != "nodes" or result.scenario is not None:
-                continue
-            size, *columns = headings
-            texts = [key for key in columns if any(isinstance(row.get(key), str) for row in sheet.rows)]
-            series: list[Series] = []
-            for key in columns:
-                labels = dict.fromkeys(tuple(f"{row.get(text)}" for text in texts) for row in sheet.rows)
-                for label in labels:
-                    rows = [row for row in sheet.rows if tuple(f"{row.get(text)}" for text in texts) == label]
-                    points = [
-                        (x.median, found)
-                        for row in rows
-                        if (x := spread(row.get(size))) is not None and (found := spread(row.get(key))) is not None
-                    ]
-                    if len({x for x, _ in points}) >= _SIZES_LEAST and key not in texts:
-                        series.append(Series(" ".join([headings[key], *label]), len(series), points))
-            title = f"{result.bench}: {(sheet.title.splitlines() or [''])[0]}"
-            if series:
-                yield lines(f"{name}-{number}", title, ("nodes", "as in the legend"), series[:_SERIES_MOST], log=True)
+        if result.scenario is None:
+            plots = [plot for number, sheet in enumerate(result.tables) for plot in _columns(f"{name}-{number}", sheet)]
+            yield from plots[:_PLOTS_MOST]
+
+
+def _columns(name: str, sheet: Sheet) -> Iterator[Plot]:
+    headings = sheet.headings
+    if next(iter(headings.values()), None) != "nodes":
+        return
+    size, *columns = headings
+    texts = [key for key in columns if any(isinstance(row.get(key), str) for row in sheet.rows)]
+    for number, key in enumerate(columns):
+        if key in texts:
+            continue
+        points: dict[str, list[tuple[float, Spread]]] = {}
+        for row in sheet.rows:
+            x, found = spread(row.get(size)), spread(row.get(key))
+            if x is not None and found is not None:
+                label = ", ".join(f"{row.get(text)}" for text in texts if row.get(text) is not None)
+                points.setdefault(label, []).append((x.median, found))
+        series = [
+            Series(label, colour, line)
+            for colour, (label, line) in enumerate(points.items())
+            if len({x for x, _ in line}) >= _SIZES_LEAST_TABLE
+        ]
+        title = f"{sheet.name}: {headings[key]}"
+        plot = lines(f"{name}-{number}", title, ("nodes", headings[key]), series[:_SERIES_MOST], log=True)
+        if plot is not None:
+            yield plot

@@ -176,11 +176,13 @@ def duels(figures: Figures) -> Iterator[Duel]:
 
 
 def standings(figures: Figures) -> list[Standing]:
-    """The same, put together by scenario, rival and figure."""
+    """The same, put together by rival, scenario and figure."""
     found: dict[tuple[str, str, str], list[Duel]] = {}
     for each in duels(figures):
         found.setdefault((each.trial.scenario, each.metric.words, each.rival), []).append(each)
-    return [Standing(scenario, group) for (scenario, _, _), group in found.items()]
+    every = [Standing(scenario, group) for (scenario, _, _), group in found.items()]
+    place = {rival: number for number, rival in enumerate(ordered(dict.fromkeys(it.rival for it in every)))}
+    return sorted(every, key=lambda it: place[it.rival])
 
 
 def answers(figures: Figures) -> list[Answer]:

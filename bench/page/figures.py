@@ -1,5 +1,6 @@
 """The figures of all results, to be asked for by what they are."""
 
+import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +11,17 @@ from .results import Cell, Figure, Result, Sheet, numbers, shown
 CLEAR_SHARE: Final = 0.05
 """By how much two medians must differ for one to count as better than the other, as a share of the larger one."""
 
+CLEAR_SHARE_ONCE: Final = 0.25
+"""The same where one of them was measured only once, so that its spread is not known."""
+
 SAME_SHARE: Final = 0.02
 """By how much two medians may differ in any case and still count as equal, as a share of the larger one."""
+
+_WITHOUT_IMAGE: Final = ("discover", "idle")
+"""Scenarios in which nobody pulls the image."""
+
+_COUNTED: Final = re.compile(r",? ?\b\d+ (?:rounds|repeats|runs)\b")
+"""What a title says of how often it was measured, which time decides: another run may have another number."""
 
 _AT_LEAST: Final = "_at_least"
 """Ends the name of the figure that says that another one was still growing when nobody looked any more."""
@@ -58,7 +68,8 @@ class Spread:
 
     def is_below(self, other: "Spread") -> bool:
         """Whether the worst here is less than the best there, and the medians differ by enough to matter."""
-        far = abs(self.median - other.median) >= CLEAR_SHARE * max(abs(self.median), abs(other.median))
+        share = CLEAR_SHARE_ONCE if min(len(self.values), len(other.values)) < 2 else CLEAR_SHARE
+        far = abs(self.median - other.median) >= share * max(abs(self.median), abs(other.median))
         return self.high < other.low and far and not self.is_open
 
     def agrees(self, other: "Spread") -> bool:
@@ -118,9 +129,10 @@ class Trial:
     def where(self) -> str:
         """Its setting in words."""
         parts = [f"{self.nodes} nodes"]
-        if (name := self.settings.get("image_name")) and isinstance(name, str):
+        name = self.settings.get("image_name")
+        if isinstance(name, str) and self.scenario not in _WITHOUT_IMAGE:
             parts.append(name)
-        elif self.image_bytes:
+        elif self.image_bytes and self.scenario not in _WITHOUT_IMAGE:
             parts.append(f"{self.image_bytes / 2**20:.4g} MiB in {self.number('layers') or 1} layers")
         for key, words in (("link", "links"), ("upstream", "upstream's")):
             if (bits := self.number(key)) is not None:
@@ -183,7 +195,11 @@ class Figures:
                     label = ", ".join(f"{cell}" for cell in row.values() if isinstance(cell, str))
                     for key, cell in row.items():
                         if isinstance(cell, Figure) and (measured := spread(cell)) is not None:
-                            yield name, f"{sheet.name}: {label}: {sheet.headings.get(key, key)}", measured
+                            yield (
+                                name,
+                                f"{_COUNTED.sub('', sheet.name)}: {label}: {sheet.headings.get(key, key)}",
+                                measured,
+                            )
 
 
 def _trial(name: str, scenario: str, result: Result) -> Trial:

@@ -10,10 +10,11 @@ from typing import Any, Final
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from .figures import Spread
 
-COLOURS: Final = 7
+COLOURS: Final = 8
 """How many colours there are for series; the page defines each for dark and light, as `--series-0` and so on."""
 
 _INK, _FAINT = "#010101", "#020202"
@@ -21,9 +22,12 @@ _SERIES: Final = [f"#03030{number}" for number in range(COLOURS)]
 _VARIABLES: Final = {_INK: "--ink", _FAINT: "--faint", **{it: f"--series-{n}" for n, it in enumerate(_SERIES)}}
 """Colours as they are drawn, and the variable of the page that stands in their place afterwards."""
 
-_MARKS: Final = "osD^vPX"
+_MARKS: Final = "osDd^vPX"
 _BOUND: Final = 1e12
 """Beyond this number nothing is drawn: no figure of a bench comes near it."""
+
+_TICKS_MOST: Final = 8
+"""How many numbers an axis has at most."""
 
 _WIDTH_IN: Final = 5.6
 _LINES_HEIGHT_IN: Final = 3.4
@@ -136,8 +140,8 @@ def lines(
             label=line.name,
         )
     if log:
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+        _make_log(axes, "x")
+        _make_log(axes, "y")
     else:
         axes.set_ylim(bottom=min(0.0, *(it.low for it in figures)))
         axes.set_xticks(sorted(set(at)), [f"{x:g}" for x in sorted(set(at))])
@@ -157,7 +161,7 @@ def bars(name: str, title: str, label: str, rows: Sequence[Bar], *, log: bool = 
         title: what it shows.
         label: of the axis.
         rows: from the top.
-        log: whether the axis is logarithmic, if all figures allow it.
+        log: whether the axis is logarithmic, if all figures allow it; bars then begin at 1.
     """
     figures = [row.figure for row in rows if row.figure is not None]
     if not figures or not _drawable(figures, [0.0]):
@@ -168,21 +172,37 @@ def bars(name: str, title: str, label: str, rows: Sequence[Bar], *, log: bool = 
         if row.figure is None:
             continue
         found = row.figure
-        axes.barh(place, found.median, height=0.62, color=_SERIES[row.colour % COLOURS])
+        start = 1.0 if log else 0.0
+        axes.barh(place, found.median - start, left=start, height=0.62, color=_SERIES[row.colour % COLOURS])
         if found.width:
             axes.plot([found.low, found.high], [place, place], color=_INK, linewidth=1.2, marker="|", markersize=6)
         axes.annotate(
-            row.text, (found.high, place), xytext=(6, 0), textcoords="offset points", va="center", annotation_clip=False
+            row.text,
+            (max(found.high, start), place),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            color=_INK,
+            annotation_clip=False,
         )
     axes.set_yticks(range(len(rows)), [row.name for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     if log:
-        axes.set_xscale("log")
+        _make_log(axes, "x")
     axes.margins(x=0.16)
     axes.set_xlabel(label)
     axes.grid(axis="x")
     axes.tick_params(axis="y", length=0)
     return Plot(name, title, _svg(figure, name))
+
+
+def _make_log(axes: Axes, which: str) -> None:
+    """A logarithmic axis whose numbers are written out."""
+    (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0), numticks=_TICKS_MOST))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _drawable(figures: Sequence[Spread], at: Sequence[float]) -> bool:

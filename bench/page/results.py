@@ -18,7 +18,7 @@ FILES_MAX: Final = 500
 STEPS_FILE: Final = "report.json"
 """The page's own JSON, which lies among the others and is none of them."""
 
-_FORMAT: Final = re.compile(r",?(\.\d)?[fge%]|")
+_FORMAT: Final = re.compile(r",?(\.\d\d?)?[fge%]|")
 _SHOWN_DIGITS: Final = 12
 
 

@@ -11,12 +11,15 @@ from .results import shown
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
 DHT: Final = "dht"
 SPEGEL: Final = "spegel"
+PATIENT_DHT: Final = "dht-5s"
+EXACT: Final = "exact"
 DIRECT: Final = "direct"
 
 MODES: Final[Mapping[str, str]] = {
     OURS: "gossip",
-    "exact": "exact directory",
+    EXACT: "exact directory",
     DHT: "DHT",
+    PATIENT_DHT: "DHT, 5 s",
     SPEGEL: "Spegel",
     DIRECT: "no mirror",
     "pullthrough": "one pull-through cache",
@@ -25,9 +28,10 @@ MODES: Final[Mapping[str, str]] = {
 
 WHO: Final[Mapping[str, str]] = {
     OURS: "Skvaller as it is: SWIM membership, Bloom filters of what each member holds, homes for the pieces of a blob",
-    "exact": "Skvaller with digest prefixes instead of Bloom filters",
+    EXACT: "Skvaller with digest prefixes instead of Bloom filters",
     DHT: "Skvaller's data plane over a Kademlia (py-libp2p) with Spegel's settings. A DHT knows no members, so there "
     "are no homes, and nodes that pull at the same moment each ask the registry",
+    PATIENT_DHT: "the same, but a request waits up to 5 s for the DHT to name a holder, instead of 20 ms",
     SPEGEL: "the real Spegel beside a containerd on each node",
     DIRECT: "every node asks the registry",
     "pullthrough": "every node asks one docker-registry as a pull-through cache, on a host of its own",
@@ -240,7 +244,9 @@ def mode_words(mode: str) -> str:
 
 def named(mode: str) -> str:
     """The same in a sentence."""
-    return {DHT: "a DHT", "exact": "an exact directory"}.get(mode, mode_words(mode))
+    return {DHT: "a DHT", PATIENT_DHT: "a DHT that may take 5 s", EXACT: "an exact directory"}.get(
+        mode, mode_words(mode)
+    )
 
 
 def ordered(modes: Mapping[str, object]) -> list[str]:

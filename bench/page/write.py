@@ -7,11 +7,12 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from ..report import GIB
 from ..suite.progress import duration
 from .build import Page
 from .charts import colour
 from .contest import ASKED_NODES, Outcome
-from .figures import CLEAR_SHARE
+from .figures import CLEAR_SHARE, CLEAR_SHARE_ONCE
 from .plots import standalone
 from .results import Cell, Sheet, numbers, shown
 from .results import Figure as Measured
@@ -60,6 +61,7 @@ def _environment() -> Environment:
     environment.globals |= {
         "ASKED_NODES": ASKED_NODES,
         "CLEAR_PERCENT": round(100 * CLEAR_SHARE),
+        "ONCE_PERCENT": round(100 * CLEAR_SHARE_ONCE),
         "MODES": MODES,
         "WHO": WHO,
         "Outcome": Outcome,
@@ -72,6 +74,7 @@ def _environment() -> Environment:
         "cell": _cell,
         "duration": duration,
         "markdown": _markdown,
+        "fact": _fact,
         "order": lambda modes: ordered(dict.fromkeys(modes)),
     }
     return environment
@@ -92,6 +95,15 @@ def _cell(cell: Cell, sheet: Sheet, key: str) -> str:
             return median if low == high == median or not values else f"{median} ({low} to {high})"
         case _:
             return shown(cell, spec)
+
+
+def _fact(key: str, value: str | float | None) -> str:
+    """Something of the machine, in words."""
+    if isinstance(value, str) or value is None:
+        return f"{key.replace('_', ' ')} {value or 'unknown'}"
+    if key.endswith("_bytes"):
+        return f"{key.removesuffix('_bytes')} {value / GIB:.1f} GiB"
+    return f"{key} {value:.15g}"
 
 
 def _markdown(text: Any) -> str:

@@ -65,10 +65,11 @@ def _pulls(found: Found) -> Iterable[Plot]:
     results = found.pulls
     for wave in WAVES:
         series = [Series(_SHORT[kind], *results.curve("ratio", kind, wave)) for kind in KINDS]
-        series += [
-            Series(f"{_SHORT[kind]}, thin lines", *results.curve("ratio", kind, wave, thin=True), dashed=True)
-            for kind in (HOMES, BY_ZONE)
-        ]
+        if wave == WAVES[0]:
+            series += [
+                Series(f"{_SHORT[kind]}, thin lines", *results.curve("ratio", kind, wave, thin=True), dashed=True)
+                for kind in (HOMES, BY_ZONE)
+            ]
         yield Plot(f"R, {wave}: time in ideal times ({IMAGE})", "nodes", "ideal times", series)
     upstream = [
         Series(f"{_SHORT[kind]}, {wave}", *results.curve("upstream", kind, wave), dashed=wave != WAVES[0])

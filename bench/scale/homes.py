@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from mirror.cluster.homes import Ring, piece_size
+from mirror.cluster.homes import Ring, home_piece_size
 from mirror.settings import PlanSettings
 
 from .fluid import Flow, Water
@@ -151,11 +151,12 @@ class Homes:
     # Who
 
     def _blob(self, layer: int, size: int, *, by_zone: bool) -> Blob:
-        world, unit = self._world, piece_size(size)
+        world = self._world
         names, key = world.names(), world.key(layer)
         rings = [Ring.of(key, names)]
         if by_zone:
             rings += [Ring.of(key, names[zone :: world.zones]) for zone in range(world.zones)]
+        unit = home_piece_size(size, len(rings[-1]))
         return Blob([min(unit, size - start) for start in range(0, size, unit)], rings)
 
     def _crowds(self, batch: range) -> list[Crowd]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gossip.core.config import lan
+from mirror.settings import PlanSettings
 
 from .flat import Flat
 from .pulls import BY_ZONE, HOMES, THIN_MIN, Results
@@ -155,9 +156,10 @@ def findings(flat: Flat, sizes: Sequence[int], results: Results) -> list[str]:
     above = first_above(results, RATIO)
     if above is not None:
         said.append(
-            f"The data plane ends earlier: if all nodes pull an image of 100 MB in four layers at once, R is above "
-            f"{RATIO:g} from {above:,} nodes on. An image has as many homes as pieces at most, and a home sends its "
-            "piece to everybody: R grows as nodes over pieces. In a rolling wave holders help, and it does not."
+            f"If all nodes pull an image of 100 MB in four layers at once, R is above {RATIO:g} from {above:,} nodes "
+            "on, of those that were computed: a home sends its piece to everybody, and all ask for the same "
+            f"{PlanSettings().window_max} pieces of a blob at a time, so R grows as nodes over these. In a rolling "
+            "wave those who are done help, and R grows much later."
         )
     for size in sizes:
         if size > ZONE_NODES:

@@ -7,7 +7,7 @@ from typing import Final
 from ..report import Samples
 from .homes import Homes
 from .whole import Whole
-from .world import MB, WAVES, Ledger, World, world_of
+from .world import MB, MBIT, WAVES, Ledger, World, world_of
 
 HOMES: Final = "homes"
 BY_ZONE: Final = "homes by zone"
@@ -68,7 +68,7 @@ class Pulled:
         sent_most: by one node, in images.
         requests: made by a node, mean.
         zones: in which the nodes were.
-        upstream_rate: mean bytes per second on upstream's link.
+        upstream_mbit_per_s: mean rate on upstream's link, Mbit/s.
     """
 
     ratio: float
@@ -78,7 +78,7 @@ class Pulled:
     sent_most: float
     requests: float
     zones: int
-    upstream_rate: float
+    upstream_mbit_per_s: float
 
 
 def pull(case: Case) -> Pulled:
@@ -98,7 +98,7 @@ def pulled(world: World, ledger: Ledger) -> Pulled:
         sent_most=ledger.sent_most_bytes / ledger.image,
         requests=ledger.requests / ledger.nodes,
         zones=world.zones,
-        upstream_rate=ledger.upstream_bytes / sum(ledger.seconds),
+        upstream_mbit_per_s=ledger.upstream_bytes / sum(ledger.seconds) / MBIT,
     )
 
 
@@ -113,7 +113,7 @@ def cases(sizes: Iterable[int], *, quick: bool = False) -> list[Case]:
     for size in sorted(set(sizes), reverse=True):
         found += [Case(size, kind, wave) for kind in KINDS for wave in WAVES]
         thin = (HOMES, BY_ZONE) if size >= THIN_MIN else ()
-        found += [Case(size, kind, wave, thin=True) for kind in thin for wave in WAVES]
+        found += [Case(size, kind, WAVES[0], thin=True) for kind in thin]
         found += [Case(size, HOMES, WAVES[0], seed=seed) for seed in range(2, SEEDS + 1)]
         others = () if quick else (image for image in IMAGES if image != IMAGE)
         found += [Case(size, HOMES, WAVES[0], image) for image in others]

@@ -26,7 +26,7 @@ KEYS: Final = 300
 _WHOLE: Final = (100, 300, 1000)
 """Clusters of gossip that are simulated whole; the one in the middle shows how straight the lines are."""
 
-_WHOLE_QUICK: Final = (20, 40, 80)
+_WHOLE_QUICK: Final = (40, 60, 120)
 _QUICK_MAX: Final = 1000
 _LOOKUPS: Final = 200
 """Lookups in each Kademlia."""

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from itertools import product
 from typing import Any, Final
 
-from ..report import Cell, Goal, Report, Samples, Table
+from ..report import Cell, Goal, Report, Table
 from . import dht, limits
 from .curves import Plot, plots
 from .dht import REPROVIDE_S
@@ -35,9 +35,9 @@ def report(found: Found) -> Report:
     if found.checked:
         said.append(apart(found.checked))
     tables = [
-        _waves(found),
+        *_waves(found),
         _images(found),
-        _costs(found, figures),
+        *_costs(found, figures),
         _times(found, figures),
         _lookups(found),
         _budgets(found, said),
@@ -76,34 +76,37 @@ def _settings(found: Found) -> Mapping[str, Any]:
     }
 
 
-def _waves(found: Found) -> Table:
+def _waves(found: Found) -> Iterator[Table]:
     world = world_of(max(found.sizes))
-    columns = {
-        "zones": ("zones", ".0f"),
-        "ratio": ("R", ".2f"),
-        "upstream": ("U", ".2f"),
-        "members": ("from nodes", ".0f"),
-        "cross": ("between zones", ".0f"),
-        "sent_most": ("out, most", ".1f"),
-        "requests": ("requests a node", ".0f"),
-        "upstream_rate": ("upstream Mbit/s", ".0f"),
-    }
-    rows: list[dict[str, Cell]] = []
-    for size, wave, (kind, thin) in product(found.sizes, WAVES, _WAYS):
-        if not found.pulls.of(size, kind, wave, thin=thin):
-            continue
-        cells: dict[str, Cell] = {what: found.pulls.samples(what, size, kind, wave, thin=thin) for what in columns}
-        rate = found.pulls.samples("upstream_rate", size, kind, wave, thin=thin)
-        cells["upstream_rate"] = Samples([value * 8 / 1e6 for value in rate.values])
-        rows.append({"nodes": float(size), "wave": wave, "kind": f"{kind}, thin lines" if thin else kind, **cells})
-    return _table(
+    ways = [
+        (size, wave, kind, thin)
+        for size, wave, (kind, thin) in product(found.sizes, WAVES, _WAYS)
+        if found.pulls.of(size, kind, wave, thin=thin)
+    ]
+
+    def table(title: str, columns: Mapping[str, tuple[str, str]]) -> Table:
+        rows: list[dict[str, Cell]] = []
+        for size, wave, kind, thin in ways:
+            cells: dict[str, Cell] = {what: found.pulls.samples(what, size, kind, wave, thin=thin) for what in columns}
+            rows.append({"nodes": float(size), "wave": wave, "kind": f"{kind}, thin lines" if thin else kind, **cells})
+        return _table(title, columns, rows, {"wave": "wave", "kind": "how"})
+
+    yield table(
         f"Waves of pulls in the fluid model: {IMAGE}, links of {world.link * 8 / 1e9:g} Gbit/s, upstream "
         f"{world.upstream * 8 / 1e9:g} Gbit/s;\n"
         "thin lines: a zone's line to the others is a quarter of its nodes' links, else no bottleneck;\n"
-        "bytes in images; R: the last node's time over the ideal one, of all batches; median and range of digests",
-        columns,
-        rows,
-        {"wave": "wave", "kind": "how"},
+        "R: the last node's time over the ideal one, of all batches; U: bytes of upstream, in images; median and range",
+        {"zones": ("zones", ".0f"), "ratio": ("R", ".2f"), "upstream": ("U", ".2f")},
+    )
+    yield table(
+        "The same waves: bytes on the links in images, requests of a node, and what upstream sends on average",
+        {
+            "members": ("from nodes", ".0f"),
+            "cross": ("between zones", ".0f"),
+            "sent_most": ("a node, most", ".1f"),
+            "requests": ("requests", ".0f"),
+            "upstream_mbit_per_s": ("upstream Mbit/s", ".0f"),
+        },
     )
 
 
@@ -119,32 +122,40 @@ def _images(found: Found) -> Table:
     )
 
 
-def _costs(found: Found, figures: Figures) -> Table:
-    columns = {
-        "idle": ("idle B/s", ".0f"),
-        "packets": ("packets/s", ".1f"),
-        "cpu": ("CPU %", ".3f"),
-        "wave": ("wave B/s", ".0f"),
-        "wave_packets": ("packets/s", ".0f"),
-        "wave_cpu": ("CPU %", ".1f"),
-        "memory": ("MiB", ".1f"),
-        "dht_idle": ("DHT: idle B/s", ".0f"),
-        "dht_wave": ("wave B/s", ".0f"),
-        "dht_memory": ("MiB", ".1f"),
-    }
-    rows: list[dict[str, Cell]] = []
-    for size in found.sizes:
-        row: dict[str, Cell] = {"nodes": float(size), "by": "nodes" if size in found.calm else "lines"}
-        for column, (of, keys, scale) in _COSTS.items():
-            values = [figures.value(of, size, key) for key in keys]
-            row[column] = scale * sum(value for value in values if value is not None)
-        rows.append(row)
-    return _table(
-        f"What a node pays to know the others: gossip, and a DHT, with {found.keys} keys a node; sent, with headers;\n"
-        "the wave: every node pulls an image of 12 blobs in a minute",
-        columns,
-        rows,
-        {"by": "gossip by"},
+def _costs(found: Found, figures: Figures) -> Iterator[Table]:
+    def table(title: str, columns: Mapping[str, tuple[str, str]], texts: Mapping[str, str]) -> Table:
+        rows: list[dict[str, Cell]] = []
+        for size in found.sizes:
+            row: dict[str, Cell] = {"nodes": float(size), "by": "nodes" if size in found.calm else "lines"}
+            for column in columns:
+                of, keys, scale = _COSTS[column]
+                values = [figures.value(of, size, key) for key in keys]
+                row[column] = scale * sum(value for value in values if value is not None)
+            rows.append(row)
+        return _table(title, columns, rows, texts)
+
+    yield table(
+        f"What a node pays for gossip, with {found.keys} keys a node: sent, with headers; simulated nodes, or lines\n"
+        "through them. The wave: every node pulls an image of 12 blobs in a minute",
+        {
+            "idle": ("idle B/s", ".0f"),
+            "packets": ("packets/s", ".1f"),
+            "cpu": ("CPU %", ".3f"),
+            "wave": ("wave B/s", ".0f"),
+            "wave_packets": ("packets/s", ".0f"),
+            "wave_cpu": ("CPU %", ".1f"),
+            "memory": ("MiB", ".1f"),
+        },
+        {"by": "by"},
+    )
+    yield table(
+        f"What a node pays for a DHT, with {found.keys} keys a node: sent, with headers, by formula",
+        {
+            "dht_idle": ("idle B/s", ".0f"),
+            "dht_wave": ("wave B/s, beside", ".0f"),
+            "dht_memory": ("MiB", ".1f"),
+        },
+        {},
     )
 
 
@@ -183,14 +194,14 @@ def _lookups(found: Found) -> Table:
     columns = {
         "table": ("table", ".0f"),
         "table_formula": ("formula", ".0f"),
-        "requests": ("requests, miss", ".1f"),
+        "requests": ("miss", ".1f"),
         "requests_formula": ("formula", ".1f"),
-        "rounds": ("rounds, miss", ".2f"),
+        "rounds": ("rounds", ".2f"),
         "rounds_formula": ("formula", ".2f"),
-        "hit_requests": ("requests, hit", ".1f"),
+        "hit_requests": ("hit", ".1f"),
         "hit_rounds": ("rounds", ".2f"),
-        "local": ("hits without any, %", ".0f"),
-        "found": ("closest found, %", ".0f"),
+        "local": ("local %", ".0f"),
+        "found": ("found %", ".0f"),
     }
     rows: list[dict[str, Cell]] = [
         {
@@ -206,7 +217,8 @@ def _lookups(found: Found) -> Table:
     ]
     return _table(
         f"A Kademlia, k = {K}, {ALPHA} requests at a time, simulated over random ids: means of 200 lookups, beside\n"
-        f"the formulas. With up to {K} nodes every node has all records; by gossip no lookup needs a request",
+        "the formulas: nodes in a table; requests and rounds of a miss, and of a hit; hits that need no request; the\n"
+        f"closest nodes that were found. With up to {K} nodes all have all records; by gossip no request is needed",
         columns,
         rows,
     )
@@ -222,7 +234,7 @@ def _budgets(found: Found, said: Sequence[str]) -> Table:
     return Table.of(
         "\n".join(["Where flat membership stops being sensible: the nodes at which a budget is spent", *said]),
         {"what": "budget of a node for knowing the others", "unit": "unit"},
-        {"limit": ("limit", ".10g"), "at": ("spent at nodes", ",.0f")},
+        {"limit": ("limit", ",.4g"), "at": ("spent at nodes", ",.0f")},
         rows,
     )
 
@@ -266,7 +278,7 @@ def _lab(checked: Sequence[Checked]) -> Iterator[Table]:
                 "layers": ("layers", ".0f"),
                 "lab_ratio": ("R, lab", ".2f"),
                 "model_ratio": ("R, model", ".2f"),
-                "apart": ("apart %", "+.0f"),
+                "apart": ("apart %", ".0f"),
                 "lab_upstream": ("U, lab", ".3f"),
                 "model_upstream": ("U, model", ".3f"),
             },

@@ -75,7 +75,8 @@ def is_done(path: Path, step: Step) -> bool:
 def run_step(step: Step, folder: Path, tell: Callable[[], None]) -> str | None:
     """Run one step, and write its file; return why it failed, if it did."""
     part, log, target = (folder / f"{step.name}.{suffix}" for suffix in ("part", "log", "json"))
-    command = [sys.executable, "-m", "bench", *step.arguments, "--json", str(part)]
+    compared = [word for path in _checks(step, folder) for word in ("--lab", str(path))]
+    command = [sys.executable, "-m", "bench", *step.arguments, *compared, "--json", str(part)]
     began_at = time.monotonic()
     try:
         with log.open("wb") as output:
@@ -94,6 +95,19 @@ def run_step(step: Step, folder: Path, tell: Callable[[], None]) -> str | None:
         return error
     finally:
         part.unlink(missing_ok=True)
+
+
+def _checks(step: Step, folder: Path) -> Sequence[Path]:
+    """The files to which a step compares its results: those of steps that have succeeded."""
+    found = []
+    for path in (folder / f"{name}.json" for name in step.checks):
+        try:
+            done = read(path).step
+        except (BenchError, OSError):
+            continue
+        if done is not None and done.error is None:
+            found.append(path)
+    return found
 
 
 def _wait(process: "subprocess.Popen[bytes]", tell: Callable[[], None]) -> int:

@@ -74,12 +74,12 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "filters": Scenario(
         properties.filters, _LAN, ("lost", "duplicated", "overtaken", "new generation", "stream: fetch"), enough=10
     ),
-    "storm-exact": Scenario(storm, _exact(hasty()), MUST_HAPPEN, enough=50),
+    "storm-exact": Scenario(storm, _exact(hasty()), MUST_HAPPEN, enough=10),
     "filters-exact": Scenario(
         properties.filters,
         _exact(_LAN),
         ("lost", "duplicated", "overtaken", "new generation", "stream: fetch"),
-        enough=10,
+        enough=4,
     ),
     "partition": Scenario(properties.partition, _LAN, ("cut", "MemberFailed"), enough=2),
     "day": Scenario(properties.day, _RARE, ("cut", "MemberFailed"), enough=2),

@@ -13,10 +13,11 @@ from .origin import NoPages
 from .peer import PeerEndpoint
 from .places import Places
 from .server import EndpointServer
-from .status import NodeStatus, StatusEndpoint
+from .status import BudgetStatus, NodeStatus, StatusEndpoint
 
 __all__ = [
     "Backend",
+    "BudgetStatus",
     "ClientEndpoint",
     "EndpointServer",
     "Find",

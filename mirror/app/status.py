@@ -29,6 +29,29 @@ _QUERY_SHOWN_MAX = 200
 """Characters of a wrong query that go into the answer: enough to recognise it, and bounded."""
 
 
+@dataclass(frozen=True, slots=True)
+class BudgetStatus:
+    """What a registry still lets the members ask, as it last said to one of them.
+
+    Args:
+        registry: its name.
+        source: whose budget it is, as the registry says; empty if it does not.
+        remaining: requests that are left; None if it does not say.
+        limit: of how many.
+        window_s: within which time, s.
+        wait_s: for how long nobody asks, s; 0 if they may.
+        age_s: how long ago it said so, s.
+    """
+
+    registry: str
+    source: str
+    remaining: int | None
+    limit: int | None
+    window_s: int | None
+    wait_s: float
+    age_s: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStatus:
     """What the status endpoint reads of the node. Each callable reads local memory and does not wait.
@@ -44,6 +67,7 @@ class NodeStatus:
         cache_bytes: bytes in the cache, arriving ones included.
         keeps_nothing: why the cache keeps nothing that arrives now; None if it does.
         withheld: how many blobs are in the cache and are not served, by reason.
+        budgets: what registries still let the members ask.
     """
 
     name: str
@@ -56,6 +80,7 @@ class NodeStatus:
     cache_bytes: Callable[[], int]
     keeps_nothing: Callable[[], str | None]
     withheld: Callable[[], Mapping[str, int]]
+    budgets: Callable[[], Sequence[BudgetStatus]]
 
 
 class StatusEndpoint:
@@ -132,6 +157,7 @@ class StatusEndpoint:
         self._metrics.cache_keeping.set(self._node.keeps_nothing() is None)
         for why, count in self._node.withheld().items():
             self._metrics.cache_withheld.labels(why).set(count)
+        self._metrics.show_budgets({it.registry: (it.remaining, it.limit, it.wait_s) for it in self._node.budgets()})
         return Response(generate_latest(self._metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     async def members(self, request: Request) -> Response:
@@ -139,7 +165,8 @@ class StatusEndpoint:
         distrusted = self._node.distrusted()
         rows = [_member_row(it, distrusted.get(it.peer.name)) for it in self._node.statuses()]
         rows.sort(key=lambda row: str(row["name"]))
-        return JSONResponse({"node": self._node.name, "alone": self._node.alone(), "members": rows})
+        budgets = [asdict(it) for it in self._node.budgets()]
+        return JSONResponse({"node": self._node.name, "alone": self._node.alone(), "members": rows, "budgets": budgets})
 
     async def fetches(self, request: Request) -> Response:
         """The last fetches of this node, newest first, each with the bytes that every source sent."""

@@ -17,6 +17,7 @@ from .demo import demo
 from .find import find
 from .keys import keys
 from .members import members
+from .refresh import refresh
 
 _EPILOG = """\b
 A first cluster of three nodes:
@@ -63,5 +64,5 @@ def main() -> None:
     refuse_misspelt(os.environ)
 
 
-for command in (agent, demo, members, find, keys):
+for command in (agent, demo, members, find, refresh, keys):
     main.add_command(command)

@@ -1,5 +1,7 @@
 """`skvaller members`: the cluster as this node sees it."""
 
+from typing import Any
+
 import click
 
 from .running_agent import ask, asks_agent, show_json, show_table
@@ -27,9 +29,25 @@ def members(url: str, as_json: bool) -> None:
     show_table(("member", "state", "peer endpoint", "keys held", "home", "round trip"), rows)
     if answer["alone"]:
         click.echo(f"This node is alone: it reaches no other member. Tried {answer['alone']}")
+    for budget in answer["budgets"]:
+        click.echo(_budget_line(budget))
     for row in answer["members"]:
         if (said := row["contradicts"]) is not None:
             click.echo(
                 f"{row['name']} says that {said['tag']} is {said['says']}, and upstream says {said['upstream']}: it is "
                 f"asked about no tag for {said['ignored_s']} s; it lies, or its --upstream is another registry"
             )
+
+
+def _budget_line(budget: dict[str, Any]) -> str:
+    """What a registry still lets the members ask."""
+    left, limit, wait_s = budget["remaining"], budget["limit"], budget["wait_s"]
+    line = f"{budget['registry']}: "
+    if wait_s > 0:
+        line += f"it answered 429, and nobody asks for another {wait_s:.0f} s"
+    else:
+        line += f"{left} pulls left" if limit is None else f"{left} of {limit} pulls left"
+        hours = (budget["window_s"] or 0) / 3600
+        line += f" within {hours:g} h" if hours else ""
+    whose = f" ({budget['source']})" if budget["source"] else ""
+    return f"{line}{whose}, as it said {budget['age_s']:.0f} s ago"

@@ -1,12 +1,14 @@
 """Throughput: what members deliver. Pure: told what arrived when.
 
 `Throughput` is what this node measures of the others: moving averages of rate and latency. A plan weighs its holders by
-them, and slow homes are told that they are slow. `SlowReports` is what the others say about this node: a member whose
-uplink is slow cannot know that by itself, and a ring that it is part of is as slow as it is.
+them, and slow homes are told that they are slow. It also knows how much came of each source within the last seconds.
+`SlowReports` is what the others say about this node: a member whose uplink is slow cannot know that by itself, and a
+ring that it is part of is as slow as it is.
 """
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -41,6 +43,26 @@ class Throughput:
     def __init__(self, settings: ClusterSettings | None = None) -> None:
         self._settings = settings or ClusterSettings()
         self._averages: dict[tuple[str, Role], _Average] = {}
+        self._came: dict[int, Counter[str]] = {}
+        """Bytes by source, for each of the last slots of time."""
+
+    def came(self, source: str, count: int, now: float) -> None:
+        """Take note of bytes that came from a member or from upstream, of whatever blob."""
+        slot = self._slot(now)
+        if slot not in self._came:
+            first = slot - self._settings.recent_slots
+            self._came = {past: counts for past, counts in self._came.items() if past > first}
+            self._came[slot] = Counter()
+        self._came[slot][source] += count
+
+    def recent_rate(self, source: str, now: float) -> float:
+        """What came from a source within the last seconds, of all blobs together, bytes per second."""
+        first = self._slot(now) - self._settings.recent_slots
+        count = sum(counts[source] for slot, counts in self._came.items() if slot > first)
+        return count / self._settings.recent_s
+
+    def _slot(self, now: float) -> int:
+        return math.floor(now * self._settings.recent_slots / self._settings.recent_s)
 
     def landed(self, member: str, count: int, seconds: float, latency_s: float, now: float, role: Role) -> None:
         """Take note of a delivery.

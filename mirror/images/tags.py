@@ -18,7 +18,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ..errors import (
@@ -42,6 +42,7 @@ from .holdings import Holdings
 from .member_tags import Claim, MemberTags
 from .tag_audit import TagAudit
 from .tag_checks import TagChecks
+from .tag_policies import TagPolicies
 from .tag_trust import TagTrust
 
 log = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class Tags:
         settings: for how long answers are believed.
         how: `verify`: this node asks no member about tags, but upstream itself.
         denied: whether a tag that upstream denies is answered with what it meant before.
+        policies: for how long upstream's word is good, by the tag's name.
     """
 
     def __init__(  # noqa: PLR0913 - what a tag's meaning is put together from
@@ -85,7 +87,9 @@ class Tags:
         *,
         how: Literal["sample", "verify"] = "sample",
         denied: Literal["refuse", "serve"] = "refuse",
+        policies: TagPolicies | None = None,
     ) -> None:
+        self._policies = replace(policies or TagPolicies(), usual_s=(settings or ImageSettings()).tag_fresh_s)
         self._holdings = holdings
         self._cache = cache
         self._members = members
@@ -118,16 +122,26 @@ class Tags:
         Raises:
             OciError: nobody knows it, or nobody who may know it can be asked.
         """
+        policy = self._policies.of(reference)
+        if not policy.asks_upstream:
+            return await self._resolve_without_upstream(reference, UpstreamOffline("its policy is never-upstream"))
         if fresh:
             return await self._resolve_now(reference)
         known = self._cache.tag(reference)
-        if known is not None and self._is_fresh(known):
+        if known is not None and self._is_fresh(reference, known):
             return Answer(known)
+        task = self._resolving(reference, known)
+        if known is not None and _age_s(known) < self._policies.fresh_s(reference) + policy.revalidate_s:
+            return self._old(reference, known, "upstream is asked meanwhile")
+        return await asyncio.shield(task)
+
+    def _resolving(self, reference: Reference, known: Tag | None) -> asyncio.Task[Answer]:
+        """The search that is under way, or a new one."""
         task = self._resolutions.get(reference)
         if task is None:
             task = self._resolutions[reference] = asyncio.create_task(self._resolve(reference, known))
             task.add_done_callback(lambda done: self._end(reference, done))
-        return await asyncio.shield(task)
+        return task
 
     async def check(self, reference: Reference, *, recheck: bool = False) -> Tag:
         """What upstream says of a tag, for another member, which takes this node for the tag's home.
@@ -139,16 +153,18 @@ class Tags:
         Raises:
             UpstreamError: upstream does not say, or says that there is no such tag.
         """
-        age_s = self._settings.tag_recheck_s if recheck else self._settings.tag_fresh_s
+        if not self._policies.of(reference).asks_upstream:
+            raise UpstreamOffline("its policy is never-upstream")
+        age_s = self._settings.tag_recheck_s if recheck else self._policies.fresh_s(reference)
         return self._checks.own(reference, age_s) or await self._checks.check(reference)
 
     def local(self, reference: Reference) -> Tag | None:
         """What this node knows by itself."""
         return _newest(self._holdings.tags(reference))
 
-    def _is_fresh(self, tag: Tag) -> bool:
+    def _is_fresh(self, reference: Reference, tag: Tag) -> bool:
         """Whether upstream said it a moment ago, to this node or to another."""
-        return 0 <= time.time() - tag.checked_unix_s < self._settings.tag_fresh_s
+        return 0 <= _age_s(tag) < self._policies.fresh_s(reference)
 
     def _end(self, reference: Reference, task: asyncio.Task[Answer]) -> None:
         del self._resolutions[reference]
@@ -161,7 +177,7 @@ class Tags:
             if known is not None and await self._is_soon(claiming):
                 claim = claiming.result()
                 known = self._cache.tag(reference) or known  # upstream may have told this node something else meanwhile
-                if claim is not None and self._repeats(claim, known):
+                if claim is not None and self._repeats(reference, claim, known):
                     free = self._upstream.is_head_free(reference.repository)
                     self._audit.sample(reference, claiming, free=free)
                     await self._cache.put_tag(reference, claim.tag)
@@ -195,9 +211,9 @@ class Tags:
     async def _later_claim(self, reference: Reference) -> Claim | None:
         return None if self._verify else await self._members.from_later_homes(reference)
 
-    def _repeats(self, claim: Claim, known: Tag) -> bool:
+    def _repeats(self, reference: Reference, claim: Claim, known: Tag) -> bool:
         """Whether a home says, of a moment ago, what upstream has told this node before."""
-        return claim.tag.digest == known.digest and self._is_fresh(claim.tag)
+        return claim.tag.digest == known.digest and self._is_fresh(reference, claim.tag)
 
     async def _ask_upstream(self, reference: Reference, claiming: asyncio.Task[Claim | None]) -> Answer:
         """Upstream's word, to this node; if that does not come in time, a home's with a warning.
@@ -247,7 +263,8 @@ class Tags:
     async def _resolve_without_upstream(self, reference: Reference, error: UpstreamError) -> Answer:
         """Take the newest answer of this node and the members; where upstream denies the tag, that of a runtime."""
         tags = await self._known(reference)
-        newest = _newest(tags)
+        kept_s = self._policies.fresh_s(reference) + self._policies.of(reference).error_s
+        newest = _newest(tag for tag in tags if _age_s(tag) < kept_s)
         if newest is None:
             raise _client_error(reference, error, "this node does not know" if self._verify else "no member knows")
         is_unknown = isinstance(error, UpstreamUnknown) and not self._checks.has_newer(reference, newest.checked_unix_s)
@@ -293,6 +310,11 @@ def _denied(reference: Reference, error: UpstreamError, held: Tag, who: str) -> 
         f"{reference} is denied: {error}. What it meant {ago} ago, {held.digest}, {who} holds: ask for that digest, or "
         "set --denied-tags serve"
     )
+
+
+def _age_s(tag: Tag) -> float:
+    """How long ago upstream said what a tag means, s; negative if that is to come, by this node's clock."""
+    return time.time() - tag.checked_unix_s
 
 
 def _age(seconds: float) -> str:

@@ -10,7 +10,7 @@ once who holds a key, others have to ask: `Router.look_up` is for both, so that 
 
 import enum
 import re
-from collections.abc import Awaitable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -166,6 +166,33 @@ class Statuses(Protocol):
     def alone(self) -> str:
         """What was tried and what came back, while this node looks for others and reaches none; else nothing."""
         ...
+
+
+class Notes(Protocol):
+    """Passes small notes on to all members, where the implementation can; else nobody hears of them."""
+
+    def tell(self, note: bytes) -> None:
+        """Tell all other members up to 512 bytes. Most get it, none twice; once this node has left, nothing is done."""
+        ...
+
+    async def follow(self, heard: Callable[[bytes], None], state: Callable[[], bytes]) -> None:
+        """Take in what others tell, until cancelled.
+
+        Args:
+            heard: is called with each note, and with the state of members that are met anew.
+            state: gives all that a member should know that is met anew, up to 1 MiB.
+        """
+        ...
+
+
+class NoNotes:
+    """`Notes` where there are no members who could be told."""
+
+    def tell(self, note: bytes) -> None:
+        """Do nothing."""
+
+    async def follow(self, heard: Callable[[bytes], None], state: Callable[[], bytes]) -> None:
+        """Return at once: nobody tells anything."""
 
 
 class Discovery(Router, Rings, Statuses, Protocol):

@@ -159,6 +159,36 @@ class _Word:
                 self._gossip.update(msgspec.json.encode(self._endpoint))
 
 
+class SwimNotes(gossip.Delegate):
+    """Implements `Notes`: each travels as a rumour, and all of them with the full exchanges of members."""
+
+    def __init__(self) -> None:
+        self._gossip: Gossip | None = None
+        self._state_of: Callable[[], bytes] = bytes
+
+    def join(self, node: Gossip) -> None:
+        """From now on this node of gossip, whose delegate this is, carries them."""
+        self._gossip = node
+
+    def state(self, *, joining: bool) -> bytes:
+        """All notes, for gossip."""
+        return self._state_of()
+
+    def tell(self, note: bytes) -> None:
+        """Tell all other members."""
+        if self._gossip is not None:
+            with contextlib.suppress(gossip.StateError):
+                self._gossip.broadcast(note)
+
+    async def follow(self, heard: Callable[[bytes], None], state: Callable[[], bytes]) -> None:
+        """Take in what others tell; see `Notes.follow`."""
+        assert self._gossip is not None
+        self._state_of = state
+        async for event in self._gossip.events():
+            if isinstance(event, gossip.BroadcastReceived | gossip.StateReceived):
+                heard(event.payload)
+
+
 class SwimRouter:
     """Implements `Discovery` on a node of gossip.
 
@@ -168,6 +198,7 @@ class SwimRouter:
         tls: whether it speaks TLS there.
         settings: who has a place on rings.
         rng: spreads the load over holders.
+        notes: the delegate of the node of gossip.
     """
 
     def __init__(
@@ -178,8 +209,11 @@ class SwimRouter:
         tls: bool = False,
         settings: RouterSettings | None = None,
         rng: random.Random | None = None,
+        notes: SwimNotes | None = None,
     ) -> None:
         self._gossip = gossip
+        self.notes = notes or SwimNotes()
+        self.notes.join(gossip)
         self._settings = settings or RouterSettings()
         self._rng = rng or random.Random()
         self._word = _Word(gossip, _Endpoint(port, Serves.NEW, tls))
@@ -202,9 +236,11 @@ class SwimRouter:
                 allow=settings.allow or None,
                 filters=gossip.FilterKind.EXACT if settings.exact else gossip.FilterKind.BLOOM,
             )
+            notes = SwimNotes()
             node = Gossip(
                 settings.name,
                 config,
+                delegate=notes,
                 listen=Listen(*settings.bind, advertise=(settings.advertise, 0)),
                 seeds=settings.seeds,
                 keys=keys,
@@ -214,7 +250,7 @@ class SwimRouter:
                 stream_tls=_stream_tls(settings.channels),
             )
             speaks_tls = settings.channels.step is not PeerTls.OFF
-            return cls(node, settings.peer_port, tls=speaks_tls, settings=timing)
+            return cls(node, settings.peer_port, tls=speaks_tls, settings=timing, notes=notes)
 
     async def start(self) -> None:
         """Bind, and begin to join; joining goes on in the background.

@@ -153,10 +153,10 @@ def entry(choose: Chooser) -> Entry:
 
 
 def bits_log2(choose: Chooser) -> int:
-    """The size of a filter; large ones are rare, for honest ones are slow to make, and so are sets of keys."""
-    if not choose.below(32):
-        return BITS_LOG2_EXACT
-    return 14 + choose.below(3) if choose.below(32) else 14 + choose.below(13)
+    """The size of a filter, or of a set of keys; large filters are rare, for honest ones are slow to make."""
+    drawn = choose.below(32)
+    size = 14 + choose.below(3 if drawn else 13)
+    return BITS_LOG2_EXACT if 0 < drawn < 8 else size
 
 
 def message(choose: Chooser, asked: Sequence[int] = ()) -> Message:  # noqa: C901 -- a case for each kind

@@ -17,7 +17,7 @@ from typing import Final
 
 from gossip.core.errors import ConfigError, StateError
 from gossip.core.membership.member import PROTOCOL, Address, State
-from gossip.core.messages import Done, KeyAction, Record
+from gossip.core.messages import Done, FilterKind, KeyAction, Record
 from gossip.net.keys import load_keys, save_keys
 from gossip.net.snapshot_file import load_snapshot, save_snapshot
 from gossip.net.sockets import parse_address
@@ -27,7 +27,7 @@ from .grammar import ADDRESSES, PEERS, Chooser, Script, address_of, pick
 from .heads import TARGETS as HEADS
 from .registry import registry
 from .requests import requests
-from .world import KEYS, BrokenRule, Talk, World
+from .world import KEYS, BrokenRule, Talk, World, small_config
 
 _PASSING_S: Final = (0.0, 0.001, 0.05, 0.3, 1.0, 5.0)
 _STEPS_MAX: Final = 200
@@ -37,12 +37,19 @@ _MEMORY: Final = "/dev/shm" if os.path.isdir("/dev/shm") else None  # thousands 
 def datagrams(script: bytes) -> None:
     """A node hears packets, lets time pass, and is told to do things."""
     choose = Script(script)
-    world = World(choose.below(4), sealed=bool(choose.below(2)))
+    world = _world(choose)
     for _ in range(_STEPS_MAX):
         if not choose.more:
             break
         step(world, choose)
         world.check()
+
+
+def _world(choose: Chooser) -> World:
+    """A node of a cluster that is sealed or not, and of one kind of filters or the other."""
+    seed = choose.below(4)
+    filters = FilterKind.EXACT if seed == 3 else FilterKind.BLOOM  # of the seed, for recorded choices go on as they are
+    return World(seed, sealed=bool(choose.below(2)), config=small_config(filters))
 
 
 def step(world: World, choose: Chooser) -> None:
@@ -113,7 +120,7 @@ def intend(world: World, choose: Chooser) -> None:  # noqa: C901 -- a case for e
 def streams(script: bytes) -> None:
     """Somebody speaks on streams that the node answers, or that it opened."""
     choose = Script(script)
-    world = World(choose.below(4), sealed=bool(choose.below(2)))
+    world = _world(choose)
     known = [Record(peer, 1, 0, State.ALIVE, address_of(peer), b"", PROTOCOL) for peer in PEERS[: choose.below(4)]]
     world.node.full_state.merge(known, world.now, stranger=False)
     world.introduce_peers()

@@ -19,7 +19,7 @@ from gossip.core.config import GossipConfig
 from gossip.core.errors import WireError
 from gossip.core.events import Event, MemberForgotten, MemberJoined, MemberUpdated
 from gossip.core.membership.member import Address, Member, Precedence, Span, State
-from gossip.core.messages import Ack, Alive, Message, NameClaim, Ping
+from gossip.core.messages import Ack, Alive, FilterKind, Message, NameClaim, Ping
 from gossip.core.node import Node
 from gossip.core.packets.codec import DATAGRAM_INFLATED_MAX_BYTES, decode_packet, encode_message, encode_packet
 from gossip.core.packets.keyring import Keyring
@@ -37,10 +37,11 @@ _ANSWERS_MAX: Final = 120  # datagrams that one packet may cause
 _SPAN: Final = Span(1, 3)
 
 
-def small_config() -> GossipConfig:
+def small_config(filters: FilterKind = FilterKind.BLOOM) -> GossipConfig:
     """Settings whose bounds a fuzzer reaches."""
     return GossipConfig(
         label="fuzz",
+        filters=filters,
         protocol=_SPAN,
         members_max=24,
         gone_max=4,
@@ -103,7 +104,7 @@ class World:
 
     def _seal(self, seed: int, *, sealed: bool) -> Seal:
         keyring = Keyring(KEYS if sealed else ())
-        return Seal(self.config.label, keyring, _SPAN, random.Random(seed).randbytes)
+        return Seal(self.config.label, keyring, _SPAN, random.Random(seed).randbytes, filters=self.config.filters)
 
     # What happens to the node
 

@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import math
 import os
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from mirror.cluster.homes import Ring
@@ -45,12 +45,14 @@ class Chart:
         self.holders: list[Peer] = []
         self.homes: list[Peer] = []
         self.advertised: set[bytes] = set()
+        self.asks: Callable[[], Awaitable[None] | None] = lambda: None
+        """What happens when the router is to ask others who holds something."""
 
     def ready(self) -> bool:
         return True
 
-    def look_up(self, key: bytes) -> None:
-        return None
+    def look_up(self, key: bytes) -> Awaitable[None] | None:
+        return self.asks()
 
     def locate(self, key: bytes) -> Sequence[Peer]:
         return list(self.holders)

@@ -20,6 +20,7 @@ from mirror.oci.reference import Reference, Repository
 from mirror.settings import UpstreamSettings
 from mirror.sources.upstream import Upstream
 from mirror.sources.upstream.access import Access
+from mirror.sources.upstream.budgets import Budgets
 from mirror.sources.upstream.credentials import AuthPath
 from mirror.sources.upstream.names import LookUp
 from mirror.sources.upstream.reached import Proxies
@@ -110,6 +111,7 @@ async def upstream(
     trust: Sequence[str] = (),
     auth: AuthPath | None = None,
     proxies: Proxies | None = None,
+    budgets: Budgets | None = None,
     look_up: LookUp = socket.getaddrinfo,
     **limits: Any,
 ) -> AsyncIterator[Upstream]:
@@ -120,7 +122,9 @@ async def upstream(
     entries = [entry if "=" in entry.partition("//")[0] else f"lab={entry}" for entry in configured]
     trusted = [Trusted.parse(f"lab={where}") for where in trust]
     registries = with_trust([*(Registry.parse(entry) for entry in entries), *tables], trusted)
-    client = Upstream(registries, UpstreamSettings(**limits), Access(auth, proxies or Proxies()), look_up)
+    client = Upstream(
+        registries, UpstreamSettings(**limits), Access(auth, proxies or Proxies()), look_up, budgets=budgets
+    )
     await client.start()
     try:
         yield client

@@ -179,6 +179,7 @@ class Node:
             cache_bytes=lambda: self.cache.used_bytes,
             keeps_nothing=lambda: self.cache.keeps_nothing,
             withheld=lambda: self.cache.withheld,
+            budgets=list,
         )
         find = Find(
             "me",

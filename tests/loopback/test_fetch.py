@@ -38,6 +38,51 @@ from tests.loopback.servers import (
 )
 
 
+def test_a_fetch_waits_for_a_router_that_has_to_ask_who_holds_the_blob(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with lab(tmp_path, honest(SMALL)) as it:
+            asked, answered = asyncio.Event(), asyncio.get_running_loop().create_future()
+
+            def ask() -> asyncio.Future[None]:
+                asked.set()
+                return asyncio.shield(answered)
+
+            it.router.asks = ask
+            reading = asyncio.create_task(it.read(content_of(SMALL)))
+            await asked.wait()
+            await it.holder(honest(SMALL))
+            assert it.registry.asked == []
+            answered.set_result(None)
+            assert await reading == SMALL
+            assert it.record.sources == {"m1": len(SMALL)}
+            assert it.registry.asked == []
+
+    run(story())
+
+
+def test_a_fetch_that_goes_on_has_others_asked_again_and_does_not_wait_for_them(tmp_path: Path) -> None:
+    async def story() -> None:
+        again, never = asyncio.Event(), asyncio.get_running_loop().create_future()
+
+        async def upstream(start: int, stop: int | None) -> Sequence[Part]:
+            await again.wait()
+            return part(SMALL, start, stop)
+
+        async with lab(tmp_path, upstream) as it:
+            answers = iter([None])
+
+            def ask() -> asyncio.Future[None] | None:
+                with contextlib.suppress(StopIteration):
+                    return next(answers)
+                again.set()
+                return asyncio.shield(never)
+
+            it.router.asks = ask
+            assert await it.read(content_of(SMALL)) == SMALL
+
+    run(story())
+
+
 def test_pieces_come_from_all_holders_at_once_and_upstream_is_left_alone(tmp_path: Path) -> None:
     async def story() -> None:
         async with lab(tmp_path, honest(LARGE)) as it:

@@ -17,6 +17,7 @@ from mirror.oci.digest import Digest
 from mirror.oci.manifest import MANIFEST_MAX_BYTES, MEDIA_TYPES, OCI_INDEX, OCI_MANIFEST, SCHEMA_1
 from mirror.oci.reference import Reference, Repository
 from mirror.settings import CredentialSettings
+from mirror.sources.upstream.budgets import Budgets
 from mirror.sources.upstream.challenge import basic_authorization
 from mirror.sources.upstream.credentials import AuthPath
 from tests.loopback.registries import (
@@ -515,6 +516,29 @@ def auth_file(folder: Path, auths: dict[str, Any]) -> AuthPath:
     new.touch(0o600)
     new.write_text(json.dumps({"auths": auths}))
     return AuthPath(new.rename(folder / "auth.json"))
+
+
+@on_loop
+async def test_nobody_asks_a_registry_that_told_a_member_429_and_what_is_left_is_known_to_all() -> None:
+    said: list[bytes] = []
+    here, there = Budgets(tell=said.append), Budgets()
+    limits = {"RateLimit-Limit": "100;w=21600", "RateLimit-Remaining": "98;w=21600"}
+    async with (
+        serving(in_turn(text(200, **{name.replace("-", "_"): value for name, value in limits.items()}))) as server,
+        upstream(server.url, budgets=here) as one,
+        upstream(server.url, budgets=there) as other,
+    ):
+        await failing(UpstreamError, one.resolve(TAG))
+        server.script = text(429, Retry_After="60")
+        await failing(UpstreamRateLimited, one.resolve(TAG))
+        now = asyncio.get_running_loop().time()
+        for note in said:
+            there.heard(note, now)
+        server.requests.clear()
+        error = await failing(UpstreamRateLimited, other.resolve(TAG))
+        assert "not asked for another" in str(error)
+        assert server.requests == []
+        assert [(note.remaining, note.limit) for note in there.shown(now)] == [(0, 100)]
 
 
 # Tokens ---------------------------------------------------------------------------------------------------------------

@@ -30,9 +30,6 @@ PROXY: Final = "proxy"
 _TOGETHER_S: Final = 60.0
 """How long processes may take to find each other, seconds: a hundred that start on two cores need half of it."""
 
-KNOWN_WITHIN_S: Final = 15.0
-"""How long all may take to learn what one holds, or a cache to store the image, seconds."""
-
 
 @dataclass(frozen=True, slots=True)
 class Site:
@@ -81,6 +78,9 @@ class Mode(ABC):
 
     tells_sources: bool = False
     """Whether `sources` says where the bytes came from; otherwise `by_interfaces` does."""
+
+    found_within_s: float = 15.0
+    """How long all may take to learn what one holds, or a cache to store an image, seconds."""
 
     def __init__(self, name: str, site: Site) -> None:
         self.name = name

@@ -8,7 +8,7 @@ from testbed.network import Host, Traffic
 from testbed.processes import Process, wait_until
 
 from ..servers import UPSTREAM, registry_on
-from . import KNOWN_WITHIN_S, PROXY, Mode, Site
+from . import PROXY, Mode, Site
 
 
 class PullThrough(Mode):
@@ -40,7 +40,7 @@ class PullThrough(Mode):
 
     def until_found(self, holder: Host, image: Image) -> None:
         """Wait until the cache has stored it."""
-        wait_until(lambda: self._cache.stored(*image.digests), "the cache to store everything", KNOWN_WITHIN_S)
+        wait_until(lambda: self._cache.stored(*image.digests), "the cache to store everything", self.found_within_s)
 
     def busiest(self) -> str:
         """The cache: all bytes go through it."""

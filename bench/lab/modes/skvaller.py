@@ -15,7 +15,7 @@ from testbed.processes import Process, wait_until
 from ..asking import TIMEOUT_S, Asker
 from ..finding import AgentFinder, Finder
 from ..servers import UPSTREAM
-from . import KNOWN_WITHIN_S, Mode, Site
+from . import Mode, Site
 
 _SUSPECTED: Final = 'skvaller_gossip_events_total{event="member_suspected"}'
 _LAG: Final = 'skvaller_event_loop_lag_seconds{percentile="99"}'
@@ -71,7 +71,7 @@ class Skvaller(Mode):
             running = [agent for agent in self._agents.values() if agent.running]
             return all(_finds(agent, what, holder.name) for agent in running for what in wanted)
 
-        wait_until(found, f"the others to find what {holder.name} holds", KNOWN_WITHIN_S)
+        wait_until(found, f"the others to find what {holder.name} holds", self.found_within_s)
 
     def busiest(self) -> str | None:
         """The agent that has fetched most from upstream and served most to others."""
@@ -102,17 +102,14 @@ class Skvaller(Mode):
         self, before: Mapping[str, float], after: Mapping[str, float], gone: Collection[str]
     ) -> Mapping[str, float]:
         """Suspicions among members that were there all the time, and the worst loop lag of all that answer."""
-        found = self._lag()
+        lags = [shown[_LAG] for name in after if (shown := metrics(self._agents[name]))]
+        found = {"lag_ms": 1000 * max(lags)} if lags else {}
         stayed = [name for name in after if name in before and name not in gone]
         if not stayed:
             return found
         suspicions = sum(after[name] - before[name] for name in stayed)
         rightly = sum(suspicions_of(self._agents[name], other) for name in stayed for other in gone)
         return {**found, "suspicions": suspicions - rightly}
-
-    def _lag(self) -> Mapping[str, float]:
-        lags = [shown[_LAG] for agent in self._agents.values() if (shown := metrics(agent))]
-        return {"lag_ms": 1000 * max(lags)} if lags else {}
 
 
 def agent_on(host: Host, folder: Path, flags: Sequence[str]) -> Agent:

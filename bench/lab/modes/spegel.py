@@ -31,9 +31,6 @@ ROUTER_PORT: Final = 5001
 METRICS_PORT: Final = 9090
 REGISTRY: Final = "docker.io"
 
-_FOUND_WITHIN_S: Final = 60.0
-"""How long all may take to find what one holds, seconds: a Spegel that was alone looks for others every 10 s."""
-
 _ASK_S: Final = 10.0
 """How long a Spegel may take to answer, seconds; it gives up a question for a manifest after 3 s."""
 
@@ -99,6 +96,7 @@ class Spegel(Mode):
     """
 
     control_port = ROUTER_PORT
+    found_within_s = 60.0  # one that was alone looks for others every 10 s
 
     def __init__(self, name: str, site: Site) -> None:
         super().__init__(name, site)
@@ -154,7 +152,7 @@ class Spegel(Mode):
         for spegel in self._spegels.values():
             if spegel.running:
                 found = f"{spegel.name} to find what {holder.name} holds"
-                wait_until(partial(_finds_all, spegel, wanted), found, _FOUND_WITHIN_S)
+                wait_until(partial(_finds_all, spegel, wanted), found, self.found_within_s)
 
     def busiest(self) -> str | None:
         """The one whose host has sent most."""

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Final
 
 from . import Mode, Site
+from .dht import Dht
 from .direct import Direct
 from .pullthrough import PullThrough
 from .skvaller import Skvaller
@@ -23,6 +24,7 @@ class Kind:
         mirrors: whether something stands between the clients and upstream, which keeps what it has passed on.
         discovers: whether each host with a client has a process that finds what the others have.
         proxied: whether it needs the host for a pull-through cache.
+        dht: whether its agents need the optional extra of that name.
         spegel: whether it runs Spegel, which serves what containerds have, and so nothing to clients without one.
     """
 
@@ -32,6 +34,7 @@ class Kind:
     mirrors: bool = True
     discovers: bool = True
     proxied: bool = False
+    dht: bool = False
     spegel: bool = False
 
     def make(self, site: Site) -> Mode:
@@ -44,6 +47,8 @@ MODES: Final[Mapping[str, Kind]] = {
     for kind in (
         Kind("skvaller", "their own agents", Skvaller),
         Kind("exact", "agents that gossip about keys themselves", partial(Skvaller, flags=("--router", "exact"))),
+        Kind("dht", "agents that find content by a DHT", partial(Dht, resolve="20ms"), dht=True),
+        Kind("dht-5s", "the same, with K3s's patience for the DHT", partial(Dht, resolve="5s"), dht=True),
         Kind("direct", "the registry", Direct, mirrors=False, discovers=False),
         Kind("pullthrough", "one docker-registry proxy", PullThrough, discovers=False, proxied=True),
         Kind("spegel", "Spegels, beside containerds", Spegel, spegel=True),

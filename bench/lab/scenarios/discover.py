@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from testbed.images import Image
@@ -29,8 +30,14 @@ _FOUND_WITHIN_S: Final = 15.0
 _PULL_AFTER_S: Final = 0.3
 """When a client asks for content of a holder that has just gone, seconds: nobody has noticed by then."""
 
-_ANSWER_S: Final = 1.5
-"""How long a question for content of a holder that is gone is waited for, seconds. The next one may see it gone."""
+_BRISK_S: Final = 0.5
+_BRISK_LOOKS: Final = 6
+_PATIENT_S: Final = 3.0
+"""How long a question for content of a holder that is gone is waited for, seconds: the next one may see it gone.
+
+The first ones are brisk, which is what the time is exact to. An agent goes on asking the holder for up to 10 s, and has
+no more than 8 such questions under way, so those that follow are patient.
+"""
 
 _FORGOTTEN_S: Final = 6.0
 """How long a holder that is gone has to stay unnamed, seconds. Spegel keeps what it has looked up for 5 s."""
@@ -132,7 +139,7 @@ def _present(scene: Scene, finders: Mapping[str, Finder]) -> Timed:
             _looks(finders, others, image, holder),
             _found,
             _FOUND_WITHIN_S,
-            lambda client=client: _pull(client, scene),  # type: ignore[misc]
+            partial(_pull, client, scene),
         )
         taken_s += [max(0.0, look.answer.asked_at - present_at) for look in seen.values()]
         asking_s += [look.answer.seconds for look in seen.values()]
@@ -215,8 +222,15 @@ def _gone(scene: Scene, held: Mapping[str, Image], how: str, begin: Callable[[],
         return gone_at
 
     with ExitStack() as stack:
-        finders = {node.name: stack.enter_context(scene.mode.finder(node, _ANSWER_S)) for node in scene.nodes[1:]}
-        looks = _looks(finders, scene.nodes[1:], held["first"], holder)
+        digest = held["first"].layers[0]
+        looks = {
+            node.name: _brisk(
+                stack.enter_context(scene.mode.finder(node, _BRISK_S)),
+                stack.enter_context(scene.mode.finder(node, _PATIENT_S)),
+                partial(_look, digest, holder),
+            )
+            for node in scene.nodes[1:]
+        }
         gone_at, last_at = last_named(looks, _FORGOTTEN_S, scene.watch_s, begin_and_pull)
     pulling.join()
     scene.finish([client], allow_errors=True)
@@ -227,6 +241,20 @@ def _gone(scene: Scene, held: Mapping[str, Image], how: str, begin: Callable[[],
     return {**figures, f"pull_after_{how}_s": pull.seconds, f"pull_after_{how}_errors": float(len(pull.errors))}
 
 
+def _brisk(brisk: Finder, patient: Finder, ask: Callable[[Finder], Look]) -> Callable[[], Look]:
+    """A question that is not waited for long until so many had no answer."""
+    left = _BRISK_LOOKS
+
+    def look() -> Look:
+        nonlocal left
+        seen = ask(brisk if left else patient)
+        if left and not seen.answered:
+            left -= 1
+        return seen
+
+    return look
+
+
 # What all of them need
 
 
@@ -234,8 +262,11 @@ def _looks(
     finders: Mapping[str, Finder], nodes: Sequence[Host], image: Image, holder: Host
 ) -> Mapping[str, Callable[[], Look]]:
     """The question of each node for an image's layer."""
-    digest = image.layers[0]
-    return {node.name: lambda finder=finders[node.name]: finder.look(digest, holder.name) for node in nodes}  # type: ignore[misc]
+    return {node.name: partial(_look, image.layers[0], holder, finders[node.name]) for node in nodes}
+
+
+def _look(digest: str, holder: Host, finder: Finder) -> Look:
+    return finder.look(digest, holder.name)
 
 
 def _found(look: Look) -> bool:

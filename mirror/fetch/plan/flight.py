@@ -48,6 +48,7 @@ class Flight:
         avoid: members that must not be the origin of these bytes, for theirs may be wrong.
         position: end of what has arrived.
         first_at: when its first byte arrived, monotonic seconds.
+        moved_at: when its last byte so far arrived, or when it began, monotonic seconds.
         origin: the member that the source has the bytes from, or `UPSTREAM`; None if that is unknown, or the source.
         written: what of the arrived bytes was not here before; None until a report says so: all of them.
     """
@@ -61,11 +62,12 @@ class Flight:
     avoid: tuple[str, ...] = ()
     position: int = field(init=False)
     first_at: float | None = None
+    moved_at: float = field(init=False)
     origin: str | None = None
     written: RangeSet | None = None
 
     def __post_init__(self) -> None:
-        self.position = self.start
+        self.position, self.moved_at = self.start, self.began_at
 
     def __str__(self) -> str:
         return f"{self.start}-{self.stop} at {self.position} role={self.role.value} source={self.source}"

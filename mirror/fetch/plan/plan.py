@@ -97,6 +97,7 @@ class Plan:
         """Take note of bytes: the end of what has arrived, and the ranges of it that were new, and so were written."""
         if flight not in self.flights:  # a thread wrote them before it learned that the flight was cancelled
             self.provenance.add(flight.segments_of(written))
+        self._progress.arrived(flight, position, now)
         flight.position = position
         if flight.first_at is None:
             flight.first_at = now

@@ -26,6 +26,11 @@ class Progress:
         self._sampled: set[Flight] = set()
         """Flights whose throughput was noted while they were under way."""
 
+    def arrived(self, flight: Flight, position: int, now: float) -> None:
+        """Take note that a flight's bytes have arrived up to `position`."""
+        flight.moved_at = now
+        self._throughput.came(flight.source, position - flight.position, now)
+
     def landed(self, flight: Flight, now: float) -> None:
         """Take note that a flight delivered all that it was to deliver."""
         self._past[_compared_as(flight)].append(flight.rate(now))
@@ -63,6 +68,10 @@ class Progress:
     def latest(self, flights: Iterable[Flight], now: float, *, at_the_end: bool) -> tuple[Flight, bool] | None:
         """Of the late flights the one that will land last, and whether it is very late; None if none is late.
 
+        What a home sends is very late only if the home is slow: if all that comes from it, of all blobs, is as slow
+        compared with other sources. Of a home that delivers, one piece is slow because it is slow to come to the home;
+        to ask upstream for it once more would make that even slower.
+
         Args:
             flights: all that are under way.
             now: monotonic seconds.
@@ -83,8 +92,19 @@ class Progress:
             if (now - flight.began_at) * typical < settings.late_grace * (flight.stop - flight.start):
                 continue
             if latest is None or remaining_s > latest[0]:
-                latest = remaining_s, flight, rate * factor * settings.very_late_factor <= typical
+                very = factor * settings.very_late_factor
+                is_very_late = rate * very <= typical and self._is_slow(flight, flights, very, typical, now)
+                latest = remaining_s, flight, is_very_late
         return latest[1:] if latest is not None else None
+
+    def _is_slow(self, flight: Flight, flights: Iterable[Flight], times: float, typical: float, now: float) -> bool:
+        """Whether all that comes from a flight's source is so many times as slow as others; or as `typical`."""
+        if now - flight.moved_at > self._settings.still_s:
+            return True
+        others = {other.source for other in flights} - {flight.source}
+        rates = [self._throughput.recent_rate(source, now) for source in others]
+        compared = statistics.median(rates) if rates else typical
+        return self._throughput.recent_rate(flight.source, now) * times <= compared
 
     def _typical(self, flight: Flight, flights: Iterable[Flight], now: float) -> float | None:
         """The median rate of flights in the same role, bytes per second; None if too few are known."""

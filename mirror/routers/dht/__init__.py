@@ -15,11 +15,11 @@ which it answers, so no word of a peer aims the requests of others elsewhere.
 
     router ──> lookups, peers     on the agent's event loop
       └─────> thread ──> node     on trio, in a thread of its own; it needs the optional extra `skvaller[dht]`
-                          └────> bootstrap, finder, sweep ──> network ──> records
+                          └────> bootstrap, finder, sweep ──> network ──> messages, records
 
-libp2p runs its own code for messages, streams, the routing table and its refresh. Ours is what Spegel's libp2p does and
-py-libp2p does not: records that expire after minutes, a lookup that is over with the first holder, the sweep that tells
-all keys again, and bounds.
+The library encrypts, answers the questions of others, and keeps the routing table. Ours is what Spegel's libp2p does
+and py-libp2p does not: records that expire after minutes, one stream to a peer for all questions, lookups that say at
+once whom they found, the sweep that tells all keys again; and bounds.
 """
 
 from .router import DhtRouter, DhtSettings, KeysAreFixed

@@ -121,6 +121,11 @@ class Node(Protocol):
         """What it counts."""
         ...
 
+    @property
+    def address(self) -> str:
+        """Where it listens, for people."""
+        ...
+
     def run(self, reports: Reports, listens: Call) -> None:
         """Run until stopped; `listens` is called once."""
         ...

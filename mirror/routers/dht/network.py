@@ -2,8 +2,8 @@
 
 import json
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import trio
 from libp2p.abc import IHost, INetConn, INetStream, INetwork, INotifee
@@ -13,12 +13,14 @@ from libp2p.kad_dht.kad_dht import DHTMode
 from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import PeerInfo
+from libp2p.peer.peerstore import PeerStoreError
 from libp2p.records.validator import NamespacedValidator
 from multiaddr import Multiaddr
 
 from ...settings import DhtTiming
 from .. import Peer, is_member_name
 from .boundary import Counts, Reports
+from .messages import CLOSE_S, Messages
 from .records import Records
 
 if TYPE_CHECKING:
@@ -26,12 +28,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_Answer = TypeVar("_Answer")
+
 ENDPOINT = TProtocol("/skvaller/endpoint/1.0.0")
 """A stream of this protocol answers with one line of JSON, and nobody writes anything else to it."""
 K = 20
 """Kademlia's k. The library has it as a constant, as go-libp2p has."""
 _ENDPOINT_MAX = 512
 """Bounds that line, in bytes: a name has 63 at most."""
+_ADDRESSES_MAX = 2
+"""Bounds the addresses of a peer that are tried: it says one, and may have had another before."""
 _ADDRESS_KEPT_S = 3600
 """Time for which an address of a peer is kept, s; Spegel's."""
 
@@ -97,20 +103,17 @@ class Network:
 
     Args:
         dht: libp2p's Kademlia.
-        records: provider records.
         line: what this node says of itself; see `endpoint_line`.
         timing: bounds.
         counts: where questions are counted.
         reports: are told who answers.
     """
 
-    def __init__(
-        self, dht: Kademlia, records: Records, line: bytes, timing: DhtTiming, counts: Counts, reports: Reports
-    ) -> None:
+    def __init__(self, dht: Kademlia, line: bytes, timing: DhtTiming, counts: Counts, reports: Reports) -> None:
         self._dht = dht
         self._host = dht.host
         self._swarm = cast("Swarm", dht.host.get_network())
-        self._records = records
+        self._messages = Messages(self._host, timing.peers_max)
         self._line = line
         self._timing = timing
         self._counts = counts
@@ -137,7 +140,10 @@ class Network:
 
     async def refresh(self) -> None:
         """Ask those whom this node knows for others, and fill the routing table."""
-        await self._dht.peer_routing.refresh_routing_table()
+        try:
+            await self._dht.peer_routing.refresh_routing_table()
+        except Exception as error:  # noqa: BLE001 - the library's streams raise anything
+            log.debug("the DHT's routing table is not refreshed: %r", error)
 
     async def closest(self, key: bytes) -> Sequence[ID]:
         """The k peers closest to a key. While the routing table has no more than k, these are all of them."""
@@ -149,13 +155,7 @@ class Network:
 
     async def ask(self, peer: ID, key: bytes) -> Sequence[PeerInfo]:
         """Ask a peer for its records of a key; nothing if it does not answer."""
-        with trio.move_on_after(self._timing.query_s):
-            if not await self.reach(peer):
-                return ()
-            self._counts.queries["get_providers"] += 1
-            return await self._records.ask(peer, key)
-        self._lost(peer)
-        return ()
+        return await self._question(peer, "get_providers", self._messages.providers, key) or ()
 
     async def tell_closest(self, key: bytes) -> bool:
         """Tell the nodes closest to a key that this node provides it; whether any took that."""
@@ -172,13 +172,26 @@ class Network:
         return taken > 0
 
     async def _tell(self, peer: ID, key: bytes) -> bool:
+        async def tell(peer: ID, key: bytes) -> bool:
+            await self._messages.provide(peer, key, self.own_info())
+            return True
+
+        return await self._question(peer, "add_provider", tell, key) or False
+
+    async def _question(
+        self, peer: ID, kind: str, put: Callable[[ID, bytes], Awaitable[_Answer]], key: bytes
+    ) -> _Answer | None:
+        """Put a question to a peer; None if it does not answer in time, after which it is asked no more."""
         with trio.move_on_after(self._timing.query_s):
-            if not await self.reach(peer):
-                return False
-            self._counts.queries["add_provider"] += 1
-            return await self._records.tell(peer, key)
+            try:
+                if not await self.reach(peer):
+                    return None
+                self._counts.queries[kind] += 1
+                return await put(peer, key)
+            except Exception as error:  # noqa: BLE001 - the library's streams raise anything
+                log.debug("the DHT's peer %s does not answer: %r", peer, error)
         self._lost(peer)
-        return False
+        return None
 
     async def meet(self, info: PeerInfo) -> bool:
         """Whether a peer that a record names has said who it is; it is asked, if that is needed."""
@@ -194,7 +207,11 @@ class Network:
         """Whether there is a connection to a peer; one is made, if needed and possible. Else it leaves the table."""
         if self._swarm.get_connections(peer):
             return True
-        for address in self._host.get_peerstore().addrs(peer)[:2]:
+        try:
+            addresses = self._host.get_peerstore().addrs(peer)
+        except PeerStoreError:  # none is known any more
+            addresses = []
+        for address in addresses[:_ADDRESSES_MAX]:
             if await self._dial(address, peer):
                 return True
         self._lost(peer)
@@ -224,7 +241,8 @@ class Network:
                     return
                 await self._swarm.add_conn(muxed, direction="outbound")
             except BaseException:
-                await raw.close()
+                with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSE_S):
+                    await raw.close()
                 raise
             await self.greet(peer)
 
@@ -286,6 +304,7 @@ class Network:
     def _lost(self, peer: ID) -> None:
         """A peer does not answer, so it is asked no more until it comes back."""
         self._dht.routing_table.remove_peer(peer)
+        self._messages.forget(peer)
 
     def _is_me(self, peer: ID) -> bool:
         return peer == self._host.get_id()

@@ -1,6 +1,7 @@
 """The node of libp2p's Kademlia, on trio. Needs the optional extra `skvaller[dht]`; only `thread` imports it."""
 
 import logging
+import socket
 from collections.abc import Callable, Sequence
 
 import trio
@@ -30,6 +31,7 @@ class KademliaNode:
     def __init__(self, settings: NodeSettings, timing: DhtTiming) -> None:
         self._settings = settings
         self._timing = timing
+        self.address = "{}:{}".format(*settings.bind)
         self.counts = Counts()
         self._token: trio.lowlevel.TrioToken | None = None
         self._stopped = trio.Event()
@@ -59,9 +61,13 @@ class KademliaNode:
         """Have something done in the thread; nothing happens before it runs, or when it has ended."""
         if self._token is not None and self._parts is not None:
             try:
-                self._token.run_sync_soon(call, self._parts)
+                self._token.run_sync_soon(self._do, call, self._parts)
             except trio.RunFinishedError:
                 log.debug("the DHT has ended")
+
+    def _do(self, call: Callable[["_Parts"], object], parts: "_Parts") -> None:
+        if not self._stopped.is_set():  # else its tasks have no place to run any more
+            call(parts)
 
     async def _main(self, reports: Reports, listens: Call) -> None:
         settings, timing = self._settings, self._timing
@@ -69,6 +75,7 @@ class KademliaNode:
         key = load_or_make(settings.identity)
         host_address, port = settings.bind
         address = tcp_address(host_address, port)
+        _check_free(host_address, port)
         host = new_host(
             key_pair=key,
             listen_addrs=[address],
@@ -77,19 +84,29 @@ class KademliaNode:
         )
         records = Records(host, timing.record_s, timing.records_max)
         dht = Kademlia(host, records, timing.streams_max)
-        network = Network(dht, records, endpoint_line(settings.me, port), timing, self.counts, reports)
-        async with host.run([address]), background_trio_service(dht), trio.open_nursery() as nursery:
-            self._parts = parts = _Parts(network, records, reports, nursery, timing, self.counts)
-            host.get_network().register_notifee(Greeter(network, nursery))
-            bootstrap = Bootstrap(network, settings.bootstrap, timing, reports.bootstrapped)
-            for task in (parts.sweep.run, parts.watch, bootstrap.run):
-                nursery.start_soon(task)
-            self._token = trio.lowlevel.current_trio_token()
-            listens()
-            await self._stopped.wait()
+        network = Network(dht, endpoint_line(settings.me, port), timing, self.counts, reports)
+        async with host.run([address]), background_trio_service(dht):
+            async with trio.open_nursery() as nursery:
+                self._parts = parts = _Parts(network, records, reports, nursery, timing, self.counts)
+                greeter = Greeter(network, nursery)
+                host.get_network().register_notifee(greeter)
+                bootstrap = Bootstrap(network, settings.bootstrap, timing, reports.bootstrapped)
+                for task in (parts.sweep.run, parts.watch, bootstrap.run):
+                    nursery.start_soon(task)
+                self._token = trio.lowlevel.current_trio_token()
+                listens()
+                await self._stopped.wait()
+                nursery.cancel_scope.cancel()
+            host.get_network().remove_notifee(greeter)
             for peer in host.get_connected_peers():  # the library would leave their sockets to the collector
                 await host.disconnect(peer)
-            nursery.cancel_scope.cancel()
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raise OSError if nobody can listen at an address: the library would say so in its own log, and go on."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
 
 
 class _Parts:

@@ -1,7 +1,7 @@
 """Provider records, which expire after minutes, as Spegel's do. libp2p keeps them for two days, in any number."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from libp2p.abc import IHost
 from libp2p.kad_dht.provider_store import ProviderRecord, ProviderStore
@@ -75,15 +75,6 @@ class Records(ProviderStore):
     def size(self) -> int:
         """How many records there are."""
         return self._count
-
-    async def tell(self, peer: ID, key: bytes) -> bool:
-        """Tell one peer that this node provides a key; whether it took that."""
-        return await self._send_add_provider(peer, key)
-
-    async def ask(self, peer: ID, key: bytes) -> Sequence[PeerInfo]:
-        """Ask one peer for its records of a key."""
-        providers, _ = await self._get_providers_from_peer_with_closers(peer, key)
-        return providers
 
     async def _republish_provider_records(self) -> None:
         """Nothing: `sweep` tells keys again, after minutes instead of hours."""

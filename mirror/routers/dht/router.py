@@ -8,11 +8,11 @@ from typing import NoReturn
 
 from ...errors import StartFailed
 from ...settings import DhtTiming
-from .. import MemberStatus, Peer, RingSeat, Serves
+from .. import MemberStatus, NoNotes, Peer, RingSeat, Serves
 from .boundary import NodeSettings
 from .lookups import Lookups, Outcome
 from .peers import Peers
-from .thread import DhtThread
+from .thread import DhtThread, make_node
 
 
 class KeysAreFixed(Exception):
@@ -98,15 +98,19 @@ class DhtRouter:
     Args:
         settings: what the operator set.
         timing: Spegel's values, and bounds.
+
+    Raises:
+        ConfigError: the extra is not installed.
     """
 
     def __init__(self, settings: DhtSettings, timing: DhtTiming | None = None) -> None:
         self._settings = settings
+        self.notes = NoNotes()
         timing = timing or DhtTiming()
         self._held: set[bytes] = set()
         self._willing = True
         self._peers = Peers(settings.me, timing.peers_max)
-        self._thread = DhtThread(settings.node(), timing)
+        self._thread = DhtThread(make_node(settings.node(), timing), timing)
         self._lookups = Lookups(self._thread.look_up, settings.resolve_s, timing)
 
     async def start(self) -> None:

@@ -18,18 +18,14 @@ class DhtThread:
     """Runs a node of the DHT.
 
     Args:
-        settings: what the operator set.
-        timing: Spegel's values, and bounds.
-
-    Raises:
-        ConfigError: the extra is not installed.
+        node: of the DHT.
+        timing: bounds.
     """
 
-    def __init__(self, settings: NodeSettings, timing: DhtTiming) -> None:
-        self._settings = settings
+    def __init__(self, node: Node, timing: DhtTiming) -> None:
         self._timing = timing
-        self._node = _make_node(settings, timing)
-        self.counts: Counts = self._node.counts
+        self._node = node
+        self.counts: Counts = node.counts
         self._phase = _Phase()
 
     @property
@@ -69,8 +65,7 @@ class DhtThread:
         if phase.error is not None or phase.is_over:
             if isinstance(phase.error, ConfigError):
                 raise phase.error
-            host, port = self._settings.bind
-            raise StartFailed(f"dht: cannot listen on {host}:{port}: {_text(phase.error)}")
+            raise StartFailed(f"dht: cannot listen on {self._node.address}: {_text(phase.error)}")
 
     def _run(self, reports: Reports, listens: Call, ended: Callable[[BaseException | None], None]) -> None:
         """The thread."""
@@ -126,8 +121,12 @@ class _Phase:
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-def _make_node(settings: NodeSettings, timing: DhtTiming) -> Node:
-    """A node of libp2p, which is an extra and takes a second and 40 MiB to import."""
+def make_node(settings: NodeSettings, timing: DhtTiming) -> Node:
+    """A node of libp2p, which is an extra, and takes a second and 40 MiB to import.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
     try:
         from .node import KademliaNode
     except ModuleNotFoundError as missing:
@@ -144,4 +143,6 @@ def _text(error: Any) -> str:
     """What an error says, or of a group of errors the first."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -145,8 +145,7 @@ class Authorizer:
             answer = await self._transport(registry).send("GET", url, headers, sent_by=registry.name)
         try:
             if answer.status == 429:
-                retry_after = answer.headers.get("Retry-After")
-                raise self._rate_limits.note_429(registry, retry_after, datetime.now(UTC), _now())
+                raise self._rate_limits.note_429(registry, answer.headers, datetime.now(UTC), _now())
             if credential is None and answer.status in (401, 403):
                 raise UpstreamUnknown(f"{realm.origin()} gives no token for {party.scope} without a user and password")
             if credential is not None and answer.status in _REJECTED:

@@ -33,6 +33,7 @@ from ...settings import UpstreamSettings
 from .. import UPSTREAM, Page, RangeReply, RangeRequest, Resolved, Sink
 from .access import Access
 from .body import Body, ExactBody, UpstreamReply, announced_span, gathered, in_memory, with_prefix
+from .budgets import Budgets
 from .encodings import decoded
 from .heads import DOUBTFUL, Head, Heads
 from .lengths import Lengths
@@ -86,11 +87,12 @@ class Upstream:
         look_up: has the addresses of a host, as `socket.getaddrinfo`.
         passed_on: the marks that requests have to have, so that circles of clusters end; see `sources.chain`.
         tally: counts how registries answer.
+        budgets: what registries say of their limits, to all members.
     """
 
     name = UPSTREAM
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - all that a question to a registry depends on
         self,
         configured: Iterable[Registry] = (),
         settings: UpstreamSettings | None = None,
@@ -98,9 +100,11 @@ class Upstream:
         look_up: LookUp = socket.getaddrinfo,
         passed_on: Callable[[], Sequence[str]] = tuple,
         tally: Tally | None = None,
+        budgets: Budgets | None = None,
     ) -> None:
         self._passed_on = passed_on
         self._tally = tally
+        self._budgets = budgets
         self._access = access or Access()
         self._configured = tuple(configured)
         known = known_registries(self._configured)
@@ -114,7 +118,13 @@ class Upstream:
     async def start(self) -> None:
         """Be ready to ask."""
         self._started = RegistryClient(
-            self._configured, self._settings, self._access, self._look_up, self._passed_on, self._tally
+            self._configured,
+            self._settings,
+            self._access,
+            self._look_up,
+            self._passed_on,
+            self._tally,
+            self._budgets,
         )
 
     async def close(self) -> None:

@@ -7,11 +7,13 @@ Source: RFC 9110 section 10.2.3 (Retry-After).
 """
 
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from ...errors import UpstreamRateLimited
 from ...settings import UpstreamSettings
+from .budgets import Budgets
 from .registries import Registry
 
 log = logging.getLogger(__name__)
@@ -36,38 +38,41 @@ def parse_retry_after(header: str | None, now: datetime, settings: UpstreamSetti
 
 
 class RateLimits:
-    """Until when each URL of a registry is not asked. Bounded: only known registries are ever asked.
+    """Keeps this node from asking registries that answered 429, to itself or to another member.
 
     Args:
-        settings: bounds on that time.
+        settings: bounds on the time that a registry names.
+        budgets: what registries say to all members.
     """
 
-    def __init__(self, settings: UpstreamSettings | None = None) -> None:
+    def __init__(self, settings: UpstreamSettings | None = None, budgets: Budgets | None = None) -> None:
         self._settings = settings or UpstreamSettings()
-        self._blocked_until: dict[str, float] = {}
+        self._budgets = budgets or Budgets()
 
     def check(self, registry: Registry, now: float) -> None:
         """Raise UpstreamRateLimited if the registry may not be asked at `now`, in seconds of the caller's clock."""
-        remaining_s = self._blocked_until.get(registry.url, now) - now
-        if remaining_s > 0:
-            raise UpstreamRateLimited(
-                f"{registry.name} answered 429: not asked for another {remaining_s:.0f} s", remaining_s
-            )
-        self._blocked_until.pop(registry.url, None)
+        wait_s = self._budgets.wait_s(registry.url, now)
+        if wait_s > 0:
+            raise UpstreamRateLimited(f"{registry.name} answered 429: not asked for another {wait_s:.0f} s", wait_s)
 
-    def note_429(self, registry: Registry, retry_after: str | None, clock: datetime, now: float) -> UpstreamRateLimited:
+    def note(self, registry: Registry, headers: Mapping[str, str], now: float) -> None:
+        """Take note of what an answer says of the budget."""
+        self._budgets.answered(registry.url, headers, now)
+
+    def note_429(
+        self, registry: Registry, headers: Mapping[str, str], clock: datetime, now: float
+    ) -> UpstreamRateLimited:
         """Note an answer of status 429; returns the error to raise.
 
         Args:
             registry: who answered.
-            retry_after: the answer's Retry-After header.
+            headers: of the answer; Retry-After among them, perhaps.
             clock: the time of day, with a time zone.
             now: the same moment in monotonic seconds.
         """
-        return self.block(registry, parse_retry_after(retry_after, clock, self._settings), now)
-
-    def block(self, registry: Registry, retry_after_s: float, now: float) -> UpstreamRateLimited:
-        """Do not ask a registry for a number of seconds; returns the error to raise."""
-        self._blocked_until[registry.url] = max(self._blocked_until.get(registry.url, now), now + retry_after_s)
-        log.warning("upstream rate limited registry=%s retry_after_s=%.0f", registry.name, retry_after_s)
-        return UpstreamRateLimited(f"{registry.name} answered 429: not asked for {retry_after_s:.0f} s", retry_after_s)
+        wait_s = parse_retry_after(headers.get("Retry-After"), clock, self._settings)
+        was_known = self._budgets.wait_s(registry.url, now) > 0
+        self._budgets.limited(registry.url, headers, wait_s, now)
+        if not was_known:
+            log.warning("upstream rate limited registry=%s retry_after_s=%.0f", registry.name, wait_s)
+        return UpstreamRateLimited(f"{registry.name} answered 429: not asked for {wait_s:.0f} s", wait_s)

@@ -22,6 +22,7 @@ from ...settings import UpstreamSettings
 from .access import Access
 from .addresses import AddressGuard
 from .authorizer import Authorizer
+from .budgets import Budgets
 from .challenge import Bearer, Party, parse_challenges
 from .credentials import Credentials
 from .names import LookUp, Names
@@ -94,9 +95,10 @@ class RegistryClient:
         look_up: has the addresses of a host.
         passed_on: the marks that a request has to have.
         tally: counts; None: nobody does.
+        budgets: what registries say of their limits, to all members.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - all that a question to a registry depends on
         self,
         configured: Iterable[Registry],
         settings: UpstreamSettings,
@@ -104,6 +106,7 @@ class RegistryClient:
         look_up: LookUp = socket.getaddrinfo,
         passed_on: Callable[[], Sequence[str]] = tuple,
         tally: Tally | None = None,
+        budgets: Budgets | None = None,
     ) -> None:
         self._passed_on = passed_on
         self._tally = tally
@@ -119,7 +122,7 @@ class RegistryClient:
         self._transports: dict[tuple[str, str, bool], Transport] = {}
         """By the registry's name and URL, since it was first asked; and whether it is for signs of life, which must not
         wait until one of the requests that they are about gives its connection back."""
-        self._rate_limits = RateLimits(settings)
+        self._rate_limits = RateLimits(settings, budgets)
         self._credentials = Credentials(access.auth, settings.credentials)
         self._authorizer = Authorizer(self._transport, self._credentials, self._rate_limits, settings)
         self._redirects = RedirectCache(settings)
@@ -236,6 +239,8 @@ class RegistryClient:
             raise UpstreamError(Reason.TIMEOUT, f"{registry.name} gave no answer within {within_s:.1f} s") from None
         if self._tally is not None:
             self._tally.upstream_answered(registry.name, answer.status)
+        if same_origin(answer.url, URL(registry.api)):
+            self._rate_limits.note(registry, answer.headers, _now())
         if answer.status in question.expected and (registry is authority or answer.status != 404):
             return answer
         answer.release()
@@ -339,8 +344,7 @@ class RegistryClient:
         """The error that an answer of an unexpected status means."""
         message = f"{answer.url.origin()} answered {answer.status} to {request}"
         if answer.status == 429:
-            retry_after = answer.headers.get("Retry-After")
-            return self._rate_limits.note_429(registry, retry_after, datetime.now(UTC), _now())
+            return self._rate_limits.note_429(registry, answer.headers, datetime.now(UTC), _now())
         if answer.status in _FOR_GOOD:
             return UpstreamUnknown(message)
         if answer.status in (401, 403) and same_origin(answer.url, URL(registry.api)):

@@ -30,6 +30,7 @@ from mirror.config import (
     refuse_misspelt,
 )
 from mirror.errors import ConfigError
+from mirror.images.tag_policies import TagPolicies
 from mirror.sources.upstream.credentials import AuthPath
 from mirror.sources.upstream.reached import Proxies, Proxy, Reached
 from mirror.sources.upstream.registries import Registry
@@ -191,6 +192,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         home="never",
         tags="verify",
         denied_tags="serve",
+        tag_policies=TagPolicies(),
         log_level="debug",
         log_format="json",
     )
@@ -236,6 +238,12 @@ def test_a_full_file_is_read(file: Path) -> None:
         ("advertise", "224.0.0.1"),
         ("join", "http://10.0.0.1"),
         ("join", "10.0.0.1:0"),
+        ("dht", "host:4001"),
+        ("bootstrap", "10.0.0.1"),
+        ("resolve-timeout", "20"),
+        ("resolve-timeout", "0ms"),
+        ("resolve-timeout", "61s"),
+        ("resolve-timeout", "-5s"),
         ("upstream", "docker.io"),
         ("upstream", "docker.io=ftp://hub.example"),
         ("upstream-trust", "minio.example:9000"),
@@ -321,6 +329,27 @@ def test_a_step_to_a_sealed_cluster_needs_a_key(step: str) -> None:
     with pytest.raises(ConfigError, match=f"sealing: {step} .* --key-file"):
         load({"sealing": step}, NOTHING, None)
     assert load({"sealing": step, "key-file": "keys"}, NOTHING, None).sealing == step
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        ({"router": "dht", "join": ["a:7946"]}, "join: .*--bootstrap"),
+        ({"bootstrap": ["a:4001"]}, "bootstrap: router swim gossips; give --join"),
+        ({"router": "exact", "bootstrap": ["a:4001"]}, "bootstrap: router exact"),
+        ({"router": "dht", "dht": "127.0.0.1:5001"}, r"dht: 127\.0\.0\.1:5001 is taken by --peer"),
+        ({"router": "dht", "dht": "10.0.0.1:4001"}, "dht: .*both on loopback"),
+    ],
+)
+def test_where_a_node_looks_for_others_suits_its_router(flags: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        load(flags, NOTHING, None)
+
+
+def test_a_node_with_a_dht_has_no_gossip_that_could_be_in_the_way() -> None:
+    config = load({"router": "dht", "gossip": "127.0.0.1:5001", "bootstrap": ["a:4001"]}, NOTHING, None)
+    assert config.discovery == ("dht", Address("127.0.0.1", 4001))
+    assert config.first_nodes == ("a:4001",)
 
 
 def test_each_listener_has_an_address_of_its_own() -> None:

@@ -39,10 +39,10 @@ def test_programs_are_found_by_their_paths_and_say_their_versions(tmp_path: Path
 
 
 def test_a_spegel_without_a_version_is_taken_and_one_that_is_none_is_not() -> None:
-    assert spegel_version("spegel version  \n") is None
-    assert spegel_version("spegel version v0.7.3 \n") == (0, 7)
-    with pytest.raises(BenchError, match="--spegel"):
-        spegel_version("usage: spiegel")
+    assert spegel_version("spegel version  \n", "s") is None
+    assert spegel_version("spegel version v0.7.3 \n", "s") == (0, 7)
+    with pytest.raises(BenchError, match="/bin/s is no Spegel"):
+        spegel_version("usage: spiegel", "/bin/s")
 
 
 @pytest.mark.parametrize(

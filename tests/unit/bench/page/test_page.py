@@ -158,6 +158,8 @@ def test_the_page_of_documents_shows_its_plots_from_a_folder_beside_it(page: Pag
     assert shown
     picture = (tmp_path / "results" / shown[0]).read_text()
     assert "prefers-color-scheme: dark" in picture
+    texts = [tag for tag in re.findall(r"<text[^>]*>", picture) if "fill: var(--ink)" not in tag]
+    assert texts == [], "these cannot be read on a dark page"
     assert "**Use gossip rather than a DHT.**" in text
 
 

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from bench.scale.homes import Homes
 from bench.scale.world import MBIT, WAVES, Ledger, World
-from mirror.cluster.homes import Ring, piece_size
+from mirror.cluster.homes import Ring, home_piece_size
 
 _MIB = 2**20
+_PIECE = 128 * 1024
+"""Bytes of a blob that is never cut."""
 
 
 def _world(nodes: int, layers: tuple[int, ...] = (16 * _MIB,) * 4, zones: int = 1, **more: float) -> World:
@@ -27,7 +29,7 @@ def test_where_pieces_are_spread_evenly_all_have_the_image_in_the_ideal_time(nod
 
 
 def test_one_piece_has_one_home_which_sends_it_to_all_others() -> None:
-    world = _world(5, (4 * _MIB,))
+    world = _world(5, (_PIECE,))
     ledger = Homes(world).play("at once")
     # The home sends four copies over its link, while the piece comes: as long as four downloads.
     assert ledger.ratio(world.ideal_s) == pytest.approx(4.0)
@@ -35,11 +37,11 @@ def test_one_piece_has_one_home_which_sends_it_to_all_others() -> None:
 
 
 def test_homes_of_several_layers_are_those_of_the_ring() -> None:
-    world = _world(8, (4 * _MIB,) * 3)
+    world = _world(8, (_PIECE,) * 3)
     homes = [Ring.of(world.key(layer), world.names()).members[0] for layer in range(3)]
     most = max(homes.count(name) for name in homes)
     ledger = Homes(world).play("at once")
-    assert ledger.sent_most_bytes == pytest.approx(most * 7 * 4 * _MIB)
+    assert ledger.sent_most_bytes == pytest.approx(most * 7 * _PIECE)
     assert ledger.ratio(world.ideal_s) == pytest.approx(max(1.0, most * 7 / 3))
 
 
@@ -74,7 +76,7 @@ def test_upstream_sends_the_image_once_and_every_node_gets_it_once(
 def test_pieces_cost_a_request_each() -> None:
     world = _world(4, (16 * _MIB,))
     ledger = Homes(world).play("at once")
-    assert ledger.requests == 4 * 16 * _MIB / piece_size(16 * _MIB)
+    assert ledger.requests == 4 * 16 * _MIB / home_piece_size(16 * _MIB, 4)
 
 
 def test_crowds_and_single_nodes_agree() -> None:
@@ -102,7 +104,7 @@ def test_a_rolling_wave_takes_what_the_first_batch_has() -> None:
 
 def test_the_same_seed_gives_the_same() -> None:
     def play(seed: int) -> Ledger:
-        return Homes(_world(12, (5 * _MIB,) * 3, 2, seed=seed)).play("at once")
+        return Homes(_world(12, (_PIECE,) * 3, 2, seed=seed)).play("at once")
 
     assert play(3) == play(3)
     assert len({play(seed).ratio(1.0) for seed in range(5)}) > 1

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossip.core.directory.reconcile import Versions, bucket_of
+from gossip.core.directory.replicas import Applied
 from gossip.core.membership.member import PROTOCOL
 from gossip.core.messages import (
     BUCKETS,
@@ -228,6 +229,32 @@ def test_filters_go_over_streams_in_chunks(peer: Callable[..., Peer]) -> None:
     assert [chunk.offset for chunk in chunks] == [0, CHUNK_MAX_BYTES]
     assert b"".join(chunk.bits for chunk in chunks) == bits
     assert {chunk.entry for chunk in chunks} == {Entry("n1", 1, 0, 1, 70_000)}
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "given"),
+    [
+        pytest.param([], [Entry("n1", 1, 0, 1, 2000)], id="nothing"),
+        pytest.param([Ops("n1", 1, 1, 16, 2000, keys(3, 2))], [Entry("n1", 1, 0, 1, 2002)], id="it grew"),
+        pytest.param(None, [], id="it was forgotten"),
+    ],
+)
+def test_filter_goes_over_a_stream_as_it_is_when_its_turn_comes(
+    peer: Callable[..., Peer], meanwhile: list[Ops] | None, given: list[Entry]
+) -> None:
+    """Between two messages of a stream, which is written as fast as the other end reads, anything can happen."""
+    node = peer()
+    introduce(node, "n1")
+    node.node.dissemination.install(Entry("n1", 1, 0, 1, 2000), 16, bytes(1 << 13), node.now)
+    messages = node.node.dissemination.reconciler.snapshots(UNKNOWN)
+    assert isinstance(next(messages), Alive)
+    if meanwhile is None:
+        node.node.dissemination.directory.forget("n1")
+    for ops in meanwhile or ():
+        assert node.node.dissemination.directory.apply(ops) is Applied.NEW
+    chunks = [message for message in messages if isinstance(message, Chunk)]
+    assert [chunk.entry for chunk in chunks] == given
+    assert all(any(chunk.bits) is bool(meanwhile) for chunk in chunks)
 
 
 @pytest.mark.parametrize("crowded", [False, True], ids=["spread", "crowded in one bucket"])

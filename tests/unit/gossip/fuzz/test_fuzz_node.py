@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from gossip.core.errors import WireError
+from gossip.core.messages import FilterKind
 from gossip.core.packets.codec import BODY_MAX_BYTES, decode_packet, encode_message
 
 if TYPE_CHECKING:
@@ -41,9 +42,9 @@ class Anything(RuleBasedStateMachine):
         assert self.world is not None
         return self.world
 
-    @initialize(seed=st.integers(0, 3), sealed=st.booleans())
-    def begin(self, seed: int, sealed: bool) -> None:
-        self.world = self.worlds.World(seed, sealed=sealed)
+    @initialize(seed=st.integers(0, 3), sealed=st.booleans(), filters=st.sampled_from(FilterKind))
+    def begin(self, seed: int, sealed: bool, filters: FilterKind) -> None:
+        self.world = self.worlds.World(seed, sealed=sealed, config=self.worlds.small_config(filters))
 
     @rule(data=st.data())
     def hear(self, data: st.DataObject) -> None:

@@ -40,6 +40,7 @@ def endpoint(**values: Any) -> StatusEndpoint:
         "cache_bytes": lambda: 0,
         "keeps_nothing": lambda: None,
         "withheld": dict,
+        "budgets": list,
     }
     return StatusEndpoint(NodeStatus(name="a", **(given | values)), cast("Find", Asked()), Metrics())
 

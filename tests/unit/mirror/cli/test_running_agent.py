@@ -9,7 +9,16 @@ from click.testing import CliRunner
 from mirror.cli import main
 from mirror.cli.running_agent import Answer, agent_url
 
-COMMANDS = ([], ["agent"], ["demo"], ["find"], ["members"], ["keys"], *(["keys", step] for step in ("install", "use")))
+COMMANDS = (
+    [],
+    ["agent"],
+    ["demo"],
+    ["find"],
+    ["refresh"],
+    ["members"],
+    ["keys"],
+    *(["keys", step] for step in ("install", "use")),
+)
 
 
 @pytest.mark.parametrize(

@@ -180,3 +180,16 @@ def test_reports_are_kept_of_a_bounded_number_the_latest() -> None:
     for number in range(5000):
         reports.heard(f"node-{number}", 0.01 if number < 3900 else 1.0, 0.0)
     assert not reports.slow(4, 0.0)
+
+
+def test_what_came_of_a_source_within_the_last_seconds_counts_whatever_it_was_part_of() -> None:
+    throughput, settings = Throughput(), ClusterSettings()
+    for step in range(100):
+        throughput.came("a", 1000, step / 50)
+        throughput.came("b", 100, step / 50)
+    assert throughput.recent_rate("a", 1.98) == pytest.approx(50_000)
+    assert throughput.recent_rate("b", 1.98) == pytest.approx(5_000)
+    assert throughput.recent_rate("stranger", 1.98) == 0
+    throughput.came("b", 1, 1.98 + settings.recent_s)
+    assert throughput.recent_rate("a", 1.98 + settings.recent_s) < 10_000
+    assert throughput.recent_rate("a", 2 * settings.recent_s + 1) == 0

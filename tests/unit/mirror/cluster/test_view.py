@@ -2,7 +2,9 @@
 
 import asyncio
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Collection, Sequence
+
+import pytest
 
 from mirror.cluster.health import PeerHealth
 from mirror.cluster.view import ClusterView
@@ -32,7 +34,7 @@ class Chart:
     def ready(self) -> bool:
         return True
 
-    def look_up(self, key: bytes) -> None:
+    def look_up(self, key: bytes) -> Awaitable[None] | None:
         return None
 
     def locate(self, key: bytes) -> Sequence[Peer]:
@@ -101,6 +103,32 @@ def test_a_holder_that_was_not_seen_before_has_the_members_looked_up_anew() -> N
     chart.holders.append(peer("b"))
     assert view.holders(KEY) == [peer("b")]
     assert view.peer("b") == peer("b")
+
+
+def test_holders_are_waited_for_where_the_router_has_to_ask() -> None:
+    class Asking(Chart):
+        def look_up(self, key: bytes) -> Awaitable[None] | None:
+            async def asked() -> None:
+                await asyncio.sleep(0)
+                self.holders = [peer("a")]
+
+            return None if self.holders else asked()
+
+    async def story() -> None:
+        view, _ = made(Asking("a"))
+        assert await view.find_holders(KEY) == [peer("a")]
+        assert view.look_up(KEY) is None
+
+    asyncio.run(story())
+
+
+def test_holders_that_the_router_knows_cost_no_turn_of_the_loop() -> None:
+    chart = Chart("a")
+    chart.holders = [peer("a")]
+    view, _ = made(chart)
+    with pytest.raises(StopIteration) as ended:
+        view.find_holders(KEY).send(None)
+    assert ended.value.value == [peer("a")]
 
 
 def test_a_banned_member_is_no_holder() -> None:

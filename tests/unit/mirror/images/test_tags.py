@@ -1,13 +1,15 @@
 """Whose word on a tag counts while upstream takes its time, and after upstream has said that there is no such tag."""
 
 import asyncio
+import math
 import time
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from mirror.errors import ManifestUnknown, UpstreamError, UpstreamOut, UpstreamUnknown
+from mirror.errors import ManifestUnknown, Unavailable, UpstreamError, UpstreamOffline, UpstreamOut, UpstreamUnknown
+from mirror.images.tag_policies import TagPolicies, TagPolicy
 from mirror.images.tags import Tags
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository
@@ -23,28 +25,40 @@ SETTINGS = ImageSettings(tag_known_s=0.01, tag_denied_s=0.0)
 class World:
     """Upstream, which answers when a test says so; members, and this node's stores."""
 
-    def __init__(self, *, members: Tag | None = None, own: Tag | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        members: Tag | None = None,
+        own: Tag | None = None,
+        policy: TagPolicy | None = None,
+        cached: Tag | None = None,
+    ) -> None:
+        self.cached = cached
+        self.questions = 0
         self.answer: Resolved | UpstreamError = Resolved(RIGHT, "application/json", 1)
         self.may_answer = asyncio.Event()
         self.members, self.own = members, own
         holdings: Any = SimpleNamespace(tags=lambda reference: [] if self.own is None else [self.own])
         audit: Any = None
-        self.tags = Tags(holdings, self, self, self, audit, SETTINGS)  # type: ignore[arg-type]
+        policies = TagPolicies(usual=policy or TagPolicy())
+        self.tags = Tags(holdings, self, self, self, audit, SETTINGS, policies=policies)  # type: ignore[arg-type]
 
     def is_head_free(self, repository: Repository) -> bool:
         return True
 
     async def resolve(self, reference: Reference) -> Resolved:
+        self.questions += 1
         await self.may_answer.wait()
         if isinstance(self.answer, UpstreamError):
             raise self.answer
         return self.answer
 
     def tag(self, reference: Reference) -> Tag | None:
-        return None
+        return self.cached
 
     async def put_tag(self, reference: Reference, tag: Tag) -> None:
-        pass
+        if self.cached is not None:
+            self.cached = tag
 
     async def from_homes(self, reference: Reference) -> None:
         return None
@@ -110,5 +124,66 @@ def test_an_old_denial_does_not_outweigh_what_a_member_has_of_upstream_since() -
         world.members = said(RIGHT, time.time() - 60)
         with pytest.raises(ManifestUnknown):
             await world.tags.resolve(NAME)
+
+    asyncio.run(story())
+
+
+def ago(digest: Digest, seconds: float) -> Tag:
+    return said(digest, time.time() - seconds)
+
+
+def test_a_pinned_tag_is_asked_of_nobody_once_it_is_known() -> None:
+    async def story() -> None:
+        world = World(cached=ago(LIE, 1e6), policy=TagPolicy(fresh_s=math.inf))
+        answer = await world.tags.resolve(NAME)
+        assert (answer.tag.digest, answer.warning, world.questions) == (LIE, None, 0)
+
+    asyncio.run(story())
+
+
+def test_an_old_tag_is_answered_at_once_while_upstream_is_asked_where_its_policy_says_so() -> None:
+    async def story() -> None:
+        world = World(cached=ago(LIE, 120), policy=TagPolicy(fresh_s=60, revalidate_s=3600))
+        for _ in range(3):
+            answer = await world.tags.resolve(NAME)
+            assert answer.tag.digest == LIE
+            assert "upstream is asked meanwhile" in (answer.warning or "")
+        world.may_answer.set()
+        while world.cached is None or world.cached.digest != RIGHT:
+            await asyncio.sleep(0)
+        assert (await world.tags.resolve(NAME)).warning is None
+        assert world.questions == 1
+        world.cached = ago(LIE, 4000)
+        assert (await world.tags.resolve(NAME)).tag.digest == RIGHT
+
+    asyncio.run(story())
+
+
+def test_upstream_is_never_asked_where_its_policy_says_so() -> None:
+    async def story() -> None:
+        policy = TagPolicy(asks_upstream=False)
+        world = World(members=ago(LIE, 1e6), policy=policy)
+        for fresh in (False, True):
+            assert (await world.tags.resolve(NAME, fresh=fresh)).tag.digest == LIE
+        with pytest.raises(ManifestUnknown, match="never-upstream"):
+            await World(policy=policy).tags.resolve(NAME)
+        with pytest.raises(UpstreamOffline):
+            await world.tags.check(NAME)
+        assert world.questions == 0
+
+    asyncio.run(story())
+
+
+def test_what_is_too_old_is_no_answer_where_its_policy_says_so() -> None:
+    async def story() -> None:
+        for age_s, is_answer in ((200, True), (400, False)):
+            world = World(members=ago(LIE, age_s), policy=TagPolicy(fresh_s=60, error_s=300))
+            world.answer = UpstreamOut("no sign of life", 2.0)
+            world.may_answer.set()
+            if is_answer:
+                assert (await world.tags.resolve(NAME)).tag.digest == LIE
+            else:
+                with pytest.raises(Unavailable):
+                    await world.tags.resolve(NAME)
 
     asyncio.run(story())

@@ -15,7 +15,7 @@ from mirror.errors import Reason
 from mirror.fetch.demand import Audience, Demand
 from mirror.fetch.plan import Flight, Opening, Plan, Segment
 from mirror.oci.ranges import RangeSet
-from mirror.settings import PlanSettings
+from mirror.settings import ClusterSettings, PlanSettings
 from mirror.sources import UPSTREAM, Role
 from mirror.sources.failures import CONSEQUENCES
 
@@ -801,9 +801,39 @@ def test_on_a_large_ring_only_some_are_asked_whether_they_have_a_late_piece() ->
 def test_a_late_piece_that_nobody_else_can_bring_comes_straight_from_upstream() -> None:
     at = desk(("a", "me"))
     at.own = RangeSet(of(0), of(2), of(4), of(6))
-    flying_late(at, others_s=0.2, now=SETTINGS.late_s)
+    flying_late(at, others_s=0.2, now=0.2 + 2 * ClusterSettings().recent_s)
     (second,) = at.next()
     assert second.source == UPSTREAM
+
+
+def test_a_piece_that_is_slow_to_come_to_a_home_that_delivers_is_waited_for() -> None:
+    at = desk(("a", "me"), size=200 * MEBIBYTE)
+    late, *others = at.next()
+    assert late.source == "a"
+    for step in range(1, 60):
+        at.now = step / 10
+        at.arrive(late, late.start + 100 * step)
+        at.land(*others)
+        others = at.next()
+        assert {flight.source for flight in others} == {"a", UPSTREAM}
+        assert all(flight.start > MEBIBYTE for flight in others)
+
+
+def test_a_piece_of_which_nothing_comes_for_long_is_fetched_by_others_although_its_home_delivers() -> None:
+    at = desk(("a", "me"), size=200 * MEBIBYTE)
+    late, *others = (flight for flight in at.next() if flight.source == "a")
+    asked_at = None
+    for step in range(1, 100):
+        at.now = step / 10
+        at.land(*others)
+        flights = at.next()
+        others = [flight for flight in flights if flight.source == "a"]
+        at.land(*(flight for flight in flights if flight.source == UPSTREAM and flight.start != late.start))
+        if any(flight.source == UPSTREAM and flight.start == late.start for flight in flights):
+            asked_at = at.now
+            break
+    assert asked_at is not None
+    assert SETTINGS.still_s < asked_at < SETTINGS.still_s + 1
 
 
 def test_no_piece_is_late_in_its_first_second_or_as_fast_as_the_others() -> None:

@@ -1,5 +1,6 @@
 """Registries that answered 429, and for how long they are not asked."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import pytest
@@ -39,10 +40,14 @@ def test_reads_retry_after_within_bounds(header: str | None, seconds: float) -> 
     assert parse_retry_after(header, NOW, UpstreamSettings()) == seconds
 
 
+def retry_after(text: str) -> Mapping[str, str]:
+    return {"Retry-After": text}
+
+
 def test_a_registry_is_left_alone_until_its_time_and_no_other() -> None:
     limits = RateLimits()
-    assert limits.block(HUB, 60, now=100).retry_after_s == 60
-    limits.block(HUB, 10, now=110)  # a shorter one does not shorten the first
+    assert limits.note_429(HUB, retry_after("60"), NOW, now=100).retry_after_s == 60
+    limits.note_429(HUB, retry_after("10"), NOW, now=110)  # a shorter one does not shorten the first
     limits.check(QUAY, now=110)
     with pytest.raises(UpstreamRateLimited) as refusal:
         limits.check(HUB, now=150)
@@ -52,8 +57,16 @@ def test_a_registry_is_left_alone_until_its_time_and_no_other() -> None:
 
 def test_an_answer_of_429_blocks_for_as_long_as_it_says() -> None:
     limits = RateLimits()
-    assert limits.note_429(HUB, "Sat, 01 Aug 2026 12:02:00 GMT", NOW, now=100).retry_after_s == 120
+    date = retry_after("Sat, 01 Aug 2026 12:02:00 GMT")
+    assert limits.note_429(HUB, date, NOW, now=100).retry_after_s == 120
     with pytest.raises(UpstreamRateLimited) as refusal:
         limits.check(HUB, now=219)
     assert refusal.value.retry_after_s == 1
     limits.check(HUB, now=220)
+
+
+def test_many_answers_of_429_are_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+    limits = RateLimits()
+    for _ in range(5):
+        limits.note_429(HUB, retry_after("60"), NOW, now=100)
+    assert len(caplog.records) == 1

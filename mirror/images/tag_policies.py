@@ -1,0 +1,137 @@
+"""For how long upstream's word about a tag is good, by what the operator says of its name.
+
+A release never moves, `latest` moves each day, and what a lab has built itself no registry knows. So each pattern of
+names has a policy; a name that fits none has the usual one.
+
+Source of the words: RFC 5861 (stale-while-revalidate, stale-if-error).
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any
+
+from ..errors import ConfigError
+from ..oci.reference import Reference
+
+FOREVER = "forever"
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"(\d{1,6})(s|m|h|d)")
+_PATTERN = re.compile(r"[a-z0-9._:/*?\[\]!A-Z-]{1,400}")
+
+
+@dataclass(frozen=True, slots=True)
+class TagPolicy:
+    """For how long upstream's word about a tag is good. All times are in seconds; infinity means for ever.
+
+    Args:
+        fresh_s: it is believed without a question. None: as for all tags.
+        revalidate_s: after that time, it is still the answer at once, with a warning, while upstream is asked.
+        error_s: after the first time, it is the answer if upstream does not say anything.
+        asks_upstream: whether upstream is asked at all; if not, what this node and the members hold is the answer.
+    """
+
+    fresh_s: float | None = None
+    revalidate_s: float = 0.0
+    error_s: float = math.inf
+    asks_upstream: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TagPolicies:
+    """The policies of all names.
+
+    Args:
+        by_pattern: patterns, in which `*` stands for any characters, and their policies; the first that fits counts.
+        usual: the policy of all others.
+        usual_s: the time for which upstream's word is believed where a policy does not say, s.
+    """
+
+    by_pattern: Sequence[tuple[str, TagPolicy]] = ()
+    usual: TagPolicy = field(default_factory=TagPolicy)
+    usual_s: float = 60.0
+
+    def of(self, reference: Reference) -> TagPolicy:
+        """The policy of one name."""
+        name = str(reference)
+        return next((policy for pattern, policy in self.by_pattern if fnmatchcase(name, pattern)), self.usual)
+
+    def fresh_s(self, reference: Reference) -> float:
+        """For how long upstream's word about one name is believed without a question, s."""
+        fresh_s = self.of(reference).fresh_s
+        return self.usual_s if fresh_s is None else fresh_s
+
+
+def policies_of(tables: Any) -> TagPolicies:
+    """Read the tables of the operator's TOML file.
+
+        [[tag]]
+        pattern = ["docker.io/library/*:latest", "registry.example.com/*"]
+        fresh-for = "5m"
+        stale-while-revalidate = "1h"
+        stale-if-error = "7d"
+
+    Raises:
+        ConfigError: which table has what wrong, and what is allowed.
+    """
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise ConfigError("tag: write each policy as a table that begins with [[tag]]")
+    return TagPolicies(tuple(row for table in tables for row in _rows(table)))
+
+
+def _rows(table: dict[str, Any]) -> Iterable[tuple[str, TagPolicy]]:
+    patterns = table.get("pattern")
+    patterns = [patterns] if isinstance(patterns, str) else patterns
+    if not isinstance(patterns, list) or not patterns or not all(isinstance(text, str) for text in patterns):
+        raise ConfigError('tag: a table has no pattern; give one, as in pattern = "docker.io/library/*:latest"')
+    for key in table:
+        if key != "pattern" and key not in _KEYS:
+            meant = get_close_matches(key, _KEYS, n=1)
+            raise ConfigError(f"tag {patterns[0][:100]!r}: {key}: no such key; " + _hint(meant))
+    try:
+        policy = TagPolicy(**dict(_KEYS[key](key, value) for key, value in table.items() if key != "pattern"))
+    except ConfigError as error:
+        raise ConfigError(f"tag {patterns[0][:100]!r}: {error}") from None
+    for pattern in patterns:
+        if not _PATTERN.fullmatch(pattern) or "/" not in pattern:
+            raise ConfigError(
+                f"tag {pattern[:100]!r}: no such name; give REGISTRY/REPOSITORY:TAG, where * stands for any characters"
+            )
+        yield (pattern if ":" in pattern.rpartition("/")[2] or pattern.endswith("*") else f"{pattern}:*"), policy
+
+
+def _hint(meant: Sequence[str]) -> str:
+    return f"is {meant[0]} meant?" if meant else "there are pattern, " + ", ".join(_KEYS)
+
+
+def _seconds(attribute: str) -> Callable[[str, Any], tuple[str, Any]]:
+    def read(key: str, value: Any) -> tuple[str, Any]:
+        if value == FOREVER:
+            return attribute, math.inf
+        found = _DURATION.fullmatch(value) if isinstance(value, str) else None
+        if found is None:
+            raise ConfigError(f"{key}: give a time such as 30s, 5m, 2h or 7d, or {FOREVER}")
+        return attribute, float(int(found[1]) * _UNITS_S[found[2]])
+
+    return read
+
+
+def _flag(attribute: str, meaning: dict[bool, Any]) -> Callable[[str, Any], tuple[str, Any]]:
+    def read(key: str, value: Any) -> tuple[str, Any]:
+        if not isinstance(value, bool):
+            raise ConfigError(f"{key}: give true or false")
+        return attribute, meaning[value]
+
+    return read
+
+
+_KEYS: dict[str, Callable[[str, Any], tuple[str, Any]]] = {
+    "fresh-for": _seconds("fresh_s"),
+    "stale-while-revalidate": _seconds("revalidate_s"),
+    "stale-if-error": _seconds("error_s"),
+    "pin": _flag("fresh_s", {True: math.inf, False: None}),
+    "never-upstream": _flag("asks_upstream", {True: False, False: True}),
+}

@@ -1,0 +1,145 @@
+"""What registries let the members ask: kept by the newest note, told to all, and bounded whatever a member says."""
+
+from collections.abc import Mapping
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mirror.settings import BudgetSettings
+from mirror.sources.upstream.budgets import NOTE_MAX_BYTES, Budgets
+
+HUB, QUAY = "https://registry-1.docker.io", "https://quay.io"
+
+
+def left(remaining: int, source: str = "", limit: int = 100) -> Mapping[str, str]:
+    given = {"RateLimit-Limit": f"{limit};w=21600", "RateLimit-Remaining": f"{remaining};w=21600"}
+    return given | ({"Docker-RateLimit-Source": source} if source else {})
+
+
+class Cluster:
+    """Members that hear each other at once, on clocks of their own."""
+
+    def __init__(self, count: int) -> None:
+        self.members = [Budgets(tell=self._telling(number)) for number in range(count)]
+        self.told: list[bytes] = []
+        self.now = 1000.0
+
+    def _telling(self, number: int):  # type: ignore[no-untyped-def]
+        def tell(note: bytes) -> None:
+            self.told.append(note)
+            for other, budgets in enumerate(self.members):
+                if other != number:
+                    budgets.heard(note, self.clock(other))
+
+        return tell
+
+    def clock(self, number: int) -> float:
+        return self.now + 1_000_000 * number
+
+
+def test_nobody_asks_before_the_time_that_one_of_them_was_told() -> None:
+    it = Cluster(3)
+    it.members[0].limited(HUB, {}, 60, it.clock(0))
+    for number, budgets in enumerate(it.members):
+        assert budgets.wait_s(HUB, it.clock(number) + 10) == 50
+        assert budgets.wait_s(HUB, it.clock(number) + 60) <= 0
+        assert budgets.wait_s(QUAY, it.clock(number)) == 0
+
+
+def test_the_newest_word_wins_however_late_it_comes() -> None:
+    it = Cluster(2)
+    a, b = it.members
+    old = a.state(it.now)
+    a.answered(HUB, left(50), it.now)
+    older = a.state(it.now)
+    it.now += 100
+    a.answered(HUB, left(10), it.now)
+    b.heard(older, it.clock(1))
+    b.heard(old, it.clock(1))
+    (note,) = b.shown(it.clock(1))
+    assert (note.remaining, note.limit, note.window_s) == (10, 100, 21600)
+
+
+def test_one_that_comes_later_learns_all_of_it() -> None:
+    a, b = Budgets(), Budgets()
+    a.limited(HUB, {}, 60, 1000.0)
+    a.answered(QUAY, left(7), 1010.0)
+    assert [note.url for note in b.heard(a.state(1020.0), 5.0)] == [HUB]
+    assert b.wait_s(HUB, 5.0) == 40
+    assert {note.url: note.remaining for note in b.shown(5.0)} == {HUB: 0, QUAY: 7}
+    assert b.heard(a.state(1020.0), 5.0) == []
+
+
+def test_members_behind_another_address_have_a_budget_of_their_own() -> None:
+    it = Cluster(3)
+    here, there, unknown = it.members
+    there.answered(HUB, left(90, "192.0.2.2"), it.clock(1))
+    here.limited(HUB, {"Docker-RateLimit-Source": "192.0.2.1"}, 60, it.clock(0))
+    assert here.wait_s(HUB, it.clock(0)) == 60
+    assert there.wait_s(HUB, it.clock(1)) == 0
+    assert unknown.wait_s(HUB, it.clock(2)) == 60
+    assert [note.remaining for note in there.shown(it.clock(1))] == [90]
+
+
+def test_a_later_answer_ends_neither_a_wait_nor_is_each_one_told() -> None:
+    it = Cluster(2)
+    a, b = it.members
+    a.answered(HUB, left(100), it.now)
+    for remaining in range(99, 95, -1):
+        a.answered(HUB, left(remaining), it.now)
+    assert len(it.told) == 1
+    a.answered(HUB, left(95), it.now)
+    assert len(it.told) == 2
+    a.answered(HUB, {}, it.now)
+    a.answered(HUB, {"RateLimit-Remaining": "many"}, it.now)
+    assert len(it.told) == 2
+    a.limited(HUB, {}, 60, it.now)
+    a.limited(HUB, {}, 5, it.now + 1)
+    assert b.wait_s(HUB, it.clock(1)) == 60
+    assert a.wait_s(HUB, it.now + 1) == 59
+
+
+def test_what_was_said_long_ago_is_shown_no_longer() -> None:
+    budgets = Budgets()
+    budgets.answered(HUB, left(3), 0.0)
+    assert budgets.shown(21_599.0)
+    assert not budgets.shown(21_600.0)
+
+
+def test_what_a_member_says_is_bounded() -> None:
+    settings = BudgetSettings(budgets_max=3)
+    budgets = Budgets(settings)
+    many = [[f"https://r{number}", "", 0.0, 1e9, 5, 5, 10**9] for number in range(10)]
+    budgets.heard(msgspec.msgpack.encode(many), 0.0)
+    assert len(budgets.shown(0.0)) == 3
+    assert budgets.wait_s("https://r0", 0.0) == settings.blocked_max_s
+    for odd in (
+        ["ftp://r", "", 0.0, 1.0],
+        ["https://r", "a b", 0.0, 1.0],
+        ["https://r", "", -1.0, 1.0],
+        ["https://r", "", 0.0, float("inf")],
+        ["https://r", "", float("nan"), 1.0],
+        ["https://" + "r" * 600, "", 0.0, 1.0],
+    ):
+        Budgets().heard(msgspec.msgpack.encode([odd]), 0.0)
+        other = Budgets()
+        other.heard(msgspec.msgpack.encode([odd]), 0.0)
+        assert other.shown(0.0) == [], odd
+
+
+@given(st.binary(max_size=NOTE_MAX_BYTES))
+def test_junk_says_nothing(payload: bytes) -> None:
+    budgets = Budgets()
+    budgets.heard(payload, 0.0)
+    assert budgets.wait_s(HUB, 0.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("header", "remaining"), [("76;w=21600", 76), ("76", 76), (" 76 ; w = 60 ", 76), ("76, 100;w=10", 76), ("-1", None)]
+)
+def test_headers_are_read_as_registries_write_them(header: str, remaining: int | None) -> None:
+    budgets = Budgets()
+    budgets.answered(HUB, {"RateLimit-Remaining": header}, 0.0)
+    assert [note.remaining for note in budgets.shown(0.0)] == ([] if remaining is None else [remaining])
