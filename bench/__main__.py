@@ -332,7 +332,7 @@ def gossip(
 @click.option(
     "--plot", type=click.Path(dir_okay=False, path_type=Path), help="File for the plots.  [default: beside the JSON]"
 )
-@click.option("--quick", is_flag=True, help="Simulate gossip with 80 nodes at most, and compute nothing beyond 1,000.")
+@click.option("--quick", is_flag=True, help="Simulate gossip with 100 nodes at most, and compute nothing beyond 1,000.")
 def scale(
     target: Path | None, nodes: list[int] | None, checks: tuple[Path, ...], plot: Path | None, quick: bool
 ) -> None:

@@ -26,7 +26,7 @@ KEYS: Final = 300
 _WHOLE: Final = (100, 300, 1000)
 """Clusters of gossip that are simulated whole; the one in the middle shows how straight the lines are."""
 
-_WHOLE_QUICK: Final = (40, 60, 120)
+_WHOLE_QUICK: Final = (40, 60, 100)
 _QUICK_MAX: Final = 1000
 _LOOKUPS: Final = 200
 """Lookups in each Kademlia."""
@@ -68,8 +68,11 @@ def measure(
 
 def _gossip_jobs(sizes: Sequence[int], *, quick: bool) -> list[tuple[str, int]]:
     """What of gossip is simulated, the slowest first."""
-    whole = {*_WHOLE_QUICK} if quick else {*_WHOLE, *(size for size in sizes if size <= FULL_MAX)}
-    models = {size for size in {*sizes, *whole} if size >= MODELLED_MIN}
+    if quick:
+        whole, models = {*_WHOLE_QUICK}, {max(_WHOLE_QUICK)}
+    else:
+        whole = {*_WHOLE, *(size for size in sizes if size <= FULL_MAX)}
+        models = {size for size in {*sizes, *whole} if size >= MODELLED_MIN}
     jobs = [("calm", size) for size in whole] + [("model", size) for size in models]
     return sorted(jobs, key=lambda job: (-job[1], job[0]))
 

@@ -328,6 +328,7 @@ def _goals(found: Found, figures: Figures) -> Iterator[Goal]:
             yield Goal(
                 f"bytes of gossip, {what}, by lines: share beside simulated, N = {size}", _LINE_GOAL, off, most=True
             )
+    for size, calm in sorted(found.calm.items()):
         if (model := found.modelled.get(size)) is not None:
             off = abs(model.killed["lan"].median / calm.killed.median - 1)
             yield Goal(f"detection, reduced model beside real nodes, N = {size}", _LINE_GOAL, off, most=True)
