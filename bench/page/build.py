@@ -42,14 +42,14 @@ class Page:
     def of(cls, results: Mapping[str, Result]) -> "Page":
         """Put it together."""
         figures = Figures(results)
-        answered = answers(figures)
+        answered, beside = answers(figures), tallies(figures)
         return cls(
             results,
             figures,
             answered,
-            tallies(answered, figures.modes),
+            beside,
             standings(figures),
-            draw(figures, results, answered),
+            draw(figures, results, answered, beside),
         )
 
     @property
@@ -59,8 +59,8 @@ class Page:
 
     @property
     def nodes(self) -> Sequence[int]:
-        """The sizes of cluster that the questions are answered for."""
-        return sorted({answer.trial.nodes for answer in self.answers})
+        """The sizes of cluster for which the first screen answers."""
+        return sorted({answer.trial.nodes for answer, _ in (self.first.answers if self.first else ())})
 
     @property
     def single(self) -> bool:

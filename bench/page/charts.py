@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from ..report import OURS
-from .contest import Answer
+from .contest import Answer, Tally
 from .figures import Figures, Spread, Trial, spread
 from .plots import Bar, Plot, Series, bars, lines
 from .results import Result, Sheet
@@ -36,9 +36,11 @@ def colour(mode: str) -> int:
     return known.index(mode) if mode in known else len(known)
 
 
-def draw(figures: Figures, results: Mapping[str, Result], answers: Sequence[Answer]) -> list[Plot]:
+def draw(
+    figures: Figures, results: Mapping[str, Result], answers: Sequence[Answer], tallies: Sequence[Tally]
+) -> list[Plot]:
     """All plots."""
-    found: list[Plot | None] = [_ratios(answers, rival) for rival in (DHT, SPEGEL)]
+    found: list[Plot | None] = [_ratios(tally) for tally in tallies if tally.rival in (DHT, SPEGEL)]
     found += [_by_mode(answer) for answer in answers if (answer.trial.scenario, answer.question.key) in _BY_MODE]
     found += _against_nodes(figures)
     found += _after_faults(figures)
@@ -46,12 +48,11 @@ def draw(figures: Figures, results: Mapping[str, Result], answers: Sequence[Answ
     return [plot for plot in found if plot is not None]
 
 
-def _ratios(answers: Sequence[Answer], rival: str) -> Plot | None:
+def _ratios(tally: Tally) -> Plot | None:
     """How many times ours the other's figures are, question by question."""
-    rows = []
-    for answer in answers:
-        duel = answer.duel(rival)
-        if duel is None or duel.ours.median <= 0 or duel.theirs.median <= 0:
+    rows, rival = [], tally.rival
+    for answer, duel in tally.answers:
+        if duel.metric.more or duel.ours.median <= 0 or duel.theirs.median <= 0:
             continue
         ratio = duel.theirs.median / duel.ours.median
         name = f"{answer.trial.scenario}: {answer.question.short}"

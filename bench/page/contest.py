@@ -69,10 +69,6 @@ class Answer:
         """A mode's figure."""
         return self.trial.get(mode, self.question.key)
 
-    def duel(self, rival: str) -> Duel | None:
-        """Ours beside another, if both were measured."""
-        return duel(self.trial, self.question.key, rival)
-
     @property
     def best(self) -> list[str]:
         """The modes that no other is better than, if there is one that is worse."""
@@ -197,14 +193,22 @@ def answers(figures: Figures) -> list[Answer]:
     return found
 
 
-def tallies(found: Sequence[Answer], modes: Sequence[str]) -> list[Tally]:
-    """Ours beside each other mode for which a question was measured."""
-    every = [
-        Tally(rival, [(answer, duel) for answer in found if (duel := answer.duel(rival)) is not None])
-        for rival in ordered(dict.fromkeys(modes))
-        if rival != OURS
-    ]
-    return [tally for tally in every if tally.answers]
+def tallies(figures: Figures) -> list[Tally]:
+    """Ours beside each other mode, in the questions that were measured for both, at the nearest size of those."""
+    found = []
+    for rival in ordered(dict.fromkeys(figures.modes)):
+        pairs = [pair for question in QUESTIONS if (pair := _compared(figures, question, rival)) is not None]
+        if rival != OURS and pairs:
+            found.append(Tally(rival, pairs))
+    return found
+
+
+def _compared(figures: Figures, question: Question, rival: str) -> tuple[Answer, Duel] | None:
+    both = [(trial, it) for trial in figures.lab(question.scenario) if (it := duel(trial, question.key, rival))]
+    if not both:
+        return None
+    trial, found = min(both, key=lambda pair: _distance(pair[0], question.key))
+    return Answer(question, trial), found
 
 
 def _distance(trial: Trial, key: str) -> tuple[bool, int, int, int, str]:

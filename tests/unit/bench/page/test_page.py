@@ -102,6 +102,13 @@ def test_a_size_at_which_modes_can_be_compared_answers_before_a_nearer_one(tmp_p
     assert {answer.trial.nodes for answer in page.answers} == {8}
 
 
+def test_each_rival_is_compared_where_it_was_measured(tmp_path: Path) -> None:
+    for rival in ("dht", "spegel"):
+        canned.lab(canned.settings(modes=["skvaller", rival])).write(tmp_path / f"{rival}.json")
+    found = Page.of(read_folder(tmp_path)).tallies
+    assert [(tally.rival, tally.choice) for tally in found] == [("dht", Outcome.BETTER), ("spegel", Outcome.BETTER)]
+
+
 def test_the_page_needs_nothing_beside_it_and_has_the_plots(page: Page) -> None:
     shown = parsed(html(page))
     assert "svg" in shown.tags
