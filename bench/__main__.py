@@ -154,7 +154,10 @@ def suite(
     _need_page()
     console = _console()
     signal.signal(signal.SIGTERM, _end)
-    whole = run_all(console, steps, folder)
+    try:
+        whole = run_all(console, steps, folder)
+    except (BenchError, OSError) as error:
+        raise click.ClickException(str(error)) from None
     _write_page(console, folder, folder / "report.html", None)
     sys.exit(0 if whole else 1)
 

@@ -17,6 +17,9 @@ from testbed.network import congestion_control
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 
+COMMIT: Final = "commit"
+"""Key of the checkout's commit among the versions."""
+
 _PROGRAMS: Final[Mapping[str, tuple[str, ...]]] = {
     "nginx": ("nginx", "-v"),
     "docker-registry": ("docker-registry", "--version"),
@@ -54,8 +57,11 @@ def machine() -> Mapping[str, str | int | None]:
 
 @cache
 def versions() -> Mapping[str, str]:
-    """What is there of ours, of the rivals, and of the libraries that decide what is measured."""
-    found = {"skvaller": f"{__version__}, {_commit()}code {code()}"}
+    """What is there of ours, of the rivals, and of the libraries that decide what is measured.
+
+    `code` is the digest of what is measured; `commit` is the checkout's, which also changes with what is not.
+    """
+    found = {"skvaller": __version__, "code": code(), COMMIT: _commit()}
     for name, command in _PROGRAMS.items():
         if said := told(command):
             found[name] = said
@@ -111,9 +117,8 @@ def _commit() -> str:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    said = done.stdout.decode().strip()
-    return f"commit {said}, " if said else ""
+        return "unknown"
+    return done.stdout.decode().strip() or "unknown"
 
 
 def _cpu() -> str | None:

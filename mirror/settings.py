@@ -68,8 +68,9 @@ class DhtTiming:
     """Bounds the peers whose endpoints are remembered: 500 bytes each."""
     look_s: float = 1.0
     """Time between two looks for changes of the routing table, s."""
-    start_s: float = 10.0
-    """Bounds the start of the thread until it listens, s. It takes 2 s on a busy machine: the libraries are large."""
+    start_s: float = 30.0
+    """Bounds the start of the thread until it listens, s. It takes 0.2 s, and on a machine
+    that starts twenty of them at once a hundred times as long."""
     stop_s: float = 5.0
     """Bounds the wait for the thread's end, s. It takes milliseconds; beyond that the thread ends with the process."""
 
@@ -112,16 +113,20 @@ class PeerSettings:
     silent_s: float = 0.15
     """A member that has sent nothing of an answer for this time, s, is asked for a sign of life. On a cluster's network
     answers begin within milliseconds, so only members that wait for somebody else are asked, and those that are gone.
-    With `hedge_s` it is what a host that vanishes costs: 0.3 s."""
+    With `knock_s` and `hedge_s` it is what a host that vanishes costs: 0.4 s."""
 
     silent_max_s: float = 0.8
     """Bounds the time that doubles with each sign of life, from `silent_s` on, s: one that waits for upstream is asked
     about once a second."""
 
+    knock_s: float = 0.05
+    """Time without an answer to that question, s, after which a connection is opened as well: most members answer
+    sooner, and need not take one."""
+
     hedge_s: float = 0.15
-    """Bounds from below the time that a sign of life may take, s, before others are asked for the same as well. It is
-    the longest time in which a member was usually heard, by the rule of TCP's retransmissions, if that is more: a
-    member that is slow with its signs of life is waited for, up to `sign_of_life_s`."""
+    """Bounds from below the time that this connection may take, s, before others are asked for the same as well. It is
+    the time that it usually took at most, by the rule of TCP's retransmissions, if that is more, up to
+    `sign_of_life_s`: a member behind a long queue is waited for."""
 
     sign_of_life_s: float = 1.0
     """Bounds how long a member takes to give a sign of life when it is asked for one, s. An event loop that serves at

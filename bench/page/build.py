@@ -9,6 +9,7 @@ import msgspec
 
 from ..claims import CLAIMS, Claim, Verdict
 from ..report import OURS
+from ..versions import COMMIT
 from .charts import draw
 from .contest import ASKED_NODES, Answer, Outcome, Standing, Tally, answers, standings, tallies
 from .figures import Figures
@@ -102,8 +103,11 @@ class Page:
 
     @property
     def versions(self) -> Sequence[Mapping[str, Any]]:
-        """The versions that were measured; one set, unless something changed in between."""
-        return _distinct(result.versions for result in self.results.values() if result.versions)
+        """The versions that were measured; one set, unless something that is measured changed in between."""
+        every = [result.versions for result in self.results.values() if result.versions]
+        kept = _distinct({name: it for name, it in found.items() if name != COMMIT} for found in every)
+        commits = sorted({found[COMMIT] for found in every if COMMIT in found})
+        return [{**kept[0], COMMIT: ", ".join(commits)}] if len(kept) == 1 and commits else kept
 
     @property
     def dates(self) -> Sequence[str]:

@@ -186,14 +186,14 @@ def standings(figures: Figures) -> list[Standing]:
 
 
 def answers(figures: Figures) -> list[Answer]:
-    """The questions that were measured, each at the size that is nearest to the one that is asked for."""
+    """The questions that were measured, each at the nearest size to what is asked for that has modes to compare."""
     found = []
     for question in QUESTIONS:
         trials = [
             it for it in figures.lab(question.scenario) if any(question.key in mode for mode in it.modes.values())
         ]
         if trials:
-            found.append(Answer(question, min(trials, key=_distance)))
+            found.append(Answer(question, min(trials, key=lambda trial: _distance(trial, question.key))))
     return found
 
 
@@ -207,6 +207,7 @@ def tallies(found: Sequence[Answer], modes: Sequence[str]) -> list[Tally]:
     return [tally for tally in every if tally.answers]
 
 
-def _distance(trial: Trial) -> tuple[int, int, int, str]:
-    """The nearest size, then the most modes, then the largest image, whose figures the start of a pull blurs least."""
-    return abs(trial.nodes - ASKED_NODES), -len(trial.modes), -trial.image_bytes, trial.name
+def _distance(trial: Trial, key: str) -> tuple[bool, int, int, int, str]:
+    """Something to compare, the nearest size, most modes, and the largest image: the start of a pull blurs it least."""
+    modes = sum(key in figures for figures in trial.modes.values())
+    return modes < 2, abs(trial.nodes - ASKED_NODES), -modes, -trial.image_bytes, trial.name

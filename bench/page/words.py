@@ -147,7 +147,12 @@ QUESTIONS: Final = (
         "all pull at once",
         "All pull a new image at once: when has the last one got it, in downloads?",
     ),
-    _felt("fanout", "upstream", "sent by the registry", "What does the registry send for that, in images?"),
+    _felt(
+        "fanout",
+        "upstream",
+        "sent by the registry",
+        "What does the registry send when all pull a new image at once, in images?",
+    ),
     _felt("rolling", "ratio", "an update", "An update, 20 % of the nodes at a time: a batch takes, in downloads"),
     _felt(
         "late", "late_ratio", "late nodes", "The second half pulls when the first is half-way: it takes, in downloads"
@@ -162,7 +167,7 @@ QUESTIONS: Final = (
         "vanish",
         "ratio",
         "a host vanishes",
-        "That host vanishes instead, and answers nothing: all others are done after, in downloads",
+        "The host that has served most vanishes half-way, and answers nothing: all others are done after, in downloads",
     ),
     _felt(
         "slow",
@@ -213,7 +218,7 @@ QUESTIONS: Final = (
         "discover",
         "miss_without_upstream_p50_ms",
         "a miss, no registry",
-        "The same when the registry refuses connections",
+        "Asking the mirror for the head of what nobody has, while the registry refuses connections",
     ),
     _felt(
         "discover",
@@ -227,7 +232,12 @@ QUESTIONS: Final = (
         "pull after vanishing",
         "The only holder's host vanishes: a pull 0.3 s later takes",
     ),
-    _felt("discover", "offered_vanish_s", "offered after vanishing", "For how long is that holder still named?"),
+    _felt(
+        "discover",
+        "offered_vanish_s",
+        "offered after vanishing",
+        "The only holder's host vanishes: for how long is it still named as one?",
+    ),
     _cost("fanout", "cpu_s_per_gib", "CPU of a pull", "CPU of agents or of the cache, for each GiB that clients get"),
     _cost("fanout", "peak_mib", "memory in a pull", "Memory of one agent, at most, during a pull"),
     _cost("idle", "idle_sent_bytes_per_s", "idle traffic", "Control traffic that an idle node sends"),

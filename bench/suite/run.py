@@ -1,9 +1,12 @@
 """Runs the steps, one after the other, each as a process of its own."""
 
+import fcntl
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,8 +36,16 @@ def run_all(console: Console, steps: Sequence[Step], folder: Path) -> bool:
 
     A step that fails leaves a file that says why, and is run again the next time. The file of a step appears when it is
     complete. Ctrl-C and SIGTERM stop the step that runs, which removes what it made.
+
+    Raises:
+        BenchError: another suite uses the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    with _alone_in(folder):
+        return _run_all(console, steps, folder)
+
+
+def _run_all(console: Console, steps: Sequence[Step], folder: Path) -> bool:
     for part in folder.glob("*.part"):
         part.unlink()
     waiting = [step for step in steps if not is_done(folder / f"{step.name}.json", step)]
@@ -61,6 +72,20 @@ def run_all(console: Console, steps: Sequence[Step], folder: Path) -> bool:
         if error is not None:
             console.print(error.splitlines()[-1] if error else "", style="dim", markup=False)
     return not failed
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep other suites out of a folder; the kernel lets them in again when this process ends, however it does."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BenchError(f"another suite uses {folder}: wait for its end, or name another --folder") from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def is_done(path: Path, step: Step) -> bool:

@@ -29,7 +29,7 @@ from mirror.stores.cache import CacheStore
 from tests.loopback.servers import Listeners, Script, Server, stalls
 
 STEADY = Settings(
-    peers=PeerSettings(silent_s=0.1, silent_max_s=0.1, hedge_s=math.inf, watch_interval_s=0.02),
+    peers=PeerSettings(silent_s=0.1, silent_max_s=0.1, knock_s=math.inf, watch_interval_s=0.02),
     plan=PlanSettings(late_s=math.inf),
     outages=OutageSettings(silent_s=5.0, sign_of_life_s=15.0),
     images=ImageSettings(tag_window_s=1e12, tag_recheck_s=0.05),

@@ -19,6 +19,7 @@ from mirror.routers import Peer
 from mirror.settings import PeerSettings
 from mirror.sources import Role
 from mirror.sources.peers.connections import ConnectionPool
+from mirror.sources.peers.reach import is_there
 from tests.loopback.lab import STEADY, Lab, before_me, lab
 from tests.loopback.servers import LARGE, SMALL, Part, content_of, honest, part, run
 from tests.loopback.test_outage import black_hole
@@ -29,6 +30,7 @@ SETTINGS = replace(
     STEADY,
     peers=PeerSettings(
         silent_s=0.05,
+        knock_s=0.0,
         hedge_s=0.05,
         watch_interval_s=0.01,
         sign_of_life_s=FOR_EVER_S,
@@ -37,6 +39,17 @@ SETTINGS = replace(
     ),
     fetch=replace(STEADY.fetch, opinion_s=FOR_EVER_S, size_s=FOR_EVER_S),
 )
+
+
+@pytest.fixture(autouse=True)
+def unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No host is there: on loopback the kernel would take every connection."""
+
+    async def is_there(peer: Peer) -> bool:
+        await asyncio.Event().wait()
+        return True
+
+    monkeypatch.setattr("mirror.sources.peers.client.is_there", is_there)
 
 
 async def pauses(start: int, stop: int | None) -> Sequence[Part]:
@@ -192,5 +205,21 @@ def test_a_connection_that_did_not_come_is_not_kept_and_one_that_is_awaited_can_
                     await asking
         assert not pool.idle_count
         pool.close()
+
+    run(story())
+
+
+def test_a_host_is_there_if_it_takes_or_refuses_a_connection() -> None:
+    async def story() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as door, black_hole() as hole:
+            port = door.getsockname()[1]
+            assert await is_there(Peer("a", "127.0.0.1", port))
+            knocking = asyncio.create_task(is_there(Peer("a", "127.0.0.1", hole.getsockname()[1])))
+            door.close()
+            assert await is_there(Peer("a", "127.0.0.1", port))
+            assert not await is_there(Peer("a", "[", 1))
+            assert not knocking.done()
+            knocking.cancel()
+            await asyncio.gather(knocking, return_exceptions=True)
 
     run(story())

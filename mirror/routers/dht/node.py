@@ -31,10 +31,12 @@ class KademliaNode:
     def __init__(self, settings: NodeSettings, timing: DhtTiming) -> None:
         self._settings = settings
         self._timing = timing
-        self.address = "{}:{}".format(*settings.bind)
+        host, port = settings.bind
+        self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self.counts = Counts()
         self._token: trio.lowlevel.TrioToken | None = None
         self._stopped = trio.Event()
+        self._is_to_stop = False
         self._parts: _Parts | None = None
 
     def run(self, reports: Reports, listens: Call) -> None:
@@ -42,7 +44,8 @@ class KademliaNode:
         trio.run(self._main, reports, listens)
 
     def stop(self) -> None:
-        """Have it end."""
+        """Have it end, as soon as it listens if it does not yet."""
+        self._is_to_stop = True
         self._soon(lambda _: self._stopped.set())
 
     def look_up(self, key: bytes) -> None:
@@ -95,7 +98,9 @@ class KademliaNode:
                     nursery.start_soon(task)
                 self._token = trio.lowlevel.current_trio_token()
                 listens()
-                await self._stopped.wait()
+                if not self._is_to_stop:
+                    await self._stopped.wait()
+                self._stopped.set()
                 nursery.cancel_scope.cancel()
             host.get_network().remove_notifee(greeter)
             for peer in host.get_connected_peers():  # the library would leave their sockets to the collector

@@ -41,6 +41,7 @@ from .protocol import (
     parse_parts,
 )
 from .questions import asked
+from .reach import is_there
 from .transfers import Transfers, checked_size, raise_for_status
 from .watch import Watch
 
@@ -69,7 +70,7 @@ class PeerClient:
         self._settings = settings = settings or PeerSettings()
         self._session: aiohttp.ClientSession | None = None
         self._pool = ConnectionPool(settings)
-        self._watch = Watch(settings, self.is_alive, self._pool.expire)
+        self._watch = Watch(settings, self.is_alive, is_there, self._pool.expire)
         self._transfers = Transfers(self._pool, settings, self._watch)
 
     async def start(self) -> None:

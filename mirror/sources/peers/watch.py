@@ -1,8 +1,9 @@
 """The watch over members that owe an answer. A member that sends nothing may be gone, or may itself wait for upstream.
 
-After a short silence the watch asks it for a sign of life. One that gives none in the time that is usual for it is
-`SILENT`: others are asked for the same, and the first answer counts. One that gives none within a second is `GONE`, and
-all that it owes has failed. So a host that vanishes costs some 0.3 s, and one that is slow is waited for.
+After a short silence the watch asks it for a sign of life, and knocks: it opens a connection, which a host's kernel
+takes however busy the member is. One of which neither comes in the time that is usual for it is `SILENT`: others are
+asked for the same, and the first answer counts. One that gives no sign of life within a second is `GONE`, and all that
+it owes has failed. So a host that vanishes costs some 0.4 s, and one that is slow is waited for.
 
 Source of the hedged request: Dean, Barroso, "The Tail at Scale", CACM 56 (2), 2013. The usual time is estimated as TCP
 does for its retransmissions: RFC 6298.
@@ -54,7 +55,7 @@ class Owed(Protocol):
 
 @dataclass(slots=True)
 class _Usual:
-    """How long one member's signs of life take, s.
+    """How long one member's host takes to let a connection in, s.
 
     Args:
         mean: smoothed.
@@ -66,7 +67,7 @@ class _Usual:
 
 
 class UsualTimes:
-    """How long the signs of life of each member take. Pure.
+    """How long the host of each member takes to let a connection in. Pure.
 
     Args:
         settings: bounds of what follows from them.
@@ -77,7 +78,7 @@ class UsualTimes:
         self._usual: OrderedDict[str, _Usual] = OrderedDict()
 
     def took(self, member: str, seconds: float) -> None:
-        """Take note of a sign of life that took so long. Source: RFC 6298, section 2."""
+        """Take note of a connection that took so long. Source: RFC 6298, section 2."""
         usual = self._usual.setdefault(member, _Usual(seconds, seconds / 2))
         self._usual.move_to_end(member)
         usual.deviation += (abs(seconds - usual.mean) - usual.deviation) / 4
@@ -86,7 +87,7 @@ class UsualTimes:
             self._usual.popitem(last=False)
 
     def within_s(self, member: str) -> float:
-        """The time within which a member most likely gives a sign of life if it can, s."""
+        """The time within which a connection most likely comes if the host is there, s."""
         usual, settings = self._usual.get(member), self._settings
         expected_s = 0.0 if usual is None else usual.mean + 4 * usual.deviation
         return min(max(settings.hedge_s, expected_s), settings.sign_of_life_s)
@@ -98,14 +99,20 @@ class Watch:
     Args:
         settings: how long a member may be silent.
         is_alive: asks a member for a sign of life; ends within a bound.
+        is_there: whether the host of a member is there, however busy the member is; may take for ever.
         look: is called now and then, also while nothing is owed for a while.
     """
 
     def __init__(
-        self, settings: PeerSettings, is_alive: Callable[[Peer], Awaitable[bool]], look: Callable[[], None]
+        self,
+        settings: PeerSettings,
+        is_alive: Callable[[Peer], Awaitable[bool]],
+        is_there: Callable[[Peer], Awaitable[bool]],
+        look: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._is_alive = is_alive
+        self._is_there = is_there
         self._look = look
         self._on_life: Callable[[Peer, Life], None] = lambda peer, life: None
         self._usual = UsualTimes(settings)
@@ -148,8 +155,9 @@ class Watch:
     def _heard(self, peer: Peer, signed_at: float) -> None:
         """Wait no longer for a sign of life of a member that has sent bytes since it was asked for one."""
         sign, asked_at = self._signs.get(peer, (None, math.inf))
-        if sign is not None and signed_at > asked_at:
+        if sign is not None and signed_at > asked_at and not sign.done():
             sign.cancel()
+            self._on_life(peer, Life.ALIVE)
 
     async def _run(self) -> None:
         while True:
@@ -197,14 +205,18 @@ class Watch:
         life = Life.ALIVE
         asking = asyncio.ensure_future(self._is_alive(peer))
         self._signs[peer] = asking, now
+        knocking: asyncio.Future[bool] | None = None
         try:
-            if not await _ends_within(asking, self._usual.within_s(peer.name), self._settings.watch_interval_s):
-                log.info("a member is silent: others are asked as well source=%s", peer.name)
-                self._on_life(peer, Life.SILENT)
+            if not await self._one_ends(self._settings.knock_s, asking):
+                knocking = asyncio.ensure_future(self._knock(peer))
+                if not await self._one_ends(self._usual.within_s(peer.name), asking, knocking):
+                    log.info("a member is silent: others are asked as well source=%s", peer.name)
+                    self._on_life(peer, Life.SILENT)
+                    await asyncio.wait([asking, knocking], return_when=asyncio.FIRST_COMPLETED)
+                if _is_true(knocking):
+                    self._on_life(peer, Life.ALIVE)
             await asyncio.wait([asking])
-            if not asking.cancelled() and asking.result():
-                took_s = time.monotonic() - now
-                self._usual.took(peer.name, took_s)
+            if _is_true(asking):
                 self._note_sign_of_life(peer)
             elif not asking.cancelled() and not any(owed.peer == peer and owed.signed_at > now for owed in self._owed):
                 life = Life.GONE
@@ -212,8 +224,25 @@ class Watch:
                     owed.give_up(Reason.STALLED, "gave no sign of life")
         finally:
             del self._signs[peer]
-            asking.cancel()
+            for future in (asking, *([knocking] if knocking is not None else [])):
+                future.cancel()
             self._on_life(peer, life)
+
+    async def _knock(self, peer: Peer) -> bool:
+        """Whether the host of a member is there. One that is not is waited for, since the member is asked as well."""
+        began_at = time.monotonic()
+        if not await self._is_there(peer):
+            await asyncio.Event().wait()
+        self._usual.took(peer.name, time.monotonic() - began_at)
+        return True
+
+    async def _one_ends(self, within_s: float, *futures: "asyncio.Future[bool]") -> bool:
+        """Whether one ends in time. While this node's own loop is late, no time counts: the answer may wait here."""
+        slice_s = self._settings.watch_interval_s
+        while within_s > 0 and not any(future.done() for future in futures):
+            await asyncio.wait(futures, timeout=min(slice_s, within_s), return_when=asyncio.FIRST_COMPLETED)
+            within_s -= slice_s
+        return any(future.done() for future in futures)
 
     def _note_sign_of_life(self, peer: Peer) -> None:
         """It waits for somebody else, perhaps for long: it is asked less often."""
@@ -224,9 +253,5 @@ class Watch:
                 owed.note_sign_of_life(now)
 
 
-async def _ends_within(task: "asyncio.Future[bool]", within_s: float, slice_s: float) -> bool:
-    """Whether a task ends in time. While this node's own loop is late, no time counts: the answer may wait here."""
-    while within_s > 0 and not task.done():
-        await asyncio.wait([task], timeout=min(slice_s, within_s))
-        within_s -= slice_s
-    return task.done()
+def _is_true(future: "asyncio.Future[bool]") -> bool:
+    return future.done() and not future.cancelled() and future.result()

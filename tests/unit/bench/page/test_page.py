@@ -96,6 +96,12 @@ def test_another_size_is_named_where_it_stands_for_the_one_that_is_asked_for(tmp
     assert "Not all of it was measured with 5 nodes: the nearest sizes are 3." in parsed(html(page)).text
 
 
+def test_a_size_at_which_modes_can_be_compared_answers_before_a_nearer_one(tmp_path: Path) -> None:
+    canned.lab(canned.settings(nodes=5, modes=["skvaller"])).write(tmp_path / "alone.json")
+    page = only(tmp_path, canned.lab(canned.settings(nodes=8)))
+    assert {answer.trial.nodes for answer in page.answers} == {8}
+
+
 def test_the_page_needs_nothing_beside_it_and_has_the_plots(page: Page) -> None:
     shown = parsed(html(page))
     assert "svg" in shown.tags
@@ -141,6 +147,17 @@ def test_files_of_several_versions_are_told(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "serve.json").read_text())
     (tmp_path / "serve.json").write_text(json.dumps({**found, "versions": {"skvaller": "other"}}))
     assert "2 sets of versions" in made(tmp_path).text
+
+
+def test_a_commit_that_changes_nothing_that_is_measured_makes_no_other_version(tmp_path: Path) -> None:
+    for name, commit in (("serve", "aaa"), ("again", "bbb")):
+        canned.serve().write(tmp_path / f"{name}.json")
+        found = json.loads((tmp_path / f"{name}.json").read_text())
+        found["versions"]["commit"] = commit
+        (tmp_path / f"{name}.json").write_text(json.dumps(found))
+    text = made(tmp_path).text
+    assert "sets of versions" not in text
+    assert "commit aaa, bbb" in text
 
 
 def test_the_json_has_the_answers_and_all_results(page: Page) -> None:

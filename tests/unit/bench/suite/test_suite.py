@@ -1,7 +1,9 @@
 """The suite: what is done is not done again, what is half-written never counts, what fails does not stop the rest."""
 
+import fcntl
 import io
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from rich.console import Console
 from bench.lab.modes.table import MODES
 from bench.lab.run import fits
 from bench.lab.scenarios import SCENARIOS
+from bench.report import BenchError
 from bench.suite import run
 from bench.suite.progress import Estimate, duration
 from bench.suite.run import is_done, run_all, run_step
@@ -97,6 +100,18 @@ def test_ctrl_c_lets_the_step_clean_up_and_leaves_nothing_half_done(
     with pytest.raises(KeyboardInterrupt):
         run_step(GOOD, tmp_path, tell)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cleaned", "good.log"]
+
+
+def test_two_suites_do_not_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    script(monkeypatch, 'echo "{\\"bench\\": \\"serve\\"}" > "$JSON"')
+    try:
+        with pytest.raises(BenchError, match="another suite uses"):
+            all_of([GOOD], tmp_path)
+    finally:
+        os.close(descriptor)
+    assert all_of([GOOD], tmp_path)[0]
 
 
 def test_the_step_is_known_by_the_code_that_was_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,9 +46,6 @@ class World:
     def size(self, content: Content, audience: Audience) -> int | None:
         return self.known
 
-    async def find_holders(self, key: bytes) -> list[Peer]:
-        return self.holders(key)
-
     def holders(self, key: bytes) -> list[Peer]:
         return list(map(peer, self.holding))
 

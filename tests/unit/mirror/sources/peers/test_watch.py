@@ -16,7 +16,7 @@ from mirror.sources import Life
 from mirror.sources.peers.watch import UsualTimes, Watch
 
 A, B = Peer("a", "127.0.0.1", 1), Peer("b", "127.0.0.1", 2)
-AT_ONCE = PeerSettings(silent_s=0.0, hedge_s=0.0, watch_interval_s=0.001, sign_of_life_s=1e6, stall_s=1e6)
+AT_ONCE = PeerSettings(silent_s=0.0, knock_s=0.0, hedge_s=0.0, watch_interval_s=0.001, sign_of_life_s=1e6, stall_s=1e6)
 
 
 @dataclass(eq=False)
@@ -46,6 +46,7 @@ class World:
 
     watch: Watch
     answers: dict[str, asyncio.Future[bool]]
+    there: dict[str, asyncio.Future[bool]]
     asked: list[str]
     said: list[tuple[str, Life]]
     told: asyncio.Condition
@@ -59,11 +60,15 @@ def play(story: Callable[[World], Coroutine[Any, Any, None]], settings: PeerSett
     async def tell() -> World:
         loop, asked, said, told = asyncio.get_running_loop(), list[str](), list[tuple[str, Life]](), asyncio.Condition()
         answers: dict[str, asyncio.Future[bool]] = {peer.name: loop.create_future() for peer in (A, B)}
+        there: dict[str, asyncio.Future[bool]] = {peer.name: loop.create_future() for peer in (A, B)}
         tasks = set()
 
         async def is_alive(peer: Peer) -> bool:
             asked.append(peer.name)
             return await asyncio.shield(answers[peer.name])
+
+        async def is_there(peer: Peer) -> bool:
+            return await asyncio.shield(there[peer.name])
 
         async def notify() -> None:
             async with told:
@@ -73,7 +78,7 @@ def play(story: Callable[[World], Coroutine[Any, Any, None]], settings: PeerSett
             said.append((peer.name, life))
             tasks.add(asyncio.create_task(notify()))
 
-        world = World(Watch(settings, is_alive, lambda: None), answers, asked, said, told)
+        world = World(Watch(settings, is_alive, is_there, lambda: None), answers, there, asked, said, told)
         world.watch.follow(on_life)
         try:
             await asyncio.wait_for(story(world), 30)
@@ -183,3 +188,41 @@ def test_of_a_bounded_number_of_members_it_is_remembered() -> None:
     for name in ("a", "b", "a", "c"):
         usual.took(name, 0.5)
     assert [usual.within_s(name) > 0.15 for name in "abc"] == [True, False, True]
+
+
+def test_one_that_is_too_busy_to_answer_is_not_silent_while_its_host_is_there() -> None:
+    debt = Debt(A)
+
+    async def story(world: World) -> None:
+        world.there["a"].set_result(True)
+        with world.watch.over(debt):
+            await world.until("a", Life.ALIVE)
+            assert not debt.given_up
+            world.answers["a"].set_result(False)
+            await world.until("a", Life.GONE)
+
+    world = play(story, replace(AT_ONCE, hedge_s=1e6))
+    assert Life.SILENT not in {life for _, life in world.said}
+    assert debt.given_up == [Reason.STALLED]
+
+
+def test_one_whose_host_is_back_is_silent_no_more() -> None:
+    debt = Debt(A)
+
+    async def story(world: World) -> None:
+        with world.watch.over(debt):
+            await world.until("a", Life.SILENT)
+            world.there["a"].set_result(True)
+            await world.until("a", Life.ALIVE)
+
+    play(story)
+    assert not debt.given_up
+
+
+def test_no_way_to_a_host_is_no_sign_of_it() -> None:
+    async def story(world: World) -> None:
+        world.there["a"].set_result(False)
+        with world.watch.over(Debt(A)):
+            await world.until("a", Life.SILENT)
+
+    play(story)
