@@ -93,10 +93,10 @@ def _costs(found: Found, figures: Figures) -> Iterable[Plot]:
     ]
     yield Plot("What a node sends to know the others", "nodes", "B/s", [*idle, *wave])
     memory = [
-        _curve_of(found, "gossip: tables and filters", lambda size: found.flat.memory(size) / _MIB),
-        _series(figures, _KADEMLIA, "DHT: records", ("memory",), 1 / _MIB),
+        _curve_of(found, f"gossip: tables and filters, {kept}", lambda size: found.flat.memory(size) / _MIB),
+        _series(figures, _KADEMLIA, f"DHT: records, {kept}", ("memory",), 1 / _MIB),
     ]
-    yield Plot(f"What a node keeps of the others, {kept}", "nodes", "MiB", memory)
+    yield Plot("What a node keeps of the others", "nodes", "MiB", memory)
     known = [
         _series(figures, GOSSIP, "gossip: all know that it is dead", ("detect",)),
         _series(figures, _KADEMLIA, "DHT: its records are gone, mean", ("stale",)),

@@ -20,6 +20,8 @@ from .figure import Figure
 
 GOSSIP: Final = "gossip"
 _FILTER_SIZES: Final = (100, 1_000)
+"""Members whose filters are counted in memory: the line through both gives all others."""
+
 Row = tuple[str, str, str, float, str, str]
 """What `Figure` has but for whose it is, and the number of nodes."""
 
@@ -61,12 +63,12 @@ class Flat:
         exchanged = f"r = records / s in full exchanges = {records(size):.1f}"
         members = f"N = {size}"
         rows: list[tuple[str, str, str, Trend, str]] = [
-            ("idle", "idle", "B/s", growth.idle, exchanged),
-            ("idle_packets", "idle", "packets/s", growth.idle_packets, exchanged),
-            ("cpu", "idle, without sockets", "of a core", growth.cpu, exchanged),
-            ("wave", "gossip in a wave of pulls", "B/s", growth.wave, rumours),
-            ("wave_packets", "gossip in a wave of pulls", "packets/s", growth.wave_packets, rumours),
-            ("wave_cpu", "gossip in a wave of pulls, without sockets", "of a core", growth.wave_cpu, rumours),
+            ("idle", "sent while idle", "B/s", growth.idle, exchanged),
+            ("idle_packets", "sent while idle", "packets/s", growth.idle_packets, exchanged),
+            ("cpu", "CPU while idle, without sockets", "of a core", growth.cpu, exchanged),
+            ("wave", "sent in a wave of pulls", "B/s", growth.wave, rumours),
+            ("wave_packets", "sent in a wave of pulls", "packets/s", growth.wave_packets, rumours),
+            ("wave_cpu", "CPU in a wave of pulls, without sockets", "of a core", growth.wave_cpu, rumours),
             ("tables", "tables of members", "bytes", growth.memory, members),
         ]
         for key, what, unit, trend, numbers in rows:
