@@ -32,7 +32,7 @@ _RATE_LEAST_BITS = 1_000_000
 _RATE_MOST_BITS = 100_000_000_000
 
 
-class _Size(click.ParamType[int]):
+class _Size(click.ParamType):  # type: ignore[type-arg]  # the oldest click that is allowed has no such argument
     """A number of bytes, such as `512MiB`."""
 
     name = "size"
@@ -46,7 +46,7 @@ class _Size(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
-class _Rate(click.ParamType[int]):
+class _Rate(click.ParamType):  # type: ignore[type-arg]  # the oldest click that is allowed has no such argument
     """Bits per second, such as `200mbit`."""
 
     name = "rate"
@@ -61,7 +61,7 @@ class _Rate(click.ParamType[int]):
         return round(rate)
 
 
-class _Counts(click.ParamType[list[int]]):
+class _Counts(click.ParamType):  # type: ignore[type-arg]  # the oldest click that is allowed has no such argument
     """Numbers of nodes, such as `10,20`."""
 
     name = "counts"

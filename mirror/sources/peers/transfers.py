@@ -70,6 +70,7 @@ class Transfers:
             with self._translated(transfer):
                 reply, received = await run(connection, partial(transfer.begin, ask))
             if received is None:
+                self._watch.heard(peer, time.monotonic())
                 await sink.begin(reply)
                 with self._translated(transfer):
                     received = await run(connection, partial(transfer.receive, reply))

@@ -150,10 +150,15 @@ class Watch:
             yield owed
         finally:
             self._owed.discard(owed)
-            self._heard(owed.peer, owed.signed_at)
+            self.heard(owed.peer, owed.signed_at)
 
-    def _heard(self, peer: Peer, signed_at: float) -> None:
-        """Wait no longer for a sign of life of a member that has sent bytes since it was asked for one."""
+    def heard(self, peer: Peer, signed_at: float) -> None:
+        """Wait no longer for a sign of life of a member that has sent bytes since it was asked for one.
+
+        Args:
+            peer: the member.
+            signed_at: when it last sent any, monotonic seconds.
+        """
         sign, asked_at = self._signs.get(peer, (None, math.inf))
         if sign is not None and signed_at > asked_at and not sign.done():
             sign.cancel()
@@ -187,7 +192,7 @@ class Watch:
             peer: after_s for peer, after_s in self._asked_after.items() if unheard.get(peer, 0.0) > settings.silent_s
         }
         for peer, signed_at in signed.items():
-            self._heard(peer, signed_at)
+            self.heard(peer, signed_at)
         for peer, unheard_s in unheard.items():
             after_s = self._asked_after.get(peer, settings.silent_s)
             if min(unheard_s, now - signed[peer]) > after_s and peer not in self._probes:

@@ -93,7 +93,7 @@ def test_without_a_dht_the_page_does_not_choose(tmp_path: Path) -> None:
 
 def test_another_size_is_named_where_it_stands_for_the_one_that_is_asked_for(tmp_path: Path) -> None:
     page = only(tmp_path, canned.lab(canned.settings(nodes=3)))
-    assert "Not all of it was measured with 5 nodes: the nearest sizes are 3." in parsed(html(page)).text
+    assert "Not all of it was measured with 5 nodes; these sizes stand for it: 3." in parsed(html(page)).text
 
 
 def test_a_size_at_which_modes_can_be_compared_answers_before_a_nearer_one(tmp_path: Path) -> None:
