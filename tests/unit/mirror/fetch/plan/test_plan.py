@@ -1158,7 +1158,7 @@ def check_end(world: World) -> None:
     """Everything has come, or nobody is left who certainly brings it; and each row says what came."""
     if not world.reliable.isdisjoint([*world.holders, UPSTREAM]):
         assert not world.lacking() - world.plan.stuck  # who waits for that is to ask elsewhere
-    elif world.reliable:
+    elif world.reliable and not world.plan.candidates.troubles.are_many:  # then asking them all would take too long
         assert world.present.covers(0, world.size)
     brought = RangeSet(*((row.start, row.stop) for row in world.plan.provenance))
     assert brought == world.present
