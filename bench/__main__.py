@@ -339,7 +339,7 @@ def scale(
     """From 100 to 10,000 nodes in zones: gossip with homes, and a DHT, by simulation and on paper.
 
     What a node pays for membership, directory and lookups; waves of pulls in a fluid model of the links; where flat
-    membership stops being sensible, and what zones would change. A quarter of an hour on two cores; with --quick, two
+    membership stops being sensible, and what zones would change. A quarter of an hour on two cores; with --quick, three
     minutes. Nothing is sent, and root is not needed.
     """
     from .scale.run import measure
