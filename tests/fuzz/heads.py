@@ -350,7 +350,7 @@ class _Answering:
     def ignore(self, *_: object) -> None:
         """Nothing of this changes what is received."""
 
-    setsockopt = settimeout = shutdown = close = ignore
+    connect = setsockopt = settimeout = shutdown = close = ignore
 
 
 def _reply(choose: Chooser) -> bytes:
@@ -363,7 +363,7 @@ def answers(script: bytes) -> None:
     """A member answers questions for a piece, one after the other on one connection while that is whole."""
     choose = Script(script)
     settings = PeerSettings(head_max_bytes=4096, drained_max_bytes=64)
-    with mock.patch("socket.create_connection", side_effect=lambda *_: _Answering(choose)):
+    with mock.patch("socket.socket", side_effect=lambda *_: _Answering(choose)):
         connection = connections.Connection("192.0.2.1", 1, settings)
         while choose.more:
             _question(connection, settings)

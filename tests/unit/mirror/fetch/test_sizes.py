@@ -49,6 +49,9 @@ class World:
     def holders(self, key: bytes) -> list[Peer]:
         return list(map(peer, self.holding))
 
+    async def find_holders(self, key: bytes) -> list[Peer]:
+        return self.holders(key)
+
     def homes(self, key: bytes) -> list[Peer]:
         return list(map(peer, self.serving))
 
