@@ -677,6 +677,8 @@ class EvidenceSettings:
     so where only a part of the blob is held; elsewhere the client waits for the digest of the whole."""
     again_s: float = 5.0
     """Time after which a question that nobody could answer is asked again, s: as long as one try of upstream takes."""
+    asked_max: int = 2
+    """How often a holder is asked for its prefixes: once more if it did not say them, for it may have been busy."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,13 +20,13 @@ from dataclasses import dataclass
 
 from ..oci.pieces import MEBIBYTE, piece_size
 
-__all__ = ["MEBIBYTE", "Ring", "home_piece_size", "piece_size"]
+__all__ = ["MEBIBYTE", "SMALLEST_BYTES", "Ring", "home_piece_size", "piece_size"]
 
 _ROUNDS_MAX = 4
 """Pieces of the usual size for each home from which on a blob is not cut more evenly: at most a home has one more than
 others, a quarter of its share."""
 
-_SMALLEST_BYTES = 128 * 1024
+SMALLEST_BYTES = 128 * 1024
 """Bounds how small pieces get, in bytes: 20 homes have one each of 2.5 MB. A request costs its two nodes some
 milliseconds of a core, for which a link of 100 Mbit/s could send 30 KB."""
 
@@ -50,7 +50,7 @@ def home_piece_size(size: int, homes: int) -> int:
         return piece_size(size)
     rounds = max(math.ceil(size / (homes * usual)), 1)
     pages = math.ceil(size / (homes * rounds * _PAGE_BYTES))
-    return max(pages * _PAGE_BYTES, _SMALLEST_BYTES)
+    return max(pages * _PAGE_BYTES, SMALLEST_BYTES)
 
 
 def turned_key(key: bytes, unix_s: float, window_s: float) -> bytes:

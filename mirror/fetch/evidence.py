@@ -13,6 +13,7 @@ import asyncio
 import hashlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
@@ -49,8 +50,8 @@ class Evidence:
         self._on_wrong = on_wrong
         self._tasks: dict[object, asyncio.Task[None]] = {}
         """What is being asked, each by what it is about: one question about one thing at a time."""
-        self._asked: set[str] = set()
-        """Holders that were asked for their prefixes."""
+        self._asked: Counter[str] = Counter()
+        """How often holders were asked for their prefixes; as often as is allowed once they have said them."""
         self._waits: dict[int, float] = {}
         """Where clients wait for bytes that are here, and since when, monotonic seconds."""
         self._lost: set[tuple[int, int]] = set()
@@ -80,8 +81,7 @@ class Evidence:
             return
         passes = not backing.holds_all
         self._plan.chooser.is_upstream_alone = passes and not self._vouching.is_agreed
-        if self._vouching.prefix_count and self._spool.interest.is_whole_wanted:
-            self._ask_for_prefixes(content)
+        self._ask_for_prefixes(content)
         wrong = self._vouching.contradicted()
         if wrong is not None and wrong not in self._lost and wrong not in self._tasks:
             self._begin(wrong, self._take_back(*wrong))
@@ -92,7 +92,8 @@ class Evidence:
         backing = self._spool.backing
         if backing is None or backing.holds_all or not self._waits:
             return None
-        may_come = self._tasks or self._vouching.is_agreed or self._plan.candidates.upstream.may_be_asked
+        upstream = self._plan.candidates.upstream
+        may_come = self._tasks or self._vouching.is_agreed or upstream.may_be_asked or self._unlisted()
         if may_come and self._failures < self._settings.tries:
             return None
         return Unavailable(
@@ -120,13 +121,26 @@ class Evidence:
 
     def _ask_for_prefixes(self, content: Content) -> None:
         missing = self._settings.holders_max - self._vouching.list_count
-        up = self._env.cluster.up()
-        for name in self._plan.candidates.holders:
+        for name in self._unlisted():
             if sum(isinstance(about, str) for about in self._tasks) >= missing:
                 break
-            if name not in self._asked and name in up:
-                self._asked.add(name)
-                self._begin(name, self._ask_for_list(name, content))
+            self._asked[name] += 1
+            self._begin(name, self._ask_for_list(name, content))
+
+    def _unlisted(self) -> list[str]:
+        """Holders that may still say what the prefixes are; those among them that are silent may only be busy."""
+        lists, spool = self._vouching, self._spool
+        is_wanted = lists.prefix_count and spool.interest.is_whole_wanted
+        if not is_wanted or lists.list_count >= self._settings.holders_max:
+            return []
+        members, up = self._plan.candidates.members, self._env.cluster.up()
+        return [
+            name
+            for name in self._plan.candidates.holders
+            if self._asked[name] < self._settings.asked_max
+            and name not in self._tasks
+            and (name in up or members.is_silent(name))
+        ]
 
     async def _ask_for_list(self, name: str, content: Content) -> None:
         witness = self._env.witness(name)
@@ -137,6 +151,7 @@ class Evidence:
         except SourceError as error:
             log.debug("%s does not vouch: %s", name, error)
         else:
+            self._asked[name] = self._settings.asked_max
             self._vouching.listed(name, prefixes)
 
     async def _take_back(self, start: int, stop: int) -> None:

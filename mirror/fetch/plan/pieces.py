@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from ...cluster.homes import MEBIBYTE, home_piece_size
+from ...cluster.homes import MEBIBYTE, SMALLEST_BYTES, home_piece_size
 from ...oci.ranges import RangeSet, Span
 
 
@@ -18,8 +18,9 @@ class Pieces:
         self.size: int | None = None
         self.stated = stated
         self._homes = homes
-        self.unit = MEBIBYTE if stated is None else home_piece_size(stated, homes)
-        """The bytes of a piece; the last one may have fewer. While nobody states the size: of the first request."""
+        self.unit = home_piece_size(stated, homes) if stated is not None else MEBIBYTE if homes == 1 else SMALLEST_BYTES
+        """The bytes of a piece; the last one may have fewer. While nobody states the size: of the first request, which
+        must not reach beyond the first piece, for what is behind that has another home."""
 
     def sized(self, size: int) -> None:
         """Take note of the blob's size, in bytes."""

@@ -1,6 +1,6 @@
 """How a blob is cut."""
 
-from mirror.cluster.homes import MEBIBYTE, piece_size
+from mirror.cluster.homes import MEBIBYTE, SMALLEST_BYTES, piece_size
 from mirror.fetch.plan.pieces import Pieces
 from mirror.oci.ranges import RangeSet
 
@@ -15,7 +15,8 @@ def test_before_the_size_is_known_there_is_one_piece() -> None:
     pieces = Pieces(2)
     assert pieces.size is None
     assert pieces.number(10 * MEBIBYTE) == 0
-    assert pieces.unit == MEBIBYTE
+    assert pieces.unit == SMALLEST_BYTES, "what is behind it may have another home"
+    assert Pieces(1).unit == MEBIBYTE
 
 
 def test_gaps_are_cut_at_the_bounds_of_pieces() -> None:

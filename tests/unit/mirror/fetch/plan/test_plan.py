@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mirror.cluster.homes import MEBIBYTE, Ring, piece_size
+from mirror.cluster.homes import MEBIBYTE, SMALLEST_BYTES, Ring, piece_size
 from mirror.cluster.throughput import Throughput
 from mirror.errors import Reason
 from mirror.fetch.demand import Audience, Demand
@@ -211,10 +211,10 @@ def test_a_slow_holder_that_does_not_trickle_is_not_left() -> None:
         (("me", "a"), ["h"], "h", Role.HOLDER),
     ],
 )
-def test_the_first_mebibyte_tells_the_size(ring: Sequence[str], holders: Sequence[str], source: str, via: Role) -> None:
+def test_the_first_request_tells_the_size(ring: Sequence[str], holders: Sequence[str], source: str, via: Role) -> None:
     at = desk(ring, holders, None)
     (first,) = at.next()
-    assert (first.source, first.role, first.start, first.stop) == (source, via, 0, MEBIBYTE)
+    assert (first.source, first.role, first.start, first.stop) == (source, via, 0, SMALLEST_BYTES)
     assert at.next() == []
 
 
