@@ -41,7 +41,7 @@ def test_what_upstream_did_not_say_now_is_told(monkeypatch: pytest.MonkeyPatch) 
 def test_no_such_tag_is_an_exit_status_of_1(monkeypatch: pytest.MonkeyPatch, body: bytes, why: str) -> None:
     shown, _ = refreshed(monkeypatch, Answer(404, {}, body), "nginx")
     assert shown.exit_code == 1
-    assert why in shown.stderr
+    assert why in shown.output
 
 
 @pytest.mark.parametrize("name", ["Nginx", "nginx@sha256:" + "a" * 64])

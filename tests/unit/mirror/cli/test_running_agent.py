@@ -71,4 +71,4 @@ def test_help_has_no_marks_for_its_writer(command: list[str]) -> None:
 def test_a_misspelt_variable_is_refused_by_every_command(words: list[str]) -> None:
     answer = CliRunner(env={"SKVALLER_AGNET": "10.0.0.1:5000"}).invoke(main, words)
     assert answer.exit_code == 2
-    assert answer.stderr == "Error: SKVALLER_AGNET: no such setting; is SKVALLER_AGENT meant?\n"
+    assert answer.output == "Error: SKVALLER_AGNET: no such setting; is SKVALLER_AGENT meant?\n"
