@@ -29,10 +29,10 @@ SIZE = 600_000
 
 
 class Disk:
-    """Which files were forced to the disk, by inode."""
+    """Which files were forced to the disk, by inode and size: the number of a file that is gone is used again."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.synced: set[int] = set()
+        self.synced: set[tuple[int, int]] = set()
         self.fails = False
         self.may_go_on = threading.Event()
         self.may_go_on.set()
@@ -45,7 +45,7 @@ class Disk:
         self.may_go_on.wait(20)
         if self.fails:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        self.synced.add(os.fstat(fd).st_ino)
+        self.synced.add(_identity(os.fstat(fd)))
 
     def lose_power(self, folder: Path, after: Path, left: bytes) -> Path:
         """Boot again. What is left of a folder, made anew: of files that are not on the disk some zeros, or nothing."""
@@ -55,12 +55,16 @@ class Disk:
             copy.parent.mkdir(parents=True, exist_ok=True)
             if path.is_dir():
                 copy.mkdir(exist_ok=True)
-            elif path.parts[-4:-2] != ("blobs", "sha256") or path.stat().st_ino in self.synced:
+            elif path.parts[-4:-2] != ("blobs", "sha256") or _identity(path.stat()) in self.synced:
                 with contextlib.suppress(FileNotFoundError):  # it has got its final name meanwhile
                     shutil.copyfile(path, copy)
             else:
                 copy.write_bytes(left)
         return after
+
+
+def _identity(of: os.stat_result) -> tuple[int, int]:
+    return of.st_ino, of.st_size
 
 
 @pytest.fixture
