@@ -275,10 +275,23 @@ class Plan:
         return [self._launch(second)] if second is not None else []
 
     def _under_way(self, *, direct_only: bool = False) -> RangeSet:
-        """What flights will deliver, without trickles; `direct_only`: without those that wait for another node's."""
-        flights = (flight for flight in self.chooser.awaited(self.lazy.hung) if flight.is_direct or not direct_only)
-        counted = (f for f in flights if not (f.role.is_holder and self.candidates.is_given_up(f.source, f.start)))
-        return RangeSet(*((f.position, f.stop) for f in counted if f.stop is not None))
+        """What flights will deliver; a trickle counts only where there are two: nothing is asked for a third time.
+
+        Args:
+            direct_only: without flights that wait for another node's.
+        """
+        spans: list[tuple[int, int]] = []
+        trickles = twice = RangeSet()
+        for flight in self.chooser.awaited(self.lazy.hung):
+            if flight.stop is None or (direct_only and not flight.is_direct):
+                continue
+            span = flight.position, flight.stop
+            if flight.role.is_holder and self.candidates.is_given_up(flight.source, flight.start):
+                trickle = RangeSet(span)
+                twice, trickles = twice | (trickles & trickle), trickles | trickle
+            else:
+                spans.append(span)
+        return RangeSet(*spans, *twice)
 
     def _run_stop(self, start: int, stop: int | None) -> int | None:
         """How far one run from `start` may go: to the next byte that is here or under way; None: to the end."""
