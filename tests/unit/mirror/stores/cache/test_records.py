@@ -49,7 +49,6 @@ class Disk:
 
     def lose_power(self, folder: Path, after: Path, left: bytes) -> Path:
         """Boot again. What is left of a folder, made anew: of files that are not on the disk some zeros, or nothing."""
-        self._patch.setattr("mirror.stores.cache.folder.boot_id", lambda: "another-boot")
         for path in folder.rglob("*"):  # while threads of the cache write their records
             copy = after / path.relative_to(folder)
             copy.parent.mkdir(parents=True, exist_ok=True)
@@ -60,6 +59,8 @@ class Disk:
                     shutil.copyfile(path, copy)
             else:
                 copy.write_bytes(left)
+        # Not before: a record that a thread writes meanwhile is of the boot that ends.
+        self._patch.setattr("mirror.stores.cache.folder.boot_id", lambda: "another-boot")
         return after
 
 
