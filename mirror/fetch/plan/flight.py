@@ -78,9 +78,9 @@ class Flight:
         return not self.role.waits_for_others
 
     def progressed(self, unit: int) -> bool:
-        """Whether it brought something worth the name: so many bytes, or all that it was asked for."""
+        """Whether it brought something worth the name: so many bytes, or half of what it was asked for."""
         got = self.position - self.start
-        return got >= unit or (got > 0 and self.position == self.stop)
+        return got >= unit or (self.stop is not None and 0 < got >= self.stop - self.position)
 
     def rate(self, now: float) -> float:
         """Bytes per second since it was asked for."""
