@@ -17,25 +17,19 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from ..errors import (
-    Denied,
     ManifestUnknown,
     NameUnknown,
-    OciError,
     PeerError,
     Reason,
-    Unavailable,
     UpstreamError,
-    UpstreamOffline,
     UpstreamOut,
-    UpstreamRateLimited,
-    UpstreamRefused,
-    UpstreamUnknown,
 )
 from ..oci.digest import Digest
 from ..oci.reference import Repository
 from ..routers import Peer
 from ..sources import ListSource, Page
 from .holdings import Holdings
+from .refusals import refusal
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +95,7 @@ class Listings:
         except UpstreamError as error:
             known = sorted(await self._known(repository))
             if not known:
-                raise _client_error(repository, error) from None
+                raise refusal(f"no member knows a tag of {repository}", error, NameUnknown) from None
             log.info("tags of %s: the %d that members know, instead of upstream: %s", repository, len(known), error)
             return _page(known, query, f"only what members know: {error}")
 
@@ -113,10 +107,10 @@ class Listings:
         """
         try:
             return await self._upstream.page(repository, f"referrers/{digest}", query)
-        except (UpstreamUnknown, UpstreamOffline, UpstreamOut) as error:
+        except UpstreamOut as error:
             raise ManifestUnknown(f"who refers to {digest} is not known: {error}") from None
         except UpstreamError as error:
-            raise _client_error(repository, error) from None
+            raise refusal(f"no member knows who refers to {digest}", error, ManifestUnknown) from None
 
     async def _known(self, repository: Repository) -> set[str]:
         """What this node and the members know, asked all at once."""
@@ -154,14 +148,3 @@ def _page(tags: Sequence[str], query: str, warning: str) -> TagPage:
     shown = after[:count]
     more = shown and len(shown) < len(after)
     return TagPage(shown, urlencode({"n": count, "last": shown[-1]}) if more else None, warning)
-
-
-def _client_error(repository: Repository, error: UpstreamError) -> OciError:
-    match error:
-        case UpstreamUnknown() | UpstreamOffline():
-            return NameUnknown(f"no member knows a tag of {repository}, and upstream: {error}")
-        case UpstreamRefused() | UpstreamError(reason=Reason.AUTH):
-            return Denied(f"no member knows a tag of {repository}, and upstream may not be asked: {error}")
-        case _:
-            again_s = error.retry_after_s if isinstance(error, UpstreamOut | UpstreamRateLimited) else None
-            return Unavailable(f"no member knows a tag of {repository}, and upstream does not answer: {error}", again_s)

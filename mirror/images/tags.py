@@ -22,16 +22,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ..errors import (
-    Denied,
     ManifestUnknown,
-    OciError,
     Reason,
-    Unavailable,
     UpstreamError,
     UpstreamOffline,
     UpstreamOut,
     UpstreamRateLimited,
-    UpstreamRefused,
     UpstreamUnknown,
 )
 from ..oci.reference import Reference
@@ -40,6 +36,7 @@ from ..sources import TagSource
 from ..stores import Tag, TagStore
 from .holdings import Holdings
 from .member_tags import Claim, MemberTags
+from .refusals import refusal
 from .tag_audit import TagAudit
 from .tag_checks import TagChecks
 from .tag_policies import TagPolicies
@@ -266,7 +263,8 @@ class Tags:
         kept_s = self._policies.fresh_s(reference) + self._policies.of(reference).error_s
         newest = _newest(tag for tag in tags if _age_s(tag) < kept_s)
         if newest is None:
-            raise _client_error(reference, error, "this node does not know" if self._verify else "no member knows")
+            who = "this node does not know" if self._verify else "no member knows"
+            raise refusal(f"{who} {reference}", error, ManifestUnknown)
         is_unknown = isinstance(error, UpstreamUnknown) and not self._checks.has_newer(reference, newest.checked_unix_s)
         if is_unknown or error.reason is Reason.AUTH:
             by_hand = _newest(tag for tag in tags if tag.authority == "runtime")
@@ -290,17 +288,6 @@ def _has_claim(claiming: asyncio.Task[Claim | None]) -> bool:
 def _newest(tags: Iterable[Tag]) -> Tag | None:
     """Among different answers the one that was checked last, never the first to arrive."""
     return max(tags, key=lambda tag: (tag.checked_unix_s, tag.digest.hex), default=None)
-
-
-def _client_error(reference: Reference, error: UpstreamError, nobody_knows: str) -> OciError:
-    match error:
-        case UpstreamUnknown() | UpstreamOffline():
-            return ManifestUnknown(f"{nobody_knows} {reference}, and upstream: {error}")
-        case UpstreamRefused() | UpstreamError(reason=Reason.AUTH):
-            return Denied(f"{nobody_knows} {reference}, and upstream may not be asked: {error}")
-        case _:
-            again_s = error.retry_after_s if isinstance(error, UpstreamOut | UpstreamRateLimited) else None
-            return Unavailable(f"{nobody_knows} {reference}, and upstream does not answer: {error}", again_s)
 
 
 def _denied(reference: Reference, error: UpstreamError, held: Tag, who: str) -> ManifestUnknown:
