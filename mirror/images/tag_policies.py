@@ -56,6 +56,8 @@ class TagPolicies:
 
     def of(self, reference: Reference) -> TagPolicy:
         """The policy of one name."""
+        if not self.by_pattern:
+            return self.usual
         name = str(reference)
         return next((policy for pattern, policy in self.by_pattern if fnmatchcase(name, pattern)), self.usual)
 

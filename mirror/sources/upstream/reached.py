@@ -84,11 +84,12 @@ class Proxies:
 
     def of(self, url: str) -> Proxy | None:
         """The proxy for a URL. This machine itself is never asked through one."""
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        if _is_loopback(host) or any(_is_exempt(host, entry) for entry in self.exempt):
+        proxy = self.https if url.startswith("https:") else self.http
+        if proxy is None:
             return None
-        return self.https if parts.scheme == "https" else self.http
+        host = urlsplit(url).hostname or ""
+        is_exempt = _is_loopback(host) or any(_is_exempt(host, entry) for entry in self.exempt)
+        return None if is_exempt else proxy
 
 
 @dataclass(frozen=True, slots=True)
