@@ -7,7 +7,7 @@ nothing. Else other holders are asked, and then upstream.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from ..cluster.health import PeerHealth
@@ -103,13 +103,16 @@ class SecondOpinion:
         stated = self._stated.size(content.digest)
         if source == UPSTREAM or content.kind == "manifests" or size == stated:
             return True
-        said = await self._ask_holders(content, source, size)
+        said = await self._ask(content, self._others(content, source), size)
         if size in said:
             return True
         try:
             async with asyncio.timeout(self._settings.opinion_s):
                 upstream = await self._ask_upstream(content, size)
         except (UpstreamError, TimeoutError):
+            said += await self._ask(content, self._silent(content, source), size, may_wait=True)
+            if size in said:
+                return True
             votes = said if stated is None else [*said, stated]
             if len(votes) < 2 or len(set(votes)) > 1:  # one word against another, or none at all
                 return False
@@ -123,11 +126,30 @@ class SecondOpinion:
         self._health.tell(source, content, (0, min(size, better)))
         raise SourceError(Reason.LENGTH, f"{source} says {size} bytes, others say {better}")
 
-    async def _ask_holders(self, content: Content, source: str, expected: int) -> list[int]:
-        """What some other holders say, up to the first that says what is expected."""
-        others = [peer for peer in self._cluster.holders(content.digest.key) if peer.name != source]
+    def _others(self, content: Content, source: str) -> list[Peer]:
+        """Other holders than the one whose word it is."""
+        return [peer for peer in self._cluster.holders(content.digest.key) if peer.name != source]
+
+    def _silent(self, content: Content, source: str) -> list[Peer]:
+        """Those that give no sign of life now: they may only be busy, and are waited for where nobody else knows."""
+        silent = self._health.silent()
+        others = [*self._others(content, source), *self._cluster.last_holders(content.digest.key)]
+        return list({peer.name: peer for peer in others if peer.name in silent - {source}}.values())
+
+    async def _ask(
+        self, content: Content, peers: Sequence[Peer], expected: int, *, may_wait: bool = False
+    ) -> list[int]:
+        """What some holders say, up to the first that says what is expected.
+
+        Args:
+            content: the blob.
+            peers: the holders; only the first few are asked.
+            expected: the size that is to be confirmed, in bytes.
+            may_wait: whether one that is silent may take its time.
+        """
         said: list[int] = []
-        tasks = [asyncio.create_task(self._ask_holder(peer, content)) for peer in others[: self._settings.opinions_max]]
+        few = peers[: self._settings.opinions_max]
+        tasks = [asyncio.create_task(self._ask_holder(peer, content, may_wait=may_wait)) for peer in few]
         try:
             for answer in asyncio.as_completed(tasks):
                 if (size := await answer) is not None:
@@ -139,9 +161,10 @@ class SecondOpinion:
                 task.cancel()
         return said
 
-    async def _ask_holder(self, peer: Peer, content: Content) -> int | None:
+    async def _ask_holder(self, peer: Peer, content: Content, *, may_wait: bool) -> int | None:
+        asking = self._ask_member(peer, content, Role.HOLDER)
         try:
             async with asyncio.timeout(self._settings.opinion_s):
-                return await self._health.unless_silent(peer.name, self._ask_member(peer, content, Role.HOLDER))
+                return await (asking if may_wait else self._health.unless_silent(peer.name, asking))
         except (PeerError, TimeoutError):
             return None

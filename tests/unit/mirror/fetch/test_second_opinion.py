@@ -32,6 +32,8 @@ class World:
         self.asked: list[str] = []
         self.doubted: list[str] = []
         self.told: list[str] = []
+        self.still: set[str] = set()
+        """Members that give no sign of life, but answer whoever waits for them."""
         self.stated = StatedSizes(100)
         self.opinion = SecondOpinion(
             self.stated,
@@ -50,7 +52,16 @@ class World:
         self.doubted.append(name)
 
     async def unless_silent(self, name: str, asking: Coroutine[Any, Any, T]) -> T:
+        if name in self.still:
+            asking.close()
+            raise PeerError(Reason.SILENT, "no sign of life")
         return await asking
+
+    def silent(self) -> set[str]:
+        return set(self.still)
+
+    def last_holders(self, key: bytes) -> list[Peer]:
+        return []
 
     def tell(self, name: str, content: Content, wrong: tuple[int, int]) -> None:
         self.told.append(name)
@@ -84,6 +95,17 @@ def test_another_holder_is_enough_and_upstream_is_not_asked() -> None:
     world = World({"a": 7, "b": 7, "c": None}, 7)
     assert world.confirms("a", 7)
     assert set(world.asked) == {"b", "c"}
+
+
+def test_a_holder_that_may_only_be_busy_is_waited_for_where_nobody_else_knows() -> None:
+    world = World({"a": 7, "b": 7})
+    world.still = {"b"}
+    assert world.confirms("a", 7)
+    assert world.asked == [UPSTREAM, "b"]
+    world = World({"a": 7, "b": 7}, 7)
+    world.still = {"b"}
+    assert world.confirms("a", 7)
+    assert world.asked == [UPSTREAM]
 
 
 def test_upstream_decides_where_no_holder_says_the_same() -> None:
