@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 from ...errors import StorageFailed
 from ...fileio import in_thread
+from ...oci.digest import Digest
 from .. import HashedRange
 from ..proofs import Proof
 from .folder import Folder, open_quietly
@@ -192,7 +193,7 @@ class CacheWriter:
 
     def _expect_open(self) -> None:
         if self._has_ended:
-            raise RuntimeError(f"sha256:{self._writing.name} was already committed, left or discarded")
+            raise RuntimeError(f"{Digest(self._writing.name)} was already committed, left or discarded")
 
 
 def _open_files(folder: Folder, writing: Writing) -> _Files:
