@@ -12,6 +12,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from starlette.types import ASGIApp
 
@@ -53,7 +54,7 @@ from .images.tag_trust import TagTrust
 from .images.tags import Tags
 from .metrics import Metrics
 from .oci.reference import DOCKER_HUB
-from .routers import Peer
+from .routers import Listener, Peer, Topic
 from .routers.dht import DhtRouter, DhtSettings, KeysAreFixed
 from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id, load_keys
 from .settings import CacheSettings, ChannelSettings, ContainerdSettings, Settings
@@ -103,7 +104,7 @@ class Agent:
         self._holdings = Holdings([cache, *runtimes], router)
         self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
         self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
-        self._budgets = budgets = Budgets(settings.upstream.budgets, router.notes.tell)
+        self._budgets = budgets = Budgets(settings.upstream.budgets, partial(router.notes.tell, Topic.BUDGETS))
         self._upstream = Upstream(
             config.upstream,
             settings.upstream,
@@ -263,7 +264,7 @@ class Agent:
                 log.warning("%s", warning)
             keys = asyncio.create_task(self._router.follow_keys(self._use_keys))
             stack.callback(keys.cancel)
-            notes = asyncio.create_task(self._router.notes.follow(self._heard, self._notes))
+            notes = asyncio.create_task(self._router.notes.follow({Topic.BUDGETS: Listener(self._heard, self._notes)}))
             stack.callback(notes.cancel)
             certificates = asyncio.create_task(self._channels.keep_renewing(self._settings.channels.look_s))
             stack.callback(certificates.cancel)

@@ -10,9 +10,9 @@ once who holds a key, others have to ask: `Router.look_up` is for both, so that 
 
 import enum
 import re
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
@@ -168,30 +168,60 @@ class Statuses(Protocol):
         ...
 
 
-class Notes(Protocol):
-    """Passes small notes on to all members, where the implementation can; else nobody hears of them."""
+class Topic(enum.StrEnum):
+    """What a note is about; the value goes with it."""
 
-    def tell(self, note: bytes) -> None:
-        """Tell all other members up to 512 bytes. Most get it, none twice; once this node has left, nothing is done."""
+    BUDGETS = "budgets"
+    """What registries let the members ask."""
+    OUTAGES = "outages"
+    """Which registries cannot be reached."""
+    PINS = "pins"
+    """What is to be kept, and how often."""
+
+
+NOTE_MAX_BYTES: Final = 480
+"""Bounds one note, in bytes: gossip takes 512 as one rumour, and the topic has to fit as well."""
+NOTES_MAX_BYTES: Final = 256 * 1024
+"""Bounds all that one member tells another of one topic, in bytes: gossip takes 1 MiB for all topics."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who cares about a topic.
+
+    Args:
+        heard: is called with each note, and with the state of other members.
+        state: gives all that another member should know, up to `NOTES_MAX_BYTES`: in the form of a note, for `heard`
+            takes both. It is asked for in the middle of gossip's own steps, so it has to return within a millisecond.
+    """
+
+    heard: Callable[[bytes], object]
+    state: Callable[[], bytes]
+
+
+class Notes(Protocol):
+    """Passes small notes on to all members, where the implementation can; else nobody hears of them.
+
+    A note is a rumour: most members get it at once, none twice. Members also tell each other their whole state, when
+    they meet anew and once in a while, so that in the end all know the same.
+    """
+
+    def tell(self, topic: Topic, note: bytes) -> None:
+        """Tell all other members up to `NOTE_MAX_BYTES`; a longer note, or one of a node that has left, is dropped."""
         ...
 
-    async def follow(self, heard: Callable[[bytes], None], state: Callable[[], bytes]) -> None:
-        """Take in what others tell, until cancelled.
-
-        Args:
-            heard: is called with each note, and with the state of members that are met anew.
-            state: gives all that a member should know that is met anew, up to 1 MiB.
-        """
+    async def follow(self, listeners: Mapping[Topic, Listener]) -> None:
+        """Take in what others tell, until cancelled; topics without a listener are passed over."""
         ...
 
 
 class NoNotes:
     """`Notes` where there are no members who could be told."""
 
-    def tell(self, note: bytes) -> None:
+    def tell(self, topic: Topic, note: bytes) -> None:
         """Do nothing."""
 
-    async def follow(self, heard: Callable[[bytes], None], state: Callable[[], bytes]) -> None:
+    async def follow(self, listeners: Mapping[Topic, Listener]) -> None:
         """Return at once: nobody tells anything."""
 
 

@@ -14,6 +14,7 @@ says this of itself, so all others see a change at nearly the same moment, and a
 import asyncio
 import contextlib
 import enum
+import logging
 import random
 import ssl
 import time
@@ -34,7 +35,19 @@ from ..channels.contexts import Channels
 from ..errors import ConfigError, StartFailed
 from ..settings import RouterSettings
 from ..sources import UPSTREAM
-from . import MemberStatus, Peer, RingSeat, Serves, is_member_name
+from . import (
+    NOTE_MAX_BYTES,
+    NOTES_MAX_BYTES,
+    Listener,
+    MemberStatus,
+    Peer,
+    RingSeat,
+    Serves,
+    Topic,
+    is_member_name,
+)
+
+log = logging.getLogger(__name__)
 
 key_id = gossip.key_id
 KeyRefusal = gossip.GossipError
@@ -160,11 +173,14 @@ class _Word:
 
 
 class SwimNotes(gossip.Delegate):
-    """Implements `Notes`: each travels as a rumour, and all of them with the full exchanges of members."""
+    """Implements `Notes`: each travels as a rumour, and all of them with the full exchanges of members.
+
+    Both have one form: notes by topic.
+    """
 
     def __init__(self) -> None:
         self._gossip: Gossip | None = None
-        self._state_of: Callable[[], bytes] = bytes
+        self._listeners: Mapping[Topic, Listener] = {}
 
     def join(self, node: Gossip) -> None:
         """From now on this node of gossip, whose delegate this is, carries them."""
@@ -172,21 +188,34 @@ class SwimNotes(gossip.Delegate):
 
     def state(self, *, joining: bool) -> bytes:
         """All notes, for gossip."""
-        return self._state_of()
+        states = {topic.value: listener.state() for topic, listener in self._listeners.items()}
+        for topic in [topic for topic, state in states.items() if len(state) > NOTES_MAX_BYTES]:
+            log.error("what this node knows of %s is too long to be told bytes=%d", topic, len(states.pop(topic)))
+        return msgspec.msgpack.encode(states)
 
-    def tell(self, note: bytes) -> None:
-        """Tell all other members."""
-        if self._gossip is not None:
+    def tell(self, topic: Topic, note: bytes) -> None:
+        """Tell all other members; see `Notes.tell`."""
+        if self._gossip is not None and len(note) <= NOTE_MAX_BYTES:
             with contextlib.suppress(gossip.StateError):
-                self._gossip.broadcast(note)
+                self._gossip.broadcast(msgspec.msgpack.encode({topic.value: note}))
 
-    async def follow(self, heard: Callable[[bytes], None], state: Callable[[], bytes]) -> None:
+    async def follow(self, listeners: Mapping[Topic, Listener]) -> None:
         """Take in what others tell; see `Notes.follow`."""
         assert self._gossip is not None
-        self._state_of = state
+        self._listeners = listeners
         async for event in self._gossip.events():
             if isinstance(event, gossip.BroadcastReceived | gossip.StateReceived):
-                heard(event.payload)
+                for topic, notes in _notes_of(event.payload).items():
+                    if topic in listeners:
+                        listeners[Topic(topic)].heard(notes)
+
+
+def _notes_of(payload: bytes) -> Mapping[str, bytes]:
+    """Notes by topic, as another member says them; what is none is dropped."""
+    try:
+        return msgspec.msgpack.decode(payload, type=dict[str, bytes])
+    except msgspec.MsgspecError:
+        return {}
 
 
 class SwimRouter:

@@ -11,7 +11,7 @@ import pytest
 
 from gossip import Gossip, GossipConfig, Listen, key_id, local
 from mirror.errors import Unauthorized
-from mirror.routers import MemberStatus, Peer, Serves
+from mirror.routers import NOTE_MAX_BYTES, Listener, MemberStatus, Peer, Serves, Topic
 from mirror.routers.swim import SwimNotes, SwimRouter
 from mirror.settings import RouterSettings
 from mirror.sources.peers.auth import PeerAuth, Request
@@ -253,13 +253,15 @@ def test_round_trips_and_counts_are_shown_and_nothing_is_missing_that_has_not_ha
 def test_notes_reach_all_members_and_those_that_come_later_learn_the_state() -> None:
     async def story() -> None:
         heard: dict[str, list[bytes]] = {"a": [], "b": [], "c": []}
+        states = {name: f"state of {name}".encode() for name in heard}
         async with AsyncExitStack() as stack:
 
             async def join(name: str, seeds: list[str]) -> tuple[SwimRouter, Gossip]:
                 notes = SwimNotes()
                 node = Gossip(name, local(), seeds=seeds, delegate=notes)
                 router = SwimRouter(node, 5001, notes=notes)
-                following = asyncio.create_task(notes.follow(heard[name].append, lambda: f"state of {name}".encode()))
+                listener = Listener(heard[name].append, lambda: states[name])
+                following = asyncio.create_task(notes.follow({Topic.BUDGETS: listener}))
                 stack.callback(following.cancel)
                 await router.start()
                 stack.push_async_callback(router.close)
@@ -268,12 +270,16 @@ def test_notes_reach_all_members_and_those_that_come_later_learn_the_state() -> 
             a, first = await join("a", [])
             b, _ = await join("b", [str(first.address)])
             await until(lambda: bool(a.members()) and bool(b.members()))
-            a.notes.tell(b"news of a")
+            a.notes.tell(Topic.PINS, b"nobody listens to this")
+            a.notes.tell(Topic.BUDGETS, bytes(NOTE_MAX_BYTES + 1))
+            first.broadcast(b"not by topic")
+            a.notes.tell(Topic.BUDGETS, b"news of a")
             await until(lambda: b"news of a" in heard["b"])
             await join("c", [str(first.address)])
             await until(lambda: b"state of a" in heard["c"] and b"state of c" in heard["a"])
             assert b"news of a" not in heard["a"]
+            assert set(heard["b"]) <= {b"news of a", *states.values()}
             await a.leave()
-            a.notes.tell(b"too late")
+            a.notes.tell(Topic.BUDGETS, b"too late")
 
     run(story())

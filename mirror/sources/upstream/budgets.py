@@ -24,8 +24,8 @@ import msgspec
 
 from ...settings import BudgetSettings
 
-NOTE_MAX_BYTES: Final = 512
-"""Bounds one note as it travels: what gossip takes as one broadcast."""
+URL_MAX_BYTES: Final = 400
+"""Bounds the URL of a registry, in bytes: one note has to fit into a rumour of gossip."""
 
 _COUNT: Final = re.compile(r"\s*(\d{1,9})\s*(?:;\s*w\s*=\s*(\d{1,9})\s*)?(?:[;,].*)?")
 _SAME_S: Final = 1.0
@@ -191,14 +191,13 @@ class Budgets:
     def _pass_on(self, note: Note, now: float) -> None:
         self._told[note.url, note.source] = note
         payload = msgspec.msgpack.encode([_wire(note, now)])
-        if len(payload) <= NOTE_MAX_BYTES:
-            self._tell(payload)
+        self._tell(payload)
 
     def _note(self, wire: _Wire, now: float) -> Note | None:
         """What another member says, within bounds; None if it cannot be so."""
         if not (0 <= wire.age_s < self._settings.window_s * 2 and 0 <= wire.blocked_s < float("inf")):
             return None
-        if len(wire.url) > NOTE_MAX_BYTES or not wire.url.startswith(("http://", "https://")):
+        if len(wire.url) > URL_MAX_BYTES or not wire.url.startswith(("http://", "https://")):
             return None
         if wire.source and not _SOURCE.fullmatch(wire.source):
             return None

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mirror.routers import NOTE_MAX_BYTES
 from mirror.settings import BudgetSettings
-from mirror.sources.upstream.budgets import NOTE_MAX_BYTES, Budgets
+from mirror.sources.upstream.budgets import Budgets
 
 HUB, QUAY = "https://registry-1.docker.io", "https://quay.io"
 
