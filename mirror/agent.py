@@ -50,6 +50,8 @@ from .images.holdings import Holdings
 from .images.listings import Listings
 from .images.manifests import Manifests
 from .images.member_tags import MemberTags
+from .images.referrer_index import ReferrerIndex
+from .images.referrers import Referrers
 from .images.tag_trust import TagTrust
 from .images.tags import Tags
 from .metrics import Metrics
@@ -62,6 +64,7 @@ from .sources.chain import Chain
 from .sources.outages import Outages
 from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
+from .sources.peers.lists import PeerLists
 from .sources.upstream import Upstream
 from .sources.upstream.access import Access
 from .sources.upstream.budgets import Budgets
@@ -130,12 +133,16 @@ class Agent:
             fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images, outages
         )
         self._tags = self._make_tags(cache, member_tags, trust)
-        manifests = Manifests(self._holdings, fetching.fetches, fetching.stated.note, settings.images)
+        self._referrer_index = index = ReferrerIndex(self._holdings)
+        manifests = Manifests(self._holdings, fetching.fetches, fetching.stated.note, settings.images, index)
 
         reports = SlowReports(settings.cluster)
         self._home_service = HomeService(config.home, router, reports, lambda: len(router.members()), settings.serving)
-        listings = Listings(watched, self._holdings, router.members, self._peers.tags)
-        backend = Backend(self._holdings, fetching, manifests, self._tags, listings, metrics, settings.app)
+        lists = PeerLists(self._peers)
+        listings = Listings(watched, self._holdings, router.members, lists.tags)
+        find_holders = fetching.cluster.find_holders
+        referrers = Referrers(watched, index, manifests, self._tags, find_holders, lists.referrers)
+        backend = Backend(self._holdings, fetching, manifests, self._tags, listings, referrers, metrics, settings.app)
         find = self._find(manifests, member_tags)
         self._clients: list[ClientEndpoint] = []
         status = StatusEndpoint(self._node(cache, trust), find, metrics)
@@ -296,6 +303,8 @@ class Agent:
         stack.push_async_callback(self._watched.close)
         stack.push_async_callback(self._holdings.close)
         await self._holdings.start()
+        stack.push_async_callback(self._referrer_index.close)
+        self._referrer_index.start()
         stack.push_async_callback(self._fetching.close)
         stack.push_async_callback(self._tags.close)
         for server in self._servers:

@@ -116,21 +116,29 @@ class ClientEndpoint:
 
     async def _list(self, scope: Scope, send: Send, request: ListRequest) -> None:
         """A page of tags, or of the manifests that refer to one."""
-        listings, extra = self._backend.listings, list[tuple[bytes, bytes]]()
         if request.referred is None:
-            tags = (
-                TagPage(listings.held(request.repository))
-                if request.is_hop
-                else await listings.tags(request.repository, request.query)
-            )
-            page = Page(json.dumps({"name": request.name, "tags": tags.tags}).encode(), tags.following)
-            extra = [warning(tags.warning)] if tags.warning else []
-        elif request.is_hop:
-            raise ManifestUnknown(f"this node does not know who refers to {request.referred}")
+            page, why = await self._tags_of(request)
         else:
-            page = await listings.referrers(request.repository, request.referred, request.query)
-        self._count("lists", "fetched")
-        await send_page(scope, send, request, page, extra)
+            page, why = await self._referrers_of(request, request.referred)
+        self._count("lists", "held" if request.is_hop else "fetched")
+        await send_page(scope, send, request, page, [warning(why)] if why else [])
+
+    async def _tags_of(self, request: ListRequest) -> tuple[Page, str | None]:
+        """A page of tags, and what a person should know about it."""
+        listings = self._backend.listings
+        tags = (
+            TagPage(listings.held(request.repository))
+            if request.is_hop
+            else await listings.tags(request.repository, request.query)
+        )
+        return Page(json.dumps({"name": request.name, "tags": tags.tags}).encode(), tags.following), tags.warning
+
+    async def _referrers_of(self, request: ListRequest, subject: Digest) -> tuple[Page, str | None]:
+        """A page of what refers to a manifest, and what a person should know about it."""
+        if request.is_hop:
+            return self._backend.referrers.held(subject), None
+        found = await self._backend.referrers.page(request.repository, subject, request.query)
+        return found.page, found.warning
 
     async def _tag(self, send: Send, request: RegistryRequest, reference: Reference) -> None:
         digest, extra = await self._resolve(request, reference)

@@ -1,11 +1,9 @@
-"""Lists: the tags of a repository, and the manifests that refer to another one, such as signatures.
+"""Lists of the tags of a repository.
 
 Upstream has them, page by page. While it does not answer, or does not know the repository, the tags that this node and
-the members know are the list: all that can be pulled then. Who refers to a manifest only upstream can say; where it
-does not, the client is told that there is no such list, and asks for the tag that the specification has for that case,
-which is a tag like any other.
+the members know are the list: all that can be pulled then.
 
-Source: OCI distribution-spec, "Content Discovery".
+Source: OCI distribution-spec, "Listing Tags".
 """
 
 import asyncio
@@ -16,15 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from ..errors import (
-    ManifestUnknown,
-    NameUnknown,
-    PeerError,
-    Reason,
-    UpstreamError,
-    UpstreamOut,
-)
-from ..oci.digest import Digest
+from ..errors import NameUnknown, PeerError, Reason, UpstreamError
 from ..oci.reference import Repository
 from ..routers import Peer
 from ..sources import ListSource, Page
@@ -98,19 +88,6 @@ class Listings:
                 raise refusal(f"no member knows a tag of {repository}", error, NameUnknown) from None
             log.info("tags of %s: the %d that members know, instead of upstream: %s", repository, len(known), error)
             return _page(known, query, f"only what members know: {error}")
-
-    async def referrers(self, repository: Repository, digest: Digest, query: str) -> Page:
-        """A page of the manifests that refer to one: an index, as upstream has it.
-
-        Raises:
-            OciError: there is no such list, or upstream does not answer.
-        """
-        try:
-            return await self._upstream.page(repository, f"referrers/{digest}", query)
-        except UpstreamOut as error:
-            raise ManifestUnknown(f"who refers to {digest} is not known: {error}") from None
-        except UpstreamError as error:
-            raise refusal(f"no member knows who refers to {digest}", error, ManifestUnknown) from None
 
     async def _known(self, repository: Repository) -> set[str]:
         """What this node and the members know, asked all at once."""

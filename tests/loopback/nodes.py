@@ -26,6 +26,8 @@ from mirror.images.holdings import Holdings
 from mirror.images.listings import Listings
 from mirror.images.manifests import Manifests
 from mirror.images.member_tags import MemberTags
+from mirror.images.referrer_index import ReferrerIndex
+from mirror.images.referrers import Referrers
 from mirror.images.tag_trust import TagTrust
 from mirror.images.tags import Tags
 from mirror.metrics import Metrics
@@ -38,6 +40,7 @@ from mirror.sources.chain import Chain
 from mirror.sources.outages import Outages
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import PeerClient
+from mirror.sources.peers.lists import PeerLists
 from mirror.sources.upstream import Upstream
 from mirror.sources.upstream.registries import Registry
 from mirror.sources.watched import WatchedUpstream
@@ -272,10 +275,14 @@ class Node:
         self.tags = Tags(
             self.holdings, self.cache, member_tags, self.watched, self.trust, images, how=self._cluster.how_tags
         )
-        self.manifests = Manifests(self.holdings, self.fetching.fetches, self.fetching.stated.note)
+        self.index = ReferrerIndex(self.holdings)
+        self.manifests = Manifests(self.holdings, self.fetching.fetches, self.fetching.stated.note, index=self.index)
         self.reports = SlowReports()
-        listings = Listings(self.watched, self.holdings, self.router.members, self.peers.tags)
-        backend = Backend(self.holdings, self.fetching, self.manifests, self.tags, listings, self.metrics)
+        lists = PeerLists(self.peers)
+        listings = Listings(self.watched, self.holdings, self.router.members, lists.tags)
+        find = self.fetching.cluster.find_holders
+        referrers = Referrers(self.watched, self.index, self.manifests, self.tags, find, lists.referrers)
+        backend = Backend(self.holdings, self.fetching, self.manifests, self.tags, listings, referrers, self.metrics)
         client = ClientEndpoint(backend, self.chain)
         self.endpoint = PeerEndpoint(backend, self.reports, self.auth)
         for part_of_it in (self.peers, self.upstream, self.holdings):

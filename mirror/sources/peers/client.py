@@ -2,12 +2,10 @@
 
 import asyncio
 import contextlib
-import json
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any
 from urllib.parse import quote
 
 import aiohttp
@@ -20,7 +18,7 @@ from ...errors import DigestInvalid, PeerError, Reason
 from ...oci.content import Content, Parts
 from ...oci.digest import Digest
 from ...oci.ranges import IntRange
-from ...oci.reference import Reference, Repository, is_tag
+from ...oci.reference import Reference, Repository
 from ...routers import Peer
 from ...settings import PeerSettings
 from ...stores import Tag
@@ -30,8 +28,6 @@ from ..chain import came_by
 from .auth import PeerAuth, Request, SignedRequest
 from .connections import Connection, ConnectionPool, Head
 from .protocol import (
-    MEMBER_TAGS_MAX,
-    MEMBER_TAGS_MAX_BYTES,
     PARTS_BYTES,
     SIGNED_BODY_MAX_BYTES,
     MemberAnswer,
@@ -142,7 +138,7 @@ class PeerClient:
         Raises:
             PeerError: it knows nothing, or gave no valid answer.
         """
-        path = f"/v2/{reference.repository.path}/manifests/{reference.tag}?ns={_quoted(reference.repository)}"
+        path = f"/v2/{reference.repository.path}/manifests/{reference.tag}?ns={quoted(reference.repository)}"
         async with self._head(peer, path, role, recheck=recheck) as answer:
             member_answer = MemberAnswer.parse(answer.headers)
             try:
@@ -154,20 +150,24 @@ class PeerClient:
             checked_unix_s = time.time() - max(0.0, member_answer.tag_age_s)
             return Tag(digest, checked_unix_s, member_answer.tag_authority or "upstream")
 
-    async def tags(self, peer: Peer, repository: Repository) -> list[str]:
-        """Ask which tags of a repository a peer knows itself.
+    async def read(self, peer: Peer, path: str, max_bytes: int) -> bytes:
+        """What a peer answers to GET of something small.
+
+        Args:
+            peer: the member to ask.
+            path: with its query.
+            max_bytes: bounds the answer, in bytes.
 
         Raises:
             PeerError: it gave no valid answer.
         """
-        path = f"/v2/{repository.path}/tags/list?ns={_quoted(repository)}"
         with self._translated(peer):
             async with self._request("GET", peer, path, MemberRequest(self._name)) as answer:
                 raise_for_status(peer, answer.status, MemberAnswer.parse(answer.headers), expected=200)
-                if not 0 < (answer.content_length or 0) <= MEMBER_TAGS_MAX_BYTES:
+                if not 0 < (answer.content_length or 0) <= max_bytes:
                     answer.close()
-                    raise PeerError(Reason.LENGTH, f"{peer.name} answered {answer.content_length} bytes of tags")
-                return _tags_in(peer, await answer.read())
+                    raise PeerError(Reason.LENGTH, f"{peer.name} answered {answer.content_length} bytes to {path}")
+                return await answer.read()
 
     async def notify_slow(self, peer: Peer, relative_rate: float) -> None:
         """Tell a peer the relative rate that this node measures of it; whether that arrives does not matter."""
@@ -380,21 +380,10 @@ class PeerSource:
         return parse_parts(await self._client.ask(self._peer, content, Want.PARTS, PARTS_BYTES))
 
 
-def _tags_in(peer: Peer, body: bytes) -> list[str]:
-    """The tags in a peer's answer; raise PeerError if it has none."""
-    try:
-        tags: Any = json.loads(body)["tags"]
-    except (ValueError, RecursionError, KeyError, TypeError):
-        tags = None
-    if not isinstance(tags, list) or not all(isinstance(tag, str) and is_tag(tag) for tag in tags):
-        raise PeerError(Reason.BROKEN, f"{peer.name} answered with no list of tags")
-    return tags[:MEMBER_TAGS_MAX]
-
-
 def _path(content: Content) -> str:
-    return f"/v2/{content.path}?ns={_quoted(content.repository)}"
+    return f"/v2/{content.path}?ns={quoted(content.repository)}"
 
 
-def _quoted(repository: Repository) -> str:
+def quoted(repository: Repository) -> str:
     """A registry as it stands in a query: an IPv6 address has brackets."""
     return quote(repository.registry, safe=":")

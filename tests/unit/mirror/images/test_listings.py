@@ -9,7 +9,6 @@ import pytest
 
 from mirror.errors import (
     Denied,
-    ManifestUnknown,
     NameUnknown,
     OciError,
     PeerError,
@@ -139,15 +138,3 @@ def test_where_nobody_knows_a_tag_the_client_is_told_why(said: Page | UpstreamEr
         lists, _ = listings(said)
     with pytest.raises(error):
         run(lists.tags(other, ""))
-
-
-def test_who_refers_to_a_manifest_only_upstream_says() -> None:
-    page = Page(b"{}", "last=x", "artifactType")
-    lists, upstream = listings(page)
-    assert run(lists.referrers(APP, DIGEST, "artifactType=a")) == page
-    assert upstream.asked == [(APP, f"referrers/{DIGEST}", "artifactType=a")]
-    for said in (UpstreamUnknown("404"), UpstreamOffline("never"), UpstreamOut("silent", 5)):
-        with pytest.raises(ManifestUnknown):  # so that the client asks for the tag of the specification instead
-            run(listings(said)[0].referrers(APP, DIGEST, ""))
-    with pytest.raises(Unavailable):
-        run(listings(UpstreamError(Reason.STATUS, "500"))[0].referrers(APP, DIGEST, ""))
