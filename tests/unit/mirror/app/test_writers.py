@@ -37,7 +37,7 @@ def writers(push: Push = Push.OFF, *keys: bytes) -> Writers:
     return Writers(push, Orders(PeerAuth(keys or [KEY], "me")))
 
 
-RIGHT = PeerAuth([KEY]).password(60)
+RIGHT = PeerAuth([KEY]).password(3600)
 
 
 @pytest.mark.parametrize(
