@@ -19,6 +19,7 @@ from .keys import keys
 from .members import members
 from .refresh import refresh
 from .token import token
+from .why import why
 
 _EPILOG = """\b
 A first cluster of three nodes:
@@ -65,5 +66,5 @@ def main() -> None:
     refuse_misspelt(os.environ)
 
 
-for command in (agent, demo, members, find, refresh, keys, token):
+for command in (agent, demo, members, find, why, refresh, keys, token):
     main.add_command(command)
