@@ -16,8 +16,10 @@ from .agent import agent
 from .demo import demo
 from .find import find
 from .keys import keys
+from .load import load
 from .members import members
 from .refresh import refresh
+from .save import save
 
 _EPILOG = """\b
 A first cluster of three nodes:
@@ -64,5 +66,5 @@ def main() -> None:
     refuse_misspelt(os.environ)
 
 
-for command in (agent, demo, members, find, refresh, keys):
+for command in (agent, demo, members, find, refresh, keys, load, save):
     main.add_command(command)
