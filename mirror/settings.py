@@ -895,6 +895,49 @@ class ServerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ArchiveSettings:
+    """Of `archives`: what is read of an archive of images, and how an agent is asked by `skvaller load` and `save`."""
+
+    members_max: int = 100_000
+    """Bounds the members of an archive: one of a thousand images with 30 layers has as many."""
+    heads_max: int = 8
+    """Bounds the heads that precede a member: a long name, a long target and attributes are three."""
+    extension_max_bytes: int = 64 * 1024
+    """Bounds a long name, or the attributes of a member, in bytes. Names of image archives have under 200."""
+    links_max: int = 8
+    """Bounds the links that lead from one to the next: those of `docker save` are one or two."""
+    documents_max_bytes: int = 32 * 1024 * 1024
+    """Bounds the manifests and configurations that are held of an archive from a pipe until all its parts are there, in
+    bytes: those of a thousand images. It keeps `skvaller load` under 128 MiB."""
+    manifests_max: int = 4096
+    """Bounds the manifests and indexes of one archive: a thousand images for four platforms."""
+    depth_max: int = 4
+    """Bounds how deep indexes lie in indexes: buildx has one in that of the layout, and nobody more than two."""
+    window_max_bytes: int = 128 * 1024 * 1024
+    """Bounds the memory that zstd takes to unpack, in bytes: what `zstd -d` allows. Archives of the usual levels take 8
+    MiB."""
+    expansion_max: int = 250
+    """Bounds how many times its size a compressed archive expands. Layers of text shrink to a tenth or a twentieth;
+    gzip can expand a thousand times."""
+    expansion_free_bytes: int = 64 * 1024 * 1024
+    """What any archive may expand to, in bytes, so that small ones full of zeros pass."""
+    part_bytes: int = 1024 * 1024
+    """What is read, hashed and written at once, in bytes: large enough that a hash runs beside the rest."""
+    sent_bytes: int = 8 * 1024 * 1024
+    """What the kernel is told to send at once of a file, in bytes: between two parts the progress is shown."""
+    silent_s: float = 120.0
+    """Bounds one wait for the agent, s: a registry may hash a large layer before it answers."""
+    tries: int = 4
+    """How often a blob that breaks off is asked for again, from where it broke off, before it fails."""
+    answer_max_bytes: int = 64 * 1024
+    """Bounds what is read of an answer that is an error, in bytes."""
+    password_s: int = 24 * 3600
+    """How long a password is good that is made for an agent of another machine, s: longer than any load takes."""
+    line_s: float = 10.0
+    """Time between two lines about the progress where there is no terminal, s."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All of them."""
 
@@ -916,3 +959,4 @@ class Settings:
     app: AppSettings = field(default_factory=AppSettings)
     serving: ServingSettings = field(default_factory=ServingSettings)
     server: ServerSettings = field(default_factory=ServerSettings)
+    archives: ArchiveSettings = field(default_factory=ArchiveSettings)
