@@ -7,6 +7,7 @@ from ..images.holdings import Holdings
 from ..images.listings import Listings
 from ..images.manifests import Manifests
 from ..images.referrers import Referrers
+from ..images.resolutions import Resolutions
 from ..images.tags import Tags
 from ..metrics import Metrics
 from ..settings import AppSettings
@@ -25,6 +26,7 @@ class Backend:
         referrers: has lists of what refers to a manifest.
         metrics: counts.
         settings: of the endpoints.
+        resolutions: takes note of what clients are told that tags mean.
     """
 
     holdings: Holdings
@@ -35,3 +37,4 @@ class Backend:
     referrers: Referrers
     metrics: Metrics
     settings: AppSettings = field(default_factory=AppSettings)
+    resolutions: Resolutions = field(default_factory=Resolutions)

@@ -221,6 +221,8 @@ class Download:
 
     def _landed(self, flight: Flight, outcome: SourceError | StorageError | None) -> None:
         """Tell the plan how a flight ended, unless it was given up as superfluous meanwhile."""
+        count, seconds = flight.position - flight.start, time.monotonic() - flight.began_at
+        self._record.landed(flight.source, flight.role.value, count, seconds, outcome)
         if flight in self._plan.flights:
             if outcome is None:
                 log.debug("landed %s digest=%s", flight, self.content.digest)

@@ -168,7 +168,7 @@ class Fetch:
             self._end()
 
     def _end(self) -> None:
-        self.record.outcome = self._phase
+        self.record.outcome, self.record.origins = self._phase, self._plan.provenance.bytes_by_origin()
         self._intake.close(resumable=self._is_resumable)
         self._on_end(self)
         self._env.metrics.fetches.labels(self._phase).inc()

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -58,15 +58,19 @@ class Held:
         size: in bytes.
         store: the store's name, for logs and metrics.
         checks: of the store, for this file.
+        on_close: is called when it is closed.
     """
 
-    __slots__ = ("_checks", "fd", "size", "store")
+    __slots__ = ("_checks", "_on_close", "fd", "size", "store")
 
-    def __init__(self, fd: int, size: int, store: str, checks: Checks) -> None:
+    def __init__(
+        self, fd: int, size: int, store: str, checks: Checks, on_close: Callable[[], object] | None = None
+    ) -> None:
         self.fd = fd
         self.size = size
         self.store = store
         self._checks = checks
+        self._on_close = on_close
 
     async def ready(self, start: int, stop: int) -> AsyncGenerator[tuple[int, int], None]:
         """Follow `[start, stop)` as it is checked; while the reader takes some bytes, the next ones are checked.
@@ -128,6 +132,8 @@ class Held:
     def close(self) -> None:
         """Close the descriptor."""
         os.close(self.fd)
+        if self._on_close is not None:
+            self._on_close()
 
     def __enter__(self) -> Self:
         return self

@@ -269,7 +269,7 @@ class Node:
         )
         self.holdings = Holdings([self.cache], self.router)
         images, self.trust = self._cluster.settings.images, TagTrust(self.metrics, self._cluster.settings.images)
-        member_tags = MemberTags(
+        self.member_tags = member_tags = MemberTags(
             self.fetching.cluster, self.fetching.health, self.peers.tag, self.trust.distrusted, images, outages
         )
         self.tags = Tags(
@@ -282,7 +282,9 @@ class Node:
         listings = Listings(self.watched, self.holdings, self.router.members, lists.tags)
         find = self.fetching.cluster.find_holders
         referrers = Referrers(self.watched, self.index, self.manifests, self.tags, find, lists.referrers)
-        backend = Backend(self.holdings, self.fetching, self.manifests, self.tags, listings, referrers, self.metrics)
+        self.backend = backend = Backend(
+            self.holdings, self.fetching, self.manifests, self.tags, listings, referrers, self.metrics
+        )
         client = ClientEndpoint(backend, self.chain)
         self.endpoint = PeerEndpoint(backend, self.reports, self.auth)
         for part_of_it in (self.peers, self.upstream, self.holdings):

@@ -95,9 +95,8 @@ class Runtime:
     def tag(self, reference: Reference) -> Tag | None:
         return self.known.get(str(reference))
 
-    def tags_of(self, repository: Repository) -> list[str]:
-        known = map(Reference.parse, self.known)
-        return [reference.tag for reference in known if reference.repository == repository]
+    def references(self) -> list[Reference]:
+        return [*map(Reference.parse, self.known)]
 
     def mark_redundant(self, keys: Collection[bytes]) -> None:
         pass

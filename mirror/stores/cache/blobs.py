@@ -68,6 +68,10 @@ class Blobs:
         """The size of a blob, in bytes, whether it may be served or not."""
         return self._ours.get(name, self._spare.get(name))
 
+    def used_unix_s(self, name: str) -> float | None:
+        """When a client of this node last used a blob, Unix time; None if none did, or it is spare."""
+        return self._used_unix_s.get(name)
+
     @property
     def withheld(self) -> Mapping[str, int]:
         """How many blobs may not be served, by reason."""

@@ -8,7 +8,9 @@ import contextlib
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 from ...errors import StorageFailed
 from ...fileio import tells_of_file
@@ -58,6 +60,8 @@ class Served:
         findings = Findings(self._found_corrupt, lambda digest, error: self._withhold(digest.hex, error))
         self._checker = Checker(findings, self._records, settings.checks)
         self._touched_at: dict[str, float] = {}
+        self._reading: Counter[str] = Counter()
+        """How many read each blob now."""
         self.upkeep = Upkeep(self._checker, self._open_file, self._found_right, settings.upkeep)
 
     async def restore(self, found: Sequence[Found]) -> None:
@@ -91,8 +95,8 @@ class Served:
         else:
             self._records.forget(digest)
 
-    def open(self, digest: Digest) -> Held | None:
-        """Open a complete blob and count it as used; return None if it is not here any more.
+    def open(self, digest: Digest, *, is_use: bool = True) -> Held | None:
+        """Open a complete blob and count it as used, unless told not to; return None if it is not here any more.
 
         Raises:
             StorageFailed: it is here, but cannot be opened now.
@@ -115,8 +119,20 @@ class Served:
             self._found_corrupt(digest, found, f"has {found.size} bytes, not {size}")
             os.close(fd)
             return None
-        self._blobs.use(digest.hex)
-        return Held(fd, size, self._store, FileChecks(self._checker, digest, size, self._note_use))
+        if is_use:
+            self._blobs.use(digest.hex)
+        self._reading[digest.hex] += 1
+        checks = FileChecks(self._checker, digest, size, self._note_use)
+        return Held(fd, size, self._store, checks, partial(self._has_read, digest.hex))
+
+    def is_read(self, name: str) -> bool:
+        """Whether somebody reads a blob now."""
+        return name in self._reading
+
+    def _has_read(self, name: str) -> None:
+        self._reading[name] -= 1
+        if not self._reading[name]:
+            del self._reading[name]
 
     def _open_file(self, name: str) -> tuple[int, int] | None:
         """A blob's file and its size, for a look in the background; also if it may not be served."""
@@ -160,10 +176,18 @@ class Served:
 
     def _drop(self, name: str) -> None:
         if name in self._blobs:
-            was_served = self._blobs.size(name) is not None
+            self.drop([name])
+
+    def drop(self, names: Sequence[str]) -> "asyncio.Future[None]":
+        """Delete blobs that are here, whether they may be served or not; the future is done when their bytes are free.
+
+        Who reads one reads it to its end.
+        """
+        served = [name for name in names if self._blobs.size(name) is not None]
+        for name in names:
             self._blobs.remove(name)
-            self.gone([name] if was_served else [])
-            self._folder.discard_blobs([name])
+        self.gone(served)
+        return self._folder.discard_blobs(names)
 
     async def look_for(self, names: Sequence[str]) -> None:
         """Drop those of these blobs whose files are gone, some in each turn of the event loop."""

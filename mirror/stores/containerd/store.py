@@ -23,7 +23,7 @@ from typing import Final
 from ...errors import ConfigError, DigestInvalid, StorageFailed
 from ...fileio import LACKS, tells_of_file
 from ...oci.digest import Digest
-from ...oci.reference import Reference, Repository
+from ...oci.reference import Reference
 from ...settings import ContainerdSettings
 from .. import Held, Listener, Tag
 from ..checking import Checker, FileChecks, Findings, Identity, Nowhere
@@ -143,9 +143,9 @@ class ContainerdStore:
         """What a tag means in the runtime's own store."""
         return self._tags.get(reference)
 
-    def tags_of(self, repository: Repository) -> list[str]:
-        """The tags of a repository in the runtime's own store."""
-        return [reference.tag for reference in self._tags if reference.repository == repository]
+    def references(self) -> Collection[Reference]:
+        """The tags in the runtime's own store."""
+        return self._tags.keys()
 
     def mark_redundant(self, keys: Collection[bytes]) -> None:
         """Do nothing: this content belongs to the runtime."""
