@@ -1,7 +1,8 @@
 """Lists of the tags of a repository.
 
-Upstream has them, page by page. While it does not answer, or does not know the repository, the tags that this node and
-the members know are the list: all that can be pulled then.
+Upstream has them, page by page; of a registry that sends all at once, as docker-registry up to 2.8 does, the pages are
+made here. While it does not answer, or does not know the repository, the tags that this node and the members know are
+the list: all that can be pulled then.
 
 Source: OCI distribution-spec, "Listing Tags".
 """
@@ -9,6 +10,7 @@ Source: OCI distribution-spec, "Listing Tags".
 import asyncio
 import json
 import logging
+import math
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,7 +83,9 @@ class Listings:
         """
         try:
             page = await self._upstream.page(repository, "tags/list", query)
-            return TagPage(_tags_in(page, repository), page.following)
+            tags = _tags_in(page, repository)
+            is_excess = page.following is None and len(tags) > _count(query)
+            return _page(sorted(tags), query) if is_excess else TagPage(tags, page.following)
         except UpstreamError as error:
             known = sorted(await self._known(repository))
             if not known:
@@ -116,12 +120,16 @@ def _tags_in(page: Page, repository: Repository) -> list[str]:
     return tags
 
 
-def _page(tags: Sequence[str], query: str, warning: str) -> TagPage:
+def _page(tags: Sequence[str], query: str, warning: str | None = None) -> TagPage:
     """The page of a list of tags in order for which a client asks."""
-    wanted = dict(parse_qsl(query, keep_blank_values=True))
-    text, last = wanted.get("n", ""), wanted.get("last", "")
-    count = min(int(text[:9]), PAGE_MAX_TAGS) if text.isascii() and text.isdigit() else PAGE_MAX_TAGS
+    count, last = int(min(_count(query), PAGE_MAX_TAGS)), dict(parse_qsl(query, keep_blank_values=True)).get("last", "")
     after = [tag for tag in tags if tag > last]
     shown = after[:count]
     more = shown and len(shown) < len(after)
     return TagPage(shown, urlencode({"n": count, "last": shown[-1]}) if more else None, warning)
+
+
+def _count(query: str) -> float:
+    """How many tags a client wants at most."""
+    text = dict(parse_qsl(query, keep_blank_values=True)).get("n", "")
+    return int(text[:9]) if text.isascii() and text.isdigit() else math.inf

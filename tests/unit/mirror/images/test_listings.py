@@ -103,8 +103,11 @@ def test_where_upstream_does_not_say_what_members_know_is_the_list(said: Page | 
     assert page.warning.startswith("only what members know: ")
 
 
-def test_that_list_has_pages_too() -> None:
-    lists, _ = listings(UpstreamOut("silent", 5), "own")
+@pytest.mark.parametrize(
+    "said", [UpstreamOut("silent", 5), Page(json.dumps({"tags": ["2.0", "1.1", "own", "1.0"]}).encode())]
+)
+def test_that_list_has_pages_too_and_so_has_that_of_a_registry_that_makes_none(said: Page | UpstreamError) -> None:
+    lists, _ = listings(said, "own")
     query, seen = "n=2", []
     while True:
         page = run(lists.tags(APP, query))
@@ -113,7 +116,7 @@ def test_that_list_has_pages_too() -> None:
             break
         query = page.following
     assert seen == [["1.0", "1.1"], ["2.0", "own"]]
-    assert run(lists.tags(APP, "last=zzz")).tags == []
+    assert run(lists.tags(APP, "n=1&last=zzz")).tags == []
     assert run(lists.tags(APP, "n=0")).tags == []
     for odd in ("n=-1", "n=x", "n=%D9%A3", "n=99999999999999999999", "n"):
         assert len(run(lists.tags(APP, odd)).tags) == 4
