@@ -68,6 +68,10 @@ class ReferrerIndex:
         if len(self._entries) > _SUBJECTS_MAX:
             self._forget(next(iter(self._entries)))
 
+    def holds(self, digest: Digest) -> bool:
+        """Whether some content is held here."""
+        return self._holdings.has(digest)
+
     def of(self, subject: Digest) -> list[Entry]:
         """The referrers of a subject that are held now."""
         known = self._entries.get(subject, {})

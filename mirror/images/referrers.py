@@ -2,8 +2,8 @@
 
 Upstream has the list, page by page. Registries that have no such lists have a tag instead: this node looks it up, so
 that clients need not. Where upstream has neither, or does not answer, the list is that of the manifests which this node
-and the members hold. What a member says is not believed: each manifest that it names is fetched, and says itself to
-what it refers.
+and the members hold. Without upstream they say so only of subjects that they hold. What a member says is not believed:
+each manifest that it names is fetched, and says itself to what it refers.
 
 Source: OCI distribution-spec, "Listing Referrers" and "Referrers Tag Schema".
 """
@@ -23,6 +23,7 @@ from ..errors import (
     Reason,
     UpstreamError,
     UpstreamOffline,
+    UpstreamRefused,
     UpstreamUnknown,
 )
 from ..oci.content import Content
@@ -119,13 +120,17 @@ class Referrers:
         """What the tag says, and what members hold; raise OciError if neither is known, and `error` may be why."""
         tagged, _ = await asyncio.gather(self._tagged(repository, subject), self._gather(repository, subject))
         found = [*(() if isinstance(tagged, OciError) else tagged), *self._index.of(subject)]
-        if found or isinstance(error, UpstreamOffline):
+        if found or isinstance(error, UpstreamOffline) or (_is_no_answer(error) and await self._is_here(subject)):
             return found
         if isinstance(tagged, OciError):
             raise tagged
         if not isinstance(error, UpstreamUnknown):
             raise refusal(f"no member knows who refers to {subject}", error, ManifestUnknown)
         return []
+
+    async def _is_here(self, subject: Digest) -> bool:
+        """Whether this node or a member has the subject: then what they hold is an answer, also if it is nothing."""
+        return self._index.holds(subject) or bool(await self._holders(subject.key))
 
     async def _tagged(self, repository: Repository, subject: Digest) -> list[Entry] | OciError:
         """What the tag of a subject says; an error where nobody can say whether there is one."""
@@ -157,6 +162,11 @@ class Referrers:
         """Read a manifest, which puts it into the index if it is a referrer."""
         with contextlib.suppress(MirrorError):
             await self._manifests.get(content)
+
+
+def _is_no_answer(error: UpstreamError) -> bool:
+    """Whether upstream said nothing, rather than no."""
+    return not isinstance(error, UpstreamUnknown | UpstreamRefused) and error.reason is not Reason.AUTH
 
 
 def _filtered(page: Page, found: list[Entry], query: str) -> Page:

@@ -596,6 +596,10 @@ def test_referrers_that_members_hold_are_known_when_upstream_is_gone(play: Calla
         assert "only what members know" in answer.headers["Warning"]
         hop = await node.ask(REFERRERS, headers={HOP_HEADER: "1"})
         assert listed(hop) == [name(mine), name(theirs)]
+        node.router.peers = ()
+        leaf = await node.ask(f"/v2/library/x/referrers/{name(mine)}")
+        assert listed(leaf) == []
+        assert "only what members know" in leaf.headers["Warning"]
         nobody = await node.ask(f"/v2/library/x/referrers/{ABSENT}")
         assert (nobody.status, nobody.code) == (503, "UNAVAILABLE")
 
