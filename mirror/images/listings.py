@@ -84,14 +84,14 @@ class Listings:
         try:
             page = await self._upstream.page(repository, "tags/list", query)
             tags = _tags_in(page, repository)
-            is_excess = page.following is None and len(tags) > _count(query)
-            return _page(sorted(tags), query) if is_excess else TagPage(tags, page.following)
+            is_all = page.following is None and (_last(query) in (*tags, "") or len(tags) > _count(query))
+            return _page(sorted(tags), query, len(tags)) if is_all else TagPage(tags, page.following)
         except UpstreamError as error:
             known = sorted(await self._known(repository))
             if not known:
                 raise refusal(f"no member knows a tag of {repository}", error, NameUnknown) from None
             log.info("tags of %s: the %d that members know, instead of upstream: %s", repository, len(known), error)
-            return _page(known, query, f"only what members know: {error}")
+            return _page(known, query, PAGE_MAX_TAGS, f"only what members know: {error}")
 
     async def _known(self, repository: Repository) -> set[str]:
         """What this node and the members know, asked all at once."""
@@ -120,9 +120,9 @@ def _tags_in(page: Page, repository: Repository) -> list[str]:
     return tags
 
 
-def _page(tags: Sequence[str], query: str, warning: str | None = None) -> TagPage:
-    """The page of a list of tags in order for which a client asks."""
-    count, last = int(min(_count(query), PAGE_MAX_TAGS)), dict(parse_qsl(query, keep_blank_values=True)).get("last", "")
+def _page(tags: Sequence[str], query: str, most: int, warning: str | None = None) -> TagPage:
+    """The page of a list of tags in order for which a client asks, with so many at most."""
+    count, last = int(min(_count(query), most)), _last(query)
     after = [tag for tag in tags if tag > last]
     shown = after[:count]
     more = shown and len(shown) < len(after)
@@ -133,3 +133,8 @@ def _count(query: str) -> float:
     """How many tags a client wants at most."""
     text = dict(parse_qsl(query, keep_blank_values=True)).get("n", "")
     return int(text[:9]) if text.isascii() and text.isdigit() else math.inf
+
+
+def _last(query: str) -> str:
+    """The tag after which the page begins that a client wants; nothing for the first page."""
+    return dict(parse_qsl(query, keep_blank_values=True)).get("last", "")

@@ -116,6 +116,7 @@ def test_that_list_has_pages_too_and_so_has_that_of_a_registry_that_makes_none(s
             break
         query = page.following
     assert seen == [["1.0", "1.1"], ["2.0", "own"]]
+    assert run(lists.tags(APP, "last=1.1")).tags == ["2.0", "own"]
     assert run(lists.tags(APP, "n=1&last=zzz")).tags == []
     assert run(lists.tags(APP, "n=0")).tags == []
     for odd in ("n=-1", "n=x", "n=%D9%A3", "n=99999999999999999999", "n"):
