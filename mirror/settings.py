@@ -283,6 +283,11 @@ class BudgetSettings:
     """Shortest time between two notes of one budget that has changed a little, s."""
     told_part: float = 0.05
     """The part of a limit by which what is left has to change to be told at once."""
+    scarce_min: int = 10
+    """Pulls that are left at and below which one member asks for all manifests of the registry: as many members may ask
+    at the same moment before they have heard of each other."""
+    scarce_part: float = 0.1
+    """The same as a part of the limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -739,7 +744,8 @@ class ImageSettings:
     tag_members_max: int = 8
     """Members asked about one tag, at most: they are asked at the same moment."""
     tag_homes_max: int = 3
-    """Homes asked about one tag, at most, one after the other, before this node asks upstream itself."""
+    """Homes asked about one tag, at most, one after the other, before this node asks upstream itself. Those that may
+    not ask, because the registry limits their address, say so at once and do not count."""
     tag_window_s: float = 600.0
     """Time after which the ring of a tag turns, s: for that long a member can be the first home of a tag because it
     chose its name well. Each turn costs upstream one question a tag."""
@@ -800,6 +806,13 @@ class AppSettings:
     pulls_max: int = 256
     """Bounds the pulls that are followed at once, each with some hundred bytes: the one that is quiet for longest gives
     way. A node runs fewer containers."""
+
+    patience_s: float = 20.0
+    """Time for which a client's request waits until a registry may be asked again, s; one that would wait longer is
+    told so at once. containerd from 2.3 on gives an answer up whose head has not come after 30 s, which leaves 10 s to
+    ask; releases before it, dockerd, podman and skopeo wait for longer."""
+    patience_step_s: float = 0.25
+    """Shortest such wait, s: the clock of the member that asks may be a moment behind."""
 
     avoided_max: int = 16
     """Bounds the members that a home avoids for one request: each costs a look at all parts of the blob."""

@@ -36,6 +36,7 @@ class Environment:
         absences: remembers what nobody has.
         opinion: confirms the sizes that members state.
         outages: knows the registries that do not answer.
+        is_scarce: whether a registry lets the members pull so little more that one of them asks for all manifests.
         turns: lets one fetch of a blob write to the cache at a time.
     """
 
@@ -52,4 +53,5 @@ class Environment:
     absences: Absences
     opinion: SecondOpinion
     outages: Outages
+    is_scarce: Callable[[str], bool] = lambda registry: False
     turns: Turns = field(default_factory=Turns)

@@ -114,12 +114,15 @@ class MemberTags:
     async def _ask_homes(self, homes: Sequence[Peer], reference: Reference) -> Claim | None:
         if self._outages.is_told(reference.repository.registry, time.monotonic()):
             return None
-        outages = 0
-        for peer in self._believed(homes)[: self._settings.tag_homes_max]:
+        outages, tries = 0, self._settings.tag_homes_max
+        for peer in self._believed(homes):
+            if not tries:
+                break
             try:
                 tag = await self._health.unless_silent(peer.name, self._ask(peer, reference, Role.HOME))
             except PeerError as error:
                 self._health.failed(peer.name, error)
+                tries -= error.reason is not Reason.RATE_LIMITED  # which it says at once; others have other addresses
                 if error.reason in (Reason.UNABLE, Reason.UNKNOWN):
                     # Upstream did not answer it, or not with a tag. This node tries once itself; to ask all homes would
                     # take too long.
@@ -130,6 +133,7 @@ class MemberTags:
                 continue
             if tag.authority == "upstream":
                 return Claim(peer, tag)
+            tries -= 1
         if outages:
             self._outages.told(reference.repository.registry, time.monotonic())
         return None

@@ -950,7 +950,7 @@ def test_a_tag_is_checked_once_while_its_answer_is_fresh_and_by_all_who_ask_at_o
 @pytest.mark.parametrize("status", [429, 500, 502])
 def test_an_upstream_that_is_ill_is_never_the_clients_429(play: Callable[[Story], None], status: int) -> None:
     async def story(world: World, registries: Registries) -> None:
-        registries.default = (status, {"Retry-After": "9"}, b"<html>sorry</html>")
+        registries.default = (status, {"Retry-After": "99"}, b"<html>sorry</html>")
         node = await world.node()
         for path in ("manifests/1", f"manifests/{ABSENT}", f"blobs/{ABSENT}"):
             answer = await node.ask(f"/v2/library/x/{path}")

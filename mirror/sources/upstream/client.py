@@ -104,10 +104,11 @@ class Upstream:
     ) -> None:
         self._passed_on = passed_on
         self._tally = tally
-        self._budgets = budgets
+        self._budgets = budgets = budgets or Budgets()
         self._access = access or Access()
         self._configured = tuple(configured)
         known = known_registries(self._configured)
+        self._urls = {name: [url.url for url in urls] for name, urls in known.items()}
         self._with_free_head = {name for name, urls in known.items() if {url.url for url in urls} == {DOCKER_HUB_URL}}
         self._settings = settings or UpstreamSettings()
         self._look_up = look_up
@@ -140,6 +141,11 @@ class Upstream:
     def is_head_free(self, repository: Repository) -> bool:
         """Whether the registry is Docker Hub itself, which says that it does not count HEAD as a pull."""
         return repository.registry in self._with_free_head
+
+    def is_scarce(self, registry: str) -> bool:
+        """Whether so few pulls are left at a registry that members must not spend them at the same moment."""
+        now = asyncio.get_running_loop().time()
+        return any(self._budgets.is_scarce(url, now) for url in self._urls.get(registry, ()))
 
     async def answers(self, registry: str) -> bool:
         """Whether a registry answers anything at all; waits for as long as it takes."""
