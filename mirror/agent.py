@@ -25,6 +25,7 @@ from .app import (
     KeysEndpoint,
     NodeStatus,
     NoPages,
+    OutageStatus,
     PeerEndpoint,
     Places,
     StatusEndpoint,
@@ -67,6 +68,7 @@ from .sources.upstream.access import Access
 from .sources.upstream.budgets import Budgets
 from .sources.upstream.registries import known_registries
 from .sources.watched import WatchedUpstream
+from .sources.words import Words
 from .stores import Store
 from .stores.cache import CacheStore
 from .stores.folder_lock import locked
@@ -113,8 +115,15 @@ class Agent:
             tally=metrics,
             budgets=budgets,
         )
-        outages = Outages(settings.outages)
-        self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages, config.offline)
+        self._outages = outages = Outages(settings.outages)
+        self._words = words = Words(
+            settings.outages,
+            config.name,
+            known_registries(config.upstream),
+            partial(router.notes.tell, Topic.OUTAGES),
+            time.time_ns(),
+        )
+        self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages, config.offline, words)
         self._fetching = fetching = FetchStack.build(
             config.name,
             router,
@@ -122,12 +131,14 @@ class Agent:
             peers=self._peers,
             upstream=watched,
             outages=outages,
+            words=words,
+            is_scarce=self._upstream.is_scarce,
             metrics=metrics,
             settings=settings,
         )
         trust = TagTrust(metrics, settings.images)
         member_tags = MemberTags(
-            fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images, outages
+            fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images, outages, words
         )
         self._tags = self._make_tags(cache, member_tags, trust)
         manifests = Manifests(self._holdings, fetching.fetches, fetching.stated.note, settings.images)
@@ -156,6 +167,7 @@ class Agent:
             keeps_nothing=lambda: cache.keeps_nothing,
             withheld=lambda: cache.withheld,
             budgets=self._budget_rows,
+            outages=self._outage_rows,
         )
 
     def _make_tags(self, cache: CacheStore, member_tags: MemberTags, trust: TagTrust) -> Tags:
@@ -264,7 +276,7 @@ class Agent:
                 log.warning("%s", warning)
             keys = asyncio.create_task(self._router.follow_keys(self._use_keys))
             stack.callback(keys.cancel)
-            notes = asyncio.create_task(self._router.notes.follow({Topic.BUDGETS: Listener(self._heard, self._notes)}))
+            notes = asyncio.create_task(self._follow_notes())
             stack.callback(notes.cancel)
             certificates = asyncio.create_task(self._channels.keep_renewing(self._settings.channels.look_s))
             stack.callback(certificates.cancel)
@@ -322,21 +334,29 @@ class Agent:
                 note.remaining,
                 note.limit,
                 note.window_s,
-                max(0.0, note.blocked_until - now),
+                note.wait_s(now, is_pull=True),
                 now - note.at,
+                note.refused.name.lower(),
             )
             for note in self._budgets.shown(now)
             if note.url in names
         ]
 
-    def _heard(self, payload: bytes) -> None:
-        """Take in what another member says of registries."""
-        for note in self._budgets.heard(payload, now := time.monotonic()):
-            log.warning("a registry rate limits a member url=%s retry_after_s=%.0f", note.url, note.blocked_until - now)
+    def _outage_rows(self) -> list[OutageStatus]:
+        """Which registries do not answer this node, or others."""
+        now, mine = time.monotonic(), self._outages.shown(time.monotonic())
+        names = sorted(mine.keys() | self._words.registries(now))
+        others = {name: sorted(self._words.others(name, now)) for name in names}
+        return [OutageStatus(name, mine.get(name), others[name]) for name in names]
 
-    def _notes(self) -> bytes:
-        """What a member should know of registries that this node meets anew."""
-        return self._budgets.state(time.monotonic())
+    async def _follow_notes(self) -> None:
+        """Take in what members tell each other of registries."""
+        await self._router.notes.follow(
+            {
+                Topic.BUDGETS: Listener(self._upstream.heard, self._upstream.state),
+                Topic.OUTAGES: Listener(self._watched.heard, self._watched.state),
+            }
+        )
 
     async def _drain(self) -> None:
         await asyncio.gather(*(server.stop() for server in self._servers))

@@ -227,6 +227,10 @@ class RateLimited(Unavailable):
         self.wait_s = wait_s
 
 
+class SizeUnproven(Unavailable):
+    """One member alone says how large some content is; its bytes would prove it."""
+
+
 class Refusal(OciError):
     """What another member is told when this node does not give what it was asked for, with a word for why.
 

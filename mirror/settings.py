@@ -401,10 +401,19 @@ class OutageSettings:
     """Time for which a request to a registry that is out waits whether it is back, s: little enough that nobody
     notices, and enough for a registry nearby."""
     told_s: float = 30.0
-    """Time for which the word of a home that a registry is out counts, s. A node that cannot reach the registry itself
-    asks homes again after it."""
+    """Time for which the word of a member that a registry is out counts, s. A node that cannot reach the registry
+    itself asks homes again after it."""
     registries_max: int = 256
     """Bounds the registries of which something is known; the one used longest ago is forgotten first."""
+    others_probe_s: float = 5.0
+    """The same as `probe_s` for members of which another one asks, s: if that one lies, dies, or has a line of its own,
+    the others see the return that much later."""
+    say_again_s: float = 10.0
+    """Time after which a member repeats that a registry is out, s: thrice within `told_s`."""
+    tellers_max: int = 8
+    """Members that say that a registry is out, after which others do not: hundreds would say the same at once."""
+    words_max: int = 512
+    """Bounds the words of members that are kept: eight for each of 64 registries."""
     retry_after_s: float = 2.0
     """What a client is told to wait before it asks again, s: by then a registry that is back is known to be."""
 
@@ -733,6 +742,9 @@ class ImageSettings:
     """Bounds how long a client waits, s, for upstream or a home to say what a tag means that this node or a member
     knows already. A registry that is up answers within a second; after it, the client gets what is known, with a
     warning, and upstream is waited for behind its back."""
+    tag_doubted_s: float = 0.01
+    """The same while it is known that the registry does not answer, or that is being found out, s: enough for what is
+    decided on this node, and nothing that a person would notice."""
     tag_denied_s: float = 5.0
     """Time for which it is remembered that upstream has no such tag, s: clients ask for signatures and the like that do
     not exist, of every image. One that is pushed meanwhile is found that much later."""
@@ -755,7 +767,8 @@ class ImageSettings:
     tag_sample: int = 16
     """Of the answers by which homes only repeat what upstream said before, this node checks one in so many, after the
     client has its answer. An old meaning that one member goes on telling is found by the cluster within minutes, for a
-    sixteenth of the requests that all checks would cost. Where HEAD is known to be free, all are checked."""
+    sixteenth of the requests that all checks would cost. Docker Hub counts no HEAD as a pull, but it limits requests a
+    minute as well."""
     tag_recheck_s: float = 3.0
     """Time after which a member that contradicts upstream is asked again, s. By then a tag that has just moved has
     moved everywhere. A home does not ask upstream more often than that for the same tag, whoever wants it."""

@@ -13,7 +13,7 @@ from .origin import NoPages
 from .peer import PeerEndpoint
 from .places import Places
 from .server import EndpointServer
-from .status import BudgetStatus, NodeStatus, StatusEndpoint
+from .status import BudgetStatus, NodeStatus, OutageStatus, StatusEndpoint
 
 __all__ = [
     "Backend",
@@ -24,6 +24,7 @@ __all__ = [
     "KeysEndpoint",
     "NoPages",
     "NodeStatus",
+    "OutageStatus",
     "PeerEndpoint",
     "Places",
     "StatusEndpoint",

@@ -12,6 +12,7 @@ from ..routers import Discovery
 from ..settings import Settings
 from ..sources import UPSTREAM, MemberSources, SizedSource, Source, Witness
 from ..sources.outages import Outages
+from ..sources.words import Words
 from ..stores import BlobCache
 from .absences import Absences
 from .environment import Environment
@@ -55,6 +56,7 @@ class FetchStack:
         metrics: Metrics,
         settings: Settings,
         outages: Outages | None = None,
+        words: Words | None = None,
         is_scarce: Callable[[str], bool] = lambda registry: False,
     ) -> "FetchStack":
         """Put the parts together for the node of a name.
@@ -68,6 +70,7 @@ class FetchStack:
             metrics: counts.
             settings: bounds and durations.
             outages: what others find out of registries as well.
+            words: what members say of registries.
             is_scarce: see `Environment`.
         """
         outages = outages or Outages(settings.outages)
@@ -107,6 +110,7 @@ class FetchStack:
             absences=absences,
             opinion=opinion,
             outages=outages,
+            words=words or Words(settings.outages),
             is_scarce=is_scarce,
         )
         fetches = Fetches(env)

@@ -43,6 +43,7 @@ from mirror.sources.upstream import Upstream
 from mirror.sources.upstream.budgets import Budgets
 from mirror.sources.upstream.registries import Registry
 from mirror.sources.watched import WatchedUpstream
+from mirror.sources.words import Words
 from mirror.stores.cache import CacheStore
 from tests.loopback.lab import STEADY, held_by
 from tests.loopback.servers import (
@@ -259,8 +260,12 @@ class Node:
         self.upstream = Upstream(
             [Registry("docker.io", self.url)], passed_on=self.chain.passed_on, budgets=self.budgets
         )
-        self.outages = outages = Outages(self._cluster.settings.outages)
-        self.watched = WatchedUpstream(self.upstream, outages, self._cluster.settings.outages, self._offline)
+        timing = self._cluster.settings.outages
+        self.outages = outages = Outages(timing)
+        self.words = words = Words(
+            timing, self.name, {"docker.io"}, partial(self._cluster.tell, self, Topic.OUTAGES), time.time_ns()
+        )
+        self.watched = WatchedUpstream(self.upstream, outages, timing, self._offline, words)
         self.fetching = FetchStack.build(
             self.name,
             self.router,
@@ -270,12 +275,13 @@ class Node:
             outages=outages,
             metrics=self.metrics,
             settings=self._cluster.settings,
+            words=words,
             is_scarce=self.upstream.is_scarce,
         )
         self.holdings = Holdings([self.cache], self.router)
         images, self.trust = self._cluster.settings.images, TagTrust(self.metrics, self._cluster.settings.images)
         member_tags = MemberTags(
-            self.fetching.cluster, self.fetching.health, self.peers.tag, self.trust.distrusted, images, outages
+            self.fetching.cluster, self.fetching.health, self.peers.tag, self.trust.distrusted, images, outages, words
         )
         self.tags = Tags(
             self.holdings, self.cache, member_tags, self.watched, self.trust, images, how=self._cluster.how_tags
@@ -298,7 +304,9 @@ class Node:
 
     def heard(self, topic: Topic, note: bytes) -> None:
         """Hear what another node says of registries."""
-        if topic is Topic.BUDGETS:
+        if topic is Topic.OUTAGES:
+            self.watched.heard(note)
+        elif topic is Topic.BUDGETS:
             self.budgets.heard(note, asyncio.get_running_loop().time())
 
     async def _peer_app(self, scope: Any, receive: Any, send: Any) -> None:
@@ -383,12 +391,14 @@ class Cluster:
         self._folder = folder
         self._capacity = capacity
         self.settings = settings
-        self.how_tags: Literal["sample", "verify"] = "sample"
+        self.how_tags: Literal["sample", "verify", "trust"] = "sample"
         self.serve_peer: Serve = honestly
+        self.is_told = True
+        """Whether nodes hear what others say of registries."""
 
     def tell(self, teller: Node, topic: Topic, note: bytes) -> None:
         """Tell all other nodes, to each of which the registry has another address, as long as this one."""
-        for node in self.nodes:
+        for node in self.nodes if self.is_told else ():
             if node is not teller:
                 node.heard(topic, note.replace(teller.host.encode(), node.host.encode()))
 

@@ -200,7 +200,8 @@ class Budgets:
 
     def _is_few(self, note: Note) -> bool:
         few = max(self._settings.scarce_min, (note.limit or 0) * self._settings.scarce_part)
-        return note.remaining is not None and note.remaining <= few
+        is_counted = note.limit is not None or note.refused is Refused.NOTHING
+        return is_counted and note.remaining is not None and note.remaining <= few
 
     def is_blocked(self, url: str, now: float) -> bool:
         """Whether a registry answered 429, and its time is not over."""
