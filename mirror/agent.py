@@ -12,23 +12,26 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from dataclasses import replace
 
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from .app import (
     Backend,
-    BudgetStatus,
     ClientEndpoint,
+    ContentsEndpoint,
     EndpointServer,
     Find,
     KeysEndpoint,
     NodeStatus,
     NoPages,
-    OutageStatus,
     PeerEndpoint,
     Places,
+    RegistryStatus,
+    Remembered,
     StatusEndpoint,
+    Why,
     api_app,
     client_app,
     descriptors_allowed,
@@ -41,6 +44,7 @@ from .channels import ChannelError, PeerTls
 from .channels.certificates import KeyIssuer
 from .channels.contexts import Channels, Issuer
 from .channels.files import FileIssuer
+from .cluster.homes import turned_key
 from .cluster.serving import HomeService
 from .cluster.throughput import SlowReports
 from .config import Address, AgentConfig, ListenAddress, Routing, advertised_address
@@ -55,20 +59,18 @@ from .images.tag_trust import TagTrust
 from .images.tags import Tags
 from .metrics import Metrics
 from .oci.reference import DOCKER_HUB
+from .registry_state import RegistryState
 from .routers import Listener, Peer, Topic
 from .routers.dht import DhtRouter, DhtSettings, KeysAreFixed
 from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id, load_keys
 from .settings import CacheSettings, ChannelSettings, ContainerdSettings, Settings
 from .sources.chain import Chain
-from .sources.outages import Outages
 from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
 from .sources.upstream import Upstream
 from .sources.upstream.access import Access
-from .sources.upstream.budgets import Budgets
 from .sources.upstream.registries import known_registries
 from .sources.watched import WatchedUpstream
-from .sources.words import Words
 from .stores import Store
 from .stores.cache import CacheStore
 from .stores.folder_lock import locked
@@ -106,23 +108,16 @@ class Agent:
         self._holdings = Holdings([cache, *runtimes], router)
         self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
         self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
-        self._budgets = budgets = Budgets(settings.upstream.budgets, partial(router.notes.tell, Topic.BUDGETS))
+        self._registries = registries = RegistryState(config, settings, router.notes.tell)
         self._upstream = Upstream(
             config.upstream,
             settings.upstream,
             Access(config.upstream_auth, config.upstream_proxy),
             passed_on=self._chain.passed_on,
             tally=metrics,
-            budgets=budgets,
+            budgets=registries.budgets,
         )
-        self._outages = outages = Outages(settings.outages)
-        self._words = words = Words(
-            settings.outages,
-            config.name,
-            known_registries(config.upstream),
-            partial(router.notes.tell, Topic.OUTAGES),
-            time.time_ns(),
-        )
+        outages, words = registries.outages, registries.words
         self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages, config.offline, words)
         self._fetching = fetching = FetchStack.build(
             config.name,
@@ -150,7 +145,10 @@ class Agent:
         find = self._find(manifests, member_tags)
         self._clients: list[ClientEndpoint] = []
         status = StatusEndpoint(self._node(cache, trust), find, metrics)
-        self._servers = self._make_servers(self._served(backend, status, PeerEndpoint(backend, reports, self._auth)))
+        remembered = _remembered(config, settings, fetching, self._upstream, backend, registries.shown)
+        contents = ContentsEndpoint(Why(find, manifests, remembered, settings.app))
+        peer = PeerEndpoint(backend, reports, self._auth)
+        self._servers = self._make_servers(self._served(backend, status, peer, contents.routes()))
 
     def _node(self, cache: CacheStore, trust: TagTrust) -> NodeStatus:
         """What this node says of itself."""
@@ -166,8 +164,8 @@ class Agent:
             cache_bytes=lambda: cache.used_bytes,
             keeps_nothing=lambda: cache.keeps_nothing,
             withheld=lambda: cache.withheld,
-            budgets=self._budget_rows,
-            outages=self._outage_rows,
+            budgets=self._registries.shown_budgets,
+            outages=self._registries.shown_outages,
         )
 
     def _make_tags(self, cache: CacheStore, member_tags: MemberTags, trust: TagTrust) -> Tags:
@@ -197,13 +195,15 @@ class Agent:
             member_parts=lambda peer, content: peers.source(peer).parts(content),
         )
 
-    def _served(self, backend: Backend, status: StatusEndpoint, peer: PeerEndpoint) -> list[Served]:
-        """What is served: the setting that says where, the address, and the application."""
+    def _served(
+        self, backend: Backend, status: StatusEndpoint, peer: PeerEndpoint, others: Sequence[BaseRoute]
+    ) -> list[Served]:
+        """What is served: the setting that says where, the address, and the application; `others`: of the API."""
         config = self._config
         keys = KeysEndpoint(
             self._router.keyrings, Orders(self._auth), config.key_file, key_id, (KeyRefusal, KeysAreFixed)
         )
-        api = [*status.routes(), *keys.routes()]
+        api = [*status.routes(), *keys.routes(), *others]
 
         def client(registry: str | None = None) -> ClientEndpoint:
             self._clients.append(ClientEndpoint(backend, self._chain, registry))
@@ -323,32 +323,6 @@ class Agent:
         self._auth.use(keys)
         self._channels.use(keys)
 
-    def _budget_rows(self) -> list[BudgetStatus]:
-        """What registries still let the members ask."""
-        names = {url.url: name for name, urls in known_registries(self._config.upstream).items() for url in urls}
-        now = time.monotonic()
-        return [
-            BudgetStatus(
-                names[note.url],
-                note.source,
-                note.remaining,
-                note.limit,
-                note.window_s,
-                note.wait_s(now, is_pull=True),
-                now - note.at,
-                note.refused.name.lower(),
-            )
-            for note in self._budgets.shown(now)
-            if note.url in names
-        ]
-
-    def _outage_rows(self) -> list[OutageStatus]:
-        """Which registries do not answer this node, or others."""
-        now, mine = time.monotonic(), self._outages.shown(time.monotonic())
-        names = sorted(mine.keys() | self._words.registries(now))
-        others = {name: sorted(self._words.others(name, now)) for name in names}
-        return [OutageStatus(name, mine.get(name), others[name]) for name in names]
-
     async def _follow_notes(self) -> None:
         """Take in what members tell each other of registries."""
         await self._router.notes.follow(
@@ -463,6 +437,30 @@ def _containerd(config: AgentConfig, settings: ContainerdSettings, on_damaged: C
     from .stores.containerd import ContainerdStore
 
     return [ContainerdStore(config.containerd, config.containerd_namespace, settings, on_damaged)]
+
+
+def _remembered(
+    config: AgentConfig,
+    settings: Settings,
+    fetching: FetchStack,
+    upstream: Upstream,
+    backend: Backend,
+    registry: Callable[[str], RegistryStatus],
+) -> Remembered:
+    """What a node can tell of an image without asking anybody."""
+    cluster, images = fetching.cluster, settings.images
+    policies = replace(config.tag_policies, usual_s=images.tag_fresh_s)
+    return Remembered(
+        me=config.name,
+        records=lambda: fetching.fetches.records,
+        answers=upstream.said_of,
+        resolution=backend.resolutions.of,
+        policy=policies.shown,
+        registry=registry,
+        holders=lambda key: [peer.name for peer in cluster.holders(key)],
+        homes=lambda key: list(cluster.ring(key).homes(0)),
+        tag_key=lambda reference: turned_key(reference.key, time.time(), images.tag_window_s),
+    )
 
 
 def _warnings(config: AgentConfig) -> Iterator[str]:

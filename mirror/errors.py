@@ -3,6 +3,8 @@
     MirrorError
     ├── ConfigError            the operator's: refused at start, one line
     │   └── StartFailed        this machine does not let the agent start, now; a restart may help
+    ├── ArchiveError           an archive of images is not what it should be: it names the member
+    ├── AgentError             a running agent did not do what a command asked of it; `status`
     ├── StorageError           this node cannot store the content
     │   ├── StorageFull        it does not fit: it passes through memory instead
     │   ├── StorageFailed      the disk failed, or gives nothing now
@@ -10,7 +12,7 @@
     ├── OciError               an answer to a client, from the distribution-spec's table of codes
     │   ├── NameInvalid  DigestInvalid  RangeInvalid  RangeUnsatisfiable  Unsupported
     │   ├── ManifestUnknown  BlobUnknown  NameUnknown  NotFound
-    │   ├── Unauthorized  Denied  Unavailable; RateLimited, which a client may wait for
+    │   ├── Unauthorized (StaleRequest, LoginRequired)  Denied  Unavailable (SizeUnproven, RateLimited)
     │   └── Refusal            to another member, with the reason; UnknownRefusal
     └── SourceError            a peer or upstream did not deliver: ask another source
         ├── PeerError          names the failing in `reason`
@@ -88,6 +90,23 @@ class StartFailed(ConfigError):
     """
 
 
+class ArchiveError(MirrorError):
+    """An archive of images is damaged, incomplete or hostile; the message names the member and what is allowed."""
+
+
+class AgentError(MirrorError):
+    """A running agent did not do what a command asked of it.
+
+    Args:
+        message: what it said, or why there is no answer.
+        status: of its answer, which may be 200 and the wrong bytes; None if there is none.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class StorageError(MirrorError):
     """This node cannot store the content; no source is to blame."""
 
@@ -101,7 +120,7 @@ class StorageFailed(StorageError):
 
 
 class Corrupt(StorageError):
-    """A file of this node is not the content that it was when its sha256 was found right."""
+    """A file of this node is not the content that it was when its digest was found right."""
 
 
 class OciError(MirrorError):
@@ -161,7 +180,7 @@ class NotFound(OciError):
 
 
 class Unauthorized(OciError):
-    """The request does not prove that a member sent it."""
+    """The request does not prove that who sent it may ask this."""
 
     code, status = "UNAUTHORIZED", 401
 
@@ -179,8 +198,12 @@ class StaleRequest(Unauthorized):
         self.now_unix_s = now_unix_s
 
 
+class LoginRequired(Unauthorized):
+    """A client that pushes has to log in, or its password is wrong."""
+
+
 class Denied(OciError):
-    """This mirror may not ask the registry that the request names."""
+    """The client may not do this here, or this mirror may not ask the registry that the request names."""
 
     code, status = "DENIED", 403
 

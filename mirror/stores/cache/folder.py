@@ -1,12 +1,13 @@
 """The cache's folder: where each file is, and what a start does to all of them.
 
     <folder>/blobs/sha256/ab/abcdef…   complete and verified; the time of access is when a client of this node
-                                      last used it, or 0 if none did
+                                      last used it, or 0 if none did; beside that a folder for sha512
     <folder>/proofs/ab/abcdef…         its proof: see `stores.proofs`
     <folder>/proofs/ab/abcdef….<boot>  the same, which only this boot of the machine may believe: see `records`
     <folder>/spool/abcdef…             arriving, or left partial by a fetch that ended
     <folder>/spool/abcdef….ranges     what is there beyond that: see `ranges`
     <folder>/spool/abcdef….pieces      its journal: the size, then the sha256 of everything up to the end of each piece
+    <folder>/spool/upload-4f3a…        arriving from a client that says at the end what it is: see `uploads`
     <folder>/spool/discarded-7         about to be deleted
     <folder>/tags/<hex>                what a tag was last known to mean
 
@@ -29,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import DigestInvalid
-from ...oci.digest import Digest
+from ...oci.digest import Algorithm, Digest
 from ..proofs import Proof
 from .journal import read_size
 
@@ -123,8 +124,9 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.tags = path / "tags"
-        self._blobs = path / "blobs" / "sha256"
-        self._blobs_path = str(self._blobs)
+        self._blobs = {algorithm: path / "blobs" / algorithm for algorithm in Algorithm}
+        self._blobs_paths = {algorithm.digits: str(folder) for algorithm, folder in self._blobs.items()}
+        """By the length of the names in it."""
         self._proofs = path / "proofs"
         self._spool = path / "spool"
         self._serial = itertools.count(1)
@@ -134,7 +136,7 @@ class Folder:
         """Held for a rename: whether a name is doomed, and which file has it, change together."""
         self._last_change: asyncio.Future[None] | None = None
         self.ground = Ground(
-            path, (path, self._blobs, self._proofs, self._spool, self.tags), self._spool / "discarded-0"
+            path, (path, *self._blobs.values(), self._proofs, self._spool, self.tags), self._spool / "discarded-0"
         )
 
     def blob(self, name: str) -> Path:
@@ -143,7 +145,7 @@ class Folder:
 
     def blob_path(self, name: str) -> str:
         """The same as text, for every request needs it: making a `Path` takes longer than opening the file."""
-        return f"{self._blobs_path}/{name[:2]}/{name}"
+        return f"{self._blobs_paths[len(name)]}/{name[:2]}/{name}"
 
     def proof(self, name: str) -> Path:
         """The record of the proof of a complete blob."""
@@ -171,9 +173,10 @@ class Folder:
 
     def blobs(self) -> Iterator[Found]:
         """Every complete blob, in no order."""
-        for entry in self._blobs.glob("??/*"):
+        entries = ((algorithm, entry) for algorithm, path in self._blobs.items() for entry in path.glob("??/*"))
+        for algorithm, entry in entries:
             try:
-                Digest.parse(f"sha256:{entry.name}")
+                Digest.parse(f"{algorithm}:{entry.name}")
                 status = entry.stat()
                 regular = stat.S_ISREG(status.st_mode)
             except (DigestInvalid, OSError):
@@ -204,14 +207,19 @@ class Folder:
             if proof.stem not in blobs or proof.suffix not in ("", f".{boot_id()}"):
                 _unlink(proof)
 
-    def publish(self, name: str) -> None:
-        """Let a file that is complete become a blob, by one rename; on the event loop."""
-        path = self.blob(name)
+    def publish(self, name: str, arrived_as: str | None = None) -> None:
+        """Let a file that is complete become a blob, by one rename; on the event loop.
+
+        Args:
+            name: of the blob.
+            arrived_as: the name of the file, if that is another.
+        """
+        path, arrived_as = self.blob(name), arrived_as or name
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._renaming:
-            os.replace(self.partial(name), path)
+            os.replace(self.partial(arrived_as), path)
             self._doomed.discard(name)
-        _unlink(self.journal(name))
+        _unlink(self.journal(arrived_as))
 
     def discard_blobs(self, names: Sequence[str]) -> asyncio.Future[None]:
         """Delete complete blobs and their proofs in a thread; called on the event loop.
