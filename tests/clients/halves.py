@@ -17,6 +17,7 @@ from mirror.oci.referrers import as_list, entries, entry, tag_of
 from testbed.network import Address
 
 _WITHIN_S = 20.0
+_OWN = {"host", "connection", "content-length", "transfer-encoding"}
 _LEFT_OUT = {"connection", "keep-alive", "transfer-encoding", "content-length"}
 
 
@@ -35,13 +36,23 @@ class _Halves(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Write."""
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self._body()
         status, headers, answer = _ask(self.upstream, self.command, self.path, body, dict(self.headers))
         if self.command == "PUT" and "/manifests/" in self.path and status == http.HTTPStatus.CREATED:
             headers |= self._refer(body)
         self._answer(status, headers, answer)
 
     do_PUT = do_PATCH = do_DELETE = do_POST
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = b""
+        while count := int(self.rfile.readline(), 16):
+            body += self.rfile.read(count)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
 
     def _refer(self, body: bytes) -> dict[str, str]:
         """Have the tag of a manifest's subject name the manifest; the header that says so."""
@@ -87,10 +98,10 @@ def halves(upstream: Address, agent: Address) -> Iterator[str]:
 def _ask(
     address: Address, method: str, path: str, body: bytes, headers: dict[str, str]
 ) -> tuple[int, dict[str, str], bytes]:
-    passed = {name: value for name, value in headers.items() if name.lower() not in {"host", "connection"}}
+    passed = {name: value for name, value in headers.items() if name.lower() not in _OWN}
     connection = http.client.HTTPConnection(address.host, address.port, timeout=_WITHIN_S)
     try:
-        connection.request(method, path, body or None, passed)
+        connection.request(method, path, body if method not in ("GET", "HEAD") else None, passed)
         answer = connection.getresponse()
         return answer.status, dict(answer.getheaders()), answer.read()
     finally:
