@@ -97,6 +97,11 @@ class OwnTags:
             return None
         return Tag(own.digest, own.set_unix_s, "pushed")
 
+    def references(self) -> Collection[Reference]:
+        """All tags."""
+        names = (own.reference for own in self._tags.values() if own.digest is not None)
+        return [reference for reference in names if not _REFERRAL.fullmatch(reference.tag)]
+
     def tags_of(self, repository: Repository) -> list[str]:
         """The tags of a repository, in any order."""
         tags = self._by_repository.get(repository, {})
@@ -200,7 +205,8 @@ class OwnTags:
         self._by_repository.setdefault(reference.repository, {})[reference.tag] = own
         self._gone.pop(reference, None)
         self._state = None
-        self._report(reference, was=_is_offered(known), now=_is_offered(own))
+        if self._listener is not None and _is_offered(known) != _is_offered(own):  # others need not be found
+            (self._listener.appeared if _is_offered(own) else self._listener.vanished)([reference.key])
         if own.digest is None:
             self._gone[reference] = None
             while len(self._gone) > self._settings.own_tags_gone_max:
@@ -214,11 +220,6 @@ class OwnTags:
         if not of_repository:
             del self._by_repository[reference.repository]
         self._files.remove(reference)
-
-    def _report(self, reference: Reference, *, was: bool, now: bool) -> None:
-        """Offer a tag that was set on this node. Others know it as well, and need not be found."""
-        if self._listener is not None and was != now:
-            (self._listener.appeared if now else self._listener.vanished)([reference.key])
 
 
 def _is_offered(own: OwnTag | None) -> bool:
