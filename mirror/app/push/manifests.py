@@ -119,8 +119,8 @@ class PushedManifests:
             digest = Digest.of(body)
         else:
             digest = what
-            if not digest_matches(digest, body):
-                raise DigestInvalid(f"what was sent is not {digest}, but {Digest.of(body)}")
+            if not digest.matches(body):
+                raise DigestInvalid(f"what was sent is not {digest}, but {Digest.of(body, digest.algorithm)}")
         pushed = await self._checked(repository, body, content_type)
         await self._keep(repository, digest, body)
         subject = None if pushed.subject is None else Digest.parse(pushed.subject.digest)
@@ -193,11 +193,6 @@ class PushedManifests:
             self._uploads.discard(upload)
             raise
         await self._uploads.finish(upload, digest)
-
-
-def digest_matches(digest: Digest, body: bytes) -> bool:
-    """Whether some content has a digest."""
-    return Digest.of(body) == digest
 
 
 def _expect_descriptor(it: _Descriptor) -> None:

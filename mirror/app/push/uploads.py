@@ -25,8 +25,8 @@ from ...errors import (
     UploadOutOfOrder,
     UploadUnknown,
 )
-from ...fileio import to_its_end, write_all
-from ...oci.digest import Digest
+from ...fileio import hash_range, in_thread, to_its_end, write_all
+from ...oci.digest import Algorithm, Digest
 from ...oci.reference import Repository
 from ...settings import PushSettings
 from ...stores import BlobUpload, BlobUploads
@@ -39,6 +39,7 @@ _THREADS: Final = 4
 """Bounds the parts that are written and hashed at once: as many as cores that would do it, on a small machine."""
 _writers = ThreadPoolExecutor(_THREADS, thread_name_prefix="uploads")
 _HASH_BUFFER_BYTES: Final = 1024 * 1024
+"""What is read at once where an upload is hashed once more, in bytes."""
 
 
 class Upload:
@@ -251,9 +252,11 @@ class Uploads:
 
     async def _is(self, upload: Upload, digest: Digest) -> bool:
         """Whether all that came has a digest; by another algorithm it is hashed once more."""
-        if str(digest).startswith("sha256:"):
+        if digest.algorithm is Algorithm.SHA256:
             return upload.hasher.sha256 == bytes.fromhex(digest.hex)
-        return False
+        hashed = digest.algorithm.begin()
+        await in_thread(hash_range, hashed.update, upload.file.fd, 0, upload.position, _HASH_BUFFER_BYTES)
+        return hashed.hexdigest() == digest.hex
 
     def _give_up_old(self) -> None:
         now = self._now()
