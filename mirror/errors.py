@@ -3,6 +3,8 @@
     MirrorError
     ├── ConfigError            the operator's: refused at start, one line
     │   └── StartFailed        this machine does not let the agent start, now; a restart may help
+    ├── ArchiveError           an archive of images is not what it should be: it names the member
+    ├── AgentError             a running agent did not do what a command asked of it; `status`
     ├── StorageError           this node cannot store the content
     │   ├── StorageFull        it does not fit: it passes through memory instead
     │   ├── StorageFailed      the disk failed, or gives nothing now
@@ -88,6 +90,23 @@ class StartFailed(ConfigError):
     """
 
 
+class ArchiveError(MirrorError):
+    """An archive of images is damaged, incomplete or hostile; the message names the member and what is allowed."""
+
+
+class AgentError(MirrorError):
+    """A running agent did not do what a command asked of it.
+
+    Args:
+        message: what it said, or why there is no answer.
+        status: of its answer, which may be 200 and the wrong bytes; None if there is none.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class StorageError(MirrorError):
     """This node cannot store the content; no source is to blame."""
 
@@ -101,7 +120,7 @@ class StorageFailed(StorageError):
 
 
 class Corrupt(StorageError):
-    """A file of this node is not the content that it was when its sha256 was found right."""
+    """A file of this node is not the content that it was when its digest was found right."""
 
 
 class OciError(MirrorError):

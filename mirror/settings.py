@@ -371,6 +371,8 @@ class UpstreamSettings:
     redirect_s: float = 60.0
     """Time for which a redirect is used again without asking the registry, s. The signed URLs of object stores are
     good for some minutes at least."""
+    last_answers_max: int = 1024
+    """Answers of registries that are remembered for people; some 500 bytes each."""
     redirects_cached_max: int = 256
     """Bounds remembered redirects; the oldest goes first. Each is a URL of one or two kilobytes."""
 
@@ -760,6 +762,8 @@ class ImageSettings:
     a person; short enough for a registry that was set wrong on one node, and was mended."""
     tag_own_max: int = 1024
     """Bounds the tags of which a home remembers that it asked upstream itself; the oldest check is forgotten first."""
+    resolutions_max: int = 1024
+    """Tags of which it is remembered what a client was last told, for people; some 300 bytes each."""
     manifest_memory_bytes: int = 8 * 1024 * 1024
     """Bounds the manifests that stay in memory, in bytes; the least recently used goes first. A manifest has 1 to 10
     KiB: this is about a thousand of them, more than a node runs."""
@@ -800,6 +804,12 @@ class AppSettings:
     pulls_max: int = 256
     """Bounds the pulls that are followed at once, each with some hundred bytes: the one that is quiet for longest gives
     way. A node runs fewer containers."""
+
+    holders_asked_max: int = 8
+    """Bounds the blobs of which all who may hold them are asked at once, while a person waits to learn why an image is
+    here: an image has tens of blobs, and each may be on all members."""
+    holders_asked_s: float = 10.0
+    """Bounds how long that takes in all, s; who has not answered by then is shown as not asked."""
 
     avoided_max: int = 16
     """Bounds the members that a home avoids for one request: each costs a look at all parts of the blob."""
@@ -885,6 +895,49 @@ class ServerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ArchiveSettings:
+    """Of `archives`: what is read of an archive of images, and how an agent is asked by `skvaller load` and `save`."""
+
+    members_max: int = 100_000
+    """Bounds the members of an archive: one of a thousand images with 30 layers has as many."""
+    heads_max: int = 8
+    """Bounds the heads that precede a member: a long name, a long target and attributes are three."""
+    extension_max_bytes: int = 64 * 1024
+    """Bounds a long name, or the attributes of a member, in bytes. Names of image archives have under 200."""
+    links_max: int = 8
+    """Bounds the links that lead from one to the next: those of `docker save` are one or two."""
+    documents_max_bytes: int = 32 * 1024 * 1024
+    """Bounds the manifests and configurations that are held of an archive from a pipe until all its parts are there, in
+    bytes: those of a thousand images. It keeps `skvaller load` under 128 MiB."""
+    manifests_max: int = 4096
+    """Bounds the manifests and indexes of one archive: a thousand images for four platforms."""
+    depth_max: int = 4
+    """Bounds how deep indexes lie in indexes: buildx has one in that of the layout, and nobody more than two."""
+    window_max_bytes: int = 128 * 1024 * 1024
+    """Bounds the memory that zstd takes to unpack, in bytes: what `zstd -d` allows. Archives of the usual levels take 8
+    MiB."""
+    expansion_max: int = 250
+    """Bounds how many times its size a compressed archive expands. Layers of text shrink to a tenth or a twentieth;
+    gzip can expand a thousand times."""
+    expansion_free_bytes: int = 64 * 1024 * 1024
+    """What any archive may expand to, in bytes, so that small ones full of zeros pass."""
+    part_bytes: int = 1024 * 1024
+    """What is read, hashed and written at once, in bytes: large enough that a hash runs beside the rest."""
+    sent_bytes: int = 8 * 1024 * 1024
+    """What the kernel is told to send at once of a file, in bytes: between two parts the progress is shown."""
+    silent_s: float = 120.0
+    """Bounds one wait for the agent, s: a registry may hash a large layer before it answers."""
+    tries: int = 4
+    """How often a blob that breaks off is asked for again, from where it broke off, before it fails."""
+    answer_max_bytes: int = 64 * 1024
+    """Bounds what is read of an answer that is an error, in bytes."""
+    password_s: int = 24 * 3600
+    """How long a password is good that is made for an agent of another machine, s: longer than any load takes."""
+    line_s: float = 10.0
+    """Time between two lines about the progress where there is no terminal, s."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All of them."""
 
@@ -906,3 +959,4 @@ class Settings:
     app: AppSettings = field(default_factory=AppSettings)
     serving: ServingSettings = field(default_factory=ServingSettings)
     server: ServerSettings = field(default_factory=ServerSettings)
+    archives: ArchiveSettings = field(default_factory=ArchiveSettings)
