@@ -12,7 +12,7 @@
     ├── OciError               an answer to a client, from the distribution-spec's table of codes
     │   ├── NameInvalid  DigestInvalid  RangeInvalid  RangeUnsatisfiable  Unsupported
     │   ├── ManifestUnknown  BlobUnknown  NameUnknown  NotFound
-    │   ├── Unauthorized  Denied  Unavailable
+    │   ├── Unauthorized (StaleRequest, LoginRequired)  Denied  Unavailable
     │   └── Refusal            to another member, with the reason; UnknownRefusal
     └── SourceError            a peer or upstream did not deliver: ask another source
         ├── PeerError          names the failing in `reason`
@@ -180,7 +180,7 @@ class NotFound(OciError):
 
 
 class Unauthorized(OciError):
-    """The request does not prove that a member sent it."""
+    """The request does not prove that who sent it may ask this."""
 
     code, status = "UNAUTHORIZED", 401
 
@@ -198,8 +198,12 @@ class StaleRequest(Unauthorized):
         self.now_unix_s = now_unix_s
 
 
+class LoginRequired(Unauthorized):
+    """A client that pushes has to log in, or its password is wrong."""
+
+
 class Denied(OciError):
-    """This mirror may not ask the registry that the request names."""
+    """The client may not do this here, or this mirror may not ask the registry that the request names."""
 
     code, status = "DENIED", 403
 
@@ -229,6 +233,10 @@ class Unavailable(OciError):
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class SizeUnproven(Unavailable):
+    """One member alone says how large some content is; its bytes would prove it."""
 
 
 class Refusal(OciError):

@@ -869,6 +869,11 @@ class ServerSettings:
     body_max_bytes: int = 64 * 1024
     """Bounds the body of a request that may have one, in bytes: an order to change keys has 100. GET and HEAD have
     none."""
+    linger_s: float = 2.0
+    """Time for which the rest of a body is taken and dropped after an answer that came before its end, s: what was on
+    its way when the answer left. Then the client has the answer."""
+    linger_max_bytes: int = 16 * 1024 * 1024
+    """Bounds that rest, in bytes: what the sockets at both ends hold."""
     keep_alive_s: float = 75.0
     """Time after which an idle connection is closed, s. Longer than a runtime pauses between two layers."""
     look_s: float = 0.5

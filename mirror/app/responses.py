@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from starlette.types import Scope, Send
 
-from ..errors import OciError, RangeUnsatisfiable, Refusal, StaleRequest, Unavailable
+from ..errors import LoginRequired, OciError, RangeUnsatisfiable, Refusal, StaleRequest, Unavailable
 from ..images.manifests import Manifest
 from ..oci.digest import Digest
 from ..oci.manifest import OCI_INDEX
@@ -120,6 +120,8 @@ async def send_error(scope: Scope, send: Send, error: OciError) -> None:
         extra.append((b"content-range", b"bytes */%d" % error.size))
     if error.status == 405:
         extra.append((b"allow", b"GET, HEAD"))
+    if isinstance(error, LoginRequired):
+        extra.append((b"www-authenticate", b'Basic realm="skvaller"'))
     if isinstance(error, Unavailable) and error.retry_after_s is not None:
         extra.append((b"retry-after", b"%d" % math.ceil(error.retry_after_s)))
     if isinstance(error, StaleRequest):

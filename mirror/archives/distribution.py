@@ -17,11 +17,9 @@ from ..oci.digest import Digest
 from ..oci.manifest import MANIFEST_MAX_BYTES, MEDIA_TYPES
 from ..oci.reference import Repository
 from ..settings import ArchiveSettings
+from ..sources import COMMAND_HEADER
 from .connection import Answer, Connection, Send
 from .reading import Extent
-
-COMMAND_HEADER: Final = "Skvaller-Command"
-"""Tells an agent that this project's own command writes: from this machine it may, whatever `--push` says."""
 
 _ACCEPT: Final = ", ".join((*MEDIA_TYPES, "*/*;q=0.5"))
 Report = Callable[[int], None]

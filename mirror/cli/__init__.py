@@ -20,6 +20,7 @@ from .load import load
 from .members import members
 from .refresh import refresh
 from .save import save
+from .token import token
 
 _EPILOG = """\b
 A first cluster of three nodes:
@@ -66,5 +67,5 @@ def main() -> None:
     refuse_misspelt(os.environ)
 
 
-for command in (agent, demo, members, find, refresh, keys, load, save):
+for command in (agent, demo, members, find, refresh, keys, token, load, save):
     main.add_command(command)

@@ -10,7 +10,7 @@ import click
 from ..errors import AgentError, ArchiveError, NameInvalid
 from ..oci.reference import Reference, Repository
 from ..settings import ArchiveSettings
-from .running_agent import NoAgent, Refused, asks_agent, show_json
+from .running_agent import NoAgent, Refused, asks_agent, is_on_this_machine, show_json
 
 if TYPE_CHECKING:
     from ..archives.distribution import Distribution
@@ -76,10 +76,15 @@ def load(archive: str, name: str | None, key_file: Path | None, url: str, as_jso
 
 
 def registry_of(url: str, command: str, key_file: Path | None, settings: ArchiveSettings) -> "Distribution":
-    """The agent that a command speaks to, as a registry."""
+    """The agent that a command speaks to, as a registry. On another machine it wants a password, made with the key."""
     from ..archives.distribution import Distribution
 
-    return Distribution(url, command, None, settings)
+    if key_file is None or is_on_this_machine(url):
+        return Distribution(url, command, None, settings)
+    from ..routers.swim import load_keys
+    from ..sources.peers.auth import PeerAuth
+
+    return Distribution(url, command, PeerAuth(load_keys(key_file)).password(settings.password_s), settings)
 
 
 def failed(error: AgentError) -> click.ClickException:

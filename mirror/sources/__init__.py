@@ -22,6 +22,10 @@ HOP_HEADER = "Skvaller-Hop"
 home also asks holders and upstream, but never another home: so no request goes round in a circle. How circles of
 several clusters end: see `chain`."""
 
+COMMAND_HEADER = "Skvaller-Command"
+"""Sent by this project's own commands with what they ask at a client endpoint: from this machine they may write,
+whatever `--push` says. A web page cannot send it without asking first, which it may not."""
+
 SIZE_MAX_BYTES = 1 << 44
 """Bounds the size that a source may state for one blob, 16 TiB: no image is larger, and file systems can hold it."""
 

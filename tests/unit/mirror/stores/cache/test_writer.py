@@ -18,9 +18,9 @@ from mirror.stores.cache.blobs import Blobs
 from mirror.stores.cache.folder import Folder
 from mirror.stores.cache.keeping import Keeping
 from mirror.stores.cache.partials import Partials, Writing
+from mirror.stores.cache.reservation import Place as WhereTo
 from mirror.stores.cache.space import Bounds, Space
 from mirror.stores.cache.writer import CacheWriter
-from mirror.stores.cache.writer import Place as WhereTo
 
 BLOB = bytes(range(256)) * 40
 DIGEST = Digest.of(BLOB)
