@@ -12,14 +12,17 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from .app import (
     Backend,
     BudgetStatus,
     ClientEndpoint,
+    ContentsEndpoint,
     EndpointServer,
     Find,
     KeysEndpoint,
@@ -27,7 +30,10 @@ from .app import (
     NoPages,
     PeerEndpoint,
     Places,
+    RegistryStatus,
+    Remembered,
     StatusEndpoint,
+    Why,
     api_app,
     client_app,
     descriptors_allowed,
@@ -40,6 +46,7 @@ from .channels import ChannelError, PeerTls
 from .channels.certificates import KeyIssuer
 from .channels.contexts import Channels, Issuer
 from .channels.files import FileIssuer
+from .cluster.homes import turned_key
 from .cluster.serving import HomeService
 from .cluster.throughput import SlowReports
 from .config import Address, AgentConfig, ListenAddress, Routing, advertised_address
@@ -139,7 +146,10 @@ class Agent:
         find = self._find(manifests, member_tags)
         self._clients: list[ClientEndpoint] = []
         status = StatusEndpoint(self._node(cache, trust), find, metrics)
-        self._servers = self._make_servers(self._served(backend, status, PeerEndpoint(backend, reports, self._auth)))
+        remembered = _remembered(config, settings, fetching, self._upstream, backend, partial(self._registry, outages))
+        contents = ContentsEndpoint(Why(find, manifests, remembered, settings.app))
+        peer = PeerEndpoint(backend, reports, self._auth)
+        self._servers = self._make_servers(self._served(backend, status, peer, contents.routes()))
 
     def _node(self, cache: CacheStore, trust: TagTrust) -> NodeStatus:
         """What this node says of itself."""
@@ -185,13 +195,15 @@ class Agent:
             member_parts=lambda peer, content: peers.source(peer).parts(content),
         )
 
-    def _served(self, backend: Backend, status: StatusEndpoint, peer: PeerEndpoint) -> list[Served]:
-        """What is served: the setting that says where, the address, and the application."""
+    def _served(
+        self, backend: Backend, status: StatusEndpoint, peer: PeerEndpoint, others: Sequence[BaseRoute]
+    ) -> list[Served]:
+        """What is served: the setting that says where, the address, and the application; `others`: of the API."""
         config = self._config
         keys = KeysEndpoint(
             self._router.keyrings, Orders(self._auth), config.key_file, key_id, (KeyRefusal, KeysAreFixed)
         )
-        api = [*status.routes(), *keys.routes()]
+        api = [*status.routes(), *keys.routes(), *others]
 
         def client(registry: str | None = None) -> ClientEndpoint:
             self._clients.append(ClientEndpoint(backend, self._chain, registry))
@@ -329,6 +341,13 @@ class Agent:
             if note.url in names
         ]
 
+    def _registry(self, outages: Outages, name: str) -> RegistryStatus:
+        """A registry, as this node sees it."""
+        config, urls = self._config, known_registries(self._config.upstream).get(name, ())
+        budgets = [asdict(row) for row in self._budget_rows() if row.registry == name]
+        out = outages.why(name, time.monotonic())
+        return RegistryStatus(name, [it.url for it in urls], name in config.offline, out, budgets)
+
     def _heard(self, payload: bytes) -> None:
         """Take in what another member says of registries."""
         for note in self._budgets.heard(payload, now := time.monotonic()):
@@ -443,6 +462,30 @@ def _containerd(config: AgentConfig, settings: ContainerdSettings, on_damaged: C
     from .stores.containerd import ContainerdStore
 
     return [ContainerdStore(config.containerd, config.containerd_namespace, settings, on_damaged)]
+
+
+def _remembered(
+    config: AgentConfig,
+    settings: Settings,
+    fetching: FetchStack,
+    upstream: Upstream,
+    backend: Backend,
+    registry: Callable[[str], RegistryStatus],
+) -> Remembered:
+    """What a node can tell of an image without asking anybody."""
+    cluster, images = fetching.cluster, settings.images
+    policies = replace(config.tag_policies, usual_s=images.tag_fresh_s)
+    return Remembered(
+        me=config.name,
+        records=lambda: fetching.fetches.records,
+        answers=upstream.said_of,
+        resolution=backend.resolutions.of,
+        policy=policies.shown,
+        registry=registry,
+        holders=lambda key: [peer.name for peer in cluster.holders(key)],
+        homes=lambda key: list(cluster.ring(key).homes(0)),
+        tag_key=lambda reference: turned_key(reference.key, time.time(), images.tag_window_s),
+    )
 
 
 def _warnings(config: AgentConfig) -> Iterator[str]:

@@ -120,7 +120,7 @@ class StorageFailed(StorageError):
 
 
 class Corrupt(StorageError):
-    """A file of this node is not the content that it was when its sha256 was found right."""
+    """A file of this node is not the content that it was when its digest was found right."""
 
 
 class OciError(MirrorError):

@@ -371,6 +371,8 @@ class UpstreamSettings:
     redirect_s: float = 60.0
     """Time for which a redirect is used again without asking the registry, s. The signed URLs of object stores are
     good for some minutes at least."""
+    last_answers_max: int = 1024
+    """Answers of registries that are remembered for people; some 500 bytes each."""
     redirects_cached_max: int = 256
     """Bounds remembered redirects; the oldest goes first. Each is a URL of one or two kilobytes."""
 
@@ -760,6 +762,8 @@ class ImageSettings:
     a person; short enough for a registry that was set wrong on one node, and was mended."""
     tag_own_max: int = 1024
     """Bounds the tags of which a home remembers that it asked upstream itself; the oldest check is forgotten first."""
+    resolutions_max: int = 1024
+    """Tags of which it is remembered what a client was last told, for people; some 300 bytes each."""
     manifest_memory_bytes: int = 8 * 1024 * 1024
     """Bounds the manifests that stay in memory, in bytes; the least recently used goes first. A manifest has 1 to 10
     KiB: this is about a thousand of them, more than a node runs."""
@@ -800,6 +804,12 @@ class AppSettings:
     pulls_max: int = 256
     """Bounds the pulls that are followed at once, each with some hundred bytes: the one that is quiet for longest gives
     way. A node runs fewer containers."""
+
+    holders_asked_max: int = 8
+    """Bounds the blobs of which all who may hold them are asked at once, while a person waits to learn why an image is
+    here: an image has tens of blobs, and each may be on all members."""
+    holders_asked_s: float = 10.0
+    """Bounds how long that takes in all, s; who has not answered by then is shown as not asked."""
 
     avoided_max: int = 16
     """Bounds the members that a home avoids for one request: each costs a look at all parts of the blob."""

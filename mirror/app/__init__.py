@@ -6,6 +6,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .backend import Backend
 from .client import ClientEndpoint
+from .contents import ContentsEndpoint
 from .descriptors import descriptors_allowed
 from .find import Find
 from .keys import KeysEndpoint
@@ -14,11 +15,13 @@ from .peer import PeerEndpoint
 from .places import Places
 from .server import EndpointServer
 from .status import BudgetStatus, NodeStatus, StatusEndpoint
+from .why import RegistryStatus, Remembered, Why
 
 __all__ = [
     "Backend",
     "BudgetStatus",
     "ClientEndpoint",
+    "ContentsEndpoint",
     "EndpointServer",
     "Find",
     "KeysEndpoint",
@@ -26,7 +29,10 @@ __all__ = [
     "NodeStatus",
     "PeerEndpoint",
     "Places",
+    "RegistryStatus",
+    "Remembered",
     "StatusEndpoint",
+    "Why",
     "api_app",
     "client_app",
     "descriptors_allowed",

@@ -9,6 +9,7 @@ stores alone, so that nobody sends requests round in circles.
 import contextlib
 import json
 import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from functools import partial
@@ -143,7 +144,13 @@ class ClientEndpoint:
             if tag is None:
                 raise ManifestUnknown(f"this node does not know {reference}")
             return tag.digest, [age(tag.checked_unix_s)]
-        answer = await self._backend.tags.resolve(reference, fresh=request.is_fresh)
+        asked_at, note = time.monotonic(), self._backend.resolutions.note
+        try:
+            answer = await self._backend.tags.resolve(reference, fresh=request.is_fresh)
+        except OciError as error:
+            note(reference, time.monotonic() - asked_at, str(error))
+            raise
+        note(reference, time.monotonic() - asked_at, answer)
         extra = [age(answer.tag.checked_unix_s)]
         return answer.tag.digest, [*extra, warning(answer.warning)] if answer.warning else extra
 

@@ -170,7 +170,7 @@ class StatusEndpoint:
 
     async def fetches(self, request: Request) -> Response:
         """The last fetches of this node, newest first, each with the bytes that every source sent."""
-        rows = [_fetch_row(record) for record in self._node.records()]
+        rows = [record.row() for record in self._node.records()]
         return JSONResponse({"node": self._node.name, "fetches": rows[::-1]})
 
     async def find(self, request: Request) -> Response:
@@ -205,7 +205,3 @@ def _contradiction_row(contradiction: Contradiction) -> dict[str, Any]:
         "upstream": str(contradiction.upstream),
         "ignored_s": round(max(0.0, contradiction.until - time.monotonic())),
     }
-
-
-def _fetch_row(record: Record) -> dict[str, Any]:
-    return {**asdict(record), "failures": list(record.failures)}

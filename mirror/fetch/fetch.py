@@ -8,6 +8,7 @@ from functools import partial
 
 from ..errors import MirrorError, OciError, Reason, SourceError, StorageFailed, Unavailable, WrongCopy
 from ..oci.content import Content
+from ..oci.digest import Digest
 from .blame import Blame, Verdict
 from .download import Download
 from .environment import Environment
@@ -167,7 +168,7 @@ class Fetch:
             self._end()
 
     def _end(self) -> None:
-        self.record.outcome = self._phase
+        self.record.outcome, self.record.origins = self._phase, self._plan.provenance.bytes_by_origin()
         self._intake.close(resumable=self._is_resumable)
         self._on_end(self)
         self._env.metrics.fetches.labels(self._phase).inc()
@@ -192,7 +193,7 @@ class Fetch:
     async def _fetch_verified(self) -> None:
         """Fetch all bytes, and fetch again what may be wrong, until the digest is right."""
         digest = await self._download_and_hash()
-        owner = None if digest == self.content.digest.hex else self._blame.sole_owner()
+        owner = None if digest == self.content.digest else self._blame.sole_owner()
         try:
             await self._mend(digest)
         except (SourceError, OciError) as error:
@@ -202,9 +203,9 @@ class Fetch:
             self._judge(Verdict({owner: (0, self.spool.size or 0)}, {}, {}))
             raise WrongCopy(f"{self.content.digest}: the copy of {owner} has another digest") from error
 
-    async def _mend(self, digest: str) -> None:
+    async def _mend(self, digest: Digest) -> None:
         """Fetch again what may be wrong, until the digest, which was found for the whole, is right."""
-        blame, rounds, wanted = self._blame, self._blame.rounds(), self.content.digest.hex
+        blame, rounds, wanted = self._blame, self._blame.rounds(), self.content.digest
         while digest != wanted and not self.spool.is_trimmed:  # bytes that were dropped cannot be compared
             segments = next(rounds, None)
             if segments is None:
@@ -235,8 +236,8 @@ class Fetch:
         for name, wrong in {**verdict.doubted, **verdict.proven}.items():
             health.tell(name, self.content, wrong)
 
-    async def _download_and_hash(self) -> str:
-        """Download what is missing, hashing along; return the hexadecimal sha256 of the whole."""
+    async def _download_and_hash(self) -> Digest:
+        """Download what is missing, hashing along; return the digest of the whole."""
         hashing = asyncio.create_task(self.spool.hash(self._intake.append_prefix))
         hashing.add_done_callback(lambda _: self._changed.set())
         try:

@@ -52,10 +52,12 @@ class Answer:
     Args:
         tag: the digest, and how it is known.
         warning: what a person should know about it (for a `Warning` header), or None if upstream has just said so.
+        member: the member that says so; None if upstream told this node, or that is not known any more.
     """
 
     tag: Tag
     warning: str | None = None
+    member: str | None = None
 
 
 class Tags:
@@ -178,7 +180,7 @@ class Tags:
                     free = self._upstream.is_head_free(reference.repository)
                     self._audit.sample(reference, claiming, free=free)
                     await self._cache.put_tag(reference, claim.tag)
-                    return Answer(claim.tag)
+                    return Answer(claim.tag, member=claim.peer.name)
             return await self._ask_upstream(reference, claiming)
         except UpstreamError as error:
             return await self._resolve_without_upstream(reference, error)
@@ -242,7 +244,7 @@ class Tags:
                 if claim is None:
                     raise
         log.info("tag %s: %s says %s, and %s", reference, claim.peer.name, claim.tag.digest, why)
-        return Answer(claim.tag, f"what member {claim.peer.name} says; {why}")
+        return Answer(claim.tag, f"what member {claim.peer.name} says; {why}", claim.peer.name)
 
     async def _unless_known(self, reference: Reference, asking: asyncio.Task[Claim | None]) -> Claim | None:
         """What a home claims; where the tag is known already, only if the home says so soon."""

@@ -267,6 +267,35 @@ class ListSource(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class RegistryAnswer:
+    """What a registry answered to one question, for people. No decision rests on it.
+
+    Args:
+        method: GET or HEAD.
+        name: the repository in full, as `docker.io/library/nginx`.
+        what: the digest or tag that was asked for; or what list.
+        url: where it was asked, without the path.
+        at_unix_s: when, Unix time.
+        seconds: how long that took, with all redirects and tokens, until the head of the answer was here.
+        status: of HTTP; None if there was no answer.
+        redirected: the host that answered instead, if another one did.
+        remaining: requests that are left, as the answer says; None if it does not.
+        failure: why there was no answer, in one sentence; None if there was one.
+    """
+
+    method: str
+    name: str
+    what: str
+    url: str
+    at_unix_s: float
+    seconds: float
+    status: int | None = None
+    redirected: str | None = None
+    remaining: str | None = None
+    failure: str | None = None
+
+
 class TagSource(Protocol):
     """Who can say what a tag means: upstream."""
 

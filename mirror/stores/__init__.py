@@ -5,12 +5,12 @@ and is checked again before it leaves (`held`, `checking`, `proofs`). Only prove
 other error does. The same tests (tests/contract) run for every store.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 from ..oci.digest import Digest
-from ..oci.reference import Reference, Repository
+from ..oci.reference import Reference
 from .held import Checks, Held
 from .proofs import Proof
 
@@ -18,9 +18,11 @@ __all__ = [
     "Authority",
     "BlobCache",
     "BlobWriter",
+    "CacheContents",
     "Checks",
     "HashedRange",
     "Held",
+    "Kept",
     "Listener",
     "Proof",
     "Store",
@@ -139,6 +141,43 @@ class BlobCache(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A complete blob of the cache, for whoever decides what may go.
+
+    Args:
+        digest: of the blob.
+        size: in bytes.
+        used_unix_s: when a client of this node last used it, or else when it came, Unix time.
+        is_read: whether somebody reads it now.
+    """
+
+    digest: Digest
+    size: int
+    used_unix_s: float
+    is_read: bool
+
+
+class CacheContents(Protocol):
+    """What the operator sees of a cache, and may have deleted."""
+
+    async def kept(self) -> list[Kept]:
+        """Every complete blob, those that would be evicted first first."""
+        ...
+
+    def peek(self, digest: Digest) -> Held | None:
+        """Open a blob as `Store.open` does, without counting that as a use of it."""
+        ...
+
+    async def delete(self, digests: Iterable[Digest]) -> list[Digest]:
+        """Delete blobs; return those that were here, when their bytes are free. Who reads one reads it to its end."""
+        ...
+
+    async def forget(self, reference: Reference) -> Tag | None:
+        """Forget what a tag means; return what that was, or None if it was not known."""
+        ...
+
+
 class TagStore(Protocol):
     """Remembers what upstream said of tags."""
 
@@ -191,8 +230,8 @@ class Store(Protocol):
         """What the store knows of a tag, or None."""
         ...
 
-    def tags_of(self, repository: Repository) -> list[str]:
-        """The tags that the store knows of a repository, in any order."""
+    def references(self) -> Iterable[Reference]:
+        """The tags that the store knows, in any order."""
         ...
 
     def mark_redundant(self, keys: Collection[bytes]) -> None:

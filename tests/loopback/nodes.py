@@ -266,7 +266,7 @@ class Node:
         )
         self.holdings = Holdings([self.cache], self.router)
         images, self.trust = self._cluster.settings.images, TagTrust(self.metrics, self._cluster.settings.images)
-        member_tags = MemberTags(
+        self.member_tags = member_tags = MemberTags(
             self.fetching.cluster, self.fetching.health, self.peers.tag, self.trust.distrusted, images, outages
         )
         self.tags = Tags(
@@ -275,7 +275,9 @@ class Node:
         self.manifests = Manifests(self.holdings, self.fetching.fetches, self.fetching.stated.note)
         self.reports = SlowReports()
         listings = Listings(self.watched, self.holdings, self.router.members, self.peers.tags)
-        backend = Backend(self.holdings, self.fetching, self.manifests, self.tags, listings, self.metrics)
+        self.backend = backend = Backend(
+            self.holdings, self.fetching, self.manifests, self.tags, listings, self.metrics
+        )
         client = ClientEndpoint(backend, self.chain)
         self.endpoint = PeerEndpoint(backend, self.reports, self.auth)
         for part_of_it in (self.peers, self.upstream, self.holdings):

@@ -28,7 +28,7 @@ from mirror.images.tag_trust import TagTrust
 from mirror.images.tags import Tags
 from mirror.metrics import Metrics
 from mirror.oci.content import Content
-from mirror.oci.digest import Digest
+from mirror.oci.digest import Algorithm, Digest
 from mirror.oci.manifest import DOCKER_LIST, MANIFEST_MAX_BYTES, OCI_INDEX, OCI_MANIFEST, SCHEMA_1
 from mirror.oci.reference import Reference, Repository
 from mirror.routers import Peer
@@ -92,9 +92,8 @@ class Runtime:
     def tag(self, reference: Reference) -> Tag | None:
         return self.known.get(str(reference))
 
-    def tags_of(self, repository: Repository) -> list[str]:
-        known = map(Reference.parse, self.known)
-        return [reference.tag for reference in known if reference.repository == repository]
+    def references(self) -> list[Reference]:
+        return [*map(Reference.parse, self.known)]
 
     def mark_redundant(self, keys: Collection[bytes]) -> None:
         pass
@@ -291,6 +290,41 @@ def test_what_is_held_is_served_whole_with_exact_headers(play: Callable[[Story],
     play(story)
 
 
+def test_what_is_named_by_its_sha512_comes_from_upstream_once_and_from_members_then(
+    play: Callable[[Story], None],
+) -> None:
+    layer, image = Digest.of(BLOB, Algorithm.SHA512), Digest.of(MANIFEST, Algorithm.SHA512)
+    paths = {"/v2/library/x/manifests/1": MANIFEST, f"/v2/library/x/manifests/{image}": MANIFEST}
+    paths[f"/v2/library/x/blobs/{layer}"] = BLOB
+
+    async def story(world: World, registries: Registries) -> None:
+        node, member, late = await world.node(), await world.node(), await world.node()
+        for path, body in paths.items():
+            headers = {
+                "Content-Type": content_type_of(body),
+                "Docker-Content-Digest": str(Digest.of(body, image.algorithm)),
+            }
+            registries.answers[path] = (200, headers, body)
+        for asked in (node, member):
+            for path, body in paths.items():
+                answer = await asked.ask(path)
+                assert (answer.status, answer.body) == (200, body)
+                assert answer.headers["Docker-Content-Digest"] == str(Digest.of(body, image.algorithm))
+                assert answer.headers["ETag"] == f'"{answer.headers["Docker-Content-Digest"]}"'
+            member.knows(node)
+            registries.answers = {}
+            registries.default = (500, {}, b"")
+        assert node.holdings.has(layer)
+        assert node.holdings.has(image)
+        registries.default = (200, {}, BLOB[:-1] + b"!")
+        path = f"/v2/library/x/blobs/{layer}"
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await late.ask(path)
+        assert not late.holdings.has(layer)
+
+    play(story)
+
+
 def test_a_pull_is_one_line_of_the_log(play: Callable[[Story], None], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "mirror.app")
 
@@ -408,7 +442,9 @@ BLOB_PATH = f"/v2/library/x/blobs/{name(BLOB)}"
         ("/v2/" + "a/" * 200 + "x/manifests/1", 404, "NAME_UNKNOWN"),
         ("/v2/x/blobs/sha256:123", 400, "DIGEST_INVALID"),
         ("/v2/x/blobs/sha256:" + "Z" * 64, 400, "DIGEST_INVALID"),
-        ("/v2/x/blobs/sha512:" + "a" * 128, 400, "DIGEST_INVALID"),
+        ("/v2/x/blobs/sha512:" + "a" * 64, 400, "DIGEST_INVALID"),
+        ("/v2/x/manifests/sha384:" + "a" * 96, 400, "DIGEST_INVALID"),
+        ("/v2/library/x/blobs/sha512:" + "a" * 128, 404, "BLOB_UNKNOWN"),
         ("/v2/x/blobs/latest", 404, "BLOB_UNKNOWN"),
         ("/v2/x/manifests/1%0a", 404, "MANIFEST_UNKNOWN"),
         ("/v2/x%0ay/manifests/1", 404, "NAME_UNKNOWN"),

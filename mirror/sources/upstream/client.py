@@ -30,7 +30,7 @@ from ...oci.manifest import (
 )
 from ...oci.reference import Reference, Repository
 from ...settings import UpstreamSettings
-from .. import UPSTREAM, Page, RangeReply, RangeRequest, Resolved, Sink
+from .. import UPSTREAM, Page, RangeReply, RangeRequest, RegistryAnswer, Resolved, Sink
 from .access import Access
 from .body import Body, ExactBody, UpstreamReply, announced_span, gathered, in_memory, with_prefix
 from .budgets import Budgets
@@ -140,6 +140,10 @@ class Upstream:
     def is_head_free(self, repository: Repository) -> bool:
         """Whether the registry is Docker Hub itself, which says that it does not count HEAD as a pull."""
         return repository.registry in self._with_free_head
+
+    def said_of(self, what: str, name: str | None = None) -> list[RegistryAnswer]:
+        """What registries answered about a digest, or about a tag of the repository of a name; the last first."""
+        return self._registries.last_answers.of(what, name)
 
     async def answers(self, registry: str) -> bool:
         """Whether a registry answers anything at all; waits for as long as it takes."""
@@ -350,11 +354,11 @@ def _plain(content: Content, answer: Answer, body: bytes) -> bytes:
     Some stores say of a compressed layer that its encoding is gzip. So what came counts where its digest is right, and
     also where neither is: then the caller finds out.
     """
-    if not answer.is_encoded or Digest.of(body) == content.digest:
+    if not answer.is_encoded or content.digest.matches(body):
         return body
     with contextlib.suppress(UpstreamError):
         plain = decoded(answer, body, MANIFEST_MAX_BYTES)
-        return plain if Digest.of(plain) == content.digest else body
+        return plain if content.digest.matches(plain) else body
     return body
 
 

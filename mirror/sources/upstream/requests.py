@@ -8,6 +8,7 @@ import asyncio
 import logging
 import re
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
@@ -19,12 +20,14 @@ from yarl import URL
 from ...errors import Reason, UpstreamError, UpstreamRateLimited, UpstreamRefused, UpstreamUnknown
 from ...oci.reference import Repository
 from ...settings import UpstreamSettings
+from .. import RegistryAnswer
 from .access import Access
 from .addresses import AddressGuard
 from .authorizer import Authorizer
 from .budgets import Budgets
 from .challenge import Bearer, Party, parse_challenges
 from .credentials import Credentials
+from .last_answers import LastAnswers
 from .names import LookUp, Names
 from .ratelimit import RateLimits
 from .redirects import RedirectCache
@@ -37,6 +40,12 @@ log = logging.getLogger(__name__)
 _CONTENT = re.compile(r"/v2/(.+)/(?:manifests|blobs)/[^/]+")
 _PARTIES_MAX = 3
 """Bounds who may want a token for one request: the registry, and hosts to which it redirects."""
+
+_REMAINING_MAX = 40
+"""Bounds what is remembered of a header for people, in characters."""
+_FAILURE_MAX = 400
+"""Bounds what is remembered of a failure for people, in characters."""
+_GIVEN_UP = "no answer in the time for which it was waited for"
 
 _FOR_GOOD = (404, 406, 410, 451)
 """Statuses of what is not there, not there in this form, gone, or forbidden by law: to ask again changes nothing."""
@@ -126,6 +135,8 @@ class RegistryClient:
         self._credentials = Credentials(access.auth, settings.credentials)
         self._authorizer = Authorizer(self._transport, self._credentials, self._rate_limits, settings)
         self._redirects = RedirectCache(settings)
+        self.last_answers = LastAnswers(settings.last_answers_max)
+        """For people."""
 
     async def close(self) -> None:
         """Drop all connections."""
@@ -258,13 +269,20 @@ class RegistryClient:
 
     async def _answer(self, registry: Registry, question: Question) -> Answer:
         """The answer of the registry, or of the place where it redirected the same question a moment ago."""
-        answer = await self._send_to_redirect(registry, question)
-        if answer is None:
-            answer = await self._send(registry, question)
-            is_elsewhere = not same_origin(answer.url, URL(registry.api))
-            if is_elsewhere and answer.status in question.expected and question.may_be_redirected:
-                self._redirects.put((registry.url, question.path), answer.url, _now())
-        return answer
+        asked_at, answer, failure = _now(), None, _GIVEN_UP
+        try:
+            answer = await self._send_to_redirect(registry, question)
+            if answer is None:
+                answer = await self._send(registry, question)
+                is_elsewhere = not same_origin(answer.url, URL(registry.api))
+                if is_elsewhere and answer.status in question.expected and question.may_be_redirected:
+                    self._redirects.put((registry.url, question.path), answer.url, _now())
+            return answer
+        except UpstreamError as error:
+            failure = str(error)
+            raise
+        finally:
+            self.last_answers.keep(_told(question, registry, _now() - asked_at, answer or failure))
 
     async def _send_to_redirect(self, registry: Registry, question: Question) -> Answer | None:
         """Ask where the registry redirected the same path a moment ago; None if it did not, or if that fails now."""
@@ -352,6 +370,18 @@ class RegistryClient:
             # which says nothing about the content.
             return UpstreamUnknown(f"{message}: there is no such thing, or only others may see it")
         return UpstreamError(Reason.STATUS, message)
+
+
+def _told(question: Question, registry: Registry, seconds: float, answer: Answer | str) -> RegistryAnswer:
+    """An answer, or why there is none, as people are shown it."""
+    what = question.path.partition("?")[0].rpartition("/")[2]
+    api = URL(registry.api)
+    asked = question.method, str(question.repository), what, str(api.origin()), time.time(), seconds
+    if isinstance(answer, str):
+        return RegistryAnswer(*asked, failure=answer[:_FAILURE_MAX])
+    redirected = None if same_origin(answer.url, api) else answer.url.host
+    remaining = answer.headers.get("RateLimit-Remaining", "")[:_REMAINING_MAX] or None
+    return RegistryAnswer(*asked, answer.status, redirected, remaining)
 
 
 def _place(url: str) -> tuple[str, int]:
