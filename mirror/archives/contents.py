@@ -228,7 +228,10 @@ class _Walk:
 
 def _of_docker(archive: Archive, settings: ArchiveSettings) -> list[Image]:
     """The images in docker's list, each with the manifest that is made for it."""
-    listed = read(DOCKER_IMAGES, archive.document(DOCKER_IMAGES), list[DockerImage])
+    body = archive.document(DOCKER_IMAGES)
+    if body.lstrip().startswith(b"{"):
+        raise ArchiveError(f"{DOCKER_IMAGES!r} is a manifest, as in skopeo's `dir:` folders; copy the image to `oci:`")
+    listed = read(DOCKER_IMAGES, body, list[DockerImage])
     if len(listed) > settings.manifests_max:
         raise ArchiveError(f"member {DOCKER_IMAGES!r} lists {len(listed):,} images; {settings.manifests_max:,} may be")
     images: dict[Digest, Image] = {}
