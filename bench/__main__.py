@@ -246,7 +246,8 @@ def archives(target: Path | None, size: int | None, folder: Path | None, *, quic
     """Loading an archive of docker beside sha256sum of it, and saving one beside skopeo copy."""
     from .archives import measure
 
-    _run(lambda console: measure(console, size or _blob_bytes(quick=quick), folder, quick=quick), target)
+    size = size or (256 * MIB if quick else GIB)  # less is over before the command has started
+    _run(lambda console: measure(console, size, folder, quick=quick), target)
 
 
 @main.command()

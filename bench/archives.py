@@ -1,8 +1,10 @@
 """`python -m bench archives`: an archive of one large image, loaded and saved, beside sha256sum and skopeo."""
 
+import contextlib
 import hashlib
 import json
-import os
+import re
+import resource
 import tarfile
 import time
 from collections.abc import Sequence
@@ -10,7 +12,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from subprocess import DEVNULL, PIPE, Popen
+from subprocess import DEVNULL, Popen, TimeoutExpired
+from tempfile import TemporaryFile
 from typing import Final
 
 from rich.console import Console
@@ -24,6 +27,8 @@ from .rounds import QUICK, Budget, rounds, turned
 from .servers import LoneAgent
 
 BUDGET: Final = Budget(120.0, 3, 7)
+_LOOK_S: Final = 0.02
+"""Time between two looks at a command's memory, s."""
 _NAME: Final = "bench:1"
 _LOAD, _SAVE = "load", "save"
 
@@ -86,18 +91,32 @@ def _round(number: int, place: Path, archive: Path, figures: dict[tuple[str, str
 
 
 def _take(figures: _Figures, command: Sequence[str]) -> None:
-    """Run a command, and note what it took."""
-    began_at = time.perf_counter()
-    with Popen(command, stdin=DEVNULL, stdout=DEVNULL, stderr=PIPE) as process:
-        assert process.stderr is not None
-        complaint = process.stderr.read().decode(errors="replace")
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    figures.seconds.values.append(time.perf_counter() - began_at)
-    if process.returncode:
-        raise BenchError(f"{' '.join(command)}: status {process.returncode}: {complaint.strip()[-500:]}")
-    figures.cpu_s.values.append(used.ru_utime + used.ru_stime)
-    figures.peak_mib.values.append(used.ru_maxrss / 1024)
+    """Run a command, and note what it took. Its memory is looked at now and then: `wait4` adds that of its parent."""
+    began_at, peak = time.perf_counter(), 0.0
+    with TemporaryFile() as complaints, Popen(command, stdin=DEVNULL, stdout=DEVNULL, stderr=complaints) as process:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        while process.poll() is None:
+            peak = max(peak, _peak_mib(process.pid))
+            with contextlib.suppress(TimeoutExpired):
+                process.wait(_LOOK_S)
+        figures.seconds.values.append(time.perf_counter() - began_at)
+        if process.returncode:
+            complaints.seek(0)
+            text = complaints.read().decode(errors="replace").strip()[-500:]
+            raise BenchError(f"{' '.join(command)}: status {process.returncode}: {text}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    figures.cpu_s.values.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    figures.peak_mib.values.append(peak)
+
+
+def _peak_mib(pid: int) -> float:
+    """The highest resident memory of a process so far; 0 if it has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    found = re.search(r"VmHWM:\s*(\d+) kB", status)
+    return int(found[1]) / 1024 if found else 0.0
 
 
 def _docker_archive(place: Path, size: int) -> Path:
