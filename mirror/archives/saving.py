@@ -121,17 +121,18 @@ class _Copy:
                 break
         if done < size:
             raise AgentError(f"{repository}@{digest} broke off after {done:,} of {size:,} bytes, again and again", 200)
-        if hashed.hexdigest() != digest.hex:
-            raise AgentError(f"{repository}@{digest}: what came has the digest {Digest(hashed.hexdigest())}", 200)
+        found = Digest(hashed.hexdigest())
+        if found != digest:
+            raise AgentError(f"{repository}@{digest}: what came has the digest {found}", 200)
 
-    def _from(self, repository: Repository, digest: Digest, size: int, hashed: "hashlib._Hash", done: int) -> int:
+    def _from(self, repository: Repository, digest: Digest, size: int, whole: "hashlib._Hash", done: int) -> int:
         """Copy what comes of a blob from some byte on; return how far it is."""
-        hashing: list[Future[None]] = []
+        hashed: list[Future[None]] = []
         with self._registry.blob(repository, digest, done) as body:
             while done < size:
-                number = len(hashing)
+                number = len(hashed)
                 if number >= _BUFFERS:
-                    hashing[number - _BUFFERS].result()
+                    hashed[number - _BUFFERS].result()
                 buffer = self._buffers[number % _BUFFERS]
                 try:
                     count = body.readinto(buffer[: size - done])
@@ -139,11 +140,11 @@ class _Copy:
                     count = 0
                 if not count:
                     break
-                hashing.append(self._hashing.submit(hashed.update, buffer[:count]))
+                hashed.append(self._hashing.submit(whole.update, buffer[:count]))
                 write_all(self._out, buffer[:count])
                 done += count
                 self._progress.advance(count)
-            for future in hashing[-_BUFFERS:]:
+            for future in hashed[-_BUFFERS:]:
                 future.result()
         return done
 

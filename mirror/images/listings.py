@@ -2,7 +2,7 @@
 
 Upstream has them, page by page; of a registry that sends all at once, as docker-registry up to 2.8 does, the pages are
 made here. While it does not answer, or does not know the repository, the tags that this node and the members know are
-the list: all that can be pulled then.
+the list: all that can be pulled then. What was pushed to this cluster stands in its place among what upstream has.
 
 Source: OCI distribution-spec, "Listing Tags".
 """
@@ -21,6 +21,7 @@ from ..oci.reference import Repository
 from ..routers import Peer
 from ..sources import ListSource, Page
 from .holdings import Holdings
+from .own_tags import OwnTags
 from .refusals import refusal
 
 log = logging.getLogger(__name__)
@@ -57,11 +58,18 @@ class Listings:
         holdings: what this node's own stores know.
         members: those that are up.
         ask: asks one of them.
+        pushed: the tags that were pushed; None: none can be.
     """
 
     def __init__(
-        self, upstream: ListSource, holdings: Holdings, members: Callable[[], Sequence[Peer]], ask: AsksForTags
+        self,
+        upstream: ListSource,
+        holdings: Holdings,
+        members: Callable[[], Sequence[Peer]],
+        ask: AsksForTags,
+        pushed: OwnTags | None = None,
     ) -> None:
+        self._pushed = pushed
         self._upstream = upstream
         self._holdings = holdings
         self._members = members
@@ -84,11 +92,14 @@ class Listings:
         try:
             page = await self._upstream.page(repository, "tags/list", query)
             tags = _tags_in(page, repository)
+            own = [] if self._pushed is None else self._pushed.tags_of(repository)
             is_all = page.following is None and (_last(query) in (*tags, "") or len(tags) > _count(query))
-            return _page(sorted(tags), query, len(tags)) if is_all else TagPage(tags, page.following)
+            if is_all:
+                return _page(sorted({*tags, *own}), query, len(tags) + len(own))
+            return _merged(tags, page.following, own, query)
         except UpstreamError as error:
             known = sorted(await self._known(repository))
-            if not known:
+            if not known and not (self._pushed is not None and self._pushed.has_any(repository)):
                 raise refusal(f"no member knows a tag of {repository}", error, NameUnknown) from None
             log.info("tags of %s: the %d that members know, instead of upstream: %s", repository, len(known), error)
             return _page(known, query, PAGE_MAX_TAGS, f"only what members know: {error}")
@@ -118,6 +129,21 @@ def _tags_in(page: Page, repository: Repository) -> list[str]:
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         raise UpstreamError(Reason.BROKEN, f"{repository.registry} answered with no list of tags of {repository.path}")
     return tags
+
+
+def _merged(tags: Sequence[str], following: str | None, own: Collection[str], query: str) -> TagPage:
+    """A page of upstream with the tags that were pushed, each in its place; no longer than the client wants it."""
+    last, end = _last(query), tags[-1] if following and tags else None
+    placed = {tag for tag in own if tag > last and (end is None or tag <= end)}
+    merged = [*tags, *sorted(placed.difference(tags))]
+    if len(merged) == len(tags):
+        return TagPage(tags, following)
+    merged.sort()
+    bound = int(min(_count(query), PAGE_MAX_TAGS))
+    if len(merged) <= bound:
+        return TagPage(merged, following)
+    shown = merged[:bound]
+    return TagPage(shown, urlencode({"n": bound, "last": shown[-1]}) if shown else None)
 
 
 def _page(tags: Sequence[str], query: str, most: int, warning: str | None = None) -> TagPage:

@@ -48,6 +48,11 @@ def wanted_type(query: str) -> str | None:
     return parse_qs(query).get(TYPE_FILTER, [None])[0]
 
 
+def is_first(query: str) -> bool:
+    """Whether a query asks for the first page of a list: registries put marks of their own into those that follow."""
+    return not parse_qs(query).keys() - {TYPE_FILTER, "n"}
+
+
 def entries(body: bytes) -> list[Entry] | None:
     """The descriptors of a list; None if it is none. Those without a digest are left out."""
     try:

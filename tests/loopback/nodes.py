@@ -23,6 +23,7 @@ from mirror.cluster.homes import Ring, home_piece_size, turned_key
 from mirror.cluster.throughput import SlowReports
 from mirror.fetch import Record
 from mirror.fetch.stack import FetchStack
+from mirror.images.cluster_referrers import ClusterReferrers
 from mirror.images.holdings import Holdings
 from mirror.images.listings import Listings
 from mirror.images.manifests import Manifests
@@ -294,8 +295,8 @@ class Node:
         self.reports = SlowReports()
         lists = PeerLists(self.peers)
         listings = Listings(self.watched, self.holdings, self.router.members, lists.tags)
-        find = self.fetching.cluster.find_holders
-        referrers = Referrers(self.watched, self.index, self.manifests, self.tags, find, lists.referrers)
+        held = ClusterReferrers(self.index, self.manifests, self.fetching.cluster.find_holders, lists.referrers)
+        referrers = Referrers(self.watched, held, self.manifests, self.tags)
         self.backend = backend = Backend(
             self.holdings, self.fetching, self.manifests, self.tags, listings, referrers, self.metrics
         )

@@ -19,6 +19,7 @@ from mirror.app import Backend, ClientEndpoint, Find, NodeStatus, PeerEndpoint, 
 from mirror.cluster.throughput import SlowReports
 from mirror.errors import PeerError, Reason
 from mirror.fetch.stack import FetchStack
+from mirror.images.cluster_referrers import ClusterReferrers
 from mirror.images.completeness import Completeness
 from mirror.images.holdings import Holdings
 from mirror.images.listings import Listings
@@ -179,9 +180,8 @@ class Node:
         )
         lists = PeerLists(self.peers)
         listings = Listings(self.upstream, self.holdings, self.router.members, lists.tags)
-        referrers = Referrers(
-            self.upstream, self.index, manifests, self.tags, self.fetching.cluster.find_holders, lists.referrers
-        )
+        cluster = ClusterReferrers(self.index, manifests, self.fetching.cluster.find_holders, lists.referrers)
+        referrers = Referrers(self.upstream, cluster, manifests, self.tags)
         backend = Backend(self.holdings, self.fetching, manifests, self.tags, listings, referrers, self.metrics)
         self.clients = client = ClientEndpoint(backend, self.chain)
         node = NodeStatus(
