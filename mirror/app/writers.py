@@ -24,6 +24,7 @@ from starlette.types import Scope
 
 from ..config import Push
 from ..errors import Denied, LoginRequired, Unauthorized, Unsupported
+from ..sources import COMMAND_HEADER
 from .signing import Orders
 
 _COMMAND = COMMAND_HEADER.lower().encode()

@@ -18,6 +18,7 @@ from .fetches import Fetches
 from .memory import MemoryBudget
 from .second_opinion import SecondOpinion, StatedSizes
 from .sizes import SizeQuery
+from .turns import Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class FetchStack:
         sizes: finds out how large something is.
         memory: what passes through memory.
         stated: takes note of the sizes that manifests state.
+        turns: lets one part of the node write a blob to the cache at a time.
     """
 
     cluster: ClusterView
@@ -41,6 +43,7 @@ class FetchStack:
     sizes: SizeQuery
     memory: MemoryBudget
     stated: StatedSizes
+    turns: Turns
 
     @classmethod
     def build(  # noqa: PLR0913 - what the agent has built before
@@ -106,7 +109,7 @@ class FetchStack:
             outages=outages,
             settings=settings.fetch,
         )
-        return cls(cluster, health, slow, fetches, sizes, memory, stated)
+        return cls(cluster, health, slow, fetches, sizes, memory, stated, env.turns)
 
     async def close(self) -> None:
         """Give up what is under way."""

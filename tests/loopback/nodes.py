@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from yarl import URL
 
 from mirror.app import Backend, ClientEndpoint, PeerEndpoint
+from mirror.app.pin_questions import pin_questions
 from mirror.app.zerocopy import ZeroCopyProtocol
 from mirror.cluster.homes import Ring, home_piece_size, turned_key
 from mirror.cluster.throughput import SlowReports
@@ -32,6 +33,8 @@ from mirror.metrics import Metrics
 from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository
+from mirror.pins.following import OwnTags
+from mirror.pins.stack import PinStack
 from mirror.routers import MemberStatus, Peer, RingSeat, Serves
 from mirror.settings import Settings
 from mirror.sources.chain import Chain
@@ -279,16 +282,43 @@ class Node:
             self.holdings, self.fetching, self.manifests, self.tags, listings, self.metrics
         )
         client = ClientEndpoint(backend, self.chain)
-        self.endpoint = PeerEndpoint(backend, self.reports, self.auth)
+        self.pins = PinStack.build(
+            self.name,
+            self.folder.with_name(f"{self.name}-pins"),
+            self._cluster.configured_pins.get(self.name, {}),
+            "linux/amd64",
+            router=self.router,
+            tell=self._tell,
+            cache=self.cache,
+            protection=self.cache.protection,
+            holdings=self.holdings,
+            manifests=self.manifests,
+            fetching=self.fetching,
+            tags=self.tags,
+            member_tags=member_tags,
+            own_tags=OwnTags(tuple, self.holdings.tags),
+            ask=self.peers.source,
+            protected=frozenset(),
+            settings=self._cluster.settings.pins,
+        )
+        self.endpoint = PeerEndpoint(backend, self.reports, self.auth, pin_questions(self.pins))
         for part_of_it in (self.peers, self.upstream, self.holdings):
             await part_of_it.start()
             self._stack.push_async_callback(part_of_it.close)
         self._stack.push_async_callback(self.watched.close)
         self._stack.push_async_callback(self.fetching.close)
         self._stack.push_async_callback(self.tags.close)
+        self._stack.push_async_callback(self.pins.close)
         _, self.client_port = await enter(serving_by(client))
         self.server, port = await enter(serving_by(self._peer_app))
         self.peer = Peer(self.name, "127.0.0.1", port)
+
+    def _tell(self, note: bytes) -> None:
+        """Gossip, which reaches the nodes that this one sees."""
+        up = {peer.name for peer in self.router.members()}
+        for node in self._cluster.nodes:
+            if node.name in up:
+                node.pins.listener.heard(note)
 
     async def _peer_app(self, scope: Any, receive: Any, send: Any) -> None:
         """The peer endpoint; a test can have it served otherwise."""
@@ -373,6 +403,7 @@ class Cluster:
         self._capacity = capacity
         self.settings = settings
         self.how_tags: Literal["sample", "verify"] = "sample"
+        self.configured_pins: dict[str, dict[str, int]] = {}
         self.serve_peer: Serve = honestly
 
     async def join(self, capacity: int | None = None, offline: Container[str] = frozenset()) -> Node:
