@@ -19,6 +19,8 @@ _PATTERN: Final = re.compile(r"[A-Za-z0-9._/:@*?\[\]-]{1,300}")
 _ANY: Final = Repository(DOCKER_HUB, "library/any")
 """Stands for the repository of a bare digest: members serve it under every name, and no registry has it there."""
 
+COPIES_MAX: Final = 1000
+"""Bounds the copies of an image that somebody can want: more than a cluster has members."""
 _PLATFORMS_MAX: Final = 16
 """Bounds the platforms that are wanted of one image: more than an index has architectures."""
 _PLATFORM: Final = re.compile(r"[a-z0-9._-]{1,32}/[a-z0-9._-]{1,32}(?:/[a-z0-9._-]{1,32})?")

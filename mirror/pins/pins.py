@@ -8,13 +8,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from ..oci.digest import Digest
-from ..oci.names import ImageName, are_platforms, parse_name
+from ..oci.names import COPIES_MAX, ImageName, are_platforms, parse_name
 from ..oci.reference import Reference
 from ..routers import NOTE_MAX_BYTES
 from ..settings import PinSettings
 from .book import Book, PinRefused
 from .files import PinFiles
-from .records import COPIES_MAX, Record, encode
+from .records import Record, encode
 
 Resolve = Callable[[Reference], Awaitable[Digest]]
 """Finds out what a tag means; raises MirrorError."""
@@ -87,9 +87,10 @@ class Pins:
             raise PinRefused(f"copies: {copies} is not allowed; give 1 to {COPIES_MAX}, or all")
         if not are_platforms(platforms):
             raise PinRefused("platform: give os/architecture, such as linux/amd64, 16 of them at most")
-        if isinstance(wanted, ImageName) and wanted.reference is not None and digest is None:
-            digest = await self._resolve(wanted.reference)
-        record = self.book.pin(wanted.text, copies, digest=digest, platforms=platforms)
+        if isinstance(wanted, ImageName) and digest is None:
+            digest = await self.resolve(wanted)
+        meaning = digest if isinstance(wanted, ImageName) and wanted.reference is not None else None
+        record = self.book.pin(wanted.text, copies, digest=meaning, platforms=platforms)
         self.tell_of([record])
         await self.write()
         return record
@@ -106,6 +107,13 @@ class Pins:
         self.tell_of(gone)
         await self.write()
         return gone
+
+    async def resolve(self, name: ImageName) -> Digest:
+        """The digest of an image, by its tag if need be; raise MirrorError if nobody knows it."""
+        if name.digest is not None:
+            return name.digest
+        assert name.reference is not None
+        return await self._resolve(name.reference)
 
     def heard(self, payload: bytes) -> None:
         """Take in what another member says."""

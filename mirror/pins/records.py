@@ -13,12 +13,11 @@ import msgspec
 
 from ..errors import DigestInvalid
 from ..oci.digest import Digest
-from ..oci.names import are_platforms, is_name
+from ..oci.names import COPIES_MAX, are_platforms, is_name
 from ..routers import is_member_name
 
 ALL: Final = 0
 """Stands for a copy on every member."""
-COPIES_MAX: Final = 1000
 _VERSION_MAX: Final = 2**53
 
 

@@ -1,11 +1,12 @@
 """How the parts that keep images are put together; the agent does it once."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..cluster.view import ClusterView
-from ..errors import PeerError, Reason, StorageFailed
+from ..errors import PeerError, Reason, Refusal, StorageFailed
 from ..fetch.stack import FetchStack
 from ..images.holdings import Holdings
 from ..images.manifests import Manifests
@@ -69,16 +70,18 @@ class _Members:
         return [*own, *((peer.name, tag) for peer, tag in await self._member_tags.known(reference))]
 
     async def hash_at(self, member: str, content: Content) -> Hashed:
-        """Have one hash what it holds; raise MirrorError if it does not answer."""
-        if member == self._me:
-            return await self._hashes.hash(content.digest)
-        return Hashed(await self._ask(self._peer(member)).hash(content))
+        """Have one hash what it holds; raise PeerError if it does not answer."""
+        with _answering(member):
+            if member == self._me:
+                return await self._hashes.hash(content.digest)
+            return Hashed(await self._ask(self._peer(member)).hash(content))
 
     async def fetch_at(self, member: str, content: Content, platforms: tuple[str, ...]) -> Fetched:
-        """Have one fetch an image; raise MirrorError if it does not answer."""
-        if member == self._me:
-            return self._prefetches.order(content, platforms)
-        return Fetched.decode(await self._ask(self._peer(member)).fetch(content, platforms))
+        """Have one fetch an image; raise PeerError if it does not answer."""
+        with _answering(member):
+            if member == self._me:
+                return self._prefetches.order(content, platforms)
+            return Fetched.decode(await self._ask(self._peer(member)).fetch(content, platforms))
 
     def _peer(self, member: str) -> Peer:
         peer = self._cluster.peer(member)
@@ -101,7 +104,8 @@ class PinStack:
         listener: for the topic of pins.
         keeper: keeps what is pinned on this node.
         upkeep: looks after all of it.
-        fetch_at: has a member fetch an image, this node as well, and says how far it is; raises MirrorError.
+        fetch_at: has a member fetch an image, this node as well, and says how far it is; raises PeerError.
+        members: all others that are up.
     """
 
     pins: Pins
@@ -114,6 +118,7 @@ class PinStack:
     keeper: Keeper
     upkeep: Upkeep
     fetch_at: Callable[[str, Content, tuple[str, ...]], Awaitable[Fetched]]
+    members: Callable[[], Sequence[Peer]]
 
     @classmethod
     def build(  # noqa: PLR0913 - what the agent has built before
@@ -174,6 +179,7 @@ class PinStack:
                 me, router, pins, following=following, settled=settled, keeper=keeper, files=files, settings=settings
             ),
             fetch_at=members.fetch_at,
+            members=router.members,
         )
 
     def protects(self, digest: Digest) -> bool:
@@ -184,6 +190,17 @@ class PinStack:
         """Give up what is under way by order."""
         await self.hashes.close()
         await self.prefetches.close()
+
+
+@contextlib.contextmanager
+def _answering(member: str) -> Iterator[None]:
+    """Turn what is no answer of a member, or of this node, into a PeerError."""
+    try:
+        yield
+    except Refusal as error:
+        raise PeerError(Reason.BUSY, f"{member}: {error}") from error
+    except ValueError as error:
+        raise PeerError(Reason.BROKEN, f"{member} answered what is no answer: {error}") from error
 
 
 def _size(holdings: Holdings, digest: Digest) -> int:
