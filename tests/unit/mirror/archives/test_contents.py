@@ -193,7 +193,7 @@ SAVED_LAYER = next(name for name in SAVED if name.endswith("layer.tar"))
         (broken(lambda it: it.update({CONFIG: b"short"})), "has 5 bytes; the manifest that names it states"),
         (
             {**plain().files(), "index.json": b'{"manifests":[{"digest":"sha256:../../x","size":1}]}'},
-            "'sha256:../../x' is not sha256",
+            "'sha256:../../x' is neither sha256",
         ),
         (broken(lambda it: it.pop(SAVED_LAYER), SAVED), "layer.tar' is missing"),
         (broken(lambda it: it.update({SAVED_CONFIG: b'{"rootfs":{}}'}), SAVED), "lists 1 layers, and .* 0"),
