@@ -38,10 +38,13 @@ from .app import (
     client_app,
     descriptors_allowed,
 )
+from .app.contents import local_platform
 from .app.keys import is_key_file_replaceable
 from .app.listener import plainly
+from .app.pinning import Pinning
 from .app.signing import Orders
 from .app.tls import Acceptance
+from .app.writers import Writers
 from .channels import ChannelError, PeerTls
 from .channels.certificates import KeyIssuer
 from .channels.contexts import Channels, Issuer
@@ -61,6 +64,9 @@ from .images.tag_trust import TagTrust
 from .images.tags import Tags
 from .metrics import Metrics
 from .oci.reference import DOCKER_HUB
+from .pins.files import PinFiles
+from .pins.following import OwnTags
+from .pins.stack import PinStack
 from .routers import Listener, Peer, Topic
 from .routers.dht import DhtRouter, DhtSettings, KeysAreFixed
 from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id, load_keys
@@ -148,8 +154,16 @@ class Agent:
         status = StatusEndpoint(self._node(cache, trust), find, metrics)
         remembered = _remembered(config, settings, fetching, self._upstream, backend, partial(self._registry, outages))
         contents = ContentsEndpoint(Why(find, manifests, remembered, settings.app))
-        peer = PeerEndpoint(backend, reports, self._auth)
-        self._servers = self._make_servers(self._served(backend, status, peer, contents.routes()))
+        writers = Writers(config.push, Orders(self._auth))
+        self._pinning = pinning = Pinning(
+            config.name,
+            _pins(config, settings, backend, cache, router, member_tags=member_tags, peers=self._peers),
+            writers,
+            settings.pins,
+        )
+        peer = PeerEndpoint(backend, reports, self._auth, pinning.questions)
+        others = [*contents.routes(), *pinning.routes]
+        self._servers = self._make_servers(self._served(backend, status, peer, others))
 
     def _node(self, cache: CacheStore, trust: TagTrust) -> NodeStatus:
         """What this node says of itself."""
@@ -276,8 +290,11 @@ class Agent:
                 log.warning("%s", warning)
             keys = asyncio.create_task(self._router.follow_keys(self._use_keys))
             stack.callback(keys.cancel)
-            notes = asyncio.create_task(self._router.notes.follow({Topic.BUDGETS: Listener(self._heard, self._notes)}))
+            topics = {Topic.BUDGETS: Listener(self._heard, self._notes), Topic.PINS: self._pinning.stack.listener}
+            notes = asyncio.create_task(self._router.notes.follow(topics))
             stack.callback(notes.cancel)
+            pins = asyncio.create_task(self._pinning.stack.upkeep.run())
+            stack.callback(pins.cancel)
             certificates = asyncio.create_task(self._channels.keep_renewing(self._settings.channels.look_s))
             stack.callback(certificates.cancel)
             serving = asyncio.create_task(self._home_service.run())
@@ -310,6 +327,7 @@ class Agent:
         await self._holdings.start()
         stack.push_async_callback(self._fetching.close)
         stack.push_async_callback(self._tags.close)
+        stack.push_async_callback(self._pinning.close)
         for server in self._servers:
             server.start()
         for client in self._clients:
@@ -386,7 +404,40 @@ def _metrics(config: AgentConfig) -> Metrics:
 def _cache(config: AgentConfig, settings: CacheSettings, metrics: Metrics) -> CacheStore:
     """The cache, whose troubles are counted."""
     on_damaged, on_evicted = metrics.damaged_blobs.labels("cache").inc, metrics.cache_evictions.inc
-    return CacheStore(config.data_dir / "cache", config.cache_size, settings, on_damaged, on_evicted)
+    protected = PinFiles(config.data_dir / "pins").read_kept()
+    return CacheStore(config.data_dir / "cache", config.cache_size, settings, on_damaged, on_evicted, protected)
+
+
+def _pins(  # noqa: PLR0913 - what was built before
+    config: AgentConfig,
+    settings: Settings,
+    backend: Backend,
+    cache: CacheStore,
+    router: SwimRouter | DhtRouter,
+    *,
+    member_tags: MemberTags,
+    peers: PeerClient,
+) -> PinStack:
+    """What is kept whatever happens."""
+    usual = settings.pins.copies
+    return PinStack.build(
+        config.name,
+        config.data_dir / "pins",
+        {name: usual if copies is None else copies for name, copies in config.pin},
+        local_platform(),
+        router=router,
+        tell=partial(router.notes.tell, Topic.PINS),
+        cache=cache,
+        protection=cache.protection,
+        holdings=backend.holdings,
+        manifests=backend.manifests,
+        fetching=backend.fetching,
+        tags=backend.tags,
+        member_tags=member_tags,
+        own_tags=OwnTags(backend.holdings.references, backend.holdings.tags),
+        ask=peers.source,
+        settings=settings.pins,
+    )
 
 
 def _router(

@@ -34,6 +34,11 @@ class KeptCache(Protocol):
         """What it may hold."""
         ...
 
+    @property
+    def protected(self) -> Set[str]:
+        """What never leaves to make room, by hexadecimal digest."""
+        ...
+
     def holds(self, digest: Digest) -> bool:
         """Whether a complete blob is here and may be served."""
         ...
@@ -89,7 +94,6 @@ class Keeper:
         fetch: fetches a part into the cache.
         inventory: asks whether others have them.
         settings: bounds and times.
-        protected: what the cache protects already.
         now: monotonic seconds.
     """
 
@@ -100,9 +104,8 @@ class Keeper:
         held: Read,
         fetch: Callable[[Part], Awaitable[None]],
         inventory: Inventory,
-        settings: PinSettings,
         *,
-        protected: frozenset[str] = frozenset(),
+        settings: PinSettings,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._me = me
@@ -116,7 +119,7 @@ class Keeper:
         self._under_way: dict[Digest, asyncio.Task[None]] = {}
         self._confirming: asyncio.Task[None] | None = None
         self._too_much: frozenset[Key] = frozenset()
-        self.protected = protected
+        self.protected: Set[str] = cache.protected
         """Hexadecimal digests of what does not leave the cache."""
         self.moved = asyncio.Event()
         """Set when a fetch has ended, or somebody has answered: then it is worth a look."""

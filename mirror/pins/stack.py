@@ -139,7 +139,6 @@ class PinStack:
         member_tags: MemberTags,
         own_tags: OwnTags,
         ask: Callable[[Peer], Asked],
-        protected: frozenset[str],
         settings: PinSettings,
     ) -> "PinStack":
         """Put the parts together; see `Pins`, `Following` and `Keeper` for what they are given."""
@@ -160,7 +159,7 @@ class PinStack:
             fetching.fetches, manifests, holdings, cache, protection.holds, turns=fetching.turns, settings=settings
         )
         inventory = Inventory(me, holdings.has, router.locate, ask, held, settings=settings)
-        keeper = Keeper(me, protection, held, quiet.fetch, inventory, settings, protected=protected)
+        keeper = Keeper(me, protection, held, quiet.fetch, inventory, settings=settings)
         settled = Settled(me, settings)
         hashes = Hashes(holdings.verify, lambda digest: _size(holdings, digest), settings)
         prefetches = Prefetches(get, quiet.fetch, holdings.has, settings)

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from yarl import URL
 
 from mirror.app import Backend, ClientEndpoint, PeerEndpoint
-from mirror.app.pin_questions import pin_questions
+from mirror.app.pinning import pin_questions
 from mirror.app.zerocopy import ZeroCopyProtocol
 from mirror.cluster.homes import Ring, home_piece_size, turned_key
 from mirror.cluster.throughput import SlowReports
@@ -298,7 +298,6 @@ class Node:
             member_tags=member_tags,
             own_tags=OwnTags(tuple, self.holdings.tags),
             ask=self.peers.source,
-            protected=frozenset(),
             settings=self._cluster.settings.pins,
         )
         self.endpoint = PeerEndpoint(backend, self.reports, self.auth, pin_questions(self.pins))

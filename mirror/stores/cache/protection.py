@@ -20,6 +20,11 @@ class Protection:
         self._blobs = blobs
         self.protect(names)
 
+    @property
+    def protected(self) -> Set[str]:
+        """What never leaves to make room, by hexadecimal digest."""
+        return self._blobs.protected
+
     def holds(self, digest: Digest) -> bool:
         """Whether a complete blob is here and may be served."""
         return self._blobs.size(digest.hex) is not None
