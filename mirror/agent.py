@@ -9,10 +9,10 @@ import contextlib
 import gc
 import logging
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
@@ -21,25 +21,23 @@ from .app import (
     Backend,
     ClientEndpoint,
     ContentsEndpoint,
-    EndpointServer,
     Find,
     KeysEndpoint,
     NodeStatus,
-    NoPages,
     PeerEndpoint,
-    Places,
     RegistryStatus,
     Remembered,
     StatusEndpoint,
     Why,
     api_app,
     client_app,
-    descriptors_allowed,
 )
 from .app.keys import is_key_file_replaceable
-from .app.listener import plainly
+from .app.push import PushEndpoint, PushStack
+from .app.servers import Served, make_servers
 from .app.signing import Orders
 from .app.tls import Acceptance
+from .app.writers import Writers
 from .channels import ChannelError, PeerTls
 from .channels.certificates import KeyIssuer
 from .channels.contexts import Channels, Issuer
@@ -47,7 +45,7 @@ from .channels.files import FileIssuer
 from .cluster.homes import turned_key
 from .cluster.serving import HomeService
 from .cluster.throughput import SlowReports
-from .config import Address, AgentConfig, ListenAddress, Routing, advertised_address
+from .config import AgentConfig, Routing, advertised_address
 from .errors import ConfigError
 from .fetch.stack import FetchStack
 from .images.completeness import Completeness
@@ -55,6 +53,8 @@ from .images.holdings import Holdings
 from .images.listings import Listings
 from .images.manifests import Manifests
 from .images.member_tags import MemberTags
+from .images.own_tags import OwnTags
+from .images.referrers import Referrers
 from .images.tag_trust import TagTrust
 from .images.tags import Tags
 from .metrics import Metrics
@@ -76,9 +76,6 @@ from .stores.cache import CacheStore
 from .stores.folder_lock import locked
 
 log = logging.getLogger(__name__)
-
-Served = tuple[str, ListenAddress, ASGIApp]
-"""The setting that says where something is served, the address, and the application."""
 
 
 class Agent:
@@ -105,7 +102,8 @@ class Agent:
 
         cache = _cache(config, settings.cache, metrics)
         runtimes = _containerd(config, settings.containerd, metrics.damaged_blobs.labels("containerd").inc)
-        self._holdings = Holdings([cache, *runtimes], router)
+        self._own = own = OwnTags(config.data_dir / "own-tags", partial(router.notes.tell, Topic.TAGS), settings.images)
+        self._holdings = Holdings([cache, *runtimes, own], router)
         self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
         self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
         self._registries = registries = RegistryState(config, settings, router.notes.tell)
@@ -140,15 +138,19 @@ class Agent:
 
         reports = SlowReports(settings.cluster)
         self._home_service = HomeService(config.home, router, reports, lambda: len(router.members()), settings.serving)
-        listings = Listings(watched, self._holdings, router.members, self._peers.tags)
+        listings = Listings(watched, self._holdings, router.members, self._peers.tags, Referrers(own, manifests))
         backend = Backend(self._holdings, fetching, manifests, self._tags, listings, metrics, settings.app)
         find = self._find(manifests, member_tags)
+        self._writers = Writers(config.push, Orders(self._auth))
+        self._push = self._make_push(cache, backend)
         self._clients: list[ClientEndpoint] = []
         status = StatusEndpoint(self._node(cache, trust), find, metrics)
         remembered = _remembered(config, settings, fetching, self._upstream, backend, registries.shown)
         contents = ContentsEndpoint(Why(find, manifests, remembered, settings.app))
         peer = PeerEndpoint(backend, reports, self._auth)
-        self._servers = self._make_servers(self._served(backend, status, peer, contents.routes()))
+        accept = Acceptance(self._channels, settings.channels)
+        served = self._served(backend, status, peer, contents.routes())
+        self._servers = make_servers(served, config, router.members, accept, metrics, settings.server)
 
     def _node(self, cache: CacheStore, trust: TagTrust) -> NodeStatus:
         """What this node says of itself."""
@@ -182,6 +184,18 @@ class Agent:
             policies=self._config.tag_policies,
         )
 
+    def _make_push(self, cache: CacheStore, backend: Backend) -> PushStack:
+        """What clients push."""
+        return PushStack.build(
+            self._writers,
+            backend,
+            cache.uploads,
+            self._own,
+            delete=cache.contents.delete,
+            pin=lambda repository, digest, references: None,
+            settings=self._settings.push,
+        )
+
     def _find(self, manifests: Manifests, member_tags: MemberTags) -> Find:
         """Looks for images on this node and on the others."""
         peers, cluster = self._peers, self._fetching.cluster
@@ -205,9 +219,9 @@ class Agent:
         )
         api = [*status.routes(), *keys.routes(), *others]
 
-        def client(registry: str | None = None) -> ClientEndpoint:
+        def client(registry: str | None = None) -> ASGIApp:
             self._clients.append(ClientEndpoint(backend, self._chain, registry))
-            return self._clients[-1]
+            return PushEndpoint(self._clients[-1], self._push, registry)
 
         app = client_app(client(), status, *(api if config.listen_api is None else ()))
         served: list[Served] = [("listen", address, app) for address in config.listen]
@@ -219,27 +233,6 @@ class Agent:
         if config.metrics is not None:
             served.append(("metrics", config.metrics, api_app(status, status.figures())))
         return [*served, ("peer", config.peer, peer)]
-
-    def _make_servers(self, served: Sequence[Served]) -> list[EndpointServer]:
-        """A server for each address. They share the places for connections."""
-        config, router, settings = self._config, self._router, self._settings.server
-        places = Places(
-            lambda: [peer.host for peer in router.members()], descriptors_allowed(), settings, self._metrics
-        )  # fmt: skip
-        host = socket.gethostname().lower()
-        names = {config.name.lower(), host, host.partition(".")[0], *config.allow_host}
-
-        def guarded(name: str, address: ListenAddress, app: ASGIApp) -> ASGIApp:
-            """No page of a web site reaches a Unix socket, and none reads in metrics what others may not know."""
-            return app if name == "metrics" or not isinstance(address, Address) else NoPages(app, names)
-
-        acceptance = Acceptance(self._channels, self._settings.channels)
-        return [
-            EndpointServer(
-                guarded(name, address, app), name, address, places, settings, acceptance if name == "peer" else plainly
-            )
-            for name, address, app in served
-        ]
 
     @property
     def summary(self) -> str:
@@ -276,7 +269,7 @@ class Agent:
                 log.warning("%s", warning)
             keys = asyncio.create_task(self._router.follow_keys(self._use_keys))
             stack.callback(keys.cancel)
-            notes = asyncio.create_task(self._follow_notes())
+            notes = asyncio.create_task(self._router.notes.follow(self._listeners()))
             stack.callback(notes.cancel)
             certificates = asyncio.create_task(self._channels.keep_renewing(self._settings.channels.look_s))
             stack.callback(certificates.cancel)
@@ -307,6 +300,7 @@ class Agent:
         stack.push_async_callback(self._upstream.close)
         stack.push_async_callback(self._watched.close)
         stack.push_async_callback(self._holdings.close)
+        stack.callback(self._push.uploads.close)
         await self._holdings.start()
         stack.push_async_callback(self._fetching.close)
         stack.push_async_callback(self._tags.close)
@@ -323,14 +317,13 @@ class Agent:
         self._auth.use(keys)
         self._channels.use(keys)
 
-    async def _follow_notes(self) -> None:
-        """Take in what members tell each other of registries."""
-        await self._router.notes.follow(
-            {
-                Topic.BUDGETS: Listener(self._upstream.heard, self._upstream.state),
-                Topic.OUTAGES: Listener(self._watched.heard, self._watched.state),
-            }
-        )
+    def _listeners(self) -> dict[Topic, Listener]:
+        """Who cares about what members tell each other."""
+        return {
+            Topic.BUDGETS: Listener(self._upstream.heard, self._upstream.state),
+            Topic.OUTAGES: Listener(self._watched.heard, self._watched.state),
+            Topic.TAGS: Listener(self._own.heard, self._own.state),
+        }
 
     async def _drain(self) -> None:
         await asyncio.gather(*(server.stop() for server in self._servers))

@@ -787,6 +787,13 @@ class ImageSettings:
     """Bounds the manifests that stay in memory, in bytes; the least recently used goes first. A manifest has 1 to 10
     KiB: this is about a thousand of them, more than a node runs."""
 
+    own_tags_max: int = 5000
+    """Bounds the tags that were pushed or loaded here, of the whole cluster: a file of some 200 bytes each on every
+    member. Full exchanges of two members carry about 2,000 of them at a time."""
+    own_tags_gone_max: int = 1000
+    """Bounds the records of such tags that were deleted. A member that was away while more than so many were deleted
+    brings the oldest of them back."""
+
 
 @dataclass(frozen=True, slots=True)
 class AppSettings:
@@ -845,6 +852,35 @@ class AppSettings:
 
     chunk_bytes: int = 1024 * 1024
     """Bounds what is read of a file at once, in bytes, where an answer is copied: memory for each answer under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class PushSettings:
+    """Of `app.push`: what clients push to this node."""
+
+    uploads_max: int = 256
+    """Bounds the uploads that are not complete, each with a file and a descriptor. A client that pushes an image has
+    five at once."""
+    uploads_from_one_max: int = 64
+    """Bounds those from one other machine. This machine may have all."""
+    idle_s: float = 3600.0
+    """Time without a byte after which an upload is given up, s: a client whose line was broken comes back before."""
+    life_s: float = 86400.0
+    """Time after which an upload is given up, however busy it is, s: 100 GiB at 10 Mbit/s take as long."""
+    look_s: float = 60.0
+    """Time between two looks for uploads that are to be given up, s."""
+
+    arriving_max: int = 24
+    """Bounds the bodies that are read at once, each with up to 2.5 MiB of memory; others wait in their sockets."""
+    turn_s: float = 60.0
+    """Bounds that wait, s; a client that waits longer is told to come again."""
+    part_bytes: int = 1024 * 1024
+    """Bytes that a thread writes and hashes at once: about a millisecond, beside which the next ones come."""
+
+    check_at_once: int = 8
+    """Parts of a manifest that others are asked about at once."""
+    tags_at_once_max: int = 32
+    """Bounds the tags that one request sets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -982,6 +1018,7 @@ class Settings:
     evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
     images: ImageSettings = field(default_factory=ImageSettings)
     app: AppSettings = field(default_factory=AppSettings)
+    push: PushSettings = field(default_factory=PushSettings)
     serving: ServingSettings = field(default_factory=ServingSettings)
     server: ServerSettings = field(default_factory=ServerSettings)
     archives: ArchiveSettings = field(default_factory=ArchiveSettings)

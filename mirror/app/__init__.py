@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 
-def client_app(client: ClientEndpoint, status: StatusEndpoint, *others: BaseRoute) -> ASGIApp:
+def client_app(client: ASGIApp, status: StatusEndpoint, *others: BaseRoute) -> ASGIApp:
     """The application of the client endpoint."""
     pages = api_app(status, *others)
 

@@ -11,6 +11,9 @@ If upstream cannot be reached, the newest answer that any member knows is good e
 shows it to nobody with our credentials, an image that was tagged or imported by hand in some member's runtime is the
 answer; what upstream said before is none, unless the operator wants that.
 
+A tag that was pushed to this cluster, or loaded into it, means that, whatever upstream says, until it is deleted: its
+policy can say otherwise (`upstream-wins`). Every member knows these tags (`own_tags`).
+
 While a registry does not answer, or that is being found out, a client does not wait for it to learn what is known.
 
 Who wants to `verify` takes no member's word: upstream is asked, and without it only this node's own stores count. Who
@@ -43,7 +46,7 @@ from .member_tags import Claim, MemberTags
 from .refusals import refusal
 from .tag_audit import TagAudit
 from .tag_checks import TagChecks
-from .tag_policies import TagPolicies
+from .tag_policies import TagPolicies, TagPolicy
 from .tag_trust import TagTrust
 
 log = logging.getLogger(__name__)
@@ -126,6 +129,8 @@ class Tags:
             OciError: nobody knows it, or nobody who may know it can be asked.
         """
         policy = self._policies.of(reference)
+        if (pushed := _pushed(self._holdings.tags(reference), policy)) is not None:
+            return Answer(pushed)
         if not policy.asks_upstream:
             return await self._resolve_without_upstream(reference, UpstreamOffline("its policy is never-upstream"))
         if fresh:
@@ -176,7 +181,8 @@ class Tags:
 
     def local(self, reference: Reference) -> Tag | None:
         """What this node knows by itself."""
-        return _newest(self._holdings.tags(reference))
+        tags = self._holdings.tags(reference)
+        return _pushed(tags, self._policies.of(reference)) or _newest(tags)
 
     def _is_fresh(self, reference: Reference, tag: Tag) -> bool:
         """Whether upstream said it a moment ago, to this node or to another."""
@@ -280,13 +286,13 @@ class Tags:
         """Take the newest answer of this node and the members; where upstream denies the tag, that of a runtime."""
         tags = await self._known(reference)
         kept_s = self._policies.fresh_s(reference) + self._policies.of(reference).error_s
-        newest = _newest(tag for tag in tags if _age_s(tag) < kept_s)
+        newest = _newest(tag for tag in tags if _age_s(tag) < kept_s or tag.authority == "pushed")
         if newest is None:
             who = "this node does not know" if self._verify else "no member knows"
             raise refusal(f"{who} {reference}", error, ManifestUnknown)
         is_unknown = isinstance(error, UpstreamUnknown) and not self._checks.has_newer(reference, newest.checked_unix_s)
         if is_unknown or error.reason is Reason.AUTH:
-            by_hand = _newest(tag for tag in tags if tag.authority == "runtime")
+            by_hand = _newest(tag for tag in tags if tag.authority != "upstream")
             if by_hand is None and not self._serves_denied:
                 raise _denied(reference, error, newest, "this node" if self._verify else "the cluster")
             newest = by_hand or newest
@@ -308,6 +314,11 @@ async def _is_within(seconds: float, task: "asyncio.Task[Any]") -> bool:
 def _has_claim(claiming: asyncio.Task[Claim | None]) -> bool:
     """Whether a home has said already what upstream says."""
     return claiming.done() and claiming.result() is not None
+
+
+def _pushed(tags: Iterable[Tag], policy: TagPolicy) -> Tag | None:
+    """What was pushed under a name, if that counts more than upstream's word."""
+    return None if policy.upstream_wins else next((tag for tag in tags if tag.authority == "pushed"), None)
 
 
 def _newest(tags: Iterable[Tag]) -> Tag | None:
