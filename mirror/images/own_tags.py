@@ -77,7 +77,8 @@ class OwnTags:
         except OSError as error:
             raise StartFailed(f"data-dir: cannot use {error.filename}: {error.strerror}") from error
         for own in sorted(found, key=lambda own: own.order):
-            self._take(own)
+            if self._is_news(own):
+                self._take(own)
 
     async def close(self) -> None:
         """Wait until all is on the disk."""
