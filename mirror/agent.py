@@ -11,7 +11,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 
 from starlette.routing import BaseRoute
@@ -19,7 +19,6 @@ from starlette.types import ASGIApp
 
 from .app import (
     Backend,
-    BudgetStatus,
     ClientEndpoint,
     ContentsEndpoint,
     Find,
@@ -60,17 +59,16 @@ from .images.tag_trust import TagTrust
 from .images.tags import Tags
 from .metrics import Metrics
 from .oci.reference import DOCKER_HUB
+from .registry_state import RegistryState
 from .routers import Listener, Peer, Topic
 from .routers.dht import DhtRouter, DhtSettings, KeysAreFixed
 from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id, load_keys
 from .settings import CacheSettings, ChannelSettings, ContainerdSettings, Settings
 from .sources.chain import Chain
-from .sources.outages import Outages
 from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
 from .sources.upstream import Upstream
 from .sources.upstream.access import Access
-from .sources.upstream.budgets import Budgets
 from .sources.upstream.registries import known_registries
 from .sources.watched import WatchedUpstream
 from .stores import Store
@@ -108,17 +106,17 @@ class Agent:
         self._holdings = Holdings([cache, *runtimes, own], router)
         self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
         self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
-        self._budgets = budgets = Budgets(settings.upstream.budgets, partial(router.notes.tell, Topic.BUDGETS))
+        self._registries = registries = RegistryState(config, settings, router.notes.tell)
         self._upstream = Upstream(
             config.upstream,
             settings.upstream,
             Access(config.upstream_auth, config.upstream_proxy),
             passed_on=self._chain.passed_on,
             tally=metrics,
-            budgets=budgets,
+            budgets=registries.budgets,
         )
-        outages = Outages(settings.outages)
-        self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages, config.offline)
+        outages, words = registries.outages, registries.words
+        self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages, config.offline, words)
         self._fetching = fetching = FetchStack.build(
             config.name,
             router,
@@ -126,12 +124,14 @@ class Agent:
             peers=self._peers,
             upstream=watched,
             outages=outages,
+            words=words,
+            is_scarce=self._upstream.is_scarce,
             metrics=metrics,
             settings=settings,
         )
         trust = TagTrust(metrics, settings.images)
         member_tags = MemberTags(
-            fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images, outages
+            fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images, outages, words
         )
         self._tags = self._make_tags(cache, member_tags, trust)
         manifests = Manifests(self._holdings, fetching.fetches, fetching.stated.note, settings.images)
@@ -145,7 +145,7 @@ class Agent:
         self._push = self._make_push(cache, backend)
         self._clients: list[ClientEndpoint] = []
         status = StatusEndpoint(self._node(cache, trust), find, metrics)
-        remembered = _remembered(config, settings, fetching, self._upstream, backend, partial(self._registry, outages))
+        remembered = _remembered(config, settings, fetching, self._upstream, backend, registries.shown)
         contents = ContentsEndpoint(Why(find, manifests, remembered, settings.app))
         peer = PeerEndpoint(backend, reports, self._auth)
         accept = Acceptance(self._channels, settings.channels)
@@ -166,7 +166,8 @@ class Agent:
             cache_bytes=lambda: cache.used_bytes,
             keeps_nothing=lambda: cache.keeps_nothing,
             withheld=lambda: cache.withheld,
-            budgets=self._budget_rows,
+            budgets=self._registries.shown_budgets,
+            outages=self._registries.shown_outages,
         )
 
     def _make_tags(self, cache: CacheStore, member_tags: MemberTags, trust: TagTrust) -> Tags:
@@ -316,46 +317,13 @@ class Agent:
         self._auth.use(keys)
         self._channels.use(keys)
 
-    def _budget_rows(self) -> list[BudgetStatus]:
-        """What registries still let the members ask."""
-        names = {url.url: name for name, urls in known_registries(self._config.upstream).items() for url in urls}
-        now = time.monotonic()
-        return [
-            BudgetStatus(
-                names[note.url],
-                note.source,
-                note.remaining,
-                note.limit,
-                note.window_s,
-                max(0.0, note.blocked_until - now),
-                now - note.at,
-            )
-            for note in self._budgets.shown(now)
-            if note.url in names
-        ]
-
-    def _registry(self, outages: Outages, name: str) -> RegistryStatus:
-        """A registry, as this node sees it."""
-        config, urls = self._config, known_registries(self._config.upstream).get(name, ())
-        budgets = [asdict(row) for row in self._budget_rows() if row.registry == name]
-        out = outages.why(name, time.monotonic())
-        return RegistryStatus(name, [it.url for it in urls], name in config.offline, out, budgets)
-
-    def _heard(self, payload: bytes) -> None:
-        """Take in what another member says of registries."""
-        for note in self._budgets.heard(payload, now := time.monotonic()):
-            log.warning("a registry rate limits a member url=%s retry_after_s=%.0f", note.url, note.blocked_until - now)
-
     def _listeners(self) -> dict[Topic, Listener]:
-        """Who cares about what other members tell."""
+        """Who cares about what members tell each other."""
         return {
-            Topic.BUDGETS: Listener(self._heard, self._notes),
+            Topic.BUDGETS: Listener(self._upstream.heard, self._upstream.state),
+            Topic.OUTAGES: Listener(self._watched.heard, self._watched.state),
             Topic.TAGS: Listener(self._own.heard, self._own.state),
         }
-
-    def _notes(self) -> bytes:
-        """What a member should know of registries that this node meets anew."""
-        return self._budgets.state(time.monotonic())
 
     async def _drain(self) -> None:
         await asyncio.gather(*(server.stop() for server in self._servers))

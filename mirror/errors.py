@@ -14,7 +14,7 @@
     │   ├── ManifestUnknown  BlobUnknown  NameUnknown  NotFound
     │   ├── ManifestInvalid  ManifestTooLarge  PartUnknown  SizeInvalid    to who pushes
     │   ├── UploadUnknown  UploadInvalid  UploadOutOfOrder  TooManyUploads  NoSpace
-    │   ├── Unauthorized (StaleRequest, LoginRequired)  Denied  Unavailable
+    │   ├── Unauthorized (StaleRequest, LoginRequired)  Denied  Unavailable (SizeUnproven, RateLimited)
     │   └── Refusal            to another member, with the reason; UnknownRefusal
     └── SourceError            a peer or upstream did not deliver: ask another source
         ├── PeerError          names the failing in `reason`
@@ -308,6 +308,21 @@ class Unavailable(OciError):
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class RateLimited(Unavailable):
+    """The registry that may have the content lets nobody ask now. A client never gets a 429 for that.
+
+    containerd repeats a request five times at once after a 429, and goes on to its next endpoint after a 503.
+
+    Args:
+        message: one sentence for people.
+        wait_s: seconds until it may be asked again.
+    """
+
+    def __init__(self, message: str, wait_s: float) -> None:
+        super().__init__(message, wait_s)
+        self.wait_s = wait_s
 
 
 class SizeUnproven(Unavailable):

@@ -129,6 +129,7 @@ _GAUGES: Final[Mapping[str, _Family]] = {
     "upstream_blocked_seconds": _Family(
         "For how long nobody asks a registry that answered 429, by registry; 0 if it may be asked.", ("registry",)
     ),
+    "upstream_out": _Family("1 for a registry that does not answer this node.", ("registry",)),
     "holdings": _Family("Keys that this node can serve."),
     "connections": _Family.by(
         "Connections to this node's endpoints, by kind (local; member: from the address of one; stranger).",
@@ -175,6 +176,7 @@ class Metrics:
         self._pulls_left = self._gauge("upstream_pulls_left")
         self._pulls_limit = self._gauge("upstream_pulls_limit")
         self._blocked_s = self._gauge("upstream_blocked_seconds")
+        self._upstream_out = self._gauge("upstream_out")
         self.holdings = self._gauge("holdings")
         self.connections = self._gauge("connections")
         self.members = self._gauge("members")
@@ -224,6 +226,12 @@ class Metrics:
             if limit is not None:
                 self._pulls_limit.labels(name).set(limit)
             self._blocked_s.labels(name).set(wait_s)
+
+    def show_outages(self, registries: Iterable[str]) -> None:
+        """Show which registries do not answer."""
+        self._upstream_out.clear()
+        for registry in registries:
+            self._upstream_out.labels(self._bounded(registry)).set(1)
 
     def upstream_sent(self, registry: str, count: int) -> None:
         """Count bytes of content that a registry sent."""
