@@ -32,7 +32,9 @@ from .app import (
     api_app,
     client_app,
 )
+from .app.contents import local_platform
 from .app.keys import is_key_file_replaceable
+from .app.pinning import Pinning
 from .app.push import PushEndpoint, PushStack
 from .app.servers import Served, make_servers
 from .app.signing import Orders
@@ -59,6 +61,9 @@ from .images.tag_trust import TagTrust
 from .images.tags import Tags
 from .metrics import Metrics
 from .oci.reference import DOCKER_HUB
+from .pins.files import PinFiles
+from .pins.following import KnownTags
+from .pins.stack import PinStack
 from .registry_state import RegistryState
 from .routers import Listener, Peer, Topic
 from .routers.dht import DhtRouter, DhtSettings, KeysAreFixed
@@ -107,14 +112,7 @@ class Agent:
         self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
         self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
         self._registries = registries = RegistryState(config, settings, router.notes.tell)
-        self._upstream = Upstream(
-            config.upstream,
-            settings.upstream,
-            Access(config.upstream_auth, config.upstream_proxy),
-            passed_on=self._chain.passed_on,
-            tally=metrics,
-            budgets=registries.budgets,
-        )
+        self._upstream = _upstream(config, settings, self._chain, metrics, registries)
         outages, words = registries.outages, registries.words
         self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages, config.offline, words)
         self._fetching = fetching = FetchStack.build(
@@ -146,9 +144,11 @@ class Agent:
         status = StatusEndpoint(self._node(cache, trust), find, metrics)
         remembered = _remembered(config, settings, fetching, self._upstream, backend, registries.shown)
         contents = ContentsEndpoint(Why(find, manifests, remembered, settings.app))
-        peer = PeerEndpoint(backend, reports, self._auth)
+        pins = _pins(config, settings, backend, cache, router, member_tags=member_tags, peers=self._peers)
+        self._pinning = pinning = Pinning(config.name, pins, self._writers, settings.pins)
+        peer = PeerEndpoint(backend, reports, self._auth, pinning.questions)
         accept = Acceptance(self._channels, settings.channels)
-        served = self._served(backend, status, peer, contents.routes())
+        served = self._served(backend, status, peer, [*contents.routes(), *pinning.routes])
         self._servers = make_servers(served, config, router.members, accept, metrics, settings.server)
 
     def _node(self, cache: CacheStore, trust: TagTrust) -> NodeStatus:
@@ -270,6 +270,8 @@ class Agent:
             stack.callback(keys.cancel)
             notes = asyncio.create_task(self._router.notes.follow(self._listeners()))
             stack.callback(notes.cancel)
+            pins = asyncio.create_task(self._pinning.stack.upkeep.run())
+            stack.callback(pins.cancel)
             certificates = asyncio.create_task(self._channels.keep_renewing(self._settings.channels.look_s))
             stack.callback(certificates.cancel)
             serving = asyncio.create_task(self._home_service.run())
@@ -303,6 +305,7 @@ class Agent:
         await self._holdings.start()
         stack.push_async_callback(self._fetching.close)
         stack.push_async_callback(self._tags.close)
+        stack.push_async_callback(self._pinning.close)
         for server in self._servers:
             server.start()
         for client in self._clients:
@@ -322,6 +325,7 @@ class Agent:
             Topic.BUDGETS: Listener(self._upstream.heard, self._upstream.state),
             Topic.OUTAGES: Listener(self._watched.heard, self._watched.state),
             Topic.TAGS: Listener(self._own.heard, self._own.state),
+            Topic.PINS: self._pinning.stack.listener,
         }
 
     async def _drain(self) -> None:
@@ -350,10 +354,57 @@ def _metrics(config: AgentConfig) -> Metrics:
     return metrics
 
 
+def _upstream(
+    config: AgentConfig, settings: Settings, chain: Chain, metrics: Metrics, registries: RegistryState
+) -> Upstream:
+    """The registries, as far as this node may ask them."""
+    return Upstream(
+        config.upstream,
+        settings.upstream,
+        Access(config.upstream_auth, config.upstream_proxy),
+        passed_on=chain.passed_on,
+        tally=metrics,
+        budgets=registries.budgets,
+    )
+
+
 def _cache(config: AgentConfig, settings: CacheSettings, metrics: Metrics) -> CacheStore:
     """The cache, whose troubles are counted."""
     on_damaged, on_evicted = metrics.damaged_blobs.labels("cache").inc, metrics.cache_evictions.inc
-    return CacheStore(config.data_dir / "cache", config.cache_size, settings, on_damaged, on_evicted)
+    protected = PinFiles(config.data_dir / "pins").read_kept()
+    return CacheStore(config.data_dir / "cache", config.cache_size, settings, on_damaged, on_evicted, protected)
+
+
+def _pins(  # noqa: PLR0913 - what was built before
+    config: AgentConfig,
+    settings: Settings,
+    backend: Backend,
+    cache: CacheStore,
+    router: SwimRouter | DhtRouter,
+    *,
+    member_tags: MemberTags,
+    peers: PeerClient,
+) -> PinStack:
+    """What is kept whatever happens."""
+    usual = settings.pins.copies
+    return PinStack.build(
+        config.name,
+        config.data_dir / "pins",
+        {name: usual if copies is None else copies for name, copies in config.pin},
+        local_platform(),
+        router=router,
+        tell=partial(router.notes.tell, Topic.PINS),
+        cache=cache,
+        protection=cache.protection,
+        holdings=backend.holdings,
+        manifests=backend.manifests,
+        fetching=backend.fetching,
+        tags=backend.tags,
+        member_tags=member_tags,
+        known_tags=KnownTags(backend.holdings.references, backend.holdings.tags),
+        ask=peers.source,
+        settings=settings.pins,
+    )
 
 
 def _router(
