@@ -140,8 +140,7 @@ class Agent:
         backend = Backend(self._holdings, fetching, manifests, self._tags, listings, metrics, settings.app)
         find = self._find(manifests, member_tags)
         self._writers = Writers(config.push, Orders(self._auth))
-        self._push = self._make_push(cache, backend)
-        self._clients: list[ClientEndpoint] = []
+        self._push, self._clients = self._make_push(cache, backend), list[ClientEndpoint]()
         status = StatusEndpoint(self._node(cache, trust), find, metrics)
         remembered = _remembered(config, settings, fetching, self._upstream, backend, registries.shown)
         contents = ContentsEndpoint(Why(find, manifests, remembered, settings.app))
