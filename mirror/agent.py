@@ -9,10 +9,9 @@ import contextlib
 import gc
 import logging
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 
 from starlette.routing import BaseRoute
@@ -20,28 +19,24 @@ from starlette.types import ASGIApp
 
 from .app import (
     Backend,
-    BudgetStatus,
     ClientEndpoint,
     ContentsEndpoint,
-    EndpointServer,
     Find,
     KeysEndpoint,
     NodeStatus,
-    NoPages,
     PeerEndpoint,
-    Places,
     RegistryStatus,
     Remembered,
     StatusEndpoint,
     Why,
     api_app,
     client_app,
-    descriptors_allowed,
 )
 from .app.contents import local_platform
 from .app.keys import is_key_file_replaceable
-from .app.listener import plainly
 from .app.pinning import Pinning
+from .app.push import PushEndpoint, PushStack
+from .app.servers import Served, make_servers
 from .app.signing import Orders
 from .app.tls import Acceptance
 from .app.writers import Writers
@@ -52,7 +47,7 @@ from .channels.files import FileIssuer
 from .cluster.homes import turned_key
 from .cluster.serving import HomeService
 from .cluster.throughput import SlowReports
-from .config import Address, AgentConfig, ListenAddress, Routing, advertised_address
+from .config import AgentConfig, Routing, advertised_address
 from .errors import ConfigError
 from .fetch.stack import FetchStack
 from .images.completeness import Completeness
@@ -60,24 +55,26 @@ from .images.holdings import Holdings
 from .images.listings import Listings
 from .images.manifests import Manifests
 from .images.member_tags import MemberTags
+from .images.own_tags import OwnTags
+from .images.referrers import Referrers
 from .images.tag_trust import TagTrust
 from .images.tags import Tags
 from .metrics import Metrics
 from .oci.reference import DOCKER_HUB
 from .pins.files import PinFiles
-from .pins.following import OwnTags
+from .pins.following import KnownTags
+from .pins.pinned_tags import PinnedTags
 from .pins.stack import PinStack
+from .registry_state import RegistryState
 from .routers import Listener, Peer, Topic
 from .routers.dht import DhtRouter, DhtSettings, KeysAreFixed
 from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id, load_keys
 from .settings import CacheSettings, ChannelSettings, ContainerdSettings, Settings
 from .sources.chain import Chain
-from .sources.outages import Outages
 from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
 from .sources.upstream import Upstream
 from .sources.upstream.access import Access
-from .sources.upstream.budgets import Budgets
 from .sources.upstream.registries import known_registries
 from .sources.watched import WatchedUpstream
 from .stores import Store
@@ -85,9 +82,6 @@ from .stores.cache import CacheStore
 from .stores.folder_lock import locked
 
 log = logging.getLogger(__name__)
-
-Served = tuple[str, ListenAddress, ASGIApp]
-"""The setting that says where something is served, the address, and the application."""
 
 
 class Agent:
@@ -111,23 +105,23 @@ class Agent:
         self._router = router = _router(config, address, self._channels, settings, metrics)
         required = config.sealing == "require"
         self._auth = PeerAuth(router.keys(), config.name, required=required, settings=settings.signatures)
-
         cache = _cache(config, settings.cache, metrics)
         runtimes = _containerd(config, settings.containerd, metrics.damaged_blobs.labels("containerd").inc)
-        self._holdings = Holdings([cache, *runtimes], router)
-        self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
+        self._own = own = OwnTags(config.data_dir / "own-tags", partial(router.notes.tell, Topic.TAGS), settings.images)
+        self._holdings = Holdings([cache, *runtimes, own, pinned := PinnedTags()], router)
+        self._peers = peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
         self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
-        self._budgets = budgets = Budgets(settings.upstream.budgets, partial(router.notes.tell, Topic.BUDGETS))
+        self._registries = registries = RegistryState(config, settings, router.notes.tell)
         self._upstream = Upstream(
             config.upstream,
             settings.upstream,
             Access(config.upstream_auth, config.upstream_proxy),
             passed_on=self._chain.passed_on,
             tally=metrics,
-            budgets=budgets,
+            budgets=registries.budgets,
         )
-        outages = Outages(settings.outages)
-        self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages, config.offline)
+        outages, words = registries.outages, registries.words
+        self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages, config.offline, words)
         self._fetching = fetching = FetchStack.build(
             config.name,
             router,
@@ -135,35 +129,33 @@ class Agent:
             peers=self._peers,
             upstream=watched,
             outages=outages,
+            words=words,
+            is_scarce=self._upstream.is_scarce,
             metrics=metrics,
             settings=settings,
         )
         trust = TagTrust(metrics, settings.images)
         member_tags = MemberTags(
-            fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images, outages
+            fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images, outages, words
         )
         self._tags = self._make_tags(cache, member_tags, trust)
         manifests = Manifests(self._holdings, fetching.fetches, fetching.stated.note, settings.images)
-
         reports = SlowReports(settings.cluster)
         self._home_service = HomeService(config.home, router, reports, lambda: len(router.members()), settings.serving)
-        listings = Listings(watched, self._holdings, router.members, self._peers.tags)
+        listings = Listings(watched, self._holdings, router.members, self._peers.tags, Referrers(own, manifests))
         backend = Backend(self._holdings, fetching, manifests, self._tags, listings, metrics, settings.app)
         find = self._find(manifests, member_tags)
+        self._writers = Writers(config.push, Orders(self._auth))
+        self._push = self._make_push(cache, backend)
         self._clients: list[ClientEndpoint] = []
         status = StatusEndpoint(self._node(cache, trust), find, metrics)
-        remembered = _remembered(config, settings, fetching, self._upstream, backend, partial(self._registry, outages))
+        remembered = _remembered(config, settings, fetching, self._upstream, backend, registries.shown)
         contents = ContentsEndpoint(Why(find, manifests, remembered, settings.app))
-        writers = Writers(config.push, Orders(self._auth))
-        self._pinning = pinning = Pinning(
-            config.name,
-            _pins(config, settings, backend, cache, router, member_tags=member_tags, peers=self._peers),
-            writers,
-            settings.pins,
-        )
-        peer = PeerEndpoint(backend, reports, self._auth, pinning.questions)
-        others = [*contents.routes(), *pinning.routes]
-        self._servers = self._make_servers(self._served(backend, status, peer, others))
+        self._pinning = _pinning(config, settings, backend, cache, router, member_tags, peers, self._writers, pinned)
+        peer = PeerEndpoint(backend, reports, self._auth, self._pinning.questions)
+        accept = Acceptance(self._channels, settings.channels)
+        served = self._served(backend, status, peer, [*contents.routes(), *self._pinning.routes])
+        self._servers = make_servers(served, config, router.members, accept, metrics, settings.server)
 
     def _node(self, cache: CacheStore, trust: TagTrust) -> NodeStatus:
         """What this node says of itself."""
@@ -179,7 +171,8 @@ class Agent:
             cache_bytes=lambda: cache.used_bytes,
             keeps_nothing=lambda: cache.keeps_nothing,
             withheld=lambda: cache.withheld,
-            budgets=self._budget_rows,
+            budgets=self._registries.shown_budgets,
+            outages=self._registries.shown_outages,
         )
 
     def _make_tags(self, cache: CacheStore, member_tags: MemberTags, trust: TagTrust) -> Tags:
@@ -194,6 +187,18 @@ class Agent:
             how=self._config.tags,
             denied=self._config.denied_tags,
             policies=self._config.tag_policies,
+        )
+
+    def _make_push(self, cache: CacheStore, backend: Backend) -> PushStack:
+        """What clients push."""
+        return PushStack.build(
+            self._writers,
+            backend,
+            cache.uploads,
+            self._own,
+            delete=cache.contents.delete,
+            pin=lambda *pushed: self._pinning.stack.pushed.take(*pushed),
+            settings=self._settings.push,
         )
 
     def _find(self, manifests: Manifests, member_tags: MemberTags) -> Find:
@@ -219,9 +224,9 @@ class Agent:
         )
         api = [*status.routes(), *keys.routes(), *others]
 
-        def client(registry: str | None = None) -> ClientEndpoint:
+        def client(registry: str | None = None) -> ASGIApp:
             self._clients.append(ClientEndpoint(backend, self._chain, registry))
-            return self._clients[-1]
+            return PushEndpoint(self._clients[-1], self._push, registry)
 
         app = client_app(client(), status, *(api if config.listen_api is None else ()))
         served: list[Served] = [("listen", address, app) for address in config.listen]
@@ -233,27 +238,6 @@ class Agent:
         if config.metrics is not None:
             served.append(("metrics", config.metrics, api_app(status, status.figures())))
         return [*served, ("peer", config.peer, peer)]
-
-    def _make_servers(self, served: Sequence[Served]) -> list[EndpointServer]:
-        """A server for each address. They share the places for connections."""
-        config, router, settings = self._config, self._router, self._settings.server
-        places = Places(
-            lambda: [peer.host for peer in router.members()], descriptors_allowed(), settings, self._metrics
-        )  # fmt: skip
-        host = socket.gethostname().lower()
-        names = {config.name.lower(), host, host.partition(".")[0], *config.allow_host}
-
-        def guarded(name: str, address: ListenAddress, app: ASGIApp) -> ASGIApp:
-            """No page of a web site reaches a Unix socket, and none reads in metrics what others may not know."""
-            return app if name == "metrics" or not isinstance(address, Address) else NoPages(app, names)
-
-        acceptance = Acceptance(self._channels, self._settings.channels)
-        return [
-            EndpointServer(
-                guarded(name, address, app), name, address, places, settings, acceptance if name == "peer" else plainly
-            )
-            for name, address, app in served
-        ]
 
     @property
     def summary(self) -> str:
@@ -290,8 +274,7 @@ class Agent:
                 log.warning("%s", warning)
             keys = asyncio.create_task(self._router.follow_keys(self._use_keys))
             stack.callback(keys.cancel)
-            topics = {Topic.BUDGETS: Listener(self._heard, self._notes), Topic.PINS: self._pinning.stack.listener}
-            notes = asyncio.create_task(self._router.notes.follow(topics))
+            notes = asyncio.create_task(self._router.notes.follow(self._listeners()))
             stack.callback(notes.cancel)
             pins = asyncio.create_task(self._pinning.stack.upkeep.run())
             stack.callback(pins.cancel)
@@ -324,6 +307,7 @@ class Agent:
         stack.push_async_callback(self._upstream.close)
         stack.push_async_callback(self._watched.close)
         stack.push_async_callback(self._holdings.close)
+        stack.callback(self._push.uploads.close)
         await self._holdings.start()
         stack.push_async_callback(self._fetching.close)
         stack.push_async_callback(self._tags.close)
@@ -341,39 +325,14 @@ class Agent:
         self._auth.use(keys)
         self._channels.use(keys)
 
-    def _budget_rows(self) -> list[BudgetStatus]:
-        """What registries still let the members ask."""
-        names = {url.url: name for name, urls in known_registries(self._config.upstream).items() for url in urls}
-        now = time.monotonic()
-        return [
-            BudgetStatus(
-                names[note.url],
-                note.source,
-                note.remaining,
-                note.limit,
-                note.window_s,
-                max(0.0, note.blocked_until - now),
-                now - note.at,
-            )
-            for note in self._budgets.shown(now)
-            if note.url in names
-        ]
-
-    def _registry(self, outages: Outages, name: str) -> RegistryStatus:
-        """A registry, as this node sees it."""
-        config, urls = self._config, known_registries(self._config.upstream).get(name, ())
-        budgets = [asdict(row) for row in self._budget_rows() if row.registry == name]
-        out = outages.why(name, time.monotonic())
-        return RegistryStatus(name, [it.url for it in urls], name in config.offline, out, budgets)
-
-    def _heard(self, payload: bytes) -> None:
-        """Take in what another member says of registries."""
-        for note in self._budgets.heard(payload, now := time.monotonic()):
-            log.warning("a registry rate limits a member url=%s retry_after_s=%.0f", note.url, note.blocked_until - now)
-
-    def _notes(self) -> bytes:
-        """What a member should know of registries that this node meets anew."""
-        return self._budgets.state(time.monotonic())
+    def _listeners(self) -> dict[Topic, Listener]:
+        """Who cares about what members tell each other."""
+        return {
+            Topic.BUDGETS: Listener(self._upstream.heard, self._upstream.state),
+            Topic.OUTAGES: Listener(self._watched.heard, self._watched.state),
+            Topic.TAGS: Listener(self._own.heard, self._own.state),
+            Topic.PINS: self._pinning.stack.listener,
+        }
 
     async def _drain(self) -> None:
         await asyncio.gather(*(server.stop() for server in self._servers))
@@ -408,19 +367,20 @@ def _cache(config: AgentConfig, settings: CacheSettings, metrics: Metrics) -> Ca
     return CacheStore(config.data_dir / "cache", config.cache_size, settings, on_damaged, on_evicted, protected)
 
 
-def _pins(  # noqa: PLR0913 - what was built before
+def _pinning(  # noqa: PLR0913, PLR0917 - what was built before
     config: AgentConfig,
     settings: Settings,
     backend: Backend,
     cache: CacheStore,
     router: SwimRouter | DhtRouter,
-    *,
     member_tags: MemberTags,
     peers: PeerClient,
-) -> PinStack:
-    """What is kept whatever happens."""
+    writers: Writers,
+    tags: PinnedTags,
+) -> Pinning:
+    """What keeps images whatever happens."""
     usual = settings.pins.copies
-    return PinStack.build(
+    stack = PinStack.build(
         config.name,
         config.data_dir / "pins",
         {name: usual if copies is None else copies for name, copies in config.pin},
@@ -434,10 +394,12 @@ def _pins(  # noqa: PLR0913 - what was built before
         fetching=backend.fetching,
         tags=backend.tags,
         member_tags=member_tags,
-        own_tags=OwnTags(backend.holdings.references, backend.holdings.tags),
+        own_tags=KnownTags(backend.holdings.references, backend.holdings.tags),
         ask=peers.source,
         settings=settings.pins,
     )
+    tags.follow(stack.pins.book.record)
+    return Pinning(config.name, stack, writers, settings.pins)
 
 
 def _router(

@@ -150,7 +150,8 @@ class Download:
             demand = self._spool.demand()
         self._known.update(up, self._candidates.ring.members)
         resting, silent = cluster.resting(), self._env.health.silent()
-        for flight in plan.next(demand, up, cluster.serving(), now, resting=resting, silent=silent):
+        serving = self._env.serving(self.content.repository.registry, now)
+        for flight in plan.next(demand, up, serving, now, resting=resting, silent=silent):
             log.debug("asked %s digest=%s", flight, self.content.digest)
             self._tasks[flight] = flights.create_task(self._fly(flight))
         if plan.flights:

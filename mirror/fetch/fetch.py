@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
+from ..cluster.homes import registry_key
 from ..errors import MirrorError, OciError, Reason, SourceError, StorageFailed, Unavailable, WrongCopy
 from ..oci.content import Content
 from ..oci.digest import Digest
@@ -268,14 +269,15 @@ def _plan(content: Content, env: Environment) -> Plan:
     """The plan of a fetch that begins now."""
     key, cluster = content.digest.key, env.cluster
     holders = [peer.name for peer in (*cluster.holders(key), *cluster.last_holders(key))]
-    ring = cluster.ring(key, without=set(holders))
-    if content.kind == "manifests":
+    registry, is_manifest = content.repository.registry, content.kind == "manifests"
+    ring_key = registry_key(registry) if is_manifest and env.is_scarce(registry) else key
+    ring = cluster.ring(ring_key, without=set(holders))
+    opening = Opening.PIECE if env.cache.has_partial(content.digest) else Opening.RUN
+    if is_manifest:
         opening = Opening.WHOLE
-    else:
-        opening = Opening.PIECE if env.cache.has_partial(content.digest) else Opening.RUN
     stated = env.opinion.stated(content)
     plan = Plan(cluster.me, ring, env.throughput, holders, env.settings.plan, opening, stated=stated)
-    if env.outages.is_told(content.repository.registry, time.monotonic()):
+    if env.outages.is_told(registry, time.monotonic()):
         plan.candidates.troubles.is_told_out = True
     return plan
 

@@ -110,6 +110,11 @@ class Manifests:
                     raise
                 log.info("%s is fetched again: %s", content.digest, error)
 
+    def forget(self, digest: Digest) -> None:
+        """Have it in memory no more."""
+        if (manifest := self._memory.pop(digest.hex, None)) is not None:
+            self._memory_bytes -= len(manifest.body)
+
     async def _fetch(self, content: Content, audience: Audience) -> bytes:
         if audience is Audience.MEMBER:
             with self._fetches.relay(content) as relay:

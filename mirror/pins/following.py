@@ -31,7 +31,7 @@ _TAGS_AT_ONCE: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class OwnTags:
+class KnownTags:
     """The tags that this node knows itself.
 
     Args:
@@ -79,7 +79,7 @@ class Following:
         pins: Pins,
         configured: Mapping[str, int],
         resolve: Resolve,
-        own_tags: OwnTags,
+        own_tags: KnownTags,
         settings: PinSettings,
     ) -> None:
         self._me = me

@@ -267,6 +267,17 @@ class ListSource(Protocol):
         ...
 
 
+class Standing(enum.Enum):
+    """What is known of a registry before it is asked."""
+
+    ASKED = "asked"
+    """Nothing says that it would not answer."""
+    DOUBTED = "doubted"
+    """It is being found out whether it gives a sign of life."""
+    OUT = "out"
+    """It gives none to this node."""
+
+
 @dataclass(frozen=True, slots=True)
 class RegistryAnswer:
     """What a registry answered to one question, for people. No decision rests on it.
@@ -299,8 +310,8 @@ class RegistryAnswer:
 class TagSource(Protocol):
     """Who can say what a tag means: upstream."""
 
-    def is_head_free(self, repository: Repository) -> bool:
-        """Whether the registry is known not to count questions of what a tag means."""
+    def standing(self, registry: str) -> Standing:
+        """What is known of a registry before it is asked."""
         ...
 
     async def resolve(self, reference: Reference) -> Resolved:

@@ -33,7 +33,7 @@ from mirror.oci.manifest import DOCKER_LIST, MANIFEST_MAX_BYTES, OCI_INDEX, OCI_
 from mirror.oci.reference import Reference, Repository
 from mirror.routers import Peer
 from mirror.settings import ImageSettings, Settings
-from mirror.sources import HOP_HEADER
+from mirror.sources import HOP_HEADER, Standing
 from mirror.sources.chain import MARKS_MAX, VIA_HEADER, Chain, mark_of
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.auth import Request as AuthRequest
@@ -58,6 +58,13 @@ ME = Peer("me", "127.0.0.1", 1)
 
 def name(body: bytes) -> str:
     return str(Digest.of(body))
+
+
+class Unwatched(Upstream):
+    """Upstream without anybody who finds out whether it answers."""
+
+    def standing(self, registry: str) -> Standing:
+        return Standing.ASKED
 
 
 class Answer(NamedTuple):
@@ -148,7 +155,7 @@ class Node:
         self.runtime = Runtime()
         self.metrics = Metrics({"docker.io"}, {"docker.io"})
         registry = Registry("docker.io", f"http://127.0.0.1:{upstream_port}")
-        self.upstream = Upstream([registry], passed_on=self.chain.passed_on, tally=self.metrics)
+        self.upstream = Unwatched([registry], passed_on=self.chain.passed_on, tally=self.metrics)
         self.peers = PeerClient("me", self.auth)
         self.fetching = FetchStack.build(
             "me",
@@ -179,6 +186,7 @@ class Node:
             keeps_nothing=lambda: self.cache.keeps_nothing,
             withheld=lambda: self.cache.withheld,
             budgets=list,
+            outages=list,
         )
         find = Find(
             "me",
@@ -986,7 +994,7 @@ def test_a_tag_is_checked_once_while_its_answer_is_fresh_and_by_all_who_ask_at_o
 @pytest.mark.parametrize("status", [429, 500, 502])
 def test_an_upstream_that_is_ill_is_never_the_clients_429(play: Callable[[Story], None], status: int) -> None:
     async def story(world: World, registries: Registries) -> None:
-        registries.default = (status, {"Retry-After": "9"}, b"<html>sorry</html>")
+        registries.default = (status, {"Retry-After": "99"}, b"<html>sorry</html>")
         node = await world.node()
         for path in ("manifests/1", f"manifests/{ABSENT}", f"blobs/{ABSENT}"):
             answer = await node.ask(f"/v2/library/x/{path}")
