@@ -8,7 +8,7 @@ from testbed.hub import Counts, Kind
 
 from ...report import Cell, Goal, Report, Table
 from .pulls import Round
-from .questions import Crowd, Moved, Outage, heads_per_period, p50
+from .questions import Crowd, Moved, Outage, p50
 from .settings import CROWD, CROWD_NODES, FRESH_S, LATE_S, PERIODS, SLOWER_MOST, UNKNOWN_MOST_S, Settings
 
 _SAID_SHOWN = 110
@@ -138,7 +138,7 @@ def _asked_goals(settings: Settings, asked: Asked) -> list[Goal]:
         Goal("the same, where the tag is to be asked of", SLOWER_MOST, old_slower, most=True),
         Goal("line cut: s until an unknown image is unknown", UNKNOWN_MOST_S, max(outage.unknown_s), most=True),
         Goal("… answers to that but 404", 0, sum(status != 404 for status in outage.unknown_statuses), most=True),
-        Goal("HEADs for a tag in each of its times, all nodes", 1, heads_per_period(moved), most=True),
+        Goal(f"HEADs for a tag in {PERIODS} of its times, all nodes", PERIODS + 1, moved.still[Kind.HEAD], most=True),
         Goal("s until all nodes see a tag that has moved", FRESH_S + 1, seen_s, most=True),
         Goal("a crowd: HEADs", 1, crowd.counts[Kind.HEAD], most=True),
         Goal("a crowd: manifest GETs", 1, crowd.counts[Kind.MANIFEST], most=True),
