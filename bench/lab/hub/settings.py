@@ -10,7 +10,7 @@ MODES: Final = ("skvaller", "direct", "pullthrough", "spegel")
 
 POLITENESS: Final = 19
 """Niceness of clients and their containerds: a hundred pulls at once are not to keep agents and hub from the cores of
-this machine, of which a real cluster has more."""
+this machine, of which a real cluster has many."""
 
 WINDOW_S: Final = 3600
 """Time within which the hub counts pulls, s: none comes back while a mode runs."""
@@ -22,7 +22,7 @@ LATE_S: Final = 5.0
 """For how long a tag that has moved is waited for beyond that time, s."""
 
 PERIODS: Final = 4
-"""How many of these times a tag is watched that does not move. One question in each, and one at either end, are due."""
+"""How many of these times a tag is watched that does not move."""
 
 CROWD_NODES: Final = 5
 CROWD: Final = 100
