@@ -745,8 +745,8 @@ class ImageSettings:
     knows already. A registry that is up answers within a second; after it, the client gets what is known, with a
     warning, and upstream is waited for behind its back."""
     tag_doubted_s: float = 0.01
-    """The same while it is known that the registry does not answer, or that is being found out, s: enough for what is
-    decided on this node, and nothing that a person would notice."""
+    """Bounds how long it waits for a home while it is being found out whether the registry gives a sign of life, s: a
+    home that knows answers sooner. The registry itself is not waited for then, nor while it is known to be out."""
     tag_denied_s: float = 5.0
     """Time for which it is remembered that upstream has no such tag, s: clients ask for signatures and the like that do
     not exist, of every image. One that is pushed meanwhile is found that much later."""
