@@ -276,7 +276,8 @@ class BudgetSettings:
     """Bounds the budgets that are remembered; the one of which nothing was heard for longest goes first. A site has one
     for each registry and address."""
     blocked_max_s: float = 3600.0
-    """Bounds the time for which another member's note keeps this node from asking, s: as `retry_after_max_s`."""
+    """Bounds the time for which one note of another member keeps this node from asking, s: a member that lies is noticed
+    within that. One that does not says it again."""
     window_s: float = 86400.0
     """Time after which a note says nothing any more, s, where the registry does not say. Windows have some hours."""
     told_s: float = 60.0
@@ -358,9 +359,9 @@ class UpstreamSettings:
 
     retry_after_min_s: float = 1.0
     """Shortest time for which a registry that answered 429 is left alone, s, also if it says less."""
-    retry_after_max_s: float = 3600.0
-    """Longest time for which a registry that answered 429 is left alone, s, also if it says more: an error of its
-    clock must not cut it off for days."""
+    retry_after_max_s: float = 21_600.0
+    """Longest time for which a registry that answered 429 is left alone, s, also if it says more: the window of Docker
+    Hub. An error of its clock must not cut it off for days."""
     retry_after_default_s: float = 60.0
     """Time for which a registry is left alone that answers 429 without a readable Retry-After, s."""
 
