@@ -74,9 +74,7 @@ from .sources.chain import Chain
 from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
 from .sources.upstream import Upstream
-from .sources.upstream.access import Access
 from .sources.upstream.registries import known_registries
-from .sources.watched import WatchedUpstream
 from .stores import Store
 from .stores.cache import CacheStore
 from .stores.folder_lock import locked
@@ -111,10 +109,11 @@ class Agent:
         self._holdings = Holdings([cache, *runtimes, own, pinned := PinnedTags()], router)
         self._peers = peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
         self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
-        self._registries = registries = RegistryState(config, settings, router.notes.tell)
-        self._upstream = _upstream(config, settings, self._chain, metrics, registries)
-        outages, words = registries.outages, registries.words
-        self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages, config.offline, words)
+        self._registries = registries = RegistryState(
+            config, settings, router.notes.tell, passed_on=self._chain.passed_on, tally=metrics
+        )
+        self._upstream, self._watched = registries.upstream, registries.watched
+        watched, outages, words = registries.watched, registries.outages, registries.words
         self._fetching = fetching = FetchStack.build(
             config.name,
             router,
@@ -320,8 +319,7 @@ class Agent:
     def _listeners(self) -> dict[Topic, Listener]:
         """Who cares about what members tell each other."""
         return {
-            Topic.BUDGETS: Listener(self._upstream.heard, self._upstream.state),
-            Topic.OUTAGES: Listener(self._watched.heard, self._watched.state),
+            **self._registries.listeners(),
             Topic.TAGS: Listener(self._own.heard, self._own.state),
             Topic.PINS: self._pinning.stack.listener,
         }
@@ -350,20 +348,6 @@ def _metrics(config: AgentConfig) -> Metrics:
     metrics = Metrics(known_registries(config.upstream), {DOCKER_HUB, *(registry.name for registry in config.upstream)})
     metrics.cache_limit_bytes.set(config.cache_size)
     return metrics
-
-
-def _upstream(
-    config: AgentConfig, settings: Settings, chain: Chain, metrics: Metrics, registries: RegistryState
-) -> Upstream:
-    """The registries, as far as this node may ask them."""
-    return Upstream(
-        config.upstream,
-        settings.upstream,
-        Access(config.upstream_auth, config.upstream_proxy),
-        passed_on=chain.passed_on,
-        tally=metrics,
-        budgets=registries.budgets,
-    )
 
 
 def _cache(config: AgentConfig, settings: CacheSettings, metrics: Metrics) -> CacheStore:
