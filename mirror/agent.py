@@ -35,7 +35,7 @@ from .app import (
 from .app.contents import local_platform
 from .app.keys import is_key_file_replaceable
 from .app.pinning import Pinning
-from .app.push import PushEndpoint, PushStack
+from .app.push import Keeping, PushEndpoint, PushStack
 from .app.servers import Served, make_servers
 from .app.signing import Orders
 from .app.tls import Acceptance
@@ -140,12 +140,13 @@ class Agent:
         backend = Backend(self._holdings, fetching, manifests, self._tags, listings, metrics, settings.app)
         find = self._find(manifests, member_tags)
         self._writers = Writers(config.push, Orders(self._auth))
-        self._push, self._clients = self._make_push(cache, backend), list[ClientEndpoint]()
+        self._clients: list[ClientEndpoint] = []
         status = StatusEndpoint(self._node(cache, trust), find, metrics)
         remembered = _remembered(config, settings, fetching, self._upstream, backend, registries.shown)
         contents = ContentsEndpoint(Why(find, manifests, remembered, settings.app))
         pins = _pins(config, settings, backend, cache, router, member_tags=member_tags, peers=self._peers)
         self._pinning = pinning = Pinning(config.name, pins, self._writers, settings.pins)
+        self._push = self._make_push(cache, backend, Keeping(pins.pins))
         peer = PeerEndpoint(backend, reports, self._auth, pinning.questions)
         accept = Acceptance(self._channels, settings.channels)
         served = self._served(backend, status, peer, [*contents.routes(), *pinning.routes])
@@ -183,7 +184,7 @@ class Agent:
             policies=self._config.tag_policies,
         )
 
-    def _make_push(self, cache: CacheStore, backend: Backend) -> PushStack:
+    def _make_push(self, cache: CacheStore, backend: Backend, keeping: Keeping) -> PushStack:
         """What clients push."""
         return PushStack.build(
             self._writers,
@@ -191,7 +192,7 @@ class Agent:
             cache.uploads,
             self._own,
             delete=cache.contents.delete,
-            pin=lambda repository, digest, references: None,
+            keeping=keeping,
             settings=self._settings.push,
         )
 

@@ -20,6 +20,7 @@ from ...oci.digest import Digest
 from ...oci.manifest import DOCKER_LIST, OCI_INDEX, outline_of
 from ...oci.reference import Reference, Repository
 from ...settings import PushSettings
+from .keeping import Keeping
 from .uploads import Uploads, storage_errors
 
 log = logging.getLogger(__name__)
@@ -71,7 +72,7 @@ class PushedManifests:
         holdings: what this node's stores hold.
         find_size: finds out how large some content is that is elsewhere; raises OciError if nobody has it.
         own: keeps their tags.
-        pin: is told of each image that was pushed, so that it is kept.
+        keeping: pins them.
         settings: bounds.
     """
 
@@ -81,14 +82,14 @@ class PushedManifests:
         holdings: Holdings,
         find_size: Callable[[Content], Awaitable[int]],
         own: OwnTags,
-        pin: Callable[[Repository, Digest, Sequence[Reference]], object],
+        keeping: Keeping,
         settings: PushSettings | None = None,
     ) -> None:
         self._uploads = uploads
         self._holdings = holdings
         self._find_size = find_size
         self._own = own
-        self._pin = pin
+        self._keeping = keeping
         self._settings = settings or PushSettings()
 
     async def put(
@@ -124,12 +125,12 @@ class PushedManifests:
         pushed = await self._checked(repository, body, content_type)
         await self._keep(repository, digest, body)
         subject = None if pushed.subject is None else Digest.parse(pushed.subject.digest)
+        await self._keeping.keep(repository, digest, references, refers=subject is not None)
         with storage_errors():
             for reference in references:
                 await self._own.put(reference, digest)
             if subject is not None:
                 await self._own.refer(repository, subject, digest)
-        self._pin(repository, digest, references)
         log.info("pushed image=%s digest=%s", references[0] if references else repository, digest)
         return Accepted(digest, subject, references)
 

@@ -1,16 +1,14 @@
 """The parts of a node to which clients push, put together."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ...images.own_tags import OwnTags
-from ...oci.digest import Digest
-from ...oci.reference import Reference, Repository
 from ...settings import PushSettings
 from ...stores import BlobUploads
 from ..backend import Backend
 from ..writers import Writers
 from .deletions import Deletes, Deletions
+from .keeping import Keeping
 from .manifests import PushedManifests
 from .uploads import Uploads
 
@@ -42,7 +40,7 @@ class PushStack:
         own: OwnTags,
         *,
         delete: Deletes,
-        pin: Callable[[Repository, Digest, Sequence[Reference]], object],
+        keeping: Keeping,
         settings: PushSettings,
     ) -> "PushStack":
         """Put the parts together.
@@ -53,9 +51,10 @@ class PushStack:
             files: where blobs are written.
             own: keeps tags.
             delete: deletes content of this node's cache.
-            pin: is told of what was pushed, so that it is kept.
+            keeping: pins what was pushed.
             settings: bounds.
         """
         uploads = Uploads(files, settings)
-        manifests = PushedManifests(uploads, backend.holdings, backend.fetching.sizes.size, own, pin, settings)
-        return cls(writers, uploads, manifests, Deletions(backend.holdings, backend.manifests, own, delete), backend)
+        manifests = PushedManifests(uploads, backend.holdings, backend.fetching.sizes.size, own, keeping, settings)
+        deletions = Deletions(backend.holdings, backend.manifests, own, keeping, delete)
+        return cls(writers, uploads, manifests, deletions, backend)
