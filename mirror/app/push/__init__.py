@@ -6,8 +6,7 @@ Source: OCI distribution-spec, "Pushing" and "Content Management".
 """
 
 from .endpoint import PushEndpoint
-from .keeping import Keeping
 from .request import has_body
 from .stack import PushStack
 
-__all__ = ["Keeping", "PushEndpoint", "PushStack", "has_body"]
+__all__ = ["PushEndpoint", "PushStack", "has_body"]

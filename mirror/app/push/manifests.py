@@ -19,8 +19,8 @@ from ...oci.content import Content
 from ...oci.digest import Digest
 from ...oci.manifest import DOCKER_LIST, OCI_INDEX, outline_of
 from ...oci.reference import Reference, Repository
+from ...pins.pushed import Pushed
 from ...settings import PushSettings
-from .keeping import Keeping
 from .uploads import Uploads, storage_errors
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class _Pushed(msgspec.Struct):
     subject: _Descriptor | None = None
 
 
-_pushed = msgspec.json.Decoder(_Pushed)
+_decoder = msgspec.json.Decoder(_Pushed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class PushedManifests:
         holdings: what this node's stores hold.
         find_size: finds out how large some content is that is elsewhere; raises OciError if nobody has it.
         own: keeps their tags.
-        keeping: pins them.
+        pushed: pins them.
         settings: bounds.
     """
 
@@ -82,14 +82,14 @@ class PushedManifests:
         holdings: Holdings,
         find_size: Callable[[Content], Awaitable[int]],
         own: OwnTags,
-        keeping: Keeping,
+        pushed: Pushed,
         settings: PushSettings | None = None,
     ) -> None:
         self._uploads = uploads
         self._holdings = holdings
         self._find_size = find_size
         self._own = own
-        self._keeping = keeping
+        self._pushed = pushed
         self._settings = settings or PushSettings()
 
     async def put(
@@ -125,12 +125,12 @@ class PushedManifests:
         pushed = await self._checked(repository, body, content_type)
         await self._keep(repository, digest, body)
         subject = None if pushed.subject is None else Digest.parse(pushed.subject.digest)
-        await self._keeping.keep(repository, digest, references, refers=subject is not None)
         with storage_errors():
             for reference in references:
                 await self._own.put(reference, digest)
             if subject is not None:
                 await self._own.refer(repository, subject, digest)
+        await self._pushed.take(repository, digest, references)
         log.info("pushed image=%s digest=%s", references[0] if references else repository, digest)
         return Accepted(digest, subject, references)
 
@@ -138,7 +138,7 @@ class PushedManifests:
         """What a manifest says, if it is one and all that it names is somewhere."""
         outline = await outline_of(body)
         try:
-            pushed = _pushed.decode(body)
+            pushed = _decoder.decode(body)
         except (msgspec.MsgspecError, RecursionError) as error:
             raise ManifestInvalid(f"what was sent is no manifest: {error}") from None
         if outline is None:

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from ...images.own_tags import OwnTags
+from ...pins.pushed import Pushed
 from ...settings import PushSettings
 from ...stores import BlobUploads
 from ..backend import Backend
 from ..writers import Writers
 from .deletions import Deletes, Deletions
-from .keeping import Keeping
 from .manifests import PushedManifests
 from .uploads import Uploads
 
@@ -40,7 +40,7 @@ class PushStack:
         own: OwnTags,
         *,
         delete: Deletes,
-        keeping: Keeping,
+        pushed: Pushed,
         settings: PushSettings,
     ) -> "PushStack":
         """Put the parts together.
@@ -51,10 +51,10 @@ class PushStack:
             files: where blobs are written.
             own: keeps tags.
             delete: deletes content of this node's cache.
-            keeping: pins what was pushed.
+            pushed: pins what was pushed.
             settings: bounds.
         """
         uploads = Uploads(files, settings)
-        manifests = PushedManifests(uploads, backend.holdings, backend.fetching.sizes.size, own, keeping, settings)
-        deletions = Deletions(backend.holdings, backend.manifests, own, keeping, delete)
+        manifests = PushedManifests(uploads, backend.holdings, backend.fetching.sizes.size, own, pushed, settings)
+        deletions = Deletions(backend.holdings, backend.manifests, own, pushed, delete)
         return cls(writers, uploads, manifests, deletions, backend)

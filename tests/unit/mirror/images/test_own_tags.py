@@ -196,7 +196,7 @@ def test_what_refers_to_a_manifest_is_no_tag_of_a_list() -> None:
 def test_a_disk_that_does_not_take_a_tag_is_told_to_who_sets_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(fd: int) -> None:
+    def fail(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     async def story() -> None:
