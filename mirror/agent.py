@@ -138,11 +138,12 @@ class Agent:
         backend = Backend(self._holdings, fetching, manifests, self._tags, listings, metrics, settings.app)
         find = self._find(manifests, member_tags)
         self._writers = Writers(config.push, Orders(self._auth))
-        self._push, self._clients = self._make_push(cache, backend), list[ClientEndpoint]()
+        self._clients: list[ClientEndpoint] = []
         status = StatusEndpoint(self._node(cache, trust), find, metrics)
         remembered = _remembered(config, settings, fetching, self._upstream, backend, registries.shown)
         contents = ContentsEndpoint(Why(find, manifests, remembered, settings.app))
         self._pinning = _pinning(config, settings, backend, cache, router, member_tags, peers, self._writers, pinned)
+        self._push = self._make_push(cache, backend, self._pinning.stack)
         peer = PeerEndpoint(backend, reports, self._auth, self._pinning.questions)
         accept = Acceptance(self._channels, settings.channels)
         served = self._served(backend, status, peer, [*contents.routes(), *self._pinning.routes])
@@ -180,7 +181,7 @@ class Agent:
             policies=self._config.tag_policies,
         )
 
-    def _make_push(self, cache: CacheStore, backend: Backend) -> PushStack:
+    def _make_push(self, cache: CacheStore, backend: Backend, pins: PinStack) -> PushStack:
         """What clients push."""
         return PushStack.build(
             self._writers,
@@ -188,7 +189,7 @@ class Agent:
             cache.uploads,
             self._own,
             delete=cache.contents.delete,
-            pin=lambda *pushed: self._pinning.stack.pushed.take(*pushed),
+            pushed=pins.pushed,
             settings=self._settings.push,
         )
 
