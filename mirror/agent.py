@@ -63,6 +63,7 @@ from .metrics import Metrics
 from .oci.reference import DOCKER_HUB
 from .pins.files import PinFiles
 from .pins.following import KnownTags
+from .pins.pinned_tags import PinnedTags
 from .pins.stack import PinStack
 from .registry_state import RegistryState
 from .routers import Listener, Peer, Topic
@@ -104,12 +105,11 @@ class Agent:
         self._router = router = _router(config, address, self._channels, settings, metrics)
         required = config.sealing == "require"
         self._auth = PeerAuth(router.keys(), config.name, required=required, settings=settings.signatures)
-
         cache = _cache(config, settings.cache, metrics)
         runtimes = _containerd(config, settings.containerd, metrics.damaged_blobs.labels("containerd").inc)
         self._own = own = OwnTags(config.data_dir / "own-tags", partial(router.notes.tell, Topic.TAGS), settings.images)
-        self._holdings = Holdings([cache, *runtimes, own], router)
-        self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
+        self._holdings = Holdings([cache, *runtimes, own, pinned := PinnedTags()], router)
+        self._peers = peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
         self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
         self._registries = registries = RegistryState(config, settings, router.notes.tell)
         self._upstream = _upstream(config, settings, self._chain, metrics, registries)
@@ -133,7 +133,6 @@ class Agent:
         )
         self._tags = self._make_tags(cache, member_tags, trust)
         manifests = Manifests(self._holdings, fetching.fetches, fetching.stated.note, settings.images)
-
         reports = SlowReports(settings.cluster)
         self._home_service = HomeService(config.home, router, reports, lambda: len(router.members()), settings.serving)
         listings = Listings(watched, self._holdings, router.members, self._peers.tags, Referrers(own, manifests))
@@ -144,11 +143,10 @@ class Agent:
         status = StatusEndpoint(self._node(cache, trust), find, metrics)
         remembered = _remembered(config, settings, fetching, self._upstream, backend, registries.shown)
         contents = ContentsEndpoint(Why(find, manifests, remembered, settings.app))
-        pins = _pins(config, settings, backend, cache, router, member_tags=member_tags, peers=self._peers)
-        self._pinning = pinning = Pinning(config.name, pins, self._writers, settings.pins)
-        peer = PeerEndpoint(backend, reports, self._auth, pinning.questions)
+        self._pinning = _pinning(config, settings, backend, cache, router, member_tags, peers, self._writers, pinned)
+        peer = PeerEndpoint(backend, reports, self._auth, self._pinning.questions)
         accept = Acceptance(self._channels, settings.channels)
-        served = self._served(backend, status, peer, [*contents.routes(), *pinning.routes])
+        served = self._served(backend, status, peer, [*contents.routes(), *self._pinning.routes])
         self._servers = make_servers(served, config, router.members, accept, metrics, settings.server)
 
     def _node(self, cache: CacheStore, trust: TagTrust) -> NodeStatus:
@@ -191,7 +189,7 @@ class Agent:
             cache.uploads,
             self._own,
             delete=cache.contents.delete,
-            pin=lambda repository, digest, references: None,
+            pin=lambda *pushed: self._pinning.stack.pushed.take(*pushed),
             settings=self._settings.push,
         )
 
@@ -375,19 +373,20 @@ def _cache(config: AgentConfig, settings: CacheSettings, metrics: Metrics) -> Ca
     return CacheStore(config.data_dir / "cache", config.cache_size, settings, on_damaged, on_evicted, protected)
 
 
-def _pins(  # noqa: PLR0913 - what was built before
+def _pinning(  # noqa: PLR0913, PLR0917 - what was built before
     config: AgentConfig,
     settings: Settings,
     backend: Backend,
     cache: CacheStore,
     router: SwimRouter | DhtRouter,
-    *,
     member_tags: MemberTags,
     peers: PeerClient,
-) -> PinStack:
-    """What is kept whatever happens."""
+    writers: Writers,
+    tags: PinnedTags,
+) -> Pinning:
+    """What keeps images whatever happens."""
     usual = settings.pins.copies
-    return PinStack.build(
+    stack = PinStack.build(
         config.name,
         config.data_dir / "pins",
         {name: usual if copies is None else copies for name, copies in config.pin},
@@ -405,6 +404,8 @@ def _pins(  # noqa: PLR0913 - what was built before
         ask=peers.source,
         settings=settings.pins,
     )
+    tags.follow(stack.pins.book.record)
+    return Pinning(config.name, stack, writers, settings.pins)
 
 
 def _router(

@@ -202,3 +202,19 @@ def _platform_of(descriptor: _Descriptor) -> tuple[str, ...]:
 def _matches(platform: tuple[str, ...], wanted: Collection[str]) -> bool:
     """Whether a platform is one of those wanted; one that names no variant stands for all of them."""
     return "/".join(platform) in wanted or "/".join(platform[:2]) in wanted
+
+
+def named_by(body: bytes) -> list[Digest]:
+    """The manifests that an index names; none of other manifests."""
+    return [digest for digest, _ in _named(body, ()).manifests]
+
+
+def platforms_here(body: bytes, holds: Callable[[Digest], bool]) -> tuple[str, ...]:
+    """Of an index some images of which somebody does not hold, the platforms of those that it holds; else none."""
+    try:
+        entries = _listed(_document.decode(body).manifests)
+    except _WRONG:
+        return ()
+    named = [(digest, _platform_of(entry)) for entry in entries for digest, _ in _read(iter([entry]))]
+    here = {"/".join(platform) for digest, platform in named if platform and holds(digest)}
+    return () if all(holds(digest) for digest, _ in named) else tuple(sorted(here - {"unknown/unknown"}))

@@ -28,6 +28,7 @@ from .orders import Fetched, Hashed, Hashes, Prefetches
 from .overview import Overview
 from .pins import Pins
 from .placement import Settled
+from .pushed import Pushed
 from .upkeep import Upkeep
 from .verify import Verifier
 
@@ -106,6 +107,7 @@ class PinStack:
         upkeep: looks after all of it.
         fetch_at: has a member fetch an image, this node as well, and says how far it is; raises PeerError.
         members: all others that are up.
+        pushed: is told of what clients push to this node.
     """
 
     pins: Pins
@@ -119,6 +121,7 @@ class PinStack:
     upkeep: Upkeep
     fetch_at: Callable[[str, Content, tuple[str, ...]], Awaitable[Fetched]]
     members: Callable[[], Sequence[Peer]]
+    pushed: Pushed
 
     @classmethod
     def build(  # noqa: PLR0913 - what the agent has built before
@@ -165,7 +168,9 @@ class PinStack:
         prefetches = Prefetches(get, quiet.fetch, holdings.has, settings)
         members = _Members(me, fetching.cluster, ask, holdings.tags, member_tags, hashes=hashes, prefetches=prefetches)
         following = Following(me, pins, configured, resolve, known_tags, settings)
+        pushed = Pushed(me, pins, held, holdings.has)
         return cls(
+            pushed=pushed,
             pins=pins,
             settled=settled,
             overview=Overview(me, pins.book.pins, lambda: settled.names, keeper, inventory, settings),
@@ -175,7 +180,15 @@ class PinStack:
             listener=Listener(pins.heard, pins.state),
             keeper=keeper,
             upkeep=Upkeep(
-                me, router, pins, following=following, settled=settled, keeper=keeper, files=files, settings=settings
+                me,
+                router,
+                pins,
+                following=following,
+                pushed=pushed,
+                settled=settled,
+                keeper=keeper,
+                files=files,
+                settings=settings,
             ),
             fetch_at=members.fetch_at,
             members=router.members,

@@ -35,6 +35,7 @@ from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository
 from mirror.pins.following import KnownTags
+from mirror.pins.pinned_tags import PinnedTags
 from mirror.pins.stack import PinStack
 from mirror.routers import MemberStatus, Peer, RingSeat, Serves, Topic
 from mirror.settings import Settings
@@ -281,7 +282,7 @@ class Node:
             words=words,
             is_scarce=self.upstream.is_scarce,
         )
-        self.holdings = Holdings([self.cache], self.router)
+        self.holdings = Holdings([self.cache, pinned := PinnedTags()], self.router)
         images, self.trust = self._cluster.settings.images, TagTrust(self.metrics, self._cluster.settings.images)
         self.member_tags = member_tags = MemberTags(
             self.fetching.cluster, self.fetching.health, self.peers.tag, self.trust.distrusted, images, outages, words
@@ -302,7 +303,7 @@ class Node:
             self._cluster.configured_pins.get(self.name, {}),
             "linux/amd64",
             router=self.router,
-            tell=self._tell,
+            tell=self._tell_pin,
             cache=self.cache,
             protection=self.cache.protection,
             holdings=self.holdings,
@@ -310,10 +311,11 @@ class Node:
             fetching=self.fetching,
             tags=self.tags,
             member_tags=member_tags,
-            known_tags=KnownTags(tuple, self.holdings.tags),
+            known_tags=KnownTags(self.holdings.references, self.holdings.tags),
             ask=self.peers.source,
             settings=self._cluster.settings.pins,
         )
+        pinned.follow(self.pins.pins.book.record)
         self.endpoint = PeerEndpoint(backend, self.reports, self.auth, pin_questions(self.pins))
         for part_of_it in (self.peers, self.upstream, self.holdings):
             await part_of_it.start()
@@ -333,8 +335,8 @@ class Node:
         elif topic is Topic.BUDGETS:
             self.budgets.heard(note, asyncio.get_running_loop().time())
 
-    def _tell(self, note: bytes) -> None:
-        """Gossip, which reaches the nodes that this one sees."""
+    def _tell_pin(self, note: bytes) -> None:
+        """Gossip about pins, which reaches the nodes that this one sees."""
         up = {peer.name for peer in self.router.members()}
         for node in self._cluster.nodes:
             if node.name in up:

@@ -1,6 +1,7 @@
 """Tags that a cluster's own people set: all nodes come to the same answer, whatever they hear in which order."""
 
 import asyncio
+import os
 import random
 import time
 from collections.abc import Callable, Collection, Coroutine
@@ -12,7 +13,6 @@ import msgspec
 import pytest
 
 from mirror.errors import StorageFailed, StorageFull
-from mirror.images import own_tag_files
 from mirror.images.own_tags import OwnTags
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository
@@ -196,13 +196,13 @@ def test_what_refers_to_a_manifest_is_no_tag_of_a_list() -> None:
 def test_a_disk_that_does_not_take_a_tag_is_told_to_who_sets_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(path: Path, content: bytes) -> None:
+    def fail(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     async def story() -> None:
         tags = OwnTags(tmp_path)
         await tags.start(Shown())
-        monkeypatch.setattr(own_tag_files, "_write", fail)
+        monkeypatch.setattr(os, "fsync", fail)
         with pytest.raises(StorageFailed, match="No space left"):
             await tags.put(TAG, ONE)
         await tags.close()
