@@ -1,5 +1,6 @@
 """`load` and `save` against a small registry: every form of an archive, what breaks off, and what is not right."""
 
+import base64
 import gzip
 import io
 import json
@@ -341,6 +342,14 @@ def test_two_saves_do_not_write_one_file(registry: Small, tmp_path: Path) -> Non
     with target(str(tmp_path / "x.tar")):
         status, said = saving(registry, tmp_path / "x.tar")
     assert (status, "another command is writing" in said) == (1, True)
+
+
+def test_a_password_goes_with_each_request(registry: Small, tmp_path: Path) -> None:
+    (tmp_path / "x.tar").write_bytes(tar_of(layout().files()))
+    client = Distribution(registry.url, "load", "secret", SETTINGS)
+    Loader(client, SETTINGS, Silent()).load(str(tmp_path / "x.tar"), None)
+    client.close()
+    assert registry.logins == {"Basic " + base64.b64encode(b"skvaller:secret").decode()}
 
 
 def test_the_commands_say_what_they_did(registry: Small, tmp_path: Path) -> None:
