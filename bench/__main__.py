@@ -241,6 +241,16 @@ def channels(target: Path | None, size: int | None, folder: Path | None, *, quic
 
 
 @main.command()
+@_options
+def archives(target: Path | None, size: int | None, folder: Path | None, *, quick: bool) -> None:
+    """Loading an archive of docker beside sha256sum of it, and saving one beside skopeo copy."""
+    from .archives import measure
+
+    size = size or (256 * MIB if quick else GIB)  # less is over before the command has started
+    _run(lambda console: measure(console, size, folder, quick=quick), target)
+
+
+@main.command()
 @click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
 @click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For its files.")
 def lazy(target: Path | None, folder: Path | None) -> None:

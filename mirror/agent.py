@@ -112,14 +112,7 @@ class Agent:
         self._peers = peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
         self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
         self._registries = registries = RegistryState(config, settings, router.notes.tell)
-        self._upstream = Upstream(
-            config.upstream,
-            settings.upstream,
-            Access(config.upstream_auth, config.upstream_proxy),
-            passed_on=self._chain.passed_on,
-            tally=metrics,
-            budgets=registries.budgets,
-        )
+        self._upstream = _upstream(config, settings, self._chain, metrics, registries)
         outages, words = registries.outages, registries.words
         self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages, config.offline, words)
         self._fetching = fetching = FetchStack.build(
@@ -146,8 +139,7 @@ class Agent:
         backend = Backend(self._holdings, fetching, manifests, self._tags, listings, metrics, settings.app)
         find = self._find(manifests, member_tags)
         self._writers = Writers(config.push, Orders(self._auth))
-        self._push = self._make_push(cache, backend)
-        self._clients: list[ClientEndpoint] = []
+        self._push, self._clients = self._make_push(cache, backend), list[ClientEndpoint]()
         status = StatusEndpoint(self._node(cache, trust), find, metrics)
         remembered = _remembered(config, settings, fetching, self._upstream, backend, registries.shown)
         contents = ContentsEndpoint(Why(find, manifests, remembered, settings.app))
@@ -360,6 +352,20 @@ def _metrics(config: AgentConfig) -> Metrics:
     return metrics
 
 
+def _upstream(
+    config: AgentConfig, settings: Settings, chain: Chain, metrics: Metrics, registries: RegistryState
+) -> Upstream:
+    """The registries, as far as this node may ask them."""
+    return Upstream(
+        config.upstream,
+        settings.upstream,
+        Access(config.upstream_auth, config.upstream_proxy),
+        passed_on=chain.passed_on,
+        tally=metrics,
+        budgets=registries.budgets,
+    )
+
+
 def _cache(config: AgentConfig, settings: CacheSettings, metrics: Metrics) -> CacheStore:
     """The cache, whose troubles are counted."""
     on_damaged, on_evicted = metrics.damaged_blobs.labels("cache").inc, metrics.cache_evictions.inc
@@ -394,7 +400,7 @@ def _pinning(  # noqa: PLR0913, PLR0917 - what was built before
         fetching=backend.fetching,
         tags=backend.tags,
         member_tags=member_tags,
-        own_tags=KnownTags(backend.holdings.references, backend.holdings.tags),
+        known_tags=KnownTags(backend.holdings.references, backend.holdings.tags),
         ask=peers.source,
         settings=settings.pins,
     )

@@ -164,9 +164,9 @@ class _Arrival:
     def _take_small(self, member: Member, stated: Digest | None) -> None:
         """Take a file that may be a document."""
         body = b"".join(self._source.parts(member.size))
-        digest = Digest.of(body)
-        if stated not in (None, digest):
-            raise ArchiveError(f"member {member.name!r} has the digest {digest}, and not that of its name")
+        if stated is not None and not stated.matches(body):
+            raise ArchiveError(f"member {member.name!r} does not have the digest that is its name")
+        digest = stated or Digest.of(body)
         self._archive.add(member, digest, body[:HEAD_BYTES])
         is_list = member.name in _LISTS
         is_manifest, is_config = (False, False) if is_list else _nature(body)

@@ -14,6 +14,7 @@ from ..oci.manifest import DOCKER_MANIFEST
 from ..oci.reference import Reference, Repository, parse_image
 from ..settings import ArchiveSettings
 from .documents import (
+    ATTESTED_ANNOTATION,
     DOCKER_IMAGES,
     DOCKER_LAYER,
     INDEX,
@@ -183,8 +184,8 @@ class _Walk:
             )
         self._compare(name, descriptor.size)
         body = self._archive.document(name)
-        if Digest.of(body) != digest:
-            raise ArchiveError(f"member {name!r} has the digest {Digest.of(body)}, and not that of its name")
+        if not digest.matches(body):
+            raise ArchiveError(f"member {name!r} does not have the digest that is its name")
         document = read(name, body, Document)
         if depth == 0 and document.subject is not None:
             image.subject = document.subject.digest
@@ -205,8 +206,9 @@ class _Walk:
                     self._enter(image, child, digest, depth + 1)
                 entered += 1
             else:
-                image.left_out.append(str(child.platform or digest))
                 left_out += 1
+                if ATTESTED_ANNOTATION not in child.annotated:
+                    image.left_out.append(str(child.platform or digest))
         if left_out and not entered:
             raise ArchiveError(f"member {where!r} lists {left_out} manifests, and none of them is in the archive")
 
@@ -228,7 +230,10 @@ class _Walk:
 
 def _of_docker(archive: Archive, settings: ArchiveSettings) -> list[Image]:
     """The images in docker's list, each with the manifest that is made for it."""
-    listed = read(DOCKER_IMAGES, archive.document(DOCKER_IMAGES), list[DockerImage])
+    body = archive.document(DOCKER_IMAGES)
+    if body.lstrip().startswith(b"{"):
+        raise ArchiveError(f"{DOCKER_IMAGES!r} is a manifest, as in skopeo's `dir:` folders; copy the image to `oci:`")
+    listed = read(DOCKER_IMAGES, body, list[DockerImage])
     if len(listed) > settings.manifests_max:
         raise ArchiveError(f"member {DOCKER_IMAGES!r} lists {len(listed):,} images; {settings.manifests_max:,} may be")
     images: dict[Digest, Image] = {}

@@ -1,6 +1,6 @@
 """A registry over the distribution API, as `load` and `save` use an agent: one connection, one request at a time.
 
-Source: OCI distribution-spec, "Pulling" and "Pushing"; RFC 9111 section 5.2.1.7 (`only-if-cached`).
+Source: OCI distribution-spec, "Pulling" and "Pushing".
 """
 
 import base64
@@ -17,7 +17,7 @@ from ..oci.digest import Digest
 from ..oci.manifest import MANIFEST_MAX_BYTES, MEDIA_TYPES
 from ..oci.reference import Repository
 from ..settings import ArchiveSettings
-from ..sources import COMMAND_HEADER
+from ..sources import COMMAND_HEADER, HOP_HEADER
 from .connection import Answer, Connection, Send
 from .reading import Extent
 
@@ -66,10 +66,8 @@ class Distribution:
 
     def has(self, repository: Repository, kind: str, digest: Digest) -> bool:
         """Whether the agent itself holds some content: no other place is asked."""
-        answer = self._connection.ask(
-            "HEAD", _path(repository, f"{kind}/{digest}"), {"Cache-Control": "only-if-cached"}
-        )
-        if answer.status not in (200, 404, 504):
+        answer = self._connection.ask("HEAD", _path(repository, f"{kind}/{digest}"), {HOP_HEADER: "1"})
+        if answer.status not in (200, 404):
             raise self._connection.error(answer, f"{repository}@{digest}")
         return answer.status == http.HTTPStatus.OK
 

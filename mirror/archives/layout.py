@@ -13,7 +13,7 @@ import msgspec
 
 from ..oci.digest import Digest
 from ..oci.manifest import OCI_INDEX
-from ..oci.reference import DOCKER_HUB, Reference
+from ..oci.reference import Reference
 from .documents import (
     DOCKER_CONFIG,
     DOCKER_IMAGES,
@@ -62,7 +62,10 @@ def _index(trees: Sequence[Tree]) -> bytes:
 
 
 def _docker_list(trees: Sequence[Tree]) -> list[dict[str, object]]:
-    """Docker's list: each image once, with all its tags. Content that is no image for a runtime is not in it."""
+    """Docker's list: each image once, with all its tags. Content that is no image for a runtime is not in it.
+
+    Names are whole: podman would take `app:1` for one of its own.
+    """
     listed: dict[Digest, dict[str, object]] = {}
     tags: dict[Digest, list[str]] = {}
     for tree in trees:
@@ -74,7 +77,7 @@ def _docker_list(trees: Sequence[Tree]) -> list[dict[str, object]]:
         where = str(digest)
         tags.setdefault(digest, [])
         if isinstance(tree.name, Reference):
-            tags[digest].append(_familiar(tree.name))
+            tags[digest].append(str(tree.name))
         listed[digest] = {
             "Config": blob_name(digest_of(document.config, where)),
             "RepoTags": tags[digest],
@@ -92,10 +95,3 @@ def _runnable(tree: Tree, document: Document, digest: Digest) -> tuple[Digest, D
     here.sort(key=lambda row: not (row[0].platform or Platform()).fits(_USUAL))  # stable: else the index's order
     runnable = (_runnable(tree, tree.documents[named], named) for _, named in here)
     return next(filter(None, runnable), None)
-
-
-def _familiar(name: Reference) -> str:
-    """A name as docker shows it: without its own registry and the namespace of official images."""
-    if name.repository.registry != DOCKER_HUB:
-        return str(name)
-    return f"{name.repository.path.removeprefix('library/')}:{name.tag}"

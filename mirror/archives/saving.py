@@ -6,7 +6,6 @@ it. What it has follows from the names and what these mean: members are sorted, 
 Source: OCI image-spec, image-layout.md.
 """
 
-import hashlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from ..errors import AgentError, ArchiveError
 from ..oci.digest import Digest
@@ -27,6 +26,9 @@ from .loading import PIPE
 from .progress import Progress
 from .tarball import END, head_of, padding
 from .trees import Tree
+
+if TYPE_CHECKING:
+    import hashlib
 
 PARTIAL: Final = ".partial"
 """What the name of a file ends with until it is whole."""
@@ -108,10 +110,10 @@ class _Copy:
         Raises:
             AgentError: it comes not whole, or its digest is wrong.
         """
-        sha256, done = hashlib.sha256(), 0
+        hashed, done = digest.algorithm.begin(), 0
         for left in reversed(range(self._settings.tries)):
             try:
-                done = self._from(repository, digest, size, sha256, done)
+                done = self._from(repository, digest, size, hashed, done)
             except AgentError as error:
                 if error.status is not None or not left:
                     raise
@@ -119,10 +121,11 @@ class _Copy:
                 break
         if done < size:
             raise AgentError(f"{repository}@{digest} broke off after {done:,} of {size:,} bytes, again and again", 200)
-        if sha256.hexdigest() != digest.hex:
-            raise AgentError(f"{repository}@{digest}: what came has the digest sha256:{sha256.hexdigest()}", 200)
+        found = Digest(hashed.hexdigest())
+        if found != digest:
+            raise AgentError(f"{repository}@{digest}: what came has the digest {found}", 200)
 
-    def _from(self, repository: Repository, digest: Digest, size: int, sha256: "hashlib._Hash", done: int) -> int:
+    def _from(self, repository: Repository, digest: Digest, size: int, whole: "hashlib._Hash", done: int) -> int:
         """Copy what comes of a blob from some byte on; return how far it is."""
         hashed: list[Future[None]] = []
         with self._registry.blob(repository, digest, done) as body:
@@ -137,7 +140,7 @@ class _Copy:
                     count = 0
                 if not count:
                     break
-                hashed.append(self._hashing.submit(sha256.update, buffer[:count]))
+                hashed.append(self._hashing.submit(whole.update, buffer[:count]))
                 write_all(self._out, buffer[:count])
                 done += count
                 self._progress.advance(count)

@@ -74,10 +74,11 @@ class Trees:
         found = self._registry.manifest(repository_of(name), what)
         if found is None:
             raise AgentError(f"{shown}: nobody in the cluster has it, and no registry gives it", 404)
-        if not isinstance(name, Reference) and found.digest != name[1]:
+        if not isinstance(name, Reference) and not name[1].matches(found.body):
             raise AgentError(f"{shown}: what came has the digest {found.digest}", 200)
         document = read(shown, found.body, Document)
-        tree = Tree(name, Manifest(found.digest, media_type_of(document), found.body))
+        digest = found.digest if isinstance(name, Reference) else name[1]
+        tree = Tree(name, Manifest(digest, media_type_of(document), found.body))
         self._add(tree, tree.root, document, 0)
         if self._platform is not None and document.manifests is None:
             self._check_platform(tree, document)
@@ -105,7 +106,7 @@ class Trees:
         what = f"{shown_name(tree.name)}: its manifest {digest}{f' for {child.platform}' if child.platform else ''}"
         if found is None:
             raise AgentError(f"{what} is nowhere; name a platform that the cluster has with --platform", 404)
-        if found.digest != digest:
+        if not digest.matches(found.body):
             raise AgentError(f"{what} came with the digest {found.digest}", 200)
         document = read(str(digest), found.body, Document)
         self._add(tree, Manifest(digest, media_type_of(document, child.mediaType), found.body), document, depth)

@@ -69,7 +69,7 @@ class Following:
         pins: what is pinned.
         configured: what this node's settings pin, by canonical name: the copies.
         resolve: finds out what a tag means.
-        own_tags: what this node knows of tags.
+        known_tags: what this node knows of tags.
         settings: times.
     """
 
@@ -79,14 +79,14 @@ class Following:
         pins: Pins,
         configured: Mapping[str, int],
         resolve: Resolve,
-        own_tags: KnownTags,
+        known_tags: KnownTags,
         settings: PinSettings,
     ) -> None:
         self._me = me
         self._pins = pins
         self._configured = configured
         self._resolve = resolve
-        self._own_tags = own_tags
+        self._known_tags = known_tags
         self._settings = settings
         self._retries: dict[str, _Retry] = {}
         self._seen = _Seen()
@@ -143,7 +143,7 @@ class Following:
             self._seen = _Seen(patterns)
         if not found:
             return
-        known = set(self._own_tags.names())
+        known = set(self._known_tags.names())
         self._seen.tags &= known
         for number, reference in enumerate(sorted(known - self._seen.tags, key=str)):
             if number % _TAGS_AT_ONCE == _TAGS_AT_ONCE - 1:
@@ -157,7 +157,7 @@ class Following:
         for pattern in patterns:
             is_free = known is None or (known.is_removed and known.version < pattern.version)
             if is_free and Pattern(pattern.name).matches(reference):
-                if (newest := self._own_tags.newest(reference)) is not None:
+                if (newest := self._known_tags.newest(reference)) is not None:
                     self._pin(
                         str(reference),
                         pattern.copies,

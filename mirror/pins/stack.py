@@ -142,7 +142,7 @@ class PinStack:
         fetching: FetchStack,
         tags: Tags,
         member_tags: MemberTags,
-        own_tags: KnownTags,
+        known_tags: KnownTags,
         ask: Callable[[Peer], Asked],
         settings: PinSettings,
     ) -> "PinStack":
@@ -169,7 +169,7 @@ class PinStack:
         hashes = Hashes(holdings.verify, lambda digest: _size(holdings, digest), settings)
         prefetches = Prefetches(get, quiet.fetch, holdings.has, settings)
         members = _Members(me, fetching.cluster, ask, holdings.tags, member_tags, hashes=hashes, prefetches=prefetches)
-        following = Following(me, pins, configured, resolve, own_tags, settings)
+        following = Following(me, pins, configured, resolve, known_tags, settings)
         pushed = Pushed(me, pins, held, holdings.has)
         return cls(
             pushed=pushed,

@@ -311,7 +311,7 @@ class Node:
             fetching=self.fetching,
             tags=self.tags,
             member_tags=member_tags,
-            own_tags=KnownTags(self.holdings.references, self.holdings.tags),
+            known_tags=KnownTags(self.holdings.references, self.holdings.tags),
             ask=self.peers.source,
             settings=self._cluster.settings.pins,
         )

@@ -258,7 +258,7 @@ def test_each_blob_is_saved_once_and_docker_finds_one_platform(registry: Small) 
     files = unpacked(save(registry, "many:2", "app:1"))
     assert {name.replace("blobs/sha256/", "sha256:") for name in files if name.startswith("blobs/")} == set(made.blobs)
     listed = json.loads(files["manifest.json"])
-    assert [row["RepoTags"] for row in listed] == [["app:1"], ["many:2"]]
+    assert [row["RepoTags"] for row in listed] == [["docker.io/library/app:1"], ["docker.io/library/many:2"]]
     assert all(name in files for row in listed for name in (row["Config"], *row["Layers"]))
     assert json.loads(files[listed[1]["Config"]])["architecture"] == "amd64"
     marks = [row["annotations"] for row in json.loads(files["index.json"])["manifests"]]

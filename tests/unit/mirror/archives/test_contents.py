@@ -84,10 +84,10 @@ def test_an_image_for_several_platforms_has_its_index_last_and_its_attestations(
 
 def test_an_index_whose_other_platforms_the_archive_does_not_have_stays_as_it_is(opened: Opens) -> None:
     made = Layout()
-    root = made.for_platforms(["linux/amd64", "linux/arm64"])
+    root = made.for_platforms(["linux/amd64", "linux/arm64"], attested=True)
     index = json.loads(made.blobs[root["digest"]])
     made.list(root, name="docker.io/library/app:1")
-    image = one(opened(made.without(index["manifests"][1]["digest"]).files()))
+    image = one(opened(made.without(*(child["digest"] for child in index["manifests"][1:])).files()))
     assert str(image.digest) == root["digest"]
     assert image.left_out == ["linux/arm64"]
     gone = [child["digest"] for child in index["manifests"]]
@@ -188,7 +188,7 @@ SAVED_LAYER = next(name for name in SAVED if name.endswith("layer.tar"))
         (broken(lambda it: it.pop(MANIFEST)), "sha256/.*' is missing: the archive is not whole"),
         (
             {**plain().files(), MANIFEST: plain().blobs[plain().entries[0]["digest"]][:-1] + b" "},
-            "not that of its name",
+            "does not have the digest that is its name",
         ),
         (broken(lambda it: it.update({CONFIG: b"short"})), "has 5 bytes; the manifest that names it states"),
         (
@@ -197,7 +197,8 @@ SAVED_LAYER = next(name for name in SAVED if name.endswith("layer.tar"))
         ),
         (broken(lambda it: it.pop(SAVED_LAYER), SAVED), "layer.tar' is missing"),
         (broken(lambda it: it.update({SAVED_CONFIG: b'{"rootfs":{}}'}), SAVED), "lists 1 layers, and .* 0"),
-        (broken(lambda it: it.update({"manifest.json": b'{"schemaVersion":2}'}), SAVED), "'manifest.json' is not"),
+        (broken(lambda it: it.update({"manifest.json": b'{"schemaVersion":2}'}), SAVED), "skopeo's `dir:`"),
+        (broken(lambda it: it.update({"manifest.json": b"[7]"}), SAVED), "'manifest.json' is not the JSON"),
         (
             {**SAVED, SAVED_LAYER: Link("other"), f"{SAVED_LAYER[:64]}/other": Link("layer.tar")},
             "is a link by way of more than 8|cannot read",
