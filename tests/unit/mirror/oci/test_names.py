@@ -37,11 +37,10 @@ def test_a_name_becomes_canonical_once_and_for_all(text: str, canonical: str) ->
     assert is_name(text) is (text == canonical)
 
 
-@pytest.mark.parametrize("text", ["", "a b", "nginx:", "NGINX", f"ng*@{DIGEST}", "ng*\n", "x" * 301 + "*", "sha256:0f"])
+@pytest.mark.parametrize("text", ["", "a b", "nginx:", "NGINX", f"ng*@{DIGEST}", "ng*\n", "x" * 301 + "*"])
 def test_what_names_nothing_is_refused(text: str) -> None:
     with pytest.raises((NameInvalid, DigestInvalid)):
-        if parse_name(text).text == "docker.io/library/sha256:0f":  # a tag, as people may write one
-            raise NameInvalid(text)
+        parse_name(text)
 
 
 @pytest.mark.parametrize(
