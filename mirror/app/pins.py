@@ -125,7 +125,7 @@ class PinsEndpoint:
         async def carry_out(order: dict[str, Any]) -> Response:
             names = [_one(name) for name in _names(order, "images")]
             platforms = self._own(_platforms(order.get("platforms")))
-            choose = self._chooser(order.get("nodes", ALL))
+            choose = self._chooser(order.get("nodes", "all"))
             return JSONResponse(self._jobs.start(lambda job: self._prefetch(job, names, platforms, choose)).shown())
 
         return await self._writers.answer(request, carry_out)
@@ -325,7 +325,7 @@ def _copies(value: Any) -> int | None:
     """A number of copies in an order; raise ValueError if it is none."""
     if value is None:
         return None
-    if value == "all" or (value == ALL and type(value) is int):
+    if value == "all":
         return ALL
     if type(value) is not int or not 0 < value <= COPIES_MAX:
         raise ValueError(f"{str(value)[:50]!r} is not allowed; give a number from 1 to {COPIES_MAX}, or all")
