@@ -11,7 +11,7 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 
@@ -22,18 +22,18 @@ from .app import (
     Backend,
     BudgetStatus,
     ClientEndpoint,
-    ContentsEndpoint,
     EndpointServer,
     Find,
     KeysEndpoint,
+    Members,
     NodeStatus,
     NoPages,
+    Operations,
     PeerEndpoint,
     Places,
     RegistryStatus,
     Remembered,
     StatusEndpoint,
-    Why,
     api_app,
     client_app,
     descriptors_allowed,
@@ -42,6 +42,7 @@ from .app.keys import is_key_file_replaceable
 from .app.listener import plainly
 from .app.signing import Orders
 from .app.tls import Acceptance
+from .app.writers import Writers
 from .channels import ChannelError, PeerTls
 from .channels.certificates import KeyIssuer
 from .channels.contexts import Channels, Issuer
@@ -69,6 +70,7 @@ from .sources.chain import Chain
 from .sources.outages import Outages
 from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
+from .sources.peers.contents import delete_from, images_of
 from .sources.upstream import Upstream
 from .sources.upstream.access import Access
 from .sources.upstream.budgets import Budgets
@@ -146,10 +148,18 @@ class Agent:
         find = self._find(manifests, member_tags)
         self._clients: list[ClientEndpoint] = []
         status = StatusEndpoint(self._node(cache, trust), find, metrics)
-        remembered = _remembered(config, settings, fetching, self._upstream, backend, partial(self._registry, outages))
-        contents = ContentsEndpoint(Why(find, manifests, remembered, settings.app))
-        peer = PeerEndpoint(backend, reports, self._auth)
-        self._servers = self._make_servers(self._served(backend, status, peer, contents.routes()))
+        operations = Operations.build(
+            backend,
+            find,
+            [cache, *runtimes],
+            cache.contents,
+            remembered=_remembered(config, settings, backend, self._upstream, self._budget_rows, outages),
+            members=_members(config, router, self._peers),
+            writers=Writers(config.push, Orders(self._auth)),
+            settings=settings,
+        )
+        peer = PeerEndpoint(backend, reports, self._auth, operations.for_members)
+        self._servers = self._make_servers(self._served(backend, status, peer, operations.routes))
 
     def _node(self, cache: CacheStore, trust: TagTrust) -> NodeStatus:
         """What this node says of itself."""
@@ -341,13 +351,6 @@ class Agent:
             if note.url in names
         ]
 
-    def _registry(self, outages: Outages, name: str) -> RegistryStatus:
-        """A registry, as this node sees it."""
-        config, urls = self._config, known_registries(self._config.upstream).get(name, ())
-        budgets = [asdict(row) for row in self._budget_rows() if row.registry == name]
-        out = outages.why(name, time.monotonic())
-        return RegistryStatus(name, [it.url for it in urls], name in config.offline, out, budgets)
-
     def _heard(self, payload: bytes) -> None:
         """Take in what another member says of registries."""
         for note in self._budgets.heard(payload, now := time.monotonic()):
@@ -464,20 +467,32 @@ def _containerd(config: AgentConfig, settings: ContainerdSettings, on_damaged: C
     return [ContainerdStore(config.containerd, config.containerd_namespace, settings, on_damaged)]
 
 
+def _members(config: AgentConfig, router: SwimRouter | DhtRouter, peers: PeerClient) -> Members:
+    """The others, as far as they are asked about all their content; only where there is a key, some may delete."""
+    delete = None if config.key_file is None else partial(delete_from, peers)
+    return Members(router.members, partial(images_of, peers), delete)
+
+
 def _remembered(
     config: AgentConfig,
     settings: Settings,
-    fetching: FetchStack,
-    upstream: Upstream,
     backend: Backend,
-    registry: Callable[[str], RegistryStatus],
+    upstream: Upstream,
+    budgets: Callable[[], Iterable[BudgetStatus]],
+    outages: Outages,
 ) -> Remembered:
     """What a node can tell of an image without asking anybody."""
-    cluster, images = fetching.cluster, settings.images
-    policies = replace(config.tag_policies, usual_s=images.tag_fresh_s)
+    cluster, fetches, images = backend.fetching.cluster, backend.fetching.fetches, settings.images
+    policies, known = replace(config.tag_policies, usual_s=images.tag_fresh_s), known_registries(config.upstream)
+
+    def registry(name: str) -> RegistryStatus:
+        rows = [asdict(row) for row in budgets() if row.registry == name]
+        urls, out = [it.url for it in known.get(name, ())], outages.why(name, time.monotonic())
+        return RegistryStatus(name, urls, name in config.offline, out, rows)
+
     return Remembered(
         me=config.name,
-        records=lambda: fetching.fetches.records,
+        records=lambda: fetches.records,
         answers=upstream.said_of,
         resolution=backend.resolutions.of,
         policy=policies.shown,

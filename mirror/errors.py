@@ -3,6 +3,7 @@
     MirrorError
     ├── ConfigError            the operator's: refused at start, one line
     │   └── StartFailed        this machine does not let the agent start, now; a restart may help
+    ├── Pinned                 it stays until it is unpinned
     ├── StorageError           this node cannot store the content
     │   ├── StorageFull        it does not fit: it passes through memory instead
     │   ├── StorageFailed      the disk failed, or gives nothing now
@@ -86,6 +87,10 @@ class StartFailed(ConfigError):
 
     A supervisor may try again.
     """
+
+
+class Pinned(MirrorError):
+    """The operator wants it kept: it is deleted by no order but one that unpins it before."""
 
 
 class StorageError(MirrorError):

@@ -15,9 +15,11 @@ from ..errors import ConfigError, StartFailed
 from .agent import agent
 from .demo import demo
 from .find import find
+from .images import images
 from .keys import keys
 from .members import members
 from .refresh import refresh
+from .removal import delete, prune
 from .token import token
 from .why import why
 
@@ -66,5 +68,5 @@ def main() -> None:
     refuse_misspelt(os.environ)
 
 
-for command in (agent, demo, members, find, why, refresh, keys, token):
+for command in (agent, demo, members, images, find, why, delete, prune, refresh, keys, token):
     main.add_command(command)

@@ -83,6 +83,12 @@ class Manifests:
             return None
         return await self._remember(digest, body)
 
+    def forget(self, digests: Iterable[Digest]) -> None:
+        """Drop manifests from memory, for they are deleted."""
+        for digest in digests:
+            if (manifest := self._memory.pop(digest.hex, None)) is not None:
+                self._memory_bytes -= len(manifest.body)
+
     async def get(self, content: Content, audience: Audience = Audience.LOCAL) -> tuple[Manifest, bool]:
         """A manifest from this node or from elsewhere, and whether this node held it already.
 
