@@ -9,10 +9,9 @@ import contextlib
 import gc
 import logging
 import signal
-import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from starlette.routing import BaseRoute
@@ -20,26 +19,22 @@ from starlette.types import ASGIApp
 
 from .app import (
     Backend,
-    BudgetStatus,
     ClientEndpoint,
-    EndpointServer,
     Find,
     KeysEndpoint,
     Members,
     NodeStatus,
-    NoPages,
     Operations,
     PeerEndpoint,
-    Places,
     RegistryStatus,
     Remembered,
     StatusEndpoint,
     api_app,
     client_app,
-    descriptors_allowed,
 )
 from .app.keys import is_key_file_replaceable
-from .app.listener import plainly
+from .app.push import PushEndpoint, PushStack
+from .app.servers import Served, make_servers
 from .app.signing import Orders
 from .app.tls import Acceptance
 from .app.writers import Writers
@@ -50,7 +45,7 @@ from .channels.files import FileIssuer
 from .cluster.homes import turned_key
 from .cluster.serving import HomeService
 from .cluster.throughput import SlowReports
-from .config import Address, AgentConfig, ListenAddress, Routing, advertised_address
+from .config import AgentConfig, Routing, advertised_address
 from .errors import ConfigError
 from .fetch.stack import FetchStack
 from .images.completeness import Completeness
@@ -58,32 +53,30 @@ from .images.holdings import Holdings
 from .images.listings import Listings
 from .images.manifests import Manifests
 from .images.member_tags import MemberTags
+from .images.own_tags import OwnTags
+from .images.referrers import Referrers
 from .images.tag_trust import TagTrust
 from .images.tags import Tags
 from .metrics import Metrics
 from .oci.reference import DOCKER_HUB
+from .registry_state import RegistryState
 from .routers import Listener, Peer, Topic
 from .routers.dht import DhtRouter, DhtSettings, KeysAreFixed
 from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id, load_keys
 from .settings import CacheSettings, ChannelSettings, ContainerdSettings, Settings
 from .sources.chain import Chain
-from .sources.outages import Outages
 from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
 from .sources.peers.contents import delete_from, images_of
 from .sources.upstream import Upstream
 from .sources.upstream.access import Access
-from .sources.upstream.budgets import Budgets
 from .sources.upstream.registries import known_registries
 from .sources.watched import WatchedUpstream
-from .stores import Store
+from .stores import CacheContents, Store
 from .stores.cache import CacheStore
 from .stores.folder_lock import locked
 
 log = logging.getLogger(__name__)
-
-Served = tuple[str, ListenAddress, ASGIApp]
-"""The setting that says where something is served, the address, and the application."""
 
 
 class Agent:
@@ -110,20 +103,21 @@ class Agent:
 
         cache = _cache(config, settings.cache, metrics)
         runtimes = _containerd(config, settings.containerd, metrics.damaged_blobs.labels("containerd").inc)
-        self._holdings = Holdings([cache, *runtimes], router)
+        self._own = own = OwnTags(config.data_dir / "own-tags", partial(router.notes.tell, Topic.TAGS), settings.images)
+        self._holdings = Holdings([cache, *runtimes, own], router)
         self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
         self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
-        self._budgets = budgets = Budgets(settings.upstream.budgets, partial(router.notes.tell, Topic.BUDGETS))
+        self._registries = registries = RegistryState(config, settings, router.notes.tell)
         self._upstream = Upstream(
             config.upstream,
             settings.upstream,
             Access(config.upstream_auth, config.upstream_proxy),
             passed_on=self._chain.passed_on,
             tally=metrics,
-            budgets=budgets,
+            budgets=registries.budgets,
         )
-        outages = Outages(settings.outages)
-        self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages, config.offline)
+        outages, words = registries.outages, registries.words
+        self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages, config.offline, words)
         self._fetching = fetching = FetchStack.build(
             config.name,
             router,
@@ -131,35 +125,32 @@ class Agent:
             peers=self._peers,
             upstream=watched,
             outages=outages,
+            words=words,
+            is_scarce=self._upstream.is_scarce,
             metrics=metrics,
             settings=settings,
         )
         trust = TagTrust(metrics, settings.images)
         member_tags = MemberTags(
-            fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images, outages
+            fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images, outages, words
         )
         self._tags = self._make_tags(cache, member_tags, trust)
         manifests = Manifests(self._holdings, fetching.fetches, fetching.stated.note, settings.images)
 
         reports = SlowReports(settings.cluster)
         self._home_service = HomeService(config.home, router, reports, lambda: len(router.members()), settings.serving)
-        listings = Listings(watched, self._holdings, router.members, self._peers.tags)
+        listings = Listings(watched, self._holdings, router.members, self._peers.tags, Referrers(own, manifests))
         backend = Backend(self._holdings, fetching, manifests, self._tags, listings, metrics, settings.app)
         find = self._find(manifests, member_tags)
+        self._writers = Writers(config.push, Orders(self._auth))
+        self._push = self._make_push(cache, backend)
         self._clients: list[ClientEndpoint] = []
         status = StatusEndpoint(self._node(cache, trust), find, metrics)
-        operations = Operations.build(
-            backend,
-            find,
-            [cache, *runtimes],
-            cache.contents,
-            remembered=_remembered(config, settings, backend, self._upstream, self._budget_rows, outages),
-            members=_members(config, router, self._peers),
-            writers=Writers(config.push, Orders(self._auth)),
-            settings=settings,
-        )
+        operations = self._operations(backend, find, [cache, *runtimes, own], cache.contents)
         peer = PeerEndpoint(backend, reports, self._auth, operations.for_members)
-        self._servers = self._make_servers(self._served(backend, status, peer, operations.routes))
+        accept = Acceptance(self._channels, settings.channels)
+        served = self._served(backend, status, peer, operations.routes)
+        self._servers = make_servers(served, config, router.members, accept, metrics, settings.server)
 
     def _node(self, cache: CacheStore, trust: TagTrust) -> NodeStatus:
         """What this node says of itself."""
@@ -175,7 +166,8 @@ class Agent:
             cache_bytes=lambda: cache.used_bytes,
             keeps_nothing=lambda: cache.keeps_nothing,
             withheld=lambda: cache.withheld,
-            budgets=self._budget_rows,
+            budgets=self._registries.shown_budgets,
+            outages=self._registries.shown_outages,
         )
 
     def _make_tags(self, cache: CacheStore, member_tags: MemberTags, trust: TagTrust) -> Tags:
@@ -190,6 +182,33 @@ class Agent:
             how=self._config.tags,
             denied=self._config.denied_tags,
             policies=self._config.tag_policies,
+        )
+
+    def _make_push(self, cache: CacheStore, backend: Backend) -> PushStack:
+        """What clients push."""
+        return PushStack.build(
+            self._writers,
+            backend,
+            cache.uploads,
+            self._own,
+            delete=cache.contents.delete,
+            pin=lambda repository, digest, references: None,
+            settings=self._settings.push,
+        )
+
+    def _operations(self, backend: Backend, find: Find, stores: Sequence[Store], contents: CacheContents) -> Operations:
+        """What an operator sees of content, and deletes."""
+        config, settings = self._config, self._settings
+        return Operations.build(
+            backend,
+            find,
+            stores,
+            contents,
+            self._own,
+            remembered=_remembered(config, settings, backend, self._upstream, self._registries.shown),
+            members=_members(config, self._router, self._peers),
+            writers=self._writers,
+            settings=settings,
         )
 
     def _find(self, manifests: Manifests, member_tags: MemberTags) -> Find:
@@ -215,9 +234,9 @@ class Agent:
         )
         api = [*status.routes(), *keys.routes(), *others]
 
-        def client(registry: str | None = None) -> ClientEndpoint:
+        def client(registry: str | None = None) -> ASGIApp:
             self._clients.append(ClientEndpoint(backend, self._chain, registry))
-            return self._clients[-1]
+            return PushEndpoint(self._clients[-1], self._push, registry)
 
         app = client_app(client(), status, *(api if config.listen_api is None else ()))
         served: list[Served] = [("listen", address, app) for address in config.listen]
@@ -229,27 +248,6 @@ class Agent:
         if config.metrics is not None:
             served.append(("metrics", config.metrics, api_app(status, status.figures())))
         return [*served, ("peer", config.peer, peer)]
-
-    def _make_servers(self, served: Sequence[Served]) -> list[EndpointServer]:
-        """A server for each address. They share the places for connections."""
-        config, router, settings = self._config, self._router, self._settings.server
-        places = Places(
-            lambda: [peer.host for peer in router.members()], descriptors_allowed(), settings, self._metrics
-        )  # fmt: skip
-        host = socket.gethostname().lower()
-        names = {config.name.lower(), host, host.partition(".")[0], *config.allow_host}
-
-        def guarded(name: str, address: ListenAddress, app: ASGIApp) -> ASGIApp:
-            """No page of a web site reaches a Unix socket, and none reads in metrics what others may not know."""
-            return app if name == "metrics" or not isinstance(address, Address) else NoPages(app, names)
-
-        acceptance = Acceptance(self._channels, self._settings.channels)
-        return [
-            EndpointServer(
-                guarded(name, address, app), name, address, places, settings, acceptance if name == "peer" else plainly
-            )
-            for name, address, app in served
-        ]
 
     @property
     def summary(self) -> str:
@@ -286,7 +284,7 @@ class Agent:
                 log.warning("%s", warning)
             keys = asyncio.create_task(self._router.follow_keys(self._use_keys))
             stack.callback(keys.cancel)
-            notes = asyncio.create_task(self._router.notes.follow({Topic.BUDGETS: Listener(self._heard, self._notes)}))
+            notes = asyncio.create_task(self._router.notes.follow(self._listeners()))
             stack.callback(notes.cancel)
             certificates = asyncio.create_task(self._channels.keep_renewing(self._settings.channels.look_s))
             stack.callback(certificates.cancel)
@@ -317,6 +315,7 @@ class Agent:
         stack.push_async_callback(self._upstream.close)
         stack.push_async_callback(self._watched.close)
         stack.push_async_callback(self._holdings.close)
+        stack.callback(self._push.uploads.close)
         await self._holdings.start()
         stack.push_async_callback(self._fetching.close)
         stack.push_async_callback(self._tags.close)
@@ -333,32 +332,13 @@ class Agent:
         self._auth.use(keys)
         self._channels.use(keys)
 
-    def _budget_rows(self) -> list[BudgetStatus]:
-        """What registries still let the members ask."""
-        names = {url.url: name for name, urls in known_registries(self._config.upstream).items() for url in urls}
-        now = time.monotonic()
-        return [
-            BudgetStatus(
-                names[note.url],
-                note.source,
-                note.remaining,
-                note.limit,
-                note.window_s,
-                max(0.0, note.blocked_until - now),
-                now - note.at,
-            )
-            for note in self._budgets.shown(now)
-            if note.url in names
-        ]
-
-    def _heard(self, payload: bytes) -> None:
-        """Take in what another member says of registries."""
-        for note in self._budgets.heard(payload, now := time.monotonic()):
-            log.warning("a registry rate limits a member url=%s retry_after_s=%.0f", note.url, note.blocked_until - now)
-
-    def _notes(self) -> bytes:
-        """What a member should know of registries that this node meets anew."""
-        return self._budgets.state(time.monotonic())
+    def _listeners(self) -> dict[Topic, Listener]:
+        """Who cares about what members tell each other."""
+        return {
+            Topic.BUDGETS: Listener(self._upstream.heard, self._upstream.state),
+            Topic.OUTAGES: Listener(self._watched.heard, self._watched.state),
+            Topic.TAGS: Listener(self._own.heard, self._own.state),
+        }
 
     async def _drain(self) -> None:
         await asyncio.gather(*(server.stop() for server in self._servers))
@@ -478,18 +458,11 @@ def _remembered(
     settings: Settings,
     backend: Backend,
     upstream: Upstream,
-    budgets: Callable[[], Iterable[BudgetStatus]],
-    outages: Outages,
+    registry: Callable[[str], RegistryStatus],
 ) -> Remembered:
     """What a node can tell of an image without asking anybody."""
     cluster, fetches, images = backend.fetching.cluster, backend.fetching.fetches, settings.images
-    policies, known = replace(config.tag_policies, usual_s=images.tag_fresh_s), known_registries(config.upstream)
-
-    def registry(name: str) -> RegistryStatus:
-        rows = [asdict(row) for row in budgets() if row.registry == name]
-        urls, out = [it.url for it in known.get(name, ())], outages.why(name, time.monotonic())
-        return RegistryStatus(name, urls, name in config.offline, out, rows)
-
+    policies = replace(config.tag_policies, usual_s=images.tag_fresh_s)
     return Remembered(
         me=config.name,
         records=lambda: fetches.records,

@@ -14,7 +14,7 @@ from .origin import NoPages
 from .peer import PeerEndpoint
 from .places import Places
 from .server import EndpointServer
-from .status import BudgetStatus, NodeStatus, StatusEndpoint
+from .status import BudgetStatus, NodeStatus, OutageStatus, StatusEndpoint
 from .why import RegistryStatus, Remembered, Why
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "NoPages",
     "NodeStatus",
     "Operations",
+    "OutageStatus",
     "PeerEndpoint",
     "Places",
     "RegistryStatus",
@@ -40,7 +41,7 @@ __all__ = [
 ]
 
 
-def client_app(client: ClientEndpoint, status: StatusEndpoint, *others: BaseRoute) -> ASGIApp:
+def client_app(client: ASGIApp, status: StatusEndpoint, *others: BaseRoute) -> ASGIApp:
     """The application of the client endpoint."""
     pages = api_app(status, *others)
 

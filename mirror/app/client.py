@@ -41,6 +41,7 @@ from ..stores import Held
 from .again import rest, sha256_of, taken_over
 from .backend import Backend
 from .blob import Extent, Headers, blob_headers
+from .patience import patiently
 from .pulls import Pulls
 from .request import ListRequest, RegistryRequest, parse
 from .responses import (
@@ -100,12 +101,10 @@ class ClientEndpoint:
                 return
             kind = request.kind
             with self._pulls.following(scope, request, send) as send:
-                if isinstance(request.what, Reference):
-                    await self._tag(send, request, request.what)
-                elif request.kind == "manifests":
-                    await send_manifest(send, request, await self._find(request, request.what), [])
-                else:
-                    await self._blob(scope, receive, send, request, request.content(request.what))
+                # Another cluster's agent has a bound of its own, and tells its clients to wait.
+                patience_s = 0.0 if request.came_by else self._backend.settings.patience_s
+                answer = partial(self._answer, scope, receive, send, request)
+                await patiently(answer, patience_s, self._backend.settings.patience_step_s)
         except OciError as error:
             self._count(kind, "missing" if error.status == 404 else "refused" if error.status < 500 else "failed")
             log.info("%s %s: %d %s", scope["method"], scope["path"][:300], error.status, error)
@@ -114,6 +113,14 @@ class ClientEndpoint:
             self._count(kind, "failed")
             log.warning("%s %s: %s", scope["method"], scope["path"][:300], error)
             await send_error(scope, send, Unavailable(str(error)))
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, request: RegistryRequest) -> None:
+        if isinstance(request.what, Reference):
+            await self._tag(send, request, request.what)
+        elif request.kind == "manifests":
+            await send_manifest(send, request, await self._find(request, request.what), [])
+        else:
+            await self._blob(scope, receive, send, request, request.content(request.what))
 
     async def _list(self, scope: Scope, send: Send, request: ListRequest) -> None:
         """A page of tags, or of the manifests that refer to one."""

@@ -55,7 +55,7 @@ class Find:
         """Find an image or a digest.
 
         Args:
-            query: an image name such as `nginx:1.27`, or `sha256:…`.
+            query: an image name such as `nginx:1.27`, or a digest.
 
         Returns:
             The answer as it goes into JSON: `holders` by digest, and for a tag what each member says that it means.
@@ -63,7 +63,7 @@ class Find:
         Raises:
             NameInvalid, DigestInvalid: the query is neither.
         """
-        wanted = Digest.parse(query) if query.startswith("sha256:") else parse_image(query)
+        wanted = Digest.parse(query) if query.startswith(("sha256:", "sha512:")) else parse_image(query)
         answer: dict[str, Any] = {"node": self._name, "asked": query}
         if isinstance(wanted, Reference):
             answer["reference"] = str(wanted)

@@ -7,6 +7,7 @@ from typing import Any
 from starlette.routing import Route
 
 from ..images.inventory import Inventory
+from ..images.own_tags import OwnTags
 from ..images.removal import Removal
 from ..oci.content import ImageSummary
 from ..oci.reference import Reference
@@ -58,15 +59,28 @@ class Operations:
         find: Find,
         stores: Sequence[Store],
         contents: CacheContents,
+        own: OwnTags,
         *,
         remembered: Remembered,
         members: Members,
         writers: Writers,
         settings: Settings,
     ) -> "Operations":
-        """Put the parts together; `contents` is what one of the stores, the cache, shows and deletes."""
+        """Put the parts together.
+
+        Args:
+            backend: what the node serves from.
+            find: asks members about tags and content.
+            stores: that know tags.
+            contents: what one of them, the cache, shows and deletes.
+            own: another one: the tags of the cluster's own people.
+            remembered: what this node knows without asking.
+            members: the others.
+            writers: decides who may delete.
+            settings: bounds.
+        """
         inventory = Inventory(stores, contents, backend.holdings, settings.images)
-        removal = Removal(inventory, contents, [contents], backend.manifests.forget)
+        removal = Removal(inventory, contents, own, backend.manifests.forget)
         images = Images(remembered.me, inventory, members.up, members.images, remembered.records, settings.app)
         why = Why(find, backend.manifests, remembered, settings.app)
 

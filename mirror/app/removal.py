@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ..errors import DigestInvalid, NameInvalid, PeerError, Pinned
+from ..errors import DigestInvalid, NameInvalid, PeerError, Pinned, StorageFailed
 from ..images.pruning import Plan, Rule
 from ..images.removal import Removal
 from ..oci.digest import Digest
@@ -85,9 +85,12 @@ class RemovalEndpoint:
         if everywhere and isinstance(target, Reference):
             meant = sorted(await self._meanings(target))[:MEANINGS_MAX]
         try:
-            mine = asdict(await self._removal.delete(target, {Digest.parse(text) for text in meant}))
+            meanings = {Digest.parse(text) for text in meant}
+            mine = asdict(await self._removal.delete(target, meanings, everywhere=everywhere))
         except Pinned as error:
             return refused(409, str(error))
+        except StorageFailed as error:
+            return refused(500, str(error))
         peers = list(self._members()) if everywhere else []
         others = await asyncio.gather(*(self._by_member(peer, str(target), meant) for peer in peers))
         rows = [{"member": self._me, "problem": None, **mine}, *others]

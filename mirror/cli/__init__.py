@@ -17,9 +17,11 @@ from .demo import demo
 from .find import find
 from .images import images
 from .keys import keys
+from .load import load
 from .members import members
 from .refresh import refresh
 from .removal import delete, prune
+from .save import save
 from .token import token
 from .why import why
 
@@ -68,5 +70,5 @@ def main() -> None:
     refuse_misspelt(os.environ)
 
 
-for command in (agent, demo, members, images, find, why, delete, prune, refresh, keys, token):
+for command in (agent, demo, members, images, find, why, load, save, delete, prune, refresh, keys, token):
     main.add_command(command)

@@ -37,6 +37,9 @@ def delete(what: str, everywhere: bool, url: str, as_json: bool, key_file: Path 
         shares = sorted({name for row in members for name in row.get("shares", ())})
         if shares:
             click.echo(f"What other images have too was kept, or is theirs as well: {', '.join(shares[:8])}")
+        own = sorted({name for row in members for name in row.get("own", ())})
+        if own:
+            click.echo(f"This cluster's own tags stay: {', '.join(own[:8])}. --everywhere deletes them, too")
         if any(row.get("runtime") for row in members):
             click.echo(_RUNTIME)
     if any(row["problem"] for row in members) or not any(row.get("blobs") or row.get("tags") for row in members):

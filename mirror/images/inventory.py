@@ -39,7 +39,7 @@ class HeldImage:
         named: how many there are.
         used_unix_s: when a client of this node last asked for it, or else when it came, Unix time; 0 if only a runtime
             has it, whose uses nobody sees.
-        stores: that have its manifest.
+        stores: that have its manifest: the cache, and runtimes that have the tag.
         contents: all that is here of it, its manifests included.
     """
 
@@ -117,14 +117,16 @@ class Inventory:
         for store in self._stores:
             for reference in list(store.references()):
                 if (tag := store.tag(reference)) is not None and self._holdings.has(tag.digest):
-                    tagged.setdefault((str(reference), tag.digest), []).append(store.name)
+                    names = tagged.setdefault((str(reference), tag.digest), [])
+                    names += [store.name] if tag.authority == "runtime" else []
         manifests = {it.digest: tree for it in kept if (tree := await self._tree(it.digest, it.size)) is not None}
         spoken_for = {digest for _, digest in tagged} | {child.digest for tree in manifests.values() for child in tree}
         roots: dict[tuple[str, Digest], list[str]] = dict(sorted(tagged.items(), key=lambda item: item[0][0]))
-        roots.update({("", digest): ["cache"] for digest in manifests if digest not in spoken_for})
+        roots.update({("", digest): [] for digest in manifests if digest not in spoken_for})
         images = []
         for (name, digest), stores in roots.items():
-            images.append(await self._image(name, digest, tuple(dict.fromkeys(stores)), by_digest))
+            where = (*(["cache"] if digest in by_digest else []), *stores)
+            images.append(await self._image(name, digest, where, by_digest))
         return Survey(images, kept)
 
     async def _image(

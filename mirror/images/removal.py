@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -16,11 +16,15 @@ from .pruning import Plan, Rule, delete, prune
 log = logging.getLogger(__name__)
 
 
-class KeepsTags(Protocol):
-    """Remembers what tags mean."""
+class OwnTags(Protocol):
+    """What the cluster's own people say that tags mean; all members know it."""
 
-    async def forget(self, reference: Reference) -> Tag | None:
-        """Forget what a tag means; return what that was, or None if it was not known."""
+    def tag(self, reference: Reference) -> Tag | None:
+        """What a tag means to them."""
+        ...
+
+    async def put(self, reference: Reference, digest: Digest | None) -> None:
+        """Let a tag mean something to all from now on, or nothing."""
         ...
 
 
@@ -30,6 +34,7 @@ class Removed:
 
     Args:
         tags: that are forgotten.
+        own: tags of the cluster's own people that stay, for they are everybody's.
         blobs: how many.
         bytes: that are free now.
         runtime: what a runtime of this node has of it, which stays.
@@ -37,6 +42,7 @@ class Removed:
     """
 
     tags: Sequence[str]
+    own: Sequence[str]
     blobs: int
     bytes: int
     runtime: bool
@@ -48,9 +54,9 @@ class Removal:
 
     Args:
         inventory: what is here.
-        contents: deletes blobs.
-        tags: forget them; the cache is one of them.
-        forget_manifests: drops manifests from memory.
+        contents: deletes blobs, and forgets what upstream said of tags.
+        own: the tags of the cluster's own people.
+        forget_manifest: drops a manifest from memory.
         protects: whether content is pinned.
     """
 
@@ -58,14 +64,14 @@ class Removal:
         self,
         inventory: Inventory,
         contents: CacheContents,
-        tags: Sequence[KeepsTags],
-        forget_manifests: Callable[[Iterable[Digest]], None],
+        own: OwnTags,
+        forget_manifest: Callable[[Digest], None],
         protects: Callable[[Digest], bool] = lambda digest: False,
     ) -> None:
         self._inventory = inventory
         self._contents = contents
-        self._tags = tags
-        self._forget_manifests = forget_manifests
+        self._own = own
+        self._forget_manifest = forget_manifest
         self._protects = protects
 
     async def plan(self, rule: Rule) -> Plan:
@@ -79,16 +85,20 @@ class Removal:
         log.info("pruned images=%d blobs=%d bytes=%d", len(plan.images), len(plan.blobs), plan.bytes)
         return plan
 
-    async def delete(self, what: Reference | Digest, meanings: Collection[Digest] = ()) -> Removed:
+    async def delete(
+        self, what: Reference | Digest, meanings: Collection[Digest] = (), *, everywhere: bool = False
+    ) -> Removed:
         """Delete an image, or one blob.
 
         Args:
             what: a tag, which is forgotten; or a digest, and then all tags that mean it are. If it is no image that is
                 here, but a blob, that blob alone goes.
             meanings: what the tag means to other members: such an image goes too, if it has no tag here at all.
+            everywhere: whether tags of the cluster's own people go as well, which are everybody's.
 
         Raises:
             Pinned: it is; nothing has gone.
+            StorageFailed: such a tag cannot be deleted now; nothing else has gone.
         """
         survey = await self._inventory.survey(now=True)
         images = [image for image in survey.images if _is(image, what, meanings)]
@@ -99,25 +109,28 @@ class Removal:
         plan = replace(plan, blobs=[blob for blob in plan.blobs if not self._protects(blob.digest)])
         named = [Reference.parse(image.reference) for image in images if image.reference]
         named += [what] if isinstance(what, Reference) and what not in named else []
-        forgotten = [str(reference) for reference in named if await self._forget(reference)]
+        own = [reference for reference in named if self._own.tag(reference) is not None]
+        if everywhere:
+            for reference in own:
+                await self._own.put(reference, None)
+        gone = own if everywhere else []
+        forgotten = [it for it in named if await self._contents.forget(it) is not None or it in gone]
         await self._carry_out(plan)
         log.info("deleted what=%s tags=%d blobs=%d bytes=%d", what, len(forgotten), len(plan.blobs), plan.bytes)
         in_runtime = any(store != "cache" for image in images for store in image.stores)
-        return Removed(forgotten, len(plan.blobs), plan.bytes, in_runtime, _sharing(survey, images, what))
+        stay = [] if everywhere else [str(it) for it in own]
+        shares = _sharing(survey, images, what)
+        return Removed([str(it) for it in forgotten], stay, len(plan.blobs), plan.bytes, in_runtime, shares)
 
     def _check_pins(self, what: Reference | Digest, images: Sequence[HeldImage]) -> None:
         digests = {image.digest for image in images} | ({what} if isinstance(what, Digest) else set())
         if any(self._protects(digest) for digest in digests):
             raise Pinned(f"{what} is pinned, and stays: `skvaller unpin` it first")
 
-    async def _forget(self, reference: Reference) -> bool:
-        """Forget a tag wherever it is kept; return whether it was known."""
-        known = [await tags.forget(reference) for tags in self._tags]
-        return any(tag is not None for tag in known)
-
     async def _carry_out(self, plan: Plan) -> None:
         digests = [blob.digest for blob in plan.blobs]
-        self._forget_manifests(digests)
+        for digest in digests:
+            self._forget_manifest(digest)
         await self._contents.delete(digests)
         self._inventory.changed()
 

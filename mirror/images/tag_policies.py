@@ -32,12 +32,14 @@ class TagPolicy:
         revalidate_s: after that time, it is still the answer at once, with a warning, while upstream is asked.
         error_s: after the first time, it is the answer if upstream does not say anything.
         asks_upstream: whether upstream is asked at all; if not, what this node and the members hold is the answer.
+        upstream_wins: whether upstream's word counts more than that of who pushed the tag to this cluster.
     """
 
     fresh_s: float | None = None
     revalidate_s: float = 0.0
     error_s: float = math.inf
     asks_upstream: bool = True
+    upstream_wins: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,4 +159,5 @@ _KEYS: dict[str, Callable[[str, Any], tuple[str, Any]]] = {
     "stale-if-error": _seconds("error_s"),
     "pin": _flag("fresh_s", {True: math.inf, False: None}),
     "never-upstream": _flag("asks_upstream", {True: False, False: True}),
+    "upstream-wins": _flag("upstream_wins", {True: True, False: False}),
 }

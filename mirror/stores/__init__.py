@@ -17,6 +17,8 @@ from .proofs import Proof
 __all__ = [
     "Authority",
     "BlobCache",
+    "BlobUpload",
+    "BlobUploads",
     "BlobWriter",
     "CacheContents",
     "Checks",
@@ -31,8 +33,8 @@ __all__ = [
 ]
 
 
-Authority: TypeAlias = Literal["upstream", "runtime"]
-"""Who says what a tag means: a registry, or only a container runtime's own store."""
+Authority: TypeAlias = Literal["upstream", "runtime", "pushed"]
+"""Who says what a tag means: a registry, only a container runtime's own store, or who pushed it to this cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,44 @@ class BlobWriter(Protocol):
 
     def discard(self) -> None:
         """Forget the blob, and delete what is here of it."""
+        ...
+
+
+class BlobUpload(Protocol):
+    """Writes one blob whose digest is known at its end; exactly one of `commit` and `discard` ends it."""
+
+    @property
+    def fd(self) -> int:
+        """The file, open for reading and writing as long as the upload is."""
+        ...
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing has ended it yet."""
+        ...
+
+    async def expect(self, size: int) -> None:
+        """Take note of how long the blob will be at least, in bytes; raise StorageError if that does not fit."""
+        ...
+
+    def reserve(self, stop: int) -> None:
+        """Take space for the bytes up to `stop`. Blocks; in any thread but the event loop's; raise StorageError."""
+        ...
+
+    def commit(self, digest: Digest, size: int, proof: Proof | None) -> None:
+        """Let the file, of `size` bytes and found right, become a blob; StorageFailed: it cannot, and is gone."""
+        ...
+
+    def discard(self) -> None:
+        """Forget what has come, and delete it; nothing happens if it has ended already."""
+        ...
+
+
+class BlobUploads(Protocol):
+    """A place to which blobs are uploaded."""
+
+    async def begin(self, size: int = 0) -> BlobUpload:
+        """Begin one of at least `size` bytes; raise StorageError if it does not fit, or the disk failed."""
         ...
 
 

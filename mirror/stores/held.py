@@ -26,7 +26,7 @@ class Checks(Protocol):
         """Wait until some bytes from `start` on were checked, and are in memory; return their end, `stop` at most.
 
         Raises:
-            Corrupt: the file is not what it was when its sha256 was found right.
+            Corrupt: the file is not what it was when its digest was found right.
             StorageFailed: it cannot be read.
         """
         ...
@@ -79,7 +79,7 @@ class Held:
             `(offset, count)`: bytes of the file that may leave now, in order, without gaps.
 
         Raises:
-            Corrupt: what follows is not what it was when its sha256 was found right. The store has dropped it.
+            Corrupt: what follows is not what it was when its digest was found right. The store has dropped it.
             StorageFailed: it cannot be read.
         """
         ahead: asyncio.Task[int] | None = None

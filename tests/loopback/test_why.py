@@ -16,6 +16,7 @@ from mirror.app.signing import Orders
 from mirror.app.writers import Writers
 from mirror.config import Push
 from mirror.images.completeness import Completeness
+from mirror.images.own_tags import OwnTags
 from mirror.images.tag_policies import TagPolicies
 from mirror.oci.content import Content
 from mirror.sources.peers.contents import delete_from, images_of
@@ -56,6 +57,7 @@ class Operated:
             find,
             [node.cache],
             node.cache.contents,
+            OwnTags(None),
             remembered=remembered,
             members=Members(node.router.members, partial(images_of, peers), partial(delete_from, peers)),
             writers=Writers(Push.OFF, Orders(node.auth)),

@@ -75,7 +75,8 @@ async def delete_from(client: PeerClient, peer: Peer, what: str, meanings: Colle
         meanings: the digests that members say the tag means: those images go as well that have no tag there.
 
     Returns:
-        What it says of that, as far as it can be so: `tags`, `blobs`, `bytes`, `runtime`, `shares`; or the `problem`.
+        What it says of that, as far as it can be so: `tags`, `own`, `blobs`, `bytes`, `runtime`, `shares`; or the
+        `problem`.
 
     Raises:
         PeerError: it gave no valid answer.
@@ -87,12 +88,13 @@ async def delete_from(client: PeerClient, peer: Peer, what: str, meanings: Colle
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         raise PeerError(Reason.BROKEN, f"{peer.name} did not say what it has deleted") from None
     row: dict[str, Any] = msgspec.to_builtins(said)
-    names = {key: [name for name in row[key] if _is_name(name)] for key in ("tags", "shares")}
+    names = {key: [name for name in row[key] if _is_name(name)] for key in ("tags", "own", "shares")}
     return row | names | {"problem": None if said.problem is None else _printable(said.problem)}
 
 
 class _Deleted(msgspec.Struct, frozen=True):
     tags: list[str] = []
+    own: list[str] = []
     blobs: int = 0
     bytes: int = 0
     runtime: bool = False

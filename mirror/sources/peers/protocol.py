@@ -53,7 +53,7 @@ REASON_HEADER: Final = "Skvaller-Reason"
 TAG_AGE_HEADER: Final = "Skvaller-Tag-Age"
 """Of answers: seconds since a tag was last known to mean what the answer says. A duration, since clocks may differ."""
 TAG_AUTHORITY_HEADER: Final = "Skvaller-Tag-Authority"
-"""Of answers: who says what the tag means, `upstream` or `runtime`."""
+"""Of answers: who says what the tag means, `upstream`, `runtime` or `pushed`."""
 
 SIGNED_BODY_MAX_BYTES: Final = 1024 * 1024
 """Bounds the body of an answer in clear text that is signed, and read before it is believed, in bytes: both ends must

@@ -10,6 +10,7 @@ Sources: OCI distribution-spec, "Pull"; RFC 9110 sections 14 and 15.
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -42,6 +43,8 @@ from .pages import PAGE_MAX_BYTES, filters, following
 from .registries import DOCKER_HUB_URL, Registry, known_registries
 from .requests import RegistryClient, Tally
 from .transport import Answer
+
+log = logging.getLogger(__name__)
 
 _SMALL_BYTES = 1024 * 1024
 """Size of a blob up to which it is read into memory where its head does not say what comes, in bytes. Configurations
@@ -104,14 +107,15 @@ class Upstream:
     ) -> None:
         self._passed_on = passed_on
         self._tally = tally
-        self._budgets = budgets
+        self._budgets = budgets = budgets or Budgets()
         self._access = access or Access()
         self._configured = tuple(configured)
         known = known_registries(self._configured)
-        self._with_free_head = {name for name, urls in known.items() if {url.url for url in urls} == {DOCKER_HUB_URL}}
+        self._urls = {name: [url.url for url in urls] for name, urls in known.items()}
+        with_free_head = {name for name, urls in known.items() if {url.url for url in urls} == {DOCKER_HUB_URL}}
         self._settings = settings or UpstreamSettings()
         self._look_up = look_up
-        self._heads = Heads(self._settings, self._with_free_head)
+        self._heads = Heads(self._settings, with_free_head)
         self._lengths = Lengths(self._settings)
         self._started: RegistryClient | None = None
 
@@ -137,9 +141,20 @@ class Upstream:
         assert self._started is not None, "start() comes first"
         return self._started
 
-    def is_head_free(self, repository: Repository) -> bool:
-        """Whether the registry is Docker Hub itself, which says that it does not count HEAD as a pull."""
-        return repository.registry in self._with_free_head
+    def is_scarce(self, registry: str) -> bool:
+        """Whether so few pulls are left at a registry that members must not spend them at the same moment."""
+        now = asyncio.get_running_loop().time()
+        return any(self._budgets.is_scarce(url, now) for url in self._urls.get(registry, ()))
+
+    def heard(self, payload: bytes) -> None:
+        """Take in what another member says of the limits of registries."""
+        now = asyncio.get_running_loop().time()
+        for note in self._budgets.heard(payload, now):
+            log.warning("a registry rate limits a member url=%s retry_after_s=%.0f", note.url, note.blocked_until - now)
+
+    def state(self) -> bytes:
+        """What this node knows of the limits of registries, for another member."""
+        return self._budgets.state(asyncio.get_running_loop().time())
 
     def said_of(self, what: str, name: str | None = None) -> list[RegistryAnswer]:
         """What registries answered about a digest, or about a tag of the repository of a name; the last first."""
@@ -354,11 +369,11 @@ def _plain(content: Content, answer: Answer, body: bytes) -> bytes:
     Some stores say of a compressed layer that its encoding is gzip. So what came counts where its digest is right, and
     also where neither is: then the caller finds out.
     """
-    if not answer.is_encoded or Digest.of(body) == content.digest:
+    if not answer.is_encoded or content.digest.matches(body):
         return body
     with contextlib.suppress(UpstreamError):
         plain = decoded(answer, body, MANIFEST_MAX_BYTES)
-        return plain if Digest.of(plain) == content.digest else body
+        return plain if content.digest.matches(plain) else body
     return body
 
 

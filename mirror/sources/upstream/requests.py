@@ -89,6 +89,11 @@ class Question:
         return f"{self.method} of {self.repository.registry}/{self.path}"
 
     @property
+    def is_pull(self) -> bool:
+        """Whether registries that count pulls count it."""
+        return self.method == "GET" and self.path.rpartition("/")[0].endswith("/manifests")
+
+    @property
     def may_be_redirected(self) -> bool:
         """Whether a redirect holds for the next time: the path names content by its digest, which has a colon."""
         return self.method == "GET" and ":" in self.path.rpartition("/")[2]
@@ -242,20 +247,19 @@ class RegistryClient:
         self, registry: Registry, question: Question, within_s: float, authority: Registry
     ) -> Answer:
         """The answer at one URL, of a status that is expected; that it has no such thing only the authority may say."""
-        self._rate_limits.check(registry, _now())
         try:
-            async with asyncio.timeout(within_s):
+            async with asyncio.timeout(within_s), self._rate_limits.asked(registry, is_pull=question.is_pull):
                 answer = await self._answer(registry, question)
+                if same_origin(answer.url, URL(registry.api)):
+                    self._rate_limits.note(registry, answer.headers, _now())
         except TimeoutError:
             raise UpstreamError(Reason.TIMEOUT, f"{registry.name} gave no answer within {within_s:.1f} s") from None
         if self._tally is not None:
             self._tally.upstream_answered(registry.name, answer.status)
-        if same_origin(answer.url, URL(registry.api)):
-            self._rate_limits.note(registry, answer.headers, _now())
         if answer.status in question.expected and (registry is authority or answer.status != 404):
             return answer
         answer.release()
-        raise self._failure(registry, answer, str(question))
+        raise self._failure(registry, answer, question)
 
     @contextmanager
     def _counting_failures(self, registry: str) -> Iterator[None]:
@@ -358,11 +362,12 @@ class RegistryClient:
         """What a host to which a registry redirects has granted to strangers, if anything."""
         return self._authorizer.known(_elsewhere(registry, target))
 
-    def _failure(self, registry: Registry, answer: Answer, request: str) -> UpstreamError:
+    def _failure(self, registry: Registry, answer: Answer, question: Question) -> UpstreamError:
         """The error that an answer of an unexpected status means."""
-        message = f"{answer.url.origin()} answered {answer.status} to {request}"
+        message = f"{answer.url.origin()} answered {answer.status} to {question}"
         if answer.status == 429:
-            return self._rate_limits.note_429(registry, answer.headers, datetime.now(UTC), _now())
+            is_pull, clock = question.is_pull, datetime.now(UTC)
+            return self._rate_limits.note_429(registry, answer.headers, clock, _now(), is_pull=is_pull)
         if answer.status in _FOR_GOOD:
             return UpstreamUnknown(message)
         if answer.status in (401, 403) and same_origin(answer.url, URL(registry.api)):

@@ -73,7 +73,7 @@ class Served:
                 self._blobs.add(blob.name, blob.size, blob.used_unix_s or None, withheld)
                 if blob.is_proven and not blob.is_synced:
                     self._records.sync(Digest(blob.name))
-            self.listener.appeared([bytes.fromhex(blob.name) for blob in batch if blob.is_proven])
+            self.listener.appeared([Digest(blob.name).key for blob in batch if blob.is_proven])
             await asyncio.sleep(0)
 
     async def close(self) -> None:
@@ -147,14 +147,14 @@ class Served:
             if tells_of_file(error):
                 self._withhold(name, error)
             else:
-                log.debug("cached blob sha256:%s is not looked at: %s", name, error.strerror)
+                log.debug("cached blob %s is not looked at: %s", Digest(name), error.strerror)
         return None
 
     def _found_right(self, name: str) -> None:
         """Serve a blob that was withheld, for all of it was found right."""
         if self._blobs.why_withheld(name) is not None:
             self._blobs.release(name)
-            self.listener.appeared([bytes.fromhex(name)])
+            self.listener.appeared([Digest(name).key])
 
     def _found_corrupt(self, digest: Digest, identity: Identity, what: str) -> None:
         """Drop a blob whose file is not what it was, unless another file has taken its place meanwhile."""
@@ -169,10 +169,10 @@ class Served:
         was_served = self._blobs.size(name) is not None
         if name not in self._blobs or self._blobs.why_withheld(name) is Withheld.UNREADABLE:
             return
-        log.warning("cached blob sha256:%s cannot be read, and is not served: %s", name, error.strerror)
+        log.warning("cached blob %s cannot be read, and is not served: %s", Digest(name), error.strerror)
         self._blobs.withhold(name, Withheld.UNREADABLE)
         if was_served:
-            self.listener.vanished([bytes.fromhex(name)])
+            self.listener.vanished([Digest(name).key])
 
     def _drop(self, name: str) -> None:
         if name in self._blobs:
@@ -202,7 +202,7 @@ class Served:
             self._touched_at.pop(name, None)
             self._checker.forget(Digest(name))
         if names:
-            self.listener.vanished([bytes.fromhex(name) for name in names])
+            self.listener.vanished([Digest(name).key for name in names])
 
     def _note_use(self, digest: Digest, fd: int) -> None:
         """Note a use by a client of this node; on disk once in a while, for the order after a restart."""

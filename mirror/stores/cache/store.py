@@ -1,6 +1,6 @@
 """The `cache` store: content-addressed files on our own disk, bounded, least recently used first out.
 
-A file becomes a blob by one rename, after its sha256 was found right, and a proof of that is kept beside it. A process
+A file becomes a blob by one rename, after its digest was found right, and a proof of that is kept beside it. A process
 killed at any moment leaves nothing wrong behind. A machine that loses power can, and so can a disk: so nothing rests on
 what a file was; its bytes are checked against the proof before they leave. A blob without a proof is hashed first.
 
@@ -150,8 +150,8 @@ class CacheStore:
 
     def mark_redundant(self, keys: Collection[bytes]) -> None:
         """Let copies go first, because another store of this node has the content too."""
-        for key in keys:
-            self._blobs.spare(key.hex())
+        for name in self._blobs.named(keys):
+            self._blobs.spare(name)
 
     def has_partial(self, digest: Digest) -> bool:
         """Whether an earlier fetch left something of a blob."""

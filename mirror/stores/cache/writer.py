@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ...fileio import in_thread
+from ...oci.digest import Digest
 from .. import HashedRange
 from ..proofs import Proof
 from .folder import Folder, open_quietly
@@ -130,7 +131,7 @@ class CacheWriter:
 
     def _expect_open(self) -> None:
         if self._reservation.has_ended:
-            raise RuntimeError(f"sha256:{self._writing.name} was already committed, left or discarded")
+            raise RuntimeError(f"{Digest(self._writing.name)} was already committed, left or discarded")
 
 
 def _open_files(folder: Folder, writing: Writing) -> _Files:

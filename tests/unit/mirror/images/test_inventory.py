@@ -14,6 +14,7 @@ import pytest
 from mirror.errors import Pinned
 from mirror.images.holdings import Holdings
 from mirror.images.inventory import HeldImage, Inventory
+from mirror.images.own_tags import OwnTags
 from mirror.images.pruning import Rule
 from mirror.images.removal import Removal
 from mirror.oci.digest import Digest
@@ -90,6 +91,7 @@ class Node:
     router: Nowhere
     inventory: Inventory
     removal: Removal
+    own: OwnTags
     pinned: set[Digest]
     forgotten: list[Digest]
 
@@ -110,15 +112,16 @@ class Node:
 @asynccontextmanager
 async def node(folder: Path, *runtimes: Runtime) -> AsyncIterator[Node]:
     cache, router = CacheStore(folder, 1 << 20), Nowhere()
-    stores = cast("list[Store]", [cache, *runtimes])
+    own = OwnTags(None)
+    stores = cast("list[Store]", [cache, *runtimes, own])
     holdings = Holdings(stores, cast("Router", router))
     inventory = Inventory(stores, cache.contents, holdings)
     pinned: set[Digest] = set()
     forgotten: list[Digest] = []
-    removal = Removal(inventory, cache.contents, [cache.contents], forgotten.extend, pinned.__contains__)
+    removal = Removal(inventory, cache.contents, own, forgotten.append, pinned.__contains__)
     await holdings.start()
     try:
-        yield Node(cache, router, inventory, removal, pinned, forgotten)
+        yield Node(cache, router, inventory, removal, own, pinned, forgotten)
     finally:
         await holdings.close()
 
@@ -171,7 +174,7 @@ def test_a_runtimes_image_is_shown_as_its_own(tmp_path: Path) -> None:
             images = await made.images()
             assert {reference: it.stores for (reference, _), it in images.items()} == {
                 str(APP): ("cache",),
-                str(OTHER): ("containerd",),
+                str(OTHER): ("cache", "containerd"),
             }
             removed = await made.removal.delete(digest)
             assert (removed.tags, removed.blobs, removed.runtime) == ([str(APP)], 1, True)
@@ -209,6 +212,24 @@ def test_a_second_tag_of_the_same_image_keeps_it_and_its_digest_takes_both(tmp_p
             await made.tag(APP, image)
             removed = await made.removal.delete(image)
             assert (sorted(removed.tags), removed.blobs) == ([str(APP), str(OTHER)], 4)
+
+    asyncio.run(check(), debug=True)
+
+
+def test_a_tag_of_the_clusters_own_goes_everywhere_or_stays(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with node(tmp_path) as made:
+            *_, image = await made.put(LAYER, TOP, CONFIG, IMAGE)
+            await made.own.put(APP, image)
+            assert [(it.reference, it.stores) for it in (await made.images()).values()] == [(str(APP), ("cache",))]
+            removed = await made.removal.delete(APP)
+            assert (removed.tags, removed.own, removed.blobs) == ([], [str(APP)], 4)
+            assert made.own.tag(APP) is not None
+            assert await made.images() == {}, "what is not here is no image of this node"
+            *_, image = await made.put(LAYER, TOP, CONFIG, IMAGE)
+            removed = await made.removal.delete(image, everywhere=True)
+            assert (removed.tags, removed.own, removed.blobs) == ([str(APP)], [], 4)
+            assert made.own.tag(APP) is None
 
     asyncio.run(check(), debug=True)
 
