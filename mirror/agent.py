@@ -32,7 +32,9 @@ from .app import (
     api_app,
     client_app,
 )
+from .app.contents import local_platform
 from .app.keys import is_key_file_replaceable
+from .app.pinning import Pinning
 from .app.push import PushEndpoint, PushStack
 from .app.servers import Served, make_servers
 from .app.signing import Orders
@@ -59,6 +61,10 @@ from .images.tag_trust import TagTrust
 from .images.tags import Tags
 from .metrics import Metrics
 from .oci.reference import DOCKER_HUB
+from .pins.files import PinFiles
+from .pins.following import KnownTags
+from .pins.pinned_tags import PinnedTags
+from .pins.stack import PinStack
 from .registry_state import RegistryState
 from .routers import Listener, Peer, Topic
 from .routers.dht import DhtRouter, DhtSettings, KeysAreFixed
@@ -72,7 +78,7 @@ from .sources.upstream import Upstream
 from .sources.upstream.access import Access
 from .sources.upstream.registries import known_registries
 from .sources.watched import WatchedUpstream
-from .stores import CacheContents, Store
+from .stores import Store
 from .stores.cache import CacheStore
 from .stores.folder_lock import locked
 
@@ -100,22 +106,14 @@ class Agent:
         self._router = router = _router(config, address, self._channels, settings, metrics)
         required = config.sealing == "require"
         self._auth = PeerAuth(router.keys(), config.name, required=required, settings=settings.signatures)
-
         cache = _cache(config, settings.cache, metrics)
         runtimes = _containerd(config, settings.containerd, metrics.damaged_blobs.labels("containerd").inc)
         self._own = own = OwnTags(config.data_dir / "own-tags", partial(router.notes.tell, Topic.TAGS), settings.images)
-        self._holdings = Holdings([cache, *runtimes, own], router)
-        self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
+        self._holdings = Holdings([cache, *runtimes, own, pinned := PinnedTags()], router)
+        self._peers = peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
         self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
         self._registries = registries = RegistryState(config, settings, router.notes.tell)
-        self._upstream = Upstream(
-            config.upstream,
-            settings.upstream,
-            Access(config.upstream_auth, config.upstream_proxy),
-            passed_on=self._chain.passed_on,
-            tally=metrics,
-            budgets=registries.budgets,
-        )
+        self._upstream = _upstream(config, settings, self._chain, metrics, registries)
         outages, words = registries.outages, registries.words
         self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages, config.offline, words)
         self._fetching = fetching = FetchStack.build(
@@ -136,20 +134,19 @@ class Agent:
         )
         self._tags = self._make_tags(cache, member_tags, trust)
         manifests = Manifests(self._holdings, fetching.fetches, fetching.stated.note, settings.images)
-
         reports = SlowReports(settings.cluster)
         self._home_service = HomeService(config.home, router, reports, lambda: len(router.members()), settings.serving)
         listings = Listings(watched, self._holdings, router.members, self._peers.tags, Referrers(own, manifests))
         backend = Backend(self._holdings, fetching, manifests, self._tags, listings, metrics, settings.app)
         find = self._find(manifests, member_tags)
         self._writers = Writers(config.push, Orders(self._auth))
-        self._push = self._make_push(cache, backend)
-        self._clients: list[ClientEndpoint] = []
+        self._push, self._clients = self._make_push(cache, backend), list[ClientEndpoint]()
         status = StatusEndpoint(self._node(cache, trust), find, metrics)
-        operations = self._operations(backend, find, [cache, *runtimes, own], cache.contents)
-        peer = PeerEndpoint(backend, reports, self._auth, operations.for_members)
+        self._pinning = _pinning(config, settings, backend, cache, router, member_tags, peers, self._writers, pinned)
+        operations = self._operations(backend, find, [cache, *runtimes, own], cache)
+        peer = PeerEndpoint(backend, reports, self._auth, self._pinning.questions, operations.for_members)
         accept = Acceptance(self._channels, settings.channels)
-        served = self._served(backend, status, peer, operations.routes)
+        served = self._served(backend, status, peer, [*operations.routes, *self._pinning.routes])
         self._servers = make_servers(served, config, router.members, accept, metrics, settings.server)
 
     def _node(self, cache: CacheStore, trust: TagTrust) -> NodeStatus:
@@ -192,22 +189,24 @@ class Agent:
             cache.uploads,
             self._own,
             delete=cache.contents.delete,
-            pin=lambda repository, digest, references: None,
+            pin=lambda *pushed: self._pinning.stack.pushed.take(*pushed),
             settings=self._settings.push,
         )
 
-    def _operations(self, backend: Backend, find: Find, stores: Sequence[Store], contents: CacheContents) -> Operations:
+    def _operations(self, backend: Backend, find: Find, stores: Sequence[Store], cache: CacheStore) -> Operations:
         """What an operator sees of content, and deletes."""
         config, settings = self._config, self._settings
         return Operations.build(
             backend,
             find,
             stores,
-            contents,
+            cache.contents,
             self._own,
             remembered=_remembered(config, settings, backend, self._upstream, self._registries.shown),
             members=_members(config, self._router, self._peers),
             writers=self._writers,
+            pins=self._pinning.stack.pins.book.pins,
+            protects=lambda digest: digest.hex in cache.protection.protected,
             settings=settings,
         )
 
@@ -286,6 +285,8 @@ class Agent:
             stack.callback(keys.cancel)
             notes = asyncio.create_task(self._router.notes.follow(self._listeners()))
             stack.callback(notes.cancel)
+            pins = asyncio.create_task(self._pinning.stack.upkeep.run())
+            stack.callback(pins.cancel)
             certificates = asyncio.create_task(self._channels.keep_renewing(self._settings.channels.look_s))
             stack.callback(certificates.cancel)
             serving = asyncio.create_task(self._home_service.run())
@@ -319,6 +320,7 @@ class Agent:
         await self._holdings.start()
         stack.push_async_callback(self._fetching.close)
         stack.push_async_callback(self._tags.close)
+        stack.push_async_callback(self._pinning.close)
         for server in self._servers:
             server.start()
         for client in self._clients:
@@ -338,6 +340,7 @@ class Agent:
             Topic.BUDGETS: Listener(self._upstream.heard, self._upstream.state),
             Topic.OUTAGES: Listener(self._watched.heard, self._watched.state),
             Topic.TAGS: Listener(self._own.heard, self._own.state),
+            Topic.PINS: self._pinning.stack.listener,
         }
 
     async def _drain(self) -> None:
@@ -366,10 +369,60 @@ def _metrics(config: AgentConfig) -> Metrics:
     return metrics
 
 
+def _upstream(
+    config: AgentConfig, settings: Settings, chain: Chain, metrics: Metrics, registries: RegistryState
+) -> Upstream:
+    """The registries, as far as this node may ask them."""
+    return Upstream(
+        config.upstream,
+        settings.upstream,
+        Access(config.upstream_auth, config.upstream_proxy),
+        passed_on=chain.passed_on,
+        tally=metrics,
+        budgets=registries.budgets,
+    )
+
+
 def _cache(config: AgentConfig, settings: CacheSettings, metrics: Metrics) -> CacheStore:
     """The cache, whose troubles are counted."""
     on_damaged, on_evicted = metrics.damaged_blobs.labels("cache").inc, metrics.cache_evictions.inc
-    return CacheStore(config.data_dir / "cache", config.cache_size, settings, on_damaged, on_evicted)
+    protected = PinFiles(config.data_dir / "pins").read_kept()
+    return CacheStore(config.data_dir / "cache", config.cache_size, settings, on_damaged, on_evicted, protected)
+
+
+def _pinning(  # noqa: PLR0913, PLR0917 - what was built before
+    config: AgentConfig,
+    settings: Settings,
+    backend: Backend,
+    cache: CacheStore,
+    router: SwimRouter | DhtRouter,
+    member_tags: MemberTags,
+    peers: PeerClient,
+    writers: Writers,
+    tags: PinnedTags,
+) -> Pinning:
+    """What keeps images whatever happens."""
+    usual = settings.pins.copies
+    stack = PinStack.build(
+        config.name,
+        config.data_dir / "pins",
+        {name: usual if copies is None else copies for name, copies in config.pin},
+        local_platform(),
+        router=router,
+        tell=partial(router.notes.tell, Topic.PINS),
+        cache=cache,
+        protection=cache.protection,
+        holdings=backend.holdings,
+        manifests=backend.manifests,
+        fetching=backend.fetching,
+        tags=backend.tags,
+        member_tags=member_tags,
+        known_tags=KnownTags(backend.holdings.references, backend.holdings.tags),
+        ask=peers.source,
+        settings=settings.pins,
+    )
+    tags.follow(stack.pins.book.record)
+    return Pinning(config.name, stack, writers, settings.pins)
 
 
 def _router(

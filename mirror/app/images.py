@@ -10,8 +10,10 @@ from ..errors import PeerError
 from ..fetch.record import Phase, Record
 from ..images.inventory import HeldImage, Inventory
 from ..oci.content import ImageSummary
+from ..pins.records import Record as Pin
 from ..routers import Peer
 from ..settings import AppSettings
+from .pinned import PinnedImages
 
 _ROWS_MAX: Final = 20_000
 """Bounds the images in one answer."""
@@ -26,16 +28,18 @@ class Images:
         members: those that are up.
         ask: asks one of them which images it holds; raises PeerError.
         records: the last fetches, the oldest first.
+        pins: what is pinned.
         settings: for how long members are waited for.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - who is asked, and how
         self,
         me: str,
         inventory: Inventory,
         members: Callable[[], Sequence[Peer]],
         ask: Callable[[Peer], Awaitable[Sequence[ImageSummary]]],
         records: Callable[[], Iterable[Record]],
+        pins: Callable[[], Iterable[Pin]],
         settings: AppSettings | None = None,
     ) -> None:
         self._me = me
@@ -43,6 +47,7 @@ class Images:
         self._members = members
         self._ask = ask
         self._records = records
+        self._pins = pins
         self._settings = settings or AppSettings()
 
     async def held(self) -> list[ImageSummary]:
@@ -73,8 +78,9 @@ class Images:
         shown = [row for row in self._rows(said) if _fits(row["reference"], row["digest"], patterns)][:_ROWS_MAX]
         survey = await self._inventory.survey()
         contents = {str(it.digest): it.contents for it in survey.images}
-        origins = self._origins()
+        origins, pinned = self._origins(), PinnedImages(self._pins())
         for row in shown:
+            row["pinned"] = pinned.copies(row["reference"], row["digest"])
             row["from"] = _sum(origins.get(str(it), {}) for it in contents.get(row["digest"], ()))
         return {
             "node": self._me,

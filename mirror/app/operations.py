@@ -1,6 +1,6 @@
 """How the parts are put together with which an operator looks at content and deletes it; the agent does it once."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,9 @@ from ..images.inventory import Inventory
 from ..images.own_tags import OwnTags
 from ..images.removal import Removal
 from ..oci.content import ImageSummary
+from ..oci.digest import Digest
 from ..oci.reference import Reference
+from ..pins.records import Record
 from ..routers import Peer
 from ..settings import Settings
 from ..stores import CacheContents, Store
@@ -64,6 +66,8 @@ class Operations:
         remembered: Remembered,
         members: Members,
         writers: Writers,
+        pins: Callable[[], Iterable[Record]],
+        protects: Callable[[Digest], bool],
         settings: Settings,
     ) -> "Operations":
         """Put the parts together.
@@ -77,12 +81,14 @@ class Operations:
             remembered: what this node knows without asking.
             members: the others.
             writers: decides who may delete.
+            pins: what is pinned.
+            protects: whether this node keeps some content for a pin.
             settings: bounds.
         """
         inventory = Inventory(stores, contents, backend.holdings, settings.images)
-        removal = Removal(inventory, contents, own, backend.manifests.forget)
-        images = Images(remembered.me, inventory, members.up, members.images, remembered.records, settings.app)
-        why = Why(find, backend.manifests, remembered, settings.app)
+        removal = Removal(inventory, contents, own, backend.manifests.forget, protects)
+        images = Images(remembered.me, inventory, members.up, members.images, remembered.records, pins, settings.app)
+        why = Why(find, backend.manifests, remembered, pins, settings.app)
 
         async def meanings(reference: Reference) -> set[str]:
             return {str(row["digest"]) for row in await find.tags(reference)}

@@ -19,10 +19,13 @@ from .images import images
 from .keys import keys
 from .load import load
 from .members import members
+from .pins import pin, pins, unpin
+from .prefetch import prefetch
 from .refresh import refresh
 from .removal import delete, prune
 from .save import save
 from .token import token
+from .verify import verify
 from .why import why
 
 _EPILOG = """\b
@@ -70,5 +73,8 @@ def main() -> None:
     refuse_misspelt(os.environ)
 
 
-for command in (agent, demo, members, images, find, why, load, save, delete, prune, refresh, keys, token):
+for command in (
+    agent, demo, members, images, find, why, load, save, pin, unpin, pins, prefetch, verify, delete, prune, refresh,
+    keys, token
+):  # fmt: skip
     main.add_command(command)

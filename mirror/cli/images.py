@@ -17,10 +17,13 @@ _ORDERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Any]]] = {
     "unused": lambda row: -(row["unused_s"] or 0.0),
 }
 
+_HEAD: Final = ("image", "digest", "size", "copies", "pinned", "here", "unused", "from")
+
 _EPILOG = """\b
 Reading it:
   size      the most that one member holds of it; images share layers
   copies    how many members have all of it, for one platform; +1 part: one has a part
+  pinned    on how many members it is kept, whatever happens
   here      the stores of this node that have it; in brackets how many blobs, if not all
   unused    how long ago a client of any member asked for it, or else when it came
   from      who sent most of it to this node, if that is remembered
@@ -47,7 +50,9 @@ def images(patterns: tuple[str, ...], here: bool, order: str, url: str, as_json:
         show_json({**answer, "images": rows})
     else:
         if rows:
-            show_table(("image", "digest", "size", "copies", "here", "unused", "from"), [_row(row) for row in rows])
+            show_table(
+                ("image", "digest", "size", "copies", "pinned", "here", "unused", "from"), [_row(row) for row in rows]
+            )
         else:
             click.echo("no image here fits" if patterns else "there is no image")
         for silent in answer["silent"]:
@@ -58,9 +63,19 @@ def images(patterns: tuple[str, ...], here: bool, order: str, url: str, as_json:
 
 def _row(row: Mapping[str, Any]) -> tuple[str, ...]:
     copies = str(len(row["whole"])) + (f" +{len(row['partial'])} part" if row["partial"] else "")
+    pinned = "-" if row["pinned"] is None else str(row["pinned"])
     unused = "-" if row["unused_s"] is None else time_text(row["unused_s"])
     name = row["reference"].removeprefix("docker.io/library/").removeprefix("docker.io/")
-    return (name or "-", row["digest"][7:19], size_text(row["bytes"]), copies, _here(row["here"]), unused, _from(row))
+    return (
+        name or "-",
+        row["digest"][7:19],
+        size_text(row["bytes"]),
+        copies,
+        pinned,
+        _here(row["here"]),
+        unused,
+        _from(row),
+    )
 
 
 def _here(here: Mapping[str, Any] | None) -> str:

@@ -102,6 +102,8 @@ def _about(answer: Mapping[str, Any]) -> Iterator[str]:
         yield what
         if answer["repository"]:
             yield f"  of {answer['repository']}"
+    if answer["pinned"]:
+        yield f"  pinned: kept on {answer['pinned']} member{'' if answer['pinned'] == 1 else 's'}, whatever happens"
     if answer["registry"]:
         yield from _registry_lines(answer["registry"])
     if not contents or contents[0]["here"] is None:

@@ -61,9 +61,11 @@ class Operated:
             remembered=remembered,
             members=Members(node.router.members, partial(images_of, peers), partial(delete_from, peers)),
             writers=Writers(Push.OFF, Orders(node.auth)),
+            pins=list,
+            protects=lambda digest: False,
             settings=STEADY,
         )
-        node.endpoint = PeerEndpoint(node.backend, node.reports, node.auth, operations.for_members)
+        node.endpoint = PeerEndpoint(node.backend, node.reports, node.auth, None, operations.for_members)
         self._app = Starlette(routes=list(operations.routes))
 
     async def ask(self, path: str, order: dict[str, Any] | None = None, client: str = "127.0.0.1") -> tuple[int, Any]:

@@ -19,6 +19,7 @@ from typing import Final, get_args
 
 from ...errors import Reason
 from ...oci.content import Parts
+from ...oci.names import are_platforms
 from ...routers import is_member_name
 from ...stores import Authority
 from .. import HOP_HEADER, Role
@@ -44,6 +45,8 @@ RECHECK_HEADER: Final = "Skvaller-Recheck"
 """Of requests for a tag: `1` if the home is to ask upstream now, because its last answer is in doubt."""
 WANT_HEADER: Final = "Skvaller-Want"
 """Of requests for a blob: what is wanted of a holder's copy instead of its bytes, a value of `Want`."""
+PLATFORMS_HEADER: Final = "Skvaller-Platforms"
+"""Of requests to fetch an image: the platforms of an index that are wanted, with commas between; without it all."""
 WRONG_HEADER: Final = "Skvaller-Wrong"
 """Of HEAD requests for a blob: the range `start-stop`, without `stop`, of which the member sent wrong bytes."""
 ORIGIN_HEADER: Final = "Skvaller-Origin"
@@ -70,6 +73,11 @@ IMAGES_PAGE_MAX: Final = 1000
 DELETED_MAX_BYTES: Final = 64 * 1024
 """Bounds what a member answers of what it has deleted, in bytes."""
 
+HASHED_BYTES: Final = 1
+"""Length of an answer to `Want.HASH`."""
+FETCHED_BYTES: Final = 21
+"""Length of an answer to `Want.FETCH`: one byte, and three unsigned numbers of four, eight and eight bytes."""
+
 AVOIDED_MAX: Final = 1024
 """Bounds the names that one request can list as avoided: more than a cluster has members."""
 
@@ -89,6 +97,10 @@ class Want(enum.Enum):
     """The 32 bytes of the sha256 of the range that is asked for."""
     PARTS = "parts"
     """Of a manifest, how many of the blobs that it names the member holds, and how many it names: see `PARTS_BYTES`."""
+    HASH = "hash"
+    """The member hashes its copy, and answers what became of it, or that it goes on: one byte, see `pins.orders`."""
+    FETCH = "fetch"
+    """The member fetches the image of this manifest, and answers how far it is: see `pins.orders`."""
 
 
 _WANTS: Final = {want.value: want for want in Want}
@@ -117,6 +129,7 @@ class MemberRequest:
         want: what is wanted of a holder's copy instead of its bytes; None for the bytes.
         wrong: the range `(start, stop)` of which this member sent wrong bytes; None where it says no such thing.
         came_by: marks of the nodes of other clusters that passed on what is asked: see `sources.chain`.
+        platforms: of an index, the images that are wanted; empty: all.
     """
 
     node: str | None
@@ -127,6 +140,7 @@ class MemberRequest:
     want: Want | None = None
     wrong: tuple[int, int] | None = None
     came_by: tuple[str, ...] = ()
+    platforms: tuple[str, ...] = ()
 
     def headers(self) -> dict[str, str]:
         """The headers of the request, written."""
@@ -147,6 +161,8 @@ class MemberRequest:
             headers[WRONG_HEADER] = "{}-{}".format(*self.wrong)
         if self.came_by:
             headers[VIA_HEADER] = ",".join(self.came_by)
+        if self.platforms:
+            headers[PLATFORMS_HEADER] = ",".join(self.platforms)
         return headers
 
     @classmethod
@@ -162,6 +178,7 @@ class MemberRequest:
             want=_WANTS.get(_text(headers, WANT_HEADER)),
             wrong=_range(headers, WRONG_HEADER),
             came_by=read_marks(_text(headers, VIA_HEADER)),
+            platforms=_platforms(headers),
         )
 
 
@@ -239,6 +256,13 @@ def _name(headers: Mapping[str, str], name: str) -> str | None:
     """A header's text, if a member can have that name; `upstream` has the form of one."""
     text = _text(headers, name)
     return text if is_member_name(text) else None
+
+
+def _platforms(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """The platforms in a header, if all of them can be some."""
+    text = _text(headers, PLATFORMS_HEADER)
+    platforms = tuple(text.split(",")) if text else ()
+    return platforms if are_platforms(platforms) else ()
 
 
 def _range(headers: Mapping[str, str], name: str) -> tuple[int, int] | None:

@@ -12,7 +12,7 @@ does whose digest is known at its end, `upkeep` looks at files in the background
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from pathlib import Path
 
 from ...errors import StartFailed, StorageFailed, StorageFull
@@ -25,6 +25,7 @@ from .contents import Contents
 from .folder import Folder, Found, Left
 from .keeping import Keeping
 from .partials import Partials, Writing
+from .protection import Protection
 from .reservation import IS_FULL, Place
 from .served import Served
 from .space import BATCH, Bounds, Space
@@ -47,6 +48,7 @@ class CacheStore:
         settings: bounds and intervals.
         on_damaged: called when a blob was dropped because its file was damaged.
         on_evicted: called with the number of complete blobs that left to make room.
+        protected: hexadecimal digests of what never leaves to make room, until `protection` is told otherwise.
     """
 
     name = "cache"
@@ -58,12 +60,15 @@ class CacheStore:
         settings: CacheSettings | None = None,
         on_damaged: Callable[[], object] = lambda: None,
         on_evicted: Callable[[int], object] = lambda count: None,
+        protected: Set[str] = frozenset(),
     ) -> None:
         settings = settings or CacheSettings()
         self._settings = settings
         self._folder = folder = Folder(path)
         self._capacity_bytes = capacity_bytes
         self._blobs = Blobs(settings.lately_s)
+        self.protection = Protection(self._blobs, capacity_bytes, protected)
+        """What never leaves to make room."""
         self._partials = Partials(folder)
         self._served = Served(self.name, folder, self._blobs, settings, on_damaged)
         bounds = Bounds(capacity_bytes, int(capacity_bytes * settings.others_part))
@@ -105,7 +110,9 @@ class CacheStore:
         """
         folder = self._folder
         try:
-            partials, excess, found = await asyncio.to_thread(_read, self._folder, self._capacity_bytes)
+            partials, excess, found = await asyncio.to_thread(
+                _read, self._folder, self._capacity_bytes, self._blobs.protected
+            )
             tags = await asyncio.to_thread(self._tags.read)
         except OSError as error:
             raise StartFailed(
@@ -254,11 +261,11 @@ class CacheStore:
         self._keeping.works()
 
 
-def _read(folder: Folder, capacity_bytes: int) -> tuple[dict[str, Left], list[str], list[Found]]:
-    """What there is, in a thread: partial blobs, blobs that are too much, and the others, the last used last."""
+def _read(folder: Folder, capacity_bytes: int, protected: Set[str]) -> tuple[dict[str, Left], list[str], list[Found]]:
+    """What there is, in a thread: partial blobs, blobs that are too much, and the others, the protected ones last."""
     folder.ground.make()
     partials = folder.partials() if capacity_bytes else {}
-    found = sorted(folder.blobs(), key=lambda blob: (blob.used_unix_s, blob.name))
+    found = sorted(folder.blobs(), key=lambda blob: (blob.name in protected, blob.used_unix_s, blob.name))
     left_bytes = capacity_bytes - sum(blob.size for blob in found)
     while partials and left_bytes < sum(left.reserved for left in partials.values()):
         partials.popitem()

@@ -14,6 +14,8 @@ from mirror.fetch.record import Phase, Record
 from mirror.images.inventory import HeldImage, Inventory, Survey
 from mirror.oci.content import ImageSummary
 from mirror.oci.digest import Digest
+from mirror.pins.records import ALL
+from mirror.pins.records import Record as Pin
 from mirror.routers import Peer
 from mirror.settings import AppSettings
 
@@ -29,6 +31,13 @@ def held(reference: str, digest: Digest, *, held: int = 2, used_ago_s: float = 5
 
 def said(reference: str, digest: Digest, *, held: int = 2, unused_s: float | None = 9.0) -> ImageSummary:
     return ImageSummary(reference, str(digest), 70, held, 2, unused_s, ("cache",))
+
+
+PINS = [
+    Pin(name=NAME, version=1, author="a", copies=2, digest=APP),
+    Pin(name=f"docker.io/library/o@{OTHER}", version=2, author="a", copies=ALL),
+    Pin(name="docker.io/library/*:2", version=3, author="a", copies=1),
+]
 
 
 class Own:
@@ -58,7 +67,7 @@ def shown(
 
     peers = [peer for peer in (A, B) if peer.name in answers]
     settings = AppSettings(images_s=0.001) if None in answers.values() else AppSettings()
-    images = Images("me", cast("Inventory", own), lambda: peers, ask, lambda: records, settings)
+    images = Images("me", cast("Inventory", own), lambda: peers, ask, lambda: records, lambda: PINS, settings)
     answer = asyncio.run(images.images(patterns, everywhere=everywhere))
     return cast("dict[str, Any]", json.loads(json.dumps(answer)))
 
@@ -99,6 +108,18 @@ def test_an_image_shows_who_sent_its_blobs_to_this_node() -> None:
     failed = Record(str(LAYER), "docker.io/library/app", 1.0, outcome=Phase.FAILED, sources={"b": 9})
     (row,) = shown(Own(held(NAME, APP)), {}, records=[*records, failed])["images"]
     assert row["from"] == {"a": 4, "upstream": 4}
+
+
+def test_an_image_is_pinned_by_what_its_tag_meant_or_by_its_digest() -> None:
+    other = "docker.io/library/app:2"
+    rows = shown(Own(held(NAME, APP), held("", OTHER), held(other, LAYER)), {})["images"]
+    assert {(row["reference"], row["digest"]): row["pinned"] for row in rows} == {
+        (NAME, str(APP)): 2,
+        ("", str(OTHER)): "all",
+        (other, str(LAYER)): None,
+    }
+    (moved,) = shown(Own(held(NAME, LAYER)), {})["images"]
+    assert moved["pinned"] is None, "it means something else now"
 
 
 @pytest.mark.parametrize(

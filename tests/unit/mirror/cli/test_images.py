@@ -16,11 +16,20 @@ APP = {
     "whole": ["n1", "n2"],
     "partial": ["n3"],
     "unused_s": 7200.0,
+    "pinned": "all",
     "here": {"held": 3, "named": 4, "stores": ["cache", "containerd"]},
     "from": {"n2": 5, "upstream": 3},
 }
-LONE = APP | {"reference": "", "digest": "sha256:" + "cd" * 32, "bytes": 5, "partial": [], "unused_s": None, "from": {}}
-LONE |= {"here": None, "whole": ["n1", "n2", "n3"]}
+LONE = APP | {
+    "reference": "",
+    "digest": "sha256:" + "cd" * 32,
+    "bytes": 5,
+    "partial": [],
+    "unused_s": None,
+    "from": {},
+    "pinned": None,
+}
+LONE |= {"here": None, "pinned": None, "whole": ["n1", "n2", "n3"]}
 
 
 def images(monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any], *flags: str) -> Any:
@@ -33,9 +42,9 @@ def test_images_are_shown_with_copies_and_who_does_not_tell(monkeypatch: pytest.
     shown = images(monkeypatch, {"images": [APP, LONE], "silent": silent})
     rows = [line.split() for line in shown.stdout.splitlines()]
     assert shown.exit_code == 0
-    assert rows[1][:10] == ["app:1", "abababababab", "3.0", "MiB", "2", "+1", "part", "cache+containerd", "(3", "of"]
+    assert rows[1][:10] == ["app:1", "abababababab", "3.0", "MiB", "2", "+1", "part", "all", "cache+containerd", "(3"]
     assert rows[1][-3:] == ["h", "n2", "+1"]
-    assert rows[2] == ["-", "cdcdcdcdcdcd", "5", "B", "3", "-", "-", "-"]
+    assert rows[2] == ["-", "cdcdcdcdcdcd", "5", "B", "3", "-", "-", "-", "-"]
     assert shown.stderr == "n4 does not tell what it holds: it has not answered within 10 s\n"
 
 
