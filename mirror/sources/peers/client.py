@@ -153,19 +153,20 @@ class PeerClient:
             checked_unix_s = time.time() - max(0.0, member_answer.tag_age_s)
             return Tag(digest, checked_unix_s, member_answer.tag_authority or "upstream")
 
-    async def read(self, peer: Peer, path: str, max_bytes: int) -> bytes:
-        """What a peer answers to GET of something small.
+    async def read(self, peer: Peer, path: str, max_bytes: int, method: str = "GET") -> bytes:
+        """What a peer answers to a question that takes a small answer.
 
         Args:
             peer: the member to ask.
             path: with its query.
             max_bytes: bounds the answer, in bytes.
+            method: POST for an order.
 
         Raises:
             PeerError: it gave no valid answer.
         """
         with self._translated(peer):
-            async with self._request("GET", peer, path, MemberRequest(self._name)) as answer:
+            async with self._request(method, peer, path, MemberRequest(self._name)) as answer:
                 raise_for_status(peer, answer.status, MemberAnswer.parse(answer.headers), expected=200)
                 if not 0 < (answer.content_length or 0) <= max_bytes:
                     answer.close()
@@ -214,11 +215,9 @@ class PeerClient:
                 self._request("GET", peer, _path(content), member_request, extra) as answer,
             ):
                 raise_for_status(peer, answer.status, MemberAnswer.parse(answer.headers), expected=200)
-                if answer.content_length not in lengths:
+                if (sent := answer.content_length) not in lengths:
                     answer.close()  # an agent that does not know the question sends the blob
-                    raise PeerError(
-                        Reason.LENGTH, f"{peer.name} answered {answer.content_length} bytes, not {lengths[-1]}"
-                    )
+                    raise PeerError(Reason.LENGTH, f"{peer.name} answered {sent} bytes, not {lengths[-1]}")
                 return await answer.read()
 
     async def is_alive(self, peer: Peer) -> bool:
@@ -295,7 +294,7 @@ class PeerClient:
             signed = self._signed(peer, channel, method, path, headers)
             async with self._send(method, peer, channel, path, {**headers, **signed.headers}) as answer:
                 signed.check(answer.status, answer.headers.items())
-                if signed.keys and method == "GET" and needs_signed_body(answer.status, answer.content_length):
+                if signed.keys and method != "HEAD" and needs_signed_body(answer.status, answer.content_length):
                     signed.check_body(answer.headers, await answer.read())
                 if attempt == _TRIES or not self._auth.learns(peer.name, answer.status, answer.headers):
                     yield answer
