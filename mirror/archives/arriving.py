@@ -245,10 +245,10 @@ def _nature(body: bytes) -> tuple[bool, bool]:
         is_manifest = document.mediaType in MEDIA_TYPES or (
             document.schemaVersion == 2 and (document.config is not None or document.manifests is not None)
         )
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         is_manifest = False
     try:
         is_config = msgspec.json.decode(body, type=Config).rootfs is not None
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         is_config = False
     return is_manifest, is_config

@@ -132,7 +132,7 @@ class Trees:
             text = body.read(_CONFIG_MAX_BYTES)
         try:
             config = msgspec.json.decode(text, type=Config)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        except (ValueError, RecursionError):
             return  # no image's
         found = Platform(config.architecture, config.os, config.variant)
         if found.os and self._platform is not None and not found.fits(self._platform):
