@@ -19,9 +19,11 @@ from ...oci.digest import Digest
 from ...oci.reference import Reference, Repository
 from ...settings import CacheSettings
 from .. import Held, Listener, Proof, Tag
+from ..marks import Marks
 from .blobs import Blobs
 from .folder import Folder, Found, Left
 from .keeping import Keeping
+from .marks import MarkFiles
 from .partials import Partials, Writing
 from .served import Served
 from .space import BATCH, Bounds, Space
@@ -43,6 +45,7 @@ class CacheStore:
         settings: bounds and intervals.
         on_damaged: called when a blob was dropped because its file was damaged.
         on_evicted: called with the number of complete blobs that left to make room.
+        marks: of what needed credentials; those of the blobs are kept beside them.
     """
 
     name = "cache"
@@ -54,10 +57,13 @@ class CacheStore:
         settings: CacheSettings | None = None,
         on_damaged: Callable[[], object] = lambda: None,
         on_evicted: Callable[[int], object] = lambda count: None,
+        marks: Marks | None = None,
     ) -> None:
         settings = settings or CacheSettings()
         self._settings = settings
-        self._folder = folder = Folder(path)
+        marks = marks or Marks()
+        self._folder = folder = Folder(path, marks.release)
+        self._marks = MarkFiles(folder, marks)
         self._capacity_bytes = capacity_bytes
         self._blobs = Blobs(settings.lately_s)
         self._partials = Partials(folder)
@@ -68,7 +74,7 @@ class CacheStore:
         """Looks come one after the other: two at once would find what the other leaves behind for a moment."""
         self._space = Space(bounds, folder, self._blobs, self._partials, self._keeping, self._evicted)
         self._on_evicted = on_evicted
-        self._place = Place(folder, self._partials, self._space, self._keeping, settings.room_s)
+        self._place = Place(folder, self._marks, self._partials, self._space, self._keeping, settings.room_s)
         self.upkeep = self._served.upkeep
         """Looks at the files in the background, once the store has started."""
         self._tasks: list[asyncio.Task[None]] = []
@@ -97,13 +103,14 @@ class CacheStore:
         """
         folder = self._folder
         try:
-            partials, excess, found = await asyncio.to_thread(_read, self._folder, self._capacity_bytes)
+            partials, excess, found = await asyncio.to_thread(_read, self._folder, self._capacity_bytes, self._marks)
             tags = await asyncio.to_thread(self._tags.read)
         except OSError as error:
             raise StartFailed(
                 f"data-dir: cannot use {error.filename or folder.path}: {error.strerror}; name a folder to write to"
             ) from error
         self._served.listener = listener
+        self._marks.follow()
         self._partials.restore(partials)
         await self._tags.restore(tags, listener)
         await self._served.restore(found)
@@ -246,17 +253,19 @@ class CacheStore:
         self._keeping.works()
 
 
-def _read(folder: Folder, capacity_bytes: int) -> tuple[dict[str, Left], list[str], list[Found]]:
+def _read(folder: Folder, capacity_bytes: int, marks: MarkFiles) -> tuple[dict[str, Left], list[str], list[Found]]:
     """What there is, in a thread: partial blobs, blobs that are too much, and the others, the last used last."""
     folder.ground.make()
+    damaged = frozenset(marks.start())
     partials = folder.partials() if capacity_bytes else {}
-    found = sorted(folder.blobs(), key=lambda blob: (blob.used_unix_s, blob.name))
+    partials = {name: left for name, left in partials.items() if name not in damaged}
+    found = sorted(folder.blobs(), key=lambda blob: (blob.name not in damaged, blob.used_unix_s, blob.name))
     left_bytes = capacity_bytes - sum(blob.size for blob in found)
     while partials and left_bytes < sum(left.reserved for left in partials.values()):
         partials.popitem()
     folder.remove_leftovers(partials, {blob.name for blob in found})
     too_many = 0
-    while left_bytes < 0 and too_many < len(found):
+    while too_many < len(found) and (left_bytes < 0 or found[too_many].name in damaged):
         left_bytes += found[too_many].size
         too_many += 1
     return partials, [blob.name for blob in found[:too_many]], found[too_many:]

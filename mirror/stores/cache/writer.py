@@ -11,12 +11,14 @@ from typing import Any, Final, TypeVar
 
 from ...errors import StorageFailed
 from ...fileio import in_thread
+from ...oci.digest import Digest
 from .. import HashedRange
 from ..proofs import Proof
 from .folder import Folder, open_quietly
 from .journal import Journal
 from .keeping import Keeping
 from .left_ranges import read_ranges, write_ranges
+from .marks import MarkFiles
 from .partials import Partials, Writing
 from .space import Space
 
@@ -32,6 +34,7 @@ class Place:
 
     Args:
         folder: the files.
+        marks: those of the blobs that needed credentials.
         partials: counts a blob as being written, until the writer ends.
         space: makes room.
         keeping: is told when the disk fails.
@@ -39,6 +42,7 @@ class Place:
     """
 
     folder: Folder
+    marks: MarkFiles
     partials: Partials
     space: Space
     keeping: Keeping
@@ -52,6 +56,11 @@ class _Files:
     fd: int
     journal: Journal
     ranges: Sequence[HashedRange]
+
+    def close(self) -> None:
+        """Close them, for nobody will write."""
+        os.close(self.fd)
+        self.journal.close()
 
 
 class CacheWriter:
@@ -95,12 +104,24 @@ class CacheWriter:
             OSError: the disk is full, or failed.
         """
         opened: list[_Files] = []
+        digest = Digest(writing.name)
+        mark = place.marks.of(digest)
+
+        def open_files() -> None:
+            files = _open_files(place.folder, writing)
+            try:
+                if mark is not None:
+                    place.marks.write(digest, mark)
+            except OSError:
+                files.close()
+                raise
+            opened.append(files)
+
         try:
-            await in_thread(lambda: opened.append(_open_files(place.folder, writing)))
+            await in_thread(open_files)
         except asyncio.CancelledError:
             for files in opened:
-                os.close(files.fd)
-                files.journal.close()
+                files.close()
             raise
         return cls(writing, opened[0], place, on_commit)
 
