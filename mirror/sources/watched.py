@@ -16,7 +16,19 @@ from ..errors import Reason, UpstreamError, UpstreamOffline, UpstreamOut
 from ..oci.content import Content
 from ..oci.reference import Reference, Repository
 from ..settings import OutageSettings
-from . import UPSTREAM, ListSource, Page, RangeReply, RangeRequest, Resolved, Sink, SizedSource, TagSource
+from . import (
+    UPSTREAM,
+    GuestSource,
+    ListSource,
+    Page,
+    RangeReply,
+    RangeRequest,
+    Resolved,
+    Shown,
+    Sink,
+    SizedSource,
+    TagSource,
+)
 from .outages import Outages
 
 log = logging.getLogger(__name__)
@@ -26,7 +38,7 @@ T = TypeVar("T")
 _UNANSWERED = (Reason.UNREACHABLE, Reason.TIMEOUT)
 
 
-class Registries(SizedSource, TagSource, ListSource, Protocol):
+class Registries(SizedSource, TagSource, ListSource, GuestSource, Protocol):
     """Upstream as it is: all registries, which may not answer."""
 
     async def answers(self, registry: str) -> bool:
@@ -79,6 +91,10 @@ class WatchedUpstream:
     async def page(self, repository: Repository, what: str, query: str) -> Page:
         """Ask for a page of a list; see `ListSource.page`."""
         return await self._watched(repository.registry, lambda: self._registries.page(repository, what, query))
+
+    async def shows(self, repository: Repository, path: str, authorization: str | None) -> Shown:
+        """Ask for something as somebody else; see `GuestSource.shows`."""
+        return await self._watched(repository.registry, lambda: self._registries.shows(repository, path, authorization))
 
     async def size(self, content: Content, expected: int | None = None) -> int:
         """Ask how many bytes some content has; see `SizedSource.size`."""

@@ -30,7 +30,8 @@ from ...oci.manifest import (
 )
 from ...oci.reference import Reference, Repository
 from ...settings import UpstreamSettings
-from .. import UPSTREAM, Page, RangeReply, RangeRequest, Resolved, Sink
+from ...stores.marks import Mark, Marks
+from .. import UPSTREAM, Page, RangeReply, RangeRequest, Resolved, Shown, Sink
 from .access import Access
 from .body import Body, ExactBody, UpstreamReply, announced_span, gathered, in_memory, with_prefix
 from .budgets import Budgets
@@ -88,6 +89,7 @@ class Upstream:
         passed_on: the marks that requests have to have, so that circles of clusters end; see `sources.chain`.
         tally: counts how registries answer.
         budgets: what registries say of their limits, to all members.
+        marks: takes note of what is given to the operator, and not to anybody.
     """
 
     name = UPSTREAM
@@ -101,7 +103,9 @@ class Upstream:
         passed_on: Callable[[], Sequence[str]] = tuple,
         tally: Tally | None = None,
         budgets: Budgets | None = None,
+        marks: Marks | None = None,
     ) -> None:
+        self.marks = marks or Marks()
         self._passed_on = passed_on
         self._tally = tally
         self._budgets = budgets
@@ -176,6 +180,10 @@ class Upstream:
         if status:
             self._heads.note(registry, Head.USELESS, now)
         return Resolved(Digest.of(body), outline.media_type, len(body))
+
+    async def shows(self, repository: Repository, path: str, authorization: str | None) -> Shown:
+        """Ask for something as somebody else; see `GuestSource.shows`."""
+        return await self._registries.shows(repository, path, authorization, self._settings.question_s)
 
     async def page(self, repository: Repository, what: str, query: str) -> Page:
         """Ask for a page of a list; see `ListSource.page`."""
@@ -261,6 +269,8 @@ class Upstream:
                 raise _too_large(answer)
             # Of nothing, everything is the range that was asked for.
             ranged = not (is_whole and is_part and span.size > 0)
+            if self._registries.used_credential(content.repository):
+                self.marks.add(content.digest, Mark.of(content.repository))
             yield UpstreamReply(span.start, span.stop, span.size, ExactBody(span, body.read), ranged)
 
     @asynccontextmanager

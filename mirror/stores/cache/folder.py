@@ -129,7 +129,7 @@ class Folder:
         self._blobs = path / "blobs" / "sha256"
         self._blobs_path = str(self._blobs)
         self._proofs = path / "proofs"
-        self._marks = path / "private"
+        self.private = path / "private"
         self._spool = path / "spool"
         self._serial = itertools.count(1)
         self._doomed: set[str] = set()
@@ -139,7 +139,7 @@ class Folder:
         self._last_change: asyncio.Future[None] | None = None
         self.ground = Ground(
             path,
-            (path, self._blobs, self._proofs, self._marks, self._spool, self.tags),
+            (path, self._blobs, self._proofs, self.private, self._spool, self.tags),
             self._spool / "discarded-0",
         )
 
@@ -161,15 +161,7 @@ class Folder:
 
     def mark(self, name: str) -> Path:
         """The mark of a blob, complete or not."""
-        return self._marks / name[:2] / name
-
-    def marks(self) -> Iterator[Path]:
-        """Every mark, in no order."""
-        for path in self._marks.glob("??/*"):
-            if path.suffix:  # being written when the process was killed
-                _unlink(path)
-            else:
-                yield path
+        return self.private / name[:2] / name
 
     def partial(self, name: str) -> Path:
         """The file of a blob that is not complete."""
@@ -221,7 +213,7 @@ class Folder:
         for proof in self._proofs.glob("??/*"):
             if proof.stem not in blobs or proof.suffix not in ("", f".{boot_id()}"):
                 _unlink(proof)
-        for mark in self.marks():
+        for mark in marks_in(self.private):
             if mark.name not in blobs and mark.name not in partials:
                 _unlink(mark)
 
@@ -264,13 +256,14 @@ class Folder:
         _unlink(self.journal(name))
         _unlink(self.ranges(name))
         aside = self._put_aside(self.partial(name))
-        return self.in_turn(lambda: self._delete_partial(name, aside))
 
-    def _delete_partial(self, name: str, aside: Path) -> None:
-        with self._renaming:
-            if not os.path.lexists(self.partial(name)) and not os.path.lexists(self.blob_path(name)):
-                _unlink(self.mark(name))
-        _unlink(aside)
+        def delete() -> None:
+            with self._renaming:
+                if not os.path.lexists(self.partial(name)) and not os.path.lexists(self.blob_path(name)):
+                    _unlink(self.mark(name))
+            _unlink(aside)
+
+        return self.in_turn(delete)
 
     def in_turn(self, work: Callable[[], object]) -> asyncio.Future[None]:
         """Do short work on files in a thread, after all that was asked for earlier; on the event loop."""
@@ -293,6 +286,15 @@ class Folder:
         with contextlib.suppress(OSError):
             path.replace(trash)
         return trash
+
+
+def marks_in(private: Path) -> Iterator[Path]:
+    """Every mark in the folder of marks, in no order."""
+    for path in private.glob("??/*"):
+        if path.suffix:  # being written when the process was killed
+            _unlink(path)
+        else:
+            yield path
 
 
 def _is_proof(path: Path, size: int) -> bool:

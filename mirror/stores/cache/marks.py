@@ -14,7 +14,7 @@ import xxhash
 from ...fileio import read_small
 from ...oci.digest import Digest
 from ..marks import Mark, Marks
-from .folder import Folder
+from .folder import Folder, marks_in
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class MarkFiles:
     def start(self) -> list[str]:
         """Read all marks; return the names of the blobs whose marks are damaged. Blocks, before anything is served."""
         damaged = []
-        for path in self._folder.marks():
+        for path in marks_in(self._folder.private):
             mark = _read(path)
             if mark is None:
                 log.warning("%s is damaged: whoever may have its blob is not known, so that goes", path)

@@ -11,7 +11,7 @@ from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository
 from mirror.settings import OutageSettings
-from mirror.sources import Page, RangeReply, RangeRequest, Resolved, Role, Sink
+from mirror.sources import Page, RangeReply, RangeRequest, Resolved, Role, Shown, Sink
 from mirror.sources.outages import Outages
 from mirror.sources.watched import WatchedUpstream
 
@@ -57,6 +57,10 @@ class Registries:
     async def download(self, content: Content, request: RangeRequest, sink: Sink) -> None:
         await sink.begin(RangeReply(0, 1, 1))
         await self._wait()
+
+    async def shows(self, repository: Repository, path: str, authorization: str | None) -> Shown:
+        await self._wait()
+        return Shown.YES
 
     async def _wait(self) -> None:
         self.questions += 1
