@@ -10,7 +10,7 @@
     ├── OciError               an answer to a client, from the distribution-spec's table of codes
     │   ├── NameInvalid  DigestInvalid  RangeInvalid  RangeUnsatisfiable  Unsupported
     │   ├── ManifestUnknown  BlobUnknown  NameUnknown  NotFound
-    │   ├── Unauthorized  Denied  Unavailable
+    │   ├── Unauthorized  LoginRequired  Denied  Unavailable
     │   └── Refusal            to another member, with the reason; UnknownRefusal
     └── SourceError            a peer or upstream did not deliver: ask another source
         ├── PeerError          names the failing in `reason`
@@ -161,9 +161,22 @@ class NotFound(OciError):
 
 
 class Unauthorized(OciError):
-    """The request does not prove that a member sent it."""
+    """The request does not prove that a member sent it, or that a client may have what it asks for."""
 
     code, status = "UNAUTHORIZED", 401
+
+
+class LoginRequired(Unauthorized):
+    """A client has to present credentials.
+
+    Args:
+        message: one sentence for people.
+        realm: the registry whose credentials are meant.
+    """
+
+    def __init__(self, message: str, realm: str) -> None:
+        super().__init__(message)
+        self.realm = realm
 
 
 class StaleRequest(Unauthorized):
@@ -180,7 +193,7 @@ class StaleRequest(Unauthorized):
 
 
 class Denied(OciError):
-    """This mirror may not ask the registry that the request names."""
+    """This mirror may not ask the registry that the request names, or that one shows the client no such thing."""
 
     code, status = "DENIED", 403
 
