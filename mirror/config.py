@@ -72,6 +72,19 @@ class Routing(enum.StrEnum):
     """By a distributed hash table, for comparison."""
 
 
+class Push(enum.StrEnum):
+    """Who may push to the client endpoint with programs such as `docker push`; the value stands in the settings."""
+
+    OFF = "off"
+    """Nobody; but this project's own commands may, from this machine or with a password."""
+    LOCAL = "local"
+    """Clients of this machine, over loopback or a Unix socket."""
+    KEY = "key"
+    """These, and from elsewhere whoever logs in with a password that was made with a key of the cluster."""
+    ANY = "any"
+    """Whoever reaches the client endpoint."""
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """A host and a TCP or UDP port to listen on or to reach."""
@@ -345,6 +358,12 @@ SETTINGS: tuple[Setting, ...] = (
         "docker.io=127.0.0.1:5002; may be repeated.", many=True,
     ),
     Setting(
+        "push", "WHO", _one_of(*Push), "off",
+        "Who may push to the client endpoint, with docker push and the like: off, nobody; local, clients of this "
+        "machine, over loopback or a Unix socket; key, these, and from elsewhere whoever logs in with what `skvaller "
+        "token` prints; any, whoever reaches it.",
+    ),
+    Setting(
         "listen-api", "IP:PORT|unix:PATH", parse_listen, None,
         "Where /api/v1 and /metrics are, if not on the client endpoint, which then serves images alone.",
     ),
@@ -498,6 +517,7 @@ class AgentConfig:
     data_dir: Path
     listen: tuple[ListenAddress, ...]
     listen_for: tuple[RegistryListener, ...]
+    push: Push
     listen_api: ListenAddress | None
     metrics: Address | None
     allow_host: tuple[str, ...]
@@ -622,6 +642,7 @@ def load(
     values["gossip"] = values["gossip"] or Address(everywhere, 7946)
     values["dht"] = values["dht"] or Address(everywhere, 4001)
     values["router"] = Routing(values["router"])
+    values["push"] = Push(values["push"])
     values["peer_tls"] = PeerTls(values["peer_tls"] or _usual_tls(values["key_file"], values["sealing"]))
     has_password = any(registry.password is not None for registry in values["upstream"])
     warnings = (_SEEN_BY_ALL,) if has_password and origins["upstream"] == "--upstream" else ()
@@ -672,6 +693,8 @@ def _check(config: AgentConfig) -> None:
         raise ConfigError(f"sealing: {config.sealing} means nothing without a key; give --key-file too")
     _check_tls(config)
     _check_router(config)
+    if config.push is Push.KEY and config.key_file is None:
+        raise ConfigError("push: key needs the cluster's key, with which passwords are made; give --key-file too")
     if not config.listen:
         raise ConfigError("listen: no address; give IP:PORT or unix:PATH, e.g. 127.0.0.1:5000")
     used: list[tuple[ListenAddress, str]] = []

@@ -10,7 +10,7 @@
     ├── OciError               an answer to a client, from the distribution-spec's table of codes
     │   ├── NameInvalid  DigestInvalid  RangeInvalid  RangeUnsatisfiable  Unsupported
     │   ├── ManifestUnknown  BlobUnknown  NameUnknown  NotFound
-    │   ├── Unauthorized  LoginRequired  Denied  Unavailable
+    │   ├── Unauthorized (StaleRequest, LoginRequired)  Denied  Unavailable
     │   └── Refusal            to another member, with the reason; UnknownRefusal
     └── SourceError            a peer or upstream did not deliver: ask another source
         ├── PeerError          names the failing in `reason`
@@ -161,22 +161,9 @@ class NotFound(OciError):
 
 
 class Unauthorized(OciError):
-    """The request does not prove that a member sent it, or that a client may have what it asks for."""
+    """The request does not prove that who sent it may ask this."""
 
     code, status = "UNAUTHORIZED", 401
-
-
-class LoginRequired(Unauthorized):
-    """A client has to present credentials.
-
-    Args:
-        message: one sentence for people.
-        realm: the registry whose credentials are meant.
-    """
-
-    def __init__(self, message: str, realm: str) -> None:
-        super().__init__(message)
-        self.realm = realm
 
 
 class StaleRequest(Unauthorized):
@@ -192,8 +179,24 @@ class StaleRequest(Unauthorized):
         self.now_unix_s = now_unix_s
 
 
+class LoginRequired(Unauthorized):
+    """A client has to log in, or its password is wrong.
+
+    Args:
+        message: one sentence for people.
+        realm: whose passwords are meant: this cluster's, or those of a registry.
+    """
+
+    def __init__(self, message: str, realm: str = "skvaller") -> None:
+        super().__init__(message)
+        self.realm = realm
+
+
 class Denied(OciError):
-    """This mirror may not ask the registry that the request names, or that one shows the client no such thing."""
+    """The client may not do this here, or this mirror may not ask the registry that the request names.
+
+    Or that registry does not show the client what it asks for.
+    """
 
     code, status = "DENIED", 403
 
@@ -223,6 +226,10 @@ class Unavailable(OciError):
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class SizeUnproven(Unavailable):
+    """One member alone says how large some content is; its bytes would prove it."""
 
 
 class Refusal(OciError):

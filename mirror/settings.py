@@ -772,7 +772,7 @@ class AccessSettings:
     public_s: float = 3600.0
     """Time for which a repository counts as public without asking again, s: one that became private is given to
     anybody for that long, and each public repository costs one question in that time."""
-    private_s: float = 60.0
+    private_s: float = 300.0
     """The same for a private one, s: one that became public is found that much later."""
     refused_s: float = 10.0
     """Time for which refused credentials are refused without asking again, s: a client that tries again and again
@@ -896,6 +896,11 @@ class ServerSettings:
     body_max_bytes: int = 64 * 1024
     """Bounds the body of a request that may have one, in bytes: an order to change keys has 100. GET and HEAD have
     none."""
+    linger_s: float = 2.0
+    """Time for which the rest of a body is taken and dropped after an answer that came before its end, s: what was on
+    its way when the answer left. Then the client has the answer."""
+    linger_max_bytes: int = 16 * 1024 * 1024
+    """Bounds that rest, in bytes: what the sockets at both ends hold."""
     keep_alive_s: float = 75.0
     """Time after which an idle connection is closed, s. Longer than a runtime pauses between two layers."""
     look_s: float = 0.5

@@ -21,6 +21,8 @@ from ..settings import AccessSettings
 from ..sources import GuestSource, Shown
 
 _TOKEN = re.compile(r"[!-~]+")
+_OF_CLUSTER = re.compile(r"\d{1,20}\.[0-9a-f]{64}")
+"""A password by which programs push, as `skvaller token` prints it."""
 
 
 def presented(header: str | None, max_characters: int) -> str | None:
@@ -41,6 +43,18 @@ def presented(header: str | None, max_characters: int) -> str | None:
     except (binascii.Error, ValueError):
         return None
     return f"Basic {value}" if user or password else None
+
+
+def password_in(authorization: str | None) -> str:
+    """The password of what a client presents; empty if there is none."""
+    if authorization is None or not authorization.startswith("Basic "):
+        return ""
+    return base64.b64decode(authorization.removeprefix("Basic ")).partition(b":")[2].decode(errors="replace")
+
+
+def is_of_cluster(password: str) -> bool:
+    """Whether a password has the form of those that are made with a key of a cluster: these go to no registry."""
+    return _OF_CLUSTER.fullmatch(password) is not None
 
 
 @dataclass(frozen=True, slots=True)

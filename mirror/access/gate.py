@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from ..errors import (
     BlobUnknown,
@@ -33,7 +33,7 @@ from ..oci.reference import Repository
 from ..settings import AccessSettings
 from ..sources import GuestSource, Shown, SizedSource
 from ..stores.marks import Mark, Marks
-from .checks import Checks, presented
+from .checks import Checks, is_of_cluster, password_in, presented
 from .policies import PrivatePolicies, Sharing
 from .visibility import Visibility
 
@@ -46,12 +46,12 @@ Tally = Callable[[str], object]
 
 OUTCOMES: Final = ("public", "accepted", "login", "denied", "absent", "unchecked", "apart", "withheld")
 """What becomes of requests for names that are not shared with all: given, for the repository is public; given, for the
-credentials are good; asked for credentials; refused, for these are not; the registry shows no such thing to that
+credentials are good, or are the cluster's own; asked for credentials; refused, for these are not; the registry shows no such thing to that
 client; refused, for the registry does not say; streamed through without being kept; and content that is not given under
 a name that is not known to have it."""
 
 
-class Registries(GuestSource, SizedSource):
+class Registries(GuestSource, SizedSource, Protocol):
     """What the gate asks of upstream."""
 
 
@@ -84,6 +84,7 @@ class Gate:
         checks: knows whose credentials are good.
         upstream: is asked whether a repository has some content.
         tally: counts.
+        is_member: whether a password was made with a key of the cluster: its owner could be a member.
         settings: bounds.
         now: monotonic seconds.
     """
@@ -96,6 +97,7 @@ class Gate:
         checks: Checks,
         upstream: Registries,
         tally: Tally = lambda outcome: None,
+        is_member: Callable[[str], bool] = lambda password: False,
         settings: AccessSettings | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -105,6 +107,7 @@ class Gate:
         self._checks = checks
         self._upstream = upstream
         self._tally = tally
+        self._is_member = is_member
         self._settings = settings or AccessSettings()
         self._now = now
         self._absent: OrderedDict[tuple[str, str], float] = OrderedDict()
@@ -140,7 +143,11 @@ class Gate:
             self._tally("apart")
             return Passage(repository, is_apart=True, may_ask=may_ask)
         authorization = presented(header, self._settings.authorization_max)
-        if authorization is None:
+        password = password_in(authorization)
+        if self._is_member(password):
+            self._tally("accepted")
+            return Passage(repository, may_ask=may_ask)
+        if authorization is None or is_of_cluster(password):
             self._tally("login")
             raise LoginRequired(
                 f"{repository} is private: present credentials that {repository.registry} accepts for it",

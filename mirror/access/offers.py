@@ -7,7 +7,7 @@ nowhere is given to no member at all, nor is it fetched for one.
 
 from typing import Final
 
-from ..errors import Reason, Refusal
+from ..errors import BlobUnknown, Reason, Refusal
 from ..oci.digest import Digest
 from ..oci.reference import Repository
 from ..stores.marks import Mark, Marks
@@ -41,7 +41,7 @@ class Offers:
             is_home: whether it takes this node for a home. Then it asks the next one, or upstream itself.
 
         Raises:
-            Refusal: it gets nothing of that repository here.
+            Refusal: it gets nothing of that repository here; `BlobUnknown` where it asks for what this node holds.
         """
         sharing = self._policies.of(repository).sharing
         if sharing is Sharing.SHARED or (keeps_marks and sharing is Sharing.CHECKED):
@@ -49,13 +49,14 @@ class Offers:
         if await self._visibility.is_public(repository, path):
             return
         why = "its policy is off" if sharing is Sharing.OFF else _OLD
-        raise Refusal(Reason.UNABLE if is_home else Reason.BUSY, f"{repository} is not given to members: {why}")
+        message = f"{repository} is not given to members: {why}"
+        raise Refusal(Reason.UNABLE, message) if is_home else BlobUnknown(message)
 
     def mark(self, digest: Digest, *, keeps_marks: bool) -> Mark | None:
         """The mark that goes with some content; None if it has none.
 
         Raises:
-            Refusal: the member that asks may not have it.
+            BlobUnknown: the member that asks may not have it.
         """
         mark = self._marks.of(digest)
         if mark is None or self._policies.all_shared:
@@ -66,9 +67,8 @@ class Offers:
             self._policies.of(name).sharing in allowed or self._visibility.is_known_public(name)
             for name in mark.names | mark.claimed
         ):
-            raise Refusal(
-                Reason.BUSY, f"{digest} is not given to members: {_OLD if not keeps_marks else 'it is private'}"
-            )
+            why = "it is kept for no member" if keeps_marks else _OLD
+            raise BlobUnknown(f"{digest} is not given to members: {why}")
         return mark
 
     def has_runtime_copy(self, names: frozenset[str]) -> bool:

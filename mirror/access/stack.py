@@ -38,11 +38,12 @@ class AccessStack:
         *,
         file: Path | None = None,
         tally: Callable[[str], object] = lambda outcome: None,
+        is_member: Callable[[str], bool] = lambda password: False,
         settings: AccessSettings | None = None,
     ) -> "AccessStack":
-        """Put the parts together; `file`: where it is kept which repositories are public."""
+        """Put the parts together; `file`: where it is kept which repositories are public; otherwise as `Gate`."""
         visibility, checks = Visibility(upstream, file, settings), Checks(upstream, settings)
-        gate = Gate(policies, marks, visibility, checks, upstream, tally, settings)
+        gate = Gate(policies, marks, visibility, checks, upstream, tally, is_member, settings)
         return cls(gate, Offers(policies, marks, visibility), visibility, checks)
 
     async def close(self) -> None:

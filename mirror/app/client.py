@@ -21,6 +21,7 @@ from ..errors import (
     ManifestUnknown,
     MirrorError,
     OciError,
+    SizeUnproven,
     StorageError,
     StorageFailed,
     Unavailable,
@@ -172,11 +173,20 @@ class ClientEndpoint:
         elif request.is_hop:
             raise BlobUnknown(f"this node does not hold {content.digest}")
         elif request.is_head:
-            size = await self._backend.fetching.sizes.size(content)
+            size = await self._size(content)
             self._count("blobs", "fetched")
             await send_empty(send, *blob_headers(content.digest, OCTETS, size))
         else:
             await self._fetch(scope, receive, send, request, content)
+
+    async def _size(self, content: Content) -> int:
+        """The size of a blob that is not here; where one member alone says it, its bytes have to prove it."""
+        try:
+            return await self._backend.fetching.sizes.size(content)
+        except SizeUnproven as error:
+            log.info("%s is fetched for its size: %s", content.digest, error)
+            async with self._sized(content, from_start=True) as (_, size):
+                return size
 
     def _open(self, request: RegistryRequest, digest: Digest) -> Held | None:
         """The copy of this node, if there is one that can be opened; if it cannot, the blob may come from elsewhere."""

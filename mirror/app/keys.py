@@ -6,8 +6,6 @@ once, and the answer is signed as well. Keys go in, sealed, and never out: answe
 """
 
 import base64
-import ipaddress
-import json
 import os
 import secrets
 from collections.abc import Callable, Mapping
@@ -20,6 +18,7 @@ from starlette.routing import Route
 
 from ..errors import Unauthorized
 from .signing import Orders
+from .writers import body_of, is_from_here, object_of, refused
 
 _BODY_MAX_BYTES: Final = 4096
 """Bounds the body of an order, which has one key or one id: under 100 bytes."""
@@ -95,32 +94,32 @@ class KeysEndpoint:
 
     async def rings(self, request: Request) -> Response:
         """Who has which keys."""
-        if not _is_local(request):
-            return _refused(403, "keys are shown on the node itself only")
+        if not is_from_here(request.scope):
+            return refused(403, "keys are shown on the node itself only")
         try:
             return self._shown(await self._keyrings.list())
         except self._refusal as error:
-            return _refused(409, str(error))
+            return refused(409, str(error))
 
     async def order(self, request: Request) -> Response:
         """Take a step with all members: install `{"key": base64 of it, sealed}`, or `{}`; use, remove `{"id": hex}`."""
-        if not _is_local(request):
-            return _refused(403, "keys are changed on the node itself only")
+        if not is_from_here(request.scope):
+            return refused(403, "keys are changed on the node itself only")
         if self._key_file is None:
-            return _refused(409, "this node has no cluster key: give every node the same one with --key-file first")
+            return refused(409, "this node has no cluster key: give every node the same one with --key-file first")
         try:
-            body = await _body(request)
+            body = await body_of(request, _BODY_MAX_BYTES)
             step, key_file = request.path_params["step"], self._key_file
             return await self._orders.answer(request.scope, body, lambda: self._take(step, body, key_file))
         except Unauthorized:
-            return _refused(401, f"the request must be signed with a key of the cluster, as {self._key_file} has")
+            return refused(401, f"the request must be signed with a key of the cluster, as {self._key_file} has")
         except ValueError as error:
-            return _refused(400, str(error))
+            return refused(400, str(error))
 
     async def _take(self, step: str, body: bytes, key_file: Path) -> Response:
         """Take a step that was ordered by whoever has a key of the cluster."""
         try:
-            order = _object(body)
+            order = object_of(body)
             match step:
                 case "install":
                     return await self._install(order, key_file)
@@ -128,15 +127,15 @@ class KeysEndpoint:
                     return self._shown(await self._keyrings.use(_identity(order)), order["id"])
                 case "remove":
                     return self._shown(await self._keyrings.remove(_identity(order)), order["id"])
-            return _refused(404, "the steps are install, use and remove")
+            return refused(404, "the steps are install, use and remove")
         except ValueError as error:
-            return _refused(400, str(error))
+            return refused(400, str(error))
         except self._refusal as error:
-            return _refused(409, str(error))
+            return refused(409, str(error))
 
     async def _install(self, order: dict[str, Any], key_file: Path) -> Response:
         if "key" not in order and not is_key_file_replaceable(key_file):
-            return _refused(409, f"{key_file} cannot be replaced: install a key of which you have a file")
+            return refused(409, f"{key_file} cannot be replaced: install a key of which you have a file")
         key = self._key(order)
         await self._keyrings.list()  # raises if keys cannot be sent, before this node's own keyring changes
         return self._shown(await self._keyrings.install(key), self._key_id(key).hex())
@@ -171,36 +170,6 @@ def is_key_file_replaceable(key_file: Path) -> bool:
     return os.access(key_file.parent, os.W_OK)
 
 
-def _is_local(request: Request) -> bool:
-    """Whether a request comes from this machine: over loopback, or a Unix socket, whose server has no port."""
-    server = request.scope.get("server")
-    if server is not None and server[1] is None:
-        return True
-    if request.client is None:
-        return False
-    address = ipaddress.ip_address(request.client.host)
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback  # mapped if `listen` is [::]
-
-
-async def _body(request: Request) -> bytes:
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > _BODY_MAX_BYTES:
-            raise ValueError(f"the body is longer than {_BODY_MAX_BYTES} bytes")
-    return body
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        order = json.loads(body or b"{}")
-    except (ValueError, RecursionError):
-        order = None
-    if not isinstance(order, dict):
-        raise ValueError("the body must be a JSON object")
-    return order
-
-
 def _identity(order: dict[str, Any]) -> bytes:
     try:
         identity = bytes.fromhex(str(order.get("id", "")))
@@ -209,7 +178,3 @@ def _identity(order: dict[str, Any]) -> bytes:
     if len(identity) != _ID_BYTES:
         raise ValueError("id must be 8 hex digits, as `skvaller keys list` shows them")
     return identity
-
-
-def _refused(status: int, why: str) -> Response:
-    return JSONResponse({"error": why}, status_code=status)

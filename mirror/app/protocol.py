@@ -2,8 +2,9 @@
 
 uvicorn's parser gets one head at a time, whole, and the next one when the answer to the first is complete. So a head is
 bounded before it is parsed, and what a client sends behind a request costs only the memory that holds it, which is
-bounded, too. A body that nobody asked for is not read: the request is answered, and the connection closed. What is
-wrong with a request is the client's affair: it is a line of the log at debug level.
+bounded, too. A body that nobody asked for is not read: the request is answered, and the connection closed. A body that
+the application wants as it comes, however long, is given to it in parts, and never more than one ahead. What is wrong
+with a request is the client's affair: it is a line of the log at debug level.
 
 The listener calls `look` now and then, which closes a connection whose time is over.
 
@@ -16,18 +17,23 @@ import asyncio
 import enum
 import logging
 import math
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeAlias
 
 import httptools
 from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ..settings import ServerSettings
+from .framing import Chunked, Counted, framing_of
 from .heads import HeadError, Heads
 from .places import Place, Places
 
 log = logging.getLogger(__name__)
+
+Streams: TypeAlias = Callable[[str, str], bool]
+"""Whether the application takes the body of a request as it comes, by the method and the path."""
 
 
 class Phase(enum.Enum):
@@ -46,6 +52,8 @@ class BoundedProtocol(HttpToolsProtocol):
         settings: the bounds.
         places: where the connection has its place; None if it needs none.
         place: the connection's.
+        streams: tells which bodies the application takes as they come. It then reads the body before it answers, or
+            gives the answer and leaves the connection to be closed.
         **kwargs: uvicorn's.
     """
 
@@ -55,6 +63,7 @@ class BoundedProtocol(HttpToolsProtocol):
         settings: ServerSettings | None = None,
         places: Places | None = None,
         place: Place | None = None,
+        streams: Streams | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -67,8 +76,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._phase = Phase.HEAD
         self._ends_at = math.inf
         """When the connection is closed if nothing happens, in seconds of the loop's clock."""
-        self._body_left = 0
-        """Bytes of the body of the request under way that have not come yet."""
+        self._streams = streams or (lambda method, path: False)
+        self._body: Counted | Chunked | None = None
+        """Of the request under way, until all of it is here."""
+        self._is_streamed = False
+        """Whether the application takes that as it comes, however long."""
+        self._lingers = False
+        """Whether the answer came before the end of such a body: what still comes is dropped for a moment."""
         self._ignored = 0
         """Bytes that were dropped since the request under way began."""
         self._refusal: HTTPStatus | None = None
@@ -97,8 +111,12 @@ class BoundedProtocol(HttpToolsProtocol):
         """Close the connection if its time is over. A running answer is the application's affair, unless it ended."""
         before, self._unsent = self._unsent, self.transport.get_write_buffer_size()
         closing = self.transport.is_closing()
-        if self._phase is Phase.ANSWER and not self._body_left and not closing:
+        if self._phase is Phase.ANSWER and self._body is None and not closing:
             return
+        if (
+            self._is_streamed and self._body is not None and self.flow.read_paused
+        ):  # it waits for the application, not for the client
+            self._end_in(self.settings.stall_timeout_s)
         if self._unsent and (self._unsent != before or self._ends_at == math.inf):
             self._end_in(self.settings.stall_timeout_s)
         elif before and not self._unsent and not closing:
@@ -115,22 +133,30 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what the client sends, a head at a time."""
+        if self._lingers:
+            self._ignored += len(data)
+            if self._ignored > self.settings.linger_max_bytes:
+                self.transport.close()
+            return
         if self.transport.is_closing() or self._is_deaf():
             self._ignored += len(data)
             if self._ignored > self.settings.head_max_bytes:
                 self.flow.pause_reading()
             return
+        if self._body is not None:
+            data = self._take_body(self._body, data)
         self._heads.add(data)
         self._advance()
 
     def _is_deaf(self) -> bool:
         """Whether the connection is closed after this answer, so that what comes behind the request means nothing."""
-        return self._phase is Phase.ANSWER and not self._body_left and not self.cycle.keep_alive
+        return self._phase is Phase.ANSWER and self._body is None and not self.cycle.keep_alive
 
     def _advance(self) -> None:
         """Go on with what has come."""
         if self._phase is Phase.ANSWER:
-            self._take_body()
+            if self._body is not None and len(self._heads):
+                self._heads.add(self._take_body(self._body, self._heads.take(len(self._heads))))
             if self._is_deaf() or len(self._heads) > self.settings.head_max_bytes:
                 self._close_after_answer()
             return
@@ -168,27 +194,51 @@ class BoundedProtocol(HttpToolsProtocol):
         self._ends_at = math.inf
         if self._places is not None and self._place is not None:
             self._places.work(self._place)
-        fields = dict(self.headers)
-        is_chunked = b"transfer-encoding" in fields
-        length = int(fields.get(b"content-length", b"0"))
-        if not is_chunked and not length:
-            return
-        if self.scope["method"] not in ("GET", "HEAD"):
-            if not is_chunked and length <= self.settings.body_max_bytes:
-                self._body_left = length
-                self._end_in(self.settings.head_s)
+        try:
+            body = framing_of(self.headers)
+            if body is None:
                 return
-            self._refusal = HTTPStatus.LENGTH_REQUIRED if is_chunked else HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-        self.on_message_complete()
-        self._close_after_answer()
+            self._is_streamed = self._streams(self.scope["method"], self.scope["path"])
+            if not self._is_streamed:
+                self._expect_short(body)
+            self._body = body
+            self._end_in(self.settings.stall_timeout_s if self._is_streamed else self.settings.head_s)
+        except HeadError as error:
+            if self.scope["method"] not in ("GET", "HEAD"):
+                self._refusal = HTTPStatus(error.status)
+            self.on_message_complete()
+            self._close_after_answer()
 
-    def _take_body(self) -> None:
-        if self._body_left:
-            part = self._heads.take(self._body_left)
-            self._body_left -= len(part)
-            self.parser.feed_data(part)
-            if not self._body_left:
-                self._ends_at = math.inf
+    def _expect_short(self, body: Counted | Chunked) -> None:
+        """Raise HeadError for a body that is not read: one that the application does not take as it comes."""
+        if self.scope["method"] in ("GET", "HEAD"):
+            raise HeadError(HTTPStatus.BAD_REQUEST, "the request is answered without its body")
+        if isinstance(body, Chunked):
+            raise HeadError(HTTPStatus.LENGTH_REQUIRED, "a body has a Content-Length here")
+        if body.left > self.settings.body_max_bytes:
+            raise HeadError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is too long")
+
+    def _take_body(self, body: Counted | Chunked, part: bytes) -> bytes:
+        """Hand on what of some bytes belongs to the body under way; return what comes behind it.
+
+        Its framing is read here, not by uvicorn's parser, so that nothing behind the body is touched.
+        """
+        try:
+            content, rest = body.feed(part)
+        except HeadError as error:
+            log.debug("%s: %s", self.client, error)
+            self._body = None
+            self.transport.close()
+            return b""
+        if self._is_streamed:
+            self._end_in(self.settings.stall_timeout_s)
+        if content:
+            self.on_body(content)
+        if body.is_done:
+            self._body, self._ends_at = None, math.inf
+            self.on_message_complete()
+            self.parser = httptools.HttpRequestParser(self)  # the one that it replaces still waits for a body
+        return rest
 
     def _close_after_answer(self) -> None:
         """Read nothing more."""
@@ -199,18 +249,32 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Go on with the next request, or wait for it."""
         self.server_state.total_requests += 1
-        if self._body_left:  # the answer came first: what comes now is no head
-            self._body_left = 0
+        if self._body is not None:  # the answer came first: what comes now is no head
+            self._body = None
+            if self._is_streamed:
+                self._linger()
+                return
             self.transport.close()
         self._rest()
         if not self.transport.is_closing():
             self.flow.resume_reading()
             self._advance()
 
+    def _linger(self) -> None:
+        """Say that nothing more comes from here, and take what still comes for a moment.
+
+        A connection that is closed while bytes come is reset, and then a client may not get its answer.
+        """
+        self._lingers, self._ignored = True, 0
+        self._rest()
+        if not self.transport.is_closing():
+            self.transport.write_eof()
+            self.flow.resume_reading()
+
     def _rest(self) -> None:
         """Wait for the next request. A connection whose answer has not left yet may not be closed for another."""
         self._phase = Phase.IDLE
-        self._end_in(self.settings.keep_alive_s)
+        self._end_in(self.settings.linger_s if self._lingers else self.settings.keep_alive_s)
         if self._places is not None and self._place is not None and not self.transport.get_write_buffer_size():
             self._places.rest(self._place)
 

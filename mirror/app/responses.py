@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from starlette.types import Scope, Send
 
-from ..errors import OciError, RangeUnsatisfiable, Refusal, StaleRequest, Unavailable
+from ..errors import LoginRequired, OciError, RangeUnsatisfiable, Refusal, StaleRequest, Unavailable
 from ..images.manifests import Manifest
 from ..oci.digest import Digest
 from ..oci.manifest import OCI_INDEX
@@ -120,6 +120,8 @@ async def send_error(scope: Scope, send: Send, error: OciError) -> None:
         extra.append((b"content-range", b"bytes */%d" % error.size))
     if error.status == 405:
         extra.append((b"allow", b"GET, HEAD"))
+    if isinstance(error, LoginRequired):
+        extra.append(challenge(error.realm))
     if isinstance(error, Unavailable) and error.retry_after_s is not None:
         extra.append((b"retry-after", b"%d" % math.ceil(error.retry_after_s)))
     if isinstance(error, StaleRequest):
@@ -128,6 +130,11 @@ async def send_error(scope: Scope, send: Send, error: OciError) -> None:
         extra += encoded(MemberAnswer(reason=error.reason).headers())
     document = {"errors": [{"code": error.code, "message": str(error), "detail": None}]}
     await send_json(scope, send, error.status, document, extra)
+
+
+def challenge(realm: str) -> tuple[bytes, bytes]:
+    """A `WWW-Authenticate` header that has clients present a user and password (RFC 7617); a realm has no quotes."""
+    return b"www-authenticate", f'Basic realm="{realm}"'.encode()
 
 
 def encoded(headers: Mapping[str, str]) -> Headers:

@@ -14,6 +14,7 @@ from ..settings import ServerSettings
 from .binding import Bound
 from .listener import Connect, Listener, plainly
 from .places import Place, Places
+from .protocol import Streams
 from .zerocopy import ZeroCopyProtocol
 
 
@@ -27,9 +28,10 @@ class EndpointServer(uvicorn.Server):
         places: who is let in; all servers of a node share them.
         settings: the bounds.
         connect: makes the transport of an accepted socket.
+        streams: tells which bodies the endpoint takes as they come.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what one listener of a node differs by
         self,
         app: ASGIApp,
         setting: str,
@@ -37,6 +39,8 @@ class EndpointServer(uvicorn.Server):
         places: Places,
         settings: ServerSettings | None = None,
         connect: Connect = plainly,
+        *,
+        streams: Streams | None = None,
     ) -> None:
         self._settings = settings = settings or ServerSettings()
         super().__init__(
@@ -56,6 +60,7 @@ class EndpointServer(uvicorn.Server):
         self._address = address
         self._places = places
         self._connect = connect
+        self._streams = streams
         self._bound: Bound | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -98,6 +103,7 @@ class EndpointServer(uvicorn.Server):
             settings=self._settings,
             places=self._places,
             place=place,
+            streams=self._streams,
         )
 
     async def on_tick(self, counter: int) -> bool:

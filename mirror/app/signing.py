@@ -71,6 +71,10 @@ class Orders:
         """The secret in an order; raise ValueError if it is not sealed for this node with a key of the cluster."""
         return self._auth.unseal(sealed)
 
+    def check_password(self, password: str) -> None:
+        """Raise Unauthorized unless a password was made with a key of the cluster, and is still good."""
+        self._auth.check_password(password)
+
     async def answer(self, scope: Scope, body: bytes, carry_out: Callable[[], Awaitable[Response]]) -> Response:
         """Carry an order out, once, and sign the answer.
 

@@ -18,6 +18,7 @@ from .find import find
 from .keys import keys
 from .members import members
 from .refresh import refresh
+from .token import token
 
 _EPILOG = """\b
 A first cluster of three nodes:
@@ -64,5 +65,5 @@ def main() -> None:
     refuse_misspelt(os.environ)
 
 
-for command in (agent, demo, members, find, refresh, keys):
+for command in (agent, demo, members, find, refresh, keys, token):
     main.add_command(command)

@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
-from ..errors import ConfigError, PeerError
-from .running_agent import NoAgent, ask, asks_agent, exchange, is_on_this_machine, read, show_json, show_table
+from ..errors import ConfigError
+from .orders import signed_order
+from .running_agent import ask, asks_agent, is_on_this_machine, show_json, show_table
 
 _STEPS = """\b
 The steps:
@@ -19,9 +20,6 @@ The steps:
   skvaller keys use ID           seal with it
   skvaller keys remove OLD-ID    forget the old one
 """
-
-_TRIES = 2
-"""How often an order is sent: once more if the agent's clock differs."""
 
 
 @click.group(epilog=_STEPS)
@@ -86,8 +84,7 @@ def _order(url: str, step: str, order: dict[str, str], key_file: Path | None, se
     without the cluster's key, and does not choose the key either.
     """
     from ..routers.swim import load_keys
-    from ..sources.peers.auth import PeerAuth, Request
-    from ..sources.peers.protocol import PROOF_HEADER
+    from ..sources.peers.auth import PeerAuth
 
     shown = ask(url, "/api/v1/keys")
     own, name = shown["key_file"], shown["name"]
@@ -99,18 +96,7 @@ def _order(url: str, step: str, order: dict[str, str], key_file: Path | None, se
     if secret is not None:
         order = {**order, "key": base64.b64encode(auth.seal(name, secret)).decode()}
     path, body = f"/api/v1/keys/{step}", json.dumps(order).encode()
-    for _ in range(_TRIES):
-        signed = auth.ask(name, Request("POST", path, (), body))
-        answer = exchange(url, path, body, signed.headers)
-        if answer.status < 400 or PROOF_HEADER.lower() in answer.headers:
-            try:
-                signed.check(answer.status, answer.headers.items())
-                signed.check_body(answer.headers, answer.body)
-            except PeerError as error:
-                raise NoAgent(f"{url}: {error}; has another program taken the agent's address?") from None
-        if not auth.learns(name, answer.status, answer.headers):
-            break
-    return read(url, answer)
+    return signed_order(url, path, body, name, auth)
 
 
 def _trusted(key_file: Path) -> Path:

@@ -7,7 +7,7 @@ nothing. Else other holders are asked, and then upstream.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Sequence
 from typing import Any
 
 from ..cluster.health import PeerHealth
@@ -86,13 +86,14 @@ class SecondOpinion:
         """What manifests state of a blob's size, in bytes; None where none does, or where they disagree."""
         return self._stated.size(content.digest)
 
-    async def confirms(self, content: Content, source: str, size: int) -> bool:
+    async def confirms(self, content: Content, source: str, size: int, not_by: Collection[str] = ()) -> bool:
         """Whether somebody else says the same of a blob's size.
 
         Args:
             content: the blob.
             source: who stated the size: a member, or `UPSTREAM`.
             size: in bytes.
+            not_by: members whose word does not count, for the source may have it from them.
 
         Returns:
             False where nobody can be asked who would know.
@@ -103,14 +104,14 @@ class SecondOpinion:
         stated = self._stated.size(content.digest)
         if source == UPSTREAM or content.kind == "manifests" or size == stated:
             return True
-        said = await self._ask(content, self._others(content, source), size)
+        said = await self._ask(content, self._others(content, {source, *not_by}), size)
         if size in said:
             return True
         try:
             async with asyncio.timeout(self._settings.opinion_s):
                 upstream = await self._ask_upstream(content, size)
         except (UpstreamError, TimeoutError):
-            said += await self._ask(content, self._silent(content, source), size, may_wait=True)
+            said += await self._ask(content, self._silent(content, {source, *not_by}), size, may_wait=True)
             if size in said:
                 return True
             votes = said if stated is None else [*said, stated]
@@ -126,15 +127,15 @@ class SecondOpinion:
         self._health.tell(source, content, (0, min(size, better)))
         raise SourceError(Reason.LENGTH, f"{source} says {size} bytes, others say {better}")
 
-    def _others(self, content: Content, source: str) -> list[Peer]:
-        """Other holders than the one whose word it is."""
-        return [peer for peer in self._cluster.holders(content.digest.key) if peer.name != source]
+    def _others(self, content: Content, known: Collection[str]) -> list[Peer]:
+        """Other holders than those whose word is known."""
+        return [peer for peer in self._cluster.holders(content.digest.key) if peer.name not in known]
 
-    def _silent(self, content: Content, source: str) -> list[Peer]:
+    def _silent(self, content: Content, known: Collection[str]) -> list[Peer]:
         """Those that give no sign of life now: they may only be busy, and are waited for where nobody else knows."""
-        silent = self._health.silent()
-        others = [*self._others(content, source), *self._cluster.last_holders(content.digest.key)]
-        return list({peer.name: peer for peer in others if peer.name in silent - {source}}.values())
+        silent = self._health.silent() - set(known)
+        others = [*self._others(content, known), *self._cluster.last_holders(content.digest.key)]
+        return list({peer.name: peer for peer in others if peer.name in silent}.values())
 
     async def _ask(
         self, content: Content, peers: Sequence[Peer], expected: int, *, may_wait: bool = False

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..cluster.health import PeerHealth
 from ..cluster.view import ClusterView
-from ..errors import MirrorError, PeerError, Reason, SourceError, Unavailable, UpstreamError
+from ..errors import MirrorError, PeerError, Reason, SizeUnproven, SourceError, UpstreamError
 from ..oci.content import Content
 from ..routers import Peer
 from ..settings import FetchSettings
@@ -68,7 +68,8 @@ class SizeQuery:
         A client is told only what others confirm, for no digest will prove it: a mere head is all that it gets.
 
         Raises:
-            OciError: nobody has it, nobody who may have it can be asked, or one member alone says how large it is.
+            SizeUnproven: one member alone says how large it is.
+            OciError: nobody has it, or nobody who may have it can be asked.
         """
         known = self._fetches.size(content, audience)
         if known is not None:
@@ -116,7 +117,7 @@ class SizeQuery:
                 return size
             lone = next((failure for failure in search.failures if failure.reason is Reason.LENGTH), None)
             if lone is not None:
-                raise Unavailable(f"{content.digest}: {lone}, and upstream: {error}") from error
+                raise SizeUnproven(f"{content.digest}: {lone}, and upstream: {error}") from error
             raise client_error(content, [*search.failures, error]) from error
         finally:
             second.cancel()
@@ -130,9 +131,10 @@ class SizeQuery:
                     asking = self._ask_member(peer, content, role)
                     try:
                         size = await (asking if may_wait else self._health.unless_silent(peer.name, asking))
-                        is_confirmed = await self._opinion.confirms(content, peer.name, size)
+                        is_confirmed = await self._opinion.confirms(content, peer.name, size, search.lone)
                         if is_confirmed or search.audience is Audience.MEMBER:
                             return size
+                        search.lone.append(peer.name)
                         raise SourceError(Reason.LENGTH, f"{peer.name} alone says that it has {size} bytes")
                     except SourceError as error:
                         if error.reason is Reason.SILENT:
@@ -166,6 +168,7 @@ class _Search:
         audience: for whom.
         failures: of those who were asked.
         silent: members that may be gone, and were not waited for.
+        lone: members whose word nobody confirmed; a home may have its word from them.
         untold: homes that come after one that said that the registry gives it no sign of life; None if none did.
     """
 
@@ -173,4 +176,5 @@ class _Search:
     audience: Audience
     failures: list[SourceError] = field(default_factory=list)
     silent: list[tuple[Peer, Role]] = field(default_factory=list)
+    lone: list[str] = field(default_factory=list)
     untold: Sequence[tuple[Peer, Role]] | None = None

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import xxhash
 
-from ..oci.pieces import piece_size
+from ..oci.pieces import MEBIBYTE, piece_size
 
 _MAGIC = b"skproof1"
 _SIZE_BYTES, _BLOCK_SUM_BYTES, _PREFIX_BYTES, _OWN_SUM_BYTES = 8, 8, 32, 16
@@ -154,3 +154,52 @@ class ContentHasher:
         if self.position != self._size:
             raise ValueError(f"{self.position} bytes of {self._size} were hashed")
         return Proof(self._size, bytes(self._sums), tuple(self.prefixes))
+
+
+_STREAM_BLOCK_BYTES = _BLOCK_MIN_BYTES
+_STREAM_PIECE_BYTES = MEBIBYTE
+"""The smallest block and piece, in bytes: those of any size are made of whole ones."""
+
+
+class StreamHasher:
+    """Hashes content whose size is known at its end, and makes its proof on the way."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        """How many bytes were hashed."""
+        self._sha256 = hashlib.sha256()
+        self._sum = xxhash.xxh3_64()
+        self._sums = bytearray()
+        self._prefixes: list[bytes] = []
+        """The sha256 of everything up to the end of each whole mebibyte."""
+
+    def update(self, part: memoryview) -> None:
+        """Hash the next bytes, in any cut. Other threads run meanwhile."""
+        while part:
+            count = min(len(part), _STREAM_BLOCK_BYTES - self.position % _STREAM_BLOCK_BYTES)
+            self._sha256.update(part[:count])
+            self._sum.update(part[:count])
+            self.position += count
+            if self.position % _STREAM_BLOCK_BYTES == 0:
+                self._sums += self._sum.digest()
+                self._sum.reset()
+                if self.position % _STREAM_PIECE_BYTES == 0:
+                    self._prefixes.append(self._sha256.digest())
+            part = part[count:]
+
+    @property
+    def sha256(self) -> bytes:
+        """The sha256 of everything so far."""
+        return self._sha256.digest()
+
+    def proof(self) -> Proof | None:
+        """The proof of everything so far; whether its sha256 is right is the caller's to say.
+
+        None of content whose blocks are larger than those that were summed: from 16 GiB on it is hashed once more.
+        """
+        size = self.position
+        if block_size(size) != _STREAM_BLOCK_BYTES:
+            return None
+        last = self._sum.digest() if size % _STREAM_BLOCK_BYTES else b""
+        step = piece_size(size) // _STREAM_PIECE_BYTES
+        return Proof(size, bytes(self._sums) + last, tuple(self._prefixes[step - 1 :: step]))

@@ -113,6 +113,10 @@ def test_what_a_node_or_a_member_has_is_served_without_waiting_for_upstream(tmp_
                 answer = await first.ask(TAG)
                 assert (answer.status, answer.body) == (200, said)
                 assert "does not answer" in answer.headers["Warning"] or "has not answered" in answer.headers["Warning"]
+            # One member alone says this size, and nobody can be asked who would know: the bytes have to prove it.
+            other = await it.give(last, b"of another size")
+            head = await first.ask(f"/v2/{other.path}", method="HEAD")
+            assert (head.status, head.headers.get("Content-Length")) == (200, "15")
 
     run(story())
 

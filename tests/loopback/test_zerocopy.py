@@ -172,7 +172,7 @@ def test_uvicorn_still_has_the_insides_that_the_protocol_leans_on() -> None:
     assert "read_paused" in FlowControl.__init__.__code__.co_names
     for name in ("drain", "pause_reading", "resume_reading"):
         assert callable(getattr(FlowControl, name))
-    for name in ("on_message_begin", "on_headers_complete", "on_message_complete", "on_response_complete"):
+    for name in ("on_message_begin", "on_headers_complete", "on_body", "on_message_complete", "on_response_complete"):
         assert callable(getattr(HttpToolsProtocol, name))
 
 

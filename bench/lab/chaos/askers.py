@@ -18,7 +18,7 @@ from .member import Member
 from .question import PULL, WRONG_BYTES, Failure, Question, content_question, head_of_manifest, tag_question
 from .settings import PAUSE_MAX_S, READERS, REST_S
 from .timeline import Timeline
-from .verdict import Judge, Verdict
+from .verdict import FROM_UPSTREAM, Judge, Verdict
 
 _PULL_S: Final = 120.0
 """How long a containerd may take for a pull of some MB, s: it tries again what fails, and waits between."""
@@ -90,9 +90,9 @@ class Askers:
 
     def _blame(self, failure: Failure, member: Member, question: Question, began: float, *, final: bool) -> None:
         ended = time.monotonic()
-        verdict = Verdict(None, "all was well")
-        if not final:
-            verdict = self._judge.judge(failure, member.name, question, began, ended)
+        verdict = self._judge.judge(failure, member.name, question, began, ended)
+        if final and verdict.excuse != FROM_UPSTREAM:
+            verdict = Verdict(None, "all was well")
         detail = f"{failure.detail} ({verdict.reason})" if verdict.reason else failure.detail
         asked = f"at the end: {question.shown}" if final else question.shown
         at_s = ended - self._timeline.started_at

@@ -17,7 +17,8 @@ A tag that means what upstream never said, or says no more, is excused only by a
 members that were cut off from each other.
 
 A wrong byte is never excused, in a short read neither, with one exception that is counted by itself: the byte that
-upstream itself had just sent wrong to that very node, which every client of that registry would have got.
+upstream itself had sent wrong to that very node, which every client of that registry would have got. A fetch that broke
+off may leave it on the disk; the next one passes it on before it has the digest, and finds it then.
 """
 
 import time

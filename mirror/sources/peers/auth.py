@@ -167,6 +167,7 @@ class PeerAuth:
         self._keys = tuple(hmac.digest(key, b"skvaller questions of members", "sha256") for key in keys)
         self._answer_keys = tuple(hmac.digest(key, b"skvaller answers of members", "sha256") for key in keys)
         self._sealing_keys = tuple(hmac.digest(key, b"skvaller secrets in orders", "sha256") for key in keys)
+        self._password_keys = tuple(hmac.digest(key, b"skvaller passwords of clients", "sha256") for key in keys)
 
     @property
     def name(self) -> str:
@@ -200,7 +201,27 @@ class PeerAuth:
         nonce = secrets.token_bytes(_SEAL_NONCE_BYTES)
         return nonce + AESGCM(self._sealing_keys[0]).encrypt(nonce, secret, member.encode())
 
+    def password(self, life_s: float) -> str:
+        """A password for programs that cannot sign; every node with the same key takes it until its time is over.
+
+        Raises:
+            ValueError: there is no key.
+        """
+        if not self._password_keys:
+            raise ValueError("a password is made with a key of the cluster, and there is none")
+        until = str(math.ceil(self._clock() + life_s))
+        return f"{until}.{_mac(self._password_keys[0], until.encode()).decode()}"
+
     # Of those who are asked
+
+    def check_password(self, password: str) -> None:
+        """Raise Unauthorized unless a password was made with a key of the cluster, and is still good."""
+        until, _, proof = password.partition(".")
+        if not any(hmac.compare_digest(_mac(key, until.encode()), proof.encode()) for key in self._password_keys):
+            raise Unauthorized("the password was not made with a key of this cluster")
+        end = _number(until)
+        if end is None or end < self._clock():
+            raise Unauthorized("the password's time is over, by the clock of this node; `skvaller token` makes another")
 
     def unseal(self, sealed: bytes) -> bytes:
         """The secret that was sealed for this node; raise ValueError if none was."""

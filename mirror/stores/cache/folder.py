@@ -8,6 +8,7 @@
     <folder>/spool/abcdef…             arriving, or left partial by a fetch that ended
     <folder>/spool/abcdef….ranges     what is there beyond that: see `ranges`
     <folder>/spool/abcdef….pieces      its journal: the size, then the sha256 of everything up to the end of each piece
+    <folder>/spool/upload-4f3a…        arriving from a client that says at the end what it is: see `uploads`
     <folder>/spool/discarded-7         about to be deleted
     <folder>/tags/<hex>                what a tag was last known to mean
 
@@ -217,14 +218,19 @@ class Folder:
             if mark.name not in blobs and mark.name not in partials:
                 _unlink(mark)
 
-    def publish(self, name: str) -> None:
-        """Let a file that is complete become a blob, by one rename; on the event loop."""
-        path = self.blob(name)
+    def publish(self, name: str, arrived_as: str | None = None) -> None:
+        """Let a file that is complete become a blob, by one rename; on the event loop.
+
+        Args:
+            name: of the blob.
+            arrived_as: the name of the file, if that is another.
+        """
+        path, arrived_as = self.blob(name), arrived_as or name
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._renaming:
-            os.replace(self.partial(name), path)
+            os.replace(self.partial(arrived_as), path)
             self._doomed.discard(name)
-        _unlink(self.journal(name))
+        _unlink(self.journal(arrived_as))
 
     def discard_blobs(self, names: Sequence[str]) -> asyncio.Future[None]:
         """Delete complete blobs and their proofs in a thread; called on the event loop.

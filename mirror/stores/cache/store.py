@@ -5,8 +5,8 @@ killed at any moment leaves nothing wrong behind. A machine that loses power can
 what a file was; its bytes are checked against the proof before they leave. A blob without a proof is hashed first.
 
 `folder` says which files there are, `records` keeps proofs, `blobs` knows what is complete and what goes first,
-`partials` which blobs are not complete, `space` makes room, `writer` is how a blob becomes complete, `upkeep` looks at
-files in the background, `tags` knows what tags mean.
+`partials` which blobs are not complete, `space` makes room, `writer` is how a blob becomes complete, `uploads` how one
+does whose digest is known at its end, `upkeep` looks at files in the background, `tags` knows what tags mean.
 """
 
 import asyncio
@@ -25,10 +25,12 @@ from .folder import Folder, Found, Left
 from .keeping import Keeping
 from .marks import MarkFiles
 from .partials import Partials, Writing
+from .reservation import IS_FULL, Place
 from .served import Served
 from .space import BATCH, Bounds, Space
 from .tags import TagFiles
-from .writer import IS_FULL, CacheWriter, Place
+from .uploads import CacheUploads
+from .writer import CacheWriter
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +77,8 @@ class CacheStore:
         self._space = Space(bounds, folder, self._blobs, self._partials, self._keeping, self._evicted)
         self._on_evicted = on_evicted
         self._place = Place(folder, self._marks, self._partials, self._space, self._keeping, settings.room_s)
+        self.uploads = CacheUploads(self._place, self._committed)
+        """What arrives under no name yet."""
         self.upkeep = self._served.upkeep
         """Looks at the files in the background, once the store has started."""
         self._tasks: list[asyncio.Task[None]] = []

@@ -1,52 +1,19 @@
 """CacheWriter: writes one blob into the cache, from `CacheStore.begin` until it is committed, left or discarded."""
 
 import asyncio
-import concurrent.futures
-import errno
 import os
-import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
 
-from ...errors import StorageFailed
 from ...fileio import in_thread
 from ...oci.digest import Digest
 from .. import HashedRange
 from ..proofs import Proof
 from .folder import Folder, open_quietly
 from .journal import Journal
-from .keeping import Keeping
 from .left_ranges import read_ranges, write_ranges
-from .marks import MarkFiles
-from .partials import Partials, Writing
-from .space import Space
-
-T = TypeVar("T")
-
-IS_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""What a disk says that takes no more, at least of this user."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where blobs are written.
-
-    Args:
-        folder: the files.
-        marks: those of the blobs that needed credentials.
-        partials: counts a blob as being written, until the writer ends.
-        space: makes room.
-        keeping: is told when the disk fails.
-        room_s: bounds the wait for room, s.
-    """
-
-    folder: Folder
-    marks: MarkFiles
-    partials: Partials
-    space: Space
-    keeping: Keeping
-    room_s: float
+from .partials import Writing
+from .reservation import Place, Reservation
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +58,7 @@ class CacheWriter:
         self._journal = files.journal
         self._place = place
         self._on_commit = on_commit
-        self._has_ended = False
-        self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
+        self._reservation = Reservation(writing, files.fd, place)
 
     @classmethod
     async def open(
@@ -128,19 +94,11 @@ class CacheWriter:
     @property
     def is_open(self) -> bool:
         """Whether it was neither committed nor left nor discarded yet."""
-        return not self._has_ended
+        return not self._reservation.has_ended
 
     def reserve(self, start: int, stop: int) -> None:
-        """Take space for some bytes before they are written. Blocks; in any thread but the event loop's.
-
-        Raises:
-            StorageFull: there is no space that could be taken.
-            StorageFailed: the disk failed.
-        """
-        space, missing, gone = self._place.space, stop - start, 0
-        self._ask(space.reserve(self._writing, missing))
-        while not self._allocate(start, stop):
-            gone = self._ask(space.make_way(self._writing, missing, missing - 1, gone))
+        """Take space for some bytes before they are written; see `Reservation.reserve`."""
+        self._reservation.reserve(start, stop)
 
     def append_prefix(self, sha256: bytes) -> None:
         """Note that the next piece is in the file, and the sha256 of everything up to its end."""
@@ -183,36 +141,13 @@ class CacheWriter:
         self._end()
         self._place.partials.discard(self._writing.name)
 
-    def _ask(self, question: Coroutine[Any, Any, T]) -> T:
-        """Have the event loop make room, and wait for it."""
-        if threading.get_ident() == self._loop_thread:
-            question.close()
-            raise RuntimeError("reserve() waits for the event loop, so it cannot be called on it")
-        answer = asyncio.run_coroutine_threadsafe(question, self._loop)
-        try:
-            return answer.result(self._place.room_s)
-        except (concurrent.futures.TimeoutError, concurrent.futures.CancelledError) as error:
-            answer.cancel()
-            raise StorageFailed("the cache made no room in time") from error
-
-    def _allocate(self, start: int, stop: int) -> bool:
-        """Take space on the disk; return False if it is full."""
-        if self._has_ended:  # the descriptor may be closed, and its number another file's
-            raise StorageFailed("the blob is not written any more")
-        try:
-            return _allocate(self.fd, start, stop)
-        except OSError as error:
-            why = f"the cache's disk failed: {error.strerror}"
-            self._loop.call_soon_threadsafe(self._place.keeping.failed, why)
-            raise StorageFailed(why) from error
-
     def _end(self) -> None:
         self._expect_open()
-        self._has_ended = True
+        self._reservation.end()
         self._journal.close()
 
     def _expect_open(self) -> None:
-        if self._has_ended:
+        if self._reservation.has_ended:
             raise RuntimeError(f"sha256:{self._writing.name} was already committed, left or discarded")
 
 
@@ -235,16 +170,3 @@ def _open_files(folder: Folder, writing: Writing) -> _Files:
         os.close(fd)
         os.close(journal)
         raise
-
-
-def _allocate(fd: int, start: int, stop: int) -> bool:
-    """Take space on the disk for bytes of a file, where the file system can; return False if the disk is full."""
-    try:
-        if stop > start:
-            os.posix_fallocate(fd, start, stop - start)
-    except OSError as error:
-        if error.errno in IS_FULL:
-            return False
-        if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # those: no such call on this file system
-            raise
-    return True

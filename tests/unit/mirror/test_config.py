@@ -18,6 +18,7 @@ from mirror.config import (
     Address,
     AgentConfig,
     Offline,
+    Push,
     RegistryListener,
     Routing,
     UnixAddress,
@@ -157,6 +158,7 @@ def test_a_full_file_is_read(file: Path) -> None:
             RegistryListener("docker.io", Address("127.0.0.1", 5002)),
             RegistryListener("ghcr.io", UnixAddress("/run/ghcr.sock")),
         ),
+        push=Push.OFF,
         listen_api=UnixAddress("/run/skvaller-api.sock"),
         metrics=Address("10.0.0.1", 5002),
         allow_host=("mirror.example.com", "mirror"),
@@ -664,3 +666,12 @@ def test_a_proxy_that_is_none_is_refused_without_its_password(text: str, meant: 
     with pytest.raises(ConfigError, match=meant) as refusal:
         load({}, {"HTTPS_PROXY": text}, None)
     assert "hunter2" not in str(refusal.value)
+
+
+def test_a_login_to_push_needs_a_key_to_make_passwords_with() -> None:
+    assert load({}, NOTHING, None).push is Push.OFF
+    assert load({"push": "any"}, NOTHING, None).push is Push.ANY
+    with pytest.raises(ConfigError, match="--key-file"):
+        load({"push": "key"}, NOTHING, None)
+    with pytest.raises(ConfigError, match="off, local, key or any"):
+        load({"push": "everybody"}, NOTHING, None)

@@ -23,7 +23,7 @@ class Impostor:
         self.bodies: list[bytes] = []
         module = import_module("mirror.cli.keys")  # the package has the command under that name
         monkeypatch.setattr(module, "ask", lambda url, path: {"name": "a", "key_file": str(self._key_file)})
-        monkeypatch.setattr(module, "exchange", self._exchange)
+        monkeypatch.setattr(import_module("mirror.cli.orders"), "exchange", self._exchange)
 
     def _exchange(self, url: str, path: str, body: bytes, headers: object) -> Answer:
         self.bodies.append(body)

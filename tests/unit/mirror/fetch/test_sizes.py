@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import pytest
 
-from mirror.errors import BlobUnknown, PeerError, Reason, SourceError, Unavailable, UpstreamError, UpstreamUnknown
+from mirror.errors import (
+    BlobUnknown,
+    PeerError,
+    Reason,
+    SizeUnproven,
+    SourceError,
+    Unavailable,
+    UpstreamError,
+    UpstreamUnknown,
+)
 from mirror.fetch import Audience, Fetches, SizeQuery
 from mirror.fetch.absences import Absences
 from mirror.oci.content import Content
@@ -42,6 +51,7 @@ class World:
         self.silent: set[str] = set()
         self.contradicted: set[str] = set()
         self.unconfirmed: set[str] = set()
+        self.not_by: dict[str, set[str]] = {}
 
     def size(self, content: Content, audience: Audience) -> int | None:
         return self.known
@@ -70,7 +80,8 @@ class World:
             raise PeerError(Reason.SILENT, "it may be gone")
         return await asking
 
-    async def confirms(self, content: Content, source: str, size: int) -> bool:
+    async def confirms(self, content: Content, source: str, size: int, not_by: Collection[str] = ()) -> bool:
+        self.not_by[source] = set(not_by)
         if source in self.contradicted:
             raise SourceError(Reason.LENGTH, "others know better")
         return source not in self.unconfirmed
@@ -138,9 +149,17 @@ def test_a_member_whose_word_others_contradict_is_passed_over() -> None:
 def test_a_client_is_not_told_what_one_member_alone_says() -> None:
     world = World(["h"])
     world.answers, world.unconfirmed = {"h": 7, "upstream": UpstreamError(Reason.TIMEOUT, "no answer")}, {"h"}
-    with pytest.raises(Unavailable, match="alone says"):
+    with pytest.raises(SizeUnproven, match="alone says"):
         world.query()
     assert world.query(Audience.MEMBER) == 7
+
+
+def test_a_home_that_may_repeat_what_one_holder_says_does_not_confirm_it() -> None:
+    world = World(["h"], ["a"])
+    world.answers, world.unconfirmed = {"h": 7, "a": 7, "upstream": UpstreamError(Reason.TIMEOUT, "no")}, {"h", "a"}
+    with pytest.raises(SizeUnproven):
+        world.query()
+    assert world.not_by == {"h": set(), "a": {"h"}}
 
 
 def test_upstream_may_confirm_what_one_member_alone_says() -> None:

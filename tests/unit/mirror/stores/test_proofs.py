@@ -12,6 +12,7 @@ from mirror.oci.pieces import MEBIBYTE, piece_size
 from mirror.stores.proofs import (
     ContentHasher,
     Proof,
+    StreamHasher,
     block_count,
     block_size,
     prefix_count,
@@ -92,3 +93,18 @@ def test_blocks_are_bounded_however_large_the_blob(size: int) -> None:
     assert block_count(size) <= 65_536
     assert record_bytes(size) < MEBIBYTE + 32 * prefix_count(size)
     assert block_size(size) % (256 * KIB) == 0
+
+
+@pytest.mark.parametrize("size", [0, 1, 256 * KIB, 256 * KIB + 1, 4 * MEBIBYTE, 4 * MEBIBYTE + 1, len(BLOB)])
+def test_who_learns_the_size_at_the_end_makes_the_same_proof(size: int) -> None:
+    hasher, view = StreamHasher(), memoryview(BLOB[:size])
+    for start in range(0, size, 700_001):
+        hasher.update(view[start : start + 700_001])
+    assert (hasher.position, hasher.sha256) == (size, hashlib.sha256(BLOB[:size]).digest())
+    assert hasher.proof() == hashed(BLOB[:size]).proof()
+
+
+def test_what_is_larger_than_its_blocks_were_summed_for_has_no_proof() -> None:
+    hasher = StreamHasher()
+    hasher.position = 16 * KIB * MEBIBYTE + 1
+    assert hasher.proof() is None

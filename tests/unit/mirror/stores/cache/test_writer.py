@@ -19,9 +19,9 @@ from mirror.stores.cache.folder import Folder
 from mirror.stores.cache.keeping import Keeping
 from mirror.stores.cache.marks import MarkFiles
 from mirror.stores.cache.partials import Partials, Writing
+from mirror.stores.cache.reservation import Place as WhereTo
 from mirror.stores.cache.space import Bounds, Space
 from mirror.stores.cache.writer import CacheWriter
-from mirror.stores.cache.writer import Place as WhereTo
 from mirror.stores.marks import Marks
 
 BLOB = bytes(range(256)) * 40
