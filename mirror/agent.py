@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp
 
@@ -34,6 +35,7 @@ from .app import (
 )
 from .app.keys import is_key_file_replaceable
 from .app.listener import plainly
+from .app.private import PrivateContent
 from .app.signing import Orders
 from .app.tls import Acceptance
 from .channels import ChannelError, PeerTls
@@ -67,9 +69,12 @@ from .sources.upstream.access import Access
 from .sources.upstream.budgets import Budgets
 from .sources.upstream.registries import known_registries
 from .sources.watched import WatchedUpstream
-from .stores import Store
 from .stores.cache import CacheStore
 from .stores.folder_lock import locked
+from .stores.marks import Marks
+
+if TYPE_CHECKING:
+    from .stores.containerd import ContainerdStore
 
 log = logging.getLogger(__name__)
 
@@ -99,10 +104,13 @@ class Agent:
         required = config.sealing == "require"
         self._auth = PeerAuth(router.keys(), config.name, required=required, settings=settings.signatures)
 
-        cache = _cache(config, settings.cache, metrics)
-        runtimes = _containerd(config, settings.containerd, metrics.damaged_blobs.labels("containerd").inc)
+        runtimes = _containerd(
+            config, settings.containerd, metrics, lambda names: self._private.access.offers.has_copy(names)
+        )
+        marks = Marks([runtime.sources.of for runtime in runtimes])
+        cache = _cache(config, settings.cache, metrics, marks)
         self._holdings = Holdings([cache, *runtimes], router)
-        self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
+        self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels, marks)
         self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
         self._budgets = budgets = Budgets(settings.upstream.budgets, partial(router.notes.tell, Topic.BUDGETS))
         self._upstream = Upstream(
@@ -112,9 +120,14 @@ class Agent:
             passed_on=self._chain.passed_on,
             tally=metrics,
             budgets=budgets,
+            marks=marks,
         )
         outages = Outages(settings.outages)
         self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages, config.offline)
+        self._private = PrivateContent.build(
+            config.name, config.private, marks, watched, metrics=metrics, settings=settings, outages=outages,
+            file=config.data_dir / "public.json", tags=config.tag_policies, is_member=self._auth.made,
+        )  # fmt: skip
         self._fetching = fetching = FetchStack.build(
             config.name,
             router,
@@ -139,7 +152,7 @@ class Agent:
         find = self._find(manifests, member_tags)
         self._clients: list[ClientEndpoint] = []
         status = StatusEndpoint(self._node(cache, trust), find, metrics)
-        self._servers = self._make_servers(self._served(backend, status, PeerEndpoint(backend, reports, self._auth)))
+        self._servers = self._make_servers(self._served(backend, status, reports))
 
     def _node(self, cache: CacheStore, trust: TagTrust) -> NodeStatus:
         """What this node says of itself."""
@@ -185,7 +198,7 @@ class Agent:
             member_parts=lambda peer, content: peers.source(peer).parts(content),
         )
 
-    def _served(self, backend: Backend, status: StatusEndpoint, peer: PeerEndpoint) -> list[Served]:
+    def _served(self, backend: Backend, status: StatusEndpoint, reports: SlowReports) -> list[Served]:
         """What is served: the setting that says where, the address, and the application."""
         config = self._config
         keys = KeysEndpoint(
@@ -194,7 +207,7 @@ class Agent:
         api = [*status.routes(), *keys.routes()]
 
         def client(registry: str | None = None) -> ClientEndpoint:
-            self._clients.append(ClientEndpoint(backend, self._chain, registry))
+            self._clients.append(self._private.endpoint(backend, self._chain, registry))
             return self._clients[-1]
 
         app = client_app(client(), status, *(api if config.listen_api is None else ()))
@@ -206,6 +219,7 @@ class Agent:
             served.append(("listen-api", config.listen_api, api_app(status, *api)))
         if config.metrics is not None:
             served.append(("metrics", config.metrics, api_app(status, status.figures())))
+        peer = PeerEndpoint(backend, reports, self._auth, self._private.access.offers)
         return [*served, ("peer", config.peer, peer)]
 
     def _make_servers(self, served: Sequence[Served]) -> list[EndpointServer]:
@@ -294,6 +308,8 @@ class Agent:
         await self._upstream.start()
         stack.push_async_callback(self._upstream.close)
         stack.push_async_callback(self._watched.close)
+        await self._private.start()
+        stack.push_async_callback(self._private.close)
         stack.push_async_callback(self._holdings.close)
         await self._holdings.start()
         stack.push_async_callback(self._fetching.close)
@@ -364,10 +380,10 @@ def _metrics(config: AgentConfig) -> Metrics:
     return metrics
 
 
-def _cache(config: AgentConfig, settings: CacheSettings, metrics: Metrics) -> CacheStore:
+def _cache(config: AgentConfig, settings: CacheSettings, metrics: Metrics, marks: Marks) -> CacheStore:
     """The cache, whose troubles are counted."""
     on_damaged, on_evicted = metrics.damaged_blobs.labels("cache").inc, metrics.cache_evictions.inc
-    return CacheStore(config.data_dir / "cache", config.cache_size, settings, on_damaged, on_evicted)
+    return CacheStore(config.data_dir / "cache", config.cache_size, settings, on_damaged, on_evicted, marks)
 
 
 def _router(
@@ -435,14 +451,20 @@ def _channels(config: AgentConfig, address: str, settings: ChannelSettings) -> C
         raise ConfigError(f"peer-tls: {error}") from None
 
 
-def _containerd(config: AgentConfig, settings: ContainerdSettings, on_damaged: Callable[[], object]) -> list[Store]:
+def _containerd(
+    config: AgentConfig,
+    settings: ContainerdSettings,
+    metrics: Metrics,
+    is_offered: Callable[[frozenset[str]], bool],
+) -> "list[ContainerdStore]":
     """The containerd store, if the operator wants it."""
     if config.containerd is None:
         return []
     # Not at the top: its libraries are an optional extra, and take 20 MiB of memory.
     from .stores.containerd import ContainerdStore
 
-    return [ContainerdStore(config.containerd, config.containerd_namespace, settings, on_damaged)]
+    on_damaged = metrics.damaged_blobs.labels("containerd").inc
+    return [ContainerdStore(config.containerd, config.containerd_namespace, settings, on_damaged, is_offered)]
 
 
 def _warnings(config: AgentConfig) -> Iterator[str]:

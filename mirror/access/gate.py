@@ -46,9 +46,9 @@ Tally = Callable[[str], object]
 
 OUTCOMES: Final = ("public", "accepted", "login", "denied", "absent", "unchecked", "apart", "withheld")
 """What becomes of requests for names that are not shared with all: given, for the repository is public; given, for the
-credentials are good, or are the cluster's own; asked for credentials; refused, for these are not; the registry shows no such thing to that
-client; refused, for the registry does not say; streamed through without being kept; and content that is not given under
-a name that is not known to have it."""
+credentials are good, or are the cluster's own; asked for credentials; refused, for these are not; the registry shows no
+such thing to that client; refused, for the registry does not say; streamed through without being kept; and content that
+is not given under a name that is not known to have it."""
 
 
 class Registries(GuestSource, SizedSource, Protocol):
@@ -118,6 +118,10 @@ class Gate:
         """Whether clients may have to present credentials. podman sends none unless it is told so beforehand."""
         return self._policies.has_checked
 
+    def behind(self) -> "Gate":
+        """The gate of what stands behind this one: who gets there has been let in."""
+        return Gate(PrivatePolicies(), self._marks, self._visibility, self._checks, self._upstream)
+
     async def enter(self, repository: Repository, path: str, header: str | None, *, may_ask: bool = True) -> Passage:
         """Let a client in to a repository.
 
@@ -136,7 +140,8 @@ class Gate:
         policy = self._policies.of(repository)
         if policy.sharing is Sharing.SHARED:
             return Passage(repository, may_ask=may_ask)
-        if await self._visibility.is_public(repository, path, may_ask=may_ask):
+        to_anybody = await self._visibility.shown(repository, path, may_ask=may_ask)
+        if to_anybody is Shown.YES:
             self._tally("public")
             return Passage(repository, is_own=False, may_ask=may_ask)
         if policy.sharing is Sharing.OFF:
@@ -148,6 +153,8 @@ class Gate:
             self._tally("accepted")
             return Passage(repository, may_ask=may_ask)
         if authorization is None or is_of_cluster(password):
+            if to_anybody is Shown.ABSENT:
+                raise self._absence(repository, path, "anybody")
             self._tally("login")
             raise LoginRequired(
                 f"{repository} is private: present credentials that {repository.registry} accepts for it",
@@ -158,11 +165,15 @@ class Gate:
             self._tally("denied")
             raise Denied(f"{repository.registry} does not show {repository} to who has these credentials")
         if shown is Shown.ABSENT:
-            self._tally("absent")
-            unknown = _UNKNOWN.get(path.partition("/")[0], NameUnknown)
-            raise unknown(f"{repository.registry} has no {path} of {repository} for who has these credentials")
+            raise self._absence(repository, path, "who has these credentials")
         self._tally("accepted")
         return Passage(repository, is_own=False, authorization=authorization, may_ask=may_ask)
+
+    def _absence(self, repository: Repository, path: str, who: str) -> OciError:
+        """What a client is told that the registry itself would tell that it has no such thing."""
+        self._tally("absent")
+        unknown = _UNKNOWN.get(path.partition("/")[0], NameUnknown)
+        return unknown(f"{repository.registry} has no {path} of {repository} for {who}")
 
     async def _shown(
         self, repository: Repository, path: str, authorization: str, accepted_s: float, *, may_ask: bool

@@ -10,6 +10,7 @@ from typing import Final
 from ..errors import BlobUnknown, Reason, Refusal
 from ..oci.digest import Digest
 from ..oci.reference import Repository
+from ..sources import Shown
 from ..stores.marks import Mark, Marks
 from .policies import PrivatePolicies, Sharing
 from .visibility import Visibility
@@ -46,7 +47,7 @@ class Offers:
         sharing = self._policies.of(repository).sharing
         if sharing is Sharing.SHARED or (keeps_marks and sharing is Sharing.CHECKED):
             return
-        if await self._visibility.is_public(repository, path):
+        if await self._visibility.shown(repository, path) is Shown.YES:
             return
         why = "its policy is off" if sharing is Sharing.OFF else _OLD
         message = f"{repository} is not given to members: {why}"
@@ -71,7 +72,7 @@ class Offers:
             raise BlobUnknown(f"{digest} is not given to members: {why}")
         return mark
 
-    def has_runtime_copy(self, names: frozenset[str]) -> bool:
+    def has_copy(self, names: frozenset[str]) -> bool:
         """Whether what a container runtime of this node has under some names is offered to members at all."""
         return all(
             self._policies.of(name).sharing is not Sharing.OFF or self._visibility.is_known_public(name)

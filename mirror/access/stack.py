@@ -30,7 +30,7 @@ class AccessStack:
     checks: Checks
 
     @classmethod
-    def build(
+    def build(  # noqa: PLR0913 - what the agent has built before
         cls,
         policies: PrivatePolicies,
         marks: Marks,

@@ -63,7 +63,7 @@ class Visibility:
         self._settings = settings or AccessSettings()
         self._now = now
         self._answers: OrderedDict[str, _Answer] = OrderedDict()
-        self._asking: dict[str, asyncio.Task[bool]] = {}
+        self._asking: dict[str, asyncio.Task[Shown]] = {}
         self._writing = asyncio.Lock()
 
     async def start(self) -> None:
@@ -84,22 +84,26 @@ class Visibility:
         answer = self._answers.get(name)
         return answer is not None and answer.is_public
 
-    async def is_public(self, repository: Repository, path: str, *, may_ask: bool = True) -> bool:
-        """Whether a repository is public.
+    async def shown(self, repository: Repository, path: str, *, may_ask: bool = True) -> Shown:
+        """What anybody is shown of a repository: `YES` if it is public.
 
         Args:
             repository: which.
-            path: what somebody wants of it, below its own path.
+            path: what somebody wants of it, below its own path; `ABSENT` where the registry has no such thing for
+                anybody, and is not known to show anything else.
             may_ask: whether the registry may be asked; if not, what is known counts, however old.
         """
         name = str(repository)
         if not may_ask or self._is_fresh(name):
-            return self.is_known_public(name)
+            return self._known(name)
         task = self._asking.get(name)
         if task is None:
             task = self._asking[name] = asyncio.create_task(self._ask(repository, path))
             task.add_done_callback(lambda _: self._asking.pop(name, None))
         return await asyncio.shield(task)
+
+    def _known(self, name: str) -> Shown:
+        return Shown.YES if self.is_known_public(name) else Shown.REFUSED
 
     def _is_fresh(self, name: str) -> bool:
         answer = self._answers.get(name)
@@ -108,16 +112,16 @@ class Visibility:
         fresh_s = self._settings.public_s if answer.is_public else self._settings.private_s
         return self._now() - answer.at < fresh_s
 
-    async def _ask(self, repository: Repository, path: str) -> bool:
+    async def _ask(self, repository: Repository, path: str) -> Shown:
         """Ask as anybody. That something does not exist says nothing of the repository."""
         name = str(repository)
         try:
             shown = await self._source.shows(repository, path, None)
         except UpstreamError as error:
             log.info("whether %s is public is not known: %s", name, error)
-            return self.is_known_public(name)
+            return self._known(name)
         if shown is Shown.ABSENT:
-            return self.is_known_public(name)
+            return Shown.YES if self.is_known_public(name) else Shown.ABSENT
         was_public = self.is_known_public(name)
         is_public = shown is Shown.YES
         self._answers[name] = _Answer(is_public, self._now())
@@ -127,7 +131,7 @@ class Visibility:
         if is_public is not was_public:
             log.info("%s is %s", name, "public" if is_public else "private")
             await self._save()
-        return is_public
+        return shown
 
     async def _save(self) -> None:
         if self._file is None:

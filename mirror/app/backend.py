@@ -32,3 +32,8 @@ class Backend:
     listings: Listings
     metrics: Metrics
     settings: AppSettings = field(default_factory=AppSettings)
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        await self.tags.close()
+        await self.fetching.close()

@@ -18,7 +18,7 @@ from ..errors import NameInvalid
 from ..oci.digest import Digest
 from ..oci.reference import Repository
 
-NAMES_MAX: Final = 16
+NAMES_MAX: Final = 8
 """Bounds the names of each kind in one mark: a layer that more repositories share is asked of upstream by its other
 names. What is left out only makes the mark stricter."""
 _PASSING_MAX: Final = 16_384
@@ -55,7 +55,8 @@ class Mark:
 
     def write(self) -> str:
         """The mark as text for a header or a file, always the same for the same mark."""
-        return ",".join([*sorted(self.names), *(f"{_CLAIMED}{name}" for name in sorted(self.claimed))])
+        claimed = (f"{_CLAIMED}{name}" for name in sorted(self.claimed))
+        return ",".join([*sorted(self.names), *claimed]) or "*"
 
     def __or__(self, other: "Mark") -> "Mark":
         names = _bounded(self.names, other.names)

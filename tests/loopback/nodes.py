@@ -16,7 +16,9 @@ import uvicorn
 from starlette.types import ASGIApp
 from yarl import URL
 
-from mirror.app import Backend, ClientEndpoint, PeerEndpoint
+from mirror.access import PrivatePolicies
+from mirror.app import Backend, PeerEndpoint
+from mirror.app.private import PrivateContent
 from mirror.app.zerocopy import ZeroCopyProtocol
 from mirror.cluster.homes import Ring, home_piece_size, turned_key
 from mirror.cluster.throughput import SlowReports
@@ -42,6 +44,7 @@ from mirror.sources.upstream import Upstream
 from mirror.sources.upstream.registries import Registry
 from mirror.sources.watched import WatchedUpstream
 from mirror.stores.cache import CacheStore
+from mirror.stores.marks import Marks
 from tests.loopback.lab import STEADY, held_by
 from tests.loopback.servers import (
     NOT_FOUND,
@@ -244,14 +247,18 @@ class Node:
         self._stack = AsyncExitStack()
         self.peer = Peer(self.name, "127.0.0.1", 0)
         self.wrong: Callable[[bytes], bytes] | None = None
+        self.login: tuple[str, str] | tuple[()] = cluster.login
 
     async def start(self) -> None:
         enter = self._stack.enter_async_context
         self.metrics, self.auth = Metrics(), PeerAuth()
-        self.cache = CacheStore(self.folder, self._capacity)
-        self.peers = PeerClient(self.name, self.auth, self._cluster.settings.peers)
+        self.marks = marks = Marks()
+        self.cache = CacheStore(self.folder, self._capacity, marks=marks)
+        self.peers = PeerClient(self.name, self.auth, self._cluster.settings.peers, marks=marks)
         self.chain = Chain("default", self.name, lambda: [seat.peer for seat in self.router.seats()])
-        self.upstream = Upstream([Registry("docker.io", self._url)], passed_on=self.chain.passed_on)
+        self.upstream = Upstream(
+            [Registry("docker.io", self._url, *self.login)], passed_on=self.chain.passed_on, marks=marks
+        )
         self.outages = outages = Outages(self._cluster.settings.outages)
         self.watched = WatchedUpstream(self.upstream, outages, self._cluster.settings.outages, self._offline)
         self.fetching = FetchStack.build(
@@ -263,6 +270,16 @@ class Node:
             outages=outages,
             metrics=self.metrics,
             settings=self._cluster.settings,
+        )
+        self.private = PrivateContent.build(
+            self.name,
+            self._cluster.private,
+            marks,
+            self.watched,
+            metrics=self.metrics,
+            settings=self._cluster.settings,
+            outages=outages,
+            file=self.folder.with_suffix(".public"),
         )
         self.holdings = Holdings([self.cache], self.router)
         images, self.trust = self._cluster.settings.images, TagTrust(self.metrics, self._cluster.settings.images)
@@ -276,12 +293,14 @@ class Node:
         self.reports = SlowReports()
         listings = Listings(self.watched, self.holdings, self.router.members, self.peers.tags)
         backend = Backend(self.holdings, self.fetching, self.manifests, self.tags, listings, self.metrics)
-        client = ClientEndpoint(backend, self.chain)
-        self.endpoint = PeerEndpoint(backend, self.reports, self.auth)
+        client = self.private.endpoint(backend, self.chain)
+        self.endpoint = PeerEndpoint(backend, self.reports, self.auth, self.private.access.offers)
         for part_of_it in (self.peers, self.upstream, self.holdings):
             await part_of_it.start()
             self._stack.push_async_callback(part_of_it.close)
         self._stack.push_async_callback(self.watched.close)
+        await self.private.start()
+        self._stack.push_async_callback(self.private.close)
         self._stack.push_async_callback(self.fetching.close)
         self._stack.push_async_callback(self.tags.close)
         _, self.client_port = await enter(serving_by(client))
@@ -372,6 +391,9 @@ class Cluster:
         self.settings = settings
         self.how_tags: Literal["sample", "verify"] = "sample"
         self.serve_peer: Serve = honestly
+        self.private = PrivatePolicies()
+        self.login: tuple[str, str] | tuple[()] = ()
+        """User and password of the nodes that join from now on."""
 
     async def join(self, capacity: int | None = None, offline: Container[str] = frozenset()) -> Node:
         """One node more, which never asks some registries."""

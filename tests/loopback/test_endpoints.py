@@ -15,6 +15,7 @@ import pytest
 from starlette.datastructures import Headers as RequestHeaders
 from yarl import URL
 
+from mirror.access import AccessStack, PrivatePolicies
 from mirror.app import Backend, ClientEndpoint, Find, NodeStatus, PeerEndpoint, StatusEndpoint, client_app
 from mirror.cluster.throughput import SlowReports
 from mirror.errors import PeerError, Reason
@@ -43,6 +44,7 @@ from mirror.sources.upstream import Upstream
 from mirror.sources.upstream.registries import Registry
 from mirror.stores import Held, Listener, Tag
 from mirror.stores.cache import CacheStore
+from mirror.stores.marks import Marks
 from tests.loopback.nodes import serving
 from tests.static_router import StaticRouter
 
@@ -167,7 +169,8 @@ class Node:
         manifests = self.manifests = Manifests(self.holdings, self.fetching.fetches, self.fetching.stated.note)
         listings = Listings(self.upstream, self.holdings, self.router.members, self.peers.tags)
         backend = Backend(self.holdings, self.fetching, manifests, self.tags, listings, self.metrics)
-        self.clients = client = ClientEndpoint(backend, self.chain)
+        access = AccessStack.build(PrivatePolicies(), Marks(), self.upstream)
+        self.clients = client = ClientEndpoint(backend, self.chain, access.gate)
         node = NodeStatus(
             name="me",
             is_ready=self.router.ready,
@@ -192,7 +195,7 @@ class Node:
         )
         status = StatusEndpoint(node, find, self.metrics)
         self.client = client_app(client, status, *status.routes())
-        self.peer = PeerEndpoint(backend, SlowReports(), self.auth)
+        self.peer = PeerEndpoint(backend, SlowReports(), self.auth, access.offers)
 
     def counted(self, metric: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(metric, labels) or 0.0

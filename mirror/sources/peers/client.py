@@ -24,6 +24,7 @@ from ...oci.reference import Reference, Repository, is_tag
 from ...routers import Peer
 from ...settings import PeerSettings
 from ...stores import Tag
+from ...stores.marks import Marks
 from .. import Life, RangeRequest, Role, Sink
 from ..answers import BoundedConnector
 from ..chain import came_by
@@ -59,12 +60,19 @@ class PeerClient:
         auth: signs the requests, where the cluster has a key.
         settings: timeouts and bounds.
         channels: say who is spoken to by TLS, and how.
+        marks: takes note of what members say of private content.
     """
 
     def __init__(
-        self, name: str, auth: PeerAuth, settings: PeerSettings | None = None, channels: Channels | None = None
+        self,
+        name: str,
+        auth: PeerAuth,
+        settings: PeerSettings | None = None,
+        channels: Channels | None = None,
+        marks: Marks | None = None,
     ) -> None:
         self._name = name
+        self._marks = marks or Marks()
         self._auth = auth
         self._channels = channels or Channels()
         self._settings = settings = settings or PeerSettings()
@@ -123,6 +131,8 @@ class PeerClient:
             PeerError: it does not have it, or gave no valid answer.
         """
         async with self._head(peer, _path(content), role) as answer:
+            if (mark := MemberAnswer.parse(answer.headers).mark) is not None:
+                self._marks.add(content.digest, mark)
             if answer.content_length is None:
                 raise PeerError(Reason.LENGTH, f"{peer.name} does not say how long {content.digest} is")
             return checked_size(peer, answer.content_length)
@@ -161,7 +171,7 @@ class PeerClient:
             PeerError: it gave no valid answer.
         """
         path = f"/v2/{repository.path}/tags/list?ns={_quoted(repository)}"
-        with self._translated(peer):
+        with _translated(peer, self._settings.connect_s):
             async with self._request("GET", peer, path, MemberRequest(self._name)) as answer:
                 raise_for_status(peer, answer.status, MemberAnswer.parse(answer.headers), expected=200)
                 if not 0 < (answer.content_length or 0) <= MEMBER_TAGS_MAX_BYTES:
@@ -171,15 +181,25 @@ class PeerClient:
 
     async def notify_slow(self, peer: Peer, relative_rate: float) -> None:
         """Tell a peer the relative rate that this node measures of it; whether that arrives does not matter."""
-        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError, PeerError):
-            async with self._request("GET", peer, "/v2/", MemberRequest(self._name, relative_rate=relative_rate)):
-                pass
+        await self._tell("GET", peer, "/v2/", MemberRequest(self._name, relative_rate=relative_rate))
 
     async def notify_wrong(self, peer: Peer, content: Content, wrong: tuple[int, int]) -> None:
         """Tell a peer a range of which it sent wrong bytes; whether that arrives does not matter."""
+        await self._tell("HEAD", peer, _path(content), MemberRequest(self._name, wrong=wrong))
+
+    async def is_alive(self, peer: Peer) -> bool:
+        """Ask a peer for a sign of life, and say whether it gave one in time: the head of any answer is one."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.sign_of_life_s):
+                return await self._tell("GET", peer, "/v2/", MemberRequest(self._name))
+        return False
+
+    async def _tell(self, method: str, peer: Peer, path: str, member_request: MemberRequest) -> bool:
+        """Say something to a peer; return whether it answered anything."""
         with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError, PeerError):
-            async with self._request("HEAD", peer, _path(content), MemberRequest(self._name, wrong=wrong)):
-                pass
+            async with self._request(method, peer, path, member_request):
+                return True
+        return False
 
     async def ask(
         self,
@@ -202,7 +222,7 @@ class PeerClient:
             PeerError: it does not hold the content, or gave no valid answer.
         """
         member_request = MemberRequest(self._name, want=want)
-        with self._translated(peer):
+        with _translated(peer, self._settings.connect_s):
             async with (
                 asked(peer, self._watch),
                 self._request("GET", peer, _path(content), member_request, extra) as answer,
@@ -212,16 +232,6 @@ class PeerClient:
                     answer.close()  # an agent that does not know the question sends the blob
                     raise PeerError(Reason.LENGTH, f"{peer.name} answered {answer.content_length} bytes, not {length}")
                 return await answer.read()
-
-    async def is_alive(self, peer: Peer) -> bool:
-        """Ask a peer for a sign of life, and say whether it gave one in time: the head of any answer is one."""
-        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError, PeerError):
-            async with (
-                asyncio.timeout(self._settings.sign_of_life_s),
-                self._request("GET", peer, "/v2/", MemberRequest(self._name)),
-            ):
-                return True
-        return False
 
     async def download(self, peer: Peer, content: Content, request: RangeRequest, sink: Sink) -> None:
         """Have a peer send what it is asked for; see `Source.download`. Raises PeerError."""
@@ -235,6 +245,7 @@ class PeerClient:
             "Range": str(IntRange(request.start, request.stop)),
             "Host": peer.address,
         }
+        loop = asyncio.get_running_loop()
 
         def ask(connection: Connection) -> Head:
             """Ask in a thread, with a signature where there is no TLS; once more if the member's clock differs."""
@@ -244,6 +255,9 @@ class PeerClient:
                 head = connection.get(path, {**headers, **signed.headers})
                 signed.check(head.status, head.headers.items())
                 if not self._auth.learns(peer.name, head.status, head.headers):
+                    if (mark := MemberAnswer.parse(head.headers).mark) is not None:
+                        # The loop hears it before anything that it is told of the bytes.
+                        loop.call_soon_threadsafe(self._marks.add, content.digest, mark)
                     return head
                 connection.drain()
             assert head is not None
@@ -257,7 +271,7 @@ class PeerClient:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """What a peer answers to a HEAD request, if it is 200; a home that is late but lives may wait for upstream."""
         member_request = MemberRequest(self._name, role, recheck=recheck, came_by=came_by.get())
-        with self._translated(peer):
+        with _translated(peer, self._settings.connect_s):
             try:
                 async with asked(peer, self._watch), self._request("HEAD", peer, path, member_request) as answer:
                     raise_for_status(peer, answer.status, MemberAnswer.parse(answer.headers), expected=200)
@@ -322,27 +336,6 @@ class PeerClient:
             raise PeerError(Reason.UNPROVEN, f"{peer.name} is not believed here: --tls-deny names it")
         return self._channels.to(peer.name, speaks_tls=peer.tls)
 
-    @contextlib.contextmanager
-    def _translated(self, peer: Peer) -> Iterator[None]:
-        """Turn the client library's exceptions into PeerError."""
-        try:
-            yield
-        except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
-            cause = error.__cause__
-            why = tls_problem(cause) if isinstance(cause, ssl.SSLError) else str(error)
-            raise PeerError(Reason.UNPROVEN, f"{peer.name} at {peer.address}: {why}") from error
-        except aiohttp.ClientConnectorError as error:
-            why = f"{peer.name} at {peer.address} cannot be reached: {error.strerror}"
-            raise PeerError(Reason.UNREACHABLE, why) from error
-        except aiohttp.ConnectionTimeoutError as error:
-            limit_s = self._settings.connect_s
-            why = f"{peer.name} at {peer.address} cannot be reached within {limit_s:g} s"
-            raise PeerError(Reason.TIMEOUT, why) from error
-        except (TimeoutError, aiohttp.SocketTimeoutError) as error:
-            raise PeerError(Reason.STALLED, f"{peer.name} sent nothing for too long") from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: the host or a header is not valid
-            raise PeerError(Reason.BROKEN, f"{peer.name} broke off: {error or type(error).__name__}") from error
-
 
 class PeerSource:
     """A peer, as a fetch sees it: a `Source`, and a `Witness`.
@@ -378,6 +371,27 @@ class PeerSource:
     async def parts(self, content: Content) -> Parts:
         """How many of the blobs that a manifest names the peer holds. Raises PeerError."""
         return parse_parts(await self._client.ask(self._peer, content, Want.PARTS, PARTS_BYTES))
+
+
+@contextlib.contextmanager
+def _translated(peer: Peer, connect_s: float) -> Iterator[None]:
+    """Turn the client library's exceptions into PeerError."""
+    try:
+        yield
+    except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
+        cause = error.__cause__
+        why = tls_problem(cause) if isinstance(cause, ssl.SSLError) else str(error)
+        raise PeerError(Reason.UNPROVEN, f"{peer.name} at {peer.address}: {why}") from error
+    except aiohttp.ClientConnectorError as error:
+        why = f"{peer.name} at {peer.address} cannot be reached: {error.strerror}"
+        raise PeerError(Reason.UNREACHABLE, why) from error
+    except aiohttp.ConnectionTimeoutError as error:
+        why = f"{peer.name} at {peer.address} cannot be reached within {connect_s:g} s"
+        raise PeerError(Reason.TIMEOUT, why) from error
+    except (TimeoutError, aiohttp.SocketTimeoutError) as error:
+        raise PeerError(Reason.STALLED, f"{peer.name} sent nothing for too long") from error
+    except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: the host or a header is not valid
+        raise PeerError(Reason.BROKEN, f"{peer.name} broke off: {error or type(error).__name__}") from error
 
 
 def _tags_in(peer: Peer, body: bytes) -> list[str]:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from mirror.access import PrivatePolicies
 from mirror.channels import PeerTls
 from mirror.config import (
     CREDENTIAL,
@@ -195,6 +196,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         tags="verify",
         denied_tags="serve",
         tag_policies=TagPolicies(),
+        private=PrivatePolicies(),
         log_level="debug",
         log_format="json",
     )
