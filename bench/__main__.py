@@ -18,6 +18,7 @@ from mirror.errors import ConfigError
 from testbed.errors import RunError
 
 from .lab.chaos.schedule import KINDS
+from .lab.hub.settings import MODES as HUB_MODES
 from .lab.images import NAMED, shape_of
 from .lab.modes.table import MODES
 from .lab.scenarios import ALIASES, SCENARIOS
@@ -237,6 +238,16 @@ def channels(target: Path | None, size: int | None, folder: Path | None, *, quic
     from .channels import measure
 
     _run(lambda console: measure(console, size or _blob_bytes(quick=quick), folder, quick=quick), target)
+
+
+@main.command()
+@_options
+def archives(target: Path | None, size: int | None, folder: Path | None, *, quick: bool) -> None:
+    """Loading an archive of docker beside sha256sum of it, and saving one beside skopeo copy."""
+    from .archives import measure
+
+    size = size or (256 * MIB if quick else GIB)  # less is over before the command has started
+    _run(lambda console: measure(console, size, folder, quick=quick), target)
 
 
 @main.command()
@@ -519,6 +530,44 @@ def chaos(target: Path | None, nodes: int, minutes: float, seed: int | None, **s
 
     drawn = secrets.randbelow(1_000_000) if seed is None else seed
     wanted = Settings(nodes=nodes, seconds=minutes * 60, seed=drawn, **settings)
+    report = _run(lambda console: measure(console, wanted), target)
+    sys.exit(0 if all(goal.reached for goal in report.goals) else 1)
+
+
+@lab.command()
+@click.option(
+    "--mode",
+    "modes",
+    type=click.Choice(HUB_MODES),
+    multiple=True,
+    default=HUB_MODES[:3],
+    metavar="MODE",
+    help="Whom the clients ask; may be repeated: skvaller, direct, pullthrough, spegel.  [default: all but spegel]",
+)
+@click.option("--nodes", type=click.IntRange(2, 50), default=10, help="Hosts behind one address.  [default: 10]")
+@click.option("--images", type=click.IntRange(1, 50), default=10, help="That each of them pulls.  [default: 10]")
+@click.option("--image", type=_Size(), default=MIB, metavar="SIZE", help="Size of each.  [default: 1MiB]")
+@click.option("--limit", type=click.IntRange(1), default=10, help="Pulls that the address may.  [default: 10]")
+@click.option("--spegel", type=click.Path(dir_okay=False, path_type=Path), help="Its binary, if not on PATH.")
+@click.option(
+    "--spegel-containerd",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="For all modes; else that on PATH.",
+)
+@click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
+@click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For its files.")
+@click.option("--keep-logs", type=click.Path(file_okay=False, path_type=Path), help="Keep all logs here.")
+def hub(target: Path | None, modes: tuple[str, ...], **settings: Any) -> None:
+    """A cluster behind one address, and a registry that counts pulls as Docker Hub does.
+
+    In each mode, all nodes pull all images at once with ctr, then again, then by new tags of the same digests. Then
+    agents alone are asked by HTTP: for what they know, with the line to the hub and without it; for a tag that moves;
+    and by a crowd for a tag that nobody has asked for before.
+    """
+    from .lab.hub.run import measure
+    from .lab.hub.settings import Settings
+
+    wanted = Settings(modes=modes, **settings)
     report = _run(lambda console: measure(console, wanted), target)
     sys.exit(0 if all(goal.reached for goal in report.goals) else 1)
 

@@ -9,42 +9,45 @@ import contextlib
 import gc
 import logging
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from .app import (
     Backend,
-    BudgetStatus,
     ClientEndpoint,
-    EndpointServer,
+    ContentsEndpoint,
     Find,
     KeysEndpoint,
     NodeStatus,
-    NoPages,
     PeerEndpoint,
-    Places,
+    RegistryStatus,
+    Remembered,
     StatusEndpoint,
+    Why,
     api_app,
     client_app,
-    descriptors_allowed,
 )
 from .app.keys import is_key_file_replaceable
-from .app.listener import plainly
 from .app.private import PrivateContent
+from .app.push import PushEndpoint, PushStack
+from .app.servers import Served, make_servers
 from .app.signing import Orders
 from .app.tls import Acceptance
+from .app.writers import Writers
 from .channels import ChannelError, PeerTls
 from .channels.certificates import KeyIssuer
 from .channels.contexts import Channels, Issuer
 from .channels.files import FileIssuer
+from .cluster.homes import turned_key
 from .cluster.serving import HomeService
 from .cluster.throughput import SlowReports
-from .config import Address, AgentConfig, ListenAddress, Routing, advertised_address
+from .config import AgentConfig, Routing, advertised_address
 from .errors import ConfigError
 from .fetch.stack import FetchStack
 from .images.completeness import Completeness
@@ -52,23 +55,25 @@ from .images.holdings import Holdings
 from .images.listings import Listings
 from .images.manifests import Manifests
 from .images.member_tags import MemberTags
+from .images.own_tags import OwnTags
+from .images.referrers import Referrers
 from .images.tag_trust import TagTrust
 from .images.tags import Tags
 from .metrics import Metrics
 from .oci.reference import DOCKER_HUB
+from .registry_state import RegistryState
 from .routers import Listener, Peer, Topic
 from .routers.dht import DhtRouter, DhtSettings, KeysAreFixed
 from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id, load_keys
-from .settings import CacheSettings, ChannelSettings, ContainerdSettings, Settings
+from .settings import ChannelSettings, ContainerdSettings, Settings
 from .sources.chain import Chain
 from .sources.outages import Outages
 from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
 from .sources.upstream import Upstream
 from .sources.upstream.access import Access
-from .sources.upstream.budgets import Budgets
 from .sources.upstream.registries import known_registries
-from .sources.watched import WatchedUpstream
+from .sources.watched import WatchedGuests, WatchedUpstream
 from .stores.cache import CacheStore
 from .stores.folder_lock import locked
 from .stores.marks import Marks
@@ -77,9 +82,6 @@ if TYPE_CHECKING:
     from .stores.containerd import ContainerdStore
 
 log = logging.getLogger(__name__)
-
-Served = tuple[str, ListenAddress, ASGIApp]
-"""The setting that says where something is served, the address, and the application."""
 
 
 class Agent:
@@ -104,30 +106,16 @@ class Agent:
         required = config.sealing == "require"
         self._auth = PeerAuth(router.keys(), config.name, required=required, settings=settings.signatures)
 
-        runtimes = _containerd(
-            config, settings.containerd, metrics, lambda names: self._private.access.offers.has_copy(names)
-        )
-        marks = Marks([runtime.sources.of for runtime in runtimes])
-        cache = _cache(config, settings.cache, metrics, marks)
-        self._holdings = Holdings([cache, *runtimes], router)
+        cache, runtimes, marks = _stores(config, settings, metrics, lambda names: self._private.offers(names))
+        self._own = own = OwnTags(config.data_dir / "own-tags", partial(router.notes.tell, Topic.TAGS), settings.images)
+        self._holdings = Holdings([cache, *runtimes, own], router)
         self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels, marks)
         self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
-        self._budgets = budgets = Budgets(settings.upstream.budgets, partial(router.notes.tell, Topic.BUDGETS))
-        self._upstream = Upstream(
-            config.upstream,
-            settings.upstream,
-            Access(config.upstream_auth, config.upstream_proxy),
-            passed_on=self._chain.passed_on,
-            tally=metrics,
-            budgets=budgets,
-            marks=marks,
-        )
-        outages = Outages(settings.outages)
-        self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages, config.offline)
-        self._private = PrivateContent.build(
-            config.name, config.private, marks, watched, metrics=metrics, settings=settings, outages=outages,
-            file=config.data_dir / "public.json", tags=config.tag_policies, is_member=self._auth.made,
-        )  # fmt: skip
+        self._registries = registries = RegistryState(config, settings, router.notes.tell)
+        self._upstream = _upstream(config, settings, self._chain, registries, metrics, marks)
+        outages, words = registries.outages, registries.words
+        self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages, config.offline, words)
+        self._private = _private(config, settings, marks, watched, self._upstream, metrics, outages, self._auth)
         self._fetching = fetching = FetchStack.build(
             config.name,
             router,
@@ -135,24 +123,33 @@ class Agent:
             peers=self._peers,
             upstream=watched,
             outages=outages,
+            words=words,
+            is_scarce=self._upstream.is_scarce,
             metrics=metrics,
             settings=settings,
         )
         trust = TagTrust(metrics, settings.images)
         member_tags = MemberTags(
-            fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images, outages
+            fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images, outages, words
         )
         self._tags = self._make_tags(cache, member_tags, trust)
         manifests = Manifests(self._holdings, fetching.fetches, fetching.stated.note, settings.images)
 
         reports = SlowReports(settings.cluster)
         self._home_service = HomeService(config.home, router, reports, lambda: len(router.members()), settings.serving)
-        listings = Listings(watched, self._holdings, router.members, self._peers.tags)
+        listings = Listings(watched, self._holdings, router.members, self._peers.tags, Referrers(own, manifests))
         backend = Backend(self._holdings, fetching, manifests, self._tags, listings, metrics, settings.app)
         find = self._find(manifests, member_tags)
+        self._writers = Writers(config.push, Orders(self._auth))
+        self._push = self._make_push(cache, backend)
         self._clients: list[ClientEndpoint] = []
         status = StatusEndpoint(self._node(cache, trust), find, metrics)
-        self._servers = self._make_servers(self._served(backend, status, reports))
+        remembered = _remembered(config, settings, fetching, self._upstream, backend, registries.shown)
+        contents = ContentsEndpoint(Why(find, manifests, remembered, settings.app))
+        peer = PeerEndpoint(backend, reports, self._auth, self._private.access.offers)
+        accept = Acceptance(self._channels, settings.channels)
+        served = self._served(backend, status, peer, contents.routes())
+        self._servers = make_servers(served, config, router.members, accept, metrics, settings.server)
 
     def _node(self, cache: CacheStore, trust: TagTrust) -> NodeStatus:
         """What this node says of itself."""
@@ -168,7 +165,8 @@ class Agent:
             cache_bytes=lambda: cache.used_bytes,
             keeps_nothing=lambda: cache.keeps_nothing,
             withheld=lambda: cache.withheld,
-            budgets=self._budget_rows,
+            budgets=self._registries.shown_budgets,
+            outages=self._registries.shown_outages,
         )
 
     def _make_tags(self, cache: CacheStore, member_tags: MemberTags, trust: TagTrust) -> Tags:
@@ -185,6 +183,18 @@ class Agent:
             policies=self._config.tag_policies,
         )
 
+    def _make_push(self, cache: CacheStore, backend: Backend) -> PushStack:
+        """What clients push."""
+        return PushStack.build(
+            self._writers,
+            backend,
+            cache.uploads,
+            self._own,
+            delete=cache.contents.delete,
+            pin=lambda repository, digest, references: None,
+            settings=self._settings.push,
+        )
+
     def _find(self, manifests: Manifests, member_tags: MemberTags) -> Find:
         """Looks for images on this node and on the others."""
         peers, cluster = self._peers, self._fetching.cluster
@@ -198,17 +208,19 @@ class Agent:
             member_parts=lambda peer, content: peers.source(peer).parts(content),
         )
 
-    def _served(self, backend: Backend, status: StatusEndpoint, reports: SlowReports) -> list[Served]:
-        """What is served: the setting that says where, the address, and the application."""
+    def _served(
+        self, backend: Backend, status: StatusEndpoint, peer: PeerEndpoint, others: Sequence[BaseRoute]
+    ) -> list[Served]:
+        """What is served: the setting that says where, the address, and the application; `others`: of the API."""
         config = self._config
         keys = KeysEndpoint(
             self._router.keyrings, Orders(self._auth), config.key_file, key_id, (KeyRefusal, KeysAreFixed)
         )
-        api = [*status.routes(), *keys.routes()]
+        api = [*status.routes(), *keys.routes(), *others]
 
-        def client(registry: str | None = None) -> ClientEndpoint:
+        def client(registry: str | None = None) -> ASGIApp:
             self._clients.append(self._private.endpoint(backend, self._chain, registry))
-            return self._clients[-1]
+            return PushEndpoint(self._clients[-1], self._push, registry)
 
         app = client_app(client(), status, *(api if config.listen_api is None else ()))
         served: list[Served] = [("listen", address, app) for address in config.listen]
@@ -219,29 +231,7 @@ class Agent:
             served.append(("listen-api", config.listen_api, api_app(status, *api)))
         if config.metrics is not None:
             served.append(("metrics", config.metrics, api_app(status, status.figures())))
-        peer = PeerEndpoint(backend, reports, self._auth, self._private.access.offers)
         return [*served, ("peer", config.peer, peer)]
-
-    def _make_servers(self, served: Sequence[Served]) -> list[EndpointServer]:
-        """A server for each address. They share the places for connections."""
-        config, router, settings = self._config, self._router, self._settings.server
-        places = Places(
-            lambda: [peer.host for peer in router.members()], descriptors_allowed(), settings, self._metrics
-        )  # fmt: skip
-        host = socket.gethostname().lower()
-        names = {config.name.lower(), host, host.partition(".")[0], *config.allow_host}
-
-        def guarded(name: str, address: ListenAddress, app: ASGIApp) -> ASGIApp:
-            """No page of a web site reaches a Unix socket, and none reads in metrics what others may not know."""
-            return app if name == "metrics" or not isinstance(address, Address) else NoPages(app, names)
-
-        acceptance = Acceptance(self._channels, self._settings.channels)
-        return [
-            EndpointServer(
-                guarded(name, address, app), name, address, places, settings, acceptance if name == "peer" else plainly
-            )
-            for name, address, app in served
-        ]
 
     @property
     def summary(self) -> str:
@@ -278,7 +268,7 @@ class Agent:
                 log.warning("%s", warning)
             keys = asyncio.create_task(self._router.follow_keys(self._use_keys))
             stack.callback(keys.cancel)
-            notes = asyncio.create_task(self._router.notes.follow({Topic.BUDGETS: Listener(self._heard, self._notes)}))
+            notes = asyncio.create_task(self._router.notes.follow(self._listeners()))
             stack.callback(notes.cancel)
             certificates = asyncio.create_task(self._channels.keep_renewing(self._settings.channels.look_s))
             stack.callback(certificates.cancel)
@@ -311,6 +301,7 @@ class Agent:
         await self._private.start()
         stack.push_async_callback(self._private.close)
         stack.push_async_callback(self._holdings.close)
+        stack.callback(self._push.uploads.close)
         await self._holdings.start()
         stack.push_async_callback(self._fetching.close)
         stack.push_async_callback(self._tags.close)
@@ -327,32 +318,13 @@ class Agent:
         self._auth.use(keys)
         self._channels.use(keys)
 
-    def _budget_rows(self) -> list[BudgetStatus]:
-        """What registries still let the members ask."""
-        names = {url.url: name for name, urls in known_registries(self._config.upstream).items() for url in urls}
-        now = time.monotonic()
-        return [
-            BudgetStatus(
-                names[note.url],
-                note.source,
-                note.remaining,
-                note.limit,
-                note.window_s,
-                max(0.0, note.blocked_until - now),
-                now - note.at,
-            )
-            for note in self._budgets.shown(now)
-            if note.url in names
-        ]
-
-    def _heard(self, payload: bytes) -> None:
-        """Take in what another member says of registries."""
-        for note in self._budgets.heard(payload, now := time.monotonic()):
-            log.warning("a registry rate limits a member url=%s retry_after_s=%.0f", note.url, note.blocked_until - now)
-
-    def _notes(self) -> bytes:
-        """What a member should know of registries that this node meets anew."""
-        return self._budgets.state(time.monotonic())
+    def _listeners(self) -> dict[Topic, Listener]:
+        """Who cares about what members tell each other."""
+        return {
+            Topic.BUDGETS: Listener(self._upstream.heard, self._upstream.state),
+            Topic.OUTAGES: Listener(self._watched.heard, self._watched.state),
+            Topic.TAGS: Listener(self._own.heard, self._own.state),
+        }
 
     async def _drain(self) -> None:
         await asyncio.gather(*(server.stop() for server in self._servers))
@@ -380,10 +352,56 @@ def _metrics(config: AgentConfig) -> Metrics:
     return metrics
 
 
-def _cache(config: AgentConfig, settings: CacheSettings, metrics: Metrics, marks: Marks) -> CacheStore:
-    """The cache, whose troubles are counted."""
+def _stores(
+    config: AgentConfig, settings: Settings, metrics: Metrics, is_offered: Callable[[frozenset[str]], bool]
+) -> "tuple[CacheStore, list[ContainerdStore], Marks]":
+    """The cache, and the store of a runtime if the operator wants it; their troubles are counted. And their marks."""
+    runtimes = _containerd(config, settings.containerd, metrics, is_offered)
+    marks = Marks([runtime.sources.of for runtime in runtimes])
     on_damaged, on_evicted = metrics.damaged_blobs.labels("cache").inc, metrics.cache_evictions.inc
-    return CacheStore(config.data_dir / "cache", config.cache_size, settings, on_damaged, on_evicted, marks)
+    path, capacity = config.data_dir / "cache", config.cache_size
+    return CacheStore(path, capacity, settings.cache, on_damaged, on_evicted, marks), runtimes, marks
+
+
+def _upstream(
+    config: AgentConfig, settings: Settings, chain: Chain, registries: RegistryState, metrics: Metrics, marks: Marks
+) -> Upstream:
+    """Asks registries; their answers are counted, their limits told to the others, and what is private is marked."""
+    return Upstream(
+        config.upstream,
+        settings.upstream,
+        Access(config.upstream_auth, config.upstream_proxy),
+        passed_on=chain.passed_on,
+        tally=metrics,
+        budgets=registries.budgets,
+        marks=marks,
+    )
+
+
+def _private(  # noqa: PLR0913, PLR0917 - what is built before
+    config: AgentConfig,
+    settings: Settings,
+    marks: Marks,
+    watched: WatchedUpstream,
+    upstream: Upstream,
+    metrics: Metrics,
+    outages: Outages,
+    auth: PeerAuth,
+) -> PrivateContent:
+    """What the node has for private content."""
+    return PrivateContent.build(
+        config.name,
+        config.private,
+        marks,
+        watched,
+        WatchedGuests(upstream, watched),
+        metrics=metrics,
+        settings=settings,
+        outages=outages,
+        file=config.data_dir / "public.json",
+        tags=config.tag_policies,
+        is_member=auth.made,
+    )
 
 
 def _router(
@@ -465,6 +483,30 @@ def _containerd(
 
     on_damaged = metrics.damaged_blobs.labels("containerd").inc
     return [ContainerdStore(config.containerd, config.containerd_namespace, settings, on_damaged, is_offered)]
+
+
+def _remembered(
+    config: AgentConfig,
+    settings: Settings,
+    fetching: FetchStack,
+    upstream: Upstream,
+    backend: Backend,
+    registry: Callable[[str], RegistryStatus],
+) -> Remembered:
+    """What a node can tell of an image without asking anybody."""
+    cluster, images = fetching.cluster, settings.images
+    policies = replace(config.tag_policies, usual_s=images.tag_fresh_s)
+    return Remembered(
+        me=config.name,
+        records=lambda: fetching.fetches.records,
+        answers=upstream.said_of,
+        resolution=backend.resolutions.of,
+        policy=policies.shown,
+        registry=registry,
+        holders=lambda key: [peer.name for peer in cluster.holders(key)],
+        homes=lambda key: list(cluster.ring(key).homes(0)),
+        tag_key=lambda reference: turned_key(reference.key, time.time(), images.tag_window_s),
+    )
 
 
 def _warnings(config: AgentConfig) -> Iterator[str]:

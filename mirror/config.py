@@ -494,9 +494,10 @@ SETTINGS: tuple[Setting, ...] = (
         "other nodes; never suits a slow or metered link.",
     ),
     Setting(
-        "tags", "HOW", _one_of("sample", "verify"), "sample",
+        "tags", "HOW", _one_of("sample", "verify", "trust"), "sample",
         "Whose word counts for what a tag means upstream: sample asks the tag's home, and asks upstream itself what is "
-        "new or has changed, and now and then the rest; verify always asks upstream itself.",
+        "new or has changed, and now and then the rest; verify always asks upstream itself; trust believes the home: "
+        "upstream is asked once for all nodes.",
     ),
     Setting(
         "denied-tags", "HOW", _one_of("refuse", "serve"), "refuse",
@@ -551,7 +552,7 @@ class AgentConfig:
     gossip_profile: str
     gossip_allow: tuple[str, ...]
     home: Literal["auto", "always", "never"]
-    tags: Literal["sample", "verify"]
+    tags: Literal["sample", "verify", "trust"]
     denied_tags: Literal["refuse", "serve"]
     tag_policies: TagPolicies
     private: PrivatePolicies

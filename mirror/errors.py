@@ -3,6 +3,8 @@
     MirrorError
     ├── ConfigError            the operator's: refused at start, one line
     │   └── StartFailed        this machine does not let the agent start, now; a restart may help
+    ├── ArchiveError           an archive of images is not what it should be: it names the member
+    ├── AgentError             a running agent did not do what a command asked of it; `status`
     ├── StorageError           this node cannot store the content
     │   ├── StorageFull        it does not fit: it passes through memory instead
     │   ├── StorageFailed      the disk failed, or gives nothing now
@@ -10,7 +12,9 @@
     ├── OciError               an answer to a client, from the distribution-spec's table of codes
     │   ├── NameInvalid  DigestInvalid  RangeInvalid  RangeUnsatisfiable  Unsupported
     │   ├── ManifestUnknown  BlobUnknown  NameUnknown  NotFound
-    │   ├── Unauthorized (StaleRequest, LoginRequired)  Denied  Unavailable
+    │   ├── ManifestInvalid  ManifestTooLarge  PartUnknown  SizeInvalid    to who pushes
+    │   ├── UploadUnknown  UploadInvalid  UploadOutOfOrder  TooManyUploads  NoSpace
+    │   ├── Unauthorized (StaleRequest, LoginRequired)  Denied  Unavailable (SizeUnproven, RateLimited)
     │   └── Refusal            to another member, with the reason; UnknownRefusal
     └── SourceError            a peer or upstream did not deliver: ask another source
         ├── PeerError          names the failing in `reason`
@@ -88,6 +92,23 @@ class StartFailed(ConfigError):
     """
 
 
+class ArchiveError(MirrorError):
+    """An archive of images is damaged, incomplete or hostile; the message names the member and what is allowed."""
+
+
+class AgentError(MirrorError):
+    """A running agent did not do what a command asked of it.
+
+    Args:
+        message: what it said, or why there is no answer.
+        status: of its answer, which may be 200 and the wrong bytes; None if there is none.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class StorageError(MirrorError):
     """This node cannot store the content; no source is to blame."""
 
@@ -101,7 +122,7 @@ class StorageFailed(StorageError):
 
 
 class Corrupt(StorageError):
-    """A file of this node is not the content that it was when its sha256 was found right."""
+    """A file of this node is not the content that it was when its digest was found right."""
 
 
 class OciError(MirrorError):
@@ -146,6 +167,79 @@ class RangeUnsatisfiable(OciError):
     def __init__(self, size: int) -> None:
         super().__init__(f"the range begins at or beyond the end: the content has {size} bytes")
         self.size = size
+
+
+class ManifestInvalid(OciError):
+    """What is pushed is no manifest, or not the one that it is said to be."""
+
+    code, status = "MANIFEST_INVALID", 400
+
+
+class ManifestTooLarge(OciError):
+    """What is pushed is larger than a manifest may be."""
+
+    code, status = "MANIFEST_INVALID", 413
+
+
+class PartUnknown(OciError):
+    """A manifest that is pushed names content that nobody has."""
+
+    code, status = "MANIFEST_BLOB_UNKNOWN", 400
+
+
+class SizeInvalid(OciError):
+    """What is pushed has another length than it is said to have."""
+
+    code, status = "SIZE_INVALID", 400
+
+
+class UploadUnknown(OciError):
+    """There is no such upload: it never was, it has ended, or nothing came for too long."""
+
+    code, status = "BLOB_UPLOAD_UNKNOWN", 404
+
+
+class UploadInvalid(OciError):
+    """A part of an upload cannot be taken."""
+
+    code, status = "BLOB_UPLOAD_INVALID", 400
+
+
+class UploadOutOfOrder(OciError):
+    """A part of an upload does not begin where the last one ended.
+
+    Args:
+        position: where it has to begin, in bytes.
+        location: of the upload.
+    """
+
+    code, status = "BLOB_UPLOAD_INVALID", 416
+
+    def __init__(self, position: int, location: str) -> None:
+        super().__init__(f"the next part of the upload begins at byte {position}")
+        self.position = position
+        self.location = location
+
+
+class TooManyUploads(OciError):
+    """So many uploads are under way that no other one is begun.
+
+    Args:
+        message: one sentence for people.
+        retry_after_s: seconds after which one may have ended.
+    """
+
+    code, status = "TOOMANYREQUESTS", 429
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class NoSpace(OciError):
+    """What is pushed does not fit, or the disk failed."""
+
+    code, status = "DENIED", 507
 
 
 class Unsupported(OciError):
@@ -226,6 +320,21 @@ class Unavailable(OciError):
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class RateLimited(Unavailable):
+    """The registry that may have the content lets nobody ask now. A client never gets a 429 for that.
+
+    containerd repeats a request five times at once after a 429, and goes on to its next endpoint after a 503.
+
+    Args:
+        message: one sentence for people.
+        wait_s: seconds until it may be asked again.
+    """
+
+    def __init__(self, message: str, wait_s: float) -> None:
+        super().__init__(message, wait_s)
+        self.wait_s = wait_s
 
 
 class SizeUnproven(Unavailable):

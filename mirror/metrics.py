@@ -62,10 +62,10 @@ class _Family:
 
 _COUNTERS: Final[Mapping[str, _Family]] = {
     "requests": _Family(
-        "Requests to the registry API, by endpoint (client, peer), kind (manifests, blobs, tags, lists, other) and "
-        "outcome (held: served from this node; fetched: from elsewhere; passed: from elsewhere through memory, not "
+        "Requests to the registry API, by endpoint (client, peer), kind (manifests, blobs, tags, lists, pushes, other) "
+        "and outcome (held: served from this node; fetched: from elsewhere; passed: from elsewhere through memory, not "
         "kept; relayed: fetched for another member, as its home; vouched: another member was told checksums of a copy; "
-        "missing; refused; failed).",
+        "missing; refused; failed; of pushes, pushed: done; left: the client broke off).",
         ("endpoint", "kind", "outcome"),
         (
             *product(
@@ -74,11 +74,13 @@ _COUNTERS: Final[Mapping[str, _Family]] = {
                 ["held", "fetched", "missing", "refused", "failed"],
             ),
             ("client", "blobs", "passed"),
+            *product(["client"], ["pushes"], ["pushed", "left", "refused", "failed"]),
             *product(["peer"], ["manifests", "blobs", "tags", "lists", "other"], ["held", "missing", "refused"]),
             *product(["peer"], ["blobs"], ["relayed", "vouched"]),
         ),
     ),
     "received_bytes": _Family.by("Content received, by source (peer, upstream).", source=("peer", "upstream")),
+    "pushed_bytes": _Family("Content that clients pushed to this node, and that became blobs here."),
     "served_bytes": _Family.by("Content sent, by endpoint (client, peer).", endpoint=("client", "peer")),
     "fetches": _Family.by(
         "Fetches that ended, by outcome (complete; relayed: only other members asked for parts of it; failed; "
@@ -134,6 +136,7 @@ _GAUGES: Final[Mapping[str, _Family]] = {
     "upstream_blocked_seconds": _Family(
         "For how long nobody asks a registry that answered 429, by registry; 0 if it may be asked.", ("registry",)
     ),
+    "upstream_out": _Family("1 for a registry that does not answer this node.", ("registry",)),
     "holdings": _Family("Keys that this node can serve."),
     "connections": _Family.by(
         "Connections to this node's endpoints, by kind (local; member: from the address of one; stranger).",
@@ -166,6 +169,7 @@ class Metrics:
         self._upstream_received_bytes = self._counter("upstream_received_bytes")
         self._upstream_failures = self._counter("upstream_failures")
         self.private_requests = self._counter("private_requests")
+        self.pushed_bytes = self._counter("pushed_bytes")
         self.corrupt_peers = self._counter("corrupt_peers")
         self.tag_contradictions = self._counter("tag_contradictions")
         self.damaged_blobs = self._counter("damaged_blobs")
@@ -180,6 +184,7 @@ class Metrics:
         self._pulls_left = self._gauge("upstream_pulls_left")
         self._pulls_limit = self._gauge("upstream_pulls_limit")
         self._blocked_s = self._gauge("upstream_blocked_seconds")
+        self._upstream_out = self._gauge("upstream_out")
         self.holdings = self._gauge("holdings")
         self.connections = self._gauge("connections")
         self.members = self._gauge("members")
@@ -229,6 +234,12 @@ class Metrics:
             if limit is not None:
                 self._pulls_limit.labels(name).set(limit)
             self._blocked_s.labels(name).set(wait_s)
+
+    def show_outages(self, registries: Iterable[str]) -> None:
+        """Show which registries do not answer."""
+        self._upstream_out.clear()
+        for registry in registries:
+            self._upstream_out.labels(self._bounded(registry)).set(1)
 
     def upstream_sent(self, registry: str, count: int) -> None:
         """Count bytes of content that a registry sent."""

@@ -283,6 +283,11 @@ class BudgetSettings:
     """Shortest time between two notes of one budget that has changed a little, s."""
     told_part: float = 0.05
     """The part of a limit by which what is left has to change to be told at once."""
+    scarce_min: int = 10
+    """Pulls that are left at and below which one member asks for all manifests of the registry: as many members may ask
+    at the same moment before they have heard of each other."""
+    scarce_part: float = 0.1
+    """The same as a part of the limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,6 +376,8 @@ class UpstreamSettings:
     redirect_s: float = 60.0
     """Time for which a redirect is used again without asking the registry, s. The signed URLs of object stores are
     good for some minutes at least."""
+    last_answers_max: int = 1024
+    """Answers of registries that are remembered for people; some 500 bytes each."""
     redirects_cached_max: int = 256
     """Bounds remembered redirects; the oldest goes first. Each is a URL of one or two kilobytes."""
 
@@ -396,10 +403,19 @@ class OutageSettings:
     """Time for which a request to a registry that is out waits whether it is back, s: little enough that nobody
     notices, and enough for a registry nearby."""
     told_s: float = 30.0
-    """Time for which the word of a home that a registry is out counts, s. A node that cannot reach the registry itself
-    asks homes again after it."""
+    """Time for which the word of a member that a registry is out counts, s. A node that cannot reach the registry
+    itself asks homes again after it."""
     registries_max: int = 256
     """Bounds the registries of which something is known; the one used longest ago is forgotten first."""
+    others_probe_s: float = 5.0
+    """The same as `probe_s` for members of which another one asks, s: if that one lies, dies, or has a line of its own,
+    the others see the return that much later."""
+    say_again_s: float = 10.0
+    """Time after which a member repeats that a registry is out, s: thrice within `told_s`."""
+    tellers_max: int = 8
+    """Members that say that a registry is out, after which others do not: hundreds would say the same at once."""
+    words_max: int = 512
+    """Bounds the words of members that are kept: eight for each of 64 registries."""
     retry_after_s: float = 2.0
     """What a client is told to wait before it asks again, s: by then a registry that is back is known to be."""
 
@@ -728,6 +744,9 @@ class ImageSettings:
     """Bounds how long a client waits, s, for upstream or a home to say what a tag means that this node or a member
     knows already. A registry that is up answers within a second; after it, the client gets what is known, with a
     warning, and upstream is waited for behind its back."""
+    tag_doubted_s: float = 0.01
+    """The same while it is known that the registry does not answer, or that is being found out, s: enough for what is
+    decided on this node, and nothing that a person would notice."""
     tag_denied_s: float = 5.0
     """Time for which it is remembered that upstream has no such tag, s: clients ask for signatures and the like that do
     not exist, of every image. One that is pushed meanwhile is found that much later."""
@@ -739,7 +758,8 @@ class ImageSettings:
     tag_members_max: int = 8
     """Members asked about one tag, at most: they are asked at the same moment."""
     tag_homes_max: int = 3
-    """Homes asked about one tag, at most, one after the other, before this node asks upstream itself."""
+    """Homes asked about one tag, at most, one after the other, before this node asks upstream itself. Those that may
+    not ask, because the registry limits their address, say so at once and do not count."""
     tag_window_s: float = 600.0
     """Time after which the ring of a tag turns, s: for that long a member can be the first home of a tag because it
     chose its name well. Each turn costs upstream one question a tag."""
@@ -749,7 +769,8 @@ class ImageSettings:
     tag_sample: int = 16
     """Of the answers by which homes only repeat what upstream said before, this node checks one in so many, after the
     client has its answer. An old meaning that one member goes on telling is found by the cluster within minutes, for a
-    sixteenth of the requests that all checks would cost. Where HEAD is known to be free, all are checked."""
+    sixteenth of the requests that all checks would cost. Docker Hub counts no HEAD as a pull, but it limits requests a
+    minute as well."""
     tag_recheck_s: float = 3.0
     """Time after which a member that contradicts upstream is asked again, s. By then a tag that has just moved has
     moved everywhere. A home does not ask upstream more often than that for the same tag, whoever wants it."""
@@ -760,9 +781,18 @@ class ImageSettings:
     a person; short enough for a registry that was set wrong on one node, and was mended."""
     tag_own_max: int = 1024
     """Bounds the tags of which a home remembers that it asked upstream itself; the oldest check is forgotten first."""
+    resolutions_max: int = 1024
+    """Tags of which it is remembered what a client was last told, for people; some 300 bytes each."""
     manifest_memory_bytes: int = 8 * 1024 * 1024
     """Bounds the manifests that stay in memory, in bytes; the least recently used goes first. A manifest has 1 to 10
     KiB: this is about a thousand of them, more than a node runs."""
+
+    own_tags_max: int = 5000
+    """Bounds the tags that were pushed or loaded here, of the whole cluster: a file of some 200 bytes each on every
+    member. Full exchanges of two members carry about 2,000 of them at a time."""
+    own_tags_gone_max: int = 1000
+    """Bounds the records of such tags that were deleted. A member that was away while more than so many were deleted
+    brings the oldest of them back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -828,6 +858,18 @@ class AppSettings:
     """Bounds the pulls that are followed at once, each with some hundred bytes: the one that is quiet for longest gives
     way. A node runs fewer containers."""
 
+    patience_s: float = 20.0
+    """Time for which a client's request waits until a registry may be asked again, s; one that would wait longer is
+    told so at once. containerd from 2.3 on gives an answer up whose head has not come after 30 s, which leaves 10 s to
+    ask; releases before it, dockerd, podman and skopeo wait for longer."""
+    patience_step_s: float = 0.25
+    """Shortest such wait, s: the clock of the member that asks may be a moment behind."""
+    holders_asked_max: int = 8
+    """Bounds the blobs of which all who may hold them are asked at once, while a person waits to learn why an image is
+    here: an image has tens of blobs, and each may be on all members."""
+    holders_asked_s: float = 10.0
+    """Bounds how long that takes in all, s; who has not answered by then is shown as not asked."""
+
     avoided_max: int = 16
     """Bounds the members that a home avoids for one request: each costs a look at all parts of the blob."""
 
@@ -837,6 +879,35 @@ class AppSettings:
 
     chunk_bytes: int = 1024 * 1024
     """Bounds what is read of a file at once, in bytes, where an answer is copied: memory for each answer under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class PushSettings:
+    """Of `app.push`: what clients push to this node."""
+
+    uploads_max: int = 256
+    """Bounds the uploads that are not complete, each with a file and a descriptor. A client that pushes an image has
+    five at once."""
+    uploads_from_one_max: int = 64
+    """Bounds those from one other machine. This machine may have all."""
+    idle_s: float = 3600.0
+    """Time without a byte after which an upload is given up, s: a client whose line was broken comes back before."""
+    life_s: float = 86400.0
+    """Time after which an upload is given up, however busy it is, s: 100 GiB at 10 Mbit/s take as long."""
+    look_s: float = 60.0
+    """Time between two looks for uploads that are to be given up, s."""
+
+    arriving_max: int = 24
+    """Bounds the bodies that are read at once, each with up to 2.5 MiB of memory; others wait in their sockets."""
+    turn_s: float = 60.0
+    """Bounds that wait, s; a client that waits longer is told to come again."""
+    part_bytes: int = 1024 * 1024
+    """Bytes that a thread writes and hashes at once: about a millisecond, beside which the next ones come."""
+
+    check_at_once: int = 8
+    """Parts of a manifest that others are asked about at once."""
+    tags_at_once_max: int = 32
+    """Bounds the tags that one request sets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -912,6 +983,49 @@ class ServerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ArchiveSettings:
+    """Of `archives`: what is read of an archive of images, and how an agent is asked by `skvaller load` and `save`."""
+
+    members_max: int = 100_000
+    """Bounds the members of an archive: one of a thousand images with 30 layers has as many."""
+    heads_max: int = 8
+    """Bounds the heads that precede a member: a long name, a long target and attributes are three."""
+    extension_max_bytes: int = 64 * 1024
+    """Bounds a long name, or the attributes of a member, in bytes. Names of image archives have under 200."""
+    links_max: int = 8
+    """Bounds the links that lead from one to the next: those of `docker save` are one or two."""
+    documents_max_bytes: int = 32 * 1024 * 1024
+    """Bounds the manifests and configurations that are held of an archive from a pipe until all its parts are there, in
+    bytes: those of a thousand images. It keeps `skvaller load` under 128 MiB."""
+    manifests_max: int = 4096
+    """Bounds the manifests and indexes of one archive: a thousand images for four platforms."""
+    depth_max: int = 4
+    """Bounds how deep indexes lie in indexes: buildx has one in that of the layout, and nobody more than two."""
+    window_max_bytes: int = 128 * 1024 * 1024
+    """Bounds the memory that zstd takes to unpack, in bytes: what `zstd -d` allows. Archives of the usual levels take 8
+    MiB."""
+    expansion_max: int = 250
+    """Bounds how many times its size a compressed archive expands. Layers of text shrink to a tenth or a twentieth;
+    gzip can expand a thousand times."""
+    expansion_free_bytes: int = 64 * 1024 * 1024
+    """What any archive may expand to, in bytes, so that small ones full of zeros pass."""
+    part_bytes: int = 1024 * 1024
+    """What is read, hashed and written at once, in bytes: large enough that a hash runs beside the rest."""
+    sent_bytes: int = 8 * 1024 * 1024
+    """What the kernel is told to send at once of a file, in bytes: between two parts the progress is shown."""
+    silent_s: float = 120.0
+    """Bounds one wait for the agent, s: a registry may hash a large layer before it answers."""
+    tries: int = 4
+    """How often a blob that breaks off is asked for again, from where it broke off, before it fails."""
+    answer_max_bytes: int = 64 * 1024
+    """Bounds what is read of an answer that is an error, in bytes."""
+    password_s: int = 24 * 3600
+    """How long a password is good that is made for an agent of another machine, s: longer than any load takes."""
+    line_s: float = 10.0
+    """Time between two lines about the progress where there is no terminal, s."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All of them."""
 
@@ -932,5 +1046,7 @@ class Settings:
     images: ImageSettings = field(default_factory=ImageSettings)
     access: AccessSettings = field(default_factory=AccessSettings)
     app: AppSettings = field(default_factory=AppSettings)
+    push: PushSettings = field(default_factory=PushSettings)
     serving: ServingSettings = field(default_factory=ServingSettings)
     server: ServerSettings = field(default_factory=ServerSettings)
+    archives: ArchiveSettings = field(default_factory=ArchiveSettings)

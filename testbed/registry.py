@@ -1,25 +1,18 @@
 """Debian's docker-registry, with content that is pushed or linked in, or as a pull-through cache."""
 
+import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from .images import Image
 from .network import Address
 from .processes import run, wait_until
 from .servers import Server
 
-_SETTINGS: Final = """\
-version: 0.1
-log: {{ level: error, accesslog: {{ disabled: {quiet} }} }}
-storage:
-  cache: {{ blobdescriptor: inmemory }}
-  filesystem: {{ rootdirectory: {store} }}
-http: {{ addr: "{address}", secret: testbed }}
-{proxy}
-"""
 _TREE: Final = "docker/registry/v2"
 _ACCESS: Final = re.compile(r'"(?P<method>[A-Z]+) (?P<path>\S+) HTTP/[\d.]+" (?P<status>\d{3}) (?P<size>\d+)')
 
@@ -43,6 +36,7 @@ class Registry(Server):
         netns: network namespace that it runs in.
         upstream: the registry of which it is a pull-through cache; without one it is an ordinary registry.
         access_log: whether it logs every request, as `accesses` needs.
+        settings: more of its settings, by section, such as `http` with `tls`, or `auth` with `htpasswd`.
     """
 
     def __init__(
@@ -53,16 +47,25 @@ class Registry(Server):
         netns: str | None = None,
         upstream: Address | None = None,
         access_log: bool = True,
+        settings: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self._store = folder / "store"
-        proxy = f"proxy: {{ remoteurl: http://{upstream} }}" if upstream else ""
-        settings = folder / "config.yml"
-        quiet = "false" if access_log else "true"
-        settings.write_text(_SETTINGS.format(quiet=quiet, store=self._store, address=address, proxy=proxy))
+        usual: dict[str, Any] = {
+            "version": "0.1",
+            "log": {"level": "error", "accesslog": {"disabled": not access_log}},
+            "storage": {"cache": {"blobdescriptor": "inmemory"}, "filesystem": {"rootdirectory": str(self._store)}},
+            "http": {"addr": str(address), "secret": "testbed"},
+        }
+        if upstream is not None:
+            usual["proxy"] = {"remoteurl": f"http://{upstream}"}
+        for section, more in (settings or {}).items():
+            usual[section] = {**usual.get(section, {}), **more}
+        file = folder / "config.yml"
+        file.write_text(json.dumps(usual))  # which is YAML as well
         name = "docker-registry proxy" if upstream else "docker-registry"
-        command = ["docker-registry", "serve", str(settings)]
+        command = ["docker-registry", "serve", str(file)]
         super().__init__(name, command, address, folder / "registry.log", netns=netns)
 
     # What it has

@@ -196,6 +196,7 @@ _FULL: Final[Sequence[Lab | Bench]] = (
     Bench(("serve",), 130),
     Bench(("relay",), 130),
     Bench(("channels",), 120),
+    Bench(("archives",), 130),
     Bench(("lazy",), 90),
     Bench(("micro",), 120),
     Bench(("gossip", "--sim", "--nodes", "10,100,1000,10000"), 1500),

@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 from ..errors import (
     BlobUnknown,
@@ -51,10 +51,6 @@ such thing to that client; refused, for the registry does not say; streamed thro
 is not given under a name that is not known to have it."""
 
 
-class Registries(GuestSource, SizedSource, Protocol):
-    """What the gate asks of upstream."""
-
-
 @dataclass(frozen=True, slots=True)
 class Passage:
     """Who has passed the gate, and how.
@@ -82,7 +78,8 @@ class Gate:
         marks: of content.
         visibility: knows what is public.
         checks: knows whose credentials are good.
-        upstream: is asked whether a repository has some content.
+        upstream: is asked whether a repository has some content, as far as this node may know,
+        guests: and as far as others may.
         tally: counts.
         is_member: whether a password was made with a key of the cluster: its owner could be a member.
         settings: bounds.
@@ -95,7 +92,8 @@ class Gate:
         marks: Marks,
         visibility: Visibility,
         checks: Checks,
-        upstream: Registries,
+        upstream: SizedSource,
+        guests: GuestSource,
         tally: Tally = lambda outcome: None,
         is_member: Callable[[str], bool] = lambda password: False,
         settings: AccessSettings | None = None,
@@ -106,6 +104,7 @@ class Gate:
         self._visibility = visibility
         self._checks = checks
         self._upstream = upstream
+        self._guests = guests
         self._tally = tally
         self._is_member = is_member
         self._settings = settings or AccessSettings()
@@ -120,7 +119,7 @@ class Gate:
 
     def behind(self) -> "Gate":
         """The gate of what stands behind this one: who gets there has been let in."""
-        return Gate(PrivatePolicies(), self._marks, self._visibility, self._checks, self._upstream)
+        return Gate(PrivatePolicies(), self._marks, self._visibility, self._checks, self._upstream, self._guests)
 
     async def enter(self, repository: Repository, path: str, header: str | None, *, may_ask: bool = True) -> Passage:
         """Let a client in to a repository.
@@ -233,7 +232,7 @@ class Gate:
             if passage.is_own:
                 await self._upstream.size(content)
                 return True
-            if await self._upstream.shows(passage.repository, path, passage.authorization) is Shown.YES:
+            if await self._guests.shows(passage.repository, path, passage.authorization) is Shown.YES:
                 return True
         except UpstreamUnknown:
             pass

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..settings import AccessSettings
+from ..sources import GuestSource, SizedSource
 from ..stores.marks import Marks
 from .checks import Checks
-from .gate import Gate, Registries
+from .gate import Gate
 from .offers import Offers
 from .policies import PrivatePolicies
 from .visibility import Visibility
@@ -34,7 +35,8 @@ class AccessStack:
         cls,
         policies: PrivatePolicies,
         marks: Marks,
-        upstream: Registries,
+        upstream: SizedSource,
+        guests: GuestSource,
         *,
         file: Path | None = None,
         tally: Callable[[str], object] = lambda outcome: None,
@@ -42,8 +44,8 @@ class AccessStack:
         settings: AccessSettings | None = None,
     ) -> "AccessStack":
         """Put the parts together; `file`: where it is kept which repositories are public; otherwise as `Gate`."""
-        visibility, checks = Visibility(upstream, file, settings), Checks(upstream, settings)
-        gate = Gate(policies, marks, visibility, checks, upstream, tally, is_member, settings)
+        visibility, checks = Visibility(guests, file, settings), Checks(guests, settings)
+        gate = Gate(policies, marks, visibility, checks, upstream, guests, tally, is_member, settings)
         return cls(gate, Offers(policies, marks, visibility), visibility, checks)
 
     async def close(self) -> None:

@@ -6,6 +6,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .backend import Backend
 from .client import ClientEndpoint
+from .contents import ContentsEndpoint
 from .descriptors import descriptors_allowed
 from .find import Find
 from .keys import KeysEndpoint
@@ -13,27 +14,33 @@ from .origin import NoPages
 from .peer import PeerEndpoint
 from .places import Places
 from .server import EndpointServer
-from .status import BudgetStatus, NodeStatus, StatusEndpoint
+from .status import BudgetStatus, NodeStatus, OutageStatus, StatusEndpoint
+from .why import RegistryStatus, Remembered, Why
 
 __all__ = [
     "Backend",
     "BudgetStatus",
     "ClientEndpoint",
+    "ContentsEndpoint",
     "EndpointServer",
     "Find",
     "KeysEndpoint",
     "NoPages",
     "NodeStatus",
+    "OutageStatus",
     "PeerEndpoint",
     "Places",
+    "RegistryStatus",
+    "Remembered",
     "StatusEndpoint",
+    "Why",
     "api_app",
     "client_app",
     "descriptors_allowed",
 ]
 
 
-def client_app(client: ClientEndpoint, status: StatusEndpoint, *others: BaseRoute) -> ASGIApp:
+def client_app(client: ASGIApp, status: StatusEndpoint, *others: BaseRoute) -> ASGIApp:
     """The application of the client endpoint."""
     pages = api_app(status, *others)
 

@@ -6,6 +6,7 @@ from ..fetch.stack import FetchStack
 from ..images.holdings import Holdings
 from ..images.listings import Listings
 from ..images.manifests import Manifests
+from ..images.resolutions import Resolutions
 from ..images.tags import Tags
 from ..metrics import Metrics
 from ..settings import AppSettings
@@ -23,6 +24,7 @@ class Backend:
         listings: has lists of tags.
         metrics: counts.
         settings: of the endpoints.
+        resolutions: takes note of what clients are told that tags mean.
     """
 
     holdings: Holdings
@@ -32,6 +34,7 @@ class Backend:
     listings: Listings
     metrics: Metrics
     settings: AppSettings = field(default_factory=AppSettings)
+    resolutions: Resolutions = field(default_factory=Resolutions)
 
     async def close(self) -> None:
         """Give up what is under way."""

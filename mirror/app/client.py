@@ -9,6 +9,7 @@ stores alone, so that nobody sends requests round in circles.
 import contextlib
 import json
 import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from functools import partial
@@ -41,6 +42,7 @@ from ..stores import Held
 from .again import rest, sha256_of, taken_over
 from .backend import Backend
 from .blob import Extent, Headers, blob_headers
+from .patience import patiently
 from .pulls import Pulls
 from .request import ListRequest, RegistryRequest, authorization, parse
 from .responses import (
@@ -118,7 +120,10 @@ class ClientEndpoint:
                 await self._list(scope, send, request)
             else:
                 with self._pulls.following(scope, request, send) as send:
-                    await self._content(scope, receive, send, request, passage)
+                    # Another cluster's agent has a bound of its own, and tells its clients to wait.
+                    patience_s = 0.0 if request.came_by else self._backend.settings.patience_s
+                    answer = partial(self._answer, scope, receive, send, request, passage)
+                    await patiently(answer, patience_s, self._backend.settings.patience_step_s)
         except OciError as error:
             self._count(kind, "missing" if error.status == 404 else "refused" if error.status < 500 else "failed")
             log.info("%s %s: %d %s", scope["method"], scope["path"][:300], error.status, error)
@@ -128,7 +133,7 @@ class ClientEndpoint:
             log.warning("%s %s: %s", scope["method"], scope["path"][:300], error)
             await send_error(scope, send, Unavailable(str(error)))
 
-    async def _content(
+    async def _answer(
         self, scope: Scope, receive: Receive, send: Send, request: RegistryRequest, passage: Passage
     ) -> None:
         """A manifest or a blob, for a client that may have it."""
@@ -168,7 +173,13 @@ class ClientEndpoint:
             if tag is None:
                 raise ManifestUnknown(f"this node does not know {reference}")
             return tag.digest, [age(tag.checked_unix_s)]
-        answer = await self._backend.tags.resolve(reference, fresh=request.is_fresh)
+        asked_at, note = time.monotonic(), self._backend.resolutions.note
+        try:
+            answer = await self._backend.tags.resolve(reference, fresh=request.is_fresh)
+        except OciError as error:
+            note(reference, time.monotonic() - asked_at, str(error))
+            raise
+        note(reference, time.monotonic() - asked_at, answer)
         extra = [age(answer.tag.checked_unix_s)]
         return answer.tag.digest, [*extra, warning(answer.warning)] if answer.warning else extra
 

@@ -45,8 +45,8 @@ class Find:
     ) -> None:
         self._name = name
         self._holdings = holdings
-        self._tags = tags
-        self._holders = holders
+        self._ask_tags = tags
+        self._locate = holders
         self._size = size
         self._parts = parts
         self._member_parts = member_parts
@@ -55,7 +55,7 @@ class Find:
         """Find an image or a digest.
 
         Args:
-            query: an image name such as `nginx:1.27`, or `sha256:…`.
+            query: an image name such as `nginx:1.27`, or a digest.
 
         Returns:
             The answer as it goes into JSON: `holders` by digest, and for a tag what each member says that it means.
@@ -63,22 +63,22 @@ class Find:
         Raises:
             NameInvalid, DigestInvalid: the query is neither.
         """
-        wanted = Digest.parse(query) if query.startswith("sha256:") else parse_image(query)
+        wanted = Digest.parse(query) if query.startswith(("sha256:", "sha512:")) else parse_image(query)
         answer: dict[str, Any] = {"node": self._name, "asked": query}
         if isinstance(wanted, Reference):
             answer["reference"] = str(wanted)
-            answer["tags"] = await self._find_tags(wanted)
+            answer["tags"] = await self.tags(wanted)
             digests = {row["digest"]: Digest.parse(row["digest"]) for row in answer["tags"]}
-            answer["holders"] = {text: await self._find_holders(digest) for text, digest in digests.items()}
+            answer["holders"] = {text: await self.holders(digest) for text, digest in digests.items()}
         else:
             digest = wanted if isinstance(wanted, Digest) else wanted[1]
-            answer["holders"] = {str(digest): await self._find_holders(digest)}
+            answer["holders"] = {str(digest): await self.holders(digest)}
         return answer
 
-    async def _find_tags(self, reference: Reference) -> list[dict[str, Any]]:
-        """What this node and the members know of a tag, newest first."""
+    async def tags(self, reference: Reference) -> list[dict[str, Any]]:
+        """What this node and the members know of a tag, newest first: `member digest authority age_seconds`."""
         found = [(self._name, tag) for tag in self._holdings.tags(reference)]
-        found += [(peer.name, tag) for peer, tag in await self._tags(reference)]
+        found += [(peer.name, tag) for peer, tag in await self._ask_tags(reference)]
         found.sort(key=lambda row: -row[1].checked_unix_s)
         now = time.time()
         return [
@@ -91,10 +91,13 @@ class Find:
             for name, tag in found
         ]
 
-    async def _find_holders(self, digest: Digest) -> list[dict[str, Any]]:
+    async def holders(self, digest: Digest) -> list[dict[str, Any]]:
         """Whether this node has the content, and the answer of every member whose filter says that it does.
 
         Who has a manifest and not all that it names does not have the image.
+
+        Returns:
+            `member`, `has`, and `bytes` or the `reason`; of this node the `store`; of images `blobs` named and `held`.
         """
         content = Content(_ANY_REPOSITORY, "blobs", digest)
         rows: list[dict[str, Any]] = []
@@ -106,7 +109,7 @@ class Find:
                 rows.append({**shown, "store": held.store})
         except StorageFailed:
             rows.append({"member": self._name, "has": False, "reason": Reason.DISK})
-        holders = await self._holders(digest.key)
+        holders = await self._locate(digest.key)
         return rows + list(await asyncio.gather(*(self._ask(peer, content) for peer in holders)))
 
     async def _ask(self, peer: Peer, content: Content) -> dict[str, Any]:

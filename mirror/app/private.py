@@ -3,23 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from ..access import AccessStack, PrivatePolicies
 from ..images.tag_policies import TagPolicies
 from ..metrics import Metrics
 from ..settings import Settings
-from ..sources import GuestSource, ListSource, SizedSource, TagSource
+from ..sources import GuestSource
 from ..sources.chain import Chain
 from ..sources.outages import Outages
 from ..stores.marks import Marks
-from .apart import backend_apart
+from .apart import Registries, backend_apart
 from .backend import Backend
 from .client import ClientEndpoint
-
-
-class Registries(SizedSource, TagSource, ListSource, GuestSource, Protocol):
-    """What is asked of upstream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +36,7 @@ class PrivateContent:
         policies: PrivatePolicies,
         marks: Marks,
         upstream: Registries,
+        guests: GuestSource,
         *,
         metrics: Metrics,
         settings: Settings,
@@ -55,7 +51,8 @@ class PrivateContent:
             me: this node's name.
             policies: what the operator says of private content.
             marks: of content.
-            upstream: asks registries.
+            upstream: asks registries,
+            guests: and that as somebody else.
             metrics: counts.
             settings: bounds and durations.
             outages: knows the registries that do not answer.
@@ -67,6 +64,7 @@ class PrivateContent:
             policies,
             marks,
             upstream,
+            guests,
             file=file,
             tally=lambda outcome: metrics.private_requests.labels(outcome).inc(),
             is_member=is_member,

@@ -161,8 +161,8 @@ def parse(scope: Scope, registry: str | None = None) -> RegistryRequest | ListRe
     is_list = kind == "referrers" or (kind, text) == ("tags", "list")
     if not name or not (is_list or kind in ("manifests", "blobs")):
         raise NotFound(f"/v2/{path[:200]} is no endpoint of this mirror: it has manifests, blobs, tags and referrers")
-    named = _named_registry(scope)
-    repository = _repository(name, registry if named is None else named)
+    named = named_registry(scope)
+    repository = repository_of(name, registry if named is None else named)
     is_head = scope["method"] == "HEAD"
     if is_list:
         return _list_request(scope, repository, name, None if kind == "tags" else Digest.parse(text))
@@ -171,12 +171,12 @@ def parse(scope: Scope, registry: str | None = None) -> RegistryRequest | ListRe
         repository=repository,
         what=_what(kind, repository, text),
         is_head=is_head,
-        range=None if is_head else parse_range(_header(scope, b"range")),
-        if_none_match=_header(scope, b"if-none-match"),
-        if_range=_header(scope, b"if-range"),
-        is_hop=_header(scope, _HOP) is not None,
-        came_by=read_marks(_header(scope, _VIA)),
-        is_fresh=_NO_CACHE.search(_header(scope, b"cache-control") or "") is not None,
+        range=None if is_head else parse_range(header_of(scope, b"range")),
+        if_none_match=header_of(scope, b"if-none-match"),
+        if_range=header_of(scope, b"if-range"),
+        is_hop=header_of(scope, _HOP) is not None,
+        came_by=read_marks(header_of(scope, _VIA)),
+        is_fresh=_NO_CACHE.search(header_of(scope, b"cache-control") or "") is not None,
     )
 
 
@@ -193,12 +193,12 @@ def _list_request(scope: Scope, repository: Repository, name: str, referred: Dig
         name=name,
         query="&".join(part for part in parts if part not in registry),
         registry="&".join(registry),
-        is_hop=_header(scope, _HOP) is not None,
-        came_by=read_marks(_header(scope, _VIA)),
+        is_hop=header_of(scope, _HOP) is not None,
+        came_by=read_marks(header_of(scope, _VIA)),
     )
 
 
-def _repository(name: str, ns: str | None) -> Repository:
+def repository_of(name: str, ns: str | None) -> Repository:
     """The repository of a request.
 
     Raises:
@@ -232,7 +232,7 @@ def _what(kind: str, repository: Repository, text: str) -> Digest | Reference:
 
 def authorization(scope: Scope) -> str | None:
     """What a request says of who sends it, in its Authorization header; a secret."""
-    return _header(scope, b"authorization")
+    return header_of(scope, b"authorization")
 
 
 def target(scope: Scope) -> str:
@@ -242,9 +242,9 @@ def target(scope: Scope) -> str:
     return f"{path}?{query}" if query else path
 
 
-def _named_registry(scope: Scope) -> str | None:
+def named_registry(scope: Scope) -> str | None:
     """The registry that a client names in `?ns=`, as containerd does, or in a header, as others can be told to."""
-    header, query = _header(scope, _REGISTRY), cast("bytes", scope["query_string"])
+    header, query = header_of(scope, _REGISTRY), cast("bytes", scope["query_string"])
     named = set() if header is None else {header}
     if query:
         pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
@@ -254,7 +254,7 @@ def _named_registry(scope: Scope) -> str | None:
     return named.pop() if named else None
 
 
-def _header(scope: Scope, name: bytes) -> str | None:
+def header_of(scope: Scope, name: bytes) -> str | None:
     """A request header by its lower-case name."""
     for key, value in scope["headers"]:
         if key == name:

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 
 from starlette.types import Scope, Send
 
-from ..errors import LoginRequired, OciError, RangeUnsatisfiable, Refusal, StaleRequest, Unavailable
+from ..errors import (
+    LoginRequired,
+    OciError,
+    RangeUnsatisfiable,
+    Refusal,
+    StaleRequest,
+    TooManyUploads,
+    Unavailable,
+    UploadOutOfOrder,
+)
 from ..images.manifests import Manifest
 from ..oci.digest import Digest
 from ..oci.manifest import OCI_INDEX
@@ -122,7 +131,9 @@ async def send_error(scope: Scope, send: Send, error: OciError) -> None:
         extra.append((b"allow", b"GET, HEAD"))
     if isinstance(error, LoginRequired):
         extra.append(challenge(error.realm))
-    if isinstance(error, Unavailable) and error.retry_after_s is not None:
+    if isinstance(error, UploadOutOfOrder):
+        extra += [(b"location", error.location.encode()), *received(error.position)]
+    if isinstance(error, Unavailable | TooManyUploads) and error.retry_after_s is not None:
         extra.append((b"retry-after", b"%d" % math.ceil(error.retry_after_s)))
     if isinstance(error, StaleRequest):
         extra += encoded({TIME_HEADER: str(error.now_unix_s)})
@@ -130,6 +141,11 @@ async def send_error(scope: Scope, send: Send, error: OciError) -> None:
         extra += encoded(MemberAnswer(reason=error.reason).headers())
     document = {"errors": [{"code": error.code, "message": str(error), "detail": None}]}
     await send_json(scope, send, error.status, document, extra)
+
+
+def received(position: int) -> Headers:
+    """A `Range` header: how much of an upload has come, in bytes. Of nothing it says `0-0`, as other registries do."""
+    return [(b"range", b"0-%d" % max(0, position - 1))]
 
 
 def challenge(realm: str) -> tuple[bytes, bytes]:

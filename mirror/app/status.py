@@ -41,6 +41,7 @@ class BudgetStatus:
         window_s: within which time, s.
         wait_s: for how long nobody asks, s; 0 if they may.
         age_s: how long ago it said so, s.
+        refused: what it answered with 429: `nothing`, `pulls`, or `all`.
     """
 
     registry: str
@@ -50,6 +51,22 @@ class BudgetStatus:
     window_s: int | None
     wait_s: float
     age_s: float
+    refused: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutageStatus:
+    """A registry that does not answer.
+
+    Args:
+        registry: its name.
+        out_s: for how long it has not answered this node, s; None if only others say that it does not answer.
+        members: names of those.
+    """
+
+    registry: str
+    out_s: float | None
+    members: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +85,7 @@ class NodeStatus:
         keeps_nothing: why the cache keeps nothing that arrives now; None if it does.
         withheld: how many blobs are in the cache and are not served, by reason.
         budgets: what registries still let the members ask.
+        outages: registries that do not answer.
     """
 
     name: str
@@ -81,6 +99,7 @@ class NodeStatus:
     keeps_nothing: Callable[[], str | None]
     withheld: Callable[[], Mapping[str, int]]
     budgets: Callable[[], Sequence[BudgetStatus]]
+    outages: Callable[[], Sequence[OutageStatus]]
 
 
 class StatusEndpoint:
@@ -158,6 +177,7 @@ class StatusEndpoint:
         for why, count in self._node.withheld().items():
             self._metrics.cache_withheld.labels(why).set(count)
         self._metrics.show_budgets({it.registry: (it.remaining, it.limit, it.wait_s) for it in self._node.budgets()})
+        self._metrics.show_outages([it.registry for it in self._node.outages() if it.out_s is not None])
         return Response(generate_latest(self._metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     async def members(self, request: Request) -> Response:
@@ -165,12 +185,15 @@ class StatusEndpoint:
         distrusted = self._node.distrusted()
         rows = [_member_row(it, distrusted.get(it.peer.name)) for it in self._node.statuses()]
         rows.sort(key=lambda row: str(row["name"]))
-        budgets = [asdict(it) for it in self._node.budgets()]
-        return JSONResponse({"node": self._node.name, "alone": self._node.alone(), "members": rows, "budgets": budgets})
+        registries = {
+            "budgets": [asdict(it) for it in self._node.budgets()],
+            "outages": [asdict(it) for it in self._node.outages()],
+        }
+        return JSONResponse({"node": self._node.name, "alone": self._node.alone(), "members": rows, **registries})
 
     async def fetches(self, request: Request) -> Response:
         """The last fetches of this node, newest first, each with the bytes that every source sent."""
-        rows = [_fetch_row(record) for record in self._node.records()]
+        rows = [record.row() for record in self._node.records()]
         return JSONResponse({"node": self._node.name, "fetches": rows[::-1]})
 
     async def find(self, request: Request) -> Response:
@@ -205,7 +228,3 @@ def _contradiction_row(contradiction: Contradiction) -> dict[str, Any]:
         "upstream": str(contradiction.upstream),
         "ignored_s": round(max(0.0, contradiction.until - time.monotonic())),
     }
-
-
-def _fetch_row(record: Record) -> dict[str, Any]:
-    return {**asdict(record), "failures": list(record.failures)}

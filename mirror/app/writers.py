@@ -24,11 +24,9 @@ from starlette.types import Scope
 
 from ..config import Push
 from ..errors import Denied, LoginRequired, Unauthorized, Unsupported
+from ..sources import COMMAND_HEADER
 from .signing import Orders
 
-COMMAND_HEADER: Final = "Skvaller-Command"
-"""Sent by this project's own commands with what they push: from this machine they may, whatever `--push` says. A web
-page cannot send it without asking first, which it may not."""
 _COMMAND = COMMAND_HEADER.lower().encode()
 _BODY_MAX_BYTES: Final = 60 * 1024
 """Bounds the body of an order, in bytes; below the bound of the listener for any body."""

@@ -16,9 +16,12 @@ from .agent import agent
 from .demo import demo
 from .find import find
 from .keys import keys
+from .load import load
 from .members import members
 from .refresh import refresh
+from .save import save
 from .token import token
+from .why import why
 
 _EPILOG = """\b
 A first cluster of three nodes:
@@ -65,5 +68,5 @@ def main() -> None:
     refuse_misspelt(os.environ)
 
 
-for command in (agent, demo, members, find, refresh, keys, token):
+for command in (agent, demo, members, find, why, load, save, refresh, keys, token):
     main.add_command(command)

@@ -31,6 +31,8 @@ def members(url: str, as_json: bool) -> None:
         click.echo(f"This node is alone: it reaches no other member. Tried {answer['alone']}")
     for budget in answer["budgets"]:
         click.echo(_budget_line(budget))
+    for outage in answer["outages"]:
+        click.echo(_outage_line(outage))
     for row in answer["members"]:
         if (said := row["contradicts"]) is not None:
             click.echo(
@@ -39,12 +41,26 @@ def members(url: str, as_json: bool) -> None:
             )
 
 
+_REFUSED = {
+    "nothing": "no pull is left, and nobody pulls",
+    "pulls": "it answered 429, and nobody pulls",
+    "all": "it answered 429, and nobody asks",
+}
+"""What follows from what a registry answered with 429."""
+
+
+def _outage_line(outage: dict[str, Any]) -> str:
+    """Whom a registry does not answer."""
+    whom = [] if outage["out_s"] is None else [f"this node for {outage['out_s']:.0f} s"]
+    return f"{outage['registry']}: it has not answered {', '.join([*whom, *outage['members']])}"
+
+
 def _budget_line(budget: dict[str, Any]) -> str:
     """What a registry still lets the members ask."""
     left, limit, wait_s = budget["remaining"], budget["limit"], budget["wait_s"]
     line = f"{budget['registry']}: "
     if wait_s > 0:
-        line += f"it answered 429, and nobody asks for another {wait_s:.0f} s"
+        line += f"{_REFUSED[budget['refused']]} for another {wait_s:.0f} s"
     else:
         line += f"{left} pulls left" if limit is None else f"{left} of {limit} pulls left"
         hours = (budget["window_s"] or 0) / 3600

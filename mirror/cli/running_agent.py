@@ -156,6 +156,16 @@ class _UnixHandler(urllib.request.HTTPHandler):
         return self.do_open(Connection, request)
 
 
+def size_text(count: int) -> str:
+    """A number of bytes as people say it, in binary units."""
+    size = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024 or unit == "GiB":
+            break
+        size /= 1024
+    return f"{count} B" if unit == "B" else f"{size:.1f} {unit}" if size < 100 else f"{size:.0f} {unit}"
+
+
 def show_json(answer: Any) -> None:
     """Print an answer as JSON."""
     click.echo(json.dumps(answer, indent=2))

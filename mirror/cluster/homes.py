@@ -68,6 +68,14 @@ def turned_key(key: bytes, unix_s: float, window_s: float) -> bytes:
     return hashlib.sha256(key + window.to_bytes(8, "big", signed=True)).digest()
 
 
+def registry_key(registry: str) -> bytes:
+    """The key of a ring that is the same for all manifests of a registry.
+
+    Its first member asks for all of them while few pulls are left, so that no two members spend the last one.
+    """
+    return hashlib.sha256(b"skvaller:registry:" + registry.encode()).digest()
+
+
 @dataclass(frozen=True, slots=True)
 class Ring:
     """The members that serve one piece of content as homes, in its order.

@@ -8,6 +8,7 @@ from ..errors import (
     ManifestUnknown,
     OciError,
     PeerError,
+    RateLimited,
     Reason,
     SourceError,
     Unavailable,
@@ -32,7 +33,10 @@ def client_error(content: Content, failures: Sequence[SourceError]) -> OciError:
     if isinstance(upstream, UpstreamRefused) or (upstream is not None and upstream.reason is Reason.AUTH):
         return Denied(f"no member has {content.digest}, and upstream may not be asked: {upstream}")
     last = failures[-1] if failures else PeerError(Reason.MISSING, "there is nobody to ask")
-    again_s = upstream.retry_after_s if isinstance(upstream, UpstreamOut | UpstreamRateLimited) else None
-    unavailable = Unavailable(f"{content.digest} cannot be fetched now: {upstream or last}", again_s)
+    why = f"{content.digest} cannot be fetched now: {upstream or last}"
+    if isinstance(upstream, UpstreamRateLimited):
+        unavailable: Unavailable = RateLimited(why, upstream.retry_after_s)
+    else:
+        unavailable = Unavailable(why, upstream.retry_after_s if isinstance(upstream, UpstreamOut) else None)
     unavailable.__cause__ = upstream or last
     return unavailable

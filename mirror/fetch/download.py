@@ -8,6 +8,7 @@ from collections.abc import Callable
 from ..cluster.homes import MEBIBYTE
 from ..errors import MirrorError, Reason, Refusal, SourceError, StorageError, StorageFailed, UpstreamEnded
 from ..oci.content import Content
+from ..oci.digest import Digest
 from ..sources import UPSTREAM, RangeReply, RangeRequest, Role, Source
 from ..sources.failures import CONSEQUENCES
 from .client_error import client_error
@@ -94,7 +95,7 @@ class Download:
             self._candidates.renew()
             self._changed.set()
 
-    async def run(self, hashing: asyncio.Task[str]) -> None:
+    async def run(self, hashing: asyncio.Task[Digest]) -> None:
         """Carry the plan out until every byte has been hashed.
 
         Raises:
@@ -149,7 +150,8 @@ class Download:
             demand = self._spool.demand()
         self._known.update(up, self._candidates.ring.members)
         resting, silent = cluster.resting(), self._env.health.silent()
-        for flight in plan.next(demand, up, cluster.serving(), now, resting=resting, silent=silent):
+        serving = self._env.serving(self.content.repository.registry, now)
+        for flight in plan.next(demand, up, serving, now, resting=resting, silent=silent):
             log.debug("asked %s digest=%s", flight, self.content.digest)
             self._tasks[flight] = flights.create_task(self._fly(flight))
         if plan.flights:
@@ -220,6 +222,8 @@ class Download:
 
     def _landed(self, flight: Flight, outcome: SourceError | StorageError | None) -> None:
         """Tell the plan how a flight ended, unless it was given up as superfluous meanwhile."""
+        count, seconds = flight.position - flight.start, time.monotonic() - flight.began_at
+        self._record.landed(flight.source, flight.role.value, count, seconds, outcome)
         if flight in self._plan.flights:
             if outcome is None:
                 log.debug("landed %s digest=%s", flight, self.content.digest)

@@ -1,6 +1,6 @@
 """What every fetch of a node is given: the same frozen bundle."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 
 from ..cluster.health import PeerHealth
@@ -8,9 +8,10 @@ from ..cluster.slow import SlowNotifier
 from ..cluster.throughput import Throughput
 from ..cluster.view import ClusterView
 from ..metrics import Metrics
-from ..settings import Settings
+from ..settings import OutageSettings, Settings
 from ..sources import Source, Witness
 from ..sources.outages import Outages
+from ..sources.words import Words
 from ..stores import BlobCache
 from .absences import Absences
 from .memory import MemoryBudget
@@ -36,6 +37,8 @@ class Environment:
         absences: remembers what nobody has.
         opinion: confirms the sizes that members state.
         outages: knows the registries that do not answer.
+        words: what members say of registries.
+        is_scarce: whether a registry lets the members pull so little more that one of them asks for all manifests.
         turns: lets one fetch of a blob write to the cache at a time.
     """
 
@@ -52,4 +55,12 @@ class Environment:
     absences: Absences
     opinion: SecondOpinion
     outages: Outages
+    words: Words = field(default_factory=lambda: Words(OutageSettings()))
+    is_scarce: Callable[[str], bool] = lambda registry: False
     turns: Turns = field(default_factory=Turns)
+
+    def serving(self, registry: str, now: float) -> Set[str]:
+        """Members that serve as homes. Those whom the registry does not answer, as they say, are passed over."""
+        serving, me = self.cluster.serving(), self.cluster.me
+        able = serving - self.words.others(registry, now)
+        return able if able - {me} else serving

@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 
+from ..cluster.homes import registry_key
 from ..errors import MirrorError, OciError, Reason, SourceError, StorageFailed, Unavailable, WrongCopy
 from ..oci.content import Content
+from ..oci.digest import Digest
 from .blame import Blame, Verdict
 from .download import Download
 from .environment import Environment
@@ -167,7 +169,7 @@ class Fetch:
             self._end()
 
     def _end(self) -> None:
-        self.record.outcome = self._phase
+        self.record.outcome, self.record.origins = self._phase, self._plan.provenance.bytes_by_origin()
         self._intake.close(resumable=self._is_resumable)
         self._on_end(self)
         self._env.metrics.fetches.labels(self._phase).inc()
@@ -192,7 +194,7 @@ class Fetch:
     async def _fetch_verified(self) -> None:
         """Fetch all bytes, and fetch again what may be wrong, until the digest is right."""
         digest = await self._download_and_hash()
-        owner = None if digest == self.content.digest.hex else self._blame.sole_owner()
+        owner = None if digest == self.content.digest else self._blame.sole_owner()
         try:
             await self._mend(digest)
         except (SourceError, OciError) as error:
@@ -202,9 +204,9 @@ class Fetch:
             self._judge(Verdict({owner: (0, self.spool.size or 0)}, {}, {}))
             raise WrongCopy(f"{self.content.digest}: the copy of {owner} has another digest") from error
 
-    async def _mend(self, digest: str) -> None:
+    async def _mend(self, digest: Digest) -> None:
         """Fetch again what may be wrong, until the digest, which was found for the whole, is right."""
-        blame, rounds, wanted = self._blame, self._blame.rounds(), self.content.digest.hex
+        blame, rounds, wanted = self._blame, self._blame.rounds(), self.content.digest
         while digest != wanted and not self.spool.is_trimmed:  # bytes that were dropped cannot be compared
             segments = next(rounds, None)
             if segments is None:
@@ -235,8 +237,8 @@ class Fetch:
         for name, wrong in {**verdict.doubted, **verdict.proven}.items():
             health.tell(name, self.content, wrong)
 
-    async def _download_and_hash(self) -> str:
-        """Download what is missing, hashing along; return the hexadecimal sha256 of the whole."""
+    async def _download_and_hash(self) -> Digest:
+        """Download what is missing, hashing along; return the digest of the whole."""
         hashing = asyncio.create_task(self.spool.hash(self._intake.append_prefix))
         hashing.add_done_callback(lambda _: self._changed.set())
         try:
@@ -267,14 +269,15 @@ def _plan(content: Content, env: Environment) -> Plan:
     """The plan of a fetch that begins now."""
     key, cluster = content.digest.key, env.cluster
     holders = [peer.name for peer in (*cluster.holders(key), *cluster.last_holders(key))]
-    ring = cluster.ring(key, without=set(holders))
-    if content.kind == "manifests":
+    registry, is_manifest = content.repository.registry, content.kind == "manifests"
+    ring_key = registry_key(registry) if is_manifest and env.is_scarce(registry) else key
+    ring = cluster.ring(ring_key, without=set(holders))
+    opening = Opening.PIECE if env.cache.has_partial(content.digest) else Opening.RUN
+    if is_manifest:
         opening = Opening.WHOLE
-    else:
-        opening = Opening.PIECE if env.cache.has_partial(content.digest) else Opening.RUN
     stated = env.opinion.stated(content)
     plan = Plan(cluster.me, ring, env.throughput, holders, env.settings.plan, opening, stated=stated)
-    if env.outages.is_told(content.repository.registry, time.monotonic()):
+    if env.outages.is_told(registry, time.monotonic()):
         plan.candidates.troubles.is_told_out = True
     return plan
 

@@ -11,7 +11,6 @@ from ..cluster.homes import piece_size
 from ..errors import Reason, SourceError, StorageError, StorageFull
 from ..fileio import in_thread
 from ..oci.content import Content
-from ..oci.digest import EMPTY
 from ..oci.manifest import MANIFEST_MAX_BYTES
 from ..sources import SIZE_MAX_BYTES, UPSTREAM
 from ..stores.proofs import Proof
@@ -254,5 +253,5 @@ def _check(size: int, source: str, content: Content) -> None:
     most = MANIFEST_MAX_BYTES if content.kind == "manifests" else SIZE_MAX_BYTES
     if size > most:
         raise SourceError(Reason.LENGTH, f"{source} says {size} bytes: of {content.kind} at most {most} are taken")
-    if (size == 0) is not (content.digest == EMPTY):
+    if (size == 0) is not content.digest.is_of_nothing:
         raise SourceError(Reason.LENGTH, f"{source} says {size} bytes, which {content.digest} cannot have")

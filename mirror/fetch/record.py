@@ -3,7 +3,15 @@
 import enum
 import logging
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from ..errors import SourceError
+
+_ASKED_MAX: Final = 64
+"""Bounds the sources whose answers one record sums up; homes are at most so many, and most fetches ask three."""
+_SENT: Final = "sent"
+"""The answer of a source that sent what it was asked for."""
 
 
 class Phase(enum.StrEnum):
@@ -19,6 +27,29 @@ class Phase(enum.StrEnum):
 
 
 @dataclass(slots=True)
+class Asked:
+    """What one source was asked for in one role, and how it answered, summed up.
+
+    Args:
+        source: a member's name, or `upstream`.
+        role: as what it was asked, a value of `sources.Role`.
+        times: how often.
+        failed: how often it did not send all that it was asked for.
+        bytes: what it sent, also what had come from somebody else meanwhile.
+        seconds: how long it took, all questions together: several may be under way at once.
+        answer: to the last question: `sent`, or the reason why not.
+    """
+
+    source: str
+    role: str
+    times: int = 0
+    failed: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    answer: str = ""
+
+
+@dataclass(slots=True)
 class Record:
     """Where the bytes of one fetch came from, for people. No decision rests on it.
 
@@ -28,6 +59,9 @@ class Record:
         started_unix_s: Unix time, s.
         size: in bytes; None until known.
         sources: bytes written by source: a member's name, or `upstream`.
+        origins: the same by origin, once the fetch has ended: a home may have what it sends from another member, or
+            from upstream.
+        asked: who was asked for it, as what, and how that went.
         resumed: bytes that an earlier fetch had left.
         outcome: how it ended.
         seconds: how long it took, without the time for which nobody read it at the end; 0 while it runs.
@@ -39,10 +73,40 @@ class Record:
     started_unix_s: float
     size: int | None = None
     sources: dict[str, int] = field(default_factory=dict)
+    origins: dict[str, int] = field(default_factory=dict)
+    asked: dict[tuple[str, str], Asked] = field(default_factory=dict)
     resumed: int = 0
     outcome: Phase = Phase.RUNNING
     seconds: float = 0.0
     failures: deque[str] = field(default_factory=lambda: deque(maxlen=8))
+
+    def landed(self, source: str, role: str, count: int, seconds: float, error: Exception | None) -> None:
+        """Take note of how a question to a source ended.
+
+        Args:
+            source: who was asked.
+            role: as what.
+            count: bytes that it sent.
+            seconds: how long that took.
+            error: why it did not send the rest; None if it sent all.
+        """
+        asked = self.asked.get((source, role))
+        if asked is None:
+            if len(self.asked) >= _ASKED_MAX:
+                return
+            asked = self.asked[source, role] = Asked(source, role)
+        asked.times += 1
+        asked.bytes += count
+        asked.seconds += seconds
+        asked.failed += error is not None
+        asked.answer = (
+            _SENT if error is None else str(error.reason) if isinstance(error, SourceError) else "the disk failed"
+        )
+
+    def row(self) -> dict[str, Any]:
+        """It as it goes into JSON."""
+        asked = [asdict(it) for it in self.asked.values()]
+        return {**asdict(self), "failures": list(self.failures), "asked": asked}
 
     def write(self, log: logging.Logger) -> None:
         """Write a line about it, when it has ended."""

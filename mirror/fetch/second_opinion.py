@@ -40,7 +40,7 @@ class StatedSizes:
         """Remember what a manifest states.
 
         Args:
-            descriptors: of what it names: the hexadecimal sha256, and the size in bytes.
+            descriptors: of what it names: the hexadecimal digest, and the size in bytes.
         """
         for name, size in descriptors:
             known = self._sizes.pop(name, size)

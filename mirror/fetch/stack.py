@@ -1,5 +1,6 @@
 """How the parts that fetch are put together; the agent does it once, with real sources."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..cluster.health import PeerHealth
@@ -11,6 +12,7 @@ from ..routers import Discovery
 from ..settings import Settings
 from ..sources import UPSTREAM, MemberSources, SizedSource, Source, Witness
 from ..sources.outages import Outages
+from ..sources.words import Words
 from ..stores import BlobCache
 from .absences import Absences
 from .environment import Environment
@@ -54,8 +56,23 @@ class FetchStack:
         metrics: Metrics,
         settings: Settings,
         outages: Outages | None = None,
+        words: Words | None = None,
+        is_scarce: Callable[[str], bool] = lambda registry: False,
     ) -> "FetchStack":
-        """Put the parts together for the node of a name; `outages`: what others find out of registries as well."""
+        """Put the parts together for the node of a name.
+
+        Args:
+            me: its name.
+            discovery: knows the members.
+            cache: keeps what is fetched.
+            peers: the members as sources.
+            upstream: the registries as a source.
+            metrics: counts.
+            settings: bounds and durations.
+            outages: what others find out of registries as well.
+            words: what members say of registries.
+            is_scarce: see `Environment`.
+        """
         outages = outages or Outages(settings.outages)
 
         def source(name: str) -> Source | None:
@@ -93,6 +110,8 @@ class FetchStack:
             absences=absences,
             opinion=opinion,
             outages=outages,
+            words=words or Words(settings.outages),
+            is_scarce=is_scarce,
         )
         fetches = Fetches(env)
         sizes = SizeQuery(

@@ -88,7 +88,7 @@ class Holdings:
 
     def tags_of(self, repository: Repository) -> set[str]:
         """The tags that the stores know of a repository."""
-        return {tag for store in self._stores for tag in store.tags_of(repository)}
+        return {it.tag for store in self._stores for it in store.references() if it.repository == repository}
 
     def appeared(self, keys: Collection[bytes]) -> None:
         """A store can serve these keys from now on (`Listener`)."""

@@ -33,7 +33,7 @@ class Manifests:
     Args:
         holdings: what this node's stores hold.
         fetches: fetches what they do not.
-        note_sizes: takes note of the sizes that a verified manifest states, `(hexadecimal sha256, bytes)` each.
+        note_sizes: takes note of the sizes that a verified manifest states, `(hexadecimal digest, bytes)` each.
         settings: bounds.
     """
 
@@ -78,7 +78,7 @@ class Manifests:
                 body = await held.read()
             except Corrupt:
                 return None
-        if Digest.of(body) != digest:  # not what was checked a moment ago
+        if not digest.matches(body):  # not what was checked a moment ago
             await self._holdings.verify(digest)
             return None
         return await self._remember(digest, body)
@@ -109,6 +109,11 @@ class Manifests:
                 if wrong == WRONG_COPIES_MAX:
                     raise
                 log.info("%s is fetched again: %s", content.digest, error)
+
+    def forget(self, digest: Digest) -> None:
+        """Have it in memory no more."""
+        if (manifest := self._memory.pop(digest.hex, None)) is not None:
+            self._memory_bytes -= len(manifest.body)
 
     async def _fetch(self, content: Content, audience: Audience) -> bytes:
         if audience is Audience.MEMBER:

@@ -15,6 +15,7 @@ from ..routers import Peer
 from ..settings import ImageSettings, OutageSettings
 from ..sources import Role
 from ..sources.outages import Outages
+from ..sources.words import Words
 from ..stores import Tag
 
 _OUTAGES_MAX = 2
@@ -50,9 +51,10 @@ class MemberTags:
         distrusted: gives the names of members whose word about tags does not count now.
         settings: how many are asked, and for how long a ring stays as it is.
         outages: is told of registries that do not answer homes; what they say of these is not asked.
+        words: what members say of registries: one that says that it cannot ask is passed over.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - all that decides who is asked
         self,
         cluster: ClusterView,
         health: PeerHealth,
@@ -60,7 +62,9 @@ class MemberTags:
         distrusted: Callable[[], Container[str]] = frozenset,
         settings: ImageSettings | None = None,
         outages: Outages | None = None,
+        words: Words | None = None,
     ) -> None:
+        self._words = words or Words(OutageSettings())
         self._outages = outages or Outages(OutageSettings())
         self._cluster = cluster
         self._health = health
@@ -112,14 +116,18 @@ class MemberTags:
         return [peer for peer in peers if peer.name not in distrusted]
 
     async def _ask_homes(self, homes: Sequence[Peer], reference: Reference) -> Claim | None:
-        if self._outages.is_told(reference.repository.registry, time.monotonic()):
+        registry, now = reference.repository.registry, time.monotonic()
+        if self._outages.is_told(registry, now):
             return None
-        outages = 0
-        for peer in self._believed(homes)[: self._settings.tag_homes_max]:
+        outages, tries, out = 0, self._settings.tag_homes_max, self._words.others(registry, now)
+        for peer in self._believed([peer for peer in homes if peer.name not in out]):
+            if not tries:
+                break
             try:
                 tag = await self._health.unless_silent(peer.name, self._ask(peer, reference, Role.HOME))
             except PeerError as error:
                 self._health.failed(peer.name, error)
+                tries -= error.reason is not Reason.RATE_LIMITED  # which it says at once; others have other addresses
                 if error.reason in (Reason.UNABLE, Reason.UNKNOWN):
                     # Upstream did not answer it, or not with a tag. This node tries once itself; to ask all homes would
                     # take too long.
@@ -130,8 +138,9 @@ class MemberTags:
                 continue
             if tag.authority == "upstream":
                 return Claim(peer, tag)
+            tries -= 1
         if outages:
-            self._outages.told(reference.repository.registry, time.monotonic())
+            self._outages.told(registry, time.monotonic())
         return None
 
     async def _ask_holder(self, peer: Peer, reference: Reference, silent: list[Peer] | None) -> Tag | None:

@@ -3,6 +3,7 @@
 from ..errors import (
     Denied,
     OciError,
+    RateLimited,
     Reason,
     Unavailable,
     UpstreamError,
@@ -27,6 +28,8 @@ def refusal(nobody_knows: str, error: UpstreamError, unknown: type[OciError]) ->
             return unknown(f"{nobody_knows}, and upstream: {error}")
         case UpstreamRefused() | UpstreamError(reason=Reason.AUTH):
             return Denied(f"{nobody_knows}, and upstream may not be asked: {error}")
+        case UpstreamRateLimited():
+            return RateLimited(f"{nobody_knows}, and upstream: {error}", error.retry_after_s)
         case _:
-            again_s = error.retry_after_s if isinstance(error, UpstreamOut | UpstreamRateLimited) else None
+            again_s = error.retry_after_s if isinstance(error, UpstreamOut) else None
             return Unavailable(f"{nobody_knows}, and upstream does not answer: {error}", again_s)

@@ -52,9 +52,9 @@ class TagAudit:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def sample(self, reference: Reference, claiming: asyncio.Task[Claim | None], *, free: bool) -> None:
-        """Perhaps check a claim that a tag means what it meant before; `free`: whether a check costs nothing."""
-        if free or self._rng.randrange(self._settings.tag_sample) == 0:
+    def sample(self, reference: Reference, claiming: asyncio.Task[Claim | None]) -> None:
+        """Perhaps check a claim that a tag means what it meant before."""
+        if self._rng.randrange(self._settings.tag_sample) == 0:
             self.begin(reference, claiming, None)
 
     def begin(self, reference: Reference, claiming: asyncio.Task[Claim | None], said: Tag | None) -> None:

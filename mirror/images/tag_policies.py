@@ -32,12 +32,14 @@ class TagPolicy:
         revalidate_s: after that time, it is still the answer at once, with a warning, while upstream is asked.
         error_s: after the first time, it is the answer if upstream does not say anything.
         asks_upstream: whether upstream is asked at all; if not, what this node and the members hold is the answer.
+        upstream_wins: whether upstream's word counts more than that of who pushed the tag to this cluster.
     """
 
     fresh_s: float | None = None
     revalidate_s: float = 0.0
     error_s: float = math.inf
     asks_upstream: bool = True
+    upstream_wins: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +58,23 @@ class TagPolicies:
 
     def of(self, reference: Reference) -> TagPolicy:
         """The policy of one name."""
-        if not self.by_pattern:
-            return self.usual
+        return self.row_of(reference)[1] if self.by_pattern else self.usual
+
+    def row_of(self, reference: Reference) -> tuple[str | None, TagPolicy]:
+        """The pattern that fits one name, None if none does, and the policy."""
         name = str(reference)
-        return next((policy for pattern, policy in self.by_pattern if fnmatchcase(name, pattern)), self.usual)
+        return next((row for row in self.by_pattern if fnmatchcase(name, row[0])), (None, self.usual))
+
+    def shown(self, reference: Reference) -> dict[str, Any]:
+        """The policy of one name, for people: times in seconds, None for ever."""
+        pattern, policy = self.row_of(reference)
+        times = {
+            "fresh_s": self.fresh_s(reference),
+            "stale_while_revalidate_s": policy.revalidate_s,
+            "stale_if_error_s": policy.error_s,
+        }
+        shown = {key: seconds if math.isfinite(seconds) else None for key, seconds in times.items()}
+        return {"pattern": pattern, **shown, "asks_upstream": policy.asks_upstream}
 
     def fresh_s(self, reference: Reference) -> float:
         """For how long upstream's word about one name is believed without a question, s."""
@@ -136,4 +151,5 @@ _KEYS: dict[str, Callable[[str, Any], tuple[str, Any]]] = {
     "stale-if-error": _seconds("error_s"),
     "pin": _flag("fresh_s", {True: math.inf, False: None}),
     "never-upstream": _flag("asks_upstream", {True: False, False: True}),
+    "upstream-wins": _flag("upstream_wins", {True: True, False: False}),
 }

@@ -11,7 +11,13 @@ If upstream cannot be reached, the newest answer that any member knows is good e
 shows it to nobody with our credentials, an image that was tagged or imported by hand in some member's runtime is the
 answer; what upstream said before is none, unless the operator wants that.
 
-Who wants to `verify` takes no member's word: upstream is asked, and without it only this node's own stores count.
+A tag that was pushed to this cluster, or loaded into it, means that, whatever upstream says, until it is deleted: its
+policy can say otherwise (`upstream-wins`). Every member knows these tags (`own_tags`).
+
+While a registry does not answer, or that is being found out, a client does not wait for it to learn what is known.
+
+Who wants to `verify` takes no member's word: upstream is asked, and without it only this node's own stores count. Who
+wants to `trust` takes the home's, so that upstream is asked once for the whole cluster.
 """
 
 import asyncio
@@ -32,14 +38,14 @@ from ..errors import (
 )
 from ..oci.reference import Reference
 from ..settings import ImageSettings
-from ..sources import TagSource
+from ..sources import Standing, TagSource
 from ..stores import Tag, TagStore
 from .holdings import Holdings
 from .member_tags import Claim, MemberTags
 from .refusals import refusal
 from .tag_audit import TagAudit
 from .tag_checks import TagChecks
-from .tag_policies import TagPolicies
+from .tag_policies import TagPolicies, TagPolicy
 from .tag_trust import TagTrust
 
 log = logging.getLogger(__name__)
@@ -52,10 +58,12 @@ class Answer:
     Args:
         tag: the digest, and how it is known.
         warning: what a person should know about it (for a `Warning` header), or None if upstream has just said so.
+        member: the member that says so; None if upstream told this node, or that is not known any more.
     """
 
     tag: Tag
     warning: str | None = None
+    member: str | None = None
 
 
 class Tags:
@@ -68,7 +76,7 @@ class Tags:
         upstream: asks registries.
         trust: is told of members that contradict upstream.
         settings: for how long answers are believed.
-        how: `verify`: this node asks no member about tags, but upstream itself.
+        how: `verify`: this node asks no member about tags, but upstream itself; `trust`: what a home says counts.
         denied: whether a tag that upstream denies is answered with what it meant before.
         policies: for how long upstream's word is good, by the tag's name.
     """
@@ -82,7 +90,7 @@ class Tags:
         trust: TagTrust,
         settings: ImageSettings | None = None,
         *,
-        how: Literal["sample", "verify"] = "sample",
+        how: Literal["sample", "verify", "trust"] = "sample",
         denied: Literal["refuse", "serve"] = "refuse",
         policies: TagPolicies | None = None,
     ) -> None:
@@ -92,7 +100,7 @@ class Tags:
         self._members = members
         self._upstream = upstream
         self._settings = settings = settings or ImageSettings()
-        self._verify = how == "verify"
+        self._verify, self._trusts = how == "verify", how == "trust"
         self._serves_denied = denied == "serve"
         self._checks = TagChecks(cache, upstream, settings)
         self._audit = TagAudit(members, self._checks, trust, settings)
@@ -120,6 +128,8 @@ class Tags:
             OciError: nobody knows it, or nobody who may know it can be asked.
         """
         policy = self._policies.of(reference)
+        if (pushed := _pushed(self._holdings.tags(reference), policy)) is not None:
+            return Answer(pushed)
         if not policy.asks_upstream:
             return await self._resolve_without_upstream(reference, UpstreamOffline("its policy is never-upstream"))
         if fresh:
@@ -157,7 +167,8 @@ class Tags:
 
     def local(self, reference: Reference) -> Tag | None:
         """What this node knows by itself."""
-        return _newest(self._holdings.tags(reference))
+        tags = self._holdings.tags(reference)
+        return _pushed(tags, self._policies.of(reference)) or _newest(tags)
 
     def _is_fresh(self, reference: Reference, tag: Tag) -> bool:
         """Whether upstream said it a moment ago, to this node or to another."""
@@ -171,14 +182,16 @@ class Tags:
     async def _resolve(self, reference: Reference, known: Tag | None) -> Answer:
         claiming = self._begin(self._claim(reference))
         try:
-            if known is not None and await self._is_soon(claiming):
+            standing = self._upstream.standing(reference.repository.registry)
+            known_s = self._settings.tag_doubted_s if standing is Standing.DOUBTED else self._settings.tag_known_s
+            if (known is not None or self._trusts) and await _is_within(known_s, claiming):
                 claim = claiming.result()
                 known = self._cache.tag(reference) or known  # upstream may have told this node something else meanwhile
-                if claim is not None and self._repeats(reference, claim, known):
-                    free = self._upstream.is_head_free(reference.repository)
-                    self._audit.sample(reference, claiming, free=free)
+                if claim is not None and self._is_believed(reference, claim, known):
+                    if not self._trusts:
+                        self._audit.sample(reference, claiming)
                     await self._cache.put_tag(reference, claim.tag)
-                    return Answer(claim.tag)
+                    return Answer(claim.tag, member=claim.peer.name)
             return await self._ask_upstream(reference, claiming)
         except UpstreamError as error:
             return await self._resolve_without_upstream(reference, error)
@@ -189,11 +202,6 @@ class Tags:
         self._asking.add(task)
         task.add_done_callback(self._asking.discard)
         return task
-
-    async def _is_soon(self, task: "asyncio.Task[Any]") -> bool:
-        """Whether a task ends in the time for which a client waits though the tag is known."""
-        await asyncio.wait([task], timeout=self._settings.tag_known_s)
-        return task.done()
 
     async def _resolve_now(self, reference: Reference) -> Answer:
         """Ask upstream, however fresh the last answer is."""
@@ -208,9 +216,11 @@ class Tags:
     async def _later_claim(self, reference: Reference) -> Claim | None:
         return None if self._verify else await self._members.from_later_homes(reference)
 
-    def _repeats(self, reference: Reference, claim: Claim, known: Tag) -> bool:
-        """Whether a home says, of a moment ago, what upstream has told this node before."""
-        return claim.tag.digest == known.digest and self._is_fresh(reference, claim.tag)
+    def _is_believed(self, reference: Reference, claim: Claim, known: Tag | None) -> bool:
+        """Whether a home says, of a moment ago, what upstream has told this node before; or is trusted."""
+        is_repeated = known is not None and claim.tag.digest == known.digest
+        is_newest = known is None or known.checked_unix_s <= claim.tag.checked_unix_s
+        return (is_repeated or (self._trusts and is_newest)) and self._is_fresh(reference, claim.tag)
 
     async def _ask_upstream(self, reference: Reference, claiming: asyncio.Task[Claim | None]) -> Answer:
         """Upstream's word, to this node; if that does not come in time, a home's with a warning.
@@ -218,13 +228,14 @@ class Tags:
         Raises:
             UpstreamError: there is neither.
         """
+        standing = self._upstream.standing(reference.repository.registry)
+        known_s = self._settings.tag_known_s if standing is Standing.ASKED else self._settings.tag_doubted_s
         checking = self._checks.start(reference)
-        if not await self._is_soon(checking) and not _has_claim(claiming):
+        if not await _is_within(known_s, checking) and not _has_claim(claiming):
             # What members say waits for upstream longer, and what upstream has denied lately for its word.
             newest = None if self._checks.was_denied(reference) else _newest(self._holdings.tags(reference))
             if newest is not None:
-                late_s = self._settings.tag_known_s
-                return self._old(reference, newest, f"upstream has not answered within {late_s:g} s")
+                return self._old(reference, newest, f"upstream has not answered within {known_s:g} s")
         await asyncio.wait([checking], timeout=self._settings.tag_check_s)
         if not checking.done():
             why = f"upstream has not confirmed it within {self._settings.tag_check_s:g} s"
@@ -242,11 +253,11 @@ class Tags:
                 if claim is None:
                     raise
         log.info("tag %s: %s says %s, and %s", reference, claim.peer.name, claim.tag.digest, why)
-        return Answer(claim.tag, f"what member {claim.peer.name} says; {why}")
+        return Answer(claim.tag, f"what member {claim.peer.name} says; {why}", claim.peer.name)
 
     async def _unless_known(self, reference: Reference, asking: asyncio.Task[Claim | None]) -> Claim | None:
         """What a home claims; where the tag is known already, only if the home says so soon."""
-        if not await self._is_soon(asking) and await self._known(reference):
+        if not await _is_within(self._settings.tag_known_s, asking) and await self._known(reference):
             return None
         return await asyncio.shield(asking)
 
@@ -261,13 +272,13 @@ class Tags:
         """Take the newest answer of this node and the members; where upstream denies the tag, that of a runtime."""
         tags = await self._known(reference)
         kept_s = self._policies.fresh_s(reference) + self._policies.of(reference).error_s
-        newest = _newest(tag for tag in tags if _age_s(tag) < kept_s)
+        newest = _newest(tag for tag in tags if _age_s(tag) < kept_s or tag.authority == "pushed")
         if newest is None:
             who = "this node does not know" if self._verify else "no member knows"
             raise refusal(f"{who} {reference}", error, ManifestUnknown)
         is_unknown = isinstance(error, UpstreamUnknown) and not self._checks.has_newer(reference, newest.checked_unix_s)
         if is_unknown or error.reason is Reason.AUTH:
-            by_hand = _newest(tag for tag in tags if tag.authority == "runtime")
+            by_hand = _newest(tag for tag in tags if tag.authority != "upstream")
             if by_hand is None and not self._serves_denied:
                 raise _denied(reference, error, newest, "this node" if self._verify else "the cluster")
             newest = by_hand or newest
@@ -280,9 +291,20 @@ class Tags:
         return Answer(tag, f"{_age(time.time() - tag.checked_unix_s)} old answer of {whose}: {why}")
 
 
+async def _is_within(seconds: float, task: "asyncio.Task[Any]") -> bool:
+    """Whether a task ends within some time."""
+    await asyncio.wait([task], timeout=seconds)
+    return task.done()
+
+
 def _has_claim(claiming: asyncio.Task[Claim | None]) -> bool:
     """Whether a home has said already what upstream says."""
     return claiming.done() and claiming.result() is not None
+
+
+def _pushed(tags: Iterable[Tag], policy: TagPolicy) -> Tag | None:
+    """What was pushed under a name, if that counts more than upstream's word."""
+    return None if policy.upstream_wins else next((tag for tag in tags if tag.authority == "pushed"), None)
 
 
 def _newest(tags: Iterable[Tag]) -> Tag | None:

@@ -16,6 +16,9 @@ from typing import Any
 
 import msgspec
 
+from ..errors import DigestInvalid
+from .digest import Digest
+
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
@@ -26,8 +29,6 @@ SCHEMA_1 = tuple(f"application/vnd.docker.distribution.manifest.v1+{form}" for f
 
 _MEDIA_TYPE = re.compile(r"application/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
 """RFC 6838 section 4.2. Nothing else than `application` is a manifest, and a browser would show some of the rest."""
-
-_SHA256 = re.compile("sha256:[0-9a-f]{64}")
 
 MANIFEST_MAX_BYTES = 4 * 1024 * 1024
 """Larger manifests are refused: containerd skips them too."""
@@ -67,7 +68,7 @@ class Outline:
 
     Args:
         media_type: what the body states, known or not; else the OCI type that its shape shows.
-        sizes: the content that it names: `(hexadecimal sha256, bytes)` each.
+        sizes: the content that it names: `(hexadecimal digest, bytes)` each.
     """
 
     media_type: str
@@ -122,5 +123,6 @@ def _sizes(document: _Document) -> Iterator[tuple[str, int]]:
     with contextlib.suppress(msgspec.MsgspecError, RecursionError):
         named.append(_one.decode(document.config))
     for it in filter(None, named):
-        if isinstance(it.digest, str) and _SHA256.fullmatch(it.digest) and type(it.size) is int and it.size >= 0:
-            yield it.digest.removeprefix("sha256:"), it.size
+        if isinstance(it.digest, str) and type(it.size) is int and it.size >= 0:
+            with contextlib.suppress(DigestInvalid):
+                yield Digest.parse(it.digest).hex, it.size

@@ -177,6 +177,8 @@ class Topic(enum.StrEnum):
     """Which registries cannot be reached."""
     PINS = "pins"
     """What is to be kept, and how often."""
+    TAGS = "tags"
+    """What the cluster's own people say that tags mean."""
 
 
 NOTE_MAX_BYTES: Final = 480

@@ -19,7 +19,7 @@ import random
 import ssl
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -180,11 +180,14 @@ class SwimNotes(gossip.Delegate):
 
     def __init__(self) -> None:
         self._gossip: Gossip | None = None
+        self._events: AsyncIterator[gossip.Event | gossip.EventsLost] | None = None
+        """What was heard and nobody has taken in yet."""
         self._listeners: Mapping[Topic, Listener] = {}
 
     def join(self, node: Gossip) -> None:
-        """From now on this node of gossip, whose delegate this is, carries them."""
+        """From now on this node of gossip, whose delegate this is, carries them. What it hears waits for `follow`."""
         self._gossip = node
+        self._events = aiter(node.events())
 
     def state(self, *, joining: bool) -> bytes:
         """All notes, for gossip."""
@@ -201,9 +204,9 @@ class SwimNotes(gossip.Delegate):
 
     async def follow(self, listeners: Mapping[Topic, Listener]) -> None:
         """Take in what others tell; see `Notes.follow`."""
-        assert self._gossip is not None
+        assert self._events is not None
         self._listeners = listeners
-        async for event in self._gossip.events():
+        async for event in self._events:
             if isinstance(event, gossip.BroadcastReceived | gossip.StateReceived):
                 for topic, notes in _notes_of(event.payload).items():
                     if topic in listeners:

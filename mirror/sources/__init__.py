@@ -22,6 +22,10 @@ HOP_HEADER = "Skvaller-Hop"
 home also asks holders and upstream, but never another home: so no request goes round in a circle. How circles of
 several clusters end: see `chain`."""
 
+COMMAND_HEADER = "Skvaller-Command"
+"""Sent by this project's own commands with what they ask at a client endpoint: from this machine they may write,
+whatever `--push` says. A web page cannot send it without asking first, which it may not."""
+
 SIZE_MAX_BYTES = 1 << 44
 """Bounds the size that a source may state for one blob, 16 TiB: no image is larger, and file systems can hold it."""
 
@@ -263,11 +267,51 @@ class ListSource(Protocol):
         ...
 
 
+class Standing(enum.Enum):
+    """What is known of a registry before it is asked."""
+
+    ASKED = "asked"
+    """Nothing says that it would not answer."""
+    DOUBTED = "doubted"
+    """It is being found out whether it gives a sign of life."""
+    OUT = "out"
+    """It gives none to this node."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryAnswer:
+    """What a registry answered to one question, for people. No decision rests on it.
+
+    Args:
+        method: GET or HEAD.
+        name: the repository in full, as `docker.io/library/nginx`.
+        what: the digest or tag that was asked for; or what list.
+        url: where it was asked, without the path.
+        at_unix_s: when, Unix time.
+        seconds: how long that took, with all redirects and tokens, until the head of the answer was here.
+        status: of HTTP; None if there was no answer.
+        redirected: the host that answered instead, if another one did.
+        remaining: requests that are left, as the answer says; None if it does not.
+        failure: why there was no answer, in one sentence; None if there was one.
+    """
+
+    method: str
+    name: str
+    what: str
+    url: str
+    at_unix_s: float
+    seconds: float
+    status: int | None = None
+    redirected: str | None = None
+    remaining: str | None = None
+    failure: str | None = None
+
+
 class TagSource(Protocol):
     """Who can say what a tag means: upstream."""
 
-    def is_head_free(self, repository: Repository) -> bool:
-        """Whether the registry is known not to count questions of what a tag means."""
+    def standing(self, registry: str) -> Standing:
+        """What is known of a registry before it is asked."""
         ...
 
     async def resolve(self, reference: Reference) -> Resolved:

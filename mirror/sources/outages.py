@@ -1,12 +1,13 @@
 """Registries that do not answer: what this node has found out, and what other members say. Pure: told the time.
 
-A registry that does not answer costs time once, and not each request again. So it is remembered until it answers. What
-a home says of a registry is its word alone, and holds for a while: whoever cannot reach a registry either need not ask
-one home after the other.
+A registry that does not answer costs time once, and not each request again. So it is remembered until it answers, and
+the other members are told (`words`). What a home says of a registry is its word alone, and holds for a while: whoever
+cannot reach a registry either need not ask one home after the other.
 """
 
 import math
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..settings import OutageSettings
@@ -99,3 +100,7 @@ class Outages:
         """Whether a member said lately that a registry does not answer that one."""
         known = self._registries.get(registry)
         return known is not None and now < known.told_until
+
+    def shown(self, now: float) -> Mapping[str, float]:
+        """The registries that do not answer this node, and for how long they have not, s."""
+        return {name: now - known.since for name, known in self._registries.items() if known.why is not None}

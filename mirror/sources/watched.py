@@ -4,12 +4,16 @@ A registry may be slow with one answer: it wakes storage up, or fetches from els
 answer does not give up by a clock of its own. After a short silence the registry is asked for a sign of life. If it
 gives none, it is out, and all requests fail at once until it answers again. While anybody wants something of it, it is
 asked again and again, so that it is used as soon as it is back; a request that comes meanwhile asks once more itself.
+
+What other members say makes this node ask for a sign of life, too, before a client has to wait for that: see `words`.
 """
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Container, Coroutine
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from ..errors import Reason, UpstreamError, UpstreamOffline, UpstreamOut
@@ -27,9 +31,10 @@ from . import (
     Shown,
     Sink,
     SizedSource,
-    TagSource,
+    Standing,
 )
 from .outages import Outages
+from .words import Sees, Words
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +43,12 @@ T = TypeVar("T")
 _UNANSWERED = (Reason.UNREACHABLE, Reason.TIMEOUT)
 
 
-class Registries(SizedSource, TagSource, ListSource, GuestSource, Protocol):
+class Registries(SizedSource, ListSource, Protocol):
     """Upstream as it is: all registries, which may not answer."""
+
+    async def resolve(self, reference: Reference) -> Resolved:
+        """Ask what a tag means; see `TagSource.resolve`."""
+        ...
 
     async def answers(self, registry: str) -> bool:
         """Whether a registry answers anything at all; waits for as long as it takes."""
@@ -54,6 +63,7 @@ class WatchedUpstream:
         outages: what is known of them.
         settings: how long they may be silent.
         offline: which of them are never asked.
+        words: what members say of them.
     """
 
     name = UPSTREAM
@@ -64,7 +74,9 @@ class WatchedUpstream:
         outages: Outages,
         settings: OutageSettings,
         offline: Container[str] = frozenset(),
+        words: Words | None = None,
     ) -> None:
+        self._words = words or Words(settings)
         self._offline = offline
         self._registries = registries
         self._outages = outages
@@ -72,6 +84,8 @@ class WatchedUpstream:
         self._asking: dict[str, asyncio.Task[bool]] = {}
         """Questions for a sign of life, the last of each registry."""
         self._asked_at: dict[str, float] = {}
+        self._looking: dict[str, asyncio.Task[None]] = {}
+        """What is being found out since a member sees something else than this node."""
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def close(self) -> None:
@@ -80,33 +94,50 @@ class WatchedUpstream:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def is_head_free(self, repository: Repository) -> bool:
-        """See `TagSource.is_head_free`."""
-        return self._registries.is_head_free(repository)
+    def heard(self, payload: bytes) -> None:
+        """Take in what other members say of registries: where they see something else, this node looks itself."""
+        now = time.monotonic()
+        for registry, sees in self._words.heard(payload, now):
+            is_out = self._outages.why(registry, now) is not None
+            is_news = is_out if sees is Sees.ANSWERS else not is_out and not self._outages.lives(registry, now)
+            if is_news and registry not in self._offline and registry not in self._looking:
+                self._looking[registry] = looking = self._begin(self._look(registry))
+                looking.add_done_callback(partial(self._looked, registry))
+
+    def _looked(self, registry: str, _: object) -> None:
+        del self._looking[registry]
+
+    def state(self) -> bytes:
+        """What members say of registries, for another member."""
+        return self._words.state(time.monotonic())
+
+    def standing(self, registry: str) -> Standing:
+        """See `TagSource.standing`."""
+        if self._outages.why(registry, time.monotonic()) is not None:
+            return Standing.OUT
+        asking = self._asking.get(registry)
+        is_doubted = registry in self._looking or (asking is not None and not asking.done())
+        return Standing.DOUBTED if is_doubted else Standing.ASKED
 
     async def resolve(self, reference: Reference) -> Resolved:
         """Ask what a tag means; see `TagSource.resolve`."""
-        return await self._watched(reference.repository.registry, lambda: self._registries.resolve(reference))
+        return await self.watch(reference.repository.registry, lambda: self._registries.resolve(reference))
 
     async def page(self, repository: Repository, what: str, query: str) -> Page:
         """Ask for a page of a list; see `ListSource.page`."""
-        return await self._watched(repository.registry, lambda: self._registries.page(repository, what, query))
-
-    async def shows(self, repository: Repository, path: str, authorization: str | None) -> Shown:
-        """Ask for something as somebody else; see `GuestSource.shows`."""
-        return await self._watched(repository.registry, lambda: self._registries.shows(repository, path, authorization))
+        return await self.watch(repository.registry, lambda: self._registries.page(repository, what, query))
 
     async def size(self, content: Content, expected: int | None = None) -> int:
         """Ask how many bytes some content has; see `SizedSource.size`."""
-        return await self._watched(content.repository.registry, lambda: self._registries.size(content, expected))
+        return await self.watch(content.repository.registry, lambda: self._registries.size(content, expected))
 
     async def download(self, content: Content, request: RangeRequest, sink: Sink) -> None:
         """Put a range of some content into a sink; see `Source.download`. The head of the answer is watched for."""
         registry = content.repository.registry
         signs = _Signs(sink, lambda: self._outages.signed(registry, time.monotonic()))
-        await self._watched(registry, lambda: self._registries.download(content, request, signs), signs.begun)
+        await self.watch(registry, lambda: self._registries.download(content, request, signs), signs.begun)
 
-    async def _watched(
+    async def watch(
         self,
         registry: str,
         ask: Callable[[], Coroutine[Any, Any, T]],
@@ -128,7 +159,7 @@ class WatchedUpstream:
         try:
             while is_silent():
                 await asyncio.wait(awaited, timeout=self._settings.silent_s, return_when=asyncio.FIRST_COMPLETED)
-                if is_silent() and not await self._lives(registry) and is_silent():
+                if is_silent() and not await self._lives(registry, tell=True) and is_silent():
                     raise self._out(registry, "it gives no sign of life")
             outcome = await task
         except UpstreamError as error:
@@ -151,12 +182,15 @@ class WatchedUpstream:
         """
         if registry in self._offline:
             raise UpstreamOffline(f"{registry} is never asked by this node: --offline")
+        if (looking := self._looking.get(registry)) is not None:
+            await asyncio.wait([looking])
         now = time.monotonic()
         if self._outages.why(registry, now) is None:
             return
         self._outages.wanted(registry, now)
-        asking = self._asking.get(registry)
-        if asking is None or asking.done() or now - self._asked_at[registry] >= self._settings.probe_s / 2:
+        asking, since_s = self._asking.get(registry), now - self._asked_at.get(registry, -math.inf)
+        is_mine = self._words.is_first(registry, now)
+        if asking is None or (asking.done() and is_mine) or since_s >= self._words.probe_s(registry, now) / 2:
             asking = self._ask(registry)  # a question that is under way may have been lost before the registry was back
         await asyncio.wait([asking], timeout=self._settings.grace_s)
         if (why := self._outages.why(registry, now)) is not None:
@@ -167,22 +201,46 @@ class WatchedUpstream:
         now = time.monotonic()
         if self._outages.why(registry, now) is None:
             self._outages.began(registry, why, now)
+            self._words.say(registry, Sees.OUTAGE, now)
             log.warning("registry=%s does not answer: %s", registry, why)
             self._begin(self._look_out(registry))
         return UpstreamOut(f"{registry} does not answer: {why}", self._settings.retry_after_s)
 
     async def _look_out(self, registry: str) -> None:
-        """Ask a registry that is out until it answers, or nobody wants it any more."""
-        while self._outages.is_wanted(registry, time.monotonic()):
-            await asyncio.sleep(self._settings.probe_s)
-            await asyncio.wait([self._ask(registry)])
-        if self._outages.why(registry, time.monotonic()) is not None:
-            self._outages.ended(registry)
+        """Ask a registry that is out until it answers, or nobody wants it any more, here or on another member."""
+        while self._outages.why(registry, now := time.monotonic()) is not None:
+            if self._outages.is_wanted(registry, now):
+                self._words.repeat(registry, now)
+            elif not self._words.others(registry, now):
+                self._ended(registry)
+                break
+            await asyncio.sleep(self._words.probe_s(registry, now))
+            if self._outages.why(registry, time.monotonic()) is not None:
+                await asyncio.wait([self._ask(registry)])
 
-    async def _lives(self, registry: str) -> bool:
-        """Whether a registry gives a sign of life, or gave one a moment ago. All who want to know ask once."""
+    def _ended(self, registry: str) -> None:
+        self._outages.ended(registry)
+        self._words.say(registry, Sees.ANSWERS, time.monotonic())
+
+    async def _look(self, registry: str) -> None:
+        """Find out whether a registry answers this node, as another member sees something else."""
+        since_s = time.monotonic() - self._asked_at.get(registry, -math.inf)
+        await asyncio.sleep(max(0.0, self._settings.probe_s / 4 - since_s))
+        answers = await asyncio.shield(self._ask(registry))
+        if not answers and self._outages.why(registry, time.monotonic()) is None:
+            self._out(registry, "a member says so, and it gives no sign of life here either")
+
+    async def _lives(self, registry: str, *, tell: bool = False) -> bool:
+        """Whether a registry gives a sign of life, or gave one a moment ago. All who want to know ask once.
+
+        Args:
+            registry: which.
+            tell: whether the other members are told to look as well.
+        """
         if self._outages.lives(registry, time.monotonic()):
             return True
+        if tell:
+            self._words.say(registry, Sees.SILENCE, time.monotonic())
         asking = self._asking.get(registry)
         if asking is None or asking.done():
             asking = self._ask(registry)
@@ -205,7 +263,7 @@ class WatchedUpstream:
             now = time.monotonic()
             if self._outages.why(registry, now) is not None:
                 log.warning("registry=%s answers again", registry)
-                self._outages.ended(registry)
+                self._ended(registry)
             self._outages.signed(registry, now)
         return answers
 
@@ -214,6 +272,25 @@ class WatchedUpstream:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+class WatchedGuests:
+    """What registries show to others, which fails soon where a registry does not answer.
+
+    Args:
+        registries: asks them.
+        upstream: watches over questions.
+    """
+
+    def __init__(self, registries: GuestSource, upstream: WatchedUpstream) -> None:
+        self._registries = registries
+        self._upstream = upstream
+
+    async def shows(self, repository: Repository, path: str, authorization: str | None) -> Shown:
+        """Ask for something as somebody else; see `GuestSource.shows`."""
+        return await self._upstream.watch(
+            repository.registry, lambda: self._registries.shows(repository, path, authorization)
+        )
 
 
 class _Signs:

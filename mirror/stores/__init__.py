@@ -5,22 +5,26 @@ and is checked again before it leaves (`held`, `checking`, `proofs`). Only prove
 other error does. The same tests (tests/contract) run for every store.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
 from ..oci.digest import Digest
-from ..oci.reference import Reference, Repository
+from ..oci.reference import Reference
 from .held import Checks, Held
 from .proofs import Proof
 
 __all__ = [
     "Authority",
     "BlobCache",
+    "BlobUpload",
+    "BlobUploads",
     "BlobWriter",
+    "CacheContents",
     "Checks",
     "HashedRange",
     "Held",
+    "Kept",
     "Listener",
     "Proof",
     "Store",
@@ -29,8 +33,8 @@ __all__ = [
 ]
 
 
-Authority: TypeAlias = Literal["upstream", "runtime"]
-"""Who says what a tag means: a registry, or only a container runtime's own store."""
+Authority: TypeAlias = Literal["upstream", "runtime", "pushed"]
+"""Who says what a tag means: a registry, only a container runtime's own store, or who pushed it to this cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,44 @@ class BlobWriter(Protocol):
         ...
 
 
+class BlobUpload(Protocol):
+    """Writes one blob whose digest is known at its end; exactly one of `commit` and `discard` ends it."""
+
+    @property
+    def fd(self) -> int:
+        """The file, open for reading and writing as long as the upload is."""
+        ...
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing has ended it yet."""
+        ...
+
+    async def expect(self, size: int) -> None:
+        """Take note of how long the blob will be at least, in bytes; raise StorageError if that does not fit."""
+        ...
+
+    def reserve(self, stop: int) -> None:
+        """Take space for the bytes up to `stop`. Blocks; in any thread but the event loop's; raise StorageError."""
+        ...
+
+    def commit(self, digest: Digest, size: int, proof: Proof | None) -> None:
+        """Let the file, of `size` bytes and found right, become a blob; StorageFailed: it cannot, and is gone."""
+        ...
+
+    def discard(self) -> None:
+        """Forget what has come, and delete it; nothing happens if it has ended already."""
+        ...
+
+
+class BlobUploads(Protocol):
+    """A place to which blobs are uploaded."""
+
+    async def begin(self, size: int = 0) -> BlobUpload:
+        """Begin one of at least `size` bytes; raise StorageError if it does not fit, or the disk failed."""
+        ...
+
+
 class BlobCache(Protocol):
     """A place that content is written to."""
 
@@ -136,6 +178,43 @@ class BlobCache(Protocol):
             StorageFull: it does not fit.
             StorageFailed: the disk failed.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A complete blob of the cache, for whoever decides what may go.
+
+    Args:
+        digest: of the blob.
+        size: in bytes.
+        used_unix_s: when a client of this node last used it, or else when it came, Unix time.
+        is_read: whether somebody reads it now.
+    """
+
+    digest: Digest
+    size: int
+    used_unix_s: float
+    is_read: bool
+
+
+class CacheContents(Protocol):
+    """What the operator sees of a cache, and may have deleted."""
+
+    async def kept(self) -> list[Kept]:
+        """Every complete blob, those that would be evicted first first."""
+        ...
+
+    def peek(self, digest: Digest) -> Held | None:
+        """Open a blob as `Store.open` does, without counting that as a use of it."""
+        ...
+
+    async def delete(self, digests: Iterable[Digest]) -> list[Digest]:
+        """Delete blobs; return those that were here, when their bytes are free. Who reads one reads it to its end."""
+        ...
+
+    async def forget(self, reference: Reference) -> Tag | None:
+        """Forget what a tag means; return what that was, or None if it was not known."""
         ...
 
 
@@ -191,8 +270,8 @@ class Store(Protocol):
         """What the store knows of a tag, or None."""
         ...
 
-    def tags_of(self, repository: Repository) -> list[str]:
-        """The tags that the store knows of a repository, in any order."""
+    def references(self) -> Iterable[Reference]:
+        """The tags that the store knows, in any order."""
         ...
 
     def mark_redundant(self, keys: Collection[bytes]) -> None:

@@ -290,13 +290,13 @@ class Checker:
         return await self._hashing.result((digest, identity), lambda: self._hash(digest, fd, identity, pool))
 
     async def _hash(self, digest: Digest, fd: int, identity: Identity, pool: ThreadPoolExecutor) -> _Known:
-        hashed = self._begun.pop((digest, identity), None) or ContentHasher(identity.size)
+        hashed = self._begun.pop((digest, identity), None) or ContentHasher(identity.size, digest.algorithm)
         try:
             fd = os.dup(fd)  # whoever asked first may close its own before the others have what they wait for
             try:
                 await _hash_on(fd, hashed, identity.size, bytearray(self._settings.read_bytes), pool)
-                if hashed.position != identity.size or hashed.sha256 != digest.key:
-                    raise self._corrupt(digest, identity, f"has the sha256 {hashed.sha256.hex()}")
+                if hashed.position != identity.size or hashed.digest != digest:
+                    raise self._corrupt(digest, identity, f"has the digest {hashed.digest}")
             finally:
                 os.close(fd)
         except OSError as error:

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -26,7 +26,7 @@ class Checks(Protocol):
         """Wait until some bytes from `start` on were checked, and are in memory; return their end, `stop` at most.
 
         Raises:
-            Corrupt: the file is not what it was when its sha256 was found right.
+            Corrupt: the file is not what it was when its digest was found right.
             StorageFailed: it cannot be read.
         """
         ...
@@ -58,15 +58,19 @@ class Held:
         size: in bytes.
         store: the store's name, for logs and metrics.
         checks: of the store, for this file.
+        on_close: is called when it is closed.
     """
 
-    __slots__ = ("_checks", "fd", "size", "store")
+    __slots__ = ("_checks", "_on_close", "fd", "size", "store")
 
-    def __init__(self, fd: int, size: int, store: str, checks: Checks) -> None:
+    def __init__(
+        self, fd: int, size: int, store: str, checks: Checks, on_close: Callable[[], object] | None = None
+    ) -> None:
         self.fd = fd
         self.size = size
         self.store = store
         self._checks = checks
+        self._on_close = on_close
 
     async def ready(self, start: int, stop: int) -> AsyncGenerator[tuple[int, int], None]:
         """Follow `[start, stop)` as it is checked; while the reader takes some bytes, the next ones are checked.
@@ -75,7 +79,7 @@ class Held:
             `(offset, count)`: bytes of the file that may leave now, in order, without gaps.
 
         Raises:
-            Corrupt: what follows is not what it was when its sha256 was found right. The store has dropped it.
+            Corrupt: what follows is not what it was when its digest was found right. The store has dropped it.
             StorageFailed: it cannot be read.
         """
         ahead: asyncio.Task[int] | None = None
@@ -128,6 +132,8 @@ class Held:
     def close(self) -> None:
         """Close the descriptor."""
         os.close(self.fd)
+        if self._on_close is not None:
+            self._on_close()
 
     def __enter__(self) -> Self:
         return self

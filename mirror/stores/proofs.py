@@ -1,11 +1,12 @@
-"""Proofs: what is kept of a file whose sha256 was found right, so that parts of it can be checked by themselves.
+"""Proofs: what is kept of a file whose digest was found right, so that parts of it can be checked by themselves.
 
-A sha256 tells about a whole file only, and takes a second for each gigabyte. Beside it a proof has a fast checksum of
+A digest tells about a whole file only, and takes a second for each gigabyte. Beside it a proof has a fast checksum of
 each block, so that a block that was read from a disk can be checked before it leaves. And it has the sha256 of
 everything up to the end of each piece, by which other members check the pieces of this blob one by one as they come.
 
 The checksums of blocks protect against disks, not against people: who can change a file can change its proof, too.
-What a proof says of pieces is as good as the sha256, and is told to other members.
+What a proof says of pieces is as good as the digest, and is told to other members. Pieces have a sha256 always, also
+where the digest is a sha512.
 
 Format of a record: eight bytes of magic, the size (8 bytes, big-endian), 8 bytes of xxh3_64 for each block, 32 bytes of
 sha256 for each piece, and 16 bytes of xxh3_128 of all that, each big-endian as xxhash writes it.
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import xxhash
 
+from ..oci.digest import Algorithm, Digest
 from ..oci.pieces import MEBIBYTE, piece_size
 
 _MAGIC = b"skproof1"
@@ -55,13 +57,13 @@ def record_bytes(size: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What is kept of a file whose sha256 was found right.
+    """What is kept of a file whose digest was found right.
 
     Args:
         size: of the file, in bytes.
         blocks: the xxh3_64 of each block, 8 bytes each, in order.
         prefixes: the sha256 of everything up to the end of each whole piece, in order; `prefix_count` of them. What
-            follows the last whole piece is proven by the sha256 of the whole.
+            follows the last whole piece is proven by the digest of the whole.
     """
 
     size: int
@@ -105,25 +107,29 @@ class ContentHasher:
 
     Args:
         size: of the whole, in bytes.
+        algorithm: of its digest.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, algorithm: Algorithm = Algorithm.SHA256) -> None:
         self.position = 0
         """How many bytes were hashed."""
         self.prefixes: list[bytes] = []
         """The sha256 of everything up to the end of each whole piece so far."""
         self._size = size
+        self._algorithm = algorithm
         self._piece = piece_size(size)
         self._block = block_size(size)
         self._sha256 = hashlib.sha256()
+        self._other = None if algorithm is Algorithm.SHA256 else algorithm.begin()
         self._sum = xxhash.xxh3_64()
         self._sums = bytearray()
 
     def copy(self) -> "ContentHasher":
         """Another one that stands where this one stands."""
-        other = ContentHasher(self._size)
+        other = ContentHasher(self._size, self._algorithm)
         other.position, other.prefixes = self.position, list(self.prefixes)
         other._sha256, other._sum, other._sums = self._sha256.copy(), self._sum.copy(), bytearray(self._sums)
+        other._other = None if self._other is None else self._other.copy()
         return other
 
     def update(self, part: memoryview) -> None:
@@ -135,6 +141,8 @@ class ContentHasher:
             if not count:
                 raise ValueError(f"more than the {self._size} bytes that were announced")
             self._sha256.update(part[:count])
+            if self._other is not None:
+                self._other.update(part[:count])
             self._sum.update(part[:count])
             self.position += count
             if self.position == end:
@@ -146,11 +154,16 @@ class ContentHasher:
 
     @property
     def sha256(self) -> bytes:
-        """The sha256 of everything so far."""
+        """The sha256 of everything so far, by which pieces are compared."""
         return self._sha256.digest()
 
+    @property
+    def digest(self) -> Digest:
+        """The digest of everything so far."""
+        return Digest((self._sha256 if self._other is None else self._other).hexdigest())
+
     def proof(self) -> Proof:
-        """The proof of the whole, once everything was hashed; whether its sha256 is right is the caller's to say."""
+        """The proof of the whole, once everything was hashed; whether its digest is right is the caller's to say."""
         if self.position != self._size:
             raise ValueError(f"{self.position} bytes of {self._size} were hashed")
         return Proof(self._size, bytes(self._sums), tuple(self.prefixes))

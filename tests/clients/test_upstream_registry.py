@@ -1,21 +1,13 @@
 """The upstream client against a real docker-registry: open, behind a password, and behind a token service."""
 
 import asyncio
-import base64
-import json
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from mirror.errors import UpstreamError, UpstreamUnknown
 from mirror.oci.content import Content
@@ -25,6 +17,8 @@ from mirror.oci.reference import Reference, Repository
 from mirror.sources import Resolved
 from mirror.sources.upstream import Upstream
 from mirror.sources.upstream.registries import Registry
+from testbed.hub import Site, Sites, TokenService
+from testbed.hub.tokens import ISSUER
 
 pytestmark = pytest.mark.clients
 
@@ -131,69 +125,27 @@ def test_a_password_is_asked_for(pushed: Pushed, tmp_path: Path, monkeypatch: py
     asyncio.run(test())
 
 
-class TokenService:
-    """Issues tokens as the registry's specification has them, to all for `team/app`, for the rest to nobody."""
-
-    def __init__(self) -> None:
-        self._key = rsa.generate_private_key(65537, 2048)
-        name, now = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "issuer")]), datetime.now(UTC)
-        self.certificate = (
-            x509.CertificateBuilder(name, name, self._key.public_key(), x509.random_serial_number())
-            .not_valid_before(now - timedelta(hours=1))
-            .not_valid_after(now + timedelta(hours=1))
-            .sign(self._key, hashes.SHA256())
-        )
-        self.issued: list[str] = []
-
-    async def issue(self, request: web.Request) -> web.Response:
-        scope = request.query["scope"]
-        kind, name, actions = scope.split(":")
-        access = [{"type": kind, "name": name, "actions": actions.split(",")}] if name == "team/app" else []
-        now = int(time.time())
-        claims: dict[str, Any] = {"iss": "issuer", "sub": "", "aud": request.query["service"], "access": access}
-        claims |= {"nbf": now - 60, "iat": now - 60, "exp": now + 300, "jti": str(len(self.issued))}
-        self.issued.append(scope)
-        return web.json_response({"token": self._sign(claims), "expires_in": 300})
-
-    def _sign(self, claims: dict[str, Any]) -> str:
-        der = self.certificate.public_bytes(serialization.Encoding.DER)
-        header = {"typ": "JWT", "alg": "RS256", "x5c": [base64.b64encode(der).decode()]}
-        signed = ".".join(_unpadded(json.dumps(part).encode()) for part in (header, claims))
-        return f"{signed}.{_unpadded(self._key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
-
-
-def _unpadded(octets: bytes) -> str:
-    return base64.urlsafe_b64encode(octets).decode().rstrip("=")
-
-
 def test_a_token_is_fetched_for_each_repository(
     pushed: Pushed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = TokenService()
-    (tmp_path / "issuer.pem").write_bytes(service.certificate.public_bytes(serialization.Encoding.PEM))
+    service = TokenService("lab", lambda account, repository: repository == "team/app")
+    (tmp_path / "issuer.pem").write_bytes(service.certificate)
+    site = Site(service.answer, "127.0.0.2")
 
     async def test() -> None:
-        app = web.Application()
-        app.router.add_get("/token", service.issue)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.2", 0).start()
-        try:
-            address = f"http://127.0.0.2:{runner.addresses[0][1]}"
-            for name, value in [
-                ("REALM", f"{address}/token"),
-                ("SERVICE", "lab"),
-                ("ISSUER", "issuer"),
-                ("ROOTCERTBUNDLE", str(tmp_path / "issuer.pem")),
-            ]:
-                monkeypatch.setenv(f"REGISTRY_AUTH_TOKEN_{name}", value)
-            await asyncio.to_thread(pushed.restart)
-            async with upstream(pushed.url(), f"tokens={address}") as client:
-                await fetch_image(client, pushed.image)
-                with pytest.raises(UpstreamUnknown):
-                    await client.resolve(Reference(Repository("lab", "team/other"), "1.0"))
-        finally:
-            await runner.cleanup()
+        async with upstream(pushed.url(), f"tokens={site.url}") as client:
+            await fetch_image(client, pushed.image)
+            with pytest.raises(UpstreamUnknown):
+                await client.resolve(Reference(Repository("lab", "team/other"), "1.0"))
 
-    asyncio.run(test())
-    assert service.issued == ["repository:team/app:pull", "repository:team/other:pull"]
+    with Sites([site]).running():
+        for name, value in [
+            ("REALM", f"{site.url}/token"),
+            ("SERVICE", "lab"),
+            ("ISSUER", ISSUER),
+            ("ROOTCERTBUNDLE", str(tmp_path / "issuer.pem")),
+        ]:
+            monkeypatch.setenv(f"REGISTRY_AUTH_TOKEN_{name}", value)
+        pushed.restart()
+        asyncio.run(test())
+    assert service.asked == ["repository:team/app:pull", "repository:team/other:pull"]

@@ -4,7 +4,6 @@ Where the product waits in seconds, `STEADY` makes it wait less.
 """
 
 import contextlib
-import hashlib
 import math
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Sequence
@@ -206,7 +205,7 @@ def held_by(cache: CacheStore, content: Content) -> bool:
     if held is None:
         return False
     with held:
-        return hashlib.sha256(os.pread(held.fd, held.size, 0)).hexdigest() == content.digest.hex
+        return content.digest.matches(os.pread(held.fd, held.size, 0))
 
 
 async def collect(reader: Reader, start: int, stop: int, into: bytearray | None = None) -> bytes:

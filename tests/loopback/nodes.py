@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Container, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -34,15 +35,17 @@ from mirror.metrics import Metrics
 from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository
-from mirror.routers import MemberStatus, Peer, RingSeat, Serves
+from mirror.routers import MemberStatus, Peer, RingSeat, Serves, Topic
 from mirror.settings import Settings
 from mirror.sources.chain import Chain
 from mirror.sources.outages import Outages
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import PeerClient
 from mirror.sources.upstream import Upstream
+from mirror.sources.upstream.budgets import Budgets
 from mirror.sources.upstream.registries import Registry
-from mirror.sources.watched import WatchedUpstream
+from mirror.sources.watched import WatchedGuests, WatchedUpstream
+from mirror.sources.words import Words
 from mirror.stores.cache import CacheStore
 from mirror.stores.marks import Marks
 from tests.loopback.lab import STEADY, held_by
@@ -241,7 +244,9 @@ class Node:
         self.name = f"n{number}"
         self.folder = folder
         self._cluster = cluster
-        self._url = f"http://127.0.0.{number + 1}:{cluster.origin.port}"
+        self.host = f"127.0.0.{number + 1}"
+        """Where it asks upstream."""
+        self.url = f"http://{self.host}:{cluster.origin.port}"
         self._capacity = capacity
         self.router = View(cluster, self.name)
         self._stack = AsyncExitStack()
@@ -256,11 +261,19 @@ class Node:
         self.cache = CacheStore(self.folder, self._capacity, marks=marks)
         self.peers = PeerClient(self.name, self.auth, self._cluster.settings.peers, marks=marks)
         self.chain = Chain("default", self.name, lambda: [seat.peer for seat in self.router.seats()])
+        self.budgets = Budgets(tell=partial(self._cluster.tell, self, Topic.BUDGETS))
         self.upstream = Upstream(
-            [Registry("docker.io", self._url, *self.login)], passed_on=self.chain.passed_on, marks=marks
+            [Registry("docker.io", self.url, *self.login)],
+            passed_on=self.chain.passed_on,
+            budgets=self.budgets,
+            marks=marks,
         )
-        self.outages = outages = Outages(self._cluster.settings.outages)
-        self.watched = WatchedUpstream(self.upstream, outages, self._cluster.settings.outages, self._offline)
+        timing = self._cluster.settings.outages
+        self.outages = outages = Outages(timing)
+        self.words = words = Words(
+            timing, self.name, {"docker.io"}, partial(self._cluster.tell, self, Topic.OUTAGES), time.time_ns()
+        )
+        self.watched = WatchedUpstream(self.upstream, outages, timing, self._offline, words)
         self.fetching = FetchStack.build(
             self.name,
             self.router,
@@ -270,12 +283,15 @@ class Node:
             outages=outages,
             metrics=self.metrics,
             settings=self._cluster.settings,
+            words=words,
+            is_scarce=self.upstream.is_scarce,
         )
         self.private = PrivateContent.build(
             self.name,
             self._cluster.private,
             marks,
             self.watched,
+            WatchedGuests(self.upstream, self.watched),
             metrics=self.metrics,
             settings=self._cluster.settings,
             outages=outages,
@@ -283,8 +299,8 @@ class Node:
         )
         self.holdings = Holdings([self.cache], self.router)
         images, self.trust = self._cluster.settings.images, TagTrust(self.metrics, self._cluster.settings.images)
-        member_tags = MemberTags(
-            self.fetching.cluster, self.fetching.health, self.peers.tag, self.trust.distrusted, images, outages
+        self.member_tags = member_tags = MemberTags(
+            self.fetching.cluster, self.fetching.health, self.peers.tag, self.trust.distrusted, images, outages, words
         )
         self.tags = Tags(
             self.holdings, self.cache, member_tags, self.watched, self.trust, images, how=self._cluster.how_tags
@@ -292,7 +308,9 @@ class Node:
         self.manifests = Manifests(self.holdings, self.fetching.fetches, self.fetching.stated.note)
         self.reports = SlowReports()
         listings = Listings(self.watched, self.holdings, self.router.members, self.peers.tags)
-        backend = Backend(self.holdings, self.fetching, self.manifests, self.tags, listings, self.metrics)
+        self.backend = backend = Backend(
+            self.holdings, self.fetching, self.manifests, self.tags, listings, self.metrics
+        )
         client = self.private.endpoint(backend, self.chain)
         self.endpoint = PeerEndpoint(backend, self.reports, self.auth, self.private.access.offers)
         for part_of_it in (self.peers, self.upstream, self.holdings):
@@ -306,6 +324,13 @@ class Node:
         _, self.client_port = await enter(serving_by(client))
         self.server, port = await enter(serving_by(self._peer_app))
         self.peer = Peer(self.name, "127.0.0.1", port)
+
+    def heard(self, topic: Topic, note: bytes) -> None:
+        """Hear what another node says of registries."""
+        if topic is Topic.OUTAGES:
+            self.watched.heard(note)
+        elif topic is Topic.BUDGETS:
+            self.budgets.heard(note, asyncio.get_running_loop().time())
 
     async def _peer_app(self, scope: Any, receive: Any, send: Any) -> None:
         """The peer endpoint; a test can have it served otherwise."""
@@ -389,11 +414,19 @@ class Cluster:
         self._folder = folder
         self._capacity = capacity
         self.settings = settings
-        self.how_tags: Literal["sample", "verify"] = "sample"
+        self.how_tags: Literal["sample", "verify", "trust"] = "sample"
         self.serve_peer: Serve = honestly
         self.private = PrivatePolicies()
         self.login: tuple[str, str] | tuple[()] = ()
         """User and password of the nodes that join from now on."""
+        self.is_told = True
+        """Whether nodes hear what others say of registries."""
+
+    def tell(self, teller: Node, topic: Topic, note: bytes) -> None:
+        """Tell all other nodes, to each of which the registry has another address, as long as this one."""
+        for node in self.nodes if self.is_told else ():
+            if node is not teller:
+                node.heard(topic, note.replace(teller.host.encode(), node.host.encode()))
 
     async def join(self, capacity: int | None = None, offline: Container[str] = frozenset()) -> Node:
         """One node more, which never asks some registries."""

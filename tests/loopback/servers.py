@@ -16,7 +16,7 @@ import uvloop
 
 from mirror.cluster.homes import piece_size
 from mirror.oci.content import Content
-from mirror.oci.digest import Digest
+from mirror.oci.digest import Algorithm, Digest
 from mirror.oci.reference import Repository
 from mirror.sources import RangeReply
 
@@ -89,8 +89,8 @@ class Memory:
         self._loop.call_soon_threadsafe(self.came.set)
 
 
-def content_of(body: bytes, repository: str = "library/x") -> Content:
-    return Content(Repository.parse(repository), "blobs", Digest.of(body))
+def content_of(body: bytes, repository: str = "library/x", algorithm: Algorithm = Algorithm.SHA256) -> Content:
+    return Content(Repository.parse(repository), "blobs", Digest.of(body, algorithm))
 
 
 def corrupt(body: bytes, at: int) -> bytes:

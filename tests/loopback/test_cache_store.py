@@ -20,7 +20,7 @@ import pytest
 
 from mirror.cluster.homes import piece_size
 from mirror.errors import ConfigError, Corrupt, StorageError, StorageFailed, StorageFull
-from mirror.oci.digest import Digest
+from mirror.oci.digest import Algorithm, Digest
 from mirror.oci.reference import Reference
 from mirror.settings import CacheSettings, UpkeepSettings
 from mirror.stores import Tag
@@ -51,9 +51,11 @@ def body(number: int, size: int = MIB) -> bytes:
     return random.Random(number).randbytes(size)
 
 
-async def put(cache: CacheStore, content: bytes, wanted_here: bool = True) -> Digest:
+async def put(
+    cache: CacheStore, content: bytes, wanted_here: bool = True, algorithm: Algorithm = Algorithm.SHA256
+) -> Digest:
     """Write content as a fetch does."""
-    digest = Digest.of(content)
+    digest = Digest.of(content, algorithm)
     writer = await cache.begin(digest, len(content), lambda: wanted_here)
     try:
         await asyncio.to_thread(writer.reserve, 0, len(content))
@@ -497,6 +499,33 @@ def test_a_byte_that_was_flipped_while_the_agent_was_down_leaves_never(tmp_path:
     run(story())
 
 
+def test_a_blob_by_its_sha512_outlives_restarts_also_without_a_proof_and_damage_is_found(tmp_path: Path) -> None:
+    async def story() -> None:
+        cache, told = await opened(tmp_path)
+        digest = await put(cache, PARTIAL, algorithm=Algorithm.SHA512)
+        assert told.keys == {digest.key}
+        await cache.close()
+        path = tmp_path / "blobs/sha512" / digest.hex[:2] / digest.hex
+        shutil.rmtree(tmp_path / "proofs")
+
+        again, told = await opened(tmp_path)
+        await again.upkeep.verified.wait()
+        assert told.keys == {digest.key}
+        assert read(again, digest) == PARTIAL
+        again.mark_redundant([digest.key])
+        await again.close()
+        flip(path, 3 * MIB)
+        shutil.rmtree(tmp_path / "proofs")
+
+        again, told = await opened(tmp_path)
+        await again.upkeep.verified.wait()
+        assert told.keys == set()
+        await again.close()
+        assert not path.exists()
+
+    run(story())
+
+
 def test_a_look_in_the_background_finds_what_is_damaged_and_drops_it(tmp_path: Path) -> None:
     async def story() -> None:
         damaged: list[None] = []
@@ -606,7 +635,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 KILLED = """
     import asyncio, os, random, sys
     from pathlib import Path
-    from mirror.oci.digest import Digest
+    from mirror.oci.digest import Algorithm, Digest
     from mirror.stores.cache import CacheStore
     from mirror.stores.proofs import ContentHasher
 

@@ -17,7 +17,7 @@ import grpc.aio
 import pytest
 
 from mirror.errors import Corrupt, StorageFailed
-from mirror.oci.digest import Digest
+from mirror.oci.digest import Algorithm, Digest
 from mirror.settings import ContainerdSettings
 from mirror.stores.checking import Identity
 from mirror.stores.containerd import ContainerdStore
@@ -47,13 +47,14 @@ class Fake(grpc.GenericRpcHandler):  # type: ignore[misc]  # grpcio has no types
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "content"
-        (self.root / "blobs" / "sha256").mkdir(parents=True)
+        for algorithm in Algorithm:
+            (self.root / "blobs" / algorithm).mkdir(parents=True)
         self.socket = folder / "s"
         self.sizes: dict[str, int] = {}
         self.listings = 0
 
     def file(self, digest: Digest) -> Path:
-        return self.root / "blobs" / "sha256" / digest.hex
+        return self.root / "blobs" / digest.algorithm / digest.hex
 
     def put(self, content: bytes, *, digest: Digest | None = None, size: int | None = None) -> Digest:
         """Hold content; under the name of another one, or saying another size, where a test wants that."""
@@ -132,12 +133,27 @@ def run(story: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(story, 30))
 
 
+def test_content_by_its_sha512_is_served(tmp_path: Path) -> None:
+    async def story() -> None:
+        fake = Fake(tmp_path)
+        digest = fake.put(BLOB, digest=Digest.of(BLOB, Algorithm.SHA512))
+        wrong = fake.put(b"other", digest=Digest.of(b"one", Algorithm.SHA512))
+        async with running(fake) as (store, told):
+            assert told.keys == {digest.key, wrong.key}
+            assert await read(store, digest) == BLOB
+            with pytest.raises(Corrupt):
+                await read(store, wrong)
+            assert told.keys == {digest.key}
+
+    run(story())
+
+
 def test_a_damaged_file_does_not_come_back_by_a_listing_that_began_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, goes_on = threading.Event(), threading.Event()
 
-    def slowly(folder: ContentFolder, sizes: Mapping[bytes, int], broken: Mapping[bytes, Identity]) -> Any:
+    def slowly(folder: ContentFolder, sizes: Mapping[Digest, int], broken: Mapping[Digest, Identity]) -> Any:
         begun.set()
         goes_on.wait(20)
         return really(folder, sizes, broken)

@@ -29,12 +29,12 @@ from mirror.images.tag_trust import TagTrust
 from mirror.images.tags import Tags
 from mirror.metrics import Metrics
 from mirror.oci.content import Content
-from mirror.oci.digest import Digest
+from mirror.oci.digest import Algorithm, Digest
 from mirror.oci.manifest import DOCKER_LIST, MANIFEST_MAX_BYTES, OCI_INDEX, OCI_MANIFEST, SCHEMA_1
 from mirror.oci.reference import Reference, Repository
 from mirror.routers import Peer
 from mirror.settings import ImageSettings, Settings
-from mirror.sources import HOP_HEADER
+from mirror.sources import HOP_HEADER, Standing
 from mirror.sources.chain import MARKS_MAX, VIA_HEADER, Chain, mark_of
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.auth import Request as AuthRequest
@@ -60,6 +60,13 @@ ME = Peer("me", "127.0.0.1", 1)
 
 def name(body: bytes) -> str:
     return str(Digest.of(body))
+
+
+class Unwatched(Upstream):
+    """Upstream without anybody who finds out whether it answers."""
+
+    def standing(self, registry: str) -> Standing:
+        return Standing.ASKED
 
 
 class Answer(NamedTuple):
@@ -94,9 +101,8 @@ class Runtime:
     def tag(self, reference: Reference) -> Tag | None:
         return self.known.get(str(reference))
 
-    def tags_of(self, repository: Repository) -> list[str]:
-        known = map(Reference.parse, self.known)
-        return [reference.tag for reference in known if reference.repository == repository]
+    def references(self) -> list[Reference]:
+        return [*map(Reference.parse, self.known)]
 
     def mark_redundant(self, keys: Collection[bytes]) -> None:
         pass
@@ -151,7 +157,7 @@ class Node:
         self.runtime = Runtime()
         self.metrics = Metrics({"docker.io"}, {"docker.io"})
         registry = Registry("docker.io", f"http://127.0.0.1:{upstream_port}")
-        self.upstream = Upstream([registry], passed_on=self.chain.passed_on, tally=self.metrics)
+        self.upstream = Unwatched([registry], passed_on=self.chain.passed_on, tally=self.metrics)
         self.peers = PeerClient("me", self.auth)
         self.fetching = FetchStack.build(
             "me",
@@ -169,7 +175,7 @@ class Node:
         manifests = self.manifests = Manifests(self.holdings, self.fetching.fetches, self.fetching.stated.note)
         listings = Listings(self.upstream, self.holdings, self.router.members, self.peers.tags)
         backend = Backend(self.holdings, self.fetching, manifests, self.tags, listings, self.metrics)
-        access = AccessStack.build(PrivatePolicies(), Marks(), self.upstream)
+        access = AccessStack.build(PrivatePolicies(), Marks(), self.upstream, self.upstream)
         self.clients = client = ClientEndpoint(backend, self.chain, access.gate)
         node = NodeStatus(
             name="me",
@@ -183,6 +189,7 @@ class Node:
             keeps_nothing=lambda: self.cache.keeps_nothing,
             withheld=lambda: self.cache.withheld,
             budgets=list,
+            outages=list,
         )
         find = Find(
             "me",
@@ -290,6 +297,41 @@ def test_what_is_held_is_served_whole_with_exact_headers(play: Callable[[Story],
                     assert answer.headers["Docker-Distribution-API-Version"] == "registry/2.0"
                     assert "Content-Encoding" not in answer.headers
         assert registries.asked == []
+
+    play(story)
+
+
+def test_what_is_named_by_its_sha512_comes_from_upstream_once_and_from_members_then(
+    play: Callable[[Story], None],
+) -> None:
+    layer, image = Digest.of(BLOB, Algorithm.SHA512), Digest.of(MANIFEST, Algorithm.SHA512)
+    paths = {"/v2/library/x/manifests/1": MANIFEST, f"/v2/library/x/manifests/{image}": MANIFEST}
+    paths[f"/v2/library/x/blobs/{layer}"] = BLOB
+
+    async def story(world: World, registries: Registries) -> None:
+        node, member, late = await world.node(), await world.node(), await world.node()
+        for path, body in paths.items():
+            headers = {
+                "Content-Type": content_type_of(body),
+                "Docker-Content-Digest": str(Digest.of(body, image.algorithm)),
+            }
+            registries.answers[path] = (200, headers, body)
+        for asked in (node, member):
+            for path, body in paths.items():
+                answer = await asked.ask(path)
+                assert (answer.status, answer.body) == (200, body)
+                assert answer.headers["Docker-Content-Digest"] == str(Digest.of(body, image.algorithm))
+                assert answer.headers["ETag"] == f'"{answer.headers["Docker-Content-Digest"]}"'
+            member.knows(node)
+            registries.answers = {}
+            registries.default = (500, {}, b"")
+        assert node.holdings.has(layer)
+        assert node.holdings.has(image)
+        registries.default = (200, {}, BLOB[:-1] + b"!")
+        path = f"/v2/library/x/blobs/{layer}"
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await late.ask(path)
+        assert not late.holdings.has(layer)
 
     play(story)
 
@@ -411,7 +453,9 @@ BLOB_PATH = f"/v2/library/x/blobs/{name(BLOB)}"
         ("/v2/" + "a/" * 200 + "x/manifests/1", 404, "NAME_UNKNOWN"),
         ("/v2/x/blobs/sha256:123", 400, "DIGEST_INVALID"),
         ("/v2/x/blobs/sha256:" + "Z" * 64, 400, "DIGEST_INVALID"),
-        ("/v2/x/blobs/sha512:" + "a" * 128, 400, "DIGEST_INVALID"),
+        ("/v2/x/blobs/sha512:" + "a" * 64, 400, "DIGEST_INVALID"),
+        ("/v2/x/manifests/sha384:" + "a" * 96, 400, "DIGEST_INVALID"),
+        ("/v2/library/x/blobs/sha512:" + "a" * 128, 404, "BLOB_UNKNOWN"),
         ("/v2/x/blobs/latest", 404, "BLOB_UNKNOWN"),
         ("/v2/x/manifests/1%0a", 404, "MANIFEST_UNKNOWN"),
         ("/v2/x%0ay/manifests/1", 404, "NAME_UNKNOWN"),
@@ -953,7 +997,7 @@ def test_a_tag_is_checked_once_while_its_answer_is_fresh_and_by_all_who_ask_at_o
 @pytest.mark.parametrize("status", [429, 500, 502])
 def test_an_upstream_that_is_ill_is_never_the_clients_429(play: Callable[[Story], None], status: int) -> None:
     async def story(world: World, registries: Registries) -> None:
-        registries.default = (status, {"Retry-After": "9"}, b"<html>sorry</html>")
+        registries.default = (status, {"Retry-After": "99"}, b"<html>sorry</html>")
         node = await world.node()
         for path in ("manifests/1", f"manifests/{ABSENT}", f"blobs/{ABSENT}"):
             answer = await node.ask(f"/v2/library/x/{path}")

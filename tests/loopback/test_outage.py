@@ -100,6 +100,20 @@ def test_what_nobody_has_is_refused_and_to_find_that_out_is_paid_for_once(
     run(story())
 
 
+def test_what_one_node_finds_out_all_know_without_a_request_of_theirs(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with without_upstream(tmp_path, 5, "black hole") as it:
+            first, *others = it.nodes
+            await refused(first, blob(0))
+            while any(node.outages.why("docker.io", 0.0) is None for node in others):
+                await asyncio.sleep(0.01)
+            for node in others:
+                await refused(node, blob(1))
+                await refused(node, "/v2/library/x/manifests/none")
+
+    run(story())
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_what_a_node_or_a_member_has_is_served_without_waiting_for_upstream(tmp_path: Path, count: int) -> None:
     async def story() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from mirror.errors import MirrorError
 from mirror.oci.content import Content
+from mirror.oci.digest import Algorithm
 from mirror.settings import FetchSettings, SpoolSettings
 from tests.loopback.lab import STEADY, Lab, before_me, lab, running
 from tests.loopback.nodes import cluster
@@ -29,15 +30,16 @@ from tests.loopback.servers import (
 )
 
 CONTENT = content_of(LARGE)
+BY_SHA512 = content_of(LARGE, algorithm=Algorithm.SHA512)
 
 
 SETTINGS = replace(STEADY, spool=SpoolSettings(hash_step_bytes=MIB // 16))
 """The hash goes in short steps, and the journal follows it closely."""
 
 
-async def written(folder: Path, pieces: int, event: asyncio.Event) -> None:
+async def written(folder: Path, pieces: int, event: asyncio.Event, content: Content = CONTENT) -> None:
     """Set the event when so many pieces of a fetch are in its journal."""
-    journal = folder / "spool" / f"{CONTENT.digest.hex}.pieces"
+    journal = folder / "spool" / f"{content.digest.hex}.pieces"
     while not journal.exists() or journal.stat().st_size < 8 + 32 * pieces:
         await asyncio.sleep(0)
     event.set()
@@ -55,31 +57,31 @@ def only(count: int, written: asyncio.Event) -> Script:
     return script
 
 
-async def read_until_lost(it: Lab, pieces: int, event: asyncio.Event) -> None:
+async def read_until_lost(it: Lab, pieces: int, event: asyncio.Event, content: Content = CONTENT) -> None:
     """Read until upstream, which waits for the event, is gone; the event is set when the journal has all pieces."""
-    watching = asyncio.create_task(written(it.folder, pieces, event))
+    watching = asyncio.create_task(written(it.folder, pieces, event, content))
     with pytest.raises(MirrorError):
-        await it.read(CONTENT)
+        await it.read(content)
     await watching
 
 
-async def leave_half(folder: Path, pieces: int) -> None:
+async def leave_half(folder: Path, pieces: int, content: Content = CONTENT) -> None:
     event = asyncio.Event()
     async with lab(folder, only(pieces * MIB + MIB // 8, event), settings=SETTINGS) as it:
-        await read_until_lost(it, pieces, event)
+        await read_until_lost(it, pieces, event, content)
 
 
 def half(folder: Path, content: Content = CONTENT) -> Path:
     return folder / "spool" / content.digest.hex
 
 
-@pytest.mark.parametrize("pieces", [4, 8, 11])
-def test_what_a_fetch_that_failed_left_is_not_asked_for_again(tmp_path: Path, pieces: int) -> None:
+@pytest.mark.parametrize(("pieces", "content"), [(4, CONTENT), (8, CONTENT), (11, CONTENT), (4, BY_SHA512)])
+def test_what_a_fetch_that_failed_left_is_not_asked_for_again(tmp_path: Path, pieces: int, content: Content) -> None:
     async def story() -> None:
-        await leave_half(tmp_path, pieces)
+        await leave_half(tmp_path, pieces, content)
         async with lab(tmp_path, honest(LARGE)) as it:
-            assert await it.read(CONTENT) == LARGE
-            assert it.held(CONTENT)
+            assert await it.read(content) == LARGE
+            assert it.held(content)
             assert it.record.resumed == pieces * MIB
             first, *rest = sorted(it.registry.asked)
             assert first == (0, MIB)  # which tells the size

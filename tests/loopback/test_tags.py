@@ -129,7 +129,7 @@ def play(
     count: int,
     settings: Settings,
     story: Callable[[Cluster], Awaitable[None]],
-    how: Literal["sample", "verify"] = "sample",
+    how: Literal["sample", "verify", "trust"] = "sample",
 ) -> None:
     async def whole() -> None:
         async with cluster(folder, 0, settings=settings) as it:

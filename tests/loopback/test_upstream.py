@@ -808,6 +808,27 @@ async def test_a_token_stays_on_a_redirect_within_the_registry() -> None:
 
 
 @on_loop
+async def test_what_registries_answered_is_remembered_for_people_and_no_secret_with_it() -> None:
+    async with serving(ranged, "127.0.0.3") as cdn, serving(text(500)) as server:
+        server.script = in_turn(to(f"{cdn.url}/blob?signature=secret"), text(404))
+        async with upstream(server.url, f"cdn={cdn.url}") as client:
+            assert client.said_of(str(BLOB_DIGEST)) == []
+            await fetch(client, A_BLOB)
+            (told,) = client.said_of(str(BLOB_DIGEST))
+            assert (told.method, told.name, told.status, told.failure) == ("GET", str(REPOSITORY), 200, None)
+            assert (told.url, told.redirected) == (server.url, "127.0.0.3")
+            assert "secret" not in repr(told)
+            await failing(UpstreamUnknown, client.size(A_MANIFEST))
+            assert [it.status for it in client.said_of(str(A_MANIFEST.digest))] == [404]
+    async with upstream("http://127.0.0.1:1") as client:
+        await failing(UpstreamError, client.resolve(TAG))
+        (told,) = client.said_of(TAG.tag, str(REPOSITORY))
+        assert told.status is None
+        assert "127.0.0.1:1" in str(told.failure)
+        assert client.said_of(TAG.tag, "docker.io/library/other") == []
+
+
+@on_loop
 async def test_userinfo_in_a_redirect_is_not_sent() -> None:
     async with serving(ranged) as cdn, serving(to(cdn.url.replace("//", "//user:hunter2@"))) as server:
         async with upstream(server.url, f"cdn={cdn.url}") as client:

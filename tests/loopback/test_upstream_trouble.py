@@ -98,6 +98,7 @@ def test_who_is_rate_limited_gets_everything_by_the_others(tmp_path: Path) -> No
     async def story() -> None:
         async with cluster(tmp_path, 4) as it:
             content = it.origin.has(LARGE)
+            it.is_told = False  # each has an address of its own
             limited = it.ring(content)[1:3]
             it.origin.refusals = {node.name: ANGRY for node in limited}
             await it.pull(content)

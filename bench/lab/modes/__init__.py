@@ -43,6 +43,7 @@ class Site:
         folder: for all files of the run; a host's are in the one of its name.
         containerds: by host; none where the clients do without.
         spegel: command or path, if a mode runs it.
+        agent_flags: what all agents are told, whatever the mode.
     """
 
     network: Network
@@ -52,6 +53,7 @@ class Site:
     folder: Path
     containerds: Mapping[str, Containerd] = field(default_factory=dict)
     spegel: str | None = None
+    agent_flags: Sequence[str] = ()
 
     @property
     def upstream_address(self) -> str:

@@ -1,6 +1,7 @@
 """Provenance: who sent which bytes of a blob, and who is their origin."""
 
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
 
@@ -54,6 +55,13 @@ class Provenance:
     def origins(self) -> list[str]:
         """All origins, in alphabetical order."""
         return sorted({segment.origin for segment in self._segments})
+
+    def bytes_by_origin(self) -> dict[str, int]:
+        """How many bytes each origin has; what came twice counts twice."""
+        counts: Counter[str] = Counter()
+        for segment in self._segments:
+            counts[segment.origin] += segment.stop - segment.start
+        return dict(counts)
 
     def senders(self, start: int, stop: int, flights: Iterable[Flight]) -> set[str]:
         """All that had a part in bytes of a range: who sent them, and whom those name as their origin.

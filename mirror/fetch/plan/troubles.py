@@ -48,8 +48,8 @@ class HomeTroubles:
         self.is_told_out = False
 
     def failed(self, home: str, reason: Reason) -> None:
-        """Take note that a home failed."""
-        if reason in (Reason.UNABLE, Reason.RATE_LIMITED, Reason.OUTAGE):
+        """Take note that a home failed. One whose address may not ask says so at once, and another one may."""
+        if reason in (Reason.UNABLE, Reason.OUTAGE):
             self._unable.add(home)
         if reason is Reason.OUTAGE:
             self._told_out.add(home)

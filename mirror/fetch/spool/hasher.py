@@ -1,4 +1,4 @@
-"""Hasher: the sha256 of an arriving blob, along the contiguous bytes from the beginning, and its proof beside it.
+"""Hasher: the digest of an arriving blob, along the contiguous bytes from the beginning, and its proof beside it.
 
 Threads read and hash, one step at a time; the event loop says how far the next step goes. What was retracted after it
 was hashed makes the hash start again from byte 0.
@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 from ...fileio import hash_range, in_thread
+from ...oci.digest import Algorithm, Digest
 from ...oci.ranges import RangeSet
 from ...settings import SpoolSettings
 from ...stores.proofs import ContentHasher, Proof
@@ -20,15 +21,17 @@ class Hasher:
 
     Args:
         settings: of the spool.
+        algorithm: of the blob's digest.
     """
 
-    def __init__(self, settings: SpoolSettings) -> None:
+    def __init__(self, settings: SpoolSettings, algorithm: Algorithm = Algorithm.SHA256) -> None:
         self.position = 0
         """End of what has been hashed."""
         self.reading = RangeSet()
         """The range that a thread hashes now, or hashed last."""
         self._settings = settings
-        self._content = ContentHasher(0)
+        self._algorithm = algorithm
+        self._content = self._hasher(0)
         self._resumed: ContentHasher | None = None
         """The hash of what `resume` has verified."""
         self._must_restart = False
@@ -66,7 +69,7 @@ class Hasher:
         Returns:
             The end of what is right; `run` begins there.
         """
-        hashed = ContentHasher(backing.size)
+        hashed = self._hasher(backing.size)
         async with self._at_work:
             for number, expected in enumerate(prefixes):
                 stop = min((number + 1) * backing.piece_bytes, backing.size)
@@ -79,7 +82,7 @@ class Hasher:
         return hashed.position
 
     async def run(self, backing: Backing, limit: Callable[[int], int]) -> AsyncGenerator[list[bytes], None]:
-        """Hash to the end; then `hexdigest` is the digest of the whole.
+        """Hash to the end; then `digest` is that of the whole.
 
         Args:
             backing: the file.
@@ -91,11 +94,11 @@ class Hasher:
         settings = self._settings
         least = settings.memory_hash_step_bytes if backing.is_in_memory else settings.hash_step_bytes
         async with self._at_work:
-            self._content, self._resumed = self._resumed or ContentHasher(backing.size), None
+            self._content, self._resumed = self._resumed or self._hasher(backing.size), None
             self.position, self._must_restart = self._content.position, False
             while self._must_restart or self.position < backing.size:
                 if self._must_restart:
-                    self._must_restart, self.position, self._content = False, 0, ContentHasher(backing.size)
+                    self._must_restart, self.position, self._content = False, 0, self._hasher(backing.size)
                     yield []
                 stop = min(limit(self.position), self.position + 2 * settings.hash_step_bytes)
                 if stop >= min(self.position + least, backing.size):
@@ -109,13 +112,16 @@ class Hasher:
                     await self._wake.wait()
 
     @property
-    def hexdigest(self) -> str:
-        """The hexadecimal sha256 of everything up to `position`."""
-        return self._content.sha256.hex()
+    def digest(self) -> Digest:
+        """The digest of everything up to `position`."""
+        return self._content.digest
 
     def proof(self) -> Proof:
         """What to keep beside the file, once everything was hashed and its digest is right."""
         return self._content.proof()
+
+    def _hasher(self, size: int) -> ContentHasher:
+        return ContentHasher(size, self._algorithm)
 
     async def hash_ranges(self, backing: Backing, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """The sha256 of each of some ranges, as they are in the file now."""

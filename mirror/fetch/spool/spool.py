@@ -1,8 +1,8 @@
 """The spool: a blob that is still arriving, and everybody who reads it meanwhile.
 
 Bytes are written where they belong, in any order. Readers follow the contiguous bytes from where they are, whenever
-they join. sha256 runs along the front, in a thread. A client gets the last piece only when the digest is right: it sees
-a short read, never a complete corrupt blob. Other members get every byte as it comes, for they check the whole
+they join. The hash runs along the front, in a thread. A client gets the last piece only when the digest is right: it
+sees a short read, never a complete corrupt blob. Other members get every byte as it comes, for they check the whole
 themselves.
 
 One fetch tells a spool what happens (`open`, `arrived`, `retract`, `finish`, `fail`); many readers follow it, each with
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import MirrorError
 from ...oci.content import Content
+from ...oci.digest import Digest
 from ...oci.ranges import RangeSet
 from ...settings import SpoolSettings
 from ..demand import Audience, Demand
@@ -57,7 +58,7 @@ class Spool:
         self._arrival = Arrival()
         self.present: RangeSet = self._arrival.present
         """Bytes that are in the file."""
-        self.hasher = Hasher(settings)
+        self.hasher = Hasher(settings, content.digest.algorithm)
         """Hashes what has arrived; it has the proof when all of it was hashed."""
         self.vouching = Vouching(senders, self.readers.wake_at)
         """Says which bytes clients of this node may have by now."""
@@ -206,8 +207,8 @@ class Spool:
                 self.vouching.hashed((number + 1) * backing.piece_bytes, prefixes[number])
         return good
 
-    async def hash(self, on_prefix: Callable[[bytes], None] | None = None) -> str:
-        """Follow the front to the end, once the size is known; return the hexadecimal sha256 of the whole.
+    async def hash(self, on_prefix: Callable[[bytes], None] | None = None) -> Digest:
+        """Follow the front to the end, once the size is known; return the digest of the whole.
 
         Args:
             on_prefix: called with the sha256 of everything up to the end of each piece, in order, without the pieces
@@ -231,7 +232,7 @@ class Spool:
                     self._trim()
                     self.readers.note_move()
                     self.readers.wake_all()
-        return self.hasher.hexdigest
+        return self.hasher.digest
 
     async def hash_ranges(self, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """The sha256 of each of some ranges, as they are in the file now."""

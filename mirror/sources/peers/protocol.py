@@ -56,7 +56,7 @@ REASON_HEADER: Final = "Skvaller-Reason"
 TAG_AGE_HEADER: Final = "Skvaller-Tag-Age"
 """Of answers: seconds since a tag was last known to mean what the answer says. A duration, since clocks may differ."""
 TAG_AUTHORITY_HEADER: Final = "Skvaller-Tag-Authority"
-"""Of answers: who says what the tag means, `upstream` or `runtime`."""
+"""Of answers: who says what the tag means, `upstream`, `runtime` or `pushed`."""
 PRIVATE_HEADER: Final = "Skvaller-Private"
 """Of answers: the mark of the content, as `Mark.write` has it; none where it came without credentials."""
 

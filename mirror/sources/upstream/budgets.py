@@ -7,6 +7,11 @@ What a registry says to one member is a note, which that member tells the others
 Whose budget it is, a registry may say: the address or account that it counts by (`Docker-RateLimit-Source`). A node
 that has been told another one than a note has does not mind that note; one that has not been told yet minds them all.
 
+A registry that says how many pulls are left counts pulls alone, which are GETs of manifests. So when it has none left,
+or answers a pull with 429, everything else is still asked of it: what tags mean, by HEAD, and blobs. One that says
+nothing of the kind is not asked for anything after a 429. A budget without a pull left is taken to get one back after
+the part of its window that one pull has; it is a guess, and then a single member finds out (`fetch`: scarce).
+
 Notes travel with ages and not with times, so that clocks need not agree. What a member says is bounded: by its length,
 its number of budgets, and the time for which it can keep all others from asking. Pure: told the time, in seconds of any
 clock that does not jump.
@@ -14,6 +19,7 @@ clock that does not jump.
 Sources: Docker Hub, "Usage and limits"; RFC 9110 section 10.2.3 (Retry-After); IETF draft "RateLimit header fields".
 """
 
+import enum
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -34,8 +40,18 @@ _COUNT_MAX: Final = 10**9
 _SOURCE: Final = re.compile(r"[!-~]{1,100}")
 
 
+class Refused(enum.IntEnum):
+    """What a registry answered with 429; the number travels."""
+
+    NOTHING = 0
+    PULLS = 1
+    """A pull, by a registry that counts pulls: everything else may be asked."""
+    ALL = 2
+    """Something else, or a pull by a registry of which it is not known what it counts."""
+
+
 class _Wire(msgspec.Struct, frozen=True, array_like=True):
-    """A note as it travels; -1 stands for what is not known."""
+    """A note as it travels; -1 stands for what is not known. Who does not say what was refused means everything."""
 
     url: str
     source: str
@@ -44,6 +60,7 @@ class _Wire(msgspec.Struct, frozen=True, array_like=True):
     remaining: int = -1
     limit: int = -1
     window_s: int = -1
+    refused: Refused = Refused.ALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +75,7 @@ class Note:
         remaining: requests that are left; None if it does not say.
         limit: of how many.
         window_s: within which time.
+        refused: what it answered with 429.
     """
 
     url: str
@@ -67,12 +85,23 @@ class Note:
     remaining: int | None = None
     limit: int | None = None
     window_s: int | None = None
+    refused: Refused = Refused.NOTHING
+
+    def wait_s(self, now: float, *, is_pull: bool) -> float:
+        """For how long it keeps from asking; 0 if it does not."""
+        until = now
+        if self.refused is Refused.ALL or (is_pull and self.refused is Refused.PULLS):
+            until = self.blocked_until
+        elif is_pull and self.remaining == 0 and self.limit and self.window_s:
+            until = self.at + self.window_s / self.limit
+        return max(0.0, until - now)
 
     def merged(self, other: "Note") -> "Note":
         """The more cautious of two that are of about the same time."""
         left = [count for count in (self.remaining, other.remaining) if count is not None]
         blocked_until = max(self.blocked_until, other.blocked_until)
-        return replace(self, blocked_until=blocked_until, remaining=min(left, default=None))
+        refused = max(self.refused, other.refused)
+        return replace(self, blocked_until=blocked_until, remaining=min(left, default=None), refused=refused)
 
 
 class Budgets:
@@ -99,17 +128,28 @@ class Budgets:
         limit, limit_window_s = _count(headers.get("RateLimit-Limit"))
         if remaining is None:
             return
-        note = Note(url, self._source(url, headers), now, now, remaining, limit, window_s or limit_window_s)
+        source = self._source(url, headers)
+        note = Note(url, source, now, now, remaining, limit, window_s or limit_window_s)
+        known = self._notes.get((url, source))
+        if known is not None and known.blocked_until > now:  # an answer to what is still asked ends no wait
+            note = replace(note, blocked_until=known.blocked_until, refused=known.refused)
         self._keep(note)
         if self._is_news(note):
             self._pass_on(note, now)
 
-    def limited(self, url: str, headers: Mapping[str, str], retry_after_s: float, now: float) -> None:
-        """Take note of an answer of 429: nobody asks again before that time."""
+    def limited(
+        self, url: str, headers: Mapping[str, str], retry_after_s: float, now: float, *, is_pull: bool = False
+    ) -> None:
+        """Take note of an answer of 429, to a pull or to something else: nobody asks again before that time."""
         known = self._notes.get((url, source := self._source(url, headers)))
-        until = max(now + retry_after_s, known.blocked_until if known else now)
-        limit, window_s = (known.limit, known.window_s) if known else (None, None)
-        note = Note(url, source, now, until, 0, limit, window_s)
+        limit, window_s = _count(headers.get("RateLimit-Limit"))
+        if limit is None and known is not None:
+            limit, window_s = known.limit, known.window_s
+        refused = Refused.PULLS if is_pull and limit is not None else Refused.ALL
+        until = now + retry_after_s
+        if known is not None and known.blocked_until > now:
+            until, refused = max(until, known.blocked_until), max(refused, known.refused)
+        note = Note(url, source, now, until, 0, limit, window_s, refused)
         self._keep(note)
         self._pass_on(note, now)
 
@@ -133,9 +173,9 @@ class Budgets:
                 continue
             if known is not None and abs(known.at - note.at) <= _SAME_S:
                 note = known.merged(note)
-            was_blocked = self.wait_s(note.url, now) > 0
+            was_blocked = self.is_blocked(note.url, now)
             self._keep(note)
-            if not was_blocked and self.wait_s(note.url, now) > 0:
+            if not was_blocked and self.is_blocked(note.url, now):
                 new.append(note)
         return new
 
@@ -145,9 +185,27 @@ class Budgets:
 
     # What follows.
 
-    def wait_s(self, url: str, now: float) -> float:
-        """For how long a registry is not to be asked; 0 if it may be."""
-        return max((note.blocked_until - now for note in self._ours(url)), default=0.0)
+    def wait_s(self, url: str, now: float, *, is_pull: bool = True) -> float:
+        """For how long a registry is not to be asked for a pull, or for something else; 0 if it may be."""
+        return max((note.wait_s(now, is_pull=is_pull) for note in self._ours(url)), default=0.0)
+
+    def left(self, url: str, now: float) -> int | None:
+        """How many pulls are left, as far as a registry says so; else None."""
+        left = [note.remaining for note in self._ours(url) if not self._is_over(note, now)]
+        return min((count for count in left if count is not None), default=None)
+
+    def is_scarce(self, url: str, now: float) -> bool:
+        """Whether so few pulls are left that members must not spend them at the same moment."""
+        return any(self._is_few(note) for note in self._ours(url) if not self._is_over(note, now))
+
+    def _is_few(self, note: Note) -> bool:
+        few = max(self._settings.scarce_min, (note.limit or 0) * self._settings.scarce_part)
+        is_counted = note.limit is not None or note.refused is Refused.NOTHING
+        return is_counted and note.remaining is not None and note.remaining <= few
+
+    def is_blocked(self, url: str, now: float) -> bool:
+        """Whether a registry answered 429, and its time is not over."""
+        return any(note.blocked_until > now for note in self._ours(url))
 
     def shown(self, now: float) -> list[Note]:
         """The newest note of each URL that counts for this node, of those whose window is not over."""
@@ -186,6 +244,8 @@ class Budgets:
         if note.at - told.at >= self._settings.told_s:
             return note.remaining != told.remaining
         part = (note.limit or 0) * self._settings.told_part
+        if self._is_few(note):
+            part = 1.0
         return abs(told.remaining - note.remaining) >= max(1.0, part)
 
     def _pass_on(self, note: Note, now: float) -> None:
@@ -204,7 +264,8 @@ class Budgets:
         blocked_s = min(wire.blocked_s, self._settings.blocked_max_s)
         remaining, limit = (number if 0 <= number < _COUNT_MAX else None for number in (wire.remaining, wire.limit))
         window_s = wire.window_s if 0 < wire.window_s <= self._settings.window_s else None
-        return Note(wire.url, wire.source, now - wire.age_s, now + blocked_s, remaining, limit, window_s)
+        at = now - wire.age_s
+        return Note(wire.url, wire.source, at, now + blocked_s, remaining, limit, window_s, wire.refused)
 
 
 def _count(header: str | None) -> tuple[int | None, int | None]:
@@ -214,5 +275,6 @@ def _count(header: str | None) -> tuple[int | None, int | None]:
 
 
 def _wire(note: Note, now: float) -> _Wire:
-    counts = [-1 if number is None else number for number in (note.remaining, note.limit, note.window_s)]
-    return _Wire(note.url, note.source, max(0.0, now - note.at), max(0.0, note.blocked_until - now), *counts)
+    remaining, limit, window_s = (-1 if it is None else it for it in (note.remaining, note.limit, note.window_s))
+    age_s, blocked_s = max(0.0, now - note.at), max(0.0, note.blocked_until - now)
+    return _Wire(note.url, note.source, age_s, blocked_s, remaining, limit, window_s, note.refused)

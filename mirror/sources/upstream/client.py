@@ -10,6 +10,7 @@ Sources: OCI distribution-spec, "Pull"; RFC 9110 sections 14 and 15.
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -31,7 +32,7 @@ from ...oci.manifest import (
 from ...oci.reference import Reference, Repository
 from ...settings import UpstreamSettings
 from ...stores.marks import Mark, Marks
-from .. import UPSTREAM, Page, RangeReply, RangeRequest, Resolved, Shown, Sink
+from .. import UPSTREAM, Page, RangeReply, RangeRequest, RegistryAnswer, Resolved, Shown, Sink
 from .access import Access
 from .body import Body, ExactBody, UpstreamReply, announced_span, gathered, in_memory, with_prefix
 from .budgets import Budgets
@@ -43,6 +44,8 @@ from .pages import PAGE_MAX_BYTES, filters, following
 from .registries import DOCKER_HUB_URL, Registry, known_registries
 from .requests import RegistryClient, Tally
 from .transport import Answer
+
+log = logging.getLogger(__name__)
 
 _SMALL_BYTES = 1024 * 1024
 """Size of a blob up to which it is read into memory where its head does not say what comes, in bytes. Configurations
@@ -108,14 +111,15 @@ class Upstream:
         self.marks = marks or Marks()
         self._passed_on = passed_on
         self._tally = tally
-        self._budgets = budgets
+        self._budgets = budgets = budgets or Budgets()
         self._access = access or Access()
         self._configured = tuple(configured)
         known = known_registries(self._configured)
-        self._with_free_head = {name for name, urls in known.items() if {url.url for url in urls} == {DOCKER_HUB_URL}}
+        self._urls = {name: [url.url for url in urls] for name, urls in known.items()}
+        with_free_head = {name for name, urls in known.items() if {url.url for url in urls} == {DOCKER_HUB_URL}}
         self._settings = settings or UpstreamSettings()
         self._look_up = look_up
-        self._heads = Heads(self._settings, self._with_free_head)
+        self._heads = Heads(self._settings, with_free_head)
         self._lengths = Lengths(self._settings)
         self._started: RegistryClient | None = None
 
@@ -141,9 +145,24 @@ class Upstream:
         assert self._started is not None, "start() comes first"
         return self._started
 
-    def is_head_free(self, repository: Repository) -> bool:
-        """Whether the registry is Docker Hub itself, which says that it does not count HEAD as a pull."""
-        return repository.registry in self._with_free_head
+    def is_scarce(self, registry: str) -> bool:
+        """Whether so few pulls are left at a registry that members must not spend them at the same moment."""
+        now = asyncio.get_running_loop().time()
+        return any(self._budgets.is_scarce(url, now) for url in self._urls.get(registry, ()))
+
+    def heard(self, payload: bytes) -> None:
+        """Take in what another member says of the limits of registries."""
+        now = asyncio.get_running_loop().time()
+        for note in self._budgets.heard(payload, now):
+            log.warning("a registry rate limits a member url=%s retry_after_s=%.0f", note.url, note.blocked_until - now)
+
+    def state(self) -> bytes:
+        """What this node knows of the limits of registries, for another member."""
+        return self._budgets.state(asyncio.get_running_loop().time())
+
+    def said_of(self, what: str, name: str | None = None) -> list[RegistryAnswer]:
+        """What registries answered about a digest, or about a tag of the repository of a name; the last first."""
+        return self._registries.last_answers.of(what, name)
 
     async def answers(self, registry: str) -> bool:
         """Whether a registry answers anything at all; waits for as long as it takes."""
@@ -228,7 +247,9 @@ class Upstream:
         Raises:
             UpstreamError: see the module's docstring.
         """
-        async with self.open(content, request.start, request.stop, self._lookout(content, request.size)) as reply:
+        async with self.open(
+            content, request.start, request.stop, _lookout(self._settings, content, request.size)
+        ) as reply:
             position = reply.start
             await sink.begin(RangeReply(position, reply.stop, reply.size, ranged=reply.ranged))
             async for chunk in gathered(reply.chunks, reply.stop - reply.start, self._settings):
@@ -237,11 +258,6 @@ class Upstream:
                 position += len(chunk)
                 if self._tally is not None:
                     self._tally.upstream_sent(content.repository.registry, len(chunk))
-
-    def _lookout(self, content: Content, stated: int | None = None) -> Lookout:
-        settings = self._settings
-        within_s = settings.head_s if content.kind == "blobs" else settings.question_s
-        return Lookout(within_s, settings.measured_s, stated)
 
     @asynccontextmanager
     async def open(
@@ -262,7 +278,7 @@ class Upstream:
             UpstreamError: see the module's docstring.
         """
         is_part = start > 0 or stop is not None
-        async with self._opened(content, start, stop, lookout or self._lookout(content)) as (answer, body):
+        async with self._opened(content, start, stop, lookout or _lookout(self._settings, content)) as (answer, body):
             is_whole = answer.status == 200
             span = announced_span(answer, body.length, start, None if is_whole and is_part else stop)
             if content.kind == "manifests" and span.size > MANIFEST_MAX_BYTES:
@@ -354,17 +370,23 @@ class Upstream:
             return (head.content_length or None) if head.status == 200 else None
 
 
+def _lookout(settings: UpstreamSettings, content: Content, stated: int | None = None) -> Lookout:
+    """How long an answer is waited for."""
+    within_s = settings.head_s if content.kind == "blobs" else settings.question_s
+    return Lookout(within_s, settings.measured_s, stated)
+
+
 def _plain(content: Content, answer: Answer, body: bytes) -> bytes:
     """A whole body as the content that was asked for: what came, or what that was before it was compressed.
 
     Some stores say of a compressed layer that its encoding is gzip. So what came counts where its digest is right, and
     also where neither is: then the caller finds out.
     """
-    if not answer.is_encoded or Digest.of(body) == content.digest:
+    if not answer.is_encoded or content.digest.matches(body):
         return body
     with contextlib.suppress(UpstreamError):
         plain = decoded(answer, body, MANIFEST_MAX_BYTES)
-        return plain if Digest.of(plain) == content.digest else body
+        return plain if content.digest.matches(plain) else body
     return body
 
 

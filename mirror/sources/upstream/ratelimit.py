@@ -1,4 +1,4 @@
-"""Registries that answered 429 are not asked again before the time that they named.
+"""Registries that answered 429 are not asked again before the time that they named, nor for more pulls than are left.
 
 Docker Hub counts manifest requests per address and six hours, and blocks addresses that go on after a 429. Asking again
 at once makes it worse for every node behind the same address.
@@ -6,9 +6,13 @@ at once makes it worse for every node behind the same address.
 Source: RFC 9110 section 10.2.3 (Retry-After).
 """
 
+import asyncio
 import logging
-from collections.abc import Mapping
-from datetime import UTC, datetime
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 from ...errors import UpstreamRateLimited
@@ -38,7 +42,7 @@ def parse_retry_after(header: str | None, now: datetime, settings: UpstreamSetti
 
 
 class RateLimits:
-    """Keeps this node from asking registries that answered 429, to itself or to another member.
+    """Keeps this node from asking registries that answered 429, to itself or to another member, or have no pull left.
 
     Args:
         settings: bounds on the time that a registry names.
@@ -48,19 +52,63 @@ class RateLimits:
     def __init__(self, settings: UpstreamSettings | None = None, budgets: Budgets | None = None) -> None:
         self._settings = settings or UpstreamSettings()
         self._budgets = budgets or Budgets()
+        self._under_way: Counter[str] = Counter()
+        """Pulls that are not answered yet, by URL."""
+        self._answered: dict[str, asyncio.Event] = {}
+        """Set when the next one is."""
+        self._warned: set[str] = set()
+        """URLs of which the log says that few pulls are left."""
 
-    def check(self, registry: Registry, now: float) -> None:
+    def check(self, registry: Registry, now: float, *, is_pull: bool = True) -> None:
         """Raise UpstreamRateLimited if the registry may not be asked at `now`, in seconds of the caller's clock."""
-        wait_s = self._budgets.wait_s(registry.url, now)
+        wait_s = self._budgets.wait_s(registry.url, now, is_pull=is_pull)
         if wait_s > 0:
-            raise UpstreamRateLimited(f"{registry.name} answered 429: not asked for another {wait_s:.0f} s", wait_s)
+            until = datetime.fromtimestamp(time.time() + wait_s, UTC)
+            why = "answered 429" if self._budgets.is_blocked(registry.url, now) else "has no pull left"
+            raise UpstreamRateLimited(
+                f"{registry.name} {why}: not asked for another {wait_s:.0f} s, until {until:%H:%M:%S} UTC", wait_s
+            )
+
+    @asynccontextmanager
+    async def asked(self, registry: Registry, *, is_pull: bool) -> AsyncIterator[None]:
+        """The time until the head of an answer is here. No more pulls are under way than are left.
+
+        Args:
+            registry: who is asked.
+            is_pull: whether for a manifest, by GET.
+
+        Raises:
+            UpstreamRateLimited: the registry may not be asked.
+        """
+        url, loop = registry.url, asyncio.get_running_loop()
+        self.check(registry, loop.time(), is_pull=is_pull)
+        if not is_pull:
+            yield
+            return
+        while (left := self._budgets.left(url, loop.time())) is not None and max(left, 1) <= self._under_way[url]:
+            await self._answered.setdefault(url, asyncio.Event()).wait()
+            self.check(registry, loop.time())
+        self._under_way[url] += 1
+        try:
+            yield
+        finally:
+            self._under_way[url] -= 1
+            if (answered := self._answered.pop(url, None)) is not None:
+                answered.set()
 
     def note(self, registry: Registry, headers: Mapping[str, str], now: float) -> None:
-        """Take note of what an answer says of the budget."""
+        """Take note of what an answer says of the budget; the log says it once where few pulls are left."""
         self._budgets.answered(registry.url, headers, now)
+        if not self._budgets.is_scarce(registry.url, now):
+            self._warned.discard(registry.url)
+        elif registry.url not in self._warned:
+            self._warned.add(registry.url)
+            left = self._budgets.left(registry.url, now)
+            log.warning("few pulls are left, and one member asks for all manifests registry=%s left=%s",
+                        registry.name, left)  # fmt: skip
 
     def note_429(
-        self, registry: Registry, headers: Mapping[str, str], clock: datetime, now: float
+        self, registry: Registry, headers: Mapping[str, str], clock: datetime, now: float, *, is_pull: bool = False
     ) -> UpstreamRateLimited:
         """Note an answer of status 429; returns the error to raise.
 
@@ -69,10 +117,14 @@ class RateLimits:
             headers: of the answer; Retry-After among them, perhaps.
             clock: the time of day, with a time zone.
             now: the same moment in monotonic seconds.
+            is_pull: whether it was asked for a manifest, by GET.
         """
         wait_s = parse_retry_after(headers.get("Retry-After"), clock, self._settings)
-        was_known = self._budgets.wait_s(registry.url, now) > 0
-        self._budgets.limited(registry.url, headers, wait_s, now)
+        was_known = self._budgets.is_blocked(registry.url, now)
+        self._budgets.limited(registry.url, headers, wait_s, now, is_pull=is_pull)
         if not was_known:
             log.warning("upstream rate limited registry=%s retry_after_s=%.0f", registry.name, wait_s)
-        return UpstreamRateLimited(f"{registry.name} answered 429: not asked for {wait_s:.0f} s", wait_s)
+        until = clock + timedelta(seconds=wait_s)
+        return UpstreamRateLimited(
+            f"{registry.name} answered 429: not asked for {wait_s:.0f} s, until {until:%H:%M:%S} UTC", wait_s
+        )

@@ -127,11 +127,36 @@ _PUBLIC = (
     "us.gcr.io",
 )
 
+_GOOGLE_LOCATIONS = (
+    *("us", "europe", "asia", "africa-south1", "me-central1", "me-central2", "me-west1"),
+    *(
+        "asia-east1",
+        "asia-east2",
+        "asia-northeast1",
+        "asia-northeast2",
+        "asia-northeast3",
+        "asia-south1",
+        "asia-south2",
+    ),
+    *("asia-southeast1", "asia-southeast2", "asia-southeast3", "australia-southeast1", "australia-southeast2"),
+    *("europe-central2", "europe-north1", "europe-north2", "europe-southwest1"),
+    *(f"europe-west{number}" for number in (1, 2, 3, 4, 6, 8, 9, 10, 12)),
+    *("northamerica-northeast1", "northamerica-northeast2", "northamerica-south1"),
+    *("southamerica-east1", "southamerica-west1"),
+    *("us-central1", "us-east1", "us-east4", "us-east5", "us-south1", "us-west1", "us-west2", "us-west3", "us-west4"),
+)
+"""Where Artifact Registry is, each with a host of its own, `us-docker.pkg.dev`. They are listed, and not told by a
+pattern, so that clients cannot make up names: each registry that is asked costs connections and series of metrics.
+
+Source: Google Cloud, "Artifact Registry locations".
+"""
+
 DOCKER_HUB_URL = "https://registry-1.docker.io"
 
 PUBLIC_REGISTRIES = (
     Registry(DOCKER_HUB, DOCKER_HUB_URL),
     *(Registry(name, f"https://{name}") for name in _PUBLIC),
+    *(Registry(name, f"https://{name}") for name in (f"{location}-docker.pkg.dev" for location in _GOOGLE_LOCATIONS)),
 )
 """What may be contacted without being configured: hosts that serve images to the public, some after signing up."""
 

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import re
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -20,13 +21,14 @@ from yarl import URL
 from ...errors import Reason, UpstreamError, UpstreamRateLimited, UpstreamRefused, UpstreamUnknown
 from ...oci.reference import Repository
 from ...settings import UpstreamSettings
-from .. import Shown
+from .. import RegistryAnswer, Shown
 from .access import Access
 from .authorizer import Authorizer
 from .budgets import Budgets
 from .challenge import Bearer, Party, parse_challenges
 from .credentials import Credentials
 from .guests import Guests
+from .last_answers import LastAnswers
 from .names import LookUp
 from .ratelimit import RateLimits
 from .redirects import RedirectCache
@@ -40,6 +42,12 @@ log = logging.getLogger(__name__)
 _CONTENT = re.compile(r"/v2/(.+)/(?:manifests|blobs)/[^/]+")
 _PARTIES_MAX = 3
 """Bounds who may want a token for one request: the registry, and hosts to which it redirects."""
+
+_REMAINING_MAX = 40
+"""Bounds what is remembered of a header for people, in characters."""
+_FAILURE_MAX = 400
+"""Bounds what is remembered of a failure for people, in characters."""
+_GIVEN_UP = "no answer in the time for which it was waited for"
 
 _FOR_GOOD = (404, 406, 410, 451)
 """Statuses of what is not there, not there in this form, gone, or forbidden by law: to ask again changes nothing."""
@@ -83,6 +91,11 @@ class Question:
         return f"{self.method} of {self.repository.registry}/{self.path}"
 
     @property
+    def is_pull(self) -> bool:
+        """Whether registries that count pulls count it."""
+        return self.method == "GET" and self.path.rpartition("/")[0].endswith("/manifests")
+
+    @property
     def may_be_redirected(self) -> bool:
         """Whether a redirect holds for the next time: the path names content by its digest, which has a colon."""
         return self.method == "GET" and ":" in self.path.rpartition("/")[2]
@@ -123,6 +136,8 @@ class RegistryClient:
         self._redirects = RedirectCache(settings)
         of_guests = partial(self._transports.of, purpose=Purpose.GUESTS)
         self._guests = Guests(of_guests, self._rate_limits, settings, _now)
+        self.last_answers = LastAnswers(settings.last_answers_max)
+        """For people."""
 
     async def close(self) -> None:
         """Drop all connections."""
@@ -246,20 +261,19 @@ class RegistryClient:
         self, registry: Registry, question: Question, within_s: float, authority: Registry
     ) -> Answer:
         """The answer at one URL, of a status that is expected; that it has no such thing only the authority may say."""
-        self._rate_limits.check(registry, _now())
         try:
-            async with asyncio.timeout(within_s):
+            async with asyncio.timeout(within_s), self._rate_limits.asked(registry, is_pull=question.is_pull):
                 answer = await self._answer(registry, question)
+                if same_origin(answer.url, URL(registry.api)):
+                    self._rate_limits.note(registry, answer.headers, _now())
         except TimeoutError:
             raise UpstreamError(Reason.TIMEOUT, f"{registry.name} gave no answer within {within_s:.1f} s") from None
         if self._tally is not None:
             self._tally.upstream_answered(registry.name, answer.status)
-        if same_origin(answer.url, URL(registry.api)):
-            self._rate_limits.note(registry, answer.headers, _now())
         if answer.status in question.expected and (registry is authority or answer.status != 404):
             return answer
         answer.release()
-        raise self._failure(registry, answer, str(question))
+        raise self._failure(registry, answer, question)
 
     @contextmanager
     def _counting_failures(self, registry: str) -> Iterator[None]:
@@ -273,13 +287,20 @@ class RegistryClient:
 
     async def _answer(self, registry: Registry, question: Question) -> Answer:
         """The answer of the registry, or of the place where it redirected the same question a moment ago."""
-        answer = await self._send_to_redirect(registry, question)
-        if answer is None:
-            answer = await self._send(registry, question)
-            is_elsewhere = not same_origin(answer.url, URL(registry.api))
-            if is_elsewhere and answer.status in question.expected and question.may_be_redirected:
-                self._redirects.put((registry.url, question.path), answer.url, _now())
-        return answer
+        asked_at, answer, failure = _now(), None, _GIVEN_UP
+        try:
+            answer = await self._send_to_redirect(registry, question)
+            if answer is None:
+                answer = await self._send(registry, question)
+                is_elsewhere = not same_origin(answer.url, URL(registry.api))
+                if is_elsewhere and answer.status in question.expected and question.may_be_redirected:
+                    self._redirects.put((registry.url, question.path), answer.url, _now())
+            return answer
+        except UpstreamError as error:
+            failure = str(error)
+            raise
+        finally:
+            self.last_answers.keep(_told(question, registry, _now() - asked_at, answer or failure))
 
     async def _send_to_redirect(self, registry: Registry, question: Question) -> Answer | None:
         """Ask where the registry redirected the same path a moment ago; None if it did not, or if that fails now."""
@@ -354,11 +375,12 @@ class RegistryClient:
         """What a host to which a registry redirects has granted to strangers, if anything."""
         return self._authorizer.known(_elsewhere(registry, target))
 
-    def _failure(self, registry: Registry, answer: Answer, request: str) -> UpstreamError:
+    def _failure(self, registry: Registry, answer: Answer, question: Question) -> UpstreamError:
         """The error that an answer of an unexpected status means."""
-        message = f"{answer.url.origin()} answered {answer.status} to {request}"
+        message = f"{answer.url.origin()} answered {answer.status} to {question}"
         if answer.status == 429:
-            return self._rate_limits.note_429(registry, answer.headers, datetime.now(UTC), _now())
+            is_pull, clock = question.is_pull, datetime.now(UTC)
+            return self._rate_limits.note_429(registry, answer.headers, clock, _now(), is_pull=is_pull)
         if answer.status in _FOR_GOOD:
             return UpstreamUnknown(message)
         if answer.status in (401, 403) and same_origin(answer.url, URL(registry.api)):
@@ -371,6 +393,18 @@ class RegistryClient:
 def _itself(registry: Registry, repository: Repository) -> Party:
     """A registry that is asked for something of a repository."""
     return Party(registry, registry.url, f"repository:{repository.path}:pull", repository.path)
+
+
+def _told(question: Question, registry: Registry, seconds: float, answer: Answer | str) -> RegistryAnswer:
+    """An answer, or why there is none, as people are shown it."""
+    what = question.path.partition("?")[0].rpartition("/")[2]
+    api = URL(registry.api)
+    asked = question.method, str(question.repository), what, str(api.origin()), time.time(), seconds
+    if isinstance(answer, str):
+        return RegistryAnswer(*asked, failure=answer[:_FAILURE_MAX])
+    redirected = None if same_origin(answer.url, api) else answer.url.host
+    remaining = answer.headers.get("RateLimit-Remaining", "")[:_REMAINING_MAX] or None
+    return RegistryAnswer(*asked, answer.status, redirected, remaining)
 
 
 def _elsewhere(registry: Registry, url: URL) -> Party:

@@ -7,8 +7,10 @@ members alone takes the place of spare blobs, and of those that no client of thi
 
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
+
+from ...oci.digest import Algorithm, Digest
 
 
 class Withheld(StrEnum):
@@ -39,6 +41,8 @@ class Blobs:
         self._spare: OrderedDict[str, int] = OrderedDict()
         self._used_unix_s: dict[str, float] = {}
         self._withheld: dict[str, Withheld] = {}
+        self._by_key: dict[bytes, str] = {}
+        """Names of those whose keys do not tell it: a key has no room for all digits of a sha512."""
 
     def __len__(self) -> int:
         return len(self._ours) + len(self._spare)
@@ -51,6 +55,11 @@ class Blobs:
         yield from self._spare
         yield from self._ours
 
+    def named(self, keys: Iterable[bytes]) -> Iterator[str]:
+        """The blobs of these keys."""
+        names = (self._by_key.get(key, key.hex()) for key in keys)
+        return (name for name in names if name in self)
+
     def size(self, name: str) -> int | None:
         """The size of a blob that may be served, in bytes; None if there is none."""
         return None if name in self._withheld else self.size_on_disk(name)
@@ -58,6 +67,10 @@ class Blobs:
     def size_on_disk(self, name: str) -> int | None:
         """The size of a blob, in bytes, whether it may be served or not."""
         return self._ours.get(name, self._spare.get(name))
+
+    def used_unix_s(self, name: str) -> float | None:
+        """When a client of this node last used a blob, Unix time; None if none did, or it is spare."""
+        return self._used_unix_s.get(name)
 
     @property
     def withheld(self) -> Mapping[str, int]:
@@ -76,6 +89,8 @@ class Blobs:
         """
         self.remove(name)
         self.bytes += size
+        if len(name) == Algorithm.SHA512.digits:
+            self._by_key[Digest(name).key] = name
         if used_unix_s is None:
             self._spare[name] = size
             self.spare_bytes += size
@@ -89,6 +104,8 @@ class Blobs:
         """Forget a blob, if it is here."""
         self._used_unix_s.pop(name, None)
         self._withheld.pop(name, None)
+        if len(name) == Algorithm.SHA512.digits:
+            self._by_key.pop(Digest(name).key, None)
         spare = self._spare.pop(name, 0)
         self.spare_bytes -= spare
         self.bytes -= spare + self._ours.pop(name, 0)

@@ -1,7 +1,7 @@
 """The cache's folder: where each file is, and what a start does to all of them.
 
     <folder>/blobs/sha256/ab/abcdef…   complete and verified; the time of access is when a client of this node
-                                      last used it, or 0 if none did
+                                      last used it, or 0 if none did; beside that a folder for sha512
     <folder>/proofs/ab/abcdef…         its proof: see `stores.proofs`
     <folder>/proofs/ab/abcdef….<boot>  the same, which only this boot of the machine may believe: see `records`
     <folder>/private/ab/abcdef…        its mark, if it needed credentials where it came from: see `marks`
@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import DigestInvalid
-from ...oci.digest import Digest
+from ...oci.digest import Algorithm, Digest
 from ..proofs import Proof
 from .journal import read_size
 
@@ -127,8 +127,9 @@ class Folder:
         self.path = path
         self._on_discarded = on_discarded
         self.tags = path / "tags"
-        self._blobs = path / "blobs" / "sha256"
-        self._blobs_path = str(self._blobs)
+        self._blobs = {algorithm: path / "blobs" / algorithm for algorithm in Algorithm}
+        self._blobs_paths = {algorithm.digits: str(folder) for algorithm, folder in self._blobs.items()}
+        """By the length of the names in it."""
         self._proofs = path / "proofs"
         self.private = path / "private"
         self._spool = path / "spool"
@@ -140,7 +141,7 @@ class Folder:
         self._last_change: asyncio.Future[None] | None = None
         self.ground = Ground(
             path,
-            (path, self._blobs, self._proofs, self.private, self._spool, self.tags),
+            (path, *self._blobs.values(), self._proofs, self.private, self._spool, self.tags),
             self._spool / "discarded-0",
         )
 
@@ -150,7 +151,7 @@ class Folder:
 
     def blob_path(self, name: str) -> str:
         """The same as text, for every request needs it: making a `Path` takes longer than opening the file."""
-        return f"{self._blobs_path}/{name[:2]}/{name}"
+        return f"{self._blobs_paths[len(name)]}/{name[:2]}/{name}"
 
     def proof(self, name: str) -> Path:
         """The record of the proof of a complete blob."""
@@ -182,9 +183,10 @@ class Folder:
 
     def blobs(self) -> Iterator[Found]:
         """Every complete blob, in no order."""
-        for entry in self._blobs.glob("??/*"):
+        entries = ((algorithm, entry) for algorithm, path in self._blobs.items() for entry in path.glob("??/*"))
+        for algorithm, entry in entries:
             try:
-                Digest.parse(f"sha256:{entry.name}")
+                Digest.parse(f"{algorithm}:{entry.name}")
                 status = entry.stat()
                 regular = stat.S_ISREG(status.st_mode)
             except (DigestInvalid, OSError):

@@ -113,7 +113,7 @@ class ProofRecords:
         if not self._is_here(name):
             return
         if error is not None:
-            log.warning("cached blob sha256:%s may not be on the disk, and is hashed after a restart: %s", name, error)
+            log.warning("cached blob %s may not be on the disk, and is hashed after a restart: %s", Digest(name), error)
         elif not sync.cancelled():
             self._folder.in_turn(lambda: self._confirm(name))
 

@@ -8,7 +8,9 @@ import contextlib
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 from ...errors import StorageFailed
 from ...fileio import tells_of_file
@@ -58,6 +60,8 @@ class Served:
         findings = Findings(self._found_corrupt, lambda digest, error: self._withhold(digest.hex, error))
         self._checker = Checker(findings, self._records, settings.checks)
         self._touched_at: dict[str, float] = {}
+        self._reading: Counter[str] = Counter()
+        """How many read each blob now."""
         self.upkeep = Upkeep(self._checker, self._open_file, self._found_right, settings.upkeep)
 
     async def restore(self, found: Sequence[Found]) -> None:
@@ -69,7 +73,7 @@ class Served:
                 self._blobs.add(blob.name, blob.size, blob.used_unix_s or None, withheld)
                 if blob.is_proven and not blob.is_synced:
                     self._records.sync(Digest(blob.name))
-            self.listener.appeared([bytes.fromhex(blob.name) for blob in batch if blob.is_proven])
+            self.listener.appeared([Digest(blob.name).key for blob in batch if blob.is_proven])
             await asyncio.sleep(0)
 
     async def close(self) -> None:
@@ -91,8 +95,8 @@ class Served:
         else:
             self._records.forget(digest)
 
-    def open(self, digest: Digest) -> Held | None:
-        """Open a complete blob and count it as used; return None if it is not here any more.
+    def open(self, digest: Digest, *, is_use: bool = True) -> Held | None:
+        """Open a complete blob and count it as used, unless told not to; return None if it is not here any more.
 
         Raises:
             StorageFailed: it is here, but cannot be opened now.
@@ -115,8 +119,20 @@ class Served:
             self._found_corrupt(digest, found, f"has {found.size} bytes, not {size}")
             os.close(fd)
             return None
-        self._blobs.use(digest.hex)
-        return Held(fd, size, self._store, FileChecks(self._checker, digest, size, self._note_use))
+        if is_use:
+            self._blobs.use(digest.hex)
+        self._reading[digest.hex] += 1
+        checks = FileChecks(self._checker, digest, size, self._note_use)
+        return Held(fd, size, self._store, checks, partial(self._has_read, digest.hex))
+
+    def is_read(self, name: str) -> bool:
+        """Whether somebody reads a blob now."""
+        return name in self._reading
+
+    def _has_read(self, name: str) -> None:
+        self._reading[name] -= 1
+        if not self._reading[name]:
+            del self._reading[name]
 
     def _open_file(self, name: str) -> tuple[int, int] | None:
         """A blob's file and its size, for a look in the background; also if it may not be served."""
@@ -131,14 +147,14 @@ class Served:
             if tells_of_file(error):
                 self._withhold(name, error)
             else:
-                log.debug("cached blob sha256:%s is not looked at: %s", name, error.strerror)
+                log.debug("cached blob %s is not looked at: %s", Digest(name), error.strerror)
         return None
 
     def _found_right(self, name: str) -> None:
         """Serve a blob that was withheld, for all of it was found right."""
         if self._blobs.why_withheld(name) is not None:
             self._blobs.release(name)
-            self.listener.appeared([bytes.fromhex(name)])
+            self.listener.appeared([Digest(name).key])
 
     def _found_corrupt(self, digest: Digest, identity: Identity, what: str) -> None:
         """Drop a blob whose file is not what it was, unless another file has taken its place meanwhile."""
@@ -153,17 +169,25 @@ class Served:
         was_served = self._blobs.size(name) is not None
         if name not in self._blobs or self._blobs.why_withheld(name) is Withheld.UNREADABLE:
             return
-        log.warning("cached blob sha256:%s cannot be read, and is not served: %s", name, error.strerror)
+        log.warning("cached blob %s cannot be read, and is not served: %s", Digest(name), error.strerror)
         self._blobs.withhold(name, Withheld.UNREADABLE)
         if was_served:
-            self.listener.vanished([bytes.fromhex(name)])
+            self.listener.vanished([Digest(name).key])
 
     def _drop(self, name: str) -> None:
         if name in self._blobs:
-            was_served = self._blobs.size(name) is not None
+            self.drop([name])
+
+    def drop(self, names: Sequence[str]) -> "asyncio.Future[None]":
+        """Delete blobs that are here, whether they may be served or not; the future is done when their bytes are free.
+
+        Who reads one reads it to its end.
+        """
+        served = [name for name in names if self._blobs.size(name) is not None]
+        for name in names:
             self._blobs.remove(name)
-            self.gone([name] if was_served else [])
-            self._folder.discard_blobs([name])
+        self.gone(served)
+        return self._folder.discard_blobs(names)
 
     async def look_for(self, names: Sequence[str]) -> None:
         """Drop those of these blobs whose files are gone, some in each turn of the event loop."""
@@ -178,7 +202,7 @@ class Served:
             self._touched_at.pop(name, None)
             self._checker.forget(Digest(name))
         if names:
-            self.listener.vanished([bytes.fromhex(name) for name in names])
+            self.listener.vanished([Digest(name).key for name in names])
 
     def _note_use(self, digest: Digest, fd: int) -> None:
         """Note a use by a client of this node; on disk once in a while, for the order after a restart."""

@@ -1,12 +1,13 @@
 """The `cache` store: content-addressed files on our own disk, bounded, least recently used first out.
 
-A file becomes a blob by one rename, after its sha256 was found right, and a proof of that is kept beside it. A process
+A file becomes a blob by one rename, after its digest was found right, and a proof of that is kept beside it. A process
 killed at any moment leaves nothing wrong behind. A machine that loses power can, and so can a disk: so nothing rests on
 what a file was; its bytes are checked against the proof before they leave. A blob without a proof is hashed first.
 
 `folder` says which files there are, `records` keeps proofs, `blobs` knows what is complete and what goes first,
 `partials` which blobs are not complete, `space` makes room, `writer` is how a blob becomes complete, `uploads` how one
-does whose digest is known at its end, `upkeep` looks at files in the background, `tags` knows what tags mean.
+does whose digest is known at its end, `upkeep` looks at files in the background, `tags` knows what tags mean, and
+`contents` is what the operator sees and deletes.
 """
 
 import asyncio
@@ -16,11 +17,12 @@ from pathlib import Path
 
 from ...errors import StartFailed, StorageFailed, StorageFull
 from ...oci.digest import Digest
-from ...oci.reference import Reference, Repository
+from ...oci.reference import Reference
 from ...settings import CacheSettings
 from .. import Held, Listener, Proof, Tag
 from ..marks import Marks
 from .blobs import Blobs
+from .contents import Contents
 from .folder import Folder, Found, Left
 from .keeping import Keeping
 from .marks import MarkFiles
@@ -83,6 +85,8 @@ class CacheStore:
         """Looks at the files in the background, once the store has started."""
         self._tasks: list[asyncio.Task[None]] = []
         self._tags = TagFiles(folder.tags, settings.tags_max)
+        self.contents = Contents(folder, self._blobs, self._served, self._tags)
+        """What is here, for the operator."""
 
     @property
     def used_bytes(self) -> int:
@@ -143,9 +147,9 @@ class CacheStore:
         """What upstream last said of a tag, as far as this node heard."""
         return self._tags.get(reference)
 
-    def tags_of(self, repository: Repository) -> list[str]:
-        """The tags that it remembers of a repository."""
-        return self._tags.of(repository)
+    def references(self) -> Collection[Reference]:
+        """The tags that it remembers."""
+        return self._tags.references()
 
     async def put_tag(self, reference: Reference, tag: Tag) -> None:
         """Remember what a tag means; if there are too many, the least recently checked is forgotten."""
@@ -153,8 +157,8 @@ class CacheStore:
 
     def mark_redundant(self, keys: Collection[bytes]) -> None:
         """Let copies go first, because another store of this node has the content too."""
-        for key in keys:
-            self._blobs.spare(key.hex())
+        for name in self._blobs.named(keys):
+            self._blobs.spare(name)
 
     def has_partial(self, digest: Digest) -> bool:
         """Whether an earlier fetch left something of a blob."""

@@ -5,7 +5,7 @@ import hashlib
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import xxhash
 from ...errors import DigestInvalid, NameInvalid
 from ...fileio import to_its_end
 from ...oci.digest import Digest
-from ...oci.reference import Reference, Repository
+from ...oci.reference import Reference
 from .. import Listener, Tag
 
 log = logging.getLogger(__name__)
@@ -53,9 +53,9 @@ class TagFiles:
     def __init__(self, folder: Path, tags_max: int) -> None:
         self._folder = folder
         self._tags_max = tags_max
-        self._tags: OrderedDict[str, Tag] = OrderedDict()  # least recently checked first
+        self._tags: OrderedDict[Reference, Tag] = OrderedDict()  # least recently checked first
 
-    def read(self) -> list[tuple[str, Tag]]:
+    def read(self) -> list[tuple[Reference, Tag]]:
         """Read all files, in a thread, and remove those that cannot be read; the result goes to `restore`."""
         found = []
         for entry in self._folder.iterdir():
@@ -68,7 +68,7 @@ class TagFiles:
                 tag = Tag(digest, stored.checked_unix_s, "upstream")
                 if _TagFile.of(stored.reference, tag) != stored:
                     raise DigestInvalid("what it says does not have its checksum")
-                found.append((str(reference), tag))
+                found.append((reference, tag))
             except (
                 msgspec.MsgspecError,
                 ValueError,
@@ -81,49 +81,59 @@ class TagFiles:
                 log.warning("%s cannot be read: %s", entry, error.strerror)
         return sorted(found, key=lambda row: row[1].checked_unix_s)
 
-    async def restore(self, found: Iterable[tuple[str, Tag]], listener: Listener) -> None:
+    async def restore(self, found: Iterable[tuple[Reference, Tag]], listener: Listener) -> None:
         """Remember what was read, and report it, some at a time."""
         self._tags.update(list(found)[-self._tags_max :])
-        keys = [Reference.parse(reference).key for reference in self._tags]
+        keys = [reference.key for reference in self._tags]
         for first in range(0, len(keys), _BATCH):
             listener.appeared(keys[first : first + _BATCH])
             await asyncio.sleep(0)
 
     def get(self, reference: Reference) -> Tag | None:
         """What a tag was last known to mean."""
-        return self._tags.get(str(reference))
+        return self._tags.get(reference)
 
-    def of(self, repository: Repository) -> list[str]:
-        """The tags of a repository. It looks at all that are remembered, a thousand in some 100 µs."""
-        beginning = f"{repository}:"
-        return [text.removeprefix(beginning) for text in self._tags if text.startswith(beginning)]
+    def references(self) -> Collection[Reference]:
+        """All tags that are remembered."""
+        return self._tags.keys()
 
     async def put(self, reference: Reference, tag: Tag, listener: Listener) -> None:
         """Remember what a tag means, report it, and write it to disk."""
-        text = str(reference)
-        known = text in self._tags
-        self._tags[text] = tag
-        self._tags.move_to_end(text)
+        known = reference in self._tags
+        self._tags[reference] = tag
+        self._tags.move_to_end(reference)
         forgotten = self._tags.popitem(last=False)[0] if len(self._tags) > self._tags_max else None
         if not known:
             listener.appeared([reference.key])
         if forgotten is not None:
-            listener.vanished([Reference.parse(forgotten).key])
+            listener.vanished([forgotten.key])
         try:
             loop = asyncio.get_running_loop()
-            await to_its_end(loop.run_in_executor(_thread, self._write, text, tag, forgotten))
+            await to_its_end(loop.run_in_executor(_thread, self._write, reference, tag, forgotten))
         except OSError as error:
-            log.warning("cannot write down what %s means: %s", text, error.strerror)
+            log.warning("cannot write down what %s means: %s", reference, error.strerror)
 
-    def _write(self, reference: str, tag: Tag, forgotten: str | None) -> None:
+    async def forget(self, reference: Reference, listener: Listener) -> Tag | None:
+        """Forget what a tag means, also on disk; return what that was."""
+        tag = self._tags.pop(reference, None)
+        if tag is not None:
+            listener.vanished([reference.key])
+            file, loop = self._file(reference), asyncio.get_running_loop()
+            try:
+                await to_its_end(loop.run_in_executor(_thread, lambda: file.unlink(missing_ok=True)))
+            except OSError as error:
+                log.warning("what %s meant may come back after a restart: %s", reference, error.strerror)
+        return tag
+
+    def _write(self, reference: Reference, tag: Tag, forgotten: Reference | None) -> None:
         path = self._file(reference)
         new = path.with_suffix(".new")
         fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with open(fd, "wb") as file:
-            file.write(msgspec.json.encode(_TagFile.of(reference, tag)))
+            file.write(msgspec.json.encode(_TagFile.of(str(reference), tag)))
         new.replace(path)
         if forgotten is not None:
             self._file(forgotten).unlink(missing_ok=True)
 
-    def _file(self, reference: str) -> Path:
-        return self._folder / hashlib.sha256(reference.encode()).hexdigest()
+    def _file(self, reference: Reference) -> Path:
+        return self._folder / hashlib.sha256(str(reference).encode()).hexdigest()

@@ -82,7 +82,7 @@ class Upkeep:
             async for count in self._checker.scrub(Digest(name), fd, size):
                 await asyncio.sleep(count / bytes_per_s)
         except StorageError as error:  # the store was told what is wrong with the file; it is looked at again
-            log.debug("cached blob sha256:%s was not looked at to its end: %s", name, error)
+            log.debug("cached blob %s was not looked at to its end: %s", Digest(name), error)
             return
         finally:
             os.close(fd)

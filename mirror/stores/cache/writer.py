@@ -148,7 +148,7 @@ class CacheWriter:
 
     def _expect_open(self) -> None:
         if self._reservation.has_ended:
-            raise RuntimeError(f"sha256:{self._writing.name} was already committed, left or discarded")
+            raise RuntimeError(f"{Digest(self._writing.name)} was already committed, left or discarded")
 
 
 def _open_files(folder: Folder, writing: Writing) -> _Files:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...oci.digest import EMPTY
+from ...oci.digest import Digest
 from ..checking import Identity
 
 
@@ -27,11 +27,11 @@ class ContentFolder:
 
     root: Path
 
-    def open(self, key: bytes, size: int) -> int:
+    def open(self, digest: Digest, size: int) -> int:
         """Open a blob's file for reading.
 
         Args:
-            key: the 32 bytes of its sha256.
+            digest: of the blob.
             size: in bytes, as containerd says.
 
         Returns:
@@ -40,17 +40,17 @@ class ContentFolder:
         Raises:
             OSError: the file is gone, may not be read, or has another size (EIO).
         """
-        path = self._blobs / key.hex()
+        path = self._blobs / digest.algorithm / digest.hex
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         found = os.fstat(fd).st_size
-        if found == size and (size or key == EMPTY.key):
+        if found == size and (size or digest.is_of_nothing):
             return fd
         os.close(fd)
         raise OSError(errno.EIO, f"has {found} bytes where containerd says {size}", str(path))
 
     def openable(
-        self, sizes: Mapping[bytes, int], broken: Mapping[bytes, Identity]
-    ) -> tuple[dict[bytes, int], dict[bytes, OSError]]:
+        self, sizes: Mapping[Digest, int], broken: Mapping[Digest, Identity]
+    ) -> tuple[dict[Digest, int], dict[Digest, OSError]]:
         """Find out which blobs can be opened, by opening them. Call it in a thread: there may be thousands.
 
         Args:
@@ -60,20 +60,20 @@ class ContentFolder:
         Returns:
             Those that can, with their sizes; and why others cannot.
         """
-        opened: dict[bytes, int] = {}
-        errors: dict[bytes, OSError] = {}
-        for key, size in sizes.items():
+        opened: dict[Digest, int] = {}
+        errors: dict[Digest, OSError] = {}
+        for digest, size in sizes.items():
             try:
-                fd = self.open(key, size)
+                fd = self.open(digest, size)
                 try:
-                    is_broken = key in broken and Identity.of(fd) == broken[key]
+                    is_broken = digest in broken and Identity.of(fd) == broken[digest]
                 finally:
                     os.close(fd)
             except OSError as error:
-                errors[key] = error
+                errors[digest] = error
             else:
                 if not is_broken:
-                    opened[key] = size
+                    opened[digest] = size
         return opened, errors
 
     def is_unreadable(self, error: OSError) -> bool:
@@ -82,4 +82,4 @@ class ContentFolder:
 
     @property
     def _blobs(self) -> Path:
-        return self.root / "blobs" / "sha256"
+        return self.root / "blobs"

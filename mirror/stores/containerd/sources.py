@@ -24,24 +24,24 @@ class Sources:
 
     def __init__(self, is_offered: Callable[[frozenset[str]], bool] = lambda names: True) -> None:
         self._is_offered = is_offered
-        self._marks: dict[bytes, Mark] = {}
+        self._marks: dict[Digest, Mark] = {}
 
     def of(self, digest: Digest) -> Mark | None:
         """Under which names some content was pulled; None if it is not here, or was imported or built."""
-        return self._marks.get(digest.key)
+        return self._marks.get(digest)
 
     @contextlib.contextmanager
-    def listing(self) -> Iterator[Callable[[bytes, Blob], bool]]:
-        """Read the labels of all content; gives what to call with each key and blob, and says whether that is served.
+    def listing(self) -> Iterator[Callable[[Digest, Blob], bool]]:
+        """Read the labels of all content; gives what says of each blob whether it is served.
 
         At the end of the context, what it was called with is all that there is.
         """
-        marks: dict[bytes, Mark] = {}
+        marks: dict[Digest, Mark] = {}
 
-        def takes(key: bytes, blob: Blob) -> bool:
+        def takes(digest: Digest, blob: Blob) -> bool:
             if not blob.sources:
                 return True
-            mark = marks[key] = _mark(blob.sources)
+            mark = marks[digest] = _mark(blob.sources)
             return self._is_offered(mark.names | mark.claimed)
 
         yield takes

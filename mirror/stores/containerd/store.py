@@ -15,7 +15,7 @@ import logging
 import os
 import random
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import Enum, auto
 from pathlib import Path
 from typing import Final
@@ -23,7 +23,7 @@ from typing import Final
 from ...errors import ConfigError, DigestInvalid, StorageFailed
 from ...fileio import LACKS, tells_of_file
 from ...oci.digest import Digest
-from ...oci.reference import Reference, Repository
+from ...oci.reference import Reference
 from ...settings import ContainerdSettings
 from .. import Held, Listener, Tag
 from ..checking import Checker, FileChecks, Findings, Identity, Nowhere
@@ -85,7 +85,7 @@ class ContainerdStore:
             )
         self._namespace = namespace
         self._folder = ContentFolder(Path())
-        self._sizes: dict[bytes, int] = {}
+        self._sizes: dict[Digest, int] = {}
         self._tags: dict[Reference, Tag] = {}
         self._listener: Listener | None = None
         self._task: asyncio.Task[None] | None = None
@@ -94,11 +94,11 @@ class ContainerdStore:
         self._unreadable = False
         findings = Findings(self._found_corrupt, self._found_failing)
         self._checker = Checker(findings, Nowhere(), self._settings.checks)
-        self._corrupt: dict[bytes, Identity] = {}
+        self._corrupt: dict[Digest, Identity] = {}
         """Files that are not the content that they are named by, as they were when that was found."""
-        self._failing: dict[bytes, float] = {}
+        self._failing: dict[Digest, float] = {}
         """Files that open, but that the disk does not give; and until when they are not tried again."""
-        self._dropped: set[bytes] = set()
+        self._dropped: set[Digest] = set()
         """What was dropped since the last listing began, which may not know it."""
 
     @property
@@ -132,15 +132,14 @@ class ContainerdStore:
 
     def open(self, digest: Digest) -> Held | None:
         """Open content in containerd's own folder; return None, and withdraw it, if the file is gone or broken."""
-        key = digest.key
-        size = self._sizes.get(key)
+        size = self._sizes.get(digest)
         if size is None:
             return None
         try:
-            fd = self._folder.open(key, size)
+            fd = self._folder.open(digest, size)
         except OSError as error:
             if tells_of_file(error):
-                self._drop(key, error)
+                self._drop(digest, error)
                 return None
             raise StorageFailed(f"{digest} cannot be opened in containerd's folder: {error.strerror}") from error
         return Held(fd, size, self.name, FileChecks(self._checker, digest, size))
@@ -149,9 +148,9 @@ class ContainerdStore:
         """What a tag means in the runtime's own store."""
         return self._tags.get(reference)
 
-    def tags_of(self, repository: Repository) -> list[str]:
-        """The tags of a repository in the runtime's own store."""
-        return [reference.tag for reference in self._tags if reference.repository == repository]
+    def references(self) -> Collection[Reference]:
+        """The tags in the runtime's own store."""
+        return self._tags.keys()
 
     def mark_redundant(self, keys: Collection[bytes]) -> None:
         """Do nothing: this content belongs to the runtime."""
@@ -186,7 +185,7 @@ class ContainerdStore:
 
     async def _keep_listing(self, client: Client, schedule: RelistSchedule, changed: asyncio.Event) -> None:
         now = asyncio.get_running_loop().time
-        checked: Mapping[bytes, int] = {}
+        checked: Mapping[Digest, int] = {}
         checked_at = now()
         while True:
             schedule.note_listing(now())
@@ -201,7 +200,7 @@ class ContainerdStore:
                         await changed.wait()
                         changed.clear()
 
-    async def _list(self, client: Client, checked: Mapping[bytes, int]) -> None:
+    async def _list(self, client: Client, checked: Mapping[Digest, int]) -> None:
         """Read what containerd holds now, and hold that.
 
         Images are listed before content: the content of an image is there before the image.
@@ -212,56 +211,55 @@ class ContainerdStore:
         """
         self._dropped.clear()
         images = await client.images()
-        listed: dict[bytes, int] = {}
+        listed: dict[Digest, int] = {}
         with self.sources.listing() as takes:
             async for blobs in client.blobs():
                 for blob in blobs:
                     with contextlib.suppress(DigestInvalid):
-                        key = Digest.parse(blob.digest).key
-                        if takes(key, blob):
-                            listed[key] = blob.size
-        sizes = {key: size for key, size in listed.items() if checked.get(key) == size}
-        fresh = {key: size for key, size in listed.items() if key not in sizes}
+                        digest = Digest.parse(blob.digest)
+                        if takes(digest, blob):
+                            listed[digest] = blob.size
+        sizes = {digest: size for digest, size in listed.items() if checked.get(digest) == size}
+        fresh = {digest: size for digest, size in listed.items() if digest not in sizes}
         opened, errors = await asyncio.to_thread(self._folder.openable, fresh, dict(self._corrupt))
-        kept = {key: fresh[key] for key, error in errors.items() if error.errno in LACKS and key in self._sizes}
+        kept = {it: fresh[it] for it, error in errors.items() if error.errno in LACKS and it in self._sizes}
         sizes |= opened | kept
         now = asyncio.get_running_loop().time()
-        self._failing = {key: until for key, until in self._failing.items() if until > now}
-        sizes = {key: sizes[key] for key in sizes.keys() - self._dropped - self._failing.keys()}
-        self._corrupt = {key: identity for key, identity in self._corrupt.items() if key in listed}
+        self._failing = {digest: until for digest, until in self._failing.items() if until > now}
+        sizes = {digest: sizes[digest] for digest in sizes.keys() - self._dropped - self._failing.keys()}
+        self._corrupt = {digest: identity for digest, identity in self._corrupt.items() if digest in listed}
         self._note_readable(bool(sizes), next(iter(errors.values()), None))
         self._become(sizes, tags_of(images, listed))
 
-    def _drop(self, key: bytes, error: OSError) -> None:
+    def _drop(self, digest: Digest, error: OSError) -> None:
         """Stop holding a blob that does not open; the next listing tries it again."""
-        self._dropped.add(key)
-        if key not in self._sizes:
+        self._dropped.add(digest)
+        if digest not in self._sizes:
             return
-        log.debug("containerd content gone digest=sha256:%s error=%s", key.hex(), error)
-        del self._sizes[key]
+        log.debug("containerd content gone digest=%s error=%s", digest, error)
+        del self._sizes[digest]
         if self._listener is not None:
-            self._listener.vanished({key})
+            self._listener.vanished({digest.key})
 
     def _found_corrupt(self, digest: Digest, identity: Identity, what: str) -> None:
         """Withdraw a blob whose file is wrong, until the file is another one."""
         log.warning(
             "containerd's file of %s is damaged: it %s; it is not served, and it is not ours to delete", digest, what
         )
-        self._corrupt[digest.key] = identity
+        self._corrupt[digest] = identity
         self._on_damaged()
-        self._drop(digest.key, OSError(errno.EIO, what))
+        self._drop(digest, OSError(errno.EIO, what))
 
     def _found_failing(self, digest: Digest, error: OSError) -> None:
         """Withdraw a blob that the disk does not give, for a while."""
-        if digest.key in self._sizes:
+        if digest in self._sizes:
             log.warning("containerd's file of %s cannot be read, and is not served: %s", digest, error.strerror)
-        self._failing[digest.key] = asyncio.get_running_loop().time() + self._settings.failing_s
-        self._drop(digest.key, error)
+        self._failing[digest] = asyncio.get_running_loop().time() + self._settings.failing_s
+        self._drop(digest, error)
 
-    def _become(self, sizes: dict[bytes, int], tags: dict[Reference, Tag]) -> None:
+    def _become(self, sizes: dict[Digest, int], tags: dict[Reference, Tag]) -> None:
         """Hold this from now on, and report the difference."""
-        before = self._sizes.keys() | {reference.key for reference in self._tags}
-        after = sizes.keys() | {reference.key for reference in tags}
+        before, after = _keys(self._sizes, self._tags), _keys(sizes, tags)
         self._sizes, self._tags = sizes, tags
         if self._listener is None:
             return
@@ -315,6 +313,11 @@ async def _watch(client: Client, schedule: RelistSchedule, changed: asyncio.Even
         schedule.note_change(now())
         changed.set()
     raise ContainerdError("it closed the stream of events")
+
+
+def _keys(sizes: Iterable[Digest], tags: Iterable[Reference]) -> set[bytes]:
+    """The keys of content and tags."""
+    return {digest.key for digest in sizes} | {reference.key for reference in tags}
 
 
 def _socket_path(address: str) -> Path:

@@ -29,12 +29,12 @@ def reference_of(name: str) -> Reference | None:
         return None
 
 
-def tags_of(images: Iterable[Image], content: Container[bytes]) -> dict[Reference, Tag]:
+def tags_of(images: Iterable[Image], content: Container[Digest]) -> dict[Reference, Tag]:
     """Read all tags from a list of images.
 
     Args:
         images: as containerd lists them.
-        content: the keys of what is in the content store.
+        content: what is in the content store.
 
     Returns:
         The tags. Of two names for one reference, such as with and without `library/`, the one that was set last counts.
@@ -49,6 +49,6 @@ def tags_of(images: Iterable[Image], content: Container[bytes]) -> dict[Referenc
         except DigestInvalid:
             continue
         known = tags.get(reference)
-        if digest.key in content and (known is None or known.checked_unix_s < image.updated_unix_s):
+        if digest in content and (known is None or known.checked_unix_s < image.updated_unix_s):
             tags[reference] = Tag(digest, image.updated_unix_s, "runtime")
     return tags

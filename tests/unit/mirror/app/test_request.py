@@ -63,6 +63,7 @@ def test_the_root_asks_for_nothing(path: str, method: str) -> None:
         ("/v2/docker.io/nginx/manifests/1.27", b"", RegistryRequest("manifests", NGINX, Reference(NGINX, "1.27"))),
         (f"/v2/nginx/manifests/sha256:{HEX}", b"", RegistryRequest("manifests", NGINX, Digest(HEX))),
         (f"/v2/nginx/blobs/sha256:{HEX}", b"ns=index.docker.io", RegistryRequest("blobs", NGINX, Digest(HEX))),
+        (f"/v2/nginx/manifests/sha512:{HEX * 2}", b"", RegistryRequest("manifests", NGINX, Digest(HEX * 2))),
         (
             f"/v2/a/blobs/sha256:{HEX}",
             b"x=1&ns=localhost%3A5000&ns=localhost:5000",
@@ -101,7 +102,7 @@ def test_manifests_and_blobs_are_asked_for_by_name(path: str, query: bytes, want
         ("/v2/nginx/blobs/1.27", b"", BlobUnknown),
         ("/v2/nginx/blobs/", b"", BlobUnknown),
         ("/v2/nginx/blobs/sha256:", b"", DigestInvalid),
-        (f"/v2/nginx/blobs/sha512:{HEX}{HEX}", b"", DigestInvalid),
+        (f"/v2/nginx/blobs/sha512:{HEX}", b"", DigestInvalid),
         ("/v2/nginx/manifests/sha256:abc", b"", DigestInvalid),
         ("/v2/nginx/manifests/", b"", ManifestUnknown),
         ("/v2/nginx/manifests/.x", b"", ManifestUnknown),

@@ -41,6 +41,7 @@ def endpoint(**values: Any) -> StatusEndpoint:
         "keeps_nothing": lambda: None,
         "withheld": dict,
         "budgets": list,
+        "outages": list,
     }
     return StatusEndpoint(NodeStatus(name="a", **(given | values)), cast("Find", Asked()), Metrics())
 

@@ -10,9 +10,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from mirror.app.signing import Orders
-from mirror.app.writers import COMMAND_HEADER, Writers
+from mirror.app.writers import Writers
 from mirror.config import Push
 from mirror.errors import Denied, LoginRequired, Unsupported
+from mirror.sources import COMMAND_HEADER
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.auth import Request as SignedRequest
 

@@ -10,7 +10,7 @@ import pytest
 from mirror.errors import StorageFailed
 from mirror.images.holdings import Holdings
 from mirror.oci.digest import Digest
-from mirror.oci.reference import Reference, Repository
+from mirror.oci.reference import Reference
 from mirror.routers import Peer
 from mirror.stores import Held, Listener, Tag
 from tests.static_router import StaticRouter
@@ -65,8 +65,8 @@ class Shelf:
         (self._folder / digest.hex).write_bytes(content)
         return digest
 
-    def tags_of(self, repository: Repository) -> list[str]:
-        return [reference.tag for reference in self.tags if reference.repository == repository]
+    def references(self) -> list[Reference]:
+        return [*self.tags]
 
     def open(self, digest: Digest) -> Held | None:
         path = self._folder / digest.hex

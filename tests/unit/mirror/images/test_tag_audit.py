@@ -1,7 +1,6 @@
 """Which claims about tags are checked, and what has to happen before a member has contradicted upstream."""
 
 import asyncio
-from collections.abc import Sequence
 from random import Random
 from typing import TYPE_CHECKING, cast
 
@@ -96,19 +95,16 @@ def test_who_contradicts_upstream(
     asyncio.run(story())
 
 
-@pytest.mark.parametrize(("free", "checked"), [(False, range(40, 90)), (True, range(1000, 1001))])
-def test_of_what_is_only_repeated_a_sample_is_checked_or_all_where_that_is_free(
-    free: bool, checked: Sequence[int]
-) -> None:
+def test_of_what_is_only_repeated_a_sample_is_checked() -> None:
     async def story() -> None:
         says = Says("A" * 1000, "")
         it, _ = audit(says, tag_sample=16)
         for _ in range(1000):
-            it.sample(NGINX, asyncio.create_task(claimed("A")), free=free)
+            it.sample(NGINX, asyncio.create_task(claimed("A")))
             while len(asyncio.all_tasks()) > 1:
                 await asyncio.sleep(0)
             await asyncio.sleep(0)  # what is done when a task has ended
-        assert says.asked in checked
+        assert 40 <= says.asked < 90
 
     asyncio.run(story())
 

@@ -7,9 +7,9 @@ import pytest
 from mirror.errors import UpstreamError, UpstreamOut, UpstreamUnknown
 from mirror.images.tag_checks import TagChecks
 from mirror.oci.digest import Digest
-from mirror.oci.reference import Reference, Repository
+from mirror.oci.reference import Reference
 from mirror.settings import ImageSettings
-from mirror.sources import Resolved
+from mirror.sources import Resolved, Standing
 from mirror.stores import Tag
 
 SIGNATURE = Reference.parse("nginx:sha256-0.sig")
@@ -25,8 +25,8 @@ class World:
         self.asked = 0
         self.checks = TagChecks(self, self, settings)
 
-    def is_head_free(self, repository: Repository) -> bool:
-        return True
+    def standing(self, registry: str) -> Standing:
+        return Standing.ASKED
 
     async def resolve(self, reference: Reference) -> Resolved:
         self.asked += 1

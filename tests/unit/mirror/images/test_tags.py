@@ -12,9 +12,9 @@ from mirror.errors import ManifestUnknown, Unavailable, UpstreamError, UpstreamO
 from mirror.images.tag_policies import TagPolicies, TagPolicy
 from mirror.images.tags import Tags
 from mirror.oci.digest import Digest
-from mirror.oci.reference import Reference, Repository
+from mirror.oci.reference import Reference
 from mirror.settings import ImageSettings
-from mirror.sources import Resolved
+from mirror.sources import Resolved, Standing
 from mirror.stores import Tag
 
 NAME = Reference.parse("nginx:new")
@@ -43,8 +43,8 @@ class World:
         policies = TagPolicies(usual=policy or TagPolicy())
         self.tags = Tags(holdings, self, self, self, audit, SETTINGS, policies=policies)  # type: ignore[arg-type]
 
-    def is_head_free(self, repository: Repository) -> bool:
-        return True
+    def standing(self, registry: str) -> Standing:
+        return Standing.ASKED
 
     async def resolve(self, reference: Reference) -> Resolved:
         self.questions += 1

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mirror.errors import DigestInvalid
-from mirror.oci.digest import Digest
+from mirror.oci.digest import Algorithm, Digest
 
 HEX = "0123456789abcdef" * 4
 
@@ -25,6 +25,18 @@ def test_content_is_named_by_its_sha256(content: bytes) -> None:
     assert Digest.parse(str(Digest.of(content))) == Digest.of(content)
 
 
+@given(st.binary(max_size=200))
+def test_content_may_be_named_by_its_sha512_which_is_another_name(content: bytes) -> None:
+    digest = Digest.of(content, Algorithm.SHA512)
+    assert str(digest) == f"sha512:{hashlib.sha512(content).hexdigest()}"
+    assert Digest.parse(str(digest)) == digest
+    assert digest.key == hashlib.sha512(content).digest()[:32]
+    assert digest.matches(content)
+    assert not digest.matches(content + b"x")
+    assert digest != Digest.of(content)
+    assert digest.is_of_nothing is Digest.of(content).is_of_nothing is (content == b"")
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -35,7 +47,11 @@ def test_content_is_named_by_its_sha256(content: bytes) -> None:
         f"sha256:{HEX}0",
         f"sha256:{HEX.upper()}",
         f"SHA256:{HEX}",
-        f"sha512:{HEX * 2}",
+        f"sha512:{HEX}",
+        f"sha256:{HEX * 2}",
+        f"sha512:{HEX * 2}0",
+        f"sha512:{HEX * 2}".upper(),
+        f"sha384:{'0' * 96}",
         f"sha256:{HEX}\n",
         f" sha256:{HEX}",
         f"sha256:{'../' * 21}a",
@@ -47,7 +63,7 @@ def test_anything_else_is_refused(text: str) -> None:
         Digest.parse(text)
 
 
-@given(st.text(max_size=100) | st.from_regex(r"\Asha256:[0-9a-zA-Z./]{60,70}\Z"))
+@given(st.text(max_size=100) | st.from_regex(r"\Asha(256|512):[0-9a-zA-Z./]{60,130}\Z"))
 @example("sha256:" + "f" * 64)
 def test_junk_is_a_digest_that_reads_back_or_is_refused(text: str) -> None:
     try:

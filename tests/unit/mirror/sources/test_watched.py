@@ -1,7 +1,8 @@
 """A registry that does not answer: who finds it out, what that costs, and when it is used again."""
 
 import asyncio
-from collections.abc import Coroutine
+import time
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository
 from mirror.settings import OutageSettings
-from mirror.sources import Page, RangeReply, RangeRequest, Resolved, Role, Shown, Sink
+from mirror.sources import Page, RangeReply, RangeRequest, Resolved, Role, Sink, Standing
 from mirror.sources.outages import Outages
 from mirror.sources.watched import WatchedUpstream
+from mirror.sources.words import Sees, Words
 
 HUB = "docker.io"
 TAG = Reference.parse("library/x:1")
@@ -32,9 +34,6 @@ class Registries:
         self.error: UpstreamError | None = None
         self.questions = self.signs = self.cancelled = 0
         self.asked_for_a_sign = asyncio.Event()
-
-    def is_head_free(self, repository: Repository) -> bool:
-        return True
 
     async def answers(self, registry: str) -> bool:
         self.signs += 1
@@ -57,10 +56,6 @@ class Registries:
     async def download(self, content: Content, request: RangeRequest, sink: Sink) -> None:
         await sink.begin(RangeReply(0, 1, 1))
         await self._wait()
-
-    async def shows(self, repository: Repository, path: str, authorization: str | None) -> Shown:
-        await self._wait()
-        return Shown.YES
 
     async def _wait(self) -> None:
         self.questions += 1
@@ -90,9 +85,12 @@ class Nowhere:
 
 
 class World:
-    def __init__(self, settings: OutageSettings) -> None:
+    def __init__(
+        self, settings: OutageSettings, name: str = "me", tell: Callable[[bytes], None] = lambda word: None
+    ) -> None:
         self.registries, self.outages = Registries(), Outages(settings)
-        self.upstream = WatchedUpstream(self.registries, self.outages, settings)
+        words = Words(settings, name, {HUB}, tell)
+        self.upstream = WatchedUpstream(self.registries, self.outages, settings, words=words)
 
     def is_out(self) -> bool:
         return self.outages.why(HUB, 0.0) is not None
@@ -232,5 +230,91 @@ def test_a_request_that_reaches_nobody_says_the_registry_is_out_only_if_that_is_
                 await it.upstream.resolve(TAG)
             assert caught.value.reason is (Reason.UNREACHABLE if lives else Reason.OUTAGE)
             assert it.is_out() is not lives
+
+    run(story())
+
+
+class Pair:
+    """Two members that hear each other, each of which has a line of its own to the registry."""
+
+    def __init__(self, settings: OutageSettings = PROMPT) -> None:
+        self.one = World(settings, "one", lambda word: self.other.upstream.heard(word))
+        self.other = World(settings, "other", lambda word: self.one.upstream.heard(word))
+
+    async def __aenter__(self) -> "Pair":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.one.upstream.close()
+        await self.other.upstream.close()
+
+
+def test_what_one_member_finds_out_costs_the_other_nothing() -> None:
+    async def story() -> None:
+        async with Pair() as it:
+            with pytest.raises(UpstreamOut):
+                await it.one.upstream.resolve(TAG)
+            while not it.other.is_out():
+                await asyncio.sleep(0.001)
+            with pytest.raises(UpstreamOut, match="a member says so"):
+                await it.other.upstream.resolve(TAG)
+            assert it.other.registries.questions == 0
+
+    run(story())
+
+
+def test_a_member_that_the_registry_answers_is_not_kept_from_it_by_one_with_a_broken_line() -> None:
+    async def story() -> None:
+        async with Pair() as it:
+            it.other.registries.living.set()
+            it.other.registries.answering.set()
+            with pytest.raises(UpstreamOut):
+                await it.one.upstream.resolve(TAG)
+            assert await it.other.upstream.resolve(TAG) == RESOLVED
+            assert it.other.registries.signs <= 2, "it looks once for each word"
+            assert not it.other.is_out()
+            assert it.one.is_out()
+
+    run(story())
+
+
+def test_who_is_told_that_a_registry_is_back_looks_at_once() -> None:
+    async def story() -> None:
+        seldom = OutageSettings(silent_s=0.01, sign_of_life_s=0.05, probe_s=0.01, others_probe_s=60.0, grace_s=0.0)
+        async with Pair(seldom) as it:
+            with pytest.raises(UpstreamOut):
+                await it.one.upstream.resolve(TAG)
+            while not it.other.is_out():
+                await asyncio.sleep(0.001)
+            for world in (it.one, it.other):
+                world.registries.living.set()
+            while it.one.is_out() or it.other.is_out():
+                await asyncio.sleep(0.001)
+
+    run(story())
+
+
+def test_while_it_is_found_out_what_is_known_need_not_wait() -> None:
+    async def story() -> None:
+        async with Pair(OutageSettings(silent_s=0.01, sign_of_life_s=0.05, probe_s=0.01)) as it:
+            assert it.other.upstream.standing(HUB) is Standing.ASKED
+            asking = asyncio.create_task(it.one.upstream.resolve(TAG))
+            await it.one.registries.asked_for_a_sign.wait()
+            assert [world.upstream.standing(HUB) for world in (it.one, it.other)] == [Standing.DOUBTED] * 2
+            with pytest.raises(UpstreamOut):
+                await asking
+            assert it.one.upstream.standing(HUB) is Standing.OUT
+
+    run(story())
+
+
+def test_one_that_is_never_asked_is_not_asked_because_a_member_says_something() -> None:
+    async def story() -> None:
+        registries = Registries()
+        offline = WatchedUpstream(registries, Outages(PROMPT), PROMPT, {HUB}, Words(PROMPT, "me", {HUB}))
+        Words(PROMPT, "one", {HUB}, offline.heard).say(HUB, Sees.OUTAGE, time.monotonic())
+        await asyncio.sleep(2 * PROMPT.probe_s)
+        assert registries.signs == 0
+        await offline.close()
 
     run(story())

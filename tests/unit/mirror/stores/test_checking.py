@@ -256,7 +256,7 @@ def test_a_file_without_a_proof_that_is_other_content_gives_no_byte(shelf: Shelf
     async def story() -> None:
         flip(shelf.path, len(BLOB) - 1)
         got = bytearray()
-        with pytest.raises(Corrupt, match="has the sha256"):
+        with pytest.raises(Corrupt, match="has the digest sha256"):
             await shelf.read(into=got)
         assert not got
         assert shelf.records == {}

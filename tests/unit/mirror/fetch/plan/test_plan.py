@@ -638,11 +638,16 @@ def test_this_node_takes_its_turn_in_the_order_by_asking_upstream_itself() -> No
     assert follow(at, "unreachable") == [*order[: order.index("me")], UPSTREAM, *order[order.index("me") + 1 :]]
 
 
-@pytest.mark.parametrize("reason", ["unable", "rate-limited"])
-def test_after_two_homes_that_cannot_this_node_asks_upstream_itself(reason: str) -> None:
+def test_after_two_homes_that_cannot_this_node_asks_upstream_itself() -> None:
     at = desk(("a", "b", "c", "d", "e"), size=20 * MEBIBYTE)
     order = list(at.plan.candidates.ring.homes(0))
-    assert follow(at, reason) == [*order[:2], UPSTREAM], "and if it cannot either, nobody"
+    assert follow(at, "unable") == [*order[:2], UPSTREAM], "and if it cannot either, nobody"
+
+
+def test_homes_that_may_not_ask_are_passed_over_and_this_node_takes_its_turn() -> None:
+    at = desk(("a", "b", "c", "d", "e"), size=20 * MEBIBYTE)
+    order = [UPSTREAM if name == "me" else name for name in at.plan.candidates.ring.homes(0)]
+    assert follow(at, "rate-limited") == (order if UPSTREAM in order else [*order, UPSTREAM])
 
 
 def test_a_home_that_was_unable_is_asked_again_later() -> None:

@@ -12,7 +12,7 @@ from mirror.cluster.homes import MEBIBYTE, piece_size
 from mirror.fetch.demand import Audience
 from mirror.fetch.spool import DiskFile, Spool
 from mirror.oci.content import Content
-from mirror.oci.digest import Digest
+from mirror.oci.digest import Algorithm, Digest
 from mirror.oci.reference import Repository
 from mirror.settings import SpoolSettings
 
@@ -37,10 +37,14 @@ def nobody(start: int, stop: int) -> set[str]:
 
 @asynccontextmanager
 async def spooling(
-    blob: bytes, *, opened: bool = True, on_change: Callable[[], None] = lambda: None
+    blob: bytes,
+    *,
+    opened: bool = True,
+    on_change: Callable[[], None] = lambda: None,
+    algorithm: Algorithm = Algorithm.SHA256,
 ) -> AsyncIterator[Spool]:
     """A spool for a blob, on a file of its own."""
-    spool = Spool(content_of(Digest.of(blob)), SETTINGS, on_change, nobody)
+    spool = Spool(content_of(Digest.of(blob, algorithm)), SETTINGS, on_change, nobody)
     with tempfile.TemporaryFile() as file:
         if opened:
             spool.open(DiskFile(os.dup(file.fileno()), len(blob)))

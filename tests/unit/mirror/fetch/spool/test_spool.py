@@ -67,7 +67,7 @@ def test_the_last_piece_is_withheld_until_the_digest_is_right(blob: bytes, given
         async with spooling(blob) as spool:
             whole, end = Follower(spool, 0, len(blob)), Follower(spool, len(blob) - 1, len(blob))
             write(spool, 0, blob)
-            assert await spool.hash() == spool.content.digest.hex
+            assert await spool.hash() == spool.content.digest
             await whole.until(given)
             await settle()
             assert (len(whole.got), len(end.got)) == (given, 0)
@@ -82,7 +82,7 @@ def test_the_last_piece_is_withheld_until_the_digest_is_right(blob: bytes, given
 def test_an_empty_blob_is_complete_without_a_byte() -> None:
     async def check() -> None:
         async with spooling(b"") as spool:
-            assert await spool.hash() == spool.content.digest.hex
+            assert await spool.hash() == spool.content.digest
             spool.finish()
             reader = Follower(spool, 0, 0)
             with spool.join(Audience.LOCAL) as other:
@@ -104,7 +104,7 @@ def test_the_digest_is_of_the_whole_in_whatever_order_it_came(order: list[int], 
             hashing, reader = asyncio.create_task(spool.hash()), Follower(spool, start, stop)
             for part in order:
                 write(spool, part * odd, blob[part * odd : (part + 1) * odd])
-            assert await hashing == spool.content.digest.hex
+            assert await hashing == spool.content.digest
             spool.finish()
             await reader.task
             assert reader.got == blob[start:stop]
@@ -165,7 +165,7 @@ def test_retracted_bytes_are_not_given_before_they_are_written_again() -> None:
             await settle()
             assert not reader.got
             write(spool, 0, LARGE)
-            assert await spool.hash() == spool.content.digest.hex
+            assert await spool.hash() == spool.content.digest
             spool.finish()
             await reader.task
             assert reader.got == LARGE
@@ -179,13 +179,13 @@ def test_a_reader_of_wrong_bytes_gets_a_short_read_and_others_read_on() -> None:
             deceived, lucky = Follower(spool, 0, len(LARGE)), Follower(spool, 3 * MEBIBYTE, len(LARGE))
             write(spool, 0, LARGE[:MEBIBYTE], bytes(MEBIBYTE), LARGE[2 * MEBIBYTE :])
             await deceived.until(WITHHELD)
-            assert await spool.hash() != spool.content.digest.hex
+            assert await spool.hash() != spool.content.digest
             given = spool.readers.given(MEBIBYTE, 2 * MEBIBYTE)
             spool.retract(MEBIBYTE, 2 * MEBIBYTE)
             write(spool, MEBIBYTE, LARGE[MEBIBYTE : 2 * MEBIBYTE])
             for cursor, *_ in given:
                 cursor.mislead()
-            assert await spool.hash() == spool.content.digest.hex
+            assert await spool.hash() == spool.content.digest
             spool.finish()
             with pytest.raises(MirrorError) as caught:
                 await deceived.task
@@ -201,7 +201,7 @@ def test_a_retraction_that_comes_too_late_leaves_no_reader_waiting() -> None:
     async def check() -> None:
         async with spooling(LARGE) as spool:
             write(spool, 0, LARGE)
-            assert await spool.hash() == spool.content.digest.hex
+            assert await spool.hash() == spool.content.digest
             spool.retract(MEBIBYTE, 2 * MEBIBYTE)
             spool.finish()
             reader = Follower(spool, 0, len(LARGE))
@@ -439,7 +439,7 @@ class Feeder:
                     self.idle.set()
                     await self._changed.wait()
                     self.idle.clear()
-            assert hashing.result() == spool.content.digest.hex
+            assert hashing.result() == spool.content.digest
             spool.finish()
         finally:
             self.idle.set()

@@ -130,6 +130,56 @@ def test_what_a_member_says_is_bounded() -> None:
         assert other.shown(0.0) == [], odd
 
 
+def test_who_counts_pulls_is_asked_for_everything_else_after_a_429_to_a_pull() -> None:
+    it = Cluster(2)
+    a, b = it.members
+    a.answered(HUB, left(20), it.now)
+    a.limited(HUB, {}, 60, it.now, is_pull=True)
+    for number, budgets in enumerate(it.members):
+        assert budgets.wait_s(HUB, it.clock(number), is_pull=True) == 60
+        assert budgets.wait_s(HUB, it.clock(number), is_pull=False) == 0
+    a.answered(HUB, left(0), it.now + 1)  # to what is still asked
+    assert a.wait_s(HUB, it.now + 1) == 59
+    b.limited(HUB, {}, 10, it.clock(1), is_pull=False)
+    assert a.wait_s(HUB, it.now, is_pull=False) > 0
+    assert a.wait_s(QUAY, it.now) == 0
+
+
+def test_who_says_nothing_of_pulls_is_asked_for_nothing_after_a_429() -> None:
+    budgets = Budgets()
+    budgets.limited(HUB, {}, 60, 0.0, is_pull=True)
+    assert budgets.wait_s(HUB, 0.0, is_pull=False) == 60
+
+
+def test_where_no_pull_is_left_none_is_made_until_one_may_be_there_again_and_others_may_ask() -> None:
+    it = Cluster(2)
+    it.members[0].answered(HUB, left(0), it.now)
+    for number, budgets in enumerate(it.members):
+        assert budgets.wait_s(HUB, it.clock(number)) == 216
+        assert budgets.wait_s(HUB, it.clock(number), is_pull=False) == 0
+        assert budgets.wait_s(HUB, it.clock(number) + 216) == 0
+        assert not budgets.is_blocked(HUB, it.clock(number))
+
+
+def test_a_time_that_a_registry_names_counts_more_than_a_guess() -> None:
+    it = Cluster(2)
+    it.members[0].answered(HUB, left(0), it.now)
+    it.members[0].limited(HUB, {}, 5, it.now, is_pull=True)
+    assert [budgets.wait_s(HUB, it.clock(number)) for number, budgets in enumerate(it.members)] == [5, 5]
+
+
+def test_the_last_pulls_are_told_one_by_one() -> None:
+    it = Cluster(2)
+    for remaining in range(14, -1, -1):
+        it.members[0].answered(HUB, left(remaining), it.now)
+        it.now += 1
+    assert it.members[1].left(HUB, it.clock(1)) == 0
+    assert len(it.told) == 12
+    assert [budgets.is_scarce(HUB, it.clock(number)) for number, budgets in enumerate(it.members)] == [True, True]
+    it.now += 21_600
+    assert not it.members[1].is_scarce(HUB, it.clock(1))
+
+
 @given(st.binary(max_size=NOTE_MAX_BYTES))
 def test_junk_says_nothing(payload: bytes) -> None:
     budgets = Budgets()

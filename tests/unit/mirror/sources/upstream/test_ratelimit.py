@@ -1,5 +1,6 @@
 """Registries that answered 429, and for how long they are not asked."""
 
+import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -70,3 +71,65 @@ def test_many_answers_of_429_are_one_warning(caplog: pytest.LogCaptureFixture) -
     for _ in range(5):
         limits.note_429(HUB, retry_after("60"), NOW, now=100)
     assert len(caplog.records) == 1
+
+
+def test_no_more_pulls_are_under_way_than_are_left_and_the_log_says_once_that_few_are(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def story() -> None:
+        limits, loop = RateLimits(), asyncio.get_running_loop()
+        left, asked, go_on = 2, 0, asyncio.Event()
+        limits.note(HUB, remaining(left), loop.time())
+
+        async def pull() -> None:
+            nonlocal left, asked
+            async with limits.asked(HUB, is_pull=True):
+                asked += 1
+                await go_on.wait()
+                left -= 1
+                limits.note(HUB, remaining(left), loop.time())
+
+        pulls = [asyncio.create_task(pull()) for _ in range(5)]
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert asked == 2
+        async with limits.asked(HUB, is_pull=False):  # which costs nothing
+            pass
+        async with limits.asked(QUAY, is_pull=True):
+            pass
+        go_on.set()
+        outcomes = await asyncio.gather(*pulls, return_exceptions=True)
+        assert asked == 2
+        assert [type(outcome) for outcome in outcomes if outcome] == [UpstreamRateLimited] * 3
+        assert "no pull left" in str(outcomes[-1])
+        assert "UTC" in str(outcomes[-1])
+        assert [record.getMessage() for record in caplog.records if "few pulls" in record.getMessage()] != []
+        assert len(caplog.records) == 1
+
+    asyncio.run(asyncio.wait_for(story(), 10))
+
+
+def test_after_a_wait_one_pull_finds_out_whether_there_are_any() -> None:
+    async def story() -> None:
+        limits, now = RateLimits(), asyncio.get_running_loop().time()
+        limits.note(HUB, remaining(0), now - 3600)
+        limits.check(HUB, now)
+        async with limits.asked(HUB, is_pull=True):
+            second = asyncio.create_task(pull_once(limits))
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert not second.done()
+            limits.note_429(HUB, retry_after("60"), NOW, now, is_pull=True)
+        with pytest.raises(UpstreamRateLimited):
+            await second
+
+    asyncio.run(asyncio.wait_for(story(), 10))
+
+
+async def pull_once(limits: RateLimits) -> None:
+    async with limits.asked(HUB, is_pull=True):
+        pass
+
+
+def remaining(count: int) -> Mapping[str, str]:
+    return {"RateLimit-Limit": "100;w=21600", "RateLimit-Remaining": f"{count};w=21600"}

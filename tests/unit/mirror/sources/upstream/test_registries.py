@@ -3,9 +3,7 @@
 import pytest
 
 from mirror.errors import ConfigError
-from mirror.oci.reference import Repository
-from mirror.sources.upstream import Upstream
-from mirror.sources.upstream.registries import DOCKER_HUB_URL, PUBLIC_REGISTRIES, Registry, known_registries
+from mirror.sources.upstream.registries import PUBLIC_REGISTRIES, Registry, known_registries
 
 
 @pytest.mark.parametrize(
@@ -120,12 +118,3 @@ def test_what_is_configured_replaces_what_is_built_in() -> None:
 def test_the_built_in_list_is_in_canonical_form() -> None:
     for registry in PUBLIC_REGISTRIES:
         assert Registry.parse(f"{registry.name}={registry.url}") == registry
-
-
-def test_only_docker_hub_itself_is_known_not_to_count_head() -> None:
-    mirror = Registry("docker.io", "https://harbor.example/v2/hub")
-    hub, other = (Repository(registry, "library/x") for registry in ("docker.io", "ghcr.io"))
-    assert Upstream().is_head_free(hub)
-    assert Upstream([Registry("docker.io", DOCKER_HUB_URL, "user", "x")]).is_head_free(hub)
-    assert not Upstream().is_head_free(other)
-    assert not Upstream([mirror]).is_head_free(hub)

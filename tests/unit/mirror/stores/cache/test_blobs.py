@@ -1,5 +1,6 @@
 """Complete blobs: which of them go first, for whom, and what is counted."""
 
+from mirror.oci.digest import Algorithm, Digest
 from mirror.stores.cache.blobs import Blobs, Withheld
 
 A, B, C = "abc"
@@ -40,6 +41,16 @@ def test_the_least_recently_used_goes_first_and_what_is_spare_before_it() -> Non
     blobs.remove(A)
     blobs.remove("unknown")
     assert (blobs.bytes, blobs.spare_bytes, len(blobs), A in blobs) == (15, 0, 2, False)
+
+
+def test_blobs_are_found_by_the_keys_of_the_cluster_whatever_their_digests() -> None:
+    blobs, _ = made()
+    short, long, gone = (Digest.of(b"1"), Digest.of(b"2", Algorithm.SHA512), Digest.of(b"3", Algorithm.SHA512))
+    for digest in (short, long, gone):
+        blobs.add(digest.hex, 10, 1000.0)
+    blobs.remove(gone.hex)
+    keys = [short.key, long.key, gone.key, bytes(32)]
+    assert list(blobs.named(keys)) == [short.hex, long.hex]
 
 
 def test_for_others_only_what_is_spare_or_was_not_used_lately_goes() -> None:

@@ -64,6 +64,17 @@ def test_the_least_recently_checked_of_too_many_is_forgotten_on_disk_too(tmp_pat
     assert again.get(ONE) is None
 
 
+def test_a_tag_that_is_forgotten_by_hand_does_not_come_back(tmp_path: Path) -> None:
+    tags, keys = opened(tmp_path)
+    for reference in (ONE, TWO):
+        asyncio.run(tags.put(reference, tag(b"x", 1.0), keys))
+    assert asyncio.run(tags.forget(ONE, keys)) == tag(b"x", 1.0)
+    assert asyncio.run(tags.forget(ONE, keys)) is None
+    assert keys.held == {TWO.key}
+    again, _ = opened(tmp_path)
+    assert [*again.references()] == [TWO]
+
+
 def test_junk_is_removed_and_so_is_what_was_not_written_to_its_end(tmp_path: Path) -> None:
     junk = [b"", b"{", b'{"reference":"nginx"}', b'{"reference":"A B","digest":"sha256:0","checked_unix_s":1}']
     for number, text in enumerate(junk):

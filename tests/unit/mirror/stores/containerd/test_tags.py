@@ -13,7 +13,7 @@ from mirror.stores.containerd.messages import Image
 from mirror.stores.containerd.tags import reference_of, tags_of
 
 ONE, TWO = Digest.of(b"one"), Digest.of(b"two")
-CONTENT = {ONE.key, TWO.key}
+CONTENT = {ONE, TWO}
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_other_names_are_none(name: str) -> None:
 
 def test_a_tag_without_its_manifest_does_not_count() -> None:
     images = [Image("a.test/x:1", str(ONE), 5.0), Image("a.test/y:1", str(TWO), 5.0), Image("a.test/z:1", "junk", 5.0)]
-    assert set(tags_of(images, {ONE.key})) == {Reference.parse("a.test/x:1")}
+    assert set(tags_of(images, {ONE})) == {Reference.parse("a.test/x:1")}
 
 
 def test_of_two_names_for_one_reference_the_later_counts() -> None:

@@ -1,0 +1,59 @@
+"""What an operator asks about content: why it is here."""
+
+import asyncio
+import platform
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ..errors import DigestInvalid, NameInvalid
+from .why import Why
+
+_WHYS_MAX: Final = 4
+"""Bounds the questions why that are under way at once: each asks all members that may have something."""
+_QUERY_SHOWN_MAX: Final = 200
+"""Characters of a wrong query that go into the answer: enough to recognise it, and bounded."""
+_ARCHITECTURES: Final = {
+    "x86_64": "amd64",
+    "aarch64": "arm64",
+    "armv7l": "arm/v7",
+    "armv6l": "arm/v6",
+    "i686": "386",
+}
+"""What image indexes call the machines that the kernel names so; others have the same name."""
+
+
+class ContentsEndpoint:
+    """The routes about content.
+
+    Args:
+        why: tells why something is here.
+    """
+
+    def __init__(self, why: Why) -> None:
+        self._why = why
+        self._asking = asyncio.Semaphore(_WHYS_MAX)
+
+    def routes(self) -> list[Route]:
+        """The routes, for a Starlette application."""
+        return [Route("/api/v1/why", self.why)]
+
+    async def why(self, request: Request) -> Response:
+        """Why an image or digest (`?q=`) is here or is not; of an index for a `platform`, or for `all=1` of them."""
+        query = request.query_params.get("q", "")
+        wanted = request.query_params.get("platform") or local_platform()
+        try:
+            async with self._asking:
+                everything = request.query_params.get("all") == "1"
+                return JSONResponse(await self._why.why(query, wanted, everything=everything))
+        except (NameInvalid, DigestInvalid) as error:
+            message = f"q={query[:_QUERY_SHOWN_MAX]!r} is no image name and no digest: {error}"
+            return JSONResponse({"error": message}, status_code=400)
+
+
+def local_platform() -> str:
+    """The platform of this machine, as image indexes name it."""
+    machine = platform.machine()
+    return f"linux/{_ARCHITECTURES.get(machine, machine)}"

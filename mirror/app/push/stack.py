@@ -1,0 +1,61 @@
+"""The parts of a node to which clients push, put together."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ...images.own_tags import OwnTags
+from ...oci.digest import Digest
+from ...oci.reference import Reference, Repository
+from ...settings import PushSettings
+from ...stores import BlobUploads
+from ..backend import Backend
+from ..writers import Writers
+from .deletions import Deletes, Deletions
+from .manifests import PushedManifests
+from .uploads import Uploads
+
+
+@dataclass(frozen=True, slots=True)
+class PushStack:
+    """What the endpoints of one node share.
+
+    Args:
+        writers: decides who may push.
+        uploads: blobs that arrive.
+        manifests: takes manifests.
+        deletions: deletes.
+        backend: what this node reads from.
+    """
+
+    writers: Writers
+    uploads: Uploads
+    manifests: PushedManifests
+    deletions: Deletions
+    backend: Backend
+
+    @classmethod
+    def build(  # noqa: PLR0913 - what the agent has built before
+        cls,
+        writers: Writers,
+        backend: Backend,
+        files: BlobUploads,
+        own: OwnTags,
+        *,
+        delete: Deletes,
+        pin: Callable[[Repository, Digest, Sequence[Reference]], object],
+        settings: PushSettings,
+    ) -> "PushStack":
+        """Put the parts together.
+
+        Args:
+            writers: decides who may push.
+            backend: what this node reads from.
+            files: where blobs are written.
+            own: keeps tags.
+            delete: deletes content of this node's cache.
+            pin: is told of what was pushed, so that it is kept.
+            settings: bounds.
+        """
+        uploads = Uploads(files, settings)
+        manifests = PushedManifests(uploads, backend.holdings, backend.fetching.sizes.size, own, pin, settings)
+        return cls(writers, uploads, manifests, Deletions(backend.holdings, backend.manifests, own, delete), backend)

@@ -1,0 +1,70 @@
+"""`skvaller save`: images from the cluster into an archive."""
+
+from pathlib import Path
+
+import click
+
+from ..errors import AgentError, ArchiveError, DigestInvalid, NameInvalid
+from ..oci.reference import parse_image
+from ..settings import ArchiveSettings
+from .load import failed, logs_in, registry_of
+from .running_agent import asks_agent, show_json
+
+_EXAMPLES = """\b
+Examples:
+  skvaller save nginx:1.27 ghcr.io/org/app:2.0 -o images.tar
+  skvaller save --platform linux/arm64 nginx:1.27 -o - | zstd > nginx.tar.zst
+"""
+
+
+@click.command(epilog=_EXAMPLES)
+@click.argument("names", metavar="REF...", nargs=-1, required=True)
+@click.option("-o", "--output", required=True, metavar="FILE|-", help="The archive; - is standard output.")
+@click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Only this platform of images for several.")
+@logs_in
+@asks_agent
+def save(
+    names: tuple[str, ...], output: str, platform: str | None, key_file: Path | None, url: str, as_json: bool
+) -> None:
+    """Write images of the cluster into one archive, whichever nodes hold them.
+
+    REF is an image name with a tag or digest. The archive is an OCI layout in a tar file, which docker, ctr, podman,
+    skopeo and `skvaller load` read. The same images are the same bytes, wherever and whenever they are saved. FILE gets
+    its name when it is whole and each digest is checked.
+    """
+    from ..archives.documents import Platform
+    from ..archives.naming import shown_name
+    from ..archives.progress import shown
+    from ..archives.saving import Saver, target
+    from ..archives.trees import Trees
+
+    settings = ArchiveSettings()
+    try:
+        wanted = [parse_image(name) for name in dict.fromkeys(names)]
+        only = None if platform is None else Platform.parse(platform)
+    except (NameInvalid, DigestInvalid, ValueError) as error:
+        raise click.BadParameter(str(error)) from None
+    registry = registry_of(url, "save", key_file, settings)
+    try:
+        grower = Trees(registry, only, settings)
+        trees = [grower.grow(name) for name in dict.fromkeys(wanted)]
+        with target(output) as out, shown("save", settings.line_s) as progress:
+            written = Saver(registry, settings, progress).save(trees, out)
+    except ArchiveError as error:
+        raise click.ClickException(f"{output}: {error}") from None
+    except AgentError as error:
+        raise failed(error) from None
+    finally:
+        registry.close()
+    rows = [
+        {"name": shown_name(tree.name), "digest": str(tree.root.digest), "left_out": tree.left_out} for tree in trees
+    ]
+    to_stderr = output == "-"
+    if as_json and not to_stderr:
+        show_json({"images": rows, "bytes": written})
+        return
+    for row in rows:
+        click.echo(f"{row['name']} is {row['digest']}", err=to_stderr)
+        if row["left_out"]:
+            click.echo(f"  without {', '.join(row['left_out'])}", err=to_stderr)
+    click.echo(f"{written:,} bytes in {output}", err=to_stderr)

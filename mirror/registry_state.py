@@ -1,0 +1,70 @@
+"""What a node knows of registries beside what they have: what they let the members ask, and which do not answer.
+
+It is made here, told to the other members by notes, and shown to people.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+
+from .app import BudgetStatus, OutageStatus, RegistryStatus
+from .config import AgentConfig
+from .routers import Topic
+from .settings import Settings
+from .sources.outages import Outages
+from .sources.upstream.budgets import Budgets
+from .sources.upstream.registries import known_registries
+from .sources.words import Words
+
+
+class RegistryState:
+    """The parts that know it.
+
+    Args:
+        config: which registries there are.
+        settings: bounds and durations.
+        tell: tells all other members a note.
+    """
+
+    def __init__(self, config: AgentConfig, settings: Settings, tell: Callable[[Topic, bytes], None]) -> None:
+        self._config = config
+        self._known = known_registries(config.upstream)
+        self.budgets = Budgets(settings.upstream.budgets, partial(tell, Topic.BUDGETS))
+        self.outages = Outages(settings.outages)
+        self.words = Words(
+            settings.outages, config.name, self._known, partial(tell, Topic.OUTAGES), first_number=time.time_ns()
+        )
+
+    def shown_budgets(self) -> list[BudgetStatus]:
+        """What registries still let the members ask."""
+        names = {url.url: name for name, urls in self._known.items() for url in urls}
+        now = time.monotonic()
+        return [
+            BudgetStatus(
+                names[note.url],
+                note.source,
+                note.remaining,
+                note.limit,
+                note.window_s,
+                note.wait_s(now, is_pull=True),
+                now - note.at,
+                note.refused.name.lower(),
+            )
+            for note in self.budgets.shown(now)
+            if note.url in names
+        ]
+
+    def shown_outages(self) -> list[OutageStatus]:
+        """Which registries do not answer this node, or others."""
+        now = time.monotonic()
+        mine, words = self.outages.shown(now), self.words
+        names = sorted(mine.keys() | words.registries(now))
+        return [OutageStatus(name, mine.get(name), sorted(words.others(name, now))) for name in names]
+
+    def shown(self, name: str) -> RegistryStatus:
+        """All that is known of one registry."""
+        urls = [it.url for it in self._known.get(name, ())]
+        budgets = [asdict(row) for row in self.shown_budgets() if row.registry == name]
+        out = self.outages.why(name, time.monotonic())
+        return RegistryStatus(name, urls, name in self._config.offline, out, budgets)
