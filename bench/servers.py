@@ -149,7 +149,8 @@ class NginxCache(Nginx):
 
 def registry(folder: Path, content: Sequence[Content] = (), upstream: Address | None = None) -> Registry:
     """A docker-registry, with content from the start or, given an upstream, as a pull-through cache."""
-    made = Registry(folder, free_address(), upstream=upstream, access_log=False)
+    source = f"http://{upstream}" if upstream else None
+    made = Registry(folder, free_address(), upstream=source, access_log=False)
     for item in content:
         made.link(item.file, REPOSITORY, item.kind, item.digest)
     return made

@@ -33,7 +33,9 @@ from .app import (
     api_app,
     client_app,
 )
+from .app.contents import local_platform
 from .app.keys import is_key_file_replaceable
+from .app.pinning import Pinning
 from .app.private import PrivateContent
 from .app.push import PushEndpoint, PushStack
 from .app.servers import Served, make_servers
@@ -61,6 +63,10 @@ from .images.tag_trust import TagTrust
 from .images.tags import Tags
 from .metrics import Metrics
 from .oci.reference import DOCKER_HUB
+from .pins.files import PinFiles
+from .pins.following import KnownTags
+from .pins.pinned_tags import PinnedTags
+from .pins.stack import PinStack
 from .registry_state import RegistryState
 from .routers import Listener, Peer, Topic
 from .routers.dht import DhtRouter, DhtSettings, KeysAreFixed
@@ -105,11 +111,10 @@ class Agent:
         self._router = router = _router(config, address, self._channels, settings, metrics)
         required = config.sealing == "require"
         self._auth = PeerAuth(router.keys(), config.name, required=required, settings=settings.signatures)
-
         cache, runtimes, marks = _stores(config, settings, metrics, lambda names: self._private.offers(names))
         self._own = own = OwnTags(config.data_dir / "own-tags", partial(router.notes.tell, Topic.TAGS), settings.images)
-        self._holdings = Holdings([cache, *runtimes, own], router)
-        self._peers = PeerClient(config.name, self._auth, settings.peers, self._channels, marks)
+        self._holdings = Holdings([cache, *runtimes, own, pinned := PinnedTags()], router)
+        self._peers = peers = PeerClient(config.name, self._auth, settings.peers, self._channels, marks)
         self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
         self._registries = registries = RegistryState(config, settings, router.notes.tell)
         self._upstream = _upstream(config, settings, self._chain, registries, metrics, marks)
@@ -134,21 +139,21 @@ class Agent:
         )
         self._tags = self._make_tags(cache, member_tags, trust)
         manifests = Manifests(self._holdings, fetching.fetches, fetching.stated.note, settings.images)
-
         reports = SlowReports(settings.cluster)
         self._home_service = HomeService(config.home, router, reports, lambda: len(router.members()), settings.serving)
         listings = Listings(watched, self._holdings, router.members, self._peers.tags, Referrers(own, manifests))
         backend = Backend(self._holdings, fetching, manifests, self._tags, listings, metrics, settings.app)
         find = self._find(manifests, member_tags)
         self._writers = Writers(config.push, Orders(self._auth))
-        self._push = self._make_push(cache, backend)
-        self._clients: list[ClientEndpoint] = []
+        self._push, self._clients = self._make_push(cache, backend), list[ClientEndpoint]()
         status = StatusEndpoint(self._node(cache, trust), find, metrics)
         remembered = _remembered(config, settings, fetching, self._upstream, backend, registries.shown)
         contents = ContentsEndpoint(Why(find, manifests, remembered, settings.app))
-        peer = PeerEndpoint(backend, reports, self._auth, self._private.access.offers)
+        self._pinning = _pinning(config, settings, backend, cache, router, member_tags, peers, self._writers, pinned)
+        offers = self._private.access.offers
+        peer = PeerEndpoint(backend, reports, self._auth, offers, self._pinning.questions)
         accept = Acceptance(self._channels, settings.channels)
-        served = self._served(backend, status, peer, contents.routes())
+        served = self._served(backend, status, peer, [*contents.routes(), *self._pinning.routes])
         self._servers = make_servers(served, config, router.members, accept, metrics, settings.server)
 
     def _node(self, cache: CacheStore, trust: TagTrust) -> NodeStatus:
@@ -191,7 +196,7 @@ class Agent:
             cache.uploads,
             self._own,
             delete=cache.contents.delete,
-            pin=lambda repository, digest, references: None,
+            pin=lambda *pushed: self._pinning.stack.pushed.take(*pushed),
             settings=self._settings.push,
         )
 
@@ -270,6 +275,8 @@ class Agent:
             stack.callback(keys.cancel)
             notes = asyncio.create_task(self._router.notes.follow(self._listeners()))
             stack.callback(notes.cancel)
+            pins = asyncio.create_task(self._pinning.stack.upkeep.run())
+            stack.callback(pins.cancel)
             certificates = asyncio.create_task(self._channels.keep_renewing(self._settings.channels.look_s))
             stack.callback(certificates.cancel)
             serving = asyncio.create_task(self._home_service.run())
@@ -305,6 +312,7 @@ class Agent:
         await self._holdings.start()
         stack.push_async_callback(self._fetching.close)
         stack.push_async_callback(self._tags.close)
+        stack.push_async_callback(self._pinning.close)
         for server in self._servers:
             server.start()
         for client in self._clients:
@@ -324,6 +332,7 @@ class Agent:
             Topic.BUDGETS: Listener(self._upstream.heard, self._upstream.state),
             Topic.OUTAGES: Listener(self._watched.heard, self._watched.state),
             Topic.TAGS: Listener(self._own.heard, self._own.state),
+            Topic.PINS: self._pinning.stack.listener,
         }
 
     async def _drain(self) -> None:
@@ -357,10 +366,18 @@ def _stores(
 ) -> "tuple[CacheStore, list[ContainerdStore], Marks]":
     """The cache, and the store of a runtime if the operator wants it; their troubles are counted. And their marks."""
     runtimes = _containerd(config, settings.containerd, metrics, is_offered)
-    marks = Marks([runtime.sources.of for runtime in runtimes])
+    marks = Marks([runtime.sources.of for runtime in runtimes], is_offered)
     on_damaged, on_evicted = metrics.damaged_blobs.labels("cache").inc, metrics.cache_evictions.inc
-    path, capacity = config.data_dir / "cache", config.cache_size
-    return CacheStore(path, capacity, settings.cache, on_damaged, on_evicted, marks), runtimes, marks
+    cache = CacheStore(
+        config.data_dir / "cache",
+        config.cache_size,
+        settings.cache,
+        on_damaged,
+        on_evicted,
+        PinFiles(config.data_dir / "pins").read_kept(),
+        marks,
+    )
+    return cache, runtimes, marks
 
 
 def _upstream(
@@ -402,6 +419,41 @@ def _private(  # noqa: PLR0913, PLR0917 - what is built before
         tags=config.tag_policies,
         is_member=auth.made,
     )
+
+
+def _pinning(  # noqa: PLR0913, PLR0917 - what was built before
+    config: AgentConfig,
+    settings: Settings,
+    backend: Backend,
+    cache: CacheStore,
+    router: SwimRouter | DhtRouter,
+    member_tags: MemberTags,
+    peers: PeerClient,
+    writers: Writers,
+    tags: PinnedTags,
+) -> Pinning:
+    """What keeps images whatever happens."""
+    usual = settings.pins.copies
+    stack = PinStack.build(
+        config.name,
+        config.data_dir / "pins",
+        {name: usual if copies is None else copies for name, copies in config.pin},
+        local_platform(),
+        router=router,
+        tell=partial(router.notes.tell, Topic.PINS),
+        cache=cache,
+        protection=cache.protection,
+        holdings=backend.holdings,
+        manifests=backend.manifests,
+        fetching=backend.fetching,
+        tags=backend.tags,
+        member_tags=member_tags,
+        known_tags=KnownTags(backend.holdings.references, backend.holdings.tags),
+        ask=peers.source,
+        settings=settings.pins,
+    )
+    tags.follow(stack.pins.book.record)
+    return Pinning(config.name, stack, writers, settings.pins)
 
 
 def _router(

@@ -17,11 +17,12 @@ from typing import Any, Literal
 
 from .access import PrivatePolicies, private_of
 from .channels import PeerTls
-from .errors import ConfigError, NameInvalid, StartFailed
+from .errors import ConfigError, DigestInvalid, NameInvalid, StartFailed
 from .fileio import read_small
 from .images.tag_policies import TagPolicies, policies_of
 from .interfaces import address_towards, machine_addresses
 from .logs import JSON, LOGFMT
+from .oci.names import COPIES_MAX, parse_name
 from .oci.reference import parse_registry
 from .routers import is_member_name
 from .sources import UPSTREAM
@@ -215,6 +216,18 @@ def parse_duration(text: str) -> float:
     if not 0 < seconds <= _DURATION_MAX_S:
         raise ValueError(f"a time such as 20ms or 5s, of at most {_DURATION_MAX_S} s")
     return seconds
+
+
+def parse_pin(text: str) -> tuple[str, int | None]:
+    """Read what is to be kept: a canonical name, and the copies; 0 for all, None for the usual number."""
+    name, equals, copies = text.partition("=")
+    if equals and copies != ALL and not (copies.isascii() and copies.isdigit() and 0 < int(copies) <= COPIES_MAX):
+        raise ValueError(f"a number of copies from 1 to {COPIES_MAX}, or all, after the name")
+    try:
+        canonical = parse_name(name).text
+    except (NameInvalid, DigestInvalid) as error:
+        raise ValueError(f"an image or a pattern: {error}") from None
+    return canonical, None if not equals else 0 if copies == ALL else int(copies)
 
 
 def parse_bootstrap(text: str) -> str:
@@ -489,6 +502,12 @@ SETTINGS: tuple[Setting, ...] = (
         "Listen only to nodes of this network, e.g. 10.0.0.0/8; may be repeated. Default: to all.", many=True,
     ),
     Setting(
+        "pin", "REF[=COPIES]", parse_pin, "",
+        "An image that the cluster keeps, as with `skvaller pin`, for as long as this stands here: a tag, a digest, or "
+        "a pattern such as ghcr.io/org/*:v1.*, with a number of copies, or all, if not two; may be repeated.",
+        many=True,
+    ),
+    Setting(
         "home", "WHEN", _one_of("auto", "always", "never"), "auto",
         "Whether this node fetches pieces of images for the others: auto does, unless they find it much slower than "
         "other nodes; never suits a slow or metered link.",
@@ -551,6 +570,7 @@ class AgentConfig:
     router: Routing
     gossip_profile: str
     gossip_allow: tuple[str, ...]
+    pin: tuple[tuple[str, int | None], ...]
     home: Literal["auto", "always", "never"]
     tags: Literal["sample", "verify", "trust"]
     denied_tags: Literal["refuse", "serve"]

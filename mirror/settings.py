@@ -983,6 +983,75 @@ class ServerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PinSettings:
+    """Of `pins`: what is kept whatever happens."""
+
+    copies: int = 2
+    """Copies of a pinned image if nobody says how many: one member may die."""
+    pins_max: int = 512
+    """Bounds the pins that can be ordered: each is some 200 bytes, told with every full exchange of two members."""
+    pins_max_bytes: int = 80 * 1024
+    """Bounds their records, in bytes. Two halves of a cluster that pinned apart have twice as much, and with
+    `gone_max` all fits into what one member tells another of one topic."""
+    gone_max: int = 256
+    """Bounds the records of what is pinned no more. A member that was away while more than so many were unpinned
+    brings the oldest of them back."""
+
+    look_s: float = 2.0
+    """Time between two looks at what is to be kept, s; what changes pins is looked at at once. A look at 500 images
+    costs some 10 ms, in parts."""
+    gone_s: float = 20.0
+    """Time for which a member that is gone keeps its places, s: an agent that restarts is back within that time, and
+    no image moves. With the 10 s in which gossip finds a member dead, `calm_s` and the look, repair begins within 40
+    s."""
+    calm_s: float = 5.0
+    """Time for which the settled members have to be the same before anything is fetched, s: members that come and go
+    together are seen one after the other."""
+    declined_s: float = 900.0
+    """Time for which a member that serves as a home no more keeps its places, s: one that is slow for a while
+    (`ServingSettings.decline_s`) must not move what it keeps."""
+
+    fetches_max: int = 2
+    """Blobs that are fetched for pins at once: a disk and a link have room for what clients wait for."""
+    bytes_per_s: float = 50e6
+    """Bounds what is fetched for pins on average, in bytes a second: half of a link of 1 Gbit/s."""
+    give_way_s: float = 0.5
+    """Time after which is looked again whether clients of this node still wait for fetches, s."""
+    give_way_max_s: float = 30.0
+    """Bounds how long a blob for a pin gives way to clients, s: a busy node repairs slowly, but does."""
+    fetch_max_s: float = 3600.0
+    """Bounds the fetch of one blob for a pin, s: 4.5 GB at 10 Mbit/s."""
+    retry_s: float = 5.0
+    """Time until what could not be fetched is tried again, s; it doubles with each failure."""
+    retry_max_s: float = 300.0
+    """Bounds that time, s: a registry that is back is asked within five minutes."""
+    cache_part: float = 0.9
+    """The part of the cache that pins may fill: with less than a tenth left, what nodes run would pass through
+    memory."""
+
+    confirmed_s: float = 600.0
+    """Time after which is asked again whether the keepers of an image have all of it, by a node that keeps what it has
+    only until then, s."""
+    ask_at_once: int = 16
+    """Questions to members that are under way at once."""
+    ask_s: float = 15.0
+    """Bounds such a question, s: a small one takes `PeerSettings.head_s` at most."""
+
+    parts_max: int = 4096
+    """Bounds the manifests and blobs of one image: an index of 20 platforms with 50 layers each has a quarter."""
+    orders_max: int = 64
+    """Bounds the images that this node fetches by order at once, or hashes; who asks for more is told to wait."""
+    order_kept_s: float = 600.0
+    """Time for which the outcome of such an order is remembered, s: who gave it asks every second."""
+    answer_s: float = 5.0
+    """Time for which a question waits for the end of a hash before it is answered that it goes on, s."""
+    hash_bytes_per_s: float = 200e6
+    """Bounds what is read of the disk by order on average, in bytes a second."""
+    progress_s: float = 1.0
+    """Time between two reports of what goes on, s."""
+
+
+@dataclass(frozen=True, slots=True)
 class ArchiveSettings:
     """Of `archives`: what is read of an archive of images, and how an agent is asked by `skvaller load` and `save`."""
 
@@ -1045,6 +1114,7 @@ class Settings:
     evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
     images: ImageSettings = field(default_factory=ImageSettings)
     access: AccessSettings = field(default_factory=AccessSettings)
+    pins: PinSettings = field(default_factory=PinSettings)
     app: AppSettings = field(default_factory=AppSettings)
     push: PushSettings = field(default_factory=PushSettings)
     serving: ServingSettings = field(default_factory=ServingSettings)

@@ -1,5 +1,6 @@
 """What is behind a site's router, where all hosts of a site have one address, as behind the lines of most offices."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -7,27 +8,30 @@ from typing import Final
 from .network import Host, Namespace, Network, inside
 from .processes import run
 
-PUBLIC: Final = "203.0.113.1"
-"""The site's address outside. Source: RFC 5737, TEST-NET-3."""
+_NET: Final = "11.0.0"
+"""Addresses of the public internet, as far as anybody inside can tell. No packet leaves the namespaces."""
 
-_NET: Final = "203.0.113"
+PUBLIC: Final = f"{_NET}.1"
+"""The site's address outside."""
+
 _FIRST: Final = 10
 _ROUTER: Final = "router"
 
 
 class Internet:
-    """A router with network address translation, and one host outside, which may have several addresses.
+    """A router with network address translation, and one host outside, with an address for each of some names.
 
     Args:
         network: the site's.
         stack: everything that is made goes when this one is closed.
-        addresses: of the host outside.
+        names: that programs on the site's hosts can look up.
     """
 
-    def __init__(self, network: Network, stack: ExitStack, addresses: int = 1) -> None:
+    def __init__(self, network: Network, stack: ExitStack, names: Sequence[str]) -> None:
         self._router = network.host(_ROUTER)
         outside = stack.enter_context(Namespace("internet")).name
-        self.addresses = [f"{_NET}.{_FIRST + number}" for number in range(addresses)]
+        self.addresses = [f"{_NET}.{_FIRST + number}" for number in range(len(names))]
+        self._names = dict(zip(names, self.addresses, strict=True))
         router = self._router.netns
         run(["ip", "-n", router, "link", "add", "wan", "type", "veth", "peer", "name", "eth0", "netns", outside])
         run(["ip", "-n", router, "address", "add", f"{PUBLIC}/24", "dev", "wan"])
@@ -42,5 +46,6 @@ class Internet:
         """Outside. It is `away` for all of the site at once: what is cut is the site's router."""
 
     def connect(self, host: Host) -> None:
-        """Let a host of the site reach what is outside."""
+        """Let a host of the site reach what is outside, and find it by name."""
         run(["ip", "-n", host.netns, "route", "add", "default", "via", self._router.address])
+        host.resolve(self._names)

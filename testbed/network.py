@@ -8,6 +8,7 @@ counters are read at the bridge's ports: what a port receives is what the host h
 import ctypes
 import http.client
 import os
+import shutil
 import socket
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +27,8 @@ PREFIX: Final = "skvaller-"
 """Names of namespaces and folders begin with this, the id of the process that made them, and a hyphen."""
 
 _NAMESPACES: Final = Path("/run/netns")
+_FILES: Final = Path("/etc/netns")
+"""What a folder here has stands in for files of /etc for what `ip netns exec` runs in the namespace of that name."""
 
 _HOSTS_MAX: Final = 250
 """Hosts on one network, whose addresses are a /24."""
@@ -168,6 +171,7 @@ def orphaned(name: str) -> bool:
 
 
 def _remove(netns: str) -> None:
+    shutil.rmtree(_FILES / netns, ignore_errors=True)
     if (_NAMESPACES / netns).exists():
         run(["ip", "netns", "delete", netns])
 
@@ -207,6 +211,13 @@ class Host:
     def run(self, *command: str) -> str:
         """Run a tool on it; return what it printed."""
         return run(command, netns=self.netns)
+
+    def resolve(self, addresses: Mapping[str, str]) -> None:
+        """Let programs that are started on it from now on find addresses by name. Source: ip-netns(8)."""
+        folder = _FILES / self.netns
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in addresses.items())]
+        (folder / "hosts").write_text("\n".join([*lines, ""]))
 
     def limit_sent(self, bits: int) -> None:
         """Limit what leaves it, bits per second."""

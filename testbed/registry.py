@@ -34,7 +34,7 @@ class Registry(Server):
         folder: for its files, settings and log; made if it is not there.
         address: where it listens.
         netns: network namespace that it runs in.
-        upstream: the registry of which it is a pull-through cache; without one it is an ordinary registry.
+        upstream: URL of the registry of which it is a pull-through cache; without one it is an ordinary registry.
         access_log: whether it logs every request, as `accesses` needs.
         settings: more of its settings, by section, such as `http` with `tls`, or `auth` with `htpasswd`.
     """
@@ -45,7 +45,7 @@ class Registry(Server):
         address: Address,
         *,
         netns: str | None = None,
-        upstream: Address | None = None,
+        upstream: str | None = None,
         access_log: bool = True,
         settings: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
@@ -59,7 +59,7 @@ class Registry(Server):
             "http": {"addr": str(address), "secret": "testbed"},
         }
         if upstream is not None:
-            usual["proxy"] = {"remoteurl": f"http://{upstream}"}
+            usual["proxy"] = {"remoteurl": upstream}
         for section, more in (settings or {}).items():
             usual[section] = {**usual.get(section, {}), **more}
         file = folder / "config.yml"

@@ -48,17 +48,16 @@ class Accesses:
         return cls(len(manifests), len(blobs), len(heads), sent_bytes)
 
 
-def registry_on(host: Host, folder: Path, image: Image | None = None, upstream: Host | None = None) -> Registry:
+def registry_on(host: Host, folder: Path, image: Image | None = None, upstream: str | None = None) -> Registry:
     """A docker-registry that listens for all hosts.
 
     Args:
         host: where it runs.
         folder: for its files.
         image: what it has.
-        upstream: host of the registry of which it is a pull-through cache.
+        upstream: URL of the registry of which it is a pull-through cache.
     """
-    source = Address(upstream.address, REGISTRY_PORT) if upstream else None
-    registry = Registry(folder, Address(host.address, REGISTRY_PORT), netns=host.netns, upstream=source)
+    registry = Registry(folder, Address(host.address, REGISTRY_PORT), netns=host.netns, upstream=upstream)
     if image is not None:
         registry.hold(image, REPOSITORY, image.name.rpartition(":")[2])
     return registry

@@ -73,7 +73,7 @@ class Offers:
         return mark
 
     def has_copy(self, names: frozenset[str]) -> bool:
-        """Whether what a container runtime of this node has under some names is offered to members at all."""
+        """Whether what came under some names may be kept here at all, and be offered to members."""
         return all(
             self._policies.of(name).sharing is not Sharing.OFF or self._visibility.is_known_public(name)
             for name in names

@@ -164,7 +164,14 @@ class ClientEndpoint:
 
     async def _tag(self, send: Send, request: RegistryRequest, reference: Reference, passage: Passage) -> None:
         digest, extra = await self._resolve(request, reference)
-        await send_manifest(send, request, await self._find(request, digest, passage), extra)
+        try:
+            manifest = await self._find(request, digest, passage)
+        except ManifestUnknown as error:
+            if request.is_hop or not await self._backend.tags.has_moved(reference, digest):
+                raise ManifestUnknown(f"{reference} means {digest}, which is nowhere to be had: {error}") from error
+            digest, extra = await self._resolve(request, reference)
+            manifest = await self._find(request, digest, passage)
+        await send_manifest(send, request, manifest, extra)
 
     async def _resolve(self, request: RegistryRequest, reference: Reference) -> tuple[Digest, Headers]:
         """What a tag means; headers say how long ago that was so, and warn where it may have changed."""

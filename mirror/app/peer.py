@@ -6,7 +6,7 @@ fetches the rest from a holder or from upstream: see `relay`.
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 from starlette.datastructures import Headers as RequestHeaders
 from starlette.types import Message, Receive, Scope, Send
@@ -22,7 +22,7 @@ from ..oci.reference import Reference
 from ..sources import Role
 from ..sources.chain import came_by
 from ..sources.peers.auth import PeerAuth, Proof
-from ..sources.peers.protocol import MEMBER_TAGS_MAX, MemberAnswer, MemberRequest
+from ..sources.peers.protocol import MEMBER_TAGS_MAX, MemberAnswer, MemberRequest, Want
 from ..stores import Held
 from .admission import Admission
 from .backend import Backend
@@ -31,8 +31,11 @@ from .relay import Home
 from .request import ListRequest, RegistryRequest, parse
 from .responses import OCTETS, Body, blob_response, encoded, send_empty, send_error, send_json, send_manifest
 from .signing import signed_request, signing
-from .testimony import Testimony
+from .testimony import Testimony, send_testimony
 from .tls import MEMBER_NAMES
+
+Question = Callable[[Content, MemberRequest], Awaitable[bytes]]
+"""Answers what a member wants about some content; raises OciError."""
 
 
 class PeerEndpoint:
@@ -43,9 +46,19 @@ class PeerEndpoint:
         reports: takes note of the relative rates that others measure of this node.
         auth: tells members from others, where the cluster has a key.
         offers: decides what members may have.
+        questions: answers what members want done about an image; by what they want.
     """
 
-    def __init__(self, backend: Backend, reports: SlowReports, auth: PeerAuth, offers: Offers) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        reports: SlowReports,
+        auth: PeerAuth,
+        offers: Offers,
+        questions: Mapping[Want, Question] | None = None,
+    ) -> None:
+        self._questions = questions or {}
+        self._offers = offers
         self._backend = backend
         self._offers = offers
         self._home = Home(backend)
@@ -183,6 +196,10 @@ class PeerEndpoint:
         content: Content,
         member: MemberRequest,
     ) -> None:
+        if (question := member.want and self._questions.get(member.want)) is not None:
+            await send_testimony(send, request, await question(content, member))
+            self._count("blobs", "vouched")
+            return
         if member.want is not None:
             await self._testimony.answer(send, request, content, member.want)
             self._count("blobs", "vouched")

@@ -80,7 +80,7 @@ class PrivateContent:
         )
 
     def offers(self, names: frozenset[str]) -> bool:
-        """Whether what a container runtime of this node pulled under some names is offered to members."""
+        """Whether what came under some names may be kept here, and be offered to members."""
         return self.access.offers.has_copy(names)
 
     async def start(self) -> None:

@@ -27,6 +27,7 @@ _QUERY_MAX = 2048
 """Bounds the query of a request for a list, in characters: registries put marks of their own into it."""
 _QUERY = re.compile(r"[!$&-;=?-Z_a-z~%]*")
 """What may stand in a query (RFC 3986, section 3.4), but for brackets."""
+_ONLY_CACHED = re.compile(r"(?:^|[,\s])only-if-cached(?=$|[,\s])", re.IGNORECASE)
 _NO_CACHE = re.compile(r"(?:^|[,\s])(?:no-cache|max-age=0)(?=$|[,\s])", re.IGNORECASE)
 
 
@@ -42,7 +43,8 @@ class RegistryRequest:
         range: the part of the content that is wanted; None for the whole. HEAD has none (RFC 9110 section 14.2).
         if_none_match: the entity tags that the client has already, as the header lists them; None without the header.
         if_range: the entity tag of the content of which the range is wanted; None without the header.
-        is_hop: whether a member sent it, or, at the client endpoint, one that knows no marks.
+        is_hop: whether a member sent it, or, at the client endpoint, one that knows no marks, or a client that wants
+            what this node holds and nothing else (RFC 9111 section 5.2.1.7).
         came_by: the marks of the nodes that passed it on.
         is_fresh: whether the client wants upstream to be asked now what the tag means (RFC 9111 section 5.2.1).
     """
@@ -163,7 +165,7 @@ def parse(scope: Scope, registry: str | None = None) -> RegistryRequest | ListRe
         raise NotFound(f"/v2/{path[:200]} is no endpoint of this mirror: it has manifests, blobs, tags and referrers")
     named = named_registry(scope)
     repository = repository_of(name, registry if named is None else named)
-    is_head = scope["method"] == "HEAD"
+    is_head, caching = scope["method"] == "HEAD", header_of(scope, b"cache-control") or ""
     if is_list:
         return _list_request(scope, repository, name, None if kind == "tags" else Digest.parse(text))
     return RegistryRequest(
@@ -174,9 +176,9 @@ def parse(scope: Scope, registry: str | None = None) -> RegistryRequest | ListRe
         range=None if is_head else parse_range(header_of(scope, b"range")),
         if_none_match=header_of(scope, b"if-none-match"),
         if_range=header_of(scope, b"if-range"),
-        is_hop=header_of(scope, _HOP) is not None,
+        is_hop=header_of(scope, _HOP) is not None or _ONLY_CACHED.search(caching) is not None,
         came_by=read_marks(header_of(scope, _VIA)),
-        is_fresh=_NO_CACHE.search(header_of(scope, b"cache-control") or "") is not None,
+        is_fresh=_NO_CACHE.search(caching) is not None,
     )
 
 

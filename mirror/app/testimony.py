@@ -62,9 +62,7 @@ class Testimony:
             raise BlobUnknown(f"this node does not hold {content.digest}: {error}") from error
         except (StorageFailed, OSError) as error:
             raise Refusal(Reason.BUSY, f"this node cannot read its copy of {content.digest} now: {error}") from error
-        headers = [(b"content-type", b"application/octet-stream"), (b"content-length", b"%d" % len(body))]
-        await send({"type": "http.response.start", "status": 200, "headers": [API_VERSION, *headers]})
-        await send({"type": "http.response.body", "body": b"" if request.is_head else body})
+        await send_testimony(send, request, body)
 
     async def _body(self, request: RegistryRequest, content: Content, want: Want) -> bytes:
         held = self._holdings.open(content.digest)
@@ -111,3 +109,10 @@ class Testimony:
         else:
             found = "it is right" if is_right else "there is none, or it was wrong and is gone"
             log.info("a member says that %s of %s here are wrong: %s", said, digest, found)
+
+
+async def send_testimony(send: Send, request: RegistryRequest, body: bytes) -> None:
+    """Answer what a member asked about content."""
+    headers = [(b"content-type", b"application/octet-stream"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": [API_VERSION, *headers]})
+    await send({"type": "http.response.body", "body": b"" if request.is_head else body})

@@ -14,6 +14,7 @@ from ..oci.manifest import DOCKER_MANIFEST
 from ..oci.reference import Reference, Repository, parse_image
 from ..settings import ArchiveSettings
 from .documents import (
+    ATTESTED_ANNOTATION,
     DOCKER_IMAGES,
     DOCKER_LAYER,
     INDEX,
@@ -205,8 +206,9 @@ class _Walk:
                     self._enter(image, child, digest, depth + 1)
                 entered += 1
             else:
-                image.left_out.append(str(child.platform or digest))
                 left_out += 1
+                if ATTESTED_ANNOTATION not in child.annotated:
+                    image.left_out.append(str(child.platform or digest))
         if left_out and not entered:
             raise ArchiveError(f"member {where!r} lists {left_out} manifests, and none of them is in the archive")
 

@@ -18,9 +18,12 @@ from .find import find
 from .keys import keys
 from .load import load
 from .members import members
+from .pins import pin, pins, unpin
+from .prefetch import prefetch
 from .refresh import refresh
 from .save import save
 from .token import token
+from .verify import verify
 from .why import why
 
 _EPILOG = """\b
@@ -68,5 +71,7 @@ def main() -> None:
     refuse_misspelt(os.environ)
 
 
-for command in (agent, demo, members, find, why, load, save, refresh, keys, token):
+for command in (
+    agent, demo, members, find, why, load, save, pin, unpin, pins, prefetch, verify, refresh, keys, token
+):  # fmt: skip
     main.add_command(command)

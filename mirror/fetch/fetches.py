@@ -59,6 +59,11 @@ class Fetches:
         """All that have not ended, those included that nobody joins any more."""
         self.records: deque[Record] = deque(maxlen=env.settings.fetch.records_max)
 
+    @property
+    def running(self) -> int:
+        """How many have not ended."""
+        return len(self._running)
+
     async def close(self) -> None:
         """Give up what is under way."""
         tasks = [fetch.task for fetch in self._running]

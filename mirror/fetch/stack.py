@@ -20,6 +20,7 @@ from .fetches import Fetches
 from .memory import MemoryBudget
 from .second_opinion import SecondOpinion, StatedSizes
 from .sizes import SizeQuery
+from .turns import Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class FetchStack:
         sizes: finds out how large something is.
         memory: what passes through memory.
         stated: takes note of the sizes that manifests state.
+        turns: lets one part of the node write a blob to the cache at a time.
     """
 
     cluster: ClusterView
@@ -43,6 +45,7 @@ class FetchStack:
     sizes: SizeQuery
     memory: MemoryBudget
     stated: StatedSizes
+    turns: Turns
 
     @classmethod
     def build(  # noqa: PLR0913 - what the agent has built before
@@ -125,7 +128,7 @@ class FetchStack:
             outages=outages,
             settings=settings.fetch,
         )
-        return cls(cluster, health, slow, fetches, sizes, memory, stated)
+        return cls(cluster, health, slow, fetches, sizes, memory, stated, env.turns)
 
     async def close(self) -> None:
         """Give up what is under way."""

@@ -90,6 +90,10 @@ class Holdings:
         """The tags that the stores know of a repository."""
         return {it.tag for store in self._stores for it in store.references() if it.repository == repository}
 
+    def references(self) -> set[Reference]:
+        """All tags that the stores know."""
+        return {reference for store in self._stores for reference in store.references()}
+
     def appeared(self, keys: Collection[bytes]) -> None:
         """A store can serve these keys from now on (`Listener`)."""
         new = [key for key in keys if not self._count[key]]

@@ -36,6 +36,7 @@ from ..errors import (
     UpstreamRateLimited,
     UpstreamUnknown,
 )
+from ..oci.digest import Digest
 from ..oci.reference import Reference
 from ..settings import ImageSettings
 from ..sources import Standing, TagSource
@@ -164,6 +165,19 @@ class Tags:
             raise UpstreamOffline("its policy is never-upstream")
         age_s = self._settings.tag_recheck_s if recheck else self._policies.fresh_s(reference)
         return self._checks.own(reference, age_s) or await self._checks.check(reference)
+
+    async def has_moved(self, reference: Reference, gone: Digest) -> bool:
+        """Whether a tag means something else by now than a manifest that is nowhere to be had; upstream is asked.
+
+        Registries may delete what a tag has meant as soon as it means something else.
+        """
+        if not self._policies.of(reference).asks_upstream:
+            return False
+        try:
+            own = self._checks.own(reference, self._settings.tag_recheck_s)
+            return (own or await self._checks.check(reference)).digest != gone
+        except UpstreamError:
+            return False
 
     def local(self, reference: Reference) -> Tag | None:
         """What this node knows by itself."""

@@ -33,8 +33,9 @@ __all__ = [
 ]
 
 
-Authority: TypeAlias = Literal["upstream", "runtime", "pushed"]
-"""Who says what a tag means: a registry, only a container runtime's own store, or who pushed it to this cluster."""
+Authority: TypeAlias = Literal["upstream", "runtime", "pushed", "pinned"]
+"""Who says what a tag means: a registry, only a container runtime's own store, who pushed it to this cluster, or who
+pinned it, when that was."""
 
 
 @dataclass(frozen=True, slots=True)

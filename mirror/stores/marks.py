@@ -86,10 +86,16 @@ class Marks:
 
     Args:
         runtimes: give the marks of what container runtimes of this node hold; None of what they do not.
+        is_kept: whether what came under some names may be kept on the disk.
     """
 
-    def __init__(self, runtimes: Iterable[Callable[[Digest], Mark | None]] = ()) -> None:
+    def __init__(
+        self,
+        runtimes: Iterable[Callable[[Digest], Mark | None]] = (),
+        is_kept: Callable[[frozenset[str]], bool] = lambda names: True,
+    ) -> None:
         self._runtimes = tuple(runtimes)
+        self._is_kept = is_kept
         self._lasting: dict[str, Mark] = {}
         """Of what the cache holds or is writing, by the hex of the digest."""
         self._passing: OrderedDict[str, Mark] = OrderedDict()
@@ -107,6 +113,11 @@ class Marks:
             if theirs is not None:
                 mark = theirs if mark is None else mark | theirs
         return mark
+
+    def may_be_kept(self, digest: Digest) -> bool:
+        """Whether some content may be kept on the disk: one of its names is enough."""
+        mark = self._own(digest)
+        return mark is None or not mark.names or any(self._is_kept(frozenset({name})) for name in mark.names)
 
     def add(self, digest: Digest, mark: Mark) -> None:
         """Take note of what a registry or a member says of some content."""

@@ -7,11 +7,10 @@ pulls, by account or by address; whoever has none left is answered 429. It count
 Sources: Docker, "Usage and limits" and "Registry authentication"; answers of registry-1.docker.io.
 """
 
-from .contents import Shelf
 from .counts import Counts, Kind
-from .hub import Fault, Hub
+from .hub import NAMES, Fault, Hub
 from .limits import Allowance, PullLimits
 from .tokens import TokenService
 from .web import Site, Sites
 
-__all__ = ["Allowance", "Counts", "Fault", "Hub", "Kind", "PullLimits", "Shelf", "Site", "Sites", "TokenService"]
+__all__ = ["NAMES", "Allowance", "Counts", "Fault", "Hub", "Kind", "PullLimits", "Site", "Sites", "TokenService"]

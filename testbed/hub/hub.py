@@ -6,6 +6,7 @@ import hmac
 import json
 import re
 import secrets
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -22,9 +23,11 @@ from .contents import Shelf
 from .counts import Counts, Kind
 from .limits import PullLimits, source_of
 from .tokens import Grant, TokenService
-from .web import Site, Sites
+from .web import HTTPS_PORT, Site, Sites
 
 SERVICE: Final = "registry.docker.io"
+NAMES: Final = ("registry-1.docker.io", "auth.docker.io", "production.cloudflare.docker.com")
+"""Of the real registry, its token service and its store."""
 
 _PATH: Final = re.compile(r"/v2/(?P<repository>.+)/(?P<what>manifests|blobs|tags|referrers)/(?P<which>[^/]+)")
 _STORE_PATH: Final = "/registry-v2/docker/registry/v2/blobs/sha256/{}/{}/data"
@@ -66,10 +69,12 @@ class Hub:
         limits: how many pulls are allowed.
         passwords: of accounts, by account.
         port: of all three; 0: any that are free.
+        tls: makes what TLS needs for a name. With it, the three speak TLS and have their real names and port, so that
+            nobody has to be told of them who has these names resolved and believes these certificates.
         clock: monotonic seconds, by which pulls are counted.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all have defaults
         self,
         hosts: Sequence[str] = ("127.0.0.1", "127.0.0.2", "127.0.0.3"),
         *,
@@ -77,6 +82,7 @@ class Hub:
         limits: PullLimits | None = None,
         passwords: Mapping[str, str] | None = None,
         port: int = 0,
+        tls: Callable[[str], ssl.SSLContext] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.shelf = Shelf()
@@ -91,10 +97,11 @@ class Hub:
         self._counter: Counter[Kind] = Counter()
         self._going = asyncio.Event()
         self._going.set()
-        registry, tokens, store = hosts
-        self.registry = Site(self._registry, registry, port)
-        self.auth = Site(self._auth, tokens, port)
-        self.store = Site(self._store, store, port)
+        handlers = (self._registry, self._auth, self._store)
+        self.registry, self.auth, self.store = (
+            Site(handler, host, port) if tls is None else Site(handler, host, HTTPS_PORT, tls(name), name)
+            for handler, host, name in zip(handlers, hosts, NAMES, strict=True)
+        )
         self._sites = Sites([self.registry, self.auth, self.store], netns)
 
     @contextmanager
@@ -118,7 +125,7 @@ class Hub:
 
     @property
     def flags(self) -> Sequence[str]:
-        """What an agent is told that takes it for docker.io: its token service and store have no public addresses."""
+        """What an agent is told that takes it for docker.io, where it has neither its names nor public addresses."""
         trusted = (f"--upstream-trust=docker.io={site.address}" for site in (self.auth, self.store))
         return [f"--upstream=docker.io={self.url}", *trusted]
 

@@ -6,12 +6,16 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Final, cast
+from weakref import WeakSet
 
 from aiohttp import web
 
 from ..errors import RunError
 from ..network import Address, enter
 from ..processes import WAIT_S
+
+HTTPS_PORT: Final = 443
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -42,7 +46,8 @@ class Site:
     @property
     def url(self) -> str:
         """How it is asked, known when it runs."""
-        return f"{'https' if self.tls else 'http'}://{self.name or self.host}:{self.port}"
+        port = "" if self.tls and self.port == HTTPS_PORT else f":{self.port}"
+        return f"{'https' if self.tls else 'http'}://{self.name or self.host}{port}"
 
 
 class Sites:
@@ -59,6 +64,7 @@ class Sites:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
         self._ready = threading.Event()
+        self._connections: WeakSet[asyncio.WriteTransport] = WeakSet()
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -91,10 +97,23 @@ class Sites:
         self._loop = asyncio.get_running_loop()
         async with AsyncExitStack() as stack:
             for site in self._sites:
-                runner = web.ServerRunner(web.Server(site.handler), shutdown_timeout=1)
+                runner = web.ServerRunner(web.Server(self._noting(site.handler)), shutdown_timeout=1)
                 await runner.setup()
                 stack.push_async_callback(runner.cleanup)
                 await web.TCPSite(runner, site.host, site.port, ssl_context=site.tls).start()
                 site.port = runner.addresses[0][1]
             self._ready.set()
             await self._stopping.wait()
+            for connection in self._connections:
+                connection.abort()  # one with TLS would wait for the client's goodbye
+            await asyncio.sleep(0)
+
+    def _noting(self, handler: Handler) -> Handler:
+        """The handler, which takes note of the connections that it serves."""
+
+        async def answer(request: web.BaseRequest) -> web.StreamResponse:
+            if request.transport is not None:
+                self._connections.add(cast("asyncio.WriteTransport", request.transport))
+            return await handler(request)
+
+        return answer

@@ -9,16 +9,22 @@ from tempfile import TemporaryDirectory
 import pytest
 from click.testing import CliRunner
 
+from mirror.archives.contents import images_of
+from mirror.archives.reading import PlacedArchive, TarExtents
 from mirror.cli import main
+from mirror.settings import ArchiveSettings
+from testbed.agents import Agent
 from testbed.archives import Layout, docker_save, layer, tar_of
 from testbed.containerd import Containerd, write_hosts
 from testbed.images import Image
 from testbed.processes import run
+from testbed.registry import Registry
 from tests.clients.conftest import need
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(120)]
 
 NAMESPACE = "k8s.io"
+SETTINGS = ArchiveSettings()
 
 
 @dataclass(frozen=True)
@@ -69,10 +75,25 @@ def podman() -> Iterator[Podman]:
 
 
 @pytest.fixture
-def places(start_registry: Callable[..., object]) -> tuple[Place, Place]:
+def agent(start_agent: Callable[..., Agent], loopback: Callable[[], str]) -> Agent:
+    """An agent that knows no registry."""
+    return start_agent("a", loopback(), "--offline", "all")
+
+
+@pytest.fixture(params=["agent", "docker-registry"])
+def places(
+    request: pytest.FixtureRequest,
+    start_registry: Callable[..., Registry],
+    start_agent: Callable[..., Agent],
+    loopback: Callable[[], str],
+) -> tuple[Place, Place]:
     """Two places that know nothing of each other."""
-    here, there = (start_registry(name=name) for name in ("here", "there"))
-    return Place(f"http://{here.address}"), Place(f"http://{there.address}")  # type: ignore[attr-defined]
+    if request.param == "agent":
+        flags = ("--offline", "all")
+        agents = [start_agent(name, loopback(), *flags) for name in ("here", "there")]
+        return Place(agents[0].url), Place(agents[1].url)
+    registries = [start_registry(name=name) for name in ("here", "there")]
+    return Place(f"http://{registries[0].address}"), Place(f"http://{registries[1].address}")
 
 
 def skopeo(*arguments: str) -> None:
@@ -154,20 +175,41 @@ def pulled_digest(containerd: Containerd, name: str, namespace: str = NAMESPACE)
     return next((row[2] for row in rows if row[0] == name), None)
 
 
+def test_an_index_of_which_one_platform_is_there_goes_round(
+    agent: Agent, start_containerd: Callable[..., Containerd], tmp_path: Path
+) -> None:
+    """As containerd exports an image for several platforms; a registry would not take it."""
+    containerd, made = start_containerd(), Layout()
+    name = "docker.io/library/many:1"
+    made.list(made.for_platforms(["linux/amd64", "linux/arm64"], attested=True), name=name)
+    (tmp_path / "made.tar").write_bytes(tar_of(made.files()))
+    containerd.ctr("images", "import", "--all-platforms", str(tmp_path / "made.tar"))
+    containerd.ctr("images", "export", "--platform", "linux/amd64", str(tmp_path / "one.tar"), name)
+    digests = Place(agent.url).load(tmp_path / "one.tar")
+    assert digests == {name: made.entries[0]["digest"]}
+
+    hosts = write_hosts(tmp_path / "hosts", agent.url, agent.url)
+    pull = ["images", "pull", "--hosts-dir", str(hosts), "--platform", "linux/amd64", name]
+    containerd.ctr(*pull, namespace="elsewhere")
+    assert pulled_digest(containerd, name, "elsewhere") == digests[name]
+
+
 def test_the_manifest_that_is_made_is_the_one_of_containerd(
-    places: tuple[Place, Place], start_containerd: Callable[..., Containerd], tmp_path: Path
+    start_containerd: Callable[..., Containerd], tmp_path: Path
 ) -> None:
     containerd, path = start_containerd(), tmp_path / "saved.tar"
     path.write_bytes(tar_of(docker_save({"a:1": [layer("a", 5000), layer("b")], "b:1": [layer("a", 5000)]})))
     containerd.ctr("images", "import", "--no-unpack", str(path))
-    digests = places[0].load(path)
-    assert {name: pulled_digest(containerd, name) for name in digests} == digests
+    with path.open("rb") as file:
+        archive = PlacedArchive(TarExtents(file.fileno(), SETTINGS), SETTINGS.part_bytes)
+        images = images_of(archive, SETTINGS)
+    assert [pulled_digest(containerd, str(image.names[0])) for image in images] == [str(it.digest) for it in images]
 
 
 def test_every_program_loads_what_is_saved(
-    places: tuple[Place, Place], start_containerd: Callable[..., Containerd], podman: Podman, tmp_path: Path
+    agent: Agent, start_containerd: Callable[..., Containerd], podman: Podman, tmp_path: Path
 ) -> None:
-    place, containerd = places[0], start_containerd()
+    place, containerd = Place(agent.url), start_containerd()
     made = Layout()
     one = made.image([layer("a", 5000)])
     made.list(one, name="docker.io/library/one:1")

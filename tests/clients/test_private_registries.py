@@ -23,7 +23,7 @@ from testbed.errors import RunError
 from testbed.hub import Site, Sites, TokenService
 from testbed.hub.tokens import ISSUER
 from testbed.images import Image
-from testbed.network import Address, free_address
+from testbed.network import free_address
 from testbed.processes import run
 from testbed.registry import Registry
 from tests.clients.conftest import need
@@ -83,7 +83,7 @@ class Company:
         wants_certificate: bool = False,
         auth: Mapping[str, Any] | None = None,
         http: Mapping[str, Any] | None = None,
-        upstream: Address | None = None,
+        upstream: str | None = None,
     ) -> str:
         """Start a registry with the image in it, or a pull-through cache; return its URL."""
         address = free_address(self.host())
@@ -213,7 +213,7 @@ def test_a_pull_through_cache_stands_before_the_registry_until_it_is_gone(
 ) -> None:
     registry = company.registry("registry", tls=False)
     behind = company.registries["registry"]
-    cache = company.registry("cache", upstream=behind.address)
+    cache = company.registry("cache", upstream=registry)
     company.table("shop.example", cache, registry)
     first = start_agent("a", loopback(), *company.flags())
 

@@ -19,6 +19,7 @@ from yarl import URL
 
 from mirror.access import PrivatePolicies
 from mirror.app import Backend, PeerEndpoint
+from mirror.app.pinning import pin_questions
 from mirror.app.private import PrivateContent
 from mirror.app.zerocopy import ZeroCopyProtocol
 from mirror.cluster.homes import Ring, home_piece_size, turned_key
@@ -35,6 +36,9 @@ from mirror.metrics import Metrics
 from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository
+from mirror.pins.following import KnownTags
+from mirror.pins.pinned_tags import PinnedTags
+from mirror.pins.stack import PinStack
 from mirror.routers import MemberStatus, Peer, RingSeat, Serves, Topic
 from mirror.settings import Settings
 from mirror.sources.chain import Chain
@@ -257,7 +261,7 @@ class Node:
     async def start(self) -> None:
         enter = self._stack.enter_async_context
         self.metrics, self.auth = Metrics(), PeerAuth()
-        self.marks = marks = Marks()
+        self.marks = marks = Marks((), lambda names: self.private.offers(names))
         self.cache = CacheStore(self.folder, self._capacity, marks=marks)
         self.peers = PeerClient(self.name, self.auth, self._cluster.settings.peers, marks=marks)
         self.chain = Chain("default", self.name, lambda: [seat.peer for seat in self.router.seats()])
@@ -297,7 +301,7 @@ class Node:
             outages=outages,
             file=self.folder.with_suffix(".public"),
         )
-        self.holdings = Holdings([self.cache], self.router)
+        self.holdings = Holdings([self.cache, pinned := PinnedTags()], self.router)
         images, self.trust = self._cluster.settings.images, TagTrust(self.metrics, self._cluster.settings.images)
         self.member_tags = member_tags = MemberTags(
             self.fetching.cluster, self.fetching.health, self.peers.tag, self.trust.distrusted, images, outages, words
@@ -312,7 +316,28 @@ class Node:
             self.holdings, self.fetching, self.manifests, self.tags, listings, self.metrics
         )
         client = self.private.endpoint(backend, self.chain)
-        self.endpoint = PeerEndpoint(backend, self.reports, self.auth, self.private.access.offers)
+        self.pins = PinStack.build(
+            self.name,
+            self.folder.with_name(f"{self.name}-pins"),
+            self._cluster.configured_pins.get(self.name, {}),
+            "linux/amd64",
+            router=self.router,
+            tell=self._tell_pin,
+            cache=self.cache,
+            protection=self.cache.protection,
+            holdings=self.holdings,
+            manifests=self.manifests,
+            fetching=self.fetching,
+            tags=self.tags,
+            member_tags=member_tags,
+            known_tags=KnownTags(self.holdings.references, self.holdings.tags),
+            ask=self.peers.source,
+            settings=self._cluster.settings.pins,
+        )
+        pinned.follow(self.pins.pins.book.record)
+        self.endpoint = PeerEndpoint(
+            backend, self.reports, self.auth, self.private.access.offers, pin_questions(self.pins)
+        )
         for part_of_it in (self.peers, self.upstream, self.holdings):
             await part_of_it.start()
             self._stack.push_async_callback(part_of_it.close)
@@ -321,6 +346,7 @@ class Node:
         self._stack.push_async_callback(self.private.close)
         self._stack.push_async_callback(self.fetching.close)
         self._stack.push_async_callback(self.tags.close)
+        self._stack.push_async_callback(self.pins.close)
         _, self.client_port = await enter(serving_by(client))
         self.server, port = await enter(serving_by(self._peer_app))
         self.peer = Peer(self.name, "127.0.0.1", port)
@@ -331,6 +357,13 @@ class Node:
             self.watched.heard(note)
         elif topic is Topic.BUDGETS:
             self.budgets.heard(note, asyncio.get_running_loop().time())
+
+    def _tell_pin(self, note: bytes) -> None:
+        """Gossip about pins, which reaches the nodes that this one sees."""
+        up = {peer.name for peer in self.router.members()}
+        for node in self._cluster.nodes:
+            if node.name in up:
+                node.pins.listener.heard(note)
 
     async def _peer_app(self, scope: Any, receive: Any, send: Any) -> None:
         """The peer endpoint; a test can have it served otherwise."""
@@ -415,6 +448,7 @@ class Cluster:
         self._capacity = capacity
         self.settings = settings
         self.how_tags: Literal["sample", "verify", "trust"] = "sample"
+        self.configured_pins: dict[str, dict[str, int]] = {}
         self.serve_peer: Serve = honestly
         self.private = PrivatePolicies()
         self.login: tuple[str, str] | tuple[()] = ()

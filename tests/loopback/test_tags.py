@@ -407,3 +407,96 @@ def test_a_late_answer_of_a_home_does_not_replace_what_upstream_has_said_meanwhi
         assert (await pull([node]))[0].body == new
 
     play(tmp_path, 2, images(tag_sample=1 << 60), story)
+
+
+def test_where_homes_are_trusted_a_crowd_costs_one_head_and_one_get_whatever_the_number_of_nodes(
+    tmp_path: Path, clock: Clock
+) -> None:
+    async def story(it: Cluster) -> None:
+        body = means(it, 1)
+        answers = await pull(it.nodes * 20)
+        assert {(answer.status, answer.body, answer.headers.get("Warning")) for answer in answers} == {
+            (200, body, None)
+        }
+        assert Counter(request.method for request in it.origin.requests) == {"HEAD": 1, "GET": 1}
+        for number in range(2, 5):
+            body = means(it, number)
+            clock.advance(61.0)
+            assert {answer.body for answer in await pull(it.nodes * 3)} == {body}
+            assert heads(it) == number
+
+    play(tmp_path, 5, images(), story, "trust")
+
+
+def test_a_tag_that_moves_is_seen_by_all_within_its_time_by_one_head_a_period(tmp_path: Path, clock: Clock) -> None:
+    async def story(it: Cluster) -> None:
+        means(it, 1)
+        await pull(it.nodes)
+        for number in range(2, 6):
+            old, before = manifest(number - 1), heads_by(it)
+            for _ in range(3):  # within the period in which the tag moves
+                clock.advance(15.0)
+                assert {answer.body for answer in await pull(it.nodes)} == {old}
+            body = means(it, number)
+            clock.advance(16.0)
+            assert {answer.body for answer in await pull(it.nodes)} == {body}
+            asked = heads_by(it) - before
+            assert asked == dict.fromkeys((node.name for node in it.nodes), 1), "each confirms what is new to it"
+        before = heads_by(it)
+        for _ in range(4):
+            clock.advance(61.0)
+            assert {answer.body for answer in await pull(it.nodes)} == {body}
+        assert (heads_by(it) - before).total() == 4, "of what does not move, one asks for all"
+
+    play(tmp_path, 4, images(tag_sample=1 << 60), story)
+
+
+def test_the_answer_checked_last_outlives_a_restart_of_every_node_one_by_one(tmp_path: Path, clock: Clock) -> None:
+    async def story(it: Cluster) -> None:
+        means(it, 1)
+        await pull(it.nodes)
+        clock.advance(61.0)
+        newest = means(it, 2)
+        knows = it.ring_of_tag(NAME)[1]
+        assert (await pull([knows]))[0].body == newest  # and its home, which it asked
+        it.origin.refusals = {node.name: UNAVAILABLE for node in it.nodes}
+        clock.advance(61.0)
+        for node in it.nodes:
+            await node.stop()
+            await node.start()
+            for other in it.nodes:
+                answer = await other.ask(TAG)
+                assert (answer.status, answer.body) == (200, newest)
+                assert "old answer of a member" in answer.headers["Warning"]
+
+    play(tmp_path, 4, images(), story)
+
+
+def test_a_tag_whose_manifest_is_nowhere_to_be_had_is_no_answer(tmp_path: Path) -> None:
+    async def story(it: Cluster) -> None:
+        old = means(it, 1)
+        (node,) = it.nodes
+        assert (await node.tags.resolve(Reference.parse(NAME))).tag.digest == Digest.of(old)
+        del it.origin.bodies[f"/v2/library/x/manifests/{Digest.of(old)}"]
+        answer = await node.ask(TAG)
+        assert (answer.status, answer.headers["Content-Type"]) == (404, "application/json")
+        assert b"which is nowhere to be had: no member has" in answer.body
+        new = means(it, 2)  # and what it meant before was deleted with that
+        answer = await node.ask(TAG)
+        assert (answer.status, answer.body) == (200, new)
+
+    play(tmp_path, 1, images(), story)
+
+
+def test_while_upstream_is_away_such_a_tag_is_no_answer_either(tmp_path: Path) -> None:
+    async def story(it: Cluster) -> None:
+        means(it, 1)
+        node, other = it.nodes
+        await node.tags.resolve(Reference.parse(NAME))
+        it.origin.refusals = dict.fromkeys((node.name, other.name), UNAVAILABLE)
+        for asked in (node, other):
+            answer = await asked.ask(TAG)
+            assert answer.status == 503
+            assert b"cannot be fetched now" in answer.body
+
+    play(tmp_path, 2, images(), story)

@@ -14,6 +14,7 @@ from testbed.errors import RunError
 from testbed.hub import Counts
 from testbed.processes import run
 
+from .settings import POLITENESS
 from .stage import TAG, Stage
 
 _PARALLEL: Final = 3
@@ -64,7 +65,7 @@ def _round(what: str, stage: Stage, tag: str, hosts_dirs: Mapping[str, Path]) ->
     def pull(node: str, netns: str, repository: str) -> str | None:
         command = stage.containerds[node].pull_command(f"docker.io/{repository}:{tag}", hosts_dirs[node], _PARALLEL)
         try:
-            run(command, netns=netns, timeout_s=_PULL_S)
+            run(["nice", "-n", str(POLITENESS), *command], netns=netns, timeout_s=_PULL_S)
         except RunError as error:
             return str(error).rpartition("ctr: ")[2].strip()[-_SAID_CHARACTERS:]
         except subprocess.TimeoutExpired:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from rich.console import Console
 
+from testbed.hub.authority import Authority
 from testbed.network import remove_orphans
 
 from ...machine import need, need_root, workplace
@@ -36,7 +37,9 @@ def measure(console: Console, settings: Settings) -> Report:
         ExitStack() as stack,
         console.status("making the network") as status,
     ):
-        ground = Ground(settings, programs, stack)
+        authority = Authority(place)
+        stack.enter_context(authority.believed())
+        ground = Ground(settings, programs, authority, stack)
 
         def say(what: str) -> None:
             status.update(what)

@@ -8,6 +8,10 @@ from typing import Any, Final
 MODES: Final = ("skvaller", "direct", "pullthrough", "spegel")
 """Who can be asked, by their names in the lab."""
 
+POLITENESS: Final = 19
+"""Niceness of clients and their containerds: a hundred pulls at once are not to keep agents and hub from the cores of
+this machine, of which a real cluster has many."""
+
 WINDOW_S: Final = 3600
 """Time within which the hub counts pulls, s: none comes back while a mode runs."""
 

@@ -1,5 +1,6 @@
 """The hosts, and what runs on them in a mode's run: the hub, containerds, and whatever the clients ask."""
 
+import os
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -8,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from testbed.containerd import Containerd
-from testbed.hub import Allowance, Hub, PullLimits
+from testbed.hub import NAMES, Allowance, Hub, PullLimits
+from testbed.hub.authority import Authority
 from testbed.images import Image, build_image
 from testbed.internet import Internet
 from testbed.network import Host, Network
@@ -17,15 +19,13 @@ from testbed.processes import remove_folder
 from ..modes import PROXY, Mode, Site
 from ..modes.table import MODES
 from ..programs import Programs
-from ..servers import REGISTRY_PORT
-from .settings import FRESH_S, WINDOW_S, Settings
+from .settings import FRESH_S, POLITENESS, WINDOW_S, Settings
 
 WATCHED: Final = "library/watched"
 """Of repositories whose names begin so, agents believe for `FRESH_S` what upstream says of a tag."""
 
 TAG: Final = "1"
 
-_HUB_ADDRESSES: Final = 3
 _POLICY: Final = f'[[tag]]\npattern = "docker.io/{WATCHED}*"\nfresh-for = "{FRESH_S}s"\n'
 
 
@@ -64,16 +64,18 @@ class Ground:
     Args:
         settings: what is to be run.
         programs: of others.
+        authority: which programs believe.
         stack: ends everything.
     """
 
-    def __init__(self, settings: Settings, programs: Programs, stack: ExitStack) -> None:
+    def __init__(self, settings: Settings, programs: Programs, authority: Authority, stack: ExitStack) -> None:
         self._settings = settings
         self._programs = programs
         self._network = Network(stack)
         self._nodes = [self._network.host(f"node{number}") for number in range(1, settings.nodes + 1)]
         self._proxy = self._network.host(PROXY)
-        self._internet = Internet(self._network, stack, _HUB_ADDRESSES)
+        self._internet = Internet(self._network, stack, NAMES)
+        self._authority = authority
         for host in (*self._nodes, self._proxy):
             self._internet.connect(host)
 
@@ -98,15 +100,18 @@ class Ground:
             hub.hold(image, repository, TAG)
         containerds = self._containerds(hosts, folder, stack) if pulls else {}
         (folder / "agents.toml").write_text(_POLICY)
-        flags = ["--config", str(folder / "agents.toml"), *hub.flags[1:]]
+        flags = ["--config", str(folder / "agents.toml")]
         outside, spegel = self._internet.host, self._programs.spegel
-        asked = MODES[mode].make(Site(self._network, hosts, outside, self._proxy, folder, containerds, spegel, flags))
+        site = Site(
+            self._network, hosts, outside, self._proxy, folder, containerds, spegel, hub_url=hub.url, agent_flags=flags
+        )
+        asked = MODES[mode].make(site)
         asked.start(hosts, stack)
         return Stage(asked, hub, hosts, outside, images, containerds, folder)
 
     def _hub(self, limit: int | None, stack: ExitStack) -> Hub:
         limits, netns = PullLimits(Allowance(limit, WINDOW_S)), self._internet.host.netns
-        hub = Hub(self._internet.addresses, netns=netns, limits=limits, port=REGISTRY_PORT)
+        hub = Hub(self._internet.addresses, netns=netns, limits=limits, tls=self._authority.server)
         return stack.enter_context(hub.running())
 
     def _containerds(self, hosts: Sequence[Host], folder: Path, stack: ExitStack) -> Mapping[str, Containerd]:
@@ -117,6 +122,7 @@ class Ground:
             stack.callback(remove_folder, containerd.folder)
             stack.callback(containerd.kill)
             containerd.launch()
+            os.setpriority(os.PRIO_PROCESS, containerd.pid, POLITENESS)
         for containerd in made.values():
             containerd.until(containerd.is_ready, "ready")
         return made

@@ -43,6 +43,7 @@ class Site:
         folder: for all files of the run; a host's are in the one of its name.
         containerds: by host; none where the clients do without.
         spegel: command or path, if a mode runs it.
+        hub_url: where upstream is, if it is docker.io itself, so that nobody has to be told.
         agent_flags: what all agents are told, whatever the mode.
     """
 
@@ -53,12 +54,18 @@ class Site:
     folder: Path
     containerds: Mapping[str, Containerd] = field(default_factory=dict)
     spegel: str | None = None
+    hub_url: str | None = None
     agent_flags: Sequence[str] = ()
 
     @property
     def upstream_address(self) -> str:
         """HOST:PORT of the registry."""
         return f"{self.upstream.address}:{REGISTRY_PORT}"
+
+    @property
+    def url(self) -> str:
+        """Of the registry."""
+        return self.hub_url or f"http://{self.upstream_address}"
 
     def place(self, host: Host) -> Path:
         """The folder of a host; made if it is not there."""
@@ -149,7 +156,7 @@ class Mode(ABC):
     def hosts_dir(self, host: Host) -> Path:
         """The folder that tells a host's `ctr` whom to ask: first as `asked` says, and then upstream itself."""
         folder = self.site.place(host) / "hosts"
-        return write_hosts(folder, f"http://{self.asked(host)}", f"http://{self.site.upstream_address}")
+        return write_hosts(folder, f"http://{self.asked(host)}", self.site.url)
 
     # What it knows
 

@@ -1,7 +1,9 @@
 """No mirror: all clients ask upstream."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
+from testbed.containerd import write_hosts
 from testbed.images import Image
 from testbed.network import Host
 from testbed.processes import Process
@@ -20,6 +22,10 @@ class Direct(Mode):
     def asked(self, host: Host) -> str:
         """Upstream's."""
         return self.site.upstream_address
+
+    def hosts_dir(self, host: Host) -> Path:
+        """The folder that tells a host's `ctr` so."""
+        return write_hosts(self.site.place(host) / "hosts", self.site.url, self.site.url)
 
     def until_found(self, holder: Host, image: Image) -> None:
         """Upstream has had it all the time."""

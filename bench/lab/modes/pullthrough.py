@@ -22,7 +22,7 @@ class PullThrough(Mode):
     def __init__(self, name: str, site: Site) -> None:
         super().__init__(name, site)
         assert site.proxy is not None, "the site has no host for a cache"
-        self._cache = registry_on(site.proxy, site.place(site.proxy), upstream=site.upstream)
+        self._cache = registry_on(site.proxy, site.place(site.proxy), upstream=site.url)
 
     @property
     def processes(self) -> Mapping[str, Process]:

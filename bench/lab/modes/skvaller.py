@@ -36,7 +36,8 @@ class Skvaller(Mode):
 
     def __init__(self, name: str, site: Site, flags: Sequence[str] = ()) -> None:
         super().__init__(name, site)
-        usual = ["--upstream", f"docker.io=http://{site.upstream_address}", *site.agent_flags, *flags]
+        told = [] if site.hub_url else ["--upstream", f"docker.io={site.url}"]
+        usual = [*told, *site.agent_flags, *flags]
         self._agents = {
             node.name: agent_on(node, site.place(node) / "agent", [*usual, *self._others(node)]) for node in site.nodes
         }

@@ -140,8 +140,7 @@ class Spegel(Mode):
 
         Docker Hub's own address, which it names as the server, is out of reach, and is asked last.
         """
-        upstream = f"http://{self.site.upstream_address}"
-        folder = write_hosts(self.site.place(host) / "hosts", upstream, upstream)
+        folder = write_hosts(self.site.place(host) / "hosts", self.site.url, self.site.url)
         run(configuration_command(self._program, folder, f"http://{self.asked(host)}"))
         return folder
 

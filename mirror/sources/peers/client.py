@@ -19,6 +19,7 @@ from ...channels.contexts import Channels
 from ...errors import DigestInvalid, PeerError, Reason
 from ...oci.content import Content, Parts
 from ...oci.digest import Digest
+from ...oci.manifest import MANIFEST_MAX_BYTES
 from ...oci.ranges import IntRange
 from ...oci.reference import Reference, Repository, is_tag
 from ...routers import Peer
@@ -31,6 +32,8 @@ from ..chain import came_by
 from .auth import PeerAuth, Request, SignedRequest
 from .connections import Connection, ConnectionPool, Head
 from .protocol import (
+    FETCHED_BYTES,
+    HASHED_BYTES,
     MEMBER_TAGS_MAX,
     MEMBER_TAGS_MAX_BYTES,
     PARTS_BYTES,
@@ -131,8 +134,7 @@ class PeerClient:
             PeerError: it does not have it, or gave no valid answer.
         """
         async with self._head(peer, _path(content), role) as answer:
-            if (mark := MemberAnswer.parse(answer.headers).mark) is not None:
-                self._marks.add(content.digest, mark)
+            self._heard(content, MemberAnswer.parse(answer.headers))
             if answer.content_length is None:
                 raise PeerError(Reason.LENGTH, f"{peer.name} does not say how long {content.digest} is")
             return checked_size(peer, answer.content_length)
@@ -194,6 +196,11 @@ class PeerClient:
                 return await self._tell("GET", peer, "/v2/", MemberRequest(self._name))
         return False
 
+    def _heard(self, content: Content, said: MemberAnswer) -> None:
+        """Take note of the mark that a peer gives with some content, on the loop."""
+        if said.mark is not None:
+            self._marks.add(content.digest, said.mark)
+
     async def _tell(self, method: str, peer: Peer, path: str, member_request: MemberRequest) -> bool:
         """Say something to a peer; return whether it answered anything."""
         with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError, PeerError):
@@ -205,32 +212,38 @@ class PeerClient:
         self,
         peer: Peer,
         content: Content,
-        want: Want,
-        length: int,
+        want: Want | None,
+        lengths: range,
         extra: Mapping[str, str] | None = None,
+        *,
+        platforms: tuple[str, ...] = (),
     ) -> bytes:
         """What a peer answers to a question about some content.
 
         Args:
             peer: the member to ask.
             content: what is asked about.
-            want: what is asked.
-            length: of the answer's body, in bytes.
+            want: what is asked; None for the content itself, which whoever asks has to hash.
+            lengths: that the answer's body may have, in bytes.
             extra: headers beside those of members.
+            platforms: see `MemberRequest`.
 
         Raises:
             PeerError: it does not hold the content, or gave no valid answer.
         """
-        member_request = MemberRequest(self._name, want=want)
+        member_request = MemberRequest(self._name, want=want, platforms=platforms)
         with _translated(peer, self._settings.connect_s):
             async with (
                 asked(peer, self._watch),
                 self._request("GET", peer, _path(content), member_request, extra) as answer,
             ):
-                raise_for_status(peer, answer.status, MemberAnswer.parse(answer.headers), expected=200)
-                if answer.content_length != length or length > SIGNED_BODY_MAX_BYTES:
+                raise_for_status(peer, answer.status, said := MemberAnswer.parse(answer.headers), expected=200)
+                self._heard(content, said)
+                if answer.content_length not in lengths:
                     answer.close()  # an agent that does not know the question sends the blob
-                    raise PeerError(Reason.LENGTH, f"{peer.name} answered {answer.content_length} bytes, not {length}")
+                    raise PeerError(
+                        Reason.LENGTH, f"{peer.name} answered {answer.content_length} bytes, not {lengths[-1]}"
+                    )
                 return await answer.read()
 
     async def download(self, peer: Peer, content: Content, request: RangeRequest, sink: Sink) -> None:
@@ -255,9 +268,8 @@ class PeerClient:
                 head = connection.get(path, {**headers, **signed.headers})
                 signed.check(head.status, head.headers.items())
                 if not self._auth.learns(peer.name, head.status, head.headers):
-                    if (mark := MemberAnswer.parse(head.headers).mark) is not None:
-                        # The loop hears it before anything that it is told of the bytes.
-                        loop.call_soon_threadsafe(self._marks.add, content.digest, mark)
+                    # The loop hears of a mark before it is told of any byte.
+                    loop.call_soon_threadsafe(self._heard, content, MemberAnswer.parse(head.headers))
                     return head
                 connection.drain()
             assert head is not None
@@ -360,17 +372,36 @@ class PeerSource:
 
     async def prefixes(self, content: Content, count: int) -> tuple[bytes, ...]:
         """The peer's prefixes of some content; see `Witness.prefixes`. Raises PeerError."""
-        body = await self._client.ask(self._peer, content, Want.PREFIXES, count * _SHA256_BYTES)
+        most = SIGNED_BODY_MAX_BYTES // _SHA256_BYTES
+        if count > most:
+            raise PeerError(Reason.LENGTH, f"{self.name} is not asked for {count} prefixes, for {most} can be signed")
+        body = await self._client.ask(self._peer, content, Want.PREFIXES, _only(count * _SHA256_BYTES))
         return tuple(body[at : at + _SHA256_BYTES] for at in range(0, len(body), _SHA256_BYTES))
 
     async def sha256(self, content: Content, start: int, stop: int) -> bytes:
         """The sha256 of a range of the peer's copy; see `Witness.sha256`. Raises PeerError."""
         part = {"Range": str(IntRange(start, stop))}
-        return await self._client.ask(self._peer, content, Want.SHA256, _SHA256_BYTES, part)
+        return await self._client.ask(self._peer, content, Want.SHA256, _only(_SHA256_BYTES), part)
 
     async def parts(self, content: Content) -> Parts:
         """How many of the blobs that a manifest names the peer holds. Raises PeerError."""
-        return parse_parts(await self._client.ask(self._peer, content, Want.PARTS, PARTS_BYTES))
+        return parse_parts(await self._client.ask(self._peer, content, Want.PARTS, _only(PARTS_BYTES)))
+
+    async def size(self, content: Content) -> int:
+        """The size of some content that the peer holds, in bytes. Raises PeerError."""
+        return await self._client.size(self._peer, content)
+
+    async def manifest(self, content: Content) -> bytes:
+        """A manifest that the peer holds; whoever asks has to hash it. Raises PeerError."""
+        return await self._client.ask(self._peer, content, None, range(1, MANIFEST_MAX_BYTES + 1))
+
+    async def hash(self, content: Content) -> bytes:
+        """Have the peer hash its copy; see `Want.HASH`. Raises PeerError."""
+        return await self._client.ask(self._peer, content, Want.HASH, _only(HASHED_BYTES))
+
+    async def fetch(self, content: Content, platforms: tuple[str, ...]) -> bytes:
+        """Have the peer fetch an image; see `Want.FETCH`. Raises PeerError."""
+        return await self._client.ask(self._peer, content, Want.FETCH, _only(FETCHED_BYTES), platforms=platforms)
 
 
 @contextlib.contextmanager
@@ -412,3 +443,8 @@ def _path(content: Content) -> str:
 def _quoted(repository: Repository) -> str:
     """A registry as it stands in a query: an IPv6 address has brackets."""
     return quote(repository.registry, safe=":")
+
+
+def _only(length: int) -> range:
+    """The one length that an answer may have, in bytes."""
+    return range(length, length + 1)

@@ -19,6 +19,7 @@ from typing import Final, get_args
 
 from ...errors import Reason
 from ...oci.content import Parts
+from ...oci.names import are_platforms
 from ...routers import is_member_name
 from ...stores import Authority
 from ...stores.marks import Mark
@@ -45,6 +46,8 @@ RECHECK_HEADER: Final = "Skvaller-Recheck"
 """Of requests for a tag: `1` if the home is to ask upstream now, because its last answer is in doubt."""
 WANT_HEADER: Final = "Skvaller-Want"
 """Of requests for a blob: what is wanted of a holder's copy instead of its bytes, a value of `Want`."""
+PLATFORMS_HEADER: Final = "Skvaller-Platforms"
+"""Of requests to fetch an image: the platforms of an index that are wanted, with commas between; without it all."""
 WRONG_HEADER: Final = "Skvaller-Wrong"
 """Of HEAD requests for a blob: the range `start-stop`, without `stop`, of which the member sent wrong bytes."""
 MARKS_HEADER: Final = "Skvaller-Marks"
@@ -66,6 +69,11 @@ use the same bound. The prefixes of a blob of 500 GiB are as long."""
 PARTS_BYTES: Final = 8
 """Length of an answer to `Want.PARTS`: two unsigned numbers of four bytes, the most significant byte first."""
 
+HASHED_BYTES: Final = 1
+"""Length of an answer to `Want.HASH`."""
+FETCHED_BYTES: Final = 21
+"""Length of an answer to `Want.FETCH`: one byte, and three unsigned numbers of four, eight and eight bytes."""
+
 AVOIDED_MAX: Final = 1024
 """Bounds the names that one request can list as avoided: more than a cluster has members."""
 
@@ -85,6 +93,10 @@ class Want(enum.Enum):
     """The 32 bytes of the sha256 of the range that is asked for."""
     PARTS = "parts"
     """Of a manifest, how many of the blobs that it names the member holds, and how many it names: see `PARTS_BYTES`."""
+    HASH = "hash"
+    """The member hashes its copy, and answers what became of it, or that it goes on: one byte, see `pins.orders`."""
+    FETCH = "fetch"
+    """The member fetches the image of this manifest, and answers how far it is: see `pins.orders`."""
 
 
 _WANTS: Final = {want.value: want for want in Want}
@@ -114,6 +126,7 @@ class MemberRequest:
         wrong: the range `(start, stop)` of which this member sent wrong bytes; None where it says no such thing.
         came_by: marks of the nodes of other clusters that passed on what is asked: see `sources.chain`.
         keeps_marks: whether the node keeps the marks of private content (`stores.marks`); older versions do not.
+        platforms: of an index, the images that are wanted; empty: all.
     """
 
     node: str | None
@@ -125,10 +138,11 @@ class MemberRequest:
     wrong: tuple[int, int] | None = None
     came_by: tuple[str, ...] = ()
     keeps_marks: bool = True
+    platforms: tuple[str, ...] = ()
 
     def headers(self) -> dict[str, str]:
         """The headers of the request, written."""
-        headers = {HOP_HEADER: "1"}
+        headers = {HOP_HEADER: "1", **({MARKS_HEADER: "1"} if self.keeps_marks else {})}
         if self.node is not None:
             headers[NODE_HEADER] = self.node
         if self.role is not Role.HOLDER:
@@ -145,8 +159,8 @@ class MemberRequest:
             headers[WRONG_HEADER] = "{}-{}".format(*self.wrong)
         if self.came_by:
             headers[VIA_HEADER] = ",".join(self.came_by)
-        if self.keeps_marks:
-            headers[MARKS_HEADER] = "1"
+        if self.platforms:
+            headers[PLATFORMS_HEADER] = ",".join(self.platforms)
         return headers
 
     @classmethod
@@ -163,6 +177,7 @@ class MemberRequest:
             wrong=_range(headers, WRONG_HEADER),
             came_by=read_marks(_text(headers, VIA_HEADER)),
             keeps_marks=_text(headers, MARKS_HEADER) == "1",
+            platforms=_platforms(headers),
         )
 
 
@@ -244,6 +259,13 @@ def _name(headers: Mapping[str, str], name: str) -> str | None:
     """A header's text, if a member can have that name; `upstream` has the form of one."""
     text = _text(headers, name)
     return text if is_member_name(text) else None
+
+
+def _platforms(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """The platforms in a header, if all of them can be some."""
+    text = _text(headers, PLATFORMS_HEADER)
+    platforms = tuple(text.split(",")) if text else ()
+    return platforms if are_platforms(platforms) else ()
 
 
 def _range(headers: Mapping[str, str], name: str) -> tuple[int, int] | None:

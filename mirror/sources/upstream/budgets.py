@@ -8,9 +8,10 @@ Whose budget it is, a registry may say: the address or account that it counts by
 that has been told another one than a note has does not mind that note; one that has not been told yet minds them all.
 
 A registry that says how many pulls are left counts pulls alone, which are GETs of manifests. So when it has none left,
-or answers a pull with 429, everything else is still asked of it: what tags mean, by HEAD, and blobs. One that says
-nothing of the kind is not asked for anything after a 429. A budget without a pull left is taken to get one back after
-the part of its window that one pull has; it is a guess, and then a single member finds out (`fetch`: scarce).
+or answers a pull with 429 and says so with it, everything else is still asked of it: what tags mean, by HEAD, and
+blobs. One that says nothing of the kind is not asked for anything after a 429: Docker Hub answers so who asks too
+often. A budget without a pull left is taken to get one back after the part of its window that one pull has. That is a
+guess; one member finds out (`homes.registry_key`).
 
 Notes travel with ages and not with times, so that clocks need not agree. What a member says is bounded: by its length,
 its number of budgets, and the time for which it can keep all others from asking. Pure: told the time, in seconds of any
@@ -143,9 +144,10 @@ class Budgets:
         """Take note of an answer of 429, to a pull or to something else: nobody asks again before that time."""
         known = self._notes.get((url, source := self._source(url, headers)))
         limit, window_s = _count(headers.get("RateLimit-Limit"))
+        is_of_pulls = limit is not None or (known is not None and known.remaining == 0)
         if limit is None and known is not None:
             limit, window_s = known.limit, known.window_s
-        refused = Refused.PULLS if is_pull and limit is not None else Refused.ALL
+        refused = Refused.PULLS if is_pull and is_of_pulls else Refused.ALL
         until = now + retry_after_s
         if known is not None and known.blocked_until > now:
             until, refused = max(until, known.blocked_until), max(refused, known.refused)

@@ -2,12 +2,13 @@
 
 A blob is *ours* when a client of this node asked for it. It is *spare* when only other members did, or when another
 store of this node has it too. Spare ones go first, each kind in the order of last use. What is fetched for other
-members alone takes the place of spare blobs, and of those that no client of this node has used lately.
+members alone takes the place of spare blobs, and of those that no client of this node has used lately. What is
+protected, because it is pinned, never goes to make room.
 """
 
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from enum import StrEnum
 
 from ...oci.digest import Algorithm, Digest
@@ -41,6 +42,8 @@ class Blobs:
         self._spare: OrderedDict[str, int] = OrderedDict()
         self._used_unix_s: dict[str, float] = {}
         self._withheld: dict[str, Withheld] = {}
+        self.protected: Set[str] = frozenset()
+        """Names of those that never go to make room, here or not."""
         self._by_key: dict[bytes, str] = {}
         """Names of those whose keys do not tell it: a key has no room for all digits of a sha512."""
 
@@ -152,10 +155,24 @@ class Blobs:
             for_others: whether the space is for what only other members asked for.
             spare_only: whether none of ours may go.
         """
-        if self._spare:
-            return next(iter(self._spare))
-        name = next(iter(self._ours), None)
-        if name is None or spare_only:
+        if (spare := self._first_free(self._spare)) is not None:
+            return spare
+        name = None if spare_only else self._first_free(self._ours)
+        if name is None:
             return None
         is_old = self._now() - self._used_unix_s[name] > self._lately_s
         return name if is_old or not for_others else None
+
+    @property
+    def protected_bytes(self) -> int:
+        """Bytes of those that are here and protected. It looks at all protected ones, a thousand in some 100 µs."""
+        return sum(self.size_on_disk(name) or 0 for name in self.protected)
+
+    def _first_free(self, blobs: OrderedDict[str, int]) -> str | None:
+        """The first that is not protected. Those before it come last from now on, and are passed over no more."""
+        for _ in range(len(blobs)):
+            name = next(iter(blobs))
+            if name not in self.protected:
+                return name
+            blobs.move_to_end(name)
+        return None

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import xxhash
 
+from ...errors import StorageFull
 from ...fileio import read_small
 from ...oci.digest import Digest
 from ..marks import Mark, Marks
@@ -49,6 +50,11 @@ class MarkFiles:
     def follow(self) -> None:
         """Write from now on what becomes known of the marks of blobs that are kept."""
         self._marks.follow(self._changed)
+
+    def admit(self, digest: Digest) -> None:
+        """Raise StorageFull for content that is to be kept nowhere."""
+        if not self._marks.may_be_kept(digest):
+            raise StorageFull("it is private, and its policy is off")
 
     def of(self, digest: Digest) -> Mark | None:
         """The mark of a blob that is about to be written, if it has one; `write` is to keep it."""

@@ -100,11 +100,14 @@ class Space:
                     f"{size} bytes for other members would exceed their part, {self._bounds.others_bytes}"
                 )
             return
-        if partials.claimed_bytes + partials.bytes_for_others > self._bounds.capacity_bytes:
+        protected = self._blobs.protected_bytes
+        if partials.claimed_bytes + partials.bytes_for_others + protected > self._bounds.capacity_bytes:
+            pinned = f" and {protected} that are pinned" if protected else ""
             raise StorageFull(
-                f"{size} bytes more, with what is arriving, would exceed cache-size {self._bounds.capacity_bytes}"
+                f"{size} bytes more, with what is arriving{pinned}, would exceed cache-size "
+                f"{self._bounds.capacity_bytes}"
             )
-        if partials.bytes_to_come > free_bytes + self._blobs.bytes + partials.left_bytes:
+        if partials.bytes_to_come > free_bytes + self._blobs.bytes - protected + partials.left_bytes:
             self.look(free_bytes)
             raise StorageFull(f"{size} bytes more, with what is arriving: {os.strerror(errno.ENOSPC)}")
 

@@ -12,7 +12,7 @@ does whose digest is known at its end, `upkeep` looks at files in the background
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from pathlib import Path
 
 from ...errors import StartFailed, StorageFailed, StorageFull
@@ -27,6 +27,7 @@ from .folder import Folder, Found, Left
 from .keeping import Keeping
 from .marks import MarkFiles
 from .partials import Partials, Writing
+from .protection import Protection
 from .reservation import IS_FULL, Place
 from .served import Served
 from .space import BATCH, Bounds, Space
@@ -49,18 +50,20 @@ class CacheStore:
         settings: bounds and intervals.
         on_damaged: called when a blob was dropped because its file was damaged.
         on_evicted: called with the number of complete blobs that left to make room.
+        protected: hexadecimal digests of what never leaves to make room, until `protection` is told otherwise.
         marks: of what needed credentials; those of the blobs are kept beside them.
     """
 
     name = "cache"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - all that a cache has to do with
         self,
         path: Path,
         capacity_bytes: int,
         settings: CacheSettings | None = None,
         on_damaged: Callable[[], object] = lambda: None,
         on_evicted: Callable[[int], object] = lambda count: None,
+        protected: Set[str] = frozenset(),
         marks: Marks | None = None,
     ) -> None:
         settings = settings or CacheSettings()
@@ -70,6 +73,8 @@ class CacheStore:
         self._marks = MarkFiles(folder, marks)
         self._capacity_bytes = capacity_bytes
         self._blobs = Blobs(settings.lately_s)
+        self.protection = Protection(self._blobs, capacity_bytes, protected)
+        """What never leaves to make room."""
         self._partials = Partials(folder)
         self._served = Served(self.name, folder, self._blobs, settings, on_damaged)
         bounds = Bounds(capacity_bytes, int(capacity_bytes * settings.others_part))
@@ -111,7 +116,9 @@ class CacheStore:
         """
         folder = self._folder
         try:
-            partials, excess, found = await asyncio.to_thread(_read, self._folder, self._capacity_bytes, self._marks)
+            partials, excess, found = await asyncio.to_thread(
+                _read, self._folder, self._capacity_bytes, self._blobs.protected, self._marks
+            )
             tags = await asyncio.to_thread(self._tags.read)
         except OSError as error:
             raise StartFailed(
@@ -176,6 +183,7 @@ class CacheStore:
             StorageFull: it does not fit, however much were evicted.
             StorageFailed: the disk failed.
         """
+        self._marks.admit(digest)
         writing = self._partials.begin(digest.hex, size, wanted_here)
         try:
             try:
@@ -261,13 +269,18 @@ class CacheStore:
         self._keeping.works()
 
 
-def _read(folder: Folder, capacity_bytes: int, marks: MarkFiles) -> tuple[dict[str, Left], list[str], list[Found]]:
-    """What there is, in a thread: partial blobs, blobs that are too much, and the others, the last used last."""
+def _read(
+    folder: Folder, capacity_bytes: int, protected: Set[str], marks: MarkFiles
+) -> tuple[dict[str, Left], list[str], list[Found]]:
+    """What there is, in a thread: partial blobs, blobs that are too much, and the others, the protected ones last."""
     folder.ground.make()
     damaged = frozenset(marks.start())
     partials = folder.partials() if capacity_bytes else {}
     partials = {name: left for name, left in partials.items() if name not in damaged}
-    found = sorted(folder.blobs(), key=lambda blob: (blob.name not in damaged, blob.used_unix_s, blob.name))
+    order = dict.fromkeys(damaged, -1)
+    found = sorted(
+        folder.blobs(), key=lambda blob: (order.get(blob.name, blob.name in protected), blob.used_unix_s, blob.name)
+    )
     left_bytes = capacity_bytes - sum(blob.size for blob in found)
     while partials and left_bytes < sum(left.reserved for left in partials.values()):
         partials.popitem()

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from testbed.agents import Agent
-from testbed.hub import Allowance, Hub, Kind, PullLimits
+from testbed.hub import NAMES, Allowance, Hub, Kind, PullLimits
+from testbed.hub.authority import Authority
 from testbed.images import Image
 from testbed.internet import PUBLIC, Internet
 from testbed.network import Network, inside
@@ -21,6 +22,7 @@ pytestmark = [pytest.mark.clients, pytest.mark.timeout(120)]
 
 IMAGES = 4
 NODES = "abc"
+BLOCKED = 'skvaller_upstream_blocked_seconds{registry="docker.io"}'
 
 
 class Site:
@@ -38,7 +40,7 @@ class Site:
         if internet is not None:
             internet.connect(host)
         joined = [word for other in list(self.agents.values())[:1] for word in ("--join", other.gossip)]
-        flags = [*self.hub.flags, *joined]
+        flags = [*(self.hub.flags if internet is None else ()), *joined]
         self.agents[name] = self._start_agent(name, host.address, *flags, listen="127.0.0.1", netns=host.netns)
         return self.agents[name]
 
@@ -71,9 +73,10 @@ def test_a_cluster_behind_one_address_pays_once_for_each_image_and_lives_on_what
     network: Network, start_agent: Callable[..., Agent], images: dict[str, Image], tmp_path: Path
 ) -> None:
     with ExitStack() as stack:
-        internet = Internet(network, stack, 3)
+        authority, internet = Authority(tmp_path), Internet(network, stack, NAMES)
+        stack.enter_context(authority.believed())
         limits = PullLimits(Allowance(IMAGES, 3600))
-        hub = Hub(internet.addresses, netns=internet.host.netns, limits=limits, port=5000)
+        hub = Hub(internet.addresses, netns=internet.host.netns, limits=limits, tls=authority.server)
         for repository, image in images.items():
             hub.hold(image, repository, "1", "2")
         stack.enter_context(hub.running())
@@ -92,13 +95,16 @@ def test_a_cluster_behind_one_address_pays_once_for_each_image_and_lives_on_what
         assert (hub.counts()[Kind.MANIFEST], hub.counts()[Kind.LIMITED]) == (IMAGES, 0)
 
         hub.shelf.write(tmp_path, "library/other", "1", {"schemaVersion": 2}, "application/x")
+        unknown = partial(status, path="/v2/library/other/manifests/1")
+        assert unknown(agents[0])[0] == 503
+        wait_until(lambda: all(agent.metrics()[BLOCKED] > 0 for agent in agents), "all to know that the hub said no")
+        told = hub.counts()[Kind.LIMITED]
         for agent in agents:
-            said, headers = status(agent, "/v2/library/other/manifests/1")
-            assert said == 503
-            assert int(headers["Retry-After"]) > 0
-        assert hub.counts()[Kind.LIMITED] <= 1, "who was told so tells the others"
+            said, headers = unknown(agent)
+            assert (said, int(headers["Retry-After"]) > 0) == (503, True)
         pull_all("1")
-        wait_until(lambda: all(PUBLIC in agent.get("/api/v1/members").decode() for agent in agents), "all to show it")
+        assert hub.counts()[Kind.LIMITED] == told, "nobody asks again before its time"
+        assert all(PUBLIC in agent.get("/api/v1/members").decode() for agent in agents), "whose budget it is"
 
 
 def test_an_address_that_has_pulls_left_is_asked_where_others_have_none(

@@ -141,6 +141,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         cluster = "lab"
         gossip-profile = "fast"
         gossip-allow = ["10.0.0.0/8", "fd00::/8"]
+        pin = ["nginx:1.27=3", "ghcr.io/org/*=all", "alpine"]
         home = "Never"
         tags = "verify"
         denied-tags = "serve"
@@ -192,6 +193,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         router=Routing.DHT,
         gossip_profile="fast",
         gossip_allow=("10.0.0.0/8", "fd00::/8"),
+        pin=(("docker.io/library/nginx:1.27", 3), ("ghcr.io/org/*:*", 0), ("docker.io/library/alpine:latest", None)),
         home="never",
         tags="verify",
         denied_tags="serve",
@@ -256,6 +258,10 @@ def test_a_full_file_is_read(file: Path) -> None:
         ("upstream-trust", "docker.io=http://minio.example"),
         ("upstream-trust", "docker.io=minio.example:0"),
         ("upstream-trust", "docker.io=*"),
+        ("pin", "nginx=0"),
+        ("pin", "nginx=two"),
+        ("pin", "no image"),
+        ("pin", "ghcr.io/*@sha256:0"),
         ("cache-size", "20"),
         ("cache-size", "63MiB"),
         ("cache-size", "1"),

@@ -294,3 +294,11 @@ def test_a_request_is_signed_as_it_was_sent() -> None:
     scope = asking("/v2/a b/manifests/1", b"ns=localhost%3A5000")
     assert target({**scope, "raw_path": b"/v2/a%20b/manifests/1"}) == "/v2/a%20b/manifests/1?ns=localhost%3A5000"
     assert target(asking("/v2/")) == "/v2/"
+
+
+@pytest.mark.parametrize(
+    ("said", "is_hop"), [("only-if-cached", True), ("max-age=5, Only-If-Cached", True), ("x-only-if-cached", False)]
+)
+def test_a_client_may_want_what_is_here_and_nothing_else(said: str, is_hop: bool) -> None:
+    asked = parsed(asking("/v2/nginx/manifests/1", headers={b"cache-control": said.encode()}))
+    assert asked.is_hop is is_hop

@@ -134,7 +134,7 @@ def test_who_counts_pulls_is_asked_for_everything_else_after_a_429_to_a_pull() -
     it = Cluster(2)
     a, b = it.members
     a.answered(HUB, left(20), it.now)
-    a.limited(HUB, {}, 60, it.now, is_pull=True)
+    a.limited(HUB, left(0), 60, it.now, is_pull=True)
     for number, budgets in enumerate(it.members):
         assert budgets.wait_s(HUB, it.clock(number), is_pull=True) == 60
         assert budgets.wait_s(HUB, it.clock(number), is_pull=False) == 0
@@ -147,6 +147,7 @@ def test_who_counts_pulls_is_asked_for_everything_else_after_a_429_to_a_pull() -
 
 def test_who_says_nothing_of_pulls_is_asked_for_nothing_after_a_429() -> None:
     budgets = Budgets()
+    budgets.answered(HUB, left(20), 0.0)
     budgets.limited(HUB, {}, 60, 0.0, is_pull=True)
     assert budgets.wait_s(HUB, 0.0, is_pull=False) == 60
 

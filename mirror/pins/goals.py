@@ -1,0 +1,66 @@
+"""Goals: which images are to be kept, and by whom. Pure: who knows the same pins and members has the same goals."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from ..oci.digest import Digest
+from ..oci.names import parse_one
+from ..oci.reference import Repository
+from .placement import keepers
+from .records import ALL, Record
+
+Key = tuple[Digest, tuple[str, ...]]
+"""An image, as far as it is kept: its digest, and its platforms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """An image that is to be kept.
+
+    Args:
+        digest: of its manifest or index.
+        platforms: of an index, those that are kept; empty: all.
+        repository: under whose name it is asked for.
+        copies: on how many members; `ALL`: on every one.
+        keepers: the members that keep it, the first one first.
+    """
+
+    digest: Digest
+    platforms: tuple[str, ...]
+    repository: Repository
+    copies: int
+    keepers: tuple[str, ...]
+
+    @property
+    def key(self) -> Key:
+        """What tells it from other goals."""
+        return self.digest, self.platforms
+
+
+def digest_of(record: Record) -> Digest | None:
+    """The digest of what a record pins; None of a pattern, and of a tag whose meaning nobody knows yet."""
+    if "*" in record.name or "?" in record.name:
+        return None
+    return parse_one(record.name).digest or record.digest
+
+
+def goals_of(pins: Iterable[Record], settled: Collection[str]) -> list[Goal]:
+    """What is to be kept, in the order of the pins; of several pins of one image the most copies count.
+
+    Args:
+        pins: the oldest first.
+        settled: names of members that keep images; never empty.
+    """
+    found: dict[Key, Goal] = {}
+    for record in pins:
+        digest = digest_of(record)
+        if digest is None:
+            continue
+        key = digest, record.platforms
+        known = found.get(key)
+        if known is not None and (known.copies == ALL or (record.copies != ALL and record.copies <= known.copies)):
+            continue
+        repository = known.repository if known else parse_one(record.name).repository
+        chosen = keepers(digest.key, settled, record.copies)
+        found[key] = Goal(digest, record.platforms, repository, record.copies, chosen)
+    return list(found.values())
