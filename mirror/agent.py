@@ -197,6 +197,7 @@ class Agent:
             self._own,
             delete=cache.contents.delete,
             pin=lambda *pushed: self._pinning.stack.pushed.take(*pushed),
+            published=self._private.published,
             settings=self._settings.push,
         )
 

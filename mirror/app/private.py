@@ -7,11 +7,13 @@ from pathlib import Path
 from ..access import AccessStack, PrivatePolicies
 from ..images.tag_policies import TagPolicies
 from ..metrics import Metrics
+from ..oci.digest import Digest
+from ..oci.reference import Repository
 from ..settings import Settings
 from ..sources import GuestSource
 from ..sources.chain import Chain
 from ..sources.outages import Outages
-from ..stores.marks import Marks
+from ..stores.marks import Mark, Marks
 from .apart import Registries, backend_apart
 from .backend import Backend
 from .client import ClientEndpoint
@@ -24,10 +26,12 @@ class PrivateContent:
     Args:
         access: decides who may have what.
         apart: what is to be kept nowhere is answered from this.
+        marks: of content.
     """
 
     access: AccessStack
     apart: Backend
+    marks: Marks
 
     @classmethod
     def build(  # noqa: PLR0913 - what the agent has built before
@@ -70,7 +74,7 @@ class PrivateContent:
             is_member=is_member,
             settings=settings.access,
         )
-        return cls(access, backend_apart(me, upstream, metrics, settings, outages=outages, policies=tags))
+        return cls(access, backend_apart(me, upstream, metrics, settings, outages=outages, policies=tags), marks)
 
     def endpoint(self, backend: Backend, chain: Chain, registry: str | None = None) -> ClientEndpoint:
         """A client endpoint, which answers from a backend, or from the one apart; otherwise as `ClientEndpoint`."""
@@ -82,6 +86,11 @@ class PrivateContent:
     def offers(self, names: frozenset[str]) -> bool:
         """Whether what came under some names may be kept here, and be offered to members."""
         return self.access.offers.has_copy(names)
+
+    def published(self, repository: Repository, digest: Digest) -> None:
+        """Take note that somebody who has some content put all of it into a repository here."""
+        if self.marks.of(digest) is not None:
+            self.marks.add(digest, Mark.of(repository))
 
     async def start(self) -> None:
         """Read what an earlier process found out."""

@@ -100,14 +100,24 @@ class Marks:
         """Of what the cache holds or is writing, by the hex of the digest."""
         self._passing: OrderedDict[str, Mark] = OrderedDict()
         self._on_changed: Callable[[Digest, Mark], None] = lambda digest, mark: None
+        self._has: Callable[[Digest], bool] = lambda digest: False
 
-    def follow(self, on_changed: Callable[[Digest, Mark], None]) -> None:
-        """Tell from now on when the mark of something that is kept has changed."""
+    def follow(self, on_changed: Callable[[Digest, Mark], None], has: Callable[[Digest], bool]) -> None:
+        """Work with who keeps content.
+
+        Args:
+            on_changed: is told when the mark of something that is kept has changed.
+            has: whether all of some content is kept. If it is, and has no mark, it came without credentials: then it
+                gets none from others either.
+        """
         self._on_changed = on_changed
+        self._has = has
 
     def of(self, digest: Digest) -> Mark | None:
         """The mark of some content; None if it came without credentials, or is not known here."""
         mark = self._own(digest)
+        if mark is None and self._has(digest):
+            return None
         for runtime in self._runtimes:
             theirs = runtime(digest)
             if theirs is not None:
@@ -122,6 +132,8 @@ class Marks:
     def add(self, digest: Digest, mark: Mark) -> None:
         """Take note of what a registry or a member says of some content."""
         known = self._own(digest)
+        if known is None and self._has(digest):
+            return
         merged = mark if known is None else known | mark
         if merged == known:
             return

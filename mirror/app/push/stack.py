@@ -25,6 +25,7 @@ class PushStack:
         manifests: takes manifests.
         deletions: deletes.
         backend: what this node reads from.
+        published: is told of content that came whole to a repository: who has its bytes may have them there.
     """
 
     writers: Writers
@@ -32,6 +33,7 @@ class PushStack:
     manifests: PushedManifests
     deletions: Deletions
     backend: Backend
+    published: Callable[[Repository, Digest], object]
 
     @classmethod
     def build(  # noqa: PLR0913 - what the agent has built before
@@ -43,6 +45,7 @@ class PushStack:
         *,
         delete: Deletes,
         pin: Callable[[Repository, Digest, Sequence[Reference]], object],
+        published: Callable[[Repository, Digest], object],
         settings: PushSettings,
     ) -> "PushStack":
         """Put the parts together.
@@ -54,8 +57,10 @@ class PushStack:
             own: keeps tags.
             delete: deletes content of this node's cache.
             pin: is told of what was pushed, so that it is kept.
+            published: is told of content that came whole to a repository.
             settings: bounds.
         """
         uploads = Uploads(files, settings)
         manifests = PushedManifests(uploads, backend.holdings, backend.fetching.sizes.size, own, pin, settings)
-        return cls(writers, uploads, manifests, Deletions(backend.holdings, backend.manifests, own, delete), backend)
+        deletions = Deletions(backend.holdings, backend.manifests, own, delete)
+        return cls(writers, uploads, manifests, deletions, backend, published)

@@ -7,6 +7,7 @@ happens, no blob outlives its mark. A mark that is damaged says nothing, so its 
 import contextlib
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import xxhash
@@ -47,9 +48,9 @@ class MarkFiles:
                 self._marks.restore(path.name, mark)
         return damaged
 
-    def follow(self) -> None:
-        """Write from now on what becomes known of the marks of blobs that are kept."""
-        self._marks.follow(self._changed)
+    def follow(self, has: Callable[[Digest], bool]) -> None:
+        """Write from now on what becomes known of the marks of blobs that are kept; `has`: whether one is complete."""
+        self._marks.follow(self._changed, has)
 
     def admit(self, digest: Digest) -> None:
         """Raise StorageFull for content that is to be kept nowhere."""

@@ -125,7 +125,7 @@ class CacheStore:
                 f"data-dir: cannot use {error.filename or folder.path}: {error.strerror}; name a folder to write to"
             ) from error
         self._served.listener = listener
-        self._marks.follow()
+        self._marks.follow(lambda digest: digest.hex in self._blobs)
         self._partials.restore(partials)
         await self._tags.restore(tags, listener)
         await self._served.restore(found)

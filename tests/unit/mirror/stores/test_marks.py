@@ -44,7 +44,7 @@ def test_a_mark_outlives_the_blob_for_memory_may_have_it() -> None:
 
 def test_who_keeps_marks_learns_what_else_becomes_known() -> None:
     marks, told = Marks(), list[tuple[Digest, Mark]]()
-    marks.follow(lambda digest, mark: told.append((digest, mark)))
+    marks.follow(lambda digest, mark: told.append((digest, mark)), lambda digest: False)
     marks.add(DIGEST, APP)
     assert told == []
     marks.keep(DIGEST)
@@ -60,3 +60,19 @@ def test_what_a_runtime_says_counts_as_well() -> None:
     marks.add(DIGEST, APP)
     assert marks.of(DIGEST) == APP | runtime
     assert marks.of(Digest.of(b"other")) is None
+
+
+def test_what_is_kept_without_a_mark_came_without_credentials_whatever_others_say() -> None:
+    marks = Marks([lambda digest: APP])
+    marks.follow(lambda digest, mark: None, lambda digest: digest == DIGEST)
+    marks.add(DIGEST, APP)
+    assert marks.of(DIGEST) is None
+
+
+def test_one_name_that_may_be_kept_is_enough() -> None:
+    marks = Marks((), lambda names: names == OTHER.names)
+    marks.add(DIGEST, APP)
+    assert not marks.may_be_kept(DIGEST)
+    marks.add(DIGEST, OTHER)
+    assert marks.may_be_kept(DIGEST)
+    assert marks.may_be_kept(Digest.of(b"other"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mirror.errors import StorageFailed
+from mirror.errors import StorageFailed, StorageFull
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Repository
 from mirror.stores.cache import CacheStore
@@ -29,6 +29,10 @@ class Nobody:
 
 def mark_file(folder: Path) -> Path:
     return folder / "private" / DIGEST.hex[:2] / DIGEST.hex
+
+
+def files_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 async def started(folder: Path) -> tuple[CacheStore, Marks]:
@@ -121,5 +125,31 @@ def test_no_blob_is_kept_whose_mark_cannot_be(tmp_path: Path) -> None:
             await put(cache)
         assert cache.open(DIGEST) is None
         await cache.close()
+
+    asyncio.run(test())
+
+
+def test_what_came_without_credentials_gets_no_mark_later(tmp_path: Path) -> None:
+    async def test() -> None:
+        cache, marks = await started(tmp_path)
+        await put(cache)
+        marks.add(DIGEST, APP)
+        assert marks.of(DIGEST) is None
+        await cache.close()
+        assert not mark_file(tmp_path).exists()
+
+    asyncio.run(test())
+
+
+def test_what_is_to_be_kept_nowhere_is_not_kept(tmp_path: Path) -> None:
+    async def test() -> None:
+        marks = Marks((), lambda names: False)
+        cache = CacheStore(tmp_path, 1 << 20, marks=marks)
+        await cache.start(Nobody())
+        marks.add(DIGEST, APP)
+        with pytest.raises(StorageFull):
+            await put(cache)
+        await cache.close()
+        assert [*files_in(tmp_path)] == []
 
     asyncio.run(test())
