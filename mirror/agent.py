@@ -21,15 +21,15 @@ from starlette.types import ASGIApp
 from .app import (
     Backend,
     ClientEndpoint,
-    ContentsEndpoint,
     Find,
     KeysEndpoint,
+    Members,
     NodeStatus,
+    Operations,
     PeerEndpoint,
     RegistryStatus,
     Remembered,
     StatusEndpoint,
-    Why,
     api_app,
     client_app,
 )
@@ -52,12 +52,15 @@ from .cluster.throughput import SlowReports
 from .config import AgentConfig, Routing, advertised_address
 from .errors import ConfigError
 from .fetch.stack import FetchStack
+from .images.cluster_referrers import ClusterReferrers
 from .images.completeness import Completeness
 from .images.holdings import Holdings
 from .images.listings import Listings
 from .images.manifests import Manifests
 from .images.member_tags import MemberTags
 from .images.own_tags import OwnTags
+from .images.pushed_referrers import PushedReferrers
+from .images.referrer_index import ReferrerIndex
 from .images.referrers import Referrers
 from .images.tag_trust import TagTrust
 from .images.tags import Tags
@@ -73,13 +76,14 @@ from .routers.dht import DhtRouter, DhtSettings, KeysAreFixed
 from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id, load_keys
 from .settings import ChannelSettings, ContainerdSettings, Settings
 from .sources.chain import Chain
-from .sources.outages import Outages
 from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
+from .sources.peers.contents import delete_from, images_of
+from .sources.peers.lists import PeerLists
 from .sources.upstream import Upstream
-from .sources.upstream.access import Access
 from .sources.upstream.registries import known_registries
-from .sources.watched import WatchedGuests, WatchedUpstream
+from .sources.watched import WatchedGuests
+from .stores import Store
 from .stores.cache import CacheStore
 from .stores.folder_lock import locked
 from .stores.marks import Marks
@@ -109,18 +113,18 @@ class Agent:
         self._address = address = advertised_address(config)
         self._channels = _channels(config, address, settings.channels)
         self._router = router = _router(config, address, self._channels, settings, metrics)
-        required = config.sealing == "require"
-        self._auth = PeerAuth(router.keys(), config.name, required=required, settings=settings.signatures)
+        self._auth = _auth(config, router.keys(), settings)
         cache, runtimes, marks = _stores(config, settings, metrics, lambda names: self._private.offers(names))
         self._own = own = OwnTags(config.data_dir / "own-tags", partial(router.notes.tell, Topic.TAGS), settings.images)
         self._holdings = Holdings([cache, *runtimes, own, pinned := PinnedTags()], router)
         self._peers = peers = PeerClient(config.name, self._auth, settings.peers, self._channels, marks)
         self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
-        self._registries = registries = RegistryState(config, settings, router.notes.tell)
-        self._upstream = _upstream(config, settings, self._chain, registries, metrics, marks)
-        outages, words = registries.outages, registries.words
-        self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages, config.offline, words)
-        self._private = _private(config, settings, marks, watched, self._upstream, metrics, outages, self._auth)
+        self._registries = registries = RegistryState(
+            config, settings, router.notes.tell, passed_on=self._chain.passed_on, tally=metrics, marks=marks
+        )
+        self._upstream, self._watched = registries.upstream, registries.watched
+        watched, outages, words = registries.watched, registries.outages, registries.words
+        self._private = _private(config, settings, marks, registries, metrics, self._auth)
         self._fetching = fetching = FetchStack.build(
             config.name,
             router,
@@ -138,22 +142,22 @@ class Agent:
             fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images, outages, words
         )
         self._tags = self._make_tags(cache, member_tags, trust)
-        manifests = Manifests(self._holdings, fetching.fetches, fetching.stated.note, settings.images)
+        self._index = ReferrerIndex(self._holdings)
+        manifests = Manifests(self._holdings, fetching.fetches, fetching.stated.note, settings.images, self._index)
         reports = SlowReports(settings.cluster)
         self._home_service = HomeService(config.home, router, reports, lambda: len(router.members()), settings.serving)
-        listings = Listings(watched, self._holdings, router.members, self._peers.tags, Referrers(own, manifests))
-        backend = Backend(self._holdings, fetching, manifests, self._tags, listings, metrics, settings.app)
+        backend = self._make_backend(manifests, own)
         find = self._find(manifests, member_tags)
         self._writers = Writers(config.push, Orders(self._auth))
-        self._push, self._clients = self._make_push(cache, backend), list[ClientEndpoint]()
+        self._clients: list[ClientEndpoint] = []
         status = StatusEndpoint(self._node(cache, trust), find, metrics)
-        remembered = _remembered(config, settings, fetching, self._upstream, backend, registries.shown)
-        contents = ContentsEndpoint(Why(find, manifests, remembered, settings.app))
         self._pinning = _pinning(config, settings, backend, cache, router, member_tags, peers, self._writers, pinned)
+        self._push = self._make_push(cache, backend, self._pinning.stack)
+        operations = self._operations(backend, find, [cache, *runtimes, own], cache)
         offers = self._private.access.offers
-        peer = PeerEndpoint(backend, reports, self._auth, offers, self._pinning.questions)
+        peer = PeerEndpoint(backend, reports, self._auth, offers, self._pinning.questions, operations.for_members)
         accept = Acceptance(self._channels, settings.channels)
-        served = self._served(backend, status, peer, [*contents.routes(), *self._pinning.routes])
+        served = self._served(backend, status, peer, [*operations.routes, *self._pinning.routes])
         self._servers = make_servers(served, config, router.members, accept, metrics, settings.server)
 
     def _node(self, cache: CacheStore, trust: TagTrust) -> NodeStatus:
@@ -188,7 +192,7 @@ class Agent:
             policies=self._config.tag_policies,
         )
 
-    def _make_push(self, cache: CacheStore, backend: Backend) -> PushStack:
+    def _make_push(self, cache: CacheStore, backend: Backend, pins: PinStack) -> PushStack:
         """What clients push."""
         return PushStack.build(
             self._writers,
@@ -196,10 +200,36 @@ class Agent:
             cache.uploads,
             self._own,
             delete=cache.contents.delete,
-            pin=lambda *pushed: self._pinning.stack.pushed.take(*pushed),
+            pushed=pins.pushed,
             published=self._private.published,
             settings=self._settings.push,
         )
+
+    def _operations(self, backend: Backend, find: Find, stores: Sequence[Store], cache: CacheStore) -> Operations:
+        """What an operator sees of content, and deletes."""
+        config, settings = self._config, self._settings
+        return Operations.build(
+            backend,
+            find,
+            stores,
+            cache.contents,
+            self._own,
+            remembered=_remembered(config, settings, backend, self._upstream, self._registries.shown),
+            members=_members(config, self._router, self._peers),
+            writers=self._writers,
+            pins=self._pinning.stack.pins.book.pins,
+            protects=lambda digest: digest.hex in cache.protection.protected,
+            settings=settings,
+        )
+
+    def _make_backend(self, manifests: Manifests, own: OwnTags) -> Backend:
+        """What both endpoints answer from."""
+        lists, fetching, tags = PeerLists(self._peers), self._fetching, self._tags
+        listings = Listings(self._watched, self._holdings, self._router.members, lists.tags, own)
+        held = ClusterReferrers(self._index, manifests, fetching.cluster.find_holders, lists.referrers)
+        referrers = Referrers(self._watched, held, manifests, tags, PushedReferrers(own, manifests))
+        metrics, settings = self._metrics, self._settings.app
+        return Backend(self._holdings, fetching, manifests, tags, listings, referrers, metrics, settings)
 
     def _find(self, manifests: Manifests, member_tags: MemberTags) -> Find:
         """Looks for images on this node and on the others."""
@@ -311,6 +341,8 @@ class Agent:
         stack.push_async_callback(self._holdings.close)
         stack.callback(self._push.uploads.close)
         await self._holdings.start()
+        stack.push_async_callback(self._index.close)
+        self._index.start()
         stack.push_async_callback(self._fetching.close)
         stack.push_async_callback(self._tags.close)
         stack.push_async_callback(self._pinning.close)
@@ -330,8 +362,7 @@ class Agent:
     def _listeners(self) -> dict[Topic, Listener]:
         """Who cares about what members tell each other."""
         return {
-            Topic.BUDGETS: Listener(self._upstream.heard, self._upstream.state),
-            Topic.OUTAGES: Listener(self._watched.heard, self._watched.state),
+            **self._registries.listeners(),
             Topic.TAGS: Listener(self._own.heard, self._own.state),
             Topic.PINS: self._pinning.stack.listener,
         }
@@ -381,29 +412,17 @@ def _stores(
     return cache, runtimes, marks
 
 
-def _upstream(
-    config: AgentConfig, settings: Settings, chain: Chain, registries: RegistryState, metrics: Metrics, marks: Marks
-) -> Upstream:
-    """Asks registries; their answers are counted, their limits told to the others, and what is private is marked."""
-    return Upstream(
-        config.upstream,
-        settings.upstream,
-        Access(config.upstream_auth, config.upstream_proxy),
-        passed_on=chain.passed_on,
-        tally=metrics,
-        budgets=registries.budgets,
-        marks=marks,
-    )
+def _auth(config: AgentConfig, keys: Sequence[bytes], settings: Settings) -> PeerAuth:
+    required = config.sealing == "require"
+    return PeerAuth(keys, config.name, required=required, settings=settings.signatures)
 
 
-def _private(  # noqa: PLR0913, PLR0917 - what is built before
+def _private(
     config: AgentConfig,
     settings: Settings,
     marks: Marks,
-    watched: WatchedUpstream,
-    upstream: Upstream,
+    registries: RegistryState,
     metrics: Metrics,
-    outages: Outages,
     auth: PeerAuth,
 ) -> PrivateContent:
     """What the node has for private content."""
@@ -411,11 +430,11 @@ def _private(  # noqa: PLR0913, PLR0917 - what is built before
         config.name,
         config.private,
         marks,
-        watched,
-        WatchedGuests(upstream, watched),
+        registries.watched,
+        WatchedGuests(registries.upstream, registries.watched),
         metrics=metrics,
         settings=settings,
-        outages=outages,
+        outages=registries.outages,
         file=config.data_dir / "public.json",
         tags=config.tag_policies,
         is_member=auth.made,
@@ -538,20 +557,25 @@ def _containerd(
     return [ContainerdStore(config.containerd, config.containerd_namespace, settings, on_damaged, is_offered)]
 
 
+def _members(config: AgentConfig, router: SwimRouter | DhtRouter, peers: PeerClient) -> Members:
+    """The others, as far as they are asked about all their content; only where there is a key, some may delete."""
+    delete = None if config.key_file is None else partial(delete_from, peers)
+    return Members(router.members, partial(images_of, peers), delete)
+
+
 def _remembered(
     config: AgentConfig,
     settings: Settings,
-    fetching: FetchStack,
-    upstream: Upstream,
     backend: Backend,
+    upstream: Upstream,
     registry: Callable[[str], RegistryStatus],
 ) -> Remembered:
     """What a node can tell of an image without asking anybody."""
-    cluster, images = fetching.cluster, settings.images
+    cluster, fetches, images = backend.fetching.cluster, backend.fetching.fetches, settings.images
     policies = replace(config.tag_policies, usual_s=images.tag_fresh_s)
     return Remembered(
         me=config.name,
-        records=lambda: fetching.fetches.records,
+        records=lambda: fetches.records,
         answers=upstream.said_of,
         resolution=backend.resolutions.of,
         policy=policies.shown,

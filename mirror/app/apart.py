@@ -4,14 +4,18 @@ from dataclasses import replace
 from typing import Protocol
 
 from ..fetch.apart import Alone, NoCache, NoMembers, alone
+from ..images.cluster_referrers import ClusterReferrers
 from ..images.holdings import Holdings
 from ..images.listings import Listings
 from ..images.manifests import Manifests
 from ..images.member_tags import MemberTags
+from ..images.referrer_index import ReferrerIndex
+from ..images.referrers import Referrers
 from ..images.tag_policies import TagPolicies
 from ..images.tag_trust import TagTrust
 from ..images.tags import Tags
 from ..metrics import Metrics
+from ..oci.digest import Digest
 from ..oci.reference import Repository
 from ..routers import Peer
 from ..settings import Settings
@@ -42,9 +46,16 @@ def backend_apart(
     tags = Tags(holdings, NoCache(), members, upstream, trust, settings.images, how="verify", policies=policies)
     manifests = Manifests(holdings, fetching.fetches, fetching.stated.note, forgetful)
     listings = Listings(upstream, holdings, router.members, _nobody_knows)
-    return Backend(holdings, fetching, manifests, tags, listings, metrics, settings.app)
+    nobody = ClusterReferrers(ReferrerIndex(holdings), manifests, fetching.cluster.find_holders, _nobody_refers)
+    referrers = Referrers(upstream, nobody, manifests, tags)
+    return Backend(holdings, fetching, manifests, tags, listings, referrers, metrics, settings.app)
 
 
 async def _nobody_knows(peer: Peer, repository: Repository) -> tuple[str, ...]:
     """The tags that a member knows: there is none."""
+    return ()
+
+
+async def _nobody_refers(peer: Peer, repository: Repository, subject: Digest) -> tuple[Digest, ...]:
+    """The referrers that a member knows: there is none."""
     return ()

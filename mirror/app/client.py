@@ -7,7 +7,6 @@ stores alone, so that nobody sends requests round in circles.
 """
 
 import contextlib
-import json
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -30,18 +29,17 @@ from ..errors import (
     WrongCopy,
 )
 from ..fetch import Audience, Reader
-from ..images.listings import TagPage
 from ..images.manifests import Manifest
 from ..oci.content import Content
 from ..oci.digest import Digest
 from ..oci.ranges import IntRange, Span, first_span, is_read_by_itself
 from ..oci.reference import Reference
-from ..sources import Page
 from ..sources.chain import Chain, came_by
 from ..stores import Held
 from .again import rest, sha256_of, taken_over
 from .backend import Backend
 from .blob import Extent, Headers, blob_headers
+from .lists import page_of
 from .patience import patiently
 from .pulls import Pulls
 from .request import ListRequest, RegistryRequest, authorization, parse
@@ -117,7 +115,7 @@ class ClientEndpoint:
             if passage.is_apart and self._apart is not None:
                 await self._apart(scope, receive, send)
             elif isinstance(request, ListRequest):
-                await self._list(scope, send, request)
+                await self._list(scope, send, request, passage)
             else:
                 with self._pulls.following(scope, request, send) as send:
                     # Another cluster's agent has a bound of its own, and tells its clients to wait.
@@ -144,23 +142,13 @@ class ClientEndpoint:
         else:
             await self._blob(scope, receive, send, request, request.content(request.what), passage)
 
-    async def _list(self, scope: Scope, send: Send, request: ListRequest) -> None:
+    async def _list(self, scope: Scope, send: Send, request: ListRequest, passage: Passage) -> None:
         """A page of tags, or of the manifests that refer to one."""
-        listings, extra = self._backend.listings, list[tuple[bytes, bytes]]()
-        if request.referred is None:
-            tags = (
-                TagPage(listings.held(request.repository))
-                if request.is_hop
-                else await listings.tags(request.repository, request.query)
-            )
-            page = Page(json.dumps({"name": request.name, "tags": tags.tags}).encode(), tags.following)
-            extra = [warning(tags.warning)] if tags.warning else []
-        elif request.is_hop:
-            raise ManifestUnknown(f"this node does not know who refers to {request.referred}")
-        else:
-            page = await listings.referrers(request.repository, request.referred, request.query)
-        self._count("lists", "fetched")
-        await send_page(scope, send, request, page, extra)
+        if request.referred is not None:
+            await self._gate.release(passage, Content(request.repository, "manifests", request.referred))
+        page, why = await page_of(self._backend, request)
+        self._count("lists", "held" if request.is_hop else "fetched")
+        await send_page(scope, send, request, page, [warning(why)] if why else [])
 
     async def _tag(self, send: Send, request: RegistryRequest, reference: Reference, passage: Passage) -> None:
         digest, extra = await self._resolve(request, reference)

@@ -22,14 +22,15 @@ from ..oci.reference import Reference
 from ..sources import Role
 from ..sources.chain import came_by
 from ..sources.peers.auth import PeerAuth, Proof
-from ..sources.peers.protocol import MEMBER_TAGS_MAX, MemberAnswer, MemberRequest, Want
+from ..sources.peers.protocol import MEMBER_TAGS_MAX, SIGNED_BODY_MAX_BYTES, MemberAnswer, MemberRequest, Want
 from ..stores import Held
 from .admission import Admission
 from .backend import Backend
 from .blob import blob_headers
+from .member_contents import MemberContents
 from .relay import Home
 from .request import ListRequest, RegistryRequest, parse
-from .responses import OCTETS, Body, blob_response, encoded, send_empty, send_error, send_json, send_manifest
+from .responses import OCTETS, Body, blob_response, encoded, send_empty, send_error, send_json, send_manifest, send_page
 from .signing import signed_request, signing
 from .testimony import Testimony, send_testimony
 from .tls import MEMBER_NAMES
@@ -47,6 +48,7 @@ class PeerEndpoint:
         auth: tells members from others, where the cluster has a key.
         offers: decides what members may have.
         questions: answers what members want done about an image; by what they want.
+        contents: answers what members ask about all that is here; None: nothing does.
     """
 
     def __init__(
@@ -56,11 +58,12 @@ class PeerEndpoint:
         auth: PeerAuth,
         offers: Offers,
         questions: Mapping[Want, Question] | None = None,
+        contents: MemberContents | None = None,
     ) -> None:
         self._questions = questions or {}
         self._offers = offers
         self._backend = backend
-        self._offers = offers
+        self._contents = contents
         self._home = Home(backend)
         completeness = Completeness(backend.manifests, backend.holdings)
         self._testimony = Testimony(backend.holdings, completeness.parts, backend.settings)
@@ -80,6 +83,9 @@ class PeerEndpoint:
                 send = signing(send, proof)
                 self._auth.take(proof)
             self._note_rate(member)
+            is_proven = proof is not None or _is_proven(scope)
+            if self._contents is not None and await self._contents.answer(scope, send, is_proven=is_proven):
+                return
             request = parse(scope)
             if request is not None:
                 came_by.set(request.came_by)
@@ -148,9 +154,12 @@ class PeerEndpoint:
         self._reports.heard(node, member.relative_rate, time.monotonic())
 
     async def _list(self, scope: Scope, send: Send, request: ListRequest) -> None:
-        """The tags that this node itself knows of a repository."""
+        """The tags that this node itself knows of a repository, or what it holds that refers to a manifest."""
         if request.referred is not None:
-            raise ManifestUnknown(f"this node does not know who refers to {request.referred}")
+            self._count("lists", "held")
+            page = self._backend.referrers.held(request.referred, SIGNED_BODY_MAX_BYTES)
+            await send_page(scope, send, request, page, [])
+            return
         tags = self._backend.listings.held(request.repository)[:MEMBER_TAGS_MAX]
         self._count("lists", "held")
         await send_json(scope, send, 200, {"name": request.name, "tags": tags})
@@ -253,6 +262,11 @@ def _kind(request: RegistryRequest | ListRequest) -> str:
     if isinstance(request, ListRequest):
         return "lists"
     return "tags" if isinstance(request.what, Reference) else request.kind
+
+
+def _is_proven(scope: Scope) -> bool:
+    """Whether TLS proves which member asks: `_recognise` has compared the names."""
+    return scope.get("extensions", {}).get(MEMBER_NAMES) is not None
 
 
 @contextlib.contextmanager

@@ -26,6 +26,7 @@ from ..sources import Page
 from ..sources.peers.protocol import TIME_HEADER, MemberAnswer
 from ..stores import Held
 from .blob import BlobResponse, Extent, Headers, blob_headers, of_file
+from .error_body import error_document
 from .multipart import Multipart
 from .request import ListRequest, RegistryRequest
 
@@ -101,7 +102,11 @@ async def send_empty(send: Send, status: int, headers: Headers) -> None:
 
 async def send_json(scope: Scope, send: Send, status: int, document: object, extra: Headers | None = None) -> None:
     """Send a small document; the answer to HEAD has its headers alone."""
-    body = json.dumps(document).encode()
+    await send_whole(scope, send, json.dumps(document).encode(), status, extra)
+
+
+async def send_whole(scope: Scope, send: Send, body: bytes, status: int = 200, extra: Headers | None = None) -> None:
+    """Send a small document that is JSON already; the answer to HEAD has its headers alone."""
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *(extra or ())]
     await send({"type": "http.response.start", "status": status, "headers": [API_VERSION, *headers]})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
@@ -139,8 +144,7 @@ async def send_error(scope: Scope, send: Send, error: OciError) -> None:
         extra += encoded({TIME_HEADER: str(error.now_unix_s)})
     if isinstance(error, Refusal):
         extra += encoded(MemberAnswer(reason=error.reason).headers())
-    document = {"errors": [{"code": error.code, "message": str(error), "detail": None}]}
-    await send_json(scope, send, error.status, document, extra)
+    await send_json(scope, send, error.status, error_document(error.code, str(error)), extra)
 
 
 def received(position: int) -> Headers:

@@ -26,10 +26,13 @@ from mirror.cluster.homes import Ring, home_piece_size, turned_key
 from mirror.cluster.throughput import SlowReports
 from mirror.fetch import Record
 from mirror.fetch.stack import FetchStack
+from mirror.images.cluster_referrers import ClusterReferrers
 from mirror.images.holdings import Holdings
 from mirror.images.listings import Listings
 from mirror.images.manifests import Manifests
 from mirror.images.member_tags import MemberTags
+from mirror.images.referrer_index import ReferrerIndex
+from mirror.images.referrers import Referrers
 from mirror.images.tag_trust import TagTrust
 from mirror.images.tags import Tags
 from mirror.metrics import Metrics
@@ -45,6 +48,7 @@ from mirror.sources.chain import Chain
 from mirror.sources.outages import Outages
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import PeerClient
+from mirror.sources.peers.lists import PeerLists
 from mirror.sources.upstream import Upstream
 from mirror.sources.upstream.budgets import Budgets
 from mirror.sources.upstream.registries import Registry
@@ -260,18 +264,14 @@ class Node:
 
     async def start(self) -> None:
         enter = self._stack.enter_async_context
-        self.metrics, self.auth = Metrics(), PeerAuth()
+        self.metrics, self.auth = Metrics(), PeerAuth(self._cluster.keys, self.name)
         self.marks = marks = Marks((), lambda names: self.private.offers(names))
         self.cache = CacheStore(self.folder, self._capacity, marks=marks)
         self.peers = PeerClient(self.name, self.auth, self._cluster.settings.peers, marks=marks)
         self.chain = Chain("default", self.name, lambda: [seat.peer for seat in self.router.seats()])
         self.budgets = Budgets(tell=partial(self._cluster.tell, self, Topic.BUDGETS))
-        self.upstream = Upstream(
-            [Registry("docker.io", self.url, *self.login)],
-            passed_on=self.chain.passed_on,
-            budgets=self.budgets,
-            marks=marks,
-        )
+        registries = [self._cluster.registry or Registry("docker.io", self.url, *self.login)]
+        self.upstream = Upstream(registries, passed_on=self.chain.passed_on, budgets=self.budgets, marks=marks)
         timing = self._cluster.settings.outages
         self.outages = outages = Outages(timing)
         self.words = words = Words(
@@ -309,11 +309,15 @@ class Node:
         self.tags = Tags(
             self.holdings, self.cache, member_tags, self.watched, self.trust, images, how=self._cluster.how_tags
         )
-        self.manifests = Manifests(self.holdings, self.fetching.fetches, self.fetching.stated.note)
+        self.index = ReferrerIndex(self.holdings)
+        self.manifests = Manifests(self.holdings, self.fetching.fetches, self.fetching.stated.note, index=self.index)
         self.reports = SlowReports()
-        listings = Listings(self.watched, self.holdings, self.router.members, self.peers.tags)
+        lists = PeerLists(self.peers)
+        listings = Listings(self.watched, self.holdings, self.router.members, lists.tags)
+        held = ClusterReferrers(self.index, self.manifests, self.fetching.cluster.find_holders, lists.referrers)
+        referrers = Referrers(self.watched, held, self.manifests, self.tags)
         self.backend = backend = Backend(
-            self.holdings, self.fetching, self.manifests, self.tags, listings, self.metrics
+            self.holdings, self.fetching, self.manifests, self.tags, listings, referrers, self.metrics
         )
         client = self.private.endpoint(backend, self.chain)
         self.pins = PinStack.build(
@@ -439,7 +443,9 @@ class Cluster:
         stack: AsyncExitStack,
         capacity: int,
         settings: Settings,
+        keys: Sequence[bytes] = (),
     ) -> None:
+        self.keys = keys
         self.nodes: list[Node] = []
         self.origin = origin
         self.http = http
@@ -453,6 +459,8 @@ class Cluster:
         self.private = PrivatePolicies()
         self.login: tuple[str, str] | tuple[()] = ()
         """User and password of the nodes that join from now on."""
+        self.registry: Registry | None = None
+        """What nodes that join from now on ask instead of the origin."""
         self.is_told = True
         """Whether nodes hear what others say of registries."""
 
@@ -511,9 +519,9 @@ def pieces_of(body: bytes, homes: int) -> list[tuple[int, int]]:
 
 @contextlib.asynccontextmanager
 async def cluster(
-    folder: Path, count: int, capacity: int = 1 << 30, settings: Settings | None = None
+    folder: Path, count: int, capacity: int = 1 << 30, settings: Settings | None = None, keys: Sequence[bytes] = ()
 ) -> AsyncIterator[Cluster]:
-    """So many nodes that see each other."""
+    """So many nodes that see each other, and sign what they say if there are keys."""
     listeners = Listeners()
     await listeners.serve(origin := Origin(), "0.0.0.0")
     async with AsyncExitStack() as stack:
@@ -521,7 +529,7 @@ async def cluster(
         http = await stack.enter_async_context(
             aiohttp.ClientSession(auto_decompress=False, connector=aiohttp.TCPConnector(limit=0))
         )
-        made = Cluster(folder, origin, http, stack, capacity, settings or STEADY)
+        made = Cluster(folder, origin, http, stack, capacity, settings or STEADY, keys)
         for _ in range(count):
             await made.join()
         yield made

@@ -1,11 +1,12 @@
 """The parts of a node to which clients push, put together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...images.own_tags import OwnTags
 from ...oci.digest import Digest
-from ...oci.reference import Reference, Repository
+from ...oci.reference import Repository
+from ...pins.pushed import Pushed
 from ...settings import PushSettings
 from ...stores import BlobUploads
 from ..backend import Backend
@@ -44,7 +45,7 @@ class PushStack:
         own: OwnTags,
         *,
         delete: Deletes,
-        pin: Callable[[Repository, Digest, Sequence[Reference]], object],
+        pushed: Pushed,
         published: Callable[[Repository, Digest], object],
         settings: PushSettings,
     ) -> "PushStack":
@@ -56,11 +57,11 @@ class PushStack:
             files: where blobs are written.
             own: keeps tags.
             delete: deletes content of this node's cache.
-            pin: is told of what was pushed, so that it is kept.
+            pushed: pins what was pushed.
             published: is told of content that came whole to a repository.
             settings: bounds.
         """
         uploads = Uploads(files, settings)
-        manifests = PushedManifests(uploads, backend.holdings, backend.fetching.sizes.size, own, pin, settings)
-        deletions = Deletions(backend.holdings, backend.manifests, own, delete)
+        manifests = PushedManifests(uploads, backend.holdings, backend.fetching.sizes.size, own, pushed, settings)
+        deletions = Deletions(backend.holdings, backend.manifests, own, pushed, delete)
         return cls(writers, uploads, manifests, deletions, backend, published)

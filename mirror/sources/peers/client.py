@@ -2,12 +2,10 @@
 
 import asyncio
 import contextlib
-import json
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any
 from urllib.parse import quote
 
 import aiohttp
@@ -21,7 +19,7 @@ from ...oci.content import Content, Parts
 from ...oci.digest import Digest
 from ...oci.manifest import MANIFEST_MAX_BYTES
 from ...oci.ranges import IntRange
-from ...oci.reference import Reference, Repository, is_tag
+from ...oci.reference import Reference, Repository
 from ...routers import Peer
 from ...settings import PeerSettings
 from ...stores import Tag
@@ -34,8 +32,6 @@ from .connections import Connection, ConnectionPool, Head
 from .protocol import (
     FETCHED_BYTES,
     HASHED_BYTES,
-    MEMBER_TAGS_MAX,
-    MEMBER_TAGS_MAX_BYTES,
     PARTS_BYTES,
     SIGNED_BODY_MAX_BYTES,
     MemberAnswer,
@@ -154,7 +150,7 @@ class PeerClient:
         Raises:
             PeerError: it knows nothing, or gave no valid answer.
         """
-        path = f"/v2/{reference.repository.path}/manifests/{reference.tag}?ns={_quoted(reference.repository)}"
+        path = f"/v2/{reference.repository.path}/manifests/{reference.tag}?ns={quoted(reference.repository)}"
         async with self._head(peer, path, role, recheck=recheck) as answer:
             member_answer = MemberAnswer.parse(answer.headers)
             try:
@@ -166,20 +162,25 @@ class PeerClient:
             checked_unix_s = time.time() - max(0.0, member_answer.tag_age_s)
             return Tag(digest, checked_unix_s, member_answer.tag_authority or "upstream")
 
-    async def tags(self, peer: Peer, repository: Repository) -> list[str]:
-        """Ask which tags of a repository a peer knows itself.
+    async def read(self, peer: Peer, path: str, max_bytes: int, method: str = "GET") -> bytes:
+        """What a peer answers to a question that takes a small answer.
+
+        Args:
+            peer: the member to ask.
+            path: with its query.
+            max_bytes: bounds the answer, in bytes.
+            method: POST for an order.
 
         Raises:
             PeerError: it gave no valid answer.
         """
-        path = f"/v2/{repository.path}/tags/list?ns={_quoted(repository)}"
         with _translated(peer, self._settings.connect_s):
-            async with self._request("GET", peer, path, MemberRequest(self._name)) as answer:
+            async with self._request(method, peer, path, MemberRequest(self._name)) as answer:
                 raise_for_status(peer, answer.status, MemberAnswer.parse(answer.headers), expected=200)
-                if not 0 < (answer.content_length or 0) <= MEMBER_TAGS_MAX_BYTES:
+                if not 0 < (answer.content_length or 0) <= max_bytes:
                     answer.close()
-                    raise PeerError(Reason.LENGTH, f"{peer.name} answered {answer.content_length} bytes of tags")
-                return _tags_in(peer, await answer.read())
+                    raise PeerError(Reason.LENGTH, f"{peer.name} answered {answer.content_length} bytes to {path}")
+                return await answer.read()
 
     async def notify_slow(self, peer: Peer, relative_rate: float) -> None:
         """Tell a peer the relative rate that this node measures of it; whether that arrives does not matter."""
@@ -239,11 +240,9 @@ class PeerClient:
             ):
                 raise_for_status(peer, answer.status, said := MemberAnswer.parse(answer.headers), expected=200)
                 self._heard(content, said)
-                if answer.content_length not in lengths:
+                if (sent := answer.content_length) not in lengths:
                     answer.close()  # an agent that does not know the question sends the blob
-                    raise PeerError(
-                        Reason.LENGTH, f"{peer.name} answered {answer.content_length} bytes, not {lengths[-1]}"
-                    )
+                    raise PeerError(Reason.LENGTH, f"{peer.name} answered {sent} bytes, not {lengths[-1]}")
                 return await answer.read()
 
     async def download(self, peer: Peer, content: Content, request: RangeRequest, sink: Sink) -> None:
@@ -313,7 +312,7 @@ class PeerClient:
             signed = self._signed(peer, channel, method, path, headers)
             async with self._send(method, peer, channel, path, {**headers, **signed.headers}) as answer:
                 signed.check(answer.status, answer.headers.items())
-                if signed.keys and method == "GET" and needs_signed_body(answer.status, answer.content_length):
+                if signed.keys and method != "HEAD" and needs_signed_body(answer.status, answer.content_length):
                     signed.check_body(answer.headers, await answer.read())
                 if attempt == _TRIES or not self._auth.learns(peer.name, answer.status, answer.headers):
                     yield answer
@@ -425,22 +424,11 @@ def _translated(peer: Peer, connect_s: float) -> Iterator[None]:
         raise PeerError(Reason.BROKEN, f"{peer.name} broke off: {error or type(error).__name__}") from error
 
 
-def _tags_in(peer: Peer, body: bytes) -> list[str]:
-    """The tags in a peer's answer; raise PeerError if it has none."""
-    try:
-        tags: Any = json.loads(body)["tags"]
-    except (ValueError, RecursionError, KeyError, TypeError):
-        tags = None
-    if not isinstance(tags, list) or not all(isinstance(tag, str) and is_tag(tag) for tag in tags):
-        raise PeerError(Reason.BROKEN, f"{peer.name} answered with no list of tags")
-    return tags[:MEMBER_TAGS_MAX]
-
-
 def _path(content: Content) -> str:
-    return f"/v2/{content.path}?ns={_quoted(content.repository)}"
+    return f"/v2/{content.path}?ns={quoted(content.repository)}"
 
 
-def _quoted(repository: Repository) -> str:
+def quoted(repository: Repository) -> str:
     """A registry as it stands in a query: an IPv6 address has brackets."""
     return quote(repository.registry, safe=":")
 
