@@ -782,6 +782,12 @@ class ImageSettings:
     a person; short enough for a registry that was set wrong on one node, and was mended."""
     tag_own_max: int = 1024
     """Bounds the tags of which a home remembers that it asked upstream itself; the oldest check is forgotten first."""
+    survey_s: float = 2.0
+    """Time for which one look through all that this node holds serves all who ask for it, s: it takes some
+    microseconds a blob, and each member may ask."""
+    trees_max: int = 16384
+    """Bounds the blobs of which it is remembered what they name, or that they are no manifests: as many as a large
+    cache holds, in some 10 MiB. The rest is read again with each look."""
     resolutions_max: int = 1024
     """Tags of which it is remembered what a client was last told, for people; some 300 bytes each."""
     manifest_memory_bytes: int = 8 * 1024 * 1024
@@ -843,6 +849,10 @@ class AppSettings:
     here: an image has tens of blobs, and each may be on all members."""
     holders_asked_s: float = 10.0
     """Bounds how long that takes in all, s; who has not answered by then is shown as not asked."""
+
+    images_s: float = 10.0
+    """Bounds how long a member is waited for that is asked which images it holds, or to delete one, s: it looks through
+    all that it has. Who has not answered by then is named."""
 
     avoided_max: int = 16
     """Bounds the members that a home avoids for one request: each costs a look at all parts of the blob."""
