@@ -19,7 +19,6 @@ from click.testing import CliRunner
 from mirror.archives.distribution import Distribution
 from mirror.archives.documents import Platform
 from mirror.archives.loading import Loaded, Loader
-from mirror.archives.progress import Silent
 from mirror.archives.saving import Saver
 from mirror.archives.trees import Trees
 from mirror.archives.written import target
@@ -35,6 +34,16 @@ SETTINGS = ArchiveSettings()
 LARGE = 4 * 1024 * 1024 + 5
 """More than a document has, so that it is sent as it comes."""
 A, B, C = layer("a", LARGE), layer("b"), layer("c", LARGE)
+
+
+class Silent:
+    """Shows no progress."""
+
+    def expect(self, total: int | None) -> None:
+        """Take note of nothing."""
+
+    def advance(self, count: int) -> None:
+        """Take note of nothing."""
 
 
 @pytest.fixture
