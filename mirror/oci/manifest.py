@@ -99,7 +99,7 @@ def outline(body: bytes) -> Outline | None:
     """Read a manifest; None where it is no manifest at all, or one of schema 1."""
     try:
         document = _document.decode(body)
-    except (msgspec.MsgspecError, RecursionError):
+    except (ValueError, RecursionError):
         return None
     media_type = _media_type(document)
     if media_type is None:
@@ -120,7 +120,7 @@ def is_manifest_type(text: str) -> bool:
 
 def is_schema_1(body: bytes) -> bool:
     """Whether a body is a manifest of schema 1."""
-    with contextlib.suppress(msgspec.MsgspecError, RecursionError):
+    with contextlib.suppress(ValueError, RecursionError):
         return bool(_document.decode(body).schemaVersion == 1)
     return False
 
@@ -141,7 +141,7 @@ def _named(document: _Document) -> Iterator[tuple[_Descriptor, Digest]]:
     """The descriptors, and what they name, without those that are not in order, and lists with anything else."""
     named: list[_Descriptor | None] = []
     for text in (document.manifests, document.layers, document.blobs):
-        with contextlib.suppress(msgspec.MsgspecError, RecursionError):
+        with contextlib.suppress(ValueError, RecursionError):
             named += _several.decode(text)
     named.append(_descriptor(document.config))
     for it in filter(None, named):
@@ -150,7 +150,7 @@ def _named(document: _Document) -> Iterator[tuple[_Descriptor, Digest]]:
 
 
 def _descriptor(text: msgspec.Raw) -> _Descriptor | None:
-    with contextlib.suppress(msgspec.MsgspecError, RecursionError):
+    with contextlib.suppress(ValueError, RecursionError):
         return _one.decode(text)
     return None
 
@@ -169,6 +169,6 @@ def _artifact_type(document: _Document) -> str | None:
 
 
 def _annotations(document: _Document) -> Mapping[str, str]:
-    with contextlib.suppress(msgspec.MsgspecError, RecursionError):
+    with contextlib.suppress(ValueError, RecursionError):
         return _texts.decode(document.annotations)
     return {}

@@ -68,6 +68,8 @@ def test_the_shape_tells_where_the_body_does_not(document: dict[str, Any], shown
         b'{"schemaVersion": 1, "config": {}}',
         b'{"schemaVersion": 1, "mediaType": "application/vnd.docker.distribution.manifest.v1+prettyjws"}',
         b'{"schemaVersion": 2}',
+        b'{"schemaVersion": 2, "mediaType": "\x80"}',
+        b'{"schemaVersion": 2, "\x80": 1, "config": {}, "layers": [], "artifactType": "\x80"}',
         b'{"schemaVersion": 2, "config": []}',
         b'{"schemaVersion": 2, "manifests": {}}',
         b"<html></html>",
