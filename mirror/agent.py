@@ -226,7 +226,8 @@ class Agent:
         """What both endpoints answer from."""
         lists, fetching, tags = PeerLists(self._peers), self._fetching, self._tags
         listings = Listings(self._watched, self._holdings, self._router.members, lists.tags, own)
-        held = ClusterReferrers(self._index, manifests, fetching.cluster.find_holders, lists.referrers)
+        may_name = self._private.access.gate.may_name
+        held = ClusterReferrers(self._index, manifests, fetching.cluster.find_holders, lists.referrers, may_name)
         referrers = Referrers(self._watched, held, manifests, tags, PushedReferrers(own, manifests))
         metrics, settings = self._metrics, self._settings.app
         return Backend(self._holdings, fetching, manifests, tags, listings, referrers, metrics, settings)

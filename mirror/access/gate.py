@@ -213,6 +213,11 @@ class Gate:
         log.info("%s is private elsewhere, and is not given as one of %s", content.digest, passage.repository)
         raise _UNKNOWN[content.kind](f"{content.digest} is not known to be one of {passage.repository}")
 
+    def may_name(self, repository: Repository, digest: Digest) -> bool:
+        """Whether a list of a repository may name some content, as far as is known: nobody is asked."""
+        mark = None if self._policies.all_shared else self._marks.of(digest)
+        return mark is None or str(repository) in mark.names or self._is_free(mark)
+
     def _is_free(self, mark: Mark) -> bool:
         """Whether everybody can have some content: by a confirmed name, or by all that are claimed."""
         if mark.names:

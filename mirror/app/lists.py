@@ -31,6 +31,6 @@ async def _tags(backend: Backend, request: ListRequest) -> tuple[Page, str | Non
 
 async def _referrers(backend: Backend, request: ListRequest, subject: Digest) -> tuple[Page, str | None]:
     if request.is_hop:
-        return backend.referrers.held(subject), None
+        return backend.referrers.shown(request.repository, subject), None
     found = await backend.referrers.page(request.repository, subject, request.query)
     return found.page, found.warning

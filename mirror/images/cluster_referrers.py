@@ -1,6 +1,7 @@
 """The referrers of which this node and the members hold the manifests.
 
-What a member says is not believed: each manifest that it names is fetched, and says itself to what it refers.
+What a member says is not believed: each manifest that it names is fetched, and says itself to what it refers. What is
+private elsewhere is named to no client of another repository.
 """
 
 import asyncio
@@ -37,6 +38,7 @@ class ClusterReferrers:
         manifests: gives manifests.
         holders: finds the members that may hold what has a key.
         ask: asks one of them.
+        may_name: whether a list of a repository may name some content.
     """
 
     def __init__(
@@ -45,24 +47,31 @@ class ClusterReferrers:
         manifests: Manifests,
         holders: Callable[[bytes], Awaitable[list[Peer]]],
         ask: AsksForReferrers,
+        may_name: Callable[[Repository, Digest], bool] = lambda repository, digest: True,
     ) -> None:
+        self._may_name = may_name
         self._index = index
         self._manifests = manifests
         self._holders = holders
         self._ask = ask
 
     def held(self, subject: Digest) -> list[Entry]:
-        """Those that this node itself holds."""
+        """Those that this node itself holds, for other members."""
         return self._index.of(subject)
 
+    def shown(self, repository: Repository, subject: Digest) -> list[Entry]:
+        """Those that this node itself holds, for clients."""
+        found = ((named_by(it), it) for it in self._index.of(subject))
+        return [it for digest, it in found if digest is not None and self._may_name(repository, digest)]
+
     async def of(self, repository: Repository, subject: Digest) -> list[Entry]:
-        """Those that this node holds, once it has fetched what members hold and it does not."""
+        """Those that this node holds, for clients, once it has fetched what members hold and it does not."""
         peers = (await self._holders(key_of(subject)))[:_MEMBERS_MAX]
         answers = await asyncio.gather(*(self._said_by(peer, repository, subject) for peer in peers))
         known = {named_by(it) for it in self._index.of(subject)}
         missing = [digest for digest in dict.fromkeys(it for each in answers for it in each) if digest not in known]
         await asyncio.gather(*(self._fetch(Content(repository, "manifests", it)) for it in missing[:_FETCHED_MAX]))
-        return self._index.of(subject)
+        return self.shown(repository, subject)
 
     async def has(self, subject: Digest) -> bool:
         """Whether this node or a member has the subject itself."""

@@ -22,7 +22,7 @@ from ..errors import (
 )
 from ..oci.content import Content
 from ..oci.digest import Digest
-from ..oci.manifest import MANIFEST_MAX_BYTES, OCI_INDEX
+from ..oci.manifest import OCI_INDEX
 from ..oci.reference import Reference, Repository
 from ..oci.referrers import TYPE_FILTER, Entry, as_list, entries, is_first, of_type, tag_of, wanted_type
 from ..sources import ListSource, Page
@@ -71,9 +71,13 @@ class Referrers:
         self._tags = tags
         self._pushed = pushed
 
-    def held(self, subject: Digest, max_bytes: int = MANIFEST_MAX_BYTES) -> Page:
-        """The referrers of which this node itself holds the manifests, within so many bytes."""
+    def held(self, subject: Digest, max_bytes: int) -> Page:
+        """The referrers of which this node itself holds the manifests, for other members, within so many bytes."""
         return Page(as_list(self._cluster.held(subject), max_bytes))
+
+    def shown(self, repository: Repository, subject: Digest) -> Page:
+        """The same for clients of a repository."""
+        return Page(as_list(self._cluster.shown(repository, subject)))
 
     async def page(self, repository: Repository, subject: Digest, query: str) -> ReferrersPage:
         """A page of the manifests that refer to one; none do, if nobody knows better.

@@ -264,3 +264,12 @@ def test_what_members_are_given(sharing: Sharing, keeps_marks: bool, is_given: b
         assert world.offers.mark(Digest.of(b"other"), keeps_marks=keeps_marks) is None
 
     asyncio.run(test())
+
+
+def test_a_list_names_what_is_marked_under_its_own_repository_alone() -> None:
+    world = World()
+    assert world.gate.may_name(OTHER, BLOB.digest)
+    world.marks.add(BLOB.digest, Mark.of(APP))
+    assert world.gate.may_name(APP, BLOB.digest)
+    assert not world.gate.may_name(OTHER, BLOB.digest)
+    assert not world.registry.asked
