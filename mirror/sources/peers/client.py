@@ -2,12 +2,10 @@
 
 import asyncio
 import contextlib
-import json
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any
 from urllib.parse import quote
 
 import aiohttp
@@ -21,7 +19,7 @@ from ...oci.content import Content, Parts
 from ...oci.digest import Digest
 from ...oci.manifest import MANIFEST_MAX_BYTES
 from ...oci.ranges import IntRange
-from ...oci.reference import Reference, Repository, is_tag
+from ...oci.reference import Reference, Repository
 from ...routers import Peer
 from ...settings import PeerSettings
 from ...stores import Tag
@@ -33,8 +31,6 @@ from .connections import Connection, ConnectionPool, Head
 from .protocol import (
     FETCHED_BYTES,
     HASHED_BYTES,
-    MEMBER_TAGS_MAX,
-    MEMBER_TAGS_MAX_BYTES,
     PARTS_BYTES,
     SIGNED_BODY_MAX_BYTES,
     MemberAnswer,
@@ -145,7 +141,7 @@ class PeerClient:
         Raises:
             PeerError: it knows nothing, or gave no valid answer.
         """
-        path = f"/v2/{reference.repository.path}/manifests/{reference.tag}?ns={_quoted(reference.repository)}"
+        path = f"/v2/{reference.repository.path}/manifests/{reference.tag}?ns={quoted(reference.repository)}"
         async with self._head(peer, path, role, recheck=recheck) as answer:
             member_answer = MemberAnswer.parse(answer.headers)
             try:
@@ -157,27 +153,24 @@ class PeerClient:
             checked_unix_s = time.time() - max(0.0, member_answer.tag_age_s)
             return Tag(digest, checked_unix_s, member_answer.tag_authority or "upstream")
 
-    async def tags(self, peer: Peer, repository: Repository) -> list[str]:
-        """Ask which tags of a repository a peer knows itself.
+    async def read(self, peer: Peer, path: str, max_bytes: int, method: str = "GET") -> bytes:
+        """What a peer answers to a question that takes a small answer.
+
+        Args:
+            peer: the member to ask.
+            path: with its query.
+            max_bytes: bounds the answer, in bytes.
+            method: POST for an order.
 
         Raises:
             PeerError: it gave no valid answer.
-        """
-        path = f"/v2/{repository.path}/tags/list?ns={_quoted(repository)}"
-        return _tags_in(peer, await self.read(peer, path, MEMBER_TAGS_MAX_BYTES))
-
-    async def read(self, peer: Peer, path: str, max_bytes: int, method: str = "GET") -> bytes:
-        """What a peer answers to a question about no single content.
-
-        Raises:
-            PeerError: it gave no answer of a length within the bound.
         """
         with self._translated(peer):
             async with self._request(method, peer, path, MemberRequest(self._name)) as answer:
                 raise_for_status(peer, answer.status, MemberAnswer.parse(answer.headers), expected=200)
                 if not 0 < (answer.content_length or 0) <= max_bytes:
                     answer.close()
-                    raise PeerError(Reason.LENGTH, f"{peer.name} answered {answer.content_length} bytes to {method}")
+                    raise PeerError(Reason.LENGTH, f"{peer.name} answered {answer.content_length} bytes to {path}")
                 return await answer.read()
 
     async def notify_slow(self, peer: Peer, relative_rate: float) -> None:
@@ -222,11 +215,9 @@ class PeerClient:
                 self._request("GET", peer, _path(content), member_request, extra) as answer,
             ):
                 raise_for_status(peer, answer.status, MemberAnswer.parse(answer.headers), expected=200)
-                if answer.content_length not in lengths:
+                if (sent := answer.content_length) not in lengths:
                     answer.close()  # an agent that does not know the question sends the blob
-                    raise PeerError(
-                        Reason.LENGTH, f"{peer.name} answered {answer.content_length} bytes, not {lengths[-1]}"
-                    )
+                    raise PeerError(Reason.LENGTH, f"{peer.name} answered {sent} bytes, not {lengths[-1]}")
                 return await answer.read()
 
     async def is_alive(self, peer: Peer) -> bool:
@@ -415,22 +406,11 @@ class PeerSource:
         return await self._client.ask(self._peer, content, Want.FETCH, _only(FETCHED_BYTES), platforms=platforms)
 
 
-def _tags_in(peer: Peer, body: bytes) -> list[str]:
-    """The tags in a peer's answer; raise PeerError if it has none."""
-    try:
-        tags: Any = json.loads(body)["tags"]
-    except (ValueError, RecursionError, KeyError, TypeError):
-        tags = None
-    if not isinstance(tags, list) or not all(isinstance(tag, str) and is_tag(tag) for tag in tags):
-        raise PeerError(Reason.BROKEN, f"{peer.name} answered with no list of tags")
-    return tags[:MEMBER_TAGS_MAX]
-
-
 def _path(content: Content) -> str:
-    return f"/v2/{content.path}?ns={_quoted(content.repository)}"
+    return f"/v2/{content.path}?ns={quoted(content.repository)}"
 
 
-def _quoted(repository: Repository) -> str:
+def quoted(repository: Repository) -> str:
     """A registry as it stands in a query: an IPv6 address has brackets."""
     return quote(repository.registry, safe=":")
 
