@@ -20,15 +20,15 @@ from starlette.types import ASGIApp
 from .app import (
     Backend,
     ClientEndpoint,
-    ContentsEndpoint,
     Find,
     KeysEndpoint,
+    Members,
     NodeStatus,
+    Operations,
     PeerEndpoint,
     RegistryStatus,
     Remembered,
     StatusEndpoint,
-    Why,
     api_app,
     client_app,
 )
@@ -73,10 +73,9 @@ from .settings import CacheSettings, ChannelSettings, ContainerdSettings, Settin
 from .sources.chain import Chain
 from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
+from .sources.peers.contents import delete_from, images_of
 from .sources.upstream import Upstream
-from .sources.upstream.access import Access
 from .sources.upstream.registries import known_registries
-from .sources.watched import WatchedUpstream
 from .stores import Store
 from .stores.cache import CacheStore
 from .stores.folder_lock import locked
@@ -111,10 +110,11 @@ class Agent:
         self._holdings = Holdings([cache, *runtimes, own, pinned := PinnedTags()], router)
         self._peers = peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
         self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
-        self._registries = registries = RegistryState(config, settings, router.notes.tell)
-        self._upstream = _upstream(config, settings, self._chain, metrics, registries)
-        outages, words = registries.outages, registries.words
-        self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages, config.offline, words)
+        self._registries = registries = RegistryState(
+            config, settings, router.notes.tell, passed_on=self._chain.passed_on, tally=metrics
+        )
+        self._upstream, self._watched = registries.upstream, registries.watched
+        watched, outages, words = registries.watched, registries.outages, registries.words
         self._fetching = fetching = FetchStack.build(
             config.name,
             router,
@@ -139,14 +139,14 @@ class Agent:
         backend = Backend(self._holdings, fetching, manifests, self._tags, listings, metrics, settings.app)
         find = self._find(manifests, member_tags)
         self._writers = Writers(config.push, Orders(self._auth))
-        self._push, self._clients = self._make_push(cache, backend), list[ClientEndpoint]()
+        self._clients: list[ClientEndpoint] = []
         status = StatusEndpoint(self._node(cache, trust), find, metrics)
-        remembered = _remembered(config, settings, fetching, self._upstream, backend, registries.shown)
-        contents = ContentsEndpoint(Why(find, manifests, remembered, settings.app))
         self._pinning = _pinning(config, settings, backend, cache, router, member_tags, peers, self._writers, pinned)
-        peer = PeerEndpoint(backend, reports, self._auth, self._pinning.questions)
+        self._push = self._make_push(cache, backend, self._pinning.stack)
+        operations = self._operations(backend, find, [cache, *runtimes, own], cache)
+        peer = PeerEndpoint(backend, reports, self._auth, self._pinning.questions, operations.for_members)
         accept = Acceptance(self._channels, settings.channels)
-        served = self._served(backend, status, peer, [*contents.routes(), *self._pinning.routes])
+        served = self._served(backend, status, peer, [*operations.routes, *self._pinning.routes])
         self._servers = make_servers(served, config, router.members, accept, metrics, settings.server)
 
     def _node(self, cache: CacheStore, trust: TagTrust) -> NodeStatus:
@@ -182,7 +182,7 @@ class Agent:
             policies=self._config.tag_policies,
         )
 
-    def _make_push(self, cache: CacheStore, backend: Backend) -> PushStack:
+    def _make_push(self, cache: CacheStore, backend: Backend, pins: PinStack) -> PushStack:
         """What clients push."""
         return PushStack.build(
             self._writers,
@@ -190,8 +190,25 @@ class Agent:
             cache.uploads,
             self._own,
             delete=cache.contents.delete,
-            pin=lambda *pushed: self._pinning.stack.pushed.take(*pushed),
+            pushed=pins.pushed,
             settings=self._settings.push,
+        )
+
+    def _operations(self, backend: Backend, find: Find, stores: Sequence[Store], cache: CacheStore) -> Operations:
+        """What an operator sees of content, and deletes."""
+        config, settings = self._config, self._settings
+        return Operations.build(
+            backend,
+            find,
+            stores,
+            cache.contents,
+            self._own,
+            remembered=_remembered(config, settings, backend, self._upstream, self._registries.shown),
+            members=_members(config, self._router, self._peers),
+            writers=self._writers,
+            pins=self._pinning.stack.pins.book.pins,
+            protects=lambda digest: digest.hex in cache.protection.protected,
+            settings=settings,
         )
 
     def _find(self, manifests: Manifests, member_tags: MemberTags) -> Find:
@@ -321,8 +338,7 @@ class Agent:
     def _listeners(self) -> dict[Topic, Listener]:
         """Who cares about what members tell each other."""
         return {
-            Topic.BUDGETS: Listener(self._upstream.heard, self._upstream.state),
-            Topic.OUTAGES: Listener(self._watched.heard, self._watched.state),
+            **self._registries.listeners(),
             Topic.TAGS: Listener(self._own.heard, self._own.state),
             Topic.PINS: self._pinning.stack.listener,
         }
@@ -351,20 +367,6 @@ def _metrics(config: AgentConfig) -> Metrics:
     metrics = Metrics(known_registries(config.upstream), {DOCKER_HUB, *(registry.name for registry in config.upstream)})
     metrics.cache_limit_bytes.set(config.cache_size)
     return metrics
-
-
-def _upstream(
-    config: AgentConfig, settings: Settings, chain: Chain, metrics: Metrics, registries: RegistryState
-) -> Upstream:
-    """The registries, as far as this node may ask them."""
-    return Upstream(
-        config.upstream,
-        settings.upstream,
-        Access(config.upstream_auth, config.upstream_proxy),
-        passed_on=chain.passed_on,
-        tally=metrics,
-        budgets=registries.budgets,
-    )
 
 
 def _cache(config: AgentConfig, settings: CacheSettings, metrics: Metrics) -> CacheStore:
@@ -484,20 +486,25 @@ def _containerd(config: AgentConfig, settings: ContainerdSettings, on_damaged: C
     return [ContainerdStore(config.containerd, config.containerd_namespace, settings, on_damaged)]
 
 
+def _members(config: AgentConfig, router: SwimRouter | DhtRouter, peers: PeerClient) -> Members:
+    """The others, as far as they are asked about all their content; only where there is a key, some may delete."""
+    delete = None if config.key_file is None else partial(delete_from, peers)
+    return Members(router.members, partial(images_of, peers), delete)
+
+
 def _remembered(
     config: AgentConfig,
     settings: Settings,
-    fetching: FetchStack,
-    upstream: Upstream,
     backend: Backend,
+    upstream: Upstream,
     registry: Callable[[str], RegistryStatus],
 ) -> Remembered:
     """What a node can tell of an image without asking anybody."""
-    cluster, images = fetching.cluster, settings.images
+    cluster, fetches, images = backend.fetching.cluster, backend.fetching.fetches, settings.images
     policies = replace(config.tag_policies, usual_s=images.tag_fresh_s)
     return Remembered(
         me=config.name,
-        records=lambda: fetching.fetches.records,
+        records=lambda: fetches.records,
         answers=upstream.said_of,
         resolution=backend.resolutions.of,
         policy=policies.shown,

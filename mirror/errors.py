@@ -3,6 +3,7 @@
     MirrorError
     ├── ConfigError            the operator's: refused at start, one line
     │   └── StartFailed        this machine does not let the agent start, now; a restart may help
+    ├── Pinned                 it stays until it is unpinned
     ├── ArchiveError           an archive of images is not what it should be: it names the member
     ├── AgentError             a running agent did not do what a command asked of it; `status`
     ├── StorageError           this node cannot store the content
@@ -90,6 +91,10 @@ class StartFailed(ConfigError):
 
     A supervisor may try again.
     """
+
+
+class Pinned(MirrorError):
+    """The operator wants it kept: it is deleted by no order but one that unpins it before."""
 
 
 class ArchiveError(MirrorError):

@@ -276,7 +276,8 @@ class BudgetSettings:
     """Bounds the budgets that are remembered; the one of which nothing was heard for longest goes first. A site has one
     for each registry and address."""
     blocked_max_s: float = 3600.0
-    """Bounds the time for which another member's note keeps this node from asking, s: as `retry_after_max_s`."""
+    """Bounds the time for which one note of another member keeps this node from asking, s: for longer than that, nobody
+    believes a member that has left. One that is there says it again."""
     window_s: float = 86400.0
     """Time after which a note says nothing any more, s, where the registry does not say. Windows have some hours."""
     told_s: float = 60.0
@@ -358,9 +359,9 @@ class UpstreamSettings:
 
     retry_after_min_s: float = 1.0
     """Shortest time for which a registry that answered 429 is left alone, s, also if it says less."""
-    retry_after_max_s: float = 3600.0
-    """Longest time for which a registry that answered 429 is left alone, s, also if it says more: an error of its
-    clock must not cut it off for days."""
+    retry_after_max_s: float = 21_600.0
+    """Longest time for which a registry that answered 429 is left alone, s, also if it says more: the window of Docker
+    Hub. An error of its clock must not cut it off for days."""
     retry_after_default_s: float = 60.0
     """Time for which a registry is left alone that answers 429 without a readable Retry-After, s."""
 
@@ -745,8 +746,8 @@ class ImageSettings:
     knows already. A registry that is up answers within a second; after it, the client gets what is known, with a
     warning, and upstream is waited for behind its back."""
     tag_doubted_s: float = 0.01
-    """The same while it is known that the registry does not answer, or that is being found out, s: enough for what is
-    decided on this node, and nothing that a person would notice."""
+    """Bounds how long it waits for a home while it is being found out whether the registry gives a sign of life, s: a
+    home that knows answers sooner. The registry itself is not waited for then, nor while it is known to be out."""
     tag_denied_s: float = 5.0
     """Time for which it is remembered that upstream has no such tag, s: clients ask for signatures and the like that do
     not exist, of every image. One that is pushed meanwhile is found that much later."""
@@ -781,6 +782,12 @@ class ImageSettings:
     a person; short enough for a registry that was set wrong on one node, and was mended."""
     tag_own_max: int = 1024
     """Bounds the tags of which a home remembers that it asked upstream itself; the oldest check is forgotten first."""
+    survey_s: float = 2.0
+    """Time for which one look through all that this node holds serves all who ask for it, s: it takes some
+    microseconds a blob, and each member may ask."""
+    trees_max: int = 16384
+    """Bounds the blobs of which it is remembered what they name, or that they are no manifests: as many as a large
+    cache holds, in some 10 MiB. The rest is read again with each look."""
     resolutions_max: int = 1024
     """Tags of which it is remembered what a client was last told, for people; some 300 bytes each."""
     manifest_memory_bytes: int = 8 * 1024 * 1024
@@ -842,6 +849,10 @@ class AppSettings:
     here: an image has tens of blobs, and each may be on all members."""
     holders_asked_s: float = 10.0
     """Bounds how long that takes in all, s; who has not answered by then is shown as not asked."""
+
+    images_s: float = 10.0
+    """Bounds how long a member is waited for that is asked which images it holds, or to delete one, s: it looks through
+    all that it has. Who has not answered by then is named."""
 
     avoided_max: int = 16
     """Bounds the members that a home avoids for one request: each costs a look at all parts of the blob."""

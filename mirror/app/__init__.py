@@ -6,10 +6,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .backend import Backend
 from .client import ClientEndpoint
-from .contents import ContentsEndpoint
 from .descriptors import descriptors_allowed
 from .find import Find
 from .keys import KeysEndpoint
+from .operations import Members, Operations
 from .origin import NoPages
 from .peer import PeerEndpoint
 from .places import Places
@@ -21,12 +21,13 @@ __all__ = [
     "Backend",
     "BudgetStatus",
     "ClientEndpoint",
-    "ContentsEndpoint",
     "EndpointServer",
     "Find",
     "KeysEndpoint",
+    "Members",
     "NoPages",
     "NodeStatus",
+    "Operations",
     "OutageStatus",
     "PeerEndpoint",
     "Places",

@@ -1,4 +1,4 @@
-"""What an operator asks about content: why it is here."""
+"""What an operator asks about content: why it is here, and what there is."""
 
 import asyncio
 import platform
@@ -9,12 +9,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ..errors import DigestInvalid, NameInvalid
+from .images import Images
 from .why import Why
 
 _WHYS_MAX: Final = 4
 """Bounds the questions why that are under way at once: each asks all members that may have something."""
 _QUERY_SHOWN_MAX: Final = 200
 """Characters of a wrong query that go into the answer: enough to recognise it, and bounded."""
+_PATTERNS_MAX: Final = 32
+_PATTERN_MAX: Final = 400
+"""Bounds a pattern, in characters: a name has fewer."""
 _ARCHITECTURES: Final = {
     "x86_64": "amd64",
     "aarch64": "arm64",
@@ -30,15 +34,17 @@ class ContentsEndpoint:
 
     Args:
         why: tells why something is here.
+        images: tells which images there are.
     """
 
-    def __init__(self, why: Why) -> None:
+    def __init__(self, why: Why, images: Images) -> None:
         self._why = why
+        self._images = images
         self._asking = asyncio.Semaphore(_WHYS_MAX)
 
     def routes(self) -> list[Route]:
         """The routes, for a Starlette application."""
-        return [Route("/api/v1/why", self.why)]
+        return [Route("/api/v1/why", self.why), Route("/api/v1/images", self.images)]
 
     async def why(self, request: Request) -> Response:
         """Why an image or digest (`?q=`) is here or is not; of an index for a `platform`, or for `all=1` of them."""
@@ -51,6 +57,16 @@ class ContentsEndpoint:
         except (NameInvalid, DigestInvalid) as error:
             message = f"q={query[:_QUERY_SHOWN_MAX]!r} is no image name and no digest: {error}"
             return JSONResponse({"error": message}, status_code=400)
+
+    async def images(self, request: Request) -> Response:
+        """Which images this node and the members hold (`?pattern=`, as often as wanted); `here=1`: this node alone."""
+        patterns = request.query_params.getlist("pattern")
+        if len(patterns) > _PATTERNS_MAX or any(len(pattern) > _PATTERN_MAX for pattern in patterns):
+            message = f"give at most {_PATTERNS_MAX} patterns of at most {_PATTERN_MAX} characters"
+            return JSONResponse({"error": message}, status_code=400)
+        everywhere = request.query_params.get("here") != "1"
+        async with self._asking:
+            return JSONResponse(await self._images.images(patterns, everywhere=everywhere))
 
 
 def local_platform() -> str:

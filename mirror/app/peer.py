@@ -26,6 +26,7 @@ from ..stores import Held
 from .admission import Admission
 from .backend import Backend
 from .blob import blob_headers
+from .member_contents import MemberContents
 from .relay import Home
 from .request import ListRequest, RegistryRequest, parse
 from .responses import OCTETS, Body, blob_response, encoded, send_empty, send_error, send_json, send_manifest
@@ -45,6 +46,7 @@ class PeerEndpoint:
         reports: takes note of the relative rates that others measure of this node.
         auth: tells members from others, where the cluster has a key.
         questions: answers what members want done about an image; by what they want.
+        contents: answers what members ask about all that is here; None: nothing does.
     """
 
     def __init__(
@@ -53,9 +55,11 @@ class PeerEndpoint:
         reports: SlowReports,
         auth: PeerAuth,
         questions: Mapping[Want, Question] | None = None,
+        contents: MemberContents | None = None,
     ) -> None:
         self._questions = questions or {}
         self._backend = backend
+        self._contents = contents
         self._home = Home(backend)
         completeness = Completeness(backend.manifests, backend.holdings)
         self._testimony = Testimony(backend.holdings, completeness.parts, backend.settings)
@@ -75,6 +79,9 @@ class PeerEndpoint:
                 send = signing(send, proof)
                 self._auth.take(proof)
             self._note_rate(member)
+            is_proven = proof is not None or _is_proven(scope)
+            if self._contents is not None and await self._contents.answer(scope, send, is_proven=is_proven):
+                return
             request = parse(scope)
             if request is not None:
                 came_by.set(request.came_by)
@@ -216,6 +223,11 @@ class PeerEndpoint:
 
     def _count(self, kind: str, outcome: str) -> None:
         self._backend.metrics.requests.labels("peer", kind, outcome).inc()
+
+
+def _is_proven(scope: Scope) -> bool:
+    """Whether TLS proves which member asks: `_recognise` has compared the names."""
+    return scope.get("extensions", {}).get(MEMBER_NAMES) is not None
 
 
 @contextlib.contextmanager

@@ -101,7 +101,11 @@ async def send_empty(send: Send, status: int, headers: Headers) -> None:
 
 async def send_json(scope: Scope, send: Send, status: int, document: object, extra: Headers | None = None) -> None:
     """Send a small document; the answer to HEAD has its headers alone."""
-    body = json.dumps(document).encode()
+    await send_whole(scope, send, json.dumps(document).encode(), status, extra)
+
+
+async def send_whole(scope: Scope, send: Send, body: bytes, status: int = 200, extra: Headers | None = None) -> None:
+    """Send a small document that is JSON already; the answer to HEAD has its headers alone."""
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *(extra or ())]
     await send({"type": "http.response.start", "status": status, "headers": [API_VERSION, *headers]})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

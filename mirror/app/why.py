@@ -19,9 +19,11 @@ from ..oci.digest import Digest
 from ..oci.manifest import DOCKER_LIST, OCI_INDEX
 from ..oci.reference import Reference, Repository, parse_image
 from ..oci.tree import Named, named_by
+from ..pins.records import Record as Pin
 from ..settings import AppSettings
 from ..sources import RegistryAnswer
 from .find import Find
+from .pinned import PinnedImages
 
 _INDEXES: Final = (OCI_INDEX, DOCKER_LIST)
 _FETCHES_MAX: Final = 4
@@ -114,12 +116,19 @@ class Why:
         find: asks members what they hold, and what they know of a tag.
         manifests: reads those that are here.
         remembered: what this node knows.
+        pins: what is pinned.
         settings: bounds.
     """
 
     def __init__(
-        self, find: Find, manifests: Manifests, remembered: Remembered, settings: AppSettings | None = None
+        self,
+        find: Find,
+        manifests: Manifests,
+        remembered: Remembered,
+        pins: Callable[[], Iterable[Pin]],
+        settings: AppSettings | None = None,
     ) -> None:
+        self._pins = pins
         self._find = find
         self._manifests = manifests
         self._remembered = remembered
@@ -159,6 +168,7 @@ class Why:
         return {
             **answer,
             "digest": digest and str(digest),
+            "pinned": digest and PinnedImages(self._pins()).copies(answer["reference"], digest),
             "repository": repository and str(repository),
             "registry": registry and {**asdict(registry), "urls": list(registry.urls), "refusal": registry.refusal},
             "content": await self._rows(contents),

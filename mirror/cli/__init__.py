@@ -15,12 +15,14 @@ from ..errors import ConfigError, StartFailed
 from .agent import agent
 from .demo import demo
 from .find import find
+from .images import images
 from .keys import keys
 from .load import load
 from .members import members
 from .pins import pin, pins, unpin
 from .prefetch import prefetch
 from .refresh import refresh
+from .removal import delete, prune
 from .save import save
 from .token import token
 from .verify import verify
@@ -72,6 +74,7 @@ def main() -> None:
 
 
 for command in (
-    agent, demo, members, find, why, load, save, pin, unpin, pins, prefetch, verify, refresh, keys, token
+    agent, demo, members, images, find, why, load, save, pin, unpin, pins, prefetch, verify, delete, prune, refresh,
+    keys, token
 ):  # fmt: skip
     main.add_command(command)

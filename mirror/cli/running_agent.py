@@ -156,6 +156,14 @@ class _UnixHandler(urllib.request.HTTPHandler):
         return self.do_open(Connection, request)
 
 
+def time_text(seconds: float) -> str:
+    """A time as people say it, in the unit of which it has two at least."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def size_text(count: int) -> str:
     """A number of bytes as people say it, in binary units."""
     size = float(count)

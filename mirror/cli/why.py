@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from .running_agent import ask, asks_agent, show_json, show_table, size_text
+from .running_agent import ask, asks_agent, show_json, show_table, size_text, time_text
 
 _NAMES_SHOWN_MAX: Final = 4
 """Members that stand in one cell of a table; of more, the number does."""
@@ -102,6 +102,8 @@ def _about(answer: Mapping[str, Any]) -> Iterator[str]:
         yield what
         if answer["repository"]:
             yield f"  of {answer['repository']}"
+    if answer["pinned"]:
+        yield f"  pinned: kept on {answer['pinned']} member{'' if answer['pinned'] == 1 else 's'}, whatever happens"
     if answer["registry"]:
         yield from _registry_lines(answer["registry"])
     if not contents or contents[0]["here"] is None:
@@ -215,9 +217,4 @@ def _took(seconds: float) -> str:
 
 def _time(seconds: float | None) -> str:
     """A time as people say it; None stands for ever."""
-    if seconds is None:
-        return "ever"
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
+    return "ever" if seconds is None else time_text(seconds)

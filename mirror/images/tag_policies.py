@@ -128,12 +128,20 @@ def _seconds(attribute: str) -> Callable[[str, Any], tuple[str, Any]]:
     def read(key: str, value: Any) -> tuple[str, Any]:
         if value == FOREVER:
             return attribute, math.inf
-        found = _DURATION.fullmatch(value) if isinstance(value, str) else None
-        if found is None:
-            raise ConfigError(f"{key}: give a time such as 30s, 5m, 2h or 7d, or {FOREVER}")
-        return attribute, float(int(found[1]) * _UNITS_S[found[2]])
+        try:
+            return attribute, parse_duration(value if isinstance(value, str) else "")
+        except ValueError as error:
+            raise ConfigError(f"{key}: give {error}, or {FOREVER}") from None
 
     return read
+
+
+def parse_duration(text: str) -> float:
+    """Read a time as operators write it, in seconds; raise ValueError if it is none."""
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise ValueError("a time such as 30s, 5m, 2h or 7d")
+    return float(int(found[1]) * _UNITS_S[found[2]])
 
 
 def _flag(attribute: str, meaning: dict[bool, Any]) -> Callable[[str, Any], tuple[str, Any]]:

@@ -29,6 +29,34 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageSummary:
+    """An image, as far as somebody holds it.
+
+    Args:
+        reference: the tag; empty for an image that has none there.
+        digest: of its manifest or index.
+        bytes: of what is held of it.
+        held: of the blobs that it names for one platform, how many are held.
+        named: how many it names.
+        unused_s: how long ago a client last asked for it, or else when it came, s; None if nobody knows.
+        stores: that have its manifest.
+    """
+
+    reference: str
+    digest: str
+    bytes: int
+    held: int
+    named: int
+    unused_s: float | None
+    stores: tuple[str, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing lacks."""
+        return self.held >= self.named
+
+
+@dataclass(frozen=True, slots=True)
 class Parts:
     """How much of an image somebody holds.
 

@@ -186,7 +186,6 @@ class PinStack:
                 router,
                 pins,
                 following=following,
-                pushed=pushed,
                 settled=settled,
                 keeper=keeper,
                 files=files,

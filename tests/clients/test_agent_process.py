@@ -377,11 +377,33 @@ def test_find_shows_who_has_an_image_or_a_digest(
     assert f"docker.io/library/app:1.0 is {image.manifest}" in by_name.stdout
     assert "says a: from upstream" in by_name.stdout
 
+    why = ended("why", "app:1.0", "--agent", a.url)
+    assert (why.returncode, why.stderr) == (0, "")
+    assert f"docker.io/library/app:1.0 is {image.manifest}" in why.stdout
+    rows = [line.split() for line in why.stdout.splitlines()]
+    assert [row[4] for row in rows if row[:2] == ["layer", image.layers[0][7:19]] and "KiB" in row[3]] == ["cache"]
+    raw = json.loads(ended("why", image.layers[0], "--json", "--agent", b.url).stdout)
+    assert [row["member"] for row in raw["content"][0]["holders"]] == ["a"]
+    assert ended("why", "app:2.0", "--agent", b.url).returncode == 1
+
+    shown = json.loads(ended("images", "app:*", "--json", "--agent", b.url).stdout)
+    assert [[row[key] for key in ("reference", "digest", "whole")] for row in shown["images"]] == [
+        [APP, image.manifest, ["a"]]
+    ]
+
     by_digest = ended("find", image.layers[0], "--agent", b.url)
     assert by_digest.returncode == 0
     assert ["a", f"{image.size(image.layers[0]):,}", "bytes"] in [
         [row[0], *row[2:]] for row in map(str.split, by_digest.stdout.splitlines())
     ]
+
+    assert "no key" in ended("delete", "app:1.0", "--everywhere", "--agent", a.url).stderr
+    plan = json.loads(ended("prune", "--keep-size", "0", "--dry-run", "--json", "--agent", a.url).stdout)
+    assert (plan["blobs"], a.has_cached(image.layers[0])) == (3, True)
+    deleted = ended("delete", "app:1.0", "--agent", a.url)
+    assert (deleted.returncode, deleted.stderr) == (0, "")
+    assert not a.has_cached(image.layers[0])
+    wait_until(lambda: not b.holders(image.layers[0]), "b to learn that nobody has the layer any more")
 
 
 def test_find_says_so_where_nobody_has_it(start_agent: Callable[..., Agent], loopback: Callable[[], str]) -> None:

@@ -256,14 +256,13 @@ class Node:
 
     async def start(self) -> None:
         enter = self._stack.enter_async_context
-        self.metrics, self.auth = Metrics(), PeerAuth()
+        self.metrics, self.auth = Metrics(), PeerAuth(self._cluster.keys, self.name)
         self.cache = CacheStore(self.folder, self._capacity)
         self.peers = PeerClient(self.name, self.auth, self._cluster.settings.peers)
         self.chain = Chain("default", self.name, lambda: [seat.peer for seat in self.router.seats()])
         self.budgets = Budgets(tell=partial(self._cluster.tell, self, Topic.BUDGETS))
-        self.upstream = Upstream(
-            [Registry("docker.io", self.url)], passed_on=self.chain.passed_on, budgets=self.budgets
-        )
+        registries = [self._cluster.registry or Registry("docker.io", self.url)]
+        self.upstream = Upstream(registries, passed_on=self.chain.passed_on, budgets=self.budgets)
         timing = self._cluster.settings.outages
         self.outages = outages = Outages(timing)
         self.words = words = Words(
@@ -416,7 +415,9 @@ class Cluster:
         stack: AsyncExitStack,
         capacity: int,
         settings: Settings,
+        keys: Sequence[bytes] = (),
     ) -> None:
+        self.keys = keys
         self.nodes: list[Node] = []
         self.origin = origin
         self.http = http
@@ -427,6 +428,8 @@ class Cluster:
         self.how_tags: Literal["sample", "verify", "trust"] = "sample"
         self.configured_pins: dict[str, dict[str, int]] = {}
         self.serve_peer: Serve = honestly
+        self.registry: Registry | None = None
+        """What nodes that join from now on ask instead of the origin."""
         self.is_told = True
         """Whether nodes hear what others say of registries."""
 
@@ -485,9 +488,9 @@ def pieces_of(body: bytes, homes: int) -> list[tuple[int, int]]:
 
 @contextlib.asynccontextmanager
 async def cluster(
-    folder: Path, count: int, capacity: int = 1 << 30, settings: Settings | None = None
+    folder: Path, count: int, capacity: int = 1 << 30, settings: Settings | None = None, keys: Sequence[bytes] = ()
 ) -> AsyncIterator[Cluster]:
-    """So many nodes that see each other."""
+    """So many nodes that see each other, and sign what they say if there are keys."""
     listeners = Listeners()
     await listeners.serve(origin := Origin(), "0.0.0.0")
     async with AsyncExitStack() as stack:
@@ -495,7 +498,7 @@ async def cluster(
         http = await stack.enter_async_context(
             aiohttp.ClientSession(auto_decompress=False, connector=aiohttp.TCPConnector(limit=0))
         )
-        made = Cluster(folder, origin, http, stack, capacity, settings or STEADY)
+        made = Cluster(folder, origin, http, stack, capacity, settings or STEADY, keys)
         for _ in range(count):
             await made.join()
         yield made

@@ -164,13 +164,21 @@ class PeerClient:
             PeerError: it gave no valid answer.
         """
         path = f"/v2/{repository.path}/tags/list?ns={_quoted(repository)}"
+        return _tags_in(peer, await self.read(peer, path, MEMBER_TAGS_MAX_BYTES))
+
+    async def read(self, peer: Peer, path: str, max_bytes: int, method: str = "GET") -> bytes:
+        """What a peer answers to a question about no single content.
+
+        Raises:
+            PeerError: it gave no answer of a length within the bound.
+        """
         with self._translated(peer):
-            async with self._request("GET", peer, path, MemberRequest(self._name)) as answer:
+            async with self._request(method, peer, path, MemberRequest(self._name)) as answer:
                 raise_for_status(peer, answer.status, MemberAnswer.parse(answer.headers), expected=200)
-                if not 0 < (answer.content_length or 0) <= MEMBER_TAGS_MAX_BYTES:
+                if not 0 < (answer.content_length or 0) <= max_bytes:
                     answer.close()
-                    raise PeerError(Reason.LENGTH, f"{peer.name} answered {answer.content_length} bytes of tags")
-                return _tags_in(peer, await answer.read())
+                    raise PeerError(Reason.LENGTH, f"{peer.name} answered {answer.content_length} bytes to {method}")
+                return await answer.read()
 
     async def notify_slow(self, peer: Peer, relative_rate: float) -> None:
         """Tell a peer the relative rate that this node measures of it; whether that arrives does not matter."""
@@ -295,7 +303,7 @@ class PeerClient:
             signed = self._signed(peer, channel, method, path, headers)
             async with self._send(method, peer, channel, path, {**headers, **signed.headers}) as answer:
                 signed.check(answer.status, answer.headers.items())
-                if signed.keys and method == "GET" and needs_signed_body(answer.status, answer.content_length):
+                if signed.keys and method != "HEAD" and needs_signed_body(answer.status, answer.content_length):
                     signed.check_body(answer.headers, await answer.read())
                 if attempt == _TRIES or not self._auth.learns(peer.name, answer.status, answer.headers):
                     yield answer

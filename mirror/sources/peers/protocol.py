@@ -64,6 +64,15 @@ use the same bound. The prefixes of a blob of 500 GiB are as long."""
 PARTS_BYTES: Final = 8
 """Length of an answer to `Want.PARTS`: two unsigned numbers of four bytes, the most significant byte first."""
 
+IMAGES_PATH: Final = "/v2/_skvaller/images"
+"""GET tells which images a member holds, a page at a time. No repository can have this name."""
+DELETE_PATH: Final = "/v2/_skvaller/delete"
+"""POST has a member delete an image, or a blob, from its cache. It proves who it is."""
+IMAGES_PAGE_MAX: Final = 1000
+"""Bounds the images on one page; each takes up to 600 bytes, and a page is signed as a whole."""
+DELETED_MAX_BYTES: Final = 64 * 1024
+"""Bounds what a member answers of what it has deleted, in bytes."""
+
 HASHED_BYTES: Final = 1
 """Length of an answer to `Want.HASH`."""
 FETCHED_BYTES: Final = 21

@@ -88,7 +88,7 @@ class Node:
             tag_key=lambda reference: reference.key,
         )
         settings = AppSettings(holders_asked_s=0.001 if self.late else 10.0)
-        looking = Why(cast("Find", self), cast("Manifests", self), remembered, settings)
+        looking = Why(cast("Find", self), cast("Manifests", self), remembered, list, settings)
         answer = asyncio.run(looking.why(query, platform, everything=everything))
         return cast("dict[str, Any]", json.loads(json.dumps(answer)))
 

@@ -37,6 +37,7 @@ def answer(*contents: dict[str, Any], **more: Any) -> dict[str, Any]:
         "reference": None,
         "tag": None,
         "digest": MANIFEST,
+        "pinned": None,
         "repository": None,
         "registry": None,
         "content": list(contents),
@@ -121,7 +122,9 @@ def test_a_tag_is_shown_with_who_says_what_it_means_and_its_rules(monkeypatch: p
     budget = {"remaining": 4, "limit": 100, "age_s": 3.0, "wait_s": 0.0}
     registry = {"name": "docker.io", "urls": ["https://r.test"], "refusal": None, "budgets": [budget]}
     told = answer(content(MANIFEST, "manifest", here="cache", absent=None, origin={"how": "cache"}))
-    status, text = shown(monkeypatch, told | {"reference": "docker.io/a:1", "tag": tag, "registry": registry})
+    status, text = shown(
+        monkeypatch, told | {"pinned": 2, "reference": "docker.io/a:1", "tag": tag, "registry": registry}
+    )
     assert status == 1, "no row of holders has it"
     for line in (
         f"docker.io/a:1 is {MANIFEST}",
@@ -132,6 +135,7 @@ def test_a_tag_is_shown_with_who_says_what_it_means_and_its_rules(monkeypatch: p
         "    for 60 min the old answer is given meanwhile",
         "    if upstream does not answer, the old answer counts for ever",
         "  upstream is asked for all by n3, the tag's home now",
+        "  pinned: kept on 2 members, whatever happens",
         "  registry docker.io at https://r.test: may be asked",
         "    budget: 4 of 100 pulls left, as it said 3 s ago",
     ):
