@@ -36,6 +36,7 @@ from .protocol import (
     MEMBER_TAGS_MAX,
     MEMBER_TAGS_MAX_BYTES,
     PARTS_BYTES,
+    PLATFORMS_HEADER,
     SIGNED_BODY_MAX_BYTES,
     MemberAnswer,
     MemberRequest,
@@ -199,8 +200,6 @@ class PeerClient:
         want: Want | None,
         lengths: range,
         extra: Mapping[str, str] | None = None,
-        *,
-        platforms: tuple[str, ...] = (),
     ) -> bytes:
         """What a peer answers to a question about some content.
 
@@ -210,12 +209,11 @@ class PeerClient:
             want: what is asked; None for the content itself, which whoever asks has to hash.
             lengths: that the answer's body may have, in bytes.
             extra: headers beside those of members.
-            platforms: see `MemberRequest`.
 
         Raises:
             PeerError: it does not hold the content, or gave no valid answer.
         """
-        member_request = MemberRequest(self._name, want=want, platforms=platforms)
+        member_request = MemberRequest(self._name, want=want)
         with self._translated(peer):
             async with (
                 asked(peer, self._watch),
@@ -224,9 +222,8 @@ class PeerClient:
                 raise_for_status(peer, answer.status, MemberAnswer.parse(answer.headers), expected=200)
                 if answer.content_length not in lengths:
                     answer.close()  # an agent that does not know the question sends the blob
-                    raise PeerError(
-                        Reason.LENGTH, f"{peer.name} answered {answer.content_length} bytes, not {lengths[-1]}"
-                    )
+                    why = f"{peer.name} answered {answer.content_length} bytes, not {lengths[-1]}"
+                    raise PeerError(Reason.LENGTH, why)
                 return await answer.read()
 
     async def is_alive(self, peer: Peer) -> bool:
@@ -412,7 +409,8 @@ class PeerSource:
 
     async def fetch(self, content: Content, platforms: tuple[str, ...]) -> bytes:
         """Have the peer fetch an image; see `Want.FETCH`. Raises PeerError."""
-        return await self._client.ask(self._peer, content, Want.FETCH, _only(FETCHED_BYTES), platforms=platforms)
+        wanted = {PLATFORMS_HEADER: ",".join(platforms)} if platforms else {}
+        return await self._client.ask(self._peer, content, Want.FETCH, _only(FETCHED_BYTES), wanted)
 
 
 def _tags_in(peer: Peer, body: bytes) -> list[str]:
