@@ -33,6 +33,7 @@ from .protocol import (
     FETCHED_BYTES,
     HASHED_BYTES,
     PARTS_BYTES,
+    PLATFORMS_HEADER,
     SIGNED_BODY_MAX_BYTES,
     MemberAnswer,
     MemberRequest,
@@ -216,8 +217,6 @@ class PeerClient:
         want: Want | None,
         lengths: range,
         extra: Mapping[str, str] | None = None,
-        *,
-        platforms: tuple[str, ...] = (),
     ) -> bytes:
         """What a peer answers to a question about some content.
 
@@ -227,12 +226,11 @@ class PeerClient:
             want: what is asked; None for the content itself, which whoever asks has to hash.
             lengths: that the answer's body may have, in bytes.
             extra: headers beside those of members.
-            platforms: see `MemberRequest`.
 
         Raises:
             PeerError: it does not hold the content, or gave no valid answer.
         """
-        member_request = MemberRequest(self._name, want=want, platforms=platforms)
+        member_request = MemberRequest(self._name, want=want)
         with _translated(peer, self._settings.connect_s):
             async with (
                 asked(peer, self._watch),
@@ -400,7 +398,8 @@ class PeerSource:
 
     async def fetch(self, content: Content, platforms: tuple[str, ...]) -> bytes:
         """Have the peer fetch an image; see `Want.FETCH`. Raises PeerError."""
-        return await self._client.ask(self._peer, content, Want.FETCH, _only(FETCHED_BYTES), platforms=platforms)
+        wanted = {PLATFORMS_HEADER: ",".join(platforms)} if platforms else {}
+        return await self._client.ask(self._peer, content, Want.FETCH, _only(FETCHED_BYTES), wanted)
 
 
 @contextlib.contextmanager
