@@ -73,7 +73,7 @@ from .settings import CacheSettings, ChannelSettings, ContainerdSettings, Settin
 from .sources.chain import Chain
 from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
-from .sources.peers.contents import delete_from, images_of
+from .sources.peers.contents import delete_from, images_of, tags_of
 from .sources.upstream import Upstream
 from .sources.upstream.access import Access
 from .sources.upstream.registries import known_registries
@@ -136,7 +136,7 @@ class Agent:
         manifests = Manifests(self._holdings, fetching.fetches, fetching.stated.note, settings.images)
         reports = SlowReports(settings.cluster)
         self._home_service = HomeService(config.home, router, reports, lambda: len(router.members()), settings.serving)
-        listings = Listings(watched, self._holdings, router.members, self._peers.tags, Referrers(own, manifests))
+        listings = Listings(watched, self._holdings, router.members, partial(tags_of, peers), Referrers(own, manifests))
         backend = Backend(self._holdings, fetching, manifests, self._tags, listings, metrics, settings.app)
         find = self._find(manifests, member_tags)
         self._writers = Writers(config.push, Orders(self._auth))

@@ -43,6 +43,7 @@ from mirror.sources.chain import Chain
 from mirror.sources.outages import Outages
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import PeerClient
+from mirror.sources.peers.contents import tags_of
 from mirror.sources.upstream import Upstream
 from mirror.sources.upstream.budgets import Budgets
 from mirror.sources.upstream.registries import Registry
@@ -292,7 +293,7 @@ class Node:
         )
         self.manifests = Manifests(self.holdings, self.fetching.fetches, self.fetching.stated.note)
         self.reports = SlowReports()
-        listings = Listings(self.watched, self.holdings, self.router.members, self.peers.tags)
+        listings = Listings(self.watched, self.holdings, self.router.members, partial(tags_of, self.peers))
         self.backend = backend = Backend(
             self.holdings, self.fetching, self.manifests, self.tags, listings, self.metrics
         )

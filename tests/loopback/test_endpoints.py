@@ -7,6 +7,7 @@ import logging
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -38,6 +39,7 @@ from mirror.sources.chain import MARKS_MAX, VIA_HEADER, Chain, mark_of
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.auth import Request as AuthRequest
 from mirror.sources.peers.client import PeerClient
+from mirror.sources.peers.contents import tags_of
 from mirror.sources.peers.protocol import TAG_AGE_HEADER, TAG_AUTHORITY_HEADER
 from mirror.sources.upstream import Upstream
 from mirror.sources.upstream.registries import Registry
@@ -171,7 +173,7 @@ class Node:
         self.holdings = Holdings([self.cache, self.runtime], self.router)
         self.tags = Tags(self.holdings, self.cache, member_tags, self.upstream, trust, denied=denied)
         manifests = self.manifests = Manifests(self.holdings, self.fetching.fetches, self.fetching.stated.note)
-        listings = Listings(self.upstream, self.holdings, self.router.members, self.peers.tags)
+        listings = Listings(self.upstream, self.holdings, self.router.members, partial(tags_of, self.peers))
         backend = Backend(self.holdings, self.fetching, manifests, self.tags, listings, self.metrics)
         self.clients = client = ClientEndpoint(backend, self.chain)
         node = NodeStatus(

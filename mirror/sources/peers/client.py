@@ -2,12 +2,10 @@
 
 import asyncio
 import contextlib
-import json
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any
 from urllib.parse import quote
 
 import aiohttp
@@ -21,7 +19,7 @@ from ...oci.content import Content, Parts
 from ...oci.digest import Digest
 from ...oci.manifest import MANIFEST_MAX_BYTES
 from ...oci.ranges import IntRange
-from ...oci.reference import Reference, Repository, is_tag
+from ...oci.reference import Reference, Repository
 from ...routers import Peer
 from ...settings import PeerSettings
 from ...stores import Tag
@@ -33,8 +31,6 @@ from .connections import Connection, ConnectionPool, Head
 from .protocol import (
     FETCHED_BYTES,
     HASHED_BYTES,
-    MEMBER_TAGS_MAX,
-    MEMBER_TAGS_MAX_BYTES,
     PARTS_BYTES,
     SIGNED_BODY_MAX_BYTES,
     MemberAnswer,
@@ -156,15 +152,6 @@ class PeerClient:
                 raise PeerError(Reason.BROKEN, f"{peer.name} answered a tag without its age")
             checked_unix_s = time.time() - max(0.0, member_answer.tag_age_s)
             return Tag(digest, checked_unix_s, member_answer.tag_authority or "upstream")
-
-    async def tags(self, peer: Peer, repository: Repository) -> list[str]:
-        """Ask which tags of a repository a peer knows itself.
-
-        Raises:
-            PeerError: it gave no valid answer.
-        """
-        path = f"/v2/{repository.path}/tags/list?ns={_quoted(repository)}"
-        return _tags_in(peer, await self.read(peer, path, MEMBER_TAGS_MAX_BYTES))
 
     async def read(self, peer: Peer, path: str, max_bytes: int, method: str = "GET") -> bytes:
         """What a peer answers to a question about no single content.
@@ -413,17 +400,6 @@ class PeerSource:
     async def fetch(self, content: Content, platforms: tuple[str, ...]) -> bytes:
         """Have the peer fetch an image; see `Want.FETCH`. Raises PeerError."""
         return await self._client.ask(self._peer, content, Want.FETCH, _only(FETCHED_BYTES), platforms=platforms)
-
-
-def _tags_in(peer: Peer, body: bytes) -> list[str]:
-    """The tags in a peer's answer; raise PeerError if it has none."""
-    try:
-        tags: Any = json.loads(body)["tags"]
-    except (ValueError, RecursionError, KeyError, TypeError):
-        tags = None
-    if not isinstance(tags, list) or not all(isinstance(tag, str) and is_tag(tag) for tag in tags):
-        raise PeerError(Reason.BROKEN, f"{peer.name} answered with no list of tags")
-    return tags[:MEMBER_TAGS_MAX]
 
 
 def _path(content: Content) -> str:
