@@ -75,9 +75,7 @@ from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
 from .sources.peers.contents import delete_from, images_of, tags_of
 from .sources.upstream import Upstream
-from .sources.upstream.access import Access
 from .sources.upstream.registries import known_registries
-from .sources.watched import WatchedUpstream
 from .stores import Store
 from .stores.cache import CacheStore
 from .stores.folder_lock import locked
@@ -112,10 +110,11 @@ class Agent:
         self._holdings = Holdings([cache, *runtimes, own, pinned := PinnedTags()], router)
         self._peers = peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
         self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
-        self._registries = registries = RegistryState(config, settings, router.notes.tell)
-        self._upstream = _upstream(config, settings, self._chain, metrics, registries)
-        outages, words = registries.outages, registries.words
-        self._watched = watched = WatchedUpstream(self._upstream, outages, settings.outages, config.offline, words)
+        self._registries = registries = RegistryState(
+            config, settings, router.notes.tell, passed_on=self._chain.passed_on, tally=metrics
+        )
+        self._upstream, self._watched = registries.upstream, registries.watched
+        watched, outages, words = registries.watched, registries.outages, registries.words
         self._fetching = fetching = FetchStack.build(
             config.name,
             router,
@@ -140,9 +139,10 @@ class Agent:
         backend = Backend(self._holdings, fetching, manifests, self._tags, listings, metrics, settings.app)
         find = self._find(manifests, member_tags)
         self._writers = Writers(config.push, Orders(self._auth))
-        self._push, self._clients = self._make_push(cache, backend), list[ClientEndpoint]()
+        self._clients: list[ClientEndpoint] = []
         status = StatusEndpoint(self._node(cache, trust), find, metrics)
         self._pinning = _pinning(config, settings, backend, cache, router, member_tags, peers, self._writers, pinned)
+        self._push = self._make_push(cache, backend, self._pinning.stack)
         operations = self._operations(backend, find, [cache, *runtimes, own], cache)
         peer = PeerEndpoint(backend, reports, self._auth, self._pinning.questions, operations.for_members)
         accept = Acceptance(self._channels, settings.channels)
@@ -181,7 +181,7 @@ class Agent:
             policies=self._config.tag_policies,
         )
 
-    def _make_push(self, cache: CacheStore, backend: Backend) -> PushStack:
+    def _make_push(self, cache: CacheStore, backend: Backend, pins: PinStack) -> PushStack:
         """What clients push."""
         return PushStack.build(
             self._writers,
@@ -189,7 +189,7 @@ class Agent:
             cache.uploads,
             self._own,
             delete=cache.contents.delete,
-            pin=lambda *pushed: self._pinning.stack.pushed.take(*pushed),
+            pushed=pins.pushed,
             settings=self._settings.push,
         )
 
@@ -337,8 +337,7 @@ class Agent:
     def _listeners(self) -> dict[Topic, Listener]:
         """Who cares about what members tell each other."""
         return {
-            Topic.BUDGETS: Listener(self._upstream.heard, self._upstream.state),
-            Topic.OUTAGES: Listener(self._watched.heard, self._watched.state),
+            **self._registries.listeners(),
             Topic.TAGS: Listener(self._own.heard, self._own.state),
             Topic.PINS: self._pinning.stack.listener,
         }
@@ -367,20 +366,6 @@ def _metrics(config: AgentConfig) -> Metrics:
     metrics = Metrics(known_registries(config.upstream), {DOCKER_HUB, *(registry.name for registry in config.upstream)})
     metrics.cache_limit_bytes.set(config.cache_size)
     return metrics
-
-
-def _upstream(
-    config: AgentConfig, settings: Settings, chain: Chain, metrics: Metrics, registries: RegistryState
-) -> Upstream:
-    """The registries, as far as this node may ask them."""
-    return Upstream(
-        config.upstream,
-        settings.upstream,
-        Access(config.upstream_auth, config.upstream_proxy),
-        passed_on=chain.passed_on,
-        tally=metrics,
-        budgets=registries.budgets,
-    )
 
 
 def _cache(config: AgentConfig, settings: CacheSettings, metrics: Metrics) -> CacheStore:

@@ -8,7 +8,7 @@ Source: Prometheus documentation, "Metric and label naming"; `promtool check met
 
 import platform
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from itertools import accumulate, product
 from typing import Final, Literal, Protocol, TypeVar
@@ -129,7 +129,7 @@ _GAUGES: Final[Mapping[str, _Family]] = {
     "upstream_blocked_seconds": _Family(
         "For how long nobody asks a registry that answered 429, by registry; 0 if it may be asked.", ("registry",)
     ),
-    "upstream_out": _Family("1 for a registry that does not answer this node.", ("registry",)),
+    "upstream_out": _Family("1 for a registry that does not answer this node, else 0.", ("registry",)),
     "holdings": _Family("Keys that this node can serve."),
     "connections": _Family.by(
         "Connections to this node's endpoints, by kind (local; member: from the address of one; stranger).",
@@ -177,6 +177,7 @@ class Metrics:
         self._pulls_limit = self._gauge("upstream_pulls_limit")
         self._blocked_s = self._gauge("upstream_blocked_seconds")
         self._upstream_out = self._gauge("upstream_out")
+        self._shown_out: Set[str] = frozenset()
         self.holdings = self._gauge("holdings")
         self.connections = self._gauge("connections")
         self.members = self._gauge("members")
@@ -185,6 +186,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         for name in (*shown, _OTHER):
             self._upstream_received_bytes.labels(name)
+            self._upstream_out.labels(name)
             for code in _CODES:
                 self._upstream_answers.labels(name, code)
             for reason in _REASONS:
@@ -229,9 +231,10 @@ class Metrics:
 
     def show_outages(self, registries: Iterable[str]) -> None:
         """Show which registries do not answer."""
-        self._upstream_out.clear()
-        for registry in registries:
-            self._upstream_out.labels(self._bounded(registry)).set(1)
+        out = {self._bounded(registry) for registry in registries}
+        for name in self._shown_out | out:
+            self._upstream_out.labels(name).set(name in out)
+        self._shown_out = out
 
     def upstream_sent(self, registry: str, count: int) -> None:
         """Count bytes of content that a registry sent."""

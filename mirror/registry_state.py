@@ -1,33 +1,47 @@
-"""What a node knows of registries beside what they have: what they let the members ask, and which do not answer.
+"""The part of a node that asks registries, with what it knows of them: what they let members ask, which do not answer.
 
-It is made here, told to the other members by notes, and shown to people.
+It is put together here, told to the other members by notes, and shown to people.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 
 from .app import BudgetStatus, OutageStatus, RegistryStatus
 from .config import AgentConfig
-from .routers import Topic
+from .routers import Listener, Topic
 from .settings import Settings
 from .sources.outages import Outages
+from .sources.upstream import Upstream
+from .sources.upstream.access import Access
 from .sources.upstream.budgets import Budgets
 from .sources.upstream.registries import known_registries
+from .sources.upstream.requests import Tally
+from .sources.watched import WatchedUpstream
 from .sources.words import Words
 
 
 class RegistryState:
-    """The parts that know it.
+    """Upstream, and what is known of it.
 
     Args:
         config: which registries there are.
         settings: bounds and durations.
         tell: tells all other members a note.
+        passed_on: the marks that requests to registries have to have.
+        tally: counts how they answer.
     """
 
-    def __init__(self, config: AgentConfig, settings: Settings, tell: Callable[[Topic, bytes], None]) -> None:
+    def __init__(
+        self,
+        config: AgentConfig,
+        settings: Settings,
+        tell: Callable[[Topic, bytes], None],
+        *,
+        passed_on: Callable[[], Sequence[str]],
+        tally: Tally,
+    ) -> None:
         self._config = config
         self._known = known_registries(config.upstream)
         self.budgets = Budgets(settings.upstream.budgets, partial(tell, Topic.BUDGETS))
@@ -35,6 +49,18 @@ class RegistryState:
         self.words = Words(
             settings.outages, config.name, self._known, partial(tell, Topic.OUTAGES), first_number=time.time_ns()
         )
+        access = Access(config.upstream_auth, config.upstream_proxy)
+        self.upstream = Upstream(
+            config.upstream, settings.upstream, access, passed_on=passed_on, tally=tally, budgets=self.budgets
+        )
+        self.watched = WatchedUpstream(self.upstream, self.outages, settings.outages, config.offline, self.words)
+
+    def listeners(self) -> Mapping[Topic, Listener]:
+        """Who hears what other members say of registries."""
+        return {
+            Topic.BUDGETS: Listener(self.upstream.heard, self.upstream.state),
+            Topic.OUTAGES: Listener(self.watched.heard, self.watched.state),
+        }
 
     def shown_budgets(self) -> list[BudgetStatus]:
         """What registries still let the members ask."""

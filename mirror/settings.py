@@ -276,7 +276,8 @@ class BudgetSettings:
     """Bounds the budgets that are remembered; the one of which nothing was heard for longest goes first. A site has one
     for each registry and address."""
     blocked_max_s: float = 3600.0
-    """Bounds the time for which another member's note keeps this node from asking, s: as `retry_after_max_s`."""
+    """Bounds the time for which one note of another member keeps this node from asking, s: for longer than that, nobody
+    believes a member that has left. One that is there says it again."""
     window_s: float = 86400.0
     """Time after which a note says nothing any more, s, where the registry does not say. Windows have some hours."""
     told_s: float = 60.0
@@ -358,9 +359,9 @@ class UpstreamSettings:
 
     retry_after_min_s: float = 1.0
     """Shortest time for which a registry that answered 429 is left alone, s, also if it says less."""
-    retry_after_max_s: float = 3600.0
-    """Longest time for which a registry that answered 429 is left alone, s, also if it says more: an error of its
-    clock must not cut it off for days."""
+    retry_after_max_s: float = 21_600.0
+    """Longest time for which a registry that answered 429 is left alone, s, also if it says more: the window of Docker
+    Hub. An error of its clock must not cut it off for days."""
     retry_after_default_s: float = 60.0
     """Time for which a registry is left alone that answers 429 without a readable Retry-After, s."""
 
@@ -745,8 +746,8 @@ class ImageSettings:
     knows already. A registry that is up answers within a second; after it, the client gets what is known, with a
     warning, and upstream is waited for behind its back."""
     tag_doubted_s: float = 0.01
-    """The same while it is known that the registry does not answer, or that is being found out, s: enough for what is
-    decided on this node, and nothing that a person would notice."""
+    """Bounds how long it waits for a home while it is being found out whether the registry gives a sign of life, s: a
+    home that knows answers sooner. The registry itself is not waited for then, nor while it is known to be out."""
     tag_denied_s: float = 5.0
     """Time for which it is remembered that upstream has no such tag, s: clients ask for signatures and the like that do
     not exist, of every image. One that is pushed meanwhile is found that much later."""

@@ -105,20 +105,19 @@ class PinsEndpoint:
         return await self._writers.answer(request, carry_out)
 
     async def verify(self, request: Request) -> Response:
-        """Begin to verify `{"images": […] or null for all pins, "copies": …, "platforms": …, "deep": …}`."""
+        """Begin to verify `{"images": […] or null for all pins, "copies": …, "platforms": …}`; `?deep=1`: on disk."""
+        is_deep = request.query_params.get("deep") == "1"
 
         async def carry_out(order: dict[str, Any]) -> Response:
             wanted = self._wanted(order)
-            is_deep = order.get("deep") is True
             return JSONResponse(self._jobs.start(lambda job: self._verify(job, wanted, is_deep=is_deep)).shown())
 
+        if is_deep:
+            return await self._writers.answer(request, carry_out)
         try:
-            order = object_of(await body_of(request, _BODY_MAX_BYTES))
-            if order.get("deep") is not True:
-                return await carry_out(order)
+            return await carry_out(object_of(await body_of(request, _BODY_MAX_BYTES)))
         except ValueError as error:
             return refused(400, str(error))
-        return await self._writers.answer(request, carry_out)
 
     async def prefetch(self, request: Request) -> Response:
         """Begin to have `{"images": […], "nodes": number, "all" or names, "platforms": …}` fetched."""
@@ -126,7 +125,7 @@ class PinsEndpoint:
         async def carry_out(order: dict[str, Any]) -> Response:
             names = [_one(name) for name in _names(order, "images")]
             platforms = self._own(_platforms(order.get("platforms")))
-            choose = self._chooser(order.get("nodes", ALL))
+            choose = self._chooser(order.get("nodes", "all"))
             return JSONResponse(self._jobs.start(lambda job: self._prefetch(job, names, platforms, choose)).shown())
 
         return await self._writers.answer(request, carry_out)
@@ -326,7 +325,7 @@ def _copies(value: Any) -> int | None:
     """A number of copies in an order; raise ValueError if it is none."""
     if value is None:
         return None
-    if value == "all" or (value == ALL and type(value) is int):
+    if value == "all":
         return ALL
     if type(value) is not int or not 0 < value <= COPIES_MAX:
         raise ValueError(f"{str(value)[:50]!r} is not allowed; give a number from 1 to {COPIES_MAX}, or all")

@@ -26,6 +26,9 @@ OCI_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
 DOCKER_LAYER: Final = "application/vnd.docker.image.rootfs.diff.tar"
 """Of a layer that is not compressed; compressed ones have `.gzip` or `.zstd` at the end."""
 
+_USUAL_VARIANTS: Final = {"arm64": "v8", "arm": "v7"}
+"""What an image is for that does not say it, as containerd has it."""
+
 Shape = TypeVar("Shape")
 
 
@@ -45,11 +48,9 @@ class Platform(msgspec.Struct, frozen=True, omit_defaults=True):
         return cls(parts[1], parts[0], parts[2] if len(parts) == 3 else "")
 
     def fits(self, wanted: "Platform") -> bool:
-        """Whether an image for this platform is what somebody wants; a variant that is not named is any."""
-        return (self.os, self.architecture) == (wanted.os, wanted.architecture) and wanted.variant in (
-            "",
-            self.variant,
-        )
+        """Whether an image for this platform is what somebody wants; a variant that is not wanted by name is any."""
+        variant = self.variant or _USUAL_VARIANTS.get(self.architecture, "")
+        return (self.os, self.architecture) == (wanted.os, wanted.architecture) and wanted.variant in ("", variant)
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)

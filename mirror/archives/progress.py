@@ -4,7 +4,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
 
 _MIB = 1024 * 1024
 
@@ -88,10 +91,7 @@ def shown(verb: str, interval_s: float) -> Iterator[Progress]:
 class _Bar:
     """Moves a bar on the terminal."""
 
-    def __init__(self, bars: "object", verb: str) -> None:
-        from rich.progress import Progress as Bars
-
-        assert isinstance(bars, Bars)
+    def __init__(self, bars: "Bars", verb: str) -> None:
         self._bars = bars
         self._task = bars.add_task(verb, total=None)
 

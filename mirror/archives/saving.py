@@ -6,32 +6,26 @@ it. What it has follows from the names and what these mean: members are sorted, 
 Source: OCI image-spec, image-layout.md.
 """
 
-import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from ..errors import AgentError, ArchiveError
+from ..errors import AgentError
 from ..oci.digest import Digest
 from ..oci.reference import Repository
 from ..settings import ArchiveSettings
 from .distribution import Distribution
 from .documents import blob_name
 from .layout import layout
-from .loading import PIPE
 from .progress import Progress
 from .tarball import END, head_of, padding
 from .trees import Tree
+from .written import Written, write_all
 
 if TYPE_CHECKING:
     import hashlib
 
-PARTIAL: Final = ".partial"
-"""What the name of a file ends with until it is whole."""
 _BUFFERS: Final = 3
 """Parts that are under way: one comes, one is hashed, one is written."""
 
@@ -61,7 +55,7 @@ class Saver:
         self._progress = progress
 
     def save(self, trees: Sequence[Tree], out: BinaryIO) -> int:
-        """Write an archive of some images; return its bytes.
+        """Write an archive of some images, or the rest of one; return the bytes of all of it.
 
         Raises:
             AgentError: the agent does not answer, or gives other bytes than it should.
@@ -69,11 +63,15 @@ class Saver:
         """
         parts = _parts(trees)
         self._progress.expect(sum(part.size for part in parts))
-        written = 0
+        earlier, written = Written(out, self._settings.part_bytes), 0
         with ThreadPoolExecutor(1, "hash") as hashing:
             copy = _Copy(self._registry, self._settings, self._progress, out, hashing)
             for part in parts:
                 head, end = head_of(part.name, part.size), padding(part.size)
+                written += len(head) + part.size + len(end)
+                if earlier.has(head, part.body if part.blob is None else part.blob[1], part.size, end):
+                    self._progress.advance(part.size)
+                    continue
                 write_all(out, head)
                 if part.blob is not None:
                     copy.blob(*part.blob, part.size)
@@ -81,7 +79,7 @@ class Saver:
                     write_all(out, part.body)
                     self._progress.advance(part.size)
                 write_all(out, end)
-                written += len(head) + part.size + len(end)
+        earlier.finish()
         write_all(out, END)
         return written + len(END)
 
@@ -167,35 +165,3 @@ def _parts(trees: Sequence[Tree]) -> list[_Part]:
             if digest not in manifests
         ),
     ]
-
-
-def write_all(out: BinaryIO, content: bytes | memoryview) -> None:
-    """Write all of some content; a pipe may take less at once."""
-    view = memoryview(content)
-    while view:
-        view = view[out.write(view) :]
-
-
-@contextmanager
-def target(place: str) -> Iterator[BinaryIO]:
-    """A file that has its name only when it is whole, and is on the disk; `-` is standard output.
-
-    Raises:
-        ArchiveError: it cannot be written there.
-    """
-    if place == PIPE:
-        if sys.stdout.isatty():
-            raise ArchiveError("standard output is a terminal; name a file with -o, or give a pipe")
-        with open(1, "wb", buffering=0, closefd=False) as out:
-            yield out
-        return
-    partial = Path(f"{place}{PARTIAL}")
-    try:
-        with open(partial, "wb", buffering=0) as out:
-            yield out
-            os.fdatasync(out.fileno())
-        partial.replace(place)
-    except OSError as error:
-        raise ArchiveError(f"cannot write {str(partial)!r}: {error.strerror}") from None
-    finally:
-        partial.unlink(missing_ok=True)

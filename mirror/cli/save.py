@@ -30,13 +30,15 @@ def save(
 
     REF is an image name with a tag or digest. The archive is an OCI layout in a tar file, which docker, ctr, podman,
     skopeo and `skvaller load` read. The same images are the same bytes, wherever and whenever they are saved. FILE gets
-    its name when it is whole and each digest is checked.
+    its name when it is whole and each digest is checked; until then it is FILE.partial, with which a save that broke
+    off goes on.
     """
     from ..archives.documents import Platform
     from ..archives.naming import shown_name
     from ..archives.progress import shown
-    from ..archives.saving import Saver, target
+    from ..archives.saving import Saver
     from ..archives.trees import Trees
+    from ..archives.written import target
 
     settings = ArchiveSettings()
     try:

@@ -1,5 +1,6 @@
 """`skvaller verify`: whether the line may be cut."""
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -48,11 +49,11 @@ def verify(  # noqa: PLR0913, PLR0917 - an argument for each flag
     something lacks, or names of images could not be read.
     """
     images, unclear = (None, ()) if source is None else _listed(source)
-    what = {"copies": copies, "platforms": "all" if "all" in platforms else list(platforms) or None, "deep": deep}
+    what = {"copies": copies, "platforms": "all" if "all" in platforms else list(platforms) or None}
     rows: list[dict[str, Any]] = []
     batches = [None] if images is None else [images[at : at + _AT_ONCE] for at in range(0, len(images), _AT_ONCE)]
     for batch in batches:
-        job = _begun(url, {**what, "images": batch}, key_file)
+        job = _begun(url, {**what, "images": batch}, key_file, is_deep=deep)
         rows += follow(url, job, _line)["rows"]
     is_enough = all(row["enough"] for row in rows) and not unclear
     if as_json:
@@ -63,12 +64,10 @@ def verify(  # noqa: PLR0913, PLR0917 - an argument for each flag
         sys.exit(1)
 
 
-def _begun(url: str, what: Mapping[str, Any], key_file: Path | None) -> Any:
+def _begun(url: str, what: Mapping[str, Any], key_file: Path | None, *, is_deep: bool) -> Any:
     """Begin to verify: an order only if members are to read their disks."""
-    import json
-
-    if what["deep"]:
-        return order(url, "/api/v1/verify", what, key_file)
+    if is_deep:
+        return order(url, "/api/v1/verify?deep=1", what, key_file)
     return read(url, exchange(url, "/api/v1/verify", json.dumps(what).encode()))
 
 
@@ -98,7 +97,7 @@ def _line(job: Mapping[str, Any]) -> str:
     progress = job["progress"]
     if "hashed_bytes" in progress:
         return f"{megabytes(progress['hashed_bytes'])} of {megabytes(progress['bytes'])} are hashed"
-    return f"{progress['looked']} of {progress['images']} images"
+    return f"{progress.get('looked', 0)} of {progress.get('images', '…')} images"
 
 
 def _show(rows: Sequence[Mapping[str, Any]], unclear: Sequence[str], *, is_enough: bool) -> None:

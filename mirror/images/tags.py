@@ -242,14 +242,15 @@ class Tags:
         Raises:
             UpstreamError: there is neither.
         """
-        standing = self._upstream.standing(reference.repository.registry)
-        known_s = self._settings.tag_known_s if standing is Standing.ASKED else self._settings.tag_doubted_s
+        registry, late_s = reference.repository.registry, self._settings.tag_known_s
+        is_asked = self._upstream.standing(registry) is Standing.ASKED
         checking = self._checks.start(reference)
-        if not await _is_within(known_s, checking) and not _has_claim(claiming):
+        if not await _is_within(late_s if is_asked else 0.0, checking) and not _has_claim(claiming):
             # What members say waits for upstream longer, and what upstream has denied lately for its word.
             newest = None if self._checks.was_denied(reference) else _newest(self._holdings.tags(reference))
             if newest is not None:
-                return self._old(reference, newest, f"upstream has not answered within {known_s:g} s")
+                late = f"upstream has not answered within {late_s:g} s"
+                return self._old(reference, newest, late if is_asked else f"{registry} does not answer")
         await asyncio.wait([checking], timeout=self._settings.tag_check_s)
         if not checking.done():
             why = f"upstream has not confirmed it within {self._settings.tag_check_s:g} s"

@@ -133,9 +133,11 @@ class Book:
     def hear(self, payload: bytes) -> list[Record]:
         """Take in what another member says, or what was on disk; return what is new."""
         records_max = 2 * (self._settings.pins_max + self._settings.gone_max)
-        new = [record for record in decode(payload, records_max) if self._is_news(record)]
-        for record in new:
-            self._take(record)
+        new = []
+        for record in decode(payload, records_max):
+            if self._is_news(record):
+                self._take(record)
+                new.append(record)
         self._hold_bounds()
         return new
 

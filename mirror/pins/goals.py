@@ -1,10 +1,10 @@
 """Goals: which images are to be kept, and by whom. Pure: who knows the same pins and members has the same goals."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from ..oci.digest import Digest
-from ..oci.names import parse_one
+from ..oci.names import Pattern, parse_name, parse_one
 from ..oci.reference import Repository
 from .placement import keepers
 from .records import ALL, Record
@@ -39,28 +39,33 @@ class Goal:
 
 def digest_of(record: Record) -> Digest | None:
     """The digest of what a record pins; None of a pattern, and of a tag whose meaning nobody knows yet."""
-    if "*" in record.name or "?" in record.name:
-        return None
-    return parse_one(record.name).digest or record.digest
+    name = parse_name(record.name)
+    return None if isinstance(name, Pattern) else name.digest or record.digest
 
 
 def goals_of(pins: Iterable[Record], settled: Collection[str]) -> list[Goal]:
-    """What is to be kept, in the order of the pins; of several pins of one image the most copies count.
+    """What is to be kept, in the order of the pins; of several pins that cover one image the most copies count.
 
     Args:
         pins: the oldest first.
         settled: names of members that keep images; never empty.
     """
+    pins = list(pins)
+    patterns = [(Pattern(it.name), it.copies) for it in pins if isinstance(parse_name(it.name), Pattern)]
     found: dict[Key, Goal] = {}
     for record in pins:
         digest = digest_of(record)
         if digest is None:
             continue
-        key = digest, record.platforms
-        known = found.get(key)
-        if known is not None and (known.copies == ALL or (record.copies != ALL and record.copies <= known.copies)):
-            continue
-        repository = known.repository if known else parse_one(record.name).repository
-        chosen = keepers(digest.key, settled, record.copies)
-        found[key] = Goal(digest, record.platforms, repository, record.copies, chosen)
+        name = parse_one(record.name)
+        wanted = [copies for pattern, copies in patterns if name.reference and pattern.matches(name.reference)]
+        known = found.get(key := (digest, record.platforms))
+        copies = _most([record.copies, *wanted, *([known.copies] if known else [])])
+        if known is None or known.copies != copies:
+            repository = known.repository if known else name.repository
+            found[key] = Goal(digest, record.platforms, repository, copies, keepers(digest.key, settled, copies))
     return list(found.values())
+
+
+def _most(copies: Sequence[int]) -> int:
+    return ALL if ALL in copies else max(copies)

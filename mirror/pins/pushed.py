@@ -6,21 +6,17 @@ nobody has pushed, the platforms of the others are pinned.
 """
 
 import logging
-from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
 
 from ..errors import MirrorError
 from ..oci.content import Content
 from ..oci.digest import Digest
 from ..oci.reference import Reference, Repository
+from .book import PinRefused
 from .composition import Read, named_by, platforms_here
 from .pins import Pins
 
 log = logging.getLogger(__name__)
-
-_WAITING_MAX: Final = 4096
-"""Bounds the images that wait to be pinned; they wait for milliseconds."""
 
 
 class Pushed:
@@ -38,21 +34,26 @@ class Pushed:
         self._pins = pins
         self._held = held
         self._holds = holds
-        self._waiting: deque[tuple[Repository, Digest, Sequence[Reference]]] = deque(maxlen=_WAITING_MAX)
 
-    def take(self, repository: Repository, digest: Digest, references: Sequence[Reference]) -> None:
-        """Pin an image that has just been pushed, with the next look, which comes at once."""
-        self._waiting.append((repository, digest, references))
+    async def take(self, repository: Repository, digest: Digest, references: Sequence[Reference]) -> None:
+        """Pin an image that has just been pushed. One that cannot be pinned stays as long as there is room."""
+        names = [str(it) for it in references] or [f"{repository}@{digest}"]
+        try:
+            await self._pin(repository, digest, names)
+        except (MirrorError, OSError) as error:
+            log.warning("what was pushed is not pinned digest=%s: %s", digest, error)
         self._pins.changed.set()
 
-    async def look(self) -> None:
-        """Pin what waits."""
-        while self._waiting:
-            repository, digest, references = self._waiting.popleft()
+    async def let_go(self, names: Iterable[str]) -> None:
+        """Unpin what was deleted. What is not pinned, or stands in the settings of a node, stays as it is."""
+        for name in names:
             try:
-                await self._pin(repository, digest, [str(it) for it in references] or [f"{repository}@{digest}"])
-            except MirrorError as error:
-                log.warning("what was pushed is not pinned digest=%s: %s", digest, error)
+                await self._pins.unpin(name)
+            except PinRefused:
+                continue
+            except OSError as error:
+                log.warning("%s stays pinned: %s", name, error.strerror)
+        self._pins.changed.set()
 
     async def _pin(self, repository: Repository, digest: Digest, names: Sequence[str]) -> None:
         body = await self._held(Content(repository, "manifests", digest)) or b"{}"

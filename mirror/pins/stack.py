@@ -75,14 +75,16 @@ class _Members:
         with _answering(member):
             if member == self._me:
                 return await self._hashes.hash(content.digest)
-            return Hashed(await self._ask(self._peer(member)).hash(content))
+            blob = Content(content.repository, "blobs", content.digest)
+            return Hashed(await self._ask(self._peer(member)).hash(blob))
 
     async def fetch_at(self, member: str, content: Content, platforms: tuple[str, ...]) -> Fetched:
         """Have one fetch an image; raise PeerError if it does not answer."""
         with _answering(member):
             if member == self._me:
                 return self._prefetches.order(content, platforms)
-            return Fetched.decode(await self._ask(self._peer(member)).fetch(content, platforms))
+            blob = Content(content.repository, "blobs", content.digest)  # members answer questions about blobs
+            return Fetched.decode(await self._ask(self._peer(member)).fetch(blob, platforms))
 
     def _peer(self, member: str) -> Peer:
         peer = self._cluster.peer(member)
@@ -184,7 +186,6 @@ class PinStack:
                 router,
                 pins,
                 following=following,
-                pushed=pushed,
                 settled=settled,
                 keeper=keeper,
                 files=files,

@@ -11,7 +11,6 @@ from .goals import goals_of
 from .keeper import Keeper
 from .pins import Pins
 from .placement import Settled
-from .pushed import Pushed
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +23,6 @@ class Upkeep:
         router: knows the members.
         pins: what is pinned.
         following: keeps that as settings and patterns say.
-        pushed: is told of what clients push to this node.
         settled: who keeps images.
         keeper: keeps them here.
         files: keep what is kept.
@@ -38,7 +36,6 @@ class Upkeep:
         pins: Pins,
         *,
         following: Following,
-        pushed: Pushed,
         settled: Settled,
         keeper: Keeper,
         files: PinFiles,
@@ -48,7 +45,6 @@ class Upkeep:
         self._router = router
         self._pins = pins
         self._following = following
-        self._pushed = pushed
         self._settled = settled
         self._keeper = keeper
         self._files = files
@@ -75,7 +71,6 @@ class Upkeep:
         if not self._router.ready():
             return
         names = self._settled.look(self._router.seats(), [peer.name for peer in self._router.members()])
-        await self._pushed.look()
         await self._following.look(names)
         await self._pins.write()
         is_calm = self._settled.is_calm and not self._router.alone()

@@ -87,7 +87,8 @@ class WatchedUpstream:
         now = time.monotonic()
         for registry, sees in self._words.heard(payload, now):
             is_out = self._outages.why(registry, now) is not None
-            is_news = is_out if sees is Sees.ANSWERS else not is_out and not self._outages.lives(registry, now)
+            lives = self._outages.lives(registry, now, self._settings.silent_s)
+            is_news = is_out if sees is Sees.ANSWERS else not (is_out or lives)
             if is_news and registry not in self._offline and registry not in self._looking:
                 self._looking[registry] = looking = self._begin(self._look(registry))
                 looking.add_done_callback(partial(self._looked, registry))
@@ -138,7 +139,7 @@ class WatchedUpstream:
             UpstreamError: what the question raises.
         """
         await self._admit(registry)
-        task = asyncio.create_task(ask())
+        task, began_at = asyncio.create_task(ask()), time.monotonic()
         awaited: set[asyncio.Future[Any]] = {task} if answered is None else {task, answered}
 
         def is_silent() -> bool:
@@ -147,7 +148,7 @@ class WatchedUpstream:
         try:
             while is_silent():
                 await asyncio.wait(awaited, timeout=self._settings.silent_s, return_when=asyncio.FIRST_COMPLETED)
-                if is_silent() and not await self._lives(registry, tell=True) and is_silent():
+                if is_silent() and not await self._lives(registry, began_at) and is_silent():
                     raise self._out(registry, "it gives no sign of life")
             outcome = await task
         except UpstreamError as error:
@@ -218,17 +219,19 @@ class WatchedUpstream:
         if not answers and self._outages.why(registry, time.monotonic()) is None:
             self._out(registry, "a member says so, and it gives no sign of life here either")
 
-    async def _lives(self, registry: str, *, tell: bool = False) -> bool:
+    async def _lives(self, registry: str, silent_since: float | None = None) -> bool:
         """Whether a registry gives a sign of life, or gave one a moment ago. All who want to know ask once.
 
         Args:
             registry: which.
-            tell: whether the other members are told to look as well.
+            silent_since: since when one question has had no answer: a sign before that says nothing, and the other
+                members are told to look as well.
         """
-        if self._outages.lives(registry, time.monotonic()):
+        now = time.monotonic()
+        if self._outages.lives(registry, now, math.inf if silent_since is None else now - silent_since):
             return True
-        if tell:
-            self._words.say(registry, Sees.SILENCE, time.monotonic())
+        if silent_since is not None:
+            self._words.say(registry, Sees.SILENCE, now)
         asking = self._asking.get(registry)
         if asking is None or asking.done():
             asking = self._ask(registry)

@@ -194,6 +194,21 @@ def test_an_index_of_which_one_platform_is_there_goes_round(
     assert pulled_digest(containerd, name, "elsewhere") == digests[name]
 
 
+def test_any_member_saves_what_another_one_loaded(
+    start_agent: Callable[..., Agent], loopback: Callable[[], str], tmp_path: Path
+) -> None:
+    a = start_agent("a", loopback(), "--offline", "all")
+    b = start_agent("b", loopback(), "--offline", "all", "--join", a.gossip)
+    made = Layout()
+    made.list(made.image([layer("x", 3_000_000)]), name="r.lan/app:1")
+    (tmp_path / "made.tar").write_bytes(tar_of(made.files()))
+    digests = Place(a.url).load(tmp_path / "made.tar")
+    b.until_found("r.lan/app:1", "a")
+    assert Place(b.url).save(tmp_path / "b.tar", "r.lan/app:1") == digests
+    Place(a.url).save(tmp_path / "a.tar", "r.lan/app:1")
+    assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
+
+
 def test_the_manifest_that_is_made_is_the_one_of_containerd(
     start_containerd: Callable[..., Containerd], tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ registry    questions to a registry that answers anything
 requests    packets, raw and well-formed, into a connection to an endpoint
 heads       heads of requests, in parts of any length: what of them reaches an endpoint
 answers     what members answer to questions for a piece
+archives    archives of images in which anything was changed
 """
 
 import os
@@ -23,6 +24,7 @@ from gossip.net.snapshot_file import load_snapshot, save_snapshot
 from gossip.net.sockets import parse_address
 
 from . import grammar
+from .archives import TARGETS as ARCHIVES
 from .grammar import ADDRESSES, PEERS, Chooser, Script, address_of, pick
 from .heads import TARGETS as HEADS
 from .registry import registry
@@ -209,4 +211,5 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "registry": registry,
     "requests": requests,
     **HEADS,
+    **ARCHIVES,
 }

@@ -262,9 +262,8 @@ class Node:
         self.peers = PeerClient(self.name, self.auth, self._cluster.settings.peers)
         self.chain = Chain("default", self.name, lambda: [seat.peer for seat in self.router.seats()])
         self.budgets = Budgets(tell=partial(self._cluster.tell, self, Topic.BUDGETS))
-        self.upstream = Upstream(
-            [Registry("docker.io", self.url)], passed_on=self.chain.passed_on, budgets=self.budgets
-        )
+        registries = [self._cluster.registry or Registry("docker.io", self.url)]
+        self.upstream = Upstream(registries, passed_on=self.chain.passed_on, budgets=self.budgets)
         timing = self._cluster.settings.outages
         self.outages = outages = Outages(timing)
         self.words = words = Words(
@@ -430,6 +429,8 @@ class Cluster:
         self.how_tags: Literal["sample", "verify", "trust"] = "sample"
         self.configured_pins: dict[str, dict[str, int]] = {}
         self.serve_peer: Serve = honestly
+        self.registry: Registry | None = None
+        """What nodes that join from now on ask instead of the origin."""
         self.is_told = True
         """Whether nodes hear what others say of registries."""
 

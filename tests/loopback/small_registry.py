@@ -34,6 +34,7 @@ class Small:
     fails_after: int | None = None
     asked: list[str] = field(default_factory=list)
     commands: set[str] = field(default_factory=set)
+    logins: set[str | None] = field(default_factory=set)
     uploaded: list[int] = field(default_factory=list)
     uploads: dict[str, bytes] = field(default_factory=dict)
 
@@ -159,6 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = False
         self.registry.asked.append(f"{self.command} {parts.path}")
         self.registry.commands.add(self.headers["Skvaller-Command"])
+        self.registry.logins.add(self.headers["Authorization"])
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         return found["name"], found["kind"], found["what"], query
 

@@ -1,5 +1,6 @@
 """`load` and `save` against a small registry: every form of an archive, what breaks off, and what is not right."""
 
+import base64
 import gzip
 import io
 import json
@@ -21,6 +22,7 @@ from mirror.archives.loading import Loaded, Loader
 from mirror.archives.progress import Silent
 from mirror.archives.saving import Saver
 from mirror.archives.trees import Trees
+from mirror.archives.written import target
 from mirror.cli import main
 from mirror.errors import AgentError, ArchiveError
 from mirror.oci.reference import Repository, parse_image
@@ -299,13 +301,55 @@ def test_a_blob_that_breaks_off_goes_on_where_it_broke_off(registry: Small) -> N
         save(registry, "app:1")
 
 
-def test_wrong_bytes_end_a_save_and_leave_no_file(registry: Small, tmp_path: Path) -> None:
+def saving(registry: Small, target: Path) -> tuple[int, str]:
+    done = CliRunner().invoke(main, ["save", "app:1", "many:2", "-o", str(target), "--agent", registry.url])
+    return done.exit_code, done.output
+
+
+def test_wrong_bytes_end_a_save_without_a_file_and_the_next_one_goes_on(registry: Small, tmp_path: Path) -> None:
     stocked(registry)
-    registry.held[digest_of(A)] = b"x" + A[1:]
-    arguments = ["save", "app:1", "-o", str(tmp_path / "x.tar"), "--agent", registry.url]
-    done = CliRunner().invoke(main, arguments)
-    assert (done.exit_code, "what came has the digest" in done.output) == (1, True), done.output
-    assert list(tmp_path.iterdir()) == []
+    whole, target = save(registry, "app:1", "many:2"), tmp_path / "x.tar"
+    large = max((digest for digest, body in registry.held.items() if len(body) >= LARGE), key=str)
+    right, registry.held[large] = registry.held[large], b"x" + registry.held[large][1:]
+    status, said = saving(registry, target)
+    assert (status, "what came has the digest" in said) == (1, True), said
+    assert [path.name for path in tmp_path.iterdir()] == ["x.tar.partial"]
+    registry.held[large] = right
+    registry.asked.clear()
+    assert saving(registry, target)[0] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["x.tar"]
+    assert target.read_bytes() == whole
+    blobs = len([name for name in unpacked(whole) if name.startswith("blobs/")])
+    assert 0 < sum("/blobs/" in asked for asked in registry.asked) < blobs - 6  # six of these are manifests
+
+
+@pytest.mark.parametrize("left", ["nothing", "junk", "zeros", "cut", "longer", "changed"])
+def test_whatever_an_earlier_save_left_the_archive_is_right(registry: Small, tmp_path: Path, left: str) -> None:
+    stocked(registry)
+    whole = save(registry, "app:1", "many:2")
+    middle = len(whole) // 2
+    forms = {
+        **{"nothing": b"", "junk": b"junk" * 1000, "zeros": bytes(100)},
+        **{"cut": whole[:middle], "longer": whole + b"x" * 9, "changed": whole[:middle] + b"x" + whole[middle + 1 :]},
+    }
+    (tmp_path / "x.tar.partial").write_bytes(forms[left])
+    assert saving(registry, tmp_path / "x.tar")[0] == 0
+    assert (tmp_path / "x.tar").read_bytes() == whole
+
+
+def test_two_saves_do_not_write_one_file(registry: Small, tmp_path: Path) -> None:
+    stocked(registry)
+    with target(str(tmp_path / "x.tar")):
+        status, said = saving(registry, tmp_path / "x.tar")
+    assert (status, "another command is writing" in said) == (1, True)
+
+
+def test_a_password_goes_with_each_request(registry: Small, tmp_path: Path) -> None:
+    (tmp_path / "x.tar").write_bytes(tar_of(layout().files()))
+    client = Distribution(registry.url, "load", "secret", SETTINGS)
+    Loader(client, SETTINGS, Silent()).load(str(tmp_path / "x.tar"), None)
+    client.close()
+    assert registry.logins == {"Basic " + base64.b64encode(b"skvaller:secret").decode()}
 
 
 def test_the_commands_say_what_they_did(registry: Small, tmp_path: Path) -> None:

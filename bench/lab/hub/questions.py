@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Final
 
-from testbed.hub import Counts, Kind
+from testbed.hub import Counts
 
 from ..asking import Answer, Asker
 from .settings import CROWD, FRESH_S, LATE_S, PASSES, PERIODS
@@ -161,11 +161,6 @@ def crowd(stage: Stage) -> Crowd:
 def p50(times_ms: Sequence[float]) -> float:
     """The middle one."""
     return statistics.median(times_ms)
-
-
-def heads_per_period(found: Moved) -> float:
-    """How often the hub was asked what a tag means, in each of the times for which agents believe it."""
-    return found.still[Kind.HEAD] / PERIODS
 
 
 def _manifest(repository: str) -> str:

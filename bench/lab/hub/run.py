@@ -18,7 +18,7 @@ from ..programs import Programs, find
 from ..servers import keep_logs
 from . import questions, tables
 from .pulls import Round, rounds
-from .settings import CROWD_NODES, Settings
+from .settings import CROWD_NODES, HOWS, Settings
 from .stage import Ground, Stage
 
 _COPIES = 3
@@ -59,11 +59,13 @@ def _asked(ground: Ground, place: Path, settings: Settings, say: Callable[[str],
     stage = partial(ground.stage, "skvaller", pulls=False)
     say("skvaller: the line is cut")
     outage = _on(stage, place / "outage", settings, questions.outage)
-    say("skvaller: a tag moves")
-    moved = _on(stage, place / "moved", settings, questions.moved)
-    say("skvaller: a crowd")
-    few = min(CROWD_NODES, settings.nodes)
-    crowd = _on(partial(stage, nodes=few), place / "crowd", settings, questions.crowd)
+    moved, crowd = {}, {}
+    for how in HOWS:
+        flags = ["--tags", how]
+        say(f"skvaller, --tags {how}: a tag moves, a crowd")
+        moved[how] = _on(partial(stage, flags=flags), place / f"moved-{how}", settings, questions.moved)
+        few = partial(stage, flags=flags, nodes=min(CROWD_NODES, settings.nodes))
+        crowd[how] = _on(few, place / f"crowd-{how}", settings, questions.crowd)
     return tables.Asked(outage, moved, crowd)
 
 

@@ -24,6 +24,9 @@ LATE_S: Final = 5.0
 PERIODS: Final = 4
 """How many of these times a tag is watched that does not move."""
 
+HOWS: Final = ("sample", "trust")
+"""How agents that are asked by HTTP take members' word about tags (`--tags`): by default, and as it costs least."""
+
 CROWD_NODES: Final = 5
 CROWD: Final = 100
 """First requests for one tag at once, on so many nodes."""

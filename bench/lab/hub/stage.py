@@ -80,7 +80,14 @@ class Ground:
             self._internet.connect(host)
 
     def stage(
-        self, mode: str, folder: Path, stack: ExitStack, *, nodes: int | None = None, pulls: bool = True
+        self,
+        mode: str,
+        folder: Path,
+        stack: ExitStack,
+        *,
+        nodes: int | None = None,
+        pulls: bool = True,
+        flags: Sequence[str] = (),
     ) -> Stage:
         """Everything new, and running.
 
@@ -90,6 +97,7 @@ class Ground:
             stack: ends it all.
             nodes: how many of the nodes take part; None: all.
             pulls: whether clients pull with the containerds of their nodes; if not, the hub limits nobody.
+            flags: that agents are given.
         """
         hosts = self._nodes[:nodes]
         hub = self._hub(self._settings.limit if pulls else None, stack)
@@ -100,7 +108,7 @@ class Ground:
             hub.hold(image, repository, TAG)
         containerds = self._containerds(hosts, folder, stack) if pulls else {}
         (folder / "agents.toml").write_text(_POLICY)
-        flags = ["--config", str(folder / "agents.toml")]
+        flags = ["--config", str(folder / "agents.toml"), *flags]
         outside, spegel = self._internet.host, self._programs.spegel
         site = Site(
             self._network, hosts, outside, self._proxy, folder, containerds, spegel, hub_url=hub.url, agent_flags=flags

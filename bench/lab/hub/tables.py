@@ -8,10 +8,16 @@ from testbed.hub import Counts, Kind
 
 from ...report import Cell, Goal, Report, Table
 from .pulls import Round
-from .questions import Crowd, Moved, Outage, heads_per_period, p50
-from .settings import CROWD, CROWD_NODES, FRESH_S, LATE_S, PERIODS, SLOWER_MOST, UNKNOWN_MOST_S, Settings
+from .questions import Crowd, Moved, Outage, p50
+from .settings import CROWD, CROWD_NODES, FRESH_S, HOWS, LATE_S, PERIODS, SLOWER_MOST, UNKNOWN_MOST_S, Settings
 
 _SAID_SHOWN = 110
+LEAST = HOWS[-1]
+"""As tags cost a registry least."""
+
+_UNKNOWN = (404, 503)
+"""How an image is refused that nobody knows: while upstream is away, nobody knows that it does not exist."""
+
 NEVER_S = FRESH_S + LATE_S
 """Stands for the time of what has not happened: nobody looked for longer, s."""
 
@@ -20,11 +26,11 @@ _KINDS = (Kind.MANIFEST, Kind.HEAD, Kind.BLOB, Kind.TOKEN, Kind.LIMITED)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What agents were asked by HTTP alone."""
+    """What agents were asked by HTTP alone; of tags by how they take members' word about them."""
 
     outage: Outage
-    moved: Moved
-    crowd: Crowd
+    moved: Mapping[str, Moved]
+    crowd: Mapping[str, Crowd]
 
 
 def report(
@@ -46,8 +52,10 @@ def report(
         goals += _asked_goals(settings, asked)
         details |= {
             "outage": asdict(asked.outage),
-            "moved": {"still": _shown(asked.moved.still), "seen_s": asked.moved.seen_s},
-            "crowd": {**asdict(asked.crowd), "counts": _shown(asked.crowd.counts)},
+            "moved": {
+                how: {"still": _shown(found.still), "seen_s": found.seen_s} for how, found in asked.moved.items()
+            },
+            "crowd": {how: {**asdict(found), "counts": _shown(found.counts)} for how, found in asked.crowd.items()},
         }
     return Report("lab hub", tables, goals, details, versions)
 
@@ -98,7 +106,7 @@ def _errors(rounds: Mapping[str, Sequence[Round]]) -> Table:
 
 
 def _asked(asked: Asked) -> Table:
-    outage, moved, crowd = asked.outage, asked.moved, asked.crowd
+    outage = asked.outage
     figures = [
         ("known image, tag believed: manifest, p50", "ms", p50(outage.plugged_ms)),
         ("the same, line cut", "ms", p50(outage.unplugged_ms)),
@@ -106,13 +114,24 @@ def _asked(asked: Asked) -> Table:
         ("the same, line cut", "ms", p50(outage.old_unplugged_ms)),
         ("line cut: the request that finds it out", "s", outage.first_s),
         ("line cut, known to be: unknown image, slowest", "s", max(outage.unknown_s)),
-        (f"a tag that does not move: HEADs in {PERIODS} times {FRESH_S} s", "", float(moved.still[Kind.HEAD])),
-        ("a tag that moves: last node says so after", "s", max(moved.seen_s.values(), default=NEVER_S)),
-        (f"{CROWD} first requests at once on {CROWD_NODES} nodes: HEADs", "", float(crowd.counts[Kind.HEAD])),
-        ("… manifest GETs", "", float(crowd.counts[Kind.MANIFEST])),
-        ("… tokens", "", float(crowd.counts[Kind.TOKEN])),
-        ("… slowest answer", "s", crowd.slowest_s),
     ]
+    for how, moved in asked.moved.items():
+        still = float(moved.still[Kind.HEAD])
+        figures += [
+            (f"--tags {how}: a tag that does not move, HEADs in {PERIODS} times {FRESH_S} s", "", still),
+            ("… it moves: the last node says so after", "s", max(moved.seen_s.values(), default=NEVER_S)),
+        ]
+    for how, crowd in asked.crowd.items():
+        figures += [
+            (
+                f"--tags {how}: {CROWD} first requests at once on {CROWD_NODES} nodes, HEADs",
+                "",
+                float(crowd.counts[Kind.HEAD]),
+            ),
+            ("… manifest GETs", "", float(crowd.counts[Kind.MANIFEST])),
+            ("… tokens", "", float(crowd.counts[Kind.TOKEN])),
+            ("… slowest answer", "s", crowd.slowest_s),
+        ]
     rows: list[Mapping[str, Cell]] = [{"what": what, "unit": unit, "found": found} for what, unit, found in figures]
     return Table.of("Agents, asked by HTTP", {"what": "what", "unit": "unit"}, {"found": ("found", ".2f")}, rows)
 
@@ -128,20 +147,28 @@ def _pull_goals(settings: Settings, rounds: Sequence[Round]) -> list[Goal]:
 
 
 def _asked_goals(settings: Settings, asked: Asked) -> list[Goal]:
-    outage, moved, crowd = asked.outage, asked.moved, asked.crowd
+    outage = asked.outage
     slower = p50(outage.unplugged_ms) / p50(outage.plugged_ms)
     old_slower = p50(outage.old_unplugged_ms) / p50(outage.old_plugged_ms)
-    seen_s = max(moved.seen_s.values()) if len(moved.seen_s) == settings.nodes else NEVER_S
-    return [
+    odd = sum(status not in _UNKNOWN for status in outage.unknown_statuses)
+    goals = [
         Goal("answers but 200 to known images, line cut or not", 0, outage.errors, most=True),
         Goal("line cut: times as long for a known image's manifest", SLOWER_MOST, slower, most=True),
         Goal("the same, where the tag is to be asked of", SLOWER_MOST, old_slower, most=True),
-        Goal("line cut: s until an unknown image is unknown", UNKNOWN_MOST_S, max(outage.unknown_s), most=True),
-        Goal("… answers to that but 404", 0, sum(status != 404 for status in outage.unknown_statuses), most=True),
-        Goal("HEADs for a tag in each of its times, all nodes", 1, heads_per_period(moved), most=True),
-        Goal("s until all nodes see a tag that has moved", FRESH_S + 1, seen_s, most=True),
-        Goal("a crowd: HEADs", 1, crowd.counts[Kind.HEAD], most=True),
-        Goal("a crowd: manifest GETs", 1, crowd.counts[Kind.MANIFEST], most=True),
-        Goal("a crowd: tokens", 1, crowd.counts[Kind.TOKEN], most=True),
-        Goal("a crowd: answers but 200", 0, sum(status != 200 for status in crowd.statuses), most=True),
+        Goal("line cut: s until an unknown image is refused", UNKNOWN_MOST_S, max(outage.unknown_s), most=True),
+        Goal("… answers to that but 404 and 503", 0, odd, most=True),
     ]
+    for how, moved in asked.moved.items():
+        seen_s = max(moved.seen_s.values()) if len(moved.seen_s) == settings.nodes else NEVER_S
+        goals.append(Goal(f"{how}: s until all nodes see a tag that has moved", FRESH_S + 1, seen_s, most=True))
+    still = asked.moved[LEAST].still
+    what = f"{LEAST}: HEADs for a tag in {PERIODS} of its times, all nodes"
+    goals.append(Goal(what, PERIODS + 1, still[Kind.HEAD], most=True))
+    for how, crowd in asked.crowd.items():
+        goals += [
+            Goal(f"{how}: a crowd, manifest GETs", 1, crowd.counts[Kind.MANIFEST], most=True),
+            Goal(f"{how}: a crowd, answers but 200", 0, sum(status != 200 for status in crowd.statuses), most=True),
+        ]
+    counts = asked.crowd[LEAST].counts
+    goals += [Goal(f"{LEAST}: a crowd, {kind}", 1, counts[kind], most=True) for kind in (Kind.HEAD, Kind.TOKEN)]
+    return goals

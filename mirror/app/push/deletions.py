@@ -12,6 +12,7 @@ from ...images.manifests import Manifests
 from ...images.own_tags import OwnTags
 from ...oci.digest import Digest
 from ...oci.reference import Reference, Repository
+from ...pins.pushed import Pushed
 from .uploads import storage_errors
 
 log = logging.getLogger(__name__)
@@ -27,19 +28,22 @@ class Deletions:
         holdings: what this node's stores hold.
         manifests: has manifests in memory.
         own: the tags.
+        pushed: unpins them.
         delete: deletes content.
     """
 
-    def __init__(self, holdings: Holdings, manifests: Manifests, own: OwnTags, delete: Deletes) -> None:
+    def __init__(self, holdings: Holdings, manifests: Manifests, own: OwnTags, pushed: Pushed, delete: Deletes) -> None:
         self._holdings = holdings
         self._manifests = manifests
         self._own = own
+        self._pushed = pushed
         self._delete = delete
 
     async def tag(self, reference: Reference) -> None:
         """Let a tag that was pushed mean nothing any more; raise ManifestUnknown if there is none."""
         if self._own.tag(reference) is None:
             raise ManifestUnknown(f"nobody has pushed {reference}; what upstream says of a tag is not deleted here")
+        await self._pushed.let_go([str(reference)])
         with storage_errors():
             await self._own.put(reference, None)
         log.info("deleted tag=%s", reference)
@@ -53,6 +57,7 @@ class Deletions:
         references = self._own.meaning(repository, digest)
         if not references and not self._holdings.has(digest):
             raise ManifestUnknown(f"this node does not hold {digest}")
+        await self._pushed.let_go([*map(str, references), f"{repository}@{digest}"])
         with storage_errors():
             for reference in references:
                 await self._own.put(reference, None)

@@ -19,6 +19,7 @@ from ...oci.content import Content
 from ...oci.digest import Digest
 from ...oci.manifest import DOCKER_LIST, OCI_INDEX, outline_of
 from ...oci.reference import Reference, Repository
+from ...pins.pushed import Pushed
 from ...settings import PushSettings
 from .uploads import Uploads, storage_errors
 
@@ -45,7 +46,7 @@ class _Pushed(msgspec.Struct):
     subject: _Descriptor | None = None
 
 
-_pushed = msgspec.json.Decoder(_Pushed)
+_decoder = msgspec.json.Decoder(_Pushed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ class PushedManifests:
         holdings: what this node's stores hold.
         find_size: finds out how large some content is that is elsewhere; raises OciError if nobody has it.
         own: keeps their tags.
-        pin: is told of each image that was pushed, so that it is kept.
+        pushed: pins them.
         settings: bounds.
     """
 
@@ -81,14 +82,14 @@ class PushedManifests:
         holdings: Holdings,
         find_size: Callable[[Content], Awaitable[int]],
         own: OwnTags,
-        pin: Callable[[Repository, Digest, Sequence[Reference]], object],
+        pushed: Pushed,
         settings: PushSettings | None = None,
     ) -> None:
         self._uploads = uploads
         self._holdings = holdings
         self._find_size = find_size
         self._own = own
-        self._pin = pin
+        self._pushed = pushed
         self._settings = settings or PushSettings()
 
     async def put(
@@ -129,7 +130,7 @@ class PushedManifests:
                 await self._own.put(reference, digest)
             if subject is not None:
                 await self._own.refer(repository, subject, digest)
-        self._pin(repository, digest, references)
+        await self._pushed.take(repository, digest, references)
         log.info("pushed image=%s digest=%s", references[0] if references else repository, digest)
         return Accepted(digest, subject, references)
 
@@ -137,7 +138,7 @@ class PushedManifests:
         """What a manifest says, if it is one and all that it names is somewhere."""
         outline = await outline_of(body)
         try:
-            pushed = _pushed.decode(body)
+            pushed = _decoder.decode(body)
         except (msgspec.MsgspecError, RecursionError) as error:
             raise ManifestInvalid(f"what was sent is no manifest: {error}") from None
         if outline is None:

@@ -1,11 +1,9 @@
 """The parts of a node to which clients push, put together."""
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ...images.own_tags import OwnTags
-from ...oci.digest import Digest
-from ...oci.reference import Reference, Repository
+from ...pins.pushed import Pushed
 from ...settings import PushSettings
 from ...stores import BlobUploads
 from ..backend import Backend
@@ -42,7 +40,7 @@ class PushStack:
         own: OwnTags,
         *,
         delete: Deletes,
-        pin: Callable[[Repository, Digest, Sequence[Reference]], object],
+        pushed: Pushed,
         settings: PushSettings,
     ) -> "PushStack":
         """Put the parts together.
@@ -53,9 +51,10 @@ class PushStack:
             files: where blobs are written.
             own: keeps tags.
             delete: deletes content of this node's cache.
-            pin: is told of what was pushed, so that it is kept.
+            pushed: pins what was pushed.
             settings: bounds.
         """
         uploads = Uploads(files, settings)
-        manifests = PushedManifests(uploads, backend.holdings, backend.fetching.sizes.size, own, pin, settings)
-        return cls(writers, uploads, manifests, Deletions(backend.holdings, backend.manifests, own, delete), backend)
+        manifests = PushedManifests(uploads, backend.holdings, backend.fetching.sizes.size, own, pushed, settings)
+        deletions = Deletions(backend.holdings, backend.manifests, own, pushed, delete)
+        return cls(writers, uploads, manifests, deletions, backend)

@@ -191,6 +191,12 @@ class Budgets:
         """For how long a registry is not to be asked for a pull, or for something else; 0 if it may be."""
         return max((note.wait_s(now, is_pull=is_pull) for note in self._ours(url)), default=0.0)
 
+    def may_be_anothers(self, url: str, now: float) -> bool:
+        """Whether pulls are kept back for a budget that is perhaps not this node's: a free question would tell."""
+        if url in self._sources or not any(note.source for note in self._ours(url)):
+            return False
+        return self.wait_s(url, now) > 0 and self.wait_s(url, now, is_pull=False) == 0
+
     def left(self, url: str, now: float) -> int | None:
         """How many pulls are left, as far as a registry says so; else None."""
         left = [note.remaining for note in self._ours(url) if not self._is_over(note, now)]

@@ -69,6 +69,10 @@ class RateLimits:
                 f"{registry.name} {why}: not asked for another {wait_s:.0f} s, until {until:%H:%M:%S} UTC", wait_s
             )
 
+    def may_be_anothers(self, registry: Registry, now: float) -> bool:
+        """Whether pulls are kept back for a budget that is perhaps not this node's; see `Budgets.may_be_anothers`."""
+        return self._budgets.may_be_anothers(registry.url, now)
+
     @asynccontextmanager
     async def asked(self, registry: Registry, *, is_pull: bool) -> AsyncIterator[None]:
         """The time until the head of an answer is here. No more pulls are under way than are left.

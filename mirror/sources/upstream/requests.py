@@ -10,7 +10,7 @@ import re
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
@@ -248,10 +248,11 @@ class RegistryClient:
     ) -> Answer:
         """The answer at one URL, of a status that is expected; that it has no such thing only the authority may say."""
         try:
-            async with asyncio.timeout(within_s), self._rate_limits.asked(registry, is_pull=question.is_pull):
-                answer = await self._answer(registry, question)
-                if same_origin(answer.url, URL(registry.api)):
-                    self._rate_limits.note(registry, answer.headers, _now())
+            async with asyncio.timeout(within_s):
+                if question.is_pull and self._rate_limits.may_be_anothers(registry, _now()):
+                    await self._learn_whose_budget(registry, question)
+                async with self._rate_limits.asked(registry, is_pull=question.is_pull):
+                    answer = await self._noted_answer(registry, question)
         except TimeoutError:
             raise UpstreamError(Reason.TIMEOUT, f"{registry.name} gave no answer within {within_s:.1f} s") from None
         if self._tally is not None:
@@ -260,6 +261,18 @@ class RegistryClient:
             return answer
         answer.release()
         raise self._failure(registry, answer, question)
+
+    async def _noted_answer(self, registry: Registry, question: Question) -> Answer:
+        """The answer; what it says of the budget is taken note of."""
+        answer = await self._answer(registry, question)
+        if same_origin(answer.url, URL(registry.api)):
+            self._rate_limits.note(registry, answer.headers, _now())
+        return answer
+
+    async def _learn_whose_budget(self, registry: Registry, question: Question) -> None:
+        """Ask for the head of what would be a pull: that costs none, and the answer names whose budget it is."""
+        with suppress(UpstreamError):
+            (await self._noted_answer(registry, replace(question, method="HEAD"))).release()
 
     @contextmanager
     def _counting_failures(self, registry: str) -> Iterator[None]:

@@ -32,6 +32,8 @@ def test_a_sign_of_life_counts_for_a_moment_and_not_beyond_an_outage() -> None:
     outages = Outages(SETTINGS)
     outages.signed("hub", 100.0)
     assert outages.lives("hub", 101.0)
+    assert outages.lives("hub", 101.0, 1.1)
+    assert not outages.lives("hub", 101.0, 0.9)
     assert not outages.lives("hub", 100.0 + SETTINGS.sign_of_life_s)
     outages.began("hub", "", 100.1)
     assert not outages.lives("hub", 100.2)

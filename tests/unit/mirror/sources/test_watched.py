@@ -318,3 +318,16 @@ def test_one_that_is_never_asked_is_not_asked_because_a_member_says_something() 
         await offline.close()
 
     run(story())
+
+
+def test_a_sign_that_came_before_a_question_says_nothing_of_its_silence() -> None:
+    async def story() -> None:
+        async with World(OutageSettings(silent_s=0.01, sign_of_life_s=60.0, probe_s=60.0)) as it:
+            it.registries.answering.set()
+            assert await it.upstream.resolve(TAG) == RESOLVED
+            it.registries.answering.clear()
+            asking = asyncio.create_task(it.upstream.resolve(TAG))
+            await it.registries.asked_for_a_sign.wait()
+            asking.cancel()
+
+    run(story())

@@ -195,3 +195,21 @@ def test_headers_are_read_as_registries_write_them(header: str, remaining: int |
     budgets = Budgets()
     budgets.answered(HUB, {"RateLimit-Remaining": header}, 0.0)
     assert [note.remaining for note in budgets.shown(0.0)] == ([] if remaining is None else [remaining])
+
+
+def test_who_does_not_know_whose_budget_is_used_up_may_find_that_out_by_what_costs_nothing() -> None:
+    it = Cluster(2)
+    a, b = it.members
+    a.answered(HUB, {**left(0), "Docker-RateLimit-Source": "192.0.2.1"}, it.clock(0))
+    assert b.wait_s(HUB, it.clock(1)) > 0
+    assert (a.may_be_anothers(HUB, it.clock(0)), b.may_be_anothers(HUB, it.clock(1))) == (False, True)
+    b.answered(HUB, {**left(7), "Docker-RateLimit-Source": "192.0.2.2"}, it.clock(1))
+    assert not b.may_be_anothers(HUB, it.clock(1))
+    assert b.wait_s(HUB, it.clock(1)) == 0
+
+
+def test_nothing_is_free_where_everything_is_refused() -> None:
+    it = Cluster(2)
+    a, b = it.members
+    a.limited(HUB, {"Docker-RateLimit-Source": "192.0.2.1"}, 60, it.clock(0))
+    assert not b.may_be_anothers(HUB, it.clock(1))
