@@ -50,12 +50,15 @@ from .cluster.throughput import SlowReports
 from .config import AgentConfig, Routing, advertised_address
 from .errors import ConfigError
 from .fetch.stack import FetchStack
+from .images.cluster_referrers import ClusterReferrers
 from .images.completeness import Completeness
 from .images.holdings import Holdings
 from .images.listings import Listings
 from .images.manifests import Manifests
 from .images.member_tags import MemberTags
 from .images.own_tags import OwnTags
+from .images.pushed_referrers import PushedReferrers
+from .images.referrer_index import ReferrerIndex
 from .images.referrers import Referrers
 from .images.tag_trust import TagTrust
 from .images.tags import Tags
@@ -73,7 +76,8 @@ from .settings import CacheSettings, ChannelSettings, ContainerdSettings, Settin
 from .sources.chain import Chain
 from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
-from .sources.peers.contents import delete_from, images_of, tags_of
+from .sources.peers.contents import delete_from, images_of
+from .sources.peers.lists import PeerLists
 from .sources.upstream import Upstream
 from .sources.upstream.registries import known_registries
 from .stores import Store
@@ -102,8 +106,7 @@ class Agent:
         self._address = address = advertised_address(config)
         self._channels = _channels(config, address, settings.channels)
         self._router = router = _router(config, address, self._channels, settings, metrics)
-        required = config.sealing == "require"
-        self._auth = PeerAuth(router.keys(), config.name, required=required, settings=settings.signatures)
+        self._auth = _auth(config, router.keys(), settings)
         cache = _cache(config, settings.cache, metrics)
         runtimes = _containerd(config, settings.containerd, metrics.damaged_blobs.labels("containerd").inc)
         self._own = own = OwnTags(config.data_dir / "own-tags", partial(router.notes.tell, Topic.TAGS), settings.images)
@@ -132,11 +135,11 @@ class Agent:
             fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images, outages, words
         )
         self._tags = self._make_tags(cache, member_tags, trust)
-        manifests = Manifests(self._holdings, fetching.fetches, fetching.stated.note, settings.images)
+        self._index = ReferrerIndex(self._holdings)
+        manifests = Manifests(self._holdings, fetching.fetches, fetching.stated.note, settings.images, self._index)
         reports = SlowReports(settings.cluster)
         self._home_service = HomeService(config.home, router, reports, lambda: len(router.members()), settings.serving)
-        listings = Listings(watched, self._holdings, router.members, partial(tags_of, peers), Referrers(own, manifests))
-        backend = Backend(self._holdings, fetching, manifests, self._tags, listings, metrics, settings.app)
+        backend = self._make_backend(manifests, own)
         find = self._find(manifests, member_tags)
         self._writers = Writers(config.push, Orders(self._auth))
         self._clients: list[ClientEndpoint] = []
@@ -209,6 +212,15 @@ class Agent:
             protects=lambda digest: digest.hex in cache.protection.protected,
             settings=settings,
         )
+
+    def _make_backend(self, manifests: Manifests, own: OwnTags) -> Backend:
+        """What both endpoints answer from."""
+        lists, fetching, tags = PeerLists(self._peers), self._fetching, self._tags
+        listings = Listings(self._watched, self._holdings, self._router.members, lists.tags, own)
+        held = ClusterReferrers(self._index, manifests, fetching.cluster.find_holders, lists.referrers)
+        referrers = Referrers(self._watched, held, manifests, tags, PushedReferrers(own, manifests))
+        metrics, settings = self._metrics, self._settings.app
+        return Backend(self._holdings, fetching, manifests, tags, listings, referrers, metrics, settings)
 
     def _find(self, manifests: Manifests, member_tags: MemberTags) -> Find:
         """Looks for images on this node and on the others."""
@@ -318,6 +330,8 @@ class Agent:
         stack.push_async_callback(self._holdings.close)
         stack.callback(self._push.uploads.close)
         await self._holdings.start()
+        stack.push_async_callback(self._index.close)
+        self._index.start()
         stack.push_async_callback(self._fetching.close)
         stack.push_async_callback(self._tags.close)
         stack.push_async_callback(self._pinning.close)
@@ -366,6 +380,11 @@ def _metrics(config: AgentConfig) -> Metrics:
     metrics = Metrics(known_registries(config.upstream), {DOCKER_HUB, *(registry.name for registry in config.upstream)})
     metrics.cache_limit_bytes.set(config.cache_size)
     return metrics
+
+
+def _auth(config: AgentConfig, keys: Sequence[bytes], settings: Settings) -> PeerAuth:
+    required = config.sealing == "require"
+    return PeerAuth(keys, config.name, required=required, settings=settings.signatures)
 
 
 def _cache(config: AgentConfig, settings: CacheSettings, metrics: Metrics) -> CacheStore:

@@ -7,7 +7,6 @@ stores alone, so that nobody sends requests round in circles.
 """
 
 import contextlib
-import json
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -29,18 +28,17 @@ from ..errors import (
     WrongCopy,
 )
 from ..fetch import Audience, Reader
-from ..images.listings import TagPage
 from ..images.manifests import Manifest
 from ..oci.content import Content
 from ..oci.digest import Digest
 from ..oci.ranges import IntRange, Span, first_span, is_read_by_itself
 from ..oci.reference import Reference
-from ..sources import Page
 from ..sources.chain import Chain, came_by
 from ..stores import Held
 from .again import rest, sha256_of, taken_over
 from .backend import Backend
 from .blob import Extent, Headers, blob_headers
+from .lists import page_of
 from .patience import patiently
 from .pulls import Pulls
 from .request import ListRequest, RegistryRequest, parse
@@ -124,21 +122,9 @@ class ClientEndpoint:
 
     async def _list(self, scope: Scope, send: Send, request: ListRequest) -> None:
         """A page of tags, or of the manifests that refer to one."""
-        listings, extra = self._backend.listings, list[tuple[bytes, bytes]]()
-        if request.referred is None:
-            tags = (
-                TagPage(listings.held(request.repository))
-                if request.is_hop
-                else await listings.tags(request.repository, request.query)
-            )
-            page = Page(json.dumps({"name": request.name, "tags": tags.tags}).encode(), tags.following)
-            extra = [warning(tags.warning)] if tags.warning else []
-        elif request.is_hop:
-            raise ManifestUnknown(f"this node does not know who refers to {request.referred}")
-        else:
-            page = await listings.referrers(request.repository, request.referred, request.query)
-        self._count("lists", "fetched")
-        await send_page(scope, send, request, page, extra)
+        page, why = await page_of(self._backend, request)
+        self._count("lists", "held" if request.is_hop else "fetched")
+        await send_page(scope, send, request, page, [warning(why)] if why else [])
 
     async def _tag(self, send: Send, request: RegistryRequest, reference: Reference) -> None:
         digest, extra = await self._resolve(request, reference)

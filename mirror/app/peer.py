@@ -21,7 +21,7 @@ from ..oci.reference import Reference
 from ..sources import Role
 from ..sources.chain import came_by
 from ..sources.peers.auth import PeerAuth, Proof
-from ..sources.peers.protocol import MEMBER_TAGS_MAX, MemberAnswer, MemberRequest, Want
+from ..sources.peers.protocol import MEMBER_TAGS_MAX, SIGNED_BODY_MAX_BYTES, MemberAnswer, MemberRequest, Want
 from ..stores import Held
 from .admission import Admission
 from .backend import Backend
@@ -29,7 +29,7 @@ from .blob import blob_headers
 from .member_contents import MemberContents
 from .relay import Home
 from .request import ListRequest, RegistryRequest, parse
-from .responses import OCTETS, Body, blob_response, encoded, send_empty, send_error, send_json, send_manifest
+from .responses import OCTETS, Body, blob_response, encoded, send_empty, send_error, send_json, send_manifest, send_page
 from .signing import signed_request, signing
 from .testimony import Testimony, send_testimony
 from .tls import MEMBER_NAMES
@@ -125,9 +125,12 @@ class PeerEndpoint:
         self._reports.heard(node, member.relative_rate, time.monotonic())
 
     async def _list(self, scope: Scope, send: Send, request: ListRequest) -> None:
-        """The tags that this node itself knows of a repository."""
+        """The tags that this node itself knows of a repository, or what it holds that refers to a manifest."""
         if request.referred is not None:
-            raise ManifestUnknown(f"this node does not know who refers to {request.referred}")
+            self._count("lists", "held")
+            page = self._backend.referrers.held(request.referred, SIGNED_BODY_MAX_BYTES)
+            await send_page(scope, send, request, page, [])
+            return
         tags = self._backend.listings.held(request.repository)[:MEMBER_TAGS_MAX]
         self._count("lists", "held")
         await send_json(scope, send, 200, {"name": request.name, "tags": tags})

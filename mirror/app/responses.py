@@ -26,6 +26,7 @@ from ..sources import Page
 from ..sources.peers.protocol import TIME_HEADER, MemberAnswer
 from ..stores import Held
 from .blob import BlobResponse, Extent, Headers, blob_headers, of_file
+from .error_body import error_document
 from .multipart import Multipart
 from .request import ListRequest, RegistryRequest
 
@@ -143,8 +144,7 @@ async def send_error(scope: Scope, send: Send, error: OciError) -> None:
         extra += encoded({TIME_HEADER: str(error.now_unix_s)})
     if isinstance(error, Refusal):
         extra += encoded(MemberAnswer(reason=error.reason).headers())
-    document = {"errors": [{"code": error.code, "message": str(error), "detail": None}]}
-    await send_json(scope, send, error.status, document, extra)
+    await send_json(scope, send, error.status, error_document(error.code, str(error)), extra)
 
 
 def received(position: int) -> Headers:

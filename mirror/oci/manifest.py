@@ -9,8 +9,8 @@ Sources: OCI image-spec, manifest.md and image-index.md; Docker image manifest v
 import asyncio
 import contextlib
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -47,19 +47,25 @@ class _Document(msgspec.Struct):
 
     schemaVersion: Any = None
     mediaType: Any = None
+    artifactType: Any = None
+    subject: msgspec.Raw = msgspec.Raw()
+    annotations: msgspec.Raw = msgspec.Raw()
     config: msgspec.Raw = msgspec.Raw()
     manifests: msgspec.Raw = msgspec.Raw()
     layers: msgspec.Raw = msgspec.Raw()
+    blobs: msgspec.Raw = msgspec.Raw()
 
 
 class _Descriptor(msgspec.Struct):
     digest: Any = None
     size: Any = None
+    mediaType: Any = None
 
 
 _document = msgspec.json.Decoder(_Document)
-_one = msgspec.json.Decoder(_Descriptor | None)
+_one: msgspec.json.Decoder[_Descriptor | None] = msgspec.json.Decoder(_Descriptor | None)
 _several = msgspec.json.Decoder(list[_Descriptor | None])
+_texts = msgspec.json.Decoder(dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +75,16 @@ class Outline:
     Args:
         media_type: what the body states, known or not; else the OCI type that its shape shows.
         sizes: the content that it names: `(hexadecimal digest, bytes)` each.
+        subject: the manifest that it refers to; None if it refers to none.
+        artifact_type: what it is, by its own word or else by the media type of its configuration.
+        annotations: what it says about itself. Like the type, it is read where there is a subject alone.
     """
 
     media_type: str
     sizes: tuple[tuple[str, int], ...]
+    subject: Digest | None = None
+    artifact_type: str | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 async def outline_of(body: bytes) -> Outline | None:
@@ -87,7 +99,13 @@ def outline(body: bytes) -> Outline | None:
     except (msgspec.MsgspecError, RecursionError):
         return None
     media_type = _media_type(document)
-    return None if media_type is None else Outline(media_type, tuple(islice(_sizes(document), _DESCRIPTORS_MAX)))
+    if media_type is None:
+        return None
+    sizes = tuple(islice(_sizes(document), _DESCRIPTORS_MAX))
+    subject = _descriptor(document.subject)
+    if subject is None or (digest := _digest(subject)) is None:
+        return Outline(media_type, sizes)
+    return Outline(media_type, sizes, digest, _artifact_type(document), _annotations(document))
 
 
 def is_manifest_type(text: str) -> bool:
@@ -117,12 +135,35 @@ def _media_type(document: _Document) -> str | None:
 def _sizes(document: _Document) -> Iterator[tuple[str, int]]:
     """What the descriptors state. Those that are not in order are left out, and so are lists with anything else."""
     named: list[_Descriptor | None] = []
-    for text in (document.manifests, document.layers):
+    for text in (document.manifests, document.layers, document.blobs):
         with contextlib.suppress(msgspec.MsgspecError, RecursionError):
             named += _several.decode(text)
-    with contextlib.suppress(msgspec.MsgspecError, RecursionError):
-        named.append(_one.decode(document.config))
+    named.append(_descriptor(document.config))
     for it in filter(None, named):
-        if isinstance(it.digest, str) and type(it.size) is int and it.size >= 0:
-            with contextlib.suppress(DigestInvalid):
-                yield Digest.parse(it.digest).hex, it.size
+        if type(it.size) is int and it.size >= 0 and (digest := _digest(it)) is not None:
+            yield digest.hex, it.size
+
+
+def _descriptor(text: msgspec.Raw) -> _Descriptor | None:
+    with contextlib.suppress(msgspec.MsgspecError, RecursionError):
+        return _one.decode(text)
+    return None
+
+
+def _digest(descriptor: _Descriptor) -> Digest | None:
+    with contextlib.suppress(DigestInvalid):
+        return Digest.parse(descriptor.digest) if isinstance(descriptor.digest, str) else None
+    return None
+
+
+def _artifact_type(document: _Document) -> str | None:
+    if isinstance(document.artifactType, str) and document.artifactType:
+        return document.artifactType
+    config = _descriptor(document.config)
+    return config.mediaType if config is not None and isinstance(config.mediaType, str) else None
+
+
+def _annotations(document: _Document) -> Mapping[str, str]:
+    with contextlib.suppress(msgspec.MsgspecError, RecursionError):
+        return _texts.decode(document.annotations)
+    return {}

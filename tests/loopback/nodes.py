@@ -24,10 +24,13 @@ from mirror.cluster.homes import Ring, home_piece_size, turned_key
 from mirror.cluster.throughput import SlowReports
 from mirror.fetch import Record
 from mirror.fetch.stack import FetchStack
+from mirror.images.cluster_referrers import ClusterReferrers
 from mirror.images.holdings import Holdings
 from mirror.images.listings import Listings
 from mirror.images.manifests import Manifests
 from mirror.images.member_tags import MemberTags
+from mirror.images.referrer_index import ReferrerIndex
+from mirror.images.referrers import Referrers
 from mirror.images.tag_trust import TagTrust
 from mirror.images.tags import Tags
 from mirror.metrics import Metrics
@@ -43,7 +46,7 @@ from mirror.sources.chain import Chain
 from mirror.sources.outages import Outages
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import PeerClient
-from mirror.sources.peers.contents import tags_of
+from mirror.sources.peers.lists import PeerLists
 from mirror.sources.upstream import Upstream
 from mirror.sources.upstream.budgets import Budgets
 from mirror.sources.upstream.registries import Registry
@@ -290,11 +293,15 @@ class Node:
         self.tags = Tags(
             self.holdings, self.cache, member_tags, self.watched, self.trust, images, how=self._cluster.how_tags
         )
-        self.manifests = Manifests(self.holdings, self.fetching.fetches, self.fetching.stated.note)
+        self.index = ReferrerIndex(self.holdings)
+        self.manifests = Manifests(self.holdings, self.fetching.fetches, self.fetching.stated.note, index=self.index)
         self.reports = SlowReports()
-        listings = Listings(self.watched, self.holdings, self.router.members, partial(tags_of, self.peers))
+        lists = PeerLists(self.peers)
+        listings = Listings(self.watched, self.holdings, self.router.members, lists.tags)
+        held = ClusterReferrers(self.index, self.manifests, self.fetching.cluster.find_holders, lists.referrers)
+        referrers = Referrers(self.watched, held, self.manifests, self.tags)
         self.backend = backend = Backend(
-            self.holdings, self.fetching, self.manifests, self.tags, listings, self.metrics
+            self.holdings, self.fetching, self.manifests, self.tags, listings, referrers, self.metrics
         )
         client = ClientEndpoint(backend, self.chain)
         self.pins = PinStack.build(

@@ -141,7 +141,7 @@ class PeerClient:
         Raises:
             PeerError: it knows nothing, or gave no valid answer.
         """
-        path = f"/v2/{reference.repository.path}/manifests/{reference.tag}?ns={_quoted(reference.repository)}"
+        path = f"/v2/{reference.repository.path}/manifests/{reference.tag}?ns={quoted(reference.repository)}"
         async with self._head(peer, path, role, recheck=recheck) as answer:
             member_answer = MemberAnswer.parse(answer.headers)
             try:
@@ -154,17 +154,23 @@ class PeerClient:
             return Tag(digest, checked_unix_s, member_answer.tag_authority or "upstream")
 
     async def read(self, peer: Peer, path: str, max_bytes: int, method: str = "GET") -> bytes:
-        """What a peer answers to a question about no single content.
+        """What a peer answers to a question that takes a small answer.
+
+        Args:
+            peer: the member to ask.
+            path: with its query.
+            max_bytes: bounds the answer, in bytes.
+            method: POST for an order.
 
         Raises:
-            PeerError: it gave no answer of a length within the bound.
+            PeerError: it gave no valid answer.
         """
         with self._translated(peer):
             async with self._request(method, peer, path, MemberRequest(self._name)) as answer:
                 raise_for_status(peer, answer.status, MemberAnswer.parse(answer.headers), expected=200)
                 if not 0 < (answer.content_length or 0) <= max_bytes:
                     answer.close()
-                    raise PeerError(Reason.LENGTH, f"{peer.name} answered {answer.content_length} bytes to {method}")
+                    raise PeerError(Reason.LENGTH, f"{peer.name} answered {answer.content_length} bytes to {path}")
                 return await answer.read()
 
     async def notify_slow(self, peer: Peer, relative_rate: float) -> None:
@@ -209,11 +215,9 @@ class PeerClient:
                 self._request("GET", peer, _path(content), member_request, extra) as answer,
             ):
                 raise_for_status(peer, answer.status, MemberAnswer.parse(answer.headers), expected=200)
-                if answer.content_length not in lengths:
+                if (sent := answer.content_length) not in lengths:
                     answer.close()  # an agent that does not know the question sends the blob
-                    raise PeerError(
-                        Reason.LENGTH, f"{peer.name} answered {answer.content_length} bytes, not {lengths[-1]}"
-                    )
+                    raise PeerError(Reason.LENGTH, f"{peer.name} answered {sent} bytes, not {lengths[-1]}")
                 return await answer.read()
 
     async def is_alive(self, peer: Peer) -> bool:
@@ -403,10 +407,10 @@ class PeerSource:
 
 
 def _path(content: Content) -> str:
-    return f"/v2/{content.path}?ns={_quoted(content.repository)}"
+    return f"/v2/{content.path}?ns={quoted(content.repository)}"
 
 
-def _quoted(repository: Repository) -> str:
+def quoted(repository: Repository) -> str:
     """A registry as it stands in a query: an IPv6 address has brackets."""
     return quote(repository.registry, safe=":")
 

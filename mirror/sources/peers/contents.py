@@ -1,29 +1,20 @@
-"""What members say of their images and tags, and have them delete: written by one end, checked by the other."""
+"""What members say of the images that they hold, and have them delete: written by one end, and checked by the other."""
 
-import json
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import msgspec
 
 from ...errors import DigestInvalid, NameInvalid, PeerError, Reason
 from ...oci.content import ImageSummary
 from ...oci.digest import Digest
-from ...oci.reference import Reference, Repository, is_tag
+from ...oci.reference import Reference
 from ...routers import Peer
 from .client import PeerClient
-from .protocol import (
-    DELETE_PATH,
-    DELETED_MAX_BYTES,
-    IMAGES_PAGE_MAX,
-    IMAGES_PATH,
-    MEMBER_TAGS_MAX,
-    MEMBER_TAGS_MAX_BYTES,
-    SIGNED_BODY_MAX_BYTES,
-)
+from .protocol import DELETE_PATH, DELETED_MAX_BYTES, IMAGES_PAGE_MAX, IMAGES_PATH, SIGNED_BODY_MAX_BYTES
 
 _PAGES_MAX: Final = 16
 """Bounds the pages that are asked of one member: more images than a node holds."""
@@ -51,23 +42,6 @@ def page(images: Sequence[ImageSummary], start: int) -> bytes:
     """The page that begins with an image of that number, as it travels."""
     stop = start + IMAGES_PAGE_MAX
     return msgspec.json.encode(ImagesPage(images[start:stop], stop if stop < len(images) else None))
-
-
-async def tags_of(client: PeerClient, peer: Peer, repository: Repository) -> list[str]:
-    """Ask which tags of a repository a member knows itself.
-
-    Raises:
-        PeerError: it gave no valid answer.
-    """
-    path = f"/v2/{repository.path}/tags/list?ns={quote(repository.registry, safe=':')}"
-    body = await client.read(peer, path, MEMBER_TAGS_MAX_BYTES)
-    try:
-        tags: Any = json.loads(body)["tags"]
-    except (ValueError, RecursionError, KeyError, TypeError):
-        tags = None
-    if not isinstance(tags, list) or not all(isinstance(tag, str) and is_tag(tag) for tag in tags):
-        raise PeerError(Reason.BROKEN, f"{peer.name} answered with no list of tags")
-    return tags[:MEMBER_TAGS_MAX]
 
 
 async def images_of(client: PeerClient, peer: Peer) -> list[ImageSummary]:
