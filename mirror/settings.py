@@ -365,6 +365,10 @@ class UpstreamSettings:
     retry_after_default_s: float = 60.0
     """Time for which a registry is left alone that answers 429 without a readable Retry-After, s."""
 
+    counted_known_s: float = 3600.0
+    """Time for which it is believed of a repository that the registry counts its pulls, or that it does not, s."""
+    counted_max: int = 1024
+    """Bounds the repositories of which that is remembered; the oldest answer is forgotten first."""
     head_known_s: float = 3600.0
     """Time for which it is believed of a registry that HEAD works there, or that it does not, s. One that was set right
     is asked by HEAD again within that time."""

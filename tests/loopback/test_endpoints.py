@@ -730,7 +730,24 @@ def test_a_manifest_beyond_the_limit_is_no_reason_to_ask_again(play: Callable[[S
             registries.has(f"/v2/library/x/manifests/{path}", body)
         node = await world.node()
         for path in ("1", name(body)):
-            assert (await node.ask(f"/v2/library/x/manifests/{path}")).status == 404
+            answer = await node.ask(f"/v2/library/x/manifests/{path}")
+            assert (answer.status, answer.code) == (404, "MANIFEST_UNKNOWN")
+            assert f"more than {MANIFEST_MAX_BYTES} bytes" in answer.body.decode()
+
+    play(story)
+
+
+def test_the_largest_manifest_comes_from_upstream_and_from_a_member(play: Callable[[Story], None]) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        body = MANIFEST + b" " * (MANIFEST_MAX_BYTES - len(MANIFEST))
+        path = f"/v2/library/x/manifests/{name(body)}"
+        registries.has(path, body)
+        node, member = await world.node(keys=(KEY,)), await world.node(keys=(KEY,))
+        assert (await node.ask(path)).body == body
+        registries.answers.clear()
+        member.knows(node)
+        answer = await member.ask(path)
+        assert (answer.status, answer.headers["Content-Type"], answer.body == body) == (200, OCI_MANIFEST, True)
 
     play(story)
 

@@ -93,7 +93,12 @@ class Question:
     @property
     def is_pull(self) -> bool:
         """Whether registries that count pulls count it."""
-        return self.method == "GET" and self.path.rpartition("/")[0].endswith("/manifests")
+        return self.method == "GET" and self.is_of_manifest
+
+    @property
+    def is_of_manifest(self) -> bool:
+        """Whether it is about a manifest."""
+        return self.path.rpartition("/")[0].endswith("/manifests")
 
     @property
     def may_be_redirected(self) -> bool:
@@ -263,9 +268,11 @@ class RegistryClient:
         """The answer at one URL, of a status that is expected; that it has no such thing only the authority may say."""
         try:
             async with asyncio.timeout(within_s):
-                if question.is_pull and self._rate_limits.may_be_anothers(registry, _now()):
-                    await self._learn_whose_budget(registry, question)
-                async with self._rate_limits.asked(registry, is_pull=question.is_pull):
+                repository = question.repository.path
+                if question.is_pull and self._rate_limits.is_to_be_found_out(registry, repository, _now()):
+                    await self._learn_of_budget(registry, question)
+                is_pull = question.is_pull and self._rate_limits.counts(registry, repository, _now())
+                async with self._rate_limits.asked(registry, is_pull=is_pull):
                     answer = await self._noted_answer(registry, question)
         except TimeoutError:
             raise UpstreamError(Reason.TIMEOUT, f"{registry.name} gave no answer within {within_s:.1f} s") from None
@@ -280,11 +287,13 @@ class RegistryClient:
         """The answer; what it says of the budget is taken note of."""
         answer = await self._answer(registry, question)
         if same_origin(answer.url, URL(registry.api)):
-            self._rate_limits.note(registry, answer.headers, _now())
+            is_manifest = question.is_of_manifest and answer.status == 200
+            repository = question.repository.path if is_manifest else None
+            self._rate_limits.note(registry, answer.headers, _now(), repository)
         return answer
 
-    async def _learn_whose_budget(self, registry: Registry, question: Question) -> None:
-        """Ask for the head of what would be a pull: that costs none, and the answer names whose budget it is."""
+    async def _learn_of_budget(self, registry: Registry, question: Question) -> None:
+        """Ask for the head of what would be a pull: that costs none, and the answer tells whose budget a pull costs."""
         with suppress(UpstreamError):
             (await self._noted_answer(registry, replace(question, method="HEAD"))).release()
 
