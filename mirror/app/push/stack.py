@@ -22,6 +22,7 @@ class PushStack:
         uploads: blobs that arrive.
         manifests: takes manifests.
         deletions: deletes.
+        own: the tags that were pushed.
         backend: what this node reads from.
     """
 
@@ -29,6 +30,7 @@ class PushStack:
     uploads: Uploads
     manifests: PushedManifests
     deletions: Deletions
+    own: OwnTags
     backend: Backend
 
     @classmethod
@@ -57,4 +59,4 @@ class PushStack:
         uploads = Uploads(files, settings)
         manifests = PushedManifests(uploads, backend.holdings, backend.fetching.sizes.size, own, pushed, settings)
         deletions = Deletions(backend.holdings, backend.manifests, own, pushed, delete)
-        return cls(writers, uploads, manifests, deletions, backend)
+        return cls(writers, uploads, manifests, deletions, own, backend)
