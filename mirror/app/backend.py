@@ -38,3 +38,8 @@ class Backend:
     metrics: Metrics
     settings: AppSettings = field(default_factory=AppSettings)
     resolutions: Resolutions = field(default_factory=Resolutions)
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        await self.tags.close()
+        await self.fetching.close()

@@ -60,6 +60,7 @@ class _Descriptor(msgspec.Struct):
     digest: Any = None
     size: Any = None
     mediaType: Any = None
+    data: Any = None
 
 
 _document = msgspec.json.Decoder(_Document)
@@ -75,6 +76,7 @@ class Outline:
     Args:
         media_type: what the body states, known or not; else the OCI type that its shape shows.
         sizes: the content that it names: `(hexadecimal digest, bytes)` each.
+        embedded: those of them whose bytes it has itself, so that not all clients ask for them.
         subject: the manifest that it refers to; None if it refers to none.
         artifact_type: what it is, by its own word or else by the media type of its configuration.
         annotations: what it says about itself. Like the type, it is read where there is a subject alone.
@@ -82,6 +84,7 @@ class Outline:
 
     media_type: str
     sizes: tuple[tuple[str, int], ...]
+    embedded: frozenset[str] = frozenset()
     subject: Digest | None = None
     artifact_type: str | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
@@ -96,16 +99,18 @@ def outline(body: bytes) -> Outline | None:
     """Read a manifest; None where it is no manifest at all, or one of schema 1."""
     try:
         document = _document.decode(body)
-    except (msgspec.MsgspecError, RecursionError):
+    except (ValueError, RecursionError):
         return None
     media_type = _media_type(document)
     if media_type is None:
         return None
-    sizes = tuple(islice(_sizes(document), _DESCRIPTORS_MAX))
+    named = [(digest.hex, it) for it, digest in islice(_named(document), _DESCRIPTORS_MAX)]
+    sizes = tuple((name, it.size) for name, it in named)
+    embedded = frozenset(name for name, it in named if isinstance(it.data, str))
     subject = _descriptor(document.subject)
     if subject is None or (digest := _digest(subject)) is None:
-        return Outline(media_type, sizes)
-    return Outline(media_type, sizes, digest, _artifact_type(document), _annotations(document))
+        return Outline(media_type, sizes, embedded)
+    return Outline(media_type, sizes, embedded, digest, _artifact_type(document), _annotations(document))
 
 
 def is_manifest_type(text: str) -> bool:
@@ -115,7 +120,7 @@ def is_manifest_type(text: str) -> bool:
 
 def is_schema_1(body: bytes) -> bool:
     """Whether a body is a manifest of schema 1."""
-    with contextlib.suppress(msgspec.MsgspecError, RecursionError):
+    with contextlib.suppress(ValueError, RecursionError):
         return bool(_document.decode(body).schemaVersion == 1)
     return False
 
@@ -132,20 +137,20 @@ def _media_type(document: _Document) -> str | None:
     return None
 
 
-def _sizes(document: _Document) -> Iterator[tuple[str, int]]:
-    """What the descriptors state. Those that are not in order are left out, and so are lists with anything else."""
+def _named(document: _Document) -> Iterator[tuple[_Descriptor, Digest]]:
+    """The descriptors, and what they name, without those that are not in order, and lists with anything else."""
     named: list[_Descriptor | None] = []
     for text in (document.manifests, document.layers, document.blobs):
-        with contextlib.suppress(msgspec.MsgspecError, RecursionError):
+        with contextlib.suppress(ValueError, RecursionError):
             named += _several.decode(text)
     named.append(_descriptor(document.config))
     for it in filter(None, named):
         if type(it.size) is int and it.size >= 0 and (digest := _digest(it)) is not None:
-            yield digest.hex, it.size
+            yield it, digest
 
 
 def _descriptor(text: msgspec.Raw) -> _Descriptor | None:
-    with contextlib.suppress(msgspec.MsgspecError, RecursionError):
+    with contextlib.suppress(ValueError, RecursionError):
         return _one.decode(text)
     return None
 
@@ -164,6 +169,6 @@ def _artifact_type(document: _Document) -> str | None:
 
 
 def _annotations(document: _Document) -> Mapping[str, str]:
-    with contextlib.suppress(msgspec.MsgspecError, RecursionError):
+    with contextlib.suppress(ValueError, RecursionError):
         return _texts.decode(document.annotations)
     return {}

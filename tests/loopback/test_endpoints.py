@@ -15,6 +15,7 @@ import pytest
 from starlette.datastructures import Headers as RequestHeaders
 from yarl import URL
 
+from mirror.access import AccessStack, PrivatePolicies
 from mirror.app import Backend, ClientEndpoint, Find, NodeStatus, PeerEndpoint, StatusEndpoint, client_app
 from mirror.cluster.throughput import SlowReports
 from mirror.errors import PeerError, Reason
@@ -47,6 +48,7 @@ from mirror.sources.upstream import Upstream
 from mirror.sources.upstream.registries import Registry
 from mirror.stores import Held, Listener, Tag
 from mirror.stores.cache import CacheStore
+from mirror.stores.marks import Marks
 from tests.loopback.nodes import serving
 from tests.static_router import StaticRouter
 
@@ -183,7 +185,8 @@ class Node:
         cluster = ClusterReferrers(self.index, manifests, self.fetching.cluster.find_holders, lists.referrers)
         referrers = Referrers(self.upstream, cluster, manifests, self.tags)
         backend = Backend(self.holdings, self.fetching, manifests, self.tags, listings, referrers, self.metrics)
-        self.clients = client = ClientEndpoint(backend, self.chain)
+        access = AccessStack.build(PrivatePolicies(), Marks(), self.upstream, self.upstream)
+        self.clients = client = ClientEndpoint(backend, self.chain, access.gate)
         node = NodeStatus(
             name="me",
             is_ready=self.router.ready,
@@ -209,7 +212,7 @@ class Node:
         )
         status = StatusEndpoint(node, find, self.metrics)
         self.client = client_app(client, status, *status.routes())
-        self.peer = PeerEndpoint(backend, SlowReports(), self.auth)
+        self.peer = PeerEndpoint(backend, SlowReports(), self.auth, access.offers)
 
     def counted(self, metric: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(metric, labels) or 0.0
@@ -727,7 +730,24 @@ def test_a_manifest_beyond_the_limit_is_no_reason_to_ask_again(play: Callable[[S
             registries.has(f"/v2/library/x/manifests/{path}", body)
         node = await world.node()
         for path in ("1", name(body)):
-            assert (await node.ask(f"/v2/library/x/manifests/{path}")).status == 404
+            answer = await node.ask(f"/v2/library/x/manifests/{path}")
+            assert (answer.status, answer.code) == (404, "MANIFEST_UNKNOWN")
+            assert f"more than {MANIFEST_MAX_BYTES} bytes" in answer.body.decode()
+
+    play(story)
+
+
+def test_the_largest_manifest_comes_from_upstream_and_from_a_member(play: Callable[[Story], None]) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        body = MANIFEST + b" " * (MANIFEST_MAX_BYTES - len(MANIFEST))
+        path = f"/v2/library/x/manifests/{name(body)}"
+        registries.has(path, body)
+        node, member = await world.node(keys=(KEY,)), await world.node(keys=(KEY,))
+        assert (await node.ask(path)).body == body
+        registries.answers.clear()
+        member.knows(node)
+        answer = await member.ask(path)
+        assert (answer.status, answer.headers["Content-Type"], answer.body == body) == (200, OCI_MANIFEST, True)
 
     play(story)
 

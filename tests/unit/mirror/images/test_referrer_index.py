@@ -45,7 +45,7 @@ def named(index: ReferrerIndex, subject: Digest = SUBJECT) -> list[str]:
 def test_what_is_held_is_known_as_long_as_it_is_held_and_the_cluster_is_told_once() -> None:
     index, shelf = made(ONE, TWO)
     for digest in (ONE, TWO, ONE):
-        index.note(digest, 1, Outline(OCI_MANIFEST, (), SUBJECT))
+        index.note(digest, 1, Outline(OCI_MANIFEST, (), subject=SUBJECT))
     assert named(index) == [str(TWO), str(ONE)]
     assert shelf.told == {key_of(SUBJECT)}
     shelf.held.remove(ONE)
@@ -57,7 +57,7 @@ def test_what_is_held_is_known_as_long_as_it_is_held_and_the_cluster_is_told_onc
 
 def test_what_is_not_held_or_refers_to_nothing_is_not_noted() -> None:
     index, shelf = made(ONE)
-    index.note(TWO, 1, Outline(OCI_MANIFEST, (), SUBJECT))
+    index.note(TWO, 1, Outline(OCI_MANIFEST, (), subject=SUBJECT))
     index.note(ONE, 1, Outline(OCI_MANIFEST, ()))
     assert named(index) == []
     assert shelf.told == set()
@@ -67,5 +67,5 @@ def test_subjects_and_referrers_are_bounded_and_the_oldest_go() -> None:
     many = [Digest.of(str(number).encode()) for number in range(300)]
     index, _ = made(*many)
     for digest in many:
-        index.note(digest, 1, Outline(OCI_MANIFEST, (), SUBJECT))
+        index.note(digest, 1, Outline(OCI_MANIFEST, (), subject=SUBJECT))
     assert named(index) == [str(digest) for digest in many[44:]]
