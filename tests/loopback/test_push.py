@@ -252,6 +252,11 @@ def test_who_asks_before_pushing_is_told_yes_or_no_though_upstream_does_not_say(
             assert pusher.ask("HEAD", path).status == 404
             assert pusher.ask("GET", path).status == 503
         pusher.image(image, ["1.0"])
+        for path in ("manifests/2.0", f"manifests/{digest_of(b'another')}", f"blobs/{digest_of(b'another')}"):
+            answer = pusher.ask("GET", path)  # this repository is the cluster's own from now on
+            assert (answer.status, answer.code.endswith("_UNKNOWN")) == (404, True)
+            assert pusher.ask("GET", path, headers={"Skvaller-Hop": "1"}).status == 404
+            assert Pusher(pusher.address, "lab/else").ask("GET", path).status == 503
         assert pusher.ask("HEAD", "manifests/1.0").headers["docker-content-digest"] == image.digest
         assert pusher.ask("HEAD", f"blobs/{digest_of(image.layer)}").status == 200
 

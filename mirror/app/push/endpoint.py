@@ -4,7 +4,7 @@ import contextlib
 import logging
 
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ...errors import (
     DigestInvalid,
@@ -21,15 +21,16 @@ from ...oci.reference import Reference
 from ...sources import HOP_HEADER
 from ...sources.chain import VIA_HEADER
 from ..blob import Headers
+from ..request import RegistryRequest, parse
 from ..responses import received, send_empty, send_error
 from .body import whole
+from .plainly import PlainAnswer
 from .request import PushRequest, is_write, parse_push
 from .stack import PushStack
 from .uploads import Upload
 
 log = logging.getLogger(__name__)
 
-_NO_ANSWER = (401, 403, 429, 502, 503, 504)
 _PASSED_ON = {HOP_HEADER.lower().encode(), VIA_HEADER.lower().encode()}
 """Headers of agents, which pass on what their own clients ask, and push nothing."""
 
@@ -81,18 +82,21 @@ class PushEndpoint:
             except OciError as error:
                 await send_error(scope, send, error)
                 return
-        await self._reader(scope, receive, _as_absent(send) if self._is_about_to_push(scope) else send)
+        plain = PlainAnswer(scope, send, lambda: self._wants_yes_or_no(scope))
+        await self._reader(scope, receive, plain.send)
 
-    def _is_about_to_push(self, scope: Scope) -> bool:
-        """Whether a client asks by a mere head if something is here, and may push it if it is not."""
-        headers = dict(scope["headers"])
-        if scope["method"] != "HEAD" or headers.keys() & _PASSED_ON:
+    def _wants_yes_or_no(self, scope: Scope) -> bool:
+        """Whether a client may push what is not here: it asks by a mere head, or in a repository of this cluster's."""
+        if dict(scope["headers"]).keys() & _PASSED_ON:
             return False
         try:
+            request = parse(scope, self._registry)
+            if isinstance(request, RegistryRequest) and self._push.own.has_any(request.repository):
+                return True
             self._push.writers.admit(scope)
         except OciError:
             return False
-        return True
+        return bool(scope["method"] == "HEAD")
 
     async def _answer(self, scope: Scope, receive: Receive, request: PushRequest) -> tuple[int, Headers]:
         """The status and headers of an answer without a body."""
@@ -184,21 +188,6 @@ class PushEndpoint:
 
     def _count(self, outcome: str) -> None:
         self._push.backend.metrics.requests.labels("client", "pushes", outcome).inc()
-
-
-def _as_absent(send: Send) -> Send:
-    """Have it answered 404 that upstream does not say whether it has something, or does not show it.
-
-    Who pushes asks first whether that is here, and some give up if they are told anything but yes or no.
-    """
-
-    async def send_plainly(message: Message) -> None:
-        if message["type"] == "http.response.start" and message["status"] in _NO_ANSWER:
-            kept = [field for field in message["headers"] if field[0] != b"retry-after"]
-            message = {**message, "status": 404, "headers": kept}
-        await send(message)
-
-    return send_plainly
 
 
 def _progress(request: PushRequest, upload: Upload) -> Headers:

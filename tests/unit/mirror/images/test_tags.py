@@ -191,35 +191,6 @@ def test_what_is_too_old_is_no_answer_where_its_policy_says_so() -> None:
     asyncio.run(story())
 
 
-@pytest.mark.parametrize("stands", [Standing.DOUBTED, Standing.OUT])
-def test_what_is_known_does_not_wait_for_a_registry_that_may_be_out(stands: Standing) -> None:
-    async def story() -> None:
-        world = World(own=ago(LIE, 120), cached=ago(LIE, 120), settings=ImageSettings(tag_known_s=math.inf))
-        world.stands = stands
-        answer = await world.tags.resolve(NAME)
-        assert answer.tag.digest == LIE
-        assert "docker.io does not answer" in (answer.warning or "")
-        world.may_answer.set()
-
-    asyncio.run(asyncio.wait_for(story(), 10))
-
-
-def test_a_tag_has_moved_if_upstream_says_something_else_than_what_is_gone() -> None:
-    async def story() -> None:
-        world = World()
-        world.may_answer.set()
-        assert await world.tags.has_moved(NAME, LIE)
-        assert not await world.tags.has_moved(NAME, RIGHT)
-        assert world.questions == 1, "what upstream said a moment ago still holds"
-        world = World()
-        world.may_answer.set()
-        world.answer = UpstreamOut("no sign of life", 2.0)
-        assert not await world.tags.has_moved(NAME, LIE)
-        assert not await World(policy=TagPolicy(asks_upstream=False)).tags.has_moved(NAME, LIE)
-
-    asyncio.run(story())
-
-
 def pushed(digest: Digest) -> Tag:
     return Tag(digest, time.time() - 1e6, "pushed")
 
@@ -255,5 +226,34 @@ def test_what_a_member_was_given_is_an_answer_where_upstream_has_no_such_tag() -
         world.answer = UpstreamUnknown("404")
         world.may_answer.set()
         assert (await world.tags.resolve(NAME)).tag.digest == RIGHT
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("stands", [Standing.DOUBTED, Standing.OUT])
+def test_what_is_known_does_not_wait_for_a_registry_that_may_be_out(stands: Standing) -> None:
+    async def story() -> None:
+        world = World(own=ago(LIE, 120), cached=ago(LIE, 120), settings=ImageSettings(tag_known_s=math.inf))
+        world.stands = stands
+        answer = await world.tags.resolve(NAME)
+        assert answer.tag.digest == LIE
+        assert "docker.io does not answer" in (answer.warning or "")
+        world.may_answer.set()
+
+    asyncio.run(asyncio.wait_for(story(), 10))
+
+
+def test_a_tag_has_moved_if_upstream_says_something_else_than_what_is_gone() -> None:
+    async def story() -> None:
+        world = World()
+        world.may_answer.set()
+        assert await world.tags.has_moved(NAME, LIE)
+        assert not await world.tags.has_moved(NAME, RIGHT)
+        assert world.questions == 1, "what upstream said a moment ago still holds"
+        world = World()
+        world.may_answer.set()
+        world.answer = UpstreamOut("no sign of life", 2.0)
+        assert not await world.tags.has_moved(NAME, LIE)
+        assert not await World(policy=TagPolicy(asks_upstream=False)).tags.has_moved(NAME, LIE)
 
     asyncio.run(story())
