@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
@@ -35,6 +36,7 @@ from .app import (
 from .app.contents import local_platform
 from .app.keys import is_key_file_replaceable
 from .app.pinning import Pinning
+from .app.private import PrivateContent
 from .app.push import PushEndpoint, PushStack
 from .app.servers import Served, make_servers
 from .app.signing import Orders
@@ -50,12 +52,15 @@ from .cluster.throughput import SlowReports
 from .config import AgentConfig, Routing, advertised_address
 from .errors import ConfigError
 from .fetch.stack import FetchStack
+from .images.cluster_referrers import ClusterReferrers
 from .images.completeness import Completeness
 from .images.holdings import Holdings
 from .images.listings import Listings
 from .images.manifests import Manifests
 from .images.member_tags import MemberTags
 from .images.own_tags import OwnTags
+from .images.pushed_referrers import PushedReferrers
+from .images.referrer_index import ReferrerIndex
 from .images.referrers import Referrers
 from .images.tag_trust import TagTrust
 from .images.tags import Tags
@@ -69,16 +74,22 @@ from .registry_state import RegistryState
 from .routers import Listener, Peer, Topic
 from .routers.dht import DhtRouter, DhtSettings, KeysAreFixed
 from .routers.swim import KeyRefusal, SwimRouter, SwimSettings, key_id, load_keys
-from .settings import CacheSettings, ChannelSettings, ContainerdSettings, Settings
+from .settings import ChannelSettings, ContainerdSettings, Settings
 from .sources.chain import Chain
 from .sources.peers.auth import PeerAuth
 from .sources.peers.client import PeerClient
 from .sources.peers.contents import delete_from, images_of
+from .sources.peers.lists import PeerLists
 from .sources.upstream import Upstream
 from .sources.upstream.registries import known_registries
+from .sources.watched import WatchedGuests
 from .stores import Store
 from .stores.cache import CacheStore
 from .stores.folder_lock import locked
+from .stores.marks import Marks
+
+if TYPE_CHECKING:
+    from .stores.containerd import ContainerdStore
 
 log = logging.getLogger(__name__)
 
@@ -102,19 +113,18 @@ class Agent:
         self._address = address = advertised_address(config)
         self._channels = _channels(config, address, settings.channels)
         self._router = router = _router(config, address, self._channels, settings, metrics)
-        required = config.sealing == "require"
-        self._auth = PeerAuth(router.keys(), config.name, required=required, settings=settings.signatures)
-        cache = _cache(config, settings.cache, metrics)
-        runtimes = _containerd(config, settings.containerd, metrics.damaged_blobs.labels("containerd").inc)
+        self._auth = _auth(config, router.keys(), settings)
+        cache, runtimes, marks = _stores(config, settings, metrics, lambda names: self._private.offers(names))
         self._own = own = OwnTags(config.data_dir / "own-tags", partial(router.notes.tell, Topic.TAGS), settings.images)
         self._holdings = Holdings([cache, *runtimes, own, pinned := PinnedTags()], router)
-        self._peers = peers = PeerClient(config.name, self._auth, settings.peers, self._channels)
+        self._peers = peers = PeerClient(config.name, self._auth, settings.peers, self._channels, marks)
         self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
         self._registries = registries = RegistryState(
-            config, settings, router.notes.tell, passed_on=self._chain.passed_on, tally=metrics
+            config, settings, router.notes.tell, passed_on=self._chain.passed_on, tally=metrics, marks=marks
         )
         self._upstream, self._watched = registries.upstream, registries.watched
         watched, outages, words = registries.watched, registries.outages, registries.words
+        self._private = _private(config, settings, marks, registries, metrics, self._auth)
         self._fetching = fetching = FetchStack.build(
             config.name,
             router,
@@ -132,11 +142,11 @@ class Agent:
             fetching.cluster, fetching.health, self._peers.tag, trust.distrusted, settings.images, outages, words
         )
         self._tags = self._make_tags(cache, member_tags, trust)
-        manifests = Manifests(self._holdings, fetching.fetches, fetching.stated.note, settings.images)
+        self._index = ReferrerIndex(self._holdings)
+        manifests = Manifests(self._holdings, fetching.fetches, fetching.stated.note, settings.images, self._index)
         reports = SlowReports(settings.cluster)
         self._home_service = HomeService(config.home, router, reports, lambda: len(router.members()), settings.serving)
-        listings = Listings(watched, self._holdings, router.members, self._peers.tags, Referrers(own, manifests))
-        backend = Backend(self._holdings, fetching, manifests, self._tags, listings, metrics, settings.app)
+        backend = self._make_backend(manifests, own)
         find = self._find(manifests, member_tags)
         self._writers = Writers(config.push, Orders(self._auth))
         self._clients: list[ClientEndpoint] = []
@@ -144,7 +154,8 @@ class Agent:
         self._pinning = _pinning(config, settings, backend, cache, router, member_tags, peers, self._writers, pinned)
         self._push = self._make_push(cache, backend, self._pinning.stack)
         operations = self._operations(backend, find, [cache, *runtimes, own], cache)
-        peer = PeerEndpoint(backend, reports, self._auth, self._pinning.questions, operations.for_members)
+        offers = self._private.access.offers
+        peer = PeerEndpoint(backend, reports, self._auth, offers, self._pinning.questions, operations.for_members)
         accept = Acceptance(self._channels, settings.channels)
         served = self._served(backend, status, peer, [*operations.routes, *self._pinning.routes])
         self._servers = make_servers(served, config, router.members, accept, metrics, settings.server)
@@ -191,6 +202,7 @@ class Agent:
             self._own,
             delete=cache.contents.delete,
             pushed=pins.pushed,
+            published=self._private.published,
             settings=self._settings.push,
         )
 
@@ -210,6 +222,15 @@ class Agent:
             protects=lambda digest: digest.hex in cache.protection.protected,
             settings=settings,
         )
+
+    def _make_backend(self, manifests: Manifests, own: OwnTags) -> Backend:
+        """What both endpoints answer from."""
+        lists, fetching, tags = PeerLists(self._peers), self._fetching, self._tags
+        listings = Listings(self._watched, self._holdings, self._router.members, lists.tags, own)
+        held = ClusterReferrers(self._index, manifests, fetching.cluster.find_holders, lists.referrers)
+        referrers = Referrers(self._watched, held, manifests, tags, PushedReferrers(own, manifests))
+        metrics, settings = self._metrics, self._settings.app
+        return Backend(self._holdings, fetching, manifests, tags, listings, referrers, metrics, settings)
 
     def _find(self, manifests: Manifests, member_tags: MemberTags) -> Find:
         """Looks for images on this node and on the others."""
@@ -235,7 +256,7 @@ class Agent:
         api = [*status.routes(), *keys.routes(), *others]
 
         def client(registry: str | None = None) -> ASGIApp:
-            self._clients.append(ClientEndpoint(backend, self._chain, registry))
+            self._clients.append(self._private.endpoint(backend, self._chain, registry))
             return PushEndpoint(self._clients[-1], self._push, registry)
 
         app = client_app(client(), status, *(api if config.listen_api is None else ()))
@@ -316,9 +337,13 @@ class Agent:
         await self._upstream.start()
         stack.push_async_callback(self._upstream.close)
         stack.push_async_callback(self._watched.close)
+        await self._private.start()
+        stack.push_async_callback(self._private.close)
         stack.push_async_callback(self._holdings.close)
         stack.callback(self._push.uploads.close)
         await self._holdings.start()
+        stack.push_async_callback(self._index.close)
+        self._index.start()
         stack.push_async_callback(self._fetching.close)
         stack.push_async_callback(self._tags.close)
         stack.push_async_callback(self._pinning.close)
@@ -369,11 +394,52 @@ def _metrics(config: AgentConfig) -> Metrics:
     return metrics
 
 
-def _cache(config: AgentConfig, settings: CacheSettings, metrics: Metrics) -> CacheStore:
-    """The cache, whose troubles are counted."""
+def _stores(
+    config: AgentConfig, settings: Settings, metrics: Metrics, is_offered: Callable[[frozenset[str]], bool]
+) -> "tuple[CacheStore, list[ContainerdStore], Marks]":
+    """The cache, and the store of a runtime if the operator wants it; their troubles are counted. And their marks."""
+    runtimes = _containerd(config, settings.containerd, metrics, is_offered)
+    marks = Marks([runtime.sources.of for runtime in runtimes], is_offered)
     on_damaged, on_evicted = metrics.damaged_blobs.labels("cache").inc, metrics.cache_evictions.inc
-    protected = PinFiles(config.data_dir / "pins").read_kept()
-    return CacheStore(config.data_dir / "cache", config.cache_size, settings, on_damaged, on_evicted, protected)
+    cache = CacheStore(
+        config.data_dir / "cache",
+        config.cache_size,
+        settings.cache,
+        on_damaged,
+        on_evicted,
+        PinFiles(config.data_dir / "pins").read_kept(),
+        marks,
+    )
+    return cache, runtimes, marks
+
+
+def _auth(config: AgentConfig, keys: Sequence[bytes], settings: Settings) -> PeerAuth:
+    required = config.sealing == "require"
+    return PeerAuth(keys, config.name, required=required, settings=settings.signatures)
+
+
+def _private(
+    config: AgentConfig,
+    settings: Settings,
+    marks: Marks,
+    registries: RegistryState,
+    metrics: Metrics,
+    auth: PeerAuth,
+) -> PrivateContent:
+    """What the node has for private content."""
+    return PrivateContent.build(
+        config.name,
+        config.private,
+        marks,
+        registries.watched,
+        WatchedGuests(registries.upstream, registries.watched),
+        metrics=metrics,
+        settings=settings,
+        outages=registries.outages,
+        file=config.data_dir / "public.json",
+        tags=config.tag_policies,
+        is_member=auth.made,
+    )
 
 
 def _pinning(  # noqa: PLR0913, PLR0917 - what was built before
@@ -476,14 +542,20 @@ def _channels(config: AgentConfig, address: str, settings: ChannelSettings) -> C
         raise ConfigError(f"peer-tls: {error}") from None
 
 
-def _containerd(config: AgentConfig, settings: ContainerdSettings, on_damaged: Callable[[], object]) -> list[Store]:
+def _containerd(
+    config: AgentConfig,
+    settings: ContainerdSettings,
+    metrics: Metrics,
+    is_offered: Callable[[frozenset[str]], bool],
+) -> "list[ContainerdStore]":
     """The containerd store, if the operator wants it."""
     if config.containerd is None:
         return []
     # Not at the top: its libraries are an optional extra, and take 20 MiB of memory.
     from .stores.containerd import ContainerdStore
 
-    return [ContainerdStore(config.containerd, config.containerd_namespace, settings, on_damaged)]
+    on_damaged = metrics.damaged_blobs.labels("containerd").inc
+    return [ContainerdStore(config.containerd, config.containerd_namespace, settings, on_damaged, is_offered)]
 
 
 def _members(config: AgentConfig, router: SwimRouter | DhtRouter, peers: PeerClient) -> Members:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from .access import PrivatePolicies, private_of
 from .channels import PeerTls
 from .errors import ConfigError, DigestInvalid, NameInvalid, StartFailed
 from .fileio import read_small
@@ -44,7 +45,9 @@ ALL = "all"
 """Stands for all registries."""
 TABLES = "registry"
 TAG_TABLES = "tag"
-"""The keys of the TOML file's tables of registries, and of policies for tags; only there can they be written."""
+PRIVATE_TABLES = "private"
+"""The keys of the TOML file's tables of registries, and of policies for tags and for private images; only there can
+they be written."""
 _PREFIX = "SKVALLER_"
 _NO_SETTINGS = ("SKVALLER_CONFIG", "SKVALLER_AGENT")
 """Variables that the command line reads itself."""
@@ -572,6 +575,7 @@ class AgentConfig:
     tags: Literal["sample", "verify", "trust"]
     denied_tags: Literal["refuse", "serve"]
     tag_policies: TagPolicies
+    private: PrivatePolicies
     log_level: str
     log_format: str
     warnings: tuple[str, ...] = ()
@@ -670,6 +674,7 @@ def load(
     values["upstream"] = _with_tables(values["upstream"], written.get(TABLES, []))
     values["offline"] = Offline({*values["offline"], *offline_in(written.get(TABLES, []))})
     values["tag_policies"] = policies_of(written.get(TAG_TABLES, []))
+    values["private"] = private_of(written.get(PRIVATE_TABLES, []))
     values["upstream_proxy"] = values["upstream_proxy"] or Proxies.of_environment(environment)
     values["upstream_auth"] = auth = values["upstream_auth"] or _handed_over(environment)
     values["upstream"] = values["upstream"] if auth is None else with_hosts(values["upstream"], auth.read())
@@ -714,6 +719,7 @@ def _check(config: AgentConfig) -> None:
         raise ConfigError(f"sealing: {config.sealing} means nothing without a key; give --key-file too")
     _check_tls(config)
     _check_router(config)
+    _check_private(config)
     if config.push is Push.KEY and config.key_file is None:
         raise ConfigError("push: key needs the cluster's key, with which passwords are made; give --key-file too")
     if not config.listen:
@@ -732,6 +738,15 @@ def _check(config: AgentConfig) -> None:
     if bool(config.peer.loopback) != bool(at.loopback):
         raise ConfigError(
             f"peer: {config.peer} and {finds}: {at}; either both on loopback or both reachable by the others"
+        )
+
+
+def _check_private(config: AgentConfig) -> None:
+    """Credentials of clients mean nothing where whoever reaches the peer endpoint is a member."""
+    if config.private.has_checked and config.key_file is None and not config.peer.loopback:
+        raise ConfigError(
+            f"private: the policy checked needs a cluster key, for without one whoever reaches {config.peer} is given "
+            "everything as a member; give --key-file, or the policy off"
         )
 
 
@@ -815,10 +830,12 @@ def _read_file(file: Path) -> dict[str, Any]:
     written, is_open_to_others = _read_toml(file)
     known = {setting.name: setting for setting in SETTINGS}
     for key, value in written.items():
-        if key in (TABLES, TAG_TABLES):
+        if key in (TABLES, TAG_TABLES, PRIVATE_TABLES):
             continue
         if key not in known:
-            raise ConfigError(f"{key} in {file}: no such setting; {_similar(key, (*known, TABLES, TAG_TABLES))}")
+            raise ConfigError(
+                f"{key} in {file}: no such setting; {_similar(key, (*known, TABLES, TAG_TABLES, PRIVATE_TABLES))}"
+            )
         wanted = "a list of texts" if known[key].many else "a text"
         if known[key].many and isinstance(value, str):
             written[key] = [value]

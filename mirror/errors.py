@@ -279,11 +279,23 @@ class StaleRequest(Unauthorized):
 
 
 class LoginRequired(Unauthorized):
-    """A client that pushes has to log in, or its password is wrong."""
+    """A client has to log in, or its password is wrong.
+
+    Args:
+        message: one sentence for people.
+        realm: whose passwords are meant: this cluster's, or those of a registry.
+    """
+
+    def __init__(self, message: str, realm: str = "skvaller") -> None:
+        super().__init__(message)
+        self.realm = realm
 
 
 class Denied(OciError):
-    """The client may not do this here, or this mirror may not ask the registry that the request names."""
+    """The client may not do this here, or this mirror may not ask the registry that the request names.
+
+    Or that registry does not show the client what it asks for.
+    """
 
     code, status = "DENIED", 403
 

@@ -102,6 +102,13 @@ _COUNTERS: Final[Mapping[str, _Family]] = {
         "Requests to registries, for tags and content, that did not bring what was wanted, by registry and reason.",
         ("registry", "reason"),
     ),
+    "private_requests": _Family.by(
+        "Requests of clients for names that are not shared with all, by outcome (public: given; accepted: given, the "
+        "credentials are good; login: asked for credentials; denied: these are not good; absent: the registry shows "
+        "this client no such thing; unchecked: the registry does not say; apart: streamed through without being kept; "
+        "withheld: private content, not given under a name that is not known to have it).",
+        outcome=("public", "accepted", "login", "denied", "absent", "unchecked", "apart", "withheld"),
+    ),
     "corrupt_peers": _Family("Times that a member was proven to have sent corrupt bytes."),
     "tag_contradictions": _Family("Times that a member said of a tag, twice, what upstream did not say to this node."),
     "damaged_blobs": _Family.by(
@@ -166,6 +173,7 @@ class Metrics:
         self._upstream_answers = self._counter("upstream_answers")
         self._upstream_received_bytes = self._counter("upstream_received_bytes")
         self._upstream_failures = self._counter("upstream_failures")
+        self.private_requests = self._counter("private_requests")
         self.pushed_bytes = self._counter("pushed_bytes")
         self.corrupt_peers = self._counter("corrupt_peers")
         self.tag_contradictions = self._counter("tag_contradictions")

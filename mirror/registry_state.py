@@ -20,6 +20,7 @@ from .sources.upstream.registries import known_registries
 from .sources.upstream.requests import Tally
 from .sources.watched import WatchedUpstream
 from .sources.words import Words
+from .stores.marks import Marks
 
 
 class RegistryState:
@@ -31,6 +32,7 @@ class RegistryState:
         tell: tells all other members a note.
         passed_on: the marks that requests to registries have to have.
         tally: counts how they answer.
+        marks: takes note of what needs credentials.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class RegistryState:
         *,
         passed_on: Callable[[], Sequence[str]],
         tally: Tally,
+        marks: Marks,
     ) -> None:
         self._config = config
         self._known = known_registries(config.upstream)
@@ -51,7 +54,13 @@ class RegistryState:
         )
         access = Access(config.upstream_auth, config.upstream_proxy)
         self.upstream = Upstream(
-            config.upstream, settings.upstream, access, passed_on=passed_on, tally=tally, budgets=self.budgets
+            config.upstream,
+            settings.upstream,
+            access,
+            passed_on=passed_on,
+            tally=tally,
+            budgets=self.budgets,
+            marks=marks,
         )
         self.watched = WatchedUpstream(self.upstream, self.outages, settings.outages, config.offline, self.words)
 

@@ -365,6 +365,10 @@ class UpstreamSettings:
     retry_after_default_s: float = 60.0
     """Time for which a registry is left alone that answers 429 without a readable Retry-After, s."""
 
+    counted_known_s: float = 3600.0
+    """Time for which it is believed of a repository that the registry counts its pulls, or that it does not, s."""
+    counted_max: int = 1024
+    """Bounds the repositories of which that is remembered; the oldest answer is forgotten first."""
     head_known_s: float = 3600.0
     """Time for which it is believed of a registry that HEAD works there, or that it does not, s. One that was set right
     is asked by HEAD again within that time."""
@@ -803,6 +807,33 @@ class ImageSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AccessSettings:
+    """Of `access`."""
+
+    public_s: float = 3600.0
+    """Time for which a repository counts as public without asking again, s: one that became private is given to
+    anybody for that long, and each public repository costs one question in that time."""
+    private_s: float = 300.0
+    """The same for a private one, s: one that became public is found that much later."""
+    refused_s: float = 10.0
+    """Time for which refused credentials are refused without asking again, s: a client that tries again and again
+    must not have the registry lock its account, or this node."""
+    repositories_max: int = 4096
+    """Bounds the repositories of which it is remembered whether they are public; some 200 bytes each."""
+    verdicts_max: int = 4096
+    """Bounds the credentials of which it is remembered what the registry said, some 150 bytes each; who comes back
+    after that is checked once more."""
+    checks_max: int = 16
+    """Bounds the credentials that are being checked at once; others wait."""
+    authorization_max: int = 8192
+    """Bounds what a client may present, in characters: tokens have up to some 4 KiB."""
+    absent_s: float = 5.0
+    """Time for which it is remembered that a repository does not have some content of others, s."""
+    absent_max: int = 4096
+    """Bounds what of that is remembered, some 200 bytes each."""
+
+
+@dataclass(frozen=True, slots=True)
 class AppSettings:
     """Of `app`."""
 
@@ -1097,6 +1128,7 @@ class Settings:
     fetch: FetchSettings = field(default_factory=FetchSettings)
     evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
     images: ImageSettings = field(default_factory=ImageSettings)
+    access: AccessSettings = field(default_factory=AccessSettings)
     pins: PinSettings = field(default_factory=PinSettings)
     app: AppSettings = field(default_factory=AppSettings)
     push: PushSettings = field(default_factory=PushSettings)

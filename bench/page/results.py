@@ -133,7 +133,7 @@ def read(path: Path) -> Result:
         raise BenchError(f"{path} has {size} bytes; a result has at most {FILE_BYTES_MAX}")
     try:
         found = msgspec.json.decode(path.read_bytes(), type=Result)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise BenchError(f"{path} is no result of a bench: {error}") from None
     for sheet in found.tables:
         for key, spec in sheet.formats.items():

@@ -202,6 +202,7 @@ _FULL: Final[Sequence[Lab | Bench]] = (
     Bench(("gossip", "--sim", "--nodes", "10,100,1000,10000"), 1500),
     Bench(("scale",), 900, _AT_ONCE),
     Bench(("gossip", "--nodes", "5,10,30", "--repeats", "2"), 2 * 3 * 360),
+    Bench(("lab", "hub"), 300),
     Bench(("lab", "chaos", "--nodes", "5", "--minutes", "2", "--seed", "7"), 200),
 )
 """What can be measured on one machine: some hours. What answers most comes first."""

@@ -6,6 +6,7 @@ from ..fetch.stack import FetchStack
 from ..images.holdings import Holdings
 from ..images.listings import Listings
 from ..images.manifests import Manifests
+from ..images.referrers import Referrers
 from ..images.resolutions import Resolutions
 from ..images.tags import Tags
 from ..metrics import Metrics
@@ -22,6 +23,7 @@ class Backend:
         manifests: gives manifests by digest.
         tags: resolves references.
         listings: has lists of tags.
+        referrers: has lists of what refers to a manifest.
         metrics: counts.
         settings: of the endpoints.
         resolutions: takes note of what clients are told that tags mean.
@@ -32,6 +34,12 @@ class Backend:
     manifests: Manifests
     tags: Tags
     listings: Listings
+    referrers: Referrers
     metrics: Metrics
     settings: AppSettings = field(default_factory=AppSettings)
     resolutions: Resolutions = field(default_factory=Resolutions)
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        await self.tags.close()
+        await self.fetching.close()

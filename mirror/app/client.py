@@ -7,7 +7,6 @@ stores alone, so that nobody sends requests round in circles.
 """
 
 import contextlib
-import json
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -16,6 +15,7 @@ from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
+from ..access import Gate, Passage
 from ..errors import (
     WRONG_COPIES_MAX,
     BlobUnknown,
@@ -29,26 +29,26 @@ from ..errors import (
     WrongCopy,
 )
 from ..fetch import Audience, Reader
-from ..images.listings import TagPage
 from ..images.manifests import Manifest
 from ..oci.content import Content
 from ..oci.digest import Digest
 from ..oci.ranges import IntRange, Span, first_span, is_read_by_itself
 from ..oci.reference import Reference
-from ..sources import Page
 from ..sources.chain import Chain, came_by
 from ..stores import Held
 from .again import rest, sha256_of, taken_over
 from .backend import Backend
 from .blob import Extent, Headers, blob_headers
+from .lists import page_of
 from .patience import patiently
 from .pulls import Pulls
-from .request import ListRequest, RegistryRequest, parse
+from .request import ListRequest, RegistryRequest, authorization, parse
 from .responses import (
     OCTETS,
     Body,
     age,
     blob_response,
+    challenge,
     send_empty,
     send_error,
     send_json,
@@ -66,11 +66,22 @@ class ClientEndpoint:
     Args:
         backend: the parts of the node that it answers from.
         chain: tells circles of clusters.
+        gate: decides who may have what.
+        apart: answers what is to be kept nowhere and shared with nobody; None: this one does.
         registry: of requests that name none; without it, that is Docker Hub, or what a name begins with.
     """
 
-    def __init__(self, backend: Backend, chain: Chain, registry: str | None = None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        chain: Chain,
+        gate: Gate,
+        apart: "ClientEndpoint | None" = None,
+        registry: str | None = None,
+    ) -> None:
         self._backend = backend
+        self._gate = gate
+        self._apart = apart
         self._chain = chain
         self._registry = registry
         self._served = backend.metrics.served_bytes.labels("client")
@@ -79,6 +90,8 @@ class ClientEndpoint:
     def close(self) -> None:
         """Write what is known of pulls that were under way."""
         self._pulls.close()
+        if self._apart is not None:
+            self._apart.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; an error becomes an answer in the specification's form."""
@@ -90,21 +103,25 @@ class ClientEndpoint:
                 return
             request = parse(scope, self._registry)
             if request is None:
-                await send_json(scope, send, 200, {})
+                await send_json(scope, send, 200, {}, [challenge("private")] if self._gate.asks_for_login else [])
                 return
             if self._chain.is_circle(request.came_by):
                 request = replace(request, is_hop=True)
             came_by.set(request.came_by)
-            if isinstance(request, ListRequest):
-                kind = "lists"
-                await self._list(scope, send, request)
-                return
-            kind = request.kind
-            with self._pulls.following(scope, request, send) as send:
-                # Another cluster's agent has a bound of its own, and tells its clients to wait.
-                patience_s = 0.0 if request.came_by else self._backend.settings.patience_s
-                answer = partial(self._answer, scope, receive, send, request)
-                await patiently(answer, patience_s, self._backend.settings.patience_step_s)
+            kind = "lists" if isinstance(request, ListRequest) else request.kind
+            passage = await self._gate.enter(
+                request.repository, request.below, authorization(scope), may_ask=not request.is_hop
+            )
+            if passage.is_apart and self._apart is not None:
+                await self._apart(scope, receive, send)
+            elif isinstance(request, ListRequest):
+                await self._list(scope, send, request, passage)
+            else:
+                with self._pulls.following(scope, request, send) as send:
+                    # Another cluster's agent has a bound of its own, and tells its clients to wait.
+                    patience_s = 0.0 if request.came_by else self._backend.settings.patience_s
+                    answer = partial(self._answer, scope, receive, send, request, passage)
+                    await patiently(answer, patience_s, self._backend.settings.patience_step_s)
         except OciError as error:
             self._count(kind, "missing" if error.status == 404 else "refused" if error.status < 500 else "failed")
             log.info("%s %s: %d %s", scope["method"], scope["path"][:300], error.status, error)
@@ -114,41 +131,34 @@ class ClientEndpoint:
             log.warning("%s %s: %s", scope["method"], scope["path"][:300], error)
             await send_error(scope, send, Unavailable(str(error)))
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, request: RegistryRequest) -> None:
+    async def _answer(
+        self, scope: Scope, receive: Receive, send: Send, request: RegistryRequest, passage: Passage
+    ) -> None:
+        """A manifest or a blob, for a client that may have it."""
         if isinstance(request.what, Reference):
-            await self._tag(send, request, request.what)
+            await self._tag(send, request, request.what, passage)
         elif request.kind == "manifests":
-            await send_manifest(send, request, await self._find(request, request.what), [])
+            await send_manifest(send, request, await self._find(request, request.what, passage), [])
         else:
-            await self._blob(scope, receive, send, request, request.content(request.what))
+            await self._blob(scope, receive, send, request, request.content(request.what), passage)
 
-    async def _list(self, scope: Scope, send: Send, request: ListRequest) -> None:
+    async def _list(self, scope: Scope, send: Send, request: ListRequest, passage: Passage) -> None:
         """A page of tags, or of the manifests that refer to one."""
-        listings, extra = self._backend.listings, list[tuple[bytes, bytes]]()
-        if request.referred is None:
-            tags = (
-                TagPage(listings.held(request.repository))
-                if request.is_hop
-                else await listings.tags(request.repository, request.query)
-            )
-            page = Page(json.dumps({"name": request.name, "tags": tags.tags}).encode(), tags.following)
-            extra = [warning(tags.warning)] if tags.warning else []
-        elif request.is_hop:
-            raise ManifestUnknown(f"this node does not know who refers to {request.referred}")
-        else:
-            page = await listings.referrers(request.repository, request.referred, request.query)
-        self._count("lists", "fetched")
-        await send_page(scope, send, request, page, extra)
+        if request.referred is not None:
+            await self._gate.release(passage, Content(request.repository, "manifests", request.referred))
+        page, why = await page_of(self._backend, request)
+        self._count("lists", "held" if request.is_hop else "fetched")
+        await send_page(scope, send, request, page, [warning(why)] if why else [])
 
-    async def _tag(self, send: Send, request: RegistryRequest, reference: Reference) -> None:
+    async def _tag(self, send: Send, request: RegistryRequest, reference: Reference, passage: Passage) -> None:
         digest, extra = await self._resolve(request, reference)
         try:
-            manifest = await self._find(request, digest)
+            manifest = await self._find(request, digest, passage)
         except ManifestUnknown as error:
             if request.is_hop or not await self._backend.tags.has_moved(reference, digest):
                 raise ManifestUnknown(f"{reference} means {digest}, which is nowhere to be had: {error}") from error
             digest, extra = await self._resolve(request, reference)
-            manifest = await self._find(request, digest)
+            manifest = await self._find(request, digest, passage)
         await send_manifest(send, request, manifest, extra)
 
     async def _resolve(self, request: RegistryRequest, reference: Reference) -> tuple[Digest, Headers]:
@@ -168,7 +178,7 @@ class ClientEndpoint:
         extra = [age(answer.tag.checked_unix_s)]
         return answer.tag.digest, [*extra, warning(answer.warning)] if answer.warning else extra
 
-    async def _find(self, request: RegistryRequest, digest: Digest) -> Manifest:
+    async def _find(self, request: RegistryRequest, digest: Digest, passage: Passage) -> Manifest:
         """A manifest, fetched if this node does not hold it."""
         if request.is_hop:
             manifest, was_held = await self._backend.manifests.held(digest), True
@@ -176,15 +186,23 @@ class ClientEndpoint:
             manifest, was_held = await self._backend.manifests.get(request.content(digest))
         if manifest is None:
             raise ManifestUnknown(f"this node does not hold {digest}")
+        await self._gate.release(passage, request.content(digest))
         self._count("manifests", "held" if was_held else "fetched")
         return manifest
 
     async def _blob(
-        self, scope: Scope, receive: Receive, send: Send, request: RegistryRequest, content: Content
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        request: RegistryRequest,
+        content: Content,
+        passage: Passage,
     ) -> None:
         held = self._open(request, content.digest)
         if held is not None:
             with held:
+                await self._gate.release(passage, content)
                 self._count("blobs", "held")
                 held.note_use()
                 body = Body.held(content.digest, held)
@@ -198,7 +216,7 @@ class ClientEndpoint:
             self._count("blobs", "fetched")
             await send_empty(send, *blob_headers(content.digest, OCTETS, size))
         else:
-            await self._fetch(scope, receive, send, request, content)
+            await self._fetch(scope, receive, send, request, content, passage)
 
     async def _size(self, content: Content) -> int:
         """The size of a blob that is not here; where one member alone says it, its bytes have to prove it."""
@@ -234,13 +252,20 @@ class ClientEndpoint:
                     yield extent
 
     async def _fetch(
-        self, scope: Scope, receive: Receive, send: Send, request: RegistryRequest, content: Content
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        request: RegistryRequest,
+        content: Content,
+        passage: Passage,
     ) -> None:
         """Send a blob that this node does not hold, while it arrives."""
         part = request.part(content.digest)
         from_start = part is None or (isinstance(part, IntRange) and part.start == 0)
         first = first_span(part) if is_read_by_itself(part) else None
         async with self._sized(content, from_start=from_start, part=first) as (reader, size):
+            await self._gate.release(passage, content)
             self._count("blobs", "passed" if reader.is_in_memory else "fetched")
             if first is not None:
                 reader.expect(request.spans(content.digest, size))

@@ -9,8 +9,9 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 from starlette.datastructures import Headers as RequestHeaders
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
+from ..access import Offers
 from ..cluster.throughput import SlowReports
 from ..errors import BlobUnknown, ManifestUnknown, OciError, Reason, Refusal, StorageFailed, Unauthorized
 from ..images.completeness import Completeness
@@ -21,7 +22,7 @@ from ..oci.reference import Reference
 from ..sources import Role
 from ..sources.chain import came_by
 from ..sources.peers.auth import PeerAuth, Proof
-from ..sources.peers.protocol import MEMBER_TAGS_MAX, MemberAnswer, MemberRequest, Want
+from ..sources.peers.protocol import MEMBER_TAGS_MAX, SIGNED_BODY_MAX_BYTES, MemberAnswer, MemberRequest, Want
 from ..stores import Held
 from .admission import Admission
 from .backend import Backend
@@ -29,7 +30,7 @@ from .blob import blob_headers
 from .member_contents import MemberContents
 from .relay import Home
 from .request import ListRequest, RegistryRequest, parse
-from .responses import OCTETS, Body, blob_response, encoded, send_empty, send_error, send_json, send_manifest
+from .responses import OCTETS, Body, blob_response, encoded, send_empty, send_error, send_json, send_manifest, send_page
 from .signing import signed_request, signing
 from .testimony import Testimony, send_testimony
 from .tls import MEMBER_NAMES
@@ -45,6 +46,7 @@ class PeerEndpoint:
         backend: the parts of the node that it answers from.
         reports: takes note of the relative rates that others measure of this node.
         auth: tells members from others, where the cluster has a key.
+        offers: decides what members may have.
         questions: answers what members want done about an image; by what they want.
         contents: answers what members ask about all that is here; None: nothing does.
     """
@@ -54,10 +56,12 @@ class PeerEndpoint:
         backend: Backend,
         reports: SlowReports,
         auth: PeerAuth,
+        offers: Offers,
         questions: Mapping[Want, Question] | None = None,
         contents: MemberContents | None = None,
     ) -> None:
         self._questions = questions or {}
+        self._offers = offers
         self._backend = backend
         self._contents = contents
         self._home = Home(backend)
@@ -87,21 +91,46 @@ class PeerEndpoint:
                 came_by.set(request.came_by)
             if request is None:
                 await send_json(scope, send, 200, {})
-            elif isinstance(request, ListRequest):
-                kind = "lists"
-                await self._list(scope, send, request)
-            elif isinstance(request.what, Reference):
-                kind = "tags"
-                await self._tag(send, request, request.what, member)
-            elif request.kind == "manifests":
-                kind = "manifests"
-                await self._manifest(send, request, request.content(request.what), member)
             else:
-                kind = "blobs"
-                await self._blob(scope, receive, send, request, request.content(request.what), member)
+                kind = _kind(request)
+                await self._answer(scope, receive, send, request, member)
         except OciError as error:
             self._count(kind, "missing" if error.status == 404 else "refused")
             await send_error(scope, send, error)
+
+    async def _answer(
+        self, scope: Scope, receive: Receive, send: Send, request: RegistryRequest | ListRequest, member: MemberRequest
+    ) -> None:
+        """Answer a request for something of a repository, if the member may have that."""
+        await self._offers.admit(
+            request.repository, request.below, keeps_marks=member.keeps_marks, is_home=member.role is Role.HOME
+        )
+        if isinstance(request, ListRequest):
+            await self._list(scope, send, request)
+        elif isinstance(request.what, Reference):
+            await self._tag(send, request, request.what, member)
+        elif request.kind == "manifests":
+            send = self._marking(send, request.what, member)
+            await self._manifest(send, request, request.content(request.what), member)
+        else:
+            send = self._marking(send, request.what, member)
+            await self._blob(scope, receive, send, request, request.content(request.what), member)
+
+    def _marking(self, send: Send, digest: Digest, member: MemberRequest) -> Send:
+        """Say with whatever content is sent how it is marked, as that is known when it leaves.
+
+        Raises:
+            BlobUnknown: it is marked already, and the member may not have it.
+        """
+        self._offers.mark(digest, keeps_marks=member.keeps_marks)
+
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] < 300:
+                mark = self._offers.mark(digest, keeps_marks=member.keeps_marks)
+                message["headers"] = [*message["headers"], *encoded(MemberAnswer(mark=mark).headers())]
+            await send(message)
+
+        return marked
 
     def _recognise(self, scope: Scope, member: MemberRequest) -> Proof | None:
         """What the answer is signed with; None where TLS proves that the member sends the request that it names.
@@ -125,9 +154,12 @@ class PeerEndpoint:
         self._reports.heard(node, member.relative_rate, time.monotonic())
 
     async def _list(self, scope: Scope, send: Send, request: ListRequest) -> None:
-        """The tags that this node itself knows of a repository."""
+        """The tags that this node itself knows of a repository, or what it holds that refers to a manifest."""
         if request.referred is not None:
-            raise ManifestUnknown(f"this node does not know who refers to {request.referred}")
+            self._count("lists", "held")
+            page = self._backend.referrers.held(request.referred, SIGNED_BODY_MAX_BYTES)
+            await send_page(scope, send, request, page, [])
+            return
         tags = self._backend.listings.held(request.repository)[:MEMBER_TAGS_MAX]
         self._count("lists", "held")
         await send_json(scope, send, 200, {"name": request.name, "tags": tags})
@@ -223,6 +255,13 @@ class PeerEndpoint:
 
     def _count(self, kind: str, outcome: str) -> None:
         self._backend.metrics.requests.labels("peer", kind, outcome).inc()
+
+
+def _kind(request: RegistryRequest | ListRequest) -> str:
+    """The kind of a request, as it is counted."""
+    if isinstance(request, ListRequest):
+        return "lists"
+    return "tags" if isinstance(request.what, Reference) else request.kind
 
 
 def _is_proven(scope: Scope) -> bool:

@@ -26,6 +26,7 @@ from starlette.requests import ClientDisconnect
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ..settings import ServerSettings
+from .error_body import MEDIA_TYPE, protocol_error_body
 from .framing import Chunked, Counted, framing_of
 from .heads import HeadError, Heads
 from .places import Place, Places
@@ -85,7 +86,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Whether the answer came before the end of such a body: what still comes is dropped for a moment."""
         self._ignored = 0
         """Bytes that were dropped since the request under way began."""
-        self._refusal: HTTPStatus | None = None
+        self._refusal: HeadError | None = None
         """Why the request under way is not given to the application."""
         self._unsent = 0
         """Bytes that waited to be sent at the last look."""
@@ -205,7 +206,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._end_in(self.settings.stall_timeout_s if self._is_streamed else self.settings.head_s)
         except HeadError as error:
             if self.scope["method"] not in ("GET", "HEAD"):
-                self._refusal = HTTPStatus(error.status)
+                self._refusal = error
             self.on_message_complete()
             self._close_after_answer()
 
@@ -284,9 +285,10 @@ class BoundedProtocol(HttpToolsProtocol):
     async def _run(self, scope: Any, receive: Any, send: Any) -> None:
         """Run the application for one request, in uvicorn's task."""
         if self._refusal is not None:
-            headers = [(b"content-length", b"0"), (b"connection", b"close")]
-            await send({"type": "http.response.start", "status": self._refusal, "headers": headers})
-            await send({"type": "http.response.body", "body": b""})
+            status, body = self._refusal.status, protocol_error_body(self._refusal.status, str(self._refusal))
+            headers = [(b"content-type", MEDIA_TYPE), (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
             return
         try:
             await self._application(scope, receive, send)
@@ -297,9 +299,9 @@ class BoundedProtocol(HttpToolsProtocol):
         """Answer what is no request, and close."""
         log.debug("%s: %d: %s", self.client, error.status, error)
         self._heads.clear()
-        text = f"{error}\n".encode("ascii", "replace")
+        body = protocol_error_body(error.status, str(error))
         self.transport.write(
-            b"HTTP/1.1 %d %b\r\ncontent-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
-            % (error.status, HTTPStatus(error.status).phrase.encode(), len(text), text)
+            b"HTTP/1.1 %d %b\r\ncontent-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+            % (error.status, HTTPStatus(error.status).phrase.encode(), MEDIA_TYPE, len(body), body)
         )
         self.transport.close()

@@ -60,6 +60,11 @@ class RegistryRequest:
     came_by: tuple[str, ...] = ()
     is_fresh: bool = False
 
+    @property
+    def below(self) -> str:
+        """The path of what is wanted, below the repository's own."""
+        return f"{self.kind}/{self.what.tag if isinstance(self.what, Reference) else self.what}"
+
     def content(self, digest: Digest) -> Content:
         """The content to look for, once the digest is known."""
         return Content(self.repository, self.kind, digest)
@@ -121,10 +126,14 @@ class ListRequest:
     is_hop: bool = False
     came_by: tuple[str, ...] = ()
 
+    @property
+    def below(self) -> str:
+        """The path of the list, below the repository's own."""
+        return "tags/list" if self.referred is None else f"referrers/{self.referred}"
+
     def following(self, query: str) -> str:
         """Where a client finds the page of that query, relative to this endpoint."""
-        what = "tags/list" if self.referred is None else f"referrers/{self.referred}"
-        return f"/v2/{self.name}/{what}?{'&'.join(part for part in (self.registry, query) if part)}"
+        return f"/v2/{self.name}/{self.below}?{'&'.join(part for part in (self.registry, query) if part)}"
 
 
 def parse(scope: Scope, registry: str | None = None) -> RegistryRequest | ListRequest | None:
@@ -221,6 +230,11 @@ def _what(kind: str, repository: Repository, text: str) -> Digest | Reference:
         return Reference.of(repository, text)
     except NameInvalid as error:
         raise ManifestUnknown(str(error)) from None
+
+
+def authorization(scope: Scope) -> str | None:
+    """What a request says of who sends it, in its Authorization header; a secret."""
+    return header_of(scope, b"authorization")
 
 
 def target(scope: Scope) -> str:

@@ -26,6 +26,7 @@ from ..sources import Page
 from ..sources.peers.protocol import TIME_HEADER, MemberAnswer
 from ..stores import Held
 from .blob import BlobResponse, Extent, Headers, blob_headers, of_file
+from .error_body import error_document
 from .multipart import Multipart
 from .request import ListRequest, RegistryRequest
 
@@ -134,7 +135,7 @@ async def send_error(scope: Scope, send: Send, error: OciError) -> None:
     if error.status == 405:
         extra.append((b"allow", b"GET, HEAD"))
     if isinstance(error, LoginRequired):
-        extra.append((b"www-authenticate", b'Basic realm="skvaller"'))
+        extra.append(challenge(error.realm))
     if isinstance(error, UploadOutOfOrder):
         extra += [(b"location", error.location.encode()), *received(error.position)]
     if isinstance(error, Unavailable | TooManyUploads) and error.retry_after_s is not None:
@@ -143,13 +144,17 @@ async def send_error(scope: Scope, send: Send, error: OciError) -> None:
         extra += encoded({TIME_HEADER: str(error.now_unix_s)})
     if isinstance(error, Refusal):
         extra += encoded(MemberAnswer(reason=error.reason).headers())
-    document = {"errors": [{"code": error.code, "message": str(error), "detail": None}]}
-    await send_json(scope, send, error.status, document, extra)
+    await send_json(scope, send, error.status, error_document(error.code, str(error)), extra)
 
 
 def received(position: int) -> Headers:
     """A `Range` header: how much of an upload has come, in bytes. Of nothing it says `0-0`, as other registries do."""
     return [(b"range", b"0-%d" % max(0, position - 1))]
+
+
+def challenge(realm: str) -> tuple[bytes, bytes]:
+    """A `WWW-Authenticate` header that has clients present a user and password (RFC 7617); a realm has no quotes."""
+    return b"www-authenticate", f'Basic realm="{realm}"'.encode()
 
 
 def encoded(headers: Mapping[str, str]) -> Headers:

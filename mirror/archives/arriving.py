@@ -43,7 +43,7 @@ class _Arrived:
 
 
 class ArrivedArchive:
-    """An archive whose blobs the agent has been sent. Made by `arrive`."""
+    """An archive whose blobs the agent was sent."""
 
     def __init__(self, settings: ArchiveSettings) -> None:
         self._settings = settings
@@ -51,10 +51,6 @@ class ArrivedArchive:
         self._arrived: dict[str, _Arrived] = {}
         self._documents: dict[str, bytes] = {}
         self._held_bytes = 0
-        self.sent: dict[Digest, int] = {}
-        """What the agent has been sent, with its bytes."""
-        self.kept: set[Digest] = set()
-        """What the agent had already, or has now."""
 
     def has(self, name: str) -> bool:
         """Whether there is such a file."""
@@ -114,9 +110,7 @@ class ArrivedArchive:
         self._documents[member.name] = body
 
 
-def arrive(
-    source: StreamSource, registry: Distribution, staging: Repository, settings: ArchiveSettings
-) -> ArrivedArchive:
+def arrive(source: StreamSource, registry: Distribution, staging: Repository, settings: ArchiveSettings) -> "Arrival":
     """Send the blobs of an archive to an agent as they come.
 
     Args:
@@ -129,24 +123,27 @@ def arrive(
         ArchiveError: it is no archive, or not what it says.
         AgentError: the agent does not take them.
     """
-    archive = ArrivedArchive(settings)
-    arrival = _Arrival(archive, source, registry, staging)
+    arrival = Arrival(source, registry, staging, settings)
     for member in members(source, settings):
         if member.kind is Kind.LINK:
-            archive.link(member)
+            arrival.archive.link(member)
         elif member.kind is Kind.FILE and member.name.rpartition("/")[2] not in _OLD:
             arrival.take(member)
     source.drain()
-    return archive
+    return arrival
 
 
-class _Arrival:
-    """Takes the members of an archive, one after the other."""
+class Arrival:
+    """Takes the members of an archive, one after the other. Made by `arrive`, which says what its arguments are."""
 
     def __init__(
-        self, archive: ArrivedArchive, source: StreamSource, registry: Distribution, staging: Repository
+        self, source: StreamSource, registry: Distribution, staging: Repository, settings: ArchiveSettings
     ) -> None:
-        self._archive = archive
+        self.archive = ArrivedArchive(settings)
+        self.sent: dict[Digest, int] = {}
+        """What the agent was sent, with its bytes."""
+        self.kept: set[Digest] = set()
+        """What the agent had already, or has now."""
         self._source = source
         self._registry = registry
         self._staging = staging
@@ -167,11 +164,11 @@ class _Arrival:
         if stated is not None and not stated.matches(body):
             raise ArchiveError(f"member {member.name!r} does not have the digest that is its name")
         digest = stated or Digest.of(body)
-        self._archive.add(member, digest, body[:HEAD_BYTES])
+        self.archive.add(member, digest, body[:HEAD_BYTES])
         is_list = member.name in _LISTS
         is_manifest, is_config = (False, False) if is_list else _nature(body)
         if is_list or is_manifest or is_config:
-            self._archive.hold(member, body)
+            self.archive.hold(member, body)
         if not (is_list or is_manifest) and not self._is_there(digest):
             self._registry.upload_bytes(self._staging, digest, body)
             self._note(digest, member.size)
@@ -187,7 +184,7 @@ class _Arrival:
             except AgentError as error:
                 raise named(error, member.name) from None
             self._note(stated, member.size)
-        self._archive.add(member, stated, head)
+        self.archive.add(member, stated, head)
 
     def _take_unknown(self, member: Member) -> None:
         """Take a layer of `docker save`, whose digest may come later: it is sent in any case."""
@@ -203,16 +200,16 @@ class _Arrival:
         digest = Digest(sha256.hexdigest())
         self._registry.end(place, digest)
         self._note(digest, member.size)
-        self._archive.add(member, digest, head)
+        self.archive.add(member, digest, head)
 
     def _is_there(self, digest: Digest) -> bool:
-        if digest not in self._archive.kept and self._registry.has(self._staging, "blobs", digest):
-            self._archive.kept.add(digest)
-        return digest in self._archive.kept
+        if digest not in self.kept and self._registry.has(self._staging, "blobs", digest):
+            self.kept.add(digest)
+        return digest in self.kept
 
     def _note(self, digest: Digest, size: int) -> None:
-        self._archive.kept.add(digest)
-        self._archive.sent[digest] = size
+        self.kept.add(digest)
+        self.sent[digest] = size
 
 
 def named(error: AgentError, member: str) -> AgentError | ArchiveError:
@@ -245,10 +242,10 @@ def _nature(body: bytes) -> tuple[bool, bool]:
         is_manifest = document.mediaType in MEDIA_TYPES or (
             document.schemaVersion == 2 and (document.config is not None or document.manifests is not None)
         )
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         is_manifest = False
     try:
         is_config = msgspec.json.decode(body, type=Config).rootfs is not None
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         is_config = False
     return is_manifest, is_config

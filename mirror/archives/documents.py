@@ -121,7 +121,7 @@ def read(name: str, body: bytes, shape: type[Shape]) -> Shape:
     """Read JSON of a shape; raise ArchiveError, which names the member, if it is none."""
     try:
         return msgspec.json.decode(body, type=shape)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ArchiveError(f"member {name!r} is not the JSON that it must be: {error}") from None
 
 

@@ -108,10 +108,10 @@ class Loader:
         watched = _Watched(file, self._progress)
         stream: Readable = watched if packing is None else Unpacked(watched, packing, self._settings)
         staging = wanted.repository if isinstance(wanted, Reference) else wanted or STAGING
-        archive = arrive(StreamSource(stream, self._settings.part_bytes), self._registry, staging, self._settings)
-        self._sent |= archive.sent
-        self._placed |= {digest: [staging] for digest in archive.kept}
-        return archive
+        arrival = arrive(StreamSource(stream, self._settings.part_bytes), self._registry, staging, self._settings)
+        self._sent |= arrival.sent
+        self._placed |= {digest: [staging] for digest in arrival.kept}
+        return arrival.archive
 
     def _load_image(self, archive: Archive, image: Image) -> Loaded:
         """Have the agent hold all of an image, then give it its names."""

@@ -24,16 +24,6 @@ class Progress(Protocol):
         ...
 
 
-class Silent:
-    """Shows nothing."""
-
-    def expect(self, total: int | None) -> None:
-        """Take note of nothing."""
-
-    def advance(self, count: int) -> None:
-        """Take note of nothing."""
-
-
 class Lines:
     """Writes a line to standard error now and then.
 

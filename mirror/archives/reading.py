@@ -4,7 +4,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -195,18 +195,16 @@ class Links:
 
 
 class FolderExtents:
-    """The files in a folder. They are opened when they are asked for, and stay open.
+    """The files in a folder, of which one at a time is open.
 
     Args:
         folder: an unpacked archive.
-        stack: closes the files.
+        stack: closes the last one.
     """
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self._folder = folder.resolve()
-        self._stack = stack
         self._open: tuple[str, Extent] | None = None
-        self._fds = ExitStack()
         stack.callback(self._close)
 
     def find(self, name: str) -> Extent | None:
@@ -222,19 +220,20 @@ class FolderExtents:
             return None
         except OSError as error:
             raise ArchiveError(f"cannot read {str(path)!r}: {error.strerror}") from None
-        self._close()
-        self._fds.callback(os.close, fd)
         found = os.fstat(fd)
-        if stat.S_ISDIR(found.st_mode):
-            return None
         if not stat.S_ISREG(found.st_mode):
+            os.close(fd)
+            if stat.S_ISDIR(found.st_mode):
+                return None
             raise ArchiveError(f"{name!r} is neither a file nor a folder; an image archive has nothing else")
+        self._close()
         self._open = name, Extent(fd, 0, found.st_size)
         return self._open[1]
 
     def _close(self) -> None:
-        self._open = None
-        self._fds.close()
+        if self._open is not None:
+            os.close(self._open[1].fd)
+            self._open = None
 
 
 class FileSource:
@@ -309,10 +308,3 @@ class StreamSource:
 
 def _cut_off(position: int) -> ArchiveError:
     return ArchiveError(f"cut off after {position:,} bytes, in the middle of a member")
-
-
-@contextmanager
-def folder_archive(folder: Path, settings: ArchiveSettings) -> Iterator[PlacedArchive]:
-    """An unpacked archive."""
-    with ExitStack() as stack:
-        yield PlacedArchive(FolderExtents(folder, stack), settings.part_bytes)

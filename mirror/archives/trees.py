@@ -112,17 +112,14 @@ class Trees:
         self._add(tree, Manifest(digest, media_type_of(document, child.mediaType), found.body), document, depth)
 
     def _wanted(self, tree: Tree, children: list[Descriptor]) -> list[Descriptor]:
-        """Those of an index's children that are for the platform, with what attests something of them."""
+        """Those of an index's children that are for the platform."""
         assert self._platform is not None
-        images = [child for child in children if child.platform is None or child.platform.fits(self._platform)]
-        kept = {child.digest for child in images}
-        attested = [child for child in children if child.annotated.get(ATTESTED_ANNOTATION) in kept]
-        kept |= {child.digest for child in attested}
-        others = [child for child in children if child.digest not in kept]
-        tree.left_out += [str(child.platform) for child in others if ATTESTED_ANNOTATION not in child.annotated]
-        if children and not images:
+        kept = [child for child in children if child.platform is None or child.platform.fits(self._platform)]
+        others = [child for child in children if child not in kept and ATTESTED_ANNOTATION not in child.annotated]
+        tree.left_out += map(str, dict.fromkeys(child.platform for child in others))
+        if children and not kept:
             raise self._none_for(tree, ", ".join(tree.left_out))
-        return images + [child for child in attested if child not in images]
+        return kept
 
     def _check_platform(self, tree: Tree, document: Document) -> None:
         """Raise AgentError if an image that is no index is for another platform."""
@@ -132,7 +129,7 @@ class Trees:
             text = body.read(_CONFIG_MAX_BYTES)
         try:
             config = msgspec.json.decode(text, type=Config)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        except (ValueError, RecursionError):
             return  # no image's
         found = Platform(config.architecture, config.os, config.variant)
         if found.os and self._platform is not None and not found.fits(self._platform):

@@ -16,8 +16,8 @@ from .running_agent import ask, asks_agent, show_json, show_table
 def find(what: str, url: str, as_json: bool) -> None:
     """Show which members have an image or a digest.
 
-    REF is an image name such as nginx:1.27 or ghcr.io/org/app@sha256:…, DIGEST is sha256:…. Who has the manifest
-    of an image and not all that it names does not have the image.
+    REF is an image name such as nginx:1.27 or ghcr.io/org/app@sha256:…, DIGEST is sha256:… or sha512:…. Who has
+    the manifest of an image and not all that it names does not have the image.
     Exit status 1 if nobody has it.
     """
     answer = ask(url, "/api/v1/find?" + urllib.parse.urlencode({"q": what}))

@@ -31,10 +31,10 @@ Reading it:
 def why(what: str, platform: str | None, everything: bool, url: str, as_json: bool) -> None:
     """Show why an image or a blob is on this node, or is not.
 
-    REF is an image name such as nginx:1.27 or ghcr.io/org/app@sha256:…, DIGEST is sha256:…. Shows what the tag means
-    and who says so, which policy and budget hold, who has each blob, where this node has it from, what was asked of
-    whom, and what registries answered. Fetches nothing and asks no registry. What was asked is remembered since the
-    agent started, of the last fetches.
+    REF is an image name such as nginx:1.27 or ghcr.io/org/app@sha256:…, DIGEST is sha256:… or sha512:…. Shows what
+    the tag means and who says so, which policy and budget hold, who has each blob, where this node has it from, what
+    was asked of whom, and what registries answered. Fetches nothing and asks no registry. What was asked is remembered
+    since the agent started, of the last fetches.
     Exit status 1 if neither this node nor a member has it.
     """
     query = {"q": what} | ({"platform": platform} if platform else {}) | ({"all": "1"} if everything else {})

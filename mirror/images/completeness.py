@@ -51,4 +51,5 @@ class Completeness:
             weighed = [await self._weighed(entry, is_entry=True) for entry in entries[:_ENTRIES_MAX]]
             if weighed:
                 return max(weighed, key=lambda entry: entry[0])
-        return sum(named.values()), Parts(sum(self._holdings.has(Digest(name)) for name in named), len(named))
+        held = sum(name in outline.embedded or self._holdings.has(Digest(name)) for name in named)
+        return sum(named.values()), Parts(held, len(named))

@@ -1,7 +1,7 @@
 """The holdings: what this node can serve from all its stores together; the router advertises it."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from ..errors import StorageFailed
 from ..oci.digest import Digest
@@ -61,6 +61,10 @@ class Holdings:
         if failure is not None:
             raise failure
         return None
+
+    def named(self) -> Iterator[Digest]:
+        """What it holds by its sha256, in the order in which it came; a key has no room for all of a sha512."""
+        return (Digest(key.hex()) for key in tuple(self._count))
 
     async def verify(self, digest: Digest) -> bool:
         """Hash every copy of some content at once, and drop those that are wrong; return whether a right one is here.

@@ -1,38 +1,27 @@
-"""Lists: the tags of a repository, and the manifests that refer to another one, such as signatures.
+"""Lists of the tags of a repository.
 
-Upstream has them, page by page. While it does not answer, or does not know the repository, the tags that this node and
-the members know are the list: all that can be pulled then. Who refers to a manifest only upstream can say; where it
-does not, the client is told that there is no such list, and asks for the tag that the specification has for that case,
-which is a tag like any other.
+Upstream has them, page by page; of a registry that sends all at once, as docker-registry up to 2.8 does, the pages are
+made here. While it does not answer, or does not know the repository, the tags that this node and the members know are
+the list: all that can be pulled then. What was pushed to this cluster stands in its place among what upstream has.
 
-What was pushed to this cluster stands in these lists as well, in its place among what upstream has.
-
-Source: OCI distribution-spec, "Content Discovery".
+Source: OCI distribution-spec, "Listing Tags".
 """
 
 import asyncio
 import json
 import logging
+import math
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from ..errors import (
-    ManifestUnknown,
-    NameUnknown,
-    PeerError,
-    Reason,
-    UpstreamError,
-    UpstreamOut,
-)
-from ..oci.digest import Digest
-from ..oci.manifest import OCI_INDEX
+from ..errors import NameUnknown, PeerError, Reason, UpstreamError
 from ..oci.reference import Repository
 from ..routers import Peer
 from ..sources import ListSource, Page
 from .holdings import Holdings
-from .referrers import Referrers
+from .own_tags import OwnTags
 from .refusals import refusal
 
 log = logging.getLogger(__name__)
@@ -41,8 +30,6 @@ PAGE_MAX_TAGS = 10_000
 """Bounds the tags on one page that this node makes itself; a client may ask for fewer."""
 MEMBERS_MAX = 128
 """Bounds the members that are asked for their tags, as many as a cluster has."""
-
-_NO_REFERRERS = Page(json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}).encode())
 
 AsksForTags = Callable[[Peer, Repository], Awaitable[Collection[str]]]
 """Asks one member for the tags that it knows of a repository; raises PeerError."""
@@ -71,7 +58,7 @@ class Listings:
         holdings: what this node's own stores know.
         members: those that are up.
         ask: asks one of them.
-        pushed: what was pushed; None: nothing can be.
+        pushed: the tags that were pushed; None: none can be.
     """
 
     def __init__(
@@ -80,7 +67,7 @@ class Listings:
         holdings: Holdings,
         members: Callable[[], Sequence[Peer]],
         ask: AsksForTags,
-        pushed: Referrers | None = None,
+        pushed: OwnTags | None = None,
     ) -> None:
         self._pushed = pushed
         self._upstream = upstream
@@ -104,35 +91,18 @@ class Listings:
         """
         try:
             page = await self._upstream.page(repository, "tags/list", query)
-            own = [] if self._pushed is None else self._pushed.own.tags_of(repository)
-            return _merged(_tags_in(page, repository), page.following, own, query)
+            tags = _tags_in(page, repository)
+            own = [] if self._pushed is None else self._pushed.tags_of(repository)
+            is_all = page.following is None and (_last(query) in (*tags, "") or len(tags) > _count(query))
+            if is_all:
+                return _page(sorted({*tags, *own}), query, len(tags) + len(own))
+            return _merged(tags, page.following, own, query)
         except UpstreamError as error:
             known = sorted(await self._known(repository))
-            if not known and not self._takes_pushes(repository):
+            if not known and not (self._pushed is not None and self._pushed.has_any(repository)):
                 raise refusal(f"no member knows a tag of {repository}", error, NameUnknown) from None
             log.info("tags of %s: the %d that members know, instead of upstream: %s", repository, len(known), error)
-            return _page(known, query, f"only what members know: {error}")
-
-    async def referrers(self, repository: Repository, digest: Digest, query: str) -> Page:
-        """A page of the manifests that refer to one: an index, as upstream has it.
-
-        Raises:
-            OciError: there is no such list, or upstream does not answer.
-        """
-        own = None if self._pushed is None else await self._pushed.of(repository, digest)
-        try:
-            page = await self._upstream.page(repository, f"referrers/{digest}", query)
-            return page if own is None else _with_referrers(page, own, query)
-        except UpstreamError as error:
-            if own is not None:
-                return _with_referrers(_NO_REFERRERS, own, query)
-            if isinstance(error, UpstreamOut):
-                raise ManifestUnknown(f"who refers to {digest} is not known: {error}") from None
-            raise refusal(f"no member knows who refers to {digest}", error, ManifestUnknown) from None
-
-    def _takes_pushes(self, repository: Repository) -> bool:
-        """Whether the repository is one to which something was pushed, so that it is there even without a tag."""
-        return self._pushed is not None and self._pushed.own.has_any(repository)
+            return _page(known, query, PAGE_MAX_TAGS, f"only what members know: {error}")
 
     async def _known(self, repository: Repository) -> set[str]:
         """What this node and the members know, asked all at once."""
@@ -163,45 +133,34 @@ def _tags_in(page: Page, repository: Repository) -> list[str]:
 
 def _merged(tags: Sequence[str], following: str | None, own: Collection[str], query: str) -> TagPage:
     """A page of upstream with the tags that were pushed, each in its place; no longer than the client wants it."""
-    wanted = dict(parse_qsl(query, keep_blank_values=True))
-    last, count = wanted.get("last", ""), wanted.get("n", "")
-    end = tags[-1] if following and tags else None
+    last, end = _last(query), tags[-1] if following and tags else None
     placed = {tag for tag in own if tag > last and (end is None or tag <= end)}
     merged = [*tags, *sorted(placed.difference(tags))]
     if len(merged) == len(tags):
         return TagPage(tags, following)
     merged.sort()
-    bound = int(count[:9]) if count.isascii() and count.isdigit() else PAGE_MAX_TAGS
+    bound = int(min(_count(query), PAGE_MAX_TAGS))
     if len(merged) <= bound:
         return TagPage(merged, following)
     shown = merged[:bound]
     return TagPage(shown, urlencode({"n": bound, "last": shown[-1]}) if shown else None)
 
 
-def _with_referrers(page: Page, own: Sequence[dict[str, Any]], query: str) -> Page:
-    """A page of upstream with the manifests that were pushed, each once, on its first page; filtered as is asked."""
-    wanted = dict(parse_qsl(query, keep_blank_values=True))
-    kind = wanted.pop("artifactType", None)
-    try:
-        document: Any = json.loads(page.body)
-        listed = [it for it in document["manifests"] if isinstance(it, dict)]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return page
-    known = {it.get("digest") for it in listed}
-    if not wanted.keys() - {"n"}:
-        listed += [it for it in own if it["digest"] not in known]
-    if kind is not None:
-        listed = [it for it in listed if it.get("artifactType") == kind]
-    body = json.dumps({**document, "manifests": listed}).encode()
-    return Page(body, page.following, "artifactType" if kind is not None else page.filtered)
-
-
-def _page(tags: Sequence[str], query: str, warning: str) -> TagPage:
-    """The page of a list of tags in order for which a client asks."""
-    wanted = dict(parse_qsl(query, keep_blank_values=True))
-    text, last = wanted.get("n", ""), wanted.get("last", "")
-    count = min(int(text[:9]), PAGE_MAX_TAGS) if text.isascii() and text.isdigit() else PAGE_MAX_TAGS
+def _page(tags: Sequence[str], query: str, most: int, warning: str | None = None) -> TagPage:
+    """The page of a list of tags in order for which a client asks, with so many at most."""
+    count, last = int(min(_count(query), most)), _last(query)
     after = [tag for tag in tags if tag > last]
     shown = after[:count]
     more = shown and len(shown) < len(after)
     return TagPage(shown, urlencode({"n": count, "last": shown[-1]}) if more else None, warning)
+
+
+def _count(query: str) -> float:
+    """How many tags a client wants at most."""
+    text = dict(parse_qsl(query, keep_blank_values=True)).get("n", "")
+    return int(text[:9]) if text.isascii() and text.isdigit() else math.inf
+
+
+def _last(query: str) -> str:
+    """The tag after which the page begins that a client wants; nothing for the first page."""
+    return dict(parse_qsl(query, keep_blank_values=True)).get("last", "")

@@ -14,6 +14,7 @@ from ..oci.digest import Digest
 from ..oci.manifest import MANIFEST_MAX_BYTES, outline_of
 from ..settings import ImageSettings
 from .holdings import Holdings
+from .referrer_index import ReferrerIndex
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class Manifests:
         fetches: fetches what they do not.
         note_sizes: takes note of the sizes that a verified manifest states, `(hexadecimal digest, bytes)` each.
         settings: bounds.
+        index: takes note of what refers to others.
     """
 
     def __init__(
@@ -43,10 +45,12 @@ class Manifests:
         fetches: Fetches,
         note_sizes: Callable[[Iterable[tuple[str, int]]], None],
         settings: ImageSettings | None = None,
+        index: ReferrerIndex | None = None,
     ) -> None:
         self._holdings = holdings
         self._fetches = fetches
         self._note_sizes = note_sizes
+        self._index = index
         self._memory: OrderedDict[str, Manifest] = OrderedDict()
         self._memory_bytes = 0
         self._memory_max_bytes = (settings or ImageSettings()).manifest_memory_bytes
@@ -129,6 +133,8 @@ class Manifests:
         if (known := self._memory.get(digest.hex)) is not None:  # somebody else asked for it at the same time
             return known
         self._note_sizes(outline.sizes)
+        if self._index is not None:
+            self._index.note(digest, len(body), outline)
         manifest = self._memory[digest.hex] = Manifest(digest, outline.media_type, body)
         self._memory_bytes += len(body)
         while self._memory_bytes > self._memory_max_bytes:

@@ -164,7 +164,7 @@ def _read_one(path: Path) -> Iterator[OwnTag]:
         with path.open("rb") as file:
             stored = _stored.decode(file.read(_FILE_MAX_BYTES))
         own = parsed(stored.record, stored.record.age_s, set_here=stored.set_here)
-    except (msgspec.MsgspecError, ValueError):
+    except ValueError:
         own = None
     except OSError as error:
         log.warning("%s cannot be read: %s", path, error.strerror)

@@ -158,7 +158,7 @@ class OwnTags:
         """Take in what another member says."""
         try:
             records = _records.decode(note)
-        except msgspec.MsgspecError as error:
+        except ValueError as error:
             log.debug("no note about tags: %s", error)
             return
         now = time.time()

@@ -9,8 +9,8 @@ Sources: OCI image-spec, manifest.md and image-index.md; Docker image manifest v
 import asyncio
 import contextlib
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -47,19 +47,26 @@ class _Document(msgspec.Struct):
 
     schemaVersion: Any = None
     mediaType: Any = None
+    artifactType: Any = None
+    subject: msgspec.Raw = msgspec.Raw()
+    annotations: msgspec.Raw = msgspec.Raw()
     config: msgspec.Raw = msgspec.Raw()
     manifests: msgspec.Raw = msgspec.Raw()
     layers: msgspec.Raw = msgspec.Raw()
+    blobs: msgspec.Raw = msgspec.Raw()
 
 
 class _Descriptor(msgspec.Struct):
     digest: Any = None
     size: Any = None
+    mediaType: Any = None
+    data: Any = None
 
 
 _document = msgspec.json.Decoder(_Document)
-_one = msgspec.json.Decoder(_Descriptor | None)
+_one: msgspec.json.Decoder[_Descriptor | None] = msgspec.json.Decoder(_Descriptor | None)
 _several = msgspec.json.Decoder(list[_Descriptor | None])
+_texts = msgspec.json.Decoder(dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +76,18 @@ class Outline:
     Args:
         media_type: what the body states, known or not; else the OCI type that its shape shows.
         sizes: the content that it names: `(hexadecimal digest, bytes)` each.
+        embedded: those of them whose bytes it has itself, so that not all clients ask for them.
+        subject: the manifest that it refers to; None if it refers to none.
+        artifact_type: what it is, by its own word or else by the media type of its configuration.
+        annotations: what it says about itself. Like the type, it is read where there is a subject alone.
     """
 
     media_type: str
     sizes: tuple[tuple[str, int], ...]
+    embedded: frozenset[str] = frozenset()
+    subject: Digest | None = None
+    artifact_type: str | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
 
 async def outline_of(body: bytes) -> Outline | None:
@@ -84,10 +99,18 @@ def outline(body: bytes) -> Outline | None:
     """Read a manifest; None where it is no manifest at all, or one of schema 1."""
     try:
         document = _document.decode(body)
-    except (msgspec.MsgspecError, RecursionError):
+    except (ValueError, RecursionError):
         return None
     media_type = _media_type(document)
-    return None if media_type is None else Outline(media_type, tuple(islice(_sizes(document), _DESCRIPTORS_MAX)))
+    if media_type is None:
+        return None
+    named = [(digest.hex, it) for it, digest in islice(_named(document), _DESCRIPTORS_MAX)]
+    sizes = tuple((name, it.size) for name, it in named)
+    embedded = frozenset(name for name, it in named if isinstance(it.data, str))
+    subject = _descriptor(document.subject)
+    if subject is None or (digest := _digest(subject)) is None:
+        return Outline(media_type, sizes, embedded)
+    return Outline(media_type, sizes, embedded, digest, _artifact_type(document), _annotations(document))
 
 
 def is_manifest_type(text: str) -> bool:
@@ -97,7 +120,7 @@ def is_manifest_type(text: str) -> bool:
 
 def is_schema_1(body: bytes) -> bool:
     """Whether a body is a manifest of schema 1."""
-    with contextlib.suppress(msgspec.MsgspecError, RecursionError):
+    with contextlib.suppress(ValueError, RecursionError):
         return bool(_document.decode(body).schemaVersion == 1)
     return False
 
@@ -114,15 +137,38 @@ def _media_type(document: _Document) -> str | None:
     return None
 
 
-def _sizes(document: _Document) -> Iterator[tuple[str, int]]:
-    """What the descriptors state. Those that are not in order are left out, and so are lists with anything else."""
+def _named(document: _Document) -> Iterator[tuple[_Descriptor, Digest]]:
+    """The descriptors, and what they name, without those that are not in order, and lists with anything else."""
     named: list[_Descriptor | None] = []
-    for text in (document.manifests, document.layers):
-        with contextlib.suppress(msgspec.MsgspecError, RecursionError):
+    for text in (document.manifests, document.layers, document.blobs):
+        with contextlib.suppress(ValueError, RecursionError):
             named += _several.decode(text)
-    with contextlib.suppress(msgspec.MsgspecError, RecursionError):
-        named.append(_one.decode(document.config))
+    named.append(_descriptor(document.config))
     for it in filter(None, named):
-        if isinstance(it.digest, str) and type(it.size) is int and it.size >= 0:
-            with contextlib.suppress(DigestInvalid):
-                yield Digest.parse(it.digest).hex, it.size
+        if type(it.size) is int and it.size >= 0 and (digest := _digest(it)) is not None:
+            yield it, digest
+
+
+def _descriptor(text: msgspec.Raw) -> _Descriptor | None:
+    with contextlib.suppress(ValueError, RecursionError):
+        return _one.decode(text)
+    return None
+
+
+def _digest(descriptor: _Descriptor) -> Digest | None:
+    with contextlib.suppress(DigestInvalid):
+        return Digest.parse(descriptor.digest) if isinstance(descriptor.digest, str) else None
+    return None
+
+
+def _artifact_type(document: _Document) -> str | None:
+    if isinstance(document.artifactType, str) and document.artifactType:
+        return document.artifactType
+    config = _descriptor(document.config)
+    return config.mediaType if config is not None and isinstance(config.mediaType, str) else None
+
+
+def _annotations(document: _Document) -> Mapping[str, str]:
+    with contextlib.suppress(ValueError, RecursionError):
+        return _texts.decode(document.annotations)
+    return {}

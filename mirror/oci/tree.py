@@ -74,18 +74,18 @@ def named_by(body: bytes) -> tuple[Named, ...]:
     """What a manifest names, in its order, the configuration first; what is not in order is left out."""
     try:
         document = _document.decode(body)
-    except (msgspec.MsgspecError, RecursionError):
+    except (ValueError, RecursionError):
         return ()
     return tuple(islice(_named(document), _NAMED_MAX))
 
 
 def _named(document: _Document) -> Iterator[Named]:
-    with contextlib.suppress(msgspec.MsgspecError, RecursionError):
+    with contextlib.suppress(ValueError, RecursionError):
         if (config := _one.decode(document.config)) is not None:
             yield from _of(config, "config")
     lists: tuple[tuple[Place, msgspec.Raw], ...] = (("manifest", document.manifests), ("layer", document.layers))
     for place, text in lists:
-        with contextlib.suppress(msgspec.MsgspecError, RecursionError):
+        with contextlib.suppress(ValueError, RecursionError):
             for descriptor in filter(None, _several.decode(text)):
                 yield from _of(descriptor, place)
 
@@ -101,7 +101,7 @@ def _of(descriptor: _Descriptor, place: Place) -> Iterator[Named]:
 def _platform_of(descriptor: _Descriptor) -> str:
     try:
         platform = _platform.decode(descriptor.platform)
-    except (msgspec.MsgspecError, RecursionError):
+    except (ValueError, RecursionError):
         return ""
     parts = (platform.os, platform.architecture, platform.variant)
     return "/".join(part for part in map(_text, parts) if part)

@@ -87,7 +87,7 @@ _document = msgspec.json.Decoder(_Document)
 _one = msgspec.json.Decoder(_Descriptor)
 _several = msgspec.json.Decoder(list[_Descriptor])
 _platform = msgspec.json.Decoder(_Platform)
-_WRONG: Final = (msgspec.MsgspecError, RecursionError)
+_WRONG: Final = (ValueError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)

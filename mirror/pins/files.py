@@ -42,7 +42,7 @@ class PinFiles:
         """The hexadecimal digests of the blobs that this node keeps, as of the last time. Blocks."""
         try:
             return frozenset(msgspec.msgpack.decode(self._read("kept") or b"\x90", type=list[str]))
-        except msgspec.MsgspecError:
+        except ValueError:
             return frozenset()
 
     async def write_records(self, state: bytes) -> None:

@@ -81,7 +81,7 @@ def decode(payload: bytes, records_max: int) -> list[Record]:
     """Read what another member says, up to a number of records; what is none is dropped."""
     try:
         wires = msgspec.msgpack.decode(payload, type=list[_Wire])
-    except (msgspec.MsgspecError, RecursionError):
+    except (ValueError, RecursionError):
         return []
     return [record for wire in wires[:records_max] if (record := _record(wire)) is not None]
 

@@ -217,7 +217,7 @@ def _notes_of(payload: bytes) -> Mapping[str, bytes]:
     """Notes by topic, as another member says them; what is none is dropped."""
     try:
         return msgspec.msgpack.decode(payload, type=dict[str, bytes])
-    except msgspec.MsgspecError:
+    except ValueError:
         return {}
 
 
@@ -476,7 +476,7 @@ def _endpoint(metadata: bytes) -> _Endpoint | None:
     """What the metadata of a member says, if it is valid."""
     try:
         endpoint = msgspec.json.decode(metadata, type=_Endpoint)
-    except msgspec.DecodeError:
+    except ValueError:
         return None
     return endpoint if 0 < endpoint.port < 65536 else None
 

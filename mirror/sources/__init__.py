@@ -321,3 +321,30 @@ class TagSource(Protocol):
             UpstreamError: there is no answer, or no such tag.
         """
         ...
+
+
+class Shown(enum.Enum):
+    """Whether a registry shows something to somebody who is not this node."""
+
+    YES = "yes"
+    REFUSED = "refused"
+    """Not to who asks, or not with that credential (401, 403)."""
+    ABSENT = "absent"
+    """It says that there is no such thing (404); of who may see the repository that says nothing."""
+
+
+class GuestSource(Protocol):
+    """Who can say what a registry shows to others: upstream."""
+
+    async def shows(self, repository: Repository, path: str, authorization: str | None) -> Shown:
+        """Ask a registry for something as somebody else, with none of this node's own credentials.
+
+        Args:
+            repository: of what is asked for.
+            path: below the repository's own: `manifests/` and a tag or digest, `blobs/` and a digest, or `tags/list`.
+            authorization: what that one's Authorization header says, `Basic` or `Bearer`; None for anybody.
+
+        Raises:
+            UpstreamError: the registry does not say.
+        """
+        ...

@@ -20,7 +20,19 @@ from ..errors import Reason, UpstreamError, UpstreamOffline, UpstreamOut
 from ..oci.content import Content
 from ..oci.reference import Reference, Repository
 from ..settings import OutageSettings
-from . import UPSTREAM, ListSource, Page, RangeReply, RangeRequest, Resolved, Sink, SizedSource, Standing
+from . import (
+    UPSTREAM,
+    GuestSource,
+    ListSource,
+    Page,
+    RangeReply,
+    RangeRequest,
+    Resolved,
+    Shown,
+    Sink,
+    SizedSource,
+    Standing,
+)
 from .outages import Outages
 from .words import Sees, Words
 
@@ -110,23 +122,23 @@ class WatchedUpstream:
 
     async def resolve(self, reference: Reference) -> Resolved:
         """Ask what a tag means; see `TagSource.resolve`."""
-        return await self._watched(reference.repository.registry, lambda: self._registries.resolve(reference))
+        return await self.watch(reference.repository.registry, lambda: self._registries.resolve(reference))
 
     async def page(self, repository: Repository, what: str, query: str) -> Page:
         """Ask for a page of a list; see `ListSource.page`."""
-        return await self._watched(repository.registry, lambda: self._registries.page(repository, what, query))
+        return await self.watch(repository.registry, lambda: self._registries.page(repository, what, query))
 
     async def size(self, content: Content, expected: int | None = None) -> int:
         """Ask how many bytes some content has; see `SizedSource.size`."""
-        return await self._watched(content.repository.registry, lambda: self._registries.size(content, expected))
+        return await self.watch(content.repository.registry, lambda: self._registries.size(content, expected))
 
     async def download(self, content: Content, request: RangeRequest, sink: Sink) -> None:
         """Put a range of some content into a sink; see `Source.download`. The head of the answer is watched for."""
         registry = content.repository.registry
         signs = _Signs(sink, lambda: self._outages.signed(registry, time.monotonic()))
-        await self._watched(registry, lambda: self._registries.download(content, request, signs), signs.begun)
+        await self.watch(registry, lambda: self._registries.download(content, request, signs), signs.begun)
 
-    async def _watched(
+    async def watch(
         self,
         registry: str,
         ask: Callable[[], Coroutine[Any, Any, T]],
@@ -263,6 +275,25 @@ class WatchedUpstream:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+class WatchedGuests:
+    """What registries show to others, which fails soon where a registry does not answer.
+
+    Args:
+        registries: asks them.
+        upstream: watches over questions.
+    """
+
+    def __init__(self, registries: GuestSource, upstream: WatchedUpstream) -> None:
+        self._registries = registries
+        self._upstream = upstream
+
+    async def shows(self, repository: Repository, path: str, authorization: str | None) -> Shown:
+        """Ask for something as somebody else; see `GuestSource.shows`."""
+        return await self._upstream.watch(
+            repository.registry, lambda: self._registries.shows(repository, path, authorization)
+        )
 
 
 class _Signs:

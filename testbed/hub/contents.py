@@ -1,15 +1,10 @@
 """What the hub has: images on disk, by repository and tag."""
 
-import hashlib
-import json
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from ..images import MANIFEST_TYPE, Image
-
-LATEST: Final = "latest"
 
 
 @dataclass(slots=True)
@@ -53,18 +48,6 @@ class Shelf:
         place.manifests[image.manifest] = MANIFEST_TYPE
         for tag in tags or (image.name.rpartition(":")[2],):
             place.tags[tag] = image.manifest
-
-    def write(self, folder: Path, repository: str, tag: str | None, manifest: object, media_type: str) -> str:
-        """Have a manifest of any kind, which is written to a folder; return its digest."""
-        body = json.dumps(manifest).encode()
-        digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
-        self._files[digest] = folder / digest.removeprefix("sha256:")
-        self._files[digest].write_bytes(body)
-        place = self.repositories.setdefault(repository, Repository())
-        place.manifests[digest] = media_type
-        if tag is not None:
-            place.tags[tag] = digest
-        return digest
 
     def move(self, repository: str, tag: str, digest: str) -> None:
         """Let a tag, which may be new, mean a manifest of its repository from now on."""

@@ -187,6 +187,7 @@ def test_an_index_of_which_one_platform_is_there_goes_round(
     containerd.ctr("images", "export", "--platform", "linux/amd64", str(tmp_path / "one.tar"), name)
     digests = Place(agent.url).load(tmp_path / "one.tar")
     assert digests == {name: made.entries[0]["digest"]}
+    assert Place(agent.url).save(tmp_path / "again.tar", "--platform", "linux/amd64", name) == digests
 
     hosts = write_hosts(tmp_path / "hosts", agent.url, agent.url)
     pull = ["images", "pull", "--hosts-dir", str(hosts), "--platform", "linux/amd64", name]

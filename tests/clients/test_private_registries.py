@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -226,3 +227,86 @@ def test_a_pull_through_cache_stands_before_the_registry_until_it_is_gone(
     second = start_agent("b", loopback(), *company.flags())
     skopeo(second, company.image, "shop.example/team/app:1", tmp_path / "two")
     assert behind.served(layer, least=size) == size
+
+
+def test_clients_need_credentials_of_their_own_where_the_policy_says_so(
+    company: Company,
+    start_agent: Callable[..., Agent],
+    start_containerd: Callable[..., Containerd],
+    loopback: Callable[[], str],
+    tmp_path: Path,
+) -> None:
+    """skopeo, podman and containerd, with credentials and without, at two agents that share what is private."""
+    need("podman")
+    basic = company.registry("basic", auth=company.htpasswd())
+    company.table("basic.example", basic)
+    company.auths[basic.partition("//")[2]] = entry("user", PASSWORD)
+    _, site, auth = company.tokens("tokens", passwords={"user": PASSWORD, "other": "x"})
+    company.table("tokens.example", tokens := company.registry("tokens", auth=auth), trust=[str(site.address)])
+    company.auths[tokens.partition("//")[2]] = entry("user", PASSWORD)
+    company.table("open.example", company.registry("open"))
+    company.tables.append('[[private]]\npattern = "*.example/*"\npolicy = "checked"\n')
+    first = start_agent("a", loopback(), *company.flags())
+    second = start_agent("b", loopback(), "--join", str(first.endpoints.gossip), *company.flags())
+    second.until_state("a", "alive")
+    first.until_state("b", "alive")
+
+    def copy(agent: Agent, name: str, user: str | None = None) -> None:
+        login = ["--src-creds", user] if user else []
+        source = [*login, "--src-tls-verify=false", f"docker://{agent.address}/{name}.example/team/app:1"]
+        with TemporaryDirectory(dir=tmp_path) as target:
+            run(["skopeo", "--insecure-policy", "copy", "--quiet", *source, f"dir:{target}"])
+
+    layer, size = company.image.layers[0], company.image.size(company.image.layers[0])
+    for name in ("basic", "tokens"):
+        for agent in (first, second):
+            with pytest.raises(RunError, match=r"private|unauthorized|authentication required"):
+                copy(agent, name)
+            with pytest.raises(RunError, match=r"denied|does not show"):
+                copy(agent, name, "user:wrong")
+            copy(agent, name, f"user:{PASSWORD}")
+    assert company.registries["basic"].served(layer, least=size) < 2 * size, "one agent has it from the other"
+    assert company.registries["tokens"].served(layer) < size, "it was only asked whether it has the layer as well"
+    with pytest.raises(RunError, match=r"denied|does not show"):
+        copy(first, "tokens", "other:x")
+    copy(second, "open")
+
+    podman(second, tmp_path, "basic.example", f"user:{PASSWORD}")
+    with pytest.raises(RunError):
+        podman(second, tmp_path, "basic.example", None)
+
+    containerd = start_containerd()
+    hosts = tmp_path / "hosts" / "tokens.example"
+    hosts.mkdir(parents=True)
+    for given in ("", f'  [host."{second.url}".header]\n    Authorization = "Basic {encoded(PASSWORD)}"\n'):
+        mirror = f'[host."{second.url}"]\n  capabilities = ["pull", "resolve"]\n'
+        (hosts / "hosts.toml").write_text(f'server = "https://127.0.0.1:9"\n\n{mirror}{given}')
+        pull = ("images", "pull", "--hosts-dir", str(hosts.parent), "tokens.example/team/app:1")
+        if given:
+            containerd.ctr(*pull)
+        else:
+            with pytest.raises(RunError):
+                containerd.ctr(*pull)
+    for secret in (PASSWORD, encoded(PASSWORD)):
+        assert secret not in first.output + second.output
+
+
+def encoded(password: str) -> str:
+    return base64.b64encode(f"user:{password}".encode()).decode()
+
+
+def podman(agent: Agent, folder: Path, registry: str, login: str | None) -> None:
+    """Pull by podman, which takes the agent for a mirror, and has credentials for the mirror alone, or none."""
+    with TemporaryDirectory(prefix="podman-") as short:
+        work = Path(short)
+        (work / "registries.conf").write_text(
+            f'[[registry]]\nprefix = "{registry}"\nlocation = "127.0.0.1:9/nowhere"\n\n'
+            f'[[registry.mirror]]\nlocation = "{agent.address}/{registry}"\ninsecure = true\n'
+        )
+        auths = {str(agent.address): {"auth": base64.b64encode(login.encode()).decode()}} if login else {}
+        (work / "auth.json").write_text(json.dumps({"auths": auths}))
+        environment = ["env", f"CONTAINERS_REGISTRIES_CONF={work}/registries.conf", f"TMPDIR={work}"]
+        folders = ["--root", f"{work}/root", "--runroot", f"{work}/run", "--tmpdir", f"{work}/tmp"]
+        apart = ["--storage-driver", "vfs", "--events-backend", "none"]
+        pull = ["pull", "--quiet", "--authfile", f"{work}/auth.json", f"{registry}/team/app:1"]
+        run([*environment, "podman", *folders, *apart, *pull])

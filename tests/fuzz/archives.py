@@ -77,16 +77,16 @@ def _read(content: bytes) -> None:
                         raise BrokenRule(f"{blob} is beyond the archive")
             give_names(images, None)
         except ArchiveError as error:
-            _expect_a_line(error)
+            expect_a_line(error)
     try:
         for member in members(StreamSource(io.BytesIO(content), 100), _SETTINGS):
             if member.name.startswith("/") or ".." in member.name.split("/"):
                 raise BrokenRule(f"{member} leads out of the archive")
     except ArchiveError as error:
-        _expect_a_line(error)
+        expect_a_line(error)
 
 
-def _expect_a_line(error: ArchiveError) -> None:
+def expect_a_line(error: ArchiveError) -> None:
     if not str(error) or "\n" in str(error):
         raise BrokenRule(f"{error!r} is not one line")
 

@@ -17,17 +17,22 @@ import uvicorn
 from starlette.types import ASGIApp
 from yarl import URL
 
-from mirror.app import Backend, ClientEndpoint, PeerEndpoint
+from mirror.access import PrivatePolicies
+from mirror.app import Backend, PeerEndpoint
 from mirror.app.pinning import pin_questions
+from mirror.app.private import PrivateContent
 from mirror.app.zerocopy import ZeroCopyProtocol
 from mirror.cluster.homes import Ring, home_piece_size, turned_key
 from mirror.cluster.throughput import SlowReports
 from mirror.fetch import Record
 from mirror.fetch.stack import FetchStack
+from mirror.images.cluster_referrers import ClusterReferrers
 from mirror.images.holdings import Holdings
 from mirror.images.listings import Listings
 from mirror.images.manifests import Manifests
 from mirror.images.member_tags import MemberTags
+from mirror.images.referrer_index import ReferrerIndex
+from mirror.images.referrers import Referrers
 from mirror.images.tag_trust import TagTrust
 from mirror.images.tags import Tags
 from mirror.metrics import Metrics
@@ -43,12 +48,14 @@ from mirror.sources.chain import Chain
 from mirror.sources.outages import Outages
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.client import PeerClient
+from mirror.sources.peers.lists import PeerLists
 from mirror.sources.upstream import Upstream
 from mirror.sources.upstream.budgets import Budgets
 from mirror.sources.upstream.registries import Registry
-from mirror.sources.watched import WatchedUpstream
+from mirror.sources.watched import WatchedGuests, WatchedUpstream
 from mirror.sources.words import Words
 from mirror.stores.cache import CacheStore
+from mirror.stores.marks import Marks
 from tests.loopback.lab import STEADY, held_by
 from tests.loopback.servers import (
     NOT_FOUND,
@@ -253,16 +260,18 @@ class Node:
         self._stack = AsyncExitStack()
         self.peer = Peer(self.name, "127.0.0.1", 0)
         self.wrong: Callable[[bytes], bytes] | None = None
+        self.login: tuple[str, str] | tuple[()] = cluster.login
 
     async def start(self) -> None:
         enter = self._stack.enter_async_context
         self.metrics, self.auth = Metrics(), PeerAuth(self._cluster.keys, self.name)
-        self.cache = CacheStore(self.folder, self._capacity)
-        self.peers = PeerClient(self.name, self.auth, self._cluster.settings.peers)
+        self.marks = marks = Marks((), lambda names: self.private.offers(names))
+        self.cache = CacheStore(self.folder, self._capacity, marks=marks)
+        self.peers = PeerClient(self.name, self.auth, self._cluster.settings.peers, marks=marks)
         self.chain = Chain("default", self.name, lambda: [seat.peer for seat in self.router.seats()])
         self.budgets = Budgets(tell=partial(self._cluster.tell, self, Topic.BUDGETS))
-        registries = [self._cluster.registry or Registry("docker.io", self.url)]
-        self.upstream = Upstream(registries, passed_on=self.chain.passed_on, budgets=self.budgets)
+        registries = [self._cluster.registry or Registry("docker.io", self.url, *self.login)]
+        self.upstream = Upstream(registries, passed_on=self.chain.passed_on, budgets=self.budgets, marks=marks)
         timing = self._cluster.settings.outages
         self.outages = outages = Outages(timing)
         self.words = words = Words(
@@ -281,6 +290,17 @@ class Node:
             words=words,
             is_scarce=self.upstream.is_scarce,
         )
+        self.private = PrivateContent.build(
+            self.name,
+            self._cluster.private,
+            marks,
+            self.watched,
+            WatchedGuests(self.upstream, self.watched),
+            metrics=self.metrics,
+            settings=self._cluster.settings,
+            outages=outages,
+            file=self.folder.with_suffix(".public"),
+        )
         self.holdings = Holdings([self.cache, pinned := PinnedTags()], self.router)
         images, self.trust = self._cluster.settings.images, TagTrust(self.metrics, self._cluster.settings.images)
         self.member_tags = member_tags = MemberTags(
@@ -289,13 +309,17 @@ class Node:
         self.tags = Tags(
             self.holdings, self.cache, member_tags, self.watched, self.trust, images, how=self._cluster.how_tags
         )
-        self.manifests = Manifests(self.holdings, self.fetching.fetches, self.fetching.stated.note)
+        self.index = ReferrerIndex(self.holdings)
+        self.manifests = Manifests(self.holdings, self.fetching.fetches, self.fetching.stated.note, index=self.index)
         self.reports = SlowReports()
-        listings = Listings(self.watched, self.holdings, self.router.members, self.peers.tags)
+        lists = PeerLists(self.peers)
+        listings = Listings(self.watched, self.holdings, self.router.members, lists.tags)
+        held = ClusterReferrers(self.index, self.manifests, self.fetching.cluster.find_holders, lists.referrers)
+        referrers = Referrers(self.watched, held, self.manifests, self.tags)
         self.backend = backend = Backend(
-            self.holdings, self.fetching, self.manifests, self.tags, listings, self.metrics
+            self.holdings, self.fetching, self.manifests, self.tags, listings, referrers, self.metrics
         )
-        client = ClientEndpoint(backend, self.chain)
+        client = self.private.endpoint(backend, self.chain)
         self.pins = PinStack.build(
             self.name,
             self.folder.with_name(f"{self.name}-pins"),
@@ -315,11 +339,15 @@ class Node:
             settings=self._cluster.settings.pins,
         )
         pinned.follow(self.pins.pins.book.record)
-        self.endpoint = PeerEndpoint(backend, self.reports, self.auth, pin_questions(self.pins))
+        self.endpoint = PeerEndpoint(
+            backend, self.reports, self.auth, self.private.access.offers, pin_questions(self.pins)
+        )
         for part_of_it in (self.peers, self.upstream, self.holdings):
             await part_of_it.start()
             self._stack.push_async_callback(part_of_it.close)
         self._stack.push_async_callback(self.watched.close)
+        await self.private.start()
+        self._stack.push_async_callback(self.private.close)
         self._stack.push_async_callback(self.fetching.close)
         self._stack.push_async_callback(self.tags.close)
         self._stack.push_async_callback(self.pins.close)
@@ -428,6 +456,9 @@ class Cluster:
         self.how_tags: Literal["sample", "verify", "trust"] = "sample"
         self.configured_pins: dict[str, dict[str, int]] = {}
         self.serve_peer: Serve = honestly
+        self.private = PrivatePolicies()
+        self.login: tuple[str, str] | tuple[()] = ()
+        """User and password of the nodes that join from now on."""
         self.registry: Registry | None = None
         """What nodes that join from now on ask instead of the origin."""
         self.is_told = True

@@ -15,15 +15,19 @@ import pytest
 from starlette.datastructures import Headers as RequestHeaders
 from yarl import URL
 
+from mirror.access import AccessStack, PrivatePolicies
 from mirror.app import Backend, ClientEndpoint, Find, NodeStatus, PeerEndpoint, StatusEndpoint, client_app
 from mirror.cluster.throughput import SlowReports
 from mirror.errors import PeerError, Reason
 from mirror.fetch.stack import FetchStack
+from mirror.images.cluster_referrers import ClusterReferrers
 from mirror.images.completeness import Completeness
 from mirror.images.holdings import Holdings
 from mirror.images.listings import Listings
 from mirror.images.manifests import Manifests
 from mirror.images.member_tags import MemberTags
+from mirror.images.referrer_index import ReferrerIndex
+from mirror.images.referrers import Referrers
 from mirror.images.tag_trust import TagTrust
 from mirror.images.tags import Tags
 from mirror.metrics import Metrics
@@ -38,11 +42,13 @@ from mirror.sources.chain import MARKS_MAX, VIA_HEADER, Chain, mark_of
 from mirror.sources.peers.auth import PeerAuth
 from mirror.sources.peers.auth import Request as AuthRequest
 from mirror.sources.peers.client import PeerClient
+from mirror.sources.peers.lists import PeerLists
 from mirror.sources.peers.protocol import TAG_AGE_HEADER, TAG_AUTHORITY_HEADER
 from mirror.sources.upstream import Upstream
 from mirror.sources.upstream.registries import Registry
 from mirror.stores import Held, Listener, Tag
 from mirror.stores.cache import CacheStore
+from mirror.stores.marks import Marks
 from tests.loopback.nodes import serving
 from tests.static_router import StaticRouter
 
@@ -170,10 +176,17 @@ class Node:
         member_tags = MemberTags(self.fetching.cluster, self.fetching.health, self.peers.tag, trust.distrusted)
         self.holdings = Holdings([self.cache, self.runtime], self.router)
         self.tags = Tags(self.holdings, self.cache, member_tags, self.upstream, trust, denied=denied)
-        manifests = self.manifests = Manifests(self.holdings, self.fetching.fetches, self.fetching.stated.note)
-        listings = Listings(self.upstream, self.holdings, self.router.members, self.peers.tags)
-        backend = Backend(self.holdings, self.fetching, manifests, self.tags, listings, self.metrics)
-        self.clients = client = ClientEndpoint(backend, self.chain)
+        self.index = ReferrerIndex(self.holdings)
+        manifests = self.manifests = Manifests(
+            self.holdings, self.fetching.fetches, self.fetching.stated.note, index=self.index
+        )
+        lists = PeerLists(self.peers)
+        listings = Listings(self.upstream, self.holdings, self.router.members, lists.tags)
+        cluster = ClusterReferrers(self.index, manifests, self.fetching.cluster.find_holders, lists.referrers)
+        referrers = Referrers(self.upstream, cluster, manifests, self.tags)
+        backend = Backend(self.holdings, self.fetching, manifests, self.tags, listings, referrers, self.metrics)
+        access = AccessStack.build(PrivatePolicies(), Marks(), self.upstream, self.upstream)
+        self.clients = client = ClientEndpoint(backend, self.chain, access.gate)
         node = NodeStatus(
             name="me",
             is_ready=self.router.ready,
@@ -200,7 +213,7 @@ class Node:
         )
         status = StatusEndpoint(node, find, self.metrics)
         self.client = client_app(client, status, *status.routes())
-        self.peer = PeerEndpoint(backend, SlowReports(), self.auth)
+        self.peer = PeerEndpoint(backend, SlowReports(), self.auth, access.offers)
 
     def counted(self, metric: str, **labels: str) -> float:
         return self.metrics.registry.get_sample_value(metric, labels) or 0.0
@@ -477,7 +490,6 @@ BLOB_PATH = f"/v2/library/x/blobs/{name(BLOB)}"
         ("/v2/_catalog", 404, "UNSUPPORTED"),
         ("/v2/library/x/tags/list", 404, "NAME_UNKNOWN"),
         ("/v2/library/x/tags/list?last=%zz&n=a", 404, "NAME_UNKNOWN"),
-        (f"/v2/library/x/referrers/{ABSENT}", 404, "MANIFEST_UNKNOWN"),
         ("/v2/library/x/referrers/latest", 400, "DIGEST_INVALID"),
         ("/v2/localhost/x/tags/list", 403, "DENIED"),
         ("/v2/manifests/x", 404, "UNSUPPORTED"),
@@ -514,6 +526,94 @@ def test_lists_come_from_upstream_page_by_page(play: Callable[[Story], None]) ->
         assert answer.headers["OCI-Filters-Applied"] == "artifactType"
         assert registries.asked[-1] == f"GET /v2/library/x/referrers/{ABSENT}"
         assert registries.queries[-3:] == ["n=2", "", "artifactType=a"]
+
+    play(story)
+
+
+def referrer(number: int, subject: str, artifact_type: str = "application/sig") -> bytes:
+    """A manifest that refers to another one."""
+    config = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": name(b"{}"), "size": 2, "data": "e30="}
+    document = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": artifact_type, "config": config}
+    named = {"mediaType": OCI_MANIFEST, "digest": subject, "size": 1}
+    document |= {"layers": [config], "subject": named, "annotations": {"number": str(number)}}
+    return json.dumps(document).encode()
+
+
+def listed(answer: Answer) -> list[str]:
+    """The digests of an answer with referrers."""
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == OCI_INDEX
+    return [row["digest"] for row in json.loads(answer.body)["manifests"]]
+
+
+SUBJECT = name(MANIFEST)
+REFERRERS = f"/v2/library/x/referrers/{SUBJECT}"
+
+
+def an_index(*rows: dict[str, object]) -> bytes:
+    return json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": rows}).encode()
+
+
+def row(body: bytes, artifact_type: str) -> dict[str, object]:
+    return {"mediaType": OCI_MANIFEST, "digest": name(body), "size": len(body), "artifactType": artifact_type}
+
+
+def test_referrers_of_a_registry_without_such_lists_are_what_its_tag_says(play: Callable[[Story], None]) -> None:
+    one, other = referrer(1, SUBJECT), referrer(2, SUBJECT, "application/bill")
+    index = an_index(row(one, "application/sig"), row(other, "application/bill"))
+
+    async def story(world: World, registries: Registries) -> None:
+        node = await world.node()
+        assert listed(await node.ask(f"/v2/library/x/referrers/{ABSENT}")) == []
+        for tag in (SUBJECT.replace(":", "-"), name(index)):
+            registries.has(f"/v2/library/x/manifests/{tag}", index, OCI_INDEX)
+        assert listed(await node.ask(REFERRERS)) == [name(one), name(other)]
+        bill = await node.ask(f"{REFERRERS}?artifactType=application%2Fbill")
+        assert listed(bill) == [name(other)]
+        assert bill.headers["OCI-Filters-Applied"] == "artifactType"
+        assert (await node.ask(REFERRERS, "HEAD")).status == 200
+
+    play(story)
+
+
+def test_referrers_are_filtered_here_where_upstream_does_not(play: Callable[[Story], None]) -> None:
+    index = an_index(row(b"1", "a/1"), row(b"2", "a/2"))
+
+    async def story(world: World, registries: Registries) -> None:
+        node = await world.node()
+        registries.answers[REFERRERS] = (200, {"Link": f'<{REFERRERS}?page=2>; rel="next"'}, index)
+        answer = await node.ask(f"{REFERRERS}?artifactType=a/2")
+        assert listed(answer) == [name(b"2")]
+        assert answer.headers["OCI-Filters-Applied"] == "artifactType"
+        assert "page=2" in answer.headers["Link"]
+        whole = await node.ask(REFERRERS)
+        assert (whole.body, whole.headers.get("OCI-Filters-Applied")) == (index, None)
+
+    play(story)
+
+
+def test_referrers_that_members_hold_are_known_when_upstream_is_gone(play: Callable[[Story], None]) -> None:
+    """What members name is fetched, and says itself to what it refers."""
+    mine, theirs, about_another = referrer(1, SUBJECT), referrer(2, SUBJECT), referrer(3, name(INDEX))
+
+    async def story(world: World, registries: Registries) -> None:
+        node, member = await world.node(mine), await world.node(theirs, about_another)
+        for it in (node, member):
+            await it.index.read()
+        node.knows(member)
+        registries.default = (500, {}, b"")
+        answer = await node.ask(REFERRERS)
+        assert listed(answer) == [name(mine), name(theirs)]
+        assert json.loads(answer.body)["manifests"][1]["annotations"] == {"number": "2"}
+        assert "only what members know" in answer.headers["Warning"]
+        hop = await node.ask(REFERRERS, headers={HOP_HEADER: "1"})
+        assert listed(hop) == [name(mine), name(theirs)]
+        node.router.peers = ()
+        leaf = await node.ask(f"/v2/library/x/referrers/{name(mine)}")
+        assert listed(leaf) == []
+        assert "only what members know" in leaf.headers["Warning"]
+        nobody = await node.ask(f"/v2/library/x/referrers/{ABSENT}")
+        assert (nobody.status, nobody.code) == (503, "UNAVAILABLE")
 
     play(story)
 
@@ -631,7 +731,24 @@ def test_a_manifest_beyond_the_limit_is_no_reason_to_ask_again(play: Callable[[S
             registries.has(f"/v2/library/x/manifests/{path}", body)
         node = await world.node()
         for path in ("1", name(body)):
-            assert (await node.ask(f"/v2/library/x/manifests/{path}")).status == 404
+            answer = await node.ask(f"/v2/library/x/manifests/{path}")
+            assert (answer.status, answer.code) == (404, "MANIFEST_UNKNOWN")
+            assert f"more than {MANIFEST_MAX_BYTES} bytes" in answer.body.decode()
+
+    play(story)
+
+
+def test_the_largest_manifest_comes_from_upstream_and_from_a_member(play: Callable[[Story], None]) -> None:
+    async def story(world: World, registries: Registries) -> None:
+        body = MANIFEST + b" " * (MANIFEST_MAX_BYTES - len(MANIFEST))
+        path = f"/v2/library/x/manifests/{name(body)}"
+        registries.has(path, body)
+        node, member = await world.node(keys=(KEY,)), await world.node(keys=(KEY,))
+        assert (await node.ask(path)).body == body
+        registries.answers.clear()
+        member.knows(node)
+        answer = await member.ask(path)
+        assert (answer.status, answer.headers["Content-Type"], answer.body == body) == (200, OCI_MANIFEST, True)
 
     play(story)
 

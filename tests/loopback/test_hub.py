@@ -11,7 +11,7 @@ from mirror.errors import UpstreamError, UpstreamRateLimited, UpstreamUnknown
 from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import DOCKER_HUB, Reference, Repository
-from mirror.settings import BudgetSettings
+from mirror.settings import BudgetSettings, UpstreamSettings
 from mirror.sources.upstream import Upstream
 from mirror.sources.upstream.budgets import Budgets
 from mirror.sources.upstream.registries import Registry, with_trust
@@ -31,11 +31,13 @@ def image(tmp_path: Path) -> Image:
 
 
 @asynccontextmanager
-async def pulling(hub: Hub, userinfo: str = "", budgets: Budgets | None = None) -> AsyncIterator[Upstream]:
+async def pulling(
+    hub: Hub, userinfo: str = "", budgets: Budgets | None = None, **limits: float
+) -> AsyncIterator[Upstream]:
     """A client that takes a hub for docker.io."""
     named = Registry.parse(f"docker.io={hub.url.replace('//', f'//{userinfo}')}")
     trusted = [Trusted.parse(f"docker.io={site.address}") for site in (hub.auth, hub.store)]
-    client = Upstream(with_trust([named], trusted), budgets=budgets)
+    client = Upstream(with_trust([named], trusted), UpstreamSettings(**limits), budgets=budgets)  # type: ignore[arg-type]
     await client.start()
     try:
         yield client
@@ -136,3 +138,15 @@ async def test_a_block_for_abuse_ends_questions_for_tags_and_tokens_as_well(imag
             for content in (manifest(image), blob(image)):
                 await failing(UpstreamRateLimited, fetch(client, content))
     assert hub.counts()[Kind.LIMITED] == 2
+
+
+@on_loop
+async def test_a_hub_that_accepts_connections_and_says_nothing_is_given_up_and_asked_again(image: Image) -> None:
+    hub = Hub()
+    hub.hold(image, APP.path)
+    with hub.running():
+        async with pulling(hub, question_s=0.2) as client:
+            hub.hang()
+            assert (await failing(UpstreamError, client.resolve(TAG))).reason == "timeout"
+            hub.go_on()
+            assert str((await client.resolve(TAG)).digest) == image.manifest

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import re
@@ -209,7 +210,12 @@ def test_what_is_no_request_is_told_so_and_logged_quietly(
         async with serving() as served:
             answer = await served.say(said)
             assert answer.startswith(b"HTTP/1.1 " + status)
-            assert b"connection: close" in answer
+            head, _, body = answer.partition(b"\r\n\r\n")
+            assert b"connection: close" in head
+            assert b"content-type: application/json" in head
+            (error,) = json.loads(body)["errors"]
+            assert error["code"] == "UNSUPPORTED"
+            assert error["message"]
             assert served.app.count == 0
 
     run(main())

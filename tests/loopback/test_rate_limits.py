@@ -35,6 +35,8 @@ class Limit:
         self.used: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         """Answers 429, by node."""
+        self.uncounted: set[str] = set()
+        """Paths of which pulls are not counted, and with which nothing is said of limits."""
         self._began_at = time.monotonic()
         self._addresses = addresses or {}
         self._origin = it.origin
@@ -43,6 +45,8 @@ class Limit:
     async def answer(self, request: Request) -> Sequence[Part]:
         node = self._origin.asker(request)
         address = self._addresses.get(node, "192.0.2.1")
+        if request.path.partition("/manifests/")[0] in self.uncounted:
+            return await self._answer(request)
         is_pull = request.method == "GET" and "/manifests/" in request.path
         if (left_s := self._began_at + self.window_s - time.monotonic()) <= 0:
             self._began_at, left_s = time.monotonic(), self.window_s
@@ -162,6 +166,25 @@ def test_a_member_behind_another_address_asks_for_those_that_may_not(tmp_path: P
             assert {answer.status for answer in answers} == {200}
             assert {it.origin.asker(request) for request in it.origin.requests} == {there.name}
             assert (pulled(it), limit.refused) == (7, {})
+
+    run(story())
+
+
+def test_what_a_registry_does_not_count_is_pulled_when_nothing_else_can_be(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with cluster(tmp_path, 4, settings=CALM) as it:
+            limit = Limit(it, 1)
+            counted, other = images(it, 2)
+            limit.uncounted.add("/v2/library/free")
+            it.origin.bodies["/v2/library/free/manifests/1"] = body = manifest(7)
+            free = it.origin.has(body, "manifests", "library/free")
+            assert {answer.status for answer in await all_pull(it.nodes, [counted])} == {200}
+            assert {answer.status for answer in await all_pull(it.nodes, [other])} == {503}
+            answers = await all_pull(it.nodes, ["/v2/library/free/manifests/1"])
+            assert {(answer.status, answer.body) for answer in answers} == {(200, body)}
+            assert len(it.origin.asked_for(free)) == 1
+            assert {answer.status for answer in await all_pull(it.nodes, [other])} == {503}
+            assert limit.refused.total() == 0
 
     run(story())
 

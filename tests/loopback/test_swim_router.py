@@ -171,6 +171,22 @@ def test_who_has_no_proper_name_is_no_member(name: str) -> None:
     run(story())
 
 
+@pytest.mark.parametrize("metadata", [b"", b"{", b'{"port": 0}', b'{"port": 5001, "home": "\x80"}', b"[" * 400])
+def test_who_does_not_say_where_its_endpoint_is_is_no_member(metadata: bytes) -> None:
+    async def story() -> None:
+        first = Gossip("a", local())
+        async with running(first) as a, AsyncExitStack() as stack:
+            odd = Gossip("b", local(), seeds=[str(first.address)])
+            odd.update(metadata)
+            await odd.start()
+            stack.push_async_callback(odd.close)
+            await until(lambda: bool(list(first.view.members())))
+            assert [*a.members()] == []
+            assert [row.peer.name for row in a.statuses()] == ["a"]
+
+    run(story())
+
+
 @pytest.mark.parametrize("host", ["169.254.169.254", "fd00::7", "registry.example", "["])
 def test_a_member_is_asked_where_it_gossips_wherever_it_says_that_it_is(host: str) -> None:
     async def story() -> None:
@@ -273,6 +289,7 @@ def test_notes_reach_all_members_and_those_that_come_later_learn_the_state() -> 
             a.notes.tell(Topic.PINS, b"nobody listens to this")
             a.notes.tell(Topic.BUDGETS, bytes(NOTE_MAX_BYTES + 1))
             first.broadcast(b"not by topic")
+            first.broadcast(b"\x81\xa1\x80\xc4\x01x")  # a topic that is no UTF-8
             a.notes.tell(Topic.BUDGETS, b"news of a")
             await until(lambda: b"news of a" in heard["b"])
             await join("c", [str(first.address)])

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from mirror.errors import Unavailable
+from mirror.oci.content import Content
+from mirror.oci.digest import Algorithm
 from mirror.settings import EvidenceSettings, SpoolSettings
 from mirror.sources.peers.protocol import ORIGIN_HEADER, WANT_HEADER
 from tests.loopback.lab import STEADY, Lab, before_me, collect, lab, running
@@ -44,10 +46,10 @@ def gated(body: bytes, gate: int, opened: asyncio.Event) -> Script:
     return script
 
 
-async def got(it: Lab, count: int, start: int = 0, stop: int = len(LARGE)) -> bool:
+async def got(it: Lab, count: int, start: int = 0, stop: int = len(LARGE), content: Content = CONTENT) -> bool:
     """Read until so much has come, then go; return whether all that came is right."""
     into = bytearray()
-    with it.fetching.fetches.read(CONTENT) as reader:
+    with it.fetching.fetches.read(content) as reader:
         reading = asyncio.create_task(collect(reader, start, stop, into))
         while len(into) < count and not reading.done():
             await asyncio.sleep(0.01)
@@ -56,13 +58,21 @@ async def got(it: Lab, count: int, start: int = 0, stop: int = len(LARGE)) -> bo
     return len(into) >= count and into == LARGE[start : start + len(into)]
 
 
-def test_two_holders_that_agree_let_a_client_have_each_piece_as_soon_as_it_is_hashed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("algorithm", Algorithm)
+def test_two_holders_that_agree_let_a_client_have_each_piece_as_soon_as_it_is_hashed(
+    tmp_path: Path, algorithm: Algorithm
+) -> None:
+    content = content_of(LARGE, algorithm=algorithm)
+
     async def story() -> None:
         opened = asyncio.Event()
         async with lab(tmp_path, always(NOT_FOUND)) as it:
             for _ in range(2):
                 await it.holder(gated(LARGE, 12 * MIB, opened), vouches_for=LARGE)
-            assert await got(it, 8 * MIB)
+            assert await got(it, 8 * MIB, content=content)
+            opened.set()
+            await it.whole(content)
+            assert it.held(content)
 
     run(story())
 

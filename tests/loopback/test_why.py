@@ -65,7 +65,9 @@ class Operated:
             protects=lambda digest: False,
             settings=STEADY,
         )
-        node.endpoint = PeerEndpoint(node.backend, node.reports, node.auth, None, operations.for_members)
+        node.endpoint = PeerEndpoint(
+            node.backend, node.reports, node.auth, node.private.access.offers, None, operations.for_members
+        )
         self._app = Starlette(routes=list(operations.routes))
 
     async def ask(self, path: str, order: dict[str, Any] | None = None, client: str = "127.0.0.1") -> tuple[int, Any]:

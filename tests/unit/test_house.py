@@ -31,6 +31,9 @@ _PUBLIC_ALL_THE_SAME = {"_replace", "_asdict", "_fields", "_make"}
 """What a named tuple calls its public methods, so that they cannot be mistaken for fields."""
 
 
+_MSGSPEC_ERRORS = frozenset({"msgspec.MsgspecError", "msgspec.DecodeError", "msgspec.ValidationError"})
+
+
 class Breach(NamedTuple):
     """A place that breaks a rule."""
 
@@ -206,6 +209,16 @@ def _defined(tree: ast.Module) -> Iterator[str]:
             yield node.attr
 
 
+# Decoding -------------------------------------------------------------------------------------------------------------
+
+
+def narrow_catches(module: Module) -> Iterator[Breach]:
+    """Uses of msgspec's errors. Of text that is no UTF-8 its decoders raise another one; ValueError is both."""
+    for node in ast.walk(module.tree()):
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in _MSGSPEC_ERRORS and not module.is_excused(node):
+            yield _breach(module, node, f"{ast.unparse(node)} leaves out UnicodeDecodeError; ValueError is both")
+
+
 def _breach(module: Module, node: ast.stmt | ast.expr, message: str) -> Breach:
     return Breach(module.name, module.path, node.lineno, message)
 
@@ -213,7 +226,8 @@ def _breach(module: Module, node: ast.stmt | ast.expr, message: str) -> Breach:
 def breaches(root: Path) -> list[Breach]:
     """All of them, by file and line."""
     house, tests = read(root, PACKAGES), read(root, ["tests"])
-    found = [*circles(house), *(breach for module in house for breach in sizes(module))]
+    found = [*circles(house)]
+    found += [breach for module in house for breach in (*sizes(module), *narrow_catches(module))]
     found += [breach for module in (*house, *tests) for breach in intrusions(module)]
     return sorted(found)
 
@@ -310,6 +324,14 @@ def test_private_names_of_others_are_found(source: str) -> None:
 )
 def test_own_private_names_are_no_intrusion(source: str) -> None:
     assert messages(intrusions(planted(source + "\n"))) == []
+
+
+def test_a_catch_that_leaves_out_text_that_is_no_utf_8_is_found() -> None:
+    source = "try:\n    decode(b)\nexcept msgspec.DecodeError:\n    pass\n"
+    assert messages(narrow_catches(planted(source))) == [
+        "a.py:3: msgspec.DecodeError leaves out UnicodeDecodeError; ValueError is both"
+    ]
+    assert messages(narrow_catches(planted(source.replace("msgspec.DecodeError", "ValueError")))) == []
 
 
 if __name__ == "__main__":

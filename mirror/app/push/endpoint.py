@@ -138,6 +138,7 @@ class PushEndpoint:
     async def _finish(self, request: PushRequest, upload: Upload, digest: Digest) -> tuple[int, Headers]:
         size = await self._push.uploads.finish(upload, digest)
         self._push.backend.metrics.pushed_bytes.inc(size)
+        self._push.published(request.repository, digest)
         log.info("pushed repository=%s digest=%s bytes=%d", request.repository, digest, size)
         return 201, _created(request, f"blobs/{digest}", digest)
 
@@ -148,6 +149,7 @@ class PushEndpoint:
             body = await whole(receive, MANIFEST_MAX_BYTES, request.length)
         tags = [value for name, value in request.query if name == "tag"]
         accepted = await self._push.manifests.put(request.repository, what, tags, body, request.content_type)
+        self._push.published(request.repository, accepted.digest)
         headers = _created(request, f"manifests/{accepted.digest}", accepted.digest)
         if accepted.subject is not None:
             headers.append((b"oci-subject", str(accepted.subject).encode()))

@@ -139,7 +139,7 @@ class PushedManifests:
         outline = await outline_of(body)
         try:
             pushed = _decoder.decode(body)
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise ManifestInvalid(f"what was sent is no manifest: {error}") from None
         if outline is None:
             raise ManifestInvalid("what was sent is no manifest: it has neither a mediaType nor the form of one")

@@ -1,8 +1,11 @@
 """The parts of a node to which clients push, put together."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...images.own_tags import OwnTags
+from ...oci.digest import Digest
+from ...oci.reference import Repository
 from ...pins.pushed import Pushed
 from ...settings import PushSettings
 from ...stores import BlobUploads
@@ -23,6 +26,7 @@ class PushStack:
         manifests: takes manifests.
         deletions: deletes.
         backend: what this node reads from.
+        published: is told of content that came whole to a repository: who has its bytes may have them there.
     """
 
     writers: Writers
@@ -30,6 +34,7 @@ class PushStack:
     manifests: PushedManifests
     deletions: Deletions
     backend: Backend
+    published: Callable[[Repository, Digest], object]
 
     @classmethod
     def build(  # noqa: PLR0913 - what the agent has built before
@@ -41,6 +46,7 @@ class PushStack:
         *,
         delete: Deletes,
         pushed: Pushed,
+        published: Callable[[Repository, Digest], object],
         settings: PushSettings,
     ) -> "PushStack":
         """Put the parts together.
@@ -52,9 +58,10 @@ class PushStack:
             own: keeps tags.
             delete: deletes content of this node's cache.
             pushed: pins what was pushed.
+            published: is told of content that came whole to a repository.
             settings: bounds.
         """
         uploads = Uploads(files, settings)
         manifests = PushedManifests(uploads, backend.holdings, backend.fetching.sizes.size, own, pushed, settings)
         deletions = Deletions(backend.holdings, backend.manifests, own, pushed, delete)
-        return cls(writers, uploads, manifests, deletions, backend)
+        return cls(writers, uploads, manifests, deletions, backend, published)

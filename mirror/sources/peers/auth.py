@@ -223,6 +223,14 @@ class PeerAuth:
         if end is None or end < self._clock():
             raise Unauthorized("the password's time is over, by the clock of this node; `skvaller token` makes another")
 
+    def made(self, password: str) -> bool:
+        """Whether a password was made with a key of the cluster, and is still good."""
+        try:
+            self.check_password(password)
+        except Unauthorized:
+            return False
+        return True
+
     def unseal(self, sealed: bytes) -> bytes:
         """The secret that was sealed for this node; raise ValueError if none was."""
         nonce, text = sealed[:_SEAL_NONCE_BYTES], sealed[_SEAL_NONCE_BYTES:]

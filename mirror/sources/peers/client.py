@@ -2,12 +2,10 @@
 
 import asyncio
 import contextlib
-import json
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any
 from urllib.parse import quote
 
 import aiohttp
@@ -21,10 +19,11 @@ from ...oci.content import Content, Parts
 from ...oci.digest import Digest
 from ...oci.manifest import MANIFEST_MAX_BYTES
 from ...oci.ranges import IntRange
-from ...oci.reference import Reference, Repository, is_tag
+from ...oci.reference import Reference, Repository
 from ...routers import Peer
 from ...settings import PeerSettings
 from ...stores import Tag
+from ...stores.marks import Marks
 from .. import Life, RangeRequest, Role, Sink
 from ..answers import BoundedConnector
 from ..chain import came_by
@@ -33,10 +32,7 @@ from .connections import Connection, ConnectionPool, Head
 from .protocol import (
     FETCHED_BYTES,
     HASHED_BYTES,
-    MEMBER_TAGS_MAX,
-    MEMBER_TAGS_MAX_BYTES,
     PARTS_BYTES,
-    PLATFORMS_HEADER,
     SIGNED_BODY_MAX_BYTES,
     MemberAnswer,
     MemberRequest,
@@ -63,12 +59,19 @@ class PeerClient:
         auth: signs the requests, where the cluster has a key.
         settings: timeouts and bounds.
         channels: say who is spoken to by TLS, and how.
+        marks: takes note of what members say of private content.
     """
 
     def __init__(
-        self, name: str, auth: PeerAuth, settings: PeerSettings | None = None, channels: Channels | None = None
+        self,
+        name: str,
+        auth: PeerAuth,
+        settings: PeerSettings | None = None,
+        channels: Channels | None = None,
+        marks: Marks | None = None,
     ) -> None:
         self._name = name
+        self._marks = marks or Marks()
         self._auth = auth
         self._channels = channels or Channels()
         self._settings = settings = settings or PeerSettings()
@@ -127,6 +130,7 @@ class PeerClient:
             PeerError: it does not have it, or gave no valid answer.
         """
         async with self._head(peer, _path(content), role) as answer:
+            self._heard(content, MemberAnswer.parse(answer.headers))
             if answer.content_length is None:
                 raise PeerError(Reason.LENGTH, f"{peer.name} does not say how long {content.digest} is")
             return checked_size(peer, answer.content_length)
@@ -146,7 +150,7 @@ class PeerClient:
         Raises:
             PeerError: it knows nothing, or gave no valid answer.
         """
-        path = f"/v2/{reference.repository.path}/manifests/{reference.tag}?ns={_quoted(reference.repository)}"
+        path = f"/v2/{reference.repository.path}/manifests/{reference.tag}?ns={quoted(reference.repository)}"
         async with self._head(peer, path, role, recheck=recheck) as answer:
             member_answer = MemberAnswer.parse(answer.headers)
             try:
@@ -158,40 +162,52 @@ class PeerClient:
             checked_unix_s = time.time() - max(0.0, member_answer.tag_age_s)
             return Tag(digest, checked_unix_s, member_answer.tag_authority or "upstream")
 
-    async def tags(self, peer: Peer, repository: Repository) -> list[str]:
-        """Ask which tags of a repository a peer knows itself.
+    async def read(self, peer: Peer, path: str, max_bytes: int, method: str = "GET") -> bytes:
+        """What a peer answers to a question that takes a small answer.
+
+        Args:
+            peer: the member to ask.
+            path: with its query.
+            max_bytes: bounds the answer, in bytes.
+            method: POST for an order.
 
         Raises:
             PeerError: it gave no valid answer.
         """
-        path = f"/v2/{repository.path}/tags/list?ns={_quoted(repository)}"
-        return _tags_in(peer, await self.read(peer, path, MEMBER_TAGS_MAX_BYTES))
-
-    async def read(self, peer: Peer, path: str, max_bytes: int, method: str = "GET") -> bytes:
-        """What a peer answers to a question about no single content.
-
-        Raises:
-            PeerError: it gave no answer of a length within the bound.
-        """
-        with self._translated(peer):
+        with _translated(peer, self._settings.connect_s):
             async with self._request(method, peer, path, MemberRequest(self._name)) as answer:
                 raise_for_status(peer, answer.status, MemberAnswer.parse(answer.headers), expected=200)
                 if not 0 < (answer.content_length or 0) <= max_bytes:
                     answer.close()
-                    raise PeerError(Reason.LENGTH, f"{peer.name} answered {answer.content_length} bytes to {method}")
+                    raise PeerError(Reason.LENGTH, f"{peer.name} answered {answer.content_length} bytes to {path}")
                 return await answer.read()
 
     async def notify_slow(self, peer: Peer, relative_rate: float) -> None:
         """Tell a peer the relative rate that this node measures of it; whether that arrives does not matter."""
-        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError, PeerError):
-            async with self._request("GET", peer, "/v2/", MemberRequest(self._name, relative_rate=relative_rate)):
-                pass
+        await self._tell("GET", peer, "/v2/", MemberRequest(self._name, relative_rate=relative_rate))
 
     async def notify_wrong(self, peer: Peer, content: Content, wrong: tuple[int, int]) -> None:
         """Tell a peer a range of which it sent wrong bytes; whether that arrives does not matter."""
+        await self._tell("HEAD", peer, _path(content), MemberRequest(self._name, wrong=wrong))
+
+    async def is_alive(self, peer: Peer) -> bool:
+        """Ask a peer for a sign of life, and say whether it gave one in time: the head of any answer is one."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.sign_of_life_s):
+                return await self._tell("GET", peer, "/v2/", MemberRequest(self._name))
+        return False
+
+    def _heard(self, content: Content, said: MemberAnswer) -> None:
+        """Take note of the mark that a peer gives with some content, on the loop."""
+        if said.mark is not None:
+            self._marks.add(content.digest, said.mark)
+
+    async def _tell(self, method: str, peer: Peer, path: str, member_request: MemberRequest) -> bool:
+        """Say something to a peer; return whether it answered anything."""
         with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError, PeerError):
-            async with self._request("HEAD", peer, _path(content), MemberRequest(self._name, wrong=wrong)):
-                pass
+            async with self._request(method, peer, path, member_request):
+                return True
+        return False
 
     async def ask(
         self,
@@ -200,6 +216,8 @@ class PeerClient:
         want: Want | None,
         lengths: range,
         extra: Mapping[str, str] | None = None,
+        *,
+        platforms: tuple[str, ...] = (),
     ) -> bytes:
         """What a peer answers to a question about some content.
 
@@ -209,32 +227,23 @@ class PeerClient:
             want: what is asked; None for the content itself, which whoever asks has to hash.
             lengths: that the answer's body may have, in bytes.
             extra: headers beside those of members.
+            platforms: see `MemberRequest`.
 
         Raises:
             PeerError: it does not hold the content, or gave no valid answer.
         """
-        member_request = MemberRequest(self._name, want=want)
-        with self._translated(peer):
+        member_request = MemberRequest(self._name, want=want, platforms=platforms)
+        with _translated(peer, self._settings.connect_s):
             async with (
                 asked(peer, self._watch),
                 self._request("GET", peer, _path(content), member_request, extra) as answer,
             ):
-                raise_for_status(peer, answer.status, MemberAnswer.parse(answer.headers), expected=200)
-                if answer.content_length not in lengths:
+                raise_for_status(peer, answer.status, said := MemberAnswer.parse(answer.headers), expected=200)
+                self._heard(content, said)
+                if (sent := answer.content_length) not in lengths:
                     answer.close()  # an agent that does not know the question sends the blob
-                    why = f"{peer.name} answered {answer.content_length} bytes, not {lengths[-1]}"
-                    raise PeerError(Reason.LENGTH, why)
+                    raise PeerError(Reason.LENGTH, f"{peer.name} answered {sent} bytes, not {lengths[-1]}")
                 return await answer.read()
-
-    async def is_alive(self, peer: Peer) -> bool:
-        """Ask a peer for a sign of life, and say whether it gave one in time: the head of any answer is one."""
-        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError, ValueError, PeerError):
-            async with (
-                asyncio.timeout(self._settings.sign_of_life_s),
-                self._request("GET", peer, "/v2/", MemberRequest(self._name)),
-            ):
-                return True
-        return False
 
     async def download(self, peer: Peer, content: Content, request: RangeRequest, sink: Sink) -> None:
         """Have a peer send what it is asked for; see `Source.download`. Raises PeerError."""
@@ -248,6 +257,7 @@ class PeerClient:
             "Range": str(IntRange(request.start, request.stop)),
             "Host": peer.address,
         }
+        loop = asyncio.get_running_loop()
 
         def ask(connection: Connection) -> Head:
             """Ask in a thread, with a signature where there is no TLS; once more if the member's clock differs."""
@@ -257,6 +267,8 @@ class PeerClient:
                 head = connection.get(path, {**headers, **signed.headers})
                 signed.check(head.status, head.headers.items())
                 if not self._auth.learns(peer.name, head.status, head.headers):
+                    # The loop hears of a mark before it is told of any byte.
+                    loop.call_soon_threadsafe(self._heard, content, MemberAnswer.parse(head.headers))
                     return head
                 connection.drain()
             assert head is not None
@@ -270,7 +282,7 @@ class PeerClient:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """What a peer answers to a HEAD request, if it is 200; a home that is late but lives may wait for upstream."""
         member_request = MemberRequest(self._name, role, recheck=recheck, came_by=came_by.get())
-        with self._translated(peer):
+        with _translated(peer, self._settings.connect_s):
             try:
                 async with asked(peer, self._watch), self._request("HEAD", peer, path, member_request) as answer:
                     raise_for_status(peer, answer.status, MemberAnswer.parse(answer.headers), expected=200)
@@ -335,27 +347,6 @@ class PeerClient:
             raise PeerError(Reason.UNPROVEN, f"{peer.name} is not believed here: --tls-deny names it")
         return self._channels.to(peer.name, speaks_tls=peer.tls)
 
-    @contextlib.contextmanager
-    def _translated(self, peer: Peer) -> Iterator[None]:
-        """Turn the client library's exceptions into PeerError."""
-        try:
-            yield
-        except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
-            cause = error.__cause__
-            why = tls_problem(cause) if isinstance(cause, ssl.SSLError) else str(error)
-            raise PeerError(Reason.UNPROVEN, f"{peer.name} at {peer.address}: {why}") from error
-        except aiohttp.ClientConnectorError as error:
-            why = f"{peer.name} at {peer.address} cannot be reached: {error.strerror}"
-            raise PeerError(Reason.UNREACHABLE, why) from error
-        except aiohttp.ConnectionTimeoutError as error:
-            limit_s = self._settings.connect_s
-            why = f"{peer.name} at {peer.address} cannot be reached within {limit_s:g} s"
-            raise PeerError(Reason.TIMEOUT, why) from error
-        except (TimeoutError, aiohttp.SocketTimeoutError) as error:
-            raise PeerError(Reason.STALLED, f"{peer.name} sent nothing for too long") from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: the host or a header is not valid
-            raise PeerError(Reason.BROKEN, f"{peer.name} broke off: {error or type(error).__name__}") from error
-
 
 class PeerSource:
     """A peer, as a fetch sees it: a `Source`, and a `Witness`.
@@ -409,26 +400,35 @@ class PeerSource:
 
     async def fetch(self, content: Content, platforms: tuple[str, ...]) -> bytes:
         """Have the peer fetch an image; see `Want.FETCH`. Raises PeerError."""
-        wanted = {PLATFORMS_HEADER: ",".join(platforms)} if platforms else {}
-        return await self._client.ask(self._peer, content, Want.FETCH, _only(FETCHED_BYTES), wanted)
+        return await self._client.ask(self._peer, content, Want.FETCH, _only(FETCHED_BYTES), platforms=platforms)
 
 
-def _tags_in(peer: Peer, body: bytes) -> list[str]:
-    """The tags in a peer's answer; raise PeerError if it has none."""
+@contextlib.contextmanager
+def _translated(peer: Peer, connect_s: float) -> Iterator[None]:
+    """Turn the client library's exceptions into PeerError."""
     try:
-        tags: Any = json.loads(body)["tags"]
-    except (ValueError, RecursionError, KeyError, TypeError):
-        tags = None
-    if not isinstance(tags, list) or not all(isinstance(tag, str) and is_tag(tag) for tag in tags):
-        raise PeerError(Reason.BROKEN, f"{peer.name} answered with no list of tags")
-    return tags[:MEMBER_TAGS_MAX]
+        yield
+    except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError) as error:
+        cause = error.__cause__
+        why = tls_problem(cause) if isinstance(cause, ssl.SSLError) else str(error)
+        raise PeerError(Reason.UNPROVEN, f"{peer.name} at {peer.address}: {why}") from error
+    except aiohttp.ClientConnectorError as error:
+        why = f"{peer.name} at {peer.address} cannot be reached: {error.strerror}"
+        raise PeerError(Reason.UNREACHABLE, why) from error
+    except aiohttp.ConnectionTimeoutError as error:
+        why = f"{peer.name} at {peer.address} cannot be reached within {connect_s:g} s"
+        raise PeerError(Reason.TIMEOUT, why) from error
+    except (TimeoutError, aiohttp.SocketTimeoutError) as error:
+        raise PeerError(Reason.STALLED, f"{peer.name} sent nothing for too long") from error
+    except (aiohttp.ClientError, OSError, ValueError) as error:  # ValueError: the host or a header is not valid
+        raise PeerError(Reason.BROKEN, f"{peer.name} broke off: {error or type(error).__name__}") from error
 
 
 def _path(content: Content) -> str:
-    return f"/v2/{content.path}?ns={_quoted(content.repository)}"
+    return f"/v2/{content.path}?ns={quoted(content.repository)}"
 
 
-def _quoted(repository: Repository) -> str:
+def quoted(repository: Repository) -> str:
     """A registry as it stands in a query: an IPv6 address has brackets."""
     return quote(repository.registry, safe=":")
 

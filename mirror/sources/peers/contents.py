@@ -56,7 +56,7 @@ async def images_of(client: PeerClient, peer: Peer) -> list[ImageSummary]:
         body = await client.read(peer, f"{IMAGES_PATH}?start={start}", SIGNED_BODY_MAX_BYTES)
         try:
             said = msgspec.json.decode(body, type=ImagesPage)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        except (ValueError, RecursionError):
             raise PeerError(Reason.BROKEN, f"{peer.name} answered with no list of images") from None
         images += filter(_can_be, said.images[:IMAGES_PAGE_MAX])
         start = said.following
@@ -85,7 +85,7 @@ async def delete_from(client: PeerClient, peer: Peer, what: str, meanings: Colle
     body = await client.read(peer, f"{DELETE_PATH}?{query}", DELETED_MAX_BYTES, "POST")
     try:
         said = msgspec.json.decode(body, type=_Deleted)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         raise PeerError(Reason.BROKEN, f"{peer.name} did not say what it has deleted") from None
     row: dict[str, Any] = msgspec.to_builtins(said)
     names = {key: [name for name in row[key] if _is_name(name)] for key in ("tags", "own", "shares")}

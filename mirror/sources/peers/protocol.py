@@ -22,6 +22,7 @@ from ...oci.content import Parts
 from ...oci.names import are_platforms
 from ...routers import is_member_name
 from ...stores import Authority
+from ...stores.marks import Mark
 from .. import HOP_HEADER, Role
 from ..chain import VIA_HEADER, read_marks
 
@@ -49,6 +50,8 @@ PLATFORMS_HEADER: Final = "Skvaller-Platforms"
 """Of requests to fetch an image: the platforms of an index that are wanted, with commas between; without it all."""
 WRONG_HEADER: Final = "Skvaller-Wrong"
 """Of HEAD requests for a blob: the range `start-stop`, without `stop`, of which the member sent wrong bytes."""
+MARKS_HEADER: Final = "Skvaller-Marks"
+"""Of requests: `1` from a node that keeps marks, so that it may be given what is private."""
 ORIGIN_HEADER: Final = "Skvaller-Origin"
 """Of answers: the member that a home has the bytes from, or `upstream`."""
 REASON_HEADER: Final = "Skvaller-Reason"
@@ -57,6 +60,8 @@ TAG_AGE_HEADER: Final = "Skvaller-Tag-Age"
 """Of answers: seconds since a tag was last known to mean what the answer says. A duration, since clocks may differ."""
 TAG_AUTHORITY_HEADER: Final = "Skvaller-Tag-Authority"
 """Of answers: who says what the tag means, `upstream`, `runtime` or `pushed`."""
+PRIVATE_HEADER: Final = "Skvaller-Private"
+"""Of answers: the mark of the content, as `Mark.write` has it; none where it came without credentials."""
 
 SIGNED_BODY_MAX_BYTES: Final = 1024 * 1024
 """Bounds the body of an answer in clear text that is signed, and read before it is believed, in bytes: both ends must
@@ -129,6 +134,7 @@ class MemberRequest:
         want: what is wanted of a holder's copy instead of its bytes; None for the bytes.
         wrong: the range `(start, stop)` of which this member sent wrong bytes; None where it says no such thing.
         came_by: marks of the nodes of other clusters that passed on what is asked: see `sources.chain`.
+        keeps_marks: whether the node keeps the marks of private content (`stores.marks`); older versions do not.
         platforms: of an index, the images that are wanted; empty: all.
     """
 
@@ -140,11 +146,12 @@ class MemberRequest:
     want: Want | None = None
     wrong: tuple[int, int] | None = None
     came_by: tuple[str, ...] = ()
+    keeps_marks: bool = True
     platforms: tuple[str, ...] = ()
 
     def headers(self) -> dict[str, str]:
         """The headers of the request, written."""
-        headers = {HOP_HEADER: "1"}
+        headers = {HOP_HEADER: "1", **({MARKS_HEADER: "1"} if self.keeps_marks else {})}
         if self.node is not None:
             headers[NODE_HEADER] = self.node
         if self.role is not Role.HOLDER:
@@ -178,6 +185,7 @@ class MemberRequest:
             want=_WANTS.get(_text(headers, WANT_HEADER)),
             wrong=_range(headers, WRONG_HEADER),
             came_by=read_marks(_text(headers, VIA_HEADER)),
+            keeps_marks=_text(headers, MARKS_HEADER) == "1",
             platforms=_platforms(headers),
         )
 
@@ -191,12 +199,14 @@ class MemberAnswer:
         reason: why the member does not give what it was asked for; None where it does, or does not say why.
         tag_age_s: seconds since a tag was last known to mean what the answer says, finite; None where it does not say.
         tag_authority: who says what the tag means; None where it does not say.
+        mark: of the content; None where it came without credentials.
     """
 
     origin: str | None = None
     reason: Reason | None = None
     tag_age_s: float | None = None
     tag_authority: Authority | None = None
+    mark: Mark | None = None
 
     def headers(self) -> dict[str, str]:
         """The headers of the answer, written."""
@@ -205,6 +215,7 @@ class MemberAnswer:
             REASON_HEADER: self.reason,
             TAG_AGE_HEADER: None if self.tag_age_s is None else str(self.tag_age_s),
             TAG_AUTHORITY_HEADER: self.tag_authority,
+            PRIVATE_HEADER: None if self.mark is None else self.mark.write(),
         }
         return {name: str(value) for name, value in headers.items() if value is not None}
 
@@ -216,6 +227,7 @@ class MemberAnswer:
             reason=_REASONS.get(_text(headers, REASON_HEADER)),
             tag_age_s=_number(headers, TAG_AGE_HEADER),
             tag_authority=_AUTHORITIES.get(_text(headers, TAG_AUTHORITY_HEADER)),
+            mark=Mark.parse(_text(headers, PRIVATE_HEADER)) if PRIVATE_HEADER.lower() in headers else None,
         )
 
     def failure(self, status: int) -> Reason:

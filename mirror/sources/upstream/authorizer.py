@@ -7,6 +7,7 @@ Specification"). For an identity token it is asked by POST (distribution, "OAuth
 import asyncio
 import logging
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -59,12 +60,22 @@ class Authorizer:
         self._rate_limits = rate_limits
         self._settings = settings
         self._authorizations = Authorizations(settings)
+        self._by_credential: OrderedDict[Key, None] = OrderedDict()
+        """What was last granted to who the operator's credential names, and not to anybody."""
         self._warned_at: dict[str, float] = {}
         """When the operator was last told that a registry does not accept its password, by the registry's name."""
 
     def known(self, party: Party) -> str | None:
         """The header's value, or None if none is known that is good now."""
         return self._authorizations.get(_key(party), _now())
+
+    def used_credential(self, party: Party) -> bool:
+        """Whether what a party was last asked with was granted for the operator's credential."""
+        key = _key(party)
+        if key not in self._by_credential:
+            return False
+        self._by_credential.move_to_end(key)
+        return True
 
     def reject(self, party: Party, value: str) -> None:
         """Forget a value that the party did not accept."""
@@ -118,10 +129,19 @@ class Authorizer:
                 failure = failure or error
             else:
                 self._authorizations.put(_key(party), value, _now() + life_s)
+                self._note(_key(party), is_ours=credential is not None)
                 return value
         raise failure or UpstreamError(
             Reason.AUTH, f"{party.registry.name} answered 401 without a challenge that this agent understands"
         )
+
+    def _note(self, key: Key, *, is_ours: bool) -> None:
+        """Take note of whose an authorization is. It stays so after it has expired: content came by it."""
+        self._by_credential.pop(key, None)
+        if is_ours:
+            self._by_credential[key] = None
+            while len(self._by_credential) > self._settings.authorizations_max:
+                self._by_credential.popitem(last=False)
 
     async def _granted(self, party: Party, challenge: Challenge, credential: Credential | None) -> tuple[str, float]:
         """What answers one challenge: the header's value, and the time for which it is used, s."""

@@ -165,7 +165,7 @@ class Budgets:
         """
         try:
             wires = msgspec.msgpack.decode(payload, type=list[_Wire])
-        except msgspec.MsgspecError:
+        except ValueError:
             return []
         new = []
         for wire in wires[: self._settings.budgets_max]:

@@ -31,7 +31,8 @@ from ...oci.manifest import (
 )
 from ...oci.reference import Reference, Repository
 from ...settings import UpstreamSettings
-from .. import UPSTREAM, Page, RangeReply, RangeRequest, RegistryAnswer, Resolved, Sink
+from ...stores.marks import Mark, Marks
+from .. import UPSTREAM, Page, RangeReply, RangeRequest, RegistryAnswer, Resolved, Shown, Sink
 from .access import Access
 from .body import Body, ExactBody, UpstreamReply, announced_span, gathered, in_memory, with_prefix
 from .budgets import Budgets
@@ -91,6 +92,7 @@ class Upstream:
         passed_on: the marks that requests have to have, so that circles of clusters end; see `sources.chain`.
         tally: counts how registries answer.
         budgets: what registries say of their limits, to all members.
+        marks: takes note of what is given to the operator, and not to anybody.
     """
 
     name = UPSTREAM
@@ -104,7 +106,9 @@ class Upstream:
         passed_on: Callable[[], Sequence[str]] = tuple,
         tally: Tally | None = None,
         budgets: Budgets | None = None,
+        marks: Marks | None = None,
     ) -> None:
+        self.marks = marks or Marks()
         self._passed_on = passed_on
         self._tally = tally
         self._budgets = budgets = budgets or Budgets()
@@ -196,6 +200,10 @@ class Upstream:
             self._heads.note(registry, Head.USELESS, now)
         return Resolved(Digest.of(body), outline.media_type, len(body))
 
+    async def shows(self, repository: Repository, path: str, authorization: str | None) -> Shown:
+        """Ask for something as somebody else; see `GuestSource.shows`."""
+        return await self._registries.shows(repository, path, authorization, self._settings.question_s)
+
     async def page(self, repository: Repository, what: str, query: str) -> Page:
         """Ask for a page of a list; see `ListSource.page`."""
         path = f"{repository.path}/{what}{'?' if query else ''}{query}"
@@ -239,7 +247,9 @@ class Upstream:
         Raises:
             UpstreamError: see the module's docstring.
         """
-        async with self.open(content, request.start, request.stop, self._lookout(content, request.size)) as reply:
+        async with self.open(
+            content, request.start, request.stop, _lookout(self._settings, content, request.size)
+        ) as reply:
             position = reply.start
             await sink.begin(RangeReply(position, reply.stop, reply.size, ranged=reply.ranged))
             async for chunk in gathered(reply.chunks, reply.stop - reply.start, self._settings):
@@ -248,11 +258,6 @@ class Upstream:
                 position += len(chunk)
                 if self._tally is not None:
                     self._tally.upstream_sent(content.repository.registry, len(chunk))
-
-    def _lookout(self, content: Content, stated: int | None = None) -> Lookout:
-        settings = self._settings
-        within_s = settings.head_s if content.kind == "blobs" else settings.question_s
-        return Lookout(within_s, settings.measured_s, stated)
 
     @asynccontextmanager
     async def open(
@@ -273,13 +278,15 @@ class Upstream:
             UpstreamError: see the module's docstring.
         """
         is_part = start > 0 or stop is not None
-        async with self._opened(content, start, stop, lookout or self._lookout(content)) as (answer, body):
+        async with self._opened(content, start, stop, lookout or _lookout(self._settings, content)) as (answer, body):
             is_whole = answer.status == 200
             span = announced_span(answer, body.length, start, None if is_whole and is_part else stop)
             if content.kind == "manifests" and span.size > MANIFEST_MAX_BYTES:
                 raise _too_large(answer)
             # Of nothing, everything is the range that was asked for.
             ranged = not (is_whole and is_part and span.size > 0)
+            if self._registries.used_credential(content.repository):
+                self.marks.add(content.digest, Mark.of(content.repository))
             yield UpstreamReply(span.start, span.stop, span.size, ExactBody(span, body.read), ranged)
 
     @asynccontextmanager
@@ -361,6 +368,12 @@ class Upstream:
             "HEAD", content.repository, content.path, headers, expected, within_s=within_s
         ) as head:
             return (head.content_length or None) if head.status == 200 else None
+
+
+def _lookout(settings: UpstreamSettings, content: Content, stated: int | None = None) -> Lookout:
+    """How long an answer is waited for."""
+    within_s = settings.head_s if content.kind == "blobs" else settings.question_s
+    return Lookout(within_s, settings.measured_s, stated)
 
 
 def _plain(content: Content, answer: Answer, body: bytes) -> bytes:

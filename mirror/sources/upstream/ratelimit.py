@@ -18,6 +18,7 @@ from email.utils import parsedate_to_datetime
 from ...errors import UpstreamRateLimited
 from ...settings import UpstreamSettings
 from .budgets import Budgets
+from .counted import CountedRepositories
 from .registries import Registry
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class RateLimits:
     def __init__(self, settings: UpstreamSettings | None = None, budgets: Budgets | None = None) -> None:
         self._settings = settings or UpstreamSettings()
         self._budgets = budgets or Budgets()
+        self._counted = CountedRepositories(self._settings)
         self._under_way: Counter[str] = Counter()
         """Pulls that are not answered yet, by URL."""
         self._answered: dict[str, asyncio.Event] = {}
@@ -69,9 +71,19 @@ class RateLimits:
                 f"{registry.name} {why}: not asked for another {wait_s:.0f} s, until {until:%H:%M:%S} UTC", wait_s
             )
 
-    def may_be_anothers(self, registry: Registry, now: float) -> bool:
-        """Whether pulls are kept back for a budget that is perhaps not this node's; see `Budgets.may_be_anothers`."""
-        return self._budgets.may_be_anothers(registry.url, now)
+    def counts(self, registry: Registry, repository: str, now: float) -> bool:
+        """Whether a registry counts pulls of a repository, as far as is known."""
+        return self._counted.known(registry.url, repository, now) is not False
+
+    def is_to_be_found_out(self, registry: Registry, repository: str, now: float) -> bool:
+        """Whether a pull is kept back for a reason that perhaps does not concern it; a free question would tell.
+
+        The budget may be another's (`Budgets.may_be_anothers`), or pulls of that repository may not be counted.
+        """
+        url = registry.url
+        is_known = self._counted.known(url, repository, now) is not None
+        is_kept_back = self._budgets.wait_s(url, now) > 0 and self._budgets.wait_s(url, now, is_pull=False) == 0
+        return self._budgets.may_be_anothers(url, now) or (is_kept_back and not is_known)
 
     @asynccontextmanager
     async def asked(self, registry: Registry, *, is_pull: bool) -> AsyncIterator[None]:
@@ -100,9 +112,18 @@ class RateLimits:
             if (answered := self._answered.pop(url, None)) is not None:
                 answered.set()
 
-    def note(self, registry: Registry, headers: Mapping[str, str], now: float) -> None:
-        """Take note of what an answer says of the budget; the log says it once where few pulls are left."""
+    def note(self, registry: Registry, headers: Mapping[str, str], now: float, repository: str | None = None) -> None:
+        """Take note of what an answer says of the budget; the log says it once where few pulls are left.
+
+        Args:
+            registry: who answered.
+            headers: of the answer.
+            now: monotonic seconds.
+            repository: of the manifest that it has; None if it has none.
+        """
         self._budgets.answered(registry.url, headers, now)
+        if repository is not None:
+            self._counted.note(registry.url, repository, now, counted="RateLimit-Limit" in headers)
         if not self._budgets.is_scarce(registry.url, now):
             self._warned.discard(registry.url)
         elif registry.url not in self._warned:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Itera
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Protocol
 
 from yarl import URL
@@ -20,19 +21,20 @@ from yarl import URL
 from ...errors import Reason, UpstreamError, UpstreamRateLimited, UpstreamRefused, UpstreamUnknown
 from ...oci.reference import Repository
 from ...settings import UpstreamSettings
-from .. import RegistryAnswer
+from .. import RegistryAnswer, Shown
 from .access import Access
-from .addresses import AddressGuard
 from .authorizer import Authorizer
 from .budgets import Budgets
 from .challenge import Bearer, Party, parse_challenges
 from .credentials import Credentials
+from .guests import Guests
 from .last_answers import LastAnswers
-from .names import LookUp, Names
+from .names import LookUp
 from .ratelimit import RateLimits
 from .redirects import RedirectCache
 from .registries import Registry, known_registries
-from .transport import Answer, Transport, same_origin
+from .transport import Answer, same_origin
+from .transports import Purpose, Transports
 from .turns import Turns
 
 log = logging.getLogger(__name__)
@@ -91,7 +93,12 @@ class Question:
     @property
     def is_pull(self) -> bool:
         """Whether registries that count pulls count it."""
-        return self.method == "GET" and self.path.rpartition("/")[0].endswith("/manifests")
+        return self.method == "GET" and self.is_of_manifest
+
+    @property
+    def is_of_manifest(self) -> bool:
+        """Whether it is about a manifest."""
+        return self.path.rpartition("/")[0].endswith("/manifests")
 
     @property
     def may_be_redirected(self) -> bool:
@@ -122,46 +129,25 @@ class RegistryClient:
         tally: Tally | None = None,
         budgets: Budgets | None = None,
     ) -> None:
-        self._passed_on = passed_on
         self._tally = tally
         configured = tuple(configured)
-        self._settings = settings
         self._registries = known_registries(configured)
-        self._configured = frozenset(configured)
-        self._proxies = access.proxies
-        self._named = [_place(registry.url) for registry in configured]
-        hosts = [_place(registry.url)[0] for urls in self._registries.values() for registry in urls]
-        self._names = Names(hosts, settings.names, look_up)
+        known = [registry for urls in self._registries.values() for registry in urls]
+        self._transports = Transports(configured, known, settings, access.proxies, look_up, passed_on)
         self._turns = Turns(settings.turn_rest_s)
-        self._transports: dict[tuple[str, str, bool], Transport] = {}
-        """By the registry's name and URL, since it was first asked; and whether it is for signs of life, which must not
-        wait until one of the requests that they are about gives its connection back."""
         self._rate_limits = RateLimits(settings, budgets)
         self._credentials = Credentials(access.auth, settings.credentials)
-        self._authorizer = Authorizer(self._transport, self._credentials, self._rate_limits, settings)
+        self._authorizer = Authorizer(self._transports.of, self._credentials, self._rate_limits, settings)
         self._redirects = RedirectCache(settings)
+        of_guests = partial(self._transports.of, purpose=Purpose.GUESTS)
+        self._guests = Guests(of_guests, self._rate_limits, settings, _now)
         self.last_answers = LastAnswers(settings.last_answers_max)
         """For people."""
 
     async def close(self) -> None:
         """Drop all connections."""
         await self._credentials.close()
-        for transport in self._transports.values():
-            await transport.close()
-
-    def _transport(self, registry: Registry, *, for_signs: bool = False) -> Transport:
-        """The connections of a registry. Only one that the operator named can be an agent, and is given marks."""
-        key = registry.name, registry.url, for_signs
-        transport = self._transports.get(key)
-        if transport is None:
-            host, _ = _place(registry.url)
-            proxies = registry.reached.proxies or self._proxies
-            named = [*self._named, *(_place(proxy.url) for proxy in (proxies.http, proxies.https) if proxy)]
-            guard = AddressGuard(self._names.addresses, host, named, registry.trusted)
-            settings = replace(self._settings, connections_max=1) if for_signs else self._settings
-            passed_on = self._passed_on if registry in self._configured else tuple
-            transport = self._transports[key] = Transport(guard, settings, registry, proxies, passed_on)
-        return transport
+        await self._transports.close()
 
     async def answers(self, name: str) -> bool:
         """Whether a registry answers anything at all, whatever it is, to a request without authorization."""
@@ -178,11 +164,49 @@ class RegistryClient:
 
     async def _answers(self, registry: Registry) -> bool:
         try:
-            answer = await self._transport(registry, for_signs=True).send("GET", URL(f"{registry.api}/"), {})
+            answer = await self._transports.of(registry, Purpose.SIGNS).send("GET", URL(f"{registry.api}/"), {})
         except UpstreamError as error:
             return isinstance(error, UpstreamRefused)
         answer.release()
         return True
+
+    async def shows(self, repository: Repository, path: str, authorization: str | None, within_s: float) -> Shown:
+        """Ask the registry of a repository as somebody else; see `GuestSource.shows`.
+
+        Of several URLs the last one is asked, which knows all: a cache before it gives to everybody what it has.
+
+        Args:
+            repository: whose registry is asked.
+            path: below the repository's own.
+            authorization: of that one.
+            within_s: bounds the time until it has answered, s.
+
+        Raises:
+            UpstreamError: the registry cannot be asked, or does not say.
+        """
+        with self._counting_failures(repository.registry):
+            registry = self._known(repository)[-1]
+            try:
+                async with asyncio.timeout(within_s):
+                    return await self._guests.shows(registry, repository, path, authorization)
+            except TimeoutError:
+                raise UpstreamError(Reason.TIMEOUT, f"{registry.name} gave no answer within {within_s:.1f} s") from None
+
+    def used_credential(self, repository: Repository) -> bool:
+        """Whether this node was let in to a repository as the operator, and not as anybody is."""
+        return any(
+            registry.reached.cert is not None or self._authorizer.used_credential(_itself(registry, repository))
+            for registry in self._registries.get(repository.registry, ())
+        )
+
+    def _known(self, repository: Repository) -> Sequence[Registry]:
+        urls = self._registries.get(repository.registry)
+        if urls is None:
+            raise UpstreamRefused(
+                f"{repository.registry} is neither configured nor a well-known public registry: "
+                f"to allow it, add --upstream {repository.registry}=https://{repository.registry}"
+            )
+        return urls
 
     @asynccontextmanager
     async def ask(
@@ -209,12 +233,7 @@ class RegistryClient:
             UpstreamError: the registry cannot be asked, or answers another status; by what that status means.
         """
         with self._counting_failures(repository.registry):
-            urls = self._registries.get(repository.registry)
-            if urls is None:
-                raise UpstreamRefused(
-                    f"{repository.registry} is neither configured nor a well-known public registry: "
-                    f"to allow it, add --upstream {repository.registry}=https://{repository.registry}"
-                )
+            urls = self._known(repository)
             question = Question(method, repository, path, headers, expected)
             answer = await self._first_of(urls, question, within_s)
             try:
@@ -249,9 +268,11 @@ class RegistryClient:
         """The answer at one URL, of a status that is expected; that it has no such thing only the authority may say."""
         try:
             async with asyncio.timeout(within_s):
-                if question.is_pull and self._rate_limits.may_be_anothers(registry, _now()):
-                    await self._learn_whose_budget(registry, question)
-                async with self._rate_limits.asked(registry, is_pull=question.is_pull):
+                repository = question.repository.path
+                if question.is_pull and self._rate_limits.is_to_be_found_out(registry, repository, _now()):
+                    await self._learn_of_budget(registry, question)
+                is_pull = question.is_pull and self._rate_limits.counts(registry, repository, _now())
+                async with self._rate_limits.asked(registry, is_pull=is_pull):
                     answer = await self._noted_answer(registry, question)
         except TimeoutError:
             raise UpstreamError(Reason.TIMEOUT, f"{registry.name} gave no answer within {within_s:.1f} s") from None
@@ -266,11 +287,13 @@ class RegistryClient:
         """The answer; what it says of the budget is taken note of."""
         answer = await self._answer(registry, question)
         if same_origin(answer.url, URL(registry.api)):
-            self._rate_limits.note(registry, answer.headers, _now())
+            is_manifest = question.is_of_manifest and answer.status == 200
+            repository = question.repository.path if is_manifest else None
+            self._rate_limits.note(registry, answer.headers, _now(), repository)
         return answer
 
-    async def _learn_whose_budget(self, registry: Registry, question: Question) -> None:
-        """Ask for the head of what would be a pull: that costs none, and the answer names whose budget it is."""
+    async def _learn_of_budget(self, registry: Registry, question: Question) -> None:
+        """Ask for the head of what would be a pull: that costs none, and the answer tells whose budget a pull costs."""
         with suppress(UpstreamError):
             (await self._noted_answer(registry, replace(question, method="HEAD"))).release()
 
@@ -309,7 +332,7 @@ class RegistryClient:
             return None
         given = _authorized(question.headers, self._granted(registry, target))
         try:
-            answer = await self._transport(registry).send(question.method, target, given, sent_by=registry.name)
+            answer = await self._transports.of(registry).send(question.method, target, given, sent_by=registry.name)
         except UpstreamError:
             self._redirects.forget(key)
             return None
@@ -328,13 +351,12 @@ class RegistryClient:
         A registry may redirect to another one, which wants a token of its own. Who refuses a token that was good
         before is asked once more with a new one, and nobody is asked a third time.
         """
-        repository = question.repository.path
-        itself = Party(registry, registry.url, f"repository:{repository}:pull", repository)
+        itself = _itself(registry, question.repository)
         url = URL(f"{registry.api}/{question.path}")
         asked: set[str] = set()
         while True:
             given = _authorized(question.headers, self._authorizer.known(itself))
-            answer = await self._transport(registry).send(
+            answer = await self._transports.of(registry).send(
                 question.method, url, given, granted=lambda target: self._granted(registry, target)
             )
             if answer.status != 401:
@@ -390,6 +412,11 @@ class RegistryClient:
         return UpstreamError(Reason.STATUS, message)
 
 
+def _itself(registry: Registry, repository: Repository) -> Party:
+    """A registry that is asked for something of a repository."""
+    return Party(registry, registry.url, f"repository:{repository.path}:pull", repository.path)
+
+
 def _told(question: Question, registry: Registry, seconds: float, answer: Answer | str) -> RegistryAnswer:
     """An answer, or why there is none, as people are shown it."""
     what = question.path.partition("?")[0].rpartition("/")[2]
@@ -400,12 +427,6 @@ def _told(question: Question, registry: Registry, seconds: float, answer: Answer
     redirected = None if same_origin(answer.url, api) else answer.url.host
     remaining = answer.headers.get("RateLimit-Remaining", "")[:_REMAINING_MAX] or None
     return RegistryAnswer(*asked, answer.status, redirected, remaining)
-
-
-def _place(url: str) -> tuple[str, int]:
-    """Host and port of a URL."""
-    parsed = URL(url)
-    return parsed.raw_host or "", parsed.port or 0
 
 
 def _elsewhere(registry: Registry, url: URL) -> Party:

@@ -4,6 +4,7 @@
                                       last used it, or 0 if none did; beside that a folder for sha512
     <folder>/proofs/ab/abcdef…         its proof: see `stores.proofs`
     <folder>/proofs/ab/abcdef….<boot>  the same, which only this boot of the machine may believe: see `records`
+    <folder>/private/ab/abcdef…        its mark, if it needed credentials where it came from: see `marks`
     <folder>/spool/abcdef…             arriving, or left partial by a fetch that ended
     <folder>/spool/abcdef….ranges     what is there beyond that: see `ranges`
     <folder>/spool/abcdef….pieces      its journal: the size, then the sha256 of everything up to the end of each piece
@@ -119,15 +120,18 @@ class Folder:
 
     Args:
         path: made where missing; must be writable and on one file system.
+        on_discarded: is called with the names of complete blobs that go.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, on_discarded: Callable[[Sequence[str]], None] = lambda names: None) -> None:
         self.path = path
+        self._on_discarded = on_discarded
         self.tags = path / "tags"
         self._blobs = {algorithm: path / "blobs" / algorithm for algorithm in Algorithm}
         self._blobs_paths = {algorithm.digits: str(folder) for algorithm, folder in self._blobs.items()}
         """By the length of the names in it."""
         self._proofs = path / "proofs"
+        self.private = path / "private"
         self._spool = path / "spool"
         self._serial = itertools.count(1)
         self._doomed: set[str] = set()
@@ -136,7 +140,9 @@ class Folder:
         """Held for a rename: whether a name is doomed, and which file has it, change together."""
         self._last_change: asyncio.Future[None] | None = None
         self.ground = Ground(
-            path, (path, *self._blobs.values(), self._proofs, self._spool, self.tags), self._spool / "discarded-0"
+            path,
+            (path, *self._blobs.values(), self._proofs, self.private, self._spool, self.tags),
+            self._spool / "discarded-0",
         )
 
     def blob(self, name: str) -> Path:
@@ -154,6 +160,10 @@ class Folder:
     def proof_of_this_boot(self, name: str) -> Path:
         """The same, while the blob may not be on the disk; another boot of the machine has another name for it."""
         return self._proofs / name[:2] / f"{name}.{boot_id()}"
+
+    def mark(self, name: str) -> Path:
+        """The mark of a blob, complete or not."""
+        return self.private / name[:2] / name
 
     def partial(self, name: str) -> Path:
         """The file of a blob that is not complete."""
@@ -199,13 +209,16 @@ class Folder:
         return partials
 
     def remove_leftovers(self, partials: Collection[str], blobs: Collection[str]) -> None:
-        """Delete what is in the spool but these partial blobs, and all proofs but those of these blobs that count."""
+        """Delete what is in the spool but these partial blobs, and all proofs and marks but those that count."""
         for leftover in self._spool.iterdir():
             if leftover.name.removesuffix(".pieces").removesuffix(".ranges") not in partials:
                 leftover.unlink()
         for proof in self._proofs.glob("??/*"):
             if proof.stem not in blobs or proof.suffix not in ("", f".{boot_id()}"):
                 _unlink(proof)
+        for mark in marks_in(self.private):
+            if mark.name not in blobs and mark.name not in partials:
+                _unlink(mark)
 
     def publish(self, name: str, arrived_as: str | None = None) -> None:
         """Let a file that is complete become a blob, by one rename; on the event loop.
@@ -230,6 +243,7 @@ class Folder:
             Is done when their bytes are free.
         """
         self._doomed.update(names)
+        self._on_discarded(names)
         return self.in_turn(lambda: self._delete(names))
 
     def _delete(self, names: Sequence[str]) -> None:
@@ -241,6 +255,8 @@ class Folder:
                 aside = self._put_aside(self.blob(name))
                 _unlink(self.proof(name))
                 _unlink(self.proof_of_this_boot(name))
+                if not os.path.lexists(self.partial(name)):  # it may be arriving anew
+                    _unlink(self.mark(name))
             _unlink(aside)
 
     def discard_partial(self, name: str) -> asyncio.Future[None]:
@@ -248,7 +264,14 @@ class Folder:
         _unlink(self.journal(name))
         _unlink(self.ranges(name))
         aside = self._put_aside(self.partial(name))
-        return self.in_turn(lambda: _unlink(aside))
+
+        def delete() -> None:
+            with self._renaming:
+                if not os.path.lexists(self.partial(name)) and not os.path.lexists(self.blob_path(name)):
+                    _unlink(self.mark(name))
+            _unlink(aside)
+
+        return self.in_turn(delete)
 
     def in_turn(self, work: Callable[[], object]) -> asyncio.Future[None]:
         """Do short work on files in a thread, after all that was asked for earlier; on the event loop."""
@@ -271,6 +294,15 @@ class Folder:
         with contextlib.suppress(OSError):
             path.replace(trash)
         return trash
+
+
+def marks_in(private: Path) -> Iterator[Path]:
+    """Every mark in the folder of marks, in no order."""
+    for path in private.glob("??/*"):
+        if path.suffix:  # being written when the process was killed
+            _unlink(path)
+        else:
+            yield path
 
 
 def _is_proof(path: Path, size: int) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 from ...errors import StorageFailed
 from .folder import Folder
 from .keeping import Keeping
+from .marks import MarkFiles
 from .partials import Partials, Writing
 from .space import Space
 
@@ -27,6 +28,7 @@ class Place:
 
     Args:
         folder: the files.
+        marks: those of the blobs that needed credentials.
         partials: counts a blob as being written, until the writer ends.
         space: makes room.
         keeping: is told when the disk fails.
@@ -34,6 +36,7 @@ class Place:
     """
 
     folder: Folder
+    marks: MarkFiles
     partials: Partials
     space: Space
     keeping: Keeping

@@ -20,10 +20,12 @@ from ...oci.digest import Digest
 from ...oci.reference import Reference
 from ...settings import CacheSettings
 from .. import Held, Listener, Proof, Tag
+from ..marks import Marks
 from .blobs import Blobs
 from .contents import Contents
 from .folder import Folder, Found, Left
 from .keeping import Keeping
+from .marks import MarkFiles
 from .partials import Partials, Writing
 from .protection import Protection
 from .reservation import IS_FULL, Place
@@ -49,11 +51,12 @@ class CacheStore:
         on_damaged: called when a blob was dropped because its file was damaged.
         on_evicted: called with the number of complete blobs that left to make room.
         protected: hexadecimal digests of what never leaves to make room, until `protection` is told otherwise.
+        marks: of what needed credentials; those of the blobs are kept beside them.
     """
 
     name = "cache"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - all that a cache has to do with
         self,
         path: Path,
         capacity_bytes: int,
@@ -61,10 +64,13 @@ class CacheStore:
         on_damaged: Callable[[], object] = lambda: None,
         on_evicted: Callable[[int], object] = lambda count: None,
         protected: Set[str] = frozenset(),
+        marks: Marks | None = None,
     ) -> None:
         settings = settings or CacheSettings()
         self._settings = settings
-        self._folder = folder = Folder(path)
+        marks = marks or Marks()
+        self._folder = folder = Folder(path, marks.release)
+        self._marks = MarkFiles(folder, marks)
         self._capacity_bytes = capacity_bytes
         self._blobs = Blobs(settings.lately_s)
         self.protection = Protection(self._blobs, capacity_bytes, protected)
@@ -77,7 +83,7 @@ class CacheStore:
         """Looks come one after the other: two at once would find what the other leaves behind for a moment."""
         self._space = Space(bounds, folder, self._blobs, self._partials, self._keeping, self._evicted)
         self._on_evicted = on_evicted
-        self._place = Place(folder, self._partials, self._space, self._keeping, settings.room_s)
+        self._place = Place(folder, self._marks, self._partials, self._space, self._keeping, settings.room_s)
         self.uploads = CacheUploads(self._place, self._committed)
         """What arrives under no name yet."""
         self.upkeep = self._served.upkeep
@@ -111,7 +117,7 @@ class CacheStore:
         folder = self._folder
         try:
             partials, excess, found = await asyncio.to_thread(
-                _read, self._folder, self._capacity_bytes, self._blobs.protected
+                _read, self._folder, self._capacity_bytes, self._blobs.protected, self._marks
             )
             tags = await asyncio.to_thread(self._tags.read)
         except OSError as error:
@@ -119,6 +125,7 @@ class CacheStore:
                 f"data-dir: cannot use {error.filename or folder.path}: {error.strerror}; name a folder to write to"
             ) from error
         self._served.listener = listener
+        self._marks.follow(lambda digest: digest.hex in self._blobs)
         self._partials.restore(partials)
         await self._tags.restore(tags, listener)
         await self._served.restore(found)
@@ -176,6 +183,7 @@ class CacheStore:
             StorageFull: it does not fit, however much were evicted.
             StorageFailed: the disk failed.
         """
+        self._marks.admit(digest)
         writing = self._partials.begin(digest.hex, size, wanted_here)
         try:
             try:
@@ -261,17 +269,24 @@ class CacheStore:
         self._keeping.works()
 
 
-def _read(folder: Folder, capacity_bytes: int, protected: Set[str]) -> tuple[dict[str, Left], list[str], list[Found]]:
+def _read(
+    folder: Folder, capacity_bytes: int, protected: Set[str], marks: MarkFiles
+) -> tuple[dict[str, Left], list[str], list[Found]]:
     """What there is, in a thread: partial blobs, blobs that are too much, and the others, the protected ones last."""
     folder.ground.make()
+    damaged = frozenset(marks.start())
     partials = folder.partials() if capacity_bytes else {}
-    found = sorted(folder.blobs(), key=lambda blob: (blob.name in protected, blob.used_unix_s, blob.name))
+    partials = {name: left for name, left in partials.items() if name not in damaged}
+    order = dict.fromkeys(damaged, -1)
+    found = sorted(
+        folder.blobs(), key=lambda blob: (order.get(blob.name, blob.name in protected), blob.used_unix_s, blob.name)
+    )
     left_bytes = capacity_bytes - sum(blob.size for blob in found)
     while partials and left_bytes < sum(left.reserved for left in partials.values()):
         partials.popitem()
     folder.remove_leftovers(partials, {blob.name for blob in found})
     too_many = 0
-    while left_bytes < 0 and too_many < len(found):
+    while too_many < len(found) and (left_bytes < 0 or found[too_many].name in damaged):
         left_bytes += found[too_many].size
         too_many += 1
     return partials, [blob.name for blob in found[:too_many]], found[too_many:]

@@ -69,12 +69,7 @@ class TagFiles:
                 if _TagFile.of(stored.reference, tag) != stored:
                     raise DigestInvalid("what it says does not have its checksum")
                 found.append((reference, tag))
-            except (
-                msgspec.MsgspecError,
-                ValueError,
-                NameInvalid,
-                DigestInvalid,
-            ) as error:  # bytes that are no UTF-8, too
+            except (ValueError, NameInvalid, DigestInvalid) as error:  # bytes that are no UTF-8, too
                 log.warning("%s is no tag record (%s): removed", entry, error)
                 entry.unlink(missing_ok=True)
             except OSError as error:

@@ -24,6 +24,11 @@ class _Files:
     journal: Journal
     ranges: Sequence[HashedRange]
 
+    def close(self) -> None:
+        """Close them, for nobody will write."""
+        os.close(self.fd)
+        self.journal.close()
+
 
 class CacheWriter:
     """The one object that writes a blob to the cache.
@@ -65,12 +70,24 @@ class CacheWriter:
             OSError: the disk is full, or failed.
         """
         opened: list[_Files] = []
+        digest = Digest(writing.name)
+        mark = place.marks.of(digest)
+
+        def open_files() -> None:
+            files = _open_files(place.folder, writing)
+            try:
+                if mark is not None:
+                    place.marks.write(digest, mark)
+            except OSError:
+                files.close()
+                raise
+            opened.append(files)
+
         try:
-            await in_thread(lambda: opened.append(_open_files(place.folder, writing)))
+            await in_thread(open_files)
         except asyncio.CancelledError:
             for files in opened:
-                os.close(files.fd)
-                files.journal.close()
+                files.close()
             raise
         return cls(writing, opened[0], place, on_commit)
 

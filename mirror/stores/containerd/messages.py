@@ -22,6 +22,8 @@ _INT64 = descriptor_pb2.FieldDescriptorProto.TYPE_INT64
 _MESSAGE = descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE
 _ONE = descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL
 _MANY = descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED
+_SOURCE_LABEL = "containerd.io/distribution.source."
+"""Begins the labels that say under which names content was pulled. Source: containerd, pkg/labels."""
 
 # message -> field -> (number, label, type: a scalar's, or the name of a message); protobuf itself has no types
 _FIELDS: Mapping[str, Mapping[str, tuple[int, Any, Any]]] = {
@@ -29,7 +31,7 @@ _FIELDS: Mapping[str, Mapping[str, tuple[int, Any, Any]]] = {
     "Entry": {"key": (1, _ONE, _STRING), "value": (2, _ONE, _STRING)},
     "Descriptor": {"media_type": (1, _ONE, _STRING), "digest": (2, _ONE, _STRING), "size": (3, _ONE, _INT64)},
     "Image": {"name": (1, _ONE, _STRING), "target": (3, _ONE, "Descriptor"), "updated_at": (8, _ONE, "Timestamp")},
-    "Info": {"digest": (1, _ONE, _STRING), "size": (2, _ONE, _INT64)},
+    "Info": {"digest": (1, _ONE, _STRING), "size": (2, _ONE, _INT64), "labels": (5, _MANY, "Entry")},
     "Plugin": {"type": (1, _ONE, _STRING), "id": (2, _ONE, _STRING), "exports": (5, _MANY, "Entry")},
     "Envelope": {"namespace": (2, _ONE, _STRING), "topic": (3, _ONE, _STRING)},
     # Every request made here has this one shape.
@@ -76,10 +78,17 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """Content that is committed: its digest as text, not checked, and its size in bytes."""
+    """Content that is committed.
+
+    Args:
+        digest: as text; not checked.
+        size: in bytes.
+        sources: registries, and repositories of each with commas between, of images that name it; not checked.
+    """
 
     digest: str
     size: int
+    sources: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +127,18 @@ def decode_images(payload: bytes) -> list[Image]:
 
 def decode_blobs(payload: bytes) -> list[Blob]:
     """Read a ListContentResponse, one of a stream."""
-    return [Blob(info.digest, info.size) for info in _decode("ListContentResponse", payload).info]
+    return [
+        Blob(
+            info.digest,
+            info.size,
+            tuple(
+                (label.key.removeprefix(_SOURCE_LABEL), label.value)
+                for label in info.labels
+                if label.key.startswith(_SOURCE_LABEL)
+            ),
+        )
+        for info in _decode("ListContentResponse", payload).info
+    ]
 
 
 def decode_plugins(payload: bytes) -> list[Plugin]:

@@ -30,6 +30,7 @@ from ..checking import Checker, FileChecks, Findings, Identity, Nowhere
 from .client import Client, ContainerdError
 from .folder import ContentFolder
 from .relist import RelistSchedule
+from .sources import Sources
 from .tags import tags_of
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class ContainerdStore:
         namespace: Kubernetes keeps its images in `k8s.io`, `ctr` in `default`, Docker in `moby`.
         settings: bounds on calls, and times between listings.
         on_damaged: called when a file was found damaged.
+        is_offered: whether content, or an image, that was pulled under some names is served at all.
 
     Raises:
         ConfigError: address or namespace is malformed. If nobody answers at the address, that is no error: containerd
@@ -69,8 +71,11 @@ class ContainerdStore:
         namespace: str = "k8s.io",
         settings: ContainerdSettings | None = None,
         on_damaged: Callable[[], object] = lambda: None,
+        is_offered: Callable[[frozenset[str]], bool] = lambda names: True,
     ) -> None:
         self._on_damaged = on_damaged
+        self.sources = Sources(is_offered)
+        """Under which names its content was pulled."""
         self._settings = settings or ContainerdSettings()
         self._socket = _socket_path(str(address))
         if len(namespace) > _NAMESPACE_MAX_CHARACTERS or not _NAMESPACE.fullmatch(namespace):
@@ -207,10 +212,13 @@ class ContainerdStore:
         self._dropped.clear()
         images = await client.images()
         listed: dict[Digest, int] = {}
-        async for blobs in client.blobs():
-            for blob in blobs:
-                with contextlib.suppress(DigestInvalid):
-                    listed[Digest.parse(blob.digest)] = blob.size
+        with self.sources.listing() as takes:
+            async for blobs in client.blobs():
+                for blob in blobs:
+                    with contextlib.suppress(DigestInvalid):
+                        digest = Digest.parse(blob.digest)
+                        if takes(digest, blob):
+                            listed[digest] = blob.size
         sizes = {digest: size for digest, size in listed.items() if checked.get(digest) == size}
         fresh = {digest: size for digest, size in listed.items() if digest not in sizes}
         opened, errors = await asyncio.to_thread(self._folder.openable, fresh, dict(self._corrupt))

@@ -1,6 +1,8 @@
 """Agents before a registry that counts pulls as Docker Hub does: what they cost, and what they do when none is left."""
 
+import base64
 import http.client
+import json
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -22,6 +24,7 @@ pytestmark = [pytest.mark.clients, pytest.mark.timeout(120)]
 
 IMAGES = 4
 NODES = "abc"
+USER, PASSWORD = "robot", "hunter2"
 BLOCKED = 'skvaller_upstream_blocked_seconds{registry="docker.io"}'
 
 
@@ -34,13 +37,13 @@ class Site:
         self.agents: dict[str, Agent] = {}
         self._start_agent = start_agent
 
-    def start(self, name: str, internet: Internet | None = None) -> Agent:
+    def start(self, name: str, internet: Internet | None = None, *more: str) -> Agent:
         """Start an agent on a host of its own, which joins the first."""
         host = self.network.host(name)
         if internet is not None:
             internet.connect(host)
         joined = [word for other in list(self.agents.values())[:1] for word in ("--join", other.gossip)]
-        flags = [*(self.hub.flags if internet is None else ()), *joined]
+        flags = [*(self.hub.flags if internet is None else ()), *joined, *more]
         self.agents[name] = self._start_agent(name, host.address, *flags, listen="127.0.0.1", netns=host.netns)
         return self.agents[name]
 
@@ -70,13 +73,17 @@ def status(agent: Agent, path: str) -> tuple[int, http.client.HTTPMessage]:
 
 
 def test_a_cluster_behind_one_address_pays_once_for_each_image_and_lives_on_what_it_has(
-    network: Network, start_agent: Callable[..., Agent], images: dict[str, Image], tmp_path: Path
+    network: Network,
+    start_agent: Callable[..., Agent],
+    make_image: Callable[..., Image],
+    images: dict[str, Image],
+    tmp_path: Path,
 ) -> None:
     with ExitStack() as stack:
         authority, internet = Authority(tmp_path), Internet(network, stack, NAMES)
         stack.enter_context(authority.believed())
-        limits = PullLimits(Allowance(IMAGES, 3600))
-        hub = Hub(internet.addresses, netns=internet.host.netns, limits=limits, tls=authority.server)
+        limits, netns = PullLimits(Allowance(IMAGES, 3600), {USER: Allowance(200, 3600)}), internet.host.netns
+        hub = Hub(internet.addresses, netns=netns, limits=limits, tls=authority.server, passwords={USER: PASSWORD})
         for repository, image in images.items():
             hub.hold(image, repository, "1", "2")
         stack.enter_context(hub.running())
@@ -94,7 +101,7 @@ def test_a_cluster_behind_one_address_pays_once_for_each_image_and_lives_on_what
             pull_all(tag)
         assert (hub.counts()[Kind.MANIFEST], hub.counts()[Kind.LIMITED]) == (IMAGES, 0)
 
-        hub.shelf.write(tmp_path, "library/other", "1", {"schemaVersion": 2}, "application/x")
+        hub.hold(make_image("docker.io/library/other:1", [10]), "library/other")
         unknown = partial(status, path="/v2/library/other/manifests/1")
         assert unknown(agents[0])[0] == 503
         wait_until(lambda: all(agent.metrics()[BLOCKED] > 0 for agent in agents), "all to know that the hub said no")
@@ -105,6 +112,17 @@ def test_a_cluster_behind_one_address_pays_once_for_each_image_and_lives_on_what
         pull_all("1")
         assert hub.counts()[Kind.LIMITED] == told, "nobody asks again before its time"
         assert all(PUBLIC in agent.get("/api/v1/members").decode() for agent in agents), "whose budget it is"
+
+        auth = tmp_path / "config.json"
+        auth.touch(0o600)
+        encoded = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        auth.write_text(json.dumps({"auths": {"https://index.docker.io/v1/": {"auth": encoded}}}))
+        rich = site.start("rich", internet, "--upstream-auth", str(auth))
+        site.until_together()
+        for agent in (rich, *agents):
+            assert unknown(agent)[0] == 200, "an account has pulls of its own, and what it has got is there for all"
+        assert hub.counts()[Kind.LIMITED] == told
+        assert PASSWORD not in rich.output
 
 
 def test_an_address_that_has_pulls_left_is_asked_where_others_have_none(

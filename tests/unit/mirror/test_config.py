@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from mirror.access import PrivatePolicies, Sharing
 from mirror.channels import PeerTls
 from mirror.config import (
     CREDENTIAL,
@@ -197,6 +198,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         tags="verify",
         denied_tags="serve",
         tag_policies=TagPolicies(),
+        private=PrivatePolicies(),
         log_level="debug",
         log_format="json",
     )
@@ -681,3 +683,14 @@ def test_a_login_to_push_needs_a_key_to_make_passwords_with() -> None:
         load({"push": "key"}, NOTHING, None)
     with pytest.raises(ConfigError, match="off, local, key or any"):
         load({"push": "everybody"}, NOTHING, None)
+
+
+def test_private_images_have_policies_in_tables_and_checked_needs_a_key(tmp_path: Path) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text('[[private]]\npattern = "registry.example.com/*"\npolicy = "checked"\n')
+    assert load({}, NOTHING, file).private.of("registry.example.com/a").sharing is Sharing.CHECKED
+    with pytest.raises(ConfigError, match="checked needs a cluster key"):
+        load({"peer": "10.0.0.1:5001", "gossip": "10.0.0.1:7946"}, NOTHING, file)
+    file.write_text('[[privat]]\npattern = "registry.example.com/*"\npolicy = "off"\n')
+    with pytest.raises(ConfigError, match="is private meant"):
+        load({}, NOTHING, file)

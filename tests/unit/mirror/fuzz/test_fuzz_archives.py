@@ -25,7 +25,7 @@ def test_some_archives_stay_whole_and_some_do_not(fuzz: Callable[[str], Any], mo
     """The scripts reach what reads manifests, or they would prove nothing."""
     module, outcomes = fuzz("archives"), list[str]()
     monkeypatch.setattr(module, "give_names", lambda images, wanted: outcomes.append("images"))
-    monkeypatch.setattr(module, "_expect_a_line", lambda error: outcomes.append(str(error)[:12]))
+    monkeypatch.setattr(module, "expect_a_line", lambda error: outcomes.append(str(error)[:12]))
     rng = random.Random(9)
     for _ in range(SCRIPTS):
         module.archives(rng.randbytes(rng.randrange(1, 30)))

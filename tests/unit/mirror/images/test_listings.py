@@ -9,7 +9,6 @@ import pytest
 
 from mirror.errors import (
     Denied,
-    ManifestUnknown,
     NameUnknown,
     OciError,
     PeerError,
@@ -104,8 +103,11 @@ def test_where_upstream_does_not_say_what_members_know_is_the_list(said: Page | 
     assert page.warning.startswith("only what members know: ")
 
 
-def test_that_list_has_pages_too() -> None:
-    lists, _ = listings(UpstreamOut("silent", 5), "own")
+@pytest.mark.parametrize(
+    "said", [UpstreamOut("silent", 5), Page(json.dumps({"tags": ["2.0", "1.1", "own", "1.0"]}).encode())]
+)
+def test_that_list_has_pages_too_and_so_has_that_of_a_registry_that_makes_none(said: Page | UpstreamError) -> None:
+    lists, _ = listings(said, "own")
     query, seen = "n=2", []
     while True:
         page = run(lists.tags(APP, query))
@@ -114,7 +116,8 @@ def test_that_list_has_pages_too() -> None:
             break
         query = page.following
     assert seen == [["1.0", "1.1"], ["2.0", "own"]]
-    assert run(lists.tags(APP, "last=zzz")).tags == []
+    assert run(lists.tags(APP, "last=1.1")).tags == ["2.0", "own"]
+    assert run(lists.tags(APP, "n=1&last=zzz")).tags == []
     assert run(lists.tags(APP, "n=0")).tags == []
     for odd in ("n=-1", "n=x", "n=%D9%A3", "n=99999999999999999999", "n"):
         assert len(run(lists.tags(APP, odd)).tags) == 4
@@ -139,15 +142,3 @@ def test_where_nobody_knows_a_tag_the_client_is_told_why(said: Page | UpstreamEr
         lists, _ = listings(said)
     with pytest.raises(error):
         run(lists.tags(other, ""))
-
-
-def test_who_refers_to_a_manifest_only_upstream_says() -> None:
-    page = Page(b"{}", "last=x", "artifactType")
-    lists, upstream = listings(page)
-    assert run(lists.referrers(APP, DIGEST, "artifactType=a")) == page
-    assert upstream.asked == [(APP, f"referrers/{DIGEST}", "artifactType=a")]
-    for said in (UpstreamUnknown("404"), UpstreamOffline("never"), UpstreamOut("silent", 5)):
-        with pytest.raises(ManifestUnknown):  # so that the client asks for the tag of the specification instead
-            run(listings(said)[0].referrers(APP, DIGEST, ""))
-    with pytest.raises(Unavailable):
-        run(listings(UpstreamError(Reason.STATUS, "500"))[0].referrers(APP, DIGEST, ""))

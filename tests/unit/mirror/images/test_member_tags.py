@@ -16,6 +16,7 @@ from mirror.routers import Peer
 from mirror.settings import ImageSettings, OutageSettings
 from mirror.sources import Role
 from mirror.sources.outages import Outages
+from mirror.sources.words import Sees, Words
 from mirror.stores import Tag
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Cluster:
 
     def tags(self, settings: ImageSettings | None = None) -> MemberTags:
         self.outages = Outages(OutageSettings())
+        self.words = Words(OutageSettings(), "me", {"docker.io"})
         return MemberTags(
             cast("ClusterView", self),
             cast("PeerHealth", self),
@@ -84,6 +86,7 @@ class Cluster:
             lambda: self.distrusted,
             settings,
             self.outages,
+            self.words,
         )
 
 
@@ -173,3 +176,23 @@ def test_what_a_silent_member_knows_others_are_asked_and_it_is_asked_again_where
     assert cluster.asked == [("b", Role.HOME), ("b", Role.HOLDER)]
     cluster.silent = {"a", "b"}
     assert len(asyncio.run(cluster.tags().known(NGINX))) == 2
+
+
+def test_homes_that_may_not_ask_are_passed_over_however_many_they_are() -> None:
+    cluster = Cluster(**dict.fromkeys("abcdefgh", Reason.RATE_LIMITED), i=Reason.STALLED, j=FROM_UPSTREAM)
+    assert asyncio.run(cluster.tags(ImageSettings(tag_homes_max=2)).from_homes(NGINX)) == Claim(
+        peer("j"), FROM_UPSTREAM
+    )
+    cluster = Cluster(a=Reason.STALLED, b=Reason.STALLED, c=FROM_UPSTREAM)
+    assert asyncio.run(cluster.tags(ImageSettings(tag_homes_max=2)).from_homes(NGINX)) is None
+
+
+def test_homes_to_which_the_registry_is_out_as_they_say_are_not_asked() -> None:
+    cluster = Cluster(a=FROM_UPSTREAM, b=FROM_UPSTREAM)
+    tags = cluster.tags()
+    said: list[bytes] = []
+    Words(OutageSettings(), "a", {"docker.io"}, said.append).say("docker.io", Sees.OUTAGE, 0.0)
+    cluster.words.heard(said[0], time.monotonic())
+    assert asyncio.run(tags.from_homes(NGINX)) == Claim(peer("b"), FROM_UPSTREAM)
+    assert [name for name, _ in cluster.asked] == ["b"]
+    assert asyncio.run(tags.from_homes(Reference.parse("ghcr.io/x/y:1"))) == Claim(peer("a"), FROM_UPSTREAM)

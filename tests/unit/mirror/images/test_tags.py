@@ -32,8 +32,10 @@ class World:
         own: Tag | None = None,
         policy: TagPolicy | None = None,
         cached: Tag | None = None,
+        settings: ImageSettings = SETTINGS,
     ) -> None:
         self.cached = cached
+        self.stands = Standing.ASKED
         self.questions = 0
         self.answer: Resolved | UpstreamError = Resolved(RIGHT, "application/json", 1)
         self.may_answer = asyncio.Event()
@@ -41,10 +43,10 @@ class World:
         holdings: Any = SimpleNamespace(tags=lambda reference: [] if self.own is None else [self.own])
         audit: Any = None
         policies = TagPolicies(usual=policy or TagPolicy())
-        self.tags = Tags(holdings, self, self, self, audit, SETTINGS, policies=policies)  # type: ignore[arg-type]
+        self.tags = Tags(holdings, self, self, self, audit, settings, policies=policies)  # type: ignore[arg-type]
 
     def standing(self, registry: str) -> Standing:
-        return Standing.ASKED
+        return self.stands
 
     async def resolve(self, reference: Reference) -> Resolved:
         self.questions += 1
@@ -185,5 +187,34 @@ def test_what_is_too_old_is_no_answer_where_its_policy_says_so() -> None:
             else:
                 with pytest.raises(Unavailable):
                     await world.tags.resolve(NAME)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("stands", [Standing.DOUBTED, Standing.OUT])
+def test_what_is_known_does_not_wait_for_a_registry_that_may_be_out(stands: Standing) -> None:
+    async def story() -> None:
+        world = World(own=ago(LIE, 120), cached=ago(LIE, 120), settings=ImageSettings(tag_known_s=math.inf))
+        world.stands = stands
+        answer = await world.tags.resolve(NAME)
+        assert answer.tag.digest == LIE
+        assert "docker.io does not answer" in (answer.warning or "")
+        world.may_answer.set()
+
+    asyncio.run(asyncio.wait_for(story(), 10))
+
+
+def test_a_tag_has_moved_if_upstream_says_something_else_than_what_is_gone() -> None:
+    async def story() -> None:
+        world = World()
+        world.may_answer.set()
+        assert await world.tags.has_moved(NAME, LIE)
+        assert not await world.tags.has_moved(NAME, RIGHT)
+        assert world.questions == 1, "what upstream said a moment ago still holds"
+        world = World()
+        world.may_answer.set()
+        world.answer = UpstreamOut("no sign of life", 2.0)
+        assert not await world.tags.has_moved(NAME, LIE)
+        assert not await World(policy=TagPolicy(asks_upstream=False)).tags.has_moved(NAME, LIE)
 
     asyncio.run(story())

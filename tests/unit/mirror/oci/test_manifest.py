@@ -68,6 +68,8 @@ def test_the_shape_tells_where_the_body_does_not(document: dict[str, Any], shown
         b'{"schemaVersion": 1, "config": {}}',
         b'{"schemaVersion": 1, "mediaType": "application/vnd.docker.distribution.manifest.v1+prettyjws"}',
         b'{"schemaVersion": 2}',
+        b'{"schemaVersion": 2, "mediaType": "\x80"}',
+        b'{"schemaVersion": 2, "\x80": 1, "config": {}, "layers": [], "artifactType": "\x80"}',
         b'{"schemaVersion": 2, "config": []}',
         b'{"schemaVersion": 2, "manifests": {}}',
         b"<html></html>",
@@ -145,3 +147,12 @@ def test_what_one_manifest_states_is_bounded_and_a_large_one_is_read_by_a_thread
         assert found.sizes == tuple((f"{number:064x}", number) for number in range(min(count, 4096)))
         assert (readers.pop() == threading.get_ident()) is is_on_the_loop
     assert not readers, "each was read once"
+
+
+def test_what_a_manifest_has_itself_is_named_and_need_not_be_asked_for() -> None:
+    config = {"digest": "sha256:" + "a" * 64, "size": 2, "data": "e30="}
+    layer = {"digest": "sha512:" + "b" * 128, "size": 7}
+    found = outline(json.dumps({"schemaVersion": 2, "config": config, "layers": [layer]}).encode())
+    assert found is not None
+    assert found.sizes == (("b" * 128, 7), ("a" * 64, 2))
+    assert found.embedded == {"a" * 64}

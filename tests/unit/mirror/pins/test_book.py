@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mirror.oci.digest import Digest
@@ -53,6 +53,7 @@ def test_records_read_back_as_they_were_written(records: list[Record]) -> None:
     assert decode(encode(records), 10) == records
 
 
+@example(b"\x91\x94\xa1\x80")
 @given(st.binary(max_size=200) | st.builds(lambda it: encode([it])[:-3], RECORDS))
 def test_junk_is_dropped(payload: bytes) -> None:
     made = book()

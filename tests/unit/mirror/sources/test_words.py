@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mirror.routers import NOTE_MAX_BYTES
@@ -153,6 +153,7 @@ def test_what_one_member_says_is_bounded() -> None:
     assert len(words.out(HUB, 0.0)) == 10
 
 
+@example(b"\x91\x94\xa1\x80")
 @given(st.binary(max_size=NOTE_MAX_BYTES))
 def test_junk_says_nothing(payload: bytes) -> None:
     assert Words(SETTINGS, "me", KNOWN).heard(payload, 0.0) == []

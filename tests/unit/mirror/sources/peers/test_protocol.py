@@ -123,7 +123,7 @@ def test_junk_in_an_answer_gives_a_value_that_keeps_the_rules(
 
 
 def test_nothing_said_is_a_holder_asked_by_nobody() -> None:
-    assert MemberRequest.parse({}) == MemberRequest(None)
+    assert MemberRequest.parse({}) == MemberRequest(None, keeps_marks=False)
     assert MemberAnswer.parse({}) == MemberAnswer()
 
 

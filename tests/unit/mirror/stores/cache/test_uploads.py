@@ -14,10 +14,12 @@ from mirror.stores import Proof
 from mirror.stores.cache.blobs import Blobs
 from mirror.stores.cache.folder import Folder
 from mirror.stores.cache.keeping import Keeping
+from mirror.stores.cache.marks import MarkFiles
 from mirror.stores.cache.partials import Partials, Writing
 from mirror.stores.cache.reservation import Place
 from mirror.stores.cache.space import Bounds, Space
 from mirror.stores.cache.uploads import CacheUploads
+from mirror.stores.marks import Marks
 
 BLOB = bytes(range(256)) * 20
 DIGEST = Digest.of(BLOB)
@@ -34,7 +36,8 @@ class Cache:
         bounds = Bounds(capacity, capacity)
         space = Space(bounds, self.folder, Blobs(3600), self.partials, self.keeping, lambda names: None)
         self.committed: list[tuple[str, int, Proof | None]] = []
-        place = Place(self.folder, self.partials, space, self.keeping, room_s=10)
+        marks = MarkFiles(self.folder, Marks())
+        place = Place(self.folder, marks, self.partials, space, self.keeping, room_s=10)
         self.uploads = CacheUploads(place, self._note)
 
     def _note(self, writing: Writing, proof: Proof | None) -> None:

@@ -17,10 +17,12 @@ from mirror.stores import Proof
 from mirror.stores.cache.blobs import Blobs
 from mirror.stores.cache.folder import Folder
 from mirror.stores.cache.keeping import Keeping
+from mirror.stores.cache.marks import MarkFiles
 from mirror.stores.cache.partials import Partials, Writing
 from mirror.stores.cache.reservation import Place as WhereTo
 from mirror.stores.cache.space import Bounds, Space
 from mirror.stores.cache.writer import CacheWriter
+from mirror.stores.marks import Marks
 
 BLOB = bytes(range(256)) * 40
 DIGEST = Digest.of(BLOB)
@@ -39,7 +41,9 @@ class Place:
         space = Space(
             Bounds(capacity, capacity), self.folder, self.blobs, self.partials, self.keeping, lambda names: None
         )
-        self.place = WhereTo(self.folder, self.partials, space, self.keeping, room_s=10)
+        self.marks = Marks()
+        files = MarkFiles(self.folder, self.marks)
+        self.place = WhereTo(self.folder, files, self.partials, space, self.keeping, room_s=10)
         self.committed = 0
 
     async def begin(self) -> CacheWriter:

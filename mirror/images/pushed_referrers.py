@@ -1,0 +1,51 @@
+"""Manifests that were pushed to this cluster and refer to another one, as a list has them.
+
+Source: OCI distribution-spec, "Listing Referrers"; OCI image-spec, "Content Descriptors".
+"""
+
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+from ..errors import MirrorError
+from ..oci.content import Content
+from ..oci.digest import Digest
+from ..oci.manifest import outline_of
+from ..oci.reference import Repository
+from ..oci.referrers import Entry, entry
+from .manifests import Manifests
+from .own_tags import OwnTags
+
+log = logging.getLogger(__name__)
+
+_LISTED_MAX: Final = 256
+"""Bounds the manifests that are read for one list: an image has a signature, an attestation and a list of its parts for
+each platform."""
+
+
+@dataclass(frozen=True, slots=True)
+class PushedReferrers:
+    """Describes what was pushed and refers to a manifest.
+
+    Args:
+        own: knows which do.
+        manifests: reads them, wherever they are.
+    """
+
+    own: OwnTags
+    manifests: Manifests
+
+    async def of(self, repository: Repository, subject: Digest) -> list[Entry] | None:
+        """The descriptors of those that can be read; None if nothing was ever pushed to the repository."""
+        if not self.own.has_any(repository):
+            return None
+        found = []
+        for digest in self.own.referrers(repository, subject)[:_LISTED_MAX]:
+            try:
+                manifest, _ = await self.manifests.get(Content(repository, "manifests", digest))
+            except MirrorError as error:
+                log.info("%s refers to %s and cannot be read: %s", digest, subject, error)
+                continue
+            if (outline := await outline_of(manifest.body)) is not None:
+                found.append(entry(digest, len(manifest.body), outline))
+        return found
