@@ -112,6 +112,7 @@ def measure(console: Console, settings: Settings) -> Report:
         kept_s = time.monotonic() - began_at
         if status:
             raise SystemExit(f"the images were not pinned: {answer}")
+        console.print(f"all copies are there after {kept_s:.0f} s", highlight=False)
         found = [_verified("pinned", last)]
         outside.cut()
         repairs = []
@@ -123,6 +124,7 @@ def measure(console: Console, settings: Settings) -> Report:
             found.append(_verified(f"{number} dead", last))
             seconds, missing_bytes = _until_repaired(last, died_at, NODES - number)
             moved = sum((network.traffic()[host.name] - before[host.name]).received for host in hosts[number:])
+            console.print(f"all copies are there again after {seconds:.0f} s", highlight=False)
             repairs.append(Repair(seconds, missing_bytes, moved))
             found.append(_verified(f"{number} dead, repaired", last))
         found.append(_verified("then, on disk", last, "--deep"))

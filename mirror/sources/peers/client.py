@@ -33,7 +33,6 @@ from .protocol import (
     FETCHED_BYTES,
     HASHED_BYTES,
     PARTS_BYTES,
-    PLATFORMS_HEADER,
     SIGNED_BODY_MAX_BYTES,
     MemberAnswer,
     MemberRequest,
@@ -217,6 +216,8 @@ class PeerClient:
         want: Want | None,
         lengths: range,
         extra: Mapping[str, str] | None = None,
+        *,
+        platforms: tuple[str, ...] = (),
     ) -> bytes:
         """What a peer answers to a question about some content.
 
@@ -226,6 +227,7 @@ class PeerClient:
             want: what is asked; None for the content itself, which whoever asks has to hash.
             lengths: that the answer's body may have, in bytes.
             extra: headers beside those of members.
+            platforms: see `MemberRequest`.
 
         Raises:
             PeerError: it does not hold the content, or gave no valid answer.
@@ -398,8 +400,7 @@ class PeerSource:
 
     async def fetch(self, content: Content, platforms: tuple[str, ...]) -> bytes:
         """Have the peer fetch an image; see `Want.FETCH`. Raises PeerError."""
-        wanted = {PLATFORMS_HEADER: ",".join(platforms)} if platforms else {}
-        return await self._client.ask(self._peer, content, Want.FETCH, _only(FETCHED_BYTES), wanted)
+        return await self._client.ask(self._peer, content, Want.FETCH, _only(FETCHED_BYTES), platforms=platforms)
 
 
 @contextlib.contextmanager
