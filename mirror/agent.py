@@ -65,6 +65,7 @@ from .images.referrers import Referrers
 from .images.tag_trust import TagTrust
 from .images.tags import Tags
 from .metrics import Metrics
+from .oci.digest import Digest
 from .oci.reference import DOCKER_HUB
 from .pins.files import PinFiles
 from .pins.following import KnownTags
@@ -209,13 +210,14 @@ class Agent:
     def _operations(self, backend: Backend, find: Find, stores: Sequence[Store], cache: CacheStore) -> Operations:
         """What an operator sees of content, and deletes."""
         config, settings = self._config, self._settings
+        asked = self._upstream, self._registries.shown
         return Operations.build(
             backend,
             find,
             stores,
             cache.contents,
             self._own,
-            remembered=_remembered(config, settings, backend, self._upstream, self._registries.shown),
+            remembered=_remembered(config, settings, backend, *asked, self._private.marks),
             members=_members(config, self._router, self._peers),
             writers=self._writers,
             pins=self._pinning.stack.pins.book.pins,
@@ -571,10 +573,18 @@ def _remembered(
     backend: Backend,
     upstream: Upstream,
     registry: Callable[[str], RegistryStatus],
+    marks: Marks,
 ) -> Remembered:
     """What a node can tell of an image without asking anybody."""
     cluster, fetches, images = backend.fetching.cluster, backend.fetching.fetches, settings.images
     policies = replace(config.tag_policies, usual_s=images.tag_fresh_s)
+
+    def private(digest: Digest) -> dict[str, list[str]] | None:
+        if (mark := marks.of(digest)) is None:
+            return None
+        names = sorted(mark.names | mark.claimed)
+        return {"names": names, "policies": sorted({config.private.of(name).sharing for name in names})}
+
     return Remembered(
         me=config.name,
         records=lambda: fetches.records,
@@ -584,6 +594,7 @@ def _remembered(
         registry=registry,
         holders=lambda key: [peer.name for peer in cluster.holders(key)],
         homes=lambda key: list(cluster.ring(key).homes(0)),
+        private=private,
         tag_key=lambda reference: turned_key(reference.key, time.time(), images.tag_window_s),
     )
 

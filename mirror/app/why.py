@@ -86,6 +86,7 @@ class Remembered:
         registry: a registry.
         holders: names of the members that may hold what has a key, by their filters.
         homes: names of the homes of what has a key, in order, this node included.
+        private: of content that came with credentials, the repositories' names and who may have them, as a row of JSON.
         tag_key: the key by which the homes of a tag are chosen now.
     """
 
@@ -97,6 +98,7 @@ class Remembered:
     registry: Callable[[str], RegistryStatus]
     holders: Callable[[bytes], Sequence[str]]
     homes: Callable[[bytes], Sequence[str]]
+    private: Callable[[Digest], Mapping[str, Any] | None]
     tag_key: Callable[[Reference], bytes]
 
 
@@ -274,6 +276,7 @@ class Why:
             "here": store,
             "origin": None if store is None else _origin(store, records),
             "absent": _absence(records) if store is None else None,
+            "private": remembered.private(content.digest),
             "holders": holders,
             "fetches": [record.row() for record in records],
             "upstream": [_answer_row(it) for it in remembered.answers(text, None)[:_ANSWERS_MAX]],

@@ -55,6 +55,7 @@ def _show(answer: Mapping[str, Any]) -> None:
     rows = [_content_row(row, answer["node"]) for row in contents]
     _show_rows(("what", "digest", "bytes", "here", "from", "on"), rows)
     _show_lines("Not here:", _absent(contents))
+    _show_lines("Private:", dict.fromkeys(_private(contents)))
     asked = [row for content in contents for row in _asked_rows(content)]
     _show_rows(("asked for", "whom", "as", "times", "answer", "bytes", "took"), asked)
     told = [row for content in contents for row in _upstream_rows(_short(content["digest"]), content["upstream"])]
@@ -79,6 +80,13 @@ def _show_lines(head: str, lines: Iterable[str]) -> None:
         if not number:
             click.echo(f"\n{head}")
         click.echo(f"  {line}")
+
+
+def _private(contents: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Who may have what came with credentials."""
+    for private in filter(None, (row["private"] for row in contents)):
+        names = _names(private["names"]) or "a name that is not known any more"
+        yield f"it came with credentials as {names}; the policy is {' and '.join(private['policies'])}"
 
 
 def _absent(contents: Sequence[Mapping[str, Any]]) -> Iterator[str]:

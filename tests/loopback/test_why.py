@@ -50,6 +50,7 @@ class Operated:
             registry=lambda name: RegistryStatus(name, [], False, None, []),
             holders=lambda key: [peer.name for peer in cluster.holders(key)],
             homes=lambda key: list(cluster.ring(key).homes(0)),
+            private=lambda digest: None,
             tag_key=lambda reference: reference.key,
         )
         operations = Operations.build(

@@ -27,6 +27,9 @@ APP = "docker.io/library/app:1"
 LAYER = Digest.of(b"layer")
 
 
+PRIVATE = {"names": ["docker.io/library/app"], "policies": ["checked"]}
+
+
 def manifest(*layers: Digest) -> Manifest:
     named = [{"digest": str(digest), "size": 5} for digest in layers]
     body = json.dumps({"schemaVersion": 2, "layers": named}).encode()
@@ -85,6 +88,7 @@ class Node:
             registry=lambda name: self.registry,
             holders=lambda key: ["b"],
             homes=lambda key: ["c", "me"],
+            private=lambda digest: PRIVATE if digest == LAYER else None,
             tag_key=lambda reference: reference.key,
         )
         settings = AppSettings(holders_asked_s=0.001 if self.late else 10.0)
@@ -121,6 +125,7 @@ def test_an_image_is_told_with_each_blob_where_it_came_from_and_what_was_asked()
         "docker.io/library/app",
     )
     whole, layer = answer["content"]
+    assert [whole["private"], layer["private"]] == [None, PRIVATE]
     assert (whole["kind"], whole["origin"]["how"]) == ("manifest", "cache"), "no fetch of it is remembered"
     assert (layer["kind"], layer["bytes"], layer["here"], layer["absent"]) == ("layer", 5, "cache", None)
     assert layer["origin"] == {"how": "fetched", "sources": {"b": 3, "upstream": 2}, "origins": {"b": 3, "upstream": 2}}

@@ -22,6 +22,7 @@ def content(digest: str, kind: str, **more: Any) -> dict[str, Any]:
         "here": None,
         "origin": None,
         "absent": "nobody has asked",
+        "private": None,
         "holders": [],
         "fetches": [],
         "upstream": [],
@@ -85,6 +86,7 @@ def test_an_image_is_shown_in_tables_that_fit_a_terminal(monkeypatch: pytest.Mon
                 "layer",
                 here="cache",
                 absent=None,
+                private={"names": ["lab/app"], "policies": ["checked"]},
                 origin={"how": "fetched", "sources": {"n2": 2 * mib, "n3": mib}, "origins": {"upstream": 3 * mib}},
                 fetches=[fetch],
                 upstream=[{**said, "failure": None, "age_seconds": 7200.0, "seconds": 0.25}],
@@ -99,6 +101,7 @@ def test_an_image_is_shown_in_tables_that_fit_a_terminal(monkeypatch: pytest.Mon
     assert ["layer", "bbbbbbbbbbbb", "n2", "home", "3,", "1", "failed", "stalled", "1.0", "MiB", "1.5", "s"] in rows
     assert "206, redirected to cdn.test, 76 pulls left" in " ".join(text.split())
     assert "n2 sent nothing for too long" in text
+    assert "it came with credentials as lab/app; the policy is checked" in text
     assert max(map(len, text.splitlines())) <= 100
 
 
