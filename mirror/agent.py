@@ -204,6 +204,7 @@ class Agent:
             delete=cache.contents.delete,
             pushed=pins.pushed,
             published=self._private.published,
+            must_be_sent=self._private.must_be_sent,
             settings=self._settings.push,
         )
 

@@ -10,7 +10,7 @@ from ..metrics import Metrics
 from ..oci.digest import Digest
 from ..oci.reference import Repository
 from ..settings import Settings
-from ..sources import GuestSource
+from ..sources import STAGED, GuestSource
 from ..sources.chain import Chain
 from ..sources.outages import Outages
 from ..stores.marks import Mark, Marks
@@ -91,6 +91,11 @@ class PrivateContent:
         """Take note that somebody who has some content put all of it into a repository here."""
         if self.marks.of(digest) is not None:
             self.marks.add(digest, Mark.of(repository))
+
+    def must_be_sent(self, digest: Digest) -> bool:
+        """Whether only who sends some content may have it in another repository: that he names it is no proof."""
+        mark = self.marks.of(digest)
+        return mark is not None and STAGED not in mark.names
 
     async def start(self) -> None:
         """Read what an earlier process found out."""

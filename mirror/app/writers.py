@@ -61,8 +61,8 @@ class Writers:
             Denied: the client may not.
             LoginRequired: it may if it logs in, or its password is none.
         """
-        here = is_from_here(scope)
-        if here and (self._push is not Push.OFF or any(name == _COMMAND for name, _ in scope["headers"])):
+        is_command = any(name == _COMMAND for name, _ in scope["headers"])
+        if is_from_here(scope) and (is_command or self._push is not Push.OFF):
             return
         if self._push is Push.ANY or self._login(scope) is _Login.RIGHT:
             return

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from ..errors import AgentError, ArchiveError
 from ..oci.reference import Reference, Repository
 from ..settings import ArchiveSettings
+from ..sources import STAGED
 from .arriving import arrive, named
 from .contents import Blob, Image, images_of
 from .distribution import Distribution
@@ -26,7 +27,7 @@ from .reading import Archive, FolderExtents, PlacedArchive, StreamSource, TarExt
 if TYPE_CHECKING:
     from ..oci.digest import Digest
 
-STAGING: Final = Repository("localhost", "skvaller-load")
+STAGING: Final = Repository(*STAGED.split("/"))
 """Takes the blobs of an archive from a pipe, whose names come last."""
 PIPE: Final = "-"
 

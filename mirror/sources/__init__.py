@@ -26,6 +26,10 @@ COMMAND_HEADER = "Skvaller-Command"
 """Sent by this project's own commands with what they ask at a client endpoint: from this machine they may write,
 whatever `--push` says. A web page cannot send it without asking first, which it may not."""
 
+STAGED = "localhost/skvaller-load"
+"""The repository into which `skvaller load` puts blobs of a pipe before it knows their names: who mounts what is there
+has sent it."""
+
 SIZE_MAX_BYTES = 1 << 44
 """Bounds the size that a source may state for one blob, 16 TiB: no image is larger, and file systems can hold it."""
 

@@ -114,7 +114,12 @@ class PushEndpoint:
     async def _begin(self, scope: Scope, receive: Receive, request: PushRequest) -> tuple[int, Headers]:
         """Begin an upload, or take all of a blob at once, or what is here already."""
         uploads, digest = self._push.uploads, request.digest("digest")
-        if (mount := request.digest("mount")) is not None and await self._is_here(mount):
+        if (
+            (mount := request.digest("mount")) is not None
+            and not self._push.must_be_sent(mount)
+            and self._is_here(mount)
+        ):
+            self._push.published(request.repository, mount)
             return 201, _created(request, f"blobs/{mount}", mount)
         client = scope.get("client")
         origin = "" if client is None or client[0] in ("127.0.0.1", "::1") else str(client[0])
@@ -128,7 +133,7 @@ class PushEndpoint:
             raise
         return await self._finish(request, upload, digest)
 
-    async def _is_here(self, digest: Digest) -> bool:
+    def _is_here(self, digest: Digest) -> bool:
         """Whether this node holds some content, and all of it can be read."""
         with contextlib.suppress(StorageFailed):
             held = self._push.backend.holdings.open(digest)

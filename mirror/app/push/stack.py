@@ -28,6 +28,7 @@ class PushStack:
         own: the tags that were pushed.
         backend: what this node reads from.
         published: is told of content that came whole to a repository: who has its bytes may have them there.
+        must_be_sent: whether some content may be had in another repository only by who sends it.
     """
 
     writers: Writers
@@ -37,6 +38,7 @@ class PushStack:
     own: OwnTags
     backend: Backend
     published: Callable[[Repository, Digest], object]
+    must_be_sent: Callable[[Digest], bool]
 
     @classmethod
     def build(  # noqa: PLR0913 - what the agent has built before
@@ -49,6 +51,7 @@ class PushStack:
         delete: Deletes,
         pushed: Pushed,
         published: Callable[[Repository, Digest], object],
+        must_be_sent: Callable[[Digest], bool],
         settings: PushSettings,
     ) -> "PushStack":
         """Put the parts together.
@@ -61,9 +64,10 @@ class PushStack:
             delete: deletes content of this node's cache.
             pushed: pins what was pushed.
             published: is told of content that came whole to a repository.
+            must_be_sent: whether some content may be had in another repository only by who sends it.
             settings: bounds.
         """
         uploads = Uploads(files, settings)
         manifests = PushedManifests(uploads, backend.holdings, backend.fetching.sizes.size, own, pushed, settings)
         deletions = Deletions(backend.holdings, backend.manifests, own, pushed, delete)
-        return cls(writers, uploads, manifests, deletions, own, backend, published)
+        return cls(writers, uploads, manifests, deletions, own, backend, published, must_be_sent)

@@ -264,10 +264,11 @@ class Folder:
         _unlink(self.journal(name))
         _unlink(self.ranges(name))
         aside = self._put_aside(self.partial(name))
+        is_of_blob = len(name) in self._blobs_paths  # else it is an upload, of which nobody knows yet what it is
 
         def delete() -> None:
             with self._renaming:
-                if not os.path.lexists(self.partial(name)) and not os.path.lexists(self.blob_path(name)):
+                if is_of_blob and not self.partial(name).exists() and not self.blob(name).exists():
                     _unlink(self.mark(name))
             _unlink(aside)
 
