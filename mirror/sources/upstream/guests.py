@@ -13,14 +13,14 @@ from typing import Final
 
 from yarl import URL
 
-from ...errors import Reason, UpstreamError
+from ...errors import Reason, UpstreamError, UpstreamRateLimited
 from ...oci.manifest import MEDIA_TYPES
 from ...oci.reference import Repository
 from ...settings import UpstreamSettings
 from .. import Shown
 from .challenge import Basic, Bearer, Challenge, Party, parse_challenges, parse_token, realm_of, token_url
 from .encodings import decoded
-from .ratelimit import RateLimits
+from .ratelimit import RateLimits, parse_retry_after
 from .registries import Registry
 from .transport import Answer, Transport, same_origin
 
@@ -39,7 +39,7 @@ class Guests:
 
     Args:
         transport: gives connections on which this node shows no certificate.
-        rate_limits: says whether a registry may be asked, and hears of its answers.
+        rate_limits: says whether a registry may be asked; what it says to guests is not what it lets this node ask.
         settings: bounds.
         now: monotonic seconds.
     """
@@ -55,6 +55,8 @@ class Guests:
         self._rate_limits = rate_limits
         self._settings = settings
         self._now = now
+        self._rests_until: dict[str, float] = {}
+        """When a registry that answered 429 to a guest may be asked again, by URL. It says nothing of this node."""
 
     async def shows(self, registry: Registry, repository: Repository, path: str, authorization: str | None) -> Shown:
         """Ask one registry; see `GuestSource.shows`. The caller bounds the time.
@@ -67,7 +69,10 @@ class Guests:
         if kind == "blobs":
             headers["Range"] = "bytes=0-0"
         question = _Question(registry, repository, URL(f"{registry.api}/{repository.path}/{path}"), headers)
-        self._rate_limits.check(registry, self._now())
+        now = self._now()
+        self._rate_limits.check(registry, now, is_pull=False)
+        if (wait_s := self._rests_until.get(registry.url, now) - now) > 0:
+            raise UpstreamRateLimited(f"{registry.name} answered 429 to others: not asked for {wait_s:.0f} s", wait_s)
         status = await self._status("HEAD" if kind == "manifests" else "GET", question, authorization)
         if kind == "manifests" and status in _NO_HEAD:
             status = await self._status("GET", question, authorization)
@@ -95,8 +100,8 @@ class Guests:
             )
             answer.release()
             party = str(answer.url.origin())
-            if party == home:
-                self._note(registry, answer)
+            if answer.status == 429:
+                raise self._limited(registry, answer)
             if answer.status != 401 or party in granted:
                 return answer.status
             value = await self._answer(question, answer, authorization if party == home else None)
@@ -105,10 +110,11 @@ class Guests:
             granted[party] = value
         return 401
 
-    def _note(self, registry: Registry, answer: Answer) -> None:
-        if answer.status == 429:
-            raise self._rate_limits.note_429(registry, answer.headers, datetime.now(UTC), self._now())
-        self._rate_limits.note(registry, answer.headers, self._now())
+    def _limited(self, registry: Registry, answer: Answer) -> UpstreamRateLimited:
+        """Take note of an answer of status 429; returns the error to raise."""
+        wait_s = parse_retry_after(answer.headers.get("Retry-After"), datetime.now(UTC), self._settings)
+        self._rests_until[registry.url] = self._now() + wait_s
+        return UpstreamRateLimited(f"{registry.name} answered 429 to others: not asked for {wait_s:.0f} s", wait_s)
 
     async def _answer(self, question: "_Question", answer: Answer, authorization: str | None) -> str | None:
         """What satisfies who answered 401; None if nothing does that there is."""
@@ -131,7 +137,7 @@ class Guests:
         answer = await self._transport(registry).send("GET", url, headers, sent_by=registry.name)
         try:
             if answer.status == 429:
-                raise self._rate_limits.note_429(registry, answer.headers, datetime.now(UTC), self._now())
+                raise self._limited(registry, answer)
             if answer.status in _REJECTED:
                 return None
             if answer.status != 200:
