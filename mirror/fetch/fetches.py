@@ -60,9 +60,9 @@ class Fetches:
         self.records: deque[Record] = deque(maxlen=env.settings.fetch.records_max)
 
     @property
-    def running(self) -> int:
-        """How many have not ended."""
-        return len(self._running)
+    def for_this_node(self) -> int:
+        """How many have not ended that somebody on this node asked for, and not only other members."""
+        return sum(fetch.spool.interest.was_read_locally for fetch in self._running)
 
     async def close(self) -> None:
         """Give up what is under way."""

@@ -104,11 +104,14 @@ class QuietFetches:
             self._pace.moved(part.size)
 
     async def _give_way(self) -> None:
-        """Wait while the rate is used up, and, within a bound, while others than this wait for fetches of this node."""
+        """Wait while the rate is used up, and, within a bound, while clients of this node wait for fetches.
+
+        What other members ask this node for does not count: they may fetch for pins as well, and would wait for it.
+        """
         await asyncio.sleep(self._pace.wait_s())
         looks = math.ceil(self._settings.give_way_max_s / self._settings.give_way_s)
         for _ in range(looks):
-            if self._fetches.running <= self._under_way:
+            if self._fetches.for_this_node <= self._under_way:
                 break
             await asyncio.sleep(self._settings.give_way_s)
 
