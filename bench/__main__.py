@@ -571,6 +571,24 @@ def hub(target: Path | None, modes: tuple[str, ...], **settings: Any) -> None:
     _run(lambda console: measure(console, wanted), target)
 
 
+@lab.command()
+@click.option("--images", type=click.IntRange(1, 200), default=20, help="That are pinned.  [default: 20]")
+@click.option("--image", type=_Size(), default=4 * MIB, metavar="SIZE", help="Size of each.  [default: 4MiB]")
+@click.option("--link", type=click.IntRange(1), default=50, metavar="MBIT", help="Of each node.  [default: 50]")
+@click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
+@click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For its files.")
+def pins(target: Path | None, link: int, **settings: Any) -> None:
+    """Five nodes with pinned images, of which two die for good while there is no line to upstream.
+
+    All images have to stay whole, and to have their two copies again within a minute and the time of the bytes.
+    """
+    from .lab.pins import Settings, measure
+
+    wanted = Settings(link=link * 1_000_000, **settings)
+    report = _run(lambda console: measure(console, wanted), target)
+    sys.exit(0 if all(goal.reached for goal in report.goals) else 1)
+
+
 def _run(measure: Callable[[Console], Report], target: Path | None) -> Report:
     console = _console()
     signal.signal(signal.SIGTERM, _end)

@@ -174,6 +174,7 @@ class Agent:
             cache_bytes=lambda: cache.used_bytes,
             keeps_nothing=lambda: cache.keeps_nothing,
             withheld=lambda: cache.withheld,
+            pinned=lambda: self._pinning.stack.keeper.counts,
             budgets=self._registries.shown_budgets,
             outages=self._registries.shown_outages,
         )

@@ -129,6 +129,11 @@ _GAUGES: Final[Mapping[str, _Family]] = {
         "Blobs in the cache that are not served, by reason (unproven: to be hashed first; unreadable: by the disk).",
         reason=("unproven", "unreadable"),
     ),
+    "pinned_images": _Family.by(
+        "Pinned images that this node is to keep, by state (whole; incomplete: parts are still to come; no_room: the "
+        "cache is too small for them).",
+        state=("whole", "incomplete", "no_room"),
+    ),
     "upstream_pulls_left": _Family(
         "Requests that a registry still lets the members make, as it last said, by registry.", ("registry",)
     ),
@@ -181,6 +186,7 @@ class Metrics:
         self.cache_limit_bytes = self._gauge("cache_limit_bytes")
         self.cache_keeping = self._gauge("cache_keeping")
         self.cache_withheld = self._gauge("cache_withheld")
+        self.pinned_images = self._gauge("pinned_images")
         self._pulls_left = self._gauge("upstream_pulls_left")
         self._pulls_limit = self._gauge("upstream_pulls_limit")
         self._blocked_s = self._gauge("upstream_blocked_seconds")

@@ -166,7 +166,7 @@ class PinsEndpoint:
         for name in names:
             record = pins.get(name.text) or _pin_of(name, pins.values())
             count = copies if copies is not None else record.copies if record is not None else 1
-            count = max(1, len(self._stack.settled.names)) if count == ALL else count
+            count = len(self._stack.settled.everyone) if count == ALL else count
             chosen = record.platforms if record is not None and platforms is None else self._own(platforms)
             wanted.append(Wanted(name, count, chosen, None if record is None else digest_of(record)))
         return wanted

@@ -84,6 +84,7 @@ class NodeStatus:
         cache_bytes: bytes in the cache, arriving ones included.
         keeps_nothing: why the cache keeps nothing that arrives now; None if it does.
         withheld: how many blobs are in the cache and are not served, by reason.
+        pinned: the pinned images that this node is to keep, by state.
         budgets: what registries still let the members ask.
         outages: registries that do not answer.
     """
@@ -98,6 +99,7 @@ class NodeStatus:
     cache_bytes: Callable[[], int]
     keeps_nothing: Callable[[], str | None]
     withheld: Callable[[], Mapping[str, int]]
+    pinned: Callable[[], Mapping[str, int]]
     budgets: Callable[[], Sequence[BudgetStatus]]
     outages: Callable[[], Sequence[OutageStatus]]
 
@@ -163,6 +165,8 @@ class StatusEndpoint:
             yield f"cache: nothing is kept, for {why}"
         if unreadable := self._node.withheld().get("unreadable"):
             yield f"cache: {unreadable} blobs cannot be read, and are not served"
+        if too_much := self._node.pinned().get("no_room"):
+            yield f"cache: it has no room for {too_much} of the images that are pinned"
 
     async def metrics(self, request: Request) -> Response:
         """All metrics in Prometheus' text format."""
@@ -176,6 +180,8 @@ class StatusEndpoint:
         self._metrics.cache_keeping.set(self._node.keeps_nothing() is None)
         for why, count in self._node.withheld().items():
             self._metrics.cache_withheld.labels(why).set(count)
+        for state, count in self._node.pinned().items():
+            self._metrics.pinned_images.labels(state).set(count)
         self._metrics.show_budgets({it.registry: (it.remaining, it.limit, it.wait_s) for it in self._node.budgets()})
         self._metrics.show_outages([it.registry for it in self._node.outages() if it.out_s is not None])
         return Response(generate_latest(self._metrics.registry), media_type=CONTENT_TYPE_LATEST)

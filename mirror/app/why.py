@@ -34,6 +34,8 @@ _BLOBS_MAX: Final = 1024
 """Bounds the content that is told about: with `all`, an index may have hundreds of layers."""
 
 
+_UNTOLD: Final = "blob or manifest"
+"""What a digest is of which this node does not have the content."""
 _NO_REPOSITORY: Final = "a registry is asked under a repository's name, and none is known of this digest"
 
 _Wanted: TypeAlias = Digest | Reference | tuple[Repository, Digest]
@@ -202,7 +204,7 @@ class Why:
         """The digest, and what it names, as far as this node holds the manifests; and what a person should know."""
         named = await self._named(digest)
         if named is None:
-            return [_Content(digest, "blob or manifest")], []
+            return [_Content(digest, _UNTOLD)], []
         media_type, children = named
         if media_type not in _INDEXES:
             own = _Content(digest, "manifest", media_type=media_type)
@@ -262,9 +264,10 @@ class Why:
         records = [record for record in remembered.records() if record.digest == text][: -_FETCHES_MAX - 1 : -1]
         store = None if mine is None else mine.get("store")
         sizes = [content.size, *(it["bytes"] for it in holders if "bytes" in it)]
+        is_manifest = content.place == _UNTOLD and any("blobs" in it for it in holders)
         return {
             "digest": text,
-            "kind": content.place,
+            "kind": "manifest" if is_manifest else content.place,
             "bytes": next((size for size in sizes if size is not None), None),
             "media_type": content.media_type,
             "platform": content.platform,

@@ -167,7 +167,7 @@ def _origin(origin: Mapping[str, Any] | None) -> str:
     if origin["how"] == "runtime":
         return "the runtime's own"
     if origin["how"] == "cache":
-        return "before this start"
+        return "before this start, or pushed"
     sources, origins = origin["sources"], origin["origins"]
     if not sources:
         return "what an earlier fetch left"

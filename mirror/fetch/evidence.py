@@ -23,9 +23,13 @@ from ..sources import UPSTREAM, RangeReply, RangeRequest, Role
 from .demand import Audience
 from .environment import Environment
 from .plan import EARLIER, Plan
+from .record import Record
 from .spool import Backing, Spool
 
 log = logging.getLogger(__name__)
+
+_WITNESS = "witness"
+"""As what a holder is asked to vouch for what others sent, in the record for people."""
 
 OnWrong = Callable[[Iterable[str], int, int], Awaitable[bool]]
 """Has what came from some names in a range fetched once more, from others; says whether there was any."""
@@ -39,9 +43,11 @@ class Evidence:
         plan: knows who sent what.
         env: the node's parts.
         on_wrong: is called when others contradict what some members sent.
+        record: for people.
     """
 
-    def __init__(self, spool: Spool, plan: Plan, env: Environment, on_wrong: OnWrong) -> None:
+    def __init__(self, spool: Spool, plan: Plan, env: Environment, on_wrong: OnWrong, record: Record) -> None:
+        self._record = record
         self._spool = spool
         self._vouching = spool.vouching
         self._plan = plan
@@ -146,11 +152,14 @@ class Evidence:
         witness = self._env.witness(name)
         if witness is None:
             return
+        asked_at = time.monotonic()
         try:
             prefixes = await witness.prefixes(content, self._vouching.prefix_count)
         except SourceError as error:
             log.debug("%s does not vouch: %s", name, error)
+            self._record.landed(name, _WITNESS, 0, time.monotonic() - asked_at, error)
         else:
+            self._record.landed(name, _WITNESS, 0, time.monotonic() - asked_at, None)
             self._asked[name] = self._settings.asked_max
             self._vouching.listed(name, prefixes)
 
@@ -195,12 +204,14 @@ class Evidence:
         may_vouch = up - senders if EARLIER not in senders else set()  # who sent it to an earlier fetch is forgotten
         holders = [name for name in self._plan.candidates.holders if name in may_vouch]
         for name in holders[: self._settings.holders_max]:
-            witness = self._env.witness(name)
+            witness, asked_at = self._env.witness(name), time.monotonic()
             try:
                 theirs = None if witness is None else await witness.sha256(content, start, stop)
             except SourceError as error:
                 log.debug("%s does not vouch: %s", name, error)
+                self._record.landed(name, _WITNESS, 0, time.monotonic() - asked_at, error)
                 continue
+            self._record.landed(name, _WITNESS, 0, time.monotonic() - asked_at, None)
             if theirs == ours and losses == self._vouching.losses:
                 self._vouching.release(start, stop)
                 return

@@ -56,7 +56,7 @@ class Fetch:
         self.spool = Spool(content, env.settings.spool, self._changed.set, partial(_senders, self._plan))
         self._intake = Intake(content, self.spool, self._plan, self.record, env, self, is_kept=is_kept)
         self._blame = Blame(self.spool, self._plan, self._intake.retracted)
-        self._evidence = Evidence(self.spool, self._plan, env, self.distrust)
+        self._evidence = Evidence(self.spool, self._plan, env, self.distrust, self.record)
         self.names = Repositories(content, env.settings.fetch.names_max)
         self._download = Download(
             self.names,

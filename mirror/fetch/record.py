@@ -32,7 +32,7 @@ class Asked:
 
     Args:
         source: a member's name, or `upstream`.
-        role: as what it was asked, a value of `sources.Role`.
+        role: as what it was asked: a value of `sources.Role`, or as a witness of what others sent.
         times: how often.
         failed: how often it did not send all that it was asked for.
         bytes: what it sent, also what had come from somebody else meanwhile.

@@ -8,9 +8,9 @@ import logging
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from ..errors import Corrupt, StorageFailed
 from ..oci.digest import Digest
@@ -21,6 +21,11 @@ from ..stores import CacheContents, Held, Kept, Store
 from .holdings import Holdings
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_TURN: Final = 32
+"""Blobs, or images, that are looked at in one turn of the event loop: within some milliseconds."""
 
 _EMPTY_MAX_BYTES: Final = 2
 """Content of this size is the `{}` that artifacts name as their configuration: many have it, so it tells nothing of
@@ -119,12 +124,15 @@ class Inventory:
                 if (tag := store.tag(reference)) is not None and self._holdings.has(tag.digest):
                     names = tagged.setdefault((str(reference), tag.digest), [])
                     names += [store.name] if tag.authority == "runtime" else []
-        manifests = {it.digest: tree for it in kept if (tree := await self._tree(it.digest, it.size)) is not None}
+        manifests = {}
+        async for it in _in_turns(kept):
+            if (tree := await self._tree(it.digest, it.size)) is not None:
+                manifests[it.digest] = tree
         spoken_for = {digest for _, digest in tagged} | {child.digest for tree in manifests.values() for child in tree}
         roots: dict[tuple[str, Digest], list[str]] = dict(sorted(tagged.items(), key=lambda item: item[0][0]))
         roots.update({("", digest): [] for digest in manifests if digest not in spoken_for})
         images = []
-        for (name, digest), stores in roots.items():
+        async for (name, digest), stores in _in_turns(roots.items()):
             where = (*(["cache"] if digest in by_digest else []), *stores)
             images.append(await self._image(name, digest, where, by_digest))
         return Survey(images, kept)
@@ -171,6 +179,14 @@ class Inventory:
         while len(self._trees) > self._settings.trees_max:
             self._trees.popitem(last=False)
         return tree
+
+
+async def _in_turns(items: Iterable[T]) -> AsyncIterator[T]:
+    """All items, some in each turn of the event loop."""
+    for number, item in enumerate(items, 1):
+        yield item
+        if number % _TURN == 0:
+            await asyncio.sleep(0)
 
 
 async def _read(held: Held) -> tuple[Named, ...] | None:

@@ -44,7 +44,7 @@ class ReferrerIndex:
 
     def start(self) -> None:
         """Read what is held already, beside all else."""
-        self._reading = asyncio.create_task(self.read(), name="referrers")
+        self._reading = asyncio.create_task(self._read_logged(), name="referrers")
 
     async def close(self) -> None:
         """Stop reading."""
@@ -84,6 +84,12 @@ class ReferrerIndex:
     def _forget(self, subject: Digest) -> None:
         del self._entries[subject]
         self._holdings.vanished([key_of(subject)])
+
+    async def _read_logged(self) -> None:
+        try:
+            await self.read()
+        except Exception:  # the root of a task: a bug here must not go unseen
+            log.exception("what is held is not looked through for referrers")
 
     async def read(self) -> None:
         """Note all that the stores hold now."""

@@ -43,12 +43,13 @@ def digest_of(record: Record) -> Digest | None:
     return None if isinstance(name, Pattern) else name.digest or record.digest
 
 
-def goals_of(pins: Iterable[Record], settled: Collection[str]) -> list[Goal]:
+def goals_of(pins: Iterable[Record], settled: Collection[str], everyone: Collection[str] = ()) -> list[Goal]:
     """What is to be kept, in the order of the pins; of several pins that cover one image the most copies count.
 
     Args:
         pins: the oldest first.
         settled: names of members that keep images; never empty.
+        everyone: those who keep what every member is to keep; empty: the same.
     """
     pins = list(pins)
     patterns = [(Pattern(it.name), it.copies) for it in pins if isinstance(parse_name(it.name), Pattern)]
@@ -63,7 +64,8 @@ def goals_of(pins: Iterable[Record], settled: Collection[str]) -> list[Goal]:
         copies = _most([record.copies, *wanted, *([known.copies] if known else [])])
         if known is None or known.copies != copies:
             repository = known.repository if known else name.repository
-            found[key] = Goal(digest, record.platforms, repository, copies, keepers(digest.key, settled, copies))
+            asked = everyone or settled if copies == ALL else settled
+            found[key] = Goal(digest, record.platforms, repository, copies, keepers(digest.key, asked, copies))
     return list(found.values())
 
 

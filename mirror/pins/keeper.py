@@ -12,7 +12,8 @@ protected, and the log says so once: a cache that throws out one pinned image fo
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Set
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -116,6 +117,8 @@ class Keeper:
         self._settings = settings
         self._now = now
         self._kept: dict[Key, _Kept] = {}
+        self._mine: list[Key] = []
+        """Of the goals, those that this node keeps, as of the last look."""
         self._under_way: dict[Digest, asyncio.Task[None]] = {}
         self._confirming: asyncio.Task[None] | None = None
         self._too_much: frozenset[Key] = frozenset()
@@ -136,6 +139,16 @@ class Keeper:
         kept = self._kept.get(key)
         return Progress(True, "") if kept is None else Progress(kept.fits, kept.problem)
 
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """The images that this node is to keep, by how it is with them."""
+        states = Counter({"whole": 0, "incomplete": 0, "no_room": 0})
+        for key in self._mine:
+            kept = self._kept[key]
+            is_whole = kept.image.parts and not kept.image.unread and not missing(kept.image, self._cache.holds)
+            states["no_room" if not kept.fits else "whole" if is_whole else "incomplete"] += 1
+        return states
+
     async def look(self, goals: Iterable[Goal], *, is_calm: bool) -> None:
         """See what lacks, protect what is here, and begin to fetch.
 
@@ -144,12 +157,14 @@ class Keeper:
             is_calm: whether it is clear who keeps what: else nothing is fetched, and nothing is let go.
         """
         goals = list(goals)
+        self._mine = []
         self._kept = {goal.key: self._kept.get(goal.key) or _Kept() for goal in goals}
         for number, goal in enumerate(goals):
             await self._compose(goal)
             if number % 16 == 15:
                 await asyncio.sleep(0)
         mine = [goal for goal in goals if self._me in goal.keepers]
+        self._mine = [goal.key for goal in mine]
         others = [goal for goal in goals if self._me not in goal.keepers]
         protected = self._protect(mine, others)
         if not is_calm:

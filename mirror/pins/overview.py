@@ -11,6 +11,7 @@ from .composition import Image, compose
 from .goals import Goal, Key, digest_of, goals_of
 from .inventory import Inventory
 from .keeper import Keeper
+from .placement import Settled
 from .records import ALL, Record
 
 _IMAGES_MAX: Final = 1024
@@ -25,7 +26,7 @@ class Overview:
     Args:
         me: this node's name.
         pins: what is pinned.
-        settled: names of the members that keep images.
+        settled: who keeps images.
         keeper: knows how far this node is.
         inventory: knows who holds what.
         settings: bounds.
@@ -35,7 +36,7 @@ class Overview:
         self,
         me: str,
         pins: Callable[[], Iterable[Record]],
-        settled: Callable[[], Iterable[str]],
+        settled: Settled,
         keeper: Keeper,
         inventory: Inventory,
         settings: PinSettings,
@@ -56,8 +57,8 @@ class Overview:
         """
         chosen = set(names)
         pins = [it for it in self._pins() if not chosen or it.name in chosen or it.pattern in chosen]
-        settled = frozenset(self._settled()) or frozenset({self._me})
-        goals = {goal.key: goal for goal in goals_of(self._pins(), settled)}
+        settled = self._settled.names or {self._me}
+        goals = {goal.key: goal for goal in goals_of(self._pins(), settled, self._settled.everyone)}
         rows = []
         for number, record in enumerate(pins):
             if number % _IN_A_TURN == _IN_A_TURN - 1:

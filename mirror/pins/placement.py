@@ -81,6 +81,11 @@ class Settled:
         return self._names
 
     @property
+    def everyone(self) -> frozenset[str]:
+        """All members that are there, or were a moment ago, whether they serve as homes or not."""
+        return frozenset(self._seen) or frozenset({self._me})
+
+    @property
     def is_calm(self) -> bool:
         """Whether that has not changed for a while: else who keeps what is about to change again."""
         return self._now() - self._changed_at >= self._settings.calm_s

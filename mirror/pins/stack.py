@@ -175,7 +175,7 @@ class PinStack:
             pushed=pushed,
             pins=pins,
             settled=settled,
-            overview=Overview(me, pins.book.pins, lambda: settled.names, keeper, inventory, settings),
+            overview=Overview(me, pins.book.pins, settled, keeper, inventory, settings),
             verifier=Verifier(inventory.read, members.known, inventory, members.hash_at, settings),
             hashes=hashes,
             prefetches=prefetches,

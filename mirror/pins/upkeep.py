@@ -74,7 +74,8 @@ class Upkeep:
         await self._following.look(names)
         await self._pins.write()
         is_calm = self._settled.is_calm and not self._router.alone()
-        await self._keeper.look(goals_of(self._pins.book.pins(), names or {self._me}), is_calm=is_calm)
+        goals = goals_of(self._pins.book.pins(), names or {self._me}, self._settled.everyone)
+        await self._keeper.look(goals, is_calm=is_calm)
         if self._keeper.protected != self._kept:
             self._kept = self._keeper.protected
             await self._files.write_kept(self._kept)

@@ -16,7 +16,13 @@ from .grammar import Chooser, Script, pick
 from .world import BrokenRule
 
 _SETTINGS: Final = ServerSettings(
-    head_max_bytes=512, head_lines_max=8, body_max_bytes=256, head_s=5.0, keep_alive_s=20.0, stall_timeout_s=10.0
+    head_max_bytes=512,
+    head_lines_max=8,
+    body_max_bytes=256,
+    head_s=5.0,
+    keep_alive_s=20.0,
+    stall_timeout_s=10.0,
+    linger_max_bytes=1024,
 )
 _STEPS_MAX: Final = 100
 _UNANSWERED_MAX_BYTES: Final = 4096
@@ -26,7 +32,7 @@ _METHODS: Final = (
 )  # fmt: skip
 _TARGETS: Final = (
     b"/", b"/v2/x/blobs/1?ns=a", b"*", b"http://a/", b"http://", b"//", b"/%00%ff%zz", b"/\xff", b"", b"/" + b"a" * 500,
-    b"a:1", b"/a b", b"/#", b"/body",
+    b"a:1", b"/a b", b"/#", b"/body", b"/stream", b"/stream",
 )  # fmt: skip
 _VERSIONS: Final = (b"HTTP/1.1", b"HTTP/1.0", b"HTTP/0.9", b"HTTP/2.0", b"HTTP/9", b"", b"HTTP/1.1 ", b"http/1.1")
 _NAMES: Final = (
@@ -77,15 +83,19 @@ class Wire(asyncio.Transport):
     def get_write_buffer_size(self) -> int:
         return self.unsent
 
+    def write_eof(self) -> None:
+        pass
+
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         pass
 
 
 class Endpoint:
-    """Answers every request; `/body` reads its body. Counts, and takes note of what is logged."""
+    """Answers every request; `/body` reads its body, and `/stream` takes it as it comes. Counts."""
 
     def __init__(self) -> None:
         self.running = 0
+        self.is_streaming = False
         self.go_on = asyncio.Event()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -96,12 +106,27 @@ class Endpoint:
             if scope["path"] == "/body":
                 body = await Request(scope, receive).body()
                 _hold(len(body) <= _SETTINGS.body_max_bytes, "a body is longer than it may be")
+            elif scope["path"] == "/stream" and not await self._taken(receive):
+                return
             await self.go_on.wait()
             headers = [(b"content-length", b"2")]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else b"ok"})
         finally:
             self.running -= 1
+
+    async def _taken(self, receive: Any) -> bool:
+        """Take a body as it comes; return whether all of it came."""
+        self.is_streaming = True
+        try:
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    return False
+                if not message["more_body"]:
+                    return True
+        finally:
+            self.is_streaming = False
 
 
 class Listening(logging.Handler):
@@ -129,8 +154,9 @@ async def _connection(choose: Script) -> None:
         config = uvicorn.Config(endpoint, ws="none", lifespan="off", interface="asgi3", log_config=None)
         config.load()
         protocol = ZeroCopyProtocol(
-            config=config, server_state=ServerState(), app_state={}, settings=_SETTINGS, places=places, place=place
-        )
+            config=config, server_state=ServerState(), app_state={}, settings=_SETTINGS, places=places, place=place,
+            streams=lambda method, path: path == "/stream",
+        )  # fmt: skip
         protocol.connection_made(wire)
         await _converse(choose, protocol, wire, endpoint)
         protocol.connection_lost(None)
@@ -167,7 +193,7 @@ async def _converse(choose: Script, protocol: ZeroCopyProtocol, wire: Wire, endp
         before = len(wire.said)
         for _ in range(4):
             await asyncio.sleep(0)
-        unanswered = 0 if len(wire.said) > before else unanswered
+        unanswered = 0 if len(wire.said) > before or endpoint.is_streaming else unanswered
         _hold(unanswered <= _UNANSWERED_MAX_BYTES or wire.closing, "it reads on and on without an answer")
 
 

@@ -198,6 +198,7 @@ class Node:
             cache_bytes=lambda: self.cache.used_bytes,
             keeps_nothing=lambda: self.cache.keeps_nothing,
             withheld=lambda: self.cache.withheld,
+            pinned=dict,
             budgets=list,
             outages=list,
         )

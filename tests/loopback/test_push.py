@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from testbed.agents import Agent, Endpoints
-from testbed.network import Address
+from testbed.network import Address, free_address
 from testbed.processes import wait_until
 from testbed.pushing import OCI_MANIFEST, Answer, Pushed, Pusher, descriptor, digest_of
 
@@ -241,6 +241,24 @@ def test_nobody_pushes_where_pushing_is_off(tmp_path: Path) -> None:
         pusher.headers["Skvaller-Command"] = "load"
         pusher.image(Pushed.of(b"loaded"), ["1"])
         assert pusher.ask("GET", "manifests/1").status == 200
+
+
+def test_who_asks_before_pushing_is_told_yes_or_no_though_upstream_does_not_say(tmp_path: Path) -> None:
+    flags = ["--push", "local", "--upstream", f"docker.io=http://{free_address()}"]
+    with Agent(tmp_path, "online", Endpoints.free(), flags) as agent:
+        wait_until(agent.is_ready, "the agent to be ready")
+        pusher, image = Pusher(agent.endpoints.client), Pushed.of(b"of a lab with a line")
+        for path in (f"blobs/{digest_of(image.layer)}", "manifests/1.0", f"manifests/{image.digest}"):
+            assert pusher.ask("HEAD", path).status == 404
+            assert pusher.ask("GET", path).status == 503
+        pusher.image(image, ["1.0"])
+        for path in ("manifests/2.0", f"manifests/{digest_of(b'another')}", f"blobs/{digest_of(b'another')}"):
+            answer = pusher.ask("GET", path)  # this repository is the cluster's own from now on
+            assert (answer.status, answer.code.endswith("_UNKNOWN")) == (404, True)
+            assert pusher.ask("GET", path, headers={"Skvaller-Hop": "1"}).status == 404
+            assert Pusher(pusher.address, "lab/else").ask("GET", path).status == 503
+        assert pusher.ask("HEAD", "manifests/1.0").headers["docker-content-digest"] == image.digest
+        assert pusher.ask("HEAD", f"blobs/{digest_of(image.layer)}").status == 200
 
 
 def pull(address: Address, image: Pushed, tag: str) -> bool:

@@ -85,6 +85,8 @@ def test_a_holder_vouches_for_what_a_home_sent(tmp_path: Path) -> None:
             await it.home(home, gated(LARGE, 12 * MIB, opened))
             await it.holder(always(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"), vouches_for=LARGE)
             assert await got(it, 8 * MIB)
+            (record,) = it.fetching.fetches.records
+            assert {"home", "witness"} <= {role for _, role in record.asked}, "people see who was asked, and as what"
 
     run(story())
 

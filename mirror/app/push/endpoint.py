@@ -18,16 +18,21 @@ from ...errors import (
 from ...oci.digest import Digest
 from ...oci.manifest import MANIFEST_MAX_BYTES
 from ...oci.reference import Reference
+from ...sources import HOP_HEADER
+from ...sources.chain import VIA_HEADER
 from ..blob import Headers
+from ..request import RegistryRequest, parse
 from ..responses import received, send_empty, send_error
 from .body import whole
+from .plainly import PlainAnswer
 from .request import PushRequest, is_write, parse_push
 from .stack import PushStack
 from .uploads import Upload
 
 log = logging.getLogger(__name__)
 
-_CLOSE = (b"connection", b"close")
+_PASSED_ON = {HOP_HEADER.lower().encode(), VIA_HEADER.lower().encode()}
+"""Headers of agents, which pass on what their own clients ask, and push nothing."""
 
 
 class PushEndpoint:
@@ -77,7 +82,21 @@ class PushEndpoint:
             except OciError as error:
                 await send_error(scope, send, error)
                 return
-        await self._reader(scope, receive, send)
+        plain = PlainAnswer(scope, send, lambda: self._wants_yes_or_no(scope))
+        await self._reader(scope, receive, plain.send)
+
+    def _wants_yes_or_no(self, scope: Scope) -> bool:
+        """Whether a client may push what is not here: it asks by a mere head, or in a repository of this cluster's."""
+        if dict(scope["headers"]).keys() & _PASSED_ON:
+            return False
+        try:
+            request = parse(scope, self._registry)
+            if isinstance(request, RegistryRequest) and self._push.own.has_any(request.repository):
+                return True
+            self._push.writers.admit(scope)
+        except OciError:
+            return False
+        return bool(scope["method"] == "HEAD")
 
     async def _answer(self, scope: Scope, receive: Receive, request: PushRequest) -> tuple[int, Headers]:
         """The status and headers of an answer without a body."""

@@ -25,6 +25,7 @@ class PushStack:
         uploads: blobs that arrive.
         manifests: takes manifests.
         deletions: deletes.
+        own: the tags that were pushed.
         backend: what this node reads from.
         published: is told of content that came whole to a repository: who has its bytes may have them there.
     """
@@ -33,6 +34,7 @@ class PushStack:
     uploads: Uploads
     manifests: PushedManifests
     deletions: Deletions
+    own: OwnTags
     backend: Backend
     published: Callable[[Repository, Digest], object]
 
@@ -64,4 +66,4 @@ class PushStack:
         uploads = Uploads(files, settings)
         manifests = PushedManifests(uploads, backend.holdings, backend.fetching.sizes.size, own, pushed, settings)
         deletions = Deletions(backend.holdings, backend.manifests, own, pushed, delete)
-        return cls(writers, uploads, manifests, deletions, backend, published)
+        return cls(writers, uploads, manifests, deletions, own, backend, published)

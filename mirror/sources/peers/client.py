@@ -232,7 +232,7 @@ class PeerClient:
         Raises:
             PeerError: it does not hold the content, or gave no valid answer.
         """
-        member_request = MemberRequest(self._name, want=want, platforms=platforms)
+        member_request = MemberRequest(self._name, want=want)
         with _translated(peer, self._settings.connect_s):
             async with (
                 asked(peer, self._watch),

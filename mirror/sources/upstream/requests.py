@@ -267,7 +267,10 @@ class RegistryClient:
         if answer.status in question.expected and (registry is authority or answer.status != 404):
             return answer
         answer.release()
-        raise self._failure(registry, answer, question)
+        if answer.status == 429:
+            clock, is_pull = datetime.now(UTC), question.is_pull
+            raise self._rate_limits.note_429(registry, answer.headers, clock, _now(), is_pull=is_pull)
+        raise _failure(registry, answer, question)
 
     async def _noted_answer(self, registry: Registry, question: Question) -> Answer:
         """The answer; what it says of the budget is taken note of."""
@@ -383,19 +386,17 @@ class RegistryClient:
         """What a host to which a registry redirects has granted to strangers, if anything."""
         return self._authorizer.known(_elsewhere(registry, target))
 
-    def _failure(self, registry: Registry, answer: Answer, question: Question) -> UpstreamError:
-        """The error that an answer of an unexpected status means."""
-        message = f"{answer.url.origin()} answered {answer.status} to {question}"
-        if answer.status == 429:
-            is_pull, clock = question.is_pull, datetime.now(UTC)
-            return self._rate_limits.note_429(registry, answer.headers, clock, _now(), is_pull=is_pull)
-        if answer.status in _FOR_GOOD:
-            return UpstreamUnknown(message)
-        if answer.status in (401, 403) and same_origin(answer.url, URL(registry.api)):
-            # Docker Hub and others answer so for what does not exist. An object store answers so to a bad signed URL,
-            # which says nothing about the content.
-            return UpstreamUnknown(f"{message}: there is no such thing, or only others may see it")
-        return UpstreamError(Reason.STATUS, message)
+
+def _failure(registry: Registry, answer: Answer, question: Question) -> UpstreamError:
+    """The error that an answer of an unexpected status means."""
+    message = f"{answer.url.origin()} answered {answer.status} to {question}"
+    if answer.status in _FOR_GOOD:
+        return UpstreamUnknown(message)
+    if answer.status in (401, 403) and same_origin(answer.url, URL(registry.api)):
+        # Docker Hub and others answer so for what does not exist. An object store answers so to a bad signed URL,
+        # which says nothing about the content.
+        return UpstreamUnknown(f"{message}: there is no such thing, or only others may see it")
+    return UpstreamError(Reason.STATUS, message)
 
 
 def _itself(registry: Registry, repository: Repository) -> Party:

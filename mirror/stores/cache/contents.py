@@ -35,12 +35,15 @@ class Contents:
         """Every complete blob, those that would be evicted first first."""
         names = list(self._blobs)
         came = await asyncio.to_thread(_came_unix_s, self._folder, names)
-        rows = ((name, self._blobs.size_on_disk(name)) for name in names)
-        return [
-            Kept(Digest(name), size, self._blobs.used_unix_s(name) or came.get(name, 0.0), self._served.is_read(name))
-            for name, size in rows
-            if size is not None
-        ]
+        rows: list[Kept] = []
+        for number, name in enumerate(names, 1):
+            size = self._blobs.size_on_disk(name)
+            if size is not None:
+                used_unix_s = self._blobs.used_unix_s(name) or came.get(name, 0.0)
+                rows.append(Kept(Digest(name), size, used_unix_s, self._served.is_read(name)))
+            if number % BATCH == 0:
+                await asyncio.sleep(0)
+        return rows
 
     def peek(self, digest: Digest) -> Held | None:
         """Open a blob without counting that as a use of it; raise StorageFailed as `Store.open` does."""

@@ -157,6 +157,9 @@ PATHS: Final = (
     "/api/v1/fetches",
     "/api/v1/find?q=lab/team/app:1",
     f"/api/v1/find?q={name(BLOB)}",
+    "/api/v1/why?q=lab/team/app:1",
+    f"/api/v1/why?q={name(BLOB)}",
+    "/api/v1/images",
     f"/v2/team/limited/blobs/{name(b'3')}?ns=lab",
     "/v2/team/limited/manifests/2?ns=lab",
 )
@@ -175,7 +178,7 @@ def test_no_secret_is_in_any_log_answer_command_line_or_file_but_its_own(
     evidence = {f"{agent.name}: {path}": answer(agent.url + path) for agent in (a, b) for path in PATHS}
     assert evidence[f"a: {PATHS[1]}"].endswith(BLOB)
     assert evidence[f"b: {PATHS[1]}"].endswith(BLOB)  # from a: b has no password
-    for command in (["members"], ["find", "lab/team/app:1"], ["keys", "list"]):
+    for command in (["members"], ["find", "lab/team/app:1"], ["why", "lab/team/app:1"], ["keys", "list"]):
         said = ended(*command, "--agent", a.url)
         evidence[" ".join(command)] = (said.stdout + said.stderr).encode()
     lines = [(process, Path(f"/proc/{process}/cmdline")) for process in os.listdir("/proc") if process.isdigit()]

@@ -40,6 +40,7 @@ def endpoint(**values: Any) -> StatusEndpoint:
         "cache_bytes": lambda: 0,
         "keeps_nothing": lambda: None,
         "withheld": dict,
+        "pinned": dict,
         "budgets": list,
         "outages": list,
     }
@@ -152,16 +153,22 @@ def test_a_search_is_answered_and_a_wrong_one_refused_with_a_bounded_line() -> N
 def test_a_cache_that_keeps_nothing_or_cannot_be_read_is_told_though_the_node_is_ready() -> None:
     assert answer(endpoint(), "/readyz") == (200, "ready\n")
     assert "skvaller_cache_keeping 1.0" in answer(endpoint(), "/metrics")[1]
-    status = endpoint(keeps_nothing=lambda: "the disk is full", withheld=lambda: {"unproven": 4, "unreadable": 2})
+    status = endpoint(
+        keeps_nothing=lambda: "the disk is full",
+        withheld=lambda: {"unproven": 4, "unreadable": 2},
+        pinned=lambda: {"whole": 1, "no_room": 3},
+    )
     assert answer(status, "/readyz") == (
         200,
-        "ready\ncache: nothing is kept, for the disk is full\ncache: 2 blobs cannot be read, and are not served\n",
+        "ready\ncache: nothing is kept, for the disk is full\ncache: 2 blobs cannot be read, and are not served\n"
+        "cache: it has no room for 3 of the images that are pinned\n",
     )
     _, metrics = answer(status, "/metrics")
     for line in (
         "cache_keeping 0.0",
         'cache_withheld{reason="unproven"} 4.0',
         'cache_withheld{reason="unreadable"} 2.0',
+        'pinned_images{state="no_room"} 3.0',
     ):
         assert f"skvaller_{line}" in metrics
 

@@ -191,6 +191,45 @@ def test_what_is_too_old_is_no_answer_where_its_policy_says_so() -> None:
     asyncio.run(story())
 
 
+def pushed(digest: Digest) -> Tag:
+    return Tag(digest, time.time() - 1e6, "pushed")
+
+
+def test_what_was_pushed_wins_and_upstream_is_not_asked() -> None:
+    async def story() -> None:
+        world = World(own=pushed(RIGHT), cached=said(LIE), policy=TagPolicy(error_s=1.0))
+        answer = await world.tags.resolve(NAME)
+        assert (answer.tag.digest, answer.warning, world.questions) == (RIGHT, None, 0)
+        assert (await world.tags.resolve(NAME, fresh=True)).tag.digest == RIGHT
+        assert world.tags.local(NAME) == answer.tag
+
+    asyncio.run(story())
+
+
+def test_what_was_pushed_counts_only_without_upstream_where_its_policy_says_so() -> None:
+    async def story() -> None:
+        world = World(own=pushed(LIE), policy=TagPolicy(upstream_wins=True, error_s=1.0))
+        world.may_answer.set()
+        assert (await world.tags.resolve(NAME, fresh=True)).tag.digest == RIGHT
+        for failure in (UpstreamUnknown("404"), UpstreamOut("it is out", 1.0)):
+            world.answer = failure
+            answer = await world.tags.resolve(NAME, fresh=True)
+            assert answer.tag.digest == LIE
+            assert answer.warning is not None
+
+    asyncio.run(story())
+
+
+def test_what_a_member_was_given_is_an_answer_where_upstream_has_no_such_tag() -> None:
+    async def story() -> None:
+        world = World(members=pushed(RIGHT))
+        world.answer = UpstreamUnknown("404")
+        world.may_answer.set()
+        assert (await world.tags.resolve(NAME)).tag.digest == RIGHT
+
+    asyncio.run(story())
+
+
 @pytest.mark.parametrize("stands", [Standing.DOUBTED, Standing.OUT])
 def test_what_is_known_does_not_wait_for_a_registry_that_may_be_out(stands: Standing) -> None:
     async def story() -> None:

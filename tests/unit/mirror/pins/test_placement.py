@@ -101,6 +101,7 @@ def test_a_new_member_is_asked_once_it_has_settled_and_one_that_never_serves_is_
     settled = Settled("n0", QUICK, clock)
     both = [*seats(["n0"]), *seats(["n1"], Serves.NEW), *seats(["n2"], Serves.NO)]
     assert settled.look(both, ["n1", "n2"]) == {"n0"}
+    assert settled.everyone == {"n0", "n1", "n2"}
     settled.look([*seats(["n0", "n1"]), *seats(["n2"], Serves.NO)], ["n1", "n2"])
     assert settled.names == {"n0", "n1"}
     clock.now += 300  # n1 is found slow for a while
@@ -119,6 +120,7 @@ def test_of_several_pins_that_cover_an_image_the_most_copies_count() -> None:
     goals = {goal.digest: goal for goal in goals_of(pins, NAMES)}
     assert goals[one].copies == ALL
     assert set(goals[other].keepers) == set(NAMES)
+    assert set(goals_of(pins, NAMES, [*NAMES, "never a home"])[0].keepers) == {*NAMES, "never a home"}
     assert len(goals) == 2  # nobody knows yet what c:1 means
     goals = {goal.digest: goal for goal in goals_of([it for it in pins if "*" not in it.name], NAMES)}
     assert (goals[one].copies, goals[other].copies) == (3, 1)
