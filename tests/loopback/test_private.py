@@ -10,6 +10,8 @@ import pytest
 
 from mirror.access import PrivatePolicies, PrivatePolicy, Sharing
 from mirror.oci.content import Content
+from mirror.oci.digest import Digest
+from mirror.oci.reference import Repository
 from mirror.stores.marks import Mark
 from tests.loopback.nodes import Cluster, Node, cluster
 from tests.loopback.servers import Part, Request, run
@@ -90,13 +92,14 @@ def test_a_client_needs_credentials_that_the_registry_accepts_on_every_node(tmp_
                 assert refused.headers["WWW-Authenticate"] == 'Basic realm="docker.io"'
                 assert json.loads(refused.body)["errors"][0]["code"] == "UNAUTHORIZED"
                 assert await status(node, under(APP, blob), basic("", "")) == 401
+                assert await status(node, under(APP, blob), {"Skvaller-Hop": "1"}) == 401
                 denied = await node.get(blob, headers=MALLORY)
                 assert (denied.status, json.loads(denied.body)["errors"][0]["code"]) == (403, "DENIED")
                 answer = await node.get(blob, headers=ALICE)
                 assert (answer.status, answer.body) == (200, BODY)
             assert it.origin.bytes_of(blob) <= len(BODY) + 4, "the second node has it from the first, with its mark"
             assert two.marks.of(blob.digest) == Mark(frozenset({f"docker.io/{APP}"}))
-            assert outcomes(two, "login") == 2
+            assert outcomes(two, "login") == 3
             assert outcomes(two, "denied") == 1
 
     run(story())
@@ -283,5 +286,22 @@ def test_lists_of_a_private_repository_are_for_those_who_may_pull(tmp_path: Path
                 assert await status(node, path) == 401
                 assert await status(node, path, MALLORY) == 403
             assert json.loads((await node.ask(f"/v2/{APP}/tags/list", headers=ALICE)).body)["tags"] == ["1.0"]
+
+    run(story())
+
+
+def test_who_pushed_private_content_may_have_it_where_it_was_pushed(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with private(tmp_path, Sharing.CHECKED, 1) as (it, rights, blob):
+            (node,) = it.nodes
+            rights.readers["lab/own"] = [OURS, MALLORY]
+            it.origin.has(PUBLIC_BODY, repository="lab/own")
+            assert await status(node, under(APP, blob), ALICE) == 200
+            assert await status(node, under("lab/own", it.origin.has(PUBLIC_BODY)), MALLORY) == 200
+            assert await status(node, under("lab/own", blob), MALLORY) == 404
+            node.private.published(Repository("docker.io", "lab/own"), blob.digest)
+            node.private.published(Repository("docker.io", "lab/own"), Digest.of(PUBLIC_BODY))
+            assert await status(node, under("lab/own", blob), MALLORY) == 200
+            assert await status(node, under(PUBLIC, blob)) == 404
 
     run(story())

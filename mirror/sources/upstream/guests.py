@@ -6,6 +6,7 @@ the registry and to its token service, by the same rules as the operator's own (
 the registry alone.
 """
 
+import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -58,12 +59,18 @@ class Guests:
         self._rests_until: dict[str, float] = {}
         """When a registry that answered 429 to a guest may be asked again, by URL. It says nothing of this node."""
 
-    async def shows(self, registry: Registry, repository: Repository, path: str, authorization: str | None) -> Shown:
-        """Ask one registry; see `GuestSource.shows`. The caller bounds the time.
+    async def shows(
+        self, registry: Registry, repository: Repository, path: str, authorization: str | None, within_s: float
+    ) -> Shown:
+        """Ask one registry, within so many seconds; see `GuestSource.shows`."""
+        try:
+            async with asyncio.timeout(within_s):
+                return await self._shows(registry, repository, path, authorization)
+        except TimeoutError:
+            raise UpstreamError(Reason.TIMEOUT, f"{registry.name} gave no answer within {within_s:.1f} s") from None
 
-        A manifest is asked for by HEAD, a blob by its first byte: an object store, to which a registry may redirect,
-        need not take HEAD.
-        """
+    async def _shows(self, registry: Registry, repository: Repository, path: str, authorization: str | None) -> Shown:
+        """Ask for a manifest by HEAD, for a blob by its first byte: an object store need not take HEAD."""
         kind = path.partition("/")[0]
         headers = {"Accept": ", ".join((*MEDIA_TYPES, "*/*"))} if kind == "manifests" else {}
         if kind == "blobs":

@@ -171,26 +171,12 @@ class RegistryClient:
         return True
 
     async def shows(self, repository: Repository, path: str, authorization: str | None, within_s: float) -> Shown:
-        """Ask the registry of a repository as somebody else; see `GuestSource.shows`.
+        """Ask the registry of a repository as somebody else, within so many seconds; see `GuestSource.shows`.
 
         Of several URLs the last one is asked, which knows all: a cache before it gives to everybody what it has.
-
-        Args:
-            repository: whose registry is asked.
-            path: below the repository's own.
-            authorization: of that one.
-            within_s: bounds the time until it has answered, s.
-
-        Raises:
-            UpstreamError: the registry cannot be asked, or does not say.
         """
         with self._counting_failures(repository.registry):
-            registry = self._known(repository)[-1]
-            try:
-                async with asyncio.timeout(within_s):
-                    return await self._guests.shows(registry, repository, path, authorization)
-            except TimeoutError:
-                raise UpstreamError(Reason.TIMEOUT, f"{registry.name} gave no answer within {within_s:.1f} s") from None
+            return await self._guests.shows(self._known(repository)[-1], repository, path, authorization, within_s)
 
     def used_credential(self, repository: Repository) -> bool:
         """Whether this node was let in to a repository as the operator, and not as anybody is."""
