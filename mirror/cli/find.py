@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .running_agent import ask, asks_agent, show_json, show_table
+from .running_agent import ask, asks_agent, short_digest, show_json, show_table
 
 
 @click.command()
@@ -28,7 +28,7 @@ def find(what: str, url: str, as_json: bool) -> None:
         for row in answer.get("tags", ()):
             click.echo(f"{answer['reference']} is {row['digest']}")
             click.echo(f"  says {row['member']}: from {row['authority']}, {row['age_seconds']:.0f} s ago")
-        rows = [(row["member"], digest[:19] + "…", _found(row)) for digest, row in holders]
+        rows = [(row["member"], short_digest(digest), _found(row)) for digest, row in holders]
         if rows:
             show_table(("member", "digest", "has it"), rows)
         else:

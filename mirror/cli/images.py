@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import click
 
-from .running_agent import ask, asks_agent, show_json, show_table, size_text, time_text
+from .running_agent import ask, asks_agent, short_digest, short_name, show_json, show_table, size_text, time_text
 
 _ORDERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Any]]] = {
     "name": lambda row: (not row["reference"], row["reference"], row["digest"]),
@@ -65,10 +65,10 @@ def _row(row: Mapping[str, Any]) -> tuple[str, ...]:
     copies = str(len(row["whole"])) + (f" +{len(row['partial'])} part" if row["partial"] else "")
     pinned = "-" if row["pinned"] is None else str(row["pinned"])
     unused = "-" if row["unused_s"] is None else time_text(row["unused_s"])
-    name = row["reference"].removeprefix("docker.io/library/").removeprefix("docker.io/")
+    name = short_name(row["reference"])
     return (
         name or "-",
-        row["digest"][7:19],
+        short_digest(row["digest"]),
         size_text(row["bytes"]),
         copies,
         pinned,

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import click
 
-from .jobs import megabytes, progress
+from .jobs import progress
 from .orders import order, orders_agent
-from .running_agent import ask, asks_agent, show_json, show_table
+from .running_agent import ask, asks_agent, short_digest, short_name, show_json, show_table, size_text
 
 _LOOK_S: Final = 1.0
 """Time between two looks whether copies are there, s."""
@@ -130,7 +130,7 @@ def _waited(url: str, names: Sequence[str], until: float) -> list[dict[str, Any]
         if not missing or time.monotonic() >= until:
             progress("")
             return rows
-        progress(f"{missing} copies are missing, {megabytes(to_go)} are to come")
+        progress(f"{missing} copies are missing, {size_text(to_go)} are to come")
         time.sleep(_LOOK_S)
 
 
@@ -142,12 +142,12 @@ def _complain(problems: Mapping[str, str]) -> None:
 def _show(rows: Sequence[dict[str, Any]]) -> None:
     shown = [
         (
-            row["name"],
-            "-" if row["digest"] is None else row["digest"][:19] + "…",
+            short_name(row["name"]),
+            "-" if row["digest"] is None else short_digest(row["digest"]),
             str(row["copies"]),
             f"{row['held']} of {row['wanted']}" if row["wanted"] else "-",
-            megabytes(row["bytes"]),
-            megabytes(row["bytes_to_go"]) if row["bytes_to_go"] else "-",
+            size_text(row["bytes"]),
+            size_text(row["bytes_to_go"]) if row["bytes_to_go"] else "-",
             " ".join(f"{it['member']}{'' if not it['parts_missing'] else '?'}" for it in row["keepers"]) or "-",
             _remark(row),
         )

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from .jobs import follow, megabytes
+from .jobs import follow
 from .orders import order, orders_agent
-from .running_agent import show_json, show_table
+from .running_agent import show_json, show_table, size_text
 
 
 @click.command()
@@ -50,8 +50,8 @@ def prefetch(
                 row["image"],
                 row.get("member", "-"),
                 row["state"],
-                megabytes(row.get("bytes", 0)),
-                megabytes(row.get("missing_bytes", 0)),
+                size_text(row.get("bytes", 0)),
+                size_text(row.get("missing_bytes", 0)),
                 row["problem"] or "-",
             )
             for row in job["rows"]
@@ -65,4 +65,4 @@ def _line(job: Mapping[str, Any]) -> str:
     """How far it is."""
     rows = job["rows"]
     done, missing = sum(row.get("state") == "done" for row in rows), sum(row.get("missing_bytes", 0) for row in rows)
-    return f"{done} of {len(rows)} copies are there, {megabytes(missing)} are to come"
+    return f"{done} of {len(rows)} copies are there, {size_text(missing)} are to come"

@@ -10,7 +10,7 @@ import click
 from ..config import parse_size
 from ..images.tag_policies import parse_duration
 from .orders import order, orders_agent
-from .running_agent import show_json, show_table, size_text
+from .running_agent import short_digest, show_json, show_table, size_text
 
 _RUNTIME = "containerd's own copy is never touched: remove that with `ctr images rm`, or let the kubelet do it"
 
@@ -98,7 +98,9 @@ def _parsed(option: str, text: str | None, parse: Any) -> Any:
 
 def _show_plan(plan: Mapping[str, Any]) -> None:
     if plan["images"]:
-        rows = [(row["reference"] or "-", row["digest"][7:19], size_text(row["bytes"])) for row in plan["images"]]
+        rows = [
+            (row["reference"] or "-", short_digest(row["digest"]), size_text(row["bytes"])) for row in plan["images"]
+        ]
         show_table(("image", "digest", "size"), rows)
     stays = [f"{plan[what]} {text}" for what, text in (("pinned", "pinned"), ("read", "being read")) if plan[what]]
     also = f"; {' and '.join(stays)} blobs stay" if stays else ""

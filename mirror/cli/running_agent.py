@@ -2,7 +2,9 @@
 
 import http.client
 import json
+import os
 import socket
+import sys
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -18,6 +20,10 @@ from ..config import Address
 _JSON = {"Content-Type": "application/json"}
 _TIMEOUT_S = 90
 """Bounds one question, s. To change keys the agent asks all members twice, and waits for slow ones."""
+_DIGEST_CHARACTERS = 12
+"""Of a digest's hexadecimal digits, as many as tell the blobs of an image from each other."""
+_PIPE_COLUMNS = 200
+"""Width of a table in characters where no terminal has one: a pipe or a file."""
 _ERROR_MAX_BYTES = 65536
 """Bounds what is read of an error's body."""
 
@@ -174,6 +180,16 @@ def size_text(count: int) -> str:
     return f"{count} B" if unit == "B" else f"{size:.1f} {unit}" if size < 100 else f"{size:.0f} {unit}"
 
 
+def short_digest(digest: str) -> str:
+    """A digest in few characters, of which the name of the algorithm is none."""
+    return digest.partition(":")[2][:_DIGEST_CHARACTERS]
+
+
+def short_name(reference: str) -> str:
+    """An image's name as people say it: without what Docker Hub's names have in front."""
+    return reference.removeprefix("docker.io/library/").removeprefix("docker.io/")
+
+
 def show_json(answer: Any) -> None:
     """Print an answer as JSON."""
     click.echo(json.dumps(answer, indent=2))
@@ -185,7 +201,10 @@ def show_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(*head, box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for name in head:
+        table.add_column(name, overflow="fold")  # names are to be copied: a long one takes lines, and keeps its end
     for row in rows:
         table.add_row(*map(Text, row))  # a name in brackets is no markup
-    Console().print(table)
+    is_wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    Console(width=_PIPE_COLUMNS if is_wide else None).print(table)

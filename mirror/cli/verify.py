@@ -8,10 +8,10 @@ from typing import Any, Final
 
 import click
 
-from .jobs import follow, megabytes
+from .jobs import follow
 from .orders import order, orders_agent
 from .pins import Copies
-from .running_agent import exchange, read, show_json, show_table
+from .running_agent import exchange, read, short_digest, short_name, show_json, show_table, size_text
 
 _AT_ONCE: Final = 200
 """Images that one order names: their names fit into its body."""
@@ -96,7 +96,7 @@ def _listed(source: str) -> tuple[list[str], Sequence[str]]:
 def _line(job: Mapping[str, Any]) -> str:
     progress = job["progress"]
     if "hashed_bytes" in progress:
-        return f"{megabytes(progress['hashed_bytes'])} of {megabytes(progress['bytes'])} are hashed"
+        return f"{size_text(progress['hashed_bytes'])} of {size_text(progress['bytes'])} are hashed"
     return f"{progress.get('looked', 0)} of {progress.get('images', '…')} images"
 
 
@@ -104,11 +104,11 @@ def _show(rows: Sequence[Mapping[str, Any]], unclear: Sequence[str], *, is_enoug
     if rows:
         shown = [
             (
-                row["image"],
-                "-" if row["digest"] is None else row["digest"][:19] + "…",
+                short_name(row["image"]),
+                "-" if row["digest"] is None else short_digest(row["digest"]),
                 "whole" if row["whole"] else "lacks" if row["digest"] else "unknown",
                 f"{row['copies']} of {row['copies_wanted']}",
-                megabytes(row["bytes"]),
+                size_text(row["bytes"]),
                 " ".join(row["needed_members"]) or "-",
                 _remark(row),
             )
@@ -128,7 +128,7 @@ def _show(rows: Sequence[Mapping[str, Any]], unclear: Sequence[str], *, is_enoug
 def _remark(row: Mapping[str, Any]) -> str:
     said = list(row["problems"])
     if row["lacking_count"]:
-        first = row["lacking"][0]["digest"][:19]
-        said.append(f"nobody has {row['lacking_count']} of {row['parts']} parts, such as {first}…")
-    said += [f"{it['member']}: its copy of {it['digest'][:19]}… is {it['found']}" for it in row["wrong"][:3]]
+        first = short_digest(row["lacking"][0]["digest"])
+        said.append(f"nobody has {row['lacking_count']} of {row['parts']} parts, such as {first}")
+    said += [f"{it['member']}: its copy of {short_digest(it['digest'])} is {it['found']}" for it in row["wrong"][:3]]
     return "; ".join(said)

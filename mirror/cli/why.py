@@ -8,12 +8,10 @@ from typing import Any, Final
 
 import click
 
-from .running_agent import ask, asks_agent, show_json, show_table, size_text, time_text
+from .running_agent import ask, asks_agent, short_digest, show_json, show_table, size_text, time_text
 
 _NAMES_SHOWN_MAX: Final = 4
 """Members that stand in one cell of a table; of more, the number does."""
-_DIGEST_CHARACTERS: Final = 12
-"""Of a digest's hexadecimal digits, as many as tell the blobs of an image from each other."""
 
 _EPILOG = """\b
 Reading it:
@@ -58,7 +56,7 @@ def _show(answer: Mapping[str, Any]) -> None:
     _show_lines("Private:", dict.fromkeys(_private(contents)))
     asked = [row for content in contents for row in _asked_rows(content)]
     _show_rows(("asked for", "whom", "as", "times", "answer", "bytes", "took"), asked)
-    told = [row for content in contents for row in _upstream_rows(_short(content["digest"]), content["upstream"])]
+    told = [row for content in contents for row in _upstream_rows(short_digest(content["digest"]), content["upstream"])]
     if answer["tag"]:
         told = [*_upstream_rows(answer["reference"].rpartition(":")[2], answer["tag"]["upstream"]), *told]
     _show_rows(("registry asked for", "where", "answer", "ago", "took"), told)
@@ -94,7 +92,7 @@ def _absent(contents: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     by_reason: dict[str, list[str]] = {}
     for row in contents:
         if row["absent"] is not None:
-            by_reason.setdefault(row["absent"], []).append(f"{row['kind']} {_short(row['digest'])}")
+            by_reason.setdefault(row["absent"], []).append(f"{row['kind']} {short_digest(row['digest'])}")
     for reason, names in by_reason.items():
         yield f"{_names(names)}: {reason}"
 
@@ -121,11 +119,11 @@ def _about(answer: Mapping[str, Any]) -> Iterator[str]:
 def _tag_lines(tag: Mapping[str, Any]) -> Iterator[str]:
     for row in tag["said"]:
         ago = _time(row["age_seconds"])
-        yield f"  says {row['member']}: {_short(row['digest'])}, from {row['authority']}, {ago} ago"
+        yield f"  says {row['member']}: {short_digest(row['digest'])}, from {row['authority']}, {ago} ago"
     told = tag["told"]
     if told is not None:
         whom = f", as {told['member']} said" if told["member"] else ""
-        outcome = told["failure"] or f"{_short(told['digest'])}{whom}"
+        outcome = told["failure"] or f"{short_digest(told['digest'])}{whom}"
         yield f"  a client was told {_time(told['age_seconds'])} ago, after {_took(told['seconds'])}: {outcome}"
         if told["warning"]:
             yield f"    with a warning: {told['warning']}"
@@ -166,7 +164,7 @@ def _content_row(row: Mapping[str, Any], me: str) -> tuple[str, ...]:
     what = f"{row['kind']} {row['platform']}".strip()
     others = [it["member"] for it in row["holders"] if it["member"] != me and "bytes" in it]
     size = "-" if row["bytes"] is None else size_text(row["bytes"])
-    return (what, _short(row["digest"]), size, row["here"] or "-", _origin(row["origin"]), _names(others) or "-")
+    return (what, short_digest(row["digest"]), size, row["here"] or "-", _origin(row["origin"]), _names(others) or "-")
 
 
 def _origin(origin: Mapping[str, Any] | None) -> str:
@@ -196,7 +194,7 @@ def _asked_rows(content: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
         for it in fetch["asked"]:
             failed = f", {it['failed']} failed" if 0 < it["failed"] < it["times"] else ""
             times = f"{it['times']}{failed}"
-            what = f"{content['kind']} {_short(content['digest'])}"
+            what = f"{content['kind']} {short_digest(content['digest'])}"
             yield what, it["source"], it["role"], times, it["answer"], size_text(it["bytes"]), _took(it["seconds"])
 
 
@@ -208,10 +206,6 @@ def _upstream_rows(what: str, answers: Sequence[Mapping[str, Any]]) -> Iterator[
         if it["remaining"]:
             said += f", {it['remaining'].partition(';')[0]} pulls left"
         yield f"{it['method']} {what}", it["url"], said, _time(it["age_seconds"]), _took(it["seconds"])
-
-
-def _short(digest: str) -> str:
-    return digest.partition(":")[2][:_DIGEST_CHARACTERS]
 
 
 def _names(names: Sequence[str]) -> str:

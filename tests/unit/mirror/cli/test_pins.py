@@ -88,7 +88,7 @@ def test_pins_shows_what_is_held_and_fails_where_copies_are_missing(
     shown = run("pins")
     assert shown.exit_code == status
     if PIN in rows:
-        for text in ("1 of 2", "1.0 MB", "n1 n2?", "no room", "settings of n7"):
+        for text in ("1 of 2", "977 KiB", "n1 n2?", "no room", "settings of n7"):
             assert text in shown.output
     elif not rows:
         assert "nothing is pinned" in shown.output
