@@ -15,17 +15,16 @@ from ..fetch.record import Phase, Record
 from ..images.manifests import Manifests
 from ..images.resolutions import Resolution
 from ..images.tags import Answer
+from ..oci.descriptors import Named, named_by
 from ..oci.digest import Digest
-from ..oci.manifest import DOCKER_LIST, OCI_INDEX
+from ..oci.manifest import INDEX_TYPES
 from ..oci.reference import Reference, Repository, parse_image
-from ..oci.tree import Named, named_by
 from ..pins.records import Record as Pin
 from ..settings import AppSettings
 from ..sources import RegistryAnswer
 from .find import Find
 from .pinned import PinnedImages
 
-_INDEXES: Final = (OCI_INDEX, DOCKER_LIST)
 _FETCHES_MAX: Final = 4
 """Bounds the fetches of one digest that are told, the last ones."""
 _ANSWERS_MAX: Final = 8
@@ -208,7 +207,7 @@ class Why:
         if named is None:
             return [_Content(digest, _UNTOLD)], []
         media_type, children = named
-        if media_type not in _INDEXES:
+        if media_type not in INDEX_TYPES:
             own = _Content(digest, "manifest", media_type=media_type)
             return [own, *map(_content, children)][:_BLOBS_MAX], []
         contents, notes = [_Content(digest, "index", media_type=media_type)], list[str]()

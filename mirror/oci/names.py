@@ -6,7 +6,6 @@ stands for any characters, `/` and `:` as well, and `?` for one; nothing else is
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -21,9 +20,6 @@ _ANY: Final = Repository(DOCKER_HUB, "library/any")
 
 COPIES_MAX: Final = 1000
 """Bounds the copies of an image that somebody can want: more than a cluster has members."""
-_PLATFORMS_MAX: Final = 16
-"""Bounds the platforms that are wanted of one image: more than an index has architectures."""
-_PLATFORM: Final = re.compile(r"[a-z0-9._-]{1,32}/[a-z0-9._-]{1,32}(?:/[a-z0-9._-]{1,32})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +80,6 @@ def is_name(text: str) -> bool:
         return parse_name(text).text == text
     except (NameInvalid, DigestInvalid):
         return False
-
-
-def are_platforms(platforms: Sequence[str]) -> bool:
-    """Whether these can be platforms of images, a few of them: `os/architecture` or `os/architecture/variant`."""
-    return len(platforms) <= _PLATFORMS_MAX and all(map(_PLATFORM.fullmatch, platforms))
 
 
 def _canonical(text: str) -> str:

@@ -13,7 +13,8 @@ import msgspec
 
 from ..errors import DigestInvalid
 from ..oci.digest import Digest
-from ..oci.names import COPIES_MAX, are_platforms, is_name
+from ..oci.names import COPIES_MAX, is_name
+from ..oci.platforms import are_platforms
 from ..routers import is_member_name
 
 ALL: Final = 0

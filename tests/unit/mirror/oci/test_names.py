@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.errors import DigestInvalid, NameInvalid
-from mirror.oci.names import ImageName, Pattern, are_platforms, is_name, parse_name, parse_one
+from mirror.oci.names import ImageName, Pattern, is_name, parse_name, parse_one
 from mirror.oci.reference import Reference
 
 DIGEST = "sha256:" + "0f" * 32
@@ -74,10 +74,3 @@ def test_any_text_is_a_name_or_is_refused(text: str) -> None:
     assert parse_name(name.text).text == name.text
     if isinstance(name, ImageName):
         assert parse_one(name.text) == name
-
-
-def test_platforms_have_an_operating_system_and_an_architecture() -> None:
-    assert are_platforms(["linux/amd64", "linux/arm/v7"])
-    assert not are_platforms(["linux"])
-    assert not are_platforms(["linux/amd64,"])
-    assert not are_platforms(["linux/amd64"] * 17)
