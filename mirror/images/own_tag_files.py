@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import logging
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Final
 import msgspec
 
 from ..errors import DigestInvalid, NameInvalid
+from ..fileio import replace
 from ..oci.digest import Digest
 from ..oci.reference import Reference
 
@@ -116,7 +116,8 @@ class OwnTagFiles:
     def write(self, own: OwnTag) -> "asyncio.Future[None]":
         """Write what is known of a tag; the future is done when it is on the disk."""
         stored = _Stored(Record(str(own.reference), str(own.digest or ""), own.version, own.set_unix_s), own.set_here)
-        return self._change(lambda folder: _write(_path(folder, own.reference), msgspec.json.encode(stored)))
+        content = msgspec.json.encode(stored)
+        return self._change(lambda folder: replace(_path(folder, own.reference), content, durably=True))
 
     def remove(self, reference: Reference) -> None:
         """Delete what is known of a tag."""
@@ -140,17 +141,6 @@ class OwnTagFiles:
 
 def _path(folder: Path, reference: Reference) -> Path:
     return folder / hashlib.sha256(str(reference).encode()).hexdigest()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file by one rename, and force it to the disk: nobody else may know what it says."""
-    new = path.with_suffix(".new")
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(fd, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
 
 
 def _read(folder: Path) -> list[OwnTag]:
