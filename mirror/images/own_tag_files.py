@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -89,7 +90,8 @@ def parsed(record: Record, set_unix_s: float, *, set_here: bool = False) -> OwnT
     except (DigestInvalid, NameInvalid) as error:
         log.debug("no record of a tag: %s", error)
         return None
-    if str(reference) != record.reference or not 0 < record.version <= _VERSION_MAX:
+    is_possible = 0 < record.version <= _VERSION_MAX and math.isfinite(set_unix_s)
+    if str(reference) != record.reference or not is_possible:
         return None
     return OwnTag(reference, digest, record.version, set_unix_s, set_here)
 

@@ -23,7 +23,7 @@ from ..errors import StartFailed, StorageFailed, StorageFull
 from ..fileio import to_its_end
 from ..oci.digest import Digest
 from ..oci.reference import Reference, Repository
-from ..routers import NOTE_MAX_BYTES, NOTES_MAX_BYTES
+from ..routers import NOTE_MAX_BYTES, NOTES_MAX_BYTES, read_note
 from ..settings import ImageSettings
 from ..stores import Held, Listener, Tag
 from .own_tag_files import OwnTag, OwnTagFiles, Record, parsed
@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 
 _REFERRAL = re.compile(r"sha(?:256|512)-[0-9a-f]{64}\.[0-9a-f]{48}")
 """The name of the record that a manifest refers to another one."""
-_records = msgspec.msgpack.Decoder(list[Record])
 
 
 class OwnTags:
@@ -156,17 +155,12 @@ class OwnTags:
 
     def heard(self, note: bytes) -> None:
         """Take in what another member says."""
-        try:
-            records = _records.decode(note)
-        except ValueError as error:
-            log.debug("no note about tags: %s", error)
-            return
-        now = time.time()
-        for record in records:
+        now, settings = time.time(), self._settings
+        for record in read_note(note, Record, settings.own_tags_max + settings.own_tags_gone_max):
             own = parsed(record, now - max(0.0, record.age_s))
             if own is None or not self._is_news(own):
                 continue
-            if own.digest is not None and len(self._tags) - len(self._gone) >= self._settings.own_tags_max:
+            if own.digest is not None and len(self._tags) - len(self._gone) >= settings.own_tags_max:
                 log.warning("a pushed tag is not kept, for there are too many tag=%s", own.reference)
                 continue
             self._take(own)

@@ -210,7 +210,10 @@ class SwimNotes(gossip.Delegate):
             if isinstance(event, gossip.BroadcastReceived | gossip.StateReceived):
                 for topic, notes in _notes_of(event.payload).items():
                     if topic in listeners:
-                        listeners[Topic(topic)].heard(notes)
+                        try:
+                            listeners[Topic(topic)].heard(notes)
+                        except Exception:  # what one member says of one topic must not end what all say of all
+                            log.exception("a note is not taken in topic=%s bytes=%d", topic, len(notes))
 
 
 def _notes_of(payload: bytes) -> Mapping[str, bytes]:
