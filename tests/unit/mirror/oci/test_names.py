@@ -37,7 +37,21 @@ def test_a_name_becomes_canonical_once_and_for_all(text: str, canonical: str) ->
     assert is_name(text) is (text == canonical)
 
 
-@pytest.mark.parametrize("text", ["", "a b", "nginx:", "NGINX", f"ng*@{DIGEST}", "ng*\n", "x" * 301 + "*"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a b",
+        "nginx:",
+        "NGINX",
+        "sha256:0f0f",
+        "sha512:0f",
+        "sha1:" + "0f" * 20,
+        f"ng*@{DIGEST}",
+        "ng*\n",
+        "x" * 301 + "*",
+    ],
+)
 def test_what_names_nothing_is_refused(text: str) -> None:
     with pytest.raises((NameInvalid, DigestInvalid)):
         parse_name(text)
