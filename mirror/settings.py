@@ -831,6 +831,11 @@ class AccessSettings:
     """Time for which it is remembered that a repository does not have some content of others, s."""
     absent_max: int = 4096
     """Bounds what of that is remembered, some 200 bytes each."""
+    staged_s: float = 86400.0
+    """Time for which content that was loaded from a pipe may be mounted by its digest alone, s: an archive of 100 GiB
+    takes as long at 10 Mbit/s, and names its images at its end."""
+    staged_max: int = 32_768
+    """Bounds what of that is remembered, some 250 bytes each: a thousand images have as many blobs."""
 
 
 @dataclass(frozen=True, slots=True)
