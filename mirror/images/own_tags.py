@@ -158,11 +158,15 @@ class OwnTags:
         """Take in what another member says."""
         try:
             records = _records.decode(note)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             log.debug("no note about tags: %s", error)
             return
         now = time.time()
+        settings = self._settings
         for record in records:
+            if len(self._files) >= settings.own_tags_max + settings.own_tags_gone_max:
+                log.warning("members tell of more tags than the disk takes; what is left they tell again")
+                return
             own = parsed(record, now - max(0.0, record.age_s))
             if own is None or not self._is_news(own):
                 continue

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import threading
 import time
 from collections.abc import Callable, Collection, Coroutine
 from dataclasses import replace
@@ -147,6 +148,8 @@ def test_the_state_is_a_note_of_all_and_of_too_many_it_is_others_each_time() -> 
         msgspec.msgpack.encode([["docker.io/lab/app:1", "md5:1", 1, 0.0]]),
         msgspec.msgpack.encode([["lab/app:1", str(ONE), 1, 0.0]]),
         msgspec.msgpack.encode([["docker.io/../x:1", str(ONE), 1, 0.0]]),
+        msgspec.msgpack.encode([["docker.io/lab/app:1", str(ONE), 1, float("inf")]]),
+        b"\x91\x95\xa1x\xa1x\x01\xca\0\0\0\0" + b"\x91" * 200_000,  # lists in lists, where nothing is read
     ],
 )
 def test_what_a_member_says_that_is_no_tag_is_passed_over(note: bytes) -> None:
@@ -227,3 +230,38 @@ def test_files_that_say_something_else_are_removed(tmp_path: Path, caplog: pytes
     run(story)
     assert len(list(tmp_path.iterdir())) == 1
     assert "no record of a tag" in caplog.text
+
+
+def test_a_member_that_changes_tags_all_the_time_fills_no_queue_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_write, force, forced = threading.Event(), os.fsync, list[int]()
+
+    def slowly(descriptor: int) -> None:
+        may_write.wait(30)
+        forced.append(descriptor)
+        force(descriptor)
+
+    def note(tag: str, version: int) -> bytes:
+        return msgspec.msgpack.encode([[str(Reference(APP, tag)), "", version, 0.0]])
+
+    async def story() -> None:
+        settings = replace(ImageSettings(), own_tags_max=3, own_tags_gone_max=2)
+        tags = OwnTags(tmp_path, settings=settings)
+        await tags.start(Shown())
+        for version in range(1, 500):
+            tags.heard(note("1.0", version))
+        for number in range(500):
+            tags.heard(note(f"other-{number}", 1))
+        may_write.set()
+        await tags.close()
+        assert len(forced) <= 6
+        known = len(tags.meaning(APP, ONE)), tags.has_any(APP)
+        await tags.put(TAG, ONE)
+        await tags.close()
+        again = OwnTags(tmp_path, settings=settings)
+        await again.start(Shown())
+        assert (known, meaning(again)) == ((0, True), ONE)
+
+    monkeypatch.setattr(os, "fsync", slowly)
+    run(story)
