@@ -109,7 +109,7 @@ class OwnTagFiles:
         self._changes: dict[Reference, asyncio.Future[None]] = {}
         """That of each tag which was ordered last and is not done."""
         self._waiting: dict[Reference, bytes | None] = {}
-        """What is to lie on the disk of each tag with which no thread has begun: the newest, however often it changed."""
+        """What is to lie on the disk of each tag with which no thread has begun: the newest of all that was said."""
         self._lock = threading.Lock()
         """Guards `_waiting`."""
 
