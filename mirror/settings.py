@@ -921,6 +921,9 @@ class PushSettings:
     """Bounds the bodies that are read at once, each with up to 2.5 MiB of memory; others wait in their sockets."""
     turn_s: float = 60.0
     """Bounds that wait, s; a client that waits longer is told to come again."""
+    document_s: float = 600.0
+    """Bounds the time in which a manifest comes, s: one of 4 MiB takes as long at 56 kbit/s. A client that sends a byte
+    now and then must not hold one of those places for ever."""
     part_bytes: int = 1024 * 1024
     """Bytes that a thread writes and hashes at once: about a millisecond, beside which the next ones come."""
 

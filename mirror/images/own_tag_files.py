@@ -20,7 +20,7 @@ from ..oci.reference import Reference
 
 log = logging.getLogger(__name__)
 
-_VERSION_MAX: Final = 1 << 53
+VERSION_MAX: Final = 1 << 53
 """Bounds a version: a member that says more is not believed, for nobody could set that tag any more."""
 _FILE_MAX_BYTES: Final = 4096
 """Bounds the file of a tag, in bytes: a name has at most some 640."""
@@ -91,7 +91,7 @@ def parsed(record: Record, set_unix_s: float, *, set_here: bool = False) -> OwnT
     except (DigestInvalid, NameInvalid) as error:
         log.debug("no record of a tag: %s", error)
         return None
-    is_possible = 0 < record.version <= _VERSION_MAX and math.isfinite(set_unix_s)
+    is_possible = 0 < record.version <= VERSION_MAX and math.isfinite(set_unix_s)
     if str(reference) != record.reference or not is_possible:
         return None
     return OwnTag(reference, digest, record.version, set_unix_s, set_here)

@@ -26,7 +26,7 @@ from ..oci.reference import Reference, Repository
 from ..routers import NOTE_MAX_BYTES, NOTES_MAX_BYTES
 from ..settings import ImageSettings
 from ..stores import Held, Listener, Tag
-from .own_tag_files import OwnTag, OwnTagFiles, Record, parsed
+from .own_tag_files import VERSION_MAX, OwnTag, OwnTagFiles, Record, parsed
 
 log = logging.getLogger(__name__)
 
@@ -133,11 +133,13 @@ class OwnTags:
 
         Raises:
             StorageFull: there are too many.
-            StorageFailed: the disk failed; then the tag may be forgotten with the next start.
+            StorageFailed: the disk failed; then the tag may be forgotten with the next start. Or nobody can change it.
         """
         known, now = self._tags.get(reference), time.time()
         if known is None and digest is not None and len(self._tags) - len(self._gone) >= self._settings.own_tags_max:
             raise StorageFull(f"there are {self._settings.own_tags_max} tags that were pushed: delete some first")
+        if known is not None and known.version >= VERSION_MAX:
+            raise StorageFailed(f"a member has set {reference} so that nobody can change it: see docs/security.md")
         version = max(int(now * 1000), known.version + 1 if known is not None else 0)
         own = OwnTag(reference, digest, version, now, set_here=True)
         self._take(own)

@@ -265,3 +265,15 @@ def test_a_member_that_changes_tags_all_the_time_fills_no_queue_of_the_disk(
 
     monkeypatch.setattr(os, "fsync", slowly)
     run(story)
+
+
+def test_who_changes_a_tag_that_a_liar_has_set_for_ever_is_told_so() -> None:
+    async def story() -> None:
+        tags = OwnTags(None)
+        tags.heard(msgspec.msgpack.encode([[str(TAG), str(ONE), 1 << 53, 0.0]]))
+        for digest in (TWO, None):
+            with pytest.raises(StorageFailed, match="nobody can change it"):
+                await tags.put(TAG, digest)
+        assert meaning(tags) == ONE
+
+    run(story)
