@@ -163,8 +163,7 @@ class OwnTags:
         except (ValueError, RecursionError) as error:
             log.debug("no note about tags: %s", error)
             return
-        now = time.time()
-        settings = self._settings
+        now, settings, too_many = time.time(), self._settings, 0
         for record in records:
             if len(self._files) >= settings.own_tags_max + settings.own_tags_gone_max:
                 log.warning("members tell of more tags than the disk takes; what is left they tell again")
@@ -172,11 +171,14 @@ class OwnTags:
             own = parsed(record, now - max(0.0, record.age_s))
             if own is None or not self._is_news(own):
                 continue
-            if own.digest is not None and len(self._tags) - len(self._gone) >= self._settings.own_tags_max:
-                log.warning("a pushed tag is not kept, for there are too many tag=%s", own.reference)
+            is_more = own.digest is not None and self.tag(own.reference) is None
+            if is_more and len(self._tags) - len(self._gone) >= settings.own_tags_max:
+                too_many += 1
                 continue
             self._take(own)
             self._files.write(own)
+        if too_many:
+            log.warning("pushed tags are not kept, for there are too many tags=%d", too_many)
 
     def state(self) -> bytes:
         """What another member should know: all of them, or, of too many, others each time."""

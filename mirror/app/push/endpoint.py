@@ -23,6 +23,7 @@ from ...sources.chain import VIA_HEADER
 from ..blob import Headers
 from ..request import RegistryRequest, parse
 from ..responses import received, send_empty, send_error
+from ..writers import is_from_here
 from .plainly import PlainAnswer
 from .request import PushRequest, is_write, parse_push
 from .stack import PushStack
@@ -121,7 +122,7 @@ class PushEndpoint:
             self._push.published(request.repository, mount)
             return 201, _created(request, f"blobs/{mount}", mount)
         client = scope.get("client")
-        origin = "" if client is None or client[0] in ("127.0.0.1", "::1") else str(client[0])
+        origin = "" if client is None or is_from_here(scope) else str(client[0])
         upload = await uploads.begin(request.repository, origin, request.length or 0)
         if digest is None:
             return 202, _progress(request, upload)

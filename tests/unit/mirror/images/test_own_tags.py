@@ -173,6 +173,9 @@ def test_tags_and_what_is_remembered_of_deleted_ones_are_bounded() -> None:
         await other.put(Reference(APP, "4"), ONE)
         node.heard(told.pop())
         assert sorted(node.tags_of(APP)) == ["0", "1", "2"]
+        await other.put(Reference(APP, "0"), TWO)
+        node.heard(told.pop())
+        assert meaning(node, Reference(APP, "0")) == TWO, "what is known moves all the same"
         for number in range(3):
             await node.put(Reference(APP, str(number)), None)
         assert (node.tags_of(APP), node.has_any(APP)) == ([], True)
