@@ -52,4 +52,4 @@ def _why(body: bytes, status: int) -> str:
     try:
         return str(json.loads(body)["errors"][0]["message"])
     except (ValueError, KeyError, IndexError, TypeError):
-        return f"the agent answered {status}"
+        return f"the agent answered {status}: is it asked at its client endpoint (--listen)?"

@@ -41,6 +41,8 @@ def save(
     from ..archives.written import target
 
     settings = ArchiveSettings()
+    to_stderr = output == "-"
+    shown_output = "standard output" if to_stderr else output
     try:
         wanted = [parse_image(name) for name in dict.fromkeys(names)]
         only = None if platform is None else Platform.parse(platform)
@@ -53,7 +55,7 @@ def save(
         with target(output) as out, shown("save", settings.line_s) as progress:
             written = Saver(registry, settings, progress).save(trees, out)
     except ArchiveError as error:
-        raise click.ClickException(f"{output}: {error}") from None
+        raise click.ClickException(f"{shown_output}: {error}") from None
     except AgentError as error:
         raise failed(error) from None
     finally:
@@ -61,7 +63,6 @@ def save(
     rows = [
         {"name": shown_name(tree.name), "digest": str(tree.root.digest), "left_out": tree.left_out} for tree in trees
     ]
-    to_stderr = output == "-"
     if as_json and not to_stderr:
         show_json({"images": rows, "bytes": written})
         return
@@ -69,4 +70,4 @@ def save(
         click.echo(f"{row['name']} is {row['digest']}", err=to_stderr)
         if row["left_out"]:
             click.echo(f"  without {', '.join(row['left_out'])}", err=to_stderr)
-    click.echo(f"{written:,} bytes in {output}", err=to_stderr)
+    click.echo(f"{written:,} bytes in {shown_output}", err=to_stderr)
