@@ -10,7 +10,7 @@ import click
 from ..errors import AgentError, ArchiveError, NameInvalid
 from ..oci.reference import Reference, Repository
 from ..settings import ArchiveSettings
-from .running_agent import NoAgent, Refused, asks_agent, count_text, is_on_this_machine, show_json, size_text
+from .running_agent import NoAgent, Refused, count_text, is_on_this_machine, pulls_from_agent, show_json, size_text
 
 if TYPE_CHECKING:
     from ..archives.distribution import Distribution
@@ -37,7 +37,7 @@ def logs_in(command: Callable[..., None]) -> Callable[..., None]:
 @click.argument("archive", metavar="FILE|FOLDER|-")
 @click.option("--as", "name", metavar="NAME[:TAG]", help="What the only image of the archive is to be called.")
 @logs_in
-@asks_agent
+@pulls_from_agent
 def load(archive: str, name: str | None, key_file: Path | None, url: str, as_json: bool) -> None:
     """Put the images of an archive into the cluster, for all nodes to pull.
 

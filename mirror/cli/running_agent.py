@@ -32,8 +32,17 @@ _ERROR_MAX_BYTES = 65536
 
 
 def asks_agent(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the flags of those that ask a running agent."""
-    command = click.option("--json", "as_json", is_flag=True, help="Print what the agent answered.")(command)
+    """Give a command the flags of those that ask a running agent's API: `url` and `as_json`."""
+    return _asks(command, "Where its API is: the client endpoint, or that of --listen-api if the agent has it.")
+
+
+def pulls_from_agent(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the flags of those that speak to a running agent as to a registry: `url` and `as_json`."""
+    return _asks(command, "The agent's client endpoint.")
+
+
+def _asks(command: Callable[..., None], where: str) -> Callable[..., None]:
+    command = click.option("--json", "as_json", is_flag=True, help="Print JSON, with all digits of digests.")(command)
     return click.option(
         "--agent",
         "url",
@@ -42,7 +51,7 @@ def asks_agent(command: Callable[..., None]) -> Callable[..., None]:
         envvar="SKVALLER_AGENT",
         callback=lambda context, option, text: agent_url(text),
         metavar="URL|HOST:PORT|unix:PATH",
-        help="The agent's client endpoint, or that of --listen-api.  [env: SKVALLER_AGENT]",
+        help=f"{where}  [env: SKVALLER_AGENT]",
     )(command)
 
 

@@ -8,7 +8,7 @@ from ..errors import AgentError, ArchiveError, DigestInvalid, NameInvalid
 from ..oci.reference import parse_image
 from ..settings import ArchiveSettings
 from .load import failed, logs_in, registry_of
-from .running_agent import asks_agent, show_json
+from .running_agent import pulls_from_agent, show_json
 
 _EXAMPLES = """\b
 Examples:
@@ -22,7 +22,7 @@ Examples:
 @click.option("-o", "--output", required=True, metavar="FILE|-", help="The archive; - is standard output.")
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Only this platform of images for several.")
 @logs_in
-@asks_agent
+@pulls_from_agent
 def save(
     names: tuple[str, ...], output: str, platform: str | None, key_file: Path | None, url: str, as_json: bool
 ) -> None:
