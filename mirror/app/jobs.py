@@ -81,7 +81,7 @@ class Jobs:
     async def _run(self, job: Job, run: Callable[[Job], Awaitable[None]]) -> None:
         try:
             await run(job)
-            job.state = "done"
+            job.state = "failed" if job.error else "done"
         except MirrorError as error:
             job.error = str(error)
         except Exception:  # the root of a task: a bug here must not go unseen

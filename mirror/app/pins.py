@@ -344,7 +344,8 @@ def _platforms(value: Any) -> tuple[str, ...] | None:
     if value == "all":
         return ()
     if not isinstance(value, list) or not all(isinstance(it, str) for it in value) or not are_platforms(value):
-        raise ValueError("platforms must be a list such as linux/amd64, linux/arm64, or all")
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        raise ValueError(f"{shown[:50]!r} is no platform; give some such as linux/amd64 and linux/arm64, or all")
     return tuple(value)
 
 

@@ -103,13 +103,19 @@ class Connection:
 
     def _nobody(self, error: Exception) -> AgentError:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return AgentError(f"{self.url}: {reason}")
+        return AgentError(f"{self.url} ({reason})")
+
+    def serves_no_images(self) -> AgentError:
+        """What answers here is no registry: the address of `--listen-api`, for one."""
+        return AgentError(f"{self.url} serves no images: name the agent's client endpoint (--listen) with --agent", 404)
 
     def error(self, answer: Answer, what: str) -> AgentError:
         """An answer that is an error, in the registry's own words."""
         try:
             text = str(json.loads(answer.body)["errors"][0]["message"])
         except (ValueError, KeyError, IndexError, TypeError):
+            if answer.status == http.HTTPStatus.NOT_FOUND:
+                return self.serves_no_images()
             text = http.client.responses.get(answer.status, "")
         return AgentError(f"{what}: {self.url} answers {answer.status}: {text}", answer.status)
 

@@ -21,6 +21,8 @@ from ..sources import COMMAND_HEADER, HOP_HEADER
 from .connection import Answer, Connection, Send
 from .reading import Extent
 
+_VERSION_HEADER: Final = "docker-distribution-api-version"
+"""Every registry says it with each answer."""
 _ACCEPT: Final = ", ".join((*MEDIA_TYPES, "*/*;q=0.5"))
 Report = Callable[[int], None]
 """Is told how many bytes have gone, or come, since it was last told."""
@@ -75,6 +77,8 @@ class Distribution:
         """A manifest by its tag or digest; None if nobody has it."""
         answer = self._connection.ask("GET", _path(repository, f"manifests/{what}"), {}, MANIFEST_MAX_BYTES + 1)
         if answer.status == http.HTTPStatus.NOT_FOUND:
+            if _VERSION_HEADER not in answer.headers:
+                raise self._connection.serves_no_images()
             return None
         if answer.status != http.HTTPStatus.OK:
             raise self._connection.error(answer, f"{repository}, {what}")

@@ -194,7 +194,7 @@ def _opened(place: str) -> Iterator[BinaryIO]:
     try:
         file = open(place, "rb")  # noqa: SIM115  # closed below
     except OSError as error:
-        raise ArchiveError(f"cannot read {place!r}: {error.strerror}") from None
+        raise ArchiveError(f"it cannot be read: {error.strerror}") from None
     with file:
         yield file
 

@@ -73,7 +73,9 @@ class Trees:
         shown, what = shown_name(name), name.tag if isinstance(name, Reference) else str(name[1])
         found = self._registry.manifest(repository_of(name), what)
         if found is None:
-            raise AgentError(f"{shown}: nobody in the cluster has it, and no registry gives it", 404)
+            raise AgentError(
+                f"{shown}: nobody in the cluster has it, and no registry gives it: `skvaller why` says more", 404
+            )
         if not isinstance(name, Reference) and not name[1].matches(found.body):
             raise AgentError(f"{shown}: what came has the digest {found.digest}", 200)
         document = read(shown, found.body, Document)

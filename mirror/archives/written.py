@@ -1,5 +1,6 @@
 """The file that an archive is written into, and what an earlier run, which broke off, left in it."""
 
+import errno
 import fcntl
 import os
 import sys
@@ -14,6 +15,7 @@ from ..oci.digest import Digest
 PARTIAL: Final = ".partial"
 """What the name of a file ends with until it is whole."""
 _PIPE: Final = "-"
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write_all(out: BinaryIO, content: bytes | memoryview) -> None:
@@ -50,7 +52,10 @@ def target(place: str) -> Iterator[BinaryIO]:
             os.fdatasync(out.fileno())
             partial.replace(place)
     except OSError as error:
-        raise ArchiveError(f"cannot write {place!r}: {error.strerror}") from None
+        why = f"it cannot be written: {error.strerror}"
+        if error.errno in _FULL:
+            why += f"; make room and start it again: it goes on from {partial}, or delete that"
+        raise ArchiveError(why) from None
 
 
 class Written:

@@ -12,8 +12,12 @@ _SIZE_MIN_BYTES, _SIZE_MAX_BYTES = 2**20, 8 * 2**30
 
 
 @click.command()
-@click.option("--nodes", default=3, show_default=True, type=click.IntRange(2, 20), help="How many agents.")
-@click.option("--size", default="64MiB", show_default=True, help="Size of the image, all layers together.")
+@click.option(
+    "--nodes", default=3, show_default=True, type=click.IntRange(2, 20), metavar="N", help="How many agents, 2 to 20."
+)
+@click.option(
+    "--size", default="64MiB", show_default=True, metavar="SIZE", help="Size of the image, all layers together."
+)
 def demo(nodes: int, size: str) -> None:
     """Watch a cluster on this machine share an image.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .running_agent import ask, asks_agent, short_digest, show_json, show_table
+from .running_agent import ask, asks_agent, authority_text, short_digest, show_json, show_table, time_text
 
 
 @click.command()
@@ -27,12 +27,14 @@ def find(what: str, url: str, as_json: bool) -> None:
     else:
         for row in answer.get("tags", ()):
             click.echo(f"{answer['reference']} is {row['digest']}")
-            click.echo(f"  says {row['member']}: from {row['authority']}, {row['age_seconds']:.0f} s ago")
+            click.echo(
+                f"  says {row['member']}: {authority_text(row['authority'])}, {time_text(row['age_seconds'])} ago"
+            )
         rows = [(row["member"], short_digest(digest), _found(row)) for digest, row in holders]
         if rows:
             show_table(("member", "digest", "has it"), rows)
         else:
-            click.echo(f"no member has {what}")
+            click.echo(f"no member has {what}: `skvaller why {what}` says why")
     if not any(row["has"] for _, row in holders):
         sys.exit(1)
 

@@ -41,16 +41,19 @@ class ImageList:
 
 def images_of(text: str) -> ImageList:
     """Read a file; raise ValueError if it is neither a list of images nor YAML."""
-    plain = [line.partition("#")[0].strip() for line in text.splitlines()]
-    plain = [line for line in plain if line]
-    if plain and all(_is_word(line) for line in plain):
-        return _sorted_out((line.strip("'\""), "line") for line in plain)
+    lines = ((number, line.partition("#")[0].strip()) for number, line in enumerate(text.splitlines(), 1))
+    plain = [(number, line) for number, line in lines if line]
+    other = next((number for number, line in plain if not _is_word(line)), None)
+    if plain and other is None:
+        return _sorted_out((line.strip("'\""), f"line {number}") for number, line in plain)
     found: list[tuple[Any, str]] = []
     try:
         for number, document in enumerate(yaml.load_all(text, Loader=_Loader), 1):
             found += _walk(document, f"document {number}", set())
     except yaml.YAMLError as error:
-        raise ValueError(f"it is no list of images, and no YAML: {_why(error)}") from None
+        raise ValueError(
+            f"it is no list of images, and no YAML: line {other} is no single word; {_why(error)}"
+        ) from None
     except RecursionError:
         raise ValueError("its values lie too deep in each other") from None
     return _sorted_out(found)

@@ -54,7 +54,7 @@ def images(patterns: tuple[str, ...], here: bool, order: str, url: str, as_json:
                 ("image", "digest", "size", "copies", "pinned", "here", "unused", "from"), [_row(row) for row in rows]
             )
         else:
-            click.echo("no image here fits" if patterns else "there is no image")
+            click.echo(f"no member has an image that fits {' or '.join(patterns)}" if patterns else "there is no image")
         for silent in answer["silent"]:
             click.echo(f"{silent['member']} does not tell what it holds: {silent['reason']}", err=True)
     if not rows:

@@ -10,12 +10,10 @@ import click
 from ..errors import AgentError, ArchiveError, NameInvalid
 from ..oci.reference import Reference, Repository
 from ..settings import ArchiveSettings
-from .running_agent import NoAgent, Refused, asks_agent, is_on_this_machine, show_json
+from .running_agent import NoAgent, Refused, count_text, is_on_this_machine, pulls_from_agent, show_json, size_text
 
 if TYPE_CHECKING:
     from ..archives.distribution import Distribution
-
-_MIB = 1024 * 1024
 
 _EXAMPLES = """\b
 Examples:
@@ -39,7 +37,7 @@ def logs_in(command: Callable[..., None]) -> Callable[..., None]:
 @click.argument("archive", metavar="FILE|FOLDER|-")
 @click.option("--as", "name", metavar="NAME[:TAG]", help="What the only image of the archive is to be called.")
 @logs_in
-@asks_agent
+@pulls_from_agent
 def load(archive: str, name: str | None, key_file: Path | None, url: str, as_json: bool) -> None:
     """Put the images of an archive into the cluster, for all nodes to pull.
 
@@ -58,7 +56,7 @@ def load(archive: str, name: str | None, key_file: Path | None, url: str, as_jso
         with shown("load", settings.line_s) as progress:
             loaded = Loader(registry, settings, progress).load(archive, wanted)
     except ArchiveError as error:
-        raise click.ClickException(f"{archive}: {error}") from None
+        raise click.ClickException(f"{'standard input' if archive == '-' else archive}: {error}") from None
     except AgentError as error:
         raise failed(error) from None
     finally:
@@ -67,7 +65,7 @@ def load(archive: str, name: str | None, key_file: Path | None, url: str, as_jso
         show_json({"images": [dataclasses.asdict(image) for image in loaded]})
         return
     for image in loaded:
-        new = f"{image.sent} of {image.blobs} blobs were new, {image.sent_bytes / _MIB:,.1f} MiB"
+        new = f"{image.sent} of {count_text(image.blobs, 'blob')} were new, {size_text(image.sent_bytes)}"
         for called in image.names:
             click.echo(f"{called} is {image.digest}")
         click.echo(f"  {new}")

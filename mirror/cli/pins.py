@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 
+from ..images.tag_policies import parse_duration
 from .jobs import progress
 from .orders import order, orders_agent
 from .running_agent import ask, asks_agent, short_digest, short_name, show_json, show_table, size_text
@@ -20,7 +21,11 @@ _LOOK_S: Final = 1.0
 class Copies(click.ParamType):  # type: ignore[type-arg,unused-ignore] # generic in the newest click alone
     """A number of members, or all."""
 
-    name = "R|all"
+    name = "copies"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """How help shows it."""
+        return "R|all"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read it."""
@@ -42,14 +47,22 @@ class Copies(click.ParamType):  # type: ignore[type-arg,unused-ignore] # generic
     help="Of an index keep the images of these platforms; all: of all.  [default: the agent's own]",
 )
 @click.option("--wait", is_flag=True, help="Wait until all copies are there.")
-@click.option("--timeout", type=click.IntRange(1), default=3600, show_default=True, help="Bounds --wait, seconds.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    default="1h",
+    show_default=True,
+    metavar="TIME",
+    callback=lambda context, option, text: _time_s(text),
+    help="How long --wait waits at most, as 90s, 30m or 2h.",
+)
 @orders_agent
 def pin(  # noqa: PLR0913, PLR0917 - an argument for each flag
     names: Sequence[str],
     copies: Any,
     platforms: Sequence[str],
     wait: bool,
-    timeout: int,
+    timeout_s: float,
     url: str,
     as_json: bool,
     key_file: Path | None,
@@ -64,7 +77,7 @@ def pin(  # noqa: PLR0913, PLR0917 - an argument for each flag
     answer = order(url, "/api/v1/pins", {"names": list(names), "copies": copies, "platforms": wanted}, key_file)
     missing = 0
     if wait and answer["pinned"]:
-        answer["pins"] = rows = _waited(url, answer["pinned"], time.monotonic() + timeout)
+        answer["pins"] = rows = _waited(url, answer["pinned"], time.monotonic() + timeout_s)
         missing = sum(row["missing"] for row in rows)
     if as_json:
         show_json(answer)
@@ -104,7 +117,7 @@ def unpin(names: Sequence[str], force: bool, url: str, as_json: bool, key_file: 
 def pins(names: Sequence[str], url: str, as_json: bool) -> None:
     """Show what is pinned, the copies that are wanted, held and missing, and how many bytes are still to come.
 
-    Exit status 1 if copies are missing.
+    Exit status 1 if copies are missing, or if no pin has the names that are given.
     """
     answer = _asked(url, names)
     if as_json:
@@ -112,9 +125,17 @@ def pins(names: Sequence[str], url: str, as_json: bool) -> None:
     elif answer["pins"]:
         _show(answer["pins"])
     else:
-        click.echo("nothing is pinned")
-    if any(row["missing"] for row in answer["pins"]):
+        click.echo(f"no pin is called {' or '.join(names)}" if names else "nothing is pinned")
+    if any(row["missing"] for row in answer["pins"]) or (names and not answer["pins"]):
         sys.exit(1)
+
+
+def _time_s(text: str) -> float:
+    """Read a time; a bare number is seconds."""
+    try:
+        return parse_duration(f"{text}s" if text.isascii() and text.isdigit() else text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}: give {error}") from None
 
 
 def _asked(url: str, names: Sequence[str]) -> Any:
@@ -130,7 +151,9 @@ def _waited(url: str, names: Sequence[str], until: float) -> list[dict[str, Any]
         if not missing or time.monotonic() >= until:
             progress("")
             return rows
-        progress(f"{missing} copies are missing, {size_text(to_go)} are to come")
+        progress(
+            f"{missing} of {sum(row['wanted'] for row in rows)} copies are missing, {size_text(to_go)} are to come"
+        )
         time.sleep(_LOOK_S)
 
 
@@ -149,11 +172,13 @@ def _show(rows: Sequence[dict[str, Any]]) -> None:
             size_text(row["bytes"]),
             size_text(row["bytes_to_go"]) if row["bytes_to_go"] else "-",
             " ".join(f"{it['member']}{'' if not it['parts_missing'] else '?'}" for it in row["keepers"]) or "-",
-            _remark(row),
         )
         for row in rows
     ]
-    show_table(("pin", "digest", "copies", "held", "size", "to come", "kept by", ""), shown)
+    show_table(("pin", "digest", "copies", "held", "size", "to come", "kept by"), shown)
+    for row in rows:
+        if said := _remark(row):
+            click.echo(f"{short_name(row['name'])}: {said}")
 
 
 def _remark(row: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ import click
 
 from .jobs import follow
 from .orders import order, orders_agent
-from .running_agent import show_json, show_table, size_text
+from .running_agent import short_name, show_json, show_table, size_text
 
 
 @click.command()
@@ -32,9 +32,9 @@ from .running_agent import show_json, show_table, size_text
 def prefetch(
     images: Sequence[str], nodes: str, platforms: Sequence[str], url: str, as_json: bool, key_file: Path | None
 ) -> None:
-    """Have nodes fetch images before somebody asks for them. They may be evicted again: `skvaller pin` keeps them.
+    """Have nodes fetch images before somebody asks for them.
 
-    Exit status 1 if an image was not fetched everywhere.
+    They may be evicted again: `skvaller pin` keeps them. Exit status 1 if an image was not fetched everywhere.
     """
     wanted = "all" if "all" in platforms else list(platforms) or None
     chosen: Any = int(nodes) if nodes.isascii() and nodes.isdigit() else nodes
@@ -47,16 +47,19 @@ def prefetch(
     else:
         rows = [
             (
-                row["image"],
+                short_name(row["image"]),
                 row.get("member", "-"),
                 row["state"],
                 size_text(row.get("bytes", 0)),
-                size_text(row.get("missing_bytes", 0)),
-                row["problem"] or "-",
+                size_text(row["missing_bytes"]) if row.get("missing_bytes") else "-",
             )
             for row in job["rows"]
         ]
-        show_table(("image", "member", "state", "size", "missing", "problem"), rows)
+        show_table(("image", "member", "state", "size", "to come"), rows)
+        for row in job["rows"]:
+            if row["problem"]:
+                where = f" on {row['member']}" if "member" in row else ""
+                click.echo(f"{short_name(row['image'])}{where}: {row['problem']}", err=True)
     if job["state"] != "done":
         sys.exit(1)
 

@@ -7,17 +7,17 @@ import click
 
 from ..errors import NameInvalid
 from ..oci.reference import Reference, parse_image
-from .running_agent import Refused, asks_agent, exchange, show_json
+from .running_agent import Refused, exchange, pulls_from_agent, show_json
 
 
 @click.command()
 @click.argument("name", metavar="REF")
-@asks_agent
+@pulls_from_agent
 def refresh(name: str, url: str, as_json: bool) -> None:
     """Ask upstream now what a tag means, however fresh the last answer is.
 
     REF is an image name with a tag, such as nginx:1.27. This node answers with the new meaning from now on; the others
-    do when their own answer is fresh no longer. --agent has to be a client endpoint.
+    do when their own answer is fresh no longer.
     Exit status 1 if there is no such tag.
     """
     reference = _tag(name)
@@ -52,4 +52,4 @@ def _why(body: bytes, status: int) -> str:
     try:
         return str(json.loads(body)["errors"][0]["message"])
     except (ValueError, KeyError, IndexError, TypeError):
-        return f"the agent answered {status}"
+        return f"the agent answered {status}: is it asked at its client endpoint (--listen)?"

@@ -10,9 +10,12 @@ import click
 from ..config import parse_size
 from ..images.tag_policies import parse_duration
 from .orders import order, orders_agent
-from .running_agent import short_digest, show_json, show_table, size_text
+from .running_agent import count_text, short_digest, show_json, show_table, size_text
 
 _RUNTIME = "containerd's own copy is never touched: remove that with `ctr images rm`, or let the kubelet do it"
+
+_STAYS = {"pinned": "pinned", "read": "being read"}
+"""Why blobs stay, by their key in the agent's answer."""
 
 
 @click.command()
@@ -30,6 +33,7 @@ def delete(what: str, everywhere: bool, url: str, as_json: bool, key_file: Path 
     """
     answer = order(url, "/api/v1/delete", {"what": what, "everywhere": everywhere}, key_file)
     members = answer["members"]
+    is_there = any(row.get("blobs") or row.get("tags") for row in members)
     if as_json:
         show_json(answer)
     else:
@@ -42,7 +46,9 @@ def delete(what: str, everywhere: bool, url: str, as_json: bool, key_file: Path 
             click.echo(f"This cluster's own tags stay: {', '.join(own[:8])}. --everywhere deletes them, too")
         if any(row.get("runtime") for row in members):
             click.echo(_RUNTIME)
-    if any(row["problem"] for row in members) or not any(row.get("blobs") or row.get("tags") for row in members):
+        if not is_there and not any(row["problem"] for row in members):
+            click.echo(f"nothing of {what} was there to delete: `skvaller find {what}` shows who has it")
+    if any(row["problem"] for row in members) or not is_there:
         sys.exit(1)
 
 
@@ -85,7 +91,7 @@ def prune(  # noqa: PLR0913, PLR0917 - the flags
     if as_json:
         show_json(done)
     else:
-        click.echo(f"deleted {done['blobs']} blobs, {size_text(done['bytes'])}")
+        click.echo(f"deleted {count_text(done['blobs'], 'blob')}, {size_text(done['bytes'])}")
 
 
 def _parsed(option: str, text: str | None, parse: Any) -> Any:
@@ -102,9 +108,10 @@ def _show_plan(plan: Mapping[str, Any]) -> None:
             (row["reference"] or "-", short_digest(row["digest"]), size_text(row["bytes"])) for row in plan["images"]
         ]
         show_table(("image", "digest", "size"), rows)
-    stays = [f"{plan[what]} {text}" for what, text in (("pinned", "pinned"), ("read", "being read")) if plan[what]]
-    also = f"; {' and '.join(stays)} blobs stay" if stays else ""
-    click.echo(f"{plan['blobs']} blobs, {size_text(plan['bytes'])}, go from the cache of {plan['node']}{also}")
+    stays = [f"{count_text(plan[what], 'blob')} {text}" for what, text in _STAYS.items() if plan[what]]
+    also = f"; what stays: {' and '.join(stays)}" if stays else ""
+    goes = f"{count_text(plan['blobs'], 'blob')}, {size_text(plan['bytes'])}" if plan["blobs"] else "nothing"
+    click.echo(f"to go from the cache of {plan['node']}: {goes}{also}")
 
 
 def _deleted_row(row: Mapping[str, Any]) -> tuple[str, ...]:

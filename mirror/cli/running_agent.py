@@ -22,15 +22,27 @@ _TIMEOUT_S = 90
 """Bounds one question, s. To change keys the agent asks all members twice, and waits for slow ones."""
 _DIGEST_CHARACTERS = 12
 """Of a digest's hexadecimal digits, as many as tell the blobs of an image from each other."""
+_WHOLE_CHARACTERS = _DIGEST_CHARACTERS
+"""A column whose cells have no more characters keeps each in one line, however narrow the terminal is."""
 _PIPE_COLUMNS = 200
 """Width of a table in characters where no terminal has one: a pipe or a file."""
+_AUTHORITIES = {"runtime": "from its runtime", "pushed": "pushed or loaded here", "pinned": "as it was pinned"}
 _ERROR_MAX_BYTES = 65536
 """Bounds what is read of an error's body."""
 
 
 def asks_agent(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the flags of those that ask a running agent."""
-    command = click.option("--json", "as_json", is_flag=True, help="Print what the agent answered.")(command)
+    """Give a command the flags of those that ask a running agent's API: `url` and `as_json`."""
+    return _asks(command, "Where its API is: the client endpoint, or that of --listen-api if the agent has it.")
+
+
+def pulls_from_agent(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the flags of those that speak to a running agent as to a registry: `url` and `as_json`."""
+    return _asks(command, "The agent's client endpoint.")
+
+
+def _asks(command: Callable[..., None], where: str) -> Callable[..., None]:
+    command = click.option("--json", "as_json", is_flag=True, help="Print JSON, with all digits of digests.")(command)
     return click.option(
         "--agent",
         "url",
@@ -39,16 +51,27 @@ def asks_agent(command: Callable[..., None]) -> Callable[..., None]:
         envvar="SKVALLER_AGENT",
         callback=lambda context, option, text: agent_url(text),
         metavar="URL|HOST:PORT|unix:PATH",
-        help="The agent's client endpoint, or that of --listen-api.  [env: SKVALLER_AGENT]",
+        help=f"{where}  [env: SKVALLER_AGENT]",
     )(command)
 
 
 def agent_url(text: str) -> str:
     """An agent's URL, or `unix:/PATH`, of what somebody wrote; raise BadParameter if it is neither."""
     url = text if "://" in text or text.startswith("unix:") else f"http://{text}"
-    if not url.startswith(("http://", "https://", "unix:/")) or not url.partition(":")[2].strip("/"):
+    if not url.startswith(("http://", "https://", "unix:/")) or not _names_a_place(url):
         raise click.BadParameter(f"{text!r}: give HOST:PORT, a URL such as http://127.0.0.1:5000, or unix:/PATH")
     return url
+
+
+def _names_a_place(url: str) -> bool:
+    """Whether a URL has a path of a socket, or a host and, if it has a port, one that exists."""
+    if url.startswith("unix:"):
+        return bool(url.removeprefix("unix:").strip("/"))
+    try:
+        parts = urllib.parse.urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 class NoAgent(click.ClickException):
@@ -103,6 +126,8 @@ def read(url: str, answer: Answer) -> Any:
     try:
         text = json.loads(text)["error"]
     except (ValueError, KeyError, TypeError):
+        if answer.status == http.HTTPStatus.NOT_FOUND:
+            raise NoAgent(f"what answers at {url} is no agent's API: name that of --listen-api with --agent") from None
         text = f"{answer.status} {http.client.responses.get(answer.status, '')}"
     refused = NotUnderstood if answer.status == http.HTTPStatus.BAD_REQUEST else Refused
     raise refused(f"{url}: {text}")
@@ -180,6 +205,16 @@ def size_text(count: int) -> str:
     return f"{count} B" if unit == "B" else f"{size:.1f} {unit}" if size < 100 else f"{size:.0f} {unit}"
 
 
+def authority_text(authority: str) -> str:
+    """How a member knows what a tag means."""
+    return _AUTHORITIES.get(authority, f"from {authority}")
+
+
+def count_text(count: int, noun: str) -> str:
+    """So many of something, as people say it."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 def short_digest(digest: str) -> str:
     """A digest in few characters, of which the name of the algorithm is none."""
     return digest.partition(":")[2][:_DIGEST_CHARACTERS]
@@ -202,8 +237,9 @@ def show_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     from rich.text import Text
 
     table = Table(box=None, header_style="bold")
-    for name in head:
-        table.add_column(name, overflow="fold")  # names are to be copied: a long one takes lines, and keeps its end
+    for name, *cells in zip(head, *rows, strict=True):
+        is_short = all(len(cell) <= _WHOLE_CHARACTERS for cell in cells)
+        table.add_column(name, overflow="fold", no_wrap=is_short)  # what is long takes lines, and keeps its end
     for row in rows:
         table.add_row(*map(Text, row))  # a name in brackets is no markup
     is_wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ

@@ -8,7 +8,7 @@ from ..errors import AgentError, ArchiveError, DigestInvalid, NameInvalid
 from ..oci.reference import parse_image
 from ..settings import ArchiveSettings
 from .load import failed, logs_in, registry_of
-from .running_agent import asks_agent, show_json
+from .running_agent import pulls_from_agent, show_json
 
 _EXAMPLES = """\b
 Examples:
@@ -22,7 +22,7 @@ Examples:
 @click.option("-o", "--output", required=True, metavar="FILE|-", help="The archive; - is standard output.")
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Only this platform of images for several.")
 @logs_in
-@asks_agent
+@pulls_from_agent
 def save(
     names: tuple[str, ...], output: str, platform: str | None, key_file: Path | None, url: str, as_json: bool
 ) -> None:
@@ -41,6 +41,8 @@ def save(
     from ..archives.written import target
 
     settings = ArchiveSettings()
+    to_stderr = output == "-"
+    shown_output = "standard output" if to_stderr else output
     try:
         wanted = [parse_image(name) for name in dict.fromkeys(names)]
         only = None if platform is None else Platform.parse(platform)
@@ -53,7 +55,7 @@ def save(
         with target(output) as out, shown("save", settings.line_s) as progress:
             written = Saver(registry, settings, progress).save(trees, out)
     except ArchiveError as error:
-        raise click.ClickException(f"{output}: {error}") from None
+        raise click.ClickException(f"{shown_output}: {error}") from None
     except AgentError as error:
         raise failed(error) from None
     finally:
@@ -61,7 +63,6 @@ def save(
     rows = [
         {"name": shown_name(tree.name), "digest": str(tree.root.digest), "left_out": tree.left_out} for tree in trees
     ]
-    to_stderr = output == "-"
     if as_json and not to_stderr:
         show_json({"images": rows, "bytes": written})
         return
@@ -69,4 +70,4 @@ def save(
         click.echo(f"{row['name']} is {row['digest']}", err=to_stderr)
         if row["left_out"]:
             click.echo(f"  without {', '.join(row['left_out'])}", err=to_stderr)
-    click.echo(f"{written:,} bytes in {output}", err=to_stderr)
+    click.echo(f"{written:,} bytes in {shown_output}", err=to_stderr)

@@ -48,5 +48,5 @@ def _life_s(text: str) -> int:
     match = _LIFE.fullmatch(text)
     life_s = int(match[1]) * _UNITS_S[match[2]] if match else 0
     if not 0 < life_s <= _LIFE_MAX_S:
-        raise click.BadParameter(f"{text!r}: give a time such as 30m, 12h or 90d, of at most a year")
+        raise click.BadParameter(f"{text!r}: give a time such as 30m, 12h or 90d, from a minute to a year")
     return life_s

@@ -11,7 +11,7 @@ import click
 from .jobs import follow
 from .orders import order, orders_agent
 from .pins import Copies
-from .running_agent import exchange, read, short_digest, short_name, show_json, show_table, size_text
+from .running_agent import count_text, exchange, read, short_digest, short_name, show_json, show_table, size_text
 
 _AT_ONCE: Final = 200
 """Images that one order names: their names fit into its body."""
@@ -71,6 +71,13 @@ def _begun(url: str, what: Mapping[str, Any], key_file: Path | None, *, is_deep:
     return read(url, exchange(url, "/api/v1/verify", json.dumps(what).encode()))
 
 
+def _text(content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is no text in UTF-8 (byte {error.start}); `skvaller load` reads archives") from None
+
+
 def _listed(source: str) -> tuple[list[str], Sequence[str]]:
     """The images that a file names, and what in it is not understood."""
     from .image_lists import LIST_MAX_BYTES, images_of
@@ -83,10 +90,10 @@ def _listed(source: str) -> tuple[list[str], Sequence[str]]:
                 content = file.read(LIST_MAX_BYTES + 1)
         if len(content) > LIST_MAX_BYTES:
             raise ValueError(f"it has more than {LIST_MAX_BYTES} bytes")
-        found = images_of(content.decode())
+        found = images_of(_text(content))
     except OSError as error:
         raise click.BadParameter(f"{source}: {error.strerror}", param_hint="--images") from None
-    except ValueError as error:  # UnicodeDecodeError as well
+    except ValueError as error:
         raise click.BadParameter(f"{source}: {error}", param_hint="--images") from None
     if not found.images and not found.unclear:
         raise click.BadParameter(f"{source}: it names no image", param_hint="--images")
@@ -110,19 +117,23 @@ def _show(rows: Sequence[Mapping[str, Any]], unclear: Sequence[str], *, is_enoug
                 f"{row['copies']} of {row['copies_wanted']}",
                 size_text(row["bytes"]),
                 " ".join(row["needed_members"]) or "-",
-                _remark(row),
             )
             for row in rows
         ]
-        show_table(("image", "digest", "is", "copies", "size", "its loss would hurt", ""), shown)
+        show_table(("image", "digest", "is", "copies", "size", "its loss would hurt"), shown)
+        for row in rows:
+            if said := _remark(row):
+                click.echo(f"{short_name(row['image'])}: {said}")
     for line in unclear:
-        click.echo(f"not understood: {line}", err=True)
+        click.echo(f"could not be read: {line}", err=True)
     lacking = sum(not row["enough"] for row in rows)
     if is_enough:
-        click.echo(f"all {len(rows)} images are whole, with the copies that are wanted: the line may be cut")
+        all_of_them = "the image is" if len(rows) == 1 else f"all {len(rows)} images are"
+        click.echo(f"{all_of_them} whole, with the copies that are wanted: the line may be cut")
     else:
-        also = f", and {len(unclear)} names were not understood" if unclear else ""
-        click.echo(f"{lacking} of {len(rows)} images lack something{also}: the line must not be cut")
+        also = f", and {count_text(len(unclear), 'name')} could not be read" if unclear else ""
+        lack = "lacks" if lacking == 1 else "lack"
+        click.echo(f"{lacking} of {count_text(len(rows), 'image')} {lack} something{also}: the line must not be cut")
 
 
 def _remark(row: Mapping[str, Any]) -> str:

@@ -8,7 +8,16 @@ from typing import Any, Final
 
 import click
 
-from .running_agent import ask, asks_agent, short_digest, show_json, show_table, size_text, time_text
+from .running_agent import (
+    ask,
+    asks_agent,
+    authority_text,
+    short_digest,
+    show_json,
+    show_table,
+    size_text,
+    time_text,
+)
 
 _NAMES_SHOWN_MAX: Final = 4
 """Members that stand in one cell of a table; of more, the number does."""
@@ -103,7 +112,7 @@ def _about(answer: Mapping[str, Any]) -> Iterator[str]:
     what = answer["reference"] or answer["asked"]
     if tag is not None:
         yield f"{what} is {answer['digest']}" if answer["digest"] else f"{what}: no member knows what it means"
-        yield from _tag_lines(tag)
+        yield from _tag_lines(tag, is_offline=bool(answer["registry"] and answer["registry"]["offline"]))
     else:
         yield what
         if answer["repository"]:
@@ -116,10 +125,10 @@ def _about(answer: Mapping[str, Any]) -> Iterator[str]:
         yield from _next_lines(answer["next"])
 
 
-def _tag_lines(tag: Mapping[str, Any]) -> Iterator[str]:
+def _tag_lines(tag: Mapping[str, Any], *, is_offline: bool) -> Iterator[str]:
     for row in tag["said"]:
         ago = _time(row["age_seconds"])
-        yield f"  says {row['member']}: {short_digest(row['digest'])}, from {row['authority']}, {ago} ago"
+        yield f"  says {row['member']}: {short_digest(row['digest'])}, {authority_text(row['authority'])}, {ago} ago"
     told = tag["told"]
     if told is not None:
         whom = f", as {told['member']} said" if told["member"] else ""
@@ -129,6 +138,9 @@ def _tag_lines(tag: Mapping[str, Any]) -> Iterator[str]:
             yield f"    with a warning: {told['warning']}"
     policy = tag["policy"]
     whose = f"of {policy['pattern']}" if policy["pattern"] else "of all tags"
+    if is_offline:
+        yield "  no registry is asked about it (--offline): what members hold is the answer"
+        return
     if not policy["asks_upstream"]:
         yield f"  policy {whose}: never-upstream; what members hold is the answer"
     else:

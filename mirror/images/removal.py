@@ -15,6 +15,9 @@ from .pruning import Plan, Rule, delete, prune
 
 log = logging.getLogger(__name__)
 
+_NAMES_SHOWN = 8
+"""Names of one image that an error names: more do not help to find the pin."""
+
 
 class OwnTags(Protocol):
     """What the cluster's own people say that tags mean; all members know it."""
@@ -102,7 +105,7 @@ class Removal:
         """
         survey = await self._inventory.survey(now=True)
         images = [image for image in survey.images if _is(image, what, meanings)]
-        self._check_pins(what, images)
+        self._check_pins(what, images, survey)
         plan = delete(survey, images)
         if not images and isinstance(what, Digest):
             plan = Plan((), [blob for blob in survey.kept if blob.digest == what])
@@ -122,10 +125,14 @@ class Removal:
         shares = _sharing(survey, images, what)
         return Removed([str(it) for it in forgotten], stay, len(plan.blobs), plan.bytes, in_runtime, shares)
 
-    def _check_pins(self, what: Reference | Digest, images: Sequence[HeldImage]) -> None:
+    def _check_pins(self, what: Reference | Digest, images: Sequence[HeldImage], survey: Survey) -> None:
         digests = {image.digest for image in images} | ({what} if isinstance(what, Digest) else set())
         if any(self._protects(digest) for digest in digests):
-            raise Pinned(f"{what} is pinned, and stays: `skvaller unpin` it first")
+            names = sorted(
+                {it.reference for it in survey.images if it.digest in digests and it.reference} - {str(what)}
+            )
+            also = f"; it may be pinned by another of its names: {', '.join(names[:_NAMES_SHOWN])}" if names else ""
+            raise Pinned(f"{what} is pinned, and stays: `skvaller unpin` it first{also}")
 
     async def _carry_out(self, plan: Plan) -> None:
         digests = [blob.digest for blob in plan.blobs]

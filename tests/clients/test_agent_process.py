@@ -410,7 +410,10 @@ def test_find_says_so_where_nobody_has_it(start_agent: Callable[..., Agent], loo
     agent = start_agent("a", loopback())
     missing = f"sha256:{'0' * 64}"
     asked = ended("find", missing, SKVALLER_AGENT=agent.url.removeprefix("http://"))
-    assert (asked.returncode, asked.stdout.strip()) == (1, f"no member has {missing}")
+    assert (asked.returncode, asked.stdout.strip()) == (
+        1,
+        f"no member has {missing}: `skvaller why {missing}` says why",
+    )
 
 
 @pytest.mark.parametrize("command", [("members",), ("find", APP)])

@@ -10,7 +10,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -384,7 +386,7 @@ def test_the_commands_say_what_they_did(registry: Small, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["load", "/nowhere.tar"], 1, "cannot read '/nowhere.tar': No such file or directory"),
+        (["load", "/nowhere.tar"], 1, "/nowhere.tar: it cannot be read: No such file or directory"),
         (["load", "--as", "Not A Name", "x"], 2, "lower-case"),
         (["save", "--platform", "amd64", "x", "-o", "y"], 2, "'amd64' is no platform"),
         (["save", "app:9", "-o", "y"], 1, "nobody in the cluster has it"),
@@ -399,3 +401,22 @@ def test_where_no_agent_answers_the_commands_say_so(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["save", "app:1", "-o", "y", "--agent", f"unix:{tmp_path}/none"])
     assert done.exit_code == 3
     assert "no agent answers at" in done.output
+
+
+def test_what_serves_no_images_is_told_from_who_has_none(tmp_path: Path) -> None:
+    """Where `--listen-api` is set, the client endpoint and the API are two addresses."""
+
+    class Api(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(404)
+
+        def log_message(self, *args: Any) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Api) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            done = CliRunner().invoke(main, ["save", "app:1", "-o", "y", "--agent", f"127.0.0.1:{server.server_port}"])
+        finally:
+            server.shutdown()
+    assert done.exit_code == 1
+    assert "serves no images: name the agent's client endpoint" in done.output

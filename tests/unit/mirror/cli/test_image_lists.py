@@ -99,3 +99,7 @@ def test_aliases_of_aliases_take_no_time() -> None:
 def test_any_text_is_read_or_refused(text: str) -> None:
     with contextlib.suppress(ValueError):
         images_of(text)
+
+
+def test_a_line_that_cannot_be_read_is_named_by_its_number() -> None:
+    assert images_of("nginx:1.27\n# none\nBAD\n").unclear[0].startswith("line 3: 'BAD': ")

@@ -57,7 +57,7 @@ def test_images_are_sorted(monkeypatch: pytest.MonkeyPatch, order: str, first: s
 
 
 def test_without_any_image_the_status_is_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    for flags, text in (([], "there is no image"), (["nginx:*"], "no image here fits")):
+    for flags, text in (([], "there is no image"), (["nginx:*"], "no member has an image that fits nginx:*")):
         shown = images(monkeypatch, {"images": [], "silent": []}, *flags)
         assert (shown.exit_code, shown.stdout.strip()) == (1, text)
 
@@ -108,7 +108,9 @@ def test_a_prune_shows_what_goes_and_asks_first(monkeypatch: pytest.MonkeyPatch)
     agent = Agent(monkeypatch, PLAN, PLAN)
     shown = agent.run("prune", "--unused", "12h", "--keep-size", "1KiB", answer="n\n")
     assert shown.exit_code == 1
-    assert "4 blobs, 2.0 KiB, go from the cache of n1; 2 pinned and 1 being read blobs stay" in shown.stdout
+    assert (
+        "to go from the cache of n1: 4 blobs, 2.0 KiB; what stays: 2 blobs pinned and 1 blob being read"
+    ) in shown.stdout
     rule = {"unused_s": 43200.0, "keep_bytes": 1024}
     assert agent.orders == [("/api/v1/prune", {**rule, "dry_run": True})]
 

@@ -104,6 +104,20 @@ def test_pin_says_what_was_done_and_what_not(monkeypatch: pytest.MonkeyPatch) ->
     assert told.orders == [("/api/v1/pins", wanted)]
 
 
+def test_pins_fails_where_no_pin_has_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    Told(monkeypatch, {"node": "n1", "pins": []})
+    shown = run("pins", "a:1", "b:*")
+    assert shown.exit_code == 1
+    assert shown.output == "no pin is called a:1 or b:*\n"
+
+
+@pytest.mark.parametrize("time", ["soon", "5 minutes", "-1"])
+def test_a_bound_that_is_no_time_is_refused(time: str) -> None:
+    shown = run("pin", "a:1", "--wait", "--timeout", time)
+    assert shown.exit_code == 2
+    assert "give a time such as" in shown.output
+
+
 def test_pin_waits_until_the_copies_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_module("mirror.cli.pins").time, "sleep", lambda seconds: None)
     told = Told(monkeypatch, {"pinned": [PIN["name"]], "problems": {}}, {"pins": [PIN]}, {"pins": [WHOLE]})
@@ -134,8 +148,8 @@ def test_what_is_wrong_with_a_command_is_said_and_what_is_allowed(
     ("found", "listed", "status", "said"),
     [
         (FOUND, "a:1\n", 0, "the line may be cut"),
-        (LACKING, "a:1\n", 1, "1 of 1 images lack something: the line must not be cut"),
-        (FOUND, "image: a:1\n---\nimage: ${B}\n", 1, "and 1 names were not understood"),
+        (LACKING, "a:1\n", 1, "1 of 1 image lacks something: the line must not be cut"),
+        (FOUND, "image: a:1\n---\nimage: ${B}\n", 1, "and 1 name could not be read"),
     ],
 )
 def test_verify_says_whether_the_line_may_be_cut(

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from mirror.cli import main
-from mirror.cli.running_agent import Answer, agent_url
+from mirror.cli.running_agent import Answer, agent_url, show_table
 
 COMMANDS = (
     [],
@@ -20,6 +20,14 @@ COMMANDS = (
     ["prune"],
     ["refresh"],
     ["members"],
+    ["load"],
+    ["save"],
+    ["pin"],
+    ["unpin"],
+    ["pins"],
+    ["prefetch"],
+    ["verify"],
+    ["token"],
     ["keys"],
     *(["keys", step] for step in ("install", "use")),
 )
@@ -40,7 +48,10 @@ def test_an_agent_may_be_named_without_a_scheme(text: str, url: str) -> None:
     assert agent_url(text) == url
 
 
-@pytest.mark.parametrize("text", ["", "http://", "ftp://node", "unix:", "unix:relative", "://"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "http://", "ftp://node", "unix:", "unix:relative", "://", "node:http", "node:70000", "http://[::1", ":5000"],
+)
 def test_what_names_no_agent_is_refused(text: str) -> None:
     with pytest.raises(click.BadParameter, match="HOST:PORT"):
         agent_url(text)
@@ -53,6 +64,8 @@ def test_what_names_no_agent_is_refused(text: str) -> None:
         (Answer(403, {}, b'{"error": "not from there"}'), 1),
         (Answer(500, {}, b"oh"), 1),
         (Answer(200, {}, b"<html>"), 3),
+        (Answer(404, {}, b"Not Found"), 3),
+        (Answer(404, {}, b'{"error": "no such job"}'), 1),
     ],
 )
 def test_the_exit_status_says_whose_fault_it_is(monkeypatch: pytest.MonkeyPatch, answer: Answer, status: int) -> None:
@@ -76,3 +89,15 @@ def test_a_misspelt_variable_is_refused_by_every_command(words: list[str]) -> No
     answer = CliRunner(env={"SKVALLER_AGNET": "10.0.0.1:5000"}).invoke(main, words)
     assert answer.exit_code == 2
     assert answer.output == "Error: SKVALLER_AGNET: no such setting; is SKVALLER_AGENT meant?\n"
+
+
+def test_a_narrow_table_breaks_names_and_nothing_short(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    name = "registry.example.com/shop/a-service-with-a-long-name:2.1"
+    show_table(("image", "digest", "copies", "its loss would hurt"), [(name, "ab" * 6, "2 of 2", "lab1 lab2 lab3")])
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 60
+    assert any("ab" * 6 in line and "2 of 2" in line for line in lines)
+    assert "".join(line[1:].split("  ")[0].strip() for line in lines) == f"image{name}"

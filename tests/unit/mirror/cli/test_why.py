@@ -123,7 +123,8 @@ def test_a_tag_is_shown_with_who_says_what_it_means_and_its_rules(monkeypatch: p
         "homes": ["n3"],
     }
     budget = {"remaining": 4, "limit": 100, "age_s": 3.0, "wait_s": 0.0}
-    registry = {"name": "docker.io", "urls": ["https://r.test"], "refusal": None, "budgets": [budget]}
+    registry = {"name": "docker.io", "urls": ["https://r.test"], "offline": False}
+    registry |= {"refusal": None, "budgets": [budget]}
     told = answer(content(MANIFEST, "manifest", here="cache", absent=None, origin={"how": "cache"}))
     status, text = shown(
         monkeypatch, told | {"pinned": 2, "reference": "docker.io/a:1", "tag": tag, "registry": registry}

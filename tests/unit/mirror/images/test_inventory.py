@@ -253,7 +253,9 @@ def test_what_is_pinned_is_neither_deleted_nor_pruned(tmp_path: Path) -> None:
             *blobs, image = await made.put(LAYER, TOP, CONFIG, IMAGE)
             await made.tag(APP, image)
             made.pinned.update([image, *blobs])
-            with pytest.raises(Pinned, match="unpin"):
+            other = Reference(APP.repository, "other")
+            await made.tag(other, image)
+            with pytest.raises(Pinned, match=f"unpin.*another of its names: {other}$"):
                 await made.removal.delete(APP)
             assert made.cache.tag(APP) is not None
             plan = await made.removal.prune(Rule(keep_bytes=0))
