@@ -95,7 +95,7 @@ class KeysEndpoint:
     async def rings(self, request: Request) -> Response:
         """Who has which keys."""
         if not is_from_here(request.scope):
-            return refused(403, "keys are shown on the node itself only")
+            return refused(403, "keys are shown on the node itself only: run `skvaller keys` there")
         try:
             return self._shown(await self._keyrings.list())
         except self._refusal as error:

@@ -104,7 +104,10 @@ class Writers:
                 return await carried_out()
             return await self._orders.answer(request.scope, body, carried_out)
         except Unauthorized:
-            return refused(401, "from another machine an order must be signed with a key of the cluster: --key-file")
+            return refused(
+                401,
+                "from another machine an order must be signed with a key of the cluster: name its --key-file",
+            )
         except ValueError as error:
             return refused(400, str(error))
 

@@ -158,8 +158,8 @@ class Loader:
         extent = archive.placed(blob.member)
         if extent is None:
             raise ArchiveError(
-                f"member {blob.member!r} was sent to {STAGING}, and the agent does not give it to {repository}; load "
-                "the archive from an unpacked file"
+                f"member {blob.member!r} was sent, and the agent has it no more for {repository}: its cache or disk is "
+                "too small for the image; make room, or raise --cache-size of the agent"
             )
         try:
             self._registry.upload_file(repository, blob.digest, extent, self._progress.advance)

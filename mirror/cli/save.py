@@ -1,11 +1,13 @@
 """`skvaller save`: images from the cluster into an archive."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
 from ..errors import AgentError, ArchiveError, DigestInvalid, NameInvalid
-from ..oci.reference import parse_image
+from ..oci.digest import Digest
+from ..oci.reference import Reference, Repository, parse_image
 from ..settings import ArchiveSettings
 from .load import failed, logs_in, registry_of
 from .running_agent import pulls_from_agent, show_json
@@ -44,7 +46,7 @@ def save(
     to_stderr = output == "-"
     shown_output = "standard output" if to_stderr else output
     try:
-        wanted = [parse_image(name) for name in dict.fromkeys(names)]
+        wanted = [_image(name) for name in dict.fromkeys(names)]
         only = None if platform is None else parse_platform(platform)
     except (NameInvalid, DigestInvalid, ValueError) as error:
         raise click.BadParameter(str(error)) from None
@@ -71,3 +73,11 @@ def save(
         if row["left_out"]:
             click.echo(f"  without {', '.join(row['left_out'])}", err=to_stderr)
     click.echo(f"{written:,} bytes in {shown_output}", err=to_stderr)
+
+
+def _image(name: str) -> tuple[Repository, Digest] | Reference:
+    """The image that a person means; raise NameInvalid if a digest has no name: in an archive it needs one."""
+    with suppress(DigestInvalid):
+        Digest.parse(name)
+        raise NameInvalid(f"{name} is a digest alone; give the name with it, as in nginx@{name}")
+    return parse_image(name)

@@ -21,6 +21,8 @@ from .composition import Image, Part, Read, compose
 from .inventory import Holders, Inventory
 from .orders import Hashed
 
+_KNOWN_TO_ALL: Final = ("pushed", "pinned")
+"""Authorities of tags that every member knows: nobody's loss takes such a tag along, though few advertise it."""
 _BUSY_TRIES: Final = 60
 """Bounds how often a member is asked again that has too much to hash."""
 
@@ -228,6 +230,8 @@ class Verifier:
             ]  # fmt: skip
         if newest is None:
             return None, (), ["no member knows this tag"]
+        if newest[1].authority in _KNOWN_TO_ALL:
+            return newest[1].digest, (), []
         return newest[1].digest, {member for member, tag in said if tag.digest == newest[1].digest}, []
 
 

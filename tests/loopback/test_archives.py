@@ -389,6 +389,7 @@ def test_the_commands_say_what_they_did(registry: Small, tmp_path: Path) -> None
         (["load", "--as", "Not A Name", "x"], 2, "lower-case"),
         (["save", "--platform", "amd64", "x", "-o", "y"], 2, "'amd64' is no platform"),
         (["save", "app:9", "-o", "y"], 1, "nobody in the cluster has it"),
+        (["save", "sha256:" + "ab" * 32, "-o", "y"], 2, "a digest alone; give the name with it"),
     ],
 )
 def test_errors_are_one_line(registry: Small, arguments: list[str], status: int, said: str) -> None:

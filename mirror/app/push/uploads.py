@@ -20,6 +20,7 @@ from ...errors import (
     NoSpace,
     SizeInvalid,
     StorageError,
+    StorageFull,
     TooManyUploads,
     UploadInvalid,
     UploadOutOfOrder,
@@ -293,6 +294,7 @@ def storage_errors() -> Iterator[None]:
     try:
         yield
     except StorageError as error:
-        raise NoSpace(f"it cannot be kept: {error}") from error
+        remedy = "; make room on its disk, raise --cache-size, or unpin something"
+        raise NoSpace(f"it cannot be kept: {error}{remedy if isinstance(error, StorageFull) else ''}") from error
     except OSError as error:
         raise NoSpace(f"it cannot be kept: {error.strerror}") from error

@@ -97,19 +97,19 @@ class Space:
             free = self._bounds.capacity_bytes - partials.claimed_bytes - self._blobs.bytes + self._blobs.spare_bytes
             if size > max(free, self._bounds.others_bytes):
                 raise StorageFull(
-                    f"{size} bytes for other members would exceed their part, {self._bounds.others_bytes}"
+                    f"{size:,} bytes for other members would exceed their part, {self._bounds.others_bytes:,}"
                 )
             return
         protected = self._blobs.protected_bytes
         if partials.claimed_bytes + partials.bytes_for_others + protected > self._bounds.capacity_bytes:
-            pinned = f" and {protected} that are pinned" if protected else ""
+            pinned = f" and {protected:,} that are pinned" if protected else ""
             raise StorageFull(
-                f"{size} bytes more, with what is arriving{pinned}, would exceed cache-size "
-                f"{self._bounds.capacity_bytes}"
+                f"{size:,} bytes more, with what is arriving{pinned}, would exceed cache-size "
+                f"{self._bounds.capacity_bytes:,}"
             )
         if partials.bytes_to_come > free_bytes + self._blobs.bytes - protected + partials.left_bytes:
             self.look(free_bytes)
-            raise StorageFull(f"{size} bytes more, with what is arriving: {os.strerror(errno.ENOSPC)}")
+            raise StorageFull(f"{size:,} bytes more, with what is arriving: {os.strerror(errno.ENOSPC)}")
 
     async def reserve(self, writing: Writing, count: int) -> None:
         """Count some bytes of a blob in, and let others go for them; return when these are gone from the disk.
@@ -154,7 +154,7 @@ class Space:
             raise StorageFull("no space is left, and what went made no room")
         if to_come > may_go + free_bytes:
             self.look(free_bytes)
-            raise StorageFull(f"no space is left, and {to_come} bytes more would not fit whatever went")
+            raise StorageFull(f"no space is left, and {to_come:,} bytes more would not fit whatever went")
         before = self.used_bytes
         try:
             freed = self._evict(for_others=not is_ours, at_least=missing)
