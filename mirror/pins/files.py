@@ -56,7 +56,7 @@ class PinFiles:
         path = self._folder / name
         try:
             content, _ = read_small(path, _FILE_MAX_BYTES)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # that the folder is none is said where it is locked
             return b""
         except (OSError, ValueError) as error:
             log.warning("%s cannot be read, and other members are asked what is pinned: %s", path, error)

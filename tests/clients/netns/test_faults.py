@@ -59,7 +59,9 @@ def test_a_home_is_lost_in_the_middle(
         harm(fault, host, victim)
         for name in "abc":
             assert pulls[name].result(60) == app.manifest
-        assert upstream.served(*app.digests, least=app.total) <= (1 + SHARE + LATE) * app.total
+        # What d was being sent, and had passed on, the registry writes down when that connection ends: perhaps not yet.
+        least = round((1 - SHARE) * app.total)
+        assert upstream.served(*app.digests, least=least) <= (1 + SHARE + LATE) * app.total
         heal(fault, host, victim)
         if fault in ("stopped", "slow"):
             assert pulls["d"].result(60) == app.manifest
