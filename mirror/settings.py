@@ -831,6 +831,11 @@ class AccessSettings:
     """Time for which it is remembered that a repository does not have some content of others, s."""
     absent_max: int = 4096
     """Bounds what of that is remembered, some 200 bytes each."""
+    staged_s: float = 86400.0
+    """Time for which content that was loaded from a pipe may be mounted by its digest alone, s: an archive of 100 GiB
+    takes as long at 10 Mbit/s, and names its images at its end."""
+    staged_max: int = 32_768
+    """Bounds what of that is remembered, some 250 bytes each: a thousand images have as many blobs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -916,6 +921,9 @@ class PushSettings:
     """Bounds the bodies that are read at once, each with up to 2.5 MiB of memory; others wait in their sockets."""
     turn_s: float = 60.0
     """Bounds that wait, s; a client that waits longer is told to come again."""
+    document_s: float = 600.0
+    """Bounds the time in which a manifest comes, s: one of 4 MiB takes as long at 56 kbit/s. A client that sends a byte
+    now and then must not hold one of those places for ever."""
     part_bytes: int = 1024 * 1024
     """Bytes that a thread writes and hashes at once: about a millisecond, beside which the next ones come."""
 

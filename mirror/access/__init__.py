@@ -10,6 +10,7 @@ from .gate import Gate, Passage
 from .offers import Offers
 from .policies import PrivatePolicies, PrivatePolicy, Sharing, private_of
 from .stack import AccessStack
+from .staged import Staged
 from .visibility import Visibility
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "PrivatePolicies",
     "PrivatePolicy",
     "Sharing",
+    "Staged",
     "Visibility",
     "private_of",
 ]

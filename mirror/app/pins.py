@@ -55,7 +55,10 @@ class PinsEndpoint:
         self._stack = stack
         self._writers = writers
         self._settings = settings
-        self._jobs = Jobs()
+        self._ordered = Jobs()
+        """By those who may order something."""
+        self._asked = Jobs()
+        """By those who may read: they take no place from the others."""
 
     def routes(self) -> list[Route]:
         """The routes, for a Starlette application."""
@@ -70,7 +73,8 @@ class PinsEndpoint:
 
     async def close(self) -> None:
         """Give up what is under way."""
-        await self._jobs.close()
+        await self._ordered.close()
+        await self._asked.close()
 
     async def pins(self, request: Request) -> Response:
         """What is pinned, and how much of it is held (`?name=`, which may be repeated, for some pins only)."""
@@ -109,8 +113,8 @@ class PinsEndpoint:
         is_deep = request.query_params.get("deep") == "1"
 
         async def carry_out(order: dict[str, Any]) -> Response:
-            wanted = self._wanted(order)
-            return JSONResponse(self._jobs.start(lambda job: self._verify(job, wanted, is_deep=is_deep)).shown())
+            wanted, jobs = self._wanted(order), self._ordered if is_deep else self._asked
+            return JSONResponse(jobs.start(lambda job: self._verify(job, wanted, is_deep=is_deep)).shown())
 
         if is_deep:
             return await self._writers.answer(request, carry_out)
@@ -126,13 +130,14 @@ class PinsEndpoint:
             names = [_one(name) for name in _names(order, "images")]
             platforms = self._own(_platforms(order.get("platforms")))
             choose = self._chooser(order.get("nodes", "all"))
-            return JSONResponse(self._jobs.start(lambda job: self._prefetch(job, names, platforms, choose)).shown())
+            return JSONResponse(self._ordered.start(lambda job: self._prefetch(job, names, platforms, choose)).shown())
 
         return await self._writers.answer(request, carry_out)
 
     async def job(self, request: Request) -> Response:
         """How far a job is."""
-        job = self._jobs.get(request.path_params["job"])
+        identity = request.path_params["job"]
+        job = self._ordered.get(identity) or self._asked.get(identity)
         return refused(404, "there is no such order any more") if job is None else JSONResponse(job.shown())
 
     # Pins.

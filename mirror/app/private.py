@@ -1,10 +1,10 @@
 """How a node deals with private content: who decides, and where that is answered from which is kept nowhere."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..access import AccessStack, PrivatePolicies
+from ..access import AccessStack, PrivatePolicies, Staged
 from ..images.tag_policies import TagPolicies
 from ..metrics import Metrics
 from ..oci.digest import Digest
@@ -27,11 +27,13 @@ class PrivateContent:
         access: decides who may have what.
         apart: what is to be kept nowhere is answered from this.
         marks: of content.
+        staged: what was sent to be mounted.
     """
 
     access: AccessStack
     apart: Backend
     marks: Marks
+    staged: Staged = field(default_factory=Staged)
 
     @classmethod
     def build(  # noqa: PLR0913 - what the agent has built before
@@ -74,7 +76,8 @@ class PrivateContent:
             is_member=is_member,
             settings=settings.access,
         )
-        return cls(access, backend_apart(me, upstream, metrics, settings, outages=outages, policies=tags), marks)
+        apart = backend_apart(me, upstream, metrics, settings, outages=outages, policies=tags)
+        return cls(access, apart, marks, Staged(settings.access))
 
     def endpoint(self, backend: Backend, chain: Chain, registry: str | None = None) -> ClientEndpoint:
         """A client endpoint, which answers from a backend, or from the one apart; otherwise as `ClientEndpoint`."""
@@ -89,13 +92,14 @@ class PrivateContent:
 
     def published(self, repository: Repository, digest: Digest) -> None:
         """Take note that somebody who has some content put all of it into a repository here."""
-        if self.marks.of(digest) is not None:
+        if str(repository) == STAGED:
+            self.staged.add(digest)
+        elif self.marks.of(digest) is not None:
             self.marks.add(digest, Mark.of(repository))
 
     def must_be_sent(self, digest: Digest) -> bool:
         """Whether only who sends some content may have it in another repository: that he names it is no proof."""
-        mark = self.marks.of(digest)
-        return mark is not None and STAGED not in mark.names
+        return self.marks.of(digest) is not None and digest not in self.staged
 
     async def start(self) -> None:
         """Read what an earlier process found out."""

@@ -3,8 +3,10 @@
 import asyncio
 import hashlib
 import logging
+import math
 import os
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,7 @@ from ..oci.reference import Reference
 
 log = logging.getLogger(__name__)
 
-_VERSION_MAX: Final = 1 << 53
+VERSION_MAX: Final = 1 << 53
 """Bounds a version: a member that says more is not believed, for nobody could set that tag any more."""
 _FILE_MAX_BYTES: Final = 4096
 """Bounds the file of a tag, in bytes: a name has at most some 640."""
@@ -89,7 +91,8 @@ def parsed(record: Record, set_unix_s: float, *, set_here: bool = False) -> OwnT
     except (DigestInvalid, NameInvalid) as error:
         log.debug("no record of a tag: %s", error)
         return None
-    if str(reference) != record.reference or not 0 < record.version <= _VERSION_MAX:
+    is_possible = 0 < record.version <= VERSION_MAX and math.isfinite(set_unix_s)
+    if str(reference) != record.reference or not is_possible:
         return None
     return OwnTag(reference, digest, record.version, set_unix_s, set_here)
 
@@ -103,7 +106,16 @@ class OwnTagFiles:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
-        self._changes: set[asyncio.Future[None]] = set()
+        self._changes: dict[Reference, asyncio.Future[None]] = {}
+        """That of each tag which was ordered last and is not done."""
+        self._waiting: dict[Reference, bytes | None] = {}
+        """What is to lie on the disk of each tag with which no thread has begun: the newest of all that was said."""
+        self._lock = threading.Lock()
+        """Guards `_waiting`."""
+
+    def __len__(self) -> int:
+        """How many tags are not on the disk as they are."""
+        return len(self._changes)
 
     async def read(self) -> list[OwnTag]:
         """All that is there; raise OSError if the folder cannot be made or read."""
@@ -111,29 +123,42 @@ class OwnTagFiles:
 
     async def close(self) -> None:
         """Wait until all is on the disk."""
-        await asyncio.gather(*self._changes, return_exceptions=True)
+        await asyncio.gather(*self._changes.values(), return_exceptions=True)
 
     def write(self, own: OwnTag) -> "asyncio.Future[None]":
-        """Write what is known of a tag; the future is done when it is on the disk."""
+        """Write what is known of a tag; the future is done when that, or what is known then, is on the disk."""
         stored = _Stored(Record(str(own.reference), str(own.digest or ""), own.version, own.set_unix_s), own.set_here)
-        return self._change(lambda folder: _write(_path(folder, own.reference), msgspec.json.encode(stored)))
+        return self._change(own.reference, msgspec.json.encode(stored))
 
     def remove(self, reference: Reference) -> None:
         """Delete what is known of a tag."""
-        self._change(lambda folder: _path(folder, reference).unlink(missing_ok=True))
+        self._change(reference, None)
 
-    def _change(self, work: Callable[[Path], object]) -> "asyncio.Future[None]":
-        def run() -> None:
-            if self._folder is not None:
-                work(self._folder)
-
-        future = asyncio.get_running_loop().run_in_executor(_thread, run)
-        self._changes.add(future)
-        future.add_done_callback(self._changed)
+    def _change(self, reference: Reference, content: bytes | None) -> "asyncio.Future[None]":
+        with self._lock:
+            is_waiting = reference in self._waiting
+            self._waiting[reference] = content
+        if is_waiting and (waiting := self._changes.get(reference)) is not None:
+            return waiting
+        future = asyncio.get_running_loop().run_in_executor(_thread, self._carry_out, reference)
+        self._changes[reference] = future
+        future.add_done_callback(lambda done: self._changed(reference, done))
         return future
 
-    def _changed(self, future: "asyncio.Future[None]") -> None:
-        self._changes.discard(future)
+    def _carry_out(self, reference: Reference) -> None:
+        """In the thread."""
+        with self._lock:
+            content = self._waiting.pop(reference)
+        if self._folder is None:
+            return
+        if content is None:
+            _path(self._folder, reference).unlink(missing_ok=True)
+        else:
+            _write(_path(self._folder, reference), content)
+
+    def _changed(self, reference: Reference, future: "asyncio.Future[None]") -> None:
+        if self._changes.get(reference) is future:
+            del self._changes[reference]
         if not future.cancelled() and (error := future.exception()) is not None:
             log.warning("a pushed tag is not on the disk, and may be forgotten with the next start: %s", error)
 

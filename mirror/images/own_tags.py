@@ -26,7 +26,7 @@ from ..oci.reference import Reference, Repository
 from ..routers import NOTE_MAX_BYTES, NOTES_MAX_BYTES
 from ..settings import ImageSettings
 from ..stores import Held, Listener, Tag
-from .own_tag_files import OwnTag, OwnTagFiles, Record, parsed
+from .own_tag_files import VERSION_MAX, OwnTag, OwnTagFiles, Record, parsed
 
 log = logging.getLogger(__name__)
 
@@ -133,11 +133,13 @@ class OwnTags:
 
         Raises:
             StorageFull: there are too many.
-            StorageFailed: the disk failed; then the tag may be forgotten with the next start.
+            StorageFailed: the disk failed; then the tag may be forgotten with the next start. Or nobody can change it.
         """
         known, now = self._tags.get(reference), time.time()
         if known is None and digest is not None and len(self._tags) - len(self._gone) >= self._settings.own_tags_max:
             raise StorageFull(f"there are {self._settings.own_tags_max} tags that were pushed: delete some first")
+        if known is not None and known.version >= VERSION_MAX:
+            raise StorageFailed(f"a member has set {reference} so that nobody can change it: see docs/security.md")
         version = max(int(now * 1000), known.version + 1 if known is not None else 0)
         own = OwnTag(reference, digest, version, now, set_here=True)
         self._take(own)
@@ -158,19 +160,25 @@ class OwnTags:
         """Take in what another member says."""
         try:
             records = _records.decode(note)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             log.debug("no note about tags: %s", error)
             return
-        now = time.time()
+        now, settings, too_many = time.time(), self._settings, 0
         for record in records:
+            if len(self._files) >= settings.own_tags_max + settings.own_tags_gone_max:
+                log.warning("members tell of more tags than the disk takes; what is left they tell again")
+                return
             own = parsed(record, now - max(0.0, record.age_s))
             if own is None or not self._is_news(own):
                 continue
-            if own.digest is not None and len(self._tags) - len(self._gone) >= self._settings.own_tags_max:
-                log.warning("a pushed tag is not kept, for there are too many tag=%s", own.reference)
+            is_more = own.digest is not None and self.tag(own.reference) is None
+            if is_more and len(self._tags) - len(self._gone) >= settings.own_tags_max:
+                too_many += 1
                 continue
             self._take(own)
             self._files.write(own)
+        if too_many:
+            log.warning("pushed tags are not kept, for there are too many tags=%d", too_many)
 
     def state(self) -> bytes:
         """What another member should know: all of them, or, of too many, others each time."""

@@ -46,6 +46,7 @@ class PushedReferrers:
             except MirrorError as error:
                 log.info("%s refers to %s and cannot be read: %s", digest, subject, error)
                 continue
-            if (outline := await outline_of(manifest.body)) is not None:
+            outline = await outline_of(manifest.body)
+            if outline is not None and outline.subject == subject:  # else somebody gave a tag such a name
                 found.append(entry(digest, len(manifest.body), outline))
         return found

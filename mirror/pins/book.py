@@ -11,7 +11,7 @@ from dataclasses import replace
 from ..errors import MirrorError
 from ..oci.digest import Digest
 from ..settings import PinSettings
-from .records import Record, decode, encode
+from .records import VERSION_MAX, Record, decode, encode
 
 
 class PinRefused(MirrorError):
@@ -75,7 +75,7 @@ class Book:
         known = self._records.get(name)
         record = Record(
             name=name,
-            version=self._version + 1,
+            version=self._next_version(),
             author=self._me,
             copies=copies,
             digest=digest,
@@ -118,7 +118,7 @@ class Book:
         """Replace the record of a pin by one that says that it is gone."""
         gone = replace(
             record,
-            version=self._version + 1,
+            version=self._next_version(),
             author=self._me,
             is_removed=True,
             configured_by="",
@@ -146,6 +146,9 @@ class Book:
         if self._state[0] != self.changes:
             self._state = self.changes, encode(list(self._records.values()))
         return self._state[1]
+
+    def _next_version(self) -> int:
+        return min(self._version + 1, VERSION_MAX)
 
     def _followers(self, name: str) -> list[Record]:
         return [it for it in self._records.values() if it.pattern == name and not it.is_removed]

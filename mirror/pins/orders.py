@@ -51,11 +51,12 @@ class Hashes:
         self._settings = settings
         self._turn = asyncio.Lock()
         self._pace = Pace(settings.hash_bytes_per_s)
-        self._running: dict[Digest, asyncio.Task[Hashed]] = {}
+        self._tasks: dict[Digest, asyncio.Task[Hashed]] = {}
+        """Those that run, and those that have ended and nobody has asked for since; the oldest first."""
 
     async def close(self) -> None:
         """Give up what is under way."""
-        tasks = list(self._running.values())
+        tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -66,17 +67,24 @@ class Hashes:
         Raises:
             Refusal: too much is to be hashed already.
         """
-        task = self._running.get(digest)
+        task = self._tasks.get(digest)
         if task is None:
-            if len(self._running) >= self._settings.orders_max:
-                raise Refusal(Reason.BUSY, f"{len(self._running)} blobs are to be hashed already")
-            task = self._running[digest] = asyncio.create_task(self._hash(digest))
+            self._make_room()
+            if len(self._tasks) >= self._settings.orders_max:
+                raise Refusal(Reason.BUSY, f"{len(self._tasks)} blobs are to be hashed already")
+            task = self._tasks[digest] = asyncio.create_task(self._hash(digest))
         await asyncio.wait([task], timeout=self._settings.answer_s)
         if not task.done():
             return Hashed.WAIT
-        if self._running.get(digest) is task:
-            del self._running[digest]
+        if self._tasks.get(digest) is task:
+            del self._tasks[digest]
         return task.result()
+
+    def _make_room(self) -> None:
+        """Forget outcomes, the oldest first: who gave such an order may be gone, and asks no more."""
+        ended = [digest for digest, task in self._tasks.items() if task.done()]
+        for digest in ended[: max(0, len(self._tasks) + 1 - self._settings.orders_max)]:
+            self._tasks.pop(digest).exception()
 
     async def _hash(self, digest: Digest) -> Hashed:
         async with self._turn:

@@ -18,7 +18,8 @@ from ..routers import is_member_name
 
 ALL: Final = 0
 """Stands for a copy on every member."""
-_VERSION_MAX: Final = 2**53
+VERSION_MAX: Final = 2**53 - 1
+"""Bounds a version. Members come nowhere near it; one that lies can, and then pins that are made later have it too."""
 
 
 class _Wire(msgspec.Struct, frozen=True, array_like=True):
@@ -101,7 +102,7 @@ def _record(wire: _Wire) -> Record | None:
     except DigestInvalid:
         return None
     is_right = (
-        0 < wire.version < _VERSION_MAX
+        0 < wire.version <= VERSION_MAX
         and is_member_name(wire.author)
         and (not wire.configured_by or is_member_name(wire.configured_by))
         and 0 <= wire.copies <= COPIES_MAX

@@ -210,7 +210,15 @@ class SwimNotes(gossip.Delegate):
             if isinstance(event, gossip.BroadcastReceived | gossip.StateReceived):
                 for topic, notes in _notes_of(event.payload).items():
                     if topic in listeners:
-                        listeners[Topic(topic)].heard(notes)
+                        _tell(listeners[Topic(topic)], notes)
+
+
+def _tell(listener: Listener, notes: bytes) -> None:
+    """Have a listener hear what a member says. Whatever that is, what comes after it is heard as well."""
+    try:
+        listener.heard(notes)
+    except Exception:  # the root of a task: a bug here must not go unseen
+        log.exception("what a member says was not taken in bytes=%d", len(notes))
 
 
 def _notes_of(payload: bytes) -> Mapping[str, bytes]:
@@ -476,7 +484,7 @@ def _endpoint(metadata: bytes) -> _Endpoint | None:
     """What the metadata of a member says, if it is valid."""
     try:
         endpoint = msgspec.json.decode(metadata, type=_Endpoint)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return endpoint if 0 < endpoint.port < 65536 else None
 

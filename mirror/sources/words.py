@@ -112,7 +112,7 @@ class Words:
         """
         try:
             wires = msgspec.msgpack.decode(payload, type=list[_Wire])
-        except ValueError:
+        except (ValueError, RecursionError):
             return []
         new = []
         for wire in wires[: self._settings.words_max]:

@@ -12,6 +12,7 @@ from mirror.access import PrivatePolicies, PrivatePolicy, Sharing
 from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Repository
+from mirror.sources import STAGED
 from mirror.stores.marks import Mark
 from tests.loopback.nodes import Cluster, Node, cluster
 from tests.loopback.servers import Part, Request, run
@@ -303,5 +304,19 @@ def test_who_pushed_private_content_may_have_it_where_it_was_pushed(tmp_path: Pa
             node.private.published(Repository("docker.io", "lab/own"), Digest.of(PUBLIC_BODY))
             assert await status(node, under("lab/own", blob), MALLORY) == 200
             assert await status(node, under(PUBLIC, blob)) == 404
+
+    run(story())
+
+
+def test_private_content_that_was_loaded_from_a_pipe_is_given_under_no_other_name(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with private(tmp_path, Sharing.CHECKED, 1) as (it, _, blob):
+            (node,) = it.nodes
+            assert await status(node, under(APP, blob), ALICE) == 200
+            assert await status(node, under(PUBLIC, it.origin.has(PUBLIC_BODY, repository=PUBLIC))) == 200
+            node.private.published(Repository(*STAGED.split("/")), blob.digest)
+            assert await status(node, under(PUBLIC, blob)) == 404
+            assert await status(node, under(APP, blob)) == 401
+            assert await status(node, under(APP, blob), ALICE) == 200
 
     run(story())

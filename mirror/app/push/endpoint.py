@@ -23,7 +23,7 @@ from ...sources.chain import VIA_HEADER
 from ..blob import Headers
 from ..request import RegistryRequest, parse
 from ..responses import received, send_empty, send_error
-from .body import whole
+from ..writers import is_from_here
 from .plainly import PlainAnswer
 from .request import PushRequest, is_write, parse_push
 from .stack import PushStack
@@ -122,7 +122,7 @@ class PushEndpoint:
             self._push.published(request.repository, mount)
             return 201, _created(request, f"blobs/{mount}", mount)
         client = scope.get("client")
-        origin = "" if client is None or client[0] in ("127.0.0.1", "::1") else str(client[0])
+        origin = "" if client is None or is_from_here(scope) else str(client[0])
         upload = await uploads.begin(request.repository, origin, request.length or 0)
         if digest is None:
             return 202, _progress(request, upload)
@@ -169,8 +169,7 @@ class PushEndpoint:
     async def _manifest(self, receive: Receive, request: PushRequest, what: Digest | Reference) -> tuple[int, Headers]:
         if request.content_range is not None:
             raise RangeInvalid("a manifest is pushed as a whole")
-        async with self._push.uploads.turn():
-            body = await whole(receive, MANIFEST_MAX_BYTES, request.length)
+        body = await self._push.uploads.document(receive, MANIFEST_MAX_BYTES, request.length)
         tags = [value for name, value in request.query if name == "tag"]
         accepted = await self._push.manifests.put(request.repository, what, tags, body, request.content_type)
         self._push.published(request.repository, accepted.digest)

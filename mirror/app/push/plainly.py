@@ -15,6 +15,11 @@ _NEITHER = (401, 403, 429, 502, 503, 504)
 """What is answered where upstream does not say whether it has something, or does not show it."""
 
 
+def _is_neither(start: Message) -> bool:
+    """Whether an answer says neither. One that asks for credentials says what the client has to do."""
+    return start["status"] in _NEITHER and all(name != b"www-authenticate" for name, _ in start["headers"])
+
+
 class PlainAnswer:
     """Sends the answer to one request.
 
@@ -32,7 +37,7 @@ class PlainAnswer:
 
     async def send(self, message: Message) -> None:
         """Send a message of the answer, or of the one in its place."""
-        if message["type"] == "http.response.start" and message["status"] in _NEITHER and self._is_wanted():
+        if message["type"] == "http.response.start" and _is_neither(message) and self._is_wanted():
             self._is_replaced = True
             return
         if not self._is_replaced:

@@ -32,7 +32,7 @@ from ...oci.reference import Repository
 from ...settings import PushSettings
 from ...stores import BlobUpload, BlobUploads
 from ...stores.proofs import StreamHasher
-from .body import parts
+from .body import parts, whole
 
 log = logging.getLogger(__name__)
 
@@ -154,6 +154,15 @@ class Uploads:
             yield
         finally:
             self._arriving.release()
+
+    async def document(self, receive: Receive, max_bytes: int, length: int | None) -> bytes:
+        """The whole of a body that is held in memory; see `body.whole`. Raises UploadInvalid if it takes too long."""
+        async with self.turn():
+            try:
+                async with asyncio.timeout(self._settings.document_s):
+                    return await whole(receive, max_bytes, length)
+            except TimeoutError:
+                raise UploadInvalid(f"it did not come within {self._settings.document_s:g} s") from None
 
     async def take(
         self, upload: Upload, receive: Receive, length: int | None, part: tuple[int, int] | None, location: str

@@ -165,7 +165,7 @@ class Budgets:
         """
         try:
             wires = msgspec.msgpack.decode(payload, type=list[_Wire])
-        except ValueError:
+        except (ValueError, RecursionError):
             return []
         new = []
         for wire in wires[: self._settings.budgets_max]:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import threading
 import time
 from collections.abc import Callable, Collection, Coroutine
 from dataclasses import replace
@@ -147,6 +148,8 @@ def test_the_state_is_a_note_of_all_and_of_too_many_it_is_others_each_time() -> 
         msgspec.msgpack.encode([["docker.io/lab/app:1", "md5:1", 1, 0.0]]),
         msgspec.msgpack.encode([["lab/app:1", str(ONE), 1, 0.0]]),
         msgspec.msgpack.encode([["docker.io/../x:1", str(ONE), 1, 0.0]]),
+        msgspec.msgpack.encode([["docker.io/lab/app:1", str(ONE), 1, float("inf")]]),
+        b"\x91\x95\xa1x\xa1x\x01\xca\0\0\0\0" + b"\x91" * 200_000,  # lists in lists, where nothing is read
     ],
 )
 def test_what_a_member_says_that_is_no_tag_is_passed_over(note: bytes) -> None:
@@ -170,6 +173,9 @@ def test_tags_and_what_is_remembered_of_deleted_ones_are_bounded() -> None:
         await other.put(Reference(APP, "4"), ONE)
         node.heard(told.pop())
         assert sorted(node.tags_of(APP)) == ["0", "1", "2"]
+        await other.put(Reference(APP, "0"), TWO)
+        node.heard(told.pop())
+        assert meaning(node, Reference(APP, "0")) == TWO, "what is known moves all the same"
         for number in range(3):
             await node.put(Reference(APP, str(number)), None)
         assert (node.tags_of(APP), node.has_any(APP)) == ([], True)
@@ -227,3 +233,50 @@ def test_files_that_say_something_else_are_removed(tmp_path: Path, caplog: pytes
     run(story)
     assert len(list(tmp_path.iterdir())) == 1
     assert "no record of a tag" in caplog.text
+
+
+def test_a_member_that_changes_tags_all_the_time_fills_no_queue_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_write, force, forced = threading.Event(), os.fsync, list[int]()
+
+    def slowly(descriptor: int) -> None:
+        may_write.wait(30)
+        forced.append(descriptor)
+        force(descriptor)
+
+    def note(tag: str, version: int) -> bytes:
+        return msgspec.msgpack.encode([[str(Reference(APP, tag)), "", version, 0.0]])
+
+    async def story() -> None:
+        settings = replace(ImageSettings(), own_tags_max=3, own_tags_gone_max=2)
+        tags = OwnTags(tmp_path, settings=settings)
+        await tags.start(Shown())
+        for version in range(1, 500):
+            tags.heard(note("1.0", version))
+        for number in range(500):
+            tags.heard(note(f"other-{number}", 1))
+        may_write.set()
+        await tags.close()
+        assert len(forced) <= 6
+        known = len(tags.meaning(APP, ONE)), tags.has_any(APP)
+        await tags.put(TAG, ONE)
+        await tags.close()
+        again = OwnTags(tmp_path, settings=settings)
+        await again.start(Shown())
+        assert (known, meaning(again)) == ((0, True), ONE)
+
+    monkeypatch.setattr(os, "fsync", slowly)
+    run(story)
+
+
+def test_who_changes_a_tag_that_a_liar_has_set_for_ever_is_told_so() -> None:
+    async def story() -> None:
+        tags = OwnTags(None)
+        tags.heard(msgspec.msgpack.encode([[str(TAG), str(ONE), 1 << 53, 0.0]]))
+        for digest in (TWO, None):
+            with pytest.raises(StorageFailed, match="nobody can change it"):
+                await tags.put(TAG, digest)
+        assert meaning(tags) == ONE
+
+    run(story)

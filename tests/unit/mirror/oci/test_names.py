@@ -54,6 +54,9 @@ def test_what_names_nothing_is_refused(text: str) -> None:
         ("nginx:1.2", "nginx:1.2", None),
         ("*:v1", "ghcr.io/org/app:v1", True),
         ("nginx:1.*", "nginx:1x2", False),
+        ("app-[ab]*:v1", "app-a:v1", False),
+        ("*a" * 40 + "*b:*", "docker.io/" + "a" * 200 + ":v1", False),  # by trying all ways it would take for ever
+        ("*a" * 40 + "*b:*", "docker.io/" + "a" * 200 + "b:v1", True),
     ],
 )
 def test_a_pattern_covers_what_its_stars_stand_for(pattern: str, tag: str, covered: bool | None) -> None:

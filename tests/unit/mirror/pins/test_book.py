@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mirror.oci.digest import Digest
 from mirror.pins.book import Book, PinRefused
-from mirror.pins.records import Record, decode, encode
+from mirror.pins.records import VERSION_MAX, Record, decode, encode
 from mirror.settings import PinSettings
 
 NAMES = ["docker.io/library/a:1", "docker.io/library/b:1", "docker.io/library/c:*", f"docker.io/x/d@{Digest.of(b'd')}"]
@@ -145,3 +145,14 @@ def test_what_a_nodes_settings_say_is_unpinned_by_force_alone() -> None:
     with pytest.raises(PinRefused, match="not pinned"):
         made.unpin(A)
     assert not made.pin(A, 2).configured_by
+
+
+def test_a_version_that_nobody_can_outdo_keeps_nobody_from_pinning_something_else() -> None:
+    one, other = book("n0"), book("n1")
+    liar = Record(name=A, version=VERSION_MAX, author="liar", copies=1)
+    assert one.hear(encode([liar])) == [liar]
+    record = one.pin(B, 2)
+    assert other.hear(encode([record])) == [record]
+    gone = one.unpin(B)
+    assert other.hear(encode(gone)) == gone
+    assert decode(one.state(), 10) == [liar, *gone]

@@ -154,6 +154,7 @@ def test_what_one_member_says_is_bounded() -> None:
 
 
 @example(b"\x91\x94\xa1\x80")
+@example(b"\x91\x96\xa1x\xa1x\x01\x01\xca\0\0\0\0" + b"\x91" * 200_000)  # lists in lists, where nothing is read
 @given(st.binary(max_size=NOTE_MAX_BYTES))
 def test_junk_says_nothing(payload: bytes) -> None:
     assert Words(SETTINGS, "me", KNOWN).heard(payload, 0.0) == []

@@ -245,3 +245,20 @@ def test_bodies_wait_for_a_turn_no_longer_than_they_may(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_refused_with_what_to_do(error: Exception, said: str) -> None:
     with pytest.raises(NoSpace, match=said), storage_errors():
         raise error
+
+
+def test_a_manifest_that_never_ends_gives_its_place_back(tmp_path: Path) -> None:
+    async def dripping() -> Any:
+        await asyncio.sleep(0)
+        return {"type": "http.request", "body": b"{", "more_body": True}
+
+    async def ending() -> Any:
+        return {"type": "http.request", "body": b"{}"}
+
+    async def story() -> None:
+        uploads = Uploads(Files(tmp_path), PushSettings(arriving_max=1, document_s=0.01))
+        with pytest.raises(UploadInvalid, match=r"within 0\.01 s"):
+            await uploads.document(dripping, 1 << 40, None)
+        assert await uploads.document(ending, 10, 2) == b"{}"
+
+    asyncio.run(story())

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mirror.routers import NOTE_MAX_BYTES
 from mirror.settings import BudgetSettings
-from mirror.sources.upstream.budgets import Budgets
+from mirror.sources.upstream.budgets import Budgets, Refused
 
 HUB, QUAY = "https://registry-1.docker.io", "https://quay.io"
 
@@ -181,6 +181,11 @@ def test_the_last_pulls_are_told_one_by_one() -> None:
     assert not it.members[1].is_scarce(HUB, it.clock(1))
 
 
+FIELDS = [msgspec.msgpack.encode(it) for it in (HUB, "", 0.0, 60.0, 1, 1, 1, next(iter(Refused)))]
+"""Of a note."""
+
+
+@example(b"\x91\x99" + b"".join(FIELDS) + b"\x91" * 200_000)  # and lists in lists behind them, where nothing is read
 @given(st.binary(max_size=NOTE_MAX_BYTES))
 def test_junk_says_nothing(payload: bytes) -> None:
     budgets = Budgets()
