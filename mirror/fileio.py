@@ -13,6 +13,7 @@ import mmap
 import os
 import stat
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -89,6 +90,39 @@ def read_small(path: str | os.PathLike[str], max_bytes: int) -> tuple[bytes, boo
     if not stat.S_ISREG(mode) or len(content) > max_bytes:
         raise ValueError(f"{path} must be a regular file of at most {max_bytes} bytes")
     return content, bool(mode & 0o077)
+
+
+def replace(path: Path, content: bytes, *, durably: bool = False) -> None:
+    """Write a file anew, for its owner alone; whoever reads it finds the old one or the new one, whole. Blocks.
+
+    Two must not write the same file at a time: what is new comes into being beside it, as `.new`.
+
+    Args:
+        path: of it; its folder is there.
+        content: of it.
+        durably: whether to return only when it is on the disk, name and all, so that it outlives a loss of power.
+
+    Raises:
+        OSError: the disk fails, or is full; the old one is still there.
+    """
+    new = path.with_suffix(".new")
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+        file.write(content)
+        if durably:
+            file.flush()
+            os.fsync(file.fileno())
+    new.replace(path)
+    if durably:
+        sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Force the names in a folder to the disk, which blocks; raise OSError if it fails."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 async def read(fd: int, offset: int, count: int) -> bytearray:

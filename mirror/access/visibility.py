@@ -12,7 +12,6 @@ must go on serving it. All else is private until the registry shows it to anybod
 import asyncio
 import json
 import logging
-import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UpstreamError
-from ..fileio import read_small
+from ..fileio import read_small, replace
 from ..oci.reference import Repository
 from ..settings import AccessSettings
 from ..sources import GuestSource, Shown
@@ -139,7 +138,7 @@ class Visibility:
         async with self._writing:
             names = [name for name, answer in self._answers.items() if answer.is_public]
             try:
-                await asyncio.to_thread(_write, self._file, names)
+                await asyncio.to_thread(replace, self._file, json.dumps(names).encode())
             except OSError as error:
                 log.warning("cannot write down which repositories are public: %s", error.strerror)
 
@@ -152,11 +151,3 @@ def _read(file: Path) -> list[str]:
     except (OSError, ValueError, RecursionError):
         return []
     return [name for name in names if isinstance(name, str) and is_repository(name)] if isinstance(names, list) else []
-
-
-def _write(file: Path, names: list[str]) -> None:
-    new = file.with_suffix(".new")
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(fd, "w", encoding="utf-8") as out:
-        json.dump(names, out)
-    new.replace(file)

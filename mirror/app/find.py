@@ -11,12 +11,10 @@ from ..images.holdings import Holdings
 from ..oci.content import Content, Parts
 from ..oci.digest import Digest
 from ..oci.manifest import MANIFEST_MAX_BYTES
-from ..oci.reference import Reference, Repository, parse_image
+from ..oci.names import ANY_REPOSITORY, parse_one
+from ..oci.reference import Reference
 from ..routers import Peer
 from ..stores import Tag
-
-_ANY_REPOSITORY = Repository("docker.io", "library/any")
-"""Members serve a digest under every repository name."""
 
 
 class Find:
@@ -63,16 +61,15 @@ class Find:
         Raises:
             NameInvalid, DigestInvalid: the query is neither.
         """
-        wanted = Digest.parse(query) if query.startswith(("sha256:", "sha512:")) else parse_image(query)
+        wanted = parse_one(query)
         answer: dict[str, Any] = {"node": self._name, "asked": query}
-        if isinstance(wanted, Reference):
-            answer["reference"] = str(wanted)
-            answer["tags"] = await self.tags(wanted)
+        if wanted.reference is not None:
+            answer["reference"] = str(wanted.reference)
+            answer["tags"] = await self.tags(wanted.reference)
             digests = {row["digest"]: Digest.parse(row["digest"]) for row in answer["tags"]}
             answer["holders"] = {text: await self.holders(digest) for text, digest in digests.items()}
-        else:
-            digest = wanted if isinstance(wanted, Digest) else wanted[1]
-            answer["holders"] = {str(digest): await self.holders(digest)}
+        elif wanted.digest is not None:
+            answer["holders"] = {str(wanted.digest): await self.holders(wanted.digest)}
         return answer
 
     async def tags(self, reference: Reference) -> list[dict[str, Any]]:
@@ -99,7 +96,7 @@ class Find:
         Returns:
             `member`, `has`, and `bytes` or the `reason`; of this node the `store`; of images `blobs` named and `held`.
         """
-        content = Content(_ANY_REPOSITORY, "blobs", digest)
+        content = Content(ANY_REPOSITORY, "blobs", digest)
         rows: list[dict[str, Any]] = []
         try:
             held = self._holdings.open(digest)

@@ -16,7 +16,8 @@ from starlette.routing import Route
 from ..errors import DigestInvalid, MirrorError, NameInvalid, PeerError, Reason
 from ..oci.content import Content
 from ..oci.digest import Digest
-from ..oci.names import COPIES_MAX, ImageName, Pattern, are_platforms, parse_name, parse_one
+from ..oci.names import COPIES_MAX, ImageName, Pattern, parse_name, parse_one
+from ..oci.platforms import are_platforms
 from ..pins.goals import digest_of
 from ..pins.inventory import Holders
 from ..pins.orders import Fetched, State

@@ -13,7 +13,8 @@ from ..errors import DigestInvalid, NameInvalid, PeerError, Pinned, StorageFaile
 from ..images.pruning import Plan, Rule
 from ..images.removal import Removal
 from ..oci.digest import Digest
-from ..oci.reference import Reference, parse_image
+from ..oci.names import parse_one
+from ..oci.reference import Reference
 from ..routers import Peer
 from ..settings import AppSettings
 from .writers import Writers, refused
@@ -125,10 +126,12 @@ def parse_target(what: object) -> Reference | Digest:
     """What is to be deleted: a tag, or a digest; raise ValueError for anything else."""
     text = what if isinstance(what, str) else ""
     try:
-        wanted = Digest.parse(text) if text.startswith(("sha256:", "sha512:")) else parse_image(text)
+        wanted = parse_one(text)
     except (NameInvalid, DigestInvalid) as error:
         raise ValueError(f"{text[:200]!r} is no image name and no digest: {error}") from None
-    return wanted[1] if isinstance(wanted, tuple) else wanted
+    target = wanted.reference or wanted.digest
+    assert target is not None, "an image is named by one of them"
+    return target
 
 
 def _plan_row(plan: Plan) -> dict[str, Any]:

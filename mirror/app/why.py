@@ -8,24 +8,24 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from ..errors import ManifestUnknown, NameInvalid, StorageFailed
 from ..fetch.record import Phase, Record
 from ..images.manifests import Manifests
 from ..images.resolutions import Resolution
 from ..images.tags import Answer
+from ..oci.descriptors import Named, named_by
 from ..oci.digest import Digest
-from ..oci.manifest import DOCKER_LIST, OCI_INDEX
-from ..oci.reference import Reference, Repository, parse_image
-from ..oci.tree import Named, named_by
+from ..oci.manifest import INDEX_TYPES
+from ..oci.names import ANY_REPOSITORY, parse_one
+from ..oci.reference import Reference, Repository
 from ..pins.records import Record as Pin
 from ..settings import AppSettings
 from ..sources import RegistryAnswer
 from .find import Find
 from .pinned import PinnedImages
 
-_INDEXES: Final = (OCI_INDEX, DOCKER_LIST)
 _FETCHES_MAX: Final = 4
 """Bounds the fetches of one digest that are told, the last ones."""
 _ANSWERS_MAX: Final = 8
@@ -37,9 +37,6 @@ _BLOBS_MAX: Final = 1024
 _UNTOLD: Final = "blob or manifest"
 """What a digest is of which this node does not have the content."""
 _NO_REPOSITORY: Final = "a registry is asked under a repository's name, and none is known of this digest"
-
-_Wanted: TypeAlias = Digest | Reference | tuple[Repository, Digest]
-"""What a person names: content, a tag, or an image by digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,21 +149,17 @@ class Why:
         Raises:
             NameInvalid, DigestInvalid: the query is neither.
         """
-        wanted = Digest.parse(query) if query.startswith(("sha256:", "sha512:")) else parse_image(query)
+        wanted = parse_one(query)
         answer: dict[str, Any] = {"node": self._remembered.me, "asked": query, "reference": None, "tag": None}
-        digest: Digest | None = None
-        repository: Repository | None = None
-        if isinstance(wanted, Reference):
-            repository = wanted.repository
-            answer["reference"] = str(wanted)
-            answer["tag"] = await self._tag(wanted)
+        digest = wanted.digest
+        repository: Repository | None = wanted.repository
+        if wanted.reference is not None:
+            answer["reference"] = str(wanted.reference)
+            answer["tag"] = await self._tag(wanted.reference)
             said = answer["tag"]["said"]
             digest = Digest.parse(said[0]["digest"]) if said else None
-        elif isinstance(wanted, Digest):
-            digest = wanted
-            repository = self._fetched_as(wanted)
-        else:
-            repository, digest = wanted
+        elif digest is not None and repository == ANY_REPOSITORY:
+            repository = self._fetched_as(digest)
         contents, notes = ([], []) if digest is None else await self._contents(digest, platform, everything=everything)
         registry = None if repository is None else self._remembered.registry(repository.registry)
         return {
@@ -176,7 +169,7 @@ class Why:
             "repository": repository and str(repository),
             "registry": registry and {**asdict(registry), "urls": list(registry.urls), "refusal": registry.refusal},
             "content": await self._rows(contents),
-            "next": self._next(wanted, digest, registry),
+            "next": self._next(wanted.reference, digest, registry),
             "notes": notes,
         }
 
@@ -208,7 +201,7 @@ class Why:
         if named is None:
             return [_Content(digest, _UNTOLD)], []
         media_type, children = named
-        if media_type not in _INDEXES:
+        if media_type not in INDEX_TYPES:
             own = _Content(digest, "manifest", media_type=media_type)
             return [own, *map(_content, children)][:_BLOBS_MAX], []
         contents, notes = [_Content(digest, "index", media_type=media_type)], list[str]()
@@ -282,16 +275,18 @@ class Why:
             "upstream": [_answer_row(it) for it in remembered.answers(text, None)[:_ANSWERS_MAX]],
         }
 
-    def _next(self, wanted: _Wanted, digest: Digest | None, registry: RegistryStatus | None) -> dict[str, Any]:
+    def _next(
+        self, reference: Reference | None, digest: Digest | None, registry: RegistryStatus | None
+    ) -> dict[str, Any]:
         """Who would be asked next for it, in order, if a client wanted it now."""
         remembered = self._remembered
         if digest is not None:
             key = digest.key
         else:
-            assert isinstance(wanted, Reference), "only of a tag the digest may be unknown"
-            key = remembered.tag_key(wanted)
+            assert reference is not None, "only of a tag the digest may be unknown"
+            key = remembered.tag_key(reference)
         refusal = _NO_REPOSITORY if registry is None else registry.refusal
-        if refusal is None and isinstance(wanted, Reference) and not remembered.policy(wanted)["asks_upstream"]:
+        if refusal is None and reference is not None and not remembered.policy(reference)["asks_upstream"]:
             refusal = "its policy is never-upstream"
         return {
             "holders": [name for name in remembered.holders(key) if name != remembered.me],

@@ -15,9 +15,10 @@ from ..errors import AgentError, ArchiveError, DigestInvalid
 from ..oci.digest import Digest
 from ..oci.manifest import MANIFEST_MAX_BYTES, MEDIA_TYPES
 from ..oci.reference import Repository
+from ..oci.strict import Document
 from ..settings import ArchiveSettings
 from .distribution import Distribution
-from .documents import DOCKER_IMAGES, INDEX, LAYOUT, Config, Document
+from .documents import DOCKER_IMAGES, INDEX, LAYOUT, Config
 from .packing import HEAD_BYTES
 from .reading import Extent, Links, StreamSource, absent
 from .tarball import Kind, Member, members

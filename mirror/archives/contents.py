@@ -12,6 +12,7 @@ from ..errors import ArchiveError, DigestInvalid, NameInvalid
 from ..oci.digest import Digest
 from ..oci.manifest import DOCKER_MANIFEST
 from ..oci.reference import Reference, Repository, parse_image
+from ..oci.strict import Descriptor, Document
 from ..settings import ArchiveSettings
 from .documents import (
     ATTESTED_ANNOTATION,
@@ -22,14 +23,11 @@ from .documents import (
     NAME_ANNOTATION,
     REF_ANNOTATION,
     Config,
-    Descriptor,
     DockerImage,
-    Document,
     blob_name,
     digest_of,
     docker_manifest,
-    is_manifest,
-    media_type_of,
+    parse_digest,
     read,
 )
 from .packing import Packing, packing_of
@@ -192,14 +190,14 @@ class _Walk:
         for blob in document.content:
             self._add_blob(image, blob, name)
         self._add_children(image, document.manifests or [], name, depth)
-        image.manifests.append(Manifest(digest, media_type_of(document, descriptor.mediaType), body))
+        image.manifests.append(Manifest(digest, document.media_type(descriptor.mediaType), body))
 
     def _add_children(self, image: Image, children: list[Descriptor], where: str, depth: int) -> None:
         """Add what an index lists, as far as the archive has it: writers leave out other platforms than their own."""
         entered = left_out = 0
         for child in children:
             digest = digest_of(child, where)
-            if child.mediaType and not is_manifest(child):
+            if child.mediaType and not child.is_manifest:
                 self._add_blob(image, child, where)
             elif self._archive.has(blob_name(digest)):
                 if all(known.digest != digest for known in image.manifests):
@@ -280,7 +278,7 @@ def _layer_digest(archive: Archive, layer: str, diff_id: str, packing: Packing |
     """The digest of a layer: that of the configuration, unless it is compressed, which changes its bytes."""
     if packing is not None:
         return archive.digest(layer)
-    stated = digest_of(Descriptor(digest=diff_id), where)
+    stated = parse_digest(diff_id, where)
     digest = archive.digest_if(layer, stated)
     if digest != stated:
         raise ArchiveError(f"member {layer!r} has the digest {digest}; by {where!r} it must be {stated}")

@@ -13,7 +13,9 @@ import msgspec
 
 from ..oci.digest import Digest
 from ..oci.manifest import OCI_INDEX
+from ..oci.platforms import fits
 from ..oci.reference import Reference
+from ..oci.strict import Document
 from .documents import (
     DOCKER_CONFIG,
     DOCKER_IMAGES,
@@ -23,15 +25,13 @@ from .documents import (
     NAME_ANNOTATION,
     OCI_CONFIG,
     REF_ANNOTATION,
-    Document,
-    Platform,
     blob_name,
     digest_of,
 )
 from .naming import shown_name
 from .trees import Tree
 
-_USUAL: Final = Platform("amd64", "linux")
+_USUAL: Final = "linux/amd64"
 """Of an image for several platforms, docker's list names one: this one, if there is, else the first."""
 
 
@@ -92,6 +92,6 @@ def _runnable(tree: Tree, document: Document, digest: Digest) -> tuple[Digest, D
         return digest, document
     known = [(child, digest_of(child, str(digest))) for child in document.manifests or []]
     here = [(child, named) for child, named in known if named in tree.documents]
-    here.sort(key=lambda row: not (row[0].platform or Platform()).fits(_USUAL))  # stable: else the index's order
+    here.sort(key=lambda row: not fits(str(row[0].platform or ""), _USUAL))  # stable: else the index's order
     runnable = (_runnable(tree, tree.documents[named], named) for _, named in here)
     return next(filter(None, runnable), None)

@@ -7,21 +7,13 @@ import msgspec
 
 from ..errors import AgentError
 from ..oci.digest import Digest
+from ..oci.platforms import fits
 from ..oci.reference import Reference, Repository
+from ..oci.strict import Descriptor, Document, Platform
 from ..settings import ArchiveSettings
 from .contents import Manifest, Name
 from .distribution import Distribution
-from .documents import (
-    ATTESTED_ANNOTATION,
-    Config,
-    Descriptor,
-    Document,
-    Platform,
-    digest_of,
-    is_manifest,
-    media_type_of,
-    read,
-)
+from .documents import ATTESTED_ANNOTATION, Config, digest_of, read
 from .naming import repository_of, shown_name
 
 _CONFIG_MAX_BYTES: Final = 4 * 1024 * 1024
@@ -59,11 +51,11 @@ class Trees:
 
     Args:
         registry: the agent.
-        platform: the only one that is wanted of an index; None: all.
+        platform: the only one that is wanted of an index, such as `linux/amd64`; None: all.
         settings: bounds.
     """
 
-    def __init__(self, registry: Distribution, platform: Platform | None, settings: ArchiveSettings) -> None:
+    def __init__(self, registry: Distribution, platform: str | None, settings: ArchiveSettings) -> None:
         self._registry = registry
         self._platform = platform
         self._settings = settings
@@ -80,7 +72,7 @@ class Trees:
             raise AgentError(f"{shown}: what came has the digest {found.digest}", 200)
         document = read(shown, found.body, Document)
         digest = found.digest if isinstance(name, Reference) else name[1]
-        tree = Tree(name, Manifest(digest, media_type_of(document), found.body))
+        tree = Tree(name, Manifest(digest, document.media_type(), found.body))
         self._add(tree, tree.root, document, 0)
         if self._platform is not None and document.manifests is None:
             self._check_platform(tree, document)
@@ -98,7 +90,7 @@ class Trees:
         children = document.manifests or []
         for child in children if self._platform is None else self._wanted(tree, children):
             digest = digest_of(child, where)
-            if child.mediaType and not is_manifest(child):
+            if child.mediaType and not child.is_manifest:
                 tree.blobs[digest] = child.size
             elif digest not in tree.manifests:
                 self._add_child(tree, child, digest, depth + 1)
@@ -111,12 +103,13 @@ class Trees:
         if not digest.matches(found.body):
             raise AgentError(f"{what} came with the digest {found.digest}", 200)
         document = read(str(digest), found.body, Document)
-        self._add(tree, Manifest(digest, media_type_of(document, child.mediaType), found.body), document, depth)
+        self._add(tree, Manifest(digest, document.media_type(child.mediaType), found.body), document, depth)
 
     def _wanted(self, tree: Tree, children: list[Descriptor]) -> list[Descriptor]:
         """Those of an index's children that are for the platform."""
         assert self._platform is not None
-        kept = [child for child in children if child.platform is None or child.platform.fits(self._platform)]
+        wanted = self._platform
+        kept = [child for child in children if child.platform is None or fits(str(child.platform), wanted)]
         others = [child for child in children if child not in kept and ATTESTED_ANNOTATION not in child.annotated]
         tree.left_out += map(str, dict.fromkeys(child.platform for child in others))
         if children and not kept:
@@ -134,7 +127,7 @@ class Trees:
         except (ValueError, RecursionError):
             return  # no image's
         found = Platform(config.architecture, config.os, config.variant)
-        if found.os and self._platform is not None and not found.fits(self._platform):
+        if found.os and self._platform is not None and not fits(str(found), self._platform):
             raise self._none_for(tree, str(found))
 
     def _none_for(self, tree: Tree, others: str) -> AgentError:

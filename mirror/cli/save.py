@@ -35,19 +35,19 @@ def save(
     its name when it is whole and each digest is checked; until then it is FILE.partial, with which a save that broke
     off goes on.
     """
-    from ..archives.documents import Platform
     from ..archives.naming import shown_name
     from ..archives.progress import shown
     from ..archives.saving import Saver
     from ..archives.trees import Trees
     from ..archives.written import target
+    from ..oci.platforms import parse_platform
 
     settings = ArchiveSettings()
     to_stderr = output == "-"
     shown_output = "standard output" if to_stderr else output
     try:
         wanted = [_image(name) for name in dict.fromkeys(names)]
-        only = None if platform is None else Platform.parse(platform)
+        only = None if platform is None else parse_platform(platform)
     except (NameInvalid, DigestInvalid, ValueError) as error:
         raise click.BadParameter(str(error)) from None
     registry = registry_of(url, "save", key_file, settings)

@@ -5,7 +5,7 @@ from typing import Final
 from ..errors import ManifestUnknown
 from ..oci.content import Parts
 from ..oci.digest import Digest
-from ..oci.manifest import DOCKER_LIST, OCI_INDEX, outline_of
+from ..oci.manifest import outline_of
 from .holdings import Holdings
 from .manifests import Manifests
 
@@ -45,11 +45,9 @@ class Completeness:
         outline = None if manifest is None else await outline_of(manifest.body)
         if outline is None:
             return 0, Parts(0, 0)
-        named = dict(outline.sizes)
-        if outline.media_type in (OCI_INDEX, DOCKER_LIST) and not is_entry:
-            entries = [Digest(name) for name in named if self._holdings.has(Digest(name))]
+        if outline.is_index and not is_entry:
+            entries = [it.digest for it in outline.named if self._holdings.has(it.digest)]
             weighed = [await self._weighed(entry, is_entry=True) for entry in entries[:_ENTRIES_MAX]]
             if weighed:
                 return max(weighed, key=lambda entry: entry[0])
-        held = sum(name in outline.embedded or self._holdings.has(Digest(name)) for name in named)
-        return sum(named.values()), Parts(held, len(named))
+        return sum(it.size for it in outline.named), self._holdings.parts_of(outline.named)

@@ -1,9 +1,11 @@
 """The holdings: what this node can serve from all its stores together; the router advertises it."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from ..errors import StorageFailed
+from ..oci.content import Parts
+from ..oci.descriptors import Named
 from ..oci.digest import Digest
 from ..oci.reference import Reference, Repository
 from ..routers import Router
@@ -39,6 +41,11 @@ class Holdings:
     def has(self, digest: Digest) -> bool:
         """Whether any store says that it holds some content; reads local memory."""
         return digest.key in self._count
+
+    def parts_of(self, named: Iterable[Named]) -> Parts:
+        """How much is here of what a manifest names; what it has itself nobody need ask for."""
+        unique = {it.digest: it for it in named}.values()
+        return Parts(sum(it.is_embedded or self.has(it.digest) for it in unique), len(unique))
 
     def open(self, digest: Digest) -> Held | None:
         """Open content that any store holds, or return None.

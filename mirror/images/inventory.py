@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from ..errors import Corrupt, StorageFailed
+from ..oci.descriptors import Named
 from ..oci.digest import Digest
 from ..oci.manifest import MANIFEST_MAX_BYTES, outline_of
-from ..oci.tree import Named, named_by
 from ..settings import ImageSettings
 from ..stores import CacheContents, Held, Kept, Store
 from .holdings import Holdings
@@ -143,21 +143,21 @@ class Inventory:
         """One image. Of an index those manifests count that are here, as for a node one platform is enough."""
         sizes, used = {digest: _size_of(digest, kept)}, [digest]
         children = await self._tree(digest) or ()
-        held, named = sum(self._holdings.has(it.digest) for it in children), len(children)
+        parts = self._holdings.parts_of(children)
         largest = -1
-        for manifest in (it for it in children if it.place == "manifest" and self._holdings.has(it.digest)):
+        for manifest in (it for it in children if it.is_manifest and self._holdings.has(it.digest)):
             blobs = await self._tree(manifest.digest, manifest.size) or ()
             sizes |= {it.digest: it.size for it in (manifest, *blobs)}
             used += [manifest.digest, *_telling(blobs)]
             if (bytes_named := sum(it.size for it in blobs)) > largest:
                 largest = bytes_named
-                held, named = sum(self._holdings.has(it.digest) for it in blobs), len(blobs)
-        sizes |= {it.digest: it.size for it in children if it.place != "manifest"}
+                parts = self._holdings.parts_of(blobs)
+        sizes |= {it.digest: it.size for it in children if not it.is_manifest}
         used += _telling(children)
         contents = frozenset(it for it in sizes if self._holdings.has(it))
         used_unix_s = max((kept[it].used_unix_s for it in used if it in kept), default=0.0)
         count = sum(sizes[it] for it in contents)
-        return HeldImage(reference, digest, count, held, named, used_unix_s, stores, contents)
+        return HeldImage(reference, digest, count, parts.held, parts.named, used_unix_s, stores, contents)
 
     async def _tree(self, digest: Digest, size: int = 0) -> tuple[Named, ...] | None:
         """What a manifest that is here names; None if it is none, or cannot be read. Reading it counts as no use."""
@@ -193,8 +193,8 @@ async def _read(held: Held) -> tuple[Named, ...] | None:
     """What a manifest names; None if it is none. Most content shows that by its first byte."""
     if not 0 < held.size <= MANIFEST_MAX_BYTES or os.pread(held.fd, 1, 0) not in (b"{", b" ", b"\n", b"\t", b"\r"):
         return None
-    body = await held.read()
-    return None if await outline_of(body) is None else named_by(body)
+    outline = await outline_of(await held.read())
+    return None if outline is None else outline.named
 
 
 def _telling(named: Iterable[Named]) -> list[Digest]:

@@ -132,7 +132,7 @@ class Manifests:
             raise ManifestUnknown(f"{digest} is no manifest of a known type")
         if (known := self._memory.get(digest.hex)) is not None:  # somebody else asked for it at the same time
             return known
-        self._note_sizes(outline.sizes)
+        self._note_sizes((it.digest.hex, it.size) for it in outline.named)
         if self._index is not None:
             self._index.note(digest, len(body), outline)
         manifest = self._memory[digest.hex] = Manifest(digest, outline.media_type, body)

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import logging
 import math
-import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from typing import Final
 import msgspec
 
 from ..errors import DigestInvalid, NameInvalid
+from ..fileio import replace
 from ..oci.digest import Digest
 from ..oci.reference import Reference
 
@@ -154,7 +154,7 @@ class OwnTagFiles:
         if content is None:
             _path(self._folder, reference).unlink(missing_ok=True)
         else:
-            _write(_path(self._folder, reference), content)
+            replace(_path(self._folder, reference), content, durably=True)
 
     def _changed(self, reference: Reference, future: "asyncio.Future[None]") -> None:
         if self._changes.get(reference) is future:
@@ -165,17 +165,6 @@ class OwnTagFiles:
 
 def _path(folder: Path, reference: Reference) -> Path:
     return folder / hashlib.sha256(str(reference).encode()).hexdigest()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file by one rename, and force it to the disk: nobody else may know what it says."""
-    new = path.with_suffix(".new")
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(fd, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
 
 
 def _read(folder: Path) -> list[OwnTag]:

@@ -23,7 +23,7 @@ from ..errors import StartFailed, StorageFailed, StorageFull
 from ..fileio import to_its_end
 from ..oci.digest import Digest
 from ..oci.reference import Reference, Repository
-from ..routers import NOTE_MAX_BYTES, NOTES_MAX_BYTES
+from ..routers import NOTE_MAX_BYTES, NOTES_MAX_BYTES, read_note
 from ..settings import ImageSettings
 from ..stores import Held, Listener, Tag
 from .own_tag_files import VERSION_MAX, OwnTag, OwnTagFiles, Record, parsed
@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 
 _REFERRAL = re.compile(r"sha(?:256|512)-[0-9a-f]{64}\.[0-9a-f]{48}")
 """The name of the record that a manifest refers to another one."""
-_records = msgspec.msgpack.Decoder(list[Record])
 
 
 class OwnTags:
@@ -158,13 +157,8 @@ class OwnTags:
 
     def heard(self, note: bytes) -> None:
         """Take in what another member says."""
-        try:
-            records = _records.decode(note)
-        except (ValueError, RecursionError) as error:
-            log.debug("no note about tags: %s", error)
-            return
         now, settings, too_many = time.time(), self._settings, 0
-        for record in records:
+        for record in read_note(note, Record, settings.own_tags_max + settings.own_tags_gone_max):
             if len(self._files) >= settings.own_tags_max + settings.own_tags_gone_max:
                 log.warning("members tell of more tags than the disk takes; what is left they tell again")
                 return

@@ -7,10 +7,12 @@ import logging
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from ..errors import MirrorError
 from ..oci.content import Content
 from ..oci.digest import Digest
-from ..oci.manifest import outline_of
+from ..oci.manifest import MANIFEST_MAX_BYTES, outline_of
 from ..oci.reference import Repository
 from ..oci.referrers import Entry, entry
 from .manifests import Manifests
@@ -39,7 +41,8 @@ class PushedReferrers:
         """The descriptors of those that can be read; None if nothing was ever pushed to the repository."""
         if not self.own.has_any(repository):
             return None
-        found = []
+        found: list[Entry] = []
+        left = MANIFEST_MAX_BYTES
         for digest in self.own.referrers(repository, subject)[:_LISTED_MAX]:
             try:
                 manifest, _ = await self.manifests.get(Content(repository, "manifests", digest))
@@ -48,5 +51,10 @@ class PushedReferrers:
                 continue
             outline = await outline_of(manifest.body)
             if outline is not None and outline.subject == subject:  # else somebody gave a tag such a name
-                found.append(entry(digest, len(manifest.body), outline))
+                described = entry(digest, len(manifest.body), outline)
+                left -= len(msgspec.json.encode(described))
+                if left < 0:  # no list has more, and annotations may be as long as manifests
+                    log.warning("the list of what refers to %s is cut off after %d manifests", subject, len(found))
+                    break
+                found.append(described)
         return found

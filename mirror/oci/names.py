@@ -7,7 +7,6 @@ stands for any characters, `/` and `:` as well, and `?` for one; nothing else is
 
 import fnmatch
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -17,14 +16,14 @@ from .digest import Digest
 from .reference import DOCKER_HUB, Reference, Repository, parse_image
 
 _PATTERN: Final = re.compile(r"[A-Za-z0-9._/:@*?\[\]-]{1,300}")
-_ANY: Final = Repository(DOCKER_HUB, "library/any")
+ANY_REPOSITORY: Final = Repository(DOCKER_HUB, "library/any")
 """Stands for the repository of a bare digest: members serve it under every name, and no registry has it there."""
+
+_MEANT_AS_DIGEST: Final = re.compile(r"sha(?:256|512):|sha[0-9]+:[0-9a-f]{32}")
+"""How a text begins that is meant as a digest, right or wrong, and not as an image called `sha256`."""
 
 COPIES_MAX: Final = 1000
 """Bounds the copies of an image that somebody can want: more than a cluster has members."""
-_PLATFORMS_MAX: Final = 16
-"""Bounds the platforms that are wanted of one image: more than an index has architectures."""
-_PLATFORM: Final = re.compile(r"[a-z0-9._-]{1,32}/[a-z0-9._-]{1,32}(?:/[a-z0-9._-]{1,32})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +68,9 @@ def parse_name(text: str) -> ImageName | Pattern:
 
 def parse_one(text: str) -> ImageName:
     """Read the name of one image; raise as `parse_name` does, for a pattern as well."""
-    if "@" not in text and re.match("sha[0-9]+:[0-9a-f]{32}", text):
+    if "@" not in text and _MEANT_AS_DIGEST.match(text):
         digest = Digest.parse(text)
-        return ImageName(str(digest), _ANY, None, digest)
+        return ImageName(str(digest), ANY_REPOSITORY, None, digest)
     parsed = parse_image(text)
     if isinstance(parsed, Reference):
         return ImageName(str(parsed), parsed.repository, parsed, None)
@@ -85,11 +84,6 @@ def is_name(text: str) -> bool:
         return parse_name(text).text == text
     except (NameInvalid, DigestInvalid):
         return False
-
-
-def are_platforms(platforms: Sequence[str]) -> bool:
-    """Whether these can be platforms of images, a few of them: `os/architecture` or `os/architecture/variant`."""
-    return len(platforms) <= _PLATFORMS_MAX and all(map(_PLATFORM.fullmatch, platforms))
 
 
 def _canonical(text: str) -> str:

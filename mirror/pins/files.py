@@ -6,7 +6,6 @@ written anew, forced to the disk, and renamed, so it is whole whenever a machine
 
 import asyncio
 import logging
-import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Final
@@ -14,7 +13,7 @@ from typing import Final
 import msgspec
 import xxhash
 
-from ..fileio import in_thread, read_small
+from ..fileio import in_thread, read_small, replace
 
 log = logging.getLogger(__name__)
 
@@ -69,21 +68,9 @@ class PinFiles:
 
     async def _write(self, name: str, content: bytes) -> None:
         async with self._turn:
-            await in_thread(_replace, self._folder / name, xxhash.xxh3_64_digest(content) + content)
+            await in_thread(_write, self._folder / name, xxhash.xxh3_64_digest(content) + content)
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file so that it is the old one or the new one, whatever happens."""
+def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    new = path.with_suffix(".new")
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(fd, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    replace(path, content, durably=True)

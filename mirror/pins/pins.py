@@ -8,7 +8,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from ..oci.digest import Digest
-from ..oci.names import COPIES_MAX, ImageName, are_platforms, parse_name
+from ..oci.names import COPIES_MAX, ImageName, parse_name
+from ..oci.platforms import are_platforms
 from ..oci.reference import Reference
 from ..routers import NOTE_MAX_BYTES
 from ..settings import PinSettings

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ..errors import MirrorError
 from ..oci.content import Content
+from ..oci.descriptors import in_turn, named_by
 from ..oci.digest import Digest
 from ..oci.reference import Reference, Repository
 from .book import PinRefused
-from .composition import Read, named_by, platforms_here
+from .composition import Read, platforms_here
 from .pins import Pins
 
 log = logging.getLogger(__name__)
@@ -57,10 +58,11 @@ class Pushed:
 
     async def _pin(self, repository: Repository, digest: Digest, names: Sequence[str]) -> None:
         body = await self._held(Content(repository, "manifests", digest)) or b"{}"
+        named = await in_turn(named_by, body)
         for name in names:
-            await self._pins.pin(name, digest=digest, platforms=platforms_here(body, self._holds))
+            await self._pins.pin(name, digest=digest, platforms=platforms_here(named, self._holds))
         book = self._pins.book
-        for child in named_by(body):
+        for child in (it.digest for it in named if it.is_manifest):
             record = book.record(f"{repository}@{child}")
             if record is not None and not record.is_removed and record.author == self._me and not record.platforms:
                 self._pins.tell_of([book.remove(record)])

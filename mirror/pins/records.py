@@ -13,8 +13,9 @@ import msgspec
 
 from ..errors import DigestInvalid
 from ..oci.digest import Digest
-from ..oci.names import COPIES_MAX, are_platforms, is_name
-from ..routers import is_member_name
+from ..oci.names import COPIES_MAX, is_name
+from ..oci.platforms import are_platforms
+from ..routers import is_member_name, read_note
 
 ALL: Final = 0
 """Stands for a copy on every member."""
@@ -80,11 +81,7 @@ def encode(records: Sequence[Record]) -> bytes:
 
 def decode(payload: bytes, records_max: int) -> list[Record]:
     """Read what another member says, up to a number of records; what is none is dropped."""
-    try:
-        wires = msgspec.msgpack.decode(payload, type=list[_Wire])
-    except (ValueError, RecursionError):
-        return []
-    return [record for wire in wires[:records_max] if (record := _record(wire)) is not None]
+    return [record for wire in read_note(payload, _Wire, records_max) if (record := _record(wire)) is not None]
 
 
 def _wire(it: Record) -> _Wire:

@@ -12,7 +12,11 @@ import enum
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
+
+import msgspec
+
+Record = TypeVar("Record")
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
@@ -199,6 +203,21 @@ class Listener:
 
     heard: Callable[[bytes], object]
     state: Callable[[], bytes]
+
+
+def read_note(note: bytes, record: type[Record], records_max: int) -> list[Record]:
+    """Read a note that is a list of records in MessagePack; one that is none says nothing.
+
+    Args:
+        note: what another member says, or its whole state.
+        record: their form; whether a record can be so is for the reader to judge.
+        records_max: bounds those that are read.
+    """
+    try:
+        records = msgspec.msgpack.decode(note, type=list[record])  # type: ignore[valid-type]
+    except (ValueError, RecursionError):
+        return []
+    return records[:records_max]
 
 
 class Notes(Protocol):

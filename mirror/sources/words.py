@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from ..routers import is_member_name
+from ..routers import is_member_name, read_note
 from ..settings import OutageSettings
 
 
@@ -110,12 +110,8 @@ class Words:
         Returns:
             The registries of which a member sees something new, and what: this node is to look itself.
         """
-        try:
-            wires = msgspec.msgpack.decode(payload, type=list[_Wire])
-        except (ValueError, RecursionError):
-            return []
         new = []
-        for wire in wires[: self._settings.words_max]:
+        for wire in read_note(payload, _Wire, self._settings.words_max):
             before = self._words.get((wire.registry, wire.member))
             if not self._is_possible(wire) or (before is not None and before.number >= wire.number):
                 continue

@@ -19,7 +19,6 @@ import zstandard
 from click.testing import CliRunner
 
 from mirror.archives.distribution import Distribution
-from mirror.archives.documents import Platform
 from mirror.archives.loading import Loaded, Loader
 from mirror.archives.saving import Saver
 from mirror.archives.trees import Trees
@@ -237,7 +236,7 @@ def save(registry: Small, *names: str, platform: str = "") -> bytes:
     client = Distribution(registry.url, "save", None, SETTINGS)
     out = io.BytesIO()
     try:
-        grower = Trees(client, Platform.parse(platform) if platform else None, SETTINGS)
+        grower = Trees(client, platform or None, SETTINGS)
         written = Saver(client, SETTINGS, Silent()).save([grower.grow(parse_image(name)) for name in names], out)
     finally:
         client.close()

@@ -541,6 +541,16 @@ async def test_nobody_asks_a_registry_that_told_a_member_429_and_what_is_left_is
         assert [(note.remaining, note.limit) for note in there.shown(now)] == [(0, 100)]
 
 
+@on_loop
+async def test_what_is_told_to_people_of_an_answer_can_be_written_whatever_bytes_it_has() -> None:
+    answer = b"HTTP/1.1 404 No\r\nRateLimit-Remaining: \xff\xfe\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    async with raw(answer) as url, upstream(url) as client:
+        await failing(UpstreamUnknown, client.resolve(TAG))
+        (told, *_) = client.said_of(TAG.tag, str(TAG.repository))
+        assert told.remaining is not None
+        assert set(told.remaining.encode().decode()) == {"?"}
+
+
 # Tokens ---------------------------------------------------------------------------------------------------------------
 
 

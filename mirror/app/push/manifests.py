@@ -8,7 +8,6 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
 
 import msgspec
 
@@ -16,37 +15,18 @@ from ...errors import DigestInvalid, ManifestInvalid, NameInvalid, OciError, Par
 from ...images.holdings import Holdings
 from ...images.own_tags import OwnTags
 from ...oci.content import Content
+from ...oci.descriptors import DESCRIPTORS_MAX, is_undistributed
 from ...oci.digest import Digest
-from ...oci.manifest import DOCKER_LIST, OCI_INDEX, outline_of
+from ...oci.manifest import outline_of
 from ...oci.reference import Reference, Repository
+from ...oci.strict import Descriptor, Document
 from ...pins.pushed import Pushed
 from ...settings import PushSettings
 from .uploads import Uploads, storage_errors
 
 log = logging.getLogger(__name__)
 
-_PARTS_MAX: Final = 4096
-"""Bounds the descriptors of a manifest: images have up to 127 layers."""
-_LEFT_OUT: Final = ("nondistributable", ".foreign.")
-"""In the media types of layers that are not pushed, but fetched from where the manifest says."""
-
-
-class _Descriptor(msgspec.Struct):
-    digest: str
-    size: int
-    mediaType: Any = None
-
-
-class _Pushed(msgspec.Struct):
-    """What is checked of a manifest."""
-
-    config: _Descriptor | None = None
-    layers: list[_Descriptor] = msgspec.field(default_factory=list)
-    manifests: list[_Descriptor] = msgspec.field(default_factory=list)
-    subject: _Descriptor | None = None
-
-
-_decoder = msgspec.json.Decoder(_Pushed)
+_decoder = msgspec.json.Decoder(Document)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +104,7 @@ class PushedManifests:
                 raise DigestInvalid(f"what was sent is not {digest}, but {Digest.of(body, digest.algorithm)}")
         pushed = await self._checked(repository, body, content_type)
         await self._keep(repository, digest, body)
-        subject = None if pushed.subject is None else Digest.parse(pushed.subject.digest)
+        subject = None if pushed.subject is None else pushed.subject.named
         with storage_errors():
             for reference in references:
                 await self._own.put(reference, digest)
@@ -134,7 +114,7 @@ class PushedManifests:
         log.info("pushed image=%s digest=%s", references[0] if references else repository, digest)
         return Accepted(digest, subject, references)
 
-    async def _checked(self, repository: Repository, body: bytes, content_type: str | None) -> _Pushed:
+    async def _checked(self, repository: Repository, body: bytes, content_type: str | None) -> Document:
         """What a manifest says, if it is one and all that it names is somewhere."""
         outline = await outline_of(body)
         try:
@@ -146,25 +126,25 @@ class PushedManifests:
         stated = (content_type or "").partition(";")[0].strip()
         if stated and stated != outline.media_type and stated != "application/octet-stream":
             raise ManifestInvalid(f"Content-Type is {stated[:200]!r}, and the manifest is {outline.media_type!r}")
-        named = [*([pushed.config] if pushed.config else ()), *pushed.layers, *pushed.manifests]
-        if len(named) > _PARTS_MAX:
-            raise ManifestInvalid(f"a manifest names at most {_PARTS_MAX} parts")
+        named = [*pushed.content, *(pushed.manifests or ())]
+        if len(named) > DESCRIPTORS_MAX:
+            raise ManifestInvalid(f"a manifest names at most {DESCRIPTORS_MAX} parts")
         for it in (*named, *([pushed.subject] if pushed.subject else ())):
             _expect_descriptor(it)
-        if outline.media_type not in (OCI_INDEX, DOCKER_LIST):
-            await self._expect_parts(repository, [it for it in named if not _is_left_out(it)])
+        if not outline.is_index:
+            await self._expect_parts(repository, [it for it in named if not is_undistributed(it.mediaType)])
         return pushed
 
-    async def _expect_parts(self, repository: Repository, named: Iterable[_Descriptor]) -> None:
+    async def _expect_parts(self, repository: Repository, named: Iterable[Descriptor]) -> None:
         """Raise PartUnknown if this node, the members and upstream lack something that a manifest names.
 
         An index may name images of platforms that nobody has pushed, as archives of one platform do.
         """
         at_once = asyncio.Semaphore(self._settings.check_at_once)
 
-        async def expect(it: _Descriptor) -> None:
+        async def expect(it: Descriptor) -> None:
             async with at_once:
-                size = await self._size(Content(repository, "blobs", Digest.parse(it.digest)))
+                size = await self._size(Content(repository, "blobs", it.named))
             if size != it.size:
                 raise ManifestInvalid(f"the manifest says that {it.digest} has {it.size} bytes, and it has {size}")
 
@@ -196,14 +176,8 @@ class PushedManifests:
         await self._uploads.finish(upload, digest)
 
 
-def _expect_descriptor(it: _Descriptor) -> None:
+def _expect_descriptor(it: Descriptor) -> None:
     try:
-        Digest.parse(it.digest)
+        _ = it.named
     except DigestInvalid as error:
         raise ManifestInvalid(f"the manifest names a part by a digest that is none: {error}") from None
-    if it.size < 0:
-        raise ManifestInvalid(f"the manifest says that {it.digest} has {it.size} bytes")
-
-
-def _is_left_out(it: _Descriptor) -> bool:
-    return isinstance(it.mediaType, str) and any(word in it.mediaType for word in _LEFT_OUT)

@@ -1,7 +1,5 @@
 """The libp2p key of a node, from which its id follows. It is kept, as Spegel does: records outlive a restart."""
 
-import contextlib
-import os
 import secrets
 from pathlib import Path
 
@@ -9,7 +7,7 @@ from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.keys import KeyPair
 
 from ...errors import ConfigError
-from ...fileio import read_small
+from ...fileio import read_small, replace
 
 SEED_BYTES = 32
 """Length of an ed25519 seed."""
@@ -23,7 +21,7 @@ def load_or_make(path: Path) -> KeyPair:
     """
     try:
         if not path.exists():
-            _write(path, secrets.token_bytes(SEED_BYTES))
+            replace(path, secrets.token_bytes(SEED_BYTES), durably=True)
         seed, _ = read_small(path, SEED_BYTES)
     except (OSError, ValueError) as error:
         raise ConfigError(f"data-dir: cannot read the DHT's key {path}: {error}") from None
@@ -32,16 +30,3 @@ def load_or_make(path: Path) -> KeyPair:
             f"data-dir: {path} is not the DHT's key, which has {SEED_BYTES} bytes; remove it for a new one"
         )
     return create_new_key_pair(seed)
-
-
-def _write(path: Path, seed: bytes) -> None:
-    """Write it whole or not at all, for its owner alone."""
-    new = path.with_suffix(".new")
-    with contextlib.suppress(FileNotFoundError):
-        new.unlink()
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(seed)
-        file.flush()
-        os.fsync(descriptor)
-    new.rename(path)

@@ -19,7 +19,7 @@ from typing import Final, get_args
 
 from ...errors import Reason
 from ...oci.content import Parts
-from ...oci.names import are_platforms
+from ...oci.platforms import are_platforms
 from ...routers import is_member_name
 from ...stores import Authority
 from ...stores.marks import Mark

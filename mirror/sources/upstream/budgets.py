@@ -29,6 +29,7 @@ from typing import Final
 
 import msgspec
 
+from ...routers import read_note
 from ...settings import BudgetSettings
 
 URL_MAX_BYTES: Final = 400
@@ -163,12 +164,8 @@ class Budgets:
         Returns:
             Those that keep this node from asking, and did not before.
         """
-        try:
-            wires = msgspec.msgpack.decode(payload, type=list[_Wire])
-        except (ValueError, RecursionError):
-            return []
         new = []
-        for wire in wires[: self._settings.budgets_max]:
+        for wire in read_note(payload, _Wire, self._settings.budgets_max):
             note = self._note(wire, now)
             known = note and self._notes.get((note.url, note.source))
             if note is None or (known is not None and known.at - _SAME_S > note.at):

@@ -410,10 +410,15 @@ def _told(question: Question, registry: Registry, seconds: float, answer: Answer
     api = URL(registry.api)
     asked = question.method, str(question.repository), what, str(api.origin()), time.time(), seconds
     if isinstance(answer, str):
-        return RegistryAnswer(*asked, failure=answer[:_FAILURE_MAX])
+        return RegistryAnswer(*asked, failure=_shown(answer, _FAILURE_MAX))
     redirected = None if same_origin(answer.url, api) else answer.url.host
-    remaining = answer.headers.get("RateLimit-Remaining", "")[:_REMAINING_MAX] or None
+    remaining = _shown(answer.headers.get("RateLimit-Remaining", ""), _REMAINING_MAX) or None
     return RegistryAnswer(*asked, answer.status, redirected, remaining)
+
+
+def _shown(text: str, characters_max: int) -> str:
+    """What a registry says, as it can be written: bytes of a header that are no UTF-8 become question marks."""
+    return text[:characters_max].encode(errors="replace").decode()
 
 
 def _elsewhere(registry: Registry, url: URL) -> Party:

@@ -6,14 +6,13 @@ happens, no blob outlives its mark. A mark that is damaged says nothing, so its 
 
 import contextlib
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import xxhash
 
 from ...errors import StorageFull
-from ...fileio import read_small
+from ...fileio import read_small, replace, sync_folder
 from ...oci.digest import Digest
 from ..marks import Mark, Marks
 from .folder import Folder, marks_in
@@ -91,19 +90,8 @@ def _read(path: Path) -> Mark | None:
 
 
 def _write(path: Path, mark: Mark) -> None:
-    """Write a mark by one rename, and return when all of that is on the disk."""
+    """Write a mark, and return when that and its folder are on the disk."""
     text = mark.write()
     path.parent.mkdir(exist_ok=True)
-    new = path.with_suffix(".new")
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with open(fd, "wb") as file:
-        file.write(f"{xxhash.xxh3_64_hexdigest(text.encode())} {text}".encode())
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
-    for folder in (path.parent, path.parent.parent):
-        directory = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+    replace(path, f"{xxhash.xxh3_64_hexdigest(text.encode())} {text}".encode(), durably=True)
+    sync_folder(path.parent.parent)

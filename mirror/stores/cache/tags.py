@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import logging
-import os
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,7 @@ import msgspec
 import xxhash
 
 from ...errors import DigestInvalid, NameInvalid
-from ...fileio import to_its_end
+from ...fileio import replace, to_its_end
 from ...oci.digest import Digest
 from ...oci.reference import Reference
 from .. import Listener, Tag
@@ -121,12 +120,7 @@ class TagFiles:
         return tag
 
     def _write(self, reference: Reference, tag: Tag, forgotten: Reference | None) -> None:
-        path = self._file(reference)
-        new = path.with_suffix(".new")
-        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with open(fd, "wb") as file:
-            file.write(msgspec.json.encode(_TagFile.of(str(reference), tag)))
-        new.replace(path)
+        replace(self._file(reference), msgspec.json.encode(_TagFile.of(str(reference), tag)))
         if forgotten is not None:
             self._file(forgotten).unlink(missing_ok=True)
 

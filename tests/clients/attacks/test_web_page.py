@@ -71,11 +71,20 @@ def test_another_origin_reads_nothing(headers: dict[str, str], agent: Agent, ima
         assert image.read(image.layers[0])[:100] not in got.body
 
 
-def test_orders_from_a_page_are_refused(agent: Agent) -> None:
-    """It posts to the endpoint that changes keys, as forms can, without asking before."""
+ORDERS = [
+    f"/api/v1/{what}" for what in ("keys/install", "pins", "unpin", "delete", "prune", "prefetch", "verify?deep=1")
+]
+PUSHES = [("POST", "/v2/library/app/blobs/uploads/"), ("PUT", "/v2/library/app/manifests/1")]
+
+
+@pytest.mark.parametrize(("method", "path"), [*(("POST", path) for path in ORDERS), *PUSHES])
+def test_orders_and_pushes_from_a_page_are_refused(method: str, path: str, agent: Agent) -> None:
+    """It posts to the endpoints that change something, as forms can, without asking before."""
     for headers in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}):
-        lines = request("/api/v1/keys/install", "127.0.0.1:5000", method="POST", Content_Length="2", **headers)
-        assert ask_locally(agent, lines + b"{}").status in (401, 403)
+        for more in ({}, {"Skvaller_Command": "load"}):
+            lines = request(path, "127.0.0.1:5000", method=method, Content_Length="2", **headers, **more)
+            assert ask_locally(agent, lines + b"{}").status == 403
+    assert ask_locally(agent, request(path, "evil.example", method=method, Content_Length="2") + b"{}").status == 403
 
 
 def test_two_hosts_are_none(agent: Agent) -> None:

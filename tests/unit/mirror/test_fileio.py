@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mirror.fileio import in_thread, read, read_small, resident
+from mirror.fileio import in_thread, read, read_small, replace, resident
 
 
 @pytest.fixture
@@ -82,3 +82,31 @@ def test_a_small_file_comes_whole_and_says_whether_others_may_read_it(tmp_path: 
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ValueError, match="pipe must be a regular file"):
         read_small(tmp_path / "pipe", 3)
+
+
+@pytest.mark.parametrize("durably", [False, True])
+def test_a_file_that_is_written_anew_is_the_old_one_or_the_new_one(tmp_path: Path, durably: bool) -> None:
+    path = tmp_path / "file"
+    replace(path, b"old", durably=durably)
+    with path.open("rb") as reader:
+        replace(path, b"new", durably=durably)
+        assert reader.read() == b"old", "who had it open reads on"
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"new", 0o600)
+    (tmp_path / "file.new").mkdir()
+    with pytest.raises(IsADirectoryError):
+        replace(path, b"newer", durably=durably)
+    assert path.read_bytes() == b"new"
+
+
+def test_a_file_that_outlives_a_loss_of_power_is_on_the_disk_before_its_name_and_then_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[bool, bool]] = []
+    path = tmp_path / "file"
+
+    def fsync(fd: int) -> None:
+        synced.append((os.path.isdir(f"/proc/self/fd/{fd}"), path.exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    replace(path, b"content", durably=True)
+    assert synced == [(False, False), (True, True)]

@@ -16,25 +16,43 @@ APP = Repository("docker.io", "lab/app")
 IMAGE, OTHER = Digest.of(b"image"), Digest.of(b"another image")
 
 
-def signature(of: Digest, text: str) -> bytes:
+def signature(of: Digest, text: str, note: str = "") -> bytes:
     subject = {"mediaType": OCI_MANIFEST, "digest": str(of), "size": 5}
     config = {"mediaType": "application/x.sig", "digest": str(Digest.of(text.encode())), "size": len(text)}
-    document = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": [], "subject": subject}
+    document: dict[str, object] = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": config,
+        "layers": [],
+        "subject": subject,
+    }
+    document |= {"annotations": {"note": note}} if note else {}
     return json.dumps(document).encode()
 
 
-def test_a_tag_with_the_name_of_such_a_record_lists_nothing_that_refers_to_something_else() -> None:
-    bodies = {Digest.of(body): body for body in (signature(IMAGE, "right"), signature(OTHER, "of another"))}
+def listed(bodies: list[bytes]) -> tuple[list[str], int]:
+    """The digests in the list of what refers to `IMAGE`, and how many manifests were read for it."""
+    by_digest, read = {Digest.of(body): body for body in bodies}, list[Digest]()
 
     async def get(content: Content) -> Any:
-        return SimpleNamespace(body=bodies[content.digest]), None
+        read.append(content.digest)
+        return SimpleNamespace(body=by_digest[content.digest]), None
 
     async def story() -> list[str]:
         own = OwnTags(None)
-        for digest in bodies:
+        for digest in by_digest:
             await own.refer(APP, IMAGE, digest)
         manifests: Any = SimpleNamespace(get=get)
-        listed = await PushedReferrers(own, manifests).of(APP, IMAGE)
-        return [str(it["digest"]) for it in listed or []]
+        return [str(it["digest"]) for it in await PushedReferrers(own, manifests).of(APP, IMAGE) or []]
 
-    assert asyncio.run(story()) == [str(next(iter(bodies)))]
+    return asyncio.run(story()), len(read)
+
+
+def test_a_tag_with_the_name_of_such_a_record_lists_nothing_that_refers_to_something_else() -> None:
+    right = signature(IMAGE, "right")
+    assert listed([right, signature(OTHER, "of another")]) == ([str(Digest.of(right))], 2)
+
+
+def test_long_annotations_take_no_more_memory_than_a_list_may_have() -> None:
+    found, read = listed([signature(IMAGE, str(number), "x" * (1 << 20)) for number in range(20)])
+    assert (len(found), read) == (3, 4)

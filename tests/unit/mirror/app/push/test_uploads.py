@@ -232,21 +232,6 @@ def test_bodies_wait_for_a_turn_no_longer_than_they_may(tmp_path: Path) -> None:
     run(story)
 
 
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (
-            StorageFull("5 bytes more would exceed cache-size 4"),
-            "cache-size 4; make room on its disk, raise --cache-size",
-        ),
-        (StorageFailed("the disk is broken"), "it cannot be kept: the disk is broken$"),
-    ],
-)
-def test_what_does_not_fit_is_refused_with_what_to_do(error: Exception, said: str) -> None:
-    with pytest.raises(NoSpace, match=said), storage_errors():
-        raise error
-
-
 def test_a_manifest_that_never_ends_gives_its_place_back(tmp_path: Path) -> None:
     async def dripping() -> Any:
         await asyncio.sleep(0)
@@ -262,3 +247,18 @@ def test_a_manifest_that_never_ends_gives_its_place_back(tmp_path: Path) -> None
         assert await uploads.document(ending, 10, 2) == b"{}"
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            StorageFull("5 bytes more would exceed cache-size 4"),
+            "cache-size 4; make room on its disk, raise --cache-size",
+        ),
+        (StorageFailed("the disk is broken"), "it cannot be kept: the disk is broken$"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_what_to_do(error: Exception, said: str) -> None:
+    with pytest.raises(NoSpace, match=said), storage_errors():
+        raise error

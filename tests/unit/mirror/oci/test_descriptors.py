@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from mirror.oci.descriptors import Named, named_by
 from mirror.oci.digest import Digest
-from mirror.oci.tree import Named, named_by
+from mirror.oci.manifest import OCI_INDEX
 
 ONE, TWO, THREE = (Digest.of(text) for text in (b"one", b"two", b"three"))
 
@@ -58,6 +59,18 @@ def test_what_is_not_in_order_is_left_out(wrong: Any) -> None:
 @pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"layers": {}, "config": 3}', b"[" * 100_000])
 def test_what_is_no_manifest_names_nothing(body: bytes) -> None:
     assert named_by(body) == ()
+
+
+def test_an_index_may_list_other_content_than_manifests() -> None:
+    image, nested, report = named(
+        manifests=[
+            {"digest": str(ONE), "size": 7},
+            descriptor(TWO) | {"mediaType": OCI_INDEX},
+            descriptor(THREE) | {"mediaType": "text/json"},
+        ],
+    )
+    assert (image.is_manifest, nested.is_manifest, report.is_manifest) == (True, True, False)
+    assert not named(layers=[descriptor(ONE) | {"mediaType": OCI_INDEX}])[0].is_manifest
 
 
 def test_a_platform_of_the_wrong_form_is_none() -> None:
