@@ -1015,10 +1015,12 @@ class PinSettings:
     """Bounds the pins that can be ordered: each is some 200 bytes, told with every full exchange of two members."""
     pins_max_bytes: int = 80 * 1024
     """Bounds their records, in bytes. Two halves of a cluster that pinned apart have twice as much, and with
-    `gone_max` all fits into what one member tells another of one topic."""
+    `gone_max_bytes` all fits into what one member tells another of one topic, 256 KiB."""
     gone_max: int = 256
     """Bounds the records of what is pinned no more. A member that was away while more than so many were unpinned
     brings the oldest of them back."""
+    gone_max_bytes: int = 80 * 1024
+    """Bounds these, in bytes."""
 
     look_s: float = 2.0
     """Time between two looks at what is to be kept, s; what changes pins is looked at at once. A look at 500 images

@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any, ClassVar, Final
 
 import mirror.agent
+import mirror.node
 from mirror.app import PeerEndpoint
 from mirror.cli import main
 from mirror.settings import RouterSettings, ServerSettings, Settings
@@ -79,7 +80,7 @@ def _be_odd(faults: Mapping[str, str]) -> None:
     """Give what the agent builds these faults."""
     if lies := {name: value for name, value in faults.items() if name in _LIES}:
         LyingEndpoint.lies = lies
-        setattr(mirror.agent, "PeerEndpoint", LyingEndpoint)  # noqa: B010 - it is imported there, not exported
+        setattr(mirror.node, "PeerEndpoint", LyingEndpoint)  # noqa: B010 - it is imported there, not exported
     sections: dict[str, Any] = {}
     if "settled" in faults:
         sections["router"] = RouterSettings(new_for_s=1.0)

@@ -4,6 +4,7 @@ Every member keeps the same book in the end, for all take the same one of two re
 the bounds: of pins the latest, of what is gone the oldest.
 """
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -112,10 +113,18 @@ class Book:
                 f"{name} is pinned by the settings of {known.configured_by}: take it out of `pin` there, or give "
                 "--force if that node is gone"
             )
-        return [self.remove(it) for it in [*self._followers(name), known]]
+        return self._remove([*self._followers(name), known])
 
     def remove(self, record: Record) -> Record:
         """Replace the record of a pin by one that says that it is gone."""
+        return self._remove([record])[0]
+
+    def _remove(self, records: Iterable[Record]) -> list[Record]:
+        gone = [self._removed(record) for record in records]
+        self._hold_bounds()
+        return gone
+
+    def _removed(self, record: Record) -> Record:
         gone = replace(
             record,
             version=self._next_version(),
@@ -127,7 +136,6 @@ class Book:
             made_unix_s=self._now(),
         )
         self._take(gone)
-        self._hold_bounds()
         return gone
 
     def hear(self, payload: bytes) -> list[Record]:
@@ -138,7 +146,8 @@ class Book:
             if self._is_news(record):
                 self._take(record)
                 new.append(record)
-        self._hold_bounds()
+        if new:
+            self._hold_bounds()
         return new
 
     def state(self) -> bytes:
@@ -164,14 +173,25 @@ class Book:
 
     def _hold_bounds(self) -> None:
         """Drop what is too much. Members that pinned apart from each other may have twice as much together."""
-        settings = self._settings
-        if len(self._records) <= settings.gone_max:
-            return
-        live = _in_order(it for it in self._records.values() if not it.is_removed)
-        gone = _in_order(it for it in self._records.values() if it.is_removed)
-        too_many = [*live[2 * settings.pins_max :], *gone[: max(0, len(gone) - settings.gone_max)]]
-        for record in too_many:
-            del self._records[record.name]
+        settings, records = self._settings, self._records.values()
+        live = _in_order(it for it in records if not it.is_removed)
+        gone = _in_order(it for it in records if it.is_removed)
+        kept = _within(live, 2 * settings.pins_max, 2 * settings.pins_max_bytes)
+        kept += _within(reversed(gone), settings.gone_max, settings.gone_max_bytes)
+        if len(kept) < len(records):
+            names = {record.name for record in kept}
+            self._records = {name: record for name, record in self._records.items() if name in names}
+
+
+def _within(records: Iterable[Record], count_max: int, bytes_max: int) -> list[Record]:
+    """The first of some records, so many and with so many bytes at most."""
+    kept: list[Record] = []
+    for record in itertools.islice(records, count_max):
+        bytes_max -= len(encode([record]))
+        if bytes_max < 0:
+            break
+        kept.append(record)
+    return kept
 
 
 def _in_order(records: Iterable[Record]) -> list[Record]:

@@ -195,6 +195,7 @@ def test_what_refers_to_an_image_is_listed(pusher: Pusher) -> None:
         (Pushed.of(b"", layers=[{"digest": "md5:1", "size": 1}]).manifest, OCI_MANIFEST, "MANIFEST_INVALID"),
         (Pushed.of(b"", layers=[{"digest": digest_of(b""), "size": -1}]).manifest, OCI_MANIFEST, "MANIFEST_INVALID"),
         (Pushed.of(b"", layers=[{"digest": digest_of(b""), "size": 1}]).manifest, OCI_MANIFEST, "MANIFEST_INVALID"),
+        (Pushed.of(b"", blobs=[{"digest": digest_of(b""), "size": 1}]).manifest, OCI_MANIFEST, "MANIFEST_INVALID"),
         (Pushed.of(b"").manifest, "application/vnd.oci.image.index.v1+json", "MANIFEST_INVALID"),
         (b" " * (4 * MIB + 1), OCI_MANIFEST, "MANIFEST_INVALID"),
     ],

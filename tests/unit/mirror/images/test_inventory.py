@@ -150,6 +150,23 @@ def test_an_image_is_what_a_tag_means_or_a_manifest_that_nothing_else_speaks_for
     asyncio.run(check(), debug=True)
 
 
+def test_what_a_manifest_has_itself_does_not_lack_and_other_content_of_an_index_is_no_image(tmp_path: Path) -> None:
+    async def check() -> None:
+        async with node(tmp_path) as made:
+            config = {"digest": str(Digest.of(b"{}")), "size": 2, "data": "e30="}
+            layers = [{"digest": str(Digest.of(LAYER)), "size": len(LAYER)}] * 2
+            artifact = json.dumps({"schemaVersion": 2, "config": config, "layers": layers}).encode()
+            report = {"digest": str(Digest.of(TOP)), "size": len(TOP), "mediaType": "text/json"}
+            listed = json.dumps({"schemaVersion": 2, "manifests": [report]}).encode()
+            digests = await made.put(LAYER, TOP, artifact, listed)
+            images = await made.images()
+            assert (images["", digests[2]].held, images["", digests[2]].named) == (2, 2)
+            assert (images["", digests[3]].held, images["", digests[3]].named) == (1, 1)
+            assert images["", digests[3]].contents == {digests[1], digests[3]}
+
+    asyncio.run(check(), debug=True)
+
+
 def test_an_image_counts_as_used_when_its_manifest_or_configuration_was(tmp_path: Path) -> None:
     async def check() -> None:
         async with node(tmp_path) as made:

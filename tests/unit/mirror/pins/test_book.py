@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mirror.oci.digest import Digest
 from mirror.pins.book import Book, PinRefused
 from mirror.pins.records import VERSION_MAX, Record, decode, encode
+from mirror.routers import NOTES_MAX_BYTES
 from mirror.settings import PinSettings
 
 NAMES = ["docker.io/library/a:1", "docker.io/library/b:1", "docker.io/library/c:*", f"docker.io/x/d@{Digest.of(b'd')}"]
@@ -156,3 +157,21 @@ def test_a_version_that_nobody_can_outdo_keeps_nobody_from_pinning_something_els
     gone = one.unpin(B)
     assert other.hear(encode(gone)) == gone
     assert decode(one.state(), 10) == [liar, *gone]
+
+
+@pytest.mark.parametrize("is_removed", [False, True])
+def test_long_records_of_a_liar_leave_room_for_all_to_be_told(is_removed: bool) -> None:
+    platforms = tuple(f"{'a' * 32}/{'b' * 30}{number:02}/{'c' * 32}" for number in range(16))
+    names = [f"docker.io/x/{'y' * 200}-{number}:1" for number in range(1000)]
+    made = book()
+    made.pin(A, 2)
+    for version, name in enumerate(names, 2):
+        record = Record(
+            name=name, version=version, author="liar", copies=1, is_removed=is_removed, platforms=platforms
+        )  # fmt: skip
+        made.hear(encode([record]))
+    assert len(made.state()) <= NOTES_MAX_BYTES
+    assert A in [it.name for it in made.pins()]
+    other = book("n1")
+    other.hear(made.state())
+    assert other.pins() == made.pins()
