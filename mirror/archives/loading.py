@@ -187,7 +187,7 @@ def _opened(place: str) -> Iterator[BinaryIO]:
     """Open a file, or standard input, to be read."""
     if place == PIPE:
         if sys.stdin.isatty():
-            raise ArchiveError("standard input is a terminal; give an archive by a pipe, or the name of a file")
+            raise ArchiveError("it is a terminal; give an archive by a pipe, or the name of a file")
         with open(0, "rb", closefd=False) as file:
             yield file
         return

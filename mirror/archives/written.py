@@ -38,7 +38,7 @@ def target(place: str) -> Iterator[BinaryIO]:
     try:
         if place == _PIPE:
             if sys.stdout.isatty():
-                raise ArchiveError("standard output is a terminal; name a file with -o, or give a pipe")
+                raise ArchiveError("it is a terminal; name a file with -o, or give a pipe")
             with open(1, "wb", buffering=0, closefd=False) as out:
                 yield out
             return

@@ -4,6 +4,7 @@ Every error is one line that says what to do next. Libraries load when a command
 commands that only ask a running agent start fast.
 """
 
+import errno
 import os
 from typing import Any
 
@@ -42,6 +43,10 @@ Exit status: 0 if all went well; 1 if not, or if what was looked for is not ther
 """
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of a disk that has no room. A command's answer goes to one where its output is redirected."""
+
+
 class Misconfigured(click.ClickException):
     """A flag or a setting is wrong: the same will not go better the next time."""
 
@@ -58,6 +63,11 @@ class _OneLine(click.Group):
         except ConfigError as error:
             kind = click.ClickException if isinstance(error, StartFailed) else Misconfigured
             raise kind(str(error)) from None
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            place = error.filename or "standard output"
+            raise click.ClickException(f"{place}: it cannot be written: {error.strerror}; make room") from None
 
 
 @click.group(

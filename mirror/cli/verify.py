@@ -132,8 +132,8 @@ def _show(rows: Sequence[Mapping[str, Any]], unclear: Sequence[str], *, is_enoug
         click.echo(f"{all_of_them} whole, with the copies that are wanted: the line may be cut")
     else:
         also = f", and {count_text(len(unclear), 'name')} could not be read" if unclear else ""
-        lack = "lacks" if lacking == 1 else "lack"
-        click.echo(f"{lacking} of {count_text(len(rows), 'image')} {lack} something{also}: the line must not be cut")
+        lack = f"{'lacks' if lacking == 1 else 'lack'} bytes or copies{also}"
+        click.echo(f"{lacking} of {count_text(len(rows), 'image')} {lack}: the line must not be cut")
 
 
 def _remark(row: Mapping[str, Any]) -> str:

@@ -148,7 +148,7 @@ def test_what_is_wrong_with_a_command_is_said_and_what_is_allowed(
     ("found", "listed", "status", "said"),
     [
         (FOUND, "a:1\n", 0, "the line may be cut"),
-        (LACKING, "a:1\n", 1, "1 of 1 image lacks something: the line must not be cut"),
+        (LACKING, "a:1\n", 1, "1 of 1 image lacks bytes or copies: the line must not be cut"),
         (FOUND, "image: a:1\n---\nimage: ${B}\n", 1, "and 1 name could not be read"),
     ],
 )

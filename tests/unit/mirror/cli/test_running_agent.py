@@ -1,5 +1,8 @@
 """How the command line names an agent, and what it ends with."""
 
+import errno
+import io
+import os
 from importlib import import_module
 
 import click
@@ -101,3 +104,23 @@ def test_a_narrow_table_breaks_names_and_nothing_short(
     assert max(map(len, lines)) <= 60
     assert any("ab" * 6 in line and "2 of 2" in line for line in lines)
     assert "".join(line[1:].split("  ")[0].strip() for line in lines) == f"image{name}"
+
+
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_an_answer_for_which_the_disk_has_no_room_is_an_error_of_one_line(
+    flags: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = {"members": [], "alone": "", "budgets": [], "outages": []}
+    monkeypatch.setattr(import_module("mirror.cli.members"), "ask", lambda url, path: told)
+
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("sys.stdout", Full())
+    with pytest.raises(SystemExit) as ended:
+        main(["members", *flags])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == (
+        "Error: standard output: it cannot be written: No space left on device; make room\n"
+    )
