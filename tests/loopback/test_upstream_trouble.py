@@ -85,7 +85,8 @@ def test_an_upstream_that_breaks_off_now_and_then_is_asked_for_the_rest(tmp_path
             def behave(request: Request, answer: list[Part]) -> list[Part]:
                 head, body = answer
                 assert isinstance(body, bytes)
-                return answer if rng.random() < 0.5 else [head, body[: rng.randrange(1, len(body))], CLOSE]
+                # An answer of one byte, which tells a size, comes whole.
+                return answer if rng.random() < 0.5 else [head, body[: rng.randrange(1, max(2, len(body)))], CLOSE]
 
             it.origin.behave = behave
             await it.pull(content)
