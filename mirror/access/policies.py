@@ -9,16 +9,14 @@ import enum
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from ..errors import ConfigError
 from ..oci.reference import Repository
+from ..tables import parse_duration, patterns_of, refuse_unknown, tables_of
 
 _PATTERN = re.compile(r"[a-z0-9._:/*?\[\]!-]{1,400}")
-_DURATION = re.compile(r"(\d{1,6})(s|m|h)")
-_UNITS_S = {"s": 1, "m": 60, "h": 3600}
 _ACCEPTED_MAX_S: Final = 24 * 3600
 """Bounds for how long an accepted credential is good, s: for that long it may have been withdrawn."""
 _KEYS = ("pattern", "policy", "accepted-for")
@@ -90,25 +88,15 @@ def private_of(tables: Any) -> PrivatePolicies:
     Raises:
         ConfigError: which table has what wrong, and what is allowed.
     """
-    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise ConfigError("private: write each policy as a table that begins with [[private]]")
-    return PrivatePolicies(tuple(row for table in tables for row in _rows(table)))
+    return PrivatePolicies(tuple(row for table in tables_of("private", "policy", tables) for row in _rows(table)))
 
 
 def _rows(table: dict[str, Any]) -> Iterable[tuple[str, PrivatePolicy]]:
-    patterns = table.get("pattern")
-    patterns = [patterns] if isinstance(patterns, str) else patterns
-    if not isinstance(patterns, list) or not patterns or not all(isinstance(text, str) for text in patterns):
-        raise ConfigError('private: a table has no pattern; give one, as in pattern = "registry.example.com/*"')
-    shown = f"private {patterns[0][:100]!r}"
-    for key in table:
-        if key not in _KEYS:
-            meant = get_close_matches(key, _KEYS, n=1)
-            hint = f"is {meant[0]} meant?" if meant else f"there are {', '.join(_KEYS)}"
-            raise ConfigError(f"{shown}: {key}: no such key; {hint}")
-    policy = PrivatePolicy(_sharing(shown, table.get("policy")), _accepted_s(shown, table.get("accepted-for", "10m")))
-    if "accepted-for" in table and policy.sharing is not Sharing.CHECKED:
-        raise ConfigError(f"{shown}: accepted-for: it means something with the policy checked alone")
+    patterns = patterns_of("private", table, "registry.example.com/*")
+    try:
+        policy = _policy(table)
+    except ConfigError as error:
+        raise ConfigError(f"private {patterns[0][:100]!r}: {error}") from None
     for pattern in patterns:
         if not _PATTERN.fullmatch(pattern) or ("/" not in pattern and pattern != "*"):
             raise ConfigError(
@@ -118,16 +106,26 @@ def _rows(table: dict[str, Any]) -> Iterable[tuple[str, PrivatePolicy]]:
         yield pattern, policy
 
 
-def _sharing(shown: str, value: Any) -> Sharing:
+def _policy(table: dict[str, Any]) -> PrivatePolicy:
+    refuse_unknown(table, _KEYS)
+    policy = PrivatePolicy(_sharing(table.get("policy")), _accepted_s(table.get("accepted-for", "10m")))
+    if "accepted-for" in table and policy.sharing is not Sharing.CHECKED:
+        raise ConfigError("accepted-for: it means something with the policy checked alone")
+    return policy
+
+
+def _sharing(value: Any) -> Sharing:
     try:
         return Sharing(value)
     except ValueError:
-        raise ConfigError(f"{shown}: policy: give shared, checked or off") from None
+        raise ConfigError("policy: give shared, checked or off") from None
 
 
-def _accepted_s(shown: str, value: Any) -> float:
-    found = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    seconds = int(found[1]) * _UNITS_S[found[2]] if found else 0
+def _accepted_s(value: Any) -> float:
+    try:
+        seconds = parse_duration(value if isinstance(value, str) else "")
+    except ValueError:
+        seconds = 0.0
     if not 0 < seconds <= _ACCEPTED_MAX_S:
-        raise ConfigError(f"{shown}: accepted-for: give a time such as 30s, 10m or 2h, of at most 24h")
-    return float(seconds)
+        raise ConfigError("accepted-for: give a time such as 30s, 10m or 2h, of at most 24h")
+    return seconds

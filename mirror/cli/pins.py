@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from ..images.tag_policies import parse_duration
+from ..tables import parse_duration
 from .jobs import progress
 from .orders import order, orders_agent
 from .running_agent import ask, asks_agent, short_digest, short_name, show_json, show_table, size_text

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..config import parse_size
-from ..images.tag_policies import parse_duration
+from ..tables import parse_duration
 from .orders import order, orders_agent
 from .running_agent import count_text, short_digest, show_json, show_table, size_text
 

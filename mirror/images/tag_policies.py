@@ -10,16 +10,14 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
 from ..errors import ConfigError
 from ..oci.reference import Reference
+from ..tables import parse_duration, patterns_of, refuse_unknown, tables_of
 
 FOREVER = "forever"
-_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"(\d{1,6})(s|m|h|d)")
 _PATTERN = re.compile(r"[a-z0-9._:/*?\[\]!A-Z-]{1,400}")
 
 
@@ -94,21 +92,13 @@ def policies_of(tables: Any) -> TagPolicies:
     Raises:
         ConfigError: which table has what wrong, and what is allowed.
     """
-    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise ConfigError("tag: write each policy as a table that begins with [[tag]]")
-    return TagPolicies(tuple(row for table in tables for row in _rows(table)))
+    return TagPolicies(tuple(row for table in tables_of("tag", "policy", tables) for row in _rows(table)))
 
 
 def _rows(table: dict[str, Any]) -> Iterable[tuple[str, TagPolicy]]:
-    patterns = table.get("pattern")
-    patterns = [patterns] if isinstance(patterns, str) else patterns
-    if not isinstance(patterns, list) or not patterns or not all(isinstance(text, str) for text in patterns):
-        raise ConfigError('tag: a table has no pattern; give one, as in pattern = "docker.io/library/*:latest"')
-    for key in table:
-        if key != "pattern" and key not in _KEYS:
-            meant = get_close_matches(key, _KEYS, n=1)
-            raise ConfigError(f"tag {patterns[0][:100]!r}: {key}: no such key; " + _hint(meant))
+    patterns = patterns_of("tag", table, "docker.io/library/*:latest")
     try:
+        refuse_unknown(table, ["pattern", *_KEYS])
         policy = TagPolicy(**dict(_KEYS[key](key, value) for key, value in table.items() if key != "pattern"))
     except ConfigError as error:
         raise ConfigError(f"tag {patterns[0][:100]!r}: {error}") from None
@@ -118,10 +108,6 @@ def _rows(table: dict[str, Any]) -> Iterable[tuple[str, TagPolicy]]:
                 f"tag {pattern[:100]!r}: no such name; give REGISTRY/REPOSITORY:TAG, where * stands for any characters"
             )
         yield (pattern if ":" in pattern.rpartition("/")[2] or pattern.endswith("*") else f"{pattern}:*"), policy
-
-
-def _hint(meant: Sequence[str]) -> str:
-    return f"is {meant[0]} meant?" if meant else "there are pattern, " + ", ".join(_KEYS)
 
 
 def _seconds(attribute: str) -> Callable[[str, Any], tuple[str, Any]]:
@@ -134,14 +120,6 @@ def _seconds(attribute: str) -> Callable[[str, Any], tuple[str, Any]]:
             raise ConfigError(f"{key}: give {error}, or {FOREVER}") from None
 
     return read
-
-
-def parse_duration(text: str) -> float:
-    """Read a time as operators write it, in seconds; raise ValueError if it is none."""
-    found = _DURATION.fullmatch(text)
-    if found is None:
-        raise ValueError("a time such as 30s, 5m, 2h or 7d")
-    return float(int(found[1]) * _UNITS_S[found[2]])
 
 
 def _flag(attribute: str, meaning: dict[bool, Any]) -> Callable[[str, Any], tuple[str, Any]]:

@@ -10,11 +10,11 @@ the same way.
 
 from collections.abc import Iterable
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigError
+from ...tables import refuse_unknown, tables_of
 from .reached import Proxies, Reached
 from .registries import PUBLIC_REGISTRIES, Registry
 from .trust import Trusted
@@ -35,9 +35,7 @@ def registries_of(tables: Any) -> tuple[Registry, ...]:
         ConfigError: which table has what wrong, and what is allowed; certificates are read to see whether they can be
             used. It shows no password.
     """
-    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise ConfigError("registry: write each registry as a table that begins with [[registry]]")
-    return tuple(registry for table in tables for registry in _registries(table))
+    return tuple(registry for table in tables_of("registry", "registry", tables) for registry in _registries(table))
 
 
 def offline_in(tables: Any) -> frozenset[str]:
@@ -56,10 +54,7 @@ def _registries(table: dict[str, Any]) -> Iterable[Registry]:
 
 
 def _read(name: str, table: dict[str, Any]) -> Iterable[Registry]:
-    for key in table:
-        if key not in _KEYS:
-            meant = get_close_matches(key, _KEYS, n=1)
-            raise ConfigError(f"{key}: no such key; " + (f"is {meant[0]} meant?" if meant else ", ".join(_KEYS)))
+    refuse_unknown(table, _KEYS)
     if not isinstance(table.get("offline", False), bool):
         raise ConfigError("offline: give true or false")
     usual = {registry.name: registry.url for registry in PUBLIC_REGISTRIES}
