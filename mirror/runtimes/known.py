@@ -7,9 +7,10 @@ from typing import Final
 
 from ..errors import ConfigError
 from . import Change, Runtime, Wanted
+from .containerd import MICROK8S, Containerd
 from .host import Host
 
-RUNTIMES: Final[tuple[Runtime, ...]] = ()
+RUNTIMES: Final[tuple[Runtime, ...]] = (Containerd(), Containerd(MICROK8S))
 """In the order in which they are shown. One more is a line here, and a row of README and docs/runtimes.md."""
 
 
