@@ -9,8 +9,9 @@ from ..errors import ConfigError
 from . import Change, Runtime, Wanted
 from .containerd import MICROK8S, Containerd
 from .host import Host
+from .k3s import K3S, RKE2, K3s
 
-RUNTIMES: Final[tuple[Runtime, ...]] = (Containerd(), Containerd(MICROK8S))
+RUNTIMES: Final[tuple[Runtime, ...]] = (Containerd(), Containerd(MICROK8S), K3s(K3S), K3s(RKE2))
 """In the order in which they are shown. One more is a line here, and a row of README and docs/runtimes.md."""
 
 
