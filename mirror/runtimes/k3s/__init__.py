@@ -162,4 +162,4 @@ def _restart(host: Host, its: Distribution) -> tuple[str, ...]:
     for unit in its.units:
         if host.exists(f"/etc/init.d/{unit}"):
             return ("rc-service", unit, "restart")
-    return ()
+    return ("systemctl", "restart", its.units[0])
