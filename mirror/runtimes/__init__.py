@@ -88,10 +88,12 @@ class Addition:
     Args:
         text: all of it.
         added: what `remove` needs to take exactly the addition away again. JSON.
+        at_once: whether the runtime reads the file at each pull, and so needs no restart for it.
     """
 
     text: str
     added: Added
+    at_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,8 @@ class Change:
     Args:
         files: those that change, by absolute path on the host, in the order in which they are written; none if it asks
             the agent already.
-        restart: the command without which the runtime does not see this change; empty if none is needed.
+        restart: the command without which the runtime does not see files that it does not read at once; empty if it
+            needs none.
         notes: sentences for the operator: what was left alone and why, what else stands in the way.
     """
 

@@ -8,12 +8,12 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from . import Added, Addition, Change, Installed, NotUnderstood, Wanted
-from .edits import Insertion, cut, indent_at, inserted, item_cuts, item_places, line_end, occurrences
+from . import Added, Addition, Change, Installed, NotUnderstood, Wanted, versions
+from .edits import MARK, Insertion, cut, indent_at, inserted, item_cuts, item_places, line_end, occurrences, toml
 from .host import Host
-from .toml import Table, parse, read
+from .toml_text import loads
 from .users import users
 
 _CONFIG: Final = "/etc/buildkit/buildkitd.toml"
@@ -21,6 +21,8 @@ _PROGRAMS: Final = ("/usr/bin/buildkitd", "/usr/sbin/buildkitd", "/usr/local/bin
 _BUILDX: Final = ".docker/buildx/instances"
 _HEADER: Final = re.compile(r"(?m)^[ \t]*\[[^\[\n][^\n]*\]([ \t]*(?:#[^\n]*)?)(\r?\n|\Z)")
 _LIST: Final = re.compile(r"=\s*\[")
+
+Table = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,8 @@ class BuildKit:
         if not paths and text is None:
             return None
         restart = ("systemctl", "restart", "buildkit") if text is not None or not paths.isdisjoint(_PROGRAMS) else ()
-        return Installed(self.name, None, {} if text is None else {_CONFIG: text}, frozenset(paths), restart)
+        version = versions.package_version(host, ("buildkit",)) or versions.program_version(host, _PROGRAMS)
+        return Installed(self.name, version, {} if text is None else {_CONFIG: text}, frozenset(paths), restart)
 
     def add(self, installed: Installed, wanted: Wanted) -> Change:
         """What makes it ask the agent first: see `Runtime`."""
@@ -123,7 +126,7 @@ class BuildKit:
             if not setting.is_said(table):
                 made = 0 if setting.key in table else 1 if setting.registry in registries else 2
                 settings = setting.with_it(settings)
-                found = inserted(text, _places(text, setting, made), parse, settings)
+                found = inserted(text, _places(text, setting, made), toml, settings)
                 if found is None:
                     problem = f"write [registry.{setting.name}] {setting.line} by hand: no place was found for it"
                     raise NotUnderstood(_CONFIG, None, problem)
@@ -142,10 +145,10 @@ class BuildKit:
         for registry, key, value, made, snippet in reversed(added["pieces"]):
             setting = _Setting(registry, key, value)
             allowed = setting.without_it(settings, made)
-            shorter = (cut(text, _cuts(text, setting, snippet), parse, meant) for meant in allowed)
+            shorter = (cut(text, _cuts(text, setting, snippet), toml, meant) for meant in allowed)
             found = next((each for each in shorter if each is not None), None)
             if found is not None:
-                text, settings = found, parse(found)
+                text, settings = found, toml(found)
             elif allowed:
                 raise NotUnderstood(path, None, f"take {value} out of [registry.{setting.name}] {key} by hand")
         return None if added["made_file"] and not text.strip() else text
@@ -205,7 +208,7 @@ def _cuts(text: str, setting: _Setting, snippet: str) -> Iterator[tuple[int, int
 
 def _read(path: str, text: str) -> Table:
     """What a buildkitd.toml says; raise NotUnderstood if it is not in order."""
-    settings = read(path, text)
+    settings = loads(path, text.removeprefix(MARK))
     registries = settings.get("registry", {})
     if not isinstance(registries, dict):
         raise NotUnderstood(path, None, "registry must be a table of tables, one a registry")

@@ -10,14 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from . import Added, Addition, Change, Installed, NotUnderstood, Texts, Wanted
-from .edits import Insertion, cut, indent_at, inserted, item_cuts, item_places, line_end, occurrences
+from . import Added, Addition, Change, Installed, NotUnderstood, Texts, Wanted, versions
+from .edits import MARK, Insertion, cut, indent_at, inserted, item_cuts, item_places, line_end, occurrences
 from .host import Host
 from .users import users
 
 _HUB: Final = "docker.io"
 _KEY: Final = "registry-mirrors"
 _PROGRAMS: Final = ("/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd")
+_PACKAGES: Final = ("docker-ce", "docker.io")
 _CONFIG: Final = "/etc/docker/daemon.json"
 _SNAP: Final = "/var/snap/docker/current"
 _SNAP_CONFIG: Final = f"{_SNAP}/config/daemon.json"
@@ -48,7 +49,8 @@ class Docker:
             paths |= {path for path in own if user.name != "root" and host.exists(path)}
         only_snap = _SNAP in paths and paths.isdisjoint(_PROGRAMS)
         restart = ("snap", "restart", "docker") if only_snap else ("systemctl", "restart", "docker")
-        return Installed(self.name, None, texts, frozenset(paths), restart)
+        version = versions.package_version(host, _PACKAGES) or versions.program_version(host, _PROGRAMS)
+        return Installed(self.name, version, texts, frozenset(paths), restart)
 
     def add(self, installed: Installed, wanted: Wanted) -> Change:
         """What makes it ask the agent first: see `Runtime`."""
@@ -129,7 +131,7 @@ def _cuts(text: str, snippet: str, mirror: str) -> Iterator[tuple[int, int]]:
 
 def _parse(text: str) -> Any:
     """What a daemon.json says; nothing at all says no more than `{}`."""
-    text = text.removeprefix("\ufeff")
+    text = text.removeprefix(MARK)
     try:
         return json.loads(text) if text.strip() else {}
     except RecursionError:

@@ -6,6 +6,7 @@ that is taken. A proposal may be wrong (inside a comment, in another table), for
 """
 
 import re
+import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,6 +14,8 @@ from typing import Any, Final
 Parse = Callable[[str], Any]
 """What a text means; raises ValueError if it is not in order."""
 
+MARK: Final = "\ufeff"
+"""The mark of the byte order that some editors write at the start of a file. It says nothing."""
 _INDENT: Final = re.compile(r"[ \t]*")
 
 
@@ -94,6 +97,14 @@ def indent_at(text: str, at: int) -> str:
     """The spaces and tabs that stand at a place."""
     found = _INDENT.match(text, at)
     return found[0] if found else ""
+
+
+def toml(text: str) -> dict[str, Any]:
+    """What a text means as TOML; raises ValueError if it is none."""
+    try:
+        return tomllib.loads(text.removeprefix(MARK))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def _means(text: str, parse: Parse, meant: Any) -> bool:

@@ -8,11 +8,12 @@ from typing import Final
 from ..errors import ConfigError
 from . import Change, Runtime, Wanted
 from .buildkit import BuildKit
+from .containerd import MICROK8S, Containerd
 from .docker import Docker
 from .host import Host
 from .podman import Podman
 
-RUNTIMES: Final[tuple[Runtime, ...]] = (Podman(), Docker(), BuildKit())
+RUNTIMES: Final[tuple[Runtime, ...]] = (Containerd(), Containerd(MICROK8S), Podman(), Docker(), BuildKit())
 """In the order in which they are shown. One more is a line here, and a row of README and docs/runtimes.md."""
 
 

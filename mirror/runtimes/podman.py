@@ -8,16 +8,16 @@ they change, unless somebody has written into it: then it is changed like anybod
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import tomlkit
 
-from . import Added, Addition, Change, Installed, NotUnderstood, Texts, Wanted
-from .edits import cut, line_end, occurrences
+from . import Added, Addition, Change, Installed, NotUnderstood, Texts, Wanted, versions
+from .edits import MARK, Insertion, cut, inserted, line_end, occurrences, toml
 from .host import Host
-from .registries_conf import DROP_INS, MAIN, Entry, applying, entries, is_old, tables
-from .toml import Table, parse, read
+from .registries_conf import DROP_INS, MAIN, Entry, Table, applying, entries, is_old, tables
+from .toml_text import loads
 from .users import users
 
 OWN: Final = f"{DROP_INS}/zz-skvaller.conf"
@@ -27,6 +27,7 @@ _PROGRAMS: Final = tuple(
     for program in ("podman", "skopeo", "buildah", "crio")
     for folder in ("bin", "sbin", "local/bin", "local/sbin")
 )
+_PACKAGES: Final = ("podman", "cri-o", "skopeo", "buildah")
 _HUB_NAMES: Final = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
 _HEAD: Final = """\
 # Written by `skvaller configure`, and made anew when other files change; `skvaller unconfigure` takes it away.
@@ -43,47 +44,46 @@ class Podman:
 
     def look(self, host: Host) -> Installed | None:
         """What the host has of it: see `Runtime`."""
-        paths = {path for path in _PROGRAMS if host.exists(path)}
+        programs = [path for path in _PROGRAMS if host.exists(path)]
+        paths = set(programs)
         files = [MAIN, *(f"{DROP_INS}/{name}" for name in host.names(DROP_INS) if name.endswith(".conf"))]
         texts = {path: text for path in files if (text := host.read(path)) is not None}
-        if not paths and MAIN not in texts:
+        if not programs and MAIN not in texts:
             return None
         for user in users(host):
             own = f"{user.home}/.config/containers/registries.conf"
             found = [own, *(f"{own}.d/{name}" for name in host.names(f"{own}.d") if name.endswith(".conf"))]
             paths |= {path for path in found if host.exists(path)}
-        restart = ("systemctl", "reload", "crio") if any(path.endswith("/crio") for path in paths) else ()
-        return Installed(self.name, None, texts, frozenset(paths), restart)
+        restart = ("systemctl", "reload", "crio") if any(path.endswith("/crio") for path in programs) else ()
+        version = versions.package_version(host, _PACKAGES) or versions.program_version(host, programs)
+        return Installed(self.name, version, texts, frozenset(paths), restart)
 
     def add(self, installed: Installed, wanted: Wanted) -> Change:
         """What makes it ask the agent first: see `Runtime`."""
         own = installed.texts.get(OWN)
         is_generated = own is not None and own == _generated(_body_of(own))
         others = {path: text for path, text in installed.texts.items() if path != OWN or not is_generated}
-        before = tables(OWN, own) if own is not None and is_generated else {}
-        kept = (_canonical(prefix.partition("/")[0]) for prefix in before)
-        wanted = replace(wanted, registries=tuple(dict.fromkeys([*wanted.registries, *kept])))
         missing, notes = _missing(entries(_in_order(others)), wanted)
         notes = [*notes, *_of_format(installed.texts), *_of_users(installed), *_of_later(missing, others)]
         blocks = {entry.prefix: _block(entry, wanted) for entry in missing}
-        text = _generated("".join(blocks.values())) if is_generated or own is None else _appended(own, blocks)
+        text = _generated("".join(blocks.values())) if is_generated or own is None else _extended(own, missing, wanted)
         if text == own or not blocks:
             return Change(notes=tuple(notes))
         added = [[entry.prefix, _place(entry, wanted), blocks[entry.prefix]] for entry in missing]
-        return Change({OWN: Addition(text, added)}, installed.restart, tuple(notes))
+        return Change({OWN: Addition(text, added, at_once=not installed.restart)}, installed.restart, tuple(notes))
 
     def remove(self, path: str, text: str, added: Added) -> str | None:
         """The text of a file without what was added: see `Runtime`."""
         if text == _generated(_body_of(text)):
             return None
-        settings = read(path, text)
+        settings = loads(path, text.removeprefix(MARK))
         for prefix, mirror, block in added:
             allowed = _without(settings, prefix, mirror)
             proposals = [*occurrences(text, block), *_mirror_cuts(text, mirror)]
-            shorter = (cut(text, proposals, parse, meant) for meant in allowed)
+            shorter = (cut(text, proposals, toml, meant) for meant in allowed)
             found = next((each for each in shorter if each is not None), None)
             if found is not None:
-                text, settings = found, parse(found)
+                text, settings = found, toml(found)
             elif allowed:
                 raise NotUnderstood(path, None, f"take the mirror {mirror} out by hand: its place was not found")
         text = _HEAD_OF_ANY.sub("", text)
@@ -119,13 +119,17 @@ def _place(entry: Entry, wanted: Wanted) -> str:
     return f"{wanted.address}/{registry.replace(':', '_')}{slash}{path}"
 
 
+def _mirror(entry: Entry, wanted: Wanted) -> Table:
+    """The mirror's table."""
+    insecure = {"insecure": True} if wanted.url.startswith("http://") else {}
+    return {"location": _place(entry, wanted)} | insecure
+
+
 def _block(entry: Entry, wanted: Wanted) -> str:
     """The tables that say it."""
     says = {"prefix": entry.prefix, "location": entry.location}
     says |= {key: value for key, value in entry.table.items() if key not in (*says, "mirror")}
-    insecure = {"insecure": True} if wanted.url.startswith("http://") else {}
-    mirrors = [{"location": _place(entry, wanted)} | insecure, *entry.mirrors]
-    written = tomlkit.dumps({"registry": [says | {"mirror": mirrors}]})
+    written = tomlkit.dumps({"registry": [says | {"mirror": [_mirror(entry, wanted), *entry.mirrors]}]})
     source = f"# With what {entry.path} says of it.\n" if entry.path not in (None, OWN) else ""
     return f"\n{source}{written.strip()}\n"
 
@@ -140,16 +144,31 @@ def _body_of(text: str) -> str:
     return text.removeprefix(_HEAD).partition("\n")[2]
 
 
-def _appended(text: str, blocks: dict[str, str]) -> str:
-    """A file that somebody has changed, with the tables that it lacks; raise NotUnderstood if it has them otherwise."""
-    changed = next((prefix for prefix in blocks if prefix in tables(OWN, text)), None)
-    if changed is not None:
-        problem = f"somebody has changed it, and for {changed} it asks the agent no more: delete it, and try again"
-        raise NotUnderstood(OWN, None, problem)
+def _extended(text: str, missing: list[Entry], wanted: Wanted) -> str:
+    """A file that somebody has written into, with what it lacks; raise NotUnderstood if there is no place for it."""
     end = line_end(text)
-    longer = text + ("" if text.endswith("\n") else end) + "".join(blocks.values()).replace("\n", end)
-    tables(OWN, longer)
-    return longer
+    for entry in missing:
+        settings, there = toml(text), tables(OWN, text).get(entry.prefix)
+        registries = settings.get("registry", [])
+        if there is None:
+            meant = [*registries, *toml(_block(entry, wanted))["registry"]]
+            snippet = ("" if not text or text.endswith("\n") else end) + _block(entry, wanted).replace("\n", end)
+            places = [Insertion(len(text), snippet)]
+        else:
+            first = registries.index(there.table)
+            added = there.table | {"mirror": [_mirror(entry, wanted), *there.mirrors]}
+            meant = [*registries[:first], added, *registries[first + 1 :]]
+            tables_of_mirror = tomlkit.dumps({"registry": [{"mirror": [_mirror(entry, wanted)]}]})
+            snippet = tables_of_mirror.partition("[[registry]]\n")[2].strip().replace("\n", end)
+            lines = [found.end() for found in re.finditer(r"\n", text)]
+            places = [Insertion(at, f"{snippet}{end}{end}") for at in lines]
+            places.append(Insertion(len(text), f"{end}{snippet}{end}"))
+        found = inserted(text, places, toml, settings | {"registry": meant})
+        if found is None:
+            problem = f"add the mirror {_place(entry, wanted)} to {entry.prefix} by hand: no place was found for it"
+            raise NotUnderstood(OWN, None, problem)
+        text = found.into(text)
+    return text
 
 
 def _without(settings: Table, prefix: str, mirror: str) -> list[Table]:

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from . import NotUnderstood
-from .toml import Table, read
+from .edits import MARK
+from .toml_text import loads
 
 MAIN: Final = "/etc/containers/registries.conf"
 DROP_INS: Final = "/etc/containers/registries.conf.d"
+
+Table = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,7 @@ def entries(texts: Iterable[tuple[str, str]]) -> dict[str, Entry]:
 
 def tables(path: str, text: str) -> dict[str, Entry]:
     """What one file says of each prefix; raise NotUnderstood if it is not in order."""
-    settings = read(path, text)
+    settings = loads(path, text.removeprefix(MARK))
     written = settings.get("registry", [])
     if _is_old(settings):
         if path != MAIN:
@@ -94,7 +97,7 @@ def tables(path: str, text: str) -> dict[str, Entry]:
 
 def is_old(text: str) -> bool:
     """Whether registries.conf has the format of before 2019, with `[registries.search]`."""
-    return _is_old(read(MAIN, text))
+    return _is_old(loads(MAIN, text.removeprefix(MARK)))
 
 
 def applying(counts: dict[str, Entry], registry: str) -> list[Entry]:
