@@ -87,6 +87,7 @@ class Agent:
             node.pinning.stack.upkeep.run(),
             node.channels.keep_renewing(self._settings.channels.look_s),
             node.home_service.run(),
+            node.examination.run(),
         ]
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
