@@ -886,6 +886,12 @@ class AppSettings:
     holders_asked_s: float = 10.0
     """Bounds how long that takes in all, s; who has not answered by then is shown as not asked."""
 
+    status_s: float = 0.9
+    """Age up to which the state of the node is shown again, s: it is made once for all who look, and a page that asks
+    every second gets a new one each time."""
+    status_pins_s: float = 10.0
+    """Age up to which it is shown again which pins lack copies, s: to find out takes some 100 ms with 500 of them."""
+
     images_s: float = 10.0
     """Bounds how long a member is waited for that is asked which images it holds, or to delete one, s: it looks through
     all that it has. Who has not answered by then is named."""
