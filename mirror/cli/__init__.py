@@ -18,6 +18,7 @@ from .demo import demo
 from .find import find
 from .images import images
 from .keys import keys
+from .kubernetes import kubernetes
 from .load import load
 from .members import members
 from .pins import pin, pins, unpin
@@ -85,6 +86,6 @@ def main() -> None:
 
 for command in (
     agent, demo, members, images, find, why, load, save, pin, unpin, pins, prefetch, verify, delete, prune, refresh,
-    keys, token
+    keys, token, kubernetes
 ):  # fmt: skip
     main.add_command(command)

@@ -84,3 +84,19 @@ tolerations:
   emptyDir: {}
   {{- end }}
 {{- end -}}
+
+{{/* What an agent reads of its settings. Takes (list root suffix-of-the-group). Others than root read none of it. */}}
+{{- define "skvaller.settingsVolumes" -}}
+{{- $root := index . 0 -}}
+- name: settings
+  configMap: {name: {{ include "skvaller.fullname" $root }}{{ index . 1 }}, defaultMode: 0400}
+- name: key
+  secret: {secretName: {{ include "skvaller.keySecret" $root }}, defaultMode: 0400}
+{{- with include "skvaller.credentialsSecret" $root }}
+- name: upstream
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0400
+    items: [{key: .dockerconfigjson, path: config.json}]
+{{- end }}
+{{- end -}}

@@ -30,6 +30,7 @@
   "key-file" "/etc/skvaller/key/cluster.key" -}}
 {{- if $values.agent.offline }}{{ $_ := set $settings "offline" $values.agent.offline }}{{ end -}}
 {{- if $values.agent.pins }}{{ $_ := set $settings "pin" $values.agent.pins }}{{ end -}}
+{{- if $values.agent.registryFilters }}{{ $_ := set $settings "leave-out" $values.agent.registryFilters }}{{ end -}}
 {{- if $values.gossipAllow }}{{ $_ := set $settings "gossip-allow" $values.gossipAllow }}{{ end -}}
 {{- if include "skvaller.credentialsSecret" $root -}}
 {{- $_ := set $settings "upstream-auth" "/etc/skvaller/upstream/config.json" -}}
