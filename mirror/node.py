@@ -32,6 +32,7 @@ from .app import (
 )
 from .app.contents import local_platform
 from .app.examination.stack import Examination
+from .app.left_out import LeftOut
 from .app.pinning import Pinning
 from .app.private import PrivateContent
 from .app.push import PushEndpoint, PushStack
@@ -297,7 +298,8 @@ class Node:
 
         def client(registry: str | None = None) -> ASGIApp:
             self.clients.append(self.private.endpoint(backend, self._chain, registry))
-            return self.examination.probes.endpoint(PushEndpoint(self.clients[-1], self.push, registry), registry)
+            reader = LeftOut(self.clients[-1], config.leave_out, registry) if config.leave_out else self.clients[-1]
+            return self.examination.probes.endpoint(PushEndpoint(reader, self.push, registry), registry)
 
         app = client_app(client(), status, *(api if config.listen_api is None else ()))
         served: list[Served] = [("listen", address, app) for address in config.listen]
