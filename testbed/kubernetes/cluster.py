@@ -1,7 +1,6 @@
 """A cluster: a control plane, nodes, and a registry that stands for the rest of the world."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -16,8 +15,6 @@ from .programs import Programs
 
 START_S: Final = 90.0
 """How long a node, or a pod, may take to be ready on a machine whose cores are all busy, seconds."""
-
-_TROUBLE: Final = ("ErrImagePull", "ImagePullBackOff")
 
 
 class Cluster:
@@ -77,7 +74,15 @@ class Cluster:
 
     # What runs
 
-    def deploy(self, name: str, image: str, *, node: str | None = None, replicas: int = 1, **spec: Any) -> None:
+    def deploy(
+        self,
+        name: str,
+        image: str,
+        *,
+        node: str | None = None,
+        replicas: int = 1,
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
         """Have pods of an image, as a Deployment.
 
         Args:
@@ -85,27 +90,14 @@ class Cluster:
             image: what they run.
             node: where, by the node's name; anywhere if it is not given.
             replicas: how many.
-            spec: more of the pods' specification.
+            labels: of its pods, beside `app`.
         """
-        pod = {
-            "containers": [{"name": "it", "image": image, "imagePullPolicy": "IfNotPresent"}],
-            "terminationGracePeriodSeconds": 1,
-            **({"nodeSelector": {"kubernetes.io/hostname": node}} if node else {}),
-            **spec,
-        }
-        labels = {"app": name}
-        self.control.apply(
-            {
-                "apiVersion": "apps/v1",
-                "kind": "Deployment",
-                "metadata": {"name": name},
-                "spec": {
-                    "replicas": replicas,
-                    "selector": {"matchLabels": labels},
-                    "template": {"metadata": {"labels": labels}, "spec": pod},
-                },
-            }
-        )
+        pod = _pod(image) | ({"nodeSelector": {"kubernetes.io/hostname": node}} if node else {})
+        self.control.apply(_workload("Deployment", name, pod, labels or {}, replicas=replicas))
+
+    def deploy_everywhere(self, name: str, image: str) -> None:
+        """Have a pod of an image on every node, as a DaemonSet."""
+        self.control.apply(_workload("DaemonSet", name, _pod(image), {}))
 
     def pods(self, *select: str) -> list[dict[str, Any]]:
         """Pods, as the API server shows them; `select` as for `kubectl get pods`."""
@@ -122,7 +114,7 @@ class Cluster:
         wait_until(all_run, f"{count} pods of {' '.join(select)} to be ready", within_s)
         return found
 
-    def troubles(self, *select: str) -> list[str]:
+    def troubles(self) -> list[str]:
         """What the kubelets have told of pulls that failed, with the name of the pod."""
         events = self.control.get("events", "--all-namespaces")["items"]
         return [
@@ -132,12 +124,20 @@ class Cluster:
         ]
 
 
+def _pod(image: str) -> dict[str, Any]:
+    """The specification of a pod of an image."""
+    container = {"name": "it", "image": image, "imagePullPolicy": "IfNotPresent"}
+    return {"containers": [container], "terminationGracePeriodSeconds": 1}
+
+
+def _workload(kind: str, name: str, pod: Mapping[str, Any], labels: Mapping[str, str], **spec: Any) -> dict[str, Any]:
+    """A Deployment or a DaemonSet, whose pods have the label `app` with its name, and others."""
+    template = {"metadata": {"labels": {"app": name, **labels}}, "spec": pod}
+    chosen = {"selector": {"matchLabels": {"app": name}}, "template": template}
+    return {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name}, "spec": {**chosen, **spec}}
+
+
 def is_ready(pod: Mapping[str, Any]) -> bool:
     """Whether a pod is ready."""
     conditions = pod["status"].get("conditions", ())
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
-
-
-def why_waiting(pods: Sequence[Mapping[str, Any]]) -> str:
-    """Why containers of pods wait, for messages."""
-    return json.dumps([[each.get("state") for each in pod["status"].get("containerStatuses", ())] for pod in pods])

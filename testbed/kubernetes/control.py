@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -50,9 +51,10 @@ class Control:
 
     def apply(self, *objects: dict[str, Any]) -> None:
         """Have these objects from now on."""
-        file = self._folder / "applied.json"
-        file.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
-        self.kubectl("apply", "--filename", str(file))
+        with tempfile.NamedTemporaryFile("w", dir=self._folder, suffix=".json") as file:
+            json.dump({"apiVersion": "v1", "kind": "List", "items": objects}, file)
+            file.flush()
+            self.kubectl("apply", "--filename", file.name)
 
     def helm(self, *arguments: str, timeout_s: float = 300) -> str:
         """Run helm as the administrator; return what it printed."""

@@ -75,6 +75,11 @@ class Release:
         """The agents' pods."""
         return self._cluster.pods(*_AGENTS)
 
+    def restarts(self) -> int:
+        """How often containers of agents were started again, for example because they had too much memory."""
+        statuses = [status for pod in self.pods() for status in pod["status"].get("containerStatuses", ())]
+        return sum(status["restartCount"] for status in statuses)
+
     # What the agent of a node says
 
     def ask(self, node: KubernetesNode, path: str) -> Any:
