@@ -29,6 +29,7 @@ from .app import (
     client_app,
 )
 from .app.contents import local_platform
+from .app.left_out import LeftOut
 from .app.pinning import Pinning
 from .app.private import PrivateContent
 from .app.push import PushEndpoint, PushStack
@@ -266,7 +267,8 @@ class Node:
 
         def client(registry: str | None = None) -> ASGIApp:
             self.clients.append(self.private.endpoint(backend, self._chain, registry))
-            return PushEndpoint(self.clients[-1], self.push, registry)
+            reader = LeftOut(self.clients[-1], config.leave_out, registry) if config.leave_out else self.clients[-1]
+            return PushEndpoint(reader, self.push, registry)
 
         app = client_app(client(), status, *(api if config.listen_api is None else ()))
         served: list[Served] = [("listen", address, app) for address in config.listen]

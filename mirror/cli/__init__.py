@@ -14,10 +14,12 @@ from .. import __version__
 from ..config import refuse_misspelt
 from ..errors import ConfigError, StartFailed
 from .agent import agent
+from .configure import configure, unconfigure
 from .demo import demo
 from .find import find
 from .images import images
 from .keys import keys
+from .kubernetes import kubernetes
 from .load import load
 from .members import members
 from .pins import pin, pins, unpin
@@ -85,6 +87,6 @@ def main() -> None:
 
 for command in (
     agent, demo, members, images, find, why, load, save, pin, unpin, pins, prefetch, verify, delete, prune, refresh,
-    keys, token
+    keys, token, configure, unconfigure, kubernetes
 ):  # fmt: skip
     main.add_command(command)
