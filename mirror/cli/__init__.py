@@ -17,6 +17,7 @@ from .agent import agent
 from .demo import demo
 from .find import find
 from .images import images
+from .install import install, join_token, uninstall
 from .keys import keys
 from .load import load
 from .members import members
@@ -85,6 +86,6 @@ def main() -> None:
 
 for command in (
     agent, demo, members, images, find, why, load, save, pin, unpin, pins, prefetch, verify, delete, prune, refresh,
-    keys, token
+    keys, token, install, uninstall, join_token
 ):  # fmt: skip
     main.add_command(command)
