@@ -14,6 +14,7 @@ from .. import __version__
 from ..config import refuse_misspelt
 from ..errors import ConfigError, StartFailed
 from .agent import agent
+from .configure import configure, unconfigure
 from .demo import demo
 from .find import find
 from .images import images
@@ -85,6 +86,6 @@ def main() -> None:
 
 for command in (
     agent, demo, members, images, find, why, load, save, pin, unpin, pins, prefetch, verify, delete, prune, refresh,
-    keys, token
+    keys, token, configure, unconfigure
 ):  # fmt: skip
     main.add_command(command)

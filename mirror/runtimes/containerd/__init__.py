@@ -14,13 +14,6 @@ from .. import Added, Addition, Change, Installed, NotUnderstood, Texts, Wanted,
 from ..host import Host
 from . import config, hosts
 
-_UNIT: Final = "containerd.service"
-_UNIT_FOLDERS: Final = (
-    "/etc/systemd/system",
-    "/lib/systemd/system",
-    "/usr/lib/systemd/system",
-    "/usr/local/lib/systemd/system",
-)
 _PROGRAMS: Final = ("/usr/bin/containerd", "/usr/local/bin/containerd", "/bin/containerd")
 _PACKAGES: Final = ("containerd", "containerd.io")
 _CERTS: Final = "/etc/containerd/certs.d"
@@ -49,7 +42,7 @@ class Place:
         programs: where it lies.
         packages: of Debian and Docker that have it.
         variables: what stands in its configuration for a folder, as `${SNAP_DATA}`, with what it means.
-        restart: the command that starts it again; empty if that is for its unit.
+        restart: the command that starts it again.
     """
 
     name: str
@@ -58,7 +51,7 @@ class Place:
     programs: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
-    restart: tuple[str, ...] = ()
+    restart: tuple[str, ...] = ("systemctl", "restart", "containerd")
 
 
 HOST: Final = Place("containerd", "/etc/containerd/config.toml", _CERTS, _PROGRAMS, _PACKAGES)
@@ -93,15 +86,14 @@ class Containerd:
             return None
         version = versions.package_version(host, place.packages) or versions.program_version(host, place.programs)
         texts = dict(config.read(host, place.config))
-        paths = {path for path in (f"{folder}/{_UNIT}" for folder in _UNIT_FOLDERS) if host.exists(path)}
+        paths: set[str] = set()
         for root in self._understood(texts, version).roots:
             for folder in _folders(host, root):
                 paths |= {folder, *(f"{folder}/{name}" for name in host.names(folder))}
                 text = host.read(f"{folder}/{hosts.FILE}")
                 if text is not None:
                     texts[f"{folder}/{hosts.FILE}"] = text
-        restart = place.restart or (("systemctl", "restart", "containerd") if paths else ())
-        return Installed(self.name, version, texts, frozenset(paths), restart)
+        return Installed(self.name, version, texts, frozenset(paths), place.restart)
 
     def add(self, installed: Installed, wanted: Wanted) -> Change:
         """What makes it ask the agent first."""
