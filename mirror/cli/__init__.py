@@ -15,6 +15,7 @@ from ..config import refuse_misspelt
 from ..errors import ConfigError, StartFailed
 from .agent import agent
 from .demo import demo
+from .doctor import doctor
 from .find import find
 from .images import images
 from .keys import keys
@@ -85,6 +86,6 @@ def main() -> None:
 
 for command in (
     agent, demo, members, images, find, why, load, save, pin, unpin, pins, prefetch, verify, delete, prune, refresh,
-    keys, token
+    keys, token, doctor
 ):  # fmt: skip
     main.add_command(command)

@@ -133,8 +133,22 @@ def read(url: str, answer: Answer) -> Any:
     raise refused(f"{url}: {text}")
 
 
-def exchange(url: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Answer:
-    """Ask an agent, or post it something, and get its answer, an error as well; raise NoAgent if there is none."""
+def exchange(
+    url: str,
+    path: str,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    timeout_s: float = _TIMEOUT_S,
+) -> Answer:
+    """Ask an agent, or post it something, and get its answer, an error as well; raise NoAgent if there is none.
+
+    Args:
+        url: the agent's.
+        path: with its query.
+        body: what is posted; None: GET.
+        headers: beside the usual ones.
+        timeout_s: bounds the wait for the next bytes of the answer, s.
+    """
     handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]  # no site's proxy knows an agent
     start = url.rstrip("/")
     if url.startswith("unix:/"):
@@ -143,7 +157,7 @@ def exchange(url: str, path: str, body: bytes | None = None, headers: Mapping[st
     direct = urllib.request.build_opener(*handlers)
     try:
         request = urllib.request.Request(start + path, body, {**_JSON, **(headers or {})})
-        with direct.open(request, timeout=_TIMEOUT_S) as answer:
+        with direct.open(request, timeout=timeout_s) as answer:
             return Answer(answer.status, _lower(answer.headers), answer.read())
     except urllib.error.HTTPError as error:
         with error:
