@@ -886,6 +886,12 @@ class AppSettings:
     holders_asked_s: float = 10.0
     """Bounds how long that takes in all, s; who has not answered by then is shown as not asked."""
 
+    status_s: float = 0.9
+    """Age up to which the state of the node is shown again, s: it is made once for all who look, and a page that asks
+    every second gets a new one each time."""
+    status_pins_s: float = 10.0
+    """Age up to which it is shown again which pins lack copies, s: to find out takes some 100 ms with 500 of them."""
+
     images_s: float = 10.0
     """Bounds how long a member is waited for that is asked which images it holds, or to delete one, s: it looks through
     all that it has. Who has not answered by then is named."""
@@ -1120,6 +1126,19 @@ class ArchiveSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RuntimeSettings:
+    """Of `runtimes`: the files of container runtimes."""
+
+    look_s: float = 15.0
+    """Time between two looks whether somebody has taken away what was written, s: a look reads some small files, and a
+    node that asks the registry itself for a quarter of a minute has lost little."""
+    restart_s: float = 120.0
+    """Bounds the restart of a runtime, s: systemd gives up after 90."""
+    answer_s: float = 5.0
+    """Bounds the question whether the agent is there, s: it is on this machine."""
+
+
+@dataclass(frozen=True, slots=True)
 class DoctorSettings:
     """Of `app.examination`: what an agent does for `skvaller doctor`, on this node and for other members."""
 
@@ -1176,4 +1195,5 @@ class Settings:
     serving: ServingSettings = field(default_factory=ServingSettings)
     server: ServerSettings = field(default_factory=ServerSettings)
     archives: ArchiveSettings = field(default_factory=ArchiveSettings)
+    runtimes: RuntimeSettings = field(default_factory=RuntimeSettings)
     doctor: DoctorSettings = field(default_factory=DoctorSettings)

@@ -42,6 +42,7 @@ class Plan:
         notes: for the operator.
         record: what is to be remembered; None for nothing.
         copies: what is to be kept of the files that change, by path.
+        is_adding: whether it makes the runtime ask the agent, rather than no more.
     """
 
     runtime: str
@@ -51,6 +52,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     record: Record | None = None
     copies: Mapping[str, str] | None = None
+    is_adding: bool = True
 
 
 def plan_adding(runtime: Runtime, host: Host, wanted: Wanted, records: Records) -> Plan | None:
@@ -107,7 +109,7 @@ def plan_removing(runtime: Runtime, host: Host, records: Records) -> Plan | None
     installed = runtime.look(host)
     version, restart = (installed.version, installed.restart) if installed is not None else (None, ())
     is_seen = all(record.files[step.path].at_once for step in steps)
-    return Plan(runtime.name, version, tuple(steps), () if is_seen else restart)
+    return Plan(runtime.name, version, tuple(steps), () if is_seen else restart, is_adding=False)
 
 
 def carry_out(plan: Plan, host: Host, records: Records) -> None:
