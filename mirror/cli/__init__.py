@@ -16,6 +16,7 @@ from ..errors import ConfigError, StartFailed
 from .agent import agent
 from .configure import configure, unconfigure
 from .demo import demo
+from .doctor import doctor
 from .find import find
 from .images import images
 from .install import install, join_token, uninstall
@@ -88,6 +89,6 @@ def main() -> None:
 
 for command in (
     agent, demo, members, images, find, why, load, save, pin, unpin, pins, prefetch, verify, delete, prune, refresh,
-    keys, token, install, uninstall, join_token, configure, unconfigure, kubernetes
+    keys, token, install, uninstall, join_token, configure, unconfigure, kubernetes, doctor
 ):  # fmt: skip
     main.add_command(command)

@@ -140,7 +140,15 @@ def exchange(
     headers: Mapping[str, str] | None = None,
     timeout_s: float = _TIMEOUT_S,
 ) -> Answer:
-    """Ask an agent, or post it something, and get its answer, an error as well; raise NoAgent if there is none."""
+    """Ask an agent, or post it something, and get its answer, an error as well; raise NoAgent if there is none.
+
+    Args:
+        url: the agent's.
+        path: with its query.
+        body: what is posted; None: GET.
+        headers: beside the usual ones.
+        timeout_s: bounds the wait for the next bytes of the answer, s.
+    """
     handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]  # no site's proxy knows an agent
     start = url.rstrip("/")
     if url.startswith("unix:/"):
