@@ -90,6 +90,7 @@ class Agent:
             node.pinning.stack.upkeep.run(),
             node.channels.keep_renewing(self._settings.channels.look_s),
             node.home_service.run(),
+            *_repair(self._config, self._settings),
         ]
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
@@ -145,6 +146,17 @@ class Agent:
         finally:
             stopped.cancel()
             superseded.cancel()
+
+
+def _repair(config: AgentConfig, settings: Settings) -> list[Coroutine[Any, Any, None]]:
+    """The look after files of runtimes, if the operator wants it."""
+    if config.repair is None:
+        return []
+    # Not at the top: most nodes do without, and what reads these files takes memory.
+    from .runtimes.known import RUNTIMES
+    from .runtimes.repair import Repair
+
+    return [Repair(RUNTIMES, config.repair, config.data_dir, settings.runtimes.look_s).run()]
 
 
 def _warnings(config: AgentConfig) -> Iterator[str]:

@@ -454,6 +454,11 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("containerd-namespace", "NAME", str, "k8s.io", "containerd's namespace; Kubernetes uses k8s.io."),
     Setting(
+        "repair", "DIR", Path, None,
+        "Write again what `skvaller configure` wrote into files of runtimes, when somebody takes it away: / on a host, "
+        "in a container the folder that has the host's /. Default: do not.",
+    ),
+    Setting(
         "cache-size", "SIZE", _cache_size, "20GiB",
         "Bound on the cache; the least recently used content goes first. 0: no content is written to disk, it passes "
         "through memory; for nodes with SD cards.",
@@ -558,6 +563,7 @@ class AgentConfig:
     offline: Container[str]
     containerd: str | None
     containerd_namespace: str
+    repair: Path | None
     cache_size: int
     key_file: Path | None
     sealing: str

@@ -1120,6 +1120,19 @@ class ArchiveSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RuntimeSettings:
+    """Of `runtimes`: the files of container runtimes."""
+
+    look_s: float = 15.0
+    """Time between two looks whether somebody has taken away what was written, s: a look reads some small files, and a
+    node that asks the registry itself for a quarter of a minute has lost little."""
+    restart_s: float = 120.0
+    """Bounds the restart of a runtime, s: systemd gives up after 90."""
+    answer_s: float = 5.0
+    """Bounds the question whether the agent is there, s: it is on this machine."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All of them."""
 
@@ -1145,3 +1158,4 @@ class Settings:
     serving: ServingSettings = field(default_factory=ServingSettings)
     server: ServerSettings = field(default_factory=ServerSettings)
     archives: ArchiveSettings = field(default_factory=ArchiveSettings)
+    runtimes: RuntimeSettings = field(default_factory=RuntimeSettings)

@@ -14,6 +14,7 @@ from .. import __version__
 from ..config import refuse_misspelt
 from ..errors import ConfigError, StartFailed
 from .agent import agent
+from .configure import configure, unconfigure
 from .demo import demo
 from .find import find
 from .images import images
@@ -86,6 +87,6 @@ def main() -> None:
 
 for command in (
     agent, demo, members, images, find, why, load, save, pin, unpin, pins, prefetch, verify, delete, prune, refresh,
-    keys, token, install, uninstall, join_token
+    keys, token, configure, unconfigure, install, uninstall, join_token
 ):  # fmt: skip
     main.add_command(command)

@@ -181,6 +181,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         offline=Offline({"quay.io"}),
         containerd="/run/containerd/containerd.sock",
         containerd_namespace="default",
+        repair=None,
         cache_size=100 * 2**30,
         key_file=Path("/etc/skvaller/keys"),
         sealing="prefer",
