@@ -128,7 +128,7 @@ def plan_of(
         notes.append(f"{SETTINGS_FILE} names no key-file: whoever reaches this node's ports is taken for a member")
     settings = Written("settings", SETTINGS_FILE, before, after, is_private="@" in after and _has_password(config))
     key = _key(places, config, token)
-    service = Service(program.command, str(config.data_dir), config.containerd is not None)
+    service = Service(program.command, str(config.data_dir), config.containerd is not None, config.repair is not None)
     unit = Written("unit", UNIT_FILE, _read(places, UNIT_FILE), unit_text(service))
     return Plan(program, config, settings, key, unit, tuple(notes))
 
