@@ -92,9 +92,9 @@ def install(
             program.Releases(places).forget(running.release)
         raise
     is_well = no_configure or _configure(places, plan.config.data_dir, restart=restart)
-    if machine.can_start:
+    if machine.can_start and plan.settings.before is None:
         _say_what_is_next(plan)
-    else:
+    if not machine.can_start:
         _say_how_to_start(plan.program.command, is_here=places.is_here)
     if not is_well:
         sys.exit(1)
