@@ -31,6 +31,8 @@ from .app import (
     client_app,
 )
 from .app.contents import local_platform
+from .app.examination.stack import Examination
+from .app.left_out import LeftOut
 from .app.pinning import Pinning
 from .app.private import PrivateContent
 from .app.push import PushEndpoint, PushStack
@@ -145,14 +147,19 @@ class Node:
         find = self._find(manifests, member_tags)
         self._writers = Writers(config.push, Orders(self._auth))
         self.clients: list[ClientEndpoint] = []
-        status = StatusEndpoint(self._status(cache, trust), find, metrics, settings.app)
+        about = self._status(cache, trust)
+        self.examination = self._examination(about)
+        status = StatusEndpoint(about, find, metrics, settings.app)
         self.pinning = _pinning(config, settings, backend, cache, router, member_tags, peers, self._writers, pinned)
         self.push = self._make_push(cache, backend, self.pinning.stack)
         operations = self._operations(backend, find, [cache, *runtimes, own], cache)
         offers = self.private.access.offers
-        peer = PeerEndpoint(backend, reports, self._auth, offers, self.pinning.questions, operations.for_members)
+        others = [operations.for_members, *self.examination.for_members]
+        peer = PeerEndpoint(backend, reports, self._auth, offers, self.pinning.questions, others)
         accept = Acceptance(self.channels, settings.channels)
-        served = self._served(backend, status, peer, [*operations.routes, *self.pinning.routes])
+        served = self._served(
+            backend, status, peer, [*operations.routes, *self.pinning.routes, *self.examination.routes]
+        )
         self.servers = make_servers(served, config, router.members, accept, metrics, settings.server)
 
     def use_keys(self, keys: Sequence[bytes]) -> None:
@@ -192,6 +199,22 @@ class Node:
             fetches=fetching.fetches.progress,
             clients=lambda: [pull for client in self.clients for pull in client.pulling()],
             pins=lambda: self.pinning.stack.overview.rows(),
+        )
+
+    def _examination(self, about: NodeStatus) -> Examination:
+        """What this node has to be examined."""
+        router = self.router
+        datagrams = router.datagrams if isinstance(router, SwimRouter) else None
+        return Examination.build(
+            self._config,
+            self.address,
+            about,
+            router,
+            datagrams,
+            questions=self.peers,
+            look=lambda name, within_s: self.upstream.registries.look(name, within_s),
+            rejected=lambda: router.figures().rejected if isinstance(router, SwimRouter) else {},
+            settings=self._settings.doctor,
         )
 
     def _make_tags(self, cache: CacheStore, member_tags: MemberTags, trust: TagTrust) -> Tags:
@@ -275,7 +298,8 @@ class Node:
 
         def client(registry: str | None = None) -> ASGIApp:
             self.clients.append(self.private.endpoint(backend, self._chain, registry))
-            return PushEndpoint(self.clients[-1], self.push, registry)
+            reader = LeftOut(self.clients[-1], config.leave_out, registry) if config.leave_out else self.clients[-1]
+            return self.examination.probes.endpoint(PushEndpoint(reader, self.push, registry), registry)
 
         app = client_app(client(), status, *(api if config.listen_api is None else ()))
         served: list[Served] = [("listen", address, app) for address in config.listen]

@@ -133,7 +133,13 @@ def read(url: str, answer: Answer) -> Any:
     raise refused(f"{url}: {text}")
 
 
-def exchange(url: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Answer:
+def exchange(
+    url: str,
+    path: str,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    timeout_s: float = _TIMEOUT_S,
+) -> Answer:
     """Ask an agent, or post it something, and get its answer, an error as well; raise NoAgent if there is none."""
     handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]  # no site's proxy knows an agent
     start = url.rstrip("/")
@@ -143,7 +149,7 @@ def exchange(url: str, path: str, body: bytes | None = None, headers: Mapping[st
     direct = urllib.request.build_opener(*handlers)
     try:
         request = urllib.request.Request(start + path, body, {**_JSON, **(headers or {})})
-        with direct.open(request, timeout=_TIMEOUT_S) as answer:
+        with direct.open(request, timeout=timeout_s) as answer:
             return Answer(answer.status, _lower(answer.headers), answer.read())
     except urllib.error.HTTPError as error:
         with error:
