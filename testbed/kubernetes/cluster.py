@@ -42,22 +42,25 @@ class Cluster:
         self.nodes: dict[str, KubernetesNode] = {}
 
     def add_nodes(
-        self, count: int, kubelet: Mapping[str, Any] | None = None, *, link_bits: int | None = None
+        self, count: int, *, link_bits: int | None = None, reach_registry: bool = False
     ) -> list[KubernetesNode]:
         """More nodes, named `n1` and so on; they are ready, and have only the image of the pause container.
 
         Args:
             count: how many.
-            kubelet: settings of their kubelets that differ from the usual ones.
             link_bits: how fast their links are, bits per second; unlimited if not given.
+            reach_registry: whether their containerd reaches the registry itself, where no agent answers.
         """
         new = []
         for _ in range(count):
             number = len(self.nodes) + 1
             host = self.network.host(f"n{number}", link_bits)
+            self.control.serve(host)
             folder = self._folder / host.name
             pods = f"10.79.{number}.0/24"
-            node = KubernetesNode(folder, host, self.control, self._programs, pods, kubelet)
+            node = KubernetesNode(folder, host, self.control, self._programs, pods)
+            if reach_registry:
+                node.ask_registry(f"http://{self.registry.address}")
             self.nodes[node.name] = node
             self._stack.callback(node.remove)
             node.launch()

@@ -16,6 +16,9 @@ from .programs import Programs
 
 _PORT: Final = 6443
 _SERVICES: Final = "10.96.0.0/16"
+_SERVICE: Final = "10.96.0.1"
+"""Where pods find the API server, on port 443."""
+
 _ROOT: Final = Path(__file__).parents[2]
 
 
@@ -56,6 +59,17 @@ class Control:
             file.flush()
             self.kubectl("apply", "--filename", file.name)
 
+    def serve(self, host: Host) -> None:
+        """Lead what a host and its pods send to the API server's service there, as kube-proxy would."""
+        rule = f"ip daddr {_SERVICE} tcp dport 443 dnat to {self.host.address}:{_PORT}"
+        commands = ["add table ip services"]
+        for chain in ("prerouting", "output"):
+            commands.append(f"add chain ip services {chain} {{ type nat hook {chain} priority -100; }}")
+            commands.append(f"add rule ip services {chain} {rule}")
+        host.run("nft", "; ".join(commands))
+        # Without a route, nothing is sent whose destination could be changed.
+        host.run("ip", "route", "add", _SERVICES, "dev", "eth0")
+
     def helm(self, *arguments: str, timeout_s: float = 300) -> str:
         """Run helm as the administrator; return what it printed."""
         homes = [
@@ -72,7 +86,7 @@ class Control:
             ["etcd", f"--data-dir={self._folder / 'etcd'}", *urls, "--listen-peer-urls=http://127.0.0.1:2380"], etcd
         )
         host, authority, accounts = self.host.address, self.certificates.authority, self.certificates.accounts
-        serving = issue("kube-apiserver", host, "10.96.0.1", "kubernetes.default.svc")
+        serving = issue("kube-apiserver", host, _SERVICE, "kubernetes.default.svc")
         kubelets = issue("apiserver-of-kubelets", group="system:masters")
         self._run(
             [

@@ -23,7 +23,7 @@ def installed(cluster: Cluster, release: Release) -> Release:
     """Three nodes, on which the chart was installed while no registry answered."""
     cluster.registry.stop()
     cluster.add_nodes(3)
-    release.install("containerd.configure=true")
+    release.install()
     return release
 
 

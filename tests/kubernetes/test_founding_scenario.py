@@ -34,7 +34,7 @@ def before(cluster: Cluster) -> dict[str, dict[str, str]]:
 def installed(before: dict[str, dict[str, str]], release: Release, figure: Callable[[str], None]) -> Release:
     """The chart, installed by one command on nodes where nothing was prepared."""
     begun = time.monotonic()
-    release.install("containerd.configure=true")
+    release.install()
     figure(f"helm install until both agents are ready: {time.monotonic() - begun:.1f} s")
     return release
 
