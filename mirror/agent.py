@@ -15,6 +15,7 @@ from .errors import ConfigError
 from .node import Node
 from .settings import Settings
 from .stores.folder_lock import locked
+from .systemd import READY, STOPPING, tell_systemd
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +74,9 @@ class Agent:
                 stack.callback(asyncio.create_task(task).cancel)
             gc.collect()
             gc.freeze()  # what is alive now lives until the end: later collections need not look at it
+            tell_systemd(READY)
             await self._wait_for_the_end(stop)
+            tell_systemd(STOPPING)
             drain_s = self._settings.server.drain_s
             log.info("stopping: leaving the cluster, then waiting at most %d s for transfers to end", drain_s)
             self._is_serving = False
@@ -88,6 +91,7 @@ class Agent:
             node.channels.keep_renewing(self._settings.channels.look_s),
             node.home_service.run(),
             *_repair(self._config, self._settings),
+            node.examination.run(),
         ]
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:

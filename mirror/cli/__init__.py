@@ -18,6 +18,7 @@ from .configure import configure, unconfigure
 from .demo import demo
 from .find import find
 from .images import images
+from .install import install, join_token, uninstall
 from .keys import keys
 from .kubernetes import kubernetes
 from .load import load
@@ -87,6 +88,6 @@ def main() -> None:
 
 for command in (
     agent, demo, members, images, find, why, load, save, pin, unpin, pins, prefetch, verify, delete, prune, refresh,
-    keys, token, configure, unconfigure, kubernetes
+    keys, token, install, uninstall, join_token, configure, unconfigure, kubernetes
 ):  # fmt: skip
     main.add_command(command)

@@ -166,7 +166,7 @@ SETTINGS: list[tuple[dict[str, Any], str]] = [
     ({"agent": {"tags": "verify"}}, 'tags = "verify"'),
     ({"agent": {"offline": ["quay.io"]}}, 'offline = ["quay.io"]'),
     ({"agent": {"pins": ["docker.io/library/nginx:1.27=3"]}}, 'pin = ["docker.io/library/nginx:1.27=3"]'),
-    ({"agent": {"registryFilters": ["*/*:latest"]}}, 'leave-out = ["*/*:latest"]'),
+    ({"agent": {"registryFilters": ["*/*:latest"]}}, 'leave-out = ["*/*:latest"'),
     ({"agent": {"settings": {"denied-tags": "serve", "resolve-timeout": "1s"}}}, 'denied-tags = "serve"'),
     ({"agent": {"registries": [{"name": "docker.io", "url": ["http://10.0.0.5:5000"], "offline": False}]}},
      '[[registry]]\nname = "docker.io"\noffline = false\nurl = ["http://10.0.0.5:5000"]'),
@@ -177,6 +177,7 @@ SETTINGS: list[tuple[dict[str, Any], str]] = [
     ({"gossipAllow": ["10.0.0.0/8"]}, 'gossip-allow = ["10.0.0.0/8"]'),
     ({"join": ["10.9.9.9:7946"]}, '.svc.cluster.local.:6001", "10.9.9.9:7946"]'),
     ({"containerd": {"namespace": "other"}}, 'containerd-namespace = "other"'),
+    ({"containerd": {"resolveTags": False}}, 'leave-out = ["*/*:latest", "*/*:*"]'),
 ]  # fmt: skip
 
 
@@ -197,7 +198,7 @@ def merged(parts: list[dict[str, Any]]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def usual() -> Objects:
-    return render({"containerd": {"configure": True}})
+    return render()
 
 
 @pytest.fixture(scope="module")
@@ -312,7 +313,7 @@ def test_pods_in_the_hosts_network_ask_the_clusters_name_server_and_listen_to_th
 
 @pytest.mark.parametrize(("ip", "asked"), [("127.0.0.1", "http://127.0.0.1:5000"), ("", "http://$(HOST_ADDRESS):5000")])
 def test_pods_with_an_address_of_their_own_are_reached_by_a_port_of_the_node(ip: str, asked: str) -> None:
-    values = {"network": {"mode": "hostPort", "hostIP": ip}, "containerd": {"configure": True}}
+    values = {"network": {"mode": "hostPort", "hostIP": ip}}
     objects = render(values)
     assert "hostNetwork" not in at(objects, POD)
     client = at(objects, f"{AGENT}.ports[client]")
@@ -343,6 +344,34 @@ def test_what_is_on_a_node_is_not_kept_where_nobody_wants_it() -> None:
     assert at(objects, f"{POD}.volumes[data]") == {"name": "data", "emptyDir": {}}
     assert at(objects, f"{POD}.volumes[socket]") is None
     assert "containerd" not in agent_toml(objects)
+
+
+def test_containerd_is_told_before_the_agent_starts_and_looked_after_while_it_runs(usual: Objects) -> None:
+    configure = at(usual, f"{POD}.initContainers[configure]")
+    assert configure["args"] == [
+        "configure", "containerd", "--root=/host", "--config=/etc/skvaller/agent.toml", "--agent=http://127.0.0.1:5000",
+        "--restart",
+    ]  # fmt: skip
+    assert 'repair = "/host"' in agent_toml(usual)
+    for container in (configure, at(usual, AGENT)):
+        mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
+        assert mounts["/host"]["readOnly"] is True
+        assert not mounts["/host/etc/containerd"].get("readOnly")
+    assert at(usual, f"{AGENT}.securityContext.capabilities") == {"drop": ["ALL"]}
+
+
+def test_containerd_is_written_no_more_than_values_say() -> None:
+    told = {"mirroredRegistries": ["docker.io", "ghcr.io"], "restart": False, "watch": False}
+    objects = render({"containerd": {**told, "registryConfigPath": "/srv/certs.d"}})
+    configure = at(objects, f"{POD}.initContainers[configure]")
+    assert configure["args"][-2:] == ["--registry=docker.io", "--registry=ghcr.io"]
+    assert configure["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert [it["mountPath"] for it in configure["volumeMounts"] if it["name"] == "registries"] == ["/host/srv/certs.d"]
+    assert at(objects, f"{AGENT}.volumeMounts[host]") is None
+    assert "repair" not in agent_toml(objects)
+    silent = render({"containerd": {"configure": False}})
+    assert "initContainers" not in at(silent, POD)
+    assert at(silent, f"{POD}.volumes[host]") is None
 
 
 @pytest.mark.parametrize(

@@ -33,18 +33,18 @@ class ImageConfig:
     Args:
         path: of the file whose word counts: the last that has something to say of the plugin, or the main one.
         roots: folders that have a folder for each registry, in the order in which they are looked into.
-        to_name: those that a file should name if none does.
         has_path: whether a file names them.
         is_disabled: whether the plugin that pulls for Kubernetes does not run.
+        pulls_itself: whether that plugin pulls by itself, rather than by containerd's transfer service.
         mirrors: the file and line of `registry.mirrors`, if something stands there.
         discards: the file and line where containerd is told to throw layers away once they are unpacked.
     """
 
     path: str
     roots: tuple[str, ...] = ()
-    to_name: tuple[str, ...] = ()
     has_path: bool = False
     is_disabled: bool = False
+    pulls_itself: bool = False
     mirrors: str | None = None
     discards: str | None = None
 
@@ -66,7 +66,7 @@ def read(host: Host, path: str) -> Texts:
     return texts
 
 
-def understand(texts: Texts, main: str, usual: tuple[str, ...], *, merges: bool) -> ImageConfig:
+def understand(texts: Texts, main: str, usual: str, *, merges: bool) -> ImageConfig:
     """What the files say together.
 
     Args:
@@ -78,7 +78,8 @@ def understand(texts: Texts, main: str, usual: tuple[str, ...], *, merges: bool)
     Raises:
         NotUnderstood: a file is not in order.
     """
-    speaks, roots, has_path, mirrors, discards, disabled = main, "", False, None, None, set[str]()
+    speaks, roots, has_path, pulls_itself, disabled = main, "", False, False, set[str]()
+    mirrors = discards = None
     for path, text in texts.items():
         document = toml_text.loads(path, text)
         disabled |= {plugin for plugin in document.get("disabled_plugins", ()) if isinstance(plugin, str)}
@@ -92,10 +93,11 @@ def understand(texts: Texts, main: str, usual: tuple[str, ...], *, merges: bool)
         has_path = bool(own) or (has_path and merges)
         if toml_text.value_at(plugin, ("registry", "mirrors")):
             mirrors = _place(path, text, (*keys, "registry", "mirrors"))
+        pulls_itself = plugin.get("use_local_image_pull", pulls_itself) is True
         if plugin.get("discard_unpacked_layers") is True:
             discards = _place(path, text, keys, "discard_unpacked_layers")
     named = tuple(root for root in roots.split(":") if root)
-    return ImageConfig(speaks, named or usual, named or usual[:1], has_path, bool(disabled & _CRI), mirrors, discards)
+    return ImageConfig(speaks, named or (usual,), has_path, bool(disabled & _CRI), pulls_itself, mirrors, discards)
 
 
 def add(path: str, text: str | None, roots: tuple[str, ...], version: int) -> Addition:

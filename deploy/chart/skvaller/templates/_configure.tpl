@@ -43,11 +43,16 @@ volumeMounts:
   {{- end }}
   - {name: data, mountPath: /var/lib/skvaller}
   - {name: tmp, mountPath: /tmp}
-  - {name: host, mountPath: /host, readOnly: true, mountPropagation: HostToContainer}
-  - {name: configuration, mountPath: /host{{ $runtime.configPath }}}
-  {{- with $root.Values.containerd.registryConfigPath }}
-  - {name: registries, mountPath: /host{{ . }}}
-  {{- end }}
+  {{- include "skvaller.hostMounts" $root | nindent 2 }}
+{{- end -}}
+
+{{- define "skvaller.hostMounts" -}}
+{{- $runtime := include "skvaller.runtime" . | fromJson -}}
+- {name: host, mountPath: /host, readOnly: true, mountPropagation: HostToContainer}
+- {name: configuration, mountPath: /host{{ $runtime.configPath }}}
+{{- with .Values.containerd.registryConfigPath }}
+- {name: registries, mountPath: /host{{ . }}}
+{{- end }}
 {{- end -}}
 
 {{- define "skvaller.hostVolumes" -}}

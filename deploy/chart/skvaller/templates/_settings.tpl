@@ -30,7 +30,9 @@
   "key-file" "/etc/skvaller/key/cluster.key" -}}
 {{- if $values.agent.offline }}{{ $_ := set $settings "offline" $values.agent.offline }}{{ end -}}
 {{- if $values.agent.pins }}{{ $_ := set $settings "pin" $values.agent.pins }}{{ end -}}
-{{- if $values.agent.registryFilters }}{{ $_ := set $settings "leave-out" $values.agent.registryFilters }}{{ end -}}
+{{- $left := concat $values.agent.registryFilters (ternary (list) (list "*/*:*") $values.containerd.resolveTags) -}}
+{{- if $left }}{{ $_ := set $settings "leave-out" $left }}{{ end -}}
+{{- if and $values.containerd.configure $values.containerd.watch }}{{ $_ := set $settings "repair" "/host" }}{{ end -}}
 {{- if $values.gossipAllow }}{{ $_ := set $settings "gossip-allow" $values.gossipAllow }}{{ end -}}
 {{- if include "skvaller.credentialsSecret" $root -}}
 {{- $_ := set $settings "upstream-auth" "/etc/skvaller/upstream/config.json" -}}
