@@ -1,14 +1,16 @@
 """The control plane: etcd, the API server, the controllers, the scheduler, and the cluster's DNS, on one host."""
 
 import json
+import ssl
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from ..network import Address, Host
+from ..network import Address, Host, inside
 from ..processes import Process, run
 from ..servers import Server
 from .certificates import Certificates
@@ -41,6 +43,9 @@ class Control:
         self.server = f"https://{host.address}:{_PORT}"
         self.certificates = Certificates(folder / "certificates", self.server)
         self.admin = self.certificates.kubeconfig("admin", "system:masters")
+        admin = self.certificates.issue("admin", group="system:masters")
+        self._tls = ssl.create_default_context(cafile=str(self.certificates.authority))
+        self._tls.load_cert_chain(admin.certificate, admin.key)
         self._start()
 
     def kubectl(self, *arguments: str, timeout_s: float = 120) -> str:
@@ -48,9 +53,18 @@ class Control:
         command = [self._programs.path("kubectl"), f"--kubeconfig={self.admin}", *arguments]
         return run(command, netns=self.host.netns, timeout_s=timeout_s)
 
-    def get(self, *what: str) -> Any:
-        """What `kubectl get` shows, as JSON."""
-        return json.loads(self.kubectl("get", *what, "-o", "json"))
+    def ask(self, path: str) -> Any:
+        """What the API server answers on a path, as the administrator.
+
+        Raises:
+            OSError: it does not answer, or not with 200.
+        """
+
+        def ask() -> Any:
+            with urllib.request.urlopen(self.server + path, context=self._tls, timeout=30) as answer:
+                return json.load(answer)
+
+        return inside(self.host.netns, ask)
 
     def apply(self, *objects: dict[str, Any]) -> None:
         """Have these objects from now on."""
@@ -134,6 +148,6 @@ class Control:
             server.until(is_ready, "ready", 60)
 
     def _is_live(self) -> bool:
-        with suppress(Exception):
-            return self.kubectl("get", "--raw", "/readyz") == "ok"
+        with suppress(OSError):
+            return bool(self.ask("/api/v1/namespaces/default"))
         return False

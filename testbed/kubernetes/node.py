@@ -120,8 +120,8 @@ class KubernetesNode(Process):
 
     def is_ready(self) -> bool:
         """Whether the API server knows it as ready."""
-        with suppress(Exception):
-            conditions = self._control.get("node", self.name)["status"]["conditions"]
+        with suppress(OSError):
+            conditions = self._control.ask(f"/api/v1/nodes/{self.name}")["status"].get("conditions", ())
             return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
         return False
 

@@ -43,7 +43,7 @@ def start(cluster: Cluster, name: str, image: str, node: str) -> float:
     """Have a pod of an image on a node; return how long it took until it ran, seconds."""
     begun = time.monotonic()
     cluster.deploy(name, image, node=node)
-    cluster.until_running(1, "-l", f"app={name}")
+    cluster.until_running(1, f"app={name}")
     return time.monotonic() - begun
 
 

@@ -33,7 +33,7 @@ def test_agents_are_rolled_while_all_nodes_pull(
             image = cluster.images.make(f"docker.io/library/{name}:1", [20 * MEGABYTE, 10 * MEGABYTE])
             cluster.registry.push(image, f"library/{name}", "1")
             cluster.deploy_everywhere(name, image.name)
-            cluster.until_running(NODES, "-l", f"app={name}", within_s=300)
+            cluster.until_running(NODES, f"app={name}", within_s=300)
             cluster.control.kubectl("delete", "daemonset", name, "--wait=false")
             pulled += 1
         rolled.result()
