@@ -29,6 +29,7 @@ from .app import (
     client_app,
 )
 from .app.contents import local_platform
+from .app.events import EventsEndpoint
 from .app.pinning import Pinning
 from .app.private import PrivateContent
 from .app.push import PushEndpoint, PushStack
@@ -45,6 +46,7 @@ from .cluster.serving import HomeService
 from .cluster.throughput import SlowReports
 from .config import AgentConfig, Routing, advertised_address
 from .errors import ConfigError
+from .events import Feed
 from .fetch.stack import FetchStack
 from .images.cluster_referrers import ClusterReferrers
 from .images.completeness import Completeness
@@ -103,6 +105,7 @@ class Node:
         self._settings = settings
         self._is_serving = is_serving
         self._metrics = metrics = _metrics(config)
+        self.events = Feed(settings.events)
         self.address = address = advertised_address(config)
         self.channels = _channels(config, address, settings.channels)
         self.router = router = _router(config, address, self.channels, settings, metrics)
@@ -262,7 +265,7 @@ class Node:
         keys = KeysEndpoint(
             self.router.keyrings, Orders(self._auth), config.key_file, key_id, (KeyRefusal, KeysAreFixed)
         )
-        api = [*status.routes(), *keys.routes(), *others]
+        api = [*status.routes(), *keys.routes(), *EventsEndpoint(self.events).routes(), *others]
 
         def client(registry: str | None = None) -> ASGIApp:
             self.clients.append(self.private.endpoint(backend, self._chain, registry))

@@ -1006,6 +1006,21 @@ class ServerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class EventSettings:
+    """Of `events`: what is told to people of what happens."""
+
+    kept_max: int = 1024
+    """Bounds the events that are remembered, each with up to a few hundred bytes. A node that starts has a hundred, a
+    pull has two: so a person who comes after an hour sees what led to it."""
+    followers_max: int = 32
+    """Bounds those who follow at once. Each has a connection and is woken by every event; people open a few."""
+    heartbeat_s: float = 10.0
+    """Time after which who follows is told that nothing happened, s: so a connection that is gone is noticed."""
+    evicted_s: float = 10.0
+    """Time within which blobs that leave the cache to make room are one event, s: a pull can evict hundreds."""
+
+
+@dataclass(frozen=True, slots=True)
 class PinSettings:
     """Of `pins`: what is kept whatever happens."""
 
@@ -1145,3 +1160,4 @@ class Settings:
     serving: ServingSettings = field(default_factory=ServingSettings)
     server: ServerSettings = field(default_factory=ServerSettings)
     archives: ArchiveSettings = field(default_factory=ArchiveSettings)
+    events: EventSettings = field(default_factory=EventSettings)
