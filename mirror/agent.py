@@ -122,8 +122,7 @@ class Agent:
         stack.push_async_callback(node.pinning.close)
         for server in node.servers:
             server.start()
-        for client in node.clients:
-            stack.callback(client.close)
+        stack.callback(node.pulls.close)
         stack.push_async_callback(self._drain)
         stack.callback(node.events.close)  # who follows what happens would be waited for
         stack.push_async_callback(node.router.leave)

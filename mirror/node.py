@@ -15,7 +15,6 @@ from starlette.types import ASGIApp
 
 from .app import (
     Backend,
-    ClientEndpoint,
     Find,
     KeysEndpoint,
     Members,
@@ -32,6 +31,7 @@ from .app.contents import local_platform
 from .app.events import EventsEndpoint
 from .app.pinning import Pinning
 from .app.private import PrivateContent
+from .app.pulls import Pulls
 from .app.push import PushEndpoint, PushStack
 from .app.servers import Served, make_servers
 from .app.signing import Orders
@@ -145,7 +145,6 @@ class Node:
         backend = self._make_backend(manifests, own)
         find = self._find(manifests, member_tags)
         self._writers = Writers(config.push, Orders(self._auth))
-        self.clients: list[ClientEndpoint] = []
         status = StatusEndpoint(self._status(cache, trust), find, metrics)
         self.pinning = _pinning(config, settings, backend, cache, router, member_tags, peers, self._writers, pinned)
         self.push = self._make_push(cache, backend, self.pinning.stack)
@@ -242,7 +241,8 @@ class Node:
         held = ClusterReferrers(self.index, manifests, fetching.cluster.find_holders, lists.referrers, may_name)
         referrers = Referrers(self.watched, held, manifests, tags, PushedReferrers(own, manifests))
         metrics, settings = self._metrics, self._settings.app
-        return Backend(self.holdings, fetching, manifests, tags, listings, referrers, metrics, settings)
+        self.pulls = pulls = Pulls(settings, self.events.tell)
+        return Backend(self.holdings, fetching, manifests, tags, listings, referrers, metrics, settings, pulls=pulls)
 
     def _find(self, manifests: Manifests, member_tags: MemberTags) -> Find:
         """Looks for images on this node and on the others."""
@@ -268,8 +268,7 @@ class Node:
         api = [*status.routes(), *keys.routes(), *EventsEndpoint(self.events).routes(), *others]
 
         def client(registry: str | None = None) -> ASGIApp:
-            self.clients.append(self.private.endpoint(backend, self._chain, registry))
-            return PushEndpoint(self.clients[-1], self.push, registry)
+            return PushEndpoint(self.private.endpoint(backend, self._chain, registry), self.push, registry)
 
         app = client_app(client(), status, *(api if config.listen_api is None else ()))
         served: list[Served] = [("listen", address, app) for address in config.listen]

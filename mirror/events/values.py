@@ -47,7 +47,8 @@ class PullEnded:
         failed: those that were answered with an error.
         bytes: that it was sent.
         sources: bytes by where they came from: `cache` or another store of this node, a member's name, `upstream`.
-        why_upstream: why a registry was asked; empty if none was.
+        why_upstream: why upstream sent anything; empty if it did not.
+        error: the last answer, if that was an error; else empty.
     """
 
     kind: ClassVar[Kind] = Kind.PULL_ENDED
@@ -59,6 +60,7 @@ class PullEnded:
     bytes: int
     sources: Mapping[str, int] = field(default_factory=dict)
     why_upstream: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
