@@ -46,7 +46,7 @@ from .cluster.serving import HomeService
 from .cluster.throughput import SlowReports
 from .config import AgentConfig, Routing, advertised_address
 from .errors import ConfigError
-from .events import Feed
+from .events import Feed, Tell
 from .fetch.stack import FetchStack
 from .images.cluster_referrers import ClusterReferrers
 from .images.completeness import Completeness
@@ -106,33 +106,29 @@ class Node:
         self._is_serving = is_serving
         self._metrics = metrics = _metrics(config)
         self.events = Feed(settings.events)
+        on_event = self.events.tell
         self.address = address = advertised_address(config)
         self.channels = _channels(config, address, settings.channels)
-        self.router = router = _router(config, address, self.channels, settings, metrics)
+        self.router = router = _router(config, address, self.channels, settings, metrics, on_event)
         self._auth = _auth(config, router.keys(), settings)
-        cache, runtimes, marks = _stores(config, settings, metrics, lambda names: self.private.offers(names))
+        cache, runtimes, marks = _stores(config, settings, metrics, lambda names: self.private.offers(names), on_event)
         self._own = own = OwnTags(config.data_dir / "own-tags", partial(router.notes.tell, Topic.TAGS), settings.images)
         self.holdings = Holdings([cache, *runtimes, own, pinned := PinnedTags()], router)
         self.peers = peers = PeerClient(config.name, self._auth, settings.peers, self.channels, marks)
         self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
         self._registries = registries = RegistryState(
-            config, settings, router.notes.tell, passed_on=self._chain.passed_on, tally=metrics, marks=marks
+            config,
+            settings,
+            router.notes.tell,
+            passed_on=self._chain.passed_on,
+            tally=metrics,
+            marks=marks,
+            on_event=on_event,
         )
         self.upstream, self.watched = registries.upstream, registries.watched
-        watched, outages, words = registries.watched, registries.outages, registries.words
+        outages, words = registries.outages, registries.words
         self.private = _private(config, settings, marks, registries, metrics, self._auth)
-        self.fetching = fetching = FetchStack.build(
-            config.name,
-            router,
-            cache,
-            peers=self.peers,
-            upstream=watched,
-            outages=outages,
-            words=words,
-            is_scarce=self.upstream.is_scarce,
-            metrics=metrics,
-            settings=settings,
-        )
+        self.fetching = fetching = self._make_fetching(cache)
         trust = TagTrust(metrics, settings.images)
         member_tags = MemberTags(
             fetching.cluster, fetching.health, self.peers.tag, trust.distrusted, settings.images, outages, words
@@ -146,7 +142,9 @@ class Node:
         find = self._find(manifests, member_tags)
         self._writers = Writers(config.push, Orders(self._auth))
         status = StatusEndpoint(self._status(cache, trust), find, metrics)
-        self.pinning = _pinning(config, settings, backend, cache, router, member_tags, peers, self._writers, pinned)
+        self.pinning = _pinning(
+            config, settings, backend, cache, router, member_tags, peers, self._writers, pinned, on_event
+        )
         self.push = self._make_push(cache, backend, self.pinning.stack)
         operations = self._operations(backend, find, [cache, *runtimes, own], cache)
         offers = self.private.access.offers
@@ -185,6 +183,23 @@ class Node:
             pinned=lambda: self.pinning.stack.keeper.counts,
             budgets=self._registries.shown_budgets,
             outages=self._registries.shown_outages,
+        )
+
+    def _make_fetching(self, cache: CacheStore) -> FetchStack:
+        """What fetches content that this node does not hold."""
+        registries = self._registries
+        return FetchStack.build(
+            self._config.name,
+            self.router,
+            cache,
+            peers=self.peers,
+            upstream=self.watched,
+            outages=registries.outages,
+            words=registries.words,
+            is_scarce=self.upstream.is_scarce,
+            metrics=self._metrics,
+            settings=self._settings,
+            on_event=self.events.tell,
         )
 
     def _make_tags(self, cache: CacheStore, member_tags: MemberTags, trust: TagTrust) -> Tags:
@@ -290,7 +305,11 @@ def _metrics(config: AgentConfig) -> Metrics:
 
 
 def _stores(
-    config: AgentConfig, settings: Settings, metrics: Metrics, is_offered: Callable[[frozenset[str]], bool]
+    config: AgentConfig,
+    settings: Settings,
+    metrics: Metrics,
+    is_offered: Callable[[frozenset[str]], bool],
+    on_event: Tell,
 ) -> "tuple[CacheStore, list[ContainerdStore], Marks]":
     """The cache, and the store of a runtime if the operator wants it; their troubles are counted. And their marks."""
     runtimes = _containerd(config, settings.containerd, metrics, is_offered)
@@ -304,6 +323,7 @@ def _stores(
         on_evicted,
         PinFiles(config.data_dir / "pins").read_kept(),
         marks,
+        on_event,
     )
     return cache, runtimes, marks
 
@@ -347,6 +367,7 @@ def _pinning(  # noqa: PLR0913, PLR0917 - what was built before
     peers: PeerClient,
     writers: Writers,
     tags: PinnedTags,
+    on_event: Tell,
 ) -> Pinning:
     """What keeps images whatever happens."""
     usual = settings.pins.copies
@@ -367,13 +388,14 @@ def _pinning(  # noqa: PLR0913, PLR0917 - what was built before
         known_tags=KnownTags(backend.holdings.references, backend.holdings.tags),
         ask=peers.source,
         settings=settings.pins,
+        on_event=on_event,
     )
     tags.follow(stack.pins.book.record)
     return Pinning(config.name, stack, writers, settings.pins)
 
 
 def _router(
-    config: AgentConfig, address: str, channels: Channels, settings: Settings, metrics: Metrics
+    config: AgentConfig, address: str, channels: Channels, settings: Settings, metrics: Metrics, on_event: Tell
 ) -> SwimRouter | DhtRouter:
     """The node's discovery, whose figures are shown. This is the one place where an implementation is chosen.
 
@@ -401,6 +423,7 @@ def _router(
             snapshot=config.data_dir / "members.json",
         ),
         settings.router,
+        on_event,
     )
     metrics.watch_gossip(swim.figures)
     return swim

@@ -497,6 +497,9 @@ class CacheSettings:
     """Seconds between two writes of a blob's time of last use. The time on disk only decides the order of eviction
     after a restart: a minute is exact enough, and spares a busy blob a write for every request."""
 
+    evicted_s: float = 10.0
+    """Time within which blobs that leave to make room are one event for people, s: a pull can evict hundreds."""
+
 
 @dataclass(frozen=True, slots=True)
 class ContainerdSettings:
@@ -1016,8 +1019,6 @@ class EventSettings:
     """Bounds those who follow at once. Each has a connection and is woken by every event; people open a few."""
     heartbeat_s: float = 10.0
     """Time after which who follows is told that nothing happened, s: so a connection that is gone is noticed."""
-    evicted_s: float = 10.0
-    """Time within which blobs that leave the cache to make room are one event, s: a pull can evict hundreds."""
 
 
 @dataclass(frozen=True, slots=True)
