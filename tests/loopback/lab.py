@@ -25,7 +25,7 @@ from mirror.sources.upstream import Upstream
 from mirror.sources.upstream.registries import Registry
 from mirror.sources.watched import WatchedUpstream
 from mirror.stores.cache import CacheStore
-from tests.loopback.servers import Listeners, Script, Server, stalls
+from tests.loopback.servers import Listeners, Script, Server, prefixes_of, stalls
 
 STEADY = Settings(
     peers=PeerSettings(silent_s=0.1, silent_max_s=0.1, knock_s=math.inf, watch_interval_s=0.02),
@@ -152,6 +152,8 @@ class Lab:
         """A member that is thought to hold everything, and may vouch for what it says it holds."""
         server = await self.serve(script)
         server.vouches_for = vouches_for
+        if vouches_for is not None:
+            prefixes_of(vouches_for)  # now: while it hashes, the loop stands still, and connections would time out
         self.router.holders.append(Peer(f"m{len(self.router.holders) + 1}", "127.0.0.1", server.port))
         return server
 
