@@ -25,12 +25,12 @@ from ..oci.digest import Digest
 from ..oci.reference import Reference, Repository
 from ..settings import AppSettings
 from .request import RegistryRequest
-from .upstream_reasons import from_upstream, why_upstream
+from .shares import Share, from_upstream, why_upstream
 from .zerocopy import EXTENSION
 
 log = logging.getLogger(__name__)
 
-_RECORDS_MAX: Final = 256
+_FETCHES_MAX: Final = 256
 """Bounds the fetches that one pull remembers: an image has up to 130 layers, and one for each platform is rare."""
 _SOURCES_MAX: Final = 16
 """Bounds the sources that the line of a pull names; the others are summed up, those that sent least."""
@@ -59,6 +59,7 @@ class Pull:
         image: the same with the first tag that was asked for, if there was one.
         client: its IP address; `unix` for one at a Unix socket.
         began_at: monotonic seconds.
+        began_unix_s: Unix time.
         ended_at: when the last answer ended, monotonic seconds.
         under_way: requests that are being answered.
         requests: all.
@@ -66,7 +67,7 @@ class Pull:
         unmet: what the client has not got although it asked for it, each with the last error.
         bytes: of bodies, as far as they were sent.
         held: those that this node held, by store.
-        records: of what it did not hold, by digest.
+        fetches: what brings what it did not hold, by digest.
         has_moved: whether a tag meant something else than a client was told before.
     """
 
@@ -74,20 +75,22 @@ class Pull:
     image: str
     client: str
     began_at: float
+    began_unix_s: float
     ended_at: float
     under_way: int = 0
     requests: int = 0
     failed: int = 0
     unmet: dict[Reference | Digest, MirrorError] = field(default_factory=dict)
     bytes: int = 0
-    held: Counter[str] = field(default_factory=Counter)
-    records: dict[str, Record] = field(default_factory=dict)
+    held: dict[str, int] = field(default_factory=dict)
+    fetches: dict[str, Share] = field(default_factory=dict)
     has_moved: bool = False
 
     def fetched(self, record: Record) -> None:
         """Take note of a fetch that brings something of it."""
-        if len(self.records) < _RECORDS_MAX:
-            self.records[record.digest] = record
+        if len(self.fetches) < _FETCHES_MAX and record.digest not in self.fetches:
+            was_there = record.started_unix_s < self.began_unix_s
+            self.fetches[record.digest] = Share(record, dict(record.sources) if was_there else {})
 
     def miss(self, what: Reference | Digest, error: MirrorError) -> None:
         """Take note that the client does not get something."""
@@ -105,10 +108,10 @@ class Pull:
         sends it, or `upstream`.
         """
         count = Counter(self.held)
-        for record in self.records.values():
-            count.update(record.sources)
-            if record.resumed:
-                count[CACHE] += record.resumed
+        for fetch in self.fetches.values():
+            count.update(fetch.sources)
+            if had := fetch.had:
+                count[CACHE] += had
         most = count.most_common()
         sources = dict(most[:_SOURCES_MAX])
         if rest := sum(number for _, number in most[_SOURCES_MAX:]):
@@ -118,7 +121,8 @@ class Pull:
     def end(self, tell: Tell) -> None:
         """Write its line, and tell that it has ended."""
         seconds, error = self.ended_at - self.began_at, next(reversed(self.unmet.values()), None)
-        sources, why = self.sources, why_upstream(self.records.values(), has_moved=self.has_moved)
+        sources, why = self.sources, why_upstream(self.fetches.values(), has_moved=self.has_moved)
+        upstream_bytes = from_upstream(self.fetches.values())
         shown = ",".join(f"{name}:{count}" for name, count in sources.items())
         is_ours = error is not None and (not isinstance(error, OciError) or error.status >= 500)
         last = "" if error is None else str(error)[:_ERROR_MAX]
@@ -129,7 +133,7 @@ class Pull:
             seconds,
             self.bytes,
             shown,
-            from_upstream(self.records.values()),
+            upstream_bytes,
             why,
             self.client,
             self.requests,
@@ -145,6 +149,7 @@ class Pull:
                 failed=self.failed,
                 bytes=self.bytes,
                 sources=sources,
+                upstream_bytes=upstream_bytes,
                 why_upstream=why,
                 error=last,
             )
@@ -193,19 +198,23 @@ class Following:
 
     async def send(self, message: Message) -> None:
         """Send a message, and count what it carries."""
-        await self._send(message)
-        if self._is_head:
-            return
-        kind = message["type"]
-        if kind == "http.response.body":
-            count = len(message.get("body", b""))
-        elif kind == EXTENSION:
-            count = message["count"]
-        else:
-            return
-        self.pull.bytes += count
+        try:
+            await self._send(message)
+        except BaseException:  # a client that has all may be gone before that is known here
+            self._count(message.get("sent", 0))
+            raise
+        if not self._is_head:
+            kind = message["type"]
+            if kind == "http.response.body":
+                self._count(len(message.get("body", b"")))
+            elif kind == EXTENSION:
+                self._count(message["count"])
+
+    def _count(self, count: int) -> None:
+        pull = self.pull
+        pull.bytes += count
         if self._held_by:
-            self.pull.held[self._held_by] += count
+            pull.held[self._held_by] = pull.held.get(self._held_by, 0) + count
 
 
 class Pulls:
@@ -248,7 +257,7 @@ class Pulls:
         """A pull, which is nobody's business if too many others are under way."""
         now, repository = time.monotonic(), str(request.repository)
         image = str(request.what) if isinstance(request.what, Reference) else repository
-        pull = Pull(repository, image, client, now, now)
+        pull = Pull(repository, image, client, now, time.time(), now)
         if len(self._pulls) < self._settings.pulls_max or self._make_room():
             self._pulls[client, request.repository] = pull
             self._tell(PullBegan(image, client))

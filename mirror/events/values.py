@@ -47,6 +47,7 @@ class PullEnded:
         failed: those that were answered with an error.
         bytes: that it was sent.
         sources: bytes by where they came from: `cache` or another store of this node, a member's name, `upstream`.
+        upstream_bytes: bytes that came from upstream, to this node or to members that passed them on.
         why_upstream: why upstream sent anything; empty if it did not.
         error: the last answer, if that was an error; else empty.
     """
@@ -59,6 +60,7 @@ class PullEnded:
     failed: int
     bytes: int
     sources: Mapping[str, int] = field(default_factory=dict)
+    upstream_bytes: int = 0
     why_upstream: str = ""
     error: str = ""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -66,7 +67,9 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
 def came(digest: Digest, sources: dict[str, int], asked: Sequence[Asked] = ()) -> Record:
     """A fetch, of which each source had its part itself."""
     roles = {(it.source, it.role): it for it in asked}
-    return Record(str(digest), "x", 0.0, sources=sources, origins=sources, asked=roles, outcome=Phase.COMPLETE)
+    return Record(
+        str(digest), "x", time.time() + 1.0, sources=sources, origins=sources, asked=roles, outcome=Phase.COMPLETE
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -115,6 +118,35 @@ def test_the_line_of_a_pull_says_who_sent_what_and_why_upstream_was_asked(caplog
     assert began == PullBegan("docker.io/library/nginx:1.27", "127.0.0.1")
     assert isinstance(ended, PullEnded)
     assert (dict(ended.sources), ended.why_upstream, ended.requests, ended.error) == (sources, why, 3, "")
+
+
+def test_what_a_fetch_had_brought_before_the_pull_was_here(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        pulls = Pulls(AppSettings())
+        for_members = came(BLOB, {"upstream": 700, "n2": 100})
+        for_members.started_unix_s -= 1000.0
+        await ask(pulls, LAYER, record=for_members)
+        for_members.sources = {"upstream": 700, "n2": 250}
+        pulls.close()
+
+    asyncio.run(story())
+    (line,) = told(caplog)
+    assert "sources=cache:800,n2:150 upstream_bytes=0 why_upstream= " in line
+
+
+def test_what_left_before_a_client_went_counts(caplog: pytest.LogCaptureFixture) -> None:
+    async def gone(message: Any) -> None:
+        message["sent"] = 30
+        raise asyncio.CancelledError
+
+    async def story() -> None:
+        pulls = Pulls(AppSettings())
+        with suppress(asyncio.CancelledError), pulls.following({"client": HERE}, LAYER, gone) as following:
+            await following.send({"type": EXTENSION, "count": 100})
+        pulls.close()
+
+    asyncio.run(story())
+    assert " bytes= 30 " in told(caplog)[0]
 
 
 def test_what_a_client_got_with_a_later_try_is_no_failure_and_a_fault_of_ours_is_a_warning(
