@@ -17,6 +17,7 @@ from .events import Started
 from .node import Node
 from .settings import Settings
 from .stores.folder_lock import locked
+from .systemd import READY, STOPPING, tell_systemd
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,9 @@ class Agent:
                 stack.callback(asyncio.create_task(task).cancel)
             gc.collect()
             gc.freeze()  # what is alive now lives until the end: later collections need not look at it
+            tell_systemd(READY)
             await self._wait_for_the_end(stop)
+            tell_systemd(STOPPING)
             drain_s = self._settings.server.drain_s
             log.info("stopping: leaving the cluster, then waiting at most %d s for transfers to end", drain_s)
             self._is_serving = False
@@ -90,6 +93,8 @@ class Agent:
             node.pinning.stack.upkeep.run(),
             node.channels.keep_renewing(self._settings.channels.look_s),
             node.home_service.run(),
+            *_repair(self._config, self._settings),
+            node.examination.run(),
         ]
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
@@ -145,6 +150,17 @@ class Agent:
         finally:
             stopped.cancel()
             superseded.cancel()
+
+
+def _repair(config: AgentConfig, settings: Settings) -> list[Coroutine[Any, Any, None]]:
+    """The look after files of runtimes, if the operator wants it."""
+    if config.repair is None:
+        return []
+    # Not at the top: most nodes do without, and what reads these files takes memory.
+    from .runtimes.known import RUNTIMES
+    from .runtimes.repair import Repair
+
+    return [Repair(RUNTIMES, config.repair, config.data_dir, settings.runtimes.look_s).run()]
 
 
 def _warnings(config: AgentConfig) -> Iterator[str]:

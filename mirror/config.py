@@ -35,6 +35,7 @@ from .sources.upstream.trust import Trusted
 from .tables import parse_size
 
 _HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*")
+_LEFT_OUT = re.compile(r"[a-z0-9.*?-]{1,200}(?::[0-9*?]{1,5})?/[a-zA-Z0-9._:/*?-]{1,400}")
 _FOUR_NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
 _UNIX_PATH_MAX = 107
 """Bounds the path of a Unix socket, in bytes; see unix(7)."""
@@ -180,6 +181,13 @@ def parse_pin(text: str) -> tuple[str, int | None]:
     return canonical, None if not equals else 0 if copies == ALL else int(copies)
 
 
+def parse_left_out(text: str) -> str:
+    """Read a pattern of images that are left to their registries."""
+    if not _LEFT_OUT.fullmatch(text):
+        raise ValueError("REGISTRY/REPOSITORY or REGISTRY/REPOSITORY:TAG, where * stands for any characters")
+    return text
+
+
 def parse_bootstrap(text: str) -> str:
     """Read a node of the DHT to begin with."""
     return str(parse_address(text))
@@ -320,6 +328,11 @@ SETTINGS: tuple[Setting, ...] = (
         "token` prints; any, whoever reaches it.",
     ),
     Setting(
+        "leave-out", "PATTERN", parse_left_out, "",
+        "Images that are left to their registries: a client is told 404 at once and asks the registry itself, e.g. "
+        "registry.example.com/* or */*:latest, where * stands for any characters; may be repeated.", many=True,
+    ),
+    Setting(
         "listen-api", "IP:PORT|unix:PATH", parse_listen, None,
         "Where /api/v1 and /metrics are, if not on the client endpoint, which then serves images alone.",
     ),
@@ -393,6 +406,11 @@ SETTINGS: tuple[Setting, ...] = (
         "Serve what this containerd holds, e.g. /run/containerd/containerd.sock. Default: do not.",
     ),
     Setting("containerd-namespace", "NAME", str, "k8s.io", "containerd's namespace; Kubernetes uses k8s.io."),
+    Setting(
+        "repair", "DIR", Path, None,
+        "Write again what `skvaller configure` wrote into files of runtimes, when somebody takes it away: / on a host, "
+        "in a container the folder that has the host's /. Default: do not.",
+    ),
     Setting(
         "cache-size", "SIZE", _cache_size, "20GiB",
         "Bound on the cache; the least recently used content goes first. 0: no content is written to disk, it passes "
@@ -481,6 +499,7 @@ class AgentConfig:
     listen: tuple[ListenAddress, ...]
     listen_for: tuple[RegistryListener, ...]
     push: Push
+    leave_out: tuple[str, ...]
     listen_api: ListenAddress | None
     metrics: Address | None
     allow_host: tuple[str, ...]
@@ -498,6 +517,7 @@ class AgentConfig:
     offline: Container[str]
     containerd: str | None
     containerd_namespace: str
+    repair: Path | None
     cache_size: int
     key_file: Path | None
     sealing: str

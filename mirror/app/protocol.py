@@ -82,8 +82,11 @@ class BoundedProtocol(HttpToolsProtocol):
         """Of the request under way, until all of it is here."""
         self._is_streamed = False
         """Whether the application takes that as it comes, however long."""
+        self._is_last = False
+        """Whether the answer under way has said that it is the last on this connection, for it began before the end of
+        the body."""
         self._lingers = False
-        """Whether the answer came before the end of such a body: what still comes is dropped for a moment."""
+        """Whether that answer is complete: what still comes is dropped for a moment."""
         self._ignored = 0
         """Bytes that were dropped since the request under way began."""
         self._refusal: HeadError | None = None
@@ -173,7 +176,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _ask(self, head: bytes) -> None:
         """Let uvicorn parse a head, and start the application."""
-        self._ignored = 0
+        self._ignored, self._is_last = 0, False
         self._refusal = None
         try:
             self.parser.feed_data(head)
@@ -250,12 +253,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Go on with the next request, or wait for it."""
         self.server_state.total_requests += 1
-        if self._body is not None:  # the answer came first: what comes now is no head
+        if self._is_last:
             self._body = None
-            if self._is_streamed:
-                self._linger()
-                return
-            self.transport.close()
+            self._linger()
+            return
         self._rest()
         if not self.transport.is_closing():
             self.flow.resume_reading()
@@ -269,7 +270,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._lingers, self._ignored = True, 0
         self._rest()
         if not self.transport.is_closing():
-            self.transport.write_eof()
+            if self.transport.can_write_eof():  # not where it is encrypted
+                self.transport.write_eof()
             self.flow.resume_reading()
 
     def _rest(self) -> None:
@@ -291,9 +293,26 @@ class BoundedProtocol(HttpToolsProtocol):
             await send({"type": "http.response.body", "body": body})
             return
         try:
-            await self._application(scope, receive, send)
+            await self._application(scope, receive, send if self._body is None else self._in_time(send))
         except ClientDisconnect:
             log.debug("%s: the client left before the body of its request was here", scope["path"][:300])
+
+    def _in_time(self, send: Any) -> Any:
+        """Have an answer that begins before the body of its request is here say that the connection ends with it.
+
+        A client that is not told sends its next request here, and may not repeat that. Source: RFC 9112 section 9.6.
+        """
+
+        async def sent(message: Any) -> None:
+            if message["type"] == "http.response.start" and self._body is not None:
+                self._is_last = True
+                message = message | {"headers": [*message.get("headers", ()), (b"connection", b"close")]}
+                await send(message)
+                self.cycle.keep_alive = True  # else uvicorn closes before the client has the answer
+            else:
+                await send(message)
+
+        return sent
 
     def _refuse(self, error: HeadError) -> None:
         """Answer what is no request, and close."""

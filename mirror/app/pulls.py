@@ -24,6 +24,7 @@ from ..fetch.record import Record
 from ..oci.digest import Digest
 from ..oci.reference import Reference, Repository
 from ..settings import AppSettings
+from .progress import ClientPull
 from .request import RegistryRequest
 from .shares import Share, from_upstream, why_upstream
 from .zerocopy import EXTENSION
@@ -245,6 +246,21 @@ class Pulls:
         elif isinstance(request.what, Reference) and pull.image == pull.repository:
             pull.image = str(request.what)
         return Following(pull, send, request)
+
+    def now(self) -> list[ClientPull]:
+        """What is followed, at this moment."""
+        now = time.monotonic()
+        return [
+            ClientPull(
+                repository=str(repository),
+                image=pull.image,
+                client=pull.client,
+                seconds=now - pull.began_at,
+                sent=pull.bytes,
+                is_waiting=pull.under_way > 0,
+            )
+            for (_, repository), pull in self._pulls.items()
+        ]
 
     def close(self) -> None:
         """Write the lines of all pulls."""

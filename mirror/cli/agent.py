@@ -9,7 +9,7 @@ import click
 from ..config import SETTINGS
 
 
-def _settings(command: Callable[..., None]) -> Callable[..., None]:
+def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command a flag for every setting."""
     for setting in reversed(SETTINGS):
         text = f"{setting.help}  [env: {setting.variable}]"
@@ -20,7 +20,7 @@ def _settings(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command()
-@_settings
+@takes_settings
 @click.option("--check", is_flag=True, help="Say whether the settings and their files are in order, and end.")
 @click.option(
     "--config",

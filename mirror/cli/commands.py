@@ -11,15 +11,24 @@ from typing import Any, Final
 import click
 from click.shell_completion import CompletionItem
 
+HIDDEN: Final = ""
+"""In place of its help: the command is for machines, so people are not told of it."""
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "agent": ("agent", "Run this node's agent until SIGTERM."),
     "completion": ("completion", "Print what completes commands, images and members in a shell."),
+    "configure": ("configure", "Let this host's container runtimes ask the agent first."),
     "delete": ("removal", "Delete an image, or one blob, from this node's cache."),
     "demo": ("demo", "Watch a cluster on this machine share an image."),
     "events": ("events", "Show what happens: pulls, members, bans, budgets, outages, the cache, keys and pins."),
     "find": ("find", "Show which members have an image or a digest."),
     "images": ("images", "Show which images this node and the other members hold."),
+    "install": ("install", "Install or upgrade the agent as a systemd service of this machine."),
+    "join-token": (
+        "install",
+        "Print what another node needs to join: `skvaller install --join-token -` reads it there.",
+    ),
     "keys": ("keys", "Show and change the cluster's keys, on all its members, while it runs."),
+    "kubernetes": ("kubernetes", HIDDEN),
     "load": ("load", "Put the images of an archive into the cluster, for all nodes to pull."),
     "members": ("members", "Show the members of the cluster, as this node's agent sees them."),
     "pin": ("pins", "Keep images on some members, and let nobody evict them."),
@@ -35,6 +44,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "token",
         "Print a password with which programs of other machines push to any node that runs with --push key.",
     ),
+    "unconfigure": ("configure", "Take back what `skvaller configure` wrote."),
+    "uninstall": ("install", "Take back what `install` did to this machine."),
     "unpin": ("pins", "Pin images no more: they go when their place is needed."),
     "verify": (
         "verify",
@@ -56,19 +67,19 @@ class Commands(click.Group):
         """Load one."""
         if cmd_name in COMMANDS and cmd_name not in self.commands:
             module = importlib.import_module(f"{__package__}.{COMMANDS[cmd_name][0]}")
-            self.add_command(getattr(module, cmd_name))
+            self.add_command(getattr(module, cmd_name.replace("-", "_")))
         return super().get_command(ctx, cmd_name)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write what each does, without loading them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, self._help(name)) for name in self.list_commands(ctx)])
+            formatter.write_dl([(name, text) for name in self.list_commands(ctx) if (text := self._help(name))])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete the name of a command, without loading any; or an option of the group."""
         names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
         return [
-            *(CompletionItem(name, help=self._help(name)) for name in names),
+            *(CompletionItem(name, help=text) for name in names if (text := self._help(name))),
             *click.Command.shell_complete(self, ctx, incomplete),
         ]
 

@@ -62,6 +62,7 @@ class AgentProcess:
             "--listen", listen, "--peer", peer, "--gossip", gossip, *flags,
         ]  # fmt: skip
         environment = {key: value for key, value in os.environ.items() if not key.startswith("SKVALLER_")}
+        environment["PYTHONPATH"] = str(Path(__file__).parents[2])  # this Skvaller, wherever it was started from
         with log.open("wb") as out:
             process = await asyncio.create_subprocess_exec(
                 *command, stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=out, env=environment,

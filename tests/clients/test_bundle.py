@@ -1,5 +1,6 @@
-"""The archive that `./dev bundle` makes is installed without a network, and what was installed runs there."""
+"""The file that `./dev bundle` makes runs and is installed without a network, and what was installed runs there."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,17 +19,16 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that the archive for this Python has."""
-    need("ip", "tar")
+    """The file for this Python."""
+    need("ip")
     folder = tmp_path_factory.mktemp("bundle")
     wanted = f"{sys.version_info.major}.{sys.version_info.minor}"
     command = [str(ROOT / "dev"), "bundle", "--python", wanted, "--out", str(folder)]
     made = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, env=clean_environment())
     assert made.returncode == 0, made.stderr
-    (archive,) = folder.glob("*.tar.gz")
-    subprocess.run(["tar", "xf", str(archive), "-C", str(folder)], check=True)
-    subprocess.run(["sha256sum", "--check", "--quiet", f"{archive.name}.sha256"], cwd=folder, check=True)
-    return next(path for path in folder.iterdir() if path.is_dir())
+    (file,) = folder.glob("*.pyz")
+    subprocess.run(["sha256sum", "--check", "--quiet", f"{file.name}.sha256"], cwd=folder, check=True)
+    return file
 
 
 @pytest.fixture
@@ -38,32 +38,53 @@ def nowhere() -> Iterator[str]:
         yield namespace.name
 
 
-def run(netns: str, *command: str) -> subprocess.CompletedProcess[str]:
-    # Of the caller's environment nothing that would tell pip where else there are packages.
-    bare = ["env", "-i", f"PYTHON={sys.executable}", "PATH=/usr/bin:/bin:/usr/sbin:/sbin", *command]
+def run(netns: str, home: Path, *command: str, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
+    # Of the caller's environment nothing that would tell where else there are packages.
+    bare = ["env", "-i", f"PYTHON={python}", f"HOME={home}", "PATH=/usr/bin:/bin:/usr/sbin:/sbin", *command]
     return subprocess.run(in_namespace(netns, bare), capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_it_is_installed_and_runs_without_a_network(bundle: Path, nowhere: str, tmp_path: Path) -> None:
-    prefix = tmp_path / "skvaller"
-    for _ in ("new", "over what is there"):
-        installed = run(nowhere, str(bundle / "install"), "--prefix", str(prefix), "--no-systemd")
+def test_it_is_installed_into_a_folder_and_runs_there_without_a_network(
+    bundle: Path, nowhere: str, tmp_path: Path
+) -> None:
+    host, home = tmp_path / "host", tmp_path / "home"
+    host.mkdir()
+    for word in ("new", "as it was"):
+        installed = run(nowhere, home, "sh", str(bundle), "install", "--root", str(host), "--no-configure")
         assert installed.returncode == 0, installed.stdout + installed.stderr
-        assert [path.name for path in tmp_path.iterdir()] == ["skvaller"]
-    shown = run(nowhere, str(prefix / "bin/skvaller"), "demo", "--nodes", "2", "--size", "1MiB")
+        assert f"/etc/skvaller/agent.toml, {word}" in installed.stdout
+    assert not home.exists(), "it is unpacked where it stays"
+    (release,) = (path for path in (host / "opt/skvaller").iterdir() if not path.is_symlink())
+    assert (release / "doc/README.md").exists()
+    command = str(host / "opt/skvaller/current/bin/skvaller")
+    shown = run(nowhere, home, command, "demo", "--nodes", "2", "--size", "1MiB")
     assert shown.returncode == 0, shown.stdout + shown.stderr
     assert "1.000 x" in shown.stdout
+    taken = run(nowhere, home, str(release / "bin/skvaller"), "uninstall", "--root", str(host), "--purge", "--yes")
+    assert taken.returncode == 0, taken.stderr
+    assert [path for path in host.rglob("*") if not path.is_dir()] == []
 
 
-def test_a_damaged_bundle_is_not_installed(bundle: Path, nowhere: str, tmp_path: Path) -> None:
-    wheel = next(bundle.glob("wheels/aiohttp-*.whl"))
-    whole = wheel.read_bytes()
-    wheel.write_bytes(whole[:-1])
-    try:
-        refused = run(nowhere, str(bundle / "install"), "--prefix", str(tmp_path / "x"), "--no-systemd")
-    finally:
-        wheel.write_bytes(whole)
+def test_a_file_that_was_not_copied_whole_says_so_and_writes_nothing(
+    bundle: Path, nowhere: str, tmp_path: Path
+) -> None:
+    short, harmed, host = tmp_path / "short.pyz", tmp_path / "harmed.pyz", tmp_path / "host"
+    content = bundle.read_bytes()
+    short.write_bytes(content[:-1])
+    harmed.write_bytes(content[: len(content) // 2] + b"????" + content[len(content) // 2 + 4 :])
+    for file in (short, harmed):
+        refused = run(nowhere, tmp_path, "sh", str(file), "install", "--root", str(host))
+        assert refused.returncode == 1
+        assert "copy it again" in refused.stderr
+        assert not list(host.rglob("*.toml"))
+
+
+def test_a_python_that_does_not_fit_is_named(bundle: Path, nowhere: str, tmp_path: Path) -> None:
+    old = tmp_path / "python3.8"
+    old.write_text("#!/bin/sh\necho 3.8\n")
+    old.chmod(0o755)
+    refused = run(nowhere, tmp_path, "sh", str(bundle), "--version", python=str(old))
     assert refused.returncode == 1
-    assert wheel.name in refused.stdout + refused.stderr
-    assert "copy it again" in refused.stderr
-    assert not (tmp_path / "x").exists()
+    assert "this file is for Python 3." in refused.stderr
+    assert "is '3.8'" in refused.stderr
+    assert not shutil.which("skvaller", path=str(tmp_path))

@@ -39,9 +39,9 @@ def run(story: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 async def count(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers with the body; of `/take/none` it reads nothing."""
+    """Answers with the body; of `/take/none` and `/none` it reads nothing."""
     body = b""
-    while scope["path"] != "/take/none":
+    while not scope["path"].endswith("/none"):
         message = await receive()
         if message["type"] == "http.disconnect":
             return
@@ -93,12 +93,16 @@ def test_who_waits_to_be_told_to_go_on_is_told() -> None:
     run(story)
 
 
-def test_an_answer_before_the_end_of_a_body_reaches_a_client_that_still_sends() -> None:
+@pytest.mark.parametrize(("path", "length"), [("/take/none", len(BODY)), ("/none", 2000)])
+def test_an_answer_before_the_end_of_a_body_reaches_a_client_that_still_sends(path: str, length: int) -> None:
+    """And says that it is the last on this connection, on which the client would ask the next time."""
+
     async def story() -> None:
         async with asked(count) as (reader, writer):
-            writer.write(request(path="/take/none") + BODY[:1000])
-            assert (await head(reader))["status"] == "200"
-            writer.write(BODY[1000:])
+            writer.write(request(f"Content-Length: {length}\r\n", path) + BODY[:1000])
+            answered = await head(reader)
+            assert (answered["status"], answered["connection"]) == ("200", "close")
+            writer.write(BODY[1000:length])
             await writer.drain()
             assert await reader.read() == b"", "the connection ends, and is not reset"
 

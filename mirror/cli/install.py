@@ -1,0 +1,190 @@
+"""`skvaller install`, `uninstall` and `join-token`: the agent as a service of this machine."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..config import SETTINGS
+from ..errors import ConfigError
+from .agent import takes_settings
+
+_SHOWN = ("name", "advertise", "join", "cache-size", "containerd", "containerd-namespace")
+"""Settings that stand in the help of `install`; the others are in that of `agent`."""
+_WORD_COLUMNS = 11
+"""Width of the first column of what is told."""
+
+_EXAMPLES = """\b
+Any other setting of `skvaller agent --help` may be given as well. It is written into /etc/skvaller/agent.toml.
+
+\b
+  skvaller install --restart                                  the first node
+  skvaller join-token | ssh NODE skvaller install --restart --join-token -
+"""
+
+
+def _root_option(command: Callable[..., None]) -> Callable[..., None]:
+    return click.option(
+        "--root", default="/", type=click.Path(path_type=Path, file_okay=False), metavar="FOLDER",
+        help="A folder that stands for /, as of an image that is being made: nothing is started.",
+    )(command)  # fmt: skip
+
+
+def _hide_settings(command: click.Command) -> click.Command:
+    """Leave the settings that few need out of the help, and what they mean to `agent` alone."""
+    settings = {setting.attribute: setting for setting in SETTINGS}
+    for option in command.params:
+        if isinstance(option, click.Option) and (setting := settings.get(option.name or "")) is not None:
+            option.hidden = setting.name not in _SHOWN
+            option.help = setting.help
+    return command
+
+
+@_hide_settings
+@click.command(epilog=_EXAMPLES)
+@takes_settings
+@click.option(
+    "--join-token", type=click.Path(path_type=Path, allow_dash=True), metavar="FILE|-",
+    help="Join the cluster of the node on which `skvaller join-token` printed it. -: read it from standard input.",
+)  # fmt: skip
+@click.option("--restart", is_flag=True, help="Restart container runtimes that must be, to ask the agent.")
+@click.option("--no-configure", is_flag=True, help="Leave the files of container runtimes as they are.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be written.")
+@_root_option
+def install(
+    join_token: Path | None, restart: bool, no_configure: bool, dry_run: bool, root: Path, **flags: Any
+) -> None:
+    """Install or upgrade the agent as a systemd service of this machine.
+
+    Puts this Skvaller into /opt/skvaller, makes a user, settings, the cluster's key and a unit, starts the agent, and
+    has the container runtimes ask it. What is there is kept: of the settings only those that you name change. If the
+    agent does not start, everything is put back as it was.
+    Exit status 1 if the agent does not start or a port is taken; 2 if a setting is wrong.
+    """
+    from ..installation import containerds, program
+    from ..installation.carrying_out import Installation
+    from ..installation.machine import Machine
+    from ..installation.places import Places
+    from ..installation.plan import plan_of
+
+    places = Places(root)
+    _refuse_others_than_root(places, "install", may=dry_run)
+    running = program.running()
+    try:
+        token = _token(join_token)
+        given = {name.replace("_", "-"): list(v) if isinstance(v, tuple) else v for name, v in flags.items() if v}
+        plan = plan_of(places, running, given, token, containerds.find(places))
+        for file in plan.files:
+            if file.changes and (dry_run or file.before is not None):
+                click.echo(file.diff)
+        for note in plan.notes:
+            _tell("note", note)
+        if dry_run:
+            return
+        machine = Machine(places)
+        Installation(places, machine, _tell).carry_out(plan)
+    except ConfigError:
+        if running.release is not None:
+            program.Releases(places).forget(running.release)
+        raise
+    if not machine.can_start:
+        _say_how_to_start(plan.program.command, is_here=places.is_here)
+        return
+    _say_what_is_next(plan)
+
+
+@click.command()
+@click.option("--purge", is_flag=True, help="Delete the settings, the cluster's key, the cache and the user as well.")
+@click.option("--yes", is_flag=True, help="Do not ask before --purge deletes.")
+@_root_option
+def uninstall(purge: bool, yes: bool, root: Path) -> None:
+    """Take back what `install` did to this machine.
+
+    Has the container runtimes forget the agent, stops it, and deletes the unit and the program. Settings, the cluster's
+    key and the cache stay, and are named, unless you say --purge.
+    """
+    from ..installation.machine import Machine
+    from ..installation.places import Places
+    from ..installation.taking_away import Removal
+
+    places = Places(root)
+    _refuse_others_than_root(places, "uninstall")
+    if purge and not yes:
+        click.confirm(
+            "This deletes the cache of this node, and what was pushed or pinned may be on no other node. Go on?",
+            abort=True,
+        )
+    Removal(places, Machine(places), _tell).take_away(purge=purge)
+
+
+@click.command("join-token")
+@click.option(
+    "--config", type=click.Path(path_type=Path), envvar="SKVALLER_CONFIG", metavar="FILE",
+    default="/etc/skvaller/agent.toml", show_default=True, help="The settings of this node.  [env: SKVALLER_CONFIG]",
+)  # fmt: skip
+def join_token(config: Path) -> None:
+    """Print what another node needs to join: `skvaller install --join-token -` reads it there.
+
+    It carries the address of this node and the cluster's key. So it is as secret as the key, and good until the key is
+    changed with `skvaller keys`. Run this as a user who may read the key file.
+    """
+    import tomllib
+
+    from ..config import load
+    from ..installation.join_token import token_of
+
+    settings = load({}, {}, config)
+    click.echo(token_of(settings, tomllib.loads(config.read_text())).text)
+
+
+def _refuse_others_than_root(places: Any, command: str, *, may: bool = False) -> None:
+    if os.geteuid() != 0 and places.is_here and not may:
+        raise ConfigError(
+            f"{command} writes below /etc and /opt: run it with sudo. Without root, `skvaller agent` runs with a "
+            "--data-dir of your own"
+        )
+
+
+def _token(file: Path | None) -> Any:
+    """The join token in a file, or from standard input, which a terminal does not show."""
+    from ..installation.join_token import TOKEN_MAX, JoinToken, read_token
+
+    if file is None:
+        return None
+    if str(file).startswith("skvaller-join-"):
+        raise ConfigError(
+            "--join-token: name a file, or - for standard input: all users of this machine see a command line"
+        )
+    if str(file) != "-":
+        return read_token(file)
+    if sys.stdin.isatty():
+        return JoinToken.parse(click.prompt("Join token", hide_input=True))
+    return JoinToken.parse(sys.stdin.read(TOKEN_MAX))
+
+
+def _tell(what: str, sentence: str) -> None:
+    click.echo(f"{what:<{_WORD_COLUMNS}} {sentence}")
+
+
+def _say_how_to_start(command: str, *, is_here: bool) -> None:
+    """What to do where no systemd runs."""
+    start = f"{command} agent --config /etc/skvaller/agent.toml"
+    if is_here:
+        _tell("agent", f"not started: no systemd runs here. Have what starts services here run, as root: {start}")
+    else:
+        _tell("agent", "starts with the machine, by systemd")
+
+
+def _say_what_is_next(plan: Any) -> None:
+    """How others join, and what has to be open for that."""
+    config = plan.config
+    _name, where = config.discovery
+    if config.key_file is None:
+        return
+    click.echo(f"""
+To add a node, copy the same file to it. Then, from a machine that reaches both:
+  ssh THIS-NODE skvaller join-token | ssh NEW-NODE {plan.program.on_others} install --restart --join-token -
+Between nodes TCP {config.peer.port}, and TCP and UDP {where.port} must be open. `skvaller members` shows all.""")

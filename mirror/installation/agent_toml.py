@@ -1,0 +1,50 @@
+"""The file of settings, as a text: a new one that explains itself, or one that is there with some keys changed."""
+
+import json
+import re
+from collections.abc import Mapping
+from importlib import resources
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+
+from ..errors import ConfigError
+from .places import SETTINGS_FILE
+
+Given = Mapping[str, str | list[str]]
+"""Values by `Setting.name`; a list where a setting may be repeated."""
+
+
+def new_text(given: Given) -> str:
+    """A file in which these settings stand where the sample explains them, and all others are comments."""
+    lines = resources.files(__package__).joinpath("agent.toml").read_text().splitlines()
+    rest = []
+    for name, value in given.items():
+        line = f"{name} = {_toml(value)}"
+        places = [number for number, text in enumerate(lines) if re.match(rf"(# )?{re.escape(name)} = ", text)]
+        if places:
+            lines[places[0]] = line
+        else:
+            rest.append(line)
+    return "\n".join([lines[0], *([""] if rest else []), *rest, *lines[1:]]) + "\n"
+
+
+def changed_text(text: str, given: Given) -> str:
+    """A file with these settings, and everything else as it was: comments, order, tables.
+
+    Raises:
+        ConfigError: it is not TOML.
+    """
+    try:
+        document = tomlkit.parse(text)
+    except TOMLKitError as error:
+        raise ConfigError(f"config: {SETTINGS_FILE} is not TOML: {error}") from None
+    for name, value in given.items():
+        if document.get(name) != value:
+            document[name] = value
+    return tomlkit.dumps(document)
+
+
+def _toml(value: str | list[str]) -> str:
+    """A text or a list of texts; TOML's basic strings have the escapes of JSON's."""
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,69 @@
+"""The agent's own look after what was written: where somebody took it away, it is written again.
+
+What a runtime should ask stands in its record, which `skvaller configure` makes and `skvaller unconfigure` removes.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import ConfigError
+from ..fileio import in_thread
+from . import Runtime
+from .configuring import carry_out, plan_adding
+from .host import Host
+from .records import Records
+
+log = logging.getLogger(__name__)
+
+
+class Repair:
+    """Looks again and again at the files of runtimes that were configured.
+
+    Args:
+        runtimes: all that are known.
+        root: stands for the host's `/`.
+        data_dir: has the records.
+        look_s: time between two looks, s.
+    """
+
+    def __init__(self, runtimes: Sequence[Runtime], root: Path, data_dir: Path, look_s: float) -> None:
+        self._runtimes = {runtime.name: runtime for runtime in runtimes}
+        self._host = Host(root)
+        self._records = Records(data_dir)
+        self._look_s = look_s
+        self._problems: dict[str, str] = {}
+
+    async def run(self) -> None:
+        """Look, for ever."""
+        while True:
+            await in_thread(self.look)
+            await asyncio.sleep(self._look_s)
+
+    def look(self) -> None:
+        """Write again what was taken away, and log that; what stands in the way is logged once. Blocks."""
+        for name in self._records.names():
+            if name not in self._runtimes:
+                continue
+            try:
+                self._write_again(self._runtimes[name])
+                self._problems.pop(name, None)
+            except ConfigError as error:
+                if self._problems.get(name) != str(error):
+                    log.warning("a runtime's file cannot be looked after: %s runtime=%s", error, name)
+                self._problems[name] = str(error)
+
+    def _write_again(self, runtime: Runtime) -> None:
+        with self._records.locked():
+            record = self._records.read(runtime.name)
+            plan = None if record is None else plan_adding(runtime, self._host, record.wanted, self._records)
+            if plan is None or not plan.steps:
+                return
+            carry_out(plan, self._host, self._records)
+        advice = f"; now run: {' '.join(plan.restart)}" if plan.restart else ""
+        for step in plan.steps:
+            log.warning(
+                "a runtime's file had lost its way to this agent, and has it again%s runtime=%s path=%s",
+                advice, runtime.name, step.path,
+            )  # fmt: skip
