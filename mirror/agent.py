@@ -91,6 +91,7 @@ class Agent:
             node.channels.keep_renewing(self._settings.channels.look_s),
             node.home_service.run(),
             *_repair(self._config, self._settings),
+            node.examination.run(),
         ]
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:

@@ -33,6 +33,7 @@ from .sources.upstream.tables import offline_in, registries_of
 from .sources.upstream.trust import Trusted
 
 _HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*")
+_LEFT_OUT = re.compile(r"[a-z0-9.*?-]{1,200}(?::[0-9*?]{1,5})?/[a-zA-Z0-9._:/*?-]{1,400}")
 _FOUR_NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+){3}")
 _UNIX_PATH_MAX = 107
 """Bounds the path of a Unix socket, in bytes; see unix(7)."""
@@ -230,6 +231,13 @@ def parse_pin(text: str) -> tuple[str, int | None]:
     return canonical, None if not equals else 0 if copies == ALL else int(copies)
 
 
+def parse_left_out(text: str) -> str:
+    """Read a pattern of images that are left to their registries."""
+    if not _LEFT_OUT.fullmatch(text):
+        raise ValueError("REGISTRY/REPOSITORY or REGISTRY/REPOSITORY:TAG, where * stands for any characters")
+    return text
+
+
 def parse_bootstrap(text: str) -> str:
     """Read a node of the DHT to begin with."""
     return str(parse_address(text))
@@ -378,6 +386,11 @@ SETTINGS: tuple[Setting, ...] = (
         "Who may push to the client endpoint, with docker push and the like: off, nobody; local, clients of this "
         "machine, over loopback or a Unix socket; key, these, and from elsewhere whoever logs in with what `skvaller "
         "token` prints; any, whoever reaches it.",
+    ),
+    Setting(
+        "leave-out", "PATTERN", parse_left_out, "",
+        "Images that are left to their registries: a client is told 404 at once and asks the registry itself, e.g. "
+        "registry.example.com/* or */*:latest, where * stands for any characters; may be repeated.", many=True,
     ),
     Setting(
         "listen-api", "IP:PORT|unix:PATH", parse_listen, None,
@@ -546,6 +559,7 @@ class AgentConfig:
     listen: tuple[ListenAddress, ...]
     listen_for: tuple[RegistryListener, ...]
     push: Push
+    leave_out: tuple[str, ...]
     listen_api: ListenAddress | None
     metrics: Address | None
     allow_host: tuple[str, ...]

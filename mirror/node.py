@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
+from . import __version__
 from .app import (
     Backend,
     ClientEndpoint,
@@ -25,10 +26,13 @@ from .app import (
     RegistryStatus,
     Remembered,
     StatusEndpoint,
+    StatusPage,
     api_app,
     client_app,
 )
 from .app.contents import local_platform
+from .app.examination.stack import Examination
+from .app.left_out import LeftOut
 from .app.pinning import Pinning
 from .app.private import PrivateContent
 from .app.push import PushEndpoint, PushStack
@@ -143,14 +147,19 @@ class Node:
         find = self._find(manifests, member_tags)
         self._writers = Writers(config.push, Orders(self._auth))
         self.clients: list[ClientEndpoint] = []
-        status = StatusEndpoint(self._status(cache, trust), find, metrics)
+        about = self._status(cache, trust)
+        self.examination = self._examination(about)
+        status = StatusEndpoint(about, find, metrics, settings.app)
         self.pinning = _pinning(config, settings, backend, cache, router, member_tags, peers, self._writers, pinned)
         self.push = self._make_push(cache, backend, self.pinning.stack)
         operations = self._operations(backend, find, [cache, *runtimes, own], cache)
         offers = self.private.access.offers
-        peer = PeerEndpoint(backend, reports, self._auth, offers, self.pinning.questions, operations.for_members)
+        others = [operations.for_members, *self.examination.for_members]
+        peer = PeerEndpoint(backend, reports, self._auth, offers, self.pinning.questions, others)
         accept = Acceptance(self.channels, settings.channels)
-        served = self._served(backend, status, peer, [*operations.routes, *self.pinning.routes])
+        served = self._served(
+            backend, status, peer, [*operations.routes, *self.pinning.routes, *self.examination.routes]
+        )
         self.servers = make_servers(served, config, router.members, accept, metrics, settings.server)
 
     def use_keys(self, keys: Sequence[bytes]) -> None:
@@ -168,14 +177,14 @@ class Node:
 
     def _status(self, cache: CacheStore, trust: TagTrust) -> NodeStatus:
         """What this node says of itself."""
-        router, fetches = self.router, self.fetching.fetches
+        router, fetching = self.router, self.fetching
         return NodeStatus(
             name=self._config.name,
             is_ready=lambda: self._is_serving() and router.ready(),
             statuses=router.statuses,
             alone=router.alone,
             distrusted=trust.distrusted,
-            records=lambda: fetches.records,
+            records=lambda: fetching.fetches.records,
             key_count=lambda: len(self.holdings),
             cache_bytes=lambda: cache.used_bytes,
             keeps_nothing=lambda: cache.keeps_nothing,
@@ -183,6 +192,29 @@ class Node:
             pinned=lambda: self.pinning.stack.keeper.counts,
             budgets=self._registries.shown_budgets,
             outages=self._registries.shown_outages,
+            version=__version__,
+            cache_limit_bytes=self._config.cache_size,
+            troubles=fetching.health.troubles,
+            pace=lambda source: fetching.throughput.recent_rate(source, time.monotonic()),
+            fetches=fetching.fetches.progress,
+            clients=lambda: [pull for client in self.clients for pull in client.pulling()],
+            pins=lambda: self.pinning.stack.overview.rows(),
+        )
+
+    def _examination(self, about: NodeStatus) -> Examination:
+        """What this node has to be examined."""
+        router = self.router
+        datagrams = router.datagrams if isinstance(router, SwimRouter) else None
+        return Examination.build(
+            self._config,
+            self.address,
+            about,
+            router,
+            datagrams,
+            questions=self.peers,
+            look=lambda name, within_s: self.upstream.registries.look(name, within_s),
+            rejected=lambda: router.figures().rejected if isinstance(router, SwimRouter) else {},
+            settings=self._settings.doctor,
         )
 
     def _make_tags(self, cache: CacheStore, member_tags: MemberTags, trust: TagTrust) -> Tags:
@@ -262,11 +294,12 @@ class Node:
         keys = KeysEndpoint(
             self.router.keyrings, Orders(self._auth), config.key_file, key_id, (KeyRefusal, KeysAreFixed)
         )
-        api = [*status.routes(), *keys.routes(), *others]
+        api = [*StatusPage().routes(), *status.routes(), *keys.routes(), *others]
 
         def client(registry: str | None = None) -> ASGIApp:
             self.clients.append(self.private.endpoint(backend, self._chain, registry))
-            return PushEndpoint(self.clients[-1], self.push, registry)
+            reader = LeftOut(self.clients[-1], config.leave_out, registry) if config.leave_out else self.clients[-1]
+            return self.examination.probes.endpoint(PushEndpoint(reader, self.push, registry), registry)
 
         app = client_app(client(), status, *(api if config.listen_api is None else ()))
         served: list[Served] = [("listen", address, app) for address in config.listen]

@@ -886,6 +886,12 @@ class AppSettings:
     holders_asked_s: float = 10.0
     """Bounds how long that takes in all, s; who has not answered by then is shown as not asked."""
 
+    status_s: float = 0.9
+    """Age up to which the state of the node is shown again, s: it is made once for all who look, and a page that asks
+    every second gets a new one each time."""
+    status_pins_s: float = 10.0
+    """Age up to which it is shown again which pins lack copies, s: to find out takes some 100 ms with 500 of them."""
+
     images_s: float = 10.0
     """Bounds how long a member is waited for that is asked which images it holds, or to delete one, s: it looks through
     all that it has. Who has not answered by then is named."""
@@ -1133,6 +1139,37 @@ class RuntimeSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DoctorSettings:
+    """Of `app.examination`: what an agent does for `skvaller doctor`, on this node and for other members."""
+
+    copies: int = 3
+    """Datagrams of each kind that try the way to a member: at a loss of 10 % one in 1,000 trials finds it closed."""
+    spacing_s: float = 0.05
+    """Time between two copies, s: what drops one of them in a burst is over by then."""
+    echo_s: float = 1.0
+    """Time for which answers to them are waited for, s: several round trips between the farthest nodes."""
+    connect_s: float = 2.0
+    """Bounds a connection that tries a port, s: a lost packet's first retransmission comes after 1 s."""
+    again_s: float = 1.0
+    """Time within which a member may have this node reach it back once, s: nobody looks more often, and a member makes
+    this node send no more than some 5 KiB a second."""
+    echoes_max: int = 64
+    """Bounds the datagrams that are answered within a second: three kinds, three copies of each, from some members."""
+    trials_max: int = 256
+    """Bounds the trials of others whose datagrams are remembered."""
+    members_at_once: int = 16
+    """Members that are examined at a time: each takes some connections."""
+    upstream_s: float = 10.0
+    """Bounds the look at one registry, s: a name, a connection, a handshake, a token, each slower than is usual."""
+    probe_s: float = 60.0
+    """Time for which a probe that was announced is recognised, s: runtimes wait for half a minute at most."""
+    probes_max: int = 32
+    """Bounds the probes that are recognised at a time; each runtime takes one."""
+    sightings_max: int = 16
+    """Bounds the requests that are remembered of one probe: a runtime sends up to five."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All of them."""
 
@@ -1159,3 +1196,4 @@ class Settings:
     server: ServerSettings = field(default_factory=ServerSettings)
     archives: ArchiveSettings = field(default_factory=ArchiveSettings)
     runtimes: RuntimeSettings = field(default_factory=RuntimeSettings)
+    doctor: DoctorSettings = field(default_factory=DoctorSettings)

@@ -72,7 +72,15 @@ class Image:
         return path
 
 
-def build_image(folder: Path, name: str, layer_sizes: Sequence[int], *, seed: int = 0, compress: bool = False) -> Image:
+def build_image(
+    folder: Path,
+    name: str,
+    layer_sizes: Sequence[int],
+    *,
+    seed: int = 0,
+    compress: bool = False,
+    program: Path | None = None,
+) -> Image:
     """Make an image whose layers hold one file of random bytes each.
 
     Args:
@@ -81,19 +89,24 @@ def build_image(folder: Path, name: str, layer_sizes: Sequence[int], *, seed: in
         layer_sizes: bytes in each layer's file; 300 MB take about two seconds.
         seed: the same seed and sizes give the same digests.
         compress: gzip the layers, as most images are; for small ones, since random bytes do not shrink.
+        program: a statically linked program that the image runs, in a layer behind these.
     """
     layout = folder / f"layout-{len(list(folder.glob('layout-*.oci')))}.oci"
     blobs = layout / "blobs" / "sha256"
     blobs.mkdir(parents=True)
     chance = random.Random(seed)
     layers = [_write_layer(blobs, index, size, chance, compress=compress) for index, size in enumerate(layer_sizes)]
+    settings: dict[str, object] = {"Labels": {"seed": str(seed)}}
+    if program is not None:
+        layers.append(_write_program(blobs, program))
+        settings["Entrypoint"] = ["/program"]
     config = _write_json(
         blobs,
         _CONFIG_TYPE,
         {
             "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),
             "os": "linux",
-            "config": {"Labels": {"seed": str(seed)}},
+            "config": settings,
             "rootfs": {"type": "layers", "diff_ids": [diff_id for _, diff_id in layers]},
         },
     )
@@ -137,14 +150,26 @@ def _write_layer(
         ):
             shutil.copyfileobj(plain, packed, _CHUNK_BYTES)
         (blobs / "packed").replace(tar)
-    digest = _sha256(tar) if compress else diff_id
-    path = tar.rename(blobs / digest)
-    descriptor: dict[str, object] = {
-        "mediaType": _LAYER_TYPE + ("+gzip" if compress else ""),
-        "digest": f"sha256:{digest}",
-        "size": path.stat().st_size,
-    }
-    return descriptor, f"sha256:{diff_id}"
+    return _stored(blobs, tar, _LAYER_TYPE + ("+gzip" if compress else "")), f"sha256:{diff_id}"
+
+
+def _write_program(blobs: Path, program: Path) -> tuple[dict[str, object], str]:
+    """Write a layer with a program as `/program`; return its descriptor, and the digest of the tar inside."""
+    tar = blobs / "program"
+    with tarfile.open(tar, "w") as file:
+        entry = tarfile.TarInfo("program")
+        entry.mode, entry.size = 0o755, program.stat().st_size
+        with program.open("rb") as content:
+            file.addfile(entry, content)
+    descriptor = _stored(blobs, tar, _LAYER_TYPE)
+    return descriptor, str(descriptor["digest"])
+
+
+def _stored(blobs: Path, file: Path, media_type: str) -> dict[str, object]:
+    """Give a blob the name of its digest; return its descriptor."""
+    digest = _sha256(file)
+    path = file.rename(blobs / digest)
+    return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": path.stat().st_size}
 
 
 def _sha256(path: Path) -> str:

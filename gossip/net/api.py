@@ -253,14 +253,19 @@ class Gossip:
         self._driver.pump()
         return await self._announcer.pings.answer(number, name, timeout or self.config.probe_timeout_s)
 
-    def send(self, name: str, payload: bytes) -> None:
+    def send(self, name: str, payload: bytes, *, fill: bool = False) -> None:
         """Send a message to a member's application in one datagram, which may be lost.
+
+        Args:
+            name: of the member.
+            payload: the message.
+            fill: whether zeros follow it, until the datagram is as large as any that this node sends.
 
         Raises:
             ConfigError: it does not fit a datagram; the message says what does.
             StateError: there is no such member, or this node has left or does not run.
         """
-        self._driver.node.messaging.send(name, payload)
+        self._driver.node.messaging.send(name, payload, fill=fill)
         self._driver.pump()
 
     async def send_reliably(self, name: str, payload: bytes) -> None:

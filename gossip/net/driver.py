@@ -23,7 +23,7 @@ from .attempts import Attempts
 from .counters import Counters, Direction, Failure
 from .listener import StreamListener, StreamTls, drop
 from .places import Places
-from .sockets import bind, destination, source_address
+from .sockets import bind, can_send, destination, source_address
 from .streams import READ_BYTES, converse, dial
 from .tasks import Tasks
 
@@ -91,6 +91,10 @@ class Driver:
     def running(self) -> bool:
         """Whether there is a node."""
         return self._node is not None
+
+    def sends_to(self, address: Address) -> bool:
+        """Whether this node's socket can send to addresses of that family: one of IPv4 sends to none of IPv6."""
+        return can_send(self._datagrams, address)
 
     @staticmethod
     def now() -> float:

@@ -1,5 +1,9 @@
 """Joining: names and addresses to try, resolved again and again, for they may come to mean others.
 
+A name may stand for all nodes of a cluster, this one among them, as that of a headless service of Kubernetes does. So
+what is tried is what no live member is at: a node that finds itself alone there has nothing to try, and is the first of
+its cluster.
+
 A name server that does not answer holds up nobody: the other seeds are tried meanwhile, and a name means what it meant
 before.
 """
@@ -8,6 +12,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import random
 import socket
 import threading
 from collections.abc import Sequence
@@ -26,6 +31,9 @@ PATIENCE_S: Final = 2.0
 """Seconds for which one round waits for names; what comes later counts in the next."""
 _RESOLVE_S: Final = 60.0
 """The same while there are others: then the seeds only help to heal a partition."""
+TRIED_MAX: Final = 16
+"""Addresses of seeds that are tried in one round, taken at random. Any one that answers names all others; nodes of a
+large cluster that start together must not all dial all."""
 
 
 class Seeds:
@@ -36,15 +44,22 @@ class Seeds:
         attempts: told of names that cannot be resolved.
         names: hosts, by name or address, and ports.
         remembered: addresses of members that the run before knew, tried while no live member is known.
+        rng: chooses among many addresses.
     """
 
     def __init__(
-        self, driver: Driver, attempts: Attempts, names: Sequence[tuple[str, int]], remembered: Sequence[Address]
+        self,
+        driver: Driver,
+        attempts: Attempts,
+        names: Sequence[tuple[str, int]],
+        remembered: Sequence[Address],
+        rng: random.Random | None = None,
     ) -> None:
         self._driver = driver
         self._attempts = attempts
         self._names = names
         self._remembered = remembered
+        self._rng = rng or random.Random()
         self._lookups: dict[tuple[str, int], asyncio.Task[list[Address]]] = {}
         self._unresolved: set[tuple[str, int]] = set()
         self._found: dict[tuple[str, int], list[Address]] = {}
@@ -56,18 +71,24 @@ class Seeds:
         try:
             while True:
                 await self._look_up()
-                addresses = [address for name in self._names for address in self._found.get(name, ())]
-                if self._alone():
-                    addresses += self._remembered
-                if addresses:
-                    self._driver.node.join(addresses, self._driver.now())
-                else:
-                    self.exhausted = True
+                addresses = self._unreached()
+                self.exhausted = not addresses
+                self._driver.node.join(addresses, self._driver.now())
                 self._driver.pump()
                 await asyncio.sleep(_RESOLVE_ALONE_S if self._alone() else _RESOLVE_S)
         finally:
             for lookup in self._lookups.values():
                 lookup.cancel()
+
+    def _unreached(self) -> list[Address]:
+        """What is worth a try now: no live member is there, nor this node itself, and its socket sends there."""
+        view = self._driver.node.view
+        reached = {view.me.address, *(member.address for member in view.members() if member.live)}
+        found = {address: None for name in self._names for address in self._found.get(name, ())}
+        seeds = [it for it in found if it not in reached and self._driver.sends_to(it)]
+        if len(seeds) > TRIED_MAX:
+            seeds = self._rng.sample(seeds, TRIED_MAX)
+        return [*seeds, *self._remembered] if self._alone() else seeds
 
     def _alone(self) -> bool:
         return not any(member.live for member in self._driver.node.view.members())
@@ -86,7 +107,9 @@ class Seeds:
             del self._lookups[name]
             if found := lookup.result():
                 self._found[name] = found
-                if name in self._unresolved:
+                if not any(map(self._driver.sends_to, found)):
+                    self._note_unresolved(name, "it has addresses of IPv4 or IPv6 alone, and this node of the other")
+                elif name in self._unresolved:
                     self._unresolved.remove(name)
                     self._attempts.drop("{}:{}".format(*name))
 

@@ -93,6 +93,12 @@ def destination(address: Address, family: int) -> tuple[str, int]:
     return (address.host, address.port)
 
 
+def can_send(datagrams: socket.socket, address: Address) -> bool:
+    """Whether a bound socket sends to addresses of that family: only one that is bound to `::` sends to both."""
+    here = datagrams.getsockname()[0]
+    return here == "::" or (":" in here) == (":" in address.host)
+
+
 def outward_host(host: str) -> str:
     """The address at which others reach this machine, if `host` is a wildcard; else `host` itself.
 

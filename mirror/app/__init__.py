@@ -11,6 +11,7 @@ from .find import Find
 from .keys import KeysEndpoint
 from .operations import Members, Operations
 from .origin import NoPages
+from .page import StatusPage
 from .peer import PeerEndpoint
 from .places import Places
 from .server import EndpointServer
@@ -34,6 +35,7 @@ __all__ = [
     "RegistryStatus",
     "Remembered",
     "StatusEndpoint",
+    "StatusPage",
     "Why",
     "api_app",
     "client_app",

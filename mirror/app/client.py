@@ -41,6 +41,7 @@ from .backend import Backend
 from .blob import Extent, Headers, blob_headers
 from .lists import page_of
 from .patience import patiently
+from .progress import ClientPull
 from .pulls import Pulls
 from .request import ListRequest, RegistryRequest, authorization, parse
 from .responses import (
@@ -86,6 +87,10 @@ class ClientEndpoint:
         self._registry = registry
         self._served = backend.metrics.served_bytes.labels("client")
         self._pulls = Pulls(backend.settings)
+
+    def pulling(self) -> list[ClientPull]:
+        """What clients ask for now."""
+        return [*self._pulls.now(), *(self._apart.pulling() if self._apart is not None else ())]
 
     def close(self) -> None:
         """Write what is known of pulls that were under way."""

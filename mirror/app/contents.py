@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from ..errors import DigestInvalid, NameInvalid
 from .images import Images
+from .recent import Recent, max_age_of
 from .why import Why
 
 _WHYS_MAX: Final = 4
@@ -41,6 +42,7 @@ class ContentsEndpoint:
         self._why = why
         self._images = images
         self._asking = asyncio.Semaphore(_WHYS_MAX)
+        self._all = Recent(lambda: images.images((), everywhere=True))
 
     def routes(self) -> list[Route]:
         """The routes, for a Starlette application."""
@@ -59,12 +61,17 @@ class ContentsEndpoint:
             return JSONResponse({"error": message}, status_code=400)
 
     async def images(self, request: Request) -> Response:
-        """Which images this node and the members hold (`?pattern=`, as often as wanted); `here=1`: this node alone."""
+        """Which images this node and the members hold (`?pattern=`, as often as wanted); `here=1`: this node alone.
+
+        All images are told as of some seconds ago to whom that is enough (`Cache-Control: max-age=…`).
+        """
         patterns = request.query_params.getlist("pattern")
         if len(patterns) > _PATTERNS_MAX or any(len(pattern) > _PATTERN_MAX for pattern in patterns):
             message = f"give at most {_PATTERNS_MAX} patterns of at most {_PATTERN_MAX} characters"
             return JSONResponse({"error": message}, status_code=400)
         everywhere = request.query_params.get("here") != "1"
+        if everywhere and not patterns and (max_age_s := max_age_of(request)):
+            return await self._all.answer(request, max_age_s)
         async with self._asking:
             return JSONResponse(await self._images.images(patterns, everywhere=everywhere))
 

@@ -10,6 +10,7 @@ from ..images.removal import Removal
 from ..oci.digest import Digest
 from ..sources.peers.contents import page
 from ..sources.peers.protocol import DELETE_PATH, IMAGES_PATH
+from .asked import AskedBy
 from .images import Images
 from .removal import MEANINGS_MAX, parse_target
 from .responses import send_json, send_whole
@@ -29,14 +30,14 @@ class MemberContents:
         self._images = images
         self._removal = removal
 
-    async def answer(self, scope: Scope, send: Send, *, is_proven: bool) -> bool:
+    async def answer(self, scope: Scope, send: Send, asked_by: AskedBy) -> bool:
         """Answer a question that is one of these; return whether it is.
 
         Args:
             scope: of the request.
             send: sends the answer.
-            is_proven: whether a key or a certificate proves which member asks. Only then it may have something deleted:
-                where the cluster has no key, anybody could.
+            asked_by: who asks. Only who is proven may have something deleted: where the cluster has no key, anybody
+                could.
 
         Raises:
             OciError: it is none that is answered.
@@ -53,7 +54,7 @@ class MemberContents:
                 raise NotFound("start is the number of an image")
             await send_whole(scope, send, page(await self._images.held(), int(start)))
             return True
-        if not is_proven:
+        if not asked_by.is_proven:
             raise Denied("members delete nothing for each other where the cluster has no key: delete on each node")
         try:
             target = parse_target(query.get("q", [""])[0])

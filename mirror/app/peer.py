@@ -6,7 +6,7 @@ fetches the rest from a holder or from upstream: see `relay`.
 
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 from starlette.datastructures import Headers as RequestHeaders
 from starlette.types import Message, Receive, Scope, Send
@@ -25,9 +25,9 @@ from ..sources.peers.auth import PeerAuth, Proof
 from ..sources.peers.protocol import MEMBER_TAGS_MAX, SIGNED_BODY_MAX_BYTES, MemberAnswer, MemberRequest, Want
 from ..stores import Held
 from .admission import Admission
+from .asked import Answers, AskedBy
 from .backend import Backend
 from .blob import blob_headers
-from .member_contents import MemberContents
 from .relay import Home
 from .request import ListRequest, RegistryRequest, parse
 from .responses import OCTETS, Body, blob_response, encoded, send_empty, send_error, send_json, send_manifest, send_page
@@ -48,7 +48,7 @@ class PeerEndpoint:
         auth: tells members from others, where the cluster has a key.
         offers: decides what members may have.
         questions: answers what members want done about an image; by what they want.
-        contents: answers what members ask about all that is here; None: nothing does.
+        others: answer what members ask beside the distribution API, each at its own paths.
     """
 
     def __init__(
@@ -58,12 +58,12 @@ class PeerEndpoint:
         auth: PeerAuth,
         offers: Offers,
         questions: Mapping[Want, Question] | None = None,
-        contents: MemberContents | None = None,
+        others: Sequence[Answers] = (),
     ) -> None:
         self._questions = questions or {}
         self._offers = offers
         self._backend = backend
-        self._contents = contents
+        self._others = others
         self._home = Home(backend)
         completeness = Completeness(backend.manifests, backend.holdings)
         self._testimony = Testimony(backend.holdings, completeness.parts, backend.settings)
@@ -83,9 +83,10 @@ class PeerEndpoint:
                 send = signing(send, proof)
                 self._auth.take(proof)
             self._note_rate(member)
-            is_proven = proof is not None or _is_proven(scope)
-            if self._contents is not None and await self._contents.answer(scope, send, is_proven=is_proven):
-                return
+            asked_by = AskedBy(member.node, proof is not None or _is_proven(scope))
+            for other in self._others:
+                if await other.answer(scope, send, asked_by):
+                    return
             request = parse(scope)
             if request is not None:
                 came_by.set(request.came_by)

@@ -11,6 +11,7 @@ from starlette.types import Message, Scope, Send
 
 from ..oci.reference import Reference, Repository
 from ..settings import AppSettings
+from .progress import ClientPull
 from .request import RegistryRequest
 from .zerocopy import EXTENSION
 
@@ -109,6 +110,21 @@ class Pulls:
         """Follow a request while it is answered: a context that gives what sends the answer."""
         pull = self._pull(scope, request)
         return nullcontext(send) if pull is None else Following(pull, send, is_head=request.is_head)
+
+    def now(self) -> list[ClientPull]:
+        """What is followed, at this moment."""
+        now = time.monotonic()
+        return [
+            ClientPull(
+                repository=str(repository),
+                image=pull.image,
+                client=pull.client,
+                seconds=now - pull.began_at,
+                sent=pull.bytes,
+                is_waiting=pull.under_way > 0,
+            )
+            for (_, repository), pull in self._pulls.items()
+        ]
 
     def close(self) -> None:
         """Write the lines of all pulls."""

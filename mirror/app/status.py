@@ -1,6 +1,7 @@
 """What people and their tools ask an agent about itself: health, readiness, metrics, members, fetches."""
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,12 +13,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from ..cluster.health import Trouble
 from ..errors import DigestInvalid, NameInvalid
-from ..fetch.record import Record
+from ..fetch import Progress, Record
 from ..images.tag_trust import Contradiction
 from ..metrics import Metrics
 from ..routers import MemberStatus
+from ..settings import AppSettings
+from ..sources import UPSTREAM
 from .find import Find
+from .member_rows import member_row
+from .problems import Facts, problems_of
+from .progress import ClientPull, pulls_in_progress
+from .recent import Recent
 
 Answer = Callable[[Request], Awaitable[Response]]
 
@@ -87,6 +95,13 @@ class NodeStatus:
         pinned: the pinned images that this node is to keep, by state.
         budgets: what registries still let the members ask.
         outages: registries that do not answer.
+        version: of the program.
+        cache_limit_bytes: bounds `cache_bytes`.
+        troubles: members that this node does not ask for content now, by name, each with why.
+        pace: what came from a member, or from `upstream`, within the last seconds, bytes per second.
+        fetches: how far the last fetches are, the oldest first.
+        clients: what clients ask for now.
+        pins: the rows of all pins; awaited, for it takes up to 100 ms, in parts.
     """
 
     name: str
@@ -102,6 +117,13 @@ class NodeStatus:
     pinned: Callable[[], Mapping[str, int]]
     budgets: Callable[[], Sequence[BudgetStatus]]
     outages: Callable[[], Sequence[OutageStatus]]
+    version: str
+    cache_limit_bytes: int
+    troubles: Callable[[], Mapping[str, Trouble]]
+    pace: Callable[[str], float]
+    fetches: Callable[[], Sequence[Progress]]
+    clients: Callable[[], Sequence[ClientPull]]
+    pins: Callable[[], Awaitable[Sequence[Mapping[str, Any]]]]
 
 
 class StatusEndpoint:
@@ -111,9 +133,13 @@ class StatusEndpoint:
         node: what they show.
         find: answers who has some content.
         metrics: rendered on `/metrics`.
+        settings: for how long an answer is given again.
     """
 
-    def __init__(self, node: NodeStatus, find: Find, metrics: Metrics) -> None:
+    def __init__(self, node: NodeStatus, find: Find, metrics: Metrics, settings: AppSettings | None = None) -> None:
+        self._settings = settings or AppSettings()
+        self._recent = Recent(self._state)
+        self._pins: tuple[float, Sequence[Mapping[str, Any]]] = (-math.inf, ())
         self._node = node
         self._find = find
         self._metrics = metrics
@@ -132,6 +158,7 @@ class StatusEndpoint:
         """The other routes, which tell about images and members."""
         return [
             self.figures(),
+            Route("/api/v1/status", self.status),
             Route("/api/v1/members", self._in_turn(self.members)),
             Route("/api/v1/find", self.find),
             Route("/api/v1/fetches", self._in_turn(self.fetches)),
@@ -188,14 +215,62 @@ class StatusEndpoint:
 
     async def members(self, request: Request) -> Response:
         """All known members, this node included, by name."""
-        distrusted = self._node.distrusted()
-        rows = [_member_row(it, distrusted.get(it.peer.name)) for it in self._node.statuses()]
-        rows.sort(key=lambda row: str(row["name"]))
-        registries = {
+        return JSONResponse({"node": self._node.name, "alone": self._node.alone(), **self._shown()})
+
+    async def status(self, request: Request) -> Response:
+        """How this node, the members and the registries are, and which pulls go on: what the status page shows."""
+        return await self._recent.answer(request, self._settings.status_s)
+
+    async def _state(self) -> dict[str, Any]:
+        node, shown = self._node, self._shown()
+        facts = Facts(
+            is_ready=node.is_ready(),
+            alone=node.alone(),
+            members=shown["members"],
+            budgets=shown["budgets"],
+            outages=shown["outages"],
+            pins=await self._known_pins(),
+            keeps_nothing=node.keeps_nothing(),
+            unreadable=node.withheld().get("unreadable", 0),
+            without_room=node.pinned().get("no_room", 0),
+        )
+        return {
+            "node": node.name,
+            "version": node.version,
+            "ready": facts.is_ready,
+            "alone": facts.alone,
+            "cache": {
+                "bytes": node.cache_bytes(),
+                "limit_bytes": node.cache_limit_bytes,
+                "keeps_nothing": facts.keeps_nothing,
+            },
+            "upstream_pace": round(node.pace(UPSTREAM)),
+            "pulls": pulls_in_progress(node.fetches(), node.clients(), self._settings.pull_quiet_s),
+            "problems": problems_of(facts),
+            "pins": {"count": len(facts.pins), "lacking": sum(row["missing"] > 0 for row in facts.pins)},
+            **shown,
+        }
+
+    async def _known_pins(self) -> Sequence[Mapping[str, Any]]:
+        """The rows of pins, as of now or some seconds ago."""
+        at, rows = self._pins
+        if time.monotonic() - at >= self._settings.status_pins_s:
+            rows = await self._node.pins()
+            self._pins = time.monotonic(), rows
+        return rows
+
+    def _shown(self) -> dict[str, list[Any]]:
+        """All known members, this node included, by name, and what is known of registries."""
+        distrusted, troubles = self._node.distrusted(), self._node.troubles()
+        rows = [
+            member_row(it, distrusted.get(it.peer.name), troubles.get(it.peer.name), self._node.pace)
+            for it in self._node.statuses()
+        ]
+        return {
+            "members": sorted(rows, key=lambda row: str(row["name"])),
             "budgets": [asdict(it) for it in self._node.budgets()],
             "outages": [asdict(it) for it in self._node.outages()],
         }
-        return JSONResponse({"node": self._node.name, "alone": self._node.alone(), "members": rows, **registries})
 
     async def fetches(self, request: Request) -> Response:
         """The last fetches of this node, newest first, each with the bytes that every source sent."""
@@ -211,26 +286,3 @@ class StatusEndpoint:
         except (NameInvalid, DigestInvalid) as error:
             message = f"q={query[:_QUERY_SHOWN_MAX]!r} is no image name and no digest: {error}"
             return JSONResponse({"error": message}, status_code=400)
-
-
-def _member_row(status: MemberStatus, contradiction: Contradiction | None) -> dict[str, Any]:
-    return {
-        "name": status.peer.name,
-        "state": status.state,
-        "peer": status.peer.url,
-        "keys": status.keys,
-        "itself": status.itself,
-        "flapping": status.flapping,
-        "home": status.home,
-        "rtt_ms": None if status.rtt_s is None else round(1000 * status.rtt_s, 2),
-        "contradicts": contradiction and _contradiction_row(contradiction),
-    }
-
-
-def _contradiction_row(contradiction: Contradiction) -> dict[str, Any]:
-    return {
-        "tag": str(contradiction.reference),
-        "says": str(contradiction.said),
-        "upstream": str(contradiction.upstream),
-        "ignored_s": round(max(0.0, contradiction.until - time.monotonic())),
-    }

@@ -20,6 +20,7 @@ from .find import find
 from .images import images
 from .install import install, join_token, uninstall
 from .keys import keys
+from .kubernetes import kubernetes
 from .load import load
 from .members import members
 from .pins import pin, pins, unpin
@@ -87,6 +88,6 @@ def main() -> None:
 
 for command in (
     agent, demo, members, images, find, why, load, save, pin, unpin, pins, prefetch, verify, delete, prune, refresh,
-    keys, token, configure, unconfigure, install, uninstall, join_token
+    keys, token, install, uninstall, join_token, configure, unconfigure, kubernetes
 ):  # fmt: skip
     main.add_command(command)

@@ -7,6 +7,7 @@ last resort.
 
 import asyncio
 import contextlib
+import enum
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
@@ -23,6 +24,19 @@ from ..sources.failures import CONSEQUENCES
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+
+class Trouble(enum.StrEnum):
+    """Why a member is not asked, or only where nobody else can be. The value stands on the status endpoint."""
+
+    BANNED = "banned"
+    """It is proven that it sent wrong bytes of its own."""
+    OUT_OF_REACH = "out of reach"
+    """It gave no sign of life, and is asked for one."""
+    SILENT = "silent"
+    """It owes something, and may be gone."""
+    RESTS = "rests"
+    """It failed, or is doubted: it is left alone for some seconds."""
 
 
 class PeerHealth:
@@ -78,6 +92,16 @@ class PeerHealth:
         self._banned_until = {name: until for name, until in self._banned_until.items() if until > now}
         self._rests_until = {name: until for name, until in self._rests_until.items() if until > now}
         return {*self._banned_until, *self._rests_until, *self._probes, *self._silent}
+
+    def troubles(self) -> dict[str, Trouble]:
+        """Why members are not to be asked now, by name, for people."""
+        self.unusable()  # forgets what is over
+        return {
+            **dict.fromkeys(self._rests_until, Trouble.RESTS),
+            **dict.fromkeys(self._silent, Trouble.SILENT),
+            **dict.fromkeys(self._probes, Trouble.OUT_OF_REACH),
+            **dict.fromkeys(self._banned_until, Trouble.BANNED),
+        }
 
     def resting(self) -> set[str]:
         """Names of members that are not to be asked now if anybody else can give the same.

@@ -10,8 +10,19 @@ from .demand import Audience
 from .environment import Environment
 from .fetches import Fetches, Relay
 from .memory import MemoryBudget
-from .record import Phase, Record
+from .record import Phase, Progress, Record
 from .sizes import SizeQuery
 from .spool import Reader
 
-__all__ = ["Audience", "Environment", "Fetches", "MemoryBudget", "Phase", "Reader", "Record", "Relay", "SizeQuery"]
+__all__ = [
+    "Audience",
+    "Environment",
+    "Fetches",
+    "MemoryBudget",
+    "Phase",
+    "Progress",
+    "Reader",
+    "Record",
+    "Relay",
+    "SizeQuery",
+]

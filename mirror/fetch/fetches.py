@@ -12,10 +12,11 @@ from ..oci.ranges import Span
 from .demand import Audience
 from .environment import Environment
 from .fetch import Fetch
+from .record import Phase
 from .spool import Reader
 
 if TYPE_CHECKING:
-    from .record import Record
+    from .record import Progress, Record
 
 
 class Relay:
@@ -63,6 +64,17 @@ class Fetches:
     def for_this_node(self) -> int:
         """How many have not ended that somebody on this node asked for, and not only other members."""
         return sum(fetch.spool.interest.was_read_locally for fetch in self._running)
+
+    def progress(self) -> "list[Progress]":
+        """How far all remembered fetches are, the oldest first: those that have ended, too."""
+        running = {id(fetch.record): fetch for fetch in self._running}
+        rows = []
+        for record in self.records:
+            fetch = running.get(id(record))
+            is_read = fetch is not None and not fetch.is_idle
+            for_clients = record.outcome is not Phase.RELAYED if fetch is None else fetch.was_read_locally
+            rows.append(record.progress(is_read=is_read, for_clients=for_clients))
+        return rows
 
     async def close(self) -> None:
         """Give up what is under way."""

@@ -3,6 +3,7 @@
 import enum
 import logging
 from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -108,6 +109,27 @@ class Record:
         asked = [asdict(it) for it in self.asked.values()]
         return {**asdict(self), "failures": list(self.failures), "asked": asked}
 
+    def progress(self, *, is_read: bool, for_clients: bool) -> "Progress":
+        """How far it is, as a value that does not change any more.
+
+        Args:
+            is_read: whether anybody reads it now.
+            for_clients: whether anybody on this node ever read it.
+        """
+        return Progress(
+            digest=self.digest,
+            repository=self.repository,
+            started_unix_s=self.started_unix_s,
+            seconds=self.seconds,
+            size=self.size,
+            sources=dict(self.sources),
+            resumed=self.resumed,
+            outcome=self.outcome,
+            is_read=is_read,
+            for_clients=for_clients,
+            failures=tuple(self.failures),
+        )
+
     def write(self, log: logging.Logger) -> None:
         """Write a line about it, when it has ended."""
         log.info(
@@ -120,3 +142,45 @@ class Record:
             self.resumed,
             ",".join(f"{name}:{count}" for name, count in self.sources.items()),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a fetch was at one moment, for people.
+
+    Args:
+        digest: what is fetched.
+        repository: under whose name it was first asked for.
+        started_unix_s: Unix time, s.
+        seconds: how long it took; 0 while it runs.
+        size: in bytes; None until known.
+        sources: bytes written by source: a member's name, or `upstream`.
+        resumed: bytes that an earlier fetch had left.
+        outcome: how it ended, or that it runs.
+        is_read: whether anybody reads it now. A fetch that nobody reads runs on for a while.
+        for_clients: whether anybody on this node ever read it, and not only other members.
+        failures: what went wrong on the way, one sentence each.
+    """
+
+    digest: str
+    repository: str
+    started_unix_s: float
+    seconds: float
+    size: int | None
+    sources: Mapping[str, int]
+    resumed: int
+    outcome: Phase
+    is_read: bool
+    for_clients: bool
+    failures: Sequence[str]
+
+    @property
+    def is_running(self) -> bool:
+        """Whether bytes are awaited by somebody."""
+        return self.outcome is Phase.RUNNING and self.is_read
+
+    @property
+    def bytes(self) -> int:
+        """All that is here; what was fetched twice counts once."""
+        count = self.resumed + sum(self.sources.values())
+        return count if self.size is None else min(count, self.size)

@@ -31,6 +31,7 @@ class FetchStack:
         cluster: knows who may be asked.
         health: knows which members to leave alone.
         slow: tells homes that they are slow.
+        throughput: knows how fast members and registries deliver.
         fetches: what is being fetched.
         sizes: finds out how large something is.
         memory: what passes through memory.
@@ -41,6 +42,7 @@ class FetchStack:
     cluster: ClusterView
     health: PeerHealth
     slow: SlowNotifier
+    throughput: Throughput
     fetches: Fetches
     sizes: SizeQuery
     memory: MemoryBudget
@@ -128,7 +130,7 @@ class FetchStack:
             outages=outages,
             settings=settings.fetch,
         )
-        return cls(cluster, health, slow, fetches, sizes, memory, stated, env.turns)
+        return cls(cluster, health, slow, throughput, fetches, sizes, memory, stated, env.turns)
 
     async def close(self) -> None:
         """Give up what is under way."""

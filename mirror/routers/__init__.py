@@ -246,5 +246,41 @@ class NoNotes:
         """Return at once: nobody tells anything."""
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a member's gossip is, UDP and TCP, and what state it has."""
+
+    host: str
+    port: int
+    state: str
+
+
+class Datagrams(Protocol):
+    """Single datagrams between two nodes, as gossip sends them: they show what the network lets through."""
+
+    def place(self, name: str) -> Place | None:
+        """Where a member's gossip is, dead ones included; None for a name that is not known."""
+        ...
+
+    def send(self, name: str, payload: bytes, *, fill: bool = False) -> None:
+        """Send a few bytes to a member; to one that is not known, nothing.
+
+        Args:
+            name: of the member.
+            payload: under 64 bytes.
+            fill: whether zeros follow it, until the datagram is as large as any that gossip sends.
+        """
+        ...
+
+    async def follow(self, heard: Callable[[str, bytes], object]) -> None:
+        """Call `heard` with the sender's name and what came, until cancelled."""
+        ...
+
+    @property
+    def namesake(self) -> str:
+        """The address of another node that claimed this node's name; empty if none did."""
+        ...
+
+
 class Discovery(Router, Rings, Statuses, Protocol):
     """What an implementation offers to the agent, which hands each part what it needs of it."""

@@ -41,6 +41,7 @@ from . import (
     Listener,
     MemberStatus,
     Peer,
+    Place,
     RingSeat,
     Serves,
     Topic,
@@ -229,6 +230,37 @@ def _notes_of(payload: bytes) -> Mapping[str, bytes]:
         return {}
 
 
+class SwimDatagrams:
+    """Implements `Datagrams` on a node of gossip, which may not have been started yet."""
+
+    def __init__(self, node: Gossip) -> None:
+        self._gossip = node
+        self._namesake = ""
+
+    def place(self, name: str) -> Place | None:
+        """Where a member's gossip is; see `Datagrams.place`."""
+        member = next((it for it in self._gossip.view.members() if it.name == name), None)
+        return None if member is None else Place(member.address.host, member.address.port, member.state.name.lower())
+
+    def send(self, name: str, payload: bytes, *, fill: bool = False) -> None:
+        """Send a few bytes to a member; see `Datagrams.send`."""
+        with contextlib.suppress(gossip.StateError):
+            self._gossip.send(name, payload, fill=fill)
+
+    async def follow(self, heard: Callable[[str, bytes], object]) -> None:
+        """Call `heard` with what comes; see `Datagrams.follow`."""
+        async for event in self._gossip.events():
+            if isinstance(event, gossip.MessageReceived):
+                heard(event.sender, event.payload)
+            elif isinstance(event, gossip.NameConflict):
+                self._namesake = str(event.address)
+
+    @property
+    def namesake(self) -> str:
+        """The address of another node that claimed this node's name; empty if none did."""
+        return self._namesake
+
+
 class SwimRouter:
     """Implements `Discovery` on a node of gossip.
 
@@ -257,6 +289,7 @@ class SwimRouter:
         self._settings = settings or RouterSettings()
         self._rng = rng or random.Random()
         self._word = _Word(gossip, _Endpoint(port, Serves.NEW, tls))
+        self.datagrams = SwimDatagrams(gossip)
 
     @classmethod
     def of(cls, settings: SwimSettings, timing: RouterSettings | None = None) -> "SwimRouter":

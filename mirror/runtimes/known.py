@@ -7,11 +7,22 @@ from typing import Final
 
 from ..errors import ConfigError
 from . import Change, Runtime, Wanted
+from .buildkit import BuildKit
 from .containerd import MICROK8S, Containerd
+from .docker import Docker
 from .host import Host
 from .k3s import K3S, RKE2, K3s
+from .podman import Podman
 
-RUNTIMES: Final[tuple[Runtime, ...]] = (Containerd(), Containerd(MICROK8S), K3s(K3S), K3s(RKE2))
+RUNTIMES: Final[tuple[Runtime, ...]] = (
+    Containerd(),
+    Containerd(MICROK8S),
+    K3s(K3S),
+    K3s(RKE2),
+    Podman(),
+    Docker(),
+    BuildKit(),
+)
 """In the order in which they are shown. One more is a line here, and a row of README and docs/runtimes.md."""
 
 

@@ -283,6 +283,25 @@ class Standing(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Looked:
+    """What one URL of a registry answers.
+
+    Args:
+        url: its origin.
+        seconds: that it took.
+        status: of the last answer; None without one.
+        has_login: whether the operator's credential was taken.
+        problem: why there is no answer, or no token; empty if there is.
+    """
+
+    url: str
+    seconds: float
+    status: int | None = None
+    has_login: bool = False
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RegistryAnswer:
     """What a registry answered to one question, for people. No decision rests on it.
 

@@ -136,6 +136,10 @@ class Registries:
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 
+async def no_pins() -> list[Any]:
+    return []
+
+
 class Node:
     """One node: its endpoints, and what they stand on."""
 
@@ -201,6 +205,13 @@ class Node:
             pinned=dict,
             budgets=list,
             outages=list,
+            version="1",
+            cache_limit_bytes=1 << 30,
+            troubles=dict,
+            pace=lambda source: 0.0,
+            fetches=self.fetching.fetches.progress,
+            clients=lambda: self.clients.pulling(),
+            pins=no_pins,
         )
         find = Find(
             "me",

@@ -67,7 +67,7 @@ class Operated:
             settings=STEADY,
         )
         node.endpoint = PeerEndpoint(
-            node.backend, node.reports, node.auth, node.private.access.offers, None, operations.for_members
+            node.backend, node.reports, node.auth, node.private.access.offers, None, [operations.for_members]
         )
         self._app = Starlette(routes=list(operations.routes))
 

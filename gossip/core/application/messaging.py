@@ -50,8 +50,13 @@ class Messaging:
         self._room_bytes = room_bytes
         self._after_input = after_input
 
-    def send(self, name: str, payload: bytes) -> None:
+    def send(self, name: str, payload: bytes, *, fill: bool = False) -> None:
         """Send a message to a member in one datagram, which may be lost.
+
+        Args:
+            name: of the member.
+            payload: the message.
+            fill: whether zeros follow it, until the datagram is as large as any that this node sends.
 
         Raises:
             ConfigError: it does not fit a datagram; the message says what does.
@@ -62,7 +67,7 @@ class Messaging:
         room = self._room_bytes - len(encode_message(UserMessage(b""))) - _LENGTH_BYTES
         if len(payload) > room:
             raise ConfigError(f"a message of {len(payload)} bytes does not fit a datagram, {room} do; send it reliably")
-        self._context.outbox.send(target.address, [UserMessage(payload)])
+        self._context.outbox.send(target.address, [UserMessage(payload.ljust(room, b"\0") if fill else payload)])
 
     def send_reliably(self, name: str, payload: bytes) -> Exchange:
         """A conversation that delivers a message to a member; its `answers` are not empty if it did.

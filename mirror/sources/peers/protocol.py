@@ -73,6 +73,8 @@ IMAGES_PATH: Final = "/v2/_skvaller/images"
 """GET tells which images a member holds, a page at a time. No repository can have this name."""
 DELETE_PATH: Final = "/v2/_skvaller/delete"
 """POST has a member delete an image, or a blob, from its cache. It proves who it is."""
+REACH_BACK_PATH: Final = "/v2/_skvaller/reach-back"
+"""GET has a member try all ways to the member that asks, and tell what it found; `trial` numbers its datagrams."""
 IMAGES_PAGE_MAX: Final = 1000
 """Bounds the images on one page; each takes up to 600 bytes, and a page is signed as a whole."""
 DELETED_MAX_BYTES: Final = 64 * 1024

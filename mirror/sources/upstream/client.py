@@ -141,7 +141,8 @@ class Upstream:
             await self._started.close()
 
     @property
-    def _registries(self) -> RegistryClient:
+    def registries(self) -> RegistryClient:
+        """What asks them, once this was started."""
         assert self._started is not None, "start() comes first"
         return self._started
 
@@ -162,11 +163,11 @@ class Upstream:
 
     def said_of(self, what: str, name: str | None = None) -> list[RegistryAnswer]:
         """What registries answered about a digest, or about a tag of the repository of a name; the last first."""
-        return self._registries.last_answers.of(what, name)
+        return self.registries.last_answers.of(what, name)
 
     async def answers(self, registry: str) -> bool:
         """Whether a registry answers anything at all; waits for as long as it takes."""
-        return await self._registries.answers(registry)
+        return await self.registries.answers(registry)
 
     async def resolve(self, reference: Reference) -> Resolved:
         """Ask what a tag means now, by HEAD, which Docker Hub does not count as a pull.
@@ -202,12 +203,12 @@ class Upstream:
 
     async def shows(self, repository: Repository, path: str, authorization: str | None) -> Shown:
         """Ask for something as somebody else; see `GuestSource.shows`."""
-        return await self._registries.shows(repository, path, authorization, self._settings.question_s)
+        return await self.registries.shows(repository, path, authorization, self._settings.question_s)
 
     async def page(self, repository: Repository, what: str, query: str) -> Page:
         """Ask for a page of a list; see `ListSource.page`."""
         path = f"{repository.path}/{what}{'?' if query else ''}{query}"
-        asking = self._registries.ask(
+        asking = self.registries.ask(
             "GET", repository, path, _ACCEPT["lists"], (200,), within_s=self._settings.question_s
         )
         async with asking as answer:
@@ -217,7 +218,7 @@ class Upstream:
     def _ask(self, method: str, reference: Reference, expected: Collection[int]) -> AbstractAsyncContextManager[Answer]:
         path = f"{reference.repository.path}/manifests/{reference.tag}"
         headers, within_s = _ACCEPT["manifests"], self._settings.question_s
-        return self._registries.ask(method, reference.repository, path, headers, expected, within_s=within_s)
+        return self.registries.ask(method, reference.repository, path, headers, expected, within_s=within_s)
 
     async def size(self, content: Content, expected: int | None = None) -> int:
         """Ask how many bytes some content has; see `SizedSource.size`.
@@ -285,7 +286,7 @@ class Upstream:
                 raise _too_large(answer)
             # Of nothing, everything is the range that was asked for.
             ranged = not (is_whole and is_part and span.size > 0)
-            if self._registries.used_credential(content.repository):
+            if self.registries.used_credential(content.repository):
                 self.marks.add(content.digest, Mark.of(content.repository))
             yield UpstreamReply(span.start, span.stop, span.size, ExactBody(span, body.read), ranged)
 
@@ -299,7 +300,7 @@ class Upstream:
             headers["Range"] = f"bytes={start}-{'' if stop is None else stop - 1}"
         async with AsyncExitStack() as answers:
             for _ in range(_ASKED_MAX):
-                asking = self._registries.ask(
+                asking = self.registries.ask(
                     "GET", content.repository, content.path, headers, (200, 206, 416), within_s=lookout.within_s
                 )
                 answer = await answers.enter_async_context(asking)
@@ -364,7 +365,7 @@ class Upstream:
         """What HEAD says of the length of a blob. Nothing but a positive number counts, nor any status but 200."""
         headers, within_s = _ACCEPT[content.kind], self._settings.question_s
         expected = (200, *DOUBTFUL)
-        async with self._registries.ask(
+        async with self.registries.ask(
             "HEAD", content.repository, content.path, headers, expected, within_s=within_s
         ) as head:
             return (head.content_length or None) if head.status == 200 else None

@@ -21,7 +21,7 @@ from yarl import URL
 from ...errors import Reason, UpstreamError, UpstreamRateLimited, UpstreamRefused, UpstreamUnknown
 from ...oci.reference import Repository
 from ...settings import UpstreamSettings
-from .. import RegistryAnswer, Shown
+from .. import Looked, RegistryAnswer, Shown
 from .access import Access
 from .authorizer import Authorizer
 from .budgets import Budgets
@@ -29,6 +29,7 @@ from .challenge import Bearer, Party, parse_challenges
 from .credentials import Credentials
 from .guests import Guests
 from .last_answers import LastAnswers
+from .looking import Looking
 from .names import LookUp
 from .ratelimit import RateLimits
 from .redirects import RedirectCache
@@ -143,6 +144,7 @@ class RegistryClient:
         self._guests = Guests(of_guests, self._rate_limits, settings, _now)
         self.last_answers = LastAnswers(settings.last_answers_max)
         """For people."""
+        self._looking = Looking(partial(self._transports.of, purpose=Purpose.SIGNS), self._authorizer)
 
     async def close(self) -> None:
         """Drop all connections."""
@@ -161,6 +163,10 @@ class RegistryClient:
             for task in asking:
                 task.cancel()
             await asyncio.gather(*asking, return_exceptions=True)
+
+    async def look(self, name: str, within_s: float) -> Sequence[Looked]:
+        """What each URL of a registry answers, in the operator's order, within so many seconds."""
+        return await self._looking.at(self._registries.get(name, ()), within_s)
 
     async def _answers(self, registry: Registry) -> bool:
         try:

@@ -121,6 +121,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         data-dir = "/srv/skvaller"
         listen = ["[::1]:5000", "unix:/run/skvaller.sock?mode=0660"]
         listen-for = ["index.docker.io=127.0.0.1:5002", "Ghcr.io=unix:/run/ghcr.sock"]
+        leave-out = ["ghcr.io/big/*", "*/*:latest"]
         listen-api = "unix:/run/skvaller-api.sock"
         metrics = "10.0.0.1:5002"
         allow-host = ["Mirror.example.com.", "mirror"]
@@ -161,6 +162,7 @@ def test_a_full_file_is_read(file: Path) -> None:
             RegistryListener("ghcr.io", UnixAddress("/run/ghcr.sock")),
         ),
         push=Push.OFF,
+        leave_out=("ghcr.io/big/*", "*/*:latest"),
         listen_api=UnixAddress("/run/skvaller-api.sock"),
         metrics=Address("10.0.0.1", 5002),
         allow_host=("mirror.example.com", "mirror"),
@@ -234,6 +236,7 @@ def test_a_full_file_is_read(file: Path) -> None:
         ("listen", "unix:/" + "a" * 107),
         ("listen", "unix:/run/a.sock?mode=rw"),
         ("listen", "unix:/run/a.sock?mode=0066"),
+        ("leave-out", "nginx"),
         ("listen-api", "5002"),
         ("allow-host", "http://mirror"),
         ("allow-host", "mirror:5000"),

@@ -2,8 +2,9 @@
 
 import pytest
 
+from gossip import Address
 from gossip.core.errors import ConfigError
-from gossip.net.sockets import parse_address
+from gossip.net.sockets import bind, can_send, parse_address
 
 
 @pytest.mark.parametrize("text", ["a:" + "1" * 5000, "[::1]:" + "9" * 5000, "a:²", "a:-1", "a:0", "a:65536"])
@@ -33,3 +34,20 @@ def test_impossible_host_is_refused_before_anybody_resolves_it(text: str) -> Non
 )
 def test_possible_addresses_are_taken(text: str, address: tuple[str, int]) -> None:
     assert parse_address(text) == address
+
+
+@pytest.mark.parametrize(
+    ("host", "reached"),
+    [
+        ("0.0.0.0", ["192.0.2.1"]),
+        ("127.0.0.1", ["192.0.2.1"]),
+        ("::", ["192.0.2.1", "2001:db8::1"]),
+        ("::1", ["2001:db8::1"]),
+    ],
+)
+def test_socket_sends_to_addresses_of_its_family_and_the_wildcard_of_ipv6_to_both(
+    host: str, reached: list[str]
+) -> None:
+    datagrams, streams = bind(host, 0)
+    with datagrams, streams:
+        assert [it for it in ("192.0.2.1", "2001:db8::1") if can_send(datagrams, Address(it, 1))] == reached

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 from starlette.types import Message
 
+from mirror.app.asked import AskedBy
 from mirror.app.member_contents import MemberContents
 from mirror.errors import Denied, DigestInvalid, NotFound, OciError, Pinned, Unsupported
 from mirror.images.removal import Removal, Removed
@@ -47,7 +48,7 @@ class Node:
 
         contents = MemberContents(cast("Images", self), cast("Removal", self))
         scope = {"type": "http", "method": method, "path": path, "query_string": query.encode()}
-        if not asyncio.run(contents.answer(scope, send, is_proven=is_proven)):
+        if not asyncio.run(contents.answer(scope, send, AskedBy("n2", is_proven))):
             return None
         assert sent[0]["status"] == 200
         return json.loads(sent[1]["body"]) if sent[1]["body"] else ""

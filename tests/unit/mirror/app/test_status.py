@@ -8,6 +8,7 @@ import pytest
 from starlette.requests import Request
 
 from mirror.app import Find, NodeStatus, StatusEndpoint
+from mirror.cluster.health import Trouble
 from mirror.errors import NameInvalid
 from mirror.fetch.record import Record
 from mirror.images.tag_trust import TagTrust
@@ -29,6 +30,10 @@ class Asked:
         return {"asked": query}
 
 
+async def no_pins() -> list[Any]:
+    return []
+
+
 def endpoint(**values: Any) -> StatusEndpoint:
     given: dict[str, Any] = {
         "is_ready": lambda: True,
@@ -43,6 +48,13 @@ def endpoint(**values: Any) -> StatusEndpoint:
         "pinned": dict,
         "budgets": list,
         "outages": list,
+        "version": "1",
+        "cache_limit_bytes": 1 << 30,
+        "troubles": dict,
+        "pace": lambda source: 0.0,
+        "fetches": list,
+        "clients": list,
+        "pins": no_pins,
     }
     return StatusEndpoint(NodeStatus(name="a", **(given | values)), cast("Find", Asked()), Metrics())
 
@@ -114,6 +126,9 @@ def test_members_are_shown_by_name_with_what_is_known_of_them() -> None:
         "home": "no",
         "rtt_ms": 1.23,
         "contradicts": None,
+        "trouble": None,
+        "pace": 0,
+        "means": "it has not answered; within seconds it is known whether it is gone",
     }
     assert shown["members"][0]["rtt_ms"] is None
 
@@ -180,3 +195,40 @@ def test_node_that_is_alone_is_ready_and_says_that_it_is_alone() -> None:
     assert "10.0.0.1" not in body, "everybody may ask for it"
     assert json.loads(answer(status, "/api/v1/members")[1])["alone"] == "10.0.0.1:7946: Connection refused"
     assert answer(endpoint(), "/readyz") == (200, "ready\n")
+
+
+def test_the_state_of_the_node_is_made_once_for_all_who_look_and_says_what_is_wrong() -> None:
+    looks = []
+
+    def statuses() -> list[MemberStatus]:
+        looks.append(1)
+        return [
+            MemberStatus(PEER, "alive", 7, itself=False),
+            MemberStatus(Peer("c", "192.0.2.3", 5001), "dead", 0, itself=False),
+        ]
+
+    async def pins() -> list[Any]:
+        return [{"name": "x:1", "held": 0, "wanted": 2, "missing": 2, "problem": "no member holds its manifests yet"}]
+
+    status = endpoint(
+        statuses=statuses, pins=pins, troubles=lambda: {"b": Trouble.OUT_OF_REACH}, pace=lambda source: 1.6e6
+    )
+    (route,) = [route for route in status.routes() if route.path == "/api/v1/status"]
+
+    async def ask() -> list[Any]:
+        request = Request({"type": "http", "method": "GET", "headers": [], "query_string": b""})
+        return [json.loads((await route.endpoint(request)).body) for _ in range(5)]
+
+    shown, *others = asyncio.run(ask())
+    assert others == [shown] * 4
+    assert len(looks) == 1
+    assert [(row["name"], row["state"], row["trouble"], row["pace"]) for row in shown["members"]] == [
+        ("b", "alive", "out of reach", 1600000),
+        ("c", "dead", None, 1600000),
+    ]
+    assert [row["command"].split()[:2] for row in shown["problems"]] == [
+        ["skvaller", "doctor"],
+        ["systemctl", "restart"],
+        ["skvaller", "prefetch"],
+    ]
+    assert shown["pins"] == {"count": 1, "lacking": 1}

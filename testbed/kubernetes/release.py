@@ -1,0 +1,111 @@
+"""The chart, installed in a cluster, and what its agents say."""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from ..network import get
+from ..processes import Usage, usage, wait_until
+from .cluster import START_S, Cluster
+from .node import KubernetesNode
+
+CHART: Final = Path(__file__).parents[2] / "deploy" / "chart" / "skvaller"
+NAMESPACE: Final = "skvaller"
+_PORT: Final = 5000
+_AGENTS: Final = ("-n", NAMESPACE, "-l", "app.kubernetes.io/component=agent")
+
+
+class Release:
+    """A release of the chart, which is not installed yet.
+
+    Args:
+        cluster: where.
+        image: archive of the agent's image, with one name.
+    """
+
+    def __init__(self, cluster: Cluster, image: Path) -> None:
+        self._cluster = cluster
+        self._image = image
+
+    def bring_image(self, *nodes: KubernetesNode) -> str:
+        """Put the agent's image onto nodes, as a person would who has it as a file; return its name."""
+        names = set()
+        for node in nodes:
+            before = node.images()
+            node.load(self._image)
+            names |= {name for name in node.images() if "/skvaller:" in name} or node.images() - before
+        (name,) = names
+        return name
+
+    def install(self, *settings: str, wait: bool = True) -> None:
+        """One `helm install`, with the image on all nodes; settings are as for `--set-json`."""
+        nodes = list(self._cluster.nodes.values())
+        repository, _, tag = self.bring_image(*nodes).rpartition(":")
+        upstream = [{"name": "docker.io", "url": [f"http://{self._cluster.registry.address}"]}]
+        values = [
+            f"image={json.dumps({'repository': repository, 'tag': tag})}",
+            f"agent.registries={json.dumps(upstream)}",
+            *settings,
+        ]
+        sets = [word for value in values for word in ("--set-json", value)]
+        command = ["install", "skvaller", str(CHART), "--namespace", NAMESPACE, "--create-namespace", *sets]
+        self._cluster.control.helm(*command)
+        if wait:
+            self.until_ready()
+
+    def uninstall(self) -> None:
+        """`helm uninstall`."""
+        self._cluster.control.helm("uninstall", "skvaller", "--namespace", NAMESPACE, "--wait")
+
+    def until_ready(self) -> None:
+        """Wait until an agent is ready on every node, and all of them know each other."""
+        nodes = self._cluster.nodes
+        self._cluster.until_running(len(nodes), *_AGENTS, within_s=2 * START_S)
+        wait_until(lambda: all(self.alive(node) == set(nodes) for node in nodes.values()), "agents to meet", START_S)
+
+    def roll(self) -> None:
+        """Replace all agents' pods, as an upgrade does; return when Kubernetes says that it is done."""
+        control = self._cluster.control
+        control.kubectl("-n", NAMESPACE, "rollout", "restart", "daemonset")
+        control.kubectl("-n", NAMESPACE, "rollout", "status", "daemonset", "--timeout=300s", timeout_s=320)
+
+    def pods(self) -> list[dict[str, Any]]:
+        """The agents' pods."""
+        return self._cluster.pods(*_AGENTS)
+
+    def restarts(self) -> int:
+        """How often containers of agents were started again, for example because they had too much memory."""
+        statuses = [status for pod in self.pods() for status in pod["status"].get("containerStatuses", ())]
+        return sum(status["restartCount"] for status in statuses)
+
+    # What the agent of a node says
+
+    def ask(self, node: KubernetesNode, path: str) -> Any:
+        """What it answers on a status endpoint."""
+        return json.loads(get(f"http://127.0.0.1:{_PORT}{path}", node.host.netns))
+
+    def alive(self, node: KubernetesNode) -> set[str]:
+        """The members that it sees alive, itself included; none if it does not answer."""
+        with suppress(OSError):
+            return {row["name"] for row in self.ask(node, "/api/v1/members")["members"] if row["state"] == "alive"}
+        return set()
+
+    def sources(self, node: KubernetesNode, digest: str) -> Mapping[str, int]:
+        """Bytes by source of its last fetch of some content; empty if it never fetched any."""
+        fetches = self.ask(node, "/api/v1/fetches")["fetches"]
+        return next((dict(row["sources"]) for row in fetches if row["digest"] == digest), {})
+
+    def holders(self, node: KubernetesNode, name: str) -> set[str]:
+        """The members that, as it finds, hold the image of a name."""
+        with suppress(OSError):
+            found = self.ask(node, f"/api/v1/find?q={name}")
+            return {row["member"] for rows in found["holders"].values() for row in rows if row["has"]}
+        return set()
+
+    def usage(self, node: KubernetesNode) -> Usage:
+        """What its process has used so far."""
+        found = usage(node.pid_of("/usr/bin/skvaller agent"))
+        assert found is not None
+        return found

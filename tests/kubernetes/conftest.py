@@ -1,0 +1,75 @@
+"""A real Kubernetes for tests: `./dev kubernetes` runs them, for they take longer than the others together may.
+
+They are skipped where its programs or the agent's image are not named.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from testbed.errors import RunError
+from testbed.kubernetes.cluster import Cluster
+from testbed.kubernetes.programs import Programs
+from testbed.kubernetes.release import Release
+
+IMAGE = "SKVALLER_TEST_IMAGE"
+"""Names the archive with the agent's image."""
+
+_figures: list[str] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what was measured."""
+    if _figures:
+        terminalreporter.section("figures")
+        for line in _figures:
+            terminalreporter.line(line)
+
+
+@pytest.fixture(scope="session")
+def figure() -> Callable[[str], None]:
+    """Keep a line with a measurement, which is shown at the end."""
+    return _figures.append
+
+
+@pytest.fixture(scope="session")
+def programs() -> Programs:
+    """The programs of a Kubernetes."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    try:
+        return Programs.find()
+    except RunError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def image() -> Path:
+    """The archive with the agent's image."""
+    path = Path(os.environ.get(IMAGE, "/nonexistent"))
+    if not path.is_file():
+        pytest.skip(f"{IMAGE}={path} is no file; `./dev image` makes one")
+    return path
+
+
+@pytest.fixture(scope="module")
+def cluster(programs: Programs) -> Iterator[Cluster]:
+    """A Kubernetes without nodes yet."""
+    folder = Path(tempfile.mkdtemp(prefix="skvaller-k-"))  # a short path, because of Unix sockets
+    try:
+        with ExitStack() as stack:
+            yield Cluster(folder, programs, stack)
+    finally:
+        if not os.environ.get("KEEP"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def release(cluster: Cluster, image: Path) -> Release:
+    """The chart, which is not installed yet."""
+    return Release(cluster, image)

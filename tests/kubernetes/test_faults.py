@@ -1,0 +1,137 @@
+"""What Kubernetes does to nodes and pods while others pull: no pull fails for it."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from testbed.images import Image
+from testbed.kubernetes.cluster import Cluster
+from testbed.kubernetes.node import KubernetesNode
+from testbed.kubernetes.release import Release
+from testbed.network import MBIT
+from testbed.processes import wait_until
+
+pytestmark = pytest.mark.timeout(900)
+
+MEGABYTE = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def installed(cluster: Cluster, release: Release) -> Release:
+    """Three nodes, on which the chart was installed while no registry answered."""
+    cluster.registry.stop()
+    cluster.add_nodes(3)
+    release.install("containerd.configure=true")
+    return release
+
+
+@pytest.fixture(autouse=True)
+def no_pull_fails(installed: Release, cluster: Cluster) -> Iterator[None]:
+    """No kubelet reports a pull that failed, and no agent was killed."""
+    told, restarted = set(cluster.troubles()), installed.restarts()
+    yield
+    assert set(cluster.troubles()) - told == set()
+    assert installed.restarts() <= restarted
+
+
+def brought(cluster: Cluster, release: Release, node: KubernetesNode, name: str, *sizes: int) -> Image:
+    """An image that only one node has, from a file; the others know that."""
+    image = cluster.images.make(f"docker.io/library/{name}", sizes)
+    node.load(image.archive())
+    for other in cluster.nodes.values():
+        wait_until(lambda other=other: node.name in release.holders(other, image.name), f"{other.name} to find {name}")  # type: ignore[misc]
+    return image
+
+
+def until_begun(release: Release, node: KubernetesNode, image: Image) -> None:
+    """Wait until a node has a part of an image's first layer."""
+    layer = image.layers[0]
+    wait_until(lambda: sum(release.sources(node, layer).values()) > MEGABYTE, f"{node.name} to pull {image.name}", 60)
+
+
+def test_a_cluster_that_starts_without_its_registry_shares_what_it_has(installed: Release, cluster: Cluster) -> None:
+    first, second, _ = cluster.nodes.values()
+    image = brought(cluster, installed, first, "no-registry:1", MEGABYTE)
+    cluster.deploy("no-registry", image.name, node=second.name)
+    cluster.until_running(1, "-l", "app=no-registry")
+    assert installed.sources(second, image.layers[0]) == {first.name: image.size(image.layers[0])}
+
+
+def test_an_image_that_the_kubelet_collects_is_pulled_to_its_end(installed: Release, cluster: Cluster) -> None:
+    first, second, _ = cluster.nodes.values()
+    image = brought(cluster, installed, first, "collected:1", 60 * MEGABYTE)
+    first.host.limit_sent(40 * MBIT)
+    try:
+        cluster.deploy("collected", image.name, node=second.name)
+        until_begun(installed, second, image)
+        first.set_kubelet(
+            {"imageGCHighThresholdPercent": 2, "imageGCLowThresholdPercent": 1, "imageMinimumGCAge": "1s"}
+        )
+        first.restart("kubelet")
+        wait_until(lambda: image.name not in first.images(), "the kubelet to collect the image", 60)
+        cluster.until_running(1, "-l", "app=collected")
+    finally:
+        first.host.limit_sent(10_000 * MBIT)
+        first.set_kubelet({})
+        first.restart("kubelet")
+
+
+@pytest.mark.parametrize("where", ["holder", "puller"])
+def test_containerd_is_restarted_in_the_middle_of_a_pull(where: str, installed: Release, cluster: Cluster) -> None:
+    first, second, _ = cluster.nodes.values()
+    image = brought(cluster, installed, first, f"restarted-{where}:1", 60 * MEGABYTE)
+    first.host.limit_sent(80 * MBIT)
+    try:
+        cluster.deploy(f"restarted-{where}", image.name, node=second.name)
+        until_begun(installed, second, image)
+        (first if where == "holder" else second).restart("containerd")
+        cluster.until_running(1, "-l", f"app=restarted-{where}")
+    finally:
+        first.host.limit_sent(10_000 * MBIT)
+
+
+def test_a_node_that_is_drained_and_rebooted(
+    installed: Release, cluster: Cluster, figure: Callable[[str], None]
+) -> None:
+    first, second, _ = cluster.nodes.values()
+    image = brought(cluster, installed, first, "moves:1", MEGABYTE)
+    cluster.deploy("moves", image.name, replicas=2)
+    cluster.until_running(2, "-l", "app=moves")
+    cluster.control.kubectl("drain", first.name, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=60s")
+    pods = cluster.until_running(2, "-l", "app=moves")
+    assert first.name not in {pod["spec"]["nodeName"] for pod in pods}
+
+    first.power_off()
+    wait_until(lambda: first.name not in installed.alive(second), "the others to miss the node", 60)
+    begun = time.monotonic()
+    first.launch()
+    cluster.until_up(first)
+    installed.until_ready()
+    figure(f"a node that was switched on again has its agent, and all know it, after {time.monotonic() - begun:.1f} s")
+    cluster.control.kubectl("uncordon", first.name)
+    assert first.name in installed.holders(second, image.name)
+
+
+def test_many_pods_at_once(installed: Release, cluster: Cluster, figure: Callable[[str], None]) -> None:
+    images, pods = 20, 110
+    first, second, _ = cluster.nodes.values()
+    made = [cluster.images.make(f"docker.io/library/many-{number}:1", [3 * MEGABYTE]) for number in range(images)]
+    first.load(*(image.archive() for image in made))
+    begun = time.monotonic()
+    with ThreadPoolExecutor(4) as several:
+        for number, image in enumerate(made):
+            replicas = pods // images + (number < pods % images)
+            several.submit(
+                cluster.deploy,
+                f"many-{number}",
+                image.name,
+                node=second.name,
+                replicas=replicas,
+                labels={"many": "yes"},
+            )
+    cluster.until_running(pods, "-l", "many=yes", within_s=600)
+    figure(f"{pods} pods of {images} images on one node run after {time.monotonic() - begun:.0f} s")
+    figure(f"its agent then: {installed.usage(second).peak_bytes / 2**20:.0f} MiB at the highest")
+    cluster.control.kubectl("delete", "deployments", "--all", "--wait=false")

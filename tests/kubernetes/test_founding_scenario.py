@@ -1,0 +1,94 @@
+"""An image that is on one node of a Kubernetes, and a pod of it on another one: with one `helm install`."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from testbed.kubernetes.cluster import Cluster
+from testbed.kubernetes.release import Release
+
+pytestmark = pytest.mark.timeout(600)
+
+MEGABYTE = 1_000_000
+
+
+def files_below(folder: Path) -> dict[str, str]:
+    """What a folder has: the digest of each file."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def before(cluster: Cluster) -> dict[str, dict[str, str]]:
+    """A fresh cluster of two nodes, and the files of /etc/containerd as its distribution wrote them."""
+    return {node.name: files_below(node.path("/etc/containerd")) for node in cluster.add_nodes(2)}
+
+
+@pytest.fixture(scope="module")
+def installed(before: dict[str, dict[str, str]], release: Release, figure: Callable[[str], None]) -> Release:
+    """The chart, installed by one command on nodes where nothing was prepared."""
+    begun = time.monotonic()
+    release.install("containerd.configure=true")
+    figure(f"helm install until both agents are ready: {time.monotonic() - begun:.1f} s")
+    return release
+
+
+def start(cluster: Cluster, name: str, image: str, node: str) -> float:
+    """Have a pod of an image on a node; return how long it took until it ran, seconds."""
+    begun = time.monotonic()
+    cluster.deploy(name, image, node=node)
+    cluster.until_running(1, "-l", f"app={name}")
+    return time.monotonic() - begun
+
+
+def test_the_second_node_pulls_from_the_first(
+    installed: Release, cluster: Cluster, figure: Callable[[str], None]
+) -> None:
+    image = cluster.images.make("docker.io/library/app:1", [3 * MEGABYTE])
+    cluster.registry.push(image, "library/app", "1")
+    cluster.registry.forget_accesses()
+    first, second = cluster.nodes.values()
+
+    figure(f"first pod, from upstream: {start(cluster, 'app-1', image.name, first.name):.2f} s")
+    figure(f"second pod, from the first node: {start(cluster, 'app-2', image.name, second.name):.2f} s")
+
+    layer = image.layers[0]
+    assert installed.sources(second, layer) == {first.name: image.size(layer)}
+    assert cluster.registry.served(layer, least=image.size(layer)) == image.size(layer)
+
+
+@pytest.mark.parametrize("how", ["tagged", "imported"])
+def test_an_image_that_only_a_person_brought_runs_on_the_other_node(
+    how: str, installed: Release, cluster: Cluster, figure: Callable[[str], None]
+) -> None:
+    wanted = f"docker.io/library/{how}-by-hand:1.27.4"
+    image = cluster.images.make(wanted if how == "imported" else "example.org/built-here:7", [3 * MEGABYTE])
+    first, second = cluster.nodes.values()
+    first.load(image.archive())
+    if how == "tagged":
+        first.ctr("images", "tag", image.name, wanted)
+
+    took = start(cluster, how, wanted, second.name)
+
+    figure(f"{how} by hand on the first node, until the pod runs on the second: {took:.2f} s")
+    assert installed.sources(second, image.layers[0]) == {first.name: image.size(image.layers[0])}
+    assert not [line for line in cluster.troubles() if line.startswith(how)]
+
+
+def test_an_idle_agent_is_small(installed: Release, cluster: Cluster, figure: Callable[[str], None]) -> None:
+    used = [installed.usage(node).rss_bytes / 2**20 for node in cluster.nodes.values()]
+    figure(f"agents in their pods, resident: {', '.join(f'{each:.0f} MiB' for each in used)}")
+    assert max(used) <= 80
+
+
+def test_what_was_installed_leaves_nothing_behind(
+    installed: Release, cluster: Cluster, before: dict[str, dict[str, str]]
+) -> None:
+    installed.uninstall()
+    assert {name: files_below(node.path("/etc/containerd")) for name, node in cluster.nodes.items()} == before
