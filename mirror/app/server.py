@@ -9,7 +9,7 @@ from typing import cast
 import uvicorn
 from starlette.types import ASGIApp
 
-from ..config import ListenAddress
+from ..addresses import ListenAddress
 from ..settings import ServerSettings
 from .binding import Bound
 from .listener import Connect, Listener, plainly

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from starlette.types import ASGIApp
 
-from ..config import Address, AgentConfig, ListenAddress
+from ..addresses import Address, ListenAddress
+from ..config import AgentConfig
 from ..metrics import Metrics
 from ..routers import Peer
 from ..settings import ServerSettings
