@@ -13,8 +13,8 @@ from typing import Any
 import click
 from rich.console import Console
 
-from mirror.config import parse_size
 from mirror.errors import ConfigError
+from mirror.tables import parse_size
 from testbed.errors import RunError
 
 from .lab.chaos.schedule import KINDS

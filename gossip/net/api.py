@@ -259,7 +259,8 @@ class Gossip:
         Args:
             name: of the member.
             payload: the message.
-            fill: whether zeros follow it, until the datagram is as large as any that this node sends.
+            fill: whether random bytes, which nothing compresses, follow it until the datagram is as large as any that
+                this node sends.
 
         Raises:
             ConfigError: it does not fit a datagram; the message says what does.

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ..config import Address, AgentConfig, load
+from ..addresses import Address
+from ..config import AgentConfig, load
 from ..errors import ConfigError, NameInvalid
 from ..oci.reference import parse_registry
 from ..settings import RuntimeSettings
