@@ -1,6 +1,7 @@
 """Files are written and given back: whole, as they were, and never half."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -190,3 +191,19 @@ def test_two_do_not_write_at_once(node: Node, monkeypatch: pytest.MonkeyPatch) -
         node.records.locked(),
     ):
         pytest.fail("it was let in")
+
+
+def test_a_memory_that_another_could_have_made_is_not_believed(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent's user owns the folder above: it could have root write any file."""
+    node.configure()
+    aside = node.records.folder.with_name("aside")
+    node.records.folder.rename(aside)
+    node.records.folder.symlink_to(aside)
+    with pytest.raises(ConfigError, match="configured: it cannot be read: Not a directory"):
+        Records(aside.parent).read("containerd")
+    node.records.folder.unlink()
+    aside.rename(node.records.folder)
+    monkeypatch.setattr("os.geteuid", lambda: 12345)
+    os.chown(node.records.folder, 4321, -1) if os.getuid() == 0 else None
+    with pytest.raises(ConfigError, match="it belongs to another user, so it is not believed"):
+        Records(aside.parent).read("containerd")
