@@ -157,6 +157,19 @@ def test_a_file_that_is_a_mount_of_its_own_is_written_in_place(node: Node, monke
     assert sorted(each.name for each in node.config.parent.iterdir()) == ["certs.d", "config.toml"]
 
 
+def test_a_file_keeps_an_owner_that_cannot_be_given(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may write a file need not be allowed to make another that belongs to its owner."""
+
+    def refuse(fd: int, uid: int, gid: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.fchown", refuse)
+    inode = node.config.stat().st_ino
+    node.configure()
+    assert "config_path" in node.config.read_text()
+    assert node.config.stat().st_ino == inode
+
+
 def test_folders_in_which_others_have_put_something_stay(node: Node) -> None:
     node.configure()
     theirs = node.root / "etc/containerd/certs.d/quay.io/hosts.toml"
