@@ -24,7 +24,8 @@ def change(files: dict[str, str], wanted: Wanted = HUB) -> Change:
 
 def said(changed: Change) -> dict[str, dict[str, Any]]:
     """What the new file says of each prefix."""
-    return {table.get("prefix", table["location"]): table for table in tomllib.loads(changed.files[OWN].text)["registry"]}
+    tables = tomllib.loads(changed.files[OWN].text)["registry"]
+    return {table.get("prefix", table["location"]): table for table in tables}
 
 
 def test_a_registry_that_nobody_mentions_gets_the_agent_before_itself() -> None:
