@@ -84,8 +84,7 @@ def _back(me: NodeFacts, it: MemberFacts, advice: Advice) -> list[Finding]:
             warning(
                 "tcp",
                 f"{it.name} did not try to reach this node back: {it.problem}",
-                "Nobody knows whether it can. It may not know this node yet, run an older version, or large packets are "
-                "lost.",
+                "Nobody knows whether it can. It may not know this node yet, run an older version, or lose packets.",
                 f"on {it.name}: skvaller doctor",
             )
         ]
