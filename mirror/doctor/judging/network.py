@@ -195,8 +195,8 @@ def clock(members: Sequence[MemberFacts]) -> list[Finding]:
         "Lines of logs cannot be compared. From minutes on tokens of registries are not valid, and from days on "
         "certificates."
     )
-    middle = median(ahead.values())
-    if abs(middle) >= _CLOCK_WARNING_S and len(ahead) > 1:
+    middle, spread = median(far.values()), max(far.values()) - min(far.values())
+    if len(far) > max(1, len(ahead) / 2) and spread < _CLOCK_WARNING_S:
         relation = "behind" if middle > 0 else "ahead of"
         says = f"this node's clock is {span(abs(middle))} {relation} those of most members ({', '.join(sorted(far))})"
         return [Finding("clock", _how_bad(middle), says, means, _SET_CLOCK)]

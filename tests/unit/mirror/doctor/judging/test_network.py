@@ -125,6 +125,10 @@ def test_the_clock_that_differs_from_most_is_the_wrong_one() -> None:
     assert "b's clock is 8.0 s behind this node's" in theirs.says
     assert theirs.verdict is Verdict.WARNING
     assert theirs.command.startswith("on b: ")
+    one_of_two = wrong(network.clock([member("a", 0.1), member("b", 3600.0)]))
+    assert "b's clock is 60 min ahead of this node's" in one_of_two.says
+    both = network.clock([member("a", -900.0), member("b", 3600.0)])
+    assert [it.says.partition("'")[0] for it in both] == ["a", "b"], "they do not agree either"
     either = wrong(network.clock([member("a", 1000.0)]))
     assert "or here if that one is right" in either.command
 
