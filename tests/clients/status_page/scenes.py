@@ -12,6 +12,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from mirror.app import BudgetStatus, Find, NodeStatus, NoPages, OutageStatus, StatusEndpoint, StatusPage, api_app
+from mirror.app.problems import Service
 from mirror.app.progress import ClientPull
 from mirror.cluster.health import Trouble
 from mirror.fetch import Phase, Progress
@@ -72,6 +73,7 @@ class Scene:
             budgets=lambda: self.budgets,
             outages=lambda: self.outages,
             version=self.version,
+            service=Service.SYSTEMD,
             cache_limit_bytes=20 << 30,
             troubles=lambda: self.troubles,
             pace=lambda source: self.paces.get(source, 0.0),

@@ -100,7 +100,7 @@ def test_what_is_wrong_is_said_with_the_command_that_mends_it(chromium: Chromium
         async with shown(page, scenes.in_trouble()):
             commands = await page.run("[...document.querySelectorAll('.mend')].map((it) => it.textContent)")
             assert {"systemctl restart skvaller", "skvaller doctor", "skvaller prefetch quay.io/a/b:1"} <= set(commands)
-            assert "Start it again, on n2:" in await page.run(TEXT)
+            assert "To start it, on n2:" in await page.run(TEXT)
             assert f"{len(commands)} things wrong" in await page.run("document.title")
             names = await page.run(
                 "[...document.querySelectorAll('#members th')].map((it) => it.innerText.split('\\n')[0])"
