@@ -198,15 +198,18 @@ def test_it_says_when_the_agent_is_gone_and_comes_back_by_itself(chromium: Chrom
         async with serving_by(scene.app()) as (_, port):
             await page.open(f"http://127.0.0.1:{port}/")
             await page.until(LOADED)
+        await page.pass_time(5)
         await page.until("!document.querySelector('#lost').hidden")
         assert "has not answered since" in await page.run(TEXT)
         scene.statuses = scenes.members(2)
         async with serving_by(scene.app(), port):
+            await page.pass_time(10)
             await page.until("document.querySelector('#lost').hidden")
             await page.until("document.querySelectorAll('#members tr').length === 2")
             await page.run("window.isOld = true")
             scene.version = "0.2.0"
         async with serving_by(scene.app(), port):
+            await page.pass_time(10)
             await page.until("window.isOld === undefined && document.body.innerText.includes('0.2.0')")
 
     chromium.run(look)
