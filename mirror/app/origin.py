@@ -45,7 +45,7 @@ class NoPages:
         if why is None:
             await self._app(scope, receive, send)
             return
-        log.info("%s %s: 403 %s", scope["method"], scope["path"][:300], why)
+        log.debug("%s %s: 403 %s", scope["method"], scope["path"][:300], why)
         if scope["path"].startswith("/v2"):
             await send_error(scope, send, Denied(why))
         else:
