@@ -213,7 +213,7 @@ class Node:
             datagrams,
             questions=self.peers,
             look=lambda name, within_s: self.upstream.registries.look(name, within_s),
-            rejected=lambda: router.figures().rejected if isinstance(router, SwimRouter) else {},
+            heard=lambda: router.datagrams.heard if isinstance(router, SwimRouter) else (0, 0),
             settings=self._settings.doctor,
         )
 

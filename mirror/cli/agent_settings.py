@@ -28,13 +28,13 @@ def found_settings(flags: Sequence[str], file: Path | None, root: Path) -> Found
     """
     environment: Mapping[str, str] = os.environ
     origin, is_found = "what was given to doctor", True
-    words = [*flags]
+    words, runs_as = [*flags], ""
     if file is not None:
         words, origin = ["--config", str(file), *words], str(file)
     elif not words:
         unit = next((path for path in (root / it for it in UNITS) if path.exists()), None)
         if unit is not None:
-            words, origin = _of_unit(unit), str(unit)
+            (words, runs_as), origin = _of_unit(unit), str(unit)
         elif (root / USUAL).exists():
             words, origin = ["--config", str(root / USUAL)], str(root / USUAL)
         else:
@@ -44,22 +44,26 @@ def found_settings(flags: Sequence[str], file: Path | None, root: Path) -> Found
         config = given.pop("config")
         given.pop("check")
         by_name = {name.replace("_", "-"): value for name, value in given.items()}
-        return FoundSettings(str(config or origin), load(by_name, environment, config), is_found=is_found)
+        return FoundSettings(
+            str(config or origin), load(by_name, environment, config), is_found=is_found, runs_as=runs_as
+        )
     except click.ClickException as error:
         return FoundSettings(origin, None, f"{origin}: {error.format_message()}")
     except ConfigError as error:
         return FoundSettings(origin, None, str(error))
 
 
-def _of_unit(unit: Path) -> list[str]:
-    """The flags in the command of a unit; none where it cannot be read."""
+def _of_unit(unit: Path) -> tuple[list[str], str]:
+    """The flags in the command of a unit, and its user; nothing where it cannot be read."""
+    words, user = list[str](), ""
     try:
         lines = unit.read_text("utf-8", "replace").replace("\\\n", " ").splitlines()
     except OSError:
-        return []
+        return words, user
     for line in lines:
-        name, _, command = line.partition("=")
-        if name.strip() == "ExecStart":
-            words = shlex.split(command)
-            return words[words.index("agent") + 1 :] if "agent" in words else []
-    return []
+        name, _, value = line.partition("=")
+        if name.strip() == "ExecStart" and "agent" in (command := shlex.split(value)):
+            words = command[command.index("agent") + 1 :]
+        elif name.strip() == "User":
+            user = value.strip()
+    return words, user

@@ -51,7 +51,7 @@ class Advice:
     @property
     def restart(self) -> str:
         """Have the agent read its settings again."""
-        return f"systemctl restart {_SERVICE}" if self.has_unit else "stop the agent, and start it again"
+        return f"systemctl restart {_SERVICE}" if self.has_unit else "start the agent again"
 
     @property
     def start(self) -> str:

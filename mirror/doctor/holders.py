@@ -68,4 +68,4 @@ def described(pid: int) -> Holder:
     with contextlib.suppress(OSError):
         words = (_PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
     is_agent = "agent" in words and any(word.endswith(("skvaller", "mirror")) for word in words)
-    return Holder(pid, " ".join(words).strip()[:_COMMAND_MAX], is_agent)
+    return Holder(pid, " ".join(" ".join(words).split())[:_COMMAND_MAX], is_agent)

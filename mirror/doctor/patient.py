@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ..config import AgentConfig, UnixAddress
+from ..addresses import UnixAddress
+from ..config import AgentConfig
 from ..runtimes import Wanted
 from ..runtimes.known import find
 from ..sources.upstream.registries import known_registries
@@ -158,7 +159,7 @@ def checks_down(machine: Machine, why_none: str) -> tuple[Sequence[Check], Sourc
         Check("runtime", "do the runtimes' files say that they ask the agent", "runtimes", runtimes.without_agent),
     ]
     sources: Sources = {
-        "start": lambda: start_facts(config, machine.root, machine.refuses),
+        "start": lambda: start_facts(config, machine.root, machine.refuses, settings.runs_as),
         "runtimes": lambda: runtime_facts(machine, None),
     }
     return checks, sources
@@ -212,9 +213,10 @@ def _gathered_seeds(agent: RunningAgent) -> tuple[list[SeedFacts], int]:
 def _seeds(given: tuple[list[SeedFacts], int], advice: Advice) -> list[Finding]:
     """Whether the nodes to join through are there. While the node has found others, they matter at its next start."""
     seeds, alive = given
+    if seeds and not alive:
+        return []  # said by `node.cluster`
     found = [start.seed(it, advice) for it in seeds]
     later = "It has found others; its next start may not. "
     return [
-        replace(it, verdict=Verdict.WARNING, means=later) if alive and it.verdict is Verdict.ERROR else it
-        for it in found
+        replace(it, verdict=Verdict.WARNING, means=later) if it.verdict is Verdict.ERROR else it for it in found
     ] or [skipped("seeds", "it is to join through no other node")]

@@ -13,6 +13,7 @@ class FoundSettings:
         origin: where they were found, for people.
         config: what they say; None if they are not in order.
         problem: why they are not.
+        runs_as: the user that its unit names; empty if none does.
         is_found: whether somebody wrote them; else they are what an agent has by default.
     """
 
@@ -20,3 +21,4 @@ class FoundSettings:
     config: AgentConfig | None
     problem: str = ""
     is_found: bool = True
+    runs_as: str = ""

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from ..config import Address, AgentConfig, ListenAddress, UnixAddress, parse_address
+from ..addresses import Address, ListenAddress, UnixAddress
+from ..config import AgentConfig, parse_address
 from ..errors import ConfigError
 from . import last_words
 from .facts import Disk, Way
@@ -74,15 +75,15 @@ class FolderFacts:
     Args:
         path: of it.
         owner: the name of the user who has it; empty if it is not there.
-        me: the name of the user that looks.
-        problem: why this user cannot write there.
+        runs_as: the name of the user that the agent runs as.
+        problem: why it cannot write there.
         is_locked: whether an agent uses it.
         disk: its file system.
     """
 
     path: str
     owner: str
-    me: str
+    runs_as: str
     problem: str
     is_locked: bool
     disk: Disk
@@ -101,6 +102,7 @@ class StartFacts:
         seeds: nodes to join through.
         ended: how long ago the last one ended against its will, s, and why.
         refusal: why an agent refuses these settings; empty if it does not.
+        key_file: the setting; empty if there is none.
     """
 
     ports: list[PortFacts]
@@ -111,15 +113,19 @@ class StartFacts:
     seeds: list[SeedFacts]
     ended: tuple[float, str] | None
     refusal: str
+    key_file: str = ""
 
 
-def start_facts(config: AgentConfig, root: Path, refuses: Callable[[AgentConfig], None]) -> StartFacts:
+def start_facts(
+    config: AgentConfig, root: Path, refuses: Callable[[AgentConfig], None], runs_as: str = ""
+) -> StartFacts:
     """Try what an agent with these settings needs; takes seconds where a node to join through does not answer.
 
     Args:
         config: the settings.
         root: stands for `/` where sockets of containerd are looked for.
         refuses: raises ConfigError if an agent refuses the settings.
+        runs_as: the name of the user that the agent runs as; empty: the one that looks.
     """
     refusal = ""
     try:
@@ -129,13 +135,14 @@ def start_facts(config: AgentConfig, root: Path, refuses: Callable[[AgentConfig]
     path = (config.containerd or "").removeprefix("unix://").removeprefix("unix:")
     return StartFacts(
         list(_ports(config)),
-        _folder(config.data_dir),
+        _folder(config.data_dir, runs_as or _user(os.geteuid())),
         path,
         unix_way(path) if path.startswith("/") else None,
         [it for it in SOCKETS if (root / it.removeprefix("/")).exists()],
         [seed_facts(it) for it in config.first_nodes],
         last_words.read(config.data_dir, time.time()),
         refusal,
+        str(config.key_file or ""),
     )
 
 
@@ -178,7 +185,7 @@ def _port(setting: str, address: Address, protocol: Literal["tcp", "udp"]) -> Po
     return PortFacts(setting, str(address), protocol)
 
 
-def _folder(folder: Path) -> FolderFacts:
+def _folder(folder: Path, runs_as: str) -> FolderFacts:
     disk = disk_of(folder)
     owner, problem, is_locked = "", disk.problem, False
     try:
@@ -190,7 +197,7 @@ def _folder(folder: Path) -> FolderFacts:
         problem = f"{folder}: {error.strerror}"
     if owner and not folder.is_dir():
         problem = f"{folder} is no folder"
-    return FolderFacts(str(folder), owner, _user(os.geteuid()), problem, is_locked, disk)
+    return FolderFacts(str(folder), owner, runs_as, problem, is_locked, disk)
 
 
 def _is_locked(file: Path) -> bool:

@@ -83,7 +83,7 @@ class Records:
         """Be the only one who writes; raise ConfigError if another does not end, or the folder cannot be made."""
         lock = self.folder / ".lock"
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._make_folder()
             fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise unwritable(Host(Path("/")), str(lock), error) from None
@@ -134,6 +134,7 @@ class Records:
         """
         path = self._path(record.runtime)
         try:
+            self._make_folder()
             for name, text in copies.items():
                 place = self._copy(record.runtime, name)
                 place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -146,6 +147,10 @@ class Records:
         """Forget a runtime, with its copies."""
         self._path(runtime).unlink(missing_ok=True)
         shutil.rmtree(self.folder / runtime, ignore_errors=True)
+
+    def _make_folder(self) -> None:
+        self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, exist_ok=True)
 
     def _path(self, runtime: str) -> Path:
         return self.folder / f"{runtime}.json"

@@ -84,7 +84,8 @@ def _back(me: NodeFacts, it: MemberFacts, advice: Advice) -> list[Finding]:
             warning(
                 "tcp",
                 f"{it.name} did not try to reach this node back: {it.problem}",
-                "Nobody knows whether it can. It may run an older version, or large packets are lost.",
+                "Nobody knows whether it can. It may not know this node yet, run an older version, or large packets are "
+                "lost.",
                 f"on {it.name}: skvaller doctor",
             )
         ]
@@ -116,16 +117,7 @@ def udp(me: NodeFacts, members: Sequence[MemberFacts], advice: Advice) -> list[F
         # A firewall that drops UDP one way is common: each direction has its own finding.
         if there is None and not here:
             if it.peer.is_open or it.gossip.is_open:
-                says = f"no datagram of {it.name} comes back, and it could not be asked which way they are lost"
-                found.append(
-                    error(
-                        "udp",
-                        says,
-                        _UDP_MEANS,
-                        advice.open_port(it.gossip_port, "udp", it.name)
-                        + f"; {advice.open_port(me.gossip_port, 'udp')}",
-                    )
-                )
+                found.append(_unknown(me, it, advice))
             continue
         if there is False:
             says = f"{it.name} gets no datagram of this node: UDP from here to {it.host}:{it.gossip_port} is dropped"
@@ -140,8 +132,18 @@ def udp(me: NodeFacts, members: Sequence[MemberFacts], advice: Advice) -> list[F
     return found or [skipped("udp", "there is no other member that answers")]
 
 
+def _unknown(me: NodeFacts, it: MemberFacts, advice: Advice) -> Finding:
+    """Datagrams that are lost, where the member could not be asked in which direction."""
+    here = advice.open_port(me.gossip_port, "udp")
+    if not me.received:
+        says = f"not one datagram has come to this node: UDP to port {me.gossip_port} here is dropped"
+        return error("udp", says, _UDP_MEANS, here)
+    says = f"no datagram of {it.name} answers, and it could not be asked which way they are lost: {it.problem}"
+    return error("udp", says, _UDP_MEANS, f"{advice.open_port(it.gossip_port, 'udp', it.name)}; or here: {here}")
+
+
 _UDP_MEANS: Final = (
-    "Gossip is UDP, with others' help and TCP as a makeshift: members suspect each other, and news come late."
+    "Gossip is UDP. Without it a node does not get in, or members suspect each other, and news come late."
 )
 
 

@@ -28,7 +28,11 @@ _ALONE: Final[Sequence[tuple[str, str, str]]] = (
     ("not resolved", "seed", "No name server knows that name."),
     ("not over UDP", "udp", "A firewall lets TCP through and drops UDP."),
     ("refused", "refused", "Nothing listens there: no agent runs on that machine, or its gossip has another port."),
-    ("", "silent", "No packet comes back: the machine is down, or a firewall drops what is sent there."),
+    (
+        "",
+        "silent",
+        "No answer comes: the machine is down, a firewall drops what is sent there, or its gossip has another port.",
+    ),
 )
 """Words in what came back from a node to join through, what they show, and what that means; the first that fits."""
 
@@ -83,7 +87,7 @@ def name(facts: NodeFacts, configured: str | None, advice: Advice) -> list[Findi
                 "name",
                 f"the node at {facts.namesake} is called {facts.name} as well",
                 "Of two nodes with one name the later one ends, or takes no part in the cluster.",
-                advice.there(advice.set("name", "ANOTHER-NAME"), facts.namesake),
+                advice.there(advice.set("name", "ANOTHER-NAME"), facts.namesake.rpartition(":")[0]),
             )
         ]
     if configured is not None and configured != facts.name:
@@ -101,6 +105,10 @@ def name(facts: NodeFacts, configured: str | None, advice: Advice) -> list[Findi
 def cluster(facts: NodeFacts, alive: int, advice: Advice) -> list[Finding]:
     """Whether it has found the others."""
     if not facts.alone:
+        if facts.candidates:
+            says = f"{times(facts.candidates, 'node')} that was heard of does not answer this node over UDP"
+            means = "Somebody joins at this moment; or a firewall drops UDP, here or there: then it does not get in."
+            return [warning("cluster", says, means, advice.open_port(facts.gossip_port, "udp"))]
         if alive:
             return [ok("cluster", f"it sees {times(alive, 'other member')}")]
         says = "it is a cluster of its own: it has no node to join through"
@@ -119,7 +127,7 @@ def seed(place: str, outcome: str, facts: NodeFacts, advice: Advice) -> Finding:
     port = int(port_text) if port_text.isdecimal() else facts.gossip_port
     file = facts.key_file or "/etc/skvaller/cluster.key"
     commands: Mapping[str, str] = {
-        "key": f"scp root@{host}:{file} {file} && {advice.restart}    # compare first: skvaller keys list, on both",
+        "key": f"scp root@{host}:{file} {file}, then {advice.restart}    # compare first: skvaller keys list, on both",
         "seed": advice.set("join", ["HOST-OF-ANOTHER-NODE"]),
         "udp": advice.open_port(port, "udp", host),
         "refused": f"on {host}: {advice.start}",
@@ -140,7 +148,7 @@ def disk(facts: NodeFacts, advice: Advice) -> list[Finding]:
                 "disk",
                 f"the cache keeps nothing: {facts.keeps_nothing}",
                 "What is pulled passes through memory, and is fetched again the next time.",
-                _make_room(facts.disk),
+                f"skvaller prune --unused 7d; {_largest(facts.disk)}",
             )
         ]
     if not facts.cache_limit_bytes:
@@ -183,12 +191,12 @@ def disk_itself(facts: Disk, to_come_bytes: int, advice: Advice) -> list[Finding
                 "disk",
                 f"the disk of {facts.folder} is full: {size(facts.free_bytes)} are free",
                 "Nothing can be kept there.",
-                _make_room(facts),
+                _largest(facts),
             )
         ]
     says = f"{size(facts.free_bytes)} are free for {facts.folder}"
     if facts.free_bytes < min(_LOW_BYTES, facts.total_bytes / 10):
-        return [warning("disk", says, "It is nearly full.", _make_room(facts))]
+        return [warning("disk", says, "It is nearly full.", _largest(facts))]
     if facts.free_inodes is not None and facts.free_inodes < _LOW_INODES:
         return [
             warning(
@@ -211,8 +219,9 @@ def disk_itself(facts: Disk, to_come_bytes: int, advice: Advice) -> list[Finding
     return [ok("disk", says)]
 
 
-def _make_room(facts: Disk) -> str:
-    return f"skvaller prune --unused 7d; du -x -d 2 $(findmnt -no TARGET -T {facts.folder}) | sort -n | tail"
+def _largest(facts: Disk) -> str:
+    """What shows where the bytes of a disk are."""
+    return f"du -x -d 2 $(findmnt -no TARGET -T {facts.folder}) | sort -n | tail    # then delete, or grow the disk"
 
 
 def files(facts: NodeFacts, advice: Advice) -> list[Finding]:
@@ -252,7 +261,7 @@ def containerd_socket(address: str, problem: str, others: Sequence[str], advice:
     """
     is_forbidden = "denied" in problem.lower()
     if is_forbidden:
-        mend = "run the agent as root, as its unit does: systemctl cat skvaller | grep User="
+        mend = "skvaller install    # gives the unit the right to use it: AmbientCapabilities=CAP_DAC_OVERRIDE"
     elif others:
         mend = advice.set("containerd", f'"{others[0]}"')
     else:
@@ -286,7 +295,7 @@ def keys(answer: Mapping[str, Any], has_key: bool, advice: Advice) -> list[Findi
                     "keys",
                     f"{member} seals with key {theirs[0]}, which this node lacks",
                     "This node cannot read what it sends.",
-                    f"scp root@{member}:{answer['key_file']} {answer['key_file']} && {advice.restart}",
+                    f"scp root@{member}:{answer['key_file']} {answer['key_file']}, then {advice.restart}",
                 )
             )
         elif set(theirs) != set(mine):

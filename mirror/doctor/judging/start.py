@@ -3,37 +3,40 @@
 from collections.abc import Sequence
 from typing import Final
 
-from .. import Finding, Verdict, error, ok, warning
+from .. import Finding, Verdict, error, ok
 from ..advice import Advice
 from ..starting import FolderFacts, PortFacts, SeedFacts, StartFacts
 from .node import containerd_socket, disk_itself
 from .words import span
 
 _TAKEN: Final = "in use"
-_NEEDED: Final = ("settings", "keys", "ports", "folder", "disk")
+_ENDS: Final = "The agent ends with status 2, and is not started again."
+_AS_ROOT: Final = "sudo skvaller doctor    # or, where the agent runs as another user, give that one the file"
+_NEEDED: Final = ("settings", "keys", "ports", "folder")
 """Checks of what an agent cannot start without."""
 
 
-def settings_problem(problem: str, advice: Advice) -> Finding:
-    """Settings that an agent refuses."""
-    check, means, command = (
-        "settings",
-        "The agent ends with status 2, and is not started again.",
-        (f"$EDITOR {advice.config}; skvaller agent --config {advice.config} --check"),
-    )
+def settings_problem(problem: str, advice: Advice, key_file: str = "") -> Finding:
+    """Settings that an agent refuses.
+
+    Args:
+        problem: why.
+        advice: commands.
+        key_file: that they name, if that is known.
+    """
+    file = key_file or "/etc/skvaller/cluster.key"
+    if "run chmod" in problem:
+        return error("keys", problem, _ENDS, f"{problem.partition('run ')[2]}, then {advice.restart}")
+    if "ermission" in problem:
+        return error("settings", problem, "This user may not read it: run doctor as the agent is run.", _AS_ROOT)
     if "key-file" in problem or "a key is 32 bytes" in problem:
-        check, means = "keys", "Without the cluster's key no agent starts, or it would be alone."
-        command = (
-            "scp root@OTHER-NODE:/etc/skvaller/cluster.key /etc/skvaller/cluster.key && "
-            f"chmod 600 /etc/skvaller/cluster.key && {advice.restart}"
-        )
-        if "ermission" in problem:
-            command = "sudo skvaller doctor    # or, where the agent runs as another user, give that one the file"
-    elif "ermission" in problem:
-        means, command = "This user may not read it: run doctor as the agent is run.", "sudo skvaller doctor"
-    elif problem.startswith("advertise"):
-        command = advice.set("advertise", "IP-OF-THIS-NODE")
-    return error(check, problem, means, command)
+        means = "Without the cluster's key no agent starts."
+        mend = f"scp root@OTHER-NODE:{file} {file} && chmod 600 {file}, then {advice.restart}"
+        return error("keys", problem, means, mend)
+    if problem.startswith("advertise"):
+        return error("settings", problem, _ENDS, advice.set("advertise", "IP-OF-THIS-NODE"))
+    mend = f"$EDITOR {advice.config}; skvaller agent --config {advice.config} --check"
+    return error("settings", problem, _ENDS, mend)
 
 
 def start(facts: StartFacts, why_none: str, advice: Advice) -> list[Finding]:
@@ -44,7 +47,7 @@ def start(facts: StartFacts, why_none: str, advice: Advice) -> list[Finding]:
         why_none: why none answers: a sentence.
         advice: commands.
     """
-    found = [settings_problem(facts.refusal, advice)] if facts.refusal else []
+    found = [settings_problem(facts.refusal, advice, facts.key_file)] if facts.refusal else []
     found += ports(facts.ports, advice)
     found += folder(facts.folder, advice)
     if facts.containerd_way is not None and not facts.containerd_way.is_open:
@@ -59,7 +62,7 @@ def start(facts: StartFacts, why_none: str, advice: Advice) -> list[Finding]:
 def _agent(facts: StartFacts, found: Sequence[Finding], why_none: str, advice: Advice) -> Finding:
     """That none runs, and the way out: what is in its way is said by the others."""
     says = why_none
-    is_kept = any(it.verdict is Verdict.ERROR and it.check in _NEEDED for it in found)
+    is_kept = facts.folder.disk.is_read_only or any(it.verdict is Verdict.ERROR and it.check in _NEEDED for it in found)
     if facts.ended is not None:
         ago, text = facts.ended
         says += f". The last one ended {span(ago)} ago: {text}"
@@ -113,8 +116,8 @@ def _taken(it: PortFacts, advice: Advice) -> tuple[str, str]:
     holder = it.holder
     if holder is not None and holder.is_agent:
         return (
-            "An agent runs already, and answers elsewhere than it was asked, or not at all.",
-            f"skvaller doctor --agent URL-OF-ITS-CLIENT-ENDPOINT; kill {holder.pid}",
+            "An agent runs already. It starts or ends at this moment, or answers elsewhere than it was asked.",
+            f"skvaller doctor --agent URL-OF-ITS-CLIENT-ENDPOINT    # or, once it is of no use: kill {holder.pid}",
         )
     stop = "ss -lntup" if holder is None or holder.pid is None else f"kill {holder.pid}"
     return "The agent cannot listen there.", f"{stop}    # or {advice.set(it.setting, 'IP:OTHER-PORT')}"
@@ -127,31 +130,24 @@ def folder(facts: FolderFacts, advice: Advice) -> list[Finding]:
             error(
                 "folder",
                 f"an agent uses {facts.path} now",
-                "It runs, and answers elsewhere than it was asked, or not at all.",
+                "It starts or ends at this moment, or answers elsewhere than it was asked.",
                 f"fuser -v {facts.path}/lock; skvaller doctor --agent URL-OF-ITS-CLIENT-ENDPOINT",
             )
         ]
-    if facts.problem and not facts.disk.is_read_only:
-        whose = f", which is of {facts.owner}" if facts.owner and facts.owner != facts.me else ""
+    is_others = facts.owner not in ("", facts.runs_as) and facts.runs_as != "root"
+    if is_others or (facts.problem and not facts.disk.is_read_only):
+        whose = (
+            f"{facts.path} is of {facts.owner}, and the agent runs as {facts.runs_as}" if is_others else facts.problem
+        )
         return [
             error(
                 "folder",
-                f"{facts.problem}{whose}",
+                whose,
                 "The agent cannot keep anything there.",
-                f"chown -R {facts.me} {facts.path}    # or {advice.set('data-dir', 'FOLDER')}",
+                f"chown -R {facts.runs_as}: {facts.path}    # or {advice.set('data-dir', 'FOLDER')}",
             )
         ]
-    found = []
-    if facts.owner and facts.owner != facts.me:
-        found.append(
-            warning(
-                "folder",
-                f"{facts.path} is of {facts.owner}, and doctor runs as {facts.me}",
-                "That is right if the agent runs as that user.",
-                f"ls -ld {facts.path}; systemctl cat skvaller",
-            )
-        )
-    return found + disk_itself(facts.disk, 0, advice)
+    return disk_itself(facts.disk, 0, advice)
 
 
 def seed(facts: SeedFacts, advice: Advice) -> Finding:

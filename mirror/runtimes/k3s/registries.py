@@ -197,7 +197,8 @@ def _count(read: Any, registry: str, url: str) -> int:
 
 def _cuts(text: str, inserted: dict[str, Any], url: str) -> Iterator[tuple[int, int]]:
     """What may be cut out, the most first: what was inserted; the keys that were, with all below; the item alone."""
-    for snippet in (inserted["snippet"], inserted["snippet"].lstrip("\r\n")):  # others may have gone on behind it
+    whole, lines = inserted["snippet"], inserted["snippet"].lstrip("\r\n")
+    for snippet in (whole, lines) if text.endswith(whole) else (lines, whole):  # others may have gone on behind it
         end = len(text)
         while (start := text.rfind(snippet, 0, end)) >= 0:
             yield start, start + len(snippet)

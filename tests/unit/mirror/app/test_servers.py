@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import pytest
 from starlette.routing import Route
 
+from mirror.addresses import UnixAddress
 from mirror.app import ClientApp, EndpointServer, NoPages
-from mirror.config import UnixAddress, load
+from mirror.config import load
 from mirror.node import Node
 from mirror.settings import Settings
 

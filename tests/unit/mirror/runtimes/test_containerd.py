@@ -67,8 +67,9 @@ def test_hosts_come_before_the_setting_that_makes_containerd_read_them(tmp_path:
 def test_an_imported_file_that_speaks_of_the_plugin_wins(tmp_path: Path, version: str, speaks: str | None) -> None:
     """Before 2.2 it takes the place of all that others say of it; then only of the keys that it has."""
     plugin = '[plugins."io.containerd.grpc.v1.cri"'
+    imports = 'version = 2\nimports = ["conf.d/*.toml", "/none"]\n'
     files = {
-        CONFIG: f'version = 2\nimports = ["conf.d/*.toml", "/none"]\n{plugin}.registry]\n  config_path = "/srv/certs"\n',
+        CONFIG: f'{imports}{plugin}.registry]\n  config_path = "/srv/certs"\n',
         "/etc/containerd/conf.d/b.toml": f"version = 2\n{plugin}]\n  max_concurrent_downloads = 2\n",
         "/etc/containerd/conf.d/c.conf": "no TOML",
     }
@@ -154,9 +155,7 @@ def test_microk8s_has_places_and_words_of_its_own(tmp_path: Path) -> None:
     args = "/var/snap/microk8s/current/args"
     plugin = '[plugins."io.containerd.grpc.v1.cri".registry]'
     template = f'version = 2\n{plugin}\n  config_path = "${{SNAP_DATA}}/args/certs.d"\n'
-    done = change(
-        host_with(tmp_path, {f"{args}/containerd-template.toml": template}), runtime=Containerd(MICROK8S)
-    )
+    done = change(host_with(tmp_path, {f"{args}/containerd-template.toml": template}), runtime=Containerd(MICROK8S))
     assert list(done.files) == [f"{args}/certs.d/_default/hosts.toml"]
 
 

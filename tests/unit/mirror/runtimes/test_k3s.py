@@ -38,7 +38,9 @@ def test_a_new_file_names_all_registries(tmp_path: Path) -> None:
 
 def test_registries_of_their_own_are_told_each(tmp_path: Path) -> None:
     """What has an entry, or credentials, is not meant by the star."""
-    text = "mirrors:\n  quay.io:\nconfigs:\n  corp.example:\n    auth:\n      username: u\n  localhost:32000: {tls: {}}\n"
+    text = (
+        "mirrors:\n  quay.io:\nconfigs:\n  corp.example:\n    auth:\n      username: u\n  localhost:32000: {tls: {}}\n"
+    )
     done = change(tmp_path, {REGISTRIES: text})
     assert [each["registry"] for each in done.files[REGISTRIES].added["inserted"]] == ["corp.example", "quay.io", "*"]
 
@@ -77,7 +79,9 @@ def test_images_that_are_imported_and_templates_are_told_of(tmp_path: Path) -> N
 
 
 def test_files_are_where_its_settings_say(tmp_path: Path) -> None:
-    done = change(tmp_path, {SETTINGS: "private-registry: /srv/r.yaml\ndata-dir: /srv/k3s\n", "/srv/k3s/agent/images/a": ""})
+    done = change(
+        tmp_path, {SETTINGS: "private-registry: /srv/r.yaml\ndata-dir: /srv/k3s\n", "/srv/k3s/agent/images/a": ""}
+    )
     assert list(done.files) == ["/srv/r.yaml"]
     assert "/srv/k3s/agent/images" in done.notes[0]
 
