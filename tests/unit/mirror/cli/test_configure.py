@@ -82,7 +82,7 @@ def test_a_host_without_a_runtime_is_told_which_there_are(root: Path) -> None:
     shown = invoked("configure", root)
     assert shown.exit_code == 1
     assert "no runtime is found below" in shown.output
-    assert "containerd, microk8s, k3s" in shown.output
+    assert "containerd, microk8s, k0s, k3s" in shown.output
 
 
 def test_a_file_that_is_not_in_order_stops_its_runtime_alone(root: Path) -> None:
