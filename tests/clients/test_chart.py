@@ -361,10 +361,10 @@ def test_containerd_is_told_before_the_agent_starts_and_looked_after_while_it_ru
 
 
 def test_containerd_is_written_no_more_than_values_say() -> None:
-    told = {"mirroredRegistries": ["docker.io", "ghcr.io"], "restart": False, "watch": False}
-    objects = render({"containerd": {**told, "registryConfigPath": "/srv/certs.d"}})
+    told = {"mirroredRegistries": ["docker.io", "ghcr.io"], "additionalMirrorTargets": ["http://10.0.0.5:5000"]}
+    objects = render({"containerd": {**told, "registryConfigPath": "/srv/certs.d", "restart": False, "watch": False}})
     configure = at(objects, f"{POD}.initContainers[configure]")
-    assert configure["args"][-2:] == ["--registry=docker.io", "--registry=ghcr.io"]
+    assert configure["args"][-3:] == ["--registry=docker.io", "--registry=ghcr.io", "--then=http://10.0.0.5:5000"]
     assert configure["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert [it["mountPath"] for it in configure["volumeMounts"] if it["name"] == "registries"] == ["/host/srv/certs.d"]
     assert at(objects, f"{AGENT}.volumeMounts[host]") is None
