@@ -121,6 +121,7 @@ class Control:
                 *(self._programs.path("kube-controller-manager"), f"--kubeconfig={kubeconfig(name)}"),
                 *(
                     "--leader-elect=false",
+                    "--use-service-account-credentials",
                     f"--service-account-private-key-file={accounts}",
                     f"--root-ca-file={authority}",
                 ),
