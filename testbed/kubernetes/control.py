@@ -111,6 +111,7 @@ class Control:
                 *(f"--kubelet-client-certificate={kubelets.certificate}", f"--kubelet-client-key={kubelets.key}"),
                 *("--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={accounts}"),
                 *(f"--service-account-signing-key-file={accounts}", "--enable-admission-plugins=NodeRestriction"),
+                "--kubelet-preferred-address-types=InternalIP",
             ],
             Address(host, _PORT),
             self._is_live,
