@@ -87,7 +87,11 @@ class LongResponse(ABC):
                 await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
                 if scope["method"] != "HEAD":
                     async for part, count in parts:
-                        await send(part)
+                        try:
+                            await send(part)
+                        except BaseException:  # a client that has all may be gone before that is known here
+                            self.sent += part.get("sent", 0)
+                            raise
                         self.sent += count
                 await send({"type": "http.response.body", "body": b""})
             except ClientGone:

@@ -23,6 +23,7 @@ from ..settings import AppSettings
 from ..sources import UPSTREAM
 from .find import Find
 from .member_rows import member_row
+from .origin import UNNAMED
 from .problems import Facts, problems_of
 from .progress import ClientPull, pulls_in_progress
 from .recent import Recent
@@ -181,7 +182,8 @@ class StatusEndpoint:
     async def readyz(self, request: Request) -> Response:
         """200 when pulls can be served, by a lone node too; 503 while it starts or leaves. Then what is not well."""
         if self._node.is_ready():
-            return PlainTextResponse("".join(f"{line}\n" for line in ("ready", *self._complaints())))
+            complaints = () if UNNAMED in request.scope.get("extensions", {}) else self._complaints()
+            return PlainTextResponse("".join(f"{line}\n" for line in ("ready", *complaints)))
         return PlainTextResponse("not ready: starting or leaving\n", status_code=503)
 
     def _complaints(self) -> Iterator[str]:

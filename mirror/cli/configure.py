@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ..config import Address, AgentConfig, load
+from ..addresses import Address
+from ..config import AgentConfig, load
 from ..errors import ConfigError, NameInvalid
 from ..oci.reference import parse_registry
 from ..settings import RuntimeSettings
 from ..sources.upstream.registries import known_registries
+from .kubernetes import OrKubernetes
 from .running_agent import NoAgent, agent_url, exchange, show_json
 
 if TYPE_CHECKING:
@@ -59,7 +61,7 @@ def _writes(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.command()
+@click.command(cls=OrKubernetes)
 @click.argument("runtimes", metavar="[RUNTIME]...", nargs=-1)
 @click.option("--registry", "registries", metavar="NAME", multiple=True, help="Only for this one; may be repeated.")
 @click.option(
@@ -87,7 +89,7 @@ def configure(  # noqa: PLR0913, PLR0917 - the flags
     RUNTIME is containerd, docker, k3s and the like; without one, all that are installed. Shows what changes, and
     writes only what is missing into the files of each: what others wrote there stays as it is. A copy of each file is
     kept, and `skvaller unconfigure` takes back exactly what was added. It is the same to run this once or often.
-    Nothing is restarted without --restart.
+    Nothing is restarted without --restart. `skvaller configure kubernetes` is for clusters.
     Exit status 1 if a runtime's file is not in order or cannot be written, or if no runtime is found.
     """
     settings = _settings(config)

@@ -11,6 +11,7 @@ import click
 from ..config import SETTINGS
 from ..errors import ConfigError
 from .agent import takes_settings
+from .configure import configure, unconfigure
 
 _SHOWN = ("name", "advertise", "join", "cache-size", "containerd", "containerd-namespace")
 """Settings that stand in the help of `install`; the others are in that of `agent`."""
@@ -90,17 +91,22 @@ def install(
         if running.release is not None:
             program.Releases(places).forget(running.release)
         raise
+    is_well = no_configure or _configure(places, plan.config.data_dir, restart=restart)
+    if machine.can_start and plan.settings.before is None:
+        _say_what_is_next(plan)
     if not machine.can_start:
         _say_how_to_start(plan.program.command, is_here=places.is_here)
-        return
-    _say_what_is_next(plan)
+    if not is_well:
+        sys.exit(1)
 
 
 @click.command()
 @click.option("--purge", is_flag=True, help="Delete the settings, the cluster's key, the cache and the user as well.")
 @click.option("--yes", is_flag=True, help="Do not ask before --purge deletes.")
+@click.option("--restart", is_flag=True, help="Restart container runtimes that must be, to forget the agent.")
+@click.option("--no-configure", is_flag=True, help="Leave the files of container runtimes as they are.")
 @_root_option
-def uninstall(purge: bool, yes: bool, root: Path) -> None:
+def uninstall(purge: bool, yes: bool, restart: bool, no_configure: bool, root: Path) -> None:
     """Take back what `install` did to this machine.
 
     Has the container runtimes forget the agent, stops it, and deletes the unit and the program. Settings, the cluster's
@@ -117,7 +123,10 @@ def uninstall(purge: bool, yes: bool, root: Path) -> None:
             "This deletes the cache of this node, and what was pushed or pinned may be on no other node. Go on?",
             abort=True,
         )
-    Removal(places, Machine(places), _tell).take_away(purge=purge)
+    removal = Removal(places, Machine(places), _tell)
+    if not no_configure and not _unconfigure(places, removal.data_dir, restart=restart):
+        raise click.ClickException("nothing was uninstalled: mend this, or leave runtimes as they are: --no-configure")
+    removal.take_away(purge=purge)
 
 
 @click.command("join-token")
@@ -138,6 +147,37 @@ def join_token(config: Path) -> None:
 
     settings = load({}, {}, config)
     click.echo(token_of(settings, tomllib.loads(config.read_text())).text)
+
+
+def _configure(places: Any, data_dir: Path, *, restart: bool) -> bool:
+    """Have the runtimes of the host ask the agent; whether that went well. Those that come later are for later."""
+    from ..runtimes.host import Host
+    from ..runtimes.known import RUNTIMES
+
+    host = Host(places.root)
+    try:
+        if not any(runtime.look(host) for runtime in RUNTIMES):
+            _tell("runtimes", "none is here yet; when one is, run: skvaller configure --restart")
+            return True
+    except ConfigError:
+        pass  # `configure` says it
+    config, data = places.at("/etc/skvaller/agent.toml"), places.at(str(data_dir))
+    is_restarted = restart and places.is_here  # an image that is being made has nothing that runs
+    return _ends_well(configure, root=places.root, config=config, data_dir=data, restart=is_restarted)
+
+
+def _unconfigure(places: Any, data_dir: str, *, restart: bool) -> bool:
+    """Have the runtimes of the host forget the agent; whether that went well."""
+    is_restarted = restart and places.is_here
+    return _ends_well(unconfigure, root=places.root, data_dir=places.at(data_dir), restart=is_restarted)
+
+
+def _ends_well(command: click.Command, **arguments: Any) -> bool:
+    try:
+        click.get_current_context().invoke(command, **arguments)
+    except SystemExit as end:
+        return end.code in (0, None)
+    return True
 
 
 def _refuse_others_than_root(places: Any, command: str, *, may: bool = False) -> None:

@@ -48,7 +48,8 @@ class Machine:
         _run("systemctl", "reset-failed", UNIT)
         done = _run("systemctl", "restart", UNIT)
         if done.returncode != 0:
-            said = _run("journalctl", "--unit", UNIT, "--lines", "5", "--output", "cat", "--no-pager").stdout.strip()
+            last = ("--lines", "5", "--output", "cat", "--no-pager", "--quiet")
+            said = _run("journalctl", f"_SYSTEMD_UNIT={UNIT}", *last).stdout.strip()
             raise StartFailed(f"the agent does not start. It said:\n{said or done.stderr.strip()}")
 
     def stop(self) -> None:

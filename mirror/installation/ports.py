@@ -9,7 +9,8 @@ import socket
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..config import Address, AgentConfig, ListenAddress
+from ..addresses import Address, ListenAddress
+from ..config import AgentConfig
 
 _LISTENING = "0A"
 """TCP_LISTEN, as the kernel writes it."""

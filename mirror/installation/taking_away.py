@@ -38,7 +38,7 @@ class Removal:
             StartFailed: the machine refuses.
             OSError: a file cannot be deleted.
         """
-        data_dir = self._data_dir()
+        data_dir = self.data_dir
         self._machine.stop()
         self._tell("agent", "stopped; it has left the cluster")
         links_here = self._links_to_a_release()
@@ -59,7 +59,8 @@ class Removal:
         if self._machine.delete_user():
             self._tell("deleted", f"the user {USER}")
 
-    def _data_dir(self) -> str:
+    @property
+    def data_dir(self) -> str:
         """Where the settings say that the agent keeps its cache."""
         try:
             written = tomllib.loads(self._places.at(SETTINGS_FILE).read_text())

@@ -33,6 +33,7 @@ from gossip import Gossip, Listen, Member, State
 from ..channels import PeerTls
 from ..channels.contexts import Channels
 from ..errors import ConfigError, StartFailed
+from ..events import Event, KeysChanged, Kind, MemberChanged, Refuted, Tell, nobody
 from ..settings import RouterSettings
 from ..sources import UPSTREAM
 from . import (
@@ -53,7 +54,20 @@ log = logging.getLogger(__name__)
 key_id = gossip.key_id
 KeyRefusal = gossip.GossipError
 Label = TypeVar("Label", bound=enum.StrEnum)
+_CLAIM_TOLD_S: Final = 600.0
+"""Time for which another node's claim of this node's name is told, s. One that is started again and again claims it
+again and again."""
 PROFILES: Final = {"lan": gossip.lan, "wan": gossip.wan, "fast": gossip.fast, "local": gossip.local}
+
+
+_KINDS: Final[Mapping[type, Kind]] = {
+    gossip.MemberJoined: Kind.MEMBER_JOINED,
+    gossip.MemberSuspected: Kind.MEMBER_SUSPECTED,
+    gossip.MemberRecovered: Kind.MEMBER_REFUTED,
+    gossip.MemberFailed: Kind.MEMBER_DIED,
+    gossip.MemberLeft: Kind.MEMBER_LEFT,
+}
+"""What people are told of a member, by the event of gossip."""
 
 
 class _Endpoint(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -176,10 +190,14 @@ class _Word:
 class SwimNotes(gossip.Delegate):
     """Implements `Notes`: each travels as a rumour, and all of them with the full exchanges of members.
 
-    Both have one form: notes by topic.
+    Both have one form: notes by topic. What happens to members and keys is heard on the same way, and told to people.
+
+    Args:
+        on_event: told of that.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_event: Tell = nobody) -> None:
+        self._on_event = on_event
         self._gossip: Gossip | None = None
         self._events: AsyncIterator[gossip.Event | gossip.EventsLost] | None = None
         """What was heard and nobody has taken in yet."""
@@ -212,6 +230,19 @@ class SwimNotes(gossip.Delegate):
                 for topic, notes in _notes_of(event.payload).items():
                     if topic in listeners:
                         _tell(listeners[Topic(topic)], notes)
+            elif (happened := self._happened(event)) is not None:
+                self._on_event(happened)
+
+    def _happened(self, event: gossip.Event | gossip.EventsLost) -> Event | None:
+        """What people are told; None of most events, which change nothing that they could see."""
+        if (kind := _KINDS.get(type(event))) is not None:
+            member: Member = event.member  # type: ignore[union-attr]  # all events of these types have one
+            return MemberChanged(kind, member.name, str(member.address))
+        if isinstance(event, gossip.Refuted) and self._gossip is not None:
+            return Refuted(self._gossip.name)
+        if isinstance(event, gossip.KeysChanged):
+            return KeysChanged(tuple(identity.hex() for identity in event.ids))
+        return None
 
 
 def _tell(listener: Listener, notes: bytes) -> None:
@@ -235,7 +266,7 @@ class SwimDatagrams:
 
     def __init__(self, node: Gossip) -> None:
         self._gossip = node
-        self._namesake = ""
+        self._namesake, self._claimed_at = "", 0.0
 
     def place(self, name: str) -> Place | None:
         """Where a member's gossip is; see `Datagrams.place`."""
@@ -253,12 +284,17 @@ class SwimDatagrams:
             if isinstance(event, gossip.MessageReceived):
                 heard(event.sender, event.payload)
             elif isinstance(event, gossip.NameConflict):
-                self._namesake = str(event.address)
+                self._namesake, self._claimed_at = str(event.address), time.monotonic()
+
+    @property
+    def heard(self) -> tuple[int, int]:
+        """How many datagrams came, and how many nodes were heard of that have yet to answer one."""
+        return self._gossip.counters.datagrams[gossip.Direction.RECEIVED], self._gossip.view.candidates
 
     @property
     def namesake(self) -> str:
-        """The address of another node that claimed this node's name; empty if none did."""
-        return self._namesake
+        """The address of another node that claimed this node's name lately; empty if none did."""
+        return self._namesake if time.monotonic() - self._claimed_at < _CLAIM_TOLD_S else ""
 
 
 class SwimRouter:
@@ -292,12 +328,13 @@ class SwimRouter:
         self.datagrams = SwimDatagrams(gossip)
 
     @classmethod
-    def of(cls, settings: SwimSettings, timing: RouterSettings | None = None) -> "SwimRouter":
+    def of(cls, settings: SwimSettings, timing: RouterSettings | None = None, on_event: Tell = nobody) -> "SwimRouter":
         """Make a router and its node of gossip.
 
         Args:
             settings: what the operator set.
             timing: who has a place on rings.
+            on_event: told what happens to members and keys.
 
         Raises:
             ConfigError: one of the settings is not allowed.
@@ -309,7 +346,7 @@ class SwimRouter:
                 allow=settings.allow or None,
                 filters=gossip.FilterKind.EXACT if settings.exact else gossip.FilterKind.BLOOM,
             )
-            notes = SwimNotes()
+            notes = SwimNotes(on_event)
             node = Gossip(
                 settings.name,
                 config,

@@ -52,10 +52,9 @@ def add(path: str, text: str | None, url: str) -> Addition | None:
 
 def remove(path: str, text: str, added: Any) -> str | None:
     """The text without the agent; None if nothing is left of a file that was made for it."""
-    after = text
-    if text.count(added["block"]) == 1:
-        after = text.replace(added["block"], "")
-    else:  # others have changed our own lines
+    after = toml_text.without(text, added["block"])
+    if after is None:  # others have changed our own lines
+        after = text
         while table := next((table for table in toml_text.tables(after) if _is_ours(table.keys, added["url"])), None):
             after = toml_text.with_lines(after, table.start, table.end, "")
     read = toml_text.loads(path, after)

@@ -48,6 +48,15 @@ def test_root_s_rights_are_for_the_content_of_containerd_alone() -> None:
     assert with_one["User"] == without["User"] == "skvaller"
 
 
+def test_it_may_write_files_of_runtimes_where_it_repairs_them_alone() -> None:
+    usual = parsed(unit_text(Service(COMMAND)))["Service"]
+    repairs = parsed(unit_text(Service(COMMAND, shares_containerd=False, repairs=True)))["Service"]
+    assert usual["ReadWritePaths"] == "-/etc/skvaller"
+    assert "-/etc/containerd" in repairs["ReadWritePaths"].split()
+    assert "CAP_CHOWN" not in usual["AmbientCapabilities"]
+    assert {"CAP_CHOWN", "CAP_DAC_OVERRIDE"} <= set(repairs["AmbientCapabilities"].split())
+
+
 @pytest.mark.parametrize(
     ("data_dir", "line"),
     [
