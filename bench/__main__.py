@@ -263,6 +263,16 @@ def lazy(target: Path | None, folder: Path | None) -> None:
 @main.command()
 @click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
 @click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For its files.")
+def viewers(target: Path | None, folder: Path | None) -> None:
+    """What the status page costs an agent that 20 browsers look at, and how soon Chromium paints it."""
+    from .viewers import measure
+
+    _run(lambda console: measure(console, folder), target)
+
+
+@main.command()
+@click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
+@click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For its files.")
 @click.option("--quick", is_flag=True, help="Fewer rounds, small directories, a file of 64 MiB: some 20 s.")
 def micro(target: Path | None, folder: Path | None, *, quick: bool) -> None:
     """Small parts by themselves: lookups, memory, filters, packets, hashes; Bloom filters beside keys themselves."""

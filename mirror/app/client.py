@@ -41,7 +41,8 @@ from .backend import Backend
 from .blob import Extent, Headers, blob_headers
 from .lists import page_of
 from .patience import patiently
-from .pulls import CACHE, Following, Pulls
+from .progress import CACHE
+from .pulls import Following, Pulls
 from .request import ListRequest, RegistryRequest, authorization, parse
 from .responses import (
     OCTETS,

@@ -24,7 +24,7 @@ from ..fetch.record import Record
 from ..oci.digest import Digest
 from ..oci.reference import Reference, Repository
 from ..settings import AppSettings
-from .progress import ClientPull
+from .progress import CACHE, ClientPull
 from .request import RegistryRequest
 from .shares import Share, from_upstream, why_upstream
 from .zerocopy import EXTENSION
@@ -35,8 +35,6 @@ _FETCHES_MAX: Final = 256
 """Bounds the fetches that one pull remembers: an image has up to 130 layers, and one for each platform is rare."""
 _SOURCES_MAX: Final = 16
 """Bounds the sources that the line of a pull names; the others are summed up, those that sent least."""
-CACHE: Final = "cache"
-"""The source of what this node held in its memory, or had of an earlier fetch."""
 OTHERS: Final = "others"
 """Stands for these: no member may have this name twice, and it is the last of them."""
 _FIELDS: Final = (
@@ -262,7 +260,7 @@ class Pulls:
                 image=pull.image,
                 client=pull.client,
                 seconds=now - pull.began_at,
-                sent=pull.bytes,
+                held=sum(pull.held.values()),
                 is_waiting=pull.under_way > 0,
             )
             for (_, repository), pull in self._pulls.items()

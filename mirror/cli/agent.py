@@ -41,6 +41,7 @@ def agent(config: Path | None, check: bool, **flags: Any) -> None:
 
     from ..agent import Agent
     from ..config import load
+    from ..doctor import last_words
     from ..logs import start_logging
 
     settings = load({name.replace("_", "-"): value for name, value in flags.items()}, os.environ, config)
@@ -51,5 +52,5 @@ def agent(config: Path | None, check: bool, **flags: Any) -> None:
         click.echo(f"the settings are in order: {checked.summary}")
         return
     start_logging(settings.log_level, settings.log_format)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with last_words.kept(settings.data_dir), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(Agent(settings).run())

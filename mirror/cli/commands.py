@@ -19,6 +19,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "configure": ("configure", "Let this host's container runtimes ask the agent first."),
     "delete": ("removal", "Delete an image, or one blob, from this node's cache."),
     "demo": ("demo", "Watch a cluster on this machine share an image."),
+    "doctor": ("doctor", "Examine this node: whether it is well, what is wrong, and the command that mends it."),
     "events": ("events", "Show what happens: pulls, members, bans, budgets, outages, the cache, keys and pins."),
     "find": ("find", "Show which members have an image or a digest."),
     "images": ("images", "Show which images this node and the other members hold."),

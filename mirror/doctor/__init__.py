@@ -46,6 +46,26 @@ class Finding:
     command: str = ""
 
 
+def ok(check: str, says: str, means: str = "", command: str = "") -> Finding:
+    """What is as it should be."""
+    return Finding(check, Verdict.OK, says, means, command)
+
+
+def skipped(check: str, says: str, means: str = "", command: str = "") -> Finding:
+    """What was not looked at."""
+    return Finding(check, Verdict.SKIPPED, says, means, command)
+
+
+def warning(check: str, says: str, means: str = "", command: str = "") -> Finding:
+    """What somebody should look at."""
+    return Finding(check, Verdict.WARNING, says, means, command)
+
+
+def error(check: str, says: str, means: str = "", command: str = "") -> Finding:
+    """What does not work."""
+    return Finding(check, Verdict.ERROR, says, means, command)
+
+
 EXIT_STATUS = {Verdict.OK: 0, Verdict.SKIPPED: 0, Verdict.WARNING: 1, Verdict.ERROR: 2}
 """Exit status by the worst verdict: as the plugins of monitoring systems have it.
 Source: Monitoring Plugins Development Guidelines, "Plugin Return Codes"."""

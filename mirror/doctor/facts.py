@@ -5,7 +5,7 @@ empty where nothing did.
 """
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..sources import Looked
@@ -94,7 +94,8 @@ class NodeFacts:
         is_ready: whether it serves.
         alone: what was tried, while it looks for others and reaches none; else nothing.
         seeds: where it was told to look for others.
-        rejected: packets of gossip that were dropped, by reason.
+        received: datagrams of gossip that came, since the start.
+        candidates: nodes that were heard of, and have yet to answer over UDP before they are members.
         namesake: the address of another node that claimed this node's name; empty if none did.
         has_key: whether the cluster has a key.
         key_file: its path.
@@ -117,7 +118,8 @@ class NodeFacts:
     is_ready: bool
     alone: str
     seeds: Sequence[str]
-    rejected: Mapping[str, int]
+    received: int
+    candidates: int
     namesake: str
     has_key: bool
     key_file: str

@@ -268,7 +268,7 @@ class Datagrams(Protocol):
         Args:
             name: of the member.
             payload: under 64 bytes.
-            fill: whether zeros follow it, until the datagram is as large as any that gossip sends.
+            fill: whether random bytes follow it, until the datagram is as large as any that gossip sends.
         """
         ...
 

@@ -54,6 +54,9 @@ log = logging.getLogger(__name__)
 key_id = gossip.key_id
 KeyRefusal = gossip.GossipError
 Label = TypeVar("Label", bound=enum.StrEnum)
+_CLAIM_TOLD_S: Final = 600.0
+"""Time for which another node's claim of this node's name is told, s. One that is started again and again claims it
+again and again."""
 PROFILES: Final = {"lan": gossip.lan, "wan": gossip.wan, "fast": gossip.fast, "local": gossip.local}
 
 
@@ -263,7 +266,7 @@ class SwimDatagrams:
 
     def __init__(self, node: Gossip) -> None:
         self._gossip = node
-        self._namesake = ""
+        self._namesake, self._claimed_at = "", 0.0
 
     def place(self, name: str) -> Place | None:
         """Where a member's gossip is; see `Datagrams.place`."""
@@ -281,12 +284,17 @@ class SwimDatagrams:
             if isinstance(event, gossip.MessageReceived):
                 heard(event.sender, event.payload)
             elif isinstance(event, gossip.NameConflict):
-                self._namesake = str(event.address)
+                self._namesake, self._claimed_at = str(event.address), time.monotonic()
+
+    @property
+    def heard(self) -> tuple[int, int]:
+        """How many datagrams came, and how many nodes were heard of that have yet to answer one."""
+        return self._gossip.counters.datagrams[gossip.Direction.RECEIVED], self._gossip.view.candidates
 
     @property
     def namesake(self) -> str:
-        """The address of another node that claimed this node's name; empty if none did."""
-        return self._namesake
+        """The address of another node that claimed this node's name lately; empty if none did."""
+        return self._namesake if time.monotonic() - self._claimed_at < _CLAIM_TOLD_S else ""
 
 
 class SwimRouter:

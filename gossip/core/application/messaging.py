@@ -56,7 +56,8 @@ class Messaging:
         Args:
             name: of the member.
             payload: the message.
-            fill: whether zeros follow it, until the datagram is as large as any that this node sends.
+            fill: whether random bytes, which nothing compresses, follow it until the datagram is as large as any that
+                this node sends.
 
         Raises:
             ConfigError: it does not fit a datagram; the message says what does.
@@ -67,7 +68,8 @@ class Messaging:
         room = self._room_bytes - len(encode_message(UserMessage(b""))) - _LENGTH_BYTES
         if len(payload) > room:
             raise ConfigError(f"a message of {len(payload)} bytes does not fit a datagram, {room} do; send it reliably")
-        self._context.outbox.send(target.address, [UserMessage(payload.ljust(room, b"\0") if fill else payload)])
+        filling = self._context.rng.randbytes(room - len(payload)) if fill else b""
+        self._context.outbox.send(target.address, [UserMessage(payload + filling)])
 
     def send_reliably(self, name: str, payload: bytes) -> Exchange:
         """A conversation that delivers a message to a member; its `answers` are not empty if it did.

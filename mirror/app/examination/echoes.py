@@ -12,7 +12,7 @@ from ...routers import Datagrams
 from ...settings import DoctorSettings
 
 _FORM: Final = struct.Struct("!4sBQ")
-"""A mark, the kind, and the number of the trial; zeros may follow."""
+"""A mark, the kind, and the number of the trial; anything may follow."""
 _MARK: Final = b"try1"
 _CODES: Final = tuple(Datagram)
 """The code of a kind is its place here."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +52,7 @@ class Examination:
         *,
         questions: Questions,
         look: Callable[[str, float], Awaitable[Sequence[Looked]]],
-        rejected: Callable[[], Mapping[str, int]],
+        heard: Callable[[], tuple[int, int]],
         settings: DoctorSettings,
     ) -> "Examination":
         """Put the parts together.
@@ -65,11 +65,11 @@ class Examination:
             datagrams: tries the ways to them; None where the router has none.
             questions: asks members.
             look: has the URLs of a registry looked at, within so many seconds.
-            rejected: packets of gossip that were dropped, by reason.
+            heard: datagrams of gossip that came, and nodes that were heard of and have yet to answer.
             settings: bounds.
         """
         probes = Probes(settings)
-        node = _Node(config, host, status, router, datagrams, rejected)
+        node = _Node(config, host, status, router, datagrams, heard)
         reaching: Reaching | None = None
         run: Callable[[], Coroutine[Any, Any, None]] = _nothing
         if datagrams is not None:
@@ -95,7 +95,7 @@ class _Node:
     status: NodeStatus
     router: Statuses
     datagrams: Datagrams | None
-    rejected: Callable[[], Mapping[str, int]]
+    heard: Callable[[], tuple[int, int]]
 
     def facts(self) -> NodeFacts:
         """What this node knows of itself now."""
@@ -112,7 +112,7 @@ class _Node:
             status.is_ready(),
             status.alone(),
             config.first_nodes,
-            self.rejected(),
+            *self.heard(),
             self.datagrams.namesake if self.datagrams else "",
             config.key_file is not None,
             str(config.key_file or ""),

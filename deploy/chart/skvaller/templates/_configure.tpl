@@ -21,6 +21,9 @@ args:
   {{- range $root.Values.containerd.mirroredRegistries }}
   - --registry={{ . }}
   {{- end }}
+  {{- range $root.Values.containerd.additionalMirrorTargets }}
+  - --then={{ . }}
+  {{- end }}
   {{- end }}
   {{- if $root.Values.containerd.restart }}
   - --restart

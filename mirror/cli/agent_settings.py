@@ -1,0 +1,69 @@
+"""The settings of this machine's agent, found as it is started: by flags, by its unit, or in its usual file."""
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import click
+
+from ..config import load
+from ..doctor.settings import FoundSettings
+from ..errors import ConfigError
+from .agent import agent
+
+UNITS: Final = ("etc/systemd/system/skvaller.service", "lib/systemd/system/skvaller.service",
+                "usr/lib/systemd/system/skvaller.service")  # fmt: skip
+USUAL: Final = "etc/skvaller/agent.toml"
+
+
+def found_settings(flags: Sequence[str], file: Path | None, root: Path) -> FoundSettings:
+    """The settings of the agent.
+
+    Args:
+        flags: those that it is started with, if somebody gave them.
+        file: of its settings, if somebody named it.
+        root: stands for `/`, where its unit and its file are.
+    """
+    environment: Mapping[str, str] = os.environ
+    origin, is_found = "what was given to doctor", True
+    words, runs_as = [*flags], ""
+    if file is not None:
+        words, origin = ["--config", str(file), *words], str(file)
+    elif not words:
+        unit = next((path for path in (root / it for it in UNITS) if path.exists()), None)
+        if unit is not None:
+            (words, runs_as), origin = _of_unit(unit), str(unit)
+        elif (root / USUAL).exists():
+            words, origin = ["--config", str(root / USUAL)], str(root / USUAL)
+        else:
+            origin, is_found = "what an agent has by default", False
+    try:
+        given = agent.make_context("agent", words).params
+        config = given.pop("config")
+        given.pop("check")
+        by_name = {name.replace("_", "-"): value for name, value in given.items()}
+        return FoundSettings(
+            str(config or origin), load(by_name, environment, config), is_found=is_found, runs_as=runs_as
+        )
+    except click.ClickException as error:
+        return FoundSettings(origin, None, f"{origin}: {error.format_message()}")
+    except ConfigError as error:
+        return FoundSettings(origin, None, str(error))
+
+
+def _of_unit(unit: Path) -> tuple[list[str], str]:
+    """The flags in the command of a unit, and its user; nothing where it cannot be read."""
+    words, user = list[str](), ""
+    try:
+        lines = unit.read_text("utf-8", "replace").replace("\\\n", " ").splitlines()
+    except OSError:
+        return words, user
+    for line in lines:
+        name, _, value = line.partition("=")
+        if name.strip() == "ExecStart" and "agent" in (command := shlex.split(value)):
+            words = command[command.index("agent") + 1 :]
+        elif name.strip() == "User":
+            user = value.strip()
+    return words, user
