@@ -1,9 +1,9 @@
 """What the commands say, write, and end with."""
 
 import json
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner, Result
@@ -11,6 +11,9 @@ from click.testing import CliRunner, Result
 from mirror.cli import main
 from mirror.cli.running_agent import Answer, NoAgent
 from mirror.runtimes.known import RUNTIMES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CONFIG = "etc/containerd/config.toml"
 
