@@ -163,7 +163,7 @@ def _watch(files: "RuntimeFiles", chosen: "Sequence[Runtime]", wanted: "Wanted",
             for file in () if as_json else each["files"]:
                 click.echo("\n".join([f"{each['runtime']}: written again:", *file["diff"]]))
             if each["files"] and each["restart"] and not (as_json or each["restarted"]):
-                click.echo(f"so that it reads this: {' '.join(each['restart'])}")
+                click.echo(f"to have it read, run this: {' '.join(each['restart'])}")
 
 
 def _end(told: Iterable[dict[str, Any]], *, is_fine: bool) -> None:

@@ -45,7 +45,7 @@ def test_a_change_is_shown_made_and_taken_back(root: Path) -> None:
     assert shown.exit_code == 0, shown.output
     assert '+  config_path = "/etc/containerd/certs.d"' in shown.output
     assert f"what was there is in {root.parent}/agent/configured/containerd" in shown.output
-    assert "so that it reads this: systemctl restart containerd\n" in shown.output
+    assert "to have it read, run this (--restart does it):\n  systemctl restart containerd\n" in shown.output
     again = invoked("configure", root)
     assert again.output.startswith("containerd asks the agent already\n")
     back = invoked("unconfigure", root)
