@@ -210,6 +210,7 @@ def _shown(record: Record) -> dict[str, Any]:
         "url": wanted.url,
         "registries": list(wanted.registries),
         "every": wanted.every,
+        "then": list(wanted.then),
         "files": {
             path: {"added": each.added, "digest": each.digest, "existed": each.existed, "at_once": each.at_once}
             for path, each in record.files.items()
@@ -226,5 +227,5 @@ def _parsed(read: dict[str, Any]) -> Record:
         path: Written(each["added"], each["digest"], each["existed"], each["at_once"])
         for path, each in read["files"].items()
     }
-    wanted = Wanted(read["url"], tuple(read["registries"]), read["every"])
+    wanted = Wanted(read["url"], tuple(read["registries"]), read["every"], tuple(read["then"]))
     return Record(read["runtime"], wanted, files, tuple(read["folders"]), tuple(read["restart"]))

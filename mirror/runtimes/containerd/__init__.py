@@ -126,7 +126,7 @@ class Containerd:
             certificates = _certificates(installed, folder)
             if path not in installed.texts and certificates:
                 notes.append(_with_certificates(folder, certificates))
-            elif addition := hosts.add(path, installed.texts.get(path), wanted.url):
+            elif addition := hosts.add(path, installed.texts.get(path), wanted.url, wanted.then):
                 files[path] = addition
         needs_path = not known.has_path and not known.is_disabled
         if needs_path:

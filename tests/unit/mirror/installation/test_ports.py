@@ -1,5 +1,6 @@
 """Addresses that are taken are named before an agent is installed that could not start."""
 
+import os
 import socket
 
 from mirror.config import load

@@ -216,3 +216,17 @@ def test_the_version_stands_in_the_program(tmp_path: Path, program: bytes, versi
 
 def test_a_host_without_it_has_none(tmp_path: Path) -> None:
     assert Containerd().look(Host(tmp_path)) is None
+
+
+def test_other_mirrors_follow_upon_the_agent_and_go_with_it(tmp_path: Path) -> None:
+    path, second = f"{CERTS}/_default/hosts.toml", "http://10.0.0.5:5000"
+    host = host_with(tmp_path, {path: HARBOR})
+    wanted = Wanted(URL, ("docker.io",), then=(second, "https://harbor.example"))
+    addition = change(host, wanted).files[path]
+    theirs = f'[host."{second}"]\n  capabilities = ["pull", "resolve"]\n'
+    assert addition.text == f"{OURS}\n{theirs}\n{HARBOR}"
+    assert Containerd().remove(path, addition.text, addition.added) == HARBOR
+    changed = addition.text.replace('["pull", "resolve"]', '["pull"]')
+    left = Containerd().remove(path, changed, addition.added)
+    assert left is not None
+    assert left.strip() == HARBOR.strip()
