@@ -45,7 +45,7 @@ def _writes(command: Callable[..., None]) -> Callable[..., None]:
             "--config",
             type=click.Path(path_type=Path),
             envvar="SKVALLER_CONFIG",
-            help="The agent's settings.  [env: SKVALLER_CONFIG]  [default: those of its unit, or /etc/skvaller/agent.toml]",
+            help="The agent's settings.  [env: SKVALLER_CONFIG]  [default: as its unit says]",
         ),
         click.option(
             "--root",
@@ -152,9 +152,7 @@ def _settings(config: Path | None) -> AgentConfig:
     try:
         found = found_settings((), config, MACHINE)
     except PermissionError as error:
-        raise ConfigError(
-            f"{error.filename}: it cannot be read: {error.strerror}; run this command with sudo"
-        ) from None
+        raise unreadable(str(error.filename), error) from None
     if found.config is None:
         raise ConfigError(found.problem)
     return found.config
