@@ -13,8 +13,8 @@ from typing import Any
 import click
 from rich.console import Console
 
-from mirror.config import parse_size
 from mirror.errors import ConfigError
+from mirror.tables import parse_size
 from testbed.errors import RunError
 
 from .lab.chaos.schedule import KINDS
@@ -256,6 +256,16 @@ def archives(target: Path | None, size: int | None, folder: Path | None, *, quic
 def lazy(target: Path | None, folder: Path | None) -> None:
     """Reading ranges of a layer that nobody holds, as lazily pulling runtimes do: directly, and through the agent."""
     from .lazy import measure
+
+    _run(lambda console: measure(console, folder), target)
+
+
+@main.command()
+@click.option("--json", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures too.")
+@click.option("--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), help="For its files.")
+def viewers(target: Path | None, folder: Path | None) -> None:
+    """What the status page costs an agent that 20 browsers look at, and how soon Chromium paints it."""
+    from .viewers import measure
 
     _run(lambda console: measure(console, folder), target)
 

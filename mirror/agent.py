@@ -8,10 +8,12 @@ import signal
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
+from . import __version__
 from .app.keys import is_key_file_replaceable
 from .channels import PeerTls
 from .config import AgentConfig, Routing
 from .errors import ConfigError
+from .events import Started
 from .node import Node
 from .settings import Settings
 from .stores.folder_lock import locked
@@ -68,6 +70,7 @@ class Agent:
         async with contextlib.AsyncExitStack() as stack:
             await self._start(stack)
             log.info("%s", self.summary)
+            self._node.events.tell(Started(self._config.name, __version__))
             for warning in self.warnings:
                 log.warning("%s", warning)
             for task in self._tasks():
@@ -124,9 +127,9 @@ class Agent:
         stack.push_async_callback(node.pinning.close)
         for server in node.servers:
             server.start()
-        for client in node.clients:
-            stack.callback(client.close)
+        stack.callback(node.pulls.close)
         stack.push_async_callback(self._drain)
+        stack.callback(node.events.close)  # who follows what happens would be waited for
         stack.push_async_callback(node.router.leave)
         self._is_serving = True
 

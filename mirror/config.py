@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .access import PrivatePolicies, private_of
+from .addresses import Address, ListenAddress, UnixAddress
 from .channels import PeerTls
 from .errors import ConfigError, DigestInvalid, NameInvalid, StartFailed
 from .fileio import read_small
 from .images.tag_policies import TagPolicies, policies_of
 from .interfaces import address_towards, machine_addresses
-from .logs import JSON, LOGFMT
+from .logs import JSON, LOGFMT, TEXT
 from .oci.names import COPIES_MAX, parse_name
 from .oci.reference import parse_registry
 from .routers import is_member_name
@@ -31,6 +32,7 @@ from .sources.upstream.reached import Proxies
 from .sources.upstream.registries import Registry, with_trust
 from .sources.upstream.tables import offline_in, registries_of
 from .sources.upstream.trust import Trusted
+from .tables import parse_size
 
 _HOST_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*")
 _LEFT_OUT = re.compile(r"[a-z0-9.*?-]{1,200}(?::[0-9*?]{1,5})?/[a-zA-Z0-9._:/*?-]{1,400}")
@@ -56,14 +58,10 @@ _OF_KUBERNETES = re.compile(r"SKVALLER_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PO
 """Variables that Kubernetes gives every container about a service whose name begins with `skvaller`.
 Source: Kubernetes, "Service", "Environment variables"."""
 
-_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([KMGT]i?B?|B)?", re.IGNORECASE)
 _DURATION = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)\s*(ms|s)")
 _SECONDS = {"ms": 0.001, "s": 1.0}
 _DURATION_MAX_S = 60
 """Bounds a time that an operator sets, s: a client that waits longer is gone."""
-_UNITS = {"": 1, "B": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12} | {
-    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40,
-}  # fmt: skip
 
 
 class Routing(enum.StrEnum):
@@ -88,54 +86,6 @@ class Push(enum.StrEnum):
     """These, and from elsewhere whoever logs in with a password that was made with a key of the cluster."""
     ANY = "any"
     """Whoever reaches the client endpoint."""
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A host and a TCP or UDP port to listen on or to reach."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-    @property
-    def loopback(self) -> bool:
-        """Whether only this machine can reach it."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
-
-    @property
-    def everywhere(self) -> bool:
-        """Whether it stands for all addresses of this machine."""
-        return self.host in ("0.0.0.0", "::")
-
-
-@dataclass(frozen=True, slots=True)
-class UnixAddress:
-    """A Unix socket to listen on.
-
-    Args:
-        path: absolute.
-        mode: of its file; who may write to the file may connect.
-    """
-
-    path: str
-    mode: int = 0o600
-
-    def __str__(self) -> str:
-        return f"unix:{self.path}"
-
-    @property
-    def loopback(self) -> bool:
-        """Only this machine can reach it."""
-        return True
-
-
-ListenAddress = Address | UnixAddress
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,16 +191,6 @@ def parse_left_out(text: str) -> str:
 def parse_bootstrap(text: str) -> str:
     """Read a node of the DHT to begin with."""
     return str(parse_address(text))
-
-
-def parse_size(text: str) -> int:
-    """Read a number of bytes with a unit: 512MiB, 20GB, 1073741824."""
-    match = _SIZE.fullmatch(text.strip())
-    unit = (match[2] or "").removesuffix("B").removesuffix("b") if match else ""
-    scale = _UNITS.get(unit[:1].upper() + unit[1:].lower())
-    if match is None or scale is None:
-        raise ValueError("a size such as 512MiB or 20GB")
-    return int(float(match[1]) * scale)
 
 
 def _cache_size(text: str) -> int:
@@ -545,7 +485,8 @@ SETTINGS: tuple[Setting, ...] = (
         "log-level", "LEVEL", _one_of("debug", "info", "warning", "error"), "info", "debug, info, warning or error."
     ),
     Setting(
-        "log-format", "FORMAT", _one_of(LOGFMT, JSON), LOGFMT, "How a line of the log is written: logfmt, or json.",
+        "log-format", "FORMAT", _one_of(LOGFMT, JSON, TEXT), LOGFMT,
+        "How a line of the log is written: logfmt, json, or text for people.",
     ),
 )  # fmt: skip
 

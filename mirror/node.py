@@ -4,6 +4,7 @@ This is the only module that builds routers, stores and sources, beside the demo
 arguments, and its section of `Settings`.
 """
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,7 +17,6 @@ from starlette.types import ASGIApp
 from . import __version__
 from .app import (
     Backend,
-    ClientEndpoint,
     Find,
     KeysEndpoint,
     Members,
@@ -31,10 +31,13 @@ from .app import (
     client_app,
 )
 from .app.contents import local_platform
+from .app.events import EventsEndpoint
 from .app.examination.stack import Examination
 from .app.left_out import LeftOut
 from .app.pinning import Pinning
 from .app.private import PrivateContent
+from .app.problems import Service
+from .app.pulls import Pulls
 from .app.push import PushEndpoint, PushStack
 from .app.servers import Served, make_servers
 from .app.signing import Orders
@@ -49,6 +52,7 @@ from .cluster.serving import HomeService
 from .cluster.throughput import SlowReports
 from .config import AgentConfig, Routing, advertised_address
 from .errors import ConfigError
+from .events import Feed, Tell
 from .fetch.stack import FetchStack
 from .images.cluster_referrers import ClusterReferrers
 from .images.completeness import Completeness
@@ -107,33 +111,30 @@ class Node:
         self._settings = settings
         self._is_serving = is_serving
         self._metrics = metrics = _metrics(config)
+        self.events = Feed(settings.events)
+        on_event = self.events.tell
         self.address = address = advertised_address(config)
         self.channels = _channels(config, address, settings.channels)
-        self.router = router = _router(config, address, self.channels, settings, metrics)
+        self.router = router = _router(config, address, self.channels, settings, metrics, on_event)
         self._auth = _auth(config, router.keys(), settings)
-        cache, runtimes, marks = _stores(config, settings, metrics, lambda names: self.private.offers(names))
+        cache, runtimes, marks = _stores(config, settings, metrics, lambda names: self.private.offers(names), on_event)
         self._own = own = OwnTags(config.data_dir / "own-tags", partial(router.notes.tell, Topic.TAGS), settings.images)
         self.holdings = Holdings([cache, *runtimes, own, pinned := PinnedTags()], router)
         self.peers = peers = PeerClient(config.name, self._auth, settings.peers, self.channels, marks)
         self._chain = Chain(config.cluster, config.name, lambda: [seat.peer for seat in router.seats()])
         self._registries = registries = RegistryState(
-            config, settings, router.notes.tell, passed_on=self._chain.passed_on, tally=metrics, marks=marks
+            config,
+            settings,
+            router.notes.tell,
+            passed_on=self._chain.passed_on,
+            tally=metrics,
+            marks=marks,
+            on_event=on_event,
         )
         self.upstream, self.watched = registries.upstream, registries.watched
-        watched, outages, words = registries.watched, registries.outages, registries.words
+        outages, words = registries.outages, registries.words
         self.private = _private(config, settings, marks, registries, metrics, self._auth)
-        self.fetching = fetching = FetchStack.build(
-            config.name,
-            router,
-            cache,
-            peers=self.peers,
-            upstream=watched,
-            outages=outages,
-            words=words,
-            is_scarce=self.upstream.is_scarce,
-            metrics=metrics,
-            settings=settings,
-        )
+        self.fetching = fetching = self._make_fetching(cache)
         trust = TagTrust(metrics, settings.images)
         member_tags = MemberTags(
             fetching.cluster, fetching.health, self.peers.tag, trust.distrusted, settings.images, outages, words
@@ -146,11 +147,12 @@ class Node:
         backend = self._make_backend(manifests, own)
         find = self._find(manifests, member_tags)
         self._writers = Writers(config.push, Orders(self._auth))
-        self.clients: list[ClientEndpoint] = []
         about = self._status(cache, trust)
         self.examination = self._examination(about)
         status = StatusEndpoint(about, find, metrics, settings.app)
-        self.pinning = _pinning(config, settings, backend, cache, router, member_tags, peers, self._writers, pinned)
+        self.pinning = _pinning(
+            config, settings, backend, cache, router, member_tags, peers, self._writers, pinned, on_event
+        )
         self.push = self._make_push(cache, backend, self.pinning.stack)
         operations = self._operations(backend, find, [cache, *runtimes, own], cache)
         offers = self.private.access.offers
@@ -193,11 +195,12 @@ class Node:
             budgets=self._registries.shown_budgets,
             outages=self._registries.shown_outages,
             version=__version__,
+            service=Service.KUBERNETES if "KUBERNETES_SERVICE_HOST" in os.environ else Service.SYSTEMD,
             cache_limit_bytes=self._config.cache_size,
             troubles=fetching.health.troubles,
             pace=lambda source: fetching.throughput.recent_rate(source, time.monotonic()),
             fetches=fetching.fetches.progress,
-            clients=lambda: [pull for client in self.clients for pull in client.pulling()],
+            clients=lambda: self.pulls.now(),
             pins=lambda: self.pinning.stack.overview.rows(),
         )
 
@@ -215,6 +218,23 @@ class Node:
             look=lambda name, within_s: self.upstream.registries.look(name, within_s),
             heard=lambda: router.datagrams.heard if isinstance(router, SwimRouter) else (0, 0),
             settings=self._settings.doctor,
+        )
+
+    def _make_fetching(self, cache: CacheStore) -> FetchStack:
+        """What fetches content that this node does not hold."""
+        registries = self._registries
+        return FetchStack.build(
+            self._config.name,
+            self.router,
+            cache,
+            peers=self.peers,
+            upstream=self.watched,
+            outages=registries.outages,
+            words=registries.words,
+            is_scarce=self.upstream.is_scarce,
+            metrics=self._metrics,
+            settings=self._settings,
+            on_event=self.events.tell,
         )
 
     def _make_tags(self, cache: CacheStore, member_tags: MemberTags, trust: TagTrust) -> Tags:
@@ -271,7 +291,8 @@ class Node:
         held = ClusterReferrers(self.index, manifests, fetching.cluster.find_holders, lists.referrers, may_name)
         referrers = Referrers(self.watched, held, manifests, tags, PushedReferrers(own, manifests))
         metrics, settings = self._metrics, self._settings.app
-        return Backend(self.holdings, fetching, manifests, tags, listings, referrers, metrics, settings)
+        self.pulls = pulls = Pulls(settings, self.events.tell)
+        return Backend(self.holdings, fetching, manifests, tags, listings, referrers, metrics, settings, pulls=pulls)
 
     def _find(self, manifests: Manifests, member_tags: MemberTags) -> Find:
         """Looks for images on this node and on the others."""
@@ -294,11 +315,12 @@ class Node:
         keys = KeysEndpoint(
             self.router.keyrings, Orders(self._auth), config.key_file, key_id, (KeyRefusal, KeysAreFixed)
         )
-        api = [*StatusPage().routes(), *status.routes(), *keys.routes(), *others]
+        events = EventsEndpoint(self.events)
+        api = [*StatusPage().routes(), *status.routes(), *keys.routes(), *events.routes(), *others]
 
         def client(registry: str | None = None) -> ASGIApp:
-            self.clients.append(self.private.endpoint(backend, self._chain, registry))
-            reader = LeftOut(self.clients[-1], config.leave_out, registry) if config.leave_out else self.clients[-1]
+            client = self.private.endpoint(backend, self._chain, registry)
+            reader = LeftOut(client, config.leave_out, registry) if config.leave_out else client
             return self.examination.probes.endpoint(PushEndpoint(reader, self.push, registry), registry)
 
         app = client_app(client(), status, *(api if config.listen_api is None else ()))
@@ -321,7 +343,11 @@ def _metrics(config: AgentConfig) -> Metrics:
 
 
 def _stores(
-    config: AgentConfig, settings: Settings, metrics: Metrics, is_offered: Callable[[frozenset[str]], bool]
+    config: AgentConfig,
+    settings: Settings,
+    metrics: Metrics,
+    is_offered: Callable[[frozenset[str]], bool],
+    on_event: Tell,
 ) -> "tuple[CacheStore, list[ContainerdStore], Marks]":
     """The cache, and the store of a runtime if the operator wants it; their troubles are counted. And their marks."""
     runtimes = _containerd(config, settings.containerd, metrics, is_offered)
@@ -335,6 +361,7 @@ def _stores(
         on_evicted,
         PinFiles(config.data_dir / "pins").read_kept(),
         marks,
+        on_event,
     )
     return cache, runtimes, marks
 
@@ -378,6 +405,7 @@ def _pinning(  # noqa: PLR0913, PLR0917 - what was built before
     peers: PeerClient,
     writers: Writers,
     tags: PinnedTags,
+    on_event: Tell,
 ) -> Pinning:
     """What keeps images whatever happens."""
     usual = settings.pins.copies
@@ -398,13 +426,14 @@ def _pinning(  # noqa: PLR0913, PLR0917 - what was built before
         known_tags=KnownTags(backend.holdings.references, backend.holdings.tags),
         ask=peers.source,
         settings=settings.pins,
+        on_event=on_event,
     )
     tags.follow(stack.pins.book.record)
     return Pinning(config.name, stack, writers, settings.pins)
 
 
 def _router(
-    config: AgentConfig, address: str, channels: Channels, settings: Settings, metrics: Metrics
+    config: AgentConfig, address: str, channels: Channels, settings: Settings, metrics: Metrics, on_event: Tell
 ) -> SwimRouter | DhtRouter:
     """The node's discovery, whose figures are shown. This is the one place where an implementation is chosen.
 
@@ -432,6 +461,7 @@ def _router(
             snapshot=config.data_dir / "members.json",
         ),
         settings.router,
+        on_event,
     )
     metrics.watch_gossip(swim.figures)
     return swim

@@ -3,6 +3,7 @@
 It is put together here, told to the other members by notes, and shown to people.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -10,12 +11,14 @@ from functools import partial
 
 from .app import BudgetStatus, OutageStatus, RegistryStatus
 from .config import AgentConfig
+from .events import Tell, nobody
 from .routers import Listener, Topic
 from .settings import Settings
 from .sources.outages import Outages
 from .sources.upstream import Upstream
 from .sources.upstream.access import Access
 from .sources.upstream.budgets import Budgets
+from .sources.upstream.levels import Levels
 from .sources.upstream.registries import known_registries
 from .sources.upstream.requests import Tally
 from .sources.watched import WatchedUpstream
@@ -33,9 +36,10 @@ class RegistryState:
         passed_on: the marks that requests to registries have to have.
         tally: counts how they answer.
         marks: takes note of what needs credentials.
+        on_event: told when a registry becomes scarce, does not answer, or is back.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a node knows registries by
         self,
         config: AgentConfig,
         settings: Settings,
@@ -44,10 +48,13 @@ class RegistryState:
         passed_on: Callable[[], Sequence[str]],
         tally: Tally,
         marks: Marks,
+        on_event: Tell = nobody,
     ) -> None:
         self._config = config
         self._known = known_registries(config.upstream)
         self.budgets = Budgets(settings.upstream.budgets, partial(tell, Topic.BUDGETS))
+        self._names = {url.url: name for name, urls in self._known.items() for url in urls}
+        Levels(self.budgets, self._names, on_event, _later)
         self.outages = Outages(settings.outages)
         self.words = Words(
             settings.outages, config.name, self._known, partial(tell, Topic.OUTAGES), first_number=time.time_ns()
@@ -62,7 +69,9 @@ class RegistryState:
             budgets=self.budgets,
             marks=marks,
         )
-        self.watched = WatchedUpstream(self.upstream, self.outages, settings.outages, config.offline, self.words)
+        self.watched = WatchedUpstream(
+            self.upstream, self.outages, settings.outages, config.offline, self.words, on_event
+        )
 
     def listeners(self) -> Mapping[Topic, Listener]:
         """Who hears what other members say of registries."""
@@ -73,8 +82,7 @@ class RegistryState:
 
     def shown_budgets(self) -> list[BudgetStatus]:
         """What registries still let the members ask."""
-        names = {url.url: name for name, urls in self._known.items() for url in urls}
-        now = time.monotonic()
+        names, now = self._names, time.monotonic()
         return [
             BudgetStatus(
                 names[note.url],
@@ -103,3 +111,7 @@ class RegistryState:
         budgets = [asdict(row) for row in self.shown_budgets() if row.registry == name]
         out = self.outages.why(name, time.monotonic())
         return RegistryStatus(name, urls, name in self._config.offline, out, budgets)
+
+
+def _later(seconds: float, do: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_later(seconds, do)

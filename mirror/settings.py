@@ -497,6 +497,9 @@ class CacheSettings:
     """Seconds between two writes of a blob's time of last use. The time on disk only decides the order of eviction
     after a restart: a minute is exact enough, and spares a busy blob a write for every request."""
 
+    evicted_s: float = 10.0
+    """Time within which blobs that leave to make room are one event for people, s: a pull can evict hundreds."""
+
 
 @dataclass(frozen=True, slots=True)
 class ContainerdSettings:
@@ -1012,6 +1015,19 @@ class ServerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class EventSettings:
+    """Of `events`: what is told to people of what happens."""
+
+    kept_max: int = 1024
+    """Bounds the events that are remembered, each with up to a few hundred bytes. A node that starts has a hundred, a
+    pull has two: so a person who comes after an hour sees what led to it."""
+    followers_max: int = 32
+    """Bounds those who follow at once. Each has a connection and is woken by every event; people open a few."""
+    heartbeat_s: float = 10.0
+    """Time after which who follows is told that nothing happened, s: so a connection that is gone is noticed."""
+
+
+@dataclass(frozen=True, slots=True)
 class PinSettings:
     """Of `pins`: what is kept whatever happens."""
 
@@ -1195,5 +1211,6 @@ class Settings:
     serving: ServingSettings = field(default_factory=ServingSettings)
     server: ServerSettings = field(default_factory=ServerSettings)
     archives: ArchiveSettings = field(default_factory=ArchiveSettings)
+    events: EventSettings = field(default_factory=EventSettings)
     runtimes: RuntimeSettings = field(default_factory=RuntimeSettings)
     doctor: DoctorSettings = field(default_factory=DoctorSettings)

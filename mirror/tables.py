@@ -14,6 +14,10 @@ Table = dict[str, Any]
 
 _UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION: Final = re.compile(r"(\d{1,6})(s|m|h|d)")
+_SIZE: Final = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?)\s*([KMGT]i?B?|B)?", re.IGNORECASE)
+_UNITS: Final = {"": 1, "B": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12} | {
+    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40,
+}  # fmt: skip
 
 
 def tables_of(kind: str, what: str, written: Any) -> list[Table]:
@@ -53,3 +57,13 @@ def parse_duration(text: str) -> float:
     if found is None:
         raise ValueError("a time such as 30s, 5m, 2h or 7d")
     return float(int(found[1]) * _UNITS_S[found[2]])
+
+
+def parse_size(text: str) -> int:
+    """Read a number of bytes with a unit: 512MiB, 20GB, 1073741824; raise ValueError if it is none."""
+    match = _SIZE.fullmatch(text.strip())
+    unit = (match[2] or "").removesuffix("B").removesuffix("b") if match else ""
+    scale = _UNITS.get(unit[:1].upper() + unit[1:].lower())
+    if match is None or scale is None:
+        raise ValueError("a size such as 512MiB or 20GB")
+    return int(float(match[1]) * scale)

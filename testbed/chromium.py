@@ -58,8 +58,12 @@ class Page:
     def __init__(self, browser: "Browser", session: str) -> None:
         self._browser = browser
         self._session = session
+        self._passed = asyncio.Event()
         self.requests: list[str] = []
         """URLs that it asked for."""
+        self.answered: dict[str, int] = {}
+        """The status of each answer, by the number of the request; those too that the page was not let see."""
+        self._asked: dict[str, str] = {}
         self.complaints: list[str] = []
         """What the browser's console says of errors, and violations of the page's policy."""
 
@@ -81,9 +85,11 @@ class Page:
         if "errorText" in answer:
             raise BrowserError(answer["errorText"])
 
-    async def run(self, script: str) -> Any:
-        """The value of an expression of JavaScript; a promise is waited for."""
-        answer = await self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+    async def run(self, script: str, **options: Any) -> Any:
+        """The value of an expression of JavaScript; a promise is waited for. `options`: of `Runtime.evaluate`."""
+        answer = await self.send(
+            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True, **options
+        )  # fmt: skip
         if "exceptionDetails" in answer:
             raise BrowserError(str(answer["exceptionDetails"].get("exception", {}).get("description", answer)))
         return answer["result"].get("value")
@@ -100,6 +106,15 @@ class Page:
                     return value
             await asyncio.sleep(_POLL_S)
         raise TimeoutError(f"{script} is not true; the page shows {await self.run('document.body.innerText')}")
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let time pass for the page at once, but for what it asks of others; from then on none passes by itself."""
+        self._passed.clear()
+        await self.send(
+            "Emulation.setVirtualTimePolicy", policy="pauseIfNetworkFetchesPending", budget=round(1000 * seconds)
+        )
+        async with asyncio.timeout(_WAIT_S):
+            await self._passed.wait()
 
     async def press(self, key: str, **event: Any) -> None:
         """Press and release a key, such as Tab, Enter or Escape."""
@@ -127,12 +142,21 @@ class Page:
         metrics = (await self.send("Page.getLayoutMetrics"))["cssContentSize"]
         return {"width": metrics["width"], "height": metrics["height"]}
 
+    def answers(self) -> list[tuple[str, int]]:
+        """The URL and the status of each answer."""
+        return [(self._asked.get(number, ""), status) for number, status in self.answered.items()]
+
     def heard(self, event: dict[str, Any]) -> None:
         """Take note of an event of the protocol."""
         parameters = event["params"]
         match event["method"]:
             case "Network.requestWillBeSent":
                 self.requests.append(parameters["request"]["url"])
+                self._asked[parameters["requestId"]] = parameters["request"]["url"]
+            case "Emulation.virtualTimeBudgetExpired":
+                self._passed.set()
+            case "Network.responseReceivedExtraInfo":
+                self.answered[parameters["requestId"]] = parameters["statusCode"]
             case "Runtime.exceptionThrown":
                 self.complaints.append(json.dumps(parameters["exceptionDetails"]))
             case "Log.entryAdded" if parameters["entry"]["level"] == "error":

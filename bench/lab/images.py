@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from mirror.config import parse_size
+from mirror.tables import parse_size
 
 _MIB: Final = 1024**2
 _LAYERS_DEFAULT: Final = 4

@@ -53,6 +53,8 @@ _BOUNDS: Final[dict[str, tuple[float, float]]] = {
     "stream_timeout_s": (0.1, 120),
     "greeting_timeout_s": (0.1, 120),
     "streams_max": (1, 1024),
+    "resolve_alone_s": (0.05, 3600),
+    "resolve_s": (0.05, 86_400),
 }
 
 
@@ -109,6 +111,8 @@ class GossipConfig:
             1 s at most.
         streams_max: streams served at once, and as many opened. A quarter of those served is kept for members, and one
             stranger has at most a quarter.
+        resolve_alone_s: time between two resolutions of the seeds while no other member is known.
+        resolve_s: the same while there are others: then the seeds only help to heal a partition.
 
     Raises:
         ConfigError: a value is out of bounds, or two values contradict each other.
@@ -152,6 +156,8 @@ class GossipConfig:
     stream_timeout_s: float = 10.0
     greeting_timeout_s: float = 2.0
     streams_max: int = 16
+    resolve_alone_s: float = 5.0
+    resolve_s: float = 60.0
 
     def __post_init__(self) -> None:
         for field in fields(self):

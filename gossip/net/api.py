@@ -137,7 +137,7 @@ class Gossip:
         await self._driver.start(self._listen.host, self._listen.port, self._make_node)
         self.loop_lag.start()
         remembered = self._snapshot.addresses if self._snapshot is not None else ()
-        self._seeds = Seeds(self._driver, self._attempts, self._seed_names, remembered)
+        self._seeds = Seeds(self._driver, self._attempts, self._seed_names, remembered, self.config)
         self._driver.pump()
         self._driver.tasks.spawn(self._attempts.watch())
         if not self._seeds.exhausted:

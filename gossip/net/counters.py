@@ -59,6 +59,10 @@ class Counters:
         self.datagrams[direction] += 1
         self.bytes[direction] += size_bytes
 
+    def note_failure(self, failure: Failure) -> None:
+        """Count something that did not work."""
+        self.failures[failure] += 1
+
     def note_event(self, event: Event) -> None:
         """Count an event, and why something was rejected."""
         self.events[type(event)] += 1

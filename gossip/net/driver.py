@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from ..core.config import GossipConfig
@@ -112,7 +113,12 @@ class Driver:
         try:
             self._node = make_node(source_address(self._datagrams.getsockname()))
             self._listener = StreamListener(
-                streams, self._serve, self._note_refusal, self._is_member, self._tls, read_bytes=READ_BYTES
+                streams,
+                self._serve,
+                partial(self._counters.note_failure, Failure.STREAM_REFUSED),
+                self._is_member,
+                self._tls,
+                read_bytes=READ_BYTES,
             )
         except BaseException:
             self._node = None
@@ -175,7 +181,7 @@ class Driver:
             except BlockingIOError:
                 return True
             except OSError:  # an ICMP error about an earlier datagram: loss, like any other
-                self._counters.failures[Failure.RECEIVE] += 1
+                self._counters.note_failure(Failure.RECEIVE)
                 continue
             self._counters.note_datagram(Direction.RECEIVED, len(payload))
             node.receive(payload, source_address(name), time.monotonic())
@@ -187,7 +193,7 @@ class Driver:
         try:
             self._datagrams.sendto(datagram.payload, destination(datagram.destination, self._datagrams.family))
         except OSError:  # buffer full, no route: to the protocol this is loss
-            self._counters.failures[Failure.SEND] += 1
+            self._counters.note_failure(Failure.SEND)
             return
         self._counters.note_datagram(Direction.SENT, len(datagram.payload))
 
@@ -213,7 +219,7 @@ class Driver:
             self.has_dialled = True
         self._counters.streams += 1
         if problem and error is None:
-            self._counters.failures[Failure.DIAL] += 1
+            self._counters.note_failure(Failure.DIAL)
         self._hang_up(exchange, error)
         if exchange.purpose is Purpose.SYNC:
             self._attempts.note(str(exchange.remote), problem)
@@ -228,7 +234,7 @@ class Driver:
         source = source_address(name)
         leave = self._places.take(source.host) if node is not None else None
         if node is None or task is None or leave is None:
-            self._note_refusal()
+            self._counters.note_failure(Failure.STREAM_REFUSED)
             drop(writer)
             return
         self.tasks.track(task)
@@ -252,9 +258,6 @@ class Driver:
             exchange, reader, writer, self._feed, config.stream_timeout_s, config.greeting_timeout_s
         )
         self._hang_up(exchange, error)
-
-    def _note_refusal(self) -> None:
-        self._counters.failures[Failure.STREAM_REFUSED] += 1
 
     async def _feed(self, exchange: Exchange, received: bytes) -> None:
         """Hand a stream's bytes to its conversation, in slices, and do what the node wants then."""

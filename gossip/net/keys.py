@@ -80,7 +80,7 @@ class KeyFile:
         try:
             save_keys(self._path, self._keyring)
         except ConfigError as error:
-            self._counters.failures[Failure.KEY_FILE] += 1
+            self._counters.note_failure(Failure.KEY_FILE)
             log.error("gossip keys changed but were not saved: %s", error)
 
 

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any, Final
 
+from ..core.config import GossipConfig
 from ..core.membership.member import Address
 from .attempts import Attempts
 from .driver import Driver
@@ -25,12 +26,8 @@ from .sockets import source_address
 
 log = logging.getLogger(__name__)
 
-_RESOLVE_ALONE_S: Final = 5.0
-"""Seconds between two resolutions of the seeds while no other member is known."""
 PATIENCE_S: Final = 2.0
 """Seconds for which one round waits for names; what comes later counts in the next."""
-_RESOLVE_S: Final = 60.0
-"""The same while there are others: then the seeds only help to heal a partition."""
 TRIED_MAX: Final = 16
 """Addresses of seeds that are tried in one round, taken at random. Any one that answers names all others; nodes of a
 large cluster that start together must not all dial all."""
@@ -44,6 +41,7 @@ class Seeds:
         attempts: told of names that cannot be resolved.
         names: hosts, by name or address, and ports.
         remembered: addresses of members that the run before knew, tried while no live member is known.
+        config: how often names are resolved.
         rng: chooses among many addresses.
     """
 
@@ -53,12 +51,14 @@ class Seeds:
         attempts: Attempts,
         names: Sequence[tuple[str, int]],
         remembered: Sequence[Address],
+        config: GossipConfig,
         rng: random.Random | None = None,
     ) -> None:
         self._driver = driver
         self._attempts = attempts
         self._names = names
         self._remembered = remembered
+        self._config = config
         self._rng = rng or random.Random()
         self._lookups: dict[tuple[str, int], asyncio.Task[list[Address]]] = {}
         self._unresolved: set[tuple[str, int]] = set()
@@ -75,7 +75,7 @@ class Seeds:
                 self.exhausted = not addresses
                 self._driver.node.join(addresses, self._driver.now())
                 self._driver.pump()
-                await asyncio.sleep(_RESOLVE_ALONE_S if self._alone() else _RESOLVE_S)
+                await asyncio.sleep(self._config.resolve_alone_s if self._alone() else self._config.resolve_s)
         finally:
             for lookup in self._lookups.values():
                 lookup.cancel()

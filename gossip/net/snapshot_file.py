@@ -112,7 +112,7 @@ class SnapshotFile:
         try:
             self._loaded = load_snapshot(self._path)
         except ConfigError as error:
-            self._counters.failures[Failure.SNAPSHOT] += 1
+            self._counters.note_failure(Failure.SNAPSHOT)
             log.warning("gossip starts without its snapshot: %s", error)
 
     async def keep(self, view: Callable[[], View]) -> None:
@@ -137,7 +137,7 @@ class SnapshotFile:
         try:
             save_snapshot(self._path, known.epoch, known.addresses)
         except OSError as error:
-            self._counters.failures[Failure.SNAPSHOT] += 1
+            self._counters.note_failure(Failure.SNAPSHOT)
             log.warning("gossip snapshot not written path=%s error=%s", self._path, error.strerror)
 
 

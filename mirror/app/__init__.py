@@ -21,6 +21,7 @@ from .why import RegistryStatus, Remembered, Why
 __all__ = [
     "Backend",
     "BudgetStatus",
+    "ClientApp",
     "ClientEndpoint",
     "EndpointServer",
     "Find",
@@ -43,16 +44,28 @@ __all__ = [
 ]
 
 
-def client_app(client: ASGIApp, status: StatusEndpoint, *others: BaseRoute) -> ASGIApp:
-    """The application of the client endpoint."""
-    pages = api_app(status, *others)
+class ClientApp:
+    """The application of the client endpoint.
 
-    async def either(scope: Scope, receive: Receive, send: Send) -> None:
+    Args:
+        client: answers below `/v2`.
+        pages: answers all the rest.
+    """
+
+    def __init__(self, client: ASGIApp, pages: Starlette) -> None:
+        self.client = client
+        self.pages = pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
         # Not by Starlette's routes: they leave out paths with a line feed, and redirect to any Host that is named.
-        answer = client if scope["path"].startswith("/v2") else pages
+        answer = self.client if scope["path"].startswith("/v2") else self.pages
         await answer(scope, receive, send)
 
-    return either
+
+def client_app(client: ASGIApp, status: StatusEndpoint, *others: BaseRoute) -> ClientApp:
+    """The application of the client endpoint, with the API."""
+    return ClientApp(client, api_app(status, *others))
 
 
 def api_app(status: StatusEndpoint, *others: BaseRoute) -> Starlette:

@@ -11,6 +11,7 @@ from ..images.resolutions import Resolutions
 from ..images.tags import Tags
 from ..metrics import Metrics
 from ..settings import AppSettings
+from .pulls import Pulls
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Backend:
         metrics: counts.
         settings: of the endpoints.
         resolutions: takes note of what clients are told that tags mean.
+        pulls: follows what clients ask for.
     """
 
     holdings: Holdings
@@ -38,6 +40,7 @@ class Backend:
     metrics: Metrics
     settings: AppSettings = field(default_factory=AppSettings)
     resolutions: Resolutions = field(default_factory=Resolutions)
+    pulls: Pulls = field(default_factory=Pulls)
 
     async def close(self) -> None:
         """Give up what is under way."""

@@ -7,7 +7,7 @@ import socket
 import stat
 from pathlib import Path
 
-from ..config import Address, ListenAddress, UnixAddress
+from ..addresses import Address, ListenAddress, UnixAddress
 from ..errors import ConfigError, StartFailed
 
 _PROBE_S = 1.0

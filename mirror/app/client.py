@@ -41,8 +41,8 @@ from .backend import Backend
 from .blob import Extent, Headers, blob_headers
 from .lists import page_of
 from .patience import patiently
-from .progress import ClientPull
-from .pulls import Pulls
+from .progress import CACHE
+from .pulls import Following, Pulls
 from .request import ListRequest, RegistryRequest, authorization, parse
 from .responses import (
     OCTETS,
@@ -70,6 +70,7 @@ class ClientEndpoint:
         gate: decides who may have what.
         apart: answers what is to be kept nowhere and shared with nobody; None: this one does.
         registry: of requests that name none; without it, that is Docker Hub, or what a name begins with.
+        pulls: follows what clients ask for; None: those of the backend.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class ClientEndpoint:
         gate: Gate,
         apart: "ClientEndpoint | None" = None,
         registry: str | None = None,
+        pulls: Pulls | None = None,
     ) -> None:
         self._backend = backend
         self._gate = gate
@@ -86,17 +88,7 @@ class ClientEndpoint:
         self._chain = chain
         self._registry = registry
         self._served = backend.metrics.served_bytes.labels("client")
-        self._pulls = Pulls(backend.settings)
-
-    def pulling(self) -> list[ClientPull]:
-        """What clients ask for now."""
-        return [*self._pulls.now(), *(self._apart.pulling() if self._apart is not None else ())]
-
-    def close(self) -> None:
-        """Write what is known of pulls that were under way."""
-        self._pulls.close()
-        if self._apart is not None:
-            self._apart.close()
+        self._pulls = pulls or backend.pulls
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; an error becomes an answer in the specification's form."""
@@ -122,30 +114,31 @@ class ClientEndpoint:
             elif isinstance(request, ListRequest):
                 await self._list(scope, send, request, passage)
             else:
-                with self._pulls.following(scope, request, send) as send:
+                with self._pulls.following(scope, request, send) as following:
                     # Another cluster's agent has a bound of its own, and tells its clients to wait.
                     patience_s = 0.0 if request.came_by else self._backend.settings.patience_s
-                    answer = partial(self._answer, scope, receive, send, request, passage)
+                    answer = partial(self._answer, scope, receive, following, request, passage)
                     await patiently(answer, patience_s, self._backend.settings.patience_step_s)
         except OciError as error:
             self._count(kind, "missing" if error.status == 404 else "refused" if error.status < 500 else "failed")
-            log.info("%s %s: %d %s", scope["method"], scope["path"][:300], error.status, error)
+            log.debug("%s %s: %d %s", scope["method"], scope["path"][:300], error.status, error)
             await send_error(scope, send, error)
         except MirrorError as error:
             self._count(kind, "failed")
-            log.warning("%s %s: %s", scope["method"], scope["path"][:300], error)
+            log.debug("%s %s: %s", scope["method"], scope["path"][:300], error)
             await send_error(scope, send, Unavailable(str(error)))
 
     async def _answer(
-        self, scope: Scope, receive: Receive, send: Send, request: RegistryRequest, passage: Passage
+        self, scope: Scope, receive: Receive, following: Following, request: RegistryRequest, passage: Passage
     ) -> None:
         """A manifest or a blob, for a client that may have it."""
         if isinstance(request.what, Reference):
-            await self._tag(send, request, request.what, passage)
+            await self._tag(following, request, request.what, passage)
         elif request.kind == "manifests":
-            await send_manifest(send, request, await self._find(request, request.what, passage), [])
+            manifest = await self._find(following, request, request.what, passage)
+            await send_manifest(following.send, request, manifest, [])
         else:
-            await self._blob(scope, receive, send, request, request.content(request.what), passage)
+            await self._blob(scope, receive, following, request, request.content(request.what), passage)
 
     async def _list(self, scope: Scope, send: Send, request: ListRequest, passage: Passage) -> None:
         """A page of tags, or of the manifests that refer to one."""
@@ -155,35 +148,39 @@ class ClientEndpoint:
         self._count("lists", "held" if request.is_hop else "fetched")
         await send_page(scope, send, request, page, [warning(why)] if why else [])
 
-    async def _tag(self, send: Send, request: RegistryRequest, reference: Reference, passage: Passage) -> None:
-        digest, extra = await self._resolve(request, reference)
+    async def _tag(
+        self, following: Following, request: RegistryRequest, reference: Reference, passage: Passage
+    ) -> None:
+        digest, extra = await self._resolve(following, request, reference)
         try:
-            manifest = await self._find(request, digest, passage)
+            manifest = await self._find(following, request, digest, passage)
         except ManifestUnknown as error:
             if request.is_hop or not await self._backend.tags.has_moved(reference, digest):
                 raise ManifestUnknown(f"{reference} means {digest}, which is nowhere to be had: {error}") from error
-            digest, extra = await self._resolve(request, reference)
-            manifest = await self._find(request, digest, passage)
-        await send_manifest(send, request, manifest, extra)
+            digest, extra = await self._resolve(following, request, reference)
+            manifest = await self._find(following, request, digest, passage)
+        await send_manifest(following.send, request, manifest, extra)
 
-    async def _resolve(self, request: RegistryRequest, reference: Reference) -> tuple[Digest, Headers]:
+    async def _resolve(
+        self, following: Following, request: RegistryRequest, reference: Reference
+    ) -> tuple[Digest, Headers]:
         """What a tag means; headers say how long ago that was so, and warn where it may have changed."""
         if request.is_hop:
             tag = self._backend.tags.local(reference)
             if tag is None:
                 raise ManifestUnknown(f"this node does not know {reference}")
             return tag.digest, [age(tag.checked_unix_s)]
-        asked_at, note = time.monotonic(), self._backend.resolutions.note
+        asked_at, resolutions = time.monotonic(), self._backend.resolutions
         try:
             answer = await self._backend.tags.resolve(reference, fresh=request.is_fresh)
         except OciError as error:
-            note(reference, time.monotonic() - asked_at, str(error))
+            resolutions.note(reference, time.monotonic() - asked_at, str(error))
             raise
-        note(reference, time.monotonic() - asked_at, answer)
+        following.pull.has_moved |= resolutions.note(reference, time.monotonic() - asked_at, answer)
         extra = [age(answer.tag.checked_unix_s)]
         return answer.tag.digest, [*extra, warning(answer.warning)] if answer.warning else extra
 
-    async def _find(self, request: RegistryRequest, digest: Digest, passage: Passage) -> Manifest:
+    async def _find(self, following: Following, request: RegistryRequest, digest: Digest, passage: Passage) -> Manifest:
         """A manifest, fetched if this node does not hold it."""
         if request.is_hop:
             manifest, was_held = await self._backend.manifests.held(digest), True
@@ -192,14 +189,23 @@ class ClientEndpoint:
         if manifest is None:
             raise ManifestUnknown(f"this node does not hold {digest}")
         await self._gate.release(passage, request.content(digest))
+        if was_held:
+            following.held(CACHE)
+        else:
+            self._note_fetch(following, digest)
         self._count("manifests", "held" if was_held else "fetched")
         return manifest
+
+    def _note_fetch(self, following: Following, digest: Digest) -> None:
+        """Take note of who brings something of a pull."""
+        if (record := self._backend.fetching.fetches.record(digest)) is not None:
+            following.pull.fetched(record)
 
     async def _blob(
         self,
         scope: Scope,
         receive: Receive,
-        send: Send,
+        following: Following,
         request: RegistryRequest,
         content: Content,
         passage: Passage,
@@ -210,25 +216,26 @@ class ClientEndpoint:
                 await self._gate.release(passage, content)
                 self._count("blobs", "held")
                 held.note_use()
+                following.held(held.store)
                 body = Body.held(content.digest, held)
                 if not request.is_hop:
                     body = replace(body, extents=lambda start, stop: self._unbroken(held, content, start, stop))
-                await self._send_blob(scope, receive, send, request, body)
+                await self._send_blob(scope, receive, following, request, body)
         elif request.is_hop:
             raise BlobUnknown(f"this node does not hold {content.digest}")
         elif request.is_head:
             size = await self._size(content)
             self._count("blobs", "fetched")
-            await send_empty(send, *blob_headers(content.digest, OCTETS, size))
+            await send_empty(following.send, *blob_headers(content.digest, OCTETS, size))
         else:
-            await self._fetch(scope, receive, send, request, content, passage)
+            await self._fetch(scope, receive, following, request, content, passage)
 
     async def _size(self, content: Content) -> int:
         """The size of a blob that is not here; where one member alone says it, its bytes have to prove it."""
         try:
             return await self._backend.fetching.sizes.size(content)
         except SizeUnproven as error:
-            log.info("%s is fetched for its size: %s", content.digest, error)
+            log.debug("%s is fetched for its size: %s", content.digest, error)
             async with self._sized(content, from_start=True) as (_, size):
                 return size
 
@@ -260,7 +267,7 @@ class ClientEndpoint:
         self,
         scope: Scope,
         receive: Receive,
-        send: Send,
+        following: Following,
         request: RegistryRequest,
         content: Content,
         passage: Passage,
@@ -272,10 +279,11 @@ class ClientEndpoint:
         async with self._sized(content, from_start=from_start, part=first) as (reader, size):
             await self._gate.release(passage, content)
             self._count("blobs", "passed" if reader.is_in_memory else "fetched")
+            self._note_fetch(following, content.digest)
             if first is not None:
                 reader.expect(request.spans(content.digest, size))
             body = Body(content.digest, size, lambda start, stop: self._arriving(reader, content, start, stop))
-            await self._send_blob(scope, receive, send, request, body)
+            await self._send_blob(scope, receive, following, request, body)
 
     @contextlib.asynccontextmanager
     async def _sized(
@@ -295,13 +303,13 @@ class ClientEndpoint:
                 except StorageError as error:
                     if not is_kept:
                         raise
-                    log.info("%s passes through memory: %s", content.digest, error)
+                    log.debug("%s passes through memory: %s", content.digest, error)
                     is_kept = False
                 except WrongCopy as error:
                     wrong += 1
                     if wrong == WRONG_COPIES_MAX:
                         raise
-                    log.info("%s is fetched again: %s", content.digest, error)
+                    log.debug("%s is fetched again: %s", content.digest, error)
                 else:
                     yield reader, size
                     return
@@ -326,11 +334,13 @@ class ClientEndpoint:
                     yield extent
 
     async def _send_blob(
-        self, scope: Scope, receive: Receive, send: Send, request: RegistryRequest, body: Body
+        self, scope: Scope, receive: Receive, following: Following, request: RegistryRequest, body: Body
     ) -> None:
         response = blob_response(request, body, self._backend.settings)
-        await response(scope, receive, send)
+        await response(scope, receive, following.send)
         self._served.inc(response.sent)
+        if response.error is not None:
+            following.broke(response.error)
 
     def _count(self, kind: str, outcome: str) -> None:
         self._backend.metrics.requests.labels("client", kind, outcome).inc()

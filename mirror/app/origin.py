@@ -6,15 +6,26 @@ for the browser; there the Host header has the page's name, which is none of thi
 is always right: a page has such an origin only if it came from that address. Container tools send neither header, and
 as the Host what their configuration says.
 
-Source: RFC 9110 section 7.2; Fetch Standard, "Origin header"; W3C Fetch Metadata Request Headers.
+Browsers leave Sec-Fetch-Site out where they speak clear text with an address that is not loopback, and Origin where a
+page merely loads something, as an image or a frame. Such a page reads nothing, but a request below `/v2` can begin a
+pull. There a browser is answered only if it says that no other site asks.
+
+What a browser gets has headers by which it takes it for nothing but what it says it is, shows it in no frame, and runs
+nothing of it: a manifest may have any type `application/…` that somebody gave it, and is of the status page's origin.
+
+Source: RFC 9110 sections 7.2 and 10.1.5; Fetch Standard, "Origin header"; W3C Fetch Metadata Request Headers; Content
+Security Policy Level 3.
 """
 
+import enum
 import ipaddress
 import logging
 from collections.abc import Collection
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import Denied
 from .responses import send_error, send_json
@@ -22,9 +33,68 @@ from .responses import send_error, send_json
 log = logging.getLogger(__name__)
 
 OPEN = ("/healthz", "/readyz")
-"""What everybody may ask under any name: it says nothing but that the agent lives. Probes send what Host they like."""
+"""What everybody may ask under any name: that the agent lives. Probes send what Host they like."""
+UNNAMED: Final = "skvaller.unnamed"
+"""The extension in the scope of such a request if its Host names something else: it is told no more than that."""
 
 _NO_PAGES = (b"cross-site", b"same-site")
+_NO_OTHER_SITE = (b"none", b"same-origin")
+_BROWSER = b"mozilla/"
+"""How all browsers begin what they say of themselves. A page can change that only in requests with an Origin, or to
+its own."""
+_OF_BROWSERS = (b"accept-language", b"origin")
+"""Headers that browsers send, whatever a page says, and container tools do not; beside those that begin with Sec-."""
+_SAFE: Final = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; sandbox"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+)
+"""What an answer to a browser says, unless the answer says it itself."""
+
+
+class Naming(enum.Enum):
+    """Who has to name this node in Host."""
+
+    ALL = enum.auto()
+    BROWSERS = enum.auto()
+    """Where metrics alone are: a Prometheus names a node by what its configuration says, and other tools as well."""
+    NOBODY = enum.auto()
+    """A Unix socket has no name. A proxy in front of it may let a browser in."""
+
+
+@dataclass(slots=True)
+class _Asker:
+    """What the headers of a request say of who sends it."""
+
+    hosts: int = 0
+    host: bytes | None = None
+    origin: bytes | None = None
+    site: bytes = b""
+    is_browser: bool = False
+    """Whether it says that it is one."""
+    may_be_browser: bool = False
+    """Whether it is one, or sends what browsers send."""
+
+    @classmethod
+    def of(cls, headers: Collection[tuple[bytes, bytes]]) -> "_Asker":
+        """Read the headers."""
+        asker = cls()
+        for key, value in headers:
+            if key == b"host":
+                asker.hosts += 1
+                asker.host = value
+            elif key == b"user-agent":
+                asker.is_browser = value[: len(_BROWSER)].lower() == _BROWSER
+            elif key == b"sec-fetch-site":
+                asker.site = value.strip().lower()
+            elif key == b"origin":
+                asker.origin = value
+            asker.may_be_browser |= key in _OF_BROWSERS or key.startswith(b"sec-")
+        asker.may_be_browser |= asker.is_browser
+        return asker
 
 
 class NoPages:
@@ -33,45 +103,70 @@ class NoPages:
     Args:
         app: answers the others.
         names: host names of this node, beside its addresses and `localhost`; in lower case.
+        naming: whose Host has to be one of these.
     """
 
-    def __init__(self, app: ASGIApp, names: Collection[str]) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, names: Collection[str], naming: Naming = Naming.ALL) -> None:
+        self.app = app
         self._names = {"localhost", *names}
+        self._naming = naming
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or refuse it."""
-        why = None if scope["path"] in OPEN else self._objection(scope["headers"])
-        if why is None:
-            await self._app(scope, receive, send)
+        asker, path = _Asker.of(scope["headers"]), scope["path"]
+        is_image = path.startswith("/v2")
+        if asker.may_be_browser or not is_image:
+            send = _safely(send)
+        unnamed, why = self._unnamed(asker), _objection(asker, is_image=is_image)
+        if path in OPEN and why is None and unnamed is not None:
+            scope = {**scope, "extensions": {**scope.get("extensions", {}), UNNAMED: {}}}
+            unnamed = None
+        if (why := unnamed or why) is None:
+            await self.app(scope, receive, send)
             return
-        log.info("%s %s: 403 %s", scope["method"], scope["path"][:300], why)
-        if scope["path"].startswith("/v2"):
+        log.debug("%s %s: 403 %s", scope["method"], path[:300], why)
+        if is_image:
             await send_error(scope, send, Denied(why))
         else:
             await send_json(scope, send, 403, {"error": why})
 
-    def _objection(self, headers: Collection[tuple[bytes, bytes]]) -> str | None:
-        """Why a request is refused; None if it is not."""
-        host: bytes | None = None
-        origin: bytes | None = None
-        for key, value in headers:
-            if key == b"host":
-                if host is not None:
-                    return "the request has more than one Host"
-                host = value
-            elif key == b"origin":
-                origin = value
-            elif key == b"sec-fetch-site" and value.strip().lower() in _NO_PAGES:
-                return "pages of other sites are not answered: open the address itself"
-        if host is not None and (name := host_name(host)) is not None and name not in self._names:
-            return (
-                f"{name[:100]!r} is no name of this node: use an IP address, localhost or "
-                f"{', '.join(sorted(self._names - {'localhost'})) or 'nothing else'}, or allow it with --allow-host"
-            )
-        if origin is not None and (host is None or origin.lower().partition(b"://")[2] != host.lower()):
+    def _unnamed(self, asker: _Asker) -> str | None:
+        """Why a request does not name this node as it should; None if it does."""
+        if asker.hosts > 1:
+            return "the request has more than one Host"
+        is_asked = self._naming is Naming.ALL or (self._naming is Naming.BROWSERS and asker.may_be_browser)
+        if not is_asked or asker.host is None or (name := host_name(asker.host)) is None or name in self._names:
+            return None
+        return (
+            f"{name[:100]!r} is no name of this node: use an IP address, localhost or "
+            f"{', '.join(sorted(self._names - {'localhost'})) or 'nothing else'}, or allow it with --allow-host"
+        )
+
+
+def _objection(asker: _Asker, *, is_image: bool) -> str | None:
+    """Why a request may be that of another site's page; None if it is not."""
+    if asker.site in _NO_PAGES:
+        return "pages of other sites are not answered: open the address itself"
+    if asker.origin is not None:
+        host = asker.host
+        if host is None or asker.origin.lower().partition(b"://")[2] != host.lower():
             return "pages of other origins are not answered"
-        return None
+    elif is_image and asker.is_browser and asker.site not in _NO_OTHER_SITE:
+        return "images are for container tools: a browser finds the status page at /"
+    return None
+
+
+def _safely(send: Send) -> Send:
+    """Send an answer so that a browser does nothing else with it than show it."""
+
+    async def safe(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = list(message["headers"])
+            said = {name for name, _ in headers}
+            message = {**message, "headers": [*headers, *(it for it in _SAFE if it[0] not in said)]}
+        await send(message)
+
+    return safe
 
 
 @lru_cache(maxsize=256)

@@ -82,9 +82,8 @@ class PrivateContent:
     def endpoint(self, backend: Backend, chain: Chain, registry: str | None = None) -> ClientEndpoint:
         """A client endpoint, which answers from a backend, or from the one apart; otherwise as `ClientEndpoint`."""
         gate = self.access.gate
-        return ClientEndpoint(
-            backend, chain, gate, ClientEndpoint(self.apart, chain, gate.behind(), registry=registry), registry
-        )
+        apart = ClientEndpoint(self.apart, chain, gate.behind(), registry=registry, pulls=backend.pulls)
+        return ClientEndpoint(backend, chain, gate, apart, registry)
 
     def offers(self, names: frozenset[str]) -> bool:
         """Whether what came under some names may be kept here, and be offered to members."""

@@ -9,7 +9,7 @@ from typing import cast
 import uvicorn
 from starlette.types import ASGIApp
 
-from ..config import ListenAddress
+from ..addresses import ListenAddress
 from ..settings import ServerSettings
 from .binding import Bound
 from .listener import Connect, Listener, plainly
@@ -56,8 +56,8 @@ class EndpointServer(uvicorn.Server):
                 timeout_graceful_shutdown=settings.drain_s,
             )
         )
-        self._setting = setting
-        self._address = address
+        self.setting = setting
+        self.address = address
         self._places = places
         self._connect = connect
         self._streams = streams
@@ -75,7 +75,7 @@ class EndpointServer(uvicorn.Server):
         Raises:
             StartFailed: the address is in use, or is none of this machine.
         """
-        self._bound = Bound(self._address, self._setting, self._settings.backlog)
+        self._bound = Bound(self.address, self.setting, self._settings.backlog)
 
     def unbind(self) -> None:
         """Give the address back."""
@@ -85,7 +85,7 @@ class EndpointServer(uvicorn.Server):
     def start(self) -> None:
         """Serve in the background."""
         assert self._bound is not None, "bind() comes first"
-        self._task = asyncio.create_task(self.serve(sockets=[self._bound.socket]), name=f"serve {self._setting}")
+        self._task = asyncio.create_task(self.serve(sockets=[self._bound.socket]), name=f"serve {self.setting}")
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen. uvicorn's own way would let in all who come."""

@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 from starlette.types import ASGIApp
 
-from ..config import Address, AgentConfig, ListenAddress
+from ..addresses import Address, ListenAddress
+from ..config import AgentConfig
 from ..metrics import Metrics
 from ..routers import Peer
 from ..settings import ServerSettings
 from .descriptors import descriptors_allowed
 from .listener import Connect, plainly
-from .origin import NoPages
+from .origin import Naming, NoPages
 from .places import Places
 from .push import has_body
 from .server import EndpointServer
@@ -46,8 +47,9 @@ def make_servers(
     names = {config.name.lower(), host, host.partition(".")[0], *config.allow_host}
 
     def guarded(name: str, address: ListenAddress, app: ASGIApp) -> ASGIApp:
-        """No page of a web site reaches a Unix socket, and none reads in metrics what others may not know."""
-        return app if name == "metrics" or not isinstance(address, Address) else NoPages(app, names)
+        """No web page gets an answer anywhere: each listener is guarded, whatever it serves."""
+        naming = Naming.BROWSERS if name == "metrics" else Naming.ALL
+        return NoPages(app, names, naming if isinstance(address, Address) else Naming.NOBODY)
 
     return [
         EndpointServer(

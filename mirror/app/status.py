@@ -23,7 +23,8 @@ from ..settings import AppSettings
 from ..sources import UPSTREAM
 from .find import Find
 from .member_rows import member_row
-from .problems import Facts, problems_of
+from .origin import UNNAMED
+from .problems import Facts, Service, problems_of
 from .progress import ClientPull, pulls_in_progress
 from .recent import Recent
 
@@ -96,6 +97,7 @@ class NodeStatus:
         budgets: what registries still let the members ask.
         outages: registries that do not answer.
         version: of the program.
+        service: what starts it.
         cache_limit_bytes: bounds `cache_bytes`.
         troubles: members that this node does not ask for content now, by name, each with why.
         pace: what came from a member, or from `upstream`, within the last seconds, bytes per second.
@@ -118,6 +120,7 @@ class NodeStatus:
     budgets: Callable[[], Sequence[BudgetStatus]]
     outages: Callable[[], Sequence[OutageStatus]]
     version: str
+    service: Service
     cache_limit_bytes: int
     troubles: Callable[[], Mapping[str, Trouble]]
     pace: Callable[[str], float]
@@ -181,7 +184,8 @@ class StatusEndpoint:
     async def readyz(self, request: Request) -> Response:
         """200 when pulls can be served, by a lone node too; 503 while it starts or leaves. Then what is not well."""
         if self._node.is_ready():
-            return PlainTextResponse("".join(f"{line}\n" for line in ("ready", *self._complaints())))
+            complaints = () if UNNAMED in request.scope.get("extensions", {}) else self._complaints()
+            return PlainTextResponse("".join(f"{line}\n" for line in ("ready", *complaints)))
         return PlainTextResponse("not ready: starting or leaving\n", status_code=503)
 
     def _complaints(self) -> Iterator[str]:
@@ -224,6 +228,8 @@ class StatusEndpoint:
     async def _state(self) -> dict[str, Any]:
         node, shown = self._node, self._shown()
         facts = Facts(
+            me=node.name,
+            service=node.service,
             is_ready=node.is_ready(),
             alone=node.alone(),
             members=shown["members"],

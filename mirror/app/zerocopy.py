@@ -61,6 +61,7 @@ class ZeroCopySend(TypedDict, total=False):
         offset: first byte to send; if None, the file's position is used and moved on.
         count: number of bytes; if None, up to the end of the file.
         more_body: whether more of the body follows; default False.
+        sent: is set to the number of bytes that the kernel took, also where the client has gone before all were.
     """
 
     type: str
@@ -68,6 +69,7 @@ class ZeroCopySend(TypedDict, total=False):
     offset: int | None
     count: int | None
     more_body: bool
+    sent: int
 
 
 class Outlet(Protocol):
@@ -168,12 +170,14 @@ class ZeroCopyProtocol(BoundedProtocol):
         asked = message.get("count")
         count = max(0, os.fstat(fd).st_size - offset) if asked is None else asked
         if count and cycle.scope["method"] != "HEAD":
-            await self._send_file(cycle, fd, offset, count)
+            await self._send_file(cycle, message, fd, offset, count)
         if given is None:
             os.lseek(fd, offset + count, os.SEEK_SET)
         await cycle.send({"type": "http.response.body", "body": b"", "more_body": message.get("more_body", False)})
 
-    async def _send_file(self, cycle: RequestResponseCycle, fd: int, offset: int, count: int) -> None:
+    async def _send_file(
+        self, cycle: RequestResponseCycle, message: ZeroCopySend, fd: int, offset: int, count: int
+    ) -> None:
         """Send a part of a file as a part of the body, framed as the head announced."""
         if cycle.chunked_encoding:
             self._write(b"%x\r\n" % count)
@@ -183,7 +187,7 @@ class ZeroCopyProtocol(BoundedProtocol):
             cycle.expected_content_length -= count
         try:
             await self._flush()
-            await self._transfer(fd, offset, count)
+            await self._transfer(message, fd, offset, count)
         except ConnectionError as error:
             raise ClientGone(str(error)) from error
         if cycle.chunked_encoding:
@@ -205,7 +209,7 @@ class ZeroCopyProtocol(BoundedProtocol):
     async def _drain(self) -> None:
         await self._progress(self.flow.drain())
 
-    async def _transfer(self, fd: int, offset: int, count: int) -> None:
+    async def _transfer(self, message: ZeroCopySend, fd: int, offset: int, count: int) -> None:
         """Send a part of a file to the socket itself, while the transport is idle."""
         lend = self.transport.get_extra_info(LEND)
         peer: Outlet = (lend and lend()) or Duplicate(self.transport.get_extra_info("socket"))
@@ -213,14 +217,15 @@ class ZeroCopyProtocol(BoundedProtocol):
         try:
             if count > _INLINE_BYTES and ZeroCopyProtocol._transfers <= _THREADS:
                 ended = threading.Event()
-                work = self.loop.run_in_executor(_senders, self._send_all, peer, fd, offset, count, ended)
+                work = self.loop.run_in_executor(_senders, self._send_all, message, peer, fd, offset, count, ended)
                 await to_its_end(work, ended.set)
                 return
-            stop = offset + count
+            start, stop = offset, offset + count
             while offset < stop:
                 self._ensure_open()
                 sent, full = await self._push(peer, fd, offset, stop - offset)
                 offset += sent
+                message["sent"] = offset - start
                 if full:
                     await self._writable(peer)
                 elif offset < stop:
@@ -236,14 +241,17 @@ class ZeroCopyProtocol(BoundedProtocol):
             return peer.push(fd, offset, near)
         return await in_thread(peer.push, fd, offset, min(count, _BURST_BYTES))
 
-    def _send_all(self, peer: Outlet, fd: int, offset: int, count: int, ended: threading.Event) -> None:
+    def _send_all(
+        self, message: ZeroCopySend, peer: Outlet, fd: int, offset: int, count: int, ended: threading.Event
+    ) -> None:
         """Send all, and wait for the client where necessary. Blocks; ends early once `ended` is set."""
         poll = select.poll()
         poll.register(peer.fileno(), select.POLLOUT)
-        stop, waited_s = offset + count, 0.0
+        start, stop, waited_s = offset, offset + count, 0.0
         while offset < stop and not ended.is_set():
             sent, full = peer.push(fd, offset, stop - offset)
             offset += sent
+            message["sent"] = offset - start
             if not full:
                 continue
             if poll.poll(_POLL_MS):

@@ -1,7 +1,7 @@
 """The command line: one module for each command.
 
-Every error is one line that says what to do next. Libraries load when a command needs them, so that `--help` and the
-commands that only ask a running agent start fast.
+Every error is one line that says what to do next. Commands, and the libraries that they need, load when one runs: so
+`--help`, completion and the commands that only ask a running agent start fast.
 """
 
 import errno
@@ -11,27 +11,8 @@ from typing import Any
 import click
 
 from .. import __version__
-from ..config import refuse_misspelt
 from ..errors import ConfigError, StartFailed
-from .agent import agent
-from .configure import configure, unconfigure
-from .demo import demo
-from .doctor import doctor
-from .find import find
-from .images import images
-from .install import install, join_token, uninstall
-from .keys import keys
-from .kubernetes import kubernetes
-from .load import load
-from .members import members
-from .pins import pin, pins, unpin
-from .prefetch import prefetch
-from .refresh import refresh
-from .removal import delete, prune
-from .save import save
-from .token import token
-from .verify import verify
-from .why import why
+from .commands import Commands
 
 _EPILOG = """\b
 A first cluster of three nodes:
@@ -57,7 +38,7 @@ class Misconfigured(click.ClickException):
     exit_code = 2
 
 
-class _OneLine(click.Group):
+class _OneLine(Commands):
     """Prints errors that the operator can correct as one line, without a stack trace."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -84,11 +65,7 @@ def main() -> None:
     One agent per node answers the container runtime as a registry mirror. What any node holds, every node can pull at
     LAN speed; only what none holds comes from upstream.
     """
-    refuse_misspelt(os.environ)
+    if any(name.startswith("SKVALLER_") for name in os.environ):
+        from ..config import refuse_misspelt
 
-
-for command in (
-    agent, demo, members, images, find, why, load, save, pin, unpin, pins, prefetch, verify, delete, prune, refresh,
-    keys, token, install, uninstall, join_token, configure, unconfigure, kubernetes, doctor
-):  # fmt: skip
-    main.add_command(command)
+        refuse_misspelt(os.environ)

@@ -4,8 +4,8 @@ import sys
 
 import click
 
-from ..config import parse_size
 from ..errors import ConfigError
+from ..tables import parse_size
 
 _SIZE_MIN_BYTES, _SIZE_MAX_BYTES = 2**20, 8 * 2**30
 """Below it the layers are too small to be shared in pieces; above it the copies fill most disks."""

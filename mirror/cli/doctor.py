@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ..config import AgentConfig, ListenAddress, UnixAddress
+from ..addresses import ListenAddress, UnixAddress
+from ..config import AgentConfig
 from ..doctor import EXIT_STATUS, Finding, Verdict, worst
 from ..doctor.advice import Advice, Firewall
 from ..doctor.checks import Check, examine

@@ -7,11 +7,12 @@ from typing import Any
 
 import click
 
+from .known_names import image_names
 from .running_agent import ask, asks_agent, authority_text, short_digest, show_json, show_table, time_text
 
 
 @click.command()
-@click.argument("what", metavar="REF|DIGEST")
+@click.argument("what", metavar="REF|DIGEST", shell_complete=image_names)
 @asks_agent
 def find(what: str, url: str, as_json: bool) -> None:
     """Show which members have an image or a digest.

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import click
 
+from .known_names import image_names
 from .running_agent import ask, asks_agent, short_digest, short_name, show_json, show_table, size_text, time_text
 
 _ORDERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Any]]] = {
@@ -31,7 +32,7 @@ Reading it:
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("patterns", metavar="[PATTERN]...", nargs=-1)
+@click.argument("patterns", metavar="[PATTERN]...", nargs=-1, shell_complete=image_names)
 @click.option("--here", is_flag=True, help="Of this node alone; no member is asked.")
 @click.option("--sort", "order", type=click.Choice(list(_ORDERS)), default="name", show_default=True)
 @asks_agent

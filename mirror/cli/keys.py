@@ -1,8 +1,10 @@
 """`skvaller keys`: the cluster's keys, shown and changed while the cluster runs."""
 
 import base64
+import contextlib
 import json
 import os
+import pwd
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,8 @@ from ..errors import ConfigError
 from .orders import signed_order
 from .running_agent import ask, asks_agent, is_on_this_machine, show_json, show_table
 
+_PEOPLE = 1000
+"""From this id on users are people, below it the system's own. Source: login.defs(5), SYS_UID_MAX."""
 _STEPS = """\b
 The steps:
   skvaller keys install          a new key, which opens from now on; its id is printed
@@ -100,14 +104,24 @@ def _order(url: str, step: str, order: dict[str, str], key_file: Path | None, se
 
 
 def _trusted(key_file: Path) -> Path:
-    """A key file that an agent names, if neither it nor its folder belongs to somebody else."""
+    """A key file that an agent names, if neither it nor its folder belongs to anybody but root, you and the agent."""
     try:
         owners = owners_of(key_file)
     except OSError as error:
         raise ConfigError(f"key-file: cannot read {key_file}, which the agent names: {error.strerror}") from None
-    if not owners <= {0, os.geteuid()}:
+    if not owners <= {0, os.geteuid(), *_agents_user()}:
         raise ConfigError(f"key-file: {key_file}, which the agent names, is another user's; name it with --key-file")
     return key_file
+
+
+def _agents_user() -> set[int]:
+    """The system user that `skvaller install` makes for the agent, if it is there."""
+    from ..installation.places import USER
+
+    with contextlib.suppress(KeyError):
+        user = pwd.getpwnam(USER)
+        return {user.pw_uid} if user.pw_uid < _PEOPLE else set()
+    return set()
 
 
 def owners_of(file: Path) -> set[int]:

@@ -1,15 +1,64 @@
-"""`skvaller kubernetes`: what pods of the chart run beside the agent. People need none of it."""
+"""What belongs to Kubernetes: `skvaller configure kubernetes` for people, and what the chart's small pods run."""
 
 import os
 import shutil
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ..config import parse_seed
 from .running_agent import show_table
+
+
+class OrKubernetes(click.Command):
+    """A command that is another one if its first word is `kubernetes`, which is no runtime of this host."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """What is to be run."""
+        if args[:1] == ["kubernetes"]:
+            return distributions.make_context(f"{info_name} kubernetes", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+@click.command("kubernetes")
+@click.option("--distribution", "name", metavar="NAME", help="Which one; without it, all are listed.")
+@click.option("--machine", is_flag=True, help="Print what its machines have to be told, and not the chart's values.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=5000,
+    show_default=True,
+    help="Of the node, where containerd asks the agent.",
+)
+def distributions(name: str | None, machine: bool, port: int) -> None:
+    """Print the chart's values for a distribution of Kubernetes, or the configuration of its machines.
+
+    Nothing is written: the output is a file for helm, or for the distribution's own tool.
+    """
+    from ..kubernetes.distributions import DISTRIBUTIONS, distribution
+    from ..sources.upstream.registries import known_registries
+
+    if name is None:
+        rows = [
+            (it.name, it.title, "the machine's configuration" if it.machine and it.machine.is_needed else "the chart",
+             "yes" if it.keeps_layers else "no", it.basis.value)
+            for it in DISTRIBUTIONS
+        ]  # fmt: skip
+        show_table(("distribution", "", "who tells containerd", "keeps layers", "known from"), rows)
+        return
+    row = distribution(name)
+    if machine:
+        click.echo(row.shown_machine(list(known_registries(())), port), nl=False)
+        return
+    click.echo(row.shown_values(port), nl=False)
+    steps = [row.first] if row.first else []
+    steps.append("helm install skvaller deploy/chart/skvaller -n skvaller --create-namespace --values FILE")
+    click.echo("\n".join(["", "then:", *(f"  {step}" for step in steps)]), err=True)
 
 
 @click.group(hidden=True)

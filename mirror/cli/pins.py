@@ -11,6 +11,7 @@ import click
 
 from ..tables import parse_duration
 from .jobs import progress
+from .known_names import image_names
 from .orders import order, orders_agent
 from .running_agent import ask, asks_agent, short_digest, short_name, show_json, show_table, size_text
 
@@ -37,7 +38,7 @@ class Copies(click.ParamType):  # type: ignore[type-arg,unused-ignore] # generic
 
 
 @click.command()
-@click.argument("names", metavar="REF|PATTERN…", nargs=-1, required=True)
+@click.argument("names", metavar="REF|PATTERN…", nargs=-1, required=True, shell_complete=image_names)
 @click.option("--copies", type=Copies(), help="On how many members.  [default: 2, or as before]")
 @click.option(
     "--platform",
@@ -92,7 +93,7 @@ def pin(  # noqa: PLR0913, PLR0917 - an argument for each flag
 
 
 @click.command()
-@click.argument("names", metavar="REF|PATTERN…", nargs=-1, required=True)
+@click.argument("names", metavar="REF|PATTERN…", nargs=-1, required=True, shell_complete=image_names)
 @click.option("--force", is_flag=True, help="Also what stands in the settings of a node that is gone for good.")
 @orders_agent
 def unpin(names: Sequence[str], force: bool, url: str, as_json: bool, key_file: Path | None) -> None:
@@ -112,7 +113,7 @@ def unpin(names: Sequence[str], force: bool, url: str, as_json: bool, key_file: 
 
 
 @click.command()
-@click.argument("names", metavar="[REF|PATTERN]…", nargs=-1)
+@click.argument("names", metavar="[REF|PATTERN]…", nargs=-1, shell_complete=image_names)
 @asks_agent
 def pins(names: Sequence[str], url: str, as_json: bool) -> None:
     """Show what is pinned, the copies that are wanted, held and missing, and how many bytes are still to come.

@@ -8,18 +8,20 @@ from typing import Any
 import click
 
 from .jobs import follow
+from .known_names import image_names, member_names
 from .orders import order, orders_agent
 from .running_agent import short_name, show_json, show_table, size_text
 
 
 @click.command()
-@click.argument("images", metavar="REF…", nargs=-1, required=True)
+@click.argument("images", metavar="REF…", nargs=-1, required=True, shell_complete=image_names)
 @click.option(
     "--nodes",
     metavar="all|N|NAME,…",
     default="all",
     show_default=True,
     help="Which nodes: all that are up, so many of them, or these.",
+    shell_complete=member_names,
 )
 @click.option(
     "--platform",

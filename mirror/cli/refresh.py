@@ -7,11 +7,12 @@ import click
 
 from ..errors import NameInvalid
 from ..oci.reference import Reference, parse_image
+from .known_names import image_names
 from .running_agent import Refused, exchange, pulls_from_agent, show_json
 
 
 @click.command()
-@click.argument("name", metavar="REF")
+@click.argument("name", metavar="REF", shell_complete=image_names)
 @pulls_from_agent
 def refresh(name: str, url: str, as_json: bool) -> None:
     """Ask upstream now what a tag means, however fresh the last answer is.

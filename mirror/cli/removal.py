@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from ..config import parse_size
-from ..tables import parse_duration
+from ..tables import parse_duration, parse_size
+from .known_names import image_names
 from .orders import order, orders_agent
 from .running_agent import count_text, short_digest, show_json, show_table, size_text
 
@@ -19,7 +19,7 @@ _STAYS = {"pinned": "pinned", "read": "being read"}
 
 
 @click.command()
-@click.argument("what", metavar="REF|DIGEST")
+@click.argument("what", metavar="REF|DIGEST", shell_complete=image_names)
 @click.option("--everywhere", is_flag=True, help="From the caches of all members, which takes a cluster key.")
 @orders_agent
 def delete(what: str, everywhere: bool, url: str, as_json: bool, key_file: Path | None) -> None:

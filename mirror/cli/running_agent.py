@@ -8,16 +8,21 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.message import Message
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..config import Address
+from ..addresses import Address
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _JSON = {"Content-Type": "application/json"}
+LOCAL = "http://127.0.0.1:5000"
+"""Where an agent's client endpoint is, if nobody says otherwise."""
 _TIMEOUT_S = 90
 """Bounds one question, s. To change keys the agent asks all members twice, and waits for slow ones."""
 _DIGEST_CHARACTERS = 12
@@ -46,7 +51,7 @@ def _asks(command: Callable[..., None], where: str) -> Callable[..., None]:
     return click.option(
         "--agent",
         "url",
-        default="http://127.0.0.1:5000",
+        default=LOCAL,
         show_default=True,
         envvar="SKVALLER_AGENT",
         callback=lambda context, option, text: agent_url(text),
@@ -143,27 +148,58 @@ def exchange(
     """Ask an agent, or post it something, and get its answer, an error as well; raise NoAgent if there is none.
 
     Args:
-        url: the agent's.
-        path: with its query.
-        body: what is posted; None: GET.
-        headers: beside the usual ones.
-        timeout_s: bounds the wait for the next bytes of the answer, s.
+        url: of the agent.
+        path: of what is asked for.
+        body: what is posted; None: nothing is.
+        headers: to send.
+        timeout_s: bounds each wait for the agent, s.
     """
-    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]  # no site's proxy knows an agent
-    start = url.rstrip("/")
-    if url.startswith("unix:/"):
-        handlers.append(_UnixHandler(url.removeprefix("unix:")))
-        start = "http://localhost"
-    direct = urllib.request.build_opener(*handlers)
     try:
-        request = urllib.request.Request(start + path, body, {**_JSON, **(headers or {})})
-        with direct.open(request, timeout=timeout_s) as answer:
+        with _opened(url, path, body, headers, timeout_s) as answer:
             return Answer(answer.status, _lower(answer.headers), answer.read())
     except urllib.error.HTTPError as error:
         with error:
             return Answer(error.code, _lower(error.headers), error.read(_ERROR_MAX_BYTES))
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise _nobody(url, error) from None
+
+
+def lines(url: str, path: str, timeout_s: float) -> Iterator[str]:
+    """The lines of an answer as they come, without their ends.
+
+    Args:
+        url: of the agent.
+        path: of what is asked for.
+        timeout_s: bounds the wait for each line, s.
+
+    Raises:
+        NoAgent: no agent answers there, or it does not go on.
+        Refused: it answers an error.
+    """
+    try:
+        with _opened(url, path, None, None, timeout_s) as answer:
+            for line in answer:
+                yield line.decode(errors="replace").rstrip("\r\n")
+    except urllib.error.HTTPError as error:
+        with error:
+            read(url, Answer(error.code, _lower(error.headers), error.read(_ERROR_MAX_BYTES)))
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise _nobody(url, error) from None
+
+
+def _opened(
+    url: str, path: str, body: bytes | None, headers: Mapping[str, str] | None, timeout_s: float
+) -> http.client.HTTPResponse:
+    """The answer of an agent, of which nothing is read yet."""
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]  # no site's proxy knows an agent
+    start = url.rstrip("/")
+    if url.startswith("unix:/"):
+        handlers.append(_UnixHandler(url.removeprefix("unix:")))
+        start = "http://localhost"
+    direct = urllib.request.build_opener(*handlers)
+    request = urllib.request.Request(start + path, body, {**_JSON, **(headers or {})})
+    answer: http.client.HTTPResponse = direct.open(request, timeout=timeout_s)
+    return answer
 
 
 def _lower(headers: Message) -> dict[str, str]:
@@ -246,7 +282,6 @@ def show_json(answer: Any) -> None:
 
 def show_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """Print rows under a head."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -256,5 +291,12 @@ def show_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
         table.add_column(name, overflow="fold", no_wrap=is_short)  # what is long takes lines, and keeps its end
     for row in rows:
         table.add_row(*map(Text, row))  # a name in brackets is no markup
+    console().print(table)
+
+
+def console() -> "Console":
+    """Standard output, as wide as the terminal; a pipe or a file has no width, and takes what there is."""
+    from rich.console import Console
+
     is_wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    Console(width=_PIPE_COLUMNS if is_wide else None).print(table)
+    return Console(width=_PIPE_COLUMNS if is_wide else None)

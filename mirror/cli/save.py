@@ -9,6 +9,7 @@ from ..errors import AgentError, ArchiveError, DigestInvalid, NameInvalid
 from ..oci.digest import Digest
 from ..oci.reference import Reference, Repository, parse_image
 from ..settings import ArchiveSettings
+from .known_names import image_names
 from .load import failed, logs_in, registry_of
 from .running_agent import pulls_from_agent, show_json
 
@@ -20,7 +21,7 @@ Examples:
 
 
 @click.command(epilog=_EXAMPLES)
-@click.argument("names", metavar="REF...", nargs=-1, required=True)
+@click.argument("names", metavar="REF...", nargs=-1, required=True, shell_complete=image_names)
 @click.option("-o", "--output", required=True, metavar="FILE|-", help="The archive; - is standard output.")
 @click.option("--platform", metavar="OS/ARCH[/VARIANT]", help="Only this platform of images for several.")
 @logs_in

@@ -1,9 +1,12 @@
 """`skvaller token`: a password for programs that push."""
 
 import re
+import time
 from pathlib import Path
 
 import click
+
+from .running_agent import show_json
 
 _EXAMPLE = """\b
 skvaller token --key-file KEY | docker login --username skvaller --password-stdin node1:5000
@@ -31,7 +34,8 @@ _LIFE_MAX_S = 366 * 86400
     callback=lambda context, option, text: _life_s(text),
     help="How long it is good, as in 30m, 12h or 90d.",
 )
-def token(key_file: Path, life: int) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the time until which it is good.")
+def token(key_file: Path, life: int, as_json: bool) -> None:
     """Print a password with which programs of other machines push to any node that runs with --push key.
 
     Every node with the same key takes it, by its own clock, until its time is over. The client endpoint does not speak
@@ -40,7 +44,11 @@ def token(key_file: Path, life: int) -> None:
     from ..routers.swim import load_keys
     from ..sources.peers.auth import PeerAuth
 
-    click.echo(PeerAuth(load_keys(key_file)).password(life))
+    password = PeerAuth(load_keys(key_file)).password(life)
+    if as_json:
+        show_json({"user": "skvaller", "password": password, "good_until_unix_s": int(time.time()) + life})
+    else:
+        click.echo(password)
 
 
 def _life_s(text: str) -> int:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import click
 
+from .known_names import image_names
 from .running_agent import (
     ask,
     asks_agent,
@@ -31,7 +32,7 @@ Reading it:
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("what", metavar="REF|DIGEST")
+@click.argument("what", metavar="REF|DIGEST", shell_complete=image_names)
 @click.option("--platform", metavar="OS/ARCH", help="Whose image of an index.  [default: the agent's own machine's]")
 @click.option("--all", "everything", is_flag=True, help="All images of an index.")
 @asks_agent

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator
 from typing import Any, TypeVar
 
 from ..errors import PeerError, Reason, SourceError
+from ..events import BanBegan, BanEnded, Tell, nobody
 from ..metrics import Metrics
 from ..oci.content import Content
 from ..routers import Peer
@@ -50,21 +51,27 @@ class PeerHealth:
         notify_wrong: tells a member a range of some content of which it sent wrong bytes.
         metrics: counts failures.
         settings: for how long.
+        on_event: told when a member is banned, and when that is over.
+        later: has something called after so many seconds; None: by the event loop.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - whom it asks and tells
         self,
         find: Callable[[str], Peer | None],
         is_alive: Callable[[Peer], Awaitable[bool]],
         notify_wrong: Callable[[Peer, Content, tuple[int, int]], Awaitable[None]],
         metrics: Metrics,
         settings: ClusterSettings | None = None,
+        on_event: Tell = nobody,
+        later: Callable[[float, Callable[[], None]], object] | None = None,
     ) -> None:
         self._find = find
         self._is_alive = is_alive
         self._notify_wrong = notify_wrong
         self._metrics = metrics
         self._settings = settings or ClusterSettings()
+        self._on_event = on_event
+        self._later = later or (lambda seconds, do: asyncio.get_running_loop().call_later(seconds, do))
         self._banned_until: dict[str, float] = {}
         self._rests_until: dict[str, float] = {}
         self._doubts: dict[str, tuple[float, float]] = {}
@@ -174,7 +181,7 @@ class PeerHealth:
         """Count a failure of a member, and leave it alone for as long as follows from the reason."""
         if error.reason is Reason.SILENT:
             return  # the watch over it has told, and will tell what becomes of it
-        log.info("a member did not deliver: %s source=%s reason=%s", error, name, error.reason)
+        log.debug("a member did not deliver: %s source=%s reason=%s", error, name, error.reason)
         self._metrics.source_failed("peer", error.reason)
         follows = CONSEQUENCES[error.reason]
         if follows.out_of_reach:
@@ -197,7 +204,14 @@ class PeerHealth:
         log.error("member %s sent corrupt bytes of %s: banned for %g s", name, what, ban_s)
         self._metrics.corrupt_peers.inc()
         self._banned_until[name] = time.monotonic() + ban_s
+        self._on_event(BanBegan(name, str(what), ban_s))
+        self._later(ban_s, lambda: self._look_whether_ended(name))
         self.version += 1
+
+    def _look_whether_ended(self, name: str) -> None:
+        """Tell that a ban is over, unless a later one goes on."""
+        if not self.is_banned(name):
+            self._on_event(BanEnded(name))
 
     def doubt(self, name: str, what: object, *, sent_it: bool = True) -> None:
         """Leave a member alone for some seconds: what it sent was wrong, but may have been another's fault.
@@ -212,7 +226,7 @@ class PeerHealth:
         self._doubts = {name: doubt for name, doubt in self._doubts.items() if doubt[1] > now}
         doubt_s, _ = self._doubts.get(name, (settings.doubt_s, 0.0))
         rest_s = doubt_s if sent_it else settings.doubt_s
-        log.warning("member %s may have sent wrong bytes of %s: left alone for %g s", name, what, rest_s)
+        log.info("member %s may have sent wrong bytes of %s: left alone for %g s", name, what, rest_s)
         if sent_it:
             doubled_s = min(2 * doubt_s, settings.corrupt_ban_s)
             self._doubts[name] = doubled_s, now + rest_s + settings.corrupt_ban_s

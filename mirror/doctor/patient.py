@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from ..config import AgentConfig, UnixAddress
+from ..addresses import UnixAddress
+from ..config import AgentConfig
 from ..runtimes import Wanted
 from ..runtimes.known import find
 from ..sources.upstream.registries import known_registries

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from ..config import Address, AgentConfig, ListenAddress, UnixAddress, parse_address
+from ..addresses import Address, ListenAddress, UnixAddress
+from ..config import AgentConfig, parse_address
 from ..errors import ConfigError
 from . import last_words
 from .facts import Disk, Way

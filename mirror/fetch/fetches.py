@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..cluster.homes import MEBIBYTE
 from ..oci.content import Content
+from ..oci.digest import Digest
 from ..oci.ranges import Span
 from .demand import Audience
 from .environment import Environment
@@ -121,6 +122,11 @@ class Fetches:
     def current(self, content: Content) -> Fetch | None:
         """The fetch of some content that the next reader joins, if there is one."""
         return self._current.get(content.digest.hex)
+
+    def record(self, digest: Digest) -> "Record | None":
+        """What is remembered of the last fetch of some content."""
+        text = str(digest)
+        return next((record for record in reversed(self.records) if record.digest == text), None)
 
     def size(self, content: Content, audience: Audience = Audience.LOCAL) -> int | None:
         """The size of a blob that is being fetched, in bytes, if an audience may know it by now."""

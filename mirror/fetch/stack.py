@@ -7,6 +7,7 @@ from ..cluster.health import PeerHealth
 from ..cluster.slow import SlowNotifier
 from ..cluster.throughput import Throughput
 from ..cluster.view import ClusterView
+from ..events import Tell, nobody
 from ..metrics import Metrics
 from ..routers import Discovery
 from ..settings import Settings
@@ -63,6 +64,7 @@ class FetchStack:
         outages: Outages | None = None,
         words: Words | None = None,
         is_scarce: Callable[[str], bool] = lambda registry: False,
+        on_event: Tell = nobody,
     ) -> "FetchStack":
         """Put the parts together for the node of a name.
 
@@ -77,6 +79,7 @@ class FetchStack:
             outages: what others find out of registries as well.
             words: what members say of registries.
             is_scarce: see `Environment`.
+            on_event: told of members that are banned.
         """
         outages = outages or Outages(settings.outages)
 
@@ -91,7 +94,7 @@ class FetchStack:
             return None if peer is None else peers.witness(peer)
 
         health = PeerHealth(
-            lambda name: cluster.peer(name), peers.is_alive, peers.notify_wrong, metrics, settings.cluster
+            lambda name: cluster.peer(name), peers.is_alive, peers.notify_wrong, metrics, settings.cluster, on_event
         )
         peers.follow(health.noticed)
         cluster = ClusterView(me, discovery, discovery, health, settings.cluster)

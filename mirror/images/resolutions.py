@@ -35,12 +35,16 @@ class Resolutions:
         self._most = (settings or ImageSettings()).resolutions_max
         self._last: OrderedDict[Reference, Resolution] = OrderedDict()
 
-    def note(self, reference: Reference, seconds: float, answer: Answer | str) -> None:
-        """Take note of an answer."""
+    def note(self, reference: Reference, seconds: float, answer: Answer | str) -> bool:
+        """Take note of an answer; return whether the tag meant something else, by the one before."""
+        before = self._last.get(reference)
         self._last[reference] = Resolution(time.time(), seconds, answer)
         self._last.move_to_end(reference)
         if len(self._last) > self._most:
             self._last.popitem(last=False)
+        if before is None or isinstance(before.answer, str) or isinstance(answer, str):
+            return False
+        return before.answer.tag.digest != answer.tag.digest
 
     def of(self, reference: Reference) -> Resolution | None:
         """What a client was last told that a tag means."""

@@ -35,14 +35,38 @@ def changed_text(text: str, given: Given) -> str:
     Raises:
         ConfigError: it is not TOML.
     """
+    for name, value in given.items():
+        if _parsed(text).get(name) != value:
+            text = _with(text, name, value)
+    return text
+
+
+def _with(text: str, name: str, value: str | list[str]) -> str:
+    """A file in which one setting has this value: where it stands, else below the comment that explains it."""
+    document = _parsed(text)
+    place = _explained(text, name)
+    if name not in document and place is not None:
+        lines = text.splitlines(keepends=True)
+        below = "".join([*lines[:place], f"{name} = {_toml(value)}\n", *lines[place:]])
+        if _parsed(below) == {**document, name: value}:  # else the comment is part of a table, or of a text
+            return below
+    document[name] = value
+    return tomlkit.dumps(document)
+
+
+def _parsed(text: str) -> tomlkit.TOMLDocument:
     try:
-        document = tomlkit.parse(text)
+        return tomlkit.parse(text)
     except TOMLKitError as error:
         raise ConfigError(f"config: {SETTINGS_FILE} is not TOML: {error}") from None
-    for name, value in given.items():
-        if document.get(name) != value:
-            document[name] = value
-    return tomlkit.dumps(document)
+
+
+def _explained(text: str, name: str) -> int | None:
+    """The number of the line after the comment that shows a setting; None if there is none."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.startswith(f"# {name} = "):
+            return number
+    return None
 
 
 def _toml(value: str | list[str]) -> str:

@@ -130,7 +130,7 @@ class Installation:
 
     def _check(self, plan: Plan) -> None:
         """Have the new agent say whether it would start, as the user that it will be."""
-        as_user = plan.config.containerd is None  # else it may read what root may
+        as_user = plan.config.containerd is None and plan.config.repair is None  # else it may read what root may
         try:
             self._machine.check(
                 [plan.program.command, "agent", "--check", "--config", plan.settings.path], as_user=as_user

@@ -123,12 +123,12 @@ def plan_of(
             f"`skvaller install --containerd {containerd.socket} --containerd-namespace {containerd.namespace}` does"
         )
     after = new_text(wanted) if before is None else changed_text(before, wanted)
-    config = _loaded(after)
+    config = _loaded(after, given)
     if config.key_file is None:
         notes.append(f"{SETTINGS_FILE} names no key-file: whoever reaches this node's ports is taken for a member")
     settings = Written("settings", SETTINGS_FILE, before, after, is_private="@" in after and _has_password(config))
     key = _key(places, config, token)
-    service = Service(program.command, str(config.data_dir), config.containerd is not None)
+    service = Service(program.command, str(config.data_dir), config.containerd is not None, config.repair is not None)
     unit = Written("unit", UNIT_FILE, _read(places, UNIT_FILE), unit_text(service))
     return Plan(program, config, settings, key, unit, tuple(notes))
 
@@ -175,13 +175,13 @@ def _toml(text: str) -> Mapping[str, object]:
         raise ConfigError(f"config: {SETTINGS_FILE} is not TOML: {error}; nothing was changed") from None
 
 
-def _loaded(text: str) -> AgentConfig:
-    """The settings that a file with this text gives an agent; errors name the file where it will be."""
+def _loaded(text: str, given: Given) -> AgentConfig:
+    """The settings that a file with this text gives an agent; errors name the flag, or the file where it will be."""
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
         file.write(text)
         file.flush()
         try:
-            return load({}, {}, Path(file.name))
+            return load(given, {}, Path(file.name))
         except ConfigError as error:
             raise type(error)(str(error).replace(file.name, SETTINGS_FILE)) from None
 

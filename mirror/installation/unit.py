@@ -11,17 +11,18 @@ from .places import DATA, FOLDER, SETTINGS_FILE, USER
 HEAD: Final = "# Written by `skvaller install`, which writes it anew. Changes of your own: `systemctl edit skvaller`."
 
 _RUNTIMES: Final = (
-    "containerd.service", "crio.service", "docker.service", "k3s.service", "k3s-agent.service", "kubelet.service",
-    "rke2-agent.service", "rke2-server.service",
+    "crio.service", "docker.service", "k3s.service", "k3s-agent.service", "kubelet.service", "rke2-agent.service",
+    "rke2-server.service",
 )  # fmt: skip
-"""Units that may pull when they start: they find the agent ready."""
+"""Units that may pull when they start: they find the agent ready. They wait for the network themselves; containerd does
+not, and pulls nothing until somebody asks it: a node whose network is down must not wait for its containers."""
 
-_OF_CONTAINERD: Final = """\
-# The socket and the content of containerd are root's; nothing else needs these.
-AmbientCapabilities=CAP_DAC_READ_SEARCH CAP_DAC_OVERRIDE
-CapabilityBoundingSet=CAP_DAC_READ_SEARCH CAP_DAC_OVERRIDE
-"""
-_OF_NONE: Final = "CapabilityBoundingSet=\n"
+_OF_CONTAINERD: Final = ("CAP_DAC_READ_SEARCH", "CAP_DAC_OVERRIDE")
+"""The socket and the content of containerd are root's, and so are the files of runtimes."""
+_OF_REPAIR: Final = ("CAP_CHOWN", "CAP_FOWNER")
+"""A file that is written again keeps its owner and its mode."""
+_FILES_OF_RUNTIMES: Final = ("/etc/buildkit", "/etc/containerd", "/etc/containers", "/etc/docker", "/etc/rancher")
+"""Folders that the agent may write to where it repairs."""
 
 _TEMPLATE: Final = """\
 {head}
@@ -54,7 +55,7 @@ Environment=PYTHONSAFEPATH=1
 {capabilities}NoNewPrivileges=yes
 ProtectSystem=strict
 # When `skvaller keys` changes the keys of the cluster, the agent replaces its key file in this folder.
-ReadWritePaths=-{etc}
+ReadWritePaths={writable}
 ProtectHome=yes
 PrivateTmp=yes
 PrivateDevices=yes
@@ -86,17 +87,28 @@ class Service:
         command: the `skvaller` that it runs, an absolute path.
         data_dir: the agent's folder, an absolute path.
         shares_containerd: whether the agent reads a containerd's socket and content.
+        repairs: whether the agent writes again what others take away from files of runtimes.
     """
 
     command: str
     data_dir: str = DATA
     shares_containerd: bool = True
+    repairs: bool = False
+
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """The rights of root that it has."""
+        shares, repairs = self.shares_containerd or self.repairs, self.repairs
+        return (*(_OF_CONTAINERD if shares else ()), *(_OF_REPAIR if repairs else ()))
 
 
 def unit_text(service: Service) -> str:
     """The text of the unit."""
     state, below = service.data_dir.removeprefix("/var/lib/"), service.data_dir.startswith("/var/lib/")
     own = f"StateDirectory={state}\nStateDirectoryMode=0700\n" if below else f"ReadWritePaths={service.data_dir}\n"
+    rights = " ".join(service.capabilities)
+    ambient = f"AmbientCapabilities={rights}\n" if rights else ""
+    writable = (FOLDER, *(_FILES_OF_RUNTIMES if service.repairs else ()))
     return _TEMPLATE.format(
         head=HEAD,
         runtimes=" ".join(_RUNTIMES),
@@ -104,6 +116,6 @@ def unit_text(service: Service) -> str:
         settings=SETTINGS_FILE,
         user=USER,
         folder=f"{own}WorkingDirectory={service.data_dir}\n",
-        capabilities=_OF_CONTAINERD if service.shares_containerd else _OF_NONE,
-        etc=FOLDER,
+        capabilities=f"{ambient}CapabilityBoundingSet={rights}\n",
+        writable=" ".join(f"-{path}" for path in writable),
     )

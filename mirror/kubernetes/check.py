@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
-from ..config import Address
+from ..addresses import Address
 from ..errors import StartFailed
 
 _TIMEOUT_S: Final = 5

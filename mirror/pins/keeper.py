@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..errors import MirrorError
+from ..events import Kind, PinChanged, Tell, nobody
 from ..oci.digest import Digest
 from ..settings import PinSettings
 from .composition import Image, Part, Read, compose
@@ -96,6 +97,7 @@ class Keeper:
         inventory: asks whether others have them.
         settings: bounds and times.
         now: monotonic seconds.
+        on_event: told of images that are not whole here, and of those that become so.
     """
 
     def __init__(  # noqa: PLR0913 - whom it asks for what
@@ -108,7 +110,9 @@ class Keeper:
         *,
         settings: PinSettings,
         now: Callable[[], float] = time.monotonic,
+        on_event: Tell = nobody,
     ) -> None:
+        self._on_event = on_event
         self._me = me
         self._cache = cache
         self._held = held
@@ -122,6 +126,8 @@ class Keeper:
         self._under_way: dict[Digest, asyncio.Task[None]] = {}
         self._confirming: asyncio.Task[None] | None = None
         self._too_much: frozenset[Key] = frozenset()
+        self._lacking: frozenset[Key] = frozenset()
+        """Of the images of this node, those that were not whole at the last look."""
         self.protected: Set[str] = cache.protected
         """Hexadecimal digests of what does not leave the cache."""
         self.moved = asyncio.Event()
@@ -145,9 +151,12 @@ class Keeper:
         states = Counter({"whole": 0, "incomplete": 0, "no_room": 0})
         for key in self._mine:
             kept = self._kept[key]
-            is_whole = kept.image.parts and not kept.image.unread and not missing(kept.image, self._cache.holds)
-            states["no_room" if not kept.fits else "whole" if is_whole else "incomplete"] += 1
+            states["no_room" if not kept.fits else "whole" if self._is_whole(kept) else "incomplete"] += 1
         return states
+
+    def _is_whole(self, kept: _Kept) -> bool:
+        image = kept.image
+        return bool(image.parts) and not image.unread and not missing(image, self._cache.holds)
 
     async def look(self, goals: Iterable[Goal], *, is_calm: bool) -> None:
         """See what lacks, protect what is here, and begin to fetch.
@@ -173,8 +182,24 @@ class Keeper:
             self.protected = protected
             self._cache.protect(protected)
         if is_calm:
+            self._tell(mine)
             self._begin_fetches(mine)
             self._begin_to_confirm(others)
+
+    def _tell(self, mine: Iterable[Goal]) -> None:
+        """Tell which images of this node are not whole any more, or are so at last."""
+        lacking = set()
+        for goal in mine:
+            kept, image = self._kept[goal.key], f"{goal.repository}@{goal.digest}"
+            if self._is_whole(kept):
+                if goal.key in self._lacking:
+                    self._on_event(PinChanged(Kind.PIN_WHOLE, image))
+                continue
+            lacking.add(goal.key)
+            if goal.key not in self._lacking:
+                why = kept.problem or ("a part of it is not here" if kept.fits else "the cache has no room for it")
+                self._on_event(PinChanged(Kind.PIN_LACKING, image, why))
+        self._lacking = frozenset(lacking)
 
     async def _compose(self, goal: Goal) -> None:
         kept = self._kept[goal.key]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..cluster.view import ClusterView
 from ..errors import PeerError, Reason, Refusal, StorageFailed
+from ..events import Tell, nobody
 from ..fetch.stack import FetchStack
 from ..images.holdings import Holdings
 from ..images.manifests import Manifests
@@ -145,6 +146,7 @@ class PinStack:
         known_tags: KnownTags,
         ask: Callable[[Peer], Asked],
         settings: PinSettings,
+        on_event: Tell = nobody,
     ) -> "PinStack":
         """Put the parts together; see `Pins`, `Following` and `Keeper` for what they are given."""
 
@@ -164,7 +166,7 @@ class PinStack:
             fetching.fetches, manifests, holdings, cache, protection.holds, turns=fetching.turns, settings=settings
         )
         inventory = Inventory(me, holdings.has, router.locate, ask, held, settings=settings)
-        keeper = Keeper(me, protection, held, quiet.fetch, inventory, settings=settings)
+        keeper = Keeper(me, protection, held, quiet.fetch, inventory, settings=settings, on_event=on_event)
         settled = Settled(me, settings)
         hashes = Hashes(holdings.verify, lambda digest: _size(holdings, digest), settings)
         prefetches = Prefetches(get, quiet.fetch, holdings.has, settings)

@@ -33,6 +33,7 @@ from gossip import Gossip, Listen, Member, State
 from ..channels import PeerTls
 from ..channels.contexts import Channels
 from ..errors import ConfigError, StartFailed
+from ..events import Event, KeysChanged, Kind, MemberChanged, Refuted, Tell, nobody
 from ..settings import RouterSettings
 from ..sources import UPSTREAM
 from . import (
@@ -57,6 +58,16 @@ _CLAIM_TOLD_S: Final = 600.0
 """Time for which another node's claim of this node's name is told, s. One that is started again and again claims it
 again and again."""
 PROFILES: Final = {"lan": gossip.lan, "wan": gossip.wan, "fast": gossip.fast, "local": gossip.local}
+
+
+_KINDS: Final[Mapping[type, Kind]] = {
+    gossip.MemberJoined: Kind.MEMBER_JOINED,
+    gossip.MemberSuspected: Kind.MEMBER_SUSPECTED,
+    gossip.MemberRecovered: Kind.MEMBER_REFUTED,
+    gossip.MemberFailed: Kind.MEMBER_DIED,
+    gossip.MemberLeft: Kind.MEMBER_LEFT,
+}
+"""What people are told of a member, by the event of gossip."""
 
 
 class _Endpoint(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -179,10 +190,14 @@ class _Word:
 class SwimNotes(gossip.Delegate):
     """Implements `Notes`: each travels as a rumour, and all of them with the full exchanges of members.
 
-    Both have one form: notes by topic.
+    Both have one form: notes by topic. What happens to members and keys is heard on the same way, and told to people.
+
+    Args:
+        on_event: told of that.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_event: Tell = nobody) -> None:
+        self._on_event = on_event
         self._gossip: Gossip | None = None
         self._events: AsyncIterator[gossip.Event | gossip.EventsLost] | None = None
         """What was heard and nobody has taken in yet."""
@@ -215,6 +230,19 @@ class SwimNotes(gossip.Delegate):
                 for topic, notes in _notes_of(event.payload).items():
                     if topic in listeners:
                         _tell(listeners[Topic(topic)], notes)
+            elif (happened := self._happened(event)) is not None:
+                self._on_event(happened)
+
+    def _happened(self, event: gossip.Event | gossip.EventsLost) -> Event | None:
+        """What people are told; None of most events, which change nothing that they could see."""
+        if (kind := _KINDS.get(type(event))) is not None:
+            member: Member = event.member  # type: ignore[union-attr]  # all events of these types have one
+            return MemberChanged(kind, member.name, str(member.address))
+        if isinstance(event, gossip.Refuted) and self._gossip is not None:
+            return Refuted(self._gossip.name)
+        if isinstance(event, gossip.KeysChanged):
+            return KeysChanged(tuple(identity.hex() for identity in event.ids))
+        return None
 
 
 def _tell(listener: Listener, notes: bytes) -> None:
@@ -300,12 +328,13 @@ class SwimRouter:
         self.datagrams = SwimDatagrams(gossip)
 
     @classmethod
-    def of(cls, settings: SwimSettings, timing: RouterSettings | None = None) -> "SwimRouter":
+    def of(cls, settings: SwimSettings, timing: RouterSettings | None = None, on_event: Tell = nobody) -> "SwimRouter":
         """Make a router and its node of gossip.
 
         Args:
             settings: what the operator set.
             timing: who has a place on rings.
+            on_event: told what happens to members and keys.
 
         Raises:
             ConfigError: one of the settings is not allowed.
@@ -317,7 +346,7 @@ class SwimRouter:
                 allow=settings.allow or None,
                 filters=gossip.FilterKind.EXACT if settings.exact else gossip.FilterKind.BLOOM,
             )
-            notes = SwimNotes()
+            notes = SwimNotes(on_event)
             node = Gossip(
                 settings.name,
                 config,

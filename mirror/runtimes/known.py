@@ -8,7 +8,7 @@ from typing import Final
 from ..errors import ConfigError
 from . import Change, Runtime, Wanted
 from .buildkit import BuildKit
-from .containerd import MICROK8S, Containerd
+from .containerd import K0S, MICROK8S, Containerd
 from .docker import Docker
 from .host import Host
 from .k3s import K3S, RKE2, K3s
@@ -17,6 +17,7 @@ from .podman import Podman
 RUNTIMES: Final[tuple[Runtime, ...]] = (
     Containerd(),
     Containerd(MICROK8S),
+    Containerd(K0S),
     K3s(K3S),
     K3s(RKE2),
     Podman(),

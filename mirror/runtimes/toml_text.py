@@ -72,7 +72,7 @@ class Table:
     Args:
         keys: the way to it.
         start: its line of the text, from 0 on: that of its header.
-        end: the line after its last one. Comments and blank lines before the next header are that one's.
+        end: the line after its last one. Comments and blank lines behind that are not its own.
     """
 
     keys: Keys
@@ -83,13 +83,13 @@ class Table:
 def tables(text: str) -> Iterator[Table]:
     """The tables of a text that have a header, in their order. The text is TOML."""
     lines = lines_of(text)
-    heads = [
-        (number, keys)
-        for number, line in enumerate(lines)
-        if (keys := _header(line)) is not None and _begins_statement(lines, number)
-    ]
+    heads: list[tuple[int, Keys]] = []
+    for number, line in enumerate(lines):
+        keys = _header(line)
+        if keys is not None and _begins_statement(lines, heads[-1][0] if heads else 0, number):
+            heads.append((number, keys))
     for (number, keys), (end, _) in pairwise([*heads, (len(lines), ())]):
-        while end < len(lines) and end > number + 1 and _is_aside(lines[end - 1]):
+        while end > number + 1 and _is_aside(lines[end - 1]):
             end -= 1
         yield Table(keys, number, end)
 
@@ -104,7 +104,7 @@ def key_line(text: str, table: Table, key: str) -> int | None:
     lines = lines_of(text)
     pattern = re.compile(rf"""\s*(?:{re.escape(key)}|"{re.escape(key)}"|'{re.escape(key)}')\s*=""")
     for number in range(table.start + 1, table.end):
-        if pattern.match(lines[number]) and _begins_statement(lines, number):
+        if pattern.match(lines[number]) and _begins_statement(lines, table.start, number):
             return number
     return None
 
@@ -118,7 +118,21 @@ def indent_of(text: str, line: int) -> str:
 def with_lines(text: str, start: int, end: int, new: str) -> str:
     """A text in which some lines, from `start` to before `end`, are others. Both count from 0."""
     lines = lines_of(text)
+    if new and not new.endswith("\n") and end < len(lines):
+        new += newline_of(text)
     return "".join([*lines[:start], new, *lines[end:]])
+
+
+def without(text: str, block: str) -> str | None:
+    """A text without a block that was added to it; None if the block does not stand there as it was, just once.
+
+    Where others have gone on behind a block that ended a line of theirs, the line stays ended.
+    """
+    if text.count(block) != 1:
+        return None
+    before, _, after = text.partition(block)
+    end = newline_of(block) if before and not before.endswith("\n") and after else ""
+    return before + end + after
 
 
 def _header(line: str) -> Keys | None:
@@ -136,9 +150,10 @@ def _header(line: str) -> Keys | None:
     return tuple(keys)
 
 
-def _begins_statement(lines: list[str], number: int) -> bool:
+def _begins_statement(lines: list[str], start: int, number: int) -> bool:
+    """Whether a line does, of those that begin with one that does."""
     try:
-        tomllib.loads("".join(lines[:number]))
+        tomllib.loads("".join(lines[start:number]))
     except (ValueError, RecursionError):
         return False
     return True

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from ..errors import Reason, UpstreamError, UpstreamOffline, UpstreamOut
+from ..events import OutageBegan, OutageEnded, Tell, nobody
 from ..oci.content import Content
 from ..oci.reference import Reference, Repository
 from ..settings import OutageSettings
@@ -64,6 +65,7 @@ class WatchedUpstream:
         settings: how long they may be silent.
         offline: which of them are never asked.
         words: what members say of them.
+        on_event: told when one does not answer, and when that is over.
     """
 
     name = UPSTREAM
@@ -75,8 +77,10 @@ class WatchedUpstream:
         settings: OutageSettings,
         offline: Container[str] = frozenset(),
         words: Words | None = None,
+        on_event: Tell = nobody,
     ) -> None:
         self._words = words or Words(settings)
+        self._on_event = on_event
         self._offline = offline
         self._registries = registries
         self._outages = outages
@@ -203,7 +207,8 @@ class WatchedUpstream:
         if self._outages.why(registry, now) is None:
             self._outages.began(registry, why, now)
             self._words.say(registry, Sees.OUTAGE, now)
-            log.warning("registry=%s does not answer: %s", registry, why)
+            log.warning("a registry does not answer; what members hold is served registry=%s why=%s", registry, why)
+            self._on_event(OutageBegan(registry, why))
             self._begin(self._look_out(registry))
         return UpstreamOut(f"{registry} does not answer: {why}", self._settings.retry_after_s)
 
@@ -213,15 +218,20 @@ class WatchedUpstream:
             if self._outages.is_wanted(registry, now):
                 self._words.repeat(registry, now)
             elif not self._words.others(registry, now):
-                self._ended(registry)
+                self._ended(registry, answers=False)
                 break
             await asyncio.sleep(self._words.probe_s(registry, now))
             if self._outages.why(registry, time.monotonic()) is not None:
                 await asyncio.wait([self._ask(registry)])
 
-    def _ended(self, registry: str) -> None:
+    def _ended(self, registry: str, *, answers: bool) -> None:
+        now = time.monotonic()
+        out_s = self._outages.shown(now).get(registry, 0.0)
+        log.info("a registry %s registry=%s out_s=%.0f", "answers again" if answers else "is not wanted any more",
+                 registry, out_s)  # fmt: skip
+        self._on_event(OutageEnded(registry, answers, round(out_s, 1)))
         self._outages.ended(registry)
-        self._words.say(registry, Sees.ANSWERS, time.monotonic())
+        self._words.say(registry, Sees.ANSWERS, now)
 
     async def _look(self, registry: str) -> None:
         """Find out whether a registry answers this node, as another member sees something else."""
@@ -265,8 +275,7 @@ class WatchedUpstream:
         if answers:
             now = time.monotonic()
             if self._outages.why(registry, now) is not None:
-                log.warning("registry=%s answers again", registry)
-                self._ended(registry)
+                self._ended(registry, answers=True)
             self._outages.signed(registry, now)
         return answers
 

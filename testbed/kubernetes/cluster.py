@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from ..network import Address, Network, remove_orphans
 from ..processes import remove_folder, wait_until
@@ -42,22 +43,25 @@ class Cluster:
         self.nodes: dict[str, KubernetesNode] = {}
 
     def add_nodes(
-        self, count: int, kubelet: Mapping[str, Any] | None = None, *, link_bits: int | None = None
+        self, count: int, *, link_bits: int | None = None, reach_registry: bool = False
     ) -> list[KubernetesNode]:
         """More nodes, named `n1` and so on; they are ready, and have only the image of the pause container.
 
         Args:
             count: how many.
-            kubelet: settings of their kubelets that differ from the usual ones.
             link_bits: how fast their links are, bits per second; unlimited if not given.
+            reach_registry: whether their containerd reaches the registry itself, where no agent answers.
         """
         new = []
         for _ in range(count):
             number = len(self.nodes) + 1
             host = self.network.host(f"n{number}", link_bits)
+            self.control.serve(host)
             folder = self._folder / host.name
             pods = f"10.79.{number}.0/24"
-            node = KubernetesNode(folder, host, self.control, self._programs, pods, kubelet)
+            node = KubernetesNode(folder, host, self.control, self._programs, pods)
+            if reach_registry:
+                node.ask_registry(f"http://{self.registry.address}")
             self.nodes[node.name] = node
             self._stack.callback(node.remove)
             node.launch()
@@ -99,24 +103,26 @@ class Cluster:
         """Have a pod of an image on every node, as a DaemonSet."""
         self.control.apply(_workload("DaemonSet", name, _pod(image), {}))
 
-    def pods(self, *select: str) -> list[dict[str, Any]]:
-        """Pods, as the API server shows them; `select` as for `kubectl get pods`."""
-        return list(self.control.get("pods", *select)["items"])
+    def pods(self, label: str, namespace: str = "default") -> list[dict[str, Any]]:
+        """Pods with a label, `NAME=VALUE`, as the API server shows them."""
+        return list(self.control.ask(f"/api/v1/namespaces/{namespace}/pods?labelSelector={quote(label)}")["items"])
 
-    def until_running(self, count: int, *select: str, within_s: float = START_S) -> list[dict[str, Any]]:
-        """Wait until so many pods run and are ready, and no other is there; return them."""
+    def until_running(
+        self, count: int, label: str, namespace: str = "default", *, within_s: float = START_S
+    ) -> list[dict[str, Any]]:
+        """Wait until so many pods with a label run and are ready, and no other is there; return them."""
         found: list[dict[str, Any]] = []
 
         def all_run() -> bool:
-            found[:] = self.pods(*select)
+            found[:] = self.pods(label, namespace)
             return len(found) == count and all(map(is_ready, found))
 
-        wait_until(all_run, f"{count} pods of {' '.join(select)} to be ready", within_s)
+        wait_until(all_run, f"{count} pods with {label} to be ready", within_s)
         return found
 
     def troubles(self) -> list[str]:
         """What the kubelets have told of pulls that failed, with the name of the pod."""
-        events = self.control.get("events", "--all-namespaces")["items"]
+        events = self.control.ask("/api/v1/events")["items"]
         return [
             f"{event['involvedObject']['name']}: {event['reason']}: {event['message']}"
             for event in events

@@ -1,14 +1,16 @@
 """The control plane: etcd, the API server, the controllers, the scheduler, and the cluster's DNS, on one host."""
 
 import json
+import ssl
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from ..network import Address, Host
+from ..network import Address, Host, inside
 from ..processes import Process, run
 from ..servers import Server
 from .certificates import Certificates
@@ -16,6 +18,9 @@ from .programs import Programs
 
 _PORT: Final = 6443
 _SERVICES: Final = "10.96.0.0/16"
+_SERVICE: Final = "10.96.0.1"
+"""Where pods find the API server, on port 443."""
+
 _ROOT: Final = Path(__file__).parents[2]
 
 
@@ -38,6 +43,9 @@ class Control:
         self.server = f"https://{host.address}:{_PORT}"
         self.certificates = Certificates(folder / "certificates", self.server)
         self.admin = self.certificates.kubeconfig("admin", "system:masters")
+        admin = self.certificates.issue("admin", group="system:masters")
+        self._tls = ssl.create_default_context(cafile=str(self.certificates.authority))
+        self._tls.load_cert_chain(admin.certificate, admin.key)
         self._start()
 
     def kubectl(self, *arguments: str, timeout_s: float = 120) -> str:
@@ -45,9 +53,18 @@ class Control:
         command = [self._programs.path("kubectl"), f"--kubeconfig={self.admin}", *arguments]
         return run(command, netns=self.host.netns, timeout_s=timeout_s)
 
-    def get(self, *what: str) -> Any:
-        """What `kubectl get` shows, as JSON."""
-        return json.loads(self.kubectl("get", *what, "-o", "json"))
+    def ask(self, path: str) -> Any:
+        """What the API server answers on a path, as the administrator.
+
+        Raises:
+            OSError: it does not answer, or not with 200.
+        """
+
+        def ask() -> Any:
+            with urllib.request.urlopen(self.server + path, context=self._tls, timeout=30) as answer:
+                return json.load(answer)
+
+        return inside(self.host.netns, ask)
 
     def apply(self, *objects: dict[str, Any]) -> None:
         """Have these objects from now on."""
@@ -55,6 +72,17 @@ class Control:
             json.dump({"apiVersion": "v1", "kind": "List", "items": objects}, file)
             file.flush()
             self.kubectl("apply", "--filename", file.name)
+
+    def serve(self, host: Host) -> None:
+        """Lead what a host and its pods send to the API server's service there, as kube-proxy would."""
+        rule = f"ip daddr {_SERVICE} tcp dport 443 dnat to {self.host.address}:{_PORT}"
+        commands = ["add table ip services"]
+        for chain in ("prerouting", "output"):
+            commands.append(f"add chain ip services {chain} {{ type nat hook {chain} priority -100; }}")
+            commands.append(f"add rule ip services {chain} {rule}")
+        host.run("nft", "; ".join(commands))
+        # Without a route, nothing is sent whose destination could be changed.
+        host.run("ip", "route", "add", _SERVICES, "dev", "eth0")
 
     def helm(self, *arguments: str, timeout_s: float = 300) -> str:
         """Run helm as the administrator; return what it printed."""
@@ -72,7 +100,7 @@ class Control:
             ["etcd", f"--data-dir={self._folder / 'etcd'}", *urls, "--listen-peer-urls=http://127.0.0.1:2380"], etcd
         )
         host, authority, accounts = self.host.address, self.certificates.authority, self.certificates.accounts
-        serving = issue("kube-apiserver", host, "10.96.0.1", "kubernetes.default.svc")
+        serving = issue("kube-apiserver", host, _SERVICE, "kubernetes.default.svc")
         kubelets = issue("apiserver-of-kubelets", group="system:masters")
         self._run(
             [
@@ -83,6 +111,7 @@ class Control:
                 *(f"--kubelet-client-certificate={kubelets.certificate}", f"--kubelet-client-key={kubelets.key}"),
                 *("--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={accounts}"),
                 *(f"--service-account-signing-key-file={accounts}", "--enable-admission-plugins=NodeRestriction"),
+                "--kubelet-preferred-address-types=InternalIP",
             ],
             Address(host, _PORT),
             self._is_live,
@@ -93,6 +122,7 @@ class Control:
                 *(self._programs.path("kube-controller-manager"), f"--kubeconfig={kubeconfig(name)}"),
                 *(
                     "--leader-elect=false",
+                    "--use-service-account-credentials",
                     f"--service-account-private-key-file={accounts}",
                     f"--root-ca-file={authority}",
                 ),
@@ -120,6 +150,6 @@ class Control:
             server.until(is_ready, "ready", 60)
 
     def _is_live(self) -> bool:
-        with suppress(Exception):
-            return self.kubectl("get", "--raw", "/readyz") == "ok"
+        with suppress(OSError):
+            return bool(self.ask("/api/v1/namespaces/default"))
         return False

@@ -19,7 +19,7 @@ SOCKET: Final = Path("/run/containerd/containerd.sock")
 _INIT: Final = Path(__file__).with_name("node_init")
 
 _CONTAINERD: Final = """\
-# As a distribution writes it; certs.d is not prepared.
+# As a distribution writes it.
 version = 3
 
 [plugins.'io.containerd.cri.v1.images'.pinned_images]
@@ -43,7 +43,6 @@ class KubernetesNode(Process):
         control: the control plane.
         programs: what is run.
         pods: the network of its pods, such as `10.79.1.0/24`.
-        kubelet: settings of the kubelet that differ from the usual ones.
     """
 
     def __init__(
@@ -53,7 +52,6 @@ class KubernetesNode(Process):
         control: Control,
         programs: Programs,
         pods: str,
-        kubelet: Mapping[str, Any] | None = None,
     ) -> None:
         self.host = host
         self.folder = folder
@@ -66,7 +64,7 @@ class KubernetesNode(Process):
         network.parent.mkdir(parents=True)
         network.write_text(json.dumps(_pod_network(pods)))
         self._kubelet = folder / "kubelet.json"
-        self.set_kubelet(kubelet or {})
+        self.set_kubelet({})
         name = host.name
         options = [
             *(f"--config={self._kubelet}", f"--hostname-override={name}", f"--node-ip={host.address}"),
@@ -85,6 +83,15 @@ class KubernetesNode(Process):
             *options,
         ]
         super().__init__(name, command, folder / "node.log")
+
+    def ask_registry(self, url: str) -> None:
+        """Have its containerd ask a registry for everything of docker.io, from its next start on."""
+        hosts = self.folder / "etc" / "containerd" / "certs.d" / "docker.io" / "hosts.toml"
+        hosts.parent.mkdir(parents=True)
+        hosts.write_text(f'server = "{url}"\n')
+        folder = "\n[plugins.'io.containerd.cri.v1.images'.registry]\n  config_path = '/etc/containerd/certs.d'\n"
+        with self.containerd_settings.open("a") as settings:
+            settings.write(folder)
 
     def set_kubelet(self, changes: Mapping[str, Any]) -> None:
         """Settings of the kubelet, from its next start on: the usual ones for this place, and changes."""
@@ -113,8 +120,8 @@ class KubernetesNode(Process):
 
     def is_ready(self) -> bool:
         """Whether the API server knows it as ready."""
-        with suppress(Exception):
-            conditions = self._control.get("node", self.name)["status"]["conditions"]
+        with suppress(OSError):
+            conditions = self._control.ask(f"/api/v1/nodes/{self.name}")["status"].get("conditions", ())
             return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
         return False
 

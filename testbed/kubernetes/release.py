@@ -14,7 +14,7 @@ from .node import KubernetesNode
 CHART: Final = Path(__file__).parents[2] / "deploy" / "chart" / "skvaller"
 NAMESPACE: Final = "skvaller"
 _PORT: Final = 5000
-_AGENTS: Final = ("-n", NAMESPACE, "-l", "app.kubernetes.io/component=agent")
+_AGENTS: Final = ("app.kubernetes.io/component=agent", NAMESPACE)
 
 
 class Release:

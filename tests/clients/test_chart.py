@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from mirror.config import load
-from mirror.kubernetes import cleanup
+from mirror.kubernetes.distributions import DISTRIBUTIONS, Distribution
 
 CHART = Path(__file__).parents[2] / "deploy" / "chart" / "skvaller"
 NEWEST, OLDEST = "1.37", "1.27"
@@ -105,6 +105,7 @@ ROWS: list[tuple[dict[str, Any], str, Any]] = [
     ({"nodeSelector": {"zone": "a"}}, f"{POD}.nodeSelector.zone", "a"),
     ({"tolerations": [{"key": "k", "operator": "Exists"}]}, f"{POD}.tolerations[0].key", "k"),
     ({"priorityClassName": "own"}, f"{POD}.priorityClassName", "own"),
+    ({"resourceQuota": {"enabled": True, "pods": 9}}, "ResourceQuota/ spec.hard.pods", "9"),
     ({"updateStrategy": {"rollingUpdate": {"maxUnavailable": "20%"}}},
      "DaemonSet/ spec.updateStrategy.rollingUpdate.maxUnavailable", "20%"),
     ({"revisionHistoryLimit": 2}, "DaemonSet/ spec.revisionHistoryLimit", 2),
@@ -361,10 +362,10 @@ def test_containerd_is_told_before_the_agent_starts_and_looked_after_while_it_ru
 
 
 def test_containerd_is_written_no_more_than_values_say() -> None:
-    told = {"mirroredRegistries": ["docker.io", "ghcr.io"], "restart": False, "watch": False}
-    objects = render({"containerd": {**told, "registryConfigPath": "/srv/certs.d"}})
+    told = {"mirroredRegistries": ["docker.io", "ghcr.io"], "additionalMirrorTargets": ["http://10.0.0.5:5000"]}
+    objects = render({"containerd": {**told, "registryConfigPath": "/srv/certs.d", "restart": False, "watch": False}})
     configure = at(objects, f"{POD}.initContainers[configure]")
-    assert configure["args"][-2:] == ["--registry=docker.io", "--registry=ghcr.io"]
+    assert configure["args"][-3:] == ["--registry=docker.io", "--registry=ghcr.io", "--then=http://10.0.0.5:5000"]
     assert configure["securityContext"]["capabilities"] == {"drop": ["ALL"]}
     assert [it["mountPath"] for it in configure["volumeMounts"] if it["name"] == "registries"] == ["/host/srv/certs.d"]
     assert at(objects, f"{AGENT}.volumeMounts[host]") is None
@@ -374,17 +375,42 @@ def test_containerd_is_written_no_more_than_values_say() -> None:
     assert at(silent, f"{POD}.volumes[host]") is None
 
 
+def test_what_was_written_on_a_node_is_remembered_there_even_if_nothing_else_is() -> None:
+    objects = render({"persistence": {"enabled": False, "hostPath": "/data/s"}})
+    cleanup = at(objects, f"{CLEANUP}.initContainers[unconfigure]")
+    for container in (at(objects, AGENT), at(objects, f"{POD}.initContainers[configure]"), cleanup):
+        assert at({"x": container}, "x volumeMounts[configured].mountPath") == "/var/lib/skvaller/configured"
+    for pod in (POD, CLEANUP):
+        assert at(objects, f"{pod}.volumes[configured].hostPath.path") == "/data/s/configured"
+    validated(objects, NEWEST)
+
+
 @pytest.mark.parametrize(
     ("runtime", "socket", "content"),
     [
         ("k3s", "/run/k3s/containerd", "/var/lib/rancher/k3s/agent/containerd/io.containerd.content.v1.content"),
         ("rke2", "/run/k3s/containerd", "/var/lib/rancher/rke2/agent/containerd/io.containerd.content.v1.content"),
+        (
+            "microk8s",
+            "/var/snap/microk8s/common/run",
+            "/var/snap/microk8s/common/var/lib/containerd/io.containerd.content.v1.content",
+        ),
+        ("k0s", "/run/k0s", "/var/lib/k0s/containerd/io.containerd.content.v1.content"),
     ],
 )
 def test_other_runtimes_have_their_own_places(runtime: str, socket: str, content: str) -> None:
     objects = render({"containerd": {"runtime": runtime}})
     assert at(objects, f"{POD}.volumes[socket].hostPath.path") == socket
     assert at(objects, f"{POD}.volumes[content].hostPath.path") == content
+
+
+@pytest.mark.parametrize("row", DISTRIBUTIONS, ids=lambda row: row.name)
+def test_values_for_a_distribution_make_objects_that_kubernetes_takes(row: Distribution) -> None:
+    objects = render(yaml.safe_load(row.shown_values(6000)))
+    assert validated(objects, NEWEST)
+    assert 'listen = ["127.0.0.1:6000"]' in agent_toml(objects)
+    is_told_by_chart = row.machine is None or not row.machine.is_needed
+    assert (at(objects, f"{POD}.initContainers[configure]") is not None) is is_told_by_chart
 
 
 # Groups of nodes
@@ -568,7 +594,6 @@ def test_uninstall_undoes_each_node_after_its_agent_has_ended(usual: Objects) ->
     assert job["containers"][0]["args"][-1] == at(usual, "DaemonSet/cleanup metadata.name")
     label = at(usual, "DaemonSet/cleanup spec.template.metadata.labels")
     assert label["skvaller/cleanup"] == at(usual, "DaemonSet/cleanup metadata.name")
-    assert cleanup.__doc__
 
 
 def test_nothing_is_undone_where_nothing_is_written() -> None:

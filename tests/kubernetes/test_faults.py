@@ -23,7 +23,7 @@ def installed(cluster: Cluster, release: Release) -> Release:
     """Three nodes, on which the chart was installed while no registry answered."""
     cluster.registry.stop()
     cluster.add_nodes(3)
-    release.install("containerd.configure=true")
+    release.install()
     return release
 
 
@@ -55,7 +55,7 @@ def test_a_cluster_that_starts_without_its_registry_shares_what_it_has(installed
     first, second, _ = cluster.nodes.values()
     image = brought(cluster, installed, first, "no-registry:1", MEGABYTE)
     cluster.deploy("no-registry", image.name, node=second.name)
-    cluster.until_running(1, "-l", "app=no-registry")
+    cluster.until_running(1, "app=no-registry")
     assert installed.sources(second, image.layers[0]) == {first.name: image.size(image.layers[0])}
 
 
@@ -71,7 +71,7 @@ def test_an_image_that_the_kubelet_collects_is_pulled_to_its_end(installed: Rele
         )
         first.restart("kubelet")
         wait_until(lambda: image.name not in first.images(), "the kubelet to collect the image", 60)
-        cluster.until_running(1, "-l", "app=collected")
+        cluster.until_running(1, "app=collected")
     finally:
         first.host.limit_sent(10_000 * MBIT)
         first.set_kubelet({})
@@ -87,7 +87,7 @@ def test_containerd_is_restarted_in_the_middle_of_a_pull(where: str, installed: 
         cluster.deploy(f"restarted-{where}", image.name, node=second.name)
         until_begun(installed, second, image)
         (first if where == "holder" else second).restart("containerd")
-        cluster.until_running(1, "-l", f"app=restarted-{where}")
+        cluster.until_running(1, f"app=restarted-{where}")
     finally:
         first.host.limit_sent(10_000 * MBIT)
 
@@ -98,9 +98,9 @@ def test_a_node_that_is_drained_and_rebooted(
     first, second, _ = cluster.nodes.values()
     image = brought(cluster, installed, first, "moves:1", MEGABYTE)
     cluster.deploy("moves", image.name, replicas=2)
-    cluster.until_running(2, "-l", "app=moves")
+    cluster.until_running(2, "app=moves")
     cluster.control.kubectl("drain", first.name, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=60s")
-    pods = cluster.until_running(2, "-l", "app=moves")
+    pods = cluster.until_running(2, "app=moves")
     assert first.name not in {pod["spec"]["nodeName"] for pod in pods}
 
     first.power_off()
@@ -131,7 +131,7 @@ def test_many_pods_at_once(installed: Release, cluster: Cluster, figure: Callabl
                 replicas=replicas,
                 labels={"many": "yes"},
             )
-    cluster.until_running(pods, "-l", "many=yes", within_s=600)
+    cluster.until_running(pods, "many=yes", within_s=600)
     figure(f"{pods} pods of {images} images on one node run after {time.monotonic() - begun:.0f} s")
     figure(f"its agent then: {installed.usage(second).peak_bytes / 2**20:.0f} MiB at the highest")
     cluster.control.kubectl("delete", "deployments", "--all", "--wait=false")

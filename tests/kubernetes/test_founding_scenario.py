@@ -34,7 +34,7 @@ def before(cluster: Cluster) -> dict[str, dict[str, str]]:
 def installed(before: dict[str, dict[str, str]], release: Release, figure: Callable[[str], None]) -> Release:
     """The chart, installed by one command on nodes where nothing was prepared."""
     begun = time.monotonic()
-    release.install("containerd.configure=true")
+    release.install()
     figure(f"helm install until both agents are ready: {time.monotonic() - begun:.1f} s")
     return release
 
@@ -43,7 +43,7 @@ def start(cluster: Cluster, name: str, image: str, node: str) -> float:
     """Have a pod of an image on a node; return how long it took until it ran, seconds."""
     begun = time.monotonic()
     cluster.deploy(name, image, node=node)
-    cluster.until_running(1, "-l", f"app={name}")
+    cluster.until_running(1, f"app={name}")
     return time.monotonic() - begun
 
 

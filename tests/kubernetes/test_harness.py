@@ -9,6 +9,6 @@ def test_pods_run_on_the_node_that_they_name(cluster: Cluster) -> None:
         node.load(image.archive())
         cluster.deploy(f"on-{node.name}", image.name, node=node.name)
     for name in cluster.nodes:
-        (pod,) = cluster.until_running(1, "-l", f"app=on-{name}")
+        (pod,) = cluster.until_running(1, f"app=on-{name}")
         assert pod["spec"]["nodeName"] == name
         assert pod["status"]["podIP"].startswith(f"10.79.{name.removeprefix('n')}.")

@@ -1,6 +1,5 @@
 """The agents are replaced, one node after the other, while all nodes pull."""
 
-import json
 import os
 import time
 from collections.abc import Callable
@@ -23,10 +22,9 @@ MEGABYTE = 1_000_000
 def test_agents_are_rolled_while_all_nodes_pull(
     cluster: Cluster, release: Release, figure: Callable[[str], None]
 ) -> None:
-    cluster.add_nodes(NODES, link_bits=200 * MBIT)
-    # While the agent of a node is away, its containerd asks the registry itself; that of the world is not reached here.
-    registry = f"http://{cluster.registry.address}"
-    release.install("containerd.configure=true", f"containerd.additionalMirrorTargets={json.dumps([registry])}")
+    # While the agent of a node is away, its containerd asks the registry itself.
+    cluster.add_nodes(NODES, link_bits=200 * MBIT, reach_registry=True)
+    release.install()
     begun, pulled = time.monotonic(), 0
     with ThreadPoolExecutor(1) as background:
         rolled = background.submit(release.roll)
@@ -35,7 +33,7 @@ def test_agents_are_rolled_while_all_nodes_pull(
             image = cluster.images.make(f"docker.io/library/{name}:1", [20 * MEGABYTE, 10 * MEGABYTE])
             cluster.registry.push(image, f"library/{name}", "1")
             cluster.deploy_everywhere(name, image.name)
-            cluster.until_running(NODES, "-l", f"app={name}", within_s=300)
+            cluster.until_running(NODES, f"app={name}", within_s=300)
             cluster.control.kubectl("delete", "daemonset", name, "--wait=false")
             pulled += 1
         rolled.result()

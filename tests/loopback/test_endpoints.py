@@ -17,6 +17,7 @@ from yarl import URL
 
 from mirror.access import AccessStack, PrivatePolicies
 from mirror.app import Backend, ClientEndpoint, Find, NodeStatus, PeerEndpoint, StatusEndpoint, client_app
+from mirror.app.problems import Service
 from mirror.cluster.throughput import SlowReports
 from mirror.errors import PeerError, Reason
 from mirror.fetch.stack import FetchStack
@@ -190,7 +191,7 @@ class Node:
         referrers = Referrers(self.upstream, cluster, manifests, self.tags)
         backend = Backend(self.holdings, self.fetching, manifests, self.tags, listings, referrers, self.metrics)
         access = AccessStack.build(PrivatePolicies(), Marks(), self.upstream, self.upstream)
-        self.clients = client = ClientEndpoint(backend, self.chain, access.gate)
+        self.pulls, client = backend.pulls, ClientEndpoint(backend, self.chain, access.gate)
         node = NodeStatus(
             name="me",
             is_ready=self.router.ready,
@@ -206,11 +207,12 @@ class Node:
             budgets=list,
             outages=list,
             version="1",
+            service=Service.SYSTEMD,
             cache_limit_bytes=1 << 30,
             troubles=dict,
             pace=lambda source: 0.0,
             fetches=self.fetching.fetches.progress,
-            clients=lambda: self.clients.pulling(),
+            clients=lambda: self.pulls.now(),
             pins=no_pins,
         )
         find = Find(
@@ -367,12 +369,14 @@ def test_a_pull_is_one_line_of_the_log(play: Callable[[Story], None], caplog: py
             for method in ("HEAD", "GET"):
                 await node.ask(f"/v2/library/x/{path}", method)
         await node.ask(f"/v2/library/x/blobs/{name(BLOB)}", headers={"Range": "bytes=5-9"})
-        node.clients.close()
+        node.pulls.close()
 
     play(story)
     (line,) = [record.getMessage() for record in caplog.records if record.name == "mirror.app.pulls"]
-    assert line.startswith("a client pulled image=docker.io/library/x:none client=127.0.0.1 requests=7 failed=2 bytes=")
-    assert int(line.partition("bytes=")[2].split()[0]) >= len(BLOB) + len(MANIFEST) + 5
+    assert line.startswith("a client did not get all; `skvaller why` says more image=docker.io/library/x:none seconds=")
+    count = len(BLOB) + len(MANIFEST) + 5
+    assert f" bytes={count} sources=cache:{count} upstream_bytes=0 why_upstream= " in line
+    assert " client=127.0.0.1 requests=7 failed=2 error=" in line
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,13 @@ The name server is a double: it tells each node, at each question, what the list
 import asyncio
 import socket
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gossip import Gossip, Listen, MemberFailed, MemberSuspected, NameConflict, State, local
-from gossip.net import seeds
 
 NAME = "skvaller-gossip.skvaller.svc.cluster.local."
 PORT = 17946
@@ -35,18 +35,17 @@ class NameServer:
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> NameServer:
-    """A name server, asked often, because nodes here live for seconds."""
+    """A name server in the place of the system's."""
     server = NameServer()
     monkeypatch.setattr(socket, "getaddrinfo", server.getaddrinfo)
-    monkeypatch.setattr(seeds, "_RESOLVE_ALONE_S", 0.1)
-    monkeypatch.setattr(seeds, "_RESOLVE_S", 0.1)
     return server
 
 
 def pod(node: str, address: str, folder: Path) -> Gossip:
     """The agent of a node of Kubernetes, whose folder outlives its pods."""
     listen = Listen(address, PORT)
-    return Gossip(node, local(), listen=listen, seeds=[f"{NAME}:{PORT}"], snapshot=folder / f"{node}.json")
+    config = replace(local(), resolve_alone_s=0.1, resolve_s=0.1)  # nodes here live for seconds
+    return Gossip(node, config, listen=listen, seeds=[f"{NAME}:{PORT}"], snapshot=folder / f"{node}.json")
 
 
 def alive(node: Gossip) -> dict[str, str]:

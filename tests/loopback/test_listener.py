@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
+from mirror.addresses import Address, ListenAddress, UnixAddress
 from mirror.app import EndpointServer, Places
 from mirror.app.listener import Connect, plainly
 from mirror.app.tls import Acceptance
-from mirror.config import Address, ListenAddress, UnixAddress
 from mirror.settings import ChannelSettings, ServerSettings
 from testbed.network import free_address
 from tests.loopback.channels import channels
@@ -590,7 +590,7 @@ CRAMPED = """
 import asyncio, json, os, resource, socket, sys
 import uvloop
 from mirror.app import EndpointServer, Places
-from mirror.config import Address
+from mirror.addresses import Address
 from mirror.settings import ServerSettings
 
 async def app(scope, receive, send):

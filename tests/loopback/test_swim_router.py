@@ -11,6 +11,7 @@ import pytest
 
 from gossip import Gossip, GossipConfig, Listen, key_id, local
 from mirror.errors import Unauthorized
+from mirror.events import Event, Kind, MemberChanged, nobody
 from mirror.routers import NOTE_MAX_BYTES, Listener, MemberStatus, Peer, Serves, Topic
 from mirror.routers.swim import SwimNotes, SwimRouter
 from mirror.settings import RouterSettings
@@ -270,10 +271,11 @@ def test_notes_reach_all_members_and_those_that_come_later_learn_the_state() -> 
     async def story() -> None:
         heard: dict[str, list[bytes]] = {"a": [], "b": [], "c": []}
         states = {name: f"state of {name}".encode() for name in heard}
+        happened: list[Event] = []
         async with AsyncExitStack() as stack:
 
             async def join(name: str, seeds: list[str]) -> tuple[SwimRouter, Gossip]:
-                notes = SwimNotes()
+                notes = SwimNotes(happened.append if name == "b" else nobody)
                 node = Gossip(name, local(), seeds=seeds, delegate=notes)
                 router = SwimRouter(node, 5001, notes=notes)
 
@@ -300,11 +302,16 @@ def test_notes_reach_all_members_and_those_that_come_later_learn_the_state() -> 
             await until(lambda: b"odd" in heard["b"])
             a.notes.tell(Topic.BUDGETS, b"news of a")
             await until(lambda: b"news of a" in heard["b"])
-            await join("c", [str(first.address)])
+            _, third = await join("c", [str(first.address)])
             await until(lambda: b"state of a" in heard["c"] and b"state of c" in heard["a"])
             assert b"news of a" not in heard["a"]
             assert set(heard["b"]) <= {b"odd", b"news of a", *states.values()}
             await a.leave()
             a.notes.tell(Topic.BUDGETS, b"too late")
+            joins = [
+                MemberChanged(Kind.MEMBER_JOINED, it, str(node.address)) for it, node in (("a", first), ("c", third))
+            ]
+            await until(lambda: len(happened) > len(joins))
+            assert happened[:3] == [*joins, MemberChanged(Kind.MEMBER_LEFT, "a", str(first.address))]
 
     run(story())

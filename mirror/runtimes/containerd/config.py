@@ -36,7 +36,7 @@ class ImageConfig:
         has_path: whether a file names them.
         is_disabled: whether the plugin that pulls for Kubernetes does not run.
         pulls_itself: whether that plugin pulls by itself, rather than by containerd's transfer service.
-        mirrors: the file and line of `registry.mirrors`, if something stands there.
+        mirrors: the file that has `registry.mirrors` last, and the way to them; None if none has.
         discards: the file and line where containerd is told to throw layers away once they are unpacked.
     """
 
@@ -45,7 +45,7 @@ class ImageConfig:
     has_path: bool = False
     is_disabled: bool = False
     pulls_itself: bool = False
-    mirrors: str | None = None
+    mirrors: tuple[str, toml_text.Keys] | None = None
     discards: str | None = None
 
 
@@ -92,7 +92,7 @@ def understand(texts: Texts, main: str, usual: str, *, merges: bool) -> ImageCon
         roots = own or roots
         has_path = bool(own) or (has_path and merges)
         if toml_text.value_at(plugin, ("registry", "mirrors")):
-            mirrors = _place(path, text, (*keys, "registry", "mirrors"))
+            mirrors = path, (*keys, "registry", "mirrors")
         pulls_itself = plugin.get("use_local_image_pull", pulls_itself) is True
         if plugin.get("discard_unpacked_layers") is True:
             discards = _place(path, text, keys, "discard_unpacked_layers")
@@ -136,26 +136,43 @@ def add(path: str, text: str | None, roots: tuple[str, ...], version: int) -> Ad
             block = toml_text.indent_of(before, number) + line
             after = toml_text.with_lines(before, number, number + 1, block)
     _check(path, before, after, keys, root)
-    return Addition(after, {"keys": list(keys), "root": root, "block": block, "old": old, "made": text is None})
+    return Addition(
+        after,
+        {
+            "keys": list(keys),
+            "root": root,
+            "block": block,
+            "old": old,
+            "made": text is None,
+            "made_table": table is None,
+        },
+    )
 
 
 def remove(path: str, text: str, added: Any) -> str | None:
     """The text without what `add` wrote; None if nothing is left of a file that was made for it."""
-    keys, block, old = tuple(added["keys"]), added["block"], added["old"] or ""
+    keys = tuple(added["keys"])
     after = text
-    table = toml_text.table_at(text, keys)
-    if table is not None and toml_text.value_at(toml_text.loads(path, text), (*keys, _KEY)) == added["root"]:
-        is_alone = old == "" and "[" in block and table.end - table.start == 2
-        if is_alone and text.count(block) == 1:
-            after = text.replace(block, "")
-        elif is_alone:
-            after = toml_text.with_lines(text, table.start, table.end, "")
-        elif (number := toml_text.key_line(text, table, _KEY)) is not None:
-            after = toml_text.with_lines(text, number, number + 1, old)
-            if not old and not block.startswith((" ", "\t", _KEY)):  # the text had no line end after its last header
-                after = after.removesuffix(toml_text.newline_of(block))
+    if toml_text.value_at(toml_text.loads(path, text), (*keys, _KEY)) == added["root"]:
+        after = _without(text, keys, added)
     left = toml_text.loads(path, after)
     return None if added["made"] and not left.keys() - {"version"} else after
+
+
+def _without(text: str, keys: toml_text.Keys, added: Any) -> str:
+    """A text without the key that stands in it; and without its table, if that was made for it and has nothing else."""
+    table = toml_text.table_at(text, keys)
+    number = None if table is None else toml_text.key_line(text, table, _KEY)
+    if table is None or number is None:
+        return text
+    after = toml_text.with_lines(text, number, number + 1, added["old"] or "")
+    has_others = bool(toml_text.value_at(toml_text.loads("", after), keys))
+    if added["old"] or (added["made_table"] and has_others):
+        return after
+    shorter = toml_text.without(text, added["block"])
+    if shorter is None and added["made_table"]:
+        shorter = toml_text.with_lines(after, table.start, table.start + 1, "")
+    return after if shorter is None else shorter
 
 
 def _imports(host: Host, path: str, document: dict[str, Any]) -> Iterator[str]:
@@ -181,12 +198,10 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _place(path: str, text: str, keys: toml_text.Keys, key: str | None = None) -> str:
-    """Where something stands, for people: file and line."""
-    table = next((table for table in toml_text.tables(text) if table.keys[: len(keys)] == keys), None)
-    if table is None:
-        return path
-    number = table.start if key is None else toml_text.key_line(text, table, key)
+def _place(path: str, text: str, keys: toml_text.Keys, key: str) -> str:
+    """Where a key stands, for people: file and line."""
+    table = toml_text.table_at(text, keys)
+    number = None if table is None else toml_text.key_line(text, table, key)
     return path if number is None else f"{path}:{number + 1}"
 
 

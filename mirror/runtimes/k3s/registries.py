@@ -40,9 +40,10 @@ def add(path: str, text: str | None, wanted: Wanted) -> tuple[Addition | None, l
             )
             continue
         at, snippet = _insertion(path, after, registry, wanted.url)
+        depth = _depth(after, registry)
         before, after = after, after[:at] + snippet + after[at:]
         _check(path, before, after, registry, wanted.url)
-        inserted.append({"registry": registry, "snippet": snippet})
+        inserted.append({"registry": registry, "snippet": snippet, "depth": depth})
     added = {"url": wanted.url, "inserted": inserted, "made": text is None}
     return (Addition(after, added) if inserted else None), notes
 
@@ -50,7 +51,7 @@ def add(path: str, text: str | None, wanted: Wanted) -> tuple[Addition | None, l
 def remove(path: str, text: str, added: Added) -> str | None:
     """The text without the agent; None if nothing is left of a file that was made for it."""
     for each in reversed(added["inserted"]):
-        text = _without(path, text, each["registry"], each["snippet"], added["url"])
+        text = _without(path, text, each, added["url"])
     return None if added["made"] and not text.strip() else text
 
 
@@ -169,14 +170,15 @@ def _normal(read: Any, registry: str, url: str) -> dict[str, Any]:
     return dict(read)
 
 
-def _without(path: str, text: str, registry: str, snippet: str, url: str) -> str:
+def _without(path: str, text: str, inserted: dict[str, Any], url: str) -> str:
     """The text without the agent for a registry: without what was inserted, or what is left of that."""
+    registry = inserted["registry"]
     read = yaml_text.loads(path, text)
     wanted = _normal(read, registry, url)
     count = _count(read, registry, url)
     if not count:
         return text
-    for start, end in _cuts(text, registry, snippet, url):
+    for start, end in _cuts(text, inserted, url):
         shorter = text[:start] + text[end:]
         try:
             left = yaml_text.loads(path, shorter)
@@ -193,17 +195,19 @@ def _count(read: Any, registry: str, url: str) -> int:
     return list(mirror.get("endpoint") or []).count(url)
 
 
-def _cuts(text: str, registry: str, snippet: str, url: str) -> Iterator[tuple[int, int]]:
-    """What may be cut out, the most first: what was inserted, the entry, its endpoint, the item alone."""
-    end = len(text)
-    while (start := text.rfind(snippet, 0, end)) >= 0:
-        yield start, start + len(snippet)
-        end = start + len(snippet) - 1
-    top = yaml_text.top(text)
-    for keys in (("mirrors",), ("mirrors", registry), ("mirrors", registry, "endpoint")):
-        if entry := yaml_text.entry_at(top, *keys):
+def _cuts(text: str, inserted: dict[str, Any], url: str) -> Iterator[tuple[int, int]]:
+    """What may be cut out, the most first: what was inserted; the keys that were, with all below; the item alone."""
+    whole, lines = inserted["snippet"], inserted["snippet"].lstrip("\r\n")
+    for snippet in (whole, lines) if text.endswith(whole) else (lines, whole):  # others may have gone on behind it
+        end = len(text)
+        while (start := text.rfind(snippet, 0, end)) >= 0:
+            yield start, start + len(snippet)
+            end = start + len(snippet) - 1
+    top, keys = yaml_text.top(text), _keys(inserted["registry"])
+    for depth in range(inserted["depth"], len(keys)):
+        if entry := yaml_text.entry_at(top, *keys[: depth + 1]):
             yield yaml_text.line_start(text, entry.start), yaml_text.line_end(text, yaml_text.end_of(entry.value))
-    if endpoint := yaml_text.entry_at(top, "mirrors", registry, "endpoint"):
+    if endpoint := yaml_text.entry_at(top, *keys):
         for item in endpoint.value.value:
             if item.value == url:
                 start, end = int(item.start_mark.index), int(item.end_mark.index)
@@ -211,3 +215,14 @@ def _cuts(text: str, registry: str, snippet: str, url: str) -> Iterator[tuple[in
                 comma = text[end:].lstrip()
                 yield start, len(text) - len(comma[1:].lstrip()) if comma.startswith(",") else end
                 yield text.rfind(",", 0, start), end
+
+
+def _keys(registry: str) -> tuple[str, str, str]:
+    """The way to the endpoints of a registry."""
+    return "mirrors", registry, "endpoint"
+
+
+def _depth(text: str, registry: str) -> int:
+    """How many keys of that way are there."""
+    top, keys = yaml_text.top(text), _keys(registry)
+    return sum(yaml_text.entry_at(top, *keys[: depth + 1]) is not None for depth in range(len(keys)))

@@ -121,6 +121,11 @@ class Budgets:
         self._sources: dict[str, str] = {}
         """Whose budget this node's requests count on, by URL, as far as it was told."""
         self._told: dict[tuple[str, str], Note] = {}
+        self._on_change: Callable[[str], object] = lambda url: None
+
+    def follow(self, on_change: Callable[[str], object]) -> None:
+        """Have somebody told the URL of each registry of which there is a new note."""
+        self._on_change = on_change
 
     # What registries say to this node.
 
@@ -240,6 +245,7 @@ class Budgets:
         while len(self._notes) > self._settings.budgets_max:
             gone, _ = self._notes.popitem(last=False)
             self._told.pop(gone, None)
+        self._on_change(note.url)
 
     def _is_news(self, note: Note) -> bool:
         """Whether the others should know: what is left has changed by a good part, or is nearly nothing."""

@@ -10,7 +10,6 @@ Sources: OCI distribution-spec, "Pull"; RFC 9110 sections 14 and 15.
 
 import asyncio
 import contextlib
-import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -44,8 +43,6 @@ from .pages import PAGE_MAX_BYTES, filters, following
 from .registries import DOCKER_HUB_URL, Registry, known_registries
 from .requests import RegistryClient, Tally
 from .transport import Answer
-
-log = logging.getLogger(__name__)
 
 _SMALL_BYTES = 1024 * 1024
 """Size of a blob up to which it is read into memory where its head does not say what comes, in bytes. Configurations
@@ -153,9 +150,7 @@ class Upstream:
 
     def heard(self, payload: bytes) -> None:
         """Take in what another member says of the limits of registries."""
-        now = asyncio.get_running_loop().time()
-        for note in self._budgets.heard(payload, now):
-            log.warning("a registry rate limits a member url=%s retry_after_s=%.0f", note.url, note.blocked_until - now)
+        self._budgets.heard(payload, asyncio.get_running_loop().time())
 
     def state(self) -> bytes:
         """What this node knows of the limits of registries, for another member."""

@@ -7,7 +7,6 @@ Source: RFC 9110 section 10.2.3 (Retry-After).
 """
 
 import asyncio
-import logging
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
@@ -20,8 +19,6 @@ from ...settings import UpstreamSettings
 from .budgets import Budgets
 from .counted import CountedRepositories
 from .registries import Registry
-
-log = logging.getLogger(__name__)
 
 
 def parse_retry_after(header: str | None, now: datetime, settings: UpstreamSettings) -> float:
@@ -58,8 +55,6 @@ class RateLimits:
         """Pulls that are not answered yet, by URL."""
         self._answered: dict[str, asyncio.Event] = {}
         """Set when the next one is."""
-        self._warned: set[str] = set()
-        """URLs of which the log says that few pulls are left."""
 
     def check(self, registry: Registry, now: float, *, is_pull: bool = True) -> None:
         """Raise UpstreamRateLimited if the registry may not be asked at `now`, in seconds of the caller's clock."""
@@ -113,7 +108,7 @@ class RateLimits:
                 answered.set()
 
     def note(self, registry: Registry, headers: Mapping[str, str], now: float, repository: str | None = None) -> None:
-        """Take note of what an answer says of the budget; the log says it once where few pulls are left.
+        """Take note of what an answer says of the budget.
 
         Args:
             registry: who answered.
@@ -124,13 +119,6 @@ class RateLimits:
         self._budgets.answered(registry.url, headers, now)
         if repository is not None:
             self._counted.note(registry.url, repository, now, counted="RateLimit-Limit" in headers)
-        if not self._budgets.is_scarce(registry.url, now):
-            self._warned.discard(registry.url)
-        elif registry.url not in self._warned:
-            self._warned.add(registry.url)
-            left = self._budgets.left(registry.url, now)
-            log.warning("few pulls are left, and one member asks for all manifests registry=%s left=%s",
-                        registry.name, left)  # fmt: skip
 
     def note_429(
         self, registry: Registry, headers: Mapping[str, str], clock: datetime, now: float, *, is_pull: bool = False
@@ -145,10 +133,7 @@ class RateLimits:
             is_pull: whether it was asked for a manifest, by GET.
         """
         wait_s = parse_retry_after(headers.get("Retry-After"), clock, self._settings)
-        was_known = self._budgets.is_blocked(registry.url, now)
         self._budgets.limited(registry.url, headers, wait_s, now, is_pull=is_pull)
-        if not was_known:
-            log.warning("upstream rate limited registry=%s retry_after_s=%.0f", registry.name, wait_s)
         until = clock + timedelta(seconds=wait_s)
         return UpstreamRateLimited(
             f"{registry.name} answered 429: not asked for {wait_s:.0f} s, until {until:%H:%M:%S} UTC", wait_s

@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from pathlib import Path
 
 from ...errors import StartFailed, StorageFailed, StorageFull
+from ...events import Tell, nobody
 from ...oci.digest import Digest
 from ...oci.reference import Reference
 from ...settings import CacheSettings
@@ -23,6 +24,7 @@ from .. import Held, Listener, Proof, Tag
 from ..marks import Marks
 from .blobs import Blobs
 from .contents import Contents
+from .evictions import Evictions
 from .folder import Folder, Found, Left
 from .keeping import Keeping
 from .marks import MarkFiles
@@ -52,6 +54,7 @@ class CacheStore:
         on_evicted: called with the number of complete blobs that left to make room.
         protected: hexadecimal digests of what never leaves to make room, until `protection` is told otherwise.
         marks: of what needed credentials; those of the blobs are kept beside them.
+        on_event: told when it stops to keep what arrives, when it does so again, and when blobs leave to make room.
     """
 
     name = "cache"
@@ -65,6 +68,7 @@ class CacheStore:
         on_evicted: Callable[[int], object] = lambda count: None,
         protected: Set[str] = frozenset(),
         marks: Marks | None = None,
+        on_event: Tell = nobody,
     ) -> None:
         settings = settings or CacheSettings()
         self._settings = settings
@@ -78,7 +82,8 @@ class CacheStore:
         self._partials = Partials(folder)
         self._served = Served(self.name, folder, self._blobs, settings, on_damaged)
         bounds = Bounds(capacity_bytes, int(capacity_bytes * settings.others_part))
-        self._keeping = Keeping(settings.settle_s)
+        self._keeping = Keeping(settings.settle_s, on_event=on_event)
+        self._evictions = Evictions(on_event, settings.evicted_s)
         self._looking = asyncio.Lock()
         """Looks come one after the other: two at once would find what the other leaves behind for a moment."""
         self._space = Space(bounds, folder, self._blobs, self._partials, self._keeping, self._evicted)
@@ -256,6 +261,7 @@ class CacheStore:
     def _evicted(self, names: Sequence[str]) -> None:
         """Take note of blobs that left to make room."""
         self._on_evicted(len(names))
+        self._evictions.note(len(names))
         self._served.gone(names)
 
     def _committed(self, writing: Writing, proof: Proof | None) -> None:

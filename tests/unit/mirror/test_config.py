@@ -12,23 +12,21 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mirror.access import PrivatePolicies, Sharing
+from mirror.addresses import Address, UnixAddress
 from mirror.channels import PeerTls
 from mirror.config import (
     CREDENTIAL,
     SETTINGS,
-    Address,
     AgentConfig,
     Offline,
     Push,
     RegistryListener,
     Routing,
-    UnixAddress,
     advertised_address,
     load,
     parse_address,
     parse_bind,
     parse_seed,
-    parse_size,
     refuse_misspelt,
 )
 from mirror.errors import ConfigError
@@ -37,6 +35,7 @@ from mirror.sources.upstream.credentials import AuthPath
 from mirror.sources.upstream.reached import Proxies, Proxy, Reached
 from mirror.sources.upstream.registries import Registry
 from mirror.sources.upstream.trust import Trusted
+from mirror.tables import parse_size
 
 NOTHING: dict[str, str] = {}
 TRUSTED = (Trusted("lab", "10.0.0.7", 9000), Trusted("lab", network=ipaddress.ip_network("10.2.0.0/16")))

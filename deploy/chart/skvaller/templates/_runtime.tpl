@@ -3,7 +3,9 @@
 {{- $places := dict
   "containerd" (dict "socket" "/run/containerd/containerd.sock" "state" "/var/lib/containerd" "configPath" "/etc/containerd")
   "k3s" (dict "socket" "/run/k3s/containerd/containerd.sock" "state" "/var/lib/rancher/k3s/agent/containerd" "configPath" "/etc/rancher/k3s")
-  "rke2" (dict "socket" "/run/k3s/containerd/containerd.sock" "state" "/var/lib/rancher/rke2/agent/containerd" "configPath" "/etc/rancher/rke2") -}}
+  "rke2" (dict "socket" "/run/k3s/containerd/containerd.sock" "state" "/var/lib/rancher/rke2/agent/containerd" "configPath" "/etc/rancher/rke2")
+  "microk8s" (dict "socket" "/var/snap/microk8s/common/run/containerd.sock" "state" "/var/snap/microk8s/common/var/lib/containerd" "configPath" "/var/snap/microk8s/current/args")
+  "k0s" (dict "socket" "/run/k0s/containerd.sock" "state" "/var/lib/k0s/containerd" "configPath" "/etc/k0s") -}}
 {{- $usual := get $places .Values.containerd.runtime -}}
 {{- dict
   "socket" (default $usual.socket .Values.containerd.socket)

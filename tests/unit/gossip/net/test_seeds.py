@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gossip import Address, Member, State
+from gossip import Address, GossipConfig, Member, State
 from gossip.net import seeds as seeds_module
 from gossip.net.attempts import Attempts
 from gossip.net.seeds import Seeds
@@ -53,7 +53,7 @@ def run(story: Coroutine[Any, Any, None]) -> None:
 async def first_round(
     node: Any, names: list[tuple[str, int]], remembered: list[Address], attempts: Attempts | None = None
 ) -> Seeds:
-    seeds = Seeds(node, attempts or Attempts(lambda: True), names, remembered)
+    seeds = Seeds(node, attempts or Attempts(lambda: True), names, remembered, GossipConfig())
     joining = asyncio.create_task(seeds.keep_joining())
     async with asyncio.timeout(15):
         await node.pumped.wait()
@@ -178,7 +178,7 @@ def test_addresses_that_the_socket_cannot_send_to_are_left_out_and_said(monkeypa
 def test_without_names_there_is_nothing_to_try_from_the_start() -> None:
     async def story() -> None:
         node: Any = Node()
-        assert Seeds(node, Attempts(lambda: True), [], []).exhausted
-        assert not Seeds(node, Attempts(lambda: True), [], [KNOWN]).exhausted
+        assert Seeds(node, Attempts(lambda: True), [], [], GossipConfig()).exhausted
+        assert not Seeds(node, Attempts(lambda: True), [], [KNOWN], GossipConfig()).exhausted
 
     run(story())

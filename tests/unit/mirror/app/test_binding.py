@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from mirror.addresses import Address, UnixAddress
 from mirror.app.binding import Bound
-from mirror.config import Address, UnixAddress
 from mirror.errors import ConfigError
 
 

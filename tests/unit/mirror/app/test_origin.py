@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mirror.app.origin import NoPages, host_name
+from mirror.app.origin import UNNAMED, Naming, NoPages, host_name
 
 NAMES = {"node-1", "mirror.example.com"}
 
@@ -16,8 +16,14 @@ async def well(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"private"})
 
 
-def ask(*headers: tuple[str, str], path: str = "/v2/x/manifests/1", method: str = "GET") -> tuple[int, bytes]:
-    """Ask; return the status and the body."""
+def answer(
+    *headers: tuple[str, str],
+    path: str = "/v2/x/manifests/1",
+    method: str = "GET",
+    naming: Naming = Naming.ALL,
+    app: Any = well,
+) -> list[Any]:
+    """Ask; return the messages of the answer."""
     got: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -28,7 +34,13 @@ def ask(*headers: tuple[str, str], path: str = "/v2/x/manifests/1", method: str 
 
     raw = [(name.lower().encode(), value.encode()) for name, value in headers]
     scope = {"type": "http", "method": method, "path": path, "headers": raw}
-    asyncio.run(NoPages(well, NAMES)(scope, receive, send))
+    asyncio.run(NoPages(app, NAMES, naming)(scope, receive, send))
+    return got
+
+
+def ask(*headers: tuple[str, str], **given: Any) -> tuple[int, bytes]:
+    """Ask; return the status and the body."""
+    got = answer(*headers, **given)
     return got[0]["status"], got[1]["body"]
 
 
@@ -117,3 +129,75 @@ def test_a_probe_may_have_any_name() -> None:
 )
 def test_names_are_told_from_addresses(host: bytes, name: str | None) -> None:
     assert host_name(host) == name
+
+
+FIREFOX = ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0")
+LOADING = [("Host", "10.0.0.5:5000"), FIREFOX, ("Accept", "image/avif,*/*"), ("Accept-Language", "en")]
+"""What a browser sends for an image in another site's page, to an address that is not loopback: no word of the page."""
+
+
+def test_a_page_that_merely_loads_something_makes_no_pull() -> None:
+    status, body = ask(*LOADING)
+    assert status == 403
+    assert "container tools" in json.loads(body)["errors"][0]["message"]
+    assert ask(*LOADING, path="/")[0] == 200
+    assert ask(*LOADING, ("Sec-Fetch-Site", "same-origin"))[0] == 200
+
+
+@pytest.mark.parametrize("naming", list(Naming))
+def test_another_sites_page_is_refused_wherever_it_asks(naming: Naming) -> None:
+    for header in (("Sec-Fetch-Site", "cross-site"), ("Origin", "http://evil.example"), ("Origin", "null")):
+        for path in ("/", "/metrics", "/api/v1/status", "/readyz", "/healthz"):
+            assert ask(("Host", "127.0.0.1"), header, path=path, naming=naming)[0] == 403
+
+
+def test_where_metrics_alone_are_tools_may_use_any_name_and_browsers_may_not() -> None:
+    prometheus = [("Host", "node.example:5002"), ("User-Agent", "Prometheus/3.5.0"), ("Accept-Encoding", "gzip")]
+    assert ask(*prometheus, path="/metrics", naming=Naming.BROWSERS)[0] == 200
+    for sent in (FIREFOX, ("Accept-Language", ""), ("Sec-Fetch-Mode", "cors"), ("Sec-CH-UA", "x")):
+        assert ask(*prometheus, sent, path="/metrics", naming=Naming.BROWSERS)[0] == (403), sent
+
+
+def test_a_unix_socket_has_no_name() -> None:
+    assert ask(("Host", "whatever"), naming=Naming.NOBODY)[0] == 200
+    assert ask(("Host", "whatever"), FIREFOX, path="/", naming=Naming.NOBODY)[0] == 200
+
+
+def test_who_asks_a_probe_under_a_foreign_name_is_marked() -> None:
+    marked: list[bool] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        marked.append(UNNAMED in scope.get("extensions", {}))
+        await well(scope, receive, send)
+
+    for host in ("evil.example", "127.0.0.1", "node-1"):
+        ask(("Host", host), path="/readyz", app=app)
+    assert marked == [True, False, False]
+
+
+def test_a_browser_takes_an_answer_for_nothing_else_and_runs_nothing_of_it() -> None:
+    async def evil(scope: Any, receive: Any, send: Any) -> None:
+        await send(
+            {"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/xhtml+xml")]}
+        )
+        await send({"type": "http.response.body", "body": b"<html/>"})
+
+    for path, sent in (("/v2/x/manifests/1", [FIREFOX, ("Sec-Fetch-Site", "none")]), ("/api/v1/members", [])):
+        headers = dict(answer(("Host", "127.0.0.1"), *sent, path=path, app=evil)[0]["headers"])
+        assert b"sandbox" in headers[b"content-security-policy"]
+        assert b"frame-ancestors 'none'" in headers[b"content-security-policy"]
+        assert headers[b"x-content-type-options"] == b"nosniff"
+        assert headers[b"x-frame-options"] == b"DENY"
+        assert headers[b"cross-origin-resource-policy"] == b"same-origin"
+
+
+def test_what_an_answer_says_itself_stays_and_container_tools_get_what_they_got() -> None:
+    policy = (b"content-security-policy", b"script-src 'sha256-x'")
+
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [policy]})
+        await send({"type": "http.response.body", "body": b""})
+
+    headers = answer(("Host", "127.0.0.1"), path="/", app=page)[0]["headers"]
+    assert [it for it in headers if it[0] == policy[0]] == [policy]
+    assert answer(*CLIENTS["containerd"], app=page)[0]["headers"] == [policy]

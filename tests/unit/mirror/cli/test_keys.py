@@ -2,6 +2,8 @@
 
 import base64
 import json
+import os
+import pwd
 from importlib import import_module
 from pathlib import Path
 
@@ -64,3 +66,16 @@ def test_a_key_file_of_another_user_that_an_agent_names_is_not_believed(
     assert impostor.bodies == []
     CliRunner().invoke(main, ["keys", "install", str(new), "--key-file", str(named)])
     assert len(impostor.bodies) == 1
+
+
+def test_a_key_file_of_the_system_user_that_the_agent_runs_as_is_believed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    agent = Impostor(monkeypatch, written(tmp_path / "key", CLUSTER))
+    monkeypatch.setattr(import_module("mirror.cli.keys"), "owners_of", lambda file: {os.geteuid(), 998})
+    for user_id, believed in ((998, True), (1998, False)):  # a person may be called as the agent is
+        user = ("skvaller", "x", user_id, user_id, "", "/", "/usr/sbin/nologin")
+        monkeypatch.setattr(pwd, "getpwnam", lambda name, user=user: pwd.struct_passwd(user))
+        agent.bodies.clear()
+        outcome = CliRunner().invoke(main, ["keys", "use", "00000000"])
+        assert bool(agent.bodies) is believed, outcome.output

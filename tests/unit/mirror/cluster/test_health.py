@@ -9,6 +9,7 @@ import pytest
 
 from mirror.cluster.health import PeerHealth
 from mirror.errors import PeerError, Reason
+from mirror.events import BanBegan, BanEnded, Event, Tell, nobody
 from mirror.metrics import Metrics
 from mirror.oci.content import Content
 from mirror.routers import Peer
@@ -19,7 +20,9 @@ PEER = Peer("a", "127.0.0.1", 1)
 Story = Callable[[PeerHealth, asyncio.Event], Coroutine[Any, Any, None]]
 
 
-def play(story: Story, *, settings: ClusterSettings | None = None, gone: bool = False) -> Metrics:
+def play(
+    story: Story, *, settings: ClusterSettings | None = None, gone: bool = False, on_event: Tell = nobody
+) -> Metrics:
     """Tell a story in which a member gives a sign of life once an event is set, or is gone."""
     metrics = Metrics()
 
@@ -36,6 +39,7 @@ def play(story: Story, *, settings: ClusterSettings | None = None, gone: bool = 
             notices,
             metrics,
             settings or ClusterSettings(probe_s=0.0),
+            on_event,
         )
         try:
             await story(health, alive)
@@ -131,6 +135,8 @@ def test_a_ban_ends() -> None:
 def test_doubt_costs_seconds_and_doubles_with_each_time_up_to_the_ban_for_a_proven_lie(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO", "mirror.cluster.health")
+
     async def story(health: PeerHealth, alive: asyncio.Event) -> None:
         for _ in range(5):
             health.doubt("a", "sha256:…")
@@ -223,3 +229,17 @@ def test_a_question_is_not_waited_for_where_its_member_may_be_gone() -> None:
         alive.set()
 
     play(story)
+
+
+def test_people_are_told_of_a_ban_and_of_its_end() -> None:
+    told: list[Event] = []
+
+    async def story(health: PeerHealth, alive: asyncio.Event) -> None:
+        health.sent_corrupt("a", "sha256:00")
+        assert told == [BanBegan("a", "sha256:00", 0.01)]
+        while len(told) < 2:
+            await asyncio.sleep(0)
+        assert told[1:] == [BanEnded("a")]
+        assert not health.is_banned("a")
+
+    play(story, settings=ClusterSettings(corrupt_ban_s=0.01), on_event=told.append)

@@ -72,7 +72,7 @@ async def unheard(peer: Peer, content: Content, wrong: tuple[int, int]) -> None:
 
 
 def made(chart: Chart, view_s: float = 0.0) -> tuple[ClusterView, PeerHealth]:
-    health = PeerHealth(lambda name: None, never, unheard, Metrics())
+    health = PeerHealth(lambda name: None, never, unheard, Metrics(), later=lambda seconds, do: None)
     return ClusterView(ME, chart, chart, health, ClusterSettings(view_s=view_s)), health
 
 

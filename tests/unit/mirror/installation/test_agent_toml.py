@@ -58,6 +58,24 @@ def test_in_a_file_that_is_there_only_what_is_given_changes() -> None:
         assert line.replace("5GiB", "9GiB") in changed.splitlines()
 
 
+def test_a_setting_comes_to_where_the_file_explains_it() -> None:
+    text = new_text({"name": "a"})
+    lines = changed_text(text, {"upstream": ["a.example=https://b.example"]}).splitlines()
+    place = lines.index('upstream = ["a.example=https://b.example"]')
+    assert lines[place - 1].startswith("# upstream = ")
+    assert [line for number, line in enumerate(lines) if number != place] == text.splitlines()
+
+
+IN_TABLES = ('[[registry]]\nname = "a.io"\n# advertise = "x"\n', 'name = "a"\n[[tag]]\n# advertise = "x"\n')
+
+
+@pytest.mark.parametrize("text", IN_TABLES)
+def test_an_explanation_in_a_table_is_no_place_for_a_setting(text: str) -> None:
+    changed = changed_text(text, {"advertise": "10.0.0.1"})
+    assert tomllib.loads(changed) == {**tomllib.loads(text), "advertise": "10.0.0.1"}
+    assert set(text.splitlines()) <= set(changed.splitlines())
+
+
 def test_what_it_says_already_is_not_written_again() -> None:
     assert changed_text(BY_HAND, {"join": ["node1", "node2"], "cache-size": "5GiB"}) == BY_HAND
     assert changed_text(BY_HAND, {}) == BY_HAND

@@ -85,7 +85,8 @@ def test_settings_that_are_there_are_kept(places: Places) -> None:
 @pytest.mark.parametrize(
     ("text", "given", "message"),
     [
-        ("", {"cache-size": "lots"}, f"cache-size in {SETTINGS_FILE}: 'lots' is not allowed"),
+        ("", {"cache-size": "lots"}, "--cache-size: 'lots' is not allowed"),
+        ('cache-size = "lots"', {}, f"cache-size in {SETTINGS_FILE}: 'lots' is not allowed"),
         ('cache-sise = "1GiB"', {}, f"cache-sise in {SETTINGS_FILE}: no such setting; is cache-size meant"),
         ("join = [", {}, f"{SETTINGS_FILE} is not TOML"),
     ],

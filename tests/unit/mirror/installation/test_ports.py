@@ -1,5 +1,6 @@
 """Addresses that are taken are named before an agent is installed that could not start."""
 
+import os
 import socket
 
 from mirror.config import load
@@ -13,4 +14,4 @@ def test_each_setting_whose_address_is_taken_is_named_with_what_to_do() -> None:
         flags = {name: f"127.0.0.1:{port}" for name, port in ports.items()} | {"listen": ["unix:/run/x.sock"]}
         problems = taken(load(flags, {}, None))
     assert [problem.partition(":")[0] for problem in problems] == ["peer", "gossip"]
-    assert all("give --" in problem for problem in problems)
+    assert all("give --" in problem and f"process {os.getpid()} " in problem for problem in problems)

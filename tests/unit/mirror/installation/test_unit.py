@@ -33,8 +33,9 @@ def test_the_one_that_can_be_read_in_the_tree_is_the_one_that_is_written() -> No
 
 def test_runtimes_start_after_it_and_also_without_it() -> None:
     unit = parsed(unit_text(Service(COMMAND)))
-    for runtime in ("containerd", "docker", "k3s", "k3s-agent", "kubelet", "rke2-server", "crio"):
+    for runtime in ("docker", "k3s", "k3s-agent", "kubelet", "rke2-server", "crio"):
         assert f"{runtime}.service" in unit["Unit"]["Before"].split()
+    assert "containerd.service" not in unit["Unit"]["Before"], "it would wait for the network, as the agent does"
     assert "RequiredBy" not in unit["Install"]
     assert unit["Service"]["Type"] == "notify", "they wait until it is ready"
 
@@ -46,6 +47,15 @@ def test_root_s_rights_are_for_the_content_of_containerd_alone() -> None:
     assert "AmbientCapabilities" not in without
     assert without["CapabilityBoundingSet"] == ""
     assert with_one["User"] == without["User"] == "skvaller"
+
+
+def test_it_may_write_files_of_runtimes_where_it_repairs_them_alone() -> None:
+    usual = parsed(unit_text(Service(COMMAND)))["Service"]
+    repairs = parsed(unit_text(Service(COMMAND, shares_containerd=False, repairs=True)))["Service"]
+    assert usual["ReadWritePaths"] == "-/etc/skvaller"
+    assert "-/etc/containerd" in repairs["ReadWritePaths"].split()
+    assert "CAP_CHOWN" not in usual["AmbientCapabilities"]
+    assert {"CAP_CHOWN", "CAP_DAC_OVERRIDE"} <= set(repairs["AmbientCapabilities"].split())
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import json
 from collections.abc import Set
 
 from mirror.errors import StorageFull
+from mirror.events import Event, Kind, PinChanged
 from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.manifest import OCI_MANIFEST
@@ -32,8 +33,18 @@ class Node:
         self.asked: list[Digest] = []
         self.fails = False
         self.now = 0.0
+        self.told: list[Event] = []
         inventory = Inventory("me", self.holds, self.locate, self.ask, self.held, settings=SETTINGS)
-        self.keeper = Keeper("me", self, self.held, self.fetch, inventory, settings=SETTINGS, now=lambda: self.now)
+        self.keeper = Keeper(
+            "me",
+            self,
+            self.held,
+            self.fetch,
+            inventory,
+            settings=SETTINGS,
+            now=lambda: self.now,
+            on_event=lambda event: self.told.append(event),
+        )
 
     def holds(self, digest: Digest) -> bool:
         return digest in self.here
@@ -167,3 +178,19 @@ def test_what_others_are_to_keep_stays_until_they_have_answered_that_they_have_i
     node.looks(instead)
     assert node.is_protected(goal)
     assert not node.asked
+
+
+def test_people_are_told_once_what_lacks_and_when_it_is_whole() -> None:
+    node = Node()
+    node.fails = True
+    image, other = node.image("a", 100, "me"), node.image("b", 100, "you")
+    name = f"{REPOSITORY}@{image.digest}"
+    node.looks(image, other)
+    assert node.told == [PinChanged(Kind.PIN_LACKING, name, "a part of it is not here")]
+    node.fails, node.now = False, 1000.0
+    node.looks(image, other, times=5)
+    assert node.told[1:] == [PinChanged(Kind.PIN_WHOLE, name)]
+    node.here -= node.parts(image)
+    node.fails = True
+    node.looks(image, times=1)
+    assert [event.kind for event in node.told[2:]] == [Kind.PIN_LACKING]

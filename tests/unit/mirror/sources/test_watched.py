@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mirror.errors import Reason, UpstreamError, UpstreamOffline, UpstreamOut, UpstreamUnknown
+from mirror.events import Event, Kind, OutageBegan, OutageEnded
 from mirror.oci.content import Content
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository
@@ -90,7 +91,8 @@ class World:
     ) -> None:
         self.registries, self.outages = Registries(), Outages(settings)
         words = Words(settings, name, {HUB}, tell)
-        self.upstream = WatchedUpstream(self.registries, self.outages, settings, words=words)
+        self.told: list[Event] = []
+        self.upstream = WatchedUpstream(self.registries, self.outages, settings, words=words, on_event=self.told.append)
 
     def is_out(self) -> bool:
         return self.outages.why(HUB, 0.0) is not None
@@ -115,6 +117,7 @@ def test_who_asks_a_silent_registry_learns_that_it_is_out_and_the_next_one_is_no
             with pytest.raises(UpstreamOut, match="has not answered") as caught:
                 await it.upstream.size(BLOB)
             assert it.registries.questions == 1
+            assert it.told == [OutageBegan(HUB, "it gives no sign of life")]
             assert caught.value.retry_after_s == PROMPT.retry_after_s
 
     run(story())
@@ -193,6 +196,8 @@ def test_a_request_asks_for_a_sign_of_life_itself_and_waits_a_moment_for_it() ->
             it.registries.living.set()
             it.registries.answering.set()
             assert await it.upstream.resolve(TAG) == RESOLVED
+            assert isinstance(it.told[-1], OutageEnded)
+            assert it.told[-1].answers
 
     run(story())
 
@@ -204,6 +209,9 @@ def test_nobody_asks_for_signs_of_life_when_nobody_wants_anything_any_more() -> 
                 await it.upstream.resolve(TAG)
             while it.is_out():  # it never answers: so this ends with the questions
                 await asyncio.sleep(0.001)
+            assert [event.kind for event in it.told] == [Kind.OUTAGE_BEGAN, Kind.OUTAGE_ENDED]
+            assert isinstance(it.told[-1], OutageEnded)
+            assert not it.told[-1].answers
 
     run(story())
 
