@@ -1,7 +1,7 @@
 """`python -m bench viewers`: what the status page costs the agent that many browsers look at, and how soon it is seen.
 
 Agents on loopback know each other. The viewers ask one of them for what the page asks, as often as the page does while
-something is pulled, over a connection each. Then Chromium, which runs already, opens the page: how long it takes until it
+something is pulled, over a connection each. Then Chromium, which runs already, opens the page: how long until it
 is painted.
 """
 

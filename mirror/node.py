@@ -4,6 +4,7 @@ This is the only module that builds routers, stores and sources, beside the demo
 arguments, and its section of `Settings`.
 """
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -35,6 +36,7 @@ from .app.examination.stack import Examination
 from .app.left_out import LeftOut
 from .app.pinning import Pinning
 from .app.private import PrivateContent
+from .app.problems import Service
 from .app.pulls import Pulls
 from .app.push import PushEndpoint, PushStack
 from .app.servers import Served, make_servers
@@ -193,6 +195,7 @@ class Node:
             budgets=self._registries.shown_budgets,
             outages=self._registries.shown_outages,
             version=__version__,
+            service=Service.KUBERNETES if "KUBERNETES_SERVICE_HOST" in os.environ else Service.SYSTEMD,
             cache_limit_bytes=self._config.cache_size,
             troubles=fetching.health.troubles,
             pace=lambda source: fetching.throughput.recent_rate(source, time.monotonic()),

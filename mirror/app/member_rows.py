@@ -24,7 +24,7 @@ TROUBLES: Final = {
 """What it means that this node does not ask a member."""
 _FLAPPING: Final = "it died and came back several times: lookups leave it out for now"
 _HOMES: Final = {
-    Serves.NEW: "it is new, so it fetches nothing from registries for others yet",
+    Serves.NEW: "it is new: while most are older, it fetches nothing from registries for others",
     Serves.NO: "it fetches nothing from registries for others",
 }
 

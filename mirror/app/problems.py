@@ -10,7 +10,27 @@ _SHOWN_MAX: Final = 50
 """Bounds the pins that are shown to lack copies: who has more of them looks at `skvaller pins`."""
 _LOW_SHARE: Final = 0.1
 """The share of a registry's budget, left over, at which an operator may want to do something."""
-_LOG: Final = "journalctl -u skvaller --since -1h"
+_POD: Final = "pod -A -l app.kubernetes.io/name=skvaller --field-selector spec.nodeName="
+"""The pod of an agent, as the chart labels it; its name in the cluster is that of the node."""
+
+
+class Service(enum.Enum):
+    """What starts the agents of this cluster, and so how an operator looks at one, and starts it again."""
+
+    SYSTEMD = enum.auto()
+    KUBERNETES = enum.auto()
+
+    def log(self, name: str, *, is_here: bool = False) -> tuple[str, str]:
+        """The command that says what became of the agent of a member, and the member on whose machine to give it."""
+        if self is Service.KUBERNETES:
+            return f"kubectl describe {_POD}{name}", ""
+        return "journalctl -u skvaller --since -1h", "" if is_here else name
+
+    def restart(self, name: str, *, is_here: bool = False) -> tuple[str, str]:
+        """The command that starts it again, and the member on whose machine to give it."""
+        if self is Service.KUBERNETES:
+            return f"kubectl delete {_POD}{name}", ""
+        return "systemctl restart skvaller", "" if is_here else name
 
 
 class Severity(enum.StrEnum):
@@ -46,6 +66,8 @@ class Facts:
     """What a node knows, as it stands on the status endpoint.
 
     Args:
+        me: the name of this node.
+        service: what starts the agents.
         is_ready: whether pulls can be served.
         alone: what was tried to reach others; empty if one is reached, or none is looked for.
         members: rows of members.
@@ -57,6 +79,8 @@ class Facts:
         without_room: pinned images for which this node's cache has no room.
     """
 
+    me: str
+    service: Service
     is_ready: bool
     alone: str
     members: Sequence[Mapping[str, Any]]
@@ -70,7 +94,7 @@ class Facts:
 
 def problems_of(facts: Facts) -> list[dict[str, Any]]:
     """What is wrong, the worst first, as rows of JSON."""
-    found = [*_node(facts), *_members(facts.members), *_registries(facts), *_pins(facts.pins)]
+    found = [*_node(facts), *_members(facts), *_registries(facts), *_pins(facts.pins)]
     found.sort(key=lambda it: it.severity is not Severity.ERROR)
     return [asdict(it) for it in found]
 
@@ -80,8 +104,8 @@ def _node(facts: Facts) -> Iterator[Problem]:
         yield Problem(
             Severity.WARNING,
             "This agent is starting or leaving, and is not ready for pulls.",
-            "It should be within seconds. If it is not, its log says why",
-            _LOG,
+            "It should be within seconds. If it is not, see why",
+            *facts.service.log(facts.me, is_here=True),
         )
     if facts.alone:
         yield Problem(
@@ -113,12 +137,16 @@ def _node(facts: Facts) -> Iterator[Problem]:
         )
 
 
-def _members(rows: Iterable[Mapping[str, Any]]) -> Iterator[Problem]:
-    for row in rows:
+def _members(facts: Facts) -> Iterator[Problem]:
+    for row in facts.members:
         name = row["name"]
         if row["state"] == "dead":
-            yield Problem(Severity.ERROR, f"{name} is dead: {row['means']}.", "Start it again",
-                          "systemctl restart skvaller", name)  # fmt: skip
+            yield Problem(
+                Severity.ERROR,
+                f"{name} is dead: {row['means']}.",
+                "Start it again; if it is gone for good, it is forgotten within a day. To start it",
+                *facts.service.restart(name),
+            )
         elif row["state"] == "suspect":
             yield Problem(Severity.WARNING, f"{name}: {row['means']}.", "If that lasts, see why",
                           "skvaller doctor")  # fmt: skip
@@ -129,8 +157,12 @@ def _members(rows: Iterable[Mapping[str, Any]]) -> Iterator[Problem]:
             yield Problem(Severity.ERROR, f"{name} gossips, but {row['means']} ({row['peer']}).",
                           "See whether something blocks the port", "skvaller doctor")  # fmt: skip
         if row["flapping"]:
-            yield Problem(Severity.WARNING, f"{name} died and came back several times.",
-                          "Its log says why", _LOG, name)  # fmt: skip
+            yield Problem(
+                Severity.WARNING,
+                f"{name} died and came back several times.",
+                "See why",
+                *facts.service.log(name),
+            )
         if (said := row["contradicts"]) is not None:
             yield Problem(
                 Severity.WARNING,
@@ -142,7 +174,7 @@ def _members(rows: Iterable[Mapping[str, Any]]) -> Iterator[Problem]:
 
 
 def _registries(facts: Facts) -> Iterator[Problem]:
-    login = "Wait; or set upstream-auth, so that agents log in, and restart them one by one"
+    login = "Wait; or set upstream-auth, so that agents log in, and start them again one by one"
     for row in facts.budgets:
         left, limit, name = row["remaining"], row["limit"], row["registry"]
         if row["wait_s"] > 0:
@@ -150,14 +182,14 @@ def _registries(facts: Facts) -> Iterator[Problem]:
                 Severity.ERROR,
                 f"{name} lets nobody pull for another {row['wait_s']:.0f} s. What members hold is served.",
                 login,
-                "systemctl restart skvaller",
+                *facts.service.restart(facts.me, is_here=True),
             )
         elif left is not None and limit and left <= _LOW_SHARE * limit:
             yield Problem(
                 Severity.WARNING,
                 f"{name} lets this address pull {left} of {limit} times more.",
                 login,
-                "systemctl restart skvaller",
+                *facts.service.restart(facts.me, is_here=True),
             )
     for row in facts.outages:
         name, whom = row["registry"], list(row["members"])

@@ -8,7 +8,7 @@ from typing import Any, Final
 from ..fetch import Progress
 
 CACHE: Final = "cache"
-"""In place of a source: what this node had already."""
+"""The source of what this node held in its memory or on its disk, or had of an earlier fetch."""
 _ROWS_MAX: Final = 64
 """Bounds the pulls that are shown, the last that began."""
 _BLOBS_MAX: Final = 32
@@ -24,7 +24,7 @@ class ClientPull:
         image: the same, with the tag if a client named one.
         client: its IP address, or `unix`.
         seconds: since it began, s.
-        sent: bytes that it got.
+        held: bytes that it got of what this node had already.
         is_waiting: whether an answer is under way.
     """
 
@@ -32,7 +32,7 @@ class ClientPull:
     image: str
     client: str
     seconds: float
-    sent: int
+    held: int
     is_waiting: bool
 
 
@@ -75,14 +75,15 @@ def _last(fetches: Iterable[Progress], quiet_s: float, now: float) -> list[Progr
 
 
 def _row(name: str, fetches: Sequence[Progress], clients: Sequence[ClientPull], now: float) -> dict[str, Any]:
-    had = sum(it.resumed for it in fetches) if fetches else max((it.sent for it in clients), default=0)
+    held = max((it.held for it in clients), default=0)
+    had = held + sum(it.resumed for it in fetches)
     sources = {CACHE: had} if had else {}
     for fetch in fetches:
         for source, count in fetch.sources.items():
             sources[source] = sources.get(source, 0) + count
     count, of_count = sum(sources.values()), None
     if fetches and all(it.size is not None for it in fetches if it.is_running):
-        of_count = max(count, sum(it.size or it.bytes for it in fetches))
+        of_count = max(count, held + sum(it.size or it.bytes for it in fetches))
     images = sorted({it.image for it in clients})
     running = [it for it in fetches if it.is_running]
     began = min([it.started_unix_s for it in fetches] + [now - it.seconds for it in clients], default=now)

@@ -24,7 +24,7 @@ from ..fetch.record import Record
 from ..oci.digest import Digest
 from ..oci.reference import Reference, Repository
 from ..settings import AppSettings
-from .progress import ClientPull
+from .progress import CACHE, ClientPull
 from .request import RegistryRequest
 from .shares import Share, from_upstream, why_upstream
 from .zerocopy import EXTENSION
@@ -35,8 +35,6 @@ _FETCHES_MAX: Final = 256
 """Bounds the fetches that one pull remembers: an image has up to 130 layers, and one for each platform is rare."""
 _SOURCES_MAX: Final = 16
 """Bounds the sources that the line of a pull names; the others are summed up, those that sent least."""
-CACHE: Final = "cache"
-"""The source of what this node held in its memory, or had of an earlier fetch."""
 OTHERS: Final = "others"
 """Stands for these: no member may have this name twice, and it is the last of them."""
 _FIELDS: Final = (
@@ -168,7 +166,7 @@ class Following:
         request: what is answered.
     """
 
-    __slots__ = ("_held_by", "_is_head", "_send", "_what", "pull")
+    __slots__ = ("_error", "_held_by", "_is_head", "_send", "_what", "pull")
 
     def __init__(self, pull: Pull, send: Send, request: RegistryRequest) -> None:
         self.pull = pull
@@ -176,6 +174,7 @@ class Following:
         self._what = request.what
         self._is_head = request.is_head
         self._held_by = ""
+        self._error: MirrorError | None = None
 
     def __enter__(self) -> "Following":
         self.pull.under_way += 1
@@ -188,6 +187,7 @@ class Following:
         pull = self.pull
         pull.under_way -= 1
         pull.ended_at = time.monotonic()
+        error = error or self._error
         if isinstance(error, MirrorError):
             pull.miss(self._what, error)
         elif pull.unmet:
@@ -196,6 +196,10 @@ class Following:
     def held(self, store: str) -> None:
         """Take note that what is sent from now on was here, in a store of that name."""
         self._held_by = store
+
+    def broke(self, error: MirrorError) -> None:
+        """Take note that the answer ended before its end."""
+        self._error = error
 
     async def send(self, message: Message) -> None:
         """Send a message, and count what it carries."""
@@ -256,7 +260,7 @@ class Pulls:
                 image=pull.image,
                 client=pull.client,
                 seconds=now - pull.began_at,
-                sent=pull.bytes,
+                held=sum(pull.held.values()),
                 is_waiting=pull.under_way > 0,
             )
             for (_, repository), pull in self._pulls.items()

@@ -24,7 +24,7 @@ from ..sources import UPSTREAM
 from .find import Find
 from .member_rows import member_row
 from .origin import UNNAMED
-from .problems import Facts, problems_of
+from .problems import Facts, Service, problems_of
 from .progress import ClientPull, pulls_in_progress
 from .recent import Recent
 
@@ -97,6 +97,7 @@ class NodeStatus:
         budgets: what registries still let the members ask.
         outages: registries that do not answer.
         version: of the program.
+        service: what starts it.
         cache_limit_bytes: bounds `cache_bytes`.
         troubles: members that this node does not ask for content now, by name, each with why.
         pace: what came from a member, or from `upstream`, within the last seconds, bytes per second.
@@ -119,6 +120,7 @@ class NodeStatus:
     budgets: Callable[[], Sequence[BudgetStatus]]
     outages: Callable[[], Sequence[OutageStatus]]
     version: str
+    service: Service
     cache_limit_bytes: int
     troubles: Callable[[], Mapping[str, Trouble]]
     pace: Callable[[str], float]
@@ -226,6 +228,8 @@ class StatusEndpoint:
     async def _state(self) -> dict[str, Any]:
         node, shown = self._node, self._shown()
         facts = Facts(
+            me=node.name,
+            service=node.service,
             is_ready=node.is_ready(),
             alone=node.alone(),
             members=shown["members"],

@@ -17,6 +17,7 @@ from yarl import URL
 
 from mirror.access import AccessStack, PrivatePolicies
 from mirror.app import Backend, ClientEndpoint, Find, NodeStatus, PeerEndpoint, StatusEndpoint, client_app
+from mirror.app.problems import Service
 from mirror.cluster.throughput import SlowReports
 from mirror.errors import PeerError, Reason
 from mirror.fetch.stack import FetchStack
@@ -206,6 +207,7 @@ class Node:
             budgets=list,
             outages=list,
             version="1",
+            service=Service.SYSTEMD,
             cache_limit_bytes=1 << 30,
             troubles=dict,
             pace=lambda source: 0.0,

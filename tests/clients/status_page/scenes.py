@@ -12,8 +12,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from mirror.app import BudgetStatus, Find, NodeStatus, NoPages, OutageStatus, StatusEndpoint, StatusPage, api_app
+from mirror.app.problems import Service
 from mirror.app.progress import ClientPull
 from mirror.cluster.health import Trouble
+from mirror.events import Entry, Kind, MemberChanged, PullEnded
 from mirror.fetch import Phase, Progress
 from mirror.images.tag_trust import Contradiction
 from mirror.metrics import Metrics
@@ -72,6 +74,7 @@ class Scene:
             budgets=lambda: self.budgets,
             outages=lambda: self.outages,
             version=self.version,
+            service=Service.SYSTEMD,
             cache_limit_bytes=20 << 30,
             troubles=lambda: self.troubles,
             pace=lambda source: self.paces.get(source, 0.0),
@@ -153,9 +156,9 @@ def fetch(repository: str, sources: Mapping[str, int], size: int | None, **other
     return Progress(**(given | others))
 
 
-def pull(repository: str, tag: str = "1.27", client: str = "127.0.0.1") -> ClientPull:
+def pull(repository: str, tag: str = "1.27", client: str = "127.0.0.1", held: int = 0) -> ClientPull:
     image = f"{repository}:{tag}" if tag else repository
-    return ClientPull(repository=repository, image=image, client=client, seconds=9.0, sent=70 * MIB, is_waiting=True)
+    return ClientPull(repository=repository, image=image, client=client, seconds=9.0, held=held, is_waiting=True)
 
 
 def pin(name: str, held: int, wanted: int, problem: str = "") -> dict[str, Any]:
@@ -180,15 +183,24 @@ def usual(count: int = 5) -> Scene:
     ]
     scene.budgets = [BudgetStatus("docker.io", "203.0.113.7", 84, 100, 21600, 0.0, 140.0, "nothing")]
     scene.pins = [pin("docker.io/library/nginx:1.27", 2, 2)]
+    ended = PullEnded(
+        image="docker.io/library/nginx:1.27",
+        client="127.0.0.1",
+        seconds=2.31,
+        requests=9,
+        failed=0,
+        bytes=71 * MIB,
+        sources={"n1": 50 * MIB, "upstream": 21 * MIB},
+        upstream_bytes=21 * MIB,
+        why_upstream="no member had it",
+    )
+    joined = MemberChanged(Kind.MEMBER_JOINED, "n1", "10.0.0.2:7946")
+    now = time.time()
     scene.events = [
-        {"number": 3, "time_unix_s": time.time() - 60, "kind": "member-joined", "member": "n1", "address": "-"},
-        {
-            "number": 5, "time_unix_s": time.time() - 9, "kind": "pull-ended", "image": "docker.io/library/nginx:1.27",
-            "client": "127.0.0.1", "seconds": 2.31, "requests": 9, "failed": 0, "bytes": 71 * MIB,
-            "sources": {"n1": 50 * MIB, "upstream": 21 * MIB}, "why_upstream": "no member had it",
-        },
-        {"number": 9, "time_unix_s": time.time() - 2, "kind": "something-new", "detail": "whatever it is"},
-    ]  # fmt: skip
+        Entry(3, now - 60, joined).row(),
+        Entry(5, now - 9, ended).row(),
+        {"number": 9, "time_unix_s": now - 2, "kind": "something-new", "detail": "whatever it is"},
+    ]
     return scene
 
 
@@ -204,7 +216,7 @@ def fan_out() -> Scene:
         fetch(name, {"n4": 3 * MIB}, 12 * MIB, failures=("n2 did not deliver: no byte came for 30 s",)),
         fetch("ghcr.io/grafana/grafana", {"upstream": 40 * MIB}, None, for_clients=False),
     ]
-    scene.clients = [pull(name, "17"), pull("quay.io/prometheus/prometheus", "v3.5.0", "10.0.0.77")]
+    scene.clients = [pull(name, "17"), pull("quay.io/prometheus/prometheus", "v3.5.0", "10.0.0.77", 70 * MIB)]
     return scene
 
 
@@ -267,7 +279,7 @@ def hostile() -> Scene:
     ]
     scene.fetches = [fetch(HOSTILE, {HOSTILE: MIB, "upstream": MIB}, 3 * MIB, failures=(HOSTILE,))]
     scene.clients = [
-        ClientPull(repository=HOSTILE, image=HOSTILE, client=HOSTILE, seconds=1.0, sent=1, is_waiting=True)
+        ClientPull(repository=HOSTILE, image=HOSTILE, client=HOSTILE, seconds=1.0, held=1, is_waiting=True)
     ]
     scene.images = [image(HOSTILE, MIB, [HOSTILE], [HOSTILE])]
     scene.silent = [{"member": HOSTILE, "reason": HOSTILE}]

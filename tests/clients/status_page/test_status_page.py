@@ -100,7 +100,7 @@ def test_what_is_wrong_is_said_with_the_command_that_mends_it(chromium: Chromium
         async with shown(page, scenes.in_trouble()):
             commands = await page.run("[...document.querySelectorAll('.mend')].map((it) => it.textContent)")
             assert {"systemctl restart skvaller", "skvaller doctor", "skvaller prefetch quay.io/a/b:1"} <= set(commands)
-            assert "Start it again, on n2:" in await page.run(TEXT)
+            assert "To start it, on n2:" in await page.run(TEXT)
             assert f"{len(commands)} things wrong" in await page.run("document.title")
             names = await page.run(
                 "[...document.querySelectorAll('#members th')].map((it) => it.innerText.split('\\n')[0])"
@@ -198,15 +198,18 @@ def test_it_says_when_the_agent_is_gone_and_comes_back_by_itself(chromium: Chrom
         async with serving_by(scene.app()) as (_, port):
             await page.open(f"http://127.0.0.1:{port}/")
             await page.until(LOADED)
+        await page.pass_time(5)
         await page.until("!document.querySelector('#lost').hidden")
         assert "has not answered since" in await page.run(TEXT)
         scene.statuses = scenes.members(2)
         async with serving_by(scene.app(), port):
+            await page.pass_time(10)
             await page.until("document.querySelector('#lost').hidden")
             await page.until("document.querySelectorAll('#members tr').length === 2")
             await page.run("window.isOld = true")
             scene.version = "0.2.0"
         async with serving_by(scene.app(), port):
+            await page.pass_time(10)
             await page.until("window.isOld === undefined && document.body.innerText.includes('0.2.0')")
 
     chromium.run(look)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mirror.app.problems import Facts, problems_of
+from mirror.app.problems import Facts, Service, problems_of
 
 
 def member(name: str = "n2", **values: Any) -> dict[str, Any]:
@@ -28,6 +28,8 @@ def pin(name: str = "docker.io/library/a:1", **values: Any) -> dict[str, Any]:
 
 def told(**values: Any) -> list[dict[str, Any]]:
     given: dict[str, Any] = {
+        "me": "n1",
+        "service": Service.SYSTEMD,
         "is_ready": True,
         "alone": "",
         "members": [member()],
@@ -89,3 +91,13 @@ def test_a_name_that_means_something_to_a_shell_is_quoted() -> None:
 def test_very_many_pins_that_lack_copies_are_summed_up() -> None:
     rows = told(pins=[pin(f"a:{number}") for number in range(80)])
     assert (len(rows), rows[-1]["what"]) == (51, "30 more pinned images lack copies.")
+
+
+def test_on_kubernetes_agents_are_pods() -> None:
+    rows = told(service=Service.KUBERNETES, is_ready=False, members=[member("n3", state="dead", flapping=True)])
+    pod = "pod -A -l app.kubernetes.io/name=skvaller --field-selector spec.nodeName="
+    assert [(row["command"], row["on"]) for row in rows] == [
+        (f"kubectl delete {pod}n3", ""),
+        (f"kubectl describe {pod}n1", ""),
+        (f"kubectl describe {pod}n3", ""),
+    ]

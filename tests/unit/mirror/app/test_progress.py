@@ -28,7 +28,7 @@ def fetch(started: float, seconds: float = 0.0, **values: Any) -> Progress:
 
 
 def client(repository: str = "a", tag: str = ":1", **values: Any) -> ClientPull:
-    given: dict[str, Any] = {"client": "127.0.0.1", "seconds": 4.0, "sent": 0, "is_waiting": True}
+    given: dict[str, Any] = {"client": "127.0.0.1", "seconds": 4.0, "held": 0, "is_waiting": True}
     return ClientPull(repository=repository, image=repository + tag, **(given | values))
 
 
@@ -79,9 +79,11 @@ def test_for_whom_it_is() -> None:
     assert {row["image"]: row["for"] for row in rows} == {"a": "keeping", "b": "members"}
 
 
-def test_what_a_client_gets_without_a_fetch_was_here() -> None:
-    (row,) = pulls([], [client(sent=42)])
+def test_what_a_client_gets_of_what_was_here_counts_beside_what_comes() -> None:
+    (row,) = pulls([], [client(held=42)])
     assert (row["sources"], row["of_bytes"]) == ({"cache": 42}, None)
+    (row,) = pulls([fetch(995, sources={"n2": 10}, resumed=20)], [client(held=42)])
+    assert (row["sources"], row["bytes"], row["of_bytes"]) == ({"cache": 62, "n2": 10}, 72, 142)
 
 
 def test_the_last_that_began_comes_first_and_the_number_is_bounded() -> None:

@@ -8,6 +8,7 @@ import pytest
 from starlette.requests import Request
 
 from mirror.app import Find, NodeStatus, StatusEndpoint
+from mirror.app.problems import Service
 from mirror.cluster.health import Trouble
 from mirror.errors import NameInvalid
 from mirror.fetch.record import Record
@@ -49,6 +50,7 @@ def endpoint(**values: Any) -> StatusEndpoint:
         "budgets": list,
         "outages": list,
         "version": "1",
+        "service": Service.SYSTEMD,
         "cache_limit_bytes": 1 << 30,
         "troubles": dict,
         "pace": lambda source: 0.0,

@@ -1,4 +1,4 @@
-"""Who has a port is named, by what the kernel says."""
+"""Addresses that are taken are named before an agent is installed that could not start."""
 
 import os
 import socket
