@@ -22,7 +22,7 @@ from .errors import ConfigError, DigestInvalid, NameInvalid, StartFailed
 from .fileio import read_small
 from .images.tag_policies import TagPolicies, policies_of
 from .interfaces import address_towards, machine_addresses
-from .logs import JSON, LOGFMT
+from .logs import JSON, LOGFMT, TEXT
 from .oci.names import COPIES_MAX, parse_name
 from .oci.reference import parse_registry
 from .routers import is_member_name
@@ -485,7 +485,8 @@ SETTINGS: tuple[Setting, ...] = (
         "log-level", "LEVEL", _one_of("debug", "info", "warning", "error"), "info", "debug, info, warning or error."
     ),
     Setting(
-        "log-format", "FORMAT", _one_of(LOGFMT, JSON), LOGFMT, "How a line of the log is written: logfmt, or json.",
+        "log-format", "FORMAT", _one_of(LOGFMT, JSON, TEXT), LOGFMT,
+        "How a line of the log is written: logfmt, json, or text for people.",
     ),
 )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""How everything that the agent says is written to its log: one line for each event, in logfmt or JSON.
+"""How everything that the agent says is written to its log: one line for each event, in logfmt, JSON or plain text.
 
 Names of images, paths, members and errors come from others. So one place writes every line, whoever logs it: values are
 quoted, and no control character leaves as it is. A terminal, a reader by lines and a parser see what happened, and
@@ -23,6 +23,7 @@ from typing import Any, Final, TypeAlias
 
 LOGFMT: Final = "logfmt"
 JSON: Final = "json"
+TEXT: Final = "text"
 
 _SPECIFIER = r"%[-#0 +]*[0-9]*(?:\.[0-9]+)?[a-zA-Z]"
 _FIELD = re.compile(rf"([a-z][a-z0-9_]*)=({_SPECIFIER})")
@@ -44,7 +45,7 @@ def start_logging(level: str, form: str) -> None:
 
     Args:
         level: the least that is written: `debug`, `info`, `warning` or `error`.
-        form: `LOGFMT` or `JSON`.
+        form: `LOGFMT`, `JSON` or `TEXT`.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Line(form))
@@ -68,7 +69,8 @@ class Line(logging.Formatter):
     """Formats an event as one line.
 
     Args:
-        form: `LOGFMT`: `name=value name="value with spaces"`; or `JSON`: an object.
+        form: `LOGFMT`: `name=value name="value with spaces"`; `JSON`: an object; `TEXT`: for people, in local time,
+            without fields that are empty.
     """
 
     def __init__(self, form: str) -> None:
@@ -95,7 +97,20 @@ def _json(pairs: Mapping[str, Value]) -> str:
     return json.dumps(pairs).replace("\x7f", "\\u007f")  # the one control character that JSON may have
 
 
-_FORMS: Final[Mapping[str, Callable[[Mapping[str, Value]], str]]] = {LOGFMT: _logfmt, JSON: _json}
+def _text(pairs: Mapping[str, Value]) -> str:
+    """For people: the time where they are, the level if it is not the usual one, what happened, and its fields."""
+    when = f"{datetime.fromisoformat(str(pairs['time'])).astimezone():%Y-%m-%d %H:%M:%S}"
+    level = "" if pairs["level"] == "info" else f"{str(pairs['level']).upper()} "
+    said = "".join(it if it.isprintable() else _escaped(it) for it in str(pairs["msg"]))
+    fields = [(name, value) for name, value in pairs.items() if name not in _ALWAYS and value != ""]
+    return " ".join(
+        [f"{when} {level}{said}", *(f"{name}={_quoted(str(value), always=False)}" for name, value in fields)]
+    )
+
+
+_ALWAYS: Final = ("time", "level", "logger", "msg")
+"""The fields of every line, which do not stand among those of its message."""
+_FORMS: Final[Mapping[str, Callable[[Mapping[str, Value]], str]]] = {LOGFMT: _logfmt, JSON: _json, TEXT: _text}
 """What writes names and values, in this order, by the setting `log-format`."""
 
 

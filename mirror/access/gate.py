@@ -210,7 +210,7 @@ class Gate:
             self._marks.add(content.digest, Mark.of(passage.repository))
             return
         self._tally("withheld")
-        log.info("%s is private elsewhere, and is not given as one of %s", content.digest, passage.repository)
+        log.debug("%s is private elsewhere, and is not given as one of %s", content.digest, passage.repository)
         raise _UNKNOWN[content.kind](f"{content.digest} is not known to be one of {passage.repository}")
 
     def may_name(self, repository: Repository, digest: Digest) -> bool:
@@ -242,7 +242,7 @@ class Gate:
         except UpstreamUnknown:
             pass
         except UpstreamError as error:
-            log.info("whether %s has %s is not known: %s", passage.repository, content.digest, error)
+            log.debug("whether %s has %s is not known: %s", passage.repository, content.digest, error)
             return False
         self._absent[content.digest.hex, str(passage.repository)] = self._now()
         while len(self._absent) > self._settings.absent_max:

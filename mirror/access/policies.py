@@ -1,8 +1,7 @@
 """What the operator says of images that needed credentials upstream: who may have them here.
 
 Whoever gives the agent credentials wants its images to be pulled through it, so they are shared unless the operator
-says otherwise: without a question to the registry, and while that is away. In many clusters nothing else works, for a
-kubelet gives a pod's credentials to the registry that the image names, and not to its mirror.
+says otherwise: without a question to the registry, and while that is away.
 """
 
 import enum

@@ -41,7 +41,7 @@ async def taken_over(
                 position = offset + count
         return
     except StorageError as error:
-        log.info("%s: from byte %d on it comes another way: %s", content.digest, position, error)
+        log.debug("%s: from byte %d on it comes another way: %s", content.digest, position, error)
     async with contextlib.aclosing(rest_from(position)) as extents:
         async for extent in extents:
             yield extent

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from starlette.types import Message, Receive, Scope, Send
 
-from ..errors import MirrorError
+from ..errors import MirrorError, StorageFailed
 from ..fileio import read
 from ..oci.digest import Digest
 from ..oci.ranges import content_range
@@ -72,6 +72,8 @@ class LongResponse(ABC):
         self.headers = headers
         self.sent = 0
         """Bytes of the body that were given to the server."""
+        self.error: MirrorError | None = None
+        """Why the body ended before its end; None if it did not, or the client broke off."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer; return when it has ended, in one way or another, and the body's source is closed."""
@@ -97,7 +99,8 @@ class LongResponse(ABC):
             except ClientGone:
                 log.debug("%s: the client has gone", scope["path"])
             except (MirrorError, OSError) as error:
-                log.warning("%s: the answer ends after %d bytes: %s", scope["path"][:300], self.sent, error)
+                log.debug("%s: the answer ends after %d bytes: %s", scope["path"][:300], self.sent, error)
+                self.error = error if isinstance(error, MirrorError) else StorageFailed(f"the disk failed: {error}")
 
     @abstractmethod
     def _parts(self, scope: Scope) -> AsyncGenerator[tuple[Message, int], None]:

@@ -220,7 +220,7 @@ class ClientEndpoint:
                 body = Body.held(content.digest, held)
                 if not request.is_hop:
                     body = replace(body, extents=lambda start, stop: self._unbroken(held, content, start, stop))
-                await self._send_blob(scope, receive, following.send, request, body)
+                await self._send_blob(scope, receive, following, request, body)
         elif request.is_hop:
             raise BlobUnknown(f"this node does not hold {content.digest}")
         elif request.is_head:
@@ -235,7 +235,7 @@ class ClientEndpoint:
         try:
             return await self._backend.fetching.sizes.size(content)
         except SizeUnproven as error:
-            log.info("%s is fetched for its size: %s", content.digest, error)
+            log.debug("%s is fetched for its size: %s", content.digest, error)
             async with self._sized(content, from_start=True) as (_, size):
                 return size
 
@@ -283,7 +283,7 @@ class ClientEndpoint:
             if first is not None:
                 reader.expect(request.spans(content.digest, size))
             body = Body(content.digest, size, lambda start, stop: self._arriving(reader, content, start, stop))
-            await self._send_blob(scope, receive, following.send, request, body)
+            await self._send_blob(scope, receive, following, request, body)
 
     @contextlib.asynccontextmanager
     async def _sized(
@@ -303,13 +303,13 @@ class ClientEndpoint:
                 except StorageError as error:
                     if not is_kept:
                         raise
-                    log.info("%s passes through memory: %s", content.digest, error)
+                    log.debug("%s passes through memory: %s", content.digest, error)
                     is_kept = False
                 except WrongCopy as error:
                     wrong += 1
                     if wrong == WRONG_COPIES_MAX:
                         raise
-                    log.info("%s is fetched again: %s", content.digest, error)
+                    log.debug("%s is fetched again: %s", content.digest, error)
                 else:
                     yield reader, size
                     return
@@ -334,11 +334,13 @@ class ClientEndpoint:
                     yield extent
 
     async def _send_blob(
-        self, scope: Scope, receive: Receive, send: Send, request: RegistryRequest, body: Body
+        self, scope: Scope, receive: Receive, following: Following, request: RegistryRequest, body: Body
     ) -> None:
         response = blob_response(request, body, self._backend.settings)
-        await response(scope, receive, send)
+        await response(scope, receive, following.send)
         self._served.inc(response.sent)
+        if response.error is not None:
+            following.broke(response.error)
 
     def _count(self, kind: str, outcome: str) -> None:
         self._backend.metrics.requests.labels("client", kind, outcome).inc()

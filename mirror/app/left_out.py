@@ -37,7 +37,7 @@ class LeftOut:
         if (name := self._left_out(scope)) is None:
             await self._app(scope, receive, send)
         else:
-            log.info("%s %s: 404, left to the registry", scope["method"], scope["path"][:300])
+            log.debug("%s %s: 404, left to the registry", scope["method"], scope["path"][:300])
             await send_error(scope, send, NameUnknown(f"{name} is left to its registry, as --leave-out says"))
 
     def _left_out(self, scope: Scope) -> str | None:

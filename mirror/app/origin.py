@@ -124,7 +124,7 @@ class NoPages:
         if (why := unnamed or why) is None:
             await self.app(scope, receive, send)
             return
-        log.info("%s %s: 403 %s", scope["method"], path[:300], why)
+        log.debug("%s %s: 403 %s", scope["method"], path[:300], why)
         if is_image:
             await send_error(scope, send, Denied(why))
         else:

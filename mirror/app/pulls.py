@@ -166,7 +166,7 @@ class Following:
         request: what is answered.
     """
 
-    __slots__ = ("_held_by", "_is_head", "_send", "_what", "pull")
+    __slots__ = ("_error", "_held_by", "_is_head", "_send", "_what", "pull")
 
     def __init__(self, pull: Pull, send: Send, request: RegistryRequest) -> None:
         self.pull = pull
@@ -174,6 +174,7 @@ class Following:
         self._what = request.what
         self._is_head = request.is_head
         self._held_by = ""
+        self._error: MirrorError | None = None
 
     def __enter__(self) -> "Following":
         self.pull.under_way += 1
@@ -186,6 +187,7 @@ class Following:
         pull = self.pull
         pull.under_way -= 1
         pull.ended_at = time.monotonic()
+        error = error or self._error
         if isinstance(error, MirrorError):
             pull.miss(self._what, error)
         elif pull.unmet:
@@ -194,6 +196,10 @@ class Following:
     def held(self, store: str) -> None:
         """Take note that what is sent from now on was here, in a store of that name."""
         self._held_by = store
+
+    def broke(self, error: MirrorError) -> None:
+        """Take note that the answer ended before its end."""
+        self._error = error
 
     async def send(self, message: Message) -> None:
         """Send a message, and count what it carries."""

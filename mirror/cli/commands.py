@@ -45,6 +45,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
         "token",
         "Print a password with which programs of other machines push to any node that runs with --push key.",
     ),
+    "top": ("top", "Watch the cluster: members, pulls by source, rates, budgets, and what is wrong."),
     "unconfigure": ("configure", "Take back what `skvaller configure` wrote."),
     "uninstall": ("install", "Take back what `install` did to this machine."),
     "unpin": ("pins", "Pin images no more: they go when their place is needed."),

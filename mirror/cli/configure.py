@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -70,12 +71,20 @@ def _writes(command: Callable[..., None]) -> Callable[..., None]:
     metavar="HOST:PORT",
     help="Where runtimes find the agent, over TCP.  [default: as in its settings, else 127.0.0.1:5000]",
 )
+@click.option(
+    "--then",
+    metavar="URL",
+    multiple=True,
+    callback=lambda context, option, urls: tuple(map(_mirror_url, urls)),
+    help="Another mirror, for containerd alone: asked after the agent, and before the registry; may be repeated.",
+)
 @click.option("--watch", is_flag=True, help="Stay, and write again what somebody takes away.")
 @_writes
 def configure(  # noqa: PLR0913, PLR0917 - the flags
     runtimes: tuple[str, ...],
     registries: tuple[str, ...],
     address: str | None,
+    then: tuple[str, ...],
     watch: bool,
     dry_run: bool,
     restart: bool,
@@ -93,7 +102,7 @@ def configure(  # noqa: PLR0913, PLR0917 - the flags
     Exit status 1 if a runtime's file is not in order or cannot be written, or if no runtime is found.
     """
     settings = _settings(config)
-    wanted = _wanted(settings, address, registries)
+    wanted = replace(_wanted(settings, address, registries), then=then)
     chosen = _chosen(runtimes)
     files = _files(root, data_dir or settings.data_dir, dry_run, restart, as_json)
     told = files.add(chosen, wanted, named=bool(runtimes))
@@ -235,6 +244,14 @@ def _given_url(text: str) -> str:
     url = agent_url(text).rstrip("/")
     if not url.startswith("http://") or "/" in url.removeprefix("http://"):
         raise click.BadParameter(f"{text!r}: give HOST:PORT of its client endpoint, e.g. 127.0.0.1:5000")
+    return url
+
+
+def _mirror_url(text: str) -> str:
+    url = text.rstrip("/")
+    scheme, _, host = url.partition("://")
+    if scheme not in ("http", "https") or not host or "/" in host:
+        raise click.BadParameter(f"{text!r}: give http:// or https:// and HOST:PORT of a registry's mirror")
     return url
 
 

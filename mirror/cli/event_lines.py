@@ -30,7 +30,7 @@ def text_of(row: Row) -> str:
     """An event in a line."""
     words = _WORDS.get(row["kind"])
     text = words(row) if words is not None else _unknown(row)
-    return "".join(it if it.isprintable() else "�" for it in text)
+    return printable(text)
 
 
 def loudness_of(row: Row) -> Loudness:
@@ -38,6 +38,11 @@ def loudness_of(row: Row) -> Loudness:
     if row["kind"] == "pull-ended":
         return Loudness.BAD if row.get("error") else Loudness.PLAIN
     return _LOUDNESS.get(row["kind"], Loudness.PLAIN)
+
+
+def printable(text: str) -> str:
+    """A text of which a terminal shows every character and obeys none."""
+    return "".join(it if it.isprintable() else "�" for it in text)
 
 
 def sources_text(sources: Mapping[str, int]) -> str:

@@ -1,17 +1,25 @@
 """`skvaller install`, `uninstall` and `join-token`: the agent as a service of this machine."""
 
 import os
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..config import SETTINGS
+from ..doctor import EXIT_STATUS, Verdict
 from ..errors import ConfigError
 from .agent import takes_settings
 from .configure import configure, unconfigure
+
+if TYPE_CHECKING:
+    from ..installation.join_token import JoinToken
+    from ..installation.places import Places
+    from ..installation.plan import Plan
+    from ..installation.program import Program
 
 _SHOWN = ("name", "advertise", "join", "cache-size", "containerd", "containerd-namespace")
 """Settings that stand in the help of `install`; the others are in that of `agent`."""
@@ -62,42 +70,58 @@ def install(
 
     Puts this Skvaller into /opt/skvaller, makes a user, settings, the cluster's key and a unit, starts the agent, and
     has the container runtimes ask it. What is there is kept: of the settings only those that you name change. If the
-    agent does not start, everything is put back as it was.
-    Exit status 1 if the agent does not start or a port is taken; 2 if a setting is wrong.
+    agent does not start, everything is put back as it was. At the end `skvaller doctor` looks at it.
+    Exit status 1 if the agent does not start, a port is taken, or the doctor finds an error; 2 if a setting is wrong.
     """
-    from ..installation import containerds, program
+    from ..installation import program
     from ..installation.carrying_out import Installation
     from ..installation.machine import Machine
     from ..installation.places import Places
-    from ..installation.plan import plan_of
 
     places = Places(root)
     _refuse_others_than_root(places, "install", may=dry_run)
     running = program.running()
     try:
-        token = _token(join_token)
-        given = {name.replace("_", "-"): list(v) if isinstance(v, tuple) else v for name, v in flags.items() if v}
-        plan = plan_of(places, running, given, token, containerds.find(places))
-        for file in plan.files:
-            if file.changes and (dry_run or file.before is not None):
-                click.echo(file.diff)
-        for note in plan.notes:
-            _tell("note", note)
-        if dry_run:
-            return
-        machine = Machine(places)
-        Installation(places, machine, _tell).carry_out(plan)
-    except ConfigError:
+        plan = _planned(places, running, join_token, flags, is_all_shown=dry_run)
+        if not dry_run:
+            Installation(places, Machine(places), _tell).carry_out(plan)
+    finally:
         if running.release is not None:
-            program.Releases(places).forget(running.release)
-        raise
-    is_well = no_configure or _configure(places, plan.config.data_dir, restart=restart)
-    if machine.can_start and plan.settings.before is None:
-        _say_what_is_next(plan)
-    if not machine.can_start:
-        _say_how_to_start(plan.program.command, is_here=places.is_here)
+            program.Releases(places).forget(running.release)  # unless it is the one that runs now
+    is_well = no_configure or _configure(places, plan.config.data_dir, restart=restart, dry_run=dry_run)
+    if not dry_run:
+        is_well &= _finish(plan, places, can_start=Machine(places).can_start)
     if not is_well:
         sys.exit(1)
+
+
+def _planned(
+    places: "Places", running: "Program", join_token: Path | None, flags: Mapping[str, Any], *, is_all_shown: bool
+) -> "Plan":
+    """What is to be written; shows what changes in files that are there, or all of it."""
+    from ..installation import containerds
+    from ..installation.plan import plan_of
+
+    token = _token(join_token)
+    given = {name.replace("_", "-"): list(v) if isinstance(v, tuple) else v for name, v in flags.items() if v}
+    plan = plan_of(places, running, given, token, containerds.find(places))
+    for file in plan.files:
+        if file.changes and (is_all_shown or file.before is not None):
+            click.echo(file.diff)
+    for note in plan.notes:
+        _tell("note", note)
+    return plan
+
+
+def _finish(plan: "Plan", places: "Places", *, can_start: bool) -> bool:
+    """Say what is next, and have the doctor look at the node; whether there is no error."""
+    if not can_start:
+        _say_how_to_start(plan.program.command, is_here=places.is_here)
+        return True
+    if plan.settings.before is None:
+        _say_what_is_next(plan)
+    click.echo()
+    return subprocess.run([plan.program.command, "doctor"], check=False).returncode != EXIT_STATUS[Verdict.ERROR]
 
 
 @click.command()
@@ -149,7 +173,7 @@ def join_token(config: Path) -> None:
     click.echo(token_of(settings, tomllib.loads(config.read_text())).text)
 
 
-def _configure(places: Any, data_dir: Path, *, restart: bool) -> bool:
+def _configure(places: "Places", data_dir: Path, *, restart: bool, dry_run: bool) -> bool:
     """Have the runtimes of the host ask the agent; whether that went well. Those that come later are for later."""
     from ..runtimes.host import Host
     from ..runtimes.known import RUNTIMES
@@ -161,12 +185,13 @@ def _configure(places: Any, data_dir: Path, *, restart: bool) -> bool:
             return True
     except ConfigError:
         pass  # `configure` says it
-    config, data = places.at("/etc/skvaller/agent.toml"), places.at(str(data_dir))
+    file, data = places.at("/etc/skvaller/agent.toml"), places.at(str(data_dir))
+    config = file if file.exists() else None  # it is not, if all is only shown
     is_restarted = restart and places.is_here  # an image that is being made has nothing that runs
-    return _ends_well(configure, root=places.root, config=config, data_dir=data, restart=is_restarted)
+    return _ends_well(configure, root=places.root, config=config, data_dir=data, restart=is_restarted, dry_run=dry_run)
 
 
-def _unconfigure(places: Any, data_dir: str, *, restart: bool) -> bool:
+def _unconfigure(places: "Places", data_dir: str, *, restart: bool) -> bool:
     """Have the runtimes of the host forget the agent; whether that went well."""
     is_restarted = restart and places.is_here
     return _ends_well(unconfigure, root=places.root, data_dir=places.at(data_dir), restart=is_restarted)
@@ -180,7 +205,7 @@ def _ends_well(command: click.Command, **arguments: Any) -> bool:
     return True
 
 
-def _refuse_others_than_root(places: Any, command: str, *, may: bool = False) -> None:
+def _refuse_others_than_root(places: "Places", command: str, *, may: bool = False) -> None:
     if os.geteuid() != 0 and places.is_here and not may:
         raise ConfigError(
             f"{command} writes below /etc and /opt: run it with sudo. Without root, `skvaller agent` runs with a "
@@ -188,7 +213,7 @@ def _refuse_others_than_root(places: Any, command: str, *, may: bool = False) ->
         )
 
 
-def _token(file: Path | None) -> Any:
+def _token(file: Path | None) -> "JoinToken | None":
     """The join token in a file, or from standard input, which a terminal does not show."""
     from ..installation.join_token import TOKEN_MAX, JoinToken, read_token
 
@@ -218,7 +243,7 @@ def _say_how_to_start(command: str, *, is_here: bool) -> None:
         _tell("agent", "starts with the machine, by systemd")
 
 
-def _say_what_is_next(plan: Any) -> None:
+def _say_what_is_next(plan: "Plan") -> None:
     """How others join, and what has to be open for that."""
     config = plan.config
     _name, where = config.discovery

@@ -30,9 +30,9 @@ def members(url: str, as_json: bool) -> None:
     if answer["alone"]:
         click.echo(f"This node is alone: it reaches no other member. Tried {answer['alone']}")
     for budget in answer["budgets"]:
-        click.echo(_budget_line(budget))
+        click.echo(budget_line(budget))
     for outage in answer["outages"]:
-        click.echo(_outage_line(outage))
+        click.echo(outage_line(outage))
     for row in answer["members"]:
         if (said := row["contradicts"]) is not None:
             click.echo(
@@ -49,13 +49,13 @@ _REFUSED = {
 """What follows from what a registry answered with 429."""
 
 
-def _outage_line(outage: dict[str, Any]) -> str:
+def outage_line(outage: dict[str, Any]) -> str:
     """Whom a registry does not answer."""
     whom = [] if outage["out_s"] is None else [f"this node for {outage['out_s']:.0f} s"]
     return f"{outage['registry']}: it has not answered {', '.join([*whom, *outage['members']])}"
 
 
-def _budget_line(budget: dict[str, Any]) -> str:
+def budget_line(budget: dict[str, Any]) -> str:
     """What a registry still lets the members ask."""
     left, limit, wait_s = budget["remaining"], budget["limit"], budget["wait_s"]
     line = f"{budget['registry']}: "

@@ -11,11 +11,14 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.message import Message
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..addresses import Address
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _JSON = {"Content-Type": "application/json"}
 LOCAL = "http://127.0.0.1:5000"
@@ -279,7 +282,6 @@ def show_json(answer: Any) -> None:
 
 def show_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     """Print rows under a head."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -289,5 +291,12 @@ def show_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
         table.add_column(name, overflow="fold", no_wrap=is_short)  # what is long takes lines, and keeps its end
     for row in rows:
         table.add_row(*map(Text, row))  # a name in brackets is no markup
+    console().print(table)
+
+
+def console() -> "Console":
+    """Standard output, as wide as the terminal; a pipe or a file has no width, and takes what there is."""
+    from rich.console import Console
+
     is_wide = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    Console(width=_PIPE_COLUMNS if is_wide else None).print(table)
+    return Console(width=_PIPE_COLUMNS if is_wide else None)

@@ -181,7 +181,7 @@ class PeerHealth:
         """Count a failure of a member, and leave it alone for as long as follows from the reason."""
         if error.reason is Reason.SILENT:
             return  # the watch over it has told, and will tell what becomes of it
-        log.info("a member did not deliver: %s source=%s reason=%s", error, name, error.reason)
+        log.debug("a member did not deliver: %s source=%s reason=%s", error, name, error.reason)
         self._metrics.source_failed("peer", error.reason)
         follows = CONSEQUENCES[error.reason]
         if follows.out_of_reach:
@@ -226,7 +226,7 @@ class PeerHealth:
         self._doubts = {name: doubt for name, doubt in self._doubts.items() if doubt[1] > now}
         doubt_s, _ = self._doubts.get(name, (settings.doubt_s, 0.0))
         rest_s = doubt_s if sent_it else settings.doubt_s
-        log.warning("member %s may have sent wrong bytes of %s: left alone for %g s", name, what, rest_s)
+        log.info("member %s may have sent wrong bytes of %s: left alone for %g s", name, what, rest_s)
         if sent_it:
             doubled_s = min(2 * doubt_s, settings.corrupt_ban_s)
             self._doubts[name] = doubled_s, now + rest_s + settings.corrupt_ban_s

@@ -134,7 +134,7 @@ def start_facts(
         refusal = str(error)
     path = (config.containerd or "").removeprefix("unix://").removeprefix("unix:")
     return StartFacts(
-        list(_ports(config)),
+        list(ports_of(config)),
         _folder(config.data_dir, runs_as or _user(os.geteuid())),
         path,
         unix_way(path) if path.startswith("/") else None,
@@ -146,7 +146,8 @@ def start_facts(
     )
 
 
-def _ports(config: AgentConfig) -> Iterator[PortFacts]:
+def ports_of(config: AgentConfig) -> Iterator[PortFacts]:
+    """Each address that these settings want to listen on, tried."""
     wanted: list[tuple[str, ListenAddress]] = [("listen", it) for it in config.listen]
     wanted += [("listen-for", it.address) for it in config.listen_for]
     wanted += [("listen-api", config.listen_api)] if config.listen_api is not None else []

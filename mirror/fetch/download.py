@@ -263,7 +263,7 @@ class Download:
         if source != UPSTREAM:
             self._env.health.failed(source, error)
             return
-        log.info("upstream did not deliver: %s source=%s reason=%s", error, source, error.reason)
+        log.debug("upstream did not deliver: %s source=%s reason=%s", error, source, error.reason)
         self._env.metrics.source_failed("upstream", error.reason)
 
     def _source(self, name: str) -> Source:

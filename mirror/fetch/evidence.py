@@ -115,7 +115,7 @@ class Evidence:
         try:
             await question
         except OSError as error:
-            log.info("%s: what came cannot be read: %s", self._spool.content.digest, error)
+            log.debug("%s: what came cannot be read: %s", self._spool.content.digest, error)
             await self._rest_after_failure()
 
     def _ended(self, about: object, task: asyncio.Task[None]) -> None:
@@ -167,7 +167,7 @@ class Evidence:
         """Have bytes fetched once more that two holders contradict, and all that came from the same senders."""
         senders = self._senders(start, stop) - {UPSTREAM}
         if senders:
-            log.warning("%s: holders contradict %s", self._spool.content.digest, ", ".join(sorted(senders)))
+            log.info("%s: holders contradict %s", self._spool.content.digest, ", ".join(sorted(senders)))
         if not await self._on_wrong(senders, 0, self._spool.size or 0):
             self._lost.add((start, stop))
             self._note_failure()
@@ -238,7 +238,7 @@ class Evidence:
             if source is not None:
                 await source.download(content, RangeRequest(start, stop, Role.UPSTREAM), sample)
         except (SourceError, StorageError, OSError) as error:
-            log.info("%s: upstream does not vouch: %s", content.digest, error)
+            log.debug("%s: upstream does not vouch: %s", content.digest, error)
         if len(sample.body) < stop - start:
             self._note_failure()
             return
@@ -249,7 +249,7 @@ class Evidence:
             self._failures = 0
             self._vouching.release(start, stop)
         else:
-            log.warning("%s: upstream contradicts %s", content.digest, ", ".join(sorted(senders)))
+            log.info("%s: upstream contradicts %s", content.digest, ", ".join(sorted(senders)))
             if not await self._on_wrong(senders, start, stop):
                 self._note_failure()
 

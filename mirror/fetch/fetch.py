@@ -213,7 +213,7 @@ class Fetch:
                 break
             if segments or blame.has_refetched:
                 names = ", ".join(sorted({segment.origin for segment in segments}))
-                log.warning(
+                log.info(
                     "%s: wrong digest; fetching %d segments again, not from %s",
                     self.content.digest, len(segments), names,
                 )  # fmt: skip

@@ -232,7 +232,7 @@ class Intake:
         env, digest = self._env, self._content.digest
         if not await env.memory.admit(self._fetch):
             raise StorageFull(f"{env.memory.fetches_max} blobs pass through memory already, and {why}") from why
-        log.info("%s passes through memory without being kept: %s", digest, why)
+        log.debug("%s passes through memory without being kept: %s", digest, why)
         window = MemoryWindow(size, env.settings.spool)
         # Of what the window does not hold, the digest comes too late. Its bytes are upstream's, or two holders vouch.
         self._spool.open(window, is_size_confirmed=is_confirmed or not window.holds_all)

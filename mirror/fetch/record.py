@@ -132,7 +132,7 @@ class Record:
 
     def write(self, log: logging.Logger) -> None:
         """Write a line about it, when it has ended."""
-        log.info(
+        log.debug(
             "a fetch ended image=%s digest=%s outcome=%s bytes=%s seconds=%.3f resumed=%d sources=%s",
             self.repository,
             self.digest,

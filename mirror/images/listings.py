@@ -101,7 +101,7 @@ class Listings:
             known = sorted(await self._known(repository))
             if not known and not (self._pushed is not None and self._pushed.has_any(repository)):
                 raise refusal(f"no member knows a tag of {repository}", error, NameUnknown) from None
-            log.info("tags of %s: the %d that members know, instead of upstream: %s", repository, len(known), error)
+            log.debug("tags of %s: the %d that members know, instead of upstream: %s", repository, len(known), error)
             return _page(known, query, PAGE_MAX_TAGS, f"only what members know: {error}")
 
     async def _known(self, repository: Repository) -> set[str]:

@@ -112,7 +112,7 @@ class Manifests:
                 wrong += 1
                 if wrong == WRONG_COPIES_MAX:
                     raise
-                log.info("%s is fetched again: %s", content.digest, error)
+                log.debug("%s is fetched again: %s", content.digest, error)
 
     def forget(self, digest: Digest) -> None:
         """Have it in memory no more."""

@@ -47,7 +47,7 @@ class PushedReferrers:
             try:
                 manifest, _ = await self.manifests.get(Content(repository, "manifests", digest))
             except MirrorError as error:
-                log.info("%s refers to %s and cannot be read: %s", digest, subject, error)
+                log.debug("%s refers to %s and cannot be read: %s", digest, subject, error)
                 continue
             outline = await outline_of(manifest.body)
             if outline is not None and outline.subject == subject:  # else somebody gave a tag such a name

@@ -267,7 +267,7 @@ class Tags:
                 claim = await self._unless_known(reference, self._begin(self._later_claim(reference)))
                 if claim is None:
                     raise
-        log.info("tag %s: %s says %s, and %s", reference, claim.peer.name, claim.tag.digest, why)
+        log.debug("tag %s: %s says %s, and %s", reference, claim.peer.name, claim.tag.digest, why)
         return Answer(claim.tag, f"what member {claim.peer.name} says; {why}", claim.peer.name)
 
     async def _unless_known(self, reference: Reference, asking: asyncio.Task[Claim | None]) -> Claim | None:
@@ -301,7 +301,7 @@ class Tags:
 
     def _old(self, reference: Reference, tag: Tag, why: str) -> Answer:
         """An answer that upstream has not confirmed now, and why not."""
-        log.info("tag %s: %s by %s, instead of upstream: %s", reference, tag.digest, tag.authority, why)
+        log.debug("tag %s: %s by %s, instead of upstream: %s", reference, tag.digest, tag.authority, why)
         whose = "this node" if self._verify else "a member"
         return Answer(tag, f"{_age(time.time() - tag.checked_unix_s)} old answer of {whose}: {why}")
 

@@ -55,7 +55,7 @@ class Machine:
     def stop(self) -> None:
         """Stop the unit, if it is there; the agent leaves the cluster."""
         if self.can_start:
-            _run("systemctl", "disable", "--now", UNIT)
+            _run("systemctl", "disable", "--now", "--quiet", UNIT)
 
     def reload(self) -> None:
         """Have systemd read its files again."""
@@ -63,13 +63,18 @@ class Machine:
             _must("systemctl", "daemon-reload")
             _run("systemctl", "reset-failed", UNIT)
 
+    @property
+    def has_user(self) -> bool:
+        """Whether the system user that the agent runs as is there."""
+        return self._user_ids() is not None
+
     def add_user(self) -> bool:
         """Have the system user that the agent runs as; whether it was made now.
 
         Raises:
             StartFailed: it cannot be made.
         """
-        if self._user_ids() is not None or not (self._places.at("/etc/passwd")).exists():
+        if self.has_user or not self._places.at("/etc/passwd").exists():
             return False
         where = [] if self._places.is_here else ["--root", str(self._places.root.resolve())]
         shell = "/usr/sbin/nologin"
@@ -78,7 +83,7 @@ class Machine:
 
     def delete_user(self) -> bool:
         """Delete that user; whether it was there."""
-        if not self._places.is_here or self._user_ids() is None:
+        if not self._places.is_here or not self.has_user:
             return False
         _must("userdel", USER)
         return True

@@ -39,8 +39,9 @@ class Removal:
             OSError: a file cannot be deleted.
         """
         data_dir = self.data_dir
-        self._machine.stop()
-        self._tell("agent", "stopped; it has left the cluster")
+        if self._machine.is_active:
+            self._machine.stop()
+            self._tell("agent", "stopped; it has left the cluster")
         links_here = self._links_to_a_release()
         for path in (ENABLED, UNIT_FILE, *((LINK,) if links_here else ())):
             self._delete(path)
@@ -51,6 +52,8 @@ class Removal:
         if not purge:
             for path in self._there(*rest):
                 self._tell("left", path)
+            if self._machine.has_user:
+                self._tell("left", f"the user {USER}")
             return
         for path in self._there(FOLDER, DATA, DROP_INS):
             self._delete(path)

@@ -11,10 +11,11 @@ from .places import DATA, FOLDER, SETTINGS_FILE, USER
 HEAD: Final = "# Written by `skvaller install`, which writes it anew. Changes of your own: `systemctl edit skvaller`."
 
 _RUNTIMES: Final = (
-    "containerd.service", "crio.service", "docker.service", "k3s.service", "k3s-agent.service", "kubelet.service",
-    "rke2-agent.service", "rke2-server.service",
+    "crio.service", "docker.service", "k3s.service", "k3s-agent.service", "kubelet.service", "rke2-agent.service",
+    "rke2-server.service",
 )  # fmt: skip
-"""Units that may pull when they start: they find the agent ready."""
+"""Units that may pull when they start: they find the agent ready. They wait for the network themselves; containerd does
+not, and pulls nothing until somebody asks it: a node whose network is down must not wait for its containers."""
 
 _OF_CONTAINERD: Final = ("CAP_DAC_READ_SEARCH", "CAP_DAC_OVERRIDE")
 """The socket and the content of containerd are root's, and so are the files of runtimes."""

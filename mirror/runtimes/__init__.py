@@ -49,11 +49,14 @@ class Wanted:
         registries: canonical names, never none: those that the operator named, or all that the agent serves.
         every: whether the operator named none. A runtime whose format has a word for all registries writes that, and
             needs no names.
+        then: URLs of other mirrors, which are asked after the agent and before those that others wrote. Only containerd
+            is told of them.
     """
 
     url: str
     registries: tuple[str, ...]
     every: bool = True
+    then: tuple[str, ...] = ()
 
     @property
     def address(self) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ..errors import ConfigError
 from . import Added, Addition, Change, Installed, NotUnderstood, Wanted, versions
 from .edits import MARK, Insertion, cut, indent_at, inserted, item_cuts, item_places, line_end, occurrences, toml
 from .host import Host
@@ -103,12 +104,14 @@ class BuildKit:
         text = host.read(_CONFIG)
         for user in users(host):
             builders = f"{user.home}/{_BUILDX}"
-            paths |= {f"{builders}/{name}" for name in host.names(builders)}
+            paths |= {
+                f"{builders}/{name}" for name in host.names(builders) if _is_container(host, f"{builders}/{name}")
+            }
             own = f"{user.home}/.config/buildkit/buildkitd.toml"
             paths |= {own} if host.exists(own) else set()
         if not paths and text is None:
             return None
-        restart = ("systemctl", "restart", "buildkit") if text is not None or not paths.isdisjoint(_PROGRAMS) else ()
+        restart = ("systemctl", "restart", "buildkit") if not paths.isdisjoint(_PROGRAMS) else ()
         version = versions.package_version(host, ("buildkit",)) or versions.program_version(host, _PROGRAMS)
         return Installed(self.name, version, {} if text is None else {_CONFIG: text}, frozenset(paths), restart)
 
@@ -116,8 +119,6 @@ class BuildKit:
         """What makes it ask the agent first: see `Runtime`."""
         notes = tuple(_of_users(installed))
         before = installed.texts.get(_CONFIG)
-        if not installed.restart:
-            return Change(notes=notes)
         settings = _read(_CONFIG, before or "")
         text, pieces = before or "", []
         for setting in _settings(wanted):
@@ -137,7 +138,8 @@ class BuildKit:
         if not pieces:
             return Change(notes=notes)
         added = {"made_file": before is None, "pieces": pieces}
-        return Change({_CONFIG: Addition(text, added)}, installed.restart, notes)
+        is_read = bool(installed.restart)
+        return Change({_CONFIG: Addition(text, added, at_once=not is_read)}, installed.restart, notes)
 
     def remove(self, path: str, text: str, added: Added) -> str | None:
         """The text of a file without what was added: see `Runtime`."""
@@ -221,6 +223,14 @@ def _read(path: str, text: str) -> Table:
         if not isinstance(mirrors, list) or not all(isinstance(each, str) for each in mirrors):
             raise NotUnderstood(path, None, f'[registry."{name}"] must be a table, and its mirrors a list of texts')
     return settings
+
+
+def _is_container(host: Host, path: str) -> bool:
+    """Whether a builder is one that `docker buildx create` makes unless it is told otherwise."""
+    try:
+        return '"docker-container"' in (host.read(path) or "")
+    except ConfigError:
+        return True
 
 
 def _of_users(installed: Installed) -> Iterator[str]:

@@ -69,7 +69,8 @@ class Podman:
         text = _generated("".join(blocks.values())) if is_generated or own is None else _extended(own, missing, wanted)
         if text == own or not blocks:
             return Change(notes=tuple(notes))
-        added = [[entry.prefix, _place(entry, wanted), blocks[entry.prefix]] for entry in missing]
+        tables_of = [[entry.prefix, _place(entry, wanted), blocks[entry.prefix]] for entry in missing]
+        added = {"head": is_generated or own is None, "tables": tables_of}
         return Change({OWN: Addition(text, added, at_once=not installed.restart)}, installed.restart, tuple(notes))
 
     def remove(self, path: str, text: str, added: Added) -> str | None:
@@ -77,7 +78,7 @@ class Podman:
         if text == _generated(_body_of(text)):
             return None
         settings = loads(path, text.removeprefix(MARK))
-        for prefix, mirror, block in added:
+        for prefix, mirror, block in added["tables"]:
             allowed = _without(settings, prefix, mirror)
             proposals = [*occurrences(text, block), *_mirror_cuts(text, mirror)]
             shorter = (cut(text, proposals, toml, meant) for meant in allowed)
@@ -86,7 +87,7 @@ class Podman:
                 text, settings = found, toml(found)
             elif allowed:
                 raise NotUnderstood(path, None, f"take the mirror {mirror} out by hand: its place was not found")
-        text = _HEAD_OF_ANY.sub("", text)
+        text = _HEAD_OF_ANY.sub("", text) if added["head"] else text
         return text if text.strip() else None
 
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 from ..errors import ConfigError
 from ..fileio import read_small, replace
 from . import Added, Wanted
-from .host import Host
+from .host import Host, unreadable
 from .writing import unwritable
 
 FOLDER: Final = "configured"
@@ -71,35 +71,45 @@ class Record:
 class Records:
     """The records of a node.
 
+    Who may write into the data folder, as the agent's own user, could put another folder into the place of this one,
+    and so have root write what it likes. So the folder has to belong to root or to who reads it, and is held open.
+
     Args:
         data_dir: the agent's data folder.
     """
 
     def __init__(self, data_dir: Path) -> None:
         self.folder = data_dir / FOLDER
+        self._held: int | None = None
+
+    def __del__(self) -> None:
+        if self._held is not None:
+            os.close(self._held)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Be the only one who writes; raise ConfigError if another does not end, or the folder cannot be made."""
-        lock = self.folder / ".lock"
+        lock = self._made() / ".lock"
         try:
-            self._make_folder()
             fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise unwritable(Host(Path("/")), str(lock), error) from None
+            raise self._unwritable(error) from None
         try:
             deadline = time.monotonic() + _LOCK_S
             while not _locks(fd):
                 if time.monotonic() > deadline:
-                    raise ConfigError(f"{lock}: another `skvaller configure` is at work; wait until it has ended")
+                    raise ConfigError(
+                        f"{self.folder}: another `skvaller configure` is at work; wait until it has ended"
+                    )
                 time.sleep(_LOCK_LOOK_S)
             yield
         finally:
             os.close(fd)
 
     def names(self) -> list[str]:
-        """The runtimes that have a record."""
-        return sorted(path.stem for path in self.folder.glob("*.json"))
+        """The runtimes that have a record; raise ConfigError if the folder cannot be read."""
+        place = self._place()
+        return [] if place is None else sorted(path.stem for path in place.glob("*.json"))
 
     def read(self, runtime: str) -> Record | None:
         """The record of a runtime; None if there is none.
@@ -107,56 +117,76 @@ class Records:
         Raises:
             ConfigError: it cannot be read, or is not in order.
         """
-        path = self._path(runtime)
+        place, name = self._place(), f"{runtime}.json"
+        if place is None:
+            return None
         try:
-            content, _ = read_small(path, _MAX_BYTES)
+            content, _ = read_small(place / name, _MAX_BYTES)
             return _parsed(json.loads(content))
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise ConfigError(f"{path}: it cannot be read: {error.strerror}; run this command with sudo") from None
+            raise unreadable(str(self.folder / name), error) from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ConfigError(f"{path}: this record is not in order: {error!r}; {_by_hand(self.folder)}") from None
+            problem = f"this record is not in order: {error!r}; the copies of what was there are in {self.folder}"
+            raise ConfigError(f"{self.folder / name}: {problem}") from None
 
     def copy(self, runtime: str, path: str) -> str:
         """A file of a runtime as it was; raise ConfigError if the copy cannot be read."""
-        place = self._copy(runtime, path)
+        name = f"{runtime}/{path.lstrip('/')}"
         try:
-            return place.read_bytes().decode()
+            return ((self._place() or self.folder) / name).read_bytes().decode()
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{place}: the copy of {path} cannot be read: {error}") from None
+            raise ConfigError(f"{self.folder / name}: the copy of {path} cannot be read: {error}") from None
 
     def write(self, record: Record, copies: Mapping[str, str]) -> None:
-        """Write a record, and copies of files as they were, by path; others of this runtime go.
+        """Write a record, and copies of files as they were, by path; other copies of this runtime stay.
 
         Raises:
             ConfigError: that fails.
         """
-        path = self._path(record.runtime)
+        place = self._made()
         try:
-            self._make_folder()
-            for name, text in copies.items():
-                place = self._copy(record.runtime, name)
-                place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                replace(place, text.encode(), durably=True)
-            replace(path, json.dumps(_shown(record), indent=2).encode(), durably=True)
+            for path, text in copies.items():
+                copy = place / record.runtime / path.lstrip("/")
+                copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                replace(copy, text.encode(), durably=True)
+            replace(place / f"{record.runtime}.json", json.dumps(_shown(record), indent=2).encode(), durably=True)
         except OSError as error:
-            raise unwritable(Host(Path("/")), str(path), error) from None
+            raise self._unwritable(error) from None
 
     def forget(self, runtime: str) -> None:
         """Forget a runtime, with its copies."""
-        self._path(runtime).unlink(missing_ok=True)
-        shutil.rmtree(self.folder / runtime, ignore_errors=True)
+        if (place := self._place()) is not None:
+            (place / f"{runtime}.json").unlink(missing_ok=True)
+            shutil.rmtree(place / runtime, ignore_errors=True)
 
-    def _make_folder(self) -> None:
-        self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.folder.mkdir(mode=0o700, exist_ok=True)
+    def _made(self) -> Path:
+        """The folder, made if it is missing."""
+        try:
+            self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise self._unwritable(error) from None
+        return self._place() or self.folder
 
-    def _path(self, runtime: str) -> Path:
-        return self.folder / f"{runtime}.json"
+    def _place(self) -> Path | None:
+        """The folder, held open; None if it is not there."""
+        if self._held is None:
+            try:
+                held = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return None
+            except OSError as error:
+                raise unreadable(str(self.folder), error) from None
+            if os.fstat(held).st_uid not in (0, os.geteuid()):
+                os.close(held)
+                raise ConfigError(f"{self.folder}: it belongs to another user, so it is not believed: move it away")
+            self._held = held
+        return Path(f"/proc/self/fd/{self._held}")
 
-    def _copy(self, runtime: str, path: str) -> Path:
-        return self.folder / runtime / path.lstrip("/")
+    def _unwritable(self, error: OSError) -> ConfigError:
+        return unwritable(Host(Path("/")), str(self.folder), error)
 
 
 def digest_of(text: str) -> str:
@@ -180,6 +210,7 @@ def _shown(record: Record) -> dict[str, Any]:
         "url": wanted.url,
         "registries": list(wanted.registries),
         "every": wanted.every,
+        "then": list(wanted.then),
         "files": {
             path: {"added": each.added, "digest": each.digest, "existed": each.existed, "at_once": each.at_once}
             for path, each in record.files.items()
@@ -196,9 +227,5 @@ def _parsed(read: dict[str, Any]) -> Record:
         path: Written(each["added"], each["digest"], each["existed"], each["at_once"])
         for path, each in read["files"].items()
     }
-    wanted = Wanted(read["url"], tuple(read["registries"]), read["every"])
+    wanted = Wanted(read["url"], tuple(read["registries"]), read["every"], tuple(read["then"]))
     return Record(read["runtime"], wanted, files, tuple(read["folders"]), tuple(read["restart"]))
-
-
-def _by_hand(folder: Path) -> str:
-    return f"the copies of what was there are in {folder}"

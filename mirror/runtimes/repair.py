@@ -5,7 +5,8 @@ What a runtime should ask stands in its record, which `skvaller configure` makes
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import ConfigError
@@ -43,16 +44,26 @@ class Repair:
 
     def look(self) -> None:
         """Write again what was taken away, and log that; what stands in the way is logged once. Blocks."""
-        for name in self._records.names():
-            if name not in self._runtimes:
-                continue
-            try:
-                self._write_again(self._runtimes[name])
-                self._problems.pop(name, None)
-            except ConfigError as error:
-                if self._problems.get(name) != str(error):
-                    log.warning("a runtime's file cannot be looked after: %s runtime=%s", error, name)
-                self._problems[name] = str(error)
+        for name in self._names():
+            if name in self._runtimes:
+                with self._told(name):
+                    self._write_again(self._runtimes[name])
+
+    def _names(self) -> list[str]:
+        with self._told("all"):
+            return self._records.names()
+        return []
+
+    @contextmanager
+    def _told(self, name: str) -> Iterator[None]:
+        """Log what stands in the way, if that is new."""
+        try:
+            yield
+            self._problems.pop(name, None)
+        except ConfigError as error:
+            if self._problems.get(name) != str(error):
+                log.warning("files of runtimes cannot be looked after: %s runtime=%s", error, name)
+            self._problems[name] = str(error)
 
     def _write_again(self, runtime: Runtime) -> None:
         with self._records.locked():

@@ -14,8 +14,9 @@ _FILE_MODE: Final = 0o644
 _FOLDER_MODE: Final = 0o755
 _NEW: Final = ".skvaller-new"
 """The end of the name under which a file comes into being. No runtime reads files with that end."""
-_CANNOT_RENAME: Final = (errno.EBUSY, errno.EXDEV)
-"""The file is a mount of its own, as in a container: it can be written, and not replaced."""
+_CANNOT_REPLACE: Final = (errno.EBUSY, errno.EXDEV, errno.EPERM)
+"""The file is a mount of its own, as in a container, or this process may not give a new one its owner: the file can be
+written, and not replaced."""
 
 
 def write(host: Host, path: str, text: str) -> list[str]:
@@ -89,7 +90,7 @@ def _replace(place: Path, content: bytes) -> None:
     except OSError as error:
         with suppress(OSError):
             new.unlink()
-        if error.errno not in _CANNOT_RENAME:
+        if error.errno not in _CANNOT_REPLACE:
             raise
         place.write_bytes(content)
 
@@ -101,8 +102,7 @@ def _take_after(place: Path, fd: int) -> None:
     except FileNotFoundError:
         os.fchmod(fd, _FILE_MODE)
         return
-    with suppress(PermissionError):  # who may write it need not be able to give it away
-        os.fchown(fd, old.st_uid, old.st_gid)
+    os.fchown(fd, old.st_uid, old.st_gid)
     os.fchmod(fd, old.st_mode & 0o7777)
     for name in os.listxattr(place):
         with suppress(OSError):

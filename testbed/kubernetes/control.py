@@ -111,6 +111,7 @@ class Control:
                 *(f"--kubelet-client-certificate={kubelets.certificate}", f"--kubelet-client-key={kubelets.key}"),
                 *("--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={accounts}"),
                 *(f"--service-account-signing-key-file={accounts}", "--enable-admission-plugins=NodeRestriction"),
+                "--kubelet-preferred-address-types=InternalIP",
             ],
             Address(host, _PORT),
             self._is_live,
@@ -121,6 +122,7 @@ class Control:
                 *(self._programs.path("kube-controller-manager"), f"--kubeconfig={kubeconfig(name)}"),
                 *(
                     "--leader-elect=false",
+                    "--use-service-account-credentials",
                     f"--service-account-private-key-file={accounts}",
                     f"--root-ca-file={authority}",
                 ),

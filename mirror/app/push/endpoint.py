@@ -59,11 +59,11 @@ class PushEndpoint:
             request = parse_push(scope, self._registry)
             status, headers = await self._answer(scope, receive, request)
         except ClientDisconnect:
-            log.info("%s %s: the client left before the end", scope["method"], scope["path"][:300])
+            log.debug("%s %s: the client left before the end", scope["method"], scope["path"][:300])
             self._count("left")
         except OciError as error:
             self._count("refused" if error.status < 500 else "failed")
-            log.info("%s %s: %d %s", scope["method"], scope["path"][:300], error.status, error)
+            log.debug("%s %s: %d %s", scope["method"], scope["path"][:300], error.status, error)
             await send_error(scope, send, error)
         except MirrorError as error:
             self._count("failed")
@@ -163,7 +163,7 @@ class PushEndpoint:
         size = await self._push.uploads.finish(upload, digest)
         self._push.backend.metrics.pushed_bytes.inc(size)
         self._push.published(request.repository, digest)
-        log.info("pushed repository=%s digest=%s bytes=%d", request.repository, digest, size)
+        log.debug("pushed repository=%s digest=%s bytes=%d", request.repository, digest, size)
         return 201, _created(request, f"blobs/{digest}", digest)
 
     async def _manifest(self, receive: Receive, request: PushRequest, what: Digest | Reference) -> tuple[int, Headers]:

@@ -84,8 +84,7 @@ def _back(me: NodeFacts, it: MemberFacts, advice: Advice) -> list[Finding]:
             warning(
                 "tcp",
                 f"{it.name} did not try to reach this node back: {it.problem}",
-                "Nobody knows whether it can. It may not know this node yet, run an older version, or large packets are "
-                "lost.",
+                "Nobody knows whether it can. It may not know this node yet, run an older version, or lose packets.",
                 f"on {it.name}: skvaller doctor",
             )
         ]
@@ -196,8 +195,8 @@ def clock(members: Sequence[MemberFacts]) -> list[Finding]:
         "Lines of logs cannot be compared. From minutes on tokens of registries are not valid, and from days on "
         "certificates."
     )
-    middle = median(ahead.values())
-    if abs(middle) >= _CLOCK_WARNING_S and len(ahead) > 1:
+    middle, spread = median(far.values()), max(far.values()) - min(far.values())
+    if len(far) > max(1, len(ahead) / 2) and spread < _CLOCK_WARNING_S:
         relation = "behind" if middle > 0 else "ahead of"
         says = f"this node's clock is {span(abs(middle))} {relation} those of most members ({', '.join(sorted(far))})"
         return [Finding("clock", _how_bad(middle), says, means, _SET_CLOCK)]

@@ -263,7 +263,7 @@ def containerd_socket(address: str, problem: str, others: Sequence[str], advice:
     if is_forbidden:
         mend = "skvaller install    # gives the unit the right to use it: AmbientCapabilities=CAP_DAC_OVERRIDE"
     elif others:
-        mend = advice.set("containerd", f'"{others[0]}"')
+        mend = advice.set("containerd", others[0])
     else:
         mend = "systemctl start containerd    # or, where there is none, remove the setting containerd"
     means = "What containerd holds is not shared, and images that were imported or tagged by hand are not found."

@@ -5,6 +5,7 @@ first counts, `_default` last; a file that is not in order, or has a capability 
 left out as a whole.
 """
 
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -16,13 +17,14 @@ DEFAULT: Final = "_default"
 _TOP: Final = "host"
 
 
-def add(path: str, text: str | None, url: str) -> Addition | None:
+def add(path: str, text: str | None, url: str, then: Sequence[str] = ()) -> Addition | None:
     """Put the agent before all whom containerd asks; None if it asks the agent already.
 
     Args:
         path: of the file.
         text: of it; None if it is not there.
         url: of the agent.
+        then: of other mirrors, which follow upon it; those that stand there stay where they are.
 
     Raises:
         NotUnderstood: the file is not in order, or has its hosts in a form in which none can be put before them.
@@ -35,7 +37,8 @@ def add(path: str, text: str | None, url: str) -> Addition | None:
     if any(_same(name, url) for name in hosts):
         return None
     end = toml_text.newline_of(before)
-    block = f'[host.{toml_text.quoted(url)}]{end}  capabilities = ["pull", "resolve"]{end}'
+    urls = [url, *(each for each in then if not any(_same(name, each) for name in hosts))]
+    block = end.join(f'[host.{toml_text.quoted(each)}]{end}  capabilities = ["pull", "resolve"]{end}' for each in urls)
     first = next((table for table in toml_text.tables(before) if len(table.keys) > 1 and table.keys[0] == _TOP), None)
     if first is not None:
         block += end
@@ -46,8 +49,8 @@ def add(path: str, text: str | None, url: str) -> Addition | None:
     else:
         block = _gap(before, end) + block
         after = before + block
-    _check(path, before, after, url)
-    return Addition(after, {"url": url, "block": block, "made": text is None}, at_once=True)
+    _check(path, before, after, urls)
+    return Addition(after, {"urls": urls, "block": block, "made": text is None}, at_once=True)
 
 
 def remove(path: str, text: str, added: Any) -> str | None:
@@ -55,14 +58,14 @@ def remove(path: str, text: str, added: Any) -> str | None:
     after = toml_text.without(text, added["block"])
     if after is None:  # others have changed our own lines
         after = text
-        while table := next((table for table in toml_text.tables(after) if _is_ours(table.keys, added["url"])), None):
+        while table := next((table for table in toml_text.tables(after) if _is_ours(table.keys, added["urls"])), None):
             after = toml_text.with_lines(after, table.start, table.end, "")
     read = toml_text.loads(path, after)
     return None if added["made"] and not read and not after.strip() else after
 
 
-def _is_ours(keys: toml_text.Keys, url: str) -> bool:
-    return len(keys) > 1 and keys[0] == _TOP and keys[1] == url
+def _is_ours(keys: toml_text.Keys, urls: Collection[str]) -> bool:
+    return len(keys) > 1 and keys[0] == _TOP and keys[1] in urls
 
 
 def _same(name: str, url: str) -> bool:
@@ -88,10 +91,11 @@ def _example(hosts: dict[str, Any]) -> str:
     return toml_text.quoted(next(iter(hosts)))
 
 
-def _check(path: str, before: str, after: str, url: str) -> None:
+def _check(path: str, before: str, after: str, urls: Collection[str]) -> None:
     """What was there means what it meant; raise NotUnderstood if it does not."""
     read = toml_text.loads(path, after)
-    read[_TOP].pop(url)
+    for url in urls:
+        read[_TOP].pop(url)
     expected = toml_text.loads(path, before)
     if read != {_TOP: {}, **expected}:
         raise NotUnderstood(path, None, "its form is not known, so nothing can be added to it safely; add it by hand")

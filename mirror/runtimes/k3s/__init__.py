@@ -122,6 +122,8 @@ class K3s:
 
     def _notes(self, installed: Installed, settings: "_Settings", wanted: Wanted) -> Iterator[str]:
         its = self._distribution
+        if wanted.then:
+            yield f"{', '.join(wanted.then)} was not written: add it behind the agent in {settings.registries} by hand"
         if settings.is_embedded:
             yield (
                 f"embedded-registry is on: {its.title} asks its own mirror (127.0.0.1:{its.registry_port}) before this "

@@ -215,7 +215,7 @@ class Watch:
             if not await self._one_ends(self._settings.knock_s, asking):
                 knocking = asyncio.ensure_future(self._knock(peer))
                 if not await self._one_ends(self._usual.within_s(peer.name), asking, knocking):
-                    log.info("a member is silent: others are asked as well source=%s", peer.name)
+                    log.debug("a member is silent: others are asked as well source=%s", peer.name)
                     self._on_life(peer, Life.SILENT)
                     await asyncio.wait([asking, knocking], return_when=asyncio.FIRST_COMPLETED)
                 if _is_true(knocking):

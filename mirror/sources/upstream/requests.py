@@ -251,7 +251,7 @@ class RegistryClient:
                 if not isinstance(error, UpstreamUnknown | UpstreamRateLimited):
                     self._turns.failed(registry, _now())
                 if not is_last:
-                    log.info("%s: the next URL is asked registry=%s", error, registry.name)
+                    log.debug("%s: the next URL is asked registry=%s", error, registry.name)
         raise failures[urls[-1]]
 
     async def _answer_within(

@@ -101,7 +101,7 @@ def test_a_home_whose_disk_is_full_goes_on_through_memory(
     small.mkdir()
     run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(small)])
     try:
-        cluster = start_cluster("abcd", flags={"d": ["--data-dir", str(small)]})
+        cluster = start_cluster("abcd", flags={"d": ["--data-dir", str(small), "--log-level", "debug"]})
         with pulling(network, cluster, app) as pulls:
             for pull in pulls.values():
                 assert pull.result(60) == app.manifest

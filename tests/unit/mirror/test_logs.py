@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mirror.logs import JSON, LOGFMT, Line
+from mirror.logs import JSON, LOGFMT, TEXT, Line
 
 _PAIR = re.compile(r'([a-z_]+)=("(?:[^"\\]|\\.)*"|[^ "]+)(?: |$)')
 
@@ -98,3 +98,14 @@ raise RuntimeError("at the\\rend")
     assert "old\x1bthing" in lines[0]["msg"]
     assert lines[1]["traceback"].endswith("RuntimeError: in a\nthread")
     assert lines[2]["traceback"].endswith("RuntimeError: at the\rend")
+
+
+def test_text_is_for_people_and_has_no_empty_fields() -> None:
+    line = Line(TEXT).format(
+        record("a pull ended image=%s why=%s error=%s seconds=%.1f", "a:1", "it has gone", "", 2.5)
+    )
+    when, _, said = line.partition(" WARNING ")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", when)
+    assert said == 'a pull ended image=a:1 why="it has gone" seconds=2.5'
+    usual = logging.LogRecord("mirror.test", logging.INFO, "", 0, "all\nis %s", ("\x1b[2Jwell",), None)
+    assert Line(TEXT).format(usual).endswith(r" all\nis \u001b[2Jwell")

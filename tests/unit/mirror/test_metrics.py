@@ -50,6 +50,7 @@ def metrics() -> Metrics:
     metrics = Metrics({"docker.io", "ghcr.io", "lab:5000"}, ["docker.io", "lab:5000"])
     metrics.watch_gossip(lambda: FIGURES)
     metrics.watch_dht(lambda: DHT_FIGURES)
+    metrics.show_budgets({"docker.io": (90, 100, 0.0)})
     return metrics
 
 

@@ -85,3 +85,16 @@ def test_message_is_delivered_and_that_is_confirmed(keys: Sequence[bytes], size:
         one.messaging.send_reliably("n1", bytes(1024 * 1024 + 1))
     with pytest.raises(StateError):
         one.messaging.send_reliably("n7", b"")
+
+
+def test_a_filled_message_takes_the_largest_datagram_and_begins_with_what_was_sent(peer: Callable[..., Peer]) -> None:
+    node = peer()
+    node.hear("n1", node.alive("n1"))
+    node.pass_time(node.now + 5)
+    node.said()
+    node.node.messaging.send("n1", b"hello", fill=True)
+    (sent,) = node.node.datagrams()
+    assert 1380 <= len(sent.payload) <= 1400, "zeros would be compressed"
+    node.node.messaging.send("n1", b"hello", fill=True)
+    (message,) = [it for _, it in node.said() if isinstance(it, UserMessage)]
+    assert message.payload.startswith(b"hello")

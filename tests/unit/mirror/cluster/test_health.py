@@ -135,6 +135,8 @@ def test_a_ban_ends() -> None:
 def test_doubt_costs_seconds_and_doubles_with_each_time_up_to_the_ban_for_a_proven_lie(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO", "mirror.cluster.health")
+
     async def story(health: PeerHealth, alive: asyncio.Event) -> None:
         for _ in range(5):
             health.doubt("a", "sha256:…")

@@ -128,7 +128,7 @@ def test_a_port_that_another_program_has_is_named_before_anything_is_written(
         with pytest.raises(StartFailed) as error:
             host.install("1.0-aa", listen=f"127.0.0.1:{port}")
     assert f"listen: 127.0.0.1:{port} is taken by" in str(error.value)
-    assert f"(pid {os.getpid()})" in str(error.value)
+    assert f"process {os.getpid()} " in str(error.value)
     assert tree(places.root) == before
 
 

@@ -33,8 +33,9 @@ def test_the_one_that_can_be_read_in_the_tree_is_the_one_that_is_written() -> No
 
 def test_runtimes_start_after_it_and_also_without_it() -> None:
     unit = parsed(unit_text(Service(COMMAND)))
-    for runtime in ("containerd", "docker", "k3s", "k3s-agent", "kubelet", "rke2-server", "crio"):
+    for runtime in ("docker", "k3s", "k3s-agent", "kubelet", "rke2-server", "crio"):
         assert f"{runtime}.service" in unit["Unit"]["Before"].split()
+    assert "containerd.service" not in unit["Unit"]["Before"], "it would wait for the network, as the agent does"
     assert "RequiredBy" not in unit["Install"]
     assert unit["Service"]["Type"] == "notify", "they wait until it is ready"
 

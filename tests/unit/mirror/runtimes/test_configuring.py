@@ -1,6 +1,7 @@
 """Files are written and given back: whole, as they were, and never half."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -156,6 +157,19 @@ def test_a_file_that_is_a_mount_of_its_own_is_written_in_place(node: Node, monke
     assert sorted(each.name for each in node.config.parent.iterdir()) == ["certs.d", "config.toml"]
 
 
+def test_a_file_keeps_an_owner_that_cannot_be_given(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may write a file need not be allowed to make another that belongs to its owner."""
+
+    def refuse(fd: int, uid: int, gid: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.fchown", refuse)
+    inode = node.config.stat().st_ino
+    node.configure()
+    assert "config_path" in node.config.read_text()
+    assert node.config.stat().st_ino == inode
+
+
 def test_folders_in_which_others_have_put_something_stay(node: Node) -> None:
     node.configure()
     theirs = node.root / "etc/containerd/certs.d/quay.io/hosts.toml"
@@ -190,3 +204,19 @@ def test_two_do_not_write_at_once(node: Node, monkeypatch: pytest.MonkeyPatch) -
         node.records.locked(),
     ):
         pytest.fail("it was let in")
+
+
+def test_a_memory_that_another_could_have_made_is_not_believed(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The agent's user owns the folder above: it could have root write any file."""
+    node.configure()
+    aside = node.records.folder.with_name("aside")
+    node.records.folder.rename(aside)
+    node.records.folder.symlink_to(aside)
+    with pytest.raises(ConfigError, match="configured: it cannot be read: Not a directory"):
+        Records(aside.parent).read("containerd")
+    node.records.folder.unlink()
+    aside.rename(node.records.folder)
+    monkeypatch.setattr("os.geteuid", lambda: 12345)
+    os.chown(node.records.folder, 4321, -1) if os.getuid() == 0 else None
+    with pytest.raises(ConfigError, match="it belongs to another user, so it is not believed"):
+        Records(aside.parent).read("containerd")

@@ -1,9 +1,11 @@
-"""A containerd that throws layers away once it has unpacked them, as Amazon's, Google's, Kind's and Talos' do.
+"""Pulls as a kubelet makes them: over CRI, by a containerd that discards layers, with the credentials of a pod.
 
-Whoever shares what containerd has finds no layer there. The agent through which they were pulled has them in its cache,
-and gives them to the other nodes, also when the registry is gone. The pull is one of the kubelet's: over CRI.
+A containerd that throws layers away once it has unpacked them, as Amazon's, Google's, Kind's and Talos' do, has nothing
+to share. The agent through which they were pulled has them in its cache, and gives them to the other nodes.
 """
 
+import base64
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,9 +15,11 @@ import pytest
 from testbed.agents import Agent
 from testbed.containerd import Containerd, Programs, version_of, write_hosts
 from testbed.images import Image
+from testbed.network import free_address
 from testbed.processes import remove_folder, run, wait_until
 from testbed.registry import Registry
 from tests.clients.conftest import need
+from tests.clients.test_private_registries import HTPASSWD, PASSWORD
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(120)]
 
@@ -55,11 +59,21 @@ class Kubelets(Containerd):
         plugin = _OLD if programs.version[0] == 1 else _NEW
         settings.write_text("\n".join(lines) + plugin.format(hosts=hosts))
 
-    def pull(self, name: str) -> None:
-        """Pull as a kubelet does: PullImageRequest(image=ImageSpec(image=name)) of runtime.v1."""
-        spec = b"\x0a" + bytes([len(name)]) + name.encode()
+    def pull(self, name: str, user: str = "", password: str = "") -> None:
+        """Pull as a kubelet does, with the credentials of a pod, which name no server.
+
+        It is PullImageRequest(image=ImageSpec(image=…), auth=AuthConfig(username=…, password=…)) of runtime.v1.
+        """
+        message = _field(1, _field(1, name.encode()))
+        if user:
+            message += _field(2, _field(1, user.encode()) + _field(2, password.encode()))
         with grpc.insecure_channel(f"unix://{self.socket}") as channel:
-            channel.unary_unary("/runtime.v1.ImageService/PullImage")(b"\x0a" + bytes([len(spec)]) + spec, timeout=60)
+            channel.unary_unary("/runtime.v1.ImageService/PullImage")(message, timeout=60)
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A field of a message of Protocol Buffers that has bytes, fewer than 128 of them."""
+    return bytes([number << 3 | 2, len(content)]) + content
 
 
 @pytest.fixture
@@ -103,3 +117,40 @@ def test_node_serves_others_what_its_containerd_has_thrown_away(
     start("c2", second).pull(NAME)
     for layer in app.layers:
         assert second.sources(layer).keys() == {"n1"}
+
+
+def test_pod_gets_a_private_image_by_its_own_password_and_no_other_pod_does(
+    start: Callable[[str, Agent], Kubelets],
+    start_agent: Callable[..., Agent],
+    make_image: Callable[..., Image],
+    loopback: Callable[[], str],
+    tmp_path: Path,
+) -> None:
+    need("docker-registry", "skopeo", "setpriv")
+    files = {
+        "htpasswd": HTPASSWD,
+        "auth.json": "",
+        "key": base64.b64encode(bytes(range(32))).decode(),
+        "agent.toml": '[[private]]\npattern = "docker.io/*"\npolicy = "checked"\n',
+    }
+    app, address = make_image("app", [200_000], compress=True), free_address(loopback())
+    login = base64.b64encode(f"user:{PASSWORD}".encode()).decode()
+    files["auth.json"] = json.dumps({"auths": {str(address): {"auth": login}}})
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o600)
+    settings = {"auth": {"htpasswd": {"realm": "lab", "path": str(tmp_path / "htpasswd")}}}
+    (tmp_path / "htpasswd").chmod(0o644)
+    registry = Registry(tmp_path / "images" / "registry", address, settings=settings)
+    registry.hold(app, "library/app", "1")
+    flags = ["--config", str(tmp_path / "agent.toml"), "--upstream-auth", str(tmp_path / "auth.json")]
+    with registry:
+        agent = start_agent(
+            "n1", loopback(), *flags, "--key-file", str(tmp_path / "key"), "--upstream", f"docker.io=http://{address}"
+        )
+        containerd = start("c1", agent)
+        for user, password in (("", ""), ("user", "wrong")):
+            with pytest.raises(grpc.RpcError):
+                containerd.pull(NAME, user, password)
+        containerd.pull(NAME, "user", PASSWORD)
+    assert agent.has_cached(app.layers[0])

@@ -1,0 +1,32 @@
+"""What an agent leaves when it ends against its will."""
+
+from pathlib import Path
+
+import pytest
+
+from mirror.doctor import last_words
+from mirror.errors import ConfigError
+
+
+def test_the_reason_is_kept_and_forgotten_at_the_next_start(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError), last_words.kept(tmp_path):
+        raise ConfigError("name: taken\x1b[2J")
+    told = last_words.read(tmp_path, 2e9)
+    assert told is not None
+    ago_s, text = told
+    assert ago_s > 0
+    assert text == "name: taken [2J", "no terminal is commanded by it"
+    with last_words.kept(tmp_path):
+        assert last_words.read(tmp_path, 2e9) is None
+    assert last_words.read(tmp_path, 2e9) is None
+
+
+def test_a_folder_that_is_not_there_keeps_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError), last_words.kept(tmp_path / "none"):
+        raise ConfigError("x")
+    assert last_words.read(tmp_path / "none", 0.0) is None
+
+
+def test_what_is_no_reason_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "last-words").write_bytes(b"\xff\xfe")
+    assert last_words.read(tmp_path, 0.0) is None
