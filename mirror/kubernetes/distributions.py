@@ -260,7 +260,7 @@ DISTRIBUTIONS: Final[tuple[Distribution, ...]] = (
         "Its runtime configuration names registries with their hosts (registryHosts); containerd discards layers. "
         "Autopilot lets no pod into the host's network, nor at containerd's socket: there the agent cannot run.",
         Basis.DERIVED, "docs.cloud.google.com/kubernetes-engine/docs/how-to/customize-containerd-configuration",
-        values=_LEFT_ALONE, keeps_layers=False,
+        values={**_LEFT_ALONE, "resourceQuota": {"enabled": True}}, keeps_layers=False,
         machine=Machine("gcloud container node-pools update POOL --containerd-config-from-file=FILE", _gke, True),
     ),
     Distribution(

@@ -105,6 +105,7 @@ ROWS: list[tuple[dict[str, Any], str, Any]] = [
     ({"nodeSelector": {"zone": "a"}}, f"{POD}.nodeSelector.zone", "a"),
     ({"tolerations": [{"key": "k", "operator": "Exists"}]}, f"{POD}.tolerations[0].key", "k"),
     ({"priorityClassName": "own"}, f"{POD}.priorityClassName", "own"),
+    ({"resourceQuota": {"enabled": True, "pods": 9}}, "ResourceQuota/ spec.hard.pods", "9"),
     ({"updateStrategy": {"rollingUpdate": {"maxUnavailable": "20%"}}},
      "DaemonSet/ spec.updateStrategy.rollingUpdate.maxUnavailable", "20%"),
     ({"revisionHistoryLimit": 2}, "DaemonSet/ spec.revisionHistoryLimit", 2),
@@ -372,6 +373,16 @@ def test_containerd_is_written_no_more_than_values_say() -> None:
     silent = render({"containerd": {"configure": False}})
     assert "initContainers" not in at(silent, POD)
     assert at(silent, f"{POD}.volumes[host]") is None
+
+
+def test_what_was_written_on_a_node_is_remembered_there_even_if_nothing_else_is() -> None:
+    objects = render({"persistence": {"enabled": False, "hostPath": "/data/s"}})
+    cleanup = at(objects, f"{CLEANUP}.initContainers[unconfigure]")
+    for container in (at(objects, AGENT), at(objects, f"{POD}.initContainers[configure]"), cleanup):
+        assert at({"x": container}, "x volumeMounts[configured].mountPath") == "/var/lib/skvaller/configured"
+    for pod in (POD, CLEANUP):
+        assert at(objects, f"{pod}.volumes[configured].hostPath.path") == "/data/s/configured"
+    validated(objects, NEWEST)
 
 
 @pytest.mark.parametrize(

@@ -449,10 +449,12 @@ async function why(query) {
 const EVENTS = {
   "agent-started": (it) => `This agent began, version ${it.version}`,
   "pull-began": (it) => `${it.client} began to pull ${shortName(it.image)}`,
-  "pull-ended": (it) =>
-    `${it.client} pulled ${shortName(it.image)}: ${size(it.bytes)} in ${it.seconds.toFixed(1)} s` +
-    (Object.keys(it.sources ?? {}).length ? `, from ${counts(it.sources)}` : "") +
-    (it.failed ? `; ${plural(it.failed, "request")} failed` : ""),
+  "pull-ended": (it) => {
+    const from = Object.keys(it.sources).length ? `, from ${counts(it.sources)}` : "";
+    const why = it.why_upstream ? ` (upstream: ${it.why_upstream})` : "";
+    const error = it.error ? `; it did not get all: ${it.error}` : "";
+    return `${it.client} pulled ${shortName(it.image)}: ${size(it.bytes)} in ${it.seconds.toFixed(1)} s${from}${why}${error}`;
+  },
   "member-joined": (it) => `${it.member} joined`,
   "member-suspected": (it) => `${it.member} does not answer`,
   "member-refuted": (it) => `${it.member} lives after all`,
@@ -464,9 +466,13 @@ const EVENTS = {
   "budget-spent": (it) => `${it.registry} lets nobody pull for ${time(it.wait_s)}`,
   "budget-back": (it) => `${it.registry} may be asked as usual again`,
   "outage-began": (it) => `${it.registry} does not answer: ${it.why}`,
-  "outage-ended": (it) => `${it.registry} answers again`,
+  "outage-ended": (it) => (it.answers ? `${it.registry} answers again` : `Nobody asks ${it.registry} any more`),
   "cache-stopped": (it) => `The cache keeps nothing that arrives: ${it.why}`,
   "cache-works": () => "The cache keeps what arrives again",
+  "cache-evicted": (it) => `${plural(it.blobs, "blob")} left the cache to make room`,
+  "keys-changed": (it) => `The cluster has other keys: ${it.ids.join(", ")}`,
+  "pin-lacking": (it) => `${shortName(it.image)} is pinned to this node, and not whole here: ${it.why}`,
+  "pin-whole": (it) => `${shortName(it.image)}, which is pinned to this node, is whole here`,
 };
 
 /** A line about an event; of a kind that this page does not know, all that is in it. */

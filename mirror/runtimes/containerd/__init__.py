@@ -12,7 +12,7 @@ from ...errors import NameInvalid
 from ...oci.reference import parse_registry
 from .. import Added, Addition, Change, Installed, NotUnderstood, Texts, Wanted, versions
 from ..host import Host
-from . import config, hosts
+from . import config, hosts, mirrors
 
 _PROGRAMS: Final = ("/usr/bin/containerd", "/usr/local/bin/containerd", "/bin/containerd")
 _PACKAGES: Final = ("containerd", "containerd.io")
@@ -113,9 +113,13 @@ class Containerd:
     def add(self, installed: Installed, wanted: Wanted) -> Change:
         """What makes it ask the agent first."""
         known = self._understood(installed.texts, installed.version)
-        _refuse(installed.texts.get(self._place.config, ""), self._place.config, known)
+        _refuse(installed.texts.get(self._place.config, ""), self._place.config)
+        notes = list(_notes(known, installed.version))
+        if known.mirrors is not None and not known.has_path:
+            path, keys = known.mirrors
+            added = mirrors.add(path, installed.texts[path], keys, wanted)
+            return Change({path: added} if added is not None else {}, installed.restart, tuple(notes))
         files: dict[str, Addition] = {}
-        notes: list[str] = []
         folders = {path for path in installed.paths if posixpath.dirname(path) in known.roots}
         for folder in self._asked(known.roots, folders, wanted):
             path = f"{folder}/{hosts.FILE}"
@@ -128,13 +132,14 @@ class Containerd:
         if needs_path:
             path = self._place_to_add(installed.texts, known)
             files[path] = config.add(path, installed.texts.get(path), known.roots, _file_version(installed.version))
-        notes += _notes(known, installed.version)
         return Change(files, installed.restart if needs_path else (), tuple(notes))
 
     def remove(self, path: str, text: str, added: Added) -> str | None:
         """The text of a file without what was added to it."""
         if posixpath.basename(path) == hosts.FILE:
             return hosts.remove(path, text, added)
+        if "mirrors" in added:
+            return mirrors.remove(path, text, added)
         return config.remove(path, text, added)
 
     def _place_to_add(self, texts: Texts, known: config.ImageConfig) -> str:
@@ -226,19 +231,12 @@ def _is_from(version: str | None, first: tuple[int, int]) -> bool:
     return numbers is not None and numbers >= first
 
 
-def _refuse(text: str, path: str, known: config.ImageConfig) -> None:
+def _refuse(text: str, path: str) -> None:
     """Raise NotUnderstood for a configuration in which nothing may be written."""
     if text.lstrip().startswith(_GENERATED):
         raise NotUnderstood(
             path, 1, "K3s or RKE2 writes this file again at each start; run `skvaller configure k3s` or `rke2`"
         )
-    if known.mirrors is not None and not known.has_path:
-        file, _, line = known.mirrors.partition(":")
-        raise NotUnderstood(
-            file, int(line) if line else None,
-            "registry.mirrors is set, and containerd does not start with config_path beside it: move each mirror to "
-            f"{known.roots[0]}/REGISTRY/{hosts.FILE}, delete registry.mirrors, and run this again",
-        )  # fmt: skip
 
 
 def _notes(known: config.ImageConfig, version: str | None) -> Iterator[str]:

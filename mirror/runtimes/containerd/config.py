@@ -36,7 +36,7 @@ class ImageConfig:
         has_path: whether a file names them.
         is_disabled: whether the plugin that pulls for Kubernetes does not run.
         pulls_itself: whether that plugin pulls by itself, rather than by containerd's transfer service.
-        mirrors: the file and line of `registry.mirrors`, if something stands there.
+        mirrors: the file that has `registry.mirrors` last, and the way to them; None if none has.
         discards: the file and line where containerd is told to throw layers away once they are unpacked.
     """
 
@@ -45,7 +45,7 @@ class ImageConfig:
     has_path: bool = False
     is_disabled: bool = False
     pulls_itself: bool = False
-    mirrors: str | None = None
+    mirrors: tuple[str, toml_text.Keys] | None = None
     discards: str | None = None
 
 
@@ -92,7 +92,7 @@ def understand(texts: Texts, main: str, usual: str, *, merges: bool) -> ImageCon
         roots = own or roots
         has_path = bool(own) or (has_path and merges)
         if toml_text.value_at(plugin, ("registry", "mirrors")):
-            mirrors = _place(path, text, (*keys, "registry", "mirrors"))
+            mirrors = path, (*keys, "registry", "mirrors")
         pulls_itself = plugin.get("use_local_image_pull", pulls_itself) is True
         if plugin.get("discard_unpacked_layers") is True:
             discards = _place(path, text, keys, "discard_unpacked_layers")
@@ -198,12 +198,10 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _place(path: str, text: str, keys: toml_text.Keys, key: str | None = None) -> str:
-    """Where something stands, for people: file and line."""
-    table = next((table for table in toml_text.tables(text) if table.keys[: len(keys)] == keys), None)
-    if table is None:
-        return path
-    number = table.start if key is None else toml_text.key_line(text, table, key)
+def _place(path: str, text: str, keys: toml_text.Keys, key: str) -> str:
+    """Where a key stands, for people: file and line."""
+    table = toml_text.table_at(text, keys)
+    number = None if table is None else toml_text.key_line(text, table, key)
     return path if number is None else f"{path}:{number + 1}"
 
 

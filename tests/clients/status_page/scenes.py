@@ -15,6 +15,7 @@ from mirror.app import BudgetStatus, Find, NodeStatus, NoPages, OutageStatus, St
 from mirror.app.problems import Service
 from mirror.app.progress import ClientPull
 from mirror.cluster.health import Trouble
+from mirror.events import Entry, Kind, MemberChanged, PullEnded
 from mirror.fetch import Phase, Progress
 from mirror.images.tag_trust import Contradiction
 from mirror.metrics import Metrics
@@ -182,15 +183,24 @@ def usual(count: int = 5) -> Scene:
     ]
     scene.budgets = [BudgetStatus("docker.io", "203.0.113.7", 84, 100, 21600, 0.0, 140.0, "nothing")]
     scene.pins = [pin("docker.io/library/nginx:1.27", 2, 2)]
+    ended = PullEnded(
+        image="docker.io/library/nginx:1.27",
+        client="127.0.0.1",
+        seconds=2.31,
+        requests=9,
+        failed=0,
+        bytes=71 * MIB,
+        sources={"n1": 50 * MIB, "upstream": 21 * MIB},
+        upstream_bytes=21 * MIB,
+        why_upstream="no member had it",
+    )
+    joined = MemberChanged(Kind.MEMBER_JOINED, "n1", "10.0.0.2:7946")
+    now = time.time()
     scene.events = [
-        {"number": 3, "time_unix_s": time.time() - 60, "kind": "member-joined", "member": "n1", "address": "-"},
-        {
-            "number": 5, "time_unix_s": time.time() - 9, "kind": "pull-ended", "image": "docker.io/library/nginx:1.27",
-            "client": "127.0.0.1", "seconds": 2.31, "requests": 9, "failed": 0, "bytes": 71 * MIB,
-            "sources": {"n1": 50 * MIB, "upstream": 21 * MIB}, "why_upstream": "no member had it",
-        },
-        {"number": 9, "time_unix_s": time.time() - 2, "kind": "something-new", "detail": "whatever it is"},
-    ]  # fmt: skip
+        Entry(3, now - 60, joined).row(),
+        Entry(5, now - 9, ended).row(),
+        {"number": 9, "time_unix_s": now - 2, "kind": "something-new", "detail": "whatever it is"},
+    ]
     return scene
 
 

@@ -44,7 +44,7 @@ volumeMounts:
   {{- if include "skvaller.credentialsSecret" $root }}
   - {name: upstream, mountPath: /etc/skvaller/upstream, readOnly: true}
   {{- end }}
-  - {name: data, mountPath: /var/lib/skvaller}
+  {{- include "skvaller.dataMounts" $root | nindent 2 }}
   - {name: tmp, mountPath: /tmp}
   {{- include "skvaller.hostMounts" $root | nindent 2 }}
 {{- end -}}

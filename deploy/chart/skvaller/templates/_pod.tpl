@@ -75,14 +75,28 @@ tolerations:
   valueFrom: {fieldRef: {fieldPath: status.hostIP}}
 {{- end -}}
 
-{{/* The agent's folder on the node. */}}
-{{- define "skvaller.dataVolume" -}}
+{{/*
+The agent's folder on the node; of one that is not kept, what `skvaller configure` has to remember is on the node all
+the same.
+*/}}
+{{- define "skvaller.dataVolumes" -}}
 - name: data
   {{- if .Values.persistence.enabled }}
   hostPath: {path: {{ .Values.persistence.hostPath | quote }}, type: DirectoryOrCreate}
   {{- else }}
   emptyDir: {}
+  {{- if .Values.containerd.configure }}
+- name: configured
+  hostPath: {path: "{{ .Values.persistence.hostPath }}/configured", type: DirectoryOrCreate}
   {{- end }}
+  {{- end }}
+{{- end -}}
+
+{{- define "skvaller.dataMounts" -}}
+- {name: data, mountPath: /var/lib/skvaller}
+{{- if and .Values.containerd.configure (not .Values.persistence.enabled) }}
+- {name: configured, mountPath: /var/lib/skvaller/configured}
+{{- end }}
 {{- end -}}
 
 {{/* What an agent reads of its settings. Takes (list root suffix-of-the-group). Others than root read none of it. */}}

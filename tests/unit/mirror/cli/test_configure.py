@@ -3,6 +3,7 @@
 import json
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner, Result
@@ -10,6 +11,9 @@ from click.testing import CliRunner, Result
 from mirror.cli import main
 from mirror.cli.running_agent import Answer, NoAgent
 from mirror.runtimes.known import RUNTIMES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CONFIG = "etc/containerd/config.toml"
 
@@ -148,3 +152,28 @@ def test_a_restart_that_fails_is_told(root: Path, monkeypatch: pytest.MonkeyPatc
     assert "its files are written, but `systemctl restart containerd` failed: [Errno 2] No such file" in shown.output
     assert "if that was not done since" in invoked("configure", root).output
     assert len(ran) == 1
+
+
+def test_who_watches_writes_again_what_goes_and_says_a_problem_once(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = root / "etc/containerd/certs.d/_default/hosts.toml"
+    steps: list[Callable[[], object]] = [
+        hosts.unlink,
+        lambda: None,
+        lambda: (root / CONFIG).write_text("version = \n"),
+        lambda: None,
+        lambda: (root / CONFIG).write_text("version = 2\n"),
+    ]
+
+    def sleep(seconds: float) -> None:
+        if not steps:
+            raise KeyboardInterrupt
+        steps.pop(0)()
+
+    monkeypatch.setattr(import_module("mirror.cli.configure").time, "sleep", sleep)
+    shown = invoked("configure", root, "--watch").output
+    assert shown.count("containerd: written again:") == 2
+    assert shown.count("it is not TOML") == 1
+    assert hosts.exists()
+    assert "config_path" in (root / CONFIG).read_text()

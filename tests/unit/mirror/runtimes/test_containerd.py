@@ -1,5 +1,6 @@
 """What containerd is told, by its version and by what others have written."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -79,13 +80,48 @@ def test_an_imported_file_that_speaks_of_the_plugin_wins(tmp_path: Path, version
         assert '  config_path = "/srv/certs"\n' in done.files[speaks].text
 
 
-def test_registry_mirrors_keep_the_setting_out(tmp_path: Path) -> None:
-    """containerd does not start with both."""
-    registry = 'plugins."io.containerd.grpc.v1.cri".registry'
-    text = f'version = 2\n[{registry}.mirrors."docker.io"]\n  endpoint = ["https://harbor.example"]\n'
-    with pytest.raises(NotUnderstood, match=f"^{CONFIG}:2: registry.mirrors is set") as refused:
-        change(host_with(tmp_path, {CONFIG: text}))
-    assert "certs.d/REGISTRY/hosts.toml" in str(refused.value)
+MIRRORS = """\
+version = 2
+[plugins."io.containerd.grpc.v1.cri".registry]
+  [plugins."io.containerd.grpc.v1.cri".registry.mirrors]
+    [plugins."io.containerd.grpc.v1.cri".registry.mirrors."docker.io"]
+      endpoint = ["https://harbor.example", "https://registry-1.docker.io"]
+    [plugins."io.containerd.grpc.v1.cri".registry.mirrors."quay.io"]
+      endpoint = [
+        # ours
+        "https://harbor.example",
+      ]
+    [plugins."io.containerd.grpc.v1.cri".registry.mirrors."localhost:32000"]
+      endpoint = ["http://localhost:32000"]
+"""
+
+
+def test_beside_registry_mirrors_the_agent_becomes_one_of_them(tmp_path: Path) -> None:
+    """containerd does not start with config_path beside them."""
+    done = change(host_with(tmp_path, {CONFIG: MIRRORS}))
+    assert list(done.files) == [CONFIG]
+    assert done.restart == ("systemctl", "restart", "containerd")
+    registry = tomllib.loads(done.files[CONFIG].text)["plugins"]["io.containerd.grpc.v1.cri"]["registry"]
+    assert {name: entry["endpoint"][0] for name, entry in registry["mirrors"].items()} == {
+        "docker.io": URL,
+        "quay.io": URL,
+        "*": URL,
+        "localhost:32000": "http://localhost:32000",
+    }
+    assert "config_path" not in registry
+    assert Containerd().remove(CONFIG, done.files[CONFIG].text, done.files[CONFIG].added) == MIRRORS
+
+
+def test_what_others_write_beside_such_a_mirror_stays(tmp_path: Path) -> None:
+    some = Wanted(URL, ("docker.io", "ghcr.io"), every=False)
+    made = change(host_with(tmp_path, {CONFIG: MIRRORS}), some).files[CONFIG]
+    theirs = made.text.replace(f'["{URL}", "https', f'["https://a.example", "{URL}", "https').replace(
+        f'["{URL}"]', f'["{URL}", "https://b.example"]'
+    )
+    left = Containerd().remove(CONFIG, theirs, made.added)
+    assert left is not None
+    assert left.startswith(MIRRORS.replace('["https://harbor', '["https://a.example", "https://harbor'))
+    assert left.endswith('mirrors."ghcr.io"]\n  endpoint = ["https://b.example"]\n')
 
 
 def test_a_configuration_that_k3s_writes_is_left_to_k3s(tmp_path: Path) -> None:
