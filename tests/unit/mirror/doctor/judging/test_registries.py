@@ -43,6 +43,10 @@ def test_an_answer_is_well_whatever_it_is_unless_nobody_is_let_in() -> None:
 
     assert [verdict(status) for status in (200, 404)] == [Verdict.OK, Verdict.OK]
     assert [verdict(status) for status in (401, 503)] == [Verdict.ERROR, Verdict.ERROR]
+    (refused,) = upstream(facts(Looked(URL, 0.1, 401)), Advice())
+    assert "It wants a password" in refused.means
+    (ill,) = upstream(facts(Looked(URL, 0.1, 503)), Advice())
+    assert "It is ill itself" in ill.means
 
 
 def test_a_budget_that_is_nearly_spent_is_told() -> None:
