@@ -68,7 +68,10 @@ def _url(facts: UpstreamFacts, it: Looked, advice: Advice) -> Finding:
     which = facts.registry if len(facts.urls) == 1 else f"{facts.registry} at {it.url}"
     if not it.problem and it.status is not None and it.status < 500 and it.status != 401:
         login = ", with the password that it was given" if it.has_login else ""
-        return ok("upstream", f"{which} answers {it.status} after {1000 * it.seconds:.0f} ms{login}")
+        left = "".join(
+            f"; {budget.remaining} of {budget.limit} pulls left" for budget in facts.budgets[:1] if budget.limit
+        )
+        return ok("upstream", f"{which} answers {it.status} after {1000 * it.seconds:.0f} ms{login}{left}")
     problem = it.problem or f"it answers {it.status}"
     lower = problem.replace(it.url, "").lower()
     means, command = next((means, command) for words, means, command in _CAUSES if any(word in lower for word in words))

@@ -48,13 +48,13 @@ def _runtime(facts: RuntimeFacts, if_not: Verdict) -> Finding:
     if probe is None or probe.problem:
         tried = "it was not told to pull" if probe is None else f"it could not be told to pull: {probe.problem}"
         return _by_files(facts, name, tried, if_not)
-    said = f" It said: {' '.join(probe.said.split())}" if probe.said else ""
+    said = f"It said: {' '.join(probe.said.split())}" if probe.said else ""
     if facts.asks:
         says = f"{name} does not ask this agent ({probe.how}), although its files say so"
-        means = f"It has not read them since they changed, or reads others. {notes}{said}"
+        means = _joined("It has not read them since they changed, or reads others.", notes, said)
         return Finding("runtime", if_not, says, means, facts.restart or configure)
     says = f"{name} does not ask this agent ({probe.how})"
-    return Finding("runtime", if_not, says, f"What it pulls comes from the registry. {notes}{said}", configure)
+    return Finding("runtime", if_not, says, _joined("What it pulls comes from the registry.", notes, said), configure)
 
 
 def _by_files(facts: RuntimeFacts, name: str, tried: str, if_not: Verdict) -> Finding:
@@ -63,7 +63,7 @@ def _by_files(facts: RuntimeFacts, name: str, tried: str, if_not: Verdict) -> Fi
     if facts.asks is False:
         says = f"{name} does not ask this agent by its files; {tried}"
         mend = f"skvaller configure {facts.name} --restart"
-        return Finding("runtime", if_not, says, f"What it pulls comes from the registry. {notes}", mend)
+        return Finding("runtime", if_not, says, _joined("What it pulls comes from the registry.", notes), mend)
     if facts.probe is None:
         return skipped("runtime", f"{name} asks this agent by its files; {tried}")
     problem = facts.probe.problem
@@ -73,7 +73,13 @@ def _by_files(facts: RuntimeFacts, name: str, tried: str, if_not: Verdict) -> Fi
         mend = f"pip install{problem.partition('pip install')[2]}"
     else:
         mend = f"systemctl restart {facts.name}; skvaller doctor    # once more"
-    return warning("runtime", f"{name} asks this agent by its files; {tried}", f"Nobody saw it ask. {notes}", mend)
+    return warning(
+        "runtime", f"{name} asks this agent by its files; {tried}", _joined("Nobody saw it ask.", notes), mend
+    )
+
+
+def _joined(*sentences: str) -> str:
+    return " ".join(filter(None, sentences))
 
 
 def _sentences(notes: Sequence[str]) -> str:
@@ -82,5 +88,5 @@ def _sentences(notes: Sequence[str]) -> str:
 
 def _seen(probe: ProbeFacts) -> str:
     first = probe.sightings[0]
-    registry = f" for {first.registry}" if first.registry else ", naming no registry"
+    registry = f" for {first.registry}" if first.registry else ", which names no registry,"
     return f"its {first.method}{registry} came after {1000 * first.after_s:.0f} ms ({probe.how})"

@@ -54,6 +54,8 @@ def test_a_budget_that_is_nearly_spent_is_told() -> None:
         return [it.says for it in upstream(facts(Looked(URL, 0.1, 200), budget), Advice())[1:]]
 
     assert says(BudgetFacts("1.2.3.4", 90, 100, 0.0)) == []
+    well = upstream(facts(Looked(URL, 0.1, 200), BudgetFacts("1.2.3.4", 90, 100, 0.0)), Advice())[0]
+    assert well.says.endswith("; 90 of 100 pulls left")
     assert "has 3 of 100 pulls left for 1.2.3.4" in says(BudgetFacts("1.2.3.4", 3, 100, 0.0))[0]
     assert "lets nobody pull for 10 min" in says(BudgetFacts("", 0, 100, 600.0))[0]
 
