@@ -70,6 +70,8 @@ class Agent:
         async with contextlib.AsyncExitStack() as stack:
             await self._start(stack)
             log.info("%s", self.summary)
+            if (page := self._config.page_url) is not None:
+                log.info("the status page is at %s", page)
             self._node.events.tell(Started(self._config.name, __version__))
             for warning in self.warnings:
                 log.warning("%s", warning)

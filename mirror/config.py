@@ -553,6 +553,15 @@ class AgentConfig:
         return self.bootstrap if self.router is Routing.DHT else self.join
 
     @property
+    def page_url(self) -> str | None:
+        """Where a browser on this machine finds the status page; None if it is at Unix sockets alone."""
+        for address in self.listen if self.listen_api is None else (self.listen_api,):
+            if isinstance(address, Address):
+                host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
+                return f"http://{Address(host, address.port)}/"
+        return None
+
+    @property
     def exposed(self) -> list[str]:
         """The settings that let other machines in."""
         return [name for name, address in (("peer", self.peer), self.discovery) if not address.loopback]

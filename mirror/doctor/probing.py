@@ -365,6 +365,7 @@ def ways_of(runtime: str, root: Path, certs: str = "/etc/containerd/certs.d") ->
         "containerd": (cri(at(_SOCKET)), ctr(at(_SOCKET), certs)),
         "k3s": (cri(at("/run/k3s/containerd/containerd.sock")),),
         "rke2": (cri(at("/run/k3s/containerd/containerd.sock")),),
+        "k0s": (cri(at("/run/k0s/containerd.sock")),),
         "microk8s": (cri(at("/var/snap/microk8s/common/run/containerd.sock")),),
         "podman": (
             cri(at("/run/crio/crio.sock")),

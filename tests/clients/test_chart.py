@@ -604,7 +604,11 @@ def test_nothing_is_undone_where_nothing_is_written() -> None:
 # Dashboards
 
 
-@pytest.mark.skipif(not (CHART / "files" / "dashboard.json").exists(), reason="there is no dashboard yet")
+def test_alerts_are_those_of_who_has_no_operator() -> None:
+    groups = yaml.safe_load((CHART.parents[1] / "prometheus" / "alerts.yml").read_text())["groups"]
+    assert render({"prometheusRule": {"enabled": True}})["PrometheusRule/"]["spec"] == {"groups": groups}
+
+
 @pytest.mark.parametrize("mode", ["ConfigMap", "Operator"])
 def test_dashboard_is_what_grafana_reads(mode: str) -> None:
     values = {"enabled": True, "mode": mode, "operator": {"folder": "Edge", "matchLabels": {"dashboards": "grafana"}}}
@@ -615,4 +619,4 @@ def test_dashboard_is_what_grafana_reads(mode: str) -> None:
         spec = objects["GrafanaDashboard/"]["spec"]
         assert (spec["folder"], spec["instanceSelector"]["matchLabels"]) == ("Edge", {"dashboards": "grafana"})
         text = spec["json"]
-    assert json.loads(text)["panels"]
+    assert json.loads(text) == json.loads((CHART.parents[1] / "grafana" / "skvaller.json").read_text())

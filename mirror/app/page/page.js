@@ -260,7 +260,7 @@ function showMembers(members) {
     },
     (row, it) => {
       const [head, state, sends, trip, keys] = row.children;
-      fill(head, name(it.name), make("span", "below name", it.peer));
+      fill(head, name(it.name), make("span", "below name", it.peer.replace(/^https?:\/\//, "")));
       const word = it.flapping ? `${it.state}, flapping` : (it.trouble ?? it.state);
       fill(state, make("span", `state ${severityOf(it)}`.trim(), word), make("span", "below name", it.means));
       say(sends, it.itself ? "–" : pace(it.pace));
@@ -367,14 +367,15 @@ function showImages() {
 
 // ---- Why an image is here.
 
+/** A table of texts; a cell has a line, and perhaps a quieter one below it. */
 function table(heads, rows) {
-  const element = make("table");
   const head = make("tr", "", ...heads.map((it) => make("th", "", it)));
   for (const cell of head.children) {
     cell.scope = "col";
   }
-  element.append(make("thead", "", head), make("tbody", "", ...rows.map((row) => make("tr", "", ...row.map((it) => make("td", "name", it))))));
-  return element;
+  const cell = ([line, below]) => make("td", "name", line, ...(below ? [make("span", "below", below)] : []));
+  const body = make("tbody", "", ...rows.map((row) => make("tr", "", ...row.map(cell))));
+  return make("table", "", make("thead", "", head), body);
 }
 
 const counts = (bytesByName) =>
@@ -404,15 +405,13 @@ function whyParts(answer) {
   const rows = answer.content.map((it) => {
     const others = it.holders.filter((holder) => holder.member !== answer.node && "bytes" in holder);
     return [
-      `${it.kind} ${shortDigest(it.digest)}`,
-      it.bytes === null ? "–" : size(it.bytes),
-      it.here ?? "not here",
-      originOf(it),
-      others.map((holder) => holder.member).slice(0, 5).join(", ") || "–",
+      [`${it.kind} ${shortDigest(it.digest)}`, it.bytes === null ? "size not known" : size(it.bytes)],
+      [it.here ?? "not here", originOf(it)],
+      [others.map((holder) => holder.member).slice(0, 5).join(", ") || "–"],
     ];
   });
   if (rows.length) {
-    parts.push(table(["What", "Bytes", "Here", "From", "Also on"], rows));
+    parts.push(table(["What", "Here, and from whom", "Also on"], rows));
   }
   const failures = answer.content.flatMap((it) => it.fetches.flatMap((fetched) => fetched.failures));
   for (const it of [...new Set(failures)].slice(-5)) {
